@@ -1,0 +1,483 @@
+//! How values are predicted, in one place for both directions.
+//!
+//! A walk goes over the rows in stored order and hands each value to a [`Coder`] together with the values that it may
+//! be equal to. The encoder's coder looks for the value among them and writes which one it was; the decoder's reads
+//! that and gives the value back. FORMAT.md lists the candidates; their order is part of the format.
+
+use super::shape::{Shape, Shapes};
+use super::{Column, NO_CONTENT};
+use crate::event::slot;
+use crate::varint::{Cursor, DecodeError, Problem, put_signed, unzigzag, zigzag};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A table of predictions. Keys that fall into the same slot share it, which costs accuracy and nothing else.
+pub(crate) struct Table<T> {
+    slots: Vec<T>,
+    shift: u32,
+}
+
+impl<T: Copy + Default> Table<T> {
+    fn new(bits: u32) -> Self {
+        Table { slots: vec![T::default(); 1 << bits], shift: 64 - bits }
+    }
+
+    #[inline]
+    fn at(&mut self, key: u64) -> &mut T {
+        let slot = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
+        &mut self.slots[slot as usize]
+    }
+}
+
+/// One direction of the walk.
+pub(crate) trait Coder {
+    /// `value` is the value when encoding and ignored when decoding. `last` is what worked the last time in this
+    /// situation. The token goes to `column`, the distance of an unpredicted value to the column after it.
+    fn value(
+        &mut self,
+        column: Column,
+        last: &mut u8,
+        exact: &[u64],
+        bases: &[u64],
+        value: u64,
+    ) -> Result<u64, DecodeError>;
+}
+
+/// Writes tokens and distances.
+pub(crate) struct Writer<'a> {
+    pub columns: &'a mut [Vec<u8>],
+}
+
+impl Coder for Writer<'_> {
+    #[inline]
+    fn value(
+        &mut self,
+        column: Column,
+        last: &mut u8,
+        exact: &[u64],
+        bases: &[u64],
+        value: u64,
+    ) -> Result<u64, DecodeError> {
+        let tokens = &mut self.columns[column as usize];
+        if exact[usize::from(*last)] == value {
+            tokens.push(0);
+        } else if let Some(index) = exact.iter().position(|&candidate| candidate == value) {
+            *last = index as u8;
+            tokens.push(index as u8 + 1);
+        } else {
+            let distance = |base: &u64| zigzag(value.wrapping_sub(*base) as i64);
+            let best = (0..bases.len()).min_by_key(|&index| distance(&bases[index])).unwrap_or(0);
+            tokens.push((exact.len() + 1 + best) as u8);
+            put_signed(&mut self.columns[column as usize + 1], value.wrapping_sub(bases[best]) as i64);
+        }
+        Ok(value)
+    }
+}
+
+/// Reads tokens and distances.
+pub(crate) struct Reader<'a> {
+    pub columns: [Cursor<'a>; super::COLUMNS],
+}
+
+impl Coder for Reader<'_> {
+    #[inline]
+    fn value(
+        &mut self,
+        column: Column,
+        last: &mut u8,
+        exact: &[u64],
+        bases: &[u64],
+        _value: u64,
+    ) -> Result<u64, DecodeError> {
+        let tokens = &mut self.columns[column as usize];
+        let token = usize::from(tokens.u8()?);
+        if token == 0 {
+            return Ok(exact[usize::from(*last)]);
+        }
+        if let Some(&value) = exact.get(token - 1) {
+            *last = token as u8 - 1;
+            return Ok(value);
+        }
+        let Some(&base) = bases.get(token - 1 - exact.len()) else {
+            return Err(tokens.fail(Problem::Invalid { value: token as u64 }));
+        };
+        let distance = unzigzag(self.columns[column as usize + 1].varint()?);
+        Ok(base.wrapping_add(distance as u64))
+    }
+}
+
+/// The skeleton of a block in stored order.
+#[derive(Default)]
+pub(crate) struct Skeleton {
+    pub shapes: Shapes,
+    /// Shape per stored row.
+    pub shape: Vec<u32>,
+    /// Stored rows of each thread, by local number.
+    pub groups: Vec<Range<u32>>,
+}
+
+/// "No event before" in place of a shape.
+const NO_SHAPE: u64 = 0xffff;
+
+impl Skeleton {
+    /// Calls `row` for each stored row with its position.
+    #[inline]
+    fn walk(&self, mut row: impl FnMut(&At<'_>, usize) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+        for (thread, group) in self.groups.iter().enumerate() {
+            let mut before = NO_SHAPE;
+            for index in group.start as usize..group.end as usize {
+                let number = u64::from(self.shape[index]);
+                let at = At {
+                    first: index == group.start as usize,
+                    shape: &self.shapes.list[number as usize],
+                    of_thread: (thread as u64) << 16 | number,
+                    of_path: before << 16 | number,
+                    of_shape: number,
+                };
+                row(&at, index)?;
+                before = number;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the walk is, as keys of predictions.
+struct At<'a> {
+    /// The first row of its thread.
+    first: bool,
+    shape: &'a Shape,
+    /// Thread and shape.
+    of_thread: u64,
+    /// Shape of the thread's event before, and shape.
+    of_path: u64,
+    of_shape: u64,
+}
+
+/// From here on a positive result counts as an address.
+const ADDRESS: u64 = 1 << 20;
+
+fn is_address(value: u64) -> bool {
+    (ADDRESS..1 << 63).contains(&value)
+}
+
+/// The results.
+pub(crate) fn walk_ret(coder: &mut impl Coder, skeleton: &Skeleton, ret: &mut [u64]) -> Result<(), DecodeError> {
+    let mut tokens = Table::<u8>::new(12);
+    let mut by_thread = Table::<u64>::new(12);
+    let mut by_path = Table::<u64>::new(12);
+    let mut address_step = Table::<u64>::new(12);
+    let mut own_step = Table::<u64>::new(12);
+    let (mut address, mut before) = (0u64, 0u64);
+    skeleton.walk(|at, index| {
+        if at.first {
+            (address, before) = (0, 0);
+        }
+        let own = *by_thread.at(at.of_thread);
+        let exact = [
+            own,
+            *by_path.at(at.of_path),
+            address.wrapping_add(*address_step.at(at.of_path)),
+            own.wrapping_add(*own_step.at(at.of_path)),
+            before,
+            before.wrapping_add(1),
+        ];
+        let value = coder.value(Column::RetToken, tokens.at(at.of_shape), &exact, &[0, address, own], ret[index])?;
+        ret[index] = value;
+        *own_step.at(at.of_path) = value.wrapping_sub(own);
+        *by_thread.at(at.of_thread) = value;
+        *by_path.at(at.of_path) = value;
+        before = value;
+        if is_address(value) {
+            *address_step.at(at.of_path) = value.wrapping_sub(address);
+            address = value;
+        }
+        Ok(())
+    })
+}
+
+/// The instruction and stack pointers.
+pub(crate) fn walk_place(
+    coder: &mut impl Coder,
+    skeleton: &Skeleton,
+    ip: &mut [u64],
+    sp: &mut [u64],
+) -> Result<(), DecodeError> {
+    let mut ip_tokens = Table::<u8>::new(12);
+    let mut ip_step = Table::<u64>::new(12);
+    let mut ip_own = Table::<u64>::new(12);
+    let mut sp_tokens = Table::<u8>::new(12);
+    let mut sp_step = Table::<u64>::new(12);
+    let mut sp_site = Table::<u64>::new(12);
+    let mut sp_own = Table::<u64>::new(12);
+    let (mut ip_before, mut sp_before, mut step_before) = (0u64, 0u64, 0u64);
+    skeleton.walk(|at, index| {
+        if at.first {
+            (ip_before, sp_before, step_before) = (0, 0, 0);
+        }
+        let own = *ip_own.at(at.of_thread);
+        let predicted = ip_before.wrapping_add(*ip_step.at(at.of_path ^ step_before << 32));
+        let exact = [predicted, own, ip_before, 0];
+        let bases = [ip_before, own];
+        let value = coder.value(Column::IpToken, ip_tokens.at(at.of_shape), &exact, &bases, ip[index])?;
+        ip[index] = value;
+        let mut step = 0;
+        if value != 0 {
+            step = value.wrapping_sub(ip_before);
+            *ip_step.at(at.of_path ^ step_before << 32) = step;
+            *ip_own.at(at.of_thread) = value;
+            ip_before = value;
+            step_before = step;
+        }
+
+        let site = step << 16 ^ at.of_shape;
+        let own_site = value ^ at.of_thread << 48;
+        let exact = [
+            sp_before.wrapping_add(*sp_step.at(site)),
+            sp_before.wrapping_add(*sp_site.at(at.of_path)),
+            *sp_own.at(own_site),
+            sp_before,
+            0,
+        ];
+        let value = coder.value(Column::SpToken, sp_tokens.at(at.of_shape), &exact, &[sp_before], sp[index])?;
+        sp[index] = value;
+        if value != 0 {
+            let step = value.wrapping_sub(sp_before);
+            *sp_step.at(site) = step;
+            *sp_site.at(at.of_path) = step;
+            *sp_own.at(own_site) = value;
+            sp_before = value;
+        }
+        Ok(())
+    })
+}
+
+/// What a walk over arguments, captures or references may look at.
+pub(crate) struct Known<'a> {
+    pub ret: &'a [u64],
+    pub ip: &'a [u64],
+    pub sp: &'a [u64],
+    pub args: &'a [[u64; 6]],
+}
+
+/// The arguments; those beyond the shape's number stay as they are.
+#[allow(clippy::similar_names, reason = "ip and sp are what they are called")]
+pub(crate) fn walk_args(
+    coder: &mut impl Coder,
+    skeleton: &Skeleton,
+    known: &Known,
+    args: &mut [[u64; 6]],
+) -> Result<(), DecodeError> {
+    let mut tokens = Table::<u8>::new(13);
+    let mut by_thread = Table::<u64>::new(13);
+    let mut by_path = Table::<u64>::new(13);
+    let mut from_sp = Table::<u64>::new(13);
+    let mut from_ip = Table::<u64>::new(13);
+    let mut own_step = Table::<u64>::new(13);
+    let (mut ret_before, mut address, mut first_before) = (0u64, 0u64, 0u64);
+    skeleton.walk(|at, index| {
+        if at.first {
+            (ret_before, address, first_before) = (0, 0, 0);
+        }
+        let (ret, ip, sp) = (known.ret[index], known.ip[index], known.sp[index]);
+        let row = &mut args[index];
+        for (k, place) in row[..usize::from(at.shape.nargs)].iter_mut().enumerate() {
+            let of_thread = at.of_thread << 4 | k as u64;
+            let of_path = at.of_path << 4 | k as u64;
+            let of_shape = at.of_shape << 4 | k as u64;
+            let own = *by_thread.at(of_thread);
+            let exact = [
+                own,
+                *by_path.at(of_path),
+                sp.wrapping_add(*from_sp.at(of_path)),
+                ip.wrapping_add(*from_ip.at(of_path)),
+                ret_before,
+                first_before,
+                ret,
+                own.wrapping_add(*own_step.at(of_thread)),
+                address,
+            ];
+            let bases = [own, sp, 0, address];
+            let value = coder.value(Column::ArgToken, tokens.at(of_shape), &exact, &bases, *place)?;
+            *place = value;
+            *by_thread.at(of_thread) = value;
+            *by_path.at(of_path) = value;
+            *from_sp.at(of_path) = value.wrapping_sub(sp);
+            *from_ip.at(of_path) = value.wrapping_sub(ip);
+            *own_step.at(of_thread) = value.wrapping_sub(own);
+        }
+        ret_before = ret;
+        first_before = row[0];
+        if is_address(ret) {
+            address = ret;
+        }
+        Ok(())
+    })
+}
+
+/// The captures in stored order.
+#[derive(Default)]
+pub(crate) struct Captures {
+    pub addr: Vec<u64>,
+    pub wanted: Vec<u64>,
+    pub content: Vec<u32>,
+}
+
+/// The value in an argument slot or the result.
+fn in_slot(slot: u8, args: &[u64; 6], ret: u64) -> u64 {
+    match slot {
+        0..=5 => args[usize::from(slot)],
+        slot::RET => ret,
+        _ => 0,
+    }
+}
+
+/// The captures. A content that equals the number of those seen so far is new; it is a decode error when a content
+/// is beyond that, and when the number of contents at the end is not that of `lens`.
+pub(crate) fn walk_captures(
+    coder: &mut impl Coder,
+    skeleton: &Skeleton,
+    known: &Known,
+    lens: &[u32],
+    captures: &mut Captures,
+) -> Result<(), DecodeError> {
+    let mut addr_tokens = Table::<u8>::new(12);
+    let mut addr_sp = Table::<u64>::new(12);
+    let mut addr_own = Table::<u64>::new(12);
+    let mut content_tokens = Table::<u8>::new(12);
+    let mut content_own = Table::<u32>::new(12);
+    let mut content_path = Table::<u32>::new(12);
+    let mut wanted_tokens = Table::<u8>::new(12);
+    let mut wanted_own = Table::<u64>::new(12);
+    let mut next = 0usize;
+    let mut fresh = 0u64;
+    let (mut addr_before, mut wanted_before) = (0u64, 0u64);
+    skeleton.walk(|at, index| {
+        let (ret, sp, args) = (known.ret[index], known.sp[index], &known.args[index]);
+        for (j, signature) in skeleton.shapes.signatures[at.shape.capture_range()].iter().enumerate() {
+            let j = j.min(15) as u64;
+            let (of_thread, of_path, of_shape) = (at.of_thread << 4 | j, at.of_path << 4 | j, at.of_shape << 4 | j);
+            let slot = signature >> 4;
+            let home = in_slot(slot, args, ret);
+            let exact = [
+                home,
+                addr_before.wrapping_add(wanted_before),
+                sp.wrapping_add(*addr_sp.at(of_path)),
+                *addr_own.at(of_thread),
+                addr_before,
+                0,
+            ];
+            let bases = [home, addr_before, sp];
+            let addr = coder.value(Column::AddrToken, addr_tokens.at(of_shape), &exact, &bases, captures.addr[next])?;
+            captures.addr[next] = addr;
+            *addr_sp.at(of_path) = addr.wrapping_sub(sp);
+            *addr_own.at(of_thread) = addr;
+
+            let exact =
+                [fresh, (*content_own.at(of_thread)).into(), NO_CONTENT.into(), (*content_path.at(of_path)).into()];
+            let content = coder.value(
+                Column::ContentToken,
+                content_tokens.at(of_shape),
+                &exact,
+                &[fresh],
+                captures.content[next].into(),
+            )?;
+            let limit = lens.len() as u64;
+            let len = if content == u64::from(NO_CONTENT) {
+                0
+            } else if content > fresh || content >= limit {
+                let problem = Problem::TooLarge { value: content, limit: limit.min(fresh) };
+                return Err(DecodeError { reading: "content of a capture", offset: next as u64, problem });
+            } else {
+                fresh = fresh.max(content + 1);
+                u64::from(lens[content as usize])
+            };
+            captures.content[next] = content as u32;
+            *content_own.at(of_thread) = content as u32;
+            *content_path.at(of_path) = content as u32;
+
+            let own = *wanted_own.at(of_shape);
+            let after = args.get(usize::from(slot) + 1).copied().unwrap_or(0);
+            let wanted = coder.value(
+                Column::WantedToken,
+                wanted_tokens.at(of_shape),
+                &[len, ret, after, own],
+                &[len],
+                captures.wanted[next],
+            )?;
+            captures.wanted[next] = wanted;
+            *wanted_own.at(of_shape) = wanted;
+            (addr_before, wanted_before) = (addr, wanted);
+            next += 1;
+        }
+        Ok(())
+    })?;
+    if fresh != lens.len() as u64 {
+        let problem = Problem::Invalid { value: lens.len() as u64 };
+        return Err(DecodeError { reading: "number of contents", offset: fresh, problem });
+    }
+    Ok(())
+}
+
+/// The references in stored order.
+#[derive(Default)]
+pub(crate) struct Refs {
+    pub fd: Vec<u64>,
+    pub object: Vec<u64>,
+}
+
+/// The references.
+pub(crate) fn walk_refs(
+    coder: &mut impl Coder,
+    skeleton: &Skeleton,
+    known: &Known,
+    object_base: u64,
+    refs: &mut Refs,
+) -> Result<(), DecodeError> {
+    let mut fd_tokens = Table::<u8>::new(12);
+    let mut fd_own = Table::<u64>::new(12);
+    let mut fd_shape = Table::<u64>::new(12);
+    let mut object_tokens = Table::<u8>::new(12);
+    let mut by_fd_of_thread = Table::<u64>::new(13);
+    let mut by_fd = Table::<u64>::new(12);
+    let mut by_slot = Table::<u64>::new(12);
+    let mut fresh = object_base;
+    let mut before = 0u64;
+    let mut next = 0usize;
+    skeleton.walk(|at, index| {
+        let (ret, args) = (known.ret[index], &known.args[index]);
+        for (j, &slot) in skeleton.shapes.signatures[at.shape.ref_range()].iter().enumerate() {
+            let j = j.min(15) as u64;
+            let (of_thread, of_shape) = (at.of_thread << 4 | j, at.of_shape << 4 | j);
+            // Descriptors are ints: the register's upper half means nothing.
+            let home = in_slot(slot, args, ret) as i32 as u64;
+            let exact = [home, *fd_own.at(of_thread), *fd_shape.at(of_shape)];
+            let fd = coder.value(Column::FdToken, fd_tokens.at(of_shape), &exact, &[home, 0], refs.fd[next])?;
+            refs.fd[next] = fd;
+            *fd_own.at(of_thread) = fd;
+            *fd_shape.at(of_shape) = fd;
+
+            let of_fd = (at.of_thread >> 16) << 32 | fd & 0xffff_ffff;
+            let of_slot = (at.of_thread >> 16) << 4 | u64::from(slot);
+            let exact = [*by_fd_of_thread.at(of_fd), fresh, *by_fd.at(fd), *by_slot.at(of_slot), before];
+            let object = coder.value(
+                Column::ObjectToken,
+                object_tokens.at(of_shape),
+                &exact,
+                &[fresh, before],
+                refs.object[next],
+            )?;
+            refs.object[next] = object;
+            *by_fd_of_thread.at(of_fd) = object;
+            *by_fd.at(fd) = object;
+            *by_slot.at(of_slot) = object;
+            before = object;
+            if object >= fresh {
+                fresh = object.wrapping_add(1);
+            }
+            next += 1;
+        }
+        Ok(())
+    })
+}
