@@ -1,0 +1,228 @@
+//! Taking the memory that a call reads and writes, at entry and at exit, as its plan says.
+//!
+//! Regular arguments are handled here from their rows alone. Families whose memory depends on other arguments
+//! (`ioctl`, `prctl`, `bpf`, ...) have one file each in `irregular/`.
+
+use libc::pid_t;
+use trace_format::event::Side;
+use trace_format::table::{Arch, Dir, Len, Ty};
+
+use crate::irregular;
+use crate::memory::{Capturer, Data, Memory, word_of};
+use crate::plan::{Plan, Pointer, Shape};
+
+/// A call that a tracee has entered and not yet left.
+#[derive(Debug)]
+pub struct Call {
+    pub arch: Arch,
+    pub number: u32,
+    /// `None` when the table does not know the number.
+    pub plan: Option<&'static Plan>,
+    pub args: [u64; 6],
+    pub ip: u64,
+    pub sp: u64,
+    /// Nanoseconds of CLOCK_MONOTONIC at entry.
+    pub start: u64,
+    pub entry_seq: u64,
+    /// It continues a call that was interrupted.
+    pub restarted: bool,
+}
+
+impl Call {
+    /// The row's name, or an empty string for an unknown number.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.plan.map_or("", |plan| plan.row.name)
+    }
+
+    /// How many argument registers mean something.
+    #[must_use]
+    pub fn nargs(&self) -> u8 {
+        self.plan.map_or(6, |plan| plan.row.args.len() as u8)
+    }
+
+    /// Argument `index` read as a C `int`.
+    #[must_use]
+    pub fn int(&self, index: usize) -> i32 {
+        self.args[index] as i32
+    }
+}
+
+/// Takes what the kernel is about to read.
+pub fn entry(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
+    run(tid, data, call, memory, None);
+}
+
+/// Takes what the kernel has written. `result` is the raw return value.
+pub fn exit(tid: pid_t, data: Data, call: &Call, result: i64, memory: &mut Memory) {
+    run(tid, data, call, memory, Some(result));
+}
+
+fn run(tid: pid_t, data: Data, call: &Call, memory: &mut Memory, result: Option<i64>) {
+    let Some(plan) = call.plan else { return };
+    let mut capturer = Capturer { tid, word: call.arch.word(), data, memory };
+    for pointer in &plan.pointers {
+        if let Shape::Irregular(family) = pointer.shape {
+            irregular::capture(family, &mut capturer, call, pointer, result);
+            continue;
+        }
+        match result {
+            None if pointer.dir != Dir::Out => take(&mut capturer, call, pointer, Side::In, 0),
+            Some(result) if pointer.dir != Dir::In && writes_on(plan, result) => {
+                take(&mut capturer, call, pointer, Side::Out, result);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a raw result is an error (`-4095..0`, and the kernel's internal restart codes among them).
+#[must_use]
+pub fn is_error(result: i64) -> bool {
+    (-4095..0).contains(&result)
+}
+
+/// Whether the call wrote its output memory: it succeeded, or it is one of those that write when interrupted.
+fn writes_on(plan: &Plan, result: i64) -> bool {
+    const EINTR: i64 = -4;
+    const ERESTARTNOHAND: i64 = -514;
+    const ERESTART_RESTARTBLOCK: i64 = -516;
+    !is_error(result)
+        || (plan.writes_interrupted && matches!(result, EINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK))
+}
+
+/// Length of what is behind a pointer: bytes or elements, as the shape has it.
+pub fn length(capturer: &Capturer<'_>, call: &Call, pointer: &Pointer, side: Side, result: i64) -> u64 {
+    let arg = |index: u8| call.args[usize::from(index).min(5)];
+    let before = |index: u8| capturer.memory.find(index, Side::In).map(word_of);
+    match pointer.len {
+        Len::Own => 0,
+        Len::Fixed(count) => u64::from(count),
+        // Lengths that are C ints arrive with an undefined upper half.
+        Len::Arg(index) if matches!(call.plan.map(|plan| plan.row.args[usize::from(index)].ty), Some(Ty::Int | Ty::Uint)) => {
+            u64::from(arg(index) as u32)
+        }
+        Len::Arg(index) => arg(index),
+        Len::RetMax(index) if side == Side::Out => (result.max(0) as u64).min(arg(index)),
+        Len::RetMax(index) => arg(index),
+        Len::Ret => result.max(0) as u64,
+        Len::Pointee(index) => {
+            let now = capturer.peek_u32(arg(index)).map_or(0, u64::from);
+            if side == Side::Out { before(index).map_or(now, |before| before.min(now)) } else { now }
+        }
+        Len::PointeeWord(index) => {
+            let now = capturer.peek_word(arg(index)).unwrap_or(0);
+            if side == Side::Out { before(index).map_or(now, |before| before.min(now)) } else { now }
+        }
+    }
+}
+
+/// Most bytes of a struct whose size the program says.
+const MAX_STRUCT: u64 = 64 << 10;
+/// Most elements of an array.
+const MAX_ELEMENTS: u64 = 64 << 10;
+
+fn take(capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer, side: Side, result: i64) {
+    let slot = pointer.slot;
+    let addr = call.args[usize::from(slot)];
+    if addr == 0 {
+        return;
+    }
+    let count = length(capturer, call, pointer, side, result);
+    match pointer.shape {
+        Shape::String => capturer.string(slot, side, addr),
+        Shape::Strings => capturer.strings(slot, side, addr),
+        Shape::Payload => capturer.payload(slot, side, addr, count),
+        Shape::Struct(size) if pointer.len == Len::Own => capturer.structure(slot, side, addr, u64::from(size)),
+        Shape::Struct(_) => capturer.structure(slot, side, addr, count.min(MAX_STRUCT)),
+        Shape::Array(size) => {
+            let count = if pointer.len == Len::Own { 1 } else { count };
+            capturer.structure(slot, side, addr, count.min(MAX_ELEMENTS) * u64::from(size));
+        }
+        Shape::Iovec => iovec(capturer, slot, side, addr, count, limit(side, result)),
+        Shape::Msghdr => message(capturer, slot, side, addr, limit(side, result), pointer.dir),
+        Shape::Mmsghdr => messages(capturer, slot, side, addr, count, result, pointer.dir),
+        Shape::FdSet => {
+            let bits = capturer.word as u64 * 8;
+            capturer.structure(slot, side, addr, (count.min(1 << 20)).div_ceil(bits) * capturer.word as u64);
+        }
+        Shape::Irregular(_) => {}
+    }
+}
+
+/// Bytes that were transferred: all at entry, the result at exit.
+fn limit(side: Side, result: i64) -> u64 {
+    if side == Side::In { u64::MAX } else { result.max(0) as u64 }
+}
+
+/// Takes an iovec array (at entry) and the buffers behind it, at most `limit` bytes in all.
+pub fn iovec(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, count: u64, limit: u64) {
+    let word = capturer.word;
+    let count = count.min(1024) as usize;
+    let mut table = vec![0_u8; count * 2 * word];
+    let readable = capturer.peek(addr, &mut table);
+    if side == Side::In || capturer.memory.find(slot, Side::In).is_none() {
+        capturer.structure(slot, Side::In, addr, table.len() as u64);
+    }
+    buffers(capturer, slot, side, &table[..readable], limit);
+}
+
+fn buffers(capturer: &mut Capturer<'_>, slot: u8, side: Side, table: &[u8], mut limit: u64) {
+    let word = capturer.word;
+    for entry in table.chunks_exact(2 * word) {
+        let base = word_of(&entry[..word]);
+        let length = word_of(&entry[word..]).min(limit);
+        if length == 0 {
+            continue;
+        }
+        capturer.payload(slot, side, base, length);
+        limit -= length;
+    }
+}
+
+/// Takes a `struct msghdr` with what it points to. At entry of a receiving call only the header and the iovec array.
+fn message(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, limit: u64, dir: Dir) {
+    let word = capturer.word;
+    let size = if word == 8 { 56 } else { 28 };
+    let mut header = [0_u8; 56];
+    let readable = capturer.peek(addr, &mut header[..size]);
+    capturer.structure(slot, side, addr, size as u64);
+    if readable < size {
+        return;
+    }
+    let at = |index: usize| word_of(&header[index * word..(index + 1) * word]);
+    let name_length = u64::from(word_of(&header[word..word + 4]) as u32);
+    let (vector, count, control, control_length) = (at(2), at(3).min(1024), at(4), at(5));
+    let carries = side == Side::Out || dir == Dir::In;
+    if carries {
+        capturer.structure(slot, side, at(0), name_length.min(4096));
+    }
+    let mut table = vec![0_u8; count as usize * 2 * word];
+    let readable = capturer.peek(vector, &mut table);
+    if side == Side::In {
+        capturer.structure(slot, side, vector, table.len() as u64);
+    }
+    if carries {
+        buffers(capturer, slot, side, &table[..readable], limit);
+        capturer.structure(slot, side, control, control_length.min(MAX_STRUCT));
+    }
+}
+
+/// Takes a `struct mmsghdr` array; at exit the first `result` messages, each with its own length.
+fn messages(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, count: u64, result: i64, dir: Dir) {
+    let stride = if capturer.word == 8 { 64 } else { 32 };
+    let header = stride - if capturer.word == 8 { 8 } else { 4 };
+    let count = if side == Side::Out { count.min(result.max(0) as u64) } else { count.min(1024) };
+    for index in 0..count {
+        let at = addr.wrapping_add(index * stride);
+        let length = capturer.peek_u32(at.wrapping_add(header)).map_or(0, u64::from);
+        let limit = if side == Side::Out && dir != Dir::In { length } else { u64::MAX };
+        if side == Side::Out && dir == Dir::In {
+            // A sending call only fills in how much it sent.
+            capturer.structure(slot, side, at.wrapping_add(header), 4);
+        } else {
+            message(capturer, slot, side, at, limit, dir);
+            capturer.structure(slot, side, at.wrapping_add(header), 4);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Captured bytes, each stored once: the table of what has been written, and the CONTENT frame in the making.
+//!
+//! Chunks are known by a keyed BLAKE3 hash, cut to 128 bits. The key is the random id of the trace, so nothing that
+//! was made before the recording can collide. The table is bounded: when it is full the chunks that were seen first
+//! are forgotten, and are stored again if they come back.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use trace_format::limits::CLOSE_CONTENT_BYTES;
+use trace_format::varint::{Cursor, DecodeError, Problem, put};
+
+/// Chunks that are remembered; some 20 MB.
+pub const REMEMBERED: usize = 400_000;
+
+/// Keys are hashes already.
+#[derive(Default)]
+pub(crate) struct Folded(u64);
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        self.0 = value as u64;
+    }
+}
+
+pub(crate) type FoldedMap<K, V> = HashMap<K, V, BuildHasherDefault<Folded>>;
+
+/// Gives each distinct chunk a number.
+pub struct Contents {
+    key: [u8; 32],
+    numbers: FoldedMap<u128, u64>,
+    oldest: VecDeque<u128>,
+    remembered: usize,
+    /// Number of the first pending chunk.
+    first: u64,
+    lens: Vec<u32>,
+    bytes: Vec<u8>,
+    deduplicated: u64,
+}
+
+impl Contents {
+    /// A table for the trace with this id.
+    #[must_use]
+    pub fn new(id: [u8; 16], remembered: usize) -> Self {
+        Contents {
+            key: blake3::derive_key("trace content 1", &id),
+            numbers: FoldedMap::default(),
+            oldest: VecDeque::new(),
+            remembered,
+            first: 0,
+            lens: Vec::new(),
+            bytes: Vec::new(),
+            deduplicated: 0,
+        }
+    }
+
+    /// The number of a chunk; it becomes pending when it is new.
+    pub fn add(&mut self, chunk: &[u8]) -> u64 {
+        let hash = blake3::keyed_hash(&self.key, chunk);
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.as_bytes()[..16]);
+        let short = u128::from_le_bytes(short);
+        if let Some(&number) = self.numbers.get(&short) {
+            self.deduplicated += chunk.len() as u64;
+            return number;
+        }
+        let number = self.next();
+        if self.oldest.len() >= self.remembered
+            && let Some(forgotten) = self.oldest.pop_front()
+        {
+            self.numbers.remove(&forgotten);
+        }
+        self.numbers.insert(short, number);
+        self.oldest.push_back(short);
+        self.lens.push(chunk.len() as u32);
+        self.bytes.extend_from_slice(chunk);
+        number
+    }
+
+    /// The number that the next new chunk gets.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.first + self.lens.len() as u64
+    }
+
+    /// Bytes that were not stored since they were there already.
+    #[must_use]
+    pub fn deduplicated(&self) -> u64 {
+        self.deduplicated
+    }
+
+    /// Whether there is enough for a frame.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= CLOSE_CONTENT_BYTES as usize
+    }
+
+    /// The pending chunks as payload of a frame: number of the first, how many. `None` when there are none.
+    pub fn take_frame(&mut self, payload: &mut Vec<u8>) -> Option<(u64, u32)> {
+        if self.lens.is_empty() {
+            return None;
+        }
+        payload.clear();
+        for &len in &self.lens {
+            put(payload, len.into());
+        }
+        payload.extend_from_slice(&self.bytes);
+        let frame = (self.first, self.lens.len() as u32);
+        self.first = self.next();
+        self.lens.clear();
+        self.bytes.clear();
+        Some(frame)
+    }
+}
+
+/// Where the chunks of a CONTENT frame's payload start; one more position than chunks.
+pub(crate) fn chunk_starts(payload: &[u8], count: u32) -> Result<Vec<u32>, DecodeError> {
+    let mut cursor = Cursor::new(payload, "chunk lengths");
+    if count as usize > payload.len() {
+        return Err(cursor.fail(Problem::TooLarge { value: count.into(), limit: payload.len() as u64 }));
+    }
+    let mut starts = Vec::with_capacity(count as usize + 1);
+    let mut total = 0u64;
+    for _ in 0..count {
+        starts.push(total as u32);
+        total += cursor.bounded(payload.len() as u64)?;
+        if total > payload.len() as u64 {
+            return Err(cursor.fail(Problem::TooLarge { value: total, limit: payload.len() as u64 }));
+        }
+    }
+    starts.push(total as u32);
+    if total != cursor.left() as u64 {
+        return Err(cursor.fail(Problem::Ends { need: total, have: cursor.left() as u64 }));
+    }
+    let base = cursor.position() as u32;
+    starts.iter_mut().for_each(|start| *start += base);
+    Ok(starts)
+}

@@ -1,0 +1,24 @@
+//! The engine: tracees, stops, the record loop, writer and reader.
+pub mod content;
+mod definitions;
+pub mod error;
+pub mod index;
+pub mod raw;
+pub mod reader;
+pub mod writer;
+pub mod pack;
+pub mod store;
+pub mod text;
+mod capture;
+mod image;
+mod irregular;
+pub mod launch;
+pub mod memory;
+mod objects;
+mod placement;
+mod plan;
+pub mod record;
+mod resolve;
+mod sink;
+mod sys;
+mod task;

@@ -1,0 +1,258 @@
+//! What is read from a tracee's memory for one event: the captures and their bytes.
+//!
+//! Everything is bounded, and what could not be read is said in the capture's status instead of being left out.
+
+use libc::pid_t;
+use trace_format::event::{Side, Status};
+
+use crate::raw::{RawCapture, RawRef};
+use crate::sys;
+
+/// Most bytes that one event may hold; the rest of a larger transfer is marked as truncated.
+pub const MAX_EVENT_BYTES: usize = 32 << 20;
+/// Longest string that is read (an exec argument can have 128 KiB, `MAX_ARG_STRLEN`).
+const MAX_STRING: usize = 128 << 10;
+/// First bite of a string; most paths are shorter.
+const STRING_BITE: usize = 256;
+const PAGE: u64 = 4096;
+
+/// Which memory is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Data {
+    /// Nothing but numbers.
+    None,
+    /// Paths, strings and structs, but no transferred data.
+    Paths,
+    /// All of it.
+    #[default]
+    All,
+}
+
+/// Captures, references and bytes of one event. Reused from call to call.
+#[derive(Default, Debug)]
+pub struct Memory {
+    pub captures: Vec<RawCapture>,
+    pub refs: Vec<RawRef>,
+    pub bytes: Vec<u8>,
+    /// How many captures could not be read.
+    pub unreadable: u32,
+}
+
+impl Memory {
+    pub fn clear(&mut self) {
+        self.captures.clear();
+        self.refs.clear();
+        self.bytes.clear();
+        self.unreadable = 0;
+        if self.bytes.capacity() > (1 << 20) {
+            self.bytes.shrink_to(1 << 16);
+        }
+    }
+
+    /// Adds bytes that were not read from the tracee (a resolved path, an exec's environment).
+    pub fn add(&mut self, slot: u8, side: Side, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.captures.push(RawCapture {
+            slot,
+            side,
+            status: Status::Whole,
+            addr: 0,
+            wanted: bytes.len() as u64,
+            len: bytes.len() as u32,
+        });
+    }
+
+    /// Replaces the start of the first capture in that slot and side by bytes that were written over it.
+    pub fn replace(&mut self, slot: u8, side: Side, bytes: &[u8]) {
+        let mut start = 0;
+        for capture in &self.captures {
+            let length = capture.len as usize;
+            if capture.slot == slot && capture.side == side {
+                let length = length.min(bytes.len());
+                self.bytes[start..start + length].copy_from_slice(&bytes[..length]);
+                return;
+            }
+            start += length;
+        }
+    }
+
+    /// The bytes of the first capture in that slot and side.
+    #[must_use]
+    pub fn find(&self, slot: u8, side: Side) -> Option<&[u8]> {
+        let mut start = 0;
+        for capture in &self.captures {
+            let end = start + capture.len as usize;
+            if capture.slot == slot && capture.side == side {
+                return self.bytes.get(start..end);
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// The string (without its NUL) of the first capture in that slot at entry.
+    #[must_use]
+    pub fn string(&self, slot: u8) -> Option<&[u8]> {
+        let bytes = self.find(slot, Side::In)?;
+        Some(bytes.strip_suffix(b"\0").unwrap_or(bytes))
+    }
+}
+
+/// Reads memory of one tracee into a [`Memory`].
+pub struct Capturer<'a> {
+    pub tid: pid_t,
+    /// Size of a pointer in the tracee.
+    pub word: usize,
+    pub data: Data,
+    pub memory: &'a mut Memory,
+}
+
+impl Capturer<'_> {
+    fn push(&mut self, slot: u8, side: Side, status: Status, addr: u64, wanted: u64, len: usize) {
+        if status == Status::Unreadable {
+            self.memory.unreadable += 1;
+        }
+        self.memory.captures.push(RawCapture { slot, side, status, addr, wanted, len: len as u32 });
+    }
+
+    /// Reads up to `length` bytes at `addr` behind the bytes that are there; how many there were.
+    fn append(&mut self, addr: u64, length: usize) -> usize {
+        self.memory.bytes.reserve(length);
+        let old = self.memory.bytes.len();
+        let spare = &mut self.memory.bytes.spare_capacity_mut()[..length];
+        let got = sys::read_memory(self.tid, addr, spare);
+        // SAFETY: `reserve` made room for `length` more bytes and the kernel has written the first `got <= length` of them.
+        unsafe { self.memory.bytes.set_len(old + got) };
+        got
+    }
+
+    /// Takes `length` bytes of a struct or another value that the call's meaning depends on.
+    pub fn structure(&mut self, slot: u8, side: Side, addr: u64, length: u64) {
+        self.take(slot, side, addr, length, Data::Paths);
+    }
+
+    /// Takes `length` bytes of transferred data.
+    pub fn payload(&mut self, slot: u8, side: Side, addr: u64, length: u64) {
+        self.take(slot, side, addr, length, Data::All);
+    }
+
+    fn take(&mut self, slot: u8, side: Side, addr: u64, length: u64, needs: Data) {
+        if addr == 0 || length == 0 {
+            return;
+        }
+        if self.data < needs {
+            self.push(slot, side, Status::Omitted, addr, length, 0);
+            return;
+        }
+        let room = MAX_EVENT_BYTES.saturating_sub(self.memory.bytes.len());
+        let bounded = usize::try_from(length).unwrap_or(usize::MAX).min(room);
+        let got = self.append(addr, bounded);
+        let status = if got < bounded {
+            Status::Unreadable
+        } else if (bounded as u64) < length {
+            Status::Truncated
+        } else {
+            Status::Whole
+        };
+        self.push(slot, side, status, addr, length, got);
+    }
+
+    /// Takes a NUL-terminated string, with its NUL.
+    pub fn string(&mut self, slot: u8, side: Side, addr: u64) {
+        if addr == 0 {
+            return;
+        }
+        if self.data < Data::Paths {
+            self.push(slot, side, Status::Omitted, addr, 0, 0);
+            return;
+        }
+        let old = self.memory.bytes.len();
+        let mut at = addr;
+        let status = loop {
+            let length = self.memory.bytes.len() - old;
+            if length >= MAX_STRING {
+                break Status::Truncated;
+            }
+            // Never across a page in one bite: the next page may not be mapped.
+            let to_page = PAGE - at % PAGE;
+            let bite = to_page.min(if length == 0 { STRING_BITE as u64 } else { PAGE });
+            let got = self.append(at, bite as usize);
+            let fresh = &self.memory.bytes[old + length..];
+            if let Some(nul) = fresh.iter().position(|byte| *byte == 0) {
+                self.memory.bytes.truncate(old + length + nul + 1);
+                break Status::Whole;
+            }
+            if got < bite as usize {
+                break Status::Unreadable;
+            }
+            at = at.wrapping_add(bite);
+        };
+        let length = self.memory.bytes.len() - old;
+        self.push(slot, side, status, addr, length as u64, length);
+    }
+
+    /// Takes a NULL-terminated array of strings: the pointers, then each string.
+    pub fn strings(&mut self, slot: u8, side: Side, addr: u64) {
+        const MOST: usize = 1 << 17;
+        if addr == 0 {
+            return;
+        }
+        let mut pointers = Vec::new();
+        let mut buffer = [0_u8; 512];
+        let mut at = addr;
+        let mut ended = false;
+        while !ended && pointers.len() < MOST {
+            let bite = ((PAGE - at % PAGE) as usize).min(buffer.len());
+            let got = self.peek(at, &mut buffer[..bite]) / self.word * self.word;
+            if got == 0 {
+                break;
+            }
+            for entry in buffer[..got].chunks_exact(self.word) {
+                let pointer = word_of(entry);
+                if pointer == 0 {
+                    ended = true;
+                    break;
+                }
+                pointers.push(pointer);
+            }
+            at = at.wrapping_add(got as u64);
+        }
+        let length = (pointers.len() + usize::from(ended)) * self.word;
+        self.structure(slot, side, addr, length as u64);
+        for pointer in pointers {
+            if self.memory.bytes.len() >= MAX_EVENT_BYTES {
+                break;
+            }
+            self.string(slot, side, pointer);
+        }
+    }
+
+    /// Reads memory without keeping it; how many bytes were readable.
+    pub fn peek(&self, addr: u64, buffer: &mut [u8]) -> usize {
+        // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are ever written through it.
+        let view = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) };
+        sys::read_memory(self.tid, addr, view)
+    }
+
+    /// The 32-bit value at `addr`.
+    #[must_use]
+    pub fn peek_u32(&self, addr: u64) -> Option<u32> {
+        let mut buffer = [0; 4];
+        (addr != 0 && self.peek(addr, &mut buffer) == 4).then(|| u32::from_ne_bytes(buffer))
+    }
+
+    /// The pointer-sized value at `addr`.
+    #[must_use]
+    pub fn peek_word(&self, addr: u64) -> Option<u64> {
+        let mut buffer = [0; 8];
+        (addr != 0 && self.peek(addr, &mut buffer[..self.word]) == self.word).then(|| word_of(&buffer[..self.word]))
+    }
+}
+
+/// A pointer-sized little-endian value of 4 or 8 bytes.
+#[must_use]
+pub fn word_of(bytes: &[u8]) -> u64 {
+    let mut value = [0; 8];
+    value[..bytes.len().min(8)].copy_from_slice(&bytes[..bytes.len().min(8)]);
+    u64::from_le_bytes(value)
+}

@@ -1,0 +1,239 @@
+//! The objects behind file descriptors, and the descriptor tables of processes.
+//!
+//! An object is one open file description (or a directory that somebody works in). Its identity is asked of the kernel
+//! through /proc when a descriptor first shows up, and then followed through dup, fork, exec and close.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::io::Write as _;
+
+use libc::pid_t;
+
+use crate::raw::{Definition, ObjectKind};
+use crate::sys;
+
+const NONE: u32 = u32::MAX;
+/// Descriptors beyond this are not followed (`fs.nr_open` is a million by default).
+const MAX_FD: usize = 1 << 20;
+
+/// Which object each descriptor of a process stands for.
+#[derive(Clone, Debug, Default)]
+pub struct FdTable {
+    objects: Vec<u32>,
+}
+
+impl FdTable {
+    /// The object behind `fd`, if it is known.
+    #[must_use]
+    pub fn get(&self, fd: i32) -> Option<u32> {
+        let object = *self.objects.get(usize::try_from(fd).ok()?)?;
+        (object != NONE).then_some(object)
+    }
+
+    pub fn set(&mut self, fd: i32, object: u32) {
+        let Ok(index) = usize::try_from(fd) else { return };
+        if index >= MAX_FD {
+            return;
+        }
+        if index >= self.objects.len() {
+            self.objects.resize(index + 1, NONE);
+        }
+        self.objects[index] = object;
+    }
+
+    pub fn close(&mut self, fd: i32) {
+        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.objects.get_mut(index)) {
+            *slot = NONE;
+        }
+    }
+
+    /// Closes `first..=last`.
+    pub fn close_range(&mut self, first: u32, last: u32) {
+        let first = (first as usize).min(self.objects.len());
+        let end = (last as usize).saturating_add(1).min(self.objects.len());
+        if first < end {
+            self.objects[first..end].fill(NONE);
+        }
+    }
+
+    /// Forgets the descriptors that `keep` does not list (after exec has closed the close-on-exec ones).
+    pub fn retain(&mut self, keep: &[i32]) {
+        for (fd, object) in self.objects.iter_mut().enumerate() {
+            if *object != NONE && keep.binary_search(&(fd as i32)).is_err() {
+                *object = NONE;
+            }
+        }
+    }
+}
+
+/// What the kernel says of one descriptor.
+pub struct Identity {
+    pub kind: ObjectKind,
+    pub path: Vec<u8>,
+    pub dev: u64,
+    pub ino: u64,
+}
+
+/// Numbers objects and remembers those that can be recognised again.
+#[derive(Default)]
+pub struct Objects {
+    count: u32,
+    /// Pipes and sockets by device and inode: the same everywhere.
+    shared: HashMap<(u64, u64), u32>,
+    directories: HashMap<Vec<u8>, u32>,
+    /// Path of every live directory object, to resolve against.
+    paths: HashMap<u32, Vec<u8>>,
+}
+
+/// Most remembered objects of a sort; beyond it an object may get a second number.
+const MAX_REMEMBERED: usize = 1 << 16;
+
+/// The identity of a descriptor, or `None` when it is closed or the tracee is gone.
+#[must_use]
+pub fn identify(tid: pid_t, fd: i32) -> Option<Identity> {
+    let link = ProcPath::new(tid, format_args!("fd/{fd}"));
+    let mut target = [0_u8; 4096];
+    let length = sys::read_link(link.as_c_str(), &mut target).ok()?;
+    let path = target[..length].to_vec();
+    let facts = sys::stat(link.as_c_str()).ok();
+    let kind = facts.as_ref().map_or(ObjectKind::Unknown, |facts| kind_of(&path, facts.st_mode));
+    let (dev, ino) = facts.map_or((0, 0), |facts| (facts.st_dev, facts.st_ino));
+    Some(Identity { kind, path, dev, ino })
+}
+
+impl Objects {
+    /// The number for a new descriptor, with its definition when it is a new object.
+    pub fn number(
+        &mut self,
+        identity: Identity,
+        detail: Vec<u8>,
+        created_by: Option<u64>,
+        out: &mut Vec<Definition>,
+    ) -> u32 {
+        let shared = matches!(identity.kind, ObjectKind::Pipe | ObjectKind::Socket);
+        let key = (identity.dev, identity.ino);
+        if shared && let Some(known) = self.shared.get(&key) {
+            return *known;
+        }
+        let object = self.count;
+        self.count += 1;
+        if shared {
+            if self.shared.len() >= MAX_REMEMBERED {
+                self.shared.clear();
+            }
+            self.shared.insert(key, object);
+        }
+        if identity.kind == ObjectKind::Dir {
+            if self.paths.len() >= MAX_REMEMBERED {
+                self.paths.clear();
+            }
+            self.paths.insert(object, identity.path.clone());
+        }
+        out.push(Definition::Object {
+            kind: identity.kind,
+            path: identity.path,
+            detail,
+            dev: identity.dev,
+            ino: identity.ino,
+            created_by,
+        });
+        object
+    }
+
+    /// The object of a working directory.
+    pub fn directory(&mut self, tid: pid_t, out: &mut Vec<Definition>) -> Option<u32> {
+        let link = ProcPath::new(tid, format_args!("cwd"));
+        let mut target = [0_u8; 4096];
+        let length = sys::read_link(link.as_c_str(), &mut target).ok()?;
+        let path = &target[..length];
+        if let Some(known) = self.directories.get(path) {
+            return Some(*known);
+        }
+        let facts = sys::stat(link.as_c_str()).ok();
+        let (dev, ino) = facts.map_or((0, 0), |facts| (facts.st_dev, facts.st_ino));
+        let identity = Identity { kind: ObjectKind::Dir, path: path.to_vec(), dev, ino };
+        let object = self.number(identity, Vec::new(), None, out);
+        if self.directories.len() >= MAX_REMEMBERED {
+            self.directories.clear();
+        }
+        self.directories.insert(path.to_vec(), object);
+        Some(object)
+    }
+
+    /// The path of a directory object.
+    #[must_use]
+    pub fn path(&self, object: u32) -> Option<&[u8]> {
+        self.paths.get(&object).map(Vec::as_slice)
+    }
+}
+
+/// `/proc/TID/what`, built without an allocation.
+pub struct ProcPath {
+    bytes: [u8; 64],
+}
+
+impl ProcPath {
+    #[must_use]
+    pub fn new(tid: pid_t, what: std::fmt::Arguments<'_>) -> ProcPath {
+        let mut path = ProcPath { bytes: [0; 64] };
+        let last = path.bytes.len() - 1;
+        // What does not fit would be cut; "/proc/", two numbers and a short word always fit.
+        let _ = write!(&mut path.bytes[..last], "/proc/{tid}/{what}");
+        path
+    }
+
+    #[must_use]
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"/")
+    }
+}
+
+fn kind_of(path: &[u8], mode: u32) -> ObjectKind {
+    if path.starts_with(b"anon_inode:") {
+        return ObjectKind::Anon;
+    }
+    match mode & libc::S_IFMT {
+        libc::S_IFREG if path.starts_with(b"/memfd:") => ObjectKind::Memfd,
+        libc::S_IFREG => ObjectKind::File,
+        libc::S_IFDIR => ObjectKind::Dir,
+        libc::S_IFIFO if path.starts_with(b"pipe:[") => ObjectKind::Pipe,
+        libc::S_IFIFO => ObjectKind::Fifo,
+        libc::S_IFSOCK => ObjectKind::Socket,
+        libc::S_IFCHR => ObjectKind::CharDevice,
+        libc::S_IFBLK => ObjectKind::BlockDevice,
+        _ => ObjectKind::Unknown,
+    }
+}
+
+/// The open descriptors of a process in ascending order.
+#[must_use]
+pub fn open_descriptors(pid: pid_t) -> Option<Vec<i32>> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let mut fds: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
+    fds.sort_unstable();
+    Some(fds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FdTable;
+
+    #[test]
+    fn tables_follow_set_close_and_ranges() {
+        let mut table = FdTable::default();
+        table.set(3, 7);
+        table.set(5, 8);
+        assert_eq!(table.get(3), Some(7));
+        assert_eq!(table.get(4), None);
+        assert_eq!(table.get(-100), None);
+        table.close_range(4, u32::MAX);
+        assert_eq!((table.get(3), table.get(5)), (Some(7), None));
+        table.set(5, 9);
+        table.retain(&[0, 5]);
+        assert_eq!((table.get(3), table.get(5)), (None, Some(9)));
+        table.close(5);
+        table.close(1 << 30);
+        assert_eq!(table.get(5), None);
+    }
+}

@@ -1,0 +1,356 @@
+//! Mapped files inside the trace: put there from the object store, listed, taken out again.
+//!
+//! Packed files have no names but their hashes, so taking them out cannot leave the folder it is told to use.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use trace_format::column::{NO_CONTENT, Projection};
+use trace_format::event::EventKind;
+use trace_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
+use trace_format::limits;
+use trace_format::varint::{Cursor, DecodeError, Problem};
+
+use crate::error::EngineError;
+use crate::index::{self, Entry, Extra, ObjectPiece};
+use crate::reader::{State, Trace};
+use crate::store::{Hash, Store, read_verified};
+use crate::writer::{Sink, lock};
+
+/// A file inside a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// BLAKE3 hash.
+    pub hash: Hash,
+    /// Bytes.
+    pub total: u64,
+    /// Its frames.
+    pieces: Vec<usize>,
+}
+
+impl Packed {
+    /// The hash in hexadecimal: the file's only name.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.hash).to_hex().to_string()
+    }
+}
+
+/// A file that a trace speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// BLAKE3 hash.
+    pub hash: Hash,
+    /// Where it was, for people.
+    pub path: Vec<u8>,
+}
+
+/// What packing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PackSummary {
+    /// Files that were put in, and their bytes.
+    pub added: u64,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// Files that were there before.
+    pub present: u64,
+    /// Files that are not in the object store, or damaged there.
+    pub missing: Vec<Mapped>,
+    /// Length of the new trace.
+    pub bytes_total: u64,
+}
+
+impl Trace {
+    /// The files inside the trace that are whole.
+    #[must_use]
+    pub fn packed(&self) -> Vec<Packed> {
+        let mut found: Vec<Packed> = Vec::new();
+        let mut reached = 0;
+        for (number, entry) in self.entries().iter().enumerate() {
+            let Extra::Object(piece) = entry.extra else { continue };
+            let goes_on = piece.offset > 0
+                && found.last().is_some_and(|last| {
+                    last.hash == piece.hash && last.total == piece.total && piece.offset == reached
+                });
+            if piece.offset == 0 {
+                found.push(Packed { hash: piece.hash, total: piece.total, pieces: Vec::new() });
+            } else if !goes_on {
+                continue;
+            }
+            if let Some(last) = found.last_mut() {
+                last.pieces.push(number);
+            }
+            reached = piece.offset + u64::from(entry.header.raw_len).saturating_sub(piece_head(&piece));
+        }
+        let mut seen = HashSet::new();
+        found.retain(|packed| {
+            let end = packed.pieces.last().map_or(0, |&number| self.piece_end(number));
+            end == packed.total && seen.insert(packed.hash)
+        });
+        found
+    }
+
+    fn piece_end(&self, number: usize) -> u64 {
+        let entry = &self.entries()[number];
+        match entry.extra {
+            Extra::Object(piece) => piece.offset + u64::from(entry.header.raw_len).saturating_sub(piece_head(&piece)),
+            _ => 0,
+        }
+    }
+
+    /// Writes the content of a packed file to `out` and verifies its hash; what was written of a damaged one is of no
+    /// use.
+    ///
+    /// # Errors
+    /// When the trace is damaged there, or `out` cannot be written.
+    pub fn read_packed(&self, packed: &Packed, out: &mut impl Write) -> Result<(), EngineError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut offset = 0;
+        for &number in &packed.pieces {
+            let entry = &self.entries()[number];
+            offset = entry.offset;
+            let payload = self.payload(entry, limits::OBJECT_PIECE_BYTES * 2)?;
+            let mut cursor = Cursor::new(&payload, "packed file");
+            let piece = index::decode_piece(&mut cursor).map_err(|error| EngineError::corrupt(offset, &error))?;
+            if entry.extra != Extra::Object(piece) {
+                let problem = Problem::Invalid { value: piece.offset };
+                return Err(EngineError::corrupt(offset, &cursor.fail(problem)));
+            }
+            let bytes = &payload[cursor.position()..];
+            hasher.update(bytes);
+            out.write_all(bytes).map_err(|source| EngineError::io("write a file packed in", self.path(), source))?;
+        }
+        if hasher.finalize().as_bytes() == &packed.hash {
+            return Ok(());
+        }
+        let problem = Problem::Invalid { value: packed.total };
+        Err(EngineError::corrupt(offset, &DecodeError { reading: "hash of a packed file", offset: 0, problem }))
+    }
+
+    /// The distinct files that Map events of this trace name.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub fn mapped(&self) -> Result<Vec<Mapped>, EngineError> {
+        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        for (number, block) in self.blocks().iter().enumerate() {
+            if block.summary.kinds & 1 << EventKind::Map as u8 == 0 {
+                continue;
+            }
+            let columns = self.decode_block(number, Projection { captures: true, ..Projection::BASE })?;
+            for row in (0..columns.count as usize).filter(|&row| columns.kind[row] == EventKind::Map as u8) {
+                let in_slot = |slot| {
+                    let range = columns.cap_start[row] as usize..columns.cap_start[row + 1] as usize;
+                    let at = range.into_iter().find(|&at| columns.cap_slot[at] == slot)?;
+                    let content = columns.cap_content[at];
+                    (content != NO_CONTENT).then(|| {
+                        let starts = &columns.content_start[content as usize..=content as usize + 1];
+                        &columns.bytes[starts[0] as usize..starts[1] as usize]
+                    })
+                };
+                let Some(hash) = in_slot(2).and_then(|bytes| Hash::try_from(bytes).ok()) else { continue };
+                if seen.insert(hash) {
+                    all.push(Mapped { hash, path: in_slot(0).unwrap_or_default().to_vec() });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes each packed file into `folder` under its hash.
+    ///
+    /// # Errors
+    /// When a file is damaged or cannot be written.
+    pub fn extract(&self, folder: &Path) -> Result<Vec<Packed>, EngineError> {
+        std::fs::create_dir_all(folder).map_err(|source| EngineError::io("create", folder, source))?;
+        let all = self.packed();
+        for packed in &all {
+            let target = folder.join(packed.hex());
+            let (mut file, unfinished) = Unfinished::beside(&target)?;
+            self.read_packed(packed, &mut file)?;
+            unfinished.rename(&target)?;
+        }
+        Ok(all)
+    }
+}
+
+/// Bytes of a piece's payload in front of the file's bytes.
+fn piece_head(piece: &ObjectPiece) -> u64 {
+    let mut head = Vec::with_capacity(64);
+    index::encode_piece(piece, &mut head);
+    head.len() as u64
+}
+
+/// A file that gets its name when it is whole, and is removed otherwise.
+struct Unfinished(Option<PathBuf>);
+
+impl Unfinished {
+    fn beside(target: &Path) -> Result<(File, Unfinished), EngineError> {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let path = target.with_file_name(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|source| EngineError::io("create", &path, source))?;
+        Ok((file, Unfinished(Some(path))))
+    }
+
+    fn rename(mut self, target: &Path) -> Result<(), EngineError> {
+        if let Some(path) = &self.0 {
+            std::fs::rename(path, target).map_err(|source| EngineError::io("create", target, source))?;
+            self.0 = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A packed file in the making.
+pub(crate) struct Pieces {
+    hash: Hash,
+    total: u64,
+    offset: u64,
+    pending: Vec<u8>,
+    hasher: blake3::Hasher,
+    written: bool,
+}
+
+impl Pieces {
+    pub(crate) fn new(hash: Hash, total: u64) -> Pieces {
+        Pieces { hash, total, offset: 0, pending: Vec::new(), hasher: blake3::Hasher::new(), written: false }
+    }
+
+    pub(crate) fn add(&mut self, mut bytes: &[u8], sink: &mut Sink) {
+        self.hasher.update(bytes);
+        while !bytes.is_empty() {
+            let room = limits::OBJECT_PIECE_BYTES as usize - self.pending.len();
+            let (own, other) = bytes.split_at(bytes.len().min(room));
+            self.pending.extend_from_slice(own);
+            bytes = other;
+            if self.pending.len() == limits::OBJECT_PIECE_BYTES as usize {
+                self.write(sink);
+            }
+        }
+    }
+
+    fn write(&mut self, sink: &mut Sink) {
+        let piece = ObjectPiece { hash: self.hash, offset: self.offset.min(self.total), total: self.total };
+        let mut payload = Vec::with_capacity(self.pending.len() + 64);
+        index::encode_piece(&piece, &mut payload);
+        payload.extend_from_slice(&self.pending);
+        let mut stored = Vec::new();
+        let codec = sink.compress(&payload, &mut stored);
+        let first = sink.entries().iter().filter(|entry| entry.kind() == Some(FrameKind::Object)).count() as u64;
+        let header = FrameHeader {
+            kind: FrameKind::Object as u8,
+            codec: codec as u8,
+            stored_len: stored.len() as u32,
+            raw_len: payload.len() as u32,
+            count: 1,
+            first,
+            crc: 0,
+        };
+        sink.stored_frame(header, &stored, Extra::Object(piece));
+        self.offset += self.pending.len() as u64;
+        self.pending.clear();
+        self.written = true;
+    }
+
+    /// Writes the last piece. `false` when the bytes were not those that were announced.
+    pub(crate) fn end(mut self, sink: &mut Sink) -> bool {
+        if !self.pending.is_empty() || !self.written {
+            self.write(sink);
+        }
+        self.offset == self.total && self.hasher.finalize().as_bytes() == &self.hash
+    }
+}
+
+/// Makes a trace with its mapped files inside: `out`, or the trace itself, which is replaced when all is written.
+/// What is missing in the store is left out and reported. A cut trace stays cut.
+///
+/// # Errors
+/// When the trace is being recorded or damaged inside, when `out` exists and `force` is not set, or when something
+/// cannot be read or written.
+pub fn pack(trace: &Trace, store: &Store, out: Option<&Path>, force: bool) -> Result<PackSummary, EngineError> {
+    if trace.state() == State::Recording {
+        return Err(EngineError::Busy { path: trace.path().to_owned() });
+    }
+    let resolved =
+        std::fs::canonicalize(trace.path()).map_err(|source| EngineError::io("find", trace.path(), source))?;
+    let target = match out {
+        Some(path) if path.exists() && !force => return Err(EngineError::Exists { path: path.to_owned() }),
+        Some(path) => path,
+        None => &resolved,
+    };
+    let present: HashSet<Hash> = trace.packed().iter().map(|packed| packed.hash).collect();
+    let mut summary = PackSummary::default();
+    let (file, unfinished) = Unfinished::beside(target)?;
+    lock(&file, libc::LOCK_EX).ok();
+    let cannot = |source| EngineError::io("write", target, source);
+    let end = trace.entries().last().map_or(HEADER_BYTES as u64, Entry::end);
+    copy_start(trace, end, &file)?;
+    let mut sink = Sink::over(target, file.try_clone().map_err(cannot)?, end, trace.entries().to_vec());
+    for mapped in trace.mapped()? {
+        if present.contains(&mapped.hash) {
+            summary.present += 1;
+        } else if let Some(bytes) = put_in(&mapped, store, &mut sink)? {
+            summary.added += 1;
+            summary.bytes += bytes;
+        } else {
+            summary.missing.push(mapped);
+        }
+    }
+    if trace.state() == State::Complete {
+        sink.complete();
+    }
+    if let Some(failure) = sink.take_failure() {
+        return Err(failure);
+    }
+    summary.bytes_total = sink.end();
+    unfinished.rename(target)?;
+    Ok(summary)
+}
+
+/// Copies the frames of the trace, without index and end.
+fn copy_start(trace: &Trace, end: u64, mut to: &File) -> Result<(), EngineError> {
+    let cannot = |source| EngineError::io("copy", trace.path(), source);
+    let mut from = File::open(trace.path()).map_err(cannot)?;
+    let mode = from.metadata().map_err(cannot)?.permissions();
+    to.set_permissions(mode).map_err(cannot)?;
+    from.seek(SeekFrom::Start(0)).map_err(cannot)?;
+    let copied = io::copy(&mut from.take(end), &mut to).map_err(cannot)?;
+    if copied == end { Ok(()) } else { Err(cannot(io::ErrorKind::UnexpectedEof.into())) }
+}
+
+/// Puts one file into the trace; `None` when the store does not have it as it was.
+fn put_in(mapped: &Mapped, store: &Store, sink: &mut Sink) -> Result<Option<u64>, EngineError> {
+    let Some(path) = store.get(&mapped.hash) else { return Ok(None) };
+    let cannot = |source| EngineError::io("read", &path, source);
+    let mut file = File::open(&path).map_err(cannot)?;
+    // Verified before anything is written: a damaged object must not get into the trace.
+    if !read_verified(&mut file, &mapped.hash, |_| {}, 256 << 10).map_err(cannot)? {
+        return Ok(None);
+    }
+    let total = file.stream_position().map_err(cannot)?;
+    file.rewind().map_err(cannot)?;
+    let mut pieces = Pieces::new(mapped.hash, total);
+    let whole = read_verified(&mut file, &mapped.hash, |bytes| pieces.add(bytes, sink), 256 << 10).map_err(cannot)?;
+    if pieces.end(sink) && whole {
+        return Ok(Some(total));
+    }
+    // It changed between the two readings; what was written is ignored, since its hash does not fit.
+    Ok(None)
+}

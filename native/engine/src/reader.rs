@@ -1,0 +1,400 @@
+//! Trace file in, columns out.
+//!
+//! A trace is hostile input: every length is checked before anything is allocated, and what is wrong becomes an error
+//! that says what was being read, and where. The file is read with `pread`, never mapped: a file that becomes shorter
+//! while it is read must not end the reading process.
+
+mod contents;
+mod open;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use trace_format::column::{
+    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, ContentTable, Decoder, Projection, decode_column_table,
+};
+use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind};
+use trace_format::limits;
+use trace_format::varint::{Cursor, DecodeError, Problem};
+
+use crate::definitions::Definitions;
+use crate::error::EngineError;
+use crate::index::{Entry, Extra};
+
+pub use crate::definitions::{Object, Thread};
+pub use crate::index::{BlockSummary, ObjectPiece};
+use contents::ContentCache;
+
+/// How a trace ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A writer is still at it.
+    Recording,
+    /// Index and end are there.
+    Complete,
+    /// The writer ended early; what is before the damage is readable.
+    Cut,
+}
+
+impl State {
+    /// The state's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Recording => "recording",
+            State::Complete => "complete",
+            State::Cut => "cut",
+        }
+    }
+}
+
+/// A block of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Number of its first event.
+    pub first_seq: u64,
+    /// How many events.
+    pub count: u32,
+    /// Smallest start and so on.
+    pub summary: BlockSummary,
+    entry: usize,
+}
+
+/// Sums over the whole file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events.
+    pub events: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Bytes of the frames of events.
+    pub bytes_events: u64,
+    /// Bytes of the frames of captured contents.
+    pub bytes_content: u64,
+    /// Bytes of the frames of definitions.
+    pub bytes_definitions: u64,
+    /// Bytes of the packed files.
+    pub bytes_objects: u64,
+    /// End of the last event, nanoseconds since the start.
+    pub duration_ns: u64,
+}
+
+/// An open trace.
+pub struct Trace {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    header: FileHeader,
+    state: State,
+    damage: Option<EngineError>,
+    entries: Vec<Entry>,
+    blocks: Vec<Block>,
+    contents: Mutex<ContentCache>,
+    definitions: OnceLock<(Definitions, Option<EngineError>)>,
+}
+
+impl Trace {
+    /// Opens a trace; one without an index is searched for its frames up to the first damage.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no trace, or of a later version.
+    pub fn open(path: &Path) -> Result<Trace, EngineError> {
+        open::open(path)
+    }
+
+    fn new(path: &Path, file: File, header: FileHeader, found: open::Found) -> Trace {
+        let open::Found { len, state, damage, entries } = found;
+        let mut blocks = Vec::new();
+        for (number, entry) in entries.iter().enumerate() {
+            if let Extra::Block(summary) = entry.extra {
+                blocks.push(Block { first_seq: entry.header.first, count: entry.header.count, summary, entry: number });
+            }
+        }
+        Trace {
+            path: path.to_owned(),
+            file,
+            len,
+            header,
+            state,
+            damage,
+            contents: Mutex::new(ContentCache::new(&entries)),
+            entries,
+            blocks,
+            definitions: OnceLock::new(),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's header.
+    #[must_use]
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// How the trace ends.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why the reader stopped before the end of the file, if it did.
+    #[must_use]
+    pub fn damage(&self) -> Option<&EngineError> {
+        self.damage.as_ref()
+    }
+
+    /// The blocks of events in their order.
+    #[must_use]
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The frames in their order, without the index.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Sums over the file.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { bytes: self.len, ..Totals::default() };
+        for entry in &self.entries {
+            let len = entry.end() - entry.offset;
+            match entry.kind() {
+                Some(FrameKind::Events) => totals.bytes_events += len,
+                Some(FrameKind::Content) => totals.bytes_content += len,
+                Some(FrameKind::Defs) => totals.bytes_definitions += len,
+                Some(FrameKind::Object) => totals.bytes_objects += len,
+                _ => {}
+            }
+        }
+        for block in &self.blocks {
+            totals.events += u64::from(block.count);
+            totals.duration_ns = totals.duration_ns.max(self.nanoseconds(block.summary.max_end));
+        }
+        totals
+    }
+
+    /// Ticks of this trace in nanoseconds.
+    #[must_use]
+    pub fn nanoseconds(&self, ticks: u64) -> u64 {
+        ticks.saturating_mul(self.header.tick_ns.into())
+    }
+
+    /// The block that holds event `seq`.
+    #[must_use]
+    pub fn block_of(&self, seq: u64) -> Option<usize> {
+        let after = self.blocks.partition_point(|block| block.first_seq <= seq);
+        let number = after.checked_sub(1)?;
+        let block = &self.blocks[number];
+        (seq - block.first_seq < block.count.into()).then_some(number)
+    }
+
+    /// Threads, objects and facts. A damaged frame ends them; [`Trace::definitions_damage`] says so.
+    pub fn definitions(&self) -> &Definitions {
+        &self.loaded_definitions().0
+    }
+
+    /// What is wrong with the definitions, if anything is.
+    pub fn definitions_damage(&self) -> Option<&EngineError> {
+        self.loaded_definitions().1.as_ref()
+    }
+
+    fn loaded_definitions(&self) -> &(Definitions, Option<EngineError>) {
+        self.definitions.get_or_init(|| {
+            let mut definitions = Definitions::default();
+            for entry in self.entries.iter().filter(|entry| entry.kind() == Some(FrameKind::Defs)) {
+                let added = self.payload(entry, limits::MAX_DEFS_FRAME_BYTES).and_then(|payload| {
+                    definitions
+                        .add_frame(&payload, entry.header.count)
+                        .map_err(|error| EngineError::corrupt(entry.offset, &error))
+                });
+                if let Err(error) = added {
+                    return (definitions, Some(error));
+                }
+            }
+            (definitions, None)
+        })
+    }
+
+    /// The stored payload of a frame, with its checksum verified.
+    fn stored(&self, entry: &Entry) -> Result<(FrameHeader, Vec<u8>), EngineError> {
+        let mut bytes = vec![0; FRAME_HEADER_BYTES + entry.header.stored_len as usize];
+        self.file
+            .read_exact_at(&mut bytes, entry.offset)
+            .map_err(|source| EngineError::io("read", &self.path, source))?;
+        let header = open::check_frame(&bytes, entry.offset)?;
+        let expected = FrameHeader { crc: header.crc, ..entry.header };
+        if header != expected {
+            let error = DecodeError {
+                reading: "frame header, compared with the index",
+                offset: 0,
+                problem: Problem::Invalid { value: header.kind.into() },
+            };
+            return Err(EngineError::corrupt(entry.offset, &error));
+        }
+        bytes.drain(..FRAME_HEADER_BYTES);
+        Ok((header, bytes))
+    }
+
+    /// The raw payload of a frame of at most `limit` bytes.
+    pub(crate) fn payload(&self, entry: &Entry, limit: u32) -> Result<Vec<u8>, EngineError> {
+        let fail = |reading, problem| EngineError::corrupt(entry.offset, &DecodeError { reading, offset: 0, problem });
+        if entry.header.raw_len > limit {
+            let problem = Problem::TooLarge { value: entry.header.raw_len.into(), limit: limit.into() };
+            return Err(fail("length of a frame", problem));
+        }
+        let (header, stored) = self.stored(entry)?;
+        match Codec::from_code(header.codec) {
+            Some(Codec::Raw) => Ok(stored),
+            _ => decompress(&stored, header.raw_len).map_err(|problem| fail("compressed frame", problem)),
+        }
+    }
+
+    /// Decodes a block. Columns outside `projection` stay empty.
+    ///
+    /// # Errors
+    /// When there is no such block, or it is damaged; other blocks stay readable.
+    pub fn decode_block(&self, number: usize, projection: Projection) -> Result<Columns, EngineError> {
+        let block =
+            *self.blocks.get(number).ok_or(EngineError::NoBlock { block: number, blocks: self.blocks.len() })?;
+        let entry = &self.entries[block.entry];
+        let corrupt = |error: DecodeError| EngineError::corrupt(entry.offset, &error);
+        let (_, payload) = self.stored(entry)?;
+        let (header, table) = block_layout(&payload).map_err(corrupt)?;
+        let raw = raw_columns(&payload, &table, projection).map_err(corrupt)?;
+        let (mut columns, contents) = Decoder::default()
+            .decode(&header, block.count, self.header.tick_ns, &raw.slices(&payload), projection)
+            .map_err(corrupt)?;
+        columns.first_seq = block.first_seq;
+        self.check_indexes(&columns).map_err(corrupt)?;
+        if projection.captures {
+            let inline = raw.slices(&payload)[Column::Bytes as usize];
+            self.fetch_contents(&contents, inline, &header, &mut columns, entry.offset)?;
+        }
+        Ok(columns)
+    }
+
+    /// Every thread and object that is spoken of must be defined.
+    fn check_indexes(&self, columns: &Columns) -> Result<(), DecodeError> {
+        let definitions = self.definitions();
+        let check = |reading, largest: Option<&u32>, count: usize| match largest {
+            Some(&index) if index as usize >= count => {
+                let problem = Problem::TooLarge { value: index.into(), limit: count as u64 };
+                Err(DecodeError { reading, offset: 0, problem })
+            }
+            _ => Ok(()),
+        };
+        check("index of a thread", columns.thread.iter().max(), definitions.threads().len())?;
+        check("index of an object", columns.ref_object.iter().max(), definitions.object_count())
+    }
+
+    fn fetch_contents(
+        &self,
+        table: &ContentTable,
+        mut inline: &[u8],
+        header: &BlockHeader,
+        columns: &mut Columns,
+        offset: u64,
+    ) -> Result<(), EngineError> {
+        columns.content_start = Vec::with_capacity(table.lens.len() + 1);
+        columns.bytes = Vec::with_capacity(header.content_bytes as usize);
+        let mut cache = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chunks = table.chunks.iter();
+        for (&len, &is_inline) in table.lens.iter().zip(&table.inline) {
+            columns.content_start.push(columns.bytes.len() as u32);
+            if is_inline {
+                // The decoder has checked that the column is as long as these contents together.
+                let (own, other) = inline.split_at(len as usize);
+                columns.bytes.extend_from_slice(own);
+                inline = other;
+                continue;
+            }
+            let mut left = len;
+            for &chunk in chunks.by_ref().take(len.div_ceil(limits::CHUNK_BYTES) as usize) {
+                let expected = left.min(limits::CHUNK_BYTES);
+                cache.append(self, chunk, expected, &mut columns.bytes, offset)?;
+                left -= expected;
+            }
+        }
+        columns.content_start.push(columns.bytes.len() as u32);
+        Ok(())
+    }
+
+    /// Entry position and number of each event of a block whose entry does not stand directly before its number.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`].
+    pub fn spanning_calls(&self, number: usize) -> Result<Vec<(u64, u64)>, EngineError> {
+        if self.blocks.get(number).is_some_and(|block| block.summary.spanning == 0) {
+            return Ok(Vec::new());
+        }
+        let columns = self.decode_block(number, Projection::BASE)?;
+        let seqs = columns.first_seq..;
+        Ok(seqs
+            .zip(&columns.span)
+            .filter(|(_, span)| **span > 0)
+            .map(|(seq, &span)| (seq.saturating_sub(span.into()), seq))
+            .collect())
+    }
+}
+
+/// Header and column table of a block's payload.
+fn block_layout(payload: &[u8]) -> Result<(BlockHeader, Vec<ColumnEntry>), DecodeError> {
+    let mut cursor = Cursor::new(payload, "block");
+    let header = BlockHeader::decode(&mut cursor)?;
+    let table = decode_column_table(&mut cursor)?;
+    Ok((header, table))
+}
+
+/// The columns of a block: those that were compressed, and where the others are in the payload.
+struct RawColumns {
+    unpacked: [Vec<u8>; COLUMNS],
+    stored: [std::ops::Range<usize>; COLUMNS],
+}
+
+impl RawColumns {
+    fn slices<'a>(&'a self, payload: &'a [u8]) -> [&'a [u8]; COLUMNS] {
+        std::array::from_fn(|id| {
+            if self.unpacked[id].is_empty() { &payload[self.stored[id].clone()] } else { &self.unpacked[id] }
+        })
+    }
+}
+
+fn raw_columns(payload: &[u8], table: &[ColumnEntry], projection: Projection) -> Result<RawColumns, DecodeError> {
+    let mut raw = RawColumns { unpacked: [const { Vec::new() }; COLUMNS], stored: [const { 0..0 }; COLUMNS] };
+    for entry in table {
+        let id = usize::from(entry.id);
+        if id >= COLUMNS || !projection.needs(id) {
+            continue;
+        }
+        let stored = entry.offset..entry.offset + entry.stored_len as usize;
+        if entry.codec == Codec::Raw as u8 {
+            raw.stored[id] = stored;
+        } else {
+            raw.unpacked[id] = decompress(&payload[stored], entry.raw_len).map_err(|problem| DecodeError {
+                reading: Column::NAMES[id],
+                offset: entry.offset as u64,
+                problem,
+            })?;
+        }
+    }
+    Ok(raw)
+}
+
+/// Exactly `raw_len` bytes, which the caller has checked against a limit.
+pub(crate) fn decompress(stored: &[u8], raw_len: u32) -> Result<Vec<u8>, Problem> {
+    let raw = zstd::bulk::decompress(stored, raw_len as usize).map_err(|_| Problem::Compressed)?;
+    if raw.len() != raw_len as usize {
+        return Err(Problem::Ends { need: raw_len.into(), have: raw.len() as u64 });
+    }
+    Ok(raw)
+}

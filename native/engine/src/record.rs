@@ -1,0 +1,535 @@
+//! The ptrace recorder: one thread that waits for stops and turns them into events.
+//!
+//! Every call of a tracee stops it twice, at entry and at exit. What is read at which stop follows from the syscall table
+//! (`capture.rs`); how calls change processes and descriptors is in `record/effects.rs`; births, execs and deaths are
+//! in `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
+
+mod effects;
+mod filter;
+mod lifecycle;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, Lost, Side, flag, slot};
+use trace_format::table::Arch;
+
+use crate::capture::{self, Call};
+use crate::error::EngineError;
+use crate::image::{Images, Mapping};
+use crate::launch::{self, Launched, Program};
+use crate::memory::{Data, Memory};
+use crate::objects::Objects;
+use crate::placement::Placement;
+use crate::plan;
+use crate::raw::{Definition, RawEvent};
+use crate::resolve::Resolver;
+use crate::sink::Sink;
+use crate::sys::{self, Resume, Waited};
+use crate::task::{Birth, Interrupted, Task};
+use crate::writer::{self, Summary, Writer};
+
+/// What to record, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub program: Program,
+    /// The trace file.
+    pub output: PathBuf,
+    /// Replace the file if it exists.
+    pub force: bool,
+    pub data: Data,
+    /// Names of the syscalls to record; all when absent. Calls that carry descriptor or process state are always recorded.
+    pub only: Option<Vec<String>>,
+    /// When the first program ends, let the others go on unobserved.
+    pub detach_on_exit: bool,
+    /// Leave tracees and recorder on whatever CPU they are.
+    pub unpinned: bool,
+    /// Facts to store in the trace (`command`, `version`, ...).
+    pub meta: Vec<(String, String)>,
+}
+
+/// The other threads' hold on a running recording.
+#[derive(Debug, Default)]
+pub struct Control {
+    root: AtomicI32,
+    aborted: AtomicBool,
+    /// Processes that are alive.
+    processes: Mutex<HashSet<pid_t>>,
+}
+
+impl Control {
+    /// Ends the recording: the first program and all that came from it are killed.
+    pub fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
+        // What is born meanwhile is killed by the recorder when it shows up.
+        for pid in self.processes().iter() {
+            let _ = sys::kill(*pid, libc::SIGKILL);
+        }
+    }
+
+    fn processes(&self) -> MutexGuard<'_, HashSet<pid_t>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process is there. It is killed at once when the recording was aborted.
+    fn born(&self, pid: pid_t) {
+        self.processes().insert(pid);
+        if self.is_aborted() {
+            let _ = sys::kill(pid, libc::SIGKILL);
+        }
+    }
+
+    fn gone(&self, pid: pid_t) {
+        self.processes().remove(&pid);
+    }
+
+    /// Sends a signal to the first program.
+    pub fn signal(&self, signal: c_int) {
+        let root = self.root.load(Ordering::SeqCst);
+        if root > 0 {
+            let _ = sys::kill(root, signal);
+        }
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
+    }
+}
+
+/// What came of a recording.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Wait status of the first program.
+    pub status: c_int,
+    pub processes: u32,
+    pub threads: u32,
+    pub duration_ns: u64,
+    pub summary: Summary,
+    /// What could not be captured, by counter.
+    pub lost: [u64; 4],
+    /// What the user ought to know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Records a program and all that it starts, until the last of them ends. Blocks the calling thread.
+///
+/// # Errors
+/// When the program cannot be started or traced, or the file cannot be made. What goes wrong later is in the [`Outcome`].
+pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, EngineError> {
+    launch::find(&options.program)?;
+    let started = sys::monotonic();
+    let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
+    let writer = Writer::create(&options.output, &writer_options)?;
+    let filter = options.only.as_ref().map(|names| filter::program(names));
+    let placement = Placement::new(!options.unpinned);
+    let world = World::new(options, writer, placement, started, filter.is_some());
+    let launched = match launch::launch(&options.program, trace_options(filter.is_some()), filter.as_deref()) {
+        Ok(launched) => launched,
+        Err(error) => {
+            world.discard(&options.output);
+            return Err(error);
+        }
+    };
+    control.root.store(launched.pid, Ordering::SeqCst);
+    let mut recorder = Recorder::new(world, Arc::clone(control), &launched, options);
+    recorder.run(&launched);
+    control.root.store(0, Ordering::SeqCst);
+    recorder.finish(&launched, &options.output)
+}
+
+fn trace_options(filtered: bool) -> c_int {
+    let mut options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_EXITKILL
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACEEXEC;
+    if filtered {
+        options |= libc::PTRACE_O_TRACESECCOMP;
+    }
+    options
+}
+
+/// Everything that belongs to no single task.
+struct World {
+    sink: Sink,
+    objects: Objects,
+    resolver: Resolver,
+    images: Images,
+    placement: Placement,
+    definitions: Vec<Definition>,
+    data: Data,
+    /// How tasks go on outside calls.
+    between: Resume,
+    started: u64,
+    threads: u32,
+    processes: u32,
+    lost: [u64; 4],
+    notes: Vec<String>,
+    /// Executable mappings that the current call made, and where their files can be read.
+    pending_maps: Vec<(Mapping, PathBuf)>,
+}
+
+impl World {
+    fn new(options: &Options, writer: Writer, placement: Placement, started: u64, filtered: bool) -> World {
+        let mut definitions: Vec<Definition> = options
+            .meta
+            .iter()
+            .map(|(key, value)| Definition::Meta { key: key.clone(), value: value.clone().into_bytes() })
+            .collect();
+        let data = match options.data {
+            Data::All => "all",
+            Data::Paths => "paths",
+            Data::None => "none",
+        };
+        for (key, value) in [("backend", "ptrace"), ("data", data)] {
+            definitions.push(Definition::Meta { key: key.into(), value: value.into() });
+        }
+        if let Some(only) = &options.only {
+            definitions.push(Definition::Meta { key: "only".into(), value: only.join(",").into_bytes() });
+        }
+        World {
+            sink: Sink::new(writer),
+            objects: Objects::default(),
+            resolver: Resolver::default(),
+            images: Images::default(),
+            placement,
+            definitions,
+            data: options.data,
+            between: if filtered { Resume::Cont } else { Resume::Syscall },
+            started,
+            threads: 0,
+            processes: 0,
+            lost: [0; 4],
+            notes: Vec::new(),
+            pending_maps: Vec::new(),
+        }
+    }
+
+    /// Gives up a recording that never began.
+    fn discard(self, output: &Path) {
+        drop(self.placement);
+        let _ = self.sink.finish();
+        let _ = std::fs::remove_file(output);
+    }
+
+    /// Nanoseconds since the start of the recording.
+    fn time(&self, monotonic: u64) -> u64 {
+        monotonic.saturating_sub(self.started)
+    }
+
+    /// An event of `task` that begins and ends now.
+    fn event(&self, task: &Task, kind: EventKind, code: i32) -> RawEvent {
+        let now = self.time(sys::monotonic());
+        RawEvent {
+            kind,
+            flags: 0,
+            arch: 0,
+            nargs: 0,
+            code,
+            thread: task.index,
+            start: now,
+            end: now,
+            entry_seq: self.sink.seq(),
+            args: [0; 6],
+            ret: 0,
+            ip: 0,
+            sp: 0,
+            captures: 0,
+            refs: 0,
+        }
+    }
+
+    fn commit(&mut self, event: RawEvent, memory: &Memory) {
+        self.sink.define(&mut self.definitions);
+        self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
+        self.sink.commit(event, memory);
+    }
+
+    /// Commits a call with its raw result, or as one that never returned.
+    fn commit_call(&mut self, task: &mut Task, call: &Call, result: Option<i64>, end: u64, mut flags: u8) {
+        if call.restarted {
+            flags |= flag::RESTARTED;
+        }
+        match result {
+            None => flags |= flag::NO_RETURN,
+            Some(result) if capture::is_error(result) => flags |= flag::ERROR,
+            Some(_) => {}
+        }
+        if task.memory.unreadable > 0 {
+            flags |= flag::PARTIAL;
+        }
+        if call.plan.is_none() {
+            self.lost[Lost::UnknownCall as usize] += 1;
+        }
+        let event = RawEvent {
+            kind: EventKind::Call,
+            flags,
+            arch: call.arch as u8,
+            nargs: call.nargs(),
+            code: call.number as i32,
+            thread: task.index,
+            start: self.time(call.start),
+            end: self.time(end),
+            entry_seq: call.entry_seq,
+            args: call.args,
+            ret: result.unwrap_or(0),
+            ip: call.ip,
+            sp: call.sp,
+            captures: 0,
+            refs: 0,
+        };
+        self.commit(event, &task.memory);
+        task.memory.clear();
+    }
+}
+
+/// A call that the kernel will restart by itself, or that its handler ends: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND,
+/// ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
+fn is_restart(result: i64) -> bool {
+    matches!(result, -512 | -513 | -514 | -516)
+}
+
+struct Recorder {
+    world: World,
+    tasks: HashMap<pid_t, Task>,
+    /// Tasks that stopped before their parent's stop told of them.
+    early: HashSet<pid_t>,
+    /// Tasks that were told of and have not stopped yet.
+    births: HashMap<pid_t, Birth>,
+    control: Arc<Control>,
+    root: pid_t,
+    root_status: Option<c_int>,
+    detach_on_exit: bool,
+    detaching: bool,
+}
+
+impl Recorder {
+    fn new(world: World, control: Arc<Control>, launched: &Launched, options: &Options) -> Recorder {
+        let mut recorder = Recorder {
+            world,
+            tasks: HashMap::new(),
+            early: HashSet::new(),
+            births: HashMap::new(),
+            control,
+            root: launched.pid,
+            root_status: None,
+            detach_on_exit: options.detach_on_exit,
+            detaching: false,
+        };
+        recorder.begin();
+        recorder
+    }
+
+    fn run(&mut self, launched: &Launched) {
+        let mut released = false;
+        loop {
+            match sys::wait_any() {
+                Ok(Some(waited)) => {
+                    self.dispatch(waited);
+                    if !released {
+                        // The first stop is the one that was asked for; from here on everything is seen.
+                        released = launched.release().is_ok();
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn dispatch(&mut self, waited: Waited) {
+        let (tid, status) = (waited.tid, waited.status);
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            self.ended(&waited);
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            self.unknown_stopped(tid, status);
+            return;
+        };
+        let now = sys::monotonic();
+        self.world.placement.stopped(tid, &mut task.place, now);
+        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        if self.detaching && event != sys::event::EXEC {
+            let _ = sys::resume(tid, Resume::Detach, if event == 0 && signal & 0x80 == 0 { signal } else { 0 });
+            self.forget(tid);
+            return;
+        }
+        match event {
+            0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid, now),
+            0 => self.signal_stop(tid, signal),
+            sys::event::SECCOMP => self.syscall_stop(tid, now),
+            sys::event::FORK | sys::event::VFORK | sys::event::CLONE => self.forked(tid),
+            sys::event::EXEC => self.executed(tid),
+            sys::event::STOP => self.group_stop(tid, signal),
+            _ => self.go_on(tid, 0),
+        }
+    }
+
+    /// Lets a task go on as its state wants, with a signal to deliver.
+    fn go_on(&mut self, tid: pid_t, signal: c_int) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let in_call = task.call.is_some();
+        let how = if in_call { Resume::Syscall } else { self.world.between };
+        self.world.placement.resumed(tid, &mut task.place, sys::monotonic(), in_call);
+        // A task that was killed meanwhile reports its end by itself.
+        let _ = sys::resume(tid, how, signal);
+    }
+
+    fn syscall_stop(&mut self, tid: pid_t, now: u64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        match sys::syscall_info(tid) {
+            Ok(info) if info.op == sys::INFO_EXIT => {
+                if let Some(call) = task.call.take() {
+                    self.world.leave(task, call, info.first as i64, now);
+                }
+            }
+            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => self.world.enter(task, &info, now),
+            Ok(_) => {}
+            Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
+        }
+        self.go_on(tid, 0);
+    }
+
+    fn signal_stop(&mut self, tid: pid_t, signal: c_int) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        self.world.decide(task, Some(signal));
+        if !task.launching {
+            self.world.signal(task, signal);
+        }
+        self.go_on(tid, signal);
+    }
+
+    fn group_stop(&mut self, tid: pid_t, signal: c_int) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
+            self.world.decide(task, None);
+            let event = self.world.event(task, EventKind::Stop, signal);
+            self.world.commit(event, &Memory::default());
+            self.world.placement.forget(tid);
+            let _ = sys::resume(tid, Resume::Listen, 0);
+        } else {
+            self.go_on(tid, 0);
+        }
+    }
+}
+
+impl World {
+    /// A task enters a call.
+    fn enter(&mut self, task: &mut Task, info: &sys::SyscallInfo, now: u64) {
+        const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+        self.decide(task, None);
+        let arch = if info.arch == AUDIT_ARCH_I386 { Arch::I386 } else { Arch::X86_64 };
+        let number = info.first as u32;
+        let plan = plan::by_number(arch, number);
+        let mut call = Call {
+            arch,
+            number,
+            plan,
+            args: info.args,
+            ip: info.ip,
+            sp: info.sp,
+            start: now,
+            entry_seq: self.sink.seq(),
+            restarted: false,
+        };
+        if task.launching && !matches!(call.name(), "execve" | "execveat") {
+            return;
+        }
+        continue_interrupted(task, &mut call);
+        task.memory.clear();
+        capture::entry(task.tid, self.data, &call, &mut task.memory);
+        self.refer(task, &call);
+        self.before(task, &mut call);
+        task.call = Some(call);
+    }
+
+    /// A task leaves a call.
+    fn leave(&mut self, task: &mut Task, call: Call, result: i64, now: u64) {
+        if task.launching {
+            // The exec of the first program failed; the child reports it and ends.
+            return;
+        }
+        capture::exit(task.tid, self.data, &call, result, &mut task.memory);
+        if is_restart(result) {
+            task.undecided = Some((call, result, now));
+            return;
+        }
+        self.after(task, &call, result);
+        self.commit_call(task, &call, Some(result), now, 0);
+        if !self.pending_maps.is_empty() {
+            self.commit_maps(task);
+        }
+        if std::mem::take(&mut task.executed) {
+            self.exec_event(task);
+        }
+    }
+
+    /// Settles what becomes of a call that was interrupted: the signal about to be delivered, or its absence, says it.
+    fn decide(&mut self, task: &mut Task, signal: Option<c_int>) {
+        let Some((call, result, end)) = task.undecided.take() else { return };
+        let handler = signal.and_then(|signal| task.handlers.borrow().get(&signal).copied());
+        let restarts = match handler {
+            // No function of the program runs: the kernel starts the call again (or the signal kills).
+            None => true,
+            Some(handler) if !handler.caught => true,
+            Some(handler) => result == -513 || (result == -512 && handler.restarts),
+        };
+        let flags = if restarts {
+            if task.interrupted.len() >= 8 {
+                task.interrupted.remove(0);
+            }
+            task.interrupted.push(Interrupted { number: call.number, ip: call.ip, sp: call.sp, start: call.start });
+            flag::INTERRUPTED
+        } else {
+            0
+        };
+        self.commit_call(task, &call, Some(result), end, flags);
+    }
+
+    fn signal(&mut self, task: &Task, signal: c_int) {
+        let mut memory = Memory::default();
+        let mut event = self.event(task, EventKind::Signal, signal);
+        if let Ok(info) = sys::signal_info(task.tid) {
+            memory.add(0, Side::In, &info);
+            let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+            event.nargs = 2;
+            event.args[0] = word(8) as u64;
+            event.args[1] = word(16) as u64;
+        }
+        self.commit(event, &memory);
+    }
+
+    /// Notes which objects stand behind the descriptors that a call names, and the directory that its paths start from.
+    fn refer(&mut self, task: &mut Task, call: &Call) {
+        let Some(plan) = call.plan else { return };
+        for &index in &plan.fds {
+            let fd = call.int(usize::from(index));
+            if fd >= 0
+                && let Some(object) = self.object(task, fd)
+            {
+                task.memory.refs.push(crate::raw::RawRef { slot: index, fd, object });
+            }
+        }
+        if plan.uses_cwd
+            && let Some(object) = self.cwd(task)
+        {
+            task.memory.refs.push(crate::raw::RawRef { slot: slot::CWD, fd: libc::AT_FDCWD, object });
+        }
+    }
+}
+
+/// Joins a call to the interrupted one that it continues.
+fn continue_interrupted(task: &mut Task, call: &mut Call) {
+    let Some(last) = task.interrupted.last() else { return };
+    let same = last.number == call.number && last.ip == call.ip && last.sp == call.sp;
+    if same || call.name() == "restart_syscall" {
+        call.restarted = true;
+        call.start = last.start;
+        task.interrupted.pop();
+    }
+}

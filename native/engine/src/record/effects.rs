@@ -1,0 +1,435 @@
+//! How calls change what is known of a process: descriptors, working directory, handlers, mappings, CPU masks.
+
+use libc::c_int;
+use trace_format::event::{EventKind, Side, slot};
+use trace_format::table::Arch;
+
+use super::World;
+use crate::capture::{Call, is_error};
+use crate::image::{self, Mapping};
+use crate::memory::{Capturer, Data, Memory, word_of};
+use crate::objects::{self, ProcPath};
+use crate::plan::Effect;
+use crate::raw::RawRef;
+use crate::sys::{self, CpuMask};
+use crate::task::{Handler, Task};
+
+const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+
+impl World {
+    /// The object behind a descriptor of a task, asked of the kernel when it is not known yet.
+    pub(super) fn object(&mut self, task: &Task, fd: i32) -> Option<u32> {
+        if let Some(known) = task.fds.borrow().get(fd) {
+            return Some(known);
+        }
+        self.identify(task, fd, None)
+    }
+
+    /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
+    fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<u32> {
+        let identity = objects::identify(task.tid, fd)?;
+        let detail = made_by.map(|call| socket_detail(call, &identity)).unwrap_or_default();
+        let created_by = made_by.map(|_| self.sink.seq());
+        let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
+        task.fds.borrow_mut().set(fd, object);
+        Some(object)
+    }
+
+    /// The object of the working directory.
+    pub(super) fn cwd(&mut self, task: &Task) -> Option<u32> {
+        let known = task.location.borrow().cwd;
+        if known.is_some() {
+            return known;
+        }
+        let found = self.objects.directory(task.tid, &mut self.definitions);
+        task.location.borrow_mut().cwd = found;
+        found
+    }
+
+    /// What has to happen before the kernel carries a call out.
+    pub(super) fn before(&mut self, task: &mut Task, call: &mut Call) {
+        let Some(plan) = call.plan else { return };
+        if plan.effect == Effect::Clone && call.name() == "clone" && call.args[0] & libc::CLONE_UNTRACED as u64 != 0 {
+            // A child that asks not to be traced would escape; the program still finds its own flags afterwards.
+            let seen = call.args[0] & !(libc::CLONE_UNTRACED as u64);
+            if sys::set_argument(task.tid, 0, seen).is_ok() {
+                task.restore = Some((0, call.args[0]));
+            }
+        }
+        if matches!(call.name(), "poll" | "ppoll" | "ppoll_time64") {
+            self.refer_polled(task);
+        }
+        if matches!(call.name(), "sendmsg") {
+            self.refer_passed(task, call, Side::In);
+        }
+    }
+
+    /// What a call has changed. `result` is its raw result.
+    pub(super) fn after(&mut self, task: &mut Task, call: &Call, result: i64) {
+        if let Some((index, value)) = task.restore.take() {
+            let _ = sys::set_argument(task.tid, index, value);
+        }
+        let Some(plan) = call.plan else { return };
+        if is_error(result) {
+            self.after_failure(task, call, plan.effect, result);
+            return;
+        }
+        if !plan.paths.is_empty() && self.data >= Data::Paths {
+            self.resolve_paths(task, call, plan.effect, result);
+        }
+        match plan.effect {
+            Effect::Nothing | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
+            Effect::NewFd => self.opened(task, call, result as i32),
+            Effect::Dup => self.duplicated(task, call.int(0), result as i32),
+            Effect::TwoFds(index) => self.two_opened(task, call, index),
+            Effect::Close => task.fds.borrow_mut().close(call.int(0)),
+            Effect::CloseRange => closed_range(task, call),
+            Effect::Fcntl => {
+                if matches!(call.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+                    self.duplicated(task, call.int(0), result as i32);
+                }
+            }
+            Effect::Receive => self.refer_passed(task, call, Side::Out),
+            Effect::Chdir => self.moved(task, call),
+            Effect::Rename => self.resolver.forget(),
+            Effect::Unshare => unshared(task, call.args[0]),
+            Effect::Sigaction => handled(task, call),
+            Effect::Mmap => self.mapped(task, call, result),
+            Effect::Mprotect => self.protected(task, call),
+            Effect::SetAffinity => {
+                task.place.own = true;
+                self.placement.forget(task.tid);
+            }
+            Effect::GetAffinity => self.show_affinity(task, call, result),
+        }
+    }
+
+    fn after_failure(&mut self, task: &Task, call: &Call, effect: Effect, result: i64) {
+        const EPERM: i64 = -1;
+        // Linux frees the descriptor even when close(2) reports an error (EINTR, EIO), but for EBADF.
+        if effect == Effect::Close && result != -i64::from(libc::EBADF) {
+            task.fds.borrow_mut().close(call.int(0));
+        }
+        if effect == Effect::Ptrace && result == EPERM {
+            self.note("the program itself uses ptrace (a debugger, strace, or LeakSanitizer) and was refused: a process can have only one tracer");
+        }
+    }
+
+    /// Adds a line for the user, once.
+    pub(super) fn note(&mut self, text: &str) {
+        if !self.notes.iter().any(|known| known == text) {
+            self.notes.push(text.to_owned());
+        }
+    }
+
+    fn opened(&mut self, task: &mut Task, call: &Call, fd: i32) {
+        task.fds.borrow_mut().close(fd);
+        if let Some(object) = self.identify(task, fd, Some(call)) {
+            task.memory.refs.push(RawRef { slot: slot::RET, fd, object });
+        }
+    }
+
+    fn duplicated(&mut self, task: &mut Task, old: i32, new: i32) {
+        let Some(object) = self.object(task, old) else { return };
+        task.fds.borrow_mut().set(new, object);
+        task.memory.refs.push(RawRef { slot: slot::RET, fd: new, object });
+    }
+
+    fn two_opened(&mut self, task: &mut Task, call: &Call, index: u8) {
+        let capturer = Capturer { tid: task.tid, word: call.arch.word(), data: self.data, memory: &mut task.memory };
+        let mut pair = [0_u8; 8];
+        if capturer.peek(call.args[usize::from(index)], &mut pair) != pair.len() {
+            return;
+        }
+        for half in pair.chunks_exact(4) {
+            let fd = word_of(half) as i32;
+            task.fds.borrow_mut().close(fd);
+            if let Some(object) = self.identify(task, fd, Some(call)) {
+                task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
+            }
+        }
+    }
+
+    /// The objects behind the descriptors of a poll array.
+    fn refer_polled(&mut self, task: &mut Task) {
+        /// Beyond this many descriptors a poll is about numbers, not about names.
+        const MOST: usize = 256;
+        let fds: Vec<i32> = task
+            .memory
+            .find(0, Side::In)
+            .unwrap_or_default()
+            .chunks_exact(8)
+            .take(MOST)
+            .map(|entry| word_of(&entry[..4]) as i32)
+            .collect();
+        for fd in fds {
+            self.refer_nested(task, fd);
+        }
+    }
+
+    fn refer_nested(&mut self, task: &mut Task, fd: i32) {
+        if fd >= 0
+            && let Some(object) = self.object(task, fd)
+        {
+            task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
+        }
+    }
+
+    /// The objects of descriptors that a message carries (SCM_RIGHTS): known ones when sent, new ones when received.
+    fn refer_passed(&mut self, task: &mut Task, call: &Call, side: Side) {
+        let mut fds = Vec::new();
+        for control in control_data(&task.memory, call.arch, side) {
+            passed_descriptors(control, call.arch, &mut fds);
+        }
+        for fd in fds {
+            if side == Side::Out {
+                task.fds.borrow_mut().close(fd);
+            }
+            self.refer_nested(task, fd);
+        }
+    }
+
+    fn moved(&mut self, task: &mut Task, call: &Call) {
+        task.location.borrow_mut().cwd = None;
+        if matches!(call.name(), "chroot" | "pivot_root") {
+            self.resolver.forget();
+            task.location.borrow_mut().foreign_root = true;
+        }
+    }
+
+    /// Stores what the path arguments of a successful call mean, where that is not what they say.
+    fn resolve_paths(&mut self, task: &mut Task, call: &Call, effect: Effect, result: i64) {
+        const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+        const AT_SYMLINK_FOLLOW: u64 = 0x400;
+        let Some(plan) = call.plan else { return };
+        for path in &plan.paths {
+            let Some(given) = task.memory.string(path.slot).filter(|given| !given.is_empty()) else { continue };
+            let base = match path.dir {
+                Some(index) if call.int(usize::from(index)) != libc::AT_FDCWD => {
+                    task.fds.borrow().get(call.int(usize::from(index)))
+                }
+                _ => task.location.borrow().cwd,
+            };
+            let base = base.and_then(|object| self.objects.path(object)).unwrap_or_default().to_vec();
+            if base.is_empty() && given.first() != Some(&b'/') {
+                continue;
+            }
+            let found = if effect == Effect::NewFd {
+                // The descriptor itself tells what was opened.
+                opened_path(task.tid, result as i32)
+                    .filter(|opened| **opened != *crate::resolve::join(&base, given))
+                    .map(Vec::into_boxed_slice)
+            } else {
+                let flags = path.flags.map_or(0, |index| call.args[usize::from(index)]);
+                let follow = (path.follow && flags & AT_SYMLINK_NOFOLLOW == 0) || flags & AT_SYMLINK_FOLLOW != 0;
+                let root = task.location.borrow().foreign_root.then(|| ProcPath::new(task.tid, format_args!("root")));
+                self.resolver.resolve(root.as_ref().map(ProcPath::as_c_str), &base, given, follow)
+            };
+            if let Some(found) = found {
+                task.memory.add(path.slot, Side::Resolved, &found);
+            }
+        }
+    }
+
+    fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let (prot, flags, fd) = (call.args[2], call.args[3], call.int(4));
+        if prot & PROT_EXEC == 0 || flags & libc::MAP_ANONYMOUS as u64 != 0 || fd < 0 {
+            return;
+        }
+        let Some(identity) = objects::identify(task.tid, fd) else { return };
+        // mmap2 counts in pages.
+        let offset = if call.name() == "mmap2" { call.args[5] * 4096 } else { call.args[5] };
+        let mapping = Mapping {
+            start: result as u64,
+            length: call.args[1],
+            offset,
+            prot,
+            dev: identity.dev,
+            ino: identity.ino,
+            path: identity.path,
+        };
+        let file = std::path::PathBuf::from(format!("/proc/{}/fd/{fd}", task.tid));
+        self.pending_maps.push((mapping, file));
+    }
+
+    fn protected(&mut self, task: &Task, call: &Call) {
+        if call.args[2] & PROT_EXEC == 0 {
+            return;
+        }
+        if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
+            let file = image::reachable(task.tid, &mapping.path);
+            self.pending_maps.push((mapping, file));
+        }
+    }
+
+    /// Commits the load events that the last call caused, after the call itself.
+    pub(super) fn commit_maps(&mut self, task: &Task) {
+        for (mapping, file) in std::mem::take(&mut self.pending_maps) {
+            self.map_event(task, &mapping, &file);
+        }
+    }
+
+    pub(super) fn map_event(&mut self, task: &Task, mapping: &Mapping, file: &std::path::Path) {
+        let facts = if mapping.ino == 0 { image::ElfFacts::default() } else { self.images.facts(file) };
+        let mut memory = Memory::default();
+        memory.add(0, Side::In, &mapping.path);
+        if !facts.build_id.is_empty() {
+            memory.add(1, Side::In, &facts.build_id);
+        }
+        if let Some(hash) = &facts.hash {
+            memory.add(2, Side::In, hash);
+        }
+        let mut event = self.event(task, EventKind::Map, 0);
+        event.nargs = 6;
+        event.args = [mapping.start, mapping.length, mapping.offset, mapping.prot, mapping.ino, mapping.dev];
+        self.commit(event, &memory);
+    }
+
+    /// Answers `sched_getaffinity` with the mask that the program would have without the recorder.
+    fn show_affinity(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let of = call.int(0);
+        if !self.placement.is_active() || (of == 0 && task.place.own) {
+            return;
+        }
+        let length = usize::try_from(result).unwrap_or(0).min(size_of::<CpuMask>());
+        let bytes: Vec<u8> = self.placement.visible.0.iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
+        let asked_of_other = of != 0 && of != task.tid;
+        if asked_of_other && !self.is_home(of) {
+            return;
+        }
+        if sys::write_memory(task.tid, call.args[2], &bytes) {
+            task.memory.replace(2, Side::Out, &bytes);
+        }
+    }
+
+    /// Whether a task has the mask that we gave it.
+    fn is_home(&self, tid: c_int) -> bool {
+        sys::affinity(tid).is_ok_and(|mask| Some(mask) == self.placement.home())
+    }
+}
+
+fn closed_range(task: &Task, call: &Call) {
+    const CLOSE_RANGE_CLOEXEC: u64 = 4;
+    if call.args[2] & CLOSE_RANGE_CLOEXEC == 0 {
+        task.fds.borrow_mut().close_range(call.args[0] as u32, call.args[1] as u32);
+    }
+}
+
+fn unshared(task: &mut Task, flags: u64) {
+    if flags & libc::CLONE_FILES as u64 != 0 {
+        let own = task.fds.borrow().clone();
+        task.fds = std::rc::Rc::new(std::cell::RefCell::new(own));
+    }
+    if flags & (libc::CLONE_FS | libc::CLONE_NEWNS) as u64 != 0 {
+        let own = task.location.borrow().clone();
+        task.location = std::rc::Rc::new(std::cell::RefCell::new(own));
+    }
+}
+
+/// Remembers what a process does about a signal: handler and flags are the first two words of the kernel's struct.
+fn handled(task: &Task, call: &Call) {
+    const SA_RESTART: u64 = libc::SA_RESTART as u64;
+    let signal = call.int(0);
+    let word = call.arch.word();
+    let Some(action) = task.memory.find(1, Side::In).filter(|action| action.len() >= 3 * word) else { return };
+    let handler = word_of(&action[..word]);
+    // The old i386 struct has the mask between the two.
+    let at = if call.name() == "sigaction" { 2 * word } else { word };
+    let flags = word_of(&action[at..at + word]);
+    let caught = handler > 1;
+    task.handlers.borrow_mut().insert(signal, Handler { caught, restarts: flags & SA_RESTART != 0 });
+}
+
+fn opened_path(tid: i32, fd: i32) -> Option<Vec<u8>> {
+    objects::identify(tid, fd).filter(|identity| identity.kind.is_named()).map(|identity| identity.path)
+}
+
+/// What the arguments of socket(2) and socketpair(2) say of a socket.
+fn socket_detail(call: &Call, identity: &objects::Identity) -> Vec<u8> {
+    if identity.kind != crate::raw::ObjectKind::Socket || !matches!(call.name(), "socket" | "socketpair") {
+        return Vec::new();
+    }
+    let kind = call.int(1) & 0xf;
+    let name = match (call.int(0), kind, call.int(2)) {
+        (libc::AF_UNIX, libc::SOCK_STREAM, _) => "UNIX-STREAM",
+        (libc::AF_UNIX, libc::SOCK_DGRAM, _) => "UNIX-DGRAM",
+        (libc::AF_UNIX, libc::SOCK_SEQPACKET, _) => "UNIX-SEQPACKET",
+        (libc::AF_INET, libc::SOCK_STREAM, _) => "TCP",
+        (libc::AF_INET, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "UDP",
+        (libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP) => "PING",
+        (libc::AF_INET, libc::SOCK_RAW, _) => "RAW",
+        (libc::AF_INET6, libc::SOCK_STREAM, _) => "TCPv6",
+        (libc::AF_INET6, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "UDPv6",
+        (libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) => "PINGv6",
+        (libc::AF_INET6, libc::SOCK_RAW, _) => "RAWv6",
+        (libc::AF_NETLINK, _, _) => "NETLINK",
+        (libc::AF_PACKET, _, _) => "PACKET",
+        _ => "",
+    };
+    name.as_bytes().to_vec()
+}
+
+/// The control buffers among the captures of a message call: those at the addresses that the headers name.
+fn control_data(memory: &Memory, arch: Arch, side: Side) -> Vec<&[u8]> {
+    let word = arch.word();
+    let (header, at) = if word == 8 { (56, 32) } else { (28, 16) };
+    let mut wanted = Vec::new();
+    let mut found = Vec::new();
+    let mut start = 0;
+    for capture in &memory.captures {
+        let end = start + capture.len as usize;
+        let bytes = memory.bytes.get(start..end).unwrap_or_default();
+        start = end;
+        if capture.side != side {
+            continue;
+        }
+        if bytes.len() == header && capture.slot == 1 {
+            wanted.push(word_of(&bytes[at..at + word]));
+        }
+        if wanted.contains(&capture.addr) {
+            found.push(bytes);
+        }
+    }
+    found
+}
+
+/// Descriptors in SCM_RIGHTS messages, cmsg(3): a length word, level, type, then the data, aligned to words.
+fn passed_descriptors(control: &[u8], arch: Arch, fds: &mut Vec<i32>) {
+    let word = arch.word();
+    let header = word + 8;
+    let mut rest = control;
+    while rest.len() >= header {
+        let length = word_of(&rest[..word]) as usize;
+        let level = word_of(&rest[word..word + 4]) as i32;
+        let kind = word_of(&rest[word + 4..header]) as i32;
+        if length < header || length > rest.len() {
+            return;
+        }
+        if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
+            fds.extend(rest[header..length].chunks_exact(4).map(|fd| word_of(fd) as i32));
+        }
+        rest = rest.get(length.next_multiple_of(word)..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_descriptors_are_found_and_bad_lengths_end_the_search() {
+        let mut control = Vec::new();
+        control.extend(24_u64.to_le_bytes());
+        control.extend(libc::SOL_SOCKET.to_le_bytes());
+        control.extend(libc::SCM_RIGHTS.to_le_bytes());
+        control.extend(5_i32.to_le_bytes());
+        control.extend(9_i32.to_le_bytes());
+        let mut fds = Vec::new();
+        passed_descriptors(&control, Arch::X86_64, &mut fds);
+        assert_eq!(fds, [5, 9]);
+        control[0] = 200;
+        fds.clear();
+        passed_descriptors(&control, Arch::X86_64, &mut fds);
+        assert!(fds.is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! Births, execs and deaths of tasks, and the beginning and end of the recording.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, Side};
+
+use super::{Outcome, Recorder, World};
+use crate::error::EngineError;
+use crate::image;
+use crate::launch::Launched;
+use crate::memory::{Capturer, Memory};
+use crate::objects;
+use crate::raw::Definition;
+use crate::sys::{self, Waited};
+use crate::task::{Birth, Process, Task};
+
+impl World {
+    fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
+        self.processes += 1;
+        Rc::new(RefCell::new(Process { pid, number: self.processes, ..Process::default() }))
+    }
+
+    /// Numbers a new thread and commits its Task event.
+    fn new_task(&mut self, tid: pid_t, process: Rc<RefCell<Process>>, parent: Option<u32>, flags: u64) -> Task {
+        let index = self.threads;
+        self.threads += 1;
+        let (number, ordinal, pid) = {
+            let mut process = process.borrow_mut();
+            process.threads += 1;
+            process.alive += 1;
+            (process.number, process.threads, process.pid)
+        };
+        self.definitions.push(Definition::Thread {
+            process: number,
+            ordinal,
+            tid,
+            pid,
+            parent,
+            created_by: self.sink.seq(),
+        });
+        let task = Task::new(tid, index, process);
+        let mut event = self.event(&task, EventKind::Task, 0);
+        event.nargs = 2;
+        event.args[0] = parent.map_or(0, |parent| u64::from(parent) + 1);
+        event.args[1] = flags;
+        self.commit(event, &Memory::default());
+        task
+    }
+
+    /// Commits the Exec event of a program that has just replaced the old one, and the load events of its first images.
+    pub(super) fn exec_event(&mut self, task: &mut Task) {
+        let mut memory = Memory::default();
+        image::exec_facts(&mut self.images, task.tid, &mut memory);
+        let event = self.event(task, EventKind::Exec, 0);
+        self.commit(event, &memory);
+        for mapping in image::executable_mappings(task.tid) {
+            let file = image::reachable(task.tid, &mapping.path);
+            self.map_event(task, &mapping, &file);
+        }
+    }
+}
+
+impl Recorder {
+    /// Takes the first task in: seized, and asked to stop.
+    pub(super) fn begin(&mut self) {
+        let process = self.world.new_process(self.root);
+        let mut task = self.world.new_task(self.root, process, None, 0);
+        task.launching = true;
+        self.world.placement.adopt(self.root, &mut task.place);
+        self.tasks.insert(self.root, task);
+        self.control.born(self.root);
+        let _ = sys::interrupt(self.root);
+    }
+
+    /// A task that nobody told of has stopped: its parent's stop will come.
+    pub(super) fn unknown_stopped(&mut self, tid: pid_t, _status: c_int) {
+        match self.births.remove(&tid) {
+            Some(birth) => self.adopt(tid, birth),
+            None => {
+                self.early.insert(tid);
+            }
+        }
+    }
+
+    /// A task has made another one.
+    pub(super) fn forked(&mut self, tid: pid_t) {
+        let child = sys::event_message(tid).ok().and_then(|child| pid_t::try_from(child).ok());
+        if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
+            let birth = Birth::of(task, clone_flags(task));
+            if self.early.remove(&child) {
+                self.adopt(child, birth);
+            } else {
+                self.births.insert(child, birth);
+            }
+        }
+        self.go_on(tid, 0);
+    }
+
+    fn adopt(&mut self, tid: pid_t, birth: Birth) {
+        let process = if birth.is_thread() {
+            Rc::clone(&birth.process)
+        } else {
+            let process = self.world.new_process(tid);
+            process.borrow_mut().parent = Some(birth.process.borrow().pid);
+            process
+        };
+        let mut task = self.world.new_task(tid, process, Some(birth.parent), birth.flags);
+        task.fds = birth.fds;
+        task.location = birth.location;
+        task.handlers = birth.handlers;
+        task.place.own = birth.place.own;
+        self.world.placement.adopt(tid, &mut task.place);
+        let pid = task.process.borrow().pid;
+        self.tasks.insert(tid, task);
+        self.control.born(pid);
+        self.go_on(tid, 0);
+    }
+
+    /// A program has been replaced. When a thread that is not the leader did it, it has taken the leader's id.
+    pub(super) fn executed(&mut self, tid: pid_t) {
+        let former = sys::event_message(tid).ok().and_then(|former| pid_t::try_from(former).ok()).unwrap_or(tid);
+        if former != tid
+            && let Some(mut caller) = self.tasks.remove(&former)
+        {
+            if let Some(leader) = self.tasks.remove(&tid) {
+                self.superseded(leader);
+            }
+            self.world.placement.forget(former);
+            caller.tid = tid;
+            self.tasks.insert(tid, caller);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.executed = true;
+        task.launching = false;
+        task.interrupted.clear();
+        task.handlers = Rc::default();
+        // Exec gives the process a table of its own and closes what is to be closed.
+        let mut own = task.fds.borrow().clone();
+        if let Some(open) = objects::open_descriptors(tid) {
+            own.retain(&open);
+        }
+        task.fds = Rc::new(RefCell::new(own));
+        self.world.warn_of_lost_privilege(tid);
+        self.go_on(tid, 0);
+    }
+
+    /// The leader has made place for the thread that executed a program.
+    fn superseded(&mut self, mut leader: Task) {
+        self.end_calls(&mut leader);
+        let mut event = self.world.event(&leader, EventKind::Exit, 0);
+        event.nargs = 4;
+        event.args[0] = 2;
+        self.world.commit(event, &Memory::default());
+        leader.process.borrow_mut().alive -= 1;
+    }
+
+    /// Commits what a task was in the middle of when it ended.
+    fn end_calls(&mut self, task: &mut Task) {
+        if let Some((call, result, end)) = task.undecided.take() {
+            self.world.commit_call(task, &call, Some(result), end, 0);
+        }
+        if let Some(call) = task.call.take() {
+            self.world.commit_call(task, &call, None, sys::monotonic(), 0);
+        }
+    }
+
+    pub(super) fn ended(&mut self, waited: &Waited) {
+        let tid = waited.tid;
+        self.early.remove(&tid);
+        self.births.remove(&tid);
+        self.world.placement.forget(tid);
+        let Some(mut task) = self.tasks.remove(&tid) else { return };
+        self.end_calls(&mut task);
+        let last = {
+            let mut process = task.process.borrow_mut();
+            process.alive = process.alive.saturating_sub(1);
+            process.alive == 0
+        };
+        let mut event = self.world.event(&task, EventKind::Exit, waited.status);
+        event.nargs = 4;
+        event.args[0] = u64::from(last);
+        if last {
+            let pid = task.process.borrow().pid;
+            self.control.gone(pid);
+            let (user, system) = self.own_time(&task, &waited.usage);
+            event.args[1] = user;
+            event.args[2] = system;
+            event.args[3] = waited.usage.ru_maxrss as u64;
+        }
+        self.world.commit(event, &Memory::default());
+        if tid == self.root {
+            self.control.root.store(0, Ordering::SeqCst);
+            self.root_status = Some(waited.status);
+            self.after_root();
+        }
+    }
+
+    /// User and system time of a process in microseconds. The kernel counts its reaped children in; they are taken out,
+    /// and added to what the parent will have to take out.
+    fn own_time(&mut self, task: &Task, usage: &libc::rusage) -> (u64, u64) {
+        let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+        let (user, system) = (micros(usage.ru_utime), micros(usage.ru_stime));
+        let process = task.process.borrow();
+        if let Some(parent) = process.parent
+            && let Some(parent) = self.tasks.values().find(|other| other.process.borrow().pid == parent)
+            && !Rc::ptr_eq(&parent.process, &task.process)
+        {
+            let mut parent = parent.process.borrow_mut();
+            parent.children_user += user;
+            parent.children_system += system;
+        }
+        (user.saturating_sub(process.children_user), system.saturating_sub(process.children_system))
+    }
+
+    fn after_root(&mut self) {
+        if self.detach_on_exit && !self.control.is_aborted() {
+            self.detaching = true;
+            for tid in self.tasks.keys() {
+                let _ = sys::interrupt(*tid);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, tid: pid_t) {
+        self.world.placement.forget(tid);
+        if self.world.placement.is_active() {
+            let _ = sys::set_affinity(tid, &self.world.placement.visible);
+        }
+        if let Some(mut task) = self.tasks.remove(&tid) {
+            self.control.gone(task.process.borrow().pid);
+            self.end_calls(&mut task);
+        }
+    }
+
+    pub(super) fn finish(self, launched: &Launched, output: &Path) -> Result<Outcome, EngineError> {
+        let mut world = self.world;
+        if let Some(error) = launched.failure() {
+            world.discard(output);
+            return Err(error);
+        }
+        let duration_ns = world.time(sys::monotonic());
+        let status = self.root_status.unwrap_or(0);
+        for (key, value) in [
+            ("status", status.to_string()),
+            ("duration_ns", duration_ns.to_string()),
+            ("processes", world.processes.to_string()),
+            ("threads", world.threads.to_string()),
+            ("lost", world.lost.map(|count| count.to_string()).join(" ")),
+            ("notes", world.notes.join("\n")),
+        ] {
+            world.definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
+        }
+        world.sink.define(&mut world.definitions);
+        drop(world.placement);
+        Ok(Outcome {
+            status,
+            processes: world.processes,
+            threads: world.threads,
+            duration_ns,
+            summary: world.sink.finish(),
+            lost: world.lost,
+            notes: world.notes,
+        })
+    }
+}
+
+impl World {
+    /// Says so when a set-user-ID program runs without the privilege that it would have had.
+    fn warn_of_lost_privilege(&mut self, tid: pid_t) {
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(meta) = std::fs::metadata(PathBuf::from(format!("/proc/{tid}/exe"))) else { return };
+        if meta.mode() & libc::S_ISUID == 0 {
+            return;
+        }
+        let effective = std::fs::metadata(format!("/proc/{tid}")).map(|own| own.uid()).unwrap_or(meta.uid());
+        if effective != meta.uid() {
+            self.note("a set-user-ID program ran without its privilege: the kernel does not grant it under a tracer (record as root to keep it)");
+        }
+    }
+}
+
+/// The clone flags of the call that a task is in.
+fn clone_flags(task: &Task) -> u64 {
+    const VFORK: u64 = (libc::CLONE_VFORK | libc::CLONE_VM) as u64;
+    let Some(call) = &task.call else { return 0 };
+    match call.name() {
+        "vfork" => VFORK | libc::SIGCHLD as u64,
+        "clone" => call.args[0],
+        "clone3" => {
+            let captured = task.memory.find(0, Side::In).filter(|bytes| bytes.len() >= 8).map(|bytes| crate::memory::word_of(&bytes[..8]));
+            captured.unwrap_or_else(|| {
+                let mut memory = Memory::default();
+                let capturer = Capturer { tid: task.tid, word: 8, data: crate::memory::Data::None, memory: &mut memory };
+                capturer.peek_word(call.args[0]).unwrap_or(0)
+            })
+        }
+        _ => libc::SIGCHLD as u64,
+    }
+}

@@ -1,0 +1,162 @@
+//! What a path means: the canonical absolute path behind a path argument, as the tracee sees the file system.
+//!
+//! Asked of the kernel with `O_PATH` (nothing is opened for reading, no device wakes up), and remembered until a call of
+//! any tracee changes what names mean.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::sys;
+
+/// Most remembered paths; when it is full all are forgotten.
+const MAX_REMEMBERED: usize = 1 << 15;
+
+/// Resolves paths of tracees that have this process's root directory, or the root that is given.
+#[derive(Default)]
+pub struct Resolver {
+    /// Path as looked up, and whether a link at its end is followed.
+    known: HashMap<(Vec<u8>, bool), Option<Box<[u8]>>>,
+}
+
+impl Resolver {
+    /// Names may mean something else from now on.
+    pub fn forget(&mut self) {
+        if !self.known.is_empty() {
+            self.known.clear();
+        }
+    }
+
+    /// The canonical path of `path` relative to `base`, when it can be told and is not simply `base/path`.
+    ///
+    /// `root` is a directory like `/proc/PID/root` when the tracee's root is another one than ours.
+    pub fn resolve(&mut self, root: Option<&CStr>, base: &[u8], path: &[u8], follow: bool) -> Option<Box<[u8]>> {
+        if path.is_empty() {
+            return None;
+        }
+        let joined = join(base, path);
+        // The base is canonical already: one plain name below it that is not followed needs no look-up.
+        if !follow && !path.contains(&b'/') && path != b"." && path != b".." {
+            return None;
+        }
+        let key = (joined, follow);
+        let canonical = match self.known.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let found = look_up(root, &key.0, follow).map(Vec::into_boxed_slice);
+                if self.known.len() >= MAX_REMEMBERED {
+                    self.known.clear();
+                }
+                self.known.insert((key.0.clone(), follow), found.clone());
+                found
+            }
+        };
+        canonical.filter(|canonical| **canonical != *key.0)
+    }
+}
+
+/// `base/path`, or `path` when it is absolute.
+#[must_use]
+pub fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
+    if path.first() == Some(&b'/') {
+        return path.to_vec();
+    }
+    let base = base.strip_suffix(b"/").unwrap_or(base);
+    [base, b"/", path].concat()
+}
+
+fn look_up(root: Option<&CStr>, path: &[u8], follow: bool) -> Option<Vec<u8>> {
+    if follow {
+        return canonical(root, path);
+    }
+    // The last name stays as it is; the directory that holds it is resolved.
+    let trimmed = path.strip_suffix(b"/").unwrap_or(path);
+    let slash = trimmed.iter().rposition(|byte| *byte == b'/')?;
+    let (directory, name) = (&trimmed[..slash.max(1)], &trimmed[slash + 1..]);
+    if matches!(name, b"" | b"." | b"..") {
+        return canonical(root, path);
+    }
+    let directory = canonical(root, directory)?;
+    Some(join(&directory, name))
+}
+
+fn canonical(root: Option<&CStr>, path: &[u8]) -> Option<Vec<u8>> {
+    let path = CString::new(path).ok()?;
+    let file = open_path(root, &path).ok()?;
+    let link = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let mut target = [0_u8; 4096];
+    let length = sys::read_link(&link, &mut target).ok()?;
+    let mut target = &target[..length];
+    if let Some(root) = root {
+        // Seen from our root the tracee's root is a prefix; the tracee does not see it.
+        let mut prefix = [0_u8; 4096];
+        let length = sys::read_link(root, &mut prefix).ok()?;
+        let prefix = &prefix[..length];
+        if prefix != b"/" {
+            target = target.strip_prefix(prefix)?;
+        }
+    }
+    Some(if target.is_empty() { b"/".to_vec() } else { target.to_vec() })
+}
+
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+fn open_path(root: Option<&CStr>, path: &CStr) -> io::Result<OwnedFd> {
+    const RESOLVE_IN_ROOT: u64 = 0x10;
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let raw = match root {
+        // SAFETY: `path` is NUL-terminated.
+        None => i64::from(unsafe { libc::open(path.as_ptr(), flags) }),
+        Some(root) => {
+            use std::os::unix::ffi::OsStrExt as _;
+            let root = File::open(std::ffi::OsStr::from_bytes(root.to_bytes()))?;
+            let how = OpenHow { flags: flags as u64, mode: 0, resolve: RESOLVE_IN_ROOT };
+            // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size, `root` is open.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_openat2,
+                    root.as_raw_fd(),
+                    path.as_ptr(),
+                    &raw const how,
+                    std::mem::size_of::<OpenHow>(),
+                )
+            }
+        }
+    };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_dots_are_resolved() {
+        let dir = std::env::temp_dir().join(format!("trace-resolve-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("real")).unwrap();
+        std::fs::write(dir.join("real/file"), b"").unwrap();
+        std::os::unix::fs::symlink("real", dir.join("link")).unwrap();
+        let base = dir.canonicalize().unwrap();
+        let base = base.as_os_str().as_encoded_bytes();
+        let mut resolver = Resolver::default();
+        let real = join(base, b"real/file");
+        assert_eq!(resolver.resolve(None, base, b"link/file", true).as_deref(), Some(&real[..]));
+        assert_eq!(resolver.resolve(None, base, b"link/../real/file", true).as_deref(), Some(&real[..]));
+        assert_eq!(resolver.resolve(None, base, b"real/file", true), None);
+        assert_eq!(resolver.resolve(None, base, b"link", true).as_deref(), Some(&join(base, b"real")[..]));
+        assert_eq!(resolver.resolve(None, base, b"link", false), None);
+        assert_eq!(resolver.resolve(None, base, b"missing", true), None);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

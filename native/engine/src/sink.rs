@@ -1,0 +1,119 @@
+//! Where finished events go: numbered, put into the open batch, and handed to the writer when the batch is full or old.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::memory::Memory;
+use crate::raw::{Definition, RawBatch, RawEvent};
+use crate::writer::{Summary, Writer};
+
+/// A batch is handed over at this many events or bytes of memory.
+const FULL_EVENTS: usize = 4096;
+const FULL_BYTES: usize = 512 << 10;
+/// An unfinished batch waits at most this long when the tracees are silent.
+const OLD: Duration = Duration::from_millis(250);
+
+struct Open {
+    batch: RawBatch,
+    writer: Option<Writer>,
+    closing: bool,
+}
+
+impl Open {
+    fn hand_over(&mut self) {
+        if let Some(writer) = &self.writer {
+            self.batch = writer.send(std::mem::take(&mut self.batch));
+        }
+    }
+}
+
+struct Shared {
+    open: Mutex<Open>,
+    closed: Condvar,
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The recorder's end of the trace file.
+pub struct Sink {
+    shared: Arc<Shared>,
+    flusher: Option<JoinHandle<()>>,
+    seq: u64,
+}
+
+impl Sink {
+    #[must_use]
+    pub fn new(writer: Writer) -> Sink {
+        let open = Open { batch: RawBatch::default(), writer: Some(writer), closing: false };
+        let shared = Arc::new(Shared { open: Mutex::new(open), closed: Condvar::new() });
+        let flushed = Arc::clone(&shared);
+        let run = move || {
+            let mut open = flushed.open();
+            while !open.closing {
+                open = flushed.closed.wait_timeout(open, OLD).unwrap_or_else(PoisonError::into_inner).0;
+                if !open.batch.is_empty() {
+                    open.hand_over();
+                }
+            }
+        };
+        // Without the thread a silent tracee's last events only wait longer.
+        let flusher = std::thread::Builder::new().name("trace-flush".into()).spawn(run).ok();
+        Sink { shared, flusher, seq: 0 }
+    }
+
+    /// How many events have been committed: the number that the next one gets.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Adds things that events refer to. They are written before any event that is committed later.
+    pub fn define(&self, definitions: &mut Vec<Definition>) {
+        if !definitions.is_empty() {
+            self.shared.open().batch.definitions.append(definitions);
+        }
+    }
+
+    /// Commits one event with its memory.
+    pub fn commit(&mut self, mut event: RawEvent, memory: &Memory) {
+        event.captures = memory.captures.len() as u16;
+        event.refs = memory.refs.len() as u16;
+        let mut open = self.shared.open();
+        let batch = &mut open.batch;
+        batch.events.push(event);
+        batch.captures.extend_from_slice(&memory.captures[..usize::from(event.captures)]);
+        batch.refs.extend_from_slice(&memory.refs[..usize::from(event.refs)]);
+        batch.bytes.extend_from_slice(&memory.bytes);
+        self.seq += 1;
+        if batch.events.len() >= FULL_EVENTS || batch.bytes.len() >= FULL_BYTES {
+            open.hand_over();
+        }
+    }
+
+    /// Whether the file can no longer be written.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.open().writer.as_ref().is_some_and(Writer::has_failed)
+    }
+
+    /// Writes everything and ends the file.
+    #[must_use]
+    pub fn finish(mut self) -> Summary {
+        let writer = {
+            let mut open = self.shared.open();
+            open.hand_over();
+            open.closing = true;
+            open.writer.take()
+        };
+        self.shared.closed.notify_all();
+        if let Some(flusher) = self.flusher.take() {
+            let _ = flusher.join();
+        }
+        writer.map(Writer::finish).unwrap_or_default()
+    }
+}

@@ -1,0 +1,260 @@
+//! The object store: mapped files, each once per content, under the user's cache folder.
+//!
+//! A trace names them by BLAKE3 hash. Objects never change and have no other name than their hash; a file in the
+//! making has a name of its own until it is whole, so that any number of recorders may use the store at once.
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::EngineError;
+
+/// A BLAKE3 hash of a whole file.
+pub type Hash = [u8; 32];
+
+/// Files that changed within this many nanoseconds are hashed again the next time: the clock of the file system is
+/// too coarse to tell whether they changed since.
+const RACY_NS: i128 = 2_000_000_000;
+
+/// What a file is known by as long as it does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+}
+
+impl Identity {
+    fn of(file: &File) -> io::Result<Identity> {
+        let meta = file.metadata()?;
+        let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        Ok(Identity {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.len(),
+            mtime_ns: time(meta.mtime(), meta.mtime_nsec()),
+            ctime_ns: time(meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+        self.ctime_ns.max(self.mtime_ns) + RACY_NS < now
+    }
+
+    fn name(&self) -> String {
+        format!("{:x}-{:x}-{:x}-{:x}-{:x}", self.dev, self.ino, self.size, self.mtime_ns, self.ctime_ns)
+    }
+}
+
+/// A folder of objects.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    known: Mutex<HashMap<Identity, Hash>>,
+}
+
+/// Removes an unfinished file.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Store {
+    /// The user's store: `trace/objects` in `$XDG_CACHE_HOME`, or in `.cache` of the home folder.
+    #[must_use]
+    pub fn of_user() -> Store {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("cache-{}", user_id())));
+        Store::at(&cache.join("trace/objects"))
+    }
+
+    /// The store in a folder, which is made when it is needed.
+    #[must_use]
+    pub fn at(root: &Path) -> Store {
+        Store { root: root.to_owned(), known: Mutex::default() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn object_path(&self, hash: &Hash) -> PathBuf {
+        let hex = blake3::Hash::from_bytes(*hash).to_hex();
+        self.root.join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The object with this hash.
+    #[must_use]
+    pub fn get(&self, hash: &Hash) -> Option<PathBuf> {
+        let path = self.object_path(hash);
+        path.symlink_metadata().is_ok_and(|meta| meta.is_file()).then_some(path)
+    }
+
+    /// Makes sure that the content of a file is in the store.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the store cannot be written.
+    pub fn put(&self, path: &Path) -> Result<Hash, EngineError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)
+            .map_err(|source| EngineError::io("open", path, source))?;
+        self.put_file(&file, path)
+    }
+
+    /// As [`Store::put`], for an open file; `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_file(&self, file: &File, path: &Path) -> Result<Hash, EngineError> {
+        let unreadable = |source| EngineError::io("read", path, source);
+        let identity = Identity::of(file).map_err(unreadable)?;
+        if let Some(hash) = self.recall(&identity) {
+            return Ok(hash);
+        }
+        let hash = self.copy_in(file, path)?;
+        if identity.is_settled() && Identity::of(file).is_ok_and(|after| after == identity) {
+            self.remember(&identity, &hash);
+        }
+        Ok(hash)
+    }
+
+    /// The hash of an unchanged file whose object is still there.
+    fn recall(&self, identity: &Identity) -> Option<Hash> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = known.get(identity) {
+            return self.get(hash).is_some().then_some(*hash);
+        }
+        let text = std::fs::read_to_string(self.root.join("known").join(identity.name())).ok()?;
+        let hash = *blake3::Hash::from_hex(text.trim()).ok()?.as_bytes();
+        self.get(&hash)?;
+        known.insert(*identity, hash);
+        Some(hash)
+    }
+
+    /// Best effort: without it the file is hashed again.
+    fn remember(&self, identity: &Identity, hash: &Hash) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*identity, *hash);
+        let folder = self.root.join("known");
+        let hex = blake3::Hash::from_bytes(*hash).to_hex();
+        let _ = make_folder(&folder).and_then(|()| {
+            let (mut file, unfinished) = self.unfinished()?;
+            file.write_all(hex.as_bytes())?;
+            std::fs::rename(&unfinished.0, folder.join(identity.name()))
+        });
+    }
+
+    fn unfinished(&self) -> io::Result<(File, Unfinished)> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        make_folder(&self.root)?;
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join(format!("new-{}-{number}", std::process::id()));
+        let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        // One that is left over from a process of the same number is of no use to anybody.
+        let file = open().or_else(|_| std::fs::remove_file(&path).and_then(|()| open()))?;
+        Ok((file, Unfinished(path)))
+    }
+
+    fn copy_in(&self, file: &File, path: &Path) -> Result<Hash, EngineError> {
+        let unwritable = |source| EngineError::io("write to the object store", &self.root, source);
+        let (mut copy, unfinished) = self.unfinished().map_err(unwritable)?;
+        // The hash is taken of the copy, so that it fits even when the file changes meanwhile.
+        if !clone_file(file, &copy) {
+            use std::os::unix::fs::FileExt;
+            let mut buffer = vec![0; 256 << 10];
+            let mut offset = 0;
+            loop {
+                let count =
+                    file.read_at(&mut buffer, offset).map_err(|source| EngineError::io("read", path, source))?;
+                if count == 0 {
+                    break;
+                }
+                copy.write_all(&buffer[..count]).map_err(unwritable)?;
+                offset += count as u64;
+            }
+        }
+        let hash = hash_file(&copy).map_err(unwritable)?;
+        let target = self.object_path(&hash);
+        if self.get(&hash).is_none() {
+            if let Some(folder) = target.parent() {
+                make_folder(folder).map_err(unwritable)?;
+            }
+            copy.set_permissions(Permissions::from_mode(0o400)).map_err(unwritable)?;
+            std::fs::rename(&unfinished.0, &target).map_err(unwritable)?;
+        }
+        Ok(hash)
+    }
+}
+
+/// A folder for its owner alone: what programs have mapped is nobody else's business.
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn hash_file(file: &File) -> io::Result<Hash> {
+    use std::os::unix::fs::FileExt;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut offset = 0;
+    loop {
+        let count = file.read_at(&mut buffer, offset)?;
+        if count == 0 {
+            return Ok(*hasher.finalize().as_bytes());
+        }
+        hasher.update(&buffer[..count]);
+        offset += count as u64;
+    }
+}
+
+/// Shares the blocks of the file, where the file system can.
+fn clone_file(from: &File, to: &File) -> bool {
+    // SAFETY: FICLONE takes a descriptor as its argument; both belong to files that outlive the call.
+    unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
+}
+
+fn user_id() -> u32 {
+    // SAFETY: getuid takes nothing and cannot fail.
+    unsafe { libc::getuid() }
+}
+
+/// Copies an object and verifies its hash on the way. `false` when it is not what its name says.
+pub(crate) fn read_verified(
+    mut from: impl Read,
+    hash: &Hash,
+    mut piece: impl FnMut(&[u8]),
+    piece_bytes: usize,
+) -> io::Result<bool> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; piece_bytes];
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match from.read(&mut buffer[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        if filled == 0 {
+            return Ok(hasher.finalize().as_bytes() == hash);
+        }
+        hasher.update(&buffer[..filled]);
+        piece(&buffer[..filled]);
+    }
+}

@@ -1,0 +1,329 @@
+//! The kernel calls of the recorder, one thin safe function each.
+//!
+//! Nothing here decides anything; every `unsafe` block of the recorder that is not in `launch.rs` (after fork) is here.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_long, c_void, pid_t};
+
+/// `PTRACE_EVENT_*` numbers as they stand in the high half of a wait status, ptrace(2).
+pub mod event {
+    pub const FORK: i32 = libc::PTRACE_EVENT_FORK;
+    pub const VFORK: i32 = libc::PTRACE_EVENT_VFORK;
+    pub const CLONE: i32 = libc::PTRACE_EVENT_CLONE;
+    pub const EXEC: i32 = libc::PTRACE_EVENT_EXEC;
+    pub const SECCOMP: i32 = libc::PTRACE_EVENT_SECCOMP;
+    pub const STOP: i32 = libc::PTRACE_EVENT_STOP;
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Attaches without stopping; `options` are `PTRACE_O_*` bits.
+pub fn seize(tid: pid_t, options: c_int) -> io::Result<()> {
+    // SAFETY: PTRACE_SEIZE takes no pointer.
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid, 0_usize, options as usize) }).map(drop)
+}
+
+/// Asks a seized tracee to stop; it reports `PTRACE_EVENT_STOP`.
+pub fn interrupt(tid: pid_t) -> io::Result<()> {
+    // SAFETY: PTRACE_INTERRUPT takes no pointer.
+    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, tid, 0_usize, 0_usize) }).map(drop)
+}
+
+/// How a stopped tracee goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// To the next syscall boundary.
+    Syscall,
+    /// To the next event, signal or seccomp stop.
+    Cont,
+    /// Stays in group-stop, but reports new events.
+    Listen,
+    /// Goes on unobserved.
+    Detach,
+}
+
+/// Lets a stopped tracee go on, with the signal that it is to get (0 for none).
+pub fn resume(tid: pid_t, how: Resume, signal: c_int) -> io::Result<()> {
+    let request = match how {
+        Resume::Syscall => libc::PTRACE_SYSCALL,
+        Resume::Cont => libc::PTRACE_CONT,
+        Resume::Listen => libc::PTRACE_LISTEN,
+        Resume::Detach => libc::PTRACE_DETACH,
+    };
+    // SAFETY: none of these requests takes a pointer.
+    check(unsafe { libc::ptrace(request, tid, 0_usize, signal as usize) }).map(drop)
+}
+
+/// The message of the last ptrace event (a new tid, a former tid).
+pub fn event_message(tid: pid_t) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: the kernel writes one unsigned long to `message`.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, tid, 0_usize, &raw mut message) })?;
+    Ok(message)
+}
+
+/// The siginfo of the signal that the tracee is stopped for, as the kernel's 128 bytes.
+pub fn signal_info(tid: pid_t) -> io::Result<[u8; 128]> {
+    let mut info = [0_u8; 128];
+    // SAFETY: siginfo_t has 128 bytes in every Linux ABI; the kernel writes at most those.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0_usize, info.as_mut_ptr()) })?;
+    Ok(info)
+}
+
+/// `struct ptrace_syscall_info` (linux/ptrace.h), flattened: which fields mean something depends on `op`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SyscallInfo {
+    pub op: u8,
+    pad: [u8; 3],
+    pub arch: u32,
+    pub ip: u64,
+    pub sp: u64,
+    /// Entry and seccomp: the number. Exit: the result.
+    pub first: u64,
+    /// Entry: the arguments. Exit: the low byte of the first says whether the result is an error.
+    pub args: [u64; 6],
+    tail: u64,
+}
+
+pub const INFO_ENTRY: u8 = 1;
+pub const INFO_EXIT: u8 = 2;
+pub const INFO_SECCOMP: u8 = 3;
+const PTRACE_GET_SYSCALL_INFO: u32 = 0x420e;
+
+/// What the tracee is stopped at: entry, exit or seccomp, with registers (Linux 5.3).
+pub fn syscall_info(tid: pid_t) -> io::Result<SyscallInfo> {
+    let mut info = MaybeUninit::<SyscallInfo>::zeroed();
+    // SAFETY: the kernel writes at most the given size into `info`, of which every bit pattern is valid.
+    check(unsafe { libc::ptrace(PTRACE_GET_SYSCALL_INFO, tid, size_of::<SyscallInfo>(), info.as_mut_ptr()) })?;
+    // SAFETY: zeroed above, so initialised whatever the kernel wrote.
+    Ok(unsafe { info.assume_init() })
+}
+
+/// Sets one argument register of a tracee in a syscall-entry stop (x86-64 numbering of arguments, 0 to 5).
+pub fn set_argument(tid: pid_t, index: usize, value: u64) -> io::Result<()> {
+    let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+    // SAFETY: PTRACE_GETREGS writes one user_regs_struct.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0_usize, regs.as_mut_ptr()) })?;
+    // SAFETY: zeroed above and then written by the kernel.
+    let mut regs = unsafe { regs.assume_init() };
+    match index {
+        0 => regs.rdi = value,
+        1 => regs.rsi = value,
+        2 => regs.rdx = value,
+        3 => regs.r10 = value,
+        4 => regs.r8 = value,
+        _ => regs.r9 = value,
+    }
+    // SAFETY: PTRACE_SETREGS reads one user_regs_struct.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0_usize, &raw const regs) }).map(drop)
+}
+
+/// A child that changed its state.
+#[derive(Clone, Copy)]
+pub struct Waited {
+    pub tid: pid_t,
+    pub status: c_int,
+    pub usage: libc::rusage,
+}
+
+/// Waits for the next stop or end of any tracee of this thread. `None` when interrupted by a signal.
+///
+/// # Errors
+/// ECHILD when nothing is left.
+pub fn wait_any() -> io::Result<Option<Waited>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are valid for writing; wait4 fills them.
+    let tid = unsafe { libc::wait4(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD, usage.as_mut_ptr()) };
+    if tid < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: zeroed above.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Some(Waited { tid, status, usage }))
+}
+
+/// Sends a signal to one thread.
+pub fn tgkill(pid: pid_t, tid: pid_t, signal: c_int) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) }).map(drop)
+}
+
+/// Sends a signal to a process.
+pub fn kill(pid: pid_t, signal: c_int) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// Reads tracee memory; the result is how many bytes from `addr` on were readable (0 when none).
+pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    if buffer.is_empty() {
+        return 0;
+    }
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: buffer.len() };
+    // SAFETY: `local` covers `buffer`; `remote` is only an address in the other process and never dereferenced here.
+    let got = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(got).unwrap_or(0)
+}
+
+/// Writes tracee memory; whether all bytes were written.
+pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
+    let local = libc::iovec { iov_base: bytes.as_ptr() as *mut c_void, iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: bytes.len() };
+    // SAFETY: `local` covers `bytes`, which the kernel only reads.
+    let done = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(done).is_ok_and(|done| done == bytes.len())
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+#[must_use]
+pub fn monotonic() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds since the epoch.
+#[must_use]
+pub fn realtime() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
+fn clock(id: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime writes one timespec.
+    unsafe { libc::clock_gettime(id, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A CPU set as the kernel's bit mask of 1024 CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuMask(pub [u64; 16]);
+
+impl CpuMask {
+    /// The mask with that one CPU.
+    #[must_use]
+    pub fn single(cpu: usize) -> CpuMask {
+        let mut mask = CpuMask([0; 16]);
+        if let Some(word) = mask.0.get_mut(cpu / 64) {
+            *word = 1 << (cpu % 64);
+        }
+        mask
+    }
+
+    /// How many CPUs are in it.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+/// The affinity of a thread (0: this one).
+pub fn affinity(tid: pid_t) -> io::Result<CpuMask> {
+    let mut mask = CpuMask([0; 16]);
+    // SAFETY: the kernel writes at most the given 128 bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_getaffinity, tid, size_of::<CpuMask>(), mask.0.as_mut_ptr()) })?;
+    Ok(mask)
+}
+
+/// Sets the affinity of a thread (0: this one).
+pub fn set_affinity(tid: pid_t, mask: &CpuMask) -> io::Result<()> {
+    // SAFETY: the kernel reads the given 128 bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, tid, size_of::<CpuMask>(), mask.0.as_ptr()) }).map(drop)
+}
+
+/// The CPU this thread runs on.
+#[must_use]
+pub fn current_cpu() -> usize {
+    // SAFETY: takes no argument.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
+/// Whether two open descriptors of two processes are one open file description, kcmp(2); `None` when the kernel will not say.
+#[must_use]
+pub fn same_file(one: (pid_t, i32), other: (pid_t, i32)) -> Option<bool> {
+    const KCMP_FILE: c_long = 0;
+    // SAFETY: takes no pointer.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, one.1 as c_long, other.1 as c_long) };
+    if order < 0 { None } else { Some(order == 0) }
+}
+
+/// Type, device and inode behind a path, following links; the path may be a magic link of /proc.
+pub fn stat(path: &std::ffi::CStr) -> io::Result<libc::stat> {
+    let mut buffer = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `path` is NUL-terminated and the kernel writes one stat.
+    check(c_long::from(unsafe { libc::stat(path.as_ptr(), buffer.as_mut_ptr()) }))?;
+    // SAFETY: filled by the kernel.
+    Ok(unsafe { buffer.assume_init() })
+}
+
+/// Reads a symbolic link into `buffer`; the length, or the error.
+pub fn read_link(path: &std::ffi::CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `path` is NUL-terminated, the kernel writes at most `buffer.len()` bytes.
+    let length = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(length as c_long).map(|length| length as usize)
+}
+
+/// Takes or tests an exclusive lock of the whole file, without waiting.
+pub fn try_lock(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: flock takes no pointer.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+}
+
+/// `struct procmap_query` (linux/fs.h).
+#[repr(C)]
+#[derive(Default)]
+struct MappingQuery {
+    size: u64,
+    query_flags: u64,
+    query_addr: u64,
+    vma_start: u64,
+    vma_end: u64,
+    vma_flags: u64,
+    vma_page_size: u64,
+    vma_offset: u64,
+    inode: u64,
+    dev_major: u32,
+    dev_minor: u32,
+    vma_name_size: u32,
+    build_id_size: u32,
+    vma_name_addr: u64,
+    build_id_addr: u64,
+}
+
+/// The mapping that covers `addr` in a process: `None` when the kernel has no such query, `Some(None)` when nothing is mapped there.
+#[must_use]
+pub fn query_mapping(tid: pid_t, addr: u64) -> Option<Option<crate::image::Mapping>> {
+    /// `_IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)`.
+    const PROCMAP_QUERY: libc::c_ulong = 0xc068_6611;
+    let file = std::fs::File::open(format!("/proc/{tid}/maps")).ok()?;
+    let mut name = [0_u8; 4096];
+    let mut query = MappingQuery {
+        size: size_of::<MappingQuery>() as u64,
+        query_addr: addr,
+        vma_name_size: name.len() as u32,
+        vma_name_addr: name.as_mut_ptr() as u64,
+        ..MappingQuery::default()
+    };
+    // SAFETY: `query` is a struct procmap_query of the size that it says, and its name buffer is `name`.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    if result != 0 {
+        return if io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT) { Some(None) } else { None };
+    }
+    let length = (query.vma_name_size as usize).saturating_sub(1).min(name.len());
+    Some(Some(crate::image::Mapping {
+        start: query.vma_start,
+        length: query.vma_end.saturating_sub(query.vma_start),
+        offset: query.vma_offset,
+        prot: query.vma_flags & 7,
+        dev: libc::makedev(query.dev_major, query.dev_minor),
+        ino: query.inode,
+        path: name[..length].to_vec(),
+    }))
+}

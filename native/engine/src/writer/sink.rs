@@ -1,0 +1,206 @@
+//! The file itself: created safely, locked while it is written, and always ending on a whole frame.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use trace_format::frame::{Codec, FileHeader, FrameHeader, FrameKind, HEADER_BYTES, TRAILER_BYTES, Trailer, VERSION};
+
+use super::Options;
+use crate::error::EngineError;
+use crate::index::{self, Entry, Extra};
+
+/// Compression level of everything: higher ones gain little and cost the recorded program time.
+const LEVEL: i32 = 3;
+
+/// Takes or tests the lock that a writer holds. `false` when somebody else has it.
+pub(crate) fn lock(file: &File, operation: libc::c_int) -> io::Result<bool> {
+    // SAFETY: flock reads nothing but its two arguments; the descriptor belongs to `file`, which outlives the call.
+    if unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
+}
+
+/// Appends frames to a trace file.
+pub(crate) struct Sink {
+    path: PathBuf,
+    file: File,
+    /// End of the last whole frame.
+    end: u64,
+    entries: Vec<Entry>,
+    failure: Option<EngineError>,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    buffer: Vec<u8>,
+}
+
+impl Sink {
+    pub(crate) fn create(path: &Path, options: &Options) -> Result<(Sink, FileHeader), EngineError> {
+        let file = open_new(path, options.force)?;
+        lock(&file, libc::LOCK_EX).ok();
+        let id = match options.id {
+            Some(id) => id,
+            None => random_id().map_err(|source| EngineError::io("make an id for", path, source))?,
+        };
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let header = FileHeader {
+            version: VERSION,
+            tick_ns: options.tick_ns,
+            start_realtime_ns: options.start_realtime_ns.unwrap_or_else(now),
+            id,
+        };
+        let mut sink = Sink::over(path, file, 0, Vec::new());
+        sink.write(&header.encode(crc32fast::hash));
+        match sink.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok((sink, header)),
+        }
+    }
+
+    /// Goes on at `end`, behind the last of `entries`; the file's position must be there.
+    pub(crate) fn over(path: &Path, file: File, end: u64, entries: Vec<Entry>) -> Sink {
+        // Without a compressor (out of memory) the frames are stored as they are.
+        let compressor = zstd::bulk::Compressor::new(LEVEL).ok();
+        Sink { path: path.to_owned(), file, end, entries, failure: None, compressor, buffer: Vec::new() }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    pub(crate) fn take_failure(&mut self) -> Option<EngineError> {
+        self.failure.take()
+    }
+
+    /// Appends compressed `raw` to `out` if that makes it smaller.
+    pub(crate) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
+        let start = out.len();
+        if raw.len() < 32 {
+            out.extend_from_slice(raw);
+            return Codec::Raw;
+        }
+        if let Some(compressor) = &mut self.compressor {
+            out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
+            if let Ok(len) = compressor.compress_to_buffer(raw, &mut out[start..])
+                && len < raw.len()
+            {
+                out.truncate(start + len);
+                return Codec::Zstd;
+            }
+        }
+        out.truncate(start);
+        out.extend_from_slice(raw);
+        Codec::Raw
+    }
+
+    /// Writes a frame with a compressed payload.
+    pub(crate) fn frame(&mut self, kind: FrameKind, raw: &[u8], first: u64, count: u32) -> bool {
+        let mut stored = std::mem::take(&mut self.buffer);
+        stored.clear();
+        let codec = self.compress(raw, &mut stored);
+        let header = FrameHeader {
+            kind: kind as u8,
+            codec: codec as u8,
+            stored_len: stored.len() as u32,
+            raw_len: raw.len() as u32,
+            count,
+            first,
+            crc: 0,
+        };
+        let done = self.stored_frame(header, &stored, Extra::None);
+        self.buffer = stored;
+        done
+    }
+
+    /// Writes a frame whose payload is as it is to be stored. `false` when it is not in the file.
+    pub(crate) fn stored_frame(&mut self, mut header: FrameHeader, stored: &[u8], extra: Extra) -> bool {
+        let head = header.encode_unsummed();
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&head);
+        crc.update(stored);
+        header.crc = crc.finalize();
+        let offset = self.end;
+        let mut frame = Vec::with_capacity(head.len() + 4 + stored.len());
+        frame.extend_from_slice(&head);
+        frame.extend_from_slice(&header.crc.to_le_bytes());
+        frame.extend_from_slice(stored);
+        let done = self.write(&frame);
+        if done {
+            self.entries.push(Entry { offset, header, extra });
+        }
+        done
+    }
+
+    /// Writes all of `bytes` or, as far as the system lets us, nothing of it.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        if self.failure.is_some() {
+            return false;
+        }
+        match self.file.write_all(bytes) {
+            Ok(()) => {
+                self.end += bytes.len() as u64;
+                true
+            }
+            Err(source) => {
+                // A part of the frame may be there. If it cannot be taken back, a reader stops in front of it.
+                self.file.set_len(self.end).ok();
+                self.failure = Some(EngineError::io("write", &self.path, source));
+                false
+            }
+        }
+    }
+
+    /// Writes the index and the end trailer: the trace is complete.
+    pub(crate) fn complete(&mut self) -> bool {
+        let (index_offset, count) = (self.end, self.entries.len() as u32);
+        let mut payload = Vec::new();
+        index::encode(&self.entries, &mut payload);
+        let done = self.frame(FrameKind::Index, &payload, 0, count) && {
+            let file_len = self.end + TRAILER_BYTES as u64;
+            self.write(&Trailer { index_offset, file_len }.encode(crc32fast::hash))
+        };
+        debug_assert!(self.end >= HEADER_BYTES as u64);
+        done
+    }
+}
+
+/// Opens a new file. With `force` an existing one is replaced, unless it is being recorded; devices and pipes are
+/// written to as they are.
+fn open_new(path: &Path, force: bool) -> Result<File, EngineError> {
+    let cannot = |source| EngineError::io("create", path, source);
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other.map_err(cannot),
+    }
+    if !force {
+        return Err(EngineError::Exists { path: path.to_owned() });
+    }
+    let target = std::fs::canonicalize(path).map_err(cannot)?;
+    let old = OpenOptions::new().write(true).open(&target).map_err(cannot)?;
+    if !old.metadata().map_err(cannot)?.is_file() {
+        return Ok(old);
+    }
+    if !lock(&old, libc::LOCK_EX).unwrap_or(true) {
+        return Err(EngineError::Busy { path: path.to_owned() });
+    }
+    // A new file rather than a shorter one: whoever reads the old trace keeps it.
+    std::fs::remove_file(&target).map_err(cannot)?;
+    OpenOptions::new().write(true).create_new(true).open(&target).map_err(cannot)
+}
+
+fn random_id() -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    Ok(id)
+}

@@ -1,0 +1,393 @@
+//! The reader for JavaScript: traces, their definitions, and blocks of events as typed arrays.
+//!
+//! Everything that reads the file runs on a thread of the pool. An array is handed over as it was decoded, without a
+//! copy. What goes wrong outside this program comes back as a [`Failure`], never as a bare text.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{
+    AsyncTask, Buffer, Either, Env, Float64Array, Int32Array, Null, Result, Task, Uint8Array, Uint32Array,
+};
+use napi_derive::napi;
+use trace_engine::error::{EngineError, Fact};
+use trace_engine::raw::ObjectKind;
+use trace_engine::reader::{Block, Trace};
+use trace_format::column::{Columns, Projection};
+
+/// An error of the engine: its code and its facts, and a text made of them.
+#[napi(object, object_from_js = false)]
+pub struct Failure {
+    pub code: String,
+    pub message: String,
+    pub facts: HashMap<String, Either<f64, String>>,
+}
+
+impl From<&EngineError> for Failure {
+    fn from(error: &EngineError) -> Failure {
+        let facts = error.facts().into_iter().map(|(name, fact)| {
+            let value = match fact {
+                Fact::Number(number) => Either::A(number as f64),
+                Fact::Text(text) => Either::B(text),
+            };
+            (name.to_owned(), value)
+        });
+        Failure { code: error.code().to_owned(), message: error.to_string(), facts: facts.collect() }
+    }
+}
+
+/// A value, or why there is none.
+pub type Outcome<T> = Either<T, Failure>;
+
+pub(crate) fn outcome<T, U>(result: std::result::Result<T, EngineError>, convert: impl FnOnce(T) -> U) -> Outcome<U> {
+    match result {
+        Ok(value) => Either::A(convert(value)),
+        Err(error) => Either::B((&error).into()),
+    }
+}
+
+fn nullable(error: Option<&EngineError>) -> Either<Failure, Null> {
+    error.map_or(Either::B(Null), |error| Either::A(error.into()))
+}
+
+/// An open trace.
+#[napi]
+pub struct NativeTrace {
+    pub(crate) trace: Arc<Trace>,
+}
+
+/// Sums over the file, in bytes.
+#[napi(object, object_from_js = false)]
+pub struct Totals {
+    pub events: f64,
+    pub bytes: f64,
+    pub bytes_events: f64,
+    pub bytes_content: f64,
+    pub bytes_definitions: f64,
+    pub bytes_objects: f64,
+    pub duration: f64,
+}
+
+/// What is known of a trace without decoding an event.
+#[napi(object, object_from_js = false)]
+pub struct Header {
+    pub version_major: u32,
+    pub version_minor: u32,
+    pub tick: u32,
+    pub id: String,
+    pub start_seconds: f64,
+    pub start_nanos: u32,
+    pub state: String,
+    pub damage: Either<Failure, Null>,
+    pub definitions_damage: Either<Failure, Null>,
+    pub totals: Totals,
+    pub meta_keys: Vec<String>,
+    pub meta_values: Vec<Buffer>,
+    pub objects: u32,
+}
+
+/// The blocks of events, one entry per block in each array.
+#[napi(object, object_from_js = false)]
+pub struct Blocks {
+    pub first_seq: Float64Array,
+    pub count: Uint32Array,
+    /// Nanoseconds.
+    pub min_start: Float64Array,
+    pub max_end: Float64Array,
+    pub spanning: Uint32Array,
+    pub kinds: Uint8Array,
+}
+
+/// The threads, one entry per thread in each array.
+#[napi(object, object_from_js = false)]
+pub struct Threads {
+    pub process: Uint32Array,
+    pub ordinal: Uint32Array,
+    pub tid: Int32Array,
+    pub pid: Int32Array,
+    /// -1: none.
+    pub parent: Float64Array,
+    pub created_by: Float64Array,
+}
+
+/// What a descriptor stands for.
+#[napi(object, object_from_js = false)]
+pub struct FdObject {
+    pub id: u32,
+    pub kind: String,
+    pub path: String,
+    pub dev: f64,
+    pub ino: f64,
+    pub detail: String,
+    pub created_by: f64,
+}
+
+/// One block of events. Columns that were not asked for are empty.
+#[napi(object, object_from_js = false)]
+pub struct Batch {
+    pub count: u32,
+    pub first_seq: f64,
+    pub kind: Uint8Array,
+    pub flags: Uint8Array,
+    pub arch: Uint8Array,
+    pub code: Int32Array,
+    pub thread: Uint32Array,
+    pub start: Float64Array,
+    pub duration: Float64Array,
+    pub span: Uint32Array,
+    pub ret: Int32Array,
+    pub args: Uint32Array,
+    pub ip: Uint32Array,
+    pub sp: Uint32Array,
+    pub cap_start: Uint32Array,
+    pub cap_slot: Uint8Array,
+    pub cap_side: Uint8Array,
+    pub cap_status: Uint8Array,
+    pub cap_addr: Uint32Array,
+    pub cap_wanted: Float64Array,
+    pub cap_content: Uint32Array,
+    pub content_start: Uint32Array,
+    pub bytes: Uint8Array,
+    pub ref_start: Uint32Array,
+    pub ref_slot: Uint8Array,
+    pub ref_fd: Int32Array,
+    pub ref_object: Uint32Array,
+}
+
+impl From<Columns> for Batch {
+    fn from(columns: Columns) -> Batch {
+        Batch {
+            count: columns.count,
+            first_seq: columns.first_seq as f64,
+            kind: columns.kind.into(),
+            flags: columns.flags.into(),
+            arch: columns.arch.into(),
+            code: columns.code.into(),
+            thread: columns.thread.into(),
+            start: columns.start.into(),
+            duration: columns.duration.into(),
+            span: columns.span.into(),
+            ret: columns.ret.into(),
+            args: columns.args.into(),
+            ip: columns.ip.into(),
+            sp: columns.sp.into(),
+            cap_start: columns.cap_start.into(),
+            cap_slot: columns.cap_slot.into(),
+            cap_side: columns.cap_side.into(),
+            cap_status: columns.cap_status.into(),
+            cap_addr: columns.cap_addr.into(),
+            cap_wanted: columns.cap_wanted.into(),
+            cap_content: columns.cap_content.into(),
+            content_start: columns.content_start.into(),
+            bytes: columns.bytes.into(),
+            ref_start: columns.ref_start.into(),
+            ref_slot: columns.ref_slot.into(),
+            ref_fd: columns.ref_fd.into(),
+            ref_object: columns.ref_object.into(),
+        }
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+fn kind_name(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Unknown => "unknown",
+        ObjectKind::File => "file",
+        ObjectKind::Dir => "dir",
+        ObjectKind::Pipe => "pipe",
+        ObjectKind::Fifo => "fifo",
+        ObjectKind::Socket => "socket",
+        ObjectKind::CharDevice => "chr",
+        ObjectKind::BlockDevice => "blk",
+        ObjectKind::Anon => "anon",
+        ObjectKind::Memfd => "memfd",
+    }
+}
+
+/// Bits of a projection, as `src/trace/columns.ts` makes them.
+fn projection(bits: u32) -> Projection {
+    let has = |bit: u32| bits & bit != 0;
+    Projection { args: has(1), place: has(2), captures: has(4), refs: has(8) }
+}
+
+#[napi]
+impl NativeTrace {
+    #[napi]
+    pub fn header(&self) -> Header {
+        let trace = &*self.trace;
+        let (header, totals) = (trace.header(), trace.totals());
+        let definitions = trace.definitions();
+        let (meta_keys, meta_values) =
+            definitions.meta().iter().map(|(key, value)| (key.clone(), Buffer::from(value.as_slice()))).unzip();
+        Header {
+            version_major: header.version.0.into(),
+            version_minor: header.version.1.into(),
+            tick: header.tick_ns,
+            id: hex(&header.id),
+            start_seconds: (header.start_realtime_ns / 1_000_000_000) as f64,
+            start_nanos: (header.start_realtime_ns % 1_000_000_000) as u32,
+            state: trace.state().name().to_owned(),
+            damage: nullable(trace.damage()),
+            definitions_damage: nullable(trace.definitions_damage()),
+            totals: Totals {
+                events: totals.events as f64,
+                bytes: totals.bytes as f64,
+                bytes_events: totals.bytes_events as f64,
+                bytes_content: totals.bytes_content as f64,
+                bytes_definitions: totals.bytes_definitions as f64,
+                bytes_objects: totals.bytes_objects as f64,
+                duration: totals.duration_ns as f64,
+            },
+            meta_keys,
+            meta_values,
+            objects: definitions.object_count() as u32,
+        }
+    }
+
+    #[napi]
+    pub fn blocks(&self) -> Blocks {
+        let trace = &*self.trace;
+        let blocks = trace.blocks();
+        let float = |get: &dyn Fn(&Block) -> u64| Float64Array::new(blocks.iter().map(|block| get(block) as f64).collect());
+        Blocks {
+            first_seq: float(&|block| block.first_seq),
+            count: Uint32Array::new(blocks.iter().map(|block| block.count).collect()),
+            min_start: float(&|block| trace.nanoseconds(block.summary.min_start)),
+            max_end: float(&|block| trace.nanoseconds(block.summary.max_end)),
+            spanning: Uint32Array::new(blocks.iter().map(|block| block.summary.spanning).collect()),
+            kinds: Uint8Array::new(blocks.iter().map(|block| block.summary.kinds).collect()),
+        }
+    }
+
+    #[napi]
+    pub fn threads(&self) -> Threads {
+        let threads = self.trace.definitions().threads();
+        Threads {
+            process: Uint32Array::new(threads.iter().map(|thread| thread.process).collect()),
+            ordinal: Uint32Array::new(threads.iter().map(|thread| thread.ordinal).collect()),
+            tid: Int32Array::new(threads.iter().map(|thread| thread.tid).collect()),
+            pid: Int32Array::new(threads.iter().map(|thread| thread.pid).collect()),
+            parent: Float64Array::new(threads.iter().map(|thread| thread.parent.map_or(-1.0, f64::from)).collect()),
+            created_by: Float64Array::new(threads.iter().map(|thread| thread.created_by as f64).collect()),
+        }
+    }
+
+    /// The objects `from..to`, as far as they exist.
+    #[napi]
+    pub fn objects(&self, from: u32, to: u32) -> Vec<FdObject> {
+        let definitions = self.trace.definitions();
+        let found = (from..to).map_while(|index| definitions.object(index as usize).map(|object| (index, object)));
+        found
+            .map(|(id, object)| FdObject {
+                id,
+                kind: kind_name(object.kind).to_owned(),
+                path: String::from_utf8_lossy(object.path).into_owned(),
+                dev: object.dev as f64,
+                ino: object.ino as f64,
+                detail: String::from_utf8_lossy(object.detail).into_owned(),
+                created_by: object.created_by.map_or(-1.0, |seq| seq as f64),
+            })
+            .collect()
+    }
+
+    /// Decodes block `number`. `columns` are the bits of [`projection`].
+    #[napi]
+    pub fn read_block(&self, number: u32, columns: u32) -> AsyncTask<ReadBlock> {
+        AsyncTask::new(ReadBlock { trace: Arc::clone(&self.trace), number: number as usize, projection: projection(columns) })
+    }
+
+    /// Where the entries of calls stand during which other events were committed: two arrays, by place of the entry.
+    #[napi]
+    pub fn spanning_calls(&self) -> AsyncTask<SpanningCalls> {
+        AsyncTask::new(SpanningCalls { trace: Arc::clone(&self.trace) })
+    }
+}
+
+/// Opens a trace.
+#[napi]
+pub fn open_trace(path: String) -> AsyncTask<Open> {
+    AsyncTask::new(Open { path: path.into() })
+}
+
+pub struct Open {
+    path: PathBuf,
+}
+
+impl Task for Open {
+    type Output = std::result::Result<Trace, EngineError>;
+    type JsValue = Outcome<NativeTrace>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        let trace = Trace::open(&self.path);
+        if let Ok(trace) = &trace {
+            // Read here rather than at the first question on the main thread.
+            trace.definitions();
+        }
+        Ok(trace)
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, |trace| NativeTrace { trace: Arc::new(trace) }))
+    }
+}
+
+pub struct ReadBlock {
+    trace: Arc<Trace>,
+    number: usize,
+    projection: Projection,
+}
+
+impl Task for ReadBlock {
+    type Output = std::result::Result<Columns, EngineError>;
+    type JsValue = Outcome<Batch>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(self.trace.decode_block(self.number, self.projection))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, Batch::from))
+    }
+}
+
+/// Places of entries and event numbers, in two arrays of one length.
+#[napi(object, object_from_js = false)]
+pub struct Spans {
+    pub entry: Float64Array,
+    pub seq: Float64Array,
+}
+
+pub struct SpanningCalls {
+    trace: Arc<Trace>,
+}
+
+impl Task for SpanningCalls {
+    type Output = Vec<(u64, u64)>;
+    type JsValue = Spans;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        let mut all = Vec::new();
+        for number in 0..self.trace.blocks().len() {
+            // A damaged block ends the trace for who reads its events, and is reported there.
+            let Ok(spans) = self.trace.spanning_calls(number) else { break };
+            all.extend(spans);
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(Spans {
+            entry: Float64Array::new(output.iter().map(|(entry, _)| *entry as f64).collect()),
+            seq: Float64Array::new(output.iter().map(|(_, seq)| *seq as f64).collect()),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! `record` for JavaScript: options in, a handle with a promise out.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use napi::bindgen_prelude::{AsyncTask, Buffer};
+use napi::{Env, Error, Result, Status, Task};
+use napi_derive::napi;
+use trace_engine::error::EngineError;
+use trace_engine::launch::{self, Program, User};
+use trace_engine::memory::Data;
+use trace_engine::record::{self, Control, Outcome};
+
+use crate::reader::{self, outcome};
+
+/// What to record. Strings of the program cross as bytes, since Linux does not promise that they are UTF-8.
+#[napi(object)]
+pub struct RecordOptions {
+    pub argv: Vec<Buffer>,
+    /// `NAME=value`; the environment of this process when absent.
+    pub env: Option<Vec<Buffer>>,
+    pub cwd: Option<Buffer>,
+    pub output: Buffer,
+    pub force: bool,
+    /// `all`, `paths` or `none`.
+    pub data: String,
+    /// Syscall names of a capture filter.
+    pub only: Option<Vec<String>>,
+    pub detach_on_exit: bool,
+    pub unpinned: bool,
+    pub user: Option<RecordUser>,
+    /// Soft limit of open files to give back to the program.
+    pub nofile: Option<f64>,
+    /// Pass on all descriptors that this process was started with, and not only 0 to 2.
+    pub inherit: bool,
+    /// Key and value of facts to store.
+    pub meta: Vec<Vec<String>>,
+}
+
+/// The user that the program is to run as.
+#[napi(object)]
+pub struct RecordUser {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// What came of a recording. Counts are exact up to 2^53.
+#[napi(object)]
+pub struct RecordResult {
+    /// Wait status of the first program, as waitpid(2) gives it.
+    pub status: i32,
+    pub processes: u32,
+    pub threads: u32,
+    pub duration_ns: f64,
+    pub events: f64,
+    pub bytes: f64,
+    pub bytes_events: f64,
+    pub bytes_content: f64,
+    /// Events that could not be written.
+    pub lost_events: f64,
+    /// Memory reads, tasks, descriptors and unknown calls that could not be captured.
+    pub lost: Vec<f64>,
+    pub notes: Vec<String>,
+    /// Why the trace is cut, if it is.
+    pub failure: Option<String>,
+    pub failure_code: Option<String>,
+}
+
+type Running = JoinHandle<std::result::Result<Outcome, EngineError>>;
+
+/// A recording that is going on.
+#[napi]
+pub struct Recording {
+    control: Arc<Control>,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+/// Waits for the end of a recording on a thread of the pool.
+pub struct Wait {
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+impl Task for Wait {
+    type Output = std::result::Result<Outcome, EngineError>;
+    type JsValue = reader::Outcome<RecordResult>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(running) = running else {
+            return Err(Error::new(Status::GenericFailure, "the recording was waited for already"));
+        };
+        Ok(running.join().unwrap_or(Err(EngineError::Broken { part: "recorder" })))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<reader::Outcome<RecordResult>> {
+        Ok(outcome(output, RecordResult::from))
+    }
+}
+
+impl From<Outcome> for RecordResult {
+    fn from(outcome: Outcome) -> RecordResult {
+        let summary = outcome.summary;
+        RecordResult {
+            status: outcome.status,
+            processes: outcome.processes,
+            threads: outcome.threads,
+            duration_ns: outcome.duration_ns as f64,
+            events: summary.events as f64,
+            bytes: summary.bytes_total as f64,
+            bytes_events: summary.bytes_events as f64,
+            bytes_content: summary.bytes_content as f64,
+            lost_events: summary.lost as f64,
+            lost: outcome.lost.iter().map(|count| *count as f64).collect(),
+            notes: outcome.notes,
+            failure: summary.failure.as_ref().map(ToString::to_string),
+            failure_code: summary.failure.as_ref().map(|failure| failure.code().to_owned()),
+        }
+    }
+}
+
+#[napi]
+impl Recording {
+    /// The result, when the last process has ended. To be asked for once.
+    #[napi]
+    pub fn wait(&self) -> AsyncTask<Wait> {
+        AsyncTask::new(Wait { running: Arc::clone(&self.running) })
+    }
+
+    /// Kills the recorded processes and ends the recording.
+    #[napi]
+    pub fn abort(&self) {
+        self.control.abort();
+    }
+
+    /// Sends a signal to the first program.
+    #[napi]
+    pub fn signal(&self, signal: i32) {
+        self.control.signal(signal);
+    }
+}
+
+fn os_string(buffer: &Buffer) -> OsString {
+    OsString::from_vec(buffer.to_vec())
+}
+
+/// Starts a recording on a thread of its own.
+#[napi]
+pub fn start_recording(options: RecordOptions) -> Result<Recording> {
+    let data = match options.data.as_str() {
+        "none" => Data::None,
+        "paths" => Data::Paths,
+        _ => Data::All,
+    };
+    let pairs = options.meta.into_iter().filter_map(|pair| <[String; 2]>::try_from(pair).ok());
+    let engine = record::Options {
+        program: Program {
+            argv: options.argv.iter().map(os_string).collect(),
+            env: options.env.as_ref().map(|env| env.iter().map(os_string).collect()),
+            cwd: options.cwd.as_ref().map(|cwd| PathBuf::from(os_string(cwd))),
+            user: options.user.map(|user| User { uid: user.uid, gid: user.gid, groups: user.groups }),
+            inherit: if options.inherit { launch::inherited() } else { Vec::new() },
+            nofile: options.nofile.map(|limit| limit as u64),
+        },
+        output: PathBuf::from(os_string(&options.output)),
+        force: options.force,
+        data,
+        only: options.only,
+        detach_on_exit: options.detach_on_exit,
+        unpinned: options.unpinned,
+        meta: pairs.map(|[key, value]| (key, value)).collect(),
+    };
+    let control = Arc::new(Control::default());
+    let recorder_control = Arc::clone(&control);
+    let running = std::thread::Builder::new()
+        .name("trace-recorder".into())
+        .spawn(move || record::record(&engine, &recorder_control))
+        .map_err(|error| Error::new(Status::GenericFailure, format!("cannot start the recorder: {error}")))?;
+    Ok(Recording { control, running: Arc::new(Mutex::new(Some(running))) })
+}
