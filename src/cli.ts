@@ -1,0 +1,141 @@
+#!/usr/bin/env node
+/**
+ * argv -> command -> exit code. The only file that prints errors or ends the process. It is not a
+ * parser and knows no command: those are imported when they are named, after the compile cache is
+ * on, which is what keeps start-up short.
+ */
+
+import { readFileSync, writeSync } from "node:fs";
+import nodeModule from "node:module";
+import { isatty } from "node:tty";
+import type { CommandContext, CommandDef, ExitStatus } from "./commands/command.js";
+import { isSystemError, TraceError, usageError } from "./errors.js";
+
+const defaultFailure = 2;
+
+/** Newer than the oldest supported node, and than the types of it. */
+const { enableCompileCache } = nodeModule as { enableCompileCache?: () => unknown };
+
+function version(): string {
+  const file = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+async function helpText(name: string | undefined): Promise<string> {
+  const { commandHelp, overviewHelp } = await import("./commands/parse.js");
+  if (name !== undefined) return commandHelp(await findCommand(name));
+  const { loadAllCommands } = await import("./commands/registry.js");
+  return overviewHelp(await loadAllCommands());
+}
+
+async function findCommand(name: string): Promise<CommandDef> {
+  const { commandNames, loadCommand } = await import("./commands/registry.js");
+  const command = await loadCommand(name);
+  if (command !== undefined) return command;
+  const { nearest } = await import("./commands/parse.js");
+  const near = nearest(name, commandNames);
+  const hint = near === undefined ? "trace --help lists the commands" : `did you mean ${near}?`;
+  const kind = name.startsWith("-") ? "option" : "command";
+  throw usageError(`unknown ${kind} '${name}'`, hint);
+}
+
+/**
+ * The streams are opened when they are first used: node makes a pipe that it opens non-blocking, for every process that
+ * shares it, and a program under `trace record` shares them.
+ */
+function contextOf(args: readonly string[], options: object): CommandContext {
+  return {
+    args,
+    options,
+    env: process.env,
+    get stdout() {
+      return watchedStdout();
+    },
+    get stderr() {
+      return process.stderr;
+    },
+    isTTY: { stdin: isatty(0), stdout: isatty(1), stderr: isatty(2) },
+  };
+}
+
+let watched = false;
+
+/** Whoever reads our output may stop reading (`trace show | head`): that is no error. */
+function watchedStdout(): typeof process.stdout {
+  if (!watched) {
+    watched = true;
+    process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      process.exit(report(error, defaultFailure));
+    });
+  }
+  return process.stdout;
+}
+
+/** Says what went wrong. Nobody may be there to hear it; that is not worth failing for. */
+function complain(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {}
+}
+
+async function runCommand(command: CommandDef, words: readonly string[]): Promise<ExitStatus> {
+  const { parseCommand } = await import("./commands/parse.js");
+  const parsed = parseCommand(command, words);
+  if ("help" in parsed) {
+    watchedStdout().write(parsed.help);
+    return 0;
+  }
+  return command.run(contextOf(parsed.args, parsed.options));
+}
+
+function report(error: unknown, failure: number): number {
+  if (error instanceof TraceError) {
+    const hint = error.hint === undefined ? "" : `  ${error.hint.replaceAll("\n", "\n  ")}\n`;
+    const pointer = error instanceof Error && "pointer" in error ? `${String(error.pointer)}\n` : hint;
+    complain(`trace: ${error.message}\n${pointer}`);
+    return error.exitCode ?? failure;
+  }
+  if (isSystemError(error)) {
+    complain(`trace: ${error.message}\n`);
+    return failure;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  complain(`trace: internal error, please report it\n${text}\n`);
+  return failure;
+}
+
+async function main(words: readonly string[]): Promise<ExitStatus> {
+  const [name, ...rest] = words;
+  let failure = defaultFailure;
+  try {
+    if (name === undefined) throw usageError("no command given", "trace --help lists the commands");
+    if (name === "--version" || name === "-V") {
+      watchedStdout().write(`${version()}\n`);
+      return 0;
+    }
+    if (name === "--help" || name === "-h" || name === "help") {
+      watchedStdout().write(await helpText(name === "help" ? rest[0] : undefined));
+      return 0;
+    }
+    const command = await findCommand(name);
+    failure = command.failureExitCode ?? defaultFailure;
+    return await runCommand(command, rest);
+  } catch (error) {
+    return report(error, failure);
+  }
+}
+
+async function end(status: ExitStatus): Promise<void> {
+  if (typeof status === "number") {
+    process.exitCode = status;
+    return;
+  }
+  const { native } = await import("./native.js");
+  if ("exitNow" in status) return native().exitNow(status.exitNow);
+  native().dieBySignal(status.signal);
+  process.exitCode = 128 + status.signal;
+}
+
+enableCompileCache?.();
+await end(await main(process.argv.slice(2)));

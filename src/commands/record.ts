@@ -1,0 +1,194 @@
+/**
+ * `trace record`: runs a program under the recorder and ends as the program ended. It must not touch the
+ * program's streams: `context.stdout` and `context.stderr` are not used before the program is over, since
+ * opening them would make shared pipes non-blocking.
+ */
+
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { TraceError, usageError } from "../errors.js";
+import type { DataMode, RecordOptions, RecordResult } from "../record.js";
+import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
+import { collect } from "./values.js";
+
+interface Options {
+  readonly output?: string;
+  readonly force?: boolean;
+  readonly data: DataMode;
+  readonly e?: readonly string[];
+  readonly detachOnExit?: boolean;
+  readonly pin: boolean;
+  readonly user?: string;
+  readonly env?: readonly string[];
+  readonly backend?: string;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** Signals that are meant for the program when they reach the recorder. */
+const forwarded = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT"] as const;
+/** Signals that the terminal sends to the program as well: the program decides, the recorder stays. */
+const fromTerminal = ["SIGINT", "SIGQUIT", "SIGTSTP"] as const;
+
+export const command: CommandDef<Options> = {
+  name: "record",
+  summary: "run a program and record everything that it asks of the kernel",
+  description:
+    "The program's streams, exit code and terminal behave as without recording. The trace holds every syscall, " +
+    "signal, process and program load of the whole process tree, with the data that was read and written.",
+  arguments: [
+    { name: "<program>", help: "program to run", complete: "command" },
+    { name: "[args...]", help: "its arguments" },
+  ],
+  passThrough: true,
+  failureExitCode: 125,
+  options: [
+    { flags: "-o, --output <file>", help: "trace file", defaultText: "./<program>-<n>.trace" },
+    { flags: "--force", help: "replace an existing file" },
+    {
+      flags: "--data <what>",
+      help: "which memory to keep",
+      choices: ["all", "paths", "none"],
+      default: "all",
+    },
+    {
+      flags: "-e <expression>",
+      help: "record only these calls (-e openat,%network), and those that carry state",
+      parse: collect,
+    },
+    { flags: "--detach-on-exit", help: "leave what the program started running when it ends" },
+    { flags: "-u, --user <name>", help: "run the program as this user (needs root)" },
+    {
+      flags: "-E, --env <var>",
+      help: "NAME=value sets a variable for the program, NAME removes it",
+      parse: collect,
+    },
+    { flags: "--backend <name>", help: "how to capture", choices: ["ptrace"] },
+    { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
+    { flags: "-q, --quiet", help: "no summary, no notes" },
+    { flags: "-v, --verbose", help: "a summary also when stderr is no terminal" },
+    { flags: "-f", help: "follow children (always on; accepted for strace's sake)", hidden: true },
+  ],
+  examples: [
+    { line: "trace record ls -l", help: "record a command" },
+    { line: "trace record -o build.trace make -j4", help: "a whole build into one file" },
+    { line: "trace record --data=paths ./server", help: "smaller: no transferred data" },
+  ],
+  run,
+};
+
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
+  const { startRecording } = await import("../record.js");
+  const recording = startRecording(await recordOptions(context));
+  const release = holdSignals((signal) => recording.kill(signal));
+  let result: RecordResult;
+  try {
+    result = await recording.result;
+  } finally {
+    release();
+  }
+  const { rememberLatest } = await import("../state.js");
+  rememberLatest(result.path, context.env);
+  if (!context.options.quiet) report(context, result);
+  if (result.exitSignal !== undefined) return { signal: result.exitSignal };
+  return { exitNow: result.exitCode ?? 0 };
+}
+
+async function recordOptions(context: CommandContext<Options>): Promise<RecordOptions> {
+  const { args, options } = context;
+  const only = options.e && (await captureNames(options.e));
+  return {
+    command: args,
+    data: options.data,
+    force: options.force ?? false,
+    detachOnExit: options.detachOnExit ?? false,
+    unpinned: !options.pin,
+    inheritDescriptors: true,
+    ...(options.output !== undefined && { output: options.output }),
+    ...(options.env && { env: changedEnvironment(context.env, options.env) }),
+    ...(only && { only }),
+    ...(options.user !== undefined && { user: findUser(options.user) }),
+  };
+}
+
+function changedEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  changes: readonly string[],
+): Record<string, string | undefined> {
+  const changed = { ...env };
+  for (const change of changes) {
+    const equals = change.indexOf("=");
+    if (equals === 0) throw usageError(`-E ${change}: the name is missing`, "-E NAME=value or -E NAME");
+    if (equals < 0) delete changed[change];
+    else changed[change.slice(0, equals)] = change.slice(equals + 1);
+  }
+  return changed;
+}
+
+/** The syscalls that a capture expression lets through: it may speak of nothing but syscalls. */
+async function captureNames(expressions: readonly string[]): Promise<string[]> {
+  const [{ captureSysnos, combineStraceExpressions }, { syscallEntries, vocabulary }] = await Promise.all([
+    import("../query/filter/index.js"),
+    import("../query/syscalls.js"),
+  ]);
+  const filter = combineStraceExpressions(expressions, { vocabulary });
+  const names = filter && captureSysnos(filter, syscallEntries);
+  if (names === undefined) {
+    throw new TraceError("BAD_FILTER", "a capture filter can only name syscalls and classes", {
+      hint: "record everything and filter when showing: trace show -e ...",
+    });
+  }
+  return [...names];
+}
+
+/** Looks a user up by name or number in the files that hold users. */
+function findUser(name: string): { uid: number; gid: number; groups: number[] } {
+  const users = readFileSync("/etc/passwd", "utf8").split("\n");
+  const line = users.map((text) => text.split(":")).find((words) => words[0] === name || words[2] === name);
+  if (line === undefined) throw usageError(`no user ${name}`, "users are listed by: getent passwd");
+  const gid = Number(line[3]);
+  const groups = readFileSync("/etc/group", "utf8")
+    .split("\n")
+    .map((text) => text.split(":"))
+    .filter((words) => words[3]?.split(",").includes(line[0] ?? ""))
+    .map((words) => Number(words[2]));
+  return { uid: Number(line[2]), gid, groups: [...new Set([gid, ...groups])] };
+}
+
+/** Passes signals on to the program while it runs; returns what ends that. */
+function holdSignals(send: (signal: number) => void): () => void {
+  const handlers = forwarded.map((name) => [name, () => send(constants.signals[name])] as const);
+  // SIGTSTP would otherwise be this process's to ignore: it stops with its group, as the shell expects.
+  const ignored = fromTerminal.filter((name) => name !== "SIGTSTP");
+  const nothing = () => {};
+  for (const [name, handler] of handlers) process.on(name, handler);
+  for (const name of ignored) process.on(name, nothing);
+  return () => {
+    for (const [name, handler] of handlers) process.off(name, handler);
+    for (const name of ignored) process.off(name, nothing);
+  };
+}
+
+function report(context: CommandContext<Options>, result: RecordResult): void {
+  const lines: string[] = result.notes.map((note) => `trace: note: ${note}`);
+  if (result.failure) {
+    lines.push(`trace: the trace is cut: ${result.failure.message}; ${result.lost.events} events were not written`);
+    if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
+  }
+  if (context.options.verbose || context.isTTY.stderr) lines.push(summary(result));
+  if (lines.length > 0) context.stderr.write(`${lines.join("\n")}\n`);
+}
+
+function summary(result: RecordResult): string {
+  const { events, processes, bytes, lost } = result;
+  const seconds = (result.durationNs / 1e9).toFixed(2);
+  const missing = lost.memory + lost.tasks + lost.descriptors + lost.unknownCalls;
+  const parts = [
+    `${events} events`,
+    processes === 1 ? "1 process" : `${processes} processes`,
+    `${(bytes / 1024).toFixed(bytes < 10240 ? 1 : 0)} KiB`,
+    `${seconds} s`,
+  ];
+  if (missing > 0) parts.push(`${missing} partly unreadable`);
+  return `trace: ${parts.join(", ")} -> ${result.path}  (trace show)`;
+}

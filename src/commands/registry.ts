@@ -1,0 +1,25 @@
+/**
+ * All commands, in the order of `trace --help`. Each is imported only when it is asked for, so that
+ * `trace record` loads nothing of the others. What a command is called and does stands in its file.
+ */
+
+import type { CommandDef } from "./command.js";
+
+type Load = () => Promise<{ readonly command: CommandDef }>;
+
+const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
+  ["record", () => import("./record.js")],
+  ["completions", () => import("./completions.js")],
+]);
+
+export const commandNames: readonly string[] = [...commands.keys()];
+
+/** The command of that name, or undefined. */
+export async function loadCommand(name: string): Promise<CommandDef | undefined> {
+  return (await commands.get(name)?.())?.command;
+}
+
+export async function loadAllCommands(): Promise<CommandDef[]> {
+  const loaded = await Promise.all([...commands.values()].map((load) => load()));
+  return loaded.map((module) => module.command);
+}

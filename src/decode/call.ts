@@ -1,0 +1,94 @@
+/** An event to a call: arguments and result as data. Never throws, whatever the batch holds. */
+
+import { type EventBatch, EventFlag, Slot } from "../trace/batch.js";
+import { signed, unsigned } from "../trace/word.js";
+import { genericArgs } from "./argument.js";
+import { CallContext, type TraceContext } from "./context.js";
+import { choice } from "./flags.js";
+import "./irregular/all.js";
+import { callDecoder, returnDecoder, type Shape } from "./irregular/registry.js";
+import { modeBits, signExtend } from "./scalar.js";
+import type { Ret } from "./tables.generated.js";
+import {
+  type Argument,
+  type Call,
+  hexInt,
+  int,
+  pointer,
+  type Result,
+  type Value,
+} from "./value.js";
+
+/** The call in row `i` of the batch, which must be an event of kind Call. */
+export function decodeCall(batch: EventBatch, i: number, trace: TraceContext): Call {
+  const call = new CallContext(batch, i, trace);
+  const { row } = call;
+  const shape: Shape = (row && callDecoder(row.name)?.(call)) ?? {};
+  const args = shape.args ?? (row === undefined ? rawArgs(call) : genericArgs(call));
+  return {
+    name: call.name,
+    sysno: call.sysno,
+    known: row !== undefined,
+    args,
+    result: result(call, shape),
+  };
+}
+
+function rawArgs(call: CallContext): Argument[] {
+  return [0, 1, 2, 3, 4, 5].map((k) => ({ name: `arg${k + 1}`, value: hexInt(call.arg(k)) }));
+}
+
+function result(call: CallContext, shape: Shape): Result {
+  const { flags } = call;
+  if ((flags & EventFlag.NoReturn) !== 0) return { status: "none", value: int(0) };
+  if ((flags & EventFlag.NoResult) !== 0) return { status: "unseen", value: int(0) };
+  if (call.failed) {
+    const errno = -(call.retLow | 0);
+    return { status: "error", value: int(-1), errno, ...noted(shape.result?.note) };
+  }
+  const ret = call.row?.ret ?? { r: "int" };
+  const own = ret.r === "irregular" ? (returnDecoder(ret.name)?.(call) ?? {}) : {};
+  const value = shape.result?.value ?? own.value ?? returnValue(call, ret);
+  return { status: "ok", value, ...noted(shape.result?.note ?? own.note ?? returnNote(call, ret)) };
+}
+
+function noted(note: Value | undefined): { note?: Value } {
+  return note === undefined ? {} : { note };
+}
+
+/** The plain result as a signed word. */
+export function returnInt(call: CallContext): Value {
+  return int(signExtend(call.retLow, call.retHigh, call.word));
+}
+
+export function returnAddress(call: CallContext): Value {
+  return pointer(unsigned(call.retLow, call.word === 4 ? 0 : call.retHigh));
+}
+
+export function returnFd(call: CallContext): Value {
+  return call.fd(call.retLow | 0, Slot.Ret);
+}
+
+function returnValue(call: CallContext, ret: Ret): Value {
+  switch (ret.r) {
+    case "addr":
+      return returnAddress(call);
+    case "fd":
+      return returnFd(call);
+    case "mode":
+      return modeBits(call.retLow & 0xffff);
+    case "uid":
+    case "gid":
+      return int(call.retLow === 0xffff_ffff ? -1 : call.retLow);
+    case "size":
+      return int(call.word === 4 ? call.retLow | 0 : signed(call.retLow, call.retHigh));
+    default:
+      return returnInt(call);
+  }
+}
+
+function returnNote(call: CallContext, ret: Ret): Value | undefined {
+  if (ret.r !== "flags") return undefined;
+  const value = choice(ret.set, call.retLow);
+  return value.name === undefined ? undefined : value;
+}

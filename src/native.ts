@@ -1,0 +1,161 @@
+/**
+ * Loads the addon, and is the only file that does. The declarations here are what `native/src`
+ * exports to JavaScript; they convert nothing.
+ */
+
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { TraceError } from "./errors.js";
+import type { EventBatch, FdObject } from "./trace/batch.js";
+import type { NativeFailure, Outcome } from "./trace/failure.js";
+
+/** What the addon exports. Numbers are exact up to 2^53; larger values cross as bigint. */
+export interface NativeAddon {
+  /** Ends this process by the signal's default action, without a core file. */
+  dieBySignal(signal: number): void;
+  /** Ends this process at once, without node's clean-up (which would reset the terminal). */
+  exitNow(code: number): never;
+  /** Starts a recording on a thread of its own. */
+  startRecording(options: NativeRecordOptions): NativeRecording;
+  /** Reads the list of blocks and the definitions. */
+  openTrace(path: string): Promise<Outcome<NativeTrace>>;
+}
+
+/** Options of a recording: `native/src/record.rs` says what they mean. */
+export interface NativeRecordOptions {
+  readonly argv: readonly Uint8Array[];
+  readonly env?: readonly Uint8Array[];
+  readonly cwd?: Uint8Array;
+  readonly output: Uint8Array;
+  readonly force: boolean;
+  readonly data: string;
+  readonly only?: readonly string[];
+  readonly detachOnExit: boolean;
+  readonly unpinned: boolean;
+  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly nofile?: number;
+  readonly inherit: boolean;
+  readonly meta: readonly (readonly [string, string])[];
+}
+
+export interface NativeRecording {
+  wait(): Promise<Outcome<NativeRecordResult>>;
+  abort(): void;
+  signal(signal: number): void;
+}
+
+export interface NativeRecordResult {
+  readonly status: number;
+  readonly processes: number;
+  readonly threads: number;
+  readonly durationNs: number;
+  readonly events: number;
+  readonly bytes: number;
+  readonly bytesEvents: number;
+  readonly bytesContent: number;
+  readonly lostEvents: number;
+  readonly lost: readonly number[];
+  readonly notes: readonly string[];
+  readonly failure?: string;
+  readonly failureCode?: string;
+}
+
+/** The reader of one trace: `native/src/reader.rs`. */
+export interface NativeTrace {
+  header(): NativeHeader;
+  blocks(): NativeBlocks;
+  threads(): NativeThreads;
+  /** The objects `from` (included) to `to` (excluded), as far as they exist. */
+  objects(from: number, to: number): FdObject[];
+  /** Decodes one block; `columns` are the bits of trace/columns.ts. */
+  readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
+  spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
+}
+
+export interface NativeHeader {
+  readonly versionMajor: number;
+  readonly versionMinor: number;
+  /** Nanoseconds of one unit of time. */
+  readonly tick: number;
+  readonly id: string;
+  readonly startSeconds: number;
+  readonly startNanos: number;
+  readonly state: "complete" | "cut" | "recording";
+  readonly damage: NativeFailure | null;
+  readonly definitionsDamage: NativeFailure | null;
+  readonly totals: {
+    readonly events: number;
+    readonly bytes: number;
+    readonly bytesEvents: number;
+    readonly bytesContent: number;
+    readonly bytesDefinitions: number;
+    readonly bytesObjects: number;
+    readonly duration: number;
+  };
+  readonly metaKeys: readonly string[];
+  readonly metaValues: readonly Uint8Array[];
+  readonly objects: number;
+}
+
+/** One entry per block in each array; times in nanoseconds, `kinds` has bit `1 << kind`. */
+export interface NativeBlocks {
+  readonly firstSeq: Float64Array;
+  readonly count: Uint32Array;
+  readonly minStart: Float64Array;
+  readonly maxEnd: Float64Array;
+  readonly spanning: Uint32Array;
+  readonly kinds: Uint8Array;
+}
+
+/** One entry per thread in each array. */
+export interface NativeThreads {
+  readonly process: Uint32Array;
+  readonly ordinal: Uint32Array;
+  readonly tid: Int32Array;
+  readonly pid: Int32Array;
+  readonly parent: Float64Array;
+  readonly createdBy: Float64Array;
+}
+
+// Right both for the bundle (dist/*.js) and for the sources (src/native.ts).
+const addonUrl = new URL("../dist/trace.linux-x64-gnu.node", import.meta.url);
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded at the first call. */
+export function native(): NativeAddon {
+  addon ??= load();
+  return addon;
+}
+
+function load(): NativeAddon {
+  const { platform, arch } = process;
+  if (platform !== "linux" || arch !== "x64") {
+    throw new TraceError("UNSUPPORTED_PLATFORM", `cannot run on ${platform}-${arch}`, {
+      hint: "trace needs Linux on x86-64",
+    });
+  }
+  const path = fileURLToPath(addonUrl);
+  try {
+    return createRequire(import.meta.url)(path) as NativeAddon;
+  } catch (cause) {
+    throw loadError(path, cause);
+  }
+}
+
+function loadError(path: string, cause: unknown): TraceError {
+  const reason = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+  const missing = (cause as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
+  if (missing) {
+    return new TraceError("ADDON_MISSING", `the native addon is not there: ${path}`, {
+      hint: "in a clone run: npm run build:native (needs Rust); installed from a package: install it again",
+      cause,
+    });
+  }
+  const musl = /musl|__.*symbol not found|ld-linux/.test(reason);
+  return new TraceError("ADDON_UNUSABLE", `the native addon cannot be loaded: ${reason}`, {
+    hint: musl
+      ? "the prebuilt addon needs glibc; on musl build it from a clone: npm ci"
+      : "build it for this machine from a clone: npm ci (needs Rust)",
+    cause,
+  });
+}

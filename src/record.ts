@@ -1,0 +1,199 @@
+/**
+ * Recording as a library: options in, a running recording out. It prints nothing, touches none of this
+ * process's streams, and keeps the event loop free; the recorder is a thread of the addon.
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
+import { basename, resolve } from "node:path";
+import { TraceError } from "./errors.js";
+import { type NativeRecording, native } from "./native.js";
+import { traceError, unwrap } from "./trace/failure.js";
+
+/** Which memory is kept: all, only what is needed to tell paths and arguments, or none. */
+export type DataMode = "all" | "paths" | "none";
+
+export interface RecordOptions {
+  /** Program and arguments. A program without a slash is looked up in PATH. */
+  readonly command: readonly string[];
+  /** Trace file; `./<program>-<n>.trace` with the first free number when absent. */
+  readonly output?: string;
+  /** Replace an existing file. */
+  readonly force?: boolean;
+  readonly cwd?: string;
+  /** Environment of the program; this process's own when absent. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly data?: DataMode;
+  /** Names of the syscalls to record; all when absent. Calls that carry descriptors or processes are always recorded. */
+  readonly only?: readonly string[];
+  /** When the program ends, leave the processes that it started running, unobserved. */
+  readonly detachOnExit?: boolean;
+  /** Do not keep tracees and recorder on one CPU. */
+  readonly unpinned?: boolean;
+  /**
+   * Pass on every descriptor that this process was started with, as a shell would, and not only 0 to 2. Only right in a
+   * process that has opened no files itself.
+   */
+  readonly inheritDescriptors?: boolean;
+  /** User to run as (needs root). */
+  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  /** Kills the program and ends the recording; what was recorded until then is a complete trace. */
+  readonly signal?: AbortSignal;
+}
+
+/** What could not be captured. All zero in a recording that lost nothing. */
+export interface LostCounts {
+  /** Memory that could not be read (often a bad pointer of the program). */
+  readonly memory: number;
+  readonly tasks: number;
+  readonly descriptors: number;
+  /** Calls whose number the table does not know; they are recorded raw. */
+  readonly unknownCalls: number;
+  /** Events that could not be written: the disk was full. */
+  readonly events: number;
+}
+
+export interface RecordResult {
+  readonly path: string;
+  /** Exit code of the program, or undefined when a signal ended it. */
+  readonly exitCode: number | undefined;
+  /** Number of the signal that ended it. */
+  readonly exitSignal: number | undefined;
+  readonly processes: number;
+  readonly threads: number;
+  readonly events: number;
+  /** Size of the trace file. */
+  readonly bytes: number;
+  readonly durationNs: number;
+  readonly lost: LostCounts;
+  /** What the user ought to know, a line each. */
+  readonly notes: readonly string[];
+  /** Why the trace is cut, if it is. */
+  readonly failure: TraceError | undefined;
+}
+
+/** A recording that is going on. */
+export interface Recording {
+  readonly path: string;
+  /** Settles when the last process has ended. */
+  readonly result: Promise<RecordResult>;
+  /** Sends a signal to the program. */
+  kill(signal: number): void;
+  abort(): void;
+}
+
+/**
+ * Records a program and everything that it starts.
+ *
+ * @throws TraceError NOT_FOUND, NOT_EXECUTABLE, EXEC_FORMAT, EXISTS, PERMISSION, ... when it cannot begin.
+ */
+export async function record(options: RecordOptions): Promise<RecordResult> {
+  return startRecording(options).result;
+}
+
+/** The same with a hold on the running recording. */
+export function startRecording(options: RecordOptions): Recording {
+  const path = options.output ?? freeName(options.command[0] ?? "");
+  const running = native().startRecording({
+    argv: options.command.map(bytes),
+    output: bytes(path),
+    force: options.force ?? false,
+    data: options.data ?? "all",
+    detachOnExit: options.detachOnExit ?? false,
+    unpinned: options.unpinned ?? false,
+    inherit: options.inheritDescriptors ?? false,
+    meta: facts(options),
+    ...(options.env && { env: environment(options.env) }),
+    ...(options.cwd !== undefined && { cwd: bytes(options.cwd) }),
+    ...(options.only && { only: options.only }),
+    ...(options.user && { user: options.user }),
+    ...openFilesLimit(),
+  });
+  const abort = () => running.abort();
+  if (options.signal?.aborted) abort();
+  options.signal?.addEventListener("abort", abort, { once: true });
+  const result = settle(running, path).finally(() => {
+    options.signal?.removeEventListener("abort", abort);
+  });
+  return { path, result, kill: (signal) => running.signal(signal), abort };
+}
+
+async function settle(running: NativeRecording, path: string): Promise<RecordResult> {
+  const result = unwrap(await running.wait());
+  const signal = result.status & 0x7f;
+  const [memory = 0, tasks = 0, descriptors = 0, unknownCalls = 0] = result.lost;
+  return {
+    path: resolve(path),
+    exitCode: signal === 0 ? (result.status >> 8) & 0xff : undefined,
+    exitSignal: signal === 0 ? undefined : signal,
+    processes: result.processes,
+    threads: result.threads,
+    events: result.events,
+    bytes: result.bytes,
+    durationNs: result.durationNs,
+    lost: { memory, tasks, descriptors, unknownCalls, events: result.lostEvents },
+    notes: result.notes,
+    failure:
+      result.failure === undefined
+        ? undefined
+        : traceError({ code: result.failureCode ?? "io", message: result.failure, facts: {} }),
+  };
+}
+
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text, "utf8");
+}
+
+function environment(env: Readonly<Record<string, string | undefined>>): Uint8Array[] {
+  return Object.entries(env)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => bytes(`${name}=${value}`));
+}
+
+/** `./<program>-<n>.trace` with the smallest free n. */
+function freeName(program: string): string {
+  const stem = basename(program) || "trace";
+  for (let n = 1; ; n++) {
+    const name = `${stem}-${n}.trace`;
+    if (!existsSync(name)) return name;
+  }
+}
+
+function facts(options: RecordOptions): [string, string][] {
+  return [
+    ["argv", JSON.stringify(options.command)],
+    ["cwd", options.cwd ?? currentDirectory()],
+    ["kernel", release()],
+    ["mode", "observe"],
+  ];
+}
+
+/** The working directory may have been removed, or be unreadable: that is the program's business. */
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Node raises its own soft limit of open files, and the program would inherit that. The parent's limit is
+ * what the program would have had, as long as nobody changed the hard limit in between.
+ */
+function openFilesLimit(): { nofile?: number } {
+  const own = limitOf("self");
+  const parent = limitOf(String(process.ppid));
+  if (!own || !parent || own.hard !== parent.hard || parent.soft >= own.soft) return {};
+  return { nofile: parent.soft };
+}
+
+function limitOf(pid: string): { soft: number; hard: number } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/limits`, "latin1");
+    const match = /^Max open files\s+(\d+)\s+(\d+)/m.exec(text);
+    return match ? { soft: Number(match[1]), hard: Number(match[2]) } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,49 @@
+/** Text in columns of a terminal: widths, cuts, and what must not reach a terminal. */
+
+/** East Asian wide characters and pictures take two columns, combining marks and controls none. */
+const wide =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]$/u;
+const narrow = /^[\x20-\x7e]*$/;
+
+export function width(text: string): number {
+  if (narrow.test(text)) return text.length;
+  let columns = 0;
+  for (const character of text) {
+    if (/^[\p{Mn}\p{Me}\p{Cf}]$/u.test(character)) continue;
+    columns += wide.test(character) ? 2 : 1;
+  }
+  return columns;
+}
+
+/** The text in at most `columns`, its end replaced by `…` where it is longer. */
+export function cut(text: string, columns: number): string {
+  if (width(text) <= columns) return text;
+  let used = 0;
+  let out = "";
+  for (const character of text) {
+    used += width(character);
+    if (used > columns - 1) break;
+    out += character;
+  }
+  return `${out}…`;
+}
+
+/** The same with the middle left out, for paths: both ends matter. */
+export function cutMiddle(text: string, columns: number): string {
+  const characters = [...text];
+  if (width(text) <= columns || columns < 5) return cut(text, columns);
+  const tail = Math.floor(((columns - 1) * 2) / 3);
+  const head = columns - 1 - tail;
+  return `${characters.slice(0, head).join("")}…${characters.slice(-tail).join("")}`;
+}
+
+/** Control characters, which would move the cursor or do worse, as `\x1b`; line ends as `\n`. */
+export function printable(text: string): string {
+  if (narrow.test(text)) return text;
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    const named = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
+    if (named !== undefined) return named;
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
+  });
+}

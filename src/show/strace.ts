@@ -1,0 +1,301 @@
+/**
+ * Lines as `strace -f -o FILE` writes them, byte for byte, so that viewers and scripts made for strace work.
+ *
+ * A recording has one event per call; strace has a line that grows: what is known at entry, then, when nothing else was
+ * printed in between, the rest; else ` <unfinished ...>` and later `<... name resumed>`. `StraceWriter` is that growing
+ * line; `straceLines` feeds it entries and exits in the order in which they happened.
+ */
+
+import { decodeCall } from "../decode/call.js";
+import { decodeExit, decodeSignal } from "../decode/event.js";
+import { ERRNO_NAMES } from "../decode/names.generated.js";
+import type { Argument, Call, Result } from "../decode/value.js";
+import { type EventBatch, EventKind } from "../trace/batch.js";
+import { errorText, restartName } from "./errno_text.js";
+import { hexText, type Notation, STRACE_NOTATION, valueText } from "./notation.js";
+import type { EventSource, Keep, SpanningCalls } from "./source.js";
+import { durationText, type TimeStyle, timeText } from "./time.js";
+
+export interface StraceOptions {
+  readonly notation: Notation;
+  readonly time: TimeStyle;
+  /** Time spent in each call, at the end of its line (-T). */
+  readonly duration: boolean;
+  /** The column of thread ids. */
+  readonly pid: boolean;
+}
+
+/** As `strace -f -ttt -T -y -o FILE`. */
+export const STRACE_OPTIONS: StraceOptions = {
+  notation: STRACE_NOTATION,
+  time: "ttt",
+  duration: true,
+  pid: true,
+};
+
+/** Column of the `=` in lines that are shorter. */
+const RESULT_COLUMN = 40;
+
+/** The text of a call up to the point to which strace prints it at entry, and the rest up to the parenthesis. */
+export function callText(call: Call, style: Notation): { entry: string; exit: string } {
+  let entry = `${call.name}(`;
+  let exit = "";
+  let late = false;
+  let first = true;
+  for (const arg of call.args) {
+    if (arg.hidden === true) continue;
+    const separator = first ? "" : ", ";
+    first = false;
+    if (late) {
+      exit += separator + argumentText(arg, style);
+    } else if (arg.at === "exit") {
+      late = true;
+      if (arg.labelled === true) exit += separator;
+      else entry += separator;
+      exit += argumentText(arg, style);
+    } else if (arg.at === "both" && arg.value.kind === "change") {
+      late = true;
+      entry += separator + argumentText({ ...arg, value: arg.value.before }, style);
+      exit += ` => ${valueText(arg.value.after, style)}`;
+    } else {
+      entry += separator + argumentText(arg, style);
+    }
+  }
+  return { entry, exit };
+}
+
+function argumentText(arg: Argument, style: Notation): string {
+  const text = valueText(arg.value, style);
+  return arg.labelled === true ? `${arg.name}=${text}` : text;
+}
+
+/** What stands after the `=`. */
+export function resultText(result: Result, style: Notation): string {
+  switch (result.status) {
+    case "none":
+    case "unseen":
+      return "?";
+    case "error":
+      return errorResult(result.errno ?? 0);
+    case "ok": {
+      const { value } = result;
+      const text = value.kind === "pointer" ? hexText(value.addr) : valueText(value, style);
+      return result.note === undefined ? text : `${text} (${valueText(result.note, style)})`;
+    }
+  }
+}
+
+function errorResult(errno: number): string {
+  const restart = restartName(errno);
+  if (restart !== undefined) return `? ${restart} (${errorText(errno)})`;
+  const name = ERRNO_NAMES[errno];
+  if (name === undefined || name === "") return `-1 (errno ${errno})`;
+  const text = errorText(errno);
+  return text === "" ? `-1 ${name}` : `-1 ${name} (${text})`;
+}
+
+/** `name(args) = result` with the `=` in its column; `column` is where the line stands before it. */
+export function wholeCallText(call: Call, style: Notation, column = 0): string {
+  const { entry, exit } = callText(call, style);
+  const text = `${entry}${exit}) `;
+  return `${text.padEnd(RESULT_COLUMN - column)}= ${resultText(call.result, style)}`;
+}
+
+/** One growing line, and the lines before it. */
+export class StraceWriter {
+  readonly #source: Pick<EventSource, "trace">;
+  readonly #options: StraceOptions;
+  #out = "";
+  /** Event number of the call whose line is open, or -1, and the length of that line. */
+  #open = -1;
+  #column = 0;
+  #previous = 0;
+
+  constructor(source: Pick<EventSource, "trace">, options: StraceOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /** Everything written since the last time; the open line is kept back only when `end` is false. */
+  take(): string {
+    const out = this.#out;
+    this.#out = "";
+    return out;
+  }
+
+  get length(): number {
+    return this.#out.length;
+  }
+
+  entry(batch: EventBatch, i: number): void {
+    const call = decodeCall(batch, i, this.#source.trace);
+    const { entry } = callText(call, this.#options.notation);
+    this.#begin(batch, i, batch.start[i] ?? 0, entry);
+    this.#open = batch.firstSeq + i;
+  }
+
+  exit(batch: EventBatch, i: number): void {
+    const call = decodeCall(batch, i, this.#source.trace);
+    const { exit } = callText(call, this.#options.notation);
+    if (this.#open !== batch.firstSeq + i) {
+      const end = (batch.start[i] ?? 0) + (batch.duration[i] ?? 0);
+      this.#begin(batch, i, end, `<... ${call.name} resumed>`);
+    }
+    this.#open = -1;
+    this.#finish(batch, i, call, exit);
+  }
+
+  /** Entry and exit at once. */
+  call(batch: EventBatch, i: number): void {
+    const call = decodeCall(batch, i, this.#source.trace);
+    const { entry, exit } = callText(call, this.#options.notation);
+    this.#begin(batch, i, batch.start[i] ?? 0, entry);
+    this.#finish(batch, i, call, exit);
+  }
+
+  /** An event that is no call; those for which strace has no line are left out. */
+  event(batch: EventBatch, i: number): void {
+    const text = this.#eventText(batch, i);
+    if (text === undefined) return;
+    this.#begin(batch, i, batch.start[i] ?? 0, text);
+    this.#out += "\n";
+  }
+
+  /** Ends the open line, if there is one. */
+  close(): void {
+    if (this.#open >= 0) this.#out += " <unfinished ...>\n";
+    this.#open = -1;
+  }
+
+  #begin(batch: EventBatch, i: number, nanos: number, text: string): void {
+    this.close();
+    const { pid, time } = this.#options;
+    let line = "";
+    if (pid) {
+      const thread = this.#source.trace.threads[batch.thread[i] ?? -1];
+      line = `${String(thread?.tid ?? 0).padEnd(5)} `;
+    }
+    line += timeText(time, this.#source.trace, nanos, this.#previous) + text;
+    this.#previous = nanos;
+    this.#column = line.length;
+    this.#out += line;
+  }
+
+  #finish(batch: EventBatch, i: number, call: Call, exit: string): void {
+    const { notation, duration } = this.#options;
+    const gone = call.result.status === "none";
+    const tail = gone ? `${exit === "" ? "" : " <unfinished ...>"}) ` : `${exit}) `;
+    this.#out += `${tail.padEnd(RESULT_COLUMN - this.#column)}= ${resultText(call.result, notation)}`;
+    if (duration && !gone) this.#out += ` ${durationText(batch.duration[i] ?? 0)}`;
+    this.#out += "\n";
+  }
+
+  #eventText(batch: EventBatch, i: number): string | undefined {
+    const { trace } = this.#source;
+    switch (batch.kind[i]) {
+      case EventKind.Signal: {
+        const { name, info } = decodeSignal(batch, i, trace);
+        return `--- ${name} ${info === undefined ? "" : `${valueText(info, this.#options.notation)} `}---`;
+      }
+      case EventKind.Exit: {
+        const exit = decodeExit(batch, i);
+        if (exit.signal === undefined) return `+++ exited with ${exit.code} +++`;
+        return `+++ killed by ${exit.signal}${exit.core ? " (core dumped)" : ""} +++`;
+      }
+      case EventKind.Stop:
+        return `--- stopped by ${decodeSignal(batch, i, trace).name} ---`;
+      default:
+        return undefined;
+    }
+  }
+}
+
+const CHUNK = 64 * 1024;
+
+/** All lines, in chunks that end anywhere. */
+export async function* straceLines(
+  source: EventSource,
+  options: StraceOptions = STRACE_OPTIONS,
+  keep: Keep = () => true,
+): AsyncGenerator<string> {
+  const spanning = await source.spanningCalls();
+  const writer = new StraceWriter(source, options);
+  const entries = new Entries(source, spanning, keep);
+  for await (const batch of source.batches()) {
+    for (let i = 0; i < batch.count; i++) {
+      const waiting = entries.due(batch.firstSeq + i) ? await entries.take(batch, i) : [];
+      writeEvent(writer, batch, i, waiting, keep);
+      if (writer.length > CHUNK) yield writer.take();
+    }
+  }
+  writer.close();
+  yield writer.take();
+}
+
+interface Place {
+  readonly batch: EventBatch;
+  readonly i: number;
+}
+
+/** One event, and the entries of other calls that stand before its end. */
+function writeEvent(
+  writer: StraceWriter,
+  batch: EventBatch,
+  i: number,
+  waiting: readonly Place[],
+  keep: Keep,
+): void {
+  const start = batch.start[i] ?? 0;
+  const isCall = batch.kind[i] === EventKind.Call;
+  const spans = isCall && (batch.span[i] ?? 0) > 0;
+  const inside: Place[] = [];
+  for (const place of waiting) {
+    if (isCall && !spans && (place.batch.start[place.i] ?? 0) > start) inside.push(place);
+    else writer.entry(place.batch, place.i);
+  }
+  if (!keep(batch, i)) {
+    for (const place of inside) writer.entry(place.batch, place.i);
+  } else if (!isCall) {
+    writer.event(batch, i);
+  } else if (spans) {
+    writer.exit(batch, i);
+  } else if (inside.length === 0) {
+    writer.call(batch, i);
+  } else {
+    writer.entry(batch, i);
+    for (const place of inside) writer.entry(place.batch, place.i);
+    writer.exit(batch, i);
+  }
+}
+
+/** The entries of spanning calls, in the order of their places. */
+class Entries {
+  readonly #source: EventSource;
+  readonly #spanning: SpanningCalls;
+  readonly #keep: Keep;
+  #next = 0;
+
+  constructor(source: EventSource, spanning: SpanningCalls, keep: Keep) {
+    this.#source = source;
+    this.#spanning = spanning;
+    this.#keep = keep;
+  }
+
+  due(seq: number): boolean {
+    const entry = this.#spanning.entry[this.#next];
+    return entry !== undefined && entry <= seq;
+  }
+
+  /** Those that stand before event `i` of the batch, by time of entry. */
+  async take(batch: EventBatch, i: number): Promise<Place[]> {
+    const found: Place[] = [];
+    while (this.due(batch.firstSeq + i)) {
+      const seq = this.#spanning.seq[this.#next++] ?? -1;
+      const here = seq - batch.firstSeq;
+      const place =
+        here >= 0 && here < batch.count ? { batch, i: here } : await this.#source.eventAt(seq);
+      if (place !== undefined && this.#keep(place.batch, place.i)) found.push(place);
+    }
+    return found.sort((a, b) => (a.batch.start[a.i] ?? 0) - (b.batch.start[b.i] ?? 0));
+  }
+}

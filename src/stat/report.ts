@@ -1,0 +1,195 @@
+/** Statistics as tables: for people, for strace's readers, for programs. */
+
+import type { Painter } from "../report/color.js";
+import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
+import { humanBytes, humanCount, humanDuration, percent } from "../report/units.js";
+import type { Grouping, Statistics, StatRow } from "./collect.js";
+
+export const SORT_KEYS = [
+  "time",
+  "calls",
+  "errors",
+  "name",
+  "mean",
+  "min",
+  "max",
+  "p50",
+  "p99",
+  "bytes",
+  "cpu",
+  "nothing",
+] as const;
+export type SortKey = (typeof SORT_KEYS)[number];
+
+/** strace's other names for them. */
+const aliases: Readonly<Record<string, SortKey>> = {
+  "time-total": "time",
+  "total-time": "time",
+  total_time: "time",
+  "time-percent": "time",
+  time_percent: "time",
+  count: "calls",
+  error: "errors",
+  syscall: "name",
+  "syscall-name": "name",
+  avg: "mean",
+  "avg-time": "mean",
+  avg_time: "mean",
+  "min-time": "min",
+  min_time: "min",
+  shortest: "min",
+  "max-time": "max",
+  max_time: "max",
+  longest: "max",
+  none: "nothing",
+};
+
+export function sortKey(word: string): SortKey | undefined {
+  return SORT_KEYS.find((key) => key === word) ?? aliases[word];
+}
+
+const sizes: Readonly<Record<SortKey, (row: StatRow) => number>> = {
+  time: (row) => row.durations.total,
+  calls: (row) => row.durations.count,
+  errors: (row) => row.errors,
+  name: () => 0,
+  mean: (row) => row.durations.mean,
+  min: (row) => row.durations.min,
+  max: (row) => row.durations.max,
+  p50: (row) => row.durations.percentile(0.5),
+  p99: (row) => row.durations.percentile(0.99),
+  bytes: (row) => row.read + row.written,
+  cpu: (row) => (row.user ?? 0) + (row.system ?? 0),
+  nothing: () => 0,
+};
+
+/** Largest first; equal ones by name. `nothing` keeps the order of first appearance. */
+export function sorted(rows: readonly StatRow[], key: SortKey): StatRow[] {
+  if (key === "nothing") return [...rows];
+  const size = sizes[key];
+  const sized = rows.map((row) => ({ row, size: size(row) }));
+  sized.sort((a, b) => b.size - a.size || byName(a.row.name, b.row.name));
+  return sized.map(({ row }) => row);
+}
+
+/** `p2` before `p10`. */
+function byName(a: string, b: string): number {
+  const [x, y] = [Number(a.replace(/^p/, "")), Number(b.replace(/^p/, ""))];
+  if (Number.isFinite(x) && Number.isFinite(y) && x !== y) return x - y;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const left = (head: string): Column => ({ head, align: "left" });
+const right = (head: string): Column => ({ head, align: "right" });
+
+function columns(by: Grouping): Column[] {
+  const numbers = ["calls", "errors", "total", "%", "mean", "p50", "p99", "max"];
+  const shrink = by === "path" || by === "peer" ? "middle" : "end";
+  if (by === "path" || by === "peer") numbers.splice(4, 4, "p99", "read", "written");
+  if (by === "process") numbers.splice(4, 4, "p99", "max", "user", "system");
+  return [...numbers.map(right), { ...left(by === "process" ? "process" : by), shrink }];
+}
+
+function cells(row: StatRow, by: Grouping, whole: number): Cell[] {
+  const { durations: d } = row;
+  const errors = row.errors === 0 ? "" : humanCount(row.errors);
+  const share = percent(d.total, whole);
+  const first: Cell[] = [
+    humanCount(d.count),
+    errors === "" ? "" : { text: errors, style: "red" },
+    humanDuration(d.total),
+    share,
+  ];
+  const time = (share: number) => humanDuration(d.percentile(share));
+  if (by === "path" || by === "peer") {
+    const bytes = (count: number) => (count === 0 ? "" : humanBytes(count));
+    return [...first, time(0.99), bytes(row.read), bytes(row.written), row.name];
+  }
+  if (by === "process") {
+    const cpu = (nanos: number | undefined) => (nanos === undefined ? "" : humanDuration(nanos));
+    return [...first, time(0.99), humanDuration(d.max), cpu(row.user), cpu(row.system), row.name];
+  }
+  return [...first, humanDuration(d.mean), time(0.5), time(0.99), humanDuration(d.max), row.name];
+}
+
+export interface TableFacts {
+  readonly by: Grouping;
+  readonly statistics: Statistics;
+  /** The rows to show, in their order. */
+  readonly rows: readonly StatRow[];
+}
+
+export function statText(facts: TableFacts, paint: Painter, width: number): string {
+  const { by, rows, statistics } = facts;
+  const { total } = statistics;
+  const body = rows.map((row) => cells(row, by, total.durations.total));
+  const foot = cells(total, by, total.durations.total);
+  const left = statistics.rows.length - rows.length;
+  const more = left > 0 ? `${humanCount(left)} more rows; --top 0 shows all\n` : "";
+  return tableText(columns(by), body, { paint, width, foot }) + more;
+}
+
+export function statMarkdown({ by, rows, statistics }: TableFacts): string {
+  const whole = statistics.total.durations.total;
+  return tableMarkdown(columns(by), [...rows, statistics.total].map((row) => cells(row, by, whole)));
+}
+
+/** The layout of `strace -c -w`: seconds, microseconds per call. */
+export function straceSummary({ rows, statistics }: TableFacts): string {
+  const { total } = statistics;
+  const rule = "------ ----------- ----------- --------- --------- ----------------\n";
+  const line = (row: StatRow) => {
+    const { count, total: nanos, mean } = row.durations;
+    const share = (total.durations.total === 0 ? 0 : (100 * nanos) / total.durations.total).toFixed(2);
+    const errors = row.errors === 0 ? "" : String(row.errors);
+    return `${share.padStart(6)} ${(nanos / 1e9).toFixed(6).padStart(11)} ${String(Math.floor(mean / 1000)).padStart(11)} ${String(count).padStart(9)} ${errors.padStart(9)} ${row.name}\n`;
+  };
+  const head = "% time     seconds  usecs/call     calls    errors syscall\n";
+  return head + rule + rows.map(line).join("") + rule + line(total);
+}
+
+/** Nanoseconds and bytes as plain numbers. */
+function numbers(row: StatRow) {
+  const { durations: d } = row;
+  return {
+    name: row.name,
+    calls: d.count,
+    errors: row.errors,
+    total: d.total,
+    mean: d.mean,
+    min: d.count === 0 ? 0 : d.min,
+    p50: d.percentile(0.5),
+    p90: d.percentile(0.9),
+    p99: d.percentile(0.99),
+    max: d.max,
+    read: row.read,
+    written: row.written,
+    user: row.user,
+    system: row.system,
+  };
+}
+
+export function statJson(facts: TableFacts, histogram: boolean): string {
+  const row = (one: StatRow) => {
+    const { read, written, ...rest } = numbers(one);
+    const bytes = facts.by === "path" || facts.by === "peer" ? { read, written } : {};
+    return { ...rest, ...bytes, ...(histogram && { histogram: one.durations.octaves() }) };
+  };
+  const document = {
+    schema: "trace.stat",
+    version: 1,
+    by: facts.by,
+    unit: "ns",
+    rows: facts.rows.map(row),
+    total: row(facts.statistics.total),
+  };
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}
+
+export function statCsv(facts: TableFacts): string {
+  const rows = facts.rows.map((row) => Object.values(numbers(row)));
+  const heads = Object.keys(numbers(facts.statistics.total)).map((name) =>
+    /^(?:name|calls|errors)$/.test(name) ? name : `${name}_${/read|written/.test(name) ? "bytes" : "ns"}`,
+  );
+  return csvText([heads, ...rows]);
+}

@@ -1,0 +1,71 @@
+/** Errors of the engine, as they cross the addon boundary, to errors that users see. */
+
+import { TraceError } from "../errors.js";
+
+/** What the addon returns in place of a value. */
+export interface NativeFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly facts: Readonly<Record<string, number | string>>;
+}
+
+export type Outcome<T> = T | NativeFailure;
+
+type Hint = (facts: NativeFailure["facts"]) => string | undefined;
+
+const EACCES = 13;
+
+const hints: Readonly<Record<string, Hint>> = {
+  "no-file": () => "trace ls lists the traces of a folder; trace record -o FILE PROGRAM makes one",
+  "not-a-trace": () => "traces are made by: trace record -o FILE PROGRAM",
+  version: () =>
+    "it was made by a newer trace; get that one with: npm install trace-syscalls@latest",
+  corrupt: () => "what is before the damage can be shown; trace info says how much that is",
+  exists: () => "choose another name, or replace it with --force",
+  busy: () => "wait until the recording ends, or write to another file",
+  io: (facts) =>
+    facts.errno === EACCES ? `look at its permissions: ls -l ${facts.path}` : undefined,
+  "disk-full": () => "make room, or write to another disk",
+  "not-found": () => "check the spelling, or give a path with a slash: trace record ./PROGRAM",
+  "not-executable": (facts) => executableHint(String(facts["message"])),
+  "exec-format": () => "run it by its interpreter, for example: trace record sh FILE",
+  "empty-command": () => "name the program to run: trace record ls -l",
+  permission: () => "trace doctor says what forbids it and how to allow it",
+  cwd: () => "start from a directory that exists and can be entered",
+  user: () => "becoming another user needs root: sudo trace record -u USER ...",
+  filter: () => "record everything instead (no -e), or look at: trace doctor",
+  "object-missing": () => "it was removed from the cache; record again with --pack to keep it",
+};
+
+function executableHint(message: string): string {
+  if (message.includes("directory")) return "name a program inside it";
+  return "make it executable with chmod +x FILE, or run it by its interpreter";
+}
+
+/** Exit codes that shells and env(1) use for a program that cannot be run. */
+const exitCodes: Readonly<Record<string, number>> = {
+  "not-found": 127,
+  "not-executable": 126,
+  "exec-format": 126,
+};
+
+export function traceError(failure: NativeFailure): TraceError {
+  const hint = hints[failure.code]?.(failure.facts);
+  const code = failure.code.toUpperCase().replaceAll("-", "_");
+  return new TraceError(code, failure.message, {
+    cause: failure,
+    ...(exitCodes[failure.code] === undefined ? {} : { exitCode: exitCodes[failure.code] }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+function isFailure(outcome: unknown): outcome is NativeFailure {
+  return typeof outcome === "object" && outcome !== null && "facts" in outcome;
+}
+
+/** The value. @throws TraceError when there is none. */
+export function unwrap<T>(outcome: Outcome<T>): T {
+  if (isFailure(outcome)) throw traceError(outcome);
+  return outcome;
+}
+

@@ -1,0 +1,64 @@
+/** What a trace says of itself: the recording, the file, and what could not be captured. */
+
+import type { NativeHeader } from "../native.js";
+
+export interface TraceInfo {
+  /** Version of the file's format, `1.0`. */
+  readonly version: string;
+  readonly id: string;
+  /** Nanoseconds of one unit of time. */
+  readonly tick: number;
+  /** The recorded command line; empty when the file does not say. */
+  readonly command: readonly string[];
+  readonly cwd: string | undefined;
+  /** All facts about the recording, as text, in the order of the file. */
+  readonly facts: ReadonlyMap<string, string>;
+  /** Bytes of the whole file and of its parts. */
+  readonly bytes: {
+    readonly total: number;
+    readonly events: number;
+    readonly content: number;
+    readonly definitions: number;
+    readonly objects: number;
+  };
+  readonly objectCount: number;
+  /** @internal */
+  readonly definitionsDamaged: boolean;
+}
+
+const utf8 = new TextDecoder();
+
+/** The words of a JSON list; none when it is not one. */
+function commandOf(text: string | undefined): string[] {
+  try {
+    const words: unknown = JSON.parse(text ?? "[]");
+    return Array.isArray(words) ? words.map(String) : [];
+  } catch {
+    return [];
+  }
+}
+
+export function traceInfo(header: NativeHeader): TraceInfo {
+  const facts = new Map<string, string>();
+  header.metaKeys.forEach((key, k) => {
+    facts.set(key, utf8.decode(header.metaValues[k]));
+  });
+  const { totals } = header;
+  return {
+    version: `${header.versionMajor}.${header.versionMinor}`,
+    id: header.id,
+    tick: header.tick,
+    command: commandOf(facts.get("argv")),
+    cwd: facts.get("cwd"),
+    facts,
+    bytes: {
+      total: totals.bytes,
+      events: totals.bytesEvents,
+      content: totals.bytesContent,
+      definitions: totals.bytesDefinitions,
+      objects: totals.bytesObjects,
+    },
+    objectCount: header.objects,
+    definitionsDamaged: header.definitionsDamage !== null,
+  };
+}

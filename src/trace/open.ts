@@ -1,0 +1,14 @@
+/** Opening a trace. */
+
+import { native } from "../native.js";
+import { unwrap } from "./failure.js";
+import { Trace } from "./trace.js";
+
+/**
+ * Opens a trace file. One that is still being recorded, or that was cut, opens too: `state` says so.
+ *
+ * @throws TraceError `NO_FILE`, `NOT_A_TRACE`, `VERSION` (made by a newer version), `CORRUPT`, `IO`
+ */
+export async function openTrace(path: string): Promise<Trace> {
+  return new Trace(path, unwrap(await native().openTrace(path)));
+}

@@ -1,0 +1,201 @@
+/**
+ * An open trace: its definitions, and its events block by block. Blocks are decoded on a thread of
+ * the addon's pool, one ahead of the block that is being looked at. Nothing here decodes a call.
+ */
+
+import type { TraceContext } from "../decode/context.js";
+import { TraceError } from "../errors.js";
+import type { NativeBlocks, NativeHeader, NativeTrace } from "../native.js";
+import type { EventSource, SpanningCalls } from "../show/source.js";
+import type { ColumnGroup, EventBatch, FdObject, ThreadInfo } from "./batch.js";
+import { ALL_COLUMNS, CALL_COLUMNS, columnBits, sliceBatch } from "./columns.js";
+import { traceError, unwrap } from "./failure.js";
+import { type TraceInfo, traceInfo } from "./info.js";
+import { lazyObjects } from "./objects.js";
+import { type ProcessInfo, processesOf } from "./process.js";
+
+export interface ReadOptions {
+  /** Groups of columns to decode; those that are left out are empty arrays. Default: all. */
+  readonly columns?: readonly ColumnGroup[];
+  /** First and last event number, both included. */
+  readonly from?: number;
+  readonly to?: number;
+  /** Leaves out blocks in which nothing happened in this time (nanoseconds); others come whole. */
+  readonly fromTime?: number;
+  readonly toTime?: number;
+  /** Leaves out blocks without events of these kinds; others come whole. */
+  readonly kinds?: readonly number[];
+}
+
+export type TraceState = "complete" | "cut" | "recording";
+
+/** Blocks that `eventAt` keeps. */
+const KEPT_BLOCKS = 4;
+
+export class Trace implements TraceContext, EventSource {
+  readonly path: string;
+  /**
+   * `recording`: somebody is still writing; what was there when it was opened can be read. `cut`:
+   * the recorder ended early; everything up to the last whole block can be read.
+   */
+  readonly state: TraceState;
+  readonly eventCount: number;
+  /** Nanoseconds from the start to the end of the last event. */
+  readonly duration: number;
+  readonly startSeconds: number;
+  readonly startNanos: number;
+  readonly objects: ArrayLike<FdObject>;
+  readonly info: TraceInfo;
+  /** Why the file can be read only in part, when that is so. */
+  readonly damage: TraceError | undefined;
+  readonly #native: NativeTrace;
+  readonly #blocks: NativeBlocks;
+  #threads: readonly ThreadInfo[] | undefined;
+  #processes: readonly ProcessInfo[] | undefined;
+  readonly #kept = new Map<number, Promise<EventBatch>>();
+  #closed = false;
+
+  /** @internal Made by `openTrace`. */
+  constructor(path: string, native: NativeTrace) {
+    const header: NativeHeader = native.header();
+    this.path = path;
+    this.#native = native;
+    this.#blocks = native.blocks();
+    this.state = header.state;
+    this.eventCount = header.totals.events;
+    this.duration = header.totals.duration;
+    this.startSeconds = header.startSeconds;
+    this.startNanos = header.startNanos;
+    this.info = traceInfo(header);
+    const damage = header.definitionsDamage ?? header.damage;
+    this.damage = damage === null ? undefined : traceError(damage);
+    this.objects = lazyObjects(header.objects, (from, to) => native.objects(from, to));
+  }
+
+  /** Itself, for what takes an `EventSource`. */
+  get trace(): TraceContext {
+    return this;
+  }
+
+  get threads(): readonly ThreadInfo[] {
+    this.#threads ??= threadsOf(this.#native);
+    return this.#threads;
+  }
+
+  /** The processes by number: `processes[0]` is p1. */
+  get processes(): readonly ProcessInfo[] {
+    this.#processes ??= processesOf(this.threads);
+    return this.#processes;
+  }
+
+  /** How many events of each block there are, and of which kinds. */
+  get blocks(): Readonly<NativeBlocks> {
+    return this.#blocks;
+  }
+
+  /**
+   * The events in their order. A damaged block ends them with an error; what was before it has been
+   * handed over by then.
+   */
+  async *batches(options: ReadOptions = {}): AsyncGenerator<EventBatch> {
+    const bits = columnBits(options.columns ?? ALL_COLUMNS);
+    const wanted = [...this.#wanted(options)];
+    let next = this.#ahead(wanted[0], bits);
+    for (let k = 0; k < wanted.length; k++) {
+      const outcome = await next;
+      next = this.#ahead(wanted[k + 1], bits);
+      const batch = unwrap(outcome ?? notThere());
+      const from = Math.max(0, (options.from ?? 0) - batch.firstSeq);
+      const to = Math.min(
+        batch.count,
+        (options.to ?? Number.POSITIVE_INFINITY) + 1 - batch.firstSeq,
+      );
+      if (from < to) yield sliceBatch(batch, from, to);
+    }
+    if (this.info.definitionsDamaged && this.damage !== undefined) throw this.damage;
+  }
+
+  /** Starts to decode a block. Its failure waits in the outcome until somebody comes for it. */
+  #ahead(block: number | undefined, bits: number) {
+    if (block === undefined) return undefined;
+    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
+    return this.#native.readBlock(block, bits);
+  }
+
+  *#wanted(options: ReadOptions): Generator<number> {
+    const { from = 0, to = Number.POSITIVE_INFINITY } = options;
+    const { fromTime = 0, toTime = Number.POSITIVE_INFINITY } = options;
+    const kinds = options.kinds?.reduce((bits, kind) => bits | (1 << kind), 0) ?? 0xff;
+    const { firstSeq, count, minStart, maxEnd, kinds: has } = this.#blocks;
+    for (let k = 0; k < count.length; k++) {
+      const first = firstSeq[k] ?? 0;
+      if (first > to || first + (count[k] ?? 0) <= from) continue;
+      if ((maxEnd[k] ?? 0) < fromTime || (minStart[k] ?? 0) > toTime) continue;
+      if (((has[k] ?? 0) & kinds) !== 0) yield k;
+    }
+  }
+
+  /** Where the entries of calls stand during which other events were committed. */
+  async spanningCalls(): Promise<SpanningCalls> {
+    return this.#native.spanningCalls();
+  }
+
+  /** The event of that number with all that showing a call needs. */
+  async eventAt(
+    seq: number,
+  ): Promise<{ readonly batch: EventBatch; readonly i: number } | undefined> {
+    const block = this.#blockOf(seq);
+    if (block < 0) return undefined;
+    let kept = this.#kept.get(block);
+    this.#kept.delete(block);
+    kept ??= this.#native.readBlock(block, columnBits(CALL_COLUMNS)).then(unwrap);
+    this.#kept.set(block, kept);
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= KEPT_BLOCKS) break;
+      this.#kept.delete(oldest);
+    }
+    const batch = await kept;
+    return { batch, i: seq - batch.firstSeq };
+  }
+
+  #blockOf(seq: number): number {
+    const { firstSeq, count } = this.#blocks;
+    let low = 0;
+    let high = count.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((firstSeq[middle] ?? 0) <= seq) low = middle + 1;
+      else high = middle;
+    }
+    const block = low - 1;
+    const inside = seq - (firstSeq[block] ?? 0) < (count[block] ?? 0);
+    return block >= 0 && inside ? block : -1;
+  }
+
+  /** Lets go of what is kept. Reading a closed trace is an error. */
+  close(): void {
+    this.#closed = true;
+    this.#kept.clear();
+  }
+}
+
+function notThere(): never {
+  throw new TraceError("NO_BLOCK", "the block is not there");
+}
+
+function threadsOf(native: NativeTrace): ThreadInfo[] {
+  const { process, ordinal, tid, pid, parent, createdBy } = native.threads();
+  const threads: ThreadInfo[] = [];
+  for (let index = 0; index < process.length; index++) {
+    threads.push({
+      index,
+      process: process[index] ?? 0,
+      ordinal: ordinal[index] ?? 0,
+      tid: tid[index] ?? 0,
+      pid: pid[index] ?? 0,
+      parent: parent[index] ?? -1,
+      createdBy: createdBy[index] ?? 0,
+    });
+  }
+  return threads;
+}
