@@ -1,0 +1,79 @@
+/** Compares the fixture programs line by line; `main.ts` prints the score. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, join } from "node:path";
+import { diffLines, type Edit, formatDiff } from "./diff.js";
+import { compareLabels, parseLog } from "./log.js";
+import { maskTasks } from "./mask.js";
+import { HarnessError, type Recording, type Tracer, workDirOf } from "./tracer.js";
+
+export interface FixtureReport {
+  readonly name: string;
+  readonly lines: number;
+  readonly differing: number;
+  readonly diff: readonly string[];
+}
+
+const TIMEOUT_MS = 30_000;
+
+/** Builds the fixtures; gives their names, and a line for each that this machine cannot build. */
+export function buildFixtures(
+  root: string,
+  outDir: string,
+): { names: string[]; skipped: string[] } {
+  const made = spawnSync("make", ["-k", "-j2", "-C", join(root, "fixtures"), `OUT=${outDir}`], {
+    encoding: "utf8",
+  });
+  if (made.status !== 0) throw new HarnessError(`fixtures do not build:\n${made.stderr}`);
+  const skipped = made.stdout.split("\n").filter((line) => line.startsWith("skipped "));
+  const names = readdirSync(join(root, "fixtures", "programs"))
+    .filter((file) => file.endsWith(".c"))
+    .map((file) => basename(file, ".c"))
+    .filter((name) => existsSync(join(outDir, name)));
+  return { names: names.sort(), skipped };
+}
+
+export function compareFixture(
+  name: string,
+  program: string,
+  base: string,
+  tracers: readonly [Tracer, Tracer],
+): FixtureReport {
+  const run = { argv: [program], timeoutMs: TIMEOUT_MS };
+  const [first, second] = tracers.map((tracer) => tracer(base, run)) as [Recording, Recording];
+  if (first.ended !== "exit 0") {
+    throw new HarnessError(`${name} ends with ${first.ended} under strace`);
+  }
+  const workDir = workDirOf(base);
+  const expected = maskTasks(parseLog(first.log), workDir);
+  const actual = maskTasks(parseLog(second.log), workDir);
+  const report = compareTasks(expected, actual);
+  if (first.ended !== second.ended) {
+    report.diff.push(`- ended: ${first.ended}`, `+ ended: ${second.ended}`);
+    report.differing++;
+  }
+  return { name, ...report };
+}
+
+function compareTasks(
+  expected: ReadonlyMap<string, readonly string[]>,
+  actual: ReadonlyMap<string, readonly string[]>,
+): { lines: number; differing: number; diff: string[] } {
+  const report = { lines: 0, differing: 0, diff: [] as string[] };
+  const labels = [...new Set([...expected.keys(), ...actual.keys()])].sort(compareLabels);
+  for (const label of labels) {
+    const edits = diffLines(expected.get(label) ?? [], actual.get(label) ?? []);
+    report.lines += expected.get(label)?.length ?? 0;
+    const differing = countDiffering(edits);
+    if (differing === 0) continue;
+    report.differing += differing;
+    report.diff.push(`@@ ${label} @@`, ...formatDiff(edits));
+  }
+  return report;
+}
+
+/** A changed line is one difference, not two: the larger of what is missing and what is extra. */
+function countDiffering(edits: readonly Edit[]): number {
+  const count = (kind: Edit["kind"]): number => edits.filter((edit) => edit.kind === kind).length;
+  return Math.max(count("missing"), count("extra"));
+}
