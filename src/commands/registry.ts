@@ -9,6 +9,8 @@ type Load = () => Promise<{ readonly command: CommandDef }>;
 
 const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["record", () => import("./record.js")],
+  ["show", () => import("./show.js")],
+  ["stat", () => import("./stat.js")],
   ["completions", () => import("./completions.js")],
 ]);
 

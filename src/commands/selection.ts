@@ -63,6 +63,14 @@ export function colorChoice(value: string | true | undefined): "auto" | "always"
   return value === "always" || value === "never" ? value : "auto";
 }
 
+/** Columns of the terminal that is written to; elsewhere nothing is cut. */
+export function terminalWidth(context: Pick<CommandContext, "isTTY" | "env" | "stdout">): number {
+  const own = (context.stdout as { columns?: number }).columns ?? 0;
+  const told = Number(context.env.COLUMNS ?? "");
+  if (Number.isInteger(told) && told >= 20) return told;
+  return context.isTTY.stdout && own >= 20 ? own : Number.POSITIVE_INFINITY;
+}
+
 export interface Words {
   /** As the user wrote it, or the latest trace. */
   readonly path: string;

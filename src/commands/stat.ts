@@ -1,8 +1,10 @@
 /** `trace stat`: how often and how long, per syscall, process, thread, path or peer. */
 
 import { usageError } from "../errors.js";
+import type { Filter } from "../query/filter/index.js";
 import { GROUPINGS, type Grouping } from "../stat/collect.js";
-import { type SortKey, sortKey } from "../stat/report.js";
+import { type SortKey, sortKey, type TableFacts } from "../stat/report.js";
+import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import {
   colorChoice,
@@ -12,6 +14,7 @@ import {
   filterOptions,
   openNamed,
   splitTrace,
+  terminalWidth,
 } from "./selection.js";
 import { wholeNumber } from "./values.js";
 
@@ -84,37 +87,59 @@ function readSortKey(text: string): SortKey {
 }
 
 async function run(context: CommandContext<Options>): Promise<number> {
-  const { options, stdout, isTTY, env } = context;
+  const { options } = context;
   const { path, words } = splitTrace(context);
   const filter = await filterOf(words, options);
   const trace = await openNamed(path, context);
-  const [{ selectEvents }, { collectStatistics }, report] = await Promise.all([
+  const [{ selectEvents }, { collectStatistics }, { sorted }] = await Promise.all([
     import("../query/select.js"),
     import("../stat/collect.js"),
     import("../stat/report.js"),
   ]);
   const selection = await selectEvents(trace, filter);
-  if (options.C === true) await showCalls(context, trace, selection);
+  if (options.C === true) await showCalls(context, trace, filter);
   const { by } = options;
   const statistics = await collectStatistics(trace, by, selection);
-  const ordered = report.sorted(statistics.rows, options.sort);
+  const ordered = sorted(statistics.rows, options.sort);
   const many = by === "path" || by === "peer";
   const top = options.top ?? (many && options.format === "text" ? 30 : 0);
-  const facts = { by, statistics, rows: top === 0 ? ordered : ordered.slice(0, top) };
-  if (options.format === "json") stdout.write(report.statJson(facts, options.histogram === true));
-  else if (options.format === "csv") stdout.write(report.statCsv(facts));
-  else if (options.format === "md") stdout.write(report.statMarkdown(facts));
-  else if (options.c === true || options.C === true) stdout.write(report.straceSummary(facts));
-  else {
-    const { painter } = await import("../report/color.js");
-    const paint = painter(colorChoice(options.color), isTTY.stdout, env);
-    const width = widthOf(context);
-    stdout.write(
-      options.histogram === true
-        ? await histograms(facts, paint, Math.min(width, 100))
-        : report.statText(await named(trace, facts), paint, width),
-    );
-  }
+  const rows = top === 0 ? ordered : ordered.slice(0, top);
+  context.stdout.write(await reportText(context, { by, statistics, rows }));
   trace.close();
   return 0;
+}
+
+async function reportText(context: CommandContext<Options>, facts: TableFacts): Promise<string> {
+  const { options, isTTY, env } = context;
+  const report = await import("../stat/report.js");
+  switch (options.format) {
+    case "json":
+      return report.statJson(facts, options.histogram === true);
+    case "csv":
+      return report.statCsv(facts);
+    case "md":
+      return report.statMarkdown(facts);
+    case "text": {
+      if (options.c === true || options.C === true) return report.straceSummary(facts);
+      const { painter } = await import("../report/color.js");
+      const paint = painter(colorChoice(options.color), isTTY.stdout, env);
+      const width = terminalWidth(context);
+      if (options.histogram !== true) return report.statText(facts, paint, width);
+      return report.statHistograms(facts, paint, Math.min(width, 100));
+    }
+  }
+}
+
+/** What `show` prints of the same calls. */
+async function showCalls(
+  context: CommandContext<Options>,
+  trace: Trace,
+  filter: Filter | undefined,
+): Promise<void> {
+  const [{ eventChunks }, { streamOutput, writeAll }] = await Promise.all([
+    import("./printing.js"),
+    import("../report/output.js"),
+  ]);
+  const chunks = eventChunks(trace, filter, { format: "strace", time: "none", duration: false });
+  await writeAll(streamOutput(context.stdout), chunks);
 }

@@ -17,6 +17,8 @@ export type Grouping = (typeof GROUPINGS)[number];
 
 export interface StatRow {
   readonly name: string;
+  /** The command line, of a process. */
+  readonly command?: string;
   readonly errors: number;
   readonly durations: Durations;
   /** Bytes that the calls read and wrote. */
@@ -37,6 +39,7 @@ class Group implements StatRow {
   written = 0;
   user?: number;
   system?: number;
+  command?: string;
   readonly durations = new Durations();
 
   constructor(readonly name: string) {}
@@ -214,6 +217,8 @@ async function addTimes(trace: Trace, groups: Groups, total: Group): Promise<voi
   total.system = 0;
   for (const group of groups.all()) {
     const life = history.life(Number(group.name.slice(1)));
+    const program = life && (life.programs.at(-1) ?? history.programAt(life.number, life.createdBy));
+    if (program !== undefined) group.command = program.argv.join(" ");
     if (life?.end === undefined) continue;
     group.user = life.end.userTime;
     group.system = life.end.systemTime;

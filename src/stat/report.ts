@@ -1,8 +1,10 @@
 /** Statistics as tables: for people, for strace's readers, for programs. */
 
 import type { Painter } from "../report/color.js";
+import { histogramText } from "../report/histogram.js";
+import { printable } from "../report/text.js";
 import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
-import { humanBytes, humanCount, humanDuration, percent } from "../report/units.js";
+import { counted, humanBytes, humanCount, humanDuration, percent } from "../report/units.js";
 import type { Grouping, Statistics, StatRow } from "./collect.js";
 
 export const SORT_KEYS = [
@@ -107,9 +109,13 @@ function cells(row: StatRow, by: Grouping, whole: number): Cell[] {
   }
   if (by === "process") {
     const cpu = (nanos: number | undefined) => (nanos === undefined ? "" : humanDuration(nanos));
-    return [...first, time(0.99), humanDuration(d.max), cpu(row.user), cpu(row.system), row.name];
+    return [...first, time(0.99), humanDuration(d.max), cpu(row.user), cpu(row.system), label(row)];
   }
   return [...first, humanDuration(d.mean), time(0.5), time(0.99), humanDuration(d.max), row.name];
+}
+
+function label(row: StatRow): string {
+  return row.command === undefined ? row.name : `${row.name} ${row.command}`;
 }
 
 export interface TableFacts {
@@ -124,14 +130,26 @@ export function statText(facts: TableFacts, paint: Painter, width: number): stri
   const { total } = statistics;
   const body = rows.map((row) => cells(row, by, total.durations.total));
   const foot = cells(total, by, total.durations.total);
-  const left = statistics.rows.length - rows.length;
-  const more = left > 0 ? `${humanCount(left)} more rows; --top 0 shows all\n` : "";
+  const hidden = statistics.rows.length - rows.length;
+  const more = hidden > 0 ? `${humanCount(hidden)} more rows; --top 0 shows all\n` : "";
   return tableText(columns(by), body, { paint, width, foot }) + more;
 }
 
 export function statMarkdown({ by, rows, statistics }: TableFacts): string {
   const whole = statistics.total.durations.total;
   return tableMarkdown(columns(by), [...rows, statistics.total].map((row) => cells(row, by, whole)));
+}
+
+/** For each row, and for all together: how many calls took how long. */
+export function statHistograms(facts: TableFacts, paint: Painter, width: number): string {
+  const { rows, statistics } = facts;
+  const shown = rows.length > 1 ? [...rows, statistics.total] : rows;
+  const parts = shown.map((row) => {
+    const calls = counted(row.durations.count, "call");
+    const head = `${paint("bold", printable(label(row)))}  ${calls}, ${humanDuration(row.durations.total)}\n`;
+    return head + histogramText(row.durations.octaves(), width, paint);
+  });
+  return parts.join("\n");
 }
 
 /** The layout of `strace -c -w`: seconds, microseconds per call. */
@@ -153,6 +171,7 @@ function numbers(row: StatRow) {
   const { durations: d } = row;
   return {
     name: row.name,
+    command: row.command,
     calls: d.count,
     errors: row.errors,
     total: d.total,
@@ -189,7 +208,7 @@ export function statJson(facts: TableFacts, histogram: boolean): string {
 export function statCsv(facts: TableFacts): string {
   const rows = facts.rows.map((row) => Object.values(numbers(row)));
   const heads = Object.keys(numbers(facts.statistics.total)).map((name) =>
-    /^(?:name|calls|errors)$/.test(name) ? name : `${name}_${/read|written/.test(name) ? "bytes" : "ns"}`,
+    /^(?:name|command|calls|errors)$/.test(name) ? name : `${name}_${/read|written/.test(name) ? "bytes" : "ns"}`,
   );
   return csvText([heads, ...rows]);
 }

@@ -19,10 +19,8 @@ const TREE = `mkdir -p tree/a/b tree/c; i=0; while [ $i -lt 20 ]; do
   ln -s ../a/file1 tree/c/link; ${OLD}`;
 const WORDS =
   'i=0; while [ $i -lt 500 ]; do echo "$((i * 7919 % 1000)) word$i"; i=$((i+1)); done > words';
-const HELLO_C = `cat > hello.c <<'END'
-#include <stdio.h>
-int main(void) { puts("hello"); return 0; }
-END`;
+const HELLO_C = `printf '#include <stdio.h>\\nint main(void) { puts("hello"); return 0; }\\n' > hello.c
+  ${OLD}`;
 const REPOSITORY = `git init -q -b main .; git config user.name A; git config user.email a@example.org
   git config gc.auto 0; git config maintenance.auto false
   export GIT_AUTHOR_DATE='2024-01-02T03:04:05Z' GIT_COMMITTER_DATE='2024-01-02T03:04:05Z'
@@ -82,7 +80,7 @@ export const COMMANDS: readonly Command[] = [
     name: "diff",
     run: ["diff", "-u", "words", "other"],
     exit: 1,
-    setup: `${WORDS}; echo x > other`,
+    setup: `${WORDS}; echo x > other; ${OLD}`,
   },
   { name: "xargs", run: ["xargs", "-a", "words", "-n", "500", "echo"], setup: WORDS },
   { name: "tar-create", run: ["tar", "--sort=name", "-cf", "out.tar", "tree"], setup: TREE },

@@ -26,7 +26,7 @@ const EVERYWHERE: readonly Mask[] = [
   { pattern: /\btv_nsec=\d{4,}/g, with: "tv_nsec=TIME" },
   { pattern: /\b(st_[amc]time(?:_nsec)?|stx_[a-z]time)=[^,}]*/g, with: "$1=TIME" },
   { pattern: /\b(shm|msg|sem)_([a-z]*time)=\d+/g, with: "$1_$2=TIME" },
-  { pattern: /htons\((3[3-9]|[45]\d)\d{3}\)|htons\(6[01]\d{3}\)/g, with: "htons(PORT)" },
+  { pattern: /htons\((3[2-9]|[45]\d|6[01])\d{3}\)/g, with: "htons(PORT)" },
   { pattern: /\b(nl_pid|nlmsg_pid)=-?\d+/g, with: "$1=PORT" },
   { pattern: /\b(cookie|ifi_seq|nlmsg_seq)=\d{6,}/g, with: "$1=N" },
 ];
@@ -48,6 +48,8 @@ const BY_NAME: readonly (Mask & { readonly name: RegExp })[] = [
     with: "$1(ID",
   },
   { name: /^(add_key|request_key|keyctl)$/, pattern: /\b\d{6,}\b/g, with: "KEY" },
+  // The order of two kernel objects is that of their addresses, scrambled at boot.
+  { name: /^kcmp$/, pattern: / = [12]$/, with: " = ORDER" },
   { name: /^getcpu$/, pattern: /\[\d+\]/g, with: "[CPU]" },
   {
     // The bytes of a signalfd_siginfo hold the sender's process id.

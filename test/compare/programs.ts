@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { COMMANDS, type Command } from "./commands.js";
-import { diffLines, formatDiff, multisetDiff } from "./diff.js";
+import { diffLines, type Edit, formatDiff, multisetDiff } from "./diff.js";
 import { parseCall, parseLog, type Task } from "./log.js";
 import { maskTasks } from "./mask.js";
 import { type Difference, ruleFor } from "./rules.js";
@@ -170,11 +170,12 @@ function compareProcesses(
     const edits = threaded
       ? multisetDiff(first.calls, second.calls)
       : diffLines(first.calls, second.calls);
+    const moved = movedLines(edits);
     let unexplained = 0;
     for (const edit of edits) {
       if (edit.kind === "same") continue;
       const args = (edit.kind === "missing" ? first : second).argsOf.get(edit.line) ?? "";
-      const rule = ruleFor(difference(edit.line, args, threaded));
+      const rule = ruleFor(difference(edit, args, threaded, moved));
       if (rule === undefined) unexplained++;
       else explained.set(rule.id, (explained.get(rule.id) ?? 0) + 1);
     }
@@ -187,7 +188,23 @@ function compareProcesses(
   return { ...report, explained };
 }
 
-function difference(text: string, args: string, threaded: boolean): Difference {
-  const [name = "", result = ""] = text.split(" -> ");
-  return { name, result, args, threaded };
+/** Lines that are missing at one place and extra at another, in a process with signal handlers. */
+function movedLines(edits: readonly Edit[]): ReadonlySet<string> {
+  if (!edits.some((edit) => edit.line.startsWith("rt_sigreturn "))) return new Set();
+  const balance = new Map<string, number>();
+  for (const { kind, line } of edits) {
+    if (kind === "same") continue;
+    balance.set(line, (balance.get(line) ?? 0) + (kind === "missing" ? 1 : -1));
+  }
+  return new Set([...balance].filter(([, sum]) => sum === 0).map(([line]) => line));
+}
+
+function difference(
+  edit: Edit,
+  args: string,
+  threaded: boolean,
+  moved: ReadonlySet<string>,
+): Difference {
+  const [name = "", result = ""] = edit.line.split(" -> ");
+  return { name, result, args, threaded, moved: moved.has(edit.line) };
 }

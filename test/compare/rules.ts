@@ -10,6 +10,8 @@ export interface Difference {
   readonly args: string;
   /** Whether the process had more than one thread in either run. */
   readonly threaded: boolean;
+  /** The same call stands at another place of the other run, and the process handles signals. */
+  readonly moved: boolean;
 }
 
 export interface Rule {
@@ -28,6 +30,17 @@ const inThreads =
     difference.threaded && named(names)(difference);
 
 export const RULES: readonly Rule[] = [
+  {
+    id: "handler",
+    reason:
+      "a signal handler's calls stand where the signal arrived, among the calls of the program",
+    explains: (it) => it.moved,
+  },
+  {
+    id: "temp-name",
+    reason: "libc draws random bytes for a temp name again when the first ones would bias it",
+    explains: (it) => it.name === "getrandom" && it.result === "8",
+  },
   {
     id: "futex",
     reason: "whether a lock is contended depends on how threads are scheduled",

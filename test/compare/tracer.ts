@@ -30,7 +30,8 @@ export const workDirOf = (base: string): string => join(base, "work");
 /** The environment of every program; nothing of the caller's but the search path. */
 export function environment(base: string): NodeJS.ProcessEnv {
   return {
-    PATH: process.env.PATH ?? "/usr/bin:/bin",
+    // The system's programs first: version managers put shell scripts in front of them.
+    PATH: `/usr/bin:/bin:${process.env.PATH ?? ""}`,
     HOME: workDirOf(base),
     TMPDIR: workDirOf(base),
     LC_ALL: "C",

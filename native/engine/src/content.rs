@@ -147,6 +147,8 @@ pub(crate) fn chunk_starts(payload: &[u8], count: u32) -> Result<Vec<u32>, Decod
         return Err(cursor.fail(Problem::Ends { need: total, have: cursor.left() as u64 }));
     }
     let base = cursor.position() as u32;
-    starts.iter_mut().for_each(|start| *start += base);
+    for start in &mut starts {
+        *start += base;
+    }
     Ok(starts)
 }

@@ -54,6 +54,10 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
+    pub(crate) fn has_pending(&self) -> bool {
+        self.count > 0
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.payload.len() >= limits::CLOSE_DEFS_BYTES as usize
     }

@@ -138,6 +138,7 @@ impl Writer {
     }
 
     /// Hands a batch over and gives an empty one back. Waits while the queue is full.
+    #[allow(clippy::must_use_candidate, reason = "the empty batch is an offer")]
     pub fn send(&self, batch: RawBatch) -> RawBatch {
         if batch.is_empty() {
             return batch;

@@ -267,7 +267,7 @@ fn every_truncation_gives_a_prefix() {
         writer.push_batch(batch);
         writer.flush();
     }
-    writer.finish();
+    assert!(writer.finish().failure.is_none());
     let bytes = std::fs::read(&path).unwrap();
     let whole = frames(&bytes);
     let cut = folder.file("cut.trace");

@@ -591,6 +591,76 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "compat_siginfo_kill",
+        size: 128,
+        fields: &[
+            field("si_pid", 12, 4, 1, Ty::Pid, true),
+            field("si_uid", 16, 4, 1, Ty::Uid, true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_rt",
+        size: 128,
+        fields: &[
+            field("si_pid", 12, 4, 1, Ty::Pid, true),
+            field("si_uid", 16, 4, 1, Ty::Uid, true),
+            field("si_int", 20, 4, 1, Ty::Int, true),
+            field("si_ptr", 20, 4, 1, Ty::Addr, true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_sigchld",
+        size: 128,
+        fields: &[
+            field("si_pid", 12, 4, 1, Ty::Pid, true),
+            field("si_uid", 16, 4, 1, Ty::Uid, true),
+            field("si_status", 20, 4, 1, Ty::Int, true),
+            field("si_utime", 24, 4, 1, Ty::Long, true),
+            field("si_stime", 28, 4, 1, Ty::Long, true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_sigfault",
+        size: 128,
+        fields: &[
+            field("si_addr", 12, 4, 1, Ty::Addr, true),
+            field("si_addr_lsb", 16, 2, 1, Ty::Int, true),
+            field("si_lower", 20, 4, 1, Ty::Addr, true),
+            field("si_upper", 24, 4, 1, Ty::Addr, true),
+            field("si_pkey", 20, 4, 1, Ty::Uint, true),
+            field("si_perf_data", 16, 4, 1, Ty::Ulong, true),
+            field("si_perf_type", 20, 4, 1, Ty::Uint, true),
+            field("si_perf_flags", 24, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_sigpoll",
+        size: 128,
+        fields: &[
+            field("si_band", 12, 4, 1, Ty::Flags("poll_events"), true),
+            field("si_fd", 16, 4, 1, Ty::Fd, true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_sigsys",
+        size: 128,
+        fields: &[
+            field("si_call_addr", 12, 4, 1, Ty::Addr, true),
+            field("si_syscall", 16, 4, 1, Ty::Int, true),
+            field("si_arch", 20, 4, 1, Ty::Enum("audit_arch"), true),
+        ],
+    },
+    Struct {
+        name: "compat_siginfo_timer",
+        size: 128,
+        fields: &[
+            field("si_timerid", 12, 4, 1, Ty::Hex, true),
+            field("si_overrun", 16, 4, 1, Ty::Int, true),
+            field("si_int", 20, 4, 1, Ty::Int, true),
+            field("si_ptr", 20, 4, 1, Ty::Addr, true),
+        ],
+    },
+    Struct {
         name: "compat_stat",
         size: 64,
         fields: &[
@@ -694,6 +764,29 @@ pub static STRUCTS: &[Struct] = &[
             field("tms_stime", 4, 4, 1, Ty::Long, true),
             field("tms_cutime", 8, 4, 1, Ty::Long, true),
             field("tms_cstime", 12, 4, 1, Ty::Long, true),
+        ],
+    },
+    Struct {
+        name: "compat_user_regs_struct",
+        size: 68,
+        fields: &[
+            field("ebx", 0, 4, 1, Ty::Hex, true),
+            field("ecx", 4, 4, 1, Ty::Hex, true),
+            field("edx", 8, 4, 1, Ty::Hex, true),
+            field("esi", 12, 4, 1, Ty::Hex, true),
+            field("edi", 16, 4, 1, Ty::Hex, true),
+            field("ebp", 20, 4, 1, Ty::Hex, true),
+            field("eax", 24, 4, 1, Ty::Hex, true),
+            field("xds", 28, 4, 1, Ty::Hex, true),
+            field("xes", 32, 4, 1, Ty::Hex, true),
+            field("xfs", 36, 4, 1, Ty::Hex, true),
+            field("xgs", 40, 4, 1, Ty::Hex, true),
+            field("orig_eax", 44, 4, 1, Ty::Hex, true),
+            field("eip", 48, 4, 1, Ty::Hex, true),
+            field("xcs", 52, 4, 1, Ty::Hex, true),
+            field("eflags", 56, 4, 1, Ty::Hex, true),
+            field("esp", 60, 4, 1, Ty::Hex, true),
+            field("xss", 64, 4, 1, Ty::Hex, true),
         ],
     },
     Struct {
@@ -2560,6 +2653,15 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "sockaddr_ax25",
+        size: 16,
+        fields: &[
+            field("sa_family", 0, 2, 1, Ty::Enum("addr_family"), true),
+            field("sax25_call", 2, 1, 7, Ty::Blob, true),
+            field("sax25_ndigis", 12, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
         name: "sockaddr_can",
         size: 24,
         fields: &[
@@ -2621,6 +2723,17 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "sockaddr_mctp",
+        size: 12,
+        fields: &[
+            field("sa_family", 0, 2, 1, Ty::Enum("addr_family"), true),
+            field("smctp_network", 4, 4, 1, Ty::Uint, true),
+            field("smctp_addr", 8, 1, 1, Ty::Hex, true),
+            field("smctp_type", 9, 1, 1, Ty::Uint, true),
+            field("smctp_tag", 10, 1, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
         name: "sockaddr_nfc",
         size: 16,
         fields: &[
@@ -2628,6 +2741,20 @@ pub static STRUCTS: &[Struct] = &[
             field("dev_idx", 4, 4, 1, Ty::Uint, true),
             field("target_idx", 8, 4, 1, Ty::Uint, true),
             field("nfc_protocol", 12, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
+        name: "sockaddr_nfc_llcp",
+        size: 96,
+        fields: &[
+            field("sa_family", 0, 2, 1, Ty::Enum("addr_family"), true),
+            field("dev_idx", 4, 4, 1, Ty::Uint, true),
+            field("target_idx", 8, 4, 1, Ty::Uint, true),
+            field("nfc_protocol", 12, 4, 1, Ty::Uint, true),
+            field("dsap", 16, 1, 1, Ty::Uint, true),
+            field("ssap", 17, 1, 1, Ty::Uint, true),
+            field("service_name", 18, 1, 63, Ty::Blob, true),
+            field("service_name_len", 88, 8, 1, Ty::Size, true),
         ],
     },
     Struct {
@@ -2665,6 +2792,17 @@ pub static STRUCTS: &[Struct] = &[
             field("sa_family", 0, 2, 1, Ty::Enum("addr_family"), true),
             field("rc_bdaddr", 2, 1, 6, Ty::Blob, true),
             field("rc_channel", 8, 1, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
+        name: "sockaddr_rxrpc",
+        size: 36,
+        fields: &[
+            field("sa_family", 0, 2, 1, Ty::Enum("addr_family"), true),
+            field("srx_service", 2, 2, 1, Ty::Uint, true),
+            field("transport_type", 4, 2, 1, Ty::Enum("socket_type"), true),
+            field("transport_len", 6, 2, 1, Ty::Uint, true),
+            field("transport", 8, 1, 28, Ty::Blob, true),
         ],
     },
     Struct {

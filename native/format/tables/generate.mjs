@@ -1,8 +1,9 @@
 // Writes native/format/src/{numbers,flags,structs}.rs from the lists beside it and the kernel headers.
 //
 // The lists (flags.in, structs.in) hold names only. Every value, size and offset is what the C compiler says when it
-// reads the pinned headers: generate.mjs writes one C program per group of headers, compiles and runs it. It is not part
-// of the build: its output is checked in, `npm run generate:constants` rewrites it, `npm run check:constants` compares.
+// reads the pinned headers: generate.mjs writes one C program per group of headers, compiles and runs it. It is not
+// part of the build: its output is checked in; `npm run generate:constants` rewrites it, and
+// `npm run check:constants` compares.
 //
 // Needs gcc with the C library's headers, and once, to fetch the kernel's headers, python3 with pip.
 
@@ -128,9 +129,12 @@ function parseFlags() {
       groups.at(-1).declarations.push([line.head.slice(1), ...line.parts].join("\n"));
       continue;
     }
-    const match = line.head.match(/^(mask|enum|list) ([a-z0-9_]+):(.*)$/);
+    const match = line.head.match(/^(mask|enum|list|part) ([a-z0-9_]+):(.*)$/);
     if (!match)
-      fail(line.where, `expected "mask", "enum" or "list" and "NAME: ...", found "${line.head}"`);
+      fail(
+        line.where,
+        `expected "mask", "enum", "list" or "part" and "NAME: ...", found "${line.head}"`,
+      );
     const [, kind, name, first] = match;
     const items = words([first, ...line.parts].join(" "), line.where).map((word) =>
       parseItem(word, line.where),
@@ -419,7 +423,8 @@ function entriesOf(sets, set, problems, chain = []) {
   const entries = [];
   const values = new Set();
   const add = (entry) => {
-    const key = set.kind === "list" ? `${entry.value} ${entry.name}` : entry.value;
+    const key =
+      set.kind === "list" || set.kind === "part" ? `${entry.value} ${entry.name}` : entry.value;
     if (values.has(key)) return;
     values.add(key);
     entries.push(entry);
@@ -458,7 +463,8 @@ function rustValue(value) {
 
 function writeFlags(sets, head) {
   const problems = [];
-  const texts = [...sets.values()].sort(byName).map((set) => {
+  const written = [...sets.values()].filter((set) => set.kind !== "part").sort(byName);
+  const texts = written.map((set) => {
     const entries = entriesOf(sets, set, problems);
     if (entries.length === 0) problems.push(`${set.where}: ${set.name} has no entry`);
     const rows = entries.map((entry) => `(${rustValue(entry.value)}, "${entry.name}")`);
@@ -614,7 +620,7 @@ function generate() {
     const flags = writeFlags(sets, head);
     checkStructNames(structs, sets);
     return {
-      summary: `${sets.size} sets, ${structs.size} structs`,
+      summary: `${flags.match(/FlagSet \{$/gm).length} sets, ${structs.size} structs`,
       files: {
         "numbers.rs": writeNumbers(folders, head),
         "flags.rs": flags,

@@ -68,7 +68,7 @@ impl BlockWriter {
     /// Whether something waits to be written.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        !self.rows.rows.is_empty()
+        !self.rows.rows.is_empty() || self.definitions.has_pending()
     }
 
     /// Whether the file can no longer be written.

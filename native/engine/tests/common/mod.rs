@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// SplitMix64: a test names its seed, and runs the same everywhere.
+/// `SplitMix64`: a test names its seed, and runs the same everywhere.
 pub struct Random(pub u64);
 
 impl Random {

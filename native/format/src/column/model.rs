@@ -232,7 +232,7 @@ pub(crate) fn walk_place(
         }
 
         let site = step << 16 ^ at.of_shape;
-        let own_site = value ^ at.of_thread << 48;
+        let own_site = value ^ (at.of_thread >> 16) << 48;
         let exact = [
             sp_before.wrapping_add(*sp_step.at(site)),
             sp_before.wrapping_add(*sp_site.at(at.of_path)),

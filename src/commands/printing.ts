@@ -1,0 +1,154 @@
+/** Events of a trace as chunks of output, in any of the formats of `trace show`. */
+
+import type { Filter } from "../query/filter/index.js";
+import { columnsOfBoth, type Selection, selectEvents } from "../query/select.js";
+import type { EventSource, Keep, SpanningCalls } from "../show/source.js";
+import type { TimeStyle } from "../show/time.js";
+import { type EventBatch, EventFlag } from "../trace/batch.js";
+import { CALL_COLUMNS } from "../trace/columns.js";
+import type { Trace } from "../trace/trace.js";
+
+export const SHOW_FORMATS = ["text", "strace", "json", "jsonl"] as const;
+export type ShowFormat = (typeof SHOW_FORMATS)[number];
+
+export interface PrintOptions {
+  readonly format: ShowFormat;
+  readonly time: TimeStyle;
+  /** Time spent in each call. */
+  readonly duration: boolean;
+  readonly stringLimit?: number;
+  readonly verbose?: boolean;
+  readonly descriptors?: "number" | "path" | "full";
+  readonly showSecrets?: boolean;
+  readonly color?: boolean;
+  /** Only these events (and only those of them that the filter chooses). */
+  readonly only?: ReadonlySet<number>;
+}
+
+type Chunks = AsyncIterable<string | Uint8Array>;
+
+/**
+ * What the filter chooses, as text. A damaged block ends the chunks with an error, after everything
+ * that was before it.
+ */
+export async function* eventChunks(
+  trace: Trace,
+  filter: Filter | undefined,
+  options: PrintOptions,
+): Chunks {
+  const selection = await selectEvents(trace, filter);
+  const source = new Selected(trace, selection);
+  yield* await formatChunks(source, keepOf(selection, options), options);
+  if (source.failure !== undefined) throw source.failure;
+}
+
+/** Parts of calls that the kernel restarted are strace's business: the later event tells the whole. */
+function keepOf(selection: Selection, options: PrintOptions): Keep {
+  const { keep: chosen } = selection;
+  const { only } = options;
+  const parts = options.format === "strace";
+  return (batch, i) =>
+    (parts || ((batch.flags[i] ?? 0) & EventFlag.Interrupted) === 0) &&
+    (only === undefined || only.has(batch.firstSeq + i)) &&
+    (chosen === undefined || chosen(batch, i));
+}
+
+async function formatChunks(source: Selected, keep: Keep, options: PrintOptions): Promise<Chunks> {
+  const notation = {
+    stringLimit: options.stringLimit ?? 32,
+    verbose: options.verbose ?? false,
+    descriptors: options.descriptors ?? "path",
+  } as const;
+  switch (options.format) {
+    case "strace": {
+      const { straceLines } = await import("../show/strace.js");
+      const { time, duration } = options;
+      return straceLines(source, { notation, time, duration, pid: true }, keep);
+    }
+    case "text": {
+      const { straceLines } = await import("../show/strace.js");
+      const { time, duration } = options;
+      return straceLines(source, { notation, time, duration, pid: true }, keep);
+    }
+    case "jsonl": {
+      const { jsonLines } = await import("../show/jsonl.js");
+      return jsonLines(source.trace, source.batches(), jsonOptions(options), keep);
+    }
+    case "json":
+      return jsonDocument(source, keep, options);
+  }
+}
+
+function jsonOptions(options: PrintOptions) {
+  return {
+    stringLimit: options.stringLimit ?? 32,
+    showSecrets: options.showSecrets ?? false,
+  };
+}
+
+const CHUNK = 192 * 1024;
+
+/** `{"schema":...,"events":[` one event per line `]}`. */
+async function* jsonDocument(source: Selected, keep: Keep, options: PrintOptions): Chunks {
+  const [{ jsonHeader }, { JsonlWriter }] = await Promise.all([
+    import("../show/json.js"),
+    import("../show/jsonl.js"),
+  ]);
+  const writer = new JsonlWriter(source.trace, jsonOptions(options));
+  writer.sink.text(`${jsonHeader().slice(0, -1)},"events":[\n`);
+  let isFirst = true;
+  for await (const batch of source.batches()) {
+    for (let i = 0; i < batch.count; i++) {
+      if (!keep(batch, i)) continue;
+      if (!isFirst) writer.sink.text(",");
+      isFirst = false;
+      writer.event(batch, i);
+      if (writer.sink.length > CHUNK) yield writer.sink.take();
+    }
+  }
+  writer.sink.text("]}\n");
+  yield writer.sink.take();
+}
+
+/** The part of a trace that a selection speaks of. Ends at the first damage, and keeps the error. */
+class Selected implements EventSource {
+  readonly trace: Trace;
+  readonly #selection: Selection;
+  failure: unknown;
+
+  constructor(trace: Trace, selection: Selection) {
+    this.trace = trace;
+    this.#selection = selection;
+  }
+
+  async *batches(): AsyncGenerator<EventBatch> {
+    const { columns, read } = this.#selection;
+    try {
+      yield* this.trace.batches({ ...read, columns: columnsOfBoth(CALL_COLUMNS, columns) });
+    } catch (error) {
+      this.failure = error;
+    }
+  }
+
+  /** Those whose entries stand before the part begin it: they are shown as resumed. */
+  async spanningCalls(): Promise<SpanningCalls> {
+    const { read } = this.#selection;
+    const all = await this.trace.spanningCalls();
+    if (read.from === undefined && read.to === undefined) return all;
+    const from = read.from ?? 0;
+    const to = read.to ?? Number.MAX_SAFE_INTEGER;
+    const inside = Array.from(all.seq, (seq, k) => [all.entry[k] ?? 0, seq] as const).filter(
+      ([entry, seq]) => entry >= from && seq >= from && seq <= to,
+    );
+    return { entry: inside.map(([entry]) => entry), seq: inside.map(([, seq]) => seq) };
+  }
+
+  async eventAt(seq: number): Promise<{ batch: EventBatch; i: number } | undefined> {
+    try {
+      return await this.trace.eventAt(seq);
+    } catch {
+      // The damage is met again, and reported, where the events are read in their order.
+      return undefined;
+    }
+  }
+}
