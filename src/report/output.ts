@@ -4,7 +4,6 @@
  */
 
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import type { Writable } from "node:stream";
 import type { CommandContext } from "../commands/command.js";
 
@@ -32,7 +31,13 @@ export function streamOutput(stream: Writable): Output {
 async function writeTo(stream: Writable, chunk: string | Uint8Array): Promise<boolean> {
   if (stream.destroyed || stream.writableEnded) return false;
   if (stream.write(chunk)) return true;
-  await Promise.race([once(stream, "drain"), once(stream, "close")]).catch(() => {});
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      for (const event of ["drain", "close", "error"]) stream.off(event, done);
+      resolve();
+    };
+    for (const event of ["drain", "close", "error"]) stream.on(event, done);
+  });
   return !stream.destroyed;
 }
 

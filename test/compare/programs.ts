@@ -29,6 +29,8 @@ interface Process {
 }
 
 const TIMEOUT_MS = 120_000;
+/** Marks calls on files whose content is the state of the system at that moment. */
+const SYSTEM_STATE = /[<"]\/(proc|sys)\//;
 /** Results that name no object of the program: which number it is does not matter. */
 const RESULT_IS_POINTER = new Set(["mmap", "brk", "mremap", "shmat"]);
 
@@ -131,7 +133,8 @@ function callsOf(lines: readonly string[], argsOf: Map<string, string>): string[
   for (const line of lines) {
     const call = parseCall(line);
     if (call === undefined) continue;
-    const text = `${call.name} -> ${resultOf(call.name, call.result)}`;
+    const system = SYSTEM_STATE.test(call.args) ? " [/proc]" : "";
+    const text = `${call.name} -> ${resultOf(call.name, call.result)}${system}`;
     calls.push(text);
     if (!argsOf.has(text)) argsOf.set(text, call.args);
   }

@@ -10,8 +10,10 @@ use object::read::ReadCache;
 use object::{Object, ObjectSection as _};
 use trace_format::event::Side;
 
+use crate::error::EngineError;
 use crate::memory::{MAX_EVENT_BYTES, Memory};
 use crate::objects::ProcPath;
+use crate::store::Store;
 use crate::sys;
 
 /// Slots of the captures of an Exec event (event.rs).
@@ -49,13 +51,20 @@ pub struct ElfFacts {
 
 type FileId = (u64, u64, i64, i64, u64);
 
-/// Looks into executable files, once per file.
-#[derive(Default)]
+/// Looks into executable files, once per file, and keeps their contents in the object store.
 pub struct Images {
     known: HashMap<FileId, ElfFacts>,
+    store: Store,
+    /// Why a file could not be kept, the first time that happened.
+    pub failure: Option<EngineError>,
 }
 
 impl Images {
+    #[must_use]
+    pub fn new(store: Store) -> Images {
+        Images { known: HashMap::new(), store, failure: None }
+    }
+
     /// The facts of the ELF file behind a path of /proc, or nothing when it is none or cannot be read.
     pub fn facts(&mut self, path: &Path) -> ElfFacts {
         let Ok(file) = File::open(path) else { return ElfFacts::default() };
@@ -64,7 +73,19 @@ impl Images {
             return ElfFacts::default();
         }
         let id = (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.size());
-        self.known.entry(id).or_insert_with(|| read_facts(file)).clone()
+        if let Some(known) = self.known.get(&id) {
+            return known.clone();
+        }
+        let hash = match self.store.put_file(&file, path) {
+            Ok(hash) => Some(hash),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                None
+            }
+        };
+        let facts = ElfFacts { hash, ..read_facts(file) };
+        self.known.insert(id, facts.clone());
+        facts
     }
 }
 
@@ -203,7 +224,10 @@ mod tests {
 
     #[test]
     fn this_program_has_a_build_id_and_a_loader() {
-        let facts = Images::default().facts(Path::new("/proc/self/exe"));
+        let folder = std::env::temp_dir().join(format!("trace-image-{}", std::process::id()));
+        let facts = Images::new(Store::at(&folder)).facts(Path::new("/proc/self/exe"));
+        assert!(facts.hash.is_some_and(|hash| Store::at(&folder).get(&hash).is_some()));
+        std::fs::remove_dir_all(folder).unwrap();
         assert!(facts.interpreter.starts_with(b"/lib"), "{facts:?}");
         let own = executable_mappings(std::process::id() as pid_t);
         assert!(own.iter().any(|mapping| mapping.path == b"[vdso]"));

@@ -28,6 +28,7 @@ use crate::plan;
 use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
+use crate::store::Store;
 use crate::sys::{self, Resume, Waited};
 use crate::task::{Birth, Interrupted, Task};
 use crate::writer::{self, Summary, Writer};
@@ -195,7 +196,7 @@ impl World {
             sink: Sink::new(writer),
             objects: Objects::default(),
             resolver: Resolver::default(),
-            images: Images::default(),
+            images: Images::new(Store::of_user()),
             placement,
             definitions,
             data: options.data,

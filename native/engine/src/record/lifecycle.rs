@@ -242,6 +242,9 @@ impl Recorder {
             world.discard(output);
             return Err(error);
         }
+        if let Some(failure) = world.images.failure.take() {
+            world.note(&format!("some mapped files could not be kept for replay on another machine: {failure}"));
+        }
         let duration_ns = world.time(sys::monotonic());
         let status = self.root_status.unwrap_or(0);
         for (key, value) in [
