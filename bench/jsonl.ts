@@ -7,7 +7,15 @@
 import { JSON_OPTIONS, jsonEvent } from "../src/show/json.js";
 import { JsonlWriter } from "../src/show/jsonl.js";
 import type { EventBatch } from "../src/trace/batch.js";
-import { BatchBuilder, CaptureSide, object, pack, Slot, thread, trace } from "../test/support/batch.js";
+import {
+  BatchBuilder,
+  CaptureSide,
+  object,
+  pack,
+  Slot,
+  thread,
+  trace,
+} from "../test/support/batch.js";
 
 const EVENTS_PER_BATCH = 8_000;
 const { Out } = CaptureSide;
@@ -37,11 +45,15 @@ function stat(k: number): Uint8Array {
   );
 }
 
-const objects = Array.from({ length: 400 }, (_, k) => object(k, `/usr/include/x86_64/dir${k}/file${k}.h`));
+const objects = Array.from({ length: 400 }, (_, k) =>
+  object(k, `/usr/include/x86_64/dir${k}/file${k}.h`),
+);
 
 /** One file opened, looked at, read, mapped and closed; and one that is not there. */
 function addFile(builder: BatchBuilder, k: number): void {
-  const text = new TextEncoder().encode(`/* file ${k} of the synthetic tree */\n#include <stdio.h>\n`);
+  const text = new TextEncoder().encode(
+    `/* file ${k} of the synthetic tree */\n#include <stdio.h>\n`,
+  );
   const fd = [{ slot: 0, object: k }];
   const cwd = [{ slot: Slot.Cwd, object: 0 }];
   const path = { slot: 1, addr: 0x5500_1000, bytes: `/usr/include/x86_64/dir${k}/file${k}.h` };
@@ -84,7 +96,11 @@ function makeBatch(firstSeq: number): EventBatch {
   return builder.build();
 }
 
-function measure(name: string, events: number, run: (batch: EventBatch, i: number) => number): void {
+function measure(
+  name: string,
+  events: number,
+  run: (batch: EventBatch, i: number) => number,
+): void {
   const batch = makeBatch(1_000_000);
   for (let i = 0; i < batch.count; i++) run(batch, i);
   const start = process.cpuUsage();

@@ -1,13 +1,14 @@
 /** An event to a call: arguments and result as data. Never throws, whatever the batch holds. */
 
-import { type EventBatch, EventFlag, Slot } from "../trace/batch.js";
-import { signed, unsigned } from "../trace/word.js";
+import { type EventBatch, EventFlag } from "../trace/batch.js";
+import { signed } from "../trace/word.js";
 import { genericArgs } from "./argument.js";
+import { returnAddress, returnFd, returnInt } from "./call_result.js";
 import { CallContext, type TraceContext } from "./context.js";
 import { choice } from "./flags.js";
 import "./irregular/all.js";
 import { callDecoder, returnDecoder, type Shape } from "./irregular/registry.js";
-import { modeBits, signExtend } from "./scalar.js";
+import { modeBits } from "./scalar.js";
 import type { Ret } from "./tables.generated.js";
 import {
   type Argument,
@@ -54,19 +55,6 @@ function result(call: CallContext, shape: Shape): Result {
 
 function noted(note: Value | undefined): { note?: Value } {
   return note === undefined ? {} : { note };
-}
-
-/** The plain result as a signed word. */
-export function returnInt(call: CallContext): Value {
-  return int(signExtend(call.retLow, call.retHigh, call.word));
-}
-
-export function returnAddress(call: CallContext): Value {
-  return pointer(unsigned(call.retLow, call.word === 4 ? 0 : call.retHigh));
-}
-
-export function returnFd(call: CallContext): Value {
-  return call.fd(call.retLow | 0, Slot.Ret);
 }
 
 function returnValue(call: CallContext, ret: Ret): Value {

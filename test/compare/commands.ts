@@ -32,7 +32,7 @@ const PROJECT = `for i in 1 2 3; do echo "int f$i(int x) { return x * $i; }" > f
 const JAVA = `printf 'public class Hello { public static void main(String[] a) {
   System.out.println("hello"); } }\\n' > Hello.java; javac Hello.java`;
 const GO = `printf 'package main\\nimport "fmt"\\nfunc main() { fmt.Println("hello") }\\n' > hello.go
-  GOCACHE=\${GOCACHE:-/tmp/trace-compare-gocache} GOFLAGS=-mod=mod GO111MODULE=off GOTOOLCHAIN=local go build -o hello hello.go`;
+  GOCACHE=$XDG_CACHE_HOME/../go GO111MODULE=off GOTOOLCHAIN=local go build -o hello hello.go`;
 
 const shell = (name: string, script: string, setup?: string, shellName = "dash"): Command => ({
   name,
@@ -206,7 +206,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "i386-static",
     run: ["./hello"],
-    needs: ["x86_64-linux-gnu-gcc"],
+    needs: ["gcc"],
     setup: `${HELLO_C}; gcc -m32 -static hello.c -o hello`,
   },
 ];

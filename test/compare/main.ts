@@ -6,6 +6,7 @@
  *   --self     strace against strace, which shows what the comparison itself is worth
  *   --min N    exit 0 from N agreeing programs on; default: all
  *   --record OPTION   hand this option to `trace record`; may be repeated
+ *   --cli FILE the `trace` to compare; default: dist/cli.js
  *   -v         also print the differing lines
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -111,13 +112,14 @@ function main(): boolean {
       self: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
       min: { type: "string" },
+      cli: { type: "string", default: join(ROOT, "dist", "cli.js") },
       record: { type: "string", multiple: true, default: [] },
     },
   });
   const [mode, ...names] = positionals;
   const min = values.min === undefined ? undefined : Number(values.min);
   if (Number.isNaN(min)) throw new HarnessError(`--min takes a number, not ${values.min}`);
-  const second = values.self ? strace : traceWith(join(ROOT, "dist", "cli.js"), values.record);
+  const second = values.self ? strace : traceWith(resolve(values.cli), values.record);
   const base = mkdtempSync(join(tmpdir(), "trace-compare-"));
   try {
     const options: Options = {

@@ -67,8 +67,7 @@ impl Images {
 
     /// The facts of the ELF file behind a path of /proc, or nothing when it is none or cannot be read.
     pub fn facts(&mut self, path: &Path) -> ElfFacts {
-        let Ok(file) = File::open(path) else { return ElfFacts::default() };
-        let Ok(meta) = file.metadata() else { return ElfFacts::default() };
+        let Ok(meta) = fs::metadata(path) else { return ElfFacts::default() };
         if !meta.is_file() {
             return ElfFacts::default();
         }
@@ -76,6 +75,7 @@ impl Images {
         if let Some(known) = self.known.get(&id) {
             return known.clone();
         }
+        let Ok(file) = File::open(path) else { return ElfFacts::default() };
         let hash = match self.store.put_file(&file, path) {
             Ok(hash) => Some(hash),
             Err(error) => {

@@ -9,6 +9,7 @@ pub mod writer;
 pub mod pack;
 pub mod store;
 pub mod text;
+pub mod doctor;
 mod capture;
 mod image;
 mod irregular;

@@ -6,9 +6,8 @@
 //! sees this: `sched_getaffinity` is answered with the mask that it would have, and a task whose program sets its own
 //! mask is left alone from then on.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,22 +23,30 @@ const COMPUTES_NS: u64 = 3_000_000;
 const CLOSE_STOPS: u8 = 16;
 const CLOSE_NS: u64 = 150_000;
 
+/// What recorder and watcher both know of a task.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Since when the task runs its own code; 0 while it is stopped or inside a call, where it may sleep.
+    running_since: AtomicU64,
+    /// The watcher has let it go.
+    released: AtomicBool,
+}
+
 /// Where one task stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Place {
     /// The program chose its CPUs itself.
     pub own: bool,
-    released: bool,
+    slot: Arc<Slot>,
     close_stops: u8,
     resumed_at: u64,
 }
 
-struct Running {
-    since: u64,
-    in_call: bool,
-}
+type Watched = Mutex<Vec<(pid_t, Arc<Slot>)>>;
 
-type Watched = Mutex<HashMap<pid_t, Running>>;
+fn locked(watched: &Watched) -> MutexGuard<'_, Vec<(pid_t, Arc<Slot>)>> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Keeps tasks on the recorder's CPU, or does nothing when there is only one CPU.
 pub struct Placement {
@@ -47,26 +54,18 @@ pub struct Placement {
     pub visible: CpuMask,
     home: Option<CpuMask>,
     watched: Arc<Watched>,
-    released: Arc<Mutex<Vec<pid_t>>>,
     stop: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
 }
 
 impl Placement {
-    /// Moves this thread to one CPU and starts the watcher. `pinned = false` leaves everything where it is.
+    /// Moves this thread to one CPU. `pinned = false` leaves everything where it is.
     #[must_use]
     pub fn new(pinned: bool) -> Placement {
         let visible = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
         let home = (pinned && visible.count() > 1).then(|| CpuMask::single(sys::current_cpu()));
         let home = home.filter(|home| sys::set_affinity(0, home).is_ok());
-        Placement {
-            visible,
-            home,
-            watched: Arc::default(),
-            released: Arc::default(),
-            stop: Arc::default(),
-            watcher: None,
-        }
+        Placement { visible, home, watched: Arc::default(), stop: Arc::default(), watcher: None }
     }
 
     /// The mask that tasks are kept on.
@@ -81,14 +80,16 @@ impl Placement {
         self.home.is_some()
     }
 
-    /// A task appeared (children inherit the CPU of their parent; the first one is put there).
+    /// A task appeared. Children inherit the CPU of their parent, which may have been released.
     pub fn adopt(&mut self, tid: pid_t, place: &mut Place) {
         let Some(home) = self.home else { return };
-        if !place.own {
-            let _ = sys::set_affinity(tid, &home);
-            place.released = false;
+        if place.own {
+            return;
         }
-        if self.watcher.is_none() {
+        let _ = sys::set_affinity(tid, &home);
+        locked(&self.watched).push((tid, Arc::clone(&place.slot)));
+        // With a single task there is nobody to make room for.
+        if self.watcher.is_none() && locked(&self.watched).len() > 1 {
             self.watcher = self.watch();
         }
     }
@@ -96,54 +97,42 @@ impl Placement {
     /// A task came to a stop.
     pub fn stopped(&self, tid: pid_t, place: &mut Place, now: u64) {
         let Some(home) = self.home else { return };
-        if place.own {
+        place.slot.running_since.store(0, Ordering::Relaxed);
+        if place.own || !place.slot.released.load(Ordering::Relaxed) {
             return;
         }
-        let ran = now.saturating_sub(place.resumed_at);
-        if ran > COMPUTES_NS {
-            let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(index) = released.iter().position(|other| *other == tid) {
-                released.swap_remove(index);
-                place.released = true;
-                place.close_stops = 0;
-            }
-        }
-        if place.released {
-            place.close_stops = if ran < CLOSE_NS { place.close_stops + 1 } else { 0 };
-            if place.close_stops >= CLOSE_STOPS {
-                let _ = sys::set_affinity(tid, &home);
-                place.released = false;
-            }
+        let close = now.saturating_sub(place.resumed_at) < CLOSE_NS;
+        place.close_stops = if close { place.close_stops + 1 } else { 0 };
+        if place.close_stops >= CLOSE_STOPS {
+            place.close_stops = 0;
+            place.slot.released.store(false, Ordering::Relaxed);
+            let _ = sys::set_affinity(tid, &home);
         }
     }
 
     /// A task goes on: inside a call, where it may sleep, or in its own code.
-    pub fn resumed(&self, tid: pid_t, place: &mut Place, now: u64, in_call: bool) {
-        if self.home.is_none() || place.own {
-            return;
-        }
-        place.resumed_at = now;
-        if !place.released {
-            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.insert(tid, Running { since: now, in_call });
+    pub fn resumed(&self, place: &mut Place, now: u64, in_call: bool) {
+        if self.home.is_some() && !place.own {
+            place.resumed_at = now;
+            place.slot.running_since.store(if in_call { 0 } else { now }, Ordering::Relaxed);
         }
     }
 
     /// A task is gone, or chose its own CPUs.
     pub fn forget(&self, tid: pid_t) {
         if self.home.is_some() {
-            self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&tid);
+            locked(&self.watched).retain(|(watched, _)| *watched != tid);
         }
     }
 
     fn watch(&self) -> Option<JoinHandle<()>> {
-        let (watched, released, stop) = (Arc::clone(&self.watched), Arc::clone(&self.released), Arc::clone(&self.stop));
+        let (watched, stop) = (Arc::clone(&self.watched), Arc::clone(&self.stop));
         let visible = self.visible;
         let run = move || {
             let _ = sys::set_affinity(0, &visible);
             while !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(TICK);
-                release(&watched, &released, &visible);
+                release(&watched, &visible);
             }
         };
         std::thread::Builder::new().name("trace-placement".into()).spawn(run).ok()
@@ -151,20 +140,18 @@ impl Placement {
 }
 
 /// Lets the tasks go that compute while others want the CPU too.
-fn release(watched: &Watched, released: &Mutex<Vec<pid_t>>, visible: &CpuMask) {
+fn release(watched: &Watched, visible: &CpuMask) {
     let now = sys::monotonic();
-    let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
-    let long = |running: &Running| !running.in_call && now.saturating_sub(running.since) > COMPUTES_NS;
-    let computing: Vec<pid_t> = watched.iter().filter(|(_, running)| long(running)).map(|(tid, _)| *tid).collect();
-    // One task that computes alone is best off where it is; the first of several keeps the CPU.
-    let others = watched.values().filter(|running| !running.in_call).count();
-    if others < 2 {
+    let watched = locked(watched);
+    let on_home = || watched.iter().filter(|(_, slot)| !slot.released.load(Ordering::Relaxed));
+    // One task that computes alone is best off where it is.
+    if on_home().filter(|(_, slot)| slot.running_since.load(Ordering::Relaxed) != 0).count() < 2 {
         return;
     }
-    for tid in computing {
-        watched.remove(&tid);
-        if sys::set_affinity(tid, visible).is_ok() {
-            released.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
+    for (tid, slot) in on_home() {
+        let since = slot.running_since.load(Ordering::Relaxed);
+        if since != 0 && now.saturating_sub(since) > COMPUTES_NS && sys::set_affinity(*tid, visible).is_ok() {
+            slot.released.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -376,7 +376,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
         let how = if in_call { Resume::Syscall } else { self.world.between };
-        self.world.placement.resumed(tid, &mut task.place, sys::monotonic(), in_call);
+        self.world.placement.resumed(&mut task.place, sys::monotonic(), in_call);
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);
     }

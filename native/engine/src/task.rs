@@ -113,7 +113,8 @@ pub struct Birth {
     pub fds: Rc<RefCell<FdTable>>,
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
-    pub place: Place,
+    /// The parent's program chose its CPUs itself.
+    pub own_place: bool,
 }
 
 impl Birth {
@@ -129,7 +130,7 @@ impl Birth {
             fds: shared(&parent.fds, has(libc::CLONE_FILES)),
             location: shared(&parent.location, has(libc::CLONE_FS)),
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
-            place: parent.place,
+            own_place: parent.place.own,
         }
     }
 

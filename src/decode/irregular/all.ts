@@ -1,8 +1,24 @@
 /** All families of irregular decoders. A new family is a new file and one line here. */
 
+import { cloneFamily } from "./clone.js";
+import { fcntlFamily } from "./fcntl.js";
 import { file } from "./file.js";
-import { register } from "./registry.js";
+import { futexFamily } from "./futex.js";
+import { limits } from "./limits.js";
+import { pollFamily } from "./poll.js";
+import { type Family, register } from "./registry.js";
 import { signal } from "./signal.js";
 import { wait } from "./wait.js";
 
-for (const family of [file, signal, wait]) register(family);
+const FAMILIES: readonly Family[] = [
+  cloneFamily,
+  fcntlFamily,
+  file,
+  futexFamily,
+  limits,
+  pollFamily,
+  signal,
+  wait,
+];
+
+for (const family of FAMILIES) register(family);

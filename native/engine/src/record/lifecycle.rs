@@ -112,7 +112,7 @@ impl Recorder {
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
-        task.place.own = birth.place.own;
+        task.place.own = birth.own_place;
         self.world.placement.adopt(tid, &mut task.place);
         let pid = task.process.borrow().pid;
         self.tasks.insert(tid, task);
