@@ -15,7 +15,6 @@ import {
   type Call,
   hexInt,
   int,
-  pointer,
   type Result,
   type Value,
 } from "./value.js";
