@@ -19,6 +19,10 @@ export interface NativeAddon {
   startRecording(options: NativeRecordOptions): NativeRecording;
   /** Reads the list of blocks and the definitions. */
   openTrace(path: string): Promise<Outcome<NativeTrace>>;
+  /** Makes a trace of its text form; the number of its events. */
+  assembleText(text: string, path: string, force: boolean): Promise<Outcome<number>>;
+  /** Tries what a recorder needs on a child of this process. */
+  probe(): Promise<NativeCheck[]>;
 }
 
 /** Options of a recording: `native/src/record.rs` says what they mean. */
@@ -32,7 +36,11 @@ export interface NativeRecordOptions {
   readonly only?: readonly string[];
   readonly detachOnExit: boolean;
   readonly unpinned: boolean;
-  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly user?: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly groups: readonly number[];
+  };
   readonly nofile?: number;
   readonly inherit: boolean;
   readonly meta: readonly (readonly [string, string])[];
@@ -70,6 +78,26 @@ export interface NativeTrace {
   /** Decodes one block; `columns` are the bits of trace/columns.ts. */
   readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
+  packed(): { readonly hash: string; readonly bytes: number }[];
+  /** Puts mapped files into the trace, or into a copy of it. */
+  pack(output: string | undefined, force: boolean): Promise<Outcome<NativePacking>>;
+  /** Writes the trace as text, to the standard output when there is no path. */
+  dumpText(path: string | undefined, force: boolean): Promise<Outcome<boolean>>;
+}
+
+export interface NativePacking {
+  readonly added: number;
+  readonly addedBytes: number;
+  readonly present: number;
+  readonly missing: readonly { readonly hash: string; readonly path: string }[];
+  readonly bytesTotal: number;
+}
+
+/** One ability of this machine; `errno` is 0 when it works. */
+export interface NativeCheck {
+  readonly name: string;
+  readonly errno: number;
+  readonly value: number;
 }
 
 export interface NativeHeader {

@@ -11,6 +11,12 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["record", () => import("./record.js")],
   ["show", () => import("./show.js")],
   ["stat", () => import("./stat.js")],
+  ["tree", () => import("./tree.js")],
+  ["info", () => import("./info.js")],
+  ["ls", () => import("./ls.js")],
+  ["pack", () => import("./pack.js")],
+  ["dump", () => import("./dump.js")],
+  ["fields", () => import("./fields.js")],
   ["completions", () => import("./completions.js")],
 ]);
 

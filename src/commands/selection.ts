@@ -35,8 +35,18 @@ export const filterOptions: readonly OptionDef[] = [
     parse: collect,
     group,
   },
-  { flags: "-P <path>", help: "calls that work on this path, or on a file open on it", parse: collect, group },
-  { flags: "-p <pid>", help: "this process or thread, by its number in the system", parse: collect, group },
+  {
+    flags: "-P <path>",
+    help: "calls that work on this path, or on a file open on it",
+    parse: collect,
+    group,
+  },
+  {
+    flags: "-p <pid>",
+    help: "this process or thread, by its number in the system",
+    parse: collect,
+    group,
+  },
   { flags: "-z", help: "successful calls only", group },
   { flags: "-Z", help: "failed calls only", group },
 ];
@@ -101,7 +111,10 @@ function isSelector(word: string): boolean {
 }
 
 /** The trace, opened; the user is told when it is not whole. */
-export async function openNamed(path: string, context: Pick<CommandContext, "stderr">): Promise<Trace> {
+export async function openNamed(
+  path: string,
+  context: Pick<CommandContext, "stderr">,
+): Promise<Trace> {
   const { openTrace } = await import("../trace/open.js");
   const trace = await openTrace(path);
   if (trace.state === "cut") {
@@ -148,7 +161,10 @@ export async function filterOf(
  * Words as one filter; where they are none, selectors stand for themselves and the rest is the
  * filter: `p3 @10..@20 openat` is the calls of p3 in that range that are openat.
  */
-function wordsFilter(words: readonly string[], parse: (text: string) => Filter): Filter | undefined {
+function wordsFilter(
+  words: readonly string[],
+  parse: (text: string) => Filter,
+): Filter | undefined {
   if (words.length === 0) return undefined;
   const selectors = words.filter(isSelector);
   if (selectors.length === 0) return parse(words.join(" "));
@@ -192,7 +208,10 @@ function pathFilter(path: string): Filter {
 
 function pidFilter(text: string): Filter {
   if (!/^\d{1,10}$/.test(text)) {
-    throw usageError(`-p ${text}: not a process id`, "processes of the trace are named p1, p2, ...: trace tree");
+    throw usageError(
+      `-p ${text}: not a process id`,
+      "processes of the trace are named p1, p2, ...: trace tree",
+    );
   }
   const is = (field: string): Filter => ({
     type: "compare",

@@ -36,7 +36,11 @@ export const command: CommandDef<Options> = {
     "filters such as %file, 'err = ENOENT', 'fd.path startswith /etc and dur > 1ms'. All of them must hold.",
   arguments: [
     { name: "[trace]", help: "trace file; the latest one if left out" },
-    { name: "[filter...]", help: "which events: p3, @10..@200, 1s..2s, or a filter", complete: "none" },
+    {
+      name: "[filter...]",
+      help: "which events: p3, @10..@200, 1s..2s, or a filter",
+      complete: "none",
+    },
   ],
   options: [
     {
@@ -51,11 +55,21 @@ export const command: CommandDef<Options> = {
     },
     ...filterOptions,
     stringSizeOption,
-    { flags: "-t", help: "time of day; -tt with microseconds, -ttt seconds since 1970", count: true, group: "Output" },
+    {
+      flags: "-t",
+      help: "time of day; -tt with microseconds, -ttt seconds since 1970",
+      count: true,
+      group: "Output",
+    },
     { flags: "-r", help: "time since the line before", group: "Output" },
     { flags: "-T", help: "time spent in each call", group: "Output" },
     { flags: "-v", help: "structures and lists in full", group: "Output" },
-    { flags: "-y", help: "paths of descriptors (always); -yy sockets and devices in full", count: true, group: "Output" },
+    {
+      flags: "-y",
+      help: "paths of descriptors (always); -yy sockets and devices in full",
+      count: true,
+      group: "Output",
+    },
     {
       flags: "--show-secrets",
       help: "environment values whose names look like secrets, too",

@@ -37,7 +37,11 @@ export const command: CommandDef<Options> = {
     "100, of the calls did not exceed. With --by process the CPU time of each process stands next to them.",
   arguments: [
     { name: "[trace]", help: "trace file; the latest one if left out" },
-    { name: "[filter...]", help: "which calls: p3, @10..@200, 1s..2s, or a filter", complete: "none" },
+    {
+      name: "[filter...]",
+      help: "which calls: p3, @10..@200, 1s..2s, or a filter",
+      complete: "none",
+    },
   ],
   options: [
     { flags: "--by <what>", help: "what a row is", choices: GROUPINGS, default: "syscall" },

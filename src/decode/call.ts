@@ -10,14 +10,7 @@ import "./irregular/all.js";
 import { callDecoder, returnDecoder, type Shape } from "./irregular/registry.js";
 import { modeBits } from "./scalar.js";
 import type { Ret } from "./tables.generated.js";
-import {
-  type Argument,
-  type Call,
-  hexInt,
-  int,
-  type Result,
-  type Value,
-} from "./value.js";
+import { type Argument, type Call, hexInt, int, type Result, type Value } from "./value.js";
 
 /** The call in row `i` of the batch, which must be an event of kind Call. */
 export function decodeCall(batch: EventBatch, i: number, trace: TraceContext): Call {

@@ -68,7 +68,9 @@ export interface DerefValue {
 }
 
 export interface FieldValue {
+  /** Empty where strace writes the value alone; then `key` is the member's name. */
   readonly name: string;
+  readonly key?: string;
   readonly value: Value;
   /** Shown only in the long form (strace -v). */
   readonly detail?: boolean;

@@ -17,7 +17,8 @@ export async function followDescriptor(trace: Trace, what: string): Promise<Read
   if (followed.size === 0) return seqs;
   const holders = new Holders(trace, followed);
   for await (const batch of trace.batches({ columns: ["base", "args", "refs"] })) {
-    for (let i = 0; i < batch.count; i++) if (holders.touches(batch, i)) seqs.add(batch.firstSeq + i);
+    for (let i = 0; i < batch.count; i++)
+      if (holders.touches(batch, i)) seqs.add(batch.firstSeq + i);
   }
   return seqs;
 }

@@ -3,12 +3,12 @@
  * pass over the trace, and only when a filter asks for it.
  */
 
+import { captureText } from "../decode/event.js";
 import { EventKind, type ThreadInfo } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import { History, type ProgramStart } from "../trace/history.js";
 import type { Trace } from "../trace/trace.js";
 import { CallFacts } from "./facts.js";
-import { captureText } from "../decode/event.js";
 
 /** Values from some event on, per process or thread. */
 class Timeline {

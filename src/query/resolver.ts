@@ -17,8 +17,14 @@ import {
   type ThreadInfo,
 } from "../trace/batch.js";
 import { signed, unsigned } from "../trace/word.js";
-import { CallFacts } from "./facts.js";
-import type { EventPredicate, FieldGetter, FieldResolver, FieldValue, Filter } from "./filter/index.js";
+import type { CallFacts } from "./facts.js";
+import type {
+  EventPredicate,
+  FieldGetter,
+  FieldResolver,
+  FieldValue,
+  Filter,
+} from "./filter/index.js";
 import type { ProcessTimes } from "./process_times.js";
 import { classesOf } from "./syscalls.js";
 
@@ -66,7 +72,9 @@ const columnsOf: Readonly<Record<string, readonly ColumnGroup[]>> = {
 export function columnsFor(filter: Filter): ColumnGroup[] {
   const groups = new Set<ColumnGroup>(["base"]);
   for (const field of fieldsOf(filter)) {
-    const own = field.startsWith("arg.") ? (["args", "captures", "refs"] as const) : columnsOf[field];
+    const own = field.startsWith("arg.")
+      ? (["args", "captures", "refs"] as const)
+      : columnsOf[field];
     for (const group of own ?? []) groups.add(group);
   }
   return [...groups];
@@ -213,10 +221,7 @@ function callGetters(trace: ResolverTrace): [string, Getter][] {
     ["name", call((batch, i) => syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1))],
     ["sysno", call((batch, i) => batch.code[i])],
     ["arch", call(archOf)],
-    [
-      "class",
-      call((batch, i) => classesOf(rowIndex(batch.arch[i] ?? 0, batch.code[i] ?? -1))),
-    ],
+    ["class", call((batch, i) => classesOf(rowIndex(batch.arch[i] ?? 0, batch.code[i] ?? -1)))],
     ["status", call(statusOf)],
     ["ret", call((batch, i) => resultOf(batch, i))],
     ["err", call((batch, i) => errorOf(batch, i))],

@@ -42,10 +42,16 @@ function boundsOf(filter: Filter): Selection["read"] {
   for (const term of terms) {
     if (term.type === "events") {
       bounds.from = Math.max(bounds.from ?? 0, term.from ?? 0);
-      bounds.to = Math.min(bounds.to ?? Number.MAX_SAFE_INTEGER, term.to ?? Number.MAX_SAFE_INTEGER);
+      bounds.to = Math.min(
+        bounds.to ?? Number.MAX_SAFE_INTEGER,
+        term.to ?? Number.MAX_SAFE_INTEGER,
+      );
     } else if (term.type === "times") {
       bounds.fromTime = Math.max(bounds.fromTime ?? 0, term.from ?? 0);
-      bounds.toTime = Math.min(bounds.toTime ?? Number.MAX_SAFE_INTEGER, term.to ?? Number.MAX_SAFE_INTEGER);
+      bounds.toTime = Math.min(
+        bounds.toTime ?? Number.MAX_SAFE_INTEGER,
+        term.to ?? Number.MAX_SAFE_INTEGER,
+      );
     } else if (term.type === "and") {
       const inner = boundsOf(term);
       if (inner.from !== undefined) bounds.from = Math.max(bounds.from ?? 0, inner.from);
@@ -56,9 +62,6 @@ function boundsOf(filter: Filter): Selection["read"] {
 }
 
 /** The column groups of both. */
-export function columnsOfBoth(
-  a: readonly ColumnGroup[],
-  b: readonly ColumnGroup[],
-): ColumnGroup[] {
+export function columnsOfBoth(a: readonly ColumnGroup[], b: readonly ColumnGroup[]): ColumnGroup[] {
   return [...new Set([...a, ...b])];
 }

@@ -97,7 +97,7 @@ function compoundJson(
   switch (value.kind) {
     case "struct":
       return object(
-        value.fields.map((field) => [field.name || "value", field.value]),
+        value.fields.map((field) => [field.key ?? field.name, field.value]),
         options,
       );
     case "array": {

@@ -73,7 +73,11 @@ export async function collectStatistics(
   const total = new Group("total");
   const withBytes = by === "path" || by === "peer";
   const columns = columnsOfBoth(columnsOf[by], selection.columns);
-  for await (const batch of trace.batches({ ...selection.read, columns, kinds: [EventKind.Call] })) {
+  for await (const batch of trace.batches({
+    ...selection.read,
+    columns,
+    kinds: [EventKind.Call],
+  })) {
     countBatch(batch, selection.keep, keyer, total);
     if (withBytes) countBytes(batch, selection.keep, keyer, facts, total);
   }
@@ -83,12 +87,7 @@ export async function collectStatistics(
 
 const SKIPPED = EventFlag.Interrupted;
 
-function countBatch(
-  batch: EventBatch,
-  keep: Selection["keep"],
-  keyer: Keyer,
-  total: Group,
-): void {
+function countBatch(batch: EventBatch, keep: Selection["keep"], keyer: Keyer, total: Group): void {
   const { kind, flags, duration, count } = batch;
   for (let i = 0; i < count; i++) {
     const bits = flags[i] ?? 0;
@@ -199,12 +198,7 @@ function cached(trace: Trace, groups: Groups, name: (thread: number) => string):
 }
 
 /** The file that the call is about: of its path, else of its first descriptor. */
-function pathOf(
-  trace: Trace,
-  facts: CallFacts,
-  batch: EventBatch,
-  i: number,
-): string | undefined {
+function pathOf(trace: Trace, facts: CallFacts, batch: EventBatch, i: number): string | undefined {
   const own = facts.resolvedPath(batch, i, 0) ?? facts.path(batch, i, 0);
   if (own !== undefined) return own;
   const object = facts.objects(batch, i)[0];
@@ -217,7 +211,8 @@ async function addTimes(trace: Trace, groups: Groups, total: Group): Promise<voi
   total.system = 0;
   for (const group of groups.all()) {
     const life = history.life(Number(group.name.slice(1)));
-    const program = life && (life.programs.at(-1) ?? history.programAt(life.number, life.createdBy));
+    const program =
+      life && (life.programs.at(-1) ?? history.programAt(life.number, life.createdBy));
     if (program !== undefined) group.command = program.argv.join(" ");
     if (life?.end === undefined) continue;
     group.user = life.end.userTime;

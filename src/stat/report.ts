@@ -2,8 +2,8 @@
 
 import type { Painter } from "../report/color.js";
 import { histogramText } from "../report/histogram.js";
-import { printable } from "../report/text.js";
 import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
+import { printable } from "../report/text.js";
 import { counted, humanBytes, humanCount, humanDuration, percent } from "../report/units.js";
 import type { Grouping, Statistics, StatRow } from "./collect.js";
 
@@ -137,7 +137,10 @@ export function statText(facts: TableFacts, paint: Painter, width: number): stri
 
 export function statMarkdown({ by, rows, statistics }: TableFacts): string {
   const whole = statistics.total.durations.total;
-  return tableMarkdown(columns(by), [...rows, statistics.total].map((row) => cells(row, by, whole)));
+  return tableMarkdown(
+    columns(by),
+    [...rows, statistics.total].map((row) => cells(row, by, whole)),
+  );
 }
 
 /** For each row, and for all together: how many calls took how long. */
@@ -158,7 +161,9 @@ export function straceSummary({ rows, statistics }: TableFacts): string {
   const rule = "------ ----------- ----------- --------- --------- ----------------\n";
   const line = (row: StatRow) => {
     const { count, total: nanos, mean } = row.durations;
-    const share = (total.durations.total === 0 ? 0 : (100 * nanos) / total.durations.total).toFixed(2);
+    const share = (total.durations.total === 0 ? 0 : (100 * nanos) / total.durations.total).toFixed(
+      2,
+    );
     const errors = row.errors === 0 ? "" : String(row.errors);
     return `${share.padStart(6)} ${(nanos / 1e9).toFixed(6).padStart(11)} ${String(Math.floor(mean / 1000)).padStart(11)} ${String(count).padStart(9)} ${errors.padStart(9)} ${row.name}\n`;
   };
@@ -208,7 +213,9 @@ export function statJson(facts: TableFacts, histogram: boolean): string {
 export function statCsv(facts: TableFacts): string {
   const rows = facts.rows.map((row) => Object.values(numbers(row)));
   const heads = Object.keys(numbers(facts.statistics.total)).map((name) =>
-    /^(?:name|command|calls|errors)$/.test(name) ? name : `${name}_${/read|written/.test(name) ? "bytes" : "ns"}`,
+    /^(?:name|command|calls|errors)$/.test(name)
+      ? name
+      : `${name}_${/read|written/.test(name) ? "bytes" : "ns"}`,
   );
   return csvText([heads, ...rows]);
 }

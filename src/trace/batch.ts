@@ -20,8 +20,8 @@ export const EventKind = {
    */
   Exec: 3,
   /**
-   * The thread ended. `code` = wait status as waitpid returns it; args[0] = 1 when the whole process ended with it, 2 when an
-   * exec by another thread took its place; args[1], [2] = user and system time of the process in microseconds, [3] = peak
+   * The thread ended. `code` = wait status as waitpid returns it; args[0] = 1 when the whole process ended with it, 2 when it
+   * executed a program and goes on as the first thread of its process; args[1], [2] = user and system time of the process in microseconds, [3] = peak
    * resident size in KiB.
    */
   Exit: 4,

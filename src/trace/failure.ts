@@ -27,7 +27,7 @@ const hints: Readonly<Record<string, Hint>> = {
     facts.errno === EACCES ? `look at its permissions: ls -l ${facts.path}` : undefined,
   "disk-full": () => "make room, or write to another disk",
   "not-found": () => "check the spelling, or give a path with a slash: trace record ./PROGRAM",
-  "not-executable": (facts) => executableHint(String(facts["message"])),
+  "not-executable": (facts) => executableHint(String(facts.message)),
   "exec-format": () => "run it by its interpreter, for example: trace record sh FILE",
   "empty-command": () => "name the program to run: trace record ls -l",
   permission: () => "trace doctor says what forbids it and how to allow it",
@@ -68,4 +68,3 @@ export function unwrap<T>(outcome: Outcome<T>): T {
   if (isFailure(outcome)) throw traceError(outcome);
   return outcome;
 }
-

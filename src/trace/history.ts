@@ -3,7 +3,7 @@
  * One pass over the blocks that hold such events; made when somebody asks.
  */
 
-import { decodeExit, decodeExec, type ExecEvent, captureText } from "../decode/event.js";
+import { captureText, decodeExec, decodeExit, type ExecEvent } from "../decode/event.js";
 import { type EventBatch, EventKind } from "./batch.js";
 import { CALL_COLUMNS } from "./columns.js";
 import type { ProcessInfo } from "./process.js";
@@ -75,6 +75,14 @@ export class History {
 
   life(number: number): ProcessLife | undefined {
     return this.#byNumber.get(number);
+  }
+
+  /** The program before the one that was started at event `seq`: the one that started it. */
+  programBefore(number: number, seq: number): ProgramStart | undefined {
+    const life = this.#byNumber.get(number);
+    const own = life && lastBefore(life.programs, seq - 1);
+    if (own !== undefined || life === undefined || life.parent === 0) return own;
+    return this.programAt(life.parent, life.createdBy);
   }
 
   /** The program that the process ran at event `seq`: its own, or the one it was forked from. */

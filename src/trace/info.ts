@@ -2,6 +2,14 @@
 
 import type { NativeHeader } from "../native.js";
 
+/** Things that were recorded as missing. */
+export interface LostCounts {
+  readonly memory: number;
+  readonly tasks: number;
+  readonly descriptors: number;
+  readonly unknownCalls: number;
+}
+
 export interface TraceInfo {
   /** Version of the file's format, `1.0`. */
   readonly version: string;
@@ -11,6 +19,12 @@ export interface TraceInfo {
   /** The recorded command line; empty when the file does not say. */
   readonly command: readonly string[];
   readonly cwd: string | undefined;
+  /** What could not be captured; undefined when the file does not say (cut, or still recording). */
+  readonly lost: LostCounts | undefined;
+  /** What the recorder had to remark, a line each. */
+  readonly notes: readonly string[];
+  /** Wait status of the program that was recorded, when it is known. */
+  readonly status: number | undefined;
   /** All facts about the recording, as text, in the order of the file. */
   readonly facts: ReadonlyMap<string, string>;
   /** Bytes of the whole file and of its parts. */
@@ -50,6 +64,9 @@ export function traceInfo(header: NativeHeader): TraceInfo {
     tick: header.tick,
     command: commandOf(facts.get("argv")),
     cwd: facts.get("cwd"),
+    lost: lostOf(facts.get("lost")),
+    notes: (facts.get("notes") ?? "").split("\n").filter((line) => line !== ""),
+    status: wholeNumber(facts.get("status")),
     facts,
     bytes: {
       total: totals.bytes,
@@ -61,4 +78,16 @@ export function traceInfo(header: NativeHeader): TraceInfo {
     objectCount: header.objects,
     definitionsDamaged: header.definitionsDamage !== null,
   };
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function lostOf(text: string | undefined): LostCounts | undefined {
+  if (text === undefined) return undefined;
+  const [memory = 0, tasks = 0, descriptors = 0, unknownCalls = 0] = text
+    .split(" ")
+    .map((word) => wholeNumber(word) ?? 0);
+  return { memory, tasks, descriptors, unknownCalls };
 }

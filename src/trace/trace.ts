@@ -5,7 +5,7 @@
 
 import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
-import type { NativeBlocks, NativeHeader, NativeTrace } from "../native.js";
+import type { NativeBlocks, NativeHeader, NativePacking, NativeTrace } from "../native.js";
 import type { EventSource, SpanningCalls } from "../show/source.js";
 import type { ColumnGroup, EventBatch, FdObject, ThreadInfo } from "./batch.js";
 import { ALL_COLUMNS, CALL_COLUMNS, columnBits, sliceBatch } from "./columns.js";
@@ -170,6 +170,25 @@ export class Trace implements TraceContext, EventSource {
     const block = low - 1;
     const inside = seq - (firstSeq[block] ?? 0) < (count[block] ?? 0);
     return block >= 0 && inside ? block : -1;
+  }
+
+  /** The mapped files that are packed into the trace, by their BLAKE3 hashes. */
+  packedFiles(): readonly { readonly hash: string; readonly bytes: number }[] {
+    return this.#native.packed();
+  }
+
+  /**
+   * Puts the mapped files into the trace, or into a copy of it at `output`.
+   *
+   * @throws TraceError `BUSY` while it is being recorded, `EXISTS`, `DISK_FULL`, `CORRUPT`, `IO`
+   */
+  async pack(output?: string, force = false): Promise<NativePacking> {
+    return unwrap(await this.#native.pack(output, force));
+  }
+
+  /** Writes the text form of the trace to a file, or to the standard output. */
+  async dumpText(path?: string, force = false): Promise<void> {
+    unwrap(await this.#native.dumpText(path, force));
   }
 
   /** Lets go of what is kept. Reading a closed trace is an error. */

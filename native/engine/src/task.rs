@@ -76,6 +76,8 @@ pub struct Task {
     pub interrupted: Vec<Interrupted>,
     /// An exec happened inside the current call.
     pub executed: bool,
+    /// The thread index that it goes on as when its exec has ended: it has taken the leader's place.
+    pub becomes: Option<u32>,
     /// Nothing is recorded before the exec of the first program.
     pub launching: bool,
     /// A flags word that was changed at entry and has to be put back at exit: argument and value.
@@ -99,6 +101,7 @@ impl Task {
             undecided: None,
             interrupted: Vec::new(),
             executed: false,
+            becomes: None,
             launching: false,
             restore: None,
         }

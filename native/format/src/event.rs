@@ -15,8 +15,8 @@ pub enum EventKind {
     /// A program was started in the process. Captures (side In) by slot: 0 executable path, 1 argv (each NUL-ended), 2 environment
     /// (each NUL-ended), 3 cwd, 4 interpreter path or empty, 5 auxv bytes, 6 credentials as text, 7 mount namespace.
     Exec = 3,
-    /// The thread ended. `code` is the wait status; `args[0]` is 1 when the whole process ended with it, 2 when an exec by another
-    /// thread took its place; `args[1]` and `[2]` are user and system time in microseconds, `[3]` the peak resident size in KiB.
+    /// The thread ended. `code` is the wait status; `args[0]` is 1 when the whole process ended with it, 2 when it executed a
+    /// program and goes on as the first thread of its process; `args[1]` and `[2]` are user and system time in microseconds, `[3]` the peak resident size in KiB.
     Exit = 4,
     /// A file was mapped executable. `args`: base, length, file offset, prot, inode, device. Captures: 0 path, 1 build id, 2 content hash.
     Map = 5,

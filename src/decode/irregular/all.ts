@@ -4,10 +4,13 @@ import { cloneFamily } from "./clone.js";
 import { fcntlFamily } from "./fcntl.js";
 import { file } from "./file.js";
 import { futexFamily } from "./futex.js";
+import { ioctlFamily } from "./ioctl.js";
 import { limits } from "./limits.js";
 import { pollFamily } from "./poll.js";
+import { prctlFamily } from "./prctl.js";
 import { type Family, register } from "./registry.js";
 import { signal } from "./signal.js";
+import { sockaddrFamily } from "./sockaddr.js";
 import { wait } from "./wait.js";
 
 const FAMILIES: readonly Family[] = [
@@ -15,9 +18,12 @@ const FAMILIES: readonly Family[] = [
   fcntlFamily,
   file,
   futexFamily,
+  ioctlFamily,
   limits,
   pollFamily,
+  prctlFamily,
   signal,
+  sockaddrFamily,
   wait,
 ];
 

@@ -51,8 +51,21 @@ impl World {
         task
     }
 
+    /// A thread that executed a program has taken the leader's place: its own index ends, and it goes on as the leader.
+    fn take_leaders_place(&mut self, task: &mut Task) {
+        let Some(leader) = task.becomes.take() else { return };
+        let mut event = self.event(task, EventKind::Exit, 0);
+        event.nargs = 4;
+        event.args[0] = 2;
+        self.commit(event, &Memory::default());
+        task.index = leader;
+        let mut process = task.process.borrow_mut();
+        process.alive = process.alive.saturating_sub(1);
+    }
+
     /// Commits the Exec event of a program that has just replaced the old one, and the load events of its first images.
     pub(super) fn exec_event(&mut self, task: &mut Task) {
+        self.take_leaders_place(task);
         let mut memory = Memory::default();
         image::exec_facts(&mut self.images, task.tid, &mut memory);
         let event = self.event(task, EventKind::Exec, 0);
@@ -126,8 +139,9 @@ impl Recorder {
         if former != tid
             && let Some(mut caller) = self.tasks.remove(&former)
         {
-            if let Some(leader) = self.tasks.remove(&tid) {
-                self.superseded(leader);
+            if let Some(mut leader) = self.tasks.remove(&tid) {
+                self.end_calls(&mut leader);
+                caller.becomes = Some(leader.index);
             }
             self.world.placement.forget(former);
             caller.tid = tid;
@@ -146,16 +160,6 @@ impl Recorder {
         task.fds = Rc::new(RefCell::new(own));
         self.world.warn_of_lost_privilege(tid);
         self.go_on(tid, 0);
-    }
-
-    /// The leader has made place for the thread that executed a program.
-    fn superseded(&mut self, mut leader: Task) {
-        self.end_calls(&mut leader);
-        let mut event = self.world.event(&leader, EventKind::Exit, 0);
-        event.nargs = 4;
-        event.args[0] = 2;
-        self.world.commit(event, &Memory::default());
-        leader.process.borrow_mut().alive -= 1;
     }
 
     /// Commits what a task was in the middle of when it ended.

@@ -1,0 +1,14 @@
+/** A walk over a tree that asks for the size of every file. */
+
+import { join } from "node:path";
+import { makeTree } from "../material.js";
+import type { Workload } from "../workload.js";
+
+export const workload: Workload = {
+  title: "find by size",
+  programs: ["find"],
+  prepare: ({ dir, amount }) => {
+    makeTree(join(dir, "tree"), amount(40_000));
+    return { argv: ["find", "tree", "-type", "f", "-size", "+2k"] };
+  },
+};

@@ -1,0 +1,14 @@
+/** A shell that starts 200 programs, which end at once: the price of a process. */
+
+import { which } from "../environment.js";
+import type { Workload } from "../workload.js";
+
+export const workload: Workload = {
+  title: "sh loop of 200 forks",
+  programs: ["sh", "true"],
+  prepare: ({ amount }) => {
+    // By its path, since the shell has a `true` of its own that forks nothing.
+    const loop = `n=0; while [ $n -lt ${amount(200)} ]; do ${which("true")}; n=$((n + 1)); done`;
+    return { argv: ["sh", "-c", loop] };
+  },
+};

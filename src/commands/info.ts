@@ -1,0 +1,214 @@
+/** `trace info`: what a trace file is, how it was made, and what is in it. */
+
+import { usageError } from "../errors.js";
+import { EventKind } from "../trace/batch.js";
+import type { LostCounts } from "../trace/info.js";
+import type { Trace } from "../trace/trace.js";
+import type { CommandContext, CommandDef } from "./command.js";
+import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
+
+interface Options {
+  readonly format: "text" | "json";
+  readonly color?: string | true;
+}
+
+export const command: CommandDef<Options> = {
+  name: "info",
+  summary: "say what a trace file is and what it holds",
+  arguments: [{ name: "[trace]", help: "trace file; the latest one if left out" }],
+  options: [
+    {
+      flags: "--format <format>",
+      help: "how to print",
+      choices: ["text", "json"],
+      default: "text",
+    },
+    colorOption,
+  ],
+  examples: [
+    { line: "trace info", help: "of the latest trace" },
+    { line: "trace info build.trace --format json", help: "for other programs" },
+  ],
+  run,
+};
+
+const kindNames = Object.keys(EventKind).map((name) => name.toLowerCase());
+
+interface Counts {
+  /** Events of each kind; of a damaged trace those that can be read. */
+  readonly kinds: Readonly<Record<string, number>>;
+  readonly failure: unknown;
+}
+
+async function countKinds(trace: Trace): Promise<Counts> {
+  const counts = new Float64Array(256);
+  let failure: unknown;
+  try {
+    for await (const { kind, count } of trace.batches({ columns: ["base"] })) {
+      for (let i = 0; i < count; i++) {
+        const code = kind[i] ?? 0;
+        counts[code] = (counts[code] ?? 0) + 1;
+      }
+    }
+  } catch (error) {
+    failure = error;
+  }
+  const kinds = Object.fromEntries(kindNames.map((name, code) => [name, counts[code] ?? 0]));
+  return { kinds, failure };
+}
+
+async function run(context: CommandContext<Options>): Promise<number> {
+  const { options, stdout } = context;
+  const { path, words } = splitTrace(context);
+  if (words[0] !== undefined) {
+    throw usageError(`unexpected argument '${words[0]}'`, "trace info takes a trace file");
+  }
+  const trace = await openNamed(path, context);
+  const counts = await countKinds(trace);
+  if (options.format === "json") stdout.write(infoJson(trace, counts));
+  else stdout.write(await infoText(trace, counts, context));
+  trace.close();
+  if (counts.failure !== undefined) throw counts.failure;
+  return 0;
+}
+
+type Line = readonly [label: string, text: string];
+
+async function infoText(
+  trace: Trace,
+  counts: Counts,
+  context: CommandContext<Options>,
+): Promise<string> {
+  const { painter } = await import("../report/color.js");
+  const paint = painter(colorChoice(context.options.color), context.isTTY.stdout, context.env);
+  const lines: Line[] = [
+    ...(await recordingLines(trace)),
+    ...(await contentLines(trace, counts)),
+    ...(await fileLines(trace)),
+  ];
+  const state = trace.state === "complete" ? "green" : "yellow";
+  let out = `${paint("bold", trace.path)}  ${paint(state, trace.state)}\n`;
+  for (const [label, text] of lines) out += `  ${paint("dim", label.padEnd(11))}${text}\n`;
+  return out;
+}
+
+async function recordingLines(trace: Trace): Promise<Line[]> {
+  const [{ shellCommand }, { printable }, { humanDuration, localTime }] = await Promise.all([
+    import("../tree/shell.js"),
+    import("../report/text.js"),
+    import("../report/units.js"),
+  ]);
+  const { info } = trace;
+  const fact = (key: string) => printable(info.facts.get(key) ?? "");
+  const lines: Line[] = [];
+  if (info.command.length > 0) lines.push(["command", printable(shellCommand(info.command))]);
+  if (info.cwd !== undefined && info.cwd !== "") lines.push(["directory", printable(info.cwd)]);
+  lines.push([
+    "recorded",
+    `${localTime(trace.startSeconds)}, for ${humanDuration(trace.duration)}`,
+  ]);
+  if (info.status !== undefined) lines.push(["ended", statusText(info.status)]);
+  const system = [fact("host"), fact("kernel") && `Linux ${fact("kernel")}`].filter((part) => part);
+  if (system.length > 0) lines.push(["system", system.join(", ")]);
+  const how = [
+    fact("backend") && `${fact("backend")} backend`,
+    fact("mode") && `${fact("mode")} mode`,
+    fact("data") && `data: ${fact("data")}`,
+    fact("only") && `only: ${fact("only")}`,
+  ].filter((part) => part);
+  if (how.length > 0) lines.push(["captured", how.join(", ")]);
+  return lines;
+}
+
+/** A wait status in words. */
+export function statusText(status: number): string {
+  const signal = status & 0x7f;
+  if (signal === 0) return `exit ${(status >> 8) & 0xff}`;
+  return `killed by signal ${signal}${(status & 0x80) === 0 ? "" : " (core dumped)"}`;
+}
+
+async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {
+  const { counted, humanCount } = await import("../report/units.js");
+  const kinds = Object.entries(counts.kinds)
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => `${humanCount(count)} ${name}`);
+  const lines: Line[] = [
+    ["events", `${humanCount(trace.eventCount)}${kinds.length > 0 ? `: ${kinds.join(", ")}` : ""}`],
+    [
+      "processes",
+      `${humanCount(trace.processes.length)}, with ${counted(trace.threads.length, "thread")}`,
+    ],
+    [
+      "files",
+      `${counted(trace.objects.length, "open file, socket or pipe", "open files, sockets, pipes")}`,
+    ],
+  ];
+  const { lost } = trace.info;
+  lines.push(["lost", lost === undefined ? "not known: the file has no end" : lostText(lost)]);
+  for (const note of trace.info.notes) lines.push(["note", note]);
+  return lines;
+}
+
+function lostText(lost: LostCounts): string {
+  const parts = [
+    lost.memory > 0 && `${lost.memory} pieces of memory that could not be read`,
+    lost.tasks > 0 && `${lost.tasks} tasks that were gone before they were seen`,
+    lost.descriptors > 0 && `${lost.descriptors} descriptors of unknown files`,
+    lost.unknownCalls > 0 && `${lost.unknownCalls} calls without a name (recorded raw)`,
+  ].filter((part) => part !== false);
+  return parts.length === 0 ? "nothing" : parts.join(", ");
+}
+
+async function fileLines(trace: Trace): Promise<Line[]> {
+  const { counted, humanBytes } = await import("../report/units.js");
+  const { bytes, version, tick, id } = trace.info;
+  const parts = [
+    `events ${humanBytes(bytes.events)}`,
+    `payload ${humanBytes(bytes.content)}`,
+    `definitions ${humanBytes(bytes.definitions)}`,
+  ];
+  const packed = trace.packedFiles();
+  if (packed.length > 0)
+    parts.push(`${counted(packed.length, "packed file")} ${humanBytes(bytes.objects)}`);
+  const lines: Line[] = [["size", `${humanBytes(bytes.total)}: ${parts.join(", ")}`]];
+  if (trace.eventCount > 0) {
+    const perEvent = (bytes.events + bytes.definitions) / trace.eventCount;
+    lines.push(["", `${perEvent.toFixed(1)} bytes per event without payload`]);
+  }
+  lines.push(["format", `version ${version}, times to ${tick} ns, id ${id}`]);
+  return lines;
+}
+
+function infoJson(trace: Trace, counts: Counts): string {
+  const { info } = trace;
+  const document = {
+    schema: "trace.info",
+    version: 1,
+    path: trace.path,
+    state: trace.state,
+    damage: trace.damage?.message ?? null,
+    format: info.version,
+    id: info.id,
+    tick: info.tick,
+    command: info.command,
+    cwd: info.cwd ?? null,
+    start: { seconds: trace.startSeconds, nanos: trace.startNanos },
+    duration: trace.duration,
+    status: info.status ?? null,
+    events: trace.eventCount,
+    kinds: counts.kinds,
+    processes: trace.processes.length,
+    threads: trace.threads.length,
+    objects: trace.objects.length,
+    bytes: info.bytes,
+    bytesPerEvent:
+      trace.eventCount === 0
+        ? null
+        : (info.bytes.events + info.bytes.definitions) / trace.eventCount,
+    packed: trace.packedFiles(),
+    lost: info.lost ?? null,
+    notes: info.notes,
+    facts: Object.fromEntries(info.facts),
+  };
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}

@@ -1,0 +1,145 @@
+/** prctl and arch_prctl: which arguments an option has, and what they are. */
+
+import { CaptureSide } from "../../trace/batch.js";
+import { stringAt } from "../argument.js";
+import type { CallContext } from "../context.js";
+import { choice, choiceName, flags } from "../flags.js";
+import { type Argument, hexInt, int, symbol, type Value } from "../value.js";
+import { isLate, kindValue } from "./kinds.js";
+import type { Family, ReturnDecoder, Shape } from "./registry.js";
+
+const ONE = ["int"];
+const FOUR = ["int", "int", "int", "int"];
+
+/** Kinds (see kinds.ts) of the arguments behind the option; those not listed do not exist for it. */
+const OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  PR_SET_PDEATHSIG: ["signal"],
+  PR_GET_PDEATHSIG: [">signal"],
+  PR_GET_DUMPABLE: [],
+  PR_SET_DUMPABLE: ["c:pr_dumpable"],
+  PR_GET_UNALIGN: [">f:pr_unalign"],
+  PR_SET_UNALIGN: ["f:pr_unalign"],
+  PR_GET_KEEPCAPS: [],
+  PR_SET_KEEPCAPS: ONE,
+  PR_GET_FPEMU: [">f:pr_fpemu"],
+  PR_SET_FPEMU: ["f:pr_fpemu"],
+  PR_GET_FPEXC: [">f:pr_fpexc"],
+  PR_SET_FPEXC: ["f:pr_fpexc"],
+  PR_GET_TIMING: [],
+  PR_SET_TIMING: ["c:pr_timing"],
+  PR_SET_NAME: ["<str"],
+  PR_GET_NAME: [">str"],
+  PR_GET_ENDIAN: [">c:pr_endian"],
+  PR_SET_ENDIAN: ["c:pr_endian"],
+  PR_GET_SECCOMP: [],
+  PR_SET_SECCOMP: ["c:seccomp_mode", "addr"],
+  PR_CAPBSET_READ: ["cap"],
+  PR_CAPBSET_DROP: ["cap"],
+  PR_GET_TSC: [">c:pr_tsc"],
+  PR_SET_TSC: ["c:pr_tsc"],
+  PR_GET_SECUREBITS: [],
+  PR_SET_SECUREBITS: ["f:secure_bits"],
+  PR_GET_TIMERSLACK: [],
+  PR_SET_TIMERSLACK: ["size"],
+  PR_TASK_PERF_EVENTS_DISABLE: [],
+  PR_TASK_PERF_EVENTS_ENABLE: [],
+  PR_MCE_KILL: ["c:pr_mce_kill", "c:pr_mce_kill_policy", "int", "int"],
+  PR_MCE_KILL_GET: FOUR,
+  PR_SET_MM: ["c:pr_set_mm", "hex", "hex", "hex"],
+  PR_SET_CHILD_SUBREAPER: ONE,
+  PR_GET_CHILD_SUBREAPER: [">int"],
+  PR_SET_NO_NEW_PRIVS: FOUR,
+  PR_GET_NO_NEW_PRIVS: FOUR,
+  PR_GET_TID_ADDRESS: [">addr"],
+  PR_SET_THP_DISABLE: FOUR,
+  PR_GET_THP_DISABLE: FOUR,
+  PR_SET_FP_MODE: ["f:pr_fp_mode"],
+  PR_GET_FP_MODE: [],
+  PR_CAP_AMBIENT: ["c:pr_cap_ambient", "cap", "int", "int"],
+  PR_GET_SPECULATION_CTRL: ["c:pr_spec"],
+  PR_SET_SPECULATION_CTRL: ["c:pr_spec", "f:pr_spec_control"],
+  PR_SET_IO_FLUSHER: FOUR,
+  PR_GET_IO_FLUSHER: FOUR,
+  PR_SET_SYSCALL_USER_DISPATCH: ["c:pr_syscall_dispatch", "addr", "size", "addr"],
+  PR_SCHED_CORE: ["c:pr_sched_core", "int", "c:pr_sched_core_scope", "addr"],
+  PR_SET_VMA: ["c:pr_set_vma", "addr", "size", "<str"],
+  PR_SET_PTRACER: ["ptracer"],
+  PR_SET_MDWE: ["f:pr_mdwe", "int", "int", "int"],
+  PR_GET_MDWE: FOUR,
+};
+
+function prctl(call: CallContext): Shape {
+  const rows = call.row?.args ?? [];
+  const option = call.low(0);
+  const name = choiceName("prctl_option", option);
+  const kinds = (name !== undefined && OPTIONS[name]) || ["hex", "hex", "hex", "hex"];
+  const args: Argument[] = [
+    { name: rows[0]?.name ?? "option", value: choice("prctl_option", option) },
+  ];
+  kinds.forEach((kind, n) => {
+    const k = n + 1;
+    const value = optionValue(call, k, kind, name);
+    const argument = { name: rows[k]?.name ?? `arg${k + 1}`, value };
+    args.push(isLate(kind) ? { ...argument, at: "exit" } : argument);
+  });
+  return { args };
+}
+
+const NAME_LENGTH = 15;
+const PTRACER_ANY_LOW = 0xffff_ffff;
+
+function optionValue(call: CallContext, k: number, kind: string, name: string | undefined): Value {
+  if (kind === "ptracer") {
+    return call.low(k) === PTRACER_ANY_LOW ? symbol("PR_SET_PTRACER_ANY") : int(call.int(k));
+  }
+  if (kind === "<str" && name === "PR_SET_NAME") {
+    return stringAt(call, call.arg(k), CaptureSide.In, "string", NAME_LENGTH);
+  }
+  return kindValue(call, k, kind);
+}
+
+const prctlReturn: ReturnDecoder = (call) => {
+  const value = call.retLow;
+  switch (choiceName("prctl_option", call.low(0))) {
+    case "PR_GET_DUMPABLE":
+      return { note: choice("pr_dumpable", value) };
+    case "PR_GET_SECUREBITS":
+      return value === 0 ? {} : { value: hexInt(value), note: flags("secure_bits", value) };
+    case "PR_GET_SPECULATION_CTRL":
+      return { value: hexInt(value), note: flags("pr_spec_control", value) };
+    case "PR_MCE_KILL_GET":
+      return { note: choice("pr_mce_kill_policy", value) };
+    case "PR_GET_TIMING":
+      return { note: choice("pr_timing", value) };
+    default:
+      return {};
+  }
+};
+
+const ARCH_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  ARCH_GET_FS: [">addr"],
+  ARCH_GET_GS: [">addr"],
+  ARCH_SET_FS: ["addr"],
+  ARCH_SET_GS: ["addr"],
+  ARCH_GET_CPUID: [],
+  ARCH_SET_CPUID: ONE,
+};
+
+function archPrctl(call: CallContext): Shape {
+  const rows = call.row?.args ?? [];
+  const option = call.low(0);
+  const name = choiceName("arch_prctl_code", option);
+  const kind = ((name !== undefined && ARCH_OPTIONS[name]) || ["addr"])[0];
+  const args: Argument[] = [
+    { name: rows[0]?.name ?? "option", value: choice("arch_prctl_code", option) },
+  ];
+  if (kind === undefined) return { args };
+  const argument = { name: rows[1]?.name ?? "arg2", value: kindValue(call, 1, kind) };
+  args.push(isLate(kind) ? { ...argument, at: "exit" } : argument);
+  return { args };
+}
+
+export const prctlFamily: Family = {
+  calls: { prctl, arch_prctl: archPrctl },
+  returns: { prctl: prctlReturn },
+};

@@ -1,0 +1,83 @@
+/** Words and program starts as lines for a POSIX shell. */
+
+import type { ProgramStart } from "../trace/history.js";
+
+/** The word as a shell reads it: bare where that is safe, else in single quotes. */
+export function shellWord(word: string): string {
+  if (/^[\w@%+=:,./-]+$/.test(word) && !/^[=~]/.test(word)) return word;
+  // Line ends are kept by single quotes; other control characters would not survive a terminal.
+  if (!/[\p{Cc}]/u.test(word.replaceAll("\n", ""))) return `'${word.replaceAll("'", `'\\''`)}'`;
+  const escaped = word.replace(/[\p{Cc}'\\]/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    if (character === "'" || character === "\\") return `\\${character}`;
+    return `\\${code.toString(8).padStart(3, "0")}`;
+  });
+  return `$'${escaped}'`;
+}
+
+/** A command line: a first word with `=` would be read as a variable. */
+export function shellCommand(argv: readonly string[]): string {
+  const [first = "", ...rest] = argv;
+  const head = first.includes("=") ? `'${first.replaceAll("'", `'\\''`)}'` : shellWord(first);
+  return [head, ...rest.map(shellWord)].join(" ");
+}
+
+export interface EnvChanges {
+  readonly set: readonly string[];
+  readonly unset: readonly string[];
+}
+
+/** What makes `after` of `before`; both are lists of `NAME=value`. */
+export function envChanges(before: readonly string[], after: readonly string[]): EnvChanges {
+  const old = new Map(before.map((text) => [nameOf(text), text]));
+  const kept = new Set(after.map(nameOf));
+  return {
+    set: after.filter((text) => old.get(nameOf(text)) !== text),
+    unset: [...old.keys()].filter((name) => !kept.has(name)),
+  };
+}
+
+function nameOf(text: string): string {
+  const equals = text.indexOf("=");
+  return equals < 0 ? text : text.slice(0, equals);
+}
+
+export interface CommandLineOptions {
+  /** The environment that the reader is taken to have; undefined: none, all of it is written. */
+  readonly environment: readonly string[] | undefined;
+  /** Applied to each `NAME=value` that is written. */
+  readonly mask: (variable: string) => string;
+}
+
+/**
+ * A line that runs the program as it was run: `cd DIR && env NAME=value PROGRAM ARGS`. The program is
+ * named by its path, and by `exec -a` where it was told another name.
+ */
+export function commandLine(program: ProgramStart, options: CommandLineOptions): string {
+  const { environment, mask } = options;
+  const changes = environment === undefined ? undefined : envChanges(environment, program.env);
+  const assignments = (changes?.set ?? program.env).map(mask).map(assignment);
+  const words: string[] = [];
+  if (changes === undefined) words.push("env", "-i", ...assignments);
+  else if (assignments.length + changes.unset.length > 0) {
+    words.push("env", ...changes.unset.map((name) => `-u ${shellWord(name)}`), ...assignments);
+  }
+  const [name = ""] = program.argv;
+  const isNamed =
+    name === program.path || program.path.endsWith(`/${name}`) || program.argv.length === 0;
+  const file = program.interpreter !== "" && program.path === "" ? name : program.path || name;
+  const run = isNamed
+    ? shellCommand([file, ...program.argv.slice(1)])
+    : `sh -c ${shellWord(`exec -a ${shellWord(name)} "$0" "$@"`)} ${shellCommand([file, ...program.argv.slice(1)])}`;
+  const line = [...words, run].join(" ");
+  return program.cwd === "" ? line : `cd ${shellWord(program.cwd)} && ${line}`;
+}
+
+/** `NAME=value` with only the value quoted. */
+function assignment(text: string): string {
+  const equals = text.indexOf("=");
+  const isName = equals > 0 && /^[A-Za-z_]\w*$/.test(text.slice(0, equals));
+  if (!isName) return shellWord(text);
+  const value = text.slice(equals + 1);
+  return value === "" ? text : `${text.slice(0, equals + 1)}${shellWord(value)}`;
+}
