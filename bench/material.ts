@@ -4,7 +4,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setUp } from "./workload.js";
 
-const WORDS = "record every call of a process tree with the bytes that it read and wrote".split(" ");
+const WORDS = "record every call of a process tree with the bytes that it read and wrote".split(
+  " ",
+);
 const FILES_PER_FOLDER = 40;
 
 /** A number from 0 to `below - 1` that looks random and is the same everywhere. */
@@ -15,9 +17,10 @@ export function scatter(k: number, below: number): number {
 /** Lines of plain words. */
 export function text(k: number, lines: number): string {
   const line = (n: number): string =>
-    Array.from({ length: 8 }, (_, word) => WORDS[scatter(k * 97 + n * 8 + word, WORDS.length)]).join(
-      " ",
-    );
+    Array.from(
+      { length: 8 },
+      (_, word) => WORDS[scatter(k * 97 + n * 8 + word, WORDS.length)],
+    ).join(" ");
   return `${Array.from({ length: lines }, (_, n) => line(n)).join("\n")}\n`;
 }
 

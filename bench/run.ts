@@ -71,10 +71,7 @@ function highWaterMark(pid: number): number {
 }
 
 /** `look` is called from time to time while it runs. */
-async function run(
-  { argv, dir, base }: Program,
-  look?: (pid: number) => void,
-): Promise<number> {
+async function run({ argv, dir, base }: Program, look?: (pid: number) => void): Promise<number> {
   const [program = "", ...args] = argv;
   const complaints = join(base, "complaints");
   const stderr = openSync(complaints, "w");

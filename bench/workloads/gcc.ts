@@ -10,7 +10,10 @@ export const workload: Workload = {
   programs: ["gcc"],
   prepare: ({ dir, amount }) => {
     const functions = Array.from({ length: amount(150) }, (_, k) => cFunction(`work${k}`, k));
-    writeFileSync(join(dir, "unit.c"), `#include <stdio.h>\n#include <math.h>\n${functions.join("")}`);
+    writeFileSync(
+      join(dir, "unit.c"),
+      `#include <stdio.h>\n#include <math.h>\n${functions.join("")}`,
+    );
     return { argv: ["gcc", "-O2", "-c", "-o", "unit.o", "unit.c"] };
   },
 };

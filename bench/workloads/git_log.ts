@@ -10,7 +10,9 @@ function history(commits: number): string {
   const out: string[] = [];
   const data = (content: string): string => `data ${Buffer.byteLength(content)}\n${content}\n`;
   for (let k = 0; k < commits; k++) {
-    out.push(`commit refs/heads/main\ncommitter A <a@example.org> ${1_700_000_000 + k * 60} +0000\n`);
+    out.push(
+      `commit refs/heads/main\ncommitter A <a@example.org> ${1_700_000_000 + k * 60} +0000\n`,
+    );
     out.push(data(`change ${k}\n\n${text(k, 2)}`));
     for (const file of [scatter(k, FILES), scatter(k + 7, FILES)]) {
       out.push(`M 100644 inline src/file${file}.txt\n${data(text(k + file, 30))}`);

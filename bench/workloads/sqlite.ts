@@ -13,7 +13,10 @@ export const workload: Workload = {
       { length: amount(8_000) },
       (_, k) => `INSERT INTO notes(body) VALUES ('${text(k, 1).trim()}');`,
     );
-    const schema = ["PRAGMA synchronous=OFF;", "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT);"];
+    const schema = [
+      "PRAGMA synchronous=OFF;",
+      "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT);",
+    ];
     writeFileSync(join(dir, "inserts.sql"), `${[...schema, ...inserts].join("\n")}\n`);
     return {
       argv: ["sqlite3", "notes.db", ".read inserts.sql"],

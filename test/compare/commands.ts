@@ -97,7 +97,7 @@ export const COMMANDS: readonly Command[] = [
   { name: "curl-file", run: ["curl", "-s", "file:///proc/sys/kernel/ostype"] },
   { name: "bc", run: ["bc", "-q", "sum"], setup: "printf '2^200\\nquit\\n' > sum" },
   shell("dash-loop", "for i in 1 2 3 4 5; do /bin/echo $i; done"),
-  shell("dash-pipe", "cat words | sort -n | head -n 3 | wc -l", WORDS),
+  shell("dash-pipe", "cat words | sort -n | tail -n 3 | wc -l", WORDS),
   shell(
     "dash-subshell",
     'x=$(cat words | wc -l); (cd / && pwd); echo "$x" > out; test -s out',

@@ -1,0 +1,115 @@
+/**
+ * The report: two tables and the verdicts, in Markdown that also reads well on a terminal. Only
+ * ratios and sizes: wall times belong to the machine and are not told, and neither is its name.
+ */
+
+import { type Results, toPinned, toStrace, type Verdict, verdicts } from "./goals.js";
+import type { Measured } from "./measure.js";
+import { count, median, ratio } from "./numbers.js";
+
+/** Above this load somebody else was at work, and the ratios are worth less. */
+export const QUIET_LOAD = 0.5;
+
+export interface Conditions {
+  readonly kernel: string;
+  readonly cpus: number;
+  readonly node: string;
+  readonly strace: string;
+  readonly rounds: number;
+  /** One-minute load average at the start. */
+  readonly load: number;
+  readonly quick: boolean;
+  /** Workloads that could not run, with the reason. */
+  readonly skipped: readonly string[];
+}
+
+/** Columns, the first to the left and the others to the right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const [head = []] = rows;
+  const widths = head.map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0), 3),
+  );
+  const pad = (cell: string, column: number): string =>
+    column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0);
+  const line = (row: readonly string[]): string => `| ${row.map(pad).join(" | ")} |`;
+  const rule = widths.map((width, k) =>
+    k === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`,
+  );
+  return [line(head), `| ${rule.join(" | ")} |`, ...rows.slice(1).map(line)].join("\n");
+}
+
+function ratios(all: readonly Measured[]): string {
+  const row = (one: Measured): string[] => [
+    one.title,
+    ratio(one.wall.trace / one.wall.native),
+    ratio(one.wall.strace / one.wall.native),
+    ratio(one.wall.pinned / one.wall.native),
+    ratio(toStrace(one)),
+    ratio(toPinned(one)),
+  ];
+  const head = ["wall time", "trace/native", "strace/native", "pinned/native"];
+  const middle = (value: (one: Measured) => number): string => ratio(median(all.map(value)));
+  return table([
+    [...head, "trace/strace", "trace/pinned"],
+    ...all.map(row),
+    [
+      "median",
+      middle(({ wall }) => wall.trace / wall.native),
+      middle(({ wall }) => wall.strace / wall.native),
+      middle(({ wall }) => wall.pinned / wall.native),
+      middle(toStrace),
+      middle(toPinned),
+    ],
+  ]);
+}
+
+function recordings(all: readonly Measured[]): string {
+  const head = ["recording", "events", "events/s", "bytes/event", "payload/event", "peak MiB"];
+  const row = (one: Measured): string[] => [
+    one.title,
+    count(one.events),
+    count(one.eventsPerSecond),
+    one.metadataBytes.toFixed(2),
+    one.payloadBytes.toFixed(2),
+    one.peakMiB.toFixed(0),
+  ];
+  return table([head, ...all.map(row)]);
+}
+
+function verdictLine({ goal, found, kept }: Verdict): string {
+  const word = kept === undefined ? "not measured" : kept ? "ok" : "not ok";
+  const detail = found === "not measured" ? "" : `: ${found}`;
+  return `- ${word}: ${goal}${detail}`;
+}
+
+function notes(conditions: Conditions): string[] {
+  const { load, quick, skipped } = conditions;
+  const out: string[] = [];
+  if (load > QUIET_LOAD) {
+    out.push(
+      `The machine was not quiet (load average ${load.toFixed(1)} at the start): do not trust this.`,
+    );
+  }
+  if (quick) out.push("A quick run with less work: good for a first look only.");
+  return [...out, ...skipped.map((reason) => `Left out: ${reason}.`)];
+}
+
+export function report(results: Results, conditions: Conditions): string {
+  const { kernel, cpus, node, strace, rounds } = conditions;
+  const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
+  const about = [
+    "`trace` is `trace record` with the start of node in it, `strace` is `strace -f -o /dev/null`, `pinned`",
+    "the same kept on one CPU. The modes took turns in one run. Bytes per event are of the file without",
+    "the bytes that programs read and wrote, which are counted as payload, compressed.",
+  ].join("\n");
+  const parts = [
+    "# Benchmark",
+    `${machine}.`,
+    ...notes(conditions),
+    about,
+    ratios(results.workloads),
+    recordings(results.workloads),
+    verdicts(results).map(verdictLine).join("\n"),
+  ];
+  return `${parts.join("\n\n")}\n`;
+}
