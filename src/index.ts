@@ -3,4 +3,33 @@
  * and defines none. Everything is asynchronous; the event loop stays free while a program runs.
  */
 
+export { decodeCall } from "./decode/call.js";
+export type { Argument, Call, Result, Value } from "./decode/value.js";
 export { TraceError, type TraceErrorOptions } from "./errors.js";
+export {
+  type DataMode,
+  type LostCounts,
+  type Recording,
+  type RecordOptions,
+  type RecordResult,
+  record,
+  startRecording,
+} from "./record.js";
+export {
+  CaptureSide,
+  CaptureStatus,
+  type ColumnGroup,
+  type EventBatch,
+  EventFlag,
+  EventKind,
+  type FdObject,
+  NO_CONTENT,
+  Slot,
+  type ThreadInfo,
+} from "./trace/batch.js";
+export { History, type ProcessEnd, type ProcessLife, type ProgramStart } from "./trace/history.js";
+export type { TraceInfo } from "./trace/info.js";
+export { openTrace } from "./trace/open.js";
+export { type ProcessInfo, processName, threadName } from "./trace/process.js";
+export { type ReadOptions, Trace, type TraceState } from "./trace/trace.js";
+export { hex, signed, unsigned } from "./trace/word.js";

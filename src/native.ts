@@ -28,6 +28,7 @@ export interface NativeAddon {
 /** Options of a recording: `native/src/record.rs` says what they mean. */
 export interface NativeRecordOptions {
   readonly argv: readonly Uint8Array[];
+  readonly attach?: readonly number[];
   readonly env?: readonly Uint8Array[];
   readonly cwd?: Uint8Array;
   readonly output: Uint8Array;
@@ -49,6 +50,8 @@ export interface NativeRecordOptions {
 export interface NativeRecording {
   wait(): Promise<Outcome<NativeRecordResult>>;
   abort(): void;
+  /** To be called again until the recording has ended: the first call can come too early to wake the recorder. */
+  detach(): void;
   signal(signal: number): void;
 }
 

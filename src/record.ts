@@ -3,7 +3,7 @@
  * process's streams, and keeps the event loop free; the recorder is a thread of the addon.
  */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { release } from "node:os";
 import { basename, resolve } from "node:path";
 import { TraceError } from "./errors.js";
@@ -14,8 +14,10 @@ import { traceError, unwrap } from "./trace/failure.js";
 export type DataMode = "all" | "paths" | "none";
 
 export interface RecordOptions {
-  /** Program and arguments. A program without a slash is looked up in PATH. */
+  /** Program and arguments. A program without a slash is looked up in PATH. Empty with `attach`. */
   readonly command: readonly string[];
+  /** Process ids of running programs to observe instead; `Recording.detach` lets them go. */
+  readonly attach?: readonly number[];
   /** Trace file; `./<program>-<n>.trace` with the first free number when absent. */
   readonly output?: string;
   /** Replace an existing file. */
@@ -80,6 +82,8 @@ export interface Recording {
   /** Sends a signal to the program. */
   kill(signal: number): void;
   abort(): void;
+  /** Ends the recording and lets what was observed go on. Only for recordings with `attach`. */
+  detach(): void;
 }
 
 /**
@@ -93,7 +97,7 @@ export async function record(options: RecordOptions): Promise<RecordResult> {
 
 /** The same with a hold on the running recording. */
 export function startRecording(options: RecordOptions): Recording {
-  const path = options.output ?? freeName(options.command[0] ?? "");
+  const path = options.output ?? freeName(options.command[0] ?? programOf(options.attach?.[0]));
   const running = native().startRecording({
     argv: options.command.map(bytes),
     output: bytes(path),
@@ -103,6 +107,7 @@ export function startRecording(options: RecordOptions): Recording {
     unpinned: options.unpinned ?? false,
     inherit: options.inheritDescriptors ?? false,
     meta: facts(options),
+    ...(options.attach && { attach: options.attach }),
     ...(options.env && { env: environment(options.env) }),
     ...(options.cwd !== undefined && { cwd: bytes(options.cwd) }),
     ...(options.only && { only: options.only }),
@@ -112,10 +117,16 @@ export function startRecording(options: RecordOptions): Recording {
   const abort = () => running.abort();
   if (options.signal?.aborted) abort();
   options.signal?.addEventListener("abort", abort, { once: true });
+  let detaching: NodeJS.Timeout | undefined;
+  const detach = () => {
+    running.detach();
+    detaching ??= setInterval(() => running.detach(), 20);
+  };
   const result = settle(running, path).finally(() => {
+    clearInterval(detaching);
     options.signal?.removeEventListener("abort", abort);
   });
-  return { path, result, kill: (signal) => running.signal(signal), abort };
+  return { path, result, kill: (signal) => running.signal(signal), abort, detach };
 }
 
 async function settle(running: NativeRecording, path: string): Promise<RecordResult> {
@@ -148,6 +159,15 @@ function environment(env: Readonly<Record<string, string | undefined>>): Uint8Ar
   return Object.entries(env)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => bytes(`${name}=${value}`));
+}
+
+/** What a process runs, for the name of the file. */
+function programOf(pid: number | undefined): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return "";
+  }
 }
 
 /** `./<program>-<n>.trace` with the smallest free n. */

@@ -27,7 +27,7 @@ export const workload: Workload = {
   prepare: ({ dir, amount }) => {
     setUp(dir, ["git", "init", "-q", "-b", "main", "."]);
     const loose = ["-c", "fastimport.unpackLimit=1000000"];
-    setUp(dir, ["git", ...loose, "fast-import", "--quiet"], history(amount(2_000)));
+    setUp(dir, ["git", ...loose, "fast-import", "--quiet"], history(amount(1_500)));
     return { argv: ["git", "log", "--stat", "main"] };
   },
 };

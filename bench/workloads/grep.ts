@@ -9,6 +9,6 @@ export const workload: Workload = {
   programs: ["grep"],
   prepare: ({ dir, amount }) => {
     makeTree(join(dir, "tree"), amount(20_000));
-    return { argv: ["grep", "-r", "-c", "process tree record", "tree"] };
+    return { argv: ["grep", "-r", "-c", "process", "tree"] };
   },
 };

@@ -20,6 +20,8 @@ use crate::reader::{self, outcome};
 #[napi(object)]
 pub struct RecordOptions {
     pub argv: Vec<Buffer>,
+    /// Processes to observe instead of a program.
+    pub attach: Option<Vec<i32>>,
     /// `NAME=value`; the environment of this process when absent.
     pub env: Option<Vec<Buffer>>,
     pub cwd: Option<Buffer>,
@@ -136,6 +138,12 @@ impl Recording {
         self.control.abort();
     }
 
+    /// Ends the recording and lets the processes go on.
+    #[napi]
+    pub fn detach(&self) {
+        self.control.detach();
+    }
+
     /// Sends a signal to the first program.
     #[napi]
     pub fn signal(&self, signal: i32) {
@@ -165,6 +173,7 @@ pub fn start_recording(options: RecordOptions) -> Result<Recording> {
             inherit: if options.inherit { launch::inherited() } else { Vec::new() },
             nofile: options.nofile.map(|limit| limit as u64),
         },
+        attach: options.attach.unwrap_or_default(),
         output: PathBuf::from(os_string(&options.output)),
         force: options.force,
         data,

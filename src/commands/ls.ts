@@ -1,10 +1,11 @@
 /** `trace ls`: the traces in folders. */
 
 import type { Dirent } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { TraceError } from "../errors.js";
 import { defaultTrace } from "../state.js";
+import { startsAsTrace } from "../trace/magic.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { colorChoice, colorOption, terminalWidth } from "./selection.js";
@@ -99,28 +100,9 @@ async function tracesAt(path: string): Promise<string[]> {
   const found: string[] = [];
   for (const entry of entries) {
     const file = path === "." ? entry.name : join(path, entry.name);
-    if (entry.isFile() && (entry.name.endsWith(".trace") || (await startsAsTrace(file))))
-      found.push(file);
+    if (entry.isFile() && (entry.name.endsWith(".trace") || startsAsTrace(file))) found.push(file);
   }
   return found;
-}
-
-/** First bytes of a trace file, as `native/format/src/frame.rs` has them. */
-const MAGIC = Buffer.from("\x8aTRC\r\n\x1a\n", "latin1");
-
-async function startsAsTrace(path: string): Promise<boolean> {
-  try {
-    const file = await open(path);
-    try {
-      const head = Buffer.alloc(MAGIC.length);
-      await file.read(head, 0, head.length, 0);
-      return head.equals(MAGIC);
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return false;
-  }
 }
 
 async function entryOf(path: string): Promise<Entry | undefined> {

@@ -9,13 +9,14 @@ import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
 import type { DataMode, RecordOptions, RecordResult } from "../record.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
-import { collect } from "./values.js";
+import { collect, wholeNumber } from "./values.js";
 
 interface Options {
   readonly output?: string;
   readonly force?: boolean;
   readonly data: DataMode;
   readonly e?: readonly string[];
+  readonly p?: readonly number[];
   readonly detachOnExit?: boolean;
   readonly pin: boolean;
   readonly user?: string;
@@ -27,8 +28,11 @@ interface Options {
 
 /** Signals that are meant for the program when they reach the recorder. */
 const forwarded = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT"] as const;
-/** Signals that the terminal sends to the program as well: the program decides, the recorder stays. */
-const fromTerminal = ["SIGINT", "SIGQUIT", "SIGTSTP"] as const;
+/**
+ * Signals that the terminal sends to the program as well: the program decides, the recorder stays. (At SIGTSTP it stops
+ * with its group, as the shell expects.)
+ */
+const fromTerminal = ["SIGINT", "SIGQUIT"] as const;
 
 export const command: CommandDef<Options> = {
   name: "record",
@@ -37,7 +41,7 @@ export const command: CommandDef<Options> = {
     "The program's streams, exit code and terminal behave as without recording. The trace holds every syscall, " +
     "signal, process and program load of the whole process tree, with the data that was read and written.",
   arguments: [
-    { name: "<program>", help: "program to run", complete: "command" },
+    { name: "[program]", help: "program to run", complete: "command" },
     { name: "[args...]", help: "its arguments" },
   ],
   passThrough: true,
@@ -56,6 +60,11 @@ export const command: CommandDef<Options> = {
       help: "record only these calls (-e openat,%network), and those that carry state",
       parse: collect,
     },
+    {
+      flags: "-p <pid>",
+      help: "observe a process that runs already, until Ctrl-C",
+      parse: (text, previous) => [...((previous as number[] | undefined) ?? []), wholeNumber(1)(text)],
+    },
     { flags: "--detach-on-exit", help: "leave what the program started running when it ends" },
     { flags: "-u, --user <name>", help: "run the program as this user (needs root)" },
     {
@@ -72,6 +81,7 @@ export const command: CommandDef<Options> = {
   examples: [
     { line: "trace record ls -l", help: "record a command" },
     { line: "trace record -o build.trace make -j4", help: "a whole build into one file" },
+    { line: "trace record -p 4711", help: "observe a running process until Ctrl-C" },
     { line: "trace record --data=paths ./server", help: "smaller: no transferred data" },
   ],
   run,
@@ -80,7 +90,9 @@ export const command: CommandDef<Options> = {
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { startRecording } = await import("../record.js");
   const recording = startRecording(await recordOptions(context));
-  const release = holdSignals((signal) => recording.kill(signal));
+  const release = context.options.p
+    ? endOnSignals(() => recording.detach())
+    : holdSignals((signal) => recording.kill(signal));
   let result: RecordResult;
   try {
     result = await recording.result;
@@ -106,6 +118,7 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
     inheritDescriptors: true,
     ...(options.output !== undefined && { output: options.output }),
     ...(options.env && { env: changedEnvironment(context.env, options.env) }),
+    ...(options.p && { attach: options.p }),
     ...(only && { only }),
     ...(options.user !== undefined && { user: findUser(options.user) }),
   };
@@ -118,7 +131,8 @@ function changedEnvironment(
   const changed = { ...env };
   for (const change of changes) {
     const equals = change.indexOf("=");
-    if (equals === 0) throw usageError(`-E ${change}: the name is missing`, "-E NAME=value or -E NAME");
+    if (equals === 0)
+      throw usageError(`-E ${change}: the name is missing`, "-E NAME=value or -E NAME");
     if (equals < 0) delete changed[change];
     else changed[change.slice(0, equals)] = change.slice(equals + 1);
   }
@@ -127,10 +141,8 @@ function changedEnvironment(
 
 /** The syscalls that a capture expression lets through: it may speak of nothing but syscalls. */
 async function captureNames(expressions: readonly string[]): Promise<string[]> {
-  const [{ captureSysnos, combineStraceExpressions }, { syscallEntries, vocabulary }] = await Promise.all([
-    import("../query/filter/index.js"),
-    import("../query/syscalls.js"),
-  ]);
+  const [{ captureSysnos, combineStraceExpressions }, { syscallEntries, vocabulary }] =
+    await Promise.all([import("../query/filter/index.js"), import("../query/syscalls.js")]);
   const filter = combineStraceExpressions(expressions, { vocabulary });
   const names = filter && captureSysnos(filter, syscallEntries);
   if (names === undefined) {
@@ -144,7 +156,9 @@ async function captureNames(expressions: readonly string[]): Promise<string[]> {
 /** Looks a user up by name or number in the files that hold users. */
 function findUser(name: string): { uid: number; gid: number; groups: number[] } {
   const users = readFileSync("/etc/passwd", "utf8").split("\n");
-  const line = users.map((text) => text.split(":")).find((words) => words[0] === name || words[2] === name);
+  const line = users
+    .map((text) => text.split(":"))
+    .find((words) => words[0] === name || words[2] === name);
   if (line === undefined) throw usageError(`no user ${name}`, "users are listed by: getent passwd");
   const gid = Number(line[3]);
   const groups = readFileSync("/etc/group", "utf8")
@@ -157,22 +171,31 @@ function findUser(name: string): { uid: number; gid: number; groups: number[] } 
 
 /** Passes signals on to the program while it runs; returns what ends that. */
 function holdSignals(send: (signal: number) => void): () => void {
-  const handlers = forwarded.map((name) => [name, () => send(constants.signals[name])] as const);
-  // SIGTSTP would otherwise be this process's to ignore: it stops with its group, as the shell expects.
-  const ignored = fromTerminal.filter((name) => name !== "SIGTSTP");
-  const nothing = () => {};
+  return onSignals([
+    ...forwarded.map((name) => [name, () => send(constants.signals[name])] as const),
+    ...fromTerminal.map((name) => [name, () => {}] as const),
+  ]);
+}
+
+/** Whoever observes a running process ends that by Ctrl-C; the process goes on. */
+function endOnSignals(end: () => void): () => void {
+  const names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+  return onSignals(names.map((name) => [name, end] as const));
+}
+
+function onSignals(handlers: readonly (readonly [NodeJS.Signals, () => void])[]): () => void {
   for (const [name, handler] of handlers) process.on(name, handler);
-  for (const name of ignored) process.on(name, nothing);
   return () => {
     for (const [name, handler] of handlers) process.off(name, handler);
-    for (const name of ignored) process.off(name, nothing);
   };
 }
 
 function report(context: CommandContext<Options>, result: RecordResult): void {
   const lines: string[] = result.notes.map((note) => `trace: note: ${note}`);
   if (result.failure) {
-    lines.push(`trace: the trace is cut: ${result.failure.message}; ${result.lost.events} events were not written`);
+    lines.push(
+      `trace: the trace is cut: ${result.failure.message}; ${result.lost.events} events were not written`,
+    );
     if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
   }
   if (context.options.verbose || context.isTTY.stderr) lines.push(summary(result));

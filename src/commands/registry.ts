@@ -16,6 +16,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["ls", () => import("./ls.js")],
   ["pack", () => import("./pack.js")],
   ["dump", () => import("./dump.js")],
+  ["doctor", () => import("./doctor.js")],
   ["fields", () => import("./fields.js")],
   ["completions", () => import("./completions.js")],
 ]);

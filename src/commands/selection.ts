@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { TraceError, usageError } from "../errors.js";
 import type { Filter } from "../query/filter/index.js";
 import { defaultTrace } from "../state.js";
+import { startsAsTrace } from "../trace/magic.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, OptionDef } from "./command.js";
 import { collect, wholeNumber } from "./values.js";
@@ -87,22 +88,30 @@ export interface Words {
   readonly words: readonly string[];
 }
 
-/** Splits off the trace, which is the first word when it names a file or looks like one. */
+/**
+ * Splits off the trace: the first word when it names a file or looks like one, or any other that
+ * ends in `.trace`.
+ */
 export function splitTrace(context: Pick<CommandContext, "args" | "env">): Words {
-  const [first, ...rest] = context.args;
-  if (first !== undefined && isTrace(first)) return { path: first, words: rest };
+  const { args } = context;
+  const place = args.findIndex((word, k) => (k === 0 ? isTrace(word) : word.endsWith(".trace")));
+  const named = args[place];
+  if (named !== undefined) return { path: named, words: args.filter((_, k) => k !== place) };
   const path = defaultTrace(context.env);
   if (path === undefined) {
     throw new TraceError("NO_TRACE", "no trace is named, and none was recorded yet", {
       hint: "name one, or record one: trace record PROGRAM",
     });
   }
-  return { path, words: context.args };
+  return { path, words: args };
 }
 
+/** A bare word may be the name of a syscall; then only a real trace of that name is taken for one. */
 function isTrace(word: string): boolean {
   if (isSelector(word)) return false;
-  return word.endsWith(".trace") || /^(?:\/|\.\.?\/|~)/.test(word) || existsSync(word);
+  if (word.endsWith(".trace") || /^(?:\/|\.\.?\/|~)/.test(word)) return true;
+  if (!existsSync(word)) return false;
+  return /^[a-z0-9_]+$/.test(word) ? startsAsTrace(word) : true;
 }
 
 function isSelector(word: string): boolean {
@@ -118,11 +127,12 @@ export async function openNamed(
   const { openTrace } = await import("../trace/open.js");
   const trace = await openTrace(path);
   if (trace.state === "cut") {
-    const { humanCount } = await import("../report/units.js");
-    const last = trace.eventCount === 0 ? "no event" : `the events up to @${trace.eventCount - 1}`;
+    const { counted } = await import("../report/units.js");
+    const count = trace.eventCount;
+    const last = count === 0 ? "no events" : `${counted(count, "event")} up to @${count - 1}`;
     const why = trace.damage === undefined ? "the recorder ended early" : reason(trace.damage);
     context.stderr.write(
-      `trace: ${path} is cut (${why}): it holds ${last} (${humanCount(trace.eventCount)}), what came after is missing\n`,
+      `trace: ${path} is cut (${why}): it holds ${last}; what came after is missing\n`,
     );
   }
   return trace;

@@ -110,6 +110,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const rows = top === 0 ? ordered : ordered.slice(0, top);
   context.stdout.write(await reportText(context, { by, statistics, rows }));
   trace.close();
+  if (statistics.failure !== undefined) throw statistics.failure;
   return 0;
 }
 

@@ -83,5 +83,6 @@ async function run(context: CommandContext<Options>): Promise<number> {
   }
   await output.end();
   trace.close();
+  if (history.failure !== undefined) throw history.failure;
   return 0;
 }

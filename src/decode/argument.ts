@@ -94,12 +94,17 @@ export function argValue(call: CallContext, k: number, row: ArgRow): Value {
   }
   if (row.dir === "in") return sideValue(call, k, row, In);
   if (row.dir === "out") {
-    if (ty.t === "irregular" || call.succeeded) return sideValue(call, k, row, Out);
+    if (call.succeeded || readsEntry(ty)) return sideValue(call, k, row, Out);
     return address(call, k);
   }
   const before = sideValue(call, k, row, In);
   if (!call.succeeded) return before;
   return changed(before, sideValue(call, k, row, Out));
+}
+
+/** Types whose structure is there at entry, whatever became of the call. */
+function readsEntry(ty: Ty): boolean {
+  return ty.t === "irregular" || ty.t === "iovec" || ty.t === "msghdr" || ty.t === "mmsghdr";
 }
 
 /** What the value was and became; one value when both are the same or one of them is not known. */

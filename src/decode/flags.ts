@@ -27,6 +27,8 @@ const PARTS: Readonly<Record<string, Part>> = {
 const UNKNOWN: Readonly<Record<string, string>> = {
   access_mode: "?_OK",
   open_flags: "O_???",
+  sockopt_level: "SOL_??",
+
   statx_flags: "AT_???",
   epoll_events: "EPOLL???",
   poll_events: "POLL???",

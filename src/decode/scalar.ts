@@ -144,11 +144,12 @@ export function maskBits(low: number, high: number): Num {
 export function scalar(
   ty: Ty,
   low: number,
-  high: number,
+  upper: number,
   size: number,
   call?: CallContext,
   slot?: number,
 ): Value {
+  const high = size >= 8 ? upper : 0;
   switch (ty.t) {
     case "flags":
       return flags(ty.set, size === 8 ? maskBits(low, high) : low);

@@ -150,6 +150,8 @@ export interface ListValue {
   readonly kind: "list";
   readonly sep: string;
   readonly items: readonly { readonly label?: string; readonly value: Value }[];
+  /** What JSON shows; default: an object when all items have labels, else a list. */
+  readonly plain?: string;
 }
 
 export type Value =

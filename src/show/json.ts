@@ -27,7 +27,7 @@ import type { BytesValue, Call, Num, Value, WaitValue } from "../decode/value.js
 import { CaptureSide, type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { signed, unsigned } from "../trace/word.js";
 import { restartName } from "./errno_text.js";
-import { maskVariable } from "./secrets.js";
+import { maskedEnvironment, maskVariable } from "./secrets.js";
 
 export const SCHEMA = "trace.events";
 export const SCHEMA_VERSION = 1;
@@ -102,11 +102,14 @@ function compoundJson(
       );
     case "array": {
       const items =
-        value.environment === true && !options.showSecrets ? masked(value.items) : value.items;
+        value.environment === true && !options.showSecrets
+          ? maskedEnvironment(value.items)
+          : value.items;
       const text = list(items, options);
       return value.elided ? `{"items":${text},"more":true}` : text;
     }
     case "list": {
+      if (value.plain !== undefined) return JSON.stringify(value.plain);
       const labelled = value.items.every(({ label }) => label !== undefined);
       if (!labelled)
         return list(
@@ -127,16 +130,6 @@ function list(items: readonly Value[], options: JsonOptions): string {
 
 function object(fields: readonly (readonly [string, Value])[], options: JsonOptions): string {
   return `{${fields.map(([name, value]) => `${JSON.stringify(name)}:${jsonValue(value, options)}`).join(",")}}`;
-}
-
-const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
-
-function masked(items: readonly Value[]): Value[] {
-  return items.map((item) => {
-    if (item.kind !== "bytes") return item;
-    const bytes = Buffer.from(maskVariable(latin1(item.bytes)), "latin1");
-    return { ...item, bytes, total: bytes.length };
-  });
 }
 
 export function flagsJson(names: readonly string[], rest: Num): string {

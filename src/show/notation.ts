@@ -17,6 +17,8 @@ import type {
   WaitValue,
 } from "../decode/value.js";
 import type { FdObject } from "../trace/batch.js";
+import type { Palette } from "./palette.js";
+import { maskedEnvironment } from "./secrets.js";
 
 export interface Notation {
   /** Bytes of a string and elements of an array that are shown (strace -s). */
@@ -25,6 +27,10 @@ export interface Notation {
   readonly verbose: boolean;
   /** What follows a descriptor: nothing, the path (strace -y), path or addresses and device (strace -yy). */
   readonly descriptors: "number" | "path" | "full";
+  /** Environment values whose names look like secrets are shown as they are. Default: masked. */
+  readonly showSecrets?: boolean;
+  /** Colours strings and paths. */
+  readonly paint?: Palette;
 }
 
 export const STRACE_NOTATION: Notation = { stringLimit: 32, verbose: false, descriptors: "path" };
@@ -98,7 +104,8 @@ function choiceText({ name, value, set }: ChoiceValue): string {
 function fdText({ fd, name, object }: FdValue, style: Notation): string {
   const number = name ?? String(fd);
   if (object === undefined || style.descriptors === "number") return number;
-  return number + objectText(object, style.descriptors === "full");
+  const text = objectText(object, style.descriptors === "full");
+  return number + (style.paint === undefined ? text : style.paint("path", text));
 }
 
 const objectTexts = new WeakMap<FdObject, string>();
@@ -145,8 +152,9 @@ function bytesText(value: BytesValue, style: Notation): string {
   if (value.style === "blob") return `0x${Buffer.from(bytes).toString("hex")}`;
   const limit = value.style === "path" ? PATH_LIMIT : style.stringLimit;
   const shown = bytes.length > limit ? bytes.subarray(0, limit) : bytes;
-  const text = value.style === "hex" ? quoteHex(shown) : quoteBytes(shown);
-  return total > shown.length ? `${text}...` : text;
+  const quoted = value.style === "hex" ? quoteHex(shown) : quoteBytes(shown);
+  const text = total > shown.length ? `${quoted}...` : quoted;
+  return style.paint === undefined ? text : style.paint("string", text);
 }
 
 const HEX_ESCAPES: readonly string[] = Array.from(
@@ -212,8 +220,10 @@ function arrayText(value: ArrayValue, style: Notation): string {
   if (value.brief !== undefined && !style.verbose) return valueText(value.brief, style);
   const limit = style.verbose || value.whole === true ? value.items.length : style.stringLimit;
   const parts: string[] = [];
-  for (let k = 0; k < value.items.length && k < limit; k++) {
-    const item = value.items[k];
+  const secret = value.environment === true && style.showSecrets !== true;
+  const items = secret ? maskedEnvironment(value.items) : value.items;
+  for (let k = 0; k < items.length && k < limit; k++) {
+    const item = items[k];
     if (item !== undefined) parts.push(valueText(item, style));
   }
   if (value.elided || value.items.length > limit) parts.push("...");

@@ -1,5 +1,7 @@
 /** Environment variables whose names say that their values should not be shown to others. */
 
+import type { Value } from "../decode/value.js";
+
 const SECRET =
   /pass(word|wd|phrase)?|secret|token|api_?key|private|credential|auth|cookie|session/i;
 
@@ -11,4 +13,14 @@ export function maskVariable(text: string): string {
   return equals > 0 && SECRET.test(text.slice(0, equals))
     ? `${text.slice(0, equals + 1)}${MASK}`
     : text;
+}
+
+/** The strings of an environment, those of secrets masked. */
+export function maskedEnvironment(items: readonly Value[]): Value[] {
+  return items.map((item) => {
+    if (item.kind !== "bytes") return item;
+    const text = maskVariable(Buffer.from(item.bytes).toString("latin1"));
+    const bytes = Buffer.from(text, "latin1");
+    return text.endsWith(MASK) ? { ...item, bytes, total: bytes.length } : item;
+  });
 }

@@ -60,6 +60,8 @@ export interface Statistics {
   readonly rows: readonly StatRow[];
   /** All rows together. */
   readonly total: StatRow;
+  /** Why a part of the trace was not counted. */
+  readonly failure: unknown;
 }
 
 export async function collectStatistics(
@@ -73,16 +75,18 @@ export async function collectStatistics(
   const total = new Group("total");
   const withBytes = by === "path" || by === "peer";
   const columns = columnsOfBoth(columnsOf[by], selection.columns);
-  for await (const batch of trace.batches({
-    ...selection.read,
-    columns,
-    kinds: [EventKind.Call],
-  })) {
-    countBatch(batch, selection.keep, keyer, total);
-    if (withBytes) countBytes(batch, selection.keep, keyer, facts, total);
+  let failure: unknown;
+  try {
+    const read = { ...selection.read, columns, kinds: [EventKind.Call] };
+    for await (const batch of trace.batches(read)) {
+      countBatch(batch, selection.keep, keyer, total);
+      if (withBytes) countBytes(batch, selection.keep, keyer, facts, total);
+    }
+  } catch (error) {
+    failure = error;
   }
   if (by === "process") await addTimes(trace, groups, total);
-  return { rows: groups.all(), total };
+  return { rows: groups.all(), total, failure };
 }
 
 const SKIPPED = EventFlag.Interrupted;

@@ -30,6 +30,7 @@ const hints: Readonly<Record<string, Hint>> = {
   "not-executable": (facts) => executableHint(String(facts.message)),
   "exec-format": () => "run it by its interpreter, for example: trace record sh FILE",
   "empty-command": () => "name the program to run: trace record ls -l",
+  "no-process": () => "ps -e lists the processes that run",
   permission: () => "trace doctor says what forbids it and how to allow it",
   cwd: () => "start from a directory that exists and can be entered",
   user: () => "becoming another user needs root: sudo trace record -u USER ...",
@@ -49,10 +50,16 @@ const exitCodes: Readonly<Record<string, number>> = {
   "exec-format": 126,
 };
 
+/** The sentence of the engine, without what only its authors care for. */
+function sentence({ code, message, facts }: NativeFailure): string {
+  if (code === "no-file") return `there is no file ${facts.path}`;
+  return message.replace(/ \(os error \d+\)$/, "");
+}
+
 export function traceError(failure: NativeFailure): TraceError {
   const hint = hints[failure.code]?.(failure.facts);
   const code = failure.code.toUpperCase().replaceAll("-", "_");
-  return new TraceError(code, failure.message, {
+  return new TraceError(code, sentence(failure), {
     cause: failure,
     ...(exitCodes[failure.code] === undefined ? {} : { exitCode: exitCodes[failure.code] }),
     ...(hint === undefined ? {} : { hint }),

@@ -47,30 +47,26 @@ interface Draft {
 export class History {
   /** In the order of their numbers. */
   readonly lives: readonly ProcessLife[];
+  /** Why a part of the trace could not be read. */
+  readonly failure: unknown;
   readonly #byNumber: ReadonlyMap<number, ProcessLife>;
 
-  private constructor(lives: readonly ProcessLife[]) {
+  private constructor(lives: readonly ProcessLife[], failure: unknown) {
     this.lives = lives;
+    this.failure = failure;
     this.#byNumber = new Map(lives.map((life) => [life.number, life]));
   }
 
   static async read(trace: Trace): Promise<History> {
     const drafts = new Map<number, Draft>();
-    const kinds = [EventKind.Task, EventKind.Exec, EventKind.Exit];
-    for await (const batch of trace.batches({ columns: CALL_COLUMNS, kinds })) {
-      for (let i = 0; i < batch.count; i++) {
-        const kind = batch.kind[i] ?? 0;
-        if (!kinds.some((wanted) => wanted === kind)) continue;
-        const number = trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
-        let draft = drafts.get(number);
-        if (draft === undefined) {
-          draft = { start: undefined, programs: [], end: undefined };
-          drafts.set(number, draft);
-        }
-        note(draft, batch, i);
-      }
+    let failure: unknown;
+    try {
+      await noteAll(trace, drafts);
+    } catch (error) {
+      failure = error;
     }
-    return new History(trace.processes.map((info) => lifeOf(info, drafts.get(info.number))));
+    const lives = trace.processes.map((info) => lifeOf(info, drafts.get(info.number)));
+    return new History(lives, failure);
   }
 
   life(number: number): ProcessLife | undefined {
@@ -97,6 +93,23 @@ export class History {
     }
     // The first program's own execve stands before its start.
     return this.#byNumber.get(number)?.programs[0];
+  }
+}
+
+const kinds: readonly number[] = [EventKind.Task, EventKind.Exec, EventKind.Exit];
+
+async function noteAll(trace: Trace, drafts: Map<number, Draft>): Promise<void> {
+  for await (const batch of trace.batches({ columns: CALL_COLUMNS, kinds })) {
+    for (let i = 0; i < batch.count; i++) {
+      if (!kinds.includes(batch.kind[i] ?? 0)) continue;
+      const number = trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
+      let draft = drafts.get(number);
+      if (draft === undefined) {
+        draft = { start: undefined, programs: [], end: undefined };
+        drafts.set(number, draft);
+      }
+      note(draft, batch, i);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 //! (`capture.rs`); how calls change processes and descriptors is in `record/effects.rs`; births, execs and deaths are
 //! in `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
 
+mod attach;
 mod effects;
 mod filter;
 mod lifecycle;
@@ -37,6 +38,8 @@ use crate::writer::{self, Summary, Writer};
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub program: Program,
+    /// Processes that run already and are to be observed instead of a program.
+    pub attach: Vec<pid_t>,
     /// The trace file.
     pub output: PathBuf,
     /// Replace the file if it exists.
@@ -59,6 +62,14 @@ pub struct Control {
     aborted: AtomicBool,
     /// Processes that are alive.
     processes: Mutex<HashSet<pid_t>>,
+    /// The recorder's thread, as long as it waits for stops.
+    thread: AtomicI32,
+    stopping: AtomicBool,
+}
+
+/// Wakes the recorder from its wait. Nothing else uses it: glibc hands out the real-time signals from the other end.
+fn wake_signal() -> c_int {
+    libc::SIGRTMAX() - 3
 }
 
 impl Control {
@@ -69,6 +80,19 @@ impl Control {
         for pid in self.processes().iter() {
             let _ = sys::kill(*pid, libc::SIGKILL);
         }
+    }
+
+    /// Ends the recording and lets the processes go on unobserved.
+    pub fn detach(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let thread = self.thread.load(Ordering::SeqCst);
+        if thread > 0 {
+            let _ = sys::tgkill(std::process::id() as pid_t, thread, wake_signal());
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 
     fn processes(&self) -> MutexGuard<'_, HashSet<pid_t>> {
@@ -120,25 +144,32 @@ pub struct Outcome {
 /// # Errors
 /// When the program cannot be started or traced, or the file cannot be made. What goes wrong later is in the [`Outcome`].
 pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, EngineError> {
-    launch::find(&options.program)?;
+    if options.attach.is_empty() {
+        launch::find(&options.program)?;
+    }
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;
     let filter = options.only.as_ref().map(|names| filter::program(names));
-    let placement = Placement::new(!options.unpinned);
+    // Programs that are already spread over the machine stay where they are.
+    let placement = Placement::new(!options.unpinned && options.attach.is_empty());
     let world = World::new(options, writer, placement, started, filter.is_some());
+    let mut recorder = Recorder::new(world, Arc::clone(control), options);
+    if !options.attach.is_empty() {
+        return recorder.observe(options);
+    }
     let launched = match launch::launch(&options.program, trace_options(filter.is_some()), filter.as_deref()) {
         Ok(launched) => launched,
         Err(error) => {
-            world.discard(&options.output);
+            recorder.world.discard(&options.output);
             return Err(error);
         }
     };
     control.root.store(launched.pid, Ordering::SeqCst);
-    let mut recorder = Recorder::new(world, Arc::clone(control), &launched, options);
-    recorder.run(&launched);
+    recorder.begin(launched.pid);
+    recorder.run(Some(&launched));
     control.root.store(0, Ordering::SeqCst);
-    recorder.finish(&launched, &options.output)
+    recorder.finish(Some(&launched), &options.output)
 }
 
 fn trace_options(filtered: bool) -> c_int {
@@ -309,35 +340,57 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(world: World, control: Arc<Control>, launched: &Launched, options: &Options) -> Recorder {
-        let mut recorder = Recorder {
+    fn new(world: World, control: Arc<Control>, options: &Options) -> Recorder {
+        Recorder {
             world,
             tasks: HashMap::new(),
             early: HashSet::new(),
             births: HashMap::new(),
             control,
-            root: launched.pid,
+            root: 0,
             root_status: None,
             detach_on_exit: options.detach_on_exit,
             detaching: false,
-        };
-        recorder.begin();
-        recorder
+        }
     }
 
-    fn run(&mut self, launched: &Launched) {
-        let mut released = false;
+    /// Observes processes that run already, until they end or the recording is to stop.
+    fn observe(mut self, options: &Options) -> Result<Outcome, EngineError> {
+        if options.only.is_some() {
+            self.world.discard(&options.output);
+            let why = "a capture filter cannot be put into a process that runs already";
+            return Err(EngineError::start("filter", why));
+        }
+        // The recorder's end must not be the end of a server.
+        let trace_options = trace_options(false) & !libc::PTRACE_O_EXITKILL;
+        sys::catch(wake_signal());
+        self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
+        if let Err(error) = self.attach(&options.attach, trace_options) {
+            // What was seized already is let go when this thread ends.
+            self.world.discard(&options.output);
+            return Err(error);
+        }
+        self.run(None);
+        self.control.thread.store(0, Ordering::SeqCst);
+        self.finish(None, &options.output)
+    }
+
+    fn run(&mut self, launched: Option<&Launched>) {
+        let mut released = launched.is_none();
         loop {
             match sys::wait_any() {
                 Ok(Some(waited)) => {
                     self.dispatch(waited);
-                    if !released {
+                    if let Some(launched) = launched.filter(|_| !released) {
                         // The first stop is the one that was asked for; from here on everything is seen.
                         released = launched.release().is_ok();
                     }
                 }
                 Ok(None) => {}
                 Err(_) => break,
+            }
+            if self.control.is_stopping() && !self.detaching {
+                self.detach_all();
             }
         }
     }

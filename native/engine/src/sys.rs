@@ -150,6 +150,24 @@ pub fn wait_any() -> io::Result<Option<Waited>> {
     Ok(Some(Waited { tid, status, usage }))
 }
 
+/// The id of this thread.
+#[must_use]
+pub fn own_tid() -> pid_t {
+    // SAFETY: takes no argument.
+    unsafe { libc::gettid() }
+}
+
+/// Makes a signal do nothing but interrupt the call that a thread waits in.
+pub fn catch(signal: c_int) {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: the handler does nothing, and without SA_RESTART it interrupts waits, which is its purpose.
+    unsafe {
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        action.sa_sigaction = nothing as *const () as usize;
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+    }
+}
+
 /// Sends a signal to one thread.
 pub fn tgkill(pid: pid_t, tid: pid_t, signal: c_int) -> io::Result<()> {
     // SAFETY: takes no pointer.

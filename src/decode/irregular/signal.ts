@@ -114,9 +114,9 @@ const CODES = { USER: 0, QUEUE: -1, TIMER: -2, TKILL: -6, KERNEL: 0x80 } as cons
 
 function code(signal: number, value: number): ChoiceValue {
   const own = CODE_SETS[signal];
-  const general = choiceName("si_code_user", value >>> 0) ?? choiceName("si_code_user", value);
+  const general = choiceName("si_code", value >>> 0) ?? choiceName("si_code", value);
   if (value > 0 && value !== CODES.KERNEL && own !== undefined) return choice(own, value);
-  const base = { kind: "choice", set: "si_code_user", value: value >>> 0 } as const;
+  const base = { kind: "choice", set: "si_code", value: value >>> 0 } as const;
   return general === undefined ? base : { ...base, name: general };
 }
 

@@ -79,13 +79,16 @@ function members(family: number, data: Uint8Array): FieldValue[] | undefined {
   }
 }
 
+const utf8 = new TextDecoder();
+
 /** An abstract name begins with NUL, and is written with `@` before the quotes. */
 function unixPath(path: Uint8Array): FieldValue[] {
   if (path.length === 0) return [];
   if (path[0] !== 0) return [field("sun_path", chars(path))];
   const name = bytes(path.subarray(1), path.length - 1, "path");
   const items = [{ value: symbol("@") }, { value: name }];
-  return [field("sun_path", { kind: "list", sep: "", items })];
+  const plain = `@${utf8.decode(name.bytes)}`;
+  return [field("sun_path", { kind: "list", sep: "", items, plain })];
 }
 
 function groups(value: number): Value {

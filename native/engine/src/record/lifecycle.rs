@@ -19,13 +19,13 @@ use crate::sys::{self, Waited};
 use crate::task::{Birth, Process, Task};
 
 impl World {
-    fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
+    pub(super) fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
         self.processes += 1;
         Rc::new(RefCell::new(Process { pid, number: self.processes, ..Process::default() }))
     }
 
     /// Numbers a new thread and commits its Task event.
-    fn new_task(&mut self, tid: pid_t, process: Rc<RefCell<Process>>, parent: Option<u32>, flags: u64) -> Task {
+    pub(super) fn new_task(&mut self, tid: pid_t, process: Rc<RefCell<Process>>, parent: Option<u32>, flags: u64) -> Task {
         let index = self.threads;
         self.threads += 1;
         let (number, ordinal, pid) = {
@@ -63,7 +63,7 @@ impl World {
         process.alive = process.alive.saturating_sub(1);
     }
 
-    /// Commits the Exec event of a program that has just replaced the old one, and the load events of its first images.
+    /// Commits the Exec event of the program that a process runs, and the load events of its first images.
     pub(super) fn exec_event(&mut self, task: &mut Task) {
         self.take_leaders_place(task);
         let mut memory = Memory::default();
@@ -79,7 +79,8 @@ impl World {
 
 impl Recorder {
     /// Takes the first task in: seized, and asked to stop.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, root: pid_t) {
+        self.root = root;
         let process = self.world.new_process(self.root);
         let mut task = self.world.new_task(self.root, process, None, 0);
         task.launching = true;
@@ -222,10 +223,7 @@ impl Recorder {
 
     fn after_root(&mut self) {
         if self.detach_on_exit && !self.control.is_aborted() {
-            self.detaching = true;
-            for tid in self.tasks.keys() {
-                let _ = sys::interrupt(*tid);
-            }
+            self.detach_all();
         }
     }
 
@@ -240,9 +238,9 @@ impl Recorder {
         }
     }
 
-    pub(super) fn finish(self, launched: &Launched, output: &Path) -> Result<Outcome, EngineError> {
+    pub(super) fn finish(self, launched: Option<&Launched>, output: &Path) -> Result<Outcome, EngineError> {
         let mut world = self.world;
-        if let Some(error) = launched.failure() {
+        if let Some(error) = launched.and_then(Launched::failure) {
             world.discard(output);
             return Err(error);
         }
