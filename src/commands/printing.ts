@@ -2,6 +2,7 @@
 
 import type { Filter } from "../query/filter/index.js";
 import { columnsOfBoth, type Selection, selectEvents } from "../query/select.js";
+import type { Notation } from "../show/notation.js";
 import type { EventSource, Keep, SpanningCalls } from "../show/source.js";
 import type { TimeStyle } from "../show/time.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
@@ -58,6 +59,7 @@ async function formatChunks(source: Selected, keep: Keep, options: PrintOptions)
     stringLimit: options.stringLimit ?? 32,
     verbose: options.verbose ?? false,
     descriptors: options.descriptors ?? "path",
+    showSecrets: options.showSecrets ?? false,
   } as const;
   switch (options.format) {
     case "strace": {
@@ -65,11 +67,8 @@ async function formatChunks(source: Selected, keep: Keep, options: PrintOptions)
       const { time, duration } = options;
       return straceLines(source, { notation, time, duration, pid: true }, keep);
     }
-    case "text": {
-      const { straceLines } = await import("../show/strace.js");
-      const { time, duration } = options;
-      return straceLines(source, { notation, time, duration, pid: true }, keep);
-    }
+    case "text":
+      return textChunks(source, keep, options, notation);
     case "jsonl": {
       const { jsonLines } = await import("../show/jsonl.js");
       return jsonLines(source.trace, source.batches(), jsonOptions(options), keep);
@@ -77,6 +76,37 @@ async function formatChunks(source: Selected, keep: Keep, options: PrintOptions)
     case "json":
       return jsonDocument(source, keep, options);
   }
+}
+
+/** Lines for people. */
+async function* textChunks(
+  source: Selected,
+  keep: Keep,
+  options: PrintOptions,
+  notation: Notation,
+): Chunks {
+  const [{ TextWriter }, { COLOURS, PLAIN }] = await Promise.all([
+    import("../show/text.js"),
+    import("../show/palette.js"),
+  ]);
+  const writer = new TextWriter(source.trace, {
+    notation,
+    palette: options.color === true ? COLOURS : PLAIN,
+    time: options.time === "none" ? "relative" : options.time,
+    slow: options.duration ? 0 : 1_000_000,
+    showSecrets: options.showSecrets ?? false,
+  });
+  let text = "";
+  for await (const batch of source.batches()) {
+    for (let i = 0; i < batch.count; i++) {
+      if (!keep(batch, i)) continue;
+      text += `${writer.line(batch, i)}\n`;
+      if (text.length < CHUNK) continue;
+      yield text;
+      text = "";
+    }
+  }
+  yield text;
 }
 
 function jsonOptions(options: PrintOptions) {

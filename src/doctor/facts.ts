@@ -1,6 +1,6 @@
 /** What /proc and the environment say of this machine. Nothing here judges; a fact that cannot be read is undefined. */
 
-import { existsSync, readFileSync, readlinkSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -26,7 +26,6 @@ export interface MachineFacts {
   /** Bytes left in the current folder; undefined when it cannot be asked. */
   readonly freeBytes: number | undefined;
   readonly sanitizers: readonly string[];
-  readonly libc: "glibc" | "musl" | undefined;
 }
 
 function read(path: string): string | undefined {
@@ -72,7 +71,6 @@ export function machineFacts(env: Env): MachineFacts {
     ),
     freeBytes: freeBytes("."),
     sanitizers: ["ASAN_OPTIONS", "LSAN_OPTIONS"].filter((name) => env[name] !== undefined),
-    libc: libcOf(),
   };
 }
 
@@ -93,17 +91,6 @@ function freeBytes(path: string): number | undefined {
   try {
     const { bavail, bsize } = statfsSync(path);
     return bavail * bsize;
-  } catch {
-    return undefined;
-  }
-}
-
-function libcOf(): MachineFacts["libc"] {
-  try {
-    readlinkSync("/proc/self/exe");
-    const maps = read("/proc/self/maps") ?? "";
-    if (/\/ld-musl-|\/libc\.musl/.test(maps)) return "musl";
-    return /\/libc\.so\.6|\/libc-2\./.test(maps) ? "glibc" : undefined;
   } catch {
     return undefined;
   }

@@ -33,7 +33,11 @@ describe("numbers for people", () => {
   });
 
   it("groups digits, and takes shares", () => {
-    expect([humanCount(7), humanCount(1234), humanCount(1_234_567)]).toEqual(["7", "1,234", "1,234,567"]);
+    expect([humanCount(7), humanCount(1234), humanCount(1_234_567)]).toEqual([
+      "7",
+      "1,234",
+      "1,234,567",
+    ]);
     expect([percent(1, 3), percent(0, 0)]).toEqual(["33.3", "0.0"]);
   });
 });
@@ -67,7 +71,14 @@ describe("tables", () => {
   ] as const;
 
   it("align numbers right, and end no line with blanks", () => {
-    const text = tableText(columns, [["1", "a"], ["1,000", ""]], { foot: ["1,001", "total"] });
+    const text = tableText(
+      columns,
+      [
+        ["1", "a"],
+        ["1,000", ""],
+      ],
+      { foot: ["1,001", "total"] },
+    );
     expect(text).toBe("calls  name\n    1  a\n1,000\n-----  -----\n1,001  total\n");
   });
 
@@ -88,7 +99,9 @@ describe("tables", () => {
   });
 
   it("are Markdown and CSV with their own quoting", () => {
-    expect(tableMarkdown(columns, [["1", "a|b"]])).toBe("| calls | name |\n| ---: | --- |\n| 1 | a\\|b |\n");
+    expect(tableMarkdown(columns, [["1", "a|b"]])).toBe(
+      "| calls | name |\n| ---: | --- |\n| 1 | a\\|b |\n",
+    );
     expect(csvText([["a,b", 'say "x"', 3, undefined]])).toBe('"a,b","say ""x""",3,\n');
   });
 });

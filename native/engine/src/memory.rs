@@ -14,6 +14,8 @@ pub const MAX_EVENT_BYTES: usize = 32 << 20;
 const MAX_STRING: usize = 128 << 10;
 /// First bite of a string; most paths are shorter.
 const STRING_BITE: usize = 256;
+/// Most captures of one event: their number is stored in 16 bits. A few are left for what is added at exit.
+const MAX_CAPTURES: usize = (u16::MAX as usize) - 64;
 const PAGE: u64 = 4096;
 
 /// Which memory is kept.
@@ -51,6 +53,10 @@ impl Memory {
 
     /// Adds bytes that were not read from the tracee (a resolved path, an exec's environment).
     pub fn add(&mut self, slot: u8, side: Side, bytes: &[u8]) {
+        if self.captures.len() >= usize::from(u16::MAX) {
+            self.unreadable += 1;
+            return;
+        }
         self.bytes.extend_from_slice(bytes);
         self.captures.push(RawCapture {
             slot,
@@ -109,6 +115,12 @@ pub struct Capturer<'a> {
 
 impl Capturer<'_> {
     fn push(&mut self, slot: u8, side: Side, status: Status, addr: u64, wanted: u64, len: usize) {
+        if self.memory.captures.len() >= MAX_CAPTURES {
+            // The capture does not fit any more: counted, and its bytes go too, or they would be taken for the next one's.
+            self.memory.bytes.truncate(self.memory.bytes.len() - len);
+            self.memory.unreadable += 1;
+            return;
+        }
         if status == Status::Unreadable {
             self.memory.unreadable += 1;
         }
@@ -220,7 +232,9 @@ impl Capturer<'_> {
         let length = (pointers.len() + usize::from(ended)) * self.word;
         self.structure(slot, side, addr, length as u64);
         for pointer in pointers {
-            if self.memory.bytes.len() >= MAX_EVENT_BYTES {
+            if self.memory.bytes.len() >= MAX_EVENT_BYTES || self.memory.captures.len() >= MAX_CAPTURES {
+                // What is missing is said once, not for each string.
+                self.memory.unreadable += 1;
                 break;
             }
             self.string(slot, side, pointer);

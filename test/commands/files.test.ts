@@ -1,0 +1,247 @@
+/** Commands about whole files and about the program itself: tree, info, ls, fields, pack, dump, doctor. */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FIELDS } from "../../src/query/fields.js";
+import { rememberLatest } from "../../src/state.js";
+import { type FailedRun, runCommand } from "../support/run.js";
+import { sampleTrace, TextTrace, temporaryFolder } from "../support/text_trace.js";
+
+const folder = temporaryFolder();
+const path = folder.file("sample.trace");
+const env = { XDG_STATE_HOME: folder.file("state"), HOME: folder.path };
+
+beforeAll(async () => {
+  await sampleTrace().write(path);
+});
+afterAll(() => folder.remove());
+
+async function run(...words: string[]) {
+  return runCommand(words, env);
+}
+
+async function failure(...words: string[]) {
+  const error = (await run(...words).catch((reason: unknown) => reason)) as FailedRun;
+  return error.cause as { code: string; message: string; hint?: string };
+}
+
+describe("trace tree", () => {
+  it("draws who started whom, and how it ended", async () => {
+    const { stdout } = await run("tree", path);
+    expect(stdout.split("\n")).toEqual([
+      expect.stringMatching(/^p1 sh -c 'cat \| x' {2}\[100\] 12\.0 ms, 2 threads, exit 0$/),
+      expect.stringMatching(/^└─ p2 cat 'it'\\''s' {2}\[102\] 12\.0 ms, exit 2$/),
+      "",
+    ]);
+  });
+
+  it("gives command lines with the changes of the environment", async () => {
+    const { stdout } = await run("tree", path, "--commands");
+    expect(stdout).toContain(`cd '/tmp/a b' && env LANG=C /bin/cat 'it'\\''s'\n`);
+    const full = (await run("tree", path, "--full-env")).stdout;
+    expect(full).toContain("env -i HOME=/root API_TOKEN='***' /bin/sh -c 'cat | x'");
+    const secrets = (await run("tree", path, "--full-env", "--show-secrets")).stdout;
+    expect(secrets).toContain("API_TOKEN=s3cret");
+  });
+
+  it("is JSON, too", async () => {
+    const { stdout } = await run("tree", path, "--format=json");
+    expect(stdout).not.toContain("s3cret");
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: "trace.tree",
+      processes: [
+        { process: "p1", pid: 100, parent: null, threads: 2, exitCode: 0, signal: null },
+        { process: "p2", pid: 102, parent: "p1", exitCode: 2, userTime: 1_500_000 },
+      ],
+    });
+  });
+
+  it("shows signals, several programs of one process, and forks without a program", async () => {
+    const start = (name: string) =>
+      [
+        [0, "in", 0, `/bin/${name}`],
+        [1, "in", 0, `${name}\0`],
+        [3, "in", 0, "/"],
+      ] as const;
+    const file = folder.file("odd.trace");
+    await new TextTrace()
+      .thread(1, 1, 10, 10)
+      .thread(2, 1, 11, 11, 0, 2)
+      .event("exec", { captures: start("one") })
+      .event("exec", { captures: start("two") })
+      .event("task", { thread: 1, args: [1, 17] })
+      .event("exit", { thread: 1, code: 139, args: [1, 0, 0, 0] })
+      .write(file);
+    const { stdout } = await run("tree", file);
+    const lines = stdout.split("\n");
+    expect(lines[0]).toMatch(/^p1 one {2}\[10\] .*, did not end$/);
+    expect(lines[1]).toBe("│  → two");
+    expect(lines[2]).toMatch(/^└─ p2 \(two\) {2}\[11\] .*, killed by SIGSEGV \(core dumped\)$/);
+  });
+
+  it("does not lose processes whose parents make no sense", async () => {
+    const file = folder.file("cycle.trace");
+    const trace = new TextTrace()
+      .thread(5, 1, 10, 10)
+      .thread(3, 1, 11, 11, 0)
+      .thread(4, 1, 12, 12, 1);
+    await trace.event("task", { thread: 0 }).write(file);
+    const { stdout } = await run("tree", file);
+    for (const name of ["p3", "p4", "p5"]) expect(stdout).toContain(`${name} `);
+  });
+});
+
+describe("trace info", () => {
+  it("tells about the recording and the file", async () => {
+    const { stdout } = await run("info", path);
+    expect(stdout).toMatch(/sample\.trace {2}complete$/m);
+    expect(stdout).toMatch(/^ {2}command {4}sh -c 'cat \| x'$/m);
+    expect(stdout).toMatch(/^ {2}ended {6}exit 0$/m);
+    expect(stdout).toMatch(/^ {2}events {5}15: 8 call, 1 signal, 2 task, 2 exec, 2 exit$/m);
+    expect(stdout).toMatch(/^ {2}lost {7}1 descriptors of unknown files$/m);
+    expect(stdout).toMatch(/^ {2}note {7}one remark$/m);
+  });
+
+  it("is JSON, too", async () => {
+    const document: unknown = JSON.parse((await run("info", path, "--format=json")).stdout);
+    expect(document).toMatchObject({
+      schema: "trace.info",
+      state: "complete",
+      events: 15,
+      processes: 2,
+      threads: 3,
+      objects: 4,
+      kinds: { call: 8, exit: 2 },
+      lost: { descriptors: 1 },
+      facts: { backend: "ptrace" },
+    });
+  });
+});
+
+describe("trace ls", () => {
+  it("lists traces with their commands, and marks the latest one", async () => {
+    rememberLatest(path, env);
+    const { stdout } = await run("ls", folder.path);
+    const line = stdout.split("\n").find((text) => text.includes("sample.trace"));
+    expect(line).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d {2}complete +15 .*sample\.trace\* +sh -c/);
+  });
+
+  it("finds traces by their content, and says what cannot be read", async () => {
+    const own = folder.file("mixed");
+    mkdirSync(own);
+    writeFileSync(`${own}/recording`, readFileSync(path));
+    writeFileSync(`${own}/broken.trace`, "no trace");
+    writeFileSync(`${own}/notes.txt`, "hello");
+    const { stdout } = await run("ls", own, "--format=json");
+    const { traces } = JSON.parse(stdout) as { traces: { path: string; state: string }[] };
+    expect(
+      traces.map(({ path: name, state }) => [name.slice(own.length + 1), state]).sort(),
+    ).toEqual([
+      ["broken.trace", "unreadable"],
+      ["recording", "complete"],
+    ]);
+  });
+
+  it("says how to make one where there is none", async () => {
+    const empty = folder.file("empty");
+    mkdirSync(empty);
+    const { stdout, stderr, status } = await run("ls", empty);
+    expect({ stdout, status }).toEqual({ stdout: "", status: 0 });
+    expect(stderr).toContain("trace record");
+    expect(await failure("ls", folder.file("nowhere"))).toMatchObject({ code: "NO_FILE" });
+  });
+});
+
+describe("trace fields", () => {
+  it("explains every field with an example", async () => {
+    const { stdout } = await run("fields");
+    for (const { name, doc, example } of FIELDS) {
+      expect(stdout).toContain(name);
+      expect(stdout).toContain(doc);
+      expect(stdout).toContain(example);
+    }
+  });
+
+  it("explains those that are asked for, by any of their names", async () => {
+    const { stdout } = await run("fields", "errno", "--format=json");
+    const { fields } = JSON.parse(stdout) as { fields: { name: string }[] };
+    expect(fields.map(({ name }) => name)).toEqual(["err"]);
+    expect(await failure("fields", "nofield")).toMatchObject({ code: "USAGE" });
+  });
+});
+
+describe("trace dump", () => {
+  it("writes text from which the same trace is made", async () => {
+    const [text, again, second] = ["dump.txt", "again.trace", "again.txt"].map(folder.file) as [
+      string,
+      string,
+      string,
+    ];
+    await run("dump", path, "-o", text);
+    expect(readFileSync(text, "utf8")).toContain("event 1 call thread=0 code=257");
+    await run("dump", "--assemble", text, "-o", again);
+    await run("dump", again, "-o", second);
+    expect(readFileSync(second, "utf8")).toBe(readFileSync(text, "utf8"));
+  });
+
+  it("replaces a file only with --force", async () => {
+    const file = folder.file("there.txt");
+    writeFileSync(file, "mine");
+    expect(await failure("dump", path, "-o", file)).toMatchObject({ code: "EXISTS" });
+    expect(readFileSync(file, "utf8")).toBe("mine");
+    await run("dump", path, "-o", file, "--force");
+    expect(readFileSync(file, "utf8")).not.toBe("mine");
+  });
+
+  it("names the line of a mistake", async () => {
+    const file = folder.file("wrong.txt");
+    writeFileSync(file, "trace 1\ntick 100\nstart 1\nid 00\n");
+    const error = await failure("dump", "--assemble", file, "-o", folder.file("wrong.trace"));
+    expect(error).toMatchObject({ code: "TEXT", message: expect.stringContaining("line 4") });
+    expect(await failure("dump", "--assemble", file)).toMatchObject({ code: "USAGE" });
+  });
+});
+
+describe("trace pack", () => {
+  it("makes a copy, and reports what is no longer there", async () => {
+    const file = folder.file("mapped.trace");
+    await new TextTrace()
+      .thread(1, 1, 10, 10)
+      .event("map", {
+        args: [4096, 4096, 0, 5, 1, 1],
+        captures: [
+          [0, "in", 0, "/usr/bin/gone"],
+          [2, "in", 0, Uint8Array.from({ length: 32 }, () => 7)],
+        ],
+      })
+      .write(file);
+    const copy = folder.file("packed.trace");
+    const { status, stderr } = await run("pack", file, "-o", copy);
+    expect(status).toBe(1);
+    expect(stderr).toContain("not in the cache any more: /usr/bin/gone");
+    expect(existsSync(copy)).toBe(true);
+    expect(await failure("pack", file, "-o", copy)).toMatchObject({ code: "EXISTS" });
+  });
+});
+
+describe("trace doctor", () => {
+  it("tries everything, and says that recording works", async () => {
+    const { stdout, status } = await run("doctor", "--format=json");
+    const document = JSON.parse(stdout) as {
+      works: boolean;
+      findings: { topic: string; verdict: string; text: string }[];
+    };
+    expect({ status, works: document.works }).toEqual({ status: 0, works: true });
+    const topics = document.findings.map(({ topic }) => topic);
+    expect(topics).toEqual(
+      expect.arrayContaining(["recording", "ptrace", "seccomp", "memory", "disk"]),
+    );
+    expect(new Set(topics).size).toBe(topics.length);
+  });
+
+  it("fits 80 columns", async () => {
+    const { stdout } = await run("doctor");
+    expect(stdout).toMatch(/^ok {5}recording {6}works/m);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+});

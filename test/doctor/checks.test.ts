@@ -1,0 +1,99 @@
+/** What the doctor says of machines that nobody has at hand. */
+
+import { describe, expect, it } from "vitest";
+import { findings } from "../../src/doctor/checks.js";
+import type { MachineFacts } from "../../src/doctor/facts.js";
+import type { NativeCheck } from "../../src/native.js";
+
+const names = [
+  "fork",
+  "ptrace",
+  "process-vm-readv",
+  "proc-mem",
+  "seccomp-filter",
+  "seccomp-trace",
+].concat([
+  "syscall-info",
+  "user-namespace",
+  "tsc-trap",
+  "cpuid-trap",
+  "seccomp-notify",
+  "landlock",
+  "perf-counters",
+]);
+
+const healthy: MachineFacts = {
+  kernel: "6.1.0",
+  container: undefined,
+  ptraceScope: 1,
+  seccomp: 0,
+  noNewPrivs: false,
+  isRoot: false,
+  canPtraceAll: false,
+  tracer: undefined,
+  cpus: 4,
+  usable: 4,
+  hidesProcesses: false,
+  freeBytes: 1 << 40,
+  sanitizers: [],
+};
+
+function of(
+  facts: Partial<MachineFacts>,
+  errors: Readonly<Record<string, number>> = {},
+  works = true,
+) {
+  const checks: NativeCheck[] = names.map((name) => ({ name, errno: errors[name] ?? 0, value: 1 }));
+  const trial = works ? { events: 50, millis: 5 } : { message: "it cannot", hint: undefined };
+  const found = findings({ ...healthy, ...facts }, checks, trial);
+  return new Map(found.map((finding) => [finding.topic, finding]));
+}
+
+const EPERM = 1;
+const ENOSYS = 38;
+
+describe("findings", () => {
+  it("has no failure on a healthy machine", () => {
+    const bad = [...of({}).values()].filter(({ verdict }) => verdict === "bad");
+    expect(bad).toEqual([]);
+  });
+
+  it("leads with the test recording", () => {
+    expect([...of({}, {}, false).values()][0]).toMatchObject({
+      topic: "recording",
+      verdict: "bad",
+      fix: expect.any(String),
+    });
+  });
+
+  it.each([
+    ["ptrace", { container: "docker" }, { ptrace: EPERM }, /SYS_PTRACE/],
+    ["ptrace_scope", { ptraceScope: 2 }, {}, /sysctl/],
+    ["ptrace_scope", { ptraceScope: 3 }, {}, /restart/],
+    ["memory", {}, { "process-vm-readv": EPERM }, /SYS_PTRACE/],
+    ["/proc", {}, { "proc-mem": 2 }, /mount/],
+    ["kernel", { kernel: "4.19.0" }, {}, /newer/],
+    ["kernel", {}, { "syscall-info": ENOSYS }, /gVisor/],
+  ])("%s fails with a way out", (topic, facts, errors, fix) => {
+    expect(of(facts, errors).get(topic)).toMatchObject({
+      verdict: "bad",
+      fix: expect.stringMatching(fix),
+    });
+  });
+
+  it.each([
+    ["seccomp", {}, { "seccomp-filter": ENOSYS }],
+    ["seccomp", { seccomp: 2 }, {}],
+    ["tracer", { tracer: { pid: 7, name: "gdb" } }, {}],
+    ["/proc", { hidesProcesses: true }, {}],
+    ["disk", { freeBytes: 1 << 20 }, {}],
+    ["disk", { freeBytes: undefined }, {}],
+    ["Landlock", {}, { landlock: ENOSYS }],
+  ])("%s is noted", (topic, facts, errors) => {
+    expect(of(facts, errors).get(topic)).toMatchObject({ verdict: "note" });
+  });
+
+  it("knows that administrators may trace under ptrace_scope 2", () => {
+    expect(of({ ptraceScope: 2, canPtraceAll: true }).get("ptrace_scope")?.verdict).toBe("ok");
+  });
+});
