@@ -5,6 +5,7 @@
 //! in `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
 
 mod attach;
+mod births;
 mod effects;
 mod filter;
 mod lifecycle;
@@ -31,7 +32,7 @@ use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::Store;
 use crate::sys::{self, Resume, Waited};
-use crate::task::{Birth, Interrupted, Task};
+use crate::task::{Interrupted, Task};
 use crate::writer::{self, Summary, Writer};
 
 /// What to record, and how.
@@ -328,10 +329,7 @@ fn is_restart(result: i64) -> bool {
 struct Recorder {
     world: World,
     tasks: HashMap<pid_t, Task>,
-    /// Tasks that stopped before their parent's stop told of them.
-    early: HashSet<pid_t>,
-    /// Tasks that were told of and have not stopped yet.
-    births: HashMap<pid_t, Birth>,
+    births: births::Births,
     control: Arc<Control>,
     root: pid_t,
     root_status: Option<c_int>,
@@ -344,8 +342,7 @@ impl Recorder {
         Recorder {
             world,
             tasks: HashMap::new(),
-            early: HashSet::new(),
-            births: HashMap::new(),
+            births: births::Births::default(),
             control,
             root: 0,
             root_status: None,
@@ -402,14 +399,14 @@ impl Recorder {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else {
-            self.unknown_stopped(tid, status);
+            self.unknown_stopped(tid);
             return;
         };
         let now = sys::monotonic();
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         if self.detaching && event != sys::event::EXEC {
-            let _ = sys::resume(tid, Resume::Detach, if event == 0 && signal & 0x80 == 0 { signal } else { 0 });
+            self.let_go(tid, if event == 0 && signal & 0x80 == 0 { signal } else { 0 });
             self.forget(tid);
             return;
         }
@@ -464,7 +461,6 @@ impl Recorder {
             self.world.decide(task, None);
             let event = self.world.event(task, EventKind::Stop, signal);
             self.world.commit(event, &Memory::default());
-            self.world.placement.forget(tid);
             let _ = sys::resume(tid, Resume::Listen, 0);
         } else {
             self.go_on(tid, 0);

@@ -57,6 +57,13 @@ pub struct Interrupted {
     pub start: u64,
 }
 
+/// Where a word was changed, and what it was before.
+#[derive(Clone, Copy, Debug)]
+pub enum Restore {
+    Argument(usize, u64),
+    Memory(u64, u64),
+}
+
 /// A thread under observation.
 pub struct Task {
     pub tid: pid_t,
@@ -78,10 +85,12 @@ pub struct Task {
     pub executed: bool,
     /// The thread index that it goes on as when its exec has ended: it has taken the leader's place.
     pub becomes: Option<u32>,
+    /// It is in a call that makes a task, and the stop that tells of that one has not come.
+    pub making: bool,
     /// Nothing is recorded before the exec of the first program.
     pub launching: bool,
-    /// A flags word that was changed at entry and has to be put back at exit: argument and value.
-    pub restore: Option<(usize, u64)>,
+    /// A flags word that was changed at entry and has to be put back at exit.
+    pub restore: Option<Restore>,
 }
 
 impl Task {
@@ -102,6 +111,7 @@ impl Task {
             interrupted: Vec::new(),
             executed: false,
             becomes: None,
+            making: false,
             launching: false,
             restore: None,
         }
@@ -110,7 +120,8 @@ impl Task {
 
 /// What a new task shares with the one that made it.
 pub struct Birth {
-    pub parent: u32,
+    /// Thread index; absent when nobody knows.
+    pub parent: Option<u32>,
     pub flags: u64,
     pub process: Rc<RefCell<Process>>,
     pub fds: Rc<RefCell<FdTable>>,
@@ -127,13 +138,27 @@ impl Birth {
     pub fn of(parent: &Task, flags: u64) -> Birth {
         let has = |flag: i32| flags & flag as u64 != 0;
         Birth {
-            parent: parent.index,
+            parent: Some(parent.index),
             flags,
             process: Rc::clone(&parent.process),
             fds: shared(&parent.fds, has(libc::CLONE_FILES)),
             location: shared(&parent.location, has(libc::CLONE_FS)),
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
             own_place: parent.place.own,
+        }
+    }
+
+    /// A process whose maker is not known: nothing is known of what it inherited either.
+    #[must_use]
+    pub fn orphan() -> Birth {
+        Birth {
+            parent: None,
+            flags: libc::SIGCHLD as u64,
+            process: Rc::default(),
+            fds: Rc::default(),
+            location: Rc::default(),
+            handlers: Rc::default(),
+            own_place: false,
         }
     }
 

@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
-use libc::{c_int, pid_t};
+use libc::pid_t;
 use trace_format::event::{EventKind, Side};
 
 use super::{Outcome, Recorder, World};
@@ -14,9 +13,10 @@ use crate::image;
 use crate::launch::Launched;
 use crate::memory::{Capturer, Memory};
 use crate::objects;
+use crate::placement::Place;
 use crate::raw::Definition;
 use crate::sys::{self, Waited};
-use crate::task::{Birth, Process, Task};
+use crate::task::{Process, Task};
 
 impl World {
     pub(super) fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
@@ -90,50 +90,6 @@ impl Recorder {
         let _ = sys::interrupt(self.root);
     }
 
-    /// A task that nobody told of has stopped: its parent's stop will come.
-    pub(super) fn unknown_stopped(&mut self, tid: pid_t, _status: c_int) {
-        match self.births.remove(&tid) {
-            Some(birth) => self.adopt(tid, birth),
-            None => {
-                self.early.insert(tid);
-            }
-        }
-    }
-
-    /// A task has made another one.
-    pub(super) fn forked(&mut self, tid: pid_t) {
-        let child = sys::event_message(tid).ok().and_then(|child| pid_t::try_from(child).ok());
-        if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
-            let birth = Birth::of(task, clone_flags(task));
-            if self.early.remove(&child) {
-                self.adopt(child, birth);
-            } else {
-                self.births.insert(child, birth);
-            }
-        }
-        self.go_on(tid, 0);
-    }
-
-    fn adopt(&mut self, tid: pid_t, birth: Birth) {
-        let process = if birth.is_thread() {
-            Rc::clone(&birth.process)
-        } else {
-            let process = self.world.new_process(tid);
-            process.borrow_mut().parent = Some(birth.process.borrow().pid);
-            process
-        };
-        let mut task = self.world.new_task(tid, process, Some(birth.parent), birth.flags);
-        task.fds = birth.fds;
-        task.location = birth.location;
-        task.handlers = birth.handlers;
-        task.place.own = birth.own_place;
-        self.world.placement.adopt(tid, &mut task.place);
-        let pid = task.process.borrow().pid;
-        self.tasks.insert(tid, task);
-        self.control.born(pid);
-        self.go_on(tid, 0);
-    }
-
     /// A program has been replaced. When a thread that is not the leader did it, it has taken the leader's id.
     pub(super) fn executed(&mut self, tid: pid_t) {
         let former = sys::event_message(tid).ok().and_then(|former| pid_t::try_from(former).ok()).unwrap_or(tid);
@@ -145,7 +101,10 @@ impl Recorder {
                 caller.becomes = Some(leader.index);
             }
             self.world.placement.forget(former);
+            self.world.placement.forget(tid);
             caller.tid = tid;
+            caller.place = Place { own: caller.place.own, ..Place::default() };
+            self.world.placement.adopt(tid, &mut caller.place);
             self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -175,10 +134,20 @@ impl Recorder {
 
     pub(super) fn ended(&mut self, waited: &Waited) {
         let tid = waited.tid;
-        self.early.remove(&tid);
-        self.births.remove(&tid);
         self.world.placement.forget(tid);
-        let Some(mut task) = self.tasks.remove(&tid) else { return };
+        if tid == self.root {
+            self.root_status = Some(waited.status);
+        }
+        let Some(mut task) = self.tasks.remove(&tid) else {
+            if tid == self.root {
+                // It was let go before; it ends as our child.
+                self.control.program_ended();
+            } else {
+                self.unknown_ended(waited);
+            }
+            return;
+        };
+        let flags = clone_flags(&task);
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();
@@ -197,9 +166,9 @@ impl Recorder {
             event.args[3] = waited.usage.ru_maxrss as u64;
         }
         self.world.commit(event, &Memory::default());
+        self.left_behind(&task, flags);
         if tid == self.root {
-            self.control.root.store(0, Ordering::SeqCst);
-            self.root_status = Some(waited.status);
+            self.control.program_ended();
             self.after_root();
         }
     }
@@ -227,11 +196,8 @@ impl Recorder {
         }
     }
 
+    /// A task goes on unobserved.
     pub(super) fn forget(&mut self, tid: pid_t) {
-        self.world.placement.forget(tid);
-        if self.world.placement.is_active() {
-            let _ = sys::set_affinity(tid, &self.world.placement.visible);
-        }
         if let Some(mut task) = self.tasks.remove(&tid) {
             self.control.gone(task.process.borrow().pid);
             self.end_calls(&mut task);
@@ -289,7 +255,7 @@ impl World {
 }
 
 /// The clone flags of the call that a task is in.
-fn clone_flags(task: &Task) -> u64 {
+pub(super) fn clone_flags(task: &Task) -> u64 {
     const VFORK: u64 = (libc::CLONE_VFORK | libc::CLONE_VM) as u64;
     let Some(call) = &task.call else { return 0 };
     match call.name() {

@@ -1,0 +1,151 @@
+//! New tasks: the parent's stop says who they are, their own first stop (or end) says that they are there.
+//!
+//! The two come in either order, and one of them may never come: a parent that is killed inside its call tells of
+//! nobody, and a child that is killed at once never stops. Whatever happens, every task is taken in exactly once.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use libc::{c_int, pid_t};
+
+use super::Recorder;
+use super::lifecycle::clone_flags;
+use crate::sys::{self, Waited};
+use crate::task::{Birth, Task};
+
+/// Parents that ended inside a call that makes tasks, at most this many.
+const MOST_WIDOWED: usize = 64;
+
+/// A task that showed up before its parent's stop told of it.
+#[derive(Default)]
+struct Early {
+    /// The process that made it (for a thread: that it belongs to), as far as that can still be read.
+    maker: Option<pid_t>,
+    /// It has ended already.
+    ended: Option<Waited>,
+}
+
+/// Tasks of which one half is known.
+#[derive(Default)]
+pub(super) struct Births {
+    /// Told of, and not yet stopped.
+    told: HashMap<pid_t, Birth>,
+    early: HashMap<pid_t, Early>,
+    /// What would have been told by parents that ended before they could.
+    widowed: Vec<Birth>,
+}
+
+impl Recorder {
+    /// A task that is not known has stopped.
+    pub(super) fn unknown_stopped(&mut self, tid: pid_t) {
+        if self.detaching {
+            self.births.told.remove(&tid);
+            self.let_go(tid, 0);
+        } else if let Some(birth) = self.births.told.remove(&tid) {
+            self.adopt(tid, birth, None);
+        } else {
+            self.births.early.insert(tid, Early { maker: maker_of(tid), ended: None });
+            self.adopt_orphans();
+        }
+    }
+
+    /// A task that is not known has ended.
+    pub(super) fn unknown_ended(&mut self, waited: &Waited) {
+        if let Some(birth) = self.births.told.remove(&waited.tid) {
+            self.adopt(waited.tid, birth, Some(*waited));
+        } else if !self.detaching {
+            self.births.early.entry(waited.tid).or_default().ended = Some(*waited);
+            self.adopt_orphans();
+        }
+    }
+
+    /// A task has made another one.
+    pub(super) fn forked(&mut self, tid: pid_t) {
+        let child = sys::event_message(tid).ok().and_then(|child| pid_t::try_from(child).ok());
+        if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
+            task.making = false;
+            let birth = Birth::of(task, clone_flags(task));
+            match self.births.early.remove(&child) {
+                Some(early) => self.adopt(child, birth, early.ended),
+                None => {
+                    self.births.told.insert(child, birth);
+                }
+            }
+        }
+        self.go_on(tid, 0);
+        self.adopt_orphans();
+    }
+
+    /// A task ended. If it was about to make another one, nobody will tell of that one.
+    pub(super) fn left_behind(&mut self, task: &Task, flags: u64) {
+        if task.making {
+            let widowed = &mut self.births.widowed;
+            if widowed.len() >= MOST_WIDOWED {
+                widowed.remove(0);
+            }
+            widowed.push(Birth::of(task, flags));
+        }
+        self.adopt_orphans();
+    }
+
+    /// Takes in the early tasks when no task is left whose stop could still tell of them.
+    pub(super) fn adopt_orphans(&mut self) {
+        if self.births.early.is_empty() || self.tasks.values().any(|task| task.making) {
+            return;
+        }
+        for (tid, early) in std::mem::take(&mut self.births.early) {
+            let widowed = &mut self.births.widowed;
+            let own = widowed.iter().position(|birth| Some(birth.process.borrow().pid) == early.maker);
+            let birth = match own.or_else(|| widowed.len().checked_sub(1)) {
+                Some(index) => widowed.remove(index),
+                None => Birth::orphan(),
+            };
+            self.adopt(tid, birth, early.ended);
+        }
+    }
+
+    /// Takes a new task in, and lets it go on or ends it.
+    fn adopt(&mut self, tid: pid_t, birth: Birth, ended: Option<Waited>) {
+        let process = if birth.is_thread() {
+            Rc::clone(&birth.process)
+        } else {
+            let process = self.world.new_process(tid);
+            process.borrow_mut().parent = birth.parent.map(|_| birth.process.borrow().pid);
+            process
+        };
+        let mut task = self.world.new_task(tid, process, birth.parent, birth.flags);
+        task.fds = birth.fds;
+        task.location = birth.location;
+        task.handlers = birth.handlers;
+        task.place.own = birth.own_place;
+        if ended.is_none() {
+            self.world.placement.adopt(tid, &mut task.place);
+            self.control.born(task.process.borrow().pid);
+        }
+        self.tasks.insert(tid, task);
+        match ended {
+            Some(waited) => self.ended(&waited),
+            None => self.go_on(tid, 0),
+        }
+    }
+
+    /// Lets a task that is stopped go on unobserved.
+    pub(super) fn let_go(&mut self, tid: pid_t, signal: c_int) {
+        let own_place = self.tasks.get(&tid).is_some_and(|task| task.place.own);
+        self.world.placement.forget(tid);
+        if self.world.placement.is_active() && !own_place {
+            let _ = sys::set_affinity(tid, &self.world.placement.visible);
+        }
+        let _ = sys::resume(tid, sys::Resume::Detach, signal);
+    }
+}
+
+/// The process that a task which has just begun came from: its own for a thread, else its parent.
+fn maker_of(tid: pid_t) -> Option<pid_t> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let field = |label: &str| -> Option<pid_t> {
+        status.lines().find_map(|line| line.strip_prefix(label))?.trim().parse().ok()
+    };
+    let group = field("Tgid:")?;
+    if group == tid { field("PPid:") } else { Some(group) }
+}

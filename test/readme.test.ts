@@ -1,0 +1,55 @@
+/** Every command of the README, typed as printed. What they print is not compared: times and pids differ. */
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = new URL("..", import.meta.url).pathname;
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const commands = [...readme.matchAll(/^```console\n(.*?)^```/gms)]
+  .flatMap((block) => (block[1] ?? "").split("\n"))
+  .filter((line) => line.startsWith("$ "))
+  .map((line) => line.slice(2));
+
+describe("README", () => {
+  let dir = "";
+  let env: NodeJS.ProcessEnv = {};
+
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), "trace-readme-"));
+    writeFileSync(join(dir, "hello.c"), "int main(void) { return 0; }\n");
+    const script = `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/cli.js")}" "$@"\n`;
+    writeFileSync(join(dir, "trace"), script, { mode: 0o755 });
+    env = {
+      ...process.env,
+      PATH: `${dir}:${process.env["PATH"]}`,
+      XDG_STATE_HOME: join(dir, "state"),
+      XDG_CACHE_HOME: join(dir, "cache"),
+    };
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  it("has examples", () => {
+    expect(commands.length).toBeGreaterThan(15);
+    for (const name of ["record", "show", "stat", "tree", "info", "ls", "pack", "dump", "doctor", "fields"]) {
+      expect(commands.some((line) => line.startsWith(`trace ${name}`)), name).toBe(true);
+    }
+  });
+
+  // In order: the first one makes the trace that the others read.
+  it("works as printed", { timeout: 120_000 }, () => {
+    for (const line of commands) {
+      const run = spawnSync("sh", ["-c", line], { cwd: dir, env, encoding: "utf8" });
+      expect(`${line}: ${run.status} ${run.stderr.includes("internal error")}`).toBe(`${line}: 0 false`);
+    }
+  });
+
+  it("points at mistakes as printed", () => {
+    const expected = /\$ trace show demo\.trace 'er = ENOENT' \|\| true\n(.*?)```/s.exec(readme)?.[1];
+    const run = spawnSync("trace", ["show", "demo.trace", "er = ENOENT"], { cwd: dir, env, encoding: "utf8" });
+    expect(run.status).not.toBe(0);
+    expect(run.stderr).toBe(expected);
+  });
+});
