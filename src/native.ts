@@ -44,6 +44,7 @@ export interface NativeRecordOptions {
   };
   readonly nofile?: number;
   readonly inherit: boolean;
+  readonly ignoreHangup: boolean;
   readonly meta: readonly (readonly [string, string])[];
 }
 
@@ -52,7 +53,7 @@ export interface NativeRecording {
   abort(): void;
   /** To be called again until the recording has ended: the first call can come too early to wake the recorder. */
   detach(): void;
-  signal(signal: number): void;
+  signal(signal: number): boolean;
 }
 
 export interface NativeRecordResult {

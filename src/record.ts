@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { release } from "node:os";
 import { basename, resolve } from "node:path";
-import { TraceError } from "./errors.js";
+import type { TraceError } from "./errors.js";
 import { type NativeRecording, native } from "./native.js";
 import { traceError, unwrap } from "./trace/failure.js";
 
@@ -14,8 +14,11 @@ import { traceError, unwrap } from "./trace/failure.js";
 export type DataMode = "all" | "paths" | "none";
 
 export interface RecordOptions {
-  /** Program and arguments. A program without a slash is looked up in PATH. Empty with `attach`. */
-  readonly command: readonly string[];
+  /**
+   * Program and arguments; bytes for those that are not UTF-8. A program without a slash is looked up in PATH. Empty with
+   * `attach`.
+   */
+  readonly command: readonly (string | Uint8Array)[];
   /** Process ids of running programs to observe instead; `Recording.detach` lets them go. */
   readonly attach?: readonly number[];
   /** Trace file; `./<program>-<n>.trace` with the first free number when absent. */
@@ -23,8 +26,8 @@ export interface RecordOptions {
   /** Replace an existing file. */
   readonly force?: boolean;
   readonly cwd?: string;
-  /** Environment of the program; this process's own when absent. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Environment of the program, also as `NAME=value` in bytes; this process's own when absent. */
+  readonly env?: Readonly<Record<string, string | undefined>> | readonly Uint8Array[];
   readonly data?: DataMode;
   /** Names of the syscalls to record; all when absent. Calls that carry descriptors or processes are always recorded. */
   readonly only?: readonly string[];
@@ -37,8 +40,14 @@ export interface RecordOptions {
    * process that has opened no files itself.
    */
   readonly inheritDescriptors?: boolean;
+  /** Start the program with SIGHUP ignored, as nohup does. Node resets that for itself. */
+  readonly ignoreHangup?: boolean;
   /** User to run as (needs root). */
-  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly user?: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly groups: readonly number[];
+  };
   /** Kills the program and ends the recording; what was recorded until then is a complete trace. */
   readonly signal?: AbortSignal;
 }
@@ -79,10 +88,16 @@ export interface Recording {
   readonly path: string;
   /** Settles when the last process has ended. */
   readonly result: Promise<RecordResult>;
-  /** Sends a signal to the program. */
-  kill(signal: number): void;
+  /**
+   * Sends a signal to the program; 0 sends nothing. `false` when the program has ended, and only what it left behind is
+   * still recorded.
+   */
+  kill(signal: number): boolean;
   abort(): void;
-  /** Ends the recording and lets what was observed go on. Only for recordings with `attach`. */
+  /**
+   * Ends the recording and lets what is observed go on. (With `only` it is killed: the filter stays in the processes, and
+   * the calls that it stops fail when nobody answers.)
+   */
   detach(): void;
 }
 
@@ -97,7 +112,8 @@ export async function record(options: RecordOptions): Promise<RecordResult> {
 
 /** The same with a hold on the running recording. */
 export function startRecording(options: RecordOptions): Recording {
-  const path = options.output ?? freeName(options.command[0] ?? programOf(options.attach?.[0]));
+  const path =
+    options.output ?? freeName(text(options.command[0] ?? programOf(options.attach?.[0])));
   const running = native().startRecording({
     argv: options.command.map(bytes),
     output: bytes(path),
@@ -106,6 +122,7 @@ export function startRecording(options: RecordOptions): Recording {
     detachOnExit: options.detachOnExit ?? false,
     unpinned: options.unpinned ?? false,
     inherit: options.inheritDescriptors ?? false,
+    ignoreHangup: options.ignoreHangup ?? false,
     meta: facts(options),
     ...(options.attach && { attach: options.attach }),
     ...(options.env && { env: environment(options.env) }),
@@ -151,14 +168,23 @@ async function settle(running: NativeRecording, path: string): Promise<RecordRes
   };
 }
 
-function bytes(text: string): Uint8Array {
-  return Buffer.from(text, "utf8");
+function bytes(value: string | Uint8Array): Uint8Array {
+  return typeof value === "string" ? Buffer.from(value, "utf8") : value;
 }
 
-function environment(env: Readonly<Record<string, string | undefined>>): Uint8Array[] {
+function text(value: string | Uint8Array): string {
+  return typeof value === "string" ? value : Buffer.from(value).toString("utf8");
+}
+
+function environment(env: NonNullable<RecordOptions["env"]>): readonly Uint8Array[] {
+  if (isByteList(env)) return env;
   return Object.entries(env)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => bytes(`${name}=${value}`));
+}
+
+function isByteList(env: NonNullable<RecordOptions["env"]>): env is readonly Uint8Array[] {
+  return Array.isArray(env);
 }
 
 /** What a process runs, for the name of the file. */
@@ -181,7 +207,7 @@ function freeName(program: string): string {
 
 function facts(options: RecordOptions): [string, string][] {
   return [
-    ["argv", JSON.stringify(options.command)],
+    ["argv", JSON.stringify(options.command.map(text))],
     ["cwd", options.cwd ?? currentDirectory()],
     ["kernel", release()],
     ["mode", "observe"],

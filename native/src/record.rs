@@ -36,6 +36,8 @@ pub struct RecordOptions {
     pub user: Option<RecordUser>,
     /// Soft limit of open files to give back to the program.
     pub nofile: Option<f64>,
+    /// Start the program with SIGHUP ignored.
+    pub ignore_hangup: bool,
     /// Pass on all descriptors that this process was started with, and not only 0 to 2.
     pub inherit: bool,
     /// Key and value of facts to store.
@@ -144,10 +146,10 @@ impl Recording {
         self.control.detach();
     }
 
-    /// Sends a signal to the first program.
+    /// Sends a signal to the first program; `false` when it has ended.
     #[napi]
-    pub fn signal(&self, signal: i32) {
-        self.control.signal(signal);
+    pub fn signal(&self, signal: i32) -> bool {
+        self.control.signal(signal)
     }
 }
 
@@ -171,6 +173,7 @@ pub fn start_recording(options: RecordOptions) -> Result<Recording> {
             cwd: options.cwd.as_ref().map(|cwd| PathBuf::from(os_string(cwd))),
             user: options.user.map(|user| User { uid: user.uid, gid: user.gid, groups: user.groups }),
             inherit: if options.inherit { launch::inherited() } else { Vec::new() },
+            ignore_hangup: options.ignore_hangup,
             nofile: options.nofile.map(|limit| limit as u64),
         },
         attach: options.attach.unwrap_or_default(),

@@ -3,7 +3,7 @@
 import { usageError } from "../errors.js";
 import { FIELDS, type FieldDef, findField } from "../query/fields.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { colorChoice, colorOption, terminalWidth } from "./selection.js";
+import { colorChoice, colorOption } from "./selection.js";
 
 interface Options {
   readonly format: "text" | "json" | "md";
@@ -60,14 +60,15 @@ async function run(context: CommandContext<Options>): Promise<number> {
     );
     return 0;
   }
-  const [{ painter }, { tableMarkdown, tableText }] = await Promise.all([
+  const [{ painter }, { tableMarkdown, tableText }, { wrap }] = await Promise.all([
     import("../report/color.js"),
     import("../report/table.js"),
+    import("../report/text.js"),
   ]);
   const columns = [
     { head: "field", align: "left" },
     { head: "type", align: "left" },
-    { head: "what it is", align: "left", shrink: "end" },
+    { head: "what it is", align: "left" },
   ] as const;
   if (options.format === "md") {
     const rows = fields.map((field) => [field.name, field.type, field.doc, field.example]);
@@ -75,13 +76,20 @@ async function run(context: CommandContext<Options>): Promise<number> {
     return 0;
   }
   const paint = painter(colorChoice(options.color), context.isTTY.stdout, context.env);
-  const rows = fields.flatMap((field) => [
-    [{ text: namesOf(field), style: "cyan" as const }, field.type, field.doc],
-    ["", "", { text: field.example, style: "dim" as const }],
-  ]);
-  stdout.write(tableText(columns, rows, { paint, width: terminalWidth(context) }));
+  const rows = fields.flatMap((field) => {
+    const [first = "", ...rest] = wrap(field.doc, docWidth);
+    return [
+      [{ text: namesOf(field), style: "cyan" as const }, field.type, first],
+      ...rest.map((line) => ["", "", line]),
+      ["", "", { text: field.example, style: "dim" as const }],
+    ];
+  });
+  stdout.write(tableText(columns, rows, { paint }));
   return 0;
 }
+
+/** Columns of the text on a terminal of 80. */
+const docWidth = 54;
 
 function namesOf(field: FieldDef): string {
   return [field.name, ...(field.aliases ?? [])].join(", ");

@@ -4,10 +4,10 @@
  * opening them would make shared pipes non-blocking.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
-import type { DataMode, RecordOptions, RecordResult } from "../record.js";
+import type { DataMode, Recording, RecordOptions, RecordResult } from "../record.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { collect, wholeNumber } from "./values.js";
 
@@ -63,7 +63,10 @@ export const command: CommandDef<Options> = {
     {
       flags: "-p <pid>",
       help: "observe a process that runs already, until Ctrl-C",
-      parse: (text, previous) => [...((previous as number[] | undefined) ?? []), wholeNumber(1)(text)],
+      parse: (text, previous) => [
+        ...((previous as number[] | undefined) ?? []),
+        wholeNumber(1)(text),
+      ],
     },
     { flags: "--detach-on-exit", help: "leave what the program started running when it ends" },
     { flags: "-u, --user <name>", help: "run the program as this user (needs root)" },
@@ -92,7 +95,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const recording = startRecording(await recordOptions(context));
   const release = context.options.p
     ? endOnSignals(() => recording.detach())
-    : holdSignals((signal) => recording.kill(signal));
+    : holdSignals(recording);
   let result: RecordResult;
   try {
     result = await recording.result;
@@ -110,12 +113,13 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
   const { args, options } = context;
   const only = options.e && (await captureNames(options.e));
   return {
-    command: args,
+    command: given(args),
     data: options.data,
     force: options.force ?? false,
     detachOnExit: options.detachOnExit ?? false,
     unpinned: !options.pin,
     inheritDescriptors: true,
+    ignoreHangup: hangupIsIgnored(context.env),
     ...(options.output !== undefined && { output: options.output }),
     ...(options.env && { env: changedEnvironment(context.env, options.env) }),
     ...(options.p && { attach: options.p }),
@@ -124,19 +128,63 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
   };
 }
 
+/** The arguments as they were given. Node decodes them, which loses what is not UTF-8. */
+function given(args: readonly string[]): (string | Uint8Array)[] {
+  const raw = args.length > 0 ? procStrings("cmdline").slice(-args.length) : [];
+  return args.map((arg, k) => {
+    const bytes = raw[k];
+    return bytes?.toString("utf8") === arg ? bytes : arg;
+  });
+}
+
+/** NUL-ended strings of a file of /proc/self; none when it cannot be read. */
+function procStrings(name: string): Buffer[] {
+  const strings: Buffer[] = [];
+  try {
+    const bytes = readFileSync(`/proc/self/${name}`);
+    for (let at = 0; at < bytes.length; ) {
+      const end = bytes.indexOf(0, at);
+      const stop = end < 0 ? bytes.length : end;
+      strings.push(bytes.subarray(at, stop));
+      at = stop + 1;
+    }
+  } catch {}
+  return strings;
+}
+
+/**
+ * Node gives SIGHUP its default action when it starts, so this process cannot see that it was to be ignored. It can see
+ * that its parent ignores it, and that nohup was the last program that the shell named in `_`.
+ */
+function hangupIsIgnored(env: Readonly<Record<string, string | undefined>>): boolean {
+  if (env["_"]?.endsWith("/nohup")) return true;
+  try {
+    const status = readFileSync(`/proc/${process.ppid}/status`, "latin1");
+    const ignored = /^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
+    return ((BigInt(`0x${ignored}`) >> BigInt(constants.signals.SIGHUP - 1)) & 1n) === 1n;
+  } catch {
+    return false;
+  }
+}
+
+/** This process's environment, byte for byte and in its order, with the changes of -E. */
 function changedEnvironment(
   env: Readonly<Record<string, string | undefined>>,
   changes: readonly string[],
-): Record<string, string | undefined> {
-  const changed = { ...env };
+): Uint8Array[] {
+  let entries = procStrings("environ");
+  if (entries.length === 0) {
+    entries = Object.entries(env).map(([name, value]) => Buffer.from(`${name}=${value ?? ""}`));
+  }
   for (const change of changes) {
     const equals = change.indexOf("=");
     if (equals === 0)
       throw usageError(`-E ${change}: the name is missing`, "-E NAME=value or -E NAME");
-    if (equals < 0) delete changed[change];
-    else changed[change.slice(0, equals)] = change.slice(equals + 1);
+    const prefix = Buffer.from(equals < 0 ? `${change}=` : change.slice(0, equals + 1));
+    entries = entries.filter((entry) => !entry.subarray(0, prefix.length).equals(prefix));
+    if (equals > 0) entries.push(Buffer.from(change));
   }
-  return changed;
+  return entries;
 }
 
 /** The syscalls that a capture expression lets through: it may speak of nothing but syscalls. */
@@ -170,11 +218,26 @@ function findUser(name: string): { uid: number; gid: number; groups: number[] } 
 }
 
 /** Passes signals on to the program while it runs; returns what ends that. */
-function holdSignals(send: (signal: number) => void): () => void {
-  return onSignals([
-    ...forwarded.map((name) => [name, () => send(constants.signals[name])] as const),
-    ...fromTerminal.map((name) => [name, () => {}] as const),
+function holdSignals(recording: Recording): () => void {
+  let asked: NodeJS.Timeout | undefined;
+  // A program that was asked to end, and did, is not waited for in what it left behind: that goes on, as without us.
+  const endWithProgram = () => {
+    if (!recording.kill(0)) recording.detach();
+  };
+  const send = (name: NodeJS.Signals) => {
+    const isThere = recording.kill(constants.signals[name]);
+    if (name !== "SIGTERM" && name !== "SIGHUP") return;
+    if (isThere) asked ??= setInterval(endWithProgram, 50);
+    else recording.detach();
+  };
+  const release = onSignals([
+    ...forwarded.map((name) => [name, () => send(name)] as const),
+    ...fromTerminal.map((name) => [name, endWithProgram] as const),
   ]);
+  return () => {
+    clearInterval(asked);
+    release();
+  };
 }
 
 /** Whoever observes a running process ends that by Ctrl-C; the process goes on. */
@@ -199,7 +262,17 @@ function report(context: CommandContext<Options>, result: RecordResult): void {
     if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
   }
   if (context.options.verbose || context.isTTY.stderr) lines.push(summary(result));
-  if (lines.length > 0) context.stderr.write(`${lines.join("\n")}\n`);
+  if (lines.length > 0) say(`${lines.join("\n")}\n`);
+}
+
+/** Not by node's stream: opening it would make a pipe that others share non-blocking. */
+function say(text: string): void {
+  const bytes = Buffer.from(text);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(2, bytes, at);
+  } catch {
+    // Nobody is there to hear it.
+  }
 }
 
 function summary(result: RecordResult): string {

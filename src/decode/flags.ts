@@ -15,13 +15,28 @@ interface Part {
   readonly last?: boolean;
 }
 
-/** Sets whose masks contain a choice: those bits are looked up whole in `set`. */
-const PARTS: Readonly<Record<string, Part>> = {
-  open_flags: { mask: 3, set: "open_access" },
-  mmap_flags: { mask: 0xf, set: "mmap_type" },
-  clone_flags: { mask: 0xff, set: "signal", last: true },
-  statx_flags: { mask: 0x6000, set: "statx_sync" },
+/** Sets whose masks contain choices: those bits are looked up whole in `set`. */
+const PARTS: Readonly<Record<string, readonly Part[]>> = {
+  open_flags: [{ mask: 3, set: "open_access" }],
+  mmap_flags: [{ mask: 0xf, set: "mmap_type" }],
+  clone_flags: [{ mask: 0xff, set: "signal", last: true }],
+  statx_flags: [{ mask: 0x6000, set: "statx_sync" }],
+  termios_oflag: [
+    { mask: 0x100, set: "termios_oflag_nl" },
+    { mask: 0x600, set: "termios_oflag_cr" },
+    { mask: 0x1800, set: "termios_oflag_tab" },
+    { mask: 0x2000, set: "termios_oflag_bs" },
+    { mask: 0x4000, set: "termios_oflag_vt" },
+    { mask: 0x8000, set: "termios_oflag_ff" },
+  ],
+  termios_cflag: [
+    { mask: 0x100f, set: "termios_baud" },
+    { mask: 0x30, set: "termios_csize" },
+  ],
 };
+
+const MAP_HUGETLB = 0x40000;
+const MAP_HUGE_SHIFT = 26;
 
 /** What strace writes for unknown bits where the common prefix of the names is not it. */
 const UNKNOWN: Readonly<Record<string, string>> = {
@@ -60,11 +75,16 @@ function split(set: string, value: Num): FlagsValue {
   const names: string[] = [];
   let low = Number(BigInt.asUintN(32, BigInt(value)));
   let high = Number(BigInt.asUintN(32, BigInt(value) >> 32n));
-  const part = PARTS[set];
-  const partName = part && choiceName(part.set, (low & part.mask) >>> 0);
-  if (part !== undefined && partName !== undefined) {
+  const last: string[] = [];
+  for (const part of PARTS[set] ?? []) {
+    const name = choiceName(part.set, (low & part.mask) >>> 0);
+    if (name === undefined) continue;
     low = (low & ~part.mask) >>> 0;
-    if (part.last !== true) names.push(partName);
+    (part.last === true ? last : names).push(name);
+  }
+  if (set === "mmap_flags" && (low & MAP_HUGETLB) !== 0 && low >>> MAP_HUGE_SHIFT !== 0) {
+    last.push(`${low >>> MAP_HUGE_SHIFT}<<MAP_HUGE_SHIFT`);
+    low = (low & ((1 << MAP_HUGE_SHIFT) - 1)) >>> 0;
   }
   let zero: string | undefined;
   for (const [bits, name] of FLAG_SETS[set] ?? []) {
@@ -78,7 +98,7 @@ function split(set: string, value: Num): FlagsValue {
       high = (high & ~hi) >>> 0;
     }
   }
-  if (part?.last === true && partName !== undefined) names.push(partName);
+  names.push(...last);
   if (names.length === 0 && zero !== undefined && low === 0 && high === 0) names.push(zero);
   return { kind: "flags", set, value, names, rest: join(low, high) };
 }

@@ -183,6 +183,8 @@ export interface Argument {
   readonly labelled?: boolean;
   /** Kept as data, not part of the text. */
   readonly hidden?: boolean;
+  /** What the text shows in place of the value. */
+  readonly text?: Value;
   /** Canonical absolute path of a path argument, where the recording has one. */
   readonly resolved?: string;
 }

@@ -9,6 +9,8 @@ export interface Column {
   readonly align: "left" | "right";
   /** Which part of a text that is too long is left out. One column at most. */
   readonly shrink?: "end" | "middle";
+  /** On a narrow terminal columns with a number are left out, the largest first. */
+  readonly drop?: number;
 }
 
 /** Text, or text with a style. */
@@ -45,11 +47,50 @@ function spans(rows: readonly (readonly Cell[])[], k: number): [number] {
   return [most];
 }
 
+/** What the column that gives way keeps before others are left out. */
+const KEPT = 24;
+
+/** Indexes of the columns that a terminal of that width has room for. */
+function fitting(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  limit: number,
+): number[] {
+  const natural = widths(columns, rows, Number.POSITIVE_INFINITY);
+  const least = natural.map((own, k) =>
+    columns[k]?.shrink === undefined ? own : Math.min(own, KEPT),
+  );
+  const shown = new Set(columns.keys());
+  const dropped = [...columns.keys()]
+    .filter((k) => columns[k]?.drop !== undefined)
+    .sort((a, b) => (columns[b]?.drop ?? 0) - (columns[a]?.drop ?? 0));
+  const total = () =>
+    [...shown].reduce((sum, k) => sum + (least[k] ?? 0) + GAP.length, -GAP.length);
+  for (const k of dropped) if (total() > limit) shown.delete(k);
+  return [...shown];
+}
+
 /** Lines without trailing blanks, each ended. */
 export function tableText(
   columns: readonly Column[],
   rows: readonly (readonly Cell[])[],
   options: TableOptions = {},
+): string {
+  const { width: limit = Number.POSITIVE_INFINITY, foot } = options;
+  const shown = fitting(columns, foot === undefined ? rows : [...rows, foot], limit);
+  if (shown.length === columns.length) return linesText(columns, rows, options);
+  const part = (cells: readonly Cell[]) => shown.map((k) => cells[k] ?? "");
+  return linesText(
+    columns.filter((_, k) => shown.includes(k)),
+    rows.map(part),
+    foot === undefined ? options : { ...options, foot: part(foot) },
+  );
+}
+
+function linesText(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  options: TableOptions,
 ): string {
   const { paint = plainPainter, foot } = options;
   const all = foot === undefined ? rows : [...rows, foot];

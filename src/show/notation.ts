@@ -92,7 +92,8 @@ function intText(value: IntValue): string {
 
 function flagsText({ names, rest, set }: FlagsValue): string {
   if (names.length === 0) {
-    return rest === 0 ? "0" : `${hexText(rest)} /* ${unknownName(set)} */`;
+    if (rest === 0) return set.startsWith("termios_") ? "" : "0";
+    return `${hexText(rest)} /* ${unknownName(set)} */`;
   }
   return rest === 0 ? names.join("|") : `${names.join("|")}|${hexText(rest)}`;
 }
@@ -133,10 +134,17 @@ function plainObjectText(path: string): string {
 function fullObjectText(object: FdObject): string {
   if (object.detail !== "") {
     const device = object.kind === "chr" || object.kind === "blk";
-    if (!device) return `<${object.detail}>`;
+    if (!device) return `<${socketText(object)}>`;
     return `<${escapePath(object.path)}<${object.detail}>>`;
   }
   return objectText(object, false);
+}
+
+/** `TCP:[127.0.0.1:80->127.0.0.1:4711]`, or the protocol and the inode: `UNIX-STREAM:[4711]`. */
+function socketText({ detail, path }: FdObject): string {
+  const inode = /^socket:(\[\d+\])$/.exec(path)?.[1];
+  if (detail.includes("[") || inode === undefined) return detail;
+  return `${detail.startsWith("NETLINK-") ? "NETLINK" : detail}:${inode}`;
 }
 
 /** A path between angle brackets: those are escaped too. */

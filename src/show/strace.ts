@@ -65,7 +65,7 @@ export function callText(call: Call, style: Notation): { entry: string; exit: st
 }
 
 function argumentText(arg: Argument, style: Notation): string {
-  const text = valueText(arg.value, style);
+  const text = valueText(arg.text ?? arg.value, style);
   return arg.labelled === true ? `${arg.name}=${text}` : text;
 }
 

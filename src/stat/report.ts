@@ -81,15 +81,20 @@ function byName(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-const left = (head: string): Column => ({ head, align: "left" });
-const right = (head: string): Column => ({ head, align: "right" });
-
+/** Columns of numbers; on a narrow terminal those that come late in `drops` are the last to go. */
 function columns(by: Grouping): Column[] {
-  const numbers = ["calls", "errors", "total", "%", "mean", "p50", "p99", "max"];
-  const shrink = by === "path" || by === "peer" ? "middle" : "end";
-  if (by === "path" || by === "peer") numbers.splice(4, 4, "p99", "read", "written");
-  if (by === "process") numbers.splice(4, 4, "p99", "max", "user", "system");
-  return [...numbers.map(right), { ...left(by === "process" ? "process" : by), shrink }];
+  const isFiles = by === "path" || by === "peer";
+  const numbers = isFiles
+    ? ["calls", "errors", "total", "%", "p99", "read", "written"]
+    : by === "process"
+      ? ["calls", "errors", "total", "%", "p99", "max", "user", "system"]
+      : ["calls", "errors", "total", "%", "mean", "p50", "p99", "max"];
+  const drops = isFiles ? ["p99", "%"] : by === "process" ? ["%", "p99", "max"] : ["%", "mean"];
+  const number = (head: string): Column => {
+    const drop = drops.indexOf(head);
+    return { head, align: "right", ...(drop >= 0 && { drop }) };
+  };
+  return [...numbers.map(number), { head: by, align: "left", shrink: isFiles ? "middle" : "end" }];
 }
 
 function cells(row: StatRow, by: Grouping, whole: number): Cell[] {

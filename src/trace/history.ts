@@ -4,7 +4,7 @@
  */
 
 import { captureText, decodeExec, decodeExit, type ExecEvent } from "../decode/event.js";
-import { type EventBatch, EventKind } from "./batch.js";
+import { type EventBatch, EventFlag, EventKind } from "./batch.js";
 import { CALL_COLUMNS } from "./columns.js";
 import type { ProcessInfo } from "./process.js";
 import type { Trace } from "./trace.js";
@@ -16,6 +16,8 @@ export interface ProgramStart extends ExecEvent {
   /** Index of the thread that called exec. */
   readonly thread: number;
   readonly credentials: string;
+  /** The path as it was given to exec, before links were followed; undefined when that was not recorded. */
+  readonly given: string | undefined;
 }
 
 export interface ProcessEnd {
@@ -99,8 +101,11 @@ export class History {
 const kinds: readonly number[] = [EventKind.Task, EventKind.Exec, EventKind.Exit];
 
 async function noteAll(trace: Trace, drafts: Map<number, Draft>): Promise<void> {
+  // By thread: the path of its last exec, whose start of a program comes next.
+  const given = new Map<number, string>();
   for await (const batch of trace.batches({ columns: CALL_COLUMNS, kinds })) {
     for (let i = 0; i < batch.count; i++) {
+      if (isExecCall(batch, i)) given.set(batch.thread[i] ?? 0, captureText(batch, i, 0) ?? "");
       if (!kinds.includes(batch.kind[i] ?? 0)) continue;
       const number = trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
       let draft = drafts.get(number);
@@ -108,19 +113,29 @@ async function noteAll(trace: Trace, drafts: Map<number, Draft>): Promise<void> 
         draft = { start: undefined, programs: [], end: undefined };
         drafts.set(number, draft);
       }
-      note(draft, batch, i);
+      note(draft, batch, i, given);
     }
   }
 }
 
-function note(draft: Draft, batch: EventBatch, i: number): void {
+/** A successful execve: execveat may mean a descriptor instead of a path. */
+function isExecCall(batch: EventBatch, i: number): boolean {
+  const isCall =
+    batch.kind[i] === EventKind.Call && batch.code[i] === (batch.arch[i] === 1 ? 11 : 59);
+  return isCall && ((batch.flags[i] ?? 0) & EventFlag.Error) === 0;
+}
+
+function note(draft: Draft, batch: EventBatch, i: number, given: Map<number, string>): void {
   const time = batch.start[i] ?? 0;
   const seq = batch.firstSeq + i;
   draft.start ??= time;
   if (batch.kind[i] === EventKind.Exec) {
     const thread = batch.thread[i] ?? 0;
     const credentials = captureText(batch, i, 6) ?? "";
-    draft.programs.push({ ...decodeExec(batch, i), seq, time, thread, credentials });
+    const path = given.get(thread)?.split("\0")[0];
+    given.delete(thread);
+    const start = { ...decodeExec(batch, i), seq, time, thread, credentials };
+    draft.programs.push({ ...start, given: path === "" ? undefined : path });
   } else if (batch.kind[i] === EventKind.Exit) {
     const exit = decodeExit(batch, i);
     if (!exit.process) return;

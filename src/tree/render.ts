@@ -89,6 +89,9 @@ export function* treeLines(
   }
 }
 
+/** Columns for the command line of a process that only its parent's program runs in. */
+const FORK_WIDTH = 32;
+
 function* lifeLines(
   life: ProcessLife,
   history: History,
@@ -105,7 +108,7 @@ function* lifeLines(
   for (const [k, program] of shown.entries()) {
     const isFirst = k === 0;
     const words = program === undefined ? "?" : printable(shellCommand(program.argv));
-    const text = inherited ? `(${words})` : words;
+    const text = inherited ? `(${cut(words, FORK_WIDTH)})` : words;
     const start = isFirst ? head : `${below}${hasChildren ? "│  " : "   "}`;
     const label = isFirst ? `${name} ` : "→ ";
     const tail = isFirst ? `  ${facts}` : "";

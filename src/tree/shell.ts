@@ -50,8 +50,8 @@ export interface CommandLineOptions {
 }
 
 /**
- * A line that runs the program as it was run: `cd DIR && env NAME=value PROGRAM ARGS`. The program is
- * named by its path, and by `exec -a` where it was told another name.
+ * A line that runs the program as it was run: `cd DIR && env NAME=value PROGRAM ARGS`. A program that
+ * was told another name than its file's is given it by bash's `exec -a`.
  */
 export function commandLine(program: ProgramStart, options: CommandLineOptions): string {
   const { environment, mask } = options;
@@ -62,15 +62,24 @@ export function commandLine(program: ProgramStart, options: CommandLineOptions):
   else if (assignments.length + changes.unset.length > 0) {
     words.push("env", ...changes.unset.map((name) => `-u ${shellWord(name)}`), ...assignments);
   }
-  const [name = ""] = program.argv;
-  const isNamed =
-    name === program.path || program.path.endsWith(`/${name}`) || program.argv.length === 0;
-  const file = program.interpreter !== "" && program.path === "" ? name : program.path || name;
-  const run = isNamed
-    ? shellCommand([file, ...program.argv.slice(1)])
-    : `sh -c ${shellWord(`exec -a ${shellWord(name)} "$0" "$@"`)} ${shellCommand([file, ...program.argv.slice(1)])}`;
-  const line = [...words, run].join(" ");
+  const line = [...words, runText(program)].join(" ");
   return program.cwd === "" ? line : `cd ${shellWord(program.cwd)} && ${line}`;
+}
+
+/** Program and arguments. A relative path counts from the directory that the line goes to. */
+function runText(program: ProgramStart): string {
+  const [name, ...rest] = program.argv;
+  const file = program.given ?? program.path;
+  if (name === undefined) return shellWord(file);
+  if (file === "") return shellCommand(program.argv);
+  // Without a slash, a name would be looked up in PATH.
+  const path = file.includes("/") ? file : `./${file}`;
+  // Of a script the arguments begin with its interpreter, which the kernel put there.
+  const script = program.path === file ? -1 : program.argv.indexOf(file, 1);
+  if (script === 1 || script === 2) return shellCommand([path, ...program.argv.slice(script + 1)]);
+  const isNamed = name === file || file.split("/").at(-1) === name.split("/").at(-1);
+  const run = shellCommand([path, ...rest]);
+  return isNamed ? run : `bash -c ${shellWord(`exec -a ${shellWord(name)} "$0" "$@"`)} ${run}`;
 }
 
 /** `NAME=value` with only the value quoted. */

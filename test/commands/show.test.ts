@@ -75,7 +75,7 @@ describe("trace show", () => {
   });
 
   it.each([
-    ["pipe:[17]", [6, 9, 11]],
+    ["pipe:[17]", [6, 9, 11, 14]],
     ["/etc/passwd", [1, 2, 4, 5, 11, 14]],
     ["3", [1, 2, 4, 5, 11, 14]],
   ])("--follow-fd %s", async (what, expected) => {

@@ -88,6 +88,21 @@ describe("tables", () => {
     expect(text).toContain("…");
   });
 
+  it("leave out columns that matter least, one by one", () => {
+    const wide = [
+      { head: "a".repeat(10), align: "right", drop: 0 },
+      { head: "b".repeat(10), align: "right", drop: 1 },
+      { head: "name", align: "left", shrink: "end" },
+    ] as const;
+    const heads = (limit: number) =>
+      tableText(wide, [["1", "2", "n".repeat(30)]], { width: limit })
+        .split("\n")[0]
+        ?.split(/ +/);
+    expect(heads(48)).toEqual([wide[0].head, wide[1].head, "name"]);
+    expect(heads(47)).toEqual([wide[0].head, "name"]);
+    expect(heads(30)).toEqual(["name"]);
+  });
+
   it("style cells without moving them", () => {
     const paint = painter("always", false, {});
     const cells = [[{ text: "1", style: "red" as const }, "a"]];

@@ -15,6 +15,7 @@ function program(spec: Partial<ProgramStart>): ProgramStart {
     env: [],
     cwd: "/",
     interpreter: "",
+    given: undefined,
     ...spec,
   };
 }
@@ -78,6 +79,21 @@ describe("commandLine", () => {
     expect(same1).toBe("cd / && /usr/bin/printf x");
     const all = commandLine(program({ env: ["A=1"] }), { environment: undefined, mask: same });
     expect(all).toBe("cd / && env -i A=1 /usr/bin/printf x");
+  });
+
+  it("names the program as it was named", () => {
+    const line = (spec: Partial<ProgramStart>) =>
+      commandLine(program({ cwd: "", ...spec }), { environment: [], mask: same });
+    expect(line({ path: "/usr/bin/dash", given: "/bin/sh", argv: ["sh", "-c", ":"] })).toBe(
+      "/bin/sh -c :",
+    );
+    expect(line({ path: "/x/prog", given: "prog", argv: ["prog"] })).toBe("./prog");
+    expect(line({ path: "/bin/sh", given: "./s", argv: ["/bin/sh", "-e", "./s", "a b"] })).toBe(
+      "./s 'a b'",
+    );
+    expect(line({ given: undefined, argv: ["-printf"] })).toBe(
+      `bash -c 'exec -a -printf "$0" "$@"' /usr/bin/printf`,
+    );
   });
 
   it("masks what it is told to", () => {

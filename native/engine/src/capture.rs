@@ -51,6 +51,13 @@ impl Call {
 /// Takes what the kernel is about to read.
 pub fn entry(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
     run(tid, data, call, memory, None);
+    if call.name() == "rt_sigreturn" && call.arch == Arch::X86_64 {
+        // The mask that comes back is in the signal frame: the stack pointer stands at a struct ucontext, whose members
+        // before the mask are flags, link, stack and registers (asm/ucontext.h, asm/sigcontext.h).
+        const MASK: u64 = 8 + 8 + 24 + 256;
+        let mut capturer = Capturer { tid, word: 8, data, memory };
+        capturer.structure(0, Side::In, call.sp.wrapping_add(MASK), 8);
+    }
 }
 
 /// Takes what the kernel has written. `result` is the raw return value.
@@ -67,6 +74,10 @@ fn run(tid: pid_t, data: Data, call: &Call, memory: &mut Memory, result: Option<
             continue;
         }
         match result {
+            // Where the data will go is told at entry; the data is taken at exit.
+            None if pointer.dir == Dir::Out && matches!(pointer.shape, Shape::Iovec) => {
+                vector_table(&mut capturer, call, pointer);
+            }
             None if pointer.dir != Dir::Out => take(&mut capturer, call, pointer, Side::In, 0),
             Some(result) if pointer.dir != Dir::In && writes_on(plan, result) => {
                 take(&mut capturer, call, pointer, Side::Out, result);
@@ -153,6 +164,12 @@ fn take(capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer, side: Side,
 /// Bytes that were transferred: all at entry, the result at exit.
 fn limit(side: Side, result: i64) -> u64 {
     if side == Side::In { u64::MAX } else { result.max(0) as u64 }
+}
+
+fn vector_table(capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer) {
+    let count = length(capturer, call, pointer, Side::In, 0).min(1024);
+    let bytes = count * 2 * capturer.word as u64;
+    capturer.structure(pointer.slot, Side::In, call.args[usize::from(pointer.slot)], bytes);
 }
 
 /// Takes an iovec array (at entry) and the buffers behind it, at most `limit` bytes in all.

@@ -28,6 +28,8 @@ pub struct Program {
     pub user: Option<User>,
     /// Soft limit of open files to give back, when the host process has raised its own.
     pub nofile: Option<u64>,
+    /// Ignore SIGHUP in the program, as it would have been without this process.
+    pub ignore_hangup: bool,
     /// Descriptors that the program inherits although they are marked close-on-exec in this process.
     pub inherit: Vec<i32>,
 }
@@ -35,20 +37,27 @@ pub struct Program {
 /// The descriptors above 2 that this process was started with, as far as that can be told.
 ///
 /// Node marks all of them close-on-exec when it starts, so the mark says nothing. What node opens for itself before any
-/// script runs are epoll, event and io_uring descriptors and pipes of which it holds both ends; a pipe with both ends
-/// that was there before (make's jobserver) is also open in the process that passed it on. Only right in a process that
-/// has opened nothing else.
+/// script runs are epoll, event and io_uring descriptors and pipes of which it holds both ends; those of that sort that
+/// were there before (make's jobserver) are also open in the process that passed them on. Only right in a process that has
+/// opened nothing else.
 #[must_use]
 pub fn inherited() -> Vec<i32> {
-    let own = links(std::process::id() as pid_t);
+    let this = std::process::id() as pid_t;
     // SAFETY: takes no argument.
-    let parent = links(unsafe { libc::getppid() });
-    let is_own = |target: &[u8]| {
-        let both_ends = own.iter().filter(|(_, other)| other == target).count() > 1;
-        target.starts_with(b"anon_inode:")
-            || (target.starts_with(b"pipe:") && both_ends && !parent.iter().any(|(_, other)| other == target))
+    let other = unsafe { libc::getppid() };
+    let (own, parent) = (links(this), links(other));
+    let passed_on = |fd: i32, target: &[u8]| {
+        let mut alike = parent.iter().filter(|(_, other)| other == target);
+        // All anonymous files of a sort have one name. Pipes have their own, which is enough where kcmp is not there.
+        alike.any(|(theirs, _)| {
+            sys::same_file((this, fd), (other, *theirs)).unwrap_or_else(|| target.starts_with(b"pipe:"))
+        })
     };
-    own.iter().filter(|(fd, target)| *fd > 2 && !is_own(target)).map(|(fd, _)| *fd).collect()
+    let is_own = |fd: i32, target: &[u8]| {
+        let both_ends = || own.iter().filter(|(_, other)| other == target).count() > 1;
+        (target.starts_with(b"anon_inode:") || (target.starts_with(b"pipe:") && both_ends())) && !passed_on(fd, target)
+    };
+    own.iter().filter(|(fd, target)| *fd > 2 && !is_own(*fd, target)).map(|(fd, _)| *fd).collect()
 }
 
 /// The open descriptors of a process and what they stand for.
@@ -213,6 +222,7 @@ struct Plan<'a> {
     user: Option<&'a User>,
     nofile: Option<u64>,
     filter: Option<libc::sock_fprog>,
+    ignore_hangup: bool,
     inherit: &'a [i32],
     go: c_int,
     failure: c_int,
@@ -253,6 +263,7 @@ pub fn launch(program: &Program, options: c_int, filter: Option<&[libc::sock_fil
         user: program.user.as_ref(),
         nofile: program.nofile,
         filter: filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
+        ignore_hangup: program.ignore_hangup,
         inherit: &program.inherit,
         go: go_read.as_raw_fd(),
         failure: failure_write.as_raw_fd(),
@@ -302,6 +313,9 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
             }
         }
         reset_signals();
+        if plan.ignore_hangup {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        }
         for fd in [0, 1, 2].iter().chain(plan.inherit) {
             libc::fcntl(*fd, libc::F_SETFD, 0);
         }

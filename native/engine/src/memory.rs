@@ -96,6 +96,16 @@ impl Memory {
         None
     }
 
+    /// The flags that a `struct clone_args` at `addr` begins with: as captured, or read again when that was left out.
+    #[must_use]
+    pub fn flags_of_clone3(&self, tid: pid_t, addr: u64) -> u64 {
+        if let Some(captured) = self.find(0, Side::In).and_then(|bytes| bytes.get(..8)) {
+            return word_of(captured);
+        }
+        let mut unused = Memory::default();
+        Capturer { tid, word: 8, data: Data::None, memory: &mut unused }.peek_word(addr).unwrap_or(0)
+    }
+
     /// The string (without its NUL) of the first capture in that slot at entry.
     #[must_use]
     pub fn string(&self, slot: u8) -> Option<&[u8]> {

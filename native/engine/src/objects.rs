@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use libc::pid_t;
 
@@ -88,17 +88,19 @@ pub struct Objects {
 /// Most remembered objects of a sort; beyond it an object may get a second number.
 const MAX_REMEMBERED: usize = 1 << 16;
 
-/// The identity of a descriptor, or `None` when it is closed or the tracee is gone.
-#[must_use]
-pub fn identify(tid: pid_t, fd: i32) -> Option<Identity> {
+/// The identity of a descriptor.
+///
+/// # Errors
+/// ENOENT when it is closed or the tracee is gone, EACCES when the tracee may not be looked at.
+pub fn identify(tid: pid_t, fd: i32) -> io::Result<Identity> {
     let link = ProcPath::new(tid, format_args!("fd/{fd}"));
     let mut target = [0_u8; 4096];
-    let length = sys::read_link(link.as_c_str(), &mut target).ok()?;
+    let length = sys::read_link(link.as_c_str(), &mut target)?;
     let path = target[..length].to_vec();
     let facts = sys::stat(link.as_c_str()).ok();
     let kind = facts.as_ref().map_or(ObjectKind::Unknown, |facts| kind_of(&path, facts.st_mode));
     let (dev, ino) = facts.map_or((0, 0), |facts| (facts.st_dev, facts.st_ino));
-    Some(Identity { kind, path, dev, ino })
+    Ok(Identity { kind, path, dev, ino })
 }
 
 impl Objects {

@@ -42,6 +42,14 @@ pub struct Place {
     resumed_at: u64,
 }
 
+impl Place {
+    /// The place of a task whose program chose its CPUs itself, or did not.
+    #[must_use]
+    pub fn new(own: bool) -> Place {
+        Place { own, ..Place::default() }
+    }
+}
+
 type Watched = Mutex<Vec<(pid_t, Arc<Slot>)>>;
 
 fn locked(watched: &Watched) -> MutexGuard<'_, Vec<(pid_t, Arc<Slot>)>> {

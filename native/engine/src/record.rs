@@ -56,10 +56,25 @@ pub struct Options {
     pub meta: Vec<(String, String)>,
 }
 
+/// Where the first program stands.
+#[derive(Debug)]
+enum Stage {
+    /// Not started; a signal for it came already.
+    NotYet(Option<c_int>),
+    Running(pid_t),
+    Ended,
+}
+
+impl Default for Stage {
+    fn default() -> Stage {
+        Stage::NotYet(None)
+    }
+}
+
 /// The other threads' hold on a running recording.
 #[derive(Debug, Default)]
 pub struct Control {
-    root: AtomicI32,
+    program: Mutex<Stage>,
     aborted: AtomicBool,
     /// Processes that are alive.
     processes: Mutex<HashSet<pid_t>>,
@@ -112,12 +127,37 @@ impl Control {
         self.processes().remove(&pid);
     }
 
-    /// Sends a signal to the first program.
-    pub fn signal(&self, signal: c_int) {
-        let root = self.root.load(Ordering::SeqCst);
-        if root > 0 {
+    /// Sends a signal to the first program; one that comes before its start waits for it. 0 sends nothing. `false` when
+    /// the program has ended, and only what it left behind is still recorded.
+    #[allow(clippy::must_use_candidate, reason = "sending is the purpose")]
+    pub fn signal(&self, signal: c_int) -> bool {
+        match &mut *self.program() {
+            Stage::NotYet(waiting) => {
+                if signal != 0 {
+                    waiting.get_or_insert(signal);
+                }
+                true
+            }
+            Stage::Running(root) => {
+                let _ = sys::kill(*root, signal);
+                true
+            }
+            Stage::Ended => false,
+        }
+    }
+
+    fn program(&self) -> MutexGuard<'_, Stage> {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn program_started(&self, root: pid_t) {
+        if let Stage::NotYet(Some(signal)) = std::mem::replace(&mut *self.program(), Stage::Running(root)) {
             let _ = sys::kill(root, signal);
         }
+    }
+
+    fn program_ended(&self) {
+        *self.program() = Stage::Ended;
     }
 
     fn is_aborted(&self) -> bool {
@@ -148,6 +188,10 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     if options.attach.is_empty() {
         launch::find(&options.program)?;
     }
+    if options.only.is_some() && options.detach_on_exit {
+        let why = "a capture filter stays in the processes that are left behind, and nobody would answer its stops";
+        return Err(EngineError::start("filter", why));
+    }
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;
@@ -166,10 +210,10 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
             return Err(error);
         }
     };
-    control.root.store(launched.pid, Ordering::SeqCst);
+    control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
-    control.root.store(0, Ordering::SeqCst);
+    control.program_ended();
     recorder.finish(Some(&launched), &options.output)
 }
 
@@ -360,19 +404,18 @@ impl Recorder {
         }
         // The recorder's end must not be the end of a server.
         let trace_options = trace_options(false) & !libc::PTRACE_O_EXITKILL;
-        sys::catch(wake_signal());
-        self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         if let Err(error) = self.attach(&options.attach, trace_options) {
             // What was seized already is let go when this thread ends.
             self.world.discard(&options.output);
             return Err(error);
         }
         self.run(None);
-        self.control.thread.store(0, Ordering::SeqCst);
         self.finish(None, &options.output)
     }
 
     fn run(&mut self, launched: Option<&Launched>) {
+        sys::catch(wake_signal());
+        self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
         loop {
             match sys::wait_any() {
@@ -386,10 +429,11 @@ impl Recorder {
                 Ok(None) => {}
                 Err(_) => break,
             }
-            if self.control.is_stopping() && !self.detaching {
+            if !self.detaching && self.control.is_stopping() {
                 self.detach_all();
             }
         }
+        self.control.thread.store(0, Ordering::SeqCst);
     }
 
     fn dispatch(&mut self, waited: Waited) {
@@ -491,6 +535,7 @@ impl World {
             return;
         }
         continue_interrupted(task, &mut call);
+        task.making = plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
         capture::entry(task.tid, self.data, &call, &mut task.memory);
         self.refer(task, &call);
@@ -500,6 +545,7 @@ impl World {
 
     /// A task leaves a call.
     fn leave(&mut self, task: &mut Task, call: Call, result: i64, now: u64) {
+        task.making = false;
         if task.launching {
             // The exec of the first program failed; the child reports it and ends.
             return;

@@ -7,6 +7,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long, c_void, pid_t};
+use trace_format::table::Arch;
 
 /// `PTRACE_EVENT_*` numbers as they stand in the high half of a wait status, ptrace(2).
 pub mod event {
@@ -105,21 +106,25 @@ pub fn syscall_info(tid: pid_t) -> io::Result<SyscallInfo> {
     Ok(unsafe { info.assume_init() })
 }
 
-/// Sets one argument register of a tracee in a syscall-entry stop (x86-64 numbering of arguments, 0 to 5).
-pub fn set_argument(tid: pid_t, index: usize, value: u64) -> io::Result<()> {
+/// Sets one argument register (0 to 5) of a tracee in a syscall stop.
+pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Result<()> {
     let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
     // SAFETY: PTRACE_GETREGS writes one user_regs_struct.
     check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0_usize, regs.as_mut_ptr()) })?;
     // SAFETY: zeroed above and then written by the kernel.
     let mut regs = unsafe { regs.assume_init() };
-    match index {
-        0 => regs.rdi = value,
-        1 => regs.rsi = value,
-        2 => regs.rdx = value,
-        3 => regs.r10 = value,
-        4 => regs.r8 = value,
-        _ => regs.r9 = value,
-    }
+    let register = match (arch, index) {
+        (Arch::X86_64, 0) | (Arch::I386, 4) => &mut regs.rdi,
+        (Arch::X86_64, 1) | (Arch::I386, 3) => &mut regs.rsi,
+        (_, 2) => &mut regs.rdx,
+        (Arch::X86_64, 3) => &mut regs.r10,
+        (Arch::X86_64, 4) => &mut regs.r8,
+        (Arch::X86_64, _) => &mut regs.r9,
+        (Arch::I386, 0) => &mut regs.rbx,
+        (Arch::I386, 1) => &mut regs.rcx,
+        (Arch::I386, _) => &mut regs.rbp,
+    };
+    *register = value;
     // SAFETY: PTRACE_SETREGS reads one user_regs_struct.
     check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0_usize, &raw const regs) }).map(drop)
 }

@@ -2085,6 +2085,19 @@ pub static FLAG_SETS: &[FlagSet] = &[
         ],
     },
     FlagSet {
+        name: "io_uring_napi_op",
+        entries: &[
+            (0, "IO_URING_NAPI_REGISTER_OP"), (1, "IO_URING_NAPI_STATIC_ADD_ID"), (2, "IO_URING_NAPI_STATIC_DEL_ID"),
+        ],
+    },
+    FlagSet {
+        name: "io_uring_napi_tracking",
+        entries: &[
+            (0, "IO_URING_NAPI_TRACKING_DYNAMIC"), (1, "IO_URING_NAPI_TRACKING_STATIC"),
+            (0xff, "IO_URING_NAPI_TRACKING_INACTIVE"),
+        ],
+    },
+    FlagSet {
         name: "io_uring_op",
         entries: &[
             (0, "IORING_OP_NOP"), (1, "IORING_OP_READV"), (2, "IORING_OP_WRITEV"), (3, "IORING_OP_FSYNC"),

@@ -66,6 +66,15 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "bpf_attr_assoc_struct_ops",
+        size: 168,
+        fields: &[
+            field("map_fd", 0, 4, 1, Ty::Fd, true),
+            field("prog_fd", 4, 4, 1, Ty::Fd, true),
+            field("flags", 8, 4, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
         name: "bpf_attr_btf_load",
         size: 168,
         fields: &[
@@ -74,6 +83,9 @@ pub static STRUCTS: &[Struct] = &[
             field("btf_size", 16, 4, 1, Ty::Uint, true),
             field("btf_log_size", 20, 4, 1, Ty::Uint, true),
             field("btf_log_level", 24, 4, 1, Ty::Uint, true),
+            field("btf_log_true_size", 28, 4, 1, Ty::Uint, true),
+            field("btf_flags", 32, 4, 1, Ty::Flags("bpf_map_flags"), true),
+            field("btf_token_fd", 36, 4, 1, Ty::Fd, true),
         ],
     },
     Struct {
@@ -90,6 +102,7 @@ pub static STRUCTS: &[Struct] = &[
             field("start_id", 0, 4, 1, Ty::Uint, true),
             field("next_id", 4, 4, 1, Ty::Uint, true),
             field("open_flags", 8, 4, 1, Ty::Flags("bpf_map_flags"), true),
+            field("fd_by_id_token_fd", 12, 4, 1, Ty::Fd, true),
         ],
     },
     Struct {
@@ -115,8 +128,12 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("prog_fd", 0, 4, 1, Ty::Fd, true),
             field("target_fd", 4, 4, 1, Ty::Fd, true),
+            field("target_ifindex", 4, 4, 1, Ty::Uint, true),
             field("attach_type", 8, 4, 1, Ty::Enum("bpf_attach_type"), true),
-            field("flags", 12, 4, 1, Ty::Hex, true),
+            field("flags", 12, 4, 1, Ty::Flags("bpf_attach_flags"), true),
+            field("target_btf_id", 16, 4, 1, Ty::Uint, true),
+            field("iter_info", 16, 8, 1, Ty::Addr, true),
+            field("iter_info_len", 24, 4, 1, Ty::Uint, true),
         ],
     },
     Struct {
@@ -170,6 +187,8 @@ pub static STRUCTS: &[Struct] = &[
             field("map_extra", 64, 8, 1, Ty::Hex, true),
             field("value_type_btf_obj_fd", 72, 4, 1, Ty::Fd, true),
             field("map_token_fd", 76, 4, 1, Ty::Fd, true),
+            field("excl_prog_hash", 80, 8, 1, Ty::Addr, true),
+            field("excl_prog_hash_size", 88, 4, 1, Ty::Uint, true),
         ],
     },
     Struct {
@@ -210,6 +229,8 @@ pub static STRUCTS: &[Struct] = &[
             field("attach_type", 8, 4, 1, Ty::Enum("bpf_attach_type"), true),
             field("attach_flags", 12, 4, 1, Ty::Flags("bpf_attach_flags"), true),
             field("replace_bpf_fd", 16, 4, 1, Ty::Fd, true),
+            field("relative_fd", 20, 4, 1, Ty::Fd, true),
+            field("expected_revision", 24, 8, 1, Ty::Ulong, true),
         ],
     },
     Struct {
@@ -261,6 +282,10 @@ pub static STRUCTS: &[Struct] = &[
             field("core_relo_rec_size", 136, 4, 1, Ty::Uint, true),
             field("log_true_size", 140, 4, 1, Ty::Uint, true),
             field("prog_token_fd", 144, 4, 1, Ty::Fd, true),
+            field("fd_array_cnt", 148, 4, 1, Ty::Uint, true),
+            field("signature", 152, 8, 1, Ty::Addr, true),
+            field("signature_size", 160, 4, 1, Ty::Uint, true),
+            field("keyring_id", 164, 4, 1, Ty::Int, true),
         ],
     },
     Struct {
@@ -273,6 +298,10 @@ pub static STRUCTS: &[Struct] = &[
             field("attach_flags", 12, 4, 1, Ty::Flags("bpf_attach_flags"), true),
             field("prog_ids", 16, 8, 1, Ty::Addr, true),
             field("prog_cnt", 24, 4, 1, Ty::Uint, true),
+            field("prog_attach_flags", 32, 8, 1, Ty::Addr, true),
+            field("link_ids", 40, 8, 1, Ty::Addr, true),
+            field("link_attach_flags", 48, 8, 1, Ty::Addr, true),
+            field("revision", 56, 8, 1, Ty::Hex, true),
         ],
     },
     Struct {
@@ -281,6 +310,17 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("name", 0, 8, 1, Ty::Addr, true),
             field("prog_fd", 8, 4, 1, Ty::Fd, true),
+            field("cookie", 16, 8, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_attr_stream_read",
+        size: 168,
+        fields: &[
+            field("stream_buf", 0, 8, 1, Ty::Addr, true),
+            field("stream_buf_len", 8, 4, 1, Ty::Uint, true),
+            field("stream_id", 12, 4, 1, Ty::Uint, true),
+            field("prog_fd", 16, 4, 1, Ty::Fd, true),
         ],
     },
     Struct {
@@ -314,8 +354,17 @@ pub static STRUCTS: &[Struct] = &[
             field("ctx_size_out", 44, 4, 1, Ty::Uint, true),
             field("ctx_in", 48, 8, 1, Ty::Addr, true),
             field("ctx_out", 56, 8, 1, Ty::Addr, true),
-            field("flags", 64, 4, 1, Ty::Hex, true),
+            field("flags", 64, 4, 1, Ty::Flags("bpf_test_run_flags"), true),
             field("cpu", 68, 4, 1, Ty::Uint, true),
+            field("batch_size", 72, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
+        name: "bpf_attr_token_create",
+        size: 168,
+        fields: &[
+            field("flags", 0, 4, 1, Ty::Hex, true),
+            field("bpffs_fd", 4, 4, 1, Ty::Fd, true),
         ],
     },
     Struct {
@@ -326,6 +375,128 @@ pub static STRUCTS: &[Struct] = &[
             field("regs", 1, 1, 1, Ty::Hex, true),
             field("off", 2, 2, 1, Ty::Int, true),
             field("imm", 4, 4, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_kprobe_multi",
+        size: 168,
+        fields: &[
+            field("flags", 16, 4, 1, Ty::Hex, true),
+            field("cnt", 20, 4, 1, Ty::Uint, true),
+            field("syms", 24, 8, 1, Ty::Addr, true),
+            field("addrs", 32, 8, 1, Ty::Addr, true),
+            field("cookies", 40, 8, 1, Ty::Addr, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_netfilter",
+        size: 168,
+        fields: &[
+            field("pf", 16, 4, 1, Ty::Uint, true),
+            field("hooknum", 20, 4, 1, Ty::Uint, true),
+            field("priority", 24, 4, 1, Ty::Int, true),
+            field("flags", 28, 4, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_perf_event",
+        size: 168,
+        fields: &[
+            field("bpf_cookie", 16, 8, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_relative",
+        size: 168,
+        fields: &[
+            field("relative_fd", 16, 4, 1, Ty::Fd, true),
+            field("expected_revision", 24, 8, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_tracing",
+        size: 168,
+        fields: &[
+            field("target_btf_id", 16, 4, 1, Ty::Uint, true),
+            field("cookie", 24, 8, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_link_uprobe_multi",
+        size: 168,
+        fields: &[
+            field("path", 16, 8, 1, Ty::Addr, true),
+            field("offsets", 24, 8, 1, Ty::Addr, true),
+            field("ref_ctr_offsets", 32, 8, 1, Ty::Addr, true),
+            field("cookies", 40, 8, 1, Ty::Addr, true),
+            field("cnt", 48, 4, 1, Ty::Uint, true),
+            field("flags", 52, 4, 1, Ty::Hex, true),
+            field("pid", 56, 4, 1, Ty::Pid, true),
+        ],
+    },
+    Struct {
+        name: "bpf_map_info",
+        size: 104,
+        fields: &[
+            field("type", 0, 4, 1, Ty::Enum("bpf_map_type"), true),
+            field("id", 4, 4, 1, Ty::Uint, true),
+            field("key_size", 8, 4, 1, Ty::Uint, true),
+            field("value_size", 12, 4, 1, Ty::Uint, true),
+            field("max_entries", 16, 4, 1, Ty::Uint, true),
+            field("map_flags", 20, 4, 1, Ty::Flags("bpf_map_flags"), true),
+            field("name", 24, 1, 16, Ty::Chars, true),
+            field("ifindex", 40, 4, 1, Ty::Uint, true),
+            field("btf_vmlinux_value_type_id", 44, 4, 1, Ty::Uint, true),
+            field("netns_dev", 48, 8, 1, Ty::Dev, true),
+            field("netns_ino", 56, 8, 1, Ty::Ulong, true),
+            field("btf_id", 64, 4, 1, Ty::Uint, true),
+            field("btf_key_type_id", 68, 4, 1, Ty::Uint, true),
+            field("btf_value_type_id", 72, 4, 1, Ty::Uint, true),
+            field("map_extra", 80, 8, 1, Ty::Hex, true),
+        ],
+    },
+    Struct {
+        name: "bpf_prog_info",
+        size: 232,
+        fields: &[
+            field("type", 0, 4, 1, Ty::Enum("bpf_prog_type"), true),
+            field("id", 4, 4, 1, Ty::Uint, true),
+            field("tag", 8, 1, 8, Ty::Blob, true),
+            field("jited_prog_len", 16, 4, 1, Ty::Uint, true),
+            field("xlated_prog_len", 20, 4, 1, Ty::Uint, true),
+            field("jited_prog_insns", 24, 8, 1, Ty::Addr, true),
+            field("xlated_prog_insns", 32, 8, 1, Ty::Addr, true),
+            field("load_time", 40, 8, 1, Ty::Ulong, true),
+            field("created_by_uid", 48, 4, 1, Ty::Uid, true),
+            field("nr_map_ids", 52, 4, 1, Ty::Uint, true),
+            field("map_ids", 56, 8, 1, Ty::Addr, true),
+            field("name", 64, 1, 16, Ty::Chars, true),
+            field("ifindex", 80, 4, 1, Ty::Uint, true),
+            field("gpl_compatible", 84, 4, 1, Ty::Uint, true),
+            field("netns_dev", 88, 8, 1, Ty::Dev, true),
+            field("netns_ino", 96, 8, 1, Ty::Ulong, true),
+            field("nr_jited_ksyms", 104, 4, 1, Ty::Uint, true),
+            field("nr_jited_func_lens", 108, 4, 1, Ty::Uint, true),
+            field("jited_ksyms", 112, 8, 1, Ty::Addr, true),
+            field("jited_func_lens", 120, 8, 1, Ty::Addr, true),
+            field("btf_id", 128, 4, 1, Ty::Uint, true),
+            field("func_info_rec_size", 132, 4, 1, Ty::Uint, true),
+            field("func_info", 136, 8, 1, Ty::Addr, true),
+            field("nr_func_info", 144, 4, 1, Ty::Uint, true),
+            field("nr_line_info", 148, 4, 1, Ty::Uint, true),
+            field("line_info", 152, 8, 1, Ty::Addr, true),
+            field("jited_line_info", 160, 8, 1, Ty::Addr, true),
+            field("nr_jited_line_info", 168, 4, 1, Ty::Uint, true),
+            field("line_info_rec_size", 172, 4, 1, Ty::Uint, true),
+            field("jited_line_info_rec_size", 176, 4, 1, Ty::Uint, true),
+            field("nr_prog_tags", 180, 4, 1, Ty::Uint, true),
+            field("prog_tags", 184, 8, 1, Ty::Addr, true),
+            field("run_time_ns", 192, 8, 1, Ty::Ulong, true),
+            field("run_cnt", 200, 8, 1, Ty::Ulong, true),
+            field("recursion_misses", 208, 8, 1, Ty::Ulong, true),
+            field("verified_insns", 216, 4, 1, Ty::Uint, true),
+            field("attach_btf_obj_id", 220, 4, 1, Ty::Uint, true),
+            field("attach_btf_id", 224, 4, 1, Ty::Uint, true),
         ],
     },
     Struct {
@@ -446,6 +617,19 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "compat_ipc_perm",
+        size: 36,
+        fields: &[
+            field("key", 0, 4, 1, Ty::Hex, false),
+            field("uid", 4, 4, 1, Ty::Uid, true),
+            field("gid", 8, 4, 1, Ty::Gid, true),
+            field("cuid", 12, 4, 1, Ty::Uid, true),
+            field("cgid", 16, 4, 1, Ty::Gid, true),
+            field("mode", 20, 2, 1, Ty::Mode, true),
+            field("seq", 24, 2, 1, Ty::Uint, false),
+        ],
+    },
+    Struct {
         name: "compat_kexec_segment",
         size: 16,
         fields: &[
@@ -493,6 +677,21 @@ pub static STRUCTS: &[Struct] = &[
             field("msg_control", 16, 4, 1, Ty::Addr, true),
             field("msg_controllen", 20, 4, 1, Ty::Size, true),
             field("msg_flags", 24, 4, 1, Ty::Flags("msg_flags"), true),
+        ],
+    },
+    Struct {
+        name: "compat_msqid_ds",
+        size: 88,
+        fields: &[
+            field("msg_perm", 0, 36, 1, Ty::Struct("compat_ipc_perm"), true),
+            field("msg_stime", 36, 4, 1, Ty::Time, true),
+            field("msg_rtime", 44, 4, 1, Ty::Time, true),
+            field("msg_ctime", 52, 4, 1, Ty::Time, true),
+            field("msg_cbytes", 60, 4, 1, Ty::Ulong, true),
+            field("msg_qnum", 64, 4, 1, Ty::Ulong, true),
+            field("msg_qbytes", 68, 4, 1, Ty::Ulong, true),
+            field("msg_lspid", 72, 4, 1, Ty::Pid, true),
+            field("msg_lrpid", 76, 4, 1, Ty::Pid, true),
         ],
     },
     Struct {
@@ -550,6 +749,53 @@ pub static STRUCTS: &[Struct] = &[
             field("ru_nsignals", 60, 4, 1, Ty::Ulong, false),
             field("ru_nvcsw", 64, 4, 1, Ty::Ulong, false),
             field("ru_nivcsw", 68, 4, 1, Ty::Ulong, false),
+        ],
+    },
+    Struct {
+        name: "compat_semid_ds",
+        size: 64,
+        fields: &[
+            field("sem_perm", 0, 36, 1, Ty::Struct("compat_ipc_perm"), true),
+            field("sem_otime", 36, 4, 1, Ty::Time, true),
+            field("sem_ctime", 44, 4, 1, Ty::Time, true),
+            field("sem_nsems", 52, 4, 1, Ty::Ulong, true),
+        ],
+    },
+    Struct {
+        name: "compat_shm_info",
+        size: 24,
+        fields: &[
+            field("used_ids", 0, 4, 1, Ty::Int, true),
+            field("shm_tot", 4, 4, 1, Ty::Ulong, true),
+            field("shm_rss", 8, 4, 1, Ty::Ulong, true),
+            field("shm_swp", 12, 4, 1, Ty::Ulong, true),
+            field("swap_attempts", 16, 4, 1, Ty::Ulong, true),
+            field("swap_successes", 20, 4, 1, Ty::Ulong, true),
+        ],
+    },
+    Struct {
+        name: "compat_shmid_ds",
+        size: 84,
+        fields: &[
+            field("shm_perm", 0, 36, 1, Ty::Struct("compat_ipc_perm"), true),
+            field("shm_segsz", 36, 4, 1, Ty::Size, true),
+            field("shm_atime", 40, 4, 1, Ty::Time, true),
+            field("shm_dtime", 48, 4, 1, Ty::Time, true),
+            field("shm_ctime", 56, 4, 1, Ty::Time, true),
+            field("shm_cpid", 64, 4, 1, Ty::Pid, true),
+            field("shm_lpid", 68, 4, 1, Ty::Pid, true),
+            field("shm_nattch", 72, 4, 1, Ty::Ulong, true),
+        ],
+    },
+    Struct {
+        name: "compat_shminfo",
+        size: 36,
+        fields: &[
+            field("shmmax", 0, 4, 1, Ty::Ulong, true),
+            field("shmmin", 4, 4, 1, Ty::Ulong, true),
+            field("shmmni", 8, 4, 1, Ty::Ulong, true),
+            field("shmseg", 12, 4, 1, Ty::Ulong, true),
+            field("shmall", 16, 4, 1, Ty::Ulong, true),
         ],
     },
     Struct {
@@ -937,14 +1183,14 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("d_version", 0, 1, 1, Ty::Int, true),
             field("d_flags", 1, 1, 1, Ty::Flags("xfs_dqblk_type"), true),
-            field("d_fieldmask", 2, 2, 1, Ty::Hex, false),
+            field("d_fieldmask", 2, 2, 1, Ty::Hex, true),
             field("d_id", 4, 4, 1, Ty::Uint, true),
-            field("d_blk_hardlimit", 8, 8, 1, Ty::Ulong, false),
-            field("d_blk_softlimit", 16, 8, 1, Ty::Ulong, false),
-            field("d_ino_hardlimit", 24, 8, 1, Ty::Ulong, false),
-            field("d_ino_softlimit", 32, 8, 1, Ty::Ulong, false),
-            field("d_bcount", 40, 8, 1, Ty::Ulong, false),
-            field("d_icount", 48, 8, 1, Ty::Ulong, false),
+            field("d_blk_hardlimit", 8, 8, 1, Ty::Ulong, true),
+            field("d_blk_softlimit", 16, 8, 1, Ty::Ulong, true),
+            field("d_ino_hardlimit", 24, 8, 1, Ty::Ulong, true),
+            field("d_ino_softlimit", 32, 8, 1, Ty::Ulong, true),
+            field("d_bcount", 40, 8, 1, Ty::Ulong, true),
+            field("d_icount", 48, 8, 1, Ty::Ulong, true),
             field("d_itimer", 56, 4, 1, Ty::Int, false),
             field("d_btimer", 60, 4, 1, Ty::Int, false),
             field("d_iwarns", 64, 2, 1, Ty::Uint, false),
@@ -957,17 +1203,54 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "fs_qfilestat",
+        size: 24,
+        fields: &[
+            field("qfs_ino", 0, 8, 1, Ty::Ulong, true),
+            field("qfs_nblks", 8, 8, 1, Ty::Ulong, true),
+            field("qfs_nextents", 16, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
+        name: "fs_qfilestatv",
+        size: 24,
+        fields: &[
+            field("qfs_ino", 0, 8, 1, Ty::Ulong, true),
+            field("qfs_nblks", 8, 8, 1, Ty::Ulong, true),
+            field("qfs_nextents", 16, 4, 1, Ty::Uint, true),
+        ],
+    },
+    Struct {
         name: "fs_quota_stat",
         size: 80,
         fields: &[
             field("qs_version", 0, 1, 1, Ty::Int, true),
-            field("qs_flags", 2, 2, 1, Ty::Flags("xfs_quota_flags"), true),
-            field("qs_incoredqs", 56, 4, 1, Ty::Uint, true),
+            field("qs_flags", 2, 2, 1, Ty::Flags("xfs_quota_flags"), false),
+            field("qs_uquota", 8, 24, 1, Ty::Struct("fs_qfilestat"), false),
+            field("qs_gquota", 32, 24, 1, Ty::Struct("fs_qfilestat"), false),
+            field("qs_incoredqs", 56, 4, 1, Ty::Uint, false),
             field("qs_btimelimit", 60, 4, 1, Ty::Int, false),
             field("qs_itimelimit", 64, 4, 1, Ty::Int, false),
             field("qs_rtbtimelimit", 68, 4, 1, Ty::Int, false),
             field("qs_bwarnlimit", 72, 2, 1, Ty::Uint, false),
             field("qs_iwarnlimit", 74, 2, 1, Ty::Uint, false),
+        ],
+    },
+    Struct {
+        name: "fs_quota_statv",
+        size: 160,
+        fields: &[
+            field("qs_version", 0, 1, 1, Ty::Int, true),
+            field("qs_flags", 2, 2, 1, Ty::Flags("xfs_quota_flags"), false),
+            field("qs_incoredqs", 4, 4, 1, Ty::Uint, false),
+            field("qs_uquota", 8, 24, 1, Ty::Struct("fs_qfilestatv"), false),
+            field("qs_gquota", 32, 24, 1, Ty::Struct("fs_qfilestatv"), false),
+            field("qs_pquota", 56, 24, 1, Ty::Struct("fs_qfilestatv"), false),
+            field("qs_btimelimit", 80, 4, 1, Ty::Int, false),
+            field("qs_itimelimit", 84, 4, 1, Ty::Int, false),
+            field("qs_rtbtimelimit", 88, 4, 1, Ty::Int, false),
+            field("qs_bwarnlimit", 92, 2, 1, Ty::Uint, false),
+            field("qs_iwarnlimit", 94, 2, 1, Ty::Uint, false),
         ],
     },
     Struct {
@@ -1264,6 +1547,25 @@ pub static STRUCTS: &[Struct] = &[
             field("ring_entries", 8, 4, 1, Ty::Uint, true),
             field("bgid", 12, 2, 1, Ty::Uint, true),
             field("flags", 14, 2, 1, Ty::Flags("io_uring_pbuf_flags"), true),
+            field("min_left", 16, 4, 1, Ty::Uint, true),
+            field("resv", 20, 4, 5, Ty::Hex, false),
+        ],
+    },
+    Struct {
+        name: "io_uring_buf_status",
+        size: 40,
+        fields: &[
+            field("buf_group", 0, 4, 1, Ty::Hex, true),
+            field("head", 4, 4, 1, Ty::Hex, true),
+            field("resv", 8, 4, 8, Ty::Hex, false),
+        ],
+    },
+    Struct {
+        name: "io_uring_clock_register",
+        size: 16,
+        fields: &[
+            field("clockid", 0, 4, 1, Ty::Enum("clock_id"), true),
+            field("__resv", 4, 4, 3, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1275,6 +1577,7 @@ pub static STRUCTS: &[Struct] = &[
             field("src_off", 8, 4, 1, Ty::Uint, true),
             field("dst_off", 12, 4, 1, Ty::Uint, true),
             field("nr", 16, 4, 1, Ty::Uint, true),
+            field("pad", 20, 4, 3, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1292,6 +1595,7 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("off", 0, 4, 1, Ty::Uint, true),
             field("len", 4, 4, 1, Ty::Uint, true),
+            field("resv", 8, 8, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1300,6 +1604,7 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("offset", 0, 4, 1, Ty::Uint, true),
             field("fds", 8, 8, 1, Ty::Addr, true),
+            field("resv", 4, 4, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1310,6 +1615,27 @@ pub static STRUCTS: &[Struct] = &[
             field("sigmask_sz", 8, 4, 1, Ty::Uint, true),
             field("min_wait_usec", 12, 4, 1, Ty::Uint, true),
             field("ts", 16, 8, 1, Ty::Addr, true),
+        ],
+    },
+    Struct {
+        name: "io_uring_mem_region_reg",
+        size: 32,
+        fields: &[
+            field("region_uptr", 0, 8, 1, Ty::Addr, true),
+            field("flags", 8, 8, 1, Ty::Hex, true),
+            field("__resv", 16, 8, 2, Ty::Hex, false),
+        ],
+    },
+    Struct {
+        name: "io_uring_napi",
+        size: 16,
+        fields: &[
+            field("busy_poll_to", 0, 4, 1, Ty::Hex, true),
+            field("prefer_busy_poll", 4, 1, 1, Ty::Hex, true),
+            field("opcode", 5, 1, 1, Ty::Enum("io_uring_napi_op"), true),
+            field("pad", 6, 1, 2, Ty::Hex, false),
+            field("op_param", 8, 4, 1, Ty::Hex, true),
+            field("resv", 12, 4, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1325,6 +1651,7 @@ pub static STRUCTS: &[Struct] = &[
             field("wq_fd", 24, 4, 1, Ty::Fd, true),
             field("sq_off", 40, 40, 1, Ty::Struct("io_sqring_offsets"), true),
             field("cq_off", 80, 40, 1, Ty::Struct("io_cqring_offsets"), true),
+            field("resv", 28, 4, 3, Ty::Hex, true),
         ],
     },
     Struct {
@@ -1333,6 +1660,8 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("last_op", 0, 1, 1, Ty::Enum("io_uring_op"), true),
             field("ops_len", 1, 1, 1, Ty::Uint, true),
+            field("resv", 2, 2, 1, Ty::Hex, false),
+            field("resv2", 4, 4, 3, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1341,6 +1670,8 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("op", 0, 1, 1, Ty::Enum("io_uring_op"), true),
             field("flags", 2, 2, 1, Ty::Flags("io_uring_probe_op_flags"), true),
+            field("resv", 1, 1, 1, Ty::Hex, false),
+            field("resv2", 4, 4, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1349,6 +1680,8 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("opcode", 0, 2, 1, Ty::Enum("io_uring_restriction_op"), true),
             field("register_op", 2, 1, 1, Ty::Uint, true),
+            field("resv", 3, 1, 1, Ty::Hex, false),
+            field("resv2", 4, 4, 3, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1359,6 +1692,7 @@ pub static STRUCTS: &[Struct] = &[
             field("flags", 4, 4, 1, Ty::Flags("io_uring_rsrc_flags"), true),
             field("data", 16, 8, 1, Ty::Addr, true),
             field("tags", 24, 8, 1, Ty::Addr, true),
+            field("resv2", 8, 8, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1379,6 +1713,7 @@ pub static STRUCTS: &[Struct] = &[
             field("data", 8, 8, 1, Ty::Addr, true),
             field("tags", 16, 8, 1, Ty::Addr, true),
             field("nr", 24, 4, 1, Ty::Uint, true),
+            field("resv2", 28, 4, 1, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1408,6 +1743,10 @@ pub static STRUCTS: &[Struct] = &[
             field("fd", 8, 4, 1, Ty::Fd, true),
             field("flags", 12, 4, 1, Ty::Flags("io_uring_cancel_flags"), true),
             field("opcode", 32, 1, 1, Ty::Enum("io_uring_op"), true),
+            field("tv_sec", 16, 8, 1, Ty::Off, true),
+            field("tv_nsec", 24, 8, 1, Ty::Off, true),
+            field("pad", 33, 1, 7, Ty::Hex, false),
+            field("pad2", 40, 8, 3, Ty::Hex, false),
         ],
     },
     Struct {
@@ -1415,6 +1754,7 @@ pub static STRUCTS: &[Struct] = &[
         size: 64,
         fields: &[
             field("aio_data", 0, 8, 1, Ty::Hex, true),
+            field("aio_key", 8, 4, 1, Ty::Uint, true),
             field("aio_lio_opcode", 16, 2, 1, Ty::Enum("aio_cmd"), true),
             field("aio_reqprio", 18, 2, 1, Ty::Int, true),
             field("aio_fildes", 20, 4, 1, Ty::Fd, true),
@@ -1541,6 +1881,7 @@ pub static STRUCTS: &[Struct] = &[
             field("key_id", 0, 4, 1, Ty::Uint, true),
             field("in_len", 4, 4, 1, Ty::Uint, true),
             field("out_len", 8, 4, 1, Ty::Uint, true),
+            field("in2_len", 8, 4, 1, Ty::Uint, true),
         ],
     },
     Struct {
@@ -3285,8 +3626,25 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "user_fpregs_struct",
+        size: 512,
+        fields: &[
+            field("cwd", 0, 2, 1, Ty::Hex, true),
+            field("swd", 2, 2, 1, Ty::Hex, true),
+            field("ftw", 4, 2, 1, Ty::Hex, true),
+            field("fop", 6, 2, 1, Ty::Hex, true),
+            field("rip", 8, 8, 1, Ty::Hex, true),
+            field("rdp", 16, 8, 1, Ty::Hex, true),
+            field("mxcsr", 24, 4, 1, Ty::Hex, true),
+            field("mxcr_mask", 28, 4, 1, Ty::Hex, true),
+            field("st_space", 32, 4, 32, Ty::Hex, true),
+            field("xmm_space", 160, 4, 64, Ty::Hex, true),
+            field("padding", 416, 4, 24, Ty::Hex, true),
+        ],
+    },
+    Struct {
         name: "user_regs_struct",
-        size: 168,
+        size: 216,
         fields: &[
             field("r15", 0, 8, 1, Ty::Hex, true),
             field("r14", 8, 8, 1, Ty::Hex, true),
@@ -3310,6 +3668,11 @@ pub static STRUCTS: &[Struct] = &[
             field("rsp", 152, 8, 1, Ty::Hex, true),
             field("ss", 160, 8, 1, Ty::Hex, true),
             field("fs_base", 168, 8, 1, Ty::Hex, true),
+            field("gs_base", 176, 8, 1, Ty::Hex, true),
+            field("ds", 184, 8, 1, Ty::Hex, true),
+            field("es", 192, 8, 1, Ty::Hex, true),
+            field("fs", 200, 8, 1, Ty::Hex, true),
+            field("gs", 208, 8, 1, Ty::Hex, true),
         ],
     },
     Struct {

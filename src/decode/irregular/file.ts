@@ -1,10 +1,20 @@
 /** Calls on files whose arguments depend on others: modes of `open`, seals of `stat`, times of `utimensat`. */
 
-import { genericArgs } from "../argument.js";
+import { address, genericArgs } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { i32, u32 } from "../memory.js";
-import { type Argument, type StructValue, symbol, type Value } from "../value.js";
-import type { Family, Shape } from "./registry.js";
+import { plainStruct } from "../struct.js";
+import {
+  type Argument,
+  deref,
+  field,
+  hexInt,
+  type StructValue,
+  struct,
+  symbol,
+  type Value,
+} from "../value.js";
+import type { Family, Shape, StructDecoder } from "./registry.js";
 
 const O_CREAT = 0o100;
 const O_TMPFILE_BIT = 0o20000000;
@@ -12,6 +22,20 @@ const O_TMPFILE_BIT = 0o20000000;
 const S_IFMT = 0o170000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
+
+/** The id of a file system is a struct with one array. */
+function fsid(name: string): StructDecoder {
+  return (data, call, side) => {
+    const value = plainStruct(name, data, call, side);
+    if (value.kind !== "struct") return value;
+    const fields = value.fields.map((member) =>
+      member.name === "f_fsid"
+        ? field("f_fsid", struct("fsid", [field("val", member.value)]))
+        : member,
+    );
+    return { ...value, fields };
+  };
+}
 
 /** A size, or a device number for what is a device; never both, as strace has it. */
 function sizeOrDevice(value: StructValue): StructValue {
@@ -77,12 +101,48 @@ function utimensat(call: CallContext): Shape {
   return utimes(2, narrow ? 4 : 8, 9)(call);
 }
 
+/** strace shows where the area is and how large, not what is in it. */
+function rseq(call: CallContext): Shape {
+  const args = genericArgs(call);
+  const [area, length] = args;
+  if (area !== undefined) args[0] = { name: area.name, value: area.value, text: address(call, 0) };
+  if (length !== undefined) args[1] = { ...length, text: hexInt(call.low(1)) };
+  return { args };
+}
+
+/** On 64-bit machines the offset is whole, and its other half means nothing. */
+function wholeOffset(call: CallContext): Shape {
+  const args = genericArgs(call);
+  return { args: call.word === 8 ? args.filter((arg) => arg.name !== "pos_h") : args };
+}
+
 /** getrandom's bytes are no text. */
 function getrandom(call: CallContext): Shape {
   const args = genericArgs(call);
   const first = args[0];
   if (first?.value.kind === "bytes")
     args[0] = { ...first, value: { ...first.value, style: "hex" } };
+  return { args };
+}
+
+/** strace writes the offset that was read at entry as a pair of pointees. */
+function sendfile(call: CallContext): Shape {
+  const args = genericArgs(call);
+  const offset = args[2];
+  if (offset?.value.kind !== "deref" || offset.value.value.kind !== "change") return { args };
+  const { before, after } = offset.value.value;
+  const value: Value = { kind: "change", before: deref(before), after: deref(after) };
+  args[2] = { name: offset.name, value, at: "both" };
+  return { args };
+}
+
+/** Offsets are shown as they were at entry. */
+function entryOffsets(call: CallContext): Shape {
+  const args = genericArgs(call).map((arg): Argument => {
+    const { name, value } = arg;
+    if (value.kind !== "deref") return { name, value };
+    return { name, value: value.value.kind === "change" ? deref(value.value.before) : value };
+  });
   return { args };
 }
 
@@ -93,9 +153,21 @@ export const file: Family = {
     mq_open: { arg: 1, mask: O_CREAT, keep: 2 },
     mremap: { arg: 3, mask: MREMAP_FIXED | MREMAP_DONTUNMAP, keep: 4 },
   },
+  structs: {
+    statfs: fsid("statfs"),
+    compat_statfs: fsid("compat_statfs"),
+    compat_statfs64: fsid("compat_statfs64"),
+  },
   views: { stat: sizeOrDevice, compat_stat: sizeOrDevice, compat_stat64: sizeOrDevice },
   calls: {
     getrandom,
+    rseq,
+    preadv2: wholeOffset,
+    pwritev2: wholeOffset,
+    sendfile,
+    sendfile64: sendfile,
+    splice: entryOffsets,
+    copy_file_range: entryOffsets,
     utimensat,
     utimensat_time64: utimensat,
     utimes: (call) => utimes(1, call.word, 6)(call),

@@ -51,7 +51,7 @@ const interfaceFlags: Member = (data) =>
   field("ifr_flags", flags("iff_flags", u16(data, NAME_SIZE) ?? 0));
 
 /** Name, whether the kernel answers in the member, and the member. */
-export const IFREQ_COMMANDS: ReadonlyMap<number, readonly [string, boolean, Member]> = new Map<
+const COMMANDS: ReadonlyMap<number, readonly [string, boolean, Member]> = new Map<
   number,
   readonly [string, boolean, Member]
 >([
@@ -79,6 +79,12 @@ export const IFREQ_COMMANDS: ReadonlyMap<number, readonly [string, boolean, Memb
 const SIOCGIFNAME = 0x8910;
 const SIOCGIFCONF = 0x8912;
 
+/** The name of a command of this file. */
+export function ifreqName(command: number): string | undefined {
+  if (command === SIOCGIFNAME) return "SIOCGIFNAME";
+  return command === SIOCGIFCONF ? "SIOCGIFCONF" : COMMANDS.get(command)?.[0];
+}
+
 /** The third argument of such an ioctl; undefined when the command is another. */
 export function ifreqValue(
   call: CallContext,
@@ -86,7 +92,7 @@ export function ifreqValue(
 ): { value: Value; at?: "exit" } | undefined {
   if (command === SIOCGIFCONF) return { value: ifconf(call), at: "exit" };
   if (command === SIOCGIFNAME) return { value: ifname(call), at: "exit" };
-  const entry = IFREQ_COMMANDS.get(command);
+  const entry = COMMANDS.get(command);
   if (entry === undefined) return undefined;
   const [, answers, member] = entry;
   const addr = call.arg(2);

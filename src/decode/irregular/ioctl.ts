@@ -7,8 +7,8 @@ import { CaptureSide } from "../../trace/batch.js";
 import type { CallContext } from "../context.js";
 import { choiceName } from "../flags.js";
 import { FLAG_SETS } from "../tables.generated.js";
-import { type Argument, apply, hexInt, symbol, type Value } from "../value.js";
-import { IFREQ_COMMANDS, ifreqValue } from "./ifreq.js";
+import { type Argument, apply, hexInt, type StructValue, symbol, type Value } from "../value.js";
+import { ifreqName, ifreqValue } from "./ifreq.js";
 import { address, isLate, kindValue } from "./kinds.js";
 import type { Family, Shape } from "./registry.js";
 
@@ -135,7 +135,7 @@ const NAME_SETS = Object.keys(FLAG_SETS).filter(
 
 /** The name of a command; undefined when no table has it. */
 export function ioctlName(command: number): string | undefined {
-  const known = COMMANDS.get(command)?.[0] ?? IFREQ_COMMANDS.get(command)?.[0];
+  const known = COMMANDS.get(command)?.[0] ?? ifreqName(command);
   if (known !== undefined) return known;
   for (const set of NAME_SETS) {
     const name = choiceName(set, command);
@@ -191,4 +191,15 @@ function unknownArgument(call: CallContext): Value {
   return captured ? address(addr) : hexInt(addr);
 }
 
-export const ioctlFamily: Family = { calls: { ioctl } };
+/** The line discipline and the control characters belong to the long form. */
+function brief(value: StructValue): StructValue {
+  const fields = value.fields.map((member) =>
+    /^c_(line|cc|[io]speed)$/.test(member.name) ? { ...member, detail: true } : member,
+  );
+  return { ...value, fields };
+}
+
+export const ioctlFamily: Family = {
+  calls: { ioctl },
+  views: { termios: brief, termios2: brief, termio: brief },
+};

@@ -32,7 +32,7 @@ function address(value: Num): Value {
 }
 
 /** How buffers are looked at: on which side, and how many bytes of them count. */
-interface Buffers {
+export interface Buffers {
   readonly side: number;
   /** Bytes over all buffers; Infinity for those the program filled. -1: only their addresses. */
   readonly bytes: number;
@@ -40,12 +40,13 @@ interface Buffers {
 }
 
 /** The iovec array of `count` elements at `addr`. */
-function iovecs(call: CallContext, addr: Num, count: number, buffers: Buffers): Value {
+export function iovecs(call: CallContext, addr: Num, count: number, buffers: Buffers): Value {
   if (addr === 0) return NULL;
   if (count <= 0) return array([]);
   const { word } = call;
   const wanted = Math.min(count, MAX_ELEMENTS);
-  const data = call.memory.read(addr, wanted * 2 * word, In);
+  const data =
+    call.memory.read(addr, wanted * 2 * word, In) ?? call.memory.readAfter(addr, wanted * 2 * word);
   if (data === undefined || data.length < 2 * word) return pointer(addr);
   const items: Value[] = [];
   let left = buffers.bytes;
@@ -208,7 +209,8 @@ function descriptors(call: CallContext, body: Uint8Array): ArrayValue {
 const message: ArgDecoder = (call, k) => {
   const addr = call.arg(k);
   const { size, namelen } = offsets(call.word);
-  const before = call.memory.readAll(addr, size, In);
+  const exit = call.succeeded ? call.memory.readAll(addr, size, Out) : undefined;
+  const before = call.memory.readAll(addr, size, In) ?? exit;
   if (addr === 0 || before === undefined) return address(addr);
   const netlink = isNetlink(call);
   if (call.row?.args[k]?.dir === "in") {
@@ -217,8 +219,7 @@ const message: ArgDecoder = (call, k) => {
   if (!call.succeeded) {
     return struct("msghdr", [field("msg_namelen", int(i32(before, namelen) ?? 0))]);
   }
-  const after = call.memory.readAll(addr, size, Out) ?? before;
-  return msghdr(call, before, after, { side: Out, bytes: call.retCount, netlink });
+  return msghdr(call, before, exit ?? before, { side: Out, bytes: call.retCount, netlink });
 };
 
 const messages: ArgDecoder = (call, k) => {
@@ -230,24 +231,24 @@ const messages: ArgDecoder = (call, k) => {
   const asked = call.count(2);
   const count = Math.min(call.succeeded ? call.retCount : asked, asked, MAX_ELEMENTS);
   if (addr === 0 || (out && !call.succeeded)) return address(addr);
-  const before = call.memory.read(addr, count * step, In);
-  if (before === undefined) return count === 0 ? array([]) : address(addr);
-  const after = call.memory.read(addr, count * step, Out);
+  if (typeof addr === "bigint") return address(addr);
   const items: Value[] = [];
-  for (let at = 0; at + step <= before.length; at += step) {
-    items.push(oneOfMany(call, before.subarray(at), after?.subarray(at), out, size));
+  while (items.length < count) {
+    const item = oneOfMany(call, addr + items.length * step, out);
+    if (item === undefined) break;
+    items.push(item);
   }
-  return array(items, items.length < count);
+  return items.length === 0 && count > 0 ? address(addr) : array(items, items.length < count);
 };
 
-function oneOfMany(
-  call: CallContext,
-  before: Uint8Array,
-  after: Uint8Array | undefined,
-  out: boolean,
-  size: number,
-): Value {
-  const length = after === undefined ? undefined : u32(after, size);
+/** The message at `addr`; undefined when it was not captured. */
+function oneOfMany(call: CallContext, addr: number, out: boolean): Value | undefined {
+  const { size } = offsets(call.word);
+  const after = call.succeeded ? call.memory.readAll(addr, size, Out) : undefined;
+  const before = call.memory.readAll(addr, size, In) ?? after;
+  if (before === undefined) return undefined;
+  const counted = call.succeeded ? call.memory.readAll(addr + size, 4, Out) : undefined;
+  const length = counted === undefined ? undefined : u32(counted, 0);
   const netlink = isNetlink(call);
   const header = out
     ? msghdr(call, before, after ?? before, { side: Out, bytes: length ?? 0, netlink })

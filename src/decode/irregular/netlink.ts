@@ -23,10 +23,13 @@ const HEADER = 16;
 const MAX_DEPTH = 4;
 const MAX_MESSAGES = 1024;
 
-/** The netlink protocol of the socket in argument 0: `ROUTE`, `SOCK_DIAG`; empty when only the family is known. */
+/**
+ * The netlink protocol of the socket in argument 0: `ROUTE`, `SOCK_DIAG`; empty when only the family is known. The
+ * object says `NETLINK-ROUTE`, or `NETLINK:[ROUTE:1234]`.
+ */
 function protocolOf(call: CallContext): string {
   const detail = call.object(0)?.detail ?? "";
-  return /^NETLINK:\[([A-Z_]+)/.exec(detail)?.[1] ?? "";
+  return /^NETLINK(?:-|:\[)([A-Z_]+)/.exec(detail)?.[1] ?? "";
 }
 
 /** True when the descriptor in argument 0 is a netlink socket. */
@@ -156,6 +159,10 @@ function routePayload(body: Uint8Array, type: number, call: CallContext, side: n
   const row = route && layout(route[0]);
   if (route === undefined || row === undefined) return [bytes(body, body.length, "hex")];
   const head = plainStruct(route[0], body, call, side);
+  if (body.length < row.size) {
+    const family = head.kind === "struct" ? head.fields.slice(0, 1) : [];
+    return [struct(route[0], family, true)];
+  }
   const parts = [head];
   const rest = body.subarray(Math.ceil(row.size / 4) * 4);
   if (rest.length >= 4) {

@@ -19,7 +19,7 @@ import {
   symbol,
   type Value,
 } from "../value.js";
-import type { Family } from "./registry.js";
+import type { Family, Shape } from "./registry.js";
 
 /** The signals in a kernel signal mask; written the other way round when most are in it. */
 export function sigset(mask: Uint8Array): SigsetValue {
@@ -60,7 +60,6 @@ export function handler(value: Num): Value {
   return name === undefined ? pointer(value) : symbol(name);
 }
 
-const SA_SIGINFO = 4;
 const SA_RESTORER = 0x0400_0000;
 
 /** Where the members of one of the kernel's sigaction layouts are. */
@@ -84,10 +83,7 @@ function sigaction(data: Uint8Array, at: ActionLayout): Value {
   const mask = data.subarray(at.mask, at.mask + at.maskSize);
   if (bits === undefined || mask.length < at.maskSize) return struct("sigaction", [], true);
   const fields: FieldValue[] = [
-    field(
-      (bits & SA_SIGINFO) === 0 ? "sa_handler" : "sa_sigaction",
-      handler(uword(data, 0, at.word) ?? 0),
-    ),
+    field("sa_handler", handler(uword(data, 0, at.word) ?? 0)),
     field("sa_mask", sigset(mask)),
     field("sa_flags", flags("sigaction_flags", bits)),
   ];
@@ -235,7 +231,15 @@ const actions = Object.entries(ACTIONS).map(
   ([name, at]) => [name, (data: Uint8Array) => sigaction(data, at)] as const,
 );
 
+/** The mask that the signal frame restores, where the recording has it (8 bytes in slot 0). */
+function sigreturn(call: CallContext): Shape {
+  const mask = call.memory.slot(0, CaptureSide.In)?.bytes;
+  if (mask === undefined || mask.length !== 8) return {};
+  return { args: [{ name: "frame", value: struct("sigframe", [field("mask", sigset(mask))]) }] };
+}
+
 export const signal: Family = {
+  calls: { rt_sigreturn: sigreturn, sigreturn },
   args: {
     sigset: sigsetArg,
     signal_handler: (call, k) => handler(call.arg(k)),

@@ -7,7 +7,7 @@ use libc::pid_t;
 
 use super::Recorder;
 use crate::error::EngineError;
-use crate::sys;
+use crate::sys::{self, Resume};
 
 /// Seizes all threads of a process, also those that appear meanwhile.
 fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
@@ -68,7 +68,15 @@ impl Recorder {
 
     /// Lets everything go that is still observed.
     pub(super) fn detach_all(&mut self) {
+        if self.world.between == Resume::Cont {
+            // Calls that a capture filter stops fail once nobody answers: what is left behind could not go on.
+            self.control.abort();
+            return;
+        }
         self.detaching = true;
+        for tid in self.births.take_early() {
+            self.let_go(tid, 0);
+        }
         for tid in self.tasks.keys() {
             let _ = sys::interrupt(*tid);
         }

@@ -35,6 +35,13 @@ pub(super) struct Births {
     widowed: Vec<Birth>,
 }
 
+impl Births {
+    /// The tasks that are stopped and wait for being told of.
+    pub(super) fn take_early(&mut self) -> Vec<pid_t> {
+        self.early.drain().filter(|(_, early)| early.ended.is_none()).map(|(tid, _)| tid).collect()
+    }
+}
+
 impl Recorder {
     /// A task that is not known has stopped.
     pub(super) fn unknown_stopped(&mut self, tid: pid_t) {

@@ -1,7 +1,7 @@
 //! How calls change what is known of a process: descriptors, working directory, handlers, mappings, CPU masks.
 
 use libc::c_int;
-use trace_format::event::{EventKind, Side, slot};
+use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::table::Arch;
 
 use super::World;
@@ -12,7 +12,12 @@ use crate::objects::{self, ProcPath};
 use crate::plan::Effect;
 use crate::raw::RawRef;
 use crate::sys::{self, CpuMask};
-use crate::task::{Handler, Task};
+use crate::task::{Handler, Restore, Task};
+
+/// What the user is told when the kernel closes a process to its tracer.
+const UNREADABLE: &str = "the kernel does not let a process be looked into (it changed its privileges, said so by \
+    PR_SET_DUMPABLE, or its program file cannot be read): its calls are recorded without memory and descriptors \
+    (record as root to keep them)";
 
 const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
 
@@ -27,7 +32,16 @@ impl World {
 
     /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
     fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<u32> {
-        let identity = objects::identify(task.tid, fd)?;
+        let identity = match objects::identify(task.tid, fd) {
+            Ok(identity) => identity,
+            Err(error) => {
+                if error.kind() == std::io::ErrorKind::PermissionDenied {
+                    self.lost[Lost::Descriptor as usize] += 1;
+                    self.note(UNREADABLE);
+                }
+                return None;
+            }
+        };
         let detail = made_by.map(|call| socket_detail(call, &identity)).unwrap_or_default();
         let created_by = made_by.map(|_| self.sink.seq());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
@@ -49,12 +63,13 @@ impl World {
     /// What has to happen before the kernel carries a call out.
     pub(super) fn before(&mut self, task: &mut Task, call: &mut Call) {
         let Some(plan) = call.plan else { return };
-        if plan.effect == Effect::Clone && call.name() == "clone" && call.args[0] & libc::CLONE_UNTRACED as u64 != 0 {
-            // A child that asks not to be traced would escape; the program still finds its own flags afterwards.
-            let seen = call.args[0] & !(libc::CLONE_UNTRACED as u64);
-            if sys::set_argument(task.tid, 0, seen).is_ok() {
-                task.restore = Some((0, call.args[0]));
-            }
+        if plan.effect == Effect::Clone {
+            self.keep_traced(task, call);
+        }
+        if plan.effect == Effect::Close {
+            // The number is free as soon as the call begins, and another thread may get it before this one returns. Linux
+            // frees it whatever close(2) reports.
+            task.fds.borrow_mut().close(call.int(0));
         }
         if matches!(call.name(), "poll" | "ppoll" | "ppoll_time64") {
             self.refer_polled(task);
@@ -64,25 +79,56 @@ impl World {
         }
     }
 
+    /// A child that asks not to be traced would escape. The program finds its own flags again afterwards.
+    fn keep_traced(&mut self, task: &mut Task, call: &Call) {
+        const UNTRACED: u64 = libc::CLONE_UNTRACED as u64;
+        let (flags, restore) = match call.name() {
+            "clone" => (call.args[0], Restore::Argument(0, call.args[0])),
+            "clone3" => {
+                let flags = task.memory.flags_of_clone3(task.tid, call.args[0]);
+                (flags, Restore::Memory(call.args[0], flags))
+            }
+            _ => return,
+        };
+        if flags & UNTRACED == 0 {
+            return;
+        }
+        let seen = flags & !UNTRACED;
+        let done = match restore {
+            Restore::Argument(index, _) => sys::set_argument(task.tid, call.arch, index, seen).is_ok(),
+            Restore::Memory(addr, _) => sys::write_memory(task.tid, addr, &seen.to_ne_bytes()),
+        };
+        if done {
+            task.restore = Some(restore);
+        } else {
+            self.lost[Lost::TaskGone as usize] += 1;
+        }
+    }
+
     /// What a call has changed. `result` is its raw result.
     pub(super) fn after(&mut self, task: &mut Task, call: &Call, result: i64) {
-        if let Some((index, value)) = task.restore.take() {
-            let _ = sys::set_argument(task.tid, index, value);
+        match task.restore.take() {
+            Some(Restore::Argument(index, value)) => {
+                let _ = sys::set_argument(task.tid, call.arch, index, value);
+            }
+            Some(Restore::Memory(addr, value)) => {
+                let _ = sys::write_memory(task.tid, addr, &value.to_ne_bytes());
+            }
+            None => {}
         }
         let Some(plan) = call.plan else { return };
         if is_error(result) {
-            self.after_failure(task, call, plan.effect, result);
+            self.after_failure(plan.effect, result);
             return;
         }
         if !plan.paths.is_empty() && self.data >= Data::Paths {
             self.resolve_paths(task, call, plan.effect, result);
         }
         match plan.effect {
-            Effect::Nothing | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
+            Effect::Nothing | Effect::Close | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
             Effect::NewFd => self.opened(task, call, result as i32),
             Effect::Dup => self.duplicated(task, call.int(0), result as i32),
             Effect::TwoFds(index) => self.two_opened(task, call, index),
-            Effect::Close => task.fds.borrow_mut().close(call.int(0)),
             Effect::CloseRange => closed_range(task, call),
             Effect::Fcntl => {
                 if matches!(call.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
@@ -104,12 +150,8 @@ impl World {
         }
     }
 
-    fn after_failure(&mut self, task: &Task, call: &Call, effect: Effect, result: i64) {
+    fn after_failure(&mut self, effect: Effect, result: i64) {
         const EPERM: i64 = -1;
-        // Linux frees the descriptor even when close(2) reports an error (EINTR, EIO), but for EBADF.
-        if effect == Effect::Close && result != -i64::from(libc::EBADF) {
-            task.fds.borrow_mut().close(call.int(0));
-        }
         if effect == Effect::Ptrace && result == EPERM {
             self.note("the program itself uses ptrace (a debugger, strace, or LeakSanitizer) and was refused: a process can have only one tracer");
         }
@@ -236,7 +278,7 @@ impl World {
         if prot & PROT_EXEC == 0 || flags & libc::MAP_ANONYMOUS as u64 != 0 || fd < 0 {
             return;
         }
-        let Some(identity) = objects::identify(task.tid, fd) else { return };
+        let Ok(identity) = objects::identify(task.tid, fd) else { return };
         // mmap2 counts in pages.
         let offset = if call.name() == "mmap2" { call.args[5] * 4096 } else { call.args[5] };
         let mapping = Mapping {
@@ -308,8 +350,12 @@ impl World {
     }
 }
 
-fn closed_range(task: &Task, call: &Call) {
+fn closed_range(task: &mut Task, call: &Call) {
+    const CLOSE_RANGE_UNSHARE: u64 = 2;
     const CLOSE_RANGE_CLOEXEC: u64 = 4;
+    if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
+        unshared(task, libc::CLONE_FILES as u64);
+    }
     if call.args[2] & CLOSE_RANGE_CLOEXEC == 0 {
         task.fds.borrow_mut().close_range(call.args[0] as u32, call.args[1] as u32);
     }
@@ -341,7 +387,7 @@ fn handled(task: &Task, call: &Call) {
 }
 
 fn opened_path(tid: i32, fd: i32) -> Option<Vec<u8>> {
-    objects::identify(tid, fd).filter(|identity| identity.kind.is_named()).map(|identity| identity.path)
+    objects::identify(tid, fd).ok().filter(|identity| identity.kind.is_named()).map(|identity| identity.path)
 }
 
 /// What the arguments of socket(2) and socketpair(2) say of a socket.

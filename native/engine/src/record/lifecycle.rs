@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libc::pid_t;
-use trace_format::event::{EventKind, Side};
+use trace_format::event::EventKind;
 
 use super::{Outcome, Recorder, World};
 use crate::error::EngineError;
 use crate::image;
 use crate::launch::Launched;
-use crate::memory::{Capturer, Memory};
+use crate::memory::Memory;
 use crate::objects;
 use crate::placement::Place;
 use crate::raw::Definition;
@@ -103,7 +103,7 @@ impl Recorder {
             self.world.placement.forget(former);
             self.world.placement.forget(tid);
             caller.tid = tid;
-            caller.place = Place { own: caller.place.own, ..Place::default() };
+            caller.place = Place::new(caller.place.own);
             self.world.placement.adopt(tid, &mut caller.place);
             self.tasks.insert(tid, caller);
         }
@@ -261,14 +261,7 @@ pub(super) fn clone_flags(task: &Task) -> u64 {
     match call.name() {
         "vfork" => VFORK | libc::SIGCHLD as u64,
         "clone" => call.args[0],
-        "clone3" => {
-            let captured = task.memory.find(0, Side::In).filter(|bytes| bytes.len() >= 8).map(|bytes| crate::memory::word_of(&bytes[..8]));
-            captured.unwrap_or_else(|| {
-                let mut memory = Memory::default();
-                let capturer = Capturer { tid: task.tid, word: 8, data: crate::memory::Data::None, memory: &mut memory };
-                capturer.peek_word(call.args[0]).unwrap_or(0)
-            })
-        }
+        "clone3" => task.memory.flags_of_clone3(task.tid, call.args[0]),
         _ => libc::SIGCHLD as u64,
     }
 }
