@@ -146,7 +146,7 @@ async function main(): Promise<void> {
     });
   }
   try {
-    const session = { options: chosen, tracers: tracers(chosen.cli), base };
+    const session = { options: chosen, tracers: tracers(chosen.cli, base), base };
     const text = await bench(session, workloads);
     process.stdout.write(text);
     if (!chosen.quick && chosen.only.length === 0) writeFileSync(resolve(HERE, "latest.md"), text);

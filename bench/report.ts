@@ -96,6 +96,7 @@ function notes(conditions: Conditions): string[] {
 
 export function report(results: Results, conditions: Conditions): string {
   const { kernel, cpus, node, strace, rounds } = conditions;
+  const { workloads } = results;
   const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
   const about = [
     "`trace` is `trace record` with the start of node in it, `strace` is `strace -f -o /dev/null`, `pinned`",
@@ -106,9 +107,7 @@ export function report(results: Results, conditions: Conditions): string {
     "# Benchmark",
     `${machine}.`,
     ...notes(conditions),
-    about,
-    ratios(results.workloads),
-    recordings(results.workloads),
+    ...(workloads.length === 0 ? [] : [about, ratios(workloads), recordings(workloads)]),
     verdicts(results).map(verdictLine).join("\n"),
   ];
   return `${parts.join("\n\n")}\n`;

@@ -1,7 +1,8 @@
 /** The ways in which a program is run: alone, and under each tracer. */
 
 import { execFileSync } from "node:child_process";
-import { join } from "node:path";
+import { cpSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { pinCpu } from "./environment.js";
 
 export const MODES = ["native", "trace", "strace", "pinned"] as const;
@@ -14,8 +15,11 @@ export interface Tracers {
   readonly cpu: string;
 }
 
-export function tracers(cli: string): Tracers {
-  return { cli, cpu: pinCpu() };
+/** Measures a copy of the build: whoever builds meanwhile neither breaks a run nor mixes two builds. */
+export function tracers(cli: string, base: string): Tracers {
+  const dist = join(base, "build", "dist");
+  cpSync(dirname(cli), dist, { recursive: true });
+  return { cli: join(dist, basename(cli)), cpu: pinCpu() };
 }
 
 /** Name of the trace file that a recording leaves in its folder. */

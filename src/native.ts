@@ -6,7 +6,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { TraceError } from "./errors.js";
-import type { EventBatch, FdObject } from "./trace/batch.js";
+import type { EventBatch } from "./trace/batch.js";
 import type { NativeFailure, Outcome } from "./trace/failure.js";
 
 /** What the addon exports. Numbers are exact up to 2^53; larger values cross as bigint. */
@@ -54,6 +54,7 @@ export interface NativeRecording {
   /** To be called again until the recording has ended: the first call can come too early to wake the recorder. */
   detach(): void;
   signal(signal: number): boolean;
+  stopAlong(signal: number): void;
 }
 
 export interface NativeRecordResult {
@@ -78,7 +79,7 @@ export interface NativeTrace {
   blocks(): NativeBlocks;
   threads(): NativeThreads;
   /** The objects `from` (included) to `to` (excluded), as far as they exist. */
-  objects(from: number, to: number): FdObject[];
+  objects(from: number, to: number): NativeObjects;
   /** Decodes one block; `columns` are the bits of trace/columns.ts. */
   readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
@@ -137,6 +138,18 @@ export interface NativeBlocks {
   readonly maxEnd: Float64Array;
   readonly spanning: Uint32Array;
   readonly kinds: Uint8Array;
+}
+
+/** One entry per object in each array; path and detail are pieces of `text`, one after the other. */
+export interface NativeObjects {
+  /** Codes of `ObjectKind` in native/engine/src/raw.rs. */
+  readonly kind: Uint8Array;
+  readonly dev: Float64Array;
+  readonly ino: Float64Array;
+  readonly createdBy: Float64Array;
+  readonly pathEnd: Uint32Array;
+  readonly detailEnd: Uint32Array;
+  readonly text: string;
 }
 
 /** One entry per thread in each array. */

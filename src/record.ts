@@ -93,6 +93,8 @@ export interface Recording {
    * still recorded.
    */
   kill(signal: number): boolean;
+  /** For a command in a terminal: stops this process by this signal when the program has stopped. */
+  stopAlong(signal: number): void;
   abort(): void;
   /**
    * Ends the recording and lets what is observed go on. (With `only` it is killed: the filter stays in the processes, and
@@ -112,8 +114,9 @@ export async function record(options: RecordOptions): Promise<RecordResult> {
 
 /** The same with a hold on the running recording. */
 export function startRecording(options: RecordOptions): Recording {
-  const path =
-    options.output ?? freeName(text(options.command[0] ?? programOf(options.attach?.[0])));
+  const path = absolute(
+    options.output ?? freeName(text(options.command[0] ?? programOf(options.attach?.[0]))),
+  );
   const running = native().startRecording({
     argv: options.command.map(bytes),
     output: bytes(path),
@@ -143,7 +146,14 @@ export function startRecording(options: RecordOptions): Recording {
     clearInterval(detaching);
     options.signal?.removeEventListener("abort", abort);
   });
-  return { path, result, kill: (signal) => running.signal(signal), abort, detach };
+  return {
+    path,
+    result,
+    kill: (signal) => running.signal(signal),
+    stopAlong: (signal) => running.stopAlong(signal),
+    abort,
+    detach,
+  };
 }
 
 async function settle(running: NativeRecording, path: string): Promise<RecordResult> {
@@ -151,7 +161,7 @@ async function settle(running: NativeRecording, path: string): Promise<RecordRes
   const signal = result.status & 0x7f;
   const [memory = 0, tasks = 0, descriptors = 0, unknownCalls = 0] = result.lost;
   return {
-    path: resolve(path),
+    path,
     exitCode: signal === 0 ? (result.status >> 8) & 0xff : undefined,
     exitSignal: signal === 0 ? undefined : signal,
     processes: result.processes,
@@ -185,6 +195,15 @@ function environment(env: NonNullable<RecordOptions["env"]>): readonly Uint8Arra
 
 function isByteList(env: NonNullable<RecordOptions["env"]>): env is readonly Uint8Array[] {
   return Array.isArray(env);
+}
+
+/** Now, since the program may remove the directory that it starts in. */
+function absolute(path: string): string {
+  try {
+    return resolve(path);
+  } catch {
+    return path;
+  }
 }
 
 /** What a process runs, for the name of the file. */

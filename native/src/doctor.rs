@@ -1,4 +1,5 @@
 //! What this machine lets a recorder do, for `trace doctor`.
+#![allow(clippy::cast_precision_loss, reason = "JavaScript numbers; the format bounds what may be larger than 2^53")]
 
 use napi::bindgen_prelude::{AsyncTask, Env, Result, Task};
 use napi_derive::napi;
@@ -23,11 +24,8 @@ impl Task for Probe {
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        let convert = |check: doctor::Check| Check {
-            name: check.name.to_owned(),
-            errno: check.errno,
-            value: check.value as f64,
-        };
+        let convert =
+            |check: doctor::Check| Check { name: check.name.to_owned(), errno: check.errno, value: check.value as f64 };
         Ok(output.into_iter().map(convert).collect())
     }
 }

@@ -1,4 +1,5 @@
 //! Whole trace files for JavaScript: their text form and back, and the mapped files inside them.
+#![allow(clippy::cast_precision_loss, reason = "JavaScript numbers; the format bounds what may be larger than 2^53")]
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -43,10 +44,10 @@ pub struct Packing {
 
 impl From<PackSummary> for Packing {
     fn from(summary: PackSummary) -> Packing {
-        let missing = summary.missing.into_iter().map(|file| MissingFile {
-            hash: hex(&file.hash),
-            path: String::from_utf8_lossy(&file.path).into_owned(),
-        });
+        let missing = summary
+            .missing
+            .into_iter()
+            .map(|file| MissingFile { hash: hex(&file.hash), path: String::from_utf8_lossy(&file.path).into_owned() });
         Packing {
             added: summary.added as f64,
             added_bytes: summary.bytes as f64,
@@ -180,8 +181,8 @@ impl Task for Assemble {
 
     fn compute(&mut self) -> Result<Self::Output> {
         let options = Options { force: self.force, ..Options::default() };
-        let opened = File::open(&self.text)
-            .map_err(|source| EngineError::Io { doing: "open", path: self.text.clone(), source });
+        let opened =
+            File::open(&self.text).map_err(|source| EngineError::Io { doing: "open", path: self.text.clone(), source });
         let result = opened.and_then(|file| text::assemble(&mut BufReader::new(file), &self.path, &options));
         Ok(result.map(|summary| summary.events))
     }

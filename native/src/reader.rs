@@ -2,6 +2,7 @@
 //!
 //! Everything that reads the file runs on a thread of the pool. An array is handed over as it was decoded, without a
 //! copy. What goes wrong outside this program comes back as a [`Failure`], never as a bare text.
+#![allow(clippy::cast_precision_loss, reason = "JavaScript numbers; the format bounds what may be larger than 2^53")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,7 +13,6 @@ use napi::bindgen_prelude::{
 };
 use napi_derive::napi;
 use trace_engine::error::{EngineError, Fact};
-use trace_engine::raw::ObjectKind;
 use trace_engine::reader::{Block, Trace};
 use trace_format::column::{Columns, Projection};
 
@@ -111,16 +111,17 @@ pub struct Threads {
     pub created_by: Float64Array,
 }
 
-/// What a descriptor stands for.
+/// What descriptors stand for, one entry per object in each array. Texts of object k are two pieces of `text`: its path,
+/// which ends before UTF-16 unit `path_end[k]`, and its detail, which ends before `detail_end[k]`.
 #[napi(object, object_from_js = false)]
-pub struct FdObject {
-    pub id: u32,
-    pub kind: String,
-    pub path: String,
-    pub dev: f64,
-    pub ino: f64,
-    pub detail: String,
-    pub created_by: f64,
+pub struct Objects {
+    pub kind: Uint8Array,
+    pub dev: Float64Array,
+    pub ino: Float64Array,
+    pub created_by: Float64Array,
+    pub path_end: Uint32Array,
+    pub detail_end: Uint32Array,
+    pub text: String,
 }
 
 /// One block of events. Columns that were not asked for are empty.
@@ -197,21 +198,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn kind_name(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Unknown => "unknown",
-        ObjectKind::File => "file",
-        ObjectKind::Dir => "dir",
-        ObjectKind::Pipe => "pipe",
-        ObjectKind::Fifo => "fifo",
-        ObjectKind::Socket => "socket",
-        ObjectKind::CharDevice => "chr",
-        ObjectKind::BlockDevice => "blk",
-        ObjectKind::Anon => "anon",
-        ObjectKind::Memfd => "memfd",
-    }
-}
-
 /// Bits of a projection, as `src/trace/columns.ts` makes them.
 fn projection(bits: u32) -> Projection {
     let has = |bit: u32| bits & bit != 0;
@@ -256,7 +242,8 @@ impl NativeTrace {
     pub fn blocks(&self) -> Blocks {
         let trace = &*self.trace;
         let blocks = trace.blocks();
-        let float = |get: &dyn Fn(&Block) -> u64| Float64Array::new(blocks.iter().map(|block| get(block) as f64).collect());
+        let float =
+            |get: &dyn Fn(&Block) -> u64| Float64Array::new(blocks.iter().map(|block| get(block) as f64).collect());
         Blocks {
             first_seq: float(&|block| block.first_seq),
             count: Uint32Array::new(blocks.iter().map(|block| block.count).collect()),
@@ -282,26 +269,40 @@ impl NativeTrace {
 
     /// The objects `from..to`, as far as they exist.
     #[napi]
-    pub fn objects(&self, from: u32, to: u32) -> Vec<FdObject> {
+    pub fn objects(&self, from: u32, to: u32) -> Objects {
         let definitions = self.trace.definitions();
-        let found = (from..to).map_while(|index| definitions.object(index as usize).map(|object| (index, object)));
-        found
-            .map(|(id, object)| FdObject {
-                id,
-                kind: kind_name(object.kind).to_owned(),
-                path: String::from_utf8_lossy(object.path).into_owned(),
-                dev: object.dev as f64,
-                ino: object.ino as f64,
-                detail: String::from_utf8_lossy(object.detail).into_owned(),
-                created_by: object.created_by.map_or(-1.0, |seq| seq as f64),
-            })
-            .collect()
+        let found: Vec<_> = (from..to).map_while(|index| definitions.object(index as usize)).collect();
+        let mut text = String::new();
+        let mut units = 0;
+        let mut add = |bytes: &[u8]| {
+            let piece = String::from_utf8_lossy(bytes);
+            units += if piece.is_ascii() { piece.len() } else { piece.encode_utf16().count() };
+            text.push_str(&piece);
+            units as u32
+        };
+        let (path_end, detail_end): (Vec<_>, Vec<_>) =
+            found.iter().map(|object| (add(object.path), add(object.detail))).unzip();
+        Objects {
+            kind: Uint8Array::new(found.iter().map(|object| object.kind as u8).collect()),
+            dev: Float64Array::new(found.iter().map(|object| object.dev as f64).collect()),
+            ino: Float64Array::new(found.iter().map(|object| object.ino as f64).collect()),
+            created_by: Float64Array::new(
+                found.iter().map(|object| object.created_by.map_or(-1.0, |seq| seq as f64)).collect(),
+            ),
+            path_end: path_end.into(),
+            detail_end: detail_end.into(),
+            text,
+        }
     }
 
     /// Decodes block `number`. `columns` are the bits of [`projection`].
     #[napi]
     pub fn read_block(&self, number: u32, columns: u32) -> AsyncTask<ReadBlock> {
-        AsyncTask::new(ReadBlock { trace: Arc::clone(&self.trace), number: number as usize, projection: projection(columns) })
+        AsyncTask::new(ReadBlock {
+            trace: Arc::clone(&self.trace),
+            number: number as usize,
+            projection: projection(columns),
+        })
     }
 
     /// Where the entries of calls stand during which other events were committed: two arrays, by place of the entry.

@@ -146,6 +146,12 @@ impl Recording {
         self.control.detach();
     }
 
+    /// Stops this process when the first program stops, as the terminal has asked by this signal.
+    #[napi]
+    pub fn stop_along(&self, signal: i32) {
+        self.control.stop_along(signal);
+    }
+
     /// Sends a signal to the first program; `false` when it has ended.
     #[napi]
     pub fn signal(&self, signal: i32) -> bool {

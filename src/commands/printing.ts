@@ -9,8 +9,7 @@ import { type EventBatch, EventFlag } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import type { Trace } from "../trace/trace.js";
 
-export const SHOW_FORMATS = ["text", "strace", "json", "jsonl"] as const;
-export type ShowFormat = (typeof SHOW_FORMATS)[number];
+export type ShowFormat = "text" | "strace" | "json" | "jsonl";
 
 export interface PrintOptions {
   readonly format: ShowFormat;

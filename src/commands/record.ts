@@ -27,12 +27,13 @@ interface Options {
 }
 
 /** Signals that are meant for the program when they reach the recorder. */
-const forwarded = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT"] as const;
-/**
- * Signals that the terminal sends to the program as well: the program decides, the recorder stays. (At SIGTSTP it stops
- * with its group, as the shell expects.)
- */
+const forwarded = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
+/** Signals that the terminal sends to the program as well: the program decides, the recorder stays. */
 const fromTerminal = ["SIGINT", "SIGQUIT"] as const;
+/** The same, for job control: the recorder stops when the program has stopped, not before. */
+const stopping = ["SIGTSTP", "SIGTTIN", "SIGTTOU"] as const;
+/** Whoever continues a job continues the program too; only if it then still stands is the signal passed on. */
+const continueAfterMs = 50;
 
 export const command: CommandDef<Options> = {
   name: "record",
@@ -102,11 +103,22 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   } finally {
     release();
   }
-  const { rememberLatest } = await import("../state.js");
-  rememberLatest(result.path, context.env);
+  await remember(result.path, context.env);
   if (!context.options.quiet) report(context, result);
   if (result.exitSignal !== undefined) return { signal: result.exitSignal };
   return { exitNow: result.exitCode ?? 0 };
+}
+
+/** The program's end is what counts: whatever goes wrong here does not change the exit code. */
+async function remember(path: string, env: CommandContext<Options>["env"]): Promise<void> {
+  try {
+    const { rememberLatest } = await import("../state.js");
+    rememberLatest(path, env);
+  } catch (error) {
+    say(
+      `trace: the latest trace could not be noted: ${error instanceof Error ? error.message : error}\n`,
+    );
+  }
 }
 
 async function recordOptions(context: CommandContext<Options>): Promise<RecordOptions> {
@@ -157,7 +169,7 @@ function procStrings(name: string): Buffer[] {
  * that its parent ignores it, and that nohup was the last program that the shell named in `_`.
  */
 function hangupIsIgnored(env: Readonly<Record<string, string | undefined>>): boolean {
-  if (env["_"]?.endsWith("/nohup")) return true;
+  if (env._?.endsWith("/nohup")) return true;
   try {
     const status = readFileSync(`/proc/${process.ppid}/status`, "latin1");
     const ignored = /^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
@@ -233,6 +245,8 @@ function holdSignals(recording: Recording): () => void {
   const release = onSignals([
     ...forwarded.map((name) => [name, () => send(name)] as const),
     ...fromTerminal.map((name) => [name, endWithProgram] as const),
+    ...stopping.map((name) => [name, () => recording.stopAlong(constants.signals[name])] as const),
+    ["SIGCONT", () => setTimeout(() => recording.kill(constants.signals.SIGCONT), continueAfterMs)],
   ]);
   return () => {
     clearInterval(asked);

@@ -2,7 +2,7 @@
 
 import { TraceError } from "../errors.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { type PrintOptions, SHOW_FORMATS, type ShowFormat } from "./printing.js";
+import type { PrintOptions, ShowFormat } from "./printing.js";
 import {
   colorChoice,
   colorOption,
@@ -28,6 +28,8 @@ interface Options extends FilterFlags {
   readonly pager: boolean;
 }
 
+const formats: readonly ShowFormat[] = ["text", "strace", "json", "jsonl"];
+
 export const command: CommandDef<Options> = {
   name: "show",
   summary: "show the events of a trace, as text, as strace does, or as JSON",
@@ -46,7 +48,7 @@ export const command: CommandDef<Options> = {
     {
       flags: "--format <format>",
       help: "text; strace as `strace -f -ttt -T -y` writes it; json one document; jsonl one event per line",
-      choices: SHOW_FORMATS,
+      choices: formats,
       default: "text",
     },
     {

@@ -2,8 +2,8 @@
 
 import { usageError } from "../errors.js";
 import type { Filter } from "../query/filter/index.js";
-import { GROUPINGS, type Grouping } from "../stat/collect.js";
-import { type SortKey, sortKey, type TableFacts } from "../stat/report.js";
+import { GROUPINGS, type Grouping, type SortKey, sortKey } from "../stat/keys.js";
+import type { TableFacts } from "../stat/report.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import {

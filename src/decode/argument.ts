@@ -7,7 +7,7 @@
 
 import { CaptureSide } from "../trace/batch.js";
 import type { CallContext } from "./context.js";
-import { argDecoder, optionalArgs } from "./irregular/registry.js";
+import { argDecoder, countsOptional, optionalArgs } from "./irregular/registry.js";
 import { u32, uword } from "./memory.js";
 import { isScalar, registerSize, scalar } from "./scalar.js";
 import { element, sizeOf, structAt } from "./struct.js";
@@ -57,7 +57,7 @@ export function resolvedPath(call: CallContext, k: number): string | undefined {
 /** How many arguments of the row mean something in this call. */
 export function argumentCount(call: CallContext): number {
   const rule = call.row && optionalArgs(call.row.name);
-  if (rule !== undefined && (call.low(rule.arg) & rule.mask) === 0) return rule.keep;
+  if (rule !== undefined && !countsOptional(rule, call.low(rule.arg))) return rule.keep;
   return call.row?.args.length ?? 0;
 }
 
@@ -86,10 +86,20 @@ export function narrow(value: bigint): Num {
   return Number.isSafeInteger(number) ? number : value;
 }
 
+/** Calls whose flags have no names yet, and are shown in hexadecimal. */
+const HEX_FLAGS: ReadonlySet<string> = new Set([
+  "futex_waitv",
+  "pidfd_getfd",
+  "pkey_alloc",
+  "process_madvise",
+  "process_mrelease",
+]);
+
 /** Value of argument `k`, from its register or the memory behind it. */
 export function argValue(call: CallContext, k: number, row: ArgRow): Value {
   const { ty } = row;
   if (isScalar(ty)) {
+    if (row.name === "flags" && HEX_FLAGS.has(call.name)) return hexInt(call.arg(k));
     return scalar(ty, call.low(k), call.high(k), registerSize(ty, call.word), call, k);
   }
   if (row.dir === "in") return sideValue(call, k, row, In);
@@ -225,9 +235,15 @@ export function stringAt(
 ): Value {
   const found = call.memory.cstring(addr, side);
   if (found === undefined) return addr === 0 ? NULL : pointer(addr);
-  const data = limit === undefined ? found.bytes : found.bytes.subarray(0, limit);
-  const whole = found.terminated || (limit !== undefined && data.length === limit);
-  return bytes(data, whole ? data.length : data.length + 1, style);
+  if (found.terminated) return bytes(cut(found.bytes, limit), undefined, style);
+  const data = cut(found.bytes, limit);
+  if (data.length === limit) return bytes(data, data.length, style);
+  const value = bytes(data, data.length + 1, style);
+  return found.faulted ? { ...value, fault: addr } : value;
+}
+
+function cut(data: Uint8Array, limit?: number): Uint8Array {
+  return limit === undefined ? data : data.subarray(0, limit);
 }
 
 /** `length` bytes. What the recording lacks is counted in `total`. */

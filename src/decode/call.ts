@@ -3,18 +3,19 @@
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import { signed } from "../trace/word.js";
 import { genericArgs } from "./argument.js";
+import { unbundled } from "./bundled.js";
 import { returnAddress, returnFd, returnInt } from "./call_result.js";
 import { CallContext, type TraceContext } from "./context.js";
 import { choice } from "./flags.js";
 import "./irregular/all.js";
 import { callDecoder, returnDecoder, type Shape } from "./irregular/registry.js";
-import { modeBits } from "./scalar.js";
+import { modeBits, signalName } from "./scalar.js";
 import type { Ret } from "./tables.generated.js";
-import { type Argument, type Call, hexInt, int, type Result, type Value } from "./value.js";
+import { type Argument, type Call, hexInt, int, type Result, symbol, type Value } from "./value.js";
 
 /** The call in row `i` of the batch, which must be an event of kind Call. */
 export function decodeCall(batch: EventBatch, i: number, trace: TraceContext): Call {
-  const call = new CallContext(batch, i, trace);
+  const call = unbundled(new CallContext(batch, i, trace));
   const { row } = call;
   const shape: Shape = (row && callDecoder(row.name)?.(call)) ?? {};
   const args = shape.args ?? (row === undefined ? rawArgs(call) : genericArgs(call));
@@ -69,6 +70,10 @@ function returnValue(call: CallContext, ret: Ret): Value {
 
 function returnNote(call: CallContext, ret: Ret): Value | undefined {
   if (ret.r !== "flags") return undefined;
+  if (ret.set === "signal") {
+    const name = signalName(call.retLow);
+    return name === undefined ? undefined : symbol(name);
+  }
   const value = choice(ret.set, call.retLow);
   return value.name === undefined ? undefined : value;
 }

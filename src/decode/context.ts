@@ -55,14 +55,15 @@ export class CallContext {
   readonly word: 4 | 8;
   readonly memory: Memory;
 
-  constructor(batch: EventBatch, i: number, trace: TraceContext) {
+  /** `row` is what the event is decoded as; without it, the row of its number. */
+  constructor(batch: EventBatch, i: number, trace: TraceContext, row?: SyscallRow) {
     this.batch = batch;
     this.i = i;
     this.trace = trace;
     this.arch = batch.arch[i] ?? 0;
     this.sysno = batch.code[i] ?? -1;
     this.word = this.arch === 1 ? 4 : 8;
-    this.row = syscallRow(this.arch, this.sysno);
+    this.row = row ?? syscallRow(this.arch, this.sysno);
     this.memory = new Memory(batch, i);
   }
 

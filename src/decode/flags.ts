@@ -29,20 +29,39 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
     { mask: 0x4000, set: "termios_oflag_vt" },
     { mask: 0x8000, set: "termios_oflag_ff" },
   ],
+  fanotify_init_flags: [{ mask: 0xc, set: "fanotify_class" }],
+  kexec_flags: [{ mask: 0xffff0000, set: "kexec_arch" }],
   termios_cflag: [
     { mask: 0x100f, set: "termios_baud" },
     { mask: 0x30, set: "termios_csize" },
   ],
 };
 
-const MAP_HUGETLB = 0x40000;
-const MAP_HUGE_SHIFT = 26;
+/** Sets whose upper bits hold the binary logarithm of a page size, when the bit for huge pages is set. */
+const HUGE: Readonly<Record<string, readonly [bit: number, shift: string]>> = {
+  mmap_flags: [0x40000, "MAP_HUGE_SHIFT"],
+  memfd_flags: [4, "MFD_HUGE_SHIFT"],
+};
+const HUGE_SHIFT = 26;
 
 /** What strace writes for unknown bits where the common prefix of the names is not it. */
 const UNKNOWN: Readonly<Record<string, string>> = {
   access_mode: "?_OK",
   open_flags: "O_???",
   sockopt_level: "SOL_??",
+  socket_type: "SOCK_???",
+  mbind_flags: "MPOL_???",
+  move_pages_flags: "MPOL_???",
+  rename_flags: "RENAME_??",
+  tcflush_queue: "TC???",
+  tcflow_action: "TC???",
+  reboot_magic1: "LINUX_REBOOT_MAGIC_???",
+  reboot_magic2: "LINUX_REBOOT_MAGIC_???",
+  setns_types: "CLONE_NEW???",
+  wait4_options: "W???",
+  waitid_options: "W???",
+  pr_set_vma: "PR_SET_VMA_???",
+  timerfd_settime_flags: "TFD_???",
 
   statx_flags: "AT_???",
   epoll_events: "EPOLL???",
@@ -82,9 +101,10 @@ function split(set: string, value: Num): FlagsValue {
     low = (low & ~part.mask) >>> 0;
     (part.last === true ? last : names).push(name);
   }
-  if (set === "mmap_flags" && (low & MAP_HUGETLB) !== 0 && low >>> MAP_HUGE_SHIFT !== 0) {
-    last.push(`${low >>> MAP_HUGE_SHIFT}<<MAP_HUGE_SHIFT`);
-    low = (low & ((1 << MAP_HUGE_SHIFT) - 1)) >>> 0;
+  const huge = HUGE[set];
+  if (huge !== undefined && (low & huge[0]) !== 0 && low >>> HUGE_SHIFT !== 0) {
+    last.push(`${low >>> HUGE_SHIFT}<<${huge[1]}`);
+    low = (low & ((1 << HUGE_SHIFT) - 1)) >>> 0;
   }
   let zero: string | undefined;
   for (const [bits, name] of FLAG_SETS[set] ?? []) {

@@ -15,6 +15,8 @@ export interface CString {
   readonly bytes: Uint8Array;
   /** False when the recording ends before the NUL. */
   readonly terminated: boolean;
+  /** True when the memory itself ended before the NUL. */
+  readonly faulted: boolean;
 }
 
 /** Bytes of capture `c`; empty when it has none or the batch is damaged. */
@@ -97,8 +99,10 @@ export class Memory {
     const found = this.#at(addr, side);
     if (found === undefined) return undefined;
     const nul = found.indexOf(0);
-    if (nul >= 0) return { bytes: found.subarray(0, nul), terminated: true };
-    return { bytes: found, terminated: this.#wholeAt(addr, side) };
+    if (nul >= 0) return { bytes: found.subarray(0, nul), terminated: true, faulted: false };
+    const terminated = this.#statusAt(addr, side, CaptureStatus.Whole);
+    const faulted = !terminated && this.#statusAt(addr, side, CaptureStatus.Unreadable);
+    return { bytes: found, terminated, faulted };
   }
 
   /** What one capture holds from `addr` on; the longest, when several do. */
@@ -115,10 +119,11 @@ export class Memory {
     return best;
   }
 
-  #wholeAt(addr: number, side: number): boolean {
+  /** True when a capture that begins at that address has that status. */
+  #statusAt(addr: number, side: number, status: number): boolean {
     for (let c = this.#start; c < this.#end; c++) {
       if (this.#batch.capSide[c] !== side || this.#address(c) !== addr) continue;
-      if (this.#batch.capStatus[c] === CaptureStatus.Whole) return true;
+      if (this.#batch.capStatus[c] === status) return true;
     }
     return false;
   }

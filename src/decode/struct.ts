@@ -60,6 +60,9 @@ export function sizeOf(ty: Ty, word: 4 | 8): number | undefined {
   }
 }
 
+/** Sizes that the first versions of growing structs had; the kernel takes no less. */
+const LEAST_SIZES: Readonly<Record<string, number>> = { open_how: 24, mount_attr: 32 };
+
 /** Enough for every struct that has a decoder of its own and no layout. */
 const SPECIAL_SIZE = 256;
 
@@ -75,7 +78,11 @@ export function structAt(
     size ?? layout(name)?.size ?? (structDecoder(name) === undefined ? 0 : SPECIAL_SIZE);
   const data = wanted === 0 ? undefined : call.memory.read(addr, wanted, side);
   if (data === undefined || data.length === 0) return pointer(addr);
-  return structFrom(name, data, call, side);
+  const least = size === undefined ? undefined : LEAST_SIZES[name];
+  if (least !== undefined && data.length < least) return pointer(addr);
+  const value = structFrom(name, data, call, side);
+  const whole = size !== undefined && data.length === size && value.kind === "struct";
+  return whole && value.elided ? { ...value, elided: false } : value;
 }
 
 /** The struct of which `data` is what there is. */

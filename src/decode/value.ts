@@ -51,6 +51,8 @@ export interface BytesValue {
   readonly total: number;
   /** `path`: never shortened; `string`: ends at its NUL; `buffer`: counted; `hex`: counted, no text; `blob`: bare digits. */
   readonly style: "path" | "string" | "buffer" | "hex" | "blob";
+  /** Address of a string that runs into memory that is not there; strace shows only that. */
+  readonly fault?: Num;
 }
 
 /** An address. 0 is NULL. What is behind it was not captured, or is not looked at. */
@@ -150,6 +152,8 @@ export interface ListValue {
   readonly kind: "list";
   readonly sep: string;
   readonly items: readonly { readonly label?: string; readonly value: Value }[];
+  /** Labels are written `label=value`, not `label value`. */
+  readonly equals?: boolean;
   /** What JSON shows; default: an object when all items have labels, else a list. */
   readonly plain?: string;
 }

@@ -34,11 +34,11 @@ export function findings(
   };
   return [
     trialFinding(trial),
+    ...tracerFinding(facts),
     ptraceFinding(facts, failed),
     scopeFinding(facts),
     memoryFinding(failed),
     seccompFinding(facts, failed),
-    ...tracerFinding(facts),
     containerFinding(facts),
     procFinding(facts, failed),
     kernelFinding(facts, failed),
@@ -65,7 +65,9 @@ function trialFinding(trial: Trial): Finding {
     const text = `works: a test program gave ${trial.events} events in ${trial.millis} ms`;
     return { topic, verdict: "ok", text };
   }
-  const fix = trial.hint ?? "the lines below say what is missing";
+  // The general way out is this command; here the other lines are it.
+  const isGeneral = trial.hint === undefined || trial.hint.includes("trace doctor");
+  const fix = isGeneral ? "the lines below say what is missing" : (trial.hint ?? "");
   return { topic, verdict: "bad", text: `does not work: ${trial.message}`, fix };
 }
 
@@ -73,15 +75,16 @@ function ptraceFinding(facts: MachineFacts, failed: Failed): Finding {
   const error = failed("fork") ?? failed("ptrace");
   const topic = "ptrace";
   if (error === undefined) return { topic, verdict: "ok", text: "a child can be traced" };
-  const inContainer = facts.container !== undefined;
-  return {
-    topic,
-    verdict: "bad",
-    text: `a child cannot be traced (${error})`,
-    fix: inContainer
-      ? "start the container with: --cap-add=SYS_PTRACE, or --security-opt seccomp=unconfined"
-      : "look at ptrace_scope below, and at the security modules of this system",
-  };
+  const text = `a child cannot be traced (${error})`;
+  return { topic, verdict: "bad", text, fix: ptraceFix(facts) };
+}
+
+function ptraceFix(facts: MachineFacts): string {
+  if (facts.tracer !== undefined) return `run trace outside of ${facts.tracer.name}`;
+  if (facts.container === undefined) {
+    return "look at ptrace_scope below, and at the security modules of this system";
+  }
+  return "start the container with: --cap-add=SYS_PTRACE, or --security-opt seccomp=unconfined";
 }
 
 const scopes = [
@@ -130,7 +133,7 @@ function seccompFinding(facts: MachineFacts, failed: Failed): Finding {
       fix: "a kernel with CONFIG_SECCOMP_FILTER makes recording faster",
     };
   }
-  const traced = failed("seccomp-trace");
+  const traced = failed("ptrace") === undefined ? failed("seccomp-trace") : undefined;
   if (traced !== undefined) {
     return {
       topic,

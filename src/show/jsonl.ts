@@ -12,6 +12,8 @@ import { CallContext, rowIndex, type TraceContext } from "../decode/context.js";
 import {
   argDecoder,
   callDecoder,
+  countsOptional,
+  type Optional,
   optionalArgs,
   structDecoder,
 } from "../decode/irregular/registry.js";
@@ -54,9 +56,7 @@ interface Plan {
   readonly keys: readonly Uint8Array[];
   readonly args: readonly ArgWriter[];
   readonly paths: readonly number[];
-  readonly optional:
-    | { readonly arg: number; readonly mask: number; readonly keep: number }
-    | undefined;
+  readonly optional: Optional | undefined;
   readonly ret: Ret["r"];
 }
 
@@ -219,7 +219,7 @@ export class JsonlWriter {
     let count = args.length;
     if (
       optional !== undefined &&
-      ((batch.args[12 * i + 2 * optional.arg] ?? 0) & optional.mask) === 0
+      !countsOptional(optional, batch.args[12 * i + 2 * optional.arg] ?? 0)
     ) {
       count = optional.keep;
     }

@@ -153,10 +153,11 @@ function escapePath(path: string): string {
 }
 
 /** Most of a path that strace reads. */
-const PATH_LIMIT = 4096;
+const PATH_LIMIT = 4095;
 
 function bytesText(value: BytesValue, style: Notation): string {
   const { bytes, total } = value;
+  if (value.fault !== undefined) return hexText(value.fault);
   if (value.style === "blob") return `0x${Buffer.from(bytes).toString("hex")}`;
   const limit = value.style === "path" ? PATH_LIMIT : style.stringLimit;
   const shown = bytes.length > limit ? bytes.subarray(0, limit) : bytes;
@@ -242,9 +243,12 @@ function sigsetText({ names, negated }: SigsetValue): string {
   return `${negated ? "~" : ""}[${names.join(" ")}]`;
 }
 
-function listText({ sep, items }: ListValue, style: Notation): string {
+function listText({ sep, items, equals }: ListValue, style: Notation): string {
+  const between = equals === true ? "=" : " ";
   return items
-    .map(({ label, value }) => (label === undefined ? "" : `${label} `) + valueText(value, style))
+    .map(
+      ({ label, value }) => (label === undefined ? "" : label + between) + valueText(value, style),
+    )
     .join(sep);
 }
 

@@ -11,9 +11,7 @@ import { History } from "../trace/history.js";
 import { threadName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
 import { Durations } from "./durations.js";
-
-export const GROUPINGS = ["syscall", "process", "thread", "path", "peer"] as const;
-export type Grouping = (typeof GROUPINGS)[number];
+import type { Grouping } from "./keys.js";
 
 export interface StatRow {
   readonly name: string;

@@ -5,50 +5,8 @@ import { histogramText } from "../report/histogram.js";
 import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
 import { printable } from "../report/text.js";
 import { counted, humanBytes, humanCount, humanDuration, percent } from "../report/units.js";
-import type { Grouping, Statistics, StatRow } from "./collect.js";
-
-export const SORT_KEYS = [
-  "time",
-  "calls",
-  "errors",
-  "name",
-  "mean",
-  "min",
-  "max",
-  "p50",
-  "p99",
-  "bytes",
-  "cpu",
-  "nothing",
-] as const;
-export type SortKey = (typeof SORT_KEYS)[number];
-
-/** strace's other names for them. */
-const aliases: Readonly<Record<string, SortKey>> = {
-  "time-total": "time",
-  "total-time": "time",
-  total_time: "time",
-  "time-percent": "time",
-  time_percent: "time",
-  count: "calls",
-  error: "errors",
-  syscall: "name",
-  "syscall-name": "name",
-  avg: "mean",
-  "avg-time": "mean",
-  avg_time: "mean",
-  "min-time": "min",
-  min_time: "min",
-  shortest: "min",
-  "max-time": "max",
-  max_time: "max",
-  longest: "max",
-  none: "nothing",
-};
-
-export function sortKey(word: string): SortKey | undefined {
-  return SORT_KEYS.find((key) => key === word) ?? aliases[word];
-}
+import type { Statistics, StatRow } from "./collect.js";
+import type { Grouping, SortKey } from "./keys.js";
 
 const sizes: Readonly<Record<SortKey, (row: StatRow) => number>> = {
   time: (row) => row.durations.total,

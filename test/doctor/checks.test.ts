@@ -66,6 +66,16 @@ describe("findings", () => {
     });
   });
 
+  it("blames the tracer where there is one", () => {
+    const found = of(
+      { tracer: { pid: 7, name: "gdb" }, container: "docker" },
+      { ptrace: EPERM },
+      false,
+    );
+    expect([...found.keys()].slice(0, 2)).toEqual(["recording", "tracer"]);
+    expect(found.get("ptrace")?.fix).toBe("run trace outside of gdb");
+  });
+
   it.each([
     ["ptrace", { container: "docker" }, { ptrace: EPERM }, /SYS_PTRACE/],
     ["ptrace_scope", { ptraceScope: 2 }, {}, /sysctl/],

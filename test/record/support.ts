@@ -14,7 +14,9 @@ import { type EventBatch, EventKind, type FdObject, NO_CONTENT } from "../../src
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
 
-export const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+/** The built command, or another build of it that the environment names. */
+export const cli =
+  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const sources = fileURLToPath(new URL("./programs/", import.meta.url));
 
 let base: string | undefined;
@@ -46,8 +48,8 @@ export function compile(name: string, ...flags: string[]): string {
 
 /** The environment of every program. The system's programs come first: version managers put scripts in front of them. */
 export const environment: Readonly<Record<string, string>> = {
-  PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env["PATH"] ?? ""}`,
-  HOME: process.env["HOME"] ?? "/",
+  PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}`,
+  HOME: process.env.HOME ?? "/",
   LC_ALL: "C",
   TZ: "UTC",
 };

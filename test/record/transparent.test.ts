@@ -80,7 +80,7 @@ describe("output and exit code are the same", () => {
   });
 
   it("every exit code", async () => {
-    const each = "for n in $(seq 0 255); do sh -c \"exit $n\"; echo $?; done";
+    const each = 'for n in $(seq 0 255); do sh -c "exit $n"; echo $?; done';
     const { native, recorded } = await both(shell(each));
     expect(recorded).toEqual(native);
     for (const code of [0, 1, 2, 3, 42, 124, 125, 126, 127, 128, 137, 254, 255]) {
@@ -93,7 +93,9 @@ describe("output and exit code are the same", () => {
     const file = join(folder(), "x.trace");
     const trace = `${process.execPath} ${recordWords(file).slice(1).join(" ")}`;
     const native = await run(shell(`printf '[%s]' ${words}`));
-    const recorded = await run(shell(`${trace} printf '[%s]' ${words}`), { env: stateOf(folder()) });
+    const recorded = await run(shell(`${trace} printf '[%s]' ${words}`), {
+      env: stateOf(folder()),
+    });
     expect(outcome(recorded)).toEqual(outcome(native));
     expect(native.stdout).toContain("[\xff\x01]");
   });
@@ -148,7 +150,9 @@ describe("input is the program's", () => {
   });
 
   it("is not read ahead", async () => {
-    const words = recordWords(join(folder(), "x.trace")).map((word) => `'${word}'`).join(" ");
+    const words = recordWords(join(folder(), "x.trace"))
+      .map((word) => `'${word}'`)
+      .join(" ");
     const done = await run(shell(`${words} head -c 2 >/dev/null; cat`), {
       input: "abcdef",
       env: stateOf(folder()),
@@ -248,7 +252,13 @@ libc.execve(argv[0], array(argv), array(env))
     expect(outcome(recorded)).toEqual(outcome(native));
     // -E changes only what it names.
     const changed = await run(
-      ["python3", "-c", launcher, ...recordWords(join(dir, "y.trace"), "-E", "NEW=1", "-E", "7"), ...show],
+      [
+        "python3",
+        "-c",
+        launcher,
+        ...recordWords(join(dir, "y.trace"), "-E", "NEW=1", "-E", "7"),
+        ...show,
+      ],
       { env: stateOf(dir) },
     );
     expect(changed.stdout).toBe(`${native.stdout.replace("7=seven\0", "")}NEW=1\0`);
@@ -346,7 +356,9 @@ describe("signals to the recorder", () => {
         stdio: "ignore",
       });
       const end = ended(child);
-      const pid = Number(await until(() => readable(pidFile) && readFileSync(pidFile, "utf8").trim()));
+      const pid = Number(
+        await until(() => readable(pidFile) && readFileSync(pidFile, "utf8").trim()),
+      );
       // Only after the end of the program is the signal not for it.
       await until(() => readable(join(dir, "x.trace")) && comm(pid) === "sleep" && ppid(pid) === 1);
       child.kill(name);
@@ -394,7 +406,17 @@ describe("nothing stays behind", () => {
     await ended(child);
     expect(isAlive(child.pid ?? 0)).toBe(false);
     rmSync(trace);
-    const left = execFileSync("find", [dir, "-type", "f", "-not", "-path", "*/cache/*", "-not", "-path", "*/state/*"]);
+    const left = execFileSync("find", [
+      dir,
+      "-type",
+      "f",
+      "-not",
+      "-path",
+      "*/cache/*",
+      "-not",
+      "-path",
+      "*/state/*",
+    ]);
     expect(left.toString()).toBe("");
   });
 });

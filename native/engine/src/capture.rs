@@ -98,8 +98,7 @@ fn writes_on(plan: &Plan, result: i64) -> bool {
     const EINTR: i64 = -4;
     const ERESTARTNOHAND: i64 = -514;
     const ERESTART_RESTARTBLOCK: i64 = -516;
-    !is_error(result)
-        || (plan.writes_interrupted && matches!(result, EINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK))
+    !is_error(result) || (plan.writes_interrupted && matches!(result, EINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK))
 }
 
 /// Length of what is behind a pointer: bytes or elements, as the shape has it.
@@ -110,7 +109,9 @@ pub fn length(capturer: &Capturer<'_>, call: &Call, pointer: &Pointer, side: Sid
         Len::Own => 0,
         Len::Fixed(count) => u64::from(count),
         // Lengths that are C ints arrive with an undefined upper half.
-        Len::Arg(index) if matches!(call.plan.map(|plan| plan.row.args[usize::from(index)].ty), Some(Ty::Int | Ty::Uint)) => {
+        Len::Arg(index)
+            if matches!(call.plan.map(|plan| plan.row.args[usize::from(index)].ty), Some(Ty::Int | Ty::Uint)) =>
+        {
             u64::from(arg(index) as u32)
         }
         Len::Arg(index) => arg(index),

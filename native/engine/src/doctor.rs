@@ -204,11 +204,7 @@ fn filtered(pid: pid_t, go: &OwnedFd, attached: bool) -> [Check; 3] {
     // Without a tracer the filtered call fails, and there is no stop to see.
     let untraced = Err(libc::EPERM);
     let (seen, info) = if attached { (seen, info) } else { (untraced, untraced) };
-    [
-        Check::new("seccomp-filter", set),
-        Check::new("seccomp-trace", seen),
-        Check::new("syscall-info", info),
-    ]
+    [Check::new("seccomp-filter", set), Check::new("seccomp-trace", seen), Check::new("syscall-info", info)]
 }
 
 /// What the kernel tells of the call that the child is stopped at.

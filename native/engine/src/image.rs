@@ -125,16 +125,23 @@ fn read_link(tid: pid_t, what: &str) -> Vec<u8> {
 }
 
 fn read_file(tid: pid_t, what: &str) -> Vec<u8> {
-    let mut bytes = fs::read(format!("/proc/{tid}/{what}")).unwrap_or_default();
-    bytes.truncate(MAX_EVENT_BYTES / 4);
+    use std::io::Read as _;
+    // These files have no size to ask for: one large buffer spares most reads.
+    let mut bytes = Vec::with_capacity(16 << 10);
+    if let Ok(file) = File::open(format!("/proc/{tid}/{what}")) {
+        let _ = file.take(MAX_EVENT_BYTES as u64 / 4).read_to_end(&mut bytes);
+    }
     bytes
 }
 
 /// The lines of /proc/PID/status that say who the process is, as `uid=0 0 0 0 gid=... groups=... umask=0022`.
 fn credentials(tid: pid_t) -> String {
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let status = read_file(tid, "status");
+    let status = String::from_utf8_lossy(&status);
     let mut text = String::new();
-    for (label, name) in [("Uid:", "uid"), ("Gid:", "gid"), ("Groups:", "groups"), ("Umask:", "umask"), ("CapEff:", "capeff")] {
+    for (label, name) in
+        [("Uid:", "uid"), ("Gid:", "gid"), ("Groups:", "groups"), ("Umask:", "umask"), ("CapEff:", "capeff")]
+    {
         let Some(line) = status.lines().find_map(|line| line.strip_prefix(label)) else { continue };
         if !text.is_empty() {
             text.push(' ');
@@ -149,7 +156,7 @@ fn credentials(tid: pid_t) -> String {
 /// The executable mappings of a process, from /proc/PID/maps.
 #[must_use]
 pub fn executable_mappings(tid: pid_t) -> Vec<Mapping> {
-    let maps = fs::read(format!("/proc/{tid}/maps")).unwrap_or_default();
+    let maps = read_file(tid, "maps");
     maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).filter(|mapping| mapping.prot & 4 != 0).collect()
 }
 

@@ -63,8 +63,10 @@ pub fn inherited() -> Vec<i32> {
 /// The open descriptors of a process and what they stand for.
 fn links(pid: pid_t) -> Vec<(i32, Vec<u8>)> {
     let fds = objects::open_descriptors(pid).unwrap_or_default().into_iter();
-    fds.filter_map(|fd| Some((fd, std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?.into_os_string().into_vec())))
-        .collect()
+    fds.filter_map(|fd| {
+        Some((fd, std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?.into_os_string().into_vec()))
+    })
+    .collect()
 }
 
 /// Credentials of the user that the program is to run as.
@@ -125,9 +127,10 @@ fn start_error(step: c_int, errno: c_int, path: &Path) -> EngineError {
             "not-found",
             format!("{shown}: it exists, but the interpreter or dynamic loader that it names does not"),
         ),
-        (_, libc::ENOEXEC) => {
-            EngineError::start("exec-format", format!("{shown}: not a program of a known format (no ELF header, no #! line)"))
-        }
+        (_, libc::ENOEXEC) => EngineError::start(
+            "exec-format",
+            format!("{shown}: not a program of a known format (no ELF header, no #! line)"),
+        ),
         (_, libc::E2BIG) => EngineError::start("not-executable", format!("{shown}: the arguments are too long: {why}")),
         _ => EngineError::start("not-executable", format!("{shown}: {why}")),
     }
@@ -164,7 +167,8 @@ pub fn find(program: &Program) -> Result<PathBuf, EngineError> {
 
 fn search_path(program: &Program) -> OsString {
     let own = program.env.as_ref().map(|env| {
-        env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=").map(|value| OsString::from_vec(value.to_vec())))
+        env.iter()
+            .find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=").map(|value| OsString::from_vec(value.to_vec())))
     });
     own.unwrap_or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"))
 }
@@ -189,7 +193,9 @@ fn find_error(name: &OsStr, errno: i32, search: Option<&OsStr>) -> EngineError {
         libc::EACCES => EngineError::start("not-executable", format!("{shown}: no permission to execute it")),
         libc::EISDIR => EngineError::start("not-executable", format!("{shown}: is a directory")),
         libc::ENOENT => match search {
-            Some(dirs) => EngineError::start("not-found", format!("{shown}: not found in PATH ({})", Path::new(dirs).display())),
+            Some(dirs) => {
+                EngineError::start("not-found", format!("{shown}: not found in PATH ({})", Path::new(dirs).display()))
+            }
             None => EngineError::start("not-found", format!("{shown}: no such file")),
         },
         _ => EngineError::start("not-found", format!("{shown}: {}", io::Error::from_raw_os_error(errno))),
@@ -244,7 +250,11 @@ fn pipe(flags: c_int) -> Result<(OwnedFd, OwnedFd), EngineError> {
 ///
 /// # Errors
 /// As [`find`]; `permission` when the kernel does not let us trace.
-pub fn launch(program: &Program, options: c_int, filter: Option<&[libc::sock_filter]>) -> Result<Launched, EngineError> {
+pub fn launch(
+    program: &Program,
+    options: c_int,
+    filter: Option<&[libc::sock_filter]>,
+) -> Result<Launched, EngineError> {
     let path = find(program)?;
     let (go_read, go_write) = pipe(0)?;
     let (failure_read, failure_write) = pipe(libc::O_NONBLOCK)?;
@@ -252,9 +262,8 @@ pub fn launch(program: &Program, options: c_int, filter: Option<&[libc::sock_fil
         Some(env) => env.iter().map(|entry| entry.as_bytes().to_vec()).collect(),
         None => std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()).collect(),
     };
-    let c_string = |bytes: &[u8]| {
-        CString::new(bytes).map_err(|_| EngineError::start("empty-command", "a path holds a NUL byte"))
-    };
+    let c_string =
+        |bytes: &[u8]| CString::new(bytes).map_err(|_| EngineError::start("empty-command", "a path holds a NUL byte"));
     let plan = Plan {
         path: c_string(path.as_os_str().as_bytes())?,
         argv: Strings::new(program.argv.iter().map(|arg| arg.as_bytes().to_vec()))?,
@@ -280,7 +289,10 @@ pub fn launch(program: &Program, options: c_int, filter: Option<&[libc::sock_fil
                 let _ = sys::kill(pid, libc::SIGKILL);
                 // SAFETY: reaps the child just killed; no pointer is kept.
                 unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
-                return Err(EngineError::start("permission", format!("the kernel does not let this process trace its child: {}", error)));
+                return Err(EngineError::start(
+                    "permission",
+                    format!("the kernel does not let this process trace its child: {}", error),
+                ));
             }
             let shown = program.cwd.clone().filter(|cwd| !cwd.is_dir()).unwrap_or(path);
             Ok(Launched { pid, go: go_write, failure: failure_read, path: shown })

@@ -17,6 +17,9 @@ const STRING_BITE: usize = 256;
 /// Most captures of one event: their number is stored in 16 bits. A few are left for what is added at exit.
 const MAX_CAPTURES: usize = (u16::MAX as usize) - 64;
 const PAGE: u64 = 4096;
+/// How many strings of an array are read at once, and how much of each.
+const GROUP: usize = 48;
+const GROUP_BITE: usize = 128;
 
 /// Which memory is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -38,6 +41,8 @@ pub struct Memory {
     pub bytes: Vec<u8>,
     /// How many captures could not be read.
     pub unreadable: u32,
+    /// Descriptors that the memory names; the record loop adds what they stand for.
+    pub mentioned: Vec<i32>,
 }
 
 impl Memory {
@@ -46,6 +51,7 @@ impl Memory {
         self.refs.clear();
         self.bytes.clear();
         self.unreadable = 0;
+        self.mentioned.clear();
         if self.bytes.capacity() > (1 << 20) {
             self.bytes.shrink_to(1 << 16);
         }
@@ -241,13 +247,43 @@ impl Capturer<'_> {
         }
         let length = (pointers.len() + usize::from(ended)) * self.word;
         self.structure(slot, side, addr, length as u64);
-        for pointer in pointers {
+        for group in pointers.chunks(GROUP) {
             if self.memory.bytes.len() >= MAX_EVENT_BYTES || self.memory.captures.len() >= MAX_CAPTURES {
                 // What is missing is said once, not for each string.
                 self.memory.unreadable += 1;
                 break;
             }
-            self.string(slot, side, pointer);
+            self.string_group(slot, side, group);
+        }
+    }
+
+    /// Takes several strings, the short ones with a single call to the kernel.
+    fn string_group(&mut self, slot: u8, side: Side, pointers: &[u64]) {
+        if self.data < Data::Paths {
+            pointers.iter().for_each(|pointer| self.string(slot, side, *pointer));
+            return;
+        }
+        let mut pieces = [(0_u64, 0_usize); GROUP];
+        for (piece, pointer) in pieces.iter_mut().zip(pointers) {
+            *piece = (*pointer, ((PAGE - pointer % PAGE) as usize).min(GROUP_BITE));
+        }
+        let pieces = &pieces[..pointers.len()];
+        let mut buffer = [0_u8; GROUP * GROUP_BITE];
+        let mut readable = sys::read_pieces(self.tid, pieces, &mut buffer);
+        let mut rest = &buffer[..];
+        for &(pointer, length) in pieces {
+            let (bytes, after) = rest.split_at(length);
+            rest = after;
+            // A piece counts only when it was read whole; the kernel stops at the first one that it cannot read.
+            let whole = readable >= length;
+            readable = readable.saturating_sub(length);
+            match bytes.iter().position(|byte| *byte == 0).filter(|_| whole) {
+                Some(nul) => {
+                    self.memory.bytes.extend_from_slice(&bytes[..=nul]);
+                    self.push(slot, side, Status::Whole, pointer, nul as u64 + 1, nul + 1);
+                }
+                None => self.string(slot, side, pointer),
+            }
         }
     }
 

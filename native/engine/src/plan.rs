@@ -156,8 +156,15 @@ fn plan(row: &'static Syscall) -> Plan {
         effect: effect_of(row),
         writes_interrupted: matches!(
             row.name,
-            "nanosleep" | "clock_nanosleep" | "clock_nanosleep_time64" | "pselect6" | "pselect6_time64" | "ppoll"
-                | "ppoll_time64" | "select" | "poll"
+            "nanosleep"
+                | "clock_nanosleep"
+                | "clock_nanosleep_time64"
+                | "pselect6"
+                | "pselect6_time64"
+                | "ppoll"
+                | "ppoll_time64"
+                | "select"
+                | "poll"
         ),
     }
 }
@@ -166,9 +173,31 @@ fn plan(row: &'static Syscall) -> Plan {
 fn follows(name: &str) -> bool {
     !matches!(
         name,
-        "lstat" | "lstat64" | "oldlstat" | "readlink" | "readlinkat" | "unlink" | "unlinkat" | "rename" | "renameat"
-            | "renameat2" | "mkdir" | "mkdirat" | "rmdir" | "symlink" | "symlinkat" | "link" | "linkat" | "lchown"
-            | "lchown32" | "lgetxattr" | "lsetxattr" | "llistxattr" | "lremovexattr" | "mknod" | "mknodat"
+        "lstat"
+            | "lstat64"
+            | "oldlstat"
+            | "readlink"
+            | "readlinkat"
+            | "unlink"
+            | "unlinkat"
+            | "rename"
+            | "renameat"
+            | "renameat2"
+            | "mkdir"
+            | "mkdirat"
+            | "rmdir"
+            | "symlink"
+            | "symlinkat"
+            | "link"
+            | "linkat"
+            | "lchown"
+            | "lchown32"
+            | "lgetxattr"
+            | "lsetxattr"
+            | "llistxattr"
+            | "lremovexattr"
+            | "mknod"
+            | "mknodat"
             | "name_to_handle_at"
     )
 }

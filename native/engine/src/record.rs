@@ -12,8 +12,8 @@ mod lifecycle;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
@@ -61,7 +61,13 @@ pub struct Options {
 enum Stage {
     /// Not started; a signal for it came already.
     NotYet(Option<c_int>),
-    Running(pid_t),
+    Running {
+        root: pid_t,
+        /// In a group-stop.
+        stopped: bool,
+        /// This process is to stop when the program does.
+        stop_along: bool,
+    },
     Ended,
 }
 
@@ -138,7 +144,9 @@ impl Control {
                 }
                 true
             }
-            Stage::Running(root) => {
+            // Who continues our process group has continued the program too; it need not hear of it twice.
+            Stage::Running { stopped: false, .. } if signal == libc::SIGCONT => true,
+            Stage::Running { root, .. } => {
                 let _ = sys::kill(*root, signal);
                 true
             }
@@ -151,8 +159,38 @@ impl Control {
     }
 
     fn program_started(&self, root: pid_t) {
-        if let Stage::NotYet(Some(signal)) = std::mem::replace(&mut *self.program(), Stage::Running(root)) {
+        let running = Stage::Running { root, stopped: false, stop_along: false };
+        if let Stage::NotYet(Some(signal)) = std::mem::replace(&mut *self.program(), running) {
             let _ = sys::kill(root, signal);
+        }
+    }
+
+    /// The terminal asked our process group to stop: this process does so when the program does. One that handles the
+    /// signal first has its time, and one that ignores it goes on, observed.
+    pub fn stop_along(&self, signal: c_int) {
+        let now = match &mut *self.program() {
+            Stage::Running { stopped, stop_along, .. } => {
+                *stop_along = !*stopped;
+                *stopped
+            }
+            _ => true,
+        };
+        if now {
+            sys::stop_self(signal);
+        }
+    }
+
+    /// The program was stopped, or goes on.
+    fn program_stopped(&self, is_stopped: bool, signal: c_int) {
+        let now = match &mut *self.program() {
+            Stage::Running { stopped, stop_along, .. } => {
+                *stopped = is_stopped;
+                is_stopped && std::mem::take(stop_along)
+            }
+            _ => false,
+        };
+        if now {
+            sys::stop_self(signal);
         }
     }
 
@@ -246,6 +284,8 @@ struct World {
     processes: u32,
     lost: [u64; 4],
     notes: Vec<String>,
+    /// The path of the file that was identified last, until a path argument is resolved with it.
+    opened: Option<Vec<u8>>,
     /// Executable mappings that the current call made, and where their files can be read.
     pending_maps: Vec<(Mapping, PathBuf)>,
 }
@@ -282,6 +322,7 @@ impl World {
             processes: 0,
             lost: [0; 4],
             notes: Vec::new(),
+            opened: None,
             pending_maps: Vec::new(),
         }
     }
@@ -364,6 +405,16 @@ impl World {
     }
 }
 
+/// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
+/// at the oldest task first, and one that stops often would keep the others waiting.
+fn collect(stops: &mut Vec<Waited>) {
+    while let Some(waited) = sys::wait_now() {
+        // A later state of the same id supersedes the earlier: it was killed, or an exec by a thread took it over.
+        stops.retain(|earlier| earlier.tid != waited.tid);
+        stops.push(waited);
+    }
+}
+
 /// A call that the kernel will restart by itself, or that its handler ends: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND,
 /// ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
 fn is_restart(result: i64) -> bool {
@@ -377,6 +428,7 @@ struct Recorder {
     control: Arc<Control>,
     root: pid_t,
     root_status: Option<c_int>,
+    root_stopped: bool,
     detach_on_exit: bool,
     detaching: bool,
 }
@@ -390,6 +442,7 @@ impl Recorder {
             control,
             root: 0,
             root_status: None,
+            root_stopped: false,
             detach_on_exit: options.detach_on_exit,
             detaching: false,
         }
@@ -417,17 +470,22 @@ impl Recorder {
         sys::catch(wake_signal());
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
+        let mut stops = Vec::new();
         loop {
             match sys::wait_any() {
-                Ok(Some(waited)) => {
-                    self.dispatch(waited);
-                    if let Some(launched) = launched.filter(|_| !released) {
-                        // The first stop is the one that was asked for; from here on everything is seen.
-                        released = launched.release().is_ok();
-                    }
-                }
+                Ok(Some(waited)) => stops.push(waited),
                 Ok(None) => {}
                 Err(_) => break,
+            }
+            if self.tasks.len() > 1 {
+                collect(&mut stops);
+            }
+            for waited in stops.drain(..) {
+                self.dispatch(waited);
+                if let Some(launched) = launched.filter(|_| !released) {
+                    // The first stop is the one that was asked for; from here on everything is seen.
+                    released = launched.release().is_ok();
+                }
             }
             if !self.detaching && self.control.is_stopping() {
                 self.detach_all();
@@ -446,6 +504,9 @@ impl Recorder {
             self.unknown_stopped(tid);
             return;
         };
+        if tid == self.root && std::mem::take(&mut self.root_stopped) {
+            self.control.program_stopped(false, 0);
+        }
         let now = sys::monotonic();
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
@@ -506,6 +567,14 @@ impl Recorder {
             let event = self.world.event(task, EventKind::Stop, signal);
             self.world.commit(event, &Memory::default());
             let _ = sys::resume(tid, Resume::Listen, 0);
+            // A program that waits for the child of its vfork cannot stop before the child has gone on.
+            let root_waits = |root: &Task| {
+                root.call.as_ref().and_then(|call| call.plan).is_some_and(|plan| plan.effect == plan::Effect::Clone)
+            };
+            if tid == self.root || self.tasks.get(&self.root).is_some_and(root_waits) {
+                self.root_stopped = true;
+                self.control.program_stopped(true, signal);
+            }
         } else {
             self.go_on(tid, 0);
         }

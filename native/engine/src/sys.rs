@@ -142,17 +142,30 @@ pub struct Waited {
 /// # Errors
 /// ECHILD when nothing is left.
 pub fn wait_any() -> io::Result<Option<Waited>> {
+    match wait(0) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        result => result,
+    }
+}
+
+/// A stop or end that is there already.
+#[must_use]
+pub fn wait_now() -> Option<Waited> {
+    wait(libc::WNOHANG).ok().flatten()
+}
+
+fn wait(flags: c_int) -> io::Result<Option<Waited>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let options = libc::__WALL | libc::__WNOTHREAD | flags;
     // SAFETY: both pointers are valid for writing; wait4 fills them.
-    let tid = unsafe { libc::wait4(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD, usage.as_mut_ptr()) };
+    let tid = unsafe { libc::wait4(-1, &raw mut status, options, usage.as_mut_ptr()) };
     if tid < 0 {
-        let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) };
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: zeroed above.
     let usage = unsafe { usage.assume_init() };
-    Ok(Some(Waited { tid, status, usage }))
+    Ok((tid > 0).then_some(Waited { tid, status, usage }))
 }
 
 /// The id of this thread.
@@ -170,6 +183,21 @@ pub fn catch(signal: c_int) {
         let mut action = std::mem::zeroed::<libc::sigaction>();
         action.sa_sigaction = nothing as *const () as usize;
         libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Stops this process as a stop signal does by default, whatever its handler is; returns when it is continued.
+pub fn stop_self(signal: c_int) {
+    // SAFETY: the actions are of this frame. The signal is for this thread and is taken when tgkill returns, so that the
+    // old handler is back before anybody else could need it.
+    unsafe {
+        let mut old = std::mem::zeroed::<libc::sigaction>();
+        let mut default = std::mem::zeroed::<libc::sigaction>();
+        default.sa_sigaction = libc::SIG_DFL;
+        // (SIGSTOP has no handler to change: that fails, and need not work.)
+        libc::sigaction(signal, &raw const default, &raw mut old);
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal);
+        libc::sigaction(signal, &raw const old, std::ptr::null_mut());
     }
 }
 
@@ -194,6 +222,20 @@ pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
     let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: buffer.len() };
     // SAFETY: `local` covers `buffer`; `remote` is only an address in the other process and never dereferenced here.
     let got = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(got).unwrap_or(0)
+}
+
+/// Reads pieces of tracee memory one behind the other; the result is how many bytes were read before the first piece that
+/// could not be read. `buffer` has room for all pieces.
+pub fn read_pieces(tid: pid_t, pieces: &[(u64, usize)], buffer: &mut [u8]) -> usize {
+    let wanted: usize = pieces.iter().map(|piece| piece.1).sum();
+    assert!(wanted <= buffer.len(), "{wanted} bytes into {}", buffer.len());
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: wanted };
+    let remote: Vec<libc::iovec> =
+        pieces.iter().map(|piece| libc::iovec { iov_base: piece.0 as *mut c_void, iov_len: piece.1 }).collect();
+    // SAFETY: `local` covers the start of `buffer`; `remote` are addresses in the other process.
+    let got =
+        unsafe { libc::process_vm_readv(tid, &raw const local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
     usize::try_from(got).unwrap_or(0)
 }
 

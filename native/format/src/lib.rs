@@ -6,13 +6,13 @@
 
 extern crate alloc;
 
-pub mod table;
-pub mod syscalls;
-pub mod structs;
-pub mod flags;
-pub mod numbers;
-pub mod event;
 pub mod column;
+pub mod event;
+pub mod flags;
 pub mod frame;
 pub mod limits;
+pub mod numbers;
+pub mod structs;
+pub mod syscalls;
+pub mod table;
 pub mod varint;

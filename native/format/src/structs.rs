@@ -7,22 +7,8 @@
 
 use crate::table::{Field, Struct, Ty};
 
-const fn field(
-    name: &'static str,
-    offset: u16,
-    size: u16,
-    count: u16,
-    ty: Ty,
-    brief: bool,
-) -> Field {
-    Field {
-        name,
-        offset,
-        size,
-        count,
-        ty,
-        brief,
-    }
+const fn field(name: &'static str, offset: u16, size: u16, count: u16, ty: Ty, brief: bool) -> Field {
+    Field { name, offset, size, count, ty, brief }
 }
 
 /// Every struct, sorted by name.

@@ -562,8 +562,8 @@ function writeStructs(structs, head) {
   return (
     `//! Memory layouts of kernel structs on x86-64.\n//!\n//! A member of type \`Struct\` is embedded; a member that is a pointer has the type \`Addr\`.\n//!\n${head("`structs.in`")}\n` +
     "use crate::table::{Field, Struct, Ty};\n\n" +
-    "const fn field(\n    name: &'static str,\n    offset: u16,\n    size: u16,\n    count: u16,\n    ty: Ty,\n    brief: bool,\n) -> Field {\n" +
-    "    Field {\n        name,\n        offset,\n        size,\n        count,\n        ty,\n        brief,\n    }\n}\n\n" +
+    "const fn field(name: &'static str, offset: u16, size: u16, count: u16, ty: Ty, brief: bool) -> Field {\n" +
+    "    Field { name, offset, size, count, ty, brief }\n}\n\n" +
     "/// Every struct, sorted by name.\n#[rustfmt::skip]\n" +
     `pub static STRUCTS: &[Struct] = &[\n${texts.join("")}];\n\n` +
     "/// The struct of that name.\n#[must_use]\npub fn layout(name: &str) -> Option<&'static Struct> {\n" +

@@ -6,7 +6,7 @@ import type { CallContext } from "../context.js";
 import { choice, flags } from "../flags.js";
 import { uword } from "../memory.js";
 import { signExtend } from "../scalar.js";
-import { array, type FieldValue, int, type Num, type Value } from "../value.js";
+import { array, type Num, type Value } from "../value.js";
 import { Arguments } from "./arguments.js";
 import { address } from "./kinds.js";
 import { type Members, membersAt } from "./members.js";

@@ -9,7 +9,6 @@ import {
   apply,
   bytes,
   type FieldValue,
-  hexInt,
   int,
   type Num,
   type StructValue,

@@ -23,6 +23,17 @@ const S_IFMT = 0o170000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 
+/** The mode in open_how counts as the argument of openat does. */
+function modeOfNew(value: StructValue): StructValue {
+  const bits = value.fields.find((member) => member.name === "flags")?.value;
+  const creates = bits?.kind === "flags" && /O_CREAT|O_TMPFILE/.test(bits.names.join());
+  if (creates) return value;
+  const fields = value.fields.map((member) =>
+    member.name === "mode" ? { ...member, hidden: true } : member,
+  );
+  return { ...value, fields };
+}
+
 /** The id of a file system is a struct with one array. */
 function fsid(name: string): StructDecoder {
   return (data, call, side) => {
@@ -58,7 +69,8 @@ const UTIME_OMIT = 0x3fff_fffe;
 /** `2020-01-01T00:00:00+0000`, in the time zone of whoever reads it. */
 export function timeNote(seconds: number, fraction = 0, digits = 9): string | undefined {
   const date = new Date(seconds * 1000);
-  if (Number.isNaN(date.getTime()) || (seconds === 0 && fraction === 0)) return undefined;
+  if (fraction >= 10 ** digits || Number.isNaN(date.getTime()) || (seconds === 0 && fraction === 0))
+    return undefined;
   const offset = -date.getTimezoneOffset();
   const two = (value: number) => String(Math.trunc(value)).padStart(2, "0");
   const zone = `${offset < 0 ? "-" : "+"}${two(Math.abs(offset) / 60)}${two(Math.abs(offset) % 60)}`;
@@ -93,12 +105,35 @@ function dated(item: Value, data: Uint8Array, word: 4 | 8, digits: 6 | 9): Value
   return item.kind === "struct" && note !== undefined ? { ...item, note } : item;
 }
 
+const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
-const MREMAP_DONTUNMAP = 4;
 
 function utimensat(call: CallContext): Shape {
   const narrow = call.word === 4 && call.name === "utimensat";
   return utimes(2, narrow ? 4 : 8, 9)(call);
+}
+
+/** The target of a link is no path that is looked up, but shown as one. */
+function target(call: CallContext, k: number): Shape {
+  const args = genericArgs(call);
+  const arg = args[k];
+  if (arg?.value.kind === "bytes") args[k] = { ...arg, value: { ...arg.value, style: "path" } };
+  return { args };
+}
+
+/** Both times with their dates. */
+function utime(call: CallContext): Shape {
+  const args = genericArgs(call);
+  const times = args[1];
+  if (times?.value.kind !== "struct") return { args };
+  const fields = times.value.fields.map((member) => {
+    if (member.value.kind !== "int" || typeof member.value.value !== "number") return member;
+    const note = timeNote(member.value.value);
+    if (note === undefined) return member;
+    return { ...member, value: { ...member.value, text: `${member.value.value} /* ${note} */` } };
+  });
+  args[1] = { ...times, value: { ...times.value, fields } };
+  return { args };
 }
 
 /** strace shows where the area is and how large, not what is in it. */
@@ -107,6 +142,8 @@ function rseq(call: CallContext): Shape {
   const [area, length] = args;
   if (area !== undefined) args[0] = { name: area.name, value: area.value, text: address(call, 0) };
   if (length !== undefined) args[1] = { ...length, text: hexInt(call.low(1)) };
+  const bits = args[2];
+  if (bits !== undefined) args[2] = { ...bits, text: hexInt(call.low(2)) };
   return { args };
 }
 
@@ -151,16 +188,24 @@ export const file: Family = {
     open: { arg: 1, mask: O_CREAT | O_TMPFILE_BIT, keep: 2 },
     openat: { arg: 2, mask: O_CREAT | O_TMPFILE_BIT, keep: 3 },
     mq_open: { arg: 1, mask: O_CREAT, keep: 2 },
-    mremap: { arg: 3, mask: MREMAP_FIXED | MREMAP_DONTUNMAP, keep: 4 },
+    mremap: { arg: 3, mask: MREMAP_MAYMOVE | MREMAP_FIXED, keep: 4, all: true },
   },
   structs: {
     statfs: fsid("statfs"),
     compat_statfs: fsid("compat_statfs"),
     compat_statfs64: fsid("compat_statfs64"),
   },
-  views: { stat: sizeOrDevice, compat_stat: sizeOrDevice, compat_stat64: sizeOrDevice },
+  views: {
+    open_how: modeOfNew,
+    stat: sizeOrDevice,
+    compat_stat: sizeOrDevice,
+    compat_stat64: sizeOrDevice,
+  },
   calls: {
     getrandom,
+    symlink: (call) => target(call, 0),
+    symlinkat: (call) => target(call, 0),
+    utime,
     rseq,
     preadv2: wholeOffset,
     pwritev2: wholeOffset,

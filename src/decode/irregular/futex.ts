@@ -4,16 +4,7 @@ import { CaptureSide } from "../../trace/batch.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { structAt } from "../struct.js";
-import {
-  type Argument,
-  hexInt,
-  int,
-  NULL,
-  type Num,
-  pointer,
-  symbol,
-  type Value,
-} from "../value.js";
+import { type Argument, hexInt, int, NULL, pointer, symbol, type Value } from "../value.js";
 import type { Family, Shape } from "./registry.js";
 
 const OP = {
@@ -61,11 +52,12 @@ function wakeOp(value: number): Value {
   const op = value >>> 28;
   const compare = (value >>> 24) & 15;
   const shifted = (op & 8) === 0 ? "" : "FUTEX_OP_OPARG_SHIFT<<28|";
-  const name = (set: string, number: number) =>
-    choiceName(set, number) ?? `0x${number.toString(16)}`;
+  const name = (set: string, number: number) => choiceName(set, number) ?? hex(number);
+  const known = choiceName("futex_wake_cmp", compare) !== undefined;
+  const remark = known ? "" : " /* FUTEX_OP_CMP_??? */";
   return symbol(
     `${shifted}${name("futex_wake_op", op & 7)}<<28|${hex((value >>> 12) & 0xfff)}<<12|` +
-      `${name("futex_wake_cmp", compare)}<<24|${hex(value & 0xfff)}`,
+      `${name("futex_wake_cmp", compare)}<<24${remark}|${hex(value & 0xfff)}`,
   );
 }
 
@@ -135,7 +127,9 @@ function operands(
       return;
     default:
       add(2, count(2));
-      for (const k of [3, 4, 5]) add(k, hexInt(call.arg(k) as Num));
+      add(3, address(3));
+      add(4, address(4));
+      add(5, hexInt(call.low(5)));
   }
 }
 

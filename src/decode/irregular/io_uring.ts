@@ -38,9 +38,7 @@ function setup(call: CallContext): Shape {
   asked.add("flags sq_thread_cpu:x sq_thread_idle");
   if ((asked.low("flags") & SETUP_ATTACH_WQ) !== 0) asked.add("wq_fd");
   asked.add("resv?");
-  const made = call.succeeded
-    ? membersAt("io_uring_params", call.arg(1), call, Out)
-    : undefined;
+  const made = call.succeeded ? membersAt("io_uring_params", call.arg(1), call, Out) : undefined;
   if (made === undefined) return args.add(1, asked.value()).shape();
   made.add("sq_entries cq_entries features");
   offsets(made, "sq_off", "io_sqring_offsets", SQ_OFFSETS);

@@ -4,13 +4,14 @@
  */
 
 import { CaptureSide } from "../../trace/batch.js";
+import { returnFd } from "../call_result.js";
 import type { CallContext } from "../context.js";
-import { choiceName } from "../flags.js";
+import { choice, choiceName } from "../flags.js";
 import { FLAG_SETS } from "../tables.generated.js";
 import { type Argument, apply, hexInt, type StructValue, symbol, type Value } from "../value.js";
 import { ifreqName, ifreqValue } from "./ifreq.js";
 import { address, isLate, kindValue } from "./kinds.js";
-import type { Family, Shape } from "./registry.js";
+import type { Family, ReturnDecoder, Shape } from "./registry.js";
 
 /** Name as strace writes it, and kind (kinds.ts) of the argument; `none` where there is no argument. */
 const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new Map([
@@ -46,8 +47,8 @@ const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new
   [0x5420, ["TIOCPKT", "<int"]],
   [0x5421, ["FIONBIO", "<int"]],
   [0x5422, ["TIOCNOTTY", "none"]],
-  [0x5423, ["TIOCSETD", "<c:line_discipline"]],
-  [0x5424, ["TIOCGETD", ">c:line_discipline"]],
+  [0x5423, ["TIOCSETD", "<int"]],
+  [0x5424, ["TIOCGETD", ">int"]],
   [0x5425, ["TCSBRKP", "int"]],
   [0x5427, ["TIOCSBRK", "none"]],
   [0x5428, ["TIOCCBRK", "none"]],
@@ -63,13 +64,13 @@ const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new
   [0x80045438, ["TIOCGPKT", ">int"]],
   [0x80045439, ["TIOCGPTLCK", ">int"]],
   [0x80045440, ["TIOCGEXCL", ">int"]],
-  [0x5441, ["TIOCGPTPEER", "f:open_flags"]],
+  [0x5441, ["TIOCGPTPEER", "hex"]],
   // Every file.
   [0x5450, ["FIONCLEX", "none"]],
   [0x5451, ["FIOCLEX", "none"]],
   [0x5452, ["FIOASYNC", "<int"]],
   [0x5460, ["FIOQSIZE", ">u64"]],
-  [0x0001, ["FIBMAP", "=int"]],
+  [0x0001, ["FIBMAP", "addr"]],
   [0x0002, ["FIGETBSZ", "addr"]],
   [0x40049409, ["BTRFS_IOC_CLONE or FICLONE", "fd"]],
   [0x4020940d, ["BTRFS_IOC_CLONE_RANGE or FICLONERANGE", "<s:file_clone_range"]],
@@ -184,6 +185,20 @@ function ioctl(call: CallContext): Shape {
   return { args };
 }
 
+const NS = { GET_USERNS: 0xb701, GET_PARENT: 0xb702, GET_NSTYPE: 0xb703 } as const;
+
+const ioctlReturn: ReturnDecoder = (call) => {
+  switch (call.low(1)) {
+    case NS.GET_USERNS:
+    case NS.GET_PARENT:
+      return { value: returnFd(call) };
+    case NS.GET_NSTYPE:
+      return { note: choice("setns_types", call.retLow) };
+    default:
+      return {};
+  }
+};
+
 /** The word of a command that nobody knows. */
 function unknownArgument(call: CallContext): Value {
   const addr = call.arg(2);
@@ -201,5 +216,6 @@ function brief(value: StructValue): StructValue {
 
 export const ioctlFamily: Family = {
   calls: { ioctl },
+  returns: { ioctl: ioctlReturn },
   views: { termios: brief, termios2: brief, termio: brief },
 };

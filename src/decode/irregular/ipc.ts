@@ -1,15 +1,14 @@
-/** System V IPC: control structs, messages, and i386's ipc and socketcall, which bundle calls. */
+/** System V IPC: keys, control structs and messages. What i386's ipc and socketcall stand for is in bundled.ts. */
 
 import { CaptureSide } from "../../trace/batch.js";
 import { bytesAt } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
-import { i32, u32, u64 } from "../memory.js";
+import { i32, u32 } from "../memory.js";
 import { modeBits, signExtend } from "../scalar.js";
 import {
-  array,
-  field,
   type FlagsValue,
+  field,
   hexInt,
   type IntValue,
   int,
@@ -53,7 +52,8 @@ function shmFlags(value: number): Value {
   const plain = createFlags("shmget_flags", value & ((1 << SHM_HUGE_SHIFT) - 1));
   if (huge === 0) return plain;
   const shifted = symbol(`${huge & SHM_HUGE_MASK}<<SHM_HUGE_SHIFT`);
-  if (plain.kind === "int") return { kind: "list", sep: "|", items: [{ value: shifted }, { value: plain }] };
+  if (plain.kind === "int")
+    return { kind: "list", sep: "|", items: [{ value: shifted }, { value: plain }] };
   const items = [...plain.items];
   items.splice(items.length - 1, 0, { value: shifted });
   return { ...plain, items };
@@ -71,7 +71,7 @@ function control(set: string, value: number): Value {
 }
 
 /** The owner: what IPC_SET changes is fewer. */
-function permissions(m: Members, member: string, sets: boolean): Value {
+function permissions(m: Members, member: string, sets: boolean): void {
   const name = m.call.word === 8 ? "ipc_perm" : "compat_ipc_perm";
   const inner = new Members(name, m.data, m.call, m.side);
   inner.add("uid gid mode");
@@ -79,7 +79,6 @@ function permissions(m: Members, member: string, sets: boolean): Value {
   if (mode !== undefined) inner.fields[2] = field("mode", fourDigits(inner.low("mode")));
   if (!sets) inner.add("key:u cuid cgid");
   m.put(member, inner.value());
-  return inner.value();
 }
 
 function fourDigits(mode: number): IntValue {
@@ -221,12 +220,19 @@ function msgrcv(call: CallContext): Shape {
 
 function msgget(call: CallContext): Shape {
   const bits = createFlags("ipc_flags", call.low(1));
-  return new Arguments(call).add(0, key(call.low(0))).add(1, bits).shape();
+  return new Arguments(call)
+    .add(0, key(call.low(0)))
+    .add(1, bits)
+    .shape();
 }
 
 function semget(call: CallContext): Shape {
   const bits = createFlags("ipc_flags", call.low(2));
-  return new Arguments(call).add(0, key(call.low(0))).plain(1).add(2, bits).shape();
+  return new Arguments(call)
+    .add(0, key(call.low(0)))
+    .plain(1)
+    .add(2, bits)
+    .shape();
 }
 
 function shmget(call: CallContext): Shape {
@@ -234,34 +240,33 @@ function shmget(call: CallContext): Shape {
   return args.add(2, shmFlags(call.low(2))).shape();
 }
 
-const SEM_SIZE = 6;
-
-/** The operations of `semop`. */
-function semaphoreOps(call: CallContext, addr: Num, count: number): Value {
-  if (addr === 0) return address(addr);
-  const data = call.memory.read(addr, Math.min(count, 4096) * SEM_SIZE, In);
-  if (data === undefined) return address(addr);
-  const items: Value[] = [];
-  for (let at = 0; at + SEM_SIZE <= data.length; at += SEM_SIZE) {
-    const part = data.subarray(at, at + SEM_SIZE);
-    items.push(new Members("sembuf", part, call, In).add("sem_num sem_op:d sem_flg").value());
-  }
-  return array(items, items.length < count);
-}
-
-/** What a bundled call is: its arguments stand in other places than those of the call of that name. */
+/** Operations that bundled.ts does not know: the words as they are. */
 function ipc(call: CallContext): Shape {
   const operation = call.low(0) & 0xffff;
   const version = call.low(0) >>> 16;
-  const name = choiceName("ipc_call", operation);
-  const args = new Arguments(call);
-  const bundled = name === undefined || version > 1 ? undefined : BUNDLED[name];
-  if (bundled === undefined) {
-    const text = name ?? String(operation);
-    args.add(0, symbol(version === 0 ? text : `${version}<<16|${text}`));
-    for (const k of [1, 2, 3, 4, 5]) args.add(k, hexInt(call.arg(k)));
-    return args.shape();
-  }
-  bundled(call, args, version);
+  const text = choiceName("ipc_call", operation) ?? String(operation);
+  const args = new Arguments(call).add(0, symbol(version === 0 ? text : `${version}<<16|${text}`));
+  for (const k of [1, 2, 3, 4, 5]) args.add(k, hexInt(call.arg(k)));
   return args.shape();
 }
+
+function socketcall(call: CallContext): Shape {
+  const name = choiceName("socketcall", call.low(0));
+  const args = new Arguments(call).add(0, name === undefined ? int(call.low(0)) : symbol(name));
+  return args.add(1, address(call.arg(1))).shape();
+}
+
+export const ipcFamily: Family = {
+  calls: {
+    shmget,
+    shmctl: ctl(SHM, 1),
+    semget,
+    semctl: ctl(SEM, 2),
+    msgget,
+    msgctl: ctl(MSG, 1),
+    msgsnd,
+    msgrcv,
+    ipc,
+    socketcall,
+  },
+};

@@ -4,7 +4,6 @@ import { CaptureSide } from "../../trace/batch.js";
 import { bytesAt, stringAt } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
-import { u8 } from "../memory.js";
 import { ERRNO_NAMES } from "../names.generated.js";
 import {
   array,

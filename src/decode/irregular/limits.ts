@@ -157,13 +157,6 @@ function interruptedRest(call: CallContext, k: number): Value | undefined {
   ]);
 }
 
-const nodemask: ArgDecoder = (call, k, side) => {
-  const addr = call.arg(k);
-  if (addr === 0) return NULL;
-  const data = call.memory.read(addr, 128, side);
-  return data === undefined ? pointer(addr) : bitNumbers(data);
-};
-
 const MPOL_FLAGS = 0xe000;
 
 function mempolicyMode(value: number): Value {
@@ -186,7 +179,6 @@ const schedParam: StructDecoder = (data) => {
 export const limits: Family = {
   args: {
     cpumask,
-    nodemask,
     sched_policy: (call, k) => policy(call.low(k)),
     ioprio: (call, k) => ioprio(call.low(k)),
     personality: (call, k) => personality(call.low(k)),

@@ -3,7 +3,7 @@
 import { CaptureSide } from "../../trace/batch.js";
 import { genericArgs, MAX_ELEMENTS } from "../argument.js";
 import type { CallContext } from "../context.js";
-import { choice, flags } from "../flags.js";
+import { choice, choiceName, flags } from "../flags.js";
 import { i32, u32, uword } from "../memory.js";
 import { plainStruct, structAt } from "../struct.js";
 import {
@@ -39,10 +39,14 @@ export interface Buffers {
   readonly netlink?: boolean;
 }
 
+/** More than any program passes; the count is taken for a mistake. */
+const MAX_IOVECS = 1 << 20;
+
 /** The iovec array of `count` elements at `addr`. */
 export function iovecs(call: CallContext, addr: Num, count: number, buffers: Buffers): Value {
   if (addr === 0) return NULL;
   if (count <= 0) return array([]);
+  if (count > MAX_IOVECS) return pointer(addr);
   const { word } = call;
   const wanted = Math.min(count, MAX_ELEMENTS);
   const data =
@@ -62,7 +66,7 @@ export function iovecs(call: CallContext, addr: Num, count: number, buffers: Buf
 }
 
 function buffer(call: CallContext, base: Num, size: number, buffers: Buffers): Value {
-  const data = call.memory.read(base, size, buffers.side);
+  const data = base === 0 ? undefined : call.memory.read(base, size, buffers.side);
   if (data === undefined) return address(base);
   const messages = buffers.netlink === true ? netlinkMessages(data, call, buffers.side) : undefined;
   return messages ?? bytes(data, size);
@@ -140,7 +144,10 @@ function controls(call: CallContext, addr: Num, length: number, side: number): V
   let at = 0;
   while (at + head <= data.length) {
     const size = Number(uword(data, at, word) ?? 0);
-    if (size < head) break;
+    if (size < head) {
+      items.push(control(call, data.subarray(at, at + head), size));
+      break;
+    }
     items.push(control(call, data.subarray(at, Math.min(at + size, data.length)), size));
     at += Math.ceil(size / word) * word;
   }
@@ -168,7 +175,11 @@ function control(call: CallContext, data: Uint8Array, size: number): Value {
     field("cmsg_level", choice("sockopt_level", level)),
     field("cmsg_type", set === undefined ? hexInt(type) : choice(set, type)),
   ];
-  if (body.length > 0) fields.push(field("cmsg_data", controlData(call, level, type, body)));
+  if (body.length > 0) {
+    const value = field("cmsg_data", controlData(call, level, type, body));
+    const named = set !== undefined && choiceName(set, type) !== undefined;
+    fields.push(named ? value : { ...value, hidden: true });
+  }
   return struct("cmsghdr", fields);
 }
 

@@ -54,7 +54,9 @@ export function netlinkMessages(
     );
     at += Math.ceil(length / 4) * 4;
   }
-  if (items.length === 0) return undefined;
+  if (items.length === 0) {
+    return data.length < HEADER ? bytes(data, data.length, "hex") : headerValue(data, protocol);
+  }
   return items.length === 1 ? items[0] : { ...array(items, at < data.length), whole: true };
 }
 
@@ -124,21 +126,22 @@ function payload(
   side: number,
 ): Value[] {
   if (type === NLMSG.DONE && body.length >= 4) return [int(i32(body, 0) ?? 0)];
-  if (type === NLMSG.ERROR && body.length >= 4) return [errorValue(body, protocol)];
+  if (type === NLMSG.ERROR && body.length >= 4) return [errorValue(body, call, protocol)];
   if (protocol === "ROUTE" && type >= FIRST_TYPE) return routePayload(body, type, call, side);
   if (protocol === "SOCK_DIAG" && type === SOCK_DIAG_BY_FAMILY)
     return diagPayload(body, call, side);
   return [bytes(body, body.length, "hex")];
 }
 
-function errorValue(body: Uint8Array, protocol: string): Value {
+function errorValue(body: Uint8Array, call: CallContext, protocol: string): Value {
   const error = i32(body, 0) ?? 0;
   const name = error < 0 ? ERRNO_NAMES[-error] : undefined;
   const fields: FieldValue[] = [
     field("error", name === undefined || name === "" ? int(error) : symbol(`-${name}`)),
   ];
   const original = body.subarray(4);
-  if (original.length >= HEADER) fields.push(field("msg", headerValue(original, protocol)));
+  if (original.length >= HEADER)
+    fields.push(field("msg", message(original, call, protocol, CaptureSide.In)));
   return struct("nlmsgerr", fields);
 }
 

@@ -69,7 +69,7 @@ const PRECISE_SHIFT = 15n;
 /** The bit fields, as members of their own: those that are set, and the precision. */
 function bits(m: Members, value: bigint): void {
   let rest = value;
-  for (const [mask, name] of FLAG_SETS["perf_attr_flags"] ?? []) {
+  for (const [mask, name] of FLAG_SETS.perf_attr_flags ?? []) {
     const bit = BigInt(mask);
     const part = value & bit;
     rest &= ~bit;
@@ -104,7 +104,7 @@ function attributes(m: Members, changedSize: number | undefined): Value {
 }
 
 function bitOf(name: string): Num {
-  return (FLAG_SETS["perf_attr_flags"] ?? []).find((entry) => entry[1] === name)?.[0] ?? 0;
+  return (FLAG_SETS.perf_attr_flags ?? []).find((entry) => entry[1] === name)?.[0] ?? 0;
 }
 
 /** What only the long form shows. */

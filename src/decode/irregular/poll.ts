@@ -1,7 +1,7 @@
 /** poll, select and epoll: what was waited for is the argument, what happened is the remark behind the result. */
 
 import { CaptureSide } from "../../trace/batch.js";
-import { genericArgs, MAX_ELEMENTS } from "../argument.js";
+import { address, genericArgs, MAX_ELEMENTS } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { flags } from "../flags.js";
 import { i32, u16, u32, u64 } from "../memory.js";
@@ -34,11 +34,11 @@ function pollfds(call: CallContext): Value {
   if (data === undefined) return pointer(addr);
   const items: Value[] = [];
   for (let at = 0; at + POLLFD_SIZE <= data.length; at += POLLFD_SIZE) {
+    const fd = i32(data, at) ?? 0;
+    const events = field("events", flags("poll_events", u16(data, at + 4) ?? 0));
+    // A negative descriptor is passed over, with its events.
     items.push(
-      struct("pollfd", [
-        field("fd", call.fd(i32(data, at) ?? 0)),
-        field("events", flags("poll_events", u16(data, at + 4) ?? 0)),
-      ]),
+      struct("pollfd", [field("fd", call.fd(fd)), fd < 0 ? { ...events, hidden: true } : events]),
     );
   }
   return array(items, items.length < call.low(1));
@@ -117,7 +117,8 @@ function fdSet(
   make: (fd: number) => Value,
 ): ArrayValue | undefined {
   const addr = call.arg(k);
-  const bits = Math.min(Math.max(0, count), MAX_FDS);
+  if (count < 0) return undefined;
+  const bits = Math.min(count, MAX_FDS);
   const bytes = Math.ceil(bits / (8 * call.word)) * call.word;
   const data = call.memory.read(addr, bytes, side);
   if (addr === 0 || data === undefined) return undefined;
@@ -177,6 +178,14 @@ function epollCtl(call: CallContext): Shape {
   return { args };
 }
 
+/** strace reads this timeout only when the call succeeded. */
+function epollPwait2(call: CallContext): Shape {
+  const args = genericArgs(call);
+  const timeout = args[3];
+  if (call.failed && timeout !== undefined) args[3] = { ...timeout, text: address(call, 3) };
+  return { args };
+}
+
 export const pollFamily: Family = {
   structs: { epoll_event: epollEvent },
   calls: {
@@ -188,5 +197,6 @@ export const pollFamily: Family = {
     pselect6: select,
     pselect6_time64: select,
     epoll_ctl: epollCtl,
+    epoll_pwait2: epollPwait2,
   },
 };

@@ -9,7 +9,7 @@ import { isLate, kindValue } from "./kinds.js";
 import type { Family, ReturnDecoder, Shape } from "./registry.js";
 
 const ONE = ["int"];
-const FOUR = ["int", "int", "int", "int"];
+const FOUR = ["hex", "hex", "hex", "hex"];
 
 /** Kinds (see kinds.ts) of the arguments behind the option; those not listed do not exist for it. */
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
@@ -26,13 +26,12 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   PR_GET_FPEXC: [">f:pr_fpexc"],
   PR_SET_FPEXC: ["f:pr_fpexc"],
   PR_GET_TIMING: [],
-  PR_SET_TIMING: ["c:pr_timing"],
+  PR_SET_TIMING: ONE,
   PR_SET_NAME: ["<str"],
   PR_GET_NAME: [">str"],
   PR_GET_ENDIAN: [">c:pr_endian"],
   PR_SET_ENDIAN: ["c:pr_endian"],
   PR_GET_SECCOMP: [],
-  PR_SET_SECCOMP: ["c:seccomp_mode", "addr"],
   PR_CAPBSET_READ: ["cap"],
   PR_CAPBSET_DROP: ["cap"],
   PR_GET_TSC: [">c:pr_tsc"],
@@ -48,19 +47,21 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   PR_SET_MM: ["c:pr_set_mm", "hex", "hex", "hex"],
   PR_SET_CHILD_SUBREAPER: ONE,
   PR_GET_CHILD_SUBREAPER: [">int"],
-  PR_SET_NO_NEW_PRIVS: FOUR,
+  PR_SET_NO_NEW_PRIVS: ["int", "hex", "hex", "hex"],
   PR_GET_NO_NEW_PRIVS: FOUR,
   PR_GET_TID_ADDRESS: [">addr"],
-  PR_SET_THP_DISABLE: FOUR,
+  PR_SET_THP_DISABLE: ["int", "hex", "hex", "hex"],
   PR_GET_THP_DISABLE: FOUR,
   PR_SET_FP_MODE: ["f:pr_fp_mode"],
   PR_GET_FP_MODE: [],
-  PR_CAP_AMBIENT: ["c:pr_cap_ambient", "cap", "int", "int"],
+  PR_CAP_AMBIENT: ["c:pr_cap_ambient", "cap", "hex", "hex"],
   PR_GET_SPECULATION_CTRL: ["c:pr_spec"],
   PR_SET_SPECULATION_CTRL: ["c:pr_spec", "f:pr_spec_control"],
   PR_SET_IO_FLUSHER: FOUR,
   PR_GET_IO_FLUSHER: FOUR,
-  PR_SET_SYSCALL_USER_DISPATCH: ["c:pr_syscall_dispatch", "addr", "size", "addr"],
+  PR_SET_SYSCALL_USER_DISPATCH: ["c:pr_syscall_dispatch", "hex", "hex", "addr"],
+  PR_SVE_GET_VL: [],
+  PR_SME_GET_VL: [],
   PR_SCHED_CORE: ["c:pr_sched_core", "int", "c:pr_sched_core_scope", "addr"],
   PR_SET_VMA: ["c:pr_set_vma", "addr", "size", "<str"],
   PR_SET_PTRACER: ["ptracer"],
@@ -72,7 +73,7 @@ function prctl(call: CallContext): Shape {
   const rows = call.row?.args ?? [];
   const option = call.low(0);
   const name = choiceName("prctl_option", option);
-  const kinds = (name !== undefined && OPTIONS[name]) || ["hex", "hex", "hex", "hex"];
+  const kinds = optionKinds(call, name);
   const args: Argument[] = [
     { name: rows[0]?.name ?? "option", value: choice("prctl_option", option) },
   ];
@@ -85,6 +86,30 @@ function prctl(call: CallContext): Shape {
   return { args };
 }
 
+const SECCOMP_MODE_STRICT = 1;
+const SECCOMP_MODE_FILTER = 2;
+const CAP_AMBIENT_FIRST = 1;
+const CAP_AMBIENT_LAST = 3;
+
+/** The arguments that an option has in this call. */
+function optionKinds(call: CallContext, name: string | undefined): readonly string[] {
+  const second = call.low(1);
+  switch (name) {
+    case "PR_SET_SECCOMP":
+      if (second === SECCOMP_MODE_STRICT) return ["c:seccomp_mode"];
+      if (second === SECCOMP_MODE_FILTER) return ["c:seccomp_mode", "<s:sock_fprog"];
+      return ["c:seccomp_mode", "hex", "hex", "hex"];
+    case "PR_CAP_AMBIENT":
+      if (second >= CAP_AMBIENT_FIRST && second <= CAP_AMBIENT_LAST) break;
+      return ["c:pr_cap_ambient", "hex", "hex", "hex"];
+    case "PR_SET_VMA":
+      if (second === 0) break;
+      return ["c:pr_set_vma", "hex", "hex", "hex"];
+    default:
+  }
+  return (name !== undefined && OPTIONS[name]) || ["hex", "hex", "hex", "hex"];
+}
+
 const NAME_LENGTH = 15;
 const PTRACER_ANY_LOW = 0xffff_ffff;
 
@@ -93,7 +118,9 @@ function optionValue(call: CallContext, k: number, kind: string, name: string | 
     return call.low(k) === PTRACER_ANY_LOW ? symbol("PR_SET_PTRACER_ANY") : int(call.int(k));
   }
   if (kind === "<str" && name === "PR_SET_NAME") {
-    return stringAt(call, call.arg(k), CaptureSide.In, "string", NAME_LENGTH);
+    const value = stringAt(call, call.arg(k), CaptureSide.In, "string");
+    if (value.kind !== "bytes" || value.bytes.length <= NAME_LENGTH) return value;
+    return { ...value, bytes: value.bytes.subarray(0, NAME_LENGTH) };
   }
   return kindValue(call, k, kind);
 }
@@ -109,8 +136,6 @@ const prctlReturn: ReturnDecoder = (call) => {
       return { value: hexInt(value), note: flags("pr_spec_control", value) };
     case "PR_MCE_KILL_GET":
       return { note: choice("pr_mce_kill_policy", value) };
-    case "PR_GET_TIMING":
-      return { note: choice("pr_timing", value) };
     default:
       return {};
   }
@@ -119,8 +144,8 @@ const prctlReturn: ReturnDecoder = (call) => {
 const ARCH_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   ARCH_GET_FS: [">addr"],
   ARCH_GET_GS: [">addr"],
-  ARCH_SET_FS: ["addr"],
-  ARCH_SET_GS: ["addr"],
+  ARCH_SET_FS: ["hex"],
+  ARCH_SET_GS: ["hex"],
   ARCH_GET_CPUID: [],
   ARCH_SET_CPUID: ONE,
 };
@@ -129,7 +154,7 @@ function archPrctl(call: CallContext): Shape {
   const rows = call.row?.args ?? [];
   const option = call.low(0);
   const name = choiceName("arch_prctl_code", option);
-  const kind = ((name !== undefined && ARCH_OPTIONS[name]) || ["addr"])[0];
+  const kind = ((name !== undefined && ARCH_OPTIONS[name]) || ["hex"])[0];
   const args: Argument[] = [
     { name: rows[0]?.name ?? "option", value: choice("arch_prctl_code", option) },
   ];

@@ -120,9 +120,10 @@ const OFFSETS_64 = (
   "8*CS 8*EFLAGS 8*RSP 8*SS"
 ).split(" ");
 
-const OFFSETS_32 = (
-  "4*EBX 4*ECX 4*EDX 4*ESI 4*EDI 4*EBP 4*EAX 4*DS 4*ES 4*FS 4*GS 4*ORIG_EAX 4*EIP 4*CS 4*EFL 4*UESP 4*SS"
-).split(" ");
+const OFFSETS_32 =
+  "4*EBX 4*ECX 4*EDX 4*ESI 4*EDI 4*EBP 4*EAX 4*DS 4*ES 4*FS 4*GS 4*ORIG_EAX 4*EIP 4*CS 4*EFL 4*UESP 4*SS".split(
+    " ",
+  );
 
 /** A register's place in `struct user`, by name. */
 function userOffset(call: CallContext, addr: Num): Value {
@@ -253,7 +254,8 @@ function registerSet(
   const m = new Members(name, found, call, side);
   for (const member of row.fields) {
     if (member.count === 1) m.add(`${member.name}:x`);
-    else if (m.has(member.name)) m.put(member.name, partOfArray(found, member.offset, member.count));
+    else if (m.has(member.name))
+      m.put(member.name, partOfArray(found, member.offset, member.count));
   }
   m.elided = size !== undefined && size > row.size;
   return m.value();

@@ -37,11 +37,17 @@ export type CallDecoder = (call: CallContext) => Shape;
 /** Value and remark of a successful result. */
 export type ReturnDecoder = (call: CallContext) => Partial<Pick<Result, "value" | "note">>;
 
-/** Arguments from index `keep` on mean something only when argument `arg` has a bit of `mask`. */
+/** Arguments from index `keep` on mean something only when argument `arg` has a bit of `mask` (`all`: every bit). */
 export interface Optional {
   readonly arg: number;
   readonly mask: number;
   readonly keep: number;
+  readonly all?: boolean;
+}
+
+/** Whether the optional arguments count in a call of which the word that decides has these low bits. */
+export function countsOptional(rule: Optional, low: number): boolean {
+  return rule.all === true ? (low & rule.mask) === rule.mask : (low & rule.mask) !== 0;
 }
 
 /** Changes how a struct that its layout decodes is shown (`detail`, `hidden`, `note`), never what it holds. */

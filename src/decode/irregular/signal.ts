@@ -1,10 +1,11 @@
 /** Signals: sets, actions, siginfo, sigevent. */
 
 import { CaptureSide } from "../../trace/batch.js";
-import { lengthOf } from "../argument.js";
-import type { CallContext } from "../context.js";
+import { address, lengthOf } from "../argument.js";
+import { type CallContext, rowIndex } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { i32, u32, u64, uword } from "../memory.js";
+import { NAMES } from "../names.generated.js";
 import { signalName, signalValue } from "../scalar.js";
 import {
   type ChoiceValue,
@@ -42,10 +43,15 @@ export function sigsetAt(call: CallContext, addr: Num, size: number, side: numbe
   return data === undefined ? pointer(addr) : sigset(data);
 }
 
+/** Bytes of the only mask that the kernel takes. */
+const KERNEL_SIGSET = 8;
+
 function sigsetArg(call: CallContext, k: number, side: number): Value {
   const row = call.row?.args[k];
-  const size = row === undefined ? undefined : lengthOf(call, row.len, side);
-  return sigsetAt(call, call.arg(k), size ?? 8, side);
+  const size = (row && lengthOf(call, row.len, side)) ?? KERNEL_SIGSET;
+  if (row?.len.from !== "fixed" && size !== KERNEL_SIGSET && row?.dir === "in")
+    return address(call, k);
+  return sigsetAt(call, call.arg(k), size, side);
 }
 
 const SIG_HANDLERS: ReadonlyMap<Num, string> = new Map<Num, string>([
@@ -105,7 +111,7 @@ const CODE_SETS: Readonly<Record<number, string>> = {
   31: "si_code_sigsys",
 };
 
-const SIGNALS = { ILL: 4, BUS: 7, FPE: 8, SEGV: 11, CHLD: 17, POLL: 29, SYS: 31 } as const;
+const SIGNALS = { ILL: 4, TRAP: 5, BUS: 7, FPE: 8, SEGV: 11, CHLD: 17, POLL: 29, SYS: 31 } as const;
 const CODES = { USER: 0, QUEUE: -1, TIMER: -2, TKILL: -6, KERNEL: 0x80 } as const;
 
 function code(signal: number, value: number): ChoiceValue {
@@ -122,11 +128,25 @@ export function siginfo(data: Uint8Array, call: CallContext, word: 4 | 8): Value
   const errno = i32(data, 4) ?? 0;
   const codeValue = i32(data, 8) ?? 0;
   if (signal === 0 && codeValue === 0) return struct("siginfo", []);
+  if (signal === 0) return hiddenInfo(data, call, word, codeValue);
   const fields: FieldValue[] = [field("si_signo", signalValue(signal))];
   if (errno !== 0) fields.push(field("si_errno", int(errno)));
   fields.push(field("si_code", code(signal, codeValue)));
   fields.push(...siginfoFields(data, call, word, signal, codeValue));
   return struct("siginfo", fields);
+}
+
+/** Without a signal number strace shows nothing; the data stays. */
+function hiddenInfo(data: Uint8Array, call: CallContext, word: 4 | 8, codeValue: number): Value {
+  const fields = [
+    field("si_signo", int(0)),
+    field("si_code", code(0, codeValue)),
+    ...siginfoFields(data, call, word, 0, codeValue),
+  ];
+  return struct(
+    "siginfo",
+    fields.map((member) => ({ ...member, hidden: true })),
+  );
 }
 
 function siginfoFields(
@@ -138,25 +158,27 @@ function siginfoFields(
 ): FieldValue[] {
   const at = word === 8 ? 16 : 12;
   const number = (offset: number) => i32(data, at + offset) ?? 0;
-  const address = (offset: number) => pointer(uword(data, at + offset, word) ?? 0);
+  const pointerAt = (offset: number) => pointer(uword(data, at + offset, word) ?? 0);
   const sender = [field("si_pid", int(number(0))), field("si_uid", int(number(4) >>> 0))];
   const value = (offset: number) => [
     field("si_int", int(number(offset))),
-    field("si_ptr", address(offset)),
+    field("si_ptr", pointerAt(offset)),
   ];
   if (codeValue === CODES.TIMER) {
     return [field("si_timerid", int(number(0))), field("si_overrun", int(number(4))), ...value(8)];
   }
   if (codeValue === CODES.USER || codeValue === CODES.TKILL) return sender;
   if (codeValue <= 0) return [...sender, ...value(8)];
-  switch (codeValue === CODES.KERNEL && signal !== SIGNALS.SEGV ? 0 : signal) {
+  const faults = signal === SIGNALS.SEGV || signal === SIGNALS.TRAP;
+  switch (codeValue === CODES.KERNEL && !faults ? 0 : signal) {
     case SIGNALS.CHLD:
       return [...sender, ...childFields(data, at, word, codeValue)];
     case SIGNALS.ILL:
     case SIGNALS.FPE:
     case SIGNALS.SEGV:
     case SIGNALS.BUS:
-      return [field("si_addr", address(0))];
+    case SIGNALS.TRAP:
+      return [field("si_addr", pointerAt(0))];
     case SIGNALS.POLL:
       return [
         field("si_band", int(word === 8 ? (u64(data, at) ?? 0) : number(0))),
@@ -164,13 +186,21 @@ function siginfoFields(
       ];
     case SIGNALS.SYS:
       return [
-        field("si_call_addr", address(0)),
-        field("si_syscall", int(number(word))),
+        field("si_call_addr", pointerAt(0)),
+        field("si_syscall", sysno(number(word), number(word + 4) >>> 0)),
         field("si_arch", choice("audit_arch", number(word + 4) >>> 0)),
       ];
     default:
       return number(0) !== 0 || number(4) !== 0 ? sender : [];
   }
+}
+
+const AUDIT_ARCH_I386 = 0x40000003;
+
+/** `__NR_getpid`. */
+function sysno(value: number, arch: number): Value {
+  const name = NAMES[rowIndex(arch === AUDIT_ARCH_I386 ? 1 : 0, value)];
+  return name === undefined ? int(value) : symbol(`__NR_${name}`);
 }
 
 const CLD_EXITED = 1;
@@ -221,8 +251,12 @@ function pselectMask(call: CallContext, k: number): Value {
   if (data === undefined) return pointer(addr);
   const mask = uword(data, 0, call.word) ?? 0;
   const size = Number(uword(data, call.word, call.word) ?? 0);
+  const known = size === KERNEL_SIGSET;
   return struct("pselect6_sigmask", [
-    field("sigmask", sigsetAt(call, mask, size, CaptureSide.In)),
+    field(
+      "sigmask",
+      known ? sigsetAt(call, mask, size, CaptureSide.In) : mask === 0 ? NULL : pointer(mask),
+    ),
     field("sigsetsize", int(size)),
   ]);
 }

@@ -3,10 +3,10 @@
 import { CaptureSide } from "../../trace/batch.js";
 import { lengthOf } from "../argument.js";
 import type { CallContext } from "../context.js";
-import { choice, choiceName } from "../flags.js";
+import { choice, choiceName, flags } from "../flags.js";
 import { i32, u16, u16be, u32 } from "../memory.js";
 import { ipv4, ipv6Text, port } from "../scalar.js";
-import { chars, layout, plainStruct } from "../struct.js";
+import { layout, plainStruct } from "../struct.js";
 import {
   apply,
   array,
@@ -16,6 +16,7 @@ import {
   hexInt,
   int,
   NULL,
+  type Num,
   pointer,
   struct,
   symbol,
@@ -23,7 +24,7 @@ import {
 } from "../value.js";
 import type { ArgDecoder, Family } from "./registry.js";
 
-const AF = { UNSPEC: 0, UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
+const AF = { UNSPEC: 0, UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
 
 /** Families whose address is decoded by the table's layout alone. */
 const LAYOUTS: Readonly<Record<number, string>> = {
@@ -33,7 +34,6 @@ const LAYOUTS: Readonly<Record<number, string>> = {
   35: "sockaddr_pn",
   38: "sockaddr_alg",
   39: "sockaddr_nfc",
-  40: "sockaddr_vm",
   42: "sockaddr_qrtr",
   44: "sockaddr_xdp",
 };
@@ -51,7 +51,7 @@ export function sockaddr(data: Uint8Array, call: CallContext): Value {
   }
   if (data.length === 2) return struct("sockaddr", [first]);
   const tail = data.subarray(2);
-  return struct("sockaddr", [first, field("sa_data", bytes(tail, tail.length, "buffer"))]);
+  return struct("sockaddr", [first, field("sa_data", bytes(tail, tail.length, "path"))]);
 }
 
 function members(family: number, data: Uint8Array): FieldValue[] | undefined {
@@ -59,7 +59,7 @@ function members(family: number, data: Uint8Array): FieldValue[] | undefined {
     case AF.UNIX:
       return unixPath(data.subarray(2));
     case AF.INET:
-      if (data.length < 8) return undefined;
+      if (data.length < 16) return undefined;
       return [
         field("sin_port", port(u16be(data, 2) ?? 0)),
         field("sin_addr", ipv4(u32(data, 4) ?? 0)),
@@ -71,6 +71,13 @@ function members(family: number, data: Uint8Array): FieldValue[] | undefined {
       return [
         field("nl_pid", int(i32(data, 4) ?? 0)),
         field("nl_groups", groups(u32(data, 8) ?? 0)),
+      ];
+    case AF.VSOCK:
+      if (data.length < 16) return undefined;
+      return [
+        field("svm_cid", choice("vsock_cid", u32(data, 8) ?? 0)),
+        field("svm_port", hexInt(u32(data, 4) ?? 0)),
+        field("svm_flags", flags("vsock_flags", data[12] ?? 0)),
       ];
     case AF.PACKET:
       return data.length < 12 ? undefined : packet(data);
@@ -84,7 +91,10 @@ const utf8 = new TextDecoder();
 /** An abstract name begins with NUL, and is written with `@` before the quotes. */
 function unixPath(path: Uint8Array): FieldValue[] {
   if (path.length === 0) return [];
-  if (path[0] !== 0) return [field("sun_path", chars(path))];
+  if (path[0] !== 0) {
+    const nul = path.indexOf(0);
+    return [field("sun_path", bytes(nul < 0 ? path : path.subarray(0, nul), undefined, "path"))];
+  }
   const name = bytes(path.subarray(1), path.length - 1, "path");
   const items = [{ value: symbol("@") }, { value: name }];
   const plain = `@${utf8.decode(name.bytes)}`;
@@ -92,7 +102,8 @@ function unixPath(path: Uint8Array): FieldValue[] {
 }
 
 function groups(value: number): Value {
-  return { kind: "int", value, base: "hex", text: value.toString(16).padStart(8, "0") };
+  const text = value === 0 ? "00000000" : `0x${value.toString(16).padStart(6, "0")}`;
+  return { kind: "int", value, base: "hex", text };
 }
 
 function inet6(data: Uint8Array): FieldValue[] {
@@ -136,14 +147,9 @@ function packet(data: Uint8Array): FieldValue[] {
 const MAX_SOCKADDR = 128;
 
 /** The address of `length` bytes at `addr`. */
-export function sockaddrAt(
-  call: CallContext,
-  addr: ReturnType<CallContext["arg"]>,
-  length: number,
-  side: number,
-): Value {
+export function sockaddrAt(call: CallContext, addr: Num, length: number, side: number): Value {
   if (addr === 0) return NULL;
-  if (length < 2) return pointer(addr);
+  if (length < 2 || (side === CaptureSide.In && length > MAX_SOCKADDR + 1)) return pointer(addr);
   const data = call.memory.read(addr, Math.min(length, MAX_SOCKADDR), side);
   return data === undefined || data.length < 2 ? pointer(addr) : sockaddr(data, call);
 }

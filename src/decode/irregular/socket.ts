@@ -18,7 +18,14 @@ const SOCK_NONBLOCK = 0o4000;
 function socketType(value: number): Value {
   const name = choiceName("socket_type", value & TYPE_MASK);
   const rest = (value & ~(TYPE_MASK | SOCK_CLOEXEC | SOCK_NONBLOCK)) >>> 0;
-  if (name === undefined || rest !== 0) return choice("socket_type", value);
+  if (name === undefined) return choice("socket_type", value);
+  if (rest !== 0) {
+    return {
+      kind: "list",
+      sep: "|",
+      items: [{ value: symbol(name) }, { value: choice("socket_type", rest) }],
+    };
+  }
   const names = [name];
   if ((value & SOCK_CLOEXEC) !== 0) names.push("SOCK_CLOEXEC");
   if ((value & SOCK_NONBLOCK) !== 0) names.push("SOCK_NONBLOCK");
@@ -92,11 +99,18 @@ function optionName(level: number, option: number, get: boolean): Value {
 
 /** Structs that options hold, by level and number. */
 const OPTION_STRUCTS: Readonly<Record<number, Readonly<Record<number, string>>>> = {
-  [SOL.SOCKET]: { 13: "linger", 17: "ucred" },
+  [SOL.SOCKET]: { 13: "linger", 17: "ucred", 26: "sock_fprog", 51: "sock_fprog" },
   [SOL.IP]: { 35: "ip_mreq", 36: "ip_mreq" },
   [SOL.IPV6]: { 20: "ipv6_mreq", 21: "ipv6_mreq" },
 };
 const SO_ERROR = 4;
+
+/** Options that are an int or nothing: SO_DEBUG to SO_PRIORITY of SOL_SOCKET. */
+const INT_ONLY: ReadonlySet<string> = new Set(
+  [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 18, 19].map(
+    (option) => `${SOL.SOCKET}:${option}`,
+  ),
+);
 
 const sockopt: ArgDecoder = (call, k, side) => {
   const addr = call.arg(k);
@@ -107,7 +121,7 @@ const sockopt: ArgDecoder = (call, k, side) => {
   const length = Math.min((row && lengthOf(call, row.len, side)) ?? 0, 0x7fff_ffff);
   const data = call.memory.read(addr, length, side);
   if (data === undefined) return pointer(addr);
-  return optionValue(call, call.low(1), call.low(2), data, length, side);
+  return optionValue(call, call.low(1), call.low(2), data, length, side) ?? pointer(addr);
 };
 
 function optionValue(
@@ -117,9 +131,11 @@ function optionValue(
   data: Uint8Array,
   length: number,
   side: number,
-): Value {
+): Value | undefined {
   const name = OPTION_STRUCTS[level]?.[option];
   if (name !== undefined && data.length >= 8) return plainStruct(name, data, call, side);
+  const short = side === CaptureSide.In && length < 4 && INT_ONLY.has(`${level}:${option}`);
+  if (name !== undefined || short || (length === 0 && side === CaptureSide.Out)) return undefined;
   if (length !== 4 || data.length < 4) return bytes(data, length, "buffer");
   const value = i32(data, 0) ?? 0;
   if (level === SOL.SOCKET && option === SO_ERROR && value !== 0) {
@@ -144,7 +160,8 @@ function withMessages(k: number, side: number): (call: CallContext) => Shape {
 export const socketFamily: Family = {
   args: {
     socket_type: (call, k) => socketType(call.low(k)),
-    socket_protocol: (call, k) => protocol(call.low(0), call.low(k)),
+    socket_protocol: (call, k) =>
+      call.row?.name === "socketpair" ? int(call.int(k)) : protocol(call.low(0), call.low(k)),
     sockopt_name: (call, k) =>
       optionName(call.low(1), call.low(k), call.row?.name === "getsockopt"),
     sockopt,

@@ -20,6 +20,8 @@ fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
             }
             match sys::seize(tid, options) {
                 Ok(()) => {
+                    // At once: until it stops it runs unseen.
+                    let _ = sys::interrupt(tid);
                     seized.insert(tid);
                 }
                 // A thread that has just ended.
@@ -60,7 +62,6 @@ impl Recorder {
                 // Its program may have chosen its CPUs long ago.
                 task.place.own = true;
                 self.tasks.insert(tid, task);
-                let _ = sys::interrupt(tid);
             }
         }
         Ok(())

@@ -43,6 +43,7 @@ impl World {
             }
         };
         let detail = made_by.map(|call| socket_detail(call, &identity)).unwrap_or_default();
+        self.opened = identity.kind.is_named().then(|| identity.path.clone());
         let created_by = made_by.map(|_| self.sink.seq());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         task.fds.borrow_mut().set(fd, object);
@@ -121,12 +122,14 @@ impl World {
             self.after_failure(plan.effect, result);
             return;
         }
+        if plan.effect == Effect::NewFd {
+            self.opened(task, call, result as i32);
+        }
         if !plan.paths.is_empty() && self.data >= Data::Paths {
-            self.resolve_paths(task, call, plan.effect, result);
+            self.resolve_paths(task, call, plan.effect);
         }
         match plan.effect {
-            Effect::Nothing | Effect::Close | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
-            Effect::NewFd => self.opened(task, call, result as i32),
+            Effect::Nothing | Effect::NewFd | Effect::Close | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
             Effect::Dup => self.duplicated(task, call.int(0), result as i32),
             Effect::TwoFds(index) => self.two_opened(task, call, index),
             Effect::CloseRange => closed_range(task, call),
@@ -240,7 +243,7 @@ impl World {
     }
 
     /// Stores what the path arguments of a successful call mean, where that is not what they say.
-    fn resolve_paths(&mut self, task: &mut Task, call: &Call, effect: Effect, result: i64) {
+    fn resolve_paths(&mut self, task: &mut Task, call: &Call, effect: Effect) {
         const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
         const AT_SYMLINK_FOLLOW: u64 = 0x400;
         let Some(plan) = call.plan else { return };
@@ -258,7 +261,8 @@ impl World {
             }
             let found = if effect == Effect::NewFd {
                 // The descriptor itself tells what was opened.
-                opened_path(task.tid, result as i32)
+                self.opened
+                    .take()
                     .filter(|opened| **opened != *crate::resolve::join(&base, given))
                     .map(Vec::into_boxed_slice)
             } else {
@@ -384,10 +388,6 @@ fn handled(task: &Task, call: &Call) {
     let flags = word_of(&action[at..at + word]);
     let caught = handler > 1;
     task.handlers.borrow_mut().insert(signal, Handler { caught, restarts: flags & SA_RESTART != 0 });
-}
-
-fn opened_path(tid: i32, fd: i32) -> Option<Vec<u8>> {
-    objects::identify(tid, fd).ok().filter(|identity| identity.kind.is_named()).map(|identity| identity.path)
 }
 
 /// What the arguments of socket(2) and socketpair(2) say of a socket.

@@ -25,7 +25,13 @@ impl World {
     }
 
     /// Numbers a new thread and commits its Task event.
-    pub(super) fn new_task(&mut self, tid: pid_t, process: Rc<RefCell<Process>>, parent: Option<u32>, flags: u64) -> Task {
+    pub(super) fn new_task(
+        &mut self,
+        tid: pid_t,
+        process: Rc<RefCell<Process>>,
+        parent: Option<u32>,
+        flags: u64,
+    ) -> Task {
         let index = self.threads;
         self.threads += 1;
         let (number, ordinal, pid) = {
