@@ -40,6 +40,9 @@ export function genericArg(call: CallContext, k: number): Argument {
     const resolved = resolvedPath(call, k);
     if (resolved !== undefined) return { name: row.name, value, resolved };
   }
+  if (row.name === "flags" && HEX_FLAGS.has(call.name)) {
+    return { name: row.name, value, text: hexInt(call.low(k)) };
+  }
   return isExit(row) ? { name: row.name, value, at: "exit" } : { name: row.name, value };
 }
 
@@ -99,7 +102,6 @@ const HEX_FLAGS: ReadonlySet<string> = new Set([
 export function argValue(call: CallContext, k: number, row: ArgRow): Value {
   const { ty } = row;
   if (isScalar(ty)) {
-    if (row.name === "flags" && HEX_FLAGS.has(call.name)) return hexInt(call.arg(k));
     return scalar(ty, call.low(k), call.high(k), registerSize(ty, call.word), call, k);
   }
   if (row.dir === "in") return sideValue(call, k, row, In);

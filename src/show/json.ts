@@ -17,6 +17,7 @@
  * A value that a call changed is `{"before":...,"after":...}`.
  */
 
+import { isUtf8 } from "node:buffer";
 import { decodeCall } from "../decode/call.js";
 import type { TraceContext } from "../decode/context.js";
 import { captureText, decodeExec, decodeExit, decodeSignal } from "../decode/event.js";
@@ -141,11 +142,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The text that the bytes are in UTF-8, or undefined. */
 export function utf8Text(bytes: Uint8Array): string | undefined {
-  try {
-    return decoder.decode(bytes);
-  } catch {
-    return undefined;
-  }
+  return isUtf8(bytes) ? decoder.decode(bytes) : undefined;
 }
 
 function bytesJson(value: BytesValue, options: JsonOptions): string {

@@ -245,7 +245,8 @@ impl Capturer<'_> {
             }
             at = at.wrapping_add(got as u64);
         }
-        let length = (pointers.len() + usize::from(ended)) * self.word;
+        // The end belongs to it, also when it is what cannot be read.
+        let length = (pointers.len() + usize::from(pointers.len() < MOST)) * self.word;
         self.structure(slot, side, addr, length as u64);
         for group in pointers.chunks(GROUP) {
             if self.memory.bytes.len() >= MAX_EVENT_BYTES || self.memory.captures.len() >= MAX_CAPTURES {

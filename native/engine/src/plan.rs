@@ -52,6 +52,10 @@ pub enum Effect {
     Nothing,
     /// The result is a new descriptor.
     NewFd,
+    /// The result is a new descriptor when the arguments say so.
+    SomeNewFd,
+    /// The socket calls in one.
+    Socketcall,
     /// The result (or argument 1) is a copy of descriptor 0.
     Dup,
     /// Two new descriptors in the array behind argument `n`.
@@ -223,6 +227,8 @@ fn effect_of(row: &Syscall) -> Effect {
         "sched_getaffinity" => Effect::GetAffinity,
         "clone" | "clone3" | "fork" | "vfork" => Effect::Clone,
         "ptrace" => Effect::Ptrace,
+        "bpf" | "seccomp" => Effect::SomeNewFd,
+        "socketcall" => Effect::Socketcall,
         _ if row.ret == Ret::Fd => Effect::NewFd,
         _ => Effect::Nothing,
     }

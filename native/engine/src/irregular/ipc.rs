@@ -1,7 +1,5 @@
 //! System V message queues, semaphores and shared memory, and the i386 calls that bundle them and the socket calls.
 
-use trace_format::event::Side;
-
 use super::{Site, When};
 
 /// The command without the `IPC_64` bit that 32-bit libraries set.
@@ -71,47 +69,121 @@ pub fn msgbuf(site: &mut Site<'_, '_>) {
     }
 }
 
-/// socketcall(2): an array of words, and what the commonest of the calls point to.
+/// socketcall(2): an array of words, and what they point to.
 pub fn socketcall(site: &mut Site<'_, '_>) {
     const ARGS: [u64; 21] = [0, 3, 3, 3, 2, 3, 3, 3, 4, 4, 4, 6, 6, 2, 5, 5, 3, 3, 4, 5, 4];
     let call = site.arg(0) as usize;
     let Some(count) = ARGS.get(call) else { return };
     site.reads(count * 4);
     let word = |index: u64| u64::from(site.u32_at(index * 4));
-    let (second, third, fifth, sixth) = (word(1), word(2), word(4), word(5));
-    match (call, site.when) {
+    let (first, second, third, fourth, fifth, sixth) = (word(0), word(1), word(2), word(3), word(4), word(5));
+    // socket and socketpair have no descriptor yet.
+    if !matches!(call, 1 | 8) {
+        site.mentions(first);
+    }
+    match call {
         // bind, connect
-        (2 | 3, When::Entry) => site.also_reads(second, third.min(4096)),
+        2 | 3 => site.also_reads(second, third.min(4096)),
+        // accept, getsockname, getpeername, accept4
+        5..=7 | 18 => address_out(site, second, third),
+        // socketpair
+        8 => site.also_writes(fourth, 8),
         // send, sendto
-        (9 | 11, When::Entry) => {
-            site.capturer.payload(site.slot, Side::In, second, third);
+        9 | 11 => {
+            site.also_sends(second, third);
             if call == 11 {
                 site.also_reads(fifth, sixth.min(4096));
             }
         }
         // recv, recvfrom
-        (10 | 12, When::Exit(result)) => {
-            site.capturer.payload(site.slot, Side::Out, second, third.min(result.max(0) as u64));
+        10 | 12 => {
+            if let When::Exit(result) = site.when {
+                site.also_receives(second, third.min(result.max(0) as u64));
+            }
+            if call == 12 {
+                address_out(site, fifth, sixth);
+            }
         }
-        // setsockopt
-        (14, When::Entry) => {
-            let (value, length) = (word(3), word(4));
-            site.also_reads(value, length.min(4096));
+        // setsockopt, getsockopt
+        14 => site.also_reads(fourth, fifth.min(4096)),
+        15 => address_out(site, fourth, fifth),
+        _ => {}
+    }
+}
+
+/// What the kernel writes at `addr`, at most as much as the word at `length` says, and that word.
+fn address_out(site: &mut Site<'_, '_>, addr: u64, length: u64) {
+    site.also_reads(length, 4);
+    site.also_writes(length, 4);
+    let size = u64::from(site.capturer.peek_u32(length).unwrap_or(0));
+    site.also_writes(addr, size.min(4096));
+}
+
+/// ipc(2): what the call that it stands for reads and writes. Its pointer is the fifth argument.
+pub fn ipc(site: &mut Site<'_, '_>) {
+    const SEMOP: i32 = 1;
+    const SEMCTL: i32 = 3;
+    const SEMTIMEDOP: i32 = 4;
+    const MSGSND: i32 = 11;
+    const MSGRCV: i32 = 12;
+    const MSGCTL: i32 = 14;
+    const SHMCTL: i32 = 24;
+    let (second, addr) = (site.arg(2), site.addr());
+    let operation = site.call.int(0) & 0xffff;
+    match (operation, site.when) {
+        (SEMOP | SEMTIMEDOP, When::Entry) => {
+            site.reads(second.min(1024) * 6);
+            if operation == SEMTIMEDOP {
+                let timeout = site.arg(5);
+                site.also_reads(timeout, 8);
+            }
+        }
+        (SEMCTL, _) => {
+            site.reads(4);
+            let object = u64::from(site.u32_at(0));
+            bundled(
+                site,
+                object,
+                command(site, 3),
+                &Sizes { stat: [libc::SEM_STAT, 20], object: 64, info: 19, totals: 40 },
+            );
+        }
+        (MSGSND, When::Entry) => site.reads(4 + second.min(1 << 20)),
+        // The older form has the buffer's address and the message's type behind the pointer.
+        (MSGRCV, _) if site.call.int(0) >> 16 == 0 => {
+            site.reads(8);
+            let buffer = u64::from(site.u32_at(0));
+            if let When::Exit(result) = site.when {
+                site.also_writes(buffer, 4 + result.max(0) as u64);
+            }
+        }
+        (MSGRCV, When::Exit(result)) => site.writes(4 + result.max(0) as u64),
+        (MSGCTL, _) => {
+            bundled(site, addr, command(site, 2), &Sizes { stat: [11, 13], object: 88, info: 12, totals: 32 })
+        }
+        (SHMCTL, _) => {
+            bundled(site, addr, command(site, 2), &Sizes { stat: [13, 15], object: 84, info: 14, totals: 36 })
         }
         _ => {}
     }
 }
 
-/// ipc(2): the pointer of the call that it stands for.
-pub fn ipc(site: &mut Site<'_, '_>) {
-    const SEMOP: i32 = 1;
-    const MSGSND: i32 = 11;
-    const MSGRCV: i32 = 12;
-    let second = site.arg(2);
-    match (site.call.int(0) & 0xffff, site.when) {
-        (SEMOP, When::Entry) => site.reads(second.min(1024) * 6),
-        (MSGSND, When::Entry) => site.reads(4 + second.min(1 << 20)),
-        (MSGRCV, When::Exit(result)) => site.writes(4 + result.max(0) as u64),
+/// What i386's control commands read and write.
+struct Sizes {
+    /// Commands besides `IPC_STAT` that give the object.
+    stat: [i32; 2],
+    object: u64,
+    /// The command that gives the usage.
+    info: i32,
+    totals: u64,
+}
+
+/// As [`control`], at an address that need not be the argument's.
+fn bundled(site: &mut Site<'_, '_>, addr: u64, command: i32, sizes: &Sizes) {
+    match command {
+        libc::IPC_SET => site.also_reads(addr, sizes.object),
+        _ if command == libc::IPC_STAT || sizes.stat.contains(&command) => site.also_writes(addr, sizes.object),
+        _ if command == libc::IPC_INFO || command == sizes.info => site.also_writes(addr, sizes.totals),
         _ => {}
     }
 }

@@ -3,8 +3,10 @@
 //! One function per family name of the syscall table. Each takes at entry what the kernel will read and at exit what
 //! it wrote; a family that is not here is captured as plain bytes of the length that its row gives.
 
+mod bpf;
 mod ioctl;
 mod ipc;
+mod keyctl;
 mod process;
 mod system;
 
@@ -72,6 +74,48 @@ impl Site<'_, '_> {
         self.capturer.structure(slot, side, addr, length);
     }
 
+    /// Says that the call is about a descriptor that stands in no register of its own.
+    fn mentions(&mut self, fd: u64) {
+        /// Beyond this many descriptors a call is about numbers, not about names.
+        const MOST: usize = 256;
+        if self.when == When::Entry && self.capturer.memory.mentioned.len() < MOST {
+            self.capturer.memory.mentioned.push(fd as i32);
+        }
+    }
+
+    /// Mentions the `count` descriptors of the array at `addr`.
+    fn mentions_all(&mut self, addr: u64, count: u64) {
+        if self.when != When::Entry {
+            return;
+        }
+        for index in 0..count.min(256) {
+            if let Some(fd) = self.capturer.peek_u32(addr.wrapping_add(index * 4)) {
+                self.mentions(u64::from(fd));
+            }
+        }
+    }
+
+    /// Takes transferred data elsewhere that the kernel reads because of this argument.
+    fn also_sends(&mut self, addr: u64, length: u64) {
+        if self.when == When::Entry {
+            self.capturer.payload(self.slot, Side::In, addr, length);
+        }
+    }
+
+    /// Takes transferred data elsewhere that the kernel wrote because of this argument.
+    fn also_receives(&mut self, addr: u64, length: u64) {
+        if self.when != When::Entry {
+            self.capturer.payload(self.slot, Side::Out, addr, length);
+        }
+    }
+
+    /// Takes a string elsewhere that the kernel reads because of this argument.
+    fn also_reads_string(&mut self, addr: u64) {
+        if self.when == When::Entry {
+            self.capturer.string(self.slot, Side::In, addr);
+        }
+    }
+
     /// Takes the string behind the pointer at entry.
     fn reads_string(&mut self) {
         if self.when == When::Entry {
@@ -115,7 +159,7 @@ impl Site<'_, '_> {
 pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer, result: Option<i64>) {
     let when = match result {
         None => When::Entry,
-        Some(result) if is_error(result) => return,
+        Some(result) if is_error(result) && !tells_by_error(family, result) => return,
         Some(result) => When::Exit(result),
     };
     if pointer.len != Len::Own {
@@ -151,10 +195,12 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
         "reboot" => system::reboot(&mut site),
         "quotactl" => system::quotactl(&mut site),
         "iocbs" => system::iocbs(&mut site),
+        "iocb" => system::iocb(&mut site),
         "perf_event_attr" => system::perf_event_attr(&mut site),
         "file_handle" => system::file_handle(&mut site),
         "mount_id" => site.writes(if site.arg(4) & 1 != 0 { 8 } else { 4 }),
-        "bpf" => system::bpf(&mut site),
+        "bpf" => bpf::bpf(&mut site),
+        "keyctl" => keyctl::keyctl(&mut site),
         "io_uring_enter_arg" => system::io_uring_enter_arg(&mut site),
         "io_uring_register" => system::io_uring_register(&mut site),
         "fsconfig" => system::fsconfig(&mut site),
@@ -164,6 +210,15 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
         "socketcall" => ipc::socketcall(&mut site),
         "ipc" => ipc::ipc(&mut site),
         _ => {}
+    }
+}
+
+/// Whether the call writes into its memory when it fails in this way.
+fn tells_by_error(family: &str, result: i64) -> bool {
+    match family {
+        "file_handle" => result == -i64::from(libc::EOVERFLOW),
+        "perf_event_attr" => result == -i64::from(libc::E2BIG),
+        _ => false,
     }
 }
 

@@ -150,6 +150,12 @@ pub fn ptrace(site: &mut Site<'_, '_>) {
         // GETSIGMASK, GET_SYSCALL_INFO, GET_SYSCALL_USER_DISPATCH_CONFIG; their SET counterparts.
         0x420a | 0x420e | 0x4211 => site.writes(size),
         0x420b | 0x4210 | 0x4212 => site.reads(size),
+        // SECCOMP_GET_METADATA, GET_RSEQ_CONFIGURATION.
+        0x420d => {
+            site.reads(8);
+            site.writes(16);
+        }
+        0x420f => site.writes(size.min(24)),
         // SECCOMP_GET_FILTER.
         0x420c => {
             if let When::Exit(result) = site.when {
@@ -180,8 +186,19 @@ pub fn pselect6_sigmask(site: &mut Site<'_, '_>) {
 }
 
 pub fn kcmp(site: &mut Site<'_, '_>) {
+    const KCMP_FILE: i32 = 0;
     const KCMP_EPOLL_TFD: i32 = 7;
-    if site.call.int(2) == KCMP_EPOLL_TFD {
-        site.reads(12);
+    match site.call.int(2) {
+        KCMP_FILE => {
+            site.mentions(site.arg(3));
+            site.mentions(site.arg(4));
+        }
+        KCMP_EPOLL_TFD => {
+            site.reads(12);
+            site.mentions(site.arg(3));
+            let slot = site.addr();
+            site.mentions_all(slot, 2);
+        }
+        _ => {}
     }
 }

@@ -3,6 +3,7 @@
 use trace_format::event::Side;
 
 use super::{Site, When};
+use crate::memory::word_of;
 
 /// One byte for each page of the range.
 pub fn mincore(site: &mut Site<'_, '_>) {
@@ -60,7 +61,7 @@ pub fn quotactl(site: &mut Site<'_, '_>) {
         0x5803 | 0x5809 => site.writes(112),
         0x5804 => site.reads(112),
         0x5805 => site.writes(80),
-        0x5808 => site.changes(152),
+        0x5808 => site.changes(160),
         _ => {}
     }
 }
@@ -75,13 +76,36 @@ pub fn iocbs(site: &mut Site<'_, '_>) {
     site.reads(count * word);
     for index in 0..count {
         let block = site.word_at(index * word);
-        site.also_reads(block, 64);
-        // struct iocb: aio_lio_opcode at 16 (IOCB_CMD_PWRITE is 1), aio_buf at 24, aio_nbytes at 32.
-        let mut bytes = [0_u8; 40];
-        if site.capturer.peek(block, &mut bytes) == 40 && bytes[16] == 1 && bytes[17] == 0 {
-            let (data, length) = (crate::memory::word_of(&bytes[24..32]), crate::memory::word_of(&bytes[32..40]));
-            site.capturer.payload(site.slot, Side::In, data, length);
-        }
+        control_block(site, block);
+    }
+}
+
+/// io_cancel(2): one control block.
+pub fn iocb(site: &mut Site<'_, '_>) {
+    if site.when == When::Entry {
+        let block = site.addr();
+        control_block(site, block);
+    }
+}
+
+/// A control block, the descriptor that it is about, and the data that is to be written.
+fn control_block(site: &mut Site<'_, '_>, block: u64) {
+    const PWRITE: u16 = 1;
+    const PREADV: u16 = 7;
+    const PWRITEV: u16 = 8;
+    site.also_reads(block, 64);
+    // struct iocb: aio_lio_opcode at 16, aio_fildes at 20, aio_buf at 24, aio_nbytes at 32.
+    let mut bytes = [0_u8; 40];
+    if site.capturer.peek(block, &mut bytes) != 40 {
+        return;
+    }
+    site.mentions(word_of(&bytes[20..24]));
+    let (data, length) = (word_of(&bytes[24..32]), word_of(&bytes[32..40]));
+    match u16::from_le_bytes([bytes[16], bytes[17]]) {
+        PWRITE => site.also_sends(data, length),
+        PREADV => site.also_reads(data, length.min(1024) * 2 * site.capturer.word as u64),
+        PWRITEV => crate::capture::iovec(site.capturer, site.slot, Side::In, data, length, u64::MAX),
+        _ => {}
     }
 }
 
@@ -89,6 +113,8 @@ pub fn iocbs(site: &mut Site<'_, '_>) {
 pub fn perf_event_attr(site: &mut Site<'_, '_>) {
     let size = u64::from(site.u32_at(4));
     site.reads(if size == 0 { 64 } else { size.clamp(8, 4096) });
+    // The size that the kernel knows, when the program's was too large.
+    site.writes(8);
 }
 
 /// A header of 8 bytes that says how many follow.
@@ -100,27 +126,6 @@ pub fn file_handle(site: &mut Site<'_, '_>) {
             site.writes(length);
         }
         _ => site.reads(length),
-    }
-}
-
-/// What `union bpf_attr` points to; the union itself is taken by its length.
-pub fn bpf(site: &mut Site<'_, '_>) {
-    if site.when != When::Entry {
-        return;
-    }
-    match site.call.int(0) {
-        // BPF_PROG_LOAD: instructions and licence.
-        5 => {
-            let (count, code, license) = (u64::from(site.u32_at(4)), site.u64_at(8), site.u64_at(16));
-            site.also_reads(code, count.min(1 << 16) * 8);
-            site.capturer.string(site.slot, Side::In, license);
-        }
-        // BPF_OBJ_PIN, BPF_OBJ_GET, BPF_RAW_TRACEPOINT_OPEN: a name.
-        6 | 7 | 17 => {
-            let name = site.u64_at(0);
-            site.capturer.string(site.slot, Side::In, name);
-        }
-        _ => {}
     }
 }
 
@@ -136,28 +141,79 @@ pub fn io_uring_enter_arg(site: &mut Site<'_, '_>) {
 
 pub fn io_uring_register(site: &mut Site<'_, '_>) {
     let count = site.arg(3).min(4096);
+    let word = site.capturer.word as u64;
     match site.call.int(1) & 0x7fff_ffff {
         // BUFFERS, FILES, EVENTFD and EVENTFD_ASYNC, FILES_UPDATE, PROBE, RESTRICTIONS
-        0 => site.reads(count * 16),
-        2 => site.reads(count * 4),
-        4 | 7 => site.reads(4),
+        0 => site.reads(count * 2 * word),
+        2 => files(site, count),
+        4 | 7 => files(site, 1),
         6 => {
             site.reads(16);
             let fds = site.u64_at(8);
             site.also_reads(fds, count * 4);
+            site.mentions_all(fds, count);
         }
-        8 => site.writes(16 + count.min(256) * 8),
+        8 => site.changes(16 + count.min(256) * 8),
         11 => site.reads(count * 16),
         // FILES2, FILES_UPDATE2, BUFFERS2, BUFFERS_UPDATE: the size is the fourth argument.
-        13..=16 => site.reads(count.min(64)),
-        // IOWQ_AFF, IOWQ_MAX_WORKERS, RING_FDS, PBUF_RING, SYNC_CANCEL, FILE_ALLOC_RANGE
+        operation @ 13..=16 => resources(site, operation),
+        // IOWQ_AFF, IOWQ_MAX_WORKERS, RING_FDS and its counterpart, PBUF_RING and its counterpart
         17 => site.reads(count),
         19 => site.changes(8),
-        20 | 21 => site.changes(count * 16),
+        20 | 21 => ring_fds(site, count),
         22 | 23 => site.reads(40),
-        24 => site.reads(64),
-        25 => site.reads(16),
+        // SYNC_CANCEL, FILE_ALLOC_RANGE, CLOCK, PBUF_STATUS, NAPI and its counterpart, CLONE_BUFFERS, SEND_MSG_RING,
+        // MEM_REGION
+        24 => {
+            site.reads(64);
+            let fd = site.u32_at(8);
+            site.mentions(u64::from(fd));
+        }
+        25 | 29 => site.reads(16),
+        26 => site.changes(40),
+        27 | 28 => site.changes(16),
+        30 => {
+            site.reads(32);
+            let fd = site.u32_at(0);
+            site.mentions(u64::from(fd));
+        }
+        31 => site.reads(64),
+        34 => site.reads(32),
         _ => {}
+    }
+}
+
+/// `count` descriptors behind the pointer.
+fn files(site: &mut Site<'_, '_>, count: u64) {
+    site.reads(count * 4);
+    let fds = site.addr();
+    site.mentions_all(fds, count);
+}
+
+/// `struct io_uring_rsrc_register` or `struct io_uring_rsrc_update2`, and the files or buffers and their tags.
+fn resources(site: &mut Site<'_, '_>, operation: i32) {
+    const FILES2: i32 = 13;
+    const FILES_UPDATE2: i32 = 14;
+    const BUFFERS_UPDATE: i32 = 16;
+    site.reads(site.arg(3).min(64));
+    let update = matches!(operation, FILES_UPDATE2 | BUFFERS_UPDATE);
+    let count = u64::from(site.u32_at(if update { 24 } else { 0 })).min(4096);
+    let (data, tags) = if update { (site.u64_at(8), site.u64_at(16)) } else { (site.u64_at(16), site.u64_at(24)) };
+    if matches!(operation, FILES2 | FILES_UPDATE2) {
+        site.also_reads(data, count * 4);
+        site.mentions_all(data, count);
+    } else {
+        site.also_reads(data, count * 2 * site.capturer.word as u64);
+    }
+    site.also_reads(tags, count * 8);
+}
+
+/// `struct io_uring_rsrc_update[count]`, each with a ring.
+fn ring_fds(site: &mut Site<'_, '_>, count: u64) {
+    site.changes(count * 16);
+    for index in 0..count.min(16) {
+        let fd = site.u32_at(index * 16 + 8);
+        site.mentions(u64::from(fd));
     }
 }
 
@@ -175,7 +231,11 @@ pub fn fsconfig(site: &mut Site<'_, '_>) {
 
 pub fn landlock_rule(site: &mut Site<'_, '_>) {
     match site.call.int(1) {
-        1 => site.reads(12),
+        1 => {
+            site.reads(12);
+            let parent = site.u32_at(8);
+            site.mentions(u64::from(parent));
+        }
         2 => site.reads(16),
         _ => {}
     }

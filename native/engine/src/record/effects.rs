@@ -64,6 +64,9 @@ impl World {
     /// What has to happen before the kernel carries a call out.
     pub(super) fn before(&mut self, task: &mut Task, call: &mut Call) {
         let Some(plan) = call.plan else { return };
+        for fd in std::mem::take(&mut task.memory.mentioned) {
+            self.refer_nested(task, fd);
+        }
         if plan.effect == Effect::Clone {
             self.keep_traced(task, call);
         }
@@ -131,7 +134,10 @@ impl World {
         match plan.effect {
             Effect::Nothing | Effect::NewFd | Effect::Close | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
             Effect::Dup => self.duplicated(task, call.int(0), result as i32),
-            Effect::TwoFds(index) => self.two_opened(task, call, index),
+            Effect::SomeNewFd if returns_descriptor(call) => self.opened(task, call, result as i32),
+            Effect::SomeNewFd => {}
+            Effect::Socketcall => self.socketcall(task, call, result as i32),
+            Effect::TwoFds(index) => self.two_opened(task, call, call.args[usize::from(index)]),
             Effect::CloseRange => closed_range(task, call),
             Effect::Fcntl => {
                 if matches!(call.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
@@ -180,10 +186,10 @@ impl World {
         task.memory.refs.push(RawRef { slot: slot::RET, fd: new, object });
     }
 
-    fn two_opened(&mut self, task: &mut Task, call: &Call, index: u8) {
+    fn two_opened(&mut self, task: &mut Task, call: &Call, addr: u64) {
         let capturer = Capturer { tid: task.tid, word: call.arch.word(), data: self.data, memory: &mut task.memory };
         let mut pair = [0_u8; 8];
-        if capturer.peek(call.args[usize::from(index)], &mut pair) != pair.len() {
+        if capturer.peek(addr, &mut pair) != pair.len() {
             return;
         }
         for half in pair.chunks_exact(4) {
@@ -192,6 +198,22 @@ impl World {
             if let Some(object) = self.identify(task, fd, Some(call)) {
                 task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
             }
+        }
+    }
+
+    /// socketcall(2) of i386: the calls that make descriptors.
+    fn socketcall(&mut self, task: &mut Task, call: &Call, result: i32) {
+        const SOCKET: i32 = 1;
+        const ACCEPT: i32 = 5;
+        const SOCKETPAIR: i32 = 8;
+        const ACCEPT4: i32 = 18;
+        match call.int(0) {
+            SOCKET | ACCEPT | ACCEPT4 => self.opened(task, call, result),
+            SOCKETPAIR => {
+                let pair = task.memory.find(1, Side::In).and_then(|words| words.get(12..16)).map(word_of);
+                self.two_opened(task, call, pair.unwrap_or(0));
+            }
+            _ => {}
         }
     }
 
@@ -388,6 +410,19 @@ fn handled(task: &Task, call: &Call) {
     let flags = word_of(&action[at..at + word]);
     let caught = handler > 1;
     task.handlers.borrow_mut().insert(signal, Handler { caught, restarts: flags & SA_RESTART != 0 });
+}
+
+/// Whether a call that returns a descriptor only sometimes has done so.
+fn returns_descriptor(call: &Call) -> bool {
+    const SECCOMP_SET_MODE_FILTER: i32 = 1;
+    const SECCOMP_FILTER_FLAG_NEW_LISTENER: u64 = 1 << 3;
+    match call.name() {
+        // BPF_MAP_CREATE, PROG_LOAD, OBJ_GET, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, RAW_TRACEPOINT_OPEN, BTF_LOAD,
+        // BTF_GET_FD_BY_ID, LINK_CREATE, LINK_GET_FD_BY_ID, ENABLE_STATS, ITER_CREATE, TOKEN_CREATE
+        "bpf" => matches!(call.int(0), 0 | 5 | 7 | 13 | 14 | 17..=19 | 28 | 30 | 32 | 33 | 36),
+        "seccomp" => call.int(0) == SECCOMP_SET_MODE_FILTER && call.args[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0,
+        _ => false,
+    }
 }
 
 /// What the arguments of socket(2) and socketpair(2) say of a socket.
