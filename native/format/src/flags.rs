@@ -3379,7 +3379,6 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "key_perms",
         entries: &[
-            (0x3f000000, "KEY_POS_ALL"), (0x3f0000, "KEY_USR_ALL"), (0x3f00, "KEY_GRP_ALL"), (0x3f, "KEY_OTH_ALL"),
             (0x1000000, "KEY_POS_VIEW"), (0x2000000, "KEY_POS_READ"), (0x4000000, "KEY_POS_WRITE"),
             (0x8000000, "KEY_POS_SEARCH"), (0x10000000, "KEY_POS_LINK"), (0x20000000, "KEY_POS_SETATTR"),
             (0x10000, "KEY_USR_VIEW"), (0x20000, "KEY_USR_READ"), (0x40000, "KEY_USR_WRITE"),
@@ -5377,9 +5376,8 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "rwf_flags",
         entries: &[
-            (0, "RWF_WRITE_LIFE_NOT_SET"), (0x1ff, "RWF_SUPPORTED"), (1, "RWF_HIPRI"), (2, "RWF_DSYNC"),
-            (4, "RWF_SYNC"), (8, "RWF_NOWAIT"), (0x10, "RWF_APPEND"), (0x20, "RWF_NOAPPEND"), (0x40, "RWF_ATOMIC"),
-            (0x80, "RWF_DONTCACHE"), (0x100, "RWF_NOSIGNAL"),
+            (1, "RWF_HIPRI"), (2, "RWF_DSYNC"), (4, "RWF_SYNC"), (8, "RWF_NOWAIT"), (0x10, "RWF_APPEND"),
+            (0x20, "RWF_NOAPPEND"), (0x40, "RWF_ATOMIC"), (0x80, "RWF_DONTCACHE"), (0x100, "RWF_NOSIGNAL"),
         ],
     },
     FlagSet {
@@ -7582,6 +7580,7 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "xfeature_mask",
         entries: &[
+            (3, "XFEATURE_MASK_FPSSE"), (0xe0, "XFEATURE_MASK_AVX512"), (0x60000, "XFEATURE_MASK_XTILE"),
             (1, "XFEATURE_MASK_FP"), (2, "XFEATURE_MASK_SSE"), (4, "XFEATURE_MASK_YMM"), (8, "XFEATURE_MASK_BNDREGS"),
             (0x10, "XFEATURE_MASK_BNDCSR"), (0x20, "XFEATURE_MASK_OPMASK"), (0x40, "XFEATURE_MASK_ZMM_Hi256"),
             (0x80, "XFEATURE_MASK_Hi16_ZMM"), (0x100, "XFEATURE_MASK_PT"), (0x200, "XFEATURE_MASK_PKRU"),

@@ -1,0 +1,295 @@
+/** The recorder is killed, the disk is full, the library is told to stop: what was recorded stays, nothing is left running. */
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  type Recording,
+  type RecordResult,
+  record as recordProgram,
+  startRecording,
+} from "../../src/record.js";
+import {
+  calls,
+  compile,
+  contentOf,
+  ended,
+  folder,
+  isAlive,
+  read,
+  readWhole,
+  recordWords,
+  run,
+  start,
+  stateOf,
+  until,
+} from "./support.js";
+
+const isRoot = process.getuid?.() === 0;
+
+/** The processes whose environment has the mark. */
+function marked(mark: string): number[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.filter((pid) => contentOf(`/proc/${pid}/environ`).includes(mark)).map(Number);
+}
+
+async function expectNobodyLeft(mark: string): Promise<void> {
+  // What was killed may still be on its way out.
+  await until(() => marked(mark).filter(isAlive).length === 0);
+}
+
+describe("kill -9 of the recorder", () => {
+  const busy = `
+    for n in 1 2 3; do (while :; do head -c 20000 /etc/services | md5sum >/dev/null; done) & done
+    while :; do true & (exit 1); done`;
+
+  it("at 50 moments: the trace opens, little is missing, and nothing is left running", async () => {
+    let withEvents = 0;
+    for (let moment = 0; moment < 50; moment++) {
+      const dir = folder();
+      const file = join(dir, "x.trace");
+      const mark = `TRACE_TEST_MARK=${dir}`;
+      const recorder = start([...recordWords(file), "sh", "-c", busy], {
+        env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
+        stdio: "ignore",
+      });
+      const end = ended(recorder);
+      // Moments of the file, not of the clock: 25 within the first block, others after as many more bytes.
+      const size = moment < 25 ? moment * 3 : 100 + (moment - 25) * 900;
+      const before = await until(() => {
+        const now = statSync(file, { throwIfNoEntry: false })?.size ?? -1;
+        return now >= size && { now, at: performance.now() };
+      });
+      recorder.kill("SIGKILL");
+      expect((await end).signal).toBe("SIGKILL");
+      await expectNobodyLeft(mark);
+      const { trace, events } = await read(file);
+      expect(trace.state).toBe("cut");
+      // Whatever was in the file before is readable.
+      expect(trace.info.bytes.total).toBeGreaterThanOrEqual(before.now);
+      expect(events.length).toBe(trace.eventCount);
+      if (events.length > 0) withEvents++;
+    }
+    expect(withEvents).toBeGreaterThan(20);
+  }, 100_000);
+
+  it("loses at most what the last second brought", async () => {
+    const dir = folder();
+    const file = join(dir, "x.trace");
+    const progress = join(dir, "progress");
+    // Slow, so that no block fills up: only time makes the writer write.
+    const script = `n=0; while :; do n=$((n + 1)); echo $n >> ${progress}; read -t 0.02 x; done`;
+    const recorder = start([...recordWords(file), "bash", "-c", script], {
+      env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    const end = ended(recorder);
+    const lines = () => contentOf(progress).split("\n").length - 1;
+    await until(() => lines() >= 20);
+    const seen = { lines: lines(), at: performance.now() };
+    await until(() => performance.now() - seen.at > 1600);
+    recorder.kill("SIGKILL");
+    await end;
+    const { trace, events } = await read(file);
+    expect(trace.state).toBe("cut");
+    const written = calls(events, "write").filter((call) => call.args[0] === 1n);
+    expect(written.length).toBeGreaterThanOrEqual(seen.lines);
+    await expectNobodyLeft(`TRACE_TEST_MARK=${dir}`);
+  });
+});
+
+describe("a disk that fills up", () => {
+  it.runIf(isRoot)(
+    "the program goes on with its own exit code, the trace is cut and says so",
+    async () => {
+      const dir = folder();
+      const disk = join(dir, "disk");
+      mkdirSync(disk);
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]);
+      try {
+        const file = join(disk, "x.trace");
+        const script =
+          "head -c 3000000 /dev/urandom | md5sum | wc -c; for i in 1 2 3; do true; (exit 1); done; exit 6";
+        const words = recordWords(file).filter((word) => word !== "-q");
+        const done = await run([...words, "sh", "-c", script], { env: stateOf(dir) });
+        expect({ code: done.code, stdout: done.stdout }).toEqual({ code: 6, stdout: "36\n" });
+        expect(done.stderr).toMatch(
+          /^trace: the trace is cut: .*x\.trace: No space left on device.*; \d+ events were not written\n {2}make room/,
+        );
+        const { trace, events } = await read(file);
+        expect(trace.state).toBe("cut");
+        expect(events.length).toBeGreaterThan(0);
+      } finally {
+        execFileSync("umount", [disk]);
+      }
+    },
+  );
+
+  it("a limit on the size of files is the same", async () => {
+    const dir = folder();
+    const file = join(dir, "x.trace");
+    const words = recordWords(file).filter((word) => word !== "-q");
+    // The program itself gets the limit too, and may not meet it: it only writes to pipes.
+    const script = `ulimit -f 100; "$@"`;
+    const inner = ["sh", "-c", "head -c 3000000 /dev/urandom | md5sum | wc -c; exit 6"];
+    const done = await run(["bash", "-c", script, "bash", ...words, ...inner], {
+      env: stateOf(dir),
+    });
+    expect({ code: done.code, stdout: done.stdout }).toEqual({ code: 6, stdout: "36\n" });
+    expect(done.stderr).toMatch(/^trace: the trace is cut: .*File too large/);
+    expect((await read(file)).trace.state).toBe("cut");
+  });
+});
+
+describe("the library", () => {
+  const running: Recording[] = [];
+  afterEach(async () => {
+    for (const recording of running.splice(0)) {
+      recording.abort();
+      await recording.result.catch(() => {});
+    }
+  });
+
+  function begin(command: string[], more: object = {}): Recording {
+    const dir = folder();
+    const env = { PATH: "/usr/bin:/bin" };
+    const recording = startRecording({ command, output: join(dir, "x.trace"), env, ...more });
+    running.push(recording);
+    return recording;
+  }
+
+  it("records, and says what came of it", async () => {
+    const dir = folder();
+    const result = await recordProgram({
+      command: ["sh", "-c", "true; exit 5"],
+      output: join(dir, "x.trace"),
+      cwd: dir,
+      env: { PATH: "/usr/bin:/bin", ONLY: "this" },
+    });
+    expect(result).toMatchObject({
+      exitCode: 5,
+      exitSignal: undefined,
+      failure: undefined,
+      notes: [],
+    });
+    const { trace, events } = await readWhole(result.path);
+    expect(trace.eventCount).toBe(result.events);
+    expect(trace.info.bytes.total).toBe(result.bytes);
+    const exec = events.find((event) => event.kind === "Exec");
+    expect(exec?.captures.find((capture) => capture.slot === 2)?.bytes.toString()).toBe(
+      "PATH=/usr/bin:/bin\0ONLY=this\0",
+    );
+    expect(exec?.captures.find((capture) => capture.slot === 3)?.bytes.toString()).toBe(dir);
+  });
+
+  it("leaves the event loop free", async () => {
+    const recording = begin(
+      ["sh", "-c", "n=0; while test $n -lt 3000; do n=$((n + 1)); echo; done"],
+      {},
+    );
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const { durationNs } = await recording.result;
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(durationNs / 1e6 / 20);
+  });
+
+  it("is aborted: everything is killed, the trace is complete", async () => {
+    const abort = new AbortController();
+    const dir = folder();
+    const pids = join(dir, "pids");
+    const script = `(setsid sh -c 'echo $$ >> ${pids}; exec sleep 1000' &) ; echo $$ >> ${pids}; exec sleep 1000`;
+    const recording = begin(["sh", "-c", script], { signal: abort.signal });
+    const started = await until(() => {
+      const lines = contentOf(pids).split("\n").slice(0, -1);
+      return lines.length === 2 && lines.map(Number);
+    });
+    abort.abort();
+    const result = await recording.result;
+    expect(result).toMatchObject({ exitCode: undefined, exitSignal: 9, failure: undefined });
+    expect(started.filter(isAlive)).toEqual([]);
+    await readWhole(result.path);
+  });
+
+  it("is aborted before it begins", async () => {
+    const recording = begin(["sleep", "1000"], { signal: AbortSignal.abort() });
+    expect(await recording.result).toMatchObject({ exitSignal: 9 });
+  });
+
+  it("is aborted in a storm of forks", async () => {
+    const abort = new AbortController();
+    const dir = folder();
+    const recording = begin(["sh", "-c", "while :; do (:) & true; done"], {
+      signal: abort.signal,
+      env: { PATH: "/usr/bin:/bin", TRACE_TEST_MARK: dir },
+      output: join(dir, "x.trace"),
+    });
+    await until(() => (statSync(recording.path, { throwIfNoEntry: false })?.size ?? 0) > 1000);
+    abort.abort();
+    const result = await recording.result;
+    expect(result.exitSignal).toBe(9);
+    expect(marked(`TRACE_TEST_MARK=${dir}`)).toEqual([]);
+    await readWhole(result.path);
+  });
+
+  it("records two programs at once, and children of its own do not get lost", async () => {
+    const script = (code: number) =>
+      `for i in 1 2 3 4 5 6 7 8; do (exit 1); true; done; exit ${code}`;
+    const two = [begin(["sh", "-c", script(3)]), begin(["sh", "-c", script(4)])];
+    const own = run(["sh", "-c", "exit 9"]);
+    const results: RecordResult[] = await Promise.all(two.map((recording) => recording.result));
+    expect(results.map((result) => result.exitCode)).toEqual([3, 4]);
+    expect((await own).code).toBe(9);
+    for (const result of results) {
+      const { trace } = await readWhole(result.path);
+      expect(trace.processes.length).toBe(9);
+    }
+  });
+
+  it("leaves no descriptor and no thread behind", async () => {
+    const open = () =>
+      readdirSync("/proc/self/fd")
+        .map((fd) => linkOf(fd))
+        .filter((path) => path.includes(".trace"));
+    const threads = () =>
+      readdirSync("/proc/self/task").map((tid) => contentOf(`/proc/self/task/${tid}/comm`));
+    const recording = begin(["true"]);
+    await recording.result;
+    expect(open()).toEqual([]);
+    expect(threads().filter((name) => name.startsWith("trace-"))).toEqual([]);
+  });
+
+  it.each([
+    { command: ["no-such-program"], code: "NOT_FOUND" },
+    { command: ["/etc/passwd"], code: "NOT_EXECUTABLE" },
+    { command: [], code: "EMPTY_COMMAND" },
+    { command: ["true"], cwd: "/no/such/directory", code: "CWD" },
+    { command: ["true"], output: "/no/such/directory/x.trace", code: "IO" },
+  ])("fails with a code: $code", async ({ code, ...options }) => {
+    const dir = folder();
+    const failing = recordProgram({ output: join(dir, "x.trace"), ...options });
+    await expect(failing).rejects.toMatchObject({ name: "TraceError", code });
+    expect(readdirSync(dir)).toEqual([]);
+  });
+});
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+}
+
+it("threads and forks at once, without the pinning to one CPU", async () => {
+  const dir = folder();
+  const file = join(dir, "x.trace");
+  const tree = compile("tree", "-pthread");
+  const done = await run([...recordWords(file, "--no-pin"), tree, "bomb", "100"], {
+    env: stateOf(dir),
+  });
+  expect(done.stdout).toBe((await run([tree, "bomb", "100"])).stdout);
+  expect(readFileSync(file).length).toBeGreaterThan(0);
+  await readWhole(file);
+});
