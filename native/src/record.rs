@@ -18,6 +18,7 @@ use crate::reader::{self, outcome};
 
 /// What to record. Strings of the program cross as bytes, since Linux does not promise that they are UTF-8.
 #[napi(object)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line, and JavaScript names them")]
 pub struct RecordOptions {
     pub argv: Vec<Buffer>,
     /// Processes to observe instead of a program.

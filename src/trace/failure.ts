@@ -1,5 +1,6 @@
 /** Errors of the engine, as they cross the addon boundary, to errors that users see. */
 
+import { dirname } from "node:path";
 import { TraceError } from "../errors.js";
 
 /** What the addon returns in place of a value. */
@@ -14,6 +15,7 @@ export type Outcome<T> = T | NativeFailure;
 type Hint = (facts: NativeFailure["facts"]) => string | undefined;
 
 const EACCES = 13;
+const EISDIR = 21;
 
 const hints: Readonly<Record<string, Hint>> = {
   "no-file": () => "trace ls lists the traces of a folder; trace record -o FILE PROGRAM makes one",
@@ -23,11 +25,14 @@ const hints: Readonly<Record<string, Hint>> = {
   corrupt: () => "what is before the damage can be shown; trace info says how much that is",
   exists: () => "choose another name, or replace it with --force",
   busy: () => "wait until the recording ends, or write to another file",
-  io: (facts) =>
-    facts.errno === EACCES ? `look at its permissions: ls -l ${facts.path}` : undefined,
+  io: (facts) => ioHint(facts),
+  "no-directory": (facts) => `make its directory first: mkdir -p ${dirname(String(facts.path))}`,
   "disk-full": () => "make room, or write to another disk",
   "not-found": () => "check the spelling, or give a path with a slash: trace record ./PROGRAM",
   "not-executable": (facts) => executableHint(String(facts.message)),
+  "no-interpreter": () =>
+    "scripts name it in their first line (head -1 FILE), programs in .interp (readelf -l FILE)",
+  "too-long": () => "pass fewer arguments or a smaller environment; getconf ARG_MAX says how much",
   "exec-format": () => "run it by its interpreter, for example: trace record sh FILE",
   "empty-command": () => "name the program to run: trace record ls -l",
   "no-process": () => "ps -e lists the processes that run",
@@ -38,15 +43,25 @@ const hints: Readonly<Record<string, Hint>> = {
   "object-missing": () => "it was removed from the cache; record again with --pack to keep it",
 };
 
+function ioHint({ errno, path, doing }: NativeFailure["facts"]): string | undefined {
+  if (errno === EISDIR) return "name a file in it";
+  if (errno !== EACCES) return undefined;
+  const what = doing === "create" ? dirname(String(path)) : path;
+  return `look at its permissions: ls -ld ${what}`;
+}
+
 function executableHint(message: string): string {
-  if (message.includes("directory")) return "name a program inside it";
+  if (message.endsWith("is a directory")) return "name a program inside it";
+  if (message.includes("Not a directory")) return "check the path: a part of it is a file";
   return "make it executable with chmod +x FILE, or run it by its interpreter";
 }
 
 /** Exit codes that shells and env(1) use for a program that cannot be run. */
 const exitCodes: Readonly<Record<string, number>> = {
   "not-found": 127,
+  "no-interpreter": 127,
   "not-executable": 126,
+  "too-long": 126,
   "exec-format": 126,
 };
 

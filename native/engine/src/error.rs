@@ -74,7 +74,8 @@ pub enum EngineError {
     },
     /// The program to record could not be started, or not be traced.
     Start {
-        /// `not-found`, `not-executable`, `exec-format`, `empty-command`, `permission`, `cwd`, `user`, `filter` or `system`.
+        /// `not-found`, `no-interpreter`, `not-executable`, `exec-format`, `too-long`, `empty-command`, `no-process`,
+        /// `permission`, `cwd`, `user`, `filter` or `system`.
         code: &'static str,
         /// What happened.
         message: String,
@@ -135,6 +136,9 @@ impl EngineError {
     pub fn code(&self) -> &'static str {
         match self {
             EngineError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => "disk-full",
+            EngineError::Io { doing: "create", source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "no-directory"
+            }
             EngineError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "no-file",
             EngineError::Io { .. } => "io",
             EngineError::Exists { .. } => "exists",

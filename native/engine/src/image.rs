@@ -166,8 +166,8 @@ pub fn executable_mappings(tid: pid_t) -> Vec<Mapping> {
 #[must_use]
 pub fn file_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
     match sys::query_mapping(tid, addr) {
-        Some(found) => found.filter(|mapping| mapping.ino != 0),
-        None => executable_mappings(tid)
+        Ok(found) => found.filter(|mapping| mapping.ino != 0),
+        Err(_) => executable_mappings(tid)
             .into_iter()
             .find(|mapping| mapping.ino != 0 && addr.wrapping_sub(mapping.start) < mapping.length),
     }

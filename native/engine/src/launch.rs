@@ -124,14 +124,14 @@ fn start_error(step: c_int, errno: c_int, path: &Path) -> EngineError {
         (STEP_USER, _) => EngineError::start("user", format!("cannot become the requested user: {why}")),
         (STEP_FILTER, _) => EngineError::start("filter", format!("cannot install the capture filter: {why}")),
         (_, libc::ENOENT) => EngineError::start(
-            "not-found",
+            "no-interpreter",
             format!("{shown}: it exists, but the interpreter or dynamic loader that it names does not"),
         ),
         (_, libc::ENOEXEC) => EngineError::start(
             "exec-format",
             format!("{shown}: not a program of a known format (no ELF header, no #! line)"),
         ),
-        (_, libc::E2BIG) => EngineError::start("not-executable", format!("{shown}: the arguments are too long: {why}")),
+        (_, libc::E2BIG) => EngineError::start("too-long", format!("{shown}: the arguments are too long: {why}")),
         _ => EngineError::start("not-executable", format!("{shown}: {why}")),
     }
 }
@@ -198,7 +198,7 @@ fn find_error(name: &OsStr, errno: i32, search: Option<&OsStr>) -> EngineError {
             }
             None => EngineError::start("not-found", format!("{shown}: no such file")),
         },
-        _ => EngineError::start("not-found", format!("{shown}: {}", io::Error::from_raw_os_error(errno))),
+        _ => EngineError::start("not-executable", format!("{shown}: {}", io::Error::from_raw_os_error(errno))),
     }
 }
 
@@ -291,7 +291,7 @@ pub fn launch(
                 unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
                 return Err(EngineError::start(
                     "permission",
-                    format!("the kernel does not let this process trace its child: {}", error),
+                    format!("the kernel does not let this process trace its child: {error}"),
                 ));
             }
             let shown = program.cwd.clone().filter(|cwd| !cwd.is_dir()).unwrap_or(path);

@@ -261,7 +261,9 @@ impl Capturer<'_> {
     /// Takes several strings, the short ones with a single call to the kernel.
     fn string_group(&mut self, slot: u8, side: Side, pointers: &[u64]) {
         if self.data < Data::Paths {
-            pointers.iter().for_each(|pointer| self.string(slot, side, *pointer));
+            for pointer in pointers {
+                self.string(slot, side, *pointer);
+            }
             return;
         }
         let mut pieces = [(0_u64, 0_usize); GROUP];

@@ -14,11 +14,14 @@ use crate::sys;
 /// Most remembered paths; when it is full all are forgotten.
 const MAX_REMEMBERED: usize = 1 << 15;
 
+/// What a path turned out to mean, if it means anything.
+type Canonical = Option<Box<[u8]>>;
+
 /// Resolves paths of tracees that have this process's root directory, or the root that is given.
 #[derive(Default)]
 pub struct Resolver {
     /// Path as looked up, and whether a link at its end is followed.
-    known: HashMap<(Vec<u8>, bool), Option<Box<[u8]>>>,
+    known: HashMap<(Vec<u8>, bool), Canonical>,
 }
 
 impl Resolver {
@@ -42,16 +45,15 @@ impl Resolver {
             return None;
         }
         let key = (joined, follow);
-        let canonical = match self.known.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let found = look_up(root, &key.0, follow).map(Vec::into_boxed_slice);
-                if self.known.len() >= MAX_REMEMBERED {
-                    self.known.clear();
-                }
-                self.known.insert((key.0.clone(), follow), found.clone());
-                found
+        let canonical = if let Some(known) = self.known.get(&key) {
+            known.clone()
+        } else {
+            let found = look_up(root, &key.0, follow).map(Vec::into_boxed_slice);
+            if self.known.len() >= MAX_REMEMBERED {
+                self.known.clear();
             }
+            self.known.insert((key.0.clone(), follow), found.clone());
+            found
         };
         canonical.filter(|canonical| **canonical != *key.0)
     }

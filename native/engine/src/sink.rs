@@ -42,7 +42,7 @@ impl Shared {
 /// The recorder's end of the trace file.
 pub struct Sink {
     shared: Arc<Shared>,
-    flusher: Option<JoinHandle<()>>,
+    flush_thread: Option<JoinHandle<()>>,
     seq: u64,
 }
 
@@ -62,8 +62,8 @@ impl Sink {
             }
         };
         // Without the thread a silent tracee's last events only wait longer.
-        let flusher = std::thread::Builder::new().name("trace-flush".into()).spawn(run).ok();
-        Sink { shared, flusher, seq: 0 }
+        let flush_thread = std::thread::Builder::new().name("trace-flush".into()).spawn(run).ok();
+        Sink { shared, flush_thread, seq: 0 }
     }
 
     /// How many events have been committed: the number that the next one gets.
@@ -95,12 +95,6 @@ impl Sink {
         }
     }
 
-    /// Whether the file can no longer be written.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.shared.open().writer.as_ref().is_some_and(Writer::has_failed)
-    }
-
     /// Writes everything and ends the file.
     #[must_use]
     pub fn finish(mut self) -> Summary {
@@ -111,8 +105,8 @@ impl Sink {
             open.writer.take()
         };
         self.shared.closed.notify_all();
-        if let Some(flusher) = self.flusher.take() {
-            let _ = flusher.join();
+        if let Some(flush_thread) = self.flush_thread.take() {
+            let _ = flush_thread.join();
         }
         writer.map(Writer::finish).unwrap_or_default()
     }

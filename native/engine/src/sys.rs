@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 
 use libc::{c_int, c_long, c_void, pid_t};
 use trace_format::table::Arch;
@@ -254,12 +254,6 @@ pub fn monotonic() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }
 
-/// Nanoseconds since the epoch.
-#[must_use]
-pub fn realtime() -> u64 {
-    clock(libc::CLOCK_REALTIME)
-}
-
 fn clock(id: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: clock_gettime writes one timespec.
@@ -315,7 +309,8 @@ pub fn current_cpu() -> usize {
 pub fn same_file(one: (pid_t, i32), other: (pid_t, i32)) -> Option<bool> {
     const KCMP_FILE: c_long = 0;
     // SAFETY: takes no pointer.
-    let order = unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, one.1 as c_long, other.1 as c_long) };
+    let order =
+        unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, c_long::from(one.1), c_long::from(other.1)) };
     if order < 0 { None } else { Some(order == 0) }
 }
 
@@ -333,12 +328,6 @@ pub fn read_link(path: &std::ffi::CStr, buffer: &mut [u8]) -> io::Result<usize> 
     // SAFETY: `path` is NUL-terminated, the kernel writes at most `buffer.len()` bytes.
     let length = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
     check(length as c_long).map(|length| length as usize)
-}
-
-/// Takes or tests an exclusive lock of the whole file, without waiting.
-pub fn try_lock(file: BorrowedFd<'_>) -> bool {
-    // SAFETY: flock takes no pointer.
-    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
 /// `struct procmap_query` (linux/fs.h).
@@ -362,12 +351,14 @@ struct MappingQuery {
     build_id_addr: u64,
 }
 
-/// The mapping that covers `addr` in a process: `None` when the kernel has no such query, `Some(None)` when nothing is mapped there.
-#[must_use]
-pub fn query_mapping(tid: pid_t, addr: u64) -> Option<Option<crate::image::Mapping>> {
+/// The mapping that covers `addr` in a process, or `None` when nothing is mapped there.
+///
+/// # Errors
+/// ENOTTY when the kernel has no such query (before Linux 6.11), or as open(2).
+pub fn query_mapping(tid: pid_t, addr: u64) -> io::Result<Option<crate::image::Mapping>> {
     /// `_IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)`.
     const PROCMAP_QUERY: libc::c_ulong = 0xc068_6611;
-    let file = std::fs::File::open(format!("/proc/{tid}/maps")).ok()?;
+    let file = std::fs::File::open(format!("/proc/{tid}/maps"))?;
     let mut name = [0_u8; 4096];
     let mut query = MappingQuery {
         size: size_of::<MappingQuery>() as u64,
@@ -379,10 +370,11 @@ pub fn query_mapping(tid: pid_t, addr: u64) -> Option<Option<crate::image::Mappi
     // SAFETY: `query` is a struct procmap_query of the size that it says, and its name buffer is `name`.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
     if result != 0 {
-        return if io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT) { Some(None) } else { None };
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
     }
     let length = (query.vma_name_size as usize).saturating_sub(1).min(name.len());
-    Some(Some(crate::image::Mapping {
+    Ok(Some(crate::image::Mapping {
         start: query.vma_start,
         length: query.vma_end.saturating_sub(query.vma_start),
         offset: query.vma_offset,

@@ -3756,8 +3756,7 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "mbind_flags",
         entries: &[
-            (7, "MPOL_MF_VALID"), (1, "MPOL_MF_STRICT"), (2, "MPOL_MF_MOVE"), (4, "MPOL_MF_MOVE_ALL"),
-            (8, "MPOL_MF_LAZY"), (0x10, "MPOL_MF_INTERNAL"),
+            (1, "MPOL_MF_STRICT"), (2, "MPOL_MF_MOVE"), (4, "MPOL_MF_MOVE_ALL"), (8, "MPOL_MF_LAZY"),
         ],
     },
     FlagSet {

@@ -24,6 +24,7 @@ const CLASS = { LD: 0, LDX: 1, ST: 2, STX: 3, ALU: 4, JMP: 5, RET: 6, MISC: 7 } 
 const CLASS_BITS = 0x07;
 const SIZE_BITS = 0x18;
 const MODE_BITS = 0xe0;
+const MODE_ABS = 0x20;
 const OPERATION_BITS = 0xf0;
 const SOURCE_BITS = 0x08;
 const RESULT_BITS = 0x18;
@@ -76,7 +77,30 @@ export function seccompAction(k: number): Value {
   return { kind: "list", sep: "|", items: [{ value: action }, { value: hexInt(data) }] };
 }
 
-function instruction(data: Uint8Array, at: number, seccomp: boolean): Value {
+/** What a classic program filters: that decides how its numbers are written. */
+export type Filters = "seccomp" | "socket";
+
+const SKF_AD_OFF = 0xffff_f000;
+const SKF_NET_OFF = 0xfff0_0000;
+const SKF_LL_OFF = 0xffe0_0000;
+
+/** The kernel's own data, and headers, that a socket filter loads from: `SKF_AD_OFF+SKF_AD_PROTOCOL`. */
+function socketOffset(k: number): Value {
+  if (k >= SKF_AD_OFF) {
+    const place = choice("skf_ad", k - SKF_AD_OFF);
+    return { kind: "list", sep: "+", items: [{ value: symbol("SKF_AD_OFF") }, { value: place }] };
+  }
+  if (k >= SKF_NET_OFF) return symbol(`SKF_NET_OFF+${k - SKF_NET_OFF}`);
+  return k >= SKF_LL_OFF ? symbol(`SKF_LL_OFF+${k - SKF_LL_OFF}`) : hexInt(k);
+}
+
+function operand(code: number, k: number, filters: Filters): Value {
+  const kind = code & CLASS_BITS;
+  if (filters === "seccomp") return kind === CLASS.RET ? seccompAction(k) : hexInt(k);
+  return kind === CLASS.LD && (code & MODE_BITS) === MODE_ABS ? socketOffset(k) : hexInt(k);
+}
+
+function instruction(data: Uint8Array, at: number, filters: Filters): Value {
   const code = u16(data, at) ?? 0;
   const yes = u8(data, at + 2) ?? 0;
   const no = u8(data, at + 3) ?? 0;
@@ -85,8 +109,7 @@ function instruction(data: Uint8Array, at: number, seccomp: boolean): Value {
   if (yes !== 0 || no !== 0) {
     return apply("BPF_JUMP", [operation, hexInt(k), hexInt(yes), hexInt(no)]);
   }
-  const returns = seccomp && (code & CLASS_BITS) === CLASS.RET;
-  return apply("BPF_STMT", [operation, returns ? seccompAction(k) : hexInt(k)]);
+  return apply("BPF_STMT", [operation, operand(code, k, filters)]);
 }
 
 /** The `count` instructions at `addr`; the short form shows the address. */
@@ -95,14 +118,14 @@ export function filterProgram(
   addr: Num,
   count: number,
   side: number,
-  seccomp: boolean,
+  filters: Filters,
 ): Value {
   const brief = address(addr);
   if (addr === 0 || count === 0) return count === 0 ? briefArray([], false, brief) : brief;
   const data = call.memory.read(addr, Math.min(count, MAX_INSTRUCTIONS) * 8, side);
   if (data === undefined) return brief;
   const items: Value[] = [];
-  for (let at = 0; at + 8 <= data.length; at += 8) items.push(instruction(data, at, seccomp));
+  for (let at = 0; at + 8 <= data.length; at += 8) items.push(instruction(data, at, filters));
   return briefArray(items, items.length < count, brief);
 }
 
@@ -110,16 +133,15 @@ function briefArray(items: readonly Value[], elided: boolean, brief: Value): Arr
   return { ...array(items, elided), brief };
 }
 
-/** A `struct sock_fprog` at `addr`. */
-export function fprog(call: CallContext, addr: Num, side: number, seccomp: boolean): Value {
+/** A `struct sock_fprog` and its program; `data` is the struct. */
+export function fprog(data: Uint8Array, call: CallContext, side: number, filters: Filters): Value {
   const { word } = call;
-  const data = call.memory.readAll(addr, 2 * word, side);
-  if (data === undefined) return address(addr);
-  const length = u16(data, 0) ?? 0;
-  const filter = uword(data, word, word) ?? 0;
+  const length = u16(data, 0);
+  const filter = uword(data, word, word);
+  if (length === undefined || filter === undefined) return struct("sock_fprog", [], true);
   return struct("sock_fprog", [
     field("len", int(length)),
-    field("filter", filterProgram(call, filter, length, side, seccomp)),
+    field("filter", filterProgram(call, filter, length, side, filters)),
   ]);
 }
 

@@ -4,8 +4,9 @@ import { CaptureSide } from "../../trace/batch.js";
 import { stringAt } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
-import { type Argument, hexInt, int, symbol, type Value } from "../value.js";
-import { isLate, kindValue } from "./kinds.js";
+import { u64 } from "../memory.js";
+import { type Argument, deref, hexInt, int, symbol, type Value } from "../value.js";
+import { address, isLate, kindValue } from "./kinds.js";
 import type { Family, ReturnDecoder, Shape } from "./registry.js";
 
 const ONE = ["int"];
@@ -148,7 +149,40 @@ const ARCH_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   ARCH_SET_GS: ["hex"],
   ARCH_GET_CPUID: [],
   ARCH_SET_CPUID: ONE,
+  ARCH_GET_XCOMP_SUPP: [">xfeatures"],
+  ARCH_GET_XCOMP_PERM: [">xfeatures"],
+  ARCH_GET_XCOMP_GUEST_PERM: [">xfeatures"],
+  ARCH_REQ_XCOMP_PERM: ["xfeature"],
+  ARCH_REQ_XCOMP_GUEST_PERM: ["xfeature"],
+  ARCH_SHSTK_ENABLE: ["f:shadow_stack_features"],
+  ARCH_SHSTK_DISABLE: ["f:shadow_stack_features"],
+  ARCH_SHSTK_LOCK: ["f:shadow_stack_features"],
+  ARCH_SHSTK_UNLOCK: ["f:shadow_stack_features"],
+  ARCH_SHSTK_STATUS: [">u64"],
 };
+
+/** Features of the processor's extended state: the number, and its names as a remark. */
+function features(call: CallContext): Value {
+  const data = call.succeeded ? call.memory.readAll(call.arg(1), 8, CaptureSide.Out) : undefined;
+  if (data === undefined) return address(call.arg(1));
+  const value = u64(data, 0) ?? 0;
+  const { names, rest } = flags("xfeature_mask", value);
+  const text = rest === 0 ? names : [...names, `0x${rest.toString(16)}`];
+  if (names.length === 0) return deref(hexInt(value));
+  const remark = `0x${value.toString(16)} /* ${text.join("|")} */`;
+  return deref({ kind: "int", value, base: "hex", text: remark });
+}
+
+function feature(call: CallContext): Value {
+  const value = call.low(1);
+  const text = `0x${value.toString(16)} /* ${choiceName("xfeature", value) ?? "XFEATURE_???"} */`;
+  return { kind: "int", value, base: "hex", text };
+}
+
+function archValue(call: CallContext, kind: string): Value {
+  if (kind === ">xfeatures") return features(call);
+  return kind === "xfeature" ? feature(call) : kindValue(call, 1, kind);
+}
 
 function archPrctl(call: CallContext): Shape {
   const rows = call.row?.args ?? [];
@@ -159,7 +193,7 @@ function archPrctl(call: CallContext): Shape {
     { name: rows[0]?.name ?? "option", value: choice("arch_prctl_code", option) },
   ];
   if (kind === undefined) return { args };
-  const argument = { name: rows[1]?.name ?? "arg2", value: kindValue(call, 1, kind) };
+  const argument = { name: rows[1]?.name ?? "arg2", value: archValue(call, kind) };
   args.push(isLate(kind) ? { ...argument, at: "exit" } : argument);
   return { args };
 }

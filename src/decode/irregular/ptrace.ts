@@ -186,7 +186,7 @@ function answer(call: CallContext, request: string, addr: Num): Value {
     case "PTRACE_PEEKSIGINFO":
       return siginfos(call, addr);
     case "PTRACE_SECCOMP_GET_FILTER":
-      return filterProgram(call, addr, call.retCount, Out, true);
+      return filterProgram(call, addr, call.retCount, Out, "seccomp");
     case "PTRACE_GET_RSEQ_CONFIGURATION":
       return sized(
         call,

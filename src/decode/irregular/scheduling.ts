@@ -1,7 +1,9 @@
 /** sched_setattr and sched_getattr: attributes that say their size, and which of them are to be kept as they are. */
 
 import { CaptureSide } from "../../trace/batch.js";
+import { genericArgs } from "../argument.js";
 import type { CallContext } from "../context.js";
+import { choice } from "../flags.js";
 import { u32 } from "../memory.js";
 import { int } from "../value.js";
 import { Arguments } from "./arguments.js";
@@ -59,6 +61,13 @@ function getAttr(call: CallContext): Shape {
     .shape();
 }
 
+/** strace knows policies only without the bit that is reset at fork. */
+function setScheduler(call: CallContext): Shape {
+  const [pid, policy, ...rest] = genericArgs(call);
+  if (pid === undefined || policy === undefined) return {};
+  return { args: [pid, { ...policy, text: choice("sched_policy", call.low(1)) }, ...rest] };
+}
+
 export const schedulingFamily: Family = {
-  calls: { sched_setattr: setAttr, sched_getattr: getAttr },
+  calls: { sched_setattr: setAttr, sched_getattr: getAttr, sched_setscheduler: setScheduler },
 };

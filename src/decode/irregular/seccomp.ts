@@ -25,7 +25,7 @@ function seccomp(call: CallContext): Shape {
   args.add(1, operation === OP.FILTER ? flags("seccomp_filter_flags", bits) : hexInt(bits));
   switch (operation) {
     case OP.FILTER:
-      return args.add(2, fprog(call, addr, In, true)).shape();
+      return args.add(2, filterAt(call)).shape();
     case OP.ACTION_AVAIL:
       return args.add(2, action(call)).shape();
     case OP.NOTIF_SIZES: {
@@ -40,6 +40,12 @@ function seccomp(call: CallContext): Shape {
   }
 }
 
+function filterAt(call: CallContext): Value {
+  const addr = call.arg(2);
+  const data = call.memory.readAll(addr, 2 * call.word, In);
+  return data === undefined ? address(addr) : fprog(data, call, In, "seccomp");
+}
+
 function action(call: CallContext): Value {
   const data = call.memory.readAll(call.arg(2), 4, In);
   return data === undefined
@@ -52,4 +58,11 @@ const returns: ReturnDecoder = (call) =>
     ? { value: returnFd(call) }
     : {};
 
-export const seccompFamily: Family = { calls: { seccomp }, returns: { seccomp: returns } };
+export const seccompFamily: Family = {
+  calls: { seccomp },
+  returns: { seccomp: returns },
+  structs: {
+    sock_fprog: (data, call, side) =>
+      fprog(data, call, side, call.name === "prctl" ? "seccomp" : "socket"),
+  },
+};

@@ -5,6 +5,7 @@ import { address, genericArgs, narrow, stringAt } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choiceName, flags } from "../flags.js";
 import { i32, u32 } from "../memory.js";
+import { structAt } from "../struct.js";
 import {
   type Argument,
   array,
@@ -48,7 +49,11 @@ const kcmp = edited((args, call) => {
   }
   for (const k of type === KCMP.FILE ? [3, 4] : type === KCMP.EPOLL_TFD ? [3] : []) {
     const arg = args[k];
-    if (arg !== undefined) args[k] = { name: arg.name, value: call.fd(call.int(k), k) };
+    if (arg !== undefined) args[k] = { name: arg.name, value: call.fd(call.int(k)) };
+  }
+  const slot = args[4];
+  if (type === KCMP.EPOLL_TFD && slot !== undefined) {
+    args[4] = { name: slot.name, value: structAt("kcmp_epoll_slot", call.arg(4), call, In) };
   }
   if (type !== KCMP.FILE && type !== KCMP.EPOLL_TFD) {
     for (const k of [3, 4]) args[k] = { name: args[k]?.name ?? "", value: hexInt(call.arg(k)) };
@@ -248,7 +253,8 @@ const CAP_VERSION_1 = 0x19980330;
 const capData: ArgDecoder = (call, k, side) => {
   const addr = call.arg(k);
   const header = call.memory.readAll(call.arg(0), 4, In);
-  const version = header === undefined ? 0 : u32(header, 0);
+  if (header === undefined) return address(call, k);
+  const version = u32(header, 0);
   const size = version === CAP_VERSION_1 ? 12 : 24;
   const read = side === In || call.succeeded;
   const data = read ? call.memory.readAll(addr, size, side) : undefined;

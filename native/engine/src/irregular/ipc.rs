@@ -64,7 +64,11 @@ pub fn msgbuf(site: &mut Site<'_, '_>) {
             let length = site.arg(2);
             site.reads(word.saturating_add(length.min(1 << 20)));
         }
-        When::Exit(result) if site.call.name() == "msgrcv" => site.writes(word + result.max(0) as u64),
+        // strace shows the whole buffer, also what lies behind the message.
+        When::Exit(result) if site.call.name() == "msgrcv" => {
+            let room = site.arg(2).min(1 << 13);
+            site.writes(word.saturating_add(room.max(result.max(0) as u64)));
+        }
         _ => {}
     }
 }
@@ -159,10 +163,10 @@ pub fn ipc(site: &mut Site<'_, '_>) {
         }
         (MSGRCV, When::Exit(result)) => site.writes(4 + result.max(0) as u64),
         (MSGCTL, _) => {
-            bundled(site, addr, command(site, 2), &Sizes { stat: [11, 13], object: 88, info: 12, totals: 32 })
+            bundled(site, addr, command(site, 2), &Sizes { stat: [11, 13], object: 88, info: 12, totals: 32 });
         }
         (SHMCTL, _) => {
-            bundled(site, addr, command(site, 2), &Sizes { stat: [13, 15], object: 84, info: 14, totals: 36 })
+            bundled(site, addr, command(site, 2), &Sizes { stat: [13, 15], object: 84, info: 14, totals: 36 });
         }
         _ => {}
     }

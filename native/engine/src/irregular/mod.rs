@@ -185,6 +185,7 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
         "ptrace" => process::ptrace(&mut site),
         "cap_data" => process::cap_data(&mut site),
         "seccomp" => process::seccomp(&mut site),
+        "sockopt" => process::socket_filter(&mut site),
         "pselect6_sigmask" => process::pselect6_sigmask(&mut site),
         "kcmp" => process::kcmp(&mut site),
         "mincore" => system::mincore(&mut site),

@@ -48,6 +48,18 @@ fn filter_program(site: &mut Site<'_, '_>) {
     site.also_reads(code, count * 8);
 }
 
+/// The program behind the option that attaches a filter to a socket; the option itself is taken by its length.
+pub fn socket_filter(site: &mut Site<'_, '_>) {
+    const SO_ATTACH_FILTER: i32 = 26;
+    const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
+    let attaches = matches!(site.call.int(2), SO_ATTACH_FILTER | SO_ATTACH_REUSEPORT_CBPF);
+    if site.call.name() == "setsockopt" && site.call.int(1) == libc::SOL_SOCKET && attaches {
+        let count = u64::from(site.u32_at(0) & 0xffff);
+        let code = site.word_at(site.capturer.word as u64);
+        site.also_reads(code, count * 8);
+    }
+}
+
 pub fn seccomp(site: &mut Site<'_, '_>) {
     match site.call.int(0) {
         // SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL, SECCOMP_GET_NOTIF_SIZES

@@ -253,7 +253,7 @@ impl World {
         if meta.mode() & libc::S_ISUID == 0 {
             return;
         }
-        let effective = std::fs::metadata(format!("/proc/{tid}")).map(|own| own.uid()).unwrap_or(meta.uid());
+        let effective = std::fs::metadata(format!("/proc/{tid}")).map_or(meta.uid(), |own| own.uid());
         if effective != meta.uid() {
             self.note("a set-user-ID program ran without its privilege: the kernel does not grant it under a tracer (record as root to keep it)");
         }
