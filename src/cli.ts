@@ -92,7 +92,8 @@ async function runCommand(command: CommandDef, words: readonly string[]): Promis
 function report(error: unknown, failure: number): number {
   if (error instanceof TraceError) {
     const hint = error.hint === undefined ? "" : `  ${error.hint.replaceAll("\n", "\n  ")}\n`;
-    const pointer = error instanceof Error && "pointer" in error ? `${String(error.pointer)}\n` : hint;
+    const pointer =
+      error instanceof Error && "pointer" in error ? `${String(error.pointer)}\n` : hint;
     complain(`trace: ${error.message}\n${pointer}`);
     return error.exitCode ?? failure;
   }

@@ -19,7 +19,10 @@ const formats = [
 
 function show(trace: string, format: string): string {
   const args = [cli, "show", `${folder}${trace}`, `--format=${format}`, "--color=never"];
-  const run = spawnSync(process.execPath, args, { encoding: "utf8", env: { ...process.env, TZ: "UTC" } });
+  const run = spawnSync(process.execPath, args, {
+    encoding: "utf8",
+    env: { ...process.env, TZ: "UTC" },
+  });
   expect(run.stderr).toBe("");
   expect(run.status).toBe(0);
   return run.stdout;
@@ -33,7 +36,7 @@ describe("recordings that are checked in", () => {
       it(`${trace} as ${format}`, () => {
         const file = `${folder}${trace.replace(/trace$/, ending)}`;
         const text = show(trace, format);
-        if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(file, text);
+        if (process.env.UPDATE_GOLDEN === "1") writeFileSync(file, text);
         expect(text).toBe(readFileSync(file, "utf8"));
       });
     }

@@ -24,7 +24,7 @@ describe("README", () => {
     writeFileSync(join(dir, "trace"), script, { mode: 0o755 });
     env = {
       ...process.env,
-      PATH: `${dir}:${process.env["PATH"]}`,
+      PATH: `${dir}:${process.env.PATH}`,
       XDG_STATE_HOME: join(dir, "state"),
       XDG_CACHE_HOME: join(dir, "cache"),
     };
@@ -33,8 +33,22 @@ describe("README", () => {
 
   it("has examples", () => {
     expect(commands.length).toBeGreaterThan(15);
-    for (const name of ["record", "show", "stat", "tree", "info", "ls", "pack", "dump", "doctor", "fields"]) {
-      expect(commands.some((line) => line.startsWith(`trace ${name}`)), name).toBe(true);
+    for (const name of [
+      "record",
+      "show",
+      "stat",
+      "tree",
+      "info",
+      "ls",
+      "pack",
+      "dump",
+      "doctor",
+      "fields",
+    ]) {
+      expect(
+        commands.some((line) => line.startsWith(`trace ${name}`)),
+        name,
+      ).toBe(true);
     }
   });
 
@@ -42,13 +56,21 @@ describe("README", () => {
   it("works as printed", { timeout: 120_000 }, () => {
     for (const line of commands) {
       const run = spawnSync("sh", ["-c", line], { cwd: dir, env, encoding: "utf8" });
-      expect(`${line}: ${run.status} ${run.stderr.includes("internal error")}`).toBe(`${line}: 0 false`);
+      expect(`${line}: ${run.status} ${run.stderr.includes("internal error")}`).toBe(
+        `${line}: 0 false`,
+      );
     }
   });
 
   it("points at mistakes as printed", () => {
-    const expected = /\$ trace show demo\.trace 'er = ENOENT' \|\| true\n(.*?)```/s.exec(readme)?.[1];
-    const run = spawnSync("trace", ["show", "demo.trace", "er = ENOENT"], { cwd: dir, env, encoding: "utf8" });
+    const expected = /\$ trace show demo\.trace 'er = ENOENT' \|\| true\n(.*?)```/s.exec(
+      readme,
+    )?.[1];
+    const run = spawnSync("trace", ["show", "demo.trace", "er = ENOENT"], {
+      cwd: dir,
+      env,
+      encoding: "utf8",
+    });
     expect(run.status).not.toBe(0);
     expect(run.stderr).toBe(expected);
   });

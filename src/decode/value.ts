@@ -88,6 +88,8 @@ export interface StructValue {
   readonly elided: boolean;
   /** A remark, such as the date that a time is. */
   readonly note?: string;
+  /** What the short form shows in its place. */
+  readonly brief?: Value;
 }
 
 export interface ArrayValue {

@@ -208,6 +208,7 @@ function pointerText({ addr, note }: PointerValue): string {
 }
 
 function structText(value: StructValue, style: Notation): string {
+  if (value.brief !== undefined && !style.verbose) return valueText(value.brief, style);
   const parts: string[] = [];
   let hidden = value.elided;
   for (const field of value.fields) {

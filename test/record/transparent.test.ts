@@ -13,9 +13,11 @@ import {
 } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { lacking } from "../support/tools.js";
 import {
+  cli,
   compile,
   type Ended,
   ended,
@@ -162,6 +164,7 @@ describe("input is the program's", () => {
 });
 
 describe("descriptors", () => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell replaces it.
   const list = "for fd in /proc/self/fd/*; do echo ${fd##*/} $(readlink $fd | tr -d 0-9); done";
 
   it("are those that were passed on, and no others", async () => {
@@ -337,7 +340,7 @@ describe("signals to the recorder", () => {
   it("one that comes before the program has started", async () => {
     const dir = folder();
     const script = `
-      import { startRecording } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
+      import { startRecording } from ${JSON.stringify(new URL("index.js", pathToFileURL(cli)).href)};
       const recording = startRecording({ command: ["sleep", "1000"], output: process.argv[1] });
       console.log(recording.kill(15), (await recording.result).exitSignal);`;
     const words = ["--input-type=module", "-e", script, join(dir, "x.trace")];

@@ -78,13 +78,20 @@ fn run(tid: pid_t, data: Data, call: &Call, memory: &mut Memory, result: Option<
             None if pointer.dir == Dir::Out && matches!(pointer.shape, Shape::Iovec) => {
                 vector_table(&mut capturer, call, pointer);
             }
-            None if pointer.dir != Dir::Out => take(&mut capturer, call, pointer, Side::In, 0),
-            Some(result) if pointer.dir != Dir::In && writes_on(plan, result) => {
+            None if pointer.dir != Dir::Out || matches!(pointer.shape, Shape::Msghdr | Shape::Mmsghdr) => {
+                take(&mut capturer, call, pointer, Side::In, 0);
+            }
+            Some(result) if tells_at_exit(pointer) && writes_on(plan, result) => {
                 take(&mut capturer, call, pointer, Side::Out, result);
             }
             _ => {}
         }
     }
+}
+
+/// Whether the kernel writes behind the pointer. A call that sends messages fills in how much of each it sent.
+fn tells_at_exit(pointer: &Pointer) -> bool {
+    pointer.dir != Dir::In || matches!(pointer.shape, Shape::Mmsghdr)
 }
 
 /// Whether a raw result is an error (`-4095..0`, and the kernel's internal restart codes among them).
@@ -209,7 +216,10 @@ fn message(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, limit: 
         return;
     }
     let at = |index: usize| word_of(&header[index * word..(index + 1) * word]);
-    let name_length = u64::from(word_of(&header[word..word + 4]) as u32);
+    let length_of_name = |header: &[u8]| u64::from(word_of(&header[word..word + 4]) as u32);
+    // The kernel says how long the name is, also when the program has less room for it.
+    let room = capturer.memory.at_entry(slot, addr).filter(|before| side == Side::Out && before.len() == size);
+    let name_length = length_of_name(&header).min(room.map_or(u64::MAX, length_of_name));
     let (vector, count, control, control_length) = (at(2), at(3).min(1024), at(4), at(5));
     let carries = side == Side::Out || dir == Dir::In;
     if carries {

@@ -102,6 +102,20 @@ impl Memory {
         None
     }
 
+    /// The bytes that were taken at `addr` at entry, in that slot.
+    #[must_use]
+    pub fn at_entry(&self, slot: u8, addr: u64) -> Option<&[u8]> {
+        let mut start = 0;
+        for capture in &self.captures {
+            let end = start + capture.len as usize;
+            if capture.slot == slot && capture.side == Side::In && capture.addr == addr {
+                return self.bytes.get(start..end);
+            }
+            start = end;
+        }
+        None
+    }
+
     /// The flags that a `struct clone_args` at `addr` begins with: as captured, or read again when that was left out.
     #[must_use]
     pub fn flags_of_clone3(&self, tid: pid_t, addr: u64) -> u64 {

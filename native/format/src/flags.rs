@@ -841,7 +841,11 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "dup3_flags",
         entries: &[
-            (0x80000, "O_CLOEXEC"),
+            (0, "O_RDONLY"), (3, "O_ACCMODE"), (1, "O_WRONLY"), (2, "O_RDWR"), (0x40, "O_CREAT"), (0x80, "O_EXCL"),
+            (0x100, "O_NOCTTY"), (0x200, "O_TRUNC"), (0x400, "O_APPEND"), (0x800, "O_NONBLOCK"), (0x101000, "O_SYNC"),
+            (0x100000, "__O_SYNC"), (0x1000, "O_DSYNC"), (0x4000, "O_DIRECT"), (0x8000, "O_LARGEFILE"),
+            (0x20000, "O_NOFOLLOW"), (0x40000, "O_NOATIME"), (0x80000, "O_CLOEXEC"), (0x200000, "O_PATH"),
+            (0x410000, "O_TMPFILE"), (0x400000, "__O_TMPFILE"), (0x10000, "O_DIRECTORY"), (0x2000, "FASYNC"),
         ],
     },
     FlagSet {
@@ -1003,9 +1007,9 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "fallocate_mode",
         entries: &[
-            (0, "FALLOC_FL_ALLOCATE_RANGE"), (1, "FALLOC_FL_KEEP_SIZE"), (2, "FALLOC_FL_PUNCH_HOLE"),
-            (4, "FALLOC_FL_NO_HIDE_STALE"), (8, "FALLOC_FL_COLLAPSE_RANGE"), (0x10, "FALLOC_FL_ZERO_RANGE"),
-            (0x20, "FALLOC_FL_INSERT_RANGE"), (0x40, "FALLOC_FL_UNSHARE_RANGE"), (0x80, "FALLOC_FL_WRITE_ZEROES"),
+            (1, "FALLOC_FL_KEEP_SIZE"), (2, "FALLOC_FL_PUNCH_HOLE"), (4, "FALLOC_FL_NO_HIDE_STALE"),
+            (8, "FALLOC_FL_COLLAPSE_RANGE"), (0x10, "FALLOC_FL_ZERO_RANGE"), (0x20, "FALLOC_FL_INSERT_RANGE"),
+            (0x40, "FALLOC_FL_UNSHARE_RANGE"), (0x80, "FALLOC_FL_WRITE_ZEROES"),
         ],
     },
     FlagSet {
@@ -1739,11 +1743,10 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "inotify_mask",
         entries: &[
-            (0xfff, "IN_ALL_EVENTS"), (0x18, "IN_CLOSE"), (0xc0, "IN_MOVE"), (1, "IN_ACCESS"), (2, "IN_MODIFY"),
-            (4, "IN_ATTRIB"), (8, "IN_CLOSE_WRITE"), (0x10, "IN_CLOSE_NOWRITE"), (0x20, "IN_OPEN"),
-            (0x40, "IN_MOVED_FROM"), (0x80, "IN_MOVED_TO"), (0x100, "IN_CREATE"), (0x200, "IN_DELETE"),
-            (0x400, "IN_DELETE_SELF"), (0x800, "IN_MOVE_SELF"), (0x2000, "IN_UNMOUNT"), (0x4000, "IN_Q_OVERFLOW"),
-            (0x8000, "IN_IGNORED"), (0x1000000, "IN_ONLYDIR"), (0x2000000, "IN_DONT_FOLLOW"),
+            (1, "IN_ACCESS"), (2, "IN_MODIFY"), (4, "IN_ATTRIB"), (8, "IN_CLOSE_WRITE"), (0x10, "IN_CLOSE_NOWRITE"),
+            (0x20, "IN_OPEN"), (0x40, "IN_MOVED_FROM"), (0x80, "IN_MOVED_TO"), (0x100, "IN_CREATE"),
+            (0x200, "IN_DELETE"), (0x400, "IN_DELETE_SELF"), (0x800, "IN_MOVE_SELF"), (0x2000, "IN_UNMOUNT"),
+            (0x4000, "IN_Q_OVERFLOW"), (0x8000, "IN_IGNORED"), (0x1000000, "IN_ONLYDIR"), (0x2000000, "IN_DONT_FOLLOW"),
             (0x4000000, "IN_EXCL_UNLINK"), (0x10000000, "IN_MASK_CREATE"), (0x20000000, "IN_MASK_ADD"),
             (0x40000000, "IN_ISDIR"), (0x80000000, "IN_ONESHOT"),
         ],
@@ -4791,7 +4794,11 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "pipe2_flags",
         entries: &[
-            (0x800, "O_NONBLOCK"), (0x80000, "O_CLOEXEC"), (0x4000, "O_DIRECT"), (0x80, "O_EXCL"),
+            (0, "O_RDONLY"), (3, "O_ACCMODE"), (1, "O_WRONLY"), (2, "O_RDWR"), (0x40, "O_CREAT"), (0x80, "O_EXCL"),
+            (0x100, "O_NOCTTY"), (0x200, "O_TRUNC"), (0x400, "O_APPEND"), (0x800, "O_NONBLOCK"), (0x101000, "O_SYNC"),
+            (0x100000, "__O_SYNC"), (0x1000, "O_DSYNC"), (0x4000, "O_DIRECT"), (0x8000, "O_LARGEFILE"),
+            (0x20000, "O_NOFOLLOW"), (0x40000, "O_NOATIME"), (0x80000, "O_CLOEXEC"), (0x200000, "O_PATH"),
+            (0x410000, "O_TMPFILE"), (0x400000, "__O_TMPFILE"), (0x10000, "O_DIRECTORY"), (0x2000, "FASYNC"),
         ],
     },
     FlagSet {
@@ -6439,9 +6446,8 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "statx_flags",
         entries: &[
-            (0x6000, "AT_STATX_SYNC_TYPE"), (0, "AT_STATX_SYNC_AS_STAT"), (0x2000, "AT_STATX_FORCE_SYNC"),
-            (0x4000, "AT_STATX_DONT_SYNC"), (0x100, "AT_SYMLINK_NOFOLLOW"), (0x800, "AT_NO_AUTOMOUNT"),
-            (0x1000, "AT_EMPTY_PATH"),
+            (0, "AT_STATX_SYNC_AS_STAT"), (0x2000, "AT_STATX_FORCE_SYNC"), (0x4000, "AT_STATX_DONT_SYNC"),
+            (0x100, "AT_SYMLINK_NOFOLLOW"), (0x800, "AT_NO_AUTOMOUNT"), (0x1000, "AT_EMPTY_PATH"),
         ],
     },
     FlagSet {
@@ -6452,14 +6458,13 @@ pub static FLAG_SETS: &[FlagSet] = &[
             (0x80, "STATX_CTIME"), (0x100, "STATX_INO"), (0x200, "STATX_SIZE"), (0x400, "STATX_BLOCKS"),
             (0x800, "STATX_BTIME"), (0x1000, "STATX_MNT_ID"), (0x2000, "STATX_DIOALIGN"),
             (0x4000, "STATX_MNT_ID_UNIQUE"), (0x8000, "STATX_SUBVOL"), (0x10000, "STATX_WRITE_ATOMIC"),
-            (0x20000, "STATX_DIO_READ_ALIGN"), (0x80000000, "STATX__RESERVED"),
+            (0x20000, "STATX_DIO_READ_ALIGN"),
         ],
     },
     FlagSet {
         name: "statx_sync",
         entries: &[
             (0, "AT_STATX_SYNC_AS_STAT"), (0x2000, "AT_STATX_FORCE_SYNC"), (0x4000, "AT_STATX_DONT_SYNC"),
-            (0x6000, "AT_STATX_SYNC_TYPE"),
         ],
     },
     FlagSet {
@@ -6472,8 +6477,7 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "sync_file_range_flags",
         entries: &[
-            (7, "SYNC_FILE_RANGE_WRITE_AND_WAIT"), (1, "SYNC_FILE_RANGE_WAIT_BEFORE"), (2, "SYNC_FILE_RANGE_WRITE"),
-            (4, "SYNC_FILE_RANGE_WAIT_AFTER"),
+            (1, "SYNC_FILE_RANGE_WAIT_BEFORE"), (2, "SYNC_FILE_RANGE_WRITE"), (4, "SYNC_FILE_RANGE_WAIT_AFTER"),
         ],
     },
     FlagSet {
@@ -7498,7 +7502,7 @@ pub static FLAG_SETS: &[FlagSet] = &[
     FlagSet {
         name: "wait4_options",
         entries: &[
-            (1, "WNOHANG"), (2, "WUNTRACED"), (8, "WCONTINUED"), (0x80000000, "__WCLONE"), (0x40000000, "__WALL"),
+            (1, "WNOHANG"), (2, "WSTOPPED"), (8, "WCONTINUED"), (0x80000000, "__WCLONE"), (0x40000000, "__WALL"),
             (0x20000000, "__WNOTHREAD"),
         ],
     },

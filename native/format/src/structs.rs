@@ -367,7 +367,7 @@ pub static STRUCTS: &[Struct] = &[
         name: "bpf_link_kprobe_multi",
         size: 168,
         fields: &[
-            field("flags", 16, 4, 1, Ty::Hex, true),
+            field("flags", 16, 4, 1, Ty::Flags("bpf_kprobe_multi_flags"), true),
             field("cnt", 20, 4, 1, Ty::Uint, true),
             field("syms", 24, 8, 1, Ty::Addr, true),
             field("addrs", 32, 8, 1, Ty::Addr, true),
@@ -416,7 +416,7 @@ pub static STRUCTS: &[Struct] = &[
             field("ref_ctr_offsets", 32, 8, 1, Ty::Addr, true),
             field("cookies", 40, 8, 1, Ty::Addr, true),
             field("cnt", 48, 4, 1, Ty::Uint, true),
-            field("flags", 52, 4, 1, Ty::Hex, true),
+            field("flags", 52, 4, 1, Ty::Flags("bpf_uprobe_multi_flags"), true),
             field("pid", 56, 4, 1, Ty::Pid, true),
         ],
     },
@@ -3429,7 +3429,7 @@ pub static STRUCTS: &[Struct] = &[
         size: 16,
         fields: &[
             field("tv_sec", 0, 8, 1, Ty::Time, true),
-            field("tv_nsec", 8, 8, 1, Ty::Long, true),
+            field("tv_nsec", 8, 8, 1, Ty::Ulong, true),
         ],
     },
     Struct {
@@ -3437,7 +3437,7 @@ pub static STRUCTS: &[Struct] = &[
         size: 16,
         fields: &[
             field("tv_sec", 0, 8, 1, Ty::Time, true),
-            field("tv_usec", 8, 8, 1, Ty::Long, true),
+            field("tv_usec", 8, 8, 1, Ty::Ulong, true),
         ],
     },
     Struct {

@@ -201,7 +201,9 @@ function showDetach(m: Members): void {
 function showId(name: string): (m: Members, after: Members | undefined) => void {
   return (m, after) => {
     m.put(name, int(m.low("start_id")));
-    if (m.has("next_id")) m.put("next_id", int((after ?? m).low("next_id")));
+    if (m.has("next_id")) {
+      m.put("next_id", changedNumber(m.low("next_id"), (after ?? m).low("next_id")));
+    }
     m.add("open_flags");
   };
 }
@@ -218,17 +220,38 @@ function showInfo(m: Members, after: Members | undefined): void {
   const before = m.low("info_len");
   const now = after?.low("info_len") ?? before;
   m.put("info_len", changedNumber(before, now));
-  m.add("info");
-  const data = after && m.call.memory.read(m.num("info"), now, Out);
+  const addr = m.num("info");
   const path = m.call.fd(m.low("bpf_fd")).object?.path;
-  const layout = path && INFOS[path];
-  if (data === undefined || layout === undefined || layout === "") return;
-  const value = new Members(layout[0], data, m.call, Out).add(layout[1]).value();
-  m.fields.push({ name: "info_data", value, hidden: true });
+  const known = path === undefined ? undefined : INFOS[path];
+  const data = after && m.call.memory.read(addr, now, Out);
+  m.reach = 16;
+  if (data === undefined || known === undefined) m.put("info", address(addr));
+  else m.put("info", { ...information(m.call, known, addr, data), brief: address(addr) });
 }
 
+/** Information about an object; numbers that the program gave and the kernel changed are shown twice. */
+function information(call: CallContext, known: Info, addr: Num, data: Uint8Array): StructValue {
+  const [name, members] = known;
+  const m = new Members(name, data, call, Out);
+  const asked = new Members(name, call.memory.read(addr, data.length, In) ?? NOTHING, call, In);
+  for (const member of members.split(" ")) {
+    const given = asked.low(member);
+    if (GIVEN.test(member) && given !== m.low(member) && m.has(member)) {
+      m.put(member, changedNumber(given, m.low(member)));
+    } else m.add(member);
+  }
+  return m.value();
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Numbers of which the program says how many it has room for. */
+const GIVEN = /^(nr_\w+|\w+_prog_len|\w+_rec_size)$/;
+
+type Info = readonly [layout: string, members: string];
+
 /** What information there is about an object, by what its descriptor shows. */
-const INFOS: Readonly<Record<string, readonly [layout: string, members: string]>> = {
+const INFOS: Readonly<Record<string, Info>> = {
   "anon_inode:bpf-map": [
     "bpf_map_info",
     "type id key_size value_size max_entries map_flags name ifindex btf_vmlinux_value_type_id netns_dev " +
@@ -281,7 +304,9 @@ function showBtfLoad(m: Members): void {
 }
 
 function showTaskQuery(m: Members, after: Members | undefined): void {
-  m.add("pid fd flags:u");
+  m.add("pid");
+  m.put("fd", m.call.fd(m.low("fd") | 0));
+  m.add("flags:u");
   m.put("buf_len", changedNumber(m.low("buf_len"), (after ?? m).low("buf_len")));
   const limit = Math.min(m.low("buf_len"), after?.low("buf_len") ?? 0);
   m.put(

@@ -43,7 +43,7 @@ function config(type: number, value: Num): Value {
   }
 }
 
-/** `PERF_COUNT_HW_CACHE_L1D|PERF_COUNT_HW_CACHE_OP_READ<<8|PERF_COUNT_HW_CACHE_RESULT_MISS<<16`. */
+/** `PERF_COUNT_HW_CACHE_RESULT_MISS<<16|PERF_COUNT_HW_CACHE_OP_READ<<8|PERF_COUNT_HW_CACHE_L1D`. */
 function cacheEvent(value: Num): ListValue {
   const wide = BigInt(value);
   const part = (shift: bigint) => Number((wide >> shift) & 0xffn);
@@ -52,19 +52,20 @@ function cacheEvent(value: Num): ListValue {
     const text = name ?? `0x${part(shift).toString(16)} /* ${unknown} */`;
     return symbol(shift === 0n ? text : `${text}<<${shift}`);
   };
-  const items = [
-    { value: shifted("perf_cache_id", 0n, "PERF_COUNT_HW_CACHE_???") },
-    { value: shifted("perf_cache_op", 8n, "PERF_COUNT_HW_CACHE_OP_???") },
-    { value: shifted("perf_cache_result", 16n, "PERF_COUNT_HW_CACHE_RESULT_???") },
-  ];
+  const items: { value: Value }[] = [];
   const rest = wide >> 24n;
-  if (rest !== 0n) {
-    items.push({ value: symbol(`0x${rest.toString(16)}<<24 /* PERF_COUNT_HW_CACHE_??? */`) });
-  }
+  if (rest !== 0n) items.push({ value: symbol(`0x${rest.toString(16)}<<24`) });
+  items.push(
+    { value: shifted("perf_cache_result", 16n, "PERF_COUNT_HW_CACHE_RESULT_???") },
+    { value: shifted("perf_cache_op", 8n, "PERF_COUNT_HW_CACHE_OP_???") },
+    { value: shifted("perf_cache_id", 0n, "PERF_COUNT_HW_CACHE_???") },
+  );
   return { kind: "list", sep: "|", items };
 }
 
 const PRECISE_SHIFT = 15n;
+/** How many bits have a name. */
+const KNOWN_BITS = 38n;
 
 /** The bit fields, as members of their own: those that are set, and the precision. */
 function bits(m: Members, value: bigint): void {
@@ -76,9 +77,14 @@ function bits(m: Members, value: bigint): void {
     if (name === "precise_ip") {
       const level = Number(part >> PRECISE_SHIFT);
       m.put(name, symbol(`${level} /* ${PRECISION[level] ?? ""} */`));
-    } else if (part !== 0n) m.put(name, int(1));
+    } else m.put(name, int(part === 0n ? 0 : 1), part === 0n);
   }
-  if (rest !== 0n) m.put("__reserved_1", hexInt(rest));
+  if (rest !== 0n) {
+    m.put(
+      "__reserved_1",
+      symbol(`0x${(rest >> KNOWN_BITS).toString(16)} /* Bits 63..${KNOWN_BITS} */`),
+    );
+  }
 }
 
 function attributes(m: Members, changedSize: number | undefined): Value {

@@ -58,6 +58,10 @@ fn read(site: &mut Site<'_, '_>, operation: i32) {
             let name = site.u64_at(0);
             site.also_reads_string(name);
         }
+        command::OBJ_GET_INFO_BY_FD => {
+            let (length, info) = (u64::from(site.u32_at(4)), site.u64_at(8));
+            site.also_reads(info, length.min(4096));
+        }
         command::BTF_LOAD => {
             let (types, length) = (site.u64_at(0), u64::from(site.u32_at(16)));
             site.also_sends(types, length.min(MOST));
@@ -91,6 +95,8 @@ fn descriptors(operation: i32) -> &'static [u64] {
         command::PROG_LOAD => &[72, 112],
         command::OBJ_PIN | command::OBJ_GET | command::RAW_TRACEPOINT_OPEN => &[8],
         command::PROG_ATTACH => &[0, 4, 16],
+        command::TASK_FD_QUERY => &[4],
+        command::LINK_UPDATE => &[0, 4, 12],
         command::MAP_LOOKUP_ELEM..=command::MAP_GET_NEXT_KEY
         | command::MAP_LOOKUP_AND_DELETE_ELEM
         | command::MAP_FREEZE
@@ -101,7 +107,7 @@ fn descriptors(operation: i32) -> &'static [u64] {
         | command::ITER_CREATE
         | command::LINK_DETACH => &[0],
         command::MAP_LOOKUP_BATCH..=command::MAP_DELETE_BATCH => &[36],
-        command::LINK_CREATE | command::LINK_UPDATE | command::PROG_BIND_MAP => &[0, 4],
+        command::LINK_CREATE | command::PROG_BIND_MAP => &[0, 4],
         _ => &[],
     }
 }

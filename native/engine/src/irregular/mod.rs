@@ -217,7 +217,7 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
 /// Whether the call writes into its memory when it fails in this way.
 fn tells_by_error(family: &str, result: i64) -> bool {
     match family {
-        "file_handle" => result == -i64::from(libc::EOVERFLOW),
+        "file_handle" | "mount_id" => result == -i64::from(libc::EOVERFLOW),
         "perf_event_attr" => result == -i64::from(libc::E2BIG),
         _ => false,
     }
