@@ -60,6 +60,7 @@ const UNKNOWN: Readonly<Record<string, string>> = {
   shmctl_cmd: "SHM_???",
   semctl_cmd: "SEM_???",
   msgctl_cmd: "MSG_???",
+  quota_format: "QFMT_VFS_???",
   mount_flags: "MS_???",
   bpf_elem_flags: "BPF_???",
   xfs_dqblk_type: "FS_???_QUOTA",

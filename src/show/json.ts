@@ -160,6 +160,11 @@ function bytesJson(value: BytesValue, options: JsonOptions): string {
   return whole ? `{"base64":"${base64}"}` : `{"base64":"${base64}","size":${value.total}}`;
 }
 
+/** Whether bytes are shown as text; those that were cut may end in the middle of a character. */
+export function isText(bytes: Uint8Array, whole: boolean): boolean {
+  return isUtf8(bytes) || (!whole && trimmed(bytes) !== undefined);
+}
+
 /** Text of bytes that were cut in the middle of a character. */
 function trimmed(bytes: Uint8Array): string | undefined {
   for (let less = 1; less <= 3 && less < bytes.length; less++) {

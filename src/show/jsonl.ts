@@ -33,6 +33,7 @@ import {
 import {
   errnoName,
   finite,
+  isText,
   JSON_OPTIONS,
   type JsonOptions,
   jsonEvent,
@@ -75,6 +76,8 @@ const P = {
   null: piece("null"),
   textOpen: piece('{"text":'),
   size: piece(',"size":'),
+  base64: piece('{"base64":"'),
+  quote: piece('"'),
   brace: piece("}"),
   fd: piece('{"fd":'),
   path: piece(',"path":'),
@@ -349,12 +352,22 @@ export class JsonlWriter {
     const start = batch.contentStart[content] ?? 0;
     if ((batch.contentStart[content + 1] ?? 0) - start < length) return false;
     const { stringLimit } = this.#options;
-    if (length <= stringLimit) return sink.asciiString(batch.bytes, start, start + length);
+    const whole = length <= stringLimit;
+    const end = start + (whole ? length : stringLimit);
     const before = sink.length;
-    sink.put(P.textOpen);
-    if (!sink.asciiString(batch.bytes, start, start + stringLimit)) {
+    if (!whole) sink.put(P.textOpen);
+    if (sink.asciiString(batch.bytes, start, end)) {
+      if (whole) return true;
+    } else {
       sink.truncate(before);
-      return false;
+      if (isText(batch.bytes.subarray(start, end), whole)) return false;
+      sink.put(P.base64);
+      sink.base64(batch.bytes, start, end);
+      sink.put(P.quote);
+      if (whole) {
+        sink.put(P.brace);
+        return true;
+      }
     }
     sink.put(P.size);
     sink.uint(length);

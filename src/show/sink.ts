@@ -24,6 +24,8 @@ const PLAIN = Uint8Array.from({ length: 256 }, (_, code) =>
 );
 
 const HEX = piece("0123456789abcdef");
+const BASE64 = piece("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+const PADDING = 0x3d;
 
 export class Sink {
   #buffer: Buffer;
@@ -134,6 +136,23 @@ export class Sink {
     while (digits > 1 && nibble(digits - 1) === 0) digits--;
     for (let k = digits - 1; k >= 0; k--) buffer[at++] = HEX[nibble(k)] as number;
     buffer[at++] = QUOTE;
+    this.#length = at;
+  }
+
+  /** The base64 text of bytes. */
+  base64(bytes: Uint8Array, from: number, to: number): void {
+    this.#room(4 * Math.ceil((to - from) / 3));
+    const buffer = this.#buffer;
+    let at = this.#length;
+    for (let k = from; k < to; k += 3) {
+      const first = bytes[k] as number;
+      const second = k + 1 < to ? (bytes[k + 1] as number) : 0;
+      const third = k + 2 < to ? (bytes[k + 2] as number) : 0;
+      buffer[at++] = BASE64[first >> 2] as number;
+      buffer[at++] = BASE64[((first & 3) << 4) | (second >> 4)] as number;
+      buffer[at++] = k + 1 < to ? (BASE64[((second & 15) << 2) | (third >> 6)] as number) : PADDING;
+      buffer[at++] = k + 2 < to ? (BASE64[third & 63] as number) : PADDING;
+    }
     this.#length = at;
   }
 

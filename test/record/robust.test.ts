@@ -73,10 +73,10 @@ describe("kill -9 of the recorder", () => {
 
   it("at 50 moments: the trace opens, and nothing is left running", async () => {
     const random = (k: number) => (Math.imul(k + 1, 2654435761) >>> 0) / 2 ** 32;
-    // Half of them around the start, half around the first blocks, which a second brings.
-    const moments = Array.from(
-      { length: 50 },
-      (_, k) => random(k) * (k < 25 ? 200 : 900) + (k < 25 ? 0 : 1100),
+    // Half of them around the start, most within the first milliseconds, where the program is born; half around the first
+    // blocks, which a second brings.
+    const moments = Array.from({ length: 50 }, (_, k) =>
+      k < 25 ? random(k) ** 3 * 200 : 1100 + random(k) * 900,
     );
     const found: number[] = [];
     while (moments.length > 0) {

@@ -232,6 +232,8 @@ struct Plan<'a> {
     inherit: &'a [i32],
     go: c_int,
     failure: c_int,
+    /// The recorder's ends of the two pipes, which the fork has copied.
+    others: [c_int; 2],
 }
 
 fn pipe(flags: c_int) -> Result<(OwnedFd, OwnedFd), EngineError> {
@@ -276,6 +278,7 @@ pub fn launch(
         inherit: &program.inherit,
         go: go_read.as_raw_fd(),
         failure: failure_write.as_raw_fd(),
+        others: [go_write.as_raw_fd(), failure_read.as_raw_fd()],
     };
     // SAFETY: the child calls only `child`, which makes async-signal-safe calls and never returns.
     let pid = unsafe { libc::fork() };
@@ -318,10 +321,16 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
     };
     // SAFETY: all calls are async-signal-safe and use memory that was prepared before the fork.
     unsafe {
+        // With the recorder's end closed here too, its death is the end of the pipe, and of this process.
+        for fd in plan.others {
+            libc::close(fd);
+        }
         let mut byte = 0_u8;
-        while libc::read(plan.go, (&raw mut byte).cast(), 1) != 1 {
-            if *libc::__errno_location() != libc::EINTR {
-                libc::_exit(127);
+        loop {
+            match libc::read(plan.go, (&raw mut byte).cast(), 1) {
+                1 => break,
+                -1 if *libc::__errno_location() == libc::EINTR => {}
+                _ => libc::_exit(127),
             }
         }
         reset_signals();

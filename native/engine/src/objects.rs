@@ -83,6 +83,8 @@ pub struct Objects {
     directories: HashMap<Vec<u8>, u32>,
     /// Path of every live directory object, to resolve against.
     paths: HashMap<u32, Vec<u8>>,
+    /// Protocols of sockets, as far as known: an accepted socket has that of the listening one.
+    details: HashMap<u32, Vec<u8>>,
 }
 
 /// Most remembered objects of a sort; beyond it an object may get a second number.
@@ -131,6 +133,12 @@ impl Objects {
             }
             self.paths.insert(object, identity.path.clone());
         }
+        if !detail.is_empty() {
+            if self.details.len() >= MAX_REMEMBERED {
+                self.details.clear();
+            }
+            self.details.insert(object, detail.clone());
+        }
         out.push(Definition::Object {
             kind: identity.kind,
             path: identity.path,
@@ -160,6 +168,12 @@ impl Objects {
         }
         self.directories.insert(path.to_vec(), object);
         Some(object)
+    }
+
+    /// What is known of a socket object beyond its number; empty when nothing is.
+    #[must_use]
+    pub fn detail(&self, object: u32) -> &[u8] {
+        self.details.get(&object).map_or(&[], Vec::as_slice)
     }
 
     /// The path of a directory object.

@@ -227,7 +227,7 @@ fn effect_of(row: &Syscall) -> Effect {
         "sched_getaffinity" => Effect::GetAffinity,
         "clone" | "clone3" | "fork" | "vfork" => Effect::Clone,
         "ptrace" => Effect::Ptrace,
-        "bpf" | "seccomp" => Effect::SomeNewFd,
+        "bpf" | "seccomp" | "landlock_create_ruleset" => Effect::SomeNewFd,
         "socketcall" => Effect::Socketcall,
         _ if row.ret == Ret::Fd => Effect::NewFd,
         _ => Effect::Nothing,

@@ -532,7 +532,7 @@ const ROWS: &[Syscall] = &[
     row(only64(nr::PROCESS_VM_WRITEV), "process_vm_writev", NONE, &[pid("pid"), iovec_in("lvec", FromArg(2)), ulong("liovcnt"), array_in("rvec", &Ty::Struct("iovec"), FromArg(4)), ulong("riovcnt"), ulong("flags")], Ret::Size, Never, Emulate, (3, 2)),
     row(nr::KCMP, "kcmp", NONE, &[pid("pid1"), pid("pid2"), choice("type", "kcmp_type"), special("idx1", "kcmp"), irregular_in("idx2", "kcmp")], Ret::Int, Never, Emulate, (3, 5)),
     row(nr::FINIT_MODULE, "finit_module", DESC, &[fd("fd"), string("uargs"), flags("flags", "module_init_flags")], Ret::Int, Never, Emulate, (3, 8)),
-    row(nr::SCHED_SETATTR, "sched_setattr", NONE, &[pid("pid"), sized(struct_inout("uattr", "sched_attr"), Pointee(1)), uint("flags")], Ret::Int, Never, Emulate, (3, 14)),
+    row(nr::SCHED_SETATTR, "sched_setattr", NONE, &[pid("pid"), irregular_inout("uattr", "sched_attr"), uint("flags")], Ret::Int, Never, Emulate, (3, 14)),
     row(nr::SCHED_GETATTR, "sched_getattr", NONE, &[pid("pid"), sized(struct_out("uattr", "sched_attr"), FromArg(2)), uint("usize"), flags("flags", "sched_getattr_flags")], Ret::Int, Never, Emulate, (3, 14)),
     row(nr::RENAMEAT2, "renameat2", FILE | DESC, &[dirfd("olddfd"), path("oldname"), dirfd("newdfd"), path("newname"), flags("flags", "rename_flags")], Ret::Int, Never, Emulate, (3, 15)),
     row(nr::SECCOMP, "seccomp", NONE, &[choice("op", "seccomp_op"), flags("flags", "seccomp_filter_flags"), irregular_inout("uargs", "seccomp")], Ret::Irregular("seccomp"), Never, Emulate, (3, 17)),

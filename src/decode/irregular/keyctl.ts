@@ -137,7 +137,7 @@ function errno(value: number): Value {
 /** Bytes that come back: as many as the result says, at most as many as the next argument. */
 function answer(call: CallContext, k: number, text: boolean): Value {
   const addr = call.arg(k);
-  if (!call.succeeded) return address(addr);
+  if (!call.succeeded || addr === 0) return address(addr);
   const length = Math.min(call.retCount, call.count(k + 1));
   const value = bytesAt(call, addr, length, Out);
   if (!text || value.kind !== "bytes" || value.bytes[value.total - 1] !== 0) return value;
@@ -200,7 +200,9 @@ function operated(call: CallContext, k: number, kind: string): Value {
   return call.succeeded ? bytesAt(call, addr, m.low("out_len"), Out) : address(addr);
 }
 
+/** The layout is that of 64-bit programs. */
 function kdf(call: CallContext, k: number): Value {
+  if (call.word === 4) return address(call.arg(k));
   const m = membersAt("keyctl_kdf_params", call.arg(k), call, In);
   if (m === undefined) return address(call.arg(k));
   const length = m.low("otherinfolen");

@@ -163,6 +163,7 @@ function mempolicyMode(value: number): Value {
   const mode = choice("mempolicy_mode", value & ~MPOL_FLAGS);
   const bits = value & MPOL_FLAGS;
   if (bits === 0) return mode;
+  if (mode.name === undefined) return flags("mempolicy_flags", value);
   return {
     kind: "list",
     sep: "|",

@@ -77,18 +77,6 @@ function fsconfig(call: CallContext): Shape {
   }
 }
 
-/** Attributes of a mount; MOUNT_ATTR_RELATIME is their absence. */
-function attributes(value: ReturnType<CallContext["arg"]>): Value {
-  return value === 0 ? int(0) : flags("mount_attr_flags", value);
-}
-
-function fsmount(call: CallContext): Shape {
-  return new Arguments(call)
-    .plain(0, 1)
-    .add(2, attributes(call.low(2)))
-    .shape();
-}
-
 const ATTR_SIZE_VER0 = 32;
 const ATTR_IDMAP = 1 << 20;
 
@@ -99,8 +87,7 @@ function mountAttr(call: CallContext, k: number): Value {
     size < ATTR_SIZE_VER0 ? undefined : call.memory.readAll(addr, Math.min(size, 4096), In);
   if (data === undefined) return address(addr);
   const m = new Members("mount_attr", data, call, In);
-  m.put("attr_set", attributes(m.num("attr_set")));
-  m.put("attr_clr", attributes(m.num("attr_clr")));
+  m.add("attr_set attr_clr");
   m.put("propagation", propagation(m.num("propagation")));
   const mapped = ((m.low("attr_set") | m.low("attr_clr")) & ATTR_IDMAP) !== 0;
   m.add(mapped ? "userns_fd" : "userns_fd:u");
@@ -121,7 +108,7 @@ function nonzero(data: Uint8Array, from: number): FieldValue[] {
   const rest = data.subarray(from);
   if (rest.every((byte) => byte === 0)) return [];
   const text = Buffer.from(rest).toString("hex").replace(/../g, "\\x$&");
-  const value = symbol(`"${text}" /* bytes ${from}..${data.length - 1} */`);
+  const value = symbol(`/* bytes ${from}..${data.length - 1} */ "${text}"`);
   return [{ name: "", key: "extra_data", value }];
 }
 
@@ -134,7 +121,6 @@ export const mountFamily: Family = {
   calls: {
     mount,
     fsconfig,
-    fsmount,
     mount_setattr: mountSetattr,
     open_tree_attr: mountSetattr,
   },

@@ -58,12 +58,17 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   PR_CAP_AMBIENT: ["c:pr_cap_ambient", "cap", "hex", "hex"],
   PR_GET_SPECULATION_CTRL: ["c:pr_spec"],
   PR_SET_SPECULATION_CTRL: ["c:pr_spec", "f:pr_spec_control"],
-  PR_SET_IO_FLUSHER: FOUR,
+  PR_SET_IO_FLUSHER: ["uint", "hex", "hex", "hex"],
   PR_GET_IO_FLUSHER: FOUR,
   PR_SET_SYSCALL_USER_DISPATCH: ["c:pr_syscall_dispatch", "hex", "hex", "addr"],
   PR_SVE_GET_VL: [],
   PR_SME_GET_VL: [],
-  PR_SCHED_CORE: ["c:pr_sched_core", "int", "c:pr_sched_core_scope", "addr"],
+  PR_SCHED_CORE: ["c:pr_sched_core", "int", "scope", "addr"],
+  PR_PAC_RESET_KEYS: ["f:pr_pac_keys", "hex", "hex", "hex"],
+  PR_PAC_SET_ENABLED_KEYS: ["f:pr_pac_keys", "f:pr_pac_keys", "hex", "hex"],
+  PR_PAC_GET_ENABLED_KEYS: FOUR,
+  PR_SVE_SET_VL: ["vl:pr_sve_vl_flags"],
+  PR_SME_SET_VL: ["vl:pr_sme_vl_flags"],
   PR_SET_VMA: ["c:pr_set_vma", "addr", "size", "<str"],
   PR_SET_PTRACER: ["ptracer"],
   PR_SET_MDWE: ["f:pr_mdwe", "int", "int", "int"],
@@ -89,6 +94,9 @@ function prctl(call: CallContext): Shape {
 
 const SECCOMP_MODE_STRICT = 1;
 const SECCOMP_MODE_FILTER = 2;
+const MCE_KILL_SET = 1;
+/** The last kind of speculation that has names for its states. */
+const SPECULATION_LAST = 2;
 const CAP_AMBIENT_FIRST = 1;
 const CAP_AMBIENT_LAST = 3;
 
@@ -103,6 +111,16 @@ function optionKinds(call: CallContext, name: string | undefined): readonly stri
     case "PR_CAP_AMBIENT":
       if (second >= CAP_AMBIENT_FIRST && second <= CAP_AMBIENT_LAST) break;
       return ["c:pr_cap_ambient", "hex", "hex", "hex"];
+    case "PR_MCE_KILL":
+      return [
+        "c:pr_mce_kill",
+        second === MCE_KILL_SET ? "c:pr_mce_kill_policy" : "hex",
+        "hex",
+        "hex",
+      ];
+    case "PR_SET_SPECULATION_CTRL":
+      if (second <= SPECULATION_LAST) break;
+      return ["c:pr_spec", "hex"];
     case "PR_SET_VMA":
       if (second === 0) break;
       return ["c:pr_set_vma", "hex", "hex", "hex"];
@@ -123,7 +141,28 @@ function optionValue(call: CallContext, k: number, kind: string, name: string | 
     if (value.kind !== "bytes" || value.bytes.length <= NAME_LENGTH) return value;
     return { ...value, bytes: value.bytes.subarray(0, NAME_LENGTH) };
   }
+  if (kind === "scope") return remarked(call.low(k), "pr_sched_core_scope", "PIDTYPE_???");
+  if (kind.startsWith("vl:")) return vectorLength(call.low(k), kind.slice(3));
   return kindValue(call, k, kind);
+}
+
+/** A number, and its name as a remark. */
+function remarked(value: number, set: string, unknown: string): Value {
+  const number = value === 0 ? "0" : `0x${value.toString(16)}`;
+  const text = `${number} /* ${choiceName(set, value) ?? unknown} */`;
+  return { kind: "int", value, base: "hex", text };
+}
+
+const VECTOR_LENGTH = 0xffff;
+
+/** Flags above the length of vectors: `PR_SVE_VL_INHERIT|0x10`. */
+function vectorLength(value: number, set: string): Value {
+  const length = hexInt(value & VECTOR_LENGTH);
+  const { names, rest } = flags(set, (value & ~VECTOR_LENGTH) >>> 0);
+  if (names.length === 0) return hexInt(value);
+  const items = names.map((name): { value: Value } => ({ value: symbol(name) }));
+  if (rest !== 0) items.push({ value: hexInt(rest) });
+  return { kind: "list", sep: "|", items: [...items, { value: length }] };
 }
 
 const prctlReturn: ReturnDecoder = (call) => {
@@ -148,7 +187,7 @@ const ARCH_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   ARCH_SET_FS: ["hex"],
   ARCH_SET_GS: ["hex"],
   ARCH_GET_CPUID: [],
-  ARCH_SET_CPUID: ONE,
+  ARCH_SET_CPUID: ["hex"],
   ARCH_GET_XCOMP_SUPP: [">xfeatures"],
   ARCH_GET_XCOMP_PERM: [">xfeatures"],
   ARCH_GET_XCOMP_GUEST_PERM: [">xfeatures"],
@@ -174,9 +213,7 @@ function features(call: CallContext): Value {
 }
 
 function feature(call: CallContext): Value {
-  const value = call.low(1);
-  const text = `0x${value.toString(16)} /* ${choiceName("xfeature", value) ?? "XFEATURE_???"} */`;
-  return { kind: "int", value, base: "hex", text };
+  return remarked(call.low(1), "xfeature", "XFEATURE_???");
 }
 
 function archValue(call: CallContext, kind: string): Value {

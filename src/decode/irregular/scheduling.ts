@@ -5,7 +5,7 @@ import { genericArgs } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choice } from "../flags.js";
 import { u32 } from "../memory.js";
-import { int } from "../value.js";
+import { int, type Num, type Value } from "../value.js";
 import { Arguments } from "./arguments.js";
 import { address } from "./kinds.js";
 import { Members } from "./members.js";
@@ -17,6 +17,7 @@ const SIZE_VER0 = 48;
 const SIZE_VER1 = 56;
 const KEEP_POLICY = 0x08;
 const KEEP_PARAMS = 0x10;
+const E2BIG = 7;
 const PARAMETERS = "sched_nice sched_priority sched_runtime sched_deadline sched_period";
 
 /** The first `size` bytes of the attributes; what a setter asks to keep does not count. */
@@ -30,6 +31,12 @@ function attributes(call: CallContext, data: Uint8Array, size: number, sets: boo
   return size < SIZE_VER1 ? m : m.add("sched_util_min sched_util_max");
 }
 
+/** The size that the kernel knows, which it writes when the program's is too large. */
+function told(call: CallContext, addr: Num): Value | undefined {
+  const data = call.memory.readAll(addr, 4, Out);
+  return data && new Members("sched_attr", data, call, Out).add("size").value();
+}
+
 function setAttr(call: CallContext): Shape {
   const addr = call.arg(1);
   const head = call.memory.readAll(addr, 4, In);
@@ -40,7 +47,9 @@ function setAttr(call: CallContext): Shape {
   if (data === undefined) return args.add(1, address(addr)).plain(2).shape();
   const m = attributes(call, data, size, true);
   m.elided = said > size;
-  return args.add(1, m.value()).plain(2).shape();
+  const known = call.failed && -(call.retLow | 0) === E2BIG ? told(call, addr) : undefined;
+  if (known === undefined) return args.add(1, m.value()).plain(2).shape();
+  return args.both(1, { kind: "change", before: m.value(), after: known }).plain(2).shape();
 }
 
 function getAttr(call: CallContext): Shape {

@@ -15,9 +15,6 @@ import {
   field,
   hexInt,
   int,
-  NULL,
-  type Num,
-  pointer,
   struct,
   type Value,
 } from "../value.js";
@@ -319,28 +316,9 @@ const initModule = edited((args, call) => {
   return args;
 });
 
-/** A mask of memory nodes as machine words. */
-const nodemask: ArgDecoder = (call, k, side) => {
-  const addr = call.arg(k);
-  if (addr === 0) return NULL;
-  const bits = call.count(call.row?.args.findIndex((row) => row.name === "maxnode") ?? 0);
-  const size = Math.min(Math.ceil(bits / (8 * call.word)), 128) * call.word;
-  const data = side === Out && !call.succeeded ? undefined : call.memory.readAll(addr, size, side);
-  if (data === undefined) return pointer(addr);
-  const items: Value[] = [];
-  for (let at = 0; at < size; at += 8) {
-    const value: Num = narrow((BigInt(u32(data, at + 4) ?? 0) << 32n) | BigInt(u32(data, at) ?? 0));
-    const digits = value.toString(16);
-    const text = value === 0 ? "0".repeat(16) : `0x${digits.padStart(16, "0")}`;
-    items.push({ kind: "int", value, base: "hex", text });
-  }
-  return array(items);
-};
-
 export const small: Family = {
   args: {
     mincore,
-    nodemask,
     file_handle: fileHandle,
     mount_id: mountId,
     cap_data: capData,

@@ -227,16 +227,16 @@ static void killed_inside(void) {
 		char byte;
 		_exit((int)read(ends[0], &byte, 1));
 	}
-	/* It sleeps in read when its state says so. */
-	char name[64], state = 0;
+	/* It sleeps in the call when the kernel says that it waits there. */
+	char name[64], place[64] = "";
 	snprintf(name, sizeof name, "/proc/%d/wchan", pid);
-	while (!strstr("anon_pipe_read pipe_read", name) && state != 'p' && state != 'a') {
+	while (!strstr(place, "pipe_read")) {
 		FILE *file = fopen(name, "r");
-		state = 0;
-		if (file != NULL) {
-			state = (char)fgetc(file);
+		place[0] = 0;
+		if (file == NULL || fgets(place, sizeof place, file) == NULL)
+			place[0] = 0;
+		if (file != NULL)
 			fclose(file);
-		}
 	}
 	kill(pid, SIGKILL);
 	reap("child", pid);

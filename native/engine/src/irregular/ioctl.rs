@@ -68,8 +68,83 @@ fn sizes(request: u32) -> (u64, u64) {
     (reads, writes)
 }
 
+/// Where a request leaves the descriptor that it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewDescriptor {
+    /// The call returns it.
+    Result,
+    /// In the struct, so many bytes from its beginning.
+    At(u64),
+}
+
+/// Where a request leaves the descriptor that it makes, if it makes one for the calling process. A list and not a guess from the
+/// result: LOOP_CTL_GET_FREE or KVM_CHECK_EXTENSION also return small numbers.
+#[must_use]
+pub fn descriptor_of_ioctl(request: u32) -> Option<NewDescriptor> {
+    const NSFS: u32 = 0xb7;
+    Some(match request {
+        // NS_GET_USERNS, NS_GET_PARENT, the PIDFD_GET_*_NAMESPACE family, TIOCGPTPEER, USERFAULTFD_IOC_NEW, SIOCGSKNS.
+        0xb701 | 0xb702 | 0xff01..=0xff0a | 0x5441 | 0xaa00 | 0x894c => NewDescriptor::Result,
+        // NS_MNT_GET_NEXT, NS_MNT_GET_PREV: their struct grows.
+        _ if request >> 8 & 0xff == NSFS && matches!(request & 0xff, 11 | 12) => NewDescriptor::Result,
+        // KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_STATS_FD, KVM_CREATE_GUEST_MEMFD, NE_CREATE_VM.
+        0xae01 | 0xae41 | 0xaece | 0xc040_aed4 | 0x8008_ae20 => NewDescriptor::Result,
+        // VFIO_GROUP_GET_DEVICE_FD, UDMABUF_CREATE, UDMABUF_CREATE_LIST.
+        0x3b6a | 0x4018_7542 | 0x4008_7543 => NewDescriptor::Result,
+        // KVM_CREATE_DEVICE.
+        0xc00c_aee0 => NewDescriptor::At(4),
+        // DRM_IOCTL_PRIME_HANDLE_TO_FD, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD (with and without a point), DMA_HEAP_IOCTL_ALLOC.
+        0xc00c_642d | 0xc010_64c1 | 0xc018_64c1 | 0xc018_4800 => NewDescriptor::At(8),
+        // SYNC_IOC_MERGE, VIDIOC_EXPBUF.
+        0xc030_3e03 => NewDescriptor::At(36),
+        0xc040_5610 => NewDescriptor::At(16),
+        // GPIO_GET_LINEHANDLE_IOCTL, GPIO_GET_LINEEVENT_IOCTL, GPIO_V2_GET_LINE_IOCTL.
+        0xc16c_b403 => NewDescriptor::At(360),
+        0xc030_b404 => NewDescriptor::At(44),
+        0xc250_b407 => NewDescriptor::At(588),
+        // MEDIA_IOC_REQUEST_ALLOC, IIO_GET_EVENT_FD_IOCTL.
+        0x8004_7c05 | 0x8004_6990 => NewDescriptor::At(0),
+        _ => return None,
+    })
+}
+
+/// The descriptors that a request is about, besides the first argument.
+fn mention_descriptors(site: &mut Site<'_, '_>, request: u32) {
+    match request {
+        // LOOP_SET_FD, LOOP_CHANGE_FD, FICLONE, PERF_EVENT_IOC_SET_OUTPUT, PERF_EVENT_IOC_SET_BPF, NBD_SET_SOCK.
+        0x4c00 | 0x4c06 | 0x4004_9409 | 0x2405 | 0x4004_2408 | 0xab00 => site.mentions(site.arg(2)),
+        // LOOP_CONFIGURE, FICLONERANGE, FUSE_DEV_IOC_CLONE, FUSE_DEV_IOC_BACKING_OPEN, F2FS_IOC_MOVE_RANGE, KVM_IRQFD.
+        0x4c0a | 0x4020_940d | 0x8004_e500 | 0x4010_e501 | 0xc020_f509 | 0x4020_ae76 => mention_at(site, 0),
+        // EXT4_IOC_MOVE_EXT, VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR.
+        0xc028_660f | 0x4008_af20..=0x4008_af22 => mention_at(site, 4),
+        // DRM_IOCTL_PRIME_FD_TO_HANDLE, SECCOMP_IOCTL_NOTIF_ADDFD, KVM_IOEVENTFD, SYNC_IOC_MERGE.
+        0xc00c_642e => mention_at(site, 8),
+        0x4018_2103 => mention_at(site, 12),
+        0x4040_ae79 => mention_at(site, 20),
+        0xc030_3e03 => mention_at(site, 32),
+        // FIDEDUPERANGE: as many as the 16 bits at 16 say.
+        0xc018_9436 => {
+            let count = u64::from(site.u32_at(16) & 0xffff);
+            for index in 0..count.min(256) {
+                mention_at(site, 24 + index * 32);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Mentions the descriptor `offset` bytes behind the pointer.
+fn mention_at(site: &mut Site<'_, '_>, offset: u64) {
+    if site.when == When::Entry
+        && let Some(fd) = site.capturer.peek_u32(site.addr().wrapping_add(offset))
+    {
+        site.mentions(u64::from(fd));
+    }
+}
+
 pub fn ioctl(site: &mut Site<'_, '_>) {
     let request = site.arg(1) as u32;
+    mention_descriptors(site, request);
     let (reads, writes) = sizes(request);
     site.reads(reads);
     site.writes(writes);

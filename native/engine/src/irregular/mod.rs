@@ -10,6 +10,8 @@ mod keyctl;
 mod process;
 mod system;
 
+pub use ioctl::{NewDescriptor, descriptor_of_ioctl};
+
 use trace_format::event::Side;
 use trace_format::table::{Dir, Len};
 
@@ -189,6 +191,7 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
         "pselect6_sigmask" => process::pselect6_sigmask(&mut site),
         "kcmp" => process::kcmp(&mut site),
         "mincore" => system::mincore(&mut site),
+        "sched_attr" => system::sched_attr(&mut site),
         "nodemask" => system::nodemask(&mut site),
         "modify_ldt" => system::modify_ldt(&mut site),
         "sysfs" => system::sysfs(&mut site),
@@ -218,7 +221,7 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
 fn tells_by_error(family: &str, result: i64) -> bool {
     match family {
         "file_handle" | "mount_id" => result == -i64::from(libc::EOVERFLOW),
-        "perf_event_attr" => result == -i64::from(libc::E2BIG),
+        "perf_event_attr" | "sched_attr" => result == -i64::from(libc::E2BIG),
         _ => false,
     }
 }

@@ -198,19 +198,10 @@ pub fn pselect6_sigmask(site: &mut Site<'_, '_>) {
 }
 
 pub fn kcmp(site: &mut Site<'_, '_>) {
-    const KCMP_FILE: i32 = 0;
     const KCMP_EPOLL_TFD: i32 = 7;
-    match site.call.int(2) {
-        KCMP_FILE => {
-            site.mentions(site.arg(3));
-            site.mentions(site.arg(4));
-        }
-        KCMP_EPOLL_TFD => {
-            site.reads(12);
-            site.mentions(site.arg(3));
-            let slot = site.addr();
-            site.mentions_all(slot, 2);
-        }
-        _ => {}
+    if site.call.int(2) == KCMP_EPOLL_TFD {
+        site.reads(12);
+        let slot = site.addr();
+        site.mentions_all(slot, 2);
     }
 }

@@ -11,6 +11,14 @@ pub fn mincore(site: &mut Site<'_, '_>) {
     site.writes(pages);
 }
 
+/// The attributes say their size themselves; 0 is that of their first version.
+pub fn sched_attr(site: &mut Site<'_, '_>) {
+    let size = u64::from(site.u32_at(0));
+    site.reads(if size == 0 { 48 } else { size.clamp(4, 4096) });
+    // The size that the kernel knows, when the program's was too large.
+    site.writes(4);
+}
+
 /// A bit mask whose length in bits is another argument.
 pub fn nodemask(site: &mut Site<'_, '_>) {
     let bits = if site.call.name() == "migrate_pages" { site.arg(1) } else { site.arg(usize::from(site.slot) + 1) };
@@ -100,6 +108,11 @@ fn control_block(site: &mut Site<'_, '_>, block: u64) {
         return;
     }
     site.mentions(word_of(&bytes[20..24]));
+    // IOCB_FLAG_RESFD in aio_flags at 56: aio_resfd at 60.
+    if site.capturer.peek_u32(block.wrapping_add(56)).is_some_and(|flags| flags & 1 != 0) {
+        let fd = site.capturer.peek_u32(block.wrapping_add(60)).unwrap_or(0);
+        site.mentions(u64::from(fd));
+    }
     let (data, length) = (word_of(&bytes[24..32]), word_of(&bytes[32..40]));
     match u16::from_le_bytes([bytes[16], bytes[17]]) {
         PWRITE => site.also_sends(data, length),

@@ -7,10 +7,11 @@ use trace_format::table::Arch;
 use super::World;
 use crate::capture::{Call, is_error};
 use crate::image::{self, Mapping};
+use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, ProcPath};
-use crate::plan::Effect;
-use crate::raw::RawRef;
+use crate::plan::{Effect, Shape};
+use crate::raw::{ObjectKind, RawRef};
 use crate::sys::{self, CpuMask};
 use crate::task::{Handler, Restore, Task};
 
@@ -42,7 +43,8 @@ impl World {
                 return None;
             }
         };
-        let detail = made_by.map(|call| socket_detail(call, &identity)).unwrap_or_default();
+        let socket = made_by.filter(|_| identity.kind == ObjectKind::Socket);
+        let detail = socket.map(|call| self.socket_detail(task, call)).unwrap_or_default();
         self.opened = identity.kind.is_named().then(|| identity.path.clone());
         let created_by = made_by.map(|_| self.sink.seq());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
@@ -67,6 +69,7 @@ impl World {
         for fd in std::mem::take(&mut task.memory.mentioned) {
             self.refer_nested(task, fd);
         }
+        self.refer_unusual(task, call);
         if plan.effect == Effect::Clone {
             self.keep_traced(task, call);
         }
@@ -75,11 +78,12 @@ impl World {
             // frees it whatever close(2) reports.
             task.fds.borrow_mut().close(call.int(0));
         }
-        if matches!(call.name(), "poll" | "ppoll" | "ppoll_time64") {
-            self.refer_polled(task);
-        }
-        if matches!(call.name(), "sendmsg") {
-            self.refer_passed(task, call, Side::In);
+        match call.name() {
+            "poll" | "ppoll" | "ppoll_time64" => self.refer_polled(task),
+            "select" | "_newselect" | "pselect6" | "pselect6_time64" => self.refer_selected(task, call),
+            "sendmsg" | "sendmmsg" => self.refer_passed(task, call, Side::In),
+            "waitid" => self.refer_waited(task, call),
+            _ => {}
         }
     }
 
@@ -128,11 +132,15 @@ impl World {
         if plan.effect == Effect::NewFd {
             self.opened(task, call, result as i32);
         }
+        if call.name() == "ioctl" {
+            self.opened_by_ioctl(task, call, result as i32);
+        }
         if !plan.paths.is_empty() && self.data >= Data::Paths {
             self.resolve_paths(task, call, plan.effect);
         }
         match plan.effect {
-            Effect::Nothing | Effect::NewFd | Effect::Close | Effect::Clone | Effect::Exec | Effect::Ptrace => {}
+            Effect::Nothing | Effect::NewFd | Effect::Close | Effect::Exec | Effect::Ptrace => {}
+            Effect::Clone => self.opened_by_clone(task, call),
             Effect::Dup => self.duplicated(task, call.int(0), result as i32),
             Effect::SomeNewFd if returns_descriptor(call) => self.opened(task, call, result as i32),
             Effect::SomeNewFd => {}
@@ -187,17 +195,40 @@ impl World {
     }
 
     fn two_opened(&mut self, task: &mut Task, call: &Call, addr: u64) {
+        self.opened_in_memory(task, call, addr);
+        self.opened_in_memory(task, call, addr.wrapping_add(4));
+    }
+
+    /// The call has put a new descriptor into memory.
+    fn opened_in_memory(&mut self, task: &mut Task, call: &Call, addr: u64) {
         let capturer = Capturer { tid: task.tid, word: call.arch.word(), data: self.data, memory: &mut task.memory };
-        let mut pair = [0_u8; 8];
-        if capturer.peek(addr, &mut pair) != pair.len() {
-            return;
+        let Some(fd) = capturer.peek_u32(addr).map(|fd| fd as i32).filter(|fd| *fd >= 0) else { return };
+        task.fds.borrow_mut().close(fd);
+        if let Some(object) = self.identify(task, fd, Some(call)) {
+            task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
         }
-        for half in pair.chunks_exact(4) {
-            let fd = word_of(half) as i32;
-            task.fds.borrow_mut().close(fd);
-            if let Some(object) = self.identify(task, fd, Some(call)) {
-                task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
+    }
+
+    fn opened_by_ioctl(&mut self, task: &mut Task, call: &Call, result: i32) {
+        match descriptor_of_ioctl(call.args[1] as u32) {
+            Some(NewDescriptor::Result) => self.opened(task, call, result),
+            Some(NewDescriptor::At(offset)) => self.opened_in_memory(task, call, call.args[2].wrapping_add(offset)),
+            None => {}
+        }
+    }
+
+    /// CLONE_PIDFD: clone(2) writes the new descriptor to its third argument, clone3(2) to a member of its struct.
+    fn opened_by_clone(&mut self, task: &mut Task, call: &Call) {
+        const PIDFD: u64 = libc::CLONE_PIDFD as u64;
+        match call.name() {
+            "clone" if call.args[0] & PIDFD != 0 => self.opened_in_memory(task, call, call.args[2]),
+            "clone3" if task.memory.flags_of_clone3(task.tid, call.args[0]) & PIDFD != 0 => {
+                let capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
+                // struct clone_args: flags, then pidfd, 64 bits each on every architecture.
+                let addr = capturer.peek_word(call.args[0].wrapping_add(8)).unwrap_or(0);
+                self.opened_in_memory(task, call, addr);
             }
+            _ => {}
         }
     }
 
@@ -217,6 +248,33 @@ impl World {
         }
     }
 
+    /// The protocol of a socket that a call made: what socket(2) and socketpair(2) were told, or that of the listening
+    /// socket.
+    fn socket_detail(&self, task: &Task, call: &Call) -> Vec<u8> {
+        const SOCKET: i32 = 1;
+        const ACCEPT: i32 = 5;
+        const SOCKETPAIR: i32 = 8;
+        const ACCEPT4: i32 = 18;
+        let listening = |fd: i32| {
+            let object = task.fds.borrow().get(fd);
+            object.map_or_else(Vec::new, |object| self.objects.detail(object).to_vec())
+        };
+        let word = |index: usize| {
+            let words = task.memory.find(1, Side::In).unwrap_or_default();
+            words.get(index * 4..index * 4 + 4).map_or(-1, |word| word_of(word) as i32)
+        };
+        match call.name() {
+            "socket" | "socketpair" => protocol_name(call.int(0), call.int(1), call.int(2)).into(),
+            "accept" | "accept4" => listening(call.int(0)),
+            "socketcall" => match call.int(0) {
+                SOCKET | SOCKETPAIR => protocol_name(word(0), word(1), word(2)).into(),
+                ACCEPT | ACCEPT4 => listening(word(0)),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
     /// The objects behind the descriptors of a poll array.
     fn refer_polled(&mut self, task: &mut Task) {
         /// Beyond this many descriptors a poll is about numbers, not about names.
@@ -231,6 +289,69 @@ impl World {
             .collect();
         for fd in fds {
             self.refer_nested(task, fd);
+        }
+    }
+
+    /// The objects behind the descriptors of the sets of select(2).
+    fn refer_selected(&mut self, task: &mut Task, call: &Call) {
+        /// Beyond this many descriptors a select is about numbers, not about names.
+        const MOST: usize = 256;
+        let Some(plan) = call.plan else { return };
+        let count = call.int(0);
+        let mut fds: Vec<i32> = Vec::new();
+        for set in plan.pointers.iter().filter(|pointer| matches!(pointer.shape, Shape::FdSet)) {
+            let bits = task.memory.find(set.slot, Side::In).unwrap_or_default();
+            let members = (0..count).zip(bits.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 != 0)));
+            fds.extend(members.filter(|(_, is_member)| *is_member).map(|(fd, _)| fd).take(MOST));
+        }
+        fds.sort_unstable();
+        fds.dedup();
+        for fd in fds.into_iter().take(MOST) {
+            self.refer_nested(task, fd);
+        }
+    }
+
+    /// The process behind the descriptor that waitid(2) takes instead of a number.
+    fn refer_waited(&mut self, task: &mut Task, call: &Call) {
+        const P_PIDFD: i32 = 3;
+        let fd = call.int(1);
+        if call.int(0) == P_PIDFD
+            && fd >= 0
+            && let Some(object) = self.object(task, fd)
+        {
+            task.memory.refs.push(RawRef { slot: 1, fd, object });
+        }
+    }
+
+    /// Descriptors in arguments that are descriptors only in some calls.
+    fn refer_unusual(&mut self, task: &mut Task, call: &Call) {
+        const KCMP_FILE: i32 = 0;
+        const KCMP_EPOLL_TFD: i32 = 7;
+        const FSCONFIG_SET_PATH: i32 = 3;
+        const FSCONFIG_SET_FD: i32 = 5;
+        match (call.name(), call.int(1), call.int(2)) {
+            ("kcmp", _, KCMP_FILE) => {
+                self.refer_nested(task, call.int(3));
+                self.refer_nested(task, call.int(4));
+            }
+            ("kcmp", _, KCMP_EPOLL_TFD) => self.refer_nested(task, call.int(3)),
+            ("fsconfig", FSCONFIG_SET_PATH..=FSCONFIG_SET_FD, _) => match call.int(4) {
+                libc::AT_FDCWD => {
+                    if let Some(object) = self.cwd(task) {
+                        task.memory.refs.push(RawRef { slot: slot::CWD, fd: libc::AT_FDCWD, object });
+                    }
+                }
+                fd => self.refer_nested(task, fd),
+            },
+            ("mount_setattr", ..) => {
+                // struct mount_attr: attr_set and attr_clr at 0 and 8, of which bit 20 is MOUNT_ATTR_IDMAP; userns_fd at 24.
+                let attributes = task.memory.find(3, Side::In).and_then(|bytes| bytes.get(..32));
+                let mapped = attributes.filter(|bytes| (bytes[2] | bytes[10]) & 0x10 != 0);
+                if let Some(fd) = mapped.map(|bytes| word_of(&bytes[24..28]) as i32) {
+                    self.refer_nested(task, fd);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -421,17 +542,15 @@ fn returns_descriptor(call: &Call) -> bool {
         // BTF_GET_FD_BY_ID, LINK_CREATE, LINK_GET_FD_BY_ID, ENABLE_STATS, ITER_CREATE, TOKEN_CREATE
         "bpf" => matches!(call.int(0), 0 | 5 | 7 | 13 | 14 | 17..=19 | 28 | 30 | 32 | 33 | 36),
         "seccomp" => call.int(0) == SECCOMP_SET_MODE_FILTER && call.args[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0,
+        // With flags it tells a version or the known errata.
+        "landlock_create_ruleset" => call.int(2) == 0,
         _ => false,
     }
 }
 
-/// What the arguments of socket(2) and socketpair(2) say of a socket.
-fn socket_detail(call: &Call, identity: &objects::Identity) -> Vec<u8> {
-    if identity.kind != crate::raw::ObjectKind::Socket || !matches!(call.name(), "socket" | "socketpair") {
-        return Vec::new();
-    }
-    let kind = call.int(1) & 0xf;
-    let name = match (call.int(0), kind, call.int(2)) {
+/// What the arguments of socket(2) and socketpair(2) say of a socket; empty when there is no usual name.
+fn protocol_name(family: c_int, kind: c_int, protocol: c_int) -> &'static str {
+    match (family, kind & 0xf, protocol) {
         (libc::AF_UNIX, libc::SOCK_STREAM, _) => "UNIX-STREAM",
         (libc::AF_UNIX, libc::SOCK_DGRAM, _) => "UNIX-DGRAM",
         (libc::AF_UNIX, libc::SOCK_SEQPACKET, _) => "UNIX-SEQPACKET",
@@ -443,11 +562,39 @@ fn socket_detail(call: &Call, identity: &objects::Identity) -> Vec<u8> {
         (libc::AF_INET6, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "UDPv6",
         (libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) => "PINGv6",
         (libc::AF_INET6, libc::SOCK_RAW, _) => "RAWv6",
-        (libc::AF_NETLINK, _, _) => "NETLINK",
+        (libc::AF_NETLINK, _, _) => netlink_name(protocol),
         (libc::AF_PACKET, _, _) => "PACKET",
         _ => "",
-    };
-    name.as_bytes().to_vec()
+    }
+}
+
+/// A netlink socket by its protocol, linux/netlink.h.
+fn netlink_name(protocol: c_int) -> &'static str {
+    match protocol {
+        libc::NETLINK_ROUTE => "NETLINK-ROUTE",
+        libc::NETLINK_UNUSED => "NETLINK-UNUSED",
+        libc::NETLINK_USERSOCK => "NETLINK-USERSOCK",
+        libc::NETLINK_FIREWALL => "NETLINK-FIREWALL",
+        libc::NETLINK_SOCK_DIAG => "NETLINK-SOCK_DIAG",
+        libc::NETLINK_NFLOG => "NETLINK-NFLOG",
+        libc::NETLINK_XFRM => "NETLINK-XFRM",
+        libc::NETLINK_SELINUX => "NETLINK-SELINUX",
+        libc::NETLINK_ISCSI => "NETLINK-ISCSI",
+        libc::NETLINK_AUDIT => "NETLINK-AUDIT",
+        libc::NETLINK_FIB_LOOKUP => "NETLINK-FIB_LOOKUP",
+        libc::NETLINK_CONNECTOR => "NETLINK-CONNECTOR",
+        libc::NETLINK_NETFILTER => "NETLINK-NETFILTER",
+        libc::NETLINK_IP6_FW => "NETLINK-IP6_FW",
+        libc::NETLINK_DNRTMSG => "NETLINK-DNRTMSG",
+        libc::NETLINK_KOBJECT_UEVENT => "NETLINK-KOBJECT_UEVENT",
+        libc::NETLINK_GENERIC => "NETLINK-GENERIC",
+        libc::NETLINK_SCSITRANSPORT => "NETLINK-SCSITRANSPORT",
+        libc::NETLINK_ECRYPTFS => "NETLINK-ECRYPTFS",
+        libc::NETLINK_RDMA => "NETLINK-RDMA",
+        libc::NETLINK_CRYPTO => "NETLINK-CRYPTO",
+        22 => "NETLINK-SMC",
+        _ => "NETLINK",
+    }
 }
 
 /// The control buffers among the captures of a message call: those at the addresses that the headers name.
@@ -476,6 +623,7 @@ fn control_data(memory: &Memory, arch: Arch, side: Side) -> Vec<&[u8]> {
 
 /// Descriptors in SCM_RIGHTS messages, cmsg(3): a length word, level, type, then the data, aligned to words.
 fn passed_descriptors(control: &[u8], arch: Arch, fds: &mut Vec<i32>) {
+    const SCM_PIDFD: c_int = 4;
     let word = arch.word();
     let header = word + 8;
     let mut rest = control;
@@ -486,7 +634,7 @@ fn passed_descriptors(control: &[u8], arch: Arch, fds: &mut Vec<i32>) {
         if length < header || length > rest.len() {
             return;
         }
-        if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
+        if level == libc::SOL_SOCKET && matches!(kind, libc::SCM_RIGHTS | SCM_PIDFD) {
             fds.extend(rest[header..length].chunks_exact(4).map(|fd| word_of(fd) as i32));
         }
         rest = rest.get(length.next_multiple_of(word)..).unwrap_or_default();
