@@ -74,6 +74,10 @@ const UNKNOWN: Readonly<Record<string, string>> = {
 
   statx_flags: "AT_???",
   epoll_events: "EPOLL???",
+  kexec_flags: "KEXEC_ARCH_???",
+  // Bare numbers.
+  cloexec: "",
+  pidfd_signal_flags: "",
   poll_events: "POLL???",
 };
 

@@ -93,9 +93,18 @@ function intText(value: IntValue): string {
 function flagsText({ names, rest, set }: FlagsValue): string {
   if (names.length === 0) {
     if (rest === 0) return set.startsWith("termios_") ? "" : "0";
-    return `${hexText(rest)} /* ${unknownName(set)} */`;
+    return remarked(rest, set);
   }
-  return rest === 0 ? names.join("|") : `${names.join("|")}|${hexText(rest)}`;
+  if (rest === 0) return names.join("|");
+  // The class of a fanotify group is written apart from its flags.
+  const apart = set === "fanotify_init_flags" && names.length === 1 && names[0]?.includes("CLASS");
+  return `${names.join("|")}|${apart === true ? remarked(rest, set) : hexText(rest)}`;
+}
+
+/** A number that no table names, with what kind of name it lacks. */
+function remarked(value: Num, set: string): string {
+  const name = unknownName(set);
+  return name === "" ? hexText(value) : `${hexText(value)} /* ${name} */`;
 }
 
 function choiceText({ name, value, set }: ChoiceValue): string {

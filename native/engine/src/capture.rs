@@ -105,7 +105,11 @@ fn writes_on(plan: &Plan, result: i64) -> bool {
     const EINTR: i64 = -4;
     const ERESTARTNOHAND: i64 = -514;
     const ERESTART_RESTARTBLOCK: i64 = -516;
-    !is_error(result) || (plan.writes_interrupted && matches!(result, EINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK))
+    const E2BIG: i64 = -7;
+    !is_error(result)
+        || (plan.writes_interrupted && matches!(result, EINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK))
+        // The kernel says which size it knows.
+        || (plan.row.name == "sched_setattr" && result == E2BIG)
 }
 
 /// Length of what is behind a pointer: bytes or elements, as the shape has it.
@@ -153,6 +157,11 @@ fn take(capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer, side: Side,
         Shape::Strings => capturer.strings(slot, side, addr),
         Shape::Payload => capturer.payload(slot, side, addr, count),
         Shape::Struct(size) if pointer.len == Len::Own => capturer.structure(slot, side, addr, u64::from(size)),
+        // A struct that begins with its size: 0 stands for the first layout (sched_setattr(2)).
+        Shape::Struct(size) if pointer.len == Len::Pointee(slot) && count == 0 => {
+            const SCHED_ATTR_SIZE_VER0: u64 = 48;
+            capturer.structure(slot, side, addr, SCHED_ATTR_SIZE_VER0.min(u64::from(size)));
+        }
         Shape::Struct(_) => capturer.structure(slot, side, addr, count.min(MAX_STRUCT)),
         Shape::Array(size) => {
             let count = if pointer.len == Len::Own { 1 } else { count };

@@ -3602,6 +3602,26 @@ pub static STRUCTS: &[Struct] = &[
         ],
     },
     Struct {
+        name: "user_area",
+        size: 912,
+        fields: &[
+            field("u_fpvalid", 216, 4, 1, Ty::Int, true),
+            field("i387", 224, 1, 512, Ty::Blob, true),
+            field("u_tsize", 736, 8, 1, Ty::Ulong, true),
+            field("u_dsize", 744, 8, 1, Ty::Ulong, true),
+            field("u_ssize", 752, 8, 1, Ty::Ulong, true),
+            field("start_code", 760, 8, 1, Ty::Hex, true),
+            field("start_stack", 768, 8, 1, Ty::Hex, true),
+            field("signal", 776, 8, 1, Ty::Ulong, true),
+            field("reserved", 784, 4, 1, Ty::Int, true),
+            field("u_ar0", 792, 8, 1, Ty::Addr, true),
+            field("u_fpstate", 800, 8, 1, Ty::Addr, true),
+            field("magic", 808, 8, 1, Ty::Hex, true),
+            field("u_comm", 816, 1, 32, Ty::Chars, true),
+            field("u_debugreg", 848, 8, 8, Ty::Hex, true),
+        ],
+    },
+    Struct {
         name: "user_desc",
         size: 16,
         fields: &[

@@ -27,7 +27,8 @@ const S_IFBLK = 0o060000;
 function modeOfNew(value: StructValue): StructValue {
   const bits = value.fields.find((member) => member.name === "flags")?.value;
   const creates = bits?.kind === "flags" && /O_CREAT|O_TMPFILE/.test(bits.names.join());
-  if (creates) return value;
+  const mode = value.fields.find((member) => member.name === "mode")?.value;
+  if (creates || (mode?.kind === "int" && mode.value !== 0)) return value;
   const fields = value.fields.map((member) =>
     member.name === "mode" ? { ...member, hidden: true } : member,
   );

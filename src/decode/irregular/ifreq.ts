@@ -69,6 +69,14 @@ const COMMANDS: ReadonlyMap<number, readonly [string, boolean, Member]> = new Ma
   [0x891e, ["SIOCSIFMETRIC", false, number("ifr_metric")]],
   [0x8921, ["SIOCGIFMTU", true, number("ifr_mtu")]],
   [0x8922, ["SIOCSIFMTU", false, number("ifr_mtu")]],
+  [
+    0x8923,
+    [
+      "SIOCSIFNAME",
+      false,
+      (data) => field("ifr_newname", chars(data.subarray(NAME_SIZE, 2 * NAME_SIZE))),
+    ],
+  ],
   [0x8924, ["SIOCSIFHWADDR", false, hardware]],
   [0x8927, ["SIOCGIFHWADDR", true, hardware]],
   [0x8933, ["SIOCGIFINDEX", true, number("ifr_ifindex")]],

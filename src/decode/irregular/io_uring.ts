@@ -129,11 +129,15 @@ function structs(
 function restriction(m: Members): Value {
   const opcode = m.low("opcode");
   const operand = m.low("register_op");
+  if (opcode > 3) {
+    const text = `0x${opcode.toString(16)} /* IORING_RESTRICTION_??? */ /* op: 0x${operand.toString(16)} */`;
+    m.put("opcode", { kind: "int", value: opcode, base: "hex", text });
+    return m.add("resv:x? resv2?").value();
+  }
   m.add("opcode");
   if (opcode === 0) m.put("register_op", choice("io_uring_register_op", operand));
   else if (opcode === 1) m.put("sqe_op", choice("io_uring_op", operand));
-  else if (opcode <= 3) m.put("sqe_flags", flags("io_uring_sqe_flags", operand));
-  else m.put("op", hexInt(operand));
+  else m.put("sqe_flags", flags("io_uring_sqe_flags", operand));
   return m.add("resv:x? resv2?").value();
 }
 
@@ -197,12 +201,14 @@ function maxWorkers(call: CallContext): Value {
     const data = call.memory.readAll(call.arg(2), 4 * count, side);
     if (data === undefined || count === 0) return address(call.arg(2));
     const items = Array.from({ length: count }, (_, k): Value => {
-      const label = `[${choiceName("io_uring_wq_type", k) ?? k}] =`;
-      return { kind: "list", sep: "", items: [{ label, value: int(u32(data, 4 * k) ?? 0) }] };
+      const label = `[${choiceName("io_uring_wq_type", k) ?? k}]`;
+      const value = int(u32(data, 4 * k) ?? 0);
+      return { kind: "list", sep: "", items: [{ label, value }], equals: true };
     });
     return array(items, call.low(3) > count);
   };
-  return call.succeeded ? changed(at(In), at(Out)) : at(In);
+  if (!call.succeeded) return at(In);
+  return { kind: "change", before: at(In), after: at(Out) };
 }
 
 function ringFd(unregister: boolean): (m: Members) => Value {

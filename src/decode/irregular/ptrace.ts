@@ -102,9 +102,6 @@ function where(call: CallContext, request: string): Value {
     case "PTRACE_SECCOMP_GET_METADATA":
     case "PTRACE_GET_SYSCALL_INFO":
     case "PTRACE_SET_SYSCALL_INFO":
-    case "PTRACE_GET_RSEQ_CONFIGURATION":
-    case "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG":
-    case "PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG":
       return int(addr);
     case "PTRACE_PEEKSIGINFO": {
       const m = membersAt("ptrace_peeksiginfo_args", addr, call, In);
@@ -115,23 +112,38 @@ function where(call: CallContext, request: string): Value {
   }
 }
 
-const OFFSETS_64 = (
-  "8*R15 8*R14 8*R13 8*R12 8*RBP 8*RBX 8*R11 8*R10 8*R9 8*R8 8*RAX 8*RCX 8*RDX 8*RSI 8*RDI 8*ORIG_RAX 8*RIP " +
-  "8*CS 8*EFLAGS 8*RSP 8*SS"
+/** strace's own names for the registers of 32-bit programs, in their order. */
+const REGISTERS_32 = (
+  "EBX ECX EDX ESI EDI EBP EAX DS ES FS GS ORIG_EAX EIP CS EFL UESP SS"
 ).split(" ");
+/** Registers from here on are no part of what has a name. */
+const LAST_REGISTER = "ss";
 
-const OFFSETS_32 =
-  "4*EBX 4*ECX 4*EDX 4*ESI 4*EDI 4*EBP 4*EAX 4*DS 4*ES 4*FS 4*GS 4*ORIG_EAX 4*EIP 4*CS 4*EFL 4*UESP 4*SS".split(
-    " ",
+type Place = readonly [offset: number, name: string];
+
+/** What is where in `struct user`, in order. */
+function userPlaces(word: 4 | 8): readonly Place[] {
+  if (word === 4) return REGISTERS_32.map((name, k): Place => [4 * k, `4*${name}`]);
+  const registers = layout("user_regs_struct")?.fields ?? [];
+  const end = registers.findIndex((member) => member.name === LAST_REGISTER);
+  const named = registers.slice(0, end + 1).map((member): Place => {
+    const name = member.name === "eflags" ? "EFL" : member.name.toUpperCase();
+    return [member.offset, `8*${name}`];
+  });
+  const others = (layout("user_area")?.fields ?? []).map(
+    (member): Place => [member.offset, `offsetof(struct user, ${member.name})`],
   );
+  return [...named, ...others];
+}
 
-/** A register's place in `struct user`, by name. */
+/** A place in `struct user`, by the name of the last member that begins before it. */
 function userOffset(call: CallContext, addr: Num): Value {
-  const names = call.word === 8 ? OFFSETS_64 : OFFSETS_32;
-  const place = typeof addr === "number" ? names[Math.floor(addr / call.word)] : undefined;
+  const size = call.word === 8 ? (layout("user_area")?.size ?? 0) : 4 * REGISTERS_32.length;
+  if (typeof addr !== "number" || addr >= size) return address(addr);
+  const place = userPlaces(call.word).findLast(([offset]) => offset <= addr);
   if (place === undefined) return address(addr);
-  const rest = Number(addr) % call.word;
-  return symbol(rest === 0 ? place : `${place} + ${rest}`);
+  const rest = addr - place[0];
+  return symbol(rest === 0 ? place[1] : `${place[1]}+${rest}`);
 }
 
 function data(call: CallContext, request: string): Value {

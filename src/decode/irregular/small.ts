@@ -281,6 +281,9 @@ function capabilities(low: number, high: number): Value {
   return { kind: "flags", set: "capability", value: narrow(value), names, rest: narrow(rest) };
 }
 
+/** Most supplementary groups that the kernel takes (NGROUPS_MAX). */
+const MAX_GROUPS = 65_536;
+
 const HOSTNAME_LIMIT = 64;
 
 /** A name that is too long is not looked at. */
@@ -330,6 +333,12 @@ export const small: Family = {
     reboot,
     swapon,
     sysfs: words,
+    create_module: words,
+    get_kernel_syms: words,
+    query_module: words,
+    nfsservctl: words,
+    getpmsg: words,
+    putpmsg: words,
     ioperm: edited((args, call) => {
       shown(args, 0, hexInt(call.arg(0)));
       shown(args, 1, hexInt(call.arg(1)));
@@ -346,6 +355,14 @@ export const small: Family = {
     clock_adjtime: timex(1),
     clock_adjtime64: timex(1),
     init_module: initModule,
+    lookup_dcookie: edited((args, call) => {
+      if (call.word === 8) shown(args, 0, int(call.arg(0)));
+      return args;
+    }),
+    setgroups: edited((args, call) => {
+      if (call.failed && call.low(0) > MAX_GROUPS) shown(args, 1, address(call, 1));
+      return args;
+    }),
     open_by_handle_at: edited((args, call) => {
       if (call.int(0) < 0) shown(args, 0, int(call.int(0)));
       return args;

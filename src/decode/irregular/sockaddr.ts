@@ -6,7 +6,7 @@ import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { i32, u16, u16be, u32 } from "../memory.js";
 import { ipv4, ipv6Text, port } from "../scalar.js";
-import { layout, plainStruct } from "../struct.js";
+import { chars, layout, plainStruct } from "../struct.js";
 import {
   apply,
   array,
@@ -24,12 +24,14 @@ import {
 } from "../value.js";
 import type { ArgDecoder, Family } from "./registry.js";
 
-const AF = { UNSPEC: 0, UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
+const AF = { UNSPEC: 0, UNIX: 1, INET: 2, X25: 9, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
+
+/** sizeof(struct sockaddr_x25) */
+const X25_SIZE = 18;
 
 /** Families whose address is decoded by the table's layout alone. */
 const LAYOUTS: Readonly<Record<number, string>> = {
   5: "sockaddr_at",
-  9: "sockaddr_x25",
   29: "sockaddr_can",
   35: "sockaddr_pn",
   38: "sockaddr_alg",
@@ -46,6 +48,10 @@ export function sockaddr(data: Uint8Array, call: CallContext): Value {
   const rest = members(family, data);
   if (rest !== undefined) return struct("sockaddr", [first, ...rest]);
   const name = LAYOUTS[family];
+  if (family === AF.X25 && data.length >= X25_SIZE) {
+    const address = struct("x25_address", [field("x25_addr", chars(data.subarray(2, X25_SIZE)))]);
+    return struct("sockaddr", [first, field("sx25_addr", address)]);
+  }
   if (name !== undefined && data.length >= (layout(name)?.size ?? Number.POSITIVE_INFINITY)) {
     return plainStruct(name, data, call, CaptureSide.In);
   }

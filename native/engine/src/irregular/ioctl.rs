@@ -191,7 +191,23 @@ pub fn fcntl(site: &mut Site<'_, '_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::sizes;
+    use super::{NewDescriptor, descriptor_of_ioctl, sizes};
+
+    #[test]
+    fn descriptors_are_told_from_other_small_results() {
+        const NS_GET_USERNS: u32 = 0xb701;
+        const NS_GET_NSTYPE: u32 = 0xb703;
+        const NS_MNT_GET_NEXT: u32 = 0x8010_b70b;
+        const LOOP_CTL_GET_FREE: u32 = 0x4c82;
+        const KVM_CHECK_EXTENSION: u32 = 0xae03;
+        const KVM_CREATE_DEVICE: u32 = 0xc00c_aee0;
+        assert_eq!(descriptor_of_ioctl(NS_GET_USERNS), Some(NewDescriptor::Result));
+        assert_eq!(descriptor_of_ioctl(NS_MNT_GET_NEXT), Some(NewDescriptor::Result));
+        assert_eq!(descriptor_of_ioctl(KVM_CREATE_DEVICE), Some(NewDescriptor::At(4)));
+        for request in [NS_GET_NSTYPE, LOOP_CTL_GET_FREE, KVM_CHECK_EXTENSION, 0] {
+            assert_eq!(descriptor_of_ioctl(request), None, "{request:#x}");
+        }
+    }
 
     #[test]
     fn sizes_come_from_the_table_or_the_number() {

@@ -646,6 +646,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sockets_are_named_by_family_kind_and_protocol() {
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        assert_eq!(protocol_name(libc::AF_INET6, libc::SOCK_STREAM | flags, 0), "TCPv6");
+        assert_eq!(protocol_name(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG), "NETLINK-SOCK_DIAG");
+        assert_eq!(protocol_name(libc::AF_NETLINK, libc::SOCK_DGRAM, 31), "NETLINK");
+        assert_eq!(protocol_name(-1, -1, -1), "");
+    }
+
+    #[test]
     fn passed_descriptors_are_found_and_bad_lengths_end_the_search() {
         let mut control = Vec::new();
         control.extend(24_u64.to_le_bytes());
