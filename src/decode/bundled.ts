@@ -37,6 +37,11 @@ class BundledCall extends CallContext {
   }
 }
 
+/** Whether the call is shown in place of ipc(2). */
+export function isBundled(call: CallContext): boolean {
+  return call instanceof BundledCall;
+}
+
 /** The call itself, or what it stands for. */
 export function unbundled(call: CallContext): CallContext {
   if (call.word !== 4) return call;
@@ -71,7 +76,7 @@ function wordsAt(call: CallContext, addr: number, count: number): number[] | und
   return data && Array.from({ length: count }, (_, k) => u32(data, 4 * k) ?? 0);
 }
 
-/** Where the arguments of the inner calls are: indexes of the outer one's. */
+/** Where the arguments of the inner calls are: indexes of the outer one's. shmat has one more, for its result. */
 const PLACES: Readonly<Record<string, readonly number[]>> = {
   SEMOP: [1, 4, 2],
   SEMTIMEDOP: [1, 4, 2, 5],
@@ -81,7 +86,7 @@ const PLACES: Readonly<Record<string, readonly number[]>> = {
   MSGRCV: [1, 4, 2, 5, 3],
   MSGGET: [1, 2],
   MSGCTL: [1, 2, 4],
-  SHMAT: [1, 4, 2],
+  SHMAT: [1, 4, 2, 3],
   SHMDT: [4],
   SHMGET: [1, 2, 3],
   SHMCTL: [1, 2, 4],

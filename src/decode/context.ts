@@ -28,10 +28,22 @@ export interface TraceContext {
 
 export const AT_FDCWD = -100;
 
+/** Set in the numbers of the x32 interface of x86-64. */
+const X32_BIT = 0x4000_0000;
+const FIRST_X32_ONLY = 512;
+/** What the numbers from 512 on are there, as numbers of x86-64. */
+const X32_ONLY: readonly number[] = [
+  13, 15, 16, 19, 20, 45, 46, 47, 59, 101, 127, 128, 129, 131, 222, 244, 246, 247, 273, 274, 278,
+  279, 295, 296, 297, 299, 307, 310, 311, 54, 55, 206, 209, 322, 327, 328,
+];
+
 /** Row index of syscall `sysno` of that architecture, or -1. */
 export function rowIndex(arch: number, sysno: number): number {
-  const table = arch === 1 ? I386 : X86_64;
-  return table[sysno] ?? -1;
+  if (arch === 1) return I386[sysno] ?? -1;
+  if (sysno < X32_BIT) return X86_64[sysno] ?? -1;
+  const number = sysno - X32_BIT;
+  const plain = number < FIRST_X32_ONLY ? number : X32_ONLY[number - FIRST_X32_ONLY];
+  return plain === undefined ? -1 : (X86_64[plain] ?? -1);
 }
 
 export function syscallRow(arch: number, sysno: number): SyscallRow | undefined {
@@ -132,7 +144,7 @@ export class CallContext {
   /** A descriptor found in memory or in an argument, with its object. */
   fd(fd: number, slot: number = Slot.Nested): FdValue {
     if (fd === AT_FDCWD) {
-      const cwd = this.object(slot) ?? this.object(Slot.Cwd);
+      const cwd = (slot === Slot.Nested ? undefined : this.object(slot)) ?? this.object(Slot.Cwd);
       return { kind: "fd", fd, name: "AT_FDCWD", ...(cwd && { object: cwd }) };
     }
     const object = this.#fdObject(fd, slot);

@@ -71,6 +71,14 @@ export function port(value: number): Value {
   return apply("htons", [int(value)]);
 }
 
+const LOOPBACK_INDEX = 1;
+
+/** The index of a network interface. The loopback interface has index 1 everywhere; of others only the number is known. */
+export function interfaceIndex(value: number): Value {
+  if (value !== LOOPBACK_INDEX) return int(value);
+  return apply("if_nametoindex", [symbol('"lo"')], value);
+}
+
 export function ipv4Text(address: number): string {
   return [address & 255, (address >>> 8) & 255, (address >>> 16) & 255, address >>> 24].join(".");
 }

@@ -7,6 +7,7 @@
 
 import { CaptureSide } from "../trace/batch.js";
 import type { CallContext } from "./context.js";
+import { flags } from "./flags.js";
 import { structDecoder, structView } from "./irregular/registry.js";
 import { u8, u16, u32 } from "./memory.js";
 import { ipv6, isScalar, scalar } from "./scalar.js";
@@ -153,6 +154,7 @@ export function element(ty: Ty, data: Uint8Array, call: CallContext, side: numbe
   }
   if (!isScalar(ty)) return pointer(word(data));
   const [low, high] = words(data);
+  if (ty.t === "flags") return flags(ty.set, word(data));
   return scalar(ty, low, high, data.length, call);
 }
 

@@ -101,6 +101,31 @@ export function wholeCallText(call: Call, style: Notation, column = 0): string {
   return `${text.padEnd(RESULT_COLUMN - column)}= ${resultText(call.result, style)}`;
 }
 
+/** `args[0]` of the Exit event of a thread that goes on as the first of its process. */
+const SUPERSEDED = 2;
+const RESTART = "restart_syscall";
+
+/** The Exec event that follows call `i`, when its thread took the place of the first one; else -1. */
+function successorOf(batch: EventBatch, i: number): number {
+  const exit = i + 1;
+  const superseded =
+    exit + 1 < batch.count &&
+    batch.kind[exit] === EventKind.Exit &&
+    batch.thread[exit] === batch.thread[i] &&
+    batch.args[12 * exit] === SUPERSEDED &&
+    batch.kind[exit + 1] === EventKind.Exec;
+  return superseded ? exit + 1 : -1;
+}
+
+/** modify_ldt(2) hands errors over as 32-bit numbers, which only look like results. */
+function wideErrno(call: Call): string {
+  const { status, value } = call.result;
+  if (call.name !== "modify_ldt" || status !== "ok" || value.kind !== "int") return "";
+  const errno = 2 ** 32 - Number(value.value);
+  const name = errno > 0 && errno < 4096 ? ERRNO_NAMES[errno] : undefined;
+  return name === undefined || name === "" ? "" : ` ${name} (${errorText(errno)})`;
+}
+
 /** One growing line, and the lines before it. */
 export class StraceWriter {
   readonly #source: Pick<EventSource, "trace">;
@@ -110,6 +135,8 @@ export class StraceWriter {
   #open = -1;
   #column = 0;
   #previous = 0;
+  /** The last call of each thread that ended, by the thread's index. */
+  readonly #last = new Map<number, string>();
 
   constructor(source: Pick<EventSource, "trace">, options: StraceOptions) {
     this.#source = source;
@@ -130,13 +157,18 @@ export class StraceWriter {
   entry(batch: EventBatch, i: number): void {
     const call = decodeCall(batch, i, this.#source.trace);
     const { entry } = callText(call, this.#options.notation);
-    this.#begin(batch, i, batch.start[i] ?? 0, entry);
+    this.#begin(batch, i, batch.start[i] ?? 0, entry + this.#resumes(batch, i, call));
     this.#open = batch.firstSeq + i;
   }
 
   exit(batch: EventBatch, i: number): void {
     const call = decodeCall(batch, i, this.#source.trace);
     const { exit } = callText(call, this.#options.notation);
+    const successor = successorOf(batch, i);
+    if (successor >= 0) {
+      this.#supersede(batch, i, successor, call, exit);
+      return;
+    }
     if (this.#open !== batch.firstSeq + i) {
       const end = (batch.start[i] ?? 0) + (batch.duration[i] ?? 0);
       this.#begin(batch, i, end, `<... ${call.name} resumed>`);
@@ -149,8 +181,31 @@ export class StraceWriter {
   call(batch: EventBatch, i: number): void {
     const call = decodeCall(batch, i, this.#source.trace);
     const { entry, exit } = callText(call, this.#options.notation);
-    this.#begin(batch, i, batch.start[i] ?? 0, entry);
+    this.#begin(batch, i, batch.start[i] ?? 0, entry + this.#resumes(batch, i, call));
+    const successor = successorOf(batch, i);
+    if (successor < 0) {
+      this.#finish(batch, i, call, exit);
+      return;
+    }
+    this.#open = batch.firstSeq + i;
+    this.#supersede(batch, i, successor, call, exit);
+  }
+
+  /** A thread that is not the first executed a program: its call ends under the id of the first thread. */
+  #supersede(batch: EventBatch, i: number, successor: number, call: Call, exit: string): void {
+    const tid = this.#source.trace.threads[batch.thread[i] ?? -1]?.tid ?? 0;
+    const end = (batch.start[i] ?? 0) + (batch.duration[i] ?? 0);
+    this.#begin(batch, successor, end, `+++ superseded by execve in pid ${tid} +++`);
+    this.#out += "\n";
+    this.#begin(batch, successor, end, `<... ${call.name} resumed>`);
     this.#finish(batch, i, call, exit);
+  }
+
+  /** What `restart_syscall` goes on with: the call that its thread made before. */
+  #resumes(batch: EventBatch, i: number, call: Call): string {
+    if (call.name !== RESTART) return "";
+    const name = this.#last.get(batch.thread[i] ?? -1) ?? "system call";
+    return `<... resuming interrupted ${name} ...>`;
   }
 
   /** An event that is no call; those for which strace has no line are left out. */
@@ -185,7 +240,9 @@ export class StraceWriter {
     const { notation, duration } = this.#options;
     const gone = call.result.status === "none";
     const tail = gone ? `${exit === "" ? "" : " <unfinished ...>"}) ` : `${exit}) `;
-    this.#out += `${tail.padEnd(RESULT_COLUMN - this.#column)}= ${resultText(call.result, notation)}`;
+    const text = resultText(call.result, notation) + wideErrno(call);
+    this.#out += `${tail.padEnd(RESULT_COLUMN - this.#column)}= ${text}`;
+    if (call.name !== RESTART) this.#last.set(batch.thread[i] ?? -1, call.name);
     if (duration && !gone) this.#out += ` ${durationText(batch.duration[i] ?? 0)}`;
     this.#out += "\n";
   }
@@ -198,6 +255,8 @@ export class StraceWriter {
         return `--- ${name} ${info === undefined ? "" : `${valueText(info, this.#options.notation)} `}---`;
       }
       case EventKind.Exit: {
+        // Said with the call that did it.
+        if (batch.args[12 * i] === SUPERSEDED) return undefined;
         const exit = decodeExit(batch, i);
         if (exit.signal === undefined) return `+++ exited with ${exit.code} +++`;
         return `+++ killed by ${exit.signal}${exit.core ? " (core dumped)" : ""} +++`;

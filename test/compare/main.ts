@@ -55,6 +55,7 @@ function fixtures(options: Options): boolean {
   let agreeing = 0;
   let lines = 0;
   let differing = 0;
+  let explained = 0;
   for (const name of chosen) {
     const report = attempt(name, () =>
       compareFixture(name, join(built, name), options.base, options.tracers),
@@ -65,12 +66,14 @@ function fixtures(options: Options): boolean {
     if (report.differing === 0) agreeing++;
     const verdict =
       report.differing === 0 ? "ok" : `${report.differing} of ${report.lines} lines differ`;
-    print(`${name}: ${verdict}`);
+    const newer = [...report.explained].map(([id, count]) => `${id} ${count}`);
+    explained += [...report.explained.values()].reduce((sum, count) => sum + count, 0);
+    print(`${name}: ${verdict}${newer.length === 0 ? "" : ` (explained: ${newer.join(", ")})`}`);
     if (options.verbose) for (const line of report.diff) print(`  ${line}`);
   }
   print(
     `fixtures: ${agreeing} of ${chosen.length} programs agree line by line ` +
-      `(${lines - differing} of ${lines} lines)`,
+      `(${lines - differing} of ${lines} lines; explained as newer than strace: ${explained})`,
   );
   return agreeing >= (options.min ?? chosen.length);
 }

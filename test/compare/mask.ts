@@ -17,6 +17,7 @@ const EVERYWHERE: readonly Mask[] = [
   { pattern: /0x[0-9a-f]{6,}/g, with: "ADDR" },
   { pattern: /\b(socket|pipe|pidfd|eventpoll|eventfd|[a-z]+):\[\d+\]/g, with: "$1:[INODE]" },
   { pattern: /\b(st_ino|d_ino|stx_ino|f_fsid|sdiag_ino|udiag_ino)=\d+/g, with: "$1=INODE" },
+  { pattern: /\/#\d+>\(deleted\)/g, with: "/#INODE>(deleted)" },
   { pattern: /fx-[A-Za-z0-9]{6}/g, with: "fx-TEMP" },
   { pattern: /\b(si_[us]time)=\d+/g, with: "$1=TIME" },
   { pattern: /\b(ru_[us]time)=\{[^}]*\}/g, with: "$1=TIME" },

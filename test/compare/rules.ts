@@ -108,5 +108,105 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
+/**
+ * What `trace` names and strace 6.1 cannot: constants that are newer, or that it has no table for. Where the line with `ours` written as `theirs` is what
+ * strace printed, the line agrees, and is counted as explained.
+ */
+export interface Newer {
+  readonly id: string;
+  readonly reason: string;
+  readonly ours: RegExp;
+  readonly theirs: string;
+}
+
+export const NEWER: readonly Newer[] = [
+  {
+    id: "rw-hint",
+    reason: "strace 6.1 has no names for the write-lifetime hints of fcntl",
+    ours: /^(fcntl\([^,]*), F_SET_RW_HINT, \[RWH_WRITE_LIFE_SHORT\]/,
+    theirs: "$1, 0x40c /* F_??? */, ADDR",
+  },
+  {
+    id: "rw-hint",
+    reason: "strace 6.1 has no names for the write-lifetime hints of fcntl",
+    ours: /^(fcntl\([^,]*), F_GET_RW_HINT, (?:\[RWH_WRITE_LIFE_SHORT\]|(0x10))/,
+    theirs: "$1, 0x40b /* F_??? */, $2",
+  },
+  {
+    id: "rw-hint",
+    reason: "strace 6.1 has no names for the write-lifetime hints of fcntl",
+    ours: /^(fcntl\([^,]*), F_GET_FILE_RW_HINT, /,
+    theirs: "$1, 0x40d /* F_??? */, ",
+  },
+  {
+    id: "memfd-noexec",
+    reason: "MFD_NOEXEC_SEAL came with Linux 6.3",
+    ours: /^(memfd_create\("noexec"), MFD_NOEXEC_SEAL\)/,
+    theirs: "$1, 0x8 /* MFD_??? */)",
+  },
+  {
+    id: "membarrier-registrations",
+    reason: "MEMBARRIER_CMD_GET_REGISTRATIONS came with Linux 6.3",
+    ours: /^(membarrier\(MEMBARRIER_CMD_QUERY, .*)\|MEMBARRIER_CMD_GET_REGISTRATIONS\)$/,
+    theirs: "$1|0x200)",
+  },
+  {
+    id: "futex2-numa",
+    reason: "FUTEX2_NUMA came with Linux 6.16",
+    ours: /^(futex_waitv\(.*)\|FUTEX2_NUMA\|0x71\b/,
+    theirs: "$1|0x75",
+  },
+  {
+    id: "io-uring-features",
+    reason: "io_uring features after IORING_FEAT_LINKED_FILE came with Linux 6.3 and later",
+    ours: new RegExp(
+      "^(io_uring_setup\\(.*)\\|IORING_FEAT_REG_REG_RING\\|IORING_FEAT_RECVSEND_BUNDLE" +
+        "\\|IORING_FEAT_MIN_TIMEOUT\\|IORING_FEAT_RW_ATTR\\|IORING_FEAT_NO_IOWAIT\\b",
+    ),
+    theirs: "$1|0x3e000",
+  },
+  {
+    id: "uffd-features",
+    reason: "features of userfaultfd after UFFD_FEATURE_WP_HUGETLBFS_SHMEM came with Linux 6.4 on",
+    ours: /^(ioctl\(.*, UFFDIO_API, .*\|UFFD_FEATURE_WP_HUGETLBFS_SHMEM)(?:\|UFFD_FEATURE_(?:WP_UNPOPULATED|POISON|WP_ASYNC|MOVE)){4}/,
+    theirs: "$1|0x1e000",
+  },
+  {
+    id: "uffd-ioctls",
+    reason: "UFFDIO_POISON and UFFDIO_MOVE came with Linux 6.6 and 6.8",
+    ours: /^(ioctl\(.*, UFFDIO_REGISTER, .*\|1<<_UFFDIO_ZEROPAGE)\|1<<_UFFDIO_MOVE\|1<<_UFFDIO_POISON/,
+    theirs: "$1|0x120",
+  },
+  {
+    id: "netlink-unbound",
+    reason:
+      "the kernel names the protocol of a netlink socket to strace only once a message has bound it",
+    ours: /^(sendto\(\d<socket:\[INODE\]>, \[\{nlmsg_len=44, nlmsg_type=)RTM_NEWLINK(, [^{}]*\}, )\{ifi_family=AF_UNSPEC, ifi_type=ARPHRD_NETROM, ifi_index=9999, ifi_flags=IFF_UP, ifi_change=0\}, \[\{nla_len=12, nla_type=IFLA_IFNAME\}, "name0"\]/,
+    theirs:
+      '$10x10 /* NLMSG_??? */$2"\\x00\\x00\\x00\\x00\\x0f\\x27\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00' +
+      '\\x0c\\x00\\x03\\x00\\x6e\\x61\\x6d\\x65\\x30\\x00\\x00\\x00"',
+  },
+  {
+    id: "netlink-unbound",
+    reason:
+      "the kernel names the protocol of a netlink socket to strace only once a message has bound it",
+    ours: /^(sendto\(\d<socket:\[INODE\]>, \[\{nlmsg_len=\d+, nlmsg_type=)nlctrl,/,
+    theirs: "$10x10 /* NLMSG_??? */,",
+  },
+  {
+    id: "netlink-unbound",
+    reason:
+      "the kernel names the protocol of a netlink socket to strace only once a message has bound it",
+    ours: /^(sendto\(\d<socket:\[INODE\]>, \[\{nlmsg_len=\d+, nlmsg_type=)SOCK_DIAG_BY_FAMILY, nlmsg_flags=NLM_F_REQUEST\|NLM_F_DUMP,/,
+    theirs: "$10x14 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST|0x300,",
+  },
+  {
+    id: "icmpv6-option",
+    reason: "strace 6.1 has no names for options of the level SOL_ICMPV6",
+    ours: /^([gs]etsockopt\([^,]*, SOL_ICMPV6), ICMPV6_FILTER,/,
+    theirs: "$1, 1,",
+  },
+];
+
 export const ruleFor = (difference: Difference): Rule | undefined =>
   RULES.find((rule) => rule.explains(difference));

@@ -215,7 +215,7 @@ fn buffers(capturer: &mut Capturer<'_>, slot: u8, side: Side, table: &[u8], mut 
 }
 
 /// Takes a `struct msghdr` with what it points to. At entry of a receiving call only the header and the iovec array.
-fn message(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, limit: u64, dir: Dir) {
+pub fn message(capturer: &mut Capturer<'_>, slot: u8, side: Side, addr: u64, limit: u64, dir: Dir) {
     let word = capturer.word;
     let size = if word == 8 { 56 } else { 28 };
     let mut header = [0_u8; 56];

@@ -3541,7 +3541,7 @@ pub static STRUCTS: &[Struct] = &[
             field("src", 8, 8, 1, Ty::Hex, true),
             field("len", 16, 8, 1, Ty::Hex, true),
             field("mode", 24, 8, 1, Ty::Flags("uffd_copy_mode"), true),
-            field("copy", 32, 8, 1, Ty::Off, true),
+            field("copy", 32, 8, 1, Ty::Hex, true),
         ],
     },
     Struct {
@@ -3575,7 +3575,7 @@ pub static STRUCTS: &[Struct] = &[
         fields: &[
             field("range", 0, 16, 1, Ty::Struct("uffdio_range"), true),
             field("mode", 16, 8, 1, Ty::Flags("uffd_zeropage_mode"), true),
-            field("zeropage", 24, 8, 1, Ty::Off, true),
+            field("zeropage", 24, 8, 1, Ty::Hex, true),
         ],
     },
     Struct {

@@ -7,11 +7,22 @@ import { CaptureSide } from "../../trace/batch.js";
 import { returnFd } from "../call_result.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName } from "../flags.js";
+import { structAt } from "../struct.js";
 import { FLAG_SETS } from "../tables.generated.js";
-import { type Argument, apply, hexInt, type StructValue, symbol, type Value } from "../value.js";
+import {
+  type Argument,
+  apply,
+  hexInt,
+  int,
+  type StructValue,
+  struct,
+  symbol,
+  type Value,
+} from "../value.js";
 import { ifreqName, ifreqValue } from "./ifreq.js";
 import { address, isLate, kindValue } from "./kinds.js";
 import type { Family, ReturnDecoder, Shape } from "./registry.js";
+import { uffdName, uffdValue } from "./uffd.js";
 
 /** Name as strace writes it, and kind (kinds.ts) of the argument; `none` where there is no argument. */
 const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new Map([
@@ -77,7 +88,7 @@ const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new
   [0xc0045877, ["FIFREEZE", "none"]],
   [0xc0045878, ["FITHAW", "none"]],
   [0xc0185879, ["FITRIM", "=s:fstrim_range"]],
-  [0xc020660b, ["FS_IOC_FIEMAP", "=s:fiemap"]],
+  [0xc020660b, ["FS_IOC_FIEMAP", "addr"]],
   [0x80086601, ["FS_IOC_GETFLAGS", ">f:inode_flags"]],
   [0x40086602, ["FS_IOC_SETFLAGS", "<f:inode_flags"]],
   [0x80046601, ["FS_IOC32_GETFLAGS", ">f:inode_flags"]],
@@ -137,10 +148,44 @@ const NAME_SETS = Object.keys(FLAG_SETS).filter(
   (name) => name.startsWith("ioctl_") && name !== "ioctl_direction",
 );
 
+const FICLONE = 0x40049409;
+const FIEMAP = 0xc020660b;
+
+/** What is asked of a map of extents, and how many there are; the extents themselves are left out. */
+function fiemap(call: CallContext): Value {
+  const addr = call.arg(2);
+  const before = structAt("fiemap", addr, call, CaptureSide.In);
+  if (before.kind !== "struct") return before;
+  const members = (value: StructValue, names: readonly string[]) =>
+    value.fields.filter((member) => names.includes(member.name));
+  const asked = struct(
+    "fiemap",
+    members(before, ["fm_start", "fm_length", "fm_flags", "fm_extent_count"]),
+  );
+  const after = call.succeeded ? structAt("fiemap", addr, call, CaptureSide.Out) : undefined;
+  if (after?.kind !== "struct") return asked;
+  const told = struct("fiemap", members(after, ["fm_flags", "fm_mapped_extents"]), true);
+  return { kind: "change", before: asked, after: told };
+}
+
+/** Strings of input devices: the command holds the size of the buffer. */
+const EVDEV: Readonly<Record<number, string>> = {
+  17670: "EVIOCGNAME",
+  17671: "EVIOCGPHYS",
+  17672: "EVIOCGUNIQ",
+};
+
+function evdevName(command: number): string | undefined {
+  const name = command >>> 30 === 2 ? EVDEV[command & 0xffff] : undefined;
+  return name === undefined ? undefined : `${name}(${(command >>> 16) & 0x3fff})`;
+}
+
 /** The name of a command; undefined when no table has it. */
 export function ioctlName(command: number): string | undefined {
-  const known = COMMANDS.get(command)?.[0] ?? ifreqName(command);
+  const known = COMMANDS.get(command)?.[0] ?? ifreqName(command) ?? uffdName(command);
   if (known !== undefined) return known;
+  const evdev = evdevName(command);
+  if (evdev !== undefined) return evdev;
   for (const set of NAME_SETS) {
     const name = choiceName(set, command);
     if (name !== undefined) return name;
@@ -172,12 +217,21 @@ function ioctl(call: CallContext): Shape {
     { name: rows[1]?.name ?? "cmd", value: commandValue(command) },
   ];
   const name = rows[2]?.name ?? "arg";
-  const special = ifreqValue(call, command);
+  const special = ifreqValue(call, command) ?? uffdValue(call, command);
   if (special !== undefined) {
     args.push({ name, ...special });
     return { args };
   }
-  const kind = COMMANDS.get(command)?.[1];
+  if (command === FIEMAP) {
+    args.push({ name, value: fiemap(call), at: "both" });
+    return { args };
+  }
+  if (command === FICLONE) {
+    // strace shows no path here.
+    args.push({ name, value: call.fd(call.int(2), 2), text: int(call.int(2)) });
+    return { args };
+  }
+  const kind = COMMANDS.get(command)?.[1] ?? (evdevName(command) && ">str");
   if (kind === NO_ARGUMENT) return { args };
   if (kind === undefined) {
     args.push({ name, value: unknownArgument(call) });

@@ -2,11 +2,13 @@
 
 import { CaptureSide } from "../../trace/batch.js";
 import { bytesAt } from "../argument.js";
+import { isBundled } from "../bundled.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { i32, u32 } from "../memory.js";
 import { modeBits, signExtend } from "../scalar.js";
 import {
+  deref,
   type FlagsValue,
   field,
   hexInt,
@@ -14,6 +16,7 @@ import {
   int,
   type ListValue,
   type Num,
+  pointer,
   struct,
   symbol,
   type Value,
@@ -179,12 +182,19 @@ function controlled(
   return { value: shown(name, addr, call, Out, members), late: true };
 }
 
+/** ipc(2) takes the last argument of semctl by reference. */
+function indirect(value: Value): Value {
+  return value.kind === "pointer" ? deref(value) : value;
+}
+
 function ctl(kind: Control, cmd: 1 | 2): (call: CallContext) => Shape {
   return (call) => {
     const args = new Arguments(call).plain(0);
     if (cmd === 2) args.plain(1);
     args.add(cmd, control(kind.set, call.low(cmd)));
-    const { value, late } = controlled(call, call.arg(cmd + 1), call.low(cmd), kind);
+    const found = controlled(call, call.arg(cmd + 1), call.low(cmd), kind);
+    const { late } = found;
+    const value = kind === SEM && isBundled(call) ? indirect(found.value) : found.value;
     return (late ? args.late(cmd + 1, value) : args.add(cmd + 1, value)).shape();
   };
 }
@@ -235,6 +245,13 @@ function semget(call: CallContext): Shape {
     .shape();
 }
 
+/** ipc(2) returns the address behind one more argument. */
+function shmat(call: CallContext): Shape {
+  if (!isBundled(call) || !call.succeeded) return {};
+  const data = call.memory.readAll(call.low(3), 4, Out);
+  return data === undefined ? {} : { result: { value: pointer(u32(data, 0) ?? 0) } };
+}
+
 function shmget(call: CallContext): Shape {
   const args = new Arguments(call).add(0, key(call.low(0))).plain(1);
   return args.add(2, shmFlags(call.low(2))).shape();
@@ -258,6 +275,7 @@ function socketcall(call: CallContext): Shape {
 
 export const ipcFamily: Family = {
   calls: {
+    shmat,
     shmget,
     shmctl: ctl(SHM, 1),
     semget,

@@ -10,7 +10,7 @@ import { address } from "./kinds.js";
 import { digits } from "./members.js";
 import type { ArgDecoder, Family, Shape } from "./registry.js";
 
-const { In, Out } = CaptureSide;
+const { Out } = CaptureSide;
 
 /** Most words of a mask that are shown. */
 const MOST = 4096;

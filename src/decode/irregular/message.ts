@@ -5,6 +5,7 @@ import { genericArgs, MAX_ELEMENTS } from "../argument.js";
 import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { i32, u32, uword } from "../memory.js";
+import { interfaceIndex } from "../scalar.js";
 import { plainStruct, structAt } from "../struct.js";
 import {
   type ArrayValue,
@@ -18,7 +19,9 @@ import {
   NULL,
   type Num,
   pointer,
+  type StructValue,
   struct,
+  symbol,
   type Value,
 } from "../value.js";
 import { isNetlink, netlinkMessages } from "./netlink.js";
@@ -144,12 +147,13 @@ function controls(call: CallContext, addr: Num, length: number, side: number): V
   let at = 0;
   while (at + head <= data.length) {
     const size = Number(uword(data, at, word) ?? 0);
-    if (size < head) {
-      items.push(control(call, data.subarray(at, at + head), size));
-      break;
-    }
-    items.push(control(call, data.subarray(at, Math.min(at + size, data.length)), size));
-    at += Math.ceil(size / word) * word;
+    const whole = Math.max(size, head);
+    items.push(control(call, data.subarray(at, Math.min(at + whole, data.length)), size));
+    at += Math.ceil(whole / word) * word;
+  }
+  // What is left is too short for a header.
+  if (at < data.length && typeof addr === "number") {
+    items.push(symbol(`... /* 0x${(addr + at).toString(16)} */`));
   }
   return array(items);
 }
@@ -204,11 +208,24 @@ function controlData(call: CallContext, level: number, type: number, body: Uint8
   const name = STRUCTS[level]?.[type];
   if (name !== undefined) {
     const value = plainStruct(name, body, call, In);
-    if (value.kind === "struct" && !value.elided) return value;
+    if (value.kind === "struct" && !value.elided) return named(value);
   }
   if (INTS[level]?.includes(type) === true && body.length >= 4)
     return deref(int(i32(body, 0) ?? 0));
+  if (level === SOL.IP && type === IP_TOS && body.length === 1) return deref(int(body[0] ?? 0));
   return bytes(body, body.length, "hex");
+}
+
+const IP_TOS = 1;
+
+/** Indexes of interfaces by the function that finds them. */
+function named(value: StructValue): StructValue {
+  const fields = value.fields.map((member) =>
+    member.name.endsWith("_ifindex") && member.value.kind === "int"
+      ? { ...member, value: interfaceIndex(Number(member.value.value)) }
+      : member,
+  );
+  return { ...value, fields };
 }
 
 function descriptors(call: CallContext, body: Uint8Array): ArrayValue {

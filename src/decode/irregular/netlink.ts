@@ -5,7 +5,7 @@ import type { CallContext } from "../context.js";
 import { choice, choiceName, flags } from "../flags.js";
 import { i32, u16, u32, u64 } from "../memory.js";
 import { ERRNO_NAMES } from "../names.generated.js";
-import { ipv4, ipv6, port } from "../scalar.js";
+import { interfaceIndex, ipv4, ipv6, port } from "../scalar.js";
 import { chars, layout, plainStruct } from "../struct.js";
 import {
   array,
@@ -160,8 +160,12 @@ const ROUTES: readonly (readonly [struct: string, attributes: string])[] = [
 function routePayload(body: Uint8Array, type: number, call: CallContext, side: number): Value[] {
   const route = ROUTES[(type - FIRST_TYPE) >> 2];
   const row = route && layout(route[0]);
-  if (route === undefined || row === undefined) return [bytes(body, body.length, "hex")];
-  const head = plainStruct(route[0], body, call, side);
+  if (route === undefined || row === undefined) {
+    const family = field("family", choice("addr_family", body[0] ?? 0));
+    const rest = body.subarray(1);
+    return [struct("rtgenmsg", [family, field("data", bytes(rest, rest.length, "hex"))])];
+  }
+  const head = named(plainStruct(route[0], body, call, side));
   if (body.length < row.size) {
     const family = head.kind === "struct" ? head.fields.slice(0, 1) : [];
     return [struct(route[0], family, true)];
@@ -175,6 +179,17 @@ function routePayload(body: Uint8Array, type: number, call: CallContext, side: n
     );
   }
   return parts;
+}
+
+/** The index of an interface by the function that finds it. */
+function named(value: Value): Value {
+  if (value.kind !== "struct") return value;
+  const fields = value.fields.map((member) =>
+    /^(ifi|ifa|ndm|tcm)_(if)?index$/.test(member.name) && member.value.kind === "int"
+      ? { ...member, value: interfaceIndex(Number(member.value.value)) }
+      : member,
+  );
+  return { ...value, fields };
 }
 
 type AttributeValue = (set: string, type: number, data: Uint8Array) => Value;

@@ -113,9 +113,9 @@ function where(call: CallContext, request: string): Value {
 }
 
 /** strace's own names for the registers of 32-bit programs, in their order. */
-const REGISTERS_32 = (
-  "EBX ECX EDX ESI EDI EBP EAX DS ES FS GS ORIG_EAX EIP CS EFL UESP SS"
-).split(" ");
+const REGISTERS_32 = "EBX ECX EDX ESI EDI EBP EAX DS ES FS GS ORIG_EAX EIP CS EFL UESP SS".split(
+  " ",
+);
 /** Registers from here on are no part of what has a name. */
 const LAST_REGISTER = "ss";
 

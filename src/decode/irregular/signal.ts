@@ -91,7 +91,7 @@ function sigaction(data: Uint8Array, at: ActionLayout): Value {
   const fields: FieldValue[] = [
     field("sa_handler", handler(uword(data, 0, at.word) ?? 0)),
     field("sa_mask", sigset(mask)),
-    field("sa_flags", flags("sigaction_flags", bits)),
+    field("sa_flags", flags("sigaction_flags", uword(data, at.flags, at.word) ?? bits)),
   ];
   if ((bits & SA_RESTORER) !== 0) {
     fields.push(field("sa_restorer", pointer(uword(data, at.restorer, at.word) ?? 0)));

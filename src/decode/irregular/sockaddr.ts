@@ -24,7 +24,16 @@ import {
 } from "../value.js";
 import type { ArgDecoder, Family } from "./registry.js";
 
-const AF = { UNSPEC: 0, UNIX: 1, INET: 2, X25: 9, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
+const AF = {
+  UNSPEC: 0,
+  UNIX: 1,
+  INET: 2,
+  X25: 9,
+  INET6: 10,
+  NETLINK: 16,
+  PACKET: 17,
+  VSOCK: 40,
+} as const;
 
 /** sizeof(struct sockaddr_x25) */
 const X25_SIZE = 18;

@@ -6,7 +6,7 @@ import type { CallContext } from "../context.js";
 import { choice, choiceName } from "../flags.js";
 import { i32 } from "../memory.js";
 import { ERRNO_NAMES } from "../names.generated.js";
-import { plainStruct } from "../struct.js";
+import { structFrom } from "../struct.js";
 import { apply, bytes, deref, hexInt, int, NULL, pointer, symbol, type Value } from "../value.js";
 import { isNetlink, netlinkMessages } from "./netlink.js";
 import type { ArgDecoder, Family, Shape } from "./registry.js";
@@ -133,7 +133,7 @@ function optionValue(
   side: number,
 ): Value | undefined {
   const name = OPTION_STRUCTS[level]?.[option];
-  if (name !== undefined && data.length >= 8) return plainStruct(name, data, call, side);
+  if (name !== undefined && data.length >= 8) return structFrom(name, data, call, side);
   const short = side === CaptureSide.In && length < 4 && INT_ONLY.has(`${level}:${option}`);
   if (name !== undefined || short || (length === 0 && side === CaptureSide.Out)) return undefined;
   if (length !== 4 || data.length < 4) return bytes(data, length, "buffer");

@@ -1,6 +1,10 @@
 //! System V message queues, semaphores and shared memory, and the i386 calls that bundle them and the socket calls.
 
+use trace_format::event::Side;
+use trace_format::table::Dir;
+
 use super::{Site, When};
+use crate::capture::message;
 
 /// The command without the `IPC_64` bit that 32-bit libraries set.
 fn command(site: &Site<'_, '_>, index: usize) -> i32 {
@@ -64,10 +68,9 @@ pub fn msgbuf(site: &mut Site<'_, '_>) {
             let length = site.arg(2);
             site.reads(word.saturating_add(length.min(1 << 20)));
         }
-        // strace shows the whole buffer, also what lies behind the message.
         When::Exit(result) if site.call.name() == "msgrcv" => {
-            let room = site.arg(2).min(1 << 13);
-            site.writes(word.saturating_add(room.max(result.max(0) as u64)));
+            let length = room(site.arg(2), result);
+            site.writes(word + length);
         }
         _ => {}
     }
@@ -111,6 +114,17 @@ pub fn socketcall(site: &mut Site<'_, '_>) {
         // setsockopt, getsockopt
         14 => site.also_reads(fourth, fifth.min(4096)),
         15 => address_out(site, fourth, fifth),
+        // sendmsg, recvmsg
+        16 if site.when == When::Entry => {
+            message(site.capturer, site.slot, Side::In, second, u64::MAX, Dir::In);
+        }
+        17 => {
+            let (side, limit) = match site.when {
+                When::Entry => (Side::In, u64::MAX),
+                When::Exit(result) => (Side::Out, result.max(0) as u64),
+            };
+            message(site.capturer, site.slot, side, second, limit, Dir::Out);
+        }
         _ => {}
     }
 }
@@ -131,6 +145,7 @@ pub fn ipc(site: &mut Site<'_, '_>) {
     const MSGSND: i32 = 11;
     const MSGRCV: i32 = 12;
     const MSGCTL: i32 = 14;
+    const SHMAT: i32 = 21;
     const SHMCTL: i32 = 24;
     let (second, addr) = (site.arg(2), site.addr());
     let operation = site.call.int(0) & 0xffff;
@@ -158,18 +173,28 @@ pub fn ipc(site: &mut Site<'_, '_>) {
             site.reads(8);
             let buffer = u64::from(site.u32_at(0));
             if let When::Exit(result) = site.when {
-                site.also_writes(buffer, 4 + result.max(0) as u64);
+                site.also_writes(buffer, 4 + room(second, result));
             }
         }
-        (MSGRCV, When::Exit(result)) => site.writes(4 + result.max(0) as u64),
+        (MSGRCV, When::Exit(result)) => site.writes(4 + room(second, result)),
         (MSGCTL, _) => {
             bundled(site, addr, command(site, 2), &Sizes { stat: [11, 13], object: 88, info: 12, totals: 32 });
+        }
+        (SHMAT, _) => {
+            // The address comes back behind the fourth argument.
+            let place = site.arg(3);
+            site.also_writes(place, 4);
         }
         (SHMCTL, _) => {
             bundled(site, addr, command(site, 2), &Sizes { stat: [13, 15], object: 84, info: 14, totals: 36 });
         }
         _ => {}
     }
+}
+
+/// Bytes behind a message's type that are taken: strace shows the whole buffer, also what lies behind the message.
+fn room(asked: u64, result: i64) -> u64 {
+    asked.min(1 << 13).max(result.max(0) as u64)
 }
 
 /// What i386's control commands read and write.

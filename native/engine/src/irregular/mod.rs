@@ -167,7 +167,8 @@ pub fn capture(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: 
     if pointer.len != Len::Own {
         plain(capturer, call, pointer, when);
     }
-    if call.args[usize::from(pointer.slot)] == 0 {
+    // ipc(2) also stands for calls whose memory is behind another argument.
+    if call.args[usize::from(pointer.slot)] == 0 && family != "ipc" {
         return;
     }
     let mut site = Site { capturer, call, slot: pointer.slot, when };
