@@ -73,7 +73,7 @@ function fixtures(options: Options): boolean {
   }
   print(
     `fixtures: ${agreeing} of ${chosen.length} programs agree line by line ` +
-      `(${lines - differing} of ${lines} lines; explained as newer than strace: ${explained})`,
+      `(${lines - differing} of ${lines} lines; explained: ${explained})`,
   );
   return agreeing >= (options.min ?? chosen.length);
 }

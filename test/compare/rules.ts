@@ -201,6 +201,19 @@ export const NEWER: readonly Newer[] = [
     theirs: "$10x14 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST|0x300,",
   },
   {
+    id: "removed-name",
+    reason:
+      "the name was removed while it was open: strace asks at every call, a trace holds the name of the opening",
+    ours: /^(mq_\w+\(\d+<\/trace-fixture-\w+>)/,
+    theirs: "$1(deleted)",
+  },
+  {
+    id: "foreign-descriptor",
+    reason: "a descriptor number of another process is not looked up",
+    ours: /^(pidfd_getfd\(\d+<[^>]*>, 0), /,
+    theirs: "$1</dev/null>, ",
+  },
+  {
     id: "icmpv6-option",
     reason: "strace 6.1 has no names for options of the level SOL_ICMPV6",
     ours: /^([gs]etsockopt\([^,]*, SOL_ICMPV6), ICMPV6_FILTER,/,
