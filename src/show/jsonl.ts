@@ -84,6 +84,18 @@ const P = {
   empty: piece('""'),
 } as const;
 
+/**
+ * True when the first byte that is not ASCII begins no UTF-8 character. Says nothing about the last three bytes, which
+ * may be the start of a character that was cut.
+ */
+function surelyBinary(bytes: Uint8Array, from: number, to: number): boolean {
+  let at = from;
+  while (at < to && (bytes[at] as number) < 0x80) at++;
+  if (at + 1 >= to - 3) return false;
+  const lead = bytes[at] as number;
+  return lead < 0xc2 || lead > 0xf4 || ((bytes[at + 1] as number) & 0xc0) !== 0x80;
+}
+
 const plans = new Map<number, Plan | null>();
 
 /** The plan of an x86-64 syscall; null where only the generic way will do. */
@@ -360,7 +372,8 @@ export class JsonlWriter {
       if (whole) return true;
     } else {
       sink.truncate(before);
-      if (isText(batch.bytes.subarray(start, end), whole)) return false;
+      if (!surelyBinary(batch.bytes, start, end) && isText(batch.bytes.subarray(start, end), whole))
+        return false;
       sink.put(P.base64);
       sink.base64(batch.bytes, start, end);
       sink.put(P.quote);
