@@ -32,8 +32,8 @@ async function findCommand(name: string): Promise<CommandDef> {
   const { commandNames, loadCommand } = await import("./commands/registry.js");
   const command = await loadCommand(name);
   if (command !== undefined) return command;
-  const { nearest } = await import("./commands/parse.js");
-  const near = nearest(name, commandNames);
+  const { nearestName } = await import("./query/nearest.js");
+  const near = nearestName(name, commandNames);
   const hint = near === undefined ? "trace --help lists the commands" : `did you mean ${near}?`;
   const kind = name.startsWith("-") ? "option" : "command";
   throw usageError(`unknown ${kind} '${name}'`, hint);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { commandHelp, nearest, overviewHelp, parseCommand } from "../../src/commands/parse.js";
+import { commandHelp, overviewHelp, parseCommand } from "../../src/commands/parse.js";
 import { TraceError } from "../../src/errors.js";
+import { nearestName } from "../../src/query/nearest.js";
 import { lister, runner } from "./sample.js";
 
 function failure(words: string[]): TraceError {
@@ -107,6 +108,6 @@ describe("nearest", () => {
     ["frobnicate", undefined],
     ["", undefined],
   ])("%s -> %s", (word, name) => {
-    expect(nearest(word, names)).toBe(name);
+    expect(nearestName(word, names)).toBe(name);
   });
 });

@@ -88,7 +88,7 @@ describe("which events", () => {
       ["-P", "/etc/passwd"],
       [1, 2],
     ],
-    [["-P", "/work/missing.conf"], [3]],
+    [["-P", "/srv/missing.conf"], [3]],
     [
       ["-p", "102"],
       [4, 5, 6, 11],
@@ -100,7 +100,7 @@ describe("which events", () => {
     [["exit.code = 2"], [11]],
     [["dur > 10ms"], [9]],
     [["path = /etc/passwd"], [1]],
-    [["path.resolved = /work/missing.conf"], [3]],
+    [["path.resolved = /srv/missing.conf"], [3]],
     [["fd = 3"], [1, 2]],
     [["fd.path startswith pipe:"], [6, 9]],
     [["fd.kind = socket"], [12]],

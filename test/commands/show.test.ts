@@ -21,7 +21,7 @@ describe("trace show", () => {
     const lines = (await show()).trimEnd().split("\n");
     expect(lines).toHaveLength(14);
     expect(lines[1]).toMatch(
-      /^@1 +0\.000001 p1 +openat\(AT_FDCWD<\/work>, "\/etc\/passwd", O_RDONLY\|O_CLOEXEC\) = 3<\/etc\/passwd>$/,
+      /^@1 +0\.000001 p1 +openat\(AT_FDCWD<\/srv>, "\/etc\/passwd", O_RDONLY\|O_CLOEXEC\) = 3<\/etc\/passwd>$/,
     );
     expect(lines.filter((line) => line.startsWith("@8 "))).toEqual([]);
     expect(lines.find((line) => line.startsWith("@9 "))).toContain("(restarted)");

@@ -47,7 +47,7 @@ describe("trace stat", () => {
   it.each([
     ["process", ["p1", "p2"]],
     ["thread", ["p1", "p1.2", "p2"]],
-    ["path", ["pipe:[17]", "/etc/passwd", "socket:[18]", "/work/missing.conf"]],
+    ["path", ["pipe:[17]", "/etc/passwd", "socket:[18]", "/srv/missing.conf"]],
     ["peer", ["10.0.0.1:443"]],
   ])("by %s", async (by, expected) => {
     expect(names(await rows("--by", by)).sort()).toEqual([...expected].sort());

@@ -120,7 +120,7 @@ export class TextTrace {
 export function sampleTrace(): TextTrace {
   return new TextTrace()
     .meta("argv", JSON.stringify(["sh", "-c", "cat | x"]))
-    .meta("cwd", "/work")
+    .meta("cwd", "/srv")
     .meta("backend", "ptrace")
     .meta("data", "all")
     .meta("status", "0")
@@ -129,11 +129,11 @@ export function sampleTrace(): TextTrace {
     .thread(1, 1, 100, 100)
     .thread(1, 2, 101, 100, 0, 7)
     .thread(2, 1, 102, 102, 0, 4)
-    .object("dir", "/work")
+    .object("dir", "/srv")
     .object("file", "/etc/passwd")
     .object("pipe", "pipe:[17]")
     .object("socket", "socket:[18]", "TCP:[127.0.0.1:4000->10.0.0.1:443]")
-    .event("exec", { captures: programStart("/bin/sh", ["sh", "-c", "cat | x"], [], "/work") })
+    .event("exec", { captures: programStart("/bin/sh", ["sh", "-c", "cat | x"], [], "/srv") })
     .call("openat", {
       args: [-100, 0x1000, 0x80000, 0],
       ret: 3,

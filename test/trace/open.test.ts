@@ -40,7 +40,7 @@ describe("openTrace", () => {
     expect(trace.info).toMatchObject({
       version: "1.0",
       command: ["sh", "-c", "cat | x"],
-      cwd: "/work",
+      cwd: "/srv",
       status: 0,
       lost: { memory: 0, tasks: 0, descriptors: 1, unknownCalls: 0 },
       notes: ["one remark"],

@@ -132,7 +132,10 @@ fn plan(row: &'static Syscall) -> Plan {
         })
         .collect();
     let position = |wanted: fn(&Ty) -> bool| row.args.iter().position(|arg| wanted(&arg.ty)).map(|slot| slot as u8);
-    let flags = row.args.iter().position(|arg| matches!(arg.ty, Ty::Flags(set) if set.contains("at_flags") || set == "statx_flags" || set.starts_with("linkat") || set.starts_with("faccessat") || set.starts_with("fchownat") || set.starts_with("execveat"))).map(|slot| slot as u8);
+    // The sets that hold the AT_SYMLINK_* bits.
+    let flags = position(
+        |ty| matches!(ty, Ty::Flags(set) if set.ends_with("at_flags") || matches!(*set, "statx_flags" | "file_attr_flags")),
+    );
     let paths: Vec<PathArg> = row
         .args
         .iter()
