@@ -7,7 +7,14 @@
 import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
-import type { DataMode, Recording, RecordOptions, RecordResult } from "../record.js";
+import {
+  type DataMode,
+  type Recording,
+  type RecordOptions,
+  type RecordResult,
+  startRecording,
+} from "../record.js";
+import { rememberLatest } from "../state.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { collect, wholeNumber } from "./values.js";
 
@@ -92,7 +99,6 @@ export const command: CommandDef<Options> = {
 };
 
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
-  const { startRecording } = await import("../record.js");
   const recording = startRecording(await recordOptions(context));
   const release = context.options.p
     ? endOnSignals(() => recording.detach())
@@ -103,16 +109,15 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   } finally {
     release();
   }
-  await remember(result.path, context.env);
+  remember(result.path, context.env);
   if (!context.options.quiet) report(context, result);
   if (result.exitSignal !== undefined) return { signal: result.exitSignal };
   return { exitNow: result.exitCode ?? 0 };
 }
 
 /** The program's end is what counts: whatever goes wrong here does not change the exit code. */
-async function remember(path: string, env: CommandContext<Options>["env"]): Promise<void> {
+function remember(path: string, env: CommandContext<Options>["env"]): void {
   try {
-    const { rememberLatest } = await import("../state.js");
     rememberLatest(path, env);
   } catch (error) {
     say(
