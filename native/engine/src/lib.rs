@@ -18,6 +18,7 @@ pub mod reader;
 pub mod record;
 mod resolve;
 mod sink;
+mod stack;
 pub mod store;
 mod sys;
 mod task;

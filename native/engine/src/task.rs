@@ -7,6 +7,7 @@ use std::rc::Rc;
 use libc::pid_t;
 
 use crate::capture::Call;
+use crate::image::Identity;
 use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
@@ -73,6 +74,8 @@ pub struct Task {
     pub fds: Rc<RefCell<FdTable>>,
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
+    /// Who the process was at its last exec, or that of the one it came from, and how many calls had changed that before.
+    pub identity: Option<(u64, Rc<Identity>)>,
     pub place: Place,
     /// The call that it is in.
     pub call: Option<Call>,
@@ -104,6 +107,7 @@ impl Task {
             fds: Rc::default(),
             location: Rc::default(),
             handlers: Rc::default(),
+            identity: None,
             place: Place::default(),
             call: None,
             memory: Memory::default(),
@@ -127,6 +131,7 @@ pub struct Birth {
     pub fds: Rc<RefCell<FdTable>>,
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
+    pub identity: Option<(u64, Rc<Identity>)>,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
 }
@@ -144,6 +149,7 @@ impl Birth {
             fds: shared(&parent.fds, has(libc::CLONE_FILES)),
             location: shared(&parent.location, has(libc::CLONE_FS)),
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
+            identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
         }
     }
@@ -158,6 +164,7 @@ impl Birth {
             fds: Rc::default(),
             location: Rc::default(),
             handlers: Rc::default(),
+            identity: None,
             own_place: false,
         }
     }

@@ -124,6 +124,7 @@ impl Recorder {
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
+        task.identity = birth.identity;
         task.place.own = birth.own_place;
         if ended.is_none() {
             self.world.placement.adopt(tid, &mut task.place);
