@@ -9,7 +9,7 @@ export const MODES = ["native", "trace", "strace", "pinned"] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface Tracers {
-  /** `dist/cli.js` of the build that is measured. */
+  /** `dist/cli.cjs` of the build that is measured. */
   readonly cli: string;
   /** CPU of pinned strace. */
   readonly cpu: string;

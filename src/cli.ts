@@ -1,15 +1,17 @@
 #!/usr/bin/env node
 /**
  * argv -> command -> exit code. The only file that prints errors or ends the process. It is not a
- * parser and knows no command: those are imported when they are named, after the compile cache is
- * on, which is what keeps start-up short.
+ * parser and knows no command. Whatever is not needed to start a recording is imported when it is
+ * used, after the compile cache is on: that is what keeps start-up short.
  */
 
-import { readFileSync, writeSync } from "node:fs";
+import { fstatSync, readFileSync, writeSync } from "node:fs";
 import nodeModule from "node:module";
-import { isatty } from "node:tty";
 import type { CommandContext, CommandDef, ExitStatus } from "./commands/command.js";
+import { readPlainly } from "./commands/plain.js";
+import { commandNames, loadAllCommands, loadCommand } from "./commands/registry.js";
 import { isSystemError, TraceError, usageError } from "./errors.js";
+import { native } from "./native.js";
 
 const defaultFailure = 2;
 
@@ -24,12 +26,10 @@ function version(): string {
 async function helpText(name: string | undefined): Promise<string> {
   const { commandHelp, overviewHelp } = await import("./commands/parse.js");
   if (name !== undefined) return commandHelp(await findCommand(name));
-  const { loadAllCommands } = await import("./commands/registry.js");
   return overviewHelp(await loadAllCommands());
 }
 
 async function findCommand(name: string): Promise<CommandDef> {
-  const { commandNames, loadCommand } = await import("./commands/registry.js");
   const command = await loadCommand(name);
   if (command !== undefined) return command;
   const { nearestName } = await import("./query/nearest.js");
@@ -54,8 +54,29 @@ function contextOf(args: readonly string[], options: object): CommandContext {
     get stderr() {
       return process.stderr;
     },
-    isTTY: { stdin: isatty(0), stdout: isatty(1), stderr: isatty(2) },
+    isTTY: {
+      get stdin() {
+        return isTerminal(0);
+      },
+      get stdout() {
+        return isTerminal(1);
+      },
+      get stderr() {
+        return isTerminal(2);
+      },
+    },
   };
+}
+
+/** Asks node's module only where there may be a terminal: loading it takes as long as starting a recording. */
+function isTerminal(fd: number): boolean {
+  try {
+    if (!fstatSync(fd).isCharacterDevice()) return false;
+  } catch {
+    return false;
+  }
+  const load = nodeModule.createRequire(import.meta.url);
+  return (load("node:tty") as typeof import("node:tty")).isatty(fd);
 }
 
 let watched = false;
@@ -80,8 +101,9 @@ function complain(text: string): void {
 }
 
 async function runCommand(command: CommandDef, words: readonly string[]): Promise<ExitStatus> {
-  const { parseCommand } = await import("./commands/parse.js");
-  const parsed = parseCommand(command, words);
+  const parsed =
+    readPlainly(command, words) ??
+    (await import("./commands/parse.js")).parseCommand(command, words);
   if ("help" in parsed) {
     watchedStdout().write(parsed.help);
     return 0;
@@ -127,16 +149,20 @@ async function main(words: readonly string[]): Promise<ExitStatus> {
   }
 }
 
-async function end(status: ExitStatus): Promise<void> {
+function end(status: ExitStatus): void {
   if (typeof status === "number") {
     process.exitCode = status;
     return;
   }
-  const { native } = await import("./native.js");
-  if ("exitNow" in status) return native().exitNow(status.exitNow);
-  native().dieBySignal(status.signal);
-  process.exitCode = 128 + status.signal;
+  if ("exitNow" in status) native().exitNow(status.exitNow);
+  else endBySignal(status.signal);
+}
+
+function endBySignal(signal: number): void {
+  native().dieBySignal(signal);
+  process.exitCode = 128 + signal;
 }
 
 enableCompileCache?.();
-await end(await main(process.argv.slice(2)));
+// The bundle is no module that could wait at its top. Neither promise is ever rejected by what a command does.
+void main(process.argv.slice(2)).then(end);

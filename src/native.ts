@@ -224,7 +224,7 @@ export interface NativeThreads {
   readonly createdBy: Float64Array;
 }
 
-// Right both for the bundle (dist/*.js) and for the sources (src/native.ts).
+// Right both for the bundle (dist/*.cjs) and for the sources (src/native.ts).
 const addonUrl = new URL("../dist/trace.linux-x64-gnu.node", import.meta.url);
 let addon: NativeAddon | undefined;
 

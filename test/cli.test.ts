@@ -6,7 +6,7 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
-const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
 const addon = fileURLToPath(new URL("../dist/trace.linux-x64-gnu.node", import.meta.url));
 
 function trace(...words: string[]) {

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
 const folder = fileURLToPath(new URL("../traces/", import.meta.url));
-const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
 const traces = readdirSync(folder).filter((name) => name.endsWith(".trace"));
 const formats = [
   ["text", "txt"],

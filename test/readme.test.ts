@@ -20,7 +20,7 @@ describe("README", () => {
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), "trace-readme-"));
     writeFileSync(join(dir, "hello.c"), "int main(void) { return 0; }\n");
-    const script = `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/cli.js")}" "$@"\n`;
+    const script = `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/cli.cjs")}" "$@"\n`;
     writeFileSync(join(dir, "trace"), script, { mode: 0o755 });
     env = {
       ...process.env,

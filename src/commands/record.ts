@@ -7,7 +7,14 @@
 import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
-import type { DataMode, Recording, RecordOptions, RecordResult } from "../record.js";
+import {
+  type DataMode,
+  type Recording,
+  type RecordOptions,
+  type RecordResult,
+  startRecording,
+} from "../record.js";
+import { rememberLatest } from "../state.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import type { RunsResult } from "./runs.js";
 import { collect, wholeNumber } from "./values.js";
@@ -152,7 +159,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     ? { result: await once({}), isKept: true, warnings: [], remarks: [] }
     : await (await import("./runs.js")).recordRuns(options, once);
   const { result } = done;
-  if (done.isKept) await remember(result.path, context.env);
+  if (done.isKept) remember(result.path, context.env);
   if (!options.quiet) report(context, done);
   if (result.exitSignal !== undefined) return { signal: result.exitSignal };
   return { exitNow: result.exitCode ?? 0 };
@@ -190,7 +197,6 @@ function checkOptions(options: Options): void {
 
 /** One recording, with the signals that come meanwhile passed on. */
 async function recordOnce(options: RecordOptions): Promise<RecordResult> {
-  const { startRecording } = await import("../record.js");
   const recording = startRecording(options);
   const release = options.attach ? endOnSignals(() => recording.detach()) : holdSignals(recording);
   try {
@@ -201,9 +207,8 @@ async function recordOnce(options: RecordOptions): Promise<RecordResult> {
 }
 
 /** The program's end is what counts: whatever goes wrong here does not change the exit code. */
-async function remember(path: string, env: CommandContext<Options>["env"]): Promise<void> {
+function remember(path: string, env: CommandContext<Options>["env"]): void {
   try {
-    const { rememberLatest } = await import("../state.js");
     rememberLatest(path, env);
   } catch (error) {
     say(

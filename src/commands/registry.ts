@@ -1,14 +1,15 @@
 /**
- * All commands, in the order of `trace --help`. Each is imported only when it is asked for, so that
- * `trace record` loads nothing of the others. What a command is called and does stands in its file.
+ * All commands, in the order of `trace --help`. Each is imported only when it is asked for, except `record`: it is in
+ * the file that node starts with, since a program waits for it. What a command is called and does stands in its file.
  */
 
 import type { CommandDef } from "./command.js";
+import * as record from "./record.js";
 
 type Load = () => Promise<{ readonly command: CommandDef }>;
 
 const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
-  ["record", () => import("./record.js")],
+  ["record", async () => record],
   ["replay", () => import("./replay.js")],
   ["show", () => import("./show.js")],
   ["stat", () => import("./stat.js")],

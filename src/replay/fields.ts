@@ -3,7 +3,7 @@
 import { decodeCall } from "../decode/call.js";
 import { syscallRow, type TraceContext } from "../decode/context.js";
 import { decodeSignal } from "../decode/event.js";
-import { type Call, hexInt, symbol, type Value } from "../decode/value.js";
+import { type Call, pointer, symbol, type Value } from "../decode/value.js";
 import type { Desync, MemoryDifference } from "../replay.js";
 import { STRACE_NOTATION, valueText } from "../show/notation.js";
 import { EventKind } from "../trace/batch.js";
@@ -46,7 +46,7 @@ export function fieldsOf(
   for (const name of ["ip", "sp"] as const) {
     const [one, other] = [pointerOf(expected, name), pointerOf(actual, name)];
     if (one !== undefined && other !== undefined && (one !== other || desync.reason === name)) {
-      fields.push(pair(name, hexInt(one), hexInt(other)));
+      fields.push(pair(name, pointer(one), pointer(other)));
     }
   }
   return fields;
@@ -66,7 +66,7 @@ function argumentFields(desync: Desync, expected: Row, actual: Row, trace: Trace
   if (raw === undefined || fields.some(({ differs }) => differs)) return fields;
   // A register that the decoded arguments do not show.
   const [one, other] = [registerOf(expected, raw), registerOf(actual, raw)];
-  return [...fields, pair(`register ${raw + 1}`, hexInt(one), hexInt(other))];
+  return [...fields, pair(`register ${raw + 1}`, pointer(one), pointer(other))];
 }
 
 /** Name of the decoded argument that register `index` is; undefined when it is none. */

@@ -6,6 +6,7 @@ import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { Desync } from "../replay.js";
 import { hexText } from "../show/notation.js";
 import { EventKind } from "../trace/batch.js";
+import { replayability } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import { shellWord } from "../tree/shell.js";
 import type { ByteDifference, Field } from "./fields.js";
@@ -110,7 +111,8 @@ export function hintsOf(
   first: Row | undefined,
 ): string[] {
   const file = shellWord(trace.path);
-  const hints = obstaclesOf(trace).map((reason) => `the recording is not exact: ${reason}`);
+  const { obstacles } = replayability(trace.info);
+  const hints = obstacles.map((reason) => `the recording is not exact: ${reason}`);
   if (desync.reason === "stuck") {
     hints.push(
       "a program that computes for long without a call needs more time: --stuck-after=10m",
@@ -123,9 +125,4 @@ export function hintsOf(
     hints.push(`to have this looked at on another machine: trace pack ${file}`);
   }
   return hints;
-}
-
-/** Why the recorder itself says that a replay cannot be exact, a reason each. */
-export function obstaclesOf(trace: Trace): string[] {
-  return (trace.info.facts.get("unreplayable") ?? "").split("\n").filter((line) => line !== "");
 }

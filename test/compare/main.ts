@@ -6,7 +6,7 @@
  *   --self     strace against strace, which shows what the comparison itself is worth
  *   --min N    exit 0 from N agreeing programs on; default: all
  *   --record OPTION   hand this option to `trace record`; may be repeated
- *   --cli FILE the `trace` to compare; default: dist/cli.js
+ *   --cli FILE the `trace` to compare; default: dist/cli.cjs
  *   -v         also print the differing lines
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -115,7 +115,7 @@ function main(): boolean {
       self: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
       min: { type: "string" },
-      cli: { type: "string", default: join(ROOT, "dist", "cli.js") },
+      cli: { type: "string", default: join(ROOT, "dist", "cli.cjs") },
       record: { type: "string", multiple: true, default: [] },
     },
   });

@@ -75,7 +75,7 @@ describe("the tarball", () => {
   it("holds the command, the library with types, the addon and the licences, and no sources", () => {
     expect(packed).toEqual(
       expect.arrayContaining([
-        "dist/cli.js",
+        "dist/cli.cjs",
         "dist/index.js",
         "dist/trace.linux-x64-gnu.node",
         "dist/types/index.d.ts",

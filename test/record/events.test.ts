@@ -78,6 +78,48 @@ describe("a program's start", () => {
     const last = calls(events, "write").at(-1);
     expect(bytesOf(last as Event, 1).toString()).toBe(stdout);
   });
+
+  it("says who runs it after every call that changes that", async () => {
+    const who =
+      "grep -E '^(Uid|Gid|Groups|Umask|CapEff):' /proc/self/status; readlink /proc/self/ns/mnt";
+    const show = `sh -c "${who}"`;
+    const steps = [
+      show,
+      `umask 027; ${show}`,
+      `(umask 0; ${show}); ${show}`,
+      ...(process.getuid?.() === 0
+        ? [
+            `setpriv --regid 7 --clear-groups ${show}`,
+            `setpriv --bounding-set -chown ${show}`,
+            `setpriv --reuid 1234 --regid 5 --groups 3,4 ${show}`,
+            `unshare -m ${show}`,
+          ]
+        : []),
+      show,
+    ];
+    const { file, stdout } = await record(["sh", "-c", steps.join("\n")], { cwd: folder() });
+    const { events } = await readWhole(file);
+    const execs = events.filter((event) => event.kind === "Exec");
+    const seen = execs.filter((exec) => /grep|readlink/.test(stringOf(exec, 0)));
+    const told = seen.map((exec) =>
+      stringOf(exec, 0).endsWith("grep") ? stringOf(exec, 6) : stringOf(exec, 7),
+    );
+    const lines = stdout.trim().split("\n");
+    const expected = lines
+      .join("\n")
+      .replace(
+        /Umask:\s*(.*)\nUid:\s*(.*)\nGid:\s*(.*)\nGroups:\s*(.*)\nCapEff:\s*(.*)/g,
+        (_, umask, uid, gid, groups, caps) =>
+          `uid=${uid} gid=${gid} groups=${groups} umask=${umask} capeff=${caps}`.replaceAll(
+            "\t",
+            " ",
+          ),
+      );
+    expect(told.map((text) => text.trim())).toEqual(
+      expected.split("\n").map((text) => text.replaceAll(/ +(?= umask)/g, "").trim()),
+    );
+    expect(new Set(told).size).toBeGreaterThan(3);
+  });
 });
 
 describe("load events", () => {

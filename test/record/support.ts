@@ -16,7 +16,7 @@ import type { Trace } from "../../src/trace/trace.js";
 
 /** The built command, or another build of it that the environment names. */
 export const cli =
-  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
 const sources = fileURLToPath(new URL("./programs/", import.meta.url));
 
 let base: string | undefined;

@@ -1,18 +1,24 @@
 //! What was loaded: the facts of a program image after exec, and of ELF files that are mapped executable.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use libc::pid_t;
+use object::elf::{ELF_NOTE_GNU, FileHeader32, FileHeader64, NT_GNU_BUILD_ID};
 use object::read::ReadCache;
-use object::{Object, ObjectSection as _};
+use object::read::elf::{FileHeader, ProgramHeader as _};
+use object::{Endianness, FileKind};
 use trace_format::event::Side;
+use trace_format::table::Arch;
 
 use crate::error::EngineError;
 use crate::memory::{MAX_EVENT_BYTES, Memory};
 use crate::objects::ProcPath;
+use crate::stack::{self, Stack};
 use crate::store::Store;
 use crate::sys;
 
@@ -29,7 +35,7 @@ mod exec_slot {
 }
 
 /// One executable mapping of a process.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     pub start: u64,
     pub length: u64,
@@ -43,6 +49,12 @@ pub struct Mapping {
     pub path: Vec<u8>,
 }
 
+impl Mapping {
+    fn covers(&self, addr: u64) -> bool {
+        addr.wrapping_sub(self.start) < self.length
+    }
+}
+
 /// What is known of an ELF file.
 #[derive(Clone, Debug, Default)]
 pub struct ElfFacts {
@@ -50,13 +62,48 @@ pub struct ElfFacts {
     pub interpreter: Vec<u8>,
     /// BLAKE3 of the content, when the file is in the object store.
     pub hash: Option<[u8; 32]>,
+    /// The user that a set-user-ID program is to run as.
+    pub set_user_id: Option<u32>,
+    /// Running it may change who the process is.
+    pub sets_ids: bool,
 }
 
-type FileId = (u64, u64, i64, i64, u64);
+/// A file in one state: as long as all of this is the same, so is what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FileId {
+    dev: u64,
+    ino: u64,
+    modified: (i64, i64),
+    size: u64,
+    mode: u32,
+    owner: u32,
+}
+
+impl FileId {
+    fn of(path: &Path) -> Option<FileId> {
+        let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some(FileId {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            size: meta.size(),
+            mode: meta.mode(),
+            owner: meta.uid(),
+        })
+    }
+}
+
+/// Most files that are remembered by where they are mapped from.
+const MAX_MAPPED: usize = 1 << 12;
 
 /// Looks into executable files, once per file, and keeps their contents in the object store.
 pub struct Images {
     known: HashMap<FileId, ElfFacts>,
+    /// Mapped files that have the same name for this process, by the mapping's device and inode.
+    mapped: HashMap<(u64, u64), (Vec<u8>, FileId)>,
+    /// The page that the kernel maps into every 64-bit process, if it does: one mapping or none. Not known before the first
+    /// exec.
+    everywhere: Option<Vec<Mapping>>,
     store: Store,
     /// Why a file could not be kept, the first time that happened.
     pub failure: Option<EngineError>,
@@ -65,7 +112,7 @@ pub struct Images {
 impl Images {
     #[must_use]
     pub fn new(store: Store) -> Images {
-        Images { known: HashMap::new(), store, failure: None }
+        Images { known: HashMap::new(), mapped: HashMap::new(), everywhere: None, store, failure: None }
     }
 
     /// Keeps any file in the object store; its hash, when that was possible.
@@ -81,15 +128,17 @@ impl Images {
 
     /// The facts of the ELF file behind a path of /proc, or nothing when it is none or cannot be read.
     pub fn facts(&mut self, path: &Path) -> ElfFacts {
-        let Ok(meta) = fs::metadata(path) else { return ElfFacts::default() };
-        if !meta.is_file() {
-            return ElfFacts::default();
-        }
-        let id = (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.size());
+        FileId::of(path).map(|id| self.facts_of(id, path)).unwrap_or_default()
+    }
+
+    fn facts_of(&mut self, id: FileId, path: &Path) -> ElfFacts {
         if let Some(known) = self.known.get(&id) {
             return known.clone();
         }
-        let Ok(file) = File::open(path) else { return ElfFacts::default() };
+        let set_user_id = (id.mode & libc::S_ISUID != 0).then_some(id.owner);
+        let sets_ids = id.mode & (libc::S_ISUID | libc::S_ISGID) != 0;
+        let ids = ElfFacts { set_user_id, sets_ids, ..ElfFacts::default() };
+        let Ok(file) = File::open(path) else { return ids };
         let hash = match self.store.put_file(&file, path) {
             Ok(hash) => Some(hash),
             Err(error) => {
@@ -97,39 +146,153 @@ impl Images {
                 None
             }
         };
-        let facts = ElfFacts { hash, ..read_facts(file) };
+        let (build_id, interpreter) = read_facts(file).unwrap_or_default();
+        let facts = ElfFacts { build_id, interpreter, hash, ..ids };
         self.known.insert(id, facts.clone());
         facts
     }
+
+    /// The facts of a mapped file.
+    ///
+    /// The file is looked for below the root of the process, unless its name has been seen to mean the same file here:
+    /// then a look at that tells whether it has changed, without any file of /proc.
+    pub fn facts_of_mapping(&mut self, tid: pid_t, mapping: &Mapping) -> ElfFacts {
+        if mapping.ino == 0 {
+            return ElfFacts::default();
+        }
+        let here = Path::new(OsStr::from_bytes(&mapping.path));
+        let key = (mapping.dev, mapping.ino);
+        if let Some((path, id)) = self.mapped.get(&key)
+            && *path == mapping.path
+            && FileId::of(here) == Some(*id)
+        {
+            return self.facts_of(*id, here);
+        }
+        let there = reachable(tid, &mapping.path);
+        let Some(id) = FileId::of(&there) else { return ElfFacts::default() };
+        if FileId::of(here) == Some(id) {
+            if self.mapped.len() >= MAX_MAPPED {
+                self.mapped.clear();
+            }
+            self.mapped.insert(key, (mapping.path.clone(), id));
+        }
+        self.facts_of(id, &there)
+    }
+
+    /// The executable mappings of a process.
+    ///
+    /// Asked with `PROCMAP_QUERY` (Linux 6.11), which spares the kernel to print all others; read from the list where that is
+    /// missing. The query does not tell of `[vsyscall]`, which is the same in all 64-bit processes.
+    pub fn executable_mappings(&mut self, tid: pid_t, arch: Arch) -> Vec<Mapping> {
+        if arch == Arch::X86_64
+            && let Some(everywhere) = &self.everywhere
+            && let Ok(mut mappings) = sys::query_executable(tid)
+        {
+            mappings.extend_from_slice(everywhere);
+            return mappings;
+        }
+        let mappings = listed_mappings(tid);
+        if arch == Arch::X86_64 && !mappings.is_empty() {
+            let everywhere = mappings.iter().filter(|mapping| mapping.path == b"[vsyscall]");
+            self.everywhere = Some(everywhere.cloned().collect());
+        }
+        mappings
+    }
 }
 
-fn read_facts(file: File) -> ElfFacts {
+/// Build id and interpreter of an ELF file, from its program headers.
+fn read_facts(file: File) -> Option<(Vec<u8>, Vec<u8>)> {
     let cache = ReadCache::new(file);
-    let Ok(elf) = object::File::parse(&cache) else { return ElfFacts::default() };
-    let build_id = elf.build_id().ok().flatten().map(|id| id[..id.len().min(64)].to_vec()).unwrap_or_default();
-    ElfFacts { build_id, interpreter: interpreter(&elf), hash: None }
+    match FileKind::parse(&cache).ok()? {
+        FileKind::Elf32 => segment_facts::<FileHeader32<Endianness>>(&cache),
+        FileKind::Elf64 => segment_facts::<FileHeader64<Endianness>>(&cache),
+        _ => None,
+    }
 }
 
-/// The path in the section `.interp`.
-fn interpreter<'a>(elf: &object::File<'a, &'a ReadCache<File>>) -> Vec<u8> {
-    let section = elf.section_by_name(".interp").and_then(|section| section.data().ok());
-    let mut path = section.unwrap_or_default().to_vec();
-    path.truncate(path.iter().position(|byte| *byte == 0).unwrap_or(path.len()).min(4096));
-    path
+fn segment_facts<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<File>) -> Option<(Vec<u8>, Vec<u8>)> {
+    /// Longest segment that is read: notes are a few hundred bytes, a path has at most 4096.
+    const LONGEST: u64 = 1 << 20;
+    let header = Elf::parse(cache).ok()?;
+    let endian = header.endian().ok()?;
+    let (mut build_id, mut interpreter) = (Vec::new(), Vec::new());
+    for segment in header.program_headers(endian, cache).ok()? {
+        if segment.p_filesz(endian).into() > LONGEST {
+            continue;
+        }
+        if let Ok(Some(path)) = segment.interpreter(endian, cache)
+            && interpreter.is_empty()
+        {
+            interpreter = path[..path.len().min(4096)].to_vec();
+        }
+        let Ok(Some(mut notes)) = segment.notes(endian, cache) else { continue };
+        while let Ok(Some(note)) = notes.next() {
+            if build_id.is_empty() && note.name() == ELF_NOTE_GNU && note.n_type(endian) == NT_GNU_BUILD_ID {
+                build_id = note.desc()[..note.desc().len().min(64)].to_vec();
+            }
+        }
+    }
+    Some((build_id, interpreter))
 }
 
-/// Fills `memory` with the captures of an Exec event.
-pub fn exec_facts(images: &mut Images, tid: pid_t, memory: &mut Memory) {
-    let exe = read_link(tid, "exe");
-    memory.add(exec_slot::PATH, Side::In, &exe);
-    memory.add(exec_slot::ARGV, Side::In, &read_file(tid, "cmdline"));
-    memory.add(exec_slot::ENV, Side::In, &read_file(tid, "environ"));
+/// Who a process is, and what it sees of the file system: the captures of an Exec event that only few calls change.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// As `uid=0 0 0 0 gid=... groups=... umask=0022 capeff=...`.
+    credentials: String,
+    mount_namespace: Vec<u8>,
+}
+
+impl Identity {
+    #[must_use]
+    pub fn of(tid: pid_t) -> Identity {
+        Identity { credentials: credentials(tid), mount_namespace: read_link(tid, "ns/mnt") }
+    }
+
+    /// Whether a process that was like this, and has done nothing but execute programs since, still is. Capabilities are
+    /// the one thing that exec itself changes, as long as the file sets no ids.
+    #[must_use]
+    pub fn still_holds(&self, tid: pid_t) -> bool {
+        let now = sys::effective_capabilities(tid).map(|set| format!("capeff={set:016x}"));
+        now.is_ok_and(|now| self.credentials.ends_with(&now))
+    }
+}
+
+/// Adds the captures of an Exec event, and tells the facts of the program's file.
+///
+/// `stack` is the stack of a program that has not run yet; without it, or when it cannot be read, /proc is asked.
+pub fn exec_facts(
+    images: &mut Images,
+    tid: pid_t,
+    mappings: &[Mapping],
+    stack: Option<&Stack>,
+    memory: &mut Memory,
+) -> ElfFacts {
+    let (argv, env, auxv) = match stack {
+        Some(stack) => (stack.argv().to_vec(), stack.env().to_vec(), stack.auxv().to_vec()),
+        None => (read_file(tid, "cmdline"), read_file(tid, "environ"), read_file(tid, "auxv")),
+    };
+    // Where the program begins, its own file is mapped (unless it has removed itself since).
+    let entry = stack.and_then(|stack| stack::auxiliary(stack.auxv(), libc::AT_ENTRY));
+    let own = entry.and_then(|entry| mappings.iter().find(|mapping| mapping.ino != 0 && mapping.covers(entry)));
+    let path = own.map_or_else(|| read_link(tid, "exe"), |own| own.path.clone());
+    let mut facts = own.map(|own| images.facts_of_mapping(tid, own)).unwrap_or_default();
+    if facts.hash.is_none() {
+        facts = images.facts(Path::new(&format!("/proc/{tid}/exe")));
+    }
+    memory.add(exec_slot::PATH, Side::In, &path);
+    memory.add(exec_slot::ARGV, Side::In, &argv);
+    memory.add(exec_slot::ENV, Side::In, &env);
     memory.add(exec_slot::CWD, Side::In, &read_link(tid, "cwd"));
-    let facts = images.facts(Path::new(&format!("/proc/{tid}/exe")));
     memory.add(exec_slot::INTERPRETER, Side::In, &facts.interpreter);
-    memory.add(exec_slot::AUXV, Side::In, &read_file(tid, "auxv"));
-    memory.add(exec_slot::CREDENTIALS, Side::In, credentials(tid).as_bytes());
-    memory.add(exec_slot::MOUNT_NAMESPACE, Side::In, &read_link(tid, "ns/mnt"));
+    memory.add(exec_slot::AUXV, Side::In, &auxv);
+    facts
+}
+
+/// Adds the captures of an Exec event that tell who the process is.
+pub fn identity_facts(identity: &Identity, memory: &mut Memory) {
+    memory.add(exec_slot::CREDENTIALS, Side::In, identity.credentials.as_bytes());
+    memory.add(exec_slot::MOUNT_NAMESPACE, Side::In, &identity.mount_namespace);
 }
 
 fn read_link(tid: pid_t, what: &str) -> Vec<u8> {
@@ -168,8 +331,7 @@ fn credentials(tid: pid_t) -> String {
 }
 
 /// The executable mappings of a process, from /proc/PID/maps.
-#[must_use]
-pub fn executable_mappings(tid: pid_t) -> Vec<Mapping> {
+fn listed_mappings(tid: pid_t) -> Vec<Mapping> {
     mappings(tid).into_iter().filter(|mapping| mapping.prot & 4 != 0).collect()
 }
 
@@ -187,9 +349,7 @@ pub fn mappings(tid: pid_t) -> Vec<Mapping> {
 pub fn file_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
     match sys::query_mapping(tid, addr) {
         Ok(found) => found.filter(|mapping| mapping.ino != 0),
-        Err(_) => executable_mappings(tid)
-            .into_iter()
-            .find(|mapping| mapping.ino != 0 && addr.wrapping_sub(mapping.start) < mapping.length),
+        Err(_) => listed_mappings(tid).into_iter().find(|mapping| mapping.ino != 0 && mapping.covers(addr)),
     }
 }
 
@@ -227,10 +387,9 @@ fn hex(text: &[u8]) -> Option<u64> {
 /// Where the file of a mapping can be opened from outside.
 #[must_use]
 pub fn reachable(tid: pid_t, path: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
     let mut outside = PathBuf::from(format!("/proc/{tid}/root"));
     let relative = path.strip_prefix(b"/").unwrap_or(path);
-    outside.push(std::ffi::OsStr::from_bytes(relative));
+    outside.push(OsStr::from_bytes(relative));
     outside
 }
 
@@ -257,7 +416,25 @@ mod tests {
         assert!(facts.hash.is_some_and(|hash| Store::at(&folder).get(&hash).is_some()));
         std::fs::remove_dir_all(folder).unwrap();
         assert!(facts.interpreter.starts_with(b"/lib"), "{facts:?}");
-        let own = executable_mappings(std::process::id() as pid_t);
-        assert!(own.iter().any(|mapping| mapping.path == b"[vdso]"));
+    }
+
+    #[test]
+    fn queried_mappings_are_the_listed_ones() {
+        let own = std::process::id() as pid_t;
+        let folder = std::env::temp_dir().join(format!("trace-mappings-{own}"));
+        let mut images = Images::new(Store::at(&folder));
+        let first = images.executable_mappings(own, Arch::X86_64);
+        assert!(images.everywhere.is_some());
+        assert_eq!(images.executable_mappings(own, Arch::X86_64), first);
+        assert!(first.iter().any(|mapping| mapping.path == b"[vdso]"));
+    }
+
+    #[test]
+    fn an_identity_holds_until_it_changes() {
+        let own = std::process::id() as pid_t;
+        let mut identity = Identity::of(own);
+        assert!(identity.still_holds(own), "{identity:?}");
+        identity.credentials = identity.credentials.replace("capeff=", "capeff=1");
+        assert!(!identity.still_holds(own), "{identity:?}");
     }
 }

@@ -19,6 +19,7 @@ pub mod reader;
 pub mod record;
 mod resolve;
 mod sink;
+mod stack;
 pub mod state;
 pub mod store;
 pub mod symbols;

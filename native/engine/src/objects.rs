@@ -56,8 +56,23 @@ impl FdTable {
         }
     }
 
-    /// Forgets the descriptors that `keep` does not list (after exec has closed the close-on-exec ones).
-    pub fn retain(&mut self, keep: &[i32]) {
+    /// Forgets the descriptors of a process that are not open any more: exec has closed the close-on-exec ones.
+    pub fn retain_open(&mut self, pid: pid_t) {
+        /// To ask for each of more descriptors takes longer than to list them all.
+        const FEW: usize = 16;
+        let known = || self.objects.iter().enumerate().filter(|(_, object)| **object != NONE);
+        let fds: Vec<i32> = known().map(|(fd, _)| fd as i32).take(FEW + 1).collect();
+        let answers = fds.iter().map(|fd| Some((*fd, sys::is_open(pid, *fd)?)));
+        let asked = if fds.len() > FEW { None } else { answers.collect::<Option<Vec<_>>>() };
+        if let Some(asked) = asked {
+            asked.iter().filter(|(_, is_open)| !is_open).for_each(|(fd, _)| self.close(*fd));
+        } else if let Some(open) = open_descriptors(pid) {
+            self.retain(&open);
+        }
+    }
+
+    /// Forgets the descriptors that `keep` does not list.
+    fn retain(&mut self, keep: &[i32]) {
         for (fd, object) in self.objects.iter_mut().enumerate() {
             if *object != NONE && keep.binary_search(&(fd as i32)).is_err() {
                 *object = NONE;
@@ -241,7 +256,24 @@ pub fn open_descriptors(pid: pid_t) -> Option<Vec<i32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
     use super::FdTable;
+
+    #[test]
+    fn closed_descriptors_are_forgotten() {
+        let own = std::process::id() as libc::pid_t;
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let (open, closed) = (file.as_raw_fd(), 1_000);
+        // Few descriptors are asked for one by one, many are compared with the list.
+        for first in [closed, closed - 40] {
+            let mut table = FdTable::default();
+            table.set(open, 1);
+            (first..=closed).for_each(|fd| table.set(fd, 2));
+            table.retain_open(own);
+            assert_eq!((table.get(open), table.get(closed)), (Some(1), None));
+        }
+    }
 
     #[test]
     fn tables_follow_set_close_and_ranges() {

@@ -91,6 +91,8 @@ pub struct Plan {
     /// Some path may be relative to the working directory.
     pub uses_cwd: bool,
     pub effect: Effect,
+    /// Changes the credentials, the umask or the namespaces of a process.
+    pub changes_identity: bool,
     /// Writes its output also when it was interrupted.
     pub writes_interrupted: bool,
 }
@@ -162,6 +164,7 @@ fn plan(row: &'static Syscall) -> Plan {
         paths,
         uses_cwd,
         effect: effect_of(row),
+        changes_identity: changes_identity(row.name),
         writes_interrupted: matches!(
             row.name,
             "nanosleep"
@@ -207,6 +210,26 @@ fn follows(name: &str) -> bool {
             | "mknod"
             | "mknodat"
             | "name_to_handle_at"
+    )
+}
+
+/// Whether a call changes who a process is (image.rs). What only changes its capabilities is found when they are compared.
+fn changes_identity(name: &str) -> bool {
+    matches!(
+        name.strip_suffix("32").unwrap_or(name),
+        "setuid"
+            | "setgid"
+            | "setreuid"
+            | "setregid"
+            | "setresuid"
+            | "setresgid"
+            | "setfsuid"
+            | "setfsgid"
+            | "setgroups"
+            | "capset"
+            | "umask"
+            | "unshare"
+            | "setns"
     )
 }
 

@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
-use trace_format::table::Arch;
 
 use crate::capture::{self, Call};
 use crate::error::EngineError;
@@ -296,6 +295,8 @@ struct World {
     opened: Option<Vec<u8>>,
     /// Executable mappings that the current call made, and where their files can be read.
     pending_maps: Vec<(Mapping, PathBuf)>,
+    /// How many calls of all processes have changed who a process is.
+    identity_changes: u64,
     /// The recording is made so that it can be replayed.
     replayable: bool,
     /// Why it cannot be, after all.
@@ -356,6 +357,7 @@ impl World {
             notes: Vec::new(),
             opened: None,
             pending_maps: Vec::new(),
+            identity_changes: 0,
             replayable,
             obstacles: Vec::new(),
             turns: turns::Turns::new(options.chaos),
@@ -635,9 +637,8 @@ impl Recorder {
 impl World {
     /// A task enters a call.
     fn enter(&mut self, task: &mut Task, info: &sys::SyscallInfo, now: u64) {
-        const AUDIT_ARCH_I386: u32 = 0x4000_0003;
         self.decide(task, None);
-        let arch = if info.arch == AUDIT_ARCH_I386 { Arch::I386 } else { Arch::X86_64 };
+        let arch = info.machine();
         let number = info.first as u32;
         let plan = plan::by_number(arch, number);
         let mut call = Call {
@@ -680,8 +681,9 @@ impl World {
         if !self.pending_maps.is_empty() {
             self.commit_maps(task);
         }
-        if std::mem::take(&mut task.executed) {
+        if task.executed {
             self.exec_event(task);
+            task.executed = false;
         }
     }
 

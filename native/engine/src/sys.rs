@@ -92,6 +92,15 @@ pub struct SyscallInfo {
     tail: u64,
 }
 
+impl SyscallInfo {
+    /// The kind of call, and after an exec the kind of program.
+    #[must_use]
+    pub fn machine(&self) -> Arch {
+        const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+        if self.arch == AUDIT_ARCH_I386 { Arch::I386 } else { Arch::X86_64 }
+    }
+}
+
 pub const INFO_ENTRY: u8 = 1;
 pub const INFO_EXIT: u8 = 2;
 pub const INFO_SECCOMP: u8 = 3;
@@ -351,11 +360,15 @@ pub fn current_cpu() -> usize {
 /// Whether two open descriptors of two processes are one open file description, kcmp(2); `None` when the kernel will not say.
 #[must_use]
 pub fn same_file(one: (pid_t, i32), other: (pid_t, i32)) -> Option<bool> {
+    kcmp_file(one, other).ok().map(|order| order == 0)
+}
+
+fn kcmp_file(one: (pid_t, i32), other: (pid_t, i32)) -> io::Result<c_long> {
     const KCMP_FILE: c_long = 0;
     // SAFETY: takes no pointer.
-    let order =
-        unsafe { libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, c_long::from(one.1), c_long::from(other.1)) };
-    if order < 0 { None } else { Some(order == 0) }
+    check(unsafe {
+        libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, c_long::from(one.1), c_long::from(other.1))
+    })
 }
 
 /// Type, device and inode behind a path, following links; the path may be a magic link of /proc.
@@ -395,24 +408,48 @@ struct MappingQuery {
     build_id_addr: u64,
 }
 
+/// `PROCMAP_QUERY_VMA_EXECUTABLE` and `PROCMAP_QUERY_COVERING_OR_NEXT_VMA` of linux/fs.h.
+const NEXT_EXECUTABLE: u64 = 0x04 | 0x10;
+
 /// The mapping that covers `addr` in a process, or `None` when nothing is mapped there.
 ///
 /// # Errors
 /// ENOTTY when the kernel has no such query (before Linux 6.11), or as open(2).
 pub fn query_mapping(tid: pid_t, addr: u64) -> io::Result<Option<crate::image::Mapping>> {
+    query(&std::fs::File::open(format!("/proc/{tid}/maps"))?, addr, 0)
+}
+
+/// The executable mappings of a process in the order of their addresses, without the page that the kernel maps into all
+/// (`[vsyscall]`).
+///
+/// # Errors
+/// As [`query_mapping`].
+pub fn query_executable(tid: pid_t) -> io::Result<Vec<crate::image::Mapping>> {
+    let file = std::fs::File::open(format!("/proc/{tid}/maps"))?;
+    let mut found: Vec<crate::image::Mapping> = Vec::new();
+    let mut from = 0;
+    while let Some(mapping) = query(&file, from, NEXT_EXECUTABLE)? {
+        from = mapping.start.saturating_add(mapping.length);
+        found.push(mapping);
+    }
+    Ok(found)
+}
+
+/// Asks an open /proc/PID/maps for one mapping.
+fn query(maps: &std::fs::File, addr: u64, flags: u64) -> io::Result<Option<crate::image::Mapping>> {
     /// `_IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)`.
     const PROCMAP_QUERY: libc::c_ulong = 0xc068_6611;
-    let file = std::fs::File::open(format!("/proc/{tid}/maps"))?;
     let mut name = [0_u8; 4096];
     let mut query = MappingQuery {
         size: size_of::<MappingQuery>() as u64,
+        query_flags: flags,
         query_addr: addr,
         vma_name_size: name.len() as u32,
         vma_name_addr: name.as_mut_ptr() as u64,
         ..MappingQuery::default()
     };
     // SAFETY: `query` is a struct procmap_query of the size that it says, and its name buffer is `name`.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    let result = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
     if result != 0 {
         let error = io::Error::last_os_error();
         return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
@@ -463,4 +500,29 @@ impl Drop for Timer {
         // SAFETY: the timer was made by `new` and is deleted once.
         unsafe { libc::timer_delete(self.0) };
     }
+}
+
+/// Whether a descriptor of a process is open; `None` when the kernel will not say.
+#[must_use]
+pub fn is_open(pid: pid_t, fd: i32) -> Option<bool> {
+    match kcmp_file((pid, fd), (pid, fd)) {
+        Ok(_) => Some(true),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// The effective capabilities of a thread, capget(2).
+///
+/// # Errors
+/// ESRCH when it is gone.
+pub fn effective_capabilities(tid: pid_t) -> io::Result<u64> {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two halves of 32 bits for each set.
+    const VERSION: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION, tid as u32];
+    // Effective, permitted and inheritable, low half first.
+    let mut halves = [[0_u32; 3]; 2];
+    // SAFETY: the kernel reads a header of two words and writes the two halves of this version.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), halves.as_mut_ptr()) })?;
+    Ok(u64::from(halves[0][0]) | u64::from(halves[1][0]) << 32)
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use libc::pid_t;
 
 use crate::capture::Call;
+use crate::image::Identity;
 use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
@@ -134,6 +135,8 @@ pub struct Task {
     pub fds: Rc<RefCell<FdTable>>,
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
+    /// Who the process was at its last exec, or that of the one it came from, and how many calls had changed that before.
+    pub identity: Option<(u64, Rc<Identity>)>,
     pub place: Place,
     /// The call that it is in.
     pub call: Option<Call>,
@@ -182,6 +185,7 @@ impl Task {
             fds: Rc::default(),
             location: Rc::default(),
             handlers: Rc::default(),
+            identity: None,
             place: Place::default(),
             call: None,
             memory: Memory::default(),
@@ -222,6 +226,7 @@ pub struct Birth {
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
     pub space: Rc<RefCell<Space>>,
+    pub identity: Option<(u64, Rc<Identity>)>,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
     /// CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID: the word, when asked for.
@@ -243,6 +248,7 @@ impl Birth {
             location: shared(&parent.location, has(libc::CLONE_FS)),
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
             space: if has(libc::CLONE_VM) { Rc::clone(&parent.space) } else { copied(&parent.space) },
+            identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
             set_tid: 0,
             clear_tid: 0,
@@ -260,6 +266,7 @@ impl Birth {
             location: Rc::default(),
             handlers: Rc::default(),
             space: Rc::default(),
+            identity: None,
             own_place: false,
             set_tid: 0,
             clear_tid: 0,

@@ -131,6 +131,7 @@ impl Recorder {
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
+        task.identity = birth.identity;
         task.place.own = birth.own_place;
         task.space = birth.space;
         if is_new {

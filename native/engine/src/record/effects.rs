@@ -6,7 +6,7 @@ use trace_format::table::Arch;
 
 use super::World;
 use crate::capture::{Call, is_error};
-use crate::image::{self, Mapping};
+use crate::image::{self, ElfFacts, Mapping};
 use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, ProcPath};
@@ -128,6 +128,9 @@ impl World {
         if is_error(result) {
             self.after_failure(plan.effect, result);
             return;
+        }
+        if plan.changes_identity {
+            self.identity_changes += 1;
         }
         if plan.effect == Effect::NewFd {
             self.opened(task, call, result as i32);
@@ -465,12 +468,12 @@ impl World {
     /// Commits the load events that the last call caused, after the call itself.
     pub(super) fn commit_maps(&mut self, task: &Task) {
         for (mapping, file) in std::mem::take(&mut self.pending_maps) {
-            self.map_event(task, &mapping, &file);
+            let facts = if mapping.ino == 0 { ElfFacts::default() } else { self.images.facts(&file) };
+            self.map_event(task, &mapping, &facts);
         }
     }
 
-    pub(super) fn map_event(&mut self, task: &Task, mapping: &Mapping, file: &std::path::Path) {
-        let facts = if mapping.ino == 0 { image::ElfFacts::default() } else { self.images.facts(file) };
+    pub(super) fn map_event(&mut self, task: &Task, mapping: &Mapping, facts: &ElfFacts) {
         let mut memory = Memory::default();
         memory.add(0, Side::In, &mapping.path);
         if !facts.build_id.is_empty() {

@@ -1,21 +1,22 @@
 //! Births, execs and deaths of tasks, and the beginning and end of the recording.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::event::{EventKind, Side, slot};
+use trace_format::table::Arch;
 
 use super::{Outcome, Recorder, World};
 use crate::error::EngineError;
-use crate::image;
+use crate::image::{self, ElfFacts, Identity};
 use crate::launch::Launched;
 use crate::memory::{Capturer, Memory};
-use crate::objects;
 use crate::placement::Place;
 use crate::raw::{Definition, RawEvent};
-use crate::sys::{self, Waited};
+use crate::stack::Stack;
+use crate::sys::{self, Resume, Waited};
 use crate::task::{Birth, Boundary, Process, Space, Task};
 
 impl World {
@@ -89,18 +90,45 @@ impl World {
     /// Commits the Exec event of the program that a process runs, and the load events of its first images.
     pub(super) fn exec_event(&mut self, task: &mut Task) {
         self.take_leaders_place(task);
+        let tid = task.tid;
+        // Only right after an exec does the stack hold what the kernel has put there.
+        let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
+        let arch = info.as_ref().map_or(Arch::X86_64, sys::SyscallInfo::machine);
+        let stack = info.filter(|_| arch == Arch::X86_64).and_then(|info| Stack::read(tid, info.sp));
+        let mappings = self.images.executable_mappings(tid, arch);
         let mut memory = Memory::default();
-        image::exec_facts(&mut self.images, task.tid, &mut memory);
+        let facts = image::exec_facts(&mut self.images, tid, &mappings, stack.as_ref(), &mut memory);
+        image::identity_facts(&self.identity(task, &facts), &mut memory);
+        if let Some(owner) = facts.set_user_id {
+            self.warn_of_lost_privilege(tid, owner);
+        }
         let mut event = self.event(task, EventKind::Exec, 0);
         if self.replayable {
             self.describe_space(task, &mut event, &mut memory);
             self.name_streams(task);
         }
         self.commit(event, &memory);
-        for mapping in image::executable_mappings(task.tid) {
-            let file = image::reachable(task.tid, &mapping.path);
-            self.map_event(task, &mapping, &file);
+        for mapping in mappings {
+            let facts = self.images.facts_of_mapping(tid, &mapping);
+            self.map_event(task, &mapping, &facts);
         }
+    }
+
+    /// Who a process is after an exec: what it was before, unless a call of any process may have changed that.
+    fn identity(&mut self, task: &mut Task, facts: &ElfFacts) -> Rc<Identity> {
+        // With a capture filter the calls that change it do not stop.
+        let sees_all = self.between == Resume::Syscall;
+        if let Some((changes, identity)) = &task.identity
+            && sees_all
+            && !facts.sets_ids
+            && *changes == self.identity_changes
+            && identity.still_holds(task.tid)
+        {
+            return Rc::clone(identity);
+        }
+        let identity = Rc::new(Identity::of(task.tid));
+        task.identity = Some((self.identity_changes, Rc::clone(&identity)));
+        identity
     }
 }
 
@@ -153,11 +181,8 @@ impl Recorder {
         task.space = Rc::new(RefCell::new(Space { group, ..Space::default() }));
         // Exec gives the process a table of its own and closes what is to be closed.
         let mut own = task.fds.borrow().clone();
-        if let Some(open) = objects::open_descriptors(tid) {
-            own.retain(&open);
-        }
+        own.retain_open(tid);
         task.fds = Rc::new(RefCell::new(own));
-        self.world.warn_of_lost_privilege(tid);
         self.go_on(tid, 0);
         for gone in [tid, former] {
             let next = self.world.turns.release(former_group, gone);
@@ -292,14 +317,10 @@ impl Recorder {
 
 impl World {
     /// Says so when a set-user-ID program runs without the privilege that it would have had.
-    fn warn_of_lost_privilege(&mut self, tid: pid_t) {
+    fn warn_of_lost_privilege(&mut self, tid: pid_t, owner: u32) {
         use std::os::unix::fs::MetadataExt as _;
-        let Ok(meta) = std::fs::metadata(PathBuf::from(format!("/proc/{tid}/exe"))) else { return };
-        if meta.mode() & libc::S_ISUID == 0 {
-            return;
-        }
-        let effective = std::fs::metadata(format!("/proc/{tid}")).map_or(meta.uid(), |own| own.uid());
-        if effective != meta.uid() {
+        let effective = std::fs::metadata(format!("/proc/{tid}")).map_or(owner, |own| own.uid());
+        if effective != owner {
             self.note("a set-user-ID program ran without its privilege: the kernel does not grant it under a tracer (record as root to keep it)");
         }
     }
