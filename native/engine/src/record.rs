@@ -255,9 +255,11 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
             return Err(error);
         }
     };
+    let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
+    drop(counterless);
     control.program_ended();
     recorder.finish(Some(&launched), &options.output)
 }
@@ -304,6 +306,7 @@ struct World {
     turns: turns::Turns,
     /// It has been said where the first program's output goes.
     streams_named: bool,
+    timestamps: sys::Timestamps,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: HashMap<(u64, u64), Sharing>,
 }
@@ -362,6 +365,7 @@ impl World {
             obstacles: Vec::new(),
             turns: turns::Turns::new(options.chaos),
             streams_named: false,
+            timestamps: sys::Timestamps::default(),
             shared_files: HashMap::new(),
         }
     }

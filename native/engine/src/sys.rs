@@ -307,10 +307,104 @@ pub fn monotonic() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }
 
+/// Nanoseconds since 1970. Also right on a thread that is [`Counterless`].
+#[must_use]
+pub fn realtime() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
+thread_local! {
+    static COUNTERLESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// As long as it lives `rdtsc` traps on this thread, as it does in the tracees: the processor is spared from being switched
+/// between the two at each stop, which a virtual machine can make cost more than the stop itself. Nothing on this thread
+/// may read a clock but through this module, since the C library's clocks use that instruction.
+pub struct Counterless(std::marker::PhantomData<*const ()>);
+
+impl Counterless {
+    /// `None` when the kernel cannot.
+    #[must_use]
+    pub fn new() -> Option<Counterless> {
+        set_counter(libc::PR_TSC_SIGSEGV).then(|| {
+            COUNTERLESS.set(true);
+            Counterless(std::marker::PhantomData)
+        })
+    }
+}
+
+impl Drop for Counterless {
+    fn drop(&mut self) {
+        set_counter(libc::PR_TSC_ENABLE);
+        COUNTERLESS.set(false);
+    }
+}
+
+/// For a new thread: one that was made by a [`Counterless`] thread is so too, and has to read clocks again.
+pub fn enable_counter() {
+    set_counter(libc::PR_TSC_ENABLE);
+}
+
+fn set_counter(how: c_int) -> bool {
+    // SAFETY: takes no pointer; what the thread does afterwards is said at [`Counterless`].
+    unsafe { libc::prctl(libc::PR_SET_TSC, how) == 0 }
+}
+
+/// The processor's time stamp counter, for those who cannot read it themselves.
+///
+/// Reading it on a [`Counterless`] thread takes two calls. Once it is known how fast it counts, what it would show follows
+/// from the clock.
+#[derive(Default)]
+pub struct Timestamps {
+    /// Counter, clock in nanoseconds.
+    first: Option<(u64, u64)>,
+    rate: Option<f64>,
+    processor: u32,
+    last: u64,
+}
+
+impl Timestamps {
+    /// The counter, never the same twice, and the number of the processor, as `rdtscp` gives them.
+    pub fn next(&mut self) -> (u64, u32) {
+        /// Two readings this far apart tell the rate to a few parts in ten thousand.
+        const APART_NS: u64 = 10_000_000;
+        let now = monotonic();
+        let counter = match (self.first, self.rate) {
+            (Some((counter, clock)), Some(rate)) => counter + (now.saturating_sub(clock) as f64 * rate) as u64,
+            (first, _) => {
+                let counter = self.read();
+                let (start, clock) = *self.first.get_or_insert((counter, now));
+                if first.is_some() && now > clock + APART_NS {
+                    self.rate = Some((counter - start) as f64 / (now - clock) as f64);
+                }
+                counter
+            }
+        };
+        self.last = counter.max(self.last + 1);
+        (self.last, self.processor)
+    }
+
+    fn read(&mut self) -> u64 {
+        let hidden = COUNTERLESS.get() && set_counter(libc::PR_TSC_ENABLE);
+        // SAFETY: a processor on which `rdtsc` can trap in 64-bit mode has `rdtscp`, which only writes its operand.
+        let counter = unsafe { std::arch::x86_64::__rdtscp(&raw mut self.processor) };
+        if hidden {
+            set_counter(libc::PR_TSC_SIGSEGV);
+        }
+        counter
+    }
+}
+
 fn clock(id: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime writes one timespec.
-    unsafe { libc::clock_gettime(id, &raw mut now) };
+    // SAFETY: clock_gettime writes one timespec, by the call and by the C library.
+    unsafe {
+        if COUNTERLESS.get() {
+            libc::syscall(libc::SYS_clock_gettime, id, &raw mut now);
+        } else {
+            libc::clock_gettime(id, &raw mut now);
+        }
+    }
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -95,7 +95,13 @@ impl World {
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
         let arch = info.as_ref().map_or(Arch::X86_64, sys::SyscallInfo::machine);
         let stack = info.filter(|_| arch == Arch::X86_64).and_then(|info| Stack::read(tid, info.sp));
-        let mappings = self.images.executable_mappings(tid, arch);
+        let (space, mappings) = if self.replayable {
+            let all = image::mappings(tid);
+            let executable = all.iter().filter(|mapping| mapping.prot & 4 != 0).cloned().collect();
+            (all, executable)
+        } else {
+            (Vec::new(), self.images.executable_mappings(tid, arch))
+        };
         let mut memory = Memory::default();
         let facts = image::exec_facts(&mut self.images, tid, &mappings, stack.as_ref(), &mut memory);
         image::identity_facts(&self.identity(task, &facts), &mut memory);
@@ -104,7 +110,7 @@ impl World {
         }
         let mut event = self.event(task, EventKind::Exec, 0);
         if self.replayable {
-            self.describe_space(task, &mut event, &mut memory);
+            self.describe_space(task, &space, &mut event, &mut memory);
             self.name_streams(task);
         }
         self.commit(event, &memory);

@@ -58,23 +58,34 @@ impl World {
     }
 
     /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
-    pub(super) fn describe_space(&mut self, task: &mut Task, event: &mut RawEvent, memory: &mut Memory) {
+    pub(super) fn describe_space(
+        &mut self,
+        task: &mut Task,
+        mappings: &[Mapping],
+        event: &mut RawEvent,
+        memory: &mut Memory,
+    ) {
         /// Code segment of 32-bit programs (`__USER32_CS`).
         const USER32_CS: u64 = 0x23;
         let Ok(regs) = sys::registers(task.tid) else { return };
         let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
         (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
         task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
-        let mappings = image::mappings(task.tid);
         let mut rows = Vec::with_capacity(mappings.len() * layout::ROW);
         let mut tails = Vec::new();
-        for mapping in &mappings {
+        let mut last = (0, 0, None);
+        for mapping in mappings {
             let kind = match mapping.path.as_slice() {
                 b"[stack]" => layout::STACK,
                 path if path.starts_with(b"[v") => layout::SPECIAL,
                 _ => 0,
             };
-            let hash = if mapping.ino == 0 { None } else { self.keep_program(task.tid, mapping) };
+            // A file has several mappings, one after the other.
+            if (mapping.dev, mapping.ino) != (last.0, last.1) {
+                let hash = if mapping.ino == 0 { None } else { self.keep_program(task.tid, mapping) };
+                last = (mapping.dev, mapping.ino, hash);
+            }
+            let hash = last.2;
             rows.extend(row(mapping, kind, hash));
             if kind == layout::STACK {
                 let end = mapping.start + mapping.length;
@@ -106,14 +117,15 @@ impl World {
 
     /// The hash of a file that an exec has mapped.
     fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
-        let exe = PathBuf::from(format!("/proc/{tid}/exe"));
-        let is = |path: &Path| {
-            use std::os::unix::fs::MetadataExt as _;
-            std::fs::metadata(path).is_ok_and(|meta| meta.ino() == mapping.ino)
-        };
-        let outside = image::reachable(tid, &mapping.path);
-        let file = if is(&outside) { outside } else { exe };
-        let hash = self.images.facts(&file).hash;
+        use std::os::unix::fs::MetadataExt as _;
+        let mut hash = self.images.facts_of_mapping(tid, mapping).hash;
+        if hash.is_none() {
+            // The program file has no name any more, or never had one.
+            let exe = PathBuf::from(format!("/proc/{tid}/exe"));
+            if std::fs::metadata(&exe).is_ok_and(|meta| meta.ino() == mapping.ino) {
+                hash = self.images.facts(&exe).hash;
+            }
+        }
         if hash.is_none() {
             self.unreplayable("a mapped program file could not be kept");
         }
@@ -374,7 +386,7 @@ impl World {
         let mut event = self.event(task, EventKind::Trap, trap as i32);
         event.ip = regs.rip;
         event.sp = regs.rsp;
-        let (counter, extra) = timestamp();
+        let (counter, extra) = self.timestamps.next();
         regs.rax = counter & 0xffff_ffff;
         regs.rdx = counter >> 32;
         event.nargs = 2;
@@ -399,14 +411,6 @@ impl World {
         event.args[0] = 1;
         self.commit(event, &Memory::default());
     }
-}
-
-/// Counter and processor number, as `rdtscp` gives them.
-fn timestamp() -> (u64, u32) {
-    let mut extra = 0;
-    // SAFETY: every processor that this kernel runs on and that traps rdtsc has rdtscp; it only writes its operand.
-    let counter = unsafe { std::arch::x86_64::__rdtscp(&raw mut extra) };
-    (counter, extra)
 }
 
 fn int_at(info: &[u8; 128], at: usize) -> i32 {
