@@ -106,7 +106,9 @@ export interface ReplayResult {
    */
   readonly exitCode: number | undefined;
   readonly exitSignal: number | undefined;
+  /** How many events were replayed. */
   readonly events: number;
+  /** Processes that were made; a program that is started in one makes another. Threads, their first ones included. */
   readonly processes: number;
   readonly threads: number;
   readonly durationNs: number;

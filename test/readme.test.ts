@@ -35,6 +35,7 @@ describe("README", () => {
     expect(commands.length).toBeGreaterThan(15);
     for (const name of [
       "record",
+      "replay",
       "show",
       "stat",
       "tree",

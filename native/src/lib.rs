@@ -4,6 +4,7 @@ mod doctor;
 mod files;
 mod reader;
 mod record;
+mod replay;
 
 use napi_derive::napi;
 

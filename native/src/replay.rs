@@ -11,11 +11,13 @@ use napi::bindgen_prelude::{AsyncTask, BigInt, Buffer, Env, Error, FnArgs, Resul
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use trace_engine::error::EngineError;
+use trace_engine::raw::RawCapture;
 use trace_engine::replay::{self, ActualStop, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind};
 use trace_engine::store::{Hash, Store};
 use trace_engine::symbols::{self, Symbol};
 use trace_format::column::NO_CONTENT;
-use trace_format::event::{EventKind, flag};
+use trace_format::event::Status::Whole;
+use trace_format::event::{EventKind, Side, flag};
 
 use crate::reader::{self, Batch, NativeTrace, outcome};
 
@@ -97,8 +99,15 @@ pub struct ReplayStop {
 const QUEUE: usize = 64;
 
 /// Takes the stream (1 or 2; 0 when there will be no more) and bytes.
-type Callback =
-    ThreadsafeFunction<FnArgs<(u32, Buffer)>, napi::Unknown<'static>, FnArgs<(u32, Buffer)>, Status, false, false, QUEUE>;
+type Callback = ThreadsafeFunction<
+    FnArgs<(u32, Buffer)>,
+    napi::Unknown<'static>,
+    FnArgs<(u32, Buffer)>,
+    Status,
+    false,
+    false,
+    QUEUE,
+>;
 
 /// Hands output over to JavaScript.
 struct ToCallback(Callback);
@@ -240,6 +249,7 @@ impl Task for WaitReplay {
 impl NativeTrace {
     /// Starts a replay on a thread of its own. `output` gets the program's output, with stream 1 or 2, and last stream 0.
     #[napi]
+    #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
     pub fn start_replay(&self, options: ReplayOptions, output: Option<Callback>) -> Result<Replay> {
         let defaults = Options::default();
         let engine = Options {
@@ -256,11 +266,9 @@ impl NativeTrace {
         let (stopping, errno) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
         let output: Box<dyn Output> = match output {
             Some(callback) => Box::new(ToCallback(callback)),
-            None if options.to_descriptors => Box::new(ToDescriptors {
-                gone: [false; 2],
-                errno: Arc::clone(&errno),
-                stopping: Arc::clone(&stopping),
-            }),
+            None if options.to_descriptors => {
+                Box::new(ToDescriptors { gone: [false; 2], errno: Arc::clone(&errno), stopping: Arc::clone(&stopping) })
+            }
             None => Box::new(Nowhere),
         };
         let control = Arc::new(Control::default());
@@ -274,6 +282,7 @@ impl NativeTrace {
 
     /// The function at an offset of a mapped file, which is named by its hash in hexadecimal.
     #[napi]
+    #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
     pub fn symbol_at(&self, hash: String, offset: f64) -> AsyncTask<SymbolAt> {
         AsyncTask::new(SymbolAt { trace: Arc::clone(&self.trace), hash: parse_hash(&hash), offset: offset as u64 })
     }
@@ -364,7 +373,16 @@ impl ReplayStop {
         };
         // What came of it is not known: it was stopped at its entry.
         let flags = if event == EventKind::Call { flag::NO_RESULT } else { 0 };
-        let captures = &stop.captures;
+        let whole = [RawCapture {
+            slot: 0,
+            side: Side::In,
+            status: Whole,
+            addr: 0,
+            wanted: stop.bytes.len() as u64,
+            len: stop.bytes.len() as u32,
+        }];
+        // The bytes of a signal are its siginfo, as those of a recorded one.
+        let captures: &[RawCapture] = if event == EventKind::Signal { &whole } else { &stop.captures };
         let mut content_start = vec![0];
         let mut end = 0;
         for capture in captures {

@@ -12,7 +12,7 @@ interface Options {
 
 export const command: CommandDef<Options> = {
   name: "doctor",
-  summary: "try what recording and replay need on this machine, and explain what fails",
+  summary: "try what recording and replay need here, and explain what fails",
   description:
     "Records a small program and replays it, and tries each ability by itself: ptrace, seccomp, reading memory and /proc, " +
     "and what the machine is. Exits with 0 when recording works, else with 1.",

@@ -273,15 +273,18 @@ async function summary(trace: Trace, rounds: Rounds, options: Options): Promise<
   const { counted, humanDuration } = await import("../report/units.js");
   const { result, replays, duration } = rounds;
   const once = duration / replays;
+  const isWhole = options.until === undefined && !options.execOnly && options.process === undefined;
+  const tasks = [
+    counted(trace.processes.length, "process", "processes"),
+    counted(trace.threads.length, "thread"),
+  ];
   const parts = [
     counted(result.events, "event"),
-    counted(result.processes, "process", "processes"),
-    counted(result.threads, "thread"),
+    ...(isWhole && result.faithful ? tasks : []),
     ...(replays > 1 ? [`${replays} times`] : []),
     result.faithful ? "no difference" : counted(result.desyncs.length, "difference", "differences"),
     humanDuration(once),
   ];
-  const isWhole = options.until === undefined && !options.execOnly && options.process === undefined;
   const ratio =
     isWhole && result.faithful && trace.duration > 0
       ? ` (${(once / trace.duration).toFixed(2)} of the time of the recording)`

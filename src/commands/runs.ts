@@ -48,7 +48,11 @@ export async function recordRuns(
     const failed = result.exitCode !== 0;
     if (failed) failures += 1;
     const isKept = failed || !onlyFailures || !remove(result.path);
-    if (isKept && options.pack === true) warnings.push(...(await pack(result.path)));
+    if (isKept && options.pack === true) {
+      const packed = await pack(result.path);
+      warnings.push(...packed.warnings);
+      remarks.push(...packed.remarks);
+    }
     if (run < most && !(untilFailure && failed) && !wasStopped(result)) continue;
     const reason = untilFailure ? "--until-failure" : "--keep=on-failure";
     if (!isKept) remarks.push(`the program succeeded, so its trace was removed (${reason})`);
@@ -76,14 +80,21 @@ function wasStopped({ exitSignal }: RecordResult): boolean {
 }
 
 /** Puts the mapped files into a trace. What goes wrong does not change the end of the program, and is said. */
-async function pack(path: string): Promise<string[]> {
-  const { openTrace } = await import("../trace/open.js");
+async function pack(path: string): Promise<Pick<RunsResult, "warnings" | "remarks">> {
+  const [{ openTrace }, { counted, humanBytes }] = await Promise.all([
+    import("../trace/open.js"),
+    import("../report/units.js"),
+  ]);
   try {
     const trace = await openTrace(path);
-    const { missing } = await trace.pack(undefined, true);
+    const { added, addedBytes, missing } = await trace.pack(undefined, true);
     trace.close();
-    return missing.map((file) => `not packed, since it is not in the cache: ${file.path}`);
+    return {
+      warnings: missing.map((file) => `not packed, since it is not in the cache: ${file.path}`),
+      remarks: [`packed ${counted(added, "file")} (${humanBytes(addedBytes)}) into it`],
+    };
   } catch (error) {
-    return [`not packed: ${error instanceof Error ? error.message : String(error)}`];
+    const reason = error instanceof Error ? error.message : String(error);
+    return { warnings: [`not packed: ${reason}`], remarks: [] };
   }
 }

@@ -64,7 +64,7 @@ export const FIELDS: readonly FieldDef[] = [
     type: "string",
     shape: "choice",
     choices: KIND_NAMES,
-    doc: `what the event is: ${KIND_NAMES.slice(0, -1).join(", ")} or ${KIND_NAMES.at(-1)}`,
+    doc: `kind of event: ${KIND_NAMES.slice(0, -1).join(", ")} or ${KIND_NAMES.at(-1)}`,
     example: "kind in (exec, exit)",
   },
   {

@@ -162,12 +162,15 @@ export class TextWriter {
   }
 }
 
-/** `rdtsc = 0x5d1f`, `cpuid(eax=0x7, ecx=0) = eax=0x2, ebx=0x9c, ecx=0, edx=0`. */
+/** `rdtsc: tsc=0x5d1f`, `cpuid(eax=0x7, ecx=0): eax=0x2, ebx=0x9c, ecx=0, edx=0`. */
 function trapText(batch: EventBatch, i: number): string {
   const { instruction, before, after } = decodeTrap(batch, i);
   const list = (registers: readonly RegisterValue[]) =>
     registers.map(({ name, value }) => `${name}=${hexText(value)}`).join(", ");
-  return `${instruction}${before.length === 0 ? "" : `(${list(before)})`} = ${list(after)}`;
+  const asked = before.length === 0 ? "" : `(${list(before)})`;
+  return after.length === 0
+    ? `instruction ${instruction}`
+    : `${instruction}${asked}: ${list(after)}`;
 }
 
 /** `1.234567`. */

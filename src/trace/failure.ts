@@ -40,6 +40,7 @@ const hints: Readonly<Record<string, Hint>> = {
   cwd: () => "start from a directory that exists and can be entered",
   user: () => "becoming another user needs root: sudo trace record -u USER ...",
   filter: () => "record everything instead (no -e), or look at: trace doctor",
+  unreplayable: () => "everything else works on it: trace show, trace stat, trace tree",
   "object-missing": () => "it was removed from the cache; record again with --pack to keep it",
 };
 
@@ -65,16 +66,26 @@ const exitCodes: Readonly<Record<string, number>> = {
   "exec-format": 126,
 };
 
+/** Errors of replay whose messages end with the way out, behind a semicolon. */
+const withWayOut = new Set(["observe-mode", "other-cpu", "missing-object", "permission"]);
+
 /** The sentence of the engine, without what only its authors care for. */
 function sentence({ code, message, facts }: NativeFailure): string {
   if (code === "no-file") return `there is no file ${facts.path}`;
   return message.replace(/ \(os error \d+\)$/, "");
 }
 
+/** What happened, and the way out where it is said behind the last semicolon. */
+function inTwo(text: string, isSplit: boolean): [message: string, wayOut: string | undefined] {
+  const end = isSplit ? text.lastIndexOf("; ") : -1;
+  return end < 0 ? [text, undefined] : [text.slice(0, end), text.slice(end + 2)];
+}
+
 export function traceError(failure: NativeFailure): TraceError {
-  const hint = hints[failure.code]?.(failure.facts);
+  const [message, wayOut] = inTwo(sentence(failure), withWayOut.has(failure.code));
+  const hint = wayOut ?? hints[failure.code]?.(failure.facts);
   const code = failure.code.toUpperCase().replaceAll("-", "_");
-  return new TraceError(code, sentence(failure), {
+  return new TraceError(code, message, {
     cause: failure,
     ...(exitCodes[failure.code] === undefined ? {} : { exitCode: exitCodes[failure.code] }),
     ...(hint === undefined ? {} : { hint }),

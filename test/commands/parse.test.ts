@@ -70,6 +70,18 @@ describe("parseCommand", () => {
     expect(failure(["--outptu", "x", "ls"]).hint).toBe("Did you mean --output?");
   });
 
+  it.each([
+    { words: ["--seed", "ls", "-l"], args: ["ls", "-l"], seed: "" },
+    { words: ["--seed=7", "ls"], args: ["ls"], seed: "7" },
+    { words: ["-o", "--seed", "--seed", "ls"], args: ["ls"], seed: "" },
+    { words: ["--output=f", "--seed", "--", "--seed"], args: ["--seed"], seed: "" },
+    { words: ["ls", "--seed"], args: ["ls", "--seed"], seed: undefined },
+  ])("takes an attached value only from behind =: $words", ({ words, args, seed }) => {
+    const parsed = parseCommand(runner, words);
+    expect(parsed).toMatchObject({ args });
+    expect("options" in parsed && (parsed.options as { seed?: string }).seed).toBe(seed);
+  });
+
   it("keeps one parse apart from the next", () => {
     parseCommand(runner, ["-e", "a", "-tt", "ls"]);
     expect(parseCommand(runner, ["-e", "b", "-t", "ls"])).toMatchObject({

@@ -17,6 +17,7 @@ export const runner: CommandDef = {
     { flags: "-s <size>", help: "size", parse: wholeNumber(0, 4096), default: 32 },
     { flags: "--color [when]", help: "colour", choices: ["auto", "always"], group: "Output" },
     { flags: "--no-pager", help: "no pager" },
+    { flags: "--seed [n]", help: "only behind =", attached: true, parse: (text) => text },
     { flags: "--old", help: "of no use", hidden: true },
   ],
   examples: [{ line: "trace run ls", help: "runs ls" }],

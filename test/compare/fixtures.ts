@@ -1,7 +1,4 @@
 /** Compares the fixture programs line by line; `main.ts` prints the score. */
-import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
-import { basename, join } from "node:path";
 import { diffLines, type Edit, formatDiff } from "./diff.js";
 import { compareLabels, parseLog } from "./log.js";
 import { maskTasks } from "./mask.js";
@@ -18,23 +15,6 @@ export interface FixtureReport {
 }
 
 const TIMEOUT_MS = 30_000;
-
-/** Builds the fixtures; gives their names, and a line for each that this machine cannot build. */
-export function buildFixtures(
-  root: string,
-  outDir: string,
-): { names: string[]; skipped: string[] } {
-  const made = spawnSync("make", ["-k", "-j2", "-C", join(root, "fixtures"), `OUT=${outDir}`], {
-    encoding: "utf8",
-  });
-  if (made.status !== 0) throw new HarnessError(`fixtures do not build:\n${made.stderr}`);
-  const skipped = made.stdout.split("\n").filter((line) => line.startsWith("skipped "));
-  const names = readdirSync(join(root, "fixtures", "programs"))
-    .filter((file) => file.endsWith(".c"))
-    .map((file) => basename(file, ".c"))
-    .filter((name) => existsSync(join(outDir, name)));
-  return { names: names.sort(), skipped };
-}
 
 export function compareFixture(
   name: string,

@@ -9,12 +9,13 @@
  *   --cli FILE the `trace` to compare; default: dist/cli.cjs
  *   -v         also print the differing lines
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { buildFixtures, compareFixture } from "./fixtures.js";
+import { BuildError, buildFixtures } from "../support/fixtures.js";
+import { compareFixture } from "./fixtures.js";
 import { availableCommands, compareProgram } from "./programs.js";
 import { HarnessError, strace, type Tracer, traceWith } from "./tracer.js";
 
@@ -47,9 +48,7 @@ function attempt<T>(name: string, compare: () => T): T | undefined {
 }
 
 function fixtures(options: Options): boolean {
-  const built = join(ROOT, "node_modules", ".cache", "fixtures");
-  mkdirSync(built, { recursive: true });
-  const { names, skipped } = buildFixtures(ROOT, built);
+  const { dir, names, skipped } = buildFixtures("programs");
   for (const line of skipped) print(line);
   const chosen = wanted(names, (name) => name, options.names);
   let agreeing = 0;
@@ -58,7 +57,7 @@ function fixtures(options: Options): boolean {
   let explained = 0;
   for (const name of chosen) {
     const report = attempt(name, () =>
-      compareFixture(name, join(built, name), options.base, options.tracers),
+      compareFixture(name, join(dir, name), options.base, options.tracers),
     );
     if (report === undefined) continue;
     lines += report.lines;
@@ -145,7 +144,7 @@ function main(): boolean {
 try {
   process.exitCode = main() ? 0 : 1;
 } catch (error) {
-  if (!(error instanceof HarnessError)) throw error;
+  if (!(error instanceof HarnessError || error instanceof BuildError)) throw error;
   process.stderr.write(`compare: ${error.message}\n`);
   process.exitCode = 2;
 }

@@ -1,7 +1,7 @@
 /** What the doctor says of machines that nobody has at hand. */
 
 import { describe, expect, it } from "vitest";
-import { findings } from "../../src/doctor/checks.js";
+import { findings, type ReplayTrial } from "../../src/doctor/checks.js";
 import type { MachineFacts } from "../../src/doctor/facts.js";
 import type { NativeCheck } from "../../src/native.js";
 
@@ -15,6 +15,8 @@ const names = [
 ].concat([
   "syscall-info",
   "user-namespace",
+  "sysemu",
+  "signal-mask",
   "tsc-trap",
   "cpuid-trap",
   "seccomp-notify",
@@ -42,9 +44,11 @@ function of(
   facts: Partial<MachineFacts>,
   errors: Readonly<Record<string, number>> = {},
   works = true,
+  replay: ReplayTrial = { millis: 3 },
 ) {
   const checks: NativeCheck[] = names.map((name) => ({ name, errno: errors[name] ?? 0, value: 1 }));
-  const trial = works ? { events: 50, millis: 5 } : { message: "it cannot", hint: undefined };
+  const failed = { message: "it cannot", hint: undefined };
+  const trial = works ? { events: 50, millis: 5, replay } : failed;
   const found = findings({ ...healthy, ...facts }, checks, trial);
   return new Map(found.map((finding) => [finding.topic, finding]));
 }
@@ -56,6 +60,31 @@ describe("findings", () => {
   it("has no failure on a healthy machine", () => {
     const bad = [...of({}).values()].filter(({ verdict }) => verdict === "bad");
     expect(bad).toEqual([]);
+  });
+
+  it("says why a test replay failed, and nothing of one that was not tried", () => {
+    const failed = { message: "the kernel refuses", hint: "try another" };
+    expect(of({}).get("replay")?.verdict).toBe("ok");
+    expect(of({}, {}, true, failed).get("replay")).toEqual({
+      topic: "replay",
+      verdict: "bad",
+      text: "does not work: the kernel refuses",
+      fix: "try another",
+    });
+    expect(of({}, {}, false).has("replay")).toBe(false);
+  });
+
+  it("names what replay cannot do without an ability", () => {
+    const found = of({}, { sysemu: ENOSYS, "cpuid-trap": 19 });
+    expect(found.get("emulation")).toMatchObject({
+      verdict: "note",
+      text: expect.stringContaining("ENOSYS"),
+    });
+    expect(found.get("cpuid traps")).toMatchObject({
+      verdict: "note",
+      text: expect.stringContaining("ENODEV"),
+    });
+    expect(found.get("time traps")?.verdict).toBe("ok");
   });
 
   it("leads with the test recording", () => {

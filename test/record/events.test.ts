@@ -184,8 +184,8 @@ describe("descriptors are followed", () => {
   it.each([
     ["with everything recorded", []],
     ["with a capture filter", ["-e", "write"]],
-    ["without data", ["--data=none"]],
-    ["with paths alone", ["--data=paths"]],
+    ["without data", ["--observe", "--data=none"]],
+    ["with paths alone", ["--observe", "--data=paths"]],
   ])("%s", async (_, options) => {
     const dir = realpathSync(folder());
     const recorded = await record([compile("descriptors", "-pthread"), dir], { options });

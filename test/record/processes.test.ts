@@ -60,7 +60,7 @@ describe("a process is made by", () => {
   });
 
   it.each(["-e", "--data=none"])("the same with %s", async (how) => {
-    const options = how === "-e" ? ["-e", "getpid"] : [how];
+    const options = how === "-e" ? ["-e", "getpid"] : ["--observe", how];
     const { trace } = await alike([tree, "forks"], options);
     expect(trace.processes.length).toBe(11);
   });

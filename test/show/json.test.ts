@@ -148,3 +148,73 @@ test("lines for people", () => {
   const coloured = new TextWriter(context, { ...TEXT_OPTIONS, palette: COLOURS }).line(batch, 0);
   expect(coloured).toContain("\x1b[31m-1 EBADF (Bad file descriptor)\x1b[0m");
 });
+
+const registers = new Uint8Array(216);
+// rip in struct user_regs_struct.
+registers.set(pack([8, 0x401136]), 128);
+
+const steering = new BatchBuilder(7)
+  .event({ kind: EventKind.Trap, code: 0, args: [0x12_3456_789a] })
+  .event({ kind: EventKind.Trap, code: 1, args: [2n ** 60n, 3] })
+  .event({ kind: EventKind.Trap, code: 2, args: [7, 0, 2, 0x9c, 0, 0xffff_ffff] })
+  .event({ kind: EventKind.Trap, code: 9, args: [1] })
+  .event({ kind: EventKind.Preempt, code: 0, captures: [{ slot: 0, bytes: registers }] })
+  .event({ kind: EventKind.Preempt, code: 0, args: [1] })
+  .event({ kind: EventKind.Preempt, code: 0, captures: [{ slot: 0, bytes: Uint8Array.of(1) }] })
+  .event({ kind: EventKind.Signal, code: 10, args: [0, 0, 1] })
+  .event({ kind: EventKind.Signal, code: 15, args: [0, 0, 2] })
+  .event({ kind: EventKind.Signal, code: 20, args: [0, 0, 3] })
+  .event({ kind: EventKind.Signal, code: 17, args: [0, 0, 0] })
+  .event({ kind: EventKind.Signal, code: 17, args: [0, 0, 77] })
+  .build();
+
+test("instructions that were answered, preemptions and what signals did, as JSON", () => {
+  const facts = Array.from({ length: steering.count }, (_, i) => {
+    const { seq, time, thread: name, tid, kind, ...rest } = event(steering, i);
+    return [kind, rest];
+  });
+  expect(facts).toEqual([
+    ["trap", { instruction: "rdtsc", tsc: 0x12_3456_789a }],
+    ["trap", { instruction: "rdtscp", tsc: String(2n ** 60n), ecx: 3 }],
+    [
+      "trap",
+      {
+        instruction: "cpuid",
+        eaxBefore: 7,
+        ecxBefore: 0,
+        eax: 2,
+        ebx: 0x9c,
+        ecx: 0,
+        edx: 0xffff_ffff,
+      },
+    ],
+    ["trap", { instruction: "9" }],
+    ["preempt", { ip: "0x401136" }],
+    ["preempt", { turn: true }],
+    ["preempt", { ip: null }],
+    ["signal", { signal: "SIGUSR1", disposition: "handled" }],
+    ["signal", { signal: "SIGTERM", disposition: "fatal" }],
+    ["signal", { signal: "SIGTSTP", disposition: "stops" }],
+    ["signal", { signal: "SIGCHLD" }],
+    ["signal", { signal: "SIGCHLD" }],
+  ]);
+});
+
+test("the same for people", () => {
+  const writer = new TextWriter(context);
+  const texts = Array.from({ length: steering.count }, (_, i) => writer.text(steering, i));
+  expect(texts).toEqual([
+    "--- rdtsc: tsc=0x123456789a ---",
+    "--- rdtscp: tsc=0x1000000000000000, ecx=0x3 ---",
+    "--- cpuid(eax=0x7, ecx=0): eax=0x2, ebx=0x9c, ecx=0, edx=0xffffffff ---",
+    "--- instruction 9 ---",
+    "--- preempted at 0x401136 ---",
+    "--- has its turn ---",
+    "--- preempted ---",
+    "--- SIGUSR1, handled ---",
+    "--- SIGTERM, fatal ---",
+    "--- SIGTSTP, stops ---",
+    "--- SIGCHLD ---",
+    "--- SIGCHLD ---",
+  ]);
+});

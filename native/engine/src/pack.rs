@@ -2,13 +2,13 @@
 //!
 //! Packed files have no names but their hashes, so taking them out cannot leave the folder it is told to use.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use trace_format::column::{NO_CONTENT, Projection};
-use trace_format::event::EventKind;
+use trace_format::column::{Columns, NO_CONTENT, Projection};
+use trace_format::event::{EventKind, Side, slot};
 use trace_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
 use trace_format::limits;
 use trace_format::varint::{Cursor, DecodeError, Problem};
@@ -16,6 +16,7 @@ use trace_format::varint::{Cursor, DecodeError, Problem};
 use crate::error::EngineError;
 use crate::index::{self, Entry, Extra, ObjectPiece};
 use crate::reader::{State, Trace};
+use crate::replay::layout::{self, Row};
 use crate::store::{Hash, Store, read_verified};
 use crate::writer::{Sink, lock};
 
@@ -129,35 +130,45 @@ impl Trace {
         Err(EngineError::corrupt(offset, &DecodeError { reading: "hash of a packed file", offset: 0, problem }))
     }
 
-    /// The distinct files that Map events of this trace name.
+    /// The distinct files that were mapped: those that Map events name, and those that replay maps.
     ///
     /// # Errors
     /// When a block is damaged.
     pub fn mapped(&self) -> Result<Vec<Mapped>, EngineError> {
-        let mut seen = HashSet::new();
-        let mut all = Vec::new();
-        for (number, block) in self.blocks().iter().enumerate() {
-            if block.summary.kinds & 1 << EventKind::Map as u8 == 0 {
-                continue;
-            }
-            let columns = self.decode_block(number, Projection { captures: true, ..Projection::BASE })?;
-            for row in (0..columns.count as usize).filter(|&row| columns.kind[row] == EventKind::Map as u8) {
-                let in_slot = |slot| {
-                    let range = columns.cap_start[row] as usize..columns.cap_start[row + 1] as usize;
-                    let at = range.into_iter().find(|&at| columns.cap_slot[at] == slot)?;
-                    let content = columns.cap_content[at];
-                    (content != NO_CONTENT).then(|| {
-                        let starts = &columns.content_start[content as usize..=content as usize + 1];
-                        &columns.bytes[starts[0] as usize..starts[1] as usize]
-                    })
-                };
-                let Some(hash) = in_slot(2).and_then(|bytes| Hash::try_from(bytes).ok()) else { continue };
-                if seen.insert(hash) {
-                    all.push(Mapped { hash, path: in_slot(0).unwrap_or_default().to_vec() });
-                }
+        let mut all = MappedFiles::default();
+        for number in 0..self.blocks().len() {
+            let columns = self.decode_block(number, Projection { captures: true, refs: true, ..Projection::BASE })?;
+            for row in 0..columns.count as usize {
+                self.mapped_by(&columns, row, &mut all);
             }
         }
-        Ok(all)
+        Ok(all.files)
+    }
+
+    fn mapped_by(&self, columns: &Columns, row: usize, all: &mut MappedFiles) {
+        let captures = columns.cap_start[row] as usize..columns.cap_start[row + 1] as usize;
+        let in_slot =
+            |slot| captures.clone().find(|&at| columns.cap_slot[at] == slot).and_then(|at| bytes_of(columns, at));
+        if columns.kind[row] == EventKind::Map as u8 {
+            if let Some(hash) = in_slot(2).and_then(|bytes| Hash::try_from(bytes).ok()) {
+                all.add(hash, in_slot(0).unwrap_or_default());
+            }
+            return;
+        }
+        let layout = |&at: &usize| columns.cap_slot[at] == slot::LAYOUT && columns.cap_side[at] == Side::In as u8;
+        for bytes in captures.clone().filter(layout).filter_map(|at| bytes_of(columns, at)) {
+            for hash in layout::rows(bytes).iter().filter_map(Row::hash) {
+                all.add(*hash, self.mapped_path(columns, row));
+            }
+        }
+    }
+
+    /// The path of the descriptor that a call maps; nothing for what maps many files or none by descriptor.
+    fn mapped_path(&self, columns: &Columns, row: usize) -> &[u8] {
+        const MMAP_FD: u8 = 4;
+        let refs = columns.ref_start[row] as usize..columns.ref_start[row + 1] as usize;
+        let object = refs.into_iter().find(|&at| columns.ref_slot[at] == MMAP_FD).map(|at| columns.ref_object[at]);
+        object.and_then(|index| self.definitions().object(index as usize)).map_or(&[], |object| object.path)
     }
 
     /// Writes each packed file into `folder` under its hash.
@@ -174,6 +185,36 @@ impl Trace {
             unfinished.rename(&target)?;
         }
         Ok(all)
+    }
+}
+
+/// Bytes of capture `at`; nothing when it has none.
+fn bytes_of(columns: &Columns, at: usize) -> Option<&[u8]> {
+    let content = columns.cap_content[at];
+    (content != NO_CONTENT).then(|| {
+        let starts = &columns.content_start[content as usize..=content as usize + 1];
+        &columns.bytes[starts[0] as usize..starts[1] as usize]
+    })
+}
+
+/// Files in the order in which they were met, each once.
+#[derive(Default)]
+struct MappedFiles {
+    files: Vec<Mapped>,
+    places: HashMap<Hash, usize>,
+}
+
+impl MappedFiles {
+    /// A path that comes later is taken where none was known.
+    fn add(&mut self, hash: Hash, path: &[u8]) {
+        let place = *self.places.entry(hash).or_insert_with(|| {
+            self.files.push(Mapped { hash, path: Vec::new() });
+            self.files.len() - 1
+        });
+        let known = &mut self.files[place].path;
+        if known.is_empty() {
+            known.extend_from_slice(path);
+        }
     }
 }
 

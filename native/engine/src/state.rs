@@ -19,9 +19,9 @@ const PRESENT_OR_SWAPPED: u64 = 3 << 62;
 /// Hash of the writable memory of a stopped tracee and of the vector registers of this thread.
 ///
 /// Pages that were never touched, and pages of zeros, count the same: which of the two they are depends on the kernel. Memory
-/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor does the mapping that starts at `except` (0 for none).
+/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor do the mappings that start at the addresses in `except`.
 #[must_use]
-pub fn state_hash(tid: pid_t, except: u64) -> [u8; 32] {
+pub fn state_hash(tid: pid_t, except: &[u64]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut vector = [0_u8; 16 << 10];
     if let Ok(length) = sys::vector_registers(tid, &mut vector) {
@@ -33,7 +33,7 @@ pub fn state_hash(tid: pid_t, except: u64) -> [u8; 32] {
     let mut buffer = vec![0_u8; (WINDOW_PAGES * PAGE) as usize];
     for mapping in image::mappings(tid) {
         let kernels = mapping.path.starts_with(b"[v");
-        if mapping.prot & 2 == 0 || kernels || mapping.start == except {
+        if mapping.prot & 2 == 0 || kernels || except.contains(&mapping.start) {
             continue;
         }
         let mut at = mapping.start;
@@ -116,9 +116,9 @@ mod tests {
         let child = Stopped(child);
         // SAFETY: waits until the child has stopped; no pointer is kept.
         unsafe { libc::waitpid(child.0, std::ptr::null_mut(), libc::WUNTRACED) };
-        let before = state_hash(child.0, 0);
-        assert_eq!(before, state_hash(child.0, 0));
+        let before = state_hash(child.0, &[]);
+        assert_eq!(before, state_hash(child.0, &[]));
         assert!(sys::write_memory(child.0, page.as_ptr() as u64, &[8]));
-        assert_ne!(before, state_hash(child.0, 0));
+        assert_ne!(before, state_hash(child.0, &[]));
     }
 }

@@ -44,6 +44,8 @@ pub enum Resume {
     Cont,
     /// Stays in group-stop, but reports new events.
     Listen,
+    /// By one instruction.
+    Step,
     /// Goes on unobserved.
     Detach,
 }
@@ -54,6 +56,7 @@ pub fn resume(tid: pid_t, how: Resume, signal: c_int) -> io::Result<()> {
         Resume::Syscall => libc::PTRACE_SYSCALL,
         Resume::Cont => libc::PTRACE_CONT,
         Resume::Listen => libc::PTRACE_LISTEN,
+        Resume::Step => libc::PTRACE_SINGLESTEP,
         Resume::Detach => libc::PTRACE_DETACH,
     };
     // SAFETY: none of these requests takes a pointer.

@@ -231,6 +231,8 @@ pub struct Birth {
     pub own_place: bool,
     /// CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID: the word, when asked for.
     pub set_tid: u64,
+    /// CLONE_PARENT_SETTID: the word, when the child sees the parent's memory.
+    pub parent_word: u64,
     pub clear_tid: u64,
 }
 
@@ -251,6 +253,7 @@ impl Birth {
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
             set_tid: 0,
+            parent_word: 0,
             clear_tid: 0,
         }
     }
@@ -269,6 +272,7 @@ impl Birth {
             identity: None,
             own_place: false,
             set_tid: 0,
+            parent_word: 0,
             clear_tid: 0,
         }
     }

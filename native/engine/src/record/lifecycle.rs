@@ -73,6 +73,7 @@ impl World {
         task.clear_tid = birth.clear_tid;
         let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory };
         capturer.structure(slot::LAYOUT, Side::Out, birth.set_tid, 4);
+        capturer.structure(slot::LAYOUT, Side::Out, birth.parent_word, 4);
     }
 
     /// A thread that executed a program has taken the leader's place: its own index ends, and it goes on as the leader.

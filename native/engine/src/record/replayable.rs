@@ -15,6 +15,7 @@ use crate::image::{self, Mapping};
 use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
 use crate::raw::{Definition, ObjectKind, RawCapture, RawEvent};
+use crate::probe;
 use crate::state;
 use crate::sys;
 use crate::task::{Birth, Boundary, HeldSignal, Pending, SharedFile, Task};
@@ -30,6 +31,8 @@ pub mod layout {
 }
 
 const PAGE: u64 = 4096;
+/// Code segment of 64-bit programs (`__USER_CS`).
+const USER_CS: u64 = 0x33;
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
 const PROT_WRITE: u64 = libc::PROT_WRITE as u64;
@@ -690,11 +693,23 @@ impl Recorder {
             return;
         }
         let at_boundary = stands_at(task, (regs.rip, regs.rsp));
+        let (mut regs, mut words) = (regs, Vec::new());
+        if !at_boundary && regs.cs == USER_CS {
+            match probe::settle(tid) {
+                probe::Settled::Place(place, found) => (regs, words) = (*place, found),
+                probe::Settled::Boundary => return self.go_on(tid, 0),
+                probe::Settled::Event(waited) => return self.dispatch(waited),
+            }
+        }
         let stopped = (!at_boundary).then(|| {
             self.world.decide(task, None);
             let mut memory = Memory::default();
             memory.add(0, Side::In, &sys::register_bytes(&regs));
-            memory.add(1, Side::In, &state::state_hash(tid, 0));
+            memory.add(1, Side::In, &state::state_hash(tid, &[]));
+            if !words.is_empty() {
+                let bytes: Vec<u8> = words.iter().flat_map(|(addr, value)| [*addr, *value]).flat_map(u64::to_le_bytes).collect();
+                memory.add(2, Side::In, &bytes);
+            }
             let mut event = self.world.event(task, EventKind::Preempt, 0);
             event.nargs = 1;
             event.ip = regs.rip;
@@ -786,6 +801,14 @@ impl Recorder {
             if has(libc::CLONE_CHILD_SETTID) { child_word } else { 0 },
             if has(libc::CLONE_CHILD_CLEARTID) { child_word } else { 0 },
         );
+        // The child may read it before its parent's call ends, where they share memory.
+        let parent_word = match call.name() {
+            "clone" => call.args[2],
+            "clone3" => task.memory.find(0, Side::In).and_then(|bytes| bytes.get(24..32)).map_or(0, word_of),
+            _ => 0,
+        };
+        birth.parent_word =
+            if has(libc::CLONE_PARENT_SETTID) && has(libc::CLONE_VM) { parent_word } else { 0 };
     }
 }
 

@@ -33,11 +33,10 @@ const MAP_FIXED: u64 = libc::MAP_FIXED as u64;
 const MAP_PRIVATE: u64 = libc::MAP_PRIVATE as u64;
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 /// Private memory of nothing, at a given place, which is not counted before it is used.
-pub(super) const MAP_MEMORY: u64 =
-    MAP_FIXED | MAP_PRIVATE | libc::MAP_ANONYMOUS as u64 | libc::MAP_NORESERVE as u64;
+pub(super) const MAP_MEMORY: u64 = MAP_FIXED | MAP_PRIVATE | libc::MAP_ANONYMOUS as u64 | libc::MAP_NORESERVE as u64;
 
 fn round_up(length: u64) -> u64 {
-    length.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1))
+    length.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1))
 }
 
 /// What mmap(2) in its three forms was asked for: length, protection, flags.
@@ -100,9 +99,9 @@ impl Runner<'_> {
         // Some page cannot be written by the program itself (any more): the debugger's way ignores protections.
         let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{}/mem", thread.tid));
         for (addr, bytes) in outputs() {
-            let done = memory.as_ref().is_ok_and(|memory| {
-                std::os::unix::fs::FileExt::write_all_at(memory, bytes, addr).is_ok()
-            });
+            let done = memory
+                .as_ref()
+                .is_ok_and(|memory| std::os::unix::fs::FileExt::write_all_at(memory, bytes, addr).is_ok());
             if !done && !sys::write_memory(thread.tid, addr, bytes) {
                 return Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr }.into()));
             }
@@ -161,22 +160,28 @@ impl Runner<'_> {
             kernel::set_register(thread.tid, Register::Rip, ip).map_err(failed)?;
             kernel::set_register(thread.tid, Register::Rax, event.code() as u64).map_err(failed)?;
         }
-        self.to_boundary(thread, event)?;
+        self.pass_to(thread, event, sys::INFO_ENTRY)?;
         thread.mask = None;
         thread.waiting_mask = None;
         if self.job.scan.next(thread.index, event.seq()).is_some() {
             // It is to stay where the handler interrupted it.
-            self.to_boundary(thread, event)?;
+            self.pass_to(thread, event, sys::INFO_EXIT)?;
         }
         self.go_on(thread, event, columns)
     }
 
-    fn to_boundary(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+    /// Lets a thread go on to the entry or the exit of its call. (A thread that stands at the entry of a call that is not
+    /// executed comes to the exit of that one first.)
+    fn pass_to(&mut self, thread: &mut Thread, event: &Event<'_>, wanted: u8) -> Result<(), Halt> {
         loop {
             kernel::go(thread.tid, Go::ToBoundary, 0).map_err(|error| lost(thread.tid, &error))?;
             let status = self.remote.watch.wait(thread.tid)?;
             if status >> 8 == libc::SIGTRAP | 0x80 {
-                return Ok(());
+                let info = sys::syscall_info(thread.tid).map_err(|error| lost(thread.tid, &error))?;
+                if info.op == wanted {
+                    return Ok(());
+                }
+                continue;
             }
             let signal = libc::WSTOPSIG(status);
             if !libc::WIFSTOPPED(status) || matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
@@ -296,8 +301,7 @@ impl Runner<'_> {
         let start = event.ret() as u64;
         let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
         if let Some(row) = row {
-            let row = Row { start, end: start.saturating_add(round_up(length)), prot: prot & 7, ..row };
-            return self.map_row(thread, event, &row);
+            return self.map_row(thread, event, &row.mapped_at(start, round_up(length), prot));
         }
         let length = mapped_length(length, flags);
         self.keep_off(start, length)?;
@@ -363,11 +367,8 @@ impl Runner<'_> {
         let new = event.ret() as u64;
         self.keep_off(old, old_length)?;
         self.keep_off(new, new_length)?;
-        let (flags, target) = if new == old {
-            (0, 0)
-        } else {
-            (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new)
-        };
+        let (flags, target) =
+            if new == old { (0, 0) } else { (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new) };
         let call = RemoteCall::new(libc::SYS_mremap, &[old, old_length, new_length, flags, target]);
         self.natively_as(thread, event, &call, new as i64)
     }
@@ -453,7 +454,9 @@ impl Runner<'_> {
             return;
         }
         let object = event.refs().find(|(slot, ..)| *slot == 0).map(|(_, _, object)| object);
-        let Some(object) = object.and_then(|object| self.job.trace.definitions().object(object as usize)) else { return };
+        let Some(object) = object.and_then(|object| self.job.trace.definitions().object(object as usize)) else {
+            return;
+        };
         let (dev, ino) = (object.dev, object.ino);
         match name {
             "ftruncate" => self.shared.resize(dev, ino, event.arg(1)),

@@ -5,7 +5,7 @@ use trace_format::table::Arch;
 
 use super::desync::{DesyncReason, window};
 use super::event::{Captured, Event};
-use super::kernel::Pieces;
+use super::kernel::{MOST_PIECES, Pieces};
 use super::tracee::Thread;
 use crate::capture::Call;
 use crate::memory::Memory;
@@ -87,18 +87,19 @@ pub fn memory(event: &Event<'_>, thread: &Thread, room: &mut Pieces, buffer: &mu
     if let Some(memory) = &thread.memory {
         return taken(event, memory);
     }
-    let mut inputs = event.captures().filter(Captured::is_input).peekable();
-    while inputs.peek().is_some() {
+    let inputs = || event.captures().filter(Captured::is_input);
+    let mut done = 0;
+    loop {
         room.clear();
-        let group = inputs.clone();
-        let mut count = 0;
-        while let Some(input) = inputs.next_if(|_| !room.is_full()) {
+        for input in inputs().skip(done).take(MOST_PIECES) {
             room.want(input.addr, input.bytes.len());
-            count += 1;
+        }
+        if room.is_empty() {
+            break;
         }
         let mut left = room.read(thread.tid, buffer);
         let mut actual = &buffer[..];
-        for input in group.take(count) {
+        for input in inputs().skip(done).take(MOST_PIECES) {
             // The kernel stops at the first piece that it cannot read whole.
             let (own, rest) = actual.split_at(input.bytes.len());
             let got = left.min(input.bytes.len());
@@ -108,6 +109,7 @@ pub fn memory(event: &Event<'_>, thread: &Thread, room: &mut Pieces, buffer: &mu
             left -= got;
             actual = rest;
         }
+        done += MOST_PIECES;
     }
     if buffer.len() > 1 << 20 {
         buffer.truncate(1 << 16);

@@ -16,8 +16,6 @@ pub struct Captured<'a> {
     pub slot: u8,
     pub side: u8,
     pub addr: u64,
-    /// How many bytes the call spoke of.
-    pub wanted: u64,
     pub bytes: &'a [u8],
 }
 
@@ -134,7 +132,6 @@ impl<'a> Event<'a> {
             slot: columns.cap_slot[at],
             side: columns.cap_side[at],
             addr: pair(&columns.cap_addr, at),
-            wanted: columns.cap_wanted[at] as u64,
             bytes: content(columns, columns.cap_content[at]),
         })
     }

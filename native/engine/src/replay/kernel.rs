@@ -52,11 +52,8 @@ pub fn wait(tid: pid_t) -> io::Result<Option<c_int>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Register {
-    R15 = 0,
     Rax = 10 * 8,
     Rip = 16 * 8,
-    FsBase = 21 * 8,
-    GsBase = 22 * 8,
     /// Address of the first hardware breakpoint.
     Debug0 = std::mem::offset_of!(libc::user, u_debugreg),
     /// Which hardware breakpoints are on.
@@ -67,16 +64,6 @@ pub enum Register {
 pub fn set_register(tid: pid_t, register: Register, value: u64) -> io::Result<()> {
     // SAFETY: PTRACE_POKEUSER takes a place and a value, no pointer.
     check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, register as usize, value as usize) }).map(drop)
-}
-
-/// One register of a stopped tracee.
-pub fn register(tid: pid_t, register: Register) -> io::Result<u64> {
-    let mut value = 0_u64;
-    // SAFETY: the raw call writes one word to `value` (the wrapper of the C library, which returns it, is not used since its
-    // result cannot be told from an error).
-    let result = unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKUSER, tid, register as usize, &raw mut value) };
-    check(result)?;
-    Ok(value)
 }
 
 /// The blocked signals of a stopped tracee, bit 0 for signal 1.
@@ -108,7 +95,7 @@ pub struct Pieces {
 unsafe impl Send for Pieces {}
 
 /// Most pieces of one transfer (IOV_MAX).
-const MOST_PIECES: usize = 1024;
+pub const MOST_PIECES: usize = 1024;
 
 impl Pieces {
     /// Forgets the pieces and keeps the room for them.
@@ -124,11 +111,6 @@ impl Pieces {
 
     pub fn is_full(&self) -> bool {
         self.remote.len() >= MOST_PIECES
-    }
-
-    /// Bytes of all pieces.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     fn push(&mut self, addr: u64, length: usize) {
@@ -189,7 +171,7 @@ pub fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
     /// Since Linux 6.3; without it a system may be set up to make the file not executable.
     const MFD_EXEC: u32 = 0x10;
     // SAFETY: the name is NUL-terminated.
-    let make = |flags| unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | flags) };
+    let make = |flags: u32| unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | flags) };
     let mut fd = make(MFD_EXEC);
     if fd < 0 {
         fd = make(0);
@@ -203,9 +185,8 @@ pub fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
 pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: the kernel writes two descriptors.
-    let made = unsafe {
-        libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr())
-    };
+    let made =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr()) };
     check(c_long::from(made))?;
     // SAFETY: both descriptors are new and owned by nobody else.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })

@@ -47,8 +47,14 @@ impl Row {
             kind: half(44),
             hash: bytes[48..].try_into().unwrap_or_default(),
         };
-        let aligned = row.start % PAGE == 0 && row.end % PAGE == 0 && row.offset % PAGE == 0;
+        let aligned = [row.start, row.end, row.offset].iter().all(|value| value.is_multiple_of(PAGE));
         (aligned && row.start < row.end).then_some(row)
+    }
+
+    /// The same content, mapped at that place with those `PROT_*` bits.
+    #[must_use]
+    pub fn mapped_at(self, start: u64, length: u64, prot: u64) -> Row {
+        Row { start, end: start.saturating_add(length), prot: prot & 7, ..self }
     }
 
     /// Bytes.

@@ -47,10 +47,12 @@ impl Remote {
         own.rax = call.number;
         if call.i386 {
             own.rip = self.stub.entry_of_one_i386();
-            (own.rbx, own.rcx, own.rdx, own.rsi, own.rdi, own.rbp) = (args[0], args[1], args[2], args[3], args[4], args[5]);
+            (own.rbx, own.rcx, own.rdx, own.rsi, own.rdi, own.rbp) =
+                (args[0], args[1], args[2], args[3], args[4], args[5]);
         } else {
             own.rip = self.stub.entry_of_one();
-            (own.rdi, own.rsi, own.rdx, own.r10, own.r8, own.r9) = (args[0], args[1], args[2], args[3], args[4], args[5]);
+            (own.rdi, own.rsi, own.rdx, own.r10, own.r8, own.r9) =
+                (args[0], args[1], args[2], args[3], args[4], args[5]);
         }
         let after = self.run(tid, &own)?;
         Ok(after.r15 as i64)
@@ -72,28 +74,17 @@ impl Remote {
                     table.extend(word.to_le_bytes());
                 }
             }
-            self.put(tid, self.stub.table(), &table)?;
+            put(tid, self.stub.table(), &table)?;
             let mut own = Remote::prepared(pid, tid, regs);
             own.rip = self.stub.entry_of_table();
             own.r15 = self.stub.table();
             own.r14 = self.stub.table() + table.len() as u64;
             self.run(tid, &own)?;
-            self.get(tid, self.stub.table(), &mut table)?;
+            get(tid, self.stub.table(), &mut table)?;
             let result = |entry: &[u8]| i64::from_le_bytes(entry[56..64].try_into().unwrap_or_default());
             results.extend(table.chunks_exact(ENTRY_BYTES as usize).map(result));
         }
         Ok(results)
-    }
-
-    /// Puts arguments of a call into the stub's data pages (or anything anywhere).
-    pub fn put(&self, tid: pid_t, addr: u64, bytes: &[u8]) -> Result<(), Halt> {
-        if sys::write_memory(tid, addr, bytes) { Ok(()) } else { Err(gone(tid)) }
-    }
-
-    /// Reads what a call has written into the stub's data pages.
-    pub fn get(&self, tid: pid_t, addr: u64, buffer: &mut [u8]) -> Result<(), Halt> {
-        let length = buffer.len();
-        if sys::read_pieces(tid, &[(addr, length)], buffer) == length { Ok(()) } else { Err(gone(tid)) }
     }
 
     fn prepared(pid: pid_t, tid: pid_t, regs: &user_regs_struct) -> user_regs_struct {
@@ -123,6 +114,7 @@ impl Remote {
                     return Ok(after);
                 }
             }
+            if status >> 8 != libc::SIGSTOP { eprintln!("DBG {status:x} {:x?} own {:x?}", sys::registers(tid), own); }
             // Whatever others have sent is none of the program's business. A fault of the stub's code would come again and
             // again; it is this program's mistake.
             if matches!(status >> 8, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGSYS) {
@@ -144,6 +136,17 @@ impl Remote {
             kernel::go(tid, Go::Natively, 0).map_err(|error| lost(tid, &error))?;
         }
     }
+}
+
+/// Puts arguments of a call into the stub's data pages (or anything anywhere).
+pub fn put(tid: pid_t, addr: u64, bytes: &[u8]) -> Result<(), Halt> {
+    if sys::write_memory(tid, addr, bytes) { Ok(()) } else { Err(gone(tid)) }
+}
+
+/// Reads what a call has written into the stub's data pages.
+pub fn get(tid: pid_t, addr: u64, buffer: &mut [u8]) -> Result<(), Halt> {
+    let length = buffer.len();
+    if sys::read_pieces(tid, &[(addr, length)], buffer) == length { Ok(()) } else { Err(gone(tid)) }
 }
 
 /// The tracee is gone.

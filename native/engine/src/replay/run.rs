@@ -16,7 +16,7 @@ use super::files::Files;
 use super::kernel::{self, Go, Pieces};
 use super::output::{Merge, Streams};
 use super::remote::Remote;
-use super::scan::{Next, Scan};
+use super::scan::{self, Next, Scan};
 use super::shared::Shared;
 use super::tracee::{At, Process, Thread};
 use super::watch::{Halt, lost};
@@ -168,7 +168,9 @@ impl<'a> Runner<'a> {
     ) -> Result<(), Halt> {
         let index = event.thread();
         let Some(mut thread) = self.threads[index as usize].take() else {
-            if self.job.options.warn_only {
+            // The exec of the first program was made by the recorder's own child.
+            let begins = matches!(scan::name(event), "execve" | "execveat") && event.ret() == 0;
+            if self.job.options.warn_only || begins {
                 return Ok(());
             }
             return Err(self.desync(event, None, DesyncReason::Impossible.into()));
@@ -181,7 +183,7 @@ impl<'a> Runner<'a> {
 
     /// A thread is about to change memory. The one of its group that ran before it may stand at the entry of a call whose
     /// event has not come: what the call reads is taken now, as it was when the thread came there.
-    fn before(&mut self, thread: &Thread) {
+    pub(super) fn before(&mut self, thread: &Thread) {
         let space = thread.space();
         let space = space.borrow();
         if !space.is_seen {
@@ -234,7 +236,8 @@ impl<'a> Runner<'a> {
             if kind == 0 && signal == libc::SIGTRAP | 0x80 {
                 return Ok(At::Call(sys::syscall_info(tid).map_err(|error| lost(tid, &error))?));
             }
-            if kind == 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) {
+            if kind == 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP)
+            {
                 let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
                 if i32::from_ne_bytes([info[8], info[9], info[10], info[11]]) > 0 {
                     return Ok(At::Signal(signal, info));
@@ -311,8 +314,8 @@ impl<'a> Runner<'a> {
         let At::Call(info) = thread.at else {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         };
-        let Err(difference) = check::call(event, &info)
-            .and_then(|()| check::memory(event, thread, &mut self.room, &mut self.buffer))
+        let Err(difference) =
+            check::call(event, &info).and_then(|()| check::memory(event, thread, &mut self.room, &mut self.buffer))
         else {
             return Ok(());
         };
@@ -379,7 +382,9 @@ impl<'a> Runner<'a> {
         let whole = super::output::written(event, name, |piece| bytes.extend_from_slice(piece));
         self.job.merge.write(self.lane, event.seq(), stream, &bytes);
         if !whole {
-            self.note("some output went from file to file inside the kernel (sendfile, splice) and is not in the trace");
+            self.note(
+                "some output went from file to file inside the kernel (sendfile, splice) and is not in the trace",
+            );
         }
     }
 

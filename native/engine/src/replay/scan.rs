@@ -119,6 +119,12 @@ impl Units {
         shares
     }
 
+    /// How many numbers of units there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.joined.len()
+    }
+
     /// How many units there are that have anything to do with each other.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -300,7 +306,9 @@ impl Pass {
             "mmap2" => occupy(result, event.arg(1)),
             "mmap" | "shmat" => occupy(result, 1),
             "mremap" => occupy(result, event.arg(2)),
-            "munmap" | "mprotect" | "pkey_mprotect" | "madvise" | "remap_file_pages" => occupy(event.arg(0), event.arg(1)),
+            "munmap" | "mprotect" | "pkey_mprotect" | "madvise" | "remap_file_pages" => {
+                occupy(event.arg(0), event.arg(1));
+            }
             "brk" => {
                 let before = self.breaks.insert(event.thread(), result).unwrap_or(result);
                 occupy(before.min(result), before.abs_diff(result));

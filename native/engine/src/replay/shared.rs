@@ -1,6 +1,7 @@
 //! Memory that several recorded processes had mapped shared: a file in memory for each device and inode.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,11 +28,9 @@ impl Shared {
         let failed = |error: io::Error| {
             EngineError::replay("refused", format!("cannot make shared memory for the replay: {error}"), Vec::new())
         };
-        let file = match self.0.entry((row.dev, row.ino)) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(kernel::memory_file(c"trace-shared").map_err(failed)?.into())
-            }
+        let file: &File = match self.0.entry((row.dev, row.ino)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(kernel::memory_file(c"trace-shared").map_err(failed)?.into()),
         };
         if let Some(hash) = row.hash() {
             let content = files.get(hash)?;

@@ -151,18 +151,6 @@ impl Stub {
         start < self.base + BYTES && self.base < end
     }
 
-    /// Start of the code page.
-    #[must_use]
-    pub fn start(self) -> u64 {
-        self.base
-    }
-
-    /// Behind the last page.
-    #[must_use]
-    pub fn end(self) -> u64 {
-        self.base + BYTES
-    }
-
     /// Start of the data pages.
     #[must_use]
     pub fn data(self) -> u64 {
@@ -259,10 +247,11 @@ mod tests {
         let mut places = FreePlaces::all();
         let first = places.choose().unwrap();
         // The last byte of its last page.
-        places.occupy(first.end() - 1, first.end());
+        let end = first.base + BYTES;
+        places.occupy(end - 1, end);
         let second = places.choose().unwrap();
         assert_ne!(first, second);
-        places.occupy(second.start() - 4096, second.start());
+        places.occupy(second.base - 4096, second.base);
         assert_eq!(places.choose(), Some(second));
         places.occupy(0, u64::MAX);
         assert_eq!(places.choose(), None);
@@ -274,8 +263,8 @@ mod tests {
         let stub = FreePlaces::all().choose().unwrap();
         let program = stub.program();
         let elf = object::File::parse(program.as_slice()).unwrap();
-        assert_eq!(elf.entry(), stub.start());
+        assert_eq!(elf.entry(), stub.base);
         let segments: Vec<(u64, u64)> = elf.segments().map(|segment| (segment.address(), segment.size())).collect();
-        assert_eq!(segments, [(stub.start(), CODE_BYTES), (stub.data(), DATA_BYTES)]);
+        assert_eq!(segments, [(stub.base, CODE_BYTES), (stub.data(), DATA_BYTES)]);
     }
 }

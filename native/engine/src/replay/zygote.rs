@@ -13,8 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use libc::{pid_t, user_regs_struct};
 
 use super::kernel::{self, Spawn};
-use super::remote::{Remote, RemoteCall};
-use super::stub::Stub;
+use super::remote::{Remote, RemoteCall, get, put};
 use super::watch::{Halt, lost};
 use crate::error::EngineError;
 use crate::image;
@@ -140,7 +139,7 @@ impl Zygote {
             limit[..8].copy_from_slice(&soft.min(old.rlim_max).to_le_bytes());
             limit[8..].copy_from_slice(&old.rlim_max.to_le_bytes());
             let at = stub.data() + index as u64 * 16;
-            remote.put(self.pid, at, &limit)?;
+            put(self.pid, at, &limit)?;
             calls.push(RemoteCall::new(libc::SYS_prlimit64, &[0, u64::from(resource), at, 0]));
         }
         let first_trap = calls.len();
@@ -183,8 +182,9 @@ impl Zygote {
         }
         if self.descriptors.len() >= MOST_DESCRIPTORS {
             self.descriptors.clear();
-            let close = RemoteCall::new(libc::SYS_close_range, &[SOCKET + 1, u64::from(u32::MAX), 0]);
-            remote.one(self.pid, self.pid, &self.regs, &close)?;
+            let close = |first: u64, last: u64| RemoteCall::new(libc::SYS_close_range, &[first, last, 0]);
+            let calls = [close(0, SOCKET - 1), close(SOCKET + 1, u64::from(u32::MAX))];
+            remote.table(self.pid, self.pid, &self.regs, &calls)?;
         }
         kernel::send_descriptor(self.socket.as_fd(), file).map_err(|error| lost(self.pid, &error))?;
         let data = remote.stub.data();
@@ -193,16 +193,17 @@ impl Zygote {
         for (at, word) in [(16, data + VECTOR), (24, 1), (32, data + CONTROL), (40, 24), (64, data + BYTE), (72, 1)] {
             message[at..at + 8].copy_from_slice(&word.to_le_bytes());
         }
-        remote.put(self.pid, data, &message)?;
+        put(self.pid, data, &message)?;
         let flags = (libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) as u64;
         let receive = RemoteCall::new(libc::SYS_recvmsg, &[SOCKET, data, flags]);
         let received = remote.one(self.pid, self.pid, &self.regs, &receive)?;
-        let mut number = [0_u8; 4];
-        // The descriptor stands behind the header of 16 bytes.
-        remote.get(self.pid, data + CONTROL + 16, &mut number)?;
-        let number = i32::from_le_bytes(number);
-        if received != 1 || number <= SOCKET as i32 {
-            let message = format!("a tracee cannot take over a file ({received}); is the limit of open files very low?");
+        // A header of 16 bytes, which begins with the length of the whole, then the descriptor.
+        let mut control = [0_u8; 20];
+        get(self.pid, data + CONTROL, &mut control)?;
+        let number = i32::from_le_bytes([control[16], control[17], control[18], control[19]]);
+        if received != 1 || control[0] != 20 || number < 0 {
+            let message =
+                format!("a tracee cannot take over a file ({received}); is the limit of open files very low?");
             return Err(EngineError::replay("refused", message, Vec::new()).into());
         }
         self.descriptors.insert(content, number as u64);

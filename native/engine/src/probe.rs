@@ -1,0 +1,340 @@
+//! Finding again the moment at which a thread was stopped in the middle of its own code.
+//!
+//! There is no counter of instructions to go by. The recorder lets a stopped thread go on by single steps to an
+//! instruction of a loop that is long enough to be overwritten by a jump, and once around the loop to see which words of
+//! memory it changes. Replay puts a probe at that instruction: code in the thread itself compares registers and those words
+//! at each turn, at a few nanoseconds, and stops only where they are equal. Then the whole state is compared: equal state
+//! has an equal future, so it does not matter how many turns there were.
+
+use std::collections::HashMap;
+
+use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, gpr64, qword_ptr};
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
+};
+use libc::{pid_t, user_regs_struct};
+
+use crate::sys;
+
+/// Steps to an instruction that a probe can stand at.
+const MOST_TO_PLACE: usize = 400;
+/// Steps around a loop.
+const MOST_AROUND: usize = 3000;
+/// Words of memory that a probe compares.
+const MOST_WORDS: usize = 8;
+/// Bytes of a jump with a 32-bit distance.
+pub const JUMP_BYTES: usize = 5;
+/// Longest instruction.
+const LONGEST: usize = 15;
+/// Bytes of memory that a probe takes, its code and its data.
+pub const PROBE_BYTES: u64 = 4096;
+
+/// A word of memory and what it holds.
+pub type Word = (u64, u64);
+
+/// Where a thread has been led.
+pub enum Settled {
+    /// It stands there; the words are those that tell turns of its loop apart.
+    Place(Box<user_regs_struct>, Vec<Word>),
+    /// It comes to a call or a trap by itself.
+    Boundary,
+    /// Something happened to it, as wait4(2) tells.
+    Event(sys::Waited),
+}
+
+/// Leads a thread that is stopped in its own 64-bit code to a place that can be found again.
+pub fn settle(tid: pid_t) -> Settled {
+    let mut steps = Steps { tid, decoded: HashMap::new() };
+    let Ok(mut regs) = sys::registers(tid) else { return Settled::Boundary };
+    for _ in 0..MOST_TO_PLACE {
+        let Some(instruction) = steps.at(regs.rip) else { return Settled::Boundary };
+        if is_boundary(&instruction) {
+            return Settled::Boundary;
+        }
+        if takes_probe(&instruction) {
+            return steps.around(regs);
+        }
+        match steps.step() {
+            Ok(next) => regs = next,
+            Err(settled) => return settled,
+        }
+    }
+    Settled::Place(Box::new(regs), Vec::new())
+}
+
+struct Steps {
+    tid: pid_t,
+    decoded: HashMap<u64, Instruction>,
+}
+
+impl Steps {
+    fn at(&mut self, ip: u64) -> Option<Instruction> {
+        if let Some(known) = self.decoded.get(&ip) {
+            return Some(*known);
+        }
+        let instruction = decode(self.tid, ip)?;
+        self.decoded.insert(ip, instruction);
+        Some(instruction)
+    }
+
+    fn step(&self) -> Result<user_regs_struct, Settled> {
+        if sys::resume(self.tid, sys::Resume::Step, 0).is_err() {
+            return Err(Settled::Boundary);
+        }
+        match sys::wait_for(self.tid) {
+            Ok(waited) if waited.status >> 8 == libc::SIGTRAP && libc::WIFSTOPPED(waited.status) => {
+                sys::registers(self.tid).map_err(|_| Settled::Boundary)
+            }
+            Ok(waited) => Err(Settled::Event(waited)),
+            Err(_) => Err(Settled::Boundary),
+        }
+    }
+
+    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way.
+    fn around(&mut self, place: user_regs_struct) -> Settled {
+        let mut factory = InstructionInfoFactory::new();
+        let mut before: Vec<Word> = Vec::new();
+        let mut regs = place;
+        for turn in 0..MOST_AROUND {
+            if turn > 0 && regs.rip == place.rip {
+                let now = before.iter().filter_map(|(addr, _)| Some((*addr, peek(self.tid, *addr)?)));
+                let mut words: Vec<Word> = now.zip(&before).filter(|(now, old)| now != *old).map(|(now, _)| now).collect();
+                words.truncate(MOST_WORDS);
+                return Settled::Place(Box::new(regs), words);
+            }
+            let Some(instruction) = self.at(regs.rip) else { return Settled::Boundary };
+            if is_boundary(&instruction) {
+                return Settled::Boundary;
+            }
+            for used in factory.info(&instruction).used_memory() {
+                let writes = matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
+                let addr = used.virtual_address(0, |register, _, _| register_value(&regs, register));
+                if let Some(addr) = addr.map(|addr| addr & !7).filter(|_| writes)
+                    && before.len() < 64
+                    && before.iter().all(|(known, _)| *known != addr)
+                    && let Some(value) = peek(self.tid, addr)
+                {
+                    before.push((addr, value));
+                }
+            }
+            match self.step() {
+                Ok(next) => regs = next,
+                Err(settled) => return settled,
+            }
+        }
+        // It does not come back soon: few turns, so that any place will do.
+        Settled::Place(Box::new(regs), Vec::new())
+    }
+}
+
+fn decode(tid: pid_t, ip: u64) -> Option<Instruction> {
+    let mut code = [0; LONGEST];
+    // The next page may not be mapped.
+    let to_page = (4096 - ip % 4096) as usize;
+    let near = to_page.min(LONGEST);
+    let got = sys::read_pieces(tid, &[(ip, near), (ip + near as u64, LONGEST - near)], &mut code);
+    let instruction = Decoder::with_ip(64, &code[..got], ip, DecoderOptions::NONE).decode();
+    (!instruction.is_invalid()).then_some(instruction)
+}
+
+fn peek(tid: pid_t, addr: u64) -> Option<u64> {
+    let mut word = [0; 8];
+    (sys::read_pieces(tid, &[(addr, 8)], &mut word) == 8).then(|| u64::from_le_bytes(word))
+}
+
+/// Instructions that the recorder hears of.
+fn is_boundary(instruction: &Instruction) -> bool {
+    use iced_x86::Mnemonic;
+    matches!(
+        instruction.mnemonic(),
+        Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int | Mnemonic::Rdtsc | Mnemonic::Rdtscp
+    )
+}
+
+/// Whether a jump fits over the instruction, and it does the same at another place.
+fn takes_probe(instruction: &Instruction) -> bool {
+    let flows_on = matches!(
+        instruction.flow_control(),
+        FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+    );
+    let repeats = instruction.has_rep_prefix() || instruction.has_repne_prefix();
+    instruction.len() >= JUMP_BYTES && flows_on && !repeats && !is_boundary(instruction)
+}
+
+fn register_value(regs: &user_regs_struct, register: Register) -> Option<u64> {
+    let full = register.full_register();
+    let value = match full {
+        Register::RAX => regs.rax,
+        Register::RBX => regs.rbx,
+        Register::RCX => regs.rcx,
+        Register::RDX => regs.rdx,
+        Register::RSI => regs.rsi,
+        Register::RDI => regs.rdi,
+        Register::RBP => regs.rbp,
+        Register::RSP => regs.rsp,
+        Register::R8 => regs.r8,
+        Register::R9 => regs.r9,
+        Register::R10 => regs.r10,
+        Register::R11 => regs.r11,
+        Register::R12 => regs.r12,
+        Register::R13 => regs.r13,
+        Register::R14 => regs.r14,
+        Register::R15 => regs.r15,
+        Register::FS => regs.fs_base,
+        Register::GS => regs.gs_base,
+        Register::CS | Register::DS | Register::ES | Register::SS => 0,
+        _ => return None,
+    };
+    Some(if register.size() == 4 { value & 0xffff_ffff } else { value })
+}
+
+/// A probe: what to write where, and how to read the thread's registers when it stops.
+pub struct Probe {
+    /// The code, for the address that it was made for.
+    pub code: Vec<u8>,
+    /// Where the thread stands when registers and words are equal.
+    pub hit: u64,
+    /// Where its stack pointer is kept then.
+    pub saved_sp: u64,
+    /// Bytes to put over the instruction.
+    pub jump: Vec<u8>,
+    /// What was there.
+    pub original: Vec<u8>,
+}
+
+impl Probe {
+    /// The probe for a state of a thread, with its code at `base`; `None` when its instruction takes no probe.
+    #[must_use]
+    pub fn new(tid: pid_t, state: &user_regs_struct, words: &[Word], base: u64) -> Option<Probe> {
+        let instruction = decode(tid, state.rip).filter(takes_probe)?;
+        let mut original = vec![0; instruction.len()];
+        if sys::read_pieces(tid, &[(state.rip, original.len())], &mut original) != original.len() {
+            return None;
+        }
+        let distance = base.wrapping_sub(state.rip + JUMP_BYTES as u64) as i64;
+        let mut jump = vec![0xcc; instruction.len()];
+        jump[0] = 0xe9;
+        jump[1..JUMP_BYTES].copy_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
+        let words = &words[..words.len().min(MOST_WORDS)];
+        let (code, hit, saved_sp) = assemble(&instruction, state, words, base).ok()?;
+        (code.len() as u64 <= PROBE_BYTES).then_some(Probe { code, hit, saved_sp, jump, original })
+    }
+
+    /// The registers that the thread has where the probe stands, from those with which it stopped in the probe.
+    #[must_use]
+    pub fn registers(&self, tid: pid_t, stopped: &user_regs_struct, ip: u64) -> Option<user_regs_struct> {
+        let mut regs = *stopped;
+        regs.rip = ip;
+        regs.rcx = peek(tid, stopped.rsp)?;
+        regs.rax = peek(tid, stopped.rsp + 8)?;
+        regs.eflags = peek(tid, stopped.rsp + 16)?;
+        regs.rsp = peek(tid, self.saved_sp)?;
+        Some(regs)
+    }
+}
+
+/// Code, address behind its breakpoint, address of the saved stack pointer.
+fn assemble(
+    instruction: &Instruction,
+    state: &user_regs_struct,
+    words: &[Word],
+    base: u64,
+) -> Result<(Vec<u8>, u64, u64), iced_x86::IcedError> {
+    use gpr64::{r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp};
+    let mut code = CodeAssembler::new(64)?;
+    let (mut saved, mut top, mut out, mut hit): (CodeLabel, CodeLabel, CodeLabel, CodeLabel) =
+        (code.create_label(), code.create_label(), code.create_label(), code.create_label());
+    // The stack is the program's, and there may be something below its pointer.
+    code.mov(qword_ptr(saved), rsp)?;
+    code.lea(rsp, qword_ptr(top))?;
+    code.pushfq()?;
+    code.push(rax)?;
+    code.push(rcx)?;
+    for (addr, value) in words {
+        code.mov(rcx, *addr)?;
+        code.mov(rcx, qword_ptr(rcx))?;
+        code.mov(rax, *value)?;
+        code.cmp(rax, rcx)?;
+        code.jne(out)?;
+    }
+    let plain: [(AsmRegister64, u64); 13] = [
+        (rbx, state.rbx),
+        (rdx, state.rdx),
+        (rsi, state.rsi),
+        (rdi, state.rdi),
+        (rbp, state.rbp),
+        (r8, state.r8),
+        (r9, state.r9),
+        (r10, state.r10),
+        (r11, state.r11),
+        (r12, state.r12),
+        (r13, state.r13),
+        (r14, state.r14),
+        (r15, state.r15),
+    ];
+    for (register, value) in [(qword_ptr(rsp), state.rcx), (qword_ptr(rsp + 8), state.rax), (qword_ptr(saved), state.rsp)] {
+        code.mov(rcx, value)?;
+        code.cmp(rcx, register)?;
+        code.jne(out)?;
+    }
+    for (register, value) in plain {
+        code.mov(rcx, value)?;
+        code.cmp(rcx, register)?;
+        code.jne(out)?;
+    }
+    code.int3()?;
+    code.set_label(&mut hit)?;
+    code.nop()?;
+    code.set_label(&mut out)?;
+    code.pop(rcx)?;
+    code.pop(rax)?;
+    code.popfq()?;
+    code.mov(rsp, qword_ptr(saved))?;
+    code.add_instruction(*instruction)?;
+    code.jmp(instruction.next_ip())?;
+    code.set_label(&mut saved)?;
+    // The saved pointer, and room for what is pushed.
+    code.dq(&[0; 8])?;
+    code.set_label(&mut top)?;
+    code.dq(&[0])?;
+    let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
+    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, done.label_ip(&saved)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(code: &[u8]) -> Instruction {
+        Decoder::with_ip(64, code, 0x1000, DecoderOptions::NONE).decode()
+    }
+
+    #[test]
+    fn a_probe_stands_where_a_jump_fits() {
+        // cmp rcx, 200000000; cmp dword [rip+1000], 0; jne near
+        assert!(takes_probe(&decoded(&[0x48, 0x81, 0xf9, 0x00, 0xc2, 0xeb, 0x0b])));
+        assert!(takes_probe(&decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0])));
+        assert!(takes_probe(&decoded(&[0x0f, 0x85, 0, 1, 0, 0])));
+        // inc rax; call near (its return address would be another one); syscall
+        assert!(!takes_probe(&decoded(&[0x48, 0xff, 0xc0])));
+        assert!(!takes_probe(&decoded(&[0xe8, 0, 1, 0, 0])));
+        assert!(is_boundary(&decoded(&[0x0f, 0x05])));
+    }
+
+    #[test]
+    fn the_code_of_a_probe_ends_with_the_instruction_and_the_way_back() {
+        let instruction = decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0]);
+        // SAFETY: the struct has only integers.
+        let state: user_regs_struct = unsafe { std::mem::zeroed() };
+        let (code, hit, saved) = assemble(&instruction, &state, &[(0x5000, 7)], 0x9000).unwrap();
+        let mut decoder = Decoder::with_ip(64, &code, 0x9000, DecoderOptions::NONE);
+        let all: Vec<Instruction> = decoder.iter().take_while(|instruction| instruction.ip() < saved).collect();
+        let back = all.last().unwrap();
+        assert_eq!(back.near_branch_target(), 0x1007);
+        // The instruction reads what it read at its own place.
+        assert_eq!(all[all.len() - 2].ip_rel_memory_address(), 0x1007 + 1000);
+        assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
+        // Room for three pushes between the saved pointer and the top of the stack.
+        assert!(code.len() as u64 > saved - 0x9000 + 4 * 8);
+    }
+}

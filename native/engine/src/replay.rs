@@ -1,0 +1,284 @@
+//! Replay: the recorded programs run again, and get from the trace what they got from the kernel.
+//!
+//! A replayed program executes its own code natively, but none of its calls: each stops its thread, is compared with the
+//! recorded one (number, arguments, place, the bytes that it hands out), and is answered from the trace. Only the calls that
+//! change the process itself (mappings, threads, signal frames) are executed, at the recorded addresses. Nothing of the
+//! machine is touched: no file, no socket, no clock. The first difference is a desync.
+//!
+//! `zygote.rs` makes processes, `run.rs` is the loop, `calls.rs`, `births.rs` and `signals.rs` apply events, `check.rs`
+//! compares; `stub.rs` and `remote.rs` let a tracee execute what replay wants, and `scan.rs` reads the trace beforehand.
+
+mod births;
+mod calls;
+mod check;
+pub mod desync;
+mod event;
+mod files;
+mod kernel;
+pub(crate) mod layout;
+mod output;
+mod remote;
+mod run;
+mod scan;
+mod shared;
+mod signals;
+mod stub;
+mod tracee;
+mod watch;
+mod zygote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use desync::{ActualStop, Desync, DesyncReason, StopKind};
+pub use output::Output;
+
+use files::Files;
+use output::{Merge, Streams};
+use remote::Remote;
+use run::{Done, Job, Runner};
+use scan::Scan;
+use watch::{Halt, Watch};
+
+use crate::cpu;
+use crate::error::{EngineError, Fact};
+use crate::reader::{State, Trace};
+use crate::store::Store;
+use crate::sys::{self, CpuMask};
+
+/// Most desyncs that are kept.
+const MOST_DESYNCS: usize = 256;
+
+/// What to replay, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this process (as shown: 7 is p7), and what must run for it.
+    pub process: Option<u32>,
+    /// Only the events up to this one.
+    pub until: Option<u64>,
+    /// Only build the address space of each exec: checks that all files that programs were loaded from are there.
+    pub exec_only: bool,
+    /// Replaying threads.
+    pub jobs: usize,
+    /// The programs' output is thrown away.
+    pub mute: bool,
+    /// Differences in values are reported, and the replay goes on with what was recorded.
+    pub warn_only: bool,
+    /// A program that runs so long without a stop (and much longer than it did in the recording) is stuck.
+    pub stuck_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            process: None,
+            until: None,
+            exec_only: false,
+            jobs: 1,
+            mute: false,
+            warn_only: false,
+            stuck_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The other threads' hold on a running replay.
+#[derive(Debug, Default)]
+pub struct Control {
+    aborted: AtomicBool,
+}
+
+impl Control {
+    /// Ends the replay soon.
+    pub fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
+    }
+}
+
+/// What came of a replay.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Recorded wait status of the first program.
+    pub status: i32,
+    /// Events that were replayed.
+    pub events: u64,
+    /// Processes that were made (an exec makes a new one).
+    pub processes: u32,
+    /// Threads that were made.
+    pub threads: u32,
+    /// Differences, in the order of their events.
+    pub desyncs: Vec<Desync>,
+    /// The number of events up to which a cut trace is there.
+    pub cut_at: Option<u64>,
+    /// What the user ought to know, a line each.
+    pub notes: Vec<String>,
+    /// Nanoseconds that it took.
+    pub duration_ns: u64,
+}
+
+/// Replays a trace. Blocks the calling thread.
+///
+/// # Errors
+/// When the trace cannot be replayed, or not here; how the program behaves is in the [`Outcome`].
+pub fn replay(
+    trace: &Trace,
+    options: &Options,
+    output: Box<dyn Output>,
+    control: &Arc<Control>,
+) -> Result<Outcome, EngineError> {
+    let started = sys::monotonic();
+    refuse_unreplayable(trace)?;
+    let scan = scan_in_thread(trace, options, control)?;
+    if !scan.traps.cpuid {
+        refuse_other_cpu(trace)?;
+    }
+    kernel::raise_descriptor_limit();
+    let files = Files::new(trace, Store::of_user());
+    let parts = parts(&scan, options)?;
+    let merge = Merge::new(output, parts.len());
+    let streams = Streams::of(trace);
+    let job = Job { trace, scan: &scan, files: &files, options, streams, merge: &merge };
+    let results = run_all(&job, parts, control);
+    let mut done = Done::default();
+    for result in results {
+        match result {
+            Ok(own) => {
+                done.events += own.events;
+                done.processes += own.processes;
+                done.threads += own.threads;
+                done.desyncs.extend(own.desyncs);
+                done.notes.extend(own.notes);
+            }
+            Err(halt) => return Err(failure(halt)),
+        }
+    }
+    done.desyncs.sort_by_key(|desync| desync.seq);
+    done.notes.dedup();
+    if !done.desyncs.is_empty() {
+        done.notes.extend(files.damaged());
+    }
+    let cut_at = (trace.state() != State::Complete).then(|| trace.totals().events);
+    Ok(Outcome {
+        status: recorded_status(trace),
+        events: done.events,
+        processes: done.processes,
+        threads: done.threads,
+        desyncs: done.desyncs,
+        cut_at,
+        notes: done.notes,
+        duration_ns: sys::monotonic() - started,
+    })
+}
+
+fn meta<'a>(trace: &'a Trace, key: &str) -> std::borrow::Cow<'a, str> {
+    String::from_utf8_lossy(trace.definitions().meta_value(key).unwrap_or_default())
+}
+
+fn recorded_status(trace: &Trace) -> i32 {
+    meta(trace, "status").trim().parse().unwrap_or(0)
+}
+
+fn refuse_unreplayable(trace: &Trace) -> Result<(), EngineError> {
+    if meta(trace, "mode") != "replayable" {
+        let message = "the trace was recorded to be looked at, not to be replayed; record again without --observe";
+        return Err(EngineError::replay("observe-mode", message, Vec::new()));
+    }
+    let reasons = meta(trace, "unreplayable");
+    if reasons.trim().is_empty() {
+        return Ok(());
+    }
+    let listed = reasons.lines().collect::<Vec<_>>().join("; ");
+    let message = format!("the recording cannot be replayed: {listed}");
+    Err(EngineError::replay("unreplayable", message, vec![("reasons", Fact::Text(reasons.into_owned()))]))
+}
+
+fn refuse_other_cpu(trace: &Trace) -> Result<(), EngineError> {
+    let recorded = meta(trace, "cpu");
+    let own = cpu::describe();
+    if recorded.is_empty() || recorded == own {
+        return Ok(());
+    }
+    let message = format!(
+        "the trace was recorded on another processor ({recorded}, this is {own}), on which programs choose other code; \
+         replay it on a machine like that one"
+    );
+    let facts = vec![("recorded", Fact::Text(recorded.into_owned())), ("actual", Fact::Text(own))];
+    Err(EngineError::replay("other-cpu", message, facts))
+}
+
+/// The first pass, in a thread of its own as all that waits for a watch.
+fn scan_in_thread(trace: &Trace, options: &Options, control: &Arc<Control>) -> Result<Scan, EngineError> {
+    let scanned = std::thread::scope(|scope| {
+        let scan = move || Scan::of(trace, &Watch::new(control, options.stuck_after));
+        scope.spawn(scan).join()
+    });
+    match scanned {
+        Ok(scan) => scan.map_err(failure),
+        Err(_) => Err(EngineError::Broken { part: "first pass of the replay" }),
+    }
+}
+
+/// Which units each replaying thread has; all when there is only one that has everything.
+fn parts(scan: &Scan, options: &Options) -> Result<Vec<Option<Vec<bool>>>, EngineError> {
+    let count = scan.units.len();
+    let mut wanted = vec![options.process.is_none(); count];
+    if let Some(process) = options.process {
+        let units = scan.units.of_process(process);
+        if units.is_empty() {
+            let message = format!("there is no process p{process} in the trace; `trace ls` and `trace tree` show them");
+            return Err(EngineError::replay("no-process", message, vec![("process", Fact::Number(process.into()))]));
+        }
+        for unit in units {
+            wanted[unit as usize] = true;
+        }
+    }
+    let jobs = options.jobs.clamp(1, 64).min(scan.units.count().max(1));
+    if jobs == 1 {
+        return Ok(vec![options.process.map(|_| wanted)]);
+    }
+    let shares = scan.units.shares(jobs);
+    Ok((0..jobs).map(|job| Some((0..count).map(|unit| wanted[unit] && shares[unit] == job).collect())).collect())
+}
+
+fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>) -> Vec<Result<Done, Halt>> {
+    let Some(stub) = job.scan.places.choose() else {
+        let message = "the programs use every address at which replay could put its own pages; record them again with \
+                       a smaller address space, or report this";
+        return vec![Err(EngineError::replay("address-taken", message, Vec::new()).into())];
+    };
+    let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
+    let cpus: Vec<usize> = (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect();
+    let many = parts.len() > 1;
+    let run = |lane: usize, units: Option<Vec<bool>>| {
+        // A stop costs several times as much when the tracee is on another CPU.
+        let cpu = if many && !cpus.is_empty() { cpus[lane % cpus.len()] } else { sys::current_cpu() };
+        let _ = sys::set_affinity(0, &CpuMask::single(cpu));
+        let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
+        let mut runner = Runner::new(job, lane, units, remote)?;
+        let result = runner.run();
+        let done = std::mem::take(&mut runner.done);
+        drop(runner);
+        job.merge.reached(lane, u64::MAX);
+        result.map(|()| done)
+    };
+    let run = &run;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            parts.into_iter().enumerate().map(|(lane, units)| scope.spawn(move || run(lane, units))).collect();
+        let broken = || Err(EngineError::Broken { part: "replay" }.into());
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| broken())).collect()
+    })
+}
+
+fn failure(halt: Halt) -> EngineError {
+    match halt {
+        Halt::Failed(error) => error,
+        Halt::Aborted => EngineError::replay("aborted", "the replay was stopped", Vec::new()),
+        Halt::Stuck | Halt::Desync(_) => EngineError::Broken { part: "replay" },
+    }
+}

@@ -1,0 +1,451 @@
+//! Signals, answered instructions, and threads that were stopped in the middle of their own code.
+//!
+//! A signal that a handler takes is delivered for real, so that the kernel builds its frame. One that came from outside is
+//! sent by replay while the thread stands where its last event left it, so that it is taken before the next instruction.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+
+use libc::{c_int, pid_t};
+use trace_format::column::{Columns, Projection};
+use trace_format::event::{Side, Trap, disposition};
+
+use super::desync::DesyncReason;
+use super::event::Event;
+use super::kernel::{self, Go, Register};
+use super::remote::{RemoteCall, USER_CS, USER32_CS, put};
+use super::run::Runner;
+use super::scan::{self, Next};
+use super::tracee::{Action, At, Thread};
+use super::watch::{Halt, lost};
+use crate::image;
+use crate::probe::{self, PROBE_BYTES, Probe};
+use crate::state;
+use crate::sys;
+
+const SI_KERNEL: i32 = 0x80;
+
+fn int_at(info: &[u8; 128], at: usize) -> i32 {
+    i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
+}
+
+fn word_at(info: &[u8; 128], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&info[at..at + 8]);
+    u64::from_ne_bytes(word)
+}
+
+impl Runner<'_> {
+    /// A signal event.
+    pub(super) fn signal(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        let what = event.arg(2);
+        if !matches!(what, disposition::HANDLED | disposition::FATAL) {
+            return Ok(());
+        }
+        if scan::is_synchronous(event) {
+            self.check_fault(thread, event)?;
+        } else if what == disposition::HANDLED && !matches!(thread.at, At::Held) {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        }
+        if what == disposition::FATAL {
+            // Its Exit event ends it.
+            return Ok(());
+        }
+        self.deliver(thread, event, columns)
+    }
+
+    /// A fault has to have recurred: the same signal, of the same kind, at the same place.
+    fn check_fault(&self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let At::Signal(signal, info) = thread.at else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        };
+        let tid = thread.tid;
+        let regs = sys::registers(tid).map_err(|error| lost(tid, &error))?;
+        let recorded = event.captured(0, Side::In).and_then(|info| <&[u8; 128]>::try_from(info).ok());
+        let same = recorded.is_none_or(|recorded| {
+            int_at(recorded, 8) == int_at(&info, 8) && word_at(recorded, 16) == word_at(&info, 16)
+        });
+        let reason = if signal != event.code() || !same {
+            DesyncReason::Signal
+        } else if regs.rip != event.ip() {
+            DesyncReason::Ip
+        } else if regs.rsp != event.sp() {
+            DesyncReason::Sp
+        } else {
+            return Ok(());
+        };
+        Err(self.desync(event, Some(thread), reason.into()))
+    }
+
+    /// Lets a handler run.
+    fn deliver(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        let (tid, signal) = (thread.tid, event.code());
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let is_real = (1..=64).contains(&signal) && !matches!(signal, libc::SIGKILL | libc::SIGSTOP);
+        let info = event.captured(0, Side::In).and_then(|info| <[u8; 128]>::try_from(info).ok());
+        let Some(info) = info.filter(|_| is_real) else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+        };
+        let once = self.apply_action(thread, event, signal)?;
+        let mask = match thread.mask.take() {
+            Some(mask) => mask,
+            None => kernel::signal_mask(tid).map_err(failed)?,
+        };
+        let is_there = matches!(thread.at, At::Signal(number, _) if number == signal) && !thread.is_borrowed();
+        if !is_there {
+            self.provoke(thread, event, signal)?;
+        }
+        // What is blocked while the handler runs follows from what is blocked now; a blocked signal is not delivered.
+        let blocked = thread.waiting_mask.take().unwrap_or(mask) & !(1 << (signal - 1));
+        kernel::set_signal_mask(tid, blocked).map_err(failed)?;
+        sys::set_signal_info(tid, &info).map_err(failed)?;
+        if once {
+            let actions = thread.actions();
+            let mut actions = actions.borrow_mut();
+            actions.wanted.remove(&signal);
+            actions.applied.remove(&signal);
+        }
+        thread.memory = None;
+        let next = self.job.scan.next(thread.index, event.seq());
+        if next.is_none() && blocked == mask {
+            return self.resume(thread, event, signal);
+        }
+        self.step_into_handler(thread, event, signal)?;
+        if blocked != mask {
+            self.patch_saved_mask(thread, event, mask)?;
+        }
+        match next {
+            Some(Next::Stays | Next::Handler) => Ok(()),
+            Some(Next::Preempted(seq)) => self.run_to_state(thread, seq, event, columns),
+            None => self.resume(thread, event, 0),
+        }
+    }
+
+    /// Has the thread stop for a signal before it runs another instruction.
+    fn provoke(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        thread.settle()?;
+        kernel::set_signal_mask(tid, 0).map_err(failed)?;
+        sys::tgkill(thread.pid(), tid, signal).map_err(failed)?;
+        loop {
+            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
+            let status = self.remote.watch.wait(tid)?;
+            if status >> 8 == signal {
+                return Ok(());
+            }
+            // Another signal from outside; anything else means that the thread ran.
+            let is_signal = libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) & 0x80 == 0;
+            if !is_signal {
+                return Err(self.desync(event, Some(thread), DesyncReason::Signal.into()));
+            }
+        }
+    }
+
+    /// Delivers the signal that the thread is stopped for, and stops it at the first instruction of the handler.
+    fn step_into_handler(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
+        let tid = thread.tid;
+        kernel::go(tid, Go::Step, signal).map_err(|error| lost(tid, &error))?;
+        let status = self.remote.watch.wait(tid)?;
+        thread.at = At::Held;
+        if status >> 8 == libc::SIGTRAP {
+            return Ok(());
+        }
+        // The frame could not be written, or the process is gone.
+        if libc::WIFSTOPPED(status) {
+            let info = sys::signal_info(tid).unwrap_or([0; 128]);
+            thread.at = At::Signal(libc::WSTOPSIG(status), info);
+            if self.job.scan.next(thread.index, event.seq()).is_none() {
+                return Ok(());
+            }
+        } else {
+            thread.at = At::Ended(status);
+        }
+        Err(self.desync(event, Some(thread), DesyncReason::Signal.into()))
+    }
+
+    /// The handler returns to other blocked signals than those with which it began: they stand in its frame.
+    fn patch_saved_mask(&mut self, thread: &mut Thread, event: &Event<'_>, mask: u64) -> Result<(), Halt> {
+        /// Return address; flags, link, stack and registers of the context (asm/ucontext.h).
+        const IN_FRAME: u64 = 8 + 8 + 8 + 24 + 256;
+        /// Flags, link, stack and registers of the 32-bit context, and where its address stands in the frame.
+        const IN_CONTEXT_I386: u64 = 4 + 4 + 12 + 88;
+        const CONTEXT_I386: u64 = 12;
+        let tid = thread.tid;
+        let regs = sys::registers(tid).map_err(|error| lost(tid, &error))?;
+        let addr = if regs.cs == USER32_CS {
+            let mut context = [0; 4];
+            sys::read_pieces(tid, &[(regs.rsp + CONTEXT_I386, 4)], &mut context);
+            u64::from(u32::from_le_bytes(context)) + IN_CONTEXT_I386
+        } else {
+            regs.rsp.wrapping_add(IN_FRAME)
+        };
+        if sys::write_memory(tid, addr, &mask.to_le_bytes()) {
+            return Ok(());
+        }
+        Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr }.into()))
+    }
+
+    /// Tells the kernel what the program wants to be done about a signal, if it does not know; whether only once.
+    fn apply_action(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<bool, Halt> {
+        let actions = thread.actions();
+        let wanted = actions.borrow().wanted.get(&signal).cloned();
+        let Some(wanted) = wanted else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+        };
+        if actions.borrow().applied.get(&signal) == Some(&wanted) {
+            return Ok(wanted.once);
+        }
+        let call = self.action_call(thread, &wanted, signal)?;
+        let actual = self.natively(thread, &call)?;
+        if actual < 0 && !wanted.bytes.is_empty() {
+            return Err(self.desync(event, Some(thread), DesyncReason::Result { actual }.into()));
+        }
+        let once = wanted.once;
+        actions.borrow_mut().applied.insert(signal, wanted);
+        Ok(once)
+    }
+
+    fn action_call(&mut self, thread: &Thread, action: &Action, signal: c_int) -> Result<RemoteCall, Halt> {
+        let data = self.remote.stub.data();
+        let place = if action.bytes.is_empty() {
+            action.handler
+        } else {
+            let length = action.bytes.len().min(64);
+            put(thread.tid, data, &action.bytes[..length])?;
+            data
+        };
+        let number = if action.i386 { action.number as i64 } else { libc::SYS_rt_sigaction };
+        let call = RemoteCall::new(number, &[signal as u64, place, 0, 8]);
+        Ok(RemoteCall { i386: action.i386, ..call })
+    }
+
+    /// An instruction that the recorder answered: it traps here too, and gets the same answer.
+    pub(super) fn trap(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        const SEGV: u64 = 1 << (libc::SIGSEGV - 1);
+        let At::Signal(libc::SIGSEGV, info) = thread.at else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        };
+        // The kernel unblocks a signal that it has to force upon a thread, and forgets its handler then.
+        let (mask, actions) = (thread.mask, thread.actions());
+        let regs = *thread.registers()?;
+        if int_at(&info, 8) != SI_KERNEL || regs.rip != event.ip() {
+            return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
+        }
+        if regs.rsp != event.sp() {
+            return Err(self.desync(event, Some(thread), DesyncReason::Sp.into()));
+        }
+        if mask.is_some_and(|mask| mask & SEGV != 0)
+            || actions.borrow().applied.get(&libc::SIGSEGV).is_none_or(|action| action.handler <= 1)
+        {
+            actions.borrow_mut().applied.remove(&libc::SIGSEGV);
+        }
+        let regs = thread.registers()?;
+        let low = u64::from(u32::MAX);
+        match Trap::from_code(event.code()) {
+            Some(Trap::Rdtsc) => {
+                (regs.rax, regs.rdx) = (event.arg(0) & low, event.arg(0) >> 32);
+                regs.rip += 2;
+            }
+            Some(Trap::Rdtscp) => {
+                (regs.rax, regs.rdx, regs.rcx) = (event.arg(0) & low, event.arg(0) >> 32, event.arg(1) & low);
+                regs.rip += 3;
+            }
+            Some(Trap::Cpuid) => {
+                if (regs.rax & low, regs.rcx & low) != (event.arg(0), event.arg(1)) {
+                    return Err(self.desync(event, Some(thread), DesyncReason::Argument(0).into()));
+                }
+                (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (event.arg(2), event.arg(3), event.arg(4), event.arg(5));
+                regs.rip += 2;
+            }
+            None => return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into())),
+        }
+        regs.orig_rax = u64::MAX;
+        self.go_on(thread, event, columns)
+    }
+
+    /// A thread gets its turn, or was stopped in the middle of its own code and goes on now.
+    pub(super) fn preempt(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        if !matches!(thread.at, At::Held) {
+            return Err(self.desync(event, Some(thread), DesyncReason::State.into()));
+        }
+        self.go_on(thread, event, columns)
+    }
+
+    /// Runs a thread until it is in the state in which the recorder stopped it.
+    pub(super) fn run_to_state(
+        &mut self,
+        thread: &mut Thread,
+        seq: u64,
+        event: &Event<'_>,
+        columns: &Columns,
+    ) -> Result<(), Halt> {
+        let first = columns.first_seq;
+        let Some(row) = seq.checked_sub(first).filter(|row| *row < u64::from(columns.count)) else {
+            let number = self.job.trace.block_of(seq).unwrap_or(usize::MAX);
+            let later = self.job.trace.decode_block(number, Projection::ALL)?;
+            let row = (seq - later.first_seq) as usize;
+            return self.run_to(thread, &Event::new(&later, row), event);
+        };
+        self.run_to(thread, &Event::new(columns, row as usize), event)
+    }
+
+    fn run_to(&mut self, thread: &mut Thread, target: &Event<'_>, event: &Event<'_>) -> Result<(), Halt> {
+        let state = target.captured(0, Side::In).and_then(registers_of).zip(target.captured(1, Side::In));
+        let Some((wanted, hash)) = state else {
+            return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
+        };
+        thread.settle()?;
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let except = self.remote.stub.data();
+        let is_there = || -> Result<bool, Halt> {
+            let regs = sys::registers(tid).map_err(failed)?;
+            Ok(state::same_registers(&regs, &wanted) && state::state_hash(tid, &[except])[..] == *hash)
+        };
+        thread.at = At::Held;
+        if is_there()? {
+            return Ok(());
+        }
+        let words = target.captured(2, Side::In).unwrap_or_default();
+        if self.run_to_probe(thread, target, event, &wanted, words, hash)? {
+            return Ok(());
+        }
+        kernel::set_register(tid, Register::Debug0, wanted.rip).map_err(failed)?;
+        kernel::set_register(tid, Register::Debug7, 1).map_err(failed)?;
+        loop {
+            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
+            thread.at = self.await_stop(thread, event)?;
+            let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, info) if int_at(&info, 8) == TRAP_HWBKPT);
+            if !hit {
+                kernel::set_register(tid, Register::Debug7, 0).ok();
+                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
+            }
+            if is_there()? || self.step_through_repetition(thread, &wanted, &is_there)? {
+                break;
+            }
+            self.remote.watch.check()?;
+        }
+        kernel::set_register(tid, Register::Debug7, 0).map_err(failed)?;
+        thread.at = At::Held;
+        Ok(())
+    }
+
+    /// Runs a thread to a state by a probe in its own code; false when that cannot be put there.
+    fn run_to_probe(
+        &mut self,
+        thread: &mut Thread,
+        target: &Event<'_>,
+        event: &Event<'_>,
+        wanted: &libc::user_regs_struct,
+        words: &[u8],
+        hash: &[u8],
+    ) -> Result<bool, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+        let words: Vec<probe::Word> =
+            words.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect();
+        let Some(base) = room_near(tid, wanted.rip).filter(|_| wanted.cs == USER_CS) else { return Ok(false) };
+        let Some(probe) = Probe::new(tid, wanted, &words, base) else { return Ok(false) };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+        let map = [base, PROBE_BYTES, prot as u64, flags as u64, u64::MAX, 0];
+        if self.natively(thread, &RemoteCall::new(libc::SYS_mmap, &map))? as u64 != base {
+            return Ok(false);
+        }
+        thread.settle()?;
+        let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{tid}/mem")).map_err(failed)?;
+        let write = |addr: u64, bytes: &[u8]| memory.write_all_at(bytes, addr).map_err(failed);
+        write(base, &probe.code)?;
+        write(wanted.rip, &probe.jump)?;
+        loop {
+            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
+            thread.at = self.await_stop(thread, event)?;
+            let stopped = sys::registers(tid).map_err(failed)?;
+            let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, _)) && stopped.rip == probe.hit;
+            if !hit {
+                write(wanted.rip, &probe.original)?;
+                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
+            }
+            self.remote.watch.check()?;
+            let Some(regs) = probe.registers(tid, &stopped, wanted.rip) else { continue };
+            if !state::same_registers(&regs, wanted) {
+                continue;
+            }
+            // Code that the program may write to counts, as it was.
+            write(wanted.rip, &probe.original)?;
+            if state::state_hash(tid, &[self.remote.stub.data(), base])[..] == *hash {
+                thread.replace_registers(regs);
+                thread.at = At::Held;
+                self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[base, PROBE_BYTES]))?;
+                return Ok(true);
+            }
+            write(wanted.rip, &probe.jump)?;
+        }
+    }
+
+    /// A repeated string instruction can be stopped between two turns, where no breakpoint stops.
+    fn step_through_repetition(
+        &self,
+        thread: &Thread,
+        wanted: &libc::user_regs_struct,
+        is_there: &impl Fn() -> Result<bool, Halt>,
+    ) -> Result<bool, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let mut code = [0; 2];
+        sys::read_pieces(tid, &[(wanted.rip, 2)], &mut code);
+        if !matches!(code[0], 0xf2 | 0xf3) {
+            return Ok(false);
+        }
+        loop {
+            let regs = sys::registers(tid).map_err(failed)?;
+            if regs.rip != wanted.rip || regs.rcx <= wanted.rcx || regs.rbx != wanted.rbx || regs.rsp != wanted.rsp {
+                return Ok(false);
+            }
+            kernel::go(tid, Go::Step, 0).map_err(failed)?;
+            let status = self.remote.watch.wait(tid)?;
+            if status >> 8 != libc::SIGTRAP {
+                return Ok(false);
+            }
+            if is_there()? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// A free page that a jump from `ip` reaches.
+fn room_near(tid: pid_t, ip: u64) -> Option<u64> {
+    /// Less than a 32-bit distance, for the instruction is moved too.
+    const REACH: u64 = 0x7000_0000;
+    let mappings = image::mappings(tid);
+    let mut free_from = 0x1_0000;
+    let mut found: Option<u64> = None;
+    for mapping in &mappings {
+        let gap = free_from..mapping.start;
+        free_from = mapping.start.saturating_add(mapping.length);
+        if gap.end.saturating_sub(gap.start) < 3 * PROBE_BYTES {
+            continue;
+        }
+        for page in [gap.start + PROBE_BYTES, gap.end - 2 * PROBE_BYTES] {
+            let better = found.is_none_or(|known| page.abs_diff(ip) < known.abs_diff(ip));
+            if page.abs_diff(ip) < REACH && better {
+                found = Some(page);
+            }
+        }
+    }
+    found
+}
+
+/// Signal code of a hardware breakpoint (asm-generic/siginfo.h).
+const TRAP_HWBKPT: i32 = 4;
+
+fn registers_of(bytes: &[u8]) -> Option<libc::user_regs_struct> {
+    if bytes.len() != size_of::<libc::user_regs_struct>() {
+        return None;
+    }
+    // SAFETY: the struct has only integers, so any bytes of its size are one; they need not be aligned.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
+}

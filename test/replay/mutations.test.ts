@@ -1,0 +1,192 @@
+/**
+ * Recordings that are changed at random: a replay of one either shows the change as a difference, at the changed event or
+ * later, or it runs exactly as before, since the program cannot see the change. It never hangs and never breaks.
+ */
+
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { TraceError } from "../../src/errors.js";
+import { type ReplayResult, replay } from "../../src/replay.js";
+import { isAlive, record } from "../record/support.js";
+import { assemble, partsOf, type TextEvent, type TextParts } from "./support.js";
+
+const before = process.env.XDG_CACHE_HOME;
+
+interface Sample {
+  readonly file: string;
+  readonly output: string;
+  readonly code: number;
+  readonly parts: TextParts;
+}
+
+/** Programs with files, arithmetic, memory, signals, a child and a pipe. */
+const programs: Readonly<Record<string, readonly string[]>> = {
+  "a shell with a child": [
+    "sh",
+    "-c",
+    "trap 'echo caught' USR1; kill -USR1 $$; (echo in; exit 3); echo $? $$",
+  ],
+  "a program of its own": ["date", "+%s %N"],
+};
+
+const samples = new Map<string, Sample>();
+
+beforeAll(async () => {
+  for (const [name, argv] of Object.entries(programs)) {
+    const { file, stdout, code } = await record(argv);
+    samples.set(name, { file, output: stdout, code: code ?? -1, parts: await partsOf(file) });
+  }
+});
+afterAll(() => {
+  if (before === undefined) delete process.env.XDG_CACHE_HOME;
+  else process.env.XDG_CACHE_HOME = before;
+});
+
+function sampleOf(name: string): Sample {
+  const sample = samples.get(name);
+  if (sample === undefined) throw new Error(`no recording of ${name}`);
+  process.env.XDG_CACHE_HOME = join(dirname(sample.file), "cache");
+  return sample;
+}
+
+const hex = (value: bigint) => `0x${BigInt.asUintN(64, value).toString(16)}`;
+
+/** One change of one event, in place; false when the event has nothing of that sort. */
+type Change = (event: TextEvent, pick: number, events: TextEvent[]) => boolean;
+
+const changes: Readonly<Record<string, Change>> = {
+  "taken out": (event, _, events) => events.splice(events.indexOf(event), 1).length === 1,
+  "swapped with the next": (event, _, events) => {
+    const at = events.indexOf(event);
+    const [next] = events.splice(at + 1, 1);
+    if (next === undefined) return false;
+    events.splice(at, 0, next);
+    return true;
+  },
+  result: ({ kind, fields }, pick) => {
+    if (kind !== "call") return false;
+    const delta = [1n, -1n, 4096n, -4096n, 1n << 32n][pick % 5] ?? 1n;
+    const ret = BigInt(fields.ret ?? 0) + delta;
+    fields.ret = String(ret);
+    fields.flags = String((Number(fields.flags) & ~8) | (ret < 0n && ret > -4096n ? 8 : 0));
+    return true;
+  },
+  argument: ({ fields }, pick) => {
+    const args = (fields.args ?? "").split(",").filter((word) => word !== "");
+    if (args.length === 0) return false;
+    const at = pick % args.length;
+    args[at] = hex(BigInt(args[at] ?? 0) ^ (1n << BigInt(pick % 40)));
+    fields.args = args.join(",");
+    return true;
+  },
+  number: ({ kind, fields }, pick) => {
+    if (kind !== "call") return false;
+    fields.code = String((Number(fields.code) + 1 + (pick % 300)) % 330);
+    return true;
+  },
+  place: ({ fields }, pick) => {
+    const column = pick % 2 === 0 ? "ip" : "sp";
+    fields[column] = hex(BigInt(fields[column] ?? 0) ^ (1n << BigInt(pick % 48)));
+    return true;
+  },
+  memory: (event, pick) => {
+    const captures = event.more.filter((line) => line.includes('"'));
+    const line = captures[pick % Math.max(1, captures.length)];
+    if (line === undefined) return false;
+    const start = line.indexOf('"') + 1;
+    const bytes = line.slice(start, -1).match(/\\x..|\\.|[^\\]/g) ?? [];
+    if (bytes.length === 0) return false;
+    bytes[pick % bytes.length] = bytes[pick % bytes.length] === "A" ? "B" : "A";
+    event.more[event.more.indexOf(line)] = `${line.slice(0, start)}${bytes.join("")}"`;
+    return true;
+  },
+};
+
+interface Replayed {
+  readonly result: ReplayResult | undefined;
+  readonly error: unknown;
+  readonly output: string;
+  readonly millis: number;
+}
+
+async function replayed(file: string): Promise<Replayed> {
+  const began = Date.now();
+  let output = "";
+  const onOutput = (stream: 1 | 2, bytes: Uint8Array) => {
+    if (stream === 1) output += Buffer.from(bytes).toString("latin1");
+  };
+  const outcome = await replay(file, { onOutput, stuckAfter: 2000 }).then(
+    (result) => ({ result, error: undefined }),
+    (error: unknown) => ({ result: undefined, error }),
+  );
+  return { ...outcome, output, millis: Date.now() - began };
+}
+
+/** Two stuck limits, and a slow machine. */
+const MOST_MILLIS = 15_000;
+
+describe.each(Object.keys(programs))("%s", (name) => {
+  it("replays as it is, twenty times", { timeout: 60_000 }, async () => {
+    const { file, output, code } = sampleOf(name);
+    for (let k = 0; k < 20; k++) {
+      const done = await replayed(file);
+      expect(done.error).toBeUndefined();
+      expect(done.output).toBe(output);
+      expect(done.result).toMatchObject({ faithful: true, exitCode: code, desyncs: [] });
+    }
+  });
+
+  it("changed anywhere: differs there or later, or is the same", { timeout: 300_000 }, async () => {
+    const { file, output, parts } = sampleOf(name);
+    const folder = join(dirname(file), "changed");
+    mkdirSync(folder, { recursive: true });
+    let seen = 0;
+    const property = fc.asyncProperty(
+      fc.nat({ max: parts.events.length - 1 }),
+      fc.constantFrom(...Object.keys(changes)),
+      fc.nat({ max: 1 << 20 }),
+      async (at, how, pick) => {
+        const events = structuredClone(parts.events);
+        const event = events[at] as TextEvent;
+        fc.pre(changes[how]?.(event, pick, events) === true);
+        const changed = join(folder, "changed.trace");
+        await assemble({ ...parts, events }, changed);
+        const done = await replayed(changed);
+        expect(done.millis).toBeLessThan(MOST_MILLIS);
+        if (done.error !== undefined) {
+          // A trace that asks for the impossible is refused, with a sentence.
+          expect(done.error).toBeInstanceOf(TraceError);
+          expect((done.error as TraceError).code).not.toBe("BROKEN");
+          return;
+        }
+        const { faithful, desyncs } = done.result as ReplayResult;
+        if (faithful) {
+          expect(done.output).toBe(output);
+        } else {
+          seen += 1;
+          expect(desyncs[0]?.seq).toBeGreaterThanOrEqual(at);
+        }
+      },
+    );
+    await fc.assert(property, { numRuns: 150, seed: 7, endOnFailure: true });
+    // Changes of which nothing is ever seen would prove little.
+    expect(seen).toBeGreaterThan(15);
+  });
+});
+
+it("no process is left behind", () => {
+  // Whatever was replayed here was a child of this process.
+  expect(childrenOf(process.pid)).toEqual([]);
+});
+
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, "latin1")
+      .split(" ")
+      .filter((word) => word !== "")
+      .map(Number)
+      .filter(isAlive),
+  );
+}
