@@ -407,6 +407,9 @@ impl World {
     }
 }
 
+/// With one busy task, other stops are asked for after this many.
+const SELDOM: u32 = 4;
+
 /// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
 /// at the oldest task first, and one that stops often would keep the others waiting.
 fn collect(stops: &mut Vec<Waited>) {
@@ -473,14 +476,18 @@ impl Recorder {
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
         let mut stops = Vec::new();
+        let mut unasked = 0;
         loop {
             match sys::wait_any() {
                 Ok(Some(waited)) => stops.push(waited),
                 Ok(None) => {}
                 Err(_) => break,
             }
-            if self.tasks.len() > 1 {
+            // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then.
+            unasked += 1;
+            if self.tasks.len() > 1 && (unasked >= SELDOM || stops.is_empty()) {
                 collect(&mut stops);
+                unasked = if stops.len() > 1 { SELDOM } else { 0 };
             }
             for waited in stops.drain(..) {
                 self.dispatch(waited);

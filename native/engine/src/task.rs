@@ -134,6 +134,8 @@ pub struct Birth {
     pub identity: Option<(u64, Rc<Identity>)>,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
+    /// The parent was let go to all CPUs, or was not; absent when nobody knows.
+    pub released: Option<bool>,
 }
 
 impl Birth {
@@ -151,6 +153,7 @@ impl Birth {
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
+            released: Some(parent.place.is_released()),
         }
     }
 
@@ -166,6 +169,7 @@ impl Birth {
             handlers: Rc::default(),
             identity: None,
             own_place: false,
+            released: None,
         }
     }
 

@@ -127,7 +127,10 @@ impl Recorder {
         task.identity = birth.identity;
         task.place.own = birth.own_place;
         if ended.is_none() {
-            self.world.placement.adopt(tid, &mut task.place);
+            match birth.released {
+                Some(released) => self.world.placement.adopt_child(tid, &task.place, released),
+                None => self.world.placement.adopt(tid, &task.place),
+            }
             self.control.born(task.process.borrow().pid);
         }
         self.tasks.insert(tid, task);
