@@ -15,6 +15,19 @@ export {
   record,
   startRecording,
 } from "./record.js";
+export type { ByteDifference, Field } from "./replay/fields.js";
+export type { Place } from "./replay/place.js";
+export { type DesyncReport, desyncReport } from "./replay/report.js";
+export type { Row } from "./replay/rows.js";
+export {
+  type ActualStop,
+  type Desync,
+  type DesyncReason,
+  type MemoryDifference,
+  type ReplayOptions,
+  type ReplayResult,
+  replay,
+} from "./replay.js";
 export {
   CaptureSide,
   CaptureStatus,

@@ -37,6 +37,8 @@ export interface NativeRecordOptions {
   readonly only?: readonly string[];
   readonly detachOnExit: boolean;
   readonly unpinned: boolean;
+  readonly observe: boolean;
+  readonly chaos: number | undefined;
   readonly user?: {
     readonly uid: number;
     readonly gid: number;
@@ -73,6 +75,59 @@ export interface NativeRecordResult {
   readonly failureCode?: string;
 }
 
+/** Options of a replay: `native/src/replay.rs` says what they mean. */
+export interface NativeReplayOptions {
+  readonly process: number | undefined;
+  readonly until: number | undefined;
+  readonly execOnly: boolean;
+  readonly jobs: number;
+  readonly toDescriptors: boolean;
+  readonly warnOnly: boolean;
+  readonly stuckAfter: number | undefined;
+}
+
+/** Gets the output of the replayed program: stream 1 or 2, and at last stream 0 without bytes. */
+export type NativeReplayOutput = (stream: number, bytes: Uint8Array) => void;
+
+export interface NativeReplay {
+  wait(): Promise<Outcome<NativeReplayResult>>;
+  abort(): void;
+}
+
+export interface NativeReplayResult {
+  readonly status: number;
+  readonly events: number;
+  readonly processes: number;
+  readonly threads: number;
+  readonly desyncs: readonly NativeDesync[];
+  readonly cutAt?: number;
+  readonly notes: readonly string[];
+  readonly durationNs: number;
+  readonly outputErrno: number;
+}
+
+export interface NativeDesync {
+  readonly seq: number;
+  readonly thread: number;
+  readonly reason: string;
+  readonly argument?: number;
+  readonly slot?: number;
+  readonly address?: bigint;
+  readonly offset?: number;
+  readonly result?: bigint;
+  readonly actual?: {
+    readonly kind: string;
+    readonly code: number;
+    /** The stop as a batch of one event. */
+    readonly batch: EventBatch;
+  };
+  readonly expectedBytes?: Uint8Array;
+  readonly actualBytes?: Uint8Array;
+  readonly window: number;
+  readonly maps: string;
+  readonly frames: readonly bigint[];
+}
+
 /** The reader of one trace: `native/src/reader.rs`. */
 export interface NativeTrace {
   header(): NativeHeader;
@@ -88,6 +143,13 @@ export interface NativeTrace {
   pack(output: string | undefined, force: boolean): Promise<Outcome<NativePacking>>;
   /** Writes the trace as text, to the standard output when there is no path. */
   dumpText(path: string | undefined, force: boolean): Promise<Outcome<boolean>>;
+  /** Starts a replay on a thread of its own. */
+  startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay;
+  /** The function at an offset of a mapped file, which is named by its hash. */
+  symbolAt(
+    hash: string,
+    offset: number,
+  ): Promise<{ readonly name: string; readonly offset: number } | null>;
 }
 
 export interface NativePacking {
@@ -137,7 +199,7 @@ export interface NativeBlocks {
   readonly minStart: Float64Array;
   readonly maxEnd: Float64Array;
   readonly spanning: Uint32Array;
-  readonly kinds: Uint8Array;
+  readonly kinds: Uint16Array;
 }
 
 /** One entry per object in each array; path and detail are pieces of `text`, one after the other. */

@@ -36,6 +36,13 @@ export interface RecordOptions {
   /** Do not keep tracees and recorder on one CPU. */
   readonly unpinned?: boolean;
   /**
+   * Let threads run freely and clocks be read unseen. It costs less, and the trace cannot be replayed. Implied by `attach`,
+   * `only`, `detachOnExit` and by `data` other than `all`.
+   */
+  readonly observe?: boolean;
+  /** Seed (an integer) of a recording that varies the order in which threads run. */
+  readonly chaos?: number;
+  /**
    * Pass on every descriptor that this process was started with, as a shell would, and not only 0 to 2. Only right in a
    * process that has opened no files itself.
    */
@@ -124,6 +131,8 @@ export function startRecording(options: RecordOptions): Recording {
     data: options.data ?? "all",
     detachOnExit: options.detachOnExit ?? false,
     unpinned: options.unpinned ?? false,
+    observe: options.observe ?? false,
+    chaos: options.chaos,
     inherit: options.inheritDescriptors ?? false,
     ignoreHangup: options.ignoreHangup ?? false,
     meta: facts(options),
@@ -229,7 +238,6 @@ function facts(options: RecordOptions): [string, string][] {
     ["argv", JSON.stringify(options.command.map(text))],
     ["cwd", options.cwd ?? currentDirectory()],
     ["kernel", release()],
-    ["mode", "observe"],
   ];
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{
-    AsyncTask, Buffer, Either, Env, Float64Array, Int32Array, Null, Result, Task, Uint8Array, Uint32Array,
+    AsyncTask, Buffer, Either, Env, Float64Array, Int32Array, Null, Result, Task, Uint8Array, Uint16Array, Uint32Array,
 };
 use napi_derive::napi;
 use trace_engine::error::{EngineError, Fact};
@@ -96,7 +96,7 @@ pub struct Blocks {
     pub min_start: Float64Array,
     pub max_end: Float64Array,
     pub spanning: Uint32Array,
-    pub kinds: Uint8Array,
+    pub kinds: Uint16Array,
 }
 
 /// The threads, one entry per thread in each array.
@@ -250,7 +250,7 @@ impl NativeTrace {
             min_start: float(&|block| trace.nanoseconds(block.summary.min_start)),
             max_end: float(&|block| trace.nanoseconds(block.summary.max_end)),
             spanning: Uint32Array::new(blocks.iter().map(|block| block.summary.spanning).collect()),
-            kinds: Uint8Array::new(blocks.iter().map(|block| block.summary.kinds).collect()),
+            kinds: Uint16Array::new(blocks.iter().map(|block| block.summary.kinds).collect()),
         }
     }
 

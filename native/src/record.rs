@@ -34,6 +34,10 @@ pub struct RecordOptions {
     pub only: Option<Vec<String>>,
     pub detach_on_exit: bool,
     pub unpinned: bool,
+    /// Let threads run freely and clocks be read unseen: cannot be replayed.
+    pub observe: bool,
+    /// Seed of a recording that varies the order of threads.
+    pub chaos: Option<f64>,
     pub user: Option<RecordUser>,
     /// Soft limit of open files to give back to the program.
     pub nofile: Option<f64>,
@@ -190,6 +194,8 @@ pub fn start_recording(options: RecordOptions) -> Result<Recording> {
         only: options.only,
         detach_on_exit: options.detach_on_exit,
         unpinned: options.unpinned,
+        observe: options.observe,
+        chaos: options.chaos.map(|seed| seed as u64),
         meta: pairs.map(|[key, value]| (key, value)).collect(),
     };
     let control = Arc::new(Control::default());

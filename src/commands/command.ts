@@ -41,6 +41,11 @@ export interface OptionDef {
    * first), so that a repeated option can collect. Throw `usageError` from errors.ts on bad text.
    */
   readonly parse?: (text: string, previous: unknown) => unknown;
+  /**
+   * For an optional value (`--chaos [seed]`): only what stands behind `=` is one, so that the next word may be an argument.
+   * Without a value `parse` gets an empty text.
+   */
+  readonly attached?: boolean;
   /** The value is how often the flag was given (`-ttt` is 3, none is 0). Flags without value only. */
   readonly count?: boolean;
   /** The only accepted values; also completed by shells. */

@@ -1,6 +1,6 @@
 /** `trace doctor`: tries what recording needs, and explains what does not work. */
 
-import type { Finding, Trial } from "../doctor/checks.js";
+import type { Finding, ReplayTrial, Trial } from "../doctor/checks.js";
 import { TraceError } from "../errors.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { colorChoice, colorOption, terminalWidth } from "./selection.js";
@@ -12,10 +12,10 @@ interface Options {
 
 export const command: CommandDef<Options> = {
   name: "doctor",
-  summary: "try what recording needs on this machine, and explain what fails",
+  summary: "try what recording and replay need on this machine, and explain what fails",
   description:
-    "Records a small program, and tries each ability by itself: ptrace, seccomp, reading memory and /proc, and what the " +
-    "machine is. Exits with 0 when recording works, else with 1.",
+    "Records a small program and replays it, and tries each ability by itself: ptrace, seccomp, reading memory and /proc, " +
+    "and what the machine is. Exits with 0 when recording works, else with 1.",
   options: [
     {
       flags: "--format <format>",
@@ -25,7 +25,7 @@ export const command: CommandDef<Options> = {
     },
     colorOption,
   ],
-  examples: [{ line: "trace doctor", help: "when recording fails, or is slow" }],
+  examples: [{ line: "trace doctor", help: "when recording or replay fails, or is slow" }],
   run,
 };
 
@@ -61,19 +61,52 @@ async function tryRecording(): Promise<Trial> {
   try {
     folder = await mkdtemp(join(tmpdir(), "trace-doctor-"));
     const begin = process.hrtime.bigint();
-    const { events } = await record({
+    const { events, path } = await record({
       command: ["/bin/sh", "-c", ":"],
       output: join(folder, "test.trace"),
     });
-    const millis = Math.round(Number(process.hrtime.bigint() - begin) / 1e6);
+    const millis = millisSince(begin);
     if (events === 0) return { message: "a test program gave no events", hint: undefined };
-    return { events, millis };
+    return { events, millis, replay: await tryReplay(path) };
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    return { message, hint: error instanceof TraceError ? error.hint : undefined };
+    return whyFailed(error);
   } finally {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** A program that does next to nothing is stuck when it takes so long. */
+const STUCK_AFTER_MS = 10_000;
+
+async function tryReplay(path: string): Promise<ReplayTrial> {
+  const [{ replay }, { openTrace }] = await Promise.all([
+    import("../replay.js"),
+    import("../trace/open.js"),
+  ]);
+  const begin = process.hrtime.bigint();
+  const trace = await openTrace(path);
+  try {
+    const { desyncs } = await replay(trace, { stuckAfter: STUCK_AFTER_MS });
+    const millis = millisSince(begin);
+    const [first] = desyncs;
+    if (first === undefined) return { millis };
+    const { desyncReport } = await import("../replay/report.js");
+    const { summary } = await desyncReport(trace, first);
+    return { message: `the replay of a test program differs: ${summary}`, hint: undefined };
+  } catch (error) {
+    return whyFailed(error);
+  } finally {
+    trace.close();
+  }
+}
+
+function millisSince(begin: bigint): number {
+  return Math.round(Number(process.hrtime.bigint() - begin) / 1e6);
+}
+
+function whyFailed(error: unknown): { message: string; hint: string | undefined } {
+  const message = error instanceof Error ? error.message : String(error);
+  return { message, hint: error instanceof TraceError ? error.hint : undefined };
 }
 
 const marks = {

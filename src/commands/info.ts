@@ -2,7 +2,7 @@
 
 import { usageError } from "../errors.js";
 import { EventKind } from "../trace/batch.js";
-import type { LostCounts } from "../trace/info.js";
+import { type LostCounts, replayability, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
@@ -115,9 +115,22 @@ async function recordingLines(trace: Trace): Promise<Line[]> {
     fact("mode") && `${fact("mode")} mode`,
     fact("data") && `data: ${fact("data")}`,
     fact("only") && `only: ${fact("only")}`,
+    fact("chaos") && `order of threads varied with seed ${fact("chaos")}`,
   ].filter((part) => part);
   if (how.length > 0) lines.push(["captured", how.join(", ")]);
+  if (fact("cpu") !== "") lines.push(["CPU", fact("cpu")]);
+  lines.push(...replayLines(trace.info));
   return lines;
+}
+
+/** Whether the trace can be replayed, and why not. */
+function replayLines(info: TraceInfo): Line[] {
+  const { mode, obstacles } = replayability(info);
+  if (mode === "replayable" && obstacles.length === 0) return [["replay", "can be replayed"]];
+  if (mode === "replayable") return obstacles.map((reason) => ["replay", `cannot: ${reason}`]);
+  const reason =
+    "it was recorded with --observe, or only in part (-p, -e, --data, --detach-on-exit)";
+  return [["replay", `cannot: ${reason}`]];
 }
 
 /** A wait status in words. */
@@ -208,6 +221,7 @@ function infoJson(trace: Trace, counts: Counts): string {
     packed: trace.packedFiles(),
     lost: info.lost ?? null,
     notes: info.notes,
+    replay: replayability(info),
     facts: Object.fromEntries(info.facts),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;

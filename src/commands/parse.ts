@@ -90,6 +90,23 @@ export function commandHelp(def: CommandDef): string {
   return text;
 }
 
+/** The words, with an empty value behind options whose value can only stand behind `=`. */
+function withEmptyValues(def: CommandDef, command: Command, words: readonly string[]): string[] {
+  const attached = (def.options ?? []).filter((option) => option.attached === true);
+  const flags = new Set(attached.map((option) => option.flags.match(/--[\w-]+/)?.[0]));
+  const out: string[] = [];
+  for (let at = 0; at < words.length && flags.size > 0; at++) {
+    const word = words[at] ?? "";
+    if (word === "--" || (def.passThrough === true && !/^-./.test(word))) break;
+    out.push(flags.has(word) ? `${word}=` : word);
+    const takesNext = command.options.some(
+      ({ required, short, long }) => required && (short === word || long === word),
+    );
+    if (takesNext && at + 1 < words.length) out.push(words[++at] ?? "");
+  }
+  return [...out, ...words.slice(out.length)];
+}
+
 /** Parses the words after the command's name. Throws a usage `TraceError`. */
 export function parseCommand(def: CommandDef, words: readonly string[]): ParseResult {
   const command = buildCommand(def);
@@ -99,7 +116,7 @@ export function parseCommand(def: CommandDef, words: readonly string[]): ParseRe
     args = command.args;
   });
   try {
-    command.parse([...words], { from: "user" });
+    command.parse(withEmptyValues(def, command, words), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.helpDisplayed") return { help: commandHelp(def) };

@@ -16,6 +16,7 @@ import {
 } from "../record.js";
 import { rememberLatest } from "../state.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
+import type { RunsResult } from "./runs.js";
 import { collect, wholeNumber } from "./values.js";
 
 interface Options {
@@ -29,6 +30,13 @@ interface Options {
   readonly user?: string;
   readonly env?: readonly string[];
   readonly backend?: string;
+  readonly observe?: boolean;
+  readonly keep: "always" | "on-failure";
+  readonly pack?: boolean;
+  /** The seed; true: any. */
+  readonly chaos?: number | true;
+  readonly runs?: number;
+  readonly untilFailure?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
 }
@@ -59,7 +67,7 @@ export const command: CommandDef<Options> = {
     { flags: "--force", help: "replace an existing file" },
     {
       flags: "--data <what>",
-      help: "which memory to keep",
+      help: "which memory to keep; paths and none need --observe",
       choices: ["all", "paths", "none"],
       default: "all",
     },
@@ -83,6 +91,39 @@ export const command: CommandDef<Options> = {
       help: "NAME=value sets a variable for the program, NAME removes it",
       parse: collect,
     },
+    {
+      flags: "--observe",
+      help: "let threads run freely and keep out of the way: costs less, cannot be replayed",
+    },
+    {
+      flags: "--chaos [seed]",
+      help: "vary the order in which threads run, to find rare faults (--chaos=7 again the same)",
+      attached: true,
+      parse: (text) => (text === "" ? true : wholeNumber()(text)),
+      group: "Finding faults",
+    },
+    {
+      flags: "--runs <n>",
+      help: "run and record the program so many times",
+      parse: wholeNumber(1, 1_000_000),
+      group: "Finding faults",
+    },
+    {
+      flags: "--until-failure",
+      help: "repeat until the program fails (at most --runs times), and keep only that trace",
+      group: "Finding faults",
+    },
+    {
+      flags: "--keep <when>",
+      help: "keep the trace always, or only when the program fails",
+      choices: ["always", "on-failure"],
+      default: "always",
+      group: "Finding faults",
+    },
+    {
+      flags: "--pack",
+      help: "put the programs and libraries into the trace, to replay it elsewhere",
+    },
     { flags: "--backend <name>", help: "how to capture", choices: ["ptrace"] },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },
@@ -93,26 +134,76 @@ export const command: CommandDef<Options> = {
     { line: "trace record ls -l", help: "record a command" },
     { line: "trace record -o build.trace make -j4", help: "a whole build into one file" },
     { line: "trace record -p 4711", help: "observe a running process until Ctrl-C" },
-    { line: "trace record --data=paths ./server", help: "smaller: no transferred data" },
+    { line: "trace record --observe --data=paths ./server", help: "smaller: no transferred data" },
+    {
+      line: "trace record --chaos --runs=1000 --until-failure ./test",
+      help: "hunt a rare fault, and keep the run that shows it",
+    },
+    {
+      line: "trace record --keep=on-failure --pack npm test",
+      help: "for CI: a trace of failures that replays anywhere",
+    },
   ],
   run,
 };
 
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
-  const recording = startRecording(await recordOptions(context));
-  const release = context.options.p
-    ? endOnSignals(() => recording.detach())
-    : holdSignals(recording);
-  let result: RecordResult;
+  const { options } = context;
+  checkOptions(options);
+  const chosen = await recordOptions(context);
+  const once = (changes: Partial<RecordOptions>) => recordOnce({ ...chosen, ...changes });
+  const isPlain =
+    options.keep === "always" &&
+    (options.pack ?? options.chaos ?? options.runs ?? options.untilFailure) === undefined;
+  const done: RunsResult = isPlain
+    ? { result: await once({}), isKept: true, warnings: [], remarks: [] }
+    : await (await import("./runs.js")).recordRuns(options, once);
+  const { result } = done;
+  if (done.isKept) remember(result.path, context.env);
+  if (!options.quiet) report(context, done);
+  if (result.exitSignal !== undefined) return { signal: result.exitSignal };
+  return { exitNow: result.exitCode ?? 0 };
+}
+
+/** Options that exclude each other. */
+function checkOptions(options: Options): void {
+  const { data, observe, p, e, chaos, runs, untilFailure } = options;
+  if (data !== "all" && !observe && p === undefined) {
+    throw usageError(
+      `--data=${data} leaves out what a replay needs`,
+      "add --observe for a trace that is only looked at, or leave --data out",
+    );
+  }
+  const free = Object.entries({
+    "--observe": observe,
+    "-p": p,
+    "-e": e,
+    "--detach-on-exit": options.detachOnExit,
+  }).find(([, given]) => given)?.[0];
+  if (chaos !== undefined && free !== undefined) {
+    throw usageError(`--chaos cannot steer what ${free} lets run freely`, "use one of the two");
+  }
+  const isMany = runs !== undefined || untilFailure === true;
+  if (isMany && p !== undefined) {
+    throw usageError("-p observes what runs already: it cannot be run again", "name the program");
+  }
+  if (runs !== undefined && runs > 1 && !untilFailure && options.output !== undefined) {
+    throw usageError(
+      "-o names one file, and --runs makes many",
+      "leave -o out, or keep only the run that fails: --until-failure",
+    );
+  }
+}
+
+/** One recording, with the signals that come meanwhile passed on. */
+async function recordOnce(options: RecordOptions): Promise<RecordResult> {
+  const recording = startRecording(options);
+  const release = options.attach ? endOnSignals(() => recording.detach()) : holdSignals(recording);
   try {
-    result = await recording.result;
+    return await recording.result;
   } finally {
     release();
   }
-  remember(result.path, context.env);
-  if (!context.options.quiet) report(context, result);
-  if (result.exitSignal !== undefined) return { signal: result.exitSignal };
-  return { exitNow: result.exitCode ?? 0 };
 }
 
 /** The program's end is what counts: whatever goes wrong here does not change the exit code. */
@@ -135,6 +226,7 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
     force: options.force ?? false,
     detachOnExit: options.detachOnExit ?? false,
     unpinned: !options.pin,
+    observe: options.observe ?? false,
     inheritDescriptors: true,
     ignoreHangup: hangupIsIgnored(context.env),
     ...(options.output !== undefined && { output: options.output }),
@@ -272,15 +364,19 @@ function onSignals(handlers: readonly (readonly [NodeJS.Signals, () => void])[])
   };
 }
 
-function report(context: CommandContext<Options>, result: RecordResult): void {
-  const lines: string[] = result.notes.map((note) => `trace: note: ${note}`);
+function report(context: CommandContext<Options>, done: RunsResult): void {
+  const { result, isKept, warnings, remarks } = done;
+  const lines: string[] = [...result.notes, ...warnings].map((note) => `trace: note: ${note}`);
   if (result.failure) {
     lines.push(
       `trace: the trace is cut: ${result.failure.message}; ${result.lost.events} events were not written`,
     );
     if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
   }
-  if (context.options.verbose || context.isTTY.stderr) lines.push(summary(result));
+  if (context.options.verbose || context.isTTY.stderr) {
+    if (isKept) lines.push(summary(result));
+    lines.push(...remarks.map((remark) => `trace: ${remark}`));
+  }
   if (lines.length > 0) say(`${lines.join("\n")}\n`);
 }
 

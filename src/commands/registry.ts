@@ -10,6 +10,7 @@ type Load = () => Promise<{ readonly command: CommandDef }>;
 
 const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["record", async () => record],
+  ["replay", () => import("./replay.js")],
   ["show", () => import("./show.js")],
   ["stat", () => import("./stat.js")],
   ["tree", () => import("./tree.js")],

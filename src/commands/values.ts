@@ -7,6 +7,25 @@ export function collect(text: string, previous: unknown): string[] {
   return Array.isArray(previous) ? [...(previous as string[]), text] : [text];
 }
 
+const unitMillis: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  "": 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** A span of time in milliseconds: `30` or `30s`, `500ms`, `1.5m`, `2h`. */
+export function timeSpan(text: string): number {
+  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)(ms|s|m|h|)$/.exec(text) ?? [];
+  const millis = Math.ceil(Number(number) * (unitMillis[unit] ?? 0));
+  if (number !== "" && millis > 0 && millis <= MOST_MILLIS) return millis;
+  throw usageError("not a span of time", "seconds, or with a unit: 30, 500ms, 10m, 2h");
+}
+
+/** What a timer can wait. */
+const MOST_MILLIS = 2 ** 31 - 1;
+
 /** A whole number from `min` to `max`, written in decimal. */
 export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {

@@ -21,6 +21,8 @@ export interface TraceContext {
   readonly threads: readonly ThreadInfo[];
   /** Objects by the indexes of the batch's refs. */
   readonly objects: ArrayLike<FdObject>;
+  /** `objects[index]?.path`, where that can be had without making the object. */
+  objectPath?(index: number): string | undefined;
   /** Wall-clock time of event time 0: whole seconds since 1970 and nanoseconds. */
   readonly startSeconds: number;
   readonly startNanos: number;

@@ -1,28 +1,93 @@
 /** Events that are no calls, as data: signals, exits, program starts, mappings. */
 
 import { CaptureSide, type EventBatch, EventKind } from "../trace/batch.js";
+import { unsigned } from "../trace/word.js";
 import { CallContext, type TraceContext } from "./context.js";
 import { siginfo } from "./irregular/signal.js";
 import { waitStatus } from "./irregular/wait.js";
-import { captureBytes, findCapture } from "./memory.js";
+import { captureBytes, findCapture, u64 } from "./memory.js";
 import { signalName } from "./scalar.js";
-import type { Value } from "./value.js";
+import type { Num, Value } from "./value.js";
 
 export interface SignalEvent {
   /** `SIGCHLD`; the bare number where no signal has it. */
   readonly name: string;
   readonly info?: Value;
+  /** What it did; missing where it did nothing, or the trace does not say. */
+  readonly disposition?: Disposition;
 }
+
+/** A handler runs next; the process ends; the process stops. */
+export type Disposition = "handled" | "fatal" | "stops";
+
+/** By the numbers of `disposition` in native/format/src/event.rs. */
+const DISPOSITIONS: readonly (Disposition | undefined)[] = [undefined, "handled", "fatal", "stops"];
 
 export function decodeSignal(batch: EventBatch, i: number, trace: TraceContext): SignalEvent {
   const signal = batch.code[i] ?? 0;
   const name = signalName(signal) ?? String(signal);
-  const capture =
-    batch.kind[i] === EventKind.Signal ? findCapture(batch, i, 0, CaptureSide.In) : -1;
-  if (capture < 0) return { name };
+  if (batch.kind[i] !== EventKind.Signal) return { name };
+  const disposition = DISPOSITIONS[batch.args[12 * i + 4] ?? 0];
+  const event = disposition === undefined ? { name } : { name, disposition };
+  const capture = findCapture(batch, i, 0, CaptureSide.In);
+  if (capture < 0) return event;
   const data = captureBytes(batch, capture);
-  if (data.length < 12) return { name };
-  return { name, info: siginfo(data, new CallContext(batch, i, trace), 8) };
+  if (data.length < 12) return event;
+  return { ...event, info: siginfo(data, new CallContext(batch, i, trace), 8) };
+}
+
+export interface RegisterValue {
+  readonly name: string;
+  readonly value: Num;
+}
+
+/** An instruction that the recorder answered. */
+export interface TrapEvent {
+  /** `rdtsc`, `rdtscp`, `cpuid`, or the bare number where nothing has it. */
+  readonly instruction: string;
+  /** What `cpuid` was asked. */
+  readonly before: readonly RegisterValue[];
+  /** What it was answered; the counter stands under `tsc`. */
+  readonly after: readonly RegisterValue[];
+}
+
+/** By the codes of `Trap` in native/format/src/event.rs: the instruction and the registers of its arguments. */
+const TRAPS: readonly {
+  readonly name: string;
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+}[] = [
+  { name: "rdtsc", before: [], after: ["tsc"] },
+  { name: "rdtscp", before: [], after: ["tsc", "ecx"] },
+  { name: "cpuid", before: ["eax", "ecx"], after: ["eax", "ebx", "ecx", "edx"] },
+];
+
+export function decodeTrap(batch: EventBatch, i: number): TrapEvent {
+  const trap = TRAPS[batch.code[i] ?? -1];
+  if (trap === undefined) return { instruction: String(batch.code[i] ?? 0), before: [], after: [] };
+  const values = [...trap.before, ...trap.after].map((name, k) => {
+    const at = 12 * i + 2 * k;
+    return { name, value: unsigned(batch.args[at] ?? 0, batch.args[at + 1] ?? 0) };
+  });
+  const asked = trap.before.length;
+  return { instruction: trap.name, before: values.slice(0, asked), after: values.slice(asked) };
+}
+
+export interface PreemptEvent {
+  /** The thread stood at a boundary, and now gets its turn; else it was stopped in the middle of its code. */
+  readonly turn: boolean;
+  /** Where it was stopped. */
+  readonly ip: Num | undefined;
+}
+
+/** Offset of `rip` in `struct user_regs_struct` (sys/user.h). */
+const RIP = 16 * 8;
+
+export function decodePreempt(batch: EventBatch, i: number): PreemptEvent {
+  const turn = batch.args[12 * i] === 1;
+  const capture = findCapture(batch, i, 0, CaptureSide.In);
+  const ip = capture < 0 ? undefined : u64(captureBytes(batch, capture), RIP);
+  return { turn, ip: turn ? undefined : ip };
 }
 
 export interface ExitEvent {

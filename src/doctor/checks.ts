@@ -5,7 +5,7 @@ import type { NativeCheck } from "../native.js";
 import { humanBytes } from "../report/units.js";
 import type { MachineFacts } from "./facts.js";
 
-/** `ok`: works. `note`: works, and there is something to know. `bad`: recording does not work without it. */
+/** `ok`: works. `note`: works, and there is something to know. `bad`: recording or replay does not work without it. */
 export type Verdict = "ok" | "note" | "bad";
 
 export interface Finding {
@@ -17,9 +17,19 @@ export interface Finding {
 }
 
 /** A test recording: how it went, or why it failed. */
-export type Trial =
-  | { readonly events: number; readonly millis: number }
-  | { readonly message: string; readonly hint: string | undefined };
+export type Trial = ({ readonly events: number; readonly replay: ReplayTrial } & Took) | Failed;
+
+/** A test replay of that. */
+export type ReplayTrial = Took | Failed;
+
+interface Took {
+  readonly millis: number;
+}
+
+interface Failed {
+  readonly message: string;
+  readonly hint: string | undefined;
+}
 
 export function findings(
   facts: MachineFacts,
@@ -34,6 +44,7 @@ export function findings(
   };
   return [
     trialFinding(trial),
+    ...replayFinding(trial),
     ...tracerFinding(facts),
     ptraceFinding(facts, failed),
     scopeFinding(facts),
@@ -49,7 +60,7 @@ export function findings(
   ];
 }
 
-type Failed = (name: string) => string | undefined;
+type ErrorOf = (name: string) => string | undefined;
 
 function errorName(errno: number): string {
   try {
@@ -71,7 +82,20 @@ function trialFinding(trial: Trial): Finding {
   return { topic, verdict: "bad", text: `does not work: ${trial.message}`, fix };
 }
 
-function ptraceFinding(facts: MachineFacts, failed: Failed): Finding {
+function replayFinding(trial: Trial): Finding[] {
+  if (!("events" in trial)) return [];
+  const topic = "replay";
+  const { replay } = trial;
+  if ("millis" in replay) {
+    const text = `works: the test program was replayed in ${replay.millis} ms, without a difference`;
+    return [{ topic, verdict: "ok", text }];
+  }
+  const { message, hint } = replay;
+  const fix = hint === undefined ? {} : { fix: hint };
+  return [{ topic, verdict: "bad", text: `does not work: ${message}`, ...fix }];
+}
+
+function ptraceFinding(facts: MachineFacts, failed: ErrorOf): Finding {
   const error = failed("fork") ?? failed("ptrace");
   const topic = "ptrace";
   if (error === undefined) return { topic, verdict: "ok", text: "a child can be traced" };
@@ -107,7 +131,7 @@ function scopeFinding(facts: MachineFacts): Finding {
   return { topic, verdict: "bad", text, fix };
 }
 
-function memoryFinding(failed: Failed): Finding {
+function memoryFinding(failed: ErrorOf): Finding {
   const topic = "memory";
   const error = failed("process-vm-readv");
   if (error === undefined) {
@@ -122,7 +146,7 @@ function memoryFinding(failed: Failed): Finding {
   };
 }
 
-function seccompFinding(facts: MachineFacts, failed: Failed): Finding {
+function seccompFinding(facts: MachineFacts, failed: ErrorOf): Finding {
   const topic = "seccomp";
   const error = failed("seccomp-filter");
   if (error !== undefined) {
@@ -168,7 +192,7 @@ function containerFinding(facts: MachineFacts): Finding {
   return { topic, verdict: "ok", text: `${container}; runs ${who}` };
 }
 
-function procFinding(facts: MachineFacts, failed: Failed): Finding {
+function procFinding(facts: MachineFacts, failed: ErrorOf): Finding {
   const topic = "/proc";
   const error = failed("proc-mem");
   if (error !== undefined) {
@@ -185,7 +209,7 @@ function procFinding(facts: MachineFacts, failed: Failed): Finding {
   return { topic, verdict: "note", text };
 }
 
-function kernelFinding(facts: MachineFacts, failed: Failed): Finding {
+function kernelFinding(facts: MachineFacts, failed: ErrorOf): Finding {
   const topic = "kernel";
   const [major = 0, minor = 0] = facts.kernel.split(".").map(Number);
   const error = failed("syscall-info");
@@ -244,7 +268,7 @@ function leakFinding(facts: MachineFacts): Finding {
   };
 }
 
-function extraFindings(checks: ReadonlyMap<string, NativeCheck>, failed: Failed): Finding[] {
+function extraFindings(checks: ReadonlyMap<string, NativeCheck>, failed: ErrorOf): Finding[] {
   const other = (topic: string, name: string, good: string, bad: string): Finding => {
     const error = failed(name);
     if (error === undefined) return { topic, verdict: "ok", text: good };
@@ -267,12 +291,29 @@ function extraFindings(checks: ReadonlyMap<string, NativeCheck>, failed: Failed)
     ),
     other("Landlock", "landlock", `version ${version}`, "not there"),
     other(
+      "emulation",
+      "sysemu",
+      "calls can be answered in place of the kernel (PTRACE_SYSEMU)",
+      "calls cannot be answered in place of the kernel (PTRACE_SYSEMU), so nothing can be replayed",
+    ),
+    other(
+      "signals",
+      "signal-mask",
+      "signals of a child can be held back (PTRACE_SETSIGMASK)",
+      "signals of a child cannot be held back (PTRACE_SETSIGMASK): replay of signal handlers fails",
+    ),
+    other(
       "time traps",
       "tsc-trap",
-      "reading the clock counter can be caught",
-      "the clock counter cannot be caught",
+      "reading the clock counter can be caught (PR_SET_TSC)",
+      "the clock counter cannot be caught (PR_SET_TSC): programs that read it do not replay",
     ),
-    other("cpuid traps", "cpuid-trap", "cpuid can be caught", "cpuid cannot be caught by this CPU"),
+    other(
+      "cpuid traps",
+      "cpuid-trap",
+      "cpuid can be caught (ARCH_SET_CPUID)",
+      "cpuid cannot be caught here, as on many virtual machines: replay needs the same sort of CPU",
+    ),
     { topic: "counters", verdict: "ok", text: `hardware counters are ${counters}, and not needed` },
   ];
 }

@@ -4,6 +4,8 @@
  * `FieldResolver` of filter/compile.ts.
  */
 
+import { KIND_NAMES } from "../trace/batch.js";
+
 /**
  * - `string`: text, compared byte for byte
  * - `number`: an integer; sizes (`4k`), hex and octal are ways of writing one
@@ -61,8 +63,8 @@ export const FIELDS: readonly FieldDef[] = [
     name: "kind",
     type: "string",
     shape: "choice",
-    choices: ["call", "signal", "task", "exec", "exit", "map", "stop", "note"],
-    doc: "what the event is: call, signal, task, exec, exit, map, stop or note",
+    choices: KIND_NAMES,
+    doc: `what the event is: ${KIND_NAMES.slice(0, -1).join(", ")} or ${KIND_NAMES.at(-1)}`,
     example: "kind in (exec, exit)",
   },
   {

@@ -14,6 +14,7 @@ import {
   type EventBatch,
   EventFlag,
   EventKind,
+  KIND_NAMES,
   type ThreadInfo,
 } from "../trace/batch.js";
 import { signed, unsigned } from "../trace/word.js";
@@ -28,7 +29,6 @@ import type {
 import type { ProcessTimes } from "./process_times.js";
 import { classesOf } from "./syscalls.js";
 
-const KINDS = ["call", "signal", "task", "exec", "exit", "map", "stop", "note"];
 const NO_RESULT = EventFlag.NoReturn | EventFlag.NoResult;
 const utf8 = new TextDecoder();
 
@@ -145,7 +145,7 @@ function baseGetters(trace: ResolverTrace): [string, Getter][] {
   const threadNames = nameCache((info: ThreadInfo) => `p${info.process}.${info.ordinal}`);
   return [
     ["seq", (batch, i) => batch.firstSeq + i],
-    ["kind", (batch, i) => KINDS[batch.kind[i] ?? -1]],
+    ["kind", (batch, i) => KIND_NAMES[batch.kind[i] ?? -1]],
     ["time", (batch, i) => batch.start[i]],
     ["dur", (batch, i) => (isCall(batch, i) ? batch.duration[i] : undefined)],
     ["pid", (batch, i) => thread(batch, i)?.pid],

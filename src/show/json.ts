@@ -4,7 +4,7 @@
  * The first line of JSONL (and the head of a JSON document) is `{"schema":"trace.events","version":1,...}`. Then one
  * object per event:
  *
- *     seq, kind        event number; call, signal, task, exec, exit, map, stop or note
+ *     seq, kind        event number; call, signal, task, exec, exit, map, stop, note, trap or preempt
  *     time, dur        nanoseconds since the start of the recording; nanoseconds from entry to exit
  *     thread, tid      `p3.2`; the thread id of the system
  *     call, args       name of the syscall; arguments by name
@@ -20,12 +20,19 @@
 import { isUtf8 } from "node:buffer";
 import { decodeCall } from "../decode/call.js";
 import type { TraceContext } from "../decode/context.js";
-import { captureText, decodeExec, decodeExit, decodeSignal } from "../decode/event.js";
+import {
+  captureText,
+  decodeExec,
+  decodeExit,
+  decodePreempt,
+  decodeSignal,
+  decodeTrap,
+} from "../decode/event.js";
 import { flags } from "../decode/flags.js";
 import { captureBytes, findCapture } from "../decode/memory.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { BytesValue, Call, Num, Value, WaitValue } from "../decode/value.js";
-import { CaptureSide, type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
+import { CaptureSide, type EventBatch, EventFlag, EventKind, KIND_NAMES } from "../trace/batch.js";
 import { signed, unsigned } from "../trace/word.js";
 import { restartName } from "./errno_text.js";
 import { maskedEnvironment, maskVariable } from "./secrets.js";
@@ -53,6 +60,10 @@ export function jsonNumber(value: Num): string {
   return typeof value === "number" ? String(value) : `"${value}"`;
 }
 
+function jsonAddress(address: Num): string {
+  return `"0x${address.toString(16)}"`;
+}
+
 /** The value as JSON text. */
 export function jsonValue(value: Value, options: JsonOptions): string {
   switch (value.kind) {
@@ -68,7 +79,7 @@ export function jsonValue(value: Value, options: JsonOptions): string {
     case "bytes":
       return bytesJson(value, options);
     case "pointer":
-      return value.addr === 0 ? "null" : `"0x${value.addr.toString(16)}"`;
+      return value.addr === 0 ? "null" : jsonAddress(value.addr);
     case "deref":
       return jsonValue(value.value, options);
     case "sigset": {
@@ -182,8 +193,6 @@ function waitJson(value: WaitValue): string {
   return continued === true ? '{"continued":true}' : String(status);
 }
 
-const KIND_NAMES = ["call", "signal", "task", "exec", "exit", "map", "stop", "note"];
-
 /** `p3.2`; the first thread of a process is `p3`. */
 export function threadName(trace: TraceContext, index: number): string {
   const thread = trace.threads[index];
@@ -274,9 +283,10 @@ function eventFacts(
   const high = (k: number) => batch.args[12 * i + 2 * k + 1] ?? 0;
   switch (batch.kind[i]) {
     case EventKind.Signal: {
-      const { name, info } = decodeSignal(batch, i, trace);
+      const { name, info, disposition } = decodeSignal(batch, i, trace);
       const facts: (readonly [string, string])[] = [["signal", JSON.stringify(name)]];
       if (info !== undefined) facts.push(["info", jsonValue(info, options)]);
+      if (disposition !== undefined) facts.push(["disposition", JSON.stringify(disposition)]);
       return facts;
     }
     case EventKind.Task: {
@@ -308,9 +318,24 @@ function eventFacts(
         ["text", JSON.stringify(captureText(batch, i, 0) ?? "")],
         ["count", jsonNumber(unsigned(low(0), high(0)))],
       ];
+    case EventKind.Trap:
+      return trapFacts(batch, i);
+    case EventKind.Preempt: {
+      const { turn, ip } = decodePreempt(batch, i);
+      return turn ? [["turn", "true"]] : [["ip", ip === undefined ? "null" : jsonAddress(ip)]];
+    }
     default:
       return [["code", String(batch.code[i] ?? 0)]];
   }
+}
+
+function trapFacts(batch: EventBatch, i: number): (readonly [string, string])[] {
+  const { instruction, before, after } = decodeTrap(batch, i);
+  return [
+    ["instruction", JSON.stringify(instruction)],
+    ...before.map(({ name, value }) => [`${name}Before`, jsonNumber(value)] as const),
+    ...after.map(({ name, value }) => [name, jsonNumber(value)] as const),
+  ];
 }
 
 function execFacts(

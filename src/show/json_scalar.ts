@@ -8,13 +8,13 @@ import type { FieldRow, Ty } from "../decode/tables.generated.js";
 import type { Num } from "../decode/value.js";
 import { signed, unsigned } from "../trace/word.js";
 import { flagsJson, JSON_OPTIONS, jsonNumber, jsonValue } from "./json.js";
-import { piece, type Sink } from "./sink.js";
+import { type Piece, piece, type Sink } from "./sink.js";
 
 /** Writes the number of which these are the words. */
 export type ScalarWriter = (sink: Sink, low: number, high: number) => void;
 
 /** Writes the struct at `at`; false when it cannot (what it wrote is to be dropped). */
-export type StructWriter = (sink: Sink, bytes: Uint8Array, at: number, limit: number) => boolean;
+export type StructWriter = (sink: Sink, bytes: DataView, at: number, limit: number) => boolean;
 
 const MEMO_LIMIT = 4096;
 const NULL = piece("null");
@@ -32,16 +32,16 @@ export function writeUnsigned(sink: Sink, low: number, high: number): void {
 
 /** Texts by value, made once; forgotten when a trace has too many. */
 function remembered(
-  make: (value: Num) => string,
+  make: (value: Num, low: number, high: number) => string,
   read: (low: number, high: number) => Num,
 ): ScalarWriter {
-  const memo = new Map<Num, Uint8Array>();
+  const memo = new Map<Num, Piece>();
   return (sink, low, high) => {
     const value = read(low, high);
     let text = memo.get(value);
     if (text === undefined) {
       if (memo.size >= MEMO_LIMIT) memo.clear();
-      text = piece(make(value));
+      text = piece(make(value, low, high));
       memo.set(value, text);
     }
     sink.put(text);
@@ -85,8 +85,10 @@ export function scalarWriter(ty: Ty, size: number): ScalarWriter {
     case "filemode":
       return (sink, low) => sink.uint(low & 0xffff);
     default:
-      return (sink, low, high) =>
-        sink.text(jsonValue(scalar(ty, low, narrow ? 0 : high, size), JSON_OPTIONS));
+      return remembered(
+        (_, low, high) => jsonValue(scalar(ty, low, high, size), JSON_OPTIONS),
+        narrow ? (low) => low : unsigned,
+      );
   }
 }
 
@@ -117,7 +119,7 @@ function compileStruct(name: string): StructWriter | null {
   const end = piece(row.fields.length === 0 ? "{}" : "}");
   return (sink, bytes, at, limit) => {
     for (let k = 0; k < members.length; k++) {
-      sink.put(keys[k] as Uint8Array);
+      sink.put(keys[k] as Piece);
       if (!(members[k] as StructWriter)(sink, bytes, at, limit)) return false;
     }
     sink.put(end);
@@ -147,19 +149,15 @@ function memberWriter(field: FieldRow): StructWriter | undefined {
   };
 }
 
-function lowWord(bytes: Uint8Array, at: number, size: number): number {
-  const first = bytes[at] as number;
-  if (size === 1) return first;
-  const two = first | ((bytes[at + 1] as number) << 8);
-  if (size === 2) return two;
-  return (two | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0;
+function lowWord(bytes: DataView, at: number, size: number): number {
+  if (size === 1) return bytes.getUint8(at);
+  return size === 2 ? bytes.getUint16(at, true) : bytes.getUint32(at, true);
 }
 
 function charsWriter(offset: number, length: number): StructWriter {
   return (sink, bytes, at, limit) => {
     const start = at + offset;
-    let end = start;
-    while (end < start + length && bytes[end] !== 0) end++;
-    return end - start <= limit && sink.asciiString(bytes, start, end);
+    const end = sink.asciiText(bytes, start, start + length);
+    return end >= 0 && end - start <= limit;
   };
 }

@@ -8,7 +8,7 @@
  */
 
 import { genericArg, resolvedPath } from "../decode/argument.js";
-import { CallContext, rowIndex, type TraceContext } from "../decode/context.js";
+import { AT_FDCWD, CallContext, rowIndex, type TraceContext } from "../decode/context.js";
 import {
   argDecoder,
   callDecoder,
@@ -42,7 +42,8 @@ import {
   threadName,
 } from "./json.js";
 import { type StructWriter, scalarWriter, structWriter, writeSigned } from "./json_scalar.js";
-import { piece, Sink } from "./sink.js";
+import { PathTexts } from "./path_texts.js";
+import { type Piece, piece, Sink } from "./sink.js";
 import type { Keep } from "./source.js";
 
 const NOT_ALL_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
@@ -52,9 +53,9 @@ type ArgWriter = (writer: JsonlWriter, batch: EventBatch, i: number) => boolean;
 
 interface Plan {
   /** `,"call":"read","args":{` */
-  readonly head: Uint8Array;
+  readonly head: Piece;
   /** `"fd":`, with a comma before all but the first. */
-  readonly keys: readonly Uint8Array[];
+  readonly keys: readonly Piece[];
   readonly args: readonly ArgWriter[];
   readonly paths: readonly number[];
   readonly optional: Optional | undefined;
@@ -191,17 +192,26 @@ export class JsonlWriter {
   readonly sink = new Sink();
   readonly #trace: TraceContext;
   readonly #options: JsonOptions;
-  #threads: (Uint8Array | undefined)[] = [];
-  #objects: (Uint8Array | undefined)[] = [];
-  readonly #errors = new Map<number, Uint8Array>();
+  readonly #paths: PathTexts;
+  readonly #threads: (Piece | undefined)[] = [];
+  readonly #errors = new Map<number, Piece>();
+  /** The batch of the last event, and its bytes. */
+  #batch: EventBatch | undefined;
+  #bytes: DataView = new DataView(new ArrayBuffer(0));
 
   constructor(trace: TraceContext, options: JsonOptions = JSON_OPTIONS) {
     this.#trace = trace;
     this.#options = options;
+    this.#paths = new PathTexts(trace);
   }
 
   /** One line, whatever kind of event it is. */
   event(batch: EventBatch, i: number): void {
+    if (batch !== this.#batch) {
+      this.#batch = batch;
+      const { buffer, byteOffset, byteLength } = batch.bytes;
+      this.#bytes = new DataView(buffer, byteOffset, byteLength);
+    }
     const plan =
       batch.kind[i] === EventKind.Call && batch.arch[i] === 0 ? planOf(batch.code[i] ?? -1) : null;
     if (plan === null) {
@@ -239,7 +249,7 @@ export class JsonlWriter {
       count = optional.keep;
     }
     for (let k = 0; k < count; k++) {
-      this.sink.put(keys[k] as Uint8Array);
+      this.sink.put(keys[k] as Piece);
       if (!(args[k] as ArgWriter)(this, batch, i)) this.#generic(batch, i, k);
     }
   }
@@ -255,7 +265,7 @@ export class JsonlWriter {
     else this.sink.text(String(time));
   }
 
-  #thread(index: number): Uint8Array {
+  #thread(index: number): Piece {
     let text = this.#threads[index];
     if (text === undefined) {
       const tid = this.#trace.threads[index]?.tid ?? 0;
@@ -265,40 +275,38 @@ export class JsonlWriter {
     return text;
   }
 
-  /** The path of object `index` as a JSON string. */
-  #objectPath(index: number): Uint8Array | undefined {
-    let text = this.#objects[index];
-    if (text === undefined) {
-      const object = this.#trace.objects[index];
-      if (object === undefined) return undefined;
-      text = piece(JSON.stringify(object.path));
-      if (this.#objects.length > 1 << 20) this.#objects = [];
-      this.#objects[index] = text;
-    }
-    return text;
-  }
-
-  #ref(batch: EventBatch, i: number, slot: number): Uint8Array | undefined {
+  /** Index of the object behind a slot, or -1. */
+  #ref(batch: EventBatch, i: number, slot: number): number {
     const end = Math.min(batch.refStart[i + 1] ?? 0, batch.refSlot.length);
     for (let r = batch.refStart[i] ?? 0; r < end; r++) {
-      if (batch.refSlot[r] === slot) return this.#objectPath(batch.refObject[r] ?? -1);
+      if (batch.refSlot[r] === slot) return batch.refObject[r] ?? -1;
     }
-    return undefined;
+    return -1;
+  }
+
+  /** Writes a key and the path of object `index`; nothing when there is no such object. */
+  #path(key: Piece, index: number): boolean {
+    const paths = this.#paths;
+    const place = index < 0 ? -1 : paths.place(index);
+    if (place < 0) return false;
+    this.sink.put(key);
+    this.sink.words(paths.words, paths.start(place), paths.length(place));
+    return true;
   }
 
   descriptor(batch: EventBatch, i: number, fd: number, slot: number): boolean {
     const { sink } = this;
     sink.put(P.fd);
     sink.int(fd);
-    let path: Uint8Array | undefined;
-    if (fd >= 0) path = this.#ref(batch, i, slot);
-    else if (fd === -100) path = this.#ref(batch, i, slot) ?? this.#ref(batch, i, Slot.Cwd);
-    if (path !== undefined) {
-      sink.put(P.path);
-      sink.put(path);
-    }
+    if (fd >= 0 || fd === AT_FDCWD) this.#pathOf(P.path, batch, i, fd, slot);
     sink.put(P.brace);
     return true;
+  }
+
+  /** The path of what stands in a slot: for AT_FDCWD, if nothing does, that of the working directory. */
+  #pathOf(key: Piece, batch: EventBatch, i: number, fd: number, slot: number): void {
+    const found = this.#path(key, this.#ref(batch, i, slot));
+    if (!found && fd === AT_FDCWD) this.#path(key, this.#ref(batch, i, Slot.Cwd));
   }
 
   /**
@@ -332,11 +340,15 @@ export class JsonlWriter {
     const content = batch.capContent[c] ?? 0;
     const start = batch.contentStart[content] ?? 0;
     const end = batch.contentStart[content + 1] ?? 0;
-    let nul = start;
-    while (nul < end && batch.bytes[nul] !== 0) nul++;
-    if (nul === end && batch.capStatus[c] !== CaptureStatus.Whole) return false;
-    if (!whole && nul - start > this.#options.stringLimit) return false;
-    return this.sink.asciiString(batch.bytes, start, nul);
+    const { stringLimit } = this.#options;
+    const before = this.sink.length;
+    const stop = whole ? end : Math.min(end, start + stringLimit + 1);
+    const nul = this.sink.asciiText(this.#bytes, start, stop);
+    if (nul < 0) return false;
+    const isWhole = nul < end || batch.capStatus[c] === CaptureStatus.Whole;
+    if (isWhole && (whole || nul - start <= stringLimit)) return true;
+    this.sink.truncate(before);
+    return false;
   }
 
   buffer(
@@ -368,7 +380,7 @@ export class JsonlWriter {
     const end = start + (whole ? length : stringLimit);
     const before = sink.length;
     if (!whole) sink.put(P.textOpen);
-    if (sink.asciiString(batch.bytes, start, end)) {
+    if (sink.asciiString(this.#bytes, start, end)) {
       if (whole) return true;
     } else {
       sink.truncate(before);
@@ -402,7 +414,7 @@ export class JsonlWriter {
     const start = batch.contentStart[content] ?? 0;
     if ((batch.contentStart[content + 1] ?? 0) - start < size) return false;
     const before = this.sink.length;
-    if (write(this.sink, batch.bytes, start, this.#options.stringLimit)) return true;
+    if (write(this.sink, this.#bytes, start, this.#options.stringLimit)) return true;
     this.sink.truncate(before);
     return false;
   }
@@ -419,10 +431,7 @@ export class JsonlWriter {
     sink.put(P.ret);
     if (ret === "fd") {
       sink.int(low);
-      const path = low >= 0 || low === -100 ? this.#retPath(batch, i, low) : undefined;
-      if (path === undefined) return;
-      sink.put(P.retPath);
-      sink.put(path);
+      if (low >= 0 || low === AT_FDCWD) this.#pathOf(P.retPath, batch, i, low, Slot.Ret);
     } else if (ret === "addr") {
       if (low === 0 && high === 0) sink.put(P.null);
       else sink.address(low >>> 0, high >>> 0);
@@ -433,11 +442,6 @@ export class JsonlWriter {
     } else {
       writeSigned(sink, low >>> 0, high >>> 0);
     }
-  }
-
-  #retPath(batch: EventBatch, i: number, fd: number): Uint8Array | undefined {
-    const own = this.#ref(batch, i, Slot.Ret);
-    return own ?? (fd === -100 ? this.#ref(batch, i, Slot.Cwd) : undefined);
   }
 
   #noResult(flags: number, errno: number): void {

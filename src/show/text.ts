@@ -7,7 +7,15 @@
 
 import { decodeCall } from "../decode/call.js";
 import type { TraceContext } from "../decode/context.js";
-import { captureText, decodeExec, decodeExit, decodeSignal } from "../decode/event.js";
+import {
+  captureText,
+  decodeExec,
+  decodeExit,
+  decodePreempt,
+  decodeSignal,
+  decodeTrap,
+  type RegisterValue,
+} from "../decode/event.js";
 import { flags } from "../decode/flags.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { unsigned } from "../trace/word.js";
@@ -61,7 +69,12 @@ export class TextWriter {
     const process = threadName(this.#trace, batch.thread[i] ?? -1).padEnd(6);
     const head = `${number} ${this.#time(start)}${palette("process", process)} `;
     this.#previous = start;
-    return head + (batch.kind[i] === EventKind.Call ? this.#call(batch, i) : this.#event(batch, i));
+    return head + this.text(batch, i);
+  }
+
+  /** The same without number, time and process. */
+  text(batch: EventBatch, i: number): string {
+    return batch.kind[i] === EventKind.Call ? this.#call(batch, i) : this.#event(batch, i);
   }
 
   #time(start: number): string {
@@ -93,9 +106,10 @@ export class TextWriter {
     const wide = (k: number) => unsigned(low(k), batch.args[12 * i + 2 * k + 1] ?? 0);
     switch (batch.kind[i]) {
       case EventKind.Signal: {
-        const { name, info } = decodeSignal(batch, i, this.#trace);
+        const { name, info, disposition } = decodeSignal(batch, i, this.#trace);
         const text = info === undefined ? "" : ` ${valueText(info, this.#notation)}`;
-        return palette("signal", `--- ${name}${text} ---`);
+        const then = disposition === undefined ? "" : `, ${disposition}`;
+        return palette("signal", `--- ${name}${text}${then} ---`);
       }
       case EventKind.Stop:
         return palette("signal", `--- stopped by ${decodeSignal(batch, i, this.#trace).name} ---`);
@@ -114,6 +128,13 @@ export class TextWriter {
       }
       case EventKind.Note:
         return palette("error", `--- ${captureText(batch, i, 0) ?? "note"} ---`);
+      case EventKind.Trap:
+        return palette("dim", `--- ${trapText(batch, i)} ---`);
+      case EventKind.Preempt: {
+        const { turn, ip } = decodePreempt(batch, i);
+        const where = ip === undefined ? "" : ` at ${hexText(ip)}`;
+        return palette("dim", turn ? "--- has its turn ---" : `--- preempted${where} ---`);
+      }
       default:
         return palette("dim", `--- event of kind ${batch.kind[i]} ---`);
     }
@@ -139,6 +160,14 @@ export class TextWriter {
     }
     return palette("process", `${text} +++`);
   }
+}
+
+/** `rdtsc = 0x5d1f`, `cpuid(eax=0x7, ecx=0) = eax=0x2, ebx=0x9c, ecx=0, edx=0`. */
+function trapText(batch: EventBatch, i: number): string {
+  const { instruction, before, after } = decodeTrap(batch, i);
+  const list = (registers: readonly RegisterValue[]) =>
+    registers.map(({ name, value }) => `${name}=${hexText(value)}`).join(", ");
+  return `${instruction}${before.length === 0 ? "" : `(${list(before)})`} = ${list(after)}`;
 }
 
 /** `1.234567`. */

@@ -34,8 +34,20 @@ export const EventKind = {
   Stop: 6,
   /** Something could not be captured. Capture 0 is the text; `code` says which counter; args[0] = how many. */
   Note: 7,
+  /**
+   * An instruction was answered by the recorder. `code` = 0 rdtsc, 1 rdtscp, 2 cpuid. args of the first two: 0 the counter, 1 what
+   * rdtscp puts into ecx; of cpuid: 0 eax and 1 ecx before, 2 to 5 eax, ebx, ecx, edx after.
+   */
+  Trap: 8,
+  /** A thread that ran long without a call was stopped at `ip`, to let others run or to deliver a signal. */
+  Preempt: 9,
 } as const;
 export type EventKind = (typeof EventKind)[keyof typeof EventKind];
+
+/** Names of the kinds by their codes, as filters and JSON have them: `call`, `signal`, ... */
+export const KIND_NAMES: readonly string[] = Object.keys(EventKind).map((name) =>
+  name.toLowerCase(),
+);
 
 /** Bits of the `flags` column. */
 export const EventFlag = {

@@ -80,6 +80,22 @@ export function traceInfo(header: NativeHeader): TraceInfo {
   };
 }
 
+export interface Replayability {
+  /** `replayable`: it was recorded in order to be replayed; `observe`: programs ran freely. */
+  readonly mode: "replayable" | "observe";
+  /** What happened that keeps a replayable recording from being replayed exactly, a reason each. */
+  readonly obstacles: readonly string[];
+}
+
+/** What the recorder says of replaying its trace. Traces that do not say cannot be replayed. */
+export function replayability({ facts }: Pick<TraceInfo, "facts">): Replayability {
+  const lines = (facts.get("unreplayable") ?? "").split("\n");
+  return {
+    mode: facts.get("mode") === "replayable" ? "replayable" : "observe",
+    obstacles: lines.filter((line) => line !== ""),
+  };
+}
+
 function wholeNumber(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

@@ -5,13 +5,21 @@
 
 import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
-import type { NativeBlocks, NativeHeader, NativePacking, NativeTrace } from "../native.js";
+import type {
+  NativeBlocks,
+  NativeHeader,
+  NativePacking,
+  NativeReplay,
+  NativeReplayOptions,
+  NativeReplayOutput,
+  NativeTrace,
+} from "../native.js";
 import type { EventSource, SpanningCalls } from "../show/source.js";
 import type { ColumnGroup, EventBatch, FdObject, ThreadInfo } from "./batch.js";
 import { ALL_COLUMNS, CALL_COLUMNS, columnBits, sliceBatch } from "./columns.js";
 import { traceError, unwrap } from "./failure.js";
 import { type TraceInfo, traceInfo } from "./info.js";
-import { lazyObjects } from "./objects.js";
+import { LazyObjects } from "./objects.js";
 import { type ProcessInfo, processesOf } from "./process.js";
 
 export interface ReadOptions {
@@ -50,6 +58,7 @@ export class Trace implements TraceContext, EventSource {
   readonly damage: TraceError | undefined;
   readonly #native: NativeTrace;
   readonly #blocks: NativeBlocks;
+  readonly #lazyObjects: LazyObjects;
   #threads: readonly ThreadInfo[] | undefined;
   #processes: readonly ProcessInfo[] | undefined;
   readonly #kept = new Map<number, Promise<EventBatch>>();
@@ -69,7 +78,8 @@ export class Trace implements TraceContext, EventSource {
     this.info = traceInfo(header);
     const damage = header.definitionsDamage ?? header.damage;
     this.damage = damage === null ? undefined : traceError(damage);
-    this.objects = lazyObjects(header.objects, (from, to) => native.objects(from, to));
+    this.#lazyObjects = new LazyObjects(header.objects, (from, to) => native.objects(from, to));
+    this.objects = this.#lazyObjects.array();
   }
 
   /** Itself, for what takes an `EventSource`. */
@@ -80,6 +90,11 @@ export class Trace implements TraceContext, EventSource {
   get threads(): readonly ThreadInfo[] {
     this.#threads ??= threadsOf(this.#native);
     return this.#threads;
+  }
+
+  /** `objects[index]?.path`, at less cost when the rest of the object is not wanted. */
+  objectPath(index: number): string | undefined {
+    return this.#lazyObjects.path(index);
   }
 
   /** The processes by number: `processes[0]` is p1. */
@@ -125,7 +140,7 @@ export class Trace implements TraceContext, EventSource {
   *#wanted(options: ReadOptions): Generator<number> {
     const { from = 0, to = Number.POSITIVE_INFINITY } = options;
     const { fromTime = 0, toTime = Number.POSITIVE_INFINITY } = options;
-    const kinds = options.kinds?.reduce((bits, kind) => bits | (1 << kind), 0) ?? 0xff;
+    const kinds = options.kinds?.reduce((bits, kind) => bits | (1 << kind), 0) ?? 0xffff;
     const { firstSeq, count, minStart, maxEnd, kinds: has } = this.#blocks;
     for (let k = 0; k < count.length; k++) {
       const first = firstSeq[k] ?? 0;
@@ -189,6 +204,23 @@ export class Trace implements TraceContext, EventSource {
   /** Writes the text form of the trace to a file, or to the standard output. */
   async dumpText(path?: string, force = false): Promise<void> {
     unwrap(await this.#native.dumpText(path, force));
+  }
+
+  /** @internal `replay` of src/replay.ts is for everybody. */
+  startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay {
+    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
+    return this.#native.startReplay(options, output);
+  }
+
+  /**
+   * The function at an offset of a mapped file: a name of its symbol table, and how far behind its start the offset is.
+   * Undefined when the file (by the hexadecimal hash of its content) has no name there, or is not there any more.
+   */
+  async symbolAt(
+    hash: string,
+    offset: number,
+  ): Promise<{ readonly name: string; readonly offset: number } | undefined> {
+    return (await this.#native.symbolAt(hash, offset)) ?? undefined;
   }
 
   /** Lets go of what is kept. Reading a closed trace is an error. */

@@ -44,6 +44,7 @@ fn checked(result: c_long) -> Result<i64, i32> {
 #[must_use]
 pub fn probe() -> Vec<Check> {
     let mut checks = traced();
+    checks.extend(emulated());
     // SAFETY: the closures make one system call each, on no memory of ours.
     let in_child = |name, call: fn() -> c_long| Check::new(name, unsafe { forked(call) });
     checks.push(in_child("user-namespace", || {
@@ -207,6 +208,109 @@ fn filtered(pid: pid_t, go: &OwnedFd, attached: bool) -> [Check; 3] {
     [Check::new("seccomp-filter", set), Check::new("seccomp-trace", seen), Check::new("syscall-info", info)]
 }
 
+/// What the child of [`emulated`] is told in place of its parent's number: no process has it.
+const EMULATED: c_long = 0x7472_6163_6501;
+
+/// The child of [`emulated`]: its calls are answered by the tracer, else it waits for what never comes.
+fn emulated_child(never: c_int) -> ! {
+    let mut byte = 0u8;
+    // SAFETY: system calls on this frame; none returns to the parent's code.
+    unsafe {
+        libc::read(never, (&raw mut byte).cast(), 1);
+        let answer = libc::syscall(libc::SYS_getppid);
+        libc::_exit(if answer == EMULATED { 0 } else { libc::ENOSYS })
+    }
+}
+
+/// Answers calls of a child in place of the kernel, and sets its signal mask: the way of replay.
+fn emulated() -> [Check; 2] {
+    let failed = |code| [Check::new("sysemu", Err(code)), Check::new("signal-mask", Err(code))];
+    let (read_end, _write_end) = match pipe() {
+        Ok(ends) => ends,
+        Err(code) => return failed(code),
+    };
+    // SAFETY: the child makes system calls only, and ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        emulated_child(read_end.as_raw_fd());
+    }
+    if pid < 0 {
+        return failed(errno());
+    }
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
+    // SAFETY: attaches to a child of our own, and asks it to stop.
+    let attached = checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(options)) })
+        .and_then(|_| checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) }));
+    let mut mask = Err(libc::ENOSYS);
+    let mut emulated = attached;
+    if attached.is_err() {
+        kill(pid);
+    }
+    let mut done = false;
+    let end = wait_for(pid, Instant::now() + PATIENCE, |status| {
+        if status >> 16 == libc::PTRACE_EVENT_STOP {
+            mask = set_mask(pid);
+        } else if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
+            // The C library may have made calls of its own since the fork; their results change nothing here.
+            match answer_call(pid) {
+                Ok(number) => done = number == libc::SYS_getppid,
+                Err(code) => {
+                    emulated = emulated.and(Err(code));
+                    kill(pid);
+                }
+            }
+        }
+        let how = if done { libc::PTRACE_CONT } else { libc::PTRACE_SYSEMU };
+        // SAFETY: the child is stopped, and ours.
+        if let Err(code) = checked(unsafe { libc::ptrace(how, pid, 0, 0) }) {
+            emulated = emulated.and(Err(code));
+            kill(pid);
+        }
+    });
+    let ended = match end {
+        Some(status) if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 => Ok(0),
+        Some(status) if libc::WIFEXITED(status) => Err(libc::WEXITSTATUS(status)),
+        _ => Err(libc::EIO),
+    };
+    [Check::new("sysemu", emulated.and(ended)), Check::new("signal-mask", attached.and(mask))]
+}
+
+/// Kills a child that has not been waited for.
+fn kill(pid: pid_t) {
+    // SAFETY: the number is that of a child of our own until it is waited for.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Puts a result into the register in which the child, stopped at a call that is not made, expects it; the call's number.
+fn answer_call(pid: pid_t) -> Result<i64, i32> {
+    let mut regs = core::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
+    // SAFETY: the child is stopped, and ours; the kernel writes one user_regs_struct.
+    checked(unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, regs.as_mut_ptr()) })?;
+    // SAFETY: zeroed above and then written by the kernel.
+    let mut regs = unsafe { regs.assume_init() };
+    regs.rax = if regs.orig_rax as i64 == libc::SYS_getppid { EMULATED as u64 } else { 0 };
+    // SAFETY: the kernel reads one user_regs_struct.
+    checked(unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, &raw const regs) })?;
+    Ok(regs.orig_rax as i64)
+}
+
+/// Blocks all signals of a stopped child, looks whether they are, and puts its own mask back.
+fn set_mask(pid: pid_t) -> Result<i64, i32> {
+    const PTRACE_GETSIGMASK: c_uint = 0x420a;
+    const PTRACE_SETSIGMASK: c_uint = 0x420b;
+    const USR1: u64 = 1 << (libc::SIGUSR1 - 1);
+    let (mut own, mut now) = (0u64, 0u64);
+    let all = u64::MAX;
+    // SAFETY: each request reads or writes the eight bytes of a kernel signal set of this frame.
+    unsafe {
+        checked(libc::ptrace(PTRACE_GETSIGMASK, pid, 8, &raw mut own))?;
+        checked(libc::ptrace(PTRACE_SETSIGMASK, pid, 8, &raw const all))?;
+        checked(libc::ptrace(PTRACE_GETSIGMASK, pid, 8, &raw mut now))?;
+        checked(libc::ptrace(PTRACE_SETSIGMASK, pid, 8, &raw const own))?;
+    }
+    if now & USR1 == 0 { Err(libc::EINVAL) } else { Ok(0) }
+}
+
 /// What the kernel tells of the call that the child is stopped at.
 fn syscall_info(pid: pid_t) -> Result<i64, i32> {
     const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
@@ -281,6 +385,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), checks.len());
         assert_eq!(checks.iter().find(|check| check.name == "fork").map(|check| check.errno), Some(0));
+        let errno = |name| checks.iter().find(|check| check.name == name).map(|check| check.errno);
+        // Every Linux on x86-64 that lets a child be traced can do these (5.3 is required anyway).
+        if errno("ptrace") == Some(0) {
+            assert_eq!((errno("sysemu"), errno("signal-mask")), (Some(0), Some(0)));
+        }
         // SAFETY: asks about children that should not be there.
         let left = unsafe { libc::waitpid(-1, core::ptr::null_mut(), libc::WNOHANG) };
         assert_eq!(left, -1);

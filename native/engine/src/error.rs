@@ -80,6 +80,16 @@ pub enum EngineError {
         /// What happened.
         message: String,
     },
+    /// A trace cannot be replayed, or not here.
+    Replay {
+        /// `observe-mode`, `unreplayable`, `missing-object`, `damaged-object`, `other-cpu`, `address-taken`, `permission`,
+        /// `refused`, `aborted` or `lost`.
+        code: &'static str,
+        /// What happened, and the way out.
+        message: String,
+        /// The names and numbers in the message.
+        facts: Vec<(&'static str, Fact)>,
+    },
     /// A part of the program broke off; this is a mistake in it.
     Broken {
         /// Which part.
@@ -109,6 +119,14 @@ impl EngineError {
 
     pub(crate) fn start(code: &'static str, message: impl Into<String>) -> EngineError {
         EngineError::Start { code, message: message.into() }
+    }
+
+    pub(crate) fn replay(
+        code: &'static str,
+        message: impl Into<String>,
+        facts: Vec<(&'static str, Fact)>,
+    ) -> EngineError {
+        EngineError::Replay { code, message: message.into(), facts }
     }
 
     pub(crate) fn corrupt(offset: u64, error: &DecodeError) -> EngineError {
@@ -148,7 +166,7 @@ impl EngineError {
             EngineError::Corrupt { .. } => "corrupt",
             EngineError::NoBlock { .. } => "no-block",
             EngineError::Text { .. } => "text",
-            EngineError::Start { code, .. } => code,
+            EngineError::Start { code, .. } | EngineError::Replay { code, .. } => code,
             EngineError::Broken { .. } => "broken",
         }
     }
@@ -183,6 +201,11 @@ impl EngineError {
                 vec![("line", Fact::Number(*line)), ("message", Fact::Text(message.clone()))]
             }
             EngineError::Start { message, .. } => vec![("message", Fact::Text(message.clone()))],
+            EngineError::Replay { message, facts, .. } => {
+                let mut all = vec![("message", Fact::Text(message.clone()))];
+                all.extend(facts.iter().cloned());
+                all
+            }
             EngineError::Broken { part } => vec![("part", Fact::Text((*part).to_owned()))],
         }
     }
@@ -207,7 +230,7 @@ impl fmt::Display for EngineError {
             }
             EngineError::NoBlock { block, blocks } => write!(f, "no block {block}: the trace has {blocks}"),
             EngineError::Text { line, message } => write!(f, "line {line}: {message}"),
-            EngineError::Start { message, .. } => f.write_str(message),
+            EngineError::Start { message, .. } | EngineError::Replay { message, .. } => f.write_str(message),
             EngineError::Broken { part } => write!(f, "the {part} broke off; this is a mistake in this program"),
         }
     }

@@ -39,7 +39,10 @@ pub struct Mapping {
     pub start: u64,
     pub length: u64,
     pub offset: u64,
+    /// `PROT_*` bits.
     pub prot: u64,
+    /// MAP_SHARED.
+    pub shared: bool,
     pub dev: u64,
     pub ino: u64,
     pub path: Vec<u8>,
@@ -109,6 +112,17 @@ impl Images {
     #[must_use]
     pub fn new(store: Store) -> Images {
         Images { known: HashMap::new(), mapped: HashMap::new(), everywhere: None, store, failure: None }
+    }
+
+    /// Keeps any file in the object store; its hash, when that was possible.
+    pub fn keep(&mut self, path: &Path) -> Option<[u8; 32]> {
+        match self.store.put(path) {
+            Ok(hash) => Some(hash),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                None
+            }
+        }
     }
 
     /// The facts of the ELF file behind a path of /proc, or nothing when it is none or cannot be read.
@@ -317,8 +331,14 @@ fn credentials(tid: pid_t) -> String {
 
 /// The executable mappings of a process, from /proc/PID/maps.
 fn listed_mappings(tid: pid_t) -> Vec<Mapping> {
+    mappings(tid).into_iter().filter(|mapping| mapping.prot & 4 != 0).collect()
+}
+
+/// All mappings of a process, from /proc/PID/maps.
+#[must_use]
+pub fn mappings(tid: pid_t) -> Vec<Mapping> {
     let maps = read_file(tid, "maps");
-    maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).filter(|mapping| mapping.prot & 4 != 0).collect()
+    maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect()
 }
 
 /// The file mapping at an address, or `None` when there is none or it is anonymous.
@@ -352,6 +372,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
         length: end.checked_sub(start)?,
         offset,
         prot: bit(0, b'r', 1) | bit(1, b'w', 2) | bit(2, b'x', 4),
+        shared: prot.get(3) == Some(&b's'),
         dev: libc::makedev(major, minor),
         ino,
         path,

@@ -14,7 +14,7 @@ pub struct BlockSummary {
     /// Events whose span is not 0.
     pub spanning: u32,
     /// Bit `1 << kind` for each kind of event that occurs.
-    pub kinds: u8,
+    pub kinds: u16,
 }
 
 /// Which piece of which packed file a frame holds.
@@ -92,7 +92,7 @@ pub(crate) fn encode(entries: &[Entry], out: &mut Vec<u8>) {
                 put(&mut body, block.min_start);
                 put(&mut body, block.max_end);
                 put(&mut body, block.spanning.into());
-                body.push(block.kinds);
+                put(&mut body, block.kinds.into());
             }
             Extra::Object(piece) => encode_piece(piece, &mut body),
         }
@@ -142,7 +142,7 @@ pub(crate) fn decode(payload: &[u8], count: u32, index_offset: u64) -> Result<Ve
                 min_start: body.bounded(limits::MAX_TIME_NS)?,
                 max_end: body.bounded(limits::MAX_TIME_NS)?,
                 spanning: body.bounded(limits::MAX_BLOCK_EVENTS.into())? as u32,
-                kinds: body.u8()?,
+                kinds: body.bounded(u16::MAX.into())? as u16,
             }),
             Some(FrameKind::Object) => Extra::Object(decode_piece(&mut body)?),
             _ => Extra::None,

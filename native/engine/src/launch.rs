@@ -77,6 +77,15 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
+/// How a program is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// `PTRACE_O_*` bits.
+    pub trace_options: c_int,
+    /// `rdtsc` traps in the program and all that comes from it, PR_SET_TSC in prctl(2).
+    pub trap_clock: bool,
+}
+
 /// A program that is attached, stopped before its exec.
 pub struct Launched {
     pub pid: pid_t,
@@ -228,6 +237,7 @@ struct Plan<'a> {
     user: Option<&'a User>,
     nofile: Option<u64>,
     filter: Option<libc::sock_fprog>,
+    trap_clock: bool,
     ignore_hangup: bool,
     inherit: &'a [i32],
     go: c_int,
@@ -248,15 +258,11 @@ fn pipe(flags: c_int) -> Result<(OwnedFd, OwnedFd), EngineError> {
 
 /// Forks and seizes the child, which waits before its exec until [`Launched::release`].
 ///
-/// `options` are `PTRACE_O_*` bits; `filter` is a classic BPF program that the child installs.
+/// `filter` is a classic BPF program that the child installs.
 ///
 /// # Errors
 /// As [`find`]; `permission` when the kernel does not let us trace.
-pub fn launch(
-    program: &Program,
-    options: c_int,
-    filter: Option<&[libc::sock_filter]>,
-) -> Result<Launched, EngineError> {
+pub fn launch(program: &Program, how: &How, filter: Option<&[libc::sock_filter]>) -> Result<Launched, EngineError> {
     let path = find(program)?;
     let (go_read, go_write) = pipe(0)?;
     let (failure_read, failure_write) = pipe(libc::O_NONBLOCK)?;
@@ -274,6 +280,7 @@ pub fn launch(
         user: program.user.as_ref(),
         nofile: program.nofile,
         filter: filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
+        trap_clock: how.trap_clock,
         ignore_hangup: program.ignore_hangup,
         inherit: &program.inherit,
         go: go_read.as_raw_fd(),
@@ -287,7 +294,7 @@ pub fn launch(
         // SAFETY: this is the child of the fork above; `plan` holds valid pointers for it.
         0 => unsafe { child(&plan) },
         _ => {
-            if let Err(error) = sys::seize(pid, options) {
+            if let Err(error) = sys::seize(pid, how.trace_options) {
                 // The child must not run unobserved.
                 let _ = sys::kill(pid, libc::SIGKILL);
                 // SAFETY: reaps the child just killed; no pointer is kept.
@@ -367,6 +374,9 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
             {
                 fail(STEP_FILTER);
             }
+        }
+        if plan.trap_clock {
+            libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
         }
         libc::execve(plan.path.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         fail(STEP_EXEC)

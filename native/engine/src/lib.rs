@@ -1,6 +1,7 @@
 //! The engine: tracees, stops, the record loop, writer and reader.
 mod capture;
 pub mod content;
+pub mod cpu;
 mod definitions;
 pub mod doctor;
 pub mod error;
@@ -19,7 +20,9 @@ pub mod record;
 mod resolve;
 mod sink;
 mod stack;
+pub mod state;
 pub mod store;
+pub mod symbols;
 mod sys;
 mod task;
 pub mod text;

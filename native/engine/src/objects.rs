@@ -94,6 +94,7 @@ pub struct Identity {
 #[derive(Default)]
 pub struct Objects {
     count: u32,
+    kinds: Vec<ObjectKind>,
     /// Pipes and sockets by device and inode: the same everywhere.
     shared: HashMap<(u64, u64), u32>,
     directories: HashMap<Vec<u8>, u32>,
@@ -139,6 +140,7 @@ impl Objects {
         }
         let object = self.count;
         self.count += 1;
+        self.kinds.push(identity.kind);
         if shared {
             if self.shared.len() >= MAX_REMEMBERED {
                 self.shared.clear();
@@ -187,6 +189,12 @@ impl Objects {
         }
         self.directories.insert(path.to_vec(), object);
         Some(object)
+    }
+
+    /// What kind of file an object is.
+    #[must_use]
+    pub fn kind(&self, object: u32) -> ObjectKind {
+        self.kinds.get(object as usize).copied().unwrap_or(ObjectKind::Unknown)
     }
 
     /// What is known of a socket object beyond its number; empty when nothing is.

@@ -154,6 +154,7 @@ impl Placement {
         let (watched, stop) = (Arc::clone(&self.watched), Arc::clone(&self.stop));
         let visible = self.visible;
         let run = move || {
+            sys::enable_counter();
             let _ = sys::set_affinity(0, &visible);
             while !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(TICK);

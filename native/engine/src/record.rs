@@ -9,8 +9,10 @@ mod births;
 mod effects;
 mod filter;
 mod lifecycle;
+mod replayable;
+mod turns;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +38,7 @@ use crate::writer::{self, Summary, Writer};
 
 /// What to record, and how.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own that callers name")]
 pub struct Options {
     pub program: Program,
     /// Processes that run already and are to be observed instead of a program.
@@ -51,6 +54,10 @@ pub struct Options {
     pub detach_on_exit: bool,
     /// Leave tracees and recorder on whatever CPU they are.
     pub unpinned: bool,
+    /// Let threads run freely and clocks be read unseen: costs less, and cannot be replayed.
+    pub observe: bool,
+    /// Seed of a recording that varies the order in which threads run.
+    pub chaos: Option<u64>,
     /// Facts to store in the trace (`command`, `version`, ...).
     pub meta: Vec<(String, String)>,
 }
@@ -240,16 +247,19 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     if !options.attach.is_empty() {
         return recorder.observe(options);
     }
-    let launched = match launch::launch(&options.program, trace_options(filter.is_some()), filter.as_deref()) {
+    let how = launch::How { trace_options: trace_options(filter.is_some()), trap_clock: recorder.world.replayable };
+    let launched = match launch::launch(&options.program, &how, filter.as_deref()) {
         Ok(launched) => launched,
         Err(error) => {
             recorder.world.discard(&options.output);
             return Err(error);
         }
     };
+    let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
+    drop(counterless);
     control.program_ended();
     recorder.finish(Some(&launched), &options.output)
 }
@@ -289,6 +299,24 @@ struct World {
     pending_maps: Vec<(Mapping, PathBuf)>,
     /// How many calls of all processes have changed who a process is.
     identity_changes: u64,
+    /// The recording is made so that it can be replayed.
+    replayable: bool,
+    /// Why it cannot be, after all.
+    obstacles: Vec<String>,
+    turns: turns::Turns,
+    /// It has been said where the first program's output goes.
+    streams_named: bool,
+    timestamps: sys::Timestamps,
+    /// Files and segments that are mapped shared, by device and inode.
+    shared_files: HashMap<(u64, u64), Sharing>,
+}
+
+/// Who maps a file or segment shared.
+#[derive(Default)]
+struct Sharing {
+    /// Somebody may write.
+    written: bool,
+    groups: Vec<u32>,
 }
 
 impl World {
@@ -303,8 +331,15 @@ impl World {
             Data::Paths => "paths",
             Data::None => "none",
         };
-        for (key, value) in [("backend", "ptrace"), ("data", data)] {
+        // What is left out, or goes on unobserved, cannot be replayed.
+        let whole = options.data == Data::All && options.only.is_none() && !options.detach_on_exit;
+        let replayable = !options.observe && options.attach.is_empty() && whole;
+        let mode = if replayable { "replayable" } else { "observe" };
+        for (key, value) in [("backend", "ptrace"), ("data", data), ("mode", mode), ("cpu", &crate::cpu::describe())] {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
+        }
+        if let Some(seed) = options.chaos {
+            definitions.push(Definition::Meta { key: "chaos".into(), value: seed.to_string().into_bytes() });
         }
         if let Some(only) = &options.only {
             definitions.push(Definition::Meta { key: "only".into(), value: only.join(",").into_bytes() });
@@ -326,6 +361,12 @@ impl World {
             opened: None,
             pending_maps: Vec::new(),
             identity_changes: 0,
+            replayable,
+            obstacles: Vec::new(),
+            turns: turns::Turns::new(options.chaos),
+            streams_named: false,
+            timestamps: sys::Timestamps::default(),
+            shared_files: HashMap::new(),
         }
     }
 
@@ -412,11 +453,11 @@ const SELDOM: u32 = 4;
 
 /// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
 /// at the oldest task first, and one that stops often would keep the others waiting.
-fn collect(stops: &mut Vec<Waited>) {
+fn collect(stops: &mut VecDeque<Waited>) {
     while let Some(waited) = sys::wait_now() {
         // A later state of the same id supersedes the earlier: it was killed, or an exec by a thread took it over.
         stops.retain(|earlier| earlier.tid != waited.tid);
-        stops.push(waited);
+        stops.push_back(waited);
     }
 }
 
@@ -428,6 +469,8 @@ fn is_restart(result: i64) -> bool {
 
 struct Recorder {
     world: World,
+    /// Stops that were told of and not looked at yet.
+    stops: VecDeque<Waited>,
     tasks: HashMap<pid_t, Task>,
     births: births::Births,
     control: Arc<Control>,
@@ -442,6 +485,7 @@ impl Recorder {
     fn new(world: World, control: Arc<Control>, options: &Options) -> Recorder {
         Recorder {
             world,
+            stops: VecDeque::new(),
             tasks: HashMap::new(),
             births: births::Births::default(),
             control,
@@ -475,21 +519,22 @@ impl Recorder {
         sys::catch(wake_signal());
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
-        let mut stops = Vec::new();
         let mut unasked = 0;
         loop {
             match sys::wait_any() {
-                Ok(Some(waited)) => stops.push(waited),
+                Ok(Some(waited)) => self.stops.push_back(waited),
+                Ok(None) if self.world.replayable => self.tick(),
                 Ok(None) => {}
                 Err(_) => break,
             }
-            // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then.
+            // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
+            // are given by what is there, so there it is always asked for.
             unasked += 1;
-            if self.tasks.len() > 1 && (unasked >= SELDOM || stops.is_empty()) {
-                collect(&mut stops);
-                unasked = if stops.len() > 1 { SELDOM } else { 0 };
+            if self.tasks.len() > 1 && (self.world.replayable || unasked >= SELDOM || self.stops.is_empty()) {
+                collect(&mut self.stops);
+                unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
             }
-            for waited in stops.drain(..) {
+            while let Some(waited) = self.stops.pop_front() {
                 self.dispatch(waited);
                 if let Some(launched) = launched.filter(|_| !released) {
                     // The first stop is the one that was asked for; from here on everything is seen.
@@ -540,7 +585,8 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
         let how = if in_call { Resume::Syscall } else { self.world.between };
-        self.world.placement.resumed(&mut task.place, sys::monotonic(), in_call);
+        task.resumed = sys::monotonic();
+        self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);
     }
@@ -548,6 +594,11 @@ impl Recorder {
     fn syscall_stop(&mut self, tid: pid_t, now: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         match sys::syscall_info(tid) {
+            Ok(info) if self.world.replayable && info.op == sys::INFO_EXIT => return self.came_back(tid, &info, now),
+            Ok(info) if self.world.replayable && info.op == sys::INFO_ENTRY => {
+                self.world.enter(task, &info, now);
+                return self.went_away(tid);
+            }
             Ok(info) if info.op == sys::INFO_EXIT => {
                 if let Some(call) = task.call.take() {
                     self.world.leave(task, call, info.first as i64, now);
@@ -562,6 +613,9 @@ impl Recorder {
 
     fn signal_stop(&mut self, tid: pid_t, signal: c_int) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if self.world.replayable && !task.launching {
+            return self.signal_in_turn(tid, signal);
+        }
         self.world.decide(task, Some(signal));
         if !task.launching {
             self.world.signal(task, signal);
@@ -584,6 +638,8 @@ impl Recorder {
                 self.root_stopped = true;
                 self.control.program_stopped(true, signal);
             }
+        } else if task.interrupting {
+            self.interrupted(tid);
         } else {
             self.go_on(tid, 0);
         }
@@ -650,7 +706,7 @@ impl World {
         let restarts = match handler {
             // No function of the program runs: the kernel starts the call again (or the signal kills).
             None => true,
-            Some(handler) if !handler.caught => true,
+            Some(handler) if !handler.is_caught() => true,
             Some(handler) => result == -513 || (result == -512 && handler.restarts),
         };
         let flags = if restarts {

@@ -11,7 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::EngineError;
 
@@ -46,7 +45,7 @@ impl Identity {
     }
 
     fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+        let now = i128::from(crate::sys::realtime());
         self.ctime_ns.max(self.mtime_ns) + RACY_NS < now
     }
 

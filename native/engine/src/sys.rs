@@ -115,13 +115,58 @@ pub fn syscall_info(tid: pid_t) -> io::Result<SyscallInfo> {
     Ok(unsafe { info.assume_init() })
 }
 
-/// Sets one argument register (0 to 5) of a tracee in a syscall stop.
-pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Result<()> {
+/// The general registers of a stopped tracee, `struct user_regs_struct`.
+pub fn registers(tid: pid_t) -> io::Result<libc::user_regs_struct> {
     let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
     // SAFETY: PTRACE_GETREGS writes one user_regs_struct.
     check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0_usize, regs.as_mut_ptr()) })?;
     // SAFETY: zeroed above and then written by the kernel.
-    let mut regs = unsafe { regs.assume_init() };
+    Ok(unsafe { regs.assume_init() })
+}
+
+/// Sets the general registers of a stopped tracee.
+pub fn set_registers(tid: pid_t, regs: &libc::user_regs_struct) -> io::Result<()> {
+    // SAFETY: PTRACE_SETREGS reads one user_regs_struct.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0_usize, std::ptr::from_ref(regs)) }).map(drop)
+}
+
+/// The bytes of `struct user_regs_struct`, as events hold them.
+#[must_use]
+pub fn register_bytes(regs: &libc::user_regs_struct) -> [u8; size_of::<libc::user_regs_struct>()] {
+    // SAFETY: the struct is `repr(C)` and has only 64-bit members, so it has no padding and any bytes of it are initialised.
+    unsafe { std::mem::transmute_copy(regs) }
+}
+
+/// The floating-point and vector registers of a stopped tracee (`NT_X86_XSTATE`), at most `buffer.len()` bytes; how many there are.
+pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
+    const NT_X86_XSTATE: usize = 0x202;
+    let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: the iovec covers `buffer`, of which the kernel writes at most the given length.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut piece) })?;
+    Ok(piece.iov_len.min(buffer.len()))
+}
+
+/// Replaces the siginfo of the signal that the tracee is stopped for.
+pub fn set_signal_info(tid: pid_t, info: &[u8; 128]) -> io::Result<()> {
+    // SAFETY: siginfo_t has 128 bytes, which the kernel reads.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0_usize, info.as_ptr()) }).map(drop)
+}
+
+/// Waits for the next stop or end of one tracee.
+pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
+    loop {
+        match wait(tid, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(None) => return Err(io::Error::from_raw_os_error(libc::ECHILD)),
+            Ok(Some(waited)) => return Ok(waited),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sets one argument register (0 to 5) of a tracee in a syscall stop.
+pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Result<()> {
+    let mut regs = registers(tid)?;
     let register = match (arch, index) {
         (Arch::X86_64, 0) | (Arch::I386, 4) => &mut regs.rdi,
         (Arch::X86_64, 1) | (Arch::I386, 3) => &mut regs.rsi,
@@ -134,8 +179,7 @@ pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Res
         (Arch::I386, _) => &mut regs.rbp,
     };
     *register = value;
-    // SAFETY: PTRACE_SETREGS reads one user_regs_struct.
-    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0_usize, &raw const regs) }).map(drop)
+    set_registers(tid, &regs)
 }
 
 /// A child that changed its state.
@@ -151,7 +195,7 @@ pub struct Waited {
 /// # Errors
 /// ECHILD when nothing is left.
 pub fn wait_any() -> io::Result<Option<Waited>> {
-    match wait(0) {
+    match wait(-1, 0) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
         result => result,
     }
@@ -160,15 +204,15 @@ pub fn wait_any() -> io::Result<Option<Waited>> {
 /// A stop or end that is there already.
 #[must_use]
 pub fn wait_now() -> Option<Waited> {
-    wait(libc::WNOHANG).ok().flatten()
+    wait(-1, libc::WNOHANG).ok().flatten()
 }
 
-fn wait(flags: c_int) -> io::Result<Option<Waited>> {
+fn wait(of: pid_t, flags: c_int) -> io::Result<Option<Waited>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let options = libc::__WALL | libc::__WNOTHREAD | flags;
     // SAFETY: both pointers are valid for writing; wait4 fills them.
-    let tid = unsafe { libc::wait4(-1, &raw mut status, options, usage.as_mut_ptr()) };
+    let tid = unsafe { libc::wait4(of, &raw mut status, options, usage.as_mut_ptr()) };
     if tid < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -263,10 +307,104 @@ pub fn monotonic() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }
 
+/// Nanoseconds since 1970. Also right on a thread that is [`Counterless`].
+#[must_use]
+pub fn realtime() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
+thread_local! {
+    static COUNTERLESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// As long as it lives `rdtsc` traps on this thread, as it does in the tracees: the processor is spared from being switched
+/// between the two at each stop, which a virtual machine can make cost more than the stop itself. Nothing on this thread
+/// may read a clock but through this module, since the C library's clocks use that instruction.
+pub struct Counterless(std::marker::PhantomData<*const ()>);
+
+impl Counterless {
+    /// `None` when the kernel cannot.
+    #[must_use]
+    pub fn new() -> Option<Counterless> {
+        set_counter(libc::PR_TSC_SIGSEGV).then(|| {
+            COUNTERLESS.set(true);
+            Counterless(std::marker::PhantomData)
+        })
+    }
+}
+
+impl Drop for Counterless {
+    fn drop(&mut self) {
+        set_counter(libc::PR_TSC_ENABLE);
+        COUNTERLESS.set(false);
+    }
+}
+
+/// For a new thread: one that was made by a [`Counterless`] thread is so too, and has to read clocks again.
+pub fn enable_counter() {
+    set_counter(libc::PR_TSC_ENABLE);
+}
+
+fn set_counter(how: c_int) -> bool {
+    // SAFETY: takes no pointer; what the thread does afterwards is said at [`Counterless`].
+    unsafe { libc::prctl(libc::PR_SET_TSC, how) == 0 }
+}
+
+/// The processor's time stamp counter, for those who cannot read it themselves.
+///
+/// Reading it on a [`Counterless`] thread takes two calls. Once it is known how fast it counts, what it would show follows
+/// from the clock.
+#[derive(Default)]
+pub struct Timestamps {
+    /// Counter, clock in nanoseconds.
+    first: Option<(u64, u64)>,
+    rate: Option<f64>,
+    processor: u32,
+    last: u64,
+}
+
+impl Timestamps {
+    /// The counter, never the same twice, and the number of the processor, as `rdtscp` gives them.
+    pub fn next(&mut self) -> (u64, u32) {
+        /// Two readings this far apart tell the rate to a few parts in ten thousand.
+        const APART_NS: u64 = 10_000_000;
+        let now = monotonic();
+        let counter = match (self.first, self.rate) {
+            (Some((counter, clock)), Some(rate)) => counter + (now.saturating_sub(clock) as f64 * rate) as u64,
+            (first, _) => {
+                let counter = self.read();
+                let (start, clock) = *self.first.get_or_insert((counter, now));
+                if first.is_some() && now > clock + APART_NS {
+                    self.rate = Some((counter - start) as f64 / (now - clock) as f64);
+                }
+                counter
+            }
+        };
+        self.last = counter.max(self.last + 1);
+        (self.last, self.processor)
+    }
+
+    fn read(&mut self) -> u64 {
+        let hidden = COUNTERLESS.get() && set_counter(libc::PR_TSC_ENABLE);
+        // SAFETY: a processor on which `rdtsc` can trap in 64-bit mode has `rdtscp`, which only writes its operand.
+        let counter = unsafe { std::arch::x86_64::__rdtscp(&raw mut self.processor) };
+        if hidden {
+            set_counter(libc::PR_TSC_SIGSEGV);
+        }
+        counter
+    }
+}
+
 fn clock(id: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime writes one timespec.
-    unsafe { libc::clock_gettime(id, &raw mut now) };
+    // SAFETY: clock_gettime writes one timespec, by the call and by the C library.
+    unsafe {
+        if COUNTERLESS.get() {
+            libc::syscall(libc::SYS_clock_gettime, id, &raw mut now);
+        } else {
+            libc::clock_gettime(id, &raw mut now);
+        }
+    }
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -416,10 +554,46 @@ fn query(maps: &std::fs::File, addr: u64, flags: u64) -> io::Result<Option<crate
         length: query.vma_end.saturating_sub(query.vma_start),
         offset: query.vma_offset,
         prot: query.vma_flags & 7,
+        shared: query.vma_flags & 8 != 0,
         dev: libc::makedev(query.dev_major, query.dev_minor),
         ino: query.inode,
         path: name[..length].to_vec(),
     }))
+}
+
+/// A timer that sends a signal to the thread that made it, timer_create(2).
+pub struct Timer(libc::timer_t);
+
+impl Timer {
+    /// `None` when the kernel has no room for another one.
+    #[must_use]
+    pub fn new(signal: c_int) -> Option<Timer> {
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        // SAFETY: the event is of this frame and says that the signal goes to this thread; the kernel writes the id.
+        let done = unsafe {
+            let mut event = std::mem::zeroed::<libc::sigevent>();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = signal;
+            event.sigev_notify_thread_id = own_tid();
+            libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer)
+        };
+        (done == 0).then_some(Timer(timer))
+    }
+
+    /// Fires every so many nanoseconds, less than a second; never when 0.
+    pub fn every(&self, nanoseconds: i64) {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+        let setting = libc::itimerspec { it_interval: time, it_value: time };
+        // SAFETY: the timer is alive and the setting of this frame.
+        unsafe { libc::timer_settime(self.0, 0, &raw const setting, std::ptr::null_mut()) };
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: the timer was made by `new` and is deleted once.
+        unsafe { libc::timer_delete(self.0) };
+    }
 }
 
 /// Whether a descriptor of a process is open; `None` when the kernel will not say.

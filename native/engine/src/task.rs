@@ -11,14 +11,25 @@ use crate::image::Identity;
 use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
+use crate::raw::RawEvent;
 
-/// What a process does about one signal, as far as interrupted calls depend on it.
+/// What a process does about one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// A function of the program runs.
-    pub caught: bool,
+    /// Address of the program's function, or `SIG_DFL` (0) or `SIG_IGN` (1).
+    pub addr: u64,
     /// SA_RESTART.
     pub restarts: bool,
+    /// SA_RESETHAND: the default is back after one delivery.
+    pub once: bool,
+}
+
+impl Handler {
+    /// A function of the program runs.
+    #[must_use]
+    pub fn is_caught(&self) -> bool {
+        self.addr > 1
+    }
 }
 
 /// The handlers that are not the default ones. Shared by threads, copied by fork, reset by exec.
@@ -58,6 +69,55 @@ pub struct Interrupted {
     pub start: u64,
 }
 
+/// An address space: shared by threads and by vfork, copied by fork, new after exec.
+#[derive(Debug, Default)]
+pub struct Space {
+    /// The group that takes turns with it, see `record/turns.rs`.
+    pub group: u32,
+    /// It maps memory that other address spaces may write.
+    pub shares: bool,
+    /// Shared file mappings: start, length, offset, device and inode.
+    pub shared_files: Vec<SharedFile>,
+}
+
+/// A shared mapping of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedFile {
+    pub start: u64,
+    pub length: u64,
+    pub offset: u64,
+    pub dev: u64,
+    pub ino: u64,
+}
+
+/// What has to be done when a thread gets its turn.
+#[derive(Debug)]
+pub enum Pending {
+    /// It came back from a call with this raw result, at that time.
+    Leave(i64, u64),
+    /// It stands where its last event left it.
+    Start,
+    /// It was stopped in its own code: the event and its memory.
+    Preempted(Box<(RawEvent, Memory)>),
+}
+
+/// A signal that waits for the next boundary.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldSignal {
+    pub number: i32,
+    pub info: [u8; 128],
+    /// It has been queued again and its stop will come.
+    pub queued: bool,
+}
+
+/// Where a thread stands when it has run nothing since its last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    pub ip: u64,
+    /// Not known at the start of a handler.
+    pub sp: Option<u64>,
+}
+
 /// Where a word was changed, and what it was before.
 #[derive(Clone, Copy, Debug)]
 pub enum Restore {
@@ -66,6 +126,7 @@ pub enum Restore {
 }
 
 /// A thread under observation.
+#[allow(clippy::struct_excessive_bools, reason = "each is a state that comes and goes by itself")]
 pub struct Task {
     pub tid: pid_t,
     /// Its index in the trace.
@@ -94,6 +155,23 @@ pub struct Task {
     pub launching: bool,
     /// A flags word that was changed at entry and has to be put back at exit.
     pub restore: Option<Restore>,
+    pub space: Rc<RefCell<Space>>,
+    pub pending: Option<Pending>,
+    /// Signals that came in the middle of its own code.
+    pub held: Vec<HeldSignal>,
+    /// When the first of them came.
+    pub held_since: u64,
+    pub boundary: Option<Boundary>,
+    /// When it was let go on last.
+    pub resumed: u64,
+    /// It was asked to stop, and why.
+    pub interrupting: bool,
+    /// The word that the kernel clears when it ends: set_tid_address(2), CLONE_CHILD_CLEARTID.
+    pub clear_tid: u64,
+    /// Head of its list of robust futexes, get_robust_list(2).
+    pub robust_list: u64,
+    /// What the kernel writes when it ends.
+    pub last_writes: Memory,
 }
 
 impl Task {
@@ -118,7 +196,23 @@ impl Task {
             making: false,
             launching: false,
             restore: None,
+            space: Rc::default(),
+            pending: None,
+            held: Vec::new(),
+            held_since: 0,
+            boundary: None,
+            resumed: 0,
+            interrupting: false,
+            clear_tid: 0,
+            robust_list: 0,
+            last_writes: Memory::default(),
         }
+    }
+
+    /// The program's function for a signal, if it has one.
+    #[must_use]
+    pub fn handler(&self, signal: i32) -> Option<Handler> {
+        self.handlers.borrow().get(&signal).copied()
     }
 }
 
@@ -131,11 +225,15 @@ pub struct Birth {
     pub fds: Rc<RefCell<FdTable>>,
     pub location: Rc<RefCell<Location>>,
     pub handlers: Handlers,
+    pub space: Rc<RefCell<Space>>,
     pub identity: Option<(u64, Rc<Identity>)>,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
     /// The parent was let go to all CPUs, or was not; absent when nobody knows.
     pub released: Option<bool>,
+    /// CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID: the word, when asked for.
+    pub set_tid: u64,
+    pub clear_tid: u64,
 }
 
 impl Birth {
@@ -151,9 +249,12 @@ impl Birth {
             fds: shared(&parent.fds, has(libc::CLONE_FILES)),
             location: shared(&parent.location, has(libc::CLONE_FS)),
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
+            space: if has(libc::CLONE_VM) { Rc::clone(&parent.space) } else { copied(&parent.space) },
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
             released: Some(parent.place.is_released()),
+            set_tid: 0,
+            clear_tid: 0,
         }
     }
 
@@ -167,16 +268,31 @@ impl Birth {
             fds: Rc::default(),
             location: Rc::default(),
             handlers: Rc::default(),
+            space: Rc::default(),
             identity: None,
             own_place: false,
             released: None,
+            set_tid: 0,
+            clear_tid: 0,
         }
+    }
+
+    /// It runs in the address space of the one that made it.
+    #[must_use]
+    pub fn shares_memory(&self) -> bool {
+        self.flags & libc::CLONE_VM as u64 != 0
     }
 
     #[must_use]
     pub fn is_thread(&self) -> bool {
         self.flags & libc::CLONE_THREAD as u64 != 0
     }
+}
+
+/// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
+fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
+    let space = space.borrow();
+    Rc::new(RefCell::new(Space { group: space.group, shares: space.shares, shared_files: space.shared_files.clone() }))
 }
 
 /// The same value, or a copy of it.

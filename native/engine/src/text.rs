@@ -10,7 +10,7 @@ mod line;
 use std::io::{self, Write};
 
 use trace_format::column::{Columns, NO_CONTENT, Projection};
-use trace_format::event::slot;
+use trace_format::event::{EventKind, slot};
 
 use crate::error::EngineError;
 use crate::raw::ObjectKind;
@@ -20,10 +20,11 @@ pub use assemble::assemble;
 use line::quote;
 
 /// Names of the kinds of event, by their codes.
-const KINDS: [&str; 8] = ["call", "signal", "task", "exec", "exit", "map", "stop", "note"];
+const KINDS: [&str; EventKind::ALL.len()] =
+    ["call", "signal", "task", "exec", "exit", "map", "stop", "note", "trap", "preempt"];
 const SIDES: [&str; 3] = ["in", "out", "resolved"];
 const STATUSES: [&str; 4] = ["whole", "truncated", "unreadable", "omitted"];
-const SLOTS: [&str; slot::COUNT as usize] = ["0", "1", "2", "3", "4", "5", "ret", "cwd", "nested"];
+const SLOTS: [&str; slot::COUNT as usize] = ["0", "1", "2", "3", "4", "5", "ret", "cwd", "nested", "layout"];
 
 const OBJECT_KINDS: [(ObjectKind, &str); 10] = [
     (ObjectKind::Unknown, "unknown"),

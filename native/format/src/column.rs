@@ -213,7 +213,7 @@ pub struct BlockHeader {
     /// How many events have a span.
     pub spanning: u32,
     /// Bit `1 << kind` for each kind of event that occurs.
-    pub kinds: u8,
+    pub kinds: u16,
     /// How many objects had been referred to before this block.
     pub object_base: u64,
     /// How many chunks had been written before this block.
@@ -279,7 +279,7 @@ impl BlockHeader {
             min_start: body.bounded(limits::MAX_TIME_NS)?,
             max_end: body.bounded(limits::MAX_TIME_NS)?,
             spanning: body.bounded(limits::MAX_BLOCK_EVENTS.into())? as u32,
-            kinds: body.bounded(0xff)? as u8,
+            kinds: body.bounded(u16::MAX.into())? as u16,
             object_base: body.bounded(limits::MAX_OBJECTS.into())?,
             content_base: body.bounded(u64::MAX >> 8)?,
             captures: body.bounded(limits::MAX_BLOCK_CAPTURES.into())? as u32,

@@ -24,11 +24,18 @@ pub enum EventKind {
     Stop = 6,
     /// Something could not be captured: capture 0 is the text, `code` the [`Lost`] counter, `args[0]` how many.
     Note = 7,
+    /// An instruction was answered by the recorder. `code` is the [`Trap`], `ip` that of the instruction. `args` of `rdtsc` and
+    /// `rdtscp`: 0 the 64-bit counter, 1 what `rdtscp` puts into `ecx`; of `cpuid`: 0 `eax` and 1 `ecx` before, 2 to 5 `eax`,
+    /// `ebx`, `ecx`, `edx` after.
+    Trap = 8,
+    /// A thread that ran long without a call was stopped at `ip` to let others run, or to deliver a signal. Captures (side In):
+    /// slot 0 the registers (`struct user_regs_struct`), slot 1 the state: BLAKE3 hash of the writable memory, of the floating-point state.
+    Preempt = 9,
 }
 
 impl EventKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 10] = [
         EventKind::Call,
         EventKind::Signal,
         EventKind::Task,
@@ -37,6 +44,8 @@ impl EventKind {
         EventKind::Map,
         EventKind::Stop,
         EventKind::Note,
+        EventKind::Trap,
+        EventKind::Preempt,
     ];
 
     /// The kind with this code, if there is one.
@@ -113,8 +122,39 @@ pub mod slot {
     pub const CWD: u8 = 7;
     /// A descriptor inside memory; the reference says which.
     pub const NESTED: u8 = 8;
+    /// What replay maps: see FORMAT.md, section "Replay".
+    pub const LAYOUT: u8 = 9;
     /// One more than the largest slot.
-    pub const COUNT: u8 = 9;
+    pub const COUNT: u8 = 10;
+}
+
+/// Which instruction a [`EventKind::Trap`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Trap {
+    Rdtsc = 0,
+    Rdtscp = 1,
+    Cpuid = 2,
+}
+
+impl Trap {
+    /// The instruction with this code, if there is one.
+    #[must_use]
+    pub fn from_code(code: i32) -> Option<Trap> {
+        [Trap::Rdtsc, Trap::Rdtscp, Trap::Cpuid].get(usize::try_from(code).ok()?).copied()
+    }
+}
+
+/// What became of a signal: `args[2]` of a [`EventKind::Signal`].
+pub mod disposition {
+    /// Nothing happened: ignored, or ignored by default. Also in traces that do not say.
+    pub const NONE: u64 = 0;
+    /// A handler of the program runs next.
+    pub const HANDLED: u64 = 1;
+    /// The process ends.
+    pub const FATAL: u64 = 2;
+    /// The process stops.
+    pub const STOPS: u64 = 3;
 }
 
 /// What a [`EventKind::Note`] counts.

@@ -55,7 +55,7 @@ impl Recorder {
             let threads = seize_all(pid, options)?;
             let process = self.world.new_process(pid);
             for tid in threads {
-                let mut task = self.world.new_task(tid, Rc::clone(&process), None, 0);
+                let mut task = self.world.new_task(tid, Rc::clone(&process), None, false);
                 if tid == pid {
                     self.world.exec_event(&mut task);
                 }

@@ -71,7 +71,13 @@ impl Recorder {
         let child = sys::event_message(tid).ok().and_then(|child| pid_t::try_from(child).ok());
         if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
             task.making = false;
-            let birth = Birth::of(task, clone_flags(task));
+            let mut birth = Birth::of(task, clone_flags(task));
+            Recorder::words_of_birth(task, &mut birth);
+            if self.world.replayable && !self.births.early.contains_key(&child) {
+                self.await_birth(child, birth);
+                self.go_on(tid, 0);
+                return;
+            }
             match self.births.early.remove(&child) {
                 Some(early) => self.adopt(child, birth, early.ended),
                 None => {
@@ -112,7 +118,7 @@ impl Recorder {
     }
 
     /// Takes a new task in, and lets it go on or ends it.
-    fn adopt(&mut self, tid: pid_t, birth: Birth, ended: Option<Waited>) {
+    pub(super) fn adopt(&mut self, tid: pid_t, birth: Birth, ended: Option<Waited>) {
         let process = if birth.is_thread() {
             Rc::clone(&birth.process)
         } else {
@@ -120,12 +126,17 @@ impl Recorder {
             process.borrow_mut().parent = birth.parent.map(|_| birth.process.borrow().pid);
             process
         };
-        let mut task = self.world.new_task(tid, process, birth.parent, birth.flags);
+        let mut task = self.world.new_task(tid, process, Some(&birth), ended.is_none());
+        let is_new = !birth.shares_memory() && !birth.space.borrow().shares;
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
         task.identity = birth.identity;
         task.place.own = birth.own_place;
+        task.space = birth.space;
+        if is_new {
+            task.space.borrow_mut().group = self.world.turns.new_group(tid);
+        }
         if ended.is_none() {
             match birth.released {
                 Some(released) => self.world.placement.adopt_child(tid, &task.place, released),
@@ -136,6 +147,7 @@ impl Recorder {
         self.tasks.insert(tid, task);
         match ended {
             Some(waited) => self.ended(&waited),
+            None if self.world.replayable => self.start(tid),
             None => self.go_on(tid, 0),
         }
     }

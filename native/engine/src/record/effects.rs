@@ -135,6 +135,9 @@ impl World {
         if plan.effect == Effect::NewFd {
             self.opened(task, call, result as i32);
         }
+        if self.replayable {
+            self.wrote(task, call, result);
+        }
         if call.name() == "ioctl" {
             self.opened_by_ioctl(task, call, result as i32);
         }
@@ -160,7 +163,14 @@ impl World {
             Effect::Rename => self.resolver.forget(),
             Effect::Unshare => unshared(task, call.args[0]),
             Effect::Sigaction => handled(task, call),
-            Effect::Mmap => self.mapped(task, call, result),
+            Effect::Mmap => {
+                self.mapped(task, call, result);
+                if self.replayable {
+                    self.describe_mapping(task, call, result);
+                }
+            }
+            Effect::Shmat if self.replayable => self.describe_segment(task, call, result),
+            Effect::Shmat => {}
             Effect::Mprotect => self.protected(task, call),
             Effect::SetAffinity => {
                 task.place.own = true;
@@ -437,6 +447,7 @@ impl World {
             length: call.args[1],
             offset,
             prot,
+            shared: flags & libc::MAP_SHARED as u64 != 0,
             dev: identity.dev,
             ino: identity.ino,
             path: identity.path,
@@ -526,15 +537,20 @@ fn unshared(task: &mut Task, flags: u64) {
 /// Remembers what a process does about a signal: handler and flags are the first two words of the kernel's struct.
 fn handled(task: &Task, call: &Call) {
     const SA_RESTART: u64 = libc::SA_RESTART as u64;
+    const SA_RESETHAND: u64 = libc::SA_RESETHAND as u32 as u64;
     let signal = call.int(0);
+    if call.name() == "signal" {
+        task.handlers.borrow_mut().insert(signal, Handler { addr: call.args[1], restarts: false, once: true });
+        return;
+    }
     let word = call.arch.word();
     let Some(action) = task.memory.find(1, Side::In).filter(|action| action.len() >= 3 * word) else { return };
     let handler = word_of(&action[..word]);
     // The old i386 struct has the mask between the two.
     let at = if call.name() == "sigaction" { 2 * word } else { word };
     let flags = word_of(&action[at..at + word]);
-    let caught = handler > 1;
-    task.handlers.borrow_mut().insert(signal, Handler { caught, restarts: flags & SA_RESTART != 0 });
+    let known = Handler { addr: handler, restarts: flags & SA_RESTART != 0, once: flags & SA_RESETHAND != 0 };
+    task.handlers.borrow_mut().insert(signal, known);
 }
 
 /// Whether a call that returns a descriptor only sometimes has done so.

@@ -5,19 +5,19 @@ use std::path::Path;
 use std::rc::Rc;
 
 use libc::pid_t;
-use trace_format::event::EventKind;
+use trace_format::event::{EventKind, Side, slot};
 use trace_format::table::Arch;
 
 use super::{Outcome, Recorder, World};
 use crate::error::EngineError;
 use crate::image::{self, ElfFacts, Identity};
 use crate::launch::Launched;
-use crate::memory::Memory;
+use crate::memory::{Capturer, Memory};
 use crate::placement::Place;
-use crate::raw::Definition;
+use crate::raw::{Definition, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, Resume, Waited};
-use crate::task::{Process, Task};
+use crate::task::{Birth, Boundary, Process, Space, Task};
 
 impl World {
     pub(super) fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
@@ -30,9 +30,10 @@ impl World {
         &mut self,
         tid: pid_t,
         process: Rc<RefCell<Process>>,
-        parent: Option<u32>,
-        flags: u64,
+        birth: Option<&Birth>,
+        is_stopped: bool,
     ) -> Task {
+        let parent = birth.and_then(|birth| birth.parent);
         let index = self.threads;
         self.threads += 1;
         let (number, ordinal, pid) = {
@@ -49,13 +50,29 @@ impl World {
             parent,
             created_by: self.sink.seq(),
         });
-        let task = Task::new(tid, index, process);
+        let mut task = Task::new(tid, index, process);
         let mut event = self.event(&task, EventKind::Task, 0);
+        let mut memory = Memory::default();
         event.nargs = 2;
         event.args[0] = parent.map_or(0, |parent| u64::from(parent) + 1);
-        event.args[1] = flags;
-        self.commit(event, &Memory::default());
+        event.args[1] = birth.map_or(0, |birth| birth.flags);
+        if let Some(birth) = birth.filter(|_| self.replayable && is_stopped) {
+            self.describe_birth(&mut task, birth, &mut event, &mut memory);
+        }
+        self.commit(event, &memory);
         task
+    }
+
+    /// Adds to a Task event where the new thread stands, and what the kernel has written for it.
+    fn describe_birth(&mut self, task: &mut Task, birth: &Birth, event: &mut RawEvent, memory: &mut Memory) {
+        let Ok(regs) = sys::registers(task.tid) else { return };
+        event.nargs = 4;
+        (event.args[2], event.args[3]) = (regs.fs_base, regs.gs_base);
+        (event.ip, event.sp) = (regs.rip, regs.rsp);
+        task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+        task.clear_tid = birth.clear_tid;
+        let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory };
+        capturer.structure(slot::LAYOUT, Side::Out, birth.set_tid, 4);
     }
 
     /// A thread that executed a program has taken the leader's place: its own index ends, and it goes on as the leader.
@@ -78,14 +95,24 @@ impl World {
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
         let fresh = info.filter(|info| info.machine() == Arch::X86_64);
         let stack = fresh.and_then(|info| Stack::read(tid, info.sp));
-        let mappings = self.images.executable_mappings(tid, fresh.is_some());
+        let (space, mappings) = if self.replayable {
+            let all = image::mappings(tid);
+            let executable = all.iter().filter(|mapping| mapping.prot & 4 != 0).cloned().collect();
+            (all, executable)
+        } else {
+            (Vec::new(), self.images.executable_mappings(tid, fresh.is_some()))
+        };
         let mut memory = Memory::default();
         let facts = image::exec_facts(&mut self.images, tid, &mappings, stack.as_ref(), &mut memory);
         image::identity_facts(&self.identity(task, &facts), &mut memory);
         if let Some(owner) = facts.set_user_id {
             self.warn_of_lost_privilege(tid, owner);
         }
-        let event = self.event(task, EventKind::Exec, 0);
+        let mut event = self.event(task, EventKind::Exec, 0);
+        if self.replayable {
+            self.describe_space(task, &space, &mut event, &mut memory);
+            self.name_streams(task);
+        }
         self.commit(event, &memory);
         for mapping in &mappings {
             let facts = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path));
@@ -116,8 +143,9 @@ impl Recorder {
     pub(super) fn begin(&mut self, root: pid_t) {
         self.root = root;
         let process = self.world.new_process(self.root);
-        let mut task = self.world.new_task(self.root, process, None, 0);
+        let mut task = self.world.new_task(self.root, process, None, false);
         task.launching = true;
+        task.space.borrow_mut().group = self.world.turns.new_group(self.root);
         self.world.placement.adopt(self.root, &task.place);
         self.tasks.insert(self.root, task);
         self.control.born(self.root);
@@ -131,6 +159,9 @@ impl Recorder {
             && let Some(mut caller) = self.tasks.remove(&former)
         {
             if let Some(mut leader) = self.tasks.remove(&tid) {
+                let group = leader.space.borrow().group;
+                let next = self.world.turns.release(group, tid);
+                self.grant(next);
                 self.end_calls(&mut leader);
                 caller.becomes = Some(leader.index);
             }
@@ -145,12 +176,24 @@ impl Recorder {
         task.executed = true;
         task.launching = false;
         task.interrupted.clear();
-        task.handlers = Rc::default();
+        // What was ignored stays ignored.
+        let ignored =
+            task.handlers.borrow().iter().filter(|(_, handler)| handler.addr == 1).map(|(k, v)| (*k, *v)).collect();
+        task.handlers = Rc::new(RefCell::new(ignored));
+        task.held.clear();
+        (task.clear_tid, task.robust_list) = (0, 0);
+        let former_group = task.space.borrow().group;
+        let group = self.world.turns.new_group(tid);
+        task.space = Rc::new(RefCell::new(Space { group, ..Space::default() }));
         // Exec gives the process a table of its own and closes what is to be closed.
         let mut own = task.fds.borrow().clone();
         own.retain_open(tid);
         task.fds = Rc::new(RefCell::new(own));
         self.go_on(tid, 0);
+        for gone in [tid, former] {
+            let next = self.world.turns.release(former_group, gone);
+            self.grant(next);
+        }
     }
 
     /// Commits what a task was in the middle of when it ended.
@@ -196,7 +239,14 @@ impl Recorder {
             event.args[2] = system;
             event.args[3] = waited.usage.ru_maxrss as u64;
         }
-        self.world.commit(event, &Memory::default());
+        self.world.commit(event, &task.last_writes);
+        let group = task.space.borrow().group;
+        if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares {
+            self.world.turns.drop_group(group);
+        } else {
+            let next = self.world.turns.release(group, tid);
+            self.grant(next);
+        }
         self.left_behind(&task, flags);
         if tid == self.root {
             self.control.program_ended();
@@ -253,6 +303,7 @@ impl Recorder {
             ("threads", world.threads.to_string()),
             ("lost", world.lost.map(|count| count.to_string()).join(" ")),
             ("notes", world.notes.join("\n")),
+            ("unreplayable", world.obstacles.join("\n")),
         ] {
             world.definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
         }

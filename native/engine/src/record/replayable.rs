@@ -1,0 +1,816 @@
+//! What makes a recording replayable: turns, held signals, answered instructions, refused calls, and the memory that no
+//! call returns (what an exec maps, what the kernel writes when a thread ends).
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, Lost, Side, Status, Trap, disposition, slot};
+use trace_format::table::{Arch, Blocks, Replay};
+
+use super::turns::{COMPUTES_NS, LONG_CALL_NS, SIGNAL_WAITS_NS};
+use super::{Recorder, World};
+use crate::capture::Call;
+use crate::image::{self, Mapping};
+use crate::memory::{Capturer, Memory, word_of};
+use crate::objects;
+use crate::raw::{Definition, ObjectKind, RawCapture, RawEvent};
+use crate::state;
+use crate::sys;
+use crate::task::{Birth, Boundary, HeldSignal, Pending, SharedFile, Task};
+
+/// Bits of a layout row's kind, FORMAT.md section "Replay".
+pub mod layout {
+    pub const SHARED: u32 = 1;
+    pub const STACK: u32 = 2;
+    pub const SPECIAL: u32 = 4;
+    pub const HASHED: u32 = 8;
+    /// Bytes of a row.
+    pub const ROW: usize = 80;
+}
+
+const PAGE: u64 = 4096;
+const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
+const PROT_WRITE: u64 = libc::PROT_WRITE as u64;
+/// Larger files are not copied when they are mapped.
+const MAX_FILE: u64 = 4 << 30;
+
+fn row(mapping: &Mapping, kind: u32, hash: Option<[u8; 32]>) -> [u8; layout::ROW] {
+    let mut row = [0; layout::ROW];
+    let end = mapping.start.wrapping_add(mapping.length);
+    for (index, word) in [mapping.start, end, mapping.offset, mapping.dev, mapping.ino].into_iter().enumerate() {
+        row[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    row[40..44].copy_from_slice(&(mapping.prot as u32).to_le_bytes());
+    let kind = kind | if mapping.shared { layout::SHARED } else { 0 } | if hash.is_some() { layout::HASHED } else { 0 };
+    row[44..48].copy_from_slice(&kind.to_le_bytes());
+    row[48..].copy_from_slice(&hash.unwrap_or_default());
+    row
+}
+
+impl World {
+    /// The recording cannot be replayed, for this reason.
+    pub(super) fn unreplayable(&mut self, reason: &str) {
+        if self.replayable && !self.obstacles.iter().any(|known| known == reason) && self.obstacles.len() < 64 {
+            self.obstacles.push(reason.to_owned());
+        }
+    }
+
+    /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
+    pub(super) fn describe_space(
+        &mut self,
+        task: &mut Task,
+        mappings: &[Mapping],
+        event: &mut RawEvent,
+        memory: &mut Memory,
+    ) {
+        /// Code segment of 32-bit programs (`__USER32_CS`).
+        const USER32_CS: u64 = 0x23;
+        let Ok(regs) = sys::registers(task.tid) else { return };
+        let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
+        (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
+        task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+        let mut rows = Vec::with_capacity(mappings.len() * layout::ROW);
+        let mut tails = Vec::new();
+        let mut last = (0, 0, None);
+        for mapping in mappings {
+            let kind = match mapping.path.as_slice() {
+                b"[stack]" => layout::STACK,
+                path if path.starts_with(b"[v") => layout::SPECIAL,
+                _ => 0,
+            };
+            // A file has several mappings, one after the other.
+            if (mapping.dev, mapping.ino) != (last.0, last.1) {
+                let hash = if mapping.ino == 0 { None } else { self.keep_program(task.tid, mapping) };
+                last = (mapping.dev, mapping.ino, hash);
+            }
+            let hash = last.2;
+            rows.extend(row(mapping, kind, hash));
+            if kind == layout::STACK {
+                let end = mapping.start + mapping.length;
+                tails.push((regs.rsp, end.saturating_sub(regs.rsp)));
+            } else if mapping.ino != 0 && mapping.prot & PROT_WRITE != 0 && mapping.length >= PAGE {
+                // The kernel has cleared what is behind the data in its last page.
+                tails.push((mapping.start + mapping.length - PAGE, PAGE));
+            }
+        }
+        memory.add(slot::LAYOUT, Side::In, &rows);
+        hide_vdso(task.tid, arch, regs.rsp);
+        let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
+        for (addr, length) in tails {
+            capturer.structure(slot::LAYOUT, Side::Out, addr, length);
+        }
+    }
+
+    /// Says which objects the first program's output goes to.
+    pub(super) fn name_streams(&mut self, task: &Task) {
+        if std::mem::replace(&mut self.streams_named, true) {
+            return;
+        }
+        for (fd, key) in [(1, "stdout"), (2, "stderr")] {
+            if let Some(object) = self.object(task, fd) {
+                self.definitions.push(Definition::Meta { key: key.into(), value: object.to_string().into_bytes() });
+            }
+        }
+    }
+
+    /// The hash of a file that an exec has mapped.
+    fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
+        use std::os::unix::fs::MetadataExt as _;
+        let mut hash = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path)).hash;
+        if hash.is_none() {
+            // The program file has no name any more, or never had one.
+            let exe = PathBuf::from(format!("/proc/{tid}/exe"));
+            if std::fs::metadata(&exe).is_ok_and(|meta| meta.ino() == mapping.ino) {
+                hash = self.images.facts(&exe).hash;
+            }
+        }
+        if hash.is_none() {
+            self.unreplayable("a mapped program file could not be kept");
+        }
+        hash
+    }
+
+    /// Says what a call has mapped, so that replay can map it too.
+    pub(super) fn describe_mapping(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let Some((length, prot, flags, fd, offset)) = mapping_arguments(task, call) else { return };
+        let shared = flags & MAP_SHARED != 0;
+        let length = length.next_multiple_of(PAGE);
+        if flags & MAP_ANONYMOUS != 0 || fd < 0 {
+            if shared {
+                self.describe_shared(task, result as u64, length, prot);
+            }
+            return;
+        }
+        let Ok(identity) = objects::identify(task.tid, fd) else {
+            self.unreplayable("a mapped file could not be identified");
+            return;
+        };
+        let mapping = Mapping {
+            start: result as u64,
+            length,
+            offset,
+            prot,
+            shared,
+            dev: identity.dev,
+            ino: identity.ino,
+            path: identity.path,
+        };
+        let is_file = matches!(identity.kind, ObjectKind::File | ObjectKind::Memfd);
+        if !is_file {
+            if mapping.path == b"/dev/zero" {
+                if shared {
+                    self.describe_shared(task, mapping.start, length, prot);
+                }
+                return;
+            }
+            let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+            self.unreplayable(&format!("it maps {shown}, whose memory changes without a call"));
+            return;
+        }
+        let hash = self.keep_mapped(&mapping, &format!("/proc/{}/fd/{fd}", task.tid));
+        task.memory.add(slot::LAYOUT, Side::In, &row(&mapping, 0, hash));
+        if shared {
+            self.share(task, &mapping);
+        }
+    }
+
+    fn keep_mapped(&mut self, mapping: &Mapping, file: &str) -> Option<[u8; 32]> {
+        let size = std::fs::metadata(file).map_or(0, |meta| meta.len());
+        if size == 0 {
+            return None;
+        }
+        let hash = if size > MAX_FILE { None } else { self.images.keep(Path::new(file)) };
+        if hash.is_none() {
+            let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+            self.unreplayable(&format!("the mapped file {shown} could not be kept"));
+        }
+        hash
+    }
+
+    /// Shared memory without a file of the program: identified by what the kernel has behind it.
+    fn describe_shared(&mut self, task: &mut Task, start: u64, length: u64, prot: u64) {
+        let found = image::file_mapping_at(task.tid, start);
+        let (dev, ino) = found.map_or((0, start), |found| (found.dev, found.ino));
+        let mapping = Mapping { start, length, offset: 0, prot, shared: true, dev, ino, path: Vec::new() };
+        task.memory.add(slot::LAYOUT, Side::In, &row(&mapping, 0, None));
+        self.share(task, &mapping);
+    }
+
+    /// shmat(2): the segment, and what is in it when nobody of this recording has put that there.
+    pub(super) fn describe_segment(&mut self, task: &mut Task, call: &Call, result: i64) {
+        const SHM_RDONLY: u64 = 0o10000;
+        let start = result as u64;
+        let Some(found) = image::file_mapping_at(task.tid, start) else {
+            self.unreplayable("a shared memory segment could not be identified");
+            return;
+        };
+        let prot = if call.args[2] & SHM_RDONLY == 0 { 3 } else { 1 };
+        let mapping = Mapping { start: found.start, offset: 0, prot, shared: true, ..found };
+        task.memory.add(slot::LAYOUT, Side::In, &row(&mapping, 0, None));
+        if !self.shared_files.contains_key(&(mapping.dev, mapping.ino)) {
+            let length = mapping.length;
+            let data = self.data;
+            let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
+            capturer.structure(slot::LAYOUT, Side::Out, start, length);
+        }
+        self.share(task, &mapping);
+    }
+
+    /// Joins the turns of those that see the same memory.
+    fn share(&mut self, task: &mut Task, mapping: &Mapping) {
+        let mut space = task.space.borrow_mut();
+        space.shares = true;
+        space.shared_files.push(SharedFile {
+            start: mapping.start,
+            length: mapping.length,
+            offset: mapping.offset,
+            dev: mapping.dev,
+            ino: mapping.ino,
+        });
+        let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
+        known.written |= mapping.prot & PROT_WRITE != 0;
+        if !known.groups.contains(&space.group) {
+            known.groups.push(space.group);
+        }
+        if known.written && known.groups.len() > 1 {
+            let groups = std::mem::take(&mut known.groups);
+            for other in &groups[1..] {
+                self.turns.join(groups[0], *other);
+            }
+            known.groups.push(groups[0]);
+        }
+    }
+
+    /// A call has written to a file that is mapped shared: the mapping has changed with it.
+    pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
+        if self.shared_files.is_empty() || result <= 0 {
+            return;
+        }
+        let positioned = match call.name() {
+            "write" | "writev" => false,
+            "pwrite64" | "pwritev" | "pwritev2" => true,
+            _ => return,
+        };
+        let fd = call.int(0);
+        let Ok(identity) = objects::identify(task.tid, fd) else { return };
+        if !self.shared_files.contains_key(&(identity.dev, identity.ino)) {
+            return;
+        }
+        let length = result as u64;
+        let from = if positioned && call.args[3] != u64::MAX {
+            call.args[3]
+        } else {
+            file_position(task.tid, fd).unwrap_or(0).saturating_sub(length)
+        };
+        let space = task.space.borrow();
+        let own: Vec<SharedFile> = space
+            .shared_files
+            .iter()
+            .filter(|file| (file.dev, file.ino) == (identity.dev, identity.ino))
+            .copied()
+            .collect();
+        drop(space);
+        if own.is_empty() {
+            self.unreplayable("a process writes to a file by calls that another one has mapped shared");
+        }
+        let data = self.data;
+        for file in own {
+            let (first, last) = (from.max(file.offset), (from + length).min(file.offset + file.length));
+            if first < last {
+                let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
+                capturer.payload(slot::LAYOUT, Side::Out, file.start + (first - file.offset), last - first);
+            }
+        }
+    }
+
+    /// Whether a call may wait for what another thread does.
+    fn may_wait(&self, task: &Task, call: &Call) -> bool {
+        let Some(plan) = call.plan else { return true };
+        match (call.name(), plan.row.blocks) {
+            ("sched_yield" | "vfork", _) => true,
+            ("clone" | "clone3", _) => super::lifecycle::clone_flags(task) & libc::CLONE_VFORK as u64 != 0,
+            // FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2
+            ("futex" | "futex_time64", _) => matches!(call.int(1) & 0x7f, 0 | 6 | 9 | 11 | 13),
+            // F_SETLKW, F_SETLKW64, F_OFD_SETLKW
+            ("fcntl" | "fcntl64", _) => matches!(call.int(1), 7 | 14 | 38),
+            (_, Blocks::Never) => false,
+            (_, Blocks::May) => true,
+            (_, Blocks::Fd(index)) => {
+                let object = task.fds.borrow().get(call.int(usize::from(index)));
+                let kind = object.map(|object| self.objects.kind(object));
+                !matches!(kind, Some(ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd))
+            }
+        }
+    }
+
+    /// Lets a call that cannot be replayed fail with ENOSYS: the kernel skips it.
+    fn refuse(&mut self, task: &Task, call: &Call) {
+        if call.plan.is_none_or(|plan| plan.row.replay != Replay::Refuse) {
+            return;
+        }
+        let refused = sys::registers(task.tid).and_then(|mut regs| {
+            regs.orig_rax = u64::MAX;
+            sys::set_registers(task.tid, &regs)
+        });
+        if refused.is_err() {
+            self.lost[Lost::TaskGone as usize] += 1;
+        }
+    }
+
+    /// Remembers what the kernel will write into memory when this thread ends.
+    fn remember_words(task: &mut Task, call: &Call) {
+        match call.name() {
+            "set_tid_address" => task.clear_tid = call.args[0],
+            "set_robust_list" => task.robust_list = call.args[0],
+            _ => {}
+        }
+    }
+
+    /// The writes of a thread that ends: robust futexes that it holds, and the word that tells of its end, futex(2).
+    fn take_last_writes(&mut self, task: &mut Task, call: &Call) {
+        const WAITERS: u32 = 0x8000_0000;
+        const OWNER_DIED: u32 = 0x4000_0000;
+        const TID_MASK: u32 = 0x3fff_ffff;
+        /// As many as the kernel follows (`ROBUST_LIST_LIMIT`).
+        const MOST: usize = 2048;
+        if task.robust_list != 0 {
+            let word = call.arch.word() as u64;
+            let mut unused = Memory::default();
+            let peek = Capturer { tid: task.tid, word: word as usize, data: self.data, memory: &mut unused };
+            let head = task.robust_list;
+            let offset = peek.peek_word(head.wrapping_add(word)).unwrap_or(0);
+            let pending = peek.peek_word(head.wrapping_add(2 * word)).unwrap_or(0) & !1;
+            let mut entries = Vec::new();
+            let mut entry = peek.peek_word(head).unwrap_or(head);
+            while entry & !1 != head && entry != 0 && entries.len() < MOST {
+                if entry & !1 != pending {
+                    entries.push(entry & !1);
+                }
+                entry = peek.peek_word(entry & !1).unwrap_or(head);
+            }
+            entries.extend((pending != 0).then_some(pending));
+            let offset = if word == 4 { offset as i32 as u64 } else { offset };
+            let held: Vec<(u64, u32)> = entries
+                .iter()
+                .map(|entry| entry.wrapping_add(offset))
+                .filter_map(|addr| peek.peek_u32(addr).map(|value| (addr, value)))
+                .filter(|(_, value)| value & TID_MASK == task.tid as u32)
+                .collect();
+            for (addr, value) in held {
+                write_later(&mut task.last_writes, addr, (value & WAITERS) | OWNER_DIED);
+            }
+        }
+        if task.clear_tid != 0 && Rc::strong_count(&task.space) > 1 {
+            write_later(&mut task.last_writes, task.clear_tid, 0);
+        }
+    }
+
+    /// Answers `rdtsc` or `rdtscp` for a task that has trapped at one (PR_SET_TSC, prctl(2)); whether it has.
+    fn answer_trap(&mut self, task: &mut Task, info: &[u8; 128]) -> bool {
+        const SI_KERNEL: i32 = 0x80;
+        if int_at(info, 8) != SI_KERNEL {
+            return false;
+        }
+        let Ok(mut regs) = sys::registers(task.tid) else { return false };
+        let mut code = [std::mem::MaybeUninit::new(0_u8); 3];
+        let got = sys::read_memory(task.tid, regs.rip, &mut code);
+        // SAFETY: the array was initialised with zeros, and reading only writes initialised bytes over them.
+        let code = code.map(|byte| unsafe { byte.assume_init() });
+        let (trap, length) = match (got, code) {
+            (2.., [0x0f, 0x31, _]) => (Trap::Rdtsc, 2),
+            (3, [0x0f, 0x01, 0xf9]) => (Trap::Rdtscp, 3),
+            _ => return false,
+        };
+        let mut event = self.event(task, EventKind::Trap, trap as i32);
+        event.ip = regs.rip;
+        event.sp = regs.rsp;
+        let (counter, extra) = self.timestamps.next();
+        regs.rax = counter & 0xffff_ffff;
+        regs.rdx = counter >> 32;
+        event.nargs = 2;
+        event.args[0] = counter;
+        if trap == Trap::Rdtscp {
+            regs.rcx = u64::from(extra);
+            event.args[1] = u64::from(extra);
+        }
+        regs.rip += length;
+        if sys::set_registers(task.tid, &regs).is_err() {
+            return true;
+        }
+        task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+        self.commit(event, &Memory::default());
+        true
+    }
+
+    /// An event that says that a thread goes on where its last event left it.
+    fn turn_event(&mut self, task: &Task) {
+        let mut event = self.event(task, EventKind::Preempt, 0);
+        event.nargs = 1;
+        event.args[0] = 1;
+        self.commit(event, &Memory::default());
+    }
+}
+
+fn int_at(info: &[u8; 128], at: usize) -> i32 {
+    i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
+}
+
+/// Adds a word that the kernel is going to write.
+fn write_later(memory: &mut Memory, addr: u64, value: u32) {
+    memory.bytes.extend(value.to_le_bytes());
+    memory.captures.push(RawCapture {
+        slot: slot::LAYOUT,
+        side: Side::Out,
+        status: Status::Whole,
+        addr,
+        wanted: 4,
+        len: 4,
+    });
+}
+
+/// Length, protection, flags, descriptor and offset of mmap(2) in its three forms.
+fn mapping_arguments(task: &Task, call: &Call) -> Option<(u64, u64, u64, i32, u64)> {
+    let args = call.args;
+    match (call.name(), call.arch) {
+        ("mmap2", _) => Some((args[1], args[2], args[3], args[4] as i32, args[5] * PAGE)),
+        ("mmap", Arch::X86_64) => Some((args[1], args[2], args[3], args[4] as i32, args[5])),
+        ("mmap", Arch::I386) => {
+            let words = task.memory.find(0, Side::In).filter(|words| words.len() >= 24)?;
+            let word = |index: usize| word_of(&words[index * 4..index * 4 + 4]);
+            Some((word(1), word(2), word(3), word(4) as i32, word(5)))
+        }
+        _ => None,
+    }
+}
+
+/// Position of an open file, from /proc/PID/fdinfo.
+fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
+}
+
+/// Takes the vDSO out of the auxiliary vector at the stack pointer of a new program, so that the C library reads clocks
+/// by calls, getauxval(3).
+fn hide_vdso(tid: pid_t, arch: Arch, sp: u64) {
+    const AT_NULL: u64 = 0;
+    const AT_IGNORE: u64 = 1;
+    const AT_SYSINFO: u64 = 32;
+    const AT_SYSINFO_EHDR: u64 = 33;
+    /// Words of arguments and environment, at most.
+    const MOST: usize = 1 << 20;
+    let word = arch.word();
+    let mut unused = Memory::default();
+    let peek = Capturer { tid, word, data: crate::memory::Data::None, memory: &mut unused };
+    let mut at = sp + word as u64;
+    let mut nulls = 0;
+    let mut buffer = [0_u8; 4096];
+    for _ in 0..MOST {
+        let bite = ((PAGE - at % PAGE) as usize).min(buffer.len());
+        let got = peek.peek(at, &mut buffer[..bite]) / word * word;
+        if got == 0 {
+            return;
+        }
+        let mut offset = 0;
+        while offset < got {
+            let value = word_of(&buffer[offset..offset + word]);
+            if nulls < 2 {
+                // Two arrays end with NULL: arguments and environment.
+                nulls += usize::from(value == 0);
+                offset += word;
+                continue;
+            }
+            if value == AT_NULL {
+                return;
+            }
+            if matches!(value, AT_SYSINFO | AT_SYSINFO_EHDR) {
+                sys::write_memory(tid, at + offset as u64, &AT_IGNORE.to_le_bytes()[..word]);
+            }
+            offset += 2 * word;
+        }
+        at += offset as u64;
+    }
+}
+
+/// What happens by default, signal(7).
+fn by_default(tid: pid_t, signal: c_int) -> u64 {
+    match signal {
+        libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT => disposition::NONE,
+        libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => disposition::STOPS,
+        _ if ignores(tid, signal) => disposition::NONE,
+        _ => disposition::FATAL,
+    }
+}
+
+/// Whether a process ignores a signal since before its program began.
+fn ignores(tid: pid_t, signal: c_int) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (signal - 1) != 0
+}
+
+/// Whether a signal comes from the instruction at which the thread stands.
+fn is_synchronous(signal: c_int, info: &[u8; 128]) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && int_at(info, 8) > 0
+}
+
+impl Recorder {
+    /// A thread has entered a call: refused ones are skipped, held signals are queued, and others may run.
+    pub(super) fn went_away(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some(call) = task.call.take() else {
+            self.go_on(tid, 0);
+            return;
+        };
+        self.world.refuse(task, &call);
+        let waits = self.world.may_wait(task, &call);
+        let ends = matches!(call.name(), "exit" | "exit_group");
+        if ends {
+            self.world.take_last_writes(task, &call);
+        }
+        let leads = call.name() == "exit" && {
+            let process = task.process.borrow();
+            process.pid == tid && process.alive > 1
+        };
+        task.call = Some(call);
+        let group = task.space.borrow().group;
+        let signal = queue_held(task);
+        self.go_on(tid, signal);
+        if leads {
+            self.leader_left(tid, group);
+        } else if waits || signal != 0 {
+            let next = self.world.turns.release(group, tid);
+            self.grant(next);
+        }
+    }
+
+    /// The first thread of a process ends before the others. The kernel tells of that only when all have ended, so its
+    /// call is committed as soon as it is seen to be gone, and others take their turns.
+    fn leader_left(&mut self, tid: pid_t, group: u32) {
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+        };
+        for _ in 0..1000 {
+            if gone() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if let Some(call) = task.call.take() {
+            let writes = std::mem::take(&mut task.last_writes);
+            task.memory.captures.extend_from_slice(&writes.captures);
+            task.memory.bytes.extend_from_slice(&writes.bytes);
+            self.world.commit_call(task, &call, None, sys::monotonic(), 0);
+        }
+        let next = self.world.turns.release(group, tid);
+        self.grant(next);
+    }
+
+    /// A thread has come back from a call.
+    pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let result = info.first as i64;
+        task.boundary = Some(Boundary { ip: info.ip, sp: Some(info.sp) });
+        if task.launching || task.call.is_none() {
+            self.leave_and_go_on(tid, result, now);
+            return;
+        }
+        let group = task.space.borrow().group;
+        if !self.world.turns.take(group, tid) {
+            task.pending = Some(Pending::Leave(result, now));
+        } else if self.world.turns.is_over(group, now) {
+            task.pending = Some(Pending::Leave(result, now));
+            let next = self.world.turns.yield_to_next(group, tid);
+            self.grant(next);
+        } else {
+            self.leave_and_go_on(tid, result, now);
+        }
+    }
+
+    fn leave_and_go_on(&mut self, tid: pid_t, result: i64, at: u64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if let Some(call) = task.call.take() {
+            if call.plan.is_some() {
+                World::remember_words(task, &call);
+            }
+            self.world.leave(task, call, result, at);
+        }
+        let signal = queue_held(task);
+        self.go_on(tid, signal);
+    }
+
+    /// A stopped thread gets its turn.
+    pub(super) fn grant(&mut self, next: Option<pid_t>) {
+        let Some(tid) = next else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        match task.pending.take() {
+            Some(Pending::Leave(result, at)) => self.leave_and_go_on(tid, result, at),
+            Some(Pending::Start) => {
+                self.world.turn_event(task);
+                self.go_on(tid, 0);
+            }
+            Some(Pending::Preempted(stopped)) => {
+                let (mut event, memory) = *stopped;
+                event.entry_seq = event.entry_seq.min(self.world.sink.seq());
+                self.world.commit(event, &memory);
+                self.go_on(tid, 0);
+            }
+            None => {}
+        }
+    }
+
+    /// A new task runs at once, or waits for its turn.
+    pub(super) fn start(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let group = task.space.borrow().group;
+        if self.world.turns.take(group, tid) {
+            self.go_on(tid, 0);
+        } else {
+            task.pending = Some(Pending::Start);
+        }
+    }
+
+    /// A signal is about to be delivered to a task.
+    pub(super) fn signal_in_turn(&mut self, tid: pid_t, signal: c_int) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Ok(mut info) = sys::signal_info(tid) else {
+            self.go_on(tid, signal);
+            return;
+        };
+        if signal == libc::SIGSEGV && self.world.answer_trap(task, &info) {
+            self.go_on(tid, 0);
+            return;
+        }
+        if let Some(index) = task.held.iter().position(|held| held.number == signal && held.queued) {
+            info = task.held.remove(index).info;
+            let _ = sys::set_signal_info(tid, &info);
+        }
+        let handler = task.handler(signal);
+        let becomes = match handler {
+            Some(handler) if handler.is_caught() => disposition::HANDLED,
+            Some(handler) if handler.addr == 1 && !is_synchronous(signal, &info) => disposition::NONE,
+            Some(_) | None => by_default(tid, signal),
+        };
+        let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
+        if becomes == disposition::HANDLED && !is_synchronous(signal, &info) && !stands_at(task, place) {
+            if task.held.is_empty() {
+                task.held_since = sys::monotonic();
+            }
+            task.held.push(HeldSignal { number: signal, info, queued: false });
+            self.world.turns.arm();
+            self.go_on(tid, 0);
+            return;
+        }
+        self.world.decide(task, Some(signal));
+        self.world.signal_event(task, signal, &info, becomes, place);
+        if let Some(handler) = handler.filter(|_| becomes == disposition::HANDLED) {
+            task.boundary = Some(Boundary { ip: handler.addr, sp: None });
+            if handler.once {
+                task.handlers.borrow_mut().remove(&signal);
+            }
+        }
+        self.go_on(tid, signal);
+    }
+
+    /// A task that was asked to stop has stopped, somewhere.
+    pub(super) fn interrupted(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.interrupting = false;
+        let group = task.space.borrow().group;
+        let Ok(regs) = sys::registers(tid) else {
+            self.go_on(tid, 0);
+            return;
+        };
+        if task.call.is_some() || task.pending.is_some() {
+            self.go_on(tid, 0);
+            return;
+        }
+        let at_boundary = stands_at(task, (regs.rip, regs.rsp));
+        let stopped = (!at_boundary).then(|| {
+            self.world.decide(task, None);
+            let mut memory = Memory::default();
+            memory.add(0, Side::In, &sys::register_bytes(&regs));
+            memory.add(1, Side::In, &state::state_hash(tid, 0));
+            let mut event = self.world.event(task, EventKind::Preempt, 0);
+            event.nargs = 1;
+            event.ip = regs.rip;
+            event.sp = regs.rsp;
+            (event, memory)
+        });
+        let waiting = !task.held.is_empty();
+        if waiting {
+            // Delivered right here: the thread goes on to the stop of the signal without running anything.
+            if let Some((event, memory)) = stopped {
+                self.world.commit(event, &memory);
+            }
+            task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+            let pid = task.process.borrow().pid;
+            for held in task.held.iter_mut().filter(|held| !held.queued) {
+                held.queued = sys::tgkill(pid, tid, held.number).is_ok();
+            }
+            self.go_on(tid, 0);
+            return;
+        }
+        task.pending = Some(match stopped {
+            Some(stopped) => {
+                task.boundary = None;
+                Pending::Preempted(Box::new(stopped))
+            }
+            None => Pending::Start,
+        });
+        let next = self.world.turns.yield_to_next(group, tid);
+        self.grant(next);
+    }
+
+    /// Looks whether somebody has kept the turn, or a signal waiting, for too long.
+    pub(super) fn tick(&mut self) {
+        let now = sys::monotonic();
+        let contended = self.world.turns.contended();
+        let mut idle = contended.is_empty();
+        for tid in contended {
+            let Some(task) = self.tasks.get_mut(&tid) else { continue };
+            let since = now.saturating_sub(task.resumed);
+            if task.pending.is_some() || task.interrupting {
+                continue;
+            }
+            if task.call.is_some() {
+                if since > LONG_CALL_NS {
+                    let group = task.space.borrow().group;
+                    let next = self.world.turns.release(group, tid);
+                    self.grant(next);
+                }
+            } else if since > COMPUTES_NS && sys::interrupt(tid).is_ok() {
+                task.interrupting = true;
+            }
+        }
+        for (tid, task) in self.tasks.iter_mut().filter(|(_, task)| !task.held.is_empty()) {
+            idle = false;
+            let due = now.saturating_sub(task.held_since) > SIGNAL_WAITS_NS;
+            let runs = task.call.is_none() && task.pending.is_none() && !task.interrupting;
+            if due && runs && task.held.iter().any(|held| !held.queued) && sys::interrupt(*tid).is_ok() {
+                task.interrupting = true;
+            }
+        }
+        if idle {
+            self.world.turns.disarm();
+        }
+    }
+
+    /// Waits until a new task has stopped, so that it is there before its parent's call ends.
+    pub(super) fn await_birth(&mut self, child: pid_t, birth: Birth) {
+        let waiting = self.stops.iter().position(|waited| waited.tid == child);
+        let waited = match waiting {
+            Some(index) => self.stops.remove(index),
+            None => sys::wait_for(child).ok(),
+        };
+        let Some(waited) = waited else { return };
+        let ended = libc::WIFEXITED(waited.status) || libc::WIFSIGNALED(waited.status);
+        self.adopt(child, birth, ended.then_some(waited));
+    }
+
+    /// The words that the kernel writes for a new task, from the call that makes it.
+    pub(super) fn words_of_birth(task: &Task, birth: &mut Birth) {
+        let Some(call) = &task.call else { return };
+        let child_word = match (call.name(), call.arch) {
+            ("clone", Arch::X86_64) => call.args[3],
+            ("clone", Arch::I386) => call.args[4],
+            ("clone3", _) => task.memory.find(0, Side::In).and_then(|bytes| bytes.get(16..24)).map_or(0, word_of),
+            _ => 0,
+        };
+        let has = |flag: c_int| birth.flags & flag as u64 != 0;
+        (birth.set_tid, birth.clear_tid) = (
+            if has(libc::CLONE_CHILD_SETTID) { child_word } else { 0 },
+            if has(libc::CLONE_CHILD_CLEARTID) { child_word } else { 0 },
+        );
+    }
+}
+
+/// Whether a thread has run nothing since its last event.
+fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
+    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp.is_none_or(|at| at == sp))
+}
+
+/// The next held signal, to be queued by going on with it from a syscall stop; 0 for none.
+fn queue_held(task: &mut Task) -> c_int {
+    let Some(held) = task.held.iter_mut().find(|held| !held.queued) else { return 0 };
+    held.queued = true;
+    held.number
+}
+
+impl World {
+    fn signal_event(&mut self, task: &Task, signal: c_int, info: &[u8; 128], becomes: u64, place: (u64, u64)) {
+        let mut memory = Memory::default();
+        memory.add(0, Side::In, info);
+        let mut event = self.event(task, EventKind::Signal, signal);
+        event.nargs = 3;
+        event.args[0] = int_at(info, 8) as u64;
+        event.args[1] = int_at(info, 16) as u64;
+        event.args[2] = becomes;
+        (event.ip, event.sp) = place;
+        self.commit(event, &memory);
+    }
+}

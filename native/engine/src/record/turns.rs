@@ -1,0 +1,254 @@
+//! Taking turns: at any time at most one thread of a group runs code of its own, so that the order of events is the
+//! order in which the pieces of code between them ran.
+//!
+//! A group is an address space, or several that are joined by memory that one of them may write and another one sees.
+//! A thread gives its turn up when it enters a call that may wait, when its slice is over, and when it ends; a thread that
+//! comes back from a call takes the turn, or stays stopped until it is handed over. A call is committed when its thread
+//! goes on, so the order of commits tells everything and nothing else needs to be stored.
+
+use std::collections::{HashMap, VecDeque};
+
+use libc::pid_t;
+
+use crate::sys::{self, Timer};
+
+/// How long a thread keeps its turn over boundaries while others wait.
+const SLICE_NS: u64 = 3_000_000;
+/// A thread that runs this long without a boundary while others wait is stopped where it is.
+pub(super) const COMPUTES_NS: u64 = 20_000_000;
+/// A signal waits this long for a boundary.
+pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
+/// A call that should come back at once, and has not after this long, is taken for one that waits.
+pub(super) const LONG_CALL_NS: u64 = 5_000_000;
+/// How often it is looked whether somebody has kept the turn for too long.
+const TICK_NS: i64 = 4_000_000;
+/// One in so many boundaries is a hand-over, in a recording that explores schedules.
+const CHAOS: u64 = 4;
+
+#[derive(Debug, Default)]
+struct Group {
+    holder: Option<pid_t>,
+    /// Since when.
+    since: u64,
+    waiting: VecDeque<pid_t>,
+    /// It became part of another one.
+    joined: Option<u32>,
+}
+
+/// The turns of all groups.
+pub(super) struct Turns {
+    groups: HashMap<u32, Group>,
+    next: u32,
+    chaos: Option<Random>,
+    timer: Option<Timer>,
+    is_armed: bool,
+}
+
+impl Turns {
+    /// `chaos` is the seed of a recording that varies the order of threads.
+    pub fn new(chaos: Option<u64>) -> Turns {
+        Turns { groups: HashMap::new(), next: 1, chaos: chaos.map(Random), timer: None, is_armed: false }
+    }
+
+    /// A group of its own, whose turn `holder` has.
+    pub fn new_group(&mut self, holder: pid_t) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        self.groups.insert(number, Group { holder: Some(holder), since: sys::monotonic(), ..Group::default() });
+        number
+    }
+
+    /// Nobody is left in it.
+    pub fn drop_group(&mut self, group: u32) {
+        self.groups.remove(&group);
+    }
+
+    fn find(&self, mut group: u32) -> u32 {
+        while let Some(into) = self.groups.get(&group).and_then(|group| group.joined) {
+            group = into;
+        }
+        group
+    }
+
+    fn of(&mut self, group: u32) -> &mut Group {
+        let group = self.find(group);
+        self.groups.entry(group).or_default()
+    }
+
+    /// The thread takes the turn if it is free or its own; else it is put at the end of the queue.
+    pub fn take(&mut self, group: u32, tid: pid_t) -> bool {
+        let group = self.of(group);
+        match group.holder {
+            Some(holder) if holder == tid => return true,
+            None if group.waiting.is_empty() => {
+                group.holder = Some(tid);
+                group.since = sys::monotonic();
+                return true;
+            }
+            _ => {}
+        }
+        if !group.waiting.contains(&tid) {
+            group.waiting.push_back(tid);
+        }
+        self.arm();
+        false
+    }
+
+    /// The thread neither has the turn nor waits for it any more. The thread that gets the turn, if one does.
+    pub fn release(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        let chosen = self.of(group);
+        if chosen.holder == Some(tid) {
+            chosen.holder = None;
+        } else if !chosen.waiting.is_empty() {
+            chosen.waiting.retain(|waiting| *waiting != tid);
+        }
+        self.hand_on(group)
+    }
+
+    /// The thread goes to the end of the queue. The thread that gets the turn.
+    pub fn yield_to_next(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        let chosen = self.of(group);
+        if chosen.holder == Some(tid) {
+            chosen.holder = None;
+        }
+        let next = self.hand_on(group);
+        self.take(group, tid);
+        if next.is_none() { Some(tid) } else { next }
+    }
+
+    /// A thread passes a boundary: whether its slice is over.
+    pub fn is_over(&mut self, group: u32, now: u64) -> bool {
+        let chosen = self.of(group);
+        if chosen.waiting.is_empty() {
+            return false;
+        }
+        let over = now.saturating_sub(chosen.since) > SLICE_NS;
+        over || self.chaos.as_mut().is_some_and(|chaos| chaos.below(CHAOS) == 0)
+    }
+
+    fn hand_on(&mut self, group: u32) -> Option<pid_t> {
+        let number = self.find(group);
+        let group = self.groups.get_mut(&number)?;
+        if group.holder.is_some() || group.waiting.is_empty() {
+            return None;
+        }
+        let index = self.chaos.as_mut().map_or(0, |chaos| chaos.below(group.waiting.len() as u64) as usize);
+        let next = group.waiting.remove(index);
+        group.holder = next;
+        group.since = sys::monotonic();
+        next
+    }
+
+    /// Two groups see the same memory from now on. One of two holders keeps running until its next boundary, where it
+    /// finds the turn taken.
+    pub fn join(&mut self, one: u32, other: u32) {
+        let (into, from) = (self.find(one), self.find(other));
+        if into == from {
+            return;
+        }
+        let Some(gone) = self.groups.get_mut(&from) else { return };
+        gone.joined = Some(into);
+        let (holder, waiting) = (gone.holder.take(), std::mem::take(&mut gone.waiting));
+        let group = self.of(into);
+        group.waiting.extend(waiting);
+        if group.holder.is_none() {
+            group.holder = holder;
+            group.since = sys::monotonic();
+        }
+    }
+
+    /// Holders of turns that others wait for.
+    pub fn contended(&self) -> Vec<pid_t> {
+        self.groups.values().filter(|group| !group.waiting.is_empty()).filter_map(|group| group.holder).collect()
+    }
+
+    /// Has the waits of this thread interrupted every few milliseconds, until [`Turns::disarm`].
+    pub fn arm(&mut self) {
+        if self.is_armed {
+            return;
+        }
+        if self.timer.is_none() {
+            self.timer = Timer::new(super::wake_signal());
+        }
+        if let Some(timer) = &self.timer {
+            timer.every(TICK_NS);
+            self.is_armed = true;
+        }
+    }
+
+    /// Nobody waits for anything.
+    pub fn disarm(&mut self) {
+        if let Some(timer) = self.timer.as_ref().filter(|_| self.is_armed) {
+            timer.every(0);
+            self.is_armed = false;
+        }
+    }
+}
+
+/// Numbers that look random and follow from a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % limit.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_of_a_group_has_the_turn_and_the_others_get_it_in_order() {
+        let mut turns = Turns::new(None);
+        let group = turns.new_group(1);
+        assert!(turns.take(group, 1));
+        assert!(!turns.take(group, 2));
+        assert!(!turns.take(group, 3));
+        assert_eq!(turns.contended(), [1]);
+        assert_eq!(turns.release(group, 1), Some(2));
+        assert!(!turns.take(group, 1));
+        assert_eq!(turns.yield_to_next(group, 2), Some(3));
+        // One that waits and ends leaves the queue.
+        assert_eq!(turns.release(group, 1), None);
+        assert_eq!(turns.release(group, 3), Some(2));
+        assert_eq!(turns.yield_to_next(group, 2), Some(2));
+        assert_eq!(turns.release(group, 2), None);
+        assert!(turns.take(group, 9));
+    }
+
+    #[test]
+    fn joined_groups_have_one_turn() {
+        let mut turns = Turns::new(None);
+        let (one, other) = (turns.new_group(1), turns.new_group(2));
+        turns.join(one, other);
+        // The second one runs on, and waits at its next boundary.
+        assert!(!turns.take(other, 2));
+        assert_eq!(turns.release(one, 1), Some(2));
+        assert!(turns.take(other, 2));
+    }
+
+    #[test]
+    fn chaos_follows_from_its_seed() {
+        let order = |seed| {
+            let mut turns = Turns::new(Some(seed));
+            let group = turns.new_group(0);
+            for tid in 1..20 {
+                turns.take(group, tid);
+            }
+            let mut tid = 0;
+            (0..19)
+                .map(|_| {
+                    tid = turns.release(group, tid).unwrap_or(0);
+                    tid
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(7), order(7));
+        assert_ne!(order(7), order(8));
+    }
+}

@@ -1,0 +1,538 @@
+//! Applying a recorded call to the thread that stands at it: memory that the kernel wrote, the result, and for the few calls
+//! that change the process itself, their execution.
+
+use libc::c_int;
+use trace_format::column::Columns;
+use trace_format::event::{Side, flag, slot};
+use trace_format::table::Arch;
+
+use super::check;
+use super::desync::DesyncReason;
+use super::event::{Captured, Event};
+use super::kernel::{self, Go, Register};
+use super::layout::{self, PAGE, Row};
+use super::remote::RemoteCall;
+use super::run::Runner;
+use super::scan::{self, Next};
+use super::tracee::{Action, At, Thread};
+use super::watch::{Halt, lost};
+use super::zygote::Content;
+use crate::capture;
+use crate::error::{EngineError, Fact};
+use crate::memory::word_of;
+use crate::sys;
+
+/// Results by which the kernel tells itself to restart a call (include/linux/errno.h).
+const ERESTARTSYS: i64 = -512;
+const ERESTARTNOINTR: i64 = -513;
+const ERESTARTNOHAND: i64 = -514;
+const ERESTART_RESTARTBLOCK: i64 = -516;
+
+const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+const MAP_FIXED: u64 = libc::MAP_FIXED as u64;
+const MAP_PRIVATE: u64 = libc::MAP_PRIVATE as u64;
+const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+/// Private memory of nothing, at a given place, which is not counted before it is used.
+pub(super) const MAP_MEMORY: u64 =
+    MAP_FIXED | MAP_PRIVATE | libc::MAP_ANONYMOUS as u64 | libc::MAP_NORESERVE as u64;
+
+fn round_up(length: u64) -> u64 {
+    length.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1))
+}
+
+/// What mmap(2) in its three forms was asked for: length, protection, flags.
+fn mapping_arguments(event: &Event<'_>, name: &str) -> Option<(u64, u64, u64)> {
+    if name == "mmap" && event.arch() == Arch::I386 as u8 {
+        let words = event.captured(0, Side::In).filter(|words| words.len() >= 16)?;
+        let word = |index: usize| word_of(&words[index * 4..index * 4 + 4]);
+        return Some((word(1), word(2), word(3)));
+    }
+    Some((event.arg(1), event.arg(2), event.arg(3)))
+}
+
+/// Huge pages make the length of a mapping larger than asked for.
+fn mapped_length(length: u64, flags: u64) -> u64 {
+    const HUGE_SHIFT: u64 = 26;
+    const HUGE_MASK: u64 = 0x3f;
+    if flags & libc::MAP_HUGETLB as u64 == 0 {
+        return round_up(length);
+    }
+    let shift = match flags >> HUGE_SHIFT & HUGE_MASK {
+        0 => 21,
+        shift => shift.min(40),
+    };
+    length.checked_next_multiple_of(1 << shift).unwrap_or(length)
+}
+
+impl Runner<'_> {
+    /// A call event.
+    pub(super) fn call(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        self.check(thread, event)?;
+        let name = scan::name(event);
+        if event.flags() & flag::NO_RETURN != 0 {
+            return self.write_outputs(thread, event);
+        }
+        let result = event.ret();
+        if matches!(result, ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK) {
+            self.write_outputs(thread, event)?;
+            self.interrupt(thread, event, name)?;
+            return self.go_on(thread, event, columns);
+        }
+        if name == "rt_sigreturn" || name == "sigreturn" {
+            return self.return_from_handler(thread, event, columns);
+        }
+        if !capture::is_error(result) {
+            self.execute(thread, event, name)?;
+        }
+        self.write_outputs(thread, event)?;
+        thread.set_result(result)?;
+        self.remember_waiting_mask(thread, event, name);
+        self.pass_on(event, name);
+        self.go_on(thread, event, columns)
+    }
+
+    /// Writes what the kernel has written.
+    pub(super) fn write_outputs(&mut self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let outputs = || event.captures().filter(Captured::is_output).map(|capture| (capture.addr, capture.bytes));
+        if kernel::write_pieces(thread.tid, outputs(), &mut self.room) {
+            return Ok(());
+        }
+        // Some page cannot be written by the program itself (any more): the debugger's way ignores protections.
+        let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{}/mem", thread.tid));
+        for (addr, bytes) in outputs() {
+            let done = memory.as_ref().is_ok_and(|memory| {
+                std::os::unix::fs::FileExt::write_all_at(memory, bytes, addr).is_ok()
+            });
+            if !done && !sys::write_memory(thread.tid, addr, bytes) {
+                return Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr }.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A call was interrupted, and the kernel is to start it again, or to let it fail when a handler runs.
+    fn interrupt(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+        if self.job.scan.next(thread.index, event.seq()) == Some(Next::Handler) {
+            // The kernel decides while it delivers the signal: it finds the number of the call and this result.
+            thread.set_result(event.ret())?;
+            self.remember_waiting_mask(thread, event, name);
+            return Ok(());
+        }
+        let number = match (event.ret(), Arch::from_code(event.arch())) {
+            (ERESTART_RESTARTBLOCK, Some(Arch::I386)) => 0,
+            (ERESTART_RESTARTBLOCK, _) => libc::SYS_restart_syscall as u64,
+            _ => event.code() as u64,
+        };
+        let regs = thread.registers()?;
+        regs.rip = regs.rip.wrapping_sub(2);
+        regs.rax = number;
+        regs.orig_rax = u64::MAX;
+        Ok(())
+    }
+
+    /// While such a call waits another set of signals is blocked, and it is what a handler begins with. The set that the
+    /// handler returns to is the one from before.
+    fn remember_waiting_mask(&self, thread: &mut Thread, event: &Event<'_>, name: &str) {
+        if !matches!(self.job.scan.next(thread.index, event.seq()), Some(Next::Handler)) {
+            return;
+        }
+        let slot = match name {
+            "rt_sigsuspend" => 0,
+            "ppoll" | "ppoll_time64" => 3,
+            "epoll_pwait" | "epoll_pwait2" => 4,
+            "pselect6" | "pselect6_time64" => 5,
+            _ => return,
+        };
+        let mut inputs = event.captures().filter(|capture| capture.slot == slot && capture.side == Side::In as u8);
+        // pselect6 has a struct in between: address and size of the set.
+        let set = if slot == 5 { inputs.nth(1) } else { inputs.next() };
+        thread.waiting_mask = set.filter(|set| set.bytes.len() >= 8).map(|set| word_of(&set.bytes[..8]));
+    }
+
+    /// Executes rt_sigreturn where it stands: registers, mask and signal stack come from the frame in the program's memory.
+    fn return_from_handler(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        let failed = |error: std::io::Error| lost(thread.tid, &error);
+        let ip = event.ip().wrapping_sub(2);
+        if thread.is_borrowed() {
+            let regs = thread.registers()?;
+            (regs.rip, regs.rax, regs.orig_rax) = (ip, event.code() as u64, u64::MAX);
+            thread.settle()?;
+        } else {
+            kernel::set_register(thread.tid, Register::Rip, ip).map_err(failed)?;
+            kernel::set_register(thread.tid, Register::Rax, event.code() as u64).map_err(failed)?;
+        }
+        self.to_boundary(thread, event)?;
+        thread.mask = None;
+        thread.waiting_mask = None;
+        if self.job.scan.next(thread.index, event.seq()).is_some() {
+            // It is to stay where the handler interrupted it.
+            self.to_boundary(thread, event)?;
+        }
+        self.go_on(thread, event, columns)
+    }
+
+    fn to_boundary(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        loop {
+            kernel::go(thread.tid, Go::ToBoundary, 0).map_err(|error| lost(thread.tid, &error))?;
+            let status = self.remote.watch.wait(thread.tid)?;
+            if status >> 8 == libc::SIGTRAP | 0x80 {
+                return Ok(());
+            }
+            let signal = libc::WSTOPSIG(status);
+            if !libc::WIFSTOPPED(status) || matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
+                thread.at = if libc::WIFSTOPPED(status) {
+                    At::Signal(signal, sys::signal_info(thread.tid).unwrap_or([0; 128]))
+                } else {
+                    At::Ended(status)
+                };
+                return Err(self.desync(event, Some(thread), DesyncReason::Signal.into()));
+            }
+        }
+    }
+
+    /// Executes a call in the thread; the raw result.
+    pub(super) fn natively(&mut self, thread: &mut Thread, call: &RemoteCall) -> Result<i64, Halt> {
+        let (pid, tid) = (thread.pid(), thread.tid);
+        let regs = *thread.registers()?;
+        self.remote.one(pid, tid, &regs, call)
+    }
+
+    /// The same, with the result that it has to have.
+    fn natively_as(
+        &mut self,
+        thread: &mut Thread,
+        event: &Event<'_>,
+        call: &RemoteCall,
+        expected: i64,
+    ) -> Result<(), Halt> {
+        let actual = self.natively(thread, call)?;
+        if actual == expected {
+            return Ok(());
+        }
+        Err(self.desync(event, Some(thread), DesyncReason::Result { actual }.into()))
+    }
+
+    /// What a successful call changes in the process itself.
+    fn execute(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+        let args = event.args();
+        let result = event.ret();
+        let same = |number| RemoteCall::new(number, &args);
+        match name {
+            "mmap" | "mmap2" => self.mmap(thread, event, name),
+            "munmap" => {
+                self.keep_off(args[0], args[1])?;
+                self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &args[..2]), 0)
+            }
+            "mprotect" | "pkey_mprotect" => {
+                self.keep_off(args[0], args[1])?;
+                let number = if name == "mprotect" { libc::SYS_mprotect } else { libc::SYS_pkey_mprotect };
+                self.natively_as(thread, event, &same(number), 0)
+            }
+            "mremap" => self.mremap(thread, event),
+            "brk" => self.brk(thread, event),
+            "madvise" => self.madvise(thread, event),
+            "remap_file_pages" => {
+                self.keep_off(args[0], args[1])?;
+                self.natively_as(thread, event, &same(libc::SYS_remap_file_pages), 0)
+            }
+            "shmat" => self.shmat(thread, event),
+            "shmdt" => {
+                let space = thread.space();
+                let mut space = space.borrow_mut();
+                let Some(at) = space.segments.iter().position(|(start, _)| *start == args[0]) else { return Ok(()) };
+                let (start, length) = space.segments.swap_remove(at);
+                drop(space);
+                self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &[start, length]), 0)
+            }
+            "rt_sigaction" | "sigaction" | "signal" => {
+                remember_action(thread, event, name);
+                Ok(())
+            }
+            "rt_sigprocmask" | "sigprocmask" | "ssetmask" => change_mask(thread, event, name),
+            "sigaltstack" if args[0] != 0 => {
+                let is_i386 = event.arch() == Arch::I386 as u8;
+                let number = if is_i386 { i64::from(event.code()) } else { libc::SYS_sigaltstack };
+                let call = RemoteCall { i386: is_i386, ..RemoteCall::new(number, &[args[0], 0]) };
+                self.natively_as(thread, event, &call, 0)
+            }
+            "arch_prctl" => self.arch_prctl(thread, event),
+            "set_thread_area" if event.arch() == Arch::I386 as u8 => {
+                let call = RemoteCall { i386: true, ..RemoteCall::new(i64::from(event.code()), &args[..1]) };
+                self.natively_as(thread, event, &call, result)
+            }
+            // Functions 1 and 17 write an entry, the others only read.
+            "modify_ldt" if matches!(args[0] as c_int, 1 | 0x11) => {
+                let is_i386 = event.arch() == Arch::I386 as u8;
+                let number = if is_i386 { i64::from(event.code()) } else { libc::SYS_modify_ldt };
+                let call = RemoteCall { i386: is_i386, ..RemoteCall::new(number, &args[..3]) };
+                self.natively_as(thread, event, &call, result)
+            }
+            "pkey_alloc" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_alloc, &args[..2]), result),
+            "pkey_free" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_free, &args[..1]), result),
+            "map_shadow_stack" => {
+                let reason = DesyncReason::Result { actual: -i64::from(libc::EOPNOTSUPP) };
+                Err(self.desync(event, Some(thread), reason.into()))
+            }
+            "ftruncate" | "ftruncate64" | "fallocate" | "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
+                self.resize_shared(event, name);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The stub's pages are not the program's.
+    fn keep_off(&self, start: u64, length: u64) -> Result<(), Halt> {
+        if length == 0 || !self.remote.stub.overlaps(start, start.saturating_add(length)) {
+            return Ok(());
+        }
+        Err(address_taken(start, length).into())
+    }
+
+    fn mmap(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+        let Some((length, prot, flags)) = mapping_arguments(event, name) else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+        };
+        let start = event.ret() as u64;
+        let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
+        if let Some(row) = row {
+            let row = Row { start, end: start.saturating_add(round_up(length)), prot: prot & 7, ..row };
+            return self.map_row(thread, event, &row);
+        }
+        let length = mapped_length(length, flags);
+        self.keep_off(start, length)?;
+        let grows = flags & libc::MAP_GROWSDOWN as u64;
+        let call = RemoteCall::new(libc::SYS_mmap, &[start, length, prot & 7, MAP_MEMORY | grows, u64::MAX, 0]);
+        self.natively_as(thread, event, &call, start as i64)
+    }
+
+    /// Maps a file or shared memory where it was.
+    fn map_row(&mut self, thread: &mut Thread, event: &Event<'_>, row: &Row) -> Result<(), Halt> {
+        self.keep_off(row.start, row.length())?;
+        if row.is_shared() {
+            let space = thread.space();
+            let mut space = space.borrow_mut();
+            space.is_seen = true;
+            // All that map anything shared are looked at as one group.
+            space.group = 0;
+        }
+        let call = self.mapping_call(row)?;
+        let mut actual = self.natively(thread, &call)?;
+        if actual == -i64::from(libc::EPERM) && row.prot & PROT_EXEC != 0 {
+            let call = self.mapping_call_of_copy(row)?;
+            actual = self.natively(thread, &call)?;
+        }
+        if actual == row.start as i64 {
+            return Ok(());
+        }
+        Err(self.desync(event, Some(thread), DesyncReason::Result { actual }.into()))
+    }
+
+    /// The call that maps what a row says.
+    pub(super) fn mapping_call(&mut self, row: &Row) -> Result<RemoteCall, Halt> {
+        let (fd, flags, offset) = if row.is_shared() {
+            let file = self.shared.file(row, self.job.files)?;
+            let fd = self.zygote.descriptor(&self.remote, Content::Shared(row.dev, row.ino), file)?;
+            (fd, MAP_SHARED | MAP_FIXED, row.offset)
+        } else if let Some(hash) = row.hash() {
+            let content = self.job.files.get(hash)?;
+            let fd = self.zygote.descriptor(&self.remote, Content::Object(*hash), content.descriptor())?;
+            (fd, MAP_PRIVATE | MAP_FIXED, row.offset)
+        } else {
+            let grows = if row.is_stack() { libc::MAP_GROWSDOWN as u64 } else { 0 };
+            (u64::MAX, MAP_MEMORY | grows, 0)
+        };
+        Ok(RemoteCall::new(libc::SYS_mmap, &[row.start, row.length(), row.prot, flags, fd, offset]))
+    }
+
+    /// The same from a copy in memory, since nothing may be executed from the store's file system.
+    pub(super) fn mapping_call_of_copy(&mut self, row: &Row) -> Result<RemoteCall, Halt> {
+        if let Some(hash) = row.hash().filter(|_| !row.is_shared()) {
+            let copy = self.job.files.get_copy(hash)?;
+            self.zygote.forget(Content::Object(*hash));
+            self.zygote.descriptor(&self.remote, Content::Object(*hash), copy.descriptor())?;
+        }
+        self.mapping_call(row)
+    }
+
+    fn mremap(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        const MREMAP_MAYMOVE: u64 = 1;
+        const MREMAP_FIXED: u64 = 2;
+        const MREMAP_DONTUNMAP: u64 = 4;
+        let [old, old_length, new_length, flags, ..] = event.args();
+        let new = event.ret() as u64;
+        self.keep_off(old, old_length)?;
+        self.keep_off(new, new_length)?;
+        let (flags, target) = if new == old {
+            (0, 0)
+        } else {
+            (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new)
+        };
+        let call = RemoteCall::new(libc::SYS_mremap, &[old, old_length, new_length, flags, target]);
+        self.natively_as(thread, event, &call, new as i64)
+    }
+
+    /// The heap is ordinary memory here: the kernel's own idea of it is where the stub's program ended.
+    fn brk(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        const MOST: u64 = 1 << 46;
+        let result = event.ret() as u64;
+        let space = thread.space();
+        let before = space.borrow_mut().brk.replace(result);
+        let end = round_up(result);
+        let start = match before {
+            Some(before) => round_up(before),
+            // The first call asks where the heap is, as all C libraries do; one that does not has it begin at once.
+            None if event.arg(0) != result => return Ok(()),
+            None => sys_end_below(thread, end).unwrap_or(end),
+        };
+        if end > start && end - start < MOST {
+            self.keep_off(start, end - start)?;
+            let args = [start, end - start, (libc::PROT_READ | libc::PROT_WRITE) as u64, MAP_MEMORY, u64::MAX, 0];
+            return self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), start as i64);
+        }
+        if end < start {
+            self.keep_off(end, start - end)?;
+            let call = RemoteCall::new(libc::SYS_munmap, &[end, start - end]);
+            return self.natively_as(thread, event, &call, 0);
+        }
+        Ok(())
+    }
+
+    /// Only advice that changes what the program finds in its memory, or what its children do, is given.
+    fn madvise(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        /// Linux 5.18, 6.13.
+        const MADV_DONTNEED_LOCKED: c_int = 24;
+        const MADV_GUARD_INSTALL: c_int = 102;
+        const MADV_GUARD_REMOVE: c_int = 103;
+        let args = event.args();
+        match args[2] as c_int {
+            libc::MADV_DONTNEED
+            | libc::MADV_REMOVE
+            | libc::MADV_DONTFORK
+            | libc::MADV_DOFORK
+            | libc::MADV_WIPEONFORK
+            | libc::MADV_KEEPONFORK
+            | MADV_DONTNEED_LOCKED
+            | MADV_GUARD_INSTALL
+            | MADV_GUARD_REMOVE => {
+                self.keep_off(args[0], args[1])?;
+                self.natively_as(thread, event, &RemoteCall::new(libc::SYS_madvise, &args[..3]), event.ret())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn shmat(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
+        let Some(row) = row.filter(|row| row.start == event.ret() as u64) else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+        };
+        thread.space().borrow_mut().segments.push((row.start, row.length()));
+        self.map_row(thread, event, &row)
+    }
+
+    fn arch_prctl(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        const ARCH_SET_GS: u64 = 0x1001;
+        const ARCH_SET_FS: u64 = 0x1002;
+        const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+        match event.arg(0) {
+            ARCH_SET_FS => thread.registers()?.fs_base = event.arg(1),
+            ARCH_SET_GS => thread.registers()?.gs_base = event.arg(1),
+            ARCH_REQ_XCOMP_PERM => {
+                let call = RemoteCall::new(libc::SYS_arch_prctl, &event.args()[..2]);
+                return self.natively_as(thread, event, &call, event.ret());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A file that is mapped shared has another length after this call.
+    fn resize_shared(&self, event: &Event<'_>, name: &str) {
+        if self.shared.is_empty() {
+            return;
+        }
+        let object = event.refs().find(|(slot, ..)| *slot == 0).map(|(_, _, object)| object);
+        let Some(object) = object.and_then(|object| self.job.trace.definitions().object(object as usize)) else { return };
+        let (dev, ino) = (object.dev, object.ino);
+        match name {
+            "ftruncate" => self.shared.resize(dev, ino, event.arg(1)),
+            "ftruncate64" => self.shared.resize(dev, ino, event.arg(1) | event.arg(2) << 32),
+            // Without FALLOC_FL_KEEP_SIZE or a hole.
+            "fallocate" if event.arg(1) == 0 && event.arch() == Arch::X86_64 as u8 => {
+                self.shared.grow(dev, ino, event.arg(2).saturating_add(event.arg(3)));
+            }
+            "pwrite64" | "pwritev" | "pwritev2" if event.arch() == Arch::X86_64 as u8 => {
+                self.shared.grow(dev, ino, event.arg(3).saturating_add(event.ret().max(0) as u64));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The end of the last mapping below an address.
+fn sys_end_below(thread: &Thread, addr: u64) -> Option<u64> {
+    let mappings = crate::image::mappings(thread.tid);
+    mappings.iter().map(|mapping| mapping.start + mapping.length).filter(|end| *end <= addr).max()
+}
+
+/// The trace uses the addresses where the stub is.
+pub fn address_taken(start: u64, length: u64) -> EngineError {
+    let end = start.saturating_add(length);
+    let message = format!(
+        "the program uses the addresses {start:x}-{end:x}, which replay needs for itself; record it again with a smaller \
+         address space, or report this"
+    );
+    EngineError::replay("address-taken", message, vec![("start", Fact::Number(start)), ("end", Fact::Number(end))])
+}
+
+/// Remembers what the process does about a signal; the kernel hears of it when one is to be delivered.
+fn remember_action(thread: &Thread, event: &Event<'_>, name: &str) {
+    const SA_RESETHAND: u64 = libc::SA_RESETHAND as u32 as u64;
+    let signal = event.arg(0) as c_int;
+    let word = Arch::from_code(event.arch()).map_or(8, Arch::word);
+    let (bytes, handler, once) = if name == "signal" {
+        (Vec::new(), event.arg(1), true)
+    } else {
+        let Some(action) = event.captured(1, Side::In).filter(|action| action.len() >= 3 * word) else { return };
+        // The old i386 struct has the mask between handler and flags.
+        let at = if name == "sigaction" { 2 * word } else { word };
+        (action.to_vec(), word_of(&action[..word]), word_of(&action[at..at + word]) & SA_RESETHAND != 0)
+    };
+    let i386 = event.arch() == Arch::I386 as u8;
+    let action = Action { number: event.code() as u64, i386, bytes, handler, once };
+    thread.actions().borrow_mut().wanted.insert(signal, action);
+}
+
+/// Changes the set of blocked signals, rt_sigprocmask(2). The kernel is told when it matters.
+fn change_mask(thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+    const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+    const LOW: u64 = u32::MAX as u64;
+    let set = match name {
+        "ssetmask" => Some(event.arg(0) & LOW),
+        _ => event.captured(1, Side::In).filter(|set| !set.is_empty()).map(|set| word_of(&set[..set.len().min(8)])),
+    };
+    let Some(set) = set else { return Ok(()) };
+    let before = match thread.mask {
+        Some(mask) => mask,
+        None => kernel::signal_mask(thread.tid).map_err(|error| lost(thread.tid, &error))?,
+    };
+    let how = if name == "ssetmask" { libc::SIG_SETMASK } else { event.arg(0) as c_int };
+    let after = match how {
+        libc::SIG_BLOCK => before | set,
+        libc::SIG_UNBLOCK => before & !set,
+        // The calls of old know 32 signals.
+        _ if name != "rt_sigprocmask" => before & !LOW | set & LOW,
+        _ => set,
+    };
+    thread.mask = Some(after & !UNBLOCKABLE);
+    Ok(())
+}
+
+/// The call that a thread stands at, if it stands at one.
+pub fn standing_at(thread: &Thread) -> &'static str {
+    match &thread.at {
+        At::Call(info) => check::call_of(info).name(),
+        _ => "",
+    }
+}

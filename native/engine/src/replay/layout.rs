@@ -1,0 +1,136 @@
+//! Rows of a layout: what a recorded address space, or one mapping of it, was made of.
+
+use crate::store::Hash;
+
+/// Bytes of a row.
+pub const ROW_BYTES: usize = 80;
+/// Rows of one address space at most (the kernel's default limit is 65,530 mappings).
+const MOST_ROWS: usize = 1 << 18;
+pub const PAGE: u64 = 4096;
+/// Room for a stack when nobody said otherwise (RLIMIT_STACK).
+const STACK_ROOM: u64 = 8 << 20;
+
+/// Bits of a row's kind, FORMAT.md section "Replay".
+mod kind {
+    pub const SHARED: u32 = 1;
+    pub const STACK: u32 = 2;
+    pub const SPECIAL: u32 = 4;
+    pub const HASHED: u32 = 8;
+}
+
+/// One mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub start: u64,
+    pub end: u64,
+    /// In the file.
+    pub offset: u64,
+    pub dev: u64,
+    pub ino: u64,
+    /// `PROT_*` bits.
+    pub prot: u64,
+    kind: u32,
+    hash: Hash,
+}
+
+impl Row {
+    fn read(bytes: &[u8; ROW_BYTES]) -> Option<Row> {
+        let word = |index: usize| u64::from_le_bytes(bytes[index * 8..index * 8 + 8].try_into().unwrap_or_default());
+        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
+        let row = Row {
+            start: word(0),
+            end: word(1),
+            offset: word(2),
+            dev: word(3),
+            ino: word(4),
+            prot: u64::from(half(40) & 7),
+            kind: half(44),
+            hash: bytes[48..].try_into().unwrap_or_default(),
+        };
+        let aligned = row.start % PAGE == 0 && row.end % PAGE == 0 && row.offset % PAGE == 0;
+        (aligned && row.start < row.end).then_some(row)
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// The same memory for all processes that map it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.kind & kind::SHARED != 0
+    }
+
+    /// Grows down.
+    #[must_use]
+    pub fn is_stack(&self) -> bool {
+        self.kind & kind::STACK != 0
+    }
+
+    /// Provided by the kernel, and not mapped in replay.
+    #[must_use]
+    pub fn is_special(&self) -> bool {
+        self.kind & kind::SPECIAL != 0
+    }
+
+    /// The file behind it; nothing for anonymous memory.
+    #[must_use]
+    pub fn hash(&self) -> Option<&Hash> {
+        (self.kind & kind::HASHED != 0).then_some(&self.hash)
+    }
+}
+
+/// The rows in the bytes of a capture, in the order of their addresses; those that are no rows are left out.
+#[must_use]
+pub fn rows(bytes: &[u8]) -> Vec<Row> {
+    let (rows, _) = bytes.as_chunks::<ROW_BYTES>();
+    rows.iter().take(MOST_ROWS).filter_map(Row::read).collect()
+}
+
+/// Rows with the room that stacks had below them, as far as it is free.
+#[must_use]
+pub fn with_room(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_unstable_by_key(|row| row.start);
+    let mut free_from = PAGE * 16;
+    for row in &mut rows {
+        if row.is_stack() {
+            row.start = row.end.saturating_sub(STACK_ROOM).max(free_from).min(row.start);
+        }
+        free_from = row.end;
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(start: u64, end: u64, kind: u32) -> Vec<u8> {
+        let mut row = vec![0; ROW_BYTES];
+        row[..8].copy_from_slice(&start.to_le_bytes());
+        row[8..16].copy_from_slice(&end.to_le_bytes());
+        row[40..44].copy_from_slice(&3_u32.to_le_bytes());
+        row[44..48].copy_from_slice(&kind.to_le_bytes());
+        row
+    }
+
+    #[test]
+    fn rows_that_are_none_are_left_out() {
+        let all = [bytes(0x1000, 0x3000, 0), bytes(0x3000, 0x1000, 0), bytes(0x1001, 0x3000, 0), vec![0; 79]].concat();
+        let rows = rows(&all);
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].length(), rows[0].prot, rows[0].hash()), (0x2000, 3, None));
+    }
+
+    #[test]
+    fn a_stack_gets_the_room_below_it_that_is_free() {
+        let near = [bytes(0x40_0000, 0x50_0000, 0), bytes(0x60_0000, 0x70_0000, kind::STACK)].concat();
+        let far = bytes(0x7fff_0000_0000, 0x7fff_0002_0000, kind::STACK);
+        let near = with_room(rows(&near));
+        assert_eq!((near[1].start, near[1].end), (0x50_0000, 0x70_0000));
+        let far = with_room(rows(&far));
+        assert_eq!(far[0].length(), STACK_ROOM);
+    }
+}

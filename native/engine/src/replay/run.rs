@@ -1,0 +1,441 @@
+//! The replay loop: events in the order of the trace, each checked against where its thread stands, applied, and followed by
+//! the piece of the thread's own code up to its next stop.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use libc::{c_int, pid_t};
+use trace_format::column::{Columns, Projection};
+use trace_format::event::{EventKind, flag};
+
+use super::check::{self, Difference};
+use super::desync::{ActualStop, Desync, DesyncReason, StopKind};
+use super::event::Event;
+use super::files::Files;
+use super::kernel::{self, Go, Pieces};
+use super::output::{Merge, Streams};
+use super::remote::Remote;
+use super::scan::{Next, Scan};
+use super::shared::Shared;
+use super::tracee::{At, Process, Thread};
+use super::watch::{Halt, lost};
+use super::zygote::Zygote;
+use super::{MOST_DESYNCS, Options};
+use crate::capture;
+use crate::memory::{Data, Memory};
+use crate::reader::Trace;
+use crate::sys;
+
+/// What all replaying threads have in common.
+pub struct Job<'a> {
+    pub trace: &'a Trace,
+    pub scan: &'a Scan,
+    pub files: &'a Files<'a>,
+    pub options: &'a Options,
+    pub streams: Streams,
+    pub merge: &'a Merge,
+}
+
+/// What one replaying thread has done.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub events: u64,
+    pub processes: u32,
+    pub threads: u32,
+    pub desyncs: Vec<Desync>,
+    pub notes: Vec<String>,
+}
+
+/// One replaying thread and its tracees.
+pub struct Runner<'a> {
+    pub(super) job: &'a Job<'a>,
+    /// Number of this thread in the output.
+    lane: usize,
+    /// The units that it replays; all when absent.
+    units: Option<Vec<bool>>,
+    /// Which threads of the trace are in one of them now.
+    is_own: Vec<bool>,
+    pub(super) remote: Remote,
+    pub(super) zygote: Zygote,
+    pub(super) shared: Shared,
+    /// By index in the trace.
+    pub(super) threads: Vec<Option<Box<Thread>>>,
+    pub(super) processes: HashMap<pid_t, Rc<RefCell<Process>>>,
+    /// The thread of each group that ran last.
+    ran_last: HashMap<u32, u32>,
+    pub(super) next_group: u32,
+    pub(super) room: Pieces,
+    buffer: Vec<u8>,
+    pub(super) done: Done,
+}
+
+impl<'a> Runner<'a> {
+    pub fn new(job: &'a Job<'a>, lane: usize, units: Option<Vec<bool>>, remote: Remote) -> Result<Runner<'a>, Halt> {
+        let zygote = Zygote::start(&remote, job.scan.traps)?;
+        let count = job.trace.definitions().threads().len();
+        Ok(Runner {
+            job,
+            lane,
+            is_own: vec![units.is_none(); count],
+            units,
+            remote,
+            zygote,
+            shared: Shared::default(),
+            threads: (0..count).map(|_| None).collect(),
+            processes: HashMap::new(),
+            ran_last: HashMap::new(),
+            next_group: 1,
+            room: Pieces::default(),
+            buffer: Vec::new(),
+            done: Done::default(),
+        })
+    }
+
+    /// Replays its part of the trace, up to the first desync (or beyond it, when those are only to be reported).
+    pub fn run(&mut self) -> Result<(), Halt> {
+        let until = self.job.options.until.unwrap_or(u64::MAX);
+        for number in 0..self.job.trace.blocks().len() {
+            let first = self.job.trace.blocks()[number].first_seq;
+            self.job.merge.reached(self.lane, first);
+            if first > until {
+                break;
+            }
+            let columns = self.job.trace.decode_block(number, Projection::ALL)?;
+            for row in 0..columns.count as usize {
+                let event = Event::new(&columns, row);
+                if event.seq() > until {
+                    break;
+                }
+                if !self.is_own(&event) || (self.job.options.exec_only && event.kind() != EventKind::Exec) {
+                    continue;
+                }
+                match self.step(&event, &columns) {
+                    Ok(()) => {}
+                    Err(Halt::Desync(desync)) if self.job.options.warn_only => {
+                        self.report(*desync);
+                        self.give_up(event.thread());
+                    }
+                    Err(Halt::Desync(desync)) => {
+                        self.report(*desync);
+                        return Ok(());
+                    }
+                    Err(halt) => return Err(halt),
+                }
+                self.done.events += 1;
+            }
+            self.remote.watch.check()?;
+        }
+        self.job.merge.reached(self.lane, u64::MAX);
+        Ok(())
+    }
+
+    /// Whether an event is one of the units of this thread.
+    fn is_own(&mut self, event: &Event<'_>) -> bool {
+        let Some(units) = &self.units else { return true };
+        let thread = event.thread() as usize;
+        if matches!(event.kind(), EventKind::Task | EventKind::Exec)
+            && let Some(unit) = self.job.scan.units.starting_at(event.seq())
+        {
+            let is_own = units.get(unit as usize).copied().unwrap_or(false);
+            let was_own = std::mem::replace(&mut self.is_own[thread], is_own);
+            if was_own && !is_own {
+                // Another replaying thread goes on with the new program.
+                self.leave(event.thread());
+            }
+        }
+        self.is_own[thread]
+    }
+
+    fn step(&mut self, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        match event.kind() {
+            EventKind::Map | EventKind::Stop | EventKind::Note => Ok(()),
+            EventKind::Task => self.task(event),
+            EventKind::Exec => self.exec(event),
+            EventKind::Exit => self.exit(event),
+            EventKind::Call => self.with(event, |own, thread| own.call(thread, event, columns)),
+            EventKind::Signal => self.with(event, |own, thread| own.signal(thread, event, columns)),
+            EventKind::Trap => self.with(event, |own, thread| own.trap(thread, event, columns)),
+            EventKind::Preempt => self.with(event, |own, thread| own.preempt(thread, event, columns)),
+        }
+    }
+
+    /// Does something with the thread of an event, taken out of the table meanwhile.
+    fn with(
+        &mut self,
+        event: &Event<'_>,
+        act: impl FnOnce(&mut Runner<'a>, &mut Thread) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
+        let index = event.thread();
+        let Some(mut thread) = self.threads[index as usize].take() else {
+            if self.job.options.warn_only {
+                return Ok(());
+            }
+            return Err(self.desync(event, None, DesyncReason::Impossible.into()));
+        };
+        self.before(&thread);
+        let result = act(self, &mut thread);
+        self.threads[index as usize] = Some(thread);
+        result
+    }
+
+    /// A thread is about to change memory. The one of its group that ran before it may stand at the entry of a call whose
+    /// event has not come: what the call reads is taken now, as it was when the thread came there.
+    fn before(&mut self, thread: &Thread) {
+        let space = thread.space();
+        let space = space.borrow();
+        if !space.is_seen {
+            return;
+        }
+        let Some(last) = self.ran_last.insert(space.group, thread.index).filter(|last| *last != thread.index) else {
+            return;
+        };
+        if let Some(last) = self.threads.get_mut(last as usize).and_then(Option::as_mut)
+            && let At::Call(info) = last.at
+            && last.memory.is_none()
+        {
+            let mut memory = Box::<Memory>::default();
+            capture::entry(last.tid, Data::All, &check::call_of(&info), &mut memory);
+            last.memory = Some(memory);
+        }
+    }
+
+    /// Lets a thread go on after an event, as what comes next for it wants.
+    pub(super) fn go_on(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        thread.memory = None;
+        match self.job.scan.next(thread.index, event.seq()) {
+            Some(Next::Stays | Next::Handler) => {
+                thread.at = At::Held;
+                Ok(())
+            }
+            Some(Next::Preempted(seq)) => self.run_to_state(thread, seq, event, columns),
+            None => self.resume(thread, event, 0),
+        }
+    }
+
+    /// Runs a thread to its next stop; its event is still to come.
+    pub(super) fn resume(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
+        thread.settle()?;
+        kernel::go(thread.tid, Go::Emulated, signal).map_err(|error| lost(thread.tid, &error))?;
+        thread.at = self.await_stop(thread, event)?;
+        Ok(())
+    }
+
+    /// The next stop of a thread that runs: a call, a signal of its own making, or its end.
+    pub(super) fn await_stop(&self, thread: &Thread, event: &Event<'_>) -> Result<At, Halt> {
+        let tid = thread.tid;
+        loop {
+            let status = self.patiently(thread, event)?;
+            if !libc::WIFSTOPPED(status) {
+                thread.process.borrow_mut().tids.retain(|other| *other != tid);
+                return Ok(At::Ended(status));
+            }
+            let (signal, kind) = (libc::WSTOPSIG(status), status >> 16);
+            if kind == 0 && signal == libc::SIGTRAP | 0x80 {
+                return Ok(At::Call(sys::syscall_info(tid).map_err(|error| lost(tid, &error))?));
+            }
+            if kind == 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) {
+                let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
+                if i32::from_ne_bytes([info[8], info[9], info[10], info[11]]) > 0 {
+                    return Ok(At::Signal(signal, info));
+                }
+            }
+            // Signals from outside are none of the program's business.
+            kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
+        }
+    }
+
+    /// Waits for a running thread, as long as one may expect of what it computes: the recording tells how long it took.
+    fn patiently(&self, thread: &Thread, event: &Event<'_>) -> Result<c_int, Halt> {
+        let started = sys::monotonic();
+        let mut allowed = None;
+        loop {
+            match self.remote.watch.wait(thread.tid) {
+                Err(Halt::Stuck) => {}
+                result => return result,
+            }
+            let allowed = *allowed.get_or_insert_with(|| self.recorded_gap(thread.index, event).saturating_mul(20));
+            if sys::monotonic() - started > allowed {
+                return Err(self.stuck(thread, event));
+            }
+        }
+    }
+
+    /// Nanoseconds between the end of an event and the begin of the next one of its thread.
+    fn recorded_gap(&self, thread: u32, event: &Event<'_>) -> u64 {
+        let Some(first) = self.job.trace.block_of(event.seq()) else { return 0 };
+        for number in first..self.job.trace.blocks().len() {
+            let Ok(columns) = self.job.trace.decode_block(number, Projection::BASE) else { break };
+            let next = (0..columns.count as usize)
+                .map(|row| Event::new(&columns, row))
+                .find(|next| next.seq() > event.seq() && next.thread() == thread);
+            if let Some(next) = next {
+                return next.start().saturating_sub(event.end());
+            }
+        }
+        0
+    }
+
+    /// A thread that runs without end is stopped, so that one can see where it was.
+    fn stuck(&self, thread: &Thread, event: &Event<'_>) -> Halt {
+        let _ = sys::interrupt(thread.tid);
+        match self.remote.watch.wait(thread.tid) {
+            Ok(_) => {}
+            Err(Halt::Stuck) => return super::remote::gone(thread.tid),
+            Err(halt) => return halt,
+        }
+        let mut halt = self.desync(event, Some(thread), DesyncReason::Stuck.into());
+        if let Halt::Desync(desync) = &mut halt {
+            desync.seq = self.seq_after(thread.index, event.seq()).unwrap_or(desync.seq);
+            if let Some(actual) = &mut desync.actual {
+                actual.kind = StopKind::Held;
+            }
+        }
+        halt
+    }
+
+    /// The number of the next event of a thread.
+    fn seq_after(&self, thread: u32, seq: u64) -> Option<u64> {
+        let first = self.job.trace.block_of(seq)?;
+        (first..self.job.trace.blocks().len()).find_map(|number| {
+            let columns = self.job.trace.decode_block(number, Projection::BASE).ok()?;
+            (0..columns.count as usize)
+                .map(|row| Event::new(&columns, row))
+                .find(|next| next.seq() > seq && next.thread() == thread)
+                .map(|next| next.seq())
+        })
+    }
+
+    /// Compares a call with where its thread stands. What differs in a value is only reported, where that is wanted.
+    pub(super) fn check(&mut self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let At::Call(info) = thread.at else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        };
+        let Err(difference) = check::call(event, &info)
+            .and_then(|()| check::memory(event, thread, &mut self.room, &mut self.buffer))
+        else {
+            return Ok(());
+        };
+        let is_value = matches!(
+            difference.reason,
+            DesyncReason::Argument(_) | DesyncReason::Memory { .. } | DesyncReason::Sp | DesyncReason::Ip
+        );
+        match self.desync(event, Some(thread), difference) {
+            Halt::Desync(desync) if is_value && self.job.options.warn_only => {
+                self.report(*desync);
+                Ok(())
+            }
+            halt => Err(halt),
+        }
+    }
+
+    fn report(&mut self, desync: Desync) {
+        if self.done.desyncs.len() < MOST_DESYNCS {
+            self.done.desyncs.push(desync);
+        }
+    }
+
+    /// Nothing that a thread's process does from here on means anything.
+    fn give_up(&mut self, thread: u32) {
+        if let Some(thread) = self.threads[thread as usize].take() {
+            self.end_process(&thread.process);
+        }
+    }
+
+    /// Everything that can be said about a difference.
+    pub(super) fn desync(&self, event: &Event<'_>, thread: Option<&Thread>, difference: Difference) -> Halt {
+        Halt::Desync(Box::new(Desync {
+            seq: event.seq(),
+            kind: event.kind(),
+            thread: event.thread(),
+            reason: difference.reason,
+            actual: thread.map(actual_stop),
+            expected_bytes: difference.expected,
+            actual_bytes: difference.actual,
+            window: difference.window,
+            maps: thread.map(|thread| self.maps(thread.tid)).unwrap_or_default(),
+            frames: thread.map(|thread| vec![place(thread).0]).unwrap_or_default(),
+        }))
+    }
+
+    fn maps(&self, tid: pid_t) -> String {
+        const MOST_LINES: usize = 1 << 16;
+        let all = std::fs::read(format!("/proc/{tid}/maps")).unwrap_or_default();
+        let own = |line: &str| {
+            let start = line.split('-').next().and_then(|start| u64::from_str_radix(start, 16).ok());
+            start.is_some_and(|start| self.remote.stub.overlaps(start, start + 1))
+        };
+        let text = String::from_utf8_lossy(&all);
+        text.lines().filter(|line| !own(line)).take(MOST_LINES).flat_map(|line| [line, "\n"]).collect()
+    }
+
+    /// Output of a call, where it went to the recording's own streams.
+    pub(super) fn pass_on(&mut self, event: &Event<'_>, name: &'static str) {
+        if self.job.options.mute || event.ret() <= 0 || event.flags() & flag::NO_RETURN != 0 {
+            return;
+        }
+        let Some(stream) = self.job.streams.written_by(event, name) else { return };
+        let mut bytes = Vec::new();
+        let whole = super::output::written(event, name, |piece| bytes.extend_from_slice(piece));
+        self.job.merge.write(self.lane, event.seq(), stream, &bytes);
+        if !whole {
+            self.note("some output went from file to file inside the kernel (sendfile, splice) and is not in the trace");
+        }
+    }
+
+    pub(super) fn note(&mut self, text: &str) {
+        if self.done.notes.len() < 64 && !self.done.notes.iter().any(|note| note == text) {
+            self.done.notes.push(text.to_owned());
+        }
+    }
+}
+
+/// Instruction and stack pointer of a stopped thread.
+fn place(thread: &Thread) -> (u64, u64) {
+    match thread.at {
+        At::Call(info) => (info.ip, info.sp),
+        At::Ended(_) => (0, 0),
+        _ => sys::registers(thread.tid).map_or((0, 0), |regs| (regs.rip, regs.rsp)),
+    }
+}
+
+fn actual_stop(thread: &Thread) -> ActualStop {
+    let (ip, sp) = place(thread);
+    let mut stop = ActualStop {
+        kind: StopKind::Held,
+        arch: 0,
+        number: 0,
+        nargs: 0,
+        args: [0; 6],
+        ip,
+        sp,
+        signal: 0,
+        captures: Vec::new(),
+        bytes: Vec::new(),
+    };
+    match &thread.at {
+        At::Held => {}
+        At::Call(info) => {
+            let call = check::call_of(info);
+            let mut memory = Memory::default();
+            capture::entry(thread.tid, Data::All, &call, &mut memory);
+            stop.kind = StopKind::Call;
+            stop.arch = call.arch as u8;
+            stop.number = call.number;
+            stop.nargs = call.nargs();
+            stop.args = call.args;
+            stop.captures = memory.captures;
+            stop.bytes = memory.bytes;
+        }
+        At::Signal(signal, info) => {
+            stop.kind = StopKind::Signal;
+            stop.signal = *signal;
+            stop.bytes = info.to_vec();
+        }
+        At::Ended(status) => {
+            stop.kind = StopKind::Ended;
+            stop.signal = *status;
+        }
+    }
+    stop
+}

@@ -1,0 +1,340 @@
+//! The first pass over a trace: what comes next for each thread where that is special, where the stub may stand, and which
+//! parts of the trace are independent of each other.
+
+use std::collections::HashMap;
+
+use trace_format::column::Projection;
+use trace_format::event::{EventKind, Side, Trap, disposition, flag, slot};
+use trace_format::table::Arch;
+
+use super::event::Event;
+use super::layout;
+use super::stub::FreePlaces;
+use super::watch::{Halt, Watch};
+use super::zygote::Traps;
+use crate::capture;
+use crate::plan;
+use crate::reader::Trace;
+
+/// What a thread does after an event, where it does not simply run to its next stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It stays where the event leaves it.
+    Stays,
+    /// It stays, and the handler of a signal runs next.
+    Handler,
+    /// It runs until the state of that event, which preempts it.
+    Preempted(u64),
+}
+
+/// What is known of a trace before it is replayed.
+pub struct Scan {
+    next: HashMap<u64, Next>,
+    /// The last event of each thread that moves it.
+    last: Vec<u64>,
+    pub places: FreePlaces,
+    pub traps: Traps,
+    pub units: Units,
+}
+
+/// Parts of a trace that can be replayed each for itself: an exec's life, with the processes forked from it that have not
+/// executed another program. Units that write the same shared memory are one.
+#[derive(Default)]
+pub struct Units {
+    /// The unit to which a thread belongs from that event on (a Task or an Exec).
+    starts: HashMap<u64, u32>,
+    /// Union of units: the number of another one, or its own.
+    joined: Vec<u32>,
+    /// How many events a unit has.
+    sizes: Vec<u64>,
+    /// Processes, as numbered in the trace, that live in a unit.
+    processes: Vec<Vec<u32>>,
+}
+
+impl Units {
+    fn new_unit(&mut self) -> u32 {
+        let unit = self.joined.len() as u32;
+        self.joined.push(unit);
+        self.sizes.push(0);
+        self.processes.push(Vec::new());
+        unit
+    }
+
+    /// The unit that stands for all that were joined with it.
+    #[must_use]
+    pub fn find(&self, mut unit: u32) -> u32 {
+        while let Some(&into) = self.joined.get(unit as usize).filter(|into| **into != unit) {
+            unit = into;
+        }
+        unit
+    }
+
+    fn join(&mut self, one: u32, other: u32) {
+        let (one, other) = (self.find(one), self.find(other));
+        let (into, from) = (one.min(other), one.max(other));
+        if let Some(joined) = self.joined.get_mut(from as usize) {
+            *joined = into;
+        }
+    }
+
+    /// The unit that begins for a thread with this event.
+    #[must_use]
+    pub fn starting_at(&self, seq: u64) -> Option<u32> {
+        self.starts.get(&seq).map(|unit| self.find(*unit))
+    }
+
+    /// The units in which a process lives: those of the programs that it executes, or else the one of its parent.
+    #[must_use]
+    pub fn of_process(&self, process: u32) -> Vec<u32> {
+        let lives = |unit: &usize| self.processes[*unit].contains(&process);
+        let mut units: Vec<u32> = (0..self.processes.len()).filter(lives).map(|unit| self.find(unit as u32)).collect();
+        // Every program that it executes begins a unit; before the first one it shares its parent's.
+        if units.len() > 1 {
+            units.remove(0);
+        }
+        units.sort_unstable();
+        units.dedup();
+        units
+    }
+
+    /// Spreads the units over so many workers, the largest first; by unit its worker.
+    #[must_use]
+    pub fn shares(&self, workers: usize) -> Vec<usize> {
+        let mut total: HashMap<u32, u64> = HashMap::new();
+        for (unit, size) in self.sizes.iter().enumerate() {
+            *total.entry(self.find(unit as u32)).or_default() += size;
+        }
+        let mut units: Vec<(u32, u64)> = total.into_iter().collect();
+        units.sort_unstable_by_key(|(unit, size)| (std::cmp::Reverse(*size), *unit));
+        let mut loads = vec![0_u64; workers.max(1)];
+        let mut shares = vec![0; self.sizes.len()];
+        for (unit, size) in units {
+            let worker = (0..loads.len()).min_by_key(|worker| loads[*worker]).unwrap_or(0);
+            loads[worker] += size + 1;
+            shares[unit as usize] = worker;
+        }
+        for unit in 0..shares.len() {
+            shares[unit] = shares[self.find(unit as u32) as usize];
+        }
+        shares
+    }
+
+    /// How many units there are that have anything to do with each other.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        (0..self.joined.len()).filter(|unit| self.joined[*unit] as usize == *unit).count()
+    }
+}
+
+/// No event yet.
+const NONE: u64 = u64::MAX;
+
+impl Scan {
+    /// What comes after an event of a thread, if that is special.
+    #[must_use]
+    pub fn next(&self, thread: u32, seq: u64) -> Option<Next> {
+        match self.next.get(&seq) {
+            None if self.last.get(thread as usize) == Some(&seq) => Some(Next::Stays),
+            next => next.copied(),
+        }
+    }
+
+    /// Reads the whole trace.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub fn of(trace: &Trace, watch: &Watch) -> Result<Scan, Halt> {
+        let threads = trace.definitions().threads().len();
+        let mut pass = Pass {
+            scan: Scan {
+                next: HashMap::new(),
+                last: vec![NONE; threads],
+                places: FreePlaces::all(),
+                traps: Traps::default(),
+                units: Units::default(),
+            },
+            unit: vec![None; threads],
+            breaks: HashMap::new(),
+            mapping: HashMap::new(),
+            shared: HashMap::new(),
+        };
+        for number in 0..trace.blocks().len() {
+            watch.check()?;
+            let projection = Projection { args: true, ..Projection::BASE };
+            let columns = trace.decode_block(number, projection)?;
+            let events = || (0..columns.count as usize).map(|row| Event::new(&columns, row));
+            let mut maps = false;
+            for event in events() {
+                pass.add(&event, trace);
+                let shares = maps_shared(&event);
+                if shares && let Some(unit) = pass.unit.get(event.thread() as usize).copied().flatten() {
+                    pass.mapping.insert(event.seq(), unit);
+                }
+                maps |= shares || event.kind() == EventKind::Exec;
+            }
+            if maps {
+                let columns = trace.decode_block(number, Projection { captures: true, ..projection })?;
+                for row in 0..columns.count as usize {
+                    pass.add_layout(&Event::new(&columns, row));
+                }
+            }
+        }
+        pass.join_sharing_units();
+        Ok(pass.scan)
+    }
+}
+
+struct Pass {
+    scan: Scan,
+    /// The unit in which a thread lives.
+    unit: Vec<Option<u32>>,
+    /// End of the heap, by thread.
+    breaks: HashMap<u32, u64>,
+    /// The units of the calls that map shared memory.
+    mapping: HashMap<u64, u32>,
+    /// By device and inode: units that map it shared, and whether anybody may write.
+    shared: HashMap<(u64, u64), (Vec<u32>, bool)>,
+}
+
+/// Whether an event maps shared memory; what and where is in its layout.
+fn maps_shared(event: &Event<'_>) -> bool {
+    const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+    if event.kind() != EventKind::Call || event.flags() & flag::ERROR != 0 {
+        return false;
+    }
+    match name(event) {
+        "mmap" if event.arch() == Arch::X86_64 as u8 => event.arg(3) & MAP_SHARED != 0,
+        "mmap2" => event.arg(3) & MAP_SHARED != 0,
+        "mmap" | "shmat" => true,
+        _ => false,
+    }
+}
+
+/// The name of an event's call; empty for one that the table does not know.
+pub fn name(event: &Event<'_>) -> &'static str {
+    let arch = Arch::from_code(event.arch());
+    arch.and_then(|arch| plan::by_number(arch, event.code() as u32)).map_or("", |plan| plan.row.name)
+}
+
+/// Whether a signal comes from the instruction at which the thread stands: it recurs in replay.
+pub fn is_synchronous(event: &Event<'_>) -> bool {
+    let code = event.arg(0) as i32;
+    matches!(event.code(), libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && code > 0
+}
+
+impl Pass {
+    fn add(&mut self, event: &Event<'_>, trace: &Trace) {
+        let thread = event.thread() as usize;
+        let mut moves = true;
+        let mut special = None;
+        match event.kind() {
+            EventKind::Map | EventKind::Stop | EventKind::Note => return,
+            EventKind::Call => self.occupy(event),
+            EventKind::Signal => match event.arg(2) {
+                disposition::HANDLED if !is_synchronous(event) => special = Some(Next::Handler),
+                disposition::HANDLED => {}
+                disposition::FATAL => {
+                    moves = false;
+                    special = (!is_synchronous(event)).then_some(Next::Stays);
+                }
+                _ => return,
+            },
+            EventKind::Task => {
+                let parent = event.arg(0).checked_sub(1).and_then(|parent| *self.unit.get(parent as usize)?);
+                let unit = parent.unwrap_or_else(|| self.scan.units.new_unit());
+                self.enter(event, unit, trace);
+            }
+            EventKind::Exec => {
+                special = Some(Next::Stays);
+                let unit = self.scan.units.new_unit();
+                self.enter(event, unit, trace);
+            }
+            EventKind::Exit => {
+                moves = false;
+                special = Some(Next::Stays);
+            }
+            EventKind::Trap => match Trap::from_code(event.code()) {
+                Some(Trap::Cpuid) => self.scan.traps.cpuid = true,
+                _ => self.scan.traps.tsc = true,
+            },
+            EventKind::Preempt if event.arg(0) == 1 => special = Some(Next::Stays),
+            EventKind::Preempt => special = Some(Next::Preempted(event.seq())),
+        }
+        if let Some(unit) = self.unit.get(thread).copied().flatten() {
+            self.scan.units.sizes[unit as usize] += 1;
+        }
+        let Some(last) = self.scan.last.get_mut(thread) else { return };
+        if let Some(special) = special.filter(|_| *last != NONE) {
+            self.scan.next.entry(*last).or_insert(special);
+        }
+        if moves {
+            *last = event.seq();
+        }
+    }
+
+    /// A thread lives in this unit from here on.
+    fn enter(&mut self, event: &Event<'_>, unit: u32, trace: &Trace) {
+        let thread = event.thread() as usize;
+        if let Some(own) = self.unit.get_mut(thread) {
+            *own = Some(unit);
+        }
+        self.scan.units.starts.insert(event.seq(), unit);
+        if let Some(defined) = trace.definitions().threads().get(thread) {
+            let processes = &mut self.scan.units.processes[unit as usize];
+            if !processes.contains(&defined.process) {
+                processes.push(defined.process);
+            }
+        }
+    }
+
+    /// Keeps the stub away from all that a call maps, unmaps or changes.
+    fn occupy(&mut self, event: &Event<'_>) {
+        let result = event.ret() as u64;
+        if capture::is_error(event.ret()) {
+            return;
+        }
+        let places = &mut self.scan.places;
+        let mut occupy = |start: u64, length: u64| places.occupy(start, start.saturating_add(length.max(1)));
+        match name(event) {
+            "mmap" if event.arch() == Arch::X86_64 as u8 => occupy(result, event.arg(1)),
+            "mmap2" => occupy(result, event.arg(1)),
+            "mmap" | "shmat" => occupy(result, 1),
+            "mremap" => occupy(result, event.arg(2)),
+            "munmap" | "mprotect" | "pkey_mprotect" | "madvise" | "remap_file_pages" => occupy(event.arg(0), event.arg(1)),
+            "brk" => {
+                let before = self.breaks.insert(event.thread(), result).unwrap_or(result);
+                occupy(before.min(result), before.abs_diff(result));
+            }
+            _ => {}
+        }
+    }
+
+    fn add_layout(&mut self, event: &Event<'_>) {
+        if !(event.kind() == EventKind::Exec || maps_shared(event)) {
+            return;
+        }
+        let Some(bytes) = event.captured(slot::LAYOUT, Side::In) else { return };
+        let seq = event.seq();
+        let unit = self.mapping.remove(&seq).or_else(|| self.scan.units.starts.get(&seq).copied());
+        for row in layout::with_room(layout::rows(bytes)) {
+            if !row.is_special() {
+                self.scan.places.occupy(row.start, row.end);
+            }
+            if let Some(unit) = unit.filter(|_| row.is_shared()) {
+                let (units, written) = self.shared.entry((row.dev, row.ino)).or_default();
+                *written |= row.prot & libc::PROT_WRITE as u64 != 0;
+                if !units.contains(&unit) {
+                    units.push(unit);
+                }
+            }
+        }
+    }
+
+    fn join_sharing_units(&mut self) {
+        for (units, written) in self.shared.values() {
+            for pair in units.windows(2).filter(|_| *written) {
+                self.scan.units.join(pair[0], pair[1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Memory that several recorded processes had mapped shared: a file in memory for each device and inode.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+
+use super::files::Files;
+use super::kernel;
+use super::layout::Row;
+use crate::error::EngineError;
+
+/// Largest shared file that is made for a row without content; a trace may ask for any size.
+const MOST_BYTES: u64 = 1 << 40;
+
+/// The shared memory of the processes that one thread replays.
+#[derive(Default)]
+pub struct Shared(HashMap<(u64, u64), File>);
+
+impl Shared {
+    /// The file behind a shared mapping, with the content that it had when it was mapped.
+    ///
+    /// # Errors
+    /// When the content is missing, or memory is short.
+    pub fn file(&mut self, row: &Row, files: &Files<'_>) -> Result<BorrowedFd<'_>, EngineError> {
+        let failed = |error: io::Error| {
+            EngineError::replay("refused", format!("cannot make shared memory for the replay: {error}"), Vec::new())
+        };
+        let file = match self.0.entry((row.dev, row.ino)) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(kernel::memory_file(c"trace-shared").map_err(failed)?.into())
+            }
+        };
+        if let Some(hash) = row.hash() {
+            let content = files.get(hash)?;
+            let source = File::from(content.descriptor().try_clone_to_owned().map_err(failed)?);
+            copy(&source, file).map_err(failed)?;
+        } else {
+            let needed = row.offset.saturating_add(row.length()).min(MOST_BYTES);
+            if file.metadata().map_err(failed)?.len() < needed {
+                file.set_len(needed).map_err(failed)?;
+            }
+        }
+        Ok(file.as_fd())
+    }
+
+    /// A call has changed the size of a file, which may be mapped.
+    pub fn resize(&self, dev: u64, ino: u64, size: u64) {
+        if let Some(file) = self.0.get(&(dev, ino)) {
+            // Failing means that a mapping ends too early, which shows as a desync where it matters.
+            let _ = file.set_len(size.min(MOST_BYTES));
+        }
+    }
+
+    /// A call has made a file at least this long.
+    pub fn grow(&self, dev: u64, ino: u64, size: u64) {
+        if self.0.get(&(dev, ino)).is_some_and(|file| file.metadata().is_ok_and(|meta| meta.len() < size)) {
+            self.resize(dev, ino, size);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Makes `to` what `from` is; pages that are equal already are not written.
+fn copy(from: &File, to: &File) -> io::Result<()> {
+    to.set_len(from.metadata()?.len())?;
+    let (mut wanted, mut present) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut at = 0;
+    loop {
+        let got = from.read_at(&mut wanted, at)?;
+        if got == 0 {
+            return Ok(());
+        }
+        to.read_exact_at(&mut present[..got], at)?;
+        if wanted[..got] != present[..got] {
+            to.write_all_at(&wanted[..got], at)?;
+        }
+        at += got as u64;
+    }
+}

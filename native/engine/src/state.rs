@@ -1,0 +1,124 @@
+//! The whole state of a thread that is stopped in the middle of its own code, as a hash: what must be equal for the
+//! future to be equal. The recorder stores it where it preempts a thread, replay looks for the moment at which it recurs.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::unix::fs::FileExt;
+
+use libc::pid_t;
+
+use crate::image;
+use crate::sys;
+
+const PAGE: u64 = 4096;
+/// Pages that are looked at with one read.
+const WINDOW_PAGES: u64 = 512;
+/// Bits of /proc/PID/pagemap, proc_pid_pagemap(5): in memory, or swapped out.
+const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+
+/// Hash of the writable memory of a stopped tracee and of the vector registers of this thread.
+///
+/// Pages that were never touched, and pages of zeros, count the same: which of the two they are depends on the kernel. Memory
+/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor does the mapping that starts at `except` (0 for none).
+#[must_use]
+pub fn state_hash(tid: pid_t, except: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let mut vector = [0_u8; 16 << 10];
+    if let Ok(length) = sys::vector_registers(tid, &mut vector) {
+        // The header says which components are in use; the 8 bytes behind offset 464 of the legacy area are the kernel's own.
+        vector[464..512].fill(0);
+        hasher.update(&vector[..length]);
+    }
+    let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
+    let mut buffer = vec![0_u8; (WINDOW_PAGES * PAGE) as usize];
+    for mapping in image::mappings(tid) {
+        let kernels = mapping.path.starts_with(b"[v");
+        if mapping.prot & 2 == 0 || kernels || mapping.start == except {
+            continue;
+        }
+        let mut at = mapping.start;
+        let end = mapping.start.saturating_add(mapping.length);
+        while at < end {
+            let length = (end - at).min(WINDOW_PAGES * PAGE);
+            if touched(pagemap.as_ref(), at, length) {
+                hash_window(tid, at, &mut buffer[..length as usize], &mut hasher);
+            }
+            at += length;
+        }
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Whether any page of a range has content of its own; yes when the kernel will not say.
+fn touched(pagemap: Option<&File>, at: u64, length: u64) -> bool {
+    let Some(pagemap) = pagemap else { return true };
+    let mut entries = [0_u8; (WINDOW_PAGES * 8) as usize];
+    let entries = &mut entries[..(length / PAGE * 8) as usize];
+    match pagemap.read_exact_at(entries, at / PAGE * 8) {
+        Ok(()) => entries
+            .chunks_exact(8)
+            .any(|entry| u64::from_le_bytes(entry.try_into().unwrap_or([255; 8])) & PRESENT_OR_SWAPPED != 0),
+        Err(_) => true,
+    }
+}
+
+fn hash_window(tid: pid_t, at: u64, buffer: &mut [u8], hasher: &mut blake3::Hasher) {
+    // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are written through it.
+    let view = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    let got = sys::read_memory(tid, at, view);
+    for (index, page) in buffer[..got].chunks(PAGE as usize).enumerate() {
+        if page.iter().any(|byte| *byte != 0) {
+            hasher.update(&(at + index as u64 * PAGE).to_le_bytes());
+            hasher.update(page);
+        }
+    }
+}
+
+/// Whether two sets of registers are the same place: all but what only says how the thread was stopped.
+#[must_use]
+pub fn same_registers(one: &libc::user_regs_struct, other: &libc::user_regs_struct) -> bool {
+    /// Resume flag and trap flag: how a debugger let the thread go on.
+    const DEBUG_FLAGS: u64 = 1 << 16 | 1 << 8;
+    let place = |regs: &libc::user_regs_struct| {
+        let mut regs = *regs;
+        regs.orig_rax = 0;
+        regs.eflags &= !DEBUG_FLAGS;
+        sys::register_bytes(&regs)
+    };
+    place(one) == place(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_changes_the_hash_and_reading_does_not() {
+        /// Another process, or the hash would change with the stack that computes it. It goes with its owner.
+        struct Stopped(pid_t);
+        impl Drop for Stopped {
+            fn drop(&mut self) {
+                let _ = sys::kill(self.0, libc::SIGKILL);
+                // SAFETY: reaps the child; no pointer is kept.
+                unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+            }
+        }
+        let page = Box::new([7_u8; 64]);
+        // SAFETY: the child only stops, and ends if it is ever continued.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: both are async-signal-safe.
+            unsafe {
+                libc::raise(libc::SIGSTOP);
+                libc::_exit(0);
+            }
+        }
+        let child = Stopped(child);
+        // SAFETY: waits until the child has stopped; no pointer is kept.
+        unsafe { libc::waitpid(child.0, std::ptr::null_mut(), libc::WUNTRACED) };
+        let before = state_hash(child.0, 0);
+        assert_eq!(before, state_hash(child.0, 0));
+        assert!(sys::write_memory(child.0, page.as_ptr() as u64, &[8]));
+        assert_ne!(before, state_hash(child.0, 0));
+    }
+}

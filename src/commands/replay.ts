@@ -1,0 +1,291 @@
+/**
+ * `trace replay`: runs a recorded program again from its trace, writes what it wrote, and ends as it ended. The program's
+ * output is written by the engine; `context.stdout` is not used at all, and `context.stderr` not before the end, since opening
+ * them would make shared pipes non-blocking.
+ */
+
+import { TraceError, usageError } from "../errors.js";
+import type { DesyncReport } from "../replay/report.js";
+import type { ReplayOptions, ReplayResult } from "../replay.js";
+import type { Trace } from "../trace/trace.js";
+import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
+import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
+import { timeSpan, wholeNumber } from "./values.js";
+
+interface Options {
+  readonly process?: number;
+  readonly jobs?: number;
+  readonly until?: number;
+  readonly execOnly?: boolean;
+  readonly repeat: number;
+  /** Commander's way of `--no-output`. */
+  readonly output: boolean;
+  readonly onDesync: "stop" | "warn";
+  readonly timeout?: number;
+  readonly stuckAfter?: number;
+  readonly format: "text" | "json";
+  readonly report?: string;
+  readonly color?: string | true;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+const EXIT_DESYNC = 3;
+const EXIT_TIMEOUT = 124;
+/** Differences that are explained one by one; a program that has gone another way differs at every event. */
+const MOST_REPORTS = 5;
+
+export const command: CommandDef<Options> = {
+  name: "replay",
+  summary: "run a recorded program again from its trace, exactly as it ran",
+  description:
+    "The program computes again; what it asks of the kernel is answered from the trace and compared with it. No file, " +
+    "network, clock or device is touched. Its output comes as it was, and its exit code is that of the recording; 3 says " +
+    "that the program did something else, and a report on stderr says what and where.",
+  arguments: [{ name: "[trace]", help: "trace file; the latest one if left out" }],
+  failureExitCode: 125,
+  options: [
+    {
+      flags: "--process <process>",
+      help: "this process of the tree alone (p7)",
+      parse: processNumber,
+    },
+    {
+      flags: "-j, --jobs <n>",
+      help: "processes that are replayed at the same time",
+      parse: wholeNumber(1, 1024),
+      defaultText: "number of CPUs",
+    },
+    { flags: "--until <event>", help: "stop after this event (@1234)", parse: eventNumber },
+    { flags: "--exec-only", help: "only load the programs: are all files still to be had?" },
+    {
+      flags: "--repeat <n>",
+      help: "replay so many times; the output is written once",
+      parse: wholeNumber(1, 1_000_000),
+      default: 1,
+    },
+    { flags: "--no-output", help: "do not write what the program wrote" },
+    {
+      flags: "--on-desync <action>",
+      help: "at a difference stop, or warn and go on with what was recorded",
+      choices: ["stop", "warn"],
+      default: "stop",
+    },
+    { flags: "--timeout <time>", help: "give up after this time (30, 10m)", parse: timeSpan },
+    {
+      flags: "--stuck-after <time>",
+      help: "time without a call after which the program is stuck",
+      parse: timeSpan,
+      defaultText: "30s",
+    },
+    {
+      flags: "--format <format>",
+      help: "how to report; json always reports, also when nothing differs",
+      choices: ["text", "json"],
+      default: "text",
+    },
+    { flags: "--report <file>", help: "where to report", defaultText: "standard error" },
+    colorOption,
+    { flags: "-q, --quiet", help: "no summary, no notes" },
+    { flags: "-v, --verbose", help: "a summary also when stderr is no terminal" },
+  ],
+  examples: [
+    { line: "trace replay", help: "the latest recording" },
+    { line: "trace replay --process p3 build.trace", help: "one process of it" },
+    { line: "trace replay --repeat 20 --no-output", help: "is it the same every time?" },
+    { line: "trace replay --exec-only ci.trace", help: "is everything there that it needs?" },
+    { line: "trace replay --format=json --report=report.json", help: "for other programs" },
+  ],
+  run,
+};
+
+function processNumber(text: string): number {
+  const number = Number(/^p(\d{1,9})$/.exec(text)?.[1] ?? 0);
+  if (number > 0) return number;
+  throw usageError("not a process", "processes are named p1, p2, ...: trace tree lists them");
+}
+
+function eventNumber(text: string): number {
+  const number = /^@?(\d{1,15})$/.exec(text)?.[1];
+  if (number !== undefined) return Number(number);
+  throw usageError("not an event", "events are numbered @0, @1, ...: trace show lists them");
+}
+
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
+  const { path, words } = splitTrace(context);
+  if (words[0] !== undefined) {
+    throw usageError(`unexpected argument '${words[0]}'`, "trace replay takes a trace file");
+  }
+  const trace = await openNamed(path, context);
+  checkRange(trace, context.options);
+  const rounds = await replayAll(trace, context.options);
+  if (rounds === "timeout") {
+    const seconds = (context.options.timeout ?? 0) / 1000;
+    context.stderr.write(
+      `trace: the replay was not done after ${seconds} s\n  give it more time with --timeout, or replay a part: --until @N, --process pN\n`,
+    );
+    return { exitNow: EXIT_TIMEOUT };
+  }
+  await tell(trace, rounds, context);
+  trace.close();
+  const { result } = rounds;
+  if (!result.faithful) return EXIT_DESYNC;
+  if (result.exitSignal !== undefined) return { signal: result.exitSignal };
+  return result.exitCode ?? 0;
+}
+
+function checkRange(trace: Trace, { process, until }: Options): void {
+  if (process !== undefined && !trace.processes.some(({ number }) => number === process)) {
+    throw usageError(
+      `the trace has no process p${process}`,
+      `it has p1 to p${trace.processes.at(-1)?.number ?? 0}: trace tree ${trace.path}`,
+    );
+  }
+  if (until !== undefined && until >= trace.eventCount) {
+    throw usageError(
+      `the trace has no event @${until}`,
+      trace.eventCount === 0 ? "it has none" : `its last one is @${trace.eventCount - 1}`,
+    );
+  }
+}
+
+interface Rounds {
+  /** Of the last round: the first that is not faithful, if any is. */
+  readonly result: ReplayResult;
+  readonly replays: number;
+  /** Nanoseconds of all rounds. */
+  readonly duration: number;
+}
+
+/** Replays as often as was asked for, or up to the first difference. */
+async function replayAll(trace: Trace, options: Options): Promise<Rounds | "timeout"> {
+  const { replay } = await import("../replay.js");
+  const abort = new AbortController();
+  const timer =
+    options.timeout === undefined ? undefined : setTimeout(() => abort.abort(), options.timeout);
+  const late = new Promise<"timeout">((resolve) => {
+    // An engine that cannot end, because nobody reads the output, is not waited for.
+    abort.signal.addEventListener("abort", () =>
+      setTimeout(() => resolve("timeout"), 1000).unref(),
+    );
+  });
+  const rounds = async (): Promise<Rounds> => {
+    let duration = 0;
+    for (let replays = 1; ; replays++) {
+      const result = await replay(trace, replayOptions(options, replays === 1, abort.signal));
+      duration += result.durationNs;
+      if (replays >= options.repeat || !result.faithful) return { result, replays, duration };
+    }
+  };
+  try {
+    return await Promise.race([rounds(), late]);
+  } catch (error) {
+    if (abort.signal.aborted) return "timeout";
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function replayOptions(options: Options, first: boolean, signal: AbortSignal): ReplayOptions {
+  const { process, until, jobs, stuckAfter } = options;
+  return {
+    execOnly: options.execOnly ?? false,
+    inheritStreams: options.output && first,
+    onDesync: options.onDesync,
+    signal,
+    ...(process !== undefined && { process }),
+    ...(until !== undefined && { until }),
+    ...(jobs !== undefined && { jobs }),
+    ...(stuckAfter !== undefined && { stuckAfter }),
+  };
+}
+
+/** Everything that is said at the end: differences, notes, the summary. */
+async function tell(trace: Trace, rounds: Rounds, context: CommandContext<Options>): Promise<void> {
+  const { result } = rounds;
+  const { options, env, isTTY } = context;
+  const reports = await explain(trace, result);
+  await writeReport(trace, rounds, reports, context);
+  const { addToSummary, annotation, runsInActions } = await import("../replay/github.js");
+  let out = "";
+  if (runsInActions(env)) {
+    for (const report of reports) out += annotation(report);
+    if (reports.length > 0) {
+      const { reportText } = await import("../replay/text.js");
+      const { plainPainter } = await import("../report/color.js");
+      const texts = reports.map((report) => reportText(report, trace, plainPainter, false));
+      addToSummary(env, texts.join("\n"));
+    }
+  }
+  if (!options.quiet && (options.verbose || isTTY.stderr)) {
+    for (const note of result.notes) out += `trace: note: ${note}\n`;
+    out += await summary(trace, rounds, options);
+  }
+  if (out !== "") context.stderr.write(out);
+}
+
+async function explain(trace: Trace, result: ReplayResult): Promise<DesyncReport[]> {
+  if (result.faithful) return [];
+  const { desyncReport } = await import("../replay/report.js");
+  const reports: DesyncReport[] = [];
+  for (const desync of result.desyncs.slice(0, MOST_REPORTS)) {
+    reports.push(await desyncReport(trace, desync));
+  }
+  return reports;
+}
+
+async function writeReport(
+  trace: Trace,
+  { result, replays }: Rounds,
+  reports: readonly DesyncReport[],
+  context: CommandContext<Options>,
+): Promise<void> {
+  const { options, stderr, env, isTTY } = context;
+  let text = "";
+  if (options.format === "json") {
+    const { replayJson } = await import("../replay/json.js");
+    text = replayJson(trace, { result, replays, reports });
+  } else if (reports.length > 0) {
+    const [{ reportText }, { painter, wantsColor }] = await Promise.all([
+      import("../replay/text.js"),
+      import("../report/color.js"),
+    ]);
+    const choice = colorChoice(options.color);
+    const isTerminal = isTTY.stderr && options.report === undefined;
+    const paint = painter(choice, isTerminal, env);
+    const colour = wantsColor(choice, isTerminal, env);
+    text = reports.map((report) => reportText(report, trace, paint, colour)).join("\n");
+    const more = result.desyncs.length - reports.length;
+    if (more > 0) text += `\ntrace: ${more} more ${more === 1 ? "difference" : "differences"}\n`;
+  }
+  if (options.report === undefined) {
+    if (text !== "") stderr.write(text);
+    return;
+  }
+  const { writeFile } = await import("node:fs/promises");
+  await writeFile(options.report, text).catch((cause: NodeJS.ErrnoException) => {
+    throw new TraceError("IO", `cannot write the report: ${cause.message}`, { cause });
+  });
+}
+
+async function summary(trace: Trace, rounds: Rounds, options: Options): Promise<string> {
+  const { counted, humanDuration } = await import("../report/units.js");
+  const { result, replays, duration } = rounds;
+  const once = duration / replays;
+  const parts = [
+    counted(result.events, "event"),
+    counted(result.processes, "process", "processes"),
+    counted(result.threads, "thread"),
+    ...(replays > 1 ? [`${replays} times`] : []),
+    result.faithful ? "no difference" : counted(result.desyncs.length, "difference", "differences"),
+    humanDuration(once),
+  ];
+  const isWhole = options.until === undefined && !options.execOnly && options.process === undefined;
+  const ratio =
+    isWhole && result.faithful && trace.duration > 0
+      ? ` (${(once / trace.duration).toFixed(2)} of the time of the recording)`
+      : "";
+  const cut = result.cutAt === undefined ? "" : `, up to the cut at @${result.cutAt}`;
+  return `trace: replayed ${parts.join(", ")}${ratio}${cut}\n`;
+}
