@@ -13,7 +13,6 @@ use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader as _};
 use object::{Endianness, FileKind};
 use trace_format::event::Side;
-use trace_format::table::Arch;
 
 use crate::error::EngineError;
 use crate::memory::{MAX_EVENT_BYTES, Memory};
@@ -152,11 +151,11 @@ impl Images {
         facts
     }
 
-    /// The facts of a mapped file.
+    /// The facts of a mapped file, which `there` is a path of /proc to.
     ///
-    /// The file is looked for below the root of the process, unless its name has been seen to mean the same file here:
-    /// then a look at that tells whether it has changed, without any file of /proc.
-    pub fn facts_of_mapping(&mut self, tid: pid_t, mapping: &Mapping) -> ElfFacts {
+    /// When the mapping's name has been seen to mean the same file for this process, a look at that tells whether the file
+    /// has changed, without /proc.
+    pub fn facts_of_mapping(&mut self, mapping: &Mapping, there: &Path) -> ElfFacts {
         if mapping.ino == 0 {
             return ElfFacts::default();
         }
@@ -168,23 +167,22 @@ impl Images {
         {
             return self.facts_of(*id, here);
         }
-        let there = reachable(tid, &mapping.path);
-        let Some(id) = FileId::of(&there) else { return ElfFacts::default() };
+        let Some(id) = FileId::of(there) else { return ElfFacts::default() };
         if FileId::of(here) == Some(id) {
             if self.mapped.len() >= MAX_MAPPED {
                 self.mapped.clear();
             }
             self.mapped.insert(key, (mapping.path.clone(), id));
         }
-        self.facts_of(id, &there)
+        self.facts_of(id, there)
     }
 
     /// The executable mappings of a process.
     ///
     /// Asked with `PROCMAP_QUERY` (Linux 6.11), which spares the kernel to print all others; read from the list where that is
-    /// missing. The query does not tell of `[vsyscall]`, which is the same in all 64-bit processes.
-    pub fn executable_mappings(&mut self, tid: pid_t, arch: Arch) -> Vec<Mapping> {
-        if arch == Arch::X86_64
+    /// missing. The query does not tell of `[vsyscall]`, which is the same in all 64-bit processes, and in no other.
+    pub fn executable_mappings(&mut self, tid: pid_t, is_64bit: bool) -> Vec<Mapping> {
+        if is_64bit
             && let Some(everywhere) = &self.everywhere
             && let Ok(mut mappings) = sys::query_executable(tid)
         {
@@ -192,7 +190,7 @@ impl Images {
             return mappings;
         }
         let mappings = listed_mappings(tid);
-        if arch == Arch::X86_64 && !mappings.is_empty() {
+        if is_64bit && !mappings.is_empty() {
             let everywhere = mappings.iter().filter(|mapping| mapping.path == b"[vsyscall]");
             self.everywhere = Some(everywhere.cloned().collect());
         }
@@ -276,10 +274,11 @@ pub fn exec_facts(
     let entry = stack.and_then(|stack| stack::auxiliary(stack.auxv(), libc::AT_ENTRY));
     let own = entry.and_then(|entry| mappings.iter().find(|mapping| mapping.ino != 0 && mapping.covers(entry)));
     let path = own.map_or_else(|| read_link(tid, "exe"), |own| own.path.clone());
-    let mut facts = own.map(|own| images.facts_of_mapping(tid, own)).unwrap_or_default();
-    if facts.hash.is_none() {
-        facts = images.facts(Path::new(&format!("/proc/{tid}/exe")));
-    }
+    let exe = PathBuf::from(format!("/proc/{tid}/exe"));
+    let facts = match own {
+        Some(own) => images.facts_of_mapping(own, &exe),
+        None => images.facts(&exe),
+    };
     memory.add(exec_slot::PATH, Side::In, &path);
     memory.add(exec_slot::ARGV, Side::In, &argv);
     memory.add(exec_slot::ENV, Side::In, &env);
@@ -423,9 +422,9 @@ mod tests {
         let own = std::process::id() as pid_t;
         let folder = std::env::temp_dir().join(format!("trace-mappings-{own}"));
         let mut images = Images::new(Store::at(&folder));
-        let first = images.executable_mappings(own, Arch::X86_64);
+        let first = images.executable_mappings(own, true);
         assert!(images.everywhere.is_some());
-        assert_eq!(images.executable_mappings(own, Arch::X86_64), first);
+        assert_eq!(images.executable_mappings(own, true), first);
         assert!(first.iter().any(|mapping| mapping.path == b"[vdso]"));
     }
 

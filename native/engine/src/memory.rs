@@ -243,7 +243,9 @@ impl Capturer<'_> {
         let mut buffer = [0_u8; 512];
         let mut at = addr;
         let mut ended = false;
+        let mut bites = 0;
         while !ended && pointers.len() < MOST {
+            bites += 1;
             let bite = ((PAGE - at % PAGE) as usize).min(buffer.len());
             let got = self.peek(at, &mut buffer[..bite]) / self.word * self.word;
             if got == 0 {
@@ -261,7 +263,12 @@ impl Capturer<'_> {
         }
         // The end belongs to it, also when it is what cannot be read.
         let length = (pointers.len() + usize::from(pointers.len() < MOST)) * self.word;
-        self.structure(slot, side, addr, length as u64);
+        if ended && bites == 1 && self.data >= Data::Paths {
+            self.memory.bytes.extend_from_slice(&buffer[..length]);
+            self.push(slot, side, Status::Whole, addr, length as u64, length);
+        } else {
+            self.structure(slot, side, addr, length as u64);
+        }
         for group in pointers.chunks(GROUP) {
             if self.memory.bytes.len() >= MAX_EVENT_BYTES || self.memory.captures.len() >= MAX_CAPTURES {
                 // What is missing is said once, not for each string.

@@ -82,6 +82,7 @@ impl FdTable {
 }
 
 /// What the kernel says of one descriptor.
+#[derive(Clone)]
 pub struct Identity {
     pub kind: ObjectKind,
     pub path: Vec<u8>,
@@ -99,6 +100,8 @@ pub struct Objects {
     directories: HashMap<Vec<u8>, u32>,
     /// Path of every live directory object, to resolve against.
     paths: HashMap<u32, Vec<u8>>,
+    /// The object that was numbered last: what is mapped has mostly just been opened.
+    last: Option<(u32, Identity)>,
     /// Protocols of sockets, as far as known: an accepted socket has that of the listening one.
     details: HashMap<u32, Vec<u8>>,
 }
@@ -158,12 +161,13 @@ impl Objects {
         }
         out.push(Definition::Object {
             kind: identity.kind,
-            path: identity.path,
+            path: identity.path.clone(),
             detail,
             dev: identity.dev,
             ino: identity.ino,
             created_by,
         });
+        self.last = Some((object, identity));
         object
     }
 
@@ -197,6 +201,12 @@ impl Objects {
     #[must_use]
     pub fn detail(&self, object: u32) -> &[u8] {
         self.details.get(&object).map_or(&[], Vec::as_slice)
+    }
+
+    /// The identity of an object, if it is the one that was numbered last.
+    #[must_use]
+    pub fn last(&self, object: u32) -> Option<Identity> {
+        self.last.as_ref().filter(|(last, _)| *last == object).map(|(_, identity)| identity.clone())
     }
 
     /// The path of a directory object.

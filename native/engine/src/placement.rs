@@ -48,6 +48,12 @@ impl Place {
     pub fn new(own: bool) -> Place {
         Place { own, ..Place::default() }
     }
+
+    /// It was let go to all CPUs.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        self.slot.released.load(Ordering::Relaxed)
+    }
 }
 
 type Watched = Mutex<Vec<(pid_t, Arc<Slot>)>>;
@@ -88,13 +94,24 @@ impl Placement {
         self.home.is_some()
     }
 
-    /// A task appeared. Children inherit the CPU of their parent, which may have been released.
-    pub fn adopt(&mut self, tid: pid_t, place: &mut Place) {
-        let Some(home) = self.home else { return };
-        if place.own {
-            return;
+    /// A task appeared, on whatever CPU.
+    pub fn adopt(&mut self, tid: pid_t, place: &Place) {
+        if let Some(home) = self.home.filter(|_| !place.own) {
+            let _ = sys::set_affinity(tid, &home);
+            self.follow(tid, place);
         }
-        let _ = sys::set_affinity(tid, &home);
+    }
+
+    /// A task appeared that has the CPUs of its parent: the recorder's, or all when the parent was `released`. (If the parent
+    /// was released just after it made the task, the task stays on the recorder's CPU, and is treated as one that comes back.)
+    pub fn adopt_child(&mut self, tid: pid_t, place: &Place, released: bool) {
+        if self.home.is_some() && !place.own {
+            place.slot.released.store(released, Ordering::Relaxed);
+            self.follow(tid, place);
+        }
+    }
+
+    fn follow(&mut self, tid: pid_t, place: &Place) {
         locked(&self.watched).push((tid, Arc::clone(&place.slot)));
         // With a single task there is nobody to make room for.
         if self.watcher.is_none() && locked(&self.watched).len() > 1 {
@@ -106,7 +123,7 @@ impl Placement {
     pub fn stopped(&self, tid: pid_t, place: &mut Place, now: u64) {
         let Some(home) = self.home else { return };
         place.slot.running_since.store(0, Ordering::Relaxed);
-        if place.own || !place.slot.released.load(Ordering::Relaxed) {
+        if place.own || !place.is_released() {
             return;
         }
         let close = now.saturating_sub(place.resumed_at) < CLOSE_NS;

@@ -448,6 +448,9 @@ impl World {
     }
 }
 
+/// With one busy task, other stops are asked for after this many.
+const SELDOM: u32 = 4;
+
 /// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
 /// at the oldest task first, and one that stops often would keep the others waiting.
 fn collect(stops: &mut VecDeque<Waited>) {
@@ -516,6 +519,7 @@ impl Recorder {
         sys::catch(wake_signal());
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
+        let mut unasked = 0;
         loop {
             match sys::wait_any() {
                 Ok(Some(waited)) => self.stops.push_back(waited),
@@ -523,8 +527,12 @@ impl Recorder {
                 Ok(None) => {}
                 Err(_) => break,
             }
-            if self.tasks.len() > 1 {
+            // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
+            // are given by what is there, so there it is always asked for.
+            unasked += 1;
+            if self.tasks.len() > 1 && (self.world.replayable || unasked >= SELDOM || self.stops.is_empty()) {
                 collect(&mut self.stops);
+                unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
             }
             while let Some(waited) = self.stops.pop_front() {
                 self.dispatch(waited);

@@ -229,6 +229,8 @@ pub struct Birth {
     pub identity: Option<(u64, Rc<Identity>)>,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
+    /// The parent was let go to all CPUs, or was not; absent when nobody knows.
+    pub released: Option<bool>,
     /// CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID: the word, when asked for.
     pub set_tid: u64,
     /// CLONE_PARENT_SETTID: the word, when the child sees the parent's memory.
@@ -252,6 +254,7 @@ impl Birth {
             space: if has(libc::CLONE_VM) { Rc::clone(&parent.space) } else { copied(&parent.space) },
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             own_place: parent.place.own,
+            released: Some(parent.place.is_released()),
             set_tid: 0,
             parent_word: 0,
             clear_tid: 0,
@@ -271,6 +274,7 @@ impl Birth {
             space: Rc::default(),
             identity: None,
             own_place: false,
+            released: None,
             set_tid: 0,
             parent_word: 0,
             clear_tid: 0,

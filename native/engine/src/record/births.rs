@@ -138,7 +138,10 @@ impl Recorder {
             task.space.borrow_mut().group = self.world.turns.new_group(tid);
         }
         if ended.is_none() {
-            self.world.placement.adopt(tid, &mut task.place);
+            match birth.released {
+                Some(released) => self.world.placement.adopt_child(tid, &task.place, released),
+                None => self.world.placement.adopt(tid, &task.place),
+            }
             self.control.born(task.process.borrow().pid);
         }
         self.tasks.insert(tid, task);

@@ -438,7 +438,8 @@ impl World {
         if prot & PROT_EXEC == 0 || flags & libc::MAP_ANONYMOUS as u64 != 0 || fd < 0 {
             return;
         }
-        let Ok(identity) = objects::identify(task.tid, fd) else { return };
+        let known = task.fds.borrow().get(fd).and_then(|object| self.objects.last(object));
+        let Some(identity) = known.or_else(|| objects::identify(task.tid, fd).ok()) else { return };
         // mmap2 counts in pages.
         let offset = if call.name() == "mmap2" { call.args[5] * 4096 } else { call.args[5] };
         let mapping = Mapping {
@@ -468,7 +469,7 @@ impl World {
     /// Commits the load events that the last call caused, after the call itself.
     pub(super) fn commit_maps(&mut self, task: &Task) {
         for (mapping, file) in std::mem::take(&mut self.pending_maps) {
-            let facts = if mapping.ino == 0 { ElfFacts::default() } else { self.images.facts(&file) };
+            let facts = self.images.facts_of_mapping(&mapping, &file);
             self.map_event(task, &mapping, &facts);
         }
     }

@@ -94,14 +94,14 @@ impl World {
         let tid = task.tid;
         // Only right after an exec does the stack hold what the kernel has put there.
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
-        let arch = info.as_ref().map_or(Arch::X86_64, sys::SyscallInfo::machine);
-        let stack = info.filter(|_| arch == Arch::X86_64).and_then(|info| Stack::read(tid, info.sp));
+        let fresh = info.filter(|info| info.machine() == Arch::X86_64);
+        let stack = fresh.and_then(|info| Stack::read(tid, info.sp));
         let (space, mappings) = if self.replayable {
             let all = image::mappings(tid);
             let executable = all.iter().filter(|mapping| mapping.prot & 4 != 0).cloned().collect();
             (all, executable)
         } else {
-            (Vec::new(), self.images.executable_mappings(tid, arch))
+            (Vec::new(), self.images.executable_mappings(tid, fresh.is_some()))
         };
         let mut memory = Memory::default();
         let facts = image::exec_facts(&mut self.images, tid, &mappings, stack.as_ref(), &mut memory);
@@ -115,9 +115,9 @@ impl World {
             self.name_streams(task);
         }
         self.commit(event, &memory);
-        for mapping in mappings {
-            let facts = self.images.facts_of_mapping(tid, &mapping);
-            self.map_event(task, &mapping, &facts);
+        for mapping in &mappings {
+            let facts = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path));
+            self.map_event(task, mapping, &facts);
         }
     }
 
@@ -147,7 +147,7 @@ impl Recorder {
         let mut task = self.world.new_task(self.root, process, None, false);
         task.launching = true;
         task.space.borrow_mut().group = self.world.turns.new_group(self.root);
-        self.world.placement.adopt(self.root, &mut task.place);
+        self.world.placement.adopt(self.root, &task.place);
         self.tasks.insert(self.root, task);
         self.control.born(self.root);
         let _ = sys::interrupt(self.root);
@@ -170,7 +170,7 @@ impl Recorder {
             self.world.placement.forget(tid);
             caller.tid = tid;
             caller.place = Place::new(caller.place.own);
-            self.world.placement.adopt(tid, &mut caller.place);
+            self.world.placement.adopt(tid, &caller.place);
             self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };

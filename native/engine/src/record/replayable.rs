@@ -121,7 +121,7 @@ impl World {
     /// The hash of a file that an exec has mapped.
     fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
         use std::os::unix::fs::MetadataExt as _;
-        let mut hash = self.images.facts_of_mapping(tid, mapping).hash;
+        let mut hash = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path)).hash;
         if hash.is_none() {
             // The program file has no name any more, or never had one.
             let exe = PathBuf::from(format!("/proc/{tid}/exe"));
