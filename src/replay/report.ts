@@ -138,7 +138,8 @@ async function placesOf(
 ): Promise<Pick<DesyncReport, "place" | "expectedPlace">> {
   const { actual, frames, maps, seq } = desync;
   const here =
-    (actual === undefined ? undefined : codeAddress({ batch: actual.batch, i: 0 })) ?? frames[0];
+    (actual === undefined ? undefined : codeAddress({ batch: actual.batch, i: 0 })) ??
+    frames.find((address) => address !== 0n);
   const there = expected && codeAddress(expected);
   const place = here === undefined ? undefined : await placeOf(trace, process, seq, here, maps);
   const isElsewhere = there !== undefined && there !== here;

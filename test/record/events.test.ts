@@ -349,7 +349,10 @@ describe("the bytes of transfers", () => {
   ])("are left out with --data=%s, and said to be", async (mode, strings) => {
     const dir = folder();
     writeFileSync(join(dir, "f"), "0123456789");
-    const { file } = await record(["cat", "f"], { cwd: dir, options: [`--data=${mode}`] });
+    const { file } = await record(["cat", "f"], {
+      cwd: dir,
+      options: ["--observe", `--data=${mode}`],
+    });
     const { trace, events } = await readWhole(file);
     const call = calls(events, "read").find((event) => event.ret === 10) as Event;
     expect(call.captures).toMatchObject([

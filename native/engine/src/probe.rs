@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, gpr64, qword_ptr};
+use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, gpr8, gpr64, qword_ptr};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
 };
@@ -194,8 +194,8 @@ pub struct Probe {
     pub code: Vec<u8>,
     /// Where the thread stands when registers and words are equal.
     pub hit: u64,
-    /// Where its stack pointer is kept then.
-    pub saved_sp: u64,
+    /// Where the registers are kept that the probe uses.
+    saved: u64,
     /// Bytes to put over the instruction.
     pub jump: Vec<u8>,
     /// What was there.
@@ -216,24 +216,32 @@ impl Probe {
         jump[0] = 0xe9;
         jump[1..JUMP_BYTES].copy_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
         let words = &words[..words.len().min(MOST_WORDS)];
-        let (code, hit, saved_sp) = assemble(&instruction, state, words, base).ok()?;
-        (code.len() as u64 <= PROBE_BYTES).then_some(Probe { code, hit, saved_sp, jump, original })
+        let (code, hit, saved) = assemble(&instruction, state, words, base).ok()?;
+        (code.len() as u64 <= PROBE_BYTES).then_some(Probe { code, hit, saved, jump, original })
     }
 
     /// The registers that the thread has where the probe stands, from those with which it stopped in the probe.
     #[must_use]
     pub fn registers(&self, tid: pid_t, stopped: &user_regs_struct, ip: u64) -> Option<user_regs_struct> {
-        let mut regs = *stopped;
-        regs.rip = ip;
-        regs.rcx = peek(tid, stopped.rsp)?;
-        regs.rax = peek(tid, stopped.rsp + 8)?;
-        regs.eflags = peek(tid, stopped.rsp + 16)?;
-        regs.rsp = peek(tid, self.saved_sp)?;
-        Some(regs)
+        /// What `lahf` tells: carry, parity, adjust, zero, sign.
+        const LOW_FLAGS: u64 = 0xd5;
+        const OVERFLOW: u64 = 1 << 11;
+        let mut saved = [0; 24];
+        if sys::read_pieces(tid, &[(self.saved, 24)], &mut saved) != 24 {
+            return None;
+        }
+        let word = |at: usize| u64::from_le_bytes(saved[at..at + 8].try_into().unwrap_or_default());
+        let (rax, rcx, flags) = (word(0), word(8), word(16));
+        let low = flags >> 8 & LOW_FLAGS;
+        let overflow = if flags & 1 != 0 { OVERFLOW } else { 0 };
+        let eflags = stopped.eflags & !(LOW_FLAGS | OVERFLOW) | low | overflow;
+        Some(user_regs_struct { rip: ip, rax, rcx, eflags, ..*stopped })
     }
 }
 
-/// Code, address behind its breakpoint, address of the saved stack pointer.
+/// Code, address behind its breakpoint, address of the saved registers (`rax`, `rcx`, flags).
+///
+/// The stack is the program's, and there may be something below its pointer: nothing is pushed.
 fn assemble(
     instruction: &Instruction,
     state: &user_regs_struct,
@@ -242,27 +250,37 @@ fn assemble(
 ) -> Result<(Vec<u8>, u64, u64), iced_x86::IcedError> {
     use gpr64::{r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp};
     let mut code = CodeAssembler::new(64)?;
-    let (mut saved, mut top, mut out, mut hit): (CodeLabel, CodeLabel, CodeLabel, CodeLabel) =
-        (code.create_label(), code.create_label(), code.create_label(), code.create_label());
-    // The stack is the program's, and there may be something below its pointer.
-    code.mov(qword_ptr(saved), rsp)?;
-    code.lea(rsp, qword_ptr(top))?;
-    code.pushfq()?;
-    code.push(rax)?;
-    code.push(rcx)?;
-    for (addr, value) in words {
-        code.mov(rcx, *addr)?;
-        code.mov(rcx, qword_ptr(rcx))?;
-        code.mov(rax, *value)?;
-        code.cmp(rax, rcx)?;
+    let (mut saved_rax, mut saved_rcx, mut saved_flags, mut out, mut hit): (
+        CodeLabel,
+        CodeLabel,
+        CodeLabel,
+        CodeLabel,
+        CodeLabel,
+    ) = (
+        code.create_label(),
+        code.create_label(),
+        code.create_label(),
+        code.create_label(),
+        code.create_label(),
+    );
+    code.mov(qword_ptr(saved_rax), rax)?;
+    code.mov(qword_ptr(saved_rcx), rcx)?;
+    // The flags in ah, overflow in al.
+    code.lahf()?;
+    code.seto(gpr8::al)?;
+    code.mov(qword_ptr(saved_flags), rax)?;
+    for (register, value) in [(qword_ptr(saved_rcx), state.rcx), (qword_ptr(saved_rax), state.rax)] {
+        code.mov(rcx, value)?;
+        code.cmp(rcx, register)?;
         code.jne(out)?;
     }
-    let plain: [(AsmRegister64, u64); 13] = [
-        (rbx, state.rbx),
+    let plain: [(AsmRegister64, u64); 14] = [
         (rdx, state.rdx),
+        (rbx, state.rbx),
         (rsi, state.rsi),
         (rdi, state.rdi),
         (rbp, state.rbp),
+        (rsp, state.rsp),
         (r8, state.r8),
         (r9, state.r9),
         (r10, state.r10),
@@ -272,33 +290,39 @@ fn assemble(
         (r14, state.r14),
         (r15, state.r15),
     ];
-    for (register, value) in [(qword_ptr(rsp), state.rcx), (qword_ptr(rsp + 8), state.rax), (qword_ptr(saved), state.rsp)] {
+    for (register, value) in plain {
         code.mov(rcx, value)?;
         code.cmp(rcx, register)?;
         code.jne(out)?;
     }
-    for (register, value) in plain {
-        code.mov(rcx, value)?;
-        code.cmp(rcx, register)?;
+    for (addr, value) in words {
+        code.mov(rcx, *addr)?;
+        code.mov(rcx, qword_ptr(rcx))?;
+        code.mov(rax, *value)?;
+        code.cmp(rax, rcx)?;
         code.jne(out)?;
     }
     code.int3()?;
     code.set_label(&mut hit)?;
     code.nop()?;
     code.set_label(&mut out)?;
-    code.pop(rcx)?;
-    code.pop(rax)?;
-    code.popfq()?;
-    code.mov(rsp, qword_ptr(saved))?;
+    code.mov(rcx, qword_ptr(saved_rcx))?;
+    code.mov(rax, qword_ptr(saved_flags))?;
+    code.add(gpr8::al, 0x7f)?;
+    code.sahf()?;
+    code.mov(rax, qword_ptr(saved_rax))?;
     code.add_instruction(*instruction)?;
     code.jmp(instruction.next_ip())?;
-    code.set_label(&mut saved)?;
-    // The saved pointer, and room for what is pushed.
-    code.dq(&[0; 8])?;
-    code.set_label(&mut top)?;
+    // Data in lines of the cache of its own: writes to lines that hold code are slow.
+    code.nops_with_size(128)?;
+    code.set_label(&mut saved_rax)?;
+    code.dq(&[0])?;
+    code.set_label(&mut saved_rcx)?;
+    code.dq(&[0])?;
+    code.set_label(&mut saved_flags)?;
     code.dq(&[0])?;
     let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
-    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, done.label_ip(&saved)?))
+    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, done.label_ip(&saved_rax)?))
 }
 
 #[cfg(test)]
@@ -329,12 +353,10 @@ mod tests {
         let (code, hit, saved) = assemble(&instruction, &state, &[(0x5000, 7)], 0x9000).unwrap();
         let mut decoder = Decoder::with_ip(64, &code, 0x9000, DecoderOptions::NONE);
         let all: Vec<Instruction> = decoder.iter().take_while(|instruction| instruction.ip() < saved).collect();
-        let back = all.last().unwrap();
-        assert_eq!(back.near_branch_target(), 0x1007);
+        let back = all.iter().position(|instruction| instruction.near_branch_target() == 0x1007).unwrap();
         // The instruction reads what it read at its own place.
-        assert_eq!(all[all.len() - 2].ip_rel_memory_address(), 0x1007 + 1000);
+        assert_eq!(all[back - 1].ip_rel_memory_address(), 0x1007 + 1000);
         assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
-        // Room for three pushes between the saved pointer and the top of the stack.
-        assert!(code.len() as u64 > saved - 0x9000 + 4 * 8);
+        assert_eq!(code.len() as u64, saved - 0x9000 + 3 * 8);
     }
 }

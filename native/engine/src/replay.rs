@@ -256,7 +256,10 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
     let many = parts.len() > 1;
     let run = |lane: usize, units: Option<Vec<bool>>| {
         // A stop costs several times as much when the tracee is on another CPU.
-        let cpu = if many && !cpus.is_empty() { cpus[lane % cpus.len()] } else { sys::current_cpu() };
+        // Programs can see which one it is (the APIC id that `cpuid` tells), so it is the recorder's when there is a choice.
+        let recorded = meta(job.trace, "cpu_number").parse().ok();
+        let same = recorded.filter(|cpu| cpus.contains(cpu)).unwrap_or_else(sys::current_cpu);
+        let cpu = if many && !cpus.is_empty() { cpus[lane % cpus.len()] } else { same };
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
         let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
         let mut runner = Runner::new(job, lane, units, remote)?;

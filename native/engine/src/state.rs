@@ -19,9 +19,10 @@ const PRESENT_OR_SWAPPED: u64 = 3 << 62;
 /// Hash of the writable memory of a stopped tracee and of the vector registers of this thread.
 ///
 /// Pages that were never touched, and pages of zeros, count the same: which of the two they are depends on the kernel. Memory
-/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor do the mappings that start at the addresses in `except`.
+/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor do the mappings that start at the addresses in `except`, nor the bytes in `holes` (address and
+/// length): calls that have not been committed may have written there.
 #[must_use]
-pub fn state_hash(tid: pid_t, except: &[u64]) -> [u8; 32] {
+pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut vector = [0_u8; 16 << 10];
     if let Ok(length) = sys::vector_registers(tid, &mut vector) {
@@ -41,7 +42,7 @@ pub fn state_hash(tid: pid_t, except: &[u64]) -> [u8; 32] {
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
             if touched(pagemap.as_ref(), at, length) {
-                hash_window(tid, at, &mut buffer[..length as usize], &mut hasher);
+                hash_window(tid, at, &mut buffer[..length as usize], holes, &mut hasher);
             }
             at += length;
         }
@@ -62,10 +63,16 @@ fn touched(pagemap: Option<&File>, at: u64, length: u64) -> bool {
     }
 }
 
-fn hash_window(tid: pid_t, at: u64, buffer: &mut [u8], hasher: &mut blake3::Hasher) {
+fn hash_window(tid: pid_t, at: u64, buffer: &mut [u8], holes: &[(u64, u64)], hasher: &mut blake3::Hasher) {
     // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are written through it.
     let view = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
     let got = sys::read_memory(tid, at, view);
+    for &(start, length) in holes {
+        let (first, last) = (start.max(at), start.saturating_add(length).min(at + got as u64));
+        if first < last {
+            buffer[(first - at) as usize..(last - at) as usize].fill(0);
+        }
+    }
     for (index, page) in buffer[..got].chunks(PAGE as usize).enumerate() {
         if page.iter().any(|byte| *byte != 0) {
             hasher.update(&(at + index as u64 * PAGE).to_le_bytes());
@@ -116,9 +123,9 @@ mod tests {
         let child = Stopped(child);
         // SAFETY: waits until the child has stopped; no pointer is kept.
         unsafe { libc::waitpid(child.0, std::ptr::null_mut(), libc::WUNTRACED) };
-        let before = state_hash(child.0, &[]);
-        assert_eq!(before, state_hash(child.0, &[]));
+        let before = state_hash(child.0, &[], &[]);
+        assert_eq!(before, state_hash(child.0, &[], &[]));
         assert!(sys::write_memory(child.0, page.as_ptr() as u64, &[8]));
-        assert_ne!(before, state_hash(child.0, &[]));
+        assert_ne!(before, state_hash(child.0, &[], &[]));
     }
 }

@@ -426,6 +426,13 @@ impl CpuMask {
         mask
     }
 
+    /// The smallest number in it.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        let word = self.0.iter().position(|word| *word != 0).unwrap_or(0);
+        word * 64 + self.0[word].trailing_zeros() as usize % 64
+    }
+
     /// How many CPUs are in it.
     #[must_use]
     pub fn count(&self) -> u32 {

@@ -114,8 +114,7 @@ pub struct HeldSignal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
     pub ip: u64,
-    /// Not known at the start of a handler.
-    pub sp: Option<u64>,
+    pub sp: u64,
 }
 
 /// Where a word was changed, and what it was before.

@@ -10,14 +10,14 @@ use trace_format::table::{Arch, Blocks, Replay};
 
 use super::turns::{COMPUTES_NS, LONG_CALL_NS, SIGNAL_WAITS_NS};
 use super::{Recorder, World};
-use crate::capture::Call;
+use crate::capture::{self, Call};
 use crate::image::{self, Mapping};
-use crate::memory::{Capturer, Memory, word_of};
+use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects;
 use crate::raw::{Definition, ObjectKind, RawCapture, RawEvent};
 use crate::probe;
 use crate::state;
-use crate::sys;
+use crate::sys::{self, Resume};
 use crate::task::{Birth, Boundary, HeldSignal, Pending, SharedFile, Task};
 
 /// Bits of a layout row's kind, FORMAT.md section "Replay".
@@ -73,7 +73,7 @@ impl World {
         let Ok(regs) = sys::registers(task.tid) else { return };
         let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
         (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
-        task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
         let mut rows = Vec::with_capacity(mappings.len() * layout::ROW);
         let mut tails = Vec::new();
         let mut last = (0, 0, None);
@@ -402,7 +402,7 @@ impl World {
         if sys::set_registers(task.tid, &regs).is_err() {
             return true;
         }
-        task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
         self.commit(event, &Memory::default());
         true
     }
@@ -577,7 +577,7 @@ impl Recorder {
     pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let result = info.first as i64;
-        task.boundary = Some(Boundary { ip: info.ip, sp: Some(info.sp) });
+        task.boundary = Some(Boundary { ip: info.ip, sp: info.sp });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
@@ -669,21 +669,63 @@ impl Recorder {
             return;
         }
         self.world.decide(task, Some(signal));
-        self.world.signal_event(task, signal, &info, becomes, place);
-        if let Some(handler) = handler.filter(|_| becomes == disposition::HANDLED) {
-            task.boundary = Some(Boundary { ip: handler.addr, sp: None });
-            if handler.once {
-                task.handlers.borrow_mut().remove(&signal);
-            }
+        let mut memory = Memory::default();
+        memory.add(0, Side::In, &info);
+        let event = self.world.signal_event(task, signal, &info, becomes, place);
+        if becomes != disposition::HANDLED {
+            self.world.commit(event, &memory);
+            self.go_on(tid, signal);
+            return;
         }
-        self.go_on(tid, signal);
+        if handler.is_some_and(|handler| handler.once) {
+            task.handlers.borrow_mut().remove(&signal);
+        }
+        // To the first instruction of the handler, where its frame can be read.
+        let _ = sys::resume(tid, Resume::Step, signal);
+        let waited = sys::wait_for(tid);
+        let regs = sys::registers(tid).ok();
+        let stepped = waited.as_ref().is_ok_and(|waited| waited.status >> 8 == libc::SIGTRAP);
+        if let Some(regs) = regs.filter(|_| stepped) {
+            let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
+            let length = frame_length(&capturer, &regs, place.1);
+            capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+        }
+        self.world.commit(event, &memory);
+        match waited {
+            Ok(waited) if !stepped => self.dispatch(waited),
+            _ => self.go_on(tid, 0),
+        }
+    }
+
+    /// Where calls of a group that are not committed yet may have written: addresses and lengths.
+    fn unsettled_outputs(&self, group: u32) -> Vec<(u64, u64)> {
+        /// More than any buffer: what a call might write at most.
+        const ALL: i64 = 1 << 40;
+        const MOST: usize = 4096;
+        let mut holes = Vec::new();
+        for task in self.tasks.values().filter(|task| task.space.borrow().group == group) {
+            let Some(call) = &task.call else { continue };
+            let result = match task.pending {
+                Some(Pending::Leave(result, _)) => result,
+                _ => ALL,
+            };
+            let mut memory = Memory::default();
+            capture::exit(task.tid, Data::Paths, call, result, &mut memory);
+            let outputs = memory.captures.iter().filter(|capture| capture.side == Side::Out && capture.addr != 0);
+            holes.extend(outputs.map(|capture| (capture.addr, capture.wanted)));
+        }
+        holes.truncate(MOST);
+        holes
     }
 
     /// A task that was asked to stop has stopped, somewhere.
     pub(super) fn interrupted(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let group = task.space.borrow().group;
+        let holes = self.unsettled_outputs(group);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.interrupting = false;
-        let group = task.space.borrow().group;
         let Ok(regs) = sys::registers(tid) else {
             self.go_on(tid, 0);
             return;
@@ -705,10 +747,12 @@ impl Recorder {
             self.world.decide(task, None);
             let mut memory = Memory::default();
             memory.add(0, Side::In, &sys::register_bytes(&regs));
-            memory.add(1, Side::In, &state::state_hash(tid, &[]));
-            if !words.is_empty() {
-                let bytes: Vec<u8> = words.iter().flat_map(|(addr, value)| [*addr, *value]).flat_map(u64::to_le_bytes).collect();
-                memory.add(2, Side::In, &bytes);
+            memory.add(1, Side::In, &state::state_hash(tid, &[], &holes));
+            for (slot, pairs) in [(2, &words), (3, &holes)] {
+                if !pairs.is_empty() {
+                    let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
+                    memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+                }
             }
             let mut event = self.world.event(task, EventKind::Preempt, 0);
             event.nargs = 1;
@@ -722,7 +766,7 @@ impl Recorder {
             if let Some((event, memory)) = stopped {
                 self.world.commit(event, &memory);
             }
-            task.boundary = Some(Boundary { ip: regs.rip, sp: Some(regs.rsp) });
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
             let pid = task.process.borrow().pid;
             for held in task.held.iter_mut().filter(|held| !held.queued) {
                 held.queued = sys::tgkill(pid, tid, held.number).is_ok();
@@ -814,7 +858,7 @@ impl Recorder {
 
 /// Whether a thread has run nothing since its last event.
 fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
-    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp.is_none_or(|at| at == sp))
+    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp)
 }
 
 /// The next held signal, to be queued by going on with it from a syscall stop; 0 for none.
@@ -825,15 +869,43 @@ fn queue_held(task: &mut Task) -> c_int {
 }
 
 impl World {
-    fn signal_event(&mut self, task: &Task, signal: c_int, info: &[u8; 128], becomes: u64, place: (u64, u64)) {
-        let mut memory = Memory::default();
-        memory.add(0, Side::In, info);
+    fn signal_event(
+        &mut self,
+        task: &Task,
+        signal: c_int,
+        info: &[u8; 128],
+        becomes: u64,
+        place: (u64, u64),
+    ) -> RawEvent {
         let mut event = self.event(task, EventKind::Signal, signal);
         event.nargs = 3;
         event.args[0] = int_at(info, 8) as u64;
         event.args[1] = int_at(info, 16) as u64;
         event.args[2] = becomes;
         (event.ip, event.sp) = place;
-        self.commit(event, &memory);
+        event
     }
+}
+
+/// Length of the signal frame at the stack pointer, as far as the kernel has written it: registers, siginfo and the
+/// floating-point state behind them (asm/sigframe.h, asm/sigcontext.h). `before` is the stack pointer that was interrupted.
+fn frame_length(capturer: &Capturer<'_>, regs: &libc::user_regs_struct, before: u64) -> u64 {
+    /// Most that a frame can have on any processor: 11 KiB with AMX.
+    const MOST: u64 = 16 << 10;
+    const RED_ZONE: u64 = 128;
+    let same_stack = before.wrapping_sub(regs.rsp);
+    if (1..=MOST).contains(&same_stack) {
+        let zone = if regs.cs == USER_CS { RED_ZONE } else { 0 };
+        return same_stack.saturating_sub(zone);
+    }
+    // On another stack: up to the end of the floating-point state, whose address the context has.
+    let (at, word) = if regs.cs == USER_CS { (8 + 40 + 184, 8) } else { (0, 4) };
+    if word == 4 {
+        return 0;
+    }
+    let state = capturer.peek_word(regs.rsp.wrapping_add(at)).unwrap_or(0);
+    // struct _fpx_sw_bytes at offset 464: magic, extended size.
+    let size = capturer.peek_u32(state.wrapping_add(468)).map_or(0, u64::from);
+    let length = state.wrapping_add(size).wrapping_sub(regs.rsp);
+    if length <= MOST { length } else { 0 }
 }

@@ -107,7 +107,8 @@ impl Runner<'_> {
             }
             Rc::new(RefCell::new(copy))
         };
-        self.add_process(Process { pid: tid, tids: vec![tid], actions, space, has_ended: false })
+        let stack_room = parent.process.borrow().stack_room;
+        self.add_process(Process { pid: tid, tids: vec![tid], actions, space, stack_room, has_ended: false })
     }
 
     fn new_group(&mut self) -> u32 {
@@ -125,21 +126,27 @@ impl Runner<'_> {
 
     /// A program begins: a fresh process with what the kernel had mapped.
     pub(super) fn exec(&mut self, event: &Event<'_>) -> Result<(), Halt> {
+        let stack_room = match self.threads.get(event.thread() as usize) {
+            Some(Some(old)) => old.process.borrow().stack_room,
+            _ => layout::STACK_ROOM,
+        };
         self.leave(event.thread());
         let is_i386 = event.arch() == Arch::I386 as u8;
         let bytes = event.captured(slot::LAYOUT, Side::In).unwrap_or_default();
-        let rows = layout::with_room(layout::rows(bytes));
+        let rows = layout::with_room(layout::rows(bytes), stack_room);
         if rows.is_empty() {
             return Err(self.desync(event, None, DesyncReason::Impossible.into()));
         }
         let (pid, blank) = self.zygote.fork(&self.remote)?;
         let group = self.new_group();
-        let space = Space { group, ..Space::default() };
+        let stack = rows.iter().find(|row| row.is_stack()).map(|row| (row.start, row.end));
+        let space = Space { group, stack, ..Space::default() };
         let process = self.add_process(Process {
             pid,
             tids: vec![pid],
             actions: Rc::default(),
             space: Rc::new(RefCell::new(space)),
+            stack_room,
             has_ended: false,
         });
         self.done.threads += 1;

@@ -20,6 +20,7 @@ use super::zygote::Content;
 use crate::capture;
 use crate::error::{EngineError, Fact};
 use crate::memory::word_of;
+use crate::raw::ObjectKind;
 use crate::sys;
 
 /// Results by which the kernel tells itself to restart a call (include/linux/errno.h).
@@ -34,6 +35,9 @@ const MAP_PRIVATE: u64 = libc::MAP_PRIVATE as u64;
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 /// Private memory of nothing, at a given place, which is not counted before it is used.
 pub(super) const MAP_MEMORY: u64 = MAP_FIXED | MAP_PRIVATE | libc::MAP_ANONYMOUS as u64 | libc::MAP_NORESERVE as u64;
+
+/// Signals that cannot be blocked.
+pub(super) const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
 
 fn round_up(length: u64) -> u64 {
     length.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1))
@@ -161,7 +165,8 @@ impl Runner<'_> {
             kernel::set_register(thread.tid, Register::Rax, event.code() as u64).map_err(failed)?;
         }
         self.pass_to(thread, event, sys::INFO_ENTRY)?;
-        thread.mask = None;
+        // The set comes from the frame.
+        thread.mask = event.captured(0, Side::In).filter(|set| set.len() == 8).map(|set| word_of(set) & !UNBLOCKABLE);
         thread.waiting_mask = None;
         if self.job.scan.next(thread.index, event.seq()).is_some() {
             // It is to stay where the handler interrupted it.
@@ -272,6 +277,7 @@ impl Runner<'_> {
                 let call = RemoteCall { i386: is_i386, ..RemoteCall::new(number, &args[..3]) };
                 self.natively_as(thread, event, &call, result)
             }
+            "prlimit64" | "setrlimit" => self.limit_stack(thread, event, name),
             "pkey_alloc" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_alloc, &args[..2]), result),
             "pkey_free" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_free, &args[..1]), result),
             "map_shadow_stack" => {
@@ -301,13 +307,78 @@ impl Runner<'_> {
         let start = event.ret() as u64;
         let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
         if let Some(row) = row {
-            return self.map_row(thread, event, &row.mapped_at(start, round_up(length), prot));
+            let mut row = row.mapped_at(start, round_up(length), prot);
+            if flags & libc::MAP_ANONYMOUS as u64 == 0 && self.maps_a_file(event) {
+                row.ends_with_its_file();
+            }
+            return self.map_row(thread, event, &row);
         }
         let length = mapped_length(length, flags);
         self.keep_off(start, length)?;
-        let grows = flags & libc::MAP_GROWSDOWN as u64;
-        let call = RemoteCall::new(libc::SYS_mmap, &[start, length, prot & 7, MAP_MEMORY | grows, u64::MAX, 0]);
+        if flags & libc::MAP_GROWSDOWN as u64 != 0 {
+            return self.map_growing(thread, event, start, length, prot & 7);
+        }
+        let call = RemoteCall::new(libc::SYS_mmap, &[start, length, prot & 7, MAP_MEMORY, u64::MAX, 0]);
         self.natively_as(thread, event, &call, start as i64)
+    }
+
+    /// Maps memory that grows down, with all the room that it may come to have.
+    fn map_growing(
+        &mut self,
+        thread: &mut Thread,
+        event: &Event<'_>,
+        start: u64,
+        length: u64,
+        prot: u64,
+    ) -> Result<(), Halt> {
+        /// The kernel keeps stacks that far from what is below them (stack_guard_gap).
+        const GAP: u64 = 256 * PAGE;
+        let end = start.saturating_add(length);
+        let below = end_below(thread, start).map_or(PAGE * 16, |below| below.saturating_add(GAP));
+        let room = thread.process.borrow().stack_room;
+        let first = end.saturating_sub(room).max(below).min(start);
+        self.keep_off(first, end - first)?;
+        let flags = MAP_MEMORY | libc::MAP_GROWSDOWN as u64;
+        let call = RemoteCall::new(libc::SYS_mmap, &[first, end - first, prot, flags, u64::MAX, 0]);
+        self.natively_as(thread, event, &call, first as i64)
+    }
+
+    /// The limit of the stack has changed, setrlimit(2): so does its room.
+    fn limit_stack(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+        let (resource, slot) = if name == "prlimit64" { (event.arg(1), 2) } else { (event.arg(0), 1) };
+        let own = self.job.trace.definitions().threads().get(thread.index as usize).map_or(0, |own| own.pid);
+        let is_other = name == "prlimit64" && event.arg(0) as i32 != 0 && event.arg(0) as i32 != own;
+        let limit = event.captured(slot, Side::In).filter(|limit| limit.len() == 16).map(|limit| word_of(&limit[..8]));
+        let Some(limit) = limit.filter(|_| resource as u32 == libc::RLIMIT_STACK && !is_other) else { return Ok(()) };
+        let room = limit.min(layout::MOST_STACK_ROOM) & !(PAGE - 1);
+        thread.process.borrow_mut().stack_room = room;
+        let space = thread.space();
+        let Some((start, end)) = space.borrow().stack else { return Ok(()) };
+        let mut wanted = end.saturating_sub(room);
+        let call = if wanted < start {
+            wanted = wanted.max(end_below(thread, start).unwrap_or(PAGE * 16)).min(start);
+            let flags = MAP_MEMORY | libc::MAP_GROWSDOWN as u64;
+            let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+            RemoteCall::new(libc::SYS_mmap, &[wanted, start - wanted, prot, flags, u64::MAX, 0])
+        } else {
+            // What was used already stays.
+            wanted = wanted.min(first_used(thread, start, wanted));
+            RemoteCall::new(libc::SYS_munmap, &[start, wanted - start])
+        };
+        space.borrow_mut().stack = Some((wanted, end));
+        if wanted == start {
+            return Ok(());
+        }
+        let expected = if wanted < start { wanted as i64 } else { 0 };
+        self.keep_off(wanted.min(start), wanted.abs_diff(start))?;
+        self.natively_as(thread, event, &call, expected)
+    }
+
+    /// Whether the descriptor of a mapping is one of a file, and not of something that only provides memory.
+    fn maps_a_file(&self, event: &Event<'_>) -> bool {
+        let object = event.refs().find(|(slot, ..)| *slot == 4).map(|(_, _, object)| object as usize);
+        let object = object.and_then(|object| self.job.trace.definitions().object(object));
+        object.is_some_and(|object| matches!(object.kind, ObjectKind::File | ObjectKind::Memfd))
     }
 
     /// Maps a file or shared memory where it was.
@@ -334,10 +405,12 @@ impl Runner<'_> {
 
     /// The call that maps what a row says.
     pub(super) fn mapping_call(&mut self, row: &Row) -> Result<RemoteCall, Halt> {
-        let (fd, flags, offset) = if row.is_shared() {
+        // A private mapping of a file that somebody maps shared sees what is written there.
+        let (fd, flags, offset) = if row.is_shared() || (row.hash().is_some() && self.shared.has(row)) {
             let file = self.shared.file(row, self.job.files)?;
             let fd = self.zygote.descriptor(&self.remote, Content::Shared(row.dev, row.ino), file)?;
-            (fd, MAP_SHARED | MAP_FIXED, row.offset)
+            let kind = if row.is_shared() { MAP_SHARED } else { MAP_PRIVATE };
+            (fd, kind | MAP_FIXED, row.offset)
         } else if let Some(hash) = row.hash() {
             let content = self.job.files.get(hash)?;
             let fd = self.zygote.descriptor(&self.remote, Content::Object(*hash), content.descriptor())?;
@@ -384,7 +457,7 @@ impl Runner<'_> {
             Some(before) => round_up(before),
             // The first call asks where the heap is, as all C libraries do; one that does not has it begin at once.
             None if event.arg(0) != result => return Ok(()),
-            None => sys_end_below(thread, end).unwrap_or(end),
+            None => end_below(thread, end).unwrap_or(end),
         };
         if end > start && end - start < MOST {
             self.keep_off(start, end - start)?;
@@ -461,9 +534,8 @@ impl Runner<'_> {
         match name {
             "ftruncate" => self.shared.resize(dev, ino, event.arg(1)),
             "ftruncate64" => self.shared.resize(dev, ino, event.arg(1) | event.arg(2) << 32),
-            // Without FALLOC_FL_KEEP_SIZE or a hole.
-            "fallocate" if event.arg(1) == 0 && event.arch() == Arch::X86_64 as u8 => {
-                self.shared.grow(dev, ino, event.arg(2).saturating_add(event.arg(3)));
+            "fallocate" if event.arch() == Arch::X86_64 as u8 => {
+                self.shared.allocate(dev, ino, event.arg(1) as c_int, event.arg(2), event.arg(3));
             }
             "pwrite64" | "pwritev" | "pwritev2" if event.arch() == Arch::X86_64 as u8 => {
                 self.shared.grow(dev, ino, event.arg(3).saturating_add(event.ret().max(0) as u64));
@@ -473,8 +545,23 @@ impl Runner<'_> {
     }
 }
 
+/// The first page from `start` on that has been used, at most `end`; proc_pid_pagemap(5).
+fn first_used(thread: &Thread, start: u64, end: u64) -> u64 {
+    /// In memory, or swapped out.
+    const USED: u64 = 3 << 62;
+    let mut entries = vec![0; usize::try_from((end - start) / PAGE * 8).unwrap_or(0)];
+    let read = std::fs::File::open(format!("/proc/{}/pagemap", thread.tid))
+        .and_then(|file| std::os::unix::fs::FileExt::read_exact_at(&file, &mut entries, start / PAGE * 8));
+    if read.is_err() {
+        return start;
+    }
+    let (entries, _) = entries.as_chunks::<8>();
+    let used = entries.iter().position(|entry| u64::from_le_bytes(*entry) & USED != 0);
+    used.map_or(end, |index| start + index as u64 * PAGE)
+}
+
 /// The end of the last mapping below an address.
-fn sys_end_below(thread: &Thread, addr: u64) -> Option<u64> {
+fn end_below(thread: &Thread, addr: u64) -> Option<u64> {
     let mappings = crate::image::mappings(thread.tid);
     mappings.iter().map(|mapping| mapping.start + mapping.length).filter(|end| *end <= addr).max()
 }
@@ -507,19 +594,15 @@ fn remember_action(thread: &Thread, event: &Event<'_>, name: &str) {
     thread.actions().borrow_mut().wanted.insert(signal, action);
 }
 
-/// Changes the set of blocked signals, rt_sigprocmask(2). The kernel is told when it matters.
+/// Changes the set of blocked signals, rt_sigprocmask(2). The kernel has to know, since a fault depends on it.
 fn change_mask(thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
-    const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
     const LOW: u64 = u32::MAX as u64;
     let set = match name {
         "ssetmask" => Some(event.arg(0) & LOW),
         _ => event.captured(1, Side::In).filter(|set| !set.is_empty()).map(|set| word_of(&set[..set.len().min(8)])),
     };
     let Some(set) = set else { return Ok(()) };
-    let before = match thread.mask {
-        Some(mask) => mask,
-        None => kernel::signal_mask(thread.tid).map_err(|error| lost(thread.tid, &error))?,
-    };
+    let before = thread.blocked()?;
     let how = if name == "ssetmask" { libc::SIG_SETMASK } else { event.arg(0) as c_int };
     let after = match how {
         libc::SIG_BLOCK => before | set,
@@ -528,8 +611,7 @@ fn change_mask(thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(),
         _ if name != "rt_sigprocmask" => before & !LOW | set & LOW,
         _ => set,
     };
-    thread.mask = Some(after & !UNBLOCKABLE);
-    Ok(())
+    thread.block(after & !UNBLOCKABLE)
 }
 
 /// The call that a thread stands at, if it stands at one.

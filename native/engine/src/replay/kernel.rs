@@ -181,6 +181,12 @@ pub fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
+/// Allocates or releases a part of a file, fallocate(2); failing leaves it as it was.
+pub fn allocate(file: BorrowedFd<'_>, mode: c_int, offset: i64, length: i64) {
+    // SAFETY: takes no pointer.
+    unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) };
+}
+
 /// Two connected sockets that keep messages apart, closed on exec.
 pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];

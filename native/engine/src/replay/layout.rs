@@ -8,7 +8,9 @@ pub const ROW_BYTES: usize = 80;
 const MOST_ROWS: usize = 1 << 18;
 pub const PAGE: u64 = 4096;
 /// Room for a stack when nobody said otherwise (RLIMIT_STACK).
-const STACK_ROOM: u64 = 8 << 20;
+pub const STACK_ROOM: u64 = 8 << 20;
+/// Most room, where it is not limited.
+pub const MOST_STACK_ROOM: u64 = 1 << 30;
 
 /// Bits of a row's kind, FORMAT.md section "Replay".
 mod kind {
@@ -16,6 +18,7 @@ mod kind {
     pub const STACK: u32 = 2;
     pub const SPECIAL: u32 = 4;
     pub const HASHED: u32 = 8;
+    pub const SHORT: u32 = 16;
 }
 
 /// One mapping.
@@ -57,6 +60,17 @@ impl Row {
         Row { start, end: start.saturating_add(length), prot: prot & 7, ..self }
     }
 
+    /// Behind the end of its file there is nothing, also where no content was recorded: the file was empty.
+    pub fn ends_with_its_file(&mut self) {
+        self.kind |= kind::SHORT;
+    }
+
+    /// Whether a mapping without content is one of an empty file.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.kind & kind::SHORT != 0
+    }
+
     /// Bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -95,14 +109,14 @@ pub fn rows(bytes: &[u8]) -> Vec<Row> {
     rows.iter().take(MOST_ROWS).filter_map(Row::read).collect()
 }
 
-/// Rows with the room that stacks had below them, as far as it is free.
+/// Rows with the room that stacks had below them (RLIMIT_STACK), as far as it is free.
 #[must_use]
-pub fn with_room(mut rows: Vec<Row>) -> Vec<Row> {
+pub fn with_room(mut rows: Vec<Row>, room: u64) -> Vec<Row> {
     rows.sort_unstable_by_key(|row| row.start);
     let mut free_from = PAGE * 16;
     for row in &mut rows {
         if row.is_stack() {
-            row.start = row.end.saturating_sub(STACK_ROOM).max(free_from).min(row.start);
+            row.start = row.end.saturating_sub(room).max(free_from).min(row.start);
         }
         free_from = row.end;
     }
@@ -134,9 +148,9 @@ mod tests {
     fn a_stack_gets_the_room_below_it_that_is_free() {
         let near = [bytes(0x40_0000, 0x50_0000, 0), bytes(0x60_0000, 0x70_0000, kind::STACK)].concat();
         let far = bytes(0x7fff_0000_0000, 0x7fff_0002_0000, kind::STACK);
-        let near = with_room(rows(&near));
+        let near = with_room(rows(&near), STACK_ROOM);
         assert_eq!((near[1].start, near[1].end), (0x50_0000, 0x70_0000));
-        let far = with_room(rows(&far));
+        let far = with_room(rows(&far), STACK_ROOM);
         assert_eq!(far[0].length(), STACK_ROOM);
     }
 }

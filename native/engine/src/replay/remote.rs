@@ -114,7 +114,6 @@ impl Remote {
                     return Ok(after);
                 }
             }
-            if status >> 8 != libc::SIGSTOP { eprintln!("DBG {status:x} {:x?} own {:x?}", sys::registers(tid), own); }
             // Whatever others have sent is none of the program's business. A fault of the stub's code would come again and
             // again; it is this program's mistake.
             if matches!(status >> 8, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGSYS) {

@@ -292,6 +292,11 @@ impl<'a> Runner<'a> {
             desync.seq = self.seq_after(thread.index, event.seq()).unwrap_or(desync.seq);
             if let Some(actual) = &mut desync.actual {
                 actual.kind = StopKind::Held;
+                // It has left the call that it was last seen at.
+                if let Ok(regs) = sys::registers(thread.tid) {
+                    (actual.ip, actual.sp) = (regs.rip, regs.rsp);
+                    desync.frames = vec![regs.rip];
+                }
             }
         }
         halt
@@ -376,6 +381,13 @@ impl<'a> Runner<'a> {
     pub(super) fn pass_on(&mut self, event: &Event<'_>, name: &'static str) {
         if self.job.options.mute || event.ret() <= 0 || event.flags() & flag::NO_RETURN != 0 {
             return;
+        }
+        // Others that run for a chosen process are not what was asked for.
+        if let Some(only) = self.job.options.process {
+            let threads = self.job.trace.definitions().threads();
+            if threads.get(event.thread() as usize).is_none_or(|thread| thread.process != only) {
+                return;
+            }
         }
         let Some(stream) = self.job.streams.written_by(event, name) else { return };
         let mut bytes = Vec::new();

@@ -324,7 +324,7 @@ impl Pass {
         let Some(bytes) = event.captured(slot::LAYOUT, Side::In) else { return };
         let seq = event.seq();
         let unit = self.mapping.remove(&seq).or_else(|| self.scan.units.starts.get(&seq).copied());
-        for row in layout::with_room(layout::rows(bytes)) {
+        for row in layout::with_room(layout::rows(bytes), layout::STACK_ROOM) {
             if !row.is_special() {
                 self.scan.places.occupy(row.start, row.end);
             }

@@ -36,13 +36,19 @@ impl Shared {
             let content = files.get(hash)?;
             let source = File::from(content.descriptor().try_clone_to_owned().map_err(failed)?);
             copy(&source, file).map_err(failed)?;
-        } else {
+        } else if !row.is_short() {
             let needed = row.offset.saturating_add(row.length()).min(MOST_BYTES);
             if file.metadata().map_err(failed)?.len() < needed {
                 file.set_len(needed).map_err(failed)?;
             }
         }
         Ok(file.as_fd())
+    }
+
+    /// Whether the file of a mapping is mapped shared by somebody.
+    #[must_use]
+    pub fn has(&self, row: &Row) -> bool {
+        self.0.contains_key(&(row.dev, row.ino))
     }
 
     /// A call has changed the size of a file, which may be mapped.
@@ -57,6 +63,15 @@ impl Shared {
     pub fn grow(&self, dev: u64, ino: u64, size: u64) {
         if self.0.get(&(dev, ino)).is_some_and(|file| file.metadata().is_ok_and(|meta| meta.len() < size)) {
             self.resize(dev, ino, size);
+        }
+    }
+
+    /// A call has allocated or released a part of a file, fallocate(2).
+    pub fn allocate(&self, dev: u64, ino: u64, mode: i32, offset: u64, length: u64) {
+        if let Some(file) = self.0.get(&(dev, ino))
+            && offset.saturating_add(length) <= MOST_BYTES
+        {
+            kernel::allocate(file.as_fd(), mode, offset as i64, length as i64);
         }
     }
 

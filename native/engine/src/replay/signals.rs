@@ -19,7 +19,7 @@ use super::scan::{self, Next};
 use super::tracee::{Action, At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
-use crate::probe::{self, PROBE_BYTES, Probe};
+use crate::probe::{PROBE_BYTES, Probe};
 use crate::state;
 use crate::sys;
 
@@ -87,17 +87,16 @@ impl Runner<'_> {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
         let once = self.apply_action(thread, event, signal)?;
-        let mask = match thread.mask.take() {
-            Some(mask) => mask,
-            None => kernel::signal_mask(tid).map_err(failed)?,
-        };
+        let mask = thread.blocked()?;
         let is_there = matches!(thread.at, At::Signal(number, _) if number == signal) && !thread.is_borrowed();
         if !is_there {
             self.provoke(thread, event, signal)?;
         }
         // What is blocked while the handler runs follows from what is blocked now; a blocked signal is not delivered.
         let blocked = thread.waiting_mask.take().unwrap_or(mask) & !(1 << (signal - 1));
-        kernel::set_signal_mask(tid, blocked).map_err(failed)?;
+        thread.block(blocked)?;
+        // The handler adds to it what its action says.
+        thread.mask = None;
         sys::set_signal_info(tid, &info).map_err(failed)?;
         if once {
             let actions = thread.actions();
@@ -107,13 +106,16 @@ impl Runner<'_> {
         }
         thread.memory = None;
         let next = self.job.scan.next(thread.index, event.seq());
-        if next.is_none() && blocked == mask {
+        let has_frame = event.captures().any(|capture| capture.is_output());
+        if next.is_none() && blocked == mask && !has_frame {
             return self.resume(thread, event, signal);
         }
         self.step_into_handler(thread, event, signal)?;
         if blocked != mask {
             self.patch_saved_mask(thread, event, mask)?;
         }
+        // The frame tells of faults that the thread had before, and there the kernel's memory is not the recorded one.
+        self.write_outputs(thread, event)?;
         match next {
             Some(Next::Stays | Next::Handler) => Ok(()),
             Some(Next::Preempted(seq)) => self.run_to_state(thread, seq, event, columns),
@@ -126,7 +128,7 @@ impl Runner<'_> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         thread.settle()?;
-        kernel::set_signal_mask(tid, 0).map_err(failed)?;
+        thread.block(0)?;
         sys::tgkill(thread.pid(), tid, signal).map_err(failed)?;
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
@@ -226,8 +228,6 @@ impl Runner<'_> {
         let At::Signal(libc::SIGSEGV, info) = thread.at else {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         };
-        // The kernel unblocks a signal that it has to force upon a thread, and forgets its handler then.
-        let (mask, actions) = (thread.mask, thread.actions());
         let regs = *thread.registers()?;
         if int_at(&info, 8) != SI_KERNEL || regs.rip != event.ip() {
             return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
@@ -235,10 +235,10 @@ impl Runner<'_> {
         if regs.rsp != event.sp() {
             return Err(self.desync(event, Some(thread), DesyncReason::Sp.into()));
         }
-        if mask.is_some_and(|mask| mask & SEGV != 0)
-            || actions.borrow().applied.get(&libc::SIGSEGV).is_none_or(|action| action.handler <= 1)
-        {
-            actions.borrow_mut().applied.remove(&libc::SIGSEGV);
+        // The kernel unblocks a signal that it has to force upon a thread, and forgets what was to be done about it.
+        if thread.mask.is_none_or(|mask| mask & SEGV != 0) {
+            thread.mask = None;
+            thread.actions().borrow_mut().applied.remove(&libc::SIGSEGV);
         }
         let regs = thread.registers()?;
         let low = u64::from(u32::MAX);
@@ -299,16 +299,16 @@ impl Runner<'_> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         let except = self.remote.stub.data();
+        let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
         let is_there = || -> Result<bool, Halt> {
             let regs = sys::registers(tid).map_err(failed)?;
-            Ok(state::same_registers(&regs, &wanted) && state::state_hash(tid, &[except])[..] == *hash)
+            Ok(state::same_registers(&regs, &wanted) && state::state_hash(tid, &[except], &holes)[..] == *hash)
         };
         thread.at = At::Held;
         if is_there()? {
             return Ok(());
         }
-        let words = target.captured(2, Side::In).unwrap_or_default();
-        if self.run_to_probe(thread, target, event, &wanted, words, hash)? {
+        if self.run_to_probe(thread, target, event, &wanted, hash)? {
             return Ok(());
         }
         kernel::set_register(tid, Register::Debug0, wanted.rip).map_err(failed)?;
@@ -338,14 +338,12 @@ impl Runner<'_> {
         target: &Event<'_>,
         event: &Event<'_>,
         wanted: &libc::user_regs_struct,
-        words: &[u8],
         hash: &[u8],
     ) -> Result<bool, Halt> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
-        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-        let words: Vec<probe::Word> =
-            words.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect();
+        let words = pairs(target.captured(2, Side::In).unwrap_or_default());
+        let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
         let Some(base) = room_near(tid, wanted.rip).filter(|_| wanted.cs == USER_CS) else { return Ok(false) };
         let Some(probe) = Probe::new(tid, wanted, &words, base) else { return Ok(false) };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
@@ -375,7 +373,7 @@ impl Runner<'_> {
             }
             // Code that the program may write to counts, as it was.
             write(wanted.rip, &probe.original)?;
-            if state::state_hash(tid, &[self.remote.stub.data(), base])[..] == *hash {
+            if state::state_hash(tid, &[self.remote.stub.data(), base], &holes)[..] == *hash {
                 thread.replace_registers(regs);
                 thread.at = At::Held;
                 self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[base, PROBE_BYTES]))?;
@@ -414,6 +412,12 @@ impl Runner<'_> {
             }
         }
     }
+}
+
+/// Pairs of 64-bit numbers: addresses with values, or with lengths.
+fn pairs(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    bytes.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect()
 }
 
 /// A free page that a jump from `ip` reaches.

@@ -51,6 +51,7 @@ global_asm!(
     ".balign 64",
     "int 0x80",
     "mov r15, rax",
+    "jmp 3f",
     // tgkill(r12, r13, SIGSTOP)
     ".balign 64",
     "3:",

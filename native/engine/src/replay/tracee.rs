@@ -20,6 +20,8 @@ pub struct Space {
     pub is_seen: bool,
     /// End of the heap, once a call has told.
     pub brk: Option<u64>,
+    /// The first thread's stack, with its room.
+    pub stack: Option<(u64, u64)>,
     /// SysV segments: start and length.
     pub segments: Vec<(u64, u64)>,
 }
@@ -52,6 +54,8 @@ pub struct Process {
     pub tids: Vec<pid_t>,
     pub actions: Rc<RefCell<Actions>>,
     pub space: Rc<RefCell<Space>>,
+    /// Room for its stack (RLIMIT_STACK).
+    pub stack_room: u64,
     pub has_ended: bool,
 }
 
@@ -103,7 +107,7 @@ pub struct Thread {
     pub at: At,
     /// Its registers, when those of the tracee are in use for a remote call, or have to be changed before it goes on.
     regs: Option<Box<user_regs_struct>>,
-    /// The blocked signals, where the kernel has not been told yet.
+    /// The blocked signals, where that is known without asking the kernel.
     pub mask: Option<u64>,
     /// The blocked signals while a call like sigsuspend(2) waited, when a handler runs next.
     pub waiting_mask: Option<u64>,
@@ -155,6 +159,24 @@ impl Thread {
             }
             None => self.poke(Register::Rax, result as u64),
         }
+    }
+
+    /// The blocked signals.
+    pub fn blocked(&mut self) -> Result<u64, Halt> {
+        if let Some(mask) = self.mask {
+            return Ok(mask);
+        }
+        let mask = kernel::signal_mask(self.tid).map_err(|error| lost(self.tid, &error))?;
+        Ok(*self.mask.insert(mask))
+    }
+
+    /// Sets the blocked signals.
+    pub fn block(&mut self, mask: u64) -> Result<(), Halt> {
+        if self.mask != Some(mask) {
+            kernel::set_signal_mask(self.tid, mask).map_err(|error| lost(self.tid, &error))?;
+            self.mask = Some(mask);
+        }
+        Ok(())
     }
 
     fn poke(&self, register: Register, value: u64) -> Result<(), Halt> {
