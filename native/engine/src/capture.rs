@@ -65,6 +65,17 @@ pub fn exit(tid: pid_t, data: Data, call: &Call, result: i64, memory: &mut Memor
     run(tid, data, call, memory, Some(result));
 }
 
+/// Takes what a call that failed may have changed all the same: what it was given to read and to write.
+pub fn failed(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
+    let Some(plan) = call.plan else { return };
+    let mut capturer = Capturer { tid, word: call.arch.word(), data, memory };
+    for pointer in plan.pointers.iter().filter(|pointer| pointer.dir == Dir::InOut) {
+        if let Shape::Struct(_) | Shape::Array(_) = pointer.shape {
+            take(&mut capturer, call, pointer, Side::Out, 0);
+        }
+    }
+}
+
 fn run(tid: pid_t, data: Data, call: &Call, memory: &mut Memory, result: Option<i64>) {
     let Some(plan) = call.plan else { return };
     let mut capturer = Capturer { tid, word: call.arch.word(), data, memory };

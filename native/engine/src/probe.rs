@@ -12,7 +12,7 @@ use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, gpr8, gpr64, q
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
 };
-use libc::{pid_t, user_regs_struct};
+use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::sys;
 
@@ -32,6 +32,9 @@ pub const PROBE_BYTES: u64 = 4096;
 /// A word of memory and what it holds.
 pub type Word = (u64, u64);
 
+/// A signal that came meanwhile: its number and siginfo.
+pub type Came = (c_int, [u8; 128]);
+
 /// Where a thread has been led.
 pub enum Settled {
     /// It stands there; the words are those that tell turns of its loop apart.
@@ -42,16 +45,17 @@ pub enum Settled {
     Event(sys::Waited),
 }
 
-/// Leads a thread that is stopped in its own 64-bit code to a place that can be found again.
-pub fn settle(tid: pid_t) -> Settled {
-    let mut steps = Steps { tid, decoded: HashMap::new() };
+/// Leads a thread that is stopped in its own 64-bit code to a place that can be found again. Signals that come on the way
+/// are held back, and added to `came`.
+pub fn settle(tid: pid_t, came: &mut Vec<Came>) -> Settled {
+    let mut steps = Steps { tid, decoded: HashMap::new(), came };
     let Ok(mut regs) = sys::registers(tid) else { return Settled::Boundary };
     for _ in 0..MOST_TO_PLACE {
         let Some(instruction) = steps.at(regs.rip) else { return Settled::Boundary };
         if is_boundary(&instruction) {
             return Settled::Boundary;
         }
-        if takes_probe(&instruction) {
+        if window(tid, regs.rip).is_some() {
             return steps.around(regs);
         }
         match steps.step() {
@@ -62,12 +66,13 @@ pub fn settle(tid: pid_t) -> Settled {
     Settled::Place(Box::new(regs), Vec::new())
 }
 
-struct Steps {
+struct Steps<'a> {
     tid: pid_t,
     decoded: HashMap<u64, Instruction>,
+    came: &'a mut Vec<Came>,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn at(&mut self, ip: u64) -> Option<Instruction> {
         if let Some(known) = self.decoded.get(&ip) {
             return Some(*known);
@@ -77,16 +82,25 @@ impl Steps {
         Some(instruction)
     }
 
-    fn step(&self) -> Result<user_regs_struct, Settled> {
-        if sys::resume(self.tid, sys::Resume::Step, 0).is_err() {
-            return Err(Settled::Boundary);
-        }
-        match sys::wait_for(self.tid) {
-            Ok(waited) if waited.status >> 8 == libc::SIGTRAP && libc::WIFSTOPPED(waited.status) => {
-                sys::registers(self.tid).map_err(|_| Settled::Boundary)
+    fn step(&mut self) -> Result<user_regs_struct, Settled> {
+        loop {
+            if sys::resume(self.tid, sys::Resume::Step, 0).is_err() {
+                return Err(Settled::Boundary);
             }
-            Ok(waited) => Err(Settled::Event(waited)),
-            Err(_) => Err(Settled::Boundary),
+            let Ok(waited) = sys::wait_for(self.tid) else { return Err(Settled::Boundary) };
+            let signal = waited.status >> 8;
+            if !libc::WIFSTOPPED(waited.status) || !(1..=64).contains(&signal) {
+                return Err(Settled::Event(waited));
+            }
+            let Ok(info) = sys::signal_info(self.tid) else { return Err(Settled::Boundary) };
+            let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
+            match signal {
+                libc::SIGTRAP if code > 0 => return sys::registers(self.tid).map_err(|_| Settled::Boundary),
+                libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE if code > 0 => {
+                    return Err(Settled::Event(waited));
+                }
+                _ => self.came.push((signal, info)),
+            }
         }
     }
 
@@ -151,14 +165,29 @@ fn is_boundary(instruction: &Instruction) -> bool {
     )
 }
 
-/// Whether a jump fits over the instruction, and it does the same at another place.
-fn takes_probe(instruction: &Instruction) -> bool {
+/// Whether an instruction does the same at another place.
+fn can_move(instruction: &Instruction) -> bool {
     let flows_on = matches!(
         instruction.flow_control(),
         FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
     );
     let repeats = instruction.has_rep_prefix() || instruction.has_repne_prefix();
-    instruction.len() >= JUMP_BYTES && flows_on && !repeats && !is_boundary(instruction)
+    flows_on && !repeats && !is_boundary(instruction)
+}
+
+/// The instructions from `ip` on over which a jump fits; only the last of them branches.
+fn window(tid: pid_t, ip: u64) -> Option<Vec<Instruction>> {
+    let mut found: Vec<Instruction> = Vec::new();
+    let mut length = 0;
+    while length < JUMP_BYTES {
+        let instruction = decode(tid, ip + length as u64).filter(can_move)?;
+        if found.last().is_some_and(|last| last.flow_control() != FlowControl::Next) {
+            return None;
+        }
+        length += instruction.len();
+        found.push(instruction);
+    }
+    Some(found)
 }
 
 fn register_value(regs: &user_regs_struct, register: Register) -> Option<u64> {
@@ -206,17 +235,18 @@ impl Probe {
     /// The probe for a state of a thread, with its code at `base`; `None` when its instruction takes no probe.
     #[must_use]
     pub fn new(tid: pid_t, state: &user_regs_struct, words: &[Word], base: u64) -> Option<Probe> {
-        let instruction = decode(tid, state.rip).filter(takes_probe)?;
-        let mut original = vec![0; instruction.len()];
+        let window = window(tid, state.rip)?;
+        let length = window.iter().map(Instruction::len).sum();
+        let mut original = vec![0; length];
         if sys::read_pieces(tid, &[(state.rip, original.len())], &mut original) != original.len() {
             return None;
         }
         let distance = base.wrapping_sub(state.rip + JUMP_BYTES as u64) as i64;
-        let mut jump = vec![0xcc; instruction.len()];
+        let mut jump = vec![0xcc; length];
         jump[0] = 0xe9;
         jump[1..JUMP_BYTES].copy_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
         let words = &words[..words.len().min(MOST_WORDS)];
-        let (code, hit, saved) = assemble(&instruction, state, words, base).ok()?;
+        let (code, hit, saved) = assemble(&window, state, words, base).ok()?;
         (code.len() as u64 <= PROBE_BYTES).then_some(Probe { code, hit, saved, jump, original })
     }
 
@@ -243,7 +273,7 @@ impl Probe {
 ///
 /// The stack is the program's, and there may be something below its pointer: nothing is pushed.
 fn assemble(
-    instruction: &Instruction,
+    window: &[Instruction],
     state: &user_regs_struct,
     words: &[Word],
     base: u64,
@@ -311,8 +341,10 @@ fn assemble(
     code.add(gpr8::al, 0x7f)?;
     code.sahf()?;
     code.mov(rax, qword_ptr(saved_rax))?;
-    code.add_instruction(*instruction)?;
-    code.jmp(instruction.next_ip())?;
+    for instruction in window {
+        code.add_instruction(*instruction)?;
+    }
+    code.jmp(window.last().map_or(0, Instruction::next_ip))?;
     // Data in lines of the cache of its own: writes to lines that hold code are slow.
     code.nops_with_size(128)?;
     code.set_label(&mut saved_rax)?;
@@ -336,12 +368,11 @@ mod tests {
     #[test]
     fn a_probe_stands_where_a_jump_fits() {
         // cmp rcx, 200000000; cmp dword [rip+1000], 0; jne near
-        assert!(takes_probe(&decoded(&[0x48, 0x81, 0xf9, 0x00, 0xc2, 0xeb, 0x0b])));
-        assert!(takes_probe(&decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0])));
-        assert!(takes_probe(&decoded(&[0x0f, 0x85, 0, 1, 0, 0])));
-        // inc rax; call near (its return address would be another one); syscall
-        assert!(!takes_probe(&decoded(&[0x48, 0xff, 0xc0])));
-        assert!(!takes_probe(&decoded(&[0xe8, 0, 1, 0, 0])));
+        assert!(can_move(&decoded(&[0x48, 0x81, 0xf9, 0x00, 0xc2, 0xeb, 0x0b])));
+        assert!(can_move(&decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0])));
+        assert!(can_move(&decoded(&[0x0f, 0x85, 0, 1, 0, 0])));
+        // call near (its return address would be another one); syscall
+        assert!(!can_move(&decoded(&[0xe8, 0, 1, 0, 0])));
         assert!(is_boundary(&decoded(&[0x0f, 0x05])));
     }
 
@@ -350,7 +381,7 @@ mod tests {
         let instruction = decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0]);
         // SAFETY: the struct has only integers.
         let state: user_regs_struct = unsafe { std::mem::zeroed() };
-        let (code, hit, saved) = assemble(&instruction, &state, &[(0x5000, 7)], 0x9000).unwrap();
+        let (code, hit, saved) = assemble(&[instruction], &state, &[(0x5000, 7)], 0x9000).unwrap();
         let mut decoder = Decoder::with_ip(64, &code, 0x9000, DecoderOptions::NONE);
         let all: Vec<Instruction> = decoder.iter().take_while(|instruction| instruction.ip() < saved).collect();
         let back = all.iter().position(|instruction| instruction.near_branch_target() == 0x1007).unwrap();

@@ -687,6 +687,9 @@ impl World {
             return;
         }
         capture::exit(task.tid, self.data, &call, result, &mut task.memory);
+        if self.replayable && capture::is_error(result) {
+            capture::failed(task.tid, self.data, &call, &mut task.memory);
+        }
         if is_restart(result) {
             task.undecided = Some((call, result, now));
             return;

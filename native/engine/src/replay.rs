@@ -45,7 +45,7 @@ use crate::cpu;
 use crate::error::{EngineError, Fact};
 use crate::reader::{State, Trace};
 use crate::store::Store;
-use crate::sys::{self, CpuMask};
+use crate::sys::{self, Counterless, CpuMask};
 
 /// Most desyncs that are kept.
 const MOST_DESYNCS: usize = 256;
@@ -263,7 +263,10 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
         let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
         let mut runner = Runner::new(job, lane, units, remote)?;
+        // What traps in the tracees traps here too, or the processor would be switched at every stop.
+        let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
         let result = runner.run();
+        drop(counterless);
         let done = std::mem::take(&mut runner.done);
         drop(runner);
         job.merge.reached(lane, u64::MAX);

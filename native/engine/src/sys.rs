@@ -343,6 +343,16 @@ impl Drop for Counterless {
     }
 }
 
+/// Calls something that may read clocks, from a thread that may be [`Counterless`].
+pub fn with_counter<T>(call: impl FnOnce() -> T) -> T {
+    let hidden = COUNTERLESS.get() && set_counter(libc::PR_TSC_ENABLE);
+    let result = call();
+    if hidden {
+        set_counter(libc::PR_TSC_SIGSEGV);
+    }
+    result
+}
+
 /// For a new thread: one that was made by a [`Counterless`] thread is so too, and has to read clocks again.
 pub fn enable_counter() {
     set_counter(libc::PR_TSC_ENABLE);

@@ -137,6 +137,7 @@ impl World {
         }
         if self.replayable {
             self.wrote(task, call, result);
+            self.watch_for_obstacles(call, result);
         }
         if call.name() == "ioctl" {
             self.opened_by_ioctl(task, call, result as i32);

@@ -322,6 +322,13 @@ impl World {
         }
     }
 
+    /// Some calls change memory of which no event tells.
+    pub(super) fn watch_for_obstacles(&mut self, call: &Call, result: i64) {
+        if call.name() == "process_vm_writev" && result > 0 {
+            self.unreplayable("a process writes into the memory of another one (process_vm_writev)");
+        }
+    }
+
     /// Remembers what the kernel will write into memory when this thread ends.
     fn remember_words(task: &mut Task, call: &Call) {
         match call.name() {
@@ -508,8 +515,17 @@ fn by_default(tid: pid_t, signal: c_int) -> u64 {
 
 /// Whether a process ignores a signal since before its program began.
 fn ignores(tid: pid_t, signal: c_int) -> bool {
+    is_in_mask(tid, "SigIgn:", signal)
+}
+
+/// Whether a process has a handler for a signal.
+fn catches(tid: pid_t, signal: c_int) -> bool {
+    is_in_mask(tid, "SigCgt:", signal)
+}
+
+fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = status.lines().find_map(|line| line.strip_prefix(label));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     mask & 1 << (signal - 1) != 0
 }
@@ -529,8 +545,7 @@ impl Recorder {
         };
         self.world.refuse(task, &call);
         let waits = self.world.may_wait(task, &call);
-        let ends = matches!(call.name(), "exit" | "exit_group");
-        if ends {
+        if matches!(call.name(), "exit" | "exit_group" | "execve" | "execveat") {
             self.world.take_last_writes(task, &call);
         }
         let leads = call.name() == "exit" && {
@@ -600,6 +615,12 @@ impl Recorder {
             if call.plan.is_some() {
                 World::remember_words(task, &call);
             }
+            // An exec that succeeded ended what was before; one that failed did not.
+            let writes = std::mem::take(&mut task.last_writes);
+            if task.executed {
+                task.memory.captures.extend_from_slice(&writes.captures);
+                task.memory.bytes.extend_from_slice(&writes.bytes);
+            }
             self.world.leave(task, call, result, at);
         }
         let signal = queue_held(task);
@@ -654,16 +675,17 @@ impl Recorder {
         }
         let handler = task.handler(signal);
         let becomes = match handler {
+            // A fault whose signal is blocked takes the handler away.
+            Some(handler) if handler.is_caught() && is_synchronous(signal, &info) && !catches(tid, signal) => {
+                disposition::FATAL
+            }
             Some(handler) if handler.is_caught() => disposition::HANDLED,
             Some(handler) if handler.addr == 1 && !is_synchronous(signal, &info) => disposition::NONE,
             Some(_) | None => by_default(tid, signal),
         };
         let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
         if becomes == disposition::HANDLED && !is_synchronous(signal, &info) && !stands_at(task, place) {
-            if task.held.is_empty() {
-                task.held_since = sys::monotonic();
-            }
-            task.held.push(HeldSignal { number: signal, info, queued: false });
+            hold(task, signal, info);
             self.world.turns.arm();
             self.go_on(tid, 0);
             return;
@@ -737,7 +759,12 @@ impl Recorder {
         let at_boundary = stands_at(task, (regs.rip, regs.rsp));
         let (mut regs, mut words) = (regs, Vec::new());
         if !at_boundary && regs.cs == USER_CS {
-            match probe::settle(tid) {
+            let mut came = Vec::new();
+            let settled = probe::settle(tid, &mut came);
+            for (number, info) in came {
+                hold(task, number, info);
+            }
+            match settled {
                 probe::Settled::Place(place, found) => (regs, words) = (*place, found),
                 probe::Settled::Boundary => return self.go_on(tid, 0),
                 probe::Settled::Event(waited) => return self.dispatch(waited),
@@ -859,6 +886,18 @@ impl Recorder {
 /// Whether a thread has run nothing since its last event.
 fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
     task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp)
+}
+
+/// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).
+fn hold(task: &mut Task, number: c_int, info: [u8; 128]) {
+    const SIGRTMIN: c_int = 32;
+    if number < SIGRTMIN && task.held.iter().any(|held| held.number == number) {
+        return;
+    }
+    if task.held.is_empty() {
+        task.held_since = sys::monotonic();
+    }
+    task.held.push(HeldSignal { number, info, queued: false });
 }
 
 /// The next held signal, to be queued by going on with it from a syscall stop; 0 for none.

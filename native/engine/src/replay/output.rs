@@ -7,6 +7,7 @@ use trace_format::event::Side;
 
 use super::event::Event;
 use crate::reader::Trace;
+use crate::sys;
 
 /// Where output goes.
 pub trait Output: Send {
@@ -102,7 +103,7 @@ impl Merge {
             if other == lane { own_is_empty } else { own_is_empty && state.reached > seq }
         });
         if is_first {
-            output.write(stream, bytes);
+            sys::with_counter(|| output.write(stream, bytes));
         } else {
             lanes[lane].pending.push_back(Pending { seq, stream, bytes: bytes.to_vec() });
             flush(output.as_mut(), lanes);
@@ -128,7 +129,7 @@ fn flush(output: &mut dyn Output, lanes: &mut [Lane]) {
             return;
         }
         if let Some(pending) = lanes[lane].pending.pop_front() {
-            output.write(pending.stream, &pending.bytes);
+            sys::with_counter(|| output.write(pending.stream, &pending.bytes));
         }
     }
 }

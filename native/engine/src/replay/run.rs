@@ -264,6 +264,13 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Until when a thread may go on from stop to stop without coming to where it is to be.
+    pub(super) fn deadline(&self, thread: &Thread, event: &Event<'_>) -> u64 {
+        let patience = u64::try_from(self.job.options.stuck_after.as_nanos()).unwrap_or(u64::MAX);
+        let allowed = self.recorded_gap(thread.index, event).saturating_mul(20);
+        sys::monotonic().saturating_add(patience).saturating_add(allowed)
+    }
+
     /// Nanoseconds between the end of an event and the begin of the next one of its thread.
     fn recorded_gap(&self, thread: u32, event: &Event<'_>) -> u64 {
         let Some(first) = self.job.trace.block_of(event.seq()) else { return 0 };

@@ -313,11 +313,12 @@ impl Runner<'_> {
         }
         kernel::set_register(tid, Register::Debug0, wanted.rip).map_err(failed)?;
         kernel::set_register(tid, Register::Debug7, 1).map_err(failed)?;
+        let deadline = self.deadline(thread, event);
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
             let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, info) if int_at(&info, 8) == TRAP_HWBKPT);
-            if !hit {
+            if !hit || sys::monotonic() > deadline {
                 kernel::set_register(tid, Register::Debug7, 0).ok();
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
             }
@@ -357,12 +358,13 @@ impl Runner<'_> {
         let write = |addr: u64, bytes: &[u8]| memory.write_all_at(bytes, addr).map_err(failed);
         write(base, &probe.code)?;
         write(wanted.rip, &probe.jump)?;
+        let deadline = self.deadline(thread, event);
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
             let stopped = sys::registers(tid).map_err(failed)?;
             let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, _)) && stopped.rip == probe.hit;
-            if !hit {
+            if !hit || sys::monotonic() > deadline {
                 write(wanted.rip, &probe.original)?;
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
             }
