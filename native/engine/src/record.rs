@@ -306,6 +306,7 @@ struct World {
     turns: turns::Turns,
     /// It has been said where the first program's output goes.
     streams_named: bool,
+    streams: Vec<replayable::Stream>,
     timestamps: sys::Timestamps,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: HashMap<(u64, u64), Sharing>,
@@ -368,6 +369,7 @@ impl World {
             obstacles: Vec::new(),
             turns: turns::Turns::new(options.chaos),
             streams_named: false,
+            streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
             shared_files: HashMap::new(),
         }

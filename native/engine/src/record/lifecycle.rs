@@ -223,6 +223,7 @@ impl Recorder {
             return;
         };
         let flags = clone_flags(&task);
+        self.leave_streams(tid);
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();

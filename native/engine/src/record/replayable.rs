@@ -1,6 +1,7 @@
 //! What makes a recording replayable: turns, held signals, answered instructions, refused calls, and the memory that no
 //! call returns (what an exec maps, what the kernel writes when a thread ends).
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -113,6 +114,7 @@ impl World {
         }
         for (fd, key) in [(1, "stdout"), (2, "stderr")] {
             if let Some(object) = self.object(task, fd) {
+                self.streams.push(Stream { object, writer: None, waiting: VecDeque::new() });
                 self.definitions.push(Definition::Meta { key: key.into(), value: object.to_string().into_bytes() });
             }
         }
@@ -427,6 +429,22 @@ fn int_at(info: &[u8; 128], at: usize) -> i32 {
     i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
 }
 
+/// Whether a call writes to the descriptor that is its first argument.
+fn writes_to_first(call: &Call) -> bool {
+    const WRITES: [&str; 11] = [
+        "write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "sendfile", "sendfile64",
+        "splice",
+    ];
+    WRITES.contains(&call.name())
+}
+
+/// Where output of the first program goes, and who writes there.
+pub(super) struct Stream {
+    object: u32,
+    writer: Option<pid_t>,
+    waiting: VecDeque<pid_t>,
+}
+
 /// Adds a word that the kernel is going to write.
 fn write_later(memory: &mut Memory, addr: u64, value: u32) {
     memory.bytes.extend(value.to_le_bytes());
@@ -536,6 +554,42 @@ fn is_synchronous(signal: c_int, info: &[u8; 128]) -> bool {
 }
 
 impl Recorder {
+    /// A call that writes to the first program's output waits for another one that does so already: the order in which they
+    /// are committed is then the order in which they wrote. Whether it waits.
+    fn queue_for_stream(&mut self, tid: pid_t) -> bool {
+        if self.tasks.len() < 2 {
+            return false;
+        }
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let Some(call) = task.call.as_ref().filter(|call| writes_to_first(call)) else { return false };
+        let Some(object) = task.fds.borrow().get(call.int(0)) else { return false };
+        let Some(stream) = self.world.streams.iter_mut().find(|stream| stream.object == object) else { return false };
+        match stream.writer {
+            Some(writer) if writer != tid => {
+                stream.waiting.push_back(tid);
+                true
+            }
+            _ => {
+                stream.writer = Some(tid);
+                false
+            }
+        }
+    }
+
+    /// A thread writes to no stream any more: the next one may.
+    pub(super) fn leave_streams(&mut self, tid: pid_t) {
+        for index in 0..self.world.streams.len() {
+            let stream = &mut self.world.streams[index];
+            stream.waiting.retain(|waiting| *waiting != tid);
+            if stream.writer == Some(tid) {
+                stream.writer = stream.waiting.pop_front();
+                if let Some(next) = stream.writer {
+                    self.go_on(next, 0);
+                }
+            }
+        }
+    }
+
     /// A thread has entered a call: refused ones are skipped, held signals are queued, and others may run.
     pub(super) fn went_away(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -555,7 +609,9 @@ impl Recorder {
         task.call = Some(call);
         let group = task.space.borrow().group;
         let signal = queue_held(task);
-        self.go_on(tid, signal);
+        if signal != 0 || !self.queue_for_stream(tid) {
+            self.go_on(tid, signal);
+        }
         if leads {
             self.leader_left(tid, group);
         } else if waits || signal != 0 {
@@ -592,12 +648,24 @@ impl Recorder {
     pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let result = info.first as i64;
+        let wrote = task.call.as_ref().is_some_and(writes_to_first);
         task.boundary = Some(Boundary { ip: info.ip, sp: info.sp });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
         }
         let group = task.space.borrow().group;
+        if wrote {
+            // Committed before the next writer is let go; a thread that has to wait for its turn is committed later.
+            self.leave_in_turn(tid, group, result, now);
+            self.leave_streams(tid);
+            return;
+        }
+        self.leave_in_turn(tid, group, result, now);
+    }
+
+    fn leave_in_turn(&mut self, tid: pid_t, group: u32, result: i64, now: u64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         if !self.world.turns.take(group, tid) {
             task.pending = Some(Pending::Leave(result, now));
         } else if self.world.turns.is_over(group, now) {
