@@ -3,7 +3,6 @@
  * free; the engine is a thread of the addon. What a desync means is said by `desyncReport`.
  */
 
-import { availableParallelism } from "node:os";
 import { TraceError } from "./errors.js";
 import type { NativeDesync, NativeReplay, NativeReplayOutput } from "./native.js";
 import { type EventBatch, EventKind } from "./trace/batch.js";
@@ -18,7 +17,10 @@ export interface ReplayOptions {
   readonly until?: number;
   /** Only load each program: shows whether all files that were mapped are still to be had. */
   readonly execOnly?: boolean;
-  /** Most processes that are replayed at the same time; as many as this machine has CPUs when absent. */
+  /**
+   * Most processes that are replayed at the same time; 1 when absent. More of them run on other processors than the recorded
+   * one, whose number `cpuid` tells.
+   */
   readonly jobs?: number;
   /** Gets what the program wrote to its standard output (1) and error (2), in the order in which it did. */
   readonly onOutput?: (stream: 1 | 2, bytes: Uint8Array) => void;
@@ -177,7 +179,7 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     process: options.process,
     until: options.until,
     execOnly: options.execOnly ?? false,
-    jobs: options.jobs ?? availableParallelism(),
+    jobs: options.jobs ?? 1,
     toDescriptors: options.inheritStreams ?? false,
     warnOnly: options.onDesync === "warn",
     stuckAfter: options.stuckAfter,

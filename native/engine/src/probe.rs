@@ -8,17 +8,21 @@
 
 use std::collections::HashMap;
 
-use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, gpr8, gpr64, qword_ptr};
+use iced_x86::code_asm::{
+    AsmRegister32, AsmRegister64, CodeAssembler, CodeLabel, dword_ptr, gpr8, gpr32, gpr64, qword_ptr,
+};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
 };
 use libc::{c_int, pid_t, user_regs_struct};
 
+use crate::memory::word_of;
+use crate::state;
 use crate::sys;
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
-/// Steps around a loop.
+/// Steps around a loop, and around the loops that it is in.
 const MOST_AROUND: usize = 3000;
 /// Words of memory that a probe compares.
 const MOST_WORDS: usize = 8;
@@ -28,6 +32,8 @@ pub const JUMP_BYTES: usize = 5;
 const LONGEST: usize = 15;
 /// Bytes of memory that a probe takes, its code and its data.
 pub const PROBE_BYTES: u64 = 4096;
+/// Where the data of a 32-bit probe is: in lines of the cache that hold no code.
+const DATA_32: u64 = 2048;
 
 /// A word of memory and what it holds.
 pub type Word = (u64, u64);
@@ -45,18 +51,32 @@ pub enum Settled {
     Event(sys::Waited),
 }
 
-/// Leads a thread that is stopped in its own 64-bit code to a place that can be found again. Signals that come on the way
-/// are held back, and added to `came`.
-pub fn settle(tid: pid_t, came: &mut Vec<Came>) -> Settled {
-    let mut steps = Steps { tid, decoded: HashMap::new(), came };
+/// Whether the registers are those of 32-bit code (`__USER32_CS`), and how many bits a word of it has.
+fn bits(regs: &user_regs_struct) -> u32 {
+    const USER32_CS: u64 = 0x23;
+    if regs.cs == USER32_CS { 32 } else { 64 }
+}
+
+/// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
+/// are held back, and added to `came`. `plain` is the last place whose registers were not seen to come again: at that one
+/// they are not waited for.
+pub fn settle(tid: pid_t, came: &mut Vec<Came>, plain: &mut Option<u64>) -> Settled {
     let Ok(mut regs) = sys::registers(tid) else { return Settled::Boundary };
+    let mut steps = Steps { tid, bits: bits(&regs), decoded: HashMap::new(), came, plain };
     for _ in 0..MOST_TO_PLACE {
         let Some(instruction) = steps.at(regs.rip) else { return Settled::Boundary };
         if is_boundary(&instruction) {
             return Settled::Boundary;
         }
-        if window(tid, regs.rip).is_some() {
-            return steps.around(regs);
+        if let Some(window) = window(tid, regs.rip, steps.bits) {
+            let end = window.last().map_or(regs.rip, Instruction::next_ip);
+            match steps.around(regs, end) {
+                Ok(settled) => return settled,
+                Err(next) => {
+                    regs = *next;
+                    continue;
+                }
+            }
         }
         match steps.step() {
             Ok(next) => regs = next,
@@ -68,8 +88,10 @@ pub fn settle(tid: pid_t, came: &mut Vec<Came>) -> Settled {
 
 struct Steps<'a> {
     tid: pid_t,
+    bits: u32,
     decoded: HashMap<u64, Instruction>,
     came: &'a mut Vec<Came>,
+    plain: &'a mut Option<u64>,
 }
 
 impl Steps<'_> {
@@ -77,7 +99,7 @@ impl Steps<'_> {
         if let Some(known) = self.decoded.get(&ip) {
             return Some(*known);
         }
-        let instruction = decode(self.tid, ip)?;
+        let instruction = decode(self.tid, ip, self.bits)?;
         self.decoded.insert(ip, instruction);
         Some(instruction)
     }
@@ -104,21 +126,30 @@ impl Steps<'_> {
         }
     }
 
-    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way.
-    fn around(&mut self, place: user_regs_struct) -> Settled {
+    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way. Where the
+    /// loop changes registers alone, one around it may bring the same registers again: then it goes on until they are. When it
+    /// comes into the middle of what a jump there would overwrite, up to `end`, the place does not do: its registers then.
+    fn around(&mut self, place: user_regs_struct, end: u64) -> Result<Settled, Box<user_regs_struct>> {
         let mut factory = InstructionInfoFactory::new();
         let mut before: Vec<Word> = Vec::new();
         let mut regs = place;
-        for turn in 0..MOST_AROUND {
+        for turn in 0..2 * MOST_AROUND {
             if turn > 0 && regs.rip == place.rip {
                 let now = before.iter().filter_map(|(addr, _)| Some((*addr, peek(self.tid, *addr)?)));
                 let mut words: Vec<Word> = now.zip(&before).filter(|(now, old)| now != *old).map(|(now, _)| now).collect();
                 words.truncate(MOST_WORDS);
-                return Settled::Place(Box::new(regs), words);
+                let is_plain = *self.plain == Some(place.rip);
+                if is_plain || turn >= MOST_AROUND {
+                    *self.plain = Some(place.rip);
+                    return Ok(Settled::Place(Box::new(regs), words));
+                }
+                if !words.is_empty() || state::same_registers(&regs, &place) {
+                    return Ok(Settled::Place(Box::new(regs), words));
+                }
             }
-            let Some(instruction) = self.at(regs.rip) else { return Settled::Boundary };
+            let Some(instruction) = self.at(regs.rip) else { return Ok(Settled::Boundary) };
             if is_boundary(&instruction) {
-                return Settled::Boundary;
+                return Ok(Settled::Boundary);
             }
             for used in factory.info(&instruction).used_memory() {
                 let writes = matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
@@ -132,22 +163,25 @@ impl Steps<'_> {
                 }
             }
             match self.step() {
+                Ok(next) if next.rip != instruction.next_ip() && (place.rip + 1..end).contains(&next.rip) => {
+                    return Err(Box::new(next));
+                }
                 Ok(next) => regs = next,
-                Err(settled) => return settled,
+                Err(settled) => return Ok(settled),
             }
         }
         // It does not come back soon: few turns, so that any place will do.
-        Settled::Place(Box::new(regs), Vec::new())
+        Ok(Settled::Place(Box::new(regs), Vec::new()))
     }
 }
 
-fn decode(tid: pid_t, ip: u64) -> Option<Instruction> {
+fn decode(tid: pid_t, ip: u64, bits: u32) -> Option<Instruction> {
     let mut code = [0; LONGEST];
     // The next page may not be mapped.
     let to_page = (4096 - ip % 4096) as usize;
     let near = to_page.min(LONGEST);
     let got = sys::read_pieces(tid, &[(ip, near), (ip + near as u64, LONGEST - near)], &mut code);
-    let instruction = Decoder::with_ip(64, &code[..got], ip, DecoderOptions::NONE).decode();
+    let instruction = Decoder::with_ip(bits, &code[..got], ip, DecoderOptions::NONE).decode();
     (!instruction.is_invalid()).then_some(instruction)
 }
 
@@ -176,18 +210,21 @@ fn can_move(instruction: &Instruction) -> bool {
 }
 
 /// The instructions from `ip` on over which a jump fits; only the last of them branches.
-fn window(tid: pid_t, ip: u64) -> Option<Vec<Instruction>> {
+fn window(tid: pid_t, ip: u64, bits: u32) -> Option<Vec<Instruction>> {
     let mut found: Vec<Instruction> = Vec::new();
     let mut length = 0;
     while length < JUMP_BYTES {
-        let instruction = decode(tid, ip + length as u64).filter(can_move)?;
+        let instruction = decode(tid, ip + length as u64, bits).filter(can_move)?;
         if found.last().is_some_and(|last| last.flow_control() != FlowControl::Next) {
             return None;
         }
         length += instruction.len();
         found.push(instruction);
     }
-    Some(found)
+    // Nothing may come to the bytes behind the first of the jump.
+    let inside = ip + 1..ip + length as u64;
+    let goes_inside = found.last().is_some_and(|last| inside.contains(&last.near_branch_target()));
+    (!goes_inside).then_some(found)
 }
 
 fn register_value(regs: &user_regs_struct, register: Register) -> Option<u64> {
@@ -225,6 +262,8 @@ pub struct Probe {
     pub hit: u64,
     /// Where the registers are kept that the probe uses.
     saved: u64,
+    /// Bytes of each.
+    word: usize,
     /// Bytes to put over the instruction.
     pub jump: Vec<u8>,
     /// What was there.
@@ -235,7 +274,11 @@ impl Probe {
     /// The probe for a state of a thread, with its code at `base`; `None` when its instruction takes no probe.
     #[must_use]
     pub fn new(tid: pid_t, state: &user_regs_struct, words: &[Word], base: u64) -> Option<Probe> {
-        let window = window(tid, state.rip)?;
+        let bits = bits(state);
+        if bits == 32 && base + PROBE_BYTES > 1 << 32 {
+            return None;
+        }
+        let window = window(tid, state.rip, bits)?;
         let length = window.iter().map(Instruction::len).sum();
         let mut original = vec![0; length];
         if sys::read_pieces(tid, &[(state.rip, original.len())], &mut original) != original.len() {
@@ -246,8 +289,20 @@ impl Probe {
         jump[0] = 0xe9;
         jump[1..JUMP_BYTES].copy_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
         let words = &words[..words.len().min(MOST_WORDS)];
-        let (code, hit, saved) = assemble(&window, state, words, base).ok()?;
-        (code.len() as u64 <= PROBE_BYTES).then_some(Probe { code, hit, saved, jump, original })
+        let assembled = if bits == 32 {
+            assemble_32(&window, state, words, base)
+        } else {
+            assemble(&window, state, words, base)
+        };
+        let (code, hit, saved) = assembled.ok()?;
+        let room = if bits == 32 { DATA_32 } else { PROBE_BYTES };
+        (code.len() as u64 <= room).then_some(Probe { code, hit, saved, word: bits as usize / 8, jump, original })
+    }
+
+    /// Whether an address is in the middle of what the jump at `place` overwrites.
+    #[must_use]
+    pub fn is_inside(&self, ip: u64, place: u64) -> bool {
+        (place + 1..place + self.jump.len() as u64).contains(&ip)
     }
 
     /// The registers that the thread has where the probe stands, from those with which it stopped in the probe.
@@ -257,11 +312,12 @@ impl Probe {
         const LOW_FLAGS: u64 = 0xd5;
         const OVERFLOW: u64 = 1 << 11;
         let mut saved = [0; 24];
-        if sys::read_pieces(tid, &[(self.saved, 24)], &mut saved) != 24 {
+        let length = 3 * self.word;
+        if sys::read_pieces(tid, &[(self.saved, length)], &mut saved[..length]) != length {
             return None;
         }
-        let word = |at: usize| u64::from_le_bytes(saved[at..at + 8].try_into().unwrap_or_default());
-        let (rax, rcx, flags) = (word(0), word(8), word(16));
+        let word = |index: usize| word_of(&saved[index * self.word..(index + 1) * self.word]);
+        let (rax, rcx, flags) = (word(0), word(1), word(2));
         let low = flags >> 8 & LOW_FLAGS;
         let overflow = if flags & 1 != 0 { OVERFLOW } else { 0 };
         let eflags = stopped.eflags & !(LOW_FLAGS | OVERFLOW) | low | overflow;
@@ -357,6 +413,66 @@ fn assemble(
     Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, done.label_ip(&saved_rax)?))
 }
 
+/// The same for 32-bit code.
+fn assemble_32(
+    window: &[Instruction],
+    state: &user_regs_struct,
+    words: &[Word],
+    base: u64,
+) -> Result<(Vec<u8>, u64, u64), iced_x86::IcedError> {
+    use gpr32::{eax, ebp, ebx, ecx, edi, edx, esi, esp};
+    let mut code = CodeAssembler::new(32)?;
+    let (mut out, mut hit): (CodeLabel, CodeLabel) = (code.create_label(), code.create_label());
+    let data = base + DATA_32;
+    let kept = |index: u64| dword_ptr(data + index * 4);
+    code.mov(kept(0), eax)?;
+    code.mov(kept(1), ecx)?;
+    code.lahf()?;
+    code.seto(gpr8::al)?;
+    code.mov(kept(2), eax)?;
+    for (register, value) in [(kept(1), state.rcx), (kept(0), state.rax)] {
+        code.mov(ecx, value as u32)?;
+        code.cmp(ecx, register)?;
+        code.jne(out)?;
+    }
+    let plain: [(AsmRegister32, u64); 6] = [
+        (edx, state.rdx),
+        (ebx, state.rbx),
+        (esi, state.rsi),
+        (edi, state.rdi),
+        (ebp, state.rbp),
+        (esp, state.rsp),
+    ];
+    for (register, value) in plain {
+        code.mov(ecx, value as u32)?;
+        code.cmp(ecx, register)?;
+        code.jne(out)?;
+    }
+    for (addr, value) in words.iter().filter(|(addr, _)| *addr < (1 << 32) - 8) {
+        for (addr, half) in [(*addr, *value as u32), (*addr + 4, (*value >> 32) as u32)] {
+            code.mov(ecx, dword_ptr(addr))?;
+            code.mov(eax, half)?;
+            code.cmp(eax, ecx)?;
+            code.jne(out)?;
+        }
+    }
+    code.int3()?;
+    code.set_label(&mut hit)?;
+    code.nop()?;
+    code.set_label(&mut out)?;
+    code.mov(ecx, kept(1))?;
+    code.mov(eax, kept(2))?;
+    code.add(gpr8::al, 0x7f)?;
+    code.sahf()?;
+    code.mov(eax, kept(0))?;
+    for instruction in window {
+        code.add_instruction(*instruction)?;
+    }
+    code.jmp(window.last().map_or(0, Instruction::next_ip))?;
+    let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
+    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, data))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,5 +505,22 @@ mod tests {
         assert_eq!(all[back - 1].ip_rel_memory_address(), 0x1007 + 1000);
         assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
         assert_eq!(code.len() as u64, saved - 0x9000 + 3 * 8);
+    }
+
+    #[test]
+    fn a_32_bit_probe_keeps_its_data_apart_from_its_code() {
+        // add dword [0x5000], 1
+        let code = [0x83, 0x05, 0x00, 0x50, 0, 0, 1];
+        let instruction = Decoder::with_ip(32, &code, 0x1000, DecoderOptions::NONE).decode();
+        // SAFETY: the struct has only integers.
+        let state: user_regs_struct = unsafe { std::mem::zeroed() };
+        let words = [(0x5000, 7 << 32 | 6); MOST_WORDS];
+        let (code, hit, saved) = assemble_32(&[instruction], &state, &words, 0x9000).unwrap();
+        assert_eq!(saved, 0x9000 + DATA_32);
+        assert!((code.len() as u64) < DATA_32);
+        let all: Vec<Instruction> = Decoder::with_ip(32, &code, 0x9000, DecoderOptions::NONE).iter().collect();
+        assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
+        assert_eq!(all[all.len() - 1].near_branch_target(), 0x1007);
+        assert_eq!(all[all.len() - 2].memory_displacement64(), 0x5000);
     }
 }

@@ -254,12 +254,15 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
     let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
     let cpus: Vec<usize> = (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect();
     let many = parts.len() > 1;
+    // Memory holds the number, by which a state would differ.
+    let has_states = job.scan.has_states();
     let run = |lane: usize, units: Option<Vec<bool>>| {
         // A stop costs several times as much when the tracee is on another CPU.
         // Programs can see which one it is (the APIC id that `cpuid` tells), so it is the recorder's when there is a choice.
         let recorded = meta(job.trace, "cpu_number").parse().ok();
         let same = recorded.filter(|cpu| cpus.contains(cpu)).unwrap_or_else(sys::current_cpu);
-        let cpu = if many && !cpus.is_empty() { cpus[lane % cpus.len()] } else { same };
+        let spread = many && !cpus.is_empty() && !has_states;
+        let cpu = if spread { cpus[lane % cpus.len()] } else { same };
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
         let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
         let mut runner = Runner::new(job, lane, units, remote)?;

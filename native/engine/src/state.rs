@@ -26,8 +26,7 @@ pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] 
     let mut hasher = blake3::Hasher::new();
     let mut vector = [0_u8; 16 << 10];
     if let Ok(length) = sys::vector_registers(tid, &mut vector) {
-        // The header says which components are in use; the 8 bytes behind offset 464 of the legacy area are the kernel's own.
-        vector[464..512].fill(0);
+        plain_vector_state(&mut vector);
         hasher.update(&vector[..length]);
     }
     let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
@@ -48,6 +47,29 @@ pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] 
         }
     }
     *hasher.finalize().as_bytes()
+}
+
+/// Takes out of an XSAVE image (Intel SDM volume 1, 13.4) what may differ without any difference for the program: which
+/// components the processor counts as in use (unused ones are filled in with what they begin with), where the last x87
+/// instruction stood, and x87 registers that are empty.
+fn plain_vector_state(image: &mut [u8]) {
+    const LAST_INSTRUCTION: std::ops::Range<usize> = 6..24;
+    const REGISTERS: usize = 32;
+    const SOFTWARE: std::ops::Range<usize> = 464..512;
+    const IN_USE: std::ops::Range<usize> = 512..528;
+    if image.len() < IN_USE.end {
+        return;
+    }
+    let top = usize::from(image[3] >> 3 & 7);
+    let full = image[4];
+    for index in 0..8 {
+        if full & 1 << ((top + index) & 7) == 0 {
+            image[REGISTERS + index * 16..REGISTERS + (index + 1) * 16].fill(0);
+        }
+    }
+    for range in [LAST_INSTRUCTION, SOFTWARE, IN_USE] {
+        image[range].fill(0);
+    }
 }
 
 /// Whether any page of a range has content of its own; yes when the kernel will not say.
@@ -98,6 +120,20 @@ pub fn same_registers(one: &libc::user_regs_struct, other: &libc::user_regs_stru
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vector_state_is_what_the_program_can_see() {
+        let mut image = vec![1_u8; 832];
+        // Top of the stack is register 6, and registers 6 and 7 are full: ST(0) and ST(1).
+        (image[3], image[4]) = (6 << 3, 0xc0);
+        plain_vector_state(&mut image);
+        assert_eq!((image[0], image[3], image[4]), (1, 6 << 3, 0xc0));
+        assert!(image[6..24].iter().all(|byte| *byte == 0));
+        assert!(image[24..64].iter().all(|byte| *byte == 1));
+        assert!(image[64..160].iter().all(|byte| *byte == 0));
+        assert!(image[160..464].iter().chain(&image[528..]).all(|byte| *byte == 1));
+        assert!(image[464..528].iter().all(|byte| *byte == 0));
+    }
 
     #[test]
     fn memory_changes_the_hash_and_reading_does_not() {

@@ -115,6 +115,8 @@ pub struct HeldSignal {
 pub struct Boundary {
     pub ip: u64,
     pub sp: u64,
+    /// Its own code may come to the same place again without an event: the place was interrupted, not called from.
+    pub recurs: bool,
 }
 
 /// Where a word was changed, and what it was before.
@@ -161,6 +163,8 @@ pub struct Task {
     /// When the first of them came.
     pub held_since: u64,
     pub boundary: Option<Boundary>,
+    /// A loop in which its registers were not seen to come again.
+    pub plain_loop: Option<u64>,
     /// When it was let go on last.
     pub resumed: u64,
     /// It was asked to stop, and why.
@@ -200,6 +204,7 @@ impl Task {
             held: Vec::new(),
             held_since: 0,
             boundary: None,
+            plain_loop: None,
             resumed: 0,
             interrupting: false,
             clear_tid: 0,

@@ -69,7 +69,7 @@ impl World {
         event.nargs = 4;
         (event.args[2], event.args[3]) = (regs.fs_base, regs.gs_base);
         (event.ip, event.sp) = (regs.rip, regs.rsp);
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         task.clear_tid = birth.clear_tid;
         let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory };
         capturer.structure(slot::LAYOUT, Side::Out, birth.set_tid, 4);

@@ -74,7 +74,7 @@ impl World {
         let Ok(regs) = sys::registers(task.tid) else { return };
         let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
         (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         let mut rows = Vec::with_capacity(mappings.len() * layout::ROW);
         let mut tails = Vec::new();
         let mut last = (0, 0, None);
@@ -411,7 +411,7 @@ impl World {
         if sys::set_registers(task.tid, &regs).is_err() {
             return true;
         }
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         self.commit(event, &Memory::default());
         true
     }
@@ -649,7 +649,8 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let result = info.first as i64;
         let wrote = task.call.as_ref().is_some_and(writes_to_first);
-        task.boundary = Some(Boundary { ip: info.ip, sp: info.sp });
+        let returned = task.call.as_ref().is_some_and(|call| matches!(call.name(), "rt_sigreturn" | "sigreturn"));
+        task.boundary = Some(Boundary { ip: info.ip, sp: info.sp, recurs: returned });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
@@ -737,7 +738,9 @@ impl Recorder {
             self.go_on(tid, 0);
             return;
         }
-        if let Some(index) = task.held.iter().position(|held| held.number == signal && held.queued) {
+        // One that was queued while the thread stood still is taken before its next instruction.
+        let queued = task.held.iter().position(|held| held.number == signal && held.queued);
+        if let Some(index) = queued {
             info = task.held.remove(index).info;
             let _ = sys::set_signal_info(tid, &info);
         }
@@ -752,7 +755,8 @@ impl Recorder {
             Some(_) | None => by_default(tid, signal),
         };
         let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
-        if becomes == disposition::HANDLED && !is_synchronous(signal, &info) && !stands_at(task, place) {
+        let stands = queued.is_some() || stands_at(task, place);
+        if becomes == disposition::HANDLED && !is_synchronous(signal, &info) && !stands {
             hold(task, signal, info);
             self.world.turns.arm();
             self.go_on(tid, 0);
@@ -779,7 +783,7 @@ impl Recorder {
             let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
             let length = frame_length(&capturer, &regs, place.1);
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         }
         self.world.commit(event, &memory);
         match waited {
@@ -826,9 +830,9 @@ impl Recorder {
         }
         let at_boundary = stands_at(task, (regs.rip, regs.rsp));
         let (mut regs, mut words) = (regs, Vec::new());
-        if !at_boundary && regs.cs == USER_CS {
+        if !at_boundary {
             let mut came = Vec::new();
-            let settled = probe::settle(tid, &mut came);
+            let settled = probe::settle(tid, &mut came, &mut task.plain_loop);
             for (number, info) in came {
                 hold(task, number, info);
             }
@@ -861,7 +865,7 @@ impl Recorder {
             if let Some((event, memory)) = stopped {
                 self.world.commit(event, &memory);
             }
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp });
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: true });
             let pid = task.process.borrow().pid;
             for held in task.held.iter_mut().filter(|held| !held.queued) {
                 held.queued = sys::tgkill(pid, tid, held.number).is_ok();
@@ -951,9 +955,9 @@ impl Recorder {
     }
 }
 
-/// Whether a thread has run nothing since its last event.
+/// Whether a thread has certainly run nothing since its last event.
 fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
-    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp)
+    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && !boundary.recurs)
 }
 
 /// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).

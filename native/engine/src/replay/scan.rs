@@ -51,6 +51,14 @@ pub struct Units {
     processes: Vec<Vec<u32>>,
 }
 
+impl Scan {
+    /// Whether some thread has to be found in a state that the whole memory tells.
+    #[must_use]
+    pub fn has_states(&self) -> bool {
+        self.next.values().any(|next| matches!(next, Next::Preempted(_)))
+    }
+}
+
 impl Units {
     fn new_unit(&mut self) -> u32 {
         let unit = self.joined.len() as u32;

@@ -13,7 +13,7 @@ use trace_format::event::{Side, Trap, disposition};
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel::{self, Go, Register};
-use super::remote::{RemoteCall, USER_CS, USER32_CS, put};
+use super::remote::{RemoteCall, USER32_CS, put};
 use super::run::Runner;
 use super::scan::{self, Next};
 use super::tracee::{Action, At, Thread};
@@ -345,7 +345,7 @@ impl Runner<'_> {
         let failed = move |error: std::io::Error| lost(tid, &error);
         let words = pairs(target.captured(2, Side::In).unwrap_or_default());
         let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
-        let Some(base) = room_near(tid, wanted.rip).filter(|_| wanted.cs == USER_CS) else { return Ok(false) };
+        let Some(base) = room_near(tid, wanted.rip) else { return Ok(false) };
         let Some(probe) = Probe::new(tid, wanted, &words, base) else { return Ok(false) };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
@@ -357,13 +357,23 @@ impl Runner<'_> {
         let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{tid}/mem")).map_err(failed)?;
         let write = |addr: u64, bytes: &[u8]| memory.write_all_at(bytes, addr).map_err(failed);
         write(base, &probe.code)?;
+        self.step_out(thread, &probe, wanted.rip)?;
         write(wanted.rip, &probe.jump)?;
         let deadline = self.deadline(thread, event);
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
             let stopped = sys::registers(tid).map_err(failed)?;
-            let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, _)) && stopped.rip == probe.hit;
+            let trapped = matches!(thread.at, At::Signal(libc::SIGTRAP, _));
+            // It came to the middle of the jump: those bytes stop it, too.
+            if trapped && probe.is_inside(stopped.rip.wrapping_sub(1), wanted.rip) && sys::monotonic() <= deadline {
+                write(wanted.rip, &probe.original)?;
+                kernel::set_register(tid, Register::Rip, stopped.rip - 1).map_err(failed)?;
+                self.step_out(thread, &probe, wanted.rip)?;
+                write(wanted.rip, &probe.jump)?;
+                continue;
+            }
+            let hit = trapped && stopped.rip == probe.hit;
             if !hit || sys::monotonic() > deadline {
                 write(wanted.rip, &probe.original)?;
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
@@ -383,6 +393,21 @@ impl Runner<'_> {
             }
             write(wanted.rip, &probe.jump)?;
         }
+    }
+
+    /// Takes a thread out of the middle of the instructions that a probe is to replace. They only go on, and the last of
+    /// them does not jump back among them.
+    fn step_out(&self, thread: &Thread, probe: &Probe, place: u64) -> Result<(), Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        for _ in 0..probe.original.len() {
+            if !probe.is_inside(sys::registers(tid).map_err(failed)?.rip, place) {
+                break;
+            }
+            kernel::go(tid, Go::Step, 0).map_err(failed)?;
+            self.remote.watch.wait(tid)?;
+        }
+        Ok(())
     }
 
     /// A repeated string instruction can be stopped between two turns, where no breakpoint stops.
