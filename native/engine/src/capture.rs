@@ -12,7 +12,7 @@ use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::plan::{Plan, Pointer, Shape};
 
 /// A call that a tracee has entered and not yet left.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub arch: Arch,
     pub number: u32,
@@ -63,17 +63,52 @@ pub fn entry(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
 /// Takes what the kernel has written. `result` is the raw return value.
 pub fn exit(tid: pid_t, data: Data, call: &Call, result: i64, memory: &mut Memory) {
     run(tid, data, call, memory, Some(result));
+    if result > 0 && call.name() == "vmsplice" && reads_pipe(tid, call.int(0)) {
+        let mut capturer = Capturer { tid, word: call.arch.word(), data, memory };
+        iovec(&mut capturer, 1, Side::Out, call.args[1], call.args[2], result as u64);
+    }
 }
 
-/// Takes what a call that failed may have changed all the same: what it was given to read and to write.
-pub fn failed(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
+/// Takes what a call that failed may have changed all the same: what it was given to read and to write, and what is there of
+/// memory that is not there as a whole.
+pub fn failed(tid: pid_t, data: Data, call: &Call, result: i64, memory: &mut Memory) {
+    const EFAULT: i64 = -14;
     let Some(plan) = call.plan else { return };
     let mut capturer = Capturer { tid, word: call.arch.word(), data, memory };
+    if result == EFAULT {
+        for pointer in plan.pointers.iter().filter(|pointer| pointer.dir == Dir::Out) {
+            readable_part(&mut capturer, call, pointer);
+        }
+    }
     for pointer in plan.pointers.iter().filter(|pointer| pointer.dir == Dir::InOut) {
         if let Shape::Struct(_) | Shape::Array(_) = pointer.shape {
             take(&mut capturer, call, pointer, Side::Out, 0);
         }
     }
+}
+
+/// Takes the memory behind a pointer as far as it can be read.
+fn readable_part(capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer) {
+    let addr = call.args[usize::from(pointer.slot)];
+    let count = length(capturer, call, pointer, Side::In, 0).min(MAX_STRUCT);
+    let wanted = match pointer.shape {
+        Shape::Payload => count,
+        Shape::Struct(size) if pointer.len == Len::Own => u64::from(size),
+        Shape::Struct(_) => count,
+        Shape::Array(size) => u64::from(size) * if pointer.len == Len::Own { 1 } else { count },
+        _ => return,
+    };
+    let mut buffer = vec![0; wanted.min(MAX_STRUCT) as usize];
+    let readable = if addr == 0 { 0 } else { capturer.peek(addr, &mut buffer) };
+    capturer.structure(pointer.slot, Side::Out, addr, readable as u64);
+}
+
+/// vmsplice(2) at the end that a pipe is read from puts its content into memory.
+fn reads_pipe(tid: pid_t, fd: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY)
 }
 
 fn run(tid: pid_t, data: Data, call: &Call, memory: &mut Memory, result: Option<i64>) {

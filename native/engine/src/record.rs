@@ -317,6 +317,7 @@ struct World {
 struct Sharing {
     /// Somebody may write.
     written: bool,
+    spaces: Vec<std::rc::Weak<std::cell::RefCell<crate::task::Space>>>,
     groups: Vec<u32>,
 }
 
@@ -688,9 +689,21 @@ impl World {
             // The exec of the first program failed; the child reports it and ends.
             return;
         }
+        if self.replayable {
+            answer_clock_mode(task, &call, result);
+        }
         capture::exit(task.tid, self.data, &call, result, &mut task.memory);
+        if let Some(first) = task.resumes {
+            // What it goes on with tells where it writes.
+            let plan = plan::by_number(call.arch, first.number);
+            let first = Call { number: first.number, plan, args: first.args, ..call };
+            capture::exit(task.tid, self.data, &first, result, &mut task.memory);
+        }
+        if !is_restart(result) {
+            task.resumes = None;
+        }
         if self.replayable && capture::is_error(result) {
-            capture::failed(task.tid, self.data, &call, &mut task.memory);
+            capture::failed(task.tid, self.data, &call, result, &mut task.memory);
         }
         if is_restart(result) {
             task.undecided = Some((call, result, now));
@@ -721,7 +734,10 @@ impl World {
             if task.interrupted.len() >= 8 {
                 task.interrupted.remove(0);
             }
-            task.interrupted.push(Interrupted { number: call.number, ip: call.ip, sp: call.sp, start: call.start });
+            let Call { number, args, ip, sp, start, .. } = call;
+            // A resumed call that is interrupted again is still the first one.
+            let (number, args) = task.resumes.take().map_or((number, args), |first| (first.number, first.args));
+            task.interrupted.push(Interrupted { number, args, ip, sp, start });
             flag::INTERRUPTED
         } else {
             0
@@ -761,6 +777,13 @@ impl World {
     }
 }
 
+/// Tells a program that asks for it (PR_GET_TSC, prctl(2)) that `rdtsc` does not trap: as it would be without a recorder.
+fn answer_clock_mode(task: &Task, call: &Call, result: i64) {
+    if call.name() == "prctl" && call.int(0) == libc::PR_GET_TSC && result == 0 {
+        sys::write_memory(task.tid, call.args[1], &libc::PR_TSC_ENABLE.to_ne_bytes());
+    }
+}
+
 /// Joins a call to the interrupted one that it continues.
 fn continue_interrupted(task: &mut Task, call: &mut Call) {
     let Some(last) = task.interrupted.last() else { return };
@@ -768,6 +791,7 @@ fn continue_interrupted(task: &mut Task, call: &mut Call) {
     if same || call.name() == "restart_syscall" {
         call.restarted = true;
         call.start = last.start;
+        task.resumes = (call.name() == "restart_syscall").then_some(*last);
         task.interrupted.pop();
     }
 }

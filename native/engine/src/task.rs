@@ -64,6 +64,7 @@ pub struct Process {
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupted {
     pub number: u32,
+    pub args: [u64; 6],
     pub ip: u64,
     pub sp: u64,
     pub start: u64,
@@ -143,6 +144,8 @@ pub struct Task {
     pub call: Option<Call>,
     /// Memory of that call.
     pub memory: Memory,
+    /// The call that the present restart_syscall(2) goes on with.
+    pub resumes: Option<Interrupted>,
     /// A call ended with a restart code: what becomes of it is known at the next stop.
     pub undecided: Option<(Call, i64, u64)>,
     pub interrupted: Vec<Interrupted>,
@@ -173,6 +176,8 @@ pub struct Task {
     pub clear_tid: u64,
     /// Head of its list of robust futexes, get_robust_list(2).
     pub robust_list: u64,
+    /// Bytes of a word in that list.
+    pub word: usize,
     /// What the kernel writes when it ends.
     pub last_writes: Memory,
 }
@@ -192,6 +197,7 @@ impl Task {
             place: Place::default(),
             call: None,
             memory: Memory::default(),
+            resumes: None,
             undecided: None,
             interrupted: Vec::new(),
             executed: false,
@@ -209,6 +215,7 @@ impl Task {
             interrupting: false,
             clear_tid: 0,
             robust_list: 0,
+            word: 8,
             last_writes: Memory::default(),
         }
     }

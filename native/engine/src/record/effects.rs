@@ -79,11 +79,24 @@ impl World {
             task.fds.borrow_mut().close(call.int(0));
         }
         match call.name() {
+            "prctl" if self.replayable && call.int(0) == libc::PR_SET_TSC => self.keep_clock_trapped(task, call),
             "poll" | "ppoll" | "ppoll_time64" => self.refer_polled(task),
             "select" | "_newselect" | "pselect6" | "pselect6_time64" => self.refer_selected(task, call),
             "sendmsg" | "sendmmsg" => self.refer_passed(task, call, Side::In),
             "waitid" => self.refer_waited(task, call),
             _ => {}
+        }
+    }
+
+    /// A program that lets itself read the clock (PR_SET_TSC) is still answered by the recorder.
+    fn keep_clock_trapped(&mut self, task: &mut Task, call: &Call) {
+        if call.int(1) != libc::PR_TSC_ENABLE {
+            return;
+        }
+        if sys::set_argument(task.tid, call.arch, 1, libc::PR_TSC_SIGSEGV as u64).is_ok() {
+            task.restore = Some(Restore::Argument(1, call.args[1]));
+        } else {
+            self.lost[Lost::TaskGone as usize] += 1;
         }
     }
 
@@ -138,6 +151,9 @@ impl World {
         if self.replayable {
             self.wrote(task, call, result);
             self.watch_for_obstacles(call, result);
+            if call.name() == "munmap" {
+                World::unmapped(task, call);
+            }
         }
         if call.name() == "ioctl" {
             self.opened_by_ioctl(task, call, result as i32);

@@ -17,7 +17,7 @@ use crate::placement::Place;
 use crate::raw::{Definition, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, Resume, Waited};
-use crate::task::{Birth, Boundary, Process, Space, Task};
+use crate::task::{Birth, Boundary, Pending, Process, Space, Task};
 
 impl World {
     pub(super) fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
@@ -224,6 +224,12 @@ impl Recorder {
         };
         let flags = clone_flags(&task);
         self.leave_streams(tid);
+        // What it has run since its last event stays, where others see its memory.
+        if let Some(Pending::Preempted(stopped)) = task.pending.take() {
+            let (mut event, memory) = *stopped;
+            event.entry_seq = event.entry_seq.min(self.world.sink.seq());
+            self.world.commit(event, &memory);
+        }
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();

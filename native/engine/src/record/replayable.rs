@@ -236,6 +236,9 @@ impl World {
         });
         let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
         known.written |= mapping.prot & PROT_WRITE != 0;
+        let this = Rc::downgrade(&task.space);
+        known.spaces.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&this));
+        known.spaces.push(this);
         if !known.groups.contains(&space.group) {
             known.groups.push(space.group);
         }
@@ -277,7 +280,17 @@ impl World {
             .copied()
             .collect();
         drop(space);
-        if own.is_empty() {
+        let is_here = |file: &SharedFile| {
+            (file.dev, file.ino) == (identity.dev, identity.ino)
+                && from < file.offset + file.length
+                && file.offset < from + length
+        };
+        let known = self.shared_files.get(&(identity.dev, identity.ino));
+        let elsewhere = known.is_some_and(|known| {
+            let spaces = known.spaces.iter().filter_map(std::rc::Weak::upgrade);
+            spaces.filter(|space| !Rc::ptr_eq(space, &task.space)).any(|space| space.borrow().shared_files.iter().any(is_here))
+        });
+        if own.is_empty() && elsewhere {
             self.unreplayable("a process writes to a file by calls that another one has mapped shared");
         }
         let data = self.data;
@@ -288,6 +301,13 @@ impl World {
                 capturer.payload(slot::LAYOUT, Side::Out, file.start + (first - file.offset), last - first);
             }
         }
+    }
+
+    /// A part of the address space is gone.
+    pub(super) fn unmapped(task: &Task, call: &Call) {
+        let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
+        let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
+        task.space.borrow_mut().shared_files.retain(|file| !within(file));
     }
 
     /// Whether a call may wait for what another thread does.
@@ -335,20 +355,21 @@ impl World {
     fn remember_words(task: &mut Task, call: &Call) {
         match call.name() {
             "set_tid_address" => task.clear_tid = call.args[0],
-            "set_robust_list" => task.robust_list = call.args[0],
+            "set_robust_list" => (task.robust_list, task.word) = (call.args[0], call.arch.word()),
             _ => {}
         }
     }
 
     /// The writes of a thread that ends: robust futexes that it holds, and the word that tells of its end, futex(2).
-    fn take_last_writes(&mut self, task: &mut Task, call: &Call) {
+    fn take_last_writes(&self, task: &mut Task) {
         const WAITERS: u32 = 0x8000_0000;
         const OWNER_DIED: u32 = 0x4000_0000;
         const TID_MASK: u32 = 0x3fff_ffff;
         /// As many as the kernel follows (`ROBUST_LIST_LIMIT`).
         const MOST: usize = 2048;
+        task.last_writes.clear();
         if task.robust_list != 0 {
-            let word = call.arch.word() as u64;
+            let word = task.word as u64;
             let mut unused = Memory::default();
             let peek = Capturer { tid: task.tid, word: word as usize, data: self.data, memory: &mut unused };
             let head = task.robust_list;
@@ -548,6 +569,24 @@ fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
     mask & 1 << (signal - 1) != 0
 }
 
+/// The state of a thread, as /proc/TID/stat tells it in one letter; `None` when it is gone.
+fn state_of(tid: pid_t) -> Option<u8> {
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
+}
+
+/// The futex that a thread is about to wait for in a way that makes the kernel write to it (FUTEX_LOCK_PI,
+/// FUTEX_LOCK_PI2): address and content.
+fn lock_word(task: &Task) -> Option<(u64, u32)> {
+    let call = task.call.as_ref().filter(|call| matches!(call.name(), "futex" | "futex_time64"))?;
+    if !matches!(call.int(1) & 0x7f, 6 | 13) {
+        return None;
+    }
+    let mut unused = Memory::default();
+    let peek = Capturer { tid: task.tid, word: 8, data: Data::None, memory: &mut unused };
+    peek.peek_u32(call.args[0]).map(|value| (call.args[0], value))
+}
+
 /// Whether a signal comes from the instruction at which the thread stands.
 fn is_synchronous(signal: c_int, info: &[u8; 128]) -> bool {
     matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && int_at(info, 8) > 0
@@ -599,18 +638,29 @@ impl Recorder {
         };
         self.world.refuse(task, &call);
         let waits = self.world.may_wait(task, &call);
-        if matches!(call.name(), "exit" | "exit_group" | "execve" | "execveat") {
-            self.world.take_last_writes(task, &call);
+        let ends = matches!(call.name(), "exit_group" | "execve" | "execveat");
+        if call.name() == "exit" {
+            self.world.take_last_writes(task);
         }
         let leads = call.name() == "exit" && {
             let process = task.process.borrow();
             process.pid == tid && process.alive > 1
         };
         task.call = Some(call);
+        let own = task.process.borrow().pid;
+        let killed = self.tasks.get(&tid).and_then(|task| self.kills_sharer(task));
+        for pid in killed.into_iter().chain(ends.then_some(own)) {
+            self.foresee_end(pid);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         let group = task.space.borrow().group;
         let signal = queue_held(task);
+        let lock = self.tasks.get(&tid).and_then(lock_word);
         if signal != 0 || !self.queue_for_stream(tid) {
             self.go_on(tid, signal);
+        }
+        if let Some(before) = lock {
+            self.await_lock(tid, before);
         }
         if leads {
             self.leader_left(tid, group);
@@ -620,13 +670,29 @@ impl Recorder {
         }
     }
 
+    /// The kernel marks the word of a lock with an owner while a thread waits for it: told before others run on.
+    fn await_lock(&mut self, tid: pid_t, (addr, before): (u64, u32)) {
+        const LONGEST_NS: u64 = 2_000_000;
+        let deadline = sys::monotonic() + LONGEST_NS;
+        while !matches!(state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
+            std::thread::sleep(std::time::Duration::from_micros(10));
+        }
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let mut memory = Memory::default();
+        let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
+        if capturer.peek_u32(addr).is_none_or(|now| now == before) {
+            return;
+        }
+        capturer.structure(slot::LAYOUT, Side::Out, addr, 4);
+        memory.add(0, Side::In, b"the kernel changed the word of a futex");
+        let event = self.world.event(task, EventKind::Note, Lost::Remark as i32);
+        self.world.commit(event, &memory);
+    }
+
     /// The first thread of a process ends before the others. The kernel tells of that only when all have ended, so its
     /// call is committed as soon as it is seen to be gone, and others take their turns.
     fn leader_left(&mut self, tid: pid_t, group: u32) {
-        let gone = || {
-            let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-        };
+        let gone = || matches!(state_of(tid), None | Some(b'Z' | b'X'));
         for _ in 0..1000 {
             if gone() {
                 break;
@@ -656,6 +722,9 @@ impl Recorder {
             return;
         }
         let group = task.space.borrow().group;
+        if let Some(killed) = self.tasks.get(&tid).and_then(|task| self.kills_sharer(task)).filter(|_| result == 0) {
+            self.await_end(killed);
+        }
         if wrote {
             // Committed before the next writer is let go; a thread that has to wait for its turn is committed later.
             self.leave_in_turn(tid, group, result, now);
@@ -663,6 +732,49 @@ impl Recorder {
             return;
         }
         self.leave_in_turn(tid, group, result, now);
+    }
+
+    /// A process is about to be killed: what the kernel will write then has to be known before its memory is gone.
+    fn foresee_end(&mut self, pid: pid_t) {
+        for task in self.tasks.values_mut().filter(|task| task.process.borrow().pid == pid) {
+            self.world.take_last_writes(task);
+        }
+    }
+
+    /// A process that shares memory with its killer is gone before the killer goes on, so that its writes come before.
+    fn await_end(&mut self, pid: pid_t) {
+        const LONGEST: u32 = 100;
+        let tids: Vec<pid_t> =
+            self.tasks.iter().filter(|(_, task)| task.process.borrow().pid == pid).map(|(tid, _)| *tid).collect();
+        for _ in 0..LONGEST {
+            super::collect(&mut self.stops);
+            let ended = |tid: &pid_t| {
+                self.stops.iter().any(|stop| stop.tid == *tid && !libc::WIFSTOPPED(stop.status))
+            };
+            if tids.iter().all(ended) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        for tid in tids {
+            let found = self.stops.iter().position(|stop| stop.tid == tid && !libc::WIFSTOPPED(stop.status));
+            if let Some(waited) = found.and_then(|index| self.stops.remove(index)) {
+                self.ended(&waited);
+            }
+        }
+    }
+
+    /// The other process that a call of this thread kills, when both see the same memory.
+    fn kills_sharer(&self, task: &Task) -> Option<pid_t> {
+        let call = task.call.as_ref().filter(|_| task.space.borrow().shares)?;
+        let signal = match call.name() {
+            "kill" | "tkill" => call.int(1),
+            "tgkill" => call.int(2),
+            _ => return None,
+        };
+        let target = self.tasks.get(&call.int(0))?;
+        let (own, other) = (task.process.borrow().pid, target.process.borrow().pid);
+        (signal == libc::SIGKILL && own != other && target.space.borrow().shares).then_some(other)
     }
 
     fn leave_in_turn(&mut self, tid: pid_t, group: u32, result: i64, now: u64) {
@@ -768,6 +880,10 @@ impl Recorder {
         let event = self.world.signal_event(task, signal, &info, becomes, place);
         if becomes != disposition::HANDLED {
             self.world.commit(event, &memory);
+            if becomes == disposition::FATAL {
+                let pid = task.process.borrow().pid;
+                self.foresee_end(pid);
+            }
             self.go_on(tid, signal);
             return;
         }

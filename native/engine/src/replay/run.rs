@@ -149,7 +149,11 @@ impl<'a> Runner<'a> {
 
     fn step(&mut self, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         match event.kind() {
-            EventKind::Map | EventKind::Stop | EventKind::Note => Ok(()),
+            EventKind::Map | EventKind::Stop => Ok(()),
+            EventKind::Note if event.captures().any(|capture| capture.is_output()) => {
+                self.with(event, |own, thread| own.written_in_call(thread, event))
+            }
+            EventKind::Note => Ok(()),
             EventKind::Task => self.task(event),
             EventKind::Exec => self.exec(event),
             EventKind::Exit => self.exit(event),
@@ -192,14 +196,15 @@ impl<'a> Runner<'a> {
         let Some(last) = self.ran_last.insert(space.group, thread.index).filter(|last| *last != thread.index) else {
             return;
         };
-        if let Some(last) = self.threads.get_mut(last as usize).and_then(Option::as_mut)
-            && let At::Call(info) = last.at
-            && last.memory.is_none()
-        {
-            let mut memory = Box::<Memory>::default();
-            capture::entry(last.tid, Data::All, &check::call_of(&info), &mut memory);
-            last.memory = Some(memory);
+        if let Some(last) = self.threads.get_mut(last as usize).and_then(Option::as_mut) {
+            take_inputs(last);
         }
+    }
+
+    /// The kernel has written to memory while a thread was in a call. What the call read is taken as it was before.
+    fn written_in_call(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        take_inputs(thread);
+        self.write_outputs(thread, event)
     }
 
     /// Lets a thread go on after an event, as what comes next for it wants.
@@ -411,6 +416,17 @@ impl<'a> Runner<'a> {
         if self.done.notes.len() < 64 && !self.done.notes.iter().any(|note| note == text) {
             self.done.notes.push(text.to_owned());
         }
+    }
+}
+
+/// Takes what the call reads at whose entry a thread stands, unless that has been done.
+fn take_inputs(thread: &mut Thread) {
+    if let At::Call(info) = thread.at
+        && thread.memory.is_none()
+    {
+        let mut memory = Box::<Memory>::default();
+        capture::entry(thread.tid, Data::All, &check::call_of(&info), &mut memory);
+        thread.memory = Some(memory);
     }
 }
 

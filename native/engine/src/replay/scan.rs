@@ -247,9 +247,11 @@ impl Pass {
             EventKind::Signal => match event.arg(2) {
                 disposition::HANDLED if !is_synchronous(event) => special = Some(Next::Handler),
                 disposition::HANDLED => {}
+                // It runs to the instruction whose fault is its end.
+                disposition::FATAL if is_synchronous(event) => {}
                 disposition::FATAL => {
                     moves = false;
-                    special = (!is_synchronous(event)).then_some(Next::Stays);
+                    special = Some(Next::Stays);
                 }
                 _ => return,
             },
