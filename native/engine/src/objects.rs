@@ -95,6 +95,8 @@ pub struct Identity {
 pub struct Objects {
     count: u32,
     kinds: Vec<ObjectKind>,
+    /// Device and inode of each.
+    places: Vec<(u64, u64)>,
     /// Pipes and sockets by device and inode: the same everywhere.
     shared: HashMap<(u64, u64), u32>,
     directories: HashMap<Vec<u8>, u32>,
@@ -141,6 +143,7 @@ impl Objects {
         let object = self.count;
         self.count += 1;
         self.kinds.push(identity.kind);
+        self.places.push(key);
         if shared {
             if self.shared.len() >= MAX_REMEMBERED {
                 self.shared.clear();
@@ -195,6 +198,12 @@ impl Objects {
     #[must_use]
     pub fn kind(&self, object: u32) -> ObjectKind {
         self.kinds.get(object as usize).copied().unwrap_or(ObjectKind::Unknown)
+    }
+
+    /// Device and inode of an object; 0 when unknown.
+    #[must_use]
+    pub fn place(&self, object: u32) -> (u64, u64) {
+        self.places.get(object as usize).copied().unwrap_or_default()
     }
 
     /// What is known of a socket object beyond its number; empty when nothing is.

@@ -77,11 +77,11 @@ pub struct Space {
     pub group: u32,
     /// It maps memory that other address spaces may write.
     pub shares: bool,
-    /// Shared file mappings: start, length, offset, device and inode.
+    /// File mappings that have not been undone as a whole.
     pub shared_files: Vec<SharedFile>,
 }
 
-/// A shared mapping of a file.
+/// A mapping of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedFile {
     pub start: u64,
@@ -170,8 +170,10 @@ pub struct Task {
     pub plain_loop: Option<u64>,
     /// When it was let go on last.
     pub resumed: u64,
-    /// It was asked to stop, and why.
+    /// It was asked to stop.
     pub interrupting: bool,
+    /// How often it was stopped in its own code since its last call.
+    pub preempted: u32,
     /// The word that the kernel clears when it ends: set_tid_address(2), CLONE_CHILD_CLEARTID.
     pub clear_tid: u64,
     /// Head of its list of robust futexes, get_robust_list(2).
@@ -213,6 +215,7 @@ impl Task {
             plain_loop: None,
             resumed: 0,
             interrupting: false,
+            preempted: 0,
             clear_tid: 0,
             robust_list: 0,
             word: 8,

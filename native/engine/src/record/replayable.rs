@@ -9,7 +9,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, Status, Trap, disposition, slot};
 use trace_format::table::{Arch, Blocks, Replay};
 
-use super::turns::{COMPUTES_NS, LONG_CALL_NS, SIGNAL_WAITS_NS};
+use super::turns::{COMPUTES_NS, LONG_CALL_NS, MOST_PATIENCE, SIGNAL_WAITS_NS};
 use super::{Recorder, World};
 use crate::capture::{self, Call};
 use crate::image::{self, Mapping};
@@ -178,6 +178,9 @@ impl World {
         task.memory.add(slot::LAYOUT, Side::In, &row(&mapping, 0, hash));
         if shared {
             self.share(task, &mapping);
+        } else {
+            // Pages that were not written to still show what is in the file.
+            self.remember_file(task, &mapping);
         }
     }
 
@@ -223,22 +226,23 @@ impl World {
         self.share(task, &mapping);
     }
 
-    /// Joins the turns of those that see the same memory.
-    fn share(&mut self, task: &mut Task, mapping: &Mapping) {
-        let mut space = task.space.borrow_mut();
-        space.shares = true;
-        space.shared_files.push(SharedFile {
-            start: mapping.start,
-            length: mapping.length,
-            offset: mapping.offset,
-            dev: mapping.dev,
-            ino: mapping.ino,
-        });
-        let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
-        known.written |= mapping.prot & PROT_WRITE != 0;
+    /// Remembers which file is mapped where: who writes to the file changes that memory.
+    fn remember_file(&mut self, task: &Task, mapping: &Mapping) {
+        let Mapping { start, length, offset, dev, ino, .. } = *mapping;
+        task.space.borrow_mut().shared_files.push(SharedFile { start, length, offset, dev, ino });
+        let known = self.shared_files.entry((dev, ino)).or_default();
         let this = Rc::downgrade(&task.space);
         known.spaces.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&this));
         known.spaces.push(this);
+    }
+
+    /// Joins the turns of those that see the same memory.
+    fn share(&mut self, task: &mut Task, mapping: &Mapping) {
+        self.remember_file(task, mapping);
+        let mut space = task.space.borrow_mut();
+        space.shares = true;
+        let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
+        known.written |= mapping.prot & PROT_WRITE != 0;
         if !known.groups.contains(&space.group) {
             known.groups.push(space.group);
         }
@@ -251,7 +255,7 @@ impl World {
         }
     }
 
-    /// A call has written to a file that is mapped shared: the mapping has changed with it.
+    /// A call has written to a file that is mapped: the mapping has changed with it.
     pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
         if self.shared_files.is_empty() || result <= 0 {
             return;
@@ -262,8 +266,9 @@ impl World {
             _ => return,
         };
         let fd = call.int(0);
-        let Ok(identity) = objects::identify(task.tid, fd) else { return };
-        if !self.shared_files.contains_key(&(identity.dev, identity.ino)) {
+        let Some(object) = task.fds.borrow().get(fd) else { return };
+        let file = self.objects.place(object);
+        if !self.shared_files.contains_key(&file) {
             return;
         }
         let length = result as u64;
@@ -276,22 +281,22 @@ impl World {
         let own: Vec<SharedFile> = space
             .shared_files
             .iter()
-            .filter(|file| (file.dev, file.ino) == (identity.dev, identity.ino))
+            .filter(|mapped| (mapped.dev, mapped.ino) == file)
             .copied()
             .collect();
         drop(space);
-        let is_here = |file: &SharedFile| {
-            (file.dev, file.ino) == (identity.dev, identity.ino)
-                && from < file.offset + file.length
-                && file.offset < from + length
+        let is_here = |mapped: &SharedFile| {
+            (mapped.dev, mapped.ino) == file
+                && from < mapped.offset + mapped.length
+                && mapped.offset < from + length
         };
-        let known = self.shared_files.get(&(identity.dev, identity.ino));
+        let known = self.shared_files.get(&file);
         let elsewhere = known.is_some_and(|known| {
             let spaces = known.spaces.iter().filter_map(std::rc::Weak::upgrade);
             spaces.filter(|space| !Rc::ptr_eq(space, &task.space)).any(|space| space.borrow().shared_files.iter().any(is_here))
         });
         if own.is_empty() && elsewhere {
-            self.unreplayable("a process writes to a file by calls that another one has mapped shared");
+            self.unreplayable("a process writes to a file by calls that another one has mapped");
         }
         let data = self.data;
         for file in own {
@@ -714,6 +719,7 @@ impl Recorder {
     pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let result = info.first as i64;
+        task.preempted = 0;
         let wrote = task.call.as_ref().is_some_and(writes_to_first);
         let returned = task.call.as_ref().is_some_and(|call| matches!(call.name(), "rt_sigreturn" | "sigreturn"));
         task.boundary = Some(Boundary { ip: info.ip, sp: info.sp, recurs: returned });
@@ -1017,8 +1023,9 @@ impl Recorder {
                     let next = self.world.turns.release(group, tid);
                     self.grant(next);
                 }
-            } else if since > COMPUTES_NS && sys::interrupt(tid).is_ok() {
+            } else if since > COMPUTES_NS << task.preempted.min(MOST_PATIENCE) && sys::interrupt(tid).is_ok() {
                 task.interrupting = true;
+                task.preempted += 1;
             }
         }
         for (tid, task) in self.tasks.iter_mut().filter(|(_, task)| !task.held.is_empty()) {

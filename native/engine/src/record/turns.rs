@@ -16,6 +16,9 @@ use crate::sys::{self, Timer};
 const SLICE_NS: u64 = 3_000_000;
 /// A thread that runs this long without a boundary while others wait is stopped where it is.
 pub(super) const COMPUTES_NS: u64 = 20_000_000;
+/// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
+/// stopped a few times, one that waits in a loop for another thread soon lets it run.
+pub(super) const MOST_PATIENCE: u32 = 5;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.

@@ -277,6 +277,8 @@ unsafe fn child(spawn: &Spawn<'_>) -> ! {
         for fd in spawn.others {
             libc::close(*fd);
         }
+        // Once it is traced it ends with its tracer anyway.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         let mut byte = 0_u8;
         loop {
             match libc::read(spawn.start.as_raw_fd(), (&raw mut byte).cast(), 1) {
