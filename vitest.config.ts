@@ -1,8 +1,12 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+
+/** Recording and replaying every fixture program takes minutes: `npm run replay:fixtures` does that. */
+const withReplays = process.env.REPLAY_FIXTURES === "1";
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...(withReplays ? [] : ["test/replay/fixtures*.test.ts"])],
     // Tests start traced programs: a process per test file keeps signals and file numbers apart.
     pool: "forks",
     maxWorkers: 2,

@@ -3,14 +3,15 @@
  * elsewhere, and compares what came out byte by byte. Knows no test framework: `main.ts` uses it as well.
  */
 
-import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The built command, or another build of it that the environment names. */
-export const CLI = process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+export const CLI =
+  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
 
 /** What `trace replay` ends with when the program did something else. A program that ends so itself proves nothing. */
 const DESYNC = 3;
@@ -47,10 +48,13 @@ export function makePlace(): Place {
   mkdirSync(work);
   chmodSync(work, 0o777);
   mkdirSync(join(base, "elsewhere"), { mode: 0o755 });
-  return { base, work, env: environment(base) };
+  const place = { base, work, env: environment(base) };
+  places.add(place);
+  return place;
 }
 
 export function leave(place: Place): void {
+  places.delete(place);
   rmSync(place.base, { recursive: true, force: true });
 }
 
@@ -76,13 +80,28 @@ export async function record(
   options: readonly string[] = [],
 ): Promise<Recording> {
   const file = join(place.base, "recorded.trace");
-  const words = [process.execPath, CLI, "record", "-q", "--force", ...options, "-o", file, "--", ...argv];
+  const words = [
+    process.execPath,
+    CLI,
+    "record",
+    "-q",
+    "--force",
+    ...options,
+    "-o",
+    file,
+    "--",
+    ...argv,
+  ];
   const outcome = await runProgram(words, { cwd: place.work, env: place.env, timeoutMs });
   return { file, place, outcome };
 }
 
 /** Records one program file, of which nothing is left afterwards, nor of what it made. */
-export async function recordCopy(place: Place, program: string, timeoutMs: number): Promise<Recording> {
+export async function recordCopy(
+  place: Place,
+  program: string,
+  timeoutMs: number,
+): Promise<Recording> {
   const copy = join(place.work, basename(program));
   copyFileSync(program, copy);
   const recording = await record(place, [copy], timeoutMs);
@@ -112,7 +131,11 @@ export function mannerOf(number: number): Manner {
 }
 
 /** Replays in another directory and environment, without network, maybe as another user. */
-export async function replay(recording: Recording, manner: Manner, timeoutMs: number): Promise<Outcome> {
+export async function replay(
+  recording: Recording,
+  manner: Manner,
+  timeoutMs: number,
+): Promise<Outcome> {
   const { base } = recording.place;
   const file = manner.packed ? packedCopy(recording) : recording.file;
   const words = [...isolation(manner.asOther), process.execPath, CLI, "replay", "-q", file];
@@ -130,6 +153,7 @@ export async function replay(recording: Recording, manner: Manner, timeoutMs: nu
 /** The trace with all files in it, made when it is first needed. */
 function packedCopy({ file, place }: Recording): string {
   const packed = join(place.base, "packed.trace");
+  if (existsSync(packed)) return packed;
   const words = [CLI, "pack", "-q", "--force", "-o", packed, file];
   const done = spawnSync(process.execPath, words, { env: place.env, encoding: "utf8" });
   if (done.status !== 0) throw new Error(`pack: ${done.stderr.trim()}`);
@@ -164,7 +188,8 @@ function firstDifference(wanted: Buffer, actual: Buffer): string | undefined {
   let at = 0;
   while (at < wanted.length && wanted[at] === actual[at]) at++;
   const begin = Math.max(0, at - 30);
-  const excerpt = (bytes: Buffer): string => JSON.stringify(bytes.toString("latin1", begin, at + 90));
+  const excerpt = (bytes: Buffer): string =>
+    JSON.stringify(bytes.toString("latin1", begin, at + 90));
   return `differs at byte ${at} (of ${wanted.length} and ${actual.length}):\n- ${excerpt(wanted)}\n+ ${excerpt(actual)}`;
 }
 
@@ -174,12 +199,37 @@ interface RunOptions {
   readonly timeoutMs: number;
 }
 
+/** What is running, and where, so that an interrupted run leaves nothing behind. */
+const running = new Set<ChildProcess>();
+const places = new Set<Place>();
+
+/** Ends everything that was started here, the recorder's programs with it, and removes all places. */
+export function abandon(): void {
+  for (const child of running) endSession(child);
+  for (const place of places) leave(place);
+}
+
+function endSession({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 /** Runs a program to its end and takes what it writes to two pipes. A session of its own, so that all of it can be ended. */
 export function runProgram(words: readonly string[], options: RunOptions): Promise<Outcome> {
   const [program = "", ...args] = words;
   const { cwd, env, timeoutMs } = options;
   const begin = performance.now();
-  const child = spawn(program, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, args, {
+    cwd,
+    env,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
   const output = [child.stdout, child.stderr].map((stream) => {
     const parts: Buffer[] = [];
     stream.on("data", (part: Buffer) => parts.push(part));
@@ -188,7 +238,7 @@ export function runProgram(words: readonly string[], options: RunOptions): Promi
   let late = false;
   const limit = setTimeout(() => {
     late = true;
-    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    endSession(child);
     // Whoever still holds the pipes keeps nobody waiting.
     child.stdout.destroy();
     child.stderr.destroy();
@@ -197,6 +247,7 @@ export function runProgram(words: readonly string[], options: RunOptions): Promi
     child.on("error", reject);
     child.on("close", (code, signal) => {
       clearTimeout(limit);
+      running.delete(child);
       const [stdout = [], stderr = []] = output;
       resolve({
         ended: late ? "timeout" : signal === null ? `exit ${code}` : `signal ${signal}`,
@@ -213,7 +264,10 @@ let prefixes: { alone: readonly string[]; asOther: readonly string[] } | undefin
 /** Words in front of a command that take the network away, and this user's identity, as far as that is allowed here. */
 function isolation(asOther: boolean): readonly string[] {
   if (prefixes === undefined) {
-    const [alone = []] = [["unshare", "-n"], ["unshare", "-r", "-n"]].filter(works);
+    const [alone = []] = [
+      ["unshare", "-n"],
+      ["unshare", "-r", "-n"],
+    ].filter(works);
     const other = [...alone, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     // The other user must also be able to read this build.
     prefixes = { alone, asOther: works(other) ? other : alone };

@@ -20,6 +20,7 @@ import { parseArgs } from "node:util";
 import { openTrace } from "../../src/trace/open.js";
 import { buildFixtures, type FixtureSet } from "../support/fixtures.js";
 import {
+  abandon,
   CLI,
   difference,
   isDesync,
@@ -37,8 +38,9 @@ import {
 import { loadScenarios, missingPrograms, prepare, type Scenario, SetupError } from "./scenarios.js";
 
 const TABLE = fileURLToPath(new URL("../../bench/replay.md", import.meta.url));
-const RECORD_LIMIT_MS = 600_000;
-const REPLAY_LIMIT_MS = 600_000;
+const RECORD_LIMIT_MS = 300_000;
+/** A replay that takes this much longer than its recording took is one that hangs. */
+const replayLimit = (recordedMs: number): number => 60_000 + 10 * recordedMs;
 const FULL = 20;
 /** A recording that cannot be replayed so many times in a row is not tried any further. */
 const GIVE_UP = 3;
@@ -81,7 +83,8 @@ function readOptions(): Options & { readonly list: boolean } {
   });
   const count = (name: "replays" | "jobs"): number => {
     const number = Number(values[name]);
-    if (!Number.isInteger(number) || number < 1) throw new SetupError(`--${name} ${values[name]}: not a count`);
+    if (!Number.isInteger(number) || number < 1)
+      throw new SetupError(`--${name} ${values[name]}: not a count`);
     return number;
   };
   return { ...values, replays: count("replays"), jobs: count("jobs") };
@@ -101,19 +104,20 @@ interface Verdict {
   readonly different: number;
   /** Each way of being different, and how often it was seen. */
   readonly ways: ReadonlyMap<string, number>;
-  /** Median time of the faithful replays. */
-  readonly milliseconds: number;
+  /** Median time of the faithful replays, when there were any. */
+  readonly milliseconds: number | undefined;
 }
 
 async function replayAll(recording: Recording, options: Options): Promise<Verdict> {
   const ways = new Map<string, number>();
   const times: number[] = [];
+  const limit = replayLimit(recording.outcome.milliseconds);
   let started = 0;
   let replays = 0;
   let different = 0;
   const replayOn = async (): Promise<void> => {
     while (started < options.replays && !(different === replays && different >= GIVE_UP)) {
-      const outcome = await replay(recording, mannerOf(started++), REPLAY_LIMIT_MS);
+      const outcome = await replay(recording, mannerOf(started++), limit);
       const what = difference(recording.outcome, outcome);
       replays++;
       if (what === undefined) times.push(outcome.milliseconds);
@@ -127,14 +131,17 @@ async function replayAll(recording: Recording, options: Options): Promise<Verdic
   };
   // The packed copy is made once, by the first who needs it.
   await Promise.all(Array.from({ length: options.jobs }, replayOn));
-  const milliseconds = times.sort((a, b) => a - b)[times.length >> 1] ?? Number.NaN;
+  const milliseconds = times.sort((a, b) => a - b)[times.length >> 1];
   return { replays, different, ways, milliseconds };
 }
 
 /** The line of a report that says what differed. */
 function desyncLine(stderr: Buffer): string {
-  const lines = stderr.toString().split("\n");
-  return lines.find((line) => /desync/i.test(line))?.trim() ?? "desync";
+  const line = stderr
+    .toString()
+    .split("\n")
+    .find((text) => text.startsWith("trace: "));
+  return line?.slice("trace: ".length) ?? "desync";
 }
 
 function noteOf({ replays, ways }: Verdict, note: string): string {
@@ -148,15 +155,24 @@ async function measureScenario(scenario: Scenario, options: Options): Promise<Ro
     const recording = await record(place, prepare(scenario, place), RECORD_LIMIT_MS);
     const { ended, stderr, milliseconds } = recording.outcome;
     if (ended !== "exit 0") {
-      throw new SetupError(`${scenario.name} ends with ${ended} while it is recorded: ${stderr.toString().slice(-600)}`);
+      throw new SetupError(
+        `${scenario.name} ends with ${ended} while it is recorded: ${stderr.toString().slice(-600)}`,
+      );
     }
     takeAway(place);
     const size = await sizeOf(recording.file);
     say(`${scenario.name}: ${size.events} events in ${seconds(milliseconds)}`);
     const verdict = await replayAll(recording, options);
-    say(`${scenario.name}: ${verdict.replays - verdict.different} of ${verdict.replays} replays are the same, in ${seconds(verdict.milliseconds)}`);
-    const { replays, different } = verdict;
-    return { title: scenario.title, ...size, replays, different, note: noteOf(verdict, scenario.note) };
+    const { replays, different, milliseconds: time } = verdict;
+    const each = time === undefined ? "" : `, in ${seconds(time)} each`;
+    say(`${scenario.name}: ${replays - different} of ${replays} replays are the same${each}`);
+    return {
+      title: scenario.title,
+      ...size,
+      replays,
+      different,
+      note: noteOf(verdict, scenario.note),
+    };
   } finally {
     leave(place);
   }
@@ -172,7 +188,9 @@ async function measureFixtures(set: FixtureSet, options: Options): Promise<Row> 
     try {
       const recording = await recordCopy(place, join(dir, name), RECORD_LIMIT_MS);
       if (recording.outcome.ended !== "exit 0") {
-        throw new SetupError(`${name} ends with ${recording.outcome.ended}: ${recording.outcome.stderr}`);
+        throw new SetupError(
+          `${name} ends with ${recording.outcome.ended}: ${recording.outcome.stderr}`,
+        );
       }
       const size = await sizeOf(recording.file);
       const verdict = await replayAll(recording, options);
@@ -192,7 +210,7 @@ async function measureFixtures(set: FixtureSet, options: Options): Promise<Row> 
 
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
 
-function tableOf(rows: readonly Row[], skipped: readonly string[], options: Options): string {
+function tableOf(rows: readonly Row[], skipped: readonly string[]): string {
   const cell = (text: string): string => text.replaceAll("|", "\\|").slice(0, 300);
   const lines = rows.map(
     (row) =>
@@ -225,8 +243,11 @@ async function main(): Promise<number> {
     for (const { name, title } of scenarios) process.stdout.write(`${name}\t${title}\n`);
     return 0;
   }
-  const unknown = options.only.filter((name) => !scenarios.some((scenario) => scenario.name === name));
-  if (unknown.length > 0) throw new SetupError(`no program ${unknown.join(", ")}; --list names them`);
+  const unknown = options.only.filter(
+    (name) => !scenarios.some((scenario) => scenario.name === name),
+  );
+  if (unknown.length > 0)
+    throw new SetupError(`no program ${unknown.join(", ")}; --list names them`);
   if (!existsSync(CLI)) throw new SetupError(`${CLI} is not there: npm run build`);
   const rows: Row[] = [];
   const skipped: string[] = [];
@@ -237,9 +258,10 @@ async function main(): Promise<number> {
     else rows.push(await attempt(scenario, options));
   }
   if (options.fixtures) {
-    for (const set of ["programs", "replay"] as const) rows.push(await measureFixtures(set, options));
+    for (const set of ["programs", "replay"] as const)
+      rows.push(await measureFixtures(set, options));
   }
-  const table = tableOf(rows, skipped, options);
+  const table = tableOf(rows, skipped);
   process.stdout.write(table);
   if (options.only.length === 0 && options.replays >= FULL) writeFileSync(TABLE, table);
   return rows.every((row) => row.different === 0 && row.replays >= options.replays) ? 0 : 1;
@@ -257,6 +279,12 @@ async function attempt(scenario: Scenario, options: Options): Promise<Row> {
   }
 }
 
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    abandon();
+    process.exit(1);
+  });
+}
 try {
   process.exitCode = await main();
 } catch (error) {

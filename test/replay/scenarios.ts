@@ -61,17 +61,28 @@ export function prepare({ name }: Scenario, place: Place): readonly string[] {
     mkdirSync(CACHE, { recursive: true });
     const done = spawnSync(join(place.work, "setup"), [], {
       cwd: place.work,
-      env: { ...place.env, GOCACHE: join(CACHE, "go"), GOTOOLCHAIN: "local", GO111MODULE: "off", ...toolchains() },
+      env: {
+        ...place.env,
+        GOCACHE: join(CACHE, "go"),
+        GOTOOLCHAIN: "local",
+        GO111MODULE: "off",
+        ...toolchains(),
+      },
       encoding: "utf8",
       timeout: SETUP_LIMIT_MS,
     });
-    if (done.status !== 0) throw new SetupError(`setup of ${name}: ${done.error?.message ?? done.stderr}`);
+    if (done.status !== 0)
+      throw new SetupError(`setup of ${name}: ${done.error?.message ?? done.stderr}`);
   }
   return [join(place.work, "run")];
 }
 
 /** rustup finds its compilers by these, or by a home directory that scenarios do not have. */
 export function toolchains(): Record<string, string> {
-  const { HOME = "/", RUSTUP_HOME = join(HOME, ".rustup"), CARGO_HOME = join(HOME, ".cargo") } = process.env;
+  const {
+    HOME = "/",
+    RUSTUP_HOME = join(HOME, ".rustup"),
+    CARGO_HOME = join(HOME, ".cargo"),
+  } = process.env;
   return { RUSTUP_HOME, CARGO_HOME };
 }

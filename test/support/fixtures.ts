@@ -29,12 +29,26 @@ export function fixtureNames(set: FixtureSet): string[] {
     .sort();
 }
 
-/** Builds what is not built yet. The folder is kept for the next time. */
+/** Builds what is not built yet. The folder is kept for the next time; test files that want it at once take turns. */
 export function buildFixtures(set: FixtureSet): Fixtures {
-  const dir = join(ROOT, "node_modules", ".cache", set === "programs" ? "fixtures" : `fixtures-${set}`);
+  const dir = join(
+    ROOT,
+    "node_modules",
+    ".cache",
+    set === "programs" ? "fixtures" : `fixtures-${set}`,
+  );
   mkdirSync(dir, { recursive: true });
-  const words = ["-k", "-j2", "-C", join(ROOT, "fixtures"), `SET=${set}`, `OUT=${dir}`];
-  const made = spawnSync("make", words, { encoding: "utf8", maxBuffer: 1 << 26 });
+  const words = [
+    join(dir, ".lock"),
+    "make",
+    "-k",
+    "-j2",
+    "-C",
+    join(ROOT, "fixtures"),
+    `SET=${set}`,
+    `OUT=${dir}`,
+  ];
+  const made = spawnSync("flock", words, { encoding: "utf8", maxBuffer: 1 << 26 });
   if (made.status !== 0) throw new BuildError(`fixtures do not build:\n${made.stderr}`);
   const skipped = made.stdout.split("\n").filter((line) => line.startsWith("skipped "));
   return { dir, names: fixtureNames(set).filter((name) => existsSync(join(dir, name))), skipped };
