@@ -11,9 +11,7 @@ use std::collections::HashMap;
 use iced_x86::code_asm::{
     AsmRegister32, AsmRegister64, CodeAssembler, CodeLabel, dword_ptr, gpr8, gpr32, gpr64, qword_ptr,
 };
-use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
-};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::memory::word_of;
@@ -24,6 +22,8 @@ use crate::sys;
 const MOST_TO_PLACE: usize = 400;
 /// Steps around a loop, and around the loops that it is in.
 const MOST_AROUND: usize = 3000;
+/// Instructions of a loop that may wait for a word of memory to change.
+const SHORT: usize = 64;
 /// Words of memory that a probe compares.
 const MOST_WORDS: usize = 8;
 /// Bytes of a jump with a 32-bit distance.
@@ -41,14 +41,23 @@ pub type Word = (u64, u64);
 /// A signal that came meanwhile: its number and siginfo.
 pub type Came = (c_int, [u8; 128]);
 
+/// A place that can be found again.
+pub struct Place {
+    pub regs: user_regs_struct,
+    /// Words that tell turns of its loop apart.
+    pub words: Vec<Word>,
+    /// It is in a short loop that reads memory: it may be waiting for another thread.
+    pub may_wait: bool,
+}
+
 /// Where a thread has been led.
 pub enum Settled {
-    /// It stands there; the words are those that tell turns of its loop apart.
-    Place(Box<user_regs_struct>, Vec<Word>),
+    /// It stands there.
+    Place(Box<Place>),
     /// It comes to a call or a trap by itself.
     Boundary,
     /// Something happened to it, as wait4(2) tells.
-    Event(sys::Waited),
+    Event(Box<sys::Waited>),
 }
 
 /// Whether the registers are those of 32-bit code (`__USER32_CS`), and how many bits a word of it has.
@@ -83,7 +92,7 @@ pub fn settle(tid: pid_t, came: &mut Vec<Came>, plain: &mut Option<u64>) -> Sett
             Err(settled) => return settled,
         }
     }
-    Settled::Place(Box::new(regs), Vec::new())
+    Settled::Place(Box::new(Place { regs, words: Vec::new(), may_wait: false }))
 }
 
 struct Steps<'a> {
@@ -112,39 +121,42 @@ impl Steps<'_> {
             let Ok(waited) = sys::wait_for(self.tid) else { return Err(Settled::Boundary) };
             let signal = waited.status >> 8;
             if !libc::WIFSTOPPED(waited.status) || !(1..=64).contains(&signal) {
-                return Err(Settled::Event(waited));
+                return Err(Settled::Event(Box::new(waited)));
             }
             let Ok(info) = sys::signal_info(self.tid) else { return Err(Settled::Boundary) };
             let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
             match signal {
                 libc::SIGTRAP if code > 0 => return sys::registers(self.tid).map_err(|_| Settled::Boundary),
                 libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE if code > 0 => {
-                    return Err(Settled::Event(waited));
+                    return Err(Settled::Event(Box::new(waited)));
                 }
                 _ => self.came.push((signal, info)),
             }
         }
     }
 
-    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way. Where the
-    /// loop changes registers alone, one around it may bring the same registers again: then it goes on until they are. When it
+    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way. A
+    /// loop around the loop may bring the same registers again: then it goes on until it has, for its words tell more. When it
     /// comes into the middle of what a jump there would overwrite, up to `end`, the place does not do: its registers then.
     fn around(&mut self, place: user_regs_struct, end: u64) -> Result<Settled, Box<user_regs_struct>> {
         let mut factory = InstructionInfoFactory::new();
         let mut before: Vec<Word> = Vec::new();
         let mut regs = place;
+        let (mut reads, mut may_wait) = (false, false);
         for turn in 0..2 * MOST_AROUND {
             if turn > 0 && regs.rip == place.rip {
+                may_wait |= reads && turn <= SHORT;
                 let now = before.iter().filter_map(|(addr, _)| Some((*addr, peek(self.tid, *addr)?)));
-                let mut words: Vec<Word> = now.zip(&before).filter(|(now, old)| now != *old).map(|(now, _)| now).collect();
+                let mut words: Vec<Word> =
+                    now.zip(&before).filter(|(now, old)| now != *old).map(|(now, _)| now).collect();
                 words.truncate(MOST_WORDS);
                 let is_plain = *self.plain == Some(place.rip);
                 if is_plain || turn >= MOST_AROUND {
                     *self.plain = Some(place.rip);
-                    return Ok(Settled::Place(Box::new(regs), words));
+                    return Ok(Settled::Place(Box::new(Place { regs, words, may_wait })));
                 }
-                if !words.is_empty() || state::same_registers(&regs, &place) {
-                    return Ok(Settled::Place(Box::new(regs), words));
+                if state::same_registers(&regs, &place) {
+                    return Ok(Settled::Place(Box::new(Place { regs, words, may_wait })));
                 }
             }
             let Some(instruction) = self.at(regs.rip) else { return Ok(Settled::Boundary) };
@@ -152,6 +164,7 @@ impl Steps<'_> {
                 return Ok(Settled::Boundary);
             }
             for used in factory.info(&instruction).used_memory() {
+                reads |= matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead);
                 let writes = matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
                 let addr = used.virtual_address(0, |register, _, _| register_value(&regs, register));
                 if let Some(addr) = addr.map(|addr| addr & !7).filter(|_| writes)
@@ -171,7 +184,7 @@ impl Steps<'_> {
             }
         }
         // It does not come back soon: few turns, so that any place will do.
-        Ok(Settled::Place(Box::new(regs), Vec::new()))
+        Ok(Settled::Place(Box::new(Place { regs, words: Vec::new(), may_wait })))
     }
 }
 
@@ -285,15 +298,13 @@ impl Probe {
             return None;
         }
         let distance = base.wrapping_sub(state.rip + JUMP_BYTES as u64) as i64;
+        let distance = if bits == 32 { Some(distance as i32) } else { i32::try_from(distance).ok() };
         let mut jump = vec![0xcc; length];
         jump[0] = 0xe9;
-        jump[1..JUMP_BYTES].copy_from_slice(&i32::try_from(distance).ok()?.to_le_bytes());
+        jump[1..JUMP_BYTES].copy_from_slice(&distance?.to_le_bytes());
         let words = &words[..words.len().min(MOST_WORDS)];
-        let assembled = if bits == 32 {
-            assemble_32(&window, state, words, base)
-        } else {
-            assemble(&window, state, words, base)
-        };
+        let assembled =
+            if bits == 32 { assemble_32(&window, state, words, base) } else { assemble(&window, state, words, base) };
         let (code, hit, saved) = assembled.ok()?;
         let room = if bits == 32 { DATA_32 } else { PROBE_BYTES };
         (code.len() as u64 <= room).then_some(Probe { code, hit, saved, word: bits as usize / 8, jump, original })
@@ -342,13 +353,7 @@ fn assemble(
         CodeLabel,
         CodeLabel,
         CodeLabel,
-    ) = (
-        code.create_label(),
-        code.create_label(),
-        code.create_label(),
-        code.create_label(),
-        code.create_label(),
-    );
+    ) = (code.create_label(), code.create_label(), code.create_label(), code.create_label(), code.create_label());
     code.mov(qword_ptr(saved_rax), rax)?;
     code.mov(qword_ptr(saved_rcx), rcx)?;
     // The flags in ah, overflow in al.
@@ -435,14 +440,8 @@ fn assemble_32(
         code.cmp(ecx, register)?;
         code.jne(out)?;
     }
-    let plain: [(AsmRegister32, u64); 6] = [
-        (edx, state.rdx),
-        (ebx, state.rbx),
-        (esi, state.rsi),
-        (edi, state.rdi),
-        (ebp, state.rbp),
-        (esp, state.rsp),
-    ];
+    let plain: [(AsmRegister32, u64); 6] =
+        [(edx, state.rdx), (ebx, state.rbx), (esi, state.rsi), (edi, state.rdi), (ebp, state.rbp), (esp, state.rsp)];
     for (register, value) in plain {
         code.mov(ecx, value as u32)?;
         code.cmp(ecx, register)?;

@@ -341,7 +341,8 @@ impl World {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
         }
         if let Some(home) = placement.home() {
-            definitions.push(Definition::Meta { key: "cpu_number".into(), value: home.first().to_string().into_bytes() });
+            definitions
+                .push(Definition::Meta { key: "cpu_number".into(), value: home.first().to_string().into_bytes() });
         }
         if let Some(seed) = options.chaos {
             definitions.push(Definition::Meta { key: "chaos".into(), value: seed.to_string().into_bytes() });

@@ -75,7 +75,11 @@ fn mistakes_are_reported_with_their_line() {
     wrong("nonsense\n", 6, "unknown kind of line \"nonsense\"");
     wrong("trace 1\n", 6, "a second line \"trace\"");
     wrong("event 1 call\n", 6, "event 0 expected, found 1");
-    wrong("event 0 dance\n", 6, "kind \"dance\" is none of call, signal, task, exec, exit, map, stop, note, trap, preempt");
+    wrong(
+        "event 0 dance\n",
+        6,
+        "kind \"dance\" is none of call, signal, task, exec, exit, map, stop, note, trap, preempt",
+    );
     wrong("event 0 call thread=1\n", 6, "thread 1 is not defined");
     wrong("event 0 call thread=0 code=x\n", 6, "code is no number: \"x\"");
     wrong("event 0 call thread=0 code=99999999999\n", 6, "code is out of range: 99999999999");

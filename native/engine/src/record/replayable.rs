@@ -15,8 +15,8 @@ use crate::capture::{self, Call};
 use crate::image::{self, Mapping};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects;
-use crate::raw::{Definition, ObjectKind, RawCapture, RawEvent};
 use crate::probe;
+use crate::raw::{Definition, ObjectKind, RawCapture, RawEvent};
 use crate::state;
 use crate::sys::{self, Resume};
 use crate::task::{Birth, Boundary, HeldSignal, Pending, SharedFile, Task};
@@ -278,22 +278,18 @@ impl World {
             file_position(task.tid, fd).unwrap_or(0).saturating_sub(length)
         };
         let space = task.space.borrow();
-        let own: Vec<SharedFile> = space
-            .shared_files
-            .iter()
-            .filter(|mapped| (mapped.dev, mapped.ino) == file)
-            .copied()
-            .collect();
+        let own: Vec<SharedFile> =
+            space.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == file).copied().collect();
         drop(space);
         let is_here = |mapped: &SharedFile| {
-            (mapped.dev, mapped.ino) == file
-                && from < mapped.offset + mapped.length
-                && mapped.offset < from + length
+            (mapped.dev, mapped.ino) == file && from < mapped.offset + mapped.length && mapped.offset < from + length
         };
         let known = self.shared_files.get(&file);
         let elsewhere = known.is_some_and(|known| {
             let spaces = known.spaces.iter().filter_map(std::rc::Weak::upgrade);
-            spaces.filter(|space| !Rc::ptr_eq(space, &task.space)).any(|space| space.borrow().shared_files.iter().any(is_here))
+            spaces
+                .filter(|space| !Rc::ptr_eq(space, &task.space))
+                .any(|space| space.borrow().shared_files.iter().any(is_here))
         });
         if own.is_empty() && elsewhere {
             self.unreplayable("a process writes to a file by calls that another one has mapped");
@@ -458,7 +454,16 @@ fn int_at(info: &[u8; 128], at: usize) -> i32 {
 /// Whether a call writes to the descriptor that is its first argument.
 fn writes_to_first(call: &Call) -> bool {
     const WRITES: [&str; 11] = [
-        "write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "sendfile", "sendfile64",
+        "write",
+        "writev",
+        "pwrite64",
+        "pwritev",
+        "pwritev2",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "sendfile",
+        "sendfile64",
         "splice",
     ];
     WRITES.contains(&call.name())
@@ -754,9 +759,7 @@ impl Recorder {
             self.tasks.iter().filter(|(_, task)| task.process.borrow().pid == pid).map(|(tid, _)| *tid).collect();
         for _ in 0..LONGEST {
             super::collect(&mut self.stops);
-            let ended = |tid: &pid_t| {
-                self.stops.iter().any(|stop| stop.tid == *tid && !libc::WIFSTOPPED(stop.status))
-            };
+            let ended = |tid: &pid_t| self.stops.iter().any(|stop| stop.tid == *tid && !libc::WIFSTOPPED(stop.status));
             if tids.iter().all(ended) {
                 break;
             }
@@ -788,7 +791,15 @@ impl Recorder {
         if !self.world.turns.take(group, tid) {
             task.pending = Some(Pending::Leave(result, now));
         } else if self.world.turns.is_over(group, now) {
-            task.pending = Some(Pending::Leave(result, now));
+            // What a call has changed in the address space shows at once to those whose turn comes now.
+            let executes = |call: &Call| call.plan.is_some_and(|plan| plan.row.replay == Replay::Execute);
+            if task.call.as_ref().is_some_and(executes) && !capture::is_error(result) {
+                self.leave(tid, result, now);
+                let Some(task) = self.tasks.get_mut(&tid) else { return };
+                task.pending = Some(Pending::Start);
+            } else {
+                task.pending = Some(Pending::Leave(result, now));
+            }
             let next = self.world.turns.yield_to_next(group, tid);
             self.grant(next);
         } else {
@@ -797,6 +808,14 @@ impl Recorder {
     }
 
     fn leave_and_go_on(&mut self, tid: pid_t, result: i64, at: u64) {
+        self.leave(tid, result, at);
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let signal = queue_held(task);
+        self.go_on(tid, signal);
+    }
+
+    /// Commits the call that a thread has come back from.
+    fn leave(&mut self, tid: pid_t, result: i64, at: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if let Some(call) = task.call.take() {
             if call.plan.is_some() {
@@ -810,8 +829,6 @@ impl Recorder {
             }
             self.world.leave(task, call, result, at);
         }
-        let signal = queue_held(task);
-        self.go_on(tid, signal);
     }
 
     /// A stopped thread gets its turn.
@@ -959,9 +976,15 @@ impl Recorder {
                 hold(task, number, info);
             }
             match settled {
-                probe::Settled::Place(place, found) => (regs, words) = (*place, found),
+                probe::Settled::Place(place) => {
+                    // One that may wait for another is not given more and more time.
+                    if place.may_wait {
+                        task.preempted = 0;
+                    }
+                    (regs, words) = (place.regs, place.words);
+                }
                 probe::Settled::Boundary => return self.go_on(tid, 0),
-                probe::Settled::Event(waited) => return self.dispatch(waited),
+                probe::Settled::Event(waited) => return self.dispatch(*waited),
             }
         }
         let stopped = (!at_boundary).then(|| {
@@ -1073,8 +1096,7 @@ impl Recorder {
             "clone3" => task.memory.find(0, Side::In).and_then(|bytes| bytes.get(24..32)).map_or(0, word_of),
             _ => 0,
         };
-        birth.parent_word =
-            if has(libc::CLONE_PARENT_SETTID) && has(libc::CLONE_VM) { parent_word } else { 0 };
+        birth.parent_word = if has(libc::CLONE_PARENT_SETTID) && has(libc::CLONE_VM) { parent_word } else { 0 };
     }
 }
 

@@ -19,7 +19,7 @@ use super::scan::{self, Next};
 use super::tracee::{Action, At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
-use crate::probe::{PROBE_BYTES, Probe};
+use crate::probe::{JUMP_BYTES, PROBE_BYTES, Probe};
 use crate::state;
 use crate::sys;
 
@@ -345,18 +345,18 @@ impl Runner<'_> {
         let failed = move |error: std::io::Error| lost(tid, &error);
         let words = pairs(target.captured(2, Side::In).unwrap_or_default());
         let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
-        let Some(base) = room_near(tid, wanted.rip) else { return Ok(false) };
-        let Some(probe) = Probe::new(tid, wanted, &words, base) else { return Ok(false) };
+        let Some(room) = room_near(tid, wanted.rip, wanted.cs == USER32_CS) else { return Ok(false) };
+        let Some(probe) = Probe::new(tid, wanted, &words, room.base) else { return Ok(false) };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
-        let map = [base, PROBE_BYTES, prot as u64, flags as u64, u64::MAX, 0];
-        if self.natively(thread, &RemoteCall::new(libc::SYS_mmap, &map))? as u64 != base {
+        let map = [room.start, room.length, prot as u64, flags as u64, u64::MAX, 0];
+        if self.natively(thread, &RemoteCall::new(libc::SYS_mmap, &map))? as u64 != room.start {
             return Ok(false);
         }
         thread.settle()?;
         let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{tid}/mem")).map_err(failed)?;
         let write = |addr: u64, bytes: &[u8]| memory.write_all_at(bytes, addr).map_err(failed);
-        write(base, &probe.code)?;
+        write(room.base, &probe.code)?;
         self.step_out(thread, &probe, wanted.rip)?;
         write(wanted.rip, &probe.jump)?;
         let deadline = self.deadline(thread, event);
@@ -385,10 +385,10 @@ impl Runner<'_> {
             }
             // Code that the program may write to counts, as it was.
             write(wanted.rip, &probe.original)?;
-            if state::state_hash(tid, &[self.remote.stub.data(), base], &holes)[..] == *hash {
+            if state::state_hash(tid, &[self.remote.stub.data(), room.start], &holes)[..] == *hash {
                 thread.replace_registers(regs);
                 thread.at = At::Held;
-                self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[base, PROBE_BYTES]))?;
+                self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[room.start, room.length]))?;
                 return Ok(true);
             }
             write(wanted.rip, &probe.jump)?;
@@ -447,12 +447,35 @@ fn pairs(bytes: &[u8]) -> Vec<(u64, u64)> {
     bytes.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect()
 }
 
-/// A free page that a jump from `ip` reaches.
-fn room_near(tid: pid_t, ip: u64) -> Option<u64> {
+/// Where a probe can be: what to map for it, and where in there its code begins.
+struct Room {
+    start: u64,
+    length: u64,
+    base: u64,
+}
+
+/// Free memory that a jump from `ip` reaches. Best at the distance whose bytes are all breakpoints: whoever comes to the
+/// middle of the jump is stopped there.
+fn room_near(tid: pid_t, ip: u64, is_32_bit: bool) -> Option<Room> {
     /// Less than a 32-bit distance, for the instruction is moved too.
     const REACH: u64 = 0x7000_0000;
+    const BREAKPOINTS: u64 = 0xffff_ffff_cccc_cccc;
+    const LOWEST: u64 = 0x1_0000;
+    const END_32: u64 = 0xff00_0000;
+    const END: u64 = 0x7fff_0000_0000;
     let mappings = image::mappings(tid);
-    let mut free_from = 0x1_0000;
+    let mut base = ip.wrapping_add(JUMP_BYTES as u64).wrapping_add(BREAKPOINTS);
+    if is_32_bit {
+        base &= u64::from(u32::MAX);
+    }
+    let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
+    let end = if is_32_bit { END_32 } else { END };
+    let mut all = mappings.iter().map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length)));
+    let is_free = all.all(|(first, last)| last + PROBE_BYTES <= start || start + length + PROBE_BYTES <= first);
+    if is_free && start >= LOWEST && start + length <= end {
+        return Some(Room { start, length, base });
+    }
+    let mut free_from = LOWEST;
     let mut found: Option<u64> = None;
     for mapping in &mappings {
         let gap = free_from..mapping.start;
@@ -467,7 +490,7 @@ fn room_near(tid: pid_t, ip: u64) -> Option<u64> {
             }
         }
     }
-    found
+    found.map(|page| Room { start: page, length: PROBE_BYTES, base: page })
 }
 
 /// Signal code of a hardware breakpoint (asm-generic/siginfo.h).
