@@ -791,9 +791,10 @@ impl Recorder {
         if !self.world.turns.take(group, tid) {
             task.pending = Some(Pending::Leave(result, now));
         } else if self.world.turns.is_over(group, now) {
-            // What a call has changed in the address space shows at once to those whose turn comes now.
+            // What a call has changed in the address space, or printed, comes before all that others do in their turns.
             let executes = |call: &Call| call.plan.is_some_and(|plan| plan.row.replay == Replay::Execute);
-            if task.call.as_ref().is_some_and(executes) && !capture::is_error(result) {
+            let shows = |call: &Call| executes(call) || writes_to_first(call);
+            if task.call.as_ref().is_some_and(shows) && !capture::is_error(result) {
                 self.leave(tid, result, now);
                 let Some(task) = self.tasks.get_mut(&tid) else { return };
                 task.pending = Some(Pending::Start);
