@@ -812,7 +812,37 @@ impl Recorder {
         self.leave(tid, result, at);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let signal = queue_held(task);
-        self.go_on(tid, signal);
+        match task.boundary.filter(|boundary| boundary.recurs) {
+            Some(boundary) => self.go_on_from_handler(tid, boundary, signal),
+            None => self.go_on(tid, signal),
+        }
+    }
+
+    /// A thread has come back from a handler to some place of its own code. Signals that are deliverable now come before
+    /// it runs anything; one that comes later may find it at the same place again. So it is let go by one instruction.
+    fn go_on_from_handler(&mut self, tid: pid_t, boundary: Boundary, signal: c_int) {
+        const TRAP_TRACE: i32 = 2;
+        const TRAP_FLAG: u64 = 1 << 8;
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.boundary = Some(Boundary { recurs: false, ..boundary });
+        let mut code = [0; 2];
+        sys::read_pieces(tid, &[(boundary.ip, 2)], &mut code);
+        // A step would pass a call unseen; its stop is the next one anyway. So is that of a program that steps itself.
+        let calls = matches!(code, [0x0f, 0x05 | 0x34] | [0xcd, 0x80]);
+        let steps = sys::registers(tid).is_ok_and(|regs| regs.eflags & TRAP_FLAG != 0);
+        if calls || steps || sys::resume(tid, Resume::Step, signal).is_err() {
+            self.go_on(tid, signal);
+            return;
+        }
+        let Ok(waited) = sys::wait_for(tid) else { return };
+        let stepped = waited.status >> 8 == libc::SIGTRAP
+            && sys::signal_info(tid).is_ok_and(|info| int_at(&info, 8) == TRAP_TRACE);
+        if stepped {
+            task.boundary = None;
+            self.go_on(tid, 0);
+        } else {
+            self.dispatch(waited);
+        }
     }
 
     /// Commits the call that a thread has come back from.
@@ -877,7 +907,14 @@ impl Recorder {
         // One that was queued while the thread stood still is taken before its next instruction.
         let queued = task.held.iter().position(|held| held.number == signal && held.queued);
         if let Some(index) = queued {
-            info = task.held.remove(index).info;
+            // Another one of that number may have come before the one that was queued again: the older goes first.
+            let came = info;
+            info = task.held[index].info;
+            if is_queued_again(&came) {
+                task.held.remove(index);
+            } else {
+                task.held[index].info = came;
+            }
             let _ = sys::set_signal_info(tid, &info);
         }
         let handler = task.handler(signal);
@@ -1104,6 +1141,14 @@ impl Recorder {
 /// Whether a thread has certainly run nothing since its last event.
 fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
     task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && !boundary.recurs)
+}
+
+/// Whether a siginfo is that of a signal which this process has queued: by tgkill(2), or by going on from a stop with it.
+fn is_queued_again(info: &[u8; 128]) -> bool {
+    const SI_TKILL: i32 = -6;
+    const SI_KERNEL: i32 = 0x80;
+    let (code, pid) = (int_at(info, 8), int_at(info, 16));
+    code == SI_KERNEL || (code == SI_TKILL && pid == std::process::id() as i32)
 }
 
 /// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).
