@@ -354,7 +354,7 @@ describe("signals to the recorder", () => {
       const dir = folder();
       const pidFile = join(dir, "pid");
       const script = `setsid sh -c 'echo $$ > ${pidFile}; exec sleep 1000' & exit 7`;
-      const child = start([...recordWords(join(dir, "x.trace"), "--observe"), "sh", "-c", script], {
+      const child = start([...recordWords(join(dir, "x.trace")), "sh", "-c", script], {
         env: stateOf(dir),
         stdio: "ignore",
       });

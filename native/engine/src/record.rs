@@ -572,8 +572,11 @@ impl Recorder {
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         if self.detaching && event != sys::event::EXEC {
-            self.let_go(tid, if event == 0 && signal & 0x80 == 0 { signal } else { 0 });
-            self.forget(tid);
+            let signal = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
+            if let Some(signal) = self.ready_to_leave(tid, signal) {
+                self.let_go(tid, signal);
+                self.forget(tid);
+            }
             return;
         }
         match event {

@@ -78,6 +78,13 @@ impl Recorder {
         for tid in self.births.take_early() {
             self.let_go(tid, 0);
         }
+        // Those that wait for a turn, or to write, are stopped already and would not stop again.
+        for tid in self.kept_waiting() {
+            if let Some(signal) = self.ready_to_leave(tid, 0) {
+                self.let_go(tid, signal);
+                self.forget(tid);
+            }
+        }
         for tid in self.tasks.keys() {
             let _ = sys::interrupt(*tid);
         }

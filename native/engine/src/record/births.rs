@@ -159,33 +159,7 @@ impl Recorder {
         if self.world.placement.is_active() && !own_place {
             let _ = sys::set_affinity(tid, &self.world.placement.visible);
         }
-        if self.world.replayable {
-            give_clock_back(tid);
-        }
         let _ = sys::resume(tid, sys::Resume::Detach, signal);
-    }
-}
-
-/// Lets a stopped tracee read the time stamp counter again, for nobody will answer for it any more: it executes prctl(2)
-/// at a call instruction of its vDSO.
-fn give_clock_back(tid: pid_t) {
-    if sys::syscall_info(tid).is_ok_and(|info| info.op == sys::INFO_ENTRY) {
-        return;
-    }
-    let Ok(regs) = sys::registers(tid) else { return };
-    let Some(vdso) = crate::image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]") else { return };
-    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
-    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
-    let Some(at) = code[..got].windows(2).position(|pair| pair == [0x0f, 0x05]) else { return };
-    let mut own = regs;
-    own.rip = vdso.start + at as u64;
-    own.orig_rax = u64::MAX;
-    own.rax = libc::SYS_prctl as u64;
-    own.rdi = libc::PR_SET_TSC as u64;
-    own.rsi = libc::PR_TSC_ENABLE as u64;
-    if sys::set_registers(tid, &own).is_ok() && sys::resume(tid, sys::Resume::Step, 0).is_ok() {
-        let _ = sys::wait_for(tid);
-        let _ = sys::set_registers(tid, &regs);
     }
 }
 

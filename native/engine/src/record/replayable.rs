@@ -408,15 +408,7 @@ impl World {
             return false;
         }
         let Ok(mut regs) = sys::registers(task.tid) else { return false };
-        let mut code = [std::mem::MaybeUninit::new(0_u8); 3];
-        let got = sys::read_memory(task.tid, regs.rip, &mut code);
-        // SAFETY: the array was initialised with zeros, and reading only writes initialised bytes over them.
-        let code = code.map(|byte| unsafe { byte.assume_init() });
-        let (trap, length) = match (got, code) {
-            (2.., [0x0f, 0x31, _]) => (Trap::Rdtsc, 2),
-            (3, [0x0f, 0x01, 0xf9]) => (Trap::Rdtscp, 3),
-            _ => return false,
-        };
+        let Some((trap, length)) = trap_at(task.tid, regs.rip) else { return false };
         let mut event = self.event(task, EventKind::Trap, trap as i32);
         event.ip = regs.rip;
         event.sp = regs.rsp;
@@ -449,6 +441,58 @@ impl World {
 
 fn int_at(info: &[u8; 128], at: usize) -> i32 {
     i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
+}
+
+/// The instruction at an address, if it is one that traps, and its length.
+fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
+    let mut code = [0; 3];
+    match (sys::read_pieces(tid, &[(ip, 3)], &mut code), code) {
+        (2.., [0x0f, 0x31, _]) => Some((Trap::Rdtsc, 2)),
+        (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
+        _ => None,
+    }
+}
+
+/// Lets a stopped tracee read the time stamp counter again, for nobody will answer for it any more: it executes prctl(2)
+/// at a call instruction of its vDSO. Signals that come meanwhile are sent again.
+fn give_clock_back(pid: pid_t, tid: pid_t) {
+    /// Number of prctl(2) for 32-bit programs.
+    const PRCTL_I386: u64 = 172;
+    const MOST_SIGNALS: usize = 64;
+    let Ok(regs) = sys::registers(tid) else { return };
+    let Some(vdso) = image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]") else { return };
+    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
+    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
+    let (number, instruction) =
+        if regs.cs == USER_CS { (libc::SYS_prctl as u64, [0x0f, 0x05]) } else { (PRCTL_I386, [0xcd, 0x80]) };
+    let Some(at) = code[..got].windows(2).position(|pair| pair == instruction) else { return };
+    let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
+    let mut own = libc::user_regs_struct { rip: vdso.start + at as u64, orig_rax: u64::MAX, rax: number, ..regs };
+    if regs.cs == USER_CS {
+        (own.rdi, own.rsi) = (option, enable);
+    } else {
+        (own.rbx, own.rcx) = (option, enable);
+    }
+    if sys::set_registers(tid, &own).is_err() {
+        return;
+    }
+    let mut came = Vec::new();
+    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
+        let Ok(waited) = sys::wait_for(tid) else { return };
+        if !libc::WIFSTOPPED(waited.status) {
+            return;
+        }
+        let signal = waited.status >> 8;
+        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
+        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| int_at(&info, 8) > 0) {
+            break;
+        }
+        came.extend((1..=64).contains(&signal).then_some(signal));
+    }
+    let _ = sys::set_registers(tid, &regs);
+    for signal in came {
+        let _ = sys::tgkill(pid, tid, signal);
+    }
 }
 
 /// Whether a call writes to the descriptor that is its first argument.
@@ -880,6 +924,32 @@ impl Recorder {
             }
             None => {}
         }
+    }
+
+    /// The threads that are stopped until their turn comes, or until they may write.
+    pub(super) fn kept_waiting(&self) -> Vec<pid_t> {
+        let turns = self.tasks.iter().filter(|(_, task)| task.pending.is_some()).map(|(tid, _)| *tid);
+        turns.chain(self.world.streams.iter().flat_map(|stream| stream.waiting.iter().copied())).collect()
+    }
+
+    /// Makes a stopped task what it would be without the recorder. The signal with which it may be let go; nothing when it
+    /// has to come to its next stop first.
+    pub(super) fn ready_to_leave(&mut self, tid: pid_t, signal: c_int) -> Option<c_int> {
+        let Some(task) = self.tasks.get_mut(&tid).filter(|_| self.world.replayable) else { return Some(signal) };
+        if sys::syscall_info(tid).is_ok_and(|info| info.op == sys::INFO_ENTRY) {
+            // What it has entered would be lost with other registers. Asked to stop, it soon comes back.
+            let _ = sys::interrupt(tid);
+            let _ = sys::resume(tid, Resume::Syscall, 0);
+            return None;
+        }
+        let trapped = signal == libc::SIGSEGV && sys::registers(tid).is_ok_and(|regs| trap_at(tid, regs.rip).is_some());
+        let pid = task.process.borrow().pid;
+        give_clock_back(pid, tid);
+        for held in task.held.drain(..).filter(|held| !held.queued) {
+            let _ = sys::tgkill(pid, tid, held.number);
+        }
+        // The instruction that trapped runs when it comes again.
+        Some(if trapped { 0 } else { signal })
     }
 
     /// A new task runs at once, or waits for its turn.
