@@ -55,7 +55,8 @@ export function missingPrograms({ needs }: Scenario): string[] {
 
 /** Lays out a scenario in an empty place. Gives the words that run it. */
 export function prepare({ name }: Scenario, place: Place): readonly string[] {
-  cpSync(join(FOLDER, name), place.work, { recursive: true });
+  // Some share a source by a link.
+  cpSync(join(FOLDER, name), place.work, { recursive: true, dereference: true });
   chmodSync(place.work, 0o777);
   if (existsSync(join(place.work, "setup"))) {
     mkdirSync(CACHE, { recursive: true });

@@ -18,7 +18,7 @@ use crate::error::EngineError;
 use crate::memory::{MAX_EVENT_BYTES, Memory};
 use crate::objects::ProcPath;
 use crate::stack::{self, Stack};
-use crate::store::Store;
+use crate::store::{RACY_NS, Store};
 use crate::sys;
 
 /// Slots of the captures of an Exec event (event.rs).
@@ -90,6 +90,12 @@ impl FileId {
             owner: meta.uid(),
         })
     }
+
+    /// It has not changed for a while: the clock of the file system is too coarse to tell more.
+    fn is_settled(&self) -> bool {
+        let modified = i128::from(self.modified.0) * 1_000_000_000 + i128::from(self.modified.1);
+        modified + RACY_NS < i128::from(sys::realtime())
+    }
 }
 
 /// Most files that are remembered by where they are mapped from.
@@ -98,6 +104,8 @@ const MAX_MAPPED: usize = 1 << 12;
 /// Looks into executable files, once per file, and keeps their contents in the object store.
 pub struct Images {
     known: HashMap<FileId, ElfFacts>,
+    /// Of files that were mapped and not executed.
+    hashes: HashMap<FileId, Option<[u8; 32]>>,
     /// Mapped files that have the same name for this process, by the mapping's device and inode.
     mapped: HashMap<(u64, u64), (Vec<u8>, FileId)>,
     /// The page that the kernel maps into every 64-bit process, if it does: one mapping or none. Not known before the first
@@ -111,18 +119,42 @@ pub struct Images {
 impl Images {
     #[must_use]
     pub fn new(store: Store) -> Images {
-        Images { known: HashMap::new(), mapped: HashMap::new(), everywhere: None, store, failure: None }
+        Images {
+            known: HashMap::new(),
+            hashes: HashMap::new(),
+            mapped: HashMap::new(),
+            everywhere: None,
+            store,
+            failure: None,
+        }
     }
 
     /// Keeps any file in the object store; its hash, when that was possible.
     pub fn keep(&mut self, path: &Path) -> Option<[u8; 32]> {
-        match self.store.put(path) {
-            Ok(hash) => Some(hash),
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                None
-            }
+        // The times of a file that has just changed do not tell its states apart.
+        let id = FileId::of(path).filter(FileId::is_settled);
+        if let Some(known) =
+            id.and_then(|id| self.known.get(&id).map(|facts| facts.hash).or(self.hashes.get(&id).copied()))
+        {
+            return known;
         }
+        let kept = self.store.put(path);
+        let hash = self.kept(kept);
+        if let Some(id) = id {
+            self.remember_hash(id, hash);
+        }
+        hash
+    }
+
+    fn kept(&mut self, result: Result<[u8; 32], EngineError>) -> Option<[u8; 32]> {
+        result.map_err(|error| self.failure.get_or_insert(error)).ok()
+    }
+
+    fn remember_hash(&mut self, id: FileId, hash: Option<[u8; 32]>) {
+        if self.hashes.len() >= MAX_MAPPED {
+            self.hashes.clear();
+        }
+        self.hashes.insert(id, hash);
     }
 
     /// The facts of the ELF file behind a path of /proc, or nothing when it is none or cannot be read.
@@ -138,15 +170,13 @@ impl Images {
         let sets_ids = id.mode & (libc::S_ISUID | libc::S_ISGID) != 0;
         let ids = ElfFacts { set_user_id, sets_ids, ..ElfFacts::default() };
         let Ok(file) = File::open(path) else { return ids };
-        let hash = match self.store.put_file(&file, path) {
-            Ok(hash) => Some(hash),
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                None
-            }
-        };
+        let kept = self.store.put_file(&file, path);
+        let hash = self.kept(kept);
         let (build_id, interpreter) = read_facts(file).unwrap_or_default();
         let facts = ElfFacts { build_id, interpreter, hash, ..ids };
+        if self.known.len() >= MAX_MAPPED {
+            self.known.clear();
+        }
         self.known.insert(id, facts.clone());
         facts
     }

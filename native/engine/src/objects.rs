@@ -12,47 +12,61 @@ use libc::pid_t;
 use crate::raw::{Definition, ObjectKind};
 use crate::sys;
 
-const NONE: u32 = u32::MAX;
 /// Descriptors beyond this are not followed (`fs.nr_open` is a million by default).
 const MAX_FD: usize = 1 << 20;
 
-/// Which object each descriptor of a process stands for.
+/// What an open descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Number of the object.
+    pub object: u32,
+    pub kind: ObjectKind,
+    /// Device and inode.
+    pub file: (u64, u64),
+}
+
+/// What each descriptor of a process stands for.
 #[derive(Clone, Debug, Default)]
 pub struct FdTable {
-    objects: Vec<u32>,
+    open: Vec<Option<Open>>,
 }
 
 impl FdTable {
     /// The object behind `fd`, if it is known.
     #[must_use]
     pub fn get(&self, fd: i32) -> Option<u32> {
-        let object = *self.objects.get(usize::try_from(fd).ok()?)?;
-        (object != NONE).then_some(object)
+        self.open(fd).map(|open| open.object)
     }
 
-    pub fn set(&mut self, fd: i32, object: u32) {
+    /// What is known of `fd`.
+    #[must_use]
+    pub fn open(&self, fd: i32) -> Option<Open> {
+        self.open.get(usize::try_from(fd).ok()?).copied().flatten()
+    }
+
+    pub fn set(&mut self, fd: i32, open: Open) {
         let Ok(index) = usize::try_from(fd) else { return };
         if index >= MAX_FD {
             return;
         }
-        if index >= self.objects.len() {
-            self.objects.resize(index + 1, NONE);
+        if index >= self.open.len() {
+            self.open.resize(index + 1, None);
         }
-        self.objects[index] = object;
+        self.open[index] = Some(open);
     }
 
     pub fn close(&mut self, fd: i32) {
-        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.objects.get_mut(index)) {
-            *slot = NONE;
+        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.open.get_mut(index)) {
+            *slot = None;
         }
     }
 
     /// Closes `first..=last`.
     pub fn close_range(&mut self, first: u32, last: u32) {
-        let first = (first as usize).min(self.objects.len());
-        let end = (last as usize).saturating_add(1).min(self.objects.len());
+        let first = (first as usize).min(self.open.len());
+        let end = (last as usize).saturating_add(1).min(self.open.len());
         if first < end {
-            self.objects[first..end].fill(NONE);
+            self.open[first..end].fill(None);
         }
     }
 
@@ -60,7 +74,7 @@ impl FdTable {
     pub fn retain_open(&mut self, pid: pid_t) {
         /// To ask for each of more descriptors takes longer than to list them all.
         const FEW: usize = 16;
-        let known = || self.objects.iter().enumerate().filter(|(_, object)| **object != NONE);
+        let known = || self.open.iter().enumerate().filter(|(_, open)| open.is_some());
         let fds: Vec<i32> = known().map(|(fd, _)| fd as i32).take(FEW + 1).collect();
         let answers = fds.iter().map(|fd| Some((*fd, sys::is_open(pid, *fd)?)));
         let asked = if fds.len() > FEW { None } else { answers.collect::<Option<Vec<_>>>() };
@@ -73,9 +87,9 @@ impl FdTable {
 
     /// Forgets the descriptors that `keep` does not list.
     fn retain(&mut self, keep: &[i32]) {
-        for (fd, object) in self.objects.iter_mut().enumerate() {
-            if *object != NONE && keep.binary_search(&(fd as i32)).is_err() {
-                *object = NONE;
+        for (fd, open) in self.open.iter_mut().enumerate() {
+            if open.is_some() && keep.binary_search(&(fd as i32)).is_err() {
+                *open = None;
             }
         }
     }
@@ -94,9 +108,6 @@ pub struct Identity {
 #[derive(Default)]
 pub struct Objects {
     count: u32,
-    kinds: Vec<ObjectKind>,
-    /// Device and inode of each.
-    places: Vec<(u64, u64)>,
     /// Pipes and sockets by device and inode: the same everywhere.
     shared: HashMap<(u64, u64), u32>,
     directories: HashMap<Vec<u8>, u32>,
@@ -142,8 +153,6 @@ impl Objects {
         }
         let object = self.count;
         self.count += 1;
-        self.kinds.push(identity.kind);
-        self.places.push(key);
         if shared {
             if self.shared.len() >= MAX_REMEMBERED {
                 self.shared.clear();
@@ -192,18 +201,6 @@ impl Objects {
         }
         self.directories.insert(path.to_vec(), object);
         Some(object)
-    }
-
-    /// What kind of file an object is.
-    #[must_use]
-    pub fn kind(&self, object: u32) -> ObjectKind {
-        self.kinds.get(object as usize).copied().unwrap_or(ObjectKind::Unknown)
-    }
-
-    /// Device and inode of an object; 0 when unknown.
-    #[must_use]
-    pub fn place(&self, object: u32) -> (u64, u64) {
-        self.places.get(object as usize).copied().unwrap_or_default()
     }
 
     /// What is known of a socket object beyond its number; empty when nothing is.
@@ -277,34 +274,39 @@ pub fn open_descriptors(pid: pid_t) -> Option<Vec<i32>> {
 mod tests {
     use std::os::fd::AsRawFd as _;
 
-    use super::FdTable;
+    use super::{FdTable, Open};
+    use crate::raw::ObjectKind;
+
+    fn open(object: u32) -> Open {
+        Open { object, kind: ObjectKind::File, file: (1, object.into()) }
+    }
 
     #[test]
     fn closed_descriptors_are_forgotten() {
         let own = std::process::id() as libc::pid_t;
         let file = std::fs::File::open("/dev/null").unwrap();
-        let (open, closed) = (file.as_raw_fd(), 1_000);
+        let (number, closed) = (file.as_raw_fd(), 1_000);
         // Few descriptors are asked for one by one, many are compared with the list.
         for first in [closed, closed - 40] {
             let mut table = FdTable::default();
-            table.set(open, 1);
-            (first..=closed).for_each(|fd| table.set(fd, 2));
+            table.set(number, open(1));
+            (first..=closed).for_each(|fd| table.set(fd, open(2)));
             table.retain_open(own);
-            assert_eq!((table.get(open), table.get(closed)), (Some(1), None));
+            assert_eq!((table.get(number), table.get(closed)), (Some(1), None));
         }
     }
 
     #[test]
     fn tables_follow_set_close_and_ranges() {
         let mut table = FdTable::default();
-        table.set(3, 7);
-        table.set(5, 8);
+        table.set(3, open(7));
+        table.set(5, open(8));
         assert_eq!(table.get(3), Some(7));
         assert_eq!(table.get(4), None);
         assert_eq!(table.get(-100), None);
         table.close_range(4, u32::MAX);
         assert_eq!((table.get(3), table.get(5)), (Some(7), None));
-        table.set(5, 9);
+        table.set(5, open(9));
         table.retain(&[0, 5]);
         assert_eq!((table.get(3), table.get(5)), (None, Some(9)));
         table.close(5);

@@ -15,8 +15,8 @@ use trace_format::varint::{Cursor, DecodeError, Problem};
 
 use crate::error::EngineError;
 use crate::index::{self, Entry, Extra, ObjectPiece};
+use crate::layout::{self, Row};
 use crate::reader::{State, Trace};
-use crate::replay::layout::{self, Row};
 use crate::store::{Hash, Store, read_verified};
 use crate::writer::{Sink, lock};
 

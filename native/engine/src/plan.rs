@@ -80,6 +80,36 @@ pub enum Effect {
     Ptrace,
 }
 
+/// What a call means for a recording in which threads take turns; worked out once, since it is asked at every stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Plain,
+    /// Lets others run, whatever its row says.
+    Yields,
+    /// Waits for the child when its flags say so (CLONE_VFORK).
+    Clones,
+    /// Waits, or takes a lock, as its operation says.
+    Futex,
+    /// Waits for a file lock, as its command says.
+    Fcntl,
+    /// Ends the thread.
+    Exits,
+    /// Ends all threads but perhaps its own.
+    EndsProcess,
+    ReturnsFromHandler,
+    /// Sends the signal that is argument `n`.
+    Kills(u8),
+    /// Writes at the position of the file, or at the one that it is given.
+    Writes,
+    WritesAt,
+    SetsTidAddress,
+    SetsRobustList,
+    Unmaps,
+    /// Writes into the memory of another process.
+    WritesElsewhere,
+    Prctl,
+}
+
 /// All of it for one syscall.
 #[derive(Debug)]
 pub struct Plan {
@@ -91,6 +121,9 @@ pub struct Plan {
     /// Some path may be relative to the working directory.
     pub uses_cwd: bool,
     pub effect: Effect,
+    pub role: Role,
+    /// The descriptor argument that data goes to.
+    pub sink: Option<u8>,
     /// Changes the credentials, the umask or the namespaces of a process.
     pub changes_identity: bool,
     /// Writes its output also when it was interrupted.
@@ -164,6 +197,8 @@ fn plan(row: &'static Syscall) -> Plan {
         paths,
         uses_cwd,
         effect: effect_of(row),
+        role: role_of(row.name),
+        sink: sink_of(row.name),
         changes_identity: changes_identity(row.name),
         writes_interrupted: matches!(
             row.name,
@@ -231,6 +266,38 @@ fn changes_identity(name: &str) -> bool {
             | "unshare"
             | "setns"
     )
+}
+
+fn role_of(name: &str) -> Role {
+    match name {
+        "sched_yield" | "vfork" => Role::Yields,
+        "clone" | "clone3" => Role::Clones,
+        "futex" | "futex_time64" => Role::Futex,
+        "fcntl" | "fcntl64" => Role::Fcntl,
+        "exit" => Role::Exits,
+        "exit_group" | "execve" | "execveat" => Role::EndsProcess,
+        "rt_sigreturn" | "sigreturn" => Role::ReturnsFromHandler,
+        "kill" | "tkill" => Role::Kills(1),
+        "tgkill" => Role::Kills(2),
+        "write" | "writev" => Role::Writes,
+        "pwrite64" | "pwritev" | "pwritev2" => Role::WritesAt,
+        "set_tid_address" => Role::SetsTidAddress,
+        "set_robust_list" => Role::SetsRobustList,
+        "munmap" => Role::Unmaps,
+        "process_vm_writev" => Role::WritesElsewhere,
+        "prctl" => Role::Prctl,
+        _ => Role::Plain,
+    }
+}
+
+fn sink_of(name: &str) -> Option<u8> {
+    match name {
+        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "send" | "sendto" | "sendmsg" | "sendmmsg"
+        | "sendfile" | "sendfile64" | "vmsplice" => Some(0),
+        "tee" => Some(1),
+        "splice" | "copy_file_range" => Some(2),
+        _ => None,
+    }
 }
 
 fn effect_of(row: &Syscall) -> Effect {

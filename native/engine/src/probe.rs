@@ -15,8 +15,9 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInf
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::memory::word_of;
+use crate::siginfo::{self, SigInfo};
 use crate::state;
-use crate::sys;
+use crate::sys::{self, USER32_CS};
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
@@ -39,7 +40,7 @@ const DATA_32: u64 = 2048;
 pub type Word = (u64, u64);
 
 /// A signal that came meanwhile: its number and siginfo.
-pub type Came = (c_int, [u8; 128]);
+pub type Came = (c_int, SigInfo);
 
 /// A place that can be found again.
 pub struct Place {
@@ -62,7 +63,6 @@ pub enum Settled {
 
 /// Whether the registers are those of 32-bit code (`__USER32_CS`), and how many bits a word of it has.
 fn bits(regs: &user_regs_struct) -> u32 {
-    const USER32_CS: u64 = 0x23;
     if regs.cs == USER32_CS { 32 } else { 64 }
 }
 
@@ -124,12 +124,10 @@ impl Steps<'_> {
                 return Err(Settled::Event(Box::new(waited)));
             }
             let Ok(info) = sys::signal_info(self.tid) else { return Err(Settled::Boundary) };
-            let code = i32::from_ne_bytes([info[8], info[9], info[10], info[11]]);
+            let code = siginfo::code(&info);
             match signal {
                 libc::SIGTRAP if code > 0 => return sys::registers(self.tid).map_err(|_| Settled::Boundary),
-                libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE if code > 0 => {
-                    return Err(Settled::Event(Box::new(waited)));
-                }
+                _ if siginfo::is_synchronous(signal, code) => return Err(Settled::Event(Box::new(waited))),
                 _ => self.came.push((signal, info)),
             }
         }

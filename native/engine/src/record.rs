@@ -8,8 +8,10 @@ mod attach;
 mod births;
 mod effects;
 mod filter;
+mod layouts;
 mod lifecycle;
 mod replayable;
+mod signals;
 mod turns;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -310,6 +312,8 @@ struct World {
     timestamps: sys::Timestamps,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: HashMap<(u64, u64), Sharing>,
+    /// How many there were when it was looked which are still mapped.
+    shared_files_checked: usize,
 }
 
 /// Who maps a file or segment shared.
@@ -369,11 +373,12 @@ impl World {
             identity_changes: 0,
             replayable,
             obstacles: Vec::new(),
-            turns: turns::Turns::new(options.chaos),
+            turns: turns::Turns::new(replayable, options.chaos),
             streams_named: false,
             streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
             shared_files: HashMap::new(),
+            shared_files_checked: 0,
         }
     }
 
@@ -783,7 +788,7 @@ impl World {
 
 /// Tells a program that asks for it (PR_GET_TSC, prctl(2)) that `rdtsc` does not trap: as it would be without a recorder.
 fn answer_clock_mode(task: &Task, call: &Call, result: i64) {
-    if call.name() == "prctl" && call.int(0) == libc::PR_GET_TSC && result == 0 {
+    if call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl) && call.int(0) == libc::PR_GET_TSC && result == 0 {
         sys::write_memory(task.tid, call.args[1], &libc::PR_TSC_ENABLE.to_ne_bytes());
     }
 }

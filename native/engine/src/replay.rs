@@ -15,7 +15,6 @@ pub mod desync;
 mod event;
 mod files;
 mod kernel;
-pub(crate) mod layout;
 mod output;
 mod remote;
 mod run;

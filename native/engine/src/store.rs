@@ -19,7 +19,7 @@ pub type Hash = [u8; 32];
 
 /// Files that changed within this many nanoseconds are hashed again the next time: the clock of the file system is
 /// too coarse to tell whether they changed since.
-const RACY_NS: i128 = 2_000_000_000;
+pub const RACY_NS: i128 = 2_000_000_000;
 
 /// What a file is known by as long as it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 use libc::{c_int, c_long, c_void, pid_t};
 use trace_format::table::Arch;
 
+use crate::siginfo::SigInfo;
+
 /// `PTRACE_EVENT_*` numbers as they stand in the high half of a wait status, ptrace(2).
 pub mod event {
     pub const FORK: i32 = libc::PTRACE_EVENT_FORK;
@@ -72,7 +74,7 @@ pub fn event_message(tid: pid_t) -> io::Result<u64> {
 }
 
 /// The siginfo of the signal that the tracee is stopped for, as the kernel's 128 bytes.
-pub fn signal_info(tid: pid_t) -> io::Result<[u8; 128]> {
+pub fn signal_info(tid: pid_t) -> io::Result<SigInfo> {
     let mut info = [0_u8; 128];
     // SAFETY: siginfo_t has 128 bytes in every Linux ABI; the kernel writes at most those.
     check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0_usize, info.as_mut_ptr()) })?;
@@ -118,6 +120,12 @@ pub fn syscall_info(tid: pid_t) -> io::Result<SyscallInfo> {
     Ok(unsafe { info.assume_init() })
 }
 
+/// Segments of 64-bit user code and data (`__USER_CS`, `__USER_DS`).
+pub const USER_CS: u64 = 0x33;
+pub const USER_DS: u64 = 0x2b;
+/// Code segment of 32-bit programs (`__USER32_CS`).
+pub const USER32_CS: u64 = 0x23;
+
 /// The general registers of a stopped tracee, `struct user_regs_struct`.
 pub fn registers(tid: pid_t) -> io::Result<libc::user_regs_struct> {
     let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
@@ -150,7 +158,7 @@ pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Replaces the siginfo of the signal that the tracee is stopped for.
-pub fn set_signal_info(tid: pid_t, info: &[u8; 128]) -> io::Result<()> {
+pub fn set_signal_info(tid: pid_t, info: &SigInfo) -> io::Result<()> {
     // SAFETY: siginfo_t has 128 bytes, which the kernel reads.
     check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0_usize, info.as_ptr()) }).map(drop)
 }

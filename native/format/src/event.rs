@@ -29,7 +29,8 @@ pub enum EventKind {
     /// `ebx`, `ecx`, `edx` after.
     Trap = 8,
     /// A thread that ran long without a call was stopped at `ip` to let others run, or to deliver a signal. Captures (side In):
-    /// slot 0 the registers (`struct user_regs_struct`), slot 1 the state: BLAKE3 hash of the writable memory, of the floating-point state.
+    /// slot 0 the registers (`struct user_regs_struct`), 1 the BLAKE3 hash of writable memory and vector registers, 2 words of
+    /// memory that its loop changes (address and value), 3 what the hash leaves out (address and length).
     Preempt = 9,
 }
 

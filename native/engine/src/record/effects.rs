@@ -9,8 +9,8 @@ use crate::capture::{Call, is_error};
 use crate::image::{self, ElfFacts, Mapping};
 use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
 use crate::memory::{Capturer, Data, Memory, word_of};
-use crate::objects::{self, ProcPath};
-use crate::plan::{Effect, Shape};
+use crate::objects::{self, Open, ProcPath};
+use crate::plan::{Effect, Role, Shape};
 use crate::raw::{ObjectKind, RawRef};
 use crate::sys::{self, CpuMask};
 use crate::task::{Handler, Restore, Task};
@@ -25,14 +25,18 @@ const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
 impl World {
     /// The object behind a descriptor of a task, asked of the kernel when it is not known yet.
     pub(super) fn object(&mut self, task: &Task, fd: i32) -> Option<u32> {
-        if let Some(known) = task.fds.borrow().get(fd) {
+        self.open(task, fd).map(|open| open.object)
+    }
+
+    fn open(&mut self, task: &Task, fd: i32) -> Option<Open> {
+        if let Some(known) = task.fds.borrow().open(fd) {
             return Some(known);
         }
         self.identify(task, fd, None)
     }
 
     /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
-    fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<u32> {
+    fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<Open> {
         let identity = match objects::identify(task.tid, fd) {
             Ok(identity) => identity,
             Err(error) => {
@@ -47,9 +51,11 @@ impl World {
         let detail = socket.map(|call| self.socket_detail(task, call)).unwrap_or_default();
         self.opened = identity.kind.is_named().then(|| identity.path.clone());
         let created_by = made_by.map(|_| self.sink.seq());
+        let (kind, file) = (identity.kind, (identity.dev, identity.ino));
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
-        task.fds.borrow_mut().set(fd, object);
-        Some(object)
+        let open = Open { object, kind, file };
+        task.fds.borrow_mut().set(fd, open);
+        Some(open)
     }
 
     /// The object of the working directory.
@@ -78,8 +84,10 @@ impl World {
             // frees it whatever close(2) reports.
             task.fds.borrow_mut().close(call.int(0));
         }
+        if plan.role == Role::Prctl && self.replayable && call.int(0) == libc::PR_SET_TSC {
+            self.keep_clock_trapped(task, call);
+        }
         match call.name() {
-            "prctl" if self.replayable && call.int(0) == libc::PR_SET_TSC => self.keep_clock_trapped(task, call),
             "poll" | "ppoll" | "ppoll_time64" => self.refer_polled(task),
             "select" | "_newselect" | "pselect6" | "pselect6_time64" => self.refer_selected(task, call),
             "sendmsg" | "sendmmsg" => self.refer_passed(task, call, Side::In),
@@ -149,10 +157,13 @@ impl World {
             self.opened(task, call, result as i32);
         }
         if self.replayable {
-            self.wrote(task, call, result);
-            self.watch_for_obstacles(call, result);
-            if call.name() == "munmap" {
-                World::unmapped(task, call);
+            match plan.role {
+                Role::Writes | Role::WritesAt => self.wrote(task, call, result),
+                Role::Unmaps => World::unmapped(task, call),
+                Role::WritesElsewhere if result > 0 => {
+                    self.unreplayable("a process writes into the memory of another one (process_vm_writev)");
+                }
+                _ => {}
             }
         }
         if call.name() == "ioctl" {
@@ -180,12 +191,7 @@ impl World {
             Effect::Rename => self.resolver.forget(),
             Effect::Unshare => unshared(task, call.args[0]),
             Effect::Sigaction => handled(task, call),
-            Effect::Mmap => {
-                self.mapped(task, call, result);
-                if self.replayable {
-                    self.describe_mapping(task, call, result);
-                }
-            }
+            Effect::Mmap => self.mapped(task, call, result),
             Effect::Shmat if self.replayable => self.describe_segment(task, call, result),
             Effect::Shmat => {}
             Effect::Mprotect => self.protected(task, call),
@@ -213,15 +219,15 @@ impl World {
 
     fn opened(&mut self, task: &mut Task, call: &Call, fd: i32) {
         task.fds.borrow_mut().close(fd);
-        if let Some(object) = self.identify(task, fd, Some(call)) {
+        if let Some(Open { object, .. }) = self.identify(task, fd, Some(call)) {
             task.memory.refs.push(RawRef { slot: slot::RET, fd, object });
         }
     }
 
     fn duplicated(&mut self, task: &mut Task, old: i32, new: i32) {
-        let Some(object) = self.object(task, old) else { return };
-        task.fds.borrow_mut().set(new, object);
-        task.memory.refs.push(RawRef { slot: slot::RET, fd: new, object });
+        let Some(open) = self.open(task, old) else { return };
+        task.fds.borrow_mut().set(new, open);
+        task.memory.refs.push(RawRef { slot: slot::RET, fd: new, object: open.object });
     }
 
     fn two_opened(&mut self, task: &mut Task, call: &Call, addr: u64) {
@@ -234,7 +240,7 @@ impl World {
         let capturer = Capturer { tid: task.tid, word: call.arch.word(), data: self.data, memory: &mut task.memory };
         let Some(fd) = capturer.peek_u32(addr).map(|fd| fd as i32).filter(|fd| *fd >= 0) else { return };
         task.fds.borrow_mut().close(fd);
-        if let Some(object) = self.identify(task, fd, Some(call)) {
+        if let Some(Open { object, .. }) = self.identify(task, fd, Some(call)) {
             task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
         }
     }
@@ -448,29 +454,6 @@ impl World {
                 task.memory.add(path.slot, Side::Resolved, &found);
             }
         }
-    }
-
-    fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
-        let (prot, flags, fd) = (call.args[2], call.args[3], call.int(4));
-        if prot & PROT_EXEC == 0 || flags & libc::MAP_ANONYMOUS as u64 != 0 || fd < 0 {
-            return;
-        }
-        let known = task.fds.borrow().get(fd).and_then(|object| self.objects.last(object));
-        let Some(identity) = known.or_else(|| objects::identify(task.tid, fd).ok()) else { return };
-        // mmap2 counts in pages.
-        let offset = if call.name() == "mmap2" { call.args[5] * 4096 } else { call.args[5] };
-        let mapping = Mapping {
-            start: result as u64,
-            length: call.args[1],
-            offset,
-            prot,
-            shared: flags & libc::MAP_SHARED as u64 != 0,
-            dev: identity.dev,
-            ino: identity.ino,
-            path: identity.path,
-        };
-        let file = std::path::PathBuf::from(format!("/proc/{}/fd/{fd}", task.tid));
-        self.pending_maps.push((mapping, file));
     }
 
     fn protected(&mut self, task: &Task, call: &Call) {

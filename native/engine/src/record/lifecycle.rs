@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use libc::pid_t;
-use trace_format::event::{EventKind, Side, slot};
+use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::table::Arch;
 
 use super::{Outcome, Recorder, World};
@@ -65,7 +65,10 @@ impl World {
 
     /// Adds to a Task event where the new thread stands, and what the kernel has written for it.
     fn describe_birth(&mut self, task: &mut Task, birth: &Birth, event: &mut RawEvent, memory: &mut Memory) {
-        let Ok(regs) = sys::registers(task.tid) else { return };
+        let Ok(regs) = sys::registers(task.tid) else {
+            self.lost[Lost::TaskGone as usize] += 1;
+            return;
+        };
         event.nargs = 4;
         (event.args[2], event.args[3]) = (regs.fs_base, regs.gs_base);
         (event.ip, event.sp) = (regs.rip, regs.rsp);

@@ -40,6 +40,8 @@ struct Group {
 
 /// The turns of all groups.
 pub(super) struct Turns {
+    /// Nobody takes turns in a recording that only observes.
+    are_taken: bool,
     groups: HashMap<u32, Group>,
     next: u32,
     chaos: Option<Random>,
@@ -49,12 +51,15 @@ pub(super) struct Turns {
 
 impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
-    pub fn new(chaos: Option<u64>) -> Turns {
-        Turns { groups: HashMap::new(), next: 1, chaos: chaos.map(Random), timer: None, is_armed: false }
+    pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
+        Turns { are_taken, groups: HashMap::new(), next: 1, chaos: chaos.map(Random), timer: None, is_armed: false }
     }
 
     /// A group of its own, whose turn `holder` has.
     pub fn new_group(&mut self, holder: pid_t) -> u32 {
+        if !self.are_taken {
+            return 0;
+        }
         let number = self.next;
         self.next += 1;
         self.groups.insert(number, Group { holder: Some(holder), since: sys::monotonic(), ..Group::default() });
@@ -99,6 +104,9 @@ impl Turns {
 
     /// The thread neither has the turn nor waits for it any more. The thread that gets the turn, if one does.
     pub fn release(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        if !self.are_taken {
+            return None;
+        }
         let chosen = self.of(group);
         if chosen.holder == Some(tid) {
             chosen.holder = None;
@@ -207,7 +215,7 @@ mod tests {
 
     #[test]
     fn one_thread_of_a_group_has_the_turn_and_the_others_get_it_in_order() {
-        let mut turns = Turns::new(None);
+        let mut turns = Turns::new(true, None);
         let group = turns.new_group(1);
         assert!(turns.take(group, 1));
         assert!(!turns.take(group, 2));
@@ -225,8 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_where_no_turns_are_taken() {
+        let mut turns = Turns::new(false, None);
+        let group = turns.new_group(1);
+        assert_eq!((turns.release(group, 1), turns.contended()), (None, Vec::new()));
+    }
+
+    #[test]
     fn joined_groups_have_one_turn() {
-        let mut turns = Turns::new(None);
+        let mut turns = Turns::new(true, None);
         let (one, other) = (turns.new_group(1), turns.new_group(2));
         turns.join(one, other);
         // The second one runs on, and waits at its next boundary.
@@ -238,7 +253,7 @@ mod tests {
     #[test]
     fn chaos_follows_from_its_seed() {
         let order = |seed| {
-            let mut turns = Turns::new(Some(seed));
+            let mut turns = Turns::new(true, Some(seed));
             let group = turns.new_group(0);
             for tid in 1..20 {
                 turns.take(group, tid);

@@ -12,13 +12,14 @@ use super::check;
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel::{self, Go};
-use super::layout::{self, Row};
-use super::remote::{RemoteCall, USER_CS, USER_DS, USER32_CS};
+use super::remote::RemoteCall;
 use super::run::Runner;
 use super::tracee::{Actions, At, Process, Space, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::{CLONE_ALWAYS, CLONE_PROCESS, new_task};
 use crate::error::EngineError;
+use crate::layout::{self, Row};
+use crate::sys::{USER_CS, USER_DS, USER32_CS};
 
 const VM: u64 = libc::CLONE_VM as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use trace_format::event::Side;
 
 use super::event::Event;
+use super::scan;
 use crate::reader::Trace;
 use crate::sys;
 
@@ -34,13 +35,8 @@ impl Streams {
 
     /// The stream that the call of an event writes to, if it is one of the two.
     #[must_use]
-    pub fn written_by(&self, event: &Event<'_>, name: &str) -> Option<u8> {
-        let slot = match name {
-            "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "send" | "sendto" | "sendmsg" => 0,
-            "sendfile" | "sendfile64" | "tee" | "vmsplice" => u8::from(name == "tee"),
-            "splice" | "copy_file_range" => 2,
-            _ => return None,
-        };
+    pub fn written_by(&self, event: &Event<'_>) -> Option<u8> {
+        let slot = scan::plan(event)?.sink?;
         let (_, fd, object) = event.refs().find(|(at, ..)| *at == slot)?;
         let (out, err) = (self.stdout == Some(object), self.stderr == Some(object));
         match (out, err) {

@@ -6,13 +6,7 @@ use super::kernel::{self, Go};
 use super::stub::{ENTRY_BYTES, MOST_CALLS, Stub};
 use super::watch::{Halt, Watch, lost};
 use crate::error::EngineError;
-use crate::sys;
-
-/// Segments of 64-bit user code and data (`__USER_CS`, `__USER_DS`).
-pub const USER_CS: u64 = 0x33;
-pub const USER_DS: u64 = 0x2b;
-/// Code segment of 32-bit programs (`__USER32_CS`).
-pub const USER32_CS: u64 = 0x23;
+use crate::sys::{self, USER_CS, USER_DS};
 
 /// A call: number and arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

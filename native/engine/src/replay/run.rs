@@ -25,6 +25,7 @@ use super::{MOST_DESYNCS, Options};
 use crate::capture;
 use crate::memory::{Data, Memory};
 use crate::reader::Trace;
+use crate::siginfo;
 use crate::sys;
 
 /// What all replaying threads have in common.
@@ -241,10 +242,9 @@ impl<'a> Runner<'a> {
             if kind == 0 && signal == libc::SIGTRAP | 0x80 {
                 return Ok(At::Call(sys::syscall_info(tid).map_err(|error| lost(tid, &error))?));
             }
-            if kind == 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP)
-            {
+            if kind == 0 {
                 let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
-                if i32::from_ne_bytes([info[8], info[9], info[10], info[11]]) > 0 {
+                if siginfo::is_synchronous(signal, siginfo::code(&info)) {
                     return Ok(At::Signal(signal, info));
                 }
             }
@@ -401,7 +401,7 @@ impl<'a> Runner<'a> {
                 return;
             }
         }
-        let Some(stream) = self.job.streams.written_by(event, name) else { return };
+        let Some(stream) = self.job.streams.written_by(event) else { return };
         let mut bytes = Vec::new();
         let whole = super::output::written(event, name, |piece| bytes.extend_from_slice(piece));
         self.job.merge.write(self.lane, event.seq(), stream, &bytes);

@@ -8,13 +8,14 @@ use trace_format::event::{EventKind, Side, Trap, disposition, flag, slot};
 use trace_format::table::Arch;
 
 use super::event::Event;
-use super::layout;
 use super::stub::FreePlaces;
 use super::watch::{Halt, Watch};
 use super::zygote::Traps;
 use crate::capture;
-use crate::plan;
+use crate::layout;
+use crate::plan::{self, Plan};
 use crate::reader::Trace;
+use crate::siginfo;
 
 /// What a thread does after an event, where it does not simply run to its next stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,16 +225,19 @@ fn maps_shared(event: &Event<'_>) -> bool {
     }
 }
 
-/// The name of an event's call; empty for one that the table does not know.
-pub fn name(event: &Event<'_>) -> &'static str {
-    let arch = Arch::from_code(event.arch());
-    arch.and_then(|arch| plan::by_number(arch, event.code() as u32)).map_or("", |plan| plan.row.name)
+/// What is known of an event's call; nothing of one that the table does not know.
+pub fn plan(event: &Event<'_>) -> Option<&'static Plan> {
+    plan::by_number(Arch::from_code(event.arch())?, event.code() as u32)
 }
 
-/// Whether a signal comes from the instruction at which the thread stands: it recurs in replay.
+/// The name of an event's call; empty for one that the table does not know.
+pub fn name(event: &Event<'_>) -> &'static str {
+    plan(event).map_or("", |plan| plan.row.name)
+}
+
+/// Whether a signal event recurs in replay by itself.
 pub fn is_synchronous(event: &Event<'_>) -> bool {
-    let code = event.arg(0) as i32;
-    matches!(event.code(), libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && code > 0
+    siginfo::is_synchronous(event.code(), event.arg(0) as i32)
 }
 
 impl Pass {

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use super::files::Files;
 use super::kernel;
-use super::layout::Row;
 use crate::error::EngineError;
+use crate::layout::Row;
 
 /// Largest shared file that is made for a row without content; a trace may ask for any size.
 const MOST_BYTES: u64 = 1 << 40;

@@ -13,27 +13,16 @@ use trace_format::event::{Side, Trap, disposition};
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel::{self, Go, Register};
-use super::remote::{RemoteCall, USER32_CS, put};
+use super::remote::{RemoteCall, put};
 use super::run::Runner;
 use super::scan::{self, Next};
 use super::tracee::{Action, At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
 use crate::probe::{JUMP_BYTES, PROBE_BYTES, Probe};
+use crate::siginfo;
 use crate::state;
-use crate::sys;
-
-const SI_KERNEL: i32 = 0x80;
-
-fn int_at(info: &[u8; 128], at: usize) -> i32 {
-    i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
-}
-
-fn word_at(info: &[u8; 128], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&info[at..at + 8]);
-    u64::from_ne_bytes(word)
-}
+use crate::sys::{self, USER32_CS};
 
 impl Runner<'_> {
     /// A signal event.
@@ -63,7 +52,7 @@ impl Runner<'_> {
         let regs = sys::registers(tid).map_err(|error| lost(tid, &error))?;
         let recorded = event.captured(0, Side::In).and_then(|info| <&[u8; 128]>::try_from(info).ok());
         let same = recorded.is_none_or(|recorded| {
-            int_at(recorded, 8) == int_at(&info, 8) && word_at(recorded, 16) == word_at(&info, 16)
+            siginfo::code(recorded) == siginfo::code(&info) && siginfo::address(recorded) == siginfo::address(&info)
         });
         let reason = if signal != event.code() || !same {
             DesyncReason::Signal
@@ -229,7 +218,7 @@ impl Runner<'_> {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         };
         let regs = *thread.registers()?;
-        if int_at(&info, 8) != SI_KERNEL || regs.rip != event.ip() {
+        if siginfo::code(&info) != siginfo::SI_KERNEL || regs.rip != event.ip() {
             return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
         }
         if regs.rsp != event.sp() {
@@ -317,7 +306,8 @@ impl Runner<'_> {
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
-            let hit = matches!(thread.at, At::Signal(libc::SIGTRAP, info) if int_at(&info, 8) == TRAP_HWBKPT);
+            let hit =
+                matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
             if !hit || sys::monotonic() > deadline {
                 kernel::set_register(tid, Register::Debug7, 0).ok();
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
@@ -492,9 +482,6 @@ fn room_near(tid: pid_t, ip: u64, is_32_bit: bool) -> Option<Room> {
     }
     found.map(|page| Room { start: page, length: PROBE_BYTES, base: page })
 }
-
-/// Signal code of a hardware breakpoint (asm-generic/siginfo.h).
-const TRAP_HWBKPT: i32 = 4;
 
 fn registers_of(bytes: &[u8]) -> Option<libc::user_regs_struct> {
     if bytes.len() != size_of::<libc::user_regs_struct>() {

@@ -75,5 +75,8 @@ int main(void) {
     if (waitpid(child, &status, 0) != child || WEXITSTATUS(status) != i) return 1;
     printf("child %d\n", child);
   }
+#ifdef __i386__
+  if (system("echo a 64-bit shell: $$") != 0) return 1;
+#endif
   return 0;
 }

@@ -1,5 +1,7 @@
-//! Rows of a layout: what a recorded address space, or one mapping of it, was made of.
+//! Rows of a layout: what a recorded address space, or one mapping of it, was made of. The recorder writes them, replay
+//! and pack read them; FORMAT.md section "Replay" has the bytes.
 
+use crate::image::Mapping;
 use crate::store::Hash;
 
 /// Bytes of a row.
@@ -37,6 +39,41 @@ pub struct Row {
 }
 
 impl Row {
+    /// The row of a mapping, with the content of its file if there is one.
+    #[must_use]
+    pub fn of(mapping: &Mapping, hash: Option<Hash>) -> Row {
+        let named = match mapping.path.as_slice() {
+            b"[stack]" => kind::STACK,
+            path if path.starts_with(b"[v") => kind::SPECIAL,
+            _ => 0,
+        };
+        let shared = if mapping.shared { kind::SHARED } else { 0 };
+        let hashed = if hash.is_some() { kind::HASHED } else { 0 };
+        Row {
+            start: mapping.start,
+            end: mapping.start.wrapping_add(mapping.length),
+            offset: mapping.offset,
+            dev: mapping.dev,
+            ino: mapping.ino,
+            prot: mapping.prot,
+            kind: named | shared | hashed,
+            hash: hash.unwrap_or_default(),
+        }
+    }
+
+    /// The row as a capture holds it.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; ROW_BYTES] {
+        let mut bytes = [0; ROW_BYTES];
+        for (index, word) in [self.start, self.end, self.offset, self.dev, self.ino].into_iter().enumerate() {
+            bytes[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[40..44].copy_from_slice(&(self.prot as u32).to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[48..].copy_from_slice(&self.hash);
+        bytes
+    }
+
     fn read(bytes: &[u8; ROW_BYTES]) -> Option<Row> {
         let word = |index: usize| u64::from_le_bytes(bytes[index * 8..index * 8 + 8].try_into().unwrap_or_default());
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
@@ -128,12 +165,26 @@ mod tests {
     use super::*;
 
     fn bytes(start: u64, end: u64, kind: u32) -> Vec<u8> {
-        let mut row = vec![0; ROW_BYTES];
-        row[..8].copy_from_slice(&start.to_le_bytes());
-        row[8..16].copy_from_slice(&end.to_le_bytes());
-        row[40..44].copy_from_slice(&3_u32.to_le_bytes());
-        row[44..48].copy_from_slice(&kind.to_le_bytes());
-        row
+        Row { start, end, offset: 0, dev: 0, ino: 0, prot: 3, kind, hash: [0; 32] }.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let mapping = Mapping {
+            start: 0x7000_0000_0000,
+            length: 0x5000,
+            offset: 0x2000,
+            prot: 5,
+            shared: true,
+            dev: 0xfe00,
+            ino: 1 << 40,
+            path: b"/usr/lib/x.so".to_vec(),
+        };
+        for row in [Row::of(&mapping, Some([7; 32])), Row::of(&mapping, None)] {
+            assert_eq!(rows(&row.bytes()), [row]);
+        }
+        let stack = Row::of(&Mapping { path: b"[stack]".to_vec(), ino: 0, shared: false, ..mapping }, None);
+        assert!(stack.is_stack() && !stack.is_shared() && stack.hash().is_none());
     }
 
     #[test]

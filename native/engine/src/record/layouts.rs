@@ -1,0 +1,366 @@
+//! What replay has to map: the address space of a new program, and what calls map into one; and who else sees that memory.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use libc::pid_t;
+use trace_format::event::{Lost, Side, slot};
+use trace_format::table::Arch;
+
+use super::World;
+use crate::capture::Call;
+use crate::image::{self, Mapping};
+use crate::layout::{PAGE, ROW_BYTES, Row};
+use crate::memory::{Capturer, Memory, word_of};
+use crate::objects;
+use crate::plan::Role;
+use crate::raw::{ObjectKind, RawEvent};
+use crate::sys::{self, USER32_CS};
+use crate::task::{Boundary, SharedFile, Space, Task};
+
+const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
+const PROT_WRITE: u64 = libc::PROT_WRITE as u64;
+const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+/// With fewer shared files nobody looks which are still mapped.
+const LEAST_CHECKED: usize = 1 << 10;
+/// Larger files are not copied when they are mapped.
+const MAX_FILE: u64 = 4 << 30;
+
+impl World {
+    /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
+    pub(super) fn describe_space(
+        &mut self,
+        task: &mut Task,
+        mappings: &[Mapping],
+        event: &mut RawEvent,
+        memory: &mut Memory,
+    ) {
+        let Ok(regs) = sys::registers(task.tid) else {
+            self.lost[Lost::TaskGone as usize] += 1;
+            self.unreplayable("a new program could not be looked into");
+            return;
+        };
+        let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
+        (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+        let mut rows = Vec::with_capacity(mappings.len() * ROW_BYTES);
+        let mut tails = Vec::new();
+        let mut last = (0, 0, None);
+        for mapping in mappings {
+            // A file has several mappings, one after the other.
+            if (mapping.dev, mapping.ino) != (last.0, last.1) {
+                let hash = if mapping.ino == 0 { None } else { self.keep_program(task.tid, mapping) };
+                last = (mapping.dev, mapping.ino, hash);
+            }
+            let row = Row::of(mapping, last.2);
+            rows.extend(row.bytes());
+            if row.is_stack() {
+                tails.push((regs.rsp, row.end.saturating_sub(regs.rsp)));
+            } else if mapping.ino != 0 && mapping.prot & PROT_WRITE != 0 && mapping.length >= PAGE {
+                // The kernel has cleared what is behind the data in its last page.
+                tails.push((row.end - PAGE, PAGE));
+            }
+        }
+        memory.add(slot::LAYOUT, Side::In, &rows);
+        hide_vdso(task.tid, arch, regs.rsp);
+        let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
+        for (addr, length) in tails {
+            capturer.structure(slot::LAYOUT, Side::Out, addr, length);
+        }
+    }
+
+    /// The hash of a file that an exec has mapped.
+    fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
+        use std::os::unix::fs::MetadataExt as _;
+        let mut hash = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path)).hash;
+        if hash.is_none() {
+            // The program file has no name any more, or never had one.
+            let exe = PathBuf::from(format!("/proc/{tid}/exe"));
+            if std::fs::metadata(&exe).is_ok_and(|meta| meta.ino() == mapping.ino) {
+                hash = self.images.facts(&exe).hash;
+            }
+        }
+        if hash.is_none() {
+            self.unreplayable("a mapped program file could not be kept");
+        }
+        hash
+    }
+
+    /// A call has mapped something: what is executable has a load event of its own, and replay has to map everything.
+    pub(super) fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let Some(asked) = mapping_arguments(task, call) else { return };
+        let shared = asked.flags & MAP_SHARED != 0;
+        let executable = asked.prot & PROT_EXEC != 0;
+        if asked.flags & MAP_ANONYMOUS != 0 || asked.fd < 0 {
+            if shared && self.replayable {
+                self.describe_shared(task, result as u64, asked.length, asked.prot);
+            }
+            return;
+        }
+        if !executable && !self.replayable {
+            return;
+        }
+        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
+        let Some(identity) = known.or_else(|| objects::identify(task.tid, asked.fd).ok()) else {
+            self.unreplayable("a mapped file could not be identified");
+            return;
+        };
+        let mapping = Mapping {
+            start: result as u64,
+            length: asked.length,
+            offset: asked.offset,
+            prot: asked.prot,
+            shared,
+            dev: identity.dev,
+            ino: identity.ino,
+            path: identity.path,
+        };
+        let file = PathBuf::from(format!("/proc/{}/fd/{}", task.tid, asked.fd));
+        if self.replayable {
+            self.describe_mapping(task, &mapping, identity.kind, &file);
+        }
+        if executable {
+            self.pending_maps.push((mapping, file));
+        }
+    }
+
+    /// Says what replay has to map.
+    fn describe_mapping(&mut self, task: &mut Task, mapping: &Mapping, kind: ObjectKind, file: &Path) {
+        if !matches!(kind, ObjectKind::File | ObjectKind::Memfd) {
+            if mapping.path != b"/dev/zero" {
+                let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+                self.unreplayable(&format!("it maps {shown}, whose memory changes without a call"));
+            } else if mapping.shared {
+                self.describe_shared(task, mapping.start, mapping.length, mapping.prot);
+            }
+            return;
+        }
+        let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
+        let hash = self.keep_mapped(&mapping, file);
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
+        if mapping.shared {
+            self.share(task, &mapping);
+        } else {
+            // Pages that were not written to still show what is in the file.
+            self.remember_file(task, &mapping);
+        }
+    }
+
+    fn keep_mapped(&mut self, mapping: &Mapping, file: &Path) -> Option<[u8; 32]> {
+        let size = std::fs::metadata(file).map_or(0, |meta| meta.len());
+        if size == 0 {
+            return None;
+        }
+        let hash = if size > MAX_FILE { None } else { self.images.keep(file) };
+        if hash.is_none() {
+            let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+            self.unreplayable(&format!("the mapped file {shown} could not be kept"));
+        }
+        hash
+    }
+
+    /// Shared memory without a file of the program: identified by what the kernel has behind it.
+    fn describe_shared(&mut self, task: &mut Task, start: u64, length: u64, prot: u64) {
+        let found = image::file_mapping_at(task.tid, start);
+        let (dev, ino) = found.map_or((0, start), |found| (found.dev, found.ino));
+        let length = length.next_multiple_of(PAGE);
+        let mapping = Mapping { start, length, offset: 0, prot, shared: true, dev, ino, path: Vec::new() };
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
+        self.share(task, &mapping);
+    }
+
+    /// shmat(2): the segment, and what is in it when nobody of this recording has put that there.
+    pub(super) fn describe_segment(&mut self, task: &mut Task, call: &Call, result: i64) {
+        const SHM_RDONLY: u64 = 0o10000;
+        let start = result as u64;
+        let Some(found) = image::file_mapping_at(task.tid, start) else {
+            self.unreplayable("a shared memory segment could not be identified");
+            return;
+        };
+        let prot = if call.args[2] & SHM_RDONLY == 0 { 3 } else { 1 };
+        let mapping = Mapping { start: found.start, offset: 0, prot, shared: true, ..found };
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
+        if !self.shared_files.contains_key(&(mapping.dev, mapping.ino)) {
+            let length = mapping.length;
+            let data = self.data;
+            let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
+            capturer.structure(slot::LAYOUT, Side::Out, start, length);
+        }
+        self.share(task, &mapping);
+    }
+
+    /// Remembers which file is mapped where: who writes to the file changes that memory.
+    fn remember_file(&mut self, task: &Task, mapping: &Mapping) {
+        let Mapping { start, length, offset, dev, ino, .. } = *mapping;
+        task.space.borrow_mut().shared_files.push(SharedFile { start, length, offset, dev, ino });
+        let known = self.shared_files.entry((dev, ino)).or_default();
+        let this = Rc::downgrade(&task.space);
+        known.spaces.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&this));
+        known.spaces.push(this);
+        if self.shared_files.len() > self.shared_files_checked.max(LEAST_CHECKED) * 2 {
+            self.forget_unmapped_files();
+        }
+    }
+
+    /// Forgets the files that nobody maps any more, so that a long recording does not remember all that there ever were.
+    fn forget_unmapped_files(&mut self) {
+        self.shared_files.retain(|file, known| {
+            known.spaces.retain(|space| {
+                let maps = |space: Rc<RefCell<Space>>| {
+                    space.borrow().shared_files.iter().any(|mapped| (mapped.dev, mapped.ino) == *file)
+                };
+                space.upgrade().is_some_and(maps)
+            });
+            !known.spaces.is_empty()
+        });
+        self.shared_files_checked = self.shared_files.len();
+    }
+
+    /// Joins the turns of those that see the same memory.
+    fn share(&mut self, task: &mut Task, mapping: &Mapping) {
+        self.remember_file(task, mapping);
+        let mut space = task.space.borrow_mut();
+        space.shares = true;
+        let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
+        known.written |= mapping.prot & PROT_WRITE != 0;
+        if !known.groups.contains(&space.group) {
+            known.groups.push(space.group);
+        }
+        if known.written && known.groups.len() > 1 {
+            let groups = std::mem::take(&mut known.groups);
+            for other in &groups[1..] {
+                self.turns.join(groups[0], *other);
+            }
+            known.groups.push(groups[0]);
+        }
+    }
+
+    /// A call has written to a file that is mapped: the mapping has changed with it.
+    pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
+        if self.shared_files.is_empty() || result <= 0 {
+            return;
+        }
+        let positioned = match call.plan.map(|plan| plan.role) {
+            Some(Role::Writes) => false,
+            Some(Role::WritesAt) => true,
+            _ => return,
+        };
+        let fd = call.int(0);
+        let Some(file) = task.fds.borrow().open(fd).map(|open| open.file) else { return };
+        if !self.shared_files.contains_key(&file) {
+            return;
+        }
+        let length = result as u64;
+        let from = if positioned && call.args[3] != u64::MAX {
+            call.args[3]
+        } else {
+            file_position(task.tid, fd).unwrap_or(0).saturating_sub(length)
+        };
+        let space = task.space.borrow();
+        let own: Vec<SharedFile> =
+            space.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == file).copied().collect();
+        drop(space);
+        let is_here = |mapped: &SharedFile| {
+            (mapped.dev, mapped.ino) == file && from < mapped.offset + mapped.length && mapped.offset < from + length
+        };
+        let known = self.shared_files.get(&file);
+        let elsewhere = known.is_some_and(|known| {
+            let spaces = known.spaces.iter().filter_map(std::rc::Weak::upgrade);
+            spaces
+                .filter(|space| !Rc::ptr_eq(space, &task.space))
+                .any(|space| space.borrow().shared_files.iter().any(is_here))
+        });
+        if own.is_empty() && elsewhere {
+            self.unreplayable("a process writes to a file by calls that another one has mapped");
+        }
+        let data = self.data;
+        for file in own {
+            let (first, last) = (from.max(file.offset), (from + length).min(file.offset + file.length));
+            if first < last {
+                let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
+                capturer.payload(slot::LAYOUT, Side::Out, file.start + (first - file.offset), last - first);
+            }
+        }
+    }
+
+    /// A part of the address space is gone.
+    pub(super) fn unmapped(task: &Task, call: &Call) {
+        let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
+        let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
+        task.space.borrow_mut().shared_files.retain(|file| !within(file));
+    }
+}
+
+/// What mmap(2) was asked for.
+struct Asked {
+    length: u64,
+    prot: u64,
+    flags: u64,
+    fd: i32,
+    offset: u64,
+}
+
+/// The arguments of mmap(2) in its three forms.
+fn mapping_arguments(task: &Task, call: &Call) -> Option<Asked> {
+    let args = call.args;
+    let (values, unit) = match (call.name(), call.arch) {
+        ("mmap2", _) => (args, PAGE),
+        (_, Arch::X86_64) => (args, 1),
+        (_, Arch::I386) => {
+            let words = task.memory.find(0, Side::In).filter(|words| words.len() >= 24)?;
+            (std::array::from_fn(|index| word_of(&words[index * 4..index * 4 + 4])), 1)
+        }
+    };
+    let [_, length, prot, flags, fd, offset] = values;
+    Some(Asked { length, prot, flags, fd: fd as i32, offset: offset.wrapping_mul(unit) })
+}
+
+/// Position of an open file, from /proc/PID/fdinfo.
+fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
+}
+
+/// Takes the vDSO out of the auxiliary vector at the stack pointer of a new program, so that the C library reads clocks
+/// by calls, getauxval(3).
+fn hide_vdso(tid: pid_t, arch: Arch, sp: u64) {
+    const AT_NULL: u64 = 0;
+    const AT_IGNORE: u64 = 1;
+    const AT_SYSINFO: u64 = 32;
+    const AT_SYSINFO_EHDR: u64 = 33;
+    /// Words of arguments and environment, at most.
+    const MOST: usize = 1 << 20;
+    let word = arch.word();
+    let mut unused = Memory::default();
+    let peek = Capturer { tid, word, data: crate::memory::Data::None, memory: &mut unused };
+    let mut at = sp + word as u64;
+    let mut nulls = 0;
+    let mut buffer = [0_u8; 4096];
+    for _ in 0..MOST {
+        let bite = ((PAGE - at % PAGE) as usize).min(buffer.len());
+        let got = peek.peek(at, &mut buffer[..bite]) / word * word;
+        if got == 0 {
+            return;
+        }
+        let mut offset = 0;
+        while offset < got {
+            let value = word_of(&buffer[offset..offset + word]);
+            if nulls < 2 {
+                // Two arrays end with NULL: arguments and environment.
+                nulls += usize::from(value == 0);
+                offset += word;
+                continue;
+            }
+            if value == AT_NULL {
+                return;
+            }
+            if matches!(value, AT_SYSINFO | AT_SYSINFO_EHDR) {
+                sys::write_memory(tid, at + offset as u64, &AT_IGNORE.to_le_bytes()[..word]);
+            }
+            offset += 2 * word;
+        }
+        at += offset as u64;
+    }
+}

@@ -1,0 +1,423 @@
+//! Signals of a replayable recording: held back until a boundary, delivered where replay can deliver them too, and answered
+//! where they only tell of an instruction that traps. Threads that come to no boundary are stopped in their own code.
+
+use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
+
+use super::{Recorder, World};
+use crate::capture;
+use crate::image;
+use crate::memory::{Capturer, Data, Memory};
+use crate::probe;
+use crate::raw::RawEvent;
+use crate::siginfo::{self, SigInfo};
+use crate::state;
+use crate::sys::{self, Resume, USER_CS};
+use crate::task::{Boundary, HeldSignal, Pending, Task};
+
+impl Recorder {
+    /// A signal is about to be delivered to a task.
+    pub(super) fn signal_in_turn(&mut self, tid: pid_t, signal: c_int) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Ok(mut info) = sys::signal_info(tid) else {
+            self.world.lost[Lost::TaskGone as usize] += 1;
+            self.go_on(tid, signal);
+            return;
+        };
+        if signal == libc::SIGSEGV && self.world.answer_trap(task, &info) {
+            self.go_on(tid, 0);
+            return;
+        }
+        // One that was queued while the thread stood still is taken before its next instruction.
+        let queued = task.held.iter().position(|held| held.number == signal && held.queued);
+        if let Some(index) = queued {
+            // Another one of that number may have come before the one that was queued again: the older goes first.
+            let came = info;
+            info = task.held[index].info;
+            if is_queued_again(&came) {
+                task.held.remove(index);
+            } else {
+                task.held[index].info = came;
+            }
+            let _ = sys::set_signal_info(tid, &info);
+        }
+        let is_synchronous = siginfo::is_synchronous(signal, siginfo::code(&info));
+        let handler = task.handler(signal);
+        let becomes = match handler {
+            // A fault whose signal is blocked takes the handler away.
+            Some(handler) if handler.is_caught() && is_synchronous && !catches(tid, signal) => disposition::FATAL,
+            Some(handler) if handler.is_caught() => disposition::HANDLED,
+            Some(handler) if handler.addr == 1 && !is_synchronous => disposition::NONE,
+            Some(_) | None => by_default(tid, signal),
+        };
+        let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
+        let stands = queued.is_some() || stands_at(task, place);
+        if becomes == disposition::HANDLED && !is_synchronous && !stands {
+            hold(task, signal, info);
+            self.world.turns.arm();
+            self.go_on(tid, 0);
+            return;
+        }
+        self.world.decide(task, Some(signal));
+        let mut memory = Memory::default();
+        memory.add(0, Side::In, &info);
+        let event = self.world.signal_event(task, signal, &info, becomes, place);
+        if becomes != disposition::HANDLED {
+            self.world.commit(event, &memory);
+            if becomes == disposition::FATAL {
+                let pid = task.process.borrow().pid;
+                self.foresee_end(pid);
+            }
+            self.go_on(tid, signal);
+            return;
+        }
+        if handler.is_some_and(|handler| handler.once) {
+            task.handlers.borrow_mut().remove(&signal);
+        }
+        // To the first instruction of the handler, where its frame can be read.
+        let _ = sys::resume(tid, Resume::Step, signal);
+        let waited = sys::wait_for(tid);
+        let regs = sys::registers(tid).ok();
+        let stepped = waited.as_ref().is_ok_and(|waited| waited.status >> 8 == libc::SIGTRAP);
+        if let Some(regs) = regs.filter(|_| stepped) {
+            let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
+            let length = frame_length(&capturer, &regs, place.1);
+            capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+        }
+        self.world.commit(event, &memory);
+        match waited {
+            Ok(waited) if !stepped => self.dispatch(waited),
+            _ => self.go_on(tid, 0),
+        }
+    }
+
+    /// A thread has come back from a handler to some place of its own code. Signals that are deliverable now come before
+    /// it runs anything; one that comes later may find it at the same place again. So it is let go by one instruction.
+    pub(super) fn go_on_from_handler(&mut self, tid: pid_t, boundary: Boundary, signal: c_int) {
+        const TRAP_FLAG: u64 = 1 << 8;
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.boundary = Some(Boundary { recurs: false, ..boundary });
+        let mut code = [0; 2];
+        sys::read_pieces(tid, &[(boundary.ip, 2)], &mut code);
+        // A step would pass a call unseen; its stop is the next one anyway. So is that of a program that steps itself.
+        let calls = matches!(code, [0x0f, 0x05 | 0x34] | [0xcd, 0x80]);
+        let steps = sys::registers(tid).is_ok_and(|regs| regs.eflags & TRAP_FLAG != 0);
+        if calls || steps || sys::resume(tid, Resume::Step, signal).is_err() {
+            self.go_on(tid, signal);
+            return;
+        }
+        let Ok(waited) = sys::wait_for(tid) else {
+            self.world.lost[Lost::TaskGone as usize] += 1;
+            return;
+        };
+        let stepped = waited.status >> 8 == libc::SIGTRAP
+            && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::TRAP_TRACE);
+        if stepped {
+            task.boundary = None;
+            self.go_on(tid, 0);
+        } else {
+            self.dispatch(waited);
+        }
+    }
+
+    /// A task that was asked to stop has stopped, somewhere.
+    pub(super) fn interrupted(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let group = task.space.borrow().group;
+        let holes = self.unsettled_outputs(group);
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.interrupting = false;
+        let Ok(regs) = sys::registers(tid) else {
+            self.go_on(tid, 0);
+            return;
+        };
+        if task.call.is_some() || task.pending.is_some() {
+            self.go_on(tid, 0);
+            return;
+        }
+        let at_boundary = stands_at(task, (regs.rip, regs.rsp));
+        let (mut regs, mut words) = (regs, Vec::new());
+        if !at_boundary {
+            let mut came = Vec::new();
+            let settled = probe::settle(tid, &mut came, &mut task.plain_loop);
+            for (number, info) in came {
+                hold(task, number, info);
+            }
+            match settled {
+                probe::Settled::Place(place) => {
+                    // One that may wait for another is not given more and more time.
+                    if place.may_wait {
+                        task.preempted = 0;
+                    }
+                    (regs, words) = (place.regs, place.words);
+                }
+                probe::Settled::Boundary => return self.go_on(tid, 0),
+                probe::Settled::Event(waited) => return self.dispatch(*waited),
+            }
+        }
+        let stopped = (!at_boundary).then(|| {
+            self.world.decide(task, None);
+            let mut memory = Memory::default();
+            memory.add(0, Side::In, &sys::register_bytes(&regs));
+            memory.add(1, Side::In, &state::state_hash(tid, &[], &holes));
+            for (slot, pairs) in [(2, &words), (3, &holes)] {
+                if !pairs.is_empty() {
+                    let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
+                    memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+                }
+            }
+            let mut event = self.world.event(task, EventKind::Preempt, 0);
+            event.nargs = 1;
+            event.ip = regs.rip;
+            event.sp = regs.rsp;
+            (event, memory)
+        });
+        let waiting = !task.held.is_empty();
+        if waiting {
+            // Delivered right here: the thread goes on to the stop of the signal without running anything.
+            if let Some((event, memory)) = stopped {
+                self.world.commit(event, &memory);
+            }
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: true });
+            let pid = task.process.borrow().pid;
+            for held in task.held.iter_mut().filter(|held| !held.queued) {
+                held.queued = sys::tgkill(pid, tid, held.number).is_ok();
+            }
+            self.go_on(tid, 0);
+            return;
+        }
+        task.pending = Some(match stopped {
+            Some(stopped) => {
+                task.boundary = None;
+                Pending::Preempted(Box::new(stopped))
+            }
+            None => Pending::Start,
+        });
+        let next = self.world.turns.yield_to_next(group, tid);
+        self.grant(next);
+    }
+
+    /// Where calls of a group that are not committed yet may have written: addresses and lengths.
+    fn unsettled_outputs(&self, group: u32) -> Vec<(u64, u64)> {
+        /// More than any buffer: what a call might write at most.
+        const ALL: i64 = 1 << 40;
+        const MOST: usize = 4096;
+        let mut holes = Vec::new();
+        for task in self.tasks.values().filter(|task| task.space.borrow().group == group) {
+            let Some(call) = &task.call else { continue };
+            let result = match task.pending {
+                Some(Pending::Leave(result, _)) => result,
+                _ => ALL,
+            };
+            let mut memory = Memory::default();
+            capture::exit(task.tid, Data::Paths, call, result, &mut memory);
+            let outputs = memory.captures.iter().filter(|capture| capture.side == Side::Out && capture.addr != 0);
+            holes.extend(outputs.map(|capture| (capture.addr, capture.wanted)));
+        }
+        holes.truncate(MOST);
+        holes
+    }
+
+    /// Makes a stopped task what it would be without the recorder. The signal with which it may be let go; nothing when it
+    /// has to come to its next stop first.
+    pub(super) fn ready_to_leave(&mut self, tid: pid_t, signal: c_int) -> Option<c_int> {
+        let Some(task) = self.tasks.get_mut(&tid).filter(|_| self.world.replayable) else { return Some(signal) };
+        if sys::syscall_info(tid).is_ok_and(|info| info.op == sys::INFO_ENTRY) {
+            // What it has entered would be lost with other registers. Asked to stop, it soon comes back.
+            let _ = sys::interrupt(tid);
+            let _ = sys::resume(tid, Resume::Syscall, 0);
+            return None;
+        }
+        let trapped = signal == libc::SIGSEGV && sys::registers(tid).is_ok_and(|regs| trap_at(tid, regs.rip).is_some());
+        let pid = task.process.borrow().pid;
+        give_clock_back(pid, tid);
+        for held in task.held.drain(..).filter(|held| !held.queued) {
+            let _ = sys::tgkill(pid, tid, held.number);
+        }
+        // The instruction that trapped runs when it comes again.
+        Some(if trapped { 0 } else { signal })
+    }
+}
+
+impl World {
+    /// Answers `rdtsc` or `rdtscp` for a task that has trapped at one (PR_SET_TSC, prctl(2)); whether it has.
+    fn answer_trap(&mut self, task: &mut Task, info: &SigInfo) -> bool {
+        if siginfo::code(info) != siginfo::SI_KERNEL {
+            return false;
+        }
+        let Ok(mut regs) = sys::registers(task.tid) else { return false };
+        let Some((trap, length)) = trap_at(task.tid, regs.rip) else { return false };
+        let mut event = self.event(task, EventKind::Trap, trap as i32);
+        event.ip = regs.rip;
+        event.sp = regs.rsp;
+        let (counter, extra) = self.timestamps.next();
+        regs.rax = counter & 0xffff_ffff;
+        regs.rdx = counter >> 32;
+        event.nargs = 2;
+        event.args[0] = counter;
+        if trap == Trap::Rdtscp {
+            regs.rcx = u64::from(extra);
+            event.args[1] = u64::from(extra);
+        }
+        regs.rip += length;
+        if sys::set_registers(task.tid, &regs).is_err() {
+            return true;
+        }
+        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+        self.commit(event, &Memory::default());
+        true
+    }
+
+    fn signal_event(
+        &mut self,
+        task: &Task,
+        signal: c_int,
+        info: &SigInfo,
+        becomes: u64,
+        place: (u64, u64),
+    ) -> RawEvent {
+        let mut event = self.event(task, EventKind::Signal, signal);
+        event.nargs = 3;
+        event.args[0] = siginfo::code(info) as u64;
+        event.args[1] = siginfo::pid(info) as u64;
+        event.args[2] = becomes;
+        (event.ip, event.sp) = place;
+        event
+    }
+}
+
+/// The instruction at an address, if it is one that traps, and its length.
+fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
+    let mut code = [0; 3];
+    match (sys::read_pieces(tid, &[(ip, 3)], &mut code), code) {
+        (2.., [0x0f, 0x31, _]) => Some((Trap::Rdtsc, 2)),
+        (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
+        _ => None,
+    }
+}
+
+/// Lets a stopped tracee read the time stamp counter again, for nobody will answer for it any more: it executes prctl(2)
+/// at a call instruction of its vDSO. Signals that come meanwhile are sent again.
+fn give_clock_back(pid: pid_t, tid: pid_t) {
+    /// Number of prctl(2) for 32-bit programs.
+    const PRCTL_I386: u64 = 172;
+    const MOST_SIGNALS: usize = 64;
+    let Ok(regs) = sys::registers(tid) else { return };
+    let Some(vdso) = image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]") else { return };
+    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
+    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
+    let (number, instruction) =
+        if regs.cs == USER_CS { (libc::SYS_prctl as u64, [0x0f, 0x05]) } else { (PRCTL_I386, [0xcd, 0x80]) };
+    let Some(at) = code[..got].windows(2).position(|pair| pair == instruction) else { return };
+    let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
+    let mut own = libc::user_regs_struct { rip: vdso.start + at as u64, orig_rax: u64::MAX, rax: number, ..regs };
+    if regs.cs == USER_CS {
+        (own.rdi, own.rsi) = (option, enable);
+    } else {
+        (own.rbx, own.rcx) = (option, enable);
+    }
+    if sys::set_registers(tid, &own).is_err() {
+        return;
+    }
+    let mut came = Vec::new();
+    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
+        let Ok(waited) = sys::wait_for(tid) else { return };
+        if !libc::WIFSTOPPED(waited.status) {
+            return;
+        }
+        let signal = waited.status >> 8;
+        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
+        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) > 0) {
+            break;
+        }
+        came.extend((1..=64).contains(&signal).then_some(signal));
+    }
+    let _ = sys::set_registers(tid, &regs);
+    for signal in came {
+        let _ = sys::tgkill(pid, tid, signal);
+    }
+}
+
+/// What happens by default, signal(7).
+fn by_default(tid: pid_t, signal: c_int) -> u64 {
+    match signal {
+        libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT => disposition::NONE,
+        libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => disposition::STOPS,
+        _ if ignores(tid, signal) => disposition::NONE,
+        _ => disposition::FATAL,
+    }
+}
+
+/// Whether a process ignores a signal since before its program began.
+fn ignores(tid: pid_t, signal: c_int) -> bool {
+    is_in_mask(tid, "SigIgn:", signal)
+}
+
+/// Whether a process has a handler for a signal.
+fn catches(tid: pid_t, signal: c_int) -> bool {
+    is_in_mask(tid, "SigCgt:", signal)
+}
+
+fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix(label));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (signal - 1) != 0
+}
+
+/// Whether a thread has certainly run nothing since its last event.
+fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
+    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && !boundary.recurs)
+}
+
+/// Whether a siginfo is that of a signal which this process has queued: by tgkill(2), or by going on from a stop with it.
+fn is_queued_again(info: &SigInfo) -> bool {
+    match siginfo::code(info) {
+        siginfo::SI_KERNEL => true,
+        siginfo::SI_TKILL => siginfo::pid(info) == std::process::id() as c_int,
+        _ => false,
+    }
+}
+
+/// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).
+fn hold(task: &mut Task, number: c_int, info: SigInfo) {
+    const SIGRTMIN: c_int = 32;
+    if number < SIGRTMIN && task.held.iter().any(|held| held.number == number) {
+        return;
+    }
+    if task.held.is_empty() {
+        task.held_since = sys::monotonic();
+    }
+    task.held.push(HeldSignal { number, info, queued: false });
+}
+
+/// The next held signal, to be queued by going on with it from a syscall stop; 0 for none.
+pub(super) fn queue_held(task: &mut Task) -> c_int {
+    let Some(held) = task.held.iter_mut().find(|held| !held.queued) else { return 0 };
+    held.queued = true;
+    held.number
+}
+
+/// Length of the signal frame at the stack pointer, as far as the kernel has written it: registers, siginfo and the
+/// floating-point state behind them (asm/sigframe.h, asm/sigcontext.h). `before` is the stack pointer that was interrupted.
+fn frame_length(capturer: &Capturer<'_>, regs: &libc::user_regs_struct, before: u64) -> u64 {
+    /// Most that a frame can have on any processor: 11 KiB with AMX.
+    const MOST: u64 = 16 << 10;
+    const RED_ZONE: u64 = 128;
+    let same_stack = before.wrapping_sub(regs.rsp);
+    if (1..=MOST).contains(&same_stack) {
+        let zone = if regs.cs == USER_CS { RED_ZONE } else { 0 };
+        return same_stack.saturating_sub(zone);
+    }
+    // On another stack: up to the end of the floating-point state, whose address the context has.
+    let (at, word) = if regs.cs == USER_CS { (8 + 40 + 184, 8) } else { (0, 4) };
+    if word == 4 {
+        return 0;
+    }
+    let state = capturer.peek_word(regs.rsp.wrapping_add(at)).unwrap_or(0);
+    // struct _fpx_sw_bytes at offset 464: magic, extended size.
+    let size = capturer.peek_u32(state.wrapping_add(468)).map_or(0, u64::from);
+    let length = state.wrapping_add(size).wrapping_sub(regs.rsp);
+    if length <= MOST { length } else { 0 }
+}

@@ -1,0 +1,70 @@
+//! Members of a `siginfo_t`, as the kernel's 128 bytes, sigaction(2) and asm-generic/siginfo.h.
+
+use libc::c_int;
+
+/// The bytes of a `siginfo_t`.
+pub type SigInfo = [u8; 128];
+
+/// Sent by the kernel.
+pub const SI_KERNEL: c_int = 0x80;
+/// Sent by tgkill(2).
+pub const SI_TKILL: c_int = -6;
+/// A step of one instruction.
+pub const TRAP_TRACE: c_int = 2;
+/// A hardware breakpoint.
+pub const TRAP_HWBKPT: c_int = 4;
+
+fn int(info: &SigInfo, at: usize) -> c_int {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&info[at..at + 4]);
+    c_int::from_ne_bytes(bytes)
+}
+
+/// `si_code`.
+#[must_use]
+pub fn code(info: &SigInfo) -> c_int {
+    int(info, 8)
+}
+
+/// `si_pid`, of a signal that somebody has sent.
+#[must_use]
+pub fn pid(info: &SigInfo) -> c_int {
+    int(info, 16)
+}
+
+/// `si_addr`, of a fault.
+#[must_use]
+pub fn address(info: &SigInfo) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&info[16..24]);
+    u64::from_ne_bytes(bytes)
+}
+
+/// Whether a signal comes from the instruction at which its thread stands: it recurs in replay.
+#[must_use]
+pub fn is_synchronous(signal: c_int, code: c_int) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && code > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_where_the_c_library_has_them() {
+        // SAFETY: siginfo_t is plain data, for which zeros are valid.
+        let mut c: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        (c.si_signo, c.si_code) = (libc::SIGUSR1, SI_TKILL);
+        // SAFETY: both types have 128 bytes, and all of the first are initialised.
+        let mut info: SigInfo = unsafe { std::mem::transmute(c) };
+        info[16..20].copy_from_slice(&4711_i32.to_ne_bytes());
+        // SAFETY: as above, the other way round.
+        let c: libc::siginfo_t = unsafe { std::mem::transmute(info) };
+        // SAFETY: the members of a signal that was sent are these.
+        assert_eq!((code(&info), pid(&info)), (c.si_code, unsafe { c.si_pid() }));
+        // SAFETY: a fault has its address in the same place.
+        assert_eq!(address(&info), unsafe { c.si_addr() } as u64);
+        assert!(is_synchronous(libc::SIGSEGV, SI_KERNEL) && !is_synchronous(libc::SIGSEGV, SI_TKILL));
+        assert!(!is_synchronous(libc::SIGALRM, SI_KERNEL));
+    }
+}
