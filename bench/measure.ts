@@ -8,8 +8,8 @@ import {
   commandLine,
   MODES,
   type Mode,
+  REPLAYED_FILE,
   recordCommand,
-  TRACE_FILE,
   type Tracers,
 } from "./tracers.js";
 import type { Prepared } from "./workload.js";
@@ -39,7 +39,7 @@ export async function measure(
 ): Promise<Measured> {
   // The recording that is looked at closely is not timed; it also warms the caches of everything.
   const recorded = await recordOnce(workload, tracers, base);
-  const times: Record<Mode, number[]> = { native: [], trace: [], strace: [], pinned: [] };
+  const times = perMode((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     // Each round begins with another mode, so that none always follows the same one.
     for (let k = 0; k < MODES.length; k++) {
@@ -49,21 +49,21 @@ export async function measure(
       times[mode].push(await wallTime({ argv, dir: workload.dir, base }));
     }
   }
-  const wall = {
-    native: median(times.native),
-    trace: median(times.trace),
-    strace: median(times.strace),
-    pinned: median(times.pinned),
-  };
-  const eventsPerSecond = recorded.events / (wall.trace / 1000);
+  const wall = perMode((mode) => median(times[mode]));
+  const eventsPerSecond = recorded.events / (wall.record / 1000);
   return { ...recorded, name: workload.name, title: workload.title, wall, eventsPerSecond };
+}
+
+function perMode<T>(value: (mode: Mode) => T): Record<Mode, T> {
+  return Object.fromEntries(MODES.map((mode) => [mode, value(mode)])) as Record<Mode, T>;
 }
 
 async function recordOnce(workload: Prepared, tracers: Tracers, base: string): Promise<Recorded> {
   const { dir, argv } = workload;
   workload.reset?.();
-  const peakMiB = await peakMemory({ argv: recordCommand(tracers, dir, argv), dir, base });
-  const trace = await openTrace(join(dir, TRACE_FILE));
+  const command = recordCommand(tracers, dir, argv, { file: REPLAYED_FILE });
+  const peakMiB = await peakMemory({ argv: command, dir, base });
+  const trace = await openTrace(join(dir, REPLAYED_FILE));
   const { total, content, objects } = trace.info.bytes;
   const { eventCount: events } = trace;
   trace.close();

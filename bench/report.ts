@@ -3,7 +3,15 @@
  * ratios and sizes: wall times belong to the machine and are not told, and neither is its name.
  */
 
-import { type Results, toPinned, toStrace, type Verdict, verdicts } from "./goals.js";
+import {
+  type Results,
+  toObserve,
+  toPinned,
+  toRecord,
+  toStrace,
+  type Verdict,
+  verdicts,
+} from "./goals.js";
 import type { Measured } from "./measure.js";
 import { count, median, ratio } from "./numbers.js";
 
@@ -39,27 +47,20 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 function ratios(all: readonly Measured[]): string {
-  const row = (one: Measured): string[] => [
-    one.title,
-    ratio(one.wall.trace / one.wall.native),
-    ratio(one.wall.strace / one.wall.native),
-    ratio(one.wall.pinned / one.wall.native),
-    ratio(toStrace(one)),
-    ratio(toPinned(one)),
+  const columns: readonly (readonly [string, (one: Measured) => number])[] = [
+    ["observe/native", ({ wall }) => wall.observe / wall.native],
+    ["record/native", ({ wall }) => wall.record / wall.native],
+    ["strace/native", ({ wall }) => wall.strace / wall.native],
+    ["pinned/native", ({ wall }) => wall.pinned / wall.native],
+    ["observe/strace", toStrace],
+    ["observe/pinned", toPinned],
+    ["record/observe", toObserve],
+    ["replay/record", toRecord],
   ];
-  const head = ["wall time", "trace/native", "strace/native", "pinned/native"];
-  const middle = (value: (one: Measured) => number): string => ratio(median(all.map(value)));
   return table([
-    [...head, "trace/strace", "trace/pinned"],
-    ...all.map(row),
-    [
-      "median",
-      middle(({ wall }) => wall.trace / wall.native),
-      middle(({ wall }) => wall.strace / wall.native),
-      middle(({ wall }) => wall.pinned / wall.native),
-      middle(toStrace),
-      middle(toPinned),
-    ],
+    ["wall time", ...columns.map(([name]) => name)],
+    ...all.map((one) => [one.title, ...columns.map(([, value]) => ratio(value(one)))]),
+    ["median", ...columns.map(([, value]) => ratio(median(all.map(value))))],
   ]);
 }
 
@@ -99,9 +100,11 @@ export function report(results: Results, conditions: Conditions): string {
   const { workloads } = results;
   const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
   const about = [
-    "`trace` is `trace record` with the start of node in it, `strace` is `strace -f -o /dev/null`, `pinned`",
-    "the same kept on one CPU. The modes took turns in one run. Bytes per event are of the file without",
-    "the bytes that programs read and wrote, which are counted as payload, compressed.",
+    "`record` is `trace record`, whose trace can be replayed, `observe` is `trace record --observe`, which",
+    "does what strace does, `replay` is `trace replay` of such a recording, all with the start of node in",
+    "them; `strace` is `strace -f -o /dev/null`, `pinned` the same kept on one CPU. The modes took turns",
+    "in one run. Bytes per event are of the file without the bytes that programs read and wrote, which",
+    "are counted as payload, compressed.",
   ].join("\n");
   const parts = [
     "# Benchmark",

@@ -5,7 +5,11 @@ import { cpSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { pinCpu } from "./environment.js";
 
-export const MODES = ["native", "trace", "strace", "pinned"] as const;
+/**
+ * `observe` is `trace record --observe`, which does what strace does; `record` is `trace record`,
+ * whose trace can be replayed; `replay` replays such a trace; `pinned` is strace on one CPU.
+ */
+export const MODES = ["native", "observe", "record", "replay", "strace", "pinned"] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface Tracers {
@@ -24,11 +28,25 @@ export function tracers(cli: string, base: string): Tracers {
 
 /** Name of the trace file that a recording leaves in its folder. */
 export const TRACE_FILE = "run.trace";
+/** The trace that is replayed: of a recording that was not timed. */
+export const REPLAYED_FILE = "replayed.trace";
+
+export interface Recording {
+  readonly observe?: boolean;
+  /** Name of the file; default: TRACE_FILE. */
+  readonly file?: string;
+}
 
 /** What the user would type, so that the start of node is part of it. */
-export function recordCommand({ cli }: Tracers, dir: string, argv: readonly string[]): string[] {
-  const file = join(dir, TRACE_FILE);
-  return [process.execPath, cli, "record", "-q", "--force", "-o", file, ...argv];
+export function recordCommand(
+  { cli }: Tracers,
+  dir: string,
+  argv: readonly string[],
+  { observe = false, file = TRACE_FILE }: Recording = {},
+): string[] {
+  const mode = observe ? ["--observe"] : [];
+  const out = ["-q", "--force", "-o", join(dir, file)];
+  return [process.execPath, cli, "record", ...mode, ...out, ...argv];
 }
 
 export function commandLine(
@@ -41,8 +59,12 @@ export function commandLine(
   switch (mode) {
     case "native":
       return argv;
-    case "trace":
+    case "observe":
+      return recordCommand(tracers, dir, argv, { observe: true });
+    case "record":
       return recordCommand(tracers, dir, argv);
+    case "replay":
+      return [process.execPath, tracers.cli, "replay", "-q", join(dir, REPLAYED_FILE)];
     case "strace":
       return strace;
     case "pinned":
