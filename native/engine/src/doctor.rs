@@ -390,8 +390,8 @@ mod tests {
         if errno("ptrace") == Some(0) {
             assert_eq!((errno("sysemu"), errno("signal-mask")), (Some(0), Some(0)));
         }
-        // SAFETY: asks about children that should not be there.
-        let left = unsafe { libc::waitpid(-1, core::ptr::null_mut(), libc::WNOHANG) };
+        // SAFETY: asks about children of this thread (other tests have theirs) that should not be there.
+        let left = unsafe { libc::waitpid(-1, core::ptr::null_mut(), libc::WNOHANG | libc::__WNOTHREAD) };
         assert_eq!(left, -1);
     }
 }

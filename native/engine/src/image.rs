@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -80,8 +80,11 @@ struct FileId {
 
 impl FileId {
     fn of(path: &Path) -> Option<FileId> {
-        let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        Some(FileId {
+        Self::from(&fs::metadata(path).ok()?)
+    }
+
+    fn from(meta: &Metadata) -> Option<FileId> {
+        meta.is_file().then(|| FileId {
             dev: meta.dev(),
             ino: meta.ino(),
             modified: (meta.mtime(), meta.mtime_nsec()),
@@ -129,10 +132,10 @@ impl Images {
         }
     }
 
-    /// Keeps any file in the object store; its hash, when that was possible.
-    pub fn keep(&mut self, path: &Path) -> Option<[u8; 32]> {
+    /// Keeps any file in the object store; its hash, when that was possible. `meta` tells in which state it is.
+    pub fn keep(&mut self, path: &Path, meta: &Metadata) -> Option<[u8; 32]> {
         // The times of a file that has just changed do not tell its states apart.
-        let id = FileId::of(path).filter(FileId::is_settled);
+        let id = FileId::from(meta).filter(FileId::is_settled);
         if let Some(known) =
             id.and_then(|id| self.known.get(&id).map(|facts| facts.hash).or(self.hashes.get(&id).copied()))
         {

@@ -21,6 +21,7 @@ mod kind {
     pub const SPECIAL: u32 = 4;
     pub const HASHED: u32 = 8;
     pub const SHORT: u32 = 16;
+    pub const INLINE: u32 = 32;
 }
 
 /// One mapping.
@@ -100,6 +101,18 @@ impl Row {
     /// Behind the end of its file there is nothing, also where no content was recorded: the file was empty.
     pub fn ends_with_its_file(&mut self) {
         self.kind |= kind::SHORT;
+    }
+
+    /// The content stands in the same event.
+    #[must_use]
+    pub fn with_content(self) -> Row {
+        Row { kind: self.kind | kind::INLINE, ..self }
+    }
+
+    /// Whether the content of the file stands in the same event, and not among the mapped files.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.kind & kind::INLINE != 0
     }
 
     /// Whether a mapping without content is one of an empty file.

@@ -59,6 +59,11 @@ impl Memory {
 
     /// Adds bytes that were not read from the tracee (a resolved path, an exec's environment).
     pub fn add(&mut self, slot: u8, side: Side, bytes: &[u8]) {
+        self.add_at(slot, side, 0, bytes);
+    }
+
+    /// Adds bytes that are known to stand at an address of the tracee.
+    pub fn add_at(&mut self, slot: u8, side: Side, addr: u64, bytes: &[u8]) {
         if self.captures.len() >= usize::from(u16::MAX) {
             self.unreadable += 1;
             return;
@@ -68,7 +73,7 @@ impl Memory {
             slot,
             side,
             status: Status::Whole,
-            addr: 0,
+            addr,
             wanted: bytes.len() as u64,
             len: bytes.len() as u32,
         });

@@ -156,10 +156,9 @@ impl Trace {
             return;
         }
         let layout = |&at: &usize| columns.cap_slot[at] == slot::LAYOUT && columns.cap_side[at] == Side::In as u8;
-        for bytes in captures.clone().filter(layout).filter_map(|at| bytes_of(columns, at)) {
-            for hash in layout::rows(bytes).iter().filter_map(Row::hash) {
-                all.add(*hash, self.mapped_path(columns, row));
-            }
+        let rows = captures.clone().find(layout).and_then(|at| bytes_of(columns, at)).map(layout::rows);
+        for hash in rows.iter().flatten().filter(|row| !row.has_content()).filter_map(Row::hash) {
+            all.add(*hash, self.mapped_path(columns, row));
         }
     }
 

@@ -10,6 +10,7 @@ mod effects;
 mod filter;
 mod layouts;
 mod lifecycle;
+mod loader;
 mod replayable;
 mod signals;
 mod turns;
@@ -33,7 +34,7 @@ use crate::plan;
 use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
-use crate::store::Store;
+use crate::store::{Hash, Store};
 use crate::sys::{self, Resume, Waited};
 use crate::task::{Interrupted, Task};
 use crate::writer::{self, Summary, Writer};
@@ -291,6 +292,8 @@ struct World {
     /// How tasks go on outside calls.
     between: Resume,
     started: u64,
+    /// The time of the stop that is looked at. Where the counter is trapped, asking costs a call.
+    clock: u64,
     threads: u32,
     processes: u32,
     lost: [u64; 4],
@@ -314,6 +317,8 @@ struct World {
     shared_files: HashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
     shared_files_checked: usize,
+    /// Where loaders read the time stamp counter, by their hash: offsets in the file.
+    loader_sites: HashMap<Hash, Vec<u64>>,
 }
 
 /// Who maps a file or segment shared.
@@ -364,6 +369,7 @@ impl World {
             data: options.data,
             between: if filtered { Resume::Cont } else { Resume::Syscall },
             started,
+            clock: started,
             threads: 0,
             processes: 0,
             lost: [0; 4],
@@ -379,6 +385,7 @@ impl World {
             timestamps: sys::Timestamps::default(),
             shared_files: HashMap::new(),
             shared_files_checked: 0,
+            loader_sites: HashMap::new(),
         }
     }
 
@@ -394,9 +401,15 @@ impl World {
         monotonic.saturating_sub(self.started)
     }
 
+    /// Sets the clock: at each stop, and after what may take long.
+    fn read_clock(&mut self) -> u64 {
+        self.clock = sys::monotonic();
+        self.clock
+    }
+
     /// An event of `task` that begins and ends now.
     fn event(&self, task: &Task, kind: EventKind, code: i32) -> RawEvent {
-        let now = self.time(sys::monotonic());
+        let now = self.time(self.clock);
         RawEvent {
             kind,
             flags: 0,
@@ -540,9 +553,10 @@ impl Recorder {
                 Err(_) => break,
             }
             // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
-            // are given by what is there, so there it is always asked for.
+            // are given by what is there, so where they are taken it is always asked for.
             unasked += 1;
-            if self.tasks.len() > 1 && (self.world.replayable || unasked >= SELDOM || self.stops.is_empty()) {
+            let tasks = self.tasks.len();
+            if tasks > 1 && (self.world.turns.are_shared_by(tasks) || unasked >= SELDOM || self.stops.is_empty()) {
                 collect(&mut self.stops);
                 unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
             }
@@ -562,6 +576,7 @@ impl Recorder {
 
     fn dispatch(&mut self, waited: Waited) {
         let (tid, status) = (waited.tid, waited.status);
+        let now = self.world.read_clock();
         if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
             self.ended(&waited);
             return;
@@ -573,7 +588,6 @@ impl Recorder {
         if tid == self.root && std::mem::take(&mut self.root_stopped) {
             self.control.program_stopped(false, 0);
         }
-        let now = sys::monotonic();
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         if self.detaching && event != sys::event::EXEC {
@@ -600,7 +614,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
         let how = if in_call { Resume::Syscall } else { self.world.between };
-        task.resumed = sys::monotonic();
+        task.resumed = self.world.clock;
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);

@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
 use crate::raw::RawEvent;
+use crate::store::Hash;
 
 /// What a process does about one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,18 @@ pub struct Space {
     pub shares: bool,
     /// File mappings that have not been undone as a whole.
     pub shared_files: Vec<SharedFile>,
+    /// The code of the loader of its program.
+    pub loader: Option<Loader>,
+}
+
+/// The code of a program's loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loader {
+    pub hash: Hash,
+    pub start: u64,
+    pub length: u64,
+    /// In the file.
+    pub offset: u64,
 }
 
 /// A mapping of a file.
@@ -310,7 +323,8 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    Rc::new(RefCell::new(Space { group: space.group, shares: space.shares, shared_files: space.shared_files.clone() }))
+    let Space { group, shares, ref shared_files, loader } = *space;
+    Rc::new(RefCell::new(Space { group, shares, shared_files: shared_files.clone(), loader }))
 }
 
 /// The same value, or a copy of it.

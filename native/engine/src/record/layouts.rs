@@ -1,6 +1,7 @@
 //! What replay has to map: the address space of a new program, and what calls map into one; and who else sees that memory.
 
 use std::cell::RefCell;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,8 +17,9 @@ use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
 use crate::plan::Role;
 use crate::raw::{ObjectKind, RawEvent};
+use crate::stack::Stack;
 use crate::sys::{self, USER32_CS};
-use crate::task::{Boundary, SharedFile, Space, Task};
+use crate::task::{Boundary, Loader, SharedFile, Space, Task};
 
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
@@ -25,6 +27,8 @@ const PROT_WRITE: u64 = libc::PROT_WRITE as u64;
 const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
 /// With fewer shared files nobody looks which are still mapped.
 const LEAST_CHECKED: usize = 1 << 10;
+/// Smaller ones go into the trace.
+const SMALL_FILE: u64 = 32 << 10;
 /// Larger files are not copied when they are mapped.
 const MAX_FILE: u64 = 4 << 30;
 
@@ -33,9 +37,9 @@ impl World {
     pub(super) fn describe_space(
         &mut self,
         task: &mut Task,
-        mappings: &[Mapping],
-        event: &mut RawEvent,
-        memory: &mut Memory,
+        mappings: Vec<Mapping>,
+        stack: Option<&Stack>,
+        (event, memory): (&mut RawEvent, &mut Memory),
     ) {
         let Ok(regs) = sys::registers(task.tid) else {
             self.lost[Lost::TaskGone as usize] += 1;
@@ -47,14 +51,9 @@ impl World {
         task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         let mut rows = Vec::with_capacity(mappings.len() * ROW_BYTES);
         let mut tails = Vec::new();
-        let mut last = (0, 0, None);
-        for mapping in mappings {
-            // A file has several mappings, one after the other.
-            if (mapping.dev, mapping.ino) != (last.0, last.1) {
-                let hash = if mapping.ino == 0 { None } else { self.keep_program(task.tid, mapping) };
-                last = (mapping.dev, mapping.ino, hash);
-            }
-            let row = Row::of(mapping, last.2);
+        let mappings = self.keep_programs(task.tid, mappings);
+        for (mapping, hash) in &mappings {
+            let row = Row::of(mapping, *hash);
             rows.extend(row.bytes());
             if row.is_stack() {
                 tails.push((regs.rsp, row.end.saturating_sub(regs.rsp)));
@@ -69,6 +68,24 @@ impl World {
         for (addr, length) in tails {
             capturer.structure(slot::LAYOUT, Side::Out, addr, length);
         }
+        let loader = Loader::find(stack, &mappings);
+        if let Some(loader) = &loader {
+            self.replace_sites(task, loader, memory);
+        }
+        task.space.borrow_mut().loader = loader;
+    }
+
+    /// The mappings of a new program with the hashes of their files. A file has several, one after the other.
+    fn keep_programs(&mut self, tid: pid_t, mappings: Vec<Mapping>) -> Vec<(Mapping, Option<[u8; 32]>)> {
+        let mut last = (0, 0, None);
+        let kept = mappings.into_iter().map(|mapping| {
+            if (mapping.dev, mapping.ino) != (last.0, last.1) {
+                let hash = if mapping.ino == 0 { None } else { self.keep_program(tid, &mapping) };
+                last = (mapping.dev, mapping.ino, hash);
+            }
+            (mapping, last.2)
+        });
+        kept.collect()
     }
 
     /// The hash of a file that an exec has mapped.
@@ -138,8 +155,18 @@ impl World {
             return;
         }
         let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
-        let hash = self.keep_mapped(&mapping, file);
-        task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
+        let size = std::fs::metadata(file);
+        match size.as_ref().ok().and_then(|meta| small_content(task.tid, &mapping, meta.len())) {
+            Some(content) => {
+                let row = Row::of(&mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
+                task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
+                task.memory.add(slot::LAYOUT, Side::In, &content);
+            }
+            None => {
+                let hash = size.ok().and_then(|meta| self.keep_mapped(&mapping, file, &meta));
+                task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
+            }
+        }
         if mapping.shared {
             self.share(task, &mapping);
         } else {
@@ -148,12 +175,11 @@ impl World {
         }
     }
 
-    fn keep_mapped(&mut self, mapping: &Mapping, file: &Path) -> Option<[u8; 32]> {
-        let size = std::fs::metadata(file).map_or(0, |meta| meta.len());
-        if size == 0 {
+    fn keep_mapped(&mut self, mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<[u8; 32]> {
+        if meta.len() == 0 {
             return None;
         }
-        let hash = if size > MAX_FILE { None } else { self.images.keep(file) };
+        let hash = if meta.len() > MAX_FILE { None } else { self.images.keep(file, meta) };
         if hash.is_none() {
             let shown = String::from_utf8_lossy(&mapping.path).into_owned();
             self.unreplayable(&format!("the mapped file {shown} could not be kept"));
@@ -291,6 +317,20 @@ impl World {
         let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
         task.space.borrow_mut().shared_files.retain(|file| !within(file));
     }
+}
+
+/// The content of a small file that has just been mapped as a whole, to be read and for nobody else: it goes into the trace.
+/// Programs with thousands of such files (git's objects) would fill the object store with them.
+fn small_content(tid: pid_t, mapping: &Mapping, size: u64) -> Option<Vec<u8>> {
+    const PROT_READ: u64 = libc::PROT_READ as u64;
+    let is_plain = !mapping.shared && mapping.prot & (PROT_READ | PROT_EXEC) == PROT_READ;
+    let is_whole = mapping.offset == 0 && size > 0 && size <= mapping.length;
+    if !is_plain || !is_whole || size > SMALL_FILE {
+        return None;
+    }
+    let mut content = vec![0; size as usize];
+    let got = sys::read_pieces(tid, &[(mapping.start, content.len())], &mut content);
+    (got == content.len()).then_some(content)
 }
 
 /// What mmap(2) was asked for.

@@ -114,7 +114,7 @@ impl World {
         }
         let mut event = self.event(task, EventKind::Exec, 0);
         if self.replayable {
-            self.describe_space(task, &space, &mut event, &mut memory);
+            self.describe_space(task, space, stack.as_ref(), (&mut event, &mut memory));
             self.name_streams(task);
         }
         self.commit(event, &memory);
@@ -206,7 +206,7 @@ impl Recorder {
             self.world.commit_call(task, &call, Some(result), end, 0);
         }
         if let Some(call) = task.call.take() {
-            self.world.commit_call(task, &call, None, sys::monotonic(), 0);
+            self.world.commit_call(task, &call, None, self.world.clock, 0);
         }
     }
 

@@ -94,10 +94,14 @@ impl World {
             let mut unused = Memory::default();
             let peek = Capturer { tid: task.tid, word: word as usize, data: self.data, memory: &mut unused };
             let head = task.robust_list;
-            let offset = peek.peek_word(head.wrapping_add(word)).unwrap_or(0);
-            let pending = peek.peek_word(head.wrapping_add(2 * word)).unwrap_or(0) & !1;
+            // `struct robust_list_head`: the first entry, the offset of the futex in each, the entry in work.
+            let mut bytes = [0; 24];
+            let bytes = &mut bytes[..3 * task.word];
+            let is_there = peek.peek(head, bytes) == bytes.len();
+            let field = |index: usize| word_of(&bytes[index * task.word..(index + 1) * task.word]);
+            let (first, offset, pending) = if is_there { (field(0), field(1), field(2) & !1) } else { (head, 0, 0) };
             let mut entries = Vec::new();
-            let mut entry = peek.peek_word(head).unwrap_or(head);
+            let mut entry = first;
             while entry & !1 != head && entry != 0 && entries.len() < MOST {
                 if entry & !1 != pending {
                     entries.push(entry & !1);
@@ -265,6 +269,7 @@ impl Recorder {
         while !matches!(state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
             std::thread::sleep(std::time::Duration::from_micros(10));
         }
+        self.world.read_clock();
         let Some(task) = self.tasks.get(&tid) else { return };
         let mut memory = Memory::default();
         let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
@@ -292,7 +297,8 @@ impl Recorder {
             let writes = std::mem::take(&mut task.last_writes);
             task.memory.captures.extend_from_slice(&writes.captures);
             task.memory.bytes.extend_from_slice(&writes.bytes);
-            self.world.commit_call(task, &call, None, sys::monotonic(), 0);
+            let now = self.world.read_clock();
+            self.world.commit_call(task, &call, None, now, 0);
         }
         let next = self.world.turns.release(group, tid);
         self.grant(next);
@@ -344,6 +350,7 @@ impl Recorder {
             }
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
+        self.world.read_clock();
         for tid in tids {
             let found = self.stops.iter().position(|stop| stop.tid == tid && !libc::WIFSTOPPED(stop.status));
             if let Some(waited) = found.and_then(|index| self.stops.remove(index)) {
@@ -449,7 +456,7 @@ impl Recorder {
 
     /// Looks whether somebody has kept the turn, or a signal waiting, for too long.
     pub(super) fn tick(&mut self) {
-        let now = sys::monotonic();
+        let now = self.world.read_clock();
         let contended = self.world.turns.contended();
         let mut idle = contended.is_empty();
         for tid in contended {

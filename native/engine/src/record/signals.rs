@@ -144,6 +144,7 @@ impl Recorder {
             for (number, info) in came {
                 hold(task, number, info);
             }
+            self.world.read_clock();
             match settled {
                 probe::Settled::Place(place) => {
                     // One that may wait for another is not given more and more time.
@@ -259,6 +260,9 @@ impl World {
         if trap == Trap::Rdtscp {
             regs.rcx = u64::from(extra);
             event.args[1] = u64::from(extra);
+        }
+        if trap == Trap::Rdtsc {
+            self.remember_site(task, regs.rip);
         }
         regs.rip += length;
         if sys::set_registers(task.tid, &regs).is_err() {

@@ -43,6 +43,8 @@ pub(super) struct Turns {
     /// Nobody takes turns in a recording that only observes.
     are_taken: bool,
     groups: HashMap<u32, Group>,
+    /// Groups that are part of no other.
+    separate: usize,
     next: u32,
     chaos: Option<Random>,
     timer: Option<Timer>,
@@ -52,7 +54,8 @@ pub(super) struct Turns {
 impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
     pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
-        Turns { are_taken, groups: HashMap::new(), next: 1, chaos: chaos.map(Random), timer: None, is_armed: false }
+        let (groups, chaos) = (HashMap::new(), chaos.map(Random));
+        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, is_armed: false }
     }
 
     /// A group of its own, whose turn `holder` has.
@@ -62,13 +65,21 @@ impl Turns {
         }
         let number = self.next;
         self.next += 1;
+        self.separate += 1;
         self.groups.insert(number, Group { holder: Some(holder), since: sys::monotonic(), ..Group::default() });
         number
     }
 
     /// Nobody is left in it.
     pub fn drop_group(&mut self, group: u32) {
-        self.groups.remove(&group);
+        if self.groups.remove(&group).is_some_and(|gone| gone.joined.is_none()) {
+            self.separate -= 1;
+        }
+    }
+
+    /// Whether any of so many threads takes turns with another one.
+    pub fn are_shared_by(&self, threads: usize) -> bool {
+        self.are_taken && threads > self.separate
     }
 
     fn find(&self, mut group: u32) -> u32 {
@@ -80,7 +91,10 @@ impl Turns {
 
     fn of(&mut self, group: u32) -> &mut Group {
         let group = self.find(group);
-        self.groups.entry(group).or_default()
+        self.groups.entry(group).or_insert_with(|| {
+            self.separate += 1;
+            Group::default()
+        })
     }
 
     /// The thread takes the turn if it is free or its own; else it is put at the end of the queue.
@@ -159,6 +173,7 @@ impl Turns {
         }
         let Some(gone) = self.groups.get_mut(&from) else { return };
         gone.joined = Some(into);
+        self.separate -= 1;
         let (holder, waiting) = (gone.holder.take(), std::mem::take(&mut gone.waiting));
         let group = self.of(into);
         group.waiting.extend(waiting);

@@ -311,6 +311,10 @@ impl Runner<'_> {
             if flags & libc::MAP_ANONYMOUS as u64 == 0 && self.maps_a_file(event) {
                 row.ends_with_its_file();
             }
+            if let Some(hash) = row.hash().filter(|_| row.has_content()) {
+                let content = event.captures().filter(Captured::is_layout).nth(1);
+                self.job.files.supply(hash, content.map_or(&[], |content| content.bytes))?;
+            }
             return self.map_row(thread, event, &row);
         }
         let length = mapped_length(length, flags);

@@ -26,6 +26,12 @@ impl Captured<'_> {
         self.side == Side::In as u8 && self.addr != 0 && self.slot != slot::LAYOUT && !self.bytes.is_empty()
     }
 
+    /// What replay has to map.
+    #[must_use]
+    pub fn is_layout(&self) -> bool {
+        self.side == Side::In as u8 && self.slot == slot::LAYOUT
+    }
+
     /// Memory of the program that the kernel has written.
     #[must_use]
     pub fn is_output(&self) -> bool {

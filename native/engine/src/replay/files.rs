@@ -13,6 +13,9 @@ use crate::pack::Packed;
 use crate::reader::Trace;
 use crate::store::{Hash, Store, read_verified};
 
+/// Most files that are kept open.
+const MOST_OPEN: usize = 256;
+
 /// An open file of the object store, or a copy in memory of one that is packed in the trace.
 #[derive(Debug)]
 pub struct Content {
@@ -52,8 +55,25 @@ impl<'a> Files<'a> {
             return Ok(Arc::clone(content));
         }
         let content = Arc::new(self.find(hash)?);
-        open.insert(*hash, Arc::clone(&content));
+        keep(&mut open, hash, &content);
         Ok(content)
+    }
+
+    /// A file whose content stands in an event, to be had by its hash from now on.
+    ///
+    /// # Errors
+    /// `missing-object` when the content is not what the hash says.
+    pub fn supply(&self, hash: &Hash, bytes: &[u8]) -> Result<(), EngineError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains_key(hash) {
+            return Ok(());
+        }
+        if blake3::hash(bytes).as_bytes() != hash {
+            return Err(self.missing(hash));
+        }
+        let content = Arc::new(self.copy(hash, |target| target.write_all(bytes))?);
+        keep(&mut open, hash, &content);
+        Ok(())
     }
 
     /// The same content as a file in memory: for a store on a file system from which nothing may be executed.
@@ -70,7 +90,7 @@ impl<'a> Files<'a> {
             std::io::Seek::rewind(&mut source)?;
             std::io::copy(&mut source, target).map(drop)
         })?);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(*hash, Arc::clone(&copy));
+        keep(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner), hash, &copy);
         Ok(copy)
     }
 
@@ -134,6 +154,14 @@ impl<'a> Files<'a> {
             })
             .collect()
     }
+}
+
+/// Who uses one that is let go keeps it open.
+fn keep(open: &mut HashMap<Hash, Arc<Content>>, hash: &Hash, content: &Arc<Content>) {
+    if open.len() >= MOST_OPEN {
+        open.clear();
+    }
+    open.insert(*hash, Arc::clone(content));
 }
 
 fn is_whole(hash: &Hash, content: &Content) -> bool {

@@ -1,0 +1,106 @@
+//! The time stamps that the program loader reads for its own statistics: eight at each start of glibc's, each of which
+//! would be a trap.
+//!
+//! A site that has trapped once is known by the loader's hash and its place in the file. In the next program that has the
+//! same loader, the instruction is replaced by one of the same length that leaves in place what was in its registers, before the
+//! program runs: any number will do, as long as it comes again in replay. What was written is part of the Exec event, so
+//! replay needs to know nothing of it. A program whose loader is to tell its times (LD_DEBUG) traps.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+
+use trace_format::event::{Side, slot};
+
+use super::World;
+use crate::image::Mapping;
+use crate::memory::Memory;
+use crate::stack::{self, Stack};
+use crate::store::Hash;
+use crate::sys;
+use crate::task::{Loader, Task};
+
+/// `rdtsc`
+const READS: [u8; LENGTH] = [0x0f, 0x31];
+/// `mov eax, eax`: changes no flag, and clears the upper half of rax as `rdtsc` does. That of rdx is shifted out where the
+/// two halves are put together.
+const KEEPS: [u8; LENGTH] = [0x89, 0xc0];
+const LENGTH: usize = 2;
+/// Sites of one loader that are remembered.
+const MOST_SITES: usize = 64;
+/// Loaders that are remembered.
+const MOST_LOADERS: usize = 64;
+
+impl Loader {
+    /// Finds the loader of a program that has not run yet; none if it has none, its file could not be kept, or it is to
+    /// tell its times, ld.so(8).
+    pub(super) fn find(stack: Option<&Stack>, mappings: &[(Mapping, Option<Hash>)]) -> Option<Loader> {
+        const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+        let stack =
+            stack.filter(|stack| !stack.env().split(|byte| *byte == 0).any(|line| line.starts_with(b"LD_DEBUG=")))?;
+        let base = stack::auxiliary(stack.auxv(), libc::AT_BASE).filter(|base| *base != 0)?;
+        let (first, _) = mappings.iter().find(|(mapping, _)| mapping.start == base && mapping.ino != 0)?;
+        let is_code =
+            |mapping: &Mapping| (mapping.dev, mapping.ino) == (first.dev, first.ino) && mapping.prot & PROT_EXEC != 0;
+        let (code, hash) = mappings.iter().find(|(mapping, _)| is_code(mapping))?;
+        Some(Loader { hash: (*hash)?, start: code.start, length: code.length, offset: code.offset })
+    }
+
+    fn holds(&self, addr: u64) -> bool {
+        addr >= self.start && addr - self.start <= self.length.saturating_sub(LENGTH as u64)
+    }
+}
+
+impl World {
+    /// A task has trapped at this `rdtsc`.
+    pub(super) fn remember_site(&mut self, task: &Task, ip: u64) {
+        let Some(loader) = task.space.borrow().loader.filter(|loader| loader.holds(ip)) else { return };
+        if self.loader_sites.len() >= MOST_LOADERS && !self.loader_sites.contains_key(&loader.hash) {
+            return;
+        }
+        let sites = self.loader_sites.entry(loader.hash).or_default();
+        let offset = loader.offset + (ip - loader.start);
+        if sites.len() < MOST_SITES && !sites.contains(&offset) {
+            sites.push(offset);
+        }
+    }
+
+    /// Replaces the sites that are known of a new program's loader, and adds what was written to its Exec event.
+    pub(super) fn replace_sites(&self, task: &Task, loader: &Loader, memory: &mut Memory) {
+        let Some(sites) = self.loader_sites.get(&loader.hash) else { return };
+        let addresses = sites.iter().map(|offset| loader.start.wrapping_add(offset.wrapping_sub(loader.offset)));
+        let places: Vec<(u64, usize)> =
+            addresses.filter(|addr| loader.holds(*addr)).map(|addr| (addr, LENGTH)).collect();
+        let mut code = vec![0; places.len() * LENGTH];
+        let is_whole = sys::read_pieces(task.tid, &places, &mut code) == code.len();
+        if !is_whole || code.chunks_exact(LENGTH).any(|code| code != READS) {
+            return;
+        }
+        let Ok(file) = OpenOptions::new().write(true).open(format!("/proc/{}/mem", task.tid)) else { return };
+        for (addr, _) in places {
+            if file.write_all_at(&KEEPS, addr).is_ok() {
+                memory.add_at(slot::LAYOUT, Side::Out, addr, &KEEPS);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_of_the_loader_is_a_site() {
+        let loader = Loader { hash: [1; 32], start: 0x7000, length: 0x1000, offset: 0x2000 };
+        assert!(loader.holds(0x7000) && loader.holds(0x7ffe));
+        assert!(!loader.holds(0x7fff) && !loader.holds(0x6fff));
+    }
+
+    #[test]
+    fn what_is_put_there_is_as_long_and_changes_no_flag() {
+        use iced_x86::{Code, Decoder, DecoderOptions};
+        let only = |bytes: &[u8]| Decoder::new(64, bytes, DecoderOptions::NONE).decode();
+        assert_eq!((only(&READS).code(), only(&READS).len()), (Code::Rdtsc, LENGTH));
+        assert_eq!((only(&KEEPS).code(), only(&KEEPS).len()), (Code::Mov_rm32_r32, LENGTH));
+        assert_eq!(only(&KEEPS).rflags_modified(), 0);
+    }
+}

@@ -1,0 +1,69 @@
+/** What only a recording that can be replayed does: time stamps of loaders, and the content of small files. */
+
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { cli, environment, folder, readWhole, record, run } from "./support.js";
+
+/** How many instructions were answered in each process. */
+async function traps(file: string): Promise<Map<number, number>> {
+  const counts = new Map<number, number>();
+  for (const event of (await readWhole(file)).events) {
+    const count = counts.get(event.process) ?? 0;
+    counts.set(event.process, count + (event.kind === "Trap" ? 1 : 0));
+  }
+  return counts;
+}
+
+describe("time stamps that the loader reads", () => {
+  it("trap in the first program, and not in those that follow", async () => {
+    const { file } = await record(["sh", "-c", "/bin/true; /bin/true; :"]);
+    const [first = 0, ...later] = [...(await traps(file)).values()];
+    expect(first).toBeGreaterThan(0);
+    expect(later).toEqual([0, 0]);
+  });
+
+  it("trap where they are to be shown", async () => {
+    const { file, stdout } = await record(["sh", "-c", "LD_DEBUG=statistics /bin/true 2>&1; :"]);
+    expect(stdout).toContain("total startup time");
+    const [, shown] = [...(await traps(file)).values()];
+    expect(shown).toBeGreaterThan(0);
+  });
+});
+
+describe("small files that are mapped", () => {
+  it("are in the trace and not in the object store", async () => {
+    const [dir, cache] = [folder(), folder()];
+    const env = {
+      ...environment,
+      XDG_CACHE_HOME: cache,
+      GIT_CONFIG_GLOBAL: "/dev/null",
+      XDG_STATE_HOME: dir,
+    };
+    const author = ["-c", "user.name=A", "-c", "user.email=a@example.org"];
+    const git = (...words: string[]): string =>
+      execFileSync("git", words, { cwd: dir, env, encoding: "utf8" });
+    git("init", "-q", ".");
+    writeFileSync(join(dir, "a.txt"), "some content\n");
+    git("add", "a.txt");
+    git(...author, "commit", "-q", "-m", "first");
+    const loose = files(join(dir, ".git/objects")).map((file) => readFileSync(file, "latin1"));
+    expect(loose.length).toBeGreaterThan(2);
+    const shown = git("cat-file", "-p", "HEAD");
+    const { file, stdout } = await record(["git", "cat-file", "-p", "HEAD"], { cwd: dir, env });
+    expect(stdout).toBe(shown);
+    const kept = files(join(cache, "trace/objects")).filter((path) => statSync(path).size < 4096);
+    for (const path of kept) expect(loose).not.toContain(readFileSync(path, "latin1"));
+    execFileSync("rm", ["-rf", join(dir, ".git")]);
+    const again = await run([process.execPath, cli, "replay", file], { env });
+    expect(again).toMatchObject({ code: 0, stdout: shown });
+  });
+});
+
+function files(dir: string): string[] {
+  const entries = readdirSync(dir, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
