@@ -156,16 +156,13 @@ impl World {
         }
         let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
         let size = std::fs::metadata(file);
-        match size.as_ref().ok().and_then(|meta| small_content(task.tid, &mapping, meta.len())) {
-            Some(content) => {
-                let row = Row::of(&mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
-                task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
-                task.memory.add(slot::LAYOUT, Side::In, &content);
-            }
-            None => {
-                let hash = size.ok().and_then(|meta| self.keep_mapped(&mapping, file, &meta));
-                task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
-            }
+        if let Some(content) = size.as_ref().ok().and_then(|meta| small_content(task.tid, &mapping, meta.len())) {
+            let row = Row::of(&mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
+            task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
+            task.memory.add(slot::LAYOUT, Side::In, &content);
+        } else {
+            let hash = size.ok().and_then(|meta| self.keep_mapped(&mapping, file, &meta));
+            task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
         }
         if mapping.shared {
             self.share(task, &mapping);
