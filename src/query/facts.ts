@@ -71,8 +71,12 @@ function makeShape(row: SyscallRow, name: string): RowShape {
 const utf8 = new TextDecoder();
 
 function textOf(bytes: Uint8Array): string {
+  return utf8.decode(upToNul(bytes));
+}
+
+function upToNul(bytes: Uint8Array): Uint8Array {
   const nul = bytes.indexOf(0);
-  return utf8.decode(nul < 0 ? bytes : bytes.subarray(0, nul));
+  return nul < 0 ? bytes : bytes.subarray(0, nul);
 }
 
 /** A path without `//`, `.` and `..`, as far as that can be known without asking the file system. */
@@ -106,9 +110,15 @@ export class CallFacts {
 
   /** Path `n` of the call as the program gave it. Of events that are no calls: executable, mapped file. */
   path(batch: EventBatch, i: number, n: number): string | undefined {
+    const bytes = this.pathBytes(batch, i, n);
+    return bytes === undefined ? undefined : utf8.decode(bytes);
+  }
+
+  /** The same as bytes, without the NUL. */
+  pathBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
     const slot = this.#pathSlot(batch, i, n);
     const capture = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.In);
-    return capture < 0 ? undefined : textOf(captureBytes(batch, capture));
+    return capture < 0 ? undefined : upToNul(captureBytes(batch, capture));
   }
 
   #pathSlot(batch: EventBatch, i: number, n: number): number {
