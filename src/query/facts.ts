@@ -116,12 +116,13 @@ export class CallFacts {
 
   /** The same as bytes, without the NUL. */
   pathBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
-    const slot = this.#pathSlot(batch, i, n);
+    const slot = this.pathSlot(batch, i, n);
     const capture = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.In);
     return capture < 0 ? undefined : upToNul(captureBytes(batch, capture));
   }
 
-  #pathSlot(batch: EventBatch, i: number, n: number): number {
+  /** The slot of path `n`, -1 when there is none. */
+  pathSlot(batch: EventBatch, i: number, n: number): number {
     const kind = batch.kind[i];
     if (kind === EventKind.Call) return this.shape(batch, i)?.paths[n] ?? -1;
     return n === 0 && (kind === EventKind.Exec || kind === EventKind.Map) ? 0 : -1;
@@ -129,7 +130,7 @@ export class CallFacts {
 
   /** The same, absolute: as the recorder resolved it, or joined with the directory it is relative to. */
   resolvedPath(batch: EventBatch, i: number, n: number): string | undefined {
-    const slot = this.#pathSlot(batch, i, n);
+    const slot = this.pathSlot(batch, i, n);
     if (slot < 0) return undefined;
     const resolved = findCapture(batch, i, slot, CaptureSide.Resolved);
     if (resolved >= 0) return textOf(captureBytes(batch, resolved));
@@ -140,6 +141,18 @@ export class CallFacts {
     return given === "" ? base : normal(`${base}/${given}`);
   }
 
+  /**
+   * Bytes of the resolved path, where it was captured whole; undefined where it has to be joined with a directory, of which
+   * only the text is known.
+   */
+  resolvedBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
+    const slot = this.pathSlot(batch, i, n);
+    const resolved = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.Resolved);
+    if (resolved >= 0) return upToNul(captureBytes(batch, resolved));
+    const given = this.pathBytes(batch, i, n);
+    return given?.[0] === 0x2f ? given : undefined;
+  }
+
   #base(batch: EventBatch, i: number, n: number) {
     const slot = this.shape(batch, i)?.bases[n] ?? -1;
     const own = slot < 0 ? undefined : refObject(batch, i, this.trace, slot);
@@ -148,7 +161,7 @@ export class CallFacts {
 
   pathCount(batch: EventBatch, i: number): number {
     if (batch.kind[i] === EventKind.Call) return this.shape(batch, i)?.paths.length ?? 0;
-    return this.#pathSlot(batch, i, 0) < 0 ? 0 : 1;
+    return this.pathSlot(batch, i, 0) < 0 ? 0 : 1;
   }
 
   /** Descriptors in the arguments, in memory, and the one that was returned. */
