@@ -13,6 +13,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["replay", () => import("./replay.js")],
   ["show", () => import("./show.js")],
   ["stat", () => import("./stat.js")],
+  ["query", () => import("./query.js")],
   ["tree", () => import("./tree.js")],
   ["info", () => import("./info.js")],
   ["ls", () => import("./ls.js")],

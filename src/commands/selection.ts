@@ -5,6 +5,7 @@
 
 import { existsSync } from "node:fs";
 import { TraceError, usageError } from "../errors.js";
+import type { FieldSet } from "../query/fields.js";
 import type { Filter } from "../query/filter/index.js";
 import { defaultTrace } from "../state.js";
 import { startsAsTrace } from "../trace/magic.js";
@@ -106,6 +107,24 @@ export function splitTrace(context: Pick<CommandContext, "args" | "env">): Words
   return { path, words: args };
 }
 
+export interface SeveralWords {
+  /** As the user wrote them, or the latest trace. */
+  readonly paths: readonly string[];
+  readonly words: readonly string[];
+}
+
+/** Splits off all traces: the words that name files at the beginning, and any others that end in `.trace`. */
+export function splitTraces(context: Pick<CommandContext, "args" | "env">): SeveralWords {
+  const { args } = context;
+  const first = args.findIndex((word) => !isTrace(word));
+  const leading = first < 0 ? args.length : first;
+  const isNamed = (word: string, k: number) => k < leading || /^\S*\.trace$/.test(word);
+  const paths = args.filter(isNamed);
+  if (paths.length === 0)
+    return { paths: [splitTrace({ args: [], env: context.env }).path], words: args };
+  return { paths, words: args.filter((word, k) => !isNamed(word, k)) };
+}
+
 /** A bare word may be the name of a syscall; then only a real trace of that name is taken for one. */
 function isTrace(word: string): boolean {
   if (isSelector(word)) return false;
@@ -143,10 +162,14 @@ function reason(damage: TraceError): string {
   return /needs|ends/.test(damage.message) ? "the recorder ended early" : damage.message;
 }
 
-/** The filter of words and flags together; undefined when there is none. */
+/**
+ * The filter of words and flags together; undefined when there is none. `fields` is what it asks about where that is not
+ * events.
+ */
 export async function filterOf(
   words: readonly string[],
   flags: FilterFlags,
+  fields?: FieldSet,
 ): Promise<Filter | undefined> {
   const { filter = [], e = [], P = [], p = [], z, Z } = flags;
   if (words.length + filter.length + e.length + P.length + p.length === 0 && !z && !Z) {
@@ -154,7 +177,8 @@ export async function filterOf(
   }
   const language = await import("../query/filter/index.js");
   const { vocabulary } = await import("../query/syscalls.js");
-  const parse = (text: string) => pointing(() => language.parseFilter(text, { vocabulary }));
+  const parse = (text: string) =>
+    pointing(() => language.parseFilter(text, { vocabulary, ...(fields && { fields }) }));
   const terms: (Filter | undefined)[] = [
     wordsFilter(words, parse),
     ...filter.map(parse),

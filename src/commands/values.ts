@@ -1,6 +1,7 @@
 /** Parsers for option values that several commands share. See `OptionDef.parse`. */
 
 import { usageError } from "../errors.js";
+import { readNumber } from "../query/filter/units.js";
 
 /** Collects a repeated option into a list: `-e open -e close`. */
 export function collect(text: string, previous: unknown): string[] {
@@ -25,6 +26,13 @@ export function timeSpan(text: string): number {
 
 /** What a timer can wait. */
 const MOST_MILLIS = 2 ** 31 - 1;
+
+/** A number of bytes: `500M`, `2GiB`, as filters write sizes. */
+export function byteSize(text: string): number {
+  const value = readNumber(text);
+  if (typeof value === "number" && value > 0) return value;
+  throw usageError("not a size", "bytes, or with a unit: 500M, 2G");
+}
 
 /** A whole number from `min` to `max`, written in decimal. */
 export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: string) => number {

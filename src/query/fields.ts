@@ -202,6 +202,12 @@ export const FIELDS: readonly FieldDef[] = [
     example: "fd.kind = socket",
   },
   {
+    name: "fd.id",
+    type: "number",
+    doc: "open file description behind the descriptor, as table fd numbers them",
+    example: "fd.id = 12",
+  },
+  {
     name: "bytes",
     type: "number",
     doc: "bytes that the call transferred",
@@ -241,6 +247,18 @@ export const FIELDS: readonly FieldDef[] = [
     doc: "instruction pointer of the call",
     example: "ip = 0x7f0012345678",
   },
+  {
+    name: "partial",
+    type: "bool",
+    doc: "some memory of the event could not be read or was left out",
+    example: "partial",
+  },
+  {
+    name: "restarted",
+    type: "bool",
+    doc: "the call was interrupted and restarted by the kernel",
+    example: "restarted and dur > 1s",
+  },
 ];
 
 const byName = new Map<string, FieldDef>();
@@ -263,5 +281,40 @@ export function findField(word: string): FoundField | undefined {
   if (def !== undefined) return def.name.endsWith(".*") ? undefined : { def, name: def.name };
   const member = /^([a-z]+)\.(?:\d|[a-z_][a-z0-9_]{0,63})$/.exec(word);
   const family = member === null ? undefined : byName.get(`${member[1]}.*`);
-  return family === undefined ? undefined : { def: family, name: word };
+  return family === undefined ? columnField(word) : { def: family, name: word };
 }
+
+/** Columns that a field has another name for. */
+const columnNames: Readonly<Record<string, string>> = {
+  flags: "arg.flags",
+  path2: "path",
+  path2_resolved: "path.resolved",
+};
+
+/** The field behind the name of a column of table event or syscall, which has `_` where the field has a dot. */
+function columnField(word: string): FoundField | undefined {
+  if (!/^[a-z]+(?:\d|_[a-z]+)?$|^path2_resolved$/.test(word)) return undefined;
+  const dotted = word.replace("_", ".").replace(/^arg(\d)$/, "arg.$1");
+  const name = Object.hasOwn(columnNames, word) ? (columnNames[word] ?? word) : dotted;
+  return name === word ? undefined : findField(name);
+}
+
+/** What a filter can ask about: the fields of events, or the columns of a table. */
+export interface FieldSet {
+  /** For hints. */
+  readonly names: readonly string[];
+  readonly find: (word: string) => FoundField | undefined;
+  /** Whether a filter can name syscalls and classes of them. */
+  readonly calls: boolean;
+  /** What one of them is called, and how to get a list of them. */
+  readonly noun: string;
+  readonly listedBy: string;
+}
+
+export const EVENT_FIELDS: FieldSet = {
+  names: FIELD_NAMES,
+  find: findField,
+  calls: true,
+  noun: "field",
+  listedBy: "trace fields",
+};

@@ -62,6 +62,7 @@ const columnsOf: Readonly<Record<string, readonly ColumnGroup[]>> = {
   fd: ["args", "refs"],
   "fd.path": ["args", "refs"],
   "fd.kind": ["args", "refs"],
+  "fd.id": ["args", "refs"],
   bytes: ["args"],
   peer: ["args", "captures", "refs"],
   data: ["args", "captures"],
@@ -155,6 +156,8 @@ function baseGetters(trace: ResolverTrace): [string, Getter][] {
     ["signal", (batch, i) => signalOf(batch, i)],
     ["exit.code", (batch, i) => exitOf(batch, i)?.code],
     ["exit.signal", (batch, i) => exitOf(batch, i)?.signal],
+    ["partial", (batch, i) => ((batch.flags[i] ?? 0) & EventFlag.Partial) !== 0],
+    ["restarted", (batch, i) => ((batch.flags[i] ?? 0) & EventFlag.Restarted) !== 0],
     ["ip", (batch, i) => unsigned(batch.ip[2 * i] ?? 0, batch.ip[2 * i + 1] ?? 0)],
   ];
 }
@@ -232,6 +235,7 @@ function callGetters(trace: ResolverTrace): [string, Getter][] {
     ["fd", call((batch, i) => oneOrMore(facts.fds(batch, i)))],
     ["fd.path", call((batch, i) => oneOrMore(facts.objects(batch, i).map(trace.pathOf)))],
     ["fd.kind", call((batch, i) => oneOrMore(facts.objects(batch, i).map(trace.kindOf)))],
+    ["fd.id", call((batch, i) => oneOrMore(facts.objects(batch, i)))],
     ["bytes", (batch, i) => facts.bytes(batch, i)],
     ["peer", (batch, i) => facts.peer(batch, i)],
     ["data", (batch, i) => facts.data(batch, i)],

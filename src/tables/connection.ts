@@ -9,7 +9,7 @@ import type { TableColumn } from "./table.js";
 
 const columns: readonly TableColumn[] = [
   { name: "seq", type: "int", doc: "event number of the connect or accept", nullable: false },
-  { name: "time", type: "int", unit: "ns", doc: "when it was called", nullable: false },
+  { name: "time", type: "int", unit: "ns since start", doc: "when it was called", nullable: false },
   { name: "dur", type: "int", unit: "ns", doc: "how long the call took", nullable: false },
   { name: "proc", type: "text", doc: "process that called it", nullable: true },
   { name: "direction", type: "text", doc: "out: connect; in: accept", nullable: false },
@@ -31,7 +31,13 @@ const columns: readonly TableColumn[] = [
     nullable: true,
   },
   { name: "fd_id", type: "int", doc: "the socket: number of table fd", nullable: true },
-  { name: "closed", type: "int", unit: "ns", doc: "when the socket was closed", nullable: true },
+  {
+    name: "closed",
+    type: "int",
+    unit: "ns since start",
+    doc: "when the socket was closed",
+    nullable: true,
+  },
   {
     name: "bytes_read",
     type: "int",

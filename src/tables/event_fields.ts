@@ -68,7 +68,11 @@ const kind = keyedColumn({ name: "kind", doc: `kind of event: ${KIND_NAMES.join(
 }));
 
 const time = ownColumn(
-  { name: "time", unit: "ns", doc: "entry of the call, from the start of the recording" },
+  {
+    name: "time",
+    unit: "ns since start",
+    doc: "entry of the call, from the start of the recording",
+  },
   (batch) => batch.start,
 );
 

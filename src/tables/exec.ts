@@ -11,7 +11,13 @@ import type { TableColumn } from "./table.js";
 
 const columns: readonly TableColumn[] = [
   { name: "seq", type: "int", doc: "event number of the start", nullable: false },
-  { name: "time", type: "int", unit: "ns", doc: "when it was started", nullable: false },
+  {
+    name: "time",
+    type: "int",
+    unit: "ns since start",
+    doc: "when it was started",
+    nullable: false,
+  },
   { name: "proc", type: "text", doc: "process that runs it", nullable: false },
   { name: "pid", type: "int", doc: "process id as the kernel gave it", nullable: false },
   { name: "parent", type: "text", doc: "process that started that process", nullable: true },
@@ -31,7 +37,7 @@ const columns: readonly TableColumn[] = [
   {
     name: "until",
     type: "int",
-    unit: "ns",
+    unit: "ns since start",
     doc: "when the process ended or ran another program",
     nullable: true,
   },

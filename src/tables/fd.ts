@@ -34,7 +34,7 @@ const columns: readonly TableColumn[] = [
     doc: "event number of the call that made it; none: it was there before",
     nullable: true,
   },
-  { name: "opened", type: "int", unit: "ns", doc: "when it was made", nullable: true },
+  { name: "opened", type: "int", unit: "ns since start", doc: "when it was made", nullable: true },
   {
     name: "closed_by",
     type: "int",
@@ -44,7 +44,7 @@ const columns: readonly TableColumn[] = [
   {
     name: "closed",
     type: "int",
-    unit: "ns",
+    unit: "ns since start",
     doc: "when the last descriptor was closed",
     nullable: true,
   },

@@ -39,8 +39,20 @@ const columns: readonly TableColumn[] = [
   { name: "execs", type: "int", doc: "how often it was started as a program", nullable: false },
   { name: "maps", type: "int", doc: "how often it was mapped as code", nullable: false },
   { name: "total", type: "int", unit: "ns", doc: "time spent in those calls", nullable: false },
-  { name: "first", type: "int", unit: "ns", doc: "when it was met first", nullable: false },
-  { name: "last", type: "int", unit: "ns", doc: "when it was met last", nullable: false },
+  {
+    name: "first",
+    type: "int",
+    unit: "ns since start",
+    doc: "when it was met first",
+    nullable: false,
+  },
+  {
+    name: "last",
+    type: "int",
+    unit: "ns since start",
+    doc: "when it was met last",
+    nullable: false,
+  },
 ];
 
 export const file = rowTable(

@@ -15,7 +15,7 @@ import type { TableColumn } from "./table.js";
 
 const columns: readonly TableColumn[] = [
   { name: "seq", type: "int", doc: "event number", nullable: false },
-  { name: "time", type: "int", unit: "ns", doc: "when it was mapped", nullable: false },
+  { name: "time", type: "int", unit: "ns since start", doc: "when it was mapped", nullable: false },
   { name: "proc", type: "text", doc: "process that it is in", nullable: true },
   {
     name: "source",
@@ -134,7 +134,13 @@ const elfColumns: readonly TableColumn[] = [
   { name: "build_id", type: "text", doc: "its build id, hexadecimal", nullable: true },
   { name: "hash", type: "text", doc: "BLAKE3 of its content, hexadecimal", nullable: true },
   { name: "first_seq", type: "int", doc: "event number of its first mapping", nullable: false },
-  { name: "first", type: "int", unit: "ns", doc: "when it was mapped first", nullable: false },
+  {
+    name: "first",
+    type: "int",
+    unit: "ns since start",
+    doc: "when it was mapped first",
+    nullable: false,
+  },
   { name: "maps", type: "int", doc: "how often it was mapped as code", nullable: false },
   { name: "procs", type: "int", doc: "in how many processes", nullable: false },
 ];

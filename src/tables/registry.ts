@@ -2,6 +2,7 @@
 
 import { arg } from "./arg.js";
 import { connection } from "./connection.js";
+import { dns } from "./dns.js";
 import { event } from "./event.js";
 import { env, exec } from "./exec.js";
 import { fd } from "./fd.js";
@@ -17,7 +18,7 @@ import { thread } from "./thread.js";
 
 export const TABLES: readonly TableDef[] = [
   ...[event, syscall, process, thread, exec, file, fd, socket],
-  ...[connection, signal, map, elf, arg, env, lost],
+  ...[connection, dns, signal, map, elf, arg, env, lost],
 ];
 
 /** The table of that name, or undefined. */

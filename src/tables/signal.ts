@@ -10,7 +10,13 @@ import type { TableColumn } from "./table.js";
 
 const columns: readonly TableColumn[] = [
   { name: "seq", type: "int", doc: "event number", nullable: false },
-  { name: "time", type: "int", unit: "ns", doc: "when it was delivered", nullable: false },
+  {
+    name: "time",
+    type: "int",
+    unit: "ns since start",
+    doc: "when it was delivered",
+    nullable: false,
+  },
   { name: "proc", type: "text", doc: "process that got it", nullable: true },
   { name: "thread", type: "text", doc: "thread that got it", nullable: true },
   { name: "tid", type: "int", doc: "thread id as the kernel gave it", nullable: true },

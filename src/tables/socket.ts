@@ -40,11 +40,11 @@ const columns: readonly TableColumn[] = [
     doc: "open, bound, listening, connecting, connected, shut down or closed",
     nullable: false,
   },
-  { name: "opened", type: "int", unit: "ns", doc: "when it was made", nullable: true },
+  { name: "opened", type: "int", unit: "ns since start", doc: "when it was made", nullable: true },
   {
     name: "closed",
     type: "int",
-    unit: "ns",
+    unit: "ns since start",
     doc: "when the last descriptor was closed",
     nullable: true,
   },

@@ -20,8 +20,8 @@ import type { Dictionary } from "./dictionary.js";
  */
 export type ColumnType = "int" | "word" | "bool" | "text" | "bytes";
 
-/** What the numbers of a column count. Times are nanoseconds since the start of the recording. */
-export type Unit = "ns" | "bytes" | "ns since 1970";
+/** What the numbers of a column count: how long, when (since the start of the recording), how much. */
+export type Unit = "ns" | "ns since start" | "ns since 1970" | "bytes";
 
 export interface TableColumn {
   readonly name: string;

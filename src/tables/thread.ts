@@ -12,8 +12,8 @@ const columns: readonly TableColumn[] = [
   { name: "tid", type: "int", doc: "thread id as the kernel gave it", nullable: false },
   { name: "pid", type: "int", doc: "process id as the kernel gave it", nullable: false },
   { name: "parent", type: "text", doc: "thread that made it", nullable: true },
-  { name: "start", type: "int", unit: "ns", doc: "when it was made", nullable: false },
-  { name: "end", type: "int", unit: "ns", doc: "when it ended", nullable: true },
+  { name: "start", type: "int", unit: "ns since start", doc: "when it was made", nullable: false },
+  { name: "end", type: "int", unit: "ns since start", doc: "when it ended", nullable: true },
   { name: "created_by", type: "int", doc: "event number of its start", nullable: false },
 ];
 

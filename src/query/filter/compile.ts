@@ -4,7 +4,7 @@
  * Evaluating a term looks at one value and allocates nothing.
  */
 
-import { findField } from "../fields.js";
+import { EVENT_FIELDS, type FieldSet } from "../fields.js";
 import { type CompareFilter, type Filter, type InFilter, processName, threadName } from "./ast.js";
 import { syscallTest } from "./capture.js";
 import { type FieldValue, oneOfTest, valueTest } from "./value_test.js";
@@ -19,6 +19,8 @@ export type FieldGetter = (i: number) => FieldValue | undefined;
 
 /** How a trace reads fields. Getters look at whatever batch is current when they are called. */
 export interface FieldResolver {
+  /** What the filter was parsed with; the fields of events when left out. */
+  readonly fieldSet?: FieldSet;
   /** The getter of a field by its canonical name (`fd.path`, `arg.0`); undefined: no event has it. */
   field(name: string): FieldGetter | undefined;
   /**
@@ -84,7 +86,7 @@ function compileComparison(
 ): EventPredicate {
   const get = resolver.field(filter.field);
   if (get === undefined) return never;
-  const type = findField(filter.field)?.def.type ?? "any";
+  const type = (resolver.fieldSet ?? EVENT_FIELDS).find(filter.field)?.def.type ?? "any";
   const test =
     filter.type === "in" ? oneOfTest(filter.values) : valueTest(filter.op, filter.value, type);
   if (filter.negated) {

@@ -11,7 +11,7 @@
  *     range      = @1200 | @1200..@1300 | 12ms..3s, selector = p3 | p3.2   (range.ts)
  */
 
-import { FIELD_NAMES, type FoundField, findField } from "../fields.js";
+import { EVENT_FIELDS, type FieldSet, type FoundField } from "../fields.js";
 import { nearestName } from "../nearest.js";
 import type { CompareOp, Filter, Value } from "./ast.js";
 import { MAX_DEPTH } from "./limits.js";
@@ -24,11 +24,14 @@ import type { Vocabulary } from "./vocabulary.js";
 export interface ParseOptions {
   /** The names that exist; without them the form of a name is all that is checked. */
   readonly vocabulary?: Vocabulary;
+  /** What the filter asks about; the fields of events when left out. */
+  readonly fields?: FieldSet;
 }
 
 /** @throws FilterError */
 export function parseFilter(text: string, options: ParseOptions = {}): Filter {
-  return new Parser(new Scanner(text), options.vocabulary ?? {}).whole();
+  const { vocabulary = {}, fields = EVENT_FIELDS } = options;
+  return new Parser(new Scanner(text), vocabulary, fields).whole();
 }
 
 /** An operator as the user wrote it and as the filter holds it. */
@@ -59,10 +62,12 @@ const straceLists: ReadonlySet<string> = new Set(["fd", "signal", "status"]);
 class Parser {
   readonly #scanner: Scanner;
   readonly #vocabulary: Vocabulary;
+  readonly #fields: FieldSet;
 
-  constructor(scanner: Scanner, vocabulary: Vocabulary) {
+  constructor(scanner: Scanner, vocabulary: Vocabulary, fields: FieldSet) {
     this.#scanner = scanner;
     this.#vocabulary = vocabulary;
+    this.#fields = fields;
   }
 
   whole(): Filter {
@@ -132,13 +137,26 @@ class Parser {
   #term(depth: number, marked: boolean): Filter {
     const scanner = this.#scanner;
     if (scanner.here === "(") return this.#group(depth);
-    if (/[%/?]/.test(scanner.here)) return readSyscalls(scanner, marked, this.#vocabulary);
+    if (this.#fields.calls && /[%/?]/.test(scanner.here)) {
+      return readSyscalls(scanner, marked, this.#vocabulary);
+    }
     const range = scanner.match(/(?:[@\d]|\.\.)[^\s(),]*/y);
-    if (range !== undefined) return rangeOf(scanner, range);
+    if (range !== undefined) return this.#known(range, rangeOf(scanner, range));
     const word = scanner.peek(wordPattern);
     if (word === undefined || KEYWORDS.has(word.text.toLowerCase())) return this.#noTerm();
     scanner.offset = word.end;
     return this.#wordTerm(word, marked);
+  }
+
+  /** A range or a selector, when there is something that it is about. */
+  #known(word: Word, filter: Filter): Filter {
+    const about = { events: "seq", times: "time", process: "proc" } as const;
+    const isThread = filter.type === "process" && filter.thread !== undefined;
+    const field = isThread ? "thread" : about[filter.type as keyof typeof about];
+    if (this.#fields.find(field) !== undefined) return filter;
+    const { noun, listedBy } = this.#fields;
+    const message = `\`${word.text}\` asks for the ${noun} \`${field}\`, which is not there`;
+    return this.#scanner.fail(word, message, `\`${listedBy}\` lists what there is`);
   }
 
   #group(depth: number): Filter {
@@ -156,14 +174,16 @@ class Parser {
   #wordTerm(word: Word, marked: boolean): Filter {
     const operator = this.#operator();
     if (operator !== undefined) {
-      if (word.text === "trace") return this.#trace(operator);
+      if (word.text === "trace" && this.#fields.calls) return this.#trace(operator);
       return this.#comparison(this.#field(word), operator);
     }
     const selector = selectorOf(word.text);
-    if (selector !== undefined) return selector;
-    const field = findField(word.text);
+    if (selector !== undefined) return this.#known(word, selector);
+    const field = this.#fields.find(word.text);
     if (field?.def.type === "bool") return { type: "truth", field: field.name };
-    if (field !== undefined || word.text.includes(".")) this.#fieldAlone(word);
+    if (field !== undefined || word.text.includes(".") || !this.#fields.calls) {
+      this.#fieldAlone(word);
+    }
     const next = this.#scanner.peek(/\s*(?:[a-z]+)/y)?.text.trim();
     if (next !== undefined && !KEYWORDS.has(next)) this.#checkBareName(word);
     this.#scanner.offset = word.start;
@@ -172,20 +192,21 @@ class Parser {
 
   /** Two words in a row: the first is more likely a mistyped field than a syscall. */
   #checkBareName(word: Word): void {
-    const near = nearestName(word.text, FIELD_NAMES);
+    const near = nearestName(word.text, this.#fields.names);
     if (near !== undefined) this.#unknownField(word);
     checkSyscall(this.#scanner, word, word.text, this.#vocabulary);
   }
 
   #field(word: Word): FoundField {
-    return findField(word.text) ?? this.#unknownField(word);
+    return this.#fields.find(word.text) ?? this.#unknownField(word);
   }
 
   #unknownField(word: Word): never {
-    const tail = FIELD_NAMES.find((name) => name.endsWith(`.${word.text}`));
-    const near = tail ?? nearestName(word.text, FIELD_NAMES);
-    const hint = near === undefined ? "`trace fields` lists them" : `did you mean ${near}?`;
-    return this.#scanner.fail(word, `there is no field \`${word.text}\``, hint);
+    const { names, noun, listedBy } = this.#fields;
+    const tail = names.find((name) => name.endsWith(`.${word.text}`));
+    const near = tail ?? nearestName(word.text, names);
+    const hint = near === undefined ? `\`${listedBy}\` lists them` : `did you mean ${near}?`;
+    return this.#scanner.fail(word, `there is no ${noun} \`${word.text}\``, hint);
   }
 
   /** A field that is neither true nor false stands without an operator that it knows. */

@@ -113,7 +113,7 @@ function comparison(name: string, op: string, exact: fc.Arbitrary<string>): fc.A
     case "=":
     case "!=":
       return fc
-        .array(exact, { minLength: 1, maxLength: name === "ok" || name === "failed" ? 1 : 2 })
+        .array(exact, { minLength: 1, maxLength: findField(name)?.def.type === "bool" ? 1 : 2 })
         .map((values) => `${name} ${op} ${values.join()}`);
     default:
       return fc

@@ -1,0 +1,128 @@
+/** What can be asked: tables with their columns, and saved queries; as text, Markdown and JSON. */
+
+import { parseFilter } from "../query/filter/index.js";
+import { vocabulary } from "../query/syscalls.js";
+import { tableMarkdown, tableText } from "../report/table.js";
+import { wrap } from "../report/text.js";
+import { columnsNamed } from "../tables/builder.js";
+import { Dictionary } from "../tables/dictionary.js";
+import { fieldSetOf } from "../tables/fields.js";
+import { findTable, TABLES } from "../tables/registry.js";
+import { selectRows } from "../tables/rows.js";
+import type { TableBatch, TableColumn, TableDef } from "../tables/table.js";
+import type { Question, Run } from "./answer.js";
+import { SAVED_QUERIES } from "./saved/index.js";
+import type { SavedQuery } from "./saved/saved.js";
+
+/** What a saved query asks. */
+export function questionOf(query: SavedQuery, showSecrets = false): Question {
+  const table = findTable(query.table);
+  if (table === undefined) throw new Error(`no table ${query.table}`);
+  const { columns, where, group, order, limit } = query;
+  const filter = where && parseFilter(where, { vocabulary, fields: fieldSetOf(table) });
+  return {
+    table,
+    columns,
+    showSecrets,
+    ...(filter && { filter }),
+    ...(group && { group }),
+    ...(order && { order }),
+    ...(limit !== undefined && { limit }),
+  };
+}
+
+export function listText(): string {
+  const rows = SAVED_QUERIES.map(({ name, doc }) => [`@${name}`, doc]);
+  return tableText([left("query"), left("what it answers")], rows);
+}
+
+function left(head: string) {
+  return { head, align: "left" } as const;
+}
+
+const columnHeads = ["column", "type", "unit", "what it is"].map(left);
+
+/** As SQL and people name the types of columns. */
+const TYPE_NAMES: Readonly<Record<TableColumn["type"], string>> = {
+  int: "BIGINT",
+  word: "BIGINT",
+  bool: "BOOLEAN",
+  text: "VARCHAR",
+  bytes: "BLOB",
+};
+
+/** The tables; of those that are named the columns, too. */
+export function schemaText(tables: readonly TableDef[], format: string): string {
+  if (format === "json" || format === "jsonl") return schemaJson(tables);
+  if (tables.length === 0 && format !== "md") {
+    const rows = TABLES.map(({ name, doc, columns }) => [name, String(columns.length), doc]);
+    const heads = [left("table"), { head: "columns", align: "right" } as const, left("a row is")];
+    return `${tableText(heads, rows)}\ntrace query --schema TABLE lists its columns\n`;
+  }
+  const chosen = tables.length === 0 ? TABLES : tables;
+  return chosen.map((table) => tableSchema(table, format === "md")).join("\n");
+}
+
+/** Width of what a column is, on a terminal of 80. */
+const DOC_WIDTH = 44;
+
+function tableSchema({ name, doc, columns }: TableDef, isMarkdown: boolean): string {
+  if (isMarkdown) {
+    const rows = columns.map((column) => [...cells(column), column.doc]);
+    return `### ${name}\n\n${doc}\n\n${tableMarkdown(columnHeads, rows)}`;
+  }
+  const rows = columns.flatMap((column) => {
+    const [first = "", ...more] = wrap(column.doc, DOC_WIDTH);
+    return [[...cells(column), first], ...more.map((line) => ["", "", "", line])];
+  });
+  return `${name}: ${doc}\n${tableText(columnHeads, rows)}`;
+}
+
+function cells({ name, type, unit, nullable }: TableColumn): string[] {
+  return [name, `${TYPE_NAMES[type]}${nullable ? "?" : ""}`, unit ?? ""];
+}
+
+function schemaJson(tables: readonly TableDef[]): string {
+  const list = (tables.length === 0 ? TABLES : tables).map(({ name, doc, columns }) => ({
+    name,
+    doc,
+    columns: columns.map((column) => ({ ...column, type: TYPE_NAMES[column.type] })),
+  }));
+  return `${JSON.stringify({ schema: "trace.tables", version: 1, tables: list }, undefined, 2)}\n`;
+}
+
+const RUN: TableColumn = { name: "run", type: "text", doc: "the trace", nullable: false };
+
+/** The rows that a question without order chooses, as batches; of several traces with a column `run` first. */
+export function batchesOf(
+  runs: readonly Run[],
+  question: Question,
+): { readonly columns: readonly TableColumn[]; readonly batches: AsyncIterable<TableBatch> } {
+  const own = columnsNamed(question.table.columns, question.columns);
+  const columns = runs.length > 1 ? [RUN, ...own] : own;
+  return { columns, batches: named(runs, question) };
+}
+
+async function* named(runs: readonly Run[], question: Question): AsyncGenerator<TableBatch> {
+  const {
+    table,
+    columns,
+    filter,
+    showSecrets = false,
+    limit = Number.POSITIVE_INFINITY,
+  } = question;
+  const dictionary = new Dictionary("text");
+  let rest = limit;
+  for (const { name, trace } of runs) {
+    const code = dictionary.code(name);
+    const options = { columns, showSecrets, ...(filter && { filter }) };
+    for await (const batch of selectRows(trace, table, options)) {
+      if (rest <= 0) return;
+      const count = Math.min(rest, batch.count);
+      rest -= count;
+      const values = new Uint32Array(count).fill(code);
+      const run = { type: "text", values, dictionary } as const;
+      yield { count, columns: runs.length > 1 ? [run, ...batch.columns] : batch.columns };
+    }
+  }
+}
