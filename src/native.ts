@@ -138,6 +138,8 @@ export interface NativeTrace {
   /** Decodes one block; `columns` are the bits of trace/columns.ts. */
   readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
+  /** What calls did with each path. `plans`: seven bytes per syscall of x86-64, then of i386 (native/src/usage.rs). */
+  fileUsage(plans: Uint8Array): Promise<NativeFileUsage>;
   packed(): { readonly hash: string; readonly bytes: number }[];
   /** Puts mapped files into the trace, or into a copy of it. */
   pack(output: string | undefined, force: boolean): Promise<Outcome<NativePacking>>;
@@ -150,6 +152,18 @@ export interface NativeTrace {
     hash: string,
     offset: number,
   ): Promise<{ readonly name: string; readonly offset: number } | null>;
+}
+
+/** Paths as they were captured, and numbers for each: those that src/tables/file.ts names. */
+export interface NativeFileUsage {
+  readonly keys: Uint8Array;
+  /** Path k ends before this place of `keys`; the next begins there. */
+  readonly keyEnd: Uint32Array;
+  /** The object of the directory that path k is relative to, or -1. */
+  readonly base: Float64Array;
+  readonly sums: Float64Array;
+  /** Why a part of the trace was not counted. */
+  readonly failure: NativeFailure | null;
 }
 
 export interface NativePacking {

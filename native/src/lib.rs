@@ -5,6 +5,7 @@ mod files;
 mod reader;
 mod record;
 mod replay;
+mod usage;
 
 use napi_derive::napi;
 

@@ -80,7 +80,7 @@ function upToNul(bytes: Uint8Array): Uint8Array {
 }
 
 /** A path without `//`, `.` and `..`, as far as that can be known without asking the file system. */
-function normal(path: string): string {
+export function normalPath(path: string): string {
   if (!/\/\/|\/\.{1,2}(?:\/|$)|.\/$/.test(path)) return path;
   const parts: string[] = [];
   for (const part of path.split("/")) {
@@ -116,13 +116,12 @@ export class CallFacts {
 
   /** The same as bytes, without the NUL. */
   pathBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
-    const slot = this.pathSlot(batch, i, n);
+    const slot = this.#pathSlot(batch, i, n);
     const capture = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.In);
     return capture < 0 ? undefined : upToNul(captureBytes(batch, capture));
   }
 
-  /** The slot of path `n`, -1 when there is none. */
-  pathSlot(batch: EventBatch, i: number, n: number): number {
+  #pathSlot(batch: EventBatch, i: number, n: number): number {
     const kind = batch.kind[i];
     if (kind === EventKind.Call) return this.shape(batch, i)?.paths[n] ?? -1;
     return n === 0 && (kind === EventKind.Exec || kind === EventKind.Map) ? 0 : -1;
@@ -130,27 +129,15 @@ export class CallFacts {
 
   /** The same, absolute: as the recorder resolved it, or joined with the directory it is relative to. */
   resolvedPath(batch: EventBatch, i: number, n: number): string | undefined {
-    const slot = this.pathSlot(batch, i, n);
+    const slot = this.#pathSlot(batch, i, n);
     if (slot < 0) return undefined;
     const resolved = findCapture(batch, i, slot, CaptureSide.Resolved);
     if (resolved >= 0) return textOf(captureBytes(batch, resolved));
     const given = this.path(batch, i, n);
-    if (given === undefined || given.startsWith("/")) return given && normal(given);
+    if (given === undefined || given.startsWith("/")) return given && normalPath(given);
     const base = this.#base(batch, i, n)?.path;
     if (base === undefined) return undefined;
-    return given === "" ? base : normal(`${base}/${given}`);
-  }
-
-  /**
-   * Bytes of the resolved path, where it was captured whole; undefined where it has to be joined with a directory, of which
-   * only the text is known.
-   */
-  resolvedBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
-    const slot = this.pathSlot(batch, i, n);
-    const resolved = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.Resolved);
-    if (resolved >= 0) return upToNul(captureBytes(batch, resolved));
-    const given = this.pathBytes(batch, i, n);
-    return given?.[0] === 0x2f ? given : undefined;
+    return given === "" ? base : normalPath(`${base}/${given}`);
   }
 
   #base(batch: EventBatch, i: number, n: number) {
@@ -161,7 +148,7 @@ export class CallFacts {
 
   pathCount(batch: EventBatch, i: number): number {
     if (batch.kind[i] === EventKind.Call) return this.shape(batch, i)?.paths.length ?? 0;
-    return this.pathSlot(batch, i, 0) < 0 ? 0 : 1;
+    return this.#pathSlot(batch, i, 0) < 0 ? 0 : 1;
   }
 
   /** Descriptors in the arguments, in memory, and the one that was returned. */

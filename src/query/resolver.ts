@@ -56,25 +56,28 @@ export function fieldsOf(filter: Filter): Set<string> {
   return found;
 }
 
+/** Groups beside `core`. */
 const columnsOf: Readonly<Record<string, readonly ColumnGroup[]>> = {
-  path: ["args", "captures", "refs"],
-  "path.resolved": ["args", "captures", "refs"],
-  fd: ["args", "refs"],
-  "fd.path": ["args", "refs"],
-  "fd.kind": ["args", "refs"],
-  "fd.id": ["args", "refs"],
-  bytes: ["args"],
-  peer: ["args", "captures", "refs"],
+  ret: ["base"],
+  err: ["base"],
+  path: ["captures"],
+  "path.resolved": ["captures", "refs"],
+  fd: ["base", "args", "refs"],
+  "fd.path": ["refs"],
+  "fd.kind": ["refs"],
+  "fd.id": ["refs"],
+  bytes: ["base"],
+  peer: ["captures", "refs"],
   data: ["args", "captures"],
   ip: ["place"],
 };
 
 /** The column groups that evaluating the filter needs. */
 export function columnsFor(filter: Filter): ColumnGroup[] {
-  const groups = new Set<ColumnGroup>(["base"]);
+  const groups = new Set<ColumnGroup>(["core"]);
   for (const field of fieldsOf(filter)) {
     const own = field.startsWith("arg.")
-      ? (["args", "captures", "refs"] as const)
+      ? (["base", "args", "captures", "refs"] as const)
       : columnsOf[field];
     for (const group of own ?? []) groups.add(group);
   }

@@ -17,7 +17,7 @@ export interface Selection {
 }
 
 export async function selectEvents(trace: Trace, filter: Filter | undefined): Promise<Selection> {
-  if (filter === undefined) return { columns: ["base"], read: {}, keep: undefined };
+  if (filter === undefined) return { columns: ["core"], read: {}, keep: undefined };
   const parents = new Map(trace.processes.map(({ number, parent }) => [number, parent]));
   const resolver = new BatchResolver({
     threads: trace.threads,

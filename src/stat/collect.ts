@@ -47,9 +47,9 @@ class Group implements StatRow {
 type Keyer = (batch: EventBatch, i: number) => Group | undefined;
 
 const columnsOf: Readonly<Record<Grouping, readonly ColumnGroup[]>> = {
-  syscall: ["base"],
-  process: ["base"],
-  thread: ["base"],
+  syscall: ["core"],
+  process: ["core"],
+  thread: ["core"],
   path: ["base", "args", "captures", "refs"],
   peer: ["base", "args", "captures", "refs"],
 };

@@ -43,7 +43,7 @@ type About = Pick<TableColumn, "name" | "doc" | "unit"> & {
 type Getter<T> = (batch: EventBatch, i: number) => T;
 
 function column(about: About, type: TableColumn["type"], bind: EventColumn["bind"]): EventColumn {
-  const { nullable = false, groups = ["base"], ...rest } = about;
+  const { nullable = false, groups = ["core"], ...rest } = about;
   return { ...rest, type, nullable, groups, bind };
 }
 
@@ -101,7 +101,7 @@ export function boolColumn(
  * and returns false where there is none.
  */
 export function wordColumn(
-  about: About,
+  about: About & { readonly groups: readonly ColumnGroup[] },
   write: (batch: EventBatch, i: number, pairs: Int32Array, k: number) => boolean,
 ): EventColumn {
   return column(about, "word", () => (batch, rows) => {
@@ -239,7 +239,7 @@ async function* scanEvents(
   const fills = columns.map((one) => one.bind(context));
   const own = columns.reduce<ColumnGroup[]>(
     (sum, { groups }) => columnsOfBoth(sum, groups),
-    ["base"],
+    ["core"],
   );
   const { read = {}, columns: selected = [], keep } = scan.events ?? {};
   const options = {

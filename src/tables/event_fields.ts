@@ -27,8 +27,8 @@ import {
 
 const NO_RESULT = EventFlag.NoReturn | EventFlag.NoResult;
 
-/** What paths, descriptors and peers are read from. */
-const CALL_GROUPS = ["args", "captures", "refs"] as const;
+/** What paths and peers are read from. */
+const PATH_GROUPS = ["captures", "refs"] as const;
 
 function isCall(batch: EventBatch, i: number): boolean {
   return batch.kind[i] === EventKind.Call;
@@ -132,7 +132,7 @@ const name = keyedColumn({ name: "name", doc: "name of the syscall", nullable: t
 
 /** As filters have it: -1 where the call failed, nothing where it did not return. */
 const ret = wordColumn(
-  { name: "ret", doc: "result of the call, -1 when it failed", nullable: true },
+  { name: "ret", doc: "result of the call, -1 when it failed", nullable: true, groups: ["base"] },
   (batch, i, pairs, k) => {
     const flags = batch.flags[i] as number;
     if (batch.kind[i] !== EventKind.Call || (flags & NO_RESULT) !== 0) return false;
@@ -154,16 +154,19 @@ function errnoOf(batch: EventBatch, i: number): number {
   return -(batch.ret[2 * i] as number);
 }
 
-const err = keyedColumn({ name: "err", doc: "name of the error", nullable: true }, () => ({
-  key: (batch, i) => {
-    const errno = errnoOf(batch, i);
-    return errno < 4096 ? errno : -1;
-  },
-  text: (errno) => ERRNO_NAMES[errno] || String(errno),
-}));
+const err = keyedColumn(
+  { name: "err", doc: "name of the error", nullable: true, groups: ["base"] },
+  () => ({
+    key: (batch, i) => {
+      const errno = errnoOf(batch, i);
+      return errno < 4096 ? errno : -1;
+    },
+    text: (errno) => ERRNO_NAMES[errno] || String(errno),
+  }),
+);
 
 const errno = intColumn(
-  { name: "errno", doc: "number of the error", nullable: true },
+  { name: "errno", doc: "number of the error", nullable: true, groups: ["base"] },
   () => (batch, i) => {
     const number = errnoOf(batch, i);
     return number < 0 ? Number.NaN : number;
@@ -172,7 +175,7 @@ const errno = intColumn(
 
 function pathColumn(name_: string, n: number, doc: string): EventColumn {
   return textColumn(
-    { name: name_, doc, nullable: true, groups: CALL_GROUPS },
+    { name: name_, doc, nullable: true, groups: PATH_GROUPS },
     ({ facts }) =>
       (batch, i) =>
         n < facts.pathCount(batch, i) ? facts.path(batch, i, n) : undefined,
@@ -181,7 +184,7 @@ function pathColumn(name_: string, n: number, doc: string): EventColumn {
 
 function resolvedColumn(name_: string, n: number, doc: string): EventColumn {
   return textColumn(
-    { name: name_, doc, nullable: true, groups: CALL_GROUPS },
+    { name: name_, doc, nullable: true, groups: PATH_GROUPS },
     ({ facts }) =>
       (batch, i) =>
         n < facts.pathCount(batch, i) ? facts.resolvedPath(batch, i, n) : undefined,
@@ -192,7 +195,7 @@ function resolvedColumn(name_: string, n: number, doc: string): EventColumn {
 function pathBytesColumn(name_: string, n: number, of: string): EventColumn {
   const doc = `the bytes of ${of} where they are not UTF-8`;
   return codeColumn(
-    { name: name_, doc, nullable: true, groups: CALL_GROUPS },
+    { name: name_, doc, nullable: true, groups: PATH_GROUPS },
     "bytes",
     ({ facts }, dictionary) =>
       (batch, i) => {
@@ -207,7 +210,7 @@ const fd = intColumn(
     name: "fd",
     doc: "descriptor that the call works on, or returned",
     nullable: true,
-    groups: ["args", "refs"],
+    groups: ["base", "args", "refs"],
   },
   ({ facts }) =>
     (batch, i) => {
@@ -257,7 +260,13 @@ const fdId = intColumn(
 );
 
 const bytes = intColumn(
-  { name: "bytes", unit: "bytes", doc: "bytes that the call transferred", nullable: true },
+  {
+    name: "bytes",
+    unit: "bytes",
+    doc: "bytes that the call transferred",
+    nullable: true,
+    groups: ["base"],
+  },
   ({ facts }) =>
     (batch, i) =>
       facts.bytes(batch, i) ?? Number.NaN,
@@ -268,7 +277,7 @@ const peer = textColumn(
     name: "peer",
     doc: "socket address given to or returned by the call, or of the other end",
     nullable: true,
-    groups: CALL_GROUPS,
+    groups: PATH_GROUPS,
   },
   ({ facts }) =>
     (batch, i) =>

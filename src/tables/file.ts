@@ -1,11 +1,11 @@
 /** Table `file`: what was done with every path. */
 
-import { CallFacts } from "../query/facts.js";
-import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
-import { CALL_COLUMNS } from "../trace/columns.js";
+import { isUtf8 } from "node:buffer";
+import type { NativeFileUsage } from "../native.js";
+import { normalPath, type RowShape, shapeOf } from "../query/facts.js";
+import { traceError } from "../trace/failure.js";
 import type { Trace } from "../trace/trace.js";
 import { type Row, rowTable } from "./builder.js";
-import { PathIds } from "./path_ids.js";
 import type { TableColumn } from "./table.js";
 import { transferOf } from "./transfer.js";
 
@@ -58,125 +58,87 @@ const columns: readonly TableColumn[] = [
 export const file = rowTable(
   { name: "file", doc: "every path: how often it was opened, read and written", columns },
   async function* (trace) {
-    const usage = new FileUsage(trace);
-    let failure: unknown;
-    try {
-      for await (const batch of trace.batches({ columns: CALL_COLUMNS })) usage.add(batch);
-    } catch (error) {
-      failure = error;
-    }
-    yield* usage.rows();
-    if (failure !== undefined) throw failure;
+    const usage = await trace.fileUsage(plans());
+    yield* rowsOf(trace, usage);
+    if (usage.failure !== null) throw traceError(usage.failure);
   },
 );
 
-/** Numbers that are kept of each path, in this order. */
-const FIELDS = [
-  ...(["calls", "errors", "opens", "openErrors", "reads", "writes"] as const),
-  ...(["bytesRead", "bytesWritten", "execs", "maps", "total", "first", "last"] as const),
-] as const;
-const WIDTH = FIELDS.length;
-const AT = Object.fromEntries(FIELDS.map((name, k) => [name, k])) as Record<
-  (typeof FIELDS)[number],
-  number
->;
+/** Numbers of each path, as native/src/usage.rs hands them over: those of the columns from `calls` on. */
+const WIDTH = columns.length - columns.findIndex(({ name }) => name === "calls");
+const FIRST = WIDTH - 2;
+const LAST = WIDTH - 1;
 
-/** Counts by path. The numbers of path k stand at `k * WIDTH` of one array, which grows. */
-class FileUsage {
-  readonly #facts: CallFacts;
-  readonly #paths: PathIds;
-  #sums = new Float64Array(1024 * WIDTH);
+/** Of a plan: two paths, their directories, whether it opens, the descriptors that bytes come from and go to. */
+const PLAN_BYTES = 7;
+const NO_ARGUMENT = 255;
+/** The tables of both architectures have fewer. */
+const NUMBERS = 1024;
 
-  constructor(trace: Trace) {
-    this.#facts = new CallFacts(trace);
-    this.#paths = new PathIds(trace);
-  }
+let made: Uint8Array | undefined;
 
-  add(batch: EventBatch): void {
-    this.#paths.begin(batch);
-    const { kind, flags, count } = batch;
-    for (let i = 0; i < count; i++) {
-      if (kind[i] === EventKind.Call) {
-        if (((flags[i] as number) & EventFlag.Interrupted) === 0) this.#call(batch, i);
-      } else if (kind[i] === EventKind.Exec) {
-        this.#met(batch, i, this.#paths.given(i, 0), AT.execs);
-      } else if (kind[i] === EventKind.Map) {
-        this.#met(batch, i, this.#paths.given(i, 0), AT.maps);
-      }
+/** What each syscall does with paths and descriptors. */
+function plans(): Uint8Array {
+  made ??= makePlans();
+  return made;
+}
+
+function makePlans(): Uint8Array {
+  const bytes = new Uint8Array(2 * NUMBERS * PLAN_BYTES);
+  for (const arch of [0, 1]) {
+    for (let sysno = 0; sysno < NUMBERS; sysno++) {
+      const place = (arch * NUMBERS + sysno) * PLAN_BYTES;
+      bytes.set(planOf(shapeOf(arch, sysno)), place);
     }
   }
+  return bytes;
+}
 
-  /** Where the numbers of a path begin, after it was met at an event. */
-  #place(batch: EventBatch, i: number, id: number): number {
-    const place = id * WIDTH;
-    if (place + WIDTH > this.#sums.length) {
-      const wider = new Float64Array(Math.max(2 * this.#sums.length, place + WIDTH));
-      wider.set(this.#sums);
-      this.#sums = wider;
-    }
-    const sums = this.#sums;
-    const time = batch.start[i] as number;
-    if (sums[place + AT.last] === 0 && sums[place + AT.first] === 0) sums[place + AT.first] = time;
-    sums[place + AT.last] = time;
-    return place;
-  }
+function planOf(shape: RowShape | undefined): number[] {
+  const argument = (k: number | undefined) => (k === undefined || k < 0 ? NO_ARGUMENT : k);
+  const { paths = [], bases = [], returnsFd = false } = shape ?? {};
+  const { from, to } = shape === undefined ? { from: -1, to: -1 } : transferOf(shape);
+  return [
+    ...[argument(paths[0]), argument(paths[1]), argument(bases[0]), argument(bases[1])],
+    ...[returnsFd ? 1 : 0, argument(from), argument(to)],
+  ];
+}
 
-  #met(batch: EventBatch, i: number, id: number, field: number): void {
-    if (id < 0) return;
-    const place = this.#place(batch, i, id);
-    this.#sums[place + field] = (this.#sums[place + field] as number) + 1;
+/** Several captured paths may name one file: `/etc/../etc/hosts`, and paths relative to different directories. */
+function* rowsOf(trace: Trace, usage: NativeFileUsage): Generator<Row> {
+  const files = new Map<string, { readonly path: Buffer; readonly numbers: Float64Array }>();
+  for (let k = 0; k < usage.keyEnd.length; k++) {
+    const path = resolved(trace, usage, k);
+    if (path === undefined) continue;
+    const key = path.toString("latin1");
+    const numbers = usage.sums.subarray(k * WIDTH, (k + 1) * WIDTH);
+    // A path that was captured, but never counted, has no time.
+    if (numbers[FIRST] === Number.POSITIVE_INFINITY) continue;
+    const known = files.get(key);
+    if (known === undefined) files.set(key, { path, numbers: Float64Array.from(numbers) });
+    else add(known.numbers, numbers);
   }
+  const all = [...files.values()].sort((a, b) => (a.numbers[FIRST] ?? 0) - (b.numbers[FIRST] ?? 0));
+  for (const { path, numbers } of all) {
+    yield [path.toString("utf8"), isUtf8(path) ? undefined : path, ...numbers];
+  }
+}
 
-  #call(batch: EventBatch, i: number): void {
-    const shape = this.#facts.shape(batch, i);
-    if (shape === undefined) return;
-    if (shape.paths.length > 0) {
-      for (let n = 0; n < shape.paths.length; n++) {
-        const id = this.#paths.given(i, n);
-        if (id >= 0) this.#counted(batch, i, id, shape.returnsFd);
-      }
-      return;
-    }
-    const { from, to } = transferOf(shape);
-    for (let r = batch.refStart[i] as number; r < (batch.refStart[i + 1] as number); r++) {
-      // Only descriptors among the arguments: what poll looks at is not used by it.
-      const slot = batch.refSlot[r] as number;
-      if (slot > 5) continue;
-      const id = this.#paths.object(batch.refObject[r] as number);
-      if (id < 0) continue;
-      const place = this.#counted(batch, i, id, false);
-      if (slot === from) this.#transferred(batch, i, place + AT.reads, place + AT.bytesRead);
-      if (slot === to) this.#transferred(batch, i, place + AT.writes, place + AT.bytesWritten);
-    }
-  }
+function add(sums: Float64Array, more: Float64Array): void {
+  for (let k = 0; k < FIRST; k++) sums[k] = (sums[k] ?? 0) + (more[k] ?? 0);
+  sums[FIRST] = Math.min(sums[FIRST] ?? 0, more[FIRST] ?? 0);
+  sums[LAST] = Math.max(sums[LAST] ?? 0, more[LAST] ?? 0);
+}
 
-  #counted(batch: EventBatch, i: number, id: number, opens: boolean): number {
-    const place = this.#place(batch, i, id);
-    const sums = this.#sums;
-    sums[place + AT.calls] = (sums[place + AT.calls] as number) + 1;
-    sums[place + AT.total] = (sums[place + AT.total] as number) + (batch.duration[i] as number);
-    const failed = ((batch.flags[i] as number) & EventFlag.Error) !== 0;
-    if (failed) sums[place + AT.errors] = (sums[place + AT.errors] as number) + 1;
-    if (!opens) return place;
-    const field = failed ? AT.openErrors : AT.opens;
-    const counts = failed || this.#facts.succeeded(batch, i);
-    if (counts) sums[place + field] = (sums[place + field] as number) + 1;
-    return place;
-  }
-
-  #transferred(batch: EventBatch, i: number, calls: number, bytes: number): void {
-    const moved = this.#facts.bytes(batch, i);
-    if (moved === undefined) return;
-    this.#sums[calls] = (this.#sums[calls] as number) + 1;
-    this.#sums[bytes] = (this.#sums[bytes] as number) + moved;
-  }
-
-  *rows(): Generator<Row> {
-    for (let id = 0; id < this.#paths.count; id++) {
-      const numbers = this.#sums.subarray(id * WIDTH, (id + 1) * WIDTH);
-      // Met only where it was not counted, as the directory of another path.
-      if (numbers.length === 0 || numbers.every((number) => number === 0)) continue;
-      yield [this.#paths.path(id), this.#paths.bytes(id), ...numbers];
-    }
-  }
+/** The bytes of an absolute path, as `path.resolved` has it; undefined where its directory is no directory of files. */
+function resolved(trace: Trace, usage: NativeFileUsage, k: number): Buffer | undefined {
+  const bytes = usage.keys.subarray(k === 0 ? 0 : usage.keyEnd[k - 1], usage.keyEnd[k]);
+  // A character for each byte: what is cut and joined is ASCII.
+  const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+  const directory = usage.base[k] ?? -1;
+  if (directory < 0) return Buffer.from(normalPath(given), "latin1");
+  const base = trace.objectPath(directory) ?? "";
+  if (!base.startsWith("/")) return undefined;
+  const latin = Buffer.from(base).toString("latin1");
+  return Buffer.from(given === "" ? latin : normalPath(`${latin}/${given}`), "latin1");
 }

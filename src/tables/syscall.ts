@@ -79,7 +79,7 @@ const flags = textColumn(
     name: "flags",
     doc: "the flags that the call was given, by name: O_RDONLY|O_CLOEXEC",
     nullable: true,
-    groups: ["args", "captures", "refs"],
+    groups: ["base", "args", "captures", "refs"],
   },
   ({ trace }) =>
     (batch: EventBatch, i: number) => {

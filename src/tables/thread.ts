@@ -54,7 +54,7 @@ async function livesOf(trace: Trace) {
   };
   try {
     const kinds = [EventKind.Task, EventKind.Exit];
-    for await (const batch of trace.batches({ columns: ["base"], kinds })) {
+    for await (const batch of trace.batches({ columns: ["core"], kinds })) {
       for (let i = 0; i < batch.count; i++) note(batch, i);
     }
   } catch (error) {

@@ -95,15 +95,18 @@ export const Slot = { Ret: 6, Cwd: 7, Nested: 8 } as const;
 /** `capContent` of a capture without bytes. */
 export const NO_CONTENT = 0xffff_ffff;
 
-/** Column groups that a reader can leave out (`readBatches(..., { columns })`) when nobody looks at them. */
-export type ColumnGroup = "base" | "args" | "place" | "captures" | "refs";
+/**
+ * Column groups that a reader can leave out (`batches({ columns })`) when nobody looks at them. `core` is always there:
+ * what happened, when, in which thread, and whether it failed. `base` adds results and spans.
+ */
+export type ColumnGroup = "core" | "base" | "args" | "place" | "captures" | "refs";
 
 export interface EventBatch {
   /** Number of events. Row `i` is event number `firstSeq + i`. */
   readonly count: number;
   readonly firstSeq: number;
 
-  // base
+  // core
   readonly kind: Uint8Array;
   readonly flags: Uint8Array;
   /** 0 x86-64, 1 i386 (calls only). */
@@ -116,6 +119,8 @@ export interface EventBatch {
   readonly start: Float64Array;
   /** Nanoseconds from entry to exit. */
   readonly duration: Float64Array;
+
+  // base
   /** How many events were committed between this event's entry and its commit: its entry stands before event seq - span. */
   readonly span: Uint32Array;
   /** Low and high word of the result of event i at 2i and 2i+1. */

@@ -10,9 +10,10 @@ export const ALL_COLUMNS: readonly ColumnGroup[] = ["base", "args", "place", "ca
 /** What showing a call needs: everything but the instruction and stack pointers. */
 export const CALL_COLUMNS: readonly ColumnGroup[] = ["base", "args", "captures", "refs"];
 
-/** As `projection` of native/src/reader.rs reads them. The base columns are always there. */
+/** As `projection` of native/src/reader.rs reads them. */
 const bits: Readonly<Record<ColumnGroup, number>> = {
-  base: 0,
+  core: 0,
+  base: 16,
   args: 1,
   place: 2,
   captures: 4,

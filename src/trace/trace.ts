@@ -7,6 +7,7 @@ import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
 import type {
   NativeBlocks,
+  NativeFileUsage,
   NativeHeader,
   NativePacking,
   NativeReplay,
@@ -185,6 +186,12 @@ export class Trace implements TraceContext, EventSource {
     const block = low - 1;
     const inside = seq - (firstSeq[block] ?? 0) < (count[block] ?? 0);
     return block >= 0 && inside ? block : -1;
+  }
+
+  /** @internal What calls did with each path, by plans of the syscalls: table `file` is for everybody. */
+  fileUsage(plans: Uint8Array): Promise<NativeFileUsage> {
+    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
+    return this.#native.fileUsage(plans);
   }
 
   /** The mapped files that are packed into the trace, by their BLAKE3 hashes. */

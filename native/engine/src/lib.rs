@@ -30,4 +30,5 @@ pub mod symbols;
 mod sys;
 mod task;
 pub mod text;
+pub mod usage;
 pub mod writer;

@@ -116,10 +116,13 @@ fn a_selection_of_columns_is_a_part_of_all() {
     write(&path, &options(), &wild_batches(&mut Random(21), &[2_000]));
     let trace = Trace::open(&path).unwrap();
     let all = trace.decode_block(0, Projection::ALL).unwrap();
-    for bits in 0..16 {
+    for bits in 0..32 {
         let bit = |place: u32| bits >> place & 1 == 1;
-        let projection = Projection { args: bit(0), place: bit(1), captures: bit(2), refs: bit(3) };
+        let projection = Projection { args: bit(0), place: bit(1), captures: bit(2), refs: bit(3), results: bit(4) };
         let mut expected = all.clone();
+        if !projection.results {
+            expected = Columns { span: Vec::new(), ret: Vec::new(), ..expected };
+        }
         if !projection.args {
             expected.args.clear();
         }

@@ -109,6 +109,8 @@ impl Column {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "a set of independent choices")]
 pub struct Projection {
+    /// Results, and how many events were committed while a call lasted.
+    pub results: bool,
     /// Arguments.
     pub args: bool,
     /// Instruction and stack pointer.
@@ -120,19 +122,32 @@ pub struct Projection {
 }
 
 impl Projection {
+    /// What happened, when, and in which thread.
+    pub const CORE: Projection = Projection { results: false, args: false, place: false, captures: false, refs: false };
     /// The base columns only.
-    pub const BASE: Projection = Projection { args: false, place: false, captures: false, refs: false };
+    pub const BASE: Projection = Projection { results: true, ..Projection::CORE };
     /// Every column.
-    pub const ALL: Projection = Projection { args: true, place: true, captures: true, refs: true };
+    pub const ALL: Projection = Projection { results: true, args: true, place: true, captures: true, refs: true };
+
+    /// Whether values are wanted that are predicted from arguments, or the arguments themselves.
+    pub(crate) fn walks_args(self) -> bool {
+        self.args || self.captures || self.refs
+    }
+
+    /// Whether the results have to be decoded: for themselves, or because others are predicted from them.
+    pub(crate) fn walks_results(self) -> bool {
+        self.results || self.walks_args()
+    }
 
     /// Whether the decoder needs this column (values are predicted from other columns).
     #[must_use]
     pub fn needs(self, column: usize) -> bool {
-        let walks_args = self.args || self.captures || self.refs;
         match column {
-            0..=12 => true,
-            13..=16 => self.place || walks_args,
-            17..=18 => walks_args,
+            0..=9 => true,
+            10 => self.results,
+            11..=12 => self.walks_results(),
+            13..=16 => self.place || self.walks_args(),
+            17..=18 => self.walks_args(),
             19..=26 => self.captures,
             _ => self.refs,
         }
@@ -163,9 +178,9 @@ pub struct Columns {
     pub start: Vec<f64>,
     /// Nanoseconds from entry to exit.
     pub duration: Vec<f64>,
-    /// Events committed between entry and commit.
+    /// Events committed between entry and commit; empty without results.
     pub span: Vec<u32>,
-    /// Results, pairs.
+    /// Results, pairs; empty when left out.
     pub ret: Vec<i32>,
     /// Arguments, six pairs per event; empty when left out.
     pub args: Vec<u32>,

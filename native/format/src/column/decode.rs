@@ -59,11 +59,14 @@ impl Decoder {
         let mut reader = Reader { columns: cursors };
         self.threads(&mut reader, &mut out)?;
         self.shapes(header, columns, &mut reader, &mut out)?;
-        self.times(header, tick_ns, &mut reader, &mut out)?;
-        let rows = count as usize;
-        let mut ret = vec![0u64; rows];
-        walk_ret(&mut reader, &self.skeleton, &mut ret)?;
-        out.ret = self.pairs(&ret, |word| word as i32);
+        self.times(header, tick_ns, projection.results, &mut reader, &mut out)?;
+        let mut ret = vec![0u64; count as usize];
+        if projection.walks_results() {
+            walk_ret(&mut reader, &self.skeleton, &mut ret)?;
+        }
+        if projection.results {
+            out.ret = self.pairs(&ret, |word| word as i32);
+        }
         let table = self.rest(header, &mut reader, projection, &ret, &mut out)?;
         for (id, cursor) in reader.columns.iter().enumerate() {
             if projection.needs(id) && id != Column::Shapes as usize && id != Column::Bytes as usize {
@@ -83,7 +86,7 @@ impl Decoder {
         out: &mut Columns,
     ) -> Result<ContentTable, DecodeError> {
         let rows = ret.len();
-        if projection == Projection::BASE {
+        if !(projection.place || projection.walks_args()) {
             return Ok(ContentTable::default());
         }
         let (mut ip, mut sp) = (vec![0u64; rows], vec![0u64; rows]);
@@ -92,7 +95,7 @@ impl Decoder {
             out.ip = self.pairs(&ip, |word| word);
             out.sp = self.pairs(&sp, |word| word);
         }
-        if !(projection.args || projection.captures || projection.refs) {
+        if !projection.walks_args() {
             return Ok(ContentTable::default());
         }
         let mut args = vec![[0u64; 6]; rows];
@@ -239,6 +242,7 @@ impl Decoder {
         &mut self,
         header: &BlockHeader,
         tick_ns: u32,
+        with_spans: bool,
         reader: &mut Reader,
         out: &mut Columns,
     ) -> Result<(), DecodeError> {
@@ -256,8 +260,9 @@ impl Decoder {
         let mut durations = TimeReader::new(duration_class, duration_bits);
         let limit = limits::MAX_TIME_NS / u64::from(tick_ns);
         let nanoseconds = f64::from(tick_ns);
-        let mut start_ticks = vec![0u64; rows];
-        let mut latest = vec![0u64; rows];
+        let wanted = if with_spans { rows } else { 0 };
+        let mut start_ticks = vec![0u64; wanted];
+        let mut latest = vec![0u64; wanted];
         out.start = vec![0.0; rows];
         out.duration = vec![0.0; rows];
         let mut group_start = header.base_time;
@@ -273,8 +278,10 @@ impl Decoder {
                 }
                 out.start[row] = start as f64 * nanoseconds;
                 out.duration[row] = duration as f64 * nanoseconds;
-                start_ticks[row] = start;
-                latest[row] = end;
+                if with_spans {
+                    start_ticks[row] = start;
+                    latest[row] = end;
+                }
                 before = end;
                 if position == 0 {
                     group_start = start;
@@ -283,7 +290,9 @@ impl Decoder {
         }
         starts.end()?;
         durations.end()?;
-        spans(span, &start_ticks, &mut latest, out)?;
+        if with_spans {
+            spans(span, &start_ticks, &mut latest, out)?;
+        }
         reader.columns[Column::TimeEscapes as usize] = escapes;
         for column in [Column::StartClass, Column::StartBits, Column::DurationClass, Column::DurationBits, Column::Span]
         {

@@ -30,6 +30,29 @@ impl<T: Copy + Default> Table<T> {
     }
 }
 
+/// What the results of one path of shapes were: predictions with the same key stand together, and are found at once.
+#[derive(Clone, Copy, Default)]
+struct RetPath {
+    value: u64,
+    address_step: u64,
+    own_step: u64,
+}
+
+/// What an argument of one path of shapes was, by itself and from the stack and instruction pointers.
+#[derive(Clone, Copy, Default)]
+struct ArgPath {
+    value: u64,
+    from_sp: u64,
+    from_ip: u64,
+}
+
+/// What an argument of one thread and shape was, and how far it went from the one before.
+#[derive(Clone, Copy, Default)]
+struct ArgThread {
+    value: u64,
+    step: u64,
+}
+
 /// One direction of the walk.
 pub(crate) trait Coder {
     /// `value` is the value when encoding and ignored when decoding. `last` is what worked the last time in this
@@ -166,31 +189,31 @@ fn is_address(value: u64) -> bool {
 pub(crate) fn walk_ret(coder: &mut impl Coder, skeleton: &Skeleton, ret: &mut [u64]) -> Result<(), DecodeError> {
     let mut tokens = Table::<u8>::new(12);
     let mut by_thread = Table::<u64>::new(12);
-    let mut by_path = Table::<u64>::new(12);
-    let mut address_step = Table::<u64>::new(12);
-    let mut own_step = Table::<u64>::new(12);
+    let mut by_path = Table::<RetPath>::new(12);
     let (mut address, mut before) = (0u64, 0u64);
     skeleton.walk(|at, index| {
         if at.first {
             (address, before) = (0, 0);
         }
-        let own = *by_thread.at(at.of_thread);
+        let thread = by_thread.at(at.of_thread);
+        let path = by_path.at(at.of_path);
+        let own = *thread;
         let exact = [
             own,
-            *by_path.at(at.of_path),
-            address.wrapping_add(*address_step.at(at.of_path)),
-            own.wrapping_add(*own_step.at(at.of_path)),
+            path.value,
+            address.wrapping_add(path.address_step),
+            own.wrapping_add(path.own_step),
             before,
             before.wrapping_add(1),
         ];
         let value = coder.value(Column::RetToken, tokens.at(at.of_shape), &exact, &[0, address, own], ret[index])?;
         ret[index] = value;
-        *own_step.at(at.of_path) = value.wrapping_sub(own);
-        *by_thread.at(at.of_thread) = value;
-        *by_path.at(at.of_path) = value;
+        path.own_step = value.wrapping_sub(own);
+        path.value = value;
+        *thread = value;
         before = value;
         if is_address(value) {
-            *address_step.at(at.of_path) = value.wrapping_sub(address);
+            path.address_step = value.wrapping_sub(address);
             address = value;
         }
         Ok(())
@@ -216,37 +239,34 @@ pub(crate) fn walk_place(
         if at.first {
             (ip_before, sp_before, step_before) = (0, 0, 0);
         }
-        let own = *ip_own.at(at.of_thread);
-        let predicted = ip_before.wrapping_add(*ip_step.at(at.of_path ^ step_before << 32));
-        let exact = [predicted, own, ip_before, 0];
+        let thread = ip_own.at(at.of_thread);
+        let next = ip_step.at(at.of_path ^ step_before << 32);
+        let own = *thread;
+        let exact = [ip_before.wrapping_add(*next), own, ip_before, 0];
         let bases = [ip_before, own];
         let value = coder.value(Column::IpToken, ip_tokens.at(at.of_shape), &exact, &bases, ip[index])?;
         ip[index] = value;
         let mut step = 0;
         if value != 0 {
             step = value.wrapping_sub(ip_before);
-            *ip_step.at(at.of_path ^ step_before << 32) = step;
-            *ip_own.at(at.of_thread) = value;
+            *next = step;
+            *thread = value;
             ip_before = value;
             step_before = step;
         }
 
         let site = step << 16 ^ at.of_shape;
-        let own_site = value ^ (at.of_thread >> 16) << 48;
-        let exact = [
-            sp_before.wrapping_add(*sp_step.at(site)),
-            sp_before.wrapping_add(*sp_site.at(at.of_path)),
-            *sp_own.at(own_site),
-            sp_before,
-            0,
-        ];
+        let by_step = sp_step.at(site);
+        let by_site = sp_site.at(at.of_path);
+        let by_place = sp_own.at(value ^ (at.of_thread >> 16) << 48);
+        let exact = [sp_before.wrapping_add(*by_step), sp_before.wrapping_add(*by_site), *by_place, sp_before, 0];
         let value = coder.value(Column::SpToken, sp_tokens.at(at.of_shape), &exact, &[sp_before], sp[index])?;
         sp[index] = value;
         if value != 0 {
             let step = value.wrapping_sub(sp_before);
-            *sp_step.at(site) = step;
-            *sp_site.at(at.of_path) = step;
-            *sp_own.at(own_site) = value;
+            *by_step = step;
+            *by_site = step;
+            *by_place = value;
             sp_before = value;
         }
         Ok(())
@@ -270,11 +290,8 @@ pub(crate) fn walk_args(
     args: &mut [[u64; 6]],
 ) -> Result<(), DecodeError> {
     let mut tokens = Table::<u8>::new(13);
-    let mut by_thread = Table::<u64>::new(13);
-    let mut by_path = Table::<u64>::new(13);
-    let mut from_sp = Table::<u64>::new(13);
-    let mut from_ip = Table::<u64>::new(13);
-    let mut own_step = Table::<u64>::new(13);
+    let mut by_thread = Table::<ArgThread>::new(13);
+    let mut by_path = Table::<ArgPath>::new(13);
     let (mut ret_before, mut address, mut first_before) = (0u64, 0u64, 0u64);
     skeleton.walk(|at, index| {
         if at.first {
@@ -286,26 +303,25 @@ pub(crate) fn walk_args(
             let of_thread = at.of_thread << 4 | k as u64;
             let of_path = at.of_path << 4 | k as u64;
             let of_shape = at.of_shape << 4 | k as u64;
-            let own = *by_thread.at(of_thread);
+            let thread = by_thread.at(of_thread);
+            let path = by_path.at(of_path);
+            let own = thread.value;
             let exact = [
                 own,
-                *by_path.at(of_path),
-                sp.wrapping_add(*from_sp.at(of_path)),
-                ip.wrapping_add(*from_ip.at(of_path)),
+                path.value,
+                sp.wrapping_add(path.from_sp),
+                ip.wrapping_add(path.from_ip),
                 ret_before,
                 first_before,
                 ret,
-                own.wrapping_add(*own_step.at(of_thread)),
+                own.wrapping_add(thread.step),
                 address,
             ];
             let bases = [own, sp, 0, address];
             let value = coder.value(Column::ArgToken, tokens.at(of_shape), &exact, &bases, *place)?;
             *place = value;
-            *by_thread.at(of_thread) = value;
-            *by_path.at(of_path) = value;
-            *from_sp.at(of_path) = value.wrapping_sub(sp);
-            *from_ip.at(of_path) = value.wrapping_sub(ip);
-            *own_step.at(of_thread) = value.wrapping_sub(own);
+            *thread = ArgThread { value, step: value.wrapping_sub(own) };
+            *path = ArgPath { value, from_sp: value.wrapping_sub(sp), from_ip: value.wrapping_sub(ip) };
         }
         ret_before = ret;
         first_before = row[0];
