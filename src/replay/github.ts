@@ -14,7 +14,12 @@ export function runsInActions(env: Env): boolean {
 export function annotation({ seq, summary, process }: DesyncReport): string {
   const program = process.argv.length > 0 ? ` (${shellCommand(process.argv)})` : "";
   const text = `${process.thread}${program} at @${seq}: ${summary}`;
-  return `::error title=${property("trace replay differs from the recording")}::${data(text)}\n`;
+  return workflowCommand("trace replay differs from the recording", text);
+}
+
+/** An error of the run. */
+export function workflowCommand(title: string, text: string): string {
+  return `::error title=${property(title)}::${data(text)}\n`;
 }
 
 /** Characters that would end a workflow command or its properties. */

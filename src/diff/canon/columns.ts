@@ -1,0 +1,108 @@
+/** Typed columns that grow, and an index of hashes: what a trace of millions of events is kept in. */
+
+const FIRST = 256;
+
+export class Numbers {
+  #data = new Float64Array(FIRST);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.#data.length) this.#data = grown(this.#data, Float64Array);
+    this.#data[this.length++] = value;
+  }
+
+  at(index: number): number {
+    return this.#data[index] as number;
+  }
+
+  set(index: number, value: number): void {
+    this.#data[index] = value;
+  }
+
+  /** What is there now, as a view. */
+  view(): Float64Array {
+    return this.#data.subarray(0, this.length);
+  }
+}
+
+export class Words {
+  #data = new Uint32Array(FIRST);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.#data.length) this.#data = grown(this.#data, Uint32Array);
+    this.#data[this.length++] = value;
+  }
+
+  at(index: number): number {
+    return this.#data[index] as number;
+  }
+
+  set(index: number, value: number): void {
+    this.#data[index] = value;
+  }
+
+  view(): Uint32Array {
+    return this.#data.subarray(0, this.length);
+  }
+}
+
+function grown<T extends Float64Array | Uint32Array>(old: T, make: new (length: number) => T): T {
+  // Small columns are many (a task each), large ones are few: they grow by half.
+  const length = old.length < 65_536 ? old.length * 2 : Math.ceil(old.length * 1.5);
+  const data = new make(length);
+  data.set(old);
+  return data;
+}
+
+/** Hash to number, with open addressing: 24 bytes an entry at most, and nothing for the garbage collector. */
+export class HashIndex {
+  #keys: Float64Array;
+  #values: Int32Array;
+  #size = 0;
+
+  constructor(expected = 512) {
+    let capacity = 1024;
+    while (capacity < expected * 2) capacity *= 2;
+    this.#keys = new Float64Array(capacity);
+    this.#values = new Int32Array(capacity).fill(-1);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The number of that hash, or -1. */
+  get(hash: number): number {
+    return this.#values[this.#place(hash)] as number;
+  }
+
+  set(hash: number, value: number): void {
+    const place = this.#place(hash);
+    if (this.#values[place] === -1) this.#size += 1;
+    this.#keys[place] = hash;
+    this.#values[place] = value;
+    if (this.#size * 2 > this.#keys.length) this.#grow();
+  }
+
+  /** Where the hash stands, or would. */
+  #place(hash: number): number {
+    const mask = this.#keys.length - 1;
+    let at = ((hash | 0) ^ (hash / 0x100_0000)) & mask;
+    while (this.#values[at] !== -1 && this.#keys[at] !== hash) at = (at + 1) & mask;
+    return at;
+  }
+
+  #grow(): void {
+    const keys = this.#keys;
+    const values = this.#values;
+    this.#keys = new Float64Array(keys.length * 2);
+    this.#values = new Int32Array(keys.length * 2).fill(-1);
+    for (let at = 0; at < keys.length; at++) {
+      if (values[at] === -1) continue;
+      const place = this.#place(keys[at] as number);
+      this.#keys[place] = keys[at] as number;
+      this.#values[place] = values[at] as number;
+    }
+  }
+}

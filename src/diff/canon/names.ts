@@ -1,0 +1,143 @@
+/**
+ * What events speak of: paths, open file descriptions, processes. An event keeps the number of a name; what a name is
+ * called in both traces is settled when both have been read (`canonical.ts`), since only then is it known which names
+ * one trace has alone.
+ */
+
+import type { FdObject } from "../../trace/batch.js";
+import type { Trace } from "../../trace/trace.js";
+import { HashIndex, Words } from "./columns.js";
+import { bytesHash, mixed, textHash } from "./hash.js";
+
+export const NameKind = {
+  None: 0,
+  /** A path; text is it. */
+  Path: 1,
+  /** An object without a path that was made in the trace: pipe, socket, eventfd. `x` is its object. */
+  Object: 2,
+  /** One that the program began with; text is stdin, stdout, stderr or what the system calls it. */
+  Inherited: 3,
+  /** A thread of the trace, by index. */
+  Task: 4,
+  /** Two names. */
+  Pair: 5,
+  /** Another text: an address of a socket, a process id that is none of the trace's. */
+  Text: 6,
+} as const;
+
+export const NO_NAME = 0;
+
+const STREAMS = ["stdin", "stdout", "stderr"];
+const DELETED = " (deleted)";
+
+export class Names {
+  readonly kind = new Words();
+  /** Object, thread, or first of a pair. */
+  readonly x = new Words();
+  readonly y = new Words();
+  readonly #texts: (string | undefined)[] = [undefined];
+  readonly #index = new HashIndex();
+  readonly #trace: Trace;
+  /** Name of each object, plus 1. */
+  #ofObject: Int32Array;
+  /** Paths that were made new in this run: by O_EXCL, mkdir and their like. */
+  readonly made = new Set<number>();
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+    this.#ofObject = new Int32Array(Math.min(trace.info.objectCount, 1 << 24));
+    this.#add(NameKind.None, 0, 0);
+  }
+
+  get count(): number {
+    return this.kind.length;
+  }
+
+  /** The text of a path, a text, or a stream that was inherited. */
+  text(name: number): string {
+    return this.#texts[name] ?? "";
+  }
+
+  #add(kind: number, x: number, y: number, text?: string): number {
+    this.kind.push(kind);
+    this.x.push(x);
+    this.y.push(y);
+    const name = this.kind.length - 1;
+    if (text !== undefined) this.#texts[name] = text;
+    return name;
+  }
+
+  /** Bytes of a path that is absolute and normal. */
+  pathBytes(data: Uint8Array, from: number, to: number): number {
+    const hash = bytesHash(data, from, to);
+    const known = this.#index.get(hash);
+    if (known >= 0) return known;
+    const text = Buffer.from(data.buffer, data.byteOffset + from, to - from).toString();
+    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text));
+  }
+
+  path(text: string): number {
+    const hash = textHash(text);
+    const known = this.#index.get(hash);
+    if (known >= 0) return known;
+    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text));
+  }
+
+  other(text: string): number {
+    const hash = mixed(NameKind.Text, textHash(text));
+    const known = this.#index.get(hash);
+    if (known >= 0) return known;
+    return this.#remember(hash, this.#add(NameKind.Text, 0, 0, text));
+  }
+
+  task(thread: number): number {
+    const hash = mixed(NameKind.Task, thread);
+    const known = this.#index.get(hash);
+    if (known >= 0) return known;
+    return this.#remember(hash, this.#add(NameKind.Task, thread, 0));
+  }
+
+  /** Both names; one alone where the other is none. */
+  pair(first: number, second: number): number {
+    if (first === NO_NAME) return second;
+    if (second === NO_NAME) return first;
+    const hash = mixed(NameKind.Pair, first, second);
+    const known = this.#index.get(hash);
+    if (known >= 0) return known;
+    return this.#remember(hash, this.#add(NameKind.Pair, first, second));
+  }
+
+  #remember(hash: number, name: number): number {
+    this.#index.set(hash, name);
+    return name;
+  }
+
+  /** What object `index` is; `fd` is the number under which it is met. */
+  object(index: number, fd: number): number {
+    if (index >= this.#ofObject.length) return NO_NAME;
+    const known = this.#ofObject[index] as number;
+    if (known > 0) return known - 1;
+    const name = this.#nameObject(index, fd);
+    this.#ofObject[index] = name + 1;
+    return name;
+  }
+
+  #nameObject(index: number, fd: number): number {
+    const path = this.#trace.objectPath(index);
+    if (path === undefined) return NO_NAME;
+    const object = fd >= 0 && fd <= 2 ? this.#trace.objects[index] : undefined;
+    if (object !== undefined && object.createdBy < 0) {
+      return this.#add(NameKind.Inherited, index, 0, STREAMS[fd]);
+    }
+    if (!path.startsWith("/")) return this.#add(NameKind.Object, index, 0);
+    // memfds are called /memfd:name; they have no place in the file system.
+    return this.path(path.endsWith(DELETED) ? path.slice(0, -DELETED.length) : path);
+  }
+
+  /** The object of a name that stands for one without a path. */
+  objectOf(name: number): FdObject | undefined {
+    const kind = this.kind.at(name);
+    if (kind !== NameKind.Object && kind !== NameKind.Inherited) return undefined;
+    return this.#trace.objects[this.x.at(name)];
+  }
+}

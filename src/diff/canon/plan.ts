@@ -1,0 +1,253 @@
+/** From a call's form, or its row in the syscall table, to the steps by which its canonical hash is made. Once per syscall. */
+
+import { rowIndex, syscallName } from "../../decode/context.js";
+import { optionalArgs } from "../../decode/irregular/registry.js";
+import { isScalar, registerSize } from "../../decode/scalar.js";
+import { layout } from "../../decode/struct.js";
+import {
+  type ArgRow,
+  type Ret,
+  type StructRow,
+  SYSCALLS,
+  type SyscallRow,
+} from "../../decode/tables.generated.js";
+import "../../decode/irregular/all.js";
+import type { RuleSet } from "../rules.js";
+import { FORMS, type Form } from "./forms.js";
+import { textHash } from "./hash.js";
+
+export const Op = {
+  Path: 0,
+  Descriptor: 1,
+  Process: 2,
+  Word: 3,
+  Long: 4,
+  NotZero: 5,
+  Constant: 6,
+  LinkBit: 7,
+  Mode: 8,
+  Text: 9,
+  Status: 10,
+  Data: 11,
+  Address: 12,
+  Bytes: 13,
+  Struct: 14,
+  Decode: 15,
+} as const;
+
+export interface Step {
+  readonly op: number;
+  /** Argument, or the constant. */
+  readonly k: number;
+  /** For outputs true: there only after success. */
+  readonly out: boolean;
+  /** Of a path: the argument with its directory, or -1. */
+  readonly base: number;
+  /** Parts of a struct that are compared: offset and size, one after the other. */
+  readonly parts: readonly number[];
+  readonly struct: string;
+}
+
+export interface Plan {
+  readonly call: string;
+  readonly verb: number;
+  readonly verbHash: number;
+  readonly aside: boolean;
+  readonly steps: readonly Step[];
+  readonly run: Form["run"];
+  /** Whether the result is a number that means something. */
+  readonly result: boolean;
+  /** Where the bytes are that it moves: slot, way, and whether in one piece or a list. */
+  readonly data:
+    | { readonly slot: number; readonly out: boolean; readonly shape: string }
+    | undefined;
+  readonly optional: ReturnType<typeof optionalArgs>;
+}
+
+/** Numbers of verbs, the same for all traces of a comparison. */
+export class Verbs {
+  readonly names: string[] = [];
+  readonly #numbers = new Map<string, number>();
+
+  of(name: string): number {
+    let number = this.#numbers.get(name);
+    if (number === undefined) {
+      number = this.names.push(name) - 1;
+      this.#numbers.set(name, number);
+    }
+    return number;
+  }
+}
+
+const LETTERS: Readonly<Record<string, readonly [op: number, out: boolean]>> = {
+  p: [Op.Path, false],
+  f: [Op.Descriptor, false],
+  k: [Op.Process, false],
+  w: [Op.Word, false],
+  q: [Op.Long, false],
+  n: [Op.NotZero, false],
+  c: [Op.Constant, false],
+  a: [Op.LinkBit, false],
+  m: [Op.Mode, false],
+  z: [Op.Text, false],
+  t: [Op.Status, true],
+  d: [Op.Data, false],
+  x: [Op.Address, false],
+  y: [Op.Address, true],
+  i: [Op.Bytes, false],
+  o: [Op.Bytes, true],
+  s: [Op.Struct, false],
+  u: [Op.Struct, true],
+  v: [Op.Decode, false],
+};
+
+export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs): Plan {
+  const row = SYSCALLS[rowIndex(arch, sysno)];
+  const call = syscallName(arch, sysno);
+  const form = Object.hasOwn(FORMS, call) ? FORMS[call] : undefined;
+  const verb = form !== undefined && rules.has("synonyms") ? form.verb : call;
+  const steps = row === undefined ? [] : stepsOf(row, call, form, rules);
+  return {
+    call,
+    verb: verbs.of(verb),
+    verbHash: textHash(verb),
+    aside: rules.setsAside(call),
+    steps,
+    run: runOf(form, rules),
+    result: row !== undefined && saysSomething(row.ret, call),
+    data: row === undefined ? undefined : dataOf(row),
+    optional: optionalArgs(call),
+  };
+}
+
+function runOf(form: Form | undefined, rules: RuleSet): Form["run"] {
+  if (form?.run === "list") return "list";
+  return rules.has("chunks") ? form?.run : undefined;
+}
+
+/** Results that are numbers of the kernel's choice, or say what the outputs say. */
+function saysSomething(ret: Ret, call: string): boolean {
+  if (call === "getcwd" || call === "readlink" || call === "readlinkat") return false;
+  return !["addr", "fd", "pid", "never"].includes(ret.r);
+}
+
+function dataOf(row: SyscallRow): Plan["data"] {
+  const slot = row.args.findIndex(({ ty }) => ["bytes", "iovec", "msghdr"].includes(ty.t));
+  const arg = row.args[slot];
+  if (arg === undefined) {
+    const list = row.args.findIndex(({ ty }) => ty.t === "irregular" && ty.name === "dirents");
+    return list < 0 ? undefined : { slot: list, out: true, shape: "dirents" };
+  }
+  return { slot, out: arg.dir === "out", shape: arg.ty.t };
+}
+
+function stepsOf(
+  row: SyscallRow,
+  call: string,
+  form: Form | undefined,
+  rules: RuleSet,
+): readonly Step[] {
+  const words = form === undefined ? tokensOf(row, call, rules) : form.steps.split(" ");
+  return words
+    .filter((word) => word !== "")
+    .map((word): Step => {
+      const [op, out] = LETTERS[word[0] ?? ""] ?? [Op.Constant, false];
+      const k = Number(word.slice(1));
+      const arg = row.args[k];
+      const base = op === Op.Path && row.args[k - 1]?.ty.t === "dirfd" ? k - 1 : -1;
+      const struct = arg?.ty.t === "struct" ? arg.ty.name : "";
+      const wanted = op === Op.Status ? STATUS : undefined;
+      const isStruct = op === Op.Struct || op === Op.Status;
+      const parts = isStruct ? partsOf(layout(struct), struct, rules, wanted) : [];
+      return { op, k, out, base, parts, struct };
+    });
+}
+
+/** What the status of a file is, under all names that it has. */
+const STATUS = [
+  ...["st_mode", "st_uid", "st_gid", "st_size"],
+  ...["stx_mode", "stx_uid", "stx_gid", "stx_size"],
+];
+
+/** Members without those that a rule takes out, and without addresses. */
+function partsOf(
+  row: StructRow | undefined,
+  name: string,
+  rules: RuleSet,
+  wanted: readonly string[] | undefined,
+): number[] {
+  const found = (row?.fields ?? []).filter(
+    (member) =>
+      (wanted === undefined || wanted.includes(member.name)) &&
+      member.ty.t !== "addr" &&
+      (isScalar(member.ty) || ["chars", "blob"].includes(member.ty.t)) &&
+      !rules.ignoresMember(name, member.name),
+  );
+  if (wanted !== undefined) {
+    found.sort((a, b) => wanted.indexOf(a.name) - wanted.indexOf(b.name));
+  }
+  return found.flatMap((member) => [member.offset, member.size * member.count]);
+}
+
+/** The steps of a call that has no form of its own. */
+function tokensOf(row: SyscallRow, call: string, rules: RuleSet): string[] {
+  const bases = new Set(
+    row.args.flatMap(({ ty }, k) =>
+      ty.t === "path" && row.args[k - 1]?.ty.t === "dirfd" ? [k - 1] : [],
+    ),
+  );
+  const tokens: string[] = [];
+  row.args.forEach((arg, k) => {
+    if (bases.has(k) || rules.ignoresArgument(call, arg.name)) return;
+    tokens.push(...tokenOf(arg, k));
+  });
+  if (!tokens.includes("v")) return tokens;
+  // Decoding the call sees all but what is open on its descriptors.
+  return [...tokens.filter((token) => /^[pfk]/.test(token)), "v"];
+}
+
+function tokenOf(arg: ArgRow, k: number): string[] {
+  const { ty, dir } = arg;
+  const both = (input: string, output: string): string[] => [
+    ...(dir === "out" ? [] : [`${input}${k}`]),
+    ...(dir === "in" ? [] : [`${output}${k}`]),
+  ];
+  switch (ty.t) {
+    case "fd":
+    case "dirfd":
+      return [`f${k}`];
+    case "pid":
+      return [`k${k}`];
+    case "path":
+      return dir === "in" ? [`p${k}`] : [`o${k}`];
+    case "str":
+      return [`z${k}`];
+    case "bytes":
+    case "iovec":
+    case "msghdr":
+      return ["d"];
+    case "sockaddr":
+      return both("x", "y");
+    case "sigset":
+      return both("i", "o");
+    case "struct":
+      return layout(ty.name) === undefined ? ["v"] : both("s", "u");
+    case "ptr":
+    case "array":
+      return isNumber(ty.of.t) ? both("i", "o") : ["v"];
+    case "addr":
+    case "strarray":
+    case "fdset":
+    case "mmsghdr":
+    case "time":
+      return [];
+    case "irregular":
+      return ["v"];
+    default:
+      return [registerSize(ty, 8) === 4 ? `w${k}` : `q${k}`];
+  }
+}
+
+function isNumber(kind: string): boolean {
+  return ["int", "uint", "long", "ulong", "size", "off", "uid", "gid", "mode"].includes(kind);
+}

@@ -1,0 +1,220 @@
+/**
+ * What the names of both traces are called. A name that both traces have is itself, whatever it looks like; only what one
+ * of them has alone is asked whether a rule explains it. So no rule can hide that a fixed name has changed into another.
+ */
+
+import type { FdObject } from "../../trace/batch.js";
+import type { Places } from "../places.js";
+import type { RuleSet } from "../rules.js";
+import { HashIndex } from "./columns.js";
+import { mixed, mixed2, textHash } from "./hash.js";
+import { NameKind } from "./names.js";
+import type { CanonicalTrace } from "./stream.js";
+import { CanonicalTexts } from "./texts.js";
+
+/** Names of one trace, settled. */
+export interface SettledNames {
+  /** Hash of each name. */
+  readonly hash: Float64Array;
+  /** What stands for a name where that is not its text. */
+  readonly stands: ReadonlyMap<number, string>;
+  readonly texts: CanonicalTexts;
+}
+
+interface Side {
+  readonly canon: CanonicalTrace;
+  readonly texts: CanonicalTexts;
+  readonly pids: ReadonlySet<string>;
+  readonly places: Places | undefined;
+  /** Paths by number of the name, as the first trace would call them. */
+  readonly mapped: Map<number, string>;
+  readonly known: HashIndex;
+}
+
+export interface PathNames {
+  readonly a: SettledNames;
+  readonly b: SettledNames;
+}
+
+/** Settles paths and texts. Objects and processes come later (`settleRest`): those need to know which processes are the same. */
+export function settlePaths(
+  a: CanonicalTrace,
+  b: CanonicalTrace,
+  places: Places,
+  rules: RuleSet,
+): PathNames {
+  const one = sideOf(a, undefined, rules);
+  const other = sideOf(b, places, rules);
+  const skeletons = [one, other].map((side, k) => skeletonsOf(side, k === 0 ? other : one, rules));
+  const both = new Set(
+    [...new Set(skeletons[0]?.values())].filter((text) =>
+      new Set(skeletons[1]?.values()).has(text),
+    ),
+  );
+  return {
+    a: settled(one, skeletons[0] ?? new Map(), both),
+    b: settled(other, skeletons[1] ?? new Map(), both),
+  };
+}
+
+function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSet): Side {
+  const pids = new Set<string>();
+  for (const { tid, pid } of canon.trace.threads) pids.add(String(tid)).add(String(pid));
+  const texts = new CanonicalTexts({ rules, places, pids, ports: portsOf(canon) });
+  const mapped = new Map<number, string>();
+  const { names } = canon;
+  const known = new HashIndex(names.count);
+  for (let name = 1; name < names.count; name++) {
+    if (names.kind.at(name) !== NameKind.Path) continue;
+    const text = names.text(name);
+    const other = places === undefined ? text : places.text(text);
+    if (other !== text) mapped.set(name, other);
+    known.set(textHash(other), name);
+  }
+  return { canon, texts, pids, places, mapped, known };
+}
+
+/** Ports that addresses of the trace name and that are in the range from which the kernel chooses. */
+function portsOf({ names }: CanonicalTrace): Set<string> {
+  const ports = new Set<string>();
+  for (let name = 1; name < names.count; name++) {
+    if (names.kind.at(name) !== NameKind.Text) continue;
+    const port = /:(\d+)$/.exec(names.text(name))?.[1];
+    if (port !== undefined && Number(port) >= FIRST_CHOSEN_PORT) ports.add(port);
+  }
+  return ports;
+}
+
+const FIRST_CHOSEN_PORT = 32_768;
+
+function pathOf({ canon, mapped }: Side, name: number): string {
+  return mapped.get(name) ?? canon.names.text(name);
+}
+
+/** For each path that this trace has alone and that a rule may explain: what would stand for it. */
+function skeletonsOf(side: Side, other: Side, rules: RuleSet): Map<number, string> {
+  const found = new Map<number, string>();
+  const { names } = side.canon;
+  const made = new Set([...names.made].map((name) => pathOf(side, name)));
+  for (let name = 1; name < names.count; name++) {
+    if (names.kind.at(name) !== NameKind.Path) continue;
+    const path = pathOf(side, name);
+    if (other.known.get(textHash(path)) >= 0) continue;
+    const skeleton = skeletonOf(path, { made, pids: side.pids, other, rules });
+    if (skeleton !== path) found.set(name, skeleton);
+  }
+  return found;
+}
+
+interface SkeletonFacts {
+  readonly made: ReadonlySet<string>;
+  readonly pids: ReadonlySet<string>;
+  readonly other: Side;
+  readonly rules: RuleSet;
+}
+
+const TEMPORARY_PLACES = /^(?:\/tmp|\/var\/tmp|\/dev\/shm|\/run|\/var\/run)\//;
+const TEMPORARY_WORD = /tmp|temp/i;
+
+/** The path with its random and numbered parts replaced. */
+function skeletonOf(path: string, { made, pids, other, rules }: SkeletonFacts): string {
+  const parts = path.split("/");
+  let prefix = "";
+  for (let k = 1; k < parts.length; k++) {
+    const part = parts[k] ?? "";
+    prefix += `/${part}`;
+    // A directory that both traces have is fixed, whatever it looks like.
+    if (k < parts.length - 1 && other.known.get(textHash(prefix)) >= 0) continue;
+    let stands = part;
+    if (rules.has("pids")) stands = stands.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n));
+    if (rules.has("temp-names")) {
+      const isMade = made.has(prefix);
+      const isTemporary = TEMPORARY_PLACES.test(path) || TEMPORARY_WORD.test(part);
+      if (isMade || isTemporary) stands = withoutRandom(stands, isMade && isTemporary);
+    }
+    parts[k] = stands;
+  }
+  return parts.join("/");
+}
+
+/** `ccgqGEZC.s` is `<temp>.s`. `sure`: what is made new among temporary files may also look like a word. */
+function withoutRandom(name: string, sure: boolean): string {
+  if (/^#\d+$/.test(name)) return "<temp>";
+  return name.replace(/[A-Za-z0-9_]{6,}/g, (run) => (sure || isRandom(run) ? "<temp>" : run));
+}
+
+function isRandom(run: string): boolean {
+  if (/\d/.test(run) && /[A-Za-z]/.test(run)) return true;
+  if (/^\d+$/.test(run)) return true;
+  // Upper case behind lower case more often than in CamelCase.
+  return (
+    (run.match(/[a-z][A-Z]|[A-Z]{2}[a-z]/g) ?? []).length >= 2 ||
+    /^[a-z]+[A-Z]+[a-z]*[A-Z]/.test(run)
+  );
+}
+
+function settled(
+  side: Side,
+  skeletons: ReadonlyMap<number, string>,
+  both: ReadonlySet<string>,
+): SettledNames {
+  const { names } = side.canon;
+  const hash = new Float64Array(names.count);
+  const stands = new Map<number, string>();
+  const temporary = new Map<string, string>();
+  for (let name = 1; name < names.count; name++) {
+    const kind = names.kind.at(name);
+    if (kind !== NameKind.Path && kind !== NameKind.Text && kind !== NameKind.Inherited) continue;
+    let text = kind === NameKind.Path ? pathOf(side, name) : names.text(name);
+    const skeleton = skeletons.get(name);
+    if (skeleton !== undefined && both.has(skeleton)) {
+      if (!/<pid>/.test(skeleton)) temporary.set(text, skeleton);
+      text = skeleton;
+    }
+    if (kind === NameKind.Text) text = side.texts.words(text);
+    if (text !== names.text(name)) stands.set(name, text);
+    hash[name] = mixed(kind === NameKind.Text ? NameKind.Text : NameKind.Path, textHash(text));
+  }
+  side.texts.temporary = temporary;
+  return { hash, stands, texts: side.texts };
+}
+
+/** `pipe`, `socket TCP`, `anon_inode:[inotify]`. */
+export function kindText(object: FdObject | undefined): string {
+  if (object === undefined) return "?";
+  const { kind, path, detail } = object;
+  return kind === "anon" ? path : `${kind} ${detail.replace(/[[ ].*/, "")}`.trimEnd();
+}
+
+/**
+ * Settles objects without paths, processes and pairs of names. `pairOf` gives the number that a process has in both traces, and
+ * whether it has several threads.
+ */
+export function settleRest(
+  canon: CanonicalTrace,
+  { hash }: SettledNames,
+  pairOf: (process: number) => { readonly pair: number; readonly threads: boolean },
+): void {
+  const { names, origins, trace } = canon;
+  for (let name = 1; name < names.count; name++) {
+    const kind = names.kind.at(name);
+    if (kind === NameKind.Pair) {
+      hash[name] = mixed2(hash[names.x.at(name)] ?? 0, hash[names.y.at(name)] ?? 0);
+    } else if (kind === NameKind.Task) {
+      const thread = trace.threads[names.x.at(name)];
+      hash[name] = mixed(NameKind.Task, pairOf(thread?.process ?? 0).pair + 1, 0);
+    } else if (kind === NameKind.Object) {
+      const index = names.x.at(name);
+      const object = trace.objects[index];
+      const what = textHash(kindText(object));
+      const origin = origins.get(index);
+      if (origin === undefined) {
+        hash[name] = mixed(NameKind.Object, what);
+        continue;
+      }
+      const { pair, threads } = pairOf(origin.process);
+      const ordinal = threads || object?.kind === "socket" ? 0 : origin.ordinal;
+      hash[name] = mixed(NameKind.Object, what, pair + 1, ordinal);
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Texts of one trace as the other would have them: places, temporary names, process ids, and what else the kernel or the
+ * clock chose. For texts that are looked at one by one: arguments, environment, and bytes that differ.
+ */
+
+import type { Places } from "../places.js";
+import type { RuleSet } from "../rules.js";
+
+export interface TextFacts {
+  readonly rules: RuleSet;
+  /** Of the second trace; undefined for the first. */
+  readonly places: Places | undefined;
+  /** Process and thread ids of the trace. */
+  readonly pids: ReadonlySet<string>;
+  /** Ports that the kernel chose. */
+  readonly ports: ReadonlySet<string>;
+}
+
+const ADDRESS = /\b0x[0-9a-f]{6,16}\b/g;
+const UUID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi;
+/** Dates and times of day, with what stands between. */
+const CLOCK =
+  /\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:\d{4}-\d\d-\d\d[T _])?(?:(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?:\d{1,2} |\d{4} ))?\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: (?:[A-Z]{3,4}|[+-]\d{4}))?(?: \d{4})?(?:Z|[+-]\d\d:?\d\d)?/g;
+/** Spans of time: 1.23s, 12 ms, 0.1 seconds, 2min. */
+const SPAN = /\b\d+(?:[.,]\d+)? ?(?:ns|us|µs|ms|s|sec|secs|seconds?|milliseconds?|min)\b/g;
+const NUMBER = /\d+/g;
+/** Seconds, milliseconds, micro- and nanoseconds since 1970, of the years 2001 to 2096. */
+const EPOCH = /^(?:[1-3]\d{9}|[1-3]\d{12}|[1-3]\d{15}|[1-3]\d{18})$/;
+
+export class CanonicalTexts {
+  readonly #facts: TextFacts;
+  /** Temporary names, and what stands for them; the longest first. */
+  #temporary: readonly (readonly [name: string, stands: string])[] = [];
+
+  constructor(facts: TextFacts) {
+    this.#facts = facts;
+  }
+
+  set temporary(names: ReadonlyMap<string, string>) {
+    const found = new Map(names);
+    for (const [name, stands] of names) {
+      const base = name.slice(name.lastIndexOf("/") + 1);
+      if (base.length >= 6) found.set(base, stands.slice(stands.lastIndexOf("/") + 1));
+    }
+    this.#temporary = [...found].sort((x, y) => y[0].length - x[0].length).slice(0, MOST_NAMES);
+  }
+
+  /** Paths and names in arguments and variables. */
+  words(text: string): string {
+    let out = this.#facts.places?.text(text) ?? text;
+    if (this.#facts.rules.has("temp-names")) {
+      for (const [name, stands] of this.#temporary) {
+        if (out.includes(name)) out = out.replaceAll(name, stands);
+      }
+    }
+    return this.#facts.rules.has("pids")
+      ? out.replace(NUMBER, (digits) => this.#number(digits))
+      : out;
+  }
+
+  /** What a program wrote or read. */
+  prose(text: string): string {
+    const { rules } = this.#facts;
+    let out = text;
+    if (rules.has("numbers-in-text")) {
+      out = out.replace(UUID, "<uuid>").replace(ADDRESS, "<address>");
+      out = out.replace(CLOCK, "<time>").replace(SPAN, "<span>");
+      out = out.replace(NUMBER, (digits) => (EPOCH.test(digits) ? "<time>" : digits));
+    }
+    return this.words(out);
+  }
+
+  #number(digits: string): string {
+    const { pids, ports, rules } = this.#facts;
+    if (digits.length < 2) return digits;
+    if (pids.has(digits)) return "<pid>";
+    return rules.has("ports") && ports.has(digits) ? "<port>" : digits;
+  }
+}
+
+/** Names that are looked for in each text. */
+const MOST_NAMES = 5000;

@@ -1,0 +1,219 @@
+/**
+ * Where two runs parted: the earliest difference whose inputs were equal. Events are numbered in the order in which they
+ * happened, so nothing that differs comes before it; only a writer and its reader may be noted in either order, and there the edge
+ * between them decides: through a pipe, socket or file, and from a parent to what it started.
+ */
+
+import { neighboursOf } from "../replay/neighbours.js";
+import { seqOf } from "../replay/rows.js";
+import { threadName } from "../trace/process.js";
+import type { Canonical } from "./canon/canonical.js";
+import type { Explainer } from "./explain.js";
+import type { Cause, ContextLine, Difference, LoneProcess } from "./result.js";
+import { lonePhrase, phrase, processText } from "./words.js";
+
+/** Events of context on each side. */
+const CONTEXT = 3;
+const MOST_OTHERS = 5;
+const MOST_CONSEQUENCES = 4;
+const WRITES: ReadonlySet<string> = new Set([
+  "write",
+  "send",
+  "pwrite",
+  "copy",
+  "rename",
+  "unlink",
+  "chmod",
+  "chown",
+]);
+
+export interface Causes {
+  readonly first: Cause | undefined;
+  readonly others: readonly Cause[];
+}
+
+interface Candidate {
+  readonly at: number;
+  readonly difference: number | undefined;
+  readonly lone: LoneProcess | undefined;
+}
+
+export async function causesOf(
+  c: Canonical,
+  explainer: Explainer,
+  differences: readonly Difference[],
+  lones: readonly LoneProcess[],
+): Promise<Causes> {
+  const finder = new Finder(differences, lones);
+  const first = finder.first();
+  if (first === undefined) return { first: undefined, others: [] };
+  const others: Cause[] = [];
+  for (const other of finder.others(first)) {
+    others.push(await describe(c, explainer, other, differences, []));
+  }
+  const then = finder.consequences(first);
+  return { first: await describe(c, explainer, first, differences, then), others };
+}
+
+class Finder {
+  readonly #differences: readonly Difference[];
+  readonly #lones: readonly LoneProcess[];
+
+  constructor(differences: readonly Difference[], lones: readonly LoneProcess[]) {
+    this.#differences = differences;
+    this.#lones = lones;
+  }
+
+  /** The earliest; orders and times of calls only when nothing else differs. */
+  first(): Candidate | undefined {
+    const all: Candidate[] = [
+      ...this.#differences.map((one, k) => ({ at: one.at, difference: k, lone: undefined })),
+      ...this.#lones.map((lone) => ({ at: lone.at, difference: undefined, lone })),
+    ];
+    const weight = ({ difference }: Candidate): number => {
+      const kind = difference === undefined ? "" : this.#differences[difference]?.kind;
+      return kind === "time" ? 2 : kind === "moved" ? 1 : 0;
+    };
+    all.sort((x, y) => weight(x) - weight(y) || x.at - y.at);
+    const earliest = all[0];
+    return earliest === undefined ? undefined : this.#behind(earliest, new Set());
+  }
+
+  /** Follows what was read to who wrote it, as long as that differs too. */
+  #behind(candidate: Candidate, seen: Set<number>): Candidate {
+    const index = candidate.difference;
+    const own = index === undefined ? undefined : this.#differences[index];
+    if (index === undefined || own === undefined || own.side !== "input" || seen.has(index))
+      return candidate;
+    seen.add(index);
+    const writer = this.#differences.findIndex(
+      (other) =>
+        WRITES.has(other.verb) &&
+        other.object === own.object &&
+        other.object !== "" &&
+        !isSameProcess(other, own) &&
+        other.at < own.at + NEAR,
+    );
+    const write = this.#differences[writer];
+    if (write === undefined) return candidate;
+    const start = this.#differences.findIndex(
+      (other) => isSameProcess(other, write) && other.at <= write.at,
+    );
+    const at = this.#differences[start]?.at ?? write.at;
+    return this.#behind({ at, difference: start, lone: undefined }, seen);
+  }
+
+  /** Other things from outside that differ: no traced process with differences wrote them. */
+  others(first: Candidate): Candidate[] {
+    const found = new Map<string, Candidate>();
+    const firstObject =
+      first.difference === undefined ? "" : this.#differences[first.difference]?.object;
+    const written = new Set(
+      this.#differences.filter(({ verb }) => WRITES.has(verb)).map(({ object }) => object),
+    );
+    for (const [k, one] of this.#differences.entries()) {
+      if (found.size >= MOST_OTHERS) break;
+      const isOutside =
+        one.side === "input" && one.object.startsWith("/") && one.kind === "changed";
+      if (!isOutside || one.object === firstObject || written.has(one.object)) continue;
+      if (one.verb === "exec" && one.process.a !== "p1") continue;
+      if (!found.has(one.object))
+        found.set(one.object, { at: one.at, difference: k, lone: undefined });
+    }
+    return [...found.values()];
+  }
+
+  /** What came of it: what the program did next, what it said, and how it ended. */
+  consequences(first: Candidate): string[] {
+    const later = this.#differences.filter(
+      (one, k) => k !== first.difference && one.at >= first.at && one.kind !== "moved",
+    );
+    const own = first.difference === undefined ? undefined : this.#differences[first.difference];
+    const wanted: (Difference | undefined)[] = [
+      later.find((one) => one.side === "action" && own !== undefined && isSameProcess(one, own)),
+      later.find((one) => one.side === "action"),
+      later.find(({ verb, object }) => verb === "write" && /^std(?:out|err)$/.test(object)),
+      later.findLast(({ verb }) => verb === "end"),
+    ];
+    const told = new Set<string>();
+    for (const one of wanted) if (one !== undefined) told.add(phrase(one));
+    for (const lone of this.#lones)
+      if (lone !== first.lone && told.size < MOST_CONSEQUENCES) told.add(lonePhrase(lone));
+    return [...told].slice(0, MOST_CONSEQUENCES);
+  }
+}
+
+/** Events by which a reader may be noted before its writer. */
+const NEAR = 64;
+
+function isSameProcess(one: Difference, other: Difference): boolean {
+  return one.process.a === other.process.a && one.process.b === other.process.b;
+}
+
+async function describe(
+  c: Canonical,
+  explainer: Explainer,
+  { difference, lone }: Candidate,
+  differences: readonly Difference[],
+  then: readonly string[],
+): Promise<Cause> {
+  const own = difference === undefined ? undefined : differences[difference];
+  if (own === undefined) {
+    const where = lone?.parent ?? lone?.process ?? { a: undefined, b: undefined, command: [] };
+    return {
+      summary: lone === undefined ? "" : lonePhrase(lone),
+      difference: undefined,
+      process: where,
+      object: lone?.path ?? "",
+      contextA: lone?.only === "a" ? await contextOf(c, explainer, "a", where.a, lone.seq) : [],
+      contextB: lone?.only === "b" ? await contextOf(c, explainer, "b", where.b, lone.seq) : [],
+      then,
+    };
+  }
+  const [seqA, seqB] = [own.a?.seq ?? seqOfPlace(own, "a"), own.b?.seq ?? seqOfPlace(own, "b")];
+  return {
+    summary: `${processText(own.process)}: ${phrase(own)}`,
+    difference,
+    process: own.process,
+    object: objectOf(own),
+    contextA: await contextOf(c, explainer, "a", own.process.a, seqA, own.a !== undefined),
+    contextB: await contextOf(c, explainer, "b", own.process.b, seqB, own.b !== undefined),
+    then,
+  };
+}
+
+/** Of an event that one side lacks: the event there after which it would come. */
+function seqOfPlace(own: Difference, side: "a" | "b"): number {
+  if (side === "a") return Math.floor(own.at);
+  return own.after ?? -1;
+}
+
+/** Variables and arguments are the objects of a start. */
+function objectOf({ verb, object, aspects }: Difference): string {
+  if (verb !== "exec") return object;
+  return aspects.map(({ what }) => what.replace(/^variable /, "")).join(", ");
+}
+
+async function contextOf(
+  c: Canonical,
+  explainer: Explainer,
+  key: "a" | "b",
+  process: string | undefined,
+  seq: number,
+  isThere = true,
+): Promise<ContextLine[]> {
+  if (process === undefined || seq < 0) return [];
+  const { trace } = c[key].canon;
+  const events = explainer.events[key];
+  const { before, at, after } = await neighboursOf(trace, Number(process.slice(1)), seq, CONTEXT);
+  const rows = at === undefined ? [...before, ...after] : [...before, at, ...after];
+  return rows.map((row) => {
+    const thread = trace.threads[row.batch.thread[row.i] ?? -1];
+    return {
+      seq: seqOf(row),
+      thread: thread === undefined ? "p?" : threadName(thread),
+      text: events.text(row),
+      mark: isThere && seqOf(row) === seq,
+    };
+  });
+}

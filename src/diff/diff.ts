@@ -1,0 +1,214 @@
+/** Compares two traces. */
+
+import { counted } from "../report/units.js";
+import { openTrace } from "../trace/open.js";
+import type { Trace } from "../trace/trace.js";
+import { type Canonical, canonical, mismatches } from "./canon/canonical.js";
+import { causesOf } from "./causes.js";
+import { type ComparedProcess, compareProcesses } from "./compare.js";
+import { Cut, isCut } from "./cut.js";
+import { commandOf, Explainer } from "./explain.js";
+import type { PlaceMap } from "./places.js";
+import type { DiffResult, LoneProcess, ProcessRef, TraceSide } from "./result.js";
+import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
+import { countsOf, filesOf, netOf, startsOf } from "./summary.js";
+import { baseName } from "./words.js";
+
+export interface DiffOptions extends ProjectRules {
+  /** Rules that are not applied. */
+  readonly without?: readonly RuleName[];
+  /** What `b` in the second trace is in the first. Working directory, home, user and host are found by themselves. */
+  readonly maps?: readonly { readonly a: string; readonly b: string }[];
+  /** Milliseconds by which a single call has to be slower, and five times slower, to count. Default 300. */
+  readonly slowCall?: number;
+}
+
+const SLOW_CALL_MS = 300;
+
+/**
+ * What the second run did differently from the first. Takes open traces or paths of trace files.
+ *
+ * @throws TraceError as `openTrace` does
+ */
+export async function diff(
+  a: Trace | string,
+  b: Trace | string,
+  options: DiffOptions = {},
+): Promise<DiffResult> {
+  const opened: Trace[] = [];
+  const open = async (trace: Trace | string): Promise<Trace> => {
+    if (typeof trace !== "string") return trace;
+    const own = await openTrace(trace);
+    opened.push(own);
+    return own;
+  };
+  try {
+    return await diffTraces(await open(a), await open(b), options);
+  } finally {
+    for (const trace of opened) trace.close();
+  }
+}
+
+export function ruleSet(options: DiffOptions): RuleSet {
+  return new RuleSet(options.without ?? [], options);
+}
+
+export function givenMaps(options: DiffOptions): PlaceMap[] {
+  return (options.maps ?? []).map((map) => ({ what: "--map", ...map }));
+}
+
+async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<DiffResult> {
+  const rules = ruleSet(options);
+  const c = await canonical(a, b, { rules, maps: givenMaps(options) });
+  const slowCall = (options.slowCall ?? SLOW_CALL_MS) * 1000;
+  const compared = c.lineage.pairs.map(({ a: one, b: other }, pair): ComparedProcess | undefined =>
+    one > 0 && other > 0 ? compareProcesses(c, pair, { slowCall }) : undefined,
+  );
+  const present = compared.filter((one) => one !== undefined);
+  const explainer = new Explainer(c);
+  const all = await explainer.all(present);
+  const lones = loneProcesses(c, explainer);
+  const differences = all.differences;
+  const causes = await causesOf(c, explainer, differences, lones);
+  const verdict = differences.length + lones.length + all.more > 0 ? "different" : "same";
+  const differing = new Set(differences.map(({ process }) => `${process.a} ${process.b}`));
+  const result: Omit<DiffResult, "summary"> = {
+    verdict,
+    a: sideOf(a, c.a.canon.failure !== undefined),
+    b: sideOf(b, c.b.canon.failure !== undefined),
+    notes: notesOf(c),
+    maps: c.places.maps,
+    firstCause: causes.first,
+    otherCauses: causes.others,
+    files: await filesOf(c, explainer, differences, lones),
+    programs: lones,
+    net: netOf(differences),
+    starts: startsOf(differences),
+    counts: countsOf(c),
+    differences,
+    more: all.more,
+    totals: {
+      eventsA: eventsOf(c, "a"),
+      eventsB: eventsOf(c, "b"),
+      equal: present.reduce((sum, { equal }) => sum + equal, 0),
+      moved: present.reduce((sum, { moved }) => sum + moved, 0),
+      processPairs: present.length,
+      processesDiffering: differing.size + lones.length,
+    },
+    explained: Object.fromEntries(all.explained),
+    rules: RULE_NAMES.filter((name) => rules.has(name)),
+  };
+  return { ...result, summary: summaryOf(result) };
+}
+
+function eventsOf(c: Canonical, key: "a" | "b"): number {
+  return c[key].canon.streams.reduce((sum, stream) => sum + (stream?.length ?? 0), 0);
+}
+
+function summaryOf({
+  verdict,
+  differences,
+  programs,
+  more,
+  totals,
+  a,
+  b,
+}: Omit<DiffResult, "summary">): string {
+  const exits = a.exit === b.exit ? "" : `; ${a.exit} in A, ${b.exit} in B`;
+  if (verdict === "same") {
+    return `the same: ${counted(totals.equal, "event")} in ${counted(totals.processPairs, "process", "processes")}${exits}`;
+  }
+  const count = differences.length + more;
+  const parts = [
+    ...(count > 0 ? [counted(count, "difference")] : []),
+    ...(programs.length > 0
+      ? [`${counted(programs.length, "process", "processes")} in one only`]
+      : []),
+  ];
+  const processes = Math.max(totals.processPairs, a.processes, b.processes);
+  return `different: ${parts.join(", ")}, in ${totals.processesDiffering} of ${counted(processes, "process", "processes")}${exits}`;
+}
+
+function sideOf(trace: Trace, isDamaged: boolean): TraceSide {
+  const { status } = trace.info;
+  return {
+    path: trace.path,
+    command: trace.info.command,
+    events: trace.eventCount,
+    processes: trace.processes.length,
+    threads: trace.threads.length,
+    duration: trace.duration,
+    exit: status === undefined ? "no end" : exitText(status),
+    state: isDamaged ? "damaged" : trace.state,
+  };
+}
+
+function exitText(status: number): string {
+  return (status & 0x7f) === 0 ? `exit ${(status >> 8) & 0xff}` : `signal ${status & 0x7f}`;
+}
+
+function notesOf(c: Canonical): string[] {
+  const [a, b] = [c.a.canon, c.b.canon];
+  const notes = mismatches(a.trace, b.trace);
+  const programs = [a, b].map((canon) => canon.processes.get(1)?.programs[0]?.path ?? "");
+  const names = programs.map(baseName);
+  if (names[0] !== names[1]) {
+    notes.unshift(
+      `these are runs of different programs: ${names[0] || "?"} in A, ${names[1] || "?"} in B`,
+    );
+  }
+  for (const [label, canon] of [["A", a] as const, ["B", b] as const]) {
+    if (!isCut(canon)) continue;
+    const other = label === "A" ? "B" : "A";
+    notes.push(
+      `${label} is cut: it ends at @${Math.max(0, canon.trace.eventCount - 1)}, and what ${other} did after that is not compared`,
+    );
+  }
+  return notes;
+}
+
+/** Processes that only one trace has; of a tree of such, each. */
+function loneProcesses(c: Canonical, explainer: Explainer): LoneProcess[] {
+  const cut = new Cut(c);
+  const found: LoneProcess[] = [];
+  c.lineage.pairs.forEach(({ a, b }, pair) => {
+    if (a > 0 && b > 0) return;
+    const only = a > 0 ? "a" : "b";
+    const side = c[only];
+    const number = a > 0 ? a : b;
+    const info = side.canon.trace.processes.find((one) => one.number === number);
+    const parentPair = (only === "a" ? c.lineage.ofA : c.lineage.ofB).get(info?.parent ?? 0);
+    if (cut.isBeyondProcess(only, parentPair)) return;
+    const program = side.canon.processes.get(number)?.programs[0];
+    const seq = info?.createdBy ?? 0;
+    const streams = (info?.threads ?? []).map((thread) => side.canon.streams[thread]);
+    const process: ProcessRef = {
+      ...explainer.processOf(pair),
+      command: program === undefined ? [] : commandOf(side, number, program.seq),
+    };
+    found.push({
+      only,
+      process,
+      parent: parentPair === undefined ? undefined : explainer.processOf(parentPair, seq),
+      seq,
+      at: only === "a" ? seq : placeInA(c, parentPair, seq),
+      events: streams.reduce((sum, stream) => sum + (stream?.length ?? 0), 0),
+      path: program?.path ?? "",
+    });
+  });
+  return found;
+}
+
+/** Number in A of the last event that the parent had, in B, before event `seq`, as far as the two go along with each other. */
+function placeInA(c: Canonical, pair: number | undefined, seq: number): number {
+  const { a = 0, b = 0 } = pair === undefined ? {} : (c.lineage.pairs[pair] ?? {});
+  const [threadA, threadB] = (["a", "b"] as const).map((key) => {
+    const number = key === "a" ? a : b;
+    return c[key].canon.trace.processes.find((one) => one.number === number)?.threads[0] ?? -1;
+  });
+  const [one, other] = [c.a.canon.streams[threadA ?? -1], c.b.canon.streams[threadB ?? -1]];
+  if (one === undefined || other === undefined || one.length === 0) return seq;
+  let entry = 0;
+  while (entry < other.length && other.seq.at(entry) < seq) entry++;
+  return one.seq.at(Math.min(entry, one.length - 1)) + 0.5;
+}

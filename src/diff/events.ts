@@ -1,0 +1,264 @@
+/** The events behind canonical ones: fetched by number, decoded, and flattened into what can be compared part by part. */
+
+import { decodeCall } from "../decode/call.js";
+import { decodeExec, decodeExit, decodeSignal } from "../decode/event.js";
+import { captureBytes, findCapture } from "../decode/memory.js";
+import { ERRNO_NAMES } from "../decode/names.generated.js";
+import type { Call, Value } from "../decode/value.js";
+import { STRACE_NOTATION, valueText } from "../show/notation.js";
+import { TEXT_OPTIONS, TextWriter } from "../show/text.js";
+import { CaptureSide, type EventBatch, EventKind } from "../trace/batch.js";
+import { threadName } from "../trace/process.js";
+import type { Side } from "./canon/canonical.js";
+import { planOf, Verbs } from "./canon/plan.js";
+import { kindText } from "./canon/settle.js";
+import { forPieces } from "./canon/stream.js";
+import type { Entry } from "./compare.js";
+import type { EventRef } from "./result.js";
+import type { RuleSet } from "./rules.js";
+
+export interface Row {
+  readonly batch: EventBatch;
+  readonly i: number;
+}
+
+/** Leaves of what an event is: name of the part to its value. */
+export type Leaves = ReadonlyMap<string, string>;
+
+/** Most bytes of a stream that are looked at. */
+const MOST_BYTES = 8 << 20;
+/** Most characters of an event's line. */
+const MOST_TEXT = 400;
+
+export class Events {
+  readonly side: Side;
+  readonly #rules: RuleSet;
+  readonly #writer: TextWriter;
+  readonly #verbs = new Verbs();
+
+  constructor(side: Side, rules: RuleSet) {
+    this.side = side;
+    this.#rules = rules;
+    this.#writer = new TextWriter(side.canon.trace, {
+      ...TEXT_OPTIONS,
+      notation: { ...STRACE_NOTATION, stringLimit: 48 },
+      slow: Number.POSITIVE_INFINITY,
+    });
+  }
+
+  async row(seq: number): Promise<Row | undefined> {
+    try {
+      return await this.side.canon.trace.eventAt(seq);
+    } catch {
+      // What is behind damage is not there.
+      return undefined;
+    }
+  }
+
+  async ref({ stream, thread, entry }: Entry): Promise<EventRef> {
+    return this.refAt(stream.seq.at(entry), thread);
+  }
+
+  async refAt(seq: number, thread: number): Promise<EventRef> {
+    const info = this.side.canon.trace.threads[thread];
+    const row = await this.row(seq);
+    const text = row === undefined ? "?" : this.text(row);
+    return { seq, thread: info === undefined ? "p?" : threadName(info), text };
+  }
+
+  text({ batch, i }: Row): string {
+    const text = this.#writer.text(batch, i);
+    return text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)}...` : text;
+  }
+
+  /** The decoded call; undefined for other events. */
+  call({ batch, i }: Row): Call | undefined {
+    return batch.kind[i] === EventKind.Call
+      ? decodeCall(batch, i, this.side.canon.trace)
+      : undefined;
+  }
+
+  /** All that is compared of an event but the bytes that it moved. */
+  leaves(row: Row): Leaves {
+    const { batch, i } = row;
+    const found = new Map<string, string>();
+    switch (batch.kind[i]) {
+      case EventKind.Call:
+        this.#callLeaves(row, found);
+        break;
+      case EventKind.Exec:
+        this.#execLeaves(row, found);
+        break;
+      case EventKind.Exit: {
+        const { code, signal, core } = decodeExit(batch, i);
+        found.set(
+          "end",
+          signal === undefined
+            ? `exit ${code}`
+            : `killed by ${signal}${core ? " (core dumped)" : ""}`,
+        );
+        break;
+      }
+      case EventKind.Signal:
+        found.set("signal", decodeSignal(batch, i, this.side.canon.trace).name);
+        break;
+      case EventKind.Map:
+        found.set("contents", this.#imageId(row));
+        break;
+      default:
+    }
+    return found;
+  }
+
+  #imageId({ batch, i }: Row): string {
+    const hash = findCapture(batch, i, 2, CaptureSide.In);
+    const capture = hash >= 0 ? hash : findCapture(batch, i, 1, CaptureSide.In);
+    return capture < 0
+      ? "?"
+      : Buffer.from(captureBytes(batch, capture)).toString("hex").slice(0, 16);
+  }
+
+  #execLeaves({ batch, i }: Row, found: Map<string, string>): void {
+    const { path, argv, env, cwd } = decodeExec(batch, i);
+    const words = (text: string) => this.side.names.texts.words(text);
+    found.set("program", words(path));
+    argv.forEach((word, k) => {
+      found.set(`argument ${k}`, words(word));
+    });
+    for (const variable of env) {
+      if (this.#rules.ignoresVariable(variable)) continue;
+      const equals = variable.indexOf("=");
+      if (equals > 0)
+        found.set(`variable ${variable.slice(0, equals)}`, words(variable.slice(equals + 1)));
+    }
+    found.set("working directory", words(cwd));
+    const credentials = findCapture(batch, i, 6, CaptureSide.In);
+    if (credentials >= 0)
+      found.set("credentials", Buffer.from(captureBytes(batch, credentials)).toString());
+  }
+
+  #callLeaves(row: Row, found: Map<string, string>): void {
+    const call = this.call(row);
+    if (call === undefined) return;
+    const { result } = call;
+    if (result.status === "error") {
+      found.set("errno", ERRNO_NAMES[result.errno ?? 0] || String(result.errno));
+    } else if (result.status === "none") {
+      found.set("errno", "never returned");
+    }
+    const plan = planOf(
+      row.batch.arch[row.i] ?? 0,
+      row.batch.code[row.i] ?? -1,
+      this.#rules,
+      this.#verbs,
+    );
+    const dataSlot = plan.data === undefined ? "" : "data";
+    for (const [k, arg] of call.args.entries()) {
+      if (this.#rules.ignoresArgument(call.name, arg.name)) continue;
+      if (dataSlot !== "" && plan.data?.slot === k) continue;
+      this.#valueLeaves(arg.name, arg.value, found);
+    }
+    if (result.status === "ok" && plan.result && plan.run === undefined) {
+      found.set("result", valueText(result.value, { ...STRACE_NOTATION, descriptors: "number" }));
+    }
+  }
+
+  #valueLeaves(name: string, value: Value, found: Map<string, string>): void {
+    switch (value.kind) {
+      case "pointer":
+        return;
+      case "deref":
+        this.#valueLeaves(name, value.value, found);
+        return;
+      case "fd":
+        found.set(name, this.#objectText(value));
+        return;
+      case "struct":
+        for (const field of isDirectory(value)
+          ? value.fields.filter(({ name: n }) => !/size$/.test(n))
+          : value.fields) {
+          const member = field.key ?? field.name;
+          if (!this.#rules.ignoresMember(value.name, member) && !IGNORED_SIZES.has(member)) {
+            this.#valueLeaves(`${name}.${member}`, field.value, found);
+          }
+        }
+        return;
+      case "array":
+        value.items.forEach((item, k) => {
+          this.#valueLeaves(`${name}[${k}]`, item, found);
+        });
+        return;
+      case "change":
+        this.#valueLeaves(`${name} before`, value.before, found);
+        this.#valueLeaves(`${name} after`, value.after, found);
+        return;
+      case "bytes":
+        found.set(name, this.side.names.texts.prose(Buffer.from(value.bytes).toString("latin1")));
+        return;
+      default:
+        found.set(name, this.side.names.texts.words(valueText(value, STRACE_NOTATION)));
+    }
+  }
+
+  #objectText({ fd, name, object }: Extract<Value, { kind: "fd" }>): string {
+    if (object === undefined) return name ?? (fd < 0 ? String(fd) : "closed");
+    if (object.path.startsWith("/")) return this.side.names.texts.words(object.path);
+    return kindText(object);
+  }
+
+  /** The numbers of all events that made a canonical one. */
+  parts({ stream, entry }: Entry): number[] {
+    const parts = stream.parts.get(entry);
+    return parts === undefined ? [stream.seq.at(entry)] : [...parts.view()];
+  }
+
+  /** The bytes that a canonical event moved, and where each of its events begins in them. */
+  async bytes(at: Entry): Promise<{ data: Buffer; starts: { offset: number; seq: number }[] }> {
+    const pieces: Uint8Array[] = [];
+    const starts: { offset: number; seq: number }[] = [];
+    let length = 0;
+    for (const seq of this.parts(at)) {
+      const row = await this.row(seq);
+      if (row === undefined || length > MOST_BYTES) break;
+      const { batch, i } = row;
+      if (batch.kind[i] !== EventKind.Call) break;
+      const plan = planOf(batch.arch[i] ?? 0, batch.code[i] ?? -1, this.#rules, this.#verbs);
+      if (plan.data === undefined) break;
+      starts.push({ offset: length, seq });
+      if (plan.data.shape === "dirents") {
+        const listed = this.#listed(row);
+        pieces.push(listed);
+        length += listed.length;
+        continue;
+      }
+      forPieces(batch, i, plan.data, (piece) => {
+        pieces.push(Buffer.from(piece));
+        length += piece.length;
+      });
+    }
+    return { data: Buffer.concat(pieces), starts };
+  }
+
+  /** Names of a directory, a line each. */
+  #listed(row: Row): Buffer {
+    const dirents = this.call(row)?.args.find(({ value }) => value.kind === "array")?.value;
+    const names = (dirents?.kind === "array" ? dirents.items : []).flatMap((item) => {
+      const name =
+        item.kind === "struct" ? item.fields.find((f) => f.name === "d_name")?.value : undefined;
+      return name?.kind === "bytes" ? [Buffer.from(name.bytes).toString()] : [];
+    });
+    return Buffer.from(
+      names.filter((name) => name !== "." && name !== "..").join("\n") +
+        (names.length > 0 ? "\n" : ""),
+    );
+  }
+}
+
+/** Lengths of addresses and messages, which say nothing of their own. */
+const IGNORED_SIZES: ReadonlySet<string> = new Set(["msg_namelen", "msg_controllen", "msg_flags"]);
+
+/** Sizes of directories say how their file system stores them. */
+function isDirectory({ fields }: Extract<Value, { kind: "struct" }>): boolean {
+  const mode = fields.find(({ name }) => name === "st_mode" || name === "stx_mode")?.value;
+  return mode?.kind === "int" && (Number(mode.value) & 0o170000) === 0o040000;
+}

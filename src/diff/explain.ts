@@ -1,0 +1,405 @@
+/**
+ * From events that have no equal to differences: each is decoded, compared part by part, and left out when a rule explains all of
+ * it. Only what is reported is ever decoded whole.
+ */
+
+import type { Call } from "../decode/value.js";
+import { humanDuration } from "../report/units.js";
+import { type Canonical, nameText, type Side } from "./canon/canonical.js";
+import { WAITING } from "./canon/forms.js";
+import { NameKind } from "./canon/names.js";
+import type { ComparedProcess, Entry, RawDifference } from "./compare.js";
+import { Cut } from "./cut.js";
+import { Events, type Leaves, type Row } from "./events.js";
+import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
+import type { Aspect, Difference, ProcessRef } from "./result.js";
+import type { RuleName } from "./rules.js";
+
+/** Differences that are looked at one by one. */
+const MOST_EXAMINED = 20_000;
+
+export interface Explained {
+  readonly differences: Difference[];
+  readonly explained: Map<string, number>;
+  readonly more: number;
+}
+
+interface Both {
+  readonly a: Events;
+  readonly b: Events;
+}
+
+export class Explainer {
+  readonly events: Both;
+  readonly #c: Canonical;
+  readonly #cut: Cut;
+  readonly #explained = new Map<string, number>();
+  #examined = 0;
+
+  constructor(c: Canonical) {
+    this.#c = c;
+    this.#cut = new Cut(c);
+    this.events = { a: new Events(c.a, c.rules), b: new Events(c.b, c.rules) };
+  }
+
+  async all(compared: readonly ComparedProcess[]): Promise<Explained> {
+    const differences: Difference[] = [];
+    let more = 0;
+    const raw = compared.flatMap(({ differences: own }) => own);
+    raw.sort((x, y) => placeOf(x) - placeOf(y));
+    for (const one of raw) {
+      if (this.#examined >= MOST_EXAMINED) {
+        more += 1;
+        continue;
+      }
+      if (this.#cut.isBeyond(one)) continue;
+      this.#examined += 1;
+      const found = await this.#one(one);
+      if (typeof found === "object" && this.#isIgnored(found)) {
+        this.#explained.set("project", (this.#explained.get("project") ?? 0) + 1);
+        continue;
+      }
+      if (typeof found === "string")
+        this.#explained.set(found, (this.#explained.get(found) ?? 0) + 1);
+      else if (found !== undefined) differences.push(found);
+    }
+    differences.sort((x, y) => x.at - y.at);
+    return { differences, explained: this.#explained, more };
+  }
+
+  /** All paths of it are what the project does not compare. */
+  #isIgnored({ object }: Difference): boolean {
+    const paths = object.split(", ").filter((part) => part.startsWith("/"));
+    return paths.length > 0 && paths.every((path) => this.#c.rules.ignoresPath(path));
+  }
+
+  #one(raw: RawDifference): Promise<Difference | RuleName | undefined> {
+    if (raw.a !== undefined && raw.b !== undefined) return this.#pair(raw, raw.a, raw.b);
+    return this.#sole(raw);
+  }
+
+  /** An event that changed, moved, or took longer. */
+  async #pair(raw: RawDifference, a: Entry, b: Entry): Promise<Difference | RuleName | undefined> {
+    const base = await this.#base(raw);
+    if (raw.kind === "moved") return { ...base, side: "action", aspects: [] };
+    if (raw.kind === "time") return this.#slower(base, a, b);
+    const [rowA, rowB] = [
+      await this.events.a.row(base.a?.seq ?? -1),
+      await this.events.b.row(base.b?.seq ?? -1),
+    ];
+    if (rowA === undefined || rowB === undefined) return undefined;
+    const aspects = leafAspects(this.events.a.leaves(rowA), this.events.b.leaves(rowB), base.verb);
+    const moved = await this.#data(a, b);
+    if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
+    if (moved.aspect !== undefined) aspects.push(moved.aspect);
+    if (aspects.length === 0) return moved.rule ?? "numbers-in-text";
+    const at = moved.seqA ?? base.at;
+    const refs = { a: base.a, b: base.b };
+    if (moved.seqA !== undefined && moved.seqA !== base.a?.seq) {
+      refs.a = await this.events.a.refAt(moved.seqA, a.thread);
+    }
+    if (moved.seqB !== undefined && moved.seqB !== base.b?.seq) {
+      refs.b = await this.events.b.refAt(moved.seqB, b.thread);
+    }
+    const opens = opensFor(this.events.a.call(rowA));
+    const side = sideOf(base.verb, aspects);
+    return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
+  }
+
+  #slower(base: Omit<Difference, "side" | "aspects">, a: Entry, b: Entry): Difference | undefined {
+    const kind = objectKind(this.#c.a, a);
+    if (
+      WAITING.has(base.verb) ||
+      kind === "pipe" ||
+      kind === "socket" ||
+      kind === "chr" ||
+      kind === "fifo"
+    ) {
+      return undefined;
+    }
+    if (["exec", "end", "image", "signal", "fork"].includes(base.verb)) return undefined;
+    const text = ({ stream, entry }: Entry) => humanDuration(stream.micros.at(entry) * 1000);
+    const aspects = [{ what: "time", a: text(a), b: text(b) }];
+    return { ...base, side: "input", aspects };
+  }
+
+  /** Bytes that two events moved; nothing when they moved the same. */
+  async #data(
+    a: Entry,
+    b: Entry,
+  ): Promise<{ aspect?: Aspect; rule?: RuleName; seqA?: number; seqB?: number }> {
+    if (!this.#c.payload) return {};
+    const [one, other] = [await this.events.a.bytes(a), await this.events.b.bytes(b)];
+    const at = firstDifference(one.data, other.data);
+    if (at < 0) return {};
+    if (this.#cut.endsWithin(one.data.length, other.data.length, at)) return { rule: "chunks" };
+    const verb = this.#c.verbs.names[a.stream.verb.at(a.entry)] ?? "";
+    const texts = { a: this.#c.a.names.texts, b: this.#c.b.names.texts };
+    const sorted = verb === "list";
+    if (isExplained(one.data, other.data, texts, sorted)) return { rule: "numbers-in-text" };
+    const data = (bytes: Buffer) =>
+      sorted ? Buffer.from(bytes.toString().split("\n").sort().join("\n").trimStart()) : bytes;
+    const seqAt = (starts: readonly { offset: number; seq: number }[]) =>
+      starts.findLast(({ offset }) => offset <= at)?.seq;
+    const aspect = dataAspect(data(one.data), data(other.data), texts);
+    const [seqA, seqB] = [seqAt(one.starts), seqAt(other.starts)];
+    return { aspect, ...(seqA !== undefined && { seqA }), ...(seqB !== undefined && { seqB }) };
+  }
+
+  /** An event that only one trace has. */
+  async #sole(raw: RawDifference): Promise<Difference | RuleName | undefined> {
+    const [own, key] = raw.a === undefined ? [raw.b, "b" as const] : [raw.a, "a" as const];
+    if (own === undefined) return undefined;
+    const events = this.events[key];
+    const base = await this.#base(raw);
+    const row = await events.row(own.stream.seq.at(own.entry));
+    if (row === undefined) return undefined;
+    const rule = await this.#soleRule(raw, own, key, row, base.verb);
+    if (rule !== undefined) return rule;
+    const call = events.call(row);
+    const aspects: Aspect[] = [];
+    const opens = opensFor(call);
+    if (["write", "send"].includes(base.verb) && this.#c.payload) {
+      const lines = soleData((await events.bytes(own)).data);
+      const sign = key === "a" ? "-" : "+";
+      if (lines.length > 0) {
+        aspects.push({ what: "data", a: null, b: null, lines: lines.map((line) => sign + line) });
+      }
+    }
+    const failed = call?.result.status === "error";
+    if (failed) {
+      const errno = events.leaves(row).get("errno") ?? "";
+      aspects.push({ what: "errno", a: key === "a" ? errno : null, b: key === "b" ? errno : null });
+    }
+    return {
+      ...base,
+      side: base.verb === "end" ? "end" : "action",
+      aspects,
+      ...(opens !== undefined && { opens }),
+    };
+  }
+
+  async #soleRule(
+    raw: RawDifference,
+    own: Entry,
+    key: "a" | "b",
+    row: Row,
+    verb: string,
+  ): Promise<RuleName | undefined> {
+    const { rules } = this.#c;
+    const call = this.events[key].call(row);
+    const failed = call?.result.status === "error";
+    const side = this.#c[key];
+    const object = nameText(side, own.stream.name.at(own.entry));
+    if (failed && rules.has("probing") && /\.so(?:\.\d+)*$/.test(object)) {
+      if (this.#isFoundElsewhere(raw.pair, object)) return "probing";
+    }
+    if (verb === "read" && rules.has("chunks")) {
+      const { data } = await this.events[key].bytes(own);
+      if (data.length === 0 && !failed) return "chunks";
+    }
+    if (rules.has("repeats") && QUESTIONS.has(verb) && this.#isAskedElsewhere(raw.pair, own))
+      return "repeats";
+    if (
+      rules.has("unread-input") &&
+      verb === "dup" &&
+      (await this.#isUnreadInput(raw.pair, key, row))
+    ) {
+      return "unread-input";
+    }
+    const isKernelFile = /^\/(?:proc|sys)\//.test(object) && !["write", "unlink"].includes(verb);
+    if (isKernelFile && rules.has("kernel-files") && this.#hasThreads(raw.pair))
+      return "kernel-files";
+    return undefined;
+  }
+
+  /** A library of that name is opened by the process in both traces. */
+  #isFoundElsewhere(pair: number, object: string): boolean {
+    const base = object.slice(object.lastIndexOf("/") + 1);
+    return (["a", "b"] as const).every((key) => {
+      const side = this.#c[key];
+      const process = side.canon.processes.get(this.#c.lineage.pairs[pair]?.[key] ?? 0);
+      return [...(process?.images ?? [])].some((name) =>
+        side.canon.names.text(name).endsWith(`/${base}`),
+      );
+    });
+  }
+
+  /** The same question with the same answer is asked by the process in both traces. */
+  #isAskedElsewhere(pair: number, own: Entry): boolean {
+    const wanted = own.stream.rest.at(own.entry);
+    return (["a", "b"] as const).every((key) => {
+      for (const { stream, entry } of this.#entries(key, pair)) {
+        const isOther = stream !== own.stream || entry !== own.entry;
+        if (isOther && stream.rest.at(entry) === wanted) return true;
+      }
+      return false;
+    });
+  }
+
+  *#entries(key: "a" | "b", pair: number): Generator<Entry> {
+    const { canon } = this.#c[key];
+    const number = this.#c.lineage.pairs[pair]?.[key] ?? 0;
+    for (const thread of canon.trace.processes.find((p) => p.number === number)?.threads ?? []) {
+      const stream = canon.streams[thread];
+      if (stream === undefined) continue;
+      for (let entry = 0; entry < stream.length; entry++) yield { stream, thread, entry };
+    }
+  }
+
+  /** A duplicate becomes the standard input of a process that reads none. */
+  async #isUnreadInput(pair: number, key: "a" | "b", { batch, i }: Row): Promise<boolean> {
+    if ((batch.args[12 * i + 2] ?? -1) !== 0) return false;
+    const read = this.#c.verbs.of("read");
+    const { names } = this.#c[key].canon;
+    for (const { stream, entry } of this.#entries(key, pair)) {
+      if (stream.verb.at(entry) !== read) continue;
+      const kind = names.kind.at(stream.name.at(entry));
+      if (kind !== NameKind.Inherited && kind !== NameKind.Object) continue;
+      const row = await this.events[key].row(stream.seq.at(entry));
+      if (row === undefined || row.batch.args[12 * row.i] === 0) return false;
+    }
+    return true;
+  }
+
+  /** Libraries look at the machine when a thread first needs memory of its own. */
+  #hasThreads(pair: number): boolean {
+    return (["a", "b"] as const).some((key) => {
+      const number = this.#c.lineage.pairs[pair]?.[key] ?? 0;
+      const info = this.#c[key].canon.trace.processes.find((one) => one.number === number);
+      return (info?.threads.length ?? 0) > 1;
+    });
+  }
+
+  async #base(raw: RawDifference): Promise<Omit<Difference, "side" | "aspects">> {
+    const { a, b, pair, kind } = raw;
+    const own = a ?? b;
+    const verb = this.#c.verbs.names[own?.stream.verb.at(own.entry) ?? -1] ?? "?";
+    const side = a === undefined ? this.#c.b : this.#c.a;
+    const object = own === undefined ? "" : nameText(side, own.stream.name.at(own.entry));
+    return {
+      kind,
+      verb,
+      object,
+      process: this.processOf(pair, own?.stream.seq.at(own.entry) ?? 0),
+      a: a === undefined ? undefined : await this.events.a.ref(a),
+      b: b === undefined ? undefined : await this.events.b.ref(b),
+      at: placeOf(raw),
+      ...(b === undefined && { after: raw.after }),
+    };
+  }
+
+  /** The processes of a pair, with the program that they run. */
+  processOf(pair: number, seq = Number.POSITIVE_INFINITY): ProcessRef {
+    const { a = 0, b = 0 } = this.#c.lineage.pairs[pair] ?? {};
+    const side = a > 0 ? this.#c.a : this.#c.b;
+    return {
+      a: a > 0 ? `p${a}` : undefined,
+      b: b > 0 ? `p${b}` : undefined,
+      command: commandOf(side, a > 0 ? a : b, seq),
+    };
+  }
+}
+
+/** What a file is opened for; undefined for calls that open none. */
+export function opensFor(call: Call | undefined): Difference["opens"] {
+  if (call === undefined || !/^(?:open|openat|openat2|creat)$/.test(call.name)) return undefined;
+  if (call.name === "creat") return "create";
+  const flags = call.args.find(({ name }) => name === "flags")?.value;
+  const names = flags?.kind === "flags" ? flags.names : [];
+  if (names.includes("O_CREAT")) return "create";
+  return names.some((name) => name === "O_WRONLY" || name === "O_RDWR") ? "write" : "read";
+}
+
+/** Arguments of the program that a process ran last before that event, its own or its parent's. */
+export function commandOf({ canon, names }: Side, number: number, seq: number): readonly string[] {
+  let own = number;
+  for (let depth = 0; depth < 10_000 && own > 0; depth++) {
+    const programs = canon.processes.get(own)?.programs ?? [];
+    const program = programs.findLast((one) => one.seq <= seq) ?? programs[0];
+    if (program !== undefined) return program.argv.map((word) => names.texts.words(word));
+    own = canon.trace.processes.find((p) => p.number === own)?.parent ?? 0;
+  }
+  return [];
+}
+
+/** Calls that only ask. */
+const QUESTIONS: ReadonlySet<string> = new Set([
+  ...[
+    "stat",
+    "access",
+    "readlink",
+    "getcwd",
+    "uname",
+    "getrlimit",
+    "prlimit64",
+    "getuid",
+    "geteuid",
+  ],
+  ...["getgid", "getegid", "statfs", "fstatfs", "fcntl", "ioctl", "getgroups", "umask", "lseek"],
+]);
+
+function placeOf({ a, b, after }: RawDifference): number {
+  if (a !== undefined) return a.stream.seq.at(a.entry);
+  return after >= 0 || b === undefined ? after + 0.5 : 0.5;
+}
+
+function objectKind({ canon: { names } }: Side, { stream, entry }: Entry): string {
+  return names.objectOf(stream.name.at(entry))?.kind ?? "file";
+}
+
+/** Input is what came from outside: results, and what was read. All else is what the program did. */
+function sideOf(verb: string, aspects: readonly Aspect[]): Difference["side"] {
+  if (verb === "end") return "end";
+  if (verb === "exec" || verb === "image" || verb === "signal") return "input";
+  const isInput = ({ what }: Aspect): boolean =>
+    what === "errno" ||
+    what === "result" ||
+    what.includes(".") ||
+    (what === "data" && READING.has(verb));
+  return aspects.every(isInput) ? "input" : "action";
+}
+
+const READING: ReadonlySet<string> = new Set([
+  ...["read", "receive", "pread", "readlink", "list", "getcwd"],
+]);
+
+/** What the leaves of two events differ in. */
+function leafAspects(a: Leaves, b: Leaves, verb: string): Aspect[] {
+  const aspects: Aspect[] = [];
+  const failed = a.has("errno") !== b.has("errno");
+  for (const what of new Set([...a.keys(), ...b.keys()])) {
+    const [one, other] = [a.get(what), b.get(what)];
+    if (one === other) continue;
+    // Outputs of a call that failed once are there once.
+    if (failed && what !== "errno" && (one === undefined || other === undefined)) continue;
+    if (what === "errno") aspects.push({ what, a: one ?? "success", b: other ?? "success" });
+    else aspects.push({ what, a: one ?? null, b: other ?? null });
+  }
+  return verb === "exec" ? movedArguments(aspects) : aspects;
+}
+
+/** An argument that was put in shifts the others: only what is new or gone is said. */
+function movedArguments(aspects: Aspect[]): Aspect[] {
+  const isArgument = ({ what }: Aspect) => what.startsWith("argument ");
+  const shifted = aspects.filter(isArgument);
+  if (shifted.length < 2) return aspects;
+  const [gone, come] = (["a", "b"] as const).map((key) =>
+    shifted.flatMap((aspect) => aspect[key] ?? []),
+  );
+  const found: Aspect[] = [];
+  const rest = [...(come ?? [])];
+  for (const word of gone ?? []) {
+    const at = rest.indexOf(word);
+    if (at >= 0) rest.splice(at, 1);
+    else found.push({ what: "argument", a: word, b: null });
+  }
+  for (const word of rest) found.push({ what: "argument", a: null, b: word });
+  const others = aspects.filter((aspect) => !isArgument(aspect));
+  return found.length === 0
+    ? [
+        ...others,
+        { what: "order of arguments", a: (gone ?? []).join(" "), b: (come ?? []).join(" ") },
+      ]
+    : [...found, ...others];
+}

@@ -1,0 +1,143 @@
+/**
+ * Which process of one trace is which of the other: by who started it, what it ran with which arguments, and the how
+ * many-eth such child of its parent it was. What is left over is matched by the program alone, then by likeness of arguments.
+ */
+
+import type { CanonicalTrace, Program } from "./canon/stream.js";
+import type { CanonicalTexts } from "./canon/texts.js";
+
+export interface ProcessPair {
+  /** Numbers of the processes; 0 where one trace has no such process. */
+  readonly a: number;
+  readonly b: number;
+}
+
+export interface Lineage {
+  readonly pairs: readonly ProcessPair[];
+  /** Index of the pair by number of the process. */
+  readonly ofA: ReadonlyMap<number, number>;
+  readonly ofB: ReadonlyMap<number, number>;
+}
+
+interface Node {
+  readonly number: number;
+  /** What it ran first of its own; empty for a fork that ran nothing. */
+  readonly program: Program | undefined;
+  /** Executable and arguments, in canonical form. */
+  readonly words: readonly string[];
+  readonly children: Node[];
+}
+
+export function matchProcesses(
+  a: CanonicalTrace,
+  b: CanonicalTrace,
+  texts: { readonly a: CanonicalTexts; readonly b: CanonicalTexts },
+): Lineage {
+  const pairs: ProcessPair[] = [];
+  const queue: [Node[], Node[]][] = [[forest(a, texts.a), forest(b, texts.b)]];
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    for (const [one, other] of matchSiblings(...next)) {
+      pairs.push({ a: one?.number ?? 0, b: other?.number ?? 0 });
+      queue.push([one?.children ?? [], other?.children ?? []]);
+    }
+  }
+  const index = (side: "a" | "b") =>
+    new Map(pairs.flatMap((pair, k) => (pair[side] > 0 ? [[pair[side], k] as const] : [])));
+  return { pairs, ofA: index("a"), ofB: index("b") };
+}
+
+/** The roots, with all that comes from them. */
+function forest(canon: CanonicalTrace, texts: CanonicalTexts): Node[] {
+  const nodes = new Map<number, Node>();
+  const roots: Node[] = [];
+  for (const { number, parent } of canon.trace.processes) {
+    const program = canon.processes.get(number)?.programs[0];
+    const words =
+      program === undefined ? [] : [program.path, ...program.argv].map((w) => texts.words(w));
+    const node = { number, program, words, children: [] };
+    nodes.set(number, node);
+    const over = parent < number ? nodes.get(parent) : undefined;
+    if (over === undefined) roots.push(node);
+    else over.children.push(node);
+  }
+  return roots;
+}
+
+type Match = readonly [Node | undefined, Node | undefined];
+
+function matchSiblings(a: readonly Node[], b: readonly Node[]): Match[] {
+  const matches: Match[] = [];
+  let left = a;
+  let right = b;
+  const keys: ((node: Node) => string)[] = [
+    ({ words }) => words.join("\0"),
+    ({ words }) => words[0] ?? "",
+  ];
+  for (const [k, key] of keys.entries()) {
+    const found = k === 0 ? byKey(left, right, key) : byLikeness(left, right, key);
+    matches.push(...found);
+    const taken = new Set(found.flat());
+    left = left.filter((node) => !taken.has(node));
+    right = right.filter((node) => !taken.has(node));
+  }
+  matches.push(...left.map((node): Match => [node, undefined]));
+  matches.push(...right.map((node): Match => [undefined, node]));
+  return matches;
+}
+
+/** Those with one key, in their order. */
+function byKey(a: readonly Node[], b: readonly Node[], key: (node: Node) => string): Match[] {
+  const waiting = group(b, key);
+  const matches: Match[] = [];
+  const next = new Map<string, number>();
+  for (const node of a) {
+    const text = key(node);
+    const at = next.get(text) ?? 0;
+    const other = waiting.get(text)?.[at];
+    if (other === undefined) continue;
+    next.set(text, at + 1);
+    matches.push([node, other]);
+  }
+  return matches;
+}
+
+function group(nodes: readonly Node[], key: (node: Node) => string): Map<string, Node[]> {
+  const groups = new Map<string, Node[]>();
+  for (const node of nodes) {
+    const own = groups.get(key(node));
+    if (own === undefined) groups.set(key(node), [node]);
+    else own.push(node);
+  }
+  return groups;
+}
+
+/** Comparisons of one node with others before it takes what comes next. */
+const MOST_TRIES = 200;
+
+/** Of those with one key, the ones whose arguments are most alike. */
+function byLikeness(a: readonly Node[], b: readonly Node[], key: (node: Node) => string): Match[] {
+  const waiting = group(b, key);
+  const matches: Match[] = [];
+  for (const node of a) {
+    const others = waiting.get(key(node));
+    if (others === undefined || others.length === 0) continue;
+    let best = 0;
+    let most = -1;
+    for (let k = 0; k < others.length && k < MOST_TRIES; k++) {
+      const alike = likeness(node.words, others[k]?.words ?? []);
+      if (alike > most) {
+        most = alike;
+        best = k;
+      }
+    }
+    const [other] = others.splice(best, 1);
+    matches.push([node, other]);
+  }
+  return matches;
+}
+
+function likeness(a: readonly string[], b: readonly string[]): number {
+  const words = new Set(b);
+  const shared = a.filter((word) => words.has(word)).length;
+  return shared / Math.max(1, Math.max(a.length, b.length));
+}

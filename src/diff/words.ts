@@ -1,0 +1,108 @@
+/** Differences in a sentence. */
+
+import { shellCommand } from "../tree/shell.js";
+import type { Aspect, Difference, LoneProcess, ProcessRef } from "./result.js";
+
+/** `p3 gcc -c x.c`; `p3 (p4 in B)` where the numbers differ. */
+export function processText({ a, b, command }: ProcessRef): string {
+  const number =
+    a === undefined ? `${b} of B` : b === undefined || a === b ? a : `${a} (${b} in B)`;
+  const words = shellCommand(command.slice(0, 1).map(baseName).concat(command.slice(1)));
+  return `${number} ${words.length > 48 ? `${words.slice(0, 45)}...` : words}`.trimEnd();
+}
+
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+export function lonePhrase({ only, process, parent, path }: LoneProcess): string {
+  const what =
+    process.command.length > 0 ? shellCommand(process.command) : path || "a copy of itself";
+  const short = what.length > 100 ? `${what.slice(0, 97)}...` : what;
+  const who = parent === undefined ? "" : `${processText(parent)} `;
+  return `${who}starts ${short} only in ${only.toUpperCase()}`;
+}
+
+function quoted(text: string | null): string {
+  if (text === null) return "nothing";
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+const READS: Readonly<Record<string, string>> = {
+  read: "reads other bytes from",
+  pread: "reads other bytes from",
+  receive: "receives other bytes on",
+  list: "finds other entries in",
+  readlink: "finds another target of",
+};
+
+const WRITES: Readonly<Record<string, string>> = {
+  write: "writes other bytes to",
+  pwrite: "writes other bytes to",
+  send: "sends other bytes on",
+};
+
+/** What differs, without the process. */
+export function phrase(one: Difference): string {
+  const { kind, verb, object, aspects } = one;
+  if (kind === "added" || kind === "removed") {
+    const errno = aspects.find(({ what }) => what === "errno");
+    const failed = errno === undefined ? "" : ` (${errno.a ?? errno.b})`;
+    return `${callText(one)}${failed} only in ${kind === "added" ? "B" : "A"}`;
+  }
+  if (kind === "moved")
+    return `${verbText(verb)} ${object} comes at another place among other calls`.replace(
+      "  ",
+      " ",
+    );
+  if (kind === "time") {
+    const [aspect] = aspects;
+    return `${verbText(verb)} ${object} takes ${aspect?.a} in A, ${aspect?.b} in B`;
+  }
+  return changed(one);
+}
+
+function changed({ verb, object, aspects }: Difference): string {
+  const errno = aspects.find(({ what }) => what === "errno");
+  if (errno !== undefined) {
+    return `${verbText(verb)} ${object} gives ${errno.a} in A, ${errno.b} in B`;
+  }
+  if (verb === "exec") return startText(aspects);
+  if (verb === "end") return `ends with ${aspects[0]?.a} in A, ${aspects[0]?.b} in B`;
+  if (verb === "image")
+    return `the file ${object} is another one (contents ${aspects[0]?.a} in A, ${aspects[0]?.b} in B)`;
+  if (aspects.some(({ what }) => what === "data")) {
+    return `${READS[verb] ?? WRITES[verb] ?? `moves other bytes by ${verb} with`} ${object}`;
+  }
+  const [first] = aspects;
+  const more = aspects.length > 1 ? ` and ${aspects.length - 1} more` : "";
+  const what = first?.what.replace(/^.*\.(?:stx?_)?/, "") ?? "";
+  return `${verbText(verb)} ${object}: ${what} is ${quoted(first?.a ?? null)} in A, ${quoted(first?.b ?? null)} in B${more}`;
+}
+
+function startText(aspects: readonly Aspect[]): string {
+  const parts = aspects.slice(0, 3).map(({ what, a, b }) => {
+    if (a === null) return `${what} ${quoted(b)} only in B`.replace("argument ", "argument ");
+    if (b === null) return `${what} ${quoted(a)} only in A`;
+    return `${what} is ${quoted(a)} in A, ${quoted(b)} in B`;
+  });
+  const more = aspects.length > 3 ? `, and ${aspects.length - 3} more` : "";
+  return `is started otherwise: ${parts.join("; ")}${more}`;
+}
+
+function callText({ verb, object, opens }: Difference): string {
+  const how = opens === undefined || opens === "read" ? "" : ` to ${opens}`;
+  return `${verbText(verb)}${object === "" ? "" : ` ${object}`}${how}`;
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  end: "the end",
+  image: "mapping",
+  exec: "start of",
+  list: "listing",
+  fork: "starting a process",
+};
+
+function verbText(verb: string): string {
+  return NAMES[verb] ?? verb;
+}
