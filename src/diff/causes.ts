@@ -9,6 +9,7 @@ import { seqOf } from "../replay/rows.js";
 import { threadName } from "../trace/process.js";
 import type { Canonical } from "./canon/canonical.js";
 import type { Explainer } from "./explain.js";
+import { changedTimes } from "./file_times.js";
 import type { Cause, ContextLine, Difference, LoneProcess } from "./result.js";
 import { lonePhrase, phrase, processText } from "./words.js";
 
@@ -47,12 +48,13 @@ export async function causesOf(
   const finder = new Finder(differences, lones);
   const first = finder.first();
   if (first === undefined) return { first: undefined, others: [] };
+  const then = finder.consequences(first);
   const others: Cause[] = [];
   for (const other of finder.others(first)) {
     others.push(await describe(c, explainer, other, differences, []));
   }
-  const then = finder.consequences(first);
-  return { first: await describe(c, explainer, first, differences, then), others };
+  const found = await describe(c, explainer, first, differences, then);
+  return { first: await withFileTimes(c, explainer, found, differences), others };
 }
 
 class Finder {
@@ -155,7 +157,7 @@ async function describe(
   explainer: Explainer,
   { difference, lone }: Candidate,
   differences: readonly Difference[],
-  then: readonly string[],
+  consequences: readonly string[],
 ): Promise<Cause> {
   const own = difference === undefined ? undefined : differences[difference];
   if (own === undefined) {
@@ -165,9 +167,10 @@ async function describe(
       difference: undefined,
       process: where,
       object: lone?.path ?? "",
+      lines: [],
       contextA: lone?.only === "a" ? await contextOf(c, explainer, "a", where.a, lone.seq) : [],
       contextB: lone?.only === "b" ? await contextOf(c, explainer, "b", where.b, lone.seq) : [],
-      then,
+      consequences,
     };
   }
   const [seqA, seqB] = [own.a?.seq ?? seqOfPlace(own, "a"), own.b?.seq ?? seqOfPlace(own, "b")];
@@ -176,9 +179,10 @@ async function describe(
     difference,
     process: own.process,
     object: objectOf(own),
+    lines: linesOf(own, differences),
     contextA: await contextOf(c, explainer, "a", own.process.a, seqA, own.a !== undefined),
     contextB: await contextOf(c, explainer, "b", own.process.b, seqB, own.b !== undefined),
-    then,
+    consequences,
   };
 }
 
@@ -186,6 +190,17 @@ async function describe(
 function seqOfPlace(own: Difference, side: "a" | "b"): number {
   if (side === "a") return Math.floor(own.at);
   return own.after ?? -1;
+}
+
+/** Lines of the event itself; of a file whose size or status differs those of what is read from it later. */
+function linesOf(own: Difference, differences: readonly Difference[]): readonly string[] {
+  const lines = ({ aspects }: Difference) => aspects.flatMap(({ lines: some = [] }) => some);
+  const first = lines(own);
+  if (first.length > 0 || !["stat", "open", "access"].includes(own.verb)) return first;
+  const read = differences.find(
+    (one) => one.object === own.object && one.verb === "read" && lines(one).length > 0,
+  );
+  return read === undefined ? [] : lines(read);
 }
 
 /** Variables and arguments are the objects of a start. */
@@ -216,4 +231,34 @@ async function contextOf(
       mark: isThere && seqOf(row) === seq,
     };
   });
+}
+
+/**
+ * Times of files are not compared. But when the first difference is one of what a program does, though all that it was
+ * told was equal, and only few of the files that it looked at have another time in the other run, that is what it saw.
+ */
+async function withFileTimes(
+  c: Canonical,
+  explainer: Explainer,
+  cause: Cause,
+  differences: readonly Difference[],
+): Promise<Cause> {
+  const own = cause.difference === undefined ? undefined : differences[cause.difference];
+  if (own !== undefined && (own.side !== "action" || own.kind === "time" || own.kind === "moved"))
+    return cause;
+  const seqA =
+    own?.a?.seq ?? cause.contextA.at(-1)?.seq ?? Math.ceil(own?.at ?? Number.POSITIVE_INFINITY);
+  const files = await changedTimes(c, explainer, cause.process, seqA);
+  const [file] = files;
+  if (file === undefined) return cause;
+  const more = files.length > 1 ? ` (and so of ${files.length - 1} more)` : "";
+  return {
+    ...cause,
+    summary: `${processText(cause.process)}: stat ${file.path} finds another time of its last change${more}: ${file.a} in A, ${file.b} in B`,
+    object: files.map(({ path }) => path).join(", "),
+    consequences: [own === undefined ? cause.summary : phrase(own), ...cause.consequences].slice(
+      0,
+      MOST_CONSEQUENCES,
+    ),
+  };
 }

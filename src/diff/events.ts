@@ -152,13 +152,13 @@ export class Events {
       this.#rules,
       this.#verbs,
     );
-    const dataSlot = plan.data === undefined ? "" : "data";
     for (const [k, arg] of call.args.entries()) {
       if (this.#rules.ignoresArgument(call.name, arg.name)) continue;
-      if (dataSlot !== "" && plan.data?.slot === k) continue;
+      // How many bytes were asked for says the data itself, or how they were cut.
+      if (plan.data !== undefined && (plan.data.slot === k || LENGTHS.has(arg.name))) continue;
       this.#valueLeaves(arg.name, arg.value, found);
     }
-    if (result.status === "ok" && plan.result && plan.run === undefined) {
+    if (result.status === "ok" && plan.result && plan.data === undefined) {
       found.set("result", valueText(result.value, { ...STRACE_NOTATION, descriptors: "number" }));
     }
   }
@@ -253,6 +253,8 @@ export class Events {
     );
   }
 }
+
+const LENGTHS: ReadonlySet<string> = new Set(["count", "len", "size", "bufsiz", "vlen"]);
 
 /** Lengths of addresses and messages, which say nothing of their own. */
 const IGNORED_SIZES: ReadonlySet<string> = new Set(["msg_namelen", "msg_controllen", "msg_flags"]);

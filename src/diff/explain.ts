@@ -35,6 +35,7 @@ export class Explainer {
   readonly #cut: Cut;
   readonly #explained = new Map<string, number>();
   #examined = 0;
+  #writers: ReadonlyMap<number, ReadonlySet<number>> | undefined;
 
   constructor(c: Canonical) {
     this.#c = c;
@@ -93,6 +94,7 @@ export class Explainer {
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
     if (moved.aspect !== undefined) aspects.push(moved.aspect);
     if (aspects.length === 0) return moved.rule ?? "numbers-in-text";
+    if (base.verb === "stat" && this.#isBeingWritten(aspects, a)) return "order";
     const at = moved.seqA ?? base.at;
     const refs = { a: base.a, b: base.b };
     if (moved.seqA !== undefined && moved.seqA !== base.a?.seq) {
@@ -104,6 +106,14 @@ export class Explainer {
     const opens = opensFor(this.events.a.call(rowA));
     const side = sideOf(base.verb, aspects);
     return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
+  }
+
+  /** The size of a file that several processes write to. */
+  #isBeingWritten(aspects: readonly Aspect[], { stream, entry }: Entry): boolean {
+    const isSize = aspects.every(({ what }) => /\.stx?_size$/.test(what));
+    if (!isSize || !this.#c.rules.has("order")) return false;
+    this.#writers ??= writersOf(this.#c.a);
+    return (this.#writers.get(this.#c.a.names.hash[stream.name.at(entry)] ?? 0)?.size ?? 0) > 1;
   }
 
   #slower(base: Omit<Difference, "side" | "aspects">, a: Entry, b: Entry): Difference | undefined {
@@ -137,6 +147,10 @@ export class Explainer {
     const texts = { a: this.#c.a.names.texts, b: this.#c.b.names.texts };
     const sorted = verb === "list";
     if (isExplained(one.data, other.data, texts, sorted)) return { rule: "numbers-in-text" };
+    const journal = /-(?:journal|wal|shm)$/.test(nameText(this.#c.a, a.stream.name.at(a.entry)));
+    if (journal && this.#c.rules.has("journals") && one.data.length === other.data.length) {
+      return { rule: "journals" };
+    }
     const data = (bytes: Buffer) =>
       sorted ? Buffer.from(bytes.toString().split("\n").sort().join("\n").trimStart()) : bytes;
     const seqAt = (starts: readonly { offset: number; seq: number }[]) =>
@@ -301,6 +315,22 @@ export class Explainer {
   }
 }
 
+/** Processes that write, by the hash of what they write to. */
+function writersOf({ canon, names }: Side): Map<number, Set<number>> {
+  const found = new Map<number, Set<number>>();
+  const writes = new Set(["write", "pwrite", "copy"].map((name) => canon.verbs.of(name)));
+  canon.streams.forEach((stream, thread) => {
+    for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
+      if (stream === undefined || !writes.has(stream.verb.at(entry))) continue;
+      const hash = names.hash[stream.name.at(entry)] ?? 0;
+      const own = found.get(hash) ?? new Set();
+      own.add(canon.trace.threads[thread]?.process ?? 0);
+      found.set(hash, own);
+    }
+  });
+  return found;
+}
+
 /** What a file is opened for; undefined for calls that open none. */
 export function opensFor(call: Call | undefined): Difference["opens"] {
   if (call === undefined || !/^(?:open|openat|openat2|creat)$/.test(call.name)) return undefined;
@@ -336,7 +366,18 @@ const QUESTIONS: ReadonlySet<string> = new Set([
     "getuid",
     "geteuid",
   ],
-  ...["getgid", "getegid", "statfs", "fstatfs", "fcntl", "ioctl", "getgroups", "umask", "lseek"],
+  ...[
+    "rt_sigaction",
+    "getgid",
+    "getegid",
+    "statfs",
+    "fstatfs",
+    "fcntl",
+    "ioctl",
+    "getgroups",
+    "umask",
+    "lseek",
+  ],
 ]);
 
 function placeOf({ a, b, after }: RawDifference): number {

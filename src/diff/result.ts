@@ -75,11 +75,13 @@ export interface Cause {
   readonly process: ProcessRef;
   /** The object that it names: a path, a variable, an address. */
   readonly object: string;
+  /** What differs in it, where that is text: lines that begin with `-`, `+` or a blank. */
+  readonly lines: readonly string[];
   /** Events of both before and after it, in their order; `mark` is it. */
   readonly contextA: readonly ContextLine[];
   readonly contextB: readonly ContextLine[];
   /** What followed from it, a sentence each. */
-  readonly then: readonly string[];
+  readonly consequences: readonly string[];
 }
 
 export interface ContextLine extends EventRef {

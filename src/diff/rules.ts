@@ -208,13 +208,18 @@ export const RULES = [
   },
   {
     name: "order",
-    what: "the order of calls on different files where a process has several threads or children at a time",
+    what: "the order of calls on different files where a process has several threads or children at a time; the size of a file while several processes write to it",
     why: "they finish in any order; one that is alone has no such excuse",
   },
   {
     name: "repeats",
-    what: "questions that a process with several threads or children asks once more and that are answered alike",
-    why: "how often it asks depends on what has finished by then",
+    what: "questions that are asked once more and answered alike, and signal handlers that are set once more",
+    why: "how often a loop asks depends on what has finished by then",
+  },
+  {
+    name: "journals",
+    what: "contents of journals of SQLite (-journal, -wal, -shm); their lengths are compared",
+    why: "each has a random salt, on which all of its checksums depend",
   },
   {
     name: "unread-input",

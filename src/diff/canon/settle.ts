@@ -29,6 +29,8 @@ interface Side {
   /** Paths by number of the name, as the first trace would call them. */
   readonly mapped: Map<number, string>;
   readonly known: HashIndex;
+  /** Directories of all paths, and theirs. */
+  readonly folders: HashIndex;
 }
 
 export interface PathNames {
@@ -64,14 +66,24 @@ function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSe
   const mapped = new Map<number, string>();
   const { names } = canon;
   const known = new HashIndex(names.count);
+  const folders = new HashIndex();
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Path) continue;
     const text = names.text(name);
     const other = places === undefined ? text : places.text(text);
     if (other !== text) mapped.set(name, other);
     known.set(textHash(other), name);
+    addFolders(folders, other);
   }
-  return { canon, texts, pids, places, mapped, known };
+  return { canon, texts, pids, places, mapped, known, folders };
+}
+
+function addFolders(folders: HashIndex, path: string): void {
+  for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
+    const hash = textHash(path.slice(0, end));
+    if (folders.get(hash) >= 0) return;
+    folders.set(hash, 0);
+  }
 }
 
 /** Ports that addresses of the trace name and that are in the range from which the kernel chooses. */
@@ -124,7 +136,7 @@ function skeletonOf(path: string, { made, pids, other, rules }: SkeletonFacts): 
     const part = parts[k] ?? "";
     prefix += `/${part}`;
     // A directory that both traces have is fixed, whatever it looks like.
-    if (k < parts.length - 1 && other.known.get(textHash(prefix)) >= 0) continue;
+    if (k < parts.length - 1 && isKnown(other, prefix)) continue;
     let stands = part;
     if (rules.has("pids")) stands = stands.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n));
     if (rules.has("temp-names")) {
@@ -135,6 +147,11 @@ function skeletonOf(path: string, { made, pids, other, rules }: SkeletonFacts): 
     parts[k] = stands;
   }
   return parts.join("/");
+}
+
+function isKnown({ known, folders }: Side, path: string): boolean {
+  const hash = textHash(path);
+  return known.get(hash) >= 0 || folders.get(hash) >= 0;
 }
 
 /** `ccgqGEZC.s` is `<temp>.s`. `sure`: what is made new among temporary files may also look like a word. */

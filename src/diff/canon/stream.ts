@@ -149,6 +149,7 @@ export class CanonicalTrace {
   /** Why a part could not be read. */
   failure: unknown;
 
+  readonly verbs: Verbs;
   readonly #options: CanonOptions;
   readonly #plans: (Plan | undefined)[][] = [[], []];
   readonly #otherPlans = new Map<string, Plan>();
@@ -164,6 +165,7 @@ export class CanonicalTrace {
 
   constructor(trace: Trace, options: CanonOptions) {
     this.trace = trace;
+    this.verbs = options.verbs;
     this.#options = options;
     this.names = new Names(trace);
     this.#special = new Uint8Array(Math.min(trace.info.objectCount, 1 << 24));
@@ -264,10 +266,11 @@ export class CanonicalTrace {
     }
     if (OBJECT_MAKERS.has(plan.call)) this.#noteOrigins(plan, batch, i, process);
     const object = this.#object;
-    const open = object >= 0 ? process.runs.get(object) : undefined;
+    let open = object >= 0 ? process.runs.get(object) : undefined;
     if (open !== undefined && open.kind !== plan.run) {
       closeRun(open);
       process.runs.delete(object);
+      open = undefined;
     }
     if (plan.run !== undefined && object >= 0) {
       this.#piece(open, plan, batch, i, stream, process, hasher.value);

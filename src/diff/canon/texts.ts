@@ -24,8 +24,8 @@ const CLOCK =
 /** Spans of time: 1.23s, 12 ms, 0.1 seconds, 2min. */
 const SPAN = /\b\d+(?:[.,]\d+)? ?(?:ns|us|µs|ms|s|sec|secs|seconds?|milliseconds?|min)\b/g;
 const NUMBER = /\d+/g;
-/** Seconds, milliseconds, micro- and nanoseconds since 1970, of the years 2001 to 2096. */
-const EPOCH = /^(?:[1-3]\d{9}|[1-3]\d{12}|[1-3]\d{15}|[1-3]\d{18})$/;
+/** Seconds (with a fraction), milliseconds, micro- and nanoseconds since 1970, of the years 2001 to 2096. */
+const EPOCH = /(?<![\w.])[1-3]\d{9}(?:\.\d+|\d{3}|\d{6}|\d{9})?(?!\d)/g;
 
 export class CanonicalTexts {
   readonly #facts: TextFacts;
@@ -65,7 +65,7 @@ export class CanonicalTexts {
     if (rules.has("numbers-in-text")) {
       out = out.replace(UUID, "<uuid>").replace(ADDRESS, "<address>");
       out = out.replace(CLOCK, "<time>").replace(SPAN, "<span>");
-      out = out.replace(NUMBER, (digits) => (EPOCH.test(digits) ? "<time>" : digits));
+      out = out.replace(EPOCH, "<time>");
     }
     return this.words(out);
   }

@@ -2,7 +2,7 @@
 
 import { printable } from "../../report/text.js";
 import { humanCount, humanDuration } from "../../report/units.js";
-import type { Aspect, Cause, ContextLine, Difference, DiffResult, EventRef } from "../result.js";
+import type { Cause, ContextLine, Difference, DiffResult, EventRef } from "../result.js";
 import { lonePhrase, phrase, processText } from "../words.js";
 import { maskedSentence } from "./json.js";
 import { grouped } from "./text.js";
@@ -17,7 +17,7 @@ export function diffHtml(
   const mask = (text: string) => (showSecrets ? text : maskedSentence(text));
   const body = [
     head(result),
-    result.firstCause === undefined ? "" : causeHtml(result, result.firstCause, mask),
+    result.firstCause === undefined ? "" : causeHtml(result.firstCause, mask),
     others(result, mask),
     files(result),
     programs(result),
@@ -83,15 +83,14 @@ function section(title: string, body: string): string {
   return body === "" ? "" : `<h2>${title}</h2>${body}`;
 }
 
-function causeHtml(result: DiffResult, cause: Cause, mask: (text: string) => string): string {
-  const own = cause.difference === undefined ? undefined : result.differences[cause.difference];
-  const lines = (own?.aspects ?? []).map(aspectHtml).join("");
+function causeHtml(cause: Cause, mask: (text: string) => string): string {
+  const lines = linesHtml(cause.lines);
   const side = (label: "A" | "B", context: readonly ContextLine[]) =>
     `<div><b class="${label.toLowerCase()}">${label}</b><pre>${context.map(contextHtml).join("\n") || "nothing"}</pre></div>`;
   const then =
-    cause.then.length === 0
+    cause.consequences.length === 0
       ? ""
-      : `<p class="dim">then</p><ul>${cause.then.map((line) => `<li>${html(mask(line))}`).join("")}</ul>`;
+      : `<p class="dim">then</p><ul>${cause.consequences.map((line) => `<li>${html(mask(line))}`).join("")}</ul>`;
   const around = `<div class="sides">${side("A", cause.contextA)}${side("B", cause.contextB)}</div>`;
   return section(
     "First cause",
@@ -104,7 +103,7 @@ function contextHtml({ mark, seq, thread, text }: ContextLine): string {
   return mark ? `<span class="mark">${line}</span>` : line;
 }
 
-function aspectHtml({ lines = [] }: Aspect): string {
+function linesHtml(lines: readonly string[] = []): string {
   if (lines.length === 0) return "";
   const shown = lines.map((line) => {
     const name = line[0] === "-" ? "del" : line[0] === "+" ? "add" : "dim";
@@ -173,7 +172,7 @@ function eventHtml(one: Difference, times: number, mask: (text: string) => strin
       `${html(what)}: ${html(mask(a ?? "nothing"))} → ${html(mask(b ?? "nothing"))}\n`,
   );
   const secret = one.verb === "exec" ? [] : facts;
-  const body = `<pre>${ref("A", one.a)}${ref("B", one.b)}${secret.join("")}</pre>${one.aspects.map(aspectHtml).join("")}`;
+  const body = `<pre>${ref("A", one.a)}${ref("B", one.b)}${secret.join("")}</pre>${one.aspects.map(({ lines }) => linesHtml(lines)).join("")}`;
   const line = `<span class="dim">${html(processText(one.process))}</span> <span class="${style}">${html(mask(phrase(one)))}</span>${often}`;
   return `<details class="event"><summary>${line}</summary>${body}</details>`;
 }

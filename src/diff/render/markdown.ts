@@ -26,7 +26,7 @@ export function diffMarkdown(result: DiffResult, options: MarkdownOptions): stri
   if (failed !== undefined && failed.length > 0) {
     parts.push(`**Not allowed**\n\n${failed.map((line) => `- ${escaped(mask(line))}\n`).join("")}`);
   }
-  if (result.firstCause !== undefined) parts.push(causeText(result, result.firstCause, mask));
+  if (result.firstCause !== undefined) parts.push(causeText(result.firstCause, mask));
   if (result.otherCauses.length > 0) {
     const lines = result.otherCauses.map(({ summary }) => `- ${escaped(mask(summary))}\n`);
     parts.push(`**Besides, from outside**\n\n${lines.join("")}`);
@@ -41,16 +41,15 @@ function runText({ path, events, duration }: DiffResult["a"]): string {
   return `${path} (${humanCount(events)} events, ${humanDuration(duration)})`;
 }
 
-function causeText(result: DiffResult, cause: Cause, mask: (text: string) => string): string {
-  const own = cause.difference === undefined ? undefined : result.differences[cause.difference];
-  const lines = own?.aspects.flatMap(({ lines: some = [] }) => some) ?? [];
+function causeText(cause: Cause, mask: (text: string) => string): string {
+  const { lines } = cause;
   const context = [cause.contextA, cause.contextB].flatMap((side, k) =>
     side.map(
       ({ mark, seq, thread, text }) => `${"AB"[k]} ${mark ? ">" : " "} @${seq} ${thread} ${text}`,
     ),
   );
   const changed = lines.length === 0 ? "" : `\n${fenced("diff", lines)}`;
-  const then = cause.then.map((line) => `- then: ${escaped(mask(line))}\n`).join("");
+  const then = cause.consequences.map((line) => `- then: ${escaped(mask(line))}\n`).join("");
   const around =
     context.length === 0 ? "" : folded("calls around it", `${fenced("text", context)}`);
   return `**First cause**: ${escaped(mask(cause.summary))}\n${changed}\n${then}\n${around}`;

@@ -4,7 +4,7 @@ import { type Painter, plainPainter } from "../../report/color.js";
 import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
 import { maskVariable } from "../../show/secrets.js";
-import type { Aspect, Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
+import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
 import { lonePhrase, phrase, processText } from "../words.js";
 import { maskedSentence } from "./json.js";
 
@@ -103,23 +103,18 @@ class TextReport {
     if (firstCause === undefined) return;
     this.#section("first cause");
     this.#prose(2, this.#masked(firstCause.summary));
-    this.#causeDetail(firstCause);
+    this.#diffLines(firstCause.lines, 4, 8);
     this.#context(firstCause);
-    if (firstCause.then.length > 0) {
+    if (firstCause.consequences.length > 0) {
       this.#put(this.#o.paint("dim", "  then"));
-      for (const line of firstCause.then) this.#row(4, line);
+      for (const line of firstCause.consequences) this.#row(4, line);
     }
     if (otherCauses.length === 0) return;
     this.#section("besides, from outside");
     for (const cause of otherCauses) this.#row(2, this.#masked(cause.summary));
   }
 
-  #causeDetail({ difference }: Cause): void {
-    const own = difference === undefined ? undefined : this.#r.differences[difference];
-    for (const aspect of own?.aspects ?? []) this.#diffLines(aspect, 4, 8);
-  }
-
-  #diffLines({ lines = [] }: Aspect, indent: number, most: number): void {
+  #diffLines(lines: readonly string[], indent: number, most: number): void {
     for (const line of lines.slice(0, most)) {
       const style = line[0] === "-" ? "red" : line[0] === "+" ? "green" : "dim";
       this.#row(indent, line, style);
@@ -260,7 +255,7 @@ class TextReport {
       this.#o.width - width(numbers) - 8,
     );
     this.#put(`    ${this.#o.paint(style, sign)} ${text}  ${this.#o.paint("dim", numbers)}`);
-    for (const aspect of one.aspects) this.#diffLines(aspect, 8, all ? 24 : 4);
+    for (const aspect of one.aspects) this.#diffLines(aspect.lines ?? [], 8, all ? 24 : 4);
     if (!all) return;
     for (const [label, ref] of [["A", one.a] as const, ["B", one.b] as const]) {
       if (ref !== undefined) this.#row(8, `${label} ${ref.text}`, "dim");

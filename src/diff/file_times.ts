@@ -1,0 +1,92 @@
+/** Files whose time of last change a process found to be another one in the other run. */
+
+import { type Canonical, nameText } from "./canon/canonical.js";
+import { NameKind } from "./canon/names.js";
+import type { Explainer } from "./explain.js";
+import type { ProcessRef } from "./result.js";
+
+export interface FileTime {
+  readonly path: string;
+  readonly a: string;
+  readonly b: string;
+}
+
+/** Events that are looked at, and files that are told of: where more differ, all were made anew. */
+const MOST_EVENTS = 4000;
+const MOST_FILES = 3;
+
+/** Empty when no file has another time, or too many have. */
+export async function changedTimes(
+  c: Canonical,
+  explainer: Explainer,
+  process: ProcessRef,
+  beforeA: number,
+): Promise<FileTime[]> {
+  const a = await timesOf(c, explainer, "a", process.a, beforeA);
+  if (a.size === 0) return [];
+  const b = await timesOf(c, explainer, "b", process.b, Number.POSITIVE_INFINITY);
+  const found: FileTime[] = [];
+  for (const [path, one] of a) {
+    const other = b.get(path);
+    if (other !== undefined && other !== one) found.push({ path, a: one, b: other });
+    if (found.length > MOST_FILES) return [];
+  }
+  return found;
+}
+
+/** By path: the time that the first stat of it gave. */
+async function timesOf(
+  c: Canonical,
+  explainer: Explainer,
+  key: "a" | "b",
+  process: string | undefined,
+  before: number,
+): Promise<Map<string, string>> {
+  const times = new Map<string, string>();
+  const side = c[key];
+  const { canon } = side;
+  const number = Number(process?.slice(1) ?? 0);
+  const stat = c.verbs.of("stat");
+  let looked = 0;
+  for (const thread of canon.trace.processes.find((one) => one.number === number)?.threads ?? []) {
+    const stream = canon.streams[thread];
+    for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
+      if (stream === undefined || stream.verb.at(entry) !== stat || stream.seq.at(entry) > before)
+        continue;
+      const name = stream.name.at(entry);
+      if (canon.names.kind.at(name) !== NameKind.Path || ++looked > MOST_EVENTS) continue;
+      const path = nameText(side, name);
+      if (times.has(path)) continue;
+      const time = await lastChange(explainer, key, stream.seq.at(entry));
+      if (time !== undefined) times.set(path, time);
+    }
+  }
+  return times;
+}
+
+/** Time of the last change of a file, as stat or statx gave it. */
+async function lastChange(
+  explainer: Explainer,
+  key: "a" | "b",
+  seq: number,
+): Promise<string | undefined> {
+  const row = await explainer.events[key].row(seq);
+  const call = row && explainer.events[key].call(row);
+  const status = call?.args.find(({ value }) => value.kind === "struct")?.value;
+  if (status?.kind !== "struct") return undefined;
+  const number = (name: string): number | undefined => {
+    const value = status.fields.find((field) => (field.key ?? field.name) === name)?.value;
+    if (value?.kind === "int") return Number(value.value);
+    if (value?.kind !== "struct") return undefined;
+    const seconds = value.fields.find(({ name: own }) => own === "tv_sec")?.value;
+    return seconds?.kind === "int" ? Number(seconds.value) : undefined;
+  };
+  const mode = number("st_mode") ?? number("stx_mode") ?? 0;
+  if ((mode & 0o170000) !== 0o100000) return undefined;
+  const seconds = number("st_mtime") ?? number("stx_mtime");
+  if (seconds === undefined) return undefined;
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime())
+    ? undefined
+    : date.toISOString().slice(0, 19).replace("T", " ");
+}
