@@ -17,6 +17,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["tree", () => import("./tree.js")],
   ["diff", () => import("./diff.js")],
   ["accept", () => import("./accept.js")],
+  ["spec", () => import("./spec.js")],
   ["info", () => import("./info.js")],
   ["ls", () => import("./ls.js")],
   ["pack", () => import("./pack.js")],

@@ -1,0 +1,363 @@
+/**
+ * Events to accesses: what one call asked of the system, as verb and object. Used by everything that compares a
+ * recording with a spec, so that `gen` and `check` cannot mean different things.
+ */
+
+import { decodeCall } from "../decode/call.js";
+import { refObject, type TraceContext } from "../decode/context.js";
+import { choiceName, constant } from "../decode/flags.js";
+import { captureBytes, findCapture } from "../decode/memory.js";
+import { ERRNO_NAMES } from "../decode/names.generated.js";
+import type { Value } from "../decode/value.js";
+import { addressText, CallFacts } from "../query/facts.js";
+import { valueText } from "../show/notation.js";
+import {
+  CaptureSide,
+  type EventBatch,
+  EventFlag,
+  EventKind,
+  type FdObject,
+  Slot,
+} from "../trace/batch.js";
+import {
+  CHANGES_DESCRIPTOR,
+  EXECS,
+  OPENS,
+  PATH_ARGUMENTS,
+  REACHES_INTO,
+  SIGNALS,
+} from "./calls.js";
+import type { Verb } from "./model.js";
+
+/** Gets each access of a call; the object is a plain path, address or word, and no pattern yet. */
+export type Emit = (verb: Verb, object: string) => void;
+
+const flag = (name: string): number => Number(constant("open_flags", name) ?? 0);
+const ACCESS_MODE = 3;
+const O_WRONLY = 1;
+const O_RDWR = 2;
+const O_CREAT = flag("O_CREAT");
+const O_TRUNC = flag("O_TRUNC");
+const O_PATH = flag("O_PATH");
+const O_DIRECTORY = flag("O_DIRECTORY");
+const TMPFILE = flag("O_TMPFILE") & ~O_DIRECTORY;
+const RESULTLESS = EventFlag.NoReturn | EventFlag.NoResult;
+
+/** Errors with which a call has done its work, or will have. */
+const STARTED: ReadonlySet<string> = new Set([
+  "EINPROGRESS",
+  "EALREADY",
+  "EISCONN",
+  "EINTR",
+  "EAGAIN",
+]);
+
+/** Name of the error; undefined when the call did what it was asked, or nobody saw the result. */
+export function failureOf(batch: EventBatch, i: number): string | undefined {
+  if (((batch.flags[i] ?? 0) & EventFlag.Error) === 0) return undefined;
+  const errno = -((batch.ret[2 * i] ?? 0) | 0);
+  const name = ERRNO_NAMES[errno] ?? "";
+  // Results that only the kernel sees (ERESTARTSYS) are above what programs get.
+  if (STARTED.has(name) || errno >= 512) return undefined;
+  return name === "" ? String(errno) : name;
+}
+
+/** Whether the call counts: it returned, or it is one that never does. */
+export function isSeen(batch: EventBatch, i: number): boolean {
+  return batch.kind[i] === EventKind.Call && ((batch.flags[i] ?? 0) & EventFlag.Interrupted) === 0;
+}
+
+const DELETED = " (deleted)";
+
+/** The path of a file or device that has one; undefined for pipes, sockets and what was removed. */
+export function pathOf(object: FdObject | undefined): string | undefined {
+  if (object === undefined || !object.path.startsWith("/") || object.kind === "memfd") {
+    return undefined;
+  }
+  return object.path.endsWith(DELETED) ? undefined : object.path;
+}
+
+export class AccessReader {
+  readonly #trace: TraceContext;
+  readonly #facts: CallFacts;
+  /** Address that a socket object was bound to. */
+  readonly #bound = new Map<number, string>();
+
+  constructor(trace: TraceContext) {
+    this.#trace = trace;
+    this.#facts = new CallFacts(trace);
+  }
+
+  get facts(): CallFacts {
+    return this.#facts;
+  }
+
+  /** Name of the call in row `i`; undefined for events that are none, and for calls without a name. */
+  nameOf(batch: EventBatch, i: number): string | undefined {
+    return this.#facts.shape(batch, i)?.name;
+  }
+
+  /** All accesses of the call in row `i` but the call itself. Events have to come in their order. */
+  read(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const flagsAt = OPENS.get(name);
+    if (flagsAt !== undefined) this.#open(batch, i, name, flagsAt, emit);
+    else if (EXECS.has(name)) this.#path(batch, i, 0, "exec", emit);
+    else if (PATH_ARGUMENTS.has(name)) this.#paths(batch, i, name, emit);
+    else if (CHANGES_DESCRIPTOR.has(name)) this.#descriptor(batch, i, emit);
+    else if (SIGNALS.has(name)) this.#signal(batch, i, name, emit);
+    else if (REACHES_INTO.has(name)) this.#reaches(batch, i, name, emit);
+    else if (name === "ioctl") this.#ioctl(batch, i, emit);
+    else this.#socket(batch, i, name, emit);
+  }
+
+  #low(batch: EventBatch, i: number, k: number): number {
+    return batch.args[12 * i + 2 * k] ?? 0;
+  }
+
+  #open(batch: EventBatch, i: number, name: string, flagsAt: number, emit: Emit): void {
+    const path = this.#facts.resolvedPath(batch, i, 0);
+    if (path === undefined || !path.startsWith("/")) return;
+    const flags = this.#openFlags(batch, i, name, flagsAt);
+    const kind = refObject(batch, i, this.#trace, Slot.Ret)?.kind;
+    if ((flags & O_PATH) !== 0) {
+      emit("stat", path);
+      return;
+    }
+    if ((flags & TMPFILE) !== 0) {
+      // The file has no name yet; it is made in that directory.
+      emit("create", `${path === "/" ? "" : path}/#tmpfile`);
+      return;
+    }
+    const mode = flags & ACCESS_MODE;
+    if (kind === "dir" || (kind === undefined && (flags & O_DIRECTORY) !== 0)) {
+      emit("list", path);
+      return;
+    }
+    if (mode !== O_WRONLY) emit("read", path);
+    if (mode === O_WRONLY || mode === O_RDWR || (flags & O_TRUNC) !== 0) emit("write", path);
+    if ((flags & O_CREAT) !== 0 && (kind === undefined || kind === "file")) emit("create", path);
+  }
+
+  #openFlags(batch: EventBatch, i: number, name: string, flagsAt: number): number {
+    if (flagsAt < 0) return O_CREAT | O_WRONLY | O_TRUNC;
+    if (name !== "openat2") return this.#low(batch, i, flagsAt);
+    const how = findCapture(batch, i, flagsAt, CaptureSide.In);
+    const bytes = how < 0 ? undefined : captureBytes(batch, how);
+    return bytes === undefined || bytes.length < 4
+      ? 0
+      : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  }
+
+  #paths(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const verbs = PATH_ARGUMENTS.get(name) ?? [];
+    for (let n = 0; n < verbs.length; n++) {
+      const verb = verbs[n];
+      if (verb !== undefined) this.#path(batch, i, n, verb, emit);
+    }
+  }
+
+  #path(batch: EventBatch, i: number, n: number, verb: Verb, emit: Emit): void {
+    const given = this.#facts.path(batch, i, n);
+    // Without a name the call speaks of its descriptor, which was granted when it was opened.
+    const isMeta = verb === "chmeta" || verb === "exec";
+    if ((given === undefined || given === "") && !isMeta) return;
+    const path =
+      given === undefined || given === ""
+        ? pathOf(refObject(batch, i, this.#trace, this.#facts.shape(batch, i)?.fds[0] ?? 0))
+        : this.#facts.resolvedPath(batch, i, n);
+    if (path?.startsWith("/")) emit(verb, path);
+  }
+
+  #descriptor(batch: EventBatch, i: number, emit: Emit): void {
+    const path = pathOf(refObject(batch, i, this.#trace, 0));
+    if (path !== undefined) emit("chmeta", path);
+  }
+
+  /** Which process it goes to is told by number; roles are known to the caller. */
+  #signal(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const how = SIGNALS.get(name);
+    if (how === undefined) return;
+    const target = this.#low(batch, i, how.arg) | 0;
+    emit("signal", `${how.id} ${target}`);
+  }
+
+  #reaches(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    emit("ptrace", `pid ${this.#low(batch, i, REACHES_INTO.get(name) ?? 0) | 0}`);
+  }
+
+  /** Only devices have ioctls that are worth a grant: those of files and sockets are granted with the call. */
+  #ioctl(batch: EventBatch, i: number, emit: Emit): void {
+    const object = refObject(batch, i, this.#trace, 0);
+    if (object === undefined || (object.kind !== "chr" && object.kind !== "blk")) return;
+    const path = pathOf(object);
+    if (path !== undefined) emit(`ioctl:${this.#ioctlName(batch, i)}`, path);
+  }
+
+  #ioctlName(batch: EventBatch, i: number): string {
+    const request = this.#low(batch, i, 1);
+    const value: Value | undefined = decodeCall(batch, i, this.#trace).args[1]?.value;
+    const text =
+      value === undefined
+        ? ""
+        : valueText(value, { stringLimit: 0, verbose: false, descriptors: "number" });
+    const name = /^[A-Z][A-Z0-9_]+/.exec(text)?.[0];
+    return name ?? `0x${request.toString(16)}`;
+  }
+
+  #socket(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    switch (name) {
+      case "socket":
+        emit("syscall", `socket(${socketKind(batch, i)})`);
+        return;
+      case "connect":
+        this.#address(batch, i, "connect", emit);
+        return;
+      case "sendto":
+        this.#address(batch, i, "connect", emit);
+        return;
+      case "sendmsg":
+      case "sendmmsg":
+        this.#messages(batch, i, emit);
+        return;
+      case "bind":
+        this.#bind(batch, i, emit);
+        return;
+      case "listen":
+      case "accept":
+      case "accept4": {
+        const index = this.#facts.objects(batch, i)[0] ?? -1;
+        const at = this.#bound.get(index);
+        if (at !== undefined) emit(name === "listen" ? "listen" : "accept", at);
+        return;
+      }
+    }
+  }
+
+  /** The socket address argument of the call as an object, by the protocol of the socket. */
+  #addressObject(batch: EventBatch, i: number): string | undefined {
+    const k = this.#facts.shape(batch, i)?.addresses[0];
+    const capture = k === undefined ? -1 : findCapture(batch, i, k, CaptureSide.In);
+    if (capture < 0) return undefined;
+    const object = refObject(batch, i, this.#trace, 0);
+    return socketObject(object, addressText(captureBytes(batch, capture)), this.#cwd(batch, i));
+  }
+
+  #cwd(batch: EventBatch, i: number): string | undefined {
+    return refObject(batch, i, this.#trace, Slot.Cwd)?.path;
+  }
+
+  #address(batch: EventBatch, i: number, verb: Verb, emit: Emit): void {
+    const object = this.#addressObject(batch, i);
+    if (object !== undefined) emit(verb, object);
+  }
+
+  #bind(batch: EventBatch, i: number, emit: Emit): void {
+    const object = this.#addressObject(batch, i);
+    if (object === undefined) return;
+    const index = this.#facts.objects(batch, i)[0] ?? -1;
+    if (index >= 0) this.#bound.set(index, object);
+    emit("bind", object);
+  }
+
+  /** Addresses inside message headers: only datagrams have them, so that these calls are decoded whole. */
+  #messages(batch: EventBatch, i: number, emit: Emit): void {
+    const object = refObject(batch, i, this.#trace, 0);
+    if (object !== undefined && /^(?:TCP|UNIX-STREAM|UNIX-SEQPACKET|NETLINK)/.test(object.detail)) {
+      return;
+    }
+    for (const name of messageNames(decodeCall(batch, i, this.#trace).args[1]?.value)) {
+      const address = socketObject(object, name, this.#cwd(batch, i));
+      if (address !== undefined) emit("connect", address);
+    }
+  }
+}
+
+/** The call never came back, or nobody saw how. */
+export function isResultless(batch: EventBatch, i: number): boolean {
+  return ((batch.flags[i] ?? 0) & RESULTLESS) !== 0;
+}
+
+const TYPE_MASK = 0xf;
+
+/** `inet,stream,tcp`: family, type and protocol of socket(2), the protocol that is meant where it says 0. */
+export function socketKind(batch: EventBatch, i: number): string {
+  const low = (k: number) => batch.args[12 * i + 2 * k] ?? 0;
+  return socketWords(low(0), low(1) & TYPE_MASK, low(2));
+}
+
+const lower = (set: string, prefix: string, value: number): string =>
+  choiceName(set, value)?.replace(prefix, "").toLowerCase() ?? String(value);
+
+/** What protocol 0 means for a family and type. */
+const DEFAULTS: Readonly<Record<string, string>> = {
+  "inet,stream": "tcp",
+  "inet6,stream": "tcp",
+  "inet,dgram": "udp",
+  "inet6,dgram": "udp",
+};
+
+export function socketWords(family: number, type: number, protocol: number): string {
+  const words = `${lower("addr_family", "AF_", family)},${lower("socket_type", "SOCK_", type)}`;
+  if (protocol === 0) return `${words},${DEFAULTS[words] ?? "0"}`;
+  const isInternet = words.startsWith("inet");
+  const name = isInternet ? lower("socket_protocol_inet", "IPPROTO_", protocol) : String(protocol);
+  return `${words},${name}`;
+}
+
+/** The address as an object of grants. Families without addresses of their own are granted with socket(2). */
+export function socketObject(
+  object: FdObject | undefined,
+  address: string | undefined,
+  cwd?: string,
+): string | undefined {
+  if (address === undefined) return undefined;
+  if (address.startsWith("@")) return `unix:${address}`;
+  const internet = /^(.*):(\d+)$/.exec(address);
+  if (internet === null || address.startsWith("/") || !/^[\d[]/.test(address)) {
+    const path = address.startsWith("/") ? address : `${cwd ?? ""}/${address}`;
+    return `unix:${path}`;
+  }
+  return `${protocolOf(object?.detail ?? "")}:${address}`;
+}
+
+/** The protocol in the words of grants, from what the kernel says of the socket: `TCPv6:[...]`, `UDP`. */
+function protocolOf(detail: string): string {
+  const word = /^[A-Za-z]+/.exec(detail)?.[0]?.replace(/v6$/, "").toLowerCase() ?? "";
+  return word === "" ? "tcp" : word;
+}
+
+/** Texts of the `msg_name` members of a message or a list of messages. */
+function messageNames(value: Value | undefined): string[] {
+  if (value === undefined) return [];
+  if (value.kind === "array") return value.items.flatMap(messageNames);
+  if (value.kind !== "struct") return [];
+  const found: string[] = [];
+  for (const { name, value: member } of value.fields) {
+    if (name === "msg_hdr") found.push(...messageNames(member));
+    if (name === "msg_name" && member.kind === "struct") {
+      const text = addressOfStruct(member);
+      if (text !== undefined) found.push(text);
+    }
+  }
+  return found;
+}
+
+/** The decoded address as text, `127.0.0.1:53`. */
+function addressOfStruct(value: Extract<Value, { kind: "struct" }>): string | undefined {
+  const plain = (key: string): string | number | undefined => {
+    const member = value.fields.find((item) => (item.key ?? item.name) === key)?.value;
+    if (member?.kind === "apply") {
+      const inner = member.args[0];
+      return member.plain ?? (inner?.kind === "int" ? Number(inner.value) : undefined);
+    }
+    if (member?.kind === "bytes") return Buffer.from(member.bytes).toString();
+    return member?.kind === "list" && typeof member.plain === "string" ? member.plain : undefined;
+  };
+  const port = plain("sin_port") ?? plain("sin6_port");
+  const host = plain("sin_addr") ?? plain("sin6_addr");
+  if (port !== undefined && host !== undefined) {
+    return String(host).includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  }
+  const path = plain("sun_path");
+  return path === undefined ? undefined : String(path);
+}

@@ -1,0 +1,74 @@
+/**
+ * What each syscall asks for, as data: verbs for its path arguments, verbs for the file behind its descriptor. Calls that
+ * are not here ask for nothing but themselves (`syscall NAME`) or are read by `access.ts`.
+ */
+
+import type { Verb } from "./model.js";
+
+const STAT: readonly Verb[] = ["stat"];
+const CHMETA: readonly Verb[] = ["chmeta"];
+const CREATE: readonly Verb[] = ["create"];
+const DELETE: readonly Verb[] = ["delete"];
+const MOUNT: readonly Verb[] = ["mount"];
+
+function all(verbs: readonly Verb[], names: string): [string, readonly Verb[]][] {
+  return names.split(" ").map((name) => [name, verbs]);
+}
+
+/**
+ * Verb of each path argument, in their order. A link is made to a file that can be written through it, so the old name
+ * needs `write`. Source and target of a rename need `rename`.
+ */
+export const PATH_ARGUMENTS: ReadonlyMap<string, readonly Verb[]> = new Map([
+  ...all(STAT, "stat lstat newfstatat fstatat64 stat64 lstat64 oldstat oldlstat statx access"),
+  ...all(STAT, "faccessat faccessat2 readlink readlinkat statfs statfs64 getxattr lgetxattr"),
+  ...all(STAT, "listxattr llistxattr getxattrat listxattrat chdir inotify_add_watch"),
+  ...all(STAT, "name_to_handle_at file_getattr"),
+  ...all(CHMETA, "chmod fchmodat fchmodat2 chown lchown fchownat chown32 lchown32 utime utimes"),
+  ...all(CHMETA, "futimesat utimensat utimensat_time64 setxattr lsetxattr removexattr"),
+  ...all(CHMETA, "lremovexattr setxattrat removexattrat file_setattr"),
+  ...all(CREATE, "mkdir mkdirat mknod mknodat symlink symlinkat"),
+  ...all(DELETE, "rmdir unlink unlinkat"),
+  ...all(["rename", "rename"], "rename renameat renameat2"),
+  ...all(["write", "create"], "link linkat"),
+  ...all(["write"], "truncate truncate64"),
+  ...all(MOUNT, "chroot swapon swapoff acct open_tree fspick mount_setattr umount2 umount"),
+  ...all(["mount", "mount"], "mount pivot_root move_mount"),
+]);
+
+/** Calls that change the file behind descriptor argument 0. */
+export const CHANGES_DESCRIPTOR: ReadonlySet<string> = new Set([
+  "fchmod",
+  "fchown",
+  "fchown32",
+  "fsetxattr",
+  "fremovexattr",
+]);
+
+/** Calls that open a path, with the argument that holds the flags; -1: `creat`, which has none. */
+export const OPENS: ReadonlyMap<string, number> = new Map([
+  ["open", 1],
+  ["openat", 2],
+  ["openat2", 2],
+  ["creat", -1],
+]);
+
+/** Calls that run a program. */
+export const EXECS: ReadonlySet<string> = new Set(["execve", "execveat"]);
+
+/** Calls that send a signal, with the argument that names the process and what kind of id that is. */
+export const SIGNALS: ReadonlyMap<string, { readonly arg: number; readonly id: "pid" | "tid" }> =
+  new Map([
+    ["kill", { arg: 0, id: "pid" }],
+    ["tkill", { arg: 0, id: "tid" }],
+    ["tgkill", { arg: 0, id: "pid" }],
+    ["rt_sigqueueinfo", { arg: 0, id: "pid" }],
+    ["rt_tgsigqueueinfo", { arg: 0, id: "pid" }],
+  ]);
+
+/** Calls that read or change the memory of another process, with the argument that names it. */
+export const REACHES_INTO: ReadonlyMap<string, number> = new Map([
+  ["ptrace", 1],
+  ["process_vm_readv", 0],
+  ["process_vm_writev", 0],
+]);

@@ -1,0 +1,177 @@
+/** Through what the programs of a recording exchange data: pipes, socket pairs, listening sockets, inherited files. */
+
+import { refObject } from "../decode/context.js";
+import type { CallFacts } from "../query/facts.js";
+import { type EventBatch, type FdObject, Slot } from "../trace/batch.js";
+import type { Trace } from "../trace/trace.js";
+import { socketObject } from "./access.js";
+
+export interface ObservedChannel {
+  readonly kind: "pipe" | "socketpair" | "listener" | "file";
+  readonly at: string | undefined;
+  /** Keys of roles. */
+  readonly writers: ReadonlySet<string>;
+  readonly readers: ReadonlySet<string>;
+  readonly passes: boolean;
+}
+
+/** A descriptor that a role was started with and used. */
+export interface InheritedDescriptor {
+  readonly fd: number;
+  readonly object: FdObject;
+  readonly uses: Set<"read" | "write">;
+}
+
+interface Draft {
+  readonly kind: ObservedChannel["kind"];
+  at: string | undefined;
+  readonly writers: Set<string>;
+  readonly readers: Set<string>;
+  passes: boolean;
+}
+
+/** What a process got last, from which it may start another. */
+type Incoming = "message" | "connection" | "descriptor";
+
+export class ChannelCollector {
+  readonly #trace: Trace;
+  readonly #drafts = new Map<string, Draft>();
+  /** By process: what came in since it last started another process. */
+  readonly #incoming = new Map<number, Incoming>();
+  /** By process: what its parent had got when it was forked. */
+  readonly #startedBy = new Map<number, Incoming>();
+  /** By process: event of its last exec. */
+  readonly #execs = new Map<number, number>();
+  /** By role and number. */
+  readonly #inherited = new Map<string, Map<number, InheritedDescriptor>>();
+
+  constructor(trace: Trace) {
+    this.#trace = trace;
+  }
+
+  fork(parent: number, child: number): void {
+    const incoming = this.#incoming.get(parent);
+    if (incoming !== undefined) this.#startedBy.set(child, incoming);
+    this.#incoming.delete(parent);
+    const exec = this.#execs.get(parent);
+    if (exec !== undefined) this.#execs.set(child, exec);
+  }
+
+  exec(process: number, seq: number): void {
+    this.#execs.set(process, seq);
+    this.#startedBy.delete(process);
+  }
+
+  /** What started the process, when it was not its parent's own idea. */
+  startOf(process: number): string | undefined {
+    return this.#startedBy.get(process);
+  }
+
+  /** Events have to come in their order; only calls that worked. */
+  call(
+    batch: EventBatch,
+    i: number,
+    name: string,
+    process: number,
+    role: string,
+    facts: CallFacts,
+  ): void {
+    const end = batch.refStart[i + 1] ?? 0;
+    if ((batch.refStart[i] ?? 0) === end) return;
+    const shape = facts.shape(batch, i);
+    if (name === "listen" || name.startsWith("accept"))
+      this.#listener(batch, i, name, process, role);
+    if (shape === undefined || !(shape.transfers || name === "sendmmsg" || name === "recvmmsg")) {
+      return;
+    }
+    const isReading = shape.direction === "read";
+    for (let r = batch.refStart[i] ?? 0; r < end; r++) {
+      const slot = batch.refSlot[r] ?? 0;
+      const object = this.#trace.objects[batch.refObject[r] ?? -1];
+      if (object === undefined || slot === Slot.Cwd) continue;
+      if (slot === Slot.Nested) {
+        this.#passed(batch, i, isReading, process, role);
+        continue;
+      }
+      const use =
+        shape.direction === "move"
+          ? slot === shape.fds[0]
+            ? "write"
+            : "read"
+          : isReading
+            ? "read"
+            : "write";
+      this.#used(object, batch.refFd[r] ?? -1, use, process, role);
+    }
+  }
+
+  #used(object: FdObject, fd: number, use: "read" | "write", process: number, role: string): void {
+    const draft = this.#draftOf(object);
+    if (draft !== undefined) {
+      (use === "read" ? draft.readers : draft.writers).add(role);
+    }
+    if (object.createdBy >= (this.#execs.get(process) ?? 0)) return;
+    // A message is what comes from outside: programs talk to their own threads and children by pipes too.
+    if (use === "read" && draft?.kind === "pipe") this.#incoming.set(process, "message");
+    let known = this.#inherited.get(role);
+    if (known === undefined) {
+      known = new Map();
+      this.#inherited.set(role, known);
+    }
+    const descriptor = known.get(fd) ?? { fd, object, uses: new Set() };
+    descriptor.uses.add(use);
+    known.set(fd, descriptor);
+  }
+
+  #draftOf(object: FdObject): Draft | undefined {
+    if (object.kind === "pipe") return this.#draft(object.path, "pipe");
+    const isPair =
+      object.kind === "socket" && object.detail.startsWith("UNIX") && object.createdBy >= 0;
+    // Both ends of a pair were made by one call.
+    return isPair ? this.#draft(`pair ${object.createdBy}`, "socketpair") : undefined;
+  }
+
+  #draft(key: string, kind: Draft["kind"]): Draft {
+    let draft = this.#drafts.get(key);
+    if (draft === undefined) {
+      draft = { kind, at: undefined, writers: new Set(), readers: new Set(), passes: false };
+      this.#drafts.set(key, draft);
+    }
+    return draft;
+  }
+
+  #listener(batch: EventBatch, i: number, name: string, process: number, role: string): void {
+    const object = refObject(batch, i, this.#trace, 0);
+    if (object === undefined) return;
+    const draft = this.#draft(object.path, "listener");
+    const local = /\[([^\]>]*?)(?:->|\])/.exec(object.detail)?.[1];
+    draft.at ??= socketObject(object, local);
+    if (name === "listen") draft.writers.add(role);
+    else {
+      draft.readers.add(role);
+      this.#incoming.set(process, "connection");
+    }
+  }
+
+  /** A descriptor inside a message. */
+  #passed(batch: EventBatch, i: number, isReading: boolean, process: number, role: string): void {
+    const object = refObject(batch, i, this.#trace, 0);
+    const draft = object === undefined ? undefined : this.#draftOf(object);
+    if (draft === undefined) return;
+    draft.passes = true;
+    (isReading ? draft.readers : draft.writers).add(role);
+    if (isReading) this.#incoming.set(process, "descriptor");
+  }
+
+  /** Channels that more than one role takes part in, and listening sockets. */
+  channels(): ObservedChannel[] {
+    return [...this.#drafts.values()].filter(
+      ({ kind, readers, writers }) =>
+        kind === "listener" || new Set([...readers, ...writers]).size > 1,
+    );
+  }
+
+  inherited(role: string): readonly InheritedDescriptor[] {
+    return [...(this.#inherited.get(role)?.values() ?? [])].sort((a, b) => a.fd - b.fd);
+  }
+}

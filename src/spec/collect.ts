@@ -1,0 +1,372 @@
+/**
+ * One recording to what each of its programs did: accesses with counts, channels between programs, what started them.
+ * One pass over the events, in their order. Nothing is generalised here, and nothing is judged.
+ */
+
+import { rowIndex } from "../decode/context.js";
+import { captureText, decodeExec } from "../decode/event.js";
+import { NAMES } from "../decode/names.generated.js";
+import { type EventBatch, EventKind } from "../trace/batch.js";
+import type { Trace } from "../trace/trace.js";
+import { AccessReader, failureOf, isResultless, isSeen } from "./access.js";
+import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
+import type { Verb } from "./model.js";
+import { type Identity, identityKey, identityOf } from "./roles.js";
+
+/** Bits: seen before the first accepted connection of the process, and after. */
+export const INIT = 1;
+export const SERVE = 2;
+
+/** One access of a role, over the whole recording. */
+export interface Observed {
+  readonly verb: Verb;
+  /** Plain: no pattern. Signals name their target as `self`, `child`, or a role's key as `role KEY`. */
+  readonly object: string;
+  count: number;
+  /** Event that used it first. */
+  readonly first: number;
+  phases: number;
+}
+
+export interface ObservedProbe {
+  readonly verb: Verb;
+  readonly object: string;
+  readonly error: string;
+  count: number;
+}
+
+export interface ObservedRole {
+  readonly identity: Identity;
+  readonly key: string;
+  /** Keys of the roles that started it; "" is whoever started the recording. */
+  readonly from: Set<string>;
+  readonly lines: string[][];
+  readonly accesses: Map<string, Observed>;
+  readonly probes: Map<string, ObservedProbe>;
+  /** Paths that were made or replaced by rename. */
+  readonly replaced: Set<string>;
+  processes: number;
+  threads: number;
+  memory: number;
+  serves: boolean;
+  /** How often it was started by what: `exec`, `message CHANNEL`, ... */
+  readonly starts: Map<string, number>;
+}
+
+export interface Observation {
+  readonly roles: ReadonlyMap<string, ObservedRole>;
+  readonly channels: readonly ObservedChannel[];
+  /** Descriptors that a role was started with and used, by its key. */
+  inherited(role: string): readonly InheritedDescriptor[];
+  readonly unknown: readonly string[];
+  /** Real process ids of the recording. */
+  readonly pids: ReadonlySet<number>;
+  readonly env: readonly string[];
+  readonly cwd: string;
+}
+
+/** What is told of each access while the events go by. */
+export interface Listener {
+  access?(seq: number, role: ObservedRole, verb: Verb, object: string, error?: string): void;
+}
+
+/** A process as the pass knows it. */
+interface Process {
+  role: ObservedRole | undefined;
+  serving: boolean;
+  /** Path of the exec that is under way. */
+  execPath: string | undefined;
+}
+
+const MAX_LINES = 200;
+
+export class Collector {
+  readonly #trace: Trace;
+  readonly #reader: AccessReader;
+  readonly #listener: Listener;
+  readonly #roles = new Map<string, ObservedRole>();
+  readonly #processes = new Map<number, Process>();
+  readonly #channels: ChannelCollector;
+  readonly #byPid = new Map<number, number>();
+  readonly #unknown = new Set<string>();
+  #env: readonly string[] = [];
+  #cwd = "";
+
+  private constructor(trace: Trace, listener: Listener) {
+    this.#trace = trace;
+    this.#listener = listener;
+    this.#reader = new AccessReader(trace);
+    this.#channels = new ChannelCollector(trace);
+    for (const { number, pid } of trace.processes) this.#byPid.set(pid, number);
+  }
+
+  static async read(trace: Trace, listener: Listener = {}): Promise<Observation> {
+    const collector = new Collector(trace, listener);
+    for await (const batch of trace.batches({ columns: ["base", "args", "captures", "refs"] })) {
+      for (let i = 0; i < batch.count; i++) collector.#event(batch, i);
+    }
+    return collector.#observation();
+  }
+
+  #observation(): Observation {
+    const { lost, notes } = this.#trace.info;
+    if (this.#trace.state !== "complete") {
+      this.#unknown.add("the recording is cut: what came after its end is missing");
+    }
+    if (lost !== undefined && lost.tasks + lost.descriptors > 0) {
+      this.#unknown.add(
+        `the recorder lost ${lost.tasks} tasks and ${lost.descriptors} descriptors: accesses may be missing`,
+      );
+    }
+    for (const note of notes) if (/lost|not recorded|unseen/.test(note)) this.#unknown.add(note);
+    return {
+      roles: this.#roles,
+      channels: this.#channels.channels(),
+      inherited: (role) => this.#channels.inherited(role),
+      unknown: [...this.#unknown],
+      pids: new Set(this.#byPid.keys()),
+      env: this.#env,
+      cwd: this.#cwd,
+    };
+  }
+
+  #event(batch: EventBatch, i: number): void {
+    const process = this.#trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
+    switch (batch.kind[i]) {
+      case EventKind.Call:
+        if (isSeen(batch, i)) this.#call(batch, i, process);
+        return;
+      case EventKind.Task:
+        this.#task(batch, i, process);
+        return;
+      case EventKind.Exec:
+        this.#exec(batch, i, process);
+        return;
+      case EventKind.Exit:
+        this.#exit(batch, i, process);
+        return;
+      case EventKind.Note:
+        if (batch.code[i] === LOST_TASK)
+          this.#unknown.add(captureText(batch, i, 0) ?? "a task was lost");
+        return;
+    }
+  }
+
+  #process(number: number): Process {
+    let process = this.#processes.get(number);
+    if (process === undefined) {
+      process = { role: undefined, serving: false, execPath: undefined };
+      this.#processes.set(number, process);
+    }
+    return process;
+  }
+
+  #task(batch: EventBatch, i: number, number: number): void {
+    const parent = this.#trace.threads[(batch.args[12 * i] ?? 0) - 1];
+    if (parent === undefined) return;
+    const from = this.#process(parent.process);
+    if (parent.process === number) {
+      if (from.role !== undefined) from.role.threads++;
+      return;
+    }
+    const { role, serving } = from;
+    this.#processes.set(number, { role, serving, execPath: undefined });
+    this.#channels.fork(parent.process, number);
+  }
+
+  #exec(batch: EventBatch, i: number, number: number): void {
+    const process = this.#process(number);
+    const before = process.role;
+    const exec = decodeExec(batch, i);
+    const seq = batch.firstSeq + i;
+    if (before !== undefined) {
+      // The interpreter of a script and the dynamic loader are opened for execution too.
+      if (process.execPath !== exec.path) this.#note(process, seq, before, "exec", exec.path);
+      if (exec.interpreter.startsWith("/"))
+        this.#note(process, seq, before, "exec", exec.interpreter);
+    } else {
+      this.#env = exec.env;
+      this.#cwd = exec.cwd;
+    }
+    const role = this.#role(exec.path, exec.argv);
+    role.from.add(before?.key ?? "");
+    if (role.lines.length < MAX_LINES) role.lines.push([...exec.argv]);
+    role.processes++;
+    const start =
+      this.#channels.startOf(number) ?? (before === undefined ? "launch" : `exec ${before.key}`);
+    role.starts.set(start, (role.starts.get(start) ?? 0) + 1);
+    process.role = role;
+    process.serving = false;
+    process.execPath = undefined;
+    this.#channels.exec(number, seq);
+    // A program maps its own loader and file, which the exec that started it has opened.
+    if (before === undefined) {
+      this.#note(process, seq, role, "exec", exec.path);
+      if (exec.interpreter.startsWith("/"))
+        this.#note(process, seq, role, "exec", exec.interpreter);
+    }
+  }
+
+  #role(exe: string, argv: readonly string[]): ObservedRole {
+    const identity = identityOf(exe, argv);
+    const key = identityKey(identity);
+    let role = this.#roles.get(key);
+    if (role === undefined) {
+      role = {
+        identity,
+        key,
+        from: new Set(),
+        lines: [],
+        accesses: new Map(),
+        probes: new Map(),
+        replaced: new Set(),
+        processes: 0,
+        threads: 0,
+        memory: 0,
+        serves: false,
+        starts: new Map(),
+      };
+      this.#roles.set(key, role);
+    }
+    return role;
+  }
+
+  #exit(batch: EventBatch, i: number, number: number): void {
+    const role = this.#processes.get(number)?.role;
+    if (role === undefined || batch.args[12 * i] !== 1) return;
+    role.memory = Math.max(role.memory, (batch.args[12 * i + 6] ?? 0) * 1024);
+  }
+
+  #call(batch: EventBatch, i: number, number: number): void {
+    const process = this.#process(number);
+    const { role } = process;
+    const name = this.#nameOf(batch, i);
+    if (role === undefined) return;
+    const seq = batch.firstSeq + i;
+    const error = failureOf(batch, i);
+    this.#syscall(process, seq, role, name, error);
+    if (name === "io_uring_setup" && error === undefined) {
+      this.#unknown.add(
+        "io_uring is used: what it opened, read and connected to is not in the recording",
+      );
+    }
+    if (isResultless(batch, i) && name !== "exit" && name !== "exit_group") {
+      // Nobody saw whether it worked: it is needed as much as one that did.
+      this.#unknown.add("calls were under way when the recording or their thread ended");
+    }
+    this.#reader.read(batch, i, name, (verb, object) => {
+      this.#access(process, seq, role, verb, this.#target(number, verb, object), error);
+    });
+    if (error !== undefined) return;
+    if (name.startsWith("rename")) this.#renamed(batch, i, role);
+    if (name === "execve" || name === "execveat") {
+      process.execPath = this.#reader.facts.resolvedPath(batch, i, 0);
+    }
+    if (name.startsWith("accept")) {
+      process.serving = true;
+      role.serves = true;
+    }
+    this.#channels.call(batch, i, name, number, role.key, this.#reader.facts);
+  }
+
+  #nameOf(batch: EventBatch, i: number): string {
+    const row = rowIndex(batch.arch[i] ?? 0, batch.code[i] ?? -1);
+    const name = NAMES[row];
+    if (batch.arch[i] === 1) this.#unknown.add("32-bit calls were made: they are not filtered");
+    if (name !== undefined) return name;
+    this.#unknown.add(`the table does not know call number ${batch.code[i]}`);
+    return `syscall_${batch.code[i]}`;
+  }
+
+  #renamed(batch: EventBatch, i: number, role: ObservedRole): void {
+    const target = this.#reader.facts.resolvedPath(batch, i, 1);
+    if (target !== undefined) role.replaced.add(target);
+  }
+
+  /** Targets of signals and of ptrace, by who they are. */
+  #target(from: number, verb: Verb, object: string): string {
+    if (verb !== "signal" && verb !== "ptrace") return object;
+    const id = Number(object.split(" ")[1]);
+    if (id === 0) return "group";
+    if (id < 0) return id === -1 ? "any" : this.#named(from, this.#byPid.get(-id), "group");
+    const number = object.startsWith("tid")
+      ? this.#trace.threads.find(({ tid }) => tid === id)?.process
+      : this.#byPid.get(id);
+    return this.#named(from, number, "outside");
+  }
+
+  #named(from: number, number: number | undefined, otherwise: string): string {
+    if (number === undefined) return otherwise;
+    if (number === from) return "self";
+    const key = this.#processes.get(number)?.role?.key;
+    return key === undefined ? otherwise : `role ${key}`;
+  }
+
+  #syscall(
+    process: Process,
+    seq: number,
+    role: ObservedRole,
+    name: string,
+    error: string | undefined,
+  ): void {
+    // A call that this kernel does not have is one that programs can do without.
+    this.#access(process, seq, role, "syscall", name, error === "ENOSYS" ? error : undefined);
+  }
+
+  #access(
+    process: Process,
+    seq: number,
+    role: ObservedRole,
+    verb: Verb,
+    object: string,
+    error: string | undefined,
+  ): void {
+    const told = this.#pidless(object, verb);
+    this.#listener.access?.(seq, role, verb, told, error);
+    if (error === undefined) {
+      this.#note(process, seq, role, verb, told, true);
+      return;
+    }
+    const key = `${verb} ${told} ${error}`;
+    const known = role.probes.get(key);
+    if (known !== undefined) known.count++;
+    else role.probes.set(key, { verb, object: told, error, count: 1 });
+  }
+
+  #note(
+    process: Process,
+    seq: number,
+    role: ObservedRole,
+    verb: Verb,
+    object: string,
+    isTold = false,
+  ): void {
+    if (!isTold) this.#listener.access?.(seq, role, verb, object);
+    const key = `${verb} ${object}`;
+    const phase = process.serving ? SERVE : INIT;
+    const known = role.accesses.get(key);
+    if (known === undefined) {
+      role.accesses.set(key, { verb, object, count: 1, first: seq, phases: phase });
+    } else {
+      known.count++;
+      known.phases |= phase;
+    }
+  }
+
+  /** Numbers of this recording's processes below /proc mean `whoever asks`, and their children. */
+  #pidless(object: string, verb: Verb): string {
+    if (!object.startsWith("/proc/") || verb === "syscall") return object;
+    return object
+      .replace(/^\/proc\/(\d+|self|thread-self)(?=\/|$)/, (whole, id: string) => {
+        if (id === "self" || this.#byPid.has(Number(id))) return PID_DIRECTORY;
+        return id === "thread-self" ? `${PID_DIRECTORY}/task/\u0000` : whole;
+      })
+      .replace(/\/task\/\d+(?=\/|$)/, "/task/\u0000");
+  }
+}
+
+/** Stands for a process id in plain objects, until `generalise.ts` makes a token of it: no path holds it. */
+export const PID_MARK = "\u0000";
+const PID_DIRECTORY = `/proc/${PID_MARK}`;
+/** `Lost::TaskGone` of native/format/src/event.rs. */
+const LOST_TASK = 1;

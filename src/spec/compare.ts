@@ -1,0 +1,97 @@
+/** Two specs by what they allow, not by how they are written: what the second one widens and what it narrows. */
+
+import { RoleEvaluator } from "./evaluate.js";
+import { type Grant, grantText, type Role, type Spec } from "./model.js";
+import { sortedGrants } from "./order.js";
+
+export interface RoleChange {
+  readonly role: string;
+  readonly what: "new" | "gone" | "changed";
+  readonly widened: readonly Grant[];
+  readonly narrowed: readonly Grant[];
+}
+
+export interface SpecDifference {
+  readonly verdict: "equal" | "narrowed" | "widened";
+  readonly changes: readonly RoleChange[];
+}
+
+/** Roles are the same when an executable and the script are, whatever they are called. */
+function sameRole(one: Role, other: Role): boolean {
+  return one.script === other.script && one.exe.some((exe) => other.exe.includes(exe));
+}
+
+export function compareSpecs(before: Spec, after: Spec): SpecDifference {
+  const changes: RoleChange[] = [];
+  for (const role of after.roles) {
+    const old = before.roles.find((candidate) => sameRole(candidate, role));
+    if (old === undefined) {
+      changes.push({ role: role.name, what: "new", widened: role.grants, narrowed: [] });
+      continue;
+    }
+    const renamed = renamer(after, before);
+    const widened = uncovered(old, role, renamed);
+    const narrowed = uncovered(role, old, renamer(before, after));
+    if (widened.length + narrowed.length > 0) {
+      changes.push({ role: role.name, what: "changed", widened, narrowed });
+    }
+  }
+  for (const role of before.roles) {
+    if (!after.roles.some((candidate) => sameRole(candidate, role))) {
+      changes.push({ role: role.name, what: "gone", widened: [], narrowed: role.grants });
+    }
+  }
+  const isWider = changes.some(({ what, widened }) => what === "new" || widened.length > 0);
+  const verdict = isWider ? "widened" : changes.length > 0 ? "narrowed" : "equal";
+  return { verdict, changes };
+}
+
+/** Names of roles in objects (`role:cc1`) from one spec's to the other's. */
+function renamer(from: Spec, to: Spec): (grant: Grant) => Grant {
+  return (grant) => {
+    const name = /^role:(.*)$/.exec(grant.object)?.[1];
+    const role = name === undefined ? undefined : from.roles.find((one) => one.name === name);
+    const other = role && to.roles.find((candidate) => sameRole(candidate, role));
+    return other === undefined ? grant : { ...grant, object: `role:${other.name}` };
+  };
+}
+
+/** Grants of `role` that `by` does not cover. */
+function uncovered(by: Role, role: Role, renamed: (grant: Grant) => Grant): Grant[] {
+  const evaluator = new RoleEvaluator(by, {});
+  return sortedGrants(role.grants.filter((grant) => !evaluator.covers(renamed(grant), {})));
+}
+
+const SYMBOLS = { widened: "+", narrowed: "-" } as const;
+
+export function differenceText({ verdict, changes }: SpecDifference): string {
+  const lines: string[] = [];
+  for (const { role, what, widened, narrowed } of changes) {
+    const note = what === "new" ? "  (new role)" : what === "gone" ? "  (role is gone)" : "";
+    lines.push(`${role}${note}`);
+    for (const grant of widened) lines.push(`  ${SYMBOLS.widened} ${grantText(grant)}`);
+    for (const grant of narrowed) lines.push(`  ${SYMBOLS.narrowed} ${grantText(grant)}`);
+  }
+  lines.push(summary(verdict, changes));
+  return `${lines.join("\n")}\n`;
+}
+
+function summary(verdict: SpecDifference["verdict"], changes: readonly RoleChange[]): string {
+  if (verdict === "equal") return "equal: both allow the same";
+  const sum = (of: "widened" | "narrowed") =>
+    changes.reduce((total, change) => total + change[of].length, 0);
+  return `${verdict}: ${sum("widened")} grants wider, ${sum("narrowed")} narrower`;
+}
+
+/** For pull requests. */
+export function differenceMarkdown({ verdict, changes }: SpecDifference): string {
+  const lines = [`**Sandbox spec: ${summary(verdict, changes)}**`, ""];
+  if (changes.length > 0) lines.push("| role | | grant |", "| --- | --- | --- |");
+  const cell = (text: string) => `\`${text.replaceAll("`", "'").replaceAll("|", "\\|")}\``;
+  for (const { role, what, widened, narrowed } of changes) {
+    const name = what === "changed" ? role : `${role} (${what})`;
+    for (const grant of widened) lines.push(`| ${name} | wider | ${cell(grantText(grant))} |`);
+    for (const grant of narrowed) lines.push(`| ${name} | narrower | ${cell(grantText(grant))} |`);
+  }
+  return `${lines.join("\n")}\n`;
+}

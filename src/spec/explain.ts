@@ -1,0 +1,72 @@
+/** Events of a recording that need a grant. */
+
+import { decodeCall } from "../decode/call.js";
+import { wholeCallText } from "../show/strace.js";
+import { EventKind } from "../trace/batch.js";
+import { threadName } from "../trace/process.js";
+import type { Trace } from "../trace/trace.js";
+import { Collector, type ObservedRole } from "./collect.js";
+import { RoleEvaluator } from "./evaluate.js";
+import type { Grant, Role, Spec } from "./model.js";
+import { matchRole } from "./roles.js";
+import { expanded, tokensOf } from "./tokens.js";
+
+export interface Explained {
+  /** One line for each event: number, thread, call. */
+  readonly lines: readonly string[];
+  readonly total: number;
+}
+
+/** Events of `trace` in which `role` uses `grant`; at most `top` of them as lines, 0 for all. */
+export async function eventsOf(
+  trace: Trace,
+  spec: Spec,
+  role: Role,
+  grant: Grant,
+  top: number,
+): Promise<Explained> {
+  const accesses: { seq: number; observed: ObservedRole; verb: Grant["verb"]; object: string }[] =
+    [];
+  const seen = await Collector.read(trace, {
+    access(seq, observed, verb, object, error) {
+      if (error === undefined && verb === grant.verb)
+        accesses.push({ seq, observed, verb, object });
+    },
+  });
+  const tokens = tokensOf(
+    (name) => seen.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1),
+    seen.cwd,
+  );
+  const evaluator = new RoleEvaluator({ ...role, grants: [grant] }, tokens);
+  const isRole = new Map<ObservedRole, boolean>();
+  const belongs = (observed: ObservedRole): boolean => {
+    let known = isRole.get(observed);
+    if (known === undefined) {
+      const argv = observed.lines[0] ?? [];
+      const own = matchRole(spec.roles, observed.identity.exe, argv, (text) =>
+        expanded(text, tokens),
+      );
+      known = own?.name === role.name;
+      isRole.set(observed, known);
+    }
+    return known;
+  };
+  const seqs = accesses
+    .filter(({ observed, verb, object }) => belongs(observed) && evaluator.grantFor(verb, object))
+    .map(({ seq }) => seq);
+  const lines: string[] = [];
+  for (const seq of top === 0 ? seqs : seqs.slice(0, top)) lines.push(await eventLine(trace, seq));
+  return { lines, total: seqs.length };
+}
+
+const NOTATION = { stringLimit: 64, verbose: false, descriptors: "path" } as const;
+
+async function eventLine(trace: Trace, seq: number): Promise<string> {
+  const found = await trace.eventAt(seq);
+  if (found === undefined) return `@${seq}`;
+  const { batch, i } = found;
+  const thread = trace.threads[batch.thread[i] ?? -1];
+  const who = thread === undefined ? "?" : threadName(thread);
+  if (batch.kind[i] !== EventKind.Call) return `@${seq}  ${who}  starts the program`;
+  return `@${seq}  ${who}  ${wholeCallText(decodeCall(batch, i, trace), NOTATION)}`;
+}

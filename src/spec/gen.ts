@@ -1,0 +1,343 @@
+/** Recordings to a spec: the union of what their programs did, role by role, with where each grant comes from. */
+
+import type { Trace } from "../trace/trace.js";
+import type { InheritedDescriptor, ObservedChannel } from "./channels.js";
+import { Collector, INIT, type Observation, type ObservedRole, SERVE } from "./collect.js";
+import {
+  Climber,
+  DEFAULT_LADDER,
+  type Draft,
+  firstRung,
+  type Ladder,
+  namesAdded,
+} from "./generalise.js";
+import {
+  type Channel,
+  type Grant,
+  type Limits,
+  type Phase,
+  type Probe,
+  type Role,
+  type RoleDescriptor,
+  type Run,
+  SPEC_VERSION,
+  type Spec,
+  type Trigger,
+} from "./model.js";
+import { aliasesOf, NEEDED, WITHHELD } from "./needed.js";
+import { sortedGrants } from "./order.js";
+import { argvShape, identityName } from "./roles.js";
+import { expanded, type Tokens, tokenised, tokensOf } from "./tokens.js";
+
+export interface GenOptions {
+  readonly ladder?: Ladder;
+}
+
+/** What is known of one role over all runs. */
+interface RoleDraft {
+  readonly key: string;
+  readonly exe: string;
+  readonly script: string | undefined;
+  readonly name: string;
+  readonly from: Set<string>;
+  readonly lines: (readonly string[])[];
+  readonly drafts: Map<string, Draft>;
+  readonly probes: Map<string, { probe: Probe; count: number }>;
+  readonly replaced: Set<string>;
+  readonly starts: Map<string, number>;
+  readonly descriptors: Map<number, RoleDescriptor>;
+  processes: number;
+  threads: number;
+  memory: number;
+  serves: boolean;
+}
+
+/** @throws TraceError when a trace cannot be read */
+export async function generate(traces: readonly Trace[], options: GenOptions = {}): Promise<Spec> {
+  const generator = new Generator(options.ladder ?? DEFAULT_LADDER, traces.length);
+  for (const trace of traces) generator.add(trace, await Collector.read(trace));
+  return generator.spec();
+}
+
+class Generator {
+  readonly #ladder: Ladder;
+  readonly #total: number;
+  readonly #runs: Run[] = [];
+  readonly #roles = new Map<string, RoleDraft>();
+  readonly #names = new Set<string>();
+  readonly #channels = new Map<string, Channel>();
+  readonly #unknown = new Set<string>();
+  #tokens: Tokens = {};
+  #command: readonly string[] = [];
+
+  constructor(ladder: Ladder, total: number) {
+    this.#ladder = ladder;
+    this.#total = total;
+  }
+
+  add(trace: Trace, seen: Observation): void {
+    const number = this.#runs.length + 1;
+    const { info } = trace;
+    const kernel = info.facts.get("kernel");
+    this.#runs.push({
+      trace: info.id,
+      file: trace.path,
+      command: info.command,
+      events: trace.eventCount,
+      ...(kernel !== undefined && { kernel }),
+    });
+    const tokens = tokensOf(
+      (name) => seen.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1),
+      seen.cwd,
+    );
+    if (number === 1) {
+      this.#tokens = tokens;
+      this.#command = info.command;
+    }
+    for (const line of seen.unknown) this.#unknown.add(line);
+    // By the key of this run's role: paths below $PWD differ from run to run.
+    const keys = new Map<string, RoleDraft>();
+    for (const role of seen.roles.values()) keys.set(role.key, this.#role(role, tokens));
+    for (const role of seen.roles.values()) this.#merge(role, number, tokens, keys, seen);
+    for (const channel of seen.channels) this.#channel(channel, keys);
+  }
+
+  #role(seen: ObservedRole, tokens: Tokens): RoleDraft {
+    const exe = tokenised(seen.identity.exe, tokens);
+    const script =
+      seen.identity.script === undefined ? undefined : tokenised(seen.identity.script, tokens);
+    const key = `${exe}\0${script ?? ""}`;
+    let role = this.#roles.get(key);
+    if (role === undefined) {
+      role = {
+        key,
+        exe,
+        script,
+        name: this.#freeName(identityName(seen.identity, seen.lines[0]?.[0])),
+        from: new Set(),
+        lines: [],
+        drafts: new Map(),
+        probes: new Map(),
+        replaced: new Set(),
+        starts: new Map(),
+        descriptors: new Map(),
+        processes: 0,
+        threads: 0,
+        memory: 0,
+        serves: false,
+      };
+      this.#roles.set(key, role);
+    }
+    return role;
+  }
+
+  /** Names are words of the spec: what could be taken for something else in them is replaced. */
+  #freeName(wanted: string): string {
+    const base = wanted.replace(/[^\w.:+-]/g, "_").slice(0, 60);
+    let name = base;
+    for (let n = 2; this.#names.has(name); n++) name = `${base}-${n}`;
+    this.#names.add(name);
+    return name;
+  }
+
+  #merge(
+    seen: ObservedRole,
+    run: number,
+    tokens: Tokens,
+    keys: ReadonlyMap<string, RoleDraft>,
+    all: Observation,
+  ): void {
+    const role = keys.get(seen.key);
+    if (role === undefined) return;
+    for (const key of seen.from) {
+      const from = keys.get(key);
+      if (from !== undefined) role.from.add(from.name);
+    }
+    role.lines.push(...seen.lines);
+    role.processes = Math.max(role.processes, seen.processes);
+    role.threads = Math.max(role.threads, seen.threads);
+    role.memory = Math.max(role.memory, seen.memory);
+    role.serves ||= seen.serves;
+    const named = (object: string) =>
+      object.replace(/^role (.*)$/s, (_, key: string) => `role:${keys.get(key)?.name ?? "?"}`);
+    for (const { verb, object: plain, count, first, phases } of seen.accesses.values()) {
+      if (verb === "syscall" && WITHHELD.has(plain)) continue;
+      const { object, rung } = firstRung({ verb, object: named(plain) }, tokens);
+      const key = `${verb} ${object}`;
+      const known = role.drafts.get(key);
+      if (known === undefined) {
+        const draft: Draft = {
+          verb,
+          object,
+          rung,
+          because: undefined,
+          count,
+          runs: new Set([run]),
+          first: `${run}@${first}`,
+          phases,
+        };
+        role.drafts.set(key, draft);
+      } else {
+        known.count += count;
+        known.phases |= phases;
+        known.runs.add(run);
+      }
+    }
+    for (const path of seen.replaced)
+      role.replaced.add(firstRung({ verb: "rename", object: path }, tokens).object);
+    for (const [start, count] of seen.starts) {
+      const name = start.replace(
+        /^exec (.*)$/s,
+        (_, key: string) => `exec ${keys.get(key)?.name ?? "?"}`,
+      );
+      role.starts.set(name, (role.starts.get(name) ?? 0) + count);
+    }
+    this.#probes(role, seen, tokens, named);
+    for (const descriptor of all.inherited(seen.key)) this.#descriptor(role, descriptor, tokens);
+  }
+
+  #probes(
+    role: RoleDraft,
+    seen: ObservedRole,
+    tokens: Tokens,
+    named: (object: string) => string,
+  ): void {
+    for (const { verb, object: plain, error, count } of seen.probes.values()) {
+      const { object } = firstRung({ verb, object: named(plain) }, tokens);
+      const key = `${verb} ${object} ${error}`;
+      const known = role.probes.get(key);
+      if (known !== undefined) known.count += count;
+      else role.probes.set(key, { probe: { verb, object, error }, count });
+    }
+  }
+
+  #descriptor(role: RoleDraft, { fd, object, uses }: InheritedDescriptor, tokens: Tokens): void {
+    const standard = ["stdin", "stdout", "stderr"][fd];
+    const path = object.path.startsWith("/") ? tokenised(object.path, tokens) : object.kind;
+    const is = object.createdBy < 0 && standard !== undefined ? standard : `${object.kind} ${path}`;
+    const known = role.descriptors.get(fd);
+    const use = [...new Set([...(known?.use ?? []), ...uses])].sort() as RoleDescriptor["use"];
+    role.descriptors.set(fd, { fd, is: known?.is ?? is, use });
+  }
+
+  #channel(seen: ObservedChannel, keys: ReadonlyMap<string, RoleDraft>): void {
+    const names = (of: ReadonlySet<string>) =>
+      [...of].flatMap((key) => keys.get(key)?.name ?? []).sort();
+    const writers = names(seen.writers);
+    const readers = names(seen.readers);
+    const key = [seen.kind, seen.at ?? "", ...writers, "->", ...readers].join(" ");
+    const known = this.#channels.get(key);
+    const name = known?.name ?? `${seen.kind}${this.#channels.size + 1}`;
+    this.#channels.set(key, {
+      name,
+      kind: seen.kind,
+      writers,
+      readers,
+      ...(seen.at !== undefined && { at: seen.at }),
+      ...((seen.passes || known?.passes === true) && { passes: true }),
+    });
+  }
+
+  spec(): Spec {
+    const choosesPorts = [...this.#roles.values()].some(({ drafts }) =>
+      [...drafts.values()].some(({ verb, object }) => verb === "bind" && object.endsWith(":0")),
+    );
+    const replaced = new Set([...this.#roles.values()].flatMap((role) => [...role.replaced]));
+    const climber = new Climber(this.#tokens, this.#ladder, this.#total, choosesPorts);
+    const drafts = [...this.#roles.values()];
+    const climbed = climber.climb(
+      drafts.map((role) => [...role.drafts.values()]),
+      replaced,
+    );
+    const roles = drafts.map((role, k) => this.#finish(role, climbed[k] ?? []));
+    const channels = [...this.#channels.values()];
+    return {
+      traceSpec: SPEC_VERSION,
+      command: this.#command,
+      tokens: this.#tokens,
+      runs: this.#runs,
+      roles,
+      channels,
+      triggers: [...this.#roles.values()].flatMap((role) => triggersOf(role, channels)),
+      unknown: [...this.#unknown, ...climber.remarks],
+    };
+  }
+
+  #finish(role: RoleDraft, drafts: readonly Draft[]): Role {
+    const calls = new Set(
+      drafts.filter(({ verb }) => verb === "syscall").map(({ object }) => object),
+    );
+    const isSplit = role.serves && drafts.some(({ phases }) => phases === SERVE);
+    const grants = [
+      ...drafts.map((draft) => this.#grant(draft, isSplit)),
+      ...aliasesOf(calls).map((object) => added(object, "alias")),
+    ];
+    const granted = new Set([...calls, ...aliasesOf(calls)]);
+    grants.push(
+      ...NEEDED.filter((name) => !granted.has(name)).map((name) => added(name, "needed")),
+    );
+    const probes = [...role.probes.values()].map(({ probe, count }) => ({ ...probe, count }));
+    const limits: Limits = {
+      processes: role.processes,
+      ...(role.threads > 0 && { threads: role.threads }),
+      ...(role.memory > 0 && { memory: role.memory }),
+    };
+    return {
+      name: role.name,
+      exe: [role.exe],
+      ...(role.script !== undefined && { script: role.script }),
+      argv: argvShape(role.lines),
+      from: [...role.from].sort(),
+      ...(role.serves && { serves: true }),
+      ...(role.descriptors.size > 0 && { descriptors: [...role.descriptors.values()] }),
+      limits,
+      grants: sortedGrants(grants),
+      ...(probes.length > 0 && { probes: sortedGrants(probes) }),
+    };
+  }
+
+  #grant(draft: Draft, isSplit: boolean): Grant {
+    const { verb, object, count, runs, first, rung, because, phases } = draft;
+    const phase: Phase | undefined =
+      phases === INIT ? "init" : phases === SERVE ? "serve" : undefined;
+    const adds =
+      rung === "sibling" || rung === "directory"
+        ? namesAdded(expanded(object, this.#tokens), runs.size)
+        : undefined;
+    return {
+      verb,
+      object,
+      count,
+      runs: [...runs].sort((a, b) => a - b),
+      first,
+      ...(rung !== "literal" && { rung }),
+      ...(adds !== undefined && { adds }),
+      ...(because !== undefined && { because }),
+      // Calls are granted for the whole life: a library may make any of them at any time.
+      ...(isSplit && phase !== undefined && verb !== "syscall" && { phase }),
+    };
+  }
+}
+
+function added(object: string, because: "alias" | "needed"): Grant {
+  return { verb: "syscall", object, because };
+}
+
+function triggersOf(role: RoleDraft, channels: readonly Channel[]): Trigger[] {
+  const triggers: Trigger[] = [];
+  for (const start of [...role.starts.keys()].sort()) {
+    const [on = "", of] = start.split(/ (.*)/s);
+    if (on === "launch") triggers.push({ role: role.name, on });
+    else if (on === "exec" && of !== undefined) triggers.push({ role: role.name, on, of });
+    else if (on === "message" || on === "connection" || on === "descriptor") {
+      const through = channels.find(({ kind, readers, passes }) => {
+        if (!role.from.has(readers[0] ?? "") && !readers.some((name) => role.from.has(name)))
+          return false;
+        if (on === "connection") return kind === "listener";
+        return on === "descriptor" ? passes === true : kind === "pipe";
+      });
+      triggers.push({ role: role.name, on, ...(through !== undefined && { of: through.name }) });
+    }
+  }
+  return triggers;
+}

@@ -1,0 +1,100 @@
+/** Calls that a spec grants although no recording shows them: other names of what was seen, and what every program may need. */
+
+/**
+ * Calls of which libraries choose one by version and kernel. None of a group gives more than another: what they open,
+ * send or start is granted by other verbs.
+ */
+const ALIASES: readonly (readonly string[])[] = [
+  ["open", "openat", "openat2"],
+  ["stat", "newfstatat", "statx"],
+  ["lstat", "newfstatat", "statx"],
+  ["fstat", "newfstatat", "statx"],
+  ["access", "faccessat", "faccessat2"],
+  ["fork", "vfork", "clone", "clone3"],
+  ["dup2", "dup3"],
+  ["pipe", "pipe2"],
+  ["epoll_create", "epoll_create1"],
+  ["epoll_wait", "epoll_pwait", "epoll_pwait2"],
+  ["select", "pselect6"],
+  ["poll", "ppoll"],
+  ["rename", "renameat", "renameat2"],
+  ["unlink", "unlinkat"],
+  ["rmdir", "unlinkat"],
+  ["mkdir", "mkdirat"],
+  ["mknod", "mknodat"],
+  ["link", "linkat"],
+  ["symlink", "symlinkat"],
+  ["readlink", "readlinkat"],
+  ["chmod", "fchmodat", "fchmodat2"],
+  ["chown", "lchown", "fchownat"],
+  ["utime", "utimes", "futimesat", "utimensat"],
+  ["accept", "accept4"],
+  ["getdents", "getdents64"],
+  ["eventfd", "eventfd2"],
+  ["signalfd", "signalfd4"],
+  ["inotify_init", "inotify_init1"],
+  ["getrlimit", "setrlimit", "prlimit64"],
+  ["sendto", "sendmsg", "sendmmsg"],
+  ["recvfrom", "recvmsg", "recvmmsg"],
+  ["nanosleep", "clock_nanosleep"],
+  ["preadv", "preadv2"],
+  ["pwritev", "pwritev2"],
+  ["futex", "futex_waitv", "futex_wait", "futex_wake", "futex_requeue"],
+  ["execve", "execveat"],
+  ["time", "gettimeofday", "clock_gettime"],
+  ["mmap", "munmap", "mremap", "madvise", "mprotect"],
+  ["sched_getaffinity", "getcpu"],
+];
+
+/**
+ * What healthy runs seldom show: the kernel's own restarts and returns from handlers, ending, aborting, clocks that the
+ * vDSO hides on most machines, starting threads, giving memory back.
+ */
+export const NEEDED: readonly string[] = [
+  "restart_syscall",
+  "rt_sigreturn",
+  "exit",
+  "exit_group",
+  "rt_sigprocmask",
+  "rt_sigaction",
+  "gettid",
+  "getpid",
+  "tgkill",
+  "clock_gettime",
+  "clock_getres",
+  "gettimeofday",
+  "time",
+  "getcpu",
+  "futex",
+  "set_robust_list",
+  "set_tid_address",
+  "rseq",
+  "membarrier",
+  "brk",
+  "mmap",
+  "munmap",
+  "mremap",
+  "mprotect",
+  "madvise",
+  "sched_yield",
+  "getrandom",
+  "write",
+  "writev",
+  "close",
+];
+
+/** Never granted by `gen`, whatever was seen: what goes through the rings passes every filter. */
+export const WITHHELD: ReadonlySet<string> = new Set([
+  "io_uring_setup",
+  "io_uring_enter",
+  "io_uring_register",
+]);
+
+/** Other names of the calls in `seen`, in the order of the groups; none that is there already. */
+export function aliasesOf(seen: ReadonlySet<string>): string[] {
+  const found = new Set<string>();
+  for (const group of ALIASES) {
+    if (group.some((name) => seen.has(name))) for (const name of group) found.add(name);
+  }
+  return [...found].filter((name) => !seen.has(name));
+}

@@ -1,0 +1,95 @@
+/**
+ * Which program a process is, as a role: by executable, and for interpreters by the script that they run. Roles of a
+ * recording are made of processes; `match` finds the role of a spec in the same way. The supervisor of enforced runs
+ * (native/engine/src/enforce) does it alike: executable first, then a word of the command line that is the script.
+ */
+
+import { basename } from "node:path";
+import type { Role } from "./model.js";
+
+interface Interpreter {
+  readonly name: RegExp;
+  /** Options after which there is no script, since the program is given in a word. */
+  readonly inline: readonly string[];
+  /** Options that take the next word. */
+  readonly takes: readonly string[];
+}
+
+const INTERPRETERS: readonly Interpreter[] = [
+  { name: /^(?:ba|da|z|k|mk|a|fi)?sh$/, inline: ["-c"], takes: ["-o", "+o", "-O", "+O"] },
+  { name: /^python[\d.]*$/, inline: ["-c"], takes: ["-W", "-X"] },
+  { name: /^perl[\d.]*$/, inline: ["-e", "-E"], takes: ["-I"] },
+  { name: /^ruby[\d.]*$/, inline: ["-e"], takes: ["-I", "-r"] },
+  { name: /^(?:node|nodejs)$/, inline: ["-e", "-p", "--eval"], takes: ["-r", "--import"] },
+  { name: /^php[\d.]*$/, inline: ["-r"], takes: ["-c", "-d"] },
+  { name: /^(?:lua|tclsh|wish)[\d.]*$/, inline: ["-e"], takes: ["-l"] },
+  { name: /^java$/, inline: [], takes: ["-cp", "-classpath", "--class-path", "-p"] },
+];
+
+/** The script of a command line, as it was given; undefined when the program is no interpreter or runs none. */
+export function scriptOf(exe: string, argv: readonly string[]): string | undefined {
+  const interpreter = INTERPRETERS.find(({ name }) => name.test(basename(exe)));
+  if (interpreter === undefined) return undefined;
+  for (let at = 1; at < argv.length; at++) {
+    const word = argv[at] ?? "";
+    if (interpreter.inline.includes(word) || /^-[a-z]*c$/.test(word)) return undefined;
+    if (word === "-m" || word === "-jar") return argv[at + 1];
+    if (interpreter.takes.includes(word)) at++;
+    else if (word === "--") return argv[at + 1];
+    else if (!/^[-+]./.test(word) && word !== "-") return word;
+  }
+  return undefined;
+}
+
+/** What tells roles apart. */
+export interface Identity {
+  readonly exe: string;
+  readonly script: string | undefined;
+}
+
+export function identityOf(exe: string, argv: readonly string[]): Identity {
+  return { exe, script: scriptOf(exe, argv) };
+}
+
+export function identityKey({ exe, script }: Identity): string {
+  return script === undefined ? exe : `${exe}\0${script}`;
+}
+
+/** The name for people: `cc1`, `python3:server.py`. `called`: what the program was told its name is (argv[0]). */
+export function identityName({ exe, script }: Identity, called = exe): string {
+  const name = basename(called).replace(/^-/, "") || basename(exe) || exe;
+  return script === undefined ? name : `${name}:${basename(script)}`;
+}
+
+/**
+ * Role of a spec for an executable and its command line. Among those of that executable, one whose script is a word of
+ * the command line goes first, then the one without a script. `expand` replaces tokens.
+ */
+export function matchRole<R extends Pick<Role, "exe" | "script">>(
+  roles: readonly R[],
+  exe: string,
+  argv: readonly string[],
+  expand: (text: string) => string,
+): R | undefined {
+  const same = roles.filter((role) => role.exe.some((path) => expand(path) === exe));
+  const words = argv.slice(1);
+  return (
+    same.find(({ script }) => script !== undefined && words.includes(expand(script))) ??
+    same.find(({ script }) => script === undefined)
+  );
+}
+
+/**
+ * What command lines have in common: words that are the same in all, `*` for one that differs, and `**` at the end
+ * where their number differs.
+ */
+export function argvShape(lines: readonly (readonly string[])[]): string[] {
+  const [first = [], ...others] = lines;
+  const shortest = lines.reduce((least, line) => Math.min(least, line.length), first.length);
+  const shape = first
+    .slice(0, shortest)
+    .map((word, k) => (others.every((line) => line[k] === word) ? word : "*"));
+  const hasRest = lines.some((line) => line.length !== shortest);
+  while (hasRest && shape.at(-1) === "*") shape.pop();
+  return hasRest ? [...shape, "**"] : shape;
+}
