@@ -15,8 +15,18 @@ export interface NativeAddon {
   dieBySignal(signal: number): void;
   /** Ends this process at once, without node's clean-up (which would reset the terminal). */
   exitNow(code: number): never;
-  /** Starts a recording on a thread of its own. */
-  startRecording(options: NativeRecordOptions): NativeRecording;
+  /** Starts a recording on a thread of its own. `onRefusal` gets what the policy refuses, as JSON. */
+  startRecording(
+    options: NativeRecordOptions,
+    onRefusal?: (refusal: string) => void,
+  ): NativeRecording;
+  /** Starts a program under a policy; `onRefusal` gets what is refused, as JSON. */
+  startEnforced(
+    options: NativeEnforceOptions,
+    onRefusal: (refusal: string) => void,
+  ): Outcome<NativeEnforced>;
+  /** Version of Landlock that the kernel offers; 0: none. */
+  landlockVersion(): number;
   /** Reads the list of blocks and the definitions. */
   openTrace(path: string): Promise<Outcome<NativeTrace>>;
   /** Makes a trace of its text form; the number of its events. */
@@ -48,6 +58,23 @@ export interface NativeRecordOptions {
   readonly inherit: boolean;
   readonly ignoreHangup: boolean;
   readonly meta: readonly (readonly [string, string])[];
+  readonly policy?: string;
+}
+
+/** `native/src/enforce.rs` says what they mean. */
+export interface NativeEnforceOptions {
+  readonly argv: readonly Uint8Array[];
+  readonly env?: readonly Uint8Array[];
+  readonly cwd?: Uint8Array;
+  readonly policy: string;
+  readonly notify: boolean;
+  readonly inherit: boolean;
+  readonly nofile?: number;
+}
+
+export interface NativeEnforced {
+  readonly pid: number;
+  wait(): Promise<Outcome<number>>;
 }
 
 export interface NativeRecording {

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { release } from "node:os";
 import { basename, resolve } from "node:path";
 import type { TraceError } from "./errors.js";
-import { type NativeRecording, native } from "./native.js";
+import { type NativeRecording, type NativeRecordOptions, native } from "./native.js";
 import { traceError, unwrap } from "./trace/failure.js";
 
 /** Which memory is kept: all, only what is needed to tell paths and arguments, or none. */
@@ -57,6 +57,8 @@ export interface RecordOptions {
   };
   /** Kills the program and ends the recording; what was recorded until then is a complete trace. */
   readonly signal?: AbortSignal;
+  /** A policy (`compilePolicy`) that the program runs under, and who is told what it refuses. Implies `observe`. */
+  readonly enforce?: { readonly policy: string; readonly onRefusal: (refusal: string) => void };
 }
 
 /** What could not be captured. All zero in a recording that lost nothing. */
@@ -124,14 +126,14 @@ export function startRecording(options: RecordOptions): Recording {
   const path = absolute(
     options.output ?? freeName(text(options.command[0] ?? programOf(options.attach?.[0]))),
   );
-  const running = native().startRecording({
+  const own: NativeRecordOptions = {
     argv: options.command.map(bytes),
     output: bytes(path),
     force: options.force ?? false,
     data: options.data ?? "all",
     detachOnExit: options.detachOnExit ?? false,
     unpinned: options.unpinned ?? false,
-    observe: options.observe ?? false,
+    observe: options.observe ?? options.enforce !== undefined,
     chaos: options.chaos,
     inherit: options.inheritDescriptors ?? false,
     ignoreHangup: options.ignoreHangup ?? false,
@@ -141,8 +143,13 @@ export function startRecording(options: RecordOptions): Recording {
     ...(options.cwd !== undefined && { cwd: bytes(options.cwd) }),
     ...(options.only && { only: options.only }),
     ...(options.user && { user: options.user }),
+    ...(options.enforce && { policy: options.enforce.policy }),
     ...openFilesLimit(),
-  });
+  };
+  const { enforce } = options;
+  const running = enforce
+    ? native().startRecording(own, enforce.onRefusal)
+    : native().startRecording(own);
   const abort = () => running.abort();
   if (options.signal?.aborted) abort();
   options.signal?.addEventListener("abort", abort, { once: true });
@@ -254,7 +261,7 @@ function currentDirectory(): string {
  * Node raises its own soft limit of open files, and the program would inherit that. The parent's limit is
  * what the program would have had, as long as nobody changed the hard limit in between.
  */
-function openFilesLimit(): { nofile?: number } {
+export function openFilesLimit(): { nofile?: number } {
   const own = limitOf("self");
   const parent = limitOf(String(process.ppid));
   if (!own || !parent || own.hard !== parent.hard || parent.soft >= own.soft) return {};

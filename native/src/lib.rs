@@ -1,6 +1,7 @@
 //! The addon boundary: options in, results or coded errors out. Knows no ptrace and keeps no state.
 
 mod doctor;
+mod enforce;
 mod files;
 mod reader;
 mod record;

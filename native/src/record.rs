@@ -14,6 +14,7 @@ use trace_engine::launch::{self, Program, User};
 use trace_engine::memory::Data;
 use trace_engine::record::{self, Control, Outcome};
 
+use crate::enforce::{self, OnRefusal};
 use crate::reader::{self, outcome};
 
 /// What to record. Strings of the program cross as bytes, since Linux does not promise that they are UTF-8.
@@ -47,6 +48,8 @@ pub struct RecordOptions {
     pub inherit: bool,
     /// Key and value of facts to store.
     pub meta: Vec<Vec<String>>,
+    /// A policy that the program runs under.
+    pub policy: Option<String>,
 }
 
 /// The user that the program is to run as.
@@ -168,9 +171,16 @@ fn os_string(buffer: &Buffer) -> OsString {
     OsString::from_vec(buffer.to_vec())
 }
 
-/// Starts a recording on a thread of its own.
+/// Starts a recording on a thread of its own. `on_refusal` is told what the policy refuses.
 #[napi]
-pub fn start_recording(options: RecordOptions) -> Result<Recording> {
+pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) -> Result<Recording> {
+    let enforce = match (&options.policy, on_refusal) {
+        (Some(policy), Some(on_refusal)) => {
+            let made = enforce::enforcement(policy, true, on_refusal);
+            Some(made.map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?)
+        }
+        _ => None,
+    };
     let data = match options.data.as_str() {
         "none" => Data::None,
         "paths" => Data::Paths,
@@ -197,6 +207,7 @@ pub fn start_recording(options: RecordOptions) -> Result<Recording> {
         observe: options.observe,
         chaos: options.chaos.map(|seed| seed as u64),
         meta: pairs.map(|[key, value]| (key, value)).collect(),
+        enforce,
     };
     let control = Arc::new(Control::default());
     let recorder_control = Arc::clone(&control);

@@ -12,8 +12,10 @@ type Load = () => Promise<{ readonly command: CommandDef }>;
 const verbs: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["gen", () => import("./spec/gen.js")],
   ["check", () => import("./spec/check.js")],
+  ["run", () => import("./spec/run.js")],
   ["explain", () => import("./spec/explain.js")],
   ["diff", () => import("./spec/diff.js")],
+  ["export", () => import("./spec/export.js")],
   ["merge", () => import("./spec/merge.js")],
   ["validate", () => import("./spec/validate.js")],
   ["metrics", () => import("./spec/metrics.js")],
@@ -30,8 +32,10 @@ export const command: CommandDef = {
     "A spec says what each program of a process tree may do, as far as recordings show that it has to.\n\n" +
     "  gen       make a spec of recordings\n" +
     "  check     does a recording stay inside a spec?\n" +
+    "  run       a program under a spec, enforced\n" +
     "  explain   why is a grant there: the events that needed it\n" +
     "  diff      what does one spec allow more than another?\n" +
+    "  export    in the format of another tool, with what is lost there\n" +
     "  merge     several specs as one\n" +
     "  validate  names that lead nowhere, wiring that does not fit, paths that are gone\n" +
     "  metrics   how much authority it gives, granted against used\n" +

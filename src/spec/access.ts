@@ -226,7 +226,7 @@ export class AccessReader {
       case "accept":
       case "accept4": {
         const index = this.#facts.objects(batch, i)[0] ?? -1;
-        const at = this.#bound.get(index);
+        const at = this.#bound.get(index) ?? this.#inheritedListener(index);
         if (at !== undefined) emit(name === "listen" ? "listen" : "accept", at);
         return;
       }
@@ -257,6 +257,12 @@ export class AccessReader {
     const index = this.#facts.objects(batch, i)[0] ?? -1;
     if (index >= 0) this.#bound.set(index, object);
     emit("bind", object);
+  }
+
+  /** Address of a listening socket that the program was started with. */
+  #inheritedListener(index: number): string | undefined {
+    const object = this.#trace.objects[index];
+    return object && socketObject(object, localAddress(object));
   }
 
   /** Addresses inside message headers: only datagrams have them, so that these calls are decoded whole. */
@@ -318,6 +324,11 @@ export function socketObject(
     return `unix:${path}`;
   }
   return `${protocolOf(object?.detail ?? "")}:${address}`;
+}
+
+/** The own end of a socket, as far as the kernel told it. */
+export function localAddress({ detail }: FdObject): string | undefined {
+  return /\[(.*?)(?:->.*)?\]$/.exec(detail)?.[1];
 }
 
 /** The protocol in the words of grants, from what the kernel says of the socket: `TCPv6:[...]`, `UDP`. */

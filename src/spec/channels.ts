@@ -4,7 +4,7 @@ import { refObject } from "../decode/context.js";
 import type { CallFacts } from "../query/facts.js";
 import { type EventBatch, type FdObject, Slot } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
-import { socketObject } from "./access.js";
+import { localAddress, socketObject } from "./access.js";
 
 export interface ObservedChannel {
   readonly kind: "pipe" | "socketpair" | "listener" | "file";
@@ -144,8 +144,7 @@ export class ChannelCollector {
     const object = refObject(batch, i, this.#trace, 0);
     if (object === undefined) return;
     const draft = this.#draft(object.path, "listener");
-    const local = /\[([^\]>]*?)(?:->|\])/.exec(object.detail)?.[1];
-    draft.at ??= socketObject(object, local);
+    draft.at ??= socketObject(object, localAddress(object));
     if (name === "listen") draft.writers.add(role);
     else {
       draft.readers.add(role);

@@ -9,6 +9,7 @@ import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
 import { AccessReader, failureOf, isResultless, isSeen } from "./access.js";
+import { EXECS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import type { Verb } from "./model.js";
 import { type Identity, identityKey, identityOf } from "./roles.js";
@@ -188,6 +189,7 @@ export class Collector {
       this.#env = exec.env;
       this.#cwd = exec.cwd;
     }
+    const { execPath } = process;
     const role = this.#role(exec.path, exec.argv);
     role.from.add(before?.key ?? "");
     if (role.lines.length < MAX_LINES) role.lines.push([...exec.argv]);
@@ -202,6 +204,9 @@ export class Collector {
     // A program maps its own loader and file, which the exec that started it has opened.
     if (before === undefined) {
       this.#note(process, seq, role, "exec", exec.path);
+      if (execPath?.startsWith("/") && execPath !== exec.path) {
+        this.#note(process, seq, role, "exec", execPath);
+      }
       if (exec.interpreter.startsWith("/"))
         this.#note(process, seq, role, "exec", exec.interpreter);
     }
@@ -241,9 +246,12 @@ export class Collector {
     const process = this.#process(number);
     const { role } = process;
     const name = this.#nameOf(batch, i);
+    const error = failureOf(batch, i);
+    if (EXECS.has(name) && error === undefined) {
+      process.execPath = this.#reader.facts.resolvedPath(batch, i, 0);
+    }
     if (role === undefined) return;
     const seq = batch.firstSeq + i;
-    const error = failureOf(batch, i);
     this.#syscall(process, seq, role, name, error);
     if (name === "io_uring_setup" && error === undefined) {
       this.#unknown.add(
@@ -259,9 +267,6 @@ export class Collector {
     });
     if (error !== undefined) return;
     if (name.startsWith("rename")) this.#renamed(batch, i, role);
-    if (name === "execve" || name === "execveat") {
-      process.execPath = this.#reader.facts.resolvedPath(batch, i, 0);
-    }
     if (name.startsWith("accept")) {
       process.serving = true;
       role.serves = true;

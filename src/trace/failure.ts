@@ -41,6 +41,9 @@ const hints: Readonly<Record<string, Hint>> = {
   user: () => "becoming another user needs root: sudo trace record -u USER ...",
   filter: () => "record everything instead (no -e), or look at: trace doctor",
   unreplayable: () => "everything else works on it: trace show, trace stat, trace tree",
+  policy: () => "trace spec validate says what is wrong with a spec",
+  enforce: () => "trace doctor says what this kernel offers",
+  nested: () => "run it outside of that sandbox, or with --no-supervisor --weaker",
   "object-missing": () => "it was removed from the cache; record again with --pack to keep it",
 };
 

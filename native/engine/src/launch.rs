@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use libc::{c_char, c_int, pid_t};
 
+use crate::enforce::{self, Enforcement, Gate};
 use crate::error::EngineError;
 use crate::objects;
 use crate::sys;
@@ -84,6 +85,8 @@ pub struct How {
     pub trace_options: c_int,
     /// `rdtsc` traps in the program and all that comes from it, PR_SET_TSC in prctl(2).
     pub trap_clock: bool,
+    /// Nobody traces it.
+    pub untraced: bool,
 }
 
 /// A program that is attached, stopped before its exec.
@@ -92,9 +95,15 @@ pub struct Launched {
     go: OwnedFd,
     failure: OwnedFd,
     path: PathBuf,
+    supervisor: Option<enforce::Supervising>,
 }
 
 impl Launched {
+    /// The thread that answers for the program, when a policy is enforced on it.
+    pub fn take_supervisor(&mut self) -> Option<enforce::Supervising> {
+        self.supervisor.take()
+    }
+
     /// Lets the child go on to its exec.
     ///
     /// # Errors
@@ -131,6 +140,14 @@ fn start_error(step: c_int, errno: c_int, path: &Path) -> EngineError {
     match (step, errno) {
         (STEP_CWD, _) => EngineError::start("cwd", format!("cannot change to the directory {shown}: {why}")),
         (STEP_USER, _) => EngineError::start("user", format!("cannot become the requested user: {why}")),
+        (enforce::STEP_LANDLOCK, _) => EngineError::start("enforce", format!("the kernel refuses the Landlock ruleset: {why}")),
+        (enforce::STEP_FILTER, libc::EBUSY) => EngineError::start(
+            "nested",
+            "calls of this process are answered by another supervisor already, and the kernel allows one only",
+        ),
+        (enforce::STEP_PRIVILEGES | enforce::STEP_FILTER | enforce::STEP_HANDOVER, _) => {
+            EngineError::start("enforce", format!("the policy cannot be put on: {why}"))
+        }
         (STEP_FILTER, _) => EngineError::start("filter", format!("cannot install the capture filter: {why}")),
         (_, libc::ENOENT) => EngineError::start(
             "no-interpreter",
@@ -240,6 +257,7 @@ struct Plan<'a> {
     trap_clock: bool,
     ignore_hangup: bool,
     inherit: &'a [i32],
+    gate: Option<&'a Gate>,
     go: c_int,
     failure: c_int,
     /// The recorder's ends of the two pipes, which the fork has copied.
@@ -263,7 +281,21 @@ fn pipe(flags: c_int) -> Result<(OwnedFd, OwnedFd), EngineError> {
 /// # Errors
 /// As [`find`]; `permission` when the kernel does not let us trace.
 pub fn launch(program: &Program, how: &How, filter: Option<&[libc::sock_filter]>) -> Result<Launched, EngineError> {
+    launch_enforced(program, how, filter, None)
+}
+
+/// As [`launch`], with a policy that the child puts on.
+///
+/// # Errors
+/// As [`launch`]; `policy` when it cannot be enforced.
+pub fn launch_enforced(
+    program: &Program,
+    how: &How,
+    filter: Option<&[libc::sock_filter]>,
+    enforcement: Option<&Enforcement>,
+) -> Result<Launched, EngineError> {
     let path = find(program)?;
+    let gate = enforcement.map(|own| Gate::new(&own.policy, own.notify)).transpose()?;
     let (go_read, go_write) = pipe(0)?;
     let (failure_read, failure_write) = pipe(libc::O_NONBLOCK)?;
     let env: Vec<Vec<u8>> = match &program.env {
@@ -283,6 +315,7 @@ pub fn launch(program: &Program, how: &How, filter: Option<&[libc::sock_filter]>
         trap_clock: how.trap_clock,
         ignore_hangup: program.ignore_hangup,
         inherit: &program.inherit,
+        gate: gate.as_ref(),
         go: go_read.as_raw_fd(),
         failure: failure_write.as_raw_fd(),
         others: [go_write.as_raw_fd(), failure_read.as_raw_fd()],
@@ -294,7 +327,9 @@ pub fn launch(program: &Program, how: &How, filter: Option<&[libc::sock_filter]>
         // SAFETY: this is the child of the fork above; `plan` holds valid pointers for it.
         0 => unsafe { child(&plan) },
         _ => {
-            if let Err(error) = sys::seize(pid, how.trace_options) {
+            if !how.untraced
+                && let Err(error) = sys::seize(pid, how.trace_options)
+            {
                 // The child must not run unobserved.
                 let _ = sys::kill(pid, libc::SIGKILL);
                 // SAFETY: reaps the child just killed; no pointer is kept.
@@ -305,7 +340,11 @@ pub fn launch(program: &Program, how: &How, filter: Option<&[libc::sock_filter]>
                 ));
             }
             let shown = program.cwd.clone().filter(|cwd| !cwd.is_dir()).unwrap_or(path);
-            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown })
+            let supervisor = match (enforcement, gate) {
+                (Some(own), Some(gate)) => own.supervise(gate, pid)?,
+                _ => None,
+            };
+            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor })
         }
     }
 }
@@ -377,6 +416,11 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
         }
         if plan.trap_clock {
             libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
+        }
+        if let Some(gate) = plan.gate
+            && let Err(step) = gate.pass()
+        {
+            fail(step)
         }
         libc::execve(plan.path.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         fail(STEP_EXEC)

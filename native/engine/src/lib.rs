@@ -4,6 +4,7 @@ pub mod content;
 pub mod cpu;
 mod definitions;
 pub mod doctor;
+pub mod enforce;
 pub mod error;
 mod image;
 pub mod index;

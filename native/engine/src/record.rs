@@ -24,6 +24,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use crate::capture::{self, Call};
+use crate::enforce::Enforcement;
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
 use crate::launch::{self, Launched, Program};
@@ -63,6 +64,8 @@ pub struct Options {
     pub chaos: Option<u64>,
     /// Facts to store in the trace (`command`, `version`, ...).
     pub meta: Vec<(String, String)>,
+    /// A policy that the program runs under.
+    pub enforce: Option<Enforcement>,
 }
 
 /// Where the first program stands.
@@ -250,8 +253,12 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     if !options.attach.is_empty() {
         return recorder.observe(options);
     }
-    let how = launch::How { trace_options: trace_options(filter.is_some()), trap_clock: recorder.world.replayable };
-    let launched = match launch::launch(&options.program, &how, filter.as_deref()) {
+    let how = launch::How {
+        trace_options: trace_options(filter.is_some()),
+        trap_clock: recorder.world.replayable,
+        untraced: false,
+    };
+    let launched = match launch::launch_enforced(&options.program, &how, filter.as_deref(), options.enforce.as_ref()) {
         Ok(launched) => launched,
         Err(error) => {
             recorder.world.discard(&options.output);

@@ -1,0 +1,642 @@
+//! Calls with paths, performed for the program on the object that was checked.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use super::gate::owned;
+use super::paths::{Entry, Place, Walker, is_link, kind_of, name_of};
+use super::rules::verb;
+use super::supervise::{Answer, Asked, Check};
+use super::target::{Errno, checked, errno_of};
+
+type Done = Result<Answer, Errno>;
+
+/// Longest value of an extended attribute (XATTR_SIZE_MAX), and of a list of their names.
+const XATTR_MAX: usize = 65_536;
+
+fn low(value: u64) -> i32 {
+    value as i32
+}
+
+/// Answers a call with paths; `None` when it is none.
+pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
+    let a = asked.args;
+    let at = libc::AT_FDCWD;
+    let nofollow = |flags: u64| low(flags) & libc::AT_SYMLINK_NOFOLLOW == 0;
+    Some(match asked.number {
+        libc::SYS_open => open(asked, check, at, a[0], low(a[1]), a[2]),
+        libc::SYS_creat => open(asked, check, at, a[0], libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, a[1]),
+        libc::SYS_openat => open(asked, check, low(a[0]), a[1], low(a[2]), a[3]),
+        libc::SYS_openat2 => openat2(asked, check),
+        libc::SYS_stat => stat(asked, check, at, a[0], a[1], 0),
+        libc::SYS_lstat => stat(asked, check, at, a[0], a[1], libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_newfstatat => stat(asked, check, low(a[0]), a[1], a[2], low(a[3])),
+        libc::SYS_statx => statx(asked, check),
+        libc::SYS_access => access(asked, check, at, a[0], low(a[1]), 0),
+        libc::SYS_faccessat => access(asked, check, low(a[0]), a[1], low(a[2]), 0),
+        libc::SYS_faccessat2 => access(asked, check, low(a[0]), a[1], low(a[2]), low(a[3])),
+        libc::SYS_readlink => readlink(asked, check, at, a[0], a[1], a[2]),
+        libc::SYS_readlinkat => readlink(asked, check, low(a[0]), a[1], a[2], a[3]),
+        libc::SYS_statfs => statfs(asked, check),
+        libc::SYS_chdir => chdir(asked, check),
+        libc::SYS_getxattr => get_attribute(asked, check, true),
+        libc::SYS_lgetxattr => get_attribute(asked, check, false),
+        libc::SYS_listxattr => list_attributes(asked, check, true),
+        libc::SYS_llistxattr => list_attributes(asked, check, false),
+        libc::SYS_setxattr => set_attribute(asked, check, true),
+        libc::SYS_lsetxattr => set_attribute(asked, check, false),
+        libc::SYS_removexattr => remove_attribute(asked, check, true),
+        libc::SYS_lremovexattr => remove_attribute(asked, check, false),
+        libc::SYS_chmod => chmod(asked, check, at, a[0], a[1], true),
+        libc::SYS_fchmodat => chmod(asked, check, low(a[0]), a[1], a[2], true),
+        libc::SYS_fchmodat2 => chmod(asked, check, low(a[0]), a[1], a[2], nofollow(a[3])),
+        libc::SYS_fchmod => fchmod(asked, check),
+        libc::SYS_chown => chown(asked, check, at, a[0], (a[1], a[2]), 0),
+        libc::SYS_lchown => chown(asked, check, at, a[0], (a[1], a[2]), libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_fchownat => chown(asked, check, low(a[0]), a[1], (a[2], a[3]), low(a[4])),
+        libc::SYS_fchown => chown(asked, check, low(a[0]), 0, (a[1], a[2]), libc::AT_EMPTY_PATH),
+        libc::SYS_fsetxattr => set_held_attribute(asked, check),
+        libc::SYS_fremovexattr => remove_held_attribute(asked, check),
+        libc::SYS_utimensat => utimensat(asked, check),
+        libc::SYS_utime => old_times(asked, check, at, a[0], a[1], false),
+        libc::SYS_utimes => old_times(asked, check, at, a[0], a[1], true),
+        libc::SYS_futimesat => old_times(asked, check, low(a[0]), a[1], a[2], true),
+        libc::SYS_truncate => truncate(asked, check),
+        libc::SYS_mkdir => mkdir(asked, check, at, a[0], a[1]),
+        libc::SYS_mkdirat => mkdir(asked, check, low(a[0]), a[1], a[2]),
+        libc::SYS_mknod => mknod(asked, check, at, a[0], a[1], a[2]),
+        libc::SYS_mknodat => mknod(asked, check, low(a[0]), a[1], a[2], a[3]),
+        libc::SYS_symlink => symlink(asked, check, a[0], at, a[1]),
+        libc::SYS_symlinkat => symlink(asked, check, a[0], low(a[1]), a[2]),
+        libc::SYS_unlink => unlink(asked, check, at, a[0], 0),
+        libc::SYS_rmdir => unlink(asked, check, at, a[0], libc::AT_REMOVEDIR),
+        libc::SYS_unlinkat => unlink(asked, check, low(a[0]), a[1], low(a[2])),
+        libc::SYS_rename => rename(asked, check, (at, a[0]), (at, a[1]), 0),
+        libc::SYS_renameat => rename(asked, check, (low(a[0]), a[1]), (low(a[2]), a[3]), 0),
+        libc::SYS_renameat2 => rename(asked, check, (low(a[0]), a[1]), (low(a[2]), a[3]), a[4] as u32),
+        libc::SYS_link => link(asked, check, (at, a[0]), (at, a[1]), 0),
+        libc::SYS_linkat => link(asked, check, (low(a[0]), a[1]), (low(a[2]), a[3]), low(a[4])),
+        libc::SYS_inotify_add_watch => watch(asked, check),
+        _ => return None,
+    })
+}
+
+/// The object of a path argument. An empty path means the descriptor where the call allows that.
+fn place(asked: &Asked<'_>, dirfd: i32, addr: u64, follow: bool, empty: bool) -> Result<Place, Errno> {
+    let path = asked.target.string(addr)?;
+    asked.still_waiting()?;
+    let walker = Walker::new(&asked.target);
+    if path.is_empty() && empty {
+        return if dirfd == libc::AT_FDCWD { walker.place(dirfd, b".", true) } else { walker.held(dirfd) };
+    }
+    walker.place(dirfd, &path, follow)
+}
+
+fn entry(asked: &Asked<'_>, dirfd: i32, addr: u64) -> Result<Entry, Errno> {
+    let path = asked.target.string(addr)?;
+    asked.still_waiting()?;
+    Walker::new(&asked.target).entry(dirfd, &path)
+}
+
+/// Checks verbs on an object. What the thread reached through its own descriptors it has been granted already.
+fn check_place(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
+    if place.own { Ok(()) } else { check.path(bits, &place.path) }
+}
+
+fn open(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32, mode: u64) -> Done {
+    let path = asked.target.string(addr)?;
+    asked.still_waiting()?;
+    open_path(asked, check, dirfd, &path, flags, mode as u32)
+}
+
+/// `struct open_how`: flags, mode, resolve.
+fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let bytes = asked.target.read_exact(asked.args[2], 24)?;
+    let path = asked.target.string(asked.args[1])?;
+    asked.still_waiting()?;
+    let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+    // How names are resolved is this supervisor's business: programs fall back to openat.
+    if word(16) != 0 || asked.args[3] < 24 {
+        return Err(libc::ENOSYS);
+    }
+    open_path(asked, check, low(asked.args[0]), &path, word(0) as i32, word(8) as u32)
+}
+
+fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], flags: i32, mode: u32) -> Done {
+    let walker = Walker::new(&asked.target);
+    let cloexec = flags & libc::O_CLOEXEC != 0;
+    match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
+        Ok(place) => open_place(check, &place, flags, mode, asked).map(|fd| match fd {
+            Opened::Now(fd) => Answer::Descriptor(fd, cloexec),
+            Opened::Slow(name, flags) => Answer::SlowOpen(name, flags, cloexec),
+        }),
+        Err(libc::ENOENT) if flags & libc::O_CREAT != 0 => {
+            create(asked, check, dirfd, path, flags, mode).map(|fd| Answer::Descriptor(fd, cloexec))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+enum Opened {
+    Now(OwnedFd),
+    /// It may have to wait: for the other end of a pipe, for a device.
+    Slow(CString, i32),
+}
+
+/// O_TMPFILE without the O_DIRECTORY that is part of it.
+const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+
+fn open_place(check: &dyn Check, place: &Place, flags: i32, mode: u32, asked: &Asked<'_>) -> Result<Opened, Errno> {
+    let kind = kind_of(&place.fd)?;
+    if flags & libc::O_PATH != 0 {
+        check_place(check, verb::STAT, place)?;
+        if flags & libc::O_DIRECTORY != 0 && kind != libc::S_IFDIR {
+            return Err(libc::ENOTDIR);
+        }
+        return place.fd.try_clone().map(Opened::Now).map_err(|error| errno_of(&error));
+    }
+    if flags & libc::O_CREAT != 0 && flags & libc::O_EXCL != 0 {
+        return Err(libc::EEXIST);
+    }
+    if kind == libc::S_IFLNK {
+        return Err(libc::ELOOP);
+    }
+    let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+    if flags & TMPFILE != 0 {
+        let path = [place.path.as_slice(), b"/#tmpfile"].concat();
+        check.path(verb::CREATE, &path)?;
+        let mode = mode & !asked.target.umask();
+        return reopen(&place.fd, flags, mode).map(Opened::Now);
+    }
+    if kind == libc::S_IFDIR {
+        if writes || flags & libc::O_CREAT != 0 {
+            return Err(libc::EISDIR);
+        }
+        check_place(check, verb::LIST, place)?;
+        return reopen(&place.fd, flags, 0).map(Opened::Now);
+    }
+    if flags & libc::O_DIRECTORY != 0 {
+        return Err(libc::ENOTDIR);
+    }
+    let mut bits = 0;
+    if flags & libc::O_ACCMODE != libc::O_WRONLY {
+        bits |= verb::READ;
+    }
+    if writes || flags & libc::O_TRUNC != 0 {
+        bits |= verb::WRITE;
+    }
+    check_place(check, bits, place)?;
+    let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
+    let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0;
+    if may_wait {
+        return Ok(Opened::Slow(name_of(&place.fd), flags));
+    }
+    reopen(&place.fd, flags, 0).map(Opened::Now)
+}
+
+/// Opens the very object again, with rights.
+fn reopen(fd: &OwnedFd, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    open_named(&name_of(fd), flags & !libc::O_NOFOLLOW, mode)
+}
+
+pub fn open_named(name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: `name` is NUL-terminated.
+    owned(unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into()).map_err(|error| errno_of(&error))
+}
+
+fn create(
+    asked: &Asked<'_>,
+    check: &dyn Check,
+    dirfd: i32,
+    path: &[u8],
+    flags: i32,
+    mode: u32,
+) -> Result<OwnedFd, Errno> {
+    if path.last() == Some(&b'/') {
+        return Err(libc::EISDIR);
+    }
+    let entry = Walker::new(&asked.target).entry(dirfd, path)?;
+    let mut bits = verb::CREATE;
+    if flags & libc::O_ACCMODE != libc::O_WRONLY {
+        bits |= verb::READ;
+    }
+    if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
+        bits |= verb::WRITE;
+    }
+    check.path(bits, &entry.path)?;
+    let mode = mode & !asked.target.umask();
+    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the name is NUL-terminated; a link that appeared meanwhile is not followed.
+    owned(unsafe { libc::openat(entry.directory.as_raw_fd(), entry.name.as_ptr(), flags, mode) }.into())
+        .map_err(|error| errno_of(&error))
+}
+
+fn done(result: i64) -> Done {
+    checked(result).map(Answer::Value)
+}
+
+fn stat(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64, flags: i32) -> Done {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    check_place(check, verb::STAT, &place)?;
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct of this frame.
+    checked(unsafe { libc::fstat(place.fd.as_raw_fd(), &raw mut facts) }.into())?;
+    asked.target.write(buffer, bytes_of(&facts))?;
+    Ok(Answer::Value(0))
+}
+
+fn statx(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let [dirfd, addr, flags, mask, buffer, _] = asked.args;
+    let flags = low(flags);
+    let place = if addr == 0 {
+        Walker::new(&asked.target).held(low(dirfd))?
+    } else {
+        let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+        place(asked, low(dirfd), addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
+    };
+    check_place(check, verb::STAT, &place)?;
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = (flags & !libc::AT_SYMLINK_NOFOLLOW) | libc::AT_EMPTY_PATH;
+    // SAFETY: an empty path means the descriptor; the kernel fills the struct of this frame.
+    checked(
+        unsafe { libc::statx(place.fd.as_raw_fd(), c"".as_ptr(), flags, mask as u32, &raw mut facts) }.into(),
+    )?;
+    asked.target.write(buffer, bytes_of(&facts))?;
+    Ok(Answer::Value(0))
+}
+
+/// A struct that the kernel has filled, as bytes.
+fn bytes_of<T>(value: &T) -> &[u8] {
+    // SAFETY: only used for structs of the kernel that were zeroed first, so that their padding is initialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+fn access(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: i32, flags: i32) -> Done {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    check_place(check, verb::STAT, &place)?;
+    let flags = (flags & libc::AT_EACCESS) | libc::AT_EMPTY_PATH;
+    // SAFETY: an empty path means the descriptor.
+    done(unsafe {
+        libc::syscall(libc::SYS_faccessat2, place.fd.as_raw_fd(), c"".as_ptr(), mode, flags)
+    })
+}
+
+fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64, size: u64) -> Done {
+    if size == 0 || size > i32::MAX as u64 {
+        return Err(libc::EINVAL);
+    }
+    let path = asked.target.string(addr)?;
+    asked.still_waiting()?;
+    if path == b"/proc/self" || path == b"/proc/thread-self" {
+        let target = &asked.target;
+        let text = if path == b"/proc/self" {
+            target.tgid.to_string()
+        } else {
+            format!("{}/task/{}", target.tgid, target.tid)
+        };
+        let length = text.len().min(size as usize);
+        target.write(buffer, &text.as_bytes()[..length])?;
+        return Ok(Answer::Value(length as i64));
+    }
+    let walker = Walker::new(&asked.target);
+    let place = if path.is_empty() { walker.held(dirfd)? } else { walker.place(dirfd, &path, false)? };
+    // Programs ask this of every name on the way to a file; the kernel's answer says no more than that it is there.
+    if !is_link(&place.fd)? {
+        return Err(libc::EINVAL);
+    }
+    check_place(check, verb::STAT, &place)?;
+    let mut text = vec![0_u8; (size as usize).min(4096)];
+    // SAFETY: an empty path means the descriptor; the buffer has that size.
+    let length = checked(
+        unsafe { libc::readlinkat(place.fd.as_raw_fd(), c"".as_ptr(), text.as_mut_ptr().cast(), text.len()) } as i64,
+    )
+    .map_err(|errno| if errno == libc::ENOENT { libc::EINVAL } else { errno })?;
+    asked.target.write(buffer, &text[..length as usize])?;
+    Ok(Answer::Value(length))
+}
+
+fn statfs(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    check_place(check, verb::STAT, &place)?;
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct of this frame.
+    checked(unsafe { libc::fstatfs(place.fd.as_raw_fd(), &raw mut facts) }.into())?;
+    asked.target.write(asked.args[1], bytes_of(&facts))?;
+    Ok(Answer::Value(0))
+}
+
+/// Where a thread stands cannot be changed from outside. The kernel does it, which gives nothing away: every later path is
+/// resolved from where the thread stands then.
+fn chdir(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    check_place(check, verb::STAT, &place)?;
+    Ok(Answer::Pass)
+}
+
+fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
+    let [addr, name, buffer, size, ..] = asked.args;
+    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    check_place(check, verb::STAT, &place)?;
+    let name = CString::new(asked.target.string(name)?).map_err(|_| libc::ERANGE)?;
+    let mut value = vec![0_u8; (size as usize).min(XATTR_MAX)];
+    // SAFETY: both names are NUL-terminated; the buffer has that size.
+    let length = checked(unsafe {
+        libc::getxattr(name_of(&place.fd).as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+    } as i64)?;
+    if size > 0 {
+        asked.target.write(buffer, &value[..length as usize])?;
+    }
+    Ok(Answer::Value(length))
+}
+
+fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
+    let [addr, buffer, size, ..] = asked.args;
+    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    check_place(check, verb::STAT, &place)?;
+    let mut list = vec![0_u8; (size as usize).min(XATTR_MAX)];
+    // SAFETY: the name is NUL-terminated; the buffer has that size.
+    let length = checked(unsafe {
+        libc::listxattr(name_of(&place.fd).as_ptr(), list.as_mut_ptr().cast(), list.len())
+    } as i64)?;
+    if size > 0 {
+        asked.target.write(buffer, &list[..length as usize])?;
+    }
+    Ok(Answer::Value(length))
+}
+
+fn set_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
+    let place = place(asked, libc::AT_FDCWD, asked.args[0], follow, false)?;
+    set_attribute_of(asked, check, &place)
+}
+
+fn set_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    set_attribute_of(asked, check, &place)
+}
+
+fn set_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
+    let [_, name, value, size, flags, _] = asked.args;
+    check.path(verb::CHMETA, &place.path)?;
+    if size as usize > XATTR_MAX {
+        return Err(libc::E2BIG);
+    }
+    let name = CString::new(asked.target.string(name)?).map_err(|_| libc::ERANGE)?;
+    let value = asked.target.read_exact(value, size as usize)?;
+    asked.still_waiting()?;
+    // SAFETY: both names are NUL-terminated; the value has that size.
+    done(
+        unsafe {
+            libc::setxattr(name_of(&place.fd).as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), low(flags))
+        }
+        .into(),
+    )
+}
+
+fn remove_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
+    let place = place(asked, libc::AT_FDCWD, asked.args[0], follow, false)?;
+    remove_attribute_of(asked, check, &place)
+}
+
+fn remove_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    remove_attribute_of(asked, check, &place)
+}
+
+fn remove_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
+    check.path(verb::CHMETA, &place.path)?;
+    let name = CString::new(asked.target.string(asked.args[1])?).map_err(|_| libc::ERANGE)?;
+    asked.still_waiting()?;
+    // SAFETY: both names are NUL-terminated.
+    done(unsafe { libc::removexattr(name_of(&place.fd).as_ptr(), name.as_ptr()) }.into())
+}
+
+fn chmod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64, follow: bool) -> Done {
+    let place = place(asked, dirfd, addr, follow, false)?;
+    check.path(verb::CHMETA, &place.path)?;
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), mode as u32) }.into())
+}
+
+fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    check_held(check, &place)?;
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
+}
+
+/// Files without a name (pipes, sockets, removed ones) are nobody else's.
+fn check_held(check: &dyn Check, place: &Place) -> Result<(), Errno> {
+    if place.path.starts_with(b"/") && !place.path.ends_with(b" (deleted)") {
+        check.path(verb::CHMETA, &place.path)
+    } else {
+        Ok(())
+    }
+}
+
+fn chown(
+    asked: &Asked<'_>,
+    check: &dyn Check,
+    dirfd: i32,
+    addr: u64,
+    (uid, gid): (u64, u64),
+    flags: i32,
+) -> Done {
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = if addr == 0 {
+        Walker::new(&asked.target).held(dirfd)?
+    } else {
+        place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
+    };
+    check_held(check, &place)?;
+    // SAFETY: an empty path means the descriptor.
+    done(
+        unsafe {
+            libc::fchownat(place.fd.as_raw_fd(), c"".as_ptr(), uid as u32, gid as u32, libc::AT_EMPTY_PATH)
+        }
+        .into(),
+    )
+}
+
+fn set_times(place: &Place, times: Option<[libc::timespec; 2]>) -> Done {
+    let pointer = times.as_ref().map_or(std::ptr::null(), |times| times.as_ptr());
+    // SAFETY: the name is NUL-terminated; the times are an array of this frame, or NULL.
+    done(unsafe { libc::utimensat(libc::AT_FDCWD, name_of(&place.fd).as_ptr(), pointer, 0) }.into())
+}
+
+fn utimensat(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let [dirfd, addr, times, flags, ..] = asked.args;
+    let follow = low(flags) & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = if addr == 0 {
+        Walker::new(&asked.target).held(low(dirfd))?
+    } else {
+        place(asked, low(dirfd), addr, follow, low(flags) & libc::AT_EMPTY_PATH != 0)?
+    };
+    check_held(check, &place)?;
+    set_times(&place, read_times(asked, times, 1)?)
+}
+
+/// Two pairs of words; `scale` nanoseconds to the unit of the second word.
+fn read_times(asked: &Asked<'_>, addr: u64, scale: i64) -> Result<Option<[libc::timespec; 2]>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let bytes = asked.target.read_exact(addr, 32)?;
+    asked.still_waiting()?;
+    let word = |k: usize| i64::from_ne_bytes(bytes[8 * k..8 * k + 8].try_into().unwrap_or_default());
+    let time = |k: usize| libc::timespec { tv_sec: word(k), tv_nsec: word(k + 1).saturating_mul(scale) };
+    Ok(Some([time(0), time(2)]))
+}
+
+fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times: u64, micro: bool) -> Done {
+    let place = place(asked, dirfd, addr, true, false)?;
+    check.path(verb::CHMETA, &place.path)?;
+    if micro {
+        return set_times(&place, read_times(asked, times, 1000)?);
+    }
+    if times == 0 {
+        return set_times(&place, None);
+    }
+    let bytes = asked.target.read_exact(times, 16)?;
+    asked.still_waiting()?;
+    let word = |k: usize| i64::from_ne_bytes(bytes[8 * k..8 * k + 8].try_into().unwrap_or_default());
+    let time = |k: usize| libc::timespec { tv_sec: word(k), tv_nsec: 0 };
+    set_times(&place, Some([time(0), time(1)]))
+}
+
+fn truncate(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    check.path(verb::WRITE, &place.path)?;
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::truncate(name_of(&place.fd).as_ptr(), asked.args[1] as i64) }.into())
+}
+
+fn exists(entry: &Entry) -> bool {
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the name is NUL-terminated; the kernel fills the struct of this frame.
+    unsafe { libc::fstatat(entry.directory.as_raw_fd(), entry.name.as_ptr(), &raw mut facts, flags) == 0 }
+}
+
+/// The kernel says that a name is taken before it asks whether it may be made; so does this.
+fn check_new(check: &dyn Check, entry: &Entry) -> Result<(), Errno> {
+    if exists(entry) { Err(libc::EEXIST) } else { check.path(verb::CREATE, &entry.path) }
+}
+
+fn mkdir(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64) -> Done {
+    let path = asked.target.string(addr)?;
+    asked.still_waiting()?;
+    let entry = match Walker::new(&asked.target).entry(dirfd, &path) {
+        // `.`, `..` and `/` are there already.
+        Err(libc::EINVAL | libc::EBUSY) => return Err(libc::EEXIST),
+        entry => entry?,
+    };
+    check_new(check, &entry)?;
+    let mode = mode as u32 & !asked.target.umask();
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::mkdirat(entry.directory.as_raw_fd(), entry.name.as_ptr(), mode) }.into())
+}
+
+fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64, device: u64) -> Done {
+    let kind = mode as u32 & libc::S_IFMT;
+    if kind == libc::S_IFCHR || kind == libc::S_IFBLK {
+        return Err(libc::EPERM);
+    }
+    let entry = entry(asked, dirfd, addr)?;
+    check_new(check, &entry)?;
+    let mode = mode as u32 & !asked.target.umask();
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::mknodat(entry.directory.as_raw_fd(), entry.name.as_ptr(), mode, device) }.into())
+}
+
+fn symlink(asked: &Asked<'_>, check: &dyn Check, text: u64, dirfd: i32, addr: u64) -> Done {
+    let text = CString::new(asked.target.string(text)?).map_err(|_| libc::ENOENT)?;
+    let entry = entry(asked, dirfd, addr)?;
+    check_new(check, &entry)?;
+    // SAFETY: both names are NUL-terminated.
+    done(unsafe { libc::symlinkat(text.as_ptr(), entry.directory.as_raw_fd(), entry.name.as_ptr()) }.into())
+}
+
+fn unlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32) -> Done {
+    let entry = entry(asked, dirfd, addr)?;
+    if !exists(&entry) {
+        return Err(libc::ENOENT);
+    }
+    check.path(verb::DELETE, &entry.path)?;
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::unlinkat(entry.directory.as_raw_fd(), entry.name.as_ptr(), flags) }.into())
+}
+
+fn rename(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), flags: u32) -> Done {
+    let from = entry(asked, from.0, from.1)?;
+    let to = entry(asked, to.0, to.1)?;
+    if !exists(&from) {
+        return Err(libc::ENOENT);
+    }
+    check.path(verb::RENAME, &from.path)?;
+    check.path(verb::RENAME, &to.path)?;
+    // SAFETY: both names are NUL-terminated.
+    done(
+        unsafe {
+            libc::renameat2(
+                from.directory.as_raw_fd(),
+                from.name.as_ptr(),
+                to.directory.as_raw_fd(),
+                to.name.as_ptr(),
+                flags,
+            )
+        }
+        .into(),
+    )
+}
+
+fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), flags: i32) -> Done {
+    let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+    let place = place(asked, from.0, from.1, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    let entry = entry(asked, to.0, to.1)?;
+    if exists(&entry) {
+        return Err(libc::EEXIST);
+    }
+    check_place(check, verb::WRITE, &place)?;
+    check.path(verb::CREATE, &entry.path)?;
+    // SAFETY: both names are NUL-terminated; the first is followed to the object itself.
+    done(
+        unsafe {
+            libc::linkat(
+                libc::AT_FDCWD,
+                name_of(&place.fd).as_ptr(),
+                entry.directory.as_raw_fd(),
+                entry.name.as_ptr(),
+                libc::AT_SYMLINK_FOLLOW,
+            )
+        }
+        .into(),
+    )
+}
+
+fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
+    let [fd, addr, mask, ..] = asked.args;
+    let follow = mask as u32 & libc::IN_DONT_FOLLOW == 0;
+    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    check_place(check, verb::STAT, &place)?;
+    let inotify = asked.target.descriptor(fd)?;
+    let mask = mask as u32 & !libc::IN_DONT_FOLLOW;
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), name_of(&place.fd).as_ptr(), mask) }.into())
+}
+
+/// The program of an exec: checked, and then run by the kernel. What really runs is looked at when it calls again.
+pub fn exec_place(asked: &Asked<'_>) -> Result<Place, Errno> {
+    let a = asked.args;
+    if asked.number == libc::SYS_execveat {
+        let flags = low(a[4]);
+        let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+        return place(asked, low(a[0]), a[1], follow, flags & libc::AT_EMPTY_PATH != 0);
+    }
+    place(asked, libc::AT_FDCWD, a[0], true, false)
+}

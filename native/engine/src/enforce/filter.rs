@@ -1,0 +1,136 @@
+//! The seccomp filter of a policy: calls that every role may make go to the kernel, all others are notified.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::policy::{Policy, SocketRule};
+use crate::error::EngineError;
+
+/// Stands in for "notify", which `seccompiler` has no word for, and is replaced in the finished program.
+const MARK: u16 = 0x7a7a;
+
+/// How calls are answered that no role may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// By whoever listens.
+    Notify,
+    /// With EPERM, or ENOSYS where programs do without the call.
+    Refuse,
+}
+
+/// Programs to install, in this order.
+///
+/// # Errors
+/// `policy` when the filter would be larger than the kernel takes.
+pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>, EngineError> {
+    let wrong = |error: seccompiler::BackendError| {
+        EngineError::start("policy", format!("the calls of the policy make no filter: {error}"))
+    };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    // Where nobody listens, nobody lets the child into its program.
+    let first = (otherwise == Otherwise::Refuse).then_some(libc::SYS_execve);
+    for number in policy.pass.iter().copied().chain(NEEDED).chain(first) {
+        let own = match number {
+            libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
+            libc::SYS_clone => clone_rules().map_err(wrong)?,
+            libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
+            // Its flags stand in memory, where no filter sees them: programs fall back to clone.
+            libc::SYS_clone3 => None,
+            _ => Some(Vec::new()),
+        };
+        if let Some(own) = own {
+            rules.insert(number, own);
+        }
+    }
+    let refused = match otherwise {
+        Otherwise::Notify => SeccompAction::Trace(MARK.into()),
+        Otherwise::Refuse => SeccompAction::Errno(libc::EPERM as u32),
+    };
+    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, TargetArch::x86_64).map_err(wrong)?;
+    let mut program: BpfProgram = filter.try_into().map_err(wrong)?;
+    if otherwise == Otherwise::Notify {
+        for instruction in &mut program {
+            if instruction.k == libc::SECCOMP_RET_TRACE | u32::from(MARK) {
+                instruction.k = libc::SECCOMP_RET_USER_NOTIF;
+            }
+        }
+        return Ok(vec![program]);
+    }
+    // Of filters with an equal verdict the one that was installed last decides.
+    let absent = policy.absent.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
+    let absent = SeccompFilter::new(
+        absent,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        TargetArch::x86_64,
+    )
+    .map_err(wrong)?;
+    Ok(vec![program, absent.try_into().map_err(wrong)?])
+}
+
+/// What the child needs between the filter and its program, and every program at its end. None names anything.
+const NEEDED: [i64; 6] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigreturn,
+];
+
+type Conditions = Result<Option<Vec<SeccompRule>>, seccompiler::BackendError>;
+
+fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+}
+
+/// Bits of the type argument that are no type: SOCK_NONBLOCK and SOCK_CLOEXEC.
+const TYPE_MASK: u64 = 0xf;
+
+/// One rule for each allowed kind of socket; none at all when there is none. Pairs are unix sockets that lead nowhere.
+fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
+    if number == libc::SYS_socketpair {
+        return Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)?])?]));
+    }
+    let mut rules = Vec::new();
+    for (family, kind, protocol) in sockets {
+        let mut conditions = Vec::new();
+        if *family >= 0 {
+            conditions.push(argument(0, SeccompCmpOp::Eq, *family as u64)?);
+        }
+        if *kind >= 0 {
+            conditions.push(argument(1, SeccompCmpOp::MaskedEq(TYPE_MASK), *kind as u64)?);
+        }
+        if *protocol >= 0 {
+            conditions.push(argument(2, SeccompCmpOp::Eq, *protocol as u64)?);
+        }
+        if conditions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        rules.push(SeccompRule::new(conditions)?);
+    }
+    Ok((!rules.is_empty()).then_some(rules))
+}
+
+/// No new namespaces: in one of its own a program could mount, and become another user.
+fn clone_rules() -> Conditions {
+    let namespaces = (libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET) as u64;
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::MaskedEq(namespaces), 0)?])?]))
+}
+
+/// Anything but typing into the terminal of whoever started the program.
+fn ioctl_rules() -> Conditions {
+    Ok(Some(vec![SeccompRule::new(vec![
+        argument(1, SeccompCmpOp::Ne, libc::TIOCSTI)?,
+        argument(1, SeccompCmpOp::Ne, libc::TIOCLINUX)?,
+    ])?]))
+}

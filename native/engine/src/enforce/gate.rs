@@ -1,0 +1,152 @@
+//! Where a child goes through on its way to its program: Landlock and the filter are put on, and the listener is handed to
+//! the supervisor.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+
+use libc::{c_int, c_long};
+
+use super::filter::{self, Otherwise};
+use super::policy::Policy;
+use super::ruleset;
+use crate::error::EngineError;
+
+/// All that a child installs, made before the fork.
+pub struct Gate {
+    ruleset: Option<OwnedFd>,
+    programs: Vec<Vec<libc::sock_filter>>,
+    notify: bool,
+    /// The child says on the first which number its listener has, and waits on the second until that was fetched.
+    report: (OwnedFd, OwnedFd),
+    go: (OwnedFd, OwnedFd),
+}
+
+/// Steps of [`Gate::pass`], for the report of a failure.
+pub const STEP_PRIVILEGES: c_int = 10;
+pub const STEP_LANDLOCK: c_int = 11;
+pub const STEP_FILTER: c_int = 12;
+pub const STEP_HANDOVER: c_int = 13;
+
+impl Gate {
+    /// # Errors
+    /// `policy` when the policy makes no filter or ruleset, `system` when there are no descriptors left.
+    pub fn new(policy: &Policy, notify: bool) -> Result<Gate, EngineError> {
+        let otherwise = if notify { Otherwise::Notify } else { Otherwise::Refuse };
+        let programs = filter::programs(policy, otherwise)?.into_iter();
+        let plain = |program: seccompiler::BpfProgram| {
+            program.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k }).collect()
+        };
+        let ruleset = if policy.learn { None } else { ruleset::create(&policy.landlock)? };
+        Ok(Gate { ruleset, programs: programs.map(plain).collect(), notify, report: pipe()?, go: pipe()? })
+    }
+
+    /// The child's part. On failure the step, with errno set.
+    ///
+    /// # Safety
+    /// Only in a child of fork that goes on to its exec.
+    pub unsafe fn pass(&self) -> Result<(), c_int> {
+        // SAFETY: all are system calls on descriptors and memory that were made before the fork.
+        unsafe {
+            if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+                return Err(STEP_PRIVILEGES);
+            }
+            if let Some(ruleset) = &self.ruleset
+                && libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) != 0
+            {
+                return Err(STEP_LANDLOCK);
+            }
+            let mut listener = -1;
+            for program in &self.programs {
+                let fprog =
+                    libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+                let mut flags = 0;
+                if self.notify {
+                    flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+                }
+                let result = libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    flags,
+                    &raw const fprog,
+                );
+                if result < 0 {
+                    return Err(STEP_FILTER);
+                }
+                listener = result as c_int;
+            }
+            if !self.notify {
+                return Ok(());
+            }
+            let number = listener.to_ne_bytes();
+            if libc::write(self.report.1.as_raw_fd(), number.as_ptr().cast(), number.len()) != 4 {
+                return Err(STEP_HANDOVER);
+            }
+            // Otherwise the pipe would not end with the supervisor.
+            libc::close(self.go.1.as_raw_fd());
+            let mut byte = 0_u8;
+            loop {
+                match libc::read(self.go.0.as_raw_fd(), (&raw mut byte).cast(), 1) {
+                    1 => break,
+                    -1 if *libc::__errno_location() == libc::EINTR => {}
+                    _ => return Err(STEP_HANDOVER),
+                }
+            }
+            libc::close(listener);
+            Ok(())
+        }
+    }
+
+    /// The supervisor's part: waits for the child, takes the listener, and lets the child go on once `ready` is done with it.
+    /// `None` when the child did not get that far.
+    ///
+    /// # Errors
+    /// When the kernel does not let this process reach into its child, or `ready` fails.
+    pub fn take<T>(
+        self,
+        pid: libc::pid_t,
+        ready: impl FnOnce(OwnedFd) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        drop(self.report.1);
+        let mut number = [0_u8; 4];
+        // SAFETY: reads at most 4 bytes into a local buffer.
+        let got = unsafe { libc::read(self.report.0.as_raw_fd(), number.as_mut_ptr().cast(), number.len()) };
+        if got != 4 {
+            return Ok(None);
+        }
+        let process = pidfd_open(pid, 0)?;
+        let value = ready(pidfd_getfd(&process, c_int::from_ne_bytes(number))?)?;
+        // SAFETY: one byte of a static buffer to a descriptor of this value.
+        unsafe { libc::write(self.go.1.as_raw_fd(), c"g".as_ptr().cast(), 1) };
+        Ok(Some(value))
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let mut ends = [0; 2];
+    // SAFETY: pipe2 writes two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(EngineError::start("system", format!("cannot make a pipe: {}", io::Error::last_os_error())));
+    }
+    // SAFETY: both descriptors are new and owned by nobody else.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// A descriptor that a system call has just made.
+pub fn owned(result: c_long) -> io::Result<OwnedFd> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
+}
+
+pub fn pidfd_open(pid: libc::pid_t, flags: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })
+}
+
+/// A descriptor of another process, for this one.
+pub fn pidfd_getfd(process: &OwnedFd, fd: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
+}

@@ -1,0 +1,126 @@
+//! Enforcing a policy on a program and all that it starts, as an ordinary user.
+//!
+//! `src/spec/policy.ts` compiles a spec to plain data (`policy.rs`). The child puts on Landlock (`ruleset.rs`) and a seccomp
+//! filter (`filter.rs`) on its way to its program (`gate.rs`). Calls that these cannot judge are notified (`notify.rs`) to a
+//! supervisor (`supervise.rs`), which finds the caller's role (`processes.rs`), asks what it may do (`rules.rs`), and performs
+//! the call itself (`files.rs`, `sockets.rs`).
+//!
+//! What holds without the supervisor: whatever a program does, it stays within the union of all roles in what Landlock and
+//! the filter express. The supervisor only narrows that, role by role.
+
+mod files;
+mod filter;
+mod gate;
+mod notify;
+mod paths;
+mod pattern;
+mod policy;
+mod processes;
+mod rules;
+mod ruleset;
+mod sockets;
+mod supervise;
+mod target;
+
+use std::sync::Arc;
+
+use libc::pid_t;
+
+pub use gate::{Gate, STEP_FILTER, STEP_HANDOVER, STEP_LANDLOCK, STEP_PRIVILEGES};
+pub use policy::Policy;
+pub use ruleset::version as landlock_version;
+pub use supervise::{Refusal, Report};
+
+use crate::error::EngineError;
+use crate::launch::{self, How, Program};
+
+/// What is to be enforced, and who is told of refusals.
+#[derive(Clone)]
+pub struct Enforcement {
+    pub policy: Arc<Policy>,
+    pub report: Report,
+    /// Whether calls are notified: not possible where another supervisor does so already.
+    pub notify: bool,
+}
+
+impl std::fmt::Debug for Enforcement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enforcement").field("notify", &self.notify).finish_non_exhaustive()
+    }
+}
+
+/// A supervisor that is being started.
+pub type Supervising = std::thread::JoinHandle<()>;
+
+impl Enforcement {
+    /// Starts the thread that takes the listener of a child that goes through `gate`, and answers for it.
+    ///
+    /// # Errors
+    /// `system` when there can be no thread.
+    pub fn supervise(&self, gate: Gate, pid: pid_t) -> Result<Option<Supervising>, EngineError> {
+        if !self.notify {
+            return Ok(None);
+        }
+        let own = self.clone();
+        let work = move || {
+            // Without a listener the child has failed, and says why; without a supervisor nobody lets it go on.
+            if let Ok(Some(listener)) = gate.take(pid, |listener| {
+                supervise::Supervisor::new(listener, Arc::clone(&own.policy), pid, Arc::clone(&own.report))
+            }) {
+                listener.run();
+            }
+        };
+        std::thread::Builder::new()
+            .name("trace-supervisor".into())
+            .spawn(work)
+            .map(Some)
+            .map_err(|error| EngineError::start("system", format!("cannot start the supervisor: {error}")))
+    }
+}
+
+/// A program that runs under a policy.
+pub struct Running {
+    pub pid: pid_t,
+    supervisor: Option<Supervising>,
+    launched: launch::Launched,
+}
+
+/// Starts a program under a policy, unrecorded.
+///
+/// # Errors
+/// As [`launch::find`]; `policy` when it cannot be enforced.
+pub fn start(program: &Program, enforcement: &Enforcement) -> Result<Running, EngineError> {
+    let how = How { untraced: true, ..How::default() };
+    let mut launched = launch::launch_enforced(program, &how, None, Some(enforcement))?;
+    let supervisor = launched.take_supervisor();
+    launched.release().map_err(|error| EngineError::start("system", format!("the program is gone: {error}")))?;
+    Ok(Running { pid: launched.pid, supervisor, launched })
+}
+
+impl Running {
+    /// Waits for the program, and for all that it left running. Gives its wait status.
+    ///
+    /// # Errors
+    /// When it did not get as far as its program.
+    pub fn wait(self) -> Result<i32, EngineError> {
+        let mut status = 0;
+        loop {
+            // SAFETY: waits for a child of this process; the status is of this frame.
+            let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) };
+            if got == self.pid {
+                break;
+            }
+            let error = std::io::Error::last_os_error();
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                return Err(EngineError::start("system", format!("cannot wait for the program: {error}")));
+            }
+        }
+        if let Some(error) = self.launched.failure() {
+            return Err(error);
+        }
+        if let Some(supervisor) = self.supervisor {
+            let _ = supervisor.join();
+        }
+        Ok(status)
+    }
+}

@@ -1,0 +1,123 @@
+//! The kernel's side of a supervisor: notifications of seccomp_unotify(2).
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// The `_IOC` encoding of the kernel: direction, size, type, number.
+const fn ioc(direction: u64, number: u64, size: usize) -> u64 {
+    (direction << 30) | ((size as u64) << 16) | ((b'!' as u64) << 8) | number
+}
+const WRITE: u64 = 1;
+const READ_WRITE: u64 = 3;
+
+const RECV: u64 = ioc(READ_WRITE, 0, size_of::<libc::seccomp_notif>());
+const SEND: u64 = ioc(READ_WRITE, 1, size_of::<libc::seccomp_notif_resp>());
+const ID_VALID: u64 = ioc(WRITE, 2, size_of::<u64>());
+const ADDFD: u64 = ioc(WRITE, 3, size_of::<libc::seccomp_notif_addfd>());
+const SET_FLAGS: u64 = ioc(WRITE, 4, size_of::<u64>());
+/// Wake the other side on this CPU: `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` of linux/seccomp.h.
+const SYNC_WAKE_UP: u64 = 1;
+
+/// One call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification {
+    pub id: u64,
+    /// Thread that made the call.
+    pub tid: i32,
+    pub number: i64,
+    pub args: [u64; 6],
+}
+
+/// The listening end of a filter.
+pub struct Listener(OwnedFd);
+
+impl Listener {
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Listener {
+        let listener = Listener(fd);
+        // Kernels before 6.6 do not know it; it only saves time.
+        let _ = listener.ioctl(SET_FLAGS, SYNC_WAKE_UP as *mut libc::c_void);
+        listener
+    }
+
+    #[must_use]
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// `argument` is what the request wants: a pointer that is valid for it, or a number.
+    fn ioctl(&self, request: u64, argument: *mut libc::c_void) -> io::Result<i32> {
+        // SAFETY: every caller passes what its request wants, and the structs live during the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    }
+
+    /// Waits for the next call. `None`: the call was given up again; or, as an error of kind `NotFound`, nobody is left.
+    ///
+    /// # Errors
+    /// `NotFound` when no process has the filter any more; others as the kernel says.
+    pub fn receive(&self) -> io::Result<Option<Notification>> {
+        let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry of this frame.
+        if unsafe { libc::poll(&raw mut poll, 1, -1) } < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) };
+        }
+        if poll.revents & libc::POLLIN == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        // SAFETY: the struct is plain numbers, and the kernel wants it zeroed.
+        let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        match self.ioctl(RECV, (&raw mut raw).cast()) {
+            Ok(_) => Ok(Some(Notification {
+                id: raw.id,
+                tid: raw.pid as i32,
+                number: raw.data.nr.into(),
+                args: raw.data.args,
+            })),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the call still waits: only then is what was read of its memory and names of its process's.
+    #[must_use]
+    pub fn is_waiting(&self, id: u64) -> bool {
+        let mut id = id;
+        self.ioctl(ID_VALID, (&raw mut id).cast()).is_ok()
+    }
+
+    fn send(&self, id: u64, val: i64, error: i32, flags: u32) {
+        let mut response = libc::seccomp_notif_resp { id, val, error, flags };
+        // It fails when the caller is gone, who then needs no answer.
+        let _ = self.ioctl(SEND, (&raw mut response).cast());
+    }
+
+    pub fn answer(&self, id: u64, value: i64) {
+        self.send(id, value, 0, 0);
+    }
+
+    pub fn refuse(&self, id: u64, errno: i32) {
+        self.send(id, 0, -errno, 0);
+    }
+
+    /// Lets the kernel do the call. Only for calls of which nothing but registers was looked at.
+    pub fn pass(&self, id: u64) {
+        self.send(id, 0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
+    }
+
+    /// Puts a descriptor into the process and answers with its number, in one step.
+    pub fn answer_with(&self, id: u64, fd: &OwnedFd, cloexec: bool) {
+        let mut request = libc::seccomp_notif_addfd {
+            id,
+            flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+            srcfd: fd.as_raw_fd() as u32,
+            newfd: 0,
+            newfd_flags: if cloexec { libc::O_CLOEXEC as u32 } else { 0 },
+        };
+        if let Err(error) = self.ioctl(ADDFD, (&raw mut request).cast()) {
+            // The process may have no room for one more descriptor.
+            self.refuse(id, error.raw_os_error().unwrap_or(libc::EMFILE));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What a path means to the thread that names it: the object itself, held open without rights, and its canonical name.
+//! What is checked and what is then used are the same object, so that nothing can be exchanged in between.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use super::gate::owned;
+use super::target::{Errno, Target, errno, errno_of};
+use crate::resolve::join;
+use crate::sys;
+
+/// An object that exists.
+pub struct Place {
+    /// Opened with `O_PATH`.
+    pub fd: OwnedFd,
+    pub path: Vec<u8>,
+    /// Reached through the thread's own descriptors, which it has already.
+    pub own: bool,
+}
+
+/// A name in a directory; the object may not exist.
+pub struct Entry {
+    pub directory: OwnedFd,
+    pub name: CString,
+    pub path: Vec<u8>,
+}
+
+/// Most links that are followed by hand.
+const MAX_LINKS: u32 = 40;
+const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+fn open_path(base: i32, path: &[u8], flags: i32, resolve: u64) -> Result<OwnedFd, Errno> {
+    let path = CString::new(path).map_err(|_| libc::ENOENT)?;
+    let how = OpenHow { flags: (libc::O_PATH | libc::O_CLOEXEC | flags) as u64, mode: 0, resolve };
+    // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size.
+    owned(unsafe {
+        libc::syscall(libc::SYS_openat2, base, path.as_ptr(), &raw const how, size_of::<OpenHow>())
+    })
+    .map_err(|error| errno_of(&error))
+}
+
+/// `/proc/self/fd/N` of a descriptor of this process: a name for the object that nobody can change.
+#[must_use]
+pub fn name_of(fd: &OwnedFd) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+fn canonical(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let mut buffer = [0_u8; 4096];
+    let length = sys::read_link(&name_of(fd), &mut buffer).map_err(|error| errno_of(&error))?;
+    Ok(buffer[..length].to_vec())
+}
+
+/// Resolves names for one thread.
+pub struct Walker<'a> {
+    target: &'a Target<'a>,
+    own: u32,
+}
+
+impl<'a> Walker<'a> {
+    #[must_use]
+    pub fn new(target: &'a Target<'a>) -> Walker<'a> {
+        Walker { target, own: std::process::id() }
+    }
+
+    fn base(&self, dirfd: i32, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+        if path.first() == Some(&b'/') {
+            Ok(None)
+        } else if dirfd == libc::AT_FDCWD {
+            self.target.cwd().map(Some)
+        } else {
+            self.target.place_of(dirfd).map(Some)
+        }
+    }
+
+    /// The object behind `path` seen from `dirfd`. `follow`: whether a link at the end is followed.
+    pub fn place(&self, dirfd: i32, path: &[u8], follow: bool) -> Result<Place, Errno> {
+        if path.is_empty() {
+            return Err(libc::ENOENT);
+        }
+        let base = self.base(dirfd, path)?;
+        let own = self.rewritten(path);
+        let named = own.as_deref().unwrap_or(path);
+        self.walk(base.as_ref().map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd()), named, follow, MAX_LINKS)
+    }
+
+    /// The object of a descriptor.
+    pub fn held(&self, fd: i32) -> Result<Place, Errno> {
+        let fd = self.target.place_of(fd)?;
+        let path = canonical(&fd)?;
+        Ok(Place { fd, path, own: true })
+    }
+
+    fn walk(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
+        let flags = if follow { 0 } else { libc::O_NOFOLLOW };
+        match open_path(base, path, flags, RESOLVE_NO_MAGICLINKS) {
+            Ok(fd) => {
+                let found = canonical(&fd)?;
+                // The supervisor's own directory of /proc, where the thread's was meant.
+                match self.exchanged(&found) {
+                    Some(meant) if links > 0 => self.walk(libc::AT_FDCWD, &meant, follow, links - 1),
+                    _ => Ok(Place { fd, path: found, own: false }),
+                }
+            }
+            Err(libc::ELOOP) if links > 0 => self.by_hand(base, path, follow, links - 1),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// A magic link is on the way: directory and last name are looked at one after the other.
+    fn by_hand(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
+        let (directory, name) = split(path).ok_or(libc::ELOOP)?;
+        let directory = if directory.is_empty() { b".".as_slice() } else { directory };
+        let place = self.walk(base, directory, true, links)?;
+        let at = place.fd.as_raw_fd();
+        if !follow {
+            return self.walk(at, name, false, 0);
+        }
+        let link = open_path(at, name, libc::O_NOFOLLOW, 0)?;
+        if !is_link(&link)? {
+            return self.walk(at, name, true, 0);
+        }
+        if is_proc(&link)? {
+            let fd = open_path(at, name, 0, 0)?;
+            let path = canonical(&fd)?;
+            let own = format!("/proc/{}/", self.target.tgid);
+            let is_own = place.path.starts_with(own.as_bytes()) && place.path.ends_with(b"/fd");
+            if !is_own && !path.starts_with(b"/") {
+                return Err(libc::EACCES);
+            }
+            return Ok(Place { fd, path, own: is_own });
+        }
+        let mut buffer = [0_u8; 4096];
+        // SAFETY: an empty path means the link itself; the buffer has that size.
+        let length = unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let length = usize::try_from(length).map_err(|_| errno())?;
+        let target = &buffer[..length];
+        let own = self.rewritten(target);
+        self.walk(at, own.as_deref().unwrap_or(target), true, links)
+    }
+
+    /// `/proc/self` of the thread, where it stands at the head of a path.
+    fn rewritten(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let rest = |head: &[u8]| path.strip_prefix(head).filter(|rest| rest.is_empty() || rest[0] == b'/');
+        let Target { tgid, tid, .. } = self.target;
+        let head = if rest(b"/proc/self").is_some() {
+            (b"/proc/self".len(), format!("/proc/{tgid}"))
+        } else if rest(b"/proc/thread-self").is_some() {
+            (b"/proc/thread-self".len(), format!("/proc/{tgid}/task/{tid}"))
+        } else if rest(b"/dev/fd").is_some() {
+            (b"/dev/fd".len(), format!("/proc/{tgid}/fd"))
+        } else {
+            return None;
+        };
+        Some([head.1.as_bytes(), &path[head.0..]].concat())
+    }
+
+    /// A canonical name below the supervisor's directory of /proc, as the one that the thread meant.
+    fn exchanged(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let own = format!("/proc/{}", self.own);
+        let rest = path.strip_prefix(own.as_bytes()).filter(|rest| rest.is_empty() || rest[0] == b'/')?;
+        Some([format!("/proc/{}", self.target.tgid).as_bytes(), rest].concat())
+    }
+
+    /// Directory and last name of a path, for what is made, removed or renamed.
+    pub fn entry(&self, dirfd: i32, path: &[u8]) -> Result<Entry, Errno> {
+        let trimmed = trimmed(path);
+        if trimmed.is_empty() {
+            return Err(if path.is_empty() { libc::ENOENT } else { libc::EBUSY });
+        }
+        let (directory, name) = split(trimmed).ok_or(libc::ENOENT)?;
+        if name == b"." || name == b".." {
+            return Err(libc::EINVAL);
+        }
+        let place = match directory {
+            b"" => self.place(dirfd, b".", true)?,
+            directory => self.place(dirfd, directory, true)?,
+        };
+        let path = join(&place.path, name);
+        Ok(Entry { directory: place.fd, name: CString::new(name).map_err(|_| libc::ENOENT)?, path })
+    }
+}
+
+/// Without slashes at the end.
+fn trimmed(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    &path[..end]
+}
+
+/// Directory (empty: the current one) and last name.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let path = trimmed(path);
+    if path.is_empty() {
+        return None;
+    }
+    match path.iter().rposition(|byte| *byte == b'/') {
+        None => Some((b"", path)),
+        Some(0) => Some((b"/", &path[1..])),
+        Some(slash) => Some((&path[..slash], &path[slash + 1..])),
+    }
+}
+
+/// What kind of file it is, `S_IFMT` bits.
+pub fn kind_of(fd: &OwnedFd) -> Result<u32, Errno> {
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct of this frame.
+    if unsafe { libc::fstat(fd.as_raw_fd(), &raw mut facts) } != 0 {
+        return Err(errno());
+    }
+    Ok(facts.st_mode & libc::S_IFMT)
+}
+
+pub fn is_link(fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(kind_of(fd)? == libc::S_IFLNK)
+}
+
+fn is_proc(fd: &OwnedFd) -> Result<bool, Errno> {
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct of this frame.
+    if unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut facts) } != 0 {
+        return Err(errno());
+    }
+    Ok(facts.f_type == libc::PROC_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn paths_are_split_at_their_last_name() {
+        assert_eq!(split(b"a"), Some((&b""[..], &b"a"[..])));
+        assert_eq!(split(b"/a"), Some((&b"/"[..], &b"a"[..])));
+        assert_eq!(split(b"a/b//"), Some((&b"a"[..], &b"b"[..])));
+        assert_eq!(split(b"///"), None);
+    }
+}

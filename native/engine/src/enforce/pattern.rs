@@ -1,0 +1,178 @@
+//! Patterns of paths, by the rules of `src/spec/object.ts`: `*` in a name, `@{pid}` digits, a last name `**` everything below.
+
+/// A piece of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Vec<u8>),
+    Any,
+    Digits,
+}
+
+/// A compiled object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Exactly this path.
+    Plain(Vec<u8>),
+    /// Names, one after the other; `below`: and everything below the last.
+    Names { names: Vec<Vec<PieceBox>>, below: bool },
+}
+
+/// Keeps the pieces private.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PieceBox(Piece);
+
+const PID: &[u8] = b"@{pid}";
+
+impl Pattern {
+    #[must_use]
+    pub fn new(object: &str) -> Pattern {
+        let object = object.as_bytes();
+        if let Some(plain) = plain(object) {
+            return Pattern::Plain(plain);
+        }
+        let (fixed, below) = match object.strip_suffix(b"/**") {
+            Some(fixed) => (fixed, true),
+            None => (object, false),
+        };
+        let names = fixed.split(|byte| *byte == b'/').skip(1).map(pieces).collect();
+        Pattern::Names { names, below }
+    }
+
+    /// Whether a canonical path matches.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Pattern::Plain(plain) => path == plain.as_slice(),
+            Pattern::Names { names, below } => {
+                let parts: Vec<&[u8]> =
+                    if path == b"/" { Vec::new() } else { path.split(|byte| *byte == b'/').skip(1).collect() };
+                (parts.len() == names.len() || (*below && parts.len() > names.len()))
+                    && names.iter().zip(&parts).all(|(pieces, name)| matches_name(pieces, name))
+            }
+        }
+    }
+}
+
+/// The path that an object without wildcards stands for.
+fn plain(object: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(object.len());
+    let mut at = 0;
+    while at < object.len() {
+        match object[at] {
+            b'\\' => {
+                at += 1;
+                out.extend(object.get(at));
+            }
+            b'*' => return None,
+            _ if object[at..].starts_with(PID) => return None,
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    Some(out)
+}
+
+fn pieces(name: &[u8]) -> Vec<PieceBox> {
+    let mut pieces: Vec<PieceBox> = Vec::new();
+    let mut text = Vec::new();
+    let mut at = 0;
+    while at < name.len() {
+        let wild = if name[at] == b'*' {
+            Some((Piece::Any, 1))
+        } else if name[at..].starts_with(PID) {
+            Some((Piece::Digits, PID.len()))
+        } else {
+            None
+        };
+        if let Some((piece, length)) = wild {
+            if !text.is_empty() {
+                pieces.push(PieceBox(Piece::Text(std::mem::take(&mut text))));
+            }
+            if piece != Piece::Any || pieces.last() != Some(&PieceBox(Piece::Any)) {
+                pieces.push(PieceBox(piece));
+            }
+            at += length;
+            continue;
+        }
+        if name[at] == b'\\' {
+            at += 1;
+        }
+        text.extend(name.get(at));
+        at += 1;
+    }
+    if !text.is_empty() {
+        pieces.push(PieceBox(Piece::Text(text)));
+    }
+    pieces
+}
+
+/// Follows all ways to match at once: time is bounded by pieces times characters.
+fn matches_name(pieces: &[PieceBox], name: &[u8]) -> bool {
+    let mut ends = vec![false; name.len() + 1];
+    ends[0] = true;
+    for PieceBox(piece) in pieces {
+        let mut next = vec![false; name.len() + 1];
+        match piece {
+            Piece::Text(text) => {
+                for at in 0..ends.len() {
+                    if ends[at] && name[at..].starts_with(text) {
+                        next[at + text.len()] = true;
+                    }
+                }
+            }
+            Piece::Any => {
+                if let Some(first) = ends.iter().position(|end| *end) {
+                    next[first..].fill(true);
+                }
+            }
+            Piece::Digits => {
+                for at in 0..name.len() {
+                    if (ends[at] || next[at]) && name[at].is_ascii_digit() {
+                        next[at + 1] = true;
+                    }
+                }
+            }
+        }
+        ends = next;
+    }
+    ends[name.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn patterns_match_as_documented() {
+        let cases: &[(&str, &str, bool)] = &[
+            ("/etc/passwd", "/etc/passwd", true),
+            ("/etc/passwd", "/etc/passwd2", false),
+            ("/tmp/cc*.s", "/tmp/ccAbC.s", true),
+            ("/tmp/cc*.s", "/tmp/cc.s", true),
+            ("/tmp/cc*.s", "/tmp/cc/x.s", false),
+            ("/tmp/*", "/tmp", false),
+            ("/usr/**", "/usr", true),
+            ("/usr/**", "/usr/lib/x", true),
+            ("/usr/**", "/usrlib", false),
+            ("/**", "/", true),
+            ("/**", "/a/b", true),
+            ("/proc/@{pid}/stat", "/proc/12/stat", true),
+            ("/proc/@{pid}/stat", "/proc/x/stat", false),
+            ("/proc/@{pid}/stat", "/proc//stat", false),
+            ("/a\\*b", "/a*b", true),
+            ("/a\\*b", "/axb", false),
+            ("/a*b*c", "/a1b2c", true),
+            ("/a*b*c", "/a1c2b", false),
+        ];
+        for (object, path, expected) in cases {
+            assert_eq!(Pattern::new(object).matches(path.as_bytes()), *expected, "{object} {path}");
+        }
+    }
+
+    #[test]
+    fn hostile_patterns_take_bounded_time() {
+        let object = format!("/{}b", "a*".repeat(2000));
+        let path = format!("/{}", "a".repeat(4000));
+        assert!(!Pattern::new(&object).matches(path.as_bytes()));
+    }
+}

@@ -1,0 +1,84 @@
+//! What is enforced, as plain data. `src/spec/policy.ts` makes it and says what each part means.
+
+use serde::Deserialize;
+
+use crate::error::EngineError;
+
+/// The version that this enforcer understands.
+const VERSION: u32 = 1;
+/// More than any spec compiles to.
+const MAX_BYTES: usize = 64 << 20;
+
+/// `socket(family, type, protocol)`; -1 is any.
+pub type SocketRule = (i32, i32, i32);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    version: u32,
+    pub supervised: bool,
+    pub pass: Vec<i64>,
+    pub absent: Vec<i64>,
+    pub sockets: Vec<SocketRule>,
+    pub landlock: Landlock,
+    pub roles: Vec<Role>,
+    pub root: usize,
+    pub learn: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Landlock {
+    pub rules: Vec<PathRule>,
+    pub connect: Option<Vec<u16>>,
+    pub bind: Option<Vec<u16>>,
+    pub scope_abstract: bool,
+    pub scope_signal: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathRule {
+    pub path: String,
+    pub rights: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Role {
+    pub name: String,
+    pub exe: Vec<String>,
+    pub script: Option<String>,
+    pub calls: Vec<i64>,
+    pub sockets: Vec<SocketRule>,
+    pub grants: Vec<Grant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    pub verb: String,
+    pub object: String,
+    pub phase: Option<String>,
+}
+
+impl Policy {
+    /// Reads the data that `compilePolicy` made.
+    ///
+    /// # Errors
+    /// `policy` when it is of another version or damaged.
+    pub fn parse(text: &str) -> Result<Policy, EngineError> {
+        let wrong = |what: String| EngineError::start("policy", format!("the policy cannot be enforced: {what}"));
+        if text.len() > MAX_BYTES {
+            return Err(wrong(format!("it has {} bytes, the limit is {MAX_BYTES}", text.len())));
+        }
+        let policy: Policy = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if policy.version != VERSION {
+            return Err(wrong(format!("it is of version {}, this enforcer understands {VERSION}", policy.version)));
+        }
+        if policy.root >= policy.roles.len() {
+            return Err(wrong(format!("role {} of {} is to be the first", policy.root, policy.roles.len())));
+        }
+        Ok(policy)
+    }
+}

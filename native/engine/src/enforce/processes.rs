@@ -1,0 +1,205 @@
+//! Which role a thread acts in. Processes inherit the role of the one that forked them, and get another by running another
+//! program; what is trusted is what the kernel says they run, never what they say.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use super::gate::pidfd_open;
+use super::rules::Rules;
+
+/// `PIDFD_THREAD` of linux/pidfd.h is `O_EXCL`.
+const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
+
+pub struct Process {
+    pub pid: i32,
+    handle: OwnedFd,
+    /// Mostly one. Several, when its parent was gone before it was looked at: then it may do what all of them may.
+    pub roles: Vec<usize>,
+    pub serving: bool,
+    exe: Vec<u8>,
+    line: Vec<u8>,
+    /// Thread that was let into an exec: which program it runs is looked at when it calls again.
+    exec: Option<i32>,
+    /// It has not yet run the program that it was made for.
+    pub fresh: bool,
+}
+
+impl Process {
+    #[must_use]
+    pub fn handle(&self) -> &OwnedFd {
+        &self.handle
+    }
+
+    pub fn expect_exec(&mut self, tid: i32) {
+        self.exec = Some(tid);
+    }
+
+    #[must_use]
+    pub fn exe(&self) -> String {
+        String::from_utf8_lossy(&self.exe).into_owned()
+    }
+}
+
+/// A program that its parent's role was not granted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stranger {
+    pub pid: i32,
+    pub exe: Vec<u8>,
+}
+
+#[derive(Default)]
+pub struct Processes {
+    threads: HashMap<i32, (i32, OwnedFd)>,
+    known: HashMap<i32, Process>,
+}
+
+/// Most entries before those of dead threads are thrown away.
+const CLEAN_AT: usize = 4096;
+
+impl Processes {
+    /// The first program, whose role is given.
+    pub fn first(&mut self, pid: i32, role: usize) -> std::io::Result<()> {
+        let process = Process {
+            pid,
+            handle: pidfd_open(pid, 0)?,
+            roles: vec![role],
+            serving: false,
+            exe: exe_of(pid),
+            line: line_of(pid),
+            exec: None,
+            fresh: true,
+        };
+        self.known.insert(pid, process);
+        Ok(())
+    }
+
+    /// The process of a thread, with its role as it is now. `may_exec` asks whether roles may run a program.
+    ///
+    /// # Errors
+    /// A stranger when it runs a program that it should not have been able to start; none of it is granted anything.
+    pub fn of(
+        &mut self,
+        tid: i32,
+        rules: &Rules,
+        may_exec: impl Fn(&[usize], &[u8]) -> bool,
+    ) -> Result<Option<&mut Process>, Stranger> {
+        let Some(pid) = self.process_of(tid) else { return Ok(None) };
+        if !self.known.get(&pid).is_some_and(|process| is_alive(&process.handle)) {
+            self.known.remove(&pid);
+            let Some(process) = self.meet(pid, rules) else { return Ok(None) };
+            self.known.insert(pid, process);
+        }
+        let Some(process) = self.known.get_mut(&pid) else { return Ok(None) };
+        if process.exec.is_some() {
+            recheck(process, tid, rules, may_exec)?;
+        }
+        Ok(Some(process))
+    }
+
+    /// A process that was met.
+    pub fn known(&mut self, pid: i32) -> Option<&mut Process> {
+        self.known.get_mut(&pid)
+    }
+
+    /// Role names of another process, when it is one of the tree.
+    #[must_use]
+    pub fn roles_of(&mut self, pid: i32, rules: &Rules) -> Vec<usize> {
+        if let Some(process) = self.known.get(&pid)
+            && is_alive(&process.handle)
+        {
+            return process.roles.clone();
+        }
+        // A child that has not called yet is what its parent is.
+        let parent = status_number(pid, "PPid:").unwrap_or(0);
+        match self.known.get(&parent) {
+            Some(process) if is_alive(&process.handle) => rules.candidates(&exe_of(pid)),
+            _ => Vec::new(),
+        }
+    }
+
+    fn process_of(&mut self, tid: i32) -> Option<i32> {
+        if let Some((pid, handle)) = self.threads.get(&tid)
+            && is_alive(handle)
+        {
+            return Some(*pid);
+        }
+        let pid = status_number(tid, "Tgid:")?;
+        // Kernels before 6.9 have handles of processes only: other threads are looked up each time.
+        let handle = pidfd_open(tid, PIDFD_THREAD).or_else(|_| pidfd_open(tid, 0));
+        if self.threads.len() >= CLEAN_AT {
+            self.threads.retain(|_, (_, handle)| is_alive(handle));
+            self.known.retain(|_, process| is_alive(&process.handle));
+        }
+        if let Ok(handle) = handle {
+            self.threads.insert(tid, (pid, handle));
+        }
+        Some(pid)
+    }
+
+    /// A process that calls for the first time: forked, and not yet another program.
+    fn meet(&self, pid: i32, rules: &Rules) -> Option<Process> {
+        let handle = pidfd_open(pid, 0).ok()?;
+        let exe = exe_of(pid);
+        let line = line_of(pid);
+        let parent = self.known.get(&status_number(pid, "PPid:")?);
+        let inherited = parent.filter(|parent| parent.exe == exe && is_alive(&parent.handle));
+        let (roles, serving) = match inherited {
+            Some(parent) => (parent.roles.clone(), parent.serving),
+            // Its parent ended, or runs something else by now.
+            None => (rules.candidates(&exe), self.known.values().any(|process| process.exe == exe && process.serving)),
+        };
+        Some(Process { pid, handle, roles, serving, exe, line, exec: None, fresh: false })
+    }
+}
+
+/// After an exec: the same as before when it failed, else the role of what runs now.
+fn recheck(
+    process: &mut Process,
+    tid: i32,
+    rules: &Rules,
+    may_exec: impl Fn(&[usize], &[u8]) -> bool,
+) -> Result<(), Stranger> {
+    let exe = exe_of(process.pid);
+    let line = line_of(process.pid);
+    if exe == process.exe && line == process.line {
+        // Only the thread that called it knows that it failed; the process's first thread may go by its number now.
+        if process.exec == Some(tid) {
+            process.exec = None;
+        }
+        return Ok(());
+    }
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let role = rules.role_of(&exe, &words);
+    match role {
+        Some(role) if process.fresh || may_exec(&process.roles, &exe) => {
+            process.fresh = false;
+            process.roles = vec![role];
+            process.serving = false;
+            process.exec = None;
+            process.exe = exe;
+            process.line = line;
+            Ok(())
+        }
+        _ => Err(Stranger { pid: process.pid, exe }),
+    }
+}
+
+fn is_alive(handle: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry of this frame, and no waiting.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+}
+
+fn status_number(tid: i32, field: &str) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
+}
+
+fn exe_of(pid: i32) -> Vec<u8> {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.into_os_string().into_vec()).unwrap_or_default()
+}
+
+fn line_of(pid: i32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}

@@ -1,0 +1,245 @@
+//! What the roles of a policy may do, in the form in which it is asked.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::pattern::Pattern;
+use super::policy::{Policy, Role, SocketRule};
+
+/// Verbs of paths, as bits.
+pub mod verb {
+    pub const READ: u16 = 1;
+    pub const WRITE: u16 = 2;
+    pub const CREATE: u16 = 4;
+    pub const DELETE: u16 = 8;
+    pub const RENAME: u16 = 16;
+    pub const EXEC: u16 = 32;
+    pub const LIST: u16 = 64;
+    pub const STAT: u16 = 128;
+    pub const CHMETA: u16 = 256;
+
+    pub const NAMES: [(&str, u16); 9] = [
+        ("read", READ),
+        ("write", WRITE),
+        ("create", CREATE),
+        ("delete", DELETE),
+        ("rename", RENAME),
+        ("exec", EXEC),
+        ("list", LIST),
+        ("stat", STAT),
+        ("chmeta", CHMETA),
+    ];
+
+    /// The first name among the bits.
+    #[must_use]
+    pub fn name(bits: u16) -> &'static str {
+        NAMES.iter().find(|(_, bit)| bits & bit != 0).map_or("access", |(name, _)| name)
+    }
+}
+
+/// What comes with a verb: whoever may open or run an object may look at it, whoever may run it may read it.
+fn with_implied(bits: u16) -> u16 {
+    use verb::{CHMETA, CREATE, EXEC, LIST, READ, STAT, WRITE};
+    let mut all = bits;
+    if bits & (READ | WRITE | EXEC | LIST | CREATE | CHMETA) != 0 {
+        all |= STAT;
+    }
+    if bits & EXEC != 0 {
+        all |= READ;
+    }
+    all
+}
+
+/// Bits before the first accepted connection, and after.
+#[derive(Clone, Copy, Debug, Default)]
+struct Masks([u16; 2]);
+
+/// An address of a grant.
+#[derive(Clone, Debug)]
+enum Address {
+    /// Host (none: any) and port (none: any).
+    Internet { protocol: String, host: Option<IpAddr>, port: Option<u16> },
+    UnixPath(Pattern),
+    UnixAbstract(Vec<u8>),
+}
+
+/// An address that a program names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Internet { protocol: &'static str, host: IpAddr, port: u16 },
+    UnixPath(Vec<u8>),
+    UnixAbstract(Vec<u8>),
+}
+
+impl Peer {
+    /// As an object of a grant.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Peer::Internet { protocol, host: IpAddr::V4(host), port } => format!("{protocol}:{host}:{port}"),
+            Peer::Internet { protocol, host: IpAddr::V6(host), port } => format!("{protocol}:[{host}]:{port}"),
+            Peer::UnixPath(path) => format!("unix:{}", String::from_utf8_lossy(path)),
+            Peer::UnixAbstract(name) => format!("unix:@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+/// One role, ready to be asked.
+pub struct RoleRules {
+    pub name: String,
+    exe: Vec<Vec<u8>>,
+    script: Option<Vec<u8>>,
+    calls: HashSet<i64>,
+    sockets: Vec<SocketRule>,
+    plain: HashMap<Vec<u8>, Masks>,
+    patterns: Vec<(Pattern, Masks)>,
+    /// Verb, address, phases.
+    addresses: Vec<(String, Address, [bool; 2])>,
+    /// Verb and process word.
+    processes: HashSet<(String, String)>,
+}
+
+impl RoleRules {
+    fn new(role: &Role) -> RoleRules {
+        let mut rules = RoleRules {
+            name: role.name.clone(),
+            exe: role.exe.iter().map(|exe| exe.clone().into_bytes()).collect(),
+            script: role.script.clone().map(String::into_bytes),
+            calls: role.calls.iter().copied().collect(),
+            sockets: role.sockets.clone(),
+            plain: HashMap::new(),
+            patterns: Vec::new(),
+            addresses: Vec::new(),
+            processes: HashSet::new(),
+        };
+        for grant in &role.grants {
+            let phases = [grant.phase.as_deref() != Some("serve"), grant.phase.as_deref() != Some("init")];
+            rules.add(&grant.verb, &grant.object, phases);
+        }
+        rules
+    }
+
+    fn add(&mut self, verb: &str, object: &str, phases: [bool; 2]) {
+        if let Some((_, bit)) = verb::NAMES.iter().find(|(name, _)| *name == verb) {
+            let bits = with_implied(*bit);
+            let masks = Masks(phases.map(|on| if on { bits } else { 0 }));
+            match Pattern::new(object) {
+                Pattern::Plain(path) => {
+                    let known = self.plain.entry(path).or_default();
+                    for (own, more) in known.0.iter_mut().zip(masks.0) {
+                        *own |= more;
+                    }
+                }
+                pattern @ Pattern::Names { .. } => self.patterns.push((pattern, masks)),
+            }
+        } else if matches!(verb, "signal" | "ptrace") {
+            self.processes.insert((verb.to_owned(), object.to_owned()));
+        } else if let Some(address) = parse_address(object) {
+            self.addresses.push((verb.to_owned(), address, phases));
+        }
+    }
+
+    #[must_use]
+    pub fn may_call(&self, number: i64) -> bool {
+        self.calls.contains(&number)
+    }
+
+    #[must_use]
+    pub fn may_open_socket(&self, family: i32, kind: i32, protocol: i32) -> bool {
+        let fits = |own: i32, asked: i32| own == -1 || own == asked;
+        self.sockets.iter().any(|(f, t, p)| fits(*f, family) && fits(*t, kind) && fits(*p, protocol))
+    }
+
+    /// Whether all verbs of `bits` are granted on a canonical path.
+    #[must_use]
+    pub fn may(&self, bits: u16, path: &[u8], serving: bool) -> bool {
+        let phase = usize::from(serving);
+        let mut have = self.plain.get(path).map_or(0, |masks| masks.0[phase]);
+        if have & bits == bits {
+            return true;
+        }
+        for (pattern, masks) in &self.patterns {
+            if masks.0[phase] & bits & !have != 0 && pattern.matches(path) {
+                have |= masks.0[phase];
+                if have & bits == bits {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    #[must_use]
+    pub fn may_reach(&self, verb: &str, peer: &Peer, serving: bool) -> bool {
+        self.addresses
+            .iter()
+            .any(|(own, address, phases)| own == verb && phases[usize::from(serving)] && covers(address, peer))
+    }
+
+    /// `target` is `self`, `group`, `outside` or `role:NAME`.
+    #[must_use]
+    pub fn may_touch(&self, verb: &str, target: &str) -> bool {
+        let has = |word: &str| self.processes.contains(&(verb.to_owned(), word.to_owned()));
+        has(target) || has("any") || (target == "self" && has("group"))
+    }
+
+    fn is(&self, exe: &[u8]) -> bool {
+        self.exe.iter().any(|own| own == exe)
+    }
+}
+
+/// All roles.
+pub struct Rules {
+    pub roles: Vec<RoleRules>,
+}
+
+impl Rules {
+    #[must_use]
+    pub fn new(policy: &Policy) -> Rules {
+        Rules { roles: policy.roles.iter().map(RoleRules::new).collect() }
+    }
+
+    /// The role of an executable and its command line: the one whose script is a word of it first.
+    #[must_use]
+    pub fn role_of(&self, exe: &[u8], words: &[&[u8]]) -> Option<usize> {
+        let named = self.roles.iter().position(|role| {
+            role.is(exe) && role.script.as_ref().is_some_and(|script| words.iter().skip(1).any(|word| word == script))
+        });
+        named.or_else(|| self.roles.iter().position(|role| role.script.is_none() && role.is(exe)))
+    }
+
+    /// All roles of an executable.
+    #[must_use]
+    pub fn candidates(&self, exe: &[u8]) -> Vec<usize> {
+        self.roles.iter().enumerate().filter(|(_, role)| role.is(exe)).map(|(index, _)| index).collect()
+    }
+}
+
+fn parse_address(object: &str) -> Option<Address> {
+    let (protocol, rest) = object.split_once(':')?;
+    if protocol == "unix" {
+        return Some(match rest.strip_prefix('@') {
+            Some(name) => Address::UnixAbstract(name.as_bytes().to_vec()),
+            None => Address::UnixPath(Pattern::new(rest)),
+        });
+    }
+    let (host, port) = rest.rsplit_once(':')?;
+    let host = match host {
+        "*" => None,
+        text => Some(text.trim_start_matches('[').trim_end_matches(']').parse().ok()?),
+    };
+    let port = if port == "*" { None } else { Some(port.parse().ok()?) };
+    Some(Address::Internet { protocol: protocol.to_owned(), host, port })
+}
+
+fn covers(address: &Address, peer: &Peer) -> bool {
+    match (address, peer) {
+        (
+            Address::Internet { protocol, host, port },
+            Peer::Internet { protocol: own, host: named, port: number },
+        ) => protocol == own && host.is_none_or(|host| host == *named) && port.is_none_or(|port| port == *number),
+        (Address::UnixPath(pattern), Peer::UnixPath(path)) => pattern.matches(path),
+        (Address::UnixAbstract(name), Peer::UnixAbstract(named)) => name == named || name == b"*",
+        _ => false,
+    }
+}

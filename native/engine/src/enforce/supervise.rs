@@ -1,0 +1,435 @@
+//! The supervisor: answers the calls that a filter notifies, for each program by its own role.
+//!
+//! Rules of the house:
+//! - A call of which memory was looked at is never passed on to the kernel, which would look again: it is performed here, on
+//!   copies. Passed on are calls that are decided by registers alone, and execs, whose outcome is looked at afterwards.
+//! - Memory and names of a thread are only believed after the notification was found to be waiting still.
+//! - What is checked is an open object, never a name (`paths.rs`).
+//! - Calls that may wait are performed on a thread of their own.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::files;
+use super::notify::{Listener, Notification};
+use super::policy::Policy;
+use super::processes::{Processes, Stranger};
+use super::rules::{Peer, RoleRules, Rules, verb};
+use super::sockets;
+use super::target::{Errno, Target};
+use crate::sys;
+
+/// What a call is answered with.
+pub enum Answer {
+    Value(i64),
+    /// Descriptor, and whether exec closes it.
+    Descriptor(OwnedFd, bool),
+    /// The kernel does it.
+    Pass,
+    /// On a thread of its own.
+    Slow(Slow),
+    /// Opening a device or named pipe, which may wait: name, flags, close-on-exec.
+    SlowOpen(CString, i32, bool),
+    Refused(Errno),
+}
+
+impl Answer {
+    #[must_use]
+    pub fn from_result(result: Result<i64, Errno>) -> Answer {
+        match result {
+            Ok(value) => Answer::Value(value),
+            Err(errno) => Answer::Refused(errno),
+        }
+    }
+}
+
+/// Calls that may wait for others.
+pub enum Slow {
+    Connect { socket: OwnedFd, address: Vec<u8>, _hold: Option<OwnedFd> },
+    Send { socket: OwnedFd, address: Option<Vec<u8>>, data: Vec<u8>, flags: i32, _hold: Option<OwnedFd> },
+}
+
+/// One call, and the thread that made it.
+pub struct Asked<'a> {
+    pub number: i64,
+    pub args: [u64; 6],
+    pub target: Target<'a>,
+    listener: &'a Listener,
+    id: u64,
+}
+
+impl Asked<'_> {
+    /// What was read so far is the thread's only if this holds.
+    pub fn still_waiting(&self) -> Result<(), Errno> {
+        if self.listener.is_waiting(self.id) { Ok(()) } else { Err(libc::EINTR) }
+    }
+}
+
+/// Asks the roles of the caller.
+pub trait Check {
+    /// All verbs of `bits` on a canonical path.
+    ///
+    /// # Errors
+    /// EACCES.
+    fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno>;
+
+    /// # Errors
+    /// EACCES.
+    fn peer(&self, verb: &str, peer: &Peer) -> Result<(), Errno>;
+
+    /// As [`Check::peer`] of a socket that is bound: a grant of port 0 covers the port that the kernel chose.
+    ///
+    /// # Errors
+    /// EACCES.
+    fn bound(&self, verb: &str, peer: &Peer) -> Result<(), Errno>;
+}
+
+/// An access that was refused (or, when learning, would have been).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Refusal {
+    pub role: String,
+    pub pid: i32,
+    /// Number of the call.
+    pub call: i64,
+    pub verb: String,
+    pub object: String,
+    pub errno: i32,
+    /// The process was ended: it ran a program that its role may not run.
+    pub killed: bool,
+}
+
+/// Takes refusals as they happen.
+pub type Report = Arc<dyn Fn(&Refusal) + Send + Sync>;
+
+struct RoleCheck<'a> {
+    rules: &'a Rules,
+    roles: &'a [usize],
+    serving: bool,
+    learn: bool,
+    /// The last refusal.
+    refused: Cell<Option<(String, String)>>,
+}
+
+impl RoleCheck<'_> {
+    fn all(&self, allows: impl Fn(&RoleRules) -> bool) -> bool {
+        !self.roles.is_empty() && self.roles.iter().all(|role| self.rules.roles.get(*role).is_some_and(&allows))
+    }
+
+    fn refuse(&self, verb: &str, object: String) -> Result<(), Errno> {
+        self.refused.set(Some((verb.to_owned(), object)));
+        if self.learn { Ok(()) } else { Err(libc::EACCES) }
+    }
+}
+
+impl Check for RoleCheck<'_> {
+    fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno> {
+        if self.all(|role| role.may(bits, path, self.serving)) {
+            return Ok(());
+        }
+        // Say the first verb that is missing.
+        let missing = verb::NAMES
+            .iter()
+            .map(|(_, bit)| *bit)
+            .find(|bit| bits & bit != 0 && !self.all(|role| role.may(*bit, path, self.serving)));
+        self.refuse(verb::name(missing.unwrap_or(bits)), String::from_utf8_lossy(path).into_owned())
+    }
+
+    fn peer(&self, verb: &str, peer: &Peer) -> Result<(), Errno> {
+        if self.all(|role| role.may_reach(verb, peer, self.serving)) {
+            return Ok(());
+        }
+        self.refuse(verb, peer.object())
+    }
+
+    fn bound(&self, verb: &str, peer: &Peer) -> Result<(), Errno> {
+        let chosen = match peer {
+            Peer::Internet { protocol, host, .. } => Peer::Internet { protocol, host: *host, port: 0 },
+            other => other.clone(),
+        };
+        let allows = |role: &RoleRules| {
+            role.may_reach(verb, peer, self.serving) || role.may_reach(verb, &chosen, self.serving)
+        };
+        if self.all(allows) { Ok(()) } else { self.refuse(verb, peer.object()) }
+    }
+}
+
+pub struct Supervisor {
+    listener: Arc<Listener>,
+    rules: Arc<Rules>,
+    processes: Processes,
+    policy: Arc<Policy>,
+    absent: HashSet<i64>,
+    report: Report,
+}
+
+impl Supervisor {
+    /// # Errors
+    /// When the first program is gone already.
+    pub fn new(listener: OwnedFd, policy: Arc<Policy>, pid: i32, report: Report) -> std::io::Result<Supervisor> {
+        let mut processes = Processes::default();
+        processes.first(pid, policy.root)?;
+        Ok(Supervisor {
+            listener: Arc::new(Listener::new(listener)),
+            rules: Arc::new(Rules::new(&policy)),
+            processes,
+            absent: policy.absent.iter().copied().collect(),
+            policy,
+            report,
+        })
+    }
+
+    /// Answers until no process has the filter any more.
+    pub fn run(mut self) {
+        // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
+        // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
+        unsafe {
+            if libc::unshare(libc::CLONE_FS) == 0 {
+                libc::umask(0);
+            }
+        }
+        loop {
+            match self.listener.receive() {
+                Ok(Some(notification)) => self.handle(&notification),
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn handle(&mut self, notification: &Notification) {
+        let Notification { id, tid, number, .. } = *notification;
+        let rules = Arc::clone(&self.rules);
+        let rules = rules.as_ref();
+        let listener = Arc::clone(&self.listener);
+        let learn = self.policy.learn;
+        let may_exec = |roles: &[usize], exe: &[u8]| {
+            learn || roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false))
+        };
+        if !self.policy.supervised {
+            if self.is_first_exec(notification) {
+                self.listener.pass(id);
+            } else {
+                self.refuse_call(notification);
+            }
+            return;
+        }
+        let process = match self.processes.of(tid, rules, may_exec) {
+            Ok(Some(process)) => process,
+            Ok(None) => return self.listener.refuse(id, libc::EACCES),
+            Err(stranger) => return self.end_stranger(&stranger, number, id),
+        };
+        let is_start = process.fresh && number == libc::SYS_execve;
+        let (roles, serving, pid) = (process.roles.clone(), process.serving, process.pid);
+        let Ok(handle) = process.handle().try_clone() else { return self.listener.refuse(id, libc::ENFILE) };
+        let check =
+            RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
+        let asked = Asked {
+            number,
+            args: notification.args,
+            target: Target { tid, tgid: pid, process: &handle },
+            listener: &listener,
+            id,
+        };
+        let answer = if is_start || is_harmless(number) || check.all(|role| role.may_call(number)) {
+            self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
+        } else if self.absent.contains(&number) {
+            Answer::Refused(libc::ENOSYS)
+        } else {
+            check.refused.set(Some(("syscall".into(), number.to_string())));
+            if self.policy.learn { Answer::Pass } else { Answer::Refused(libc::EPERM) }
+        };
+        if let Some((verb, object)) = check.refused.take() {
+            let errno = if verb == "syscall" { libc::EPERM } else { libc::EACCES };
+            let role = self.role_name(&roles, pid);
+            (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
+        }
+        self.deliver(id, answer);
+    }
+
+    /// The exec of the child itself, which is no call of the program. Only looked at where nobody else keeps count.
+    fn is_first_exec(&mut self, notification: &Notification) -> bool {
+        let Notification { tid, number, .. } = *notification;
+        let first = self.processes.known(tid).filter(|process| process.fresh && number == libc::SYS_execve);
+        first.is_some_and(|process| std::mem::take(&mut process.fresh))
+    }
+
+    /// What the call is answered with, when its number was granted.
+    fn decide(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+        if let Some(done) = files::answer(asked, check) {
+            return done;
+        }
+        match asked.number {
+            libc::SYS_execve | libc::SYS_execveat => self.exec(asked, check),
+            libc::SYS_connect => sockets::connect(asked, check),
+            libc::SYS_bind => sockets::bind(asked, check),
+            libc::SYS_sendto => sockets::sendto(asked, check),
+            libc::SYS_sendmsg => sockets::sendmsg(asked, check),
+            libc::SYS_sendmmsg => sockets::sendmmsg(asked, check),
+            libc::SYS_listen => sockets::at_bound(asked, "listen", check),
+            libc::SYS_accept | libc::SYS_accept4 => {
+                let answer = sockets::at_bound(asked, "accept", check)?;
+                self.serve(asked.target.tgid);
+                Ok(answer)
+            }
+            libc::SYS_socket => socket(asked, check),
+            // Its flags stand in memory; clone(2) does the same.
+            libc::SYS_clone3 => Err(libc::ENOSYS),
+            // The filter lets all others through: these make namespaces, or type into a terminal.
+            libc::SYS_clone if self.policy.pass.contains(&libc::SYS_clone) => Err(libc::EPERM),
+            libc::SYS_ioctl if self.policy.pass.contains(&libc::SYS_ioctl) => Err(libc::EPERM),
+            libc::SYS_kill | libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo
+            | libc::SYS_rt_tgsigqueueinfo => self.touch(asked, check, "signal", asked.args[0] as i32),
+            libc::SYS_process_vm_readv | libc::SYS_process_vm_writev => {
+                self.touch(asked, check, "ptrace", asked.args[0] as i32)
+            }
+            libc::SYS_ptrace => self.touch(asked, check, "ptrace", asked.args[1] as i32),
+            // Granted by its number, to this role though not to all.
+            _ => Ok(Answer::Pass),
+        }
+    }
+
+    /// The kernel runs the program; what it then is decides its role before it is given anything.
+    fn exec(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+        let is_fresh = self.processes.known(asked.target.tgid).is_some_and(|process| process.fresh);
+        if !is_fresh {
+            let place = files::exec_place(asked)?;
+            check.path(verb::EXEC, &place.path)?;
+        }
+        if let Some(process) = self.processes.known(asked.target.tgid) {
+            process.expect_exec(asked.target.tid);
+        }
+        Ok(Answer::Pass)
+    }
+
+    fn serve(&mut self, pid: i32) {
+        if let Some(process) = self.processes.known(pid) {
+            process.serving = true;
+        }
+    }
+
+    /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
+    fn touch(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {
+        let own = asked.target.tgid;
+        let target = match pid {
+            0 => "group".to_owned(),
+            -1 => "any".to_owned(),
+            pid if pid == own || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => "self".to_owned(),
+            pid => {
+                let pid = pid.unsigned_abs() as i32;
+                match self.processes.roles_of(pid, &self.rules).first() {
+                    Some(role) => format!("role:{}", self.rules.roles[*role].name),
+                    None if self.is_own_thread(own, pid) => "self".to_owned(),
+                    None => "outside".to_owned(),
+                }
+            }
+        };
+        if check.all(|role| role.may_touch(verb, &target)) {
+            return Ok(Answer::Pass);
+        }
+        check.refuse(verb, target).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
+    }
+
+    #[allow(clippy::unused_self, reason = "belongs to who is whom")]
+    fn is_own_thread(&self, pid: i32, tid: i32) -> bool {
+        std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
+    }
+
+    fn deliver(&self, id: u64, answer: Answer) {
+        match answer {
+            Answer::Value(value) => self.listener.answer(id, value),
+            Answer::Descriptor(fd, cloexec) => self.listener.answer_with(id, &fd, cloexec),
+            Answer::Pass => self.listener.pass(id),
+            Answer::Refused(errno) => self.listener.refuse(id, errno),
+            Answer::Slow(slow) => {
+                self.apart(id, move |listener| match slow.perform() {
+                    Ok(value) => listener.answer(id, value),
+                    Err(errno) => listener.refuse(id, errno),
+                });
+            }
+            Answer::SlowOpen(name, flags, cloexec) => {
+                self.apart(id, move |listener| match files::open_named(&name, flags, 0) {
+                    Ok(fd) => listener.answer_with(id, &fd, cloexec),
+                    Err(errno) => listener.refuse(id, errno),
+                });
+            }
+        }
+    }
+
+    /// On a thread of its own. If there can be none, the call fails as one that was interrupted.
+    fn apart(&self, id: u64, work: impl FnOnce(&Listener) + Send + 'static) {
+        let listener = Arc::clone(&self.listener);
+        let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || work(&listener));
+        if spawned.is_err() {
+            self.listener.refuse(id, libc::EINTR);
+        }
+    }
+
+    /// Without a supervisor only calls are notified that no role may make.
+    fn refuse_call(&self, notification: &Notification) {
+        let Notification { id, tid, number, args } = *notification;
+        let silently = self.absent.contains(&number) || number == libc::SYS_clone3;
+        if !silently {
+            let (verb, object) = if number == libc::SYS_socket {
+                ("syscall".to_owned(), format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]))
+            } else {
+                ("syscall".to_owned(), number.to_string())
+            };
+            let role = self.rules.roles[self.policy.root].name.clone();
+            (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno: libc::EPERM, killed: false });
+        }
+        let errno = match number {
+            _ if silently => libc::ENOSYS,
+            libc::SYS_socket => libc::EACCES,
+            _ => libc::EPERM,
+        };
+        self.listener.refuse(id, errno);
+    }
+
+    fn role_name(&mut self, roles: &[usize], pid: i32) -> String {
+        match roles {
+            [] => self.processes.known(pid).map(|process| process.exe()).unwrap_or_default(),
+            roles => roles.iter().map(|role| self.rules.roles[*role].name.as_str()).collect::<Vec<_>>().join("|"),
+        }
+    }
+
+    fn end_stranger(&self, stranger: &Stranger, call: i64, id: u64) {
+        let object = String::from_utf8_lossy(&stranger.exe).into_owned();
+        let refusal = Refusal {
+            role: object.clone(),
+            pid: stranger.pid,
+            call,
+            verb: "exec".into(),
+            object,
+            errno: libc::EACCES,
+            killed: true,
+        };
+        (self.report)(&refusal);
+        let _ = sys::kill(stranger.pid, libc::SIGKILL);
+        self.listener.refuse(id, libc::EACCES);
+    }
+}
+
+/// Calls that the filter lets through in any case.
+fn is_harmless(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_read | libc::SYS_write | libc::SYS_close | libc::SYS_exit | libc::SYS_exit_group
+            | libc::SYS_rt_sigreturn
+    )
+}
+
+/// socket(2), decided by its registers.
+fn socket(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+    let [family, kind, protocol, ..] = asked.args.map(|arg| arg as i32);
+    let kind = kind & 0xf;
+    if check.all(|role| role.may_open_socket(family, kind, protocol)) {
+        return Ok(Answer::Pass);
+    }
+    check.refuse("syscall", format!("socket {family} {kind} {protocol}")).map(|()| Answer::Pass)
+}
+

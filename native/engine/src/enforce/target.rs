@@ -1,0 +1,108 @@
+//! The thread whose call is being answered: its memory, its descriptors, its idea of where it is.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use super::gate::{owned, pidfd_getfd};
+use crate::sys;
+
+/// Longest path, with its NUL.
+const PATH_MAX: usize = 4096;
+const PAGE: u64 = 4096;
+
+pub type Errno = i32;
+
+/// errno of the last call.
+#[must_use]
+pub fn errno() -> Errno {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+#[must_use]
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// The result of a system call, or its errno.
+pub fn checked(result: i64) -> Result<i64, Errno> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+pub struct Target<'a> {
+    pub tid: i32,
+    pub tgid: i32,
+    pub process: &'a OwnedFd,
+}
+
+impl Target<'_> {
+    /// Up to `length` bytes at `addr`, as far as they can be read.
+    pub fn read(&self, addr: u64, length: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = Vec::with_capacity(length);
+        let got = sys::read_memory(self.tid, addr, &mut bytes.spare_capacity_mut()[..length]);
+        // SAFETY: the call has written that many bytes.
+        unsafe { bytes.set_len(got) };
+        if got == 0 && length > 0 { Err(libc::EFAULT) } else { Ok(bytes) }
+    }
+
+    pub fn read_exact(&self, addr: u64, length: usize) -> Result<Vec<u8>, Errno> {
+        let bytes = self.read(addr, length)?;
+        if bytes.len() == length { Ok(bytes) } else { Err(libc::EFAULT) }
+    }
+
+    /// The string at `addr`, page by page, since the page behind its end may not be there.
+    pub fn string(&self, addr: u64) -> Result<Vec<u8>, Errno> {
+        let mut text = Vec::new();
+        let mut at = addr;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); PAGE as usize];
+        while text.len() < PATH_MAX {
+            let room = ((PAGE - at % PAGE) as usize).min(PATH_MAX - text.len());
+            let got = sys::read_memory(self.tid, at, &mut buffer[..room]);
+            if got == 0 {
+                return Err(libc::EFAULT);
+            }
+            // SAFETY: the first `got` bytes were written.
+            let bytes = unsafe { buffer[..got].assume_init_ref() };
+            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+                text.extend_from_slice(&bytes[..end]);
+                return Ok(text);
+            }
+            text.extend_from_slice(bytes);
+            at += got as u64;
+        }
+        Err(libc::ENAMETOOLONG)
+    }
+
+    pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if bytes.is_empty() || sys::write_memory(self.tid, addr, bytes) { Ok(()) } else { Err(libc::EFAULT) }
+    }
+
+    /// Its descriptor, as one of this process.
+    pub fn descriptor(&self, fd: u64) -> Result<OwnedFd, Errno> {
+        pidfd_getfd(self.process, fd as i32).map_err(|error| errno_of(&error))
+    }
+
+    /// What its descriptor is open on, without the rights to use it.
+    pub fn place_of(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        self.open_proc(&format!("fd/{fd}\0")).map_err(|errno| if errno == libc::ENOENT { libc::EBADF } else { errno })
+    }
+
+    pub fn cwd(&self) -> Result<OwnedFd, Errno> {
+        self.open_proc("cwd\0")
+    }
+
+    fn open_proc(&self, what: &str) -> Result<OwnedFd, Errno> {
+        let path = format!("/proc/{}/{what}", self.tid);
+        // SAFETY: `path` ends with NUL.
+        owned(unsafe { libc::open(path.as_ptr().cast(), libc::O_PATH | libc::O_CLOEXEC) }.into())
+            .map_err(|error| errno_of(&error))
+    }
+
+    /// The file mode creation mask.
+    #[must_use]
+    pub fn umask(&self) -> u32 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.tid)).unwrap_or_default();
+        let word = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        word.and_then(|word| u32::from_str_radix(word.trim(), 8).ok()).unwrap_or(0o022)
+    }
+}

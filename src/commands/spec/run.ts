@@ -1,0 +1,158 @@
+/** `trace spec run`: a program under a spec. */
+
+import { writeSync } from "node:fs";
+import { constants } from "node:os";
+import { usageError } from "../../errors.js";
+import { counted } from "../../report/units.js";
+import { grantLine } from "../../spec/check.js";
+import { type Refusal, startEnforced } from "../../spec/enforce.js";
+import { readSpec } from "../../spec/file.js";
+import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
+import { tokensHere } from "./shared.js";
+
+interface Options {
+  readonly learn?: boolean;
+  readonly weaker?: boolean;
+  readonly supervise: "auto" | "always" | "never";
+  readonly supervisor: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+export const command: CommandDef<Options> = {
+  name: "spec run",
+  summary: "run a program under a spec",
+  description:
+    "Landlock and a seccomp filter hold the program and all that it starts to what the spec grants, without root. What they cannot " +
+    "express (several roles, addresses, metadata) is decided by a supervisor, which performs such calls for the " +
+    "program. What is refused is told at once, with the line that would grant it. The exit code is the program's.",
+  arguments: [
+    { name: "<spec>", help: "spec file" },
+    {
+      name: "[program]",
+      help: "program to run; that of the recording if left out",
+      complete: "command",
+    },
+    { name: "[args...]", help: "its arguments" },
+  ],
+  passThrough: true,
+  failureExitCode: 125,
+  options: [
+    { flags: "--learn", help: "refuse nothing; tell what would have been refused, as grants" },
+    { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
+    {
+      flags: "--supervise <when>",
+      help: "auto: when the kernel alone would not do; always; never (coarser, see -v)",
+      choices: ["auto", "always", "never"],
+      default: "auto",
+    },
+    {
+      flags: "--no-supervisor",
+      help: "do not even listen for refusals (inside of another sandbox)",
+    },
+    { flags: "-q, --quiet", help: "do not tell what is refused" },
+    { flags: "-v, --verbose", help: "tell how it is enforced" },
+  ],
+  examples: [
+    { line: "trace spec run app.spec -- ./app --port 80", help: "with nothing but what it needs" },
+    { line: "trace spec run --learn app.spec -- ./app", help: "which grants are missing?" },
+  ],
+  run,
+};
+
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
+  const { args, options, env } = context;
+  const [path, ...words] = args;
+  if (path === undefined) throw usageError("no spec is named", "trace spec run SPEC -- PROGRAM");
+  const spec = readSpec(path);
+  const given = words[0] === "--" ? words.slice(1) : words;
+  const command = given.length > 0 ? given : spec.command;
+  if (command.length === 0)
+    throw usageError("no program is named", "trace spec run SPEC -- PROGRAM");
+  const teller = new Teller(options);
+  const running = startEnforced(spec, {
+    tokens: tokensHere(env),
+    supervise: options.supervisor ? options.supervise : "never",
+    learn: options.learn === true,
+    weaker: options.weaker === true,
+    notify: options.supervisor,
+    inheritDescriptors: true,
+    command,
+    onRefusal: (refusal) => teller.refused(refusal),
+  });
+  if (options.verbose === true) {
+    say(
+      `trace: ${running.policy.supervised ? `supervised: ${running.reasons.join("; ")}` : "enforced by the kernel alone"}`,
+    );
+    for (const line of running.coarse) say(`trace: ${line}`);
+  }
+  const release = forward(running.pid);
+  try {
+    const status = await running.status;
+    teller.finish();
+    const signal = status & 0x7f;
+    return signal === 0 ? { exitNow: (status >> 8) & 0xff } : { signal };
+  } finally {
+    release();
+  }
+}
+
+/** Tells each refusal once. */
+class Teller {
+  readonly #options: Options;
+  readonly #told = new Map<string, number>();
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  refused(refusal: Refusal): void {
+    const { role, call, verb, object, grant, killed } = refusal;
+    const key = `${role} ${verb} ${object}`;
+    const times = (this.#told.get(key) ?? 0) + 1;
+    this.#told.set(key, times);
+    if (times > 1 || this.#options.quiet === true) return;
+    if (this.#options.learn === true) {
+      say(`trace: ${role} needs: ${grantLine(grant)}`);
+      return;
+    }
+    const what = killed
+      ? `ended: ${object} was started without a grant`
+      : `refused ${verb} ${object} (${call})`;
+    say(`trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`);
+  }
+
+  finish(): void {
+    if (this.#options.verbose !== true || this.#told.size === 0) return;
+    const verb = this.#options.learn === true ? "missing" : "refused";
+    say(`trace: ${counted(this.#told.size, "different access", "different accesses")} ${verb}`);
+  }
+}
+
+/** Straight to the descriptor: the program shares the stream, which node would make non-blocking. */
+function say(line: string): void {
+  try {
+    writeSync(2, `${line}\n`);
+  } catch {}
+}
+
+/** Signals that are meant for the program. Those of the terminal reach it by themselves. */
+function forward(pid: number): () => void {
+  const handlers = (["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const).map((name) => {
+    const handler = () => {
+      try {
+        process.kill(pid, constants.signals[name]);
+      } catch {}
+    };
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  const ignored = (["SIGINT", "SIGQUIT"] as const).map((name) => {
+    const handler = () => {};
+    process.on(name, handler);
+    return [name, handler] as const;
+  });
+  return () => {
+    for (const [name, handler] of [...handlers, ...ignored]) process.off(name, handler);
+  };
+}

@@ -1,0 +1,141 @@
+/** Running a program under a spec: the policy handed to the engine, and refusals as they come back, in the spec's words. */
+
+import { syscallName } from "../decode/context.js";
+import { TraceError } from "../errors.js";
+import { native } from "../native.js";
+import { openFilesLimit } from "../record.js";
+import { unwrap } from "../trace/failure.js";
+import { socketWords } from "./access.js";
+import type { Grant, Spec } from "./model.js";
+import { literalPath } from "./object.js";
+import { type Compiled, type CompileOptions, compilePolicy } from "./policy.js";
+import { type Tokens, tokenised } from "./tokens.js";
+
+/** An access that was refused, and the grant that would allow it. */
+export interface Refusal {
+  readonly role: string;
+  readonly pid: number;
+  /** Name of the call. */
+  readonly call: string;
+  readonly verb: string;
+  readonly object: string;
+  readonly grant: Pick<Grant, "verb" | "object">;
+  /** The process was ended, since it ran a program that its role may not run. */
+  readonly killed: boolean;
+}
+
+/** As the engine writes it. */
+interface RawRefusal {
+  readonly role: string;
+  readonly pid: number;
+  readonly call: number;
+  readonly verb: string;
+  readonly object: string;
+  readonly errno: number;
+  readonly killed: boolean;
+}
+
+export function refusalOf(text: string, tokens: Tokens): Refusal {
+  const { role, pid, call, verb, object: raw, killed } = JSON.parse(text) as RawRefusal;
+  const object = plainObject(verb, raw);
+  return {
+    role,
+    pid,
+    call: syscallName(0, call),
+    verb,
+    object,
+    grant: { verb: verb as Grant["verb"], object: grantObject(object, tokens) },
+    killed,
+  };
+}
+
+function plainObject(verb: string, object: string): string {
+  if (verb !== "syscall") return object;
+  const socket = /^socket (-?\d+) (-?\d+) (-?\d+)$/.exec(object);
+  if (socket === null) return syscallName(0, Number(object));
+  return `socket(${socketWords(Number(socket[1]), Number(socket[2]), Number(socket[3]))})`;
+}
+
+function grantObject(object: string, tokens: Tokens): string {
+  if (object.startsWith("unix:/")) return `unix:${tokenised(object.slice("unix:".length), tokens)}`;
+  if (!object.startsWith("/")) return object;
+  const path = tokenised(object, tokens);
+  return path === literalPath(object) ? path.replace(/^\/proc\/\d+(?=\/|$)/, "/proc/@{pid}") : path;
+}
+
+export interface EnforceOptions extends CompileOptions {
+  readonly command: readonly (string | Uint8Array)[];
+  readonly cwd?: string;
+  readonly env?: readonly Uint8Array[];
+  /** Go on although the kernel lacks a guarantee. */
+  readonly weaker?: boolean;
+  /** Another supervisor is there already: nothing is reported, and nothing is told apart by roles. */
+  readonly notify?: boolean;
+  readonly inheritDescriptors?: boolean;
+  readonly onRefusal: (refusal: Refusal) => void;
+}
+
+export interface Enforced extends Compiled {
+  readonly pid: number;
+  /** The program's wait status, when all that it started has ended. */
+  readonly status: Promise<number>;
+}
+
+/** First kernel of each version of Landlock that adds a guarantee, and what is missing before. */
+const LANDLOCK_ADDS: readonly (readonly [version: number, missing: string])[] = [
+  [1, "files: any path can be read and written as the user may"],
+  [3, "truncation of files"],
+  [4, "TCP ports: any can be connected to and bound"],
+  [5, "ioctl on devices"],
+  [6, "signals to processes outside, and abstract unix sockets"],
+];
+
+/** What this kernel cannot guarantee, a sentence each. */
+export function missingGuarantees(version: number = native().landlockVersion()): string[] {
+  return LANDLOCK_ADDS.filter(([since]) => version < since).map(([, missing]) => missing);
+}
+
+/** The policy of a spec for this machine. @throws TraceError `WEAKER` when the kernel lacks a guarantee and that was not accepted */
+export function preparePolicy(
+  spec: Spec,
+  options: CompileOptions & { readonly weaker?: boolean },
+): Compiled {
+  const missing = missingGuarantees();
+  if (missing.length > 0 && options.weaker !== true && options.learn !== true) {
+    throw new TraceError(
+      "WEAKER",
+      `this kernel offers version ${native().landlockVersion()} of Landlock; without more these stay open: ${missing.join("; ")}`,
+      { hint: "accept that with --weaker, or use a newer kernel" },
+    );
+  }
+  return compilePolicy(spec, options);
+}
+
+/** @throws TraceError NOT_FOUND, NOT_EXECUTABLE, POLICY, NESTED, WEAKER, ... when it cannot begin */
+export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
+  const compiled = preparePolicy(spec, options);
+  const bytes = (text: string | Uint8Array) =>
+    typeof text === "string" ? Buffer.from(text) : text;
+  const running = unwrap(
+    native().startEnforced(
+      {
+        argv: options.command.map(bytes),
+        policy: JSON.stringify(compiled.policy),
+        notify: options.notify ?? true,
+        inherit: options.inheritDescriptors ?? false,
+        ...(options.env && { env: options.env }),
+        ...(options.cwd !== undefined && { cwd: Buffer.from(options.cwd) }),
+        ...openFilesLimit(),
+      },
+      (text) => options.onRefusal(refusalOf(text, options.tokens)),
+    ),
+  );
+  const status = running.wait().then(unwrap).then(settled);
+  return { ...compiled, pid: running.pid, status };
+}
+
+/** Refusals are told on their own way: those that were on it when the program ended come first. */
+async function settled<T>(value: T): Promise<T> {
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  return value;
+}

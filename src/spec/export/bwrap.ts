@@ -1,0 +1,139 @@
+/** A bubblewrap command, as a shell script that runs its arguments inside. */
+
+import { lstatSync, readlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { shellWord } from "../../tree/shell.js";
+import { isPathVerb } from "../generalise.js";
+import { SOCKET_VERBS, type Spec } from "../model.js";
+import {
+  type Exported,
+  type ExportOptions,
+  inOrder,
+  judgeAll,
+  pathUse,
+  type Target,
+  unionRemark,
+} from "./target.js";
+
+export const bwrap: Target = {
+  name: "bwrap",
+  summary: "shell script that runs its arguments in bubblewrap",
+  perRole: false,
+  export: exportBwrap,
+};
+
+/** Verbs that change a directory, which has to be there as a whole: a single file cannot be replaced. */
+const IN_DIRECTORY: ReadonlySet<string> = new Set(["create", "delete", "rename"]);
+const CHANGES: ReadonlySet<string> = new Set(["write", "chmeta"]);
+
+function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
+  const readable = new Set<string>();
+  const writable = new Set<string>();
+  for (const { verb, object } of spec.roles.flatMap(({ grants }) => grants)) {
+    const isUnix = object.startsWith("unix:/") || object.startsWith("unix:$");
+    if (!isPathVerb(verb) && !isUnix) continue;
+    const { path } = pathUse(isUnix ? object.slice("unix:".length) : object, tokens);
+    if (isVirtual(path)) continue;
+    if (IN_DIRECTORY.has(verb) || isUnix)
+      writable.add(pathUse(object, tokens).isTree && !isUnix ? path : dirname(path));
+    else if (CHANGES.has(verb)) writable.add(path);
+    else readable.add(path);
+  }
+  const hasNetwork = spec.roles.some(({ grants }) =>
+    grants.some(({ verb, object }) => SOCKET_VERBS.has(verb) && !object.startsWith("unix:")),
+  );
+  const lines = [
+    "--unshare-all",
+    ...(hasNetwork ? ["--share-net"] : []),
+    "--die-with-parent",
+    "--new-session",
+    "--cap-drop ALL",
+    // Links of a merged /usr lead outside otherwise.
+    ...rootLinks().map(([name, target]) => `--symlink ${shellWord(target)} ${shellWord(name)}`),
+    ...binds(readable, writable),
+    "--proc /proc",
+    "--dev /dev",
+    ...(tokens.PWD === undefined ? [] : [`--chdir ${shellWord(tokens.PWD)}`]),
+  ];
+  return {
+    text: `#!/bin/sh\n# Runs its arguments in a sandbox that holds what the spec grants.\nexec bwrap \\\n  ${lines.join(" \\\n  ")} \\\n  -- "$@"\n`,
+    judged: judgeAll(spec, ({ verb, object }) => {
+      if (verb === "syscall")
+        return ["widened", "no filter: any call passes (add one with --seccomp)"];
+      if (SOCKET_VERBS.has(verb)) {
+        if (object.startsWith("unix:/") || object.startsWith("unix:$"))
+          return ["widened", "its directory is there, writable"];
+        return object.startsWith("unix:@")
+          ? ["lost", "the network namespace has no abstract sockets of others"]
+          : ["widened", "the whole network is there"];
+      }
+      if (!isPathVerb(verb))
+        return ["widened", "all processes inside can be reached, none outside"];
+      const { path, isExact } = pathUse(object, tokens);
+      if (isVirtual(path)) return ["widened", "/proc and /dev of its own are there as a whole"];
+      if (verb === "stat" || verb === "list")
+        return isExact ? ["widened", "what is there can be read"] : ["widened"];
+      if (IN_DIRECTORY.has(verb)) return ["widened", "its directory can be written"];
+      if (verb === "write")
+        return isExact
+          ? ["widened", "it can be read too"]
+          : ["widened", "its directory can be written"];
+      return verb === "read" && isExact ? ["kept"] : ["widened"];
+    }),
+    remarks: unionRemark(spec),
+  };
+}
+
+/** bubblewrap makes its own. */
+function isVirtual(path: string): boolean {
+  return /^\/(?:proc|dev)(?:\/|$)/.test(path) || path === "/";
+}
+
+function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): string[] {
+  const isBelow = (path: string, others: ReadonlySet<string>) => {
+    for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
+    return false;
+  };
+  return inOrder([...readable, ...writable]).flatMap((path) => {
+    const word = shellWord(path);
+    if (isRootLink(path)) return [];
+    if (writable.has(path)) return [`--bind-try ${word} ${word}`];
+    // What stands in a directory that is bound already is there.
+    return isBelow(path, writable) || isDirectory(path)
+      ? directoryOnly(path)
+      : [`--ro-bind-try ${word} ${word}`];
+  });
+}
+
+/** A directory that is only looked at or listed is bound whole: it would be empty otherwise. */
+function directoryOnly(path: string): string[] {
+  const word = shellWord(path);
+  return isDirectory(path) && path.split("/").length > 2 ? [`--ro-bind-try ${word} ${word}`] : [];
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+const ROOT_NAMES: readonly string[] = ["/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"];
+
+function isRootLink(path: string): boolean {
+  return (
+    ROOT_NAMES.some((name) => path === name || path.startsWith(`${name}/`)) &&
+    rootLinks().some(([name]) => path.startsWith(name))
+  );
+}
+
+function rootLinks(): [string, string][] {
+  return ROOT_NAMES.flatMap((name) => {
+    try {
+      return [[name, readlinkSync(name)] as [string, string]];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -1,0 +1,146 @@
+/** Firejail profiles. */
+
+import { dirname } from "node:path";
+import { isPathVerb } from "../generalise.js";
+import { SOCKET_VERBS, type Spec } from "../model.js";
+import { isSecret } from "../places.js";
+import {
+  callsOf,
+  type Exported,
+  type ExportOptions,
+  inOrder,
+  judgeAll,
+  pathUse,
+  socketKinds,
+  type Target,
+  unionRemark,
+} from "./target.js";
+
+export const firejail: Target = {
+  name: "firejail",
+  summary: "firejail profile",
+  perRole: false,
+  export: exportFirejail,
+};
+
+const PROTOCOLS: ReadonlySet<string> = new Set([
+  "unix",
+  "inet",
+  "inet6",
+  "netlink",
+  "packet",
+  "bluetooth",
+]);
+const CHANGES: ReadonlySet<string> = new Set(["write", "create", "delete", "rename", "chmeta"]);
+/** What firejail itself calls between its filter and the program. */
+const OWN_CALLS: readonly string[] = [
+  "execve",
+  "prctl",
+  "rt_sigaction",
+  "setresuid",
+  "setresgid",
+  "setgroups",
+  "umask",
+  "dup2",
+  "close",
+  "fcntl",
+  "write",
+  "exit_group",
+  "getrlimit",
+  "prlimit64",
+];
+
+function exportFirejail(spec: Spec, { tokens, known }: ExportOptions): Exported {
+  const writable = new Set<string>();
+  for (const { verb, object } of spec.roles.flatMap(({ grants }) => grants)) {
+    if (!isPathVerb(verb) || !CHANGES.has(verb)) continue;
+    const { path, isTree } = pathUse(object, tokens);
+    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
+    writable.add(verb === "write" || isTree ? path : dirname(path));
+  }
+  const granted = callsOf(spec);
+  const calls = [...new Set([...granted, ...OWN_CALLS])]
+    .filter((call) => known?.has(call) ?? true)
+    .sort();
+  const unknown = granted.filter((call) => known?.has(call) === false);
+  const protocols = [...new Set(socketKinds(spec).map((kind) => kind.split(",")[0] ?? ""))].filter(
+    (family) => PROTOCOLS.has(family),
+  );
+  const hasNetwork = spec.roles.some(({ grants }) =>
+    grants.some(({ verb, object }) => SOCKET_VERBS.has(verb) && !object.startsWith("unix:")),
+  );
+  const home = tokens.HOME;
+  const readable = spec.roles
+    .flatMap(({ grants }) => grants)
+    .filter(({ verb }) => verb === "read")
+    .map(({ object }) => pathUse(object, tokens).path);
+  const secrets = home === undefined ? [] : SECRET_PLACES.map((name) => `${home}/${name}`);
+  const lines = [
+    "# Made of a sandbox spec.",
+    "quiet",
+    "caps.drop all",
+    "nonewprivs",
+    "noroot",
+    "nogroups",
+    "dbus-user none",
+    "dbus-system none",
+    ...(hasNetwork ? [] : ["net none"]),
+    ...(protocols.length > 0 ? [`protocol ${protocols.join(",")}`] : []),
+    `seccomp.keep ${calls.join(",")}`,
+    "seccomp-error-action EPERM",
+    ...secrets
+      .filter((path) => !readable.some((own) => own === path || own.startsWith(`${path}/`)))
+      .map((path) => `blacklist ${path}`),
+    "read-only /",
+    ...inOrder(writable)
+      .filter(isWritablePlace)
+      .map((path) => `read-write ${path}`),
+  ];
+  return {
+    text: `${lines.join("\n")}\n`,
+    judged: judgeAll(spec, ({ verb, object }) => {
+      if (verb === "syscall") {
+        const call = object.split("(")[0] ?? "";
+        if (known?.has(call) === false) return ["lost", "this firejail does not know the call"];
+        return object.includes("(")
+          ? ["widened", "families are told apart, types and protocols are not"]
+          : ["kept"];
+      }
+      if (SOCKET_VERBS.has(verb))
+        return ["widened", object.startsWith("unix:") ? "any unix socket" : "the whole network"];
+      if (!isPathVerb(verb)) return ["widened", "any process inside"];
+      const { path, isExact } = pathUse(object, tokens);
+      if (isSecret(path) && verb === "read") return ["kept"];
+      if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
+      return CHANGES.has(verb)
+        ? ["widened", "the whole directory can be written"]
+        : ["widened", "everything but what is blacklisted can be read"];
+    }),
+    remarks: [
+      ...unionRemark(spec),
+      "firejail drops names of calls that it does not know without a word: they were checked here",
+      ...(unknown.length > 0
+        ? [`left out, since this firejail does not know them: ${unknown.join(", ")}`]
+        : []),
+      ...(known === undefined ? ["names were not checked: firejail is not installed"] : []),
+    ],
+  };
+}
+
+/** Where credentials are kept in a home directory. */
+const SECRET_PLACES: readonly string[] = [
+  ".ssh",
+  ".gnupg",
+  ".aws",
+  ".azure",
+  ".kube",
+  ".docker",
+  ".netrc",
+  ".pgpass",
+  ".git-credentials",
+];
+
+/** Lines of a profile end at the line end and know no quotes. */
+function isWritablePlace(path: string): boolean {
+  return !/[\n"]/.test(path) && path !== "/";
+}

@@ -1,0 +1,171 @@
+/** A systemd service unit. */
+
+import { dirname } from "node:path";
+import { isPathVerb } from "../generalise.js";
+import { SOCKET_VERBS, type Spec } from "../model.js";
+import { parseAddress } from "../object.js";
+import {
+  callsOf,
+  type Exported,
+  type ExportOptions,
+  inOrder,
+  judgeAll,
+  pathUse,
+  socketKinds,
+  type Target,
+  unionRemark,
+} from "./target.js";
+
+export const systemd: Target = {
+  name: "systemd",
+  summary: "service unit with sandboxing directives",
+  perRole: false,
+  export: exportSystemd,
+};
+
+const IN_DIRECTORY: ReadonlySet<string> = new Set(["create", "delete", "rename", "bind"]);
+
+/** Families that RestrictAddressFamilies= knows by these names. */
+const FAMILIES: Readonly<Record<string, string>> = {
+  inet: "AF_INET",
+  inet6: "AF_INET6",
+  unix: "AF_UNIX",
+  netlink: "AF_NETLINK",
+  packet: "AF_PACKET",
+  vsock: "AF_VSOCK",
+};
+
+function exportSystemd(spec: Spec, { tokens, name, known }: ExportOptions): Exported {
+  const grants = spec.roles.flatMap((role) => role.grants);
+  const writable = new Set<string>();
+  const runnable = new Set<string>();
+  for (const { verb, object } of grants) {
+    if (!isPathVerb(verb)) continue;
+    const { path, isTree } = pathUse(object, tokens);
+    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
+    if (IN_DIRECTORY.has(verb)) writable.add(isTree ? path : dirname(path));
+    else if (verb === "write" || verb === "chmeta") writable.add(path);
+    else if (verb === "exec") runnable.add(path);
+  }
+  // Libraries are mapped for execution: their directories count too.
+  for (const { verb, object } of grants) {
+    const { path } = pathUse(object, tokens);
+    if (verb === "read" && /\.so(?:\.|$)/.test(path)) runnable.add(path);
+  }
+  const calls = callsOf(spec).filter((call) => known?.has(call) ?? true);
+  const unknown = callsOf(spec).filter((call) => known?.has(call) === false);
+  const families = [
+    ...new Set(socketKinds(spec).map((kind) => FAMILIES[kind.split(",")[0] ?? ""])),
+  ].filter((family) => family !== undefined);
+  const addresses = internetHosts(spec);
+  const binds = [
+    ...new Set(
+      grants.filter(({ verb }) => verb === "bind").flatMap(({ object }) => bindRule(object)),
+    ),
+  ];
+  const lines = [
+    "# Made of a sandbox spec. Check it with: systemd-analyze verify --recursive-errors=yes FILE",
+    "[Unit]",
+    `Description=${name}`,
+    "",
+    "[Service]",
+    `ExecStart=${execLine(spec)}`,
+    ...(tokens.PWD === undefined ? [] : [`WorkingDirectory=${escaped(tokens.PWD)}`]),
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "ProtectSystem=strict",
+    ...inOrder(writable).map((path) => `ReadWritePaths=-${escaped(path)}`),
+    "NoExecPaths=/",
+    ...inOrder(runnable).map((path) => `ExecPaths=-${escaped(path)}`),
+    "PrivateDevices=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectControlGroups=yes",
+    "RestrictNamespaces=yes",
+    "RestrictSUIDSGID=yes",
+    "LockPersonality=yes",
+    "SystemCallArchitectures=native",
+    `SystemCallFilter=${calls.join(" ")}`,
+    "SystemCallErrorNumber=EPERM",
+    families.length === 0
+      ? "RestrictAddressFamilies=none"
+      : `RestrictAddressFamilies=${families.join(" ")}`,
+    ...(addresses.length === 0 ? ["PrivateNetwork=yes"] : []),
+    ...(addresses.length === 0 || addresses.includes("*")
+      ? []
+      : ["IPAddressDeny=any", `IPAddressAllow=${addresses.join(" ")}`]),
+    "SocketBindDeny=any",
+    ...binds.map((rule) => `SocketBindAllow=${rule}`),
+  ];
+  return {
+    text: `${lines.join("\n")}\n`,
+    judged: judgeAll(spec, ({ verb, object }) => {
+      if (verb === "syscall") {
+        const call = object.split("(")[0] ?? "";
+        if (known?.has(call) === false) return ["lost", "this systemd does not know the call"];
+        return object.includes("(")
+          ? ["widened", "families are told apart, types and protocols are not"]
+          : ["kept"];
+      }
+      if (SOCKET_VERBS.has(verb)) {
+        if (object.startsWith("unix:")) return ["widened", "any unix socket that can be seen"];
+        if (verb === "bind") return ["kept"];
+        return ["widened", "the host is held, its port is not"];
+      }
+      if (!isPathVerb(verb)) return ["widened", "any process of the same user"];
+      const { isExact } = pathUse(object, tokens);
+      if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
+      if (verb === "exec") return ["kept"];
+      if (IN_DIRECTORY.has(verb)) return ["widened", "the whole directory can be written"];
+      return ["widened", "everything can be read and looked at, as the user may"];
+    }),
+    remarks: [
+      ...unionRemark(spec),
+      "directives that an older systemd does not know are ignored by it: verify before use",
+      ...(unknown.length > 0
+        ? [`left out, since this systemd does not know them: ${unknown.join(", ")}`]
+        : []),
+      ...(known === undefined
+        ? ["names of calls were not checked: systemd-analyze is not installed"]
+        : []),
+    ],
+  };
+}
+
+function internetHosts(spec: Spec): string[] {
+  const hosts = new Set<string>();
+  for (const { verb, object } of spec.roles.flatMap(({ grants }) => grants)) {
+    if (!SOCKET_VERBS.has(verb)) continue;
+    const address = parseAddress(object);
+    if (address?.port === undefined) continue;
+    const isAnywhere = address.host === "*" || address.host === "0.0.0.0" || address.host === "::";
+    hosts.add(isAnywhere ? "*" : address.host);
+  }
+  return [...hosts].sort();
+}
+
+function bindRule(object: string): string[] {
+  const address = parseAddress(object);
+  if (address?.port === undefined) return [];
+  const family = address.host === "*" ? "" : address.host.includes(":") ? "ipv6:" : "ipv4:";
+  const protocol = address.protocol === "udp" ? "udp" : "tcp";
+  // Port 0 is a port that the kernel chooses.
+  return [
+    address.port === "*" || address.port === 0
+      ? `${family}${protocol}`
+      : `${family}${protocol}:${address.port}`,
+  ];
+}
+
+/** Specifiers begin with `%`, lists are split at blanks. */
+function escaped(text: string): string {
+  const plain = text.replaceAll("%", "%%");
+  return /[\s"'\\]/.test(plain) ? `"${plain.replace(/["\\]/g, "\\$&")}"` : plain;
+}
+
+function execLine(spec: Spec): string {
+  const [program = "/bin/false", ...args] = spec.command;
+  const root = spec.roles.find(({ from }) => from.length === 0);
+  const path = program.startsWith("/") ? program : (root?.exe[0] ?? program);
+  return [path, ...args].map((word) => escaped(word).replaceAll("$", "$$$$")).join(" ");
+}

@@ -1,0 +1,415 @@
+/**
+ * The boundary between what a spec means (TypeScript) and what enforces it (native/engine/src/enforce): a spec, compiled for
+ * this machine and this moment to plain data. The enforcer knows no spec, no token, no ladder; it does what stands here
+ * and nothing else.
+ *
+ * Two ways to enforce:
+ * - *kernel only*: Landlock and a seccomp filter decide everything. It costs next to nothing, and cannot hold every grant
+ *   to the letter: `coarse` says which.
+ * - *supervised*: calls with paths, addresses, processes and programs stop, and a supervisor performs them for the
+ *   program, as far as the program's own role was granted them. The union of all roles lies underneath in the kernel.
+ *
+ * In both every call that no role was granted is refused, and reported.
+ */
+
+import { existsSync, realpathSync } from "node:fs";
+import { dirname } from "node:path";
+import { constant } from "../decode/flags.js";
+import { NAMES, X86_64 } from "../decode/names.generated.js";
+import { SYSCALLS } from "../decode/tables.generated.js";
+import { TraceError } from "../errors.js";
+import {
+  CHANGES_DESCRIPTOR,
+  EXECS,
+  OPENS,
+  PATH_ARGUMENTS,
+  REACHES_INTO,
+  SIGNALS,
+} from "./calls.js";
+import { isPathVerb } from "./generalise.js";
+import { type Grant, type Role, SOCKET_VERBS, type Spec } from "./model.js";
+import { literalPath, parseAddress, plainPath, subtreeOf } from "./object.js";
+import { expanded, type Tokens } from "./tokens.js";
+
+/** Version of this data; the enforcer refuses another one. */
+export const POLICY_VERSION = 1;
+
+/** Rights of Landlock by their names in the kernel's documentation, lower case without prefix. */
+export type FsRight =
+  | "execute"
+  | "write_file"
+  | "read_file"
+  | "read_dir"
+  | "remove_dir"
+  | "remove_file"
+  | "make_dir"
+  | "make_reg"
+  | "make_sock"
+  | "make_fifo"
+  | "make_sym"
+  | "refer"
+  | "truncate"
+  | "ioctl_dev";
+
+export interface LandlockRule {
+  /** Exists now. Rights that only directories have are left out for files. */
+  readonly path: string;
+  readonly rights: readonly FsRight[];
+}
+
+/** `socket(family, type, protocol)`; -1 stands for any. */
+export type SocketRule = readonly [family: number, type: number, protocol: number];
+
+export interface PolicyGrant {
+  readonly verb: string;
+  /** Expanded, in the language of object.ts. */
+  readonly object: string;
+  readonly phase?: "init" | "serve";
+}
+
+export interface PolicyRole {
+  readonly name: string;
+  /** Canonical paths of executables. */
+  readonly exe: readonly string[];
+  readonly script?: string;
+  /** Numbers of the calls that it may make. */
+  readonly calls: readonly number[];
+  readonly sockets: readonly SocketRule[];
+  readonly grants: readonly PolicyGrant[];
+}
+
+export interface Policy {
+  readonly version: number;
+  readonly supervised: boolean;
+  /** Calls that go to the kernel at once. All others stop, and are answered by the supervisor. */
+  readonly pass: readonly number[];
+  /** Calls that are answered with ENOSYS when they are refused: programs then do without them. */
+  readonly absent: readonly number[];
+  /** Arguments of socket(2) that pass, when the filter decides. */
+  readonly sockets: readonly SocketRule[];
+  readonly landlock: {
+    readonly rules: readonly LandlockRule[];
+    /** TCP ports; missing: any. */
+    readonly connect?: readonly number[];
+    readonly bind?: readonly number[];
+    /** Whether abstract unix sockets and processes outside are out of reach. */
+    readonly scopeAbstract: boolean;
+    readonly scopeSignal: boolean;
+  };
+  readonly roles: readonly PolicyRole[];
+  /** Index of the role that the program starts as. */
+  readonly root: number;
+  /** Refused accesses are reported and then allowed: nothing is enforced. */
+  readonly learn: boolean;
+}
+
+export interface Compiled {
+  readonly policy: Policy;
+  /** Why it is supervised, a reason each. */
+  readonly reasons: readonly string[];
+  /** What the kernel alone does not hold to the letter, a sentence each; empty when supervised. */
+  readonly coarse: readonly string[];
+}
+
+export interface CompileOptions {
+  readonly tokens: Tokens;
+  readonly supervise: "auto" | "always" | "never";
+  readonly learn?: boolean;
+}
+
+/** @throws TraceError `BAD_SPEC` when the spec cannot be enforced at all */
+export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
+  const root = spec.roles.findIndex(({ from }) => from.length === 0);
+  if (root < 0) {
+    throw new TraceError("BAD_SPEC", "the spec has no role that is started first (`from: []`)", {
+      hint: "trace spec validate says what else is wrong",
+    });
+  }
+  const roles = spec.roles.map((role) => policyRole(role, options.tokens));
+  const reasons =
+    options.learn === true ? ["--learn has to see every access"] : reasonsOf(spec, roles);
+  const supervised =
+    options.supervise === "always" ||
+    options.learn === true ||
+    (options.supervise === "auto" && reasons.length > 0);
+  const all = new Set(roles.flatMap(({ calls }) => calls));
+  const common = [...all].filter((call) => roles.every(({ calls }) => calls.includes(call)));
+  const pass = supervised
+    ? common.filter((call) => !SUPERVISED.has(NAMES[rowOf(call)] ?? ""))
+    : [...all];
+  const sockets = unique(roles.flatMap((role) => role.sockets));
+  const policy: Policy = {
+    version: POLICY_VERSION,
+    supervised,
+    pass: pass.sort((a, b) => a - b),
+    absent: ABSENT.filter((call) => !all.has(call)),
+    sockets,
+    landlock: landlockOf(roles),
+    roles,
+    root,
+    learn: options.learn === true,
+  };
+  return {
+    policy,
+    reasons: supervised ? reasons : [],
+    coarse: supervised ? [] : coarseOf(roles, reasons),
+  };
+}
+
+const NUMBERS: ReadonlyMap<string, number> = new Map(
+  [...X86_64].flatMap((row, number) => {
+    const name = row < 0 ? undefined : NAMES[row];
+    return name === undefined ? [] : [[name, number] as const];
+  }),
+);
+
+function rowOf(number: number): number {
+  return X86_64[number] ?? -1;
+}
+
+/** Number of a call on x86-64; undefined when it has none. */
+export function callNumber(name: string): number | undefined {
+  return NUMBERS.get(name);
+}
+
+/** Calls that a supervisor performs, or decides about. */
+const SUPERVISED: ReadonlySet<string> = new Set([
+  ...PATH_ARGUMENTS.keys(),
+  ...OPENS.keys(),
+  ...EXECS,
+  ...SIGNALS.keys(),
+  ...REACHES_INTO.keys(),
+  ...CHANGES_DESCRIPTOR,
+  ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg".split(" "),
+  // They change as whom the program acts, and the supervisor has to act as the same.
+  ..."setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups".split(" "),
+]);
+
+/** From this version of the kernel on programs know how to do without a call. */
+const OPTIONAL_SINCE = 4.05;
+
+/** Calls of newer kernels, and the rings: refused as by a kernel that lacks them. */
+const ABSENT: readonly number[] = [...NUMBERS].flatMap(([name, number]) => {
+  const [major = "0", minor = "0"] = (SYSCALLS[rowOf(number)]?.since ?? "0.0").split(".");
+  const isNew = Number(major) + Number(minor) / 100 >= OPTIONAL_SINCE;
+  return isNew || name.startsWith("io_uring") ? [number] : [];
+});
+
+function policyRole(role: Role, tokens: Tokens): PolicyRole {
+  const grants: PolicyGrant[] = [];
+  const calls = new Set<number>();
+  const sockets: SocketRule[] = [];
+  for (const grant of role.grants) {
+    const word = /^\w+/.exec(grant.object)?.[0] ?? "";
+    if (grant.verb !== "syscall") {
+      grants.push(...policyGrants(grant, tokens));
+      continue;
+    }
+    const number = callNumber(word);
+    if (number !== undefined) calls.add(number);
+    if (word === "socket" && grant.object.includes("(")) sockets.push(...socketRules(grant.object));
+  }
+  return {
+    name: role.name,
+    exe: role.exe.map((exe) => canonical(plainPath(expanded(exe, tokens)) ?? exe)),
+    ...(role.script !== undefined && {
+      script: plainPath(expanded(role.script, tokens)) ?? role.script,
+    }),
+    calls: [...calls].sort((a, b) => a - b),
+    sockets,
+    grants,
+  };
+}
+
+/** The grant, and the same for where links lead: the kernel and the supervisor see canonical paths. */
+function policyGrants({ verb, object, phase }: Grant, tokens: Tokens): PolicyGrant[] {
+  const own = expanded(object, tokens);
+  const make = (text: string): PolicyGrant => ({
+    verb,
+    object: text,
+    ...(phase !== undefined && { phase }),
+  });
+  const path = own.startsWith("unix:")
+    ? own.slice("unix:".length)
+    : isPathVerb(verb)
+      ? own
+      : undefined;
+  const plain = path === undefined ? undefined : plainPath(path);
+  if (plain === undefined || !plain.startsWith("/")) return [make(own)];
+  const real = literalPath(canonical(plain));
+  return real === path
+    ? [make(own)]
+    : [make(own), make(own.startsWith("unix:") ? `unix:${real}` : real)];
+}
+
+/** The path behind links, as far as it exists. The last name stays: it may be a link that is granted itself. */
+function canonical(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    if (parent === path) return path;
+    const base = canonical(parent);
+    return `${base === "/" ? "" : base}/${path.slice(path.lastIndexOf("/") + 1)}`;
+  }
+}
+
+const DEFAULT_PROTOCOLS: ReadonlySet<string> = new Set(["stream,tcp", "dgram,udp"]);
+
+/** `socket(inet,stream,tcp)` as numbers. A protocol that is the default of its type may be given as 0 too. */
+function socketRules(object: string): SocketRule[] {
+  const words = object.slice(object.indexOf("(") + 1, -1).split(",");
+  const [family = "*", type = "*", protocol = "*"] = words;
+  const value = (set: string, prefix: string, word: string): number => {
+    if (word === "*") return -1;
+    if (/^\d+$/.test(word)) return Number(word);
+    return Number(constant(set, `${prefix}${word.toUpperCase()}`) ?? -2);
+  };
+  const head = [value("addr_family", "AF_", family), value("socket_type", "SOCK_", type)] as const;
+  const rule: SocketRule = [...head, value("socket_protocol_inet", "IPPROTO_", protocol)];
+  return DEFAULT_PROTOCOLS.has(`${type},${protocol}`) ? [rule, [...head, 0]] : [rule];
+}
+
+function unique(rules: readonly SocketRule[]): SocketRule[] {
+  return [...new Map(rules.map((rule) => [rule.join(), rule])).values()];
+}
+
+const READS: readonly FsRight[] = ["read_file"];
+const MAKES: readonly FsRight[] = ["make_reg", "make_dir", "make_sym", "make_fifo"];
+const REMOVES: readonly FsRight[] = ["remove_file", "remove_dir"];
+
+/** Rights on the object itself, and on the directory that it stands in. */
+const RIGHTS: Readonly<Record<string, { own?: readonly FsRight[]; parent?: readonly FsRight[] }>> =
+  {
+    read: { own: READS },
+    write: { own: ["write_file", "truncate"] },
+    exec: { own: ["execute", "read_file"] },
+    list: { own: ["read_dir"] },
+    create: { parent: MAKES },
+    delete: { parent: REMOVES },
+    rename: { parent: [...MAKES, ...REMOVES, "refer"] },
+    bind: { parent: ["make_sock"] },
+  };
+
+function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
+  const rules = new Map<string, Set<FsRight>>();
+  const add = (path: string, rights: readonly FsRight[]) => {
+    const known = rules.get(path) ?? new Set();
+    for (const right of rights) known.add(right);
+    rules.set(path, known);
+  };
+  // A rule stands on a file as it is now: what the programs make anew is granted by its directory.
+  const grants = roles.flatMap((role) => role.grants);
+  const made = new Set(
+    grants
+      .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
+      .map(({ object }) => object),
+  );
+  const links = roles.some(({ calls }) =>
+    ["link", "linkat"].some((name) => calls.includes(callNumber(name) ?? -1)),
+  );
+  for (const { verb, object } of grants) {
+    const path = object.startsWith("unix:/") ? object.slice("unix:".length) : object;
+    if (!path.startsWith("/")) continue;
+    const rights = verb.startsWith("ioctl:") ? { own: ["ioctl_dev"] as const } : RIGHTS[verb];
+    if (rights?.own !== undefined) add(placeOf(path, made.has(object)), rights.own);
+    if (rights?.parent !== undefined) add(placeOf(path, true), rights.parent);
+    // Links to another directory move rights between them.
+    if (links && (verb === "create" || verb === "write")) add(placeOf(path, true), ["refer"]);
+  }
+  const connect = portsOf(grants, "connect");
+  const bind = portsOf(grants, "bind");
+  return {
+    rules: [...rules].map(([path, rights]) => ({ path, rights: [...rights].sort() })),
+    ...(connect && { connect }),
+    ...(bind && { bind }),
+    scopeAbstract: !grants.some(({ object }) => object.startsWith("unix:@")),
+    scopeSignal: !grants.some(
+      ({ verb, object }) => verb === "signal" && /^(?:any|outside)$/.test(object),
+    ),
+  };
+}
+
+/** TCP ports; undefined when one grant allows any. */
+function portsOf(grants: readonly PolicyGrant[], verb: string): number[] | undefined {
+  const ports = new Set<number>();
+  for (const { verb: own, object } of grants) {
+    if (own !== verb || !object.startsWith("tcp:")) continue;
+    const port = parseAddress(object)?.port;
+    if (port === "*") return undefined;
+    if (port !== undefined) ports.add(port);
+  }
+  return [...ports].sort((a, b) => a - b);
+}
+
+/**
+ * The path that a Landlock rule has to stand on: the object itself when it exists and is no pattern, else the nearest
+ * directory that holds all that it matches. `parent`: where it is made and removed.
+ */
+function placeOf(object: string, parent: boolean): string {
+  const tree = subtreeOf(object);
+  const plain = plainPath(tree ?? object);
+  if (plain === undefined) return existing(directoryOf(object));
+  if (tree !== undefined) return existing(plain);
+  return existing(parent ? dirname(plain) : plain);
+}
+
+/** The part of a pattern before its first wildcard, up to a whole name. */
+function directoryOf(object: string): string {
+  const at = object.search(/(?<!\\)\*|@\{pid\}/);
+  const fixed = at < 0 ? object : object.slice(0, at);
+  return plainPath(fixed.slice(0, Math.max(1, fixed.lastIndexOf("/")))) ?? "/";
+}
+
+function existing(path: string): string {
+  let place = path;
+  while (place !== "/" && !existsSync(place)) place = dirname(place);
+  return place;
+}
+
+/** Why the kernel alone would not do. */
+function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
+  const reasons: string[] = [];
+  if (roles.length > 1) reasons.push(`${roles.length} roles with grants of their own`);
+  const grants = roles.flatMap((role) => role.grants);
+  const has = (test: (grant: PolicyGrant) => boolean) => grants.some(test);
+  const isHost = (object: string) => {
+    const address = parseAddress(object);
+    return address !== undefined && (address.protocol !== "tcp" || address.host !== "*");
+  };
+  if (
+    has(
+      ({ verb, object }) =>
+        SOCKET_VERBS.has(verb) && (object.startsWith("unix:") || isHost(object)),
+    )
+  ) {
+    reasons.push("addresses of sockets, of which Landlock knows TCP ports only");
+  }
+  if (has(({ verb }) => verb === "chmeta"))
+    reasons.push("changes of metadata, which Landlock does not restrict");
+  if (has(({ verb, object }) => (verb === "signal" || verb === "ptrace") && object !== "self")) {
+    reasons.push("signals to certain processes");
+  }
+  if (spec.roles.some((role) => role.grants.some(({ phase }) => phase !== undefined))) {
+    reasons.push("grants of a phase");
+  }
+  const isForm = ({ verb, object }: PolicyGrant) =>
+    isPathVerb(verb) &&
+    plainPath(object) === undefined &&
+    subtreeOf(object) === undefined &&
+    !object.endsWith("/*");
+  if (has(isForm)) reasons.push("names of one form in a directory");
+  return reasons;
+}
+
+function coarseOf(roles: readonly PolicyRole[], reasons: readonly string[]): string[] {
+  const coarse = ["which files are looked at (stat, access, readlink) is not restricted"];
+  const makes = roles.some(({ grants }) =>
+    grants.some(({ verb }) => /^(?:create|delete|rename)$/.test(verb)),
+  );
+  if (makes)
+    coarse.push(
+      "what is made, removed or renamed in a directory is not restricted to the granted names",
+    );
+  return [...coarse, ...reasons.map((reason) => `not told apart: ${reason}`)];
+}
