@@ -31,6 +31,16 @@ export interface NativeAddon {
   openTrace(path: string): Promise<Outcome<NativeTrace>>;
   /** Makes a trace of its text form; the number of its events. */
   assembleText(text: string, path: string, force: boolean): Promise<Outcome<number>>;
+  /** Begins to write a table as Parquet into a folder that is there; `time` and `ascending` are numbers of columns. */
+  writeParquet(
+    folder: string,
+    columns: readonly NativeColumn[],
+    time: number | undefined,
+    ascending: readonly number[],
+    facts: readonly NativeFact[],
+  ): NativeParquet;
+  /** Begins to write a SQLite file, which must not be there. */
+  writeSqlite(path: string): Outcome<NativeSqlite>;
   /** Tries what a recorder needs on a child of this process. */
   probe(): Promise<NativeCheck[]>;
 }
@@ -191,6 +201,51 @@ export interface NativeFileUsage {
   readonly sums: Float64Array;
   /** Why a part of the trace was not counted. */
   readonly failure: NativeFailure | null;
+}
+
+/** A column of a table, `native/src/tables.rs`. */
+export interface NativeColumn {
+  readonly name: string;
+  readonly type: string;
+  readonly nullable: boolean;
+}
+
+/** The values of one column of a batch: one of the arrays, and what goes with it. */
+export interface NativeValues {
+  readonly ints?: Float64Array;
+  readonly words?: BigInt64Array;
+  readonly bools?: Uint8Array;
+  readonly codes?: Uint32Array;
+  readonly nulls?: Uint8Array;
+  /** Of codes: whether they speak of another dictionary from now on, where its new values end, and their bytes. */
+  readonly restart?: boolean;
+  readonly ends?: Uint32Array;
+  readonly bytes?: Uint8Array;
+}
+
+export interface NativeFact {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Part files of one table of one trace. */
+export interface NativeParquet {
+  write(batch: readonly NativeValues[]): Promise<Outcome<boolean>>;
+  finish(): Promise<
+    Outcome<{ readonly rows: number; readonly bytes: number; readonly parts: number }>
+  >;
+}
+
+/** A SQLite file that is being made. */
+export interface NativeSqlite {
+  /** Makes a table unless it is there, with text columns of constants in front; its number. */
+  table(
+    name: string,
+    columns: readonly NativeColumn[],
+    constants: readonly NativeFact[],
+  ): Outcome<number>;
+  write(table: number, batch: readonly NativeValues[]): Promise<Outcome<boolean>>;
+  finish(): Promise<Outcome<boolean>>;
 }
 
 export interface NativePacking {

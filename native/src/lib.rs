@@ -6,6 +6,7 @@ mod files;
 mod reader;
 mod record;
 mod replay;
+mod tables;
 mod usage;
 
 use napi_derive::napi;

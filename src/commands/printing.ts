@@ -140,7 +140,7 @@ async function* jsonDocument(source: Selected, keep: Keep, options: PrintOptions
 }
 
 /** The part of a trace that a selection speaks of. Ends at the first damage, and keeps the error. */
-class Selected implements EventSource {
+export class Selected implements EventSource {
   readonly trace: Trace;
   readonly #selection: Selection;
   failure: unknown;

@@ -18,6 +18,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["diff", () => import("./diff.js")],
   ["accept", () => import("./accept.js")],
   ["spec", () => import("./spec.js")],
+  ["export", () => import("./export.js")],
   ["info", () => import("./info.js")],
   ["ls", () => import("./ls.js")],
   ["pack", () => import("./pack.js")],

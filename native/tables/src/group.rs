@@ -1,0 +1,197 @@
+//! Rows that wait for their row group to be full.
+
+use crate::error::Error;
+use crate::table::{Column, ColumnBatch, ColumnType, Growth, Values};
+
+/// The values that the codes of a column speak of.
+///
+/// A column begins another dictionary from time to time; rows that still wait speak of the one before, so its values stay
+/// until no row does.
+#[derive(Default)]
+pub(crate) struct Dictionary {
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+    /// What codes of new rows count from.
+    base: usize,
+}
+
+impl Dictionary {
+    fn grow(&mut self, growth: &Growth) -> Result<(), Error> {
+        if growth.restart {
+            self.base = self.ends.len();
+        }
+        let start = self.bytes.len();
+        let mut before = 0;
+        for &end in &growth.ends {
+            if end < before || end as usize > growth.bytes.len() {
+                return Err(Error::Broken("the ends of a dictionary's values do not fit its bytes".to_owned()));
+            }
+            before = end;
+            self.ends.push(start + end as usize);
+        }
+        self.bytes.extend_from_slice(&growth.bytes[..before as usize]);
+        Ok(())
+    }
+
+    /// Bytes that are kept for rows of dictionaries before this one.
+    pub(crate) fn stale(&self) -> usize {
+        self.base.checked_sub(1).map_or(0, |last| self.ends[last])
+    }
+
+    /// Lets go of what only earlier rows spoke of.
+    pub(crate) fn forget(&mut self) {
+        let cut = self.stale();
+        if self.base == 0 {
+            return;
+        }
+        self.bytes.drain(..cut);
+        self.ends.drain(..self.base);
+        for end in &mut self.ends {
+            *end -= cut;
+        }
+        self.base = 0;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The value of a code of the dictionary that was begun last.
+    pub(crate) fn of_code(&self, code: u32) -> &[u8] {
+        self.value(self.base + code as usize)
+    }
+
+    /// The value with this number over all dictionaries that are kept.
+    pub(crate) fn value(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[number]]
+    }
+}
+
+/// Waiting values of one column. Nulls hold a 0.
+pub(crate) enum Waiting {
+    Int(Vec<i64>),
+    Bool(Vec<bool>),
+    /// Numbers over all dictionaries that are kept.
+    Code(Vec<u32>),
+}
+
+pub(crate) struct WaitingColumn {
+    pub(crate) values: Waiting,
+    /// 1 where the value is there; empty for columns that cannot be null.
+    pub(crate) present: Vec<i16>,
+}
+
+/// Rows of all columns.
+pub(crate) struct Group {
+    pub(crate) columns: Vec<WaitingColumn>,
+    pub(crate) rows: usize,
+}
+
+impl Group {
+    pub(crate) fn new(columns: &[Column]) -> Group {
+        let waiting = |column: &Column| WaitingColumn {
+            values: match column.ty {
+                ColumnType::Int => Waiting::Int(Vec::new()),
+                ColumnType::Bool => Waiting::Bool(Vec::new()),
+                ColumnType::Text | ColumnType::Bytes => Waiting::Code(Vec::new()),
+            },
+            present: Vec::new(),
+        };
+        Group { columns: columns.iter().map(waiting).collect(), rows: 0 }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for column in &mut self.columns {
+            column.present.clear();
+            match &mut column.values {
+                Waiting::Int(values) => values.clear(),
+                Waiting::Bool(values) => values.clear(),
+                Waiting::Code(values) => values.clear(),
+            }
+        }
+        self.rows = 0;
+    }
+
+    /// Adds the rows of the list.
+    pub(crate) fn add(&mut self, batch: &Checked, rows: impl ExactSizeIterator<Item = usize> + Clone) {
+        self.rows += rows.len();
+        for ((waiting, column), batch) in self.columns.iter_mut().zip(batch.columns).zip(&batch.batches) {
+            let has = |row: usize| batch.nulls.get(row).is_none_or(|&null| null == 0);
+            if column.nullable {
+                waiting.present.extend(rows.clone().map(|row| i16::from(has(row))));
+            }
+            match (&mut waiting.values, &batch.values) {
+                (Waiting::Int(to), Values::Int(from)) => to.extend(rows.clone().map(|row| from[row])),
+                (Waiting::Bool(to), Values::Bool(from)) => to.extend(rows.clone().map(|row| from[row] != 0)),
+                (Waiting::Code(to), Values::Code(from)) => {
+                    let base = batch.base;
+                    to.extend(rows.clone().map(|row| if has(row) { base + from[row] } else { 0 }));
+                }
+                _ => unreachable!("the batch was checked against the table"),
+            }
+        }
+    }
+}
+
+/// A batch that fits the table.
+pub(crate) struct Checked<'a> {
+    pub(crate) rows: usize,
+    columns: &'a [Column],
+    batches: Vec<CheckedColumn<'a>>,
+}
+
+struct CheckedColumn<'a> {
+    values: &'a Values,
+    nulls: &'a [u8],
+    base: u32,
+}
+
+impl<'a> Checked<'a> {
+    /// Grows the dictionaries and makes sure that everything the rows speak of is there.
+    pub(crate) fn new(
+        columns: &'a [Column],
+        dictionaries: &mut [Dictionary],
+        batch: &'a [ColumnBatch],
+    ) -> Result<Checked<'a>, Error> {
+        let broken = |column: &Column, what: &str| Error::Broken(format!("column {}: {what}", column.name));
+        if batch.len() != columns.len() {
+            return Err(Error::Broken(format!("a batch of {} columns for {}", batch.len(), columns.len())));
+        }
+        let rows = batch.first().map_or(0, |column| column.values.len());
+        let mut batches = Vec::with_capacity(columns.len());
+        for ((column, dictionary), given) in columns.iter().zip(dictionaries).zip(batch) {
+            let nulls = given.nulls.as_slice();
+            if given.values.len() != rows || !(nulls.is_empty() || nulls.len() == rows) {
+                return Err(broken(column, "another number of rows than the first column"));
+            }
+            if !column.nullable && nulls.contains(&1) {
+                return Err(broken(column, "a row without a value"));
+            }
+            match (column.ty, &given.values) {
+                (ColumnType::Int, Values::Int(_)) | (ColumnType::Bool, Values::Bool(_)) => {}
+                (ColumnType::Text | ColumnType::Bytes, Values::Code(codes)) => {
+                    dictionary.grow(&given.growth)?;
+                    let known = dictionary.len() - dictionary.base;
+                    let wrong = |(row, &code): (usize, &u32)| {
+                        code as usize >= known && nulls.get(row).is_none_or(|&null| null == 0)
+                    };
+                    if codes.iter().enumerate().any(wrong) {
+                        return Err(broken(column, "a code that the dictionary does not have"));
+                    }
+                }
+                _ => return Err(broken(column, "values of another type")),
+            }
+            batches.push(CheckedColumn { values: &given.values, nulls, base: dictionary.base as u32 });
+        }
+        Ok(Checked { rows, columns, batches })
+    }
+
+    /// The integers of a column without nulls.
+    pub(crate) fn ints(&self, column: usize) -> &[i64] {
+        match self.batches[column].values {
+            Values::Int(values) => values,
+            _ => &[],
+        }
+    }
+}

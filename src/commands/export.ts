@@ -1,0 +1,191 @@
+/** `trace export`: traces in the formats of other tools. */
+
+import { usageError } from "../errors.js";
+import { type ExportFormat, FORMATS, formatOf } from "../export/formats.js";
+import { WEIGHTS, type Weight } from "../export/stacks.js";
+import type { Filter } from "../query/filter/index.js";
+import type { Trace } from "../trace/trace.js";
+import type { CommandContext, CommandDef } from "./command.js";
+import {
+  type FilterFlags,
+  filterOf,
+  filterOptions,
+  openNamed,
+  stringSizeOption,
+} from "./selection.js";
+import { splitTraces } from "./traces.js";
+import { collect } from "./values.js";
+
+interface Options extends FilterFlags {
+  readonly to?: string;
+  readonly output?: string;
+  readonly force?: boolean;
+  readonly table?: readonly string[];
+  readonly weight: Weight;
+  readonly s: number;
+  readonly showSecrets?: boolean;
+}
+
+export const command: CommandDef<Options> = {
+  name: "export",
+  summary:
+    "write traces for other tools: Parquet, SQLite, CSV, Perfetto, OpenTelemetry, flame graphs",
+  description:
+    `Formats:\n${FORMATS.map(({ name, doc }) => `  ${name.padEnd(11)}${doc}`).join("\n")}\n\n` +
+    "Words after the traces choose events, as with trace show. Several traces become one set of tables with a column run. " +
+    "A file has its name only when it is whole; one that ends in .gz is compressed.",
+  arguments: [
+    { name: "[trace...]", help: "trace files; the latest one if left out" },
+    {
+      name: "[filter...]",
+      help: "which events: p3, @10..@200, 1s..2s, or a filter",
+      complete: "none",
+    },
+  ],
+  options: [
+    {
+      flags: "--to <format>",
+      help: "the format; without it, that of the name of -o",
+      choices: FORMATS.map(({ name }) => name),
+    },
+    {
+      flags: "-o, --output <path>",
+      help: "where to write: a file, of parquet a folder",
+      defaultText: "standard output",
+    },
+    {
+      flags: "--table <name>",
+      help: "only this table; repeat for more (event for csv and jsonl, else all)",
+      parse: collect,
+    },
+    {
+      flags: "--weight <what>",
+      help: "what folded stacks and speedscope add up",
+      choices: WEIGHTS,
+      default: "time",
+    },
+    { flags: "--force", help: "replace what is there" },
+    {
+      flags: "--show-secrets",
+      help: "environment values whose names look like secrets, too",
+    },
+    stringSizeOption,
+    ...filterOptions,
+  ],
+  examples: [
+    { line: "trace export --to perfetto -o build.pftrace", help: "open it at ui.perfetto.dev" },
+    { line: "trace export -o fleet.parquet *.trace", help: "all tables of many traces" },
+    { line: "trace export -o build.sqlite build.trace", help: "then: sqlite3 build.sqlite" },
+    { line: "trace export --to csv build.trace %network", help: "rows for a spreadsheet" },
+    { line: "trace export --to folded | flamegraph.pl > calls.svg", help: "where time went" },
+  ],
+  run,
+};
+
+async function run(context: CommandContext<Options>): Promise<number> {
+  const { options } = context;
+  const format = formatOf(options.to, options.output);
+  const { paths, words } = splitTraces(context);
+  checkOutput(format, paths, context);
+  const filter = await filterOf(words, options);
+  if (format.from === "tables") return exportRows(context, format, paths, filter);
+  const trace = await openNamed(paths[0] ?? "", context);
+  try {
+    return await exportEvents(context, format, trace, filter);
+  } finally {
+    trace.close();
+  }
+}
+
+function checkOutput(
+  format: ExportFormat,
+  paths: readonly string[],
+  { options, isTTY }: CommandContext<Options>,
+): void {
+  const { name, output, from } = format;
+  const toStream = options.output === undefined || options.output === "-";
+  if (toStream && (output === "file" || output === "folder")) {
+    throw usageError(
+      `${name} needs -o: which ${output} to make`,
+      `trace export --to ${name} -o OUT`,
+    );
+  }
+  if (toStream && output === "bytes" && isTTY.stdout) {
+    throw usageError(`${name} is no text for a terminal`, `trace export --to ${name} -o FILE`);
+  }
+  if (from === "events" && paths.length > 1) {
+    throw usageError(`${name} takes one trace, not ${paths.length}`, "export them one by one");
+  }
+  if (from === "events" && options.table !== undefined) {
+    throw usageError(`${name} is not made of tables`, "leave out --table");
+  }
+  if (output === "text" && from === "tables" && (options.table?.length ?? 1) > 1) {
+    throw usageError(
+      `${name} holds one table`,
+      `one --table per file, or --to sqlite, --to parquet`,
+    );
+  }
+}
+
+async function exportEvents(
+  context: CommandContext<Options>,
+  format: ExportFormat,
+  trace: Trace,
+  filter: Filter | undefined,
+): Promise<number> {
+  const { options } = context;
+  const [{ openTarget }, { eventExport }] = await Promise.all([
+    import("../export/target.js"),
+    import("../export/events.js"),
+  ]);
+  const made = await eventExport(format.name, trace, filter, {
+    weight: options.weight,
+    stringLimit: options.s,
+    showSecrets: options.showSecrets === true,
+  });
+  const target = await openTarget(context, options.output, options.force === true);
+  try {
+    for await (const chunk of made.chunks) if (!(await target.write(chunk))) break;
+    await target.finish();
+  } catch (error) {
+    await target.abandon();
+    throw error;
+  }
+  // What could be read is there; that there is more is an error all the same.
+  const failure = made.failure();
+  if (failure !== undefined) throw failure;
+  return 0;
+}
+
+async function exportRows(
+  context: CommandContext<Options>,
+  format: ExportFormat,
+  paths: readonly string[],
+  filter: Filter | undefined,
+): Promise<number> {
+  const { options } = context;
+  const [{ exportTables }, { openSink, tablesNamed }] = await Promise.all([
+    import("../export/tables.js"),
+    import("../export/sinks.js"),
+  ]);
+  const tables = tablesNamed(options.table, format);
+  const sink = await openSink(context, format, options, paths.length > 1);
+  let failure: unknown;
+  try {
+    for (const path of paths) {
+      const trace = await openNamed(path, context);
+      const showSecrets = options.showSecrets === true;
+      try {
+        failure = (await exportTables(trace, sink, { tables, filter, showSecrets })) ?? failure;
+      } finally {
+        trace.close();
+      }
+    }
+    await sink.finish();
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+  if (failure !== undefined) throw failure;
+  return 0;
+}

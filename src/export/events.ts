@@ -1,0 +1,96 @@
+/** The formats that are made of the events of one trace. */
+
+import { eventChunks, Selected } from "../commands/printing.js";
+import type { Filter } from "../query/filter/index.js";
+import { selectEvents } from "../query/select.js";
+import { type EventBatch, EventFlag } from "../trace/batch.js";
+import type { Trace } from "../trace/trace.js";
+import type { Weight } from "./stacks.js";
+import type { EventStream } from "./stream.js";
+
+export interface EventExportOptions {
+  readonly weight: Weight;
+  readonly stringLimit: number;
+  readonly showSecrets: boolean;
+}
+
+export interface EventExport {
+  readonly chunks: AsyncIterable<string | Uint8Array>;
+  /** After the last chunk: why events are missing, if some are. */
+  failure(): unknown;
+}
+
+export async function eventExport(
+  format: string,
+  trace: Trace,
+  filter: Filter | undefined,
+  options: EventExportOptions,
+): Promise<EventExport> {
+  const { stringLimit, showSecrets } = options;
+  if (format === "strace") {
+    const style = { format: "strace", time: "ttt", duration: true, stringLimit } as const;
+    return { chunks: eventChunks(trace, filter, { ...style, showSecrets }), failure: () => {} };
+  }
+  const stream = await ChosenEvents.open(trace, filter);
+  return { chunks: await chunksOf(format, stream, options), failure: () => stream.failure };
+}
+
+async function chunksOf(
+  format: string,
+  stream: EventStream,
+  { weight, stringLimit, showSecrets }: EventExportOptions,
+): Promise<AsyncIterable<string | Uint8Array>> {
+  switch (format) {
+    case "perfetto": {
+      const { perfettoChunks } = await import("./perfetto.js");
+      const notation = { stringLimit, showSecrets, verbose: false, descriptors: "number" } as const;
+      return perfettoChunks(stream, { notation });
+    }
+    case "folded":
+      return (await import("./folded.js")).foldedLines(stream, weight);
+    case "speedscope":
+      return (await import("./speedscope.js")).speedscopeJson(stream, weight);
+    default:
+      return (await import("./otlp.js")).otlpLines(stream);
+  }
+}
+
+/** What a filter chooses. Parts of calls that the kernel restarted are left out: the later event tells the whole. */
+class ChosenEvents implements EventStream {
+  readonly trace: Trace;
+  readonly #source: Selected;
+  readonly #chosen: ((batch: EventBatch, i: number) => boolean) | undefined;
+
+  private constructor(source: Selected, chosen: ChosenEvents["keep"] | undefined) {
+    this.trace = source.trace;
+    this.#source = source;
+    this.#chosen = chosen;
+  }
+
+  static async open(trace: Trace, filter: Filter | undefined): Promise<ChosenEvents> {
+    const selection = await selectEvents(trace, filter);
+    return new ChosenEvents(new Selected(trace, selection), selection.keep);
+  }
+
+  batches(): AsyncIterable<EventBatch> {
+    return this.#source.batches();
+  }
+
+  keep(batch: EventBatch, i: number): boolean {
+    return (
+      ((batch.flags[i] ?? 0) & EventFlag.Interrupted) === 0 &&
+      (this.#chosen === undefined || this.#chosen(batch, i))
+    );
+  }
+
+  get failure(): unknown {
+    return this.#source.failure;
+  }
+
+  get missing(): string | undefined {
+    const { failure } = this;
+    if (failure instanceof Error) return failure.message;
+    if (this.trace.state === "cut") return "the recorder ended early";
+    return this.trace.state === "recording" ? "it was still being recorded" : undefined;
+  }
+}

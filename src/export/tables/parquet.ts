@@ -1,0 +1,99 @@
+/**
+ * Tables as Parquet files in the layout of hive: `OUT/TABLE/run=ID/part-00000.parquet`. Engines read `OUT/TABLE` as one table
+ * with a column `run`; exporting more runs into the same folder adds to it. The files of a run get their place when they are
+ * whole; until then their folder has a name that those engines skip.
+ */
+
+import { mkdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type NativeParquet, native } from "../../native.js";
+import type { TableBatch, TableDef } from "../../tables/table.js";
+import { traceError, unwrap } from "../../trace/failure.js";
+import { explained } from "../target.js";
+import { Handover, nativeColumns } from "./native.js";
+import type { RowSink, Run, TableSink } from "./sink.js";
+
+export class ParquetSink implements TableSink {
+  readonly #folder: string;
+  readonly #force: boolean;
+  /** Folders that are being filled, and where they go. */
+  readonly #drafts: { readonly draft: string; readonly place: string }[] = [];
+
+  constructor(folder: string, force: boolean) {
+    this.#folder = folder;
+    this.#force = force;
+  }
+
+  async begin(run: Run, table: TableDef): Promise<RowSink> {
+    const place = join(this.#folder, table.name, `run=${run.id}`);
+    const draft = join(this.#folder, table.name, `_run=${run.id}.partial`);
+    if (!this.#force && (await isThere(place))) {
+      throw traceError({
+        code: "exists",
+        message: `${place} exists already`,
+        facts: { path: place },
+      });
+    }
+    await rm(draft, { recursive: true, force: true }).catch(() => {});
+    await explained("create", draft, () => mkdir(draft, { recursive: true }));
+    this.#drafts.push({ draft, place });
+    return new ParquetRows(startWriter(draft, run, table));
+  }
+
+  /** Moves the runs to their places. */
+  async finish(): Promise<void> {
+    for (const { draft, place } of this.#drafts) {
+      await rm(place, { recursive: true, force: true });
+      await explained("create", place, () => rename(draft, place));
+    }
+    this.#drafts.length = 0;
+  }
+
+  async abandon(): Promise<void> {
+    for (const { draft } of this.#drafts) await rm(draft, { recursive: true, force: true });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  const { stat } = await import("node:fs/promises");
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function startWriter(folder: string, run: Run, table: TableDef): NativeParquet {
+  const { columns } = table;
+  const place = (name: string) => {
+    const k = columns.findIndex((column) => column.name === name && !column.nullable);
+    return k < 0 ? undefined : k;
+  };
+  const ascending = [place("seq"), place("time")].filter((k) => k !== undefined);
+  const facts = [...run.facts].map(([key, value]) => ({ key, value }));
+  const time = place("time");
+  return native().writeParquet(folder, nativeColumns(columns), time, ascending, facts);
+}
+
+class ParquetRows implements RowSink {
+  readonly #writer: NativeParquet;
+  readonly #handover = new Handover();
+  /** The batch before is written while the next one is made. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(writer: NativeParquet) {
+    this.#writer = writer;
+  }
+
+  async write(batch: TableBatch): Promise<boolean> {
+    await this.#last;
+    this.#last = this.#writer.write(this.#handover.values(batch)).then(unwrap);
+    // Met by whoever waits next.
+    this.#last.catch(() => {});
+    return true;
+  }
+
+  async end(): Promise<void> {
+    await this.#last;
+    unwrap(await this.#writer.finish());
+  }
+}

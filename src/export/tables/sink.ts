@@ -1,0 +1,32 @@
+/** What takes rows of tables: one implementation per format. */
+
+import type { TableBatch, TableColumn, TableDef } from "../../tables/table.js";
+
+/** One trace of those that are exported. */
+export interface Run {
+  /** Its id: that of the trace. */
+  readonly id: string;
+  /** Facts for the head of files that have room for them. */
+  readonly facts: ReadonlyMap<string, string>;
+}
+
+/** The rows of one table of one run. */
+export interface RowSink {
+  /** Takes over the batch. Waits while the other end is behind. False: nobody reads any more. */
+  write(batch: TableBatch): Promise<boolean>;
+  end(): Promise<void>;
+}
+
+export interface TableSink {
+  /** Begins a table of a run. The one before has ended. */
+  begin(run: Run, table: TableDef): Promise<RowSink>;
+  /** Everything that was written is whole and in its place. */
+  finish(): Promise<void>;
+  /** Leaves nothing behind of what is not whole. */
+  abandon(): Promise<void>;
+}
+
+/** Names of all columns of a table, as a scan takes them. */
+export function columnNames(columns: readonly TableColumn[]): string[] {
+  return columns.map(({ name }) => name);
+}

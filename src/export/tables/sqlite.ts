@@ -1,0 +1,61 @@
+/** Tables in one SQLite file. The first column of each says the run, since one file holds any number of them. */
+
+import { rename, rm } from "node:fs/promises";
+import { type NativeSqlite, native } from "../../native.js";
+import type { TableBatch, TableDef } from "../../tables/table.js";
+import { unwrap } from "../../trace/failure.js";
+import { explained } from "../target.js";
+import { Handover, nativeColumns } from "./native.js";
+import type { RowSink, Run, TableSink } from "./sink.js";
+
+export class SqliteSink implements TableSink {
+  readonly #path: string;
+  readonly #draft: string;
+  readonly #file: NativeSqlite;
+
+  /** `draft`: the file that is made; it must not be there. */
+  constructor(path: string, draft: string) {
+    this.#path = path;
+    this.#draft = draft;
+    this.#file = unwrap(native().writeSqlite(draft));
+  }
+
+  async begin(run: Run, table: TableDef): Promise<RowSink> {
+    const constants = [{ key: "run", value: run.id }];
+    const columns = nativeColumns(table.columns);
+    const number = unwrap(this.#file.table(table.name, columns, constants));
+    return new SqliteRows(this.#file, number);
+  }
+
+  async finish(): Promise<void> {
+    unwrap(await this.#file.finish());
+    await explained("create", this.#path, () => rename(this.#draft, this.#path));
+  }
+
+  async abandon(): Promise<void> {
+    await rm(this.#draft, { force: true });
+  }
+}
+
+class SqliteRows implements RowSink {
+  readonly #file: NativeSqlite;
+  readonly #table: number;
+  readonly #handover = new Handover();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(file: NativeSqlite, table: number) {
+    this.#file = file;
+    this.#table = table;
+  }
+
+  async write(batch: TableBatch): Promise<boolean> {
+    await this.#last;
+    this.#last = this.#file.write(this.#table, this.#handover.values(batch)).then(unwrap);
+    this.#last.catch(() => {});
+    return true;
+  }
+
+  async end(): Promise<void> {
+    await this.#last;
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * Where an export goes: a file, or the standard output. A file has its name only once it is whole: until then it is called
+ * `NAME.partial`, and it is removed when the export fails. A name that ends in `.gz` is compressed.
+ */
+
+import { once } from "node:events";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createGzip } from "node:zlib";
+import type { CommandContext } from "../commands/command.js";
+import { isSystemError, TraceError } from "../errors.js";
+import { streamOutput } from "../report/output.js";
+import { traceError } from "../trace/failure.js";
+
+export interface Target {
+  /** Waits while the other end is behind. False: nobody reads any more. */
+  write(chunk: string | Uint8Array): Promise<boolean>;
+  /** Makes the file whole. */
+  finish(): Promise<void>;
+  /** Leaves nothing behind. */
+  abandon(): Promise<void>;
+}
+
+/** @throws TraceError when the file is there already, or cannot be made. */
+export async function openTarget(
+  context: Pick<CommandContext, "stdout">,
+  path: string | undefined,
+  force: boolean,
+): Promise<Target> {
+  if (path === undefined || path === "-") return standardOutput(context);
+  const { draft, isSpecial } = await draftOf(path, force);
+  const file = await explained("create", path, () => open(draft, isSpecial ? "w" : "wx"));
+  const target = new FileTarget(path, draft, file, isSpecial);
+  return path.endsWith(".gz") ? compressed(target) : target;
+}
+
+function standardOutput({ stdout }: Pick<CommandContext, "stdout">): Target {
+  const { write } = streamOutput(stdout);
+  return { write, finish: async () => {}, abandon: async () => {} };
+}
+
+/** What is written until the file is whole. Devices and pipes are written as they are. */
+export async function draftOf(
+  path: string,
+  force: boolean,
+): Promise<{ readonly draft: string; readonly isSpecial: boolean }> {
+  const found = await stat(path).catch(() => undefined);
+  if (found !== undefined && !found.isFile() && !found.isDirectory()) {
+    return { draft: path, isSpecial: true };
+  }
+  if (found?.isDirectory() === true) throw ioError("create", path, 21, "is a directory");
+  if (found !== undefined && !force) {
+    throw traceError({ code: "exists", message: `${path} exists already`, facts: { path } });
+  }
+  const draft = `${path}.partial`;
+  // Of an export that was killed.
+  await rm(draft, { force: true }).catch(() => {});
+  return { draft, isSpecial: false };
+}
+
+class FileTarget implements Target {
+  readonly #path: string;
+  readonly #draft: string;
+  readonly #file: FileHandle;
+  readonly #isSpecial: boolean;
+
+  constructor(path: string, draft: string, file: FileHandle, isSpecial: boolean) {
+    this.#path = path;
+    this.#draft = draft;
+    this.#file = file;
+    this.#isSpecial = isSpecial;
+  }
+
+  async write(chunk: string | Uint8Array): Promise<boolean> {
+    const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesWritten } = await explained("write", this.#path, () =>
+        this.#file.write(bytes, at, bytes.length - at),
+      );
+      at += bytesWritten;
+    }
+    return true;
+  }
+
+  async finish(): Promise<void> {
+    await explained("write", this.#path, () => this.#file.close());
+    if (!this.#isSpecial) {
+      await explained("create", this.#path, () => rename(this.#draft, this.#path));
+    }
+  }
+
+  async abandon(): Promise<void> {
+    await this.#file.close().catch(() => {});
+    if (!this.#isSpecial) await rm(this.#draft, { force: true }).catch(() => {});
+  }
+}
+
+/** A target that is given what it gets as gzip. */
+function compressed(target: Target): Target {
+  const gzip = createGzip();
+  const pump = (async () => {
+    for await (const part of gzip) await target.write(part as Uint8Array);
+  })();
+  // Its failure is met by the next write, or at the end.
+  pump.catch(() => {});
+  return {
+    async write(chunk) {
+      if (!gzip.write(chunk)) await Promise.race([once(gzip, "drain"), pump]);
+      return true;
+    },
+    async finish() {
+      gzip.end();
+      await pump;
+      await target.finish();
+    },
+    async abandon() {
+      gzip.destroy();
+      await target.abandon();
+    },
+  };
+}
+
+/** What the system says, as the error that users see. */
+export async function explained<T>(
+  doing: "create" | "write",
+  path: string,
+  run: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    const text = /^[A-Z0-9]+: (.*?)(?:, \w+)?(?: '.*)?$/s.exec(error.message)?.[1] ?? error.message;
+    throw ioError(doing, path, Math.abs(error.errno ?? 0), text);
+  }
+}
+
+const ENOENT = 2;
+const EFBIG = 27;
+const ENOSPC = 28;
+
+function ioError(doing: string, path: string, errno: number, text: string): TraceError {
+  const message = `cannot ${doing} ${path}: ${text}`;
+  const facts = { doing, path, errno };
+  if (errno === EFBIG) {
+    return new TraceError("IO", message, { hint: "ulimit -f says how large a file may be" });
+  }
+  const code =
+    errno === ENOSPC ? "disk-full" : errno === ENOENT && doing === "create" ? "no-directory" : "io";
+  return traceError({ code, message, facts: { ...facts, directory: dirname(path) } });
+}
