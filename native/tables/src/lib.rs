@@ -3,6 +3,8 @@
 //! A writer is given batches of columns and knows neither traces nor JavaScript; what the rows mean is said where the
 //! tables are made.
 
+mod chunk;
+mod encode;
 mod error;
 mod group;
 pub mod parquet;

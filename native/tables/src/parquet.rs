@@ -11,21 +11,23 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::basic::{LogicalType, Repetition, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, Type, TypePtr};
+use parquet::schema::types::{Type, TypePtr};
 
+use crate::chunk::{ChunkEncoder, Rows};
 use crate::error::Error;
-use crate::group::{Checked, Dictionary, Group, Waiting, WaitingColumn};
+use crate::group::{Checked, Dictionary, Group, Waiting};
 use crate::table::{Column, ColumnBatch, ColumnType};
 
 /// Rows of a row group: what DuckDB hands to one thread.
 pub const GROUP_ROWS: usize = 122_880;
+
+/// Of zstd: higher ones take several times as long for a tenth of the bytes.
+const LEVEL: i32 = 1;
 
 /// Row groups of a part file.
 const PART_GROUPS: usize = 64;
@@ -63,6 +65,7 @@ pub struct ParquetWriter {
     options: Options,
     schema: TypePtr,
     properties: WriterPropertiesPtr,
+    encoder: ChunkEncoder,
     dictionaries: Vec<Dictionary>,
     group: Group,
     late: Group,
@@ -88,7 +91,8 @@ impl ParquetWriter {
         Ok(ParquetWriter {
             folder: folder.to_owned(),
             schema: schema(&options.columns)?,
-            properties: properties(&options)?,
+            properties: properties(&options),
+            encoder: ChunkEncoder::new(LEVEL).map_err(|error| broken(&error))?,
             dictionaries: options.columns.iter().map(|_| Dictionary::default()).collect(),
             group: Group::new(&options.columns),
             late: Group::new(&options.columns),
@@ -166,7 +170,8 @@ impl ParquetWriter {
             Some(part) => part,
             None => self.begin()?,
         };
-        write_row_group(&mut part.writer, group, order.as_deref(), &self.dictionaries)
+        let ascending = &self.options.ascending;
+        write_row_group(&mut part.writer, &mut self.encoder, group, order.as_deref(), &self.dictionaries, ascending)
             .map_err(|error| part.failure.explain(&part.path, &error))?;
         part.groups += 1;
         self.summary.rows += group.rows as u64;
@@ -239,29 +244,15 @@ fn schema(columns: &[Column]) -> Result<TypePtr, Error> {
     Type::group_type_builder("row").with_fields(fields).build().map(Arc::new).map_err(|error| broken(&error))
 }
 
-fn properties(options: &Options) -> Result<WriterPropertiesPtr, Error> {
-    let level = ZstdLevel::try_new(1).map_err(|error| broken(&error))?;
+fn properties(options: &Options) -> WriterPropertiesPtr {
     let facts = options.facts.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-    let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("trace ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+    let sorting = |time: usize| vec![SortingColumn { column_idx: time as i32, descending: false, nulls_first: false }];
+    let builder = WriterProperties::builder()
+        .set_created_by(concat!("trace version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_offset_index_disabled(true)
-        .set_max_row_group_row_count(None)
-        .set_data_page_row_count_limit(GROUP_ROWS)
-        .set_write_batch_size(8192)
-        .set_key_value_metadata(Some(facts));
-    for &column in &options.ascending {
-        let path = ColumnPath::from(options.columns[column].name.as_str());
-        builder = builder
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-    }
-    if let Some(time) = options.time {
-        let sorting = SortingColumn { column_idx: time as i32, descending: false, nulls_first: false };
-        builder = builder.set_sorting_columns(Some(vec![sorting]));
-    }
-    Ok(Arc::new(builder.build()))
+        .set_key_value_metadata(Some(facts))
+        .set_sorting_columns(options.time.map(sorting));
+    Arc::new(builder.build())
 }
 
 /// The rows by time, and of one time in the order in which they came. None: they are in that order.
@@ -277,73 +268,21 @@ fn order_by(times: &Waiting) -> Option<Vec<u32>> {
 
 fn write_row_group(
     writer: &mut SerializedFileWriter<Reporting>,
+    encoder: &mut ChunkEncoder,
     group: &Group,
     order: Option<&[u32]>,
     dictionaries: &[Dictionary],
+    ascending: &[usize],
 ) -> Result<(), ParquetError> {
+    let descriptors = writer.schema_descr().columns().to_vec();
     let mut row_group = writer.next_row_group()?;
-    for (waiting, dictionary) in group.columns.iter().zip(dictionaries) {
-        let Some(mut column) = row_group.next_column()? else { break };
-        let rows = Rows { waiting, order, count: group.rows };
-        let levels = rows.levels();
-        match column.untyped() {
-            ColumnWriter::Int64ColumnWriter(writer) => {
-                let Waiting::Int(values) = &waiting.values else { break };
-                writer.write_batch(&rows.present(values), levels.as_deref(), None)?;
-            }
-            ColumnWriter::BoolColumnWriter(writer) => {
-                let Waiting::Bool(values) = &waiting.values else { break };
-                writer.write_batch(&rows.present(values), levels.as_deref(), None)?;
-            }
-            ColumnWriter::ByteArrayColumnWriter(writer) => {
-                let Waiting::Code(codes) = &waiting.values else { break };
-                let codes = rows.present(codes);
-                writer.write_batch(&byte_arrays(&codes, dictionary), levels.as_deref(), None)?;
-            }
-            _ => break,
-        }
-        column.close()?;
+    let rows = Rows { count: group.rows, order };
+    for (k, (column, dictionary)) in group.columns.iter().zip(dictionaries).enumerate() {
+        let chunk = encoder.chunk(&descriptors[k], column, dictionary, rows, ascending.contains(&k))?;
+        row_group.append_column(&chunk.bytes, chunk.close)?;
     }
     row_group.close()?;
     Ok(())
-}
-
-/// The values of codes. Each value is taken from the dictionary once.
-fn byte_arrays(codes: &[u32], dictionary: &Dictionary) -> Vec<ByteArray> {
-    let mut taken: Vec<Option<ByteArray>> = vec![None; dictionary.len()];
-    codes
-        .iter()
-        .map(|&code| taken[code as usize].get_or_insert_with(|| dictionary.value(code as usize).to_vec().into()).clone())
-        .collect()
-}
-
-/// The rows of a waiting column, in the order in which they are written.
-struct Rows<'a> {
-    waiting: &'a WaitingColumn,
-    order: Option<&'a [u32]>,
-    count: usize,
-}
-
-impl Rows<'_> {
-    /// For each row whether it has a value; None for columns that always have one.
-    fn levels(&self) -> Option<Vec<i16>> {
-        let present = &self.waiting.present;
-        match self.order {
-            _ if present.is_empty() => None,
-            None => Some(present.clone()),
-            Some(order) => Some(order.iter().map(|&row| present[row as usize]).collect()),
-        }
-    }
-
-    /// The values that are there.
-    fn present<T: Copy>(&self, values: &[T]) -> Vec<T> {
-        let present = &self.waiting.present;
-        let has = |row: &usize| present.get(*row).is_none_or(|&level| level != 0);
-        match self.order {
-            None => (0..self.count).filter(has).map(|row| values[row]).collect(),
-            Some(order) => order.iter().map(|&row| row as usize).filter(has).map(|row| values[row]).collect(),
-        }
-    }
 }
 
 /// A file that keeps what the system said of a failed write, which the library turns into a text.
