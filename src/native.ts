@@ -228,8 +228,38 @@ export interface NativeFact {
   readonly value: string;
 }
 
+/** What the numbers in events mean, `native/src/tables.rs`. */
+export interface NativeMeanings {
+  readonly shapes: readonly {
+    readonly name: string;
+    readonly path: number;
+    readonly base: number;
+    readonly fds: readonly number[];
+    readonly returnsFd: boolean;
+    readonly addresses: readonly number[];
+    readonly transfers: boolean;
+  }[];
+  readonly x8664: Int32Array;
+  readonly i386: Int32Array;
+  readonly x32: Int32Array;
+  readonly kinds: readonly string[];
+  readonly errors: readonly string[];
+  readonly signals: readonly string[];
+}
+
+/** `damage`: why the rows end before the trace does. */
+export interface NativeEventsWritten {
+  readonly damage: NativeFailure | null;
+}
+
 /** Part files of one table of one trace. */
 export interface NativeParquet {
+  /** Adds all events of a trace as rows of table `event`. */
+  writeEvents(
+    trace: NativeTrace,
+    columns: readonly string[],
+    meanings: NativeMeanings,
+  ): Promise<Outcome<NativeEventsWritten>>;
   write(batch: readonly NativeValues[]): Promise<Outcome<boolean>>;
   finish(): Promise<
     Outcome<{ readonly rows: number; readonly bytes: number; readonly parts: number }>
@@ -245,6 +275,12 @@ export interface NativeSqlite {
     constants: readonly NativeFact[],
   ): Outcome<number>;
   write(table: number, batch: readonly NativeValues[]): Promise<Outcome<boolean>>;
+  writeEvents(
+    table: number,
+    trace: NativeTrace,
+    columns: readonly string[],
+    meanings: NativeMeanings,
+  ): Promise<Outcome<NativeEventsWritten>>;
   finish(): Promise<Outcome<boolean>>;
 }
 

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use napi::bindgen_prelude::{
-    AsyncTask, BigInt64Array, Env, Float64Array, Result, Task, Uint8Array, Uint32Array,
+    AsyncTask, BigInt64Array, Either, Env, Float64Array, Int32Array, Null, Result, Task, Uint8Array, Uint32Array,
 };
 use napi_derive::napi;
 use trace_engine::error::EngineError;
+use trace_engine::reader::Trace;
+use trace_tables::event::{EventRows, Meanings, Shape};
 use trace_tables::parquet::{Options, ParquetWriter, Summary};
 use trace_tables::sqlite::{SqliteFile, SqliteTable};
 use trace_tables::{Column, ColumnBatch, ColumnType, Error, Growth, Values};
 
-use crate::reader::{Outcome, outcome};
+use crate::reader::{Failure, NativeTrace, Outcome, outcome};
 
 /// A column of a table: `src/tables/table.ts` says what the types are.
 #[napi(object, object_to_js = false)]
@@ -41,6 +43,85 @@ pub struct NativeValues {
 pub struct NativeFact {
     pub key: String,
     pub value: String,
+}
+
+/// Which arguments of a syscall are of interest: `Shape` of `trace_tables::event`.
+#[napi(object, object_to_js = false)]
+pub struct NativeShape {
+    pub name: String,
+    pub path: i32,
+    pub base: i32,
+    pub fds: Vec<u8>,
+    pub returns_fd: bool,
+    pub addresses: Vec<u8>,
+    pub transfers: bool,
+}
+
+/// What the numbers in events mean: `Meanings` of `trace_tables::event`.
+#[napi(object, object_to_js = false)]
+pub struct NativeMeanings {
+    pub shapes: Vec<NativeShape>,
+    pub x86_64: Int32Array,
+    pub i386: Int32Array,
+    pub x32: Int32Array,
+    pub kinds: Vec<String>,
+    pub errors: Vec<String>,
+    pub signals: Vec<String>,
+}
+
+impl From<NativeMeanings> for Meanings {
+    fn from(given: NativeMeanings) -> Meanings {
+        let shapes: Vec<Shape> = given
+            .shapes
+            .into_iter()
+            .map(|shape| Shape {
+                name: shape.name,
+                path: shape.path as i8,
+                base: shape.base as i8,
+                fds: shape.fds.into_iter().filter(|&k| k < 6).collect(),
+                returns_fd: shape.returns_fd,
+                addresses: shape.addresses.into_iter().filter(|&k| k < 6).collect(),
+                transfers: shape.transfers,
+            })
+            .collect();
+        let known = shapes.len() as i32;
+        let rows = |rows: &[i32]| rows.iter().map(|&row| if row < known { row as i16 } else { -1 }).collect();
+        Meanings {
+            numbers: [rows(&given.x86_64), rows(&given.i386), rows(&given.x32)],
+            shapes,
+            kinds: given.kinds,
+            errors: given.errors,
+            signals: given.signals,
+        }
+    }
+}
+
+/// How the rows of a trace were written: all of them, or up to the damage.
+#[napi(object, object_from_js = false)]
+pub struct EventsWritten {
+    pub damage: Either<Failure, Null>,
+}
+
+/// Gives every batch of the events of a trace to `write`.
+fn write_events(
+    trace: &Trace,
+    columns: &[String],
+    meanings: Meanings,
+    mut write: impl FnMut(&[ColumnBatch]) -> Done<()>,
+) -> Done<Option<EngineError>> {
+    let broken = EngineError::Broken { part: "writer of tables" };
+    let mut rows = EventRows::new(trace, meanings, columns).ok_or(broken)?;
+    while let Some(batch) = rows.next_batch() {
+        match batch {
+            Ok(batch) => write(&batch)?,
+            Err(damage) => return Ok(Some(damage)),
+        }
+    }
+    Ok(None)
+}
+
+fn events_written(damage: Option<EngineError>) -> EventsWritten {
+    EventsWritten { damage: damage.map_or(Either::B(Null), |error| Either::A((&error).into())) }
 }
 
 /// What was written.
@@ -136,6 +217,13 @@ impl NativeParquet {
         AsyncTask::new(WriteParquet { writer: Arc::clone(&self.writer), batch })
     }
 
+    /// Adds all events of a trace as rows of table `event`; every column must be one of that table.
+    #[napi]
+    pub fn write_events(&self, trace: &NativeTrace, columns: Vec<String>, meanings: NativeMeanings) -> AsyncTask<ParquetEvents> {
+        let (writer, trace) = (Arc::clone(&self.writer), Arc::clone(&trace.trace));
+        AsyncTask::new(ParquetEvents { writer, trace, columns, meanings: meanings.into() })
+    }
+
     /// Ends the last file.
     #[napi]
     pub fn finish(&self) -> AsyncTask<FinishParquet> {
@@ -159,6 +247,28 @@ impl Task for WriteParquet {
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
         Ok(outcome(output, |()| true))
+    }
+}
+
+pub struct ParquetEvents {
+    writer: Arc<Mutex<ParquetWriter>>,
+    trace: Arc<Trace>,
+    columns: Vec<String>,
+    meanings: Meanings,
+}
+
+impl Task for ParquetEvents {
+    type Output = Done<Option<EngineError>>;
+    type JsValue = Outcome<EventsWritten>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let meanings = std::mem::take(&mut self.meanings);
+        Ok(write_events(&self.trace, &self.columns, meanings, |batch| writer.write(batch).map_err(engine_error)))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, events_written))
     }
 }
 
@@ -190,6 +300,13 @@ impl Database {
     fn run<T>(&mut self, step: impl FnOnce(&SqliteFile, &mut Vec<SqliteTable>) -> std::result::Result<T, Error>) -> Done<T> {
         let file = self.file.as_ref().ok_or(EngineError::Broken { part: "writer of tables" })?;
         step(file, &mut self.tables).map_err(engine_error)
+    }
+
+    fn write(&mut self, table: u32, batch: &[ColumnBatch]) -> Done<()> {
+        self.run(|file, tables| match tables.get_mut(table as usize) {
+            Some(table) => file.write(table, batch),
+            None => Err(Error::Broken("no such table".to_owned())),
+        })
     }
 }
 
@@ -230,6 +347,19 @@ impl NativeSqlite {
         AsyncTask::new(WriteSqlite { database: Arc::clone(&self.database), table, batch })
     }
 
+    /// Adds all events of a trace to a table that has the columns of table `event`, or some of them.
+    #[napi]
+    pub fn write_events(
+        &self,
+        table: u32,
+        trace: &NativeTrace,
+        columns: Vec<String>,
+        meanings: NativeMeanings,
+    ) -> AsyncTask<SqliteEvents> {
+        let (database, trace) = (Arc::clone(&self.database), Arc::clone(&trace.trace));
+        AsyncTask::new(SqliteEvents { database, table, trace, columns, meanings: meanings.into() })
+    }
+
     /// Ends the file.
     #[napi]
     pub fn finish(&self) -> AsyncTask<FinishSqlite> {
@@ -249,15 +379,34 @@ impl Task for WriteSqlite {
 
     fn compute(&mut self) -> Result<Self::Output> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = batch_of(&self.batch);
-        Ok(database.run(|file, tables| match tables.get_mut(self.table as usize) {
-            Some(table) => file.write(table, &batch),
-            None => Err(Error::Broken("no such table".to_owned())),
-        }))
+        Ok(database.write(self.table, &batch_of(&self.batch)))
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
         Ok(outcome(output, |()| true))
+    }
+}
+
+pub struct SqliteEvents {
+    database: Arc<Mutex<Database>>,
+    table: u32,
+    trace: Arc<Trace>,
+    columns: Vec<String>,
+    meanings: Meanings,
+}
+
+impl Task for SqliteEvents {
+    type Output = Done<Option<EngineError>>;
+    type JsValue = Outcome<EventsWritten>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, meanings) = (self.table, std::mem::take(&mut self.meanings));
+        Ok(write_events(&self.trace, &self.columns, meanings, |batch| database.write(number, batch)))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, events_written))
     }
 }
 

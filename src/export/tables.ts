@@ -2,9 +2,10 @@
 
 import type { Filter } from "../query/filter/index.js";
 import { selectEvents } from "../query/select.js";
-import type { TableDef } from "../tables/table.js";
+import { event } from "../tables/event.js";
+import type { TableBatch, TableDef } from "../tables/table.js";
 import type { Trace } from "../trace/trace.js";
-import { columnNames, type Run, type TableSink } from "./tables/sink.js";
+import { columnNames, type RowSink, type Run, type TableSink } from "./tables/sink.js";
 
 export interface TableExport {
   readonly tables: readonly TableDef[];
@@ -23,29 +24,40 @@ export async function exportTables(
   sink: TableSink,
   options: TableExport,
 ): Promise<unknown> {
-  const { filter, showSecrets } = options;
   const run = runOf(trace);
   let failure: unknown;
   for (const table of options.tables) {
     const rows = await sink.begin(run, table);
-    const events = table.ofEvents ? await selectEvents(trace, filter) : undefined;
-    const batches = table.scan(trace, {
-      columns: columnNames(table.columns),
-      showSecrets,
-      ...(events !== undefined && { events }),
-    });
-    const iterator = batches[Symbol.asyncIterator]();
-    for (;;) {
-      const next = await iterator.next().catch((error: unknown) => {
-        failure ??= error;
-        return undefined;
-      });
-      if (next === undefined || next.done === true) break;
-      if (!(await rows.write(next.value))) break;
-    }
+    const missing =
+      table === event && options.filter === undefined && rows.writeEvents !== undefined
+        ? await rows.writeEvents(trace)
+        : await scanInto(rows, trace, table, options);
+    failure ??= missing;
     await rows.end();
   }
   return failure;
+}
+
+/** Why rows are missing, if some are. */
+async function scanInto(
+  rows: RowSink,
+  trace: Trace,
+  table: TableDef,
+  { filter, showSecrets }: TableExport,
+): Promise<unknown> {
+  const events = table.ofEvents ? await selectEvents(trace, filter) : undefined;
+  const columns = columnNames(table.columns);
+  const scan = table.scan(trace, { columns, showSecrets, ...(events !== undefined && { events }) });
+  const batches = scan[Symbol.asyncIterator]();
+  for (;;) {
+    let next: IteratorResult<TableBatch>;
+    try {
+      next = await batches.next();
+    } catch (error) {
+      return error;
+    }
+    if (next.done === true || !(await rows.write(next.value))) return undefined;
+  }
 }
 
 /** The trace as a run: its id, written as UUIDs are, which no engine takes for a number. */

@@ -213,6 +213,12 @@ export class Trace implements TraceContext, EventSource {
     unwrap(await this.#native.dumpText(path, force));
   }
 
+  /** @internal The addon's side, for what hands the trace back to it. */
+  get native(): NativeTrace {
+    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
+    return this.#native;
+  }
+
   /** @internal `replay` of src/replay.ts is for everybody. */
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay {
     if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);

@@ -6,12 +6,15 @@
 
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { TraceError } from "../../errors.js";
 import { type NativeParquet, native } from "../../native.js";
 import type { TableBatch, TableDef } from "../../tables/table.js";
 import { traceError, unwrap } from "../../trace/failure.js";
+import type { Trace } from "../../trace/trace.js";
 import { explained } from "../target.js";
+import { eventMeanings, missingRows } from "./events.js";
 import { Handover, nativeColumns } from "./native.js";
-import type { RowSink, Run, TableSink } from "./sink.js";
+import { columnNames, type RowSink, type Run, type TableSink } from "./sink.js";
 
 export class ParquetSink implements TableSink {
   readonly #folder: string;
@@ -37,7 +40,7 @@ export class ParquetSink implements TableSink {
     await rm(draft, { recursive: true, force: true }).catch(() => {});
     await explained("create", draft, () => mkdir(draft, { recursive: true }));
     this.#drafts.push({ draft, place });
-    return new ParquetRows(startWriter(draft, run, table));
+    return new ParquetRows(startWriter(draft, run, table), columnNames(table.columns));
   }
 
   /** Moves the runs to their places. */
@@ -76,12 +79,14 @@ function startWriter(folder: string, run: Run, table: TableDef): NativeParquet {
 
 class ParquetRows implements RowSink {
   readonly #writer: NativeParquet;
+  readonly #columns: readonly string[];
   readonly #handover = new Handover();
   /** The batch before is written while the next one is made. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(writer: NativeParquet) {
+  constructor(writer: NativeParquet, columns: readonly string[]) {
     this.#writer = writer;
+    this.#columns = columns;
   }
 
   async write(batch: TableBatch): Promise<boolean> {
@@ -90,6 +95,11 @@ class ParquetRows implements RowSink {
     // Met by whoever waits next.
     this.#last.catch(() => {});
     return true;
+  }
+
+  async writeEvents(trace: Trace): Promise<TraceError | undefined> {
+    const write = this.#writer.writeEvents(trace.native, this.#columns, eventMeanings());
+    return missingRows(unwrap(await write), trace);
   }
 
   async end(): Promise<void> {

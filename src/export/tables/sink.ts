@@ -1,6 +1,8 @@
 /** What takes rows of tables: one implementation per format. */
 
+import type { TraceError } from "../../errors.js";
 import type { TableBatch, TableColumn, TableDef } from "../../tables/table.js";
+import type { Trace } from "../../trace/trace.js";
 
 /** One trace of those that are exported. */
 export interface Run {
@@ -14,6 +16,11 @@ export interface Run {
 export interface RowSink {
   /** Takes over the batch. Waits while the other end is behind. False: nobody reads any more. */
   write(batch: TableBatch): Promise<boolean>;
+  /**
+   * Writes all rows of table `event` without their passing through here, where the format can. Why they end before the trace does,
+   * if so.
+   */
+  writeEvents?(trace: Trace): Promise<TraceError | undefined>;
   end(): Promise<void>;
 }
 
