@@ -101,6 +101,9 @@ export class PerfettoWriter {
   readonly #flows: Flows;
   readonly #descriptors: OpenDescriptors;
   readonly #sequences: (Sequence | undefined)[] = [];
+  /** Those of threads that have ended. */
+  readonly #free: Sequence[] = [];
+  #made = 0;
   readonly #counters = new Map<number, Counters>();
   readonly #categories = new Map<number, string>();
   readonly #annotate: AnnotationWriter;
@@ -112,7 +115,9 @@ export class PerfettoWriter {
     this.#flows = new Flows(trace, this.#facts);
     this.#descriptors = new OpenDescriptors(trace, this.#facts);
     this.#head();
-    const common = new Sequence(this.#out, this.#texts, COMMON + 1, TRACKS.trace, 0);
+    const { tick } = trace.info;
+    const of = { id: COMMON + 1, track: TRACKS.trace, start: 0 };
+    const common = new Sequence(this.#out, this.#texts, tick, of);
     this.#annotate = new AnnotationWriter(this.#out, common, notation);
     this.#common = common;
   }
@@ -177,11 +182,27 @@ export class PerfettoWriter {
   #sequence(index: number, time: number): Sequence {
     const known = this.#sequences[index];
     if (known !== undefined) return known;
-    const w = this.#out;
+    const track = TRACKS.thread + index;
+    this.#threadTrack(index, track);
+    const free = this.#free.pop();
+    free?.retarget(track);
+    const made = free ?? this.#newSequence(track, time);
+    this.#sequences[index] = made;
+    return made;
+  }
+
+  #newSequence(track: number, start: number): Sequence {
+    const of = { id: COMMON + 2 + this.#made, track, start };
+    this.#made += 1;
+    return new Sequence(this.#out, this.#texts, this.#trace.info.tick, of);
+  }
+
+  #threadTrack(index: number, uuid: number): void {
     const thread = this.#trace.threads[index];
     const process = thread?.process ?? 0;
-    this.#counters.get(process) ?? this.#processTracks(process);
-    this.#track(TRACKS.thread + index, () => {
+    if (!this.#counters.has(process)) this.#processTracks(process);
+    const w = this.#out;
+    this.#track(uuid, () => {
       w.uint(Track.parent, TRACKS.process + process);
       const track = w.open(Track.thread);
       w.int(ThreadTrack.pid, thread?.pid ?? 0);
@@ -189,9 +210,6 @@ export class PerfettoWriter {
       w.string(ThreadTrack.name, thread === undefined ? "p?" : threadName(thread));
       w.close(track);
     });
-    const made = new Sequence(w, this.#texts, COMMON + 2 + index, TRACKS.thread + index, time);
-    this.#sequences[index] = made;
-    return made;
   }
 
   #processTracks(process: number): void {
@@ -232,18 +250,25 @@ export class PerfettoWriter {
     this.#annotate.sequence = sequence;
     if (batch.kind[i] === EventKind.Call) this.#call(sequence, batch, i, time);
     else this.#instant(sequence, batch, i, time);
+    if (batch.kind[i] === EventKind.Exit) this.#release(index, sequence);
+  }
+
+  /** Nothing comes from a thread that has ended; if something does, it gets a sequence again. */
+  #release(index: number, sequence: Sequence): void {
+    this.#sequences[index] = undefined;
+    this.#free.push(sequence);
   }
 
   /** A remark on the whole trace. */
   remark(text: string): void {
     const w = this.#out;
     this.#track(TRACKS.trace, () => w.string(Track.name, "trace"));
-    const packet = this.#common.begin(this.#trace.duration);
+    const packet = this.#common.begin();
     const event = w.open(Packet.trackEvent);
     w.uint(TrackEvent.type, EventType.instant);
     w.string(TrackEvent.name, text);
     w.close(event);
-    this.#common.end(packet);
+    this.#common.end(packet, this.#trace.duration);
   }
 
   #begin(sequence: Sequence, type: number, name: string, category: string): number {
@@ -262,18 +287,17 @@ export class PerfettoWriter {
     const w = this.#out;
     const call = decodeCall(batch, i, this.#trace);
     const arrows = this.#flows.ofCall(batch, i);
-    const packet = sequence.begin(time);
+    const packet = sequence.begin();
     const event = this.#begin(sequence, EventType.begin, call.name, this.#category(batch, i));
     for (const flow of arrows.out) w.fixed64(TrackEvent.flowIds, flow);
     this.#arguments(call, batch, i);
     w.close(event);
-    sequence.end(packet);
+    sequence.end(packet, time);
     this.#callEnd(sequence, batch, i, time + Math.max(0, batch.duration[i] ?? 0), arrows);
   }
 
   #arguments(call: Call, batch: EventBatch, i: number): void {
     const annotate = this.#annotate;
-    annotate.int("event", batch.firstSeq + i);
     for (const arg of call.args) {
       annotate.value(arg.name, arg.value);
       if (arg.resolved !== undefined) annotate.text(`${arg.name}.resolved`, arg.resolved);
@@ -296,13 +320,13 @@ export class PerfettoWriter {
     arrows: CallFlows,
   ): void {
     const w = this.#out;
-    const packet = sequence.begin(time);
+    const packet = sequence.begin();
     const event = w.open(Packet.trackEvent);
     w.uint(TrackEvent.type, EventType.end);
     for (const flow of arrows.in) w.fixed64(TrackEvent.flowIds, flow);
     this.#count(batch, i);
     w.close(event);
-    sequence.end(packet);
+    sequence.end(packet, time);
   }
 
   /** Values of the counters that event `i` changes. */
@@ -345,15 +369,18 @@ export class PerfettoWriter {
 
   #instant(sequence: Sequence, batch: EventBatch, i: number, time: number): void {
     const w = this.#out;
-    const packet = sequence.begin(time);
+    const packet = sequence.begin();
     const { name, category, describe, flow } = this.#instantOf(batch, i);
     const event = this.#begin(sequence, EventType.instant, name, category);
     if (flow !== undefined) w.fixed64(TrackEvent.terminatingFlowIds, flow);
-    this.#annotate.int("event", batch.firstSeq + i);
     describe();
+    // What the CLI addresses; there are too many events of the other kinds.
+    if (category === "process" || category === "signal") {
+      this.#annotate.int("event", batch.firstSeq + i);
+    }
     this.#count(batch, i);
     w.close(event);
-    sequence.end(packet);
+    sequence.end(packet, time);
   }
 
   #instantOf(batch: EventBatch, i: number): Instant {

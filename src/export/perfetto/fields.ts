@@ -20,7 +20,7 @@ export const Packet = {
 export const SequenceFlag = { cleared: 1, needsState: 2 } as const;
 
 export const Clocks = { clock: 1, primary: 2 } as const;
-export const Clock = { id: 1, timestamp: 2, isIncremental: 3 } as const;
+export const Clock = { id: 1, timestamp: 2, isIncremental: 3, unitNanos: 4 } as const;
 /** `BuiltinClock`; from 64 on a clock is a sequence's own. */
 export const ClockId = { realtime: 1, boottime: 6, ofSequence: 64 } as const;
 
