@@ -4,47 +4,15 @@
  */
 
 import type { CallFacts } from "../../query/facts.js";
+import { opensForExec } from "../../tables/cloexec.js";
 import { type EventBatch, EventKind, Slot } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 
 /** `CLONE_FILES` of linux/sched.h: the table is shared. */
 const CLONE_FILES = 0x400;
-/** `O_CLOEXEC` of fcntl.h; the flags of sockets, pipes, epoll, timers and events have the same value. */
-const CLOEXEC = 0x80000;
 const CLOSE_RANGE = { unshare: 2, cloexec: 4 } as const;
 const F = { DUPFD: 0, SETFD: 2, DUPFD_CLOEXEC: 1030 } as const;
 
-/** Calls whose descriptors are always closed by exec. */
-const ALWAYS_CLOEXEC: ReadonlySet<string> = new Set([
-  ...["pidfd_open", "bpf", "landlock_create_ruleset", "io_uring_setup", "pidfd_getfd"],
-]);
-/** Where the flags of a call that makes descriptors are, and the bit, where that is not `O_CLOEXEC`. */
-const FLAGS: Readonly<Record<string, readonly [argument: number, bit: number]>> = {
-  open: [1, CLOEXEC],
-  openat: [2, CLOEXEC],
-  open_by_handle_at: [2, CLOEXEC],
-  open_tree: [2, CLOEXEC],
-  dup3: [2, CLOEXEC],
-  pipe2: [1, CLOEXEC],
-  socket: [1, CLOEXEC],
-  socketpair: [1, CLOEXEC],
-  accept4: [3, CLOEXEC],
-  epoll_create1: [0, CLOEXEC],
-  eventfd2: [1, CLOEXEC],
-  signalfd4: [3, CLOEXEC],
-  timerfd_create: [1, CLOEXEC],
-  inotify_init1: [0, CLOEXEC],
-  userfaultfd: [0, CLOEXEC],
-  memfd_create: [1, 1],
-  fanotify_init: [0, 1],
-  fsopen: [1, 1],
-  fsmount: [1, 1],
-  fspick: [2, 1],
-  perf_event_open: [4, 8],
-  // MSG_CMSG_CLOEXEC
-  recvmsg: [2, 0x40000000],
-  recvmmsg: [3, 0x40000000],
-};
 /** Calls that put new descriptors into memory. */
 const MAKES_NESTED: ReadonlySet<string> = new Set([
   ...["pipe", "pipe2", "socketpair", "recvmsg", "recvmmsg"],
@@ -118,9 +86,7 @@ export class OpenDescriptors {
       this.#closeRange(process, arg(0), arg(1), arg(2));
       return;
     }
-    const flags = FLAGS[name];
-    const closes =
-      ALWAYS_CLOEXEC.has(name) || (flags !== undefined && (arg(flags[0]) & flags[1]) !== 0);
+    const closes = opensForExec(name, batch, i);
     const end = Math.min(batch.refStart[i + 1] ?? 0, batch.refSlot.length);
     for (let r = batch.refStart[i] ?? 0; r < end; r++) {
       const slot = batch.refSlot[r];
@@ -130,7 +96,7 @@ export class OpenDescriptors {
       if (isNew) table.set(fd, closes);
       else if (!table.has(fd)) table.set(fd, false);
     }
-    if (name.startsWith("fcntl")) control(table, arg(0), arg(1), arg(2), batch.ret[2 * i] ?? -1);
+    if (name.startsWith("fcntl")) control(table, arg(0), arg(1), arg(2), batch, i);
   }
 
   #closeRange(process: number, first: number, last: number, flags: number): void {
@@ -147,9 +113,16 @@ export class OpenDescriptors {
   }
 }
 
-function control(table: Table, fd: number, command: number, argument: number, made: number): void {
+function control(
+  table: Table,
+  fd: number,
+  command: number,
+  argument: number,
+  batch: EventBatch,
+  i: number,
+): void {
   if (command === F.SETFD) table.set(fd, (argument & 1) !== 0);
   else if (command === F.DUPFD || command === F.DUPFD_CLOEXEC) {
-    table.set(made, command === F.DUPFD_CLOEXEC);
+    table.set(batch.ret[2 * i] ?? -1, command === F.DUPFD_CLOEXEC);
   }
 }
