@@ -11,9 +11,9 @@ import {
   filterOf,
   filterOptions,
   openNamed,
+  splitTraces,
   stringSizeOption,
 } from "./selection.js";
-import { splitTraces } from "./traces.js";
 import { collect } from "./values.js";
 
 interface Options extends FilterFlags {
@@ -35,11 +35,9 @@ export const command: CommandDef<Options> = {
     "Words after the traces choose events, as with trace show. Several traces become one set of tables with a column run. " +
     "A file has its name only when it is whole; one that ends in .gz is compressed.",
   arguments: [
-    { name: "[trace...]", help: "trace files; the latest one if left out" },
     {
-      name: "[filter...]",
-      help: "which events: p3, @10..@200, 1s..2s, or a filter",
-      complete: "none",
+      name: "[words...]",
+      help: "traces (the latest one if left out), then which events: p3, @10..@200, 1s..2s, or a filter",
     },
   ],
   options: [
@@ -136,7 +134,7 @@ async function exportEvents(
   const { options } = context;
   const [{ openTarget }, { eventExport }] = await Promise.all([
     import("../export/target.js"),
-    import("../export/events.js"),
+    import("./exporting.js"),
   ]);
   const made = await eventExport(format.name, trace, filter, {
     weight: options.weight,

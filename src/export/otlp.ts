@@ -11,6 +11,7 @@ import { EventKind } from "../trace/batch.js";
 import { History, type ProcessLife, type ProgramStart } from "../trace/history.js";
 import { processName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
+import { programName } from "./program.js";
 import type { EventStream } from "./stream.js";
 
 type AnyValue =
@@ -110,7 +111,7 @@ function spanOf(
     traceId: context.traceId,
     spanId: spanId(program),
     parentSpanId: starter === undefined ? context.parent : spanId(starter),
-    name: basename(program.path) || program.path,
+    name: programName(program),
     kind: INTERNAL,
     startTimeUnixNano: unixNanos(trace, program.time),
     endTimeUnixNano: unixNanos(trace, Math.max(end, program.time)),

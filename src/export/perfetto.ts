@@ -46,6 +46,7 @@ import {
 } from "./perfetto/fields.js";
 import { type CallFlows, Flows } from "./perfetto/flows.js";
 import { Sequence, Texts } from "./perfetto/sequence.js";
+import { programName } from "./program.js";
 import { ProtoWriter } from "./protobuf.js";
 import type { EventStream } from "./stream.js";
 
@@ -216,12 +217,11 @@ export class PerfettoWriter {
     const w = this.#out;
     const life = this.#history.life(process);
     const program = life?.programs.at(-1) ?? this.#history.programAt(process, life?.createdBy ?? 0);
-    const name = (program?.path ?? "").split("/").at(-1) ?? "";
     this.#track(TRACKS.process + process, () => {
       const track = w.open(Track.process);
       w.int(ProcessTrack.pid, life?.pid ?? 0);
       for (const word of program?.argv ?? []) w.string(ProcessTrack.cmdline, word);
-      w.string(ProcessTrack.name, `${processName(process)} ${name}`.trimEnd());
+      w.string(ProcessTrack.name, `${processName(process)} ${programName(program)}`);
       w.uint(ProcessTrack.start, Math.max(0, life?.start ?? 0));
       w.close(track);
     });

@@ -9,6 +9,7 @@ import { syscallName } from "../decode/context.js";
 import { CallFacts } from "../query/facts.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import { History } from "../trace/history.js";
+import { programName } from "./program.js";
 import type { EventStream } from "./stream.js";
 
 /** What is added up: nanoseconds from entry to exit, calls, or bytes that were transferred. */
@@ -94,8 +95,7 @@ class Programs {
     let moment = seq;
     while (life !== undefined && names.length < MAX_FRAMES) {
       const own = life.programs.findLast((program) => program.seq <= moment);
-      const path = (own ?? this.#history.programAt(life.number, moment))?.path ?? "?";
-      const name = path.split("/").at(-1) || "?";
+      const name = programName(own ?? this.#history.programAt(life.number, moment));
       // A fork that runs its parent's program is told from the parent.
       names.push(own === undefined && life.parent !== 0 ? `${name} (fork)` : name);
       moment = life.createdBy;

@@ -16,6 +16,7 @@ BOOTTIME = 6
 class Sequence:
     def __init__(self):
         self.clocks = {}
+        self.units = {}
         self.interned = {}
         self.defaults = None
 
@@ -66,6 +67,7 @@ def main(path):
                 if 64 <= clock.clock_id < 128:
                     assert clock.is_incremental and clock.timestamp == 0
                     state.clocks[clock.clock_id] = snapshot[BOOTTIME]
+                    state.units[clock.clock_id] = clock.unit_multiplier_ns or 1
                 else:
                     clocks.setdefault(clock.clock_id, clock.timestamp)
         if packet.HasField("track_descriptor"):
@@ -86,7 +88,7 @@ def main(path):
             if clock == BOOTTIME:
                 time = packet.timestamp
             else:
-                state.clocks[clock] += packet.timestamp
+                state.clocks[clock] += packet.timestamp * state.units[clock]
                 time = state.clocks[clock]
             event = packet.track_event
             track = event.track_uuid if event.HasField("track_uuid") else state.defaults.track_event_defaults.track_uuid

@@ -1,12 +1,12 @@
 /** The formats that are made of the events of one trace. */
 
-import { eventChunks, Selected } from "../commands/printing.js";
+import type { Weight } from "../export/stacks.js";
+import type { EventStream } from "../export/stream.js";
 import type { Filter } from "../query/filter/index.js";
 import { selectEvents } from "../query/select.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
-import type { Weight } from "./stacks.js";
-import type { EventStream } from "./stream.js";
+import { eventChunks, Selected } from "./printing.js";
 
 export interface EventExportOptions {
   readonly weight: Weight;
@@ -42,16 +42,16 @@ async function chunksOf(
 ): Promise<AsyncIterable<string | Uint8Array>> {
   switch (format) {
     case "perfetto": {
-      const { perfettoChunks } = await import("./perfetto.js");
+      const { perfettoChunks } = await import("../export/perfetto.js");
       const notation = { stringLimit, showSecrets, verbose: false, descriptors: "number" } as const;
       return perfettoChunks(stream, { notation });
     }
     case "folded":
-      return (await import("./folded.js")).foldedLines(stream, weight);
+      return (await import("../export/folded.js")).foldedLines(stream, weight);
     case "speedscope":
-      return (await import("./speedscope.js")).speedscopeJson(stream, weight);
+      return (await import("../export/speedscope.js")).speedscopeJson(stream, weight);
     default:
-      return (await import("./otlp.js")).otlpLines(stream);
+      return (await import("../export/otlp.js")).otlpLines(stream);
   }
 }
 

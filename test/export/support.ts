@@ -1,0 +1,49 @@
+/** Traces to export, and what `trace show` says is in them. */
+
+import { join } from "node:path";
+import { record } from "../record/support.js";
+import { buildFixtures } from "../support/fixtures.js";
+import { type Ran, runCommand } from "../support/run.js";
+
+/** An event as `show --format=jsonl` has it. */
+export interface ShownEvent {
+  readonly seq: number;
+  readonly kind: string;
+  readonly time: number;
+  readonly dur?: number;
+  readonly thread: string;
+  readonly tid: number;
+  readonly call?: string;
+  readonly args?: Readonly<Record<string, unknown>>;
+  readonly ret?: unknown;
+  readonly err?: string;
+}
+
+export async function shownEvents(file: string, ...words: string[]): Promise<ShownEvent[]> {
+  const { stdout } = await runCommand(["show", file, "--format", "jsonl", ...words]);
+  const [, ...lines] = stdout.trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as ShownEvent);
+}
+
+/** The trace of a shell command that may use the fixture programs by name. */
+export async function recordShell(script: string, ...options: string[]): Promise<string> {
+  const { dir } = buildFixtures("programs");
+  const env = { PATH: `${dir}:/usr/bin:/bin` };
+  const { file, code, stderr } = await record(["sh", "-c", script], { options, env });
+  if (code !== 0) throw new Error(`recording failed with ${code}: ${stderr}`);
+  return file;
+}
+
+export function exportTo(
+  format: string,
+  output: string,
+  file: string,
+  ...words: string[]
+): Promise<Ran> {
+  return runCommand(["export", "--to", format, "-o", output, file, ...words]);
+}
+
+/** A file beside the trace. */
+export function beside(file: string, name: string): string {
+  return join(file, "..", name);
+}
