@@ -11,6 +11,7 @@ mod filter;
 mod layouts;
 mod lifecycle;
 mod loader;
+mod moved;
 mod replayable;
 mod signals;
 mod turns;
@@ -37,7 +38,7 @@ use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::{Hash, Store};
 use crate::sys::{self, Resume, Waited};
-use crate::task::{Interrupted, Task};
+use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
 /// What to record, and how.
@@ -320,6 +321,8 @@ struct World {
     streams_named: bool,
     streams: Vec<replayable::Stream>,
     timestamps: sys::Timestamps,
+    /// A pipe to look into those of programs with: the ends to read and to write.
+    lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: HashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
@@ -390,6 +393,7 @@ impl World {
             streams_named: false,
             streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
+            lookout: None,
             shared_files: HashMap::new(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
@@ -478,6 +482,12 @@ impl World {
         self.commit(event, &task.memory);
         task.memory.clear();
     }
+}
+
+/// Whether a thread enters the call that it is in once more, having waited for what it moves.
+fn is_entered_again(task: &mut Task) -> bool {
+    let again = task.moving.take_if(|moving| matches!(moving.step, MovingStep::Again));
+    again.is_some() && task.call.is_some()
 }
 
 /// With one busy task, other stops are asked for after this many.
@@ -632,6 +642,9 @@ impl Recorder {
         match sys::syscall_info(tid) {
             Ok(info) if self.world.replayable && info.op == sys::INFO_EXIT => return self.came_back(tid, &info, now),
             Ok(info) if self.world.replayable && info.op == sys::INFO_ENTRY => {
+                if is_entered_again(task) {
+                    return self.went_away(tid);
+                }
                 self.world.enter(task, &info, now);
                 return self.went_away(tid);
             }

@@ -2,9 +2,10 @@
 //!
 //! Nothing here decides anything; every `unsafe` block of the recorder that is not in `launch.rs` (after fork) is here.
 
+use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_long, c_void, pid_t};
 use trace_format::table::Arch;
@@ -178,7 +179,13 @@ pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
 /// Sets one argument register (0 to 5) of a tracee in a syscall stop.
 pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Result<()> {
     let mut regs = registers(tid)?;
-    let register = match (arch, index) {
+    *argument(&mut regs, arch, index) = value;
+    set_registers(tid, &regs)
+}
+
+/// The register of one argument (0 to 5).
+pub fn argument(regs: &mut libc::user_regs_struct, arch: Arch, index: usize) -> &mut u64 {
+    match (arch, index) {
         (Arch::X86_64, 0) | (Arch::I386, 4) => &mut regs.rdi,
         (Arch::X86_64, 1) | (Arch::I386, 3) => &mut regs.rsi,
         (_, 2) => &mut regs.rdx,
@@ -188,9 +195,7 @@ pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Res
         (Arch::I386, 0) => &mut regs.rbx,
         (Arch::I386, 1) => &mut regs.rcx,
         (Arch::I386, _) => &mut regs.rbp,
-    };
-    *register = value;
-    set_registers(tid, &regs)
+    }
 }
 
 /// A child that changed its state.
@@ -310,6 +315,80 @@ pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
     // SAFETY: `local` covers `bytes`, which the kernel only reads.
     let done = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(done).is_ok_and(|done| done == bytes.len())
+}
+
+/// The file behind a descriptor of another process, opened again for reading, so that it has a position of its own. A pipe
+/// stays the same pipe.
+pub fn open_again(tid: pid_t, fd: c_int) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/{tid}/fd/{fd}"))
+}
+
+/// The open file description behind a descriptor of another thread, shared with it, pidfd_getfd(2). `pid` is its process.
+pub fn share_descriptor(pid: pid_t, tid: pid_t, fd: c_int) -> io::Result<OwnedFd> {
+    /// Linux 6.9: the thread itself, which may have a table of its own.
+    const PIDFD_THREAD: c_int = libc::O_EXCL;
+    // SAFETY: takes no pointer.
+    let open = |of: pid_t, flags: c_int| check(unsafe { libc::syscall(libc::SYS_pidfd_open, of, flags) });
+    let process = open(tid, PIDFD_THREAD).or_else(|_| open(pid, 0))?;
+    // SAFETY: just made, and owned by nobody else.
+    let process = unsafe { OwnedFd::from_raw_fd(process as c_int) };
+    // SAFETY: takes no pointer.
+    let shared = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })?;
+    // SAFETY: just made, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(shared as c_int) })
+}
+
+/// A pipe of this process with room for so many bytes, if it may have that much: the ends to read and to write.
+pub fn wide_pipe(room: c_int) -> io::Result<(File, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: pipe2 writes two descriptors.
+    check(c_long::from(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }))?;
+    // SAFETY: takes no pointer; a smaller pipe is as good.
+    unsafe { libc::fcntl(ends[1], libc::F_SETPIPE_SZ, room) };
+    // SAFETY: both descriptors are new and owned by nobody else.
+    Ok(unsafe { (File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Copies what is in a pipe to another one, and leaves it there, tee(2). 0 when nothing will ever come.
+///
+/// # Errors
+/// EAGAIN when nothing has come yet.
+pub fn copy_pipe(from: &impl AsRawFd, to: &impl AsRawFd, most: usize) -> io::Result<usize> {
+    // SAFETY: takes no pointer.
+    let copied = unsafe { libc::tee(from.as_raw_fd(), to.as_raw_fd(), most, libc::SPLICE_F_NONBLOCK) };
+    check(copied as c_long).map(|copied| copied as usize)
+}
+
+/// Looks at what has come to a stream socket, and leaves it there. 0 when nothing will ever come.
+///
+/// # Errors
+/// EAGAIN when nothing has come yet.
+pub fn peek_socket(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`.
+    let got = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    check(got as c_long).map(|got| got as usize)
+}
+
+/// Whether a socket carries a stream of bytes.
+#[must_use]
+pub fn is_stream_socket(socket: &impl AsRawFd) -> bool {
+    let (mut kind, mut length) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+    let value = (&raw mut kind).cast();
+    // SAFETY: the kernel writes one int, whose length `length` says.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, value, &raw mut length) };
+    done == 0 && kind == libc::SOCK_STREAM
+}
+
+/// The type of the file system that a file is on, statfs(2).
+pub fn file_system(file: &impl AsRawFd) -> io::Result<i64> {
+    let mut facts = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel writes one struct statfs.
+    check(c_long::from(unsafe { libc::fstatfs(file.as_raw_fd(), facts.as_mut_ptr()) }))?;
+    // SAFETY: zeroed above and then written by the kernel.
+    Ok(unsafe { facts.assume_init() }.f_type)
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

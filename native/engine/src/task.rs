@@ -140,6 +140,27 @@ pub enum Restore {
     Memory(u64, u64),
 }
 
+/// A call that moves data to the first program's output, which was changed so that the data are seen.
+pub struct Moving {
+    /// The registers with which the thread entered it.
+    pub regs: libc::user_regs_struct,
+    pub step: MovingStep,
+}
+
+/// What becomes of such a call.
+pub enum MovingStep {
+    /// It moves the first of these bytes.
+    Seen(Vec<u8>),
+    /// It moves what the file has from that offset on.
+    FromFile(std::fs::File, u64),
+    /// Its source has nothing yet: it waits for that first.
+    Waits,
+    /// It waited, and is about to be entered again.
+    Again,
+    /// It is not made; this is its result.
+    Answered(i64),
+}
+
 /// A thread under observation.
 #[allow(clippy::struct_excessive_bools, reason = "each is a state that comes and goes by itself")]
 pub struct Task {
@@ -172,6 +193,7 @@ pub struct Task {
     pub launching: bool,
     /// A flags word that was changed at entry and has to be put back at exit.
     pub restore: Option<Restore>,
+    pub moving: Option<Box<Moving>>,
     pub space: Rc<RefCell<Space>>,
     pub pending: Option<Pending>,
     /// Signals that came in the middle of its own code.
@@ -220,6 +242,7 @@ impl Task {
             making: false,
             launching: false,
             restore: None,
+            moving: None,
             space: Rc::default(),
             pending: None,
             held: Vec::new(),

@@ -24,7 +24,7 @@ const KINDS: [&str; EventKind::ALL.len()] =
     ["call", "signal", "task", "exec", "exit", "map", "stop", "note", "trap", "preempt"];
 const SIDES: [&str; 3] = ["in", "out", "resolved"];
 const STATUSES: [&str; 4] = ["whole", "truncated", "unreadable", "omitted"];
-const SLOTS: [&str; slot::COUNT as usize] = ["0", "1", "2", "3", "4", "5", "ret", "cwd", "nested", "layout"];
+const SLOTS: [&str; slot::COUNT as usize] = ["0", "1", "2", "3", "4", "5", "ret", "cwd", "nested", "layout", "moved"];
 
 const OBJECT_KINDS: [(ObjectKind, &str); 10] = [
     (ObjectKind::Unknown, "unknown"),

@@ -125,8 +125,10 @@ pub mod slot {
     pub const NESTED: u8 = 8;
     /// What replay maps: see FORMAT.md, section "Replay".
     pub const LAYOUT: u8 = 9;
+    /// Data that went to the first program's output without passing its memory (sendfile, splice, ...).
+    pub const MOVED: u8 = 10;
     /// One more than the largest slot.
-    pub const COUNT: u8 = 10;
+    pub const COUNT: u8 = 11;
 }
 
 /// Which instruction a [`EventKind::Trap`] stands for.

@@ -28,7 +28,7 @@ impl World {
         self.open(task, fd).map(|open| open.object)
     }
 
-    fn open(&mut self, task: &Task, fd: i32) -> Option<Open> {
+    pub(super) fn open(&mut self, task: &Task, fd: i32) -> Option<Open> {
         if let Some(known) = task.fds.borrow().open(fd) {
             return Some(known);
         }

@@ -355,7 +355,7 @@ fn mapping_arguments(task: &Task, call: &Call) -> Option<Asked> {
 }
 
 /// Position of an open file, from /proc/PID/fdinfo.
-fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
+pub(super) fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
     info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
 }

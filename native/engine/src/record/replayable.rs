@@ -13,6 +13,7 @@ use super::turns::{COMPUTES_NS, LONG_CALL_NS, MOST_PATIENCE, SIGNAL_WAITS_NS};
 use super::{Recorder, World};
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
+use crate::objects::{self, Open};
 use crate::plan::Role;
 use crate::raw::{Definition, ObjectKind, RawCapture};
 use crate::sys;
@@ -32,8 +33,11 @@ impl World {
             return;
         }
         for (fd, key) in [(1, "stdout"), (2, "stderr")] {
-            if let Some(object) = self.object(task, fd) {
-                self.streams.push(Stream { object, writer: None, waiting: VecDeque::new() });
+            if let Some(open) = self.open(task, fd) {
+                let Open { object, file, .. } = open;
+                let path = self.objects.last(object).map_or_else(Vec::new, |identity| identity.path);
+                let file = Some(file).filter(|_| objects::shows_output(&path));
+                self.streams.push(Stream { object, file, writer: None, waiting: VecDeque::new() });
                 self.definitions.push(Definition::Meta { key: key.into(), value: object.to_string().into_bytes() });
             }
         }
@@ -140,15 +144,24 @@ fn role(task: &Task) -> Role {
 }
 
 /// The descriptor that a call sends data to.
-fn sink(call: &Call) -> Option<i32> {
+pub(super) fn sink(call: &Call) -> Option<i32> {
     call.plan.and_then(|plan| plan.sink).map(|index| call.int(usize::from(index)))
 }
 
 /// Where output of the first program goes, and who writes there.
 pub(super) struct Stream {
     object: u32,
+    /// Device and inode, where whoever opens that file writes to the same place.
+    file: Option<(u64, u64)>,
     writer: Option<pid_t>,
     waiting: VecDeque<pid_t>,
+}
+
+impl Stream {
+    /// Whether a descriptor stands for this output: the first program's own, or another one of the same file.
+    pub(super) fn is(&self, open: &Open) -> bool {
+        open.object == self.object || self.file == Some(open.file)
+    }
 }
 
 /// Adds a word that the kernel is going to write.
@@ -191,8 +204,8 @@ impl Recorder {
         }
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(fd) = task.call.as_ref().and_then(sink) else { return false };
-        let Some(object) = task.fds.borrow().get(fd) else { return false };
-        let Some(stream) = self.world.streams.iter_mut().find(|stream| stream.object == object) else { return false };
+        let Some(open) = task.fds.borrow().open(fd) else { return false };
+        let Some(stream) = self.world.streams.iter_mut().find(|stream| stream.is(&open)) else { return false };
         match stream.writer {
             Some(writer) if writer != tid => {
                 stream.waiting.push_back(tid);
@@ -205,6 +218,15 @@ impl Recorder {
         }
     }
 
+    /// Lets a thread go into the call at whose entry it stands.
+    fn carry_out(&mut self, tid: pid_t, signal: c_int) {
+        if !self.prepare_move(tid) {
+            // It waits for its source, and writes nothing yet: others may.
+            self.leave_streams(tid);
+        }
+        self.go_on(tid, signal);
+    }
+
     /// A thread writes to no stream any more: the next one may.
     pub(super) fn leave_streams(&mut self, tid: pid_t) {
         for index in 0..self.world.streams.len() {
@@ -213,7 +235,7 @@ impl Recorder {
             if stream.writer == Some(tid) {
                 stream.writer = stream.waiting.pop_front();
                 if let Some(next) = stream.writer {
-                    self.go_on(next, 0);
+                    self.carry_out(next, 0);
                 }
             }
         }
@@ -249,7 +271,7 @@ impl Recorder {
         let signal = queue_held(task);
         let lock = if role == Role::Futex { lock_word(task) } else { None };
         if signal != 0 || !self.queue_for_stream(tid) {
-            self.go_on(tid, signal);
+            self.carry_out(tid, signal);
         }
         if let Some(before) = lock {
             self.await_lock(tid, before);
@@ -306,8 +328,8 @@ impl Recorder {
 
     /// A thread has come back from a call.
     pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
+        let Some(result) = self.moved(tid, info.first as i64) else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let result = info.first as i64;
         task.preempted = 0;
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
         let recurs = role == Role::ReturnsFromHandler;

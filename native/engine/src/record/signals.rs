@@ -223,8 +223,16 @@ impl Recorder {
     /// Makes a stopped task what it would be without the recorder. The signal with which it may be let go; nothing when it
     /// has to come to its next stop first.
     pub(super) fn ready_to_leave(&mut self, tid: pid_t, signal: c_int) -> Option<c_int> {
-        let Some(task) = self.tasks.get_mut(&tid).filter(|_| self.world.replayable) else { return Some(signal) };
-        if sys::syscall_info(tid).is_ok_and(|info| info.op == sys::INFO_ENTRY) {
+        if !self.world.replayable || !self.tasks.contains_key(&tid) {
+            return Some(signal);
+        }
+        let info = sys::syscall_info(tid).ok();
+        if let Some(info) = info.filter(|info| info.op == sys::INFO_EXIT) {
+            // With the result and the registers of the call that it believes to have made.
+            self.moved(tid, info.first as i64)?;
+        }
+        let task = self.tasks.get_mut(&tid)?;
+        if info.is_some_and(|info| info.op == sys::INFO_ENTRY) {
             // What it has entered would be lost with other registers. Asked to stop, it soon comes back.
             let _ = sys::interrupt(tid);
             let _ = sys::resume(tid, Resume::Syscall, 0);

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use trace_format::event::Side;
+use trace_format::event::{Side, slot};
+use trace_format::table::Arch;
 
-use super::event::Event;
+use super::event::{Captured, Event};
 use super::scan;
+use crate::memory::word_of;
+use crate::objects;
 use crate::reader::Trace;
 use crate::sys;
 
@@ -16,29 +19,52 @@ pub trait Output: Send {
     fn write(&mut self, stream: u8, bytes: &[u8]);
 }
 
-/// The objects that descriptors 1 and 2 of the first program stood for.
+/// What descriptors 1 and 2 of the first program stood for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Streams {
-    stdout: Option<u32>,
-    stderr: Option<u32>,
+    stdout: Option<Stream>,
+    stderr: Option<Stream>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    object: u32,
+    /// Device and inode, where whoever opens that file writes to the same place.
+    file: Option<(u64, u64)>,
+}
+
+impl Stream {
+    fn is(&self, object: u32, file: Option<(u64, u64)>) -> bool {
+        object == self.object || (file.is_some() && file == self.file)
+    }
+}
+
+/// Device and inode of an object.
+fn file_of(trace: &Trace, object: u32) -> Option<(u64, u64)> {
+    trace.definitions().object(object as usize).map(|object| (object.dev, object.ino)).filter(|file| *file != (0, 0))
 }
 
 impl Streams {
     #[must_use]
     pub fn of(trace: &Trace) -> Streams {
-        let object = |key| {
+        let stream = |key| {
             let value = trace.definitions().meta_value(key)?;
-            std::str::from_utf8(value).ok()?.trim().parse().ok()
+            let object: u32 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+            let defined = trace.definitions().object(object as usize)?;
+            let file = file_of(trace, object).filter(|_| objects::shows_output(defined.path));
+            Some(Stream { object, file })
         };
-        Streams { stdout: object("stdout"), stderr: object("stderr") }
+        Streams { stdout: stream("stdout"), stderr: stream("stderr") }
     }
 
     /// The stream that the call of an event writes to, if it is one of the two.
     #[must_use]
-    pub fn written_by(&self, event: &Event<'_>) -> Option<u8> {
+    pub fn written_by(&self, trace: &Trace, event: &Event<'_>) -> Option<u8> {
         let slot = scan::plan(event)?.sink?;
         let (_, fd, object) = event.refs().find(|(at, ..)| *at == slot)?;
-        let (out, err) = (self.stdout == Some(object), self.stderr == Some(object));
+        let file = file_of(trace, object);
+        let is = |stream: Option<Stream>| stream.is_some_and(|stream| stream.is(object, file));
+        let (out, err) = (is(self.stdout), is(self.stderr));
         match (out, err) {
             // Both are one file: the number tells which of the two was meant.
             (true, true) => Some(if fd == 2 { 2 } else { 1 }),
@@ -49,18 +75,56 @@ impl Streams {
     }
 }
 
-/// Calls `piece` with what a writing call has written; `false` when its data went from file to file and is not in the trace.
+/// Calls `piece` with what a writing call has written; `false` when not all of that is in the trace.
 pub fn written(event: &Event<'_>, name: &str, mut piece: impl FnMut(&[u8])) -> bool {
-    let mut left = usize::try_from(event.ret()).unwrap_or(0);
-    let (slot, is_vector) = match name {
-        "write" | "pwrite64" | "send" | "sendto" => (1, false),
-        "writev" | "pwritev" | "pwritev2" => (1, true),
-        _ => return left == 0,
-    };
-    let inputs = event.captures().filter(|capture| capture.slot == slot && capture.side == Side::In as u8);
-    // The first capture of a vector is the vector itself.
-    for capture in inputs.skip(usize::from(is_vector)) {
+    let length = usize::try_from(event.ret()).unwrap_or(0);
+    let inputs = |slot| event.captures().filter(move |capture| capture.slot == slot && capture.side == Side::In as u8);
+    match name {
+        "write" | "pwrite64" | "send" | "sendto" => first_of(inputs(1), length, &mut piece),
+        // The first capture of a vector is the vector itself.
+        "writev" | "pwritev" | "pwritev2" | "vmsplice" => first_of(inputs(1).skip(1), length, &mut piece),
+        "sendmsg" => {
+            let header = inputs(1).next().map_or(&[][..], |header| header.bytes);
+            message(event, header, length, &mut piece)
+        }
+        "sendmmsg" => {
+            // The result is a number of messages; the kernel has written behind each how much of it was sent.
+            let word = Arch::from_code(event.arch()).map_or(8, Arch::word);
+            let table = event.captured(1, Side::Out).or_else(|| event.captured(1, Side::In)).unwrap_or_default();
+            let entries = table.chunks_exact(8 * word).take(length);
+            let is_whole = table.len() >= length.saturating_mul(8 * word);
+            entries.fold(is_whole, |is_whole, entry| {
+                let sent = word_of(&entry[7 * word..7 * word + 4]) as usize;
+                message(event, &entry[..7 * word], sent, &mut piece) && is_whole
+            })
+        }
+        _ => first_of(inputs(slot::MOVED), length, &mut piece),
+    }
+}
+
+/// Hands on the first `left` bytes of some captures; whether there were as many.
+fn first_of<'a>(captures: impl Iterator<Item = Captured<'a>>, mut left: usize, piece: &mut impl FnMut(&[u8])) -> bool {
+    for capture in captures {
         let bytes = &capture.bytes[..capture.bytes.len().min(left)];
+        left -= bytes.len();
+        piece(bytes);
+    }
+    left == 0
+}
+
+/// The first `left` bytes of a message, whose struct msghdr leads to a vector, and that to the data; whether all are there.
+fn message(event: &Event<'_>, header: &[u8], mut left: usize, piece: &mut impl FnMut(&[u8])) -> bool {
+    let word = Arch::from_code(event.arch()).map_or(8, Arch::word);
+    let at = |addr: u64| {
+        let mut inputs = event.captures().filter(|capture| capture.slot == 1 && capture.side == Side::In as u8);
+        inputs.find(|capture| capture.addr == addr).map_or(&[][..], |capture| capture.bytes)
+    };
+    // Name and its length come before the vector.
+    let vector = header.get(2 * word..3 * word).map_or(&[][..], |addr| at(word_of(addr)));
+    for entry in vector.chunks_exact(2 * word) {
+        let length = word_of(&entry[word..]) as usize;
+        let bytes = if length == 0 { &[][..] } else { at(word_of(&entry[..word])) };
+        let bytes = &bytes[..bytes.len().min(length).min(left)];
         left -= bytes.len();
         piece(bytes);
     }

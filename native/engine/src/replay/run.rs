@@ -401,14 +401,12 @@ impl<'a> Runner<'a> {
                 return;
             }
         }
-        let Some(stream) = self.job.streams.written_by(event) else { return };
+        let Some(stream) = self.job.streams.written_by(self.job.trace, event) else { return };
         let mut bytes = Vec::new();
         let whole = super::output::written(event, name, |piece| bytes.extend_from_slice(piece));
         self.job.merge.write(self.lane, event.seq(), stream, &bytes);
         if !whole {
-            self.note(
-                "some output went from file to file inside the kernel (sendfile, splice) and is not in the trace",
-            );
+            self.note("some output is not in the trace: one call wrote more than an event holds, or its source could not be read");
         }
     }
 
