@@ -43,7 +43,7 @@ export interface RegisterValue {
 
 /** An instruction that the recorder answered. */
 export interface TrapEvent {
-  /** `rdtsc`, `rdtscp`, `cpuid`, or the bare number where nothing has it. */
+  /** `rdtsc`, `cpuid`, `rdrand`, ..., or the bare number where nothing has it. */
   readonly instruction: string;
   /** What `cpuid` was asked. */
   readonly before: readonly RegisterValue[];
@@ -60,6 +60,9 @@ const TRAPS: readonly {
   { name: "rdtsc", before: [], after: ["tsc"] },
   { name: "rdtscp", before: [], after: ["tsc", "ecx"] },
   { name: "cpuid", before: ["eax", "ecx"], after: ["eax", "ebx", "ecx", "edx"] },
+  { name: "rdrand", before: [], after: ["value", "carry"] },
+  { name: "rdseed", before: [], after: ["value", "carry"] },
+  { name: "rdpid", before: [], after: ["value"] },
 ];
 
 export function decodeTrap(batch: EventBatch, i: number): TrapEvent {

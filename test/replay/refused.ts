@@ -15,9 +15,6 @@ export const REFUSED: ReadonlyMap<string, RegExp> = new Map([
  * Their replays are the same all the same, or end with a desync: never quietly with something else.
  */
 export const UNSEEN: ReadonlySet<string> = new Set([
-  // rdrand and rdseed do not trap; cpuid, which offers them, traps on few processors only.
-  "trap_rdrand",
-  "cxx_random_device",
   // The kernel answers the calls of the vsyscall page while it handles a page fault: no tracer is asked.
   "trap_vsyscall",
 ]);

@@ -1,6 +1,8 @@
 //! Which processor this is, as far as a recording depends on it.
 
-use std::arch::x86_64::__cpuid;
+use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+use trace_format::event::Trap;
 
 /// Vendor, family, model and stepping, as `GenuineIntel 6-143-8` (CPUID leaves 0 and 1).
 #[must_use]
@@ -14,8 +16,54 @@ pub fn describe() -> String {
     format!("{} {family}-{model}-{stepping}", String::from_utf8_lossy(&name).trim_end_matches('\0'))
 }
 
+/// Whether this processor has an instruction.
+#[must_use]
+pub fn has(instruction: Trap) -> bool {
+    /// Bits of leaf 1 ecx, leaf 7 ebx and leaf 7 ecx.
+    const RDRAND: u32 = 1 << 30;
+    const RDSEED: u32 = 1 << 18;
+    const RDPID: u32 = 1 << 22;
+    let seventh = || (__cpuid(0).eax >= 7).then(|| __cpuid_count(7, 0));
+    match instruction {
+        Trap::Rdrand => __cpuid(1).ecx & RDRAND != 0,
+        Trap::Rdseed => seventh().is_some_and(|features| features.ebx & RDSEED != 0),
+        Trap::Rdpid => seventh().is_some_and(|features| features.ecx & RDPID != 0),
+        Trap::Rdtsc | Trap::Rdtscp | Trap::Cpuid => true,
+    }
+}
+
+/// A random number of the processor, of so many bytes (2, 4 or 8), as `rdrand` or `rdseed` gives it, and the carry flag: whether it had
+/// one. None on a processor that has not the instruction.
+#[must_use]
+pub fn draw(seed: bool, width: u8) -> (u64, bool) {
+    if !has(if seed { Trap::Rdseed } else { Trap::Rdrand }) {
+        return (0, false);
+    }
+    let (value, carry): (u64, u8);
+    // SAFETY: the processor has the instruction, which writes one register and the flags.
+    unsafe {
+        if seed {
+            std::arch::asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) carry, options(nomem, nostack));
+        } else {
+            std::arch::asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) carry, options(nomem, nostack));
+        }
+    }
+    let mask = if width >= 8 { u64::MAX } else { (1 << (u32::from(width) * 8)) - 1 };
+    (value & mask, carry != 0)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn random_numbers_have_the_width_that_was_asked_for() {
+        for seed in [false, true] {
+            for _ in 0..64 {
+                assert!(super::draw(seed, 2).0 <= 0xffff);
+                assert!(super::draw(seed, 4).0 <= 0xffff_ffff);
+            }
+        }
+    }
+
     #[test]
     fn the_processor_has_a_name_and_numbers() {
         let text = super::describe();

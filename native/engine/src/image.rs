@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use libc::pid_t;
 use object::elf::{ELF_NOTE_GNU, FileHeader32, FileHeader64, NT_GNU_BUILD_ID};
@@ -20,6 +21,7 @@ use crate::objects::ProcPath;
 use crate::stack::{self, Stack};
 use crate::store::{RACY_NS, Store};
 use crate::sys;
+use crate::unseen::Site;
 
 /// Slots of the captures of an Exec event (event.rs).
 mod exec_slot {
@@ -65,6 +67,8 @@ pub struct ElfFacts {
     pub set_user_id: Option<u32>,
     /// Running it may change who the process is.
     pub sets_ids: bool,
+    /// Its instructions whose results have to be seen; none when nobody looks for them.
+    pub unseen: Rc<[Site]>,
 }
 
 /// A file in one state: as long as all of this is the same, so is what is known of it.
@@ -115,19 +119,23 @@ pub struct Images {
     /// exec.
     everywhere: Option<Vec<Mapping>>,
     store: Store,
+    /// Instructions whose results no call tells of are looked for.
+    seeks_unseen: bool,
     /// Why a file could not be kept, the first time that happened.
     pub failure: Option<EngineError>,
 }
 
 impl Images {
+    /// `seeks_unseen`: looks for instructions whose results have to be seen.
     #[must_use]
-    pub fn new(store: Store) -> Images {
+    pub fn new(store: Store, seeks_unseen: bool) -> Images {
         Images {
             known: HashMap::new(),
             hashes: HashMap::new(),
             mapped: HashMap::new(),
             everywhere: None,
             store,
+            seeks_unseen,
             failure: None,
         }
     }
@@ -175,8 +183,12 @@ impl Images {
         let Ok(file) = File::open(path) else { return ids };
         let kept = self.store.put_file(&file, path);
         let hash = self.kept(kept);
+        let unseen = match hash.filter(|_| self.seeks_unseen) {
+            Some(hash) => self.store.unseen_sites(&file, &hash).into(),
+            None => Rc::default(),
+        };
         let (build_id, interpreter) = read_facts(file).unwrap_or_default();
-        let facts = ElfFacts { build_id, interpreter, hash, ..ids };
+        let facts = ElfFacts { build_id, interpreter, hash, unseen, ..ids };
         if self.known.len() >= MAX_MAPPED {
             self.known.clear();
         }
@@ -444,7 +456,7 @@ mod tests {
     #[test]
     fn this_program_has_a_build_id_and_a_loader() {
         let folder = std::env::temp_dir().join(format!("trace-image-{}", std::process::id()));
-        let facts = Images::new(Store::at(&folder)).facts(Path::new("/proc/self/exe"));
+        let facts = Images::new(Store::at(&folder), true).facts(Path::new("/proc/self/exe"));
         assert!(facts.hash.is_some_and(|hash| Store::at(&folder).get(&hash).is_some()));
         std::fs::remove_dir_all(folder).unwrap();
         assert!(facts.interpreter.starts_with(b"/lib"), "{facts:?}");
@@ -454,7 +466,7 @@ mod tests {
     fn queried_mappings_are_the_listed_ones() {
         let own = std::process::id() as pid_t;
         let folder = std::env::temp_dir().join(format!("trace-mappings-{own}"));
-        let mut images = Images::new(Store::at(&folder));
+        let mut images = Images::new(Store::at(&folder), false);
         let first = images.executable_mappings(own, true);
         assert!(images.everywhere.is_some());
         assert_eq!(images.executable_mappings(own, true), first);

@@ -31,5 +31,7 @@ pub mod symbols;
 mod sys;
 mod task;
 pub mod text;
+mod trap;
+mod unseen;
 pub mod usage;
 pub mod writer;

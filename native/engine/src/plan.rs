@@ -110,6 +110,8 @@ pub enum Role {
     /// Writes into the memory of another process.
     WritesElsewhere,
     Prctl,
+    /// Changes which signals are blocked.
+    Masks,
 }
 
 /// All of it for one syscall.
@@ -290,6 +292,7 @@ fn role_of(name: &str) -> Role {
         "splice" | "tee" | "copy_file_range" => Role::Moves(0),
         "process_vm_writev" => Role::WritesElsewhere,
         "prctl" => Role::Prctl,
+        "rt_sigprocmask" | "sigprocmask" | "ssetmask" => Role::Masks,
         _ => Role::Plain,
     }
 }

@@ -14,7 +14,9 @@ mod loader;
 mod moved;
 mod replayable;
 mod signals;
+mod traps;
 mod turns;
+mod unseen;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -373,7 +375,7 @@ impl World {
             sink: Sink::new(writer),
             objects: Objects::default(),
             resolver: Resolver::default(),
-            images: Images::new(Store::of_user()),
+            images: Images::new(Store::of_user(), replayable),
             placement,
             definitions,
             data: options.data,
@@ -820,10 +822,11 @@ impl World {
     }
 }
 
-/// Tells a program that asks for it (PR_GET_TSC, prctl(2)) that `rdtsc` does not trap: as it would be without a recorder.
+/// Tells a program that asks for it (PR_GET_TSC, prctl(2)) whether `rdtsc` traps as far as it has said so itself.
 fn answer_clock_mode(task: &Task, call: &Call, result: i64) {
     if call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl) && call.int(0) == libc::PR_GET_TSC && result == 0 {
-        sys::write_memory(task.tid, call.args[1], &libc::PR_TSC_ENABLE.to_ne_bytes());
+        let mode = if task.traps.clock_is_forbidden { libc::PR_TSC_SIGSEGV } else { libc::PR_TSC_ENABLE };
+        sys::write_memory(task.tid, call.args[1], &mode.to_ne_bytes());
     }
 }
 

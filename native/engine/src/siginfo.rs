@@ -9,6 +9,8 @@ pub type SigInfo = [u8; 128];
 pub const SI_KERNEL: c_int = 0x80;
 /// Sent by tgkill(2).
 pub const SI_TKILL: c_int = -6;
+/// An instruction that is none.
+pub const ILL_ILLOPN: c_int = 2;
 /// A step of one instruction.
 pub const TRAP_TRACE: c_int = 2;
 /// A hardware breakpoint.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::EngineError;
+use crate::unseen;
 
 /// A BLAKE3 hash of a whole file.
 pub type Hash = [u8; 32];
@@ -151,13 +152,30 @@ impl Store {
     /// Best effort: without it the file is hashed again.
     fn remember(&self, identity: &Identity, hash: &Hash) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*identity, *hash);
-        let folder = self.root.join("known");
-        let hex = blake3::Hash::from_bytes(*hash).to_hex();
+        self.write_note("known", &identity.name(), &blake3::Hash::from_bytes(*hash).to_hex());
+    }
+
+    /// Best effort: a small text that is found again under its folder and name.
+    fn write_note(&self, folder: &str, name: &str, text: &str) {
+        let folder = self.root.join(folder);
         let _ = make_folder(&folder).and_then(|()| {
             let (mut file, unfinished) = self.unfinished()?;
-            file.write_all(hex.as_bytes())?;
-            std::fs::rename(&unfinished.0, folder.join(identity.name()))
+            file.write_all(text.as_bytes())?;
+            std::fs::rename(&unfinished.0, folder.join(name))
         });
+    }
+
+    /// The instructions of a file whose results have to be seen, worked out once for each content.
+    pub(crate) fn unseen_sites(&self, file: &File, hash: &Hash) -> Vec<unseen::Site> {
+        /// Changes with what is looked for.
+        const FOLDER: &str = "unseen-1";
+        let name = blake3::Hash::from_bytes(*hash).to_hex();
+        let known = std::fs::read_to_string(self.root.join(FOLDER).join(name.as_str())).ok();
+        known.and_then(|text| unseen::from_text(&text)).unwrap_or_else(|| {
+            let sites = unseen::sites(file);
+            self.write_note(FOLDER, &name, &unseen::to_text(&sites));
+            sites
+        })
     }
 
     fn unfinished(&self) -> io::Result<(File, Unfinished)> {

@@ -164,6 +164,22 @@ pub fn set_signal_info(tid: pid_t, info: &SigInfo) -> io::Result<()> {
     check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0_usize, info.as_ptr()) }).map(drop)
 }
 
+/// The blocked signals of a stopped tracee, bit 0 for signal 1.
+pub fn signal_mask(tid: pid_t) -> io::Result<u64> {
+    const PTRACE_GETSIGMASK: u32 = 0x420a;
+    let mut mask = 0_u64;
+    // SAFETY: the kernel writes the 8 bytes that it is told to.
+    check(unsafe { libc::ptrace(PTRACE_GETSIGMASK, tid, 8_usize, &raw mut mask) })?;
+    Ok(mask)
+}
+
+/// Sets the blocked signals of a stopped tracee.
+pub fn set_signal_mask(tid: pid_t, mask: u64) -> io::Result<()> {
+    const PTRACE_SETSIGMASK: u32 = 0x420b;
+    // SAFETY: the kernel reads the 8 bytes that it is told to.
+    check(unsafe { libc::ptrace(PTRACE_SETSIGMASK, tid, 8_usize, &raw const mask) }).map(drop)
+}
+
 /// Waits for the next stop or end of one tracee.
 pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
     loop {
@@ -315,6 +331,22 @@ pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
     // SAFETY: `local` covers `bytes`, which the kernel only reads.
     let done = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(done).is_ok_and(|done| done == bytes.len())
+}
+
+/// Writes memory of a stopped tracee whatever its protection is, as a debugger does. Private memory only.
+pub fn poke(tid: pid_t, addr: u64, bytes: &[u8]) -> io::Result<()> {
+    for (index, byte) in bytes.iter().enumerate() {
+        let at = addr + index as u64;
+        let (word_at, shift) = (at & !7, at % 8 * 8);
+        let mut word = [0; 8];
+        if read_pieces(tid, &[(word_at, 8)], &mut word) != 8 {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let word = u64::from_ne_bytes(word) & !(0xff << shift) | u64::from(*byte) << shift;
+        // SAFETY: the address is one of the tracee, and the word is no pointer here.
+        check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, tid, word_at, word) })?;
+    }
+    Ok(())
 }
 
 /// The file behind a descriptor of another process, opened again for reading, so that it has a position of its own. A pipe

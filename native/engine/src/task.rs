@@ -13,6 +13,7 @@ use crate::objects::FdTable;
 use crate::placement::Place;
 use crate::raw::RawEvent;
 use crate::store::Hash;
+use crate::unseen::Site;
 
 /// What a process does about one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct Space {
     pub shared_files: Vec<SharedFile>,
     /// The code of the loader of its program.
     pub loader: Option<Loader>,
+    /// Instructions that were made to trap, by their address.
+    pub unseen: Vec<(u64, Site)>,
 }
 
 /// The code of a program's loader.
@@ -161,6 +164,15 @@ pub enum MovingStep {
     Answered(i64),
 }
 
+/// What is to be known when an instruction of a thread traps. Inherited by what the thread makes, and kept by exec.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traps {
+    /// The signals that it blocks, bit 0 for signal 1.
+    pub blocked: u64,
+    /// It has forbidden itself to read the clock (PR_TSC_SIGSEGV): that is a fault of its own.
+    pub clock_is_forbidden: bool,
+}
+
 /// A thread under observation.
 #[allow(clippy::struct_excessive_bools, reason = "each is a state that comes and goes by itself")]
 pub struct Task {
@@ -201,6 +213,7 @@ pub struct Task {
     /// When the first of them came.
     pub held_since: u64,
     pub boundary: Option<Boundary>,
+    pub traps: Traps,
     /// A loop in which its registers were not seen to come again.
     pub plain_loop: Option<u64>,
     /// When it was let go on last.
@@ -248,6 +261,7 @@ impl Task {
             held: Vec::new(),
             held_since: 0,
             boundary: None,
+            traps: Traps::default(),
             plain_loop: None,
             resumed: 0,
             interrupting: false,
@@ -277,6 +291,7 @@ pub struct Birth {
     pub handlers: Handlers,
     pub space: Rc<RefCell<Space>>,
     pub identity: Option<(u64, Rc<Identity>)>,
+    pub traps: Traps,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
     /// The parent was let go to all CPUs, or was not; absent when nobody knows.
@@ -303,6 +318,7 @@ impl Birth {
             handlers: shared(&parent.handlers, has(libc::CLONE_SIGHAND)),
             space: if has(libc::CLONE_VM) { Rc::clone(&parent.space) } else { copied(&parent.space) },
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
+            traps: parent.traps,
             own_place: parent.place.own,
             released: Some(parent.place.is_released()),
             set_tid: 0,
@@ -323,6 +339,7 @@ impl Birth {
             handlers: Rc::default(),
             space: Rc::default(),
             identity: None,
+            traps: Traps::default(),
             own_place: false,
             released: None,
             set_tid: 0,
@@ -346,8 +363,9 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, ref shared_files, loader } = *space;
-    Rc::new(RefCell::new(Space { group, shares, shared_files: shared_files.clone(), loader }))
+    let Space { group, shares, ref shared_files, ref unseen, loader } = *space;
+    let (shared_files, unseen) = (shared_files.clone(), unseen.clone());
+    Rc::new(RefCell::new(Space { group, shares, shared_files, unseen, loader }))
 }
 
 /// The same value, or a copy of it.

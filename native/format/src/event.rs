@@ -26,7 +26,8 @@ pub enum EventKind {
     Note = 7,
     /// An instruction was answered by the recorder. `code` is the [`Trap`], `ip` that of the instruction. `args` of `rdtsc` and
     /// `rdtscp`: 0 the 64-bit counter, 1 what `rdtscp` puts into `ecx`; of `cpuid`: 0 `eax` and 1 `ecx` before, 2 to 5 `eax`,
-    /// `ebx`, `ecx`, `edx` after.
+    /// `ebx`, `ecx`, `edx` after; of `rdrand`, `rdseed` and `rdpid`: 0 the value, 1 the carry flag, 2 the number of the register, 3
+    /// the bytes that are written to it, 4 those of the instruction. The result is 1 when the thread blocks the signal of the trap.
     Trap = 8,
     /// A thread that ran long without a call was stopped at `ip` to let others run, or to deliver a signal. Captures (side In):
     /// slot 0 the registers (`struct user_regs_struct`), 1 the BLAKE3 hash of writable memory and vector registers, 2 words of
@@ -138,13 +139,18 @@ pub enum Trap {
     Rdtsc = 0,
     Rdtscp = 1,
     Cpuid = 2,
+    Rdrand = 3,
+    Rdseed = 4,
+    Rdpid = 5,
 }
 
 impl Trap {
     /// The instruction with this code, if there is one.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Trap> {
-        [Trap::Rdtsc, Trap::Rdtscp, Trap::Cpuid].get(usize::try_from(code).ok()?).copied()
+        [Trap::Rdtsc, Trap::Rdtscp, Trap::Cpuid, Trap::Rdrand, Trap::Rdseed, Trap::Rdpid]
+            .get(usize::try_from(code).ok()?)
+            .copied()
     }
 }
 

@@ -133,6 +133,7 @@ impl Recorder {
         task.handlers = birth.handlers;
         task.identity = birth.identity;
         task.place.own = birth.own_place;
+        task.traps = birth.traps;
         task.space = birth.space;
         if is_new {
             task.space.borrow_mut().group = self.world.turns.new_group(tid);

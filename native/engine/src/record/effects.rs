@@ -96,8 +96,11 @@ impl World {
         }
     }
 
-    /// A program that lets itself read the clock (PR_SET_TSC) is still answered by the recorder.
+    /// A program that lets itself read the clock (PR_SET_TSC) is still answered by the recorder, unless it forbids that.
     fn keep_clock_trapped(&mut self, task: &mut Task, call: &Call) {
+        if matches!(call.int(1), libc::PR_TSC_ENABLE | libc::PR_TSC_SIGSEGV) {
+            task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
+        }
         if call.int(1) != libc::PR_TSC_ENABLE {
             return;
         }
@@ -456,12 +459,15 @@ impl World {
         }
     }
 
-    fn protected(&mut self, task: &Task, call: &Call) {
+    fn protected(&mut self, task: &mut Task, call: &Call) {
         if call.args[2] & PROT_EXEC == 0 {
             return;
         }
         if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
             let file = image::reachable(task.tid, &mapping.path);
+            if self.replayable {
+                self.trap_unseen_of_call(task, &mapping, &file);
+            }
             self.pending_maps.push((mapping, file));
         }
     }

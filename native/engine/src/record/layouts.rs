@@ -55,6 +55,10 @@ impl World {
         for (mapping, hash) in &mappings {
             let row = Row::of(mapping, *hash);
             rows.extend(row.bytes());
+            if mapping.prot & PROT_EXEC != 0 && mapping.ino != 0 && !mapping.shared {
+                let facts = self.images.facts_of_mapping(mapping, &image::reachable(task.tid, &mapping.path));
+                tails.extend(self.trap_unseen(task, mapping, &facts));
+            }
             if row.is_stack() {
                 tails.push((regs.rsp, row.end.saturating_sub(regs.rsp)));
             } else if mapping.ino != 0 && mapping.prot & PROT_WRITE != 0 && mapping.length >= PAGE {
@@ -108,6 +112,7 @@ impl World {
     /// A call has mapped something: what is executable has a load event of its own, and replay has to map everything.
     pub(super) fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
         let Some(asked) = mapping_arguments(task, call) else { return };
+        World::forget_unseen(task, result as u64, asked.length);
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
         if asked.flags & MAP_ANONYMOUS != 0 || asked.fd < 0 {
@@ -137,6 +142,9 @@ impl World {
         let file = PathBuf::from(format!("/proc/{}/fd/{}", task.tid, asked.fd));
         if self.replayable {
             self.describe_mapping(task, &mapping, identity.kind, &file);
+        }
+        if executable && self.replayable {
+            self.trap_unseen_of_call(task, &mapping, &file);
         }
         if executable {
             self.pending_maps.push((mapping, file));
@@ -313,6 +321,7 @@ impl World {
         let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
         let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
         task.space.borrow_mut().shared_files.retain(|file| !within(file));
+        World::forget_unseen(task, start, end - start);
     }
 }
 

@@ -332,6 +332,9 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.preempted = 0;
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
+        if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
+            super::traps::note_blocked(task);
+        }
         let recurs = role == Role::ReturnsFromHandler;
         task.boundary = Some(Boundary { ip: info.ip, sp: info.sp, recurs });
         if task.launching || task.call.is_none() {

@@ -6,7 +6,6 @@ use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
 
 use super::{Recorder, World};
 use crate::capture;
-use crate::image;
 use crate::memory::{Capturer, Data, Memory};
 use crate::probe;
 use crate::raw::RawEvent;
@@ -24,7 +23,9 @@ impl Recorder {
             self.go_on(tid, signal);
             return;
         };
-        if signal == libc::SIGSEGV && self.world.answer_trap(task, &info) {
+        if (signal == libc::SIGSEGV && self.world.answer_trap(task, &info))
+            || (signal == libc::SIGILL && self.world.answer_unseen(task, &info))
+        {
             self.go_on(tid, 0);
             return;
         }
@@ -83,6 +84,7 @@ impl Recorder {
             let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
             let length = frame_length(&capturer, &regs, place.1);
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
+            super::traps::note_blocked(task);
             task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         }
         self.world.commit(event, &memory);
@@ -238,9 +240,14 @@ impl Recorder {
             let _ = sys::resume(tid, Resume::Syscall, 0);
             return None;
         }
-        let trapped = signal == libc::SIGSEGV && sys::registers(tid).is_ok_and(|regs| trap_at(tid, regs.rip).is_some());
+        let regs = sys::registers(tid).ok();
+        let trapped = regs.is_some_and(|regs| match signal {
+            libc::SIGSEGV => trap_at(tid, regs.rip).is_some(),
+            libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
+            _ => false,
+        });
+        super::traps::give_back(task);
         let pid = task.process.borrow().pid;
-        give_clock_back(pid, tid);
         for held in task.held.drain(..).filter(|held| !held.queued) {
             let _ = sys::tgkill(pid, tid, held.number);
         }
@@ -252,7 +259,7 @@ impl Recorder {
 impl World {
     /// Answers `rdtsc` or `rdtscp` for a task that has trapped at one (PR_SET_TSC, prctl(2)); whether it has.
     fn answer_trap(&mut self, task: &mut Task, info: &SigInfo) -> bool {
-        if siginfo::code(info) != siginfo::SI_KERNEL {
+        if siginfo::code(info) != siginfo::SI_KERNEL || task.traps.clock_is_forbidden {
             return false;
         }
         let Ok(mut regs) = sys::registers(task.tid) else { return false };
@@ -272,6 +279,7 @@ impl World {
         if trap == Trap::Rdtsc {
             self.remember_site(task, regs.rip);
         }
+        event.ret = i64::from(self.keep_signal(task, libc::SIGSEGV, &regs));
         regs.rip += length;
         if sys::set_registers(task.tid, &regs).is_err() {
             return true;
@@ -306,48 +314,6 @@ fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
         (2.., [0x0f, 0x31, _]) => Some((Trap::Rdtsc, 2)),
         (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
         _ => None,
-    }
-}
-
-/// Lets a stopped tracee read the time stamp counter again, for nobody will answer for it any more: it executes prctl(2)
-/// at a call instruction of its vDSO. Signals that come meanwhile are sent again.
-fn give_clock_back(pid: pid_t, tid: pid_t) {
-    /// Number of prctl(2) for 32-bit programs.
-    const PRCTL_I386: u64 = 172;
-    const MOST_SIGNALS: usize = 64;
-    let Ok(regs) = sys::registers(tid) else { return };
-    let Some(vdso) = image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]") else { return };
-    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
-    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
-    let (number, instruction) =
-        if regs.cs == USER_CS { (libc::SYS_prctl as u64, [0x0f, 0x05]) } else { (PRCTL_I386, [0xcd, 0x80]) };
-    let Some(at) = code[..got].windows(2).position(|pair| pair == instruction) else { return };
-    let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
-    let mut own = libc::user_regs_struct { rip: vdso.start + at as u64, orig_rax: u64::MAX, rax: number, ..regs };
-    if regs.cs == USER_CS {
-        (own.rdi, own.rsi) = (option, enable);
-    } else {
-        (own.rbx, own.rcx) = (option, enable);
-    }
-    if sys::set_registers(tid, &own).is_err() {
-        return;
-    }
-    let mut came = Vec::new();
-    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
-        let Ok(waited) = sys::wait_for(tid) else { return };
-        if !libc::WIFSTOPPED(waited.status) {
-            return;
-        }
-        let signal = waited.status >> 8;
-        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
-        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) > 0) {
-            break;
-        }
-        came.extend((1..=64).contains(&signal).then_some(signal));
-    }
-    let _ = sys::set_registers(tid, &regs);
-    for signal in came {
-        let _ = sys::tgkill(pid, tid, signal);
     }
 }
 

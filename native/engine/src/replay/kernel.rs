@@ -66,22 +66,6 @@ pub fn set_register(tid: pid_t, register: Register, value: u64) -> io::Result<()
     check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, register as usize, value as usize) }).map(drop)
 }
 
-/// The blocked signals of a stopped tracee, bit 0 for signal 1.
-pub fn signal_mask(tid: pid_t) -> io::Result<u64> {
-    const PTRACE_GETSIGMASK: u32 = 0x420a;
-    let mut mask = 0_u64;
-    // SAFETY: the kernel writes the 8 bytes that it is told to.
-    check(unsafe { libc::ptrace(PTRACE_GETSIGMASK, tid, 8_usize, &raw mut mask) })?;
-    Ok(mask)
-}
-
-/// Sets the blocked signals of a stopped tracee.
-pub fn set_signal_mask(tid: pid_t, mask: u64) -> io::Result<()> {
-    const PTRACE_SETSIGMASK: u32 = 0x420b;
-    // SAFETY: the kernel reads the 8 bytes that it is told to.
-    check(unsafe { libc::ptrace(PTRACE_SETSIGMASK, tid, 8_usize, &raw const mask) }).map(drop)
-}
-
 /// Pieces of memory of this process and of a tracee, prepared for one transfer and reused for the next.
 #[derive(Default)]
 pub struct Pieces {

@@ -225,6 +225,14 @@ fn maps_shared(event: &Event<'_>) -> bool {
     }
 }
 
+/// Whether a program forbids itself to read the clock counter, PR_SET_TSC in prctl(2).
+fn forbids_clock(event: &Event<'_>) -> bool {
+    name(event) == "prctl"
+        && event.arg(0) as i32 == libc::PR_SET_TSC
+        && event.arg(1) as i32 == libc::PR_TSC_SIGSEGV
+        && event.flags() & flag::ERROR == 0
+}
+
 /// What is known of an event's call; nothing of one that the table does not know.
 pub fn plan(event: &Event<'_>) -> Option<&'static Plan> {
     plan::by_number(Arch::from_code(event.arch())?, event.code() as u32)
@@ -247,7 +255,10 @@ impl Pass {
         let mut special = None;
         match event.kind() {
             EventKind::Map | EventKind::Stop | EventKind::Note => return,
-            EventKind::Call => self.occupy(event),
+            EventKind::Call => {
+                self.scan.traps.tsc |= forbids_clock(event);
+                self.occupy(event);
+            }
             EventKind::Signal => match event.arg(2) {
                 disposition::HANDLED if !is_synchronous(event) => special = Some(Next::Handler),
                 disposition::HANDLED => {}
@@ -275,7 +286,8 @@ impl Pass {
             }
             EventKind::Trap => match Trap::from_code(event.code()) {
                 Some(Trap::Cpuid) => self.scan.traps.cpuid = true,
-                _ => self.scan.traps.tsc = true,
+                Some(Trap::Rdtsc | Trap::Rdtscp) => self.scan.traps.tsc = true,
+                _ => {}
             },
             EventKind::Preempt if event.arg(0) == 1 => special = Some(Next::Stays),
             EventKind::Preempt => special = Some(Next::Preempted(event.seq())),

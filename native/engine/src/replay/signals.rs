@@ -213,25 +213,38 @@ impl Runner<'_> {
 
     /// An instruction that the recorder answered: it traps here too, and gets the same answer.
     pub(super) fn trap(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
-        const SEGV: u64 = 1 << (libc::SIGSEGV - 1);
-        let At::Signal(libc::SIGSEGV, info) = thread.at else {
+        let trap = Trap::from_code(event.code());
+        let expected = match trap {
+            Some(Trap::Rdrand | Trap::Rdseed | Trap::Rdpid) => (libc::SIGILL, siginfo::ILL_ILLOPN),
+            _ => (libc::SIGSEGV, siginfo::SI_KERNEL),
+        };
+        let At::Signal(signal, info) = thread.at else {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         };
         let regs = *thread.registers()?;
-        if siginfo::code(&info) != siginfo::SI_KERNEL || regs.rip != event.ip() {
+        if (signal, siginfo::code(&info)) != expected {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        }
+        if regs.rip != event.ip() {
             return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
         }
         if regs.rsp != event.sp() {
             return Err(self.desync(event, Some(thread), DesyncReason::Sp.into()));
         }
         // The kernel unblocks a signal that it has to force upon a thread, and forgets what was to be done about it.
-        if thread.mask.is_none_or(|mask| mask & SEGV != 0) {
+        if thread.mask.is_none_or(|mask| mask & 1 << (signal - 1) != 0) {
             thread.mask = None;
-            thread.actions().borrow_mut().applied.remove(&libc::SIGSEGV);
+            thread.actions().borrow_mut().applied.remove(&signal);
         }
         let regs = thread.registers()?;
         let low = u64::from(u32::MAX);
-        match Trap::from_code(event.code()) {
+        match trap {
+            Some(Trap::Rdrand | Trap::Rdseed | Trap::Rdpid) => {
+                let [value, carry, register, width, length, _] = event.args();
+                if !crate::trap::answer(regs, trap, (value, carry != 0), (register, width), length) {
+                    return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+                }
+            }
             Some(Trap::Rdtsc) => {
                 (regs.rax, regs.rdx) = (event.arg(0) & low, event.arg(0) >> 32);
                 regs.rip += 2;
@@ -250,6 +263,11 @@ impl Runner<'_> {
             None => return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into())),
         }
         regs.orig_rax = u64::MAX;
+        if event.ret() == 1 {
+            // The recorder has blocked it again.
+            let mask = thread.blocked()? | 1 << (signal - 1);
+            thread.block(mask)?;
+        }
         self.go_on(thread, event, columns)
     }
 

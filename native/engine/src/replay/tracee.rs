@@ -166,14 +166,14 @@ impl Thread {
         if let Some(mask) = self.mask {
             return Ok(mask);
         }
-        let mask = kernel::signal_mask(self.tid).map_err(|error| lost(self.tid, &error))?;
+        let mask = sys::signal_mask(self.tid).map_err(|error| lost(self.tid, &error))?;
         Ok(*self.mask.insert(mask))
     }
 
     /// Sets the blocked signals.
     pub fn block(&mut self, mask: u64) -> Result<(), Halt> {
         if self.mask != Some(mask) {
-            kernel::set_signal_mask(self.tid, mask).map_err(|error| lost(self.tid, &error))?;
+            sys::set_signal_mask(self.tid, mask).map_err(|error| lost(self.tid, &error))?;
             self.mask = Some(mask);
         }
         Ok(())

@@ -1,0 +1,132 @@
+//! What is around an instruction that is answered: it traps by a signal, of which the program is to notice nothing, and when the
+//! program is let go it does not trap any more.
+
+use libc::{c_int, pid_t};
+
+use super::World;
+use crate::image;
+use crate::siginfo;
+use crate::sys::{self, Resume, USER_CS};
+use crate::task::Task;
+
+/// Numbers of calls for 64-bit and for 32-bit programs (asm/unistd_32.h).
+type Numbers = (i64, u64);
+const PRCTL: Numbers = (libc::SYS_prctl, 172);
+const RT_SIGACTION: Numbers = (libc::SYS_rt_sigaction, 174);
+/// Bytes of a kernel signal set, and of the largest struct sigaction with one.
+const SET_BYTES: u64 = 8;
+const ACTION_BYTES: usize = 32;
+
+/// Remembers which signals a stopped thread blocks now.
+pub(super) fn note_blocked(task: &mut Task) {
+    if let Ok(mask) = sys::signal_mask(task.tid) {
+        task.traps.blocked = mask;
+    }
+}
+
+impl World {
+    /// The kernel unblocks a signal that an instruction forces upon a thread, and forgets what is to be done about it when it
+    /// was blocked or ignored (`force_sig_info`). Here nothing was to happen at all: both become what they were. Whether it
+    /// was blocked.
+    pub(super) fn keep_signal(&mut self, task: &Task, signal: c_int, regs: &libc::user_regs_struct) -> bool {
+        let is_blocked = task.traps.blocked & 1 << (signal - 1) != 0;
+        let handler = task.handler(signal).filter(|handler| is_blocked || handler.addr == 1);
+        if let Some(handler) = handler
+            && restore_handler(task, regs, signal, handler.addr).is_none()
+        {
+            self.note("the handler of a signal could not be kept while an instruction was answered");
+        }
+        if is_blocked {
+            let _ = sys::set_signal_mask(task.tid, task.traps.blocked);
+        }
+        is_blocked
+    }
+}
+
+/// Sets the handler of an action whose other members are as they were.
+fn restore_handler(task: &Task, regs: &libc::user_regs_struct, signal: c_int, handler: u64) -> Option<()> {
+    const RED_ZONE: u64 = 128;
+    let word = if regs.cs == USER_CS { 8 } else { 4 };
+    // Memory below the stack, and below what functions without frames use of it, is free to use.
+    let scratch = regs.rsp.checked_sub(RED_ZONE + 2 * ACTION_BYTES as u64)? & !15;
+    let (mut before, mut action) = ([0; ACTION_BYTES], [0; ACTION_BYTES]);
+    let read = |buffer: &mut [u8]| {
+        (sys::read_pieces(task.tid, &[(scratch, ACTION_BYTES)], buffer) == ACTION_BYTES).then_some(())
+    };
+    read(&mut before)?;
+    let done = (|| {
+        call_in(task, regs, RT_SIGACTION, [signal as u64, 0, scratch, SET_BYTES])?;
+        read(&mut action)?;
+        action[..word].copy_from_slice(&handler.to_le_bytes()[..word]);
+        sys::write_memory(task.tid, scratch, &action).then_some(())?;
+        call_in(task, regs, RT_SIGACTION, [signal as u64, scratch, 0, SET_BYTES])
+    })();
+    sys::write_memory(task.tid, scratch, &before);
+    done
+}
+
+/// Lets a stopped tracee execute a call, at a call instruction of its vDSO; `None` when it cannot, or the call fails. Its registers
+/// and blocked signals are `regs` and what they were. Signals that come meanwhile are sent again.
+fn call_in(task: &Task, regs: &libc::user_regs_struct, numbers: Numbers, args: [u64; 4]) -> Option<()> {
+    const MOST_SIGNALS: usize = 64;
+    let tid = task.tid;
+    let is_64_bit = regs.cs == USER_CS;
+    let (number, instruction) = if is_64_bit { (numbers.0 as u64, [0x0f, 0x05]) } else { (numbers.1, [0xcd, 0x80]) };
+    let mut own = libc::user_regs_struct {
+        rip: call_instruction(tid, instruction)?,
+        orig_rax: u64::MAX,
+        rax: number,
+        eflags: 0x202,
+        ..*regs
+    };
+    if is_64_bit {
+        [own.rdi, own.rsi, own.rdx, own.r10] = args;
+    } else {
+        [own.rbx, own.rcx, own.rdx, own.rsi] = args;
+    }
+    let mask = sys::signal_mask(tid).ok()?;
+    sys::set_signal_mask(tid, u64::MAX).ok()?;
+    sys::set_registers(tid, &own).ok()?;
+    let (mut came, mut result) = (Vec::new(), None);
+    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
+        let waited = sys::wait_for(tid).ok()?;
+        if !libc::WIFSTOPPED(waited.status) {
+            return None;
+        }
+        let signal = waited.status >> 8;
+        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
+        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) > 0) {
+            result = sys::registers(tid).ok().filter(|after| after.rax == 0).map(drop);
+            break;
+        }
+        came.extend((1..=64).contains(&signal).then_some(signal));
+    }
+    let _ = sys::set_registers(tid, regs);
+    let _ = sys::set_signal_mask(tid, mask);
+    let pid = task.process.borrow().pid;
+    for signal in came {
+        let _ = sys::tgkill(pid, tid, signal);
+    }
+    result
+}
+
+/// The address of a call instruction in the vDSO of a process.
+fn call_instruction(tid: pid_t, instruction: [u8; 2]) -> Option<u64> {
+    let vdso = image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]")?;
+    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
+    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
+    let at = code[..got].windows(2).position(|pair| pair == instruction)?;
+    Some(vdso.start + at as u64)
+}
+
+/// Lets a stopped tracee do by itself what was answered for it: nobody will do that any more.
+pub(super) fn give_back(task: &Task) {
+    World::put_unseen_back(task);
+    if task.traps.clock_is_forbidden {
+        return;
+    }
+    if let Ok(regs) = sys::registers(task.tid) {
+        let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
+        call_in(task, &regs, PRCTL, [option, enable, 0, 0]);
+    }
+}
