@@ -7,6 +7,7 @@ export { decodeCall } from "./decode/call.js";
 export type { Argument, Call, Result, Value } from "./decode/value.js";
 export { TraceError, type TraceErrorOptions } from "./errors.js";
 export {
+  type CpuLevel,
   type DataMode,
   type LostCounts,
   type Recording,

@@ -59,6 +59,7 @@ export interface NativeRecordOptions {
   readonly unpinned: boolean;
   readonly observe: boolean;
   readonly chaos: number | undefined;
+  readonly cpu: string;
   readonly user?: {
     readonly uid: number;
     readonly gid: number;

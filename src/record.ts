@@ -13,6 +13,10 @@ import { traceError, unwrap } from "./trace/failure.js";
 /** Which memory is kept: all, only what is needed to tell paths and arguments, or none. */
 export type DataMode = "all" | "paths" | "none";
 
+/** What the processor is to seem to be: what it is, or a level of the x86-64 psABI. */
+export type CpuLevel = (typeof CPU_LEVELS)[number];
+export const CPU_LEVELS = ["host", "x86-64-v2", "x86-64-v3"] as const;
+
 export interface RecordOptions {
   /**
    * Program and arguments; bytes for those that are not UTF-8. A program without a slash is looked up in PATH. Empty with
@@ -42,6 +46,11 @@ export interface RecordOptions {
   readonly observe?: boolean;
   /** Seed (an integer) of a recording that varies the order in which threads run. */
   readonly chaos?: number;
+  /**
+   * What programs are told of the processor. A level of the architecture makes a trace that replays on every processor that has
+   * it; that needs a processor and kernel that let `cpuid` trap.
+   */
+  readonly cpu?: CpuLevel;
   /**
    * Pass on every descriptor that this process was started with, as a shell would, and not only 0 to 2. Only right in a
    * process that has opened no files itself.
@@ -135,6 +144,7 @@ export function startRecording(options: RecordOptions): Recording {
     unpinned: options.unpinned ?? false,
     observe: options.observe ?? options.enforce !== undefined,
     chaos: options.chaos,
+    cpu: options.cpu ?? "host",
     inherit: options.inheritDescriptors ?? false,
     ignoreHangup: options.ignoreHangup ?? false,
     meta: facts(options),

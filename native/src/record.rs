@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use napi::bindgen_prelude::{AsyncTask, Buffer};
 use napi::{Env, Error, Result, Status, Task};
 use napi_derive::napi;
+use trace_engine::cpu::features::Level;
 use trace_engine::error::EngineError;
 use trace_engine::launch::{self, Program, User};
 use trace_engine::memory::Data;
@@ -39,6 +40,8 @@ pub struct RecordOptions {
     pub observe: bool,
     /// Seed of a recording that varies the order of threads.
     pub chaos: Option<f64>,
+    /// What the processor is to seem to be: `host`, `x86-64-v2` or `x86-64-v3`.
+    pub cpu: String,
     pub user: Option<RecordUser>,
     /// Soft limit of open files to give back to the program.
     pub nofile: Option<f64>,
@@ -186,6 +189,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         "paths" => Data::Paths,
         _ => Data::All,
     };
+    let cpu = Level::from_name(&options.cpu).unwrap_or_default();
     let pairs = options.meta.into_iter().filter_map(|pair| <[String; 2]>::try_from(pair).ok());
     let engine = record::Options {
         program: Program {
@@ -206,6 +210,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         unpinned: options.unpinned,
         observe: options.observe,
         chaos: options.chaos.map(|seed| seed as u64),
+        cpu,
         meta: pairs.map(|[key, value]| (key, value)).collect(),
         enforce,
     };

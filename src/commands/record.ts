@@ -8,6 +8,8 @@ import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
 import {
+  CPU_LEVELS,
+  type CpuLevel,
   type DataMode,
   type Recording,
   type RecordOptions,
@@ -33,6 +35,7 @@ interface Options {
   readonly observe?: boolean;
   readonly keep: "always" | "on-failure";
   readonly pack?: boolean;
+  readonly cpu: CpuLevel;
   /** The seed; true: any. */
   readonly chaos?: number | true;
   readonly runs?: number;
@@ -124,6 +127,12 @@ export const command: CommandDef<Options> = {
       flags: "--pack",
       help: "put the programs and libraries into the trace, to replay it elsewhere",
     },
+    {
+      flags: "--cpu <level>",
+      help: "tell programs of no more than this level, so that the trace replays on other processors",
+      choices: CPU_LEVELS,
+      default: "host",
+    },
     { flags: "--backend <name>", help: "how to capture", choices: ["ptrace"] },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },
@@ -183,6 +192,9 @@ function checkOptions(options: Options): void {
   if (chaos !== undefined && free !== undefined) {
     throw usageError(`--chaos cannot steer what ${free} lets run freely`, "use one of the two");
   }
+  if (options.cpu !== "host" && (free !== undefined || data !== "all")) {
+    throw usageError("--cpu is for replay, and this is not to be replayed", "leave --cpu out");
+  }
   const isMany = runs !== undefined || untilFailure === true;
   if (isMany && p !== undefined) {
     throw usageError("-p observes what runs already: it cannot be run again", "name the program");
@@ -227,6 +239,7 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
     detachOnExit: options.detachOnExit ?? false,
     unpinned: !options.pin,
     observe: options.observe ?? false,
+    cpu: options.cpu,
     inheritDescriptors: true,
     ignoreHangup: hangupIsIgnored(context.env),
     ...(options.output !== undefined && { output: options.output }),

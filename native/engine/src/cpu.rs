@@ -1,5 +1,7 @@
 //! Which processor this is, as far as a recording depends on it.
 
+pub mod features;
+
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 
 use trace_format::event::Trap;

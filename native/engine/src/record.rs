@@ -27,6 +27,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use crate::capture::{self, Call};
+use crate::cpu::features::{self, Level};
 use crate::enforce::Enforcement;
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
@@ -65,6 +66,8 @@ pub struct Options {
     pub observe: bool,
     /// Seed of a recording that varies the order in which threads run.
     pub chaos: Option<u64>,
+    /// What the processor is to seem to be.
+    pub cpu: Level,
     /// Facts to store in the trace (`command`, `version`, ...).
     pub meta: Vec<(String, String)>,
     /// A policy that the program runs under.
@@ -245,6 +248,13 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
         let why = "a capture filter stays in the processes that are left behind, and nobody would answer its stops";
         return Err(EngineError::start("filter", why));
     }
+    if options.cpu != Level::Host && !sys::can_trap_cpuid() {
+        let why = format!(
+            "--cpu={} needs a processor and a kernel that let cpuid trap, and these do not",
+            options.cpu.name()
+        );
+        return Err(EngineError::start("cpu-level", why));
+    }
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;
@@ -323,6 +333,8 @@ struct World {
     streams_named: bool,
     streams: Vec<replayable::Stream>,
     timestamps: sys::Timestamps,
+    /// What programs are told of the processor, where `cpuid` can be caught.
+    shown_cpu: Option<Level>,
     /// A pipe to look into those of programs with: the ends to read and to write.
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Files and segments that are mapped shared, by device and inode.
@@ -361,6 +373,12 @@ impl World {
         for (key, value) in [("backend", "ptrace"), ("data", data), ("mode", mode), ("cpu", &crate::cpu::describe())] {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
         }
+        let shown_cpu = (replayable && sys::can_trap_cpuid()).then_some(options.cpu);
+        if let Some(level) = shown_cpu {
+            for (key, value) in [("cpu_level", level.name().into()), ("cpu_features", features::text(level))] {
+                definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
+            }
+        }
         if let Some(home) = placement.home() {
             definitions
                 .push(Definition::Meta { key: "cpu_number".into(), value: home.first().to_string().into_bytes() });
@@ -395,6 +413,7 @@ impl World {
             streams_named: false,
             streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
+            shown_cpu,
             lookout: None,
             shared_files: HashMap::new(),
             shared_files_checked: 0,

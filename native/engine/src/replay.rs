@@ -133,7 +133,9 @@ pub fn replay(
     let started = sys::monotonic();
     refuse_unreplayable(trace)?;
     let scan = scan_in_thread(trace, options, control)?;
-    if !scan.traps.cpuid {
+    if scan.traps.cpuid {
+        refuse_lesser_cpu(trace)?;
+    } else {
         refuse_other_cpu(trace)?;
     }
     kernel::raise_descriptor_limit();
@@ -208,6 +210,18 @@ fn refuse_other_cpu(trace: &Trace) -> Result<(), EngineError> {
     );
     let facts = vec![("recorded", Fact::Text(recorded.into_owned())), ("actual", Fact::Text(own))];
     Err(EngineError::replay("other-cpu", message, facts))
+}
+
+/// Programs that were told of the processor by the recorder are told the same here, and use no more than that.
+fn refuse_lesser_cpu(trace: &Trace) -> Result<(), EngineError> {
+    let missing = cpu::features::missing(&meta(trace, "cpu_features")).join(", ");
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the recorded programs use what this processor does not have ({missing}); replay on one that has it, or record          again with --cpu=x86-64-v2"
+    );
+    Err(EngineError::replay("other-cpu", message, vec![("missing", Fact::Text(missing))]))
 }
 
 /// The first pass, in a thread of its own as all that waits for a watch.

@@ -527,6 +527,20 @@ impl Timestamps {
     }
 }
 
+/// `arch_prctl` operation that lets `cpuid` trap (0) or not (1) in a thread, asm/prctl.h. Threads and forked processes inherit it, exec
+/// ends it.
+pub const ARCH_SET_CPUID: u64 = 0x1012;
+
+/// Whether processor and kernel can let `cpuid` trap.
+#[must_use]
+pub fn can_trap_cpuid() -> bool {
+    // SAFETY: takes no pointer; between the two calls nothing on this thread executes `cpuid`.
+    unsafe {
+        libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0) == 0
+            && libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 1) == 0
+    }
+}
+
 fn clock(id: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: clock_gettime writes one timespec, by the call and by the C library.

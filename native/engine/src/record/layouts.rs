@@ -67,6 +67,7 @@ impl World {
             }
         }
         memory.add(slot::LAYOUT, Side::In, &rows);
+        self.trap_cpuid(task, &regs);
         hide_vdso(task.tid, arch, regs.rsp);
         let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
         for (addr, length) in tails {

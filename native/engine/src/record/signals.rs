@@ -23,7 +23,7 @@ impl Recorder {
             self.go_on(tid, signal);
             return;
         };
-        if (signal == libc::SIGSEGV && self.world.answer_trap(task, &info))
+        if (signal == libc::SIGSEGV && (self.world.answer_trap(task, &info) || self.world.answer_cpuid(task, &info)))
             || (signal == libc::SIGILL && self.world.answer_unseen(task, &info))
         {
             self.go_on(tid, 0);
@@ -242,11 +242,11 @@ impl Recorder {
         }
         let regs = sys::registers(tid).ok();
         let trapped = regs.is_some_and(|regs| match signal {
-            libc::SIGSEGV => trap_at(tid, regs.rip).is_some(),
+            libc::SIGSEGV => trap_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
             libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
             _ => false,
         });
-        super::traps::give_back(task);
+        super::traps::give_back(&self.world, task);
         let pid = task.process.borrow().pid;
         for held in task.held.drain(..).filter(|held| !held.queued) {
             let _ = sys::tgkill(pid, tid, held.number);

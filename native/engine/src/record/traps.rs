@@ -2,17 +2,22 @@
 //! program is let go it does not trap any more.
 
 use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, Trap};
 
 use super::World;
+use crate::cpu::features;
 use crate::image;
-use crate::siginfo;
+use crate::memory::Memory;
+use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, Resume, USER_CS};
-use crate::task::Task;
+use crate::task::{Boundary, Task};
 
 /// Numbers of calls for 64-bit and for 32-bit programs (asm/unistd_32.h).
 type Numbers = (i64, u64);
 const PRCTL: Numbers = (libc::SYS_prctl, 172);
+const ARCH_PRCTL: Numbers = (libc::SYS_arch_prctl, 384);
 const RT_SIGACTION: Numbers = (libc::SYS_rt_sigaction, 174);
+const CPUID: [u8; 2] = [0x0f, 0xa2];
 /// Bytes of a kernel signal set, and of the largest struct sigaction with one.
 const SET_BYTES: u64 = 8;
 const ACTION_BYTES: usize = 32;
@@ -40,6 +45,45 @@ impl World {
             let _ = sys::set_signal_mask(task.tid, task.traps.blocked);
         }
         is_blocked
+    }
+}
+
+impl World {
+    /// Lets `cpuid` trap in a program that is about to begin: exec has ended that.
+    pub(super) fn trap_cpuid(&mut self, task: &Task, regs: &libc::user_regs_struct) {
+        if self.shown_cpu.is_some() && call_in(task, regs, ARCH_PRCTL, [sys::ARCH_SET_CPUID, 0, 0, 0]).is_none() {
+            self.unreplayable(
+                "a program was told of this processor what a trace does not have (cpuid could not be caught)",
+            );
+        }
+    }
+
+    /// Whether a `cpuid` that traps stands at an address.
+    pub(super) fn is_cpuid(&self, tid: pid_t, ip: u64) -> bool {
+        let mut code = [0; 2];
+        self.shown_cpu.is_some() && sys::read_pieces(tid, &[(ip, 2)], &mut code) == 2 && code == CPUID
+    }
+
+    /// Answers `cpuid` for a task that has trapped at one; whether it has.
+    pub(super) fn answer_cpuid(&mut self, task: &mut Task, info: &SigInfo) -> bool {
+        let Some(level) = self.shown_cpu.filter(|_| siginfo::code(info) == siginfo::SI_KERNEL) else { return false };
+        let Ok(mut regs) = sys::registers(task.tid) else { return false };
+        if !self.is_cpuid(task.tid, regs.rip) {
+            return false;
+        }
+        let asked = (regs.rax as u32, regs.rcx as u32);
+        let [eax, ebx, ecx, edx] = features::answer(level, asked.0, asked.1).map(u64::from);
+        let mut event = self.event(task, EventKind::Trap, Trap::Cpuid as i32);
+        (event.ip, event.sp, event.nargs) = (regs.rip, regs.rsp, 6);
+        event.args = [u64::from(asked.0), u64::from(asked.1), eax, ebx, ecx, edx];
+        event.ret = i64::from(self.keep_signal(task, libc::SIGSEGV, &regs));
+        (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (eax, ebx, ecx, edx);
+        regs.rip += CPUID.len() as u64;
+        if sys::set_registers(task.tid, &regs).is_ok() {
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+            self.commit(event, &Memory::default());
+        }
+        true
     }
 }
 
@@ -120,12 +164,13 @@ fn call_instruction(tid: pid_t, instruction: [u8; 2]) -> Option<u64> {
 }
 
 /// Lets a stopped tracee do by itself what was answered for it: nobody will do that any more.
-pub(super) fn give_back(task: &Task) {
+pub(super) fn give_back(world: &World, task: &Task) {
     World::put_unseen_back(task);
-    if task.traps.clock_is_forbidden {
-        return;
+    let Ok(regs) = sys::registers(task.tid) else { return };
+    if world.shown_cpu.is_some() {
+        call_in(task, &regs, ARCH_PRCTL, [sys::ARCH_SET_CPUID, 1, 0, 0]);
     }
-    if let Ok(regs) = sys::registers(task.tid) {
+    if !task.traps.clock_is_forbidden {
         let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
         call_in(task, &regs, PRCTL, [option, enable, 0, 0]);
     }

@@ -120,7 +120,6 @@ impl Zygote {
     /// Unmaps all but the stub, and sets what the children inherit.
     fn settle(&self, remote: &Remote, traps: Traps) -> Result<(), Halt> {
         const PR_TSC_SIGSEGV: u64 = 2;
-        const ARCH_SET_CPUID: u64 = 0x1012;
         /// The kernel's own half of the address space, where `[vsyscall]` is.
         const KERNEL: u64 = 1 << 63;
         let stub = remote.stub;
@@ -147,7 +146,7 @@ impl Zygote {
             calls.push(RemoteCall::new(libc::SYS_prctl, &[libc::PR_SET_TSC as u64, PR_TSC_SIGSEGV]));
         }
         if traps.cpuid {
-            calls.push(RemoteCall::new(libc::SYS_arch_prctl, &[ARCH_SET_CPUID, 0]));
+            calls.push(RemoteCall::new(libc::SYS_arch_prctl, &[sys::ARCH_SET_CPUID, 0]));
         }
         let results = remote.table(self.pid, self.pid, &self.regs, &calls)?;
         if results[first_trap..].iter().any(|result| *result != 0) {
