@@ -219,7 +219,12 @@ impl NativeParquet {
 
     /// Adds all events of a trace as rows of table `event`; every column must be one of that table.
     #[napi]
-    pub fn write_events(&self, trace: &NativeTrace, columns: Vec<String>, meanings: NativeMeanings) -> AsyncTask<ParquetEvents> {
+    pub fn write_events(
+        &self,
+        trace: &NativeTrace,
+        columns: Vec<String>,
+        meanings: NativeMeanings,
+    ) -> AsyncTask<ParquetEvents> {
         let (writer, trace) = (Arc::clone(&self.writer), Arc::clone(&trace.trace));
         AsyncTask::new(ParquetEvents { writer, trace, columns, meanings: meanings.into() })
     }
@@ -297,7 +302,10 @@ struct Database {
 }
 
 impl Database {
-    fn run<T>(&mut self, step: impl FnOnce(&SqliteFile, &mut Vec<SqliteTable>) -> std::result::Result<T, Error>) -> Done<T> {
+    fn run<T>(
+        &mut self,
+        step: impl FnOnce(&SqliteFile, &mut Vec<SqliteTable>) -> std::result::Result<T, Error>,
+    ) -> Done<T> {
         let file = self.file.as_ref().ok_or(EngineError::Broken { part: "writer of tables" })?;
         step(file, &mut self.tables).map_err(engine_error)
     }

@@ -3,11 +3,6 @@
  * after all fails its test, and then leaves this list.
  */
 export const REFUSED: ReadonlyMap<string, RegExp> = new Map([
-  // Another process writes into this one's memory, which no call of its own tells of.
-  ["mem_process_vm", /process_vm_writev/],
-  ["process_vm", /process_vm_writev/],
-  // The mapped file is larger than what is kept of a file (4 GiB), even though it is nearly empty.
-  ["mem_sparse", /could not be kept/],
 ]);
 
 /**

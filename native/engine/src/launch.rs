@@ -140,7 +140,9 @@ fn start_error(step: c_int, errno: c_int, path: &Path) -> EngineError {
     match (step, errno) {
         (STEP_CWD, _) => EngineError::start("cwd", format!("cannot change to the directory {shown}: {why}")),
         (STEP_USER, _) => EngineError::start("user", format!("cannot become the requested user: {why}")),
-        (enforce::STEP_LANDLOCK, _) => EngineError::start("enforce", format!("the kernel refuses the Landlock ruleset: {why}")),
+        (enforce::STEP_LANDLOCK, _) => {
+            EngineError::start("enforce", format!("the kernel refuses the Landlock ruleset: {why}"))
+        }
         (enforce::STEP_FILTER, libc::EBUSY) => EngineError::start(
             "nested",
             "calls of this process are answered by another supervisor already, and the kernel allows one only",

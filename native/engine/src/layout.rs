@@ -21,7 +21,8 @@ mod kind {
     pub const SPECIAL: u32 = 4;
     pub const HASHED: u32 = 8;
     pub const SHORT: u32 = 16;
-    pub const INLINE: u32 = 32;
+    pub const SPARSE: u32 = 32;
+    pub const INLINE: u32 = 64;
 }
 
 /// One mapping.
@@ -60,6 +61,22 @@ impl Row {
             kind: named | shared | hashed,
             hash: hash.unwrap_or_default(),
         }
+    }
+
+    /// The row of a mapping of a file that is nearly empty: zeros, but for what output captures say.
+    #[must_use]
+    pub fn sparse(mapping: &Mapping, size: u64) -> Row {
+        let mut row = Row::of(mapping, None);
+        row.kind |= kind::SPARSE;
+        row.hash[..8].copy_from_slice(&size.to_le_bytes());
+        row
+    }
+
+    /// The size of a nearly empty file; nothing when the row is not one of such a file.
+    #[must_use]
+    pub fn sparse_size(&self) -> Option<u64> {
+        let size = self.hash[..8].try_into().map_or(0, u64::from_le_bytes);
+        (self.kind & (kind::SPARSE | kind::HASHED) == kind::SPARSE).then_some(size)
     }
 
     /// The row as a capture holds it.
@@ -196,6 +213,8 @@ mod tests {
         for row in [Row::of(&mapping, Some([7; 32])), Row::of(&mapping, None)] {
             assert_eq!(rows(&row.bytes()), [row]);
         }
+        assert_eq!(rows(&Row::sparse(&mapping, 8 << 30).bytes())[0].sparse_size(), Some(8 << 30));
+        assert_eq!(Row::of(&mapping, Some([7; 32])).sparse_size(), None);
         let stack = Row::of(&Mapping { path: b"[stack]".to_vec(), ino: 0, shared: false, ..mapping }, None);
         assert!(stack.is_stack() && !stack.is_shared() && stack.hash().is_none());
     }

@@ -62,8 +62,7 @@ impl Memory {
         self.add_at(slot, side, 0, bytes);
     }
 
-    /// Adds bytes that are known to stand at an address of the tracee.
-    pub fn add_at(&mut self, slot: u8, side: Side, addr: u64, bytes: &[u8]) {
+    fn add_at(&mut self, slot: u8, side: Side, addr: u64, bytes: &[u8]) {
         if self.captures.len() >= usize::from(u16::MAX) {
             self.unreadable += 1;
             return;
@@ -77,6 +76,11 @@ impl Memory {
             wanted: bytes.len() as u64,
             len: bytes.len() as u32,
         });
+    }
+
+    /// Adds bytes that the kernel has put at an address, known from elsewhere.
+    pub fn add_written(&mut self, slot: u8, addr: u64, bytes: &[u8]) {
+        self.add_at(slot, Side::Out, addr, bytes);
     }
 
     /// Replaces the start of the first capture in that slot and side by bytes that were written over it.

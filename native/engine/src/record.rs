@@ -12,6 +12,7 @@ mod layouts;
 mod lifecycle;
 mod loader;
 mod moved;
+mod outside;
 mod replayable;
 mod signals;
 mod traps;
@@ -337,6 +338,8 @@ struct World {
     shown_cpu: Option<Level>,
     /// A pipe to look into those of programs with: the ends to read and to write.
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
+    /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
+    memory_files: HashMap<u32, pid_t>,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: HashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
@@ -415,6 +418,7 @@ impl World {
             timestamps: sys::Timestamps::default(),
             shown_cpu,
             lookout: None,
+            memory_files: HashMap::new(),
             shared_files: HashMap::new(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
@@ -626,6 +630,7 @@ impl Recorder {
         if tid == self.root && std::mem::take(&mut self.root_stopped) {
             self.control.program_stopped(false, 0);
         }
+        task.in_group_stop = false;
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         if self.detaching && event != sys::event::EXEC {
@@ -699,6 +704,9 @@ impl Recorder {
             self.world.decide(task, None);
             let event = self.world.event(task, EventKind::Stop, signal);
             self.world.commit(event, &Memory::default());
+            task.in_group_stop = true;
+            let place = sys::registers(tid).map(|regs| (regs.rip, regs.rsp));
+            task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
             let _ = sys::resume(tid, Resume::Listen, 0);
             // A program that waits for the child of its vfork cannot stop before the child has gone on.
             let root_waits = |root: &Task| {

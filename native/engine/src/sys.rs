@@ -414,6 +414,29 @@ pub fn is_stream_socket(socket: &impl AsRawFd) -> bool {
     done == 0 && kind == libc::SOCK_STREAM
 }
 
+/// The parts of a file between two offsets that hold data: offset and length, lseek(2) with SEEK_DATA.
+pub fn data_extents(file: &File, from: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
+    /// A file of more parts is not one that is nearly empty.
+    const MOST: usize = 1 << 14;
+    // SAFETY: takes no pointer.
+    let seek = |at: u64, how: c_int| check(unsafe { libc::lseek(file.as_raw_fd(), at as i64, how) });
+    let (mut found, mut at) = (Vec::new(), from);
+    while at < end && found.len() < MOST {
+        let start = match seek(at, libc::SEEK_DATA) {
+            Ok(start) => start as u64,
+            // Nothing but a hole follows.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(found),
+            Err(error) => return Err(error),
+        };
+        if start >= end {
+            return Ok(found);
+        }
+        at = seek(start, libc::SEEK_HOLE)? as u64;
+        found.push((start, at.min(end) - start));
+    }
+    if at < end { Err(io::Error::from_raw_os_error(libc::EFBIG)) } else { Ok(found) }
+}
+
 /// The type of the file system that a file is on, statfs(2).
 pub fn file_system(file: &impl AsRawFd) -> io::Result<i64> {
     let mut facts = MaybeUninit::<libc::statfs>::zeroed();

@@ -79,6 +79,8 @@ pub struct Space {
     pub group: u32,
     /// It maps memory that other address spaces may write.
     pub shares: bool,
+    /// Its group is that of others, too, whose memory is not its own.
+    pub is_joined: bool,
     /// File mappings that have not been undone as a whole.
     pub shared_files: Vec<SharedFile>,
     /// The code of the loader of its program.
@@ -110,6 +112,8 @@ pub struct SharedFile {
 /// What has to be done when a thread gets its turn.
 #[derive(Debug)]
 pub enum Pending {
+    /// It stands at the entry of a call that is made when nobody else runs.
+    Enter,
     /// It came back from a call with this raw result, at that time.
     Leave(i64, u64),
     /// It stands where its last event left it.
@@ -206,6 +210,12 @@ pub struct Task {
     /// A flags word that was changed at entry and has to be put back at exit.
     pub restore: Option<Restore>,
     pub moving: Option<Box<Moving>>,
+    /// The call that it is in writes into the memory of another process.
+    pub writes_outside: bool,
+    /// It was stopped by a signal, and not continued yet.
+    pub in_group_stop: bool,
+    /// That was in the middle of its own code.
+    pub stopped_in_code: bool,
     pub space: Rc<RefCell<Space>>,
     pub pending: Option<Pending>,
     /// Signals that came in the middle of its own code.
@@ -256,6 +266,9 @@ impl Task {
             launching: false,
             restore: None,
             moving: None,
+            writes_outside: false,
+            in_group_stop: false,
+            stopped_in_code: false,
             space: Rc::default(),
             pending: None,
             held: Vec::new(),
@@ -363,9 +376,9 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, ref shared_files, ref unseen, loader } = *space;
+    let Space { group, shares, ref shared_files, ref unseen, loader, .. } = *space;
     let (shared_files, unseen) = (shared_files.clone(), unseen.clone());
-    Rc::new(RefCell::new(Space { group, shares, shared_files, unseen, loader }))
+    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader }))
 }
 
 /// The same value, or a copy of it.

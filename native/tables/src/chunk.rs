@@ -210,7 +210,9 @@ impl Rows<'_> {
         match (self.order, present.is_empty()) {
             (None, true) => values[..self.count].to_vec(),
             (Some(_), true) => self.of(values).collect(),
-            (_, false) => self.of(present).zip(self.of(values)).filter_map(|(has, value)| (has != 0).then_some(value)).collect(),
+            (_, false) => {
+                self.of(present).zip(self.of(values)).filter_map(|(has, value)| (has != 0).then_some(value)).collect()
+            }
         }
     }
 }

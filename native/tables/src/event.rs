@@ -349,9 +349,8 @@ impl Block<'_> {
 
     fn content(&self, content: Option<usize>) -> &[u8] {
         let columns = self.columns;
-        let range = |content: usize| {
-            columns.content_start[content] as usize..columns.content_start[content + 1] as usize
-        };
+        let range =
+            |content: usize| columns.content_start[content] as usize..columns.content_start[content + 1] as usize;
         content.map_or(&[], |content| &columns.bytes[range(content)])
     }
 
@@ -447,17 +446,16 @@ impl Block<'_> {
                 let Some(content) = self.capture(i, k, Side::Out).or_else(|| self.capture(i, k, Side::In)) else {
                     continue;
                 };
-                let code = known.get_or_none(content, || {
-                    address_text(self.content(content)).map(|text| texts.code(&text))
-                });
+                let code =
+                    known.get_or_none(content, || address_text(self.content(content)).map(|text| texts.code(&text)));
                 if code.is_some() {
                     return code;
                 }
             }
             let objects = self.refs(i).filter(|(own, _, _)| *own != slot::CWD).map(|(_, _, object)| object);
-            objects.into_iter().find_map(|object| {
-                texts.keyed(object, |_| other_end(&lossy(definitions.object(object)?.detail)))
-            })
+            objects
+                .into_iter()
+                .find_map(|object| texts.keyed(object, |_| other_end(&lossy(definitions.object(object)?.detail))))
         })
     }
 }

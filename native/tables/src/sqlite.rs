@@ -57,8 +57,14 @@ impl SqliteFile {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn table(&self, name: &str, columns: Vec<Column>, constants: &[(String, String)]) -> Result<SqliteTable, Error> {
-        let mut parts: Vec<String> = constants.iter().map(|(name, _)| format!("{} TEXT NOT NULL", quoted(name))).collect();
+    pub fn table(
+        &self,
+        name: &str,
+        columns: Vec<Column>,
+        constants: &[(String, String)],
+    ) -> Result<SqliteTable, Error> {
+        let mut parts: Vec<String> =
+            constants.iter().map(|(name, _)| format!("{} TEXT NOT NULL", quoted(name))).collect();
         parts.extend(columns.iter().map(definition));
         let table = quoted(name);
         self.run(&format!("CREATE TABLE IF NOT EXISTS {table} ({}) STRICT", parts.join(", ")))?;

@@ -261,9 +261,7 @@ fn statx(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let mut facts: libc::statx = unsafe { std::mem::zeroed() };
     let flags = (flags & !libc::AT_SYMLINK_NOFOLLOW) | libc::AT_EMPTY_PATH;
     // SAFETY: an empty path means the descriptor; the kernel fills the struct of this frame.
-    checked(
-        unsafe { libc::statx(place.fd.as_raw_fd(), c"".as_ptr(), flags, mask as u32, &raw mut facts) }.into(),
-    )?;
+    checked(unsafe { libc::statx(place.fd.as_raw_fd(), c"".as_ptr(), flags, mask as u32, &raw mut facts) }.into())?;
     asked.target.write(buffer, bytes_of(&facts))?;
     Ok(Answer::Value(0))
 }
@@ -280,9 +278,7 @@ fn access(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: i32
     check_place(check, verb::STAT, &place)?;
     let flags = (flags & libc::AT_EACCESS) | libc::AT_EMPTY_PATH;
     // SAFETY: an empty path means the descriptor.
-    done(unsafe {
-        libc::syscall(libc::SYS_faccessat2, place.fd.as_raw_fd(), c"".as_ptr(), mode, flags)
-    })
+    done(unsafe { libc::syscall(libc::SYS_faccessat2, place.fd.as_raw_fd(), c"".as_ptr(), mode, flags) })
 }
 
 fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64, size: u64) -> Done {
@@ -311,10 +307,10 @@ fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer:
     check_place(check, verb::STAT, &place)?;
     let mut text = vec![0_u8; (size as usize).min(4096)];
     // SAFETY: an empty path means the descriptor; the buffer has that size.
-    let length = checked(
-        unsafe { libc::readlinkat(place.fd.as_raw_fd(), c"".as_ptr(), text.as_mut_ptr().cast(), text.len()) } as i64,
-    )
-    .map_err(|errno| if errno == libc::ENOENT { libc::EINVAL } else { errno })?;
+    let length =
+        checked(unsafe { libc::readlinkat(place.fd.as_raw_fd(), c"".as_ptr(), text.as_mut_ptr().cast(), text.len()) }
+            as i64)
+        .map_err(|errno| if errno == libc::ENOENT { libc::EINVAL } else { errno })?;
     asked.target.write(buffer, &text[..length as usize])?;
     Ok(Answer::Value(length))
 }
@@ -360,9 +356,8 @@ fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     check_place(check, verb::STAT, &place)?;
     let mut list = vec![0_u8; (size as usize).min(XATTR_MAX)];
     // SAFETY: the name is NUL-terminated; the buffer has that size.
-    let length = checked(unsafe {
-        libc::listxattr(name_of(&place.fd).as_ptr(), list.as_mut_ptr().cast(), list.len())
-    } as i64)?;
+    let length =
+        checked(unsafe { libc::listxattr(name_of(&place.fd).as_ptr(), list.as_mut_ptr().cast(), list.len()) } as i64)?;
     if size > 0 {
         asked.target.write(buffer, &list[..length as usize])?;
     }
@@ -438,14 +433,7 @@ fn check_held(check: &dyn Check, place: &Place) -> Result<(), Errno> {
     }
 }
 
-fn chown(
-    asked: &Asked<'_>,
-    check: &dyn Check,
-    dirfd: i32,
-    addr: u64,
-    (uid, gid): (u64, u64),
-    flags: i32,
-) -> Done {
+fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid): (u64, u64), flags: i32) -> Done {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     let place = if addr == 0 {
         Walker::new(&asked.target).held(dirfd)?
@@ -455,10 +443,8 @@ fn chown(
     check_held(check, &place)?;
     // SAFETY: an empty path means the descriptor.
     done(
-        unsafe {
-            libc::fchownat(place.fd.as_raw_fd(), c"".as_ptr(), uid as u32, gid as u32, libc::AT_EMPTY_PATH)
-        }
-        .into(),
+        unsafe { libc::fchownat(place.fd.as_raw_fd(), c"".as_ptr(), uid as u32, gid as u32, libc::AT_EMPTY_PATH) }
+            .into(),
     )
 }
 

@@ -61,25 +61,15 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
     }
     // Of filters with an equal verdict the one that was installed last decides.
     let absent = policy.absent.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
-    let absent = SeccompFilter::new(
-        absent,
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS as u32),
-        TargetArch::x86_64,
-    )
-    .map_err(wrong)?;
+    let absent =
+        SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
+            .map_err(wrong)?;
     Ok(vec![program, absent.try_into().map_err(wrong)?])
 }
 
 /// What the child needs between the filter and its program, and every program at its end. None names anything.
-const NEEDED: [i64; 6] = [
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_close,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_rt_sigreturn,
-];
+const NEEDED: [i64; 6] =
+    [libc::SYS_read, libc::SYS_write, libc::SYS_close, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
 
 type Conditions = Result<Option<Vec<SeccompRule>>, seccompiler::BackendError>;
 

@@ -57,18 +57,12 @@ impl Gate {
             }
             let mut listener = -1;
             for program in &self.programs {
-                let fprog =
-                    libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+                let fprog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
                 let mut flags = 0;
                 if self.notify {
                     flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
                 }
-                let result = libc::syscall(
-                    libc::SYS_seccomp,
-                    libc::SECCOMP_SET_MODE_FILTER,
-                    flags,
-                    &raw const fprog,
-                );
+                let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog);
                 if result < 0 {
                     return Err(STEP_FILTER);
                 }
@@ -101,11 +95,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the kernel does not let this process reach into its child, or `ready` fails.
-    pub fn take<T>(
-        self,
-        pid: libc::pid_t,
-        ready: impl FnOnce(OwnedFd) -> io::Result<T>,
-    ) -> io::Result<Option<T>> {
+    pub fn take<T>(self, pid: libc::pid_t, ready: impl FnOnce(OwnedFd) -> io::Result<T>) -> io::Result<Option<T>> {
         drop(self.report.1);
         let mut number = [0_u8; 4];
         // SAFETY: reads at most 4 bytes into a local buffer.

@@ -40,10 +40,8 @@ fn open_path(base: i32, path: &[u8], flags: i32, resolve: u64) -> Result<OwnedFd
     let path = CString::new(path).map_err(|_| libc::ENOENT)?;
     let how = OpenHow { flags: (libc::O_PATH | libc::O_CLOEXEC | flags) as u64, mode: 0, resolve };
     // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size.
-    owned(unsafe {
-        libc::syscall(libc::SYS_openat2, base, path.as_ptr(), &raw const how, size_of::<OpenHow>())
-    })
-    .map_err(|error| errno_of(&error))
+    owned(unsafe { libc::syscall(libc::SYS_openat2, base, path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+        .map_err(|error| errno_of(&error))
 }
 
 /// `/proc/self/fd/N` of a descriptor of this process: a name for the object that nobody can change.
@@ -139,7 +137,8 @@ impl<'a> Walker<'a> {
         }
         let mut buffer = [0_u8; 4096];
         // SAFETY: an empty path means the link itself; the buffer has that size.
-        let length = unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let length =
+            unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
         let length = usize::try_from(length).map_err(|_| errno())?;
         let target = &buffer[..length];
         let own = self.rewritten(target);

@@ -58,7 +58,11 @@ struct Masks([u16; 2]);
 #[derive(Clone, Debug)]
 enum Address {
     /// Host (none: any) and port (none: any).
-    Internet { protocol: String, host: Option<IpAddr>, port: Option<u16> },
+    Internet {
+        protocol: String,
+        host: Option<IpAddr>,
+        port: Option<u16>,
+    },
     UnixPath(Pattern),
     UnixAbstract(Vec<u8>),
 }
@@ -234,10 +238,9 @@ fn parse_address(object: &str) -> Option<Address> {
 
 fn covers(address: &Address, peer: &Peer) -> bool {
     match (address, peer) {
-        (
-            Address::Internet { protocol, host, port },
-            Peer::Internet { protocol: own, host: named, port: number },
-        ) => protocol == own && host.is_none_or(|host| host == *named) && port.is_none_or(|port| port == *number),
+        (Address::Internet { protocol, host, port }, Peer::Internet { protocol: own, host: named, port: number }) => {
+            protocol == own && host.is_none_or(|host| host == *named) && port.is_none_or(|port| port == *number)
+        }
         (Address::UnixPath(pattern), Peer::UnixPath(path)) => pattern.matches(path),
         (Address::UnixAbstract(name), Peer::UnixAbstract(named)) => name == named || name == b"*",
         _ => false,

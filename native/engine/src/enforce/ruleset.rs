@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 
 use super::policy::Landlock;
@@ -17,9 +17,8 @@ const ASK_VERSION: u32 = 1;
 #[must_use]
 pub fn version() -> i32 {
     // SAFETY: with this flag the kernel wants no struct.
-    let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, ASK_VERSION)
-    };
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, ASK_VERSION) };
     i32::try_from(version).unwrap_or(0).max(0)
 }
 
@@ -32,7 +31,9 @@ pub fn create(policy: &Landlock) -> Result<Option<OwnedFd>, EngineError> {
     if version == 0 {
         return Ok(None);
     }
-    let wrong = |error: String| EngineError::start("policy", format!("the paths of the policy make no Landlock ruleset: {error}"));
+    let wrong = |error: String| {
+        EngineError::start("policy", format!("the paths of the policy make no Landlock ruleset: {error}"))
+    };
     let abi = ABI::from(version);
     let handled = AccessFs::from_all(abi);
     let mut ruleset = Ruleset::default()
@@ -68,13 +69,11 @@ pub fn create(policy: &Landlock) -> Result<Option<OwnedFd>, EngineError> {
     }
     let ports = |list: &Option<Vec<u16>>| list.clone().unwrap_or_default();
     for port in ports(&policy.connect) {
-        created = created
-            .add_rule(NetPort::new(port, AccessNet::ConnectTcp))
-            .map_err(|error| wrong(error.to_string()))?;
+        created =
+            created.add_rule(NetPort::new(port, AccessNet::ConnectTcp)).map_err(|error| wrong(error.to_string()))?;
     }
     for port in ports(&policy.bind) {
-        created =
-            created.add_rule(NetPort::new(port, AccessNet::BindTcp)).map_err(|error| wrong(error.to_string()))?;
+        created = created.add_rule(NetPort::new(port, AccessNet::BindTcp)).map_err(|error| wrong(error.to_string()))?;
     }
     Ok(created.into())
 }

@@ -23,13 +23,7 @@ fn option(socket: &OwnedFd, name: i32) -> Result<i32, Errno> {
     let mut length = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the value and its length are of this frame.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut length)
     };
     checked(result.into())?;
     Ok(value)
@@ -95,7 +89,12 @@ fn address(asked: &Asked<'_>, addr: u64, length: u64) -> Result<Vec<u8>, Errno> 
 }
 
 /// A unix address whose path leads to the very socket that was checked.
-fn held_address(asked: &Asked<'_>, bytes: &[u8], check: &dyn Check, verb: &str) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+fn held_address(
+    asked: &Asked<'_>,
+    bytes: &[u8],
+    check: &dyn Check,
+    verb: &str,
+) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
     let name = &bytes[SUN_PATH..];
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     let place = Walker::new(&asked.target).place(libc::AT_FDCWD, &name[..end], true)?;
@@ -328,9 +327,7 @@ pub fn at_bound(asked: &Asked<'_>, verb: &str, check: &dyn Check) -> Done {
     let mut bytes = [0_u8; MAX_ADDRESS as usize];
     let mut length = bytes.len() as libc::socklen_t;
     // SAFETY: the buffer has that length.
-    checked(
-        unsafe { libc::getsockname(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut length) }.into(),
-    )?;
+    checked(unsafe { libc::getsockname(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut length) }.into())?;
     let bytes = &bytes[..(length as usize).min(MAX_ADDRESS as usize)];
     let peer = if is_unix_path(bytes) {
         let name = &bytes[SUN_PATH..];

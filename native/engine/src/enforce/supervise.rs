@@ -151,9 +151,8 @@ impl Check for RoleCheck<'_> {
             Peer::Internet { protocol, host, .. } => Peer::Internet { protocol, host: *host, port: 0 },
             other => other.clone(),
         };
-        let allows = |role: &RoleRules| {
-            role.may_reach(verb, peer, self.serving) || role.may_reach(verb, &chosen, self.serving)
-        };
+        let allows =
+            |role: &RoleRules| role.may_reach(verb, peer, self.serving) || role.may_reach(verb, &chosen, self.serving);
         if self.all(allows) { Ok(()) } else { self.refuse(verb, peer.object()) }
     }
 }
@@ -226,8 +225,7 @@ impl Supervisor {
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (process.roles.clone(), process.serving, process.pid);
         let Ok(handle) = process.handle().try_clone() else { return self.listener.refuse(id, libc::ENFILE) };
-        let check =
-            RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
+        let check = RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
         let asked = Asked {
             number,
             args: notification.args,
@@ -282,7 +280,10 @@ impl Supervisor {
             // The filter lets all others through: these make namespaces, or type into a terminal.
             libc::SYS_clone if self.policy.pass.contains(&libc::SYS_clone) => Err(libc::EPERM),
             libc::SYS_ioctl if self.policy.pass.contains(&libc::SYS_ioctl) => Err(libc::EPERM),
-            libc::SYS_kill | libc::SYS_tkill | libc::SYS_tgkill | libc::SYS_rt_sigqueueinfo
+            libc::SYS_kill
+            | libc::SYS_tkill
+            | libc::SYS_tgkill
+            | libc::SYS_rt_sigqueueinfo
             | libc::SYS_rt_tgsigqueueinfo => self.touch(asked, check, "signal", asked.args[0] as i32),
             libc::SYS_process_vm_readv | libc::SYS_process_vm_writev => {
                 self.touch(asked, check, "ptrace", asked.args[0] as i32)
@@ -418,7 +419,11 @@ impl Supervisor {
 fn is_harmless(number: i64) -> bool {
     matches!(
         number,
-        libc::SYS_read | libc::SYS_write | libc::SYS_close | libc::SYS_exit | libc::SYS_exit_group
+        libc::SYS_read
+            | libc::SYS_write
+            | libc::SYS_close
+            | libc::SYS_exit
+            | libc::SYS_exit_group
             | libc::SYS_rt_sigreturn
     )
 }
@@ -432,4 +437,3 @@ fn socket(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
     }
     check.refuse("syscall", format!("socket {family} {kind} {protocol}")).map(|()| Answer::Pass)
 }
-

@@ -52,7 +52,9 @@ impl World {
         self.opened = identity.kind.is_named().then(|| identity.path.clone());
         let created_by = made_by.map(|_| self.sink.seq());
         let (kind, file) = (identity.kind, (identity.dev, identity.ino));
+        let memory = super::outside::memory_of(&identity.path);
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
+        self.memory_files.extend(memory.map(|pid| (object, pid)));
         let open = Open { object, kind, file };
         task.fds.borrow_mut().set(fd, open);
         Some(open)
@@ -161,11 +163,8 @@ impl World {
         }
         if self.replayable {
             match plan.role {
-                Role::Writes | Role::WritesAt => self.wrote(task, call, result),
+                Role::Writes | Role::WritesAt | Role::Moves(_) => self.wrote(task, call, result),
                 Role::Unmaps => World::unmapped(task, call),
-                Role::WritesElsewhere if result > 0 => {
-                    self.unreplayable("a process writes into the memory of another one (process_vm_writev)");
-                }
                 _ => {}
             }
         }

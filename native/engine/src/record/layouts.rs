@@ -15,7 +15,6 @@ use crate::image::{self, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
 use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
-use crate::plan::Role;
 use crate::raw::{ObjectKind, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, USER32_CS};
@@ -164,21 +163,35 @@ impl World {
             return;
         }
         let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
-        let size = std::fs::metadata(file);
-        if let Some(content) = size.as_ref().ok().and_then(|meta| small_content(task.tid, &mapping, meta.len())) {
-            let row = Row::of(&mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
-            task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
-            task.memory.add(slot::LAYOUT, Side::In, &content);
-        } else {
-            let hash = size.ok().and_then(|meta| self.keep_mapped(&mapping, file, &meta));
-            task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
-        }
+        self.describe_content(task, &mapping, file);
         if mapping.shared {
             self.share(task, &mapping);
         } else {
             // Pages that were not written to still show what is in the file.
             self.remember_file(task, &mapping);
         }
+    }
+
+    /// Says what is in a file that a call has mapped: in the trace itself, or in the object store.
+    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, file: &Path) {
+        let meta = std::fs::metadata(file).ok();
+        let size = meta.as_ref().map_or(0, Metadata::len);
+        if let Some(content) = small_content(task.tid, mapping, size) {
+            let row = Row::of(mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
+            task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
+            task.memory.add(slot::LAYOUT, Side::In, &content);
+            return;
+        }
+        let row = match meta.as_ref().and_then(|meta| sparse_content(mapping, file, meta)) {
+            Some(pieces) => {
+                for (addr, bytes) in pieces {
+                    task.memory.add_written(slot::LAYOUT, addr, &bytes);
+                }
+                Row::sparse(mapping, size)
+            }
+            None => Row::of(mapping, meta.and_then(|meta| self.keep_mapped(mapping, file, &meta))),
+        };
+        task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
     }
 
     fn keep_mapped(&mut self, mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<[u8; 32]> {
@@ -269,54 +282,6 @@ impl World {
         }
     }
 
-    /// A call has written to a file that is mapped: the mapping has changed with it.
-    pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
-        if self.shared_files.is_empty() || result <= 0 {
-            return;
-        }
-        let positioned = match call.plan.map(|plan| plan.role) {
-            Some(Role::Writes) => false,
-            Some(Role::WritesAt) => true,
-            _ => return,
-        };
-        let fd = call.int(0);
-        let Some(file) = task.fds.borrow().open(fd).map(|open| open.file) else { return };
-        if !self.shared_files.contains_key(&file) {
-            return;
-        }
-        let length = result as u64;
-        let from = if positioned && call.args[3] != u64::MAX {
-            call.args[3]
-        } else {
-            file_position(task.tid, fd).unwrap_or(0).saturating_sub(length)
-        };
-        let space = task.space.borrow();
-        let own: Vec<SharedFile> =
-            space.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == file).copied().collect();
-        drop(space);
-        let is_here = |mapped: &SharedFile| {
-            (mapped.dev, mapped.ino) == file && from < mapped.offset + mapped.length && mapped.offset < from + length
-        };
-        let known = self.shared_files.get(&file);
-        let elsewhere = known.is_some_and(|known| {
-            let spaces = known.spaces.iter().filter_map(std::rc::Weak::upgrade);
-            spaces
-                .filter(|space| !Rc::ptr_eq(space, &task.space))
-                .any(|space| space.borrow().shared_files.iter().any(is_here))
-        });
-        if own.is_empty() && elsewhere {
-            self.unreplayable("a process writes to a file by calls that another one has mapped");
-        }
-        let data = self.data;
-        for file in own {
-            let (first, last) = (from.max(file.offset), (from + length).min(file.offset + file.length));
-            if first < last {
-                let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
-                capturer.payload(slot::LAYOUT, Side::Out, file.start + (first - file.offset), last - first);
-            }
-        }
-    }
-
     /// A part of the address space is gone.
     pub(super) fn unmapped(task: &Task, call: &Call) {
         let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
@@ -338,6 +303,35 @@ fn small_content(tid: pid_t, mapping: &Mapping, size: u64) -> Option<Vec<u8>> {
     let mut content = vec![0; size as usize];
     let got = sys::read_pieces(tid, &[(mapping.start, content.len())], &mut content);
     (got == content.len()).then_some(content)
+}
+
+/// Bytes and where they are in memory.
+type Piece = (u64, Vec<u8>);
+
+/// What a mapping shows of a large file that is nearly empty: pieces with their addresses. Nothing of any other file: that is
+/// kept as a whole.
+fn sparse_content(mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<Vec<Piece>> {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    /// Smaller files are as well kept.
+    const LARGE: u64 = 64 << 20;
+    /// What an event has room for.
+    const MOST: u64 = 16 << 20;
+    if meta.len() < LARGE || meta.blocks().saturating_mul(512) > meta.len() / 4 {
+        return None;
+    }
+    let file = std::fs::File::open(file).ok()?;
+    let end = mapping.offset.saturating_add(mapping.length).min(meta.len());
+    let (mut pieces, mut total) = (Vec::new(), 0);
+    for (start, length) in sys::data_extents(&file, mapping.offset, end).ok()? {
+        total += length;
+        if total > MOST {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        file.read_exact_at(&mut bytes, start).ok()?;
+        pieces.push((mapping.start + (start - mapping.offset), bytes));
+    }
+    Some(pieces)
 }
 
 /// What mmap(2) was asked for.

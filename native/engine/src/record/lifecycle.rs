@@ -252,7 +252,7 @@ impl Recorder {
         }
         self.world.commit(event, &task.last_writes);
         let group = task.space.borrow().group;
-        if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares {
+        if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares && !task.space.borrow().is_joined {
             self.world.turns.drop_group(group);
         } else {
             let next = self.world.turns.release(group, tid);

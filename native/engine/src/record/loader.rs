@@ -9,7 +9,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 
-use trace_format::event::{Side, slot};
+use trace_format::event::slot;
 
 use super::World;
 use crate::image::Mapping;
@@ -78,7 +78,7 @@ impl World {
         let Ok(file) = OpenOptions::new().write(true).open(format!("/proc/{}/mem", task.tid)) else { return };
         for (addr, _) in places {
             if file.write_all_at(&KEEPS, addr).is_ok() {
-                memory.add_at(slot::LAYOUT, Side::Out, addr, &KEEPS);
+                memory.add_written(slot::LAYOUT, addr, &KEEPS);
             }
         }
     }

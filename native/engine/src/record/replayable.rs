@@ -138,6 +138,9 @@ impl World {
     }
 }
 
+/// A call that writes into another process keeps the turn this long: that one must not run before it is done.
+const LONG_WRITE_NS: u64 = 1_000_000_000;
+
 /// The role of the call that a task is in; a plain one when the table does not know it.
 fn role(task: &Task) -> Role {
     task.call.as_ref().and_then(|call| call.plan).map_or(Role::Plain, |plan| plan.role)
@@ -249,7 +252,11 @@ impl Recorder {
             return;
         };
         self.world.refuse(task, &call);
-        let waits = World::may_wait(task, &call);
+        if self.waits_to_write_outside(tid) {
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let waits = World::may_wait(task, &call) && !task.writes_outside;
         let (own, alive) = {
             let process = task.process.borrow();
             (process.pid, process.alive)
@@ -329,6 +336,7 @@ impl Recorder {
     /// A thread has come back from a call.
     pub(super) fn came_back(&mut self, tid: pid_t, info: &sys::SyscallInfo, now: u64) {
         let Some(result) = self.moved(tid, info.first as i64) else { return };
+        self.wrote_outside(tid, result);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.preempted = 0;
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
@@ -448,6 +456,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         match task.pending.take() {
             Some(Pending::Leave(result, at)) => self.leave_and_go_on(tid, result, at),
+            Some(Pending::Enter) => self.went_away(tid),
             Some(Pending::Start) => {
                 self.world.turn_event(task);
                 self.go_on(tid, 0);
@@ -491,7 +500,8 @@ impl Recorder {
                 continue;
             }
             if task.call.is_some() {
-                if since > LONG_CALL_NS {
+                let patience = if task.writes_outside { LONG_WRITE_NS } else { LONG_CALL_NS };
+                if since > patience {
                     let group = task.space.borrow().group;
                     let next = self.world.turns.release(group, tid);
                     self.grant(next);

@@ -345,7 +345,7 @@ fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
 }
 
 /// Whether a thread has certainly run nothing since its last event.
-fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
+pub(super) fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
     task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && !boundary.recurs)
 }
 

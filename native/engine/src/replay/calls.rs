@@ -106,11 +106,24 @@ impl Runner<'_> {
             let done = memory
                 .as_ref()
                 .is_ok_and(|memory| std::os::unix::fs::FileExt::write_all_at(memory, bytes, addr).is_ok());
-            if !done && !sys::write_memory(thread.tid, addr, bytes) {
+            if !done && !sys::write_memory(thread.tid, addr, bytes) && !self.write_shared(thread, addr, bytes) {
                 return Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr }.into()));
             }
         }
         Ok(())
+    }
+
+    /// Writes to memory that a thread sees and may only read, through the file behind it.
+    fn write_shared(&self, thread: &Thread, addr: u64, bytes: &[u8]) -> bool {
+        let mappings = crate::image::mappings(thread.tid);
+        let mapping = mappings.iter().find(|mapping| addr.wrapping_sub(mapping.start) < mapping.length);
+        mapping.is_some_and(|mapping| {
+            let inside = addr - mapping.start;
+            let length = (mapping.length - inside).min(bytes.len() as u64);
+            mapping.shared
+                && length == bytes.len() as u64
+                && self.shared.write(mapping.ino, mapping.offset + inside, bytes)
+        })
     }
 
     /// A call was interrupted, and the kernel is to start it again, or to let it fail when a handler runs.
@@ -410,7 +423,8 @@ impl Runner<'_> {
     /// The call that maps what a row says.
     pub(super) fn mapping_call(&mut self, row: &Row) -> Result<RemoteCall, Halt> {
         // A private mapping of a file that somebody maps shared sees what is written there.
-        let (fd, flags, offset) = if row.is_shared() || (row.hash().is_some() && self.shared.has(row)) {
+        let is_file = row.hash().is_some() && self.shared.has(row);
+        let (fd, flags, offset) = if row.is_shared() || is_file || row.sparse_size().is_some() {
             let file = self.shared.file(row, self.job.files)?;
             let fd = self.zygote.descriptor(&self.remote, Content::Shared(row.dev, row.ino), file)?;
             let kind = if row.is_shared() { MAP_SHARED } else { MAP_PRIVATE };

@@ -36,6 +36,8 @@ impl Shared {
             let content = files.get(hash)?;
             let source = File::from(content.descriptor().try_clone_to_owned().map_err(failed)?);
             copy(&source, file).map_err(failed)?;
+        } else if let Some(size) = row.sparse_size() {
+            file.set_len(size.min(MOST_BYTES)).map_err(failed)?;
         } else if !row.is_short() {
             let needed = row.offset.saturating_add(row.length()).min(MOST_BYTES);
             if file.metadata().map_err(failed)?.len() < needed {
@@ -73,6 +75,14 @@ impl Shared {
         {
             kernel::allocate(file.as_fd(), mode, offset as i64, length as i64);
         }
+    }
+
+    /// Writes to the file with this inode here; whether there is one.
+    pub fn write(&self, ino: u64, offset: u64, bytes: &[u8]) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = |file: &&File| file.metadata().is_ok_and(|meta| meta.ino() == ino);
+        let end = offset.saturating_add(bytes.len() as u64);
+        end <= MOST_BYTES && self.0.values().find(own).is_some_and(|file| file.write_all_at(bytes, offset).is_ok())
     }
 
     #[must_use]

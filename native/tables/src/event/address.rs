@@ -14,7 +14,9 @@ pub(super) fn address_text(data: &[u8]) -> Option<Vec<u8>> {
     let byte = |at: usize| u16::from(data.get(at).copied().unwrap_or(0));
     let (family, port) = (byte(0) | byte(1) << 8, byte(2) << 8 | byte(3));
     match family {
-        AF_INET if data.len() >= 8 => Some(format!("{}.{}.{}.{}:{port}", data[4], data[5], data[6], data[7]).into_bytes()),
+        AF_INET if data.len() >= 8 => {
+            Some(format!("{}.{}.{}.{}:{port}", data[4], data[5], data[6], data[7]).into_bytes())
+        }
         AF_INET6 if data.len() >= 24 => Some(format!("[{}]:{port}", ipv6_text(&data[8..24])).into_bytes()),
         AF_UNIX if data.len() > 2 => {
             let name = &data[2..];

@@ -1,0 +1,255 @@
+//! Memory that a process writes into another one: process_vm_writev(2), /proc/PID/mem, and calls that write to a file which another
+//! one has mapped. Each is an event of the process in whose memory it lands, with what is there afterwards.
+//!
+//! The write has to come at a place in that process's code that replay knows: so the two take turns from the first such call on, and
+//! the call is made only when its thread has the turn.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use libc::pid_t;
+use trace_format::event::{EventKind, Lost, Side, slot};
+
+use super::layouts::file_position;
+use super::replayable::sink;
+use super::{Recorder, World};
+use crate::capture::Call;
+use crate::memory::{Capturer, Memory, word_of};
+use crate::plan::Role;
+use crate::task::{Pending, SharedFile, Space, Task};
+
+/// The processes of this number whose memory a path of /proc stands for.
+#[must_use]
+pub(super) fn memory_of(path: &[u8]) -> Option<pid_t> {
+    let text = std::str::from_utf8(path).ok()?;
+    let inside = text.strip_prefix("/proc/")?.strip_suffix("/mem")?;
+    let (pid, thread) = inside.split_once("/task/").unwrap_or((inside, "0"));
+    thread.parse::<pid_t>().ok()?;
+    pid.parse().ok()
+}
+
+/// Bytes in memory: address and length.
+type Piece = (u64, u64);
+
+/// Where a call that has moved `length` bytes to a file has put them.
+fn target_offset(task: &Task, call: &Call, length: u64) -> Option<u64> {
+    let given = match call.name() {
+        "pwrite64" | "pwritev" | "pwritev2" if call.args[3] != u64::MAX => Some(call.args[3]),
+        "splice" | "copy_file_range" if call.args[3] != 0 => {
+            let mut after = [0; 8];
+            let got = crate::sys::read_pieces(task.tid, &[(call.args[3], 8)], &mut after);
+            (got == 8).then(|| word_of(&after).saturating_sub(length))
+        }
+        _ => None,
+    };
+    given.or_else(|| Some(file_position(task.tid, sink(call)?)?.saturating_sub(length)))
+}
+
+/// The pieces of a process's memory that process_vm_writev(2) has written.
+fn pieces_of_vector(task: &Task, call: &Call, mut left: u64) -> Vec<Piece> {
+    let word = call.arch.word();
+    let vector = task.memory.find(3, Side::In).unwrap_or_default();
+    let pieces = vector.chunks_exact(2 * word).map(|entry| {
+        let length = word_of(&entry[word..]).min(left);
+        left -= length;
+        (word_of(&entry[..word]), length)
+    });
+    pieces.filter(|(_, length)| *length > 0).collect()
+}
+
+/// The parts of a mapping that show a part of its file.
+fn piece_of_mapping(mapped: &SharedFile, from: u64, length: u64) -> Option<Piece> {
+    let first = from.max(mapped.offset);
+    let last = from.saturating_add(length).min(mapped.offset.saturating_add(mapped.length));
+    (first < last).then(|| (mapped.start + (first - mapped.offset), last - first))
+}
+
+impl World {
+    /// Whether a call writes to a file, by whatever way.
+    fn writes_to_file(call: &Call) -> bool {
+        call.plan.is_some_and(|plan| matches!(plan.role, Role::Writes | Role::WritesAt | Role::Moves(_)))
+    }
+
+    /// Other address spaces in which a file is mapped.
+    fn mappers(&self, task: &Task, file: (u64, u64)) -> Vec<Rc<RefCell<Space>>> {
+        let spaces = self.shared_files.get(&file).into_iter().flat_map(|known| &known.spaces);
+        spaces
+            .filter_map(std::rc::Weak::upgrade)
+            .filter(|space| !Rc::ptr_eq(space, &task.space))
+            .filter(|space| space.borrow().shared_files.iter().any(|mapped| (mapped.dev, mapped.ino) == file))
+            .collect()
+    }
+
+    /// What a process has written into its own memory by a call: through /proc/self/mem, or to a file that it has mapped itself.
+    pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let Some(fd) = sink(call).filter(|_| result > 0 && World::writes_to_file(call)) else { return };
+        let length = result as u64;
+        let Some(open) = task.fds.borrow().open(fd) else { return };
+        let own = self.memory_files.get(&open.object).is_some_and(|pid| *pid == task.process.borrow().pid);
+        if !own && !self.shared_files.contains_key(&open.file) {
+            return;
+        }
+        let Some(from) = target_offset(task, call, length) else { return };
+        let pieces: Vec<Piece> = if own {
+            vec![(from, length)]
+        } else {
+            let space = task.space.borrow();
+            let mapped = space.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == open.file);
+            mapped.filter_map(|mapped| piece_of_mapping(mapped, from, length)).collect()
+        };
+        let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
+        for (addr, length) in pieces {
+            capturer.payload(slot::LAYOUT, Side::Out, addr, length);
+        }
+    }
+}
+
+impl Recorder {
+    /// The thread that has this number in the process ids of a task: the recorder's own, or those of its namespace.
+    fn task_numbered(&self, by: &Task, number: pid_t) -> Option<&Task> {
+        let namespace = |tid: pid_t| std::fs::read_link(format!("/proc/{tid}/ns/pid")).ok();
+        let own = namespace(by.tid);
+        if own == std::fs::read_link("/proc/self/ns/pid").ok() {
+            return self.tasks.get(&number);
+        }
+        let innermost = |tid: pid_t| {
+            let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+            line.split_whitespace().last()?.parse::<pid_t>().ok()
+        };
+        self.tasks.values().find(|task| innermost(task.tid) == Some(number) && namespace(task.tid) == own)
+    }
+
+    /// The address spaces besides its own that a call may write to.
+    fn written_spaces(&self, task: &Task, call: &Call) -> Vec<Rc<RefCell<Space>>> {
+        let of_process = |number: pid_t| {
+            let target = self.task_numbered(task, number)?;
+            (!Rc::ptr_eq(&target.space, &task.space)).then(|| Rc::clone(&target.space))
+        };
+        if call.plan.is_some_and(|plan| plan.role == Role::WritesElsewhere) {
+            return of_process(call.int(0)).into_iter().collect();
+        }
+        if !World::writes_to_file(call) {
+            return Vec::new();
+        }
+        let Some(open) = sink(call).and_then(|fd| task.fds.borrow().open(fd)) else { return Vec::new() };
+        match self.world.memory_files.get(&open.object) {
+            Some(pid) => of_process(*pid).into_iter().collect(),
+            None if self.world.shared_files.contains_key(&open.file) => self.world.mappers(task, open.file),
+            None => Vec::new(),
+        }
+    }
+
+    /// A thread is about to make a call that writes into another process. Whether it has to wait until that one stands still.
+    pub(super) fn waits_to_write_outside(&mut self, tid: pid_t) -> bool {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let Some(call) = task.call else { return false };
+        let spaces = self.written_spaces(task, &call);
+        let own = task.space.borrow().group;
+        let is_outside = !spaces.is_empty();
+        for space in &spaces {
+            let group = space.borrow().group;
+            // Whoever runs there goes on running; the caller waits.
+            self.world.turns.join(group, own);
+            space.borrow_mut().is_joined = true;
+            if let Some(task) = self.tasks.get(&tid) {
+                task.space.borrow_mut().is_joined = true;
+            }
+            self.take_turns_of_stopped(space);
+            if !self.world.turns.take(own, tid) {
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.pending = Some(Pending::Enter);
+                }
+                return true;
+            }
+        }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.writes_outside = is_outside;
+        }
+        false
+    }
+
+    /// Threads that were stopped by a signal keep nobody waiting.
+    fn take_turns_of_stopped(&mut self, space: &Rc<RefCell<Space>>) {
+        let group = space.borrow().group;
+        let stopped = self.tasks.values().filter(|task| task.in_group_stop && Rc::ptr_eq(&task.space, space));
+        let stopped: Vec<(pid_t, bool)> = stopped.map(|task| (task.tid, task.stopped_in_code)).collect();
+        for (tid, in_code) in stopped {
+            if in_code {
+                self.world.unreplayable("a process wrote into the memory of one that was stopped in its own code");
+            }
+            let next = self.world.turns.release(group, tid);
+            self.grant(next);
+        }
+    }
+
+    /// A thread has come back from a call that may have written into other processes: each of them gets an event.
+    pub(super) fn wrote_outside(&mut self, tid: pid_t, result: i64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if !std::mem::take(&mut task.writes_outside) || result <= 0 {
+            return;
+        }
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let Some(call) = task.call else { return };
+        let length = result as u64;
+        let is_vector = call.plan.is_some_and(|plan| plan.role == Role::WritesElsewhere);
+        let open = sink(&call).and_then(|fd| task.fds.borrow().open(fd));
+        let is_memory = open.is_some_and(|open| self.world.memory_files.contains_key(&open.object));
+        let from = if is_vector { Some(0) } else { target_offset(task, &call, length) };
+        let (Some(from), spaces) = (from, self.written_spaces(task, &call)) else { return };
+        let mut written: Vec<(Rc<RefCell<Space>>, Vec<Piece>)> = Vec::new();
+        for space in spaces {
+            let pieces = if is_vector {
+                pieces_of_vector(task, &call, length)
+            } else if is_memory {
+                vec![(from, length)]
+            } else {
+                let space = space.borrow();
+                let file = open.map(|open| open.file);
+                let mapped = space.shared_files.iter().filter(|mapped| Some((mapped.dev, mapped.ino)) == file);
+                mapped.filter_map(|mapped| piece_of_mapping(mapped, from, length)).collect()
+            };
+            written.push((space, pieces));
+        }
+        for (space, pieces) in written.into_iter().filter(|(_, pieces)| !pieces.is_empty()) {
+            self.tell_of_write(&space, &pieces);
+        }
+    }
+
+    /// Commits an event of a process into whose memory another one has written.
+    fn tell_of_write(&mut self, space: &Rc<RefCell<Space>>, pieces: &[Piece]) {
+        let threads = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space) && !task.executed);
+        let Some(target) = threads.min_by_key(|task| task.index) else { return };
+        let mut memory = Memory::default();
+        let mut capturer = Capturer { tid: target.tid, word: 8, data: self.world.data, memory: &mut memory };
+        for (addr, length) in pieces {
+            capturer.payload(slot::LAYOUT, Side::Out, *addr, *length);
+        }
+        memory.add(0, Side::In, b"another process has written into the memory of this one");
+        let event = self.world.event(target, EventKind::Note, Lost::Remark as i32);
+        self.world.commit(event, &memory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_memory_are_known() {
+        assert_eq!(memory_of(b"/proc/4711/mem"), Some(4711));
+        assert_eq!(memory_of(b"/proc/4711/task/4712/mem"), Some(4711));
+        for path in [&b"/proc/4711/maps"[..], b"/proc/self/mem", b"/tmp/proc/1/mem", b"/proc/1/task/x/mem", b"\xff"] {
+            assert_eq!(memory_of(path), None);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_where_its_mapping_shows_it() {
+        let mapped = SharedFile { start: 0x7000, length: 0x2000, offset: 0x1000, dev: 1, ino: 2 };
+        assert_eq!(piece_of_mapping(&mapped, 0x0800, 0x1000), Some((0x7000, 0x800)));
+        assert_eq!(piece_of_mapping(&mapped, 0x2f00, 0x1000), Some((0x8f00, 0x100)));
+        assert_eq!(piece_of_mapping(&mapped, 0x3000, 0x1000), None);
+        assert_eq!(piece_of_mapping(&mapped, 0, u64::MAX), Some((0x7000, 0x2000)));
+    }
+}
