@@ -1,5 +1,6 @@
 //! The engine: tracees, stops, the record loop, writer and reader.
 mod capture;
+mod changes;
 pub mod content;
 pub mod cpu;
 mod definitions;
@@ -14,6 +15,7 @@ mod layout;
 pub mod memory;
 mod objects;
 pub mod pack;
+mod place;
 mod placement;
 mod plan;
 mod probe;

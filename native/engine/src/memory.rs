@@ -62,7 +62,8 @@ impl Memory {
         self.add_at(slot, side, 0, bytes);
     }
 
-    fn add_at(&mut self, slot: u8, side: Side, addr: u64, bytes: &[u8]) {
+    /// Adds bytes that the tracee has at an address.
+    pub fn add_at(&mut self, slot: u8, side: Side, addr: u64, bytes: &[u8]) {
         if self.captures.len() >= usize::from(u16::MAX) {
             self.unreadable += 1;
             return;

@@ -121,7 +121,9 @@ impl Placement {
 
     /// A task came to a stop.
     pub fn stopped(&self, tid: pid_t, place: &mut Place, now: u64) {
-        let Some(home) = self.home else { return };
+        if self.home.is_none() {
+            return;
+        }
         place.slot.running_since.store(0, Ordering::Relaxed);
         if place.own || !place.is_released() {
             return;
@@ -129,6 +131,13 @@ impl Placement {
         let close = now.saturating_sub(place.resumed_at) < CLOSE_NS;
         place.close_stops = if close { place.close_stops + 1 } else { 0 };
         if place.close_stops >= CLOSE_STOPS {
+            self.fetch_back(tid, place);
+        }
+    }
+
+    /// A stopped task is about to stop many times: it is fetched back if it was let go.
+    pub fn fetch_back(&self, tid: pid_t, place: &mut Place) {
+        if let Some(home) = self.home.filter(|_| !place.own && place.is_released()) {
             place.close_stops = 0;
             place.slot.released.store(false, Ordering::Relaxed);
             let _ = sys::set_affinity(tid, &home);

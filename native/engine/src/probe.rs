@@ -1,32 +1,20 @@
-//! Finding again the moment at which a thread was stopped in the middle of its own code.
+//! Code that is put into a thread to find a moment of it again: it stands at one instruction, compares registers and words
+//! of memory at each turn, at a few nanoseconds, and stops the thread only where they are equal.
 //!
-//! There is no counter of instructions to go by. The recorder lets a stopped thread go on by single steps to an
-//! instruction of a loop that is long enough to be overwritten by a jump, and once around the loop to see which words of
-//! memory it changes. Replay puts a probe at that instruction: code in the thread itself compares registers and those words
-//! at each turn, at a few nanoseconds, and stops only where they are equal. Then the whole state is compared: equal state
-//! has an equal future, so it does not matter how many turns there were.
-
-use std::collections::HashMap;
+//! The instruction is overwritten by a jump, and what the jump overwrites is done behind the comparison. Nothing of the
+//! program is used: no stack, and memory is only read. A word that cannot be read is an unequal one (see [`Probe::out`]).
 
 use iced_x86::code_asm::{
     AsmRegister32, AsmRegister64, CodeAssembler, CodeLabel, dword_ptr, gpr8, gpr32, gpr64, qword_ptr,
 };
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
-use libc::{c_int, pid_t, user_regs_struct};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use libc::{pid_t, user_regs_struct};
 
 use crate::memory::word_of;
-use crate::siginfo::{self, SigInfo};
-use crate::state;
 use crate::sys::{self, USER32_CS};
 
-/// Steps to an instruction that a probe can stand at.
-const MOST_TO_PLACE: usize = 400;
-/// Steps around a loop, and around the loops that it is in.
-const MOST_AROUND: usize = 3000;
-/// Instructions of a loop that may wait for a word of memory to change.
-const SHORT: usize = 64;
 /// Words of memory that a probe compares.
-const MOST_WORDS: usize = 8;
+pub const MOST_WORDS: usize = 48;
 /// Bytes of a jump with a 32-bit distance.
 pub const JUMP_BYTES: usize = 5;
 /// Longest instruction.
@@ -34,159 +22,20 @@ const LONGEST: usize = 15;
 /// Bytes of memory that a probe takes, its code and its data.
 pub const PROBE_BYTES: u64 = 4096;
 /// Where the data of a 32-bit probe is: in lines of the cache that hold no code.
-const DATA_32: u64 = 2048;
+const DATA_32: u64 = 3072;
 
 /// A word of memory and what it holds.
 pub type Word = (u64, u64);
 
-/// A signal that came meanwhile: its number and siginfo.
-pub type Came = (c_int, SigInfo);
-
-/// A place that can be found again.
-pub struct Place {
-    pub regs: user_regs_struct,
-    /// Words that tell turns of its loop apart.
-    pub words: Vec<Word>,
-    /// It is in a short loop that reads memory: it may be waiting for another thread.
-    pub may_wait: bool,
-}
-
-/// Where a thread has been led.
-pub enum Settled {
-    /// It stands there.
-    Place(Box<Place>),
-    /// It comes to a call or a trap by itself.
-    Boundary,
-    /// Something happened to it, as wait4(2) tells.
-    Event(Box<sys::Waited>),
-}
-
 /// Whether the registers are those of 32-bit code (`__USER32_CS`), and how many bits a word of it has.
-fn bits(regs: &user_regs_struct) -> u32 {
+#[must_use]
+pub fn bits(regs: &user_regs_struct) -> u32 {
     if regs.cs == USER32_CS { 32 } else { 64 }
 }
 
-/// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
-/// are held back, and added to `came`. `plain` is the last place whose registers were not seen to come again: at that one
-/// they are not waited for.
-pub fn settle(tid: pid_t, came: &mut Vec<Came>, plain: &mut Option<u64>) -> Settled {
-    let Ok(mut regs) = sys::registers(tid) else { return Settled::Boundary };
-    let mut steps = Steps { tid, bits: bits(&regs), decoded: HashMap::new(), came, plain };
-    for _ in 0..MOST_TO_PLACE {
-        let Some(instruction) = steps.at(regs.rip) else { return Settled::Boundary };
-        if is_boundary(&instruction) {
-            return Settled::Boundary;
-        }
-        if let Some(window) = window(tid, regs.rip, steps.bits) {
-            let end = window.last().map_or(regs.rip, Instruction::next_ip);
-            match steps.around(regs, end) {
-                Ok(settled) => return settled,
-                Err(next) => {
-                    regs = *next;
-                    continue;
-                }
-            }
-        }
-        match steps.step() {
-            Ok(next) => regs = next,
-            Err(settled) => return settled,
-        }
-    }
-    Settled::Place(Box::new(Place { regs, words: Vec::new(), may_wait: false }))
-}
-
-struct Steps<'a> {
-    tid: pid_t,
-    bits: u32,
-    decoded: HashMap<u64, Instruction>,
-    came: &'a mut Vec<Came>,
-    plain: &'a mut Option<u64>,
-}
-
-impl Steps<'_> {
-    fn at(&mut self, ip: u64) -> Option<Instruction> {
-        if let Some(known) = self.decoded.get(&ip) {
-            return Some(*known);
-        }
-        let instruction = decode(self.tid, ip, self.bits)?;
-        self.decoded.insert(ip, instruction);
-        Some(instruction)
-    }
-
-    fn step(&mut self) -> Result<user_regs_struct, Settled> {
-        loop {
-            if sys::resume(self.tid, sys::Resume::Step, 0).is_err() {
-                return Err(Settled::Boundary);
-            }
-            let Ok(waited) = sys::wait_for(self.tid) else { return Err(Settled::Boundary) };
-            let signal = waited.status >> 8;
-            if !libc::WIFSTOPPED(waited.status) || !(1..=64).contains(&signal) {
-                return Err(Settled::Event(Box::new(waited)));
-            }
-            let Ok(info) = sys::signal_info(self.tid) else { return Err(Settled::Boundary) };
-            let code = siginfo::code(&info);
-            match signal {
-                libc::SIGTRAP if code > 0 => return sys::registers(self.tid).map_err(|_| Settled::Boundary),
-                _ if siginfo::is_synchronous(signal, code) => return Err(Settled::Event(Box::new(waited))),
-                _ => self.came.push((signal, info)),
-            }
-        }
-    }
-
-    /// Goes on until the thread comes to the same instruction again, and notes which words it changes on the way. A
-    /// loop around the loop may bring the same registers again: then it goes on until it has, for its words tell more. When it
-    /// comes into the middle of what a jump there would overwrite, up to `end`, the place does not do: its registers then.
-    fn around(&mut self, place: user_regs_struct, end: u64) -> Result<Settled, Box<user_regs_struct>> {
-        let mut factory = InstructionInfoFactory::new();
-        let mut before: Vec<Word> = Vec::new();
-        let mut regs = place;
-        let (mut reads, mut may_wait) = (false, false);
-        for turn in 0..2 * MOST_AROUND {
-            if turn > 0 && regs.rip == place.rip {
-                may_wait |= reads && turn <= SHORT;
-                let now = before.iter().filter_map(|(addr, _)| Some((*addr, peek(self.tid, *addr)?)));
-                let mut words: Vec<Word> =
-                    now.zip(&before).filter(|(now, old)| now != *old).map(|(now, _)| now).collect();
-                words.truncate(MOST_WORDS);
-                let is_plain = *self.plain == Some(place.rip);
-                if is_plain || turn >= MOST_AROUND {
-                    *self.plain = Some(place.rip);
-                    return Ok(Settled::Place(Box::new(Place { regs, words, may_wait })));
-                }
-                if state::same_registers(&regs, &place) {
-                    return Ok(Settled::Place(Box::new(Place { regs, words, may_wait })));
-                }
-            }
-            let Some(instruction) = self.at(regs.rip) else { return Ok(Settled::Boundary) };
-            if is_boundary(&instruction) {
-                return Ok(Settled::Boundary);
-            }
-            for used in factory.info(&instruction).used_memory() {
-                reads |= matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead);
-                let writes = matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
-                let addr = used.virtual_address(0, |register, _, _| register_value(&regs, register));
-                if let Some(addr) = addr.map(|addr| addr & !7).filter(|_| writes)
-                    && before.len() < 64
-                    && before.iter().all(|(known, _)| *known != addr)
-                    && let Some(value) = peek(self.tid, addr)
-                {
-                    before.push((addr, value));
-                }
-            }
-            match self.step() {
-                Ok(next) if next.rip != instruction.next_ip() && (place.rip + 1..end).contains(&next.rip) => {
-                    return Err(Box::new(next));
-                }
-                Ok(next) => regs = next,
-                Err(settled) => return Ok(settled),
-            }
-        }
-        // It does not come back soon: few turns, so that any place will do.
-        Ok(Settled::Place(Box::new(Place { regs, words: Vec::new(), may_wait })))
-    }
-}
-
-fn decode(tid: pid_t, ip: u64, bits: u32) -> Option<Instruction> {
+/// The instruction at an address.
+#[must_use]
+pub fn decode(tid: pid_t, ip: u64, bits: u32) -> Option<Instruction> {
     let mut code = [0; LONGEST];
     // The next page may not be mapped.
     let to_page = (4096 - ip % 4096) as usize;
@@ -196,14 +45,9 @@ fn decode(tid: pid_t, ip: u64, bits: u32) -> Option<Instruction> {
     (!instruction.is_invalid()).then_some(instruction)
 }
 
-fn peek(tid: pid_t, addr: u64) -> Option<u64> {
-    let mut word = [0; 8];
-    (sys::read_pieces(tid, &[(addr, 8)], &mut word) == 8).then(|| u64::from_le_bytes(word))
-}
-
 /// Instructions that the recorder hears of.
-fn is_boundary(instruction: &Instruction) -> bool {
-    use iced_x86::Mnemonic;
+#[must_use]
+pub fn is_boundary(instruction: &Instruction) -> bool {
     matches!(
         instruction.mnemonic(),
         Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int | Mnemonic::Rdtsc | Mnemonic::Rdtscp
@@ -218,6 +62,25 @@ fn can_move(instruction: &Instruction) -> bool {
     );
     let repeats = instruction.has_rep_prefix() || instruction.has_repne_prefix();
     flows_on && !repeats && !is_boundary(instruction)
+}
+
+/// The end of the instructions from `ip` on that a probe's jump would overwrite; `None` when no probe can stand there.
+#[must_use]
+pub fn window_end(tid: pid_t, ip: u64, bits: u32) -> Option<u64> {
+    window(tid, ip, bits).and_then(|window| window.last().map(Instruction::next_ip))
+}
+
+/// Whether a byte is a breakpoint, or the whole of an instruction that no program may execute (Intel SDM volume 2, A.3).
+fn traps(byte: u8, bits: u32) -> bool {
+    match byte {
+        // int3, hlt, cli, sti
+        0xcc | 0xf4 | 0xfa | 0xfb => true,
+        // Instructions of 32-bit programs: push and pop of segments, decimal arithmetic, pusha, popa, into, salc.
+        0x06 | 0x07 | 0x0e | 0x16 | 0x17 | 0x1e | 0x1f | 0x27 | 0x2f | 0x37 | 0x3f | 0x60 | 0x61 | 0xce | 0xd6 => {
+            bits == 64
+        }
+        _ => false,
+    }
 }
 
 /// The instructions from `ip` on over which a jump fits; only the last of them branches.
@@ -238,39 +101,14 @@ fn window(tid: pid_t, ip: u64, bits: u32) -> Option<Vec<Instruction>> {
     (!goes_inside).then_some(found)
 }
 
-fn register_value(regs: &user_regs_struct, register: Register) -> Option<u64> {
-    let full = register.full_register();
-    let value = match full {
-        Register::RAX => regs.rax,
-        Register::RBX => regs.rbx,
-        Register::RCX => regs.rcx,
-        Register::RDX => regs.rdx,
-        Register::RSI => regs.rsi,
-        Register::RDI => regs.rdi,
-        Register::RBP => regs.rbp,
-        Register::RSP => regs.rsp,
-        Register::R8 => regs.r8,
-        Register::R9 => regs.r9,
-        Register::R10 => regs.r10,
-        Register::R11 => regs.r11,
-        Register::R12 => regs.r12,
-        Register::R13 => regs.r13,
-        Register::R14 => regs.r14,
-        Register::R15 => regs.r15,
-        Register::FS => regs.fs_base,
-        Register::GS => regs.gs_base,
-        Register::CS | Register::DS | Register::ES | Register::SS => 0,
-        _ => return None,
-    };
-    Some(if register.size() == 4 { value & 0xffff_ffff } else { value })
-}
-
 /// A probe: what to write where, and how to read the thread's registers when it stops.
 pub struct Probe {
     /// The code, for the address that it was made for.
     pub code: Vec<u8>,
     /// Where the thread stands when registers and words are equal.
     pub hit: u64,
+    /// Where it goes on when they are not; before that it is comparing.
+    pub out: u64,
     /// Where the registers are kept that the probe uses.
     saved: u64,
     /// Bytes of each.
@@ -296,16 +134,28 @@ impl Probe {
             return None;
         }
         let distance = base.wrapping_sub(state.rip + JUMP_BYTES as u64) as i64;
-        let distance = if bits == 32 { Some(distance as i32) } else { i32::try_from(distance).ok() };
+        let distance = if bits == 32 { distance as i32 } else { i32::try_from(distance).ok()? };
         let mut jump = vec![0xcc; length];
         jump[0] = 0xe9;
-        jump[1..JUMP_BYTES].copy_from_slice(&distance?.to_le_bytes());
+        jump[1..JUMP_BYTES].copy_from_slice(&distance.to_le_bytes());
+        // Who jumps to an instruction behind the first one has to be stopped there.
+        let mut starts = window.iter().skip(1).map(|instruction| (instruction.ip() - state.rip) as usize);
+        if !starts.all(|start| traps(jump[start], bits)) {
+            return None;
+        }
         let words = &words[..words.len().min(MOST_WORDS)];
         let assembled =
             if bits == 32 { assemble_32(&window, state, words, base) } else { assemble(&window, state, words, base) };
-        let (code, hit, saved) = assembled.ok()?;
+        let Assembled { code, hit, out, saved } = assembled.ok()?;
         let room = if bits == 32 { DATA_32 } else { PROBE_BYTES };
-        (code.len() as u64 <= room).then_some(Probe { code, hit, saved, word: bits as usize / 8, jump, original })
+        (code.len() as u64 <= room).then_some(Probe { code, hit, out, saved, word: bits as usize / 8, jump, original })
+    }
+
+    /// The distances at which a probe's code is best put from the end of its jump: all their bytes stop a thread that
+    /// executes them.
+    pub fn distances(bits: u32) -> impl Iterator<Item = i32> {
+        const LOW: i32 = 0x00cc_cccc;
+        (0..=u8::MAX).rev().filter(move |byte| traps(*byte, bits)).map(|byte| i32::from(byte as i8) << 24 | LOW)
     }
 
     /// Whether an address is in the middle of what the jump at `place` overwrites.
@@ -334,7 +184,16 @@ impl Probe {
     }
 }
 
-/// Code, address behind its breakpoint, address of the saved registers (`rax`, `rcx`, flags).
+/// The code of a probe and places in it: behind its breakpoint, behind its comparison, and where it saves registers (`rax`,
+/// `rcx`, flags).
+struct Assembled {
+    code: Vec<u8>,
+    hit: u64,
+    out: u64,
+    saved: u64,
+}
+
+/// The code of a probe for 64-bit programs.
 ///
 /// The stack is the program's, and there may be something below its pointer: nothing is pushed.
 fn assemble(
@@ -342,7 +201,7 @@ fn assemble(
     state: &user_regs_struct,
     words: &[Word],
     base: u64,
-) -> Result<(Vec<u8>, u64, u64), iced_x86::IcedError> {
+) -> Result<Assembled, iced_x86::IcedError> {
     use gpr64::{r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp};
     let mut code = CodeAssembler::new(64)?;
     let (mut saved_rax, mut saved_rcx, mut saved_flags, mut out, mut hit): (
@@ -413,7 +272,8 @@ fn assemble(
     code.set_label(&mut saved_flags)?;
     code.dq(&[0])?;
     let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
-    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, done.label_ip(&saved_rax)?))
+    let (hit, out, saved) = (done.label_ip(&hit)?, done.label_ip(&out)?, done.label_ip(&saved_rax)?);
+    Ok(Assembled { code: done.inner.code_buffer, hit, out, saved })
 }
 
 /// The same for 32-bit code.
@@ -422,7 +282,7 @@ fn assemble_32(
     state: &user_regs_struct,
     words: &[Word],
     base: u64,
-) -> Result<(Vec<u8>, u64, u64), iced_x86::IcedError> {
+) -> Result<Assembled, iced_x86::IcedError> {
     use gpr32::{eax, ebp, ebx, ecx, edi, edx, esi, esp};
     let mut code = CodeAssembler::new(32)?;
     let (mut out, mut hit): (CodeLabel, CodeLabel) = (code.create_label(), code.create_label());
@@ -467,7 +327,8 @@ fn assemble_32(
     }
     code.jmp(window.last().map_or(0, Instruction::next_ip))?;
     let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
-    Ok((done.inner.code_buffer.clone(), done.label_ip(&hit)?, data))
+    let (hit, out) = (done.label_ip(&hit)?, done.label_ip(&out)?);
+    Ok(Assembled { code: done.inner.code_buffer, hit, out, saved: data })
 }
 
 #[cfg(test)]
@@ -494,13 +355,14 @@ mod tests {
         let instruction = decoded(&[0x83, 0x3d, 0xe8, 0x03, 0, 0, 0]);
         // SAFETY: the struct has only integers.
         let state: user_regs_struct = unsafe { std::mem::zeroed() };
-        let (code, hit, saved) = assemble(&[instruction], &state, &[(0x5000, 7)], 0x9000).unwrap();
+        let Assembled { code, hit, out, saved } = assemble(&[instruction], &state, &[(0x5000, 7)], 0x9000).unwrap();
         let mut decoder = Decoder::with_ip(64, &code, 0x9000, DecoderOptions::NONE);
         let all: Vec<Instruction> = decoder.iter().take_while(|instruction| instruction.ip() < saved).collect();
         let back = all.iter().position(|instruction| instruction.near_branch_target() == 0x1007).unwrap();
         // The instruction reads what it read at its own place.
         assert_eq!(all[back - 1].ip_rel_memory_address(), 0x1007 + 1000);
         assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
+        assert!(all.iter().any(|instruction| instruction.ip() == out && out > hit));
         assert_eq!(code.len() as u64, saved - 0x9000 + 3 * 8);
     }
 
@@ -512,8 +374,9 @@ mod tests {
         // SAFETY: the struct has only integers.
         let state: user_regs_struct = unsafe { std::mem::zeroed() };
         let words = [(0x5000, 7 << 32 | 6); MOST_WORDS];
-        let (code, hit, saved) = assemble_32(&[instruction], &state, &words, 0x9000).unwrap();
+        let Assembled { code, hit, out, saved } = assemble_32(&[instruction], &state, &words, 0x9000).unwrap();
         assert_eq!(saved, 0x9000 + DATA_32);
+        assert!(out > hit);
         assert!((code.len() as u64) < DATA_32);
         let all: Vec<Instruction> = Decoder::with_ip(32, &code, 0x9000, DecoderOptions::NONE).iter().collect();
         assert!(all.iter().any(|instruction| instruction.next_ip() == hit));

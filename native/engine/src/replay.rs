@@ -19,6 +19,7 @@ mod output;
 mod remote;
 mod run;
 mod scan;
+mod search;
 mod shared;
 mod signals;
 mod stub;

@@ -29,24 +29,37 @@ pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] 
         plain_vector_state(&mut vector);
         hasher.update(&vector[..length]);
     }
-    let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
     let mut buffer = vec![0_u8; (WINDOW_PAGES * PAGE) as usize];
+    for (at, length) in windows(tid, except) {
+        hash_window(tid, at, &mut buffer[..length as usize], holes, &mut hasher);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The parts of a tracee's writable memory that may have content of their own, by address and length of at most 2 MiB.
+/// Memory that only the kernel writes, and the mappings that start at the addresses in `except`, are left out.
+#[must_use]
+pub fn windows(tid: pid_t, except: &[u64]) -> Vec<(u64, u64)> {
+    let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
+    let mut found = Vec::new();
     for mapping in image::mappings(tid) {
         let kernels = mapping.path.starts_with(b"[v");
         if mapping.prot & 2 == 0 || kernels || except.contains(&mapping.start) {
             continue;
         }
+        // A page of a file has content also where nobody has looked at it yet.
+        let has_content = mapping.ino != 0 && !mapping.shared;
         let mut at = mapping.start;
         let end = mapping.start.saturating_add(mapping.length);
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
-            if touched(pagemap.as_ref(), at, length) {
-                hash_window(tid, at, &mut buffer[..length as usize], holes, &mut hasher);
+            if has_content || touched(pagemap.as_ref(), at, length) {
+                found.push((at, length));
             }
             at += length;
         }
     }
-    *hasher.finalize().as_bytes()
+    found
 }
 
 /// Takes out of an XSAVE image (Intel SDM volume 1, 13.4) what may differ without any difference for the program: which

@@ -149,6 +149,36 @@ pub fn register_bytes(regs: &libc::user_regs_struct) -> [u8; size_of::<libc::use
     unsafe { std::mem::transmute_copy(regs) }
 }
 
+/// A hardware breakpoint of a stopped tracee, as long as this lives: it stops before the instruction at an address, with
+/// SIGTRAP and the code `TRAP_HWBKPT`. One at a time.
+pub struct Breakpoint(pid_t);
+
+impl Breakpoint {
+    /// `None` when the machine has none to give.
+    #[must_use]
+    pub fn set(tid: pid_t, addr: u64) -> Option<Breakpoint> {
+        /// The first one is on, for execution (Intel SDM volume 3, 19.2.4).
+        const FIRST: u64 = 1;
+        set_debug_register(tid, 0, addr).ok()?;
+        let set = Breakpoint(tid);
+        set_debug_register(tid, 7, FIRST).ok()?;
+        Some(set)
+    }
+}
+
+impl Drop for Breakpoint {
+    fn drop(&mut self) {
+        // Nothing to do for a tracee that is gone.
+        let _ = set_debug_register(self.0, 7, 0);
+    }
+}
+
+fn set_debug_register(tid: pid_t, number: usize, value: u64) -> io::Result<()> {
+    let place = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
+    // SAFETY: PTRACE_POKEUSER takes a place and a value, no pointer.
+    check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, place, value as usize) }).map(drop)
+}
+
 /// The floating-point and vector registers of a stopped tracee (`NT_X86_XSTATE`), at most `buffer.len()` bytes; how many there are.
 pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
     const NT_X86_XSTATE: usize = 0x202;
@@ -190,6 +220,11 @@ pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The stop or end of one tracee that is there already.
+pub fn poll(tid: pid_t) -> io::Result<Option<Waited>> {
+    wait(tid, libc::WNOHANG)
 }
 
 /// Sets one argument register (0 to 5) of a tracee in a syscall stop.
@@ -575,6 +610,17 @@ fn clock(id: libc::clockid_t) -> u64 {
         }
     }
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nanoseconds that a process has run on processors, all its threads together, clock_getcpuclockid(3); `None` when it is gone.
+#[must_use]
+pub fn cpu_time(pid: pid_t) -> Option<u64> {
+    /// `CPUCLOCK_SCHED` of linux/posix-timers.h: what the scheduler has measured.
+    const SCHED: libc::clockid_t = 2;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec.
+    let done = unsafe { libc::syscall(libc::SYS_clock_gettime, !pid << 3 | SCHED, &raw mut time) };
+    (done == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// A CPU set as the kernel's bit mask of 1024 CPUs.

@@ -224,8 +224,8 @@ pub struct Task {
     pub held_since: u64,
     pub boundary: Option<Boundary>,
     pub traps: Traps,
-    /// A loop in which its registers were not seen to come again.
-    pub plain_loop: Option<u64>,
+    /// Nanoseconds that it took to stop it in its own code, the last time.
+    pub stopping_ns: u64,
     /// When it was let go on last.
     pub resumed: u64,
     /// It was asked to stop.
@@ -275,7 +275,7 @@ impl Task {
             held_since: 0,
             boundary: None,
             traps: Traps::default(),
-            plain_loop: None,
+            stopping_ns: 0,
             resumed: 0,
             interrupting: false,
             preempted: 0,

@@ -177,6 +177,7 @@ impl Recorder {
             self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        self.world.written_by_exec(task);
         task.executed = true;
         task.launching = false;
         task.interrupted.clear();

@@ -9,7 +9,7 @@ use trace_format::event::{EventKind, Lost, Side, Status, slot};
 use trace_format::table::{Arch, Blocks, Replay};
 
 use super::signals::queue_held;
-use super::turns::{COMPUTES_NS, LONG_CALL_NS, MOST_PATIENCE, SIGNAL_WAITS_NS};
+use super::turns::{COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS};
 use super::{Recorder, World};
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
@@ -49,6 +49,8 @@ impl World {
         match (plan.role, plan.row.blocks) {
             (Role::Yields, _) => true,
             (Role::Clones, _) => super::lifecycle::clone_flags(task) & libc::CLONE_VFORK as u64 != 0,
+            // The kernel writes to the memory that is left behind: nobody who sees it runs before that is told.
+            (Role::EndsProcess, _) => false,
             // FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2
             (Role::Futex, _) => matches!(call.int(1) & 0x7f, 0 | 6 | 9 | 11 | 13),
             // F_SETLKW, F_SETLKW64, F_OFD_SETLKW
@@ -126,6 +128,22 @@ impl World {
         }
         if task.clear_tid != 0 && Rc::strong_count(&task.space) > 1 {
             write_later(&mut task.last_writes, task.clear_tid, 0);
+        }
+    }
+
+    /// Commits what the kernel has written while a thread is in a call, for others who see that memory.
+    fn written_in_call(&mut self, task: &Task, mut memory: Memory) {
+        memory.add(0, Side::In, b"the kernel changed the word of a futex");
+        let event = self.event(task, EventKind::Note, Lost::Remark as i32);
+        self.commit(event, &memory);
+    }
+
+    /// A program is being replaced: what the kernel has written into the memory that it leaves to others.
+    pub(super) fn written_by_exec(&mut self, task: &mut Task) {
+        let is_seen = task.space.borrow().shares || Rc::strong_count(&task.space) > 1;
+        if is_seen && !task.last_writes.captures.is_empty() {
+            let writes = std::mem::take(&mut task.last_writes);
+            self.written_in_call(task, writes);
         }
     }
 
@@ -306,9 +324,7 @@ impl Recorder {
             return;
         }
         capturer.structure(slot::LAYOUT, Side::Out, addr, 4);
-        memory.add(0, Side::In, b"the kernel changed the word of a futex");
-        let event = self.world.event(task, EventKind::Note, Lost::Remark as i32);
-        self.world.commit(event, &memory);
+        self.world.written_in_call(task, memory);
     }
 
     /// The first thread of a process ends before the others. The kernel tells of that only when all have ended, so its
@@ -500,15 +516,24 @@ impl Recorder {
                 continue;
             }
             if task.call.is_some() {
-                let patience = if task.writes_outside { LONG_WRITE_NS } else { LONG_CALL_NS };
+                // Whoever ends, or leaves its memory, has its turn until that is done.
+                let patience = match role(task) {
+                    Role::Exits | Role::EndsProcess => LONG_END_NS,
+                    _ if task.writes_outside => LONG_WRITE_NS,
+                    _ => LONG_CALL_NS,
+                };
                 if since > patience {
                     let group = task.space.borrow().group;
                     let next = self.world.turns.release(group, tid);
                     self.grant(next);
                 }
-            } else if since > COMPUTES_NS << task.preempted.min(MOST_PATIENCE) && sys::interrupt(tid).is_ok() {
-                task.interrupting = true;
-                task.preempted += 1;
+            } else {
+                // Stopping it takes only a small part of its time.
+                let patience = (COMPUTES_NS << task.preempted.min(MOST_PATIENCE)).max(task.stopping_ns * PER_STOP);
+                if since > patience && sys::interrupt(tid).is_ok() {
+                    task.interrupting = true;
+                    task.preempted += 1;
+                }
             }
         }
         for (tid, task) in self.tasks.iter_mut().filter(|(_, task)| !task.held.is_empty()) {

@@ -7,7 +7,8 @@ use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
 use super::{Recorder, World};
 use crate::capture;
 use crate::memory::{Capturer, Data, Memory};
-use crate::probe;
+use crate::place::{self, Place, Settled};
+use crate::probe::Word;
 use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
 use crate::state;
@@ -138,43 +139,33 @@ impl Recorder {
             self.go_on(tid, 0);
             return;
         }
-        let at_boundary = stands_at(task, (regs.rip, regs.rsp));
-        let (mut regs, mut words) = (regs, Vec::new());
-        if !at_boundary {
+        let began = sys::monotonic();
+        let place = if stands_at(task, (regs.rip, regs.rsp)) {
+            None
+        } else {
+            self.world.placement.fetch_back(tid, &mut task.place);
             let mut came = Vec::new();
-            let settled = probe::settle(tid, &mut came, &mut task.plain_loop);
+            let pid = task.process.borrow().pid;
+            let settled = place::settle(pid, tid, &mut came);
             for (number, info) in came {
                 hold(task, number, info);
             }
             self.world.read_clock();
             match settled {
-                probe::Settled::Place(place) => {
-                    // One that may wait for another is not given more and more time.
-                    if place.may_wait {
-                        task.preempted = 0;
-                    }
-                    (regs, words) = (place.regs, place.words);
-                }
-                probe::Settled::Boundary => return self.go_on(tid, 0),
-                probe::Settled::Event(waited) => return self.dispatch(*waited),
+                Settled::Place(place) => Some(place),
+                Settled::Boundary => return self.go_on(tid, 0),
+                Settled::Event(waited) => return self.dispatch(*waited),
             }
-        }
-        let stopped = (!at_boundary).then(|| {
-            self.world.decide(task, None);
-            let mut memory = Memory::default();
-            memory.add(0, Side::In, &sys::register_bytes(&regs));
-            memory.add(1, Side::In, &state::state_hash(tid, &[], &holes));
-            for (slot, pairs) in [(2, &words), (3, &holes)] {
-                if !pairs.is_empty() {
-                    let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
-                    memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
-                }
+        };
+        let regs = place.as_ref().map_or(regs, |place| place.regs);
+        let stopped = place.map(|place| {
+            // One that may wait for another is not given more and more time.
+            if place.may_wait {
+                task.preempted = 0;
             }
-            let mut event = self.world.event(task, EventKind::Preempt, 0);
-            event.nargs = 1;
-            event.ip = regs.rip;
-            event.sp = regs.rsp;
-            (event, memory)
+            let stopped = self.world.preempt_event(task, &place, &holes);
+            task.stopping_ns = sys::monotonic().saturating_sub(began);
+            stopped
         });
         let waiting = !task.held.is_empty();
         if waiting {
@@ -287,6 +278,32 @@ impl World {
         task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         self.commit(event, &Memory::default());
         true
+    }
+
+    /// The event that says where a thread was stopped in its own code, and its memory: all that tells this moment from others.
+    fn preempt_event(&mut self, task: &mut Task, place: &Place, holes: &[(u64, u64)]) -> (RawEvent, Memory) {
+        let (tid, regs) = (task.tid, &place.regs);
+        self.decide(task, None);
+        let mut memory = Memory::default();
+        memory.add(0, Side::In, &sys::register_bytes(regs));
+        memory.add(1, Side::In, &state::state_hash(tid, &[], holes));
+        let is_told = |(addr, _): &&Word| {
+            !holes.iter().any(|(hole, length)| addr.wrapping_add(8) > *hole && *addr < hole + length)
+        };
+        let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
+        for (slot, pairs) in [(2, &words[..]), (3, holes)] {
+            if !pairs.is_empty() {
+                let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
+                memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+            }
+        }
+        for (addr, bytes) in place::near(tid, place, holes) {
+            memory.add_at(4, Side::In, addr, &bytes);
+        }
+        let mut event = self.event(task, EventKind::Preempt, 0);
+        event.nargs = 1;
+        (event.ip, event.sp) = (regs.rip, regs.rsp);
+        (event, memory)
     }
 
     fn signal_event(

@@ -19,10 +19,14 @@ pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
 /// stopped a few times, one that waits in a loop for another thread soon lets it run.
 pub(super) const MOST_PATIENCE: u32 = 5;
+/// It runs so many times as long as it took to stop it where it was.
+pub(super) const PER_STOP: u64 = 4;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
 pub(super) const LONG_CALL_NS: u64 = 5_000_000;
+/// The same for one that ends a thread or a program: what the kernel writes then is told when it has ended.
+pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
 const TICK_NS: i64 = 4_000_000;
 /// One in so many boundaries is a hand-over, in a recording that explores schedules.

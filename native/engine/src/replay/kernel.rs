@@ -54,10 +54,6 @@ pub fn wait(tid: pid_t) -> io::Result<Option<c_int>> {
 pub enum Register {
     Rax = 10 * 8,
     Rip = 16 * 8,
-    /// Address of the first hardware breakpoint.
-    Debug0 = std::mem::offset_of!(libc::user, u_debugreg),
-    /// Which hardware breakpoints are on.
-    Debug7 = std::mem::offset_of!(libc::user, u_debugreg) + 7 * 8,
 }
 
 /// Sets one register of a stopped tracee.

@@ -1,27 +1,22 @@
-//! Signals, answered instructions, and threads that were stopped in the middle of their own code.
+//! Signals, answered instructions, and turns. Threads that were stopped in the middle of their own code are found again in
+//! `search.rs`.
 //!
 //! A signal that a handler takes is delivered for real, so that the kernel builds its frame. One that came from outside is
 //! sent by replay while the thread stands where its last event left it, so that it is taken before the next instruction.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-
-use libc::{c_int, pid_t};
-use trace_format::column::{Columns, Projection};
+use libc::c_int;
+use trace_format::column::Columns;
 use trace_format::event::{Side, Trap, disposition};
 
 use super::desync::DesyncReason;
 use super::event::Event;
-use super::kernel::{self, Go, Register};
+use super::kernel::{self, Go};
 use super::remote::{RemoteCall, put};
 use super::run::Runner;
 use super::scan::{self, Next};
 use super::tracee::{Action, At, Thread};
 use super::watch::{Halt, lost};
-use crate::image;
-use crate::probe::{JUMP_BYTES, PROBE_BYTES, Probe};
 use crate::siginfo;
-use crate::state;
 use crate::sys::{self, USER32_CS};
 
 impl Runner<'_> {
@@ -278,233 +273,4 @@ impl Runner<'_> {
         }
         self.go_on(thread, event, columns)
     }
-
-    /// Runs a thread until it is in the state in which the recorder stopped it.
-    pub(super) fn run_to_state(
-        &mut self,
-        thread: &mut Thread,
-        seq: u64,
-        event: &Event<'_>,
-        columns: &Columns,
-    ) -> Result<(), Halt> {
-        let first = columns.first_seq;
-        let Some(row) = seq.checked_sub(first).filter(|row| *row < u64::from(columns.count)) else {
-            let number = self.job.trace.block_of(seq).unwrap_or(usize::MAX);
-            let later = self.job.trace.decode_block(number, Projection::ALL)?;
-            let row = (seq - later.first_seq) as usize;
-            return self.run_to(thread, &Event::new(&later, row), event);
-        };
-        self.run_to(thread, &Event::new(columns, row as usize), event)
-    }
-
-    fn run_to(&mut self, thread: &mut Thread, target: &Event<'_>, event: &Event<'_>) -> Result<(), Halt> {
-        let state = target.captured(0, Side::In).and_then(registers_of).zip(target.captured(1, Side::In));
-        let Some((wanted, hash)) = state else {
-            return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
-        };
-        thread.settle()?;
-        let tid = thread.tid;
-        let failed = move |error: std::io::Error| lost(tid, &error);
-        let except = self.remote.stub.data();
-        let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
-        let is_there = || -> Result<bool, Halt> {
-            let regs = sys::registers(tid).map_err(failed)?;
-            Ok(state::same_registers(&regs, &wanted) && state::state_hash(tid, &[except], &holes)[..] == *hash)
-        };
-        thread.at = At::Held;
-        if is_there()? {
-            return Ok(());
-        }
-        if self.run_to_probe(thread, target, event, &wanted, hash)? {
-            return Ok(());
-        }
-        kernel::set_register(tid, Register::Debug0, wanted.rip).map_err(failed)?;
-        kernel::set_register(tid, Register::Debug7, 1).map_err(failed)?;
-        let deadline = self.deadline(thread, event);
-        loop {
-            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
-            thread.at = self.await_stop(thread, event)?;
-            let hit =
-                matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
-            if !hit || sys::monotonic() > deadline {
-                kernel::set_register(tid, Register::Debug7, 0).ok();
-                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
-            }
-            if is_there()? || self.step_through_repetition(thread, &wanted, &is_there)? {
-                break;
-            }
-            self.remote.watch.check()?;
-        }
-        kernel::set_register(tid, Register::Debug7, 0).map_err(failed)?;
-        thread.at = At::Held;
-        Ok(())
-    }
-
-    /// Runs a thread to a state by a probe in its own code; false when that cannot be put there.
-    fn run_to_probe(
-        &mut self,
-        thread: &mut Thread,
-        target: &Event<'_>,
-        event: &Event<'_>,
-        wanted: &libc::user_regs_struct,
-        hash: &[u8],
-    ) -> Result<bool, Halt> {
-        let tid = thread.tid;
-        let failed = move |error: std::io::Error| lost(tid, &error);
-        let words = pairs(target.captured(2, Side::In).unwrap_or_default());
-        let holes = pairs(target.captured(3, Side::In).unwrap_or_default());
-        let Some(room) = room_near(tid, wanted.rip, wanted.cs == USER32_CS) else { return Ok(false) };
-        let Some(probe) = Probe::new(tid, wanted, &words, room.base) else { return Ok(false) };
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-        let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
-        let map = [room.start, room.length, prot as u64, flags as u64, u64::MAX, 0];
-        if self.natively(thread, &RemoteCall::new(libc::SYS_mmap, &map))? as u64 != room.start {
-            return Ok(false);
-        }
-        thread.settle()?;
-        let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{tid}/mem")).map_err(failed)?;
-        let write = |addr: u64, bytes: &[u8]| memory.write_all_at(bytes, addr).map_err(failed);
-        write(room.base, &probe.code)?;
-        self.step_out(thread, &probe, wanted.rip)?;
-        write(wanted.rip, &probe.jump)?;
-        let deadline = self.deadline(thread, event);
-        loop {
-            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
-            thread.at = self.await_stop(thread, event)?;
-            let stopped = sys::registers(tid).map_err(failed)?;
-            let trapped = matches!(thread.at, At::Signal(libc::SIGTRAP, _));
-            // It came to the middle of the jump: those bytes stop it, too.
-            if trapped && probe.is_inside(stopped.rip.wrapping_sub(1), wanted.rip) && sys::monotonic() <= deadline {
-                write(wanted.rip, &probe.original)?;
-                kernel::set_register(tid, Register::Rip, stopped.rip - 1).map_err(failed)?;
-                self.step_out(thread, &probe, wanted.rip)?;
-                write(wanted.rip, &probe.jump)?;
-                continue;
-            }
-            let hit = trapped && stopped.rip == probe.hit;
-            if !hit || sys::monotonic() > deadline {
-                write(wanted.rip, &probe.original)?;
-                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
-            }
-            self.remote.watch.check()?;
-            let Some(regs) = probe.registers(tid, &stopped, wanted.rip) else { continue };
-            if !state::same_registers(&regs, wanted) {
-                continue;
-            }
-            // Code that the program may write to counts, as it was.
-            write(wanted.rip, &probe.original)?;
-            if state::state_hash(tid, &[self.remote.stub.data(), room.start], &holes)[..] == *hash {
-                thread.replace_registers(regs);
-                thread.at = At::Held;
-                self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[room.start, room.length]))?;
-                return Ok(true);
-            }
-            write(wanted.rip, &probe.jump)?;
-        }
-    }
-
-    /// Takes a thread out of the middle of the instructions that a probe is to replace. They only go on, and the last of
-    /// them does not jump back among them.
-    fn step_out(&self, thread: &Thread, probe: &Probe, place: u64) -> Result<(), Halt> {
-        let tid = thread.tid;
-        let failed = move |error: std::io::Error| lost(tid, &error);
-        for _ in 0..probe.original.len() {
-            if !probe.is_inside(sys::registers(tid).map_err(failed)?.rip, place) {
-                break;
-            }
-            kernel::go(tid, Go::Step, 0).map_err(failed)?;
-            self.remote.watch.wait(tid)?;
-        }
-        Ok(())
-    }
-
-    /// A repeated string instruction can be stopped between two turns, where no breakpoint stops.
-    fn step_through_repetition(
-        &self,
-        thread: &Thread,
-        wanted: &libc::user_regs_struct,
-        is_there: &impl Fn() -> Result<bool, Halt>,
-    ) -> Result<bool, Halt> {
-        let tid = thread.tid;
-        let failed = move |error: std::io::Error| lost(tid, &error);
-        let mut code = [0; 2];
-        sys::read_pieces(tid, &[(wanted.rip, 2)], &mut code);
-        if !matches!(code[0], 0xf2 | 0xf3) {
-            return Ok(false);
-        }
-        loop {
-            let regs = sys::registers(tid).map_err(failed)?;
-            if regs.rip != wanted.rip || regs.rcx <= wanted.rcx || regs.rbx != wanted.rbx || regs.rsp != wanted.rsp {
-                return Ok(false);
-            }
-            kernel::go(tid, Go::Step, 0).map_err(failed)?;
-            let status = self.remote.watch.wait(tid)?;
-            if status >> 8 != libc::SIGTRAP {
-                return Ok(false);
-            }
-            if is_there()? {
-                return Ok(true);
-            }
-        }
-    }
-}
-
-/// Pairs of 64-bit numbers: addresses with values, or with lengths.
-fn pairs(bytes: &[u8]) -> Vec<(u64, u64)> {
-    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-    bytes.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect()
-}
-
-/// Where a probe can be: what to map for it, and where in there its code begins.
-struct Room {
-    start: u64,
-    length: u64,
-    base: u64,
-}
-
-/// Free memory that a jump from `ip` reaches. Best at the distance whose bytes are all breakpoints: whoever comes to the
-/// middle of the jump is stopped there.
-fn room_near(tid: pid_t, ip: u64, is_32_bit: bool) -> Option<Room> {
-    /// Less than a 32-bit distance, for the instruction is moved too.
-    const REACH: u64 = 0x7000_0000;
-    const BREAKPOINTS: u64 = 0xffff_ffff_cccc_cccc;
-    const LOWEST: u64 = 0x1_0000;
-    const END_32: u64 = 0xff00_0000;
-    const END: u64 = 0x7fff_0000_0000;
-    let mappings = image::mappings(tid);
-    let mut base = ip.wrapping_add(JUMP_BYTES as u64).wrapping_add(BREAKPOINTS);
-    if is_32_bit {
-        base &= u64::from(u32::MAX);
-    }
-    let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
-    let end = if is_32_bit { END_32 } else { END };
-    let mut all = mappings.iter().map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length)));
-    let is_free = all.all(|(first, last)| last + PROBE_BYTES <= start || start + length + PROBE_BYTES <= first);
-    if is_free && start >= LOWEST && start + length <= end {
-        return Some(Room { start, length, base });
-    }
-    let mut free_from = LOWEST;
-    let mut found: Option<u64> = None;
-    for mapping in &mappings {
-        let gap = free_from..mapping.start;
-        free_from = mapping.start.saturating_add(mapping.length);
-        if gap.end.saturating_sub(gap.start) < 3 * PROBE_BYTES {
-            continue;
-        }
-        for page in [gap.start + PROBE_BYTES, gap.end - 2 * PROBE_BYTES] {
-            let better = found.is_none_or(|known| page.abs_diff(ip) < known.abs_diff(ip));
-            if page.abs_diff(ip) < REACH && better {
-                found = Some(page);
-            }
-        }
-    }
-    found.map(|page| Room { start: page, length: PROBE_BYTES, base: page })
-}
-
-fn registers_of(bytes: &[u8]) -> Option<libc::user_regs_struct> {
-    if bytes.len() != size_of::<libc::user_regs_struct>() {
-        return None;
-    }
-    // SAFETY: the struct has only integers, so any bytes of its size are one; they need not be aligned.
-    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
 }

@@ -1,0 +1,422 @@
+//! Finding a thread again where the recorder stopped it in the middle of its own code: in the moment at which its registers
+//! and all its memory are equal. Equal state has an equal future, so it does not matter how many turns there were before.
+//!
+//! A probe in its code (`probe.rs`) stops the thread where registers and a few words of memory are equal. Each time that this
+//! is not the moment after all, the recorded memory near the place tells words that differ, and the probe learns them. Only
+//! where all of that is equal, the whole memory is hashed. Where no probe can stand, a hardware breakpoint does its work.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+
+use libc::user_regs_struct;
+use trace_format::column::{Columns, Projection};
+use trace_format::event::Side;
+
+use super::desync::DesyncReason;
+use super::event::{Captured, Event};
+use super::kernel::{self, Go, Register};
+use super::remote::RemoteCall;
+use super::run::Runner;
+use super::tracee::{At, Thread};
+use super::watch::{Halt, lost};
+use crate::image;
+use crate::probe::{JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
+use crate::siginfo;
+use crate::state;
+use crate::sys::{self, USER32_CS};
+
+/// Words that a probe begins with.
+const FIRST_WORDS: usize = 32;
+/// Words that it learns from one moment that was another one.
+const LEARNED: usize = 2;
+/// A probe whose middle is jumped to so often costs more than a breakpoint does.
+const MOST_LANDINGS: u32 = 2000;
+/// Slot of the memory near the place.
+const NEAR: u8 = 4;
+
+/// The state that a thread is to be in.
+struct Wanted<'a> {
+    regs: user_regs_struct,
+    hash: &'a [u8],
+    /// What the hash leaves out: address and length.
+    holes: Vec<(u64, u64)>,
+    /// Words that tell turns of the loop apart.
+    words: Vec<Word>,
+    /// Memory near the place.
+    near: Vec<Captured<'a>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// `None` when the event does not tell.
+    fn of(event: &Event<'a>) -> Option<Wanted<'a>> {
+        let mut words = pairs(event.captured(2, Side::In).unwrap_or_default());
+        words.truncate(FIRST_WORDS);
+        let is_near = |capture: &Captured<'_>| capture.slot == NEAR && capture.side == Side::In as u8;
+        Some(Wanted {
+            regs: event.captured(0, Side::In).and_then(registers_of)?,
+            hash: event.captured(1, Side::In)?,
+            holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
+            words,
+            near: event.captures().filter(is_near).collect(),
+        })
+    }
+
+    /// Whether a thread with these registers is in the state. `except` are mappings of replay's own, by their start.
+    fn is_state(&self, tid: libc::pid_t, regs: &user_regs_struct, except: &[u64]) -> bool {
+        state::same_registers(regs, &self.regs)
+            && self.unlike(tid, 1).is_empty()
+            && state::state_hash(tid, except, &self.holes)[..] == *self.hash
+    }
+
+    /// The first words near the place that hold something else, with what they should hold.
+    fn unlike(&self, tid: libc::pid_t, most: usize) -> Vec<Word> {
+        const WORD: usize = 8;
+        let mut found = Vec::new();
+        for piece in &self.near {
+            let mut actual = vec![0; piece.bytes.len()];
+            let got = sys::read_pieces(tid, &[(piece.addr, actual.len())], &mut actual);
+            let words = piece.bytes.chunks_exact(WORD).zip(actual[..got].chunks(WORD)).enumerate();
+            let differing = words.filter(|(_, (wanted, actual))| wanted != actual);
+            let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+            found.extend(differing.map(|(index, (wanted, _))| (piece.addr + (index * WORD) as u64, word(wanted))));
+            if got < actual.len() {
+                found.push((piece.addr, word(piece.bytes.get(..WORD).unwrap_or_default())));
+            }
+            if found.len() >= most {
+                break;
+            }
+        }
+        found.truncate(most);
+        found
+    }
+
+    /// Takes words into the comparison by which this moment would not have been taken for the wanted one; whether there
+    /// are any.
+    fn learn(&mut self, tid: libc::pid_t) -> bool {
+        if self.words.len() + LEARNED > MOST_WORDS {
+            return false;
+        }
+        let unlike = self.unlike(tid, usize::MAX);
+        let is_new = |word: &&Word| self.words.iter().all(|known| known.0 != word.0);
+        // The outermost callers count the fewest turns.
+        let new: Vec<Word> = unlike.iter().rev().filter(is_new).take(LEARNED).copied().collect();
+        self.words.extend(&new);
+        !new.is_empty()
+    }
+}
+
+impl Runner<'_> {
+    /// Runs a thread until it is in the state in which the recorder stopped it.
+    pub(super) fn run_to_state(
+        &mut self,
+        thread: &mut Thread,
+        seq: u64,
+        event: &Event<'_>,
+        columns: &Columns,
+    ) -> Result<(), Halt> {
+        let first = columns.first_seq;
+        let Some(row) = seq.checked_sub(first).filter(|row| *row < u64::from(columns.count)) else {
+            let number = self.job.trace.block_of(seq).unwrap_or(usize::MAX);
+            let later = self.job.trace.decode_block(number, Projection::ALL)?;
+            let row = (seq - later.first_seq) as usize;
+            return self.run_to(thread, &Event::new(&later, row), event);
+        };
+        self.run_to(thread, &Event::new(columns, row as usize), event)
+    }
+
+    fn run_to(&mut self, thread: &mut Thread, target: &Event<'_>, event: &Event<'_>) -> Result<(), Halt> {
+        let Some(mut wanted) = Wanted::of(target) else {
+            return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
+        };
+        thread.settle()?;
+        thread.at = At::Held;
+        let regs = sys::registers(thread.tid).map_err(|error| lost(thread.tid, &error))?;
+        if wanted.is_state(thread.tid, &regs, &[self.remote.stub.data()]) {
+            return Ok(());
+        }
+        if self.run_to_probe(thread, target, event, &mut wanted)? {
+            return Ok(());
+        }
+        self.run_to_breakpoint(thread, target, event, &wanted)
+    }
+
+    /// Runs a thread to a state by a breakpoint of the processor's.
+    fn run_to_breakpoint(
+        &mut self,
+        thread: &mut Thread,
+        target: &Event<'_>,
+        event: &Event<'_>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Halt> {
+        thread.settle()?;
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let except = [self.remote.stub.data()];
+        let is_there = || -> Result<bool, Halt> {
+            let regs = sys::registers(tid).map_err(failed)?;
+            Ok(wanted.is_state(tid, &regs, &except))
+        };
+        let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
+        let deadline = self.deadline(thread, event);
+        loop {
+            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
+            thread.at = self.await_stop(thread, event)?;
+            let hit =
+                matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
+            if !hit || sys::monotonic() > deadline {
+                drop(breakpoint);
+                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
+            }
+            if is_there()? || self.step_through_repetition(thread, &wanted.regs, &is_there)? {
+                break;
+            }
+            self.remote.watch.check()?;
+        }
+        thread.at = At::Held;
+        Ok(())
+    }
+
+    /// Runs a thread to a state by a probe in its own code; false when that cannot be put there.
+    fn run_to_probe(
+        &mut self,
+        thread: &mut Thread,
+        target: &Event<'_>,
+        event: &Event<'_>,
+        wanted: &mut Wanted<'_>,
+    ) -> Result<bool, Halt> {
+        let tid = thread.tid;
+        let Some(room) = room_near(tid, wanted.regs.rip, wanted.regs.cs == USER32_CS) else { return Ok(false) };
+        let Some(mut probe) = Probe::new(tid, &wanted.regs, &wanted.words, room.base) else { return Ok(false) };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+        let map = [room.start, room.length, prot as u64, flags as u64, u64::MAX, 0];
+        if self.natively(thread, &RemoteCall::new(libc::SYS_mmap, &map))? as u64 != room.start {
+            return Ok(false);
+        }
+        thread.settle()?;
+        let site = Site::new(tid, wanted.regs.rip, room.base)?;
+        site.insert(&probe)?;
+        self.step_out(thread, &probe, site.ip)?;
+        site.open(&probe)?;
+        let except = [self.remote.stub.data(), room.start];
+        let deadline = self.deadline(thread, event);
+        let mut landings = 0;
+        let found = loop {
+            kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
+            thread.at = self.await_stop(thread, event)?;
+            let stop = site.stop_of(&probe, thread)?;
+            if matches!(stop, Stop::Other) || sys::monotonic() > deadline {
+                site.close(&probe)?;
+                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
+            }
+            self.remote.watch.check()?;
+            match stop {
+                Stop::Inside(ip) => {
+                    landings += 1;
+                    site.close(&probe)?;
+                    kernel::set_register(tid, Register::Rip, ip).map_err(|error| lost(tid, &error))?;
+                    if landings > MOST_LANDINGS {
+                        break false;
+                    }
+                    self.step_out(thread, &probe, site.ip)?;
+                    site.open(&probe)?;
+                }
+                Stop::Unreadable => {
+                    kernel::set_register(tid, Register::Rip, probe.out).map_err(|error| lost(tid, &error))?;
+                }
+                Stop::Equal(regs) => {
+                    // Code that the program may write to counts, as it was.
+                    site.close(&probe)?;
+                    if wanted.is_state(tid, &regs, &except) {
+                        thread.replace_registers(*regs);
+                        break true;
+                    }
+                    if wanted.learn(tid)
+                        && let Some(better) = Probe::new(tid, &wanted.regs, &wanted.words, room.base)
+                    {
+                        probe = better;
+                        site.insert(&probe)?;
+                        sys::set_registers(tid, &regs).map_err(|error| lost(tid, &error))?;
+                    }
+                    site.open(&probe)?;
+                }
+                Stop::Unequal | Stop::Other => {}
+            }
+        };
+        thread.at = At::Held;
+        self.natively(thread, &RemoteCall::new(libc::SYS_munmap, &[room.start, room.length]))?;
+        Ok(found)
+    }
+
+    /// Takes a thread out of the middle of the instructions that a probe is to replace. They only go on, and the last of
+    /// them does not jump back among them.
+    fn step_out(&self, thread: &Thread, probe: &Probe, place: u64) -> Result<(), Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        for _ in 0..probe.original.len() {
+            if !probe.is_inside(sys::registers(tid).map_err(failed)?.rip, place) {
+                break;
+            }
+            kernel::go(tid, Go::Step, 0).map_err(failed)?;
+            self.remote.watch.wait(tid)?;
+        }
+        Ok(())
+    }
+
+    /// A repeated string instruction can be stopped between two turns, where no breakpoint stops.
+    fn step_through_repetition(
+        &self,
+        thread: &Thread,
+        wanted: &user_regs_struct,
+        is_there: &impl Fn() -> Result<bool, Halt>,
+    ) -> Result<bool, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let mut code = [0; 2];
+        sys::read_pieces(tid, &[(wanted.rip, 2)], &mut code);
+        if !matches!(code[0], 0xf2 | 0xf3) {
+            return Ok(false);
+        }
+        loop {
+            let regs = sys::registers(tid).map_err(failed)?;
+            if regs.rip != wanted.rip || regs.rcx <= wanted.rcx || regs.rbx != wanted.rbx || regs.rsp != wanted.rsp {
+                return Ok(false);
+            }
+            kernel::go(tid, Go::Step, 0).map_err(failed)?;
+            let status = self.remote.watch.wait(tid)?;
+            if status >> 8 != libc::SIGTRAP {
+                return Ok(false);
+            }
+            if is_there()? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Why a thread with a probe in its code has stopped.
+enum Stop {
+    /// Registers and words are equal; the registers.
+    Equal(Box<user_regs_struct>),
+    /// They are not, for the flags differ.
+    Unequal,
+    /// It has come to the middle of the jump: to this instruction.
+    Inside(u64),
+    /// A word that the probe compares cannot be read now.
+    Unreadable,
+    /// It has nothing to do with the probe.
+    Other,
+}
+
+/// Where a probe is: the memory of a thread, the instruction that it stands at, and its code.
+struct Site {
+    tid: libc::pid_t,
+    memory: File,
+    ip: u64,
+    base: u64,
+}
+
+impl Site {
+    fn new(tid: libc::pid_t, ip: u64, base: u64) -> Result<Site, Halt> {
+        let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{tid}/mem"));
+        let memory = memory.map_err(|error| lost(tid, &error))?;
+        Ok(Site { tid, memory, ip, base })
+    }
+
+    fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Halt> {
+        self.memory.write_all_at(bytes, addr).map_err(|error| lost(self.tid, &error).into())
+    }
+
+    /// Writes the probe's code; nobody comes there yet.
+    fn insert(&self, probe: &Probe) -> Result<(), Halt> {
+        self.write(self.base, &probe.code)
+    }
+
+    /// Leads the thread into the probe.
+    fn open(&self, probe: &Probe) -> Result<(), Halt> {
+        self.write(self.ip, &probe.jump)
+    }
+
+    /// Puts the program's own code back.
+    fn close(&self, probe: &Probe) -> Result<(), Halt> {
+        self.write(self.ip, &probe.original)
+    }
+
+    fn stop_of(&self, probe: &Probe, thread: &Thread) -> Result<Stop, Halt> {
+        let At::Signal(signal, _) = thread.at else { return Ok(Stop::Other) };
+        let stopped = sys::registers(self.tid).map_err(|error| lost(self.tid, &error))?;
+        // A breakpoint is behind the thread, other traps are before it.
+        let ip = if signal == libc::SIGTRAP { stopped.rip.wrapping_sub(1) } else { stopped.rip };
+        if signal == libc::SIGTRAP && stopped.rip == probe.hit {
+            let regs = probe.registers(self.tid, &stopped, self.ip);
+            return Ok(regs.map_or(Stop::Unequal, |regs| Stop::Equal(Box::new(regs))));
+        }
+        let is_comparing = (self.base..probe.out).contains(&stopped.rip);
+        Ok(match signal {
+            libc::SIGSEGV | libc::SIGBUS if is_comparing => Stop::Unreadable,
+            libc::SIGTRAP | libc::SIGILL | libc::SIGSEGV if probe.is_inside(ip, self.ip) => Stop::Inside(ip),
+            _ => Stop::Other,
+        })
+    }
+}
+
+/// Pairs of 64-bit numbers: addresses with values, or with lengths.
+fn pairs(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    bytes.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect()
+}
+
+/// Where a probe can be: what to map for it, and where in there its code begins.
+struct Room {
+    start: u64,
+    length: u64,
+    base: u64,
+}
+
+/// Free memory that a jump from `ip` reaches. Best at a distance whose bytes all trap: whoever comes to the middle of the
+/// jump is stopped there.
+fn room_near(tid: libc::pid_t, ip: u64, is_32_bit: bool) -> Option<Room> {
+    /// Less than a 32-bit distance, for the instruction is moved too.
+    const REACH: u64 = 0x7000_0000;
+    const LOWEST: u64 = 0x1_0000;
+    const END_32: u64 = 0xff00_0000;
+    const END: u64 = 0x7fff_0000_0000;
+    let mappings = image::mappings(tid);
+    let end = if is_32_bit { END_32 } else { END };
+    let behind = ip.wrapping_add(JUMP_BYTES as u64);
+    for distance in Probe::distances(if is_32_bit { 32 } else { 64 }) {
+        let base = behind.wrapping_add_signed(distance.into());
+        let base = if is_32_bit { base & u64::from(u32::MAX) } else { base };
+        let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
+        let mut all = mappings.iter().map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length)));
+        if (LOWEST..end - length).contains(&start)
+            && all.all(|(first, last)| last + PROBE_BYTES <= start || start + length + PROBE_BYTES <= first)
+        {
+            return Some(Room { start, length, base });
+        }
+    }
+    let mut free_from = LOWEST;
+    let mut found: Option<u64> = None;
+    for mapping in &mappings {
+        let gap = free_from..mapping.start;
+        free_from = mapping.start.saturating_add(mapping.length);
+        if gap.end.saturating_sub(gap.start) < 3 * PROBE_BYTES {
+            continue;
+        }
+        for page in [gap.start + PROBE_BYTES, gap.end - 2 * PROBE_BYTES] {
+            let better = found.is_none_or(|known| page.abs_diff(ip) < known.abs_diff(ip));
+            if page.abs_diff(ip) < REACH && better {
+                found = Some(page);
+            }
+        }
+    }
+    found.map(|page| Room { start: page, length: PROBE_BYTES, base: page })
+}
+
+fn registers_of(bytes: &[u8]) -> Option<user_regs_struct> {
+    if bytes.len() != size_of::<user_regs_struct>() {
+        return None;
+    }
+    // SAFETY: the struct has only integers, so any bytes of its size are one; they need not be aligned.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
+}
