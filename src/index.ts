@@ -5,6 +5,19 @@
 
 export { decodeCall } from "./decode/call.js";
 export type { Argument, Call, Result, Value } from "./decode/value.js";
+export { type DiffOptions, diff } from "./diff/diff.js";
+export type {
+  Aspect,
+  Cause,
+  Difference,
+  DiffResult,
+  EventRef,
+  FileChange,
+  LoneProcess,
+  NetChange,
+  ProcessRef,
+} from "./diff/result.js";
+export { RULES, type RuleName } from "./diff/rules.js";
 export { TraceError, type TraceErrorOptions } from "./errors.js";
 export {
   type CpuLevel,

@@ -6,6 +6,7 @@
 
 import { align } from "./align.js";
 import { type Canonical, type Side, shapeOf } from "./canon/canonical.js";
+import { Words } from "./canon/columns.js";
 import { NameKind, NO_NAME } from "./canon/names.js";
 import type { Stream } from "./canon/stream.js";
 
@@ -42,8 +43,12 @@ export interface ComparedProcess {
   readonly equal: number;
   /** Events that are elsewhere in the process and do not count as differences. */
   readonly moved: number;
+  /** Events without an equal beyond those that are looked at. */
+  readonly more: number;
 }
 
+/** Events without an equal that are kept, of each side of a process. */
+const MOST_LEFT = 200_000;
 /** How many times slower a call must be, besides. */
 const SLOWER = 5;
 
@@ -97,6 +102,10 @@ class ProcessComparison {
   #gap = 0;
   #equal = 0;
   #moved = 0;
+  #more = 0;
+  /** Numbers of the events of the first threads that are equal, by which events of other threads are placed. */
+  readonly #placesA = new Words();
+  readonly #placesB = new Words();
 
   constructor(c: Canonical, pair: number, a: Threads, b: Threads, options: CompareOptions) {
     this.#c = c;
@@ -106,7 +115,7 @@ class ProcessComparison {
     this.#options = options;
   }
 
-  run(): Pick<ComparedProcess, "differences" | "equal" | "moved"> {
+  run(): Omit<ComparedProcess, "eventsA" | "eventsB"> {
     const count = Math.max(this.#a.streams.length, this.#b.streams.length);
     for (let k = 0; k < count; k++) this.#threads(this.#a.streams[k], this.#b.streams[k]);
     if (this.#leftA.length > 0 && this.#leftB.length > 0) {
@@ -116,7 +125,7 @@ class ProcessComparison {
     }
     for (const { at, after } of this.#leftA) this.#add("removed", at, undefined, after);
     for (const { at, after } of this.#leftB) this.#add("added", undefined, at, after);
-    return { differences: this.#found, equal: this.#equal, moved: this.#moved };
+    return { differences: this.#found, equal: this.#equal, moved: this.#moved, more: this.#more };
   }
 
   #add(kind: RawKind, a: Entry | undefined, b: Entry | undefined, after = -1): void {
@@ -136,32 +145,60 @@ class ProcessComparison {
     const a = one.stream;
     const b = other.stream;
     const matches = align(a.rest.view(), b.rest.view());
+    const isFirst =
+      one === this.#a.streams[0] && this.#a.streams.length + this.#b.streams.length > 2;
     let y = 0;
     for (let x = 0; x < matches.length; x++) {
       const match = matches[x] as number;
       if (match < 0) {
         const after = y === 0 ? -1 : b.seq.at(y - 1);
-        this.#leftA.push({ at: { ...one, entry: x }, after, gap: this.#gap });
+        this.#leave(this.#leftA, { at: { ...one, entry: x }, after, gap: this.#gap });
         continue;
       }
       const before = x === 0 ? -1 : a.seq.at(x - 1);
       for (; y < match; y++) {
-        this.#leftB.push({ at: { ...other, entry: y }, after: before, gap: this.#gap });
+        this.#leave(this.#leftB, { at: { ...other, entry: y }, after: before, gap: this.#gap });
       }
       y = match + 1;
       this.#gap += 1;
       this.#equal += 1;
+      if (isFirst) this.#note(a.seq.at(x), b.seq.at(match));
       this.#time(a, x, b, match, one.thread, other.thread);
     }
     const before = a.length === 0 ? -1 : a.seq.at(a.length - 1);
     for (; y < b.length; y++) {
-      this.#leftB.push({ at: { ...other, entry: y }, after: before, gap: this.#gap });
+      this.#leave(this.#leftB, { at: { ...other, entry: y }, after: before, gap: this.#gap });
     }
+  }
+
+  #note(a: number, b: number): void {
+    this.#placesA.push(a);
+    this.#placesB.push(b);
+  }
+
+  /** Number, in the other trace, of the last event of the first thread that is equal and comes before. */
+  #placeOf(seq: number, inB: boolean): number {
+    const [own, other] = inB ? [this.#placesB, this.#placesA] : [this.#placesA, this.#placesB];
+    let low = 0;
+    let high = own.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (own.at(middle) <= seq) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? -1 : other.at(low - 1);
+  }
+
+  #leave(into: Left[], left: Left): void {
+    if (into.length < MOST_LEFT) into.push(left);
+    else this.#more += 1;
   }
 
   #all(own: Threads["streams"][number] | undefined, into: Left[]): void {
     for (let entry = 0; entry < (own?.stream.length ?? 0); entry++) {
-      if (own !== undefined) into.push({ at: { ...own, entry }, after: -1, gap: this.#gap });
+      if (own === undefined) continue;
+      const after = this.#placeOf(own.stream.seq.at(entry), into === this.#leftB);
+      this.#leave(into, { at: { ...own, entry }, after, gap: this.#gap });
     }
   }
 
@@ -309,7 +346,7 @@ class ProcessComparison {
     for (const { a, b } of groups.values()) {
       if (a.length === 0 || b.length === 0) continue;
       const shapes = (side: Side, list: readonly Left[]) =>
-        list.map(({ at }) => shapeOf(side, at.stream, at.entry));
+        list.map(({ at }) => shapeOf(this.#c, side, at.stream, at.entry));
       const matches = align(shapes(this.#a.side, a), shapes(this.#b.side, b));
       matches.forEach((y, x) => {
         const [one, other] = [a[x], b[y]];

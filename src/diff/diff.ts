@@ -19,11 +19,13 @@ export interface DiffOptions extends ProjectRules {
   readonly without?: readonly RuleName[];
   /** What `b` in the second trace is in the first. Working directory, home, user and host are found by themselves. */
   readonly maps?: readonly { readonly a: string; readonly b: string }[];
-  /** Milliseconds by which a single call has to be slower, and five times slower, to count. Default 300. */
+  /** Milliseconds by which a single call has to be slower, and five times slower, to count. Default 300; more where the machine was busy. */
   readonly slowCall?: number;
 }
 
 const SLOW_CALL_MS = 300;
+/** How much longer than what a busy machine adds to a call that never waits. */
+const ABOVE_NOISE = 2;
 
 /**
  * What the second run did differently from the first. Takes open traces or paths of trace files.
@@ -60,7 +62,8 @@ export function givenMaps(options: DiffOptions): PlaceMap[] {
 async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<DiffResult> {
   const rules = ruleSet(options);
   const c = await canonical(a, b, { rules, maps: givenMaps(options) });
-  const slowCall = (options.slowCall ?? SLOW_CALL_MS) * 1000;
+  const noise = Math.max(c.a.canon.noise, c.b.canon.noise) / 1000;
+  const slowCall = Math.max((options.slowCall ?? SLOW_CALL_MS) * 1000, ABOVE_NOISE * noise);
   const compared = c.lineage.pairs.map(({ a: one, b: other }, pair): ComparedProcess | undefined =>
     one > 0 && other > 0 ? compareProcesses(c, pair, { slowCall }) : undefined,
   );
@@ -125,7 +128,7 @@ function summaryOf({
       ? [`${counted(programs.length, "process", "processes")} in one only`]
       : []),
   ];
-  const processes = Math.max(totals.processPairs, a.processes, b.processes);
+  const processes = totals.processPairs + programs.length;
   return `different: ${parts.join(", ")}, in ${totals.processesDiffering} of ${counted(processes, "process", "processes")}${exits}`;
 }
 
@@ -150,7 +153,7 @@ function exitText(status: number): string {
 function notesOf(c: Canonical): string[] {
   const [a, b] = [c.a.canon, c.b.canon];
   const notes = mismatches(a.trace, b.trace);
-  const programs = [a, b].map((canon) => canon.processes.get(1)?.programs[0]?.path ?? "");
+  const programs = [a, b].map((canon) => canon.processes.get(1)?.programs.at(-1)?.path ?? "");
   const names = programs.map(baseName);
   if (names[0] !== names[1]) {
     notes.unshift(

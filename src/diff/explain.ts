@@ -6,7 +6,7 @@
 import type { Call } from "../decode/value.js";
 import { humanDuration } from "../report/units.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
-import { WAITING } from "./canon/forms.js";
+import { TIMED } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
 import type { ComparedProcess, Entry, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
@@ -45,7 +45,7 @@ export class Explainer {
 
   async all(compared: readonly ComparedProcess[]): Promise<Explained> {
     const differences: Difference[] = [];
-    let more = 0;
+    let more = compared.reduce((sum, one) => sum + one.more, 0);
     const raw = compared.flatMap(({ differences: own }) => own);
     raw.sort((x, y) => placeOf(x) - placeOf(y));
     for (const one of raw) {
@@ -118,16 +118,7 @@ export class Explainer {
 
   #slower(base: Omit<Difference, "side" | "aspects">, a: Entry, b: Entry): Difference | undefined {
     const kind = objectKind(this.#c.a, a);
-    if (
-      WAITING.has(base.verb) ||
-      kind === "pipe" ||
-      kind === "socket" ||
-      kind === "chr" ||
-      kind === "fifo"
-    ) {
-      return undefined;
-    }
-    if (["exec", "end", "image", "signal", "fork"].includes(base.verb)) return undefined;
+    if (!TIMED.has(base.verb) || ["pipe", "socket", "chr", "fifo"].includes(kind)) return undefined;
     const text = ({ stream, entry }: Entry) => humanDuration(stream.micros.at(entry) * 1000);
     const aspects = [{ what: "time", a: text(a), b: text(b) }];
     return { ...base, side: "input", aspects };

@@ -35,8 +35,10 @@ export function matchProcesses(
 ): Lineage {
   const pairs: ProcessPair[] = [];
   const queue: [Node[], Node[]][] = [[forest(a, texts.a), forest(b, texts.b)]];
-  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    for (const [one, other] of matchSiblings(...next)) {
+  for (let k = 0; k < queue.length; k++) {
+    const [left, right] = queue[k] ?? [[], []];
+    const matches = matchSiblings(left, right);
+    for (const [one, other] of k === 0 ? paired(matches) : matches) {
       pairs.push({ a: one?.number ?? 0, b: other?.number ?? 0 });
       queue.push([one?.children ?? [], other?.children ?? []]);
     }
@@ -83,6 +85,16 @@ function matchSiblings(a: readonly Node[], b: readonly Node[]): Match[] {
   matches.push(...left.map((node): Match => [node, undefined]));
   matches.push(...right.map((node): Match => [undefined, node]));
   return matches;
+}
+
+/** The programs that were recorded are compared with each other, whatever they are. */
+function paired(matches: readonly Match[]): Match[] {
+  const left = matches.filter(([, other]) => other === undefined);
+  const right = matches.filter(([one]) => one === undefined);
+  const count = Math.min(left.length, right.length);
+  const pairs = left.slice(0, count).map(([one], k): Match => [one, right[k]?.[1]]);
+  const taken = new Set([...left.slice(0, count), ...right.slice(0, count)]);
+  return [...matches.filter((match) => !taken.has(match)), ...pairs];
 }
 
 /** Those with one key, in their order. */

@@ -5,7 +5,7 @@ import type { Trace } from "../../trace/trace.js";
 import { type Lineage, matchProcesses } from "../lineage.js";
 import { type PlaceMap, Places, placeMaps, startOf } from "../places.js";
 import type { RuleSet } from "../rules.js";
-import { mixed, mixed2, textHash } from "./hash.js";
+import { mixed, mixed2 } from "./hash.js";
 import { NameKind, NO_NAME } from "./names.js";
 import { Verbs } from "./plan.js";
 import { kindText, type SettledNames, settlePaths, settleRest } from "./settle.js";
@@ -48,8 +48,8 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
       : new Places(placeMaps(startA, startB, options.maps));
   const names = settlePaths(one, other, places, rules);
   const lineage = matchProcesses(one, other, { a: names.a.texts, b: names.b.texts });
-  finish(one, names.a, lineage.ofA, lineage, rules);
-  finish(other, names.b, lineage.ofB, lineage, rules);
+  finish(one, names.a, lineage.ofA, rules);
+  finish(other, names.b, lineage.ofB, rules);
   const sides = { a: { canon: one, names: names.a }, b: { canon: other, names: names.b } };
   return { ...sides, verbs, rules, places, lineage, payload };
 }
@@ -59,7 +59,6 @@ function finish(
   canon: CanonicalTrace,
   names: SettledNames,
   pairs: ReadonlyMap<number, number>,
-  lineage: Lineage,
   rules: RuleSet,
 ): void {
   const threads = new Map(
@@ -69,7 +68,6 @@ function finish(
     const pair = pairs.get(process) ?? -1;
     return { pair, threads: (threads.get(process) ?? 1) > 1 };
   });
-  void lineage;
   const own = rules.has("wake-ups") ? selfPipes(canon) : new Set<number>();
   for (const stream of canon.streams) {
     if (stream === undefined) continue;
@@ -82,25 +80,24 @@ function finish(
   }
 }
 
-/** Names of pipes that only one process reads and writes. */
-function selfPipes({ names, pipeUsers }: CanonicalTrace): Set<number> {
+/** Names of pipes that one process made and that no other uses. */
+function selfPipes({ names, pipeUsers, origins }: CanonicalTrace): Set<number> {
   const own = new Set<number>();
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Object) continue;
-    const users = pipeUsers.get(names.x.at(name));
-    if (users !== undefined && users >= 0) own.add(name);
+    const object = names.x.at(name);
+    const users = pipeUsers.get(object);
+    if (users !== undefined && users >= 0 && origins.get(object)?.process === users) own.add(name);
   }
   return own;
 }
 
 /** What an event does to what, whatever came of it: events of one shape are versions of one another. */
-export function shapeOf({ names, canon }: Side, stream: Stream, entry: number): number {
-  void canon;
-  return mixed(
-    textHash("shape"),
-    stream.verb.at(entry),
-    names.hash[stream.name.at(entry)] as number,
-  );
+export function shapeOf(c: Canonical, { names }: Side, stream: Stream, entry: number): number {
+  const verb = stream.verb.at(entry);
+  // The start of another program in the same place is another version of the start.
+  const isStart = verb === c.verbs.of("exec");
+  return mixed(verb, isStart ? 0 : (names.hash[stream.name.at(entry)] as number));
 }
 
 /** A name for people. */

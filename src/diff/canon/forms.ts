@@ -117,7 +117,9 @@ export const FORMS: Readonly<Record<string, Form>> = {
   fcntl: form("fcntl", "f0 w1 v"),
 };
 
-/** Calls that only wait for others: how long they take says nothing of the machine. Locks are not among them. */
-export const WAITING: ReadonlySet<string> = new Set([
-  ...["sleep", "accept", "receive", "msgrcv", "mq_timedreceive"],
+/** Verbs whose time is compared: they wait for a disk or a lock, not for another program. */
+export const TIMED: ReadonlySet<string> = new Set([
+  ...["open", "read", "pread", "write", "pwrite", "copy", "list", "fsync", "fdatasync", "sync"],
+  ...["syncfs", "sync_file_range", "msync", "rename", "unlink", "link", "mkdir", "flock", "fcntl"],
+  ...["ftruncate", "truncate", "fallocate"],
 ]);

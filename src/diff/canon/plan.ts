@@ -53,6 +53,8 @@ export interface Plan {
   readonly verb: number;
   readonly verbHash: number;
   readonly aside: boolean;
+  /** It never waits: when it takes long, the machine was busy. */
+  readonly quick: boolean;
   readonly steps: readonly Step[];
   readonly run: Form["run"];
   /** Whether the result is a number that means something. */
@@ -112,13 +114,20 @@ export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs
     verb: verbs.of(verb),
     verbHash: textHash(verb),
     aside: rules.setsAside(call),
+    quick: QUICK.has(call),
     steps,
     run: runOf(form, rules),
-    result: row !== undefined && saysSomething(row.ret, call),
+    result: row !== undefined && saysSomething(row.ret, call, rules),
     data: row === undefined ? undefined : dataOf(row),
     optional: optionalArgs(call),
   };
 }
+
+const QUICK: ReadonlySet<string> = new Set([
+  ...["getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "clock_gettime"],
+  ...["lseek", "brk", "mprotect", "munmap", "rt_sigaction", "rt_sigprocmask", "gettimeofday"],
+  ...["fcntl", "sigaltstack", "set_robust_list", "prlimit64", "uname", "madvise", "arch_prctl"],
+]);
 
 function runOf(form: Form | undefined, rules: RuleSet): Form["run"] {
   if (form?.run === "list") return "list";
@@ -126,9 +135,10 @@ function runOf(form: Form | undefined, rules: RuleSet): Form["run"] {
 }
 
 /** Results that are numbers of the kernel's choice, or say what the outputs say. */
-function saysSomething(ret: Ret, call: string): boolean {
+function saysSomething(ret: Ret, call: string, rules: RuleSet): boolean {
   if (call === "getcwd" || call === "readlink" || call === "readlinkat") return false;
-  return !["addr", "fd", "pid", "never"].includes(ret.r);
+  if (ret.r === "pid") return !rules.has("pids");
+  return !["addr", "fd", "never"].includes(ret.r);
 }
 
 function dataOf(row: SyscallRow): Plan["data"] {

@@ -140,8 +140,8 @@ export class CanonicalTrace {
   readonly processes = new Map<number, ProcessStreams>();
   /** Calls of all kinds, set aside ones included. */
   calls = 0;
-  /** Events that were set aside, by rule's call. */
-  readonly aside = new Map<string, number>();
+  /** Nanoseconds of the longest of the calls that never wait: what a busy machine adds to any call. */
+  noise = 0;
   /** Processes that use each pipe: the number, or -1 for several. */
   readonly pipeUsers = new Map<number, number>();
   /** Which process made an object that has no path, and which of its kind it was there. */
@@ -242,6 +242,9 @@ export class CanonicalTrace {
     this.calls += 1;
     const plan = this.#planOf(batch.arch[i] as number, batch.code[i] as number);
     process.calls.set(plan.call, (process.calls.get(plan.call) ?? 0) + 1);
+    if (plan.quick && (batch.duration[i] as number) > this.noise) {
+      this.noise = batch.duration[i] as number;
+    }
     if (plan.aside || this.#isChance(plan, batch, i, flags)) return;
     const succeeded = (flags & NOT_OK) === 0;
     const hasher = this.#hasher.reset().number(plan.verbHash);
@@ -496,6 +499,10 @@ export class CanonicalTrace {
   }
 
   #pid(pid: number): void {
+    if (!this.#options.rules.has("pids")) {
+      this.#hasher.word(pid);
+      return;
+    }
     const thread = pid > 0 ? this.#threadOfPid.get(pid) : -1;
     if (thread >= 0) this.#name = this.names.pair(this.#name, this.names.task(thread));
     else if (pid <= 0 && pid >= -1) this.#hasher.word(pid);
