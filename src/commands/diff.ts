@@ -253,16 +253,18 @@ async function compareTwo(
   project: ProjectConfig,
 ): Promise<number> {
   const { options } = context;
-  const [{ diff }, { readFailOn, failures }] = await Promise.all([
+  const [{ diff }, { readFailOn, failures }, { maskSecrets }] = await Promise.all([
     import("../diff/diff.js"),
     import("../diff/golden.js"),
+    import("../diff/mask.js"),
   ]);
   const failOn: FailOn | undefined = readFailOn(options.failOn ?? project.failOn);
   const { a, b } = pathsOf(context);
   const one = await openNamed(a, context);
   const other = await openNamed(b, context);
   try {
-    const whole = await diff(one, other, diffOptions);
+    const found = await diff(one, other, diffOptions);
+    const whole = options.showSecrets === true ? found : maskSecrets(found);
     const result = options.process === undefined ? whole : onlyProcess(whole, options.process);
     const failed = failOn === undefined ? undefined : failures(result, failOn);
     await report(context, result, failed);
@@ -310,23 +312,22 @@ async function report(
   failed: readonly string[] | undefined,
 ): Promise<void> {
   const { options, env, isTTY } = context;
-  const showSecrets = options.showSecrets === true;
   const only = SECTIONS.filter((section) => options[section] === true);
   let text: string;
   switch (options.format) {
     case "json": {
       const { diffJson } = await import("../diff/render/json.js");
-      text = diffJson(result, showSecrets);
+      text = diffJson(result);
       break;
     }
     case "md": {
       const { diffMarkdown } = await import("../diff/render/markdown.js");
-      text = diffMarkdown(result, { showSecrets, failed });
+      text = diffMarkdown(result, failed);
       break;
     }
     case "html": {
       const { diffHtml } = await import("../diff/render/html.js");
-      text = diffHtml(result, { showSecrets });
+      text = diffHtml(result);
       break;
     }
     default: {
@@ -337,7 +338,7 @@ async function report(
       const isTerminal = isTTY.stdout && options.output === undefined;
       const paint = painter(colorChoice(options.color), isTerminal, env);
       const width = terminalWidth(context);
-      text = diffText(result, { paint, width, only, limit: options.limit, showSecrets });
+      text = diffText(result, { paint, width, only, limit: options.limit });
       for (const line of failed ?? []) text += `failed: ${line}\n`;
     }
   }

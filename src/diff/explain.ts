@@ -408,7 +408,13 @@ function leafAspects(a: Leaves, b: Leaves, verb: string): Aspect[] {
     if (what === "errno") aspects.push({ what, a: one ?? "success", b: other ?? "success" });
     else aspects.push({ what, a: one ?? null, b: other ?? null });
   }
-  return verb === "exec" ? movedArguments(aspects) : aspects;
+  if (verb !== "exec") return aspects;
+  // Another program says more than its arguments.
+  const isProgram = ({ what }: Aspect) => what === "program";
+  return [
+    ...aspects.filter(isProgram),
+    ...movedArguments(aspects.filter((one) => !isProgram(one))),
+  ];
 }
 
 /** An argument that was put in shifts the others: only what is new or gone is said. */

@@ -110,7 +110,7 @@ export async function tellActions(
   const path = env.GITHUB_STEP_SUMMARY ?? "";
   if (path === "") return;
   try {
-    appendFileSync(path, diffMarkdown(result, { showSecrets: false, failed }));
+    appendFileSync(path, diffMarkdown(result, failed));
   } catch {
     // The summary is for reading; the report itself is on the standard output.
   }

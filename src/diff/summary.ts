@@ -85,6 +85,8 @@ export async function filesOf(
 function fileChange(one: Difference): FileChange | undefined {
   const { kind, verb, object, opens, aspects, a, b } = one;
   if (!object.startsWith("/") || kind === "time" || kind === "moved") return undefined;
+  // How a program was started is told with the programs.
+  if (verb === "exec" && kind === "changed") return undefined;
   const failed = aspects.some(({ what }) => what === "errno");
   const plain = opens === undefined ? FILE_VERBS[verb] : OPENS[opens];
   const what = failed && kind !== "changed" ? "looked for" : plain;

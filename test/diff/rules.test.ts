@@ -8,44 +8,14 @@ import { type DiffOptions, diff } from "../../src/diff/diff.js";
 import type { DiffResult } from "../../src/diff/result.js";
 import { RULES, type RuleName } from "../../src/diff/rules.js";
 import { pack } from "../support/batch.js";
-import { TextTrace } from "../support/text_trace.js";
+import type { TextTrace } from "../support/text_trace.js";
+import { one, open, stat } from "./written.js";
 
 let dir = "";
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), "trace-diff-rules-"));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-type Write = (trace: TextTrace, run: number) => void;
-
-interface StartOptions {
-  readonly env?: readonly string[];
-  readonly cwd?: string;
-  readonly pid?: number;
-}
-
-/** A trace of one process, begun and ended around what `write` puts in. */
-function one(run: number, write: Write, start: StartOptions = {}): TextTrace {
-  const { env = ["HOME=/root"], cwd = "/srv", pid = 100 + run * 11 } = start;
-  const trace = new TextTrace()
-    .meta("argv", JSON.stringify(["prog"]))
-    .meta("cwd", cwd)
-    .meta("data", "all")
-    .meta("status", "0")
-    .thread(1, 1, pid, pid)
-    .object("dir", cwd)
-    .event("task", { args: [0, 0] })
-    .event("exec", {
-      captures: [
-        [0, "in", 0, "/bin/prog"],
-        [1, "in", 0, "prog\0"],
-        [2, "in", 0, `${env.join("\0")}\0`],
-        [3, "in", 0, cwd],
-      ],
-    });
-  write(trace, run);
-  return trace.event("exit", { args: [1, 0, 0, 0] });
-}
 
 let count = 0;
 
@@ -67,43 +37,6 @@ async function proves(rule: RuleName, make: (run: number) => TextTrace): Promise
   expect(on.verdict).toBe("same");
   const off = await compare(make, { without: [rule] });
   expect(off.verdict, `without ${rule}`).toBe("different");
-}
-
-const open = (path: string, flags: number, ret: number, object: number) =>
-  ({
-    args: [-100, 0x1000, flags, 0o600],
-    ret,
-    captures: [[1, "in", 0x1000, `${path}\0`]],
-    refs: [
-      ["cwd", -100, 0],
-      ["ret", ret, object],
-    ],
-  }) as const;
-
-/** `struct stat` of a regular file. */
-function stat(size: number, inode: number, mtime: number): Uint8Array {
-  return pack(
-    [8, 5],
-    [8, inode],
-    [8, 1],
-    [4, 0o100644],
-    [4, 0],
-    [4, 0],
-    [4, 0],
-    [8, 0],
-    [8, size],
-    [8, 4096],
-    [8, 8],
-    [8, mtime],
-    [8, 0],
-    [8, mtime],
-    [8, 0],
-    [8, mtime],
-    [8, 0],
-    [8, 0],
-    [8, 0],
-    [8, 0],
-  );
 }
 
 const fstat = (bytes: Uint8Array) =>

@@ -4,25 +4,20 @@ import { printable } from "../../report/text.js";
 import { humanCount, humanDuration } from "../../report/units.js";
 import type { Cause, ContextLine, Difference, DiffResult, EventRef } from "../result.js";
 import { lonePhrase, phrase, processText } from "../words.js";
-import { maskedSentence } from "./json.js";
 import { grouped } from "./text.js";
 
 /** Events that are written out; a page with more is slow to open. */
 const MOST_EVENTS = 3000;
 
-export function diffHtml(
-  result: DiffResult,
-  { showSecrets }: { readonly showSecrets: boolean },
-): string {
-  const mask = (text: string) => (showSecrets ? text : maskedSentence(text));
+export function diffHtml(result: DiffResult): string {
   const body = [
     head(result),
-    result.firstCause === undefined ? "" : causeHtml(result.firstCause, mask),
-    others(result, mask),
+    result.firstCause === undefined ? "" : causeHtml(result.firstCause),
+    others(result),
     files(result),
     programs(result),
     network(result),
-    events(result, mask),
+    events(result),
     foot(result),
   ].join("\n");
   const title = html(`trace diff: ${result.summary}`);
@@ -83,18 +78,18 @@ function section(title: string, body: string): string {
   return body === "" ? "" : `<h2>${title}</h2>${body}`;
 }
 
-function causeHtml(cause: Cause, mask: (text: string) => string): string {
+function causeHtml(cause: Cause): string {
   const lines = linesHtml(cause.lines);
   const side = (label: "A" | "B", context: readonly ContextLine[]) =>
     `<div><b class="${label.toLowerCase()}">${label}</b><pre>${context.map(contextHtml).join("\n") || "nothing"}</pre></div>`;
   const then =
     cause.consequences.length === 0
       ? ""
-      : `<p class="dim">then</p><ul>${cause.consequences.map((line) => `<li>${html(mask(line))}`).join("")}</ul>`;
+      : `<p class="dim">then</p><ul>${cause.consequences.map((line) => `<li>${html(line)}`).join("")}</ul>`;
   const around = `<div class="sides">${side("A", cause.contextA)}${side("B", cause.contextB)}</div>`;
   return section(
     "First cause",
-    `<div class="cause"><p>${html(mask(cause.summary))}</p>${lines}${around}${then}</div>`,
+    `<div class="cause"><p>${html(cause.summary)}</p>${lines}${around}${then}</div>`,
   );
 }
 
@@ -112,8 +107,8 @@ function linesHtml(lines: readonly string[] = []): string {
   return `<pre>${shown.join("\n")}</pre>`;
 }
 
-function others({ otherCauses }: DiffResult, mask: (text: string) => string): string {
-  const items = otherCauses.map(({ summary }) => `<li>${html(mask(summary))}`).join("");
+function others({ otherCauses }: DiffResult): string {
+  const items = otherCauses.map(({ summary }) => `<li>${html(summary)}`).join("");
   return section("Besides, from outside", items === "" ? "" : `<ul>${items}</ul>`);
 }
 
@@ -147,9 +142,9 @@ function network({ net }: DiffResult): string {
   return section("Network", rows.length === 0 ? "" : `<table>${rows.join("")}</table>`);
 }
 
-function events({ differences, more }: DiffResult, mask: (text: string) => string): string {
+function events({ differences, more }: DiffResult): string {
   const rows = grouped(differences);
-  const shown = rows.slice(0, MOST_EVENTS).map(({ one, times }) => eventHtml(one, times, mask));
+  const shown = rows.slice(0, MOST_EVENTS).map(({ one, times }) => eventHtml(one, times));
   const left =
     more +
     differences.length -
@@ -161,19 +156,18 @@ function events({ differences, more }: DiffResult, mask: (text: string) => strin
   );
 }
 
-function eventHtml(one: Difference, times: number, mask: (text: string) => string): string {
+function eventHtml(one: Difference, times: number): string {
   const often = times > 1 ? ` <span class="dim">${times} times</span>` : "";
   const style = one.kind === "added" ? "b" : one.kind === "removed" ? "a" : "";
   const ref = (label: string, event: EventRef | undefined) =>
     event === undefined ? "" : `${label} @${event.seq} ${html(event.thread)} ${html(event.text)}\n`;
   const plain = one.aspects.filter(({ lines }) => lines === undefined);
   const facts = plain.map(
-    ({ what, a, b }) =>
-      `${html(what)}: ${html(mask(a ?? "nothing"))} → ${html(mask(b ?? "nothing"))}\n`,
+    ({ what, a, b }) => `${html(what)}: ${html(a ?? "nothing")} → ${html(b ?? "nothing")}\n`,
   );
   const secret = one.verb === "exec" ? [] : facts;
   const body = `<pre>${ref("A", one.a)}${ref("B", one.b)}${secret.join("")}</pre>${one.aspects.map(({ lines }) => linesHtml(lines)).join("")}`;
-  const line = `<span class="dim">${html(processText(one.process))}</span> <span class="${style}">${html(mask(phrase(one)))}</span>${often}`;
+  const line = `<span class="dim">${html(processText(one.process))}</span> <span class="${style}">${html(phrase(one))}</span>${often}`;
   return `<details class="event"><summary>${line}</summary>${body}</details>`;
 }
 

@@ -5,33 +5,25 @@ import { printable } from "../../report/text.js";
 import { humanCount, humanDuration } from "../../report/units.js";
 import type { Cause, DiffResult } from "../result.js";
 import { lonePhrase, phrase, processText } from "../words.js";
-import { maskedSentence } from "./json.js";
 import { grouped } from "./text.js";
-
-export interface MarkdownOptions {
-  readonly showSecrets: boolean;
-  /** What failed a check; undefined when there was none. */
-  readonly failed: readonly string[] | undefined;
-}
 
 /** Rows of each table. */
 const MOST_ROWS = 50;
 
-export function diffMarkdown(result: DiffResult, options: MarkdownOptions): string {
-  const mask = (text: string) => (options.showSecrets ? text : maskedSentence(text));
-  const { failed } = options;
+/** `failed`: what failed a check; undefined when there was none. */
+export function diffMarkdown(result: DiffResult, failed: readonly string[] | undefined): string {
   const good = failed === undefined ? result.verdict === "same" : failed.length === 0;
   const parts = [`### ${good ? "✅" : "❌"} trace diff: ${escaped(result.summary)}\n`];
   for (const note of result.notes) parts.push(`> ${escaped(note)}\n`);
   if (failed !== undefined && failed.length > 0) {
-    parts.push(`**Not allowed**\n\n${failed.map((line) => `- ${escaped(mask(line))}\n`).join("")}`);
+    parts.push(`**Not allowed**\n\n${failed.map((line) => `- ${escaped(line)}\n`).join("")}`);
   }
-  if (result.firstCause !== undefined) parts.push(causeText(result.firstCause, mask));
+  if (result.firstCause !== undefined) parts.push(causeText(result.firstCause));
   if (result.otherCauses.length > 0) {
-    const lines = result.otherCauses.map(({ summary }) => `- ${escaped(mask(summary))}\n`);
+    const lines = result.otherCauses.map(({ summary }) => `- ${escaped(summary)}\n`);
     parts.push(`**Besides, from outside**\n\n${lines.join("")}`);
   }
-  parts.push(...tables(result, mask));
+  parts.push(...tables(result));
   const sides = `${runText(result.a)} against ${runText(result.b)}`;
   parts.push(`<sub>${escaped(sides)}</sub>\n`);
   return `${parts.join("\n")}`;
@@ -41,7 +33,7 @@ function runText({ path, events, duration }: DiffResult["a"]): string {
   return `${path} (${humanCount(events)} events, ${humanDuration(duration)})`;
 }
 
-function causeText(cause: Cause, mask: (text: string) => string): string {
+function causeText(cause: Cause): string {
   const { lines } = cause;
   const context = [cause.contextA, cause.contextB].flatMap((side, k) =>
     side.map(
@@ -49,13 +41,13 @@ function causeText(cause: Cause, mask: (text: string) => string): string {
     ),
   );
   const changed = lines.length === 0 ? "" : `\n${fenced("diff", lines)}`;
-  const then = cause.consequences.map((line) => `- then: ${escaped(mask(line))}\n`).join("");
+  const then = cause.consequences.map((line) => `- then: ${escaped(line)}\n`).join("");
   const around =
     context.length === 0 ? "" : folded("calls around it", `${fenced("text", context)}`);
-  return `**First cause**: ${escaped(mask(cause.summary))}\n${changed}\n${then}\n${around}`;
+  return `**First cause**: ${escaped(cause.summary)}\n${changed}\n${then}\n${around}`;
 }
 
-function tables(result: DiffResult, mask: (text: string) => string): string[] {
+function tables(result: DiffResult): string[] {
   const parts: string[] = [];
   const sign = (only: string) => (only === "a" ? "-" : only === "b" ? "+" : "~");
   const left = (head: string) => ({ head, align: "left" as const });
@@ -85,7 +77,7 @@ function tables(result: DiffResult, mask: (text: string) => string): string[] {
     ["process", "what", "A", "B"],
     grouped(result.differences).map(({ one, times }) => [
       safe(processText(one.process)),
-      safe(mask(phrase(one)) + (times > 1 ? ` (${times} times)` : "")),
+      safe(phrase(one) + (times > 1 ? ` (${times} times)` : "")),
       one.a === undefined ? "" : `@${one.a.seq}`,
       one.b === undefined ? "" : `@${one.b.seq}`,
     ]),

@@ -3,10 +3,8 @@
 import { type Painter, plainPainter } from "../../report/color.js";
 import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
-import { maskVariable } from "../../show/secrets.js";
 import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
 import { lonePhrase, phrase, processText } from "../words.js";
-import { maskedSentence } from "./json.js";
 
 export const SECTIONS = ["stat", "files", "execs", "net", "events"] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -18,7 +16,6 @@ export interface TextOptions {
   readonly only: readonly Section[];
   /** Rows of a section. */
   readonly limit: number;
-  readonly showSecrets: boolean;
 }
 
 export const TEXT: TextOptions = {
@@ -26,7 +23,6 @@ export const TEXT: TextOptions = {
   width: 100,
   only: [],
   limit: 12,
-  showSecrets: false,
 };
 
 export function diffText(result: DiffResult, options: TextOptions = TEXT): string {
@@ -102,7 +98,7 @@ class TextReport {
     const { firstCause, otherCauses } = this.#r;
     if (firstCause === undefined) return;
     this.#section("first cause");
-    this.#prose(2, this.#masked(firstCause.summary));
+    this.#prose(2, firstCause.summary);
     this.#diffLines(firstCause.lines, 4, 8);
     this.#context(firstCause);
     if (firstCause.consequences.length > 0) {
@@ -111,7 +107,7 @@ class TextReport {
     }
     if (otherCauses.length === 0) return;
     this.#section("besides, from outside");
-    for (const cause of otherCauses) this.#row(2, this.#masked(cause.summary));
+    for (const cause of otherCauses) this.#row(2, cause.summary);
   }
 
   #diffLines(lines: readonly string[], indent: number, most: number): void {
@@ -181,23 +177,9 @@ class TextReport {
     for (const { process, aspects } of starts.slice(0, limit)) {
       this.#row(2, `~ ${processText(process)}`, "yellow");
       for (const { what, a, b } of aspects.slice(0, 8)) {
-        const [one, other] = [a, b].map((value) => this.#variable(what, value));
-        this.#row(6, `${what}: ${one} in A, ${other} in B`);
+        this.#row(6, `${what}: ${a ?? "nothing"} in A, ${b ?? "nothing"} in B`);
       }
     }
-  }
-
-  #variable(what: string, value: string | null): string {
-    if (value === null) return "nothing";
-    if (this.#o.showSecrets || !what.startsWith("variable ")) return value;
-    const name = what.slice("variable ".length);
-    return maskVariable(`${name}=${value}`).slice(name.length + 1);
-  }
-
-  /** Values of variables in a sentence. */
-  #masked(text: string): string {
-    if (this.#o.showSecrets) return text;
-    return maskedSentence(text);
   }
 
   #net(): void {
@@ -250,10 +232,7 @@ class TextReport {
     const style = one.kind === "removed" ? "red" : one.kind === "added" ? "green" : "yellow";
     const often = times > 1 ? ` (${times} times)` : "";
     const numbers = [one.a && `@${one.a.seq}`, one.b && `@${one.b.seq}`].filter(Boolean).join(" ");
-    const text = cut(
-      printable(this.#masked(phrase(one)) + often),
-      this.#o.width - width(numbers) - 8,
-    );
+    const text = cut(printable(phrase(one) + often), this.#o.width - width(numbers) - 8);
     this.#put(`    ${this.#o.paint(style, sign)} ${text}  ${this.#o.paint("dim", numbers)}`);
     for (const aspect of one.aspects) this.#diffLines(aspect.lines ?? [], 8, all ? 24 : 4);
     if (!all) return;
