@@ -7,6 +7,7 @@
 import { align } from "./align.js";
 import { type Canonical, type Side, shapeOf } from "./canon/canonical.js";
 import { Words } from "./canon/columns.js";
+import { LOOKING } from "./canon/forms.js";
 import { NameKind, NO_NAME } from "./canon/names.js";
 import type { Stream } from "./canon/stream.js";
 
@@ -88,6 +89,13 @@ interface Left {
   readonly after: number;
   /** Number of the gap between matched events in which it stands. */
   readonly gap: number;
+}
+
+/** An event of the chain of all that speak of one name. */
+interface Link {
+  readonly seq: number;
+  readonly hash: number;
+  readonly verb: number;
 }
 
 class ProcessComparison {
@@ -270,26 +278,30 @@ class ProcessComparison {
     const a = this.#chains(this.#a, this.#leftA, wanted);
     const b = this.#chains(this.#b, this.#leftB, wanted);
     const found = new Set<number>();
+    const looking = new Set([...LOOKING].map((verb) => this.#c.verbs.of(verb)));
+    const threads = this.#a.streams.length > 1 || this.#b.streams.length > 1;
     for (const [name, one] of a) {
       const other = b.get(name) ?? [];
-      if (one.length !== other.length || one.some((hash, k) => hash !== other[k])) found.add(name);
+      if (threads && [...one, ...other].every(({ verb }) => looking.has(verb))) continue;
+      if (one.length !== other.length || one.some(({ hash }, k) => hash !== other[k]?.hash))
+        found.add(name);
     }
     return found;
   }
 
-  /** By name: the hashes of its events in their order, without those that the other side does not have. */
+  /** By name: its events in their order, without those that the other side does not have. */
   #chains(
     { side, streams }: Threads,
     left: readonly Left[],
     wanted: ReadonlySet<number>,
-  ): Map<number, number[]> {
+  ): Map<number, Link[]> {
     const lone = new Map<Stream, Set<number>>();
     for (const { at } of left) {
       const own = lone.get(at.stream) ?? new Set();
       own.add(at.entry);
       lone.set(at.stream, own);
     }
-    const found = new Map<number, { seq: number; hash: number }[]>();
+    const found = new Map<number, Link[]>();
     for (const { stream } of streams) {
       const skipped = lone.get(stream);
       for (let entry = 0; entry < stream.length; entry++) {
@@ -298,17 +310,17 @@ class ProcessComparison {
           const hash = side.names.hash[name] as number;
           if (!wanted.has(hash)) continue;
           const chain = found.get(hash) ?? [];
-          chain.push({ seq: stream.seq.at(entry), hash: stream.rest.at(entry) });
+          chain.push({
+            seq: stream.seq.at(entry),
+            hash: stream.rest.at(entry),
+            verb: stream.verb.at(entry),
+          });
           found.set(hash, chain);
         }
       }
     }
-    return new Map(
-      [...found].map(([name, chain]) => [
-        name,
-        chain.sort((x, y) => x.seq - y.seq).map(({ hash }) => hash),
-      ]),
-    );
+    for (const chain of found.values()) chain.sort((x, y) => x.seq - y.seq);
+    return found;
   }
 
   /** Whether the process ever had two children alive. */

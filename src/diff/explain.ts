@@ -6,7 +6,7 @@
 import type { Call } from "../decode/value.js";
 import { humanDuration } from "../report/units.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
-import { TIMED } from "./canon/forms.js";
+import { LOOKING, TIMED } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
 import type { ComparedProcess, Entry, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
@@ -65,7 +65,11 @@ export class Explainer {
       else if (found !== undefined) differences.push(found);
     }
     differences.sort((x, y) => x.at - y.at);
-    return { differences, explained: this.#explained, more };
+    return {
+      differences: withoutStalls(differences, this.#explained),
+      explained: this.#explained,
+      more,
+    };
   }
 
   /** All paths of it are what the project does not compare. */
@@ -205,6 +209,9 @@ export class Explainer {
     }
     if (rules.has("repeats") && QUESTIONS.has(verb) && this.#isAskedElsewhere(raw.pair, own))
       return "repeats";
+    if (rules.has("repeats") && LOOKING.has(verb) && this.#isImage(raw.pair, own, key)) {
+      return "repeats";
+    }
     if (
       rules.has("unread-input") &&
       verb === "dup" &&
@@ -216,6 +223,15 @@ export class Explainer {
     if (isKernelFile && rules.has("kernel-files") && this.#hasThreads(raw.pair))
       return "kernel-files";
     return undefined;
+  }
+
+  /** A file that the process has mapped as its program, or a library of it, in both traces. */
+  #isImage(pair: number, { stream, entry }: Entry, key: "a" | "b"): boolean {
+    const hash = this.#c[key].names.hash[stream.name.at(entry)];
+    return (["a", "b"] as const).every((side) => {
+      const process = this.#c[side].canon.processes.get(this.#c.lineage.pairs[pair]?.[side] ?? 0);
+      return [...(process?.images ?? [])].some((name) => this.#c[side].names.hash[name] === hash);
+    });
   }
 
   /** A library of that name is opened by the process in both traces. */
@@ -304,6 +320,15 @@ export class Explainer {
       command: commandOf(side, a > 0 ? a : b, seq),
     };
   }
+}
+
+/** When several processes are slow at one time, the machine was. */
+function withoutStalls(differences: Difference[], explained: Map<string, number>): Difference[] {
+  const slow = differences.filter(({ kind }) => kind === "time");
+  const processes = new Set(slow.map(({ process }) => `${process.a} ${process.b}`));
+  if (processes.size < 2) return differences;
+  explained.set("times", slow.length);
+  return differences.filter(({ kind }) => kind !== "time");
 }
 
 /** Processes that write, by the hash of what they write to. */

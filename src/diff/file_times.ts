@@ -56,7 +56,7 @@ async function timesOf(
       const name = stream.name.at(entry);
       if (canon.names.kind.at(name) !== NameKind.Path || ++looked > MOST_EVENTS) continue;
       const path = nameText(side, name);
-      if (times.has(path)) continue;
+      if (times.has(path) || /^\/(?:proc|sys|dev)\//.test(path)) continue;
       const time = await lastChange(explainer, key, stream.seq.at(entry));
       if (time !== undefined) times.set(path, time);
     }

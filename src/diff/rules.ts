@@ -74,8 +74,8 @@ export const RULES = [
   },
   {
     name: "times",
-    what: "clocks, file times, timeouts",
-    why: "time goes on between two runs",
+    what: "clocks, file times, timeouts; slow calls of several processes at once",
+    why: "time goes on between two runs; where several are slow, the machine was busy",
     aside: [
       ...[
         "clock_gettime",
@@ -213,7 +213,7 @@ export const RULES = [
   },
   {
     name: "repeats",
-    what: "questions that are asked once more and answered alike, and signal handlers that are set once more",
+    what: "questions that are asked once more and answered alike, signal handlers that are set once more, and looks into the own program and its libraries",
     why: "how often a loop asks depends on what has finished by then",
   },
   {

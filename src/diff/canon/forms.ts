@@ -120,6 +120,11 @@ export const FORMS: Readonly<Record<string, Form>> = {
 /** Verbs whose time is compared: they wait for a disk or a lock, not for another program. */
 export const TIMED: ReadonlySet<string> = new Set([
   ...["open", "read", "pread", "write", "pwrite", "copy", "list", "fsync", "fdatasync", "sync"],
-  ...["syncfs", "sync_file_range", "msync", "rename", "unlink", "link", "mkdir", "flock", "fcntl"],
-  ...["ftruncate", "truncate", "fallocate"],
+  ...["syncfs", "sync_file_range", "msync", "flock", "fcntl"],
+]);
+
+/** Verbs that change nothing: their order on one file is of no consequence where threads share it. */
+export const LOOKING: ReadonlySet<string> = new Set([
+  ...["open", "stat", "access", "read", "pread", "readlink", "list", "close", "map", "image"],
+  ...["lseek", "ioctl", "fcntl", "statfs", "fstatfs", "getcwd", "exec", "fadvise64", "readahead"],
 ]);

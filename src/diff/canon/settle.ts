@@ -62,7 +62,9 @@ export function settlePaths(
 function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSet): Side {
   const pids = new Set<string>();
   for (const { tid, pid } of canon.trace.threads) pids.add(String(tid)).add(String(pid));
-  const texts = new CanonicalTexts({ rules, places, pids, ports: portsOf(canon) });
+  const { startSeconds: from, duration } = canon.trace;
+  const to = from + Math.ceil(duration / 1e9);
+  const texts = new CanonicalTexts({ rules, places, pids, ports: portsOf(canon), from, to });
   const mapped = new Map<number, string>();
   const { names } = canon;
   const known = new HashIndex(names.count);

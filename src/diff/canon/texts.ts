@@ -14,6 +14,9 @@ export interface TextFacts {
   readonly pids: ReadonlySet<string>;
   /** Ports that the kernel chose. */
   readonly ports: ReadonlySet<string>;
+  /** When the recording began and ended, in seconds since 1970. */
+  readonly from: number;
+  readonly to: number;
 }
 
 const ADDRESS = /\b0x[0-9a-f]{6,16}\b/g;
@@ -21,6 +24,11 @@ const UUID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g
 /** Dates and times of day, with what stands between. */
 const CLOCK =
   /\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:\d{4}-\d\d-\d\d[T _])?(?:(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?:\d{1,2} |\d{4} ))?\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: (?:[A-Z]{3,4}|[+-]\d{4}))?(?: \d{4})?(?:Z|[+-]\d\d:?\d\d)?/g;
+/** Times and days in names of files, `18-50-41`, `2026-11-26`: taken out when they are those of the run. */
+const DASHED = /(?<!\d)(?:[01]?\d|2[0-3])([-._])([0-5]\d)\1([0-5]\d)(?!\d)/g;
+const DAY = /(?<!\d)(\d{4})([-./]?)(\d\d)\2(\d\d)(?!\d)/g;
+/** Seconds by which a program's clock may be off. */
+const OFF = 2;
 /** Spans of time: 1.23s, 12 ms, 0.1 seconds, 2min. */
 const SPAN = /\b\d+(?:[.,]\d+)? ?(?:ns|us|µs|ms|s|sec|secs|seconds?|milliseconds?|min)\b/g;
 const NUMBER = /\d+/g;
@@ -65,9 +73,30 @@ export class CanonicalTexts {
     if (rules.has("numbers-in-text")) {
       out = out.replace(UUID, "<uuid>").replace(ADDRESS, "<address>");
       out = out.replace(CLOCK, "<time>").replace(SPAN, "<span>");
+      out = out.replace(DASHED, (found, _, minute: string, second: string) =>
+        this.#isNow(Number(minute) * 60 + Number(second)) ? "<time>" : found,
+      );
+      out = out.replace(DAY, (found, year: string, _, month: string, day: string) =>
+        this.#isToday(`${year}-${month}-${day}`) ? "<day>" : found,
+      );
       out = out.replace(EPOCH, "<time>");
     }
     return this.words(out);
+  }
+
+  /** Whether the run was in that second of an hour, of whatever time zone. */
+  #isNow(second: number): boolean {
+    const { from, to } = this.#facts;
+    const since = (((second - (from % 3600) + OFF) % 3600) + 3600) % 3600;
+    return since <= to - from + 2 * OFF;
+  }
+
+  /** Whether the run was on that day, in some time zone. */
+  #isToday(day: string): boolean {
+    const noon = Date.parse(`${day}T12:00:00Z`) / 1000;
+    return (
+      Math.abs(noon - this.#facts.from) < 36 * 3600 || Math.abs(noon - this.#facts.to) < 36 * 3600
+    );
   }
 
   #number(digits: string): string {
