@@ -11,7 +11,7 @@ import type { Canonical } from "./canon/canonical.js";
 import type { Explainer } from "./explain.js";
 import { changedTimes } from "./file_times.js";
 import type { Cause, ContextLine, Difference, LoneProcess } from "./result.js";
-import { lonePhrase, phrase, processText } from "./words.js";
+import { lonePhrase, phrase, processText, QUIET, weightOf } from "./words.js";
 
 /** Events of context on each side. */
 const CONTEXT = 3;
@@ -128,7 +128,11 @@ class Finder {
   /** What came of it: what the program did next, what it said, and how it ended. */
   consequences(first: Candidate): string[] {
     const later = this.#differences.filter(
-      (one, k) => k !== first.difference && one.at >= first.at && one.kind !== "moved",
+      (one, k) =>
+        k !== first.difference &&
+        one.at >= first.at &&
+        one.kind !== "moved" &&
+        weightOf(one) < QUIET,
     );
     const own = first.difference === undefined ? undefined : this.#differences[first.difference];
     const wanted: (Difference | undefined)[] = [
@@ -138,7 +142,12 @@ class Finder {
       later.findLast(({ verb }) => verb === "end"),
     ];
     const told = new Set<string>();
-    for (const one of wanted) if (one !== undefined) told.add(phrase(one));
+    for (const one of wanted) {
+      if (one === undefined) continue;
+      const who =
+        own !== undefined && isSameProcess(one, own) ? "" : `${processText(one.process)}: `;
+      told.add(who + phrase(one));
+    }
     for (const lone of this.#lones)
       if (lone !== first.lone && told.size < MOST_CONSEQUENCES) told.add(lonePhrase(lone));
     return [...told].slice(0, MOST_CONSEQUENCES);

@@ -97,7 +97,8 @@ export class Explainer {
     const moved = await this.#data(a, b);
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
     if (moved.aspect !== undefined) aspects.push(moved.aspect);
-    if (aspects.length === 0) return moved.rule ?? "numbers-in-text";
+    if (aspects.length === 0)
+      return moved.rule ?? (base.verb === "list" ? "recordings" : "numbers-in-text");
     if (base.verb === "stat" && this.#isBeingWritten(aspects, a)) return "order";
     const at = moved.seqA ?? base.at;
     const refs = { a: base.a, b: base.b };
@@ -134,7 +135,7 @@ export class Explainer {
     b: Entry,
   ): Promise<{ aspect?: Aspect; rule?: RuleName; seqA?: number; seqB?: number }> {
     if (!this.#c.payload) return {};
-    const [one, other] = [await this.events.a.bytes(a), await this.events.b.bytes(b)];
+    const [one, other] = [await this.#bytes("a", a), await this.#bytes("b", b)];
     const at = firstDifference(one.data, other.data);
     if (at < 0) return {};
     if (this.#cut.endsWithin(one.data.length, other.data.length, at)) return { rule: "chunks" };
@@ -153,6 +154,16 @@ export class Explainer {
     const aspect = dataAspect(data(one.data), data(other.data), texts);
     const [seqA, seqB] = [seqAt(one.starts), seqAt(other.starts)];
     return { aspect, ...(seqA !== undefined && { seqA }), ...(seqB !== undefined && { seqB }) };
+  }
+
+  /** The bytes of an event; of a directory the names that are not those of recordings. */
+  async #bytes(key: "a" | "b", at: Entry): ReturnType<Events["bytes"]> {
+    const found = await this.events[key].bytes(at);
+    const isList = at.stream.verb.at(at.entry) === this.#c.verbs.of("list");
+    if (!isList || !this.#c.rules.has("recordings")) return found;
+    const names = found.data.toString("latin1").split("\n");
+    const kept = names.filter((name) => !/\.trace(?:\.new)?$/.test(name));
+    return { ...found, data: Buffer.from(kept.join("\n"), "latin1") };
   }
 
   /** An event that only one trace has. */

@@ -222,6 +222,11 @@ export const RULES = [
     why: "each has a random salt, on which all of its checksums depend",
   },
   {
+    name: "recordings",
+    what: "trace files among the entries of a directory",
+    why: "recording makes them, and not the program",
+  },
+  {
     name: "unread-input",
     what: "what the standard input of a process is that never reads it",
     why: "make hands its own to one job at a time",

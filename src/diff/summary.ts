@@ -20,7 +20,6 @@ const MOST_FILES = 2000;
 const FILE_VERBS: Readonly<Record<string, FileChange["what"]>> = {
   read: "read",
   pread: "read",
-  readlink: "looked for",
   stat: "looked for",
   access: "looked for",
   list: "read",
@@ -99,8 +98,7 @@ function fileChange(one: Difference): FileChange | undefined {
 function noteOf(aspects: readonly Aspect[]): string {
   const parts = aspects.slice(0, 2).map(({ what, a, b }) => {
     const name = what.replace(/^.*\.(?:stx?_)?/, "");
-    if (a === null && b === null) return "";
-    return a === null || b === null ? `${name} ${a ?? b}` : `${name} ${short(a)} -> ${short(b)}`;
+    return a === null || b === null ? "" : `${name} ${short(a)} -> ${short(b)}`;
   });
   return parts.filter((part) => part !== "").join(", ");
 }

@@ -106,3 +106,20 @@ const NAMES: Readonly<Record<string, string>> = {
 function verbText(verb: string): string {
   return NAMES[verb] ?? verb;
 }
+
+/** How much a difference tells: 0 most. Ends and starts, results that changed, what was written; last what only looks. */
+export function weightOf({ kind, verb, aspects, opens }: Difference): number {
+  const isSole = kind === "added" || kind === "removed";
+  if (verb === "end") return 0;
+  if (verb === "exec" || verb === "image") return 1;
+  if (aspects.some(({ what }) => what === "errno")) return isSole ? 7 : 2;
+  if (kind === "changed" || kind === "time") return 3;
+  if (["write", "pwrite", "send", "unlink", "rename", "connect", "fsync"].includes(verb)) return 3;
+  if (opens !== undefined) return opens === "read" ? 5 : 4;
+  return ["close", "fcntl", "lseek", "ioctl", "map", "stat", "access", "readlink"].includes(verb)
+    ? 6
+    : 5;
+}
+
+/** Weight from which on a difference is not worth a sentence of its own. */
+export const QUIET = 6;

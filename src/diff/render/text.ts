@@ -4,7 +4,7 @@ import { type Painter, plainPainter } from "../../report/color.js";
 import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
 import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
-import { lonePhrase, phrase, processText } from "../words.js";
+import { lonePhrase, phrase, processText, weightOf } from "../words.js";
 
 export const SECTIONS = ["stat", "files", "execs", "net", "events"] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -252,22 +252,6 @@ class TextReport {
   }
 }
 
-/** Results that changed and bytes that were written before calls that one side has more. */
-function ranked(differences: readonly Difference[]): Difference[] {
-  const weight = ({ kind, verb, aspects }: Difference): number => {
-    if (verb === "end") return 0;
-    if (verb === "exec" || verb === "image") return 1;
-    if (aspects.some(({ what }) => what === "errno")) return 2;
-    if (kind === "changed") return 3;
-    if (["write", "send", "unlink", "rename", "connect", "fsync"].includes(verb)) return 3;
-    return ["close", "fcntl", "lseek", "ioctl", "map"].includes(verb) ? 6 : 5;
-  };
-  return differences
-    .map((one, k) => ({ one, k }))
-    .sort((x, y) => weight(x.one) - weight(y.one) || x.k - y.k)
-    .map(({ one }) => one);
-}
-
 /** Neighbours that read alike, as one row. */
 export function grouped(differences: readonly Difference[]): { one: Difference; times: number }[] {
   const rows: { one: Difference; times: number; text: string }[] = [];
@@ -278,4 +262,12 @@ export function grouped(differences: readonly Difference[]): { one: Difference; 
     else rows.push({ one, times: 1, text });
   }
   return rows;
+}
+
+/** The most telling first, each kind in the order of the trace. */
+function ranked(differences: readonly Difference[]): Difference[] {
+  return differences
+    .map((one, k) => ({ one, k }))
+    .sort((x, y) => weightOf(x.one) - weightOf(y.one) || x.k - y.k)
+    .map(({ one }) => one);
 }
