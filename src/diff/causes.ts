@@ -4,8 +4,10 @@
  * between them decides: through a pipe, socket or file, and from a parent to what it started.
  */
 
+import { syscallName } from "../decode/context.js";
 import { neighboursOf } from "../replay/neighbours.js";
-import { seqOf } from "../replay/rows.js";
+import { type Row, seqOf } from "../replay/rows.js";
+import { EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Canonical } from "./canon/canonical.js";
 import type { Explainer } from "./explain.js";
@@ -15,6 +17,8 @@ import { lonePhrase, phrase, processText, QUIET, weightOf } from "./words.js";
 
 /** Events of context on each side. */
 const CONTEXT = 3;
+/** So many times more are looked through for those that are compared. */
+const WIDER = 8;
 const MOST_OTHERS = 5;
 const MOST_CONSEQUENCES = 4;
 const WRITES: ReadonlySet<string> = new Set([
@@ -218,6 +222,14 @@ function objectOf({ verb, object, aspects }: Difference): string {
   return aspects.map(({ what }) => what.replace(/^variable /, "")).join(", ");
 }
 
+/** Calls that are not compared say little of what the program was about. */
+function isCompared({ rules }: Canonical, { batch, i }: Row): boolean {
+  if (batch.kind[i] === EventKind.Task) return false;
+  if (batch.kind[i] !== EventKind.Call) return true;
+  const name = syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1);
+  return !rules.setsAside(name);
+}
+
 async function contextOf(
   c: Canonical,
   explainer: Explainer,
@@ -229,8 +241,12 @@ async function contextOf(
   if (process === undefined || seq < 0) return [];
   const { trace } = c[key].canon;
   const events = explainer.events[key];
-  const { before, at, after } = await neighboursOf(trace, Number(process.slice(1)), seq, CONTEXT);
-  const rows = at === undefined ? [...before, ...after] : [...before, at, ...after];
+  const number = Number(process.slice(1));
+  const { before, at, after } = await neighboursOf(trace, number, seq, WIDER * CONTEXT);
+  const isTelling = (row: Row) => isCompared(c, row);
+  const first = before.filter(isTelling).slice(-CONTEXT);
+  const last = after.filter(isTelling).slice(0, CONTEXT);
+  const rows = at === undefined ? [...first, ...last] : [...first, at, ...last];
   return rows.map((row) => {
     const thread = trace.threads[row.batch.thread[row.i] ?? -1];
     return {

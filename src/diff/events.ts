@@ -5,9 +5,10 @@ import { decodeExec, decodeExit, decodeSignal } from "../decode/event.js";
 import { captureBytes, findCapture } from "../decode/memory.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { Call, Value } from "../decode/value.js";
+import type { Row } from "../replay/rows.js";
 import { STRACE_NOTATION, valueText } from "../show/notation.js";
 import { TEXT_OPTIONS, TextWriter } from "../show/text.js";
-import { CaptureSide, type EventBatch, EventKind } from "../trace/batch.js";
+import { CaptureSide, EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
 import { planOf, Verbs } from "./canon/plan.js";
@@ -16,11 +17,6 @@ import { forPieces } from "./canon/stream.js";
 import type { Entry } from "./compare.js";
 import type { EventRef } from "./result.js";
 import type { RuleSet } from "./rules.js";
-
-export interface Row {
-  readonly batch: EventBatch;
-  readonly i: number;
-}
 
 /** Leaves of what an event is: name of the part to its value. */
 export type Leaves = ReadonlyMap<string, string>;

@@ -4,13 +4,14 @@
  */
 
 import type { Call } from "../decode/value.js";
+import type { Row } from "../replay/rows.js";
 import { humanDuration } from "../report/units.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
 import { LOOKING, TIMED } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
 import type { ComparedProcess, Entry, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
-import { Events, type Leaves, type Row } from "./events.js";
+import { Events, type Leaves } from "./events.js";
 import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
 import type { Aspect, Difference, ProcessRef } from "./result.js";
 import type { RuleName } from "./rules.js";
