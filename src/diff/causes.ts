@@ -222,12 +222,15 @@ function objectOf({ verb, object, aspects }: Difference): string {
   return aspects.map(({ what }) => what.replace(/^variable /, "")).join(", ");
 }
 
+/** Compared in part only: threads, and anonymous memory. */
+const QUIET_CALLS: ReadonlySet<string> = new Set(["mmap", "clone", "clone3", "prlimit64"]);
+
 /** Calls that are not compared say little of what the program was about. */
 function isCompared({ rules }: Canonical, { batch, i }: Row): boolean {
   if (batch.kind[i] === EventKind.Task) return false;
   if (batch.kind[i] !== EventKind.Call) return true;
   const name = syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1);
-  return !rules.setsAside(name);
+  return !rules.setsAside(name) && !QUIET_CALLS.has(name);
 }
 
 async function contextOf(

@@ -48,8 +48,9 @@ export const RULES = [
   },
   {
     name: "ports",
-    what: "ports that the kernel chose, and the ends of connections that have them",
-    why: "the next free port",
+    what: "ports that the kernel chose, and questions after the ends of a connection",
+    why: "the next free port; what a program connects or binds to is compared",
+    aside: ["getsockname", "getpeername"],
   },
   {
     name: "inodes",
