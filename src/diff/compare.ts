@@ -7,17 +7,8 @@
 import { align } from "./align.js";
 import { type Canonical, type Side, shapeOf } from "./canon/canonical.js";
 import { Words } from "./canon/columns.js";
-import { LOOKING } from "./canon/forms.js";
-import { NameKind, NO_NAME } from "./canon/names.js";
-import type { Stream } from "./canon/stream.js";
-
-/** One canonical event. */
-export interface Entry {
-  readonly stream: Stream;
-  /** Index of the thread. */
-  readonly thread: number;
-  readonly entry: number;
-}
+import type { Stream } from "./canon/run.js";
+import { chainsOf, disorderOf, type Entry, hashesOf, sharedNames } from "./chains.js";
 
 export type RawKind = "removed" | "added" | "changed" | "moved" | "time";
 
@@ -73,10 +64,7 @@ export function compareProcesses(
 }
 
 function threadsOf(side: Side, process: number): Threads {
-  const info = side.canon.trace.processes[process - 1];
-  const own =
-    info?.number === process ? info : side.canon.trace.processes.find((p) => p.number === process);
-  const streams = (own?.threads ?? []).flatMap((thread) => {
+  const streams = (side.canon.infos.get(process)?.threads ?? []).flatMap((thread) => {
     const stream = side.canon.streams[thread];
     return stream === undefined ? [] : [{ thread, stream }];
   });
@@ -89,13 +77,6 @@ interface Left {
   readonly after: number;
   /** Number of the gap between matched events in which it stands. */
   readonly gap: number;
-}
-
-/** An event of the chain of all that speak of one name. */
-interface Link {
-  readonly seq: number;
-  readonly hash: number;
-  readonly verb: number;
 }
 
 class ProcessComparison {
@@ -111,6 +92,7 @@ class ProcessComparison {
   #equal = 0;
   #moved = 0;
   #more = 0;
+  #parallel: boolean | undefined;
   /** Numbers of the events of the first threads that are equal, by which events of other threads are placed. */
   readonly #placesA = new Words();
   readonly #placesB = new Words();
@@ -131,6 +113,7 @@ class ProcessComparison {
       this.#pairByShape((left) => left.gap);
       if (count > 1 && this.#c.rules.has("pools")) this.#pairByShape(() => 0);
     }
+    this.#races();
     for (const { at, after } of this.#leftA) this.#add("removed", at, undefined, after);
     for (const { at, after } of this.#leftB) this.#add("added", undefined, at, after);
     return { differences: this.#found, equal: this.#equal, moved: this.#moved, more: this.#more };
@@ -244,86 +227,53 @@ class ProcessComparison {
     }
     this.#leftA = this.#leftA.filter((left) => !takenA.has(left));
     this.#leftB = this.#leftB.filter((left) => !takenB.has(left));
-    const disorder = this.#disorder(moves);
+    const wanted = new Set(moves.flatMap(([one]) => hashesOf(this.#a.side, one.at)));
+    wanted.delete(0);
+    const disorder = this.#disorder(wanted);
     for (const [one, other] of moves) {
       this.#equal += 1;
-      if (this.#isHarmless(one, other, disorder)) this.#moved += 1;
+      if (this.#isHarmless(one, disorder)) this.#moved += 1;
       else this.#add("moved", one.at, other.at, one.after);
     }
   }
 
-  #isHarmless(one: Left, other: Left, disorder: ReadonlySet<number>): boolean {
+  #isHarmless(one: Left, disorder: ReadonlyMap<number, unknown>): boolean {
     const { rules } = this.#c;
-    if (this.#namesOf(this.#a.side, one).some((hash) => disorder.has(hash))) return false;
-    const threads = this.#a.streams.length > 1 || this.#b.streams.length > 1;
-    if (threads && rules.has("pools")) return true;
-    if (one.at.thread !== other.at.thread && rules.has("pools") && threads) return true;
-    return (
-      rules.has("order") &&
-      (this.#hasChildrenAtATime(this.#a.side) || this.#hasChildrenAtATime(this.#b.side))
-    );
-  }
-
-  /** Hashes of the names, those of a pair one by one. */
-  #namesOf(side: Side, { at }: Left): number[] {
-    return partsOf(side, at.stream.name.at(at.entry)).map(
-      (name) => side.names.hash[name] as number,
-    );
+    if (hashesOf(this.#a.side, one.at).some((hash) => disorder.has(hash))) return false;
+    if (this.#hasThreads() && rules.has("pools")) return true;
+    return rules.has("order") && this.#isParallel();
   }
 
   /** Names on which the events that both have come in another order. */
-  #disorder(moves: readonly (readonly [Left, Left])[]): Set<number> {
-    const wanted = new Set(moves.flatMap(([one]) => this.#namesOf(this.#a.side, one)));
-    wanted.delete(0);
-    const a = this.#chains(this.#a, this.#leftA, wanted);
-    const b = this.#chains(this.#b, this.#leftB, wanted);
-    const found = new Set<number>();
-    const looking = new Set([...LOOKING].map((verb) => this.#c.verbs.of(verb)));
-    const threads = this.#a.streams.length > 1 || this.#b.streams.length > 1;
-    for (const [name, one] of a) {
-      const other = b.get(name) ?? [];
-      if (threads && [...one, ...other].every(({ verb }) => looking.has(verb))) continue;
-      if (one.length !== other.length || one.some(({ hash }, k) => hash !== other[k]?.hash))
-        found.add(name);
-    }
-    return found;
+  #disorder(wanted: ReadonlySet<number>): Map<number, readonly [Entry, Entry]> {
+    const a = chainsOf(this.#a.side, this.#a.streams, entriesOf(this.#leftA), wanted);
+    const b = chainsOf(this.#b.side, this.#b.streams, entriesOf(this.#leftB), wanted);
+    const threads = this.#hasThreads();
+    return disorderOf(this.#c.verbs, a, b, threads);
   }
 
-  /** By name: its events in their order, without those that the other side does not have. */
-  #chains(
-    { side, streams }: Threads,
-    left: readonly Left[],
-    wanted: ReadonlySet<number>,
-  ): Map<number, Link[]> {
-    const lone = new Map<Stream, Set<number>>();
-    for (const { at } of left) {
-      const own = lone.get(at.stream) ?? new Set();
-      own.add(at.entry);
-      lone.set(at.stream, own);
-    }
-    const found = new Map<number, Link[]>();
-    for (const { stream } of streams) {
-      const skipped = lone.get(stream);
-      for (let entry = 0; entry < stream.length; entry++) {
-        if (skipped?.has(entry) === true) continue;
-        for (const name of partsOf(side, stream.name.at(entry))) {
-          const hash = side.names.hash[name] as number;
-          if (!wanted.has(hash)) continue;
-          const chain = found.get(hash) ?? [];
-          chain.push({
-            seq: stream.seq.at(entry),
-            hash: stream.rest.at(entry),
-            verb: stream.verb.at(entry),
-          });
-          found.set(hash, chain);
-        }
-      }
-    }
-    for (const chain of found.values()) chain.sort((x, y) => x.seq - y.seq);
-    return found;
+  #hasThreads(): boolean {
+    return this.#a.streams.length > 1 || this.#b.streams.length > 1;
   }
 
-  /** Whether the process ever had two children alive. */
+  /** Each thread did the same, but one file met them in another order: told once for each file. */
+  #races(): void {
+    if (!this.#hasThreads()) return;
+    const told = this.#found.filter(({ kind }) => kind === "moved").flatMap(({ a }) => a ?? []);
+    const known = new Set(told.flatMap((at) => hashesOf(this.#a.side, at)));
+    const shared = sharedNames(this.#a.side, this.#a.streams);
+    for (const hash of sharedNames(this.#b.side, this.#b.streams)) shared.add(hash);
+    for (const hash of known) shared.delete(hash);
+    if (shared.size === 0) return;
+    for (const [a, b] of this.#disorder(shared).values()) this.#add("moved", a, b);
+  }
+
+  /** Whether the process ever had two children alive, in one of the traces. */
+  #isParallel(): boolean {
+    this.#parallel ??= [this.#a.side, this.#b.side].some((side) => this.#hasChildrenAtATime(side));
+    return this.#parallel;
+  }
+
   #hasChildrenAtATime(side: Side): boolean {
     const number =
       side === this.#c.a
@@ -373,15 +323,6 @@ class ProcessComparison {
   }
 }
 
-/** The names that a name is made of. */
-function partsOf({ canon: { names } }: Side, name: number): number[] {
-  if (name === NO_NAME) return [];
-  if (names.kind.at(name) !== NameKind.Pair) return [name];
-  const found: number[] = [];
-  const work = [name];
-  for (let next = work.pop(); next !== undefined; next = work.pop()) {
-    if (names.kind.at(next) === NameKind.Pair) work.push(names.x.at(next), names.y.at(next));
-    else found.push(next);
-  }
-  return found;
+function entriesOf(left: readonly Left[]): Entry[] {
+  return left.map(({ at }) => at);
 }

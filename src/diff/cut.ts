@@ -1,7 +1,7 @@
 /** Traces that end early: what one did after the other was cut is not claimed to be a difference. */
 
 import type { Canonical } from "./canon/canonical.js";
-import type { CanonicalTrace } from "./canon/stream.js";
+import type { CanonicalTrace } from "./canon/trace.js";
 import type { RawDifference } from "./compare.js";
 
 export function isCut(canon: CanonicalTrace): boolean {
@@ -27,7 +27,7 @@ export class Cut {
     const { canon } = this.#c[side];
     const number = this.#c.lineage.pairs[pair]?.[side] ?? 0;
     if (canon.processes.get(number)?.end !== undefined) return false;
-    const threads = canon.trace.processes.find((one) => one.number === number)?.threads ?? [];
+    const threads = canon.infos.get(number)?.threads ?? [];
     return threads.some((thread) => {
       const stream = canon.streams[thread];
       const last =

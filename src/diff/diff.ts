@@ -179,7 +179,7 @@ function loneProcesses(c: Canonical, explainer: Explainer): LoneProcess[] {
     const only = a > 0 ? "a" : "b";
     const side = c[only];
     const number = a > 0 ? a : b;
-    const info = side.canon.trace.processes.find((one) => one.number === number);
+    const info = side.canon.infos.get(number);
     const parentPair = (only === "a" ? c.lineage.ofA : c.lineage.ofB).get(info?.parent ?? 0);
     if (cut.isBeyondProcess(only, parentPair)) return;
     const program = side.canon.processes.get(number)?.programs[0];
@@ -207,7 +207,7 @@ function placeInA(c: Canonical, pair: number | undefined, seq: number): number {
   const { a = 0, b = 0 } = pair === undefined ? {} : (c.lineage.pairs[pair] ?? {});
   const [threadA, threadB] = (["a", "b"] as const).map((key) => {
     const number = key === "a" ? a : b;
-    return c[key].canon.trace.processes.find((one) => one.number === number)?.threads[0] ?? -1;
+    return c[key].canon.infos.get(number)?.threads[0] ?? -1;
   });
   const [one, other] = [c.a.canon.streams[threadA ?? -1], c.b.canon.streams[threadB ?? -1]];
   if (one === undefined || other === undefined || one.length === 0) return seq;

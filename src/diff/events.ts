@@ -11,10 +11,10 @@ import { TEXT_OPTIONS, TextWriter } from "../show/text.js";
 import { CaptureSide, EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
+import { forPieces } from "./canon/pieces.js";
 import { planOf, Verbs } from "./canon/plan.js";
 import { kindText } from "./canon/settle.js";
-import { forPieces } from "./canon/stream.js";
-import type { Entry } from "./compare.js";
+import type { Entry } from "./chains.js";
 import type { EventRef } from "./result.js";
 import type { RuleSet } from "./rules.js";
 
@@ -162,6 +162,7 @@ export class Events {
   #valueLeaves(name: string, value: Value, found: Map<string, string>): void {
     switch (value.kind) {
       case "pointer":
+        if (!this.#rules.has("addresses")) found.set(name, valueText(value, STRACE_NOTATION));
         return;
       case "deref":
         this.#valueLeaves(name, value.value, found);
@@ -196,7 +197,12 @@ export class Events {
     }
   }
 
-  #objectText({ fd, name, object }: Extract<Value, { kind: "fd" }>): string {
+  #objectText(value: Extract<Value, { kind: "fd" }>): string {
+    const text = this.#openText(value);
+    return this.#rules.has("descriptors") ? text : `${value.fd} ${text}`;
+  }
+
+  #openText({ fd, name, object }: Extract<Value, { kind: "fd" }>): string {
     if (object === undefined) return name ?? (fd < 0 ? String(fd) : "closed");
     if (object.path.startsWith("/")) return this.side.names.texts.words(object.path);
     return kindText(object);

@@ -9,7 +9,8 @@ import { humanDuration } from "../report/units.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
 import { LOOKING, TIMED } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
-import type { ComparedProcess, Entry, RawDifference } from "./compare.js";
+import type { Entry } from "./chains.js";
+import type { ComparedProcess, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
 import { Events, type Leaves } from "./events.js";
 import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
@@ -18,6 +19,9 @@ import type { RuleName } from "./rules.js";
 
 /** Differences that are looked at one by one. */
 const MOST_EXAMINED = 20_000;
+
+/** Processes whose questions are kept. */
+const MOST_KEPT = 64;
 
 export interface Explained {
   readonly differences: Difference[];
@@ -36,6 +40,7 @@ export class Explainer {
   readonly #cut: Cut;
   readonly #explained = new Map<string, number>();
   #examined = 0;
+  readonly #questions = new Map<number, ReadonlyMap<number, number>>();
   #writers: ReadonlyMap<number, ReadonlySet<number>> | undefined;
 
   constructor(c: Canonical) {
@@ -142,7 +147,7 @@ export class Explainer {
     if (this.#cut.endsWithin(one.data.length, other.data.length, at)) return { rule: "chunks" };
     const verb = this.#c.verbs.names[a.stream.verb.at(a.entry)] ?? "";
     const texts = { a: this.#c.a.names.texts, b: this.#c.b.names.texts };
-    const sorted = verb === "list";
+    const sorted = verb === "list" && this.#c.rules.has("directory-order");
     if (isExplained(one.data, other.data, texts, sorted)) return { rule: "numbers-in-text" };
     const journal = /-(?:journal|wal|shm)$/.test(nameText(this.#c.a, a.stream.name.at(a.entry)));
     if (journal && this.#c.rules.has("journals") && one.data.length === other.data.length) {
@@ -219,7 +224,7 @@ export class Explainer {
       const { data } = await this.events[key].bytes(own);
       if (data.length === 0 && !failed) return "chunks";
     }
-    if (rules.has("repeats") && QUESTIONS.has(verb) && this.#isAskedElsewhere(raw.pair, own))
+    if (rules.has("repeats") && QUESTIONS.has(verb) && this.#isAskedElsewhere(raw.pair, own, key))
       return "repeats";
     if (rules.has("repeats") && LOOKING.has(verb) && this.#isImage(raw.pair, own, key)) {
       return "repeats";
@@ -259,21 +264,36 @@ export class Explainer {
   }
 
   /** The same question with the same answer is asked by the process in both traces. */
-  #isAskedElsewhere(pair: number, own: Entry): boolean {
+  #isAskedElsewhere(pair: number, own: Entry, side: "a" | "b"): boolean {
     const wanted = own.stream.rest.at(own.entry);
     return (["a", "b"] as const).every((key) => {
-      for (const { stream, entry } of this.#entries(key, pair)) {
-        const isOther = stream !== own.stream || entry !== own.entry;
-        if (isOther && stream.rest.at(entry) === wanted) return true;
-      }
-      return false;
+      const times = this.#questionsOf(key, pair).get(wanted) ?? 0;
+      return times > (key === side ? 1 : 0);
     });
+  }
+
+  /** How often the process asks each of its questions, by hash. */
+  #questionsOf(key: "a" | "b", pair: number): ReadonlyMap<number, number> {
+    const number = pair * 2 + (key === "a" ? 0 : 1);
+    let counts = this.#questions.get(number);
+    if (counts !== undefined) return counts;
+    const asked = new Map<number, number>();
+    const verbs = new Set([...QUESTIONS].map((verb) => this.#c.verbs.of(verb)));
+    for (const { stream, entry } of this.#entries(key, pair)) {
+      if (!verbs.has(stream.verb.at(entry))) continue;
+      const hash = stream.rest.at(entry);
+      asked.set(hash, (asked.get(hash) ?? 0) + 1);
+    }
+    counts = asked;
+    if (this.#questions.size >= MOST_KEPT) this.#questions.clear();
+    this.#questions.set(number, counts);
+    return counts;
   }
 
   *#entries(key: "a" | "b", pair: number): Generator<Entry> {
     const { canon } = this.#c[key];
     const number = this.#c.lineage.pairs[pair]?.[key] ?? 0;
-    for (const thread of canon.trace.processes.find((p) => p.number === number)?.threads ?? []) {
+    for (const thread of canon.infos.get(number)?.threads ?? []) {
       const stream = canon.streams[thread];
       if (stream === undefined) continue;
       for (let entry = 0; entry < stream.length; entry++) yield { stream, thread, entry };
@@ -299,7 +319,7 @@ export class Explainer {
   #hasThreads(pair: number): boolean {
     return (["a", "b"] as const).some((key) => {
       const number = this.#c.lineage.pairs[pair]?.[key] ?? 0;
-      const info = this.#c[key].canon.trace.processes.find((one) => one.number === number);
+      const info = this.#c[key].canon.infos.get(number);
       return (info?.threads.length ?? 0) > 1;
     });
   }
@@ -376,7 +396,7 @@ export function commandOf({ canon, names }: Side, number: number, seq: number): 
     const programs = canon.processes.get(own)?.programs ?? [];
     const program = programs.findLast((one) => one.seq <= seq) ?? programs[0];
     if (program !== undefined) return program.argv.map((word) => names.texts.words(word));
-    own = canon.trace.processes.find((p) => p.number === own)?.parent ?? 0;
+    own = canon.infos.get(own)?.parent ?? 0;
   }
   return [];
 }

@@ -48,7 +48,7 @@ async function timesOf(
   const number = Number(process?.slice(1) ?? 0);
   const stat = c.verbs.of("stat");
   let looked = 0;
-  for (const thread of canon.trace.processes.find((one) => one.number === number)?.threads ?? []) {
+  for (const thread of canon.infos.get(number)?.threads ?? []) {
     const stream = canon.streams[thread];
     for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
       if (stream === undefined || stream.verb.at(entry) !== stat || stream.seq.at(entry) > before)

@@ -3,8 +3,8 @@
  * many-eth such child of its parent it was. What is left over is matched by the program alone, then by likeness of arguments.
  */
 
-import type { CanonicalTrace, Program } from "./canon/stream.js";
 import type { CanonicalTexts } from "./canon/texts.js";
+import type { CanonicalTrace, Program } from "./canon/trace.js";
 
 export interface ProcessPair {
   /** Numbers of the processes; 0 where one trace has no such process. */

@@ -247,11 +247,6 @@ export const RULES = [
     what: "process ids, ports, temporary names and addresses that a program writes, and clock times of the run",
     why: "logs repeat what the kernel chose",
   },
-  {
-    name: "image-paths",
-    what: "addresses at which programs are mapped, and maps without a file",
-    why: "they are the loader's choice",
-  },
 ] as const satisfies readonly Rule[];
 
 export type RuleName = (typeof RULES)[number]["name"];

@@ -118,7 +118,7 @@ async function loneFiles(
   const known = new Set<number>(other.names.hash);
   const number = Number((lone.process[lone.only] ?? "p0").slice(1));
   const found: FileChange[] = [];
-  for (const thread of side.canon.trace.processes.find((p) => p.number === number)?.threads ?? []) {
+  for (const thread of side.canon.infos.get(number)?.threads ?? []) {
     const stream = side.canon.streams[thread];
     for (let entry = 0; entry < (stream?.length ?? 0) && found.length < MOST_FILES; entry++) {
       if (stream === undefined) break;

@@ -8,7 +8,7 @@ import { type DiffOptions, diff } from "../../src/diff/diff.js";
 import type { DiffResult } from "../../src/diff/result.js";
 import { RULES, type RuleName } from "../../src/diff/rules.js";
 import { pack } from "../support/batch.js";
-import type { TextTrace } from "../support/text_trace.js";
+import { TextTrace } from "../support/text_trace.js";
 import { one, open, stat } from "./written.js";
 
 let dir = "";
@@ -160,21 +160,43 @@ describe("rules", () => {
     );
   });
 
-  it("directory-order is none of the entries'", async () => {
-    const entry = (name: string, inode: number): Uint8Array =>
-      Buffer.concat([pack([8, inode], [8, 1], [2, 24], [1, 8]), Buffer.from(name.padEnd(5, "\0"))]);
-    const listing = (names: readonly string[]) => (run: number) =>
-      one(run, (trace) => {
-        const order = run === 0 ? names : [...names].reverse();
-        const data = Buffer.concat(order.map((name, k) => entry(name, 10 * run + k)));
-        trace.object("dir", "/data").call("getdents64", {
-          args: [3, 0x3000, 4096],
-          ret: data.length,
-          captures: [[1, "out", 0x3000, data]],
-          refs: [[0, 3, 1]],
-        });
-      });
-    expect((await compare(listing(["a", "b", "c"]))).verdict).toBe("same");
+  /** A listing of a directory. */
+  const listing = (names: readonly string[]) => {
+    const data = Buffer.concat(
+      names.map((name) =>
+        Buffer.concat([pack([8, 7], [8, 1], [2, 32], [1, 8]), Buffer.from(name.padEnd(13, "\0"))]),
+      ),
+    );
+    return {
+      args: [3, 0x3000, 4096],
+      ret: data.length,
+      captures: [[1, "out", 0x3000, data]],
+      refs: [[0, 3, 1]],
+    } as const;
+  };
+
+  it("directory-order", async () => {
+    await proves("directory-order", (run) =>
+      one(
+        run,
+        (trace) =>
+          void trace
+            .object("dir", "/data")
+            .call("getdents64", listing(run === 0 ? ["a", "b", "c"] : ["c", "a", "b"])),
+      ),
+    );
+  });
+
+  it("recordings", async () => {
+    await proves("recordings", (run) =>
+      one(
+        run,
+        (trace) =>
+          void trace
+            .object("dir", "/data")
+            .call("getdents64", listing(run === 0 ? ["a"] : ["a", "a.trace"])),
+      ),
+    );
   });
 
   it("synonyms", async () => {
@@ -266,6 +288,221 @@ describe("rules", () => {
     await proves("signals", (run) =>
       one(run, (trace) => void (run === 1 && trace.event("signal", { code: 17, args: [1, 0, 1] }))),
     );
+  });
+});
+
+/** Calls that only one of the runs makes. */
+const extra =
+  (name: string, spec: Parameters<TextTrace["call"]>[1] = {}) =>
+  (run: number) =>
+    one(run, (trace) => void (run === 1 && trace.call(name, spec)));
+
+describe("rules that set calls aside", () => {
+  for (const [rule, call] of [
+    ["scheduler", "sched_yield"],
+    ["memory", "brk"],
+    ["readiness", "wait4"],
+    ["usage", "getrusage"],
+    ["times", "clock_gettime"],
+    ["wake-ups", "eventfd2"],
+    ["ports", "getsockname"],
+  ] as const) {
+    it(rule, async () => {
+      await proves(rule, extra(call));
+    });
+  }
+});
+
+describe("rules of what the system chose", () => {
+  it("addresses", async () => {
+    await proves("addresses", (run) =>
+      one(
+        run,
+        (trace) =>
+          void trace
+            .call("munlockall")
+            .call("get_kernel_syms", { args: [0x7f00_0000_0000 + run * 4096] }),
+      ),
+    );
+  });
+
+  it("descriptors", async () => {
+    await proves("descriptors", (run) =>
+      one(
+        run,
+        (trace) =>
+          void trace
+            .object("file", "/data")
+            .call("fsync", { args: [3 + run], refs: [[0, 3 + run, 1]] }),
+      ),
+    );
+  });
+
+  it("ports that the kernel chose", async () => {
+    await proves("ports", (run) =>
+      one(run, (trace) => {
+        const address = Buffer.from([2, 0, 200 + run, 7, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        trace.object("socket", "socket:[9]", "TCP").call("accept4", {
+          args: [3, 0x4000, 0x5000, 0],
+          ret: 5,
+          captures: [[1, "out", 0x4000, address]],
+          refs: [[0, 3, 1]],
+        });
+      }),
+    );
+  });
+
+  it("short-sleeps, and only short ones", async () => {
+    const sleep = (millis: number) =>
+      extra("nanosleep", {
+        args: [0x6000, 0],
+        captures: [[0, "in", 0x6000, pack([8, 0], [8, millis * 1e6])]],
+      });
+    await proves("short-sleeps", sleep(5));
+    expect((await compare(sleep(200))).verdict).toBe("different");
+  });
+
+  it("kernel-files", async () => {
+    await proves("kernel-files", (run) =>
+      one(run, (trace) => {
+        const text = `load ${run + 5}\n`;
+        trace.object("file", "/proc/loadavg").call("read", {
+          args: [3, 0x3000, 64],
+          ret: text.length,
+          captures: [[1, "out", 0x3000, text]],
+          refs: [[0, 3, 1]],
+        });
+      }),
+    );
+  });
+
+  it("journals of SQLite", async () => {
+    await proves("journals", (run) =>
+      one(run, (trace) => {
+        trace.object("file", "/t.db-journal").call("pwrite64", {
+          args: [3, 0x3000, 4, 0],
+          ret: 4,
+          captures: [[1, "in", 0x3000, `sal${run}`]],
+          refs: [[0, 3, 1]],
+        });
+      }),
+    );
+  });
+
+  it("repeats: the same question once more", async () => {
+    const limit = {
+      args: [0, 7, 0, 0x7000],
+      captures: [[3, "out", 0x7000, pack([8, 64], [8, 64])]],
+    } as const;
+    await proves("repeats", (run) =>
+      one(run, (trace) => {
+        trace.call("prlimit64", limit).call("sync");
+        if (run === 1) trace.call("prlimit64", limit);
+      }),
+    );
+  });
+
+  it("probing for a library that is found in the end", async () => {
+    const probe = (path: string, ret: number) =>
+      ({
+        args: [-100, 0x1000, 0x80000, 0],
+        ret,
+        captures: [[1, "in", 0x1000, `${path}\0`]],
+        refs: [["cwd", -100, 0]],
+      }) as const;
+    await proves("probing", (run) =>
+      one(run, (trace) => {
+        if (run === 1) trace.call("openat", probe("/opt/lib/libx.so.1", -2));
+        trace.event("map", {
+          args: [0x7f0000, 4096, 0, 5, 9, 1],
+          captures: [
+            [0, "in", 0, "/usr/lib/libx.so.1"],
+            [2, "in", 0, "h".repeat(32)],
+          ],
+        });
+      }),
+    );
+  });
+
+  it("unread-input", async () => {
+    await proves("unread-input", (run) =>
+      one(run, (trace) => {
+        trace.object("pipe", "pipe:[5]");
+        if (run === 1) trace.call("dup2", { args: [5, 0], refs: [[0, 5, 1]] });
+      }),
+    );
+  });
+});
+
+describe("threads and children", () => {
+  /** Two threads of one process; `write` says which of them does what. */
+  const threads =
+    (write: (trace: TextTrace, threads: readonly [number, number]) => void) => (run: number) => {
+      const trace = new TextTrace()
+        .meta("data", "all")
+        .thread(1, 1, 100, 100)
+        .thread(1, 2, 101, 100, 0, 0)
+        .object("dir", "/srv")
+        .object("file", "/one")
+        .object("file", "/two")
+        .event("task", { args: [0, 0] })
+        .event("task", { thread: 1, args: [1, 0x10000] });
+      write(trace, run === 0 ? [0, 1] : [1, 0]);
+      return trace.event("exit", { args: [1, 0, 0, 0] });
+    };
+  const fsync = (object: number, thread: number) =>
+    ({ thread, args: [2 + object], refs: [[0, 2 + object, object]] }) as const;
+
+  it("pools: another thread does the work", async () => {
+    await proves(
+      "pools",
+      threads(
+        (trace, [first, second]) =>
+          void trace.call("fsync", fsync(1, first)).call("fsync", fsync(2, second)),
+      ),
+    );
+  });
+
+  it("a race on one file is told", async () => {
+    const write = (text: string, thread: number) =>
+      ({
+        thread,
+        args: [3, 0x3000, 1],
+        ret: 1,
+        captures: [[1, "in", 0x3000, text]],
+        refs: [[0, 3, 1]],
+      }) as const;
+    const result = await compare((run) =>
+      threads((trace, [first, second]) => {
+        const order = run === 0 ? ["a", "b"] : ["b", "a"];
+        trace.call("pwrite64", { ...write(order[0] ?? "", first), args: [3, 0x3000, 1, 0] });
+        trace.call("pwrite64", { ...write(order[1] ?? "", second), args: [3, 0x3000, 1, 0] });
+      })(run),
+    );
+    expect(result.verdict).toBe("different");
+    expect(result.firstCause?.object).toBe("/one");
+  });
+
+  /** A parent with two children at a time, which does two things in this order or that. */
+  const parent = (run: number) => {
+    const trace = new TextTrace()
+      .meta("data", "all")
+      .thread(1, 1, 100, 100)
+      .thread(2, 1, 101, 101, 0, 1)
+      .thread(3, 1, 102, 102, 0, 2)
+      .object("dir", "/srv")
+      .object("file", "/one")
+      .object("file", "/two")
+      .event("task", { args: [0, 0] })
+      .event("task", { thread: 1, args: [1, 0] })
+      .event("task", { thread: 2, args: [1, 0] });
+    for (const object of run === 0 ? [1, 2] : [2, 1]) trace.call("fsync", fsync(object, 0));
+    for (const thread of [1, 2, 0]) trace.event("exit", { thread, args: [1, 0, 0, 0] });
+    return trace;
+  };
+
+  it("order, where children run side by side", async () => {
+    await proves("order", parent);
   });
 });
 

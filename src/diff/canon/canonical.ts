@@ -8,8 +8,9 @@ import type { RuleSet } from "../rules.js";
 import { mixed, mixed2 } from "./hash.js";
 import { NameKind, NO_NAME } from "./names.js";
 import { Verbs } from "./plan.js";
+import type { Stream } from "./run.js";
 import { kindText, type SettledNames, settlePaths, settleRest } from "./settle.js";
-import { CanonicalTrace, type Stream } from "./stream.js";
+import { CanonicalTrace } from "./trace.js";
 
 export interface Side {
   readonly canon: CanonicalTrace;

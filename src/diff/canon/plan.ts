@@ -138,7 +138,8 @@ function runOf(form: Form | undefined, rules: RuleSet): Form["run"] {
 function saysSomething(ret: Ret, call: string, rules: RuleSet): boolean {
   if (call === "getcwd" || call === "readlink" || call === "readlinkat") return false;
   if (ret.r === "pid") return !rules.has("pids");
-  return !["addr", "fd", "never"].includes(ret.r);
+  if (ret.r === "addr") return !rules.has("addresses");
+  return ret.r !== "fd" && ret.r !== "never";
 }
 
 function dataOf(row: SyscallRow): Plan["data"] {
@@ -209,14 +210,14 @@ function tokensOf(row: SyscallRow, call: string, rules: RuleSet): string[] {
   const tokens: string[] = [];
   row.args.forEach((arg, k) => {
     if (bases.has(k) || rules.ignoresArgument(call, arg.name)) return;
-    tokens.push(...tokenOf(arg, k));
+    tokens.push(...tokenOf(arg, k, rules));
   });
   if (!tokens.includes("v")) return tokens;
   // Decoding the call sees all but what is open on its descriptors.
   return [...tokens.filter((token) => /^[pfk]/.test(token)), "v"];
 }
 
-function tokenOf(arg: ArgRow, k: number): string[] {
+function tokenOf(arg: ArgRow, k: number, rules: RuleSet): string[] {
   const { ty, dir } = arg;
   const both = (input: string, output: string): string[] => [
     ...(dir === "out" ? [] : [`${input}${k}`]),
@@ -246,6 +247,7 @@ function tokenOf(arg: ArgRow, k: number): string[] {
     case "array":
       return isNumber(ty.of.t) ? both("i", "o") : ["v"];
     case "addr":
+      return rules.has("addresses") ? [] : [`q${k}`];
     case "strarray":
     case "fdset":
     case "mmsghdr":

@@ -9,8 +9,8 @@ import type { RuleSet } from "../rules.js";
 import { HashIndex } from "./columns.js";
 import { mixed, mixed2, textHash } from "./hash.js";
 import { NameKind } from "./names.js";
-import type { CanonicalTrace } from "./stream.js";
 import { CanonicalTexts } from "./texts.js";
+import type { CanonicalTrace } from "./trace.js";
 
 /** Names of one trace, settled. */
 export interface SettledNames {

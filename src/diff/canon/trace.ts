@@ -6,56 +6,20 @@
 import { decodeCall } from "../../decode/call.js";
 import { captureText, decodeExec, decodeExit, type ExecEvent } from "../../decode/event.js";
 import { captureBytes, findCapture } from "../../decode/memory.js";
-import { addressText, normalPath } from "../../query/facts.js";
+import { addressText } from "../../query/facts.js";
 import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../../trace/batch.js";
 import { CALL_COLUMNS } from "../../trace/columns.js";
+import type { ProcessInfo } from "../../trace/process.js";
 import type { Trace } from "../../trace/trace.js";
 import type { RuleSet } from "../rules.js";
-import { HashIndex, Numbers, Words } from "./columns.js";
+import { HashIndex } from "./columns.js";
 import { Hasher, mixed, StreamHash, textHash } from "./hash.js";
 import { Names, NO_NAME } from "./names.js";
+import { PathJoiner } from "./paths.js";
+import { forPieces } from "./pieces.js";
 import { Op, type Plan, planOf, type Step, type Verbs } from "./plan.js";
+import { addEntries, closeRun, MAX_U32, notePart, type Run, Stream } from "./run.js";
 import { feedArguments } from "./value.js";
-
-/** Columns of one thread's canonical events. */
-export class Stream {
-  /** Hash of what the event is without its name. */
-  readonly rest = new Numbers();
-  readonly name = new Words();
-  readonly verb = new Words();
-  readonly seq = new Words();
-  /** Microseconds that it took. */
-  readonly micros = new Words();
-  /** Events that were made of several: their numbers, by index. */
-  readonly parts = new Map<number, Words>();
-  /** Number of its last event of any kind. */
-  lastSeq = -1;
-
-  get length(): number {
-    return this.rest.length;
-  }
-
-  /** Leaves out the entries that `drop` names. */
-  compact(drop: (entry: number) => boolean): void {
-    let to = 0;
-    const parts = new Map<number, Words>();
-    for (let entry = 0; entry < this.length; entry++) {
-      if (drop(entry)) continue;
-      const own = this.parts.get(entry);
-      if (own !== undefined) parts.set(to, own);
-      if (to !== entry) {
-        for (const column of [this.rest, this.name, this.verb, this.seq, this.micros]) {
-          column.set(to, column.at(entry));
-        }
-      }
-      to += 1;
-    }
-    this.parts.clear();
-    for (const [entry, own] of parts) this.parts.set(entry, own);
-    for (const column of [this.rest, this.name, this.verb, this.seq, this.micros])
-      column.length = to;
-  }
-}
 
 export interface Program extends ExecEvent {
   readonly seq: number;
@@ -68,17 +32,6 @@ export interface End {
   readonly signal: string | undefined;
   readonly core: boolean;
   readonly micros: number;
-}
-
-/** A call in pieces that is not done yet. */
-interface Run {
-  readonly stream: Stream;
-  readonly entry: number;
-  readonly kind: NonNullable<Plan["run"]>;
-  readonly bytes: StreamHash;
-  /** Of a directory: sums of the hashes of its entries, in two lanes. */
-  low: number;
-  high: number;
 }
 
 export class ProcessStreams {
@@ -130,14 +83,14 @@ const O_EXCL = 0o200;
 const O_TMPFILE = 0o20000000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
-const AT_FDCWD = -100;
-const MAX_U32 = 0xffff_ffff;
 
 export class CanonicalTrace {
   readonly trace: Trace;
   readonly names: Names;
   readonly streams: (Stream | undefined)[] = [];
   readonly processes = new Map<number, ProcessStreams>();
+  /** Processes of the trace by their numbers. */
+  readonly infos: ReadonlyMap<number, ProcessInfo>;
   /** Calls of all kinds, set aside ones included. */
   calls = 0;
   /** Nanoseconds of the longest of the calls that never wait: what a busy machine adds to any call. */
@@ -172,6 +125,7 @@ export class CanonicalTrace {
     this.#join = new PathJoiner(trace, this.names);
     this.#mapVerb = options.verbs.of("map");
     this.#threads = trace.threads;
+    this.infos = new Map(trace.processes.map((info) => [info.number, info]));
   }
 
   async read(): Promise<this> {
@@ -258,7 +212,8 @@ export class CanonicalTrace {
       this.#step(step, plan, batch, i);
     }
     if (this.#kind === Special.WakeUp && this.#options.rules.has("wake-ups")) return;
-    if (plan.verb === this.#mapVerb && this.#name === NO_NAME) return;
+    const isAnonymous = plan.verb === this.#mapVerb && this.#name === NO_NAME;
+    if (isAnonymous && this.#options.rules.has("memory")) return;
     if (!succeeded) {
       hasher.word((flags & EventFlag.Error) !== 0 ? (batch.ret[2 * i] as number) : 1);
       this.#push(stream, plan, batch, i, hasher.value);
@@ -569,7 +524,8 @@ export class CanonicalTrace {
     const { bytes } = run;
     if (!this.#isPayload() || plan.data === undefined) return;
     if (plan.data.shape === "dirents") {
-      addEntries(run, batch, i, plan.data.slot, plan.call === "getdents");
+      const ordered = !this.#options.rules.has("directory-order");
+      addEntries(run, batch, i, { slot: plan.data.slot, old: plan.call === "getdents", ordered });
     } else if (this.#options.payload) {
       forPieces(batch, i, plan.data, (piece) => bytes.add(piece));
     } else {
@@ -677,178 +633,3 @@ const OBJECT_MAKERS: ReadonlySet<string> = new Set([
   ...["pipe", "pipe2", "socket", "socketpair", "accept", "accept4", "eventfd", "eventfd2"],
   ...["inotify_init", "inotify_init1", "memfd_create", "userfaultfd", "fanotify_init"],
 ]);
-
-function closeRun(run: Run): void {
-  const { stream, entry, bytes, low, high } = run;
-  const content = run.kind === "list" ? mixed(low >>> 0, high >>> 0) : bytes.value;
-  stream.rest.set(entry, mixed(stream.rest.at(entry), content));
-}
-
-function notePart({ stream, entry }: Run, seq: number, nanos: number): void {
-  let parts = stream.parts.get(entry);
-  if (parts === undefined) {
-    parts = new Words();
-    parts.push(stream.seq.at(entry));
-    stream.parts.set(entry, parts);
-  }
-  parts.push(seq);
-  stream.micros.set(entry, Math.min(MAX_U32, stream.micros.at(entry) + nanos / 1000));
-}
-
-/** Adds the entries of a getdents call: names and types, whatever their order. */
-function addEntries(run: Run, batch: EventBatch, i: number, slot: number, old: boolean): void {
-  const capture = findCapture(batch, i, slot, CaptureSide.Out);
-  if (capture < 0) return;
-  const data = captureBytes(batch, capture);
-  let at = 0;
-  while (at + 19 <= data.length) {
-    const size = (data[at + 16] as number) | ((data[at + 17] as number) << 8);
-    if (size < 19 || at + size > data.length) return;
-    const from = at + (old ? 18 : 19);
-    let end = data.indexOf(0, from);
-    if (end < 0 || end > at + size) end = at + size;
-    const length = end - from;
-    const isSelf =
-      data[from] === 0x2e && (length === 1 || (length === 2 && data[from + 1] === 0x2e));
-    if (!isSelf) {
-      const hash = entryHasher.reset().bytes(data, from, end).value;
-      run.low = (run.low + (hash | 0)) | 0;
-      run.high = (run.high + Math.floor(hash / 0x1_0000_0000)) | 0;
-    }
-    at += size;
-  }
-}
-
-const entryHasher = new Hasher();
-
-/** The bytes that a call moved, piece by piece, without the lists that say where they are. */
-export function forPieces(
-  batch: EventBatch,
-  i: number,
-  data: NonNullable<Plan["data"]>,
-  take: (piece: Uint8Array) => void,
-): void {
-  const side = data.out ? CaptureSide.Out : CaptureSide.In;
-  const start = batch.capStart[i] as number;
-  const end = batch.capStart[i + 1] as number;
-  if (data.shape === "bytes") {
-    for (let c = start; c < end; c++) {
-      if (batch.capSlot[c] !== data.slot || batch.capSide[c] !== side) continue;
-      take(moved(batch, i, captureBytes(batch, c)));
-      return;
-    }
-    return;
-  }
-  const lists = listsOf(batch, i, data);
-  let left = resultOf(batch, i);
-  for (let c = start; c < end && left > 0; c++) {
-    if (batch.capSlot[c] !== data.slot || batch.capSide[c] !== side) continue;
-    if (lists.includes(addressOf(batch.capAddr, c))) continue;
-    const piece = captureBytes(batch, c).subarray(0, left);
-    left -= piece.length;
-    take(piece);
-  }
-}
-
-/** A write may have taken less than it was given. */
-function moved(batch: EventBatch, i: number, piece: Uint8Array): Uint8Array {
-  const count = resultOf(batch, i);
-  return count < piece.length ? piece.subarray(0, count) : piece;
-}
-
-function resultOf(batch: EventBatch, i: number): number {
-  if (((batch.flags[i] as number) & NOT_OK) !== 0) return 0;
-  const high = batch.ret[2 * i + 1] as number;
-  return high < 0 ? 0 : high * 0x1_0000_0000 + ((batch.ret[2 * i] as number) >>> 0);
-}
-
-/** Where the list of buffers stands, and of a message its header, name and control data too. */
-function listsOf(batch: EventBatch, i: number, data: NonNullable<Plan["data"]>): number[] {
-  const own = addressOf(batch.args, 6 * i + data.slot);
-  if (data.shape !== "msghdr") return [own];
-  const end = batch.capStart[i + 1] as number;
-  for (let c = batch.capStart[i] as number; c < end; c++) {
-    if (batch.capSlot[c] !== data.slot || addressOf(batch.capAddr, c) !== own) continue;
-    const header = Buffer.from(captureBytes(batch, c));
-    if (header.length < 48) continue;
-    const at = (offset: number) =>
-      header.readUInt32LE(offset) + header.readUInt32LE(offset + 4) * 0x1_0000_0000;
-    return [own, at(0), at(16), at(32)];
-  }
-  return [own];
-}
-
-/** A 64-bit value as it stands in pairs of words. */
-function addressOf(words: Uint32Array, pair: number): number {
-  return (words[2 * pair + 1] as number) * 0x1_0000_0000 + (words[2 * pair] as number);
-}
-
-const SLASH = 0x2f;
-const DOT = 0x2e;
-
-/** Makes paths absolute, by the directories that they are relative to. */
-class PathJoiner {
-  readonly #trace: Trace;
-  readonly #names: Names;
-  #buffer = Buffer.alloc(16_384);
-  #base = -1;
-  #baseLength = 0;
-
-  constructor(trace: Trace, names: Names) {
-    this.#trace = trace;
-    this.#names = names;
-  }
-
-  /** Name of the path in argument `k`; `base` is the argument with its directory. */
-  path(batch: EventBatch, i: number, k: number, base: number): number {
-    const capture = findCapture(batch, i, k, CaptureSide.In);
-    if (capture < 0) return NO_NAME;
-    const data = captureBytes(batch, capture);
-    let length = data.indexOf(0);
-    if (length < 0) length = data.length;
-    if (length > 0 && data[0] === SLASH) {
-      if (isNormal(data, length)) return this.#names.pathBytes(data, 0, length);
-      return this.#names.path(normalPath(Buffer.from(data.subarray(0, length)).toString()));
-    }
-    const fd = base < 0 ? AT_FDCWD : (batch.args[12 * i + 2 * base] as number) | 0;
-    const object = objectAt(batch, i, fd === AT_FDCWD ? Slot.Cwd : base);
-    if (object < 0) return this.#names.path(Buffer.from(data.subarray(0, length)).toString());
-    if (length === 0) return this.#names.object(object, fd);
-    return this.#joined(object, data, length);
-  }
-
-  #joined(object: number, data: Uint8Array, length: number): number {
-    if (object !== this.#base) {
-      const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");
-      this.#base = object;
-      this.#baseLength = Math.min(8192, this.#buffer.write(text, 0, 8192));
-      this.#buffer[this.#baseLength++] = SLASH;
-    }
-    const buffer = this.#buffer;
-    const total = this.#baseLength + Math.min(length, 8000);
-    buffer.set(data.subarray(0, Math.min(length, 8000)), this.#baseLength);
-    if (isNormal(buffer, total)) return this.#names.pathBytes(buffer, 0, total);
-    return this.#names.path(normalPath(buffer.toString("utf8", 0, total)));
-  }
-}
-
-function objectAt(batch: EventBatch, i: number, slot: number): number {
-  const end = batch.refStart[i + 1] as number;
-  for (let r = batch.refStart[i] as number; r < end; r++) {
-    if (batch.refSlot[r] === slot) return batch.refObject[r] as number;
-  }
-  return -1;
-}
-
-/** False where there may be `//`, `/./`, `/../` or a slash at the end. */
-function isNormal(data: Uint8Array, length: number): boolean {
-  if (length > 1 && data[length - 1] === SLASH) return false;
-  for (let at = 1; at < length; at++) {
-    if (data[at - 1] !== SLASH) continue;
-    if (data[at] === SLASH) return false;
-    if (data[at] !== DOT) continue;
-    const next = at + 1 < length ? data[at + 1] : SLASH;
-    if (next === SLASH || next === DOT) return false;
-  }
-  return true;
-}

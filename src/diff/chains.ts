@@ -1,0 +1,125 @@
+/**
+ * Chains: all events of a process that speak of one object, in their order. Threads may share out work as they like; what one file
+ * meets, in which order, is behaviour.
+ */
+
+import type { Side } from "./canon/canonical.js";
+import { LOOKING } from "./canon/forms.js";
+import { NameKind, NO_NAME } from "./canon/names.js";
+import type { Verbs } from "./canon/plan.js";
+import type { Stream } from "./canon/run.js";
+
+/** One canonical event. */
+export interface Entry {
+  readonly stream: Stream;
+  /** Index of the thread. */
+  readonly thread: number;
+  readonly entry: number;
+}
+
+interface Link extends Entry {
+  readonly seq: number;
+  readonly hash: number;
+  readonly verb: number;
+}
+
+type Streams = readonly { readonly thread: number; readonly stream: Stream }[];
+/** By the hash of the name. */
+type Chains = ReadonlyMap<number, readonly Link[]>;
+
+/** The names that a name is made of. */
+function partsOf({ canon: { names } }: Side, name: number): number[] {
+  if (name === NO_NAME) return [];
+  if (names.kind.at(name) !== NameKind.Pair) return [name];
+  const found: number[] = [];
+  const work = [name];
+  for (let next = work.pop(); next !== undefined; next = work.pop()) {
+    if (names.kind.at(next) === NameKind.Pair) work.push(names.x.at(next), names.y.at(next));
+    else found.push(next);
+  }
+  return found;
+}
+
+/** Hashes of the names of an event, those of a pair one by one. */
+export function hashesOf(side: Side, { stream, entry }: Entry): number[] {
+  return partsOf(side, stream.name.at(entry)).map((name) => side.names.hash[name] as number);
+}
+
+/** The chains of the names that are wanted, without the events to skip. */
+export function chainsOf(
+  side: Side,
+  streams: Streams,
+  skip: readonly Entry[],
+  wanted: ReadonlySet<number>,
+): Chains {
+  const skipped = new Map<Stream, Set<number>>();
+  for (const { stream, entry } of skip) {
+    const own = skipped.get(stream) ?? new Set();
+    own.add(entry);
+    skipped.set(stream, own);
+  }
+  const found = new Map<number, Link[]>();
+  for (const { stream, thread } of streams) {
+    const own = skipped.get(stream);
+    for (let entry = 0; entry < stream.length; entry++) {
+      if (own?.has(entry) === true) continue;
+      for (const name of partsOf(side, stream.name.at(entry))) {
+        const hash = side.names.hash[name] as number;
+        if (!wanted.has(hash)) continue;
+        const link = { stream, thread, entry, seq: stream.seq.at(entry) };
+        const chain = found.get(hash) ?? [];
+        chain.push({ ...link, hash: stream.rest.at(entry), verb: stream.verb.at(entry) });
+        found.set(hash, chain);
+      }
+    }
+  }
+  for (const chain of found.values()) chain.sort((x, y) => x.seq - y.seq);
+  return found;
+}
+
+/**
+ * Names whose chains are not the same, with the first two events that differ. Between threads, events that only look may come
+ * in any order.
+ */
+export function disorderOf(
+  verbs: Verbs,
+  a: Chains,
+  b: Chains,
+  threads: boolean,
+): Map<number, readonly [Entry, Entry]> {
+  const looking = new Set([...LOOKING].map((verb) => verbs.of(verb)));
+  const telling = (chain: readonly Link[]) =>
+    threads ? chain.filter(({ verb }) => !looking.has(verb)) : chain;
+  const found = new Map<number, readonly [Entry, Entry]>();
+  for (const [name, all] of a) {
+    const one = telling(all);
+    const other = telling(b.get(name) ?? []);
+    const place = one.findIndex(({ hash }, k) => hash !== other[k]?.hash);
+    const [left, right] = [one[place], other[place]];
+    if (left !== undefined && right !== undefined) found.set(name, [left, right]);
+  }
+  return found;
+}
+
+/** Paths that more than one thread speaks of. */
+export function sharedNames(
+  { canon: { names }, names: settled }: Side,
+  streams: Streams,
+): Set<number> {
+  const SHARED = -1;
+  const users = new Int32Array(names.count);
+  const found = new Set<number>();
+  for (const { stream, thread } of streams) {
+    for (let entry = 0; entry < stream.length; entry++) {
+      const name = stream.name.at(entry);
+      const user = users[name] as number;
+      if (user === SHARED || names.kind.at(name) !== NameKind.Path) continue;
+      if (user === 0) users[name] = thread + 1;
+      else if (user !== thread + 1) {
+        users[name] = SHARED;
+        found.add(settled.hash[name] as number);
+      }
+    }
+  }
+  return found;
+}
