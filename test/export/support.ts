@@ -25,10 +25,10 @@ export async function shownEvents(file: string, ...words: string[]): Promise<Sho
   return lines.map((line) => JSON.parse(line) as ShownEvent);
 }
 
-/** The trace of a shell command that may use the fixture programs by name. */
+/** The trace of a shell command that may use the fixture programs by name, and that has a secret in its environment. */
 export async function recordShell(script: string, ...options: string[]): Promise<string> {
   const { dir } = buildFixtures("programs");
-  const env = { PATH: `${dir}:/usr/bin:/bin` };
+  const env = { PATH: `${dir}:/usr/bin:/bin`, SECRET_TOKEN: "hunter2" };
   const { file, code, stderr } = await record(["sh", "-c", script], { options, env });
   if (code !== 0) throw new Error(`recording failed with ${code}: ${stderr}`);
   return file;
