@@ -3,6 +3,7 @@
  * and defines none. Everything is asynchronous; the event loop stays free while a program runs.
  */
 
+export type { ResultColumn, ResultValue } from "./answer/results.js";
 export { decodeCall } from "./decode/call.js";
 export type { Argument, Call, Result, Value } from "./decode/value.js";
 export { type DiffOptions, diff } from "./diff/diff.js";
@@ -19,6 +20,14 @@ export type {
 } from "./diff/result.js";
 export { RULES, type RuleName } from "./diff/rules.js";
 export { TraceError, type TraceErrorOptions } from "./errors.js";
+export {
+  openTrace,
+  ReadableTrace,
+  type SqlAnswer,
+  type SqlQueryOptions,
+  type TableRow,
+  type TableRowsOptions,
+} from "./library.js";
 export {
   type CpuLevel,
   type DataMode,
@@ -42,6 +51,21 @@ export {
   type ReplayResult,
   replay,
 } from "./replay.js";
+export type { Dictionary, PackedValues } from "./tables/dictionary.js";
+export { findTable, TABLES } from "./tables/registry.js";
+export type {
+  BoolData,
+  CodeData,
+  ColumnData,
+  ColumnType,
+  IntData,
+  Scan,
+  TableBatch,
+  TableColumn,
+  TableDef,
+  Unit,
+  WordData,
+} from "./tables/table.js";
 export {
   CaptureSide,
   CaptureStatus,
@@ -56,7 +80,6 @@ export {
 } from "./trace/batch.js";
 export { History, type ProcessEnd, type ProcessLife, type ProgramStart } from "./trace/history.js";
 export type { TraceInfo } from "./trace/info.js";
-export { openTrace } from "./trace/open.js";
 export { type ProcessInfo, processName, threadName } from "./trace/process.js";
 export { type ReadOptions, Trace, type TraceState } from "./trace/trace.js";
 export { hex, signed, unsigned } from "./trace/word.js";

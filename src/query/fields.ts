@@ -188,6 +188,12 @@ export const FIELDS: readonly FieldDef[] = [
     doc: "path after working directory, links and dots are resolved",
     example: "path.resolved startswith /usr/lib",
   },
+  {
+    name: "path.bytes",
+    type: "bytes",
+    doc: "bytes of the path (the first, where there are two)",
+    example: 'path.bytes contains "\\xff"',
+  },
   { name: "fd", type: "number", doc: "file descriptor that the call works on", example: "fd = 3" },
   {
     name: "fd.path",
@@ -289,11 +295,12 @@ const columnNames: Readonly<Record<string, string>> = {
   flags: "arg.flags",
   path2: "path",
   path2_resolved: "path.resolved",
+  path2_bytes: "path.bytes",
 };
 
 /** The field behind the name of a column of table event or syscall, which has `_` where the field has a dot. */
 function columnField(word: string): FoundField | undefined {
-  if (!/^[a-z]+(?:\d|_[a-z]+)?$|^path2_resolved$/.test(word)) return undefined;
+  if (!/^[a-z]+(?:\d|_[a-z]+)?$|^path2_(?:resolved|bytes)$/.test(word)) return undefined;
   const dotted = word.replace("_", ".").replace(/^arg(\d)$/, "arg.$1");
   const name = Object.hasOwn(columnNames, word) ? (columnNames[word] ?? word) : dotted;
   return name === word ? undefined : findField(name);

@@ -144,7 +144,7 @@ export class Database {
   plain(value: api.DuckDBValue): ResultValue {
     if (value === null || typeof value !== "object") return value;
     const { api: node } = this.#modules;
-    if (value instanceof node.DuckDBBlobValue) return value.bytes;
+    if (value instanceof node.DuckDBBlobValue) return Uint8Array.from(value.bytes);
     if (value instanceof node.DuckDBDecimalValue) return value.toDouble();
     if (value instanceof node.DuckDBListValue || value instanceof node.DuckDBArrayValue) {
       return value.items.map((item) => this.plain(item));

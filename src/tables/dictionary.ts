@@ -52,7 +52,9 @@ export class Dictionary {
   /** The bytes of a code: of a text its UTF-8. */
   bytes(code: number): Uint8Array {
     const value = this.text(code);
-    return this.kind === "text" ? utf8.encode(value) : Buffer.from(value, "latin1");
+    return this.kind === "text"
+      ? utf8.encode(value)
+      : Uint8Array.from(Buffer.from(value, "latin1"));
   }
 
   /** The values from code `from` on, as bytes; texts as UTF-8. For those who take them over as they grow. */

@@ -14,7 +14,7 @@ const columns: readonly TableColumn[] = [
     doc: "event number; none: counted over the whole recording",
     nullable: true,
   },
-  { name: "time", type: "int", unit: "ns since start", doc: "when", nullable: true },
+  { name: "time", type: "int", unit: "ns since start", doc: "when it was noticed", nullable: true },
   { name: "proc", type: "text", doc: "process that it happened in", nullable: true },
   {
     name: "what",

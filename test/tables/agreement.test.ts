@@ -1,0 +1,264 @@
+/** Tables against counts over `trace show --format=jsonl`, which knows nothing of tables, on recordings of random programs. */
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { folder, record } from "../record/support.js";
+import { runCommand } from "../support/run.js";
+import { type Row, readTable, withTrace } from "./support.js";
+
+interface Descriptor {
+  readonly fd: number;
+  readonly path?: string;
+}
+
+type Text = string | { readonly text?: string; readonly base64?: string };
+
+/** A line of JSONL. */
+interface Line {
+  readonly seq: number;
+  readonly kind: string;
+  readonly time: number;
+  readonly dur?: number;
+  readonly thread: string;
+  readonly tid: number;
+  readonly call?: string;
+  readonly args?: Readonly<Record<string, unknown>>;
+  readonly ret?: number | string | null;
+  readonly retPath?: string;
+  readonly err?: string;
+  readonly state?: string;
+  readonly resolved?: Readonly<Record<string, string>>;
+  readonly path?: string;
+  readonly argv?: readonly string[];
+  readonly env?: readonly string[];
+  readonly signal?: string;
+  readonly code?: number;
+  readonly process?: boolean;
+}
+
+let program = "";
+
+beforeAll(() => {
+  program = join(folder(), "random_calls");
+  const source = fileURLToPath(new URL("./programs/random_calls.c", import.meta.url));
+  execFileSync("gcc", ["-O1", "-Wall", "-o", program, source]);
+});
+
+async function linesOf(file: string): Promise<Line[]> {
+  const { stdout } = await runCommand(["show", file, "--format=jsonl", "-s", "4096"]);
+  return stdout
+    .trimEnd()
+    .split("\n")
+    .slice(1)
+    .map((line) => JSON.parse(line) as Line);
+}
+
+function countBy<T>(items: readonly T[], key: (item: T) => string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const item of items) counts.set(key(item), (counts.get(key(item)) ?? 0) + 1);
+  return new Map([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const procOf = (line: Line) => line.thread.split(".")[0] ?? "";
+const isOk = (line: Line) => line.err === undefined && line.state === undefined;
+
+/** What a call's path names: as it was resolved, else as it was given, behind its directory. */
+function namedPath(line: Line): string | undefined {
+  const name = ["filename", "pathname", "path"].find((one) => line.args?.[one] !== undefined);
+  const given = name === undefined ? undefined : (line.args?.[name] as Text);
+  if (name === undefined || given === undefined || given === null) return undefined;
+  const own = line.resolved?.[name];
+  if (own !== undefined) return own;
+  const text =
+    typeof given === "string"
+      ? given
+      : (given.text ?? Buffer.from(given.base64 ?? "", "base64").toString());
+  if (text.startsWith("/")) return text;
+  const directory = (line.args?.dfd as Descriptor | undefined)?.path;
+  if (directory?.startsWith("/") !== true) return undefined;
+  return text === "" ? directory : `${directory}/${text}`;
+}
+
+const reading = new Set(["read", "pread64", "recvfrom"]);
+const writing = new Set(["write", "pwrite64", "sendto"]);
+
+interface Moved {
+  reads: number;
+  writes: number;
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+/** What was read and written, by path. */
+function movedBytes(lines: readonly Line[]): Map<string, Moved> {
+  const all = new Map<string, Moved>();
+  const note = (fd: unknown, way: "read" | "write", bytes: number) => {
+    const path = (fd as Descriptor | undefined)?.path;
+    if (path === undefined) return;
+    const sums = all.get(path) ?? { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0 };
+    all.set(path, sums);
+    sums[`${way}s`] += 1;
+    sums[way === "read" ? "bytesRead" : "bytesWritten"] += bytes;
+  };
+  for (const line of lines) {
+    if (line.kind !== "call" || !isOk(line) || typeof line.ret !== "number") continue;
+    if (reading.has(line.call ?? "")) note(line.args?.fd, "read", line.ret);
+    if (writing.has(line.call ?? "")) note(line.args?.fd, "write", line.ret);
+    if (line.call === "sendfile") {
+      note(line.args?.in_fd, "read", line.ret);
+      note(line.args?.out_fd, "write", line.ret);
+    }
+  }
+  return all;
+}
+
+function moved(row: Row): Moved {
+  return {
+    reads: Number(row.reads),
+    writes: Number(row.writes),
+    bytesRead: Number(row.bytes_read),
+    bytesWritten: Number(row.bytes_written),
+  };
+}
+
+function sum(moves: readonly Moved[]): Moved {
+  const total = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0 };
+  for (const one of moves) {
+    total.reads += one.reads;
+    total.writes += one.writes;
+    total.bytesRead += one.bytesRead;
+    total.bytesWritten += one.bytesWritten;
+  }
+  return total;
+}
+
+async function compareCalls(file: string, lines: readonly Line[]): Promise<void> {
+  const [events, syscalls] = await withTrace(file, async (trace) => [
+    await readTable(trace, "event"),
+    await readTable(trace, "syscall"),
+  ]);
+  expect(events.map(({ seq }) => seq)).toEqual(lines.map(({ seq }) => seq));
+  expect(countBy(events, (row) => String(row.kind))).toEqual(countBy(lines, (line) => line.kind));
+  const calls = lines.filter(({ kind }) => kind === "call");
+  expect(syscalls.length).toBe(calls.length);
+  calls.forEach((line, k) => {
+    const row = syscalls[k] ?? {};
+    expect(row).toMatchObject({ seq: line.seq, time: line.time, dur: line.dur, name: line.call });
+    expect(row).toMatchObject({ proc: procOf(line), tid: line.tid, err: line.err });
+    if (typeof line.ret === "number") expect(row.ret).toBe(line.ret);
+    if (typeof line.ret === "string") expect(BigInt(row.ret as number)).toBe(BigInt(line.ret));
+    if (line.state !== undefined) expect(row.ret).toBeUndefined();
+    const count = line.args?.count;
+    if (line.call !== "sendfile" && typeof count === "number") expect(row.arg2).toBe(count);
+  });
+}
+
+async function compareProcesses(file: string, lines: readonly Line[]): Promise<void> {
+  await withTrace(file, async (trace) => {
+    const processes = await readTable(trace, "process");
+    const ends = lines.filter((line) => line.kind === "exit" && line.process === true);
+    expect(new Map(processes.map((row) => [row.proc, row.exit_code]))).toEqual(
+      new Map(ends.map((line) => [procOf(line), line.code])),
+    );
+    expect(processes.map(({ end }) => end).sort()).toEqual(ends.map(({ time }) => time).sort());
+    const threads = await readTable(trace, "thread");
+    expect(threads.length).toBe(new Set(lines.map(({ thread }) => thread)).size);
+    const execs = await readTable(trace, "exec");
+    const starts = lines.filter(({ kind }) => kind === "exec");
+    expect(execs.map((row) => [row.seq, row.exe, row.argv, row.argc])).toEqual(
+      starts.map(({ seq, path, argv = [] }) => [seq, path, argv.join(" "), argv.length]),
+    );
+    const env = await readTable(trace, "env");
+    expect(env.map((row) => `${row.seq} ${row.name}=${row.value}`)).toEqual(
+      starts.flatMap(({ seq, env: own = [] }) => own.map((text) => `${seq} ${text}`)),
+    );
+    const signals = await readTable(trace, "signal");
+    expect(signals.map((row) => [row.seq, row.signal])).toEqual(
+      lines.filter(({ kind }) => kind === "signal").map((line) => [line.seq, line.signal]),
+    );
+    const words = await readTable(trace, "arg");
+    const counts = words.filter(({ key }) => key === "count");
+    expect(counts.map((row) => [row.seq, row.int_value])).toEqual(
+      lines.flatMap((line) =>
+        line.args?.count === undefined ? [] : [[line.seq, line.args.count]],
+      ),
+    );
+  });
+}
+
+async function compareFiles(file: string, lines: readonly Line[]): Promise<void> {
+  await withTrace(file, async (trace) => {
+    const files = await readTable(trace, "file");
+    const opens = lines.filter((line) => /^open(at)?$/.test(line.call ?? ""));
+    const count = (ok: boolean) =>
+      countBy(
+        opens.filter((line) => isOk(line) === ok),
+        (line) => namedPath(line) ?? "",
+      );
+    const has = (name: string) => files.filter((row) => Number(row[name]) > 0);
+    const numbers = (name: string) =>
+      new Map(
+        has(name)
+          .map((row) => [String(row.path), Number(row[name])] as const)
+          .sort(byKey),
+      );
+    expect(numbers("opens")).toEqual(count(true));
+    expect(numbers("open_errors")).toEqual(count(false));
+    const expected = movedBytes(lines);
+    for (const row of files) {
+      const none = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0 };
+      expect({ path: row.path, ...moved(row) }).toEqual({
+        path: row.path,
+        ...(expected.get(String(row.path)) ?? none),
+      });
+    }
+    const fds = await readTable(trace, "fd");
+    for (const [path, sums] of expected) {
+      expect(sum(fds.filter((row) => row.path === path).map(moved))).toEqual(sums);
+    }
+    const made = opens.filter(isOk).map(({ seq }) => seq);
+    const opened = fds.filter(({ kind }) => kind === "file" || kind === "dir");
+    expect(opened.flatMap((row) => (row.opened_by === undefined ? [] : [row.opened_by]))).toEqual(
+      made,
+    );
+    // The programs have ended: nothing is open any more.
+    expect(fds.filter((row) => row.closed === undefined)).toEqual([]);
+    const sockets = await readTable(trace, "socket");
+    const pairs = lines.filter((line) => line.call === "socketpair" && isOk(line));
+    expect(sockets.length).toBe(2 * pairs.length);
+  });
+}
+
+function byKey([a]: readonly [string, number], [b]: readonly [string, number]): number {
+  return a < b ? -1 : 1;
+}
+
+describe("tables of recordings of random programs", () => {
+  it("agree with the lines of show", { timeout: 240_000 }, async () => {
+    const seeds = fc.record({
+      seed: fc.integer({ min: 1 }),
+      steps: fc.integer({ min: 0, max: 150 }),
+    });
+    const observe = fc.boolean();
+    await fc.assert(
+      fc.asyncProperty(seeds, observe, async ({ seed, steps }, isObserved) => {
+        const dir = join(folder(), "files");
+        mkdirSync(dir);
+        const options = isObserved ? ["--observe"] : [];
+        const { file, stderr } = await record([program, dir, String(seed), String(steps)], {
+          options,
+        });
+        expect(stderr).toBe("");
+        const lines = await linesOf(file);
+        await compareCalls(file, lines);
+        await compareProcesses(file, lines);
+        await compareFiles(file, lines);
+      }),
+      { numRuns: 6, endOnFailure: true },
+    );
+  });
+});
