@@ -81,6 +81,14 @@ export interface NativeEnforceOptions {
   readonly notify: boolean;
   readonly inherit: boolean;
   readonly nofile?: number;
+  readonly attempt?: NativeAttempt;
+}
+
+/** What is tried in place of a program; the exit code is the errno. */
+export interface NativeAttempt {
+  readonly kind: string;
+  readonly path?: Uint8Array;
+  readonly port?: number;
 }
 
 export interface NativeEnforced {

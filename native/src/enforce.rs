@@ -1,6 +1,6 @@
 //! Running a program under a policy.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use napi::bindgen_prelude::{AsyncTask, Buffer, Env, Error, FnArgs, Result, Status, Task};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use trace_engine::enforce::{self, Enforcement, Policy, Refusal, Report, Running};
+use trace_engine::enforce::{self, Attempt, Enforcement, Policy, Refusal, Report, Running};
 use trace_engine::error::EngineError;
 use trace_engine::launch::{self, Program};
 
@@ -22,14 +22,19 @@ pub type OnRefusal =
     ThreadsafeFunction<FnArgs<(String,)>, napi::Unknown<'static>, FnArgs<(String,)>, Status, false, true, QUEUE>;
 
 /// What to enforce, of the policy that `src/spec/policy.ts` compiled.
-pub fn enforcement(policy: &str, notify: bool, on_refusal: OnRefusal) -> std::result::Result<Enforcement, EngineError> {
+pub fn enforcement(
+    policy: &str,
+    notify: bool,
+    attempt: Option<Attempt>,
+    on_refusal: OnRefusal,
+) -> std::result::Result<Enforcement, EngineError> {
     let policy = Arc::new(Policy::parse(policy)?);
     let report: Report = Arc::new(move |refusal: &Refusal| {
         if let Ok(text) = serde_json::to_string(refusal) {
             on_refusal.call(FnArgs { data: (text,) }, ThreadsafeFunctionCallMode::NonBlocking);
         }
     });
-    Ok(Enforcement { policy, report, notify })
+    Ok(Enforcement { policy, report, notify, attempt })
 }
 
 /// A program and how it is started. Strings cross as bytes.
@@ -43,6 +48,39 @@ pub struct EnforceOptions {
     pub notify: bool,
     pub inherit: bool,
     pub nofile: Option<f64>,
+    /// In place of the program: what is tried. The exit code is its errno.
+    pub attempt: Option<AttemptOptions>,
+}
+
+/// `enforce/probe.rs` says what they mean.
+#[napi(object)]
+pub struct AttemptOptions {
+    pub kind: String,
+    pub path: Option<Buffer>,
+    pub port: Option<u32>,
+}
+
+fn attempt_of(options: &AttemptOptions) -> std::result::Result<Attempt, EngineError> {
+    let wrong = |message: String| EngineError::Start { code: "policy", message };
+    let path = || {
+        let bytes = options.path.as_ref().map(|path| path.to_vec()).unwrap_or_default();
+        CString::new(bytes).map_err(|_| wrong("a path holds a NUL byte".into()))
+    };
+    let port = options.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(1);
+    Ok(match options.kind.as_str() {
+        "read" => Attempt::Read(path()?),
+        "write" => Attempt::Write(path()?),
+        "exec" => Attempt::Exec(path()?),
+        "connect" => Attempt::Connect { port, protocol: 0 },
+        "mptcp" => Attempt::Connect { port, protocol: libc::IPPROTO_MPTCP },
+        "datagram" => Attempt::Datagram { port },
+        "io_uring" => Attempt::Ring,
+        "signal-parent" => Attempt::SignalParent,
+        "trace-parent" => Attempt::TraceParent,
+        "namespace" => Attempt::Namespace,
+        "crypto-socket" => Attempt::CryptoSocket,
+        other => return Err(wrong(format!("nothing knows the attempt {other}"))),
+    })
 }
 
 /// A program that runs under a policy.
@@ -95,7 +133,8 @@ fn os_string(buffer: &Buffer) -> OsString {
 #[napi]
 pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader::Outcome<Enforced> {
     let start = || {
-        let enforcement = enforcement(&options.policy, options.notify, on_refusal)?;
+        let attempt = options.attempt.as_ref().map(attempt_of).transpose()?;
+        let enforcement = enforcement(&options.policy, options.notify, attempt, on_refusal)?;
         let program = Program {
             argv: options.argv.iter().map(os_string).collect(),
             env: options.env.as_ref().map(|env| env.iter().map(os_string).collect()),

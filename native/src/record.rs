@@ -179,7 +179,7 @@ fn os_string(buffer: &Buffer) -> OsString {
 pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) -> Result<Recording> {
     let enforce = match (&options.policy, on_refusal) {
         (Some(policy), Some(on_refusal)) => {
-            let made = enforce::enforcement(policy, true, on_refusal);
+            let made = enforce::enforcement(policy, true, None, on_refusal);
             Some(made.map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?)
         }
         _ => None,

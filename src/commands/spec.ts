@@ -13,6 +13,7 @@ const verbs: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["gen", () => import("./spec/gen.js")],
   ["check", () => import("./spec/check.js")],
   ["run", () => import("./spec/run.js")],
+  ["prove", () => import("./spec/prove.js")],
   ["explain", () => import("./spec/explain.js")],
   ["diff", () => import("./spec/diff.js")],
   ["export", () => import("./spec/export.js")],
@@ -33,6 +34,7 @@ export const command: CommandDef = {
     "  gen       make a spec of recordings\n" +
     "  check     does a recording stay inside a spec?\n" +
     "  run       a program under a spec, enforced\n" +
+    "  prove     is it enough, and is it tight? (re-run under enforcement, attempts)\n" +
     "  explain   why is a grant there: the events that needed it\n" +
     "  diff      what does one spec allow more than another?\n" +
     "  export    in the format of another tool, with what is lost there\n" +

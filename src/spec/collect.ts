@@ -34,6 +34,8 @@ export interface ObservedProbe {
   readonly object: string;
   readonly error: string;
   count: number;
+  /** Event that failed first. */
+  readonly first: number;
 }
 
 export interface ObservedRole {
@@ -335,7 +337,7 @@ export class Collector {
     const key = `${verb} ${told} ${error}`;
     const known = role.probes.get(key);
     if (known !== undefined) known.count++;
-    else role.probes.set(key, { verb, object: told, error, count: 1 });
+    else role.probes.set(key, { verb, object: told, error, count: 1, first: seq });
   }
 
   #note(

@@ -293,8 +293,9 @@ function commonName(a: string, b: string): string | undefined {
   const middles = [a.slice(head, a.length - tail), b.slice(head, b.length - tail)];
   if (Math.abs(a.length - b.length) > 2 || middles.some((text) => /\.[a-z]|\\/.test(text)))
     return undefined;
+  const hasFrame = head + tail > 0 && middles.every((text) => text.length >= 6);
   const isRandom = middles.every(
-    (text) => /\d|[A-Z]/.test(text) || text.length >= 4 || a.length <= 2,
+    (text) => /\d|[A-Z]/.test(text) || /^[0-9a-f]{2,}$/.test(text) || hasFrame,
   );
   return isRandom ? `${a.slice(0, head)}*${tail === 0 ? "" : a.slice(-tail)}` : undefined;
 }

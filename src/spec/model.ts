@@ -187,3 +187,10 @@ export interface Spec {
 export function grantText({ verb, object }: Pick<Grant, "verb" | "object">): string {
   return `${verb} ${object}`;
 }
+
+/** Index of the role that the program is started as; -1 when there is none. It may be started by others too. */
+export function rootRole({ roles, triggers }: Pick<Spec, "roles" | "triggers">): number {
+  const launched = triggers.find(({ on }) => on === "launch")?.role;
+  const index = roles.findIndex(({ name }) => name === launched);
+  return index >= 0 ? index : roles.findIndex(({ from }) => from.length === 0);
+}

@@ -53,6 +53,7 @@ export function isSecret(path: string): boolean {
 /** Why no pattern should reach into the directory; undefined when one may. `home` is the home directory. */
 export function protection(directory: string, home: string | undefined): string | undefined {
   if (PROTECTED_DIRECTORIES.has(directory)) return `${directory} holds what all programs share`;
+  if (/^\/dev\/(?:shm|mqueue)(?:\/|$)/.test(directory)) return undefined;
   const tree = PROTECTED_TREES.find(
     (path) => directory === path || directory.startsWith(`${path}/`),
   );

@@ -27,7 +27,7 @@ import {
   SIGNALS,
 } from "./calls.js";
 import { isPathVerb } from "./generalise.js";
-import { type Grant, type Role, SOCKET_VERBS, type Spec } from "./model.js";
+import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
 import { literalPath, parseAddress, plainPath, subtreeOf } from "./object.js";
 import { expanded, type Tokens } from "./tokens.js";
 
@@ -119,11 +119,15 @@ export interface CompileOptions {
 
 /** @throws TraceError `BAD_SPEC` when the spec cannot be enforced at all */
 export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
-  const root = spec.roles.findIndex(({ from }) => from.length === 0);
+  const root = rootRole(spec);
   if (root < 0) {
-    throw new TraceError("BAD_SPEC", "the spec has no role that is started first (`from: []`)", {
-      hint: "trace spec validate says what else is wrong",
-    });
+    throw new TraceError(
+      "BAD_SPEC",
+      "the spec does not say which role is started first (a trigger `on: launch`, or `from: []`)",
+      {
+        hint: "trace spec validate says what else is wrong",
+      },
+    );
   }
   const roles = spec.roles.map((role) => policyRole(role, options.tokens));
   const reasons =

@@ -89,7 +89,9 @@ function triggers(spec: Spec): Finding[] {
 
 /** Roles that nothing starts, and roles that only start each other. */
 function reachability(spec: Spec): Finding[] {
-  const roots = spec.roles.filter(({ from }) => from.length === 0).map(({ name }) => name);
+  const launched = spec.triggers.filter(({ on }) => on === "launch").map(({ role }) => role);
+  const unstarted = spec.roles.filter(({ from }) => from.length === 0).map(({ name }) => name);
+  const roots = [...new Set([...launched, ...unstarted])];
   if (spec.roles.length > 0 && roots.length === 0) {
     return [error("roles", "none is the first: each says that another starts it (`from`)")];
   }

@@ -260,6 +260,7 @@ struct Plan<'a> {
     ignore_hangup: bool,
     inherit: &'a [i32],
     gate: Option<&'a Gate>,
+    attempt: Option<&'a enforce::Attempt>,
     go: c_int,
     failure: c_int,
     /// The recorder's ends of the two pipes, which the fork has copied.
@@ -318,6 +319,7 @@ pub fn launch_enforced(
         ignore_hangup: program.ignore_hangup,
         inherit: &program.inherit,
         gate: gate.as_ref(),
+        attempt: enforcement.and_then(|own| own.attempt.as_ref()),
         go: go_read.as_raw_fd(),
         failure: failure_write.as_raw_fd(),
         others: [go_write.as_raw_fd(), failure_read.as_raw_fd()],
@@ -423,6 +425,9 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
             && let Err(step) = gate.pass()
         {
             fail(step)
+        }
+        if let Some(attempt) = plan.attempt {
+            enforce::attempt(attempt)
         }
         libc::execve(plan.path.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         fail(STEP_EXEC)

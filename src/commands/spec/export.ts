@@ -4,7 +4,7 @@ import { usageError } from "../../errors.js";
 import { counted } from "../../report/units.js";
 import { callsOf, type Exported } from "../../spec/export/target.js";
 import { knownCalls, TARGETS } from "../../spec/export/targets.js";
-import { grantText } from "../../spec/model.js";
+import { grantText, rootRole } from "../../spec/model.js";
 import type { CommandContext, CommandDef } from "../command.js";
 import { deliver, outputOptions, splitSpec, tokensHere } from "./shared.js";
 
@@ -51,7 +51,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const target = TARGETS.find(({ name }) => name === options.to);
   if (target === undefined) throw usageError("no format is named", `--to=${names.join(", --to=")}`);
   const { spec } = splitSpec(context.args);
-  const root = spec.roles.find(({ from }) => from.length === 0) ?? spec.roles[0];
+  const root = spec.roles[rootRole(spec)] ?? spec.roles[0];
   const exported = target.export(spec, {
     tokens: tokensHere(context.env),
     base: options.base,

@@ -1,9 +1,9 @@
 /** AppArmor: one profile with a child profile for each role, so that every program has its own grants. */
 
 import { isPathVerb } from "../generalise.js";
-import { type Grant, type Role, SOCKET_VERBS, type Spec } from "../model.js";
+import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { expanded, type Tokens } from "../tokens.js";
-import { type Exported, type ExportOptions, judgeAll, type Target } from "./target.js";
+import { type Exported, type ExportOptions, isLibrary, judgeAll, type Target } from "./target.js";
 
 export const apparmor: Target = {
   name: "apparmor",
@@ -13,7 +13,7 @@ export const apparmor: Target = {
 };
 
 function exportApparmor(spec: Spec, { tokens, name }: ExportOptions): Exported {
-  const root = spec.roles.find(({ from }) => from.length === 0) ?? spec.roles[0];
+  const root = spec.roles[rootRole(spec)] ?? spec.roles[0];
   const names = new Map(spec.roles.map((role, k) => [role.name, `${safe(role.name)}_${k}`]));
   const lines = ["abi <abi/3.0>,", "include <tunables/global>", ""];
   if (root !== undefined) {
@@ -38,14 +38,14 @@ function exportApparmor(spec: Spec, { tokens, name }: ExportOptions): Exported {
 
 function verdictOf({ verb, object }: Grant): readonly ["kept" | "widened" | "lost", string?] {
   if (verb === "syscall") {
-    return object.startsWith("socket(") ? ["kept"] : ["widened", "calls are not filtered"];
+    return object.startsWith("socket(") ? ["kept"] : ["lost", "calls are not filtered"];
   }
   if (SOCKET_VERBS.has(verb)) return ["widened", "sockets of that family, at any address"];
   if (verb === "ptrace" || verb === "mount") return ["widened"];
   if (verb === "signal")
     return object === "self" ? ["kept"] : ["widened", "any process of the profile"];
   if (!isPathVerb(verb)) return ["widened"];
-  if (verb === "stat") return ["widened", "names can be looked at without a rule"];
+  if (verb === "stat") return ["lost", "names can be looked at without a rule"];
   if (verb === "chmeta") return ["widened", "comes with write"];
   if (verb.startsWith("ioctl:")) return ["widened", "any ioctl of the device"];
   if (verb === "create" || verb === "delete" || verb === "rename")
@@ -118,7 +118,7 @@ function rulesOf(
     } else if (verb === "list") add(`${glob.replace(/\/$/, "")}/`, "r");
     else if (verb.startsWith("ioctl:")) add(glob, "rw");
     else add(glob, MODES[verb] ?? "");
-    if (verb === "read" && /\.so(?:\.|$)/.test(object)) add(glob, "m");
+    if (verb === "read" && isLibrary(object)) add(glob, "m");
     if (verb === "write" || verb === "create") add(glob, "k");
     if (verb === "rename" || verb === "create") add(glob, "l");
     if (object.endsWith("/**")) add(`${glob.slice(0, -2)}`, MODES[verb] ?? "r");

@@ -1,6 +1,6 @@
 /** A bubblewrap command, as a shell script that runs its arguments inside. */
 
-import { lstatSync, readlinkSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
@@ -37,7 +37,7 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     if (IN_DIRECTORY.has(verb) || isUnix)
       writable.add(pathUse(object, tokens).isTree && !isUnix ? path : dirname(path));
     else if (CHANGES.has(verb)) writable.add(path);
-    else readable.add(path);
+    else if (verb !== "stat" || !isDirectory(path)) readable.add(path);
   }
   const hasNetwork = spec.roles.some(({ grants }) =>
     grants.some(({ verb, object }) => SOCKET_VERBS.has(verb) && !object.startsWith("unix:")),
@@ -51,6 +51,7 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     // Links of a merged /usr lead outside otherwise.
     ...rootLinks().map(([name, target]) => `--symlink ${shellWord(target)} ${shellWord(name)}`),
     ...binds(readable, writable),
+    ...linksTo(new Set([...readable, ...writable]), writable),
     "--proc /proc",
     "--dev /dev",
     ...(tokens.PWD === undefined ? [] : [`--chdir ${shellWord(tokens.PWD)}`]),
@@ -59,7 +60,7 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     text: `#!/bin/sh\n# Runs its arguments in a sandbox that holds what the spec grants.\nexec bwrap \\\n  ${lines.join(" \\\n  ")} \\\n  -- "$@"\n`,
     judged: judgeAll(spec, ({ verb, object }) => {
       if (verb === "syscall")
-        return ["widened", "no filter: any call passes (add one with --seccomp)"];
+        return ["lost", "no filter: any call passes (add one with --seccomp)"];
       if (SOCKET_VERBS.has(verb)) {
         if (object.startsWith("unix:/") || object.startsWith("unix:$"))
           return ["widened", "its directory is there, writable"];
@@ -94,21 +95,54 @@ function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): st
     for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
     return false;
   };
+  const bound = new Set([...readable, ...writable].filter(isDirectory));
   return inOrder([...readable, ...writable]).flatMap((path) => {
     const word = shellWord(path);
     if (isRootLink(path)) return [];
     if (writable.has(path)) return [`--bind-try ${word} ${word}`];
     // What stands in a directory that is bound already is there.
-    return isBelow(path, writable) || isDirectory(path)
-      ? directoryOnly(path)
-      : [`--ro-bind-try ${word} ${word}`];
+    return isBelow(path, bound) ? [] : [`--ro-bind-try ${word} ${word}`];
   });
 }
 
-/** A directory that is only looked at or listed is bound whole: it would be empty otherwise. */
-function directoryOnly(path: string): string[] {
-  const word = shellWord(path);
-  return isDirectory(path) && path.split("/").length > 2 ? [`--ro-bind-try ${word} ${word}`] : [];
+/** Names under which programs know files that are there: `libz.so.1` of `libz.so.1.2.13`, `sh` of `dash`. */
+function linksTo(paths: ReadonlySet<string>, writable: ReadonlySet<string>): string[] {
+  const lines: string[] = [];
+  const realPaths = new Set([...paths].map(realPath));
+  const directories = [...paths].map((path) => realPath(dirname(path)));
+  for (const directory of new Set(directories)) {
+    if (writable.has(directory) || paths.has(directory) || isVirtual(directory)) continue;
+    for (const entry of entriesOf(directory)) {
+      const link = `${directory}/${entry.name}`;
+      if (!entry.isSymbolicLink() || paths.has(link)) continue;
+      try {
+        const target = realpathSync(link);
+        if (paths.has(target) || realPaths.has(target)) {
+          lines.push(`--symlink ${shellWord(readlinkSync(link))} ${shellWord(link)}`);
+        }
+      } catch {
+        // It leads nowhere.
+      }
+    }
+  }
+  return lines;
+}
+
+/** The path without links, where it is there. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+function entriesOf(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 function isDirectory(path: string): boolean {

@@ -9,6 +9,7 @@ import {
   type Exported,
   type ExportOptions,
   inOrder,
+  type Judge,
   judgeAll,
   pathUse,
   socketKinds,
@@ -50,7 +51,8 @@ const OWN_CALLS: readonly string[] = [
   "prlimit64",
 ];
 
-function exportFirejail(spec: Spec, { tokens, known }: ExportOptions): Exported {
+function exportFirejail(spec: Spec, options: ExportOptions): Exported {
+  const { tokens, known } = options;
   const writable = new Set<string>();
   for (const { verb, object } of spec.roles.flatMap(({ grants }) => grants)) {
     if (!isPathVerb(verb) || !CHANGES.has(verb)) continue;
@@ -98,24 +100,7 @@ function exportFirejail(spec: Spec, { tokens, known }: ExportOptions): Exported 
   ];
   return {
     text: `${lines.join("\n")}\n`,
-    judged: judgeAll(spec, ({ verb, object }) => {
-      if (verb === "syscall") {
-        const call = object.split("(")[0] ?? "";
-        if (known?.has(call) === false) return ["lost", "this firejail does not know the call"];
-        return object.includes("(")
-          ? ["widened", "families are told apart, types and protocols are not"]
-          : ["kept"];
-      }
-      if (SOCKET_VERBS.has(verb))
-        return ["widened", object.startsWith("unix:") ? "any unix socket" : "the whole network"];
-      if (!isPathVerb(verb)) return ["widened", "any process inside"];
-      const { path, isExact } = pathUse(object, tokens);
-      if (isSecret(path) && verb === "read") return ["kept"];
-      if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
-      return CHANGES.has(verb)
-        ? ["widened", "the whole directory can be written"]
-        : ["widened", "everything but what is blacklisted can be read"];
-    }),
+    judged: judgeAll(spec, judgeFor(options)),
     remarks: [
       ...unionRemark(spec),
       "firejail drops names of calls that it does not know without a word: they were checked here",
@@ -143,4 +128,26 @@ const SECRET_PLACES: readonly string[] = [
 /** Lines of a profile end at the line end and know no quotes. */
 function isWritablePlace(path: string): boolean {
   return !/[\n"]/.test(path) && path !== "/";
+}
+
+/** What the format makes of each grant. */
+function judgeFor({ known, tokens }: ExportOptions): Judge {
+  return ({ verb, object }) => {
+    if (verb === "syscall") {
+      const call = object.split("(")[0] ?? "";
+      if (known?.has(call) === false) return ["lost", "this firejail does not know the call"];
+      return object.includes("(")
+        ? ["widened", "families are told apart, types and protocols are not"]
+        : ["kept"];
+    }
+    if (SOCKET_VERBS.has(verb))
+      return ["widened", object.startsWith("unix:") ? "any unix socket" : "the whole network"];
+    if (!isPathVerb(verb)) return ["widened", "any process inside"];
+    const { path, isExact } = pathUse(object, tokens);
+    if (isSecret(path) && verb === "read") return ["kept"];
+    if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
+    return CHANGES.has(verb)
+      ? ["widened", "the whole directory can be written"]
+      : ["widened", "everything but what is blacklisted can be read"];
+  };
 }

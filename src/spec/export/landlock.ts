@@ -60,16 +60,16 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
     judged: judgeAll(spec, ({ verb, object }) => {
       if (verb === "syscall") return ["lost", "Landlock does not filter calls: all pass"];
       if (SOCKET_VERBS.has(verb)) {
-        if (!object.startsWith("tcp:")) return ["widened", "only TCP ports are restricted"];
+        if (!object.startsWith("tcp:")) return ["lost", "only TCP ports are restricted"];
         if (verb === "listen" || verb === "accept")
-          return ["widened", "only bind and connect are restricted"];
+          return ["lost", "only bind and connect are restricted"];
         return object.startsWith("tcp:*:") ? ["kept"] : ["widened", "the port, at any address"];
       }
       if (!isPathVerb(verb))
         return object === "outside" || object === "any"
           ? ["kept"]
           : ["widened", "any process of the tree"];
-      if (verb === "stat" || verb === "chmeta") return ["widened", "Landlock does not restrict it"];
+      if (verb === "stat" || verb === "chmeta") return ["lost", "Landlock does not restrict it"];
       if (verb.startsWith("ioctl:")) return ["widened", "any ioctl of the device"];
       if (/^(?:create|delete|rename)$/.test(verb)) return ["widened", "any name in the directory"];
       return plainPath(expanded(object, tokens)) === undefined

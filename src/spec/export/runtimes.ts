@@ -50,7 +50,7 @@ function judge(
     role.grants.map((grant) => {
       const [result, note] = own.includes(role)
         ? verdict(grant.verb, grant.object)
-        : (["widened", "another program: the flags do not hold it"] as const);
+        : (["lost", "another program: the flags do not hold it"] as const);
       return { role: role.name, grant, verdict: result, ...(note !== undefined && { note }) };
     }),
   );
@@ -77,9 +77,9 @@ export const node: Target = {
     return {
       text: `${lines.join("\n\n")}\n`,
       judged: judge(spec, roles, (verb, object) => {
-        if (verb === "syscall") return ["widened", "calls are not filtered"];
+        if (verb === "syscall") return ["lost", "calls are not filtered"];
         if (SOCKET_VERBS.has(verb))
-          return ["widened", "the network is not restricted by this version"];
+          return ["lost", "the network is not restricted by this version"];
         if (!isPathVerb(verb)) return ["widened"];
         if (verb === "exec") return ["widened", "any program, once child processes are allowed"];
         return pathUse(object, options.tokens).isExact &&
@@ -140,7 +140,7 @@ export const deno: Target = {
     return {
       text: `${lines.join("\n\n")}\n`,
       judged: judge(spec, own, (verb, object) => {
-        if (verb === "syscall") return ["widened", "calls are not filtered"];
+        if (verb === "syscall") return ["lost", "calls are not filtered"];
         if (verb === "connect" || verb === "bind")
           return object.startsWith("udp:") ? ["widened", "TCP to the same address"] : ["kept"];
         if (SOCKET_VERBS.has(verb)) return ["kept"];

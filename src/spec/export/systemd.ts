@@ -2,13 +2,15 @@
 
 import { dirname } from "node:path";
 import { isPathVerb } from "../generalise.js";
-import { SOCKET_VERBS, type Spec } from "../model.js";
+import { rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress } from "../object.js";
 import {
   callsOf,
   type Exported,
   type ExportOptions,
   inOrder,
+  isLibrary,
+  type Judge,
   judgeAll,
   pathUse,
   socketKinds,
@@ -35,29 +37,16 @@ const FAMILIES: Readonly<Record<string, string>> = {
   vsock: "AF_VSOCK",
 };
 
-function exportSystemd(spec: Spec, { tokens, name, known }: ExportOptions): Exported {
-  const grants = spec.roles.flatMap((role) => role.grants);
-  const writable = new Set<string>();
-  const runnable = new Set<string>();
-  for (const { verb, object } of grants) {
-    if (!isPathVerb(verb)) continue;
-    const { path, isTree } = pathUse(object, tokens);
-    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
-    if (IN_DIRECTORY.has(verb)) writable.add(isTree ? path : dirname(path));
-    else if (verb === "write" || verb === "chmeta") writable.add(path);
-    else if (verb === "exec") runnable.add(path);
-  }
-  // Libraries are mapped for execution: their directories count too.
-  for (const { verb, object } of grants) {
-    const { path } = pathUse(object, tokens);
-    if (verb === "read" && /\.so(?:\.|$)/.test(path)) runnable.add(path);
-  }
+function exportSystemd(spec: Spec, options: ExportOptions): Exported {
+  const { tokens, name, known } = options;
+  const { writable, runnable } = placesOf(spec, tokens);
   const calls = callsOf(spec).filter((call) => known?.has(call) ?? true);
   const unknown = callsOf(spec).filter((call) => known?.has(call) === false);
   const families = [
     ...new Set(socketKinds(spec).map((kind) => FAMILIES[kind.split(",")[0] ?? ""])),
   ].filter((family) => family !== undefined);
   const addresses = internetHosts(spec);
+  const grants = spec.roles.flatMap((role) => role.grants);
   const binds = [
     ...new Set(
       grants.filter(({ verb }) => verb === "bind").flatMap(({ object }) => bindRule(object)),
@@ -99,26 +88,7 @@ function exportSystemd(spec: Spec, { tokens, name, known }: ExportOptions): Expo
   ];
   return {
     text: `${lines.join("\n")}\n`,
-    judged: judgeAll(spec, ({ verb, object }) => {
-      if (verb === "syscall") {
-        const call = object.split("(")[0] ?? "";
-        if (known?.has(call) === false) return ["lost", "this systemd does not know the call"];
-        return object.includes("(")
-          ? ["widened", "families are told apart, types and protocols are not"]
-          : ["kept"];
-      }
-      if (SOCKET_VERBS.has(verb)) {
-        if (object.startsWith("unix:")) return ["widened", "any unix socket that can be seen"];
-        if (verb === "bind") return ["kept"];
-        return ["widened", "the host is held, its port is not"];
-      }
-      if (!isPathVerb(verb)) return ["widened", "any process of the same user"];
-      const { isExact } = pathUse(object, tokens);
-      if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
-      if (verb === "exec") return ["kept"];
-      if (IN_DIRECTORY.has(verb)) return ["widened", "the whole directory can be written"];
-      return ["widened", "everything can be read and looked at, as the user may"];
-    }),
+    judged: judgeAll(spec, judgeFor(options)),
     remarks: [
       ...unionRemark(spec),
       "directives that an older systemd does not know are ignored by it: verify before use",
@@ -130,6 +100,26 @@ function exportSystemd(spec: Spec, { tokens, name, known }: ExportOptions): Expo
         : []),
     ],
   };
+}
+
+/** What is written, and what is run. Libraries are mapped for execution: they count as run. */
+function placesOf(spec: Spec, tokens: ExportOptions["tokens"]) {
+  const grants = spec.roles.flatMap((role) => role.grants);
+  const writable = new Set<string>();
+  const runnable = new Set<string>();
+  for (const { verb, object } of grants) {
+    if (!isPathVerb(verb)) continue;
+    const { path, isTree } = pathUse(object, tokens);
+    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
+    if (IN_DIRECTORY.has(verb)) writable.add(isTree ? path : dirname(path));
+    else if (verb === "write" || verb === "chmeta") writable.add(path);
+    else if (verb === "exec") runnable.add(path);
+  }
+  for (const { verb, object } of grants) {
+    const { path } = pathUse(object, tokens);
+    if (verb === "read" && isLibrary(path)) runnable.add(path);
+  }
+  return { writable, runnable };
 }
 
 function internetHosts(spec: Spec): string[] {
@@ -165,7 +155,31 @@ function escaped(text: string): string {
 
 function execLine(spec: Spec): string {
   const [program = "/bin/false", ...args] = spec.command;
-  const root = spec.roles.find(({ from }) => from.length === 0);
+  const root = spec.roles[rootRole(spec)];
   const path = program.startsWith("/") ? program : (root?.exe[0] ?? program);
   return [path, ...args].map((word) => escaped(word).replaceAll("$", "$$$$")).join(" ");
+}
+
+/** What the format makes of each grant. */
+function judgeFor({ known, tokens }: ExportOptions): Judge {
+  return ({ verb, object }) => {
+    if (verb === "syscall") {
+      const call = object.split("(")[0] ?? "";
+      if (known?.has(call) === false) return ["lost", "this systemd does not know the call"];
+      return object.includes("(")
+        ? ["widened", "families are told apart, types and protocols are not"]
+        : ["kept"];
+    }
+    if (SOCKET_VERBS.has(verb)) {
+      if (object.startsWith("unix:")) return ["widened", "any unix socket that can be seen"];
+      if (verb === "bind") return ["kept"];
+      return ["widened", "the host is held, its port is not"];
+    }
+    if (!isPathVerb(verb)) return ["widened", "any process of the same user"];
+    const { isExact } = pathUse(object, tokens);
+    if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
+    if (verb === "exec") return ["kept"];
+    if (IN_DIRECTORY.has(verb)) return ["widened", "the whole directory can be written"];
+    return ["lost", "everything can be read and looked at, as the user may"];
+  };
 }

@@ -4,10 +4,10 @@
  */
 
 import type { Grant, Role, Spec } from "../model.js";
-import { literalPath, plainPath, subtreeOf } from "../object.js";
+import { plainPath, subtreeOf } from "../object.js";
 import { expanded, type Tokens } from "../tokens.js";
 
-/** `kept`: exactly this; `widened`: this and more; `lost`: not expressed, so that the tool refuses it, or ignores it. */
+/** `kept`: exactly this; `widened`: this and more; `lost`: the format does not speak of it, so that nothing holds it there. */
 export type Verdict = "kept" | "widened" | "lost";
 
 export interface Judged {
@@ -107,14 +107,12 @@ export function pathUse(object: string, tokens: Tokens): PathUse {
   return { path, isExact: false, isTree: true };
 }
 
-/** The object with tokens replaced, for formats with patterns of the same kind. */
-export function patternOf(object: string, tokens: Tokens): string {
-  return expanded(object, tokens);
-}
-
 /** Every path once, shortest first: what stands below another comes behind it. */
 export function inOrder(paths: Iterable<string>): string[] {
   return [...new Set(paths)].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
 }
 
-export { literalPath };
+/** Shared libraries, which are mapped for execution. */
+export function isLibrary(path: string): boolean {
+  return /\.so(?:\.[\d.]+)?$/.test(path);
+}

@@ -1,6 +1,6 @@
 //! Calls with paths, performed for the program on the object that was checked.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::gate::owned;
@@ -126,9 +126,10 @@ fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], flag
     let walker = Walker::new(&asked.target);
     let cloexec = flags & libc::O_CLOEXEC != 0;
     match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
-        Ok(place) => open_place(check, &place, flags, mode, asked).map(|fd| match fd {
+        Ok(place) => open_place(check, place, flags, mode, asked).map(|fd| match fd {
+            Opened::Bare => Answer::Pass,
             Opened::Now(fd) => Answer::Descriptor(fd, cloexec),
-            Opened::Slow(name, flags) => Answer::SlowOpen(name, flags, cloexec),
+            Opened::Slow(object, flags) => Answer::SlowOpen(object, flags, cloexec),
         }),
         Err(libc::ENOENT) if flags & libc::O_CREAT != 0 => {
             create(asked, check, dirfd, path, flags, mode).map(|fd| Answer::Descriptor(fd, cloexec))
@@ -138,22 +139,25 @@ fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], flag
 }
 
 enum Opened {
+    /// Without rights (`O_PATH`): the kernel hands no such descriptor to another process, so it opens this one itself. Whatever
+    /// is done with it is asked here again, of the object that it then leads to.
+    Bare,
     Now(OwnedFd),
     /// It may have to wait: for the other end of a pipe, for a device.
-    Slow(CString, i32),
+    Slow(OwnedFd, i32),
 }
 
 /// O_TMPFILE without the O_DIRECTORY that is part of it.
 const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
-fn open_place(check: &dyn Check, place: &Place, flags: i32, mode: u32, asked: &Asked<'_>) -> Result<Opened, Errno> {
+fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &Asked<'_>) -> Result<Opened, Errno> {
     let kind = kind_of(&place.fd)?;
     if flags & libc::O_PATH != 0 {
-        check_place(check, verb::STAT, place)?;
+        check_place(check, verb::STAT, &place)?;
         if flags & libc::O_DIRECTORY != 0 && kind != libc::S_IFDIR {
             return Err(libc::ENOTDIR);
         }
-        return place.fd.try_clone().map(Opened::Now).map_err(|error| errno_of(&error));
+        return Ok(Opened::Bare);
     }
     if flags & libc::O_CREAT != 0 && flags & libc::O_EXCL != 0 {
         return Err(libc::EEXIST);
@@ -172,7 +176,7 @@ fn open_place(check: &dyn Check, place: &Place, flags: i32, mode: u32, asked: &A
         if writes || flags & libc::O_CREAT != 0 {
             return Err(libc::EISDIR);
         }
-        check_place(check, verb::LIST, place)?;
+        check_place(check, verb::LIST, &place)?;
         return reopen(&place.fd, flags, 0).map(Opened::Now);
     }
     if flags & libc::O_DIRECTORY != 0 {
@@ -185,23 +189,30 @@ fn open_place(check: &dyn Check, place: &Place, flags: i32, mode: u32, asked: &A
     if writes || flags & libc::O_TRUNC != 0 {
         bits |= verb::WRITE;
     }
-    check_place(check, bits, place)?;
+    check_place(check, bits, &place)?;
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
-    let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0;
+    let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&place.fd)?;
     if may_wait {
-        return Ok(Opened::Slow(name_of(&place.fd), flags));
+        return Ok(Opened::Slow(place.fd, flags));
     }
     reopen(&place.fd, flags, 0).map(Opened::Now)
 }
 
-/// Opens the very object again, with rights.
-fn reopen(fd: &OwnedFd, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
-    open_named(&name_of(fd), flags & !libc::O_NOFOLLOW, mode)
+/// `/dev/null` and its like, which never wait.
+fn is_memory_device(fd: &OwnedFd) -> Result<bool, Errno> {
+    const MEMORY_DEVICES: u32 = 1;
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct of this frame.
+    checked(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut facts) }.into())?;
+    Ok(facts.st_mode & libc::S_IFMT == libc::S_IFCHR && libc::major(facts.st_rdev) == MEMORY_DEVICES)
 }
 
-pub fn open_named(name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: `name` is NUL-terminated.
-    owned(unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into()).map_err(|error| errno_of(&error))
+/// Opens the very object again, with rights.
+pub fn reopen(fd: &OwnedFd, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = (flags & !libc::O_NOFOLLOW) | libc::O_CLOEXEC;
+    // SAFETY: the name is NUL-terminated, and leads to an object that is held open.
+    owned(unsafe { libc::open(name_of(fd).as_ptr(), flags, mode) }.into()).map_err(|error| errno_of(&error))
 }
 
 fn create(

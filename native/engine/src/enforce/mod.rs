@@ -15,6 +15,7 @@ mod notify;
 mod paths;
 mod pattern;
 mod policy;
+mod probe;
 mod processes;
 mod rules;
 mod ruleset;
@@ -28,6 +29,7 @@ use libc::pid_t;
 
 pub use gate::{Gate, STEP_FILTER, STEP_HANDOVER, STEP_LANDLOCK, STEP_PRIVILEGES};
 pub use policy::Policy;
+pub use probe::{Attempt, attempt};
 pub use ruleset::version as landlock_version;
 pub use supervise::{Refusal, Report};
 
@@ -41,6 +43,8 @@ pub struct Enforcement {
     pub report: Report,
     /// Whether calls are notified: not possible where another supervisor does so already.
     pub notify: bool,
+    /// In place of the program.
+    pub attempt: Option<Attempt>,
 }
 
 impl std::fmt::Debug for Enforcement {
@@ -65,7 +69,8 @@ impl Enforcement {
         let work = move || {
             // Without a listener the child has failed, and says why; without a supervisor nobody lets it go on.
             if let Ok(Some(listener)) = gate.take(pid, |listener| {
-                supervise::Supervisor::new(listener, Arc::clone(&own.policy), pid, Arc::clone(&own.report))
+                let runs_program = own.attempt.is_none();
+                supervise::Supervisor::new(listener, Arc::clone(&own.policy), pid, runs_program, Arc::clone(&own.report))
             }) {
                 listener.run();
             }

@@ -58,7 +58,7 @@ const CLEAN_AT: usize = 4096;
 
 impl Processes {
     /// The first program, whose role is given.
-    pub fn first(&mut self, pid: i32, role: usize) -> std::io::Result<()> {
+    pub fn first(&mut self, pid: i32, role: usize, fresh: bool) -> std::io::Result<()> {
         let process = Process {
             pid,
             handle: pidfd_open(pid, 0)?,
@@ -67,7 +67,7 @@ impl Processes {
             exe: exe_of(pid),
             line: line_of(pid),
             exec: None,
-            fresh: true,
+            fresh,
         };
         self.known.insert(pid, process);
         Ok(())

@@ -2,14 +2,14 @@
 //!
 //! Rules of the house:
 //! - A call of which memory was looked at is never passed on to the kernel, which would look again: it is performed here, on
-//!   copies. Passed on are calls that are decided by registers alone, and execs, whose outcome is looked at afterwards.
+//!   copies. Passed on are calls that are decided by registers alone; execs, whose outcome is looked at before the program
+//!   gets anything; and what gives no rights (chdir, O_PATH), since whatever starts from there is asked again.
 //! - Memory and names of a thread are only believed after the notification was found to be waiting still.
 //! - What is checked is an open object, never a name (`paths.rs`).
 //! - Calls that may wait are performed on a thread of their own.
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub enum Answer {
     Pass,
     /// On a thread of its own.
     Slow(Slow),
-    /// Opening a device or named pipe, which may wait: name, flags, close-on-exec.
-    SlowOpen(CString, i32, bool),
+    /// Opening a device or named pipe, which may wait: the object, flags, close-on-exec.
+    SlowOpen(OwnedFd, i32, bool),
     Refused(Errno),
 }
 
@@ -167,11 +167,19 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// `runs_program`: the first process has one exec to make that is none of its own.
+    ///
     /// # Errors
     /// When the first program is gone already.
-    pub fn new(listener: OwnedFd, policy: Arc<Policy>, pid: i32, report: Report) -> std::io::Result<Supervisor> {
+    pub fn new(
+        listener: OwnedFd,
+        policy: Arc<Policy>,
+        pid: i32,
+        runs_program: bool,
+        report: Report,
+    ) -> std::io::Result<Supervisor> {
         let mut processes = Processes::default();
-        processes.first(pid, policy.root)?;
+        processes.first(pid, policy.root, runs_program)?;
         Ok(Supervisor {
             listener: Arc::new(Listener::new(listener)),
             rules: Arc::new(Rules::new(&policy)),
@@ -352,8 +360,8 @@ impl Supervisor {
                     Err(errno) => listener.refuse(id, errno),
                 });
             }
-            Answer::SlowOpen(name, flags, cloexec) => {
-                self.apart(id, move |listener| match files::open_named(&name, flags, 0) {
+            Answer::SlowOpen(object, flags, cloexec) => {
+                self.apart(id, move |listener| match files::reopen(&object, flags, 0) {
                     Ok(fd) => listener.answer_with(id, &fd, cloexec),
                     Err(errno) => listener.refuse(id, errno),
                 });

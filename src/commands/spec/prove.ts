@@ -1,0 +1,203 @@
+/** `trace spec prove`: is a spec enough for its program, and is it tight? Exit code 0 yes, 2 no. */
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TraceError } from "../../errors.js";
+import { counted } from "../../report/units.js";
+import { grantLine } from "../../spec/check.js";
+import { readSpec, specText } from "../../spec/file.js";
+import type { Spec } from "../../spec/model.js";
+import type { Proof } from "../../spec/prove.js";
+import type { CommandContext, CommandDef } from "../command.js";
+import { timeSpan } from "../values.js";
+import { deliver, outputOptions, tokensHere, tracesOf, withTraces } from "./shared.js";
+
+interface Options {
+  readonly minimize?: boolean;
+  readonly output?: string;
+  readonly force?: boolean;
+  readonly record?: string;
+  readonly supervise: "auto" | "always" | "never";
+  readonly weaker?: boolean;
+  readonly timeout: number;
+  readonly format: "text" | "json";
+}
+
+export const command: CommandDef<Options> = {
+  name: "spec prove",
+  summary: "is a spec enough for its program, and is it tight?",
+  description:
+    "The recordings are checked; the program is run again under enforcement, recorded, and compared with them: the first call that is " +
+    "refused and had worked before is told with the grant that is missing. Then attempts are made, as each role, at what it " +
+    "was not granted (secrets, network, MPTCP, UDP, a shell, io_uring, signals, files outside): all must fail. " +
+    "Exit code 0: proved; 2: not.",
+  arguments: [
+    { name: "<spec>", help: "spec file" },
+    {
+      name: "[words...]",
+      help: "recordings (those of the spec if left out), then -- and the program",
+    },
+  ],
+  passThrough: true,
+  options: [
+    {
+      flags: "--minimize",
+      help: "try to leave out each grant, and write a spec of those that are needed",
+    },
+    ...outputOptions,
+    { flags: "--record <file>", help: "keep the recording of the enforced run" },
+    {
+      flags: "--supervise <when>",
+      help: "as for trace spec run",
+      choices: ["auto", "always", "never"],
+      default: "auto",
+    },
+    { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
+    {
+      flags: "--timeout <time>",
+      help: "with --minimize: how long one run may take",
+      parse: timeSpan,
+      default: 60_000,
+      defaultText: "60s",
+    },
+    {
+      flags: "--format <format>",
+      help: "how to print",
+      choices: ["text", "json"],
+      default: "text",
+    },
+  ],
+  examples: [
+    { line: "trace spec prove app.spec", help: "with the recordings and the command of the spec" },
+    {
+      line: "trace spec prove --minimize -o small.spec app.spec",
+      help: "and leave out what is not needed",
+    },
+  ],
+  run,
+};
+
+async function run(context: CommandContext<Options>): Promise<number> {
+  const { args, options, env } = context;
+  const [path = "", ...words] = args;
+  const spec = readSpec(path);
+  const dashes = words.indexOf("--");
+  const named = dashes < 0 ? words : words.slice(0, dashes);
+  const given = dashes < 0 ? [] : words.slice(dashes + 1);
+  const command = given.length > 0 ? given : spec.command;
+  if (command.length === 0) {
+    throw new TraceError("USAGE", "the spec does not say what program to run", {
+      hint: "trace spec prove SPEC -- PROGRAM",
+    });
+  }
+  const baselines = named.length > 0 ? named : tracesOf(spec);
+  const tokens = tokensHere(env);
+  const { prove } = await import("../../spec/prove.js");
+  const proof = await withTraces(baselines, context, (traces) =>
+    prove(spec, traces, {
+      command,
+      tokens,
+      supervise: options.supervise,
+      weaker: options.weaker === true,
+      ...(options.record !== undefined && { output: options.record }),
+    }),
+  );
+  context.stderr.write(
+    options.format === "json"
+      ? `${JSON.stringify({ schema: 1, ...summaryOf(proof) }, undefined, 2)}\n`
+      : textOf(proof),
+  );
+  if (!proof.proved) return 2;
+  if (options.minimize === true) await writeMinimal(context, spec, command);
+  return 0;
+}
+
+/** Proofs without the policy, which is long. */
+function summaryOf({ compiled, ...rest }: Proof): object {
+  return { ...rest, supervised: compiled.policy.supervised, coarse: compiled.coarse };
+}
+
+function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }: Proof): string {
+  const lines: string[] = [];
+  for (const { trace, violations, unknown } of checks) {
+    if (violations.length > 0) {
+      lines.push(
+        `${trace}: ${counted(violations.length, "access", "accesses")} outside the spec (trace spec check)`,
+      );
+    }
+    for (const line of unknown) lines.push(`${trace}: cannot tell: ${line}`);
+  }
+  if (own.fatal !== undefined) {
+    const { role, verb, object, error, seq, grant } = own.fatal;
+    lines.push(`${role}: ${verb} ${object} fails with ${error} (@${seq}), and worked before`);
+    lines.push(`  to allow it: ${grantLine(grant)}`);
+  } else if (own.before !== undefined && own.before !== own.ended) {
+    lines.push(`under enforcement the program ends with ${own.ended}, before with ${own.before}`);
+    const [first] = own.refusals;
+    if (first !== undefined)
+      lines.push(`  first refusal: ${first.role}: ${grantLine(first.grant)}`);
+  }
+  const passed = probes.filter(({ denied }) => !denied);
+  for (const { role, what, result } of passed) lines.push(`${role} can ${what} (${result})`);
+  const kinds = [...new Set(probes.map(({ what }) => what.replace(/ \(.*/, "")))];
+  const how = compiled.policy.supervised ? "supervised" : "kernel only";
+  lines.push(
+    `attempts that failed, as they should: ${probes.length - passed.length} of ${probes.length} (${kinds.join(", ")})`,
+  );
+  lines.push(...compiled.coarse.map((line) => `note: ${line}`));
+  const verdict = proved ? "proved" : "not proved";
+  lines.push(
+    `${verdict} on ${counted(checks.length, "recording")} and an enforced run (${own.ended}, ${how}); Linux ${kernel}, Landlock ${landlock}`,
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+/** Runs the program again and again with fewer grants; what it prints and how it ends has to stay the same. */
+async function writeMinimal(
+  context: CommandContext<Options>,
+  spec: Spec,
+  command: readonly string[],
+): Promise<void> {
+  const { minimize } = await import("../../spec/prove.js");
+  const { options } = context;
+  const folder = mkdtempSync(join(tmpdir(), "trace-minimize-"));
+  try {
+    const outcome = (trial: Spec): string => {
+      const file = join(folder, "trial.spec");
+      writeFileSync(file, specText(trial));
+      const words = [
+        CLI,
+        "spec",
+        "run",
+        "-q",
+        `--supervise=${options.supervise}`,
+        file,
+        "--",
+        ...command,
+      ];
+      const done = spawnSync(process.execPath, words, {
+        stdio: ["ignore", "pipe", "ignore"],
+        timeout: options.timeout,
+        maxBuffer: 1 << 28,
+      });
+      return `${done.status} ${done.signal} ${done.stdout.toString("latin1")}`;
+    };
+    const wanted = outcome(spec);
+    const { spec: small, removed } = await minimize(
+      spec,
+      async (trial) => outcome(trial) === wanted,
+    );
+    deliver(context, specText(small), options.output, options.force === true);
+    context.stderr.write(
+      `trace: ${counted(removed, "grant")} left out; the program prints and ends the same without\n`,
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** This very command. */
+const CLI = process.argv[1] ?? fileURLToPath(new URL("../../cli.js", import.meta.url));

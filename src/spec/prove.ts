@@ -1,0 +1,203 @@
+/**
+ * Is a spec enough, and is it tight? The program is run again under enforcement while it is recorded, and compared with the
+ * recording that the spec was made from; then attempts are made at what it does not grant.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { native } from "../native.js";
+import { startRecording } from "../record.js";
+import { openTrace } from "../trace/open.js";
+import type { Trace } from "../trace/trace.js";
+import { type CheckResult, checkTrace } from "./check.js";
+import { Collector, type Observation, type ObservedRole } from "./collect.js";
+import { preparePolicy, type Refusal, refusalOf } from "./enforce.js";
+import { firstRung } from "./generalise.js";
+import type { Grant, Spec } from "./model.js";
+import type { Compiled, CompileOptions } from "./policy.js";
+import { type ProbeResult, probeAll } from "./probes.js";
+import { identityName } from "./roles.js";
+import type { Tokens } from "./tokens.js";
+
+/** A call that failed under enforcement, and had worked before. */
+export interface FatalDenial {
+  readonly role: string;
+  readonly verb: string;
+  readonly object: string;
+  readonly error: string;
+  /** Event of the enforced recording. */
+  readonly seq: number;
+  readonly grant: Pick<Grant, "verb" | "object">;
+}
+
+export interface Proof {
+  /** Each recording that was looked at, and what it did outside the spec. */
+  readonly checks: readonly (CheckResult & { readonly trace: string })[];
+  readonly run: {
+    /** `exit 0`, `signal 9`. */
+    readonly ended: string;
+    /** How the recording ended; undefined when there is none. */
+    readonly before: string | undefined;
+    readonly refusals: readonly Refusal[];
+    readonly fatal: FatalDenial | undefined;
+  };
+  readonly probes: readonly ProbeResult[];
+  readonly compiled: Compiled;
+  readonly kernel: string;
+  readonly landlock: number;
+  readonly proved: boolean;
+}
+
+export interface ProveOptions extends CompileOptions {
+  readonly command: readonly string[];
+  readonly weaker?: boolean;
+  /** Where the enforced run is recorded; nowhere to stay when left out. */
+  readonly output?: string;
+}
+
+/** @throws TraceError as `startEnforced` and `openTrace` do */
+export async function prove(
+  spec: Spec,
+  baselines: readonly Trace[],
+  options: ProveOptions,
+): Promise<Proof> {
+  const checks: (CheckResult & { readonly trace: string })[] = [];
+  for (const trace of baselines)
+    checks.push({ ...(await checkTrace(spec, trace)), trace: trace.path });
+  const compiled = preparePolicy(spec, options);
+  const run = await enforcedRun(compiled, baselines[0], options);
+  const probes = await probeAll(spec, compiled.policy, options.tokens);
+  const isSufficient =
+    run.fatal === undefined && (run.before === undefined || run.before === run.ended);
+  const isInside = checks.every(({ violations }) => violations.length === 0);
+  return {
+    checks,
+    run,
+    probes,
+    compiled,
+    kernel: release(),
+    landlock: native().landlockVersion(),
+    proved: isSufficient && isInside && probes.every(({ denied }) => denied),
+  };
+}
+
+async function enforcedRun(
+  compiled: Compiled,
+  baseline: Trace | undefined,
+  options: ProveOptions,
+): Promise<Proof["run"]> {
+  const folder = mkdtempSync(join(tmpdir(), "trace-prove-"));
+  const output = options.output ?? join(folder, "enforced.trace");
+  const refusals: Refusal[] = [];
+  try {
+    const result = await startRecording({
+      command: options.command,
+      output,
+      force: true,
+      observe: true,
+      inheritDescriptors: true,
+      enforce: {
+        policy: JSON.stringify(compiled.policy),
+        onRefusal: (text) => refusals.push(refusalOf(text, options.tokens)),
+      },
+    }).result;
+    const ended =
+      result.exitSignal === undefined ? `exit ${result.exitCode}` : `signal ${result.exitSignal}`;
+    const enforced = await openTrace(output);
+    try {
+      const fatal = baseline && (await fatalDenial(enforced, baseline, options.tokens));
+      return { ended, before: baseline && endOf(baseline), refusals, fatal };
+    } finally {
+      enforced.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function endOf({ info }: Trace): string | undefined {
+  if (info.status === undefined) return undefined;
+  const signal = info.status & 0x7f;
+  return signal === 0 ? `exit ${(info.status >> 8) & 0xff}` : `signal ${signal}`;
+}
+
+const REFUSED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ENOSYS", "EXDEV"]);
+
+/** The first call that was refused and that the same program could make before: what else was refused is noise. */
+async function fatalDenial(
+  enforced: Trace,
+  baseline: Trace,
+  tokens: Tokens,
+): Promise<FatalDenial | undefined> {
+  const [now, before] = [await Collector.read(enforced), await Collector.read(baseline)];
+  const denials = [...now.roles.values()].flatMap((role) =>
+    [...role.probes.values()]
+      .filter(({ error }) => REFUSED.has(error))
+      .map((probe) => ({ role, probe })),
+  );
+  denials.sort((a, b) => a.probe.first - b.probe.first);
+  for (const { role, probe } of denials) {
+    const own = sameRole(before, role);
+    if (own?.accesses.has(`${probe.verb} ${probe.object}`) !== true) continue;
+    return {
+      role: identityName(role.identity, role.lines[0]?.[0]),
+      verb: probe.verb,
+      object: probe.object,
+      error: probe.error,
+      seq: probe.first,
+      grant: { verb: probe.verb, object: firstRung(probe, tokens).object },
+    };
+  }
+  return undefined;
+}
+
+function sameRole(seen: Observation, role: ObservedRole): ObservedRole | undefined {
+  return (
+    seen.roles.get(role.key) ??
+    [...seen.roles.values()].find(({ identity }) => identity.exe === role.identity.exe)
+  );
+}
+
+/** Whether a spec with these grants left out is still enough. */
+export type StillWorks = (spec: Spec) => Promise<boolean>;
+
+/**
+ * Removes grants as long as the program goes on working: halves first, then halves of halves. Calls of the system are
+ * left alone, since what they would be needed for happens seldom.
+ */
+export async function minimize(
+  spec: Spec,
+  works: StillWorks,
+): Promise<{ readonly spec: Spec; readonly removed: number }> {
+  let current = spec;
+  let removed = 0;
+  for (const { name } of spec.roles) {
+    const role = current.roles.find((one) => one.name === name);
+    const candidates = role?.grants.filter(({ verb }) => verb !== "syscall") ?? [];
+    const drop = async (grants: readonly Grant[]): Promise<void> => {
+      if (grants.length === 0) return;
+      const trial = without(current, name, new Set(grants));
+      if (await works(trial)) {
+        current = trial;
+        removed += grants.length;
+        return;
+      }
+      if (grants.length === 1) return;
+      const middle = grants.length >> 1;
+      await drop(grants.slice(0, middle));
+      await drop(grants.slice(middle));
+    };
+    await drop(candidates);
+  }
+  return { spec: current, removed };
+}
+
+function without(spec: Spec, name: string, grants: ReadonlySet<Grant>): Spec {
+  const roles = spec.roles.map((role) =>
+    role.name === name
+      ? { ...role, grants: role.grants.filter((grant) => !grants.has(grant)) }
+      : role,
+  );
+  return { ...spec, roles };
+}

@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import { compareSpecs, differenceMarkdown, differenceText } from "../../src/spec/compare.js";
+import { mergeSpecs } from "../../src/spec/merge.js";
+import type { Grant, Role, Spec } from "../../src/spec/model.js";
+import { validateSpec } from "../../src/spec/validate.js";
+
+function spec(grants: readonly string[], rest: Partial<Role> = {}, more: Partial<Spec> = {}): Spec {
+  const role: Role = {
+    name: "app",
+    exe: ["/usr/bin/app"],
+    from: [],
+    grants: grants.map((text): Grant => {
+      const [verb = "", object = ""] = text.split(" ");
+      return { verb: verb as Grant["verb"], object };
+    }),
+    ...rest,
+  };
+  return {
+    traceSpec: 1,
+    command: [],
+    tokens: {},
+    runs: [],
+    roles: [role],
+    channels: [],
+    triggers: [],
+    unknown: [],
+    ...more,
+  };
+}
+
+const BASE = [
+  "read /etc/app.conf",
+  "connect tcp:10.0.0.1:443",
+  "write /var/app/*",
+  "exec /usr/bin/app",
+];
+
+describe("comparing specs", () => {
+  it.each([
+    ["one host", "connect tcp:10.0.0.2:443"],
+    ["one written path", "write /etc/passwd"],
+    ["one program", "exec /bin/sh"],
+    ["a wider pattern", "write /var/**"],
+    ["another port", "connect tcp:10.0.0.1:*"],
+  ])("a change that adds %s is wider", (_, grant) => {
+    const difference = compareSpecs(spec(BASE), spec([...BASE, grant]));
+    expect(difference.verdict).toBe("widened");
+    expect(differenceText(difference)).toContain(`+ ${grant}`);
+    expect(differenceMarkdown(difference)).toContain("wider");
+    expect(compareSpecs(spec([...BASE, grant]), spec(BASE)).verdict).toBe("narrowed");
+  });
+
+  it("another order, other counts, another role name and covered grants are equal", () => {
+    const counted = spec([...BASE].reverse().concat("write /var/app/x", "stat /etc/app.conf"), {
+      name: "other",
+    });
+    const grants =
+      counted.roles[0]?.grants.map((grant) => ({ ...grant, count: 7, runs: [1] })) ?? [];
+    const roles = counted.roles.map((role) => ({ ...role, grants }));
+    expect(compareSpecs(spec(BASE), { ...counted, roles }).verdict).toBe("equal");
+  });
+
+  it("a grant for one phase that becomes one for the whole life is wider", () => {
+    const phased = spec([]);
+    const grants: Grant[] = [{ verb: "read", object: "/key", phase: "init" }];
+    const before = { ...phased, roles: phased.roles.map((role) => ({ ...role, grants })) };
+    expect(compareSpecs(before, spec(["read /key"])).verdict).toBe("widened");
+    expect(compareSpecs(spec(["read /key"]), before).verdict).toBe("narrowed");
+  });
+
+  it("merging gives what either allows, and nothing else", () => {
+    const merged = mergeSpecs([spec(BASE), spec(["read /x"], { name: "renamed" })]);
+    expect(merged.roles).toHaveLength(1);
+    for (const part of [spec(BASE), spec(["read /x"])]) {
+      expect(compareSpecs(part, merged).changes.flatMap(({ narrowed }) => narrowed)).toEqual([]);
+    }
+    expect(compareSpecs(merged, spec([...BASE, "read /x"])).verdict).toBe("equal");
+  });
+});
+
+describe("validating specs", () => {
+  const messages = (checked: Spec) =>
+    validateSpec(checked, {}).map(({ level, message }) => `${level}: ${message}`);
+
+  it("finds nothing in a good one", () => {
+    expect(messages(spec(["read /etc/passwd"], { exe: ["/bin/sh"] }))).toEqual([]);
+  });
+
+  it.each([
+    [
+      "a role that is not there",
+      spec([], { from: ["ap"] }),
+      /error: there is no role ap; did you mean app/,
+    ],
+    ["a circle", spec([], { from: ["app"] }), /error: none is the first/],
+    [
+      "a pipe nobody reads",
+      spec([], {}, { channels: [{ name: "pipe1", kind: "pipe", writers: ["app"], readers: [] }] }),
+      /error: a pipe that nobody reads from/,
+    ],
+    [
+      "a trigger of nothing",
+      spec([], {}, { triggers: [{ role: "app", on: "connection", of: "listener1" }] }),
+      /error: there is no channel listener1/,
+    ],
+    [
+      "a misspelt call",
+      spec(["syscall opennat"]),
+      /error: there is no syscall opennat; did you mean openat/,
+    ],
+    [
+      "a path that is gone",
+      spec(["read /nonexistent/file"]),
+      /warning: paths that are not there now: \/nonexistent\/file/,
+    ],
+    [
+      "a program that is gone",
+      spec([], { exe: ["/nonexistent/app"] }),
+      /warning: its program .* is gone/,
+    ],
+  ])("finds %s", (_, checked, message) => {
+    expect(messages(checked).join("\n")).toMatch(message);
+  });
+});

@@ -1,0 +1,108 @@
+import { describe, expect, it } from "vitest";
+import { commonForm, firstRung, siblingName } from "../../src/spec/generalise.js";
+import { isSecret, protection } from "../../src/spec/places.js";
+import { argvShape, scriptOf } from "../../src/spec/roles.js";
+import { expanded, tokensOf } from "../../src/spec/tokens.js";
+
+const TOKENS = tokensOf((name) => ({ HOME: "/home/me", TMPDIR: "/tmp" })[name], "/home/me/work");
+
+describe("the ladder", () => {
+  it.each([
+    ["/home/me/work/a", "$PWD/a", "token"],
+    ["/home/me/.bashrc", "$HOME/.bashrc", "token"],
+    ["/home/me", "$HOME", "token"],
+    ["/home/meow", "/home/meow", "literal"],
+    ["/tmp/x*y", "$TMP/x\\*y", "token"],
+    ["/proc/\u0000/stat", "/proc/@{pid}/stat", "token"],
+    ["/dev/pts/7", "/dev/pts/*", "sibling"],
+  ])("%s becomes %s (%s)", (path, object, rung) => {
+    expect(firstRung({ verb: "read", object: path }, TOKENS)).toEqual({ object, rung });
+  });
+
+  it.each([
+    ["ccKTh2kE.s", "cc*.s"],
+    ["ccYJzNQl.cdtor.c", "cc*.cdtor.c"],
+    ["tmpab12cd34", "tmp*"],
+    ["sem.eYf7hK", "sem.*"],
+    ["e83c5163316f89bfbde7d9ab23ca2e25604af290", "*"],
+    ["out.12345.log", "out.*.log"],
+    ["Makefile", undefined],
+    ["hello", undefined],
+    ["archive.tar", undefined],
+    ["report2", undefined],
+  ])("the temporary name %s becomes %s", (name, general) => {
+    expect(siblingName(name, true)).toBe(general);
+  });
+
+  it("takes names of two runs together that differ where they are made up", () => {
+    expect(commonForm("/w/obj/3f/aa11bb", "/w/obj/c0/dd22ee")).toBe("/w/obj/*/*");
+    expect(commonForm("/w/build-1a/out", "/w/build-2b/out")).toBe("/w/build-*/out");
+    expect(commonForm("/w/alpha", "/w/gamma")).toBeUndefined();
+    expect(commonForm("/a/b/c", "/a/b/c/d")).toBeUndefined();
+    expect(commonForm("/w/x/y/z1", "/w/a/b/c2")).toBeUndefined();
+  });
+
+  it("never climbs into protected places", () => {
+    for (const place of [
+      "/",
+      "/etc",
+      "/etc/ssl",
+      "/usr/bin",
+      "/home/me",
+      "/home/me/.ssh",
+      "/home/me/.config/app",
+      "/root/x",
+    ]) {
+      expect(protection(place, "/home/me"), place).toBeDefined();
+    }
+    for (const place of [
+      "/tmp",
+      "/home/me/work",
+      "/home/me/.cache/app",
+      "/var/lib/app",
+      "/dev/shm",
+    ]) {
+      expect(protection(place, "/home/me"), place).toBeUndefined();
+    }
+    for (const secret of [
+      "/etc/shadow",
+      "/home/me/.ssh/id_rsa",
+      "/x/server.key",
+      "/home/me/.aws/credentials",
+      "/app/.env",
+    ]) {
+      expect(isSecret(secret), secret).toBe(true);
+    }
+    expect(isSecret("/etc/ssl/certs/ca.pem")).toBe(false);
+  });
+
+  it("tokens mean what they mean here", () => {
+    expect(expanded("$PWD/a", { PWD: "/x*y" })).toBe("/x\\*y/a");
+    expect(expanded("unix:$HOME/s", { HOME: "/h" })).toBe("unix:/h/s");
+    expect(expanded("$HOME/a", {})).toBe("$HOME/a");
+    expect(expanded("$__proto__/a", {})).toBe("$__proto__/a");
+  });
+});
+
+describe("roles", () => {
+  it.each([
+    [["/bin/dash", "sh", "build.sh", "x"], "build.sh"],
+    [["/bin/dash", "sh", "-c", "echo"], undefined],
+    [["/usr/bin/python3.11", "python3", "-u", "-W", "error", "app.py"], "app.py"],
+    [["/usr/bin/python3.11", "python3", "-m", "http.server"], "http.server"],
+    [["/usr/bin/java", "java", "-cp", ".", "Main"], "Main"],
+    [["/usr/bin/ls", "ls", "file"], undefined],
+  ])("the script of %j is %s", ([exe = "", ...argv], script) => {
+    expect(scriptOf(exe, argv)).toBe(script);
+  });
+
+  it("have the shape of their command lines", () => {
+    expect(
+      argvShape([
+        ["gcc", "-c", "a.c"],
+        ["gcc", "-c", "b.c"],
+      ]),
+    ).toEqual(["gcc", "-c", "*"]);
+    expect(argvShape([["cat", "a"], ["cat"]])).toEqual(["cat", "**"]);
+  });
+});

@@ -1,0 +1,72 @@
+/** Places for specs that are enforced: recorded and run by the built command, as a user does. */
+
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const CLI = fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+
+export interface Ran {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class SpecPlace {
+  readonly base = mkdtempSync(join(tmpdir(), "trace-spec-test-"));
+  readonly work = join(this.base, "work");
+  readonly env: Record<string, string>;
+
+  constructor(files: Readonly<Record<string, string>> = {}) {
+    for (const name of ["work", "home", "tmp"]) mkdirSync(join(this.base, name));
+    this.env = {
+      PATH: "/usr/bin:/bin:/usr/sbin:/sbin",
+      HOME: join(this.base, "home"),
+      TMPDIR: join(this.base, "tmp"),
+      LC_ALL: "C",
+      XDG_STATE_HOME: join(this.base, "state"),
+      XDG_CACHE_HOME: join(this.base, "cache"),
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.work, name), text);
+  }
+
+  run(...words: string[]): Ran {
+    const [program = "", ...args] = words;
+    const done = spawnSync(program, args, {
+      cwd: this.work,
+      env: this.env,
+      encoding: "utf8",
+      timeout: 60_000,
+      killSignal: "SIGKILL",
+    });
+    return { status: done.status, stdout: done.stdout, stderr: done.stderr };
+  }
+
+  trace(...words: string[]): Ran {
+    return this.run(process.execPath, CLI, ...words);
+  }
+
+  /** Records a command and makes a spec of it; the name of the spec's file. */
+  learn(...command: string[]): string {
+    const recorded = this.trace(
+      "record",
+      "-q",
+      "--force",
+      "--observe",
+      "-o",
+      "../base.trace",
+      "--",
+      ...command,
+    );
+    if (recorded.status !== 0) throw new Error(`recording: ${recorded.stderr}`);
+    const made = this.trace("spec", "gen", "--force", "-o", "../app.spec", "../base.trace");
+    if (made.status !== 0) throw new Error(`spec gen: ${made.stderr}`);
+    return "../app.spec";
+  }
+
+  leave(): void {
+    rmSync(this.base, { recursive: true, force: true });
+  }
+}
