@@ -2,8 +2,7 @@
  * The fixtures whose traces cannot be replayed, each with the reason that `trace replay` has to give. One that is replayed
  * after all fails its test, and then leaves this list.
  */
-export const REFUSED: ReadonlyMap<string, RegExp> = new Map([
-]);
+export const REFUSED: ReadonlyMap<string, RegExp> = new Map([]);
 
 /**
  * The fixtures that read what neither the recorder nor replay can see or set, where the processor or the kernel offers it.
