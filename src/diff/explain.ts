@@ -15,7 +15,7 @@ import { Cut } from "./cut.js";
 import { Events, type Leaves } from "./events.js";
 import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
 import type { Aspect, Difference, ProcessRef } from "./result.js";
-import type { RuleName } from "./rules.js";
+import { KERNEL_FILE, type RuleName } from "./rules.js";
 
 /** Differences that are looked at one by one. */
 const MOST_EXAMINED = 20_000;
@@ -236,7 +236,7 @@ export class Explainer {
     ) {
       return "unread-input";
     }
-    const isKernelFile = /^\/(?:proc|sys)\//.test(object) && !["write", "unlink"].includes(verb);
+    const isKernelFile = KERNEL_FILE.test(object) && !["write", "unlink"].includes(verb);
     if (isKernelFile && rules.has("kernel-files") && this.#hasThreads(raw.pair))
       return "kernel-files";
     return undefined;

@@ -117,8 +117,8 @@ export const RULES = [
   },
   {
     name: "kernel-files",
-    what: "what /proc, /sys and netlink sockets say",
-    why: "the kernel writes their contents when they are read",
+    what: "what /proc, /sys, netlink sockets, and the list of running Java programs (hsperfdata) say",
+    why: "they tell of the machine at the moment when they are read",
   },
   {
     name: "random",
@@ -252,6 +252,9 @@ export const RULES = [
 export type RuleName = (typeof RULES)[number]["name"];
 
 export const RULE_NAMES: readonly RuleName[] = RULES.map(({ name }) => name);
+
+/** Files that tell of the machine and what runs on it. */
+export const KERNEL_FILE = /^\/(?:proc|sys)\/|^\/tmp\/hsperfdata_[^/]*(?:\/|$)/;
 
 /** What a project knows of its own programs, besides the rules. */
 export interface ProjectRules {

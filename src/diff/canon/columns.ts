@@ -19,6 +19,11 @@ export class Numbers {
     this.#data[index] = value;
   }
 
+  /** Gives back what was set aside to grow into. */
+  trim(): void {
+    if (this.#data.length > this.length) this.#data = this.#data.slice(0, this.length);
+  }
+
   /** What is there now, as a view. */
   view(): Float64Array {
     return this.#data.subarray(0, this.length);
@@ -42,14 +47,20 @@ export class Words {
     this.#data[index] = value;
   }
 
+  trim(): void {
+    if (this.#data.length > this.length) this.#data = this.#data.slice(0, this.length);
+  }
+
   view(): Uint32Array {
     return this.#data.subarray(0, this.length);
   }
 }
 
+/** A column that was trimmed may be empty. */
 function grown<T extends Float64Array | Uint32Array>(old: T, make: new (length: number) => T): T {
   // Small columns are many (a task each), large ones are few: they grow by half.
-  const length = old.length < 65_536 ? old.length * 2 : Math.ceil(old.length * 1.5);
+  const length =
+    old.length < 65_536 ? Math.max(FIRST, old.length * 2) : Math.ceil(old.length * 1.5);
   const data = new make(length);
   data.set(old);
   return data;

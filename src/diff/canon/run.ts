@@ -27,6 +27,11 @@ export class Stream {
     return this.rest.length;
   }
 
+  /** Gives back memory, once nothing more is added. */
+  trim(): void {
+    for (const column of [this.rest, this.name, this.verb, this.seq, this.micros]) column.trim();
+  }
+
   /** Leaves out the entries that `drop` names. */
   compact(drop: (entry: number) => boolean): void {
     let to = 0;

@@ -11,7 +11,7 @@ import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../../
 import { CALL_COLUMNS } from "../../trace/columns.js";
 import type { ProcessInfo } from "../../trace/process.js";
 import type { Trace } from "../../trace/trace.js";
-import type { RuleSet } from "../rules.js";
+import { KERNEL_FILE, type RuleSet } from "../rules.js";
 import { HashIndex } from "./columns.js";
 import { Hasher, mixed, StreamHash, textHash } from "./hash.js";
 import { Names, NO_NAME } from "./names.js";
@@ -138,6 +138,7 @@ export class CanonicalTrace {
       for (const run of process.runs.values()) closeRun(run);
       process.runs.clear();
     }
+    for (const stream of this.streams) stream?.trim();
     return this;
   }
 
@@ -444,8 +445,7 @@ export class CanonicalTrace {
       if (createdBy < 0 && fd >= 0 && fd <= 2) special = Special.Inherited;
       else if (/^anon_inode:\[(?:eventfd|timerfd|signalfd|eventpoll|pidfd)/.test(path))
         special = Special.WakeUp;
-      else if (/^\/(?:proc|sys)\//.test(path) || detail.startsWith("NETLINK"))
-        special = Special.KernelFile;
+      else if (KERNEL_FILE.test(path) || detail.startsWith("NETLINK")) special = Special.KernelFile;
       else if (path === "/dev/urandom" || path === "/dev/random") special = Special.Random;
       else if (kind === "pipe") special = Special.Pipe;
     }
