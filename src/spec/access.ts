@@ -82,6 +82,7 @@ export class AccessReader {
   readonly #facts: CallFacts;
   /** Address that a socket object was bound to. */
   readonly #bound = new Map<number, string>();
+  #cwd = "/";
 
   constructor(trace: TraceContext) {
     this.#trace = trace;
@@ -97,8 +98,12 @@ export class AccessReader {
     return this.#facts.shape(batch, i)?.name;
   }
 
-  /** All accesses of the call in row `i` but the call itself. Events have to come in their order. */
-  read(batch: EventBatch, i: number, name: string, emit: Emit): void {
+  /**
+   * All accesses of the call in row `i` but the call itself. Events have to come in their order. `cwd`: where the process
+   * stands, from which the paths of unix sockets are read.
+   */
+  read(batch: EventBatch, i: number, name: string, cwd: string, emit: Emit): void {
+    this.#cwd = cwd;
     const flagsAt = OPENS.get(name);
     if (flagsAt !== undefined) this.#open(batch, i, name, flagsAt, emit);
     else if (EXECS.has(name)) this.#path(batch, i, 0, "exec", emit);
@@ -115,7 +120,7 @@ export class AccessReader {
   }
 
   #open(batch: EventBatch, i: number, name: string, flagsAt: number, emit: Emit): void {
-    const path = this.#facts.resolvedPath(batch, i, 0);
+    const path = this.#resolved(batch, i, 0);
     if (path === undefined || !path.startsWith("/")) return;
     const flags = this.#openFlags(batch, i, name, flagsAt);
     const kind = refObject(batch, i, this.#trace, Slot.Ret)?.kind;
@@ -136,6 +141,13 @@ export class AccessReader {
     if (mode !== O_WRONLY) emit("read", path);
     if (mode === O_WRONLY || mode === O_RDWR || (flags & O_TRUNC) !== 0) emit("write", path);
     if ((flags & O_CREAT) !== 0 && (kind === undefined || kind === "file")) emit("create", path);
+  }
+
+  /** The canonical path. `/proc/self` is the caller, whoever it was whose view the path was resolved in. */
+  #resolved(batch: EventBatch, i: number, n: number): string | undefined {
+    const path = this.#facts.resolvedPath(batch, i, n);
+    const isSelf = /^\/proc\/(?:thread-)?self(?:\/|$)/.test(this.#facts.path(batch, i, n) ?? "");
+    return isSelf ? path?.replace(/^\/proc\/\d+(?=\/|$)/, "/proc/self") : path;
   }
 
   #openFlags(batch: EventBatch, i: number, name: string, flagsAt: number): number {
@@ -164,7 +176,7 @@ export class AccessReader {
     const path =
       given === undefined || given === ""
         ? pathOf(refObject(batch, i, this.#trace, this.#facts.shape(batch, i)?.fds[0] ?? 0))
-        : this.#facts.resolvedPath(batch, i, n);
+        : this.#resolved(batch, i, n);
     if (path?.startsWith("/")) emit(verb, path);
   }
 
@@ -239,11 +251,7 @@ export class AccessReader {
     const capture = k === undefined ? -1 : findCapture(batch, i, k, CaptureSide.In);
     if (capture < 0) return undefined;
     const object = refObject(batch, i, this.#trace, 0);
-    return socketObject(object, addressText(captureBytes(batch, capture)), this.#cwd(batch, i));
-  }
-
-  #cwd(batch: EventBatch, i: number): string | undefined {
-    return refObject(batch, i, this.#trace, Slot.Cwd)?.path;
+    return socketObject(object, addressText(captureBytes(batch, capture)), this.#cwd);
   }
 
   #address(batch: EventBatch, i: number, verb: Verb, emit: Emit): void {
@@ -272,7 +280,7 @@ export class AccessReader {
       return;
     }
     for (const name of messageNames(decodeCall(batch, i, this.#trace).args[1]?.value)) {
-      const address = socketObject(object, name, this.#cwd(batch, i));
+      const address = socketObject(object, name, this.#cwd);
       if (address !== undefined) emit("connect", address);
     }
   }
@@ -320,7 +328,7 @@ export function socketObject(
   if (address.startsWith("@")) return `unix:${address}`;
   const internet = /^(.*):(\d+)$/.exec(address);
   if (internet === null || address.startsWith("/") || !/^[\d[]/.test(address)) {
-    const path = address.startsWith("/") ? address : `${cwd ?? ""}/${address}`;
+    const path = address.startsWith("/") ? address : `${cwd === "/" ? "" : (cwd ?? "")}/${address}`;
     return `unix:${path}`;
   }
   return `${protocolOf(object?.detail ?? "")}:${address}`;

@@ -3,7 +3,7 @@
  * One pass over the events, in their order. Nothing is generalised here, and nothing is judged.
  */
 
-import { rowIndex } from "../decode/context.js";
+import { refObject, rowIndex } from "../decode/context.js";
 import { captureText, decodeExec } from "../decode/event.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
@@ -79,6 +79,7 @@ interface Process {
   serving: boolean;
   /** Path of the exec that is under way. */
   execPath: string | undefined;
+  cwd: string;
 }
 
 const MAX_LINES = 200;
@@ -158,7 +159,7 @@ export class Collector {
   #process(number: number): Process {
     let process = this.#processes.get(number);
     if (process === undefined) {
-      process = { role: undefined, serving: false, execPath: undefined };
+      process = { role: undefined, serving: false, execPath: undefined, cwd: "/" };
       this.#processes.set(number, process);
     }
     return process;
@@ -172,8 +173,8 @@ export class Collector {
       if (from.role !== undefined) from.role.threads++;
       return;
     }
-    const { role, serving } = from;
-    this.#processes.set(number, { role, serving, execPath: undefined });
+    const { role, serving, cwd } = from;
+    this.#processes.set(number, { role, serving, execPath: undefined, cwd });
     this.#channels.fork(parent.process, number);
   }
 
@@ -200,6 +201,7 @@ export class Collector {
       this.#channels.startOf(number) ?? (before === undefined ? "launch" : `exec ${before.key}`);
     role.starts.set(start, (role.starts.get(start) ?? 0) + 1);
     process.role = role;
+    process.cwd = exec.cwd;
     process.serving = false;
     process.execPath = undefined;
     this.#channels.exec(number, seq);
@@ -264,10 +266,15 @@ export class Collector {
       // Nobody saw whether it worked: it is needed as much as one that did.
       this.#unknown.add("calls were under way when the recording or their thread ended");
     }
-    this.#reader.read(batch, i, name, (verb, object) => {
+    this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
       this.#access(process, seq, role, verb, this.#target(number, verb, object), error);
     });
     if (error !== undefined) return;
+    if (name === "chdir") {
+      process.cwd = this.#reader.facts.resolvedPath(batch, i, 0) ?? process.cwd;
+    } else if (name === "fchdir") {
+      process.cwd = refObject(batch, i, this.#trace, 0)?.path ?? process.cwd;
+    }
     if (name.startsWith("rename")) this.#renamed(batch, i, role);
     if (name.startsWith("accept")) {
       process.serving = true;

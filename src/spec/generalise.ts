@@ -66,8 +66,8 @@ const MADE_UP: readonly RegExp[] = [
   /(?<=^|[^0-9])[0-9]{5,}/,
 ];
 
-/** mkstemp(3) and its like: the last six to eight characters of the stem are random. */
-const RANDOM_TAIL = /^(.*?)([A-Za-z0-9_]{6,8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+/** mkstemp(3) and its like: the last six characters of the stem are random. */
+const RANDOM_TAIL = /^(.*?)([A-Za-z0-9_]{6})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
 /** The name with its made-up part as `*`; undefined when it shows none. */
 export function siblingName(name: string, isTemporary: boolean): string | undefined {
@@ -79,9 +79,12 @@ export function siblingName(name: string, isTemporary: boolean): string | undefi
   const found = RANDOM_TAIL.exec(name);
   if (found === null) return undefined;
   const [, head = "", tail = "", end = ""] = found;
-  // gcc and python put two and three fixed letters in front of six and eight random ones.
-  const fixed = /^(?:cc|tmp)/.exec(name)?.[0] ?? head;
-  return looksRandom(tail) || name.startsWith("tmp") ? `${fixed}*${end}` : undefined;
+  if (!looksRandom(tail) && !name.startsWith("tmp")) return undefined;
+  // gcc and python put fixed letters in front of six and eight random ones. Longer random names reach into the head.
+  const fixed =
+    /^(?:cc|tmp)/.exec(name)?.[0] ??
+    (looksRandom(head) ? head.replace(/[A-Za-z0-9_]+$/, "") : head);
+  return `${fixed}*${end}`;
 }
 
 /** Letters of both cases mixed within, or letters and digits. */

@@ -24,6 +24,8 @@ describe("the ladder", () => {
     ["ccYJzNQl.cdtor.c", "cc*.cdtor.c"],
     ["tmpab12cd34", "tmp*"],
     ["sem.eYf7hK", "sem.*"],
+    ["uN3pLnqC4J", "*"],
+    ["fooAb3xYz", "foo*"],
     ["e83c5163316f89bfbde7d9ab23ca2e25604af290", "*"],
     ["out.12345.log", "out.*.log"],
     ["Makefile", undefined],

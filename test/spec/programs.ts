@@ -154,7 +154,7 @@ export const PROGRAMS: readonly RealProgram[] = [
     needs: ["python3"],
     files: {
       "pool.py":
-        'import multiprocessing, subprocess\nif __name__ == "__main__":\n    with multiprocessing.Pool(2) as pool: print(sum(pool.map(abs, range(-100, 0))))\n    print(subprocess.run(["wc", "-c"], input=b"12345", capture_output=True).stdout)\n',
+        'import multiprocessing, subprocess\nif __name__ == "__main__":\n    pool = multiprocessing.Pool(2); print(sum(pool.map(abs, range(-100, 0)))); pool.close(); pool.join()\n    print(subprocess.run(["wc", "-c"], input=b"12345", capture_output=True).stdout)\n',
     },
     script: "exec python3 pool.py",
   },
@@ -191,7 +191,7 @@ export const PROGRAMS: readonly RealProgram[] = [
     setup:
       "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 30 -subj /CN=localhost 2> /dev/null",
     script:
-      'openssl s_server -unix socket -cert cert.pem -key key.pem -quiet -naccept 1 -rev > log 2>&1 & until [ -S socket ]; do sleep 0.02; done; { echo "some text"; sleep 0.2; } | openssl s_client -unix socket -CAfile cert.pem -quiet 2> /dev/null; wait; echo done',
+      'openssl s_server -unix socket -cert cert.pem -key key.pem -quiet -naccept 1 -rev > log 2>&1 & until [ -S socket ]; do sleep 0.02; done; { echo "some text"; sleep 0.2; } | openssl s_client -unix socket -CAfile cert.pem -quiet -no_ign_eof 2> /dev/null; wait; echo done',
   },
   {
     name: "openssl digest and cipher",
