@@ -10,7 +10,7 @@ use crate::state;
 use crate::sys;
 
 /// Bytes of memory that are looked at, the smallest parts first: data of libraries and stacks before large heaps.
-const MOST_BYTES: u64 = 32 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 /// Words that are told.
 const MOST_WORDS: usize = 32;
 /// Of one page.
@@ -40,15 +40,21 @@ impl Snapshot {
             fits
         };
         let windows = windows.into_iter().take_while(fits);
-        Snapshot(windows.map(|(addr, length)| (addr, read(tid, addr, length as usize))).collect())
+        let piece = |(addr, length)| {
+            let mut bytes = Vec::new();
+            read(tid, addr, length as usize, &mut bytes);
+            (addr, bytes)
+        };
+        Snapshot(windows.map(piece).collect())
     }
 
     /// Words that hold something else now, with what they hold: those that look most like counters.
     #[must_use]
     pub fn changed(&self, tid: pid_t) -> Vec<Word> {
         let mut changes: Vec<Change> = Vec::new();
+        let mut now = Vec::new();
         for (start, before) in &self.0 {
-            let now = read(tid, *start, before.len());
+            read(tid, *start, before.len(), &mut now);
             for (index, (old, new)) in before.chunks(PAGE).zip(now.chunks(PAGE)).enumerate() {
                 if old != new {
                     of_page(*start + (index * PAGE) as u64, old, new, &mut changes);
@@ -82,13 +88,14 @@ fn distance(old: u64, new: u64) -> u64 {
     if by.trailing_zeros() >= HALF { by >> HALF } else { by }
 }
 
-fn read(tid: pid_t, addr: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length);
+/// Replaces the bytes of a buffer by those of a tracee's memory, as far as it is there.
+fn read(tid: pid_t, addr: u64, length: usize, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.reserve_exact(length);
     let room: &mut [MaybeUninit<u8>] = &mut bytes.spare_capacity_mut()[..length];
     let got = sys::read_memory(tid, addr, room);
-    // SAFETY: the kernel has written the first `got` bytes of the spare capacity.
+    // SAFETY: the kernel has written the first `got` bytes of the spare capacity, which begins where the vector does.
     unsafe { bytes.set_len(got) };
-    bytes
 }
 
 #[cfg(test)]

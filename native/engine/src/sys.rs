@@ -623,6 +623,12 @@ pub fn cpu_time(pid: pid_t) -> Option<u64> {
     (done == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
+/// Nanoseconds that this thread has run on a processor.
+#[must_use]
+pub fn own_cpu_time() -> u64 {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// A CPU set as the kernel's bit mask of 1024 CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuMask(pub [u64; 16]);

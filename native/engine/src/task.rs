@@ -224,7 +224,7 @@ pub struct Task {
     pub held_since: u64,
     pub boundary: Option<Boundary>,
     pub traps: Traps,
-    /// Nanoseconds that it took to stop it in its own code, the last time.
+    /// Nanoseconds that the recorder computed to stop it in its own code, the last time.
     pub stopping_ns: u64,
     /// When it was let go on last.
     pub resumed: u64,

@@ -139,7 +139,7 @@ impl Recorder {
             self.go_on(tid, 0);
             return;
         }
-        let began = sys::monotonic();
+        let began = sys::own_cpu_time();
         let place = if stands_at(task, (regs.rip, regs.rsp)) {
             None
         } else {
@@ -159,12 +159,12 @@ impl Recorder {
         };
         let regs = place.as_ref().map_or(regs, |place| place.regs);
         let stopped = place.map(|place| {
+            let stopped = self.world.preempt_event(task, &place, &holes);
+            task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
             // One that may wait for another is not given more and more time.
             if place.may_wait {
-                task.preempted = 0;
+                (task.preempted, task.stopping_ns) = (0, 0);
             }
-            let stopped = self.world.preempt_event(task, &place, &holes);
-            task.stopping_ns = sys::monotonic().saturating_sub(began);
             stopped
         });
         let waiting = !task.held.is_empty();

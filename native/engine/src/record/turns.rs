@@ -19,8 +19,8 @@ pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
 /// stopped a few times, one that waits in a loop for another thread soon lets it run.
 pub(super) const MOST_PATIENCE: u32 = 5;
-/// It runs so many times as long as it took to stop it where it was.
-pub(super) const PER_STOP: u64 = 4;
+/// It runs so many times as long as the recorder has computed to stop it where it was.
+pub(super) const PER_STOP: u64 = 2;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
