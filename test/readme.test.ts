@@ -38,6 +38,7 @@ describe("README", () => {
       "replay",
       "show",
       "stat",
+      "export",
       "tree",
       "info",
       "ls",

@@ -338,6 +338,7 @@ pub fn write_sqlite(path: String) -> Outcome<NativeSqlite> {
 impl NativeSqlite {
     /// Makes a table unless it is there, with `constants` in front of its columns. Its number, for `write`.
     #[napi]
+    #[allow(clippy::needless_pass_by_value, reason = "a string of JavaScript is handed over whole")]
     pub fn table(&self, name: String, columns: Vec<NativeColumn>, constants: Vec<NativeFact>) -> Outcome<u32> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let columns = columns.into_iter().map(column_of).collect();

@@ -240,7 +240,7 @@ impl Block<'_> {
     ) -> ColumnBatch {
         self.codes(texts, |texts, i| {
             let key = key(i)?;
-            Some(texts.keyed(key, |_| Some(text(key).into_bytes()))?)
+            texts.keyed(key, |_| Some(text(key).into_bytes()))
         })
     }
 
@@ -338,20 +338,20 @@ impl Block<'_> {
         own.chain(nested).find(|&fd| fd >= 0).map(i64::from)
     }
 
-    /// The content of the first capture in a slot: None without one, `Some(None)` without bytes.
-    fn capture(&self, i: usize, slot: u8, side: Side) -> Option<Option<usize>> {
+    /// What the first capture in a slot holds.
+    fn capture(&self, i: usize, slot: u8, side: Side) -> Option<Content> {
         let columns = self.columns;
         let range = columns.cap_start[i] as usize..columns.cap_start[i + 1] as usize;
         let mut captures = range.filter(|&c| columns.cap_slot[c] == slot && columns.cap_side[c] == side as u8);
         let content = columns.cap_content[captures.next()?] as usize;
-        Some((content + 1 < columns.content_start.len()).then_some(content))
+        Some(Content((content + 1 < columns.content_start.len()).then_some(content)))
     }
 
-    fn content(&self, content: Option<usize>) -> &[u8] {
+    fn content(&self, content: Content) -> &[u8] {
         let columns = self.columns;
         let range =
             |content: usize| columns.content_start[content] as usize..columns.content_start[content + 1] as usize;
-        content.map_or(&[], |content| &columns.bytes[range(content)])
+        content.0.map_or(&[], |content| &columns.bytes[range(content)])
     }
 
     fn names(&self, texts: &mut Texts) -> ColumnBatch {
@@ -383,7 +383,7 @@ impl Block<'_> {
         (kind == EventKind::Exec as u8 || kind == EventKind::Map as u8).then_some(0)
     }
 
-    fn given(&self, i: usize) -> Option<Option<usize>> {
+    fn given(&self, i: usize) -> Option<Content> {
         self.capture(i, self.path_slot(i)?, Side::In)
     }
 
@@ -496,6 +496,10 @@ impl Nulls {
     }
 }
 
+/// The content of a capture by its number in the block; None for a capture without bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Content(Option<usize>);
+
 /// Codes of the contents of one block.
 struct Known {
     codes: Vec<u32>,
@@ -510,12 +514,12 @@ impl Known {
         Known { codes: vec![Self::UNKNOWN; columns.content_start.len().max(1)] }
     }
 
-    fn get(&mut self, content: Option<usize>, make: impl FnOnce() -> u32) -> Option<u32> {
+    fn get(&mut self, content: Content, make: impl FnOnce() -> u32) -> Option<u32> {
         self.get_or_none(content, || Some(make()))
     }
 
-    fn get_or_none(&mut self, content: Option<usize>, make: impl FnOnce() -> Option<u32>) -> Option<u32> {
-        let place = content.unwrap_or(self.codes.len() - 1);
+    fn get_or_none(&mut self, content: Content, make: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        let place = content.0.unwrap_or(self.codes.len() - 1);
         if self.codes[place] == Self::UNKNOWN {
             self.codes[place] = make().unwrap_or(Self::NONE);
         }

@@ -114,7 +114,7 @@ impl Group {
     }
 
     /// Adds the rows of the list.
-    pub(crate) fn add(&mut self, batch: &Checked, rows: impl ExactSizeIterator<Item = usize> + Clone) {
+    pub(crate) fn add(&mut self, batch: &Checked, rows: &(impl ExactSizeIterator<Item = usize> + Clone)) {
         self.rows += rows.len();
         for ((waiting, column), batch) in self.columns.iter_mut().zip(batch.columns).zip(&batch.batches) {
             let has = |row: usize| batch.nulls.get(row).is_none_or(|&null| null == 0);

@@ -139,12 +139,12 @@ impl ParquetWriter {
         let is_late = |row: &usize| self.options.time.is_some_and(|time| batch.ints(time)[*row] < self.floor);
         let late: Vec<usize> = (from..to).filter(is_late).collect();
         if late.is_empty() {
-            self.group.add(batch, from..to);
+            self.group.add(batch, &(from..to));
             return;
         }
         let rows: Vec<usize> = (from..to).filter(|row| !is_late(row)).collect();
-        self.group.add(batch, rows.iter().copied());
-        self.late.add(batch, late.iter().copied());
+        self.group.add(batch, &rows.iter().copied());
+        self.late.add(batch, &late.iter().copied());
     }
 
     /// Writes the waiting rows as a row group.
@@ -161,10 +161,11 @@ impl ParquetWriter {
 
     fn write_group(&mut self, group: &Group, late: bool) -> Result<(), Error> {
         let order = self.options.time.and_then(|time| order_by(&group.columns[time].values));
-        if let (Some(time), false) = (self.options.time, late) {
-            if let Waiting::Int(times) = &group.columns[time].values {
-                self.floor = times.iter().copied().min().unwrap_or(self.floor);
-            }
+        if !late
+            && let Some(time) = self.options.time
+            && let Waiting::Int(times) = &group.columns[time].values
+        {
+            self.floor = times.iter().copied().min().unwrap_or(self.floor);
         }
         let mut part = match self.part.take() {
             Some(part) => part,
