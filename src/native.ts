@@ -130,6 +130,37 @@ export interface NativeReplayOptions {
   readonly toDescriptors: boolean;
   readonly warnOnly: boolean;
   readonly stuckAfter: number | undefined;
+  /** Of which events stacks are wanted. */
+  readonly stacks: NativeStackRequest | undefined;
+}
+
+export interface NativeStackRequest {
+  readonly from: number;
+  readonly to: number;
+  /** In ascending order. */
+  readonly only?: Float64Array;
+}
+
+/** `native/engine/src/stacks.rs` says what the columns mean. */
+export interface NativeStacks {
+  readonly seqs: Float64Array;
+  readonly frameEnd: Uint32Array;
+  readonly ends: Uint8Array;
+  readonly frames: Uint32Array;
+  readonly placeFile: Uint32Array;
+  readonly placeOffset: Float64Array;
+  /** Low and high word. */
+  readonly placeAddress: Uint32Array;
+  readonly placeBits: Uint8Array;
+  readonly placeBehind: Float64Array;
+  readonly sourceEnd: Uint32Array;
+  readonly sourceFunction: Uint32Array;
+  readonly sourceFile: Uint32Array;
+  readonly sourceLine: Uint32Array;
+  readonly sourceColumn: Uint32Array;
+  readonly fileHashes: readonly string[];
+  readonly filePaths: readonly string[];
+  readonly strings: readonly string[];
 }
 
 /** Gets the output of the replayed program: stream 1 or 2, and at last stream 0 without bytes. */
@@ -150,6 +181,7 @@ export interface NativeReplayResult {
   readonly notes: readonly string[];
   readonly durationNs: number;
   readonly outputErrno: number;
+  readonly stacks?: NativeStacks;
 }
 
 export interface NativeDesync {
@@ -193,11 +225,69 @@ export interface NativeTrace {
   dumpText(path: string | undefined, force: boolean): Promise<Outcome<boolean>>;
   /** Starts a replay on a thread of its own. */
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay;
-  /** The function at an offset of a mapped file, which is named by its hash. */
-  symbolAt(
+  /** Functions and lines at an offset of a mapped file, which is named by its hash; `path` is where it was. */
+  sourcesAt(
     hash: string,
+    path: string,
     offset: number,
-  ): Promise<{ readonly name: string; readonly offset: number } | null>;
+  ): Promise<{
+    readonly frames: readonly {
+      readonly function?: string;
+      readonly file?: string;
+      readonly line: number;
+      readonly column: number;
+    }[];
+    readonly behind?: number;
+  }>;
+  /** What files say about themselves, by hash; `paths` are where they were, one for each hash. */
+  elfFacts(
+    hashes: readonly string[],
+    paths: readonly string[],
+  ): Promise<Readonly<Record<string, NativeElfFacts>>>;
+}
+
+/** `native/engine/src/elf.rs` says what the members mean. */
+export interface NativeElfFacts {
+  readonly bits: number;
+  readonly machine: number;
+  readonly kind: "executable" | "pie" | "shared" | "other";
+  readonly entry: bigint;
+  readonly interpreter?: string;
+  readonly soname?: string;
+  readonly needed: readonly string[];
+  readonly rpath?: string;
+  readonly runpath?: string;
+  readonly buildId: string;
+  readonly segments: readonly {
+    readonly kind: string;
+    readonly address: bigint;
+    readonly size: bigint;
+    readonly offset: number;
+    readonly fileSize: number;
+    /** `PROT_*` bits. */
+    readonly prot: number;
+  }[];
+  readonly versions: readonly { readonly file: string; readonly versions: readonly string[] }[];
+  readonly hardening: {
+    readonly relro: "none" | "partial" | "full";
+    readonly bindNow: boolean;
+    readonly executableStack: boolean;
+    readonly ibt: boolean;
+    readonly shadowStack: boolean;
+    readonly stackProtector: boolean;
+    readonly fortified: boolean;
+  };
+  readonly debug: {
+    readonly info: boolean;
+    readonly lines: boolean;
+    readonly split: boolean;
+    readonly symbols: boolean;
+    readonly mini: boolean;
+    readonly link?: string;
+    readonly supplement?: string;
+  };
+  /** A separate file with its debug information, on this machine. */
+  readonly debugFile?: string;
 }
 
 /** Paths as they were captured, and numbers for each: those that src/tables/file.ts names. */

@@ -5,6 +5,7 @@
 
 import { TraceError } from "./errors.js";
 import type { NativeDesync, NativeReplay, NativeReplayOutput } from "./native.js";
+import { StackTable } from "./stacks/table.js";
 import { type EventBatch, EventKind } from "./trace/batch.js";
 import { unwrap } from "./trace/failure.js";
 import { openTrace } from "./trace/open.js";
@@ -30,6 +31,13 @@ export interface ReplayOptions {
   readonly onDesync?: "stop" | "warn";
   /** Milliseconds without any progress after which a replay is stuck, which is a desync too. Default: 30,000. */
   readonly stuckAfter?: number;
+  /** Take the stacks of these events (calls and signals), as they were when the event began. */
+  readonly stacks?: {
+    readonly from: number;
+    readonly to: number;
+    /** Only these, in ascending order. */
+    readonly only?: Float64Array;
+  };
   /** Kills what is being replayed, and makes the promise fail with `ABORTED`. */
   readonly signal?: AbortSignal;
 }
@@ -119,6 +127,8 @@ export interface ReplayResult {
   readonly desyncs: readonly Desync[];
   /** What the user ought to know, a line each. */
   readonly notes: readonly string[];
+  /** The stacks that were asked for, as far as the replay came. */
+  readonly stacks: StackTable | undefined;
 }
 
 /**
@@ -168,6 +178,7 @@ async function replayOpen(trace: Trace, options: ReplayOptions): Promise<ReplayR
       cutAt: result.cutAt,
       desyncs: result.desyncs.map(desyncOf),
       notes: result.notes,
+      stacks: result.stacks && new StackTable(result.stacks),
     };
   } finally {
     signal?.removeEventListener("abort", abort);
@@ -183,6 +194,7 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     toDescriptors: options.inheritStreams ?? false,
     warnOnly: options.onDesync === "warn",
     stuckAfter: options.stuckAfter,
+    stacks: options.stacks,
   };
   if (!sink.isWanted) return trace.startReplay(native);
   return trace.startReplay(native, sink.take);

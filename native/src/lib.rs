@@ -1,11 +1,13 @@
 //! The addon boundary: options in, results or coded errors out. Knows no ptrace and keeps no state.
 
 mod doctor;
+mod elf;
 mod enforce;
 mod files;
 mod reader;
 mod record;
 mod replay;
+mod stacks;
 mod tables;
 mod usage;
 

@@ -10,16 +10,17 @@ use std::time::Duration;
 use napi::bindgen_prelude::{AsyncTask, BigInt, Buffer, Env, Error, FnArgs, Result, Status, Task, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
+use trace_engine::binary::Binaries;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawCapture;
 use trace_engine::replay::{self, ActualStop, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind};
-use trace_engine::store::{Hash, Store};
-use trace_engine::symbols::{self, Symbol};
+use trace_engine::store::Store;
 use trace_format::column::NO_CONTENT;
 use trace_format::event::Status::Whole;
 use trace_format::event::{EventKind, Side, flag};
 
 use crate::reader::{self, Batch, NativeTrace, outcome};
+use crate::stacks::{NativeStacks, StackRequest};
 
 /// What to replay, and how.
 #[napi(object)]
@@ -37,6 +38,8 @@ pub struct ReplayOptions {
     pub warn_only: bool,
     /// Milliseconds without progress after which a replay is stuck; the engine's own limit when absent.
     pub stuck_after: Option<f64>,
+    /// Take stacks of these events.
+    pub stacks: Option<StackRequest>,
 }
 
 /// What came of a replay.
@@ -54,6 +57,8 @@ pub struct ReplayResult {
     pub duration_ns: f64,
     /// Why output could not be written to the descriptors; 0 when it could.
     pub output_errno: i32,
+    /// The stacks that were wanted.
+    pub stacks: Option<NativeStacks>,
 }
 
 /// A difference between the recording and what the program did.
@@ -241,6 +246,7 @@ impl Task for WaitReplay {
             notes: outcome.notes,
             duration_ns: outcome.duration_ns as f64,
             output_errno,
+            stacks: outcome.stacks.map(NativeStacks::from),
         }))
     }
 }
@@ -259,6 +265,7 @@ impl NativeTrace {
             jobs: options.jobs as usize,
             mute: output.is_none() && !options.to_descriptors,
             warn_only: options.warn_only,
+            stacks: options.stacks.map(Into::into),
             stuck_after: options
                 .stuck_after
                 .map_or(defaults.stuck_after, |millis| Duration::from_millis(millis.max(1.0) as u64)),
@@ -275,50 +282,15 @@ impl NativeTrace {
         let (trace, replay_control) = (Arc::clone(&self.trace), Arc::clone(&control));
         let running = std::thread::Builder::new()
             .name("trace-replay".into())
-            .spawn(move || replay::replay(&trace, &engine, output, &replay_control))
+            .spawn(move || {
+                let mut outcome = replay::replay(&trace, &engine, output, &replay_control)?;
+                if let Some(stacks) = &mut outcome.stacks {
+                    stacks.symbolize(&Binaries::new(&trace, Store::of_user()));
+                }
+                Ok(outcome)
+            })
             .map_err(|error| Error::new(Status::GenericFailure, format!("cannot start the replay: {error}")))?;
         Ok(Replay { control, stopping, errno, running: Arc::new(Mutex::new(Some(running))) })
-    }
-
-    /// The function at an offset of a mapped file, which is named by its hash in hexadecimal.
-    #[napi]
-    #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
-    pub fn symbol_at(&self, hash: String, offset: f64) -> AsyncTask<SymbolAt> {
-        AsyncTask::new(SymbolAt { trace: Arc::clone(&self.trace), hash: parse_hash(&hash), offset: offset as u64 })
-    }
-}
-
-fn parse_hash(hex: &str) -> Option<Hash> {
-    let digits = hex.as_bytes().chunks_exact(2).map(|pair| {
-        let text = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(text, 16).ok()
-    });
-    digits.collect::<Option<Vec<u8>>>()?.try_into().ok()
-}
-
-/// A function, and how far behind its start a place is.
-#[napi(object, object_from_js = false)]
-pub struct FunctionName {
-    pub name: String,
-    pub offset: f64,
-}
-
-pub struct SymbolAt {
-    trace: Arc<trace_engine::reader::Trace>,
-    hash: Option<Hash>,
-    offset: u64,
-}
-
-impl Task for SymbolAt {
-    type Output = Option<Symbol>;
-    type JsValue = Option<FunctionName>;
-
-    fn compute(&mut self) -> Result<Self::Output> {
-        Ok(self.hash.and_then(|hash| symbols::of_object(&self.trace, &Store::of_user(), &hash, self.offset)))
-    }
-
-    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        Ok(output.map(|symbol| FunctionName { name: symbol.name, offset: symbol.offset as f64 }))
     }
 }
 

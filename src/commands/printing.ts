@@ -2,9 +2,11 @@
 
 import type { Filter } from "../query/filter/index.js";
 import { columnsOfBoth, type Selection, selectEvents } from "../query/select.js";
+import type { JsonlWriter } from "../show/jsonl.js";
 import type { Notation } from "../show/notation.js";
 import type { EventSource, Keep, SpanningCalls } from "../show/source.js";
 import type { TimeStyle } from "../show/time.js";
+import type { Stack, StackTable } from "../stacks/table.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import type { Trace } from "../trace/trace.js";
@@ -23,6 +25,8 @@ export interface PrintOptions {
   readonly color?: boolean;
   /** Only these events (and only those of them that the filter chooses). */
   readonly only?: ReadonlySet<number>;
+  /** Stacks to show below their events. */
+  readonly stacks?: StackTable;
 }
 
 type Chunks = AsyncIterable<string | Uint8Array>;
@@ -64,12 +68,15 @@ async function formatChunks(source: Selected, keep: Keep, options: PrintOptions)
     case "strace": {
       const { straceLines } = await import("../show/strace.js");
       const { time, duration } = options;
-      return straceLines(source, { notation, time, duration, pid: true }, keep);
+      const below = await stackTexts(options);
+      const strace = { notation, time, duration, pid: true, ...(below && { below }) };
+      return straceLines(source, strace, keep);
     }
     case "text":
       return textChunks(source, keep, options, notation);
     case "jsonl": {
       const { jsonLines } = await import("../show/jsonl.js");
+      if (options.stacks !== undefined) return jsonStackLines(source, keep, options);
       return jsonLines(source.trace, source.batches(), jsonOptions(options), keep);
     }
     case "json":
@@ -95,11 +102,13 @@ async function* textChunks(
     slow: options.duration ? 0 : 1_000_000,
     showSecrets: options.showSecrets ?? false,
   });
+  const below = await stackTexts(options);
   let text = "";
   for await (const batch of source.batches()) {
     for (let i = 0; i < batch.count; i++) {
       if (!keep(batch, i)) continue;
       text += `${writer.line(batch, i)}\n`;
+      if (below !== undefined) text += below(batch.firstSeq + i);
       if (text.length < CHUNK) continue;
       yield text;
       text = "";
@@ -125,6 +134,7 @@ async function* jsonDocument(source: Selected, keep: Keep, options: PrintOptions
   ]);
   const writer = new JsonlWriter(source.trace, jsonOptions(options));
   writer.sink.text(`${jsonHeader().slice(0, -1)},"events":[\n`);
+  const withStack = await jsonStacks(writer, options);
   let isFirst = true;
   for await (const batch of source.batches()) {
     for (let i = 0; i < batch.count; i++) {
@@ -132,10 +142,64 @@ async function* jsonDocument(source: Selected, keep: Keep, options: PrintOptions
       if (!isFirst) writer.sink.text(",");
       isFirst = false;
       writer.event(batch, i);
+      withStack?.(batch.firstSeq + i);
       if (writer.sink.length > CHUNK) yield writer.sink.take();
     }
   }
   writer.sink.text("]}\n");
+  yield writer.sink.take();
+}
+
+/** The stack of an event as lines of the chosen format; undefined when none are wanted. */
+async function stackTexts(options: PrintOptions): Promise<((seq: number) => string) | undefined> {
+  const { stacks, format } = options;
+  if (stacks === undefined) return undefined;
+  const [{ stackLines, straceStack }, { painter }] = await Promise.all([
+    import("../stacks/render.js"),
+    import("../report/color.js"),
+  ]);
+  const paint = painter(options.color === true ? "always" : "never", false, {});
+  const text = (stack: Stack) =>
+    format === "strace" ? straceStack(stack) : stackLines(stack, paint);
+  return (seq) => {
+    const stack = stacks.of(seq);
+    return stack === undefined ? "" : text(stack);
+  };
+}
+
+/** Puts the stack into the object that the writer has just ended; undefined when none are wanted. */
+async function jsonStacks(
+  { sink }: JsonlWriter,
+  { stacks }: PrintOptions,
+): Promise<((seq: number) => void) | undefined> {
+  if (stacks === undefined) return undefined;
+  const { stackJson } = await import("../stacks/render.js");
+  return (seq) => {
+    const stack = stacks.of(seq);
+    if (stack === undefined) return;
+    // The object's end and the line's.
+    sink.truncate(sink.length - 2);
+    sink.text(`,"stack":${JSON.stringify(stackJson(stack))}}\n`);
+  };
+}
+
+/** As `jsonLines`, with a stack in each event that has one. */
+async function* jsonStackLines(source: Selected, keep: Keep, options: PrintOptions): Chunks {
+  const [{ jsonHeader }, { JsonlWriter }] = await Promise.all([
+    import("../show/json.js"),
+    import("../show/jsonl.js"),
+  ]);
+  const writer = new JsonlWriter(source.trace, jsonOptions(options));
+  const withStack = await jsonStacks(writer, options);
+  writer.sink.text(`${jsonHeader()}\n`);
+  for await (const batch of source.batches()) {
+    for (let i = 0; i < batch.count; i++) {
+      if (!keep(batch, i)) continue;
+      writer.event(batch, i);
+      withStack?.(batch.firstSeq + i);
+      if (writer.sink.length > CHUNK) yield writer.sink.take();
+    }
+  }
   yield writer.sink.take();
 }
 

@@ -19,6 +19,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["accept", () => import("./accept.js")],
   ["spec", () => import("./spec.js")],
   ["export", () => import("./export.js")],
+  ["elf", () => import("./elf.js")],
   ["info", () => import("./info.js")],
   ["ls", () => import("./ls.js")],
   ["pack", () => import("./pack.js")],

@@ -1,6 +1,9 @@
 /** `trace show`: the events of a trace as lines. */
 
 import { TraceError } from "../errors.js";
+import type { Filter } from "../query/filter/index.js";
+import type { StackTable } from "../stacks/table.js";
+import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import type { PrintOptions, ShowFormat } from "./printing.js";
 import {
@@ -23,6 +26,8 @@ interface Options extends FilterFlags {
   readonly T?: boolean;
   readonly v?: boolean;
   readonly y: number;
+  readonly stacks?: boolean;
+  readonly k?: boolean;
   readonly showSecrets?: boolean;
   readonly color?: string | true;
   readonly pager: boolean;
@@ -55,6 +60,11 @@ export const command: CommandDef<Options> = {
       flags: "--follow-fd <fd>",
       help: "the life of what a descriptor (3) or path is open on, through dup, fork and exec",
     },
+    {
+      flags: "--stacks",
+      help: "below each call its stack, taken by replaying the trace up to there",
+    },
+    { flags: "-k", help: "the same, as strace has it" },
     ...filterOptions,
     stringSizeOption,
     {
@@ -86,6 +96,7 @@ export const command: CommandDef<Options> = {
     { line: "trace show %file -Z", help: "calls with paths that failed" },
     { line: "trace show build.trace p3 'dur > 10ms' -tt -T", help: "slow calls of one process" },
     { line: "trace show --follow-fd pipe:[4711]", help: "who wrote to a pipe, and who read it" },
+    { line: "trace show --stacks @1200..@1300", help: "with the functions that made these calls" },
     { line: "trace show --format=jsonl", help: "for other programs" },
   ],
   run,
@@ -103,7 +114,14 @@ async function run(context: CommandContext<Options>): Promise<number> {
   ]);
   const color = wantsColor(colorChoice(options.color), isTTY.stdout, env);
   const only = await followed(trace, options.followFd);
-  const print: PrintOptions = { ...printOptions(options), color, ...(only && { only }) };
+  const wanted = options.stacks === true || options.k === true;
+  const stacks = wanted ? await stacksOf(context, trace, filter, only) : undefined;
+  const print: PrintOptions = {
+    ...printOptions(options),
+    color,
+    ...(only && { only }),
+    ...(stacks && { stacks }),
+  };
   const output = openOutput(context, options.pager);
   try {
     await writeAll(output, eventChunks(trace, filter, print));
@@ -112,6 +130,31 @@ async function run(context: CommandContext<Options>): Promise<number> {
     trace.close();
   }
   return 0;
+}
+
+/** Stacks of what is shown. A replay that goes astray gives those up to there. */
+async function stacksOf(
+  { stderr }: CommandContext<Options>,
+  trace: Trace,
+  filter: Filter | undefined,
+  only: ReadonlySet<number> | undefined,
+): Promise<StackTable> {
+  const [{ selectEvents }, { takeStacks }] = await Promise.all([
+    import("../query/select.js"),
+    import("../stacks/take.js"),
+  ]);
+  const { read, columns, keep = () => true } = await selectEvents(trace, filter);
+  const { stacks, differsAt } = await takeStacks(trace, {
+    read: { ...read, columns },
+    keep: (batch, i) => (only === undefined || only.has(batch.firstSeq + i)) && keep(batch, i),
+  });
+  if (differsAt !== undefined) {
+    stderr.write(
+      `trace: the replay is not what was recorded from @${differsAt} on; stacks end there: ` +
+        `trace replay ${trace.path} tells why\n`,
+    );
+  }
+  return stacks;
 }
 
 async function followed(

@@ -109,5 +109,6 @@ function placeJson(place: Place | undefined): object | null {
     file: place.file ?? null,
     offset: place.offset ?? null,
     symbol: place.symbol ?? null,
+    source: place.source ?? null,
   };
 }

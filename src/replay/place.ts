@@ -17,8 +17,10 @@ export interface Place {
   readonly file: string | undefined;
   /** Offset in the file. */
   readonly offset: number | undefined;
-  /** The function by the file's symbol table, and how far behind its start the place is. */
+  /** The function by the file's tables, and how far behind its start the place is. */
   readonly symbol: { readonly name: string; readonly offset: number } | undefined;
+  /** The line there, by its debug information. */
+  readonly source: { readonly file: string; readonly line: number } | undefined;
 }
 
 interface Mapping {
@@ -118,19 +120,36 @@ export async function placeOf(
     () => undefined,
   );
   if (mapping === undefined) {
-    return { address, file: specialName(maps, wide), offset: undefined, symbol: undefined };
+    return {
+      address,
+      file: specialName(maps, wide),
+      offset: undefined,
+      symbol: undefined,
+      source: undefined,
+    };
   }
   const offset = Number(wide - BigInt(mapping.start) + BigInt(mapping.offset));
-  const symbol = mapping.hash === "" ? undefined : await trace.symbolAt(mapping.hash, offset);
-  return { address, file: mapping.path, offset, symbol };
+  const found =
+    mapping.hash === "" ? undefined : await trace.sourcesAt(mapping.hash, mapping.path, offset);
+  const own = found?.frames.at(-1);
+  const name = own?.function;
+  const symbol = name === undefined ? undefined : { name, offset: found?.behind ?? 0 };
+  return { address, file: mapping.path, offset, symbol, source: lineOf(found?.frames[0]) };
+}
+
+/** The innermost line: that of an inlined function, where one is. */
+function lineOf(frame: { readonly file?: string; readonly line: number } | undefined) {
+  if (frame?.file === undefined || frame.line === 0) return undefined;
+  return { file: frame.file, line: frame.line };
 }
 
 /** `/lib/libc.so.6+0x10e8f0 (write+0x10)`; the bare address where no file is. */
-export function placeText({ address, file, offset, symbol }: Place): string {
+export function placeText({ address, file, offset, symbol, source }: Place): string {
   if (file === undefined) return `${hexText(address)}, outside of all files`;
   const where =
     offset === undefined ? `${hexText(address)} in ${file}` : `${file}+${hexText(offset)}`;
   if (symbol === undefined) return where;
   const behind = symbol.offset === 0 ? "" : `+${hexText(symbol.offset)}`;
-  return `${where} (${symbol.name}${behind})`;
+  const line = source === undefined ? "" : ` at ${source.file}:${source.line}`;
+  return `${where} (${symbol.name}${behind}${line})`;
 }

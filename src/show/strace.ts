@@ -23,6 +23,8 @@ export interface StraceOptions {
   readonly duration: boolean;
   /** The column of thread ids. */
   readonly pid: boolean;
+  /** Lines below those of an event. */
+  readonly below?: (seq: number) => string;
 }
 
 /** As `strace -f -ttt -T -y -o FILE`. */
@@ -213,7 +215,7 @@ export class StraceWriter {
     const text = this.#eventText(batch, i);
     if (text === undefined) return;
     this.#begin(batch, i, batch.start[i] ?? 0, text);
-    this.#out += "\n";
+    this.#out += `\n${this.#options.below?.(batch.firstSeq + i) ?? ""}`;
   }
 
   /** Ends the open line, if there is one. */
@@ -244,7 +246,7 @@ export class StraceWriter {
     this.#out += `${tail.padEnd(RESULT_COLUMN - this.#column)}= ${text}`;
     if (call.name !== RESTART) this.#last.set(batch.thread[i] ?? -1, call.name);
     if (duration && !gone) this.#out += ` ${durationText(batch.duration[i] ?? 0)}`;
-    this.#out += "\n";
+    this.#out += `\n${this.#options.below?.(batch.firstSeq + i) ?? ""}`;
   }
 
   #eventText(batch: EventBatch, i: number): string | undefined {

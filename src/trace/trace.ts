@@ -7,6 +7,7 @@ import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
 import type {
   NativeBlocks,
+  NativeElfFacts,
   NativeFileUsage,
   NativeHeader,
   NativePacking,
@@ -226,14 +227,24 @@ export class Trace implements TraceContext, EventSource {
   }
 
   /**
-   * The function at an offset of a mapped file: a name of its symbol table, and how far behind its start the offset is.
-   * Undefined when the file (by the hexadecimal hash of its content) has no name there, or is not there any more.
+   * The functions at an offset of a mapped file, innermost first, with their lines where debug information is at hand. Empty
+   * when the file (by the hexadecimal hash of its content; `path` is where it was) has no name there, or is not there any more.
    */
-  async symbolAt(
+  async sourcesAt(
     hash: string,
+    path: string,
     offset: number,
-  ): Promise<{ readonly name: string; readonly offset: number } | undefined> {
-    return (await this.#native.symbolAt(hash, offset)) ?? undefined;
+  ): ReturnType<NativeTrace["sourcesAt"]> {
+    return this.#native.sourcesAt(hash, path, offset);
+  }
+
+  /**
+   * What ELF files say about themselves, by the hash of their content, read from the trace or the object store. `paths` says
+   * where each was. Files whose content is not at hand, and those that are no ELF files, are left out.
+   */
+  async elfFacts(paths: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, NativeElfFacts>> {
+    const found = await this.#native.elfFacts([...paths.keys()], [...paths.values()]);
+    return new Map(Object.entries(found));
   }
 
   /** Lets go of what is kept. Reading a closed trace is an error. */

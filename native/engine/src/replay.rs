@@ -22,6 +22,7 @@ mod scan;
 mod search;
 mod shared;
 mod signals;
+pub mod stacks;
 mod stub;
 mod tracee;
 mod watch;
@@ -44,6 +45,7 @@ use watch::{Halt, Watch};
 use crate::cpu;
 use crate::error::{EngineError, Fact};
 use crate::reader::{State, Trace};
+use crate::stacks::Stacks;
 use crate::store::Store;
 use crate::sys::{self, Counterless, CpuMask};
 
@@ -67,6 +69,8 @@ pub struct Options {
     pub warn_only: bool,
     /// A program that runs so long without a stop (and much longer than it did in the recording) is stuck.
     pub stuck_after: Duration,
+    /// Take stacks of these events; everything is replayed by one thread then.
+    pub stacks: Option<stacks::Wanted>,
 }
 
 impl Default for Options {
@@ -79,6 +83,7 @@ impl Default for Options {
             mute: false,
             warn_only: false,
             stuck_after: Duration::from_secs(30),
+            stacks: None,
         }
     }
 }
@@ -119,6 +124,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Nanoseconds that it took.
     pub duration_ns: u64,
+    /// The stacks that were wanted, without names.
+    pub stacks: Option<Stacks>,
 }
 
 /// Replays a trace. Blocks the calling thread.
@@ -155,6 +162,7 @@ pub fn replay(
                 done.threads += own.threads;
                 done.desyncs.extend(own.desyncs);
                 done.notes.extend(own.notes);
+                done.stacks = done.stacks.or(own.stacks);
             }
             Err(halt) => return Err(failure(halt)),
         }
@@ -174,6 +182,7 @@ pub fn replay(
         cut_at,
         notes: done.notes,
         duration_ns: sys::monotonic() - started,
+        stacks: done.stacks,
     })
 }
 
@@ -251,7 +260,8 @@ fn parts(scan: &Scan, options: &Options) -> Result<Vec<Option<Vec<bool>>>, Engin
             wanted[unit as usize] = true;
         }
     }
-    let jobs = options.jobs.clamp(1, 64).min(scan.units.count().max(1));
+    let most = if options.stacks.is_some() { 1 } else { options.jobs };
+    let jobs = most.clamp(1, 64).min(scan.units.count().max(1));
     if jobs == 1 {
         return Ok(vec![options.process.map(|_| wanted)]);
     }
@@ -284,7 +294,8 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
         let result = runner.run();
         drop(counterless);
-        let done = std::mem::take(&mut runner.done);
+        let mut done = std::mem::take(&mut runner.done);
+        done.stacks = runner.stacks.take().map(|taker| taker.stacks);
         drop(runner);
         job.merge.reached(lane, u64::MAX);
         result.map(|()| done)

@@ -2,13 +2,18 @@
 //! trace names by path is ever opened.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::kernel;
 use crate::error::{EngineError, Fact};
+use crate::image::Mapping;
 use crate::pack::Packed;
 use crate::reader::Trace;
 use crate::store::{Hash, Store, read_verified};
@@ -36,13 +41,15 @@ pub struct Files<'a> {
     store: Store,
     packed: HashMap<Hash, Packed>,
     open: Mutex<HashMap<Hash, Arc<Content>>>,
+    /// Which content a copy in memory has, by its inode.
+    copies: Mutex<HashMap<u64, Hash>>,
 }
 
 impl<'a> Files<'a> {
     #[must_use]
     pub fn new(trace: &'a Trace, store: Store) -> Files<'a> {
         let packed = trace.packed().into_iter().map(|packed| (packed.hash, packed)).collect();
-        Files { trace, store, packed, open: Mutex::default() }
+        Files { trace, store, packed, open: Mutex::default(), copies: Mutex::default() }
     }
 
     /// The file with this hash.
@@ -117,6 +124,9 @@ impl<'a> Files<'a> {
             Some(_) => unwritable(error),
             None => self.missing(hash),
         })?;
+        if let Ok(meta) = file.metadata() {
+            self.copies.lock().unwrap_or_else(PoisonError::into_inner).insert(meta.ino(), *hash);
+        }
         Ok(Content { file: file.into(), is_copy: true })
     }
 
@@ -132,6 +142,19 @@ impl<'a> Files<'a> {
         let mut facts = vec![("hash", Fact::Text(hex))];
         facts.extend(name.map(|name| ("path", Fact::Text(name))));
         EngineError::replay("missing-object", message, facts)
+    }
+
+    /// The content of a file that a replayed process has mapped, as far as the name of the mapping tells: it is one of the
+    /// store, or a copy in memory.
+    #[must_use]
+    pub fn hash_behind(&self, mapping: &Mapping) -> Option<Hash> {
+        let path = Path::new(OsStr::from_bytes(&mapping.path));
+        if mapping.path.starts_with(b"/memfd:") {
+            return self.copies.lock().unwrap_or_else(PoisonError::into_inner).get(&mapping.ino).copied();
+        }
+        let mut parts = path.iter().rev();
+        let (rest, start) = (parts.next()?.to_str()?, parts.next()?.to_str()?);
+        blake3::Hash::from_hex(format!("{start}{rest}")).ok().map(|hash| *hash.as_bytes())
     }
 
     /// What the recorded machine called the file, as far as the trace tells.

@@ -18,6 +18,7 @@ use super::output::{Merge, Streams};
 use super::remote::Remote;
 use super::scan::{self, Next, Scan};
 use super::shared::Shared;
+use super::stacks::Taker;
 use super::tracee::{At, Process, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::Zygote;
@@ -26,6 +27,7 @@ use crate::capture;
 use crate::memory::{Data, Memory};
 use crate::reader::Trace;
 use crate::siginfo;
+use crate::stacks::Stacks;
 use crate::sys;
 
 /// What all replaying threads have in common.
@@ -46,6 +48,7 @@ pub struct Done {
     pub threads: u32,
     pub desyncs: Vec<Desync>,
     pub notes: Vec<String>,
+    pub stacks: Option<Stacks>,
 }
 
 /// One replaying thread and its tracees.
@@ -68,6 +71,8 @@ pub struct Runner<'a> {
     pub(super) next_group: u32,
     pub(super) room: Pieces,
     buffer: Vec<u8>,
+    /// Takes stacks, where some are wanted.
+    pub(super) stacks: Option<Taker<'a>>,
     pub(super) done: Done,
 }
 
@@ -89,6 +94,7 @@ impl<'a> Runner<'a> {
             next_group: 1,
             room: Pieces::default(),
             buffer: Vec::new(),
+            stacks: job.options.stacks.as_ref().map(|wanted| Taker::new(job.trace, job.files, wanted)),
             done: Done::default(),
         })
     }
@@ -110,6 +116,10 @@ impl<'a> Runner<'a> {
                 }
                 if !self.is_own(&event) || (self.job.options.exec_only && event.kind() != EventKind::Exec) {
                     continue;
+                }
+                if let Some(taker) = &mut self.stacks {
+                    let thread = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut);
+                    taker.before(&event, thread)?;
                 }
                 match self.step(&event, &columns) {
                     Ok(()) => {}

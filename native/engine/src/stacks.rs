@@ -1,0 +1,114 @@
+//! Stacks of events, as columns: the frames of each are places, and a place is known once, however many stacks have it.
+
+use std::collections::HashMap;
+
+use crate::binary::Binaries;
+use crate::store::Hash;
+use crate::symbolize::{self, Source, Sources};
+
+/// A place that is in no file.
+pub const NO_FILE: u32 = u32::MAX;
+/// No string.
+pub const NO_STRING: u32 = u32::MAX;
+/// Bit of a place: it was guessed by a frame pointer.
+pub const GUESSED: u8 = 1;
+/// Bit of a place: a signal interrupted it there.
+pub const INTERRUPTED: u8 = 2;
+/// Bit of a place: the address is the next one that is executed, and not one behind a call.
+pub const EXACT: u8 = 4;
+
+/// A place in the code of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Index of the file, or [`NO_FILE`].
+    pub file: u32,
+    /// Offset in the file; without one, the address in memory.
+    pub offset: u64,
+    /// The address that the file itself has for it; without one, the address in memory.
+    pub address: u64,
+    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`].
+    pub bits: u8,
+}
+
+/// A file that places are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeFile {
+    pub hash: Hash,
+    /// Where it was.
+    pub path: Vec<u8>,
+}
+
+/// A function at a place, by numbers of strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceRow {
+    pub function: u32,
+    pub file: u32,
+    pub line: u32,
+    pub column: u32,
+}
+
+/// Stacks of events, in the order of the events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stacks {
+    /// Numbers of the events.
+    pub seqs: Vec<u64>,
+    /// Frames of stack k: from `frame_end[k - 1]` (0 at first) to `frame_end[k]`.
+    pub frame_end: Vec<u32>,
+    /// Why there are no more frames ([`crate::unwind::End::code`]).
+    pub ends: Vec<u8>,
+    /// Indexes of places, innermost first.
+    pub frames: Vec<u32>,
+    pub places: Vec<Place>,
+    pub files: Vec<CodeFile>,
+    /// Functions at place k, innermost first: those up to `source_end[k]`. Empty before [`Stacks::symbolize`].
+    pub source_end: Vec<u32>,
+    pub sources: Vec<SourceRow>,
+    /// Bytes behind the start of the function, per place; -1 when that is not known.
+    pub behind: Vec<i64>,
+    pub strings: Vec<String>,
+}
+
+impl Stacks {
+    /// Finds functions and lines of all places. `binaries` has the files.
+    pub fn symbolize(&mut self, binaries: &Binaries<'_>) {
+        let mut found = vec![Sources::default(); self.places.len()];
+        for (index, file) in self.files.iter().enumerate() {
+            let Some(binary) = binaries.get(&file.hash) else { continue };
+            let own: Vec<usize> =
+                (0..self.places.len()).filter(|place| self.places[*place].file == index as u32).collect();
+            let addresses: Vec<u64> = own.iter().map(|place| lookup(&self.places[*place])).collect();
+            for (place, sources) in own.into_iter().zip(symbolize::of_file(&binary, &file.path, &addresses)) {
+                found[place] = sources;
+            }
+        }
+        self.set_sources(&found);
+    }
+
+    fn set_sources(&mut self, found: &[Sources]) {
+        let mut numbers = HashMap::new();
+        let mut strings: Vec<String> = Vec::new();
+        let mut number = |text: &Option<String>| match text {
+            None => NO_STRING,
+            Some(text) => *numbers.entry(text.clone()).or_insert_with(|| {
+                strings.push(text.clone());
+                strings.len() as u32 - 1
+            }),
+        };
+        (self.sources, self.source_end, self.behind) = (Vec::new(), Vec::new(), Vec::new());
+        for (sources, place) in found.iter().zip(&self.places) {
+            for Source { function, file, line, column } in &sources.frames {
+                let (function, file) = (number(function), number(file));
+                self.sources.push(SourceRow { function, file, line: *line, column: *column });
+            }
+            self.source_end.push(self.sources.len() as u32);
+            let exact = u64::from(place.bits & EXACT == 0);
+            self.behind.push(sources.offset.map_or(-1, |offset| (offset + exact) as i64));
+        }
+        self.strings = strings;
+    }
+}
+
+/// An address inside the instruction of a place.
+fn lookup(place: &Place) -> u64 {
+    place.address.wrapping_sub(u64::from(place.bits & EXACT == 0))
+}

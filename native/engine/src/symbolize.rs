@@ -1,0 +1,269 @@
+//! From places in files to functions, source files and lines, with the functions that were inlined there.
+//!
+//! Names come from DWARF (versions 2 to 5, split, compressed, shared between files) and from symbol tables (.symtab, .dynsym,
+//! .gnu_debugdata), of the file itself and of a separate one with its debug information. Everything is looked at only as far as
+//! some place asks for it. The files may be anything: what cannot be read has no names.
+
+pub mod debug_files;
+mod names;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use addr2line::{Context, LookupContinuation as _, LookupResult, SplitDwarfLoad};
+use gimli::{Dwarf, DwarfSections, EndianSlice, LittleEndian};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use typed_arena::Arena;
+
+use crate::binary::Binary;
+use debug_files::DebugFile;
+
+/// Largest section that is decompressed.
+const MOST_DECOMPRESSED: u64 = 1 << 30;
+/// Most functions that are inlined at one place.
+const MOST_INLINED: usize = 64;
+/// Longest name; C++ has names of thousands of letters.
+const LONGEST_NAME: usize = 4096;
+/// Most .dwo files that are opened for one file.
+const MOST_SPLIT: usize = 1 << 12;
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+/// A function at a place, and the line there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Demangled.
+    pub function: Option<String>,
+    pub file: Option<String>,
+    /// From 1; 0 when it is not known.
+    pub line: u32,
+    /// From 1; 0 when it is not known.
+    pub column: u32,
+}
+
+/// What is known of a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Innermost first: all but the last one are inlined into the one that follows.
+    pub frames: Vec<Source>,
+    /// Bytes behind the start of the function, when a symbol table has it.
+    pub offset: Option<u64>,
+}
+
+/// What stands at addresses of a file (as the file itself counts them). `path` is where the file was: a hint for where its debug
+/// information is.
+#[must_use]
+pub fn of_file(binary: &Binary, path: &[u8], addresses: &[u64]) -> Vec<Sources> {
+    let has_own = has_section(binary, ".debug_info");
+    let separate = if has_own { None } else { debug_files::find(binary, path) };
+    let mut found = vec![Sources::default(); addresses.len()];
+    let own_path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
+    match &separate {
+        Some(DebugFile { path, binary: debug }) => by_dwarf(debug, path, addresses, &mut found),
+        None if has_own => by_dwarf(binary, &own_path, addresses, &mut found),
+        None => {}
+    }
+    let files = [Some(binary), separate.as_ref().map(|debug| &debug.binary)];
+    let names = names::find(files.into_iter().flatten(), addresses);
+    for (sources, name) in found.iter_mut().zip(names) {
+        let Some(name) = name else { continue };
+        sources.offset = Some(name.offset);
+        match sources.frames.last_mut() {
+            Some(outermost) if outermost.function.is_none() => outermost.function = Some(name.name),
+            Some(_) => {}
+            None => sources.frames.push(Source { function: Some(name.name), ..Source::default() }),
+        }
+    }
+    found
+}
+
+/// What stands at an offset of a file.
+#[must_use]
+pub fn at_offset(binary: &Binary, path: &[u8], offset: u64) -> Sources {
+    let address = object::File::parse(&**binary).ok().and_then(|file| {
+        file.segments().find_map(|segment| {
+            let (start, length) = segment.file_range();
+            let inside = offset.checked_sub(start).filter(|inside| *inside < length)?;
+            segment.address().checked_add(inside)
+        })
+    });
+    address.and_then(|address| of_file(binary, path, &[address]).pop()).unwrap_or_default()
+}
+
+fn has_section(binary: &Binary, name: &str) -> bool {
+    object::File::parse(&**binary).is_ok_and(|file| file.section_by_name(name).is_some_and(|found| found.size() > 0))
+}
+
+/// The bytes of a section, decompressed; nothing where it is missing, damaged or too large.
+fn section<'a>(file: &object::File<'a>, name: &str) -> Cow<'a, [u8]> {
+    let Some(section) = file.section_by_name(name) else { return Cow::default() };
+    if section.compressed_file_range().is_ok_and(|range| range.uncompressed_size > MOST_DECOMPRESSED) {
+        return Cow::default();
+    }
+    section.uncompressed_data().unwrap_or_default()
+}
+
+fn load<'a>(file: &object::File<'a>, split: bool) -> DwarfSections<Cow<'a, [u8]>> {
+    let load = |id: gimli::SectionId| -> Result<_, std::convert::Infallible> {
+        let name = if split { id.dwo_name() } else { Some(id.name()) };
+        Ok(name.map(|name| section(file, name)).unwrap_or_default())
+    };
+    DwarfSections::load(load).unwrap_or_else(|never| match never {})
+}
+
+fn slice<'a>(bytes: &'a Cow<'_, [u8]>) -> Slice<'a> {
+    EndianSlice::new(bytes, LittleEndian)
+}
+
+fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources]) {
+    let Ok(file) = object::File::parse(&**debug) else { return };
+    if !file.is_little_endian() {
+        return;
+    }
+    let sections = load(&file, false);
+    let shared = debug_files::find_shared(debug, path);
+    let shared_file = shared.as_ref().and_then(|binary| object::File::parse(&**binary).ok());
+    let shared_sections = shared_file.as_ref().map(|file| load(file, false));
+    let dwarf = sections.borrow_with_sup(shared_sections.as_ref(), slice);
+    let Ok(context) = Context::from_dwarf(dwarf) else { return };
+    let split = Split { path, binaries: Arena::new(), sections: Arena::new() };
+    for (&address, sources) in addresses.iter().zip(found) {
+        let mut result = context.find_frames(address);
+        let frames = loop {
+            match result {
+                LookupResult::Output(frames) => break frames,
+                LookupResult::Load { load, continuation } => result = continuation.resume(split.load(&load)),
+            }
+        };
+        let Ok(mut frames) = frames else { continue };
+        while let Ok(Some(frame)) = frames.next() {
+            if sources.frames.len() >= MOST_INLINED {
+                break;
+            }
+            let name = frame.function.as_ref().and_then(|name| name.demangle().ok());
+            let location = frame.location.as_ref();
+            sources.frames.push(Source {
+                function: name.map(|name| cut(&name)),
+                file: location.and_then(|location| location.file).map(cut),
+                line: location.and_then(|location| location.line).unwrap_or(0),
+                column: location.and_then(|location| location.column).unwrap_or(0),
+            });
+        }
+    }
+}
+
+/// A name of bounded length.
+fn cut(name: &str) -> String {
+    let mut end = name.len().min(LONGEST_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+/// The .dwo files, or the .dwp file, with the rest of a file's debug information.
+struct Split<'a> {
+    path: &'a Path,
+    binaries: Arena<Binary>,
+    sections: Arena<DwarfSections<Cow<'a, [u8]>>>,
+}
+
+impl<'a> Split<'a> {
+    fn load(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+        if self.binaries.len() >= MOST_SPLIT {
+            return None;
+        }
+        self.from_package(load).or_else(|| self.from_file(load))
+    }
+
+    fn file(&'a self, path: &Path) -> Option<object::File<'a>> {
+        let binary: &'a Binary = self.binaries.alloc(Binary::map(path)?);
+        object::File::parse(&**binary).ok()
+    }
+
+    /// `PROGRAM.dwp`, which has all of them.
+    fn from_package(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(".dwp");
+        let file = self.file(Path::new(&name))?;
+        let empty = EndianSlice::new(&[], LittleEndian);
+        let get = |id: gimli::SectionId| -> Result<_, gimli::Error> {
+            let data = id.dwo_name().and_then(|name| file.section_by_name(name)).and_then(|section| section.data().ok());
+            Ok(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
+        };
+        let package = gimli::DwarfPackage::load(get, empty).ok()?;
+        package.find_cu(load.dwo_id, &load.parent).ok().flatten().map(Arc::new)
+    }
+
+    fn from_file(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+        let text = |slice: &Slice<'a>| std::str::from_utf8(slice.slice()).ok().map(PathBuf::from);
+        let name = load.path.as_ref().and_then(text)?;
+        if name.extension().is_none_or(|extension| extension != "dwo") {
+            return None;
+        }
+        let folder = load.comp_dir.as_ref().and_then(text).unwrap_or_default();
+        let beside = self.path.parent().zip(name.file_name()).map(|(folder, name)| folder.join(name));
+        let file = [Some(folder.join(&name)), beside].into_iter().flatten().find_map(|path| self.file(&path))?;
+        let sections: &'a DwarfSections<_> = self.sections.alloc(self::load(&file, true));
+        let mut dwarf = sections.borrow(slice);
+        dwarf.make_dwo(&load.parent);
+        let header = dwarf.units().next().ok()??;
+        let id = dwarf.unit(header).ok()?.dwo_id;
+        (id == Some(load.dwo_id)).then(|| Arc::new(dwarf))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Binary {
+        Binary::Owned(std::fs::read("/proc/self/exe").expect("this program"))
+    }
+
+    /// The address that this program's file has for a function.
+    fn address_of(function: usize) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+        let exe = std::fs::read_link("/proc/self/exe").expect("a path");
+        let line = maps.lines().find(|line| line.ends_with(&*exe.to_string_lossy())).expect("mapped");
+        let base = u64::from_str_radix(line.split('-').next().expect("an address"), 16).expect("hexadecimal");
+        function as u64 - base
+    }
+
+    #[test]
+    fn a_function_of_this_program_has_its_name() {
+        let place = address_of(has_section as *const () as usize);
+        let found = of_file(&own(), b"", &[place, place + 1, u64::MAX]);
+        for (sources, offset) in found.iter().zip([0, 1]) {
+            let outermost = sources.frames.last().expect("a name");
+            assert!(outermost.function.as_deref().is_some_and(|name| name.contains("has_section")), "{outermost:?}");
+            assert_eq!(sources.offset, Some(offset));
+        }
+        assert_eq!(found[2], Sources::default());
+    }
+
+    #[test]
+    fn damaged_files_have_no_names_and_do_no_harm() {
+        let own = own();
+        let place = address_of(has_section as *const () as usize);
+        let mut random = 1_u32;
+        let mut next = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) as usize
+        };
+        for round in 0..40 {
+            let mut damaged = own.to_vec();
+            if round % 4 == 0 {
+                damaged.truncate(next() % own.len());
+            }
+            let length = damaged.len().max(1);
+            for _ in 0..64 {
+                if let Some(byte) = damaged.get_mut(next() % length) {
+                    *byte ^= next() as u8;
+                }
+            }
+            let _ = of_file(&Binary::Owned(damaged), b"/tmp/x", &[place, 0, 1 << 40]);
+        }
+    }
+}

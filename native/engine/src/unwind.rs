@@ -1,0 +1,344 @@
+//! From the registers and memory of a stopped thread to the frames of its stack.
+//!
+//! A frame is unwound by the tables of its file (.eh_frame, .debug_frame; DWARF 5, section 6.4, and the Linux Standard Base's
+//! "Exception Frames"), a signal frame by its code where it has no table, and anything else by the frame pointer, which is
+//! marked as a guess. Nothing here knows what a trace or a replay is.
+
+pub mod module;
+mod rules;
+
+use gimli::UnwindContext;
+
+use module::Module;
+
+/// Most frames of a stack.
+pub const MOST_FRAMES: usize = 1024;
+/// Registers by their DWARF numbers: 0 to 15 and the return address of x86-64 (its ABI, figure 3.36), or 0 to 8 of i386.
+const REGISTERS: usize = 17;
+
+/// The instruction set of the unwound code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    X86_64,
+    I386,
+}
+
+impl Machine {
+    fn ip(self) -> usize {
+        match self {
+            Machine::X86_64 => 16,
+            Machine::I386 => 8,
+        }
+    }
+
+    fn sp(self) -> usize {
+        match self {
+            Machine::X86_64 => 7,
+            Machine::I386 => 4,
+        }
+    }
+
+    fn frame_pointer(self) -> usize {
+        match self {
+            Machine::X86_64 => 6,
+            Machine::I386 => 5,
+        }
+    }
+
+    /// Bytes of a word.
+    fn word(self) -> u8 {
+        match self {
+            Machine::X86_64 => 8,
+            Machine::I386 => 4,
+        }
+    }
+
+    fn cut(self, value: u64) -> u64 {
+        match self {
+            Machine::X86_64 => value,
+            Machine::I386 => value & 0xffff_ffff,
+        }
+    }
+}
+
+/// The registers of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    machine: Machine,
+    values: [u64; REGISTERS],
+}
+
+impl Registers {
+    /// Those of a stopped thread.
+    #[must_use]
+    pub fn of(regs: &libc::user_regs_struct) -> Registers {
+        /// Code segment of 32-bit programs (arch/x86/include/asm/segment.h, `__USER32_CS`).
+        const USER32_CS: u64 = 0x23;
+        if regs.cs == USER32_CS {
+            let mut values = [0; REGISTERS];
+            let low = [regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi, regs.rip];
+            values[..9].copy_from_slice(&low.map(|value| value & 0xffff_ffff));
+            return Registers { machine: Machine::I386, values };
+        }
+        let values = [
+            regs.rax, regs.rdx, regs.rcx, regs.rbx, regs.rsi, regs.rdi, regs.rbp, regs.rsp, regs.r8, regs.r9, regs.r10,
+            regs.r11, regs.r12, regs.r13, regs.r14, regs.r15, regs.rip,
+        ];
+        Registers { machine: Machine::X86_64, values }
+    }
+
+    #[must_use]
+    pub fn ip(&self) -> u64 {
+        self.values[self.machine.ip()]
+    }
+
+    #[must_use]
+    pub fn sp(&self) -> u64 {
+        self.values[self.machine.sp()]
+    }
+
+    fn get(&self, register: u16) -> Option<u64> {
+        self.values.get(usize::from(register)).copied()
+    }
+
+    fn set(&mut self, register: u16, value: u64) {
+        if let Some(place) = self.values.get_mut(usize::from(register)) {
+            *place = self.machine.cut(value);
+        }
+    }
+}
+
+/// What the unwinder asks of the stopped process.
+pub trait Process {
+    /// Reads memory; `false` when not all of it is there.
+    fn read(&mut self, addr: u64, buffer: &mut [u8]) -> bool;
+
+    /// The code around an address; `None` where nothing is executable.
+    fn code_at(&mut self, addr: u64) -> Option<Code>;
+}
+
+/// A piece of executable memory.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// The file behind it, when its content is at hand.
+    pub module: Option<std::rc::Rc<Module>>,
+    /// The address in the file minus the address in memory, wrapping.
+    pub to_file: u64,
+}
+
+/// How a frame was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The registers of the thread.
+    Registers,
+    /// By a table of its callee's file.
+    Table,
+    /// What a signal interrupted.
+    Signal,
+    /// By the frame pointer, or the word on top of the stack: code without a table has called, and this is a guess.
+    Guess,
+}
+
+/// A frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where the thread is, or goes on when the frame's callee returns.
+    pub address: u64,
+    pub how: How,
+}
+
+impl Frame {
+    /// An address inside the instruction that the frame stands for: a return address may be that of the next function.
+    #[must_use]
+    pub fn lookup(&self) -> u64 {
+        match self.how {
+            How::Registers | How::Signal => self.address,
+            How::Table | How::Guess => self.address.saturating_sub(1),
+        }
+    }
+}
+
+/// Why there are no more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is the outermost one.
+    Complete,
+    /// The memory in which the next one is saved cannot be read.
+    Unreadable,
+    /// The code has no table, and its frame pointer leads nowhere.
+    NoTable,
+    /// The table leads in a circle, or is damaged.
+    BadTable,
+    /// There are more than [`MOST_FRAMES`].
+    TooDeep,
+}
+
+impl End {
+    /// Its number in files.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            End::Complete => 0,
+            End::Unreadable => 1,
+            End::NoTable => 2,
+            End::BadTable => 3,
+            End::TooDeep => 4,
+        }
+    }
+}
+
+/// Unwinds stacks; holds what is worth keeping from one to the next.
+#[derive(Default)]
+pub struct Unwinder {
+    context: UnwindContext<usize>,
+}
+
+enum Step {
+    To(Registers, How),
+    End(End),
+}
+
+impl Unwinder {
+    /// The frames of a thread, innermost first, appended to `frames`.
+    pub fn unwind(&mut self, registers: Registers, process: &mut impl Process, frames: &mut Vec<Frame>) -> End {
+        let start = frames.len();
+        let mut registers = registers;
+        let mut how = How::Registers;
+        loop {
+            let frame = Frame { address: registers.ip(), how };
+            frames.push(frame);
+            if frames.len() - start >= MOST_FRAMES {
+                return End::TooDeep;
+            }
+            match self.step(&registers, frame, process) {
+                Step::To(next, next_how) => {
+                    registers = next;
+                    how = next_how;
+                }
+                Step::End(end) => return end,
+            }
+        }
+    }
+
+    fn step(&mut self, registers: &Registers, frame: Frame, process: &mut impl Process) -> Step {
+        let code = process.code_at(frame.lookup());
+        let row = code.as_ref().and_then(|code| {
+            let module = code.module.as_ref()?;
+            let row = module.row(frame.lookup().wrapping_add(code.to_file), &mut self.context)?;
+            Some((module, code, row))
+        });
+        let Some((module, code, row)) = row else { return without_table(registers, frame, process) };
+        let caller = rules::apply(&row, module, 0_u64.wrapping_sub(code.to_file), registers, process);
+        let next = match caller {
+            Ok(Some(next)) => next,
+            Ok(None) => return Step::End(End::Complete),
+            Err(end) => return Step::End(end),
+        };
+        if next.ip() == 0 {
+            return Step::End(End::Complete);
+        }
+        if row.is_signal {
+            return Step::To(next, How::Signal);
+        }
+        // A call has pushed its return address: stacks grow down, and coroutines switch elsewhere only by a signal frame or by
+        // code that says so.
+        if next.sp() <= registers.sp() && next.sp() + u64::from(registers.machine.word()) > registers.sp() {
+            return Step::End(End::BadTable);
+        }
+        Step::To(next, How::Table)
+    }
+}
+
+/// A word of the stack.
+fn word(process: &mut impl Process, machine: Machine, addr: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    let size = usize::from(machine.word());
+    process.read(addr, &mut bytes[..size]).then(|| u64::from_le_bytes(bytes))
+}
+
+/// The caller of code that no table speaks of.
+fn without_table(registers: &Registers, frame: Frame, process: &mut impl Process) -> Step {
+    let machine = registers.machine;
+    if let Some(next) = interrupted(registers, process) {
+        return Step::To(next, How::Signal);
+    }
+    let size = u64::from(machine.word());
+    let sp = registers.sp();
+    // A function that has set up nothing: a stub around one call.
+    let innermost = matches!(frame.how, How::Registers | How::Signal);
+    if innermost
+        && let Some(address) = word(process, machine, sp)
+        && is_behind_call(process, address)
+    {
+        let mut next = *registers;
+        next.set(machine.ip() as u16, address);
+        next.set(machine.sp() as u16, sp.wrapping_add(size));
+        return Step::To(next, How::Guess);
+    }
+    let base = registers.values[machine.frame_pointer()];
+    if base == 0 {
+        return Step::End(End::Complete);
+    }
+    if base < sp || !base.is_multiple_of(size) {
+        return Step::End(End::NoTable);
+    }
+    let saved = word(process, machine, base).zip(word(process, machine, base.wrapping_add(size)));
+    let Some((saved, address)) = saved else { return Step::End(End::NoTable) };
+    if address == 0 {
+        return Step::End(End::Complete);
+    }
+    if process.code_at(address.saturating_sub(1)).is_none() {
+        return Step::End(End::NoTable);
+    }
+    let mut next = *registers;
+    next.set(machine.ip() as u16, address);
+    next.set(machine.sp() as u16, base.wrapping_add(2 * size));
+    next.set(machine.frame_pointer() as u16, saved);
+    Step::To(next, How::Guess)
+}
+
+/// Whether a call instruction ends at an address of code.
+fn is_behind_call(process: &mut impl Process, address: u64) -> bool {
+    let Some(start) = address.checked_sub(7) else { return false };
+    if process.code_at(address - 1).is_none() {
+        return false;
+    }
+    let mut bytes = [0; 7];
+    if !process.read(start, &mut bytes) {
+        return false;
+    }
+    let indirect = |length: usize| {
+        let at = 7 - length;
+        bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2
+    };
+    bytes[2] == 0xe8 || [2, 3, 4, 6, 7].into_iter().any(indirect)
+}
+
+/// The registers that a signal interrupted, where the code is the return from its handler (arch/x86/kernel/signal_64.c: the
+/// stack pointer is at the `ucontext` by then).
+fn interrupted(registers: &Registers, process: &mut impl Process) -> Option<Registers> {
+    /// `mov $15, %rax; syscall`, and the same with `%eax`.
+    const RETURNS: [&[u8]; 2] = [&[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 5], &[0xb8, 15, 0, 0, 0, 0x0f, 5]];
+    /// Offset of the registers in `struct ucontext`; their order in `struct sigcontext` by DWARF number.
+    const IN_CONTEXT: u64 = 40;
+    const ORDER: [u16; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
+    if registers.machine != Machine::X86_64 {
+        return None;
+    }
+    let mut code = [0; 9];
+    if !process.read(registers.ip(), &mut code) || !RETURNS.iter().any(|known| code.starts_with(known)) {
+        return None;
+    }
+    let mut saved = [0; 17 * 8];
+    if !process.read(registers.sp().wrapping_add(IN_CONTEXT), &mut saved) {
+        return None;
+    }
+    let mut next = *registers;
+    for (register, bytes) in ORDER.into_iter().zip(saved.chunks_exact(8)) {
+        next.set(register, u64::from_le_bytes(bytes.try_into().ok()?));
+    }
+    Some(next)
+}
+
+#[cfg(test)]
+mod tests;
