@@ -17,6 +17,12 @@ export type DataMode = "all" | "paths" | "none";
 export type CpuLevel = (typeof CPU_LEVELS)[number];
 export const CPU_LEVELS = ["host", "x86-64-v2", "x86-64-v3"] as const;
 
+/**
+ * How calls are captured: each stops the program (`ptrace`), or most are made and written down inside it (`agent`), which is
+ * many times faster and not yet there for traces that can be replayed.
+ */
+export type Backend = "ptrace" | "agent";
+
 export interface RecordOptions {
   /**
    * Program and arguments; bytes for those that are not UTF-8. A program without a slash is looked up in PATH. Empty with
@@ -44,6 +50,8 @@ export interface RecordOptions {
    * `only`, `detachOnExit` and by `data` other than `all`.
    */
   readonly observe?: boolean;
+  /** `ptrace` when absent. When the agent cannot do what is asked for, ptrace does it, and a note says so. */
+  readonly backend?: Backend;
   /** Seed (an integer) of a recording that varies the order in which threads run. */
   readonly chaos?: number;
   /**
@@ -143,6 +151,7 @@ export function startRecording(options: RecordOptions): Recording {
     detachOnExit: options.detachOnExit ?? false,
     unpinned: options.unpinned ?? false,
     observe: options.observe ?? options.enforce !== undefined,
+    backend: options.backend ?? "ptrace",
     chaos: options.chaos,
     cpu: options.cpu ?? "host",
     inherit: options.inheritDescriptors ?? false,

@@ -13,7 +13,7 @@ use trace_engine::cpu::features::Level;
 use trace_engine::error::EngineError;
 use trace_engine::launch::{self, Program, User};
 use trace_engine::memory::Data;
-use trace_engine::record::{self, Control, Outcome};
+use trace_engine::record::{self, Backend, Control, Outcome};
 
 use crate::enforce::{self, OnRefusal};
 use crate::reader::{self, outcome};
@@ -38,6 +38,8 @@ pub struct RecordOptions {
     pub unpinned: bool,
     /// Let threads run freely and clocks be read unseen: cannot be replayed.
     pub observe: bool,
+    /// `ptrace` or `agent`.
+    pub backend: String,
     /// Seed of a recording that varies the order of threads.
     pub chaos: Option<f64>,
     /// What the processor is to seem to be: `host`, `x86-64-v2` or `x86-64-v3`.
@@ -209,6 +211,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         detach_on_exit: options.detach_on_exit,
         unpinned: options.unpinned,
         observe: options.observe,
+        backend: if options.backend == "agent" { Backend::Agent } else { Backend::Ptrace },
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
         meta: pairs.map(|[key, value]| (key, value)).collect(),

@@ -8,6 +8,7 @@ import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { TraceError, usageError } from "../errors.js";
 import {
+  type Backend,
   CPU_LEVELS,
   type CpuLevel,
   type DataMode,
@@ -31,7 +32,7 @@ interface Options {
   readonly pin: boolean;
   readonly user?: string;
   readonly env?: readonly string[];
-  readonly backend?: string;
+  readonly backend?: Backend;
   readonly observe?: boolean;
   readonly keep: "always" | "on-failure";
   readonly pack?: boolean;
@@ -133,7 +134,11 @@ export const command: CommandDef<Options> = {
       choices: CPU_LEVELS,
       default: "host",
     },
-    { flags: "--backend <name>", help: "how to capture", choices: ["ptrace"] },
+    {
+      flags: "--backend <name>",
+      help: "how to capture: agent is fast, and needs --observe for now",
+      choices: ["ptrace", "agent"],
+    },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },
     { flags: "-v, --verbose", help: "a summary also when stderr is no terminal" },
@@ -240,6 +245,7 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
     unpinned: !options.pin,
     observe: options.observe ?? false,
     cpu: options.cpu,
+    ...(options.backend && { backend: options.backend }),
     inheritDescriptors: true,
     ignoreHangup: hangupIsIgnored(context.env),
     ...(options.output !== undefined && { output: options.output }),

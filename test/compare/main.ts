@@ -3,6 +3,7 @@
  *
  *   fixtures   `trace show --format=strace` against `strace -f -ttt -T -y`, line by line
  *   programs   the calls of real programs and their results, process by process
+ *   --reference ptrace   compare with `trace record --observe` of the ptrace backend instead of strace
  *   --self     strace against strace, which shows what the comparison itself is worth
  *   --min N    exit 0 from N agreeing programs on; default: all
  *   --record OPTION   hand this option to `trace record`; may be repeated
@@ -111,6 +112,7 @@ function main(): boolean {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
+      reference: { type: "string", default: "strace" },
       self: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
       min: { type: "string" },
@@ -122,13 +124,18 @@ function main(): boolean {
   const min = values.min === undefined ? undefined : Number(values.min);
   if (Number.isNaN(min)) throw new HarnessError(`--min takes a number, not ${values.min}`);
   const second = values.self ? strace : traceWith(resolve(values.cli), values.record);
+  if (!["strace", "ptrace"].includes(values.reference)) {
+    throw new HarnessError(`--reference is strace or ptrace, not ${values.reference}`);
+  }
+  const first =
+    values.reference === "strace" ? strace : traceWith(resolve(values.cli), ["--observe"]);
   const base = mkdtempSync(join(tmpdir(), "trace-compare-"));
   try {
     const options: Options = {
       names,
       verbose: values.verbose,
       min,
-      tracers: [strace, second],
+      tracers: [first, second],
       base,
     };
     if (mode === "fixtures") return fixtures(options);

@@ -1,10 +1,10 @@
-//! Records a program without the command line around it: `record OUT.trace [--observe] [--chaos SEED] PROGRAM ARGS...`.
+//! Records a program without the command line around it: `record OUT.trace [--observe] [--agent] [--chaos SEED] PROGRAM ARGS...`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use trace_engine::launch::Program;
-use trace_engine::record::{self, Control, Options};
+use trace_engine::record::{self, Backend, Control, Options};
 
 fn main() {
     let mut args = std::env::args_os().skip(1).peekable();
@@ -13,6 +13,7 @@ fn main() {
     while let Some(flag) = args.next_if(|arg| arg.to_string_lossy().starts_with("--")) {
         match flag.to_string_lossy().as_ref() {
             "--observe" => options.observe = true,
+            "--agent" => options.backend = Backend::Agent,
             "--chaos" => options.chaos = args.next().and_then(|seed| seed.to_str()?.parse().ok()),
             other => panic!("unknown flag {other}"),
         }

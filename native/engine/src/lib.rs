@@ -1,4 +1,5 @@
 //! The engine: tracees, stops, the record loop, writer and reader.
+pub mod agent;
 pub mod binary;
 mod capture;
 mod changes;

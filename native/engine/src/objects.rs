@@ -104,6 +104,16 @@ pub struct Identity {
     pub ino: u64,
 }
 
+impl Identity {
+    /// From a name as /proc/PID/fd shows it, and device, inode and mode as far as they are known.
+    #[must_use]
+    pub fn new(path: Vec<u8>, facts: Option<(u64, u64, u32)>) -> Identity {
+        let kind = facts.map_or(ObjectKind::Unknown, |(_, _, mode)| kind_of(&path, mode));
+        let (dev, ino) = facts.map_or((0, 0), |(dev, ino, _)| (dev, ino));
+        Identity { kind, path, dev, ino }
+    }
+}
+
 /// Numbers objects and remembers those that can be recognised again.
 #[derive(Default)]
 pub struct Objects {
@@ -138,9 +148,7 @@ pub fn identify(tid: pid_t, fd: i32) -> io::Result<Identity> {
     let length = sys::read_link(link.as_c_str(), &mut target)?;
     let path = target[..length].to_vec();
     let facts = sys::stat(link.as_c_str()).ok();
-    let kind = facts.as_ref().map_or(ObjectKind::Unknown, |facts| kind_of(&path, facts.st_mode));
-    let (dev, ino) = facts.map_or((0, 0), |facts| (facts.st_dev, facts.st_ino));
-    Ok(Identity { kind, path, dev, ino })
+    Ok(Identity::new(path, facts.map(|facts| (facts.st_dev, facts.st_ino, facts.st_mode))))
 }
 
 impl Objects {

@@ -4,6 +4,7 @@
 //! (`capture.rs`); how calls change processes and descriptors is in `record/effects.rs`; births, execs and deaths are
 //! in `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
 
+mod agent;
 mod attach;
 mod births;
 mod effects;
@@ -45,6 +46,16 @@ use crate::sys::{self, Resume, Waited};
 use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
+/// How calls are captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// Each call stops the tracee.
+    #[default]
+    Ptrace,
+    /// Most calls are made and written down inside the tracee.
+    Agent,
+}
+
 /// What to record, and how.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own that callers name")]
@@ -65,6 +76,7 @@ pub struct Options {
     pub unpinned: bool,
     /// Let threads run freely and clocks be read unseen: costs less, and cannot be replayed.
     pub observe: bool,
+    pub backend: Backend,
     /// Seed of a recording that varies the order in which threads run.
     pub chaos: Option<u64>,
     /// What the processor is to seem to be.
@@ -259,10 +271,19 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;
-    let filter = options.only.as_ref().map(|names| filter::program(names));
+    let image = usable_agent(options);
+    let filter = match (&options.only, image) {
+        (Some(names), _) => Some(filter::program(names)),
+        (None, Ok(image)) => image.map(crate::agent::filter::program),
+        (None, Err(_)) => None,
+    };
     // Programs that are already spread over the machine stay where they are.
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
-    let world = World::new(options, writer, placement, started, filter.is_some());
+    let mut world = World::new(options, writer, placement, started, filter.is_some());
+    match image {
+        Ok(image) => world.use_agent(image, options.data),
+        Err(why) => world.note(&format!("recorded with the ptrace backend: the agent cannot be used {why} yet")),
+    }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
     if !options.attach.is_empty() {
         return recorder.observe(options);
@@ -286,6 +307,23 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     drop(counterless);
     control.program_ended();
     recorder.finish(Some(&launched), &options.output)
+}
+
+/// The agent, when it is asked for and can do what else is asked for.
+///
+/// # Errors
+/// What it cannot do.
+fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image>, &'static str> {
+    if options.backend == Backend::Ptrace {
+        return Ok(None);
+    }
+    match options {
+        Options { only: Some(_), .. } => Err("with a capture filter (-e)"),
+        Options { detach_on_exit: true, .. } => Err("with --detach-on-exit"),
+        Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
+        Options { observe: false, data: Data::All, .. } => Err("for a replayable recording (add --observe)"),
+        _ => crate::agent::image().map(Some).ok_or("in this build"),
+    }
 }
 
 fn trace_options(filtered: bool) -> c_int {
@@ -312,6 +350,10 @@ struct World {
     data: Data,
     /// How tasks go on outside calls.
     between: Resume,
+    /// Every call is seen.
+    sees_all: bool,
+    /// The agent, in a recording that uses it.
+    agent: Option<agent::Agent>,
     started: u64,
     /// The time of the stop that is looked at. Where the counter is trapped, asking costs a call.
     clock: u64,
@@ -401,6 +443,8 @@ impl World {
             definitions,
             data: options.data,
             between: if filtered { Resume::Cont } else { Resume::Syscall },
+            sees_all: options.only.is_none(),
+            agent: None,
             started,
             clock: started,
             threads: 0,
@@ -422,6 +466,14 @@ impl World {
             shared_files: HashMap::new(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
+        }
+    }
+
+    /// Most calls are captured by the agent, if there is one.
+    fn use_agent(&mut self, image: Option<&'static crate::agent::Image>, data: Data) {
+        if let Some(image) = image {
+            self.agent = Some(agent::Agent::new(image, data));
+            self.definitions.push(Definition::Meta { key: "backend".into(), value: "agent".into() });
         }
     }
 
@@ -468,6 +520,9 @@ impl World {
     fn commit(&mut self, event: RawEvent, memory: &Memory) {
         self.sink.define(&mut self.definitions);
         self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
+        if let Some(agent) = &mut self.agent {
+            agent.committed(event.end, event.thread);
+        }
         self.sink.commit(event, memory);
     }
 
@@ -514,6 +569,9 @@ fn is_entered_again(task: &mut Task) -> bool {
     let again = task.moving.take_if(|moving| matches!(moving.step, MovingStep::Again));
     again.is_some() && task.call.is_some()
 }
+
+/// How often rings are emptied whose threads come to no stop.
+const DRAIN_NS: i64 = 50_000_000;
 
 /// With one busy task, other stops are asked for after this many.
 const SELDOM: u32 = 4;
@@ -584,6 +642,10 @@ impl Recorder {
 
     fn run(&mut self, launched: Option<&Launched>) {
         sys::catch(wake_signal());
+        let timer = self.world.agent.as_ref().and_then(|_| sys::Timer::new(wake_signal()));
+        if let Some(timer) = &timer {
+            timer.every(DRAIN_NS);
+        }
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
         let mut unasked = 0;
@@ -591,7 +653,7 @@ impl Recorder {
             match sys::wait_any() {
                 Ok(Some(waited)) => self.stops.push_back(waited),
                 Ok(None) if self.world.replayable => self.tick(),
-                Ok(None) => {}
+                Ok(None) => self.drain(),
                 Err(_) => break,
             }
             // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
@@ -618,6 +680,7 @@ impl Recorder {
 
     fn dispatch(&mut self, waited: Waited) {
         let (tid, status) = (waited.tid, waited.status);
+        self.drain();
         let now = self.world.read_clock();
         if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
             self.ended(&waited);
@@ -644,6 +707,8 @@ impl Recorder {
         match event {
             0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid, now),
             0 => self.signal_stop(tid, signal),
+            // The entry has been seen already, of a task whose own filter would hide calls from ours.
+            sys::event::SECCOMP if task.call.is_some() => self.go_on(tid, 0),
             sys::event::SECCOMP => self.syscall_stop(tid, now),
             sys::event::FORK | sys::event::VFORK | sys::event::CLONE => self.forked(tid),
             sys::event::EXEC => self.executed(tid),
@@ -656,7 +721,7 @@ impl Recorder {
     fn go_on(&mut self, tid: pid_t, signal: c_int) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
-        let how = if in_call { Resume::Syscall } else { self.world.between };
+        let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
         task.resumed = self.world.clock;
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
@@ -676,7 +741,9 @@ impl Recorder {
             }
             Ok(info) if info.op == sys::INFO_EXIT => {
                 if let Some(call) = task.call.take() {
+                    let is_exec = task.executed;
                     self.world.leave(task, call, info.first as i64, now);
+                    self.tend(tid, &call, info.first as i64, is_exec);
                 }
             }
             Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => self.world.enter(task, &info, now),
@@ -691,6 +758,10 @@ impl Recorder {
         if self.world.replayable && !task.launching {
             return self.signal_in_turn(tid, signal);
         }
+        if !task.launching && self.leave_agent(tid, signal) {
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         self.world.decide(task, Some(signal));
         if !task.launching {
             self.world.signal(task, signal);
@@ -736,7 +807,7 @@ impl World {
             number,
             plan,
             args: info.args,
-            ip: info.ip,
+            ip: task.space.borrow().code.own_ip(info.ip),
             sp: info.sp,
             start: now,
             entry_seq: self.sink.seq(),
@@ -782,6 +853,11 @@ impl World {
             return;
         }
         self.after(task, &call, result);
+        if let Some(agent) = &mut self.agent {
+            agent.counts.trapped += 1;
+            self.tell_known(task, &call);
+            World::hide_block(task, &call, result);
+        }
         self.commit_call(task, &call, Some(result), now, 0);
         if !self.pending_maps.is_empty() {
             self.commit_maps(task);

@@ -848,3 +848,36 @@ pub fn effective_capabilities(tid: pid_t) -> io::Result<u64> {
     check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), halves.as_mut_ptr()) })?;
     Ok(u64::from(halves[0][0]) | u64::from(halves[1][0]) << 32)
 }
+
+/// Waits until a tracee has stopped (`true`) or ended, and leaves it so that it can be waited for again.
+pub fn wait_keeping_ends(tid: pid_t) -> io::Result<bool> {
+    loop {
+        // SAFETY: siginfo_t is plain data; the kernel fills it.
+        let (result, info) = unsafe {
+            let mut info = std::mem::zeroed::<libc::siginfo_t>();
+            let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+            (libc::waitid(libc::P_PID, tid as libc::id_t, &raw mut info, options), info)
+        };
+        if result == 0 {
+            return Ok(matches!(info.si_code, libc::CLD_STOPPED | libc::CLD_TRAPPED));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The time stamp counter, on a thread that may read it.
+#[must_use]
+pub fn counter() -> u64 {
+    // SAFETY: the instruction only returns a number; the caller's thread is not [`Counterless`].
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// Writes memory of a stopped tracee whatever its protection is, as a debugger puts breakpoints.
+pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;
+    pieces.iter().try_for_each(|(addr, bytes)| memory.write_all_at(bytes, *addr))
+}

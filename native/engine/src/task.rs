@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use libc::pid_t;
 
+use crate::agent::code::Code;
+use crate::agent::ring::Ring;
 use crate::capture::Call;
 use crate::image::Identity;
 use crate::memory::Memory;
@@ -87,6 +89,8 @@ pub struct Space {
     pub loader: Option<Loader>,
     /// Instructions that were made to trap, by their address.
     pub unseen: Vec<(u64, Site)>,
+    /// What the agent has changed in its code.
+    pub code: Code,
 }
 
 /// The code of a program's loader.
@@ -240,6 +244,12 @@ pub struct Task {
     pub word: usize,
     /// What the kernel writes when it ends.
     pub last_writes: Memory,
+    /// The ring that the agent fills for it.
+    pub ring: Option<Ring>,
+    /// Its descriptors are not those of others who see its memory.
+    pub fds_apart: bool,
+    /// It stops at each call by itself, since a filter of its own comes before the recorder's.
+    pub stepwise: bool,
 }
 
 impl Task {
@@ -283,6 +293,9 @@ impl Task {
             robust_list: 0,
             word: 8,
             last_writes: Memory::default(),
+            ring: None,
+            fds_apart: false,
+            stepwise: false,
         }
     }
 
@@ -305,6 +318,7 @@ pub struct Birth {
     pub space: Rc<RefCell<Space>>,
     pub identity: Option<(u64, Rc<Identity>)>,
     pub traps: Traps,
+    pub stepwise: bool,
     /// The parent's program chose its CPUs itself.
     pub own_place: bool,
     /// The parent was let go to all CPUs, or was not; absent when nobody knows.
@@ -332,6 +346,7 @@ impl Birth {
             space: if has(libc::CLONE_VM) { Rc::clone(&parent.space) } else { copied(&parent.space) },
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             traps: parent.traps,
+            stepwise: parent.stepwise,
             own_place: parent.place.own,
             released: Some(parent.place.is_released()),
             set_tid: 0,
@@ -353,6 +368,7 @@ impl Birth {
             space: Rc::default(),
             identity: None,
             traps: Traps::default(),
+            stepwise: false,
             own_place: false,
             released: None,
             set_tid: 0,
@@ -376,9 +392,9 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, ref shared_files, ref unseen, loader, .. } = *space;
-    let (shared_files, unseen) = (shared_files.clone(), unseen.clone());
-    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader }))
+    let Space { group, shares, ref shared_files, ref unseen, loader, ref code, .. } = *space;
+    let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
+    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader, code }))
 }
 
 /// The same value, or a copy of it.

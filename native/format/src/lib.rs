@@ -12,6 +12,7 @@ pub mod flags;
 pub mod frame;
 pub mod limits;
 pub mod numbers;
+pub mod ring;
 pub mod structs;
 pub mod syscalls;
 pub mod table;

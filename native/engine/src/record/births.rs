@@ -127,11 +127,13 @@ impl Recorder {
             process
         };
         let mut task = self.world.new_task(tid, process, Some(&birth), ended.is_none());
+        let (shares_memory, shares_fds) = (birth.shares_memory(), birth.flags & libc::CLONE_FILES as u64 != 0);
         let is_new = !birth.shares_memory() && !birth.space.borrow().shares;
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
         task.identity = birth.identity;
+        task.stepwise = birth.stepwise;
         task.place.own = birth.own_place;
         task.traps = birth.traps;
         task.space = birth.space;
@@ -146,6 +148,9 @@ impl Recorder {
             self.control.born(task.process.borrow().pid);
         }
         self.tasks.insert(tid, task);
+        if ended.is_none() {
+            self.equip(tid, shares_memory, shares_fds);
+        }
         match ended {
             Some(waited) => self.ended(&waited),
             None if self.world.replayable => self.start(tid),

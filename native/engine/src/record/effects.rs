@@ -37,7 +37,8 @@ impl World {
 
     /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
     fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<Open> {
-        let identity = match objects::identify(task.tid, fd) {
+        let told = self.agent.as_mut().filter(|_| made_by.is_some()).and_then(|agent| agent.told.take());
+        let identity = match told.map_or_else(|| objects::identify(task.tid, fd), Ok) {
             Ok(identity) => identity,
             Err(error) => {
                 if error.kind() == std::io::ErrorKind::PermissionDenied {

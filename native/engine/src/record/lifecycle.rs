@@ -16,7 +16,7 @@ use crate::memory::{Capturer, Memory};
 use crate::placement::Place;
 use crate::raw::{Definition, RawEvent};
 use crate::stack::Stack;
-use crate::sys::{self, Resume, Waited};
+use crate::sys::{self, Waited};
 use crate::task::{Birth, Boundary, Pending, Process, Space, Task};
 
 impl World {
@@ -127,9 +127,8 @@ impl World {
     /// Who a process is after an exec: what it was before, unless a call of any process may have changed that.
     fn identity(&mut self, task: &mut Task, facts: &ElfFacts) -> Rc<Identity> {
         // With a capture filter the calls that change it do not stop.
-        let sees_all = self.between == Resume::Syscall;
         if let Some((changes, identity)) = &task.identity
-            && sees_all
+            && self.sees_all
             && !facts.sets_ids
             && *changes == self.identity_changes
             && identity.still_holds(task.tid)
@@ -187,6 +186,8 @@ impl Recorder {
         task.handlers = Rc::new(RefCell::new(ignored));
         task.held.clear();
         (task.clear_tid, task.robust_list) = (0, 0);
+        Recorder::return_ring(task);
+        task.fds_apart = false;
         let former_group = task.space.borrow().group;
         let group = self.world.turns.new_group(tid);
         task.space = Rc::new(RefCell::new(Space { group, ..Space::default() }));
@@ -234,6 +235,8 @@ impl Recorder {
             event.entry_seq = event.entry_seq.min(self.world.sink.seq());
             self.world.commit(event, &memory);
         }
+        self.end_recorded(&mut task);
+        Recorder::return_ring(&mut task);
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();
@@ -318,6 +321,9 @@ impl Recorder {
             ("unreplayable", world.obstacles.join("\n")),
         ] {
             world.definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
+        }
+        if let Some(agent) = &world.agent {
+            world.definitions.push(Definition::Meta { key: "agent".into(), value: agent.summary().into_bytes() });
         }
         world.sink.define(&mut world.definitions);
         drop(world.placement);

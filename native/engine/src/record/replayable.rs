@@ -199,7 +199,7 @@ fn write_later(memory: &mut Memory, addr: u64, value: u32) {
 }
 
 /// The state of a thread, as /proc/TID/stat tells it in one letter; `None` when it is gone.
-fn state_of(tid: pid_t) -> Option<u8> {
+pub(super) fn state_of(tid: pid_t) -> Option<u8> {
     let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
 }

@@ -1,0 +1,462 @@
+/*
+ * The agent: code that runs inside a tracee, makes the program's system calls for it, and writes down what crossed the
+ * boundary. The engine (native/engine/src/agent) puts it there, tells it by a table which calls are its own, and gets all the
+ * others; what is not surely right in here is left to the engine.
+ *
+ * House rules
+ *  1. No C library, no allocation, no thread-local storage, no lock. All state is in the thread's block, found through %gs.
+ *  2. No vector or floating-point register (-mgeneral-regs-only); memory is copied by `rep movsb`.
+ *  3. A stack of its own. The program's may be tiny, and belongs to the program.
+ *  4. The program's memory is read by agent_copy and agent_copy_string only: a pointer may be bad, which the engine turns into
+ *     a short copy. Nothing of the program is ever written but what the kernel writes for it.
+ *  5. A call is made by agent_call, once, after everything that could make this code give up. What follows cannot fail.
+ *  6. It makes no call of its own that could wait, and none that changes the process.
+ *  7. A signal finds a thread in here at any instruction. It is never delivered here: the engine moves the thread to before
+ *     or behind the call (see entry.S). So there is no recursion, and the phase in the block has to be right at all times.
+ *  8. Layouts are those of native/format/src/ring.rs, asserted below.
+ */
+#include "ring.h"
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+struct frame {
+	u64 rax;
+	u64 args[6];
+	u64 rbx, rbp, r12, r13, r14, r15;
+	const u64 *site;
+	u64 flags;
+};
+
+struct block {
+	struct block *self;
+	u64 stack, sp, leave;
+	i64 result;
+	u32 phase, refuse;
+	u64 head, pending, trapped;
+};
+
+struct record {
+	u32 size;
+	u16 number;
+	u8 captures, pad;
+	u64 start, end;
+	i64 result;
+	u64 ip, sp;
+	u64 args[6];
+};
+
+struct capture {
+	u64 addr, wanted;
+	u32 length;
+	u8 slot, side, status, pad;
+};
+
+/* A pointer argument of a call. */
+struct pointer {
+	u8 slot, direction, shape, length, argument, omit;
+	u16 size;
+};
+
+struct row {
+	u8 kind, count, fds, pad[5];
+	struct pointer pointers[TABLE_CAPTURES];
+};
+
+#define AT(type, member, offset) _Static_assert(__builtin_offsetof(struct type, member) == (offset), #type "." #member)
+AT(frame, rax, FRAME_RAX);
+AT(frame, args, FRAME_ARGS);
+AT(frame, rbx, FRAME_RBX);
+AT(frame, rbp, FRAME_RBP);
+AT(frame, r12, FRAME_R12);
+AT(frame, r13, FRAME_R13);
+AT(frame, r14, FRAME_R14);
+AT(frame, r15, FRAME_R15);
+AT(frame, site, FRAME_SITE);
+AT(frame, flags, FRAME_FLAGS);
+_Static_assert(sizeof(struct frame) == FRAME_BYTES, "frame");
+AT(block, self, BLOCK_SELF);
+AT(block, stack, BLOCK_STACK);
+AT(block, sp, BLOCK_SP);
+AT(block, leave, BLOCK_LEAVE);
+AT(block, result, BLOCK_RESULT);
+AT(block, phase, BLOCK_PHASE);
+AT(block, refuse, BLOCK_REFUSE);
+AT(block, head, BLOCK_HEAD);
+AT(block, pending, BLOCK_PENDING);
+AT(block, trapped, BLOCK_TRAPPED);
+AT(record, size, RECORD_SIZE);
+AT(record, number, RECORD_NUMBER);
+AT(record, captures, RECORD_CAPTURES);
+AT(record, start, RECORD_START);
+AT(record, end, RECORD_END);
+AT(record, result, RECORD_RESULT);
+AT(record, ip, RECORD_IP);
+AT(record, sp, RECORD_SP);
+AT(record, args, RECORD_ARGS);
+_Static_assert(sizeof(struct record) == RECORD_BYTES, "record");
+AT(capture, addr, CAPTURE_ADDR);
+AT(capture, wanted, CAPTURE_WANTED);
+AT(capture, length, CAPTURE_LENGTH);
+AT(capture, slot, CAPTURE_SLOT);
+AT(capture, side, CAPTURE_SIDE);
+AT(capture, status, CAPTURE_STATUS);
+_Static_assert(sizeof(struct capture) == CAPTURE_BYTES, "capture");
+AT(row, kind, TABLE_KIND);
+AT(row, count, TABLE_COUNT);
+AT(row, fds, TABLE_FDS);
+AT(row, pointers, TABLE_FIRST);
+_Static_assert(sizeof(struct pointer) == TABLE_CAPTURE_BYTES, "pointer");
+_Static_assert(sizeof(struct row) == TABLE_ROW_BYTES, "row");
+_Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY == 24, "site");
+
+i64 agent_call(const struct frame *frame);
+i64 agent_own_call(u64 number, u64 first, u64 second, u64 third);
+u64 agent_copy(void *to, u64 from, u64 length);
+i64 agent_copy_string(void *to, u64 from, u64 most);
+
+enum { SIDE_IN, SIDE_OUT };
+enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
+enum { NR_FSTAT = 5, NR_READLINK = 89 };
+/* What is known of a descriptor: a struct stat, and a name of at most a page. */
+enum { STAT_BYTES = 144, NAME_BYTES = 4096 };
+
+static const u8 *const indexes = (const u8 *)RING_TABLE;
+static const struct row *const rows = (const struct row *)(RING_TABLE + TABLE_NUMBERS);
+static u8 *const known = (u8 *)RING_KNOWN;
+
+#define FENCE() __asm__ volatile("" ::: "memory")
+
+static inline u64 counter(void)
+{
+	u32 low, high;
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (u64)high << 32 | low;
+}
+
+static inline u8 *aligned(u8 *at)
+{
+	return (u8 *)(((u64)at + 7) & ~7ull);
+}
+
+/* Where captures go, and how far they may. */
+struct writer {
+	struct record *record;
+	u8 *at, *end;
+};
+
+/* Room for a capture of that length: a multiple of 8 bytes behind its head. */
+static inline int fits(const struct writer *writer, u64 length)
+{
+	u64 left = writer->end - writer->at;
+	return left >= CAPTURE_BYTES + 8 && length <= left - CAPTURE_BYTES - 8;
+}
+
+static inline struct capture *begin(const struct writer *writer, u8 slot, u8 side, u64 addr, u64 wanted)
+{
+	struct capture *capture = (struct capture *)writer->at;
+	capture->addr = addr;
+	capture->wanted = wanted;
+	capture->slot = slot;
+	capture->side = side;
+	return capture;
+}
+
+static inline void finish(struct writer *writer, struct capture *capture, u64 length, u8 status)
+{
+	capture->length = length;
+	capture->status = status;
+	writer->at = aligned((u8 *)(capture + 1) + length);
+	writer->record->captures++;
+}
+
+/* Copies bytes behind a pointer. The room has been looked at. */
+static void take(struct writer *writer, u8 slot, u8 side, u64 addr, u64 length, int omit)
+{
+	struct capture *capture;
+	u64 missing;
+
+	if (!addr || !length)
+		return;
+	capture = begin(writer, slot, side, addr, length);
+	if (omit) {
+		finish(writer, capture, 0, OMITTED);
+		return;
+	}
+	missing = agent_copy(capture + 1, addr, length);
+	finish(writer, capture, length - missing, missing ? UNREADABLE : WHOLE);
+}
+
+static int take_string(struct writer *writer, u8 slot, u64 addr, int omit)
+{
+	struct capture *capture;
+	i64 length;
+
+	if (!addr)
+		return 1;
+	if (!fits(writer, RING_MOST_STRING + 8))
+		return 0;
+	capture = begin(writer, slot, SIDE_IN, addr, 0);
+	if (omit) {
+		finish(writer, capture, 0, OMITTED);
+		return 1;
+	}
+	length = agent_copy_string(capture + 1, addr, RING_MOST_STRING);
+	if (length > RING_MOST_STRING)
+		return 0;
+	capture->wanted = length < 0 ? -1 - length : length;
+	finish(writer, capture, capture->wanted, length < 0 ? UNREADABLE : WHOLE);
+	return 1;
+}
+
+/* Bytes behind a pointer, when the call is about to be made (result < 0) or has come back. */
+static inline u64 length_of(const struct pointer *pointer, const struct frame *frame, i64 result)
+{
+	u64 count = frame->args[pointer->argument];
+
+	switch (pointer->length) {
+	case LENGTH_OWN:
+		return pointer->size;
+	case LENGTH_ARG32:
+		count = (u32)count;
+		break;
+	case LENGTH_RESULT:
+		if (result >= 0 && (u64)result < count)
+			count = result;
+		break;
+	default:
+		break;
+	}
+	if ((pointer->shape == SHAPE_SIZED || pointer->shape == SHAPE_ARRAY) && count > SHAPE_MOST)
+		count = SHAPE_MOST;
+	return count * pointer->size;
+}
+
+struct piece {
+	u64 addr, length;
+};
+
+enum { MOST_PIECES = 64 };
+
+/*
+ * The table of a vector and, of a call that sends, the buffers behind it. How many bytes it is about, or -1 when it is for the
+ * engine.
+ */
+static i64 take_vector(struct writer *writer, const struct pointer *pointer, const struct frame *frame)
+{
+	u64 addr = frame->args[pointer->slot], count = frame->args[pointer->argument];
+	const struct capture *table = (const struct capture *)writer->at;
+	const struct piece *pieces = (const struct piece *)(table + 1);
+	u64 total = 0;
+
+	if (!addr || count > MOST_PIECES || pointer->omit || !fits(writer, count * sizeof(*pieces)))
+		return -1;
+	take(writer, pointer->slot, SIDE_IN, addr, count * sizeof(*pieces), 0);
+	if (!count)
+		return 0;
+	if (table->status != WHOLE)
+		return -1;
+	for (u64 i = 0; i < count; i++) {
+		if (pieces[i].length > RING_BUFFER_BYTES)
+			return -1;
+		total += pieces[i].length;
+		if (pointer->direction == DIRECTION_OUT)
+			continue;
+		if (!fits(writer, pieces[i].length))
+			return -1;
+		take(writer, pointer->slot, SIDE_IN, pieces[i].addr, pieces[i].length, 0);
+	}
+	return total + count * (CAPTURE_BYTES + 8);
+}
+
+/* The buffers that a call has filled, of a vector whose table is the record's first capture. */
+static void take_filled(struct writer *writer, const struct pointer *pointer, u64 count, i64 result)
+{
+	const struct piece *pieces = (const struct piece *)((const struct capture *)(writer->record + 1) + 1);
+	u64 left = result;
+
+	for (u64 i = 0; i < count && left; i++) {
+		u64 length = pieces[i].length < left ? pieces[i].length : left;
+		take(writer, pointer->slot, SIDE_OUT, pieces[i].addr, length, 0);
+		left -= length;
+	}
+}
+
+/* Takes what the kernel will read, and looks whether there is room for what it will write. */
+static int take_inputs(struct writer *writer, const struct row *row, const struct frame *frame)
+{
+	u64 room = 0;
+
+	for (u32 i = 0; i < row->count; i++) {
+		const struct pointer *pointer = &row->pointers[i];
+		u64 addr = frame->args[pointer->slot], length;
+		i64 total;
+
+		if (pointer->shape == SHAPE_STRING) {
+			if (!take_string(writer, pointer->slot, addr, pointer->omit))
+				return 0;
+			continue;
+		}
+		if (pointer->shape == SHAPE_IOVEC) {
+			total = take_vector(writer, pointer, frame);
+			if (total < 0)
+				return 0;
+			room += pointer->direction == DIRECTION_OUT ? total : 0;
+			continue;
+		}
+		length = length_of(pointer, frame, -1);
+		if (length > RING_BUFFER_BYTES)
+			return 0;
+		if (pointer->direction != DIRECTION_IN)
+			room += length + CAPTURE_BYTES + 8;
+		if (pointer->direction != DIRECTION_OUT) {
+			if (!fits(writer, length))
+				return 0;
+			take(writer, pointer->slot, SIDE_IN, addr, length, pointer->omit);
+		}
+	}
+	if (row->kind == KIND_OPEN)
+		room += CAPTURE_BYTES + STAT_BYTES + NAME_BYTES + 8;
+	return fits(writer, room);
+}
+
+static void take_outputs(struct writer *writer, const struct row *row, const struct frame *frame, i64 result)
+{
+	for (u32 i = 0; i < row->count; i++) {
+		const struct pointer *pointer = &row->pointers[i];
+
+		if (pointer->direction == DIRECTION_IN)
+			continue;
+		if (pointer->shape == SHAPE_IOVEC)
+			take_filled(writer, pointer, frame->args[pointer->argument], result);
+		else
+			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length_of(pointer, frame, result),
+			     pointer->omit);
+	}
+}
+
+/* Asks what a new descriptor stands for, before anything can have closed it. */
+static void identify(struct writer *writer, u32 fd)
+{
+	struct capture *capture = begin(writer, CAPTURE_OPENED, SIDE_OUT, 0, fd);
+	u8 *facts = (u8 *)(capture + 1);
+	char path[] = "/proc/thread-self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+	u32 at = sizeof("/proc/thread-self/fd/") - 1, digits = 1;
+	i64 length;
+
+	for (u32 rest = fd; rest >= 10; rest /= 10)
+		digits++;
+	for (u32 rest = fd, i = digits; i > 0; rest /= 10)
+		path[at + --i] = '0' + rest % 10;
+	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0) < 0)
+		return;
+	length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES);
+	if (length <= 0 || length >= NAME_BYTES)
+		return;
+	finish(writer, capture, STAT_BYTES + length, WHOLE);
+	if (fd < RING_KNOWN_BYTES)
+		known[fd] = 1;
+}
+
+/* Whether a range of memory has part of the agent's pages. */
+static inline int is_ours(u64 addr, u64 length)
+{
+	return addr < RING_END && (addr >= RING_BASE || length > RING_BASE - addr);
+}
+
+/* Whether this call of a kind is the agent's. */
+static inline int admits(const struct row *row, const struct frame *frame, const struct block *block)
+{
+	const u64 *args = frame->args;
+
+	for (u32 slots = row->fds; slots; slots &= slots - 1) {
+		int fd = (int)args[__builtin_ctz(slots)];
+		if (fd >= 0 && (fd >= RING_KNOWN_BYTES || !known[fd]))
+			return 0;
+	}
+	switch (row->kind) {
+	case KIND_OPEN:
+		return !(block->refuse & REFUSE_OPENS);
+	case KIND_FCNTL:
+		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL */
+		return (u32)args[1] - 1 < 4;
+	case KIND_MAP:
+		return !(args[2] & 4) && !is_ours(args[0], args[1]);
+	case KIND_UNMAP:
+		return !is_ours(args[0], args[1]);
+	case KIND_FUTEX:
+		/* FUTEX_WAKE, or FUTEX_WAIT and FUTEX_WAIT_BITSET without a timeout. */
+		switch (args[1] & 0x7f) {
+		case 1:
+			return 1;
+		case 0:
+		case 9:
+			return !args[3];
+		default:
+			return 0;
+		}
+	default:
+		return 1;
+	}
+}
+
+static int leave(struct block *block)
+{
+	block->trapped++;
+	block->phase = PHASE_LEFT;
+	return 1;
+}
+
+/* 0 when the call has been made and its result is in the frame, 1 when it is the engine's. */
+int agent_handle(struct frame *frame, struct block *block)
+{
+	u64 number = frame->rax;
+	const struct row *row;
+	struct writer writer;
+	struct record *record;
+	i64 result;
+	u32 size;
+
+	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
+		return leave(block);
+	row = &rows[indexes[number]];
+	record = (struct record *)((u8 *)block + RING_HEAD_BYTES + block->head);
+	block->pending = block->head;
+	writer.record = record;
+	writer.at = (u8 *)(record + 1);
+	writer.end = (u8 *)block + RING_HEAD_BYTES + RING_BUFFER_BYTES;
+	if (writer.end < writer.at + CAPTURE_BYTES + 8 || !admits(row, frame, block))
+		return leave(block);
+	record->number = number;
+	record->captures = 0;
+	record->ip = frame->site[SITE_IP / 8];
+	record->sp = block->sp;
+	for (u32 i = 0; i < 6; i++)
+		record->args[i] = frame->args[i];
+	if (!take_inputs(&writer, row, frame))
+		return leave(block);
+	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
+		known[(u32)frame->args[0]] = 0;
+	record->size = writer.at - (u8 *)record;
+	record->start = counter();
+	FENCE();
+	result = agent_call(frame);
+	record->end = counter();
+	if (result >= 0 || result < -4095) {
+		take_outputs(&writer, row, frame, result);
+		if (row->kind == KIND_OPEN)
+			identify(&writer, result);
+	}
+	record->result = result;
+	frame->rax = result;
+	size = writer.at - (u8 *)record;
+	record->size = size;
+	FENCE();
+	block->head += size;
+	FENCE();
+	block->phase = PHASE_DONE;
+	return 0;
+}

@@ -1,0 +1,215 @@
+/*
+ * The agent's entry, its system calls, and the code that copies from the program's memory.
+ *
+ * The program's registers are all preserved but rcx and r11, which the syscall instruction changes too: they get what it
+ * would have put there. No vector register is touched. The program's stack is neither read nor written: below its pointer
+ * there may be something (the red zone), and there may be no room.
+ *
+ * The engine knows the labels that begin with agent_. When a signal finds a thread between them, it rewrites the thread's
+ * registers from what is saved here so that the signal comes before or after the call, as without the agent; so nothing here
+ * runs twice on one stack. What the engine takes for granted:
+ *  - up to agent_entered the program's registers are all live (but rcx, and rsp, which is in the block once it is another);
+ *  - from there on they are in the frame below the top of the stack, and the phase in the block tells how far it has come.
+ */
+#include "ring.h"
+
+	.text
+
+/* Makes the call in a frame (rdi), the only one that the program asked for. */
+	.globl	agent_call
+	.type	agent_call, @function
+agent_call:
+	mov	FRAME_RAX(%rdi), %rax
+	mov	FRAME_ARGS + 8(%rdi), %rsi
+	mov	FRAME_ARGS + 16(%rdi), %rdx
+	mov	FRAME_ARGS + 24(%rdi), %r10
+	mov	FRAME_ARGS + 32(%rdi), %r8
+	mov	FRAME_ARGS + 40(%rdi), %r9
+	mov	FRAME_ARGS(%rdi), %rdi
+	movl	$PHASE_CALLING, %gs:BLOCK_PHASE
+	syscall
+	.globl	agent_called
+agent_called:
+	mov	%rax, %gs:BLOCK_RESULT
+	movl	$PHASE_CALLED, %gs:BLOCK_PHASE
+	ret
+	.size	agent_call, . - agent_call
+
+/* A call of the agent's own: number in rdi, three arguments in rsi, rdx, rcx. */
+	.globl	agent_own_call
+	.type	agent_own_call, @function
+agent_own_call:
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%rcx, %rdx
+own:
+	syscall
+	.globl	agent_own_called
+agent_own_called:
+	ret
+	.size	agent_own_call, . - agent_own_call
+
+/*
+ * Calls for the engine, from the table at r15 to r14: number, six arguments, and in the last word the argument that is to be
+ * the first call's result (-1 for none). The results replace the last words. r12 and r13 are process and thread, which stops
+ * itself at the end: no signal mask keeps it from that.
+ */
+	.globl	agent_remote
+agent_remote:
+	mov	%r15, %rbp
+1:	mov	56(%r15), %rcx
+	test	%rcx, %rcx
+	js	2f
+	mov	56(%rbp), %rax
+	mov	%rax, 8(%r15, %rcx, 8)
+2:	mov	(%r15), %rax
+	mov	8(%r15), %rdi
+	mov	16(%r15), %rsi
+	mov	24(%r15), %rdx
+	mov	32(%r15), %r10
+	mov	40(%r15), %r8
+	mov	48(%r15), %r9
+	call	own
+	mov	%rax, 56(%r15)
+	add	$64, %r15
+	cmp	%r14, %r15
+	jb	1b
+	mov	$234, %eax		/* tgkill */
+	mov	%r12, %rdi
+	mov	%r13, %rsi
+	mov	$19, %edx		/* SIGSTOP */
+	call	own
+	ud2
+
+/* Every patched site comes here, with the address of its data in rcx. */
+	.globl	agent_entry
+agent_entry:
+	mov	%rsp, %gs:BLOCK_SP
+	mov	%gs:BLOCK_STACK, %rsp
+	pushfq
+	push	%rcx
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbp
+	push	%rbx
+	push	%r9
+	push	%r8
+	push	%r10
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%rax
+	movl	$PHASE_ENTERED, %gs:BLOCK_PHASE
+	.globl	agent_entered
+agent_entered:
+	cld
+	mov	%rsp, %rdi
+	mov	%gs:BLOCK_SELF, %rsi
+	call	agent_handle
+	mov	FRAME_SITE(%rsp), %rdx
+	mov	SITE_AFTER(%rdx), %rcx
+	test	%eax, %eax
+	cmovnz	SITE_TRAP(%rdx), %rcx
+	mov	%rcx, %gs:BLOCK_LEAVE
+	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
+	mov	FRAME_FLAGS(%rsp), %r11
+	test	$0x44500, %r11d
+	jnz	4f
+	mov	%r11d, %eax
+	mov	%r11d, %ecx
+	shr	$11, %eax
+	and	$1, %eax
+	mov	%cl, %ah
+	add	$0x7f, %al
+	sahf
+3:	mov	SITE_IP(%rdx), %rcx
+	mov	FRAME_RAX(%rsp), %rax
+	mov	FRAME_ARGS(%rsp), %rdi
+	mov	FRAME_ARGS + 8(%rsp), %rsi
+	mov	FRAME_ARGS + 16(%rsp), %rdx
+	mov	FRAME_ARGS + 24(%rsp), %r10
+	mov	FRAME_ARGS + 32(%rsp), %r8
+	mov	FRAME_ARGS + 40(%rsp), %r9
+	mov	%gs:BLOCK_SP, %rsp
+	jmp	*%gs:BLOCK_LEAVE
+4:	push	%r11
+	popfq
+	jmp	3b
+
+/* Copies rdx bytes from the program's memory (rsi) to rdi; how many could not be read. */
+	.globl	agent_copy
+	.type	agent_copy, @function
+agent_copy:
+	mov	%rdx, %rcx
+	.globl	agent_copy_reads
+agent_copy_reads:
+	rep movsb
+	.globl	agent_copy_failed
+agent_copy_failed:
+	mov	%rcx, %rax
+	ret
+	.size	agent_copy, . - agent_copy
+
+/*
+ * Copies a string with its end from the program's memory (rsi) to rdi, at most rdx bytes. The number of bytes; -1 minus that
+ * when the rest cannot be read; more than rdx when it has no end before. Up to 7 bytes behind it may be written.
+ */
+	.globl	agent_copy_string
+	.type	agent_copy_string, @function
+agent_copy_string:
+	mov	%rdi, %r8
+	add	%rdi, %rdx
+	mov	$0x0101010101010101, %r9
+	mov	%r9, %r10
+	shl	$7, %r10
+	/* Bytes until the source is aligned; then words, none of which crosses into another page. */
+1:	cmp	%rdx, %rdi
+	jae	9f
+	test	$7, %sil
+	jz	3f
+	.globl	agent_string_reads
+agent_string_reads:
+	movzbl	(%rsi), %eax
+	mov	%al, (%rdi)
+	inc	%rsi
+	inc	%rdi
+	test	%al, %al
+	jnz	1b
+	jmp	8f
+3:	cmp	%rdx, %rdi
+	jae	9f
+	.globl	agent_string_reads_word
+agent_string_reads_word:
+	mov	(%rsi), %rax
+	mov	%rax, (%rdi)
+	mov	%rax, %rcx
+	sub	%r9, %rcx
+	not	%rax
+	and	%rax, %rcx
+	and	%r10, %rcx
+	jnz	4f
+	add	$8, %rsi
+	add	$8, %rdi
+	jmp	3b
+4:	bsf	%rcx, %rcx
+	shr	$3, %ecx
+	lea	1(%rdi, %rcx), %rdi
+8:	mov	%rdi, %rax
+	sub	%r8, %rax
+	ret
+9:	mov	%rdx, %rax
+	sub	%r8, %rax
+	inc	%rax
+	ret
+	.globl	agent_string_failed
+agent_string_failed:
+	mov	%r8, %rax
+	sub	%rdi, %rax
+	dec	%rax
+	ret
+	.size	agent_copy_string, . - agent_copy_string
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,250 @@
+//! The code of one address space: which of its sites are patched, where their trampolines are, and what was left alone.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use libc::pid_t;
+use trace_format::ring::END;
+
+use super::Image;
+use super::remote::{self, Borrowed, Call};
+use super::ring::Ring;
+use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
+use crate::image::{self, Mapping};
+use crate::sys;
+
+/// Bytes of trampolines that are mapped at once.
+const AREA_BYTES: u64 = 64 << 10;
+/// Trampolines are this far below the code that they belong to, or a few steps more.
+const DISTANCE: u64 = 256 << 20;
+const STEP: u64 = 64 << 20;
+/// A mapping of more code than this is only looked at around a site.
+const MOST_CODE: u64 = 64 << 20;
+/// Most images whose branches are remembered.
+const MOST_IMAGES: usize = 256;
+
+/// Whether the agent is in an address space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Absent,
+    Present,
+}
+
+/// A patched site.
+#[derive(Clone, Debug)]
+struct Site {
+    start: u64,
+    original: Vec<u8>,
+    jump: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct Area {
+    start: u64,
+    used: u64,
+}
+
+/// Rings whose threads have ended, for the next threads. A copy of an address space has none: the memory would be shared.
+#[derive(Default)]
+pub struct Pool(pub Vec<Ring>);
+
+impl Clone for Pool {
+    fn clone(&self) -> Pool {
+        Pool::default()
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} rings", self.0.len())
+    }
+}
+
+/// A site and what a jump is to be put over.
+pub struct Chosen {
+    ip: u64,
+    window: Window,
+    original: Vec<u8>,
+}
+
+impl Chosen {
+    /// Whether a thread that stands there would run something else once the jump is there.
+    #[must_use]
+    pub fn is_inside(&self, ip: u64) -> bool {
+        self.window.has_inside() && ip > self.window.start && ip < self.window.end
+    }
+}
+
+/// What is known of an address space. Copied when a process forks, as its memory is.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    pub state: State,
+    /// By the address behind the `syscall` instruction.
+    sites: HashMap<u64, Site>,
+    /// Of the instruction in a trampoline: the address behind it, and behind the program's own.
+    traps: HashMap<u64, u64>,
+    refused: HashMap<u64, Refused>,
+    areas: Vec<Area>,
+    pub pool: Pool,
+}
+
+/// What is known of the code of images, for all processes: by device, inode and offset.
+#[derive(Default)]
+pub struct Known {
+    branches: HashMap<(u64, u64, u64, u64), Rc<Branches>>,
+}
+
+impl Known {
+    /// Where the code of a mapping may jump to.
+    fn branches(&mut self, tid: pid_t, mapping: &Mapping) -> Rc<Branches> {
+        let key = (mapping.dev, mapping.ino, mapping.offset, mapping.length);
+        if let Some(known) = self.branches.get(&key).filter(|_| mapping.ino != 0) {
+            return Rc::clone(known);
+        }
+        let mut bytes = vec![0; mapping.length.min(MOST_CODE) as usize];
+        let got = sys::read_pieces(tid, &[(mapping.start, bytes.len())], &mut bytes);
+        let branches = Rc::new(Branches::of(&bytes[..got]));
+        if self.branches.len() >= MOST_IMAGES {
+            self.branches.clear();
+        }
+        if mapping.ino != 0 {
+            self.branches.insert(key, Rc::clone(&branches));
+        }
+        branches
+    }
+}
+
+impl Code {
+    /// The program's own address for one in a trampoline, as a call's instruction pointer.
+    #[must_use]
+    pub fn own_ip(&self, ip: u64) -> u64 {
+        self.traps.get(&ip).copied().unwrap_or(ip)
+    }
+
+    /// Whether the site may still be patched.
+    #[must_use]
+    pub fn is_new(&self, ip: u64) -> bool {
+        self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip)
+    }
+
+    pub fn refuse(&mut self, ip: u64, reason: Refused) {
+        self.refused.insert(ip, reason);
+    }
+
+    /// How many sites are patched, and how many were left alone for which reason.
+    #[must_use]
+    pub fn counts(&self) -> (usize, HashMap<Refused, usize>) {
+        let mut reasons = HashMap::new();
+        for reason in self.refused.values() {
+            *reasons.entry(*reason).or_insert(0) += 1;
+        }
+        (self.sites.len(), reasons)
+    }
+
+    /// Memory was unmapped: what is mapped there later is something else.
+    pub fn unmapped(&mut self, start: u64, length: u64) {
+        let is_gone = |ip: u64| ip.wrapping_sub(start) < length;
+        self.sites.retain(|ip, _| !is_gone(*ip));
+        self.refused.retain(|ip, _| !is_gone(*ip));
+    }
+
+    /// What a jump to the agent can be put over, at the site of a call that a thread has just come back from.
+    ///
+    /// # Errors
+    /// Why the site is to be left alone.
+    pub fn choose(&self, known: &mut Known, tid: pid_t, ip: u64, number: u64) -> Result<Chosen, Refused> {
+        let start = ip.saturating_sub(window::READ_BEFORE);
+        let mut bytes = vec![0; (window::READ_BEFORE + window::READ_AFTER) as usize];
+        let page = start.next_multiple_of(4096);
+        let mut from = start;
+        let mut got = sys::read_pieces(tid, &[(start, bytes.len())], &mut bytes);
+        if got == 0 && page < ip {
+            // Its page is the first of the mapping.
+            from = page;
+            bytes.truncate((window::READ_AFTER + ip - page) as usize);
+            got = sys::read_pieces(tid, &[(from, bytes.len())], &mut bytes);
+        }
+        let around = Around { start: from, bytes: &bytes[..got], ip };
+        let mut branches = None;
+        let window = window::choose(&around, number, |start, end| {
+            let branches = branches.get_or_insert_with(|| {
+                let mapping = image::file_mapping_at(tid, ip).unwrap_or_else(|| nearby(from, got));
+                (known.branches(tid, &mapping), mapping.start)
+            });
+            branches.0.lead_between(&around, branches.1, start, end)
+        })?;
+        let original = bytes[(window.start - from) as usize..(window.end - from) as usize].to_vec();
+        Ok(Chosen { ip, window, original })
+    }
+
+    /// Puts the jump there, and has the thread go on behind. No other thread may stand inside the window.
+    ///
+    /// # Errors
+    /// Why the site was left alone.
+    pub fn patch(&mut self, image: &Image, thread: &mut Borrowed<'_>, chosen: Chosen) -> Result<(), Refused> {
+        let Chosen { ip, window, original } = chosen;
+        let base = self.room(thread, ip)?;
+        let patch = window::build(&window, ip, base, image.entry)?;
+        let pieces: [(u64, &[u8]); 2] = [(base, &patch.trampoline), (window.start, &patch.jump)];
+        sys::write_code(thread.tid(), &pieces).map_err(|_| Refused::ReadOnly)?;
+        if let Some(area) = self.areas.iter_mut().find(|area| area.start + area.used == base) {
+            area.used += TRAMPOLINE_BYTES;
+        }
+        if !window.leaves_site(ip) {
+            thread.regs.rip = patch.after;
+        }
+        self.traps.insert(patch.trap + 2, ip);
+        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump });
+        Ok(())
+    }
+
+    /// Where the next trampoline within reach of a site goes.
+    fn room(&mut self, thread: &mut Borrowed<'_>, ip: u64) -> Result<u64, Refused> {
+        const REACH: u64 = (2 << 30) - AREA_BYTES - (1 << 20);
+        let fits = |area: &&Area| ip.abs_diff(area.start) < REACH && area.used + TRAMPOLINE_BYTES <= AREA_BYTES;
+        if let Some(area) = self.areas.iter().find(fits) {
+            return Ok(area.start + area.used);
+        }
+        let low = 4 << 30;
+        let candidates = (0..16).map(|step| {
+            if ip < low { END + (16 << 20) + step * STEP / 4 } else { (ip & !0xffff) - DISTANCE - step * STEP }
+        });
+        for start in candidates.filter(|start| ip.abs_diff(*start) < REACH) {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+            let prot = libc::PROT_READ | libc::PROT_EXEC;
+            let call = Call::new(libc::SYS_mmap, &[start, AREA_BYTES, prot as u64, flags as u64, u64::MAX, 0]);
+            let mapped = thread.run(&[call]).ok().and_then(|results| remote::result(results[0] as u64).ok());
+            if mapped == Some(start) {
+                self.areas.push(Area { start, used: 0 });
+                return Ok(start);
+            }
+        }
+        Err(Refused::NoRoom)
+    }
+
+    /// Puts back what was at all sites. Trampolines stay: a thread may be in one.
+    ///
+    /// # Errors
+    /// When the code cannot be written.
+    pub fn restore(&mut self, tid: pid_t) -> io::Result<()> {
+        for site in self.sites.values() {
+            // Only what is still ours: the program may have put other code there.
+            let mut now = vec![0; site.jump.len()];
+            let got = sys::read_pieces(tid, &[(site.start, now.len())], &mut now);
+            if got == now.len() && now == site.jump {
+                sys::write_code(tid, &[(site.start, &site.original)])?;
+            }
+        }
+        self.sites.clear();
+        self.state = State::Absent;
+        Ok(())
+    }
+}
+
+/// Code without a mapping that could be found: what was read of it.
+fn nearby(start: u64, length: usize) -> Mapping {
+    let length = length as u64;
+    Mapping { start, length, offset: 0, prot: 0, shared: false, dev: 0, ino: 0, path: Vec::new() }
+}

@@ -1,0 +1,179 @@
+//! Calls that a stopped thread makes for the engine, in the agent's code and on the agent's pages.
+
+use std::io;
+
+use libc::{pid_t, user_regs_struct};
+use trace_format::ring::{BASE, END, SCRATCH};
+
+use super::Image;
+use crate::sys::{self, Resume};
+
+/// Bytes of a call in the table.
+const CALL_BYTES: usize = 64;
+/// The name of a ring's file, behind the table.
+pub const NAME: u64 = SCRATCH + 0x800;
+/// Most calls of one run: half of a page, the stack being at the other end.
+const MOST_CALLS: usize = 24;
+
+/// A call: number and arguments; which of them is to be the first call's result.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    number: i64,
+    args: [u64; 6],
+    first_result: i64,
+}
+
+impl Call {
+    #[must_use]
+    pub fn new(number: i64, args: &[u64]) -> Call {
+        let mut call = Call { number, args: [0; 6], first_result: -1 };
+        call.args[..args.len()].copy_from_slice(args);
+        call
+    }
+
+    /// With the result of the first call of the run as an argument.
+    #[must_use]
+    pub fn with_first(self, argument: i64) -> Call {
+        Call { first_result: argument, ..self }
+    }
+}
+
+/// A thread that stands still at the end of a call, at its birth or in a signal stop, and is used for calls until this is
+/// dropped: then its registers are back, as [`Borrowed::regs`] says.
+pub struct Borrowed<'a> {
+    image: &'a Image,
+    tid: pid_t,
+    pid: pid_t,
+    /// What the thread is to go on with.
+    pub regs: user_regs_struct,
+    mask: u64,
+    /// It was to be stopped meanwhile.
+    stopped: bool,
+    gone: bool,
+}
+
+impl<'a> Borrowed<'a> {
+    /// # Errors
+    /// When the thread is gone, or does not stand still.
+    pub fn new(image: &'a Image, pid: pid_t, tid: pid_t) -> io::Result<Borrowed<'a>> {
+        let regs = sys::registers(tid)?;
+        let mask = sys::signal_mask(tid)?;
+        // Whatever comes meanwhile waits.
+        sys::set_signal_mask(tid, u64::MAX)?;
+        Ok(Borrowed { image, tid, pid, regs, mask, stopped: false, gone: false })
+    }
+
+    #[must_use]
+    pub fn tid(&self) -> pid_t {
+        self.tid
+    }
+
+    /// Makes one call by a `syscall` instruction somewhere in the program, before the agent's pages are there.
+    ///
+    /// # Errors
+    /// When the thread ended, or the call failed.
+    pub fn bootstrap(&mut self, instruction: u64, number: i64, args: [u64; 6]) -> io::Result<u64> {
+        let mut regs = self.regs;
+        regs.orig_rax = u64::MAX;
+        regs.rip = instruction;
+        regs.rax = number as u64;
+        (regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9) =
+            (args[0], args[1], args[2], args[3], args[4], args[5]);
+        sys::set_registers(self.tid, &regs)?;
+        // The filter stops it at the entry; then it is stopped at the exit.
+        for how in [Resume::Cont, Resume::Syscall] {
+            sys::resume(self.tid, how, 0)?;
+            self.wait()?;
+        }
+        result(sys::registers(self.tid)?.rax)
+    }
+
+    /// Makes calls one after the other; their raw results.
+    ///
+    /// # Panics
+    /// When there are more calls than the agent's page has room for.
+    ///
+    /// # Errors
+    /// When the thread ended.
+    pub fn run(&mut self, calls: &[Call]) -> io::Result<Vec<i64>> {
+        assert!(calls.len() <= MOST_CALLS, "{} calls", calls.len());
+        let mut table = Vec::with_capacity(calls.len() * CALL_BYTES);
+        for call in calls {
+            let words = [call.number as u64].into_iter().chain(call.args).chain([call.first_result as u64]);
+            table.extend(words.flat_map(u64::to_le_bytes));
+        }
+        let end = SCRATCH + table.len() as u64;
+        if !sys::write_memory(self.tid, SCRATCH, &table) {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let mut regs = self.regs;
+        regs.orig_rax = u64::MAX;
+        regs.eflags = 0x202;
+        regs.rip = self.image.remote;
+        regs.rsp = END - 16;
+        (regs.r15, regs.r14) = (SCRATCH, end);
+        (regs.r12, regs.r13) = (self.pid as u64, self.tid as u64);
+        sys::set_registers(self.tid, &regs)?;
+        loop {
+            sys::resume(self.tid, Resume::Cont, 0)?;
+            let status = self.wait()?;
+            let regs = sys::registers(self.tid)?;
+            // In another pid namespace it cannot name itself, and comes to an instruction that is none.
+            let done = regs.r15 == end && matches!(status >> 8, libc::SIGSTOP | libc::SIGILL);
+            if done {
+                break;
+            }
+            match status >> 8 {
+                libc::SIGSTOP => self.stopped = true,
+                signal if (1..=64).contains(&signal) && signal != libc::SIGTRAP => {
+                    return Err(io::Error::other(format!(
+                        "signal {signal} in a call of the engine at {:#x}",
+                        regs.rip
+                    )));
+                }
+                _ => {}
+            }
+        }
+        if sys::read_pieces(self.tid, &[(SCRATCH, table.len())], &mut table) != table.len() {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let word = |call: &[u8]| i64::from_le_bytes(call[56..64].try_into().unwrap_or_default());
+        Ok(table.chunks_exact(CALL_BYTES).map(word).collect())
+    }
+
+    /// The next stop. One that ends the thread stays to be waited for by others.
+    fn wait(&mut self) -> io::Result<libc::c_int> {
+        let ended = !sys::wait_keeping_ends(self.tid)?;
+        if ended {
+            self.gone = true;
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(sys::wait_for(self.tid)?.status)
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        if self.gone {
+            return;
+        }
+        // Its call is over: nothing is restarted.
+        self.regs.orig_rax = u64::MAX;
+        let _ = sys::set_registers(self.tid, &self.regs);
+        let _ = sys::set_signal_mask(self.tid, self.mask);
+        if self.stopped {
+            let _ = sys::tgkill(self.pid, self.tid, libc::SIGSTOP);
+        }
+    }
+}
+
+/// A raw result as the C library would tell it.
+///
+/// # Errors
+/// What the result says.
+pub fn result(raw: u64) -> io::Result<u64> {
+    let value = raw as i64;
+    if (-4095..0).contains(&value) { Err(io::Error::from_raw_os_error(-value as i32)) } else { Ok(raw) }
+}
+
+const _: () = assert!(BASE < SCRATCH && NAME < END);

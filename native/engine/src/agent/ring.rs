@@ -1,0 +1,313 @@
+//! The engine's side of one ring: its memory, and the records that come out of it.
+//!
+//! The tracee can write all of it at any time. What is read is copied first, and then checked.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+
+use trace_format::event::{Side, Status};
+use trace_format::ring::{BUFFER_BYTES, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, frame, phase, record};
+
+use crate::raw::RawCapture;
+
+/// A ring that is mapped here and in a tracee.
+pub struct Ring {
+    /// Its address in the tracee.
+    pub addr: u64,
+    here: *mut u8,
+    /// Bytes of records that have been taken.
+    taken: u64,
+}
+
+impl Ring {
+    /// Maps a file of [`RING_BYTES`] that the tracee has mapped at `addr`, and writes the control block.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub fn new(file: &File, addr: u64) -> io::Result<Ring> {
+        // SAFETY: a new mapping, whose address the kernel chooses; it is undone in `drop`. It is only accessed by `word`,
+        // `set_word` and `copy` below, never through a reference, since the tracee writes to it.
+        let here = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                RING_BYTES as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if here == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let ring = Ring { addr, here: here.cast(), taken: 0 };
+        ring.set_word(block::SELF, addr);
+        ring.set_word(block::STACK, addr + STACK_TOP);
+        Ok(ring)
+    }
+
+    fn word(&self, offset: u64) -> u64 {
+        assert!(offset < RING_BYTES && offset.is_multiple_of(8), "word at {offset}");
+        // SAFETY: in bounds and aligned, by the assertion; volatile, since another process writes there.
+        unsafe { self.here.add(offset as usize).cast::<u64>().read_volatile() }
+    }
+
+    fn set_word(&self, offset: u64, value: u64) {
+        assert!(offset < RING_BYTES && offset.is_multiple_of(8), "word at {offset}");
+        // SAFETY: as in `word`.
+        unsafe { self.here.add(offset as usize).cast::<u64>().write_volatile(value) }
+    }
+
+    /// Copies `length` bytes of records from `start` on.
+    fn copy(&self, start: u64, length: u64, out: &mut Vec<u8>) {
+        assert!(start <= BUFFER_BYTES && length <= BUFFER_BYTES - start, "{length} bytes at {start}");
+        out.clear();
+        out.reserve(length as usize);
+        // SAFETY: the source is in bounds by the assertion, the target has room for it. The bytes may change while they are
+        // copied, which leaves any bytes in `out`, all of which are valid.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.here.add((HEAD_BYTES + start) as usize),
+                out.as_mut_ptr(),
+                length as usize,
+            );
+            out.set_len(length as usize);
+        }
+    }
+
+    fn head(&self) -> u64 {
+        self.word(block::HEAD).min(BUFFER_BYTES)
+    }
+
+    /// The records that have been completed since the last time.
+    pub fn take(&mut self, out: &mut Vec<u8>) {
+        let head = self.head();
+        let from = self.taken.min(head);
+        self.taken = head;
+        if head > from {
+            // What is read comes after `HEAD` was: the processor keeps the order of loads, and so does the fence.
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            self.copy(from, head - from, out);
+        } else {
+            out.clear();
+        }
+    }
+
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.head() > self.taken
+    }
+
+    /// Begins at the start of the buffer again. Only when the thread stands still outside the agent, and all was taken.
+    pub fn rewind(&mut self) {
+        if self.taken > 0 && self.head() == self.taken {
+            self.set_word(block::HEAD, 0);
+            self.taken = 0;
+        }
+    }
+
+    /// The ring is another thread's from now on.
+    pub fn renew(&mut self) {
+        self.taken = 0;
+        for offset in [block::HEAD, block::PENDING, block::PHASE] {
+            self.set_word(offset, 0);
+        }
+    }
+
+    /// Sets bits of `refuse`.
+    pub fn refuse(&self, bits: u32) {
+        let phase = self.word(block::PHASE) & 0xffff_ffff;
+        self.set_word(block::PHASE, phase | u64::from(bits) << 32);
+    }
+
+    #[must_use]
+    pub fn trapped(&self) -> u64 {
+        self.word(block::TRAPPED)
+    }
+
+    /// How far the agent is with a call. Only of a thread that stands still.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        match (self.word(block::PHASE) as u32, self.word(block::HEAD) == self.word(block::PENDING)) {
+            (phase::ENTERED | phase::LEFT, _) => Progress::NotMade,
+            (phase::CALLING, _) => Progress::Calling,
+            (phase::CALLED, true) => Progress::Made(self.word(block::RESULT) as i64),
+            _ => Progress::Recorded,
+        }
+    }
+
+    /// The record of the call that is being made, with what was taken at entry.
+    pub fn pending(&self, out: &mut Vec<u8>) {
+        let start = self.word(block::PENDING).min(BUFFER_BYTES);
+        let room = BUFFER_BYTES - start;
+        if room < record::BYTES {
+            return out.clear();
+        }
+        // As long as it says, at most the whole buffer.
+        let size = self.word(HEAD_BYTES + (start & !7)) & 0xffff_ffff;
+        self.copy(start, size.min(room), out);
+    }
+
+    /// A word of the frame on the agent's stack.
+    #[must_use]
+    pub fn frame(&self, offset: u64) -> u64 {
+        self.word(STACK_TOP - frame::BYTES + offset)
+    }
+
+    /// The program's stack pointer when it entered the agent.
+    #[must_use]
+    pub fn program_sp(&self) -> u64 {
+        self.word(block::SP)
+    }
+
+    /// Whether a stack pointer is in the agent's stack.
+    #[must_use]
+    pub fn has_stack(&self, sp: u64) -> bool {
+        sp.wrapping_sub(self.addr) < HEAD_BYTES
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with that length, and nothing refers to it any more.
+        unsafe { libc::munmap(self.here.cast(), RING_BYTES as usize) };
+    }
+}
+
+/// How far the agent is with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    NotMade,
+    /// It is about to make the call, is in it, or has just come back.
+    Calling,
+    /// The call came back with this raw result, and its record is not complete.
+    Made(i64),
+    Recorded,
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub number: u16,
+    /// Time stamp counter at entry and exit.
+    pub start: u64,
+    pub end: u64,
+    pub result: i64,
+    pub ip: u64,
+    pub sp: u64,
+    pub args: [u64; 6],
+    count: u8,
+    captures: &'a [u8],
+}
+
+fn word(bytes: &[u8], offset: u64) -> Option<u64> {
+    let at = offset as usize;
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+impl<'a> Record<'a> {
+    /// The record at the start of `bytes`, and how many bytes it has; `None` when there is none.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<(Record<'a>, usize)> {
+        let first = word(bytes, record::SIZE)?;
+        let size = first as u32 as usize;
+        let whole = bytes.get(..size).filter(|_| size >= record::BYTES as usize && size.is_multiple_of(8))?;
+        let at = |offset| word(whole, offset).unwrap_or(0);
+        let mut args = [0; 6];
+        for (index, arg) in args.iter_mut().enumerate() {
+            *arg = at(record::ARGS + index as u64 * 8);
+        }
+        let number = (first >> (record::NUMBER * 8)) as u16;
+        let count = (first >> (record::CAPTURES * 8)) as u8;
+        let captures = &whole[record::BYTES as usize..];
+        let (start, end) = (at(record::START), at(record::END));
+        let (ip, sp, result) = (at(record::IP), at(record::SP), at(record::RESULT) as i64);
+        Some((Record { number, start, end, result, ip, sp, args, count, captures }, size))
+    }
+
+    /// Its captures with their bytes, as far as they are well-formed.
+    pub fn captures(&self) -> impl Iterator<Item = (Captured, &'a [u8])> {
+        let mut rest = self.captures;
+        (0..self.count).map_while(move |_| {
+            let head = rest.get(..capture::BYTES as usize)?;
+            let tail = word(head, capture::LENGTH)?;
+            let length = tail as u32 as usize;
+            let byte = |offset: u64| (tail >> ((offset - capture::LENGTH) * 8)) as u8;
+            let bytes = rest.get(capture::BYTES as usize..)?.get(..length)?;
+            let (addr, wanted) = (word(head, capture::ADDR)?, word(head, capture::WANTED)?);
+            let captured = if byte(capture::SLOT) == capture::OPENED {
+                Captured::Opened
+            } else {
+                let slot = Some(byte(capture::SLOT)).filter(|slot| *slot < 6)?;
+                let side = Side::from_code(byte(capture::SIDE)).filter(|side| *side != Side::Resolved)?;
+                let status = Status::from_code(byte(capture::STATUS))?;
+                Captured::Memory(RawCapture { slot, side, status, addr, wanted, len: length as u32 })
+            };
+            rest = rest.get((capture::BYTES as usize + length).next_multiple_of(8)..).unwrap_or_default();
+            Some((captured, bytes))
+        })
+    }
+}
+
+/// What a capture of a record is.
+#[derive(Clone, Copy, Debug)]
+pub enum Captured {
+    Memory(RawCapture),
+    /// What the new descriptor stands for: `struct stat` and name.
+    Opened,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(count: u8, captures: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0_u8; record::BYTES as usize];
+        bytes.extend(captures);
+        let size = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&size.to_le_bytes());
+        bytes[record::NUMBER as usize] = 39;
+        bytes[record::CAPTURES as usize] = count;
+        bytes
+    }
+
+    fn captured(slot: u8, length: u32, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; 16];
+        out.extend(length.to_le_bytes());
+        out.extend([slot, 0, 0, 0]);
+        out.extend(bytes);
+        out.resize(out.len().next_multiple_of(8), 0);
+        out
+    }
+
+    #[test]
+    fn records_are_read_one_behind_the_other() {
+        let mut bytes = record(2, &[captured(1, 3, b"abc"), captured(capture::OPENED, 2, b"xy")].concat());
+        let length = bytes.len();
+        bytes.extend(record(0, &[]));
+        let (first, size) = Record::parse(&bytes).unwrap();
+        assert_eq!((first.number, size), (39, length));
+        let found: Vec<_> = first.captures().collect();
+        assert!(matches!(found[0], (Captured::Memory(RawCapture { slot: 1, len: 3, .. }), b"abc")));
+        assert!(matches!(found[1], (Captured::Opened, b"xy")));
+        assert!(Record::parse(&bytes[size..]).is_some());
+    }
+
+    #[test]
+    fn what_a_program_may_have_written_there_is_not_believed() {
+        assert!(Record::parse(&[0; 64]).is_none());
+        let mut bytes = record(0, &[]);
+        bytes[0] = 0xff;
+        assert!(Record::parse(&bytes).is_none());
+        bytes[..4].copy_from_slice(&97_u32.to_le_bytes());
+        bytes.resize(128, 0);
+        assert!(Record::parse(&bytes).is_none());
+        // A capture that is longer than its record, a slot and a side that there are not.
+        assert_eq!(Record::parse(&record(9, &captured(1, 900, b"abc"))).unwrap().0.captures().count(), 0);
+        assert_eq!(Record::parse(&record(1, &captured(7, 3, b"abc"))).unwrap().0.captures().count(), 0);
+        let mut odd = captured(1, 3, b"abc");
+        odd[21] = 2;
+        assert_eq!(Record::parse(&record(1, &odd)).unwrap().0.captures().count(), 0);
+    }
+}

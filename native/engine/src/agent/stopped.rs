@@ -1,0 +1,104 @@
+//! Where a thread stands that a signal has found in the agent, and how it is moved out of it.
+//!
+//! No signal is delivered inside the agent: the program's registers are put together from what the agent has saved, and the
+//! thread stands before the call, or behind it, as it would without the agent.
+
+use std::io;
+
+use libc::{pid_t, user_regs_struct};
+use trace_format::ring::{frame, site};
+
+use super::Image;
+use super::ring::{Progress, Ring};
+use crate::sys;
+
+/// Where a thread stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Outside,
+    /// The agent reads a bad pointer of the program, and can go on here.
+    Fault(u64),
+    /// It has not made the call, and its registers are the program's.
+    Entering,
+    /// It has not made the call.
+    Before,
+    /// It has come back from the call with this raw result, and written nothing of it.
+    Back(i64),
+    /// The record is complete.
+    Behind,
+}
+
+#[must_use]
+pub fn place(image: &Image, ring: &Ring, regs: &user_regs_struct, signal: i32) -> Place {
+    let ip = regs.rip;
+    if !image.covers(ip) {
+        return Place::Outside;
+    }
+    if matches!(signal, libc::SIGSEGV | libc::SIGBUS)
+        && let Some((_, on)) = image.faults.iter().find(|(reads, _)| *reads == ip)
+    {
+        return Place::Fault(*on);
+    }
+    if (image.entry..image.entered).contains(&ip) {
+        return Place::Entering;
+    }
+    match ring.progress() {
+        Progress::NotMade => Place::Before,
+        // Between the call and the note that it was made, its result is where the kernel has put it.
+        Progress::Calling if (image.called..image.own_call).contains(&ip) => Place::Back(regs.rax as i64),
+        Progress::Calling => Place::Before,
+        Progress::Made(result) => Place::Back(result),
+        Progress::Recorded => Place::Behind,
+    }
+}
+
+/// What the trampoline of the present call says of its site.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    pub after: u64,
+    /// Its own `syscall` instruction.
+    pub trap: u64,
+    pub ip: u64,
+}
+
+impl Site {
+    fn read(tid: pid_t, addr: u64) -> io::Result<Site> {
+        let mut bytes = [0; site::BYTES as usize];
+        if sys::read_pieces(tid, &[(addr, bytes.len())], &mut bytes) != bytes.len() {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let word = |offset: u64| {
+            let at = offset as usize;
+            u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
+        };
+        Ok(Site { after: word(site::AFTER), trap: word(site::TRAP), ip: word(site::IP) })
+    }
+}
+
+/// The registers of the program at the entry of the call, with those of the trampoline.
+///
+/// # Errors
+/// When the trampoline cannot be read.
+pub fn program(tid: pid_t, ring: &Ring, regs: &user_regs_struct, place: Place) -> io::Result<(user_regs_struct, Site)> {
+    let mut own = *regs;
+    if place == Place::Entering {
+        let site = Site::read(tid, regs.rcx)?;
+        if ring.has_stack(regs.rsp) {
+            own.rsp = ring.program_sp();
+        }
+        own.rip = site.trap;
+        return Ok((own, site));
+    }
+    let site = Site::read(tid, ring.frame(frame::SITE))?;
+    let word = |offset| ring.frame(offset);
+    let arg = |index: u64| ring.frame(frame::ARGS + index * 8);
+    own.rax = word(frame::RAX);
+    (own.rdi, own.rsi, own.rdx, own.r10, own.r8, own.r9) = (arg(0), arg(1), arg(2), arg(3), arg(4), arg(5));
+    (own.rbx, own.rbp) = (word(frame::RBX), word(frame::RBP));
+    (own.r12, own.r13, own.r14, own.r15) = (word(frame::R12), word(frame::R13), word(frame::R14), word(frame::R15));
+    own.eflags = word(frame::FLAGS);
+    (own.rcx, own.r11) = (site.ip, own.eflags);
+    own.rsp = ring.program_sp();
+    own.rip = site.trap;
+    Ok((own, site))
+}

@@ -1,0 +1,247 @@
+//! Which calls the agent makes by itself, and what it copies: worked out from the rows of the syscall table.
+//!
+//! A call is the agent's when all that the recorder does for it can be done later, from the record alone. That leaves out
+//! what changes processes, threads, mappings with code, working directories or identities, what the recorder itself answers, and memory
+//! whose extent only other memory tells.
+
+use trace_format::ring::{direction, kind, length, shape, table};
+use trace_format::syscalls::SYSCALLS;
+use trace_format::table::{Arch, Dir, Len, Replay, Ty};
+
+use crate::memory::Data;
+use crate::plan::{self, Effect, Plan, Pointer, Role, Shape};
+
+/// The table for tracees whose memory is kept as `data` says.
+#[must_use]
+pub fn build(data: Data) -> Vec<u8> {
+    let mut bytes = vec![0; table::BYTES as usize];
+    let mut count = 1;
+    for syscall in SYSCALLS {
+        let Some(number) = syscall.number.on(Arch::X86_64).filter(|number| u64::from(*number) < table::NUMBERS) else {
+            continue;
+        };
+        let row = plan::by_number(Arch::X86_64, u32::from(number)).and_then(|plan| row(plan, data));
+        let Some(row) = row.filter(|_| count < table::ROWS) else { continue };
+        bytes[usize::from(number)] = count as u8;
+        let at = (table::NUMBERS + count * table::ROW_BYTES) as usize;
+        bytes[at..at + row.len()].copy_from_slice(&row);
+        count += 1;
+    }
+    bytes
+}
+
+/// Whether the agent makes this call, by a table that was built.
+#[must_use]
+pub fn has(table: &[u8], number: u32) -> bool {
+    u64::from(number) < table::NUMBERS && table.get(number as usize).is_some_and(|row| *row != 0)
+}
+
+type Row = [u8; table::ROW_BYTES as usize];
+
+fn row(plan: &Plan, data: Data) -> Option<Row> {
+    let mut row: Row = [0; table::ROW_BYTES as usize];
+    row[table::KIND as usize] = kind_of(plan)?;
+    let pointers: Vec<&Pointer> = plan.pointers.iter().filter(|pointer| !is_ignored(plan, pointer)).collect();
+    if pointers.len() as u64 > table::CAPTURES {
+        return None;
+    }
+    row[table::COUNT as usize] = pointers.len() as u8;
+    row[table::FDS as usize] = plan.fds.iter().fold(0, |bits, slot| bits | 1 << slot);
+    for (index, pointer) in pointers.into_iter().enumerate() {
+        let at = table::FIRST as usize + index * table::CAPTURE_BYTES as usize;
+        row[at..at + table::CAPTURE_BYTES as usize].copy_from_slice(&capture(plan, pointer, data)?);
+    }
+    Some(row)
+}
+
+/// Pointers that mean nothing in the forms of a call that are the agent's.
+fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
+    matches!(pointer.shape, Shape::Irregular("fcntl" | "futex")) && matches!(plan.role, Role::Fcntl | Role::Futex)
+}
+
+/// What is special about a call, or `None` when it is the engine's.
+fn kind_of(plan: &Plan) -> Option<u8> {
+    let name = plan.row.name;
+    if plan.row.replay == Replay::Lifecycle || plan.changes_identity || plan.writes_interrupted {
+        return None;
+    }
+    // What these tell or do concerns others, the agent itself, or descriptors that stand in memory.
+    let engines = [
+        "poll",
+        "ppoll",
+        "select",
+        "pselect6",
+        "sendmsg",
+        "sendmmsg",
+        "recvmmsg",
+        "waitid",
+        "vmsplice",
+        "ioctl",
+        "mremap",
+        "arch_prctl",
+        "rseq",
+        "restart_syscall",
+        "process_madvise",
+        "process_vm_readv",
+        "kcmp",
+        "fsconfig",
+        "mount_setattr",
+        "sched_setattr",
+        "shmdt",
+        "remap_file_pages",
+        "modify_ldt",
+        "iopl",
+        "ioperm",
+        "uselib",
+        "pause",
+        "rt_sigsuspend",
+    ];
+    if engines.contains(&name) {
+        return None;
+    }
+    match plan.role {
+        Role::Plain | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
+        Role::Yields if name != "vfork" => {}
+        Role::Unmaps => return Some(kind::UNMAP),
+        Role::Futex => return Some(kind::FUTEX),
+        Role::Fcntl => return Some(kind::FCNTL),
+        _ => return None,
+    }
+    match plan.effect {
+        Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
+        Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
+        Effect::Close => Some(kind::CLOSE),
+        Effect::Mmap | Effect::Mprotect => Some(kind::MAP),
+        _ => None,
+    }
+}
+
+fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
+    let (shape, size, needs) = match pointer.shape {
+        Shape::String => (shape::STRING, 1, Data::Paths),
+        Shape::Payload => (shape::BYTES, 1, Data::All),
+        Shape::Iovec => (shape::IOVEC, 1, Data::All),
+        Shape::Struct(size) if pointer.len == Len::Own => (shape::BYTES, size, Data::Paths),
+        Shape::Struct(_) => (shape::SIZED, 1, Data::Paths),
+        Shape::Array(size) => (shape::ARRAY, size, Data::Paths),
+        // Entries of directories, and values of socket options: bytes of a length that the row gives.
+        Shape::Irregular("dirents") => (shape::BYTES, 1, Data::Paths),
+        _ => return None,
+    };
+    let argument = |index: u8| usize::from(index) < plan.row.args.len();
+    let (source, index) = match pointer.len {
+        Len::Own => (length::OWN, 0),
+        Len::Fixed(count) if shape == shape::ARRAY => {
+            return packed(pointer, shape::BYTES, length::OWN, 0, data < needs, size * count);
+        }
+        Len::Arg(index) if argument(index) => {
+            let narrow = matches!(plan.row.args[usize::from(index)].ty, Ty::Int | Ty::Uint);
+            (if narrow { length::ARG32 } else { length::ARG }, index)
+        }
+        Len::RetMax(index) if argument(index) && pointer.dir == Dir::Out => (length::RESULT, index),
+        _ => return None,
+    };
+    // The buffers of a vector may be left out, but its table tells where they are: the engine does that.
+    if shape == shape::IOVEC && (data < needs || source == length::OWN) {
+        return None;
+    }
+    packed(pointer, shape, source, index, data < needs, size)
+}
+
+fn packed(pointer: &Pointer, shape: u8, source: u8, index: u8, omit: bool, size: u32) -> Option<[u8; 8]> {
+    let way = match pointer.dir {
+        Dir::In => direction::IN,
+        Dir::Out => direction::OUT,
+        Dir::InOut => direction::IN_OUT,
+    };
+    let size = u16::try_from(size).ok().filter(|size| *size > 0)?.to_le_bytes();
+    Some([pointer.slot, way, shape, source, index, u8::from(omit), size[0], size[1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trace_format::syscalls::by_name;
+
+    fn number(name: &str) -> u32 {
+        u32::from(by_name(Arch::X86_64, name).unwrap().number.on(Arch::X86_64).unwrap())
+    }
+
+    #[test]
+    fn frequent_calls_are_the_agents_and_those_that_change_processes_are_not() {
+        let table = build(Data::All);
+        for name in [
+            "read",
+            "write",
+            "pread64",
+            "openat",
+            "close",
+            "newfstatat",
+            "fstat",
+            "lseek",
+            "fcntl",
+            "mmap",
+            "munmap",
+            "getdents64",
+            "getppid",
+            "brk",
+            "rt_sigaction",
+            "rt_sigprocmask",
+            "access",
+            "readlink",
+            "unlink",
+            "wait4",
+            "epoll_wait",
+            "writev",
+            "readv",
+            "futex",
+            "statx",
+            "getrandom",
+        ] {
+            assert!(has(&table, number(name)), "{name}");
+        }
+        for name in [
+            "execve",
+            "fork",
+            "vfork",
+            "clone",
+            "clone3",
+            "exit",
+            "exit_group",
+            "rt_sigreturn",
+            "kill",
+            "ptrace",
+            "chdir",
+            "prctl",
+            "seccomp",
+            "setuid",
+            "umask",
+            "dup2",
+            "pipe2",
+            "recvmsg",
+            "poll",
+            "nanosleep",
+            "sched_getaffinity",
+            "arch_prctl",
+        ] {
+            assert!(!has(&table, number(name)), "{name}");
+        }
+        assert!(!has(&table, 511) && !has(&table, 5000));
+    }
+
+    #[test]
+    fn a_row_says_what_is_behind_each_pointer() {
+        let table = build(Data::Paths);
+        let row = |name: &str| {
+            let at = (table::NUMBERS + u64::from(table[number(name) as usize]) * table::ROW_BYTES) as usize;
+            table[at..at + table::ROW_BYTES as usize].to_vec()
+        };
+        let read = row("read");
+        assert_eq!(read[..3], [kind::PLAIN, 1, 1]);
+        assert_eq!(read[8..16], [1, direction::OUT, shape::BYTES, length::RESULT, 2, 1, 1, 0]);
+        let stat = row("newfstatat");
+        assert_eq!(stat[..3], [kind::PLAIN, 2, 1]);
+        assert_eq!(stat[8..16], [1, direction::IN, shape::STRING, length::OWN, 0, 0, 1, 0]);
+        assert_eq!(stat[16..24], [2, direction::OUT, shape::BYTES, length::OWN, 0, 0, 144, 0]);
+    }
+}

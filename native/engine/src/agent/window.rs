@@ -1,0 +1,418 @@
+//! Which instructions around a `syscall` a jump can be put over, and what has to run in its place.
+//!
+//! The site is known to be real: it has just been executed. What stands behind it follows from decoding on; what stands
+//! before it is told by decoding from many places further up, which have to agree. In order of preference:
+//!  1. One instruction of at least five bytes right before the site (mostly `mov $number, %eax`). The `syscall` itself stays,
+//!     so that whoever jumps to it, is blocked in it, or is sent back to it, still makes the call.
+//!  2. The site and what follows. Nothing may jump behind its start.
+//!  3. Several instructions before the site. Nothing may jump between them.
+
+use std::collections::HashMap;
+
+use iced_x86::{
+    BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
+    Mnemonic, Register,
+};
+use trace_format::ring::site;
+
+/// Bytes of a jump with a 32-bit distance.
+pub const JUMP_BYTES: usize = 5;
+/// Bytes of a `syscall` instruction.
+const CALL_BYTES: u64 = 2;
+/// Decoding begins at each of so many bytes before the site, the nearest that far away.
+const FURTHEST: u64 = 96;
+const NEAREST: u64 = 24;
+/// Most bytes of a trampoline.
+pub const TRAMPOLINE_BYTES: u64 = 128;
+/// Longest instruction.
+const LONGEST: u64 = 15;
+
+/// Why a site is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// No instructions around it that could be moved.
+    NoWindow,
+    /// Something jumps into the instructions around it.
+    JumpedInto,
+    /// The registers did not hold what the instruction before it puts there.
+    OtherWay,
+    /// No room for a trampoline within reach.
+    NoRoom,
+    /// The code cannot be written.
+    ReadOnly,
+}
+
+impl Refused {
+    /// In a few words, for the user.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Refused::NoWindow => "no room for a jump",
+            Refused::JumpedInto => "a jump leads into the instructions around it",
+            Refused::OtherWay => "reached without the instruction before it",
+            Refused::NoRoom => "no free memory within reach",
+            Refused::ReadOnly => "its code cannot be written",
+        }
+    }
+}
+
+/// Instructions that a jump replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub start: u64,
+    pub end: u64,
+    /// Those before the site, and those behind it.
+    before: Vec<Instruction>,
+    after: Vec<Instruction>,
+}
+
+impl Window {
+    /// The `syscall` instruction itself is not overwritten.
+    #[must_use]
+    pub fn leaves_site(&self, ip: u64) -> bool {
+        self.start + JUMP_BYTES as u64 <= ip - CALL_BYTES
+    }
+
+    /// A thread that is anywhere but at its start would run something else.
+    #[must_use]
+    pub fn has_inside(&self) -> bool {
+        self.before.len() != 1 || !self.after.is_empty()
+    }
+}
+
+/// Code of the program around a site.
+pub struct Around<'a> {
+    /// Address of the first byte.
+    pub start: u64,
+    pub bytes: &'a [u8],
+    /// The address behind the `syscall` instruction.
+    pub ip: u64,
+}
+
+impl Around<'_> {
+    fn from(&self, addr: u64) -> Option<Decoder<'_>> {
+        let at = usize::try_from(addr.checked_sub(self.start)?).ok()?;
+        Some(Decoder::with_ip(64, self.bytes.get(at..)?, addr, DecoderOptions::NONE))
+    }
+
+    /// The instructions right before `addr`, as many as are asked for in bytes, when nearly all ways to decode agree.
+    fn before(&self, addr: u64, least: u64) -> Option<Vec<Instruction>> {
+        let mut found = Vec::new();
+        let mut at = addr;
+        while addr - at < least {
+            let previous = self.previous(at)?;
+            at = previous.ip();
+            found.insert(0, previous);
+        }
+        Some(found)
+    }
+
+    fn previous(&self, addr: u64) -> Option<Instruction> {
+        let mut votes: HashMap<u64, (Instruction, u32)> = HashMap::new();
+        let mut all = 0;
+        for distance in NEAREST..FURTHEST {
+            let Some(mut decoder) = addr.checked_sub(distance).and_then(|start| self.from(start)) else { continue };
+            while decoder.ip() < addr {
+                let instruction = decoder.decode();
+                if instruction.next_ip() == addr && !instruction.is_invalid() {
+                    votes.entry(instruction.ip()).or_insert((instruction, 0)).1 += 1;
+                }
+            }
+            all += 1;
+        }
+        let (instruction, count) = votes.into_values().max_by_key(|(_, count)| *count)?;
+        (all >= FURTHEST as u32 / 2 && count * 8 >= all * 7).then_some(instruction)
+    }
+
+    /// The instructions from `addr` on that have to go for `least` bytes, with what a jump may cover behind them.
+    fn after(&self, addr: u64, least: u64) -> Option<(Vec<Instruction>, u64)> {
+        let mut decoder = self.from(addr)?;
+        let mut found: Vec<Instruction> = Vec::new();
+        while decoder.ip() < addr + least {
+            let instruction = decoder.decode();
+            let ended = found.last().is_some_and(|last| !flows_on(last));
+            if ended {
+                // Behind a return there is nothing to run: what fills the room up to the next function.
+                if !matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
+                    return None;
+                }
+            } else if can_move(&instruction) {
+                found.push(instruction);
+            } else {
+                return None;
+            }
+        }
+        Some((found, decoder.ip()))
+    }
+}
+
+fn flows_on(instruction: &Instruction) -> bool {
+    matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
+}
+
+/// Whether an instruction does the same at another place.
+fn can_move(instruction: &Instruction) -> bool {
+    let flow = matches!(
+        instruction.flow_control(),
+        FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch | FlowControl::Return
+    );
+    let special = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Syscall
+            | Mnemonic::Sysenter
+            | Mnemonic::Rdtsc
+            | Mnemonic::Rdtscp
+            | Mnemonic::Cpuid
+            | Mnemonic::INVALID
+    );
+    flow && !special && !instruction.is_invalid()
+}
+
+/// The instructions that a jump can replace. `number` is what the call was entered with, `branches` tells whether something
+/// in the code jumps to an address strictly between two.
+///
+/// # Errors
+/// Why there are none.
+pub fn choose(around: &Around<'_>, number: u64, mut branches: impl FnMut(u64, u64) -> bool) -> Result<Window, Refused> {
+    let at = around.ip - CALL_BYTES;
+    let least = JUMP_BYTES as u64;
+    let before = around.before(at, 1).filter(|one| one[0].len() as u64 >= least && movable_before(one));
+    if let Some(one) = before {
+        // The registers say whether the way to the site was that way.
+        if loads_number(&one[0]).is_none_or(|loaded| loaded == number & 0xffff_ffff) {
+            return Ok(Window { start: one[0].ip(), end: at, before: one, after: Vec::new() });
+        }
+    }
+    let mut refused = Refused::NoWindow;
+    if let Some((after, end)) = around.after(around.ip, least - CALL_BYTES) {
+        if !branches(at, end) {
+            return Ok(Window { start: at, end, before: Vec::new(), after });
+        }
+        refused = Refused::JumpedInto;
+    }
+    if let Some(several) = around.before(at, least).filter(|several| movable_before(several)) {
+        let start = several[0].ip();
+        if branches(start, at) {
+            return Err(Refused::JumpedInto);
+        }
+        if several.iter().filter_map(loads_number).next_back().is_some_and(|loaded| loaded != number & 0xffff_ffff) {
+            return Err(Refused::OtherWay);
+        }
+        return Ok(Window { start, end: at, before: several, after: Vec::new() });
+    }
+    Err(refused)
+}
+
+fn movable_before(instructions: &[Instruction]) -> bool {
+    instructions.iter().all(|one| can_move(one) && one.flow_control() == FlowControl::Next)
+}
+
+/// What an instruction puts into `eax`, if it is a constant.
+fn loads_number(instruction: &Instruction) -> Option<u64> {
+    let is_constant = matches!(instruction.code(), Code::Mov_r32_imm32 | Code::Mov_rm32_imm32 | Code::Mov_rm64_imm32);
+    let to = instruction.op0_register();
+    (is_constant && matches!(to, Register::EAX | Register::RAX)).then(|| instruction.immediate(1) & 0xffff_ffff)
+}
+
+/// Offsets in a mapping that its code may jump to, wherever its instructions begin: more than there are, so that none is
+/// overlooked.
+pub struct Branches {
+    targets: Vec<u32>,
+}
+
+impl Branches {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Branches {
+        let mut targets = Vec::new();
+        for (index, pair) in bytes.windows(2).enumerate() {
+            let near =
+                |at: usize| bytes.get(at..at + 4).map(|four| i32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+            let (distance, length) = match pair {
+                [0xe8 | 0xe9, _] => (near(index + 1), 5),
+                [0x0f, 0x80..=0x8f] => (near(index + 2), 6),
+                _ => continue,
+            };
+            let target = distance.map(|distance| (index + length) as i64 + i64::from(distance));
+            targets
+                .extend(target.filter(|target| (0..bytes.len() as i64).contains(target)).map(|target| target as u32));
+        }
+        targets.sort_unstable();
+        Branches { targets }
+    }
+
+    /// Whether something may jump to an address strictly between two. `base` is where the
+    /// mapping begins. Short jumps are looked for in `around`.
+    #[must_use]
+    pub fn lead_between(&self, around: &Around<'_>, base: u64, start: u64, end: u64) -> bool {
+        let at = |target: u32| base + u64::from(target);
+        let first = self.targets.partition_point(|target| at(*target) <= start);
+        let far = self.targets.get(first).is_some_and(|target| at(*target) < end);
+        far || around.bytes.windows(2).enumerate().any(|(index, pair)| {
+            let is_jump = matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3);
+            let target = (around.start + index as u64 + 2).wrapping_add_signed(i64::from(pair[1] as i8));
+            is_jump && target > start && target < end
+        })
+    }
+}
+
+/// Bytes of code to read before and behind a site for [`Around`].
+pub const READ_BEFORE: u64 = FURTHEST + 160;
+pub const READ_AFTER: u64 = 160;
+
+/// What to write where.
+pub struct Patch {
+    /// At the window's start.
+    pub jump: Vec<u8>,
+    /// In the trampoline's place.
+    pub trampoline: Vec<u8>,
+    /// Address of its `syscall` instruction.
+    pub trap: u64,
+    /// Where a thread goes on that has just made the call at the site itself.
+    pub after: u64,
+}
+
+/// The code for a window whose trampoline is to be at `base`.
+///
+/// # Errors
+/// When it is too far away, or too long.
+pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, Refused> {
+    let mut code = relocated(&window.before, base)?;
+    let lead = code.len();
+    // lea rcx, [rip + ...]; jmp [rip + ...]: filled in when it is known where the data is.
+    code.extend([0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0]);
+    let trap = base + code.len() as u64;
+    code.extend([0x0f, 0x05]);
+    let behind = base + code.len() as u64;
+    code.extend(relocated(&window.after, behind)?);
+    if window.after.last().is_none_or(flows_on) {
+        let back = if window.after.is_empty() { ip } else { window.after.last().map_or(ip, Instruction::next_ip) };
+        code.push(0xe9);
+        let next = base + code.len() as u64 + 4;
+        code.extend(distance(next, back)?.to_le_bytes());
+    }
+    code.resize(code.len().next_multiple_of(8), 0xcc);
+    let data = code.len();
+    let after = if window.after.is_empty() { ip } else { behind };
+    for (offset, value) in [(site::AFTER, behind), (site::TRAP, trap), (site::IP, ip), (site::ENTRY, entry)] {
+        debug_assert_eq!(code.len() - data, offset as usize);
+        code.extend(value.to_le_bytes());
+    }
+    if code.len() as u64 > TRAMPOLINE_BYTES {
+        return Err(Refused::NoWindow);
+    }
+    let to_data = (data - (lead + 7)) as u32;
+    code[lead + 3..lead + 7].copy_from_slice(&to_data.to_le_bytes());
+    let to_entry = (data + site::ENTRY as usize - (lead + 13)) as u32;
+    code[lead + 9..lead + 13].copy_from_slice(&to_entry.to_le_bytes());
+    let length = (window.end - window.start) as usize;
+    // What is left of the instructions traps, should something jump there after all. A site that stays is not touched.
+    let mut jump = vec![0xcc; length];
+    jump[0] = 0xe9;
+    let to_trampoline = distance(window.start + JUMP_BYTES as u64, base)?;
+    jump[1..JUMP_BYTES].copy_from_slice(&to_trampoline.to_le_bytes());
+    Ok(Patch { jump, trampoline: code, trap, after })
+}
+
+fn distance(from: u64, to: u64) -> Result<i32, Refused> {
+    i32::try_from(to.wrapping_sub(from) as i64).map_err(|_| Refused::NoRoom)
+}
+
+fn relocated(instructions: &[Instruction], base: u64) -> Result<Vec<u8>, Refused> {
+    if instructions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let block = InstructionBlock::new(instructions, base);
+    let encoded = BlockEncoder::encode(64, block, BlockEncoderOptions::NONE).map_err(|_| Refused::NoRoom)?;
+    Ok(encoded.code_buffer)
+}
+
+const _: () = assert!(LONGEST < NEAREST);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0x40_0000;
+
+    /// Plain instructions up to the site, the site, and what follows.
+    fn around(before: &[u8], after: &[u8]) -> (Vec<u8>, u64) {
+        // mov rbx, rax; add rsi, rdi: nothing that looks like anything else.
+        let mut bytes = [0x48, 0x89, 0xc3, 0x48, 0x01, 0xfe].repeat(40);
+        bytes.extend(before);
+        bytes.extend([0x0f, 0x05]);
+        let ip = START + bytes.len() as u64;
+        bytes.extend(after);
+        bytes.extend([0x90; 64]);
+        (bytes, ip)
+    }
+
+    fn chosen(before: &[u8], after: &[u8], number: u64) -> (Result<Window, Refused>, u64) {
+        let (bytes, ip) = around(before, after);
+        let around = Around { start: START, bytes: &bytes, ip };
+        let branches = Branches::of(&bytes);
+        (choose(&around, number, |start, end| branches.lead_between(&around, START, start, end)), ip)
+    }
+
+    #[test]
+    fn an_instruction_before_the_site_is_enough() {
+        // mov eax, 39; syscall; ret
+        let (window, ip) = chosen(&[0xb8, 39, 0, 0, 0], &[0xc3], 39);
+        let window = window.unwrap();
+        assert_eq!((window.start, window.end), (ip - 7, ip - 2));
+        assert!(window.leaves_site(ip) && !window.has_inside());
+        // Reached with another number, it is not the way.
+        let (other, ip) = chosen(&[0xb8, 39, 0, 0, 0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 40);
+        assert_eq!(other.unwrap().start, ip - 2);
+    }
+
+    #[test]
+    fn the_tail_of_a_longer_instruction_is_no_instruction() {
+        // mov dword [rsp - 0x48], 16, which ends like mov eax, 16; syscall; cmp rax, -4096
+        let (window, ip) = chosen(&[0xc7, 0x44, 0x24, 0xb8, 16, 0, 0, 0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 16);
+        assert_eq!(window.unwrap().start, ip - 10);
+    }
+
+    #[test]
+    fn what_follows_is_taken_when_nothing_jumps_there() {
+        // xor eax, eax; syscall; cmp rax, -4096; ja +5
+        let follows = [0x48, 0x3d, 0, 0xf0, 0xff, 0xff, 0x77, 0x05];
+        let (window, ip) = chosen(&[0x31, 0xc0], &follows, 0);
+        let window = window.unwrap();
+        assert_eq!((window.start, window.end, window.has_inside()), (ip - 2, ip + 6, true));
+        // jmp back to the compare
+        let (window, _) = chosen(&[0x31, 0xc0], &[&follows[..], &[0xeb, 0xf6]].concat(), 0);
+        assert_ne!(window.map(|window| window.after.len()), Ok(1));
+    }
+
+    #[test]
+    fn a_return_and_the_room_behind_it_are_taken() {
+        let (window, ip) = chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0);
+        assert_eq!(window.unwrap().end, ip + 3);
+        // Behind it the next function begins.
+        let (window, _) = chosen(&[0x31, 0xc0], &[0xc3, 0x55, 0x53, 0x55], 0);
+        assert_ne!(window.map(|window| window.after.len()), Ok(1));
+    }
+
+    #[test]
+    fn a_trampoline_runs_what_was_overwritten_and_goes_back() {
+        let (window, ip) = chosen(&[0x31, 0xc0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 0);
+        let patch = build(&window.unwrap(), ip, START + 0x10_0000, 0x7000_0000).unwrap();
+        assert_eq!((patch.jump.len(), &patch.jump[JUMP_BYTES..]), (8, &[0xcc; 3][..]));
+        let base = START + 0x10_0000;
+        let all: Vec<Instruction> =
+            Decoder::with_ip(64, &patch.trampoline, base, DecoderOptions::NONE).iter().take(5).collect();
+        let names: Vec<Mnemonic> = all.iter().map(Instruction::mnemonic).collect();
+        assert_eq!(names, [Mnemonic::Lea, Mnemonic::Jmp, Mnemonic::Syscall, Mnemonic::Cmp, Mnemonic::Jmp]);
+        assert_eq!(all[4].near_branch_target(), ip + 6);
+        assert_eq!(all[2].ip(), patch.trap);
+        assert_eq!(patch.after, all[3].ip());
+        let data = all[0].ip_rel_memory_address();
+        assert_eq!(all[1].ip_rel_memory_address(), data + site::ENTRY);
+        let word = |at: u64| {
+            let at = (at - base) as usize;
+            u64::from_le_bytes(patch.trampoline[at..at + 8].try_into().unwrap())
+        };
+        assert_eq!([word(data), word(data + site::TRAP), word(data + site::IP)], [patch.after, patch.trap, ip]);
+        assert!(build(&chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0).0.unwrap(), ip, START + (1 << 32), 0).is_err());
+    }
+}

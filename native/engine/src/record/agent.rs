@@ -1,0 +1,565 @@
+//! Recording with the agent: records of the rings become events, sites are patched as they are found, and threads that a
+//! signal finds in the agent are moved out of it.
+//!
+//! At every stop of any task all rings are emptied first, so that a call that stops is committed behind those that its
+//! process has made before.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use libc::{c_int, pid_t};
+use trace_format::event::{Side, Status};
+use trace_format::ring::{KNOWN, KNOWN_BYTES, refuse};
+use trace_format::table::Arch;
+
+use super::{Recorder, World, continue_interrupted};
+use crate::agent::clock::Clock;
+use crate::agent::code::{Chosen, Known, State};
+use crate::agent::inject;
+use crate::agent::remote::Borrowed;
+use crate::agent::ring::{Captured, Progress, Record, Ring};
+use crate::agent::stopped::{self, Place};
+use crate::agent::window::Refused;
+use crate::agent::{Image, table};
+use crate::capture::{self, Call};
+use crate::memory::Memory;
+use crate::objects::Identity;
+use crate::plan::{self, Effect};
+use crate::raw::ObjectKind;
+use crate::sys::{self, Resume};
+use crate::task::{Space, Task};
+
+/// What recording with the agent needs beyond the rest.
+pub(super) struct Agent {
+    pub image: &'static Image,
+    table: Vec<u8>,
+    known: Known,
+    clock: Clock,
+    /// Identity of the descriptor that the present record's call has opened.
+    pub told: Option<Identity>,
+    /// When the last events ended, and of which thread they were; latest at the back.
+    ends: VecDeque<(u64, u32)>,
+    pub counts: Counts,
+    /// Reused from ring to ring.
+    bytes: Vec<u8>,
+}
+
+/// How many calls came which way.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub in_process: u64,
+    pub trapped: u64,
+    pub patched: u64,
+    pub refused: HashMap<Refused, u64>,
+}
+
+/// How many ends are remembered: a call in which more happened elsewhere is told as if only so much had.
+const MOST_ENDS: usize = 1 << 14;
+
+impl Agent {
+    pub fn new(image: &'static Image, data: crate::memory::Data) -> Agent {
+        Agent {
+            image,
+            table: table::build(data),
+            known: Known::default(),
+            clock: Clock::default(),
+            told: None,
+            ends: VecDeque::new(),
+            counts: Counts::default(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// An event of a thread that ended then was committed.
+    pub fn committed(&mut self, end: u64, thread: u32) {
+        if self.ends.len() >= MOST_ENDS {
+            self.ends.pop_front();
+        }
+        self.ends.push_back((end, thread));
+    }
+
+    /// How many of the last events ended after a thread began a call at that time; its own ended before.
+    fn ended_since(&self, time: u64, thread: u32) -> u64 {
+        self.ends.iter().rev().take_while(|(end, of)| *end > time && *of != thread).count() as u64
+    }
+
+    /// A line for the trace's facts.
+    pub fn summary(&self) -> String {
+        let Counts { in_process, trapped, patched, refused } = &self.counts;
+        let mut text = format!("in_process={in_process}\ntrapped={trapped}\npatched={patched}");
+        let mut reasons: Vec<_> = refused.iter().map(|(reason, count)| (reason.why(), *count)).collect();
+        reasons.sort_unstable();
+        for (reason, count) in reasons {
+            let _ = write!(text, "\nrefused={count} {reason}");
+        }
+        text
+    }
+}
+
+/// Adds what a record has of one side to the memory of an event.
+fn add(memory: &mut Memory, record: &Record<'_>, side: Side) {
+    for (captured, bytes) in record.captures() {
+        let Captured::Memory(captured) = captured else { continue };
+        if captured.side != side {
+            continue;
+        }
+        memory.unreadable += u32::from(captured.status == Status::Unreadable);
+        memory.bytes.extend_from_slice(bytes);
+        memory.captures.push(captured);
+    }
+}
+
+/// What the agent has found out about a new descriptor.
+fn opened(record: &Record<'_>) -> Option<Identity> {
+    /// Bytes of struct stat; device, inode and mode in it.
+    const STAT: usize = 144;
+    let (_, bytes) = record.captures().find(|(captured, _)| matches!(captured, Captured::Opened))?;
+    let (facts, path) = bytes.split_at_checked(STAT)?;
+    let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
+    let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
+    Some(Identity::new(path.to_vec(), Some((word(0), word(8), mode))))
+}
+
+impl World {
+    fn call_of(&self, record: &Record<'_>, start: u64, thread: u32) -> Call {
+        let number = u32::from(record.number);
+        let since = self.agent.as_ref().map_or(0, |agent| agent.ended_since(self.time(start), thread));
+        Call {
+            arch: Arch::X86_64,
+            number,
+            plan: plan::by_number(Arch::X86_64, number),
+            args: record.args,
+            ip: record.ip,
+            sp: record.sp,
+            start,
+            entry_seq: self.sink.seq().saturating_sub(since),
+            restarted: false,
+        }
+    }
+
+    /// A call that the agent has begun, as if it had just been entered.
+    fn begin_recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64) -> Call {
+        self.decide(task, None);
+        let mut call = self.call_of(record, start, task.index);
+        continue_interrupted(task, &mut call);
+        task.memory.clear();
+        add(&mut task.memory, record, Side::In);
+        self.refer(task, &call);
+        self.before(task, &mut call);
+        call
+    }
+
+    /// A call that the agent has made.
+    fn recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64, end: u64) {
+        let call = self.begin_recorded(task, record, start);
+        add(&mut task.memory, record, Side::Out);
+        if let Some(agent) = &mut self.agent {
+            agent.told = opened(record);
+            agent.counts.in_process += 1;
+        }
+        if matches!(call.name(), "munmap" | "mmap") && !capture::is_error(record.result) {
+            let start = if call.name() == "mmap" { record.result as u64 } else { call.args[0] };
+            task.space.borrow_mut().code.unmapped(start, call.args[1]);
+        }
+        self.after(task, &call, record.result);
+        if let Some(agent) = &mut self.agent {
+            agent.told = None;
+        }
+        self.commit_call(task, &call, Some(record.result), end.max(start), 0);
+    }
+}
+
+impl Recorder {
+    /// Takes what is in the rings of all tasks, in the order in which the calls ended.
+    pub(super) fn drain(&mut self) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let mut filled = self.tasks.values_mut().filter(|task| task.ring.as_ref().is_some_and(Ring::has_more));
+        let Some(first) = filled.next() else { return };
+        let mut bytes = std::mem::take(&mut agent.bytes);
+        agent.clock.refresh();
+        let several = filled.next().is_some();
+        if several {
+            self.drain_all();
+        } else {
+            let tid = first.tid;
+            self.drain_one(tid, &mut bytes);
+        }
+        if let Some(agent) = &mut self.world.agent {
+            agent.bytes = bytes;
+        }
+    }
+
+    fn drain_one(&mut self, tid: pid_t, bytes: &mut Vec<u8>) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some(ring) = &mut task.ring else { return };
+        ring.take(bytes);
+        let mut rest = bytes.as_slice();
+        while let Some((record, size)) = Record::parse(rest) {
+            let (start, end) = self.world.times(&record);
+            self.world.recorded(task, &record, start, end);
+            rest = &rest[size..];
+        }
+    }
+
+    fn drain_all(&mut self) {
+        let mut taken: Vec<(pid_t, Vec<u8>)> = Vec::new();
+        for task in self.tasks.values_mut() {
+            if let Some(ring) = task.ring.as_mut().filter(|ring| ring.has_more()) {
+                let mut bytes = Vec::new();
+                ring.take(&mut bytes);
+                taken.push((task.tid, bytes));
+            }
+        }
+        let mut order: Vec<(u64, usize, usize)> = Vec::new();
+        for (index, (_, bytes)) in taken.iter().enumerate() {
+            let (mut at, mut last) = (0, 0);
+            while let Some((record, size)) = Record::parse(&bytes[at..]) {
+                // Within a ring the order is that of the records, whatever the counter says.
+                last = record.end.max(last);
+                order.push((last, index, at));
+                at += size;
+            }
+        }
+        order.sort_unstable();
+        for (_, index, at) in order {
+            let (tid, bytes) = &taken[index];
+            let (Some(task), Some((record, _))) = (self.tasks.get_mut(tid), Record::parse(&bytes[at..])) else {
+                continue;
+            };
+            let (start, end) = self.world.times(&record);
+            self.world.recorded(task, &record, start, end);
+        }
+    }
+
+    /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
+    pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64, is_exec: bool) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if let Some(ring) = &mut task.ring {
+            ring.rewind();
+        }
+        if is_exec {
+            self.inject(tid);
+            return;
+        }
+        if filters(call) && result >= 0 {
+            let process = Rc::clone(&task.process);
+            self.tasks
+                .values_mut()
+                .filter(|task| Rc::ptr_eq(&task.process, &process))
+                .for_each(|task| task.stepwise = true);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if task.ring.is_none() || task.space.borrow().code.state == State::Absent || super::is_restart(result) {
+            return;
+        }
+        if is_beyond(call) && result >= 0 {
+            self.give_up(tid);
+            return;
+        }
+        if matches!(call.name(), "mmap" | "munmap" | "mremap") && !capture::is_error(result) {
+            let start = if call.name() == "munmap" { call.args[0] } else { result as u64 };
+            task.space.borrow_mut().code.unmapped(start, call.args[1]);
+        }
+        if call.arch != Arch::X86_64 || !table::has(&agent.table, call.number) {
+            return;
+        }
+        let is_new = task.space.borrow().code.is_new(call.ip);
+        if is_new {
+            self.patch(tid, call);
+        }
+    }
+
+    /// Patches the site of a call that a task has just come back from. When another thread is in the way, the next call will do.
+    fn patch(&mut self, tid: pid_t, call: &Call) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let pid = task.process.borrow().pid;
+        let space = Rc::clone(&task.space);
+        let chosen = space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number));
+        let outcome = match chosen {
+            Err(reason) => Err(reason),
+            Ok(chosen) => {
+                let Some(held) = self.hold_others(tid, &space, &chosen) else { return };
+                let Some(agent) = &self.world.agent else { return };
+                let outcome = match Borrowed::new(agent.image, pid, tid) {
+                    Ok(mut thread) if thread.regs.rip == call.ip => {
+                        space.borrow_mut().code.patch(agent.image, &mut thread, chosen)
+                    }
+                    _ => Err(Refused::ReadOnly),
+                };
+                for other in held {
+                    let _ = sys::resume(other, Resume::Cont, 0);
+                }
+                outcome
+            }
+        };
+        let Some(agent) = &mut self.world.agent else { return };
+        match outcome {
+            Ok(()) => agent.counts.patched += 1,
+            Err(reason) => {
+                space.borrow_mut().code.refuse(call.ip, reason);
+                *agent.counts.refused.entry(reason).or_default() += 1;
+            }
+        }
+    }
+
+    /// Stops the other threads that run in an address space, and says which. `None` when one of them stands where the code is to be
+    /// changed. Those that sleep in a call run nothing before it ends.
+    fn hold_others(&mut self, tid: pid_t, space: &Rc<RefCell<Space>>, chosen: &Chosen) -> Option<Vec<pid_t>> {
+        if Rc::strong_count(space) <= 2 {
+            return Some(Vec::new());
+        }
+        let in_way = |tid: pid_t| sys::registers(tid).is_ok_and(|regs| chosen.is_inside(regs.rip));
+        let mut held = Vec::new();
+        let mut is_clear = true;
+        let others = self.tasks.values().filter(|other| other.tid != tid && Rc::ptr_eq(&other.space, space));
+        for other in others {
+            let other_tid = other.tid;
+            if let Some(call) = &other.call {
+                // It comes back to behind the call.
+                is_clear &= !chosen.is_inside(call.ip);
+            } else if self.stops.iter().any(|stop| stop.tid == other_tid) {
+                is_clear &= !in_way(other_tid);
+            } else if matches!(super::replayable::state_of(other_tid), Some(b'R')) && sys::interrupt(other_tid).is_ok()
+            {
+                let Ok(waited) = sys::wait_for(other_tid) else { continue };
+                if libc::WIFSTOPPED(waited.status) {
+                    is_clear &= !in_way(other_tid);
+                }
+                if waited.status >> 16 == sys::event::STOP && libc::WSTOPSIG(waited.status) == libc::SIGTRAP {
+                    held.push(other_tid);
+                } else {
+                    // It has come to a stop of its own, and will report the one that was asked for later.
+                    self.stops.push_back(waited);
+                }
+            }
+        }
+        if is_clear {
+            return Some(held);
+        }
+        for other in held {
+            let _ = sys::resume(other, Resume::Cont, 0);
+        }
+        None
+    }
+
+    /// Puts the agent into the program that a task has just executed.
+    fn inject(&mut self, tid: pid_t) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let pid = task.process.borrow().pid;
+        let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS);
+        if !is_64 || task.stepwise {
+            return;
+        }
+        let known = known_table(task);
+        let injected = Borrowed::new(agent.image, pid, tid)
+            .and_then(|mut thread| inject::program(agent.image, &agent.table, &mut thread, &known));
+        match injected {
+            Ok(ring) => {
+                task.ring = Some(ring);
+                task.space.borrow_mut().code.state = State::Present;
+            }
+            Err(error) => {
+                self.world.note(&format!("a program runs without the agent, so each of its calls stops it: {error}"));
+            }
+        }
+    }
+
+    /// Gives a new task a ring of its own, before it runs.
+    pub(super) fn equip(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let space = Rc::clone(&task.space);
+        if space.borrow().code.state == State::Absent {
+            return;
+        }
+        let pid = task.process.borrow().pid;
+        let ring = Borrowed::new(agent.image, pid, tid).and_then(|mut thread| {
+            if !shares_memory {
+                let addr = thread.regs.gs_base;
+                return inject::ring(&mut thread, addr);
+            }
+            let reused = space.borrow_mut().code.pool.0.pop();
+            match reused {
+                Some(mut ring) => {
+                    ring.renew();
+                    thread.regs.gs_base = ring.addr;
+                    Ok(ring)
+                }
+                None => inject::ring(&mut thread, 0),
+            }
+        });
+        match ring {
+            Ok(ring) => {
+                task.fds_apart = shares_memory && !shares_fds;
+                ring.refuse(if task.fds_apart { refuse::OPENS } else { 0 });
+                task.ring = Some(ring);
+            }
+            Err(error) => {
+                self.world.note(&format!("a thread runs without the agent, so each of its calls stops it: {error}"));
+                self.give_up(tid);
+            }
+        }
+    }
+
+    /// Takes the agent out of the code of a task's address space: all calls stop from now on.
+    fn give_up(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let space = Rc::clone(&task.space);
+        let _ = space.borrow_mut().code.restore(tid);
+        for task in self.tasks.values_mut().filter(|task| Rc::ptr_eq(&task.space, &space)) {
+            // Threads in a trampoline still come by.
+            if let Some(ring) = &task.ring {
+                ring.refuse(refuse::ALL);
+            }
+        }
+    }
+
+    /// The ring of a task that has ended or executed a program, for those who still share its memory.
+    pub(super) fn return_ring(task: &mut Task) {
+        if let Some(ring) = task.ring.take()
+            && Rc::strong_count(&task.space) > 1
+        {
+            task.space.borrow_mut().code.pool.0.push(ring);
+        }
+    }
+
+    /// A signal is about to be delivered to a task that may be in the agent: afterwards it is not. `true` when there is nothing to
+    /// deliver, and the task goes on.
+    pub(super) fn leave_agent(&mut self, tid: pid_t, signal: c_int) -> bool {
+        let Some(agent) = &mut self.world.agent else { return false };
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        let Some(ring) = &task.ring else { return false };
+        let Ok(regs) = sys::registers(tid) else { return false };
+        let place = stopped::place(agent.image, ring, &regs, signal);
+        match place {
+            Place::Outside => return false,
+            Place::Fault(on) => {
+                let _ = sys::set_registers(tid, &libc::user_regs_struct { rip: on, ..regs });
+                self.go_on(tid, 0);
+                return true;
+            }
+            _ => {}
+        }
+        let Ok((mut own, site)) = stopped::program(tid, ring, &regs, place) else { return false };
+        own.orig_rax = u64::MAX;
+        match place {
+            Place::Back(result) => {
+                let mut bytes = Vec::new();
+                ring.pending(&mut bytes);
+                own.rax = result as u64;
+                own.rip = site.after;
+                if super::is_restart(result) {
+                    // As if the call had been made in the trampoline: the kernel does the rest.
+                    own.rip = site.trap + 2;
+                    own.orig_rax = regs.orig_rax;
+                }
+                if let Some((record, _)) = Record::parse(&bytes) {
+                    agent.clock.refresh();
+                    let start = agent.clock.at(record.start);
+                    let call = self.world.begin_recorded(task, &record, start);
+                    self.world.leave(task, call, result, sys::monotonic());
+                }
+            }
+            Place::Behind => own.rip = site.after,
+            _ => {}
+        }
+        if let Some(ring) = &mut task.ring {
+            ring.rewind();
+        }
+        let _ = sys::set_registers(tid, &own);
+        false
+    }
+
+    /// A task has ended: a call that it was making in the agent is told of.
+    pub(super) fn end_recorded(&mut self, task: &mut Task) {
+        let Some(ring) = &task.ring else { return };
+        if !matches!(ring.progress(), Progress::Calling | Progress::Made(_)) || task.call.is_some() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        ring.pending(&mut bytes);
+        let Some((record, _)) = Record::parse(&bytes) else { return };
+        let start = match &mut self.world.agent {
+            Some(agent) => {
+                agent.clock.refresh();
+                agent.clock.at(record.start)
+            }
+            None => return,
+        };
+        task.call = Some(self.world.begin_recorded(task, &record, start));
+    }
+}
+
+impl World {
+    /// When a record's call began and ended.
+    fn times(&self, record: &Record<'_>) -> (u64, u64) {
+        self.agent.as_ref().map_or((0, 0), |agent| (agent.clock.at(record.start), agent.clock.at(record.end)))
+    }
+
+    /// Answers ARCH_GET_GS with what the program would have without the agent, whose block that register names.
+    pub(super) fn hide_block(task: &mut Task, call: &Call, result: i64) {
+        const ARCH_GET_GS: i32 = 0x1004;
+        let shown = call.name() == "arch_prctl" && call.int(0) == ARCH_GET_GS && result == 0;
+        let Some(ring) = task.ring.as_ref().filter(|_| shown) else { return };
+        if task.memory.find(1, Side::Out) == Some(&ring.addr.to_le_bytes()) {
+            sys::write_memory(task.tid, call.args[1], &[0; 8]);
+            task.memory.replace(1, Side::Out, &[0; 8]);
+        }
+    }
+
+    /// Tells the agent of a task which descriptors of the present call are known now. Before the call is committed.
+    pub(super) fn tell_known(&self, task: &Task, call: &Call) {
+        if self.agent.is_none() || task.ring.is_none() || task.fds_apart {
+            return;
+        }
+        if call.plan.is_some_and(|plan| plan.effect == Effect::CloseRange) {
+            let mut table = known_table(task);
+            table.resize(KNOWN_BYTES as usize, 0);
+            sys::write_memory(task.tid, KNOWN, &table);
+            return;
+        }
+        for reference in &task.memory.refs {
+            let Some(fd) = u64::try_from(reference.fd).ok().filter(|fd| *fd < KNOWN_BYTES) else { continue };
+            let is_known = task.fds.borrow().get(reference.fd).is_some();
+            sys::write_memory(task.tid, KNOWN + fd, &[u8::from(is_known)]);
+        }
+    }
+}
+
+/// A byte for each descriptor whose identity is known.
+fn known_table(task: &Task) -> Vec<u8> {
+    let fds = task.fds.borrow();
+    let mut table: Vec<u8> = (0..KNOWN_BYTES as i32)
+        .map(|fd| u8::from(fds.open(fd).is_some_and(|open| open.kind != ObjectKind::Unknown)))
+        .collect();
+    table.truncate(table.iter().rposition(|known| *known != 0).map_or(0, |last| last + 1));
+    table
+}
+
+/// A call after which the agent cannot go on in a process: the program filters its own calls, uses the register through which
+/// the agent finds its block, or has them sent back to itself.
+fn is_beyond(call: &Call) -> bool {
+    const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
+    const ARCH_SET_GS: i32 = 0x1001;
+    match call.name() {
+        "seccomp" | "prctl" if filters(call) => true,
+        "prctl" => call.int(0) == PR_SET_SYSCALL_USER_DISPATCH,
+        "arch_prctl" => call.int(0) == ARCH_SET_GS,
+        _ => false,
+    }
+}
+
+/// A call after which the program's own filter decides before the recorder's does.
+pub(super) fn filters(call: &Call) -> bool {
+    match call.name() {
+        // SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER
+        "seccomp" => matches!(call.int(0), 0 | 1),
+        "prctl" => call.int(0) == libc::PR_SET_SECCOMP,
+        _ => false,
+    }
+}

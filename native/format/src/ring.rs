@@ -1,0 +1,280 @@
+//! The memory that the agent in a tracee and the engine share: a control block, a stack, and the records behind them.
+//!
+//! A ring belongs to one thread of a tracee. The agent (`native/agent`, in C) gets these numbers from a header that the
+//! engine's build script writes from [`c_header`], and asserts its structs against them when it is compiled. The tracee can
+//! write all of this at any time, so the engine believes nothing that it reads here.
+//!
+//! ```text
+//! ring    | control block | stack of the agent | records ... |
+//! record  | RECORD_BYTES | capture, its bytes | capture, its bytes | ...
+//! ```
+//! Records and captures begin at multiples of 8 bytes. Records are written from the start of the buffer on; the engine takes
+//! them and begins anew while the thread stands still, so nothing ever wraps around.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write as _;
+
+/// Where the agent's pages are in every tracee: text, table, and then data. Known to the seccomp filter, so the same
+/// everywhere; below 2 GiB and above where programs without a position of their own are linked.
+pub const BASE: u64 = 0x7000_0000;
+/// The agent's code.
+pub const TEXT_BYTES: u64 = 0x4000;
+/// What the agent does for which call; written by the engine.
+pub const TABLE: u64 = BASE + TEXT_BYTES;
+pub const TABLE_BYTES: u64 = 0x4000;
+/// A byte for each descriptor: 1 when the engine knows what it stands for. Shared by the threads of an address space.
+pub const KNOWN: u64 = TABLE + TABLE_BYTES;
+pub const KNOWN_BYTES: u64 = 0x1000;
+/// Calls that the engine lets a stopped thread make, and a stack for that.
+pub const SCRATCH: u64 = KNOWN + KNOWN_BYTES;
+pub const SCRATCH_BYTES: u64 = 0x2000;
+/// End of the agent's pages.
+pub const END: u64 = SCRATCH + SCRATCH_BYTES;
+
+/// Bytes of the control block and the stack.
+pub const HEAD_BYTES: u64 = 0x4000;
+/// Bytes of records.
+pub const BUFFER_BYTES: u64 = 1 << 20;
+/// Bytes of a ring.
+pub const RING_BYTES: u64 = HEAD_BYTES + BUFFER_BYTES;
+/// Where the stack begins, downwards: 8 less than a multiple of 16, so that the frame ends at one.
+pub const STACK_TOP: u64 = HEAD_BYTES - 8;
+
+/// Members of the control block, by offset.
+pub mod block {
+    /// Address of the block in the tracee.
+    pub const SELF: u64 = 0;
+    /// Address of the top of the agent's stack.
+    pub const STACK: u64 = 8;
+    /// Stack pointer of the program when it entered the agent.
+    pub const SP: u64 = 16;
+    /// Where the agent leaves to.
+    pub const LEAVE: u64 = 24;
+    /// Result of the call that was made last.
+    pub const RESULT: u64 = 32;
+    /// A [`super::phase`], 32 bits.
+    pub const PHASE: u64 = 40;
+    /// Bits of [`super::refuse`], 32 bits. Written by the engine.
+    pub const REFUSE: u64 = 44;
+    /// Bytes of records that are complete. Set back to 0 by the engine.
+    pub const HEAD: u64 = 48;
+    /// What `HEAD` was when the present call began: as long as it still is, the call's record is not complete.
+    pub const PENDING: u64 = 56;
+    /// How many calls went to the engine although their site is patched.
+    pub const TRAPPED: u64 = 64;
+}
+
+/// How far the agent has come with a call.
+pub mod phase {
+    /// It has not looked at the call yet, or is taking what the kernel will read.
+    pub const ENTERED: u32 = 1;
+    /// The record's head and inputs are complete behind `HEAD`, and the call is made.
+    pub const CALLING: u32 = 2;
+    /// The call has come back.
+    pub const CALLED: u32 = 3;
+    /// The record is complete.
+    pub const DONE: u32 = 4;
+    /// The call has not been made: the engine gets it.
+    pub const LEFT: u32 = 5;
+}
+
+/// What the engine lets the agent not do.
+pub mod refuse {
+    /// Any call.
+    pub const ALL: u32 = 1;
+    /// Calls that open descriptors: this thread has a table of its own, and others see its memory.
+    pub const OPENS: u32 = 2;
+}
+
+/// The frame that the agent puts on its stack: the program's registers by offset. The flags are the word on the top.
+pub mod frame {
+    pub const RAX: u64 = 0;
+    /// The six arguments: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`.
+    pub const ARGS: u64 = 8;
+    pub const RBX: u64 = 56;
+    pub const RBP: u64 = 64;
+    pub const R12: u64 = 72;
+    pub const R13: u64 = 80;
+    pub const R14: u64 = 88;
+    pub const R15: u64 = 96;
+    /// Address of the site's [`super::site`].
+    pub const SITE: u64 = 104;
+    pub const FLAGS: u64 = 112;
+    pub const BYTES: u64 = 120;
+}
+
+/// What a trampoline says of its site, by offset.
+pub mod site {
+    /// Where the program goes on after a call that the agent has made.
+    pub const AFTER: u64 = 0;
+    /// A `syscall` instruction in the trampoline, for calls that the engine gets.
+    pub const TRAP: u64 = 8;
+    /// The address behind the program's own `syscall` instruction.
+    pub const IP: u64 = 16;
+    /// The agent's entry.
+    pub const ENTRY: u64 = 24;
+    pub const BYTES: u64 = 32;
+}
+
+/// Members of a record, by offset.
+pub mod record {
+    /// Bytes of the whole record, 32 bits.
+    pub const SIZE: u64 = 0;
+    /// Number of the call, 16 bits.
+    pub const NUMBER: u64 = 4;
+    /// How many captures follow, 8 bits.
+    pub const CAPTURES: u64 = 6;
+    /// Time stamp counter at entry and exit.
+    pub const START: u64 = 8;
+    pub const END: u64 = 16;
+    pub const RESULT: u64 = 24;
+    /// Instruction and stack pointer of the program, as a tracer sees them in the call.
+    pub const IP: u64 = 32;
+    pub const SP: u64 = 40;
+    pub const ARGS: u64 = 48;
+    pub const BYTES: u64 = 96;
+}
+
+/// Members of a capture, by offset.
+pub mod capture {
+    pub const ADDR: u64 = 0;
+    /// Bytes that the call spoke of.
+    pub const WANTED: u64 = 8;
+    /// Bytes that follow, 32 bits.
+    pub const LENGTH: u64 = 16;
+    pub const SLOT: u64 = 20;
+    /// As [`crate::event::Side`].
+    pub const SIDE: u64 = 21;
+    /// As [`crate::event::Status`].
+    pub const STATUS: u64 = 22;
+    pub const BYTES: u64 = 24;
+    /// Slot of what the agent found out about a descriptor that a call has opened: `struct stat`, then its name as
+    /// /proc/PID/fd shows it.
+    pub const OPENED: u8 = 0xf0;
+}
+
+/// The table: an index by number, then the rows that it names.
+pub mod table {
+    /// Numbers in the index, one byte each; 0 for calls that the engine gets.
+    pub const NUMBERS: u64 = 512;
+    /// Most rows, as many as a byte can tell; row 0 is not used.
+    pub const ROWS: u64 = 256;
+    /// Most captures of a row.
+    pub const CAPTURES: u64 = 5;
+    /// Members of a row, by offset: one byte each.
+    pub const KIND: u64 = 0;
+    pub const COUNT: u64 = 1;
+    /// Bits of the arguments that are descriptors.
+    pub const FDS: u64 = 2;
+    /// Rows of captures, from here on.
+    pub const FIRST: u64 = 8;
+    pub const CAPTURE_BYTES: u64 = 8;
+    pub const ROW_BYTES: u64 = FIRST + CAPTURES * CAPTURE_BYTES;
+    /// Bytes of all of it.
+    pub const BYTES: u64 = NUMBERS + ROWS * ROW_BYTES;
+}
+
+/// What is special about a call that the agent makes.
+pub mod kind {
+    pub const PLAIN: u8 = 1;
+    /// The result is a new descriptor whose identity the agent asks for.
+    pub const OPEN: u8 = 2;
+    /// The descriptor in argument 0 is free as soon as the call begins.
+    pub const CLOSE: u8 = 3;
+    /// Only the commands that read or set flags.
+    pub const FCNTL: u8 = 4;
+    /// Only without PROT_EXEC in argument 2, and not over the agent's pages.
+    pub const MAP: u8 = 5;
+    /// Not over the agent's pages.
+    pub const UNMAP: u8 = 6;
+    /// Only operations without a pointer but the first.
+    pub const FUTEX: u8 = 7;
+}
+
+/// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
+/// whether the bytes are left out, and the size of one element in 16 bits.
+pub mod shape {
+    pub const STRING: u8 = 1;
+    pub const BYTES: u8 = 2;
+    pub const IOVEC: u8 = 3;
+    /// Bytes of a structure whose size the program says, at most [`MOST`].
+    pub const SIZED: u8 = 4;
+    /// Elements, at most [`MOST`].
+    pub const ARRAY: u8 = 5;
+    /// Most bytes of a sized structure, most elements of an array.
+    pub const MOST: u64 = 64 << 10;
+}
+
+/// Where a length comes from.
+pub mod length {
+    /// The size of one element is all.
+    pub const OWN: u8 = 0;
+    /// An argument, 64 bits.
+    pub const ARG: u8 = 1;
+    /// An argument, 32 bits.
+    pub const ARG32: u8 = 2;
+    /// The result, at most an argument.
+    pub const RESULT: u8 = 3;
+}
+
+/// Directions of a row's captures, as [`crate::table::Dir`].
+pub mod direction {
+    pub const IN: u8 = 0;
+    pub const OUT: u8 = 1;
+    pub const IN_OUT: u8 = 2;
+}
+
+/// Bytes of a string that the agent copies; longer ones go to the engine.
+pub const MOST_STRING: u64 = 4096;
+
+/// All of this as a C header.
+#[must_use]
+pub fn c_header() -> String {
+    let mut text = String::from("/* Written by the build script from native/format/src/ring.rs. */\n");
+    for (name, value) in constants() {
+        let _ = writeln!(text, "#define {name} {value:#x}");
+    }
+    text
+}
+
+macro_rules! named {
+    ($prefix:literal, $module:ident: $($name:ident)*) => {
+        [$((format!("{}_{}", $prefix, stringify!($name)), u64::from($module::$name))),*]
+    };
+}
+
+fn constants() -> impl Iterator<Item = (String, u64)> {
+    let plain = [
+        ("RING_BASE", BASE),
+        ("RING_TEXT_BYTES", TEXT_BYTES),
+        ("RING_TABLE", TABLE),
+        ("RING_KNOWN", KNOWN),
+        ("RING_KNOWN_BYTES", KNOWN_BYTES),
+        ("RING_END", END),
+        ("RING_HEAD_BYTES", HEAD_BYTES),
+        ("RING_BUFFER_BYTES", BUFFER_BYTES),
+        ("RING_MOST_STRING", MOST_STRING),
+    ];
+    plain
+        .map(|(name, value)| (String::from(name), value))
+        .into_iter()
+        .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING TRAPPED))
+        .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
+        .chain(named!("REFUSE", refuse: ALL OPENS))
+        .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
+        .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
+        .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES))
+        .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
+        .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS FIRST CAPTURE_BYTES ROW_BYTES))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX))
+        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY MOST))
+        .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
+        .chain(named!("DIRECTION", direction: IN OUT IN_OUT))
+}
+
+const _: () = {
+    assert!(table::BYTES <= TABLE_BYTES);
+    assert!((STACK_TOP - frame::BYTES).is_multiple_of(16));
+    assert!(END <= 0x8000_0000);
+};
