@@ -38,7 +38,7 @@ pub struct RecordOptions {
     pub unpinned: bool,
     /// Let threads run freely and clocks be read unseen: cannot be replayed.
     pub observe: bool,
-    /// `ptrace` or `agent`.
+    /// `ptrace`, `agent` or `eager-agent`.
     pub backend: String,
     /// Seed of a recording that varies the order of threads.
     pub chaos: Option<f64>,
@@ -211,7 +211,11 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         detach_on_exit: options.detach_on_exit,
         unpinned: options.unpinned,
         observe: options.observe,
-        backend: if options.backend == "agent" { Backend::Agent } else { Backend::Ptrace },
+        backend: match options.backend.as_str() {
+            "agent" => Backend::Agent,
+            "eager-agent" => Backend::EagerAgent,
+            _ => Backend::Ptrace,
+        },
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
         meta: pairs.map(|[key, value]| (key, value)).collect(),

@@ -2,6 +2,7 @@
 
 import { usageError } from "../errors.js";
 import { EventKind } from "../trace/batch.js";
+import type { Coverage } from "../trace/coverage.js";
 import { type LostCounts, replayability, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
@@ -10,6 +11,7 @@ import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js"
 interface Options {
   readonly format: "text" | "json";
   readonly color?: string | true;
+  readonly coverage?: boolean;
 }
 
 export const command: CommandDef<Options> = {
@@ -23,6 +25,7 @@ export const command: CommandDef<Options> = {
       choices: ["text", "json"],
       default: "text",
     },
+    { flags: "--coverage", help: "also say which calls the agent has captured, and which not" },
     colorOption,
   ],
   examples: [
@@ -65,8 +68,10 @@ async function run(context: CommandContext<Options>): Promise<number> {
   }
   const trace = await openNamed(path, context);
   const counts = await countKinds(trace);
-  if (options.format === "json") stdout.write(infoJson(trace, counts));
-  else stdout.write(await infoText(trace, counts, context));
+  if (options.format === "json") {
+    const { coverageOf } = await import("../trace/coverage.js");
+    stdout.write(infoJson(trace, counts, coverageOf(trace.info)));
+  } else stdout.write(await infoText(trace, counts, context));
   trace.close();
   if (counts.failure !== undefined) throw counts.failure;
   return 0;
@@ -85,6 +90,7 @@ async function infoText(
     ...(await recordingLines(trace)),
     ...(await contentLines(trace, counts)),
     ...(await fileLines(trace)),
+    ...(context.options.coverage === true ? await coverageLines(trace.info) : []),
   ];
   const state = trace.state === "complete" ? "green" : "yellow";
   let out = `${paint("bold", trace.path)}  ${paint(state, trace.state)}\n`;
@@ -162,6 +168,34 @@ async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {
   return lines;
 }
 
+/** Which calls were captured inside the program, and why the others were not. */
+async function coverageLines(info: TraceInfo): Promise<Line[]> {
+  const [{ coverageOf }, { counted, humanCount }, { printable }] = await Promise.all([
+    import("../trace/coverage.js"),
+    import("../report/units.js"),
+    import("../report/text.js"),
+  ]);
+  const coverage = coverageOf(info);
+  if (coverage === undefined) {
+    return [["coverage", "every call stopped the program (record with --backend=agent)"]];
+  }
+  const { inProcess, trapped, patched, calls, refused } = coverage;
+  const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);
+  const lines: Line[] = [
+    ["coverage", `${share} % of calls in the process: ${humanCount(inProcess)}`],
+    ["", `${humanCount(trapped)} stopped it`],
+    ["", `${counted(patched, "place", "places")} in code patched`],
+  ];
+  for (const { count, what } of refused) {
+    lines.push(["", `${counted(count, "place", "places")} left alone: ${printable(what)}`]);
+  }
+  if (calls.length > 0) {
+    const named = calls.map(({ count, what }) => `${printable(what)} ${humanCount(count)}`);
+    lines.push(["stopped", named.join(", ")]);
+  }
+  return lines;
+}
+
 function lostText(lost: LostCounts): string {
   const parts = [
     lost.memory > 0 && `${lost.memory} pieces of memory that could not be read`,
@@ -192,7 +226,7 @@ async function fileLines(trace: Trace): Promise<Line[]> {
   return lines;
 }
 
-function infoJson(trace: Trace, counts: Counts): string {
+function infoJson(trace: Trace, counts: Counts, coverage: Coverage | undefined): string {
   const { info } = trace;
   const document = {
     schema: "trace.info",
@@ -222,6 +256,7 @@ function infoJson(trace: Trace, counts: Counts): string {
     lost: info.lost ?? null,
     notes: info.notes,
     replay: replayability(info),
+    coverage: coverage ?? null,
     facts: Object.fromEntries(info.facts),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;

@@ -137,7 +137,7 @@ export const command: CommandDef<Options> = {
     {
       flags: "--backend <name>",
       help: "how to capture: agent is fast, and needs --observe for now",
-      choices: ["ptrace", "agent"],
+      choices: ["ptrace", "agent", "eager-agent"],
     },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },

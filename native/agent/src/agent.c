@@ -235,6 +235,12 @@ static inline u64 length_of(const struct pointer *pointer, const struct frame *f
 	return count * pointer->size;
 }
 
+/* Whether the engine knows what a descriptor stands for, or it is none. */
+static inline int is_known(int fd)
+{
+	return fd < 0 || (fd < RING_KNOWN_BYTES && known[fd]);
+}
+
 struct piece {
 	u64 addr, length;
 };
@@ -285,6 +291,22 @@ static void take_filled(struct writer *writer, const struct pointer *pointer, u6
 	}
 }
 
+/* Whether the engine knows what all descriptors of a struct pollfd array stand for. */
+static int polls_known(u64 addr, u64 length)
+{
+	struct {
+		int fd;
+		u32 events;
+	} entry;
+
+	if (!addr || length > MOST_PIECES * sizeof(entry))
+		return !length;
+	for (u64 at = 0; at < length; at += sizeof(entry))
+		if (agent_copy(&entry, addr + at, sizeof(entry)) || !is_known(entry.fd))
+			return 0;
+	return 1;
+}
+
 /* Takes what the kernel will read, and looks whether there is room for what it will write. */
 static int take_inputs(struct writer *writer, const struct row *row, const struct frame *frame)
 {
@@ -297,6 +319,11 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 
 		if (pointer->shape == SHAPE_STRING) {
 			if (!take_string(writer, pointer->slot, addr, pointer->omit))
+				return 0;
+			continue;
+		}
+		if (pointer->shape == SHAPE_ABSENT) {
+			if (addr)
 				return 0;
 			continue;
 		}
@@ -314,6 +341,8 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			room += length + CAPTURE_BYTES + 8;
 		if (pointer->direction != DIRECTION_OUT) {
 			if (!fits(writer, length))
+				return 0;
+			if (row->kind == KIND_POLL && pointer->slot == 0 && !polls_known(addr, length))
 				return 0;
 			take(writer, pointer->slot, SIDE_IN, addr, length, pointer->omit);
 		}
@@ -361,10 +390,16 @@ static void identify(struct writer *writer, u32 fd)
 		known[fd] = 1;
 }
 
+/* Whether the call makes another descriptor of one that is known. */
+static inline int duplicates(const struct row *row, const u64 *args)
+{
+	return row->kind == KIND_DUP || (row->kind == KIND_FCNTL && ((u32)args[1] == 0 || (u32)args[1] == 1030));
+}
+
 /* Whether a range of memory has part of the agent's pages. */
 static inline int is_ours(u64 addr, u64 length)
 {
-	return addr < RING_END && (addr >= RING_BASE || length > RING_BASE - addr);
+	return addr < RING_RESERVED_END && (addr >= RING_BASE || length > RING_BASE - addr);
 }
 
 /* Whether this call of a kind is the agent's. */
@@ -372,17 +407,18 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 {
 	const u64 *args = frame->args;
 
-	for (u32 slots = row->fds; slots; slots &= slots - 1) {
-		int fd = (int)args[__builtin_ctz(slots)];
-		if (fd >= 0 && (fd >= RING_KNOWN_BYTES || !known[fd]))
+	for (u32 slots = row->fds; slots; slots &= slots - 1)
+		if (!is_known((int)args[__builtin_ctz(slots)]))
 			return 0;
-	}
 	switch (row->kind) {
 	case KIND_OPEN:
+	case KIND_DUP:
 		return !(block->refuse & REFUSE_OPENS);
 	case KIND_FCNTL:
-		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL */
-		return (u32)args[1] - 1 < 4;
+		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL; F_DUPFD, F_DUPFD_CLOEXEC */
+		if ((u32)args[1] - 1 < 4)
+			return 1;
+		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_UNMAP:
@@ -449,6 +485,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		take_outputs(&writer, row, frame, result);
 		if (row->kind == KIND_OPEN)
 			identify(&writer, result);
+		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
+			known[result] = 1;
 	}
 	record->result = result;
 	frame->rax = result;

@@ -1,4 +1,4 @@
-//! Records a program without the command line around it: `record OUT.trace [--observe] [--agent] [--chaos SEED] PROGRAM ARGS...`.
+//! Records a program without the command line around it: `record OUT.trace [--observe] [--agent | --eager-agent] [--chaos SEED] PROGRAM ARGS...`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ fn main() {
         match flag.to_string_lossy().as_ref() {
             "--observe" => options.observe = true,
             "--agent" => options.backend = Backend::Agent,
+            "--eager-agent" => options.backend = Backend::EagerAgent,
             "--chaos" => options.chaos = args.next().and_then(|seed| seed.to_str()?.parse().ok()),
             other => panic!("unknown flag {other}"),
         }

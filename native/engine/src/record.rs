@@ -52,8 +52,10 @@ pub enum Backend {
     /// Each call stops the tracee.
     #[default]
     Ptrace,
-    /// Most calls are made and written down inside the tracee.
+    /// Most calls are made and written down inside the tracee, where that is worth its price.
     Agent,
+    /// The same from the first call of each program on, for tests.
+    EagerAgent,
 }
 
 /// What to record, and how.
@@ -281,7 +283,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
     let mut world = World::new(options, writer, placement, started, filter.is_some());
     match image {
-        Ok(image) => world.use_agent(image, options.data),
+        Ok(image) => world.use_agent(image, options),
         Err(why) => world.note(&format!("recorded with the ptrace backend: the agent cannot be used {why} yet")),
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
@@ -470,9 +472,9 @@ impl World {
     }
 
     /// Most calls are captured by the agent, if there is one.
-    fn use_agent(&mut self, image: Option<&'static crate::agent::Image>, data: Data) {
+    fn use_agent(&mut self, image: Option<&'static crate::agent::Image>, options: &Options) {
         if let Some(image) = image {
-            self.agent = Some(agent::Agent::new(image, data));
+            self.agent = Some(agent::Agent::new(image, options.data, options.backend == Backend::EagerAgent));
             self.definitions.push(Definition::Meta { key: "backend".into(), value: "agent".into() });
         }
     }
@@ -741,12 +743,14 @@ impl Recorder {
             }
             Ok(info) if info.op == sys::INFO_EXIT => {
                 if let Some(call) = task.call.take() {
-                    let is_exec = task.executed;
                     self.world.leave(task, call, info.first as i64, now);
-                    self.tend(tid, &call, info.first as i64, is_exec);
+                    self.tend(tid, &call, info.first as i64);
                 }
             }
-            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => self.world.enter(task, &info, now),
+            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
+                self.world.enter(task, &info, now);
+                self.guard(tid);
+            }
             Ok(_) => {}
             Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
         }
@@ -854,7 +858,7 @@ impl World {
         }
         self.after(task, &call, result);
         if let Some(agent) = &mut self.agent {
-            agent.counts.trapped += 1;
+            *agent.counts.trapped.entry(call.number).or_default() += 1;
             self.tell_known(task, &call);
             World::hide_block(task, &call, result);
         }

@@ -246,6 +246,8 @@ pub struct Task {
     pub last_writes: Memory,
     /// The ring that the agent fills for it.
     pub ring: Option<Ring>,
+    /// How many calls have stopped it since it began or executed a program.
+    pub trapped: u32,
     /// Its descriptors are not those of others who see its memory.
     pub fds_apart: bool,
     /// It stops at each call by itself, since a filter of its own comes before the recorder's.
@@ -294,6 +296,7 @@ impl Task {
             word: 8,
             last_writes: Memory::default(),
             ring: None,
+            trapped: 0,
             fds_apart: false,
             stepwise: false,
         }

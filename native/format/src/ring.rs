@@ -29,8 +29,11 @@ pub const KNOWN_BYTES: u64 = 0x1000;
 /// Calls that the engine lets a stopped thread make, and a stack for that.
 pub const SCRATCH: u64 = KNOWN + KNOWN_BYTES;
 pub const SCRATCH_BYTES: u64 = 0x2000;
+/// A control block and stack without records, for a process that has just been forked: private memory, so that nothing of its
+/// parent's is touched. It lets all calls go to the engine.
+pub const SPARE: u64 = SCRATCH + SCRATCH_BYTES;
 /// End of the agent's pages.
-pub const END: u64 = SCRATCH + SCRATCH_BYTES;
+pub const END: u64 = SPARE + HEAD_BYTES;
 
 /// Bytes of the control block and the stack.
 pub const HEAD_BYTES: u64 = 0x4000;
@@ -38,6 +41,9 @@ pub const HEAD_BYTES: u64 = 0x4000;
 pub const BUFFER_BYTES: u64 = 1 << 20;
 /// Bytes of a ring.
 pub const RING_BYTES: u64 = HEAD_BYTES + BUFFER_BYTES;
+/// Where the ring of a program's first thread is, and the end of all that has a fixed place.
+pub const FIRST_RING: u64 = BASE + (1 << 20);
+pub const RESERVED_END: u64 = FIRST_RING + RING_BYTES;
 /// Where the stack begins, downwards: 8 less than a multiple of 16, so that the frame ends at one.
 pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 
@@ -182,7 +188,7 @@ pub mod kind {
     pub const OPEN: u8 = 2;
     /// The descriptor in argument 0 is free as soon as the call begins.
     pub const CLOSE: u8 = 3;
-    /// Only the commands that read or set flags.
+    /// Only the commands that read or set flags, or make another descriptor.
     pub const FCNTL: u8 = 4;
     /// Only without PROT_EXEC in argument 2, and not over the agent's pages.
     pub const MAP: u8 = 5;
@@ -190,6 +196,10 @@ pub mod kind {
     pub const UNMAP: u8 = 6;
     /// Only operations without a pointer but the first.
     pub const FUTEX: u8 = 7;
+    /// The result is another descriptor for what the one in argument 0 stands for.
+    pub const DUP: u8 = 8;
+    /// Only of descriptors that are known, in `struct pollfd` behind argument 0.
+    pub const POLL: u8 = 9;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -202,6 +212,8 @@ pub mod shape {
     pub const SIZED: u8 = 4;
     /// Elements, at most [`MOST`].
     pub const ARRAY: u8 = 5;
+    /// Only when there is none.
+    pub const ABSENT: u8 = 6;
     /// Most bytes of a sized structure, most elements of an array.
     pub const MOST: u64 = 64 << 10;
 }
@@ -251,7 +263,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         ("RING_TABLE", TABLE),
         ("RING_KNOWN", KNOWN),
         ("RING_KNOWN_BYTES", KNOWN_BYTES),
-        ("RING_END", END),
+        ("RING_RESERVED_END", RESERVED_END),
         ("RING_HEAD_BYTES", HEAD_BYTES),
         ("RING_BUFFER_BYTES", BUFFER_BYTES),
         ("RING_MOST_STRING", MOST_STRING),
@@ -267,8 +279,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX))
-        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY MOST))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL))
+        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))
 }
@@ -276,5 +288,5 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
 const _: () = {
     assert!(table::BYTES <= TABLE_BYTES);
     assert!((STACK_TOP - frame::BYTES).is_multiple_of(16));
-    assert!(END <= 0x8000_0000);
+    assert!(END <= FIRST_RING && RESERVED_END <= 0x8000_0000);
 };

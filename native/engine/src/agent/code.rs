@@ -1,11 +1,11 @@
 //! The code of one address space: which of its sites are patched, where their trampolines are, and what was left alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 
 use libc::pid_t;
-use trace_format::ring::END;
+use trace_format::ring::RESERVED_END;
 
 use super::Image;
 use super::remote::{self, Borrowed, Call};
@@ -27,9 +27,12 @@ const MOST_IMAGES: usize = 256;
 /// Whether the agent is in an address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
+    /// Not yet: the program makes few calls, or has only begun.
     #[default]
     Absent,
     Present,
+    /// It cannot be there, or not any more.
+    Off,
 }
 
 /// A patched site.
@@ -81,6 +84,10 @@ impl Chosen {
 #[derive(Clone, Debug, Default)]
 pub struct Code {
     pub state: State,
+    /// Calls that stopped a thread before the agent was there.
+    pub stops: u32,
+    /// Sites that have stopped a thread once.
+    once: HashSet<u64>,
     /// By the address behind the `syscall` instruction.
     sites: HashMap<u64, Site>,
     /// Of the instruction in a trampoline: the address behind it, and behind the program's own.
@@ -123,14 +130,20 @@ impl Code {
         self.traps.get(&ip).copied().unwrap_or(ip)
     }
 
-    /// Whether the site may still be patched.
-    #[must_use]
-    pub fn is_new(&self, ip: u64) -> bool {
-        self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip)
+    /// Whether a site that has stopped a thread is worth to be patched, which costs more than a stop: when it has done so before.
+    pub fn is_worth(&mut self, ip: u64, at_once: bool) -> bool {
+        let may_be = self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip);
+        may_be && (at_once || !self.once.insert(ip))
     }
 
     pub fn refuse(&mut self, ip: u64, reason: Refused) {
         self.refused.insert(ip, reason);
+    }
+
+    /// Nothing has ever been patched.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.traps.is_empty()
     }
 
     /// How many sites are patched, and how many were left alone for which reason.
@@ -209,7 +222,7 @@ impl Code {
         }
         let low = 4 << 30;
         let candidates = (0..16).map(|step| {
-            if ip < low { END + (16 << 20) + step * STEP / 4 } else { (ip & !0xffff) - DISTANCE - step * STEP }
+            if ip < low { RESERVED_END + (16 << 20) + step * STEP / 4 } else { (ip & !0xffff) - DISTANCE - step * STEP }
         });
         for start in candidates.filter(|start| ip.abs_diff(*start) < REACH) {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
@@ -238,7 +251,7 @@ impl Code {
             }
         }
         self.sites.clear();
-        self.state = State::Absent;
+        self.state = State::Off;
         Ok(())
     }
 }

@@ -5,15 +5,15 @@ use std::io;
 use std::sync::LazyLock;
 
 use libc::pid_t;
-use trace_format::ring::{BASE, END, KNOWN, KNOWN_BYTES, RING_BYTES, TABLE, TEXT_BYTES};
+use trace_format::ring::{
+    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RING_BYTES, SPARE, STACK_TOP, TABLE, TEXT_BYTES, block, refuse,
+};
 
 use super::Image;
 use super::remote::{self, Borrowed, Call, NAME};
 use super::ring::Ring;
 use crate::sys;
 
-/// Where the ring of a program's first thread is.
-const FIRST_RING: u64 = BASE + (1 << 20);
 const AT_SYSINFO_EHDR: u64 = 33;
 
 /// The offset of a `syscall` instruction in the kernel's vDSO: any such pair of bytes will do.
@@ -39,7 +39,17 @@ fn vdso(tid: pid_t) -> Option<u64> {
     pairs.find(|(key, value)| *key == AT_SYSINFO_EHDR && *value != 0).map(|(_, value)| value)
 }
 
-/// Maps the agent into a program that has not run yet, with a ring for its first thread. `known`: descriptors whose identity is
+/// The control block of a process that has just been forked.
+fn spare_block() -> Vec<u8> {
+    let mut bytes = vec![0; (block::TRAPPED + 8) as usize];
+    let refuses = u64::from(refuse::ALL) << 32;
+    for (offset, value) in [(block::SELF, SPARE), (block::STACK, SPARE + STACK_TOP), (block::PHASE, refuses)] {
+        bytes[offset as usize..offset as usize + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
+}
+
+/// Maps the agent into a program, with a ring for the thread. `known`: descriptors whose identity is
 /// known.
 ///
 /// # Errors
@@ -54,8 +64,10 @@ pub fn program(image: &Image, table: &[u8], thread: &mut Borrowed<'_>, known: &[
     if mapped != BASE {
         return Err(io::Error::other("the agent's place is taken"));
     }
-    let pieces: [(u64, &[u8]); 4] = [
+    let spare = spare_block();
+    let pieces: [(u64, &[u8]); 5] = [
         (BASE, &image.text),
+        (SPARE, &spare),
         (TABLE, table),
         (KNOWN, &known[..known.len().min(KNOWN_BYTES as usize)]),
         (NAME, b"trace\0"),
@@ -72,12 +84,12 @@ pub fn program(image: &Image, table: &[u8], thread: &mut Borrowed<'_>, known: &[
     ring_with(thread, FIRST_RING, libc::MAP_FIXED_NOREPLACE, &protections)
 }
 
-/// Gives a thread a ring of its own, in place of the one that is mapped at `addr` (0: anywhere).
+/// Gives a thread a ring of its own.
 ///
 /// # Errors
 /// Why not.
-pub fn ring(thread: &mut Borrowed<'_>, addr: u64) -> io::Result<Ring> {
-    ring_with(thread, addr, if addr == 0 { 0 } else { libc::MAP_FIXED }, &[])
+pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
+    ring_with(thread, 0, 0, &[])
 }
 
 fn ring_with(thread: &mut Borrowed<'_>, addr: u64, place: i32, more: &[Call]) -> io::Result<Ring> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use libc::{pid_t, user_regs_struct};
-use trace_format::ring::{BASE, END, SCRATCH};
+use trace_format::ring::{BASE, SCRATCH, SPARE};
 
 use super::Image;
 use crate::sys::{self, Resume};
@@ -110,7 +110,7 @@ impl<'a> Borrowed<'a> {
         regs.orig_rax = u64::MAX;
         regs.eflags = 0x202;
         regs.rip = self.image.remote;
-        regs.rsp = END - 16;
+        regs.rsp = SPARE - 16;
         (regs.r15, regs.r14) = (SCRATCH, end);
         (regs.r12, regs.r13) = (self.pid as u64, self.tid as u64);
         sys::set_registers(self.tid, &regs)?;
@@ -176,4 +176,4 @@ pub fn result(raw: u64) -> io::Result<u64> {
     if (-4095..0).contains(&value) { Err(io::Error::from_raw_os_error(-value as i32)) } else { Ok(raw) }
 }
 
-const _: () = assert!(BASE < SCRATCH && NAME < END);
+const _: () = assert!(BASE < SCRATCH && NAME < SPARE);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 use trace_format::event::{Side, Status};
-use trace_format::ring::{BUFFER_BYTES, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, frame, phase, record};
+use trace_format::ring::{BUFFER_BYTES, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, phase, record};
 
 use crate::raw::RawCapture;
 
@@ -149,22 +149,10 @@ impl Ring {
         self.copy(start, size.min(room), out);
     }
 
-    /// A word of the frame on the agent's stack.
+    /// A word of the control block or the stack.
     #[must_use]
-    pub fn frame(&self, offset: u64) -> u64 {
-        self.word(STACK_TOP - frame::BYTES + offset)
-    }
-
-    /// The program's stack pointer when it entered the agent.
-    #[must_use]
-    pub fn program_sp(&self) -> u64 {
-        self.word(block::SP)
-    }
-
-    /// Whether a stack pointer is in the agent's stack.
-    #[must_use]
-    pub fn has_stack(&self, sp: u64) -> bool {
-        sp.wrapping_sub(self.addr) < HEAD_BYTES
+    pub fn head_word(&self, offset: u64) -> u64 {
+        self.word(offset)
     }
 }
 

@@ -6,11 +6,45 @@
 use std::io;
 
 use libc::{pid_t, user_regs_struct};
-use trace_format::ring::{frame, site};
+use trace_format::ring::{HEAD_BYTES, SPARE, STACK_TOP, block, frame, site};
 
 use super::Image;
 use super::ring::{Progress, Ring};
 use crate::sys;
+
+/// The control block and stack of a thread: those of its ring, or the spare ones of a process that has no ring.
+#[derive(Clone, Copy)]
+pub enum Block<'a> {
+    Ring(&'a Ring),
+    Spare(pid_t),
+}
+
+impl Block<'_> {
+    fn word(&self, offset: u64) -> u64 {
+        match self {
+            Block::Ring(ring) => ring.head_word(offset),
+            Block::Spare(tid) => {
+                let mut bytes = [0; 8];
+                sys::read_pieces(*tid, &[(SPARE + offset, 8)], &mut bytes);
+                u64::from_le_bytes(bytes)
+            }
+        }
+    }
+
+    fn frame(&self, offset: u64) -> u64 {
+        self.word(STACK_TOP - frame::BYTES + offset)
+    }
+
+    fn has_stack(&self, sp: u64) -> bool {
+        let start = if let Block::Ring(ring) = self { ring.addr } else { SPARE };
+        sp.wrapping_sub(start) < HEAD_BYTES
+    }
+
+    /// What lets all calls go to the engine has never made one.
+    fn progress(&self) -> Progress {
+        if let Block::Ring(ring) = self { ring.progress() } else { Progress::NotMade }
+    }
+}
 
 /// Where a thread stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +63,7 @@ pub enum Place {
 }
 
 #[must_use]
-pub fn place(image: &Image, ring: &Ring, regs: &user_regs_struct, signal: i32) -> Place {
+pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, signal: i32) -> Place {
     let ip = regs.rip;
     if !image.covers(ip) {
         return Place::Outside;
@@ -42,7 +76,7 @@ pub fn place(image: &Image, ring: &Ring, regs: &user_regs_struct, signal: i32) -
     if (image.entry..image.entered).contains(&ip) {
         return Place::Entering;
     }
-    match ring.progress() {
+    match block.progress() {
         Progress::NotMade => Place::Before,
         // Between the call and the note that it was made, its result is where the kernel has put it.
         Progress::Calling if (image.called..image.own_call).contains(&ip) => Place::Back(regs.rax as i64),
@@ -79,26 +113,31 @@ impl Site {
 ///
 /// # Errors
 /// When the trampoline cannot be read.
-pub fn program(tid: pid_t, ring: &Ring, regs: &user_regs_struct, place: Place) -> io::Result<(user_regs_struct, Site)> {
+pub fn program(
+    tid: pid_t,
+    own_block: Block<'_>,
+    regs: &user_regs_struct,
+    place: Place,
+) -> io::Result<(user_regs_struct, Site)> {
     let mut own = *regs;
     if place == Place::Entering {
         let site = Site::read(tid, regs.rcx)?;
-        if ring.has_stack(regs.rsp) {
-            own.rsp = ring.program_sp();
+        if own_block.has_stack(regs.rsp) {
+            own.rsp = own_block.word(block::SP);
         }
         own.rip = site.trap;
         return Ok((own, site));
     }
-    let site = Site::read(tid, ring.frame(frame::SITE))?;
-    let word = |offset| ring.frame(offset);
-    let arg = |index: u64| ring.frame(frame::ARGS + index * 8);
+    let site = Site::read(tid, own_block.frame(frame::SITE))?;
+    let word = |offset| own_block.frame(offset);
+    let arg = |index: u64| own_block.frame(frame::ARGS + index * 8);
     own.rax = word(frame::RAX);
     (own.rdi, own.rsi, own.rdx, own.r10, own.r8, own.r9) = (arg(0), arg(1), arg(2), arg(3), arg(4), arg(5));
     (own.rbx, own.rbp) = (word(frame::RBX), word(frame::RBP));
     (own.r12, own.r13, own.r14, own.r15) = (word(frame::R12), word(frame::R13), word(frame::R14), word(frame::R15));
     own.eflags = word(frame::FLAGS);
     (own.rcx, own.r11) = (site.ip, own.eflags);
-    own.rsp = ring.program_sp();
+    own.rsp = own_block.word(block::SP);
     own.rip = site.trap;
     Ok((own, site))
 }

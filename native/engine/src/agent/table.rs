@@ -62,13 +62,11 @@ fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
 /// What is special about a call, or `None` when it is the engine's.
 fn kind_of(plan: &Plan) -> Option<u8> {
     let name = plan.row.name;
-    if plan.row.replay == Replay::Lifecycle || plan.changes_identity || plan.writes_interrupted {
+    if plan.row.replay == Replay::Lifecycle || plan.changes_identity {
         return None;
     }
     // What these tell or do concerns others, the agent itself, or descriptors that stand in memory.
     let engines = [
-        "poll",
-        "ppoll",
         "select",
         "pselect6",
         "sendmsg",
@@ -99,6 +97,9 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     if engines.contains(&name) {
         return None;
     }
+    if name == "madvise" {
+        return Some(kind::UNMAP);
+    }
     match plan.role {
         Role::Plain | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
         Role::Yields if name != "vfork" => {}
@@ -108,9 +109,11 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         _ => return None,
     }
     match plan.effect {
+        Effect::Nothing if matches!(name, "poll" | "ppoll") => Some(kind::POLL),
         Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
         Effect::Close => Some(kind::CLOSE),
+        Effect::Dup => Some(kind::DUP),
         Effect::Mmap | Effect::Mprotect => Some(kind::MAP),
         _ => None,
     }
@@ -138,6 +141,8 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
             let narrow = matches!(plan.row.args[usize::from(index)].ty, Ty::Int | Ty::Uint);
             (if narrow { length::ARG32 } else { length::ARG }, index)
         }
+        // How much there is to be, only memory says: the engine looks there, if there is anything.
+        Len::Pointee(_) | Len::PointeeWord(_) => return packed(pointer, shape::ABSENT, length::OWN, 0, false, 1),
         Len::RetMax(index) if argument(index) && pointer.dir == Dir::Out => (length::RESULT, index),
         _ => return None,
     };
@@ -197,6 +202,11 @@ mod tests {
             "futex",
             "statx",
             "getrandom",
+            "dup2",
+            "poll",
+            "nanosleep",
+            "sendto",
+            "recvfrom",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -216,11 +226,10 @@ mod tests {
             "seccomp",
             "setuid",
             "umask",
-            "dup2",
             "pipe2",
             "recvmsg",
-            "poll",
-            "nanosleep",
+            "select",
+            "pselect6",
             "sched_getaffinity",
             "arch_prctl",
         ] {

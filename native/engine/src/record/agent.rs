@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use libc::{c_int, pid_t};
 use trace_format::event::{Side, Status};
-use trace_format::ring::{KNOWN, KNOWN_BYTES, refuse};
+use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, SPARE, refuse};
 use trace_format::table::Arch;
 
 use super::{Recorder, World, continue_interrupted};
@@ -20,7 +20,7 @@ use crate::agent::code::{Chosen, Known, State};
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Captured, Progress, Record, Ring};
-use crate::agent::stopped::{self, Place};
+use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
 use crate::capture::{self, Call};
@@ -42,6 +42,8 @@ pub(super) struct Agent {
     /// When the last events ended, and of which thread they were; latest at the back.
     ends: VecDeque<(u64, u32)>,
     pub counts: Counts,
+    /// Everything is patched at once, whether it is worth it or not.
+    eager: bool,
     /// Reused from ring to ring.
     bytes: Vec<u8>,
 }
@@ -50,16 +52,23 @@ pub(super) struct Agent {
 #[derive(Default)]
 pub(super) struct Counts {
     pub in_process: u64,
-    pub trapped: u64,
+    /// By number of the call.
+    pub trapped: HashMap<u32, u64>,
     pub patched: u64,
     pub refused: HashMap<Refused, u64>,
 }
 
+/// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
+const WORTH_AGENT: u32 = 24;
+/// The same for a ring of a process that was forked.
+const WORTH_RING: u32 = 12;
+/// How many of the calls that stopped tracees are named in the trace.
+const MOST_NAMED: usize = 32;
 /// How many ends are remembered: a call in which more happened elsewhere is told as if only so much had.
 const MOST_ENDS: usize = 1 << 14;
 
 impl Agent {
-    pub fn new(image: &'static Image, data: crate::memory::Data) -> Agent {
+    pub fn new(image: &'static Image, data: crate::memory::Data, eager: bool) -> Agent {
         Agent {
             image,
             table: table::build(data),
@@ -68,6 +77,7 @@ impl Agent {
             told: None,
             ends: VecDeque::new(),
             counts: Counts::default(),
+            eager,
             bytes: Vec::new(),
         }
     }
@@ -88,7 +98,14 @@ impl Agent {
     /// A line for the trace's facts.
     pub fn summary(&self) -> String {
         let Counts { in_process, trapped, patched, refused } = &self.counts;
-        let mut text = format!("in_process={in_process}\ntrapped={trapped}\npatched={patched}");
+        let all: u64 = trapped.values().sum();
+        let mut text = format!("in_process={in_process}\ntrapped={all}\npatched={patched}");
+        let name = |number| plan::by_number(Arch::X86_64, number).map_or("?", |plan| plan.row.name);
+        let mut calls: Vec<_> = trapped.iter().map(|(number, count)| (*count, name(*number))).collect();
+        calls.sort_unstable_by(|one, other| other.cmp(one));
+        for (count, name) in calls.into_iter().take(MOST_NAMED) {
+            let _ = write!(text, "\ncall={count} {name}");
+        }
         let mut reasons: Vec<_> = refused.iter().map(|(reason, count)| (reason.why(), *count)).collect();
         reasons.sort_unstable();
         for (reason, count) in reasons {
@@ -234,15 +251,11 @@ impl Recorder {
     }
 
     /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
-    pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64, is_exec: bool) {
-        let Some(agent) = &mut self.world.agent else { return };
+    pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64) {
+        let Some(agent) = &self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if let Some(ring) = &mut task.ring {
             ring.rewind();
-        }
-        if is_exec {
-            self.inject(tid);
-            return;
         }
         if filters(call) && result >= 0 {
             let process = Rc::clone(&task.process);
@@ -252,7 +265,9 @@ impl Recorder {
                 .for_each(|task| task.stepwise = true);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if task.ring.is_none() || task.space.borrow().code.state == State::Absent || super::is_restart(result) {
+        let space = Rc::clone(&task.space);
+        let state = space.borrow().code.state;
+        if state == State::Off || call.arch != Arch::X86_64 || super::is_restart(result) {
             return;
         }
         if is_beyond(call) && result >= 0 {
@@ -261,15 +276,66 @@ impl Recorder {
         }
         if matches!(call.name(), "mmap" | "munmap" | "mremap") && !capture::is_error(result) {
             let start = if call.name() == "munmap" { call.args[0] } else { result as u64 };
-            task.space.borrow_mut().code.unmapped(start, call.args[1]);
+            space.borrow_mut().code.unmapped(start, call.args[1]);
         }
-        if call.arch != Arch::X86_64 || !table::has(&agent.table, call.number) {
+        if unshares_descriptors(call) && result == 0 && Rc::strong_count(&space) > 2 {
+            task.fds_apart = true;
+            if let Some(ring) = &task.ring {
+                ring.refuse(refuse::OPENS);
+            }
+        }
+        task.trapped += 1;
+        let trapped = task.trapped;
+        let has_ring = task.ring.is_some();
+        match state {
+            State::Absent => {
+                let stops = {
+                    let code = &mut space.borrow_mut().code;
+                    code.stops += 1;
+                    code.stops
+                };
+                if stops >= WORTH_AGENT || agent.eager {
+                    self.inject(tid);
+                }
+            }
+            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING || Rc::strong_count(&space) > 2) => {
+                self.equip(tid);
+            }
+            State::Present if has_ring && table::has(&agent.table, call.number) => {
+                let is_worth = space.borrow_mut().code.is_worth(call.ip, agent.eager);
+                if is_worth && self.all_have_rings(&space) {
+                    self.patch(tid, call);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A task has entered a call. One that may take the agent's pages away has it leave the process before.
+    pub(super) fn guard(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid).filter(|_| self.world.agent.is_some()) else { return };
+        let Some(call) = &task.call else { return };
+        if !matches!(
+            call.name(),
+            "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "madvise" | "remap_file_pages"
+        ) {
             return;
         }
-        let is_new = task.space.borrow().code.is_new(call.ip);
-        if is_new {
-            self.patch(tid, call);
+        let meets = |addr: u64, length: u64| addr < RESERVED_END && length > BASE.saturating_sub(addr);
+        let moves_there = call.name() == "mremap" && meets(call.args[4], call.args[2]);
+        // Without MAP_FIXED an address is only a wish.
+        let is_wish = call.name() == "mmap" && call.args[3] & libc::MAP_FIXED as u64 == 0;
+        let takes = moves_there || (!is_wish && meets(call.args[0], call.args[1]));
+        if takes && task.space.borrow().code.state == State::Present {
+            self.give_up(tid);
         }
+    }
+
+    /// Whether every thread of an address space finds a block of its own when it comes to a patched site. One that is in a call
+    /// which stopped it gets one before it goes on.
+    fn all_have_rings(&self, space: &Rc<RefCell<Space>>) -> bool {
+        let mut sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space));
+        sharing.all(|task| task.ring.is_some() || task.call.is_some())
     }
 
     /// Patches the site of a call that a task has just come back from. When another thread is in the way, the next call will do.
@@ -346,43 +412,61 @@ impl Recorder {
         None
     }
 
-    /// Puts the agent into the program that a task has just executed.
+    /// Puts the agent into the program of a task that stands behind a call.
     fn inject(&mut self, tid: pid_t) {
         let Some(agent) = &mut self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
-        let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS);
-        if !is_64 || task.stepwise {
+        let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
+        if !is_64 || task.stepwise || task.fds_apart {
+            task.space.borrow_mut().code.state = State::Off;
             return;
         }
         let known = known_table(task);
         let injected = Borrowed::new(agent.image, pid, tid)
             .and_then(|mut thread| inject::program(agent.image, &agent.table, &mut thread, &known));
+        let code = &mut task.space.borrow_mut().code;
         match injected {
             Ok(ring) => {
                 task.ring = Some(ring);
-                task.space.borrow_mut().code.state = State::Present;
+                code.state = State::Present;
             }
             Err(error) => {
+                code.state = State::Off;
                 self.world.note(&format!("a program runs without the agent, so each of its calls stops it: {error}"));
             }
         }
     }
 
-    /// Gives a new task a ring of its own, before it runs.
-    pub(super) fn equip(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool) {
+    /// Has a new task find a block of its own, before it runs: a ring that another thread has left, or one that lets all calls stop
+    /// until it is worth more.
+    pub(super) fn welcome(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool) {
+        if self.world.agent.is_none() {
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        task.fds_apart = shares_memory && !shares_fds;
+        if task.space.borrow().code.state != State::Present {
+            return;
+        }
+        if shares_memory {
+            self.equip(tid);
+            return;
+        }
+        let moved = sys::registers(tid)
+            .and_then(|regs| sys::set_registers(tid, &libc::user_regs_struct { gs_base: SPARE, ..regs }));
+        if moved.is_err() {
+            self.give_up(tid);
+        }
+    }
+
+    /// Gives a task that stands still a ring of its own.
+    fn equip(&mut self, tid: pid_t) {
         let Some(agent) = &mut self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let space = Rc::clone(&task.space);
-        if space.borrow().code.state == State::Absent {
-            return;
-        }
         let pid = task.process.borrow().pid;
         let ring = Borrowed::new(agent.image, pid, tid).and_then(|mut thread| {
-            if !shares_memory {
-                let addr = thread.regs.gs_base;
-                return inject::ring(&mut thread, addr);
-            }
             let reused = space.borrow_mut().code.pool.0.pop();
             match reused {
                 Some(mut ring) => {
@@ -390,12 +474,11 @@ impl Recorder {
                     thread.regs.gs_base = ring.addr;
                     Ok(ring)
                 }
-                None => inject::ring(&mut thread, 0),
+                None => inject::ring(&mut thread),
             }
         });
         match ring {
             Ok(ring) => {
-                task.fds_apart = shares_memory && !shares_fds;
                 ring.refuse(if task.fds_apart { refuse::OPENS } else { 0 });
                 task.ring = Some(ring);
             }
@@ -433,9 +516,12 @@ impl Recorder {
     pub(super) fn leave_agent(&mut self, tid: pid_t, signal: c_int) -> bool {
         let Some(agent) = &mut self.world.agent else { return false };
         let Some(task) = self.tasks.get_mut(&tid) else { return false };
-        let Some(ring) = &task.ring else { return false };
+        if task.ring.is_none() && task.space.borrow().code.is_untouched() {
+            return false;
+        }
         let Ok(regs) = sys::registers(tid) else { return false };
-        let place = stopped::place(agent.image, ring, &regs, signal);
+        let block = task.ring.as_ref().map_or(Block::Spare(tid), Block::Ring);
+        let place = stopped::place(agent.image, block, &regs, signal);
         match place {
             Place::Outside => return false,
             Place::Fault(on) => {
@@ -445,12 +531,14 @@ impl Recorder {
             }
             _ => {}
         }
-        let Ok((mut own, site)) = stopped::program(tid, ring, &regs, place) else { return false };
+        let Ok((mut own, site)) = stopped::program(tid, block, &regs, place) else { return false };
         own.orig_rax = u64::MAX;
         match place {
             Place::Back(result) => {
                 let mut bytes = Vec::new();
-                ring.pending(&mut bytes);
+                if let Some(ring) = &task.ring {
+                    ring.pending(&mut bytes);
+                }
                 own.rax = result as u64;
                 own.rip = site.after;
                 if super::is_restart(result) {
@@ -505,8 +593,11 @@ impl World {
     pub(super) fn hide_block(task: &mut Task, call: &Call, result: i64) {
         const ARCH_GET_GS: i32 = 0x1004;
         let shown = call.name() == "arch_prctl" && call.int(0) == ARCH_GET_GS && result == 0;
-        let Some(ring) = task.ring.as_ref().filter(|_| shown) else { return };
-        if task.memory.find(1, Side::Out) == Some(&ring.addr.to_le_bytes()) {
+        if !shown || task.space.borrow().code.state != State::Present {
+            return;
+        }
+        let own = task.ring.as_ref().map_or(SPARE, |ring| ring.addr);
+        if task.memory.find(1, Side::Out) == Some(&own.to_le_bytes()) {
             sys::write_memory(task.tid, call.args[1], &[0; 8]);
             task.memory.replace(1, Side::Out, &[0; 8]);
         }
@@ -514,7 +605,7 @@ impl World {
 
     /// Tells the agent of a task which descriptors of the present call are known now. Before the call is committed.
     pub(super) fn tell_known(&self, task: &Task, call: &Call) {
-        if self.agent.is_none() || task.ring.is_none() || task.fds_apart {
+        if self.agent.is_none() || task.fds_apart || task.space.borrow().code.state != State::Present {
             return;
         }
         if call.plan.is_some_and(|plan| plan.effect == Effect::CloseRange) {
@@ -528,6 +619,16 @@ impl World {
             let is_known = task.fds.borrow().get(reference.fd).is_some();
             sys::write_memory(task.tid, KNOWN + fd, &[u8::from(is_known)]);
         }
+    }
+}
+
+/// A call after which a thread has a table of descriptors of its own.
+fn unshares_descriptors(call: &Call) -> bool {
+    const CLOSE_RANGE_UNSHARE: u64 = 2;
+    match call.name() {
+        "unshare" => call.args[0] & libc::CLONE_FILES as u64 != 0,
+        "close_range" => call.args[2] & CLOSE_RANGE_UNSHARE != 0,
+        _ => false,
     }
 }
 

@@ -149,7 +149,7 @@ impl Recorder {
         }
         self.tasks.insert(tid, task);
         if ended.is_none() {
-            self.equip(tid, shares_memory, shares_fds);
+            self.welcome(tid, shares_memory, shares_fds);
         }
         match ended {
             Some(waited) => self.ended(&waited),

@@ -188,6 +188,7 @@ impl Recorder {
         (task.clear_tid, task.robust_list) = (0, 0);
         Recorder::return_ring(task);
         task.fds_apart = false;
+        task.trapped = 0;
         let former_group = task.space.borrow().group;
         let group = self.world.turns.new_group(tid);
         task.space = Rc::new(RefCell::new(Space { group, ..Space::default() }));

@@ -1,0 +1,97 @@
+/** Recording with the agent: programs that would notice it, every call counted, and the same events as with ptrace. */
+
+import { describe, expect, test } from "vitest";
+import { coverageOf } from "../../src/trace/coverage.js";
+import { compile, type Event, read, readWhole, record } from "./support.js";
+
+const eager = { options: ["--observe", "--backend=eager-agent"] };
+const usual = { options: ["--observe", "--backend=agent"] };
+
+function counts(events: readonly Event[], ...names: string[]): number[] {
+  return names.map((name) => events.filter((event) => event.name === name).length);
+}
+
+describe("programs that check themselves find nothing changed", () => {
+  test.each([
+    "agent_registers",
+    "agent_window",
+    "agent_signals",
+    "agent_pointers",
+    "agent_pages",
+    "agent_tasks",
+  ])(
+    "%s",
+    async (name) => {
+      const program = compile(name, "-pthread");
+      for (const how of [eager, usual]) {
+        const { code, signal, stdout, stderr, file } = await record([program], how);
+        expect({ code, signal, stdout, stderr }).toEqual({
+          code: 0,
+          signal: null,
+          stdout: "",
+          stderr: "",
+        });
+        const { trace } = await readWhole(file);
+        expect(trace.info.facts.get("backend")).toBe("agent");
+      }
+    },
+    60_000,
+  );
+});
+
+test("no call of any thread or process is lost, and nearly all are made in the process", async () => {
+  const program = compile("agent_tasks", "-pthread");
+  const [threads, calls] = [6, 3000];
+  const { code, file } = await record([program, String(threads), String(calls)], eager);
+  expect(code).toBe(0);
+  const { trace, events } = await readWhole(file);
+  const own = events.filter((event) => event.process === 1);
+  expect(counts(own, "getppid")).toEqual([threads * calls]);
+  // Ten children made the same calls each.
+  expect(counts(events, "getppid")).toEqual([(threads + 10) * calls]);
+  const opened = events.filter((event) => event.name === "openat" && event.ret >= 0);
+  const zeros = opened.filter((event) => event.refs.some((ref) => ref.object.path === "/dev/zero"));
+  expect(zeros).toHaveLength((threads + 10) * calls);
+  const { inProcess = 0, trapped = 0 } = coverageOf(trace.info) ?? {};
+  expect(inProcess / (inProcess + trapped)).toBeGreaterThan(0.95);
+  expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
+}, 60_000);
+
+test("bytes, paths and results are those of the ptrace backend", async () => {
+  const program = compile("agent_pointers");
+  const told = async (options: readonly string[]) => {
+    const { events } = await read((await record([program], { options })).file);
+    // Before that there is the process's number.
+    const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
+    return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
+      name,
+      // Addresses differ from run to run.
+      ret: name === "mmap" ? 0 : ret,
+      flags,
+      captures: captures.map(({ slot, side, status, wanted, bytes }) =>
+        // The table of a vector has addresses in it.
+        [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
+      ),
+      refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
+    }));
+  };
+  const [agent, ptrace] = [await told(eager.options), await told(["--observe"])];
+  expect(agent.length).toBeGreaterThan(1000);
+  expect(agent).toEqual(ptrace);
+}, 60_000);
+
+test("what a killed program was doing is told", async () => {
+  const { file } = await record(["sh", "-c", "(sleep 0.2; kill -KILL $$) & exec sleep 60"], eager);
+  const { events } = await readWhole(file);
+  const last = events.filter((event) => event.kind === "Call" && event.thread === 0).at(-1);
+  expect(last?.name).toBe("clock_nanosleep");
+  // NO_RETURN
+  expect((last?.flags ?? 0) & 1).toBe(1);
+});
+
+test("says why it does without the agent", async () => {
+  const { file } = await record(["true"], { options: ["--backend=agent"] });
+  const { trace } = await read(file);
+  expect(trace.info.facts.get("backend")).toBe("ptrace");
+  expect(trace.info.notes.join()).toMatch(/agent cannot be used for a replayable recording/);
+});
