@@ -49,6 +49,7 @@ function table(rows: readonly (readonly string[])[]): string {
 function ratios(all: readonly Measured[]): string {
   const columns: readonly (readonly [string, (one: Measured) => number])[] = [
     ["observe/native", ({ wall }) => wall.observe / wall.native],
+    ["agent/native", ({ wall }) => wall.agent / wall.native],
     ["record/native", ({ wall }) => wall.record / wall.native],
     ["strace/native", ({ wall }) => wall.strace / wall.native],
     ["pinned/native", ({ wall }) => wall.pinned / wall.native],
@@ -101,7 +102,7 @@ export function report(results: Results, conditions: Conditions): string {
   const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
   const about = [
     "`record` is `trace record`, whose trace can be replayed, `observe` is `trace record --observe`, which",
-    "does what strace does, `replay` is `trace replay` of such a recording, all with the start of node in",
+    "does what strace does, `agent` the same with `--backend=agent`, `replay` is `trace replay` of such a recording, all with the start of node in",
     "them; `strace` is `strace -f -o /dev/null`, `pinned` the same kept on one CPU. The modes took turns",
     "in one run. Bytes per event are of the file without the bytes that programs read and wrote, which",
     "are counted as payload, compressed.",

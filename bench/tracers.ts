@@ -7,9 +7,17 @@ import { pinCpu } from "./environment.js";
 
 /**
  * `observe` is `trace record --observe`, which does what strace does; `record` is `trace record`,
- * whose trace can be replayed; `replay` replays such a trace; `pinned` is strace on one CPU.
+ * whose trace can be replayed; `agent` is `observe` with the agent; `replay` replays such a trace; `pinned` is strace on one CPU.
  */
-export const MODES = ["native", "observe", "record", "replay", "strace", "pinned"] as const;
+export const MODES = [
+  "native",
+  "observe",
+  "agent",
+  "record",
+  "replay",
+  "strace",
+  "pinned",
+] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface Tracers {
@@ -33,6 +41,7 @@ export const REPLAYED_FILE = "replayed.trace";
 
 export interface Recording {
   readonly observe?: boolean;
+  readonly agent?: boolean;
   /** Name of the file; default: TRACE_FILE. */
   readonly file?: string;
 }
@@ -42,9 +51,9 @@ export function recordCommand(
   { cli }: Tracers,
   dir: string,
   argv: readonly string[],
-  { observe = false, file = TRACE_FILE }: Recording = {},
+  { observe = false, agent = false, file = TRACE_FILE }: Recording = {},
 ): string[] {
-  const mode = observe ? ["--observe"] : [];
+  const mode = [...(observe ? ["--observe"] : []), ...(agent ? ["--backend=agent"] : [])];
   const out = ["-q", "--force", "-o", join(dir, file)];
   return [process.execPath, cli, "record", ...mode, ...out, ...argv];
 }
@@ -61,6 +70,8 @@ export function commandLine(
       return argv;
     case "observe":
       return recordCommand(tracers, dir, argv, { observe: true });
+    case "agent":
+      return recordCommand(tracers, dir, argv, { observe: true, agent: true });
     case "record":
       return recordCommand(tracers, dir, argv);
     case "replay":
