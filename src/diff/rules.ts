@@ -228,6 +228,11 @@ export const RULES = [
     why: "recording makes them, and not the program",
   },
   {
+    name: "streams",
+    what: "size, position and status flags of the standard streams that a program began with",
+    why: "it shares them with whoever started it",
+  },
+  {
     name: "unread-input",
     what: "what the standard input of a process is that never reads it",
     why: "make hands its own to one job at a time",

@@ -376,6 +376,19 @@ describe("rules of what the system chose", () => {
     );
   });
 
+  it("streams: what a standard stream has in common with the shell's", async () => {
+    await proves("streams", (run) =>
+      one(run, (trace) => {
+        const fcntl = {
+          args: [2, 3],
+          ret: run === 0 ? 0x8001 : 0x8401,
+          refs: [[0, 2, 1]],
+        } as const;
+        trace.object("file", "/tmp/stderr").call("fcntl", fcntl);
+      }),
+    );
+  });
+
   it("journals of SQLite", async () => {
     await proves("journals", (run) =>
       one(run, (trace) => {

@@ -71,6 +71,8 @@ const EINTR = 4;
 const ABSENT = 0x5f5f;
 const CLONE_THREAD = 0x10000;
 const TIMER_ABSTIME = 1;
+const F_GETFL = 3;
+const F_SETFL = 4;
 const SHORT_SLEEP_NS = 50_000_000;
 /** SIGALRM, SIGCHLD, SIGURG, SIGVTALRM, SIGPROF, SIGWINCH */
 const CHANCE_SIGNALS: ReadonlySet<number> = new Set([14, 17, 23, 26, 27, 28]);
@@ -213,6 +215,7 @@ export class CanonicalTrace {
       this.#step(step, plan, batch, i);
     }
     if (this.#kind === Special.WakeUp && this.#options.rules.has("wake-ups")) return;
+    if (this.#kind === Special.Inherited && this.#isShared(plan, batch, i)) return;
     const isAnonymous = plan.verb === this.#mapVerb && this.#name === NO_NAME;
     if (isAnonymous && this.#options.rules.has("memory")) return;
     if (!succeeded) {
@@ -263,6 +266,13 @@ export class CanonicalTrace {
       default:
         return false;
     }
+  }
+
+  /** Asks or sets what a standard stream has in common with whoever started the program. */
+  #isShared({ call }: Plan, batch: EventBatch, i: number): boolean {
+    if (!this.#options.rules.has("streams")) return false;
+    const command = batch.args[12 * i + 2] as number;
+    return call === "lseek" || (call === "fcntl" && (command === F_GETFL || command === F_SETFL));
   }
 
   /** The bit for a thread, alone. */
@@ -387,7 +397,7 @@ export class CanonicalTrace {
       if (from + size > data.length) return;
       const low = (data[from] as number) | ((data[from + 1] as number) << 8);
       if (p === 0) mode = low;
-      const hasSize = (mode & S_IFMT) !== S_IFDIR && this.#kind < Special.KernelFile;
+      const hasSize = (mode & S_IFMT) !== S_IFDIR && this.#hasSize();
       if (p === last && !hasSize) return;
       // Widths differ between stat and statx: the same numbers are the same words.
       const high = size > 2 ? (data[from + 2] as number) | ((data[from + 3] as number) << 8) : 0;
@@ -396,6 +406,11 @@ export class CanonicalTrace {
         for (let k = 4; k < 8; k++) if (data[from + k] !== 0) hasher.word(data[from + k] as number);
       }
     }
+  }
+
+  #hasSize(): boolean {
+    if (this.#kind === Special.Inherited) return !this.#options.rules.has("streams");
+    return this.#kind !== Special.KernelFile && this.#kind !== Special.Random;
   }
 
   /** Addresses of peers count with their ports unless the kernel chose those. */
