@@ -3,8 +3,8 @@
  * other specs, and the supervisor of an enforced run (native/engine/src/enforce/policy.rs) decides the same of the
  * accesses themselves.
  *
- * What is granted together: whoever may read, write, run or list an object may look at it (`stat`), and whoever may run
- * a program may read it.
+ * What is granted together: whoever may do anything with a path may look at it (`stat`), and whoever may run a program may
+ * read it.
  */
 
 import { PID_MARK } from "./collect.js";
@@ -16,9 +16,22 @@ import { expanded, type Tokens } from "./tokens.js";
 /** No process has it: the largest that Linux gives out is 2^22. */
 const SOME_PID = "4194305";
 
+/** Verbs of paths that come with `stat`. */
+const LOOKS: readonly Verb[] = [
+  "stat",
+  "read",
+  "write",
+  "exec",
+  "list",
+  "create",
+  "delete",
+  "rename",
+  "chmeta",
+];
+
 /** Verbs that give `verb` as well. */
 export function impliedBy(verb: Verb): readonly Verb[] {
-  if (verb === "stat") return ["stat", "read", "write", "exec", "list", "create", "chmeta"];
+  if (verb === "stat") return LOOKS;
   if (verb === "read") return ["read", "exec"];
   if (verb.startsWith("ioctl:")) return [verb, "ioctl:*"];
   return [verb];

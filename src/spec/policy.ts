@@ -28,7 +28,7 @@ import {
 } from "./calls.js";
 import { isPathVerb } from "./generalise.js";
 import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
-import { literalPath, parseAddress, plainPath, subtreeOf } from "./object.js";
+import { literalPath, PathPattern, parseAddress, plainPath, subtreeOf } from "./object.js";
 import { expanded, type Tokens } from "./tokens.js";
 
 /** Version of this data; the enforcer refuses another one. */
@@ -225,7 +225,10 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
   };
 }
 
-/** The grant, and the same for where links lead: the kernel and the supervisor see canonical paths. */
+/**
+ * The grant, and the same with the links on the way to its object followed: the kernel and the supervisor see canonical
+ * paths. A link that is the object itself is not followed: it grants the link, and not where it leads.
+ */
 function policyGrants({ verb, object, phase }: Grant, tokens: Tokens): PolicyGrant[] {
   const own = expanded(object, tokens);
   const make = (text: string): PolicyGrant => ({
@@ -240,13 +243,16 @@ function policyGrants({ verb, object, phase }: Grant, tokens: Tokens): PolicyGra
       : undefined;
   const plain = path === undefined ? undefined : plainPath(path);
   if (plain === undefined || !plain.startsWith("/")) return [make(own)];
-  const real = literalPath(canonical(plain));
+  const parent = canonical(dirname(plain));
+  const real = literalPath(
+    `${parent === "/" ? "" : parent}/${plain.slice(plain.lastIndexOf("/") + 1)}`,
+  );
   return real === path
     ? [make(own)]
     : [make(own), make(own.startsWith("unix:") ? `unix:${real}` : real)];
 }
 
-/** The path behind links, as far as it exists. The last name stays: it may be a link that is granted itself. */
+/** The path behind links, as far as it exists. */
 function canonical(path: string): string {
   try {
     return realpathSync(path);
@@ -309,6 +315,17 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
       .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
       .map(({ object }) => object),
   );
+  const makes = [...made].map((object) => new PathPattern(object));
+  // What is not there and is not made is not granted by what is there: its directory would give everything else in it.
+  const addExisting = (wanted: string, rights: readonly FsRight[]) => {
+    let place = wanted;
+    while (place !== "/" && !existsSync(place)) {
+      const path = place;
+      if (!makes.some((pattern) => pattern.matches(path))) return;
+      place = dirname(place);
+    }
+    add(place, rights);
+  };
   const links = roles.some(({ calls }) =>
     ["link", "linkat"].some((name) => calls.includes(callNumber(name) ?? -1)),
   );
@@ -316,10 +333,11 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
     const path = object.startsWith("unix:/") ? object.slice("unix:".length) : object;
     if (!path.startsWith("/")) continue;
     const rights = verb.startsWith("ioctl:") ? { own: ["ioctl_dev"] as const } : RIGHTS[verb];
-    if (rights?.own !== undefined) add(placeOf(path, made.has(object)), rights.own);
-    if (rights?.parent !== undefined) add(placeOf(path, true), rights.parent);
+    if (rights?.own !== undefined) addExisting(placeOf(path, made.has(object)), rights.own);
+    if (rights?.parent !== undefined) addExisting(placeOf(path, true), rights.parent);
     // Links to another directory move rights between them.
-    if (links && (verb === "create" || verb === "write")) add(placeOf(path, true), ["refer"]);
+    if (links && (verb === "create" || verb === "write"))
+      addExisting(placeOf(path, true), ["refer"]);
   }
   const connect = portsOf(grants, "connect");
   const bind = portsOf(grants, "bind");
@@ -347,15 +365,14 @@ function portsOf(grants: readonly PolicyGrant[], verb: string): number[] | undef
 }
 
 /**
- * The path that a Landlock rule has to stand on: the object itself when it exists and is no pattern, else the nearest
- * directory that holds all that it matches. `parent`: where it is made and removed.
+ * The path that a Landlock rule has to stand on: the object itself, or the directory that holds all that a pattern matches.
+ * `parent`: where it is made and removed.
  */
 function placeOf(object: string, parent: boolean): string {
   const tree = subtreeOf(object);
   const plain = plainPath(tree ?? object);
-  if (plain === undefined) return existing(directoryOf(object));
-  if (tree !== undefined) return existing(plain);
-  return existing(parent ? dirname(plain) : plain);
+  if (plain === undefined) return directoryOf(object);
+  return parent && tree === undefined ? dirname(plain) : plain;
 }
 
 /** The part of a pattern before its first wildcard, up to a whole name. */
@@ -363,12 +380,6 @@ function directoryOf(object: string): string {
   const at = object.search(/(?<!\\)\*|@\{pid\}/);
   const fixed = at < 0 ? object : object.slice(0, at);
   return plainPath(fixed.slice(0, Math.max(1, fixed.lastIndexOf("/")))) ?? "/";
-}
-
-function existing(path: string): string {
-  let place = path;
-  while (place !== "/" && !existsSync(place)) place = dirname(place);
-  return place;
 }
 
 /** Why the kernel alone would not do. */

@@ -2,7 +2,7 @@
 
 import { usageError } from "../../errors.js";
 import { counted } from "../../report/units.js";
-import { callsOf, type Exported } from "../../spec/export/target.js";
+import type { Exported } from "../../spec/export/target.js";
 import { knownCalls, TARGETS } from "../../spec/export/targets.js";
 import { grantText, rootRole } from "../../spec/model.js";
 import type { CommandContext, CommandDef } from "../command.js";
@@ -56,7 +56,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
     tokens: tokensHere(context.env),
     base: options.base,
     name: options.name ?? root?.name ?? "spec",
-    known: knownCalls(target.name, callsOf(spec)),
+    known: knownCalls(target.name),
   });
   deliver(context, exported.text, options.output, options.force === true);
   context.stderr.write(report(exported, options.losses === true));

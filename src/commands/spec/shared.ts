@@ -1,6 +1,6 @@
 /** What the verbs of `trace spec` share. */
 
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, realpathSync, writeFileSync } from "node:fs";
 import { isSystemError, TraceError } from "../../errors.js";
 import { readSpec } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
@@ -49,9 +49,20 @@ export const outputOptions: readonly OptionDef[] = [
   { flags: "--force", help: "replace an existing file" },
 ];
 
-/** Tokens of whoever runs this command, here. */
+/** Tokens of whoever runs this command, here, as the kernel sees them. */
 export function tokensHere(env: CommandContext["env"]): Tokens {
-  return tokensOf((name) => env[name], process.cwd());
+  const tokens = tokensOf((name) => env[name], process.cwd());
+  return Object.fromEntries(
+    Object.entries(tokens).map(([name, path]) => [name, withoutLinks(path)]),
+  );
+}
+
+function withoutLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 /** Opens traces one after the other and closes them all, whatever happens. */

@@ -1,6 +1,7 @@
 /** All formats, and the tables of names that the tools have themselves. */
 
 import { spawnSync } from "node:child_process";
+import { NAMES } from "../../decode/names.generated.js";
 import { apparmor } from "./apparmor.js";
 import { bwrap } from "./bwrap.js";
 import { firejail } from "./firejail.js";
@@ -25,35 +26,30 @@ export const TARGETS: readonly Target[] = [
 
 const LIMIT_MS = 10_000;
 
-/** Names of calls that the target's own tool knows, of those asked about; undefined when it is not installed. */
-export function knownCalls(
-  target: string,
-  names: readonly string[],
-): ReadonlySet<string> | undefined {
-  if (target === "oci-seccomp") return resolved(names);
-  if (target === "systemd")
-    return listed(
-      "systemd-analyze",
-      ["--no-pager", "syscall-filter"],
-      /^\s+#?\s*([a-z_][a-z0-9_]*)\s*$/gm,
-    );
-  if (target === "firejail")
+/** Names of calls that the target's own tool knows; undefined when it is not installed. */
+export function knownCalls(target: string): ReadonlySet<string> | undefined {
+  if (target === "oci-seccomp") return resolved(NAMES);
+  if (target === "systemd") {
+    const form = /^\s+#?\s*([a-z_][a-z0-9_]*)\s*$/gm;
+    return listed("systemd-analyze", ["--no-pager", "syscall-filter"], form);
+  }
+  if (target === "firejail") {
     return listed("firejail", ["--debug-syscalls"], /^\s*\d+\s+- ([a-z_][a-z0-9_]*)\s*$/gm);
+  }
   return undefined;
 }
 
-/** libseccomp answers for one name at a time; -1 is a name that it does not know. */
-function resolved(names: readonly string[]): ReadonlySet<string> | undefined {
-  const found = new Set<string>();
-  for (const name of names) {
-    const { status, stdout, error } = spawnSync("scmp_sys_resolver", ["-a", "x86_64", name], {
-      encoding: "utf8",
-      timeout: LIMIT_MS,
-    });
-    if (error !== undefined || status === null) return undefined;
-    if (status === 0 && Number(stdout) >= 0) found.add(name);
-  }
-  return found;
+/** Asks libseccomp, which answers for one name at a time, a number for each; -1 is a name that it does not know. */
+function resolved(all: readonly string[]): ReadonlySet<string> | undefined {
+  const names = [...new Set(all)];
+  const script = 'for name; do scmp_sys_resolver -a x86_64 "$name" || exit 1; done';
+  const { status, stdout, error } = spawnSync("sh", ["-c", script, "sh", ...names], {
+    encoding: "utf8",
+    timeout: LIMIT_MS,
+  });
+  if (error !== undefined || status !== 0) return undefined;
+  const numbers = stdout.trim().split("\n").map(Number);
+  return new Set(names.filter((_, k) => (numbers[k] ?? -1) >= 0));
 }
 
 function listed(

@@ -73,7 +73,8 @@ impl Processes {
         Ok(())
     }
 
-    /// The process of a thread, with its role as it is now. `may_exec` asks whether roles may run a program.
+    /// The process of a thread, with its role as it is now. `may_exec` asks whether roles may run a program; with `learn` a
+    /// program that has no role is let be, and has no grants.
     ///
     /// # Errors
     /// A stranger when it runs a program that it should not have been able to start; none of it is granted anything.
@@ -81,6 +82,7 @@ impl Processes {
         &mut self,
         tid: i32,
         rules: &Rules,
+        learn: bool,
         may_exec: impl Fn(&[usize], &[u8]) -> bool,
     ) -> Result<Option<&mut Process>, Stranger> {
         let Some(pid) = self.process_of(tid) else { return Ok(None) };
@@ -91,7 +93,7 @@ impl Processes {
         }
         let Some(process) = self.known.get_mut(&pid) else { return Ok(None) };
         if process.exec.is_some() {
-            recheck(process, tid, rules, may_exec)?;
+            recheck(process, tid, rules, learn, may_exec)?;
         }
         Ok(Some(process))
     }
@@ -157,6 +159,7 @@ fn recheck(
     process: &mut Process,
     tid: i32,
     rules: &Rules,
+    learn: bool,
     may_exec: impl Fn(&[usize], &[u8]) -> bool,
 ) -> Result<(), Stranger> {
     let exe = exe_of(process.pid);
@@ -171,9 +174,9 @@ fn recheck(
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let role = rules.role_of(&exe, &words);
     match role {
-        Some(role) if process.fresh || may_exec(&process.roles, &exe) => {
+        Some(_) | None if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe))) => {
             process.fresh = false;
-            process.roles = vec![role];
+            process.roles = role.into_iter().collect();
             process.serving = false;
             process.exec = None;
             process.exe = exe;

@@ -37,13 +37,10 @@ pub mod verb {
     }
 }
 
-/// What comes with a verb: whoever may open or run an object may look at it, whoever may run it may read it.
+/// What comes with a verb: whoever may do anything with an object may look at it, whoever may run it may read it.
 fn with_implied(bits: u16) -> u16 {
-    use verb::{CHMETA, CREATE, EXEC, LIST, READ, STAT, WRITE};
-    let mut all = bits;
-    if bits & (READ | WRITE | EXEC | LIST | CREATE | CHMETA) != 0 {
-        all |= STAT;
-    }
+    use verb::{EXEC, READ, STAT};
+    let mut all = bits | STAT;
     if bits & EXEC != 0 {
         all |= READ;
     }

@@ -215,7 +215,7 @@ impl Supervisor {
         let listener = Arc::clone(&self.listener);
         let learn = self.policy.learn;
         let may_exec = |roles: &[usize], exe: &[u8]| {
-            learn || roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false))
+            roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false))
         };
         if !self.policy.supervised {
             if self.is_first_exec(notification) {
@@ -225,7 +225,7 @@ impl Supervisor {
             }
             return;
         }
-        let process = match self.processes.of(tid, rules, may_exec) {
+        let process = match self.processes.of(tid, rules, learn, may_exec) {
             Ok(Some(process)) => process,
             Ok(None) => return self.listener.refuse(id, libc::EACCES),
             Err(stranger) => return self.end_stranger(&stranger, number, id),

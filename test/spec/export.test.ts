@@ -1,0 +1,268 @@
+/** Every export is read by the tool that it is made for; where the tool can run it, the program works in it. */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { lacking } from "../support/tools.js";
+import { SpecPlace } from "./support.js";
+
+const TIMEOUT = { timeout: 120_000 };
+const COMMAND = "cat words | sort > out; cat out";
+
+let place: SpecPlace;
+
+beforeAll(() => {
+  place = new SpecPlace({ words: "b\na\n" });
+  place.learn("sh", "-c", COMMAND);
+});
+
+afterAll(() => place.leave());
+
+/** Exports to a file; what stands on the standard error. */
+function exported(to: string, file: string, ...more: string[]): string {
+  const done = place.trace(
+    "spec",
+    "export",
+    `--to=${to}`,
+    "--force",
+    "-o",
+    file,
+    ...more,
+    "../app.spec",
+  );
+  expect(done.status, done.stderr).toBe(0);
+  return done.stderr;
+}
+
+const read = (file: string) => readFileSync(join(place.work, file), "utf8");
+
+describe("exports", TIMEOUT, () => {
+  it("say of every grant whether it is kept, widened or lost", () => {
+    for (const to of [
+      "oci-seccomp",
+      "bwrap",
+      "systemd",
+      "landlock",
+      "apparmor",
+      "firejail",
+      "node",
+      "deno",
+      "k8s-networkpolicy",
+    ]) {
+      const report = exported(to, `../out.${to}`, "--losses");
+      const judged = report.split("\n").filter((line) => /^(?:kept|widened|lost) /.test(line));
+      const grants = read("../app.spec")
+        .split("\n")
+        .filter(
+          (line) => /^ {6}- \{verb: .*(?:count|because)/.test(line) && !line.includes("error:"),
+        );
+      expect(judged.length, to).toBe(grants.length);
+      expect(report, to).toMatch(/\d+ grants kept, \d+ widened, \d+ lost\n$/);
+    }
+  });
+
+  it.skipIf(lacking("bwrap"))("bubblewrap runs the program", () => {
+    exported("bwrap", "../in-bwrap");
+    const done = place.run("sh", "../in-bwrap", "sh", "-c", COMMAND);
+    expect(done).toEqual({ status: 0, stdout: "a\nb\n", stderr: "" });
+    expect(place.run("sh", "../in-bwrap", "sh", "-c", "cat < /etc/passwd").status).not.toBe(0);
+  });
+
+  it.skipIf(lacking("systemd-analyze"))("systemd finds nothing wrong with the unit", () => {
+    exported("systemd", "../app.service");
+    const done = place.run("systemd-analyze", "verify", "--recursive-errors=yes", "../app.service");
+    expect(done.status, done.stderr).toBe(0);
+    expect(done.stderr).not.toContain("app.service:");
+  });
+
+  it.skipIf(lacking("apparmor_parser"))(
+    "AppArmor compiles the profile, with a child profile for each role",
+    () => {
+      exported("apparmor", "../app.aa");
+      const done = place.run("apparmor_parser", "-QKT", "../app.aa");
+      expect(done.status, done.stderr).toBe(0);
+      expect(read("../app.aa").match(/^ {2}profile /gm)).toHaveLength(3);
+    },
+  );
+
+  it.skipIf(lacking("firejail"))("firejail runs the program", () => {
+    exported("firejail", "../app.profile");
+    const done = place.run("firejail", "--quiet", "--profile=../app.profile", "sh", "-c", COMMAND);
+    expect(done.status, done.stderr).toBe(0);
+    expect(done.stdout).toBe("a\nb\n");
+  });
+
+  it("node runs a script with its flags, and refuses other files", () => {
+    writeFileSync(
+      join(place.work, "own.cjs"),
+      'console.log(require("node:fs").readFileSync("words", "utf8"));\n',
+    );
+    place.trace(
+      "record",
+      "-q",
+      "--force",
+      "--observe",
+      "-o",
+      "../node.trace",
+      "--",
+      process.execPath,
+      "own.cjs",
+    );
+    place.trace("spec", "gen", "--force", "-o", "../node.spec", "../node.trace");
+    const flags = place
+      .trace("spec", "export", "--to=node", "../node.spec")
+      .stdout.replace(/\\\n/g, "");
+    const script = (text: string) =>
+      place.run("sh", "-c", `exec ${process.execPath} ${flags.trim()} ${text}`);
+    expect(script("own.cjs").stdout).toBe("b\na\n\n");
+    writeFileSync(
+      join(place.work, "own.cjs"),
+      'console.log(require("node:fs").readFileSync("/etc/passwd", "utf8"));\n',
+    );
+    expect(script("own.cjs").stderr).toContain("ERR_ACCESS_DENIED");
+  });
+
+  it("landlockconfig's schema takes the ruleset", () => {
+    exported("landlock", "../app.landlock");
+    const validate = new Ajv2020({ strict: false }).compile(LANDLOCKCONFIG);
+    expect(validate(JSON.parse(read("../app.landlock"))), JSON.stringify(validate.errors)).toBe(
+      true,
+    );
+  });
+
+  it("the network policy has the shape of networking.k8s.io/v1", () => {
+    exported("k8s-networkpolicy", "../app.netpol");
+    const policy = parse(read("../app.netpol")) as {
+      kind: string;
+      spec: { policyTypes: string[]; egress: unknown[] };
+    };
+    expect(policy.kind).toBe("NetworkPolicy");
+    expect(policy.spec.policyTypes).toEqual(["Ingress", "Egress"]);
+    expect(policy.spec.egress).toHaveLength(1);
+  });
+
+  it.skipIf(lacking("scmp_sys_resolver"))(
+    "libseccomp knows every name of the seccomp profile",
+    () => {
+      const report = exported("oci-seccomp", "../seccomp.json");
+      expect(report).not.toContain("were not checked");
+      const { syscalls } = JSON.parse(read("../seccomp.json")) as {
+        syscalls: { names: string[] }[];
+      };
+      for (const name of syscalls.flatMap(({ names }) => names).slice(0, 40)) {
+        expect(
+          Number(place.run("scmp_sys_resolver", "-a", "x86_64", name).stdout),
+          name,
+        ).toBeGreaterThanOrEqual(0);
+      }
+    },
+  );
+
+  it.skipIf(lacking("runc") || process.getuid?.() !== 0)(
+    "runc starts a container with the profile, and the program works in it",
+    () => {
+      exported("oci-seccomp", "../seccomp.json");
+      const bundle = join(place.base, "bundle");
+      for (const program of ["/bin/sh", "/bin/cat", "/usr/bin/sort"]) install(bundle, program);
+      const config = containerConfig(JSON.parse(read("../seccomp.json")) as object, place.work);
+      writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+      const name = `trace-spec-${process.pid}`;
+      const done = spawnSync(
+        "runc",
+        ["--root", join(place.base, "runc"), "run", "--bundle", bundle, name],
+        {
+          encoding: "utf8",
+          timeout: 60_000,
+          cwd: place.work,
+          env: place.env,
+        },
+      );
+      expect(done.status, done.stderr).toBe(0);
+      expect(done.stdout).toBe("a\nb\n");
+    },
+  );
+});
+
+/** Copies a program and its libraries to where it finds them in a container. */
+function install(bundle: string, program: string): void {
+  const libraries = spawnSync("ldd", [program], { encoding: "utf8" }).stdout.match(/\/\S+/g) ?? [];
+  for (const file of [program, ...libraries]) {
+    const to = join(bundle, "rootfs", file);
+    mkdirSync(dirname(to), { recursive: true });
+    cpSync(realpathSync(file), to);
+  }
+  for (const name of ["proc", "dev", "work", "sys"])
+    mkdirSync(join(bundle, "rootfs", name), { recursive: true });
+}
+
+function containerConfig(seccomp: object, work: string): object {
+  return {
+    ociVersion: "1.0.2",
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0 },
+      args: ["/bin/sh", "-c", COMMAND],
+      env: ["PATH=/usr/bin:/bin"],
+      cwd: "/work",
+      noNewPrivileges: true,
+    },
+    root: { path: "rootfs", readonly: true },
+    mounts: [
+      { destination: "/proc", type: "proc", source: "proc" },
+      { destination: "/dev", type: "tmpfs", source: "tmpfs" },
+      { destination: "/work", type: "bind", source: work, options: ["rbind", "rw"] },
+    ],
+    linux: {
+      namespaces: [{ type: "pid" }, { type: "mount" }, { type: "ipc" }, { type: "uts" }],
+      seccomp,
+    },
+  };
+}
+
+const rights = [
+  ..."execute write_file read_file read_dir remove_dir remove_file make_char make_dir make_reg make_sock make_fifo".split(
+    " ",
+  ),
+  ..."make_block make_sym refer truncate ioctl_dev abi.all abi.read_execute abi.read_write".split(
+    " ",
+  ),
+];
+const list = (items: object) => ({ type: "array", minItems: 1, items });
+
+/** What landlockconfig's own schema says of its JSON form. */
+const LANDLOCKCONFIG = {
+  type: "object",
+  additionalProperties: false,
+  minProperties: 1,
+  properties: {
+    abi: { type: "integer" },
+    variable: list({ type: "object", required: ["name", "literal"] }),
+    ruleset: list({
+      type: "object",
+      additionalProperties: false,
+      properties: {
+        handledAccessFs: list({ enum: rights }),
+        handledAccessNet: list({ enum: ["bind_tcp", "connect_tcp", "abi.all"] }),
+        scoped: list({ enum: ["abstract_unix_socket", "signal", "abi.all"] }),
+      },
+    }),
+    pathBeneath: list({
+      type: "object",
+      additionalProperties: false,
+      required: ["allowedAccess", "parent"],
+      properties: { allowedAccess: list({ enum: rights }), parent: list({ type: "string" }) },
+    }),
+    netPort: list({
+      type: "object",
+      additionalProperties: false,
+      required: ["allowedAccess", "port"],
+      properties: {
+        allowedAccess: list({ enum: ["bind_tcp", "connect_tcp", "abi.all"] }),
+        port: list({ type: "integer", minimum: 0, maximum: 65_535 }),
+      },
+    }),
+  },
+};

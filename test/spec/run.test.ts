@@ -1,0 +1,207 @@
+/** Specs of real programs, enforced by the built command. */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { missingGuarantees } from "../../src/spec/enforce.js";
+import { lacking } from "../support/tools.js";
+import { SpecPlace } from "./support.js";
+
+const TIMEOUT = { timeout: 120_000 };
+
+let place: SpecPlace;
+let spec: string;
+const COMMAND =
+  "cat secret | wc -c; sort words > out/sorted; mv out/sorted out/final; cat out/final";
+
+beforeAll(() => {
+  place = new SpecPlace({ secret: "secret text\n", words: "b\na\n", other: "other\n" });
+  mkdirSync(join(place.work, "out"));
+  spec = place.learn("sh", "-c", COMMAND);
+});
+
+afterAll(() => place.leave());
+
+describe("trace spec run", TIMEOUT, () => {
+  it("changes nothing for a program that does what it did", () => {
+    const plain = place.run("sh", "-c", COMMAND);
+    for (let run = 0; run < 3; run++) {
+      const own = place.trace("spec", "run", spec, "--", "sh", "-c", COMMAND);
+      expect(own).toEqual(plain);
+    }
+  });
+
+  it("takes the command of the recording when none is named", () => {
+    expect(place.trace("spec", "run", spec).stdout).toBe("12\na\nb\n");
+  });
+
+  it("refuses what was not granted, and says which grant is missing", () => {
+    const own = place.trace("spec", "run", spec, "--", "sh", "-c", "cat other");
+    expect(own.status).toBe(1);
+    expect(own.stderr).toContain("cat: refused read");
+    expect(own.stderr).toContain("- {verb: read, object: $PWD/other}");
+  });
+
+  it("gives each program its own grants: the shell may not read what cat may", () => {
+    const own = place.trace("spec", "run", spec, "--", "sh", "-c", "read line < secret");
+    expect(own.status).not.toBe(0);
+    expect(own.stderr).toContain("sh: refused read");
+    expect(place.trace("spec", "run", spec, "--", "sh", "-c", "cat secret").stdout).toBe(
+      "secret text\n",
+    );
+  });
+
+  it("does not run other programs", () => {
+    const own = place.trace("spec", "run", spec, "--", "sh", "-c", "id");
+    expect(own.status).not.toBe(0);
+    expect(own.stderr).toMatch(/refused (?:stat|exec) \/usr\/bin\/id/);
+  });
+
+  it("ends with the exit code and signal of the program", () => {
+    expect(place.trace("spec", "run", spec, "--", "sh", "-c", "exit 7").status).toBe(7);
+  });
+
+  it("learns: refuses nothing, and tells the grants", () => {
+    const own = place.trace("spec", "run", "--learn", spec, "--", "sh", "-c", "cat other");
+    expect(own.stdout).toBe("other\n");
+    expect(own.stderr).toContain("cat needs: - {verb: read, object: $PWD/other}");
+  });
+
+  it("says that it cannot be nested, and what to do then", () => {
+    const words = ["spec", "run", spec, "--", "sh", "-c", "true"];
+    const inner = [
+      process.execPath,
+      process.env.TRACE_CLI ?? join(process.cwd(), "dist/cli.cjs"),
+      ...words,
+    ];
+    const own = place.trace("spec", "run", "--learn", "-q", spec, "--", ...inner);
+    expect(own.status).not.toBe(0);
+    expect(own.stderr).toContain("another supervisor already");
+    expect(own.stderr).toContain("--no-supervisor --weaker");
+  });
+
+  it("works without a supervisor, more coarsely, and says how", () => {
+    const own = place.trace("spec", "run", "-v", "--no-supervisor", spec);
+    expect(own.stdout).toBe("12\na\nb\n");
+    expect(own.stderr).toContain("enforced by the kernel alone");
+    expect(own.stderr).toContain("not told apart: 5 roles");
+    const denied = place.trace(
+      "spec",
+      "run",
+      "--no-supervisor",
+      spec,
+      "--",
+      "sh",
+      "-c",
+      "cat < /etc/passwd",
+    );
+    expect(denied.status).not.toBe(0);
+    expect(denied.stdout).toBe("");
+  });
+
+  it("names what a kernel lacks", () => {
+    expect(missingGuarantees(0)[0]).toContain("files");
+    expect(missingGuarantees(3).join()).toContain("TCP ports");
+    expect(missingGuarantees(7)).toEqual([]);
+  });
+});
+
+describe("trace spec check", TIMEOUT, () => {
+  it("lists what a recording did outside, with event and grant, and ends with 2", () => {
+    place.trace("record", "-q", "--force", "-o", "../next.trace", "--", "sh", "-c", "cat other");
+    const own = place.trace("spec", "check", spec, "../next.trace");
+    expect(own.status).toBe(2);
+    expect(own.stdout).toMatch(
+      /cat\n {2}@\d+ {2}read .*\/other\n.*- \{verb: read, object: \$PWD\/other\}/s,
+    );
+  });
+
+  it("ends with 0 inside", () => {
+    const own = place.trace("spec", "check", spec, "../base.trace");
+    expect(own).toMatchObject({ status: 0 });
+  });
+
+  it.skipIf(lacking("gcc"))("ends with 3 when io_uring hides what was done", () => {
+    writeFileSync(
+      join(place.work, "ring.c"),
+      "#include <sys/syscall.h>\n#include <unistd.h>\nint main(void) { char p[120] = {0}; return syscall(SYS_io_uring_setup, 1, p) < 0; }\n",
+    );
+    expect(place.run("gcc", "-o", "ring", "ring.c").status).toBe(0);
+    place.trace("record", "-q", "--force", "--observe", "-o", "../ring.trace", "--", "./ring");
+    const made = place.trace("spec", "gen", "--force", "-o", "../ring.spec", "../ring.trace");
+    expect(made.stderr).toContain("io_uring is used");
+    expect(readFileSync(join(place.base, "ring.spec"), "utf8")).not.toContain(
+      "object: io_uring_setup",
+    );
+    const own = place.trace("spec", "check", "../ring.spec", "../ring.trace");
+    expect(own.status).toBe(3);
+    expect(own.stdout).toContain("cannot tell: io_uring");
+    // Under the spec the ring is refused as by a kernel that has none.
+    expect(place.trace("spec", "run", "../ring.spec", "--", "./ring").status).toBe(1);
+  });
+});
+
+describe("trace spec explain", TIMEOUT, () => {
+  it("shows the events that need a grant", () => {
+    const own = place.trace("spec", "explain", spec, "read $PWD/secret", "../base.trace");
+    expect(own.stdout).toMatch(
+      /^cat: read \$PWD\/secret; .*\n {2}@\d+ {2}p\d+ {2}openat\(.*secret", O_RDONLY\) = \d/,
+    );
+  });
+});
+
+describe("trace spec prove", TIMEOUT, () => {
+  it("proves a spec by its recording, an enforced run and attempts that fail", () => {
+    const own = place.trace("spec", "prove", "--record=../proof.trace", spec, "../base.trace");
+    expect(own.status, own.stderr).toBe(0);
+    expect(own.stderr).toMatch(/attempts that failed, as they should: (\d+) of \1 /);
+    expect(own.stderr).toContain("proved on 1 recording and an enforced run (exit 0, supervised)");
+  });
+
+  it("names the first call that is refused and had worked, and the grant that it lacks", () => {
+    const text = readFileSync(join(place.base, "app.spec"), "utf8");
+    const lines = text.split("\n").filter((line) => !/verb: read, object: \$PWD\/words/.test(line));
+    writeFileSync(join(place.base, "less.spec"), lines.join("\n"));
+    const own = place.trace(
+      "spec",
+      "prove",
+      "--record=../denied.trace",
+      "../less.spec",
+      "../base.trace",
+    );
+    expect(own.status).toBe(2);
+    expect(own.stderr).toMatch(/sort: read .*words fails with EACCES \(@\d+\), and worked before/);
+    expect(own.stderr).toContain("to allow it: - {verb: read, object: $PWD/words}");
+    // The recording of the enforced run has the refused call.
+    const shown = place.trace("show", "../denied.trace", "err = EACCES and path contains words");
+    expect(shown.stdout).toContain("openat");
+  });
+
+  it("leaves out what is not needed", () => {
+    const command = ["cat", "words"];
+    place.trace("record", "-q", "--force", "-o", "../cat.trace", "--", ...command);
+    place.trace("spec", "gen", "--force", "-o", "../cat.spec", "../cat.trace");
+    const text = readFileSync(join(place.base, "cat.spec"), "utf8");
+    const extra = "      - {verb: read, object: /etc/shadow-not-needed}\n    ";
+    writeFileSync(
+      join(place.base, "cat.spec"),
+      text.replace(/(grants:\n)/, `$1${extra.trimEnd()}\n`),
+    );
+    const own = place.trace(
+      "spec",
+      "prove",
+      "--minimize",
+      "--force",
+      "-o",
+      "../small.spec",
+      "../cat.spec",
+      "../cat.trace",
+    );
+    expect(own.status, own.stderr).toBe(0);
+    const small = readFileSync(join(place.base, "small.spec"), "utf8");
+    expect(small).not.toContain("shadow-not-needed");
+    expect(small).toContain("object: $PWD/words");
+    expect(place.trace("spec", "run", "../small.spec").stdout).toBe("b\na\n");
+    expect(existsSync(join(place.base, "small.spec"))).toBe(true);
+  });
+});
