@@ -1,7 +1,7 @@
 /** Every command of the README, typed as printed. What they print is not compared: times and pids differ. */
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -46,6 +46,7 @@ describe("README", () => {
       "dump",
       "doctor",
       "fields",
+      "query",
     ]) {
       expect(
         commands.some((line) => line.startsWith(`trace ${name}`)),
@@ -62,6 +63,20 @@ describe("README", () => {
         `${line}: 0 false`,
       );
     }
+  });
+
+  it("has programs that run as printed", { timeout: 60_000 }, () => {
+    mkdirSync(join(dir, "node_modules"));
+    symlinkSync(root, join(dir, "node_modules", "trace-syscalls"));
+    const programs = [...readme.matchAll(/^```js\n(.*?)^```/gms)].map(([, text = ""]) => text);
+    expect(programs.length).toBeGreaterThan(1);
+    programs.forEach((text, k) => {
+      const file = join(dir, `example${k}.mjs`);
+      writeFileSync(file, text);
+      const run = spawnSync(process.execPath, [file], { cwd: dir, env, encoding: "utf8" });
+      expect({ status: run.status, stderr: run.stderr }).toEqual({ status: 0, stderr: "" });
+      expect(run.stdout).not.toBe("");
+    });
   });
 
   it("points at mistakes as printed", () => {

@@ -201,7 +201,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// Bits of a projection, as `src/trace/columns.ts` makes them.
 fn projection(bits: u32) -> Projection {
     let has = |bit: u32| bits & bit != 0;
-    Projection { results: has(16), args: has(1), place: has(2), captures: has(4), refs: has(8) }
+    Projection {
+        results: has(16),
+        spans: has(16),
+        args: has(1),
+        place: has(2),
+        captures: has(4),
+        contents: has(32),
+        refs: has(8),
+    }
 }
 
 #[napi]

@@ -49,19 +49,53 @@ async function* rowsOf(
   several: boolean,
 ): AsyncGenerator<ResultRow> {
   const { order, limit = Number.POSITIVE_INFINITY } = question;
-  if (order === undefined) {
-    let left = limit;
-    for (const { name, trace } of runs) {
-      for await (const row of ungrouped(trace, question)) {
-        if (left <= 0) return;
-        left -= 1;
-        yield several ? [name, ...row] : row;
-      }
-    }
-    return;
-  }
-  const best = new Best(order, limit);
+  // What is wrong with one trace is said when all have been asked.
   const failures: unknown[] = [];
+  const rows =
+    order === undefined
+      ? inTurn(runs, question, several, failures)
+      : ordered(runs, question, order, several, failures);
+  let left = limit;
+  for await (const row of rows) {
+    if (left <= 0) return;
+    left -= 1;
+    yield row;
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+async function* inTurn(
+  runs: readonly Run[],
+  question: Question,
+  several: boolean,
+  failures: unknown[],
+): AsyncGenerator<ResultRow> {
+  for (const { name, trace } of runs) {
+    const rows = ungrouped(trace, question);
+    try {
+      for (;;) {
+        const next = await rows.next().catch((error: unknown) => {
+          failures.push(error);
+          return undefined;
+        });
+        if (next === undefined || next.done === true) break;
+        yield several ? [name, ...next.value] : next.value;
+      }
+    } finally {
+      // Whoever asked may want no more.
+      await rows.return(undefined);
+    }
+  }
+}
+
+async function* ordered(
+  runs: readonly Run[],
+  question: Question,
+  order: Order,
+  several: boolean,
+  failures: unknown[],
+): AsyncGenerator<ResultRow> {
+  const best = new Best(order, question.limit ?? Number.POSITIVE_INFINITY);
   for (const { name, trace } of runs) {
     try {
       for await (const { key, row } of keyed(trace, question, order, best)) {
@@ -72,7 +106,6 @@ async function* rowsOf(
     }
   }
   yield* best.rows();
-  if (failures.length > 0) throw failures[0];
 }
 
 async function* ungrouped(trace: Trace, question: Question): AsyncGenerator<ResultRow> {

@@ -2,7 +2,7 @@
 
 import type { Painter } from "../report/color.js";
 import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
-import { humanBytes, humanCount, humanDuration } from "../report/units.js";
+import { humanBytes, humanDuration } from "../report/units.js";
 import type { Unit } from "../tables/table.js";
 
 export type ResultValue =
@@ -31,7 +31,7 @@ export type ResultFormat = "text" | "csv" | "json" | "jsonl" | "md";
 
 export interface RenderOptions {
   readonly format: ResultFormat;
-  /** Rows of text and Markdown; a line says how many more there are. 0: all. */
+  /** Rows of text and Markdown; a line says when there are more. 0: all. */
   readonly limit: number;
   readonly paint?: Painter;
   readonly width?: number;
@@ -142,7 +142,8 @@ async function* tables(results: Results, options: RenderOptions): AsyncGenerator
   try {
     for await (const row of results.rows) {
       count += 1;
-      if (limit > 0 && count > limit) continue;
+      // One more than is shown: then there are more, and how many is not worth reading them all.
+      if (limit > 0 && count > limit) break;
       shown.push(row.map((value, k) => cellText(value, text ? results.columns[k] : undefined)));
     }
   } catch (error) {
@@ -152,9 +153,7 @@ async function* tables(results: Results, options: RenderOptions): AsyncGenerator
   yield text
     ? tableText(columns, shown, { ...(paint && { paint }), ...(width && { width }) })
     : tableMarkdown(columns, shown);
-  if (count > shown.length) {
-    yield `${humanCount(count - shown.length)} more rows; --limit 0 shows all\n`;
-  }
+  if (count > shown.length) yield "there are more rows; --limit 0 shows all\n";
   if (failure !== undefined) throw failure.error;
 }
 

@@ -198,10 +198,12 @@ async function filterQuestion(words: readonly string[], options: Options): Promi
   const [table] = await tablesNamed([options.table ?? "event"]);
   if (table === undefined) throw new Error("no table");
   const filter = await tableFilter(table, words, options);
-  const { limit = 0 } = options;
+  const { limit = 0, format } = options;
+  const forPeople = format === "text" || format === "md";
+  const all = table.columns.map(({ name }) => name);
   return {
     table,
-    columns: table.columns.map(({ name }) => name),
+    columns: forPeople ? (table.brief ?? all) : all,
     ...(filter && { filter }),
     ...(options.showSecrets === true && { showSecrets: true }),
     ...changed(table, options),

@@ -116,7 +116,9 @@ export interface SeveralWords {
 /** Splits off all traces: the words that name files at the beginning, and any others that end in `.trace`. */
 export function splitTraces(context: Pick<CommandContext, "args" | "env">): SeveralWords {
   const { args } = context;
-  const first = args.findIndex((word) => !isTrace(word));
+  // A question may begin like a path: with a comment of SQL.
+  const isQuestion = (word: string) => !isTrace(word) || (/\s/.test(word) && !existsSync(word));
+  const first = args.findIndex(isQuestion);
   const leading = first < 0 ? args.length : first;
   const isNamed = (word: string, k: number) => k < leading || /^\S*\.trace$/.test(word);
   const paths = args.filter(isNamed);

@@ -8,7 +8,14 @@ import { captureBytes, findCapture, i32 } from "../decode/memory.js";
 import { NAMES } from "../decode/names.generated.js";
 import { ipv4Text, ipv6Text } from "../decode/scalar.js";
 import { SYSCALLS, type SyscallRow } from "../decode/tables.generated.js";
-import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../trace/batch.js";
+import {
+  CaptureSide,
+  type EventBatch,
+  EventFlag,
+  EventKind,
+  NO_CONTENT,
+  Slot,
+} from "../trace/batch.js";
 
 const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 
@@ -110,9 +117,27 @@ export class CallFacts {
 
   /** Path `n` of the call as the program gave it. Of events that are no calls: executable, mapped file. */
   path(batch: EventBatch, i: number, n: number): string | undefined {
-    const bytes = this.pathBytes(batch, i, n);
-    return bytes === undefined ? undefined : utf8.decode(bytes);
+    const slot = this.#pathSlot(batch, i, n);
+    const capture = slot < 0 ? -1 : findCapture(batch, i, slot, CaptureSide.In);
+    return capture < 0 ? undefined : this.#text(batch, capture);
   }
+
+  /** A block holds equal contents once, and most of its paths many times. */
+  #text(batch: EventBatch, capture: number): string {
+    const content = batch.capContent[capture] ?? NO_CONTENT;
+    if (content === NO_CONTENT) return "";
+    if (this.#textsOf !== batch.contentStart) {
+      this.#textsOf = batch.contentStart;
+      this.#texts = [];
+    }
+    const text = this.#texts[content] ?? textOf(captureBytes(batch, capture));
+    this.#texts[content] = text;
+    return text;
+  }
+
+  /** Texts of contents of the block whose contents these are the places of. */
+  #texts: string[] = [];
+  #textsOf: Uint32Array | undefined;
 
   /** The same as bytes, without the NUL. */
   pathBytes(batch: EventBatch, i: number, n: number): Uint8Array | undefined {
@@ -132,7 +157,7 @@ export class CallFacts {
     const slot = this.#pathSlot(batch, i, n);
     if (slot < 0) return undefined;
     const resolved = findCapture(batch, i, slot, CaptureSide.Resolved);
-    if (resolved >= 0) return textOf(captureBytes(batch, resolved));
+    if (resolved >= 0) return this.#text(batch, resolved);
     const given = this.path(batch, i, n);
     if (given === undefined || given.startsWith("/")) return given && normalPath(given);
     const base = this.#base(batch, i, n)?.path;

@@ -50,8 +50,8 @@ const columnsOf: Readonly<Record<Grouping, readonly ColumnGroup[]>> = {
   syscall: ["core"],
   process: ["core"],
   thread: ["core"],
-  path: ["base", "args", "captures", "refs"],
-  peer: ["base", "args", "captures", "refs"],
+  path: ["base", "contents", "refs"],
+  peer: ["base", "contents", "refs"],
 };
 
 export interface Statistics {

@@ -29,7 +29,7 @@ export function columnsNamed<C extends TableColumn>(
 
 /** A table whose rows a generator makes. */
 export function rowTable(
-  def: Pick<TableDef, "name" | "doc" | "columns">,
+  def: Pick<TableDef, "name" | "doc" | "columns" | "brief">,
   rows: (trace: Trace, scan: Scan) => AsyncIterable<Row>,
 ): TableDef {
   return {

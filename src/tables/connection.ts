@@ -55,7 +55,23 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const connection = rowTable(
-  { name: "connection", doc: "every connect, and every accept that found somebody", columns },
+  {
+    name: "connection",
+    doc: "every connect, and every accept that found somebody",
+    brief: [
+      "time",
+      "dur",
+      "proc",
+      "direction",
+      "protocol",
+      "local",
+      "peer",
+      "err",
+      "bytes_read",
+      "bytes_written",
+    ],
+    columns,
+  },
   async function* (trace) {
     const sockets = await readSockets(trace);
     for (const attempt of sockets.attempts) yield rowOf(trace, sockets, attempt);

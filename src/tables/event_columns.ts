@@ -218,7 +218,7 @@ export class CodeCache {
 
 /** A table of the events of some kind; `kinds` of none means every kind. */
 export function eventTable(
-  def: Pick<TableDef, "name" | "doc"> & { readonly columns: readonly EventColumn[] },
+  def: Pick<TableDef, "name" | "doc" | "brief"> & { readonly columns: readonly EventColumn[] },
   kinds?: readonly number[],
 ): TableDef {
   return {

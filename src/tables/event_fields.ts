@@ -28,7 +28,7 @@ import {
 const NO_RESULT = EventFlag.NoReturn | EventFlag.NoResult;
 
 /** What paths and peers are read from. */
-const PATH_GROUPS = ["captures", "refs"] as const;
+const PATH_GROUPS = ["contents", "refs"] as const;
 
 function isCall(batch: EventBatch, i: number): boolean {
   return batch.kind[i] === EventKind.Call;
@@ -175,7 +175,7 @@ const errno = intColumn(
 
 function pathColumn(name_: string, n: number, doc: string): EventColumn {
   return textColumn(
-    { name: name_, doc, nullable: true, groups: PATH_GROUPS },
+    { name: name_, doc, nullable: true, groups: ["contents"] },
     ({ facts }) =>
       (batch, i) =>
         n < facts.pathCount(batch, i) ? facts.path(batch, i, n) : undefined,
@@ -195,7 +195,7 @@ function resolvedColumn(name_: string, n: number, doc: string): EventColumn {
 function pathBytesColumn(name_: string, n: number, of: string): EventColumn {
   const doc = `the bytes of ${of} where they are not UTF-8`;
   return codeColumn(
-    { name: name_, doc, nullable: true, groups: PATH_GROUPS },
+    { name: name_, doc, nullable: true, groups: ["contents"] },
     "bytes",
     ({ facts }, dictionary) =>
       (batch, i) => {

@@ -51,7 +51,12 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const exec = rowTable(
-  { name: "exec", doc: "every program that was started", columns },
+  {
+    name: "exec",
+    doc: "every program that was started",
+    brief: ["time", "proc", "parent", "pid", "until", "exit_code", "exit_signal", "exe", "argv"],
+    columns,
+  },
   async function* (trace) {
     const history = await History.read(trace);
     const rows = history.lives.flatMap((life) =>
@@ -115,7 +120,7 @@ const utf8 = new TextDecoder();
 export const env = rowTable(
   { name: "env", doc: "the environment of every program that was started", columns: envColumns },
   async function* (trace, scan) {
-    const read = { columns: ["base", "captures"], kinds: [EventKind.Exec] } as const;
+    const read = { columns: ["core", "contents"], kinds: [EventKind.Exec] } as const;
     for await (const batch of trace.batches(read)) {
       for (let i = 0; i < batch.count; i++) {
         if (batch.kind[i] !== EventKind.Exec) continue;

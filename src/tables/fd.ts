@@ -62,7 +62,24 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const fd = rowTable(
-  { name: "fd", doc: "the life of every open file description", columns },
+  {
+    name: "fd",
+    doc: "the life of every open file description",
+    brief: [
+      "fd_id",
+      "fd",
+      "kind",
+      "proc",
+      "opened",
+      "closed",
+      "reads",
+      "writes",
+      "bytes_read",
+      "bytes_written",
+      "path",
+    ],
+    columns,
+  },
   async function* (trace) {
     const { lives, failure } = await Lives.read(trace);
     for (let id = 0; id < lives.count; id++) {

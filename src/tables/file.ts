@@ -56,7 +56,22 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const file = rowTable(
-  { name: "file", doc: "every path: how often it was opened, read and written", columns },
+  {
+    name: "file",
+    doc: "every path: how often it was opened, read and written",
+    brief: [
+      "path",
+      "calls",
+      "errors",
+      "opens",
+      "reads",
+      "writes",
+      "bytes_read",
+      "bytes_written",
+      "total",
+    ],
+    columns,
+  },
   async function* (trace) {
     const usage = await trace.fileUsage(plans());
     yield* rowsOf(trace, usage);

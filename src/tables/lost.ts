@@ -33,7 +33,7 @@ export const lost = rowTable(
   { name: "lost", doc: "what could not be recorded, and remarks of the recorder", columns },
   async function* (trace) {
     yield* totals(trace);
-    const read = { columns: ["base", "args", "captures"], kinds: [EventKind.Note] } as const;
+    const read = { columns: ["core", "args", "contents"], kinds: [EventKind.Note] } as const;
     for await (const batch of trace.batches(read)) {
       for (let i = 0; i < batch.count; i++) {
         if (batch.kind[i] !== EventKind.Note) continue;

@@ -48,7 +48,24 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const process = rowTable(
-  { name: "process", doc: "every process of the trace", columns },
+  {
+    name: "process",
+    doc: "every process of the trace",
+    brief: [
+      "proc",
+      "parent",
+      "pid",
+      "start",
+      "end",
+      "exit_code",
+      "exit_signal",
+      "user_time",
+      "system_time",
+      "peak_memory",
+      "argv",
+    ],
+    columns,
+  },
   async function* (trace) {
     const history = await History.read(trace);
     for (const life of history.lives) yield rowOf(life, history);

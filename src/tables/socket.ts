@@ -55,7 +55,23 @@ const columns: readonly TableColumn[] = [
 ];
 
 export const socket = rowTable(
-  { name: "socket", doc: "every socket, its ends and its bytes", columns },
+  {
+    name: "socket",
+    doc: "every socket, its ends and its bytes",
+    brief: [
+      "fd_id",
+      "proc",
+      "protocol",
+      "local",
+      "peer",
+      "state",
+      "opened",
+      "closed",
+      "bytes_read",
+      "bytes_written",
+    ],
+    columns,
+  },
   async function* (trace) {
     const sockets = await readSockets(trace);
     for (let id = 0; id < sockets.lives.count; id++) {

@@ -93,6 +93,10 @@ export const syscall = eventTable(
   {
     name: "syscall",
     doc: "every call, with its arguments",
+    brief: [
+      ...["seq", "time", "proc", "name", "ret", "err", "dur"],
+      ...["path_resolved", "fd_path", "bytes"],
+    ],
     columns: [
       ...[f.seq, f.time, f.callDuration, f.proc, f.thread, f.pid, f.tid, f.name, arch, sysno],
       ...[status, f.ret, f.err, f.errno],

@@ -87,6 +87,8 @@ export interface TableDef {
   /** What one row is. */
   readonly doc: string;
   readonly columns: readonly TableColumn[];
+  /** Those that people are shown who name none; all when left out. */
+  readonly brief?: readonly string[];
   /** Each row is one event, and a scan can be narrowed to a selection of events. */
   readonly ofEvents: boolean;
   /**

@@ -98,9 +98,10 @@ export const NO_CONTENT = 0xffff_ffff;
 
 /**
  * Column groups that a reader can leave out (`batches({ columns })`) when nobody looks at them. `core` is always there:
- * what happened, when, in which thread, and whether it failed. `base` adds results and spans.
+ * what happened, when, in which thread, and whether it failed. `base` adds results and spans. `contents` are captures
+ * without addresses and wanted sizes, at a fraction of the cost of `captures`.
  */
-export type ColumnGroup = "core" | "base" | "args" | "place" | "captures" | "refs";
+export type ColumnGroup = "core" | "base" | "args" | "place" | "captures" | "contents" | "refs";
 
 export interface EventBatch {
   /** Number of events. Row `i` is event number `firstSeq + i`. */

@@ -17,6 +17,7 @@ const bits: Readonly<Record<ColumnGroup, number>> = {
   args: 1,
   place: 2,
   captures: 4,
+  contents: 32,
   refs: 8,
 };
 

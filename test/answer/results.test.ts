@@ -70,9 +70,9 @@ describe("answers", () => {
     expect(await render({ format: "md" })).toContain("| x\\|y |  |  |");
   });
 
-  it("say how many rows are not shown", async () => {
+  it("say that there are more rows", async () => {
     expect(await render({ limit: 2 })).toMatch(
-      /^path.*\n.*\n.*\n1 more rows; --limit 0 shows all\n$/,
+      /^path.*\n.*\n.*\nthere are more rows; --limit 0 shows all\n$/,
     );
   });
 

@@ -70,6 +70,7 @@ describe.each(TABLES.map((table) => [table.name, table] as const))("table %s", (
 
   it("has columns with plain names, each once, and a line on each", () => {
     expect(new Set(names).size).toBe(names.length);
+    expect((table.brief ?? []).filter((name) => !names.includes(name))).toEqual([]);
     for (const { name, doc } of table.columns) {
       expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
       expect(doc).toMatch(/^[^\n]{4,120}(?:[^.]|\.\.\.)$/);

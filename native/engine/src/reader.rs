@@ -276,7 +276,7 @@ impl Trace {
             .map_err(corrupt)?;
         columns.first_seq = block.first_seq;
         self.check_indexes(&columns).map_err(corrupt)?;
-        if projection.captures {
+        if projection.has_contents() {
             let inline = raw.slices(&payload)[Column::Bytes as usize];
             self.fetch_contents(&contents, inline, &header, &mut columns, entry.offset)?;
         }

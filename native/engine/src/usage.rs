@@ -4,7 +4,6 @@
 //! reported as it was captured, with the directory that it is relative to.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use trace_format::column::{Columns, NO_CONTENT, Projection};
@@ -73,12 +72,13 @@ pub fn usage(trace: &Trace, plans: &Plans) -> Usage {
     let mut counter = Counter {
         trace,
         plans,
-        keys: HashMap::new(),
+        absolute: HashMap::new(),
+        relative: HashMap::new(),
         objects: vec![UNKNOWN; trace.definitions().object_count()],
         contents: Vec::new(),
         usage: Usage::default(),
     };
-    let projection = Projection { captures: true, refs: true, ..Projection::BASE };
+    let projection = Projection { results: true, contents: true, refs: true, ..Projection::CORE };
     for number in 0..trace.blocks().len() {
         match trace.decode_block(number, projection) {
             Ok(columns) => counter.add(&columns),
@@ -100,7 +100,9 @@ const NOT_OK: u8 = flag::ERROR | flag::NO_RETURN | flag::NO_RESULT;
 struct Counter<'a> {
     trace: &'a Trace,
     plans: &'a Plans,
-    keys: HashMap<Key, u32>,
+    /// Numbers of the keys: of absolute paths, and of those relative to an object.
+    absolute: HashMap<Vec<u8>, u32>,
+    relative: HashMap<(u32, Vec<u8>), u32>,
     /// Number of the key by object.
     objects: Vec<u32>,
     /// Number of the key by content of the block, of absolute paths.
@@ -218,18 +220,30 @@ impl Counter<'_> {
     }
 
     fn number(&mut self, path: &[u8], base: Option<u32>) -> u32 {
-        let next = self.usage.keys.len() as u32;
-        if next >= NONE {
-            return NONE;
-        }
-        match self.keys.entry(Key { path: path.to_vec(), base }) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(place) => {
-                self.usage.keys.push(place.key().clone());
-                self.usage.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
-                *place.insert(next)
+        let Some(base) = base else {
+            // Most are known: those cost no copy.
+            if let Some(known) = self.absolute.get(path) {
+                return *known;
             }
+            let number = self.enter(path, None);
+            self.absolute.insert(path.to_vec(), number);
+            return number;
+        };
+        if let Some(known) = self.relative.get(&(base, path.to_vec())) {
+            return *known;
         }
+        let number = self.enter(path, Some(base));
+        self.relative.insert((base, path.to_vec()), number);
+        number
+    }
+
+    fn enter(&mut self, path: &[u8], base: Option<u32>) -> u32 {
+        let number = self.usage.keys.len() as u32;
+        if number < NONE {
+            self.usage.keys.push(Key { path: path.to_vec(), base });
+            self.usage.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
+        }
+        number
     }
 }
 

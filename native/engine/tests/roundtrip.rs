@@ -116,12 +116,23 @@ fn a_selection_of_columns_is_a_part_of_all() {
     write(&path, &options(), &wild_batches(&mut Random(21), &[2_000]));
     let trace = Trace::open(&path).unwrap();
     let all = trace.decode_block(0, Projection::ALL).unwrap();
-    for bits in 0..32 {
+    for bits in 0..128 {
         let bit = |place: u32| bits >> place & 1 == 1;
-        let projection = Projection { args: bit(0), place: bit(1), captures: bit(2), refs: bit(3), results: bit(4) };
+        let projection = Projection {
+            args: bit(0),
+            place: bit(1),
+            captures: bit(2),
+            refs: bit(3),
+            results: bit(4),
+            spans: bit(5),
+            contents: bit(6),
+        };
         let mut expected = all.clone();
         if !projection.results {
-            expected = Columns { span: Vec::new(), ret: Vec::new(), ..expected };
+            expected.ret.clear();
+        }
+        if !projection.spans {
+            expected.span.clear();
         }
         if !projection.args {
             expected.args.clear();
@@ -130,6 +141,9 @@ fn a_selection_of_columns_is_a_part_of_all() {
             expected = Columns { ip: Vec::new(), sp: Vec::new(), ..expected };
         }
         if !projection.captures {
+            expected = Columns { cap_addr: Vec::new(), cap_wanted: Vec::new(), ..expected };
+        }
+        if !projection.has_contents() {
             expected = Columns {
                 cap_start: Vec::new(),
                 cap_slot: Vec::new(),

@@ -109,29 +109,49 @@ impl Column {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "a set of independent choices")]
 pub struct Projection {
-    /// Results, and how many events were committed while a call lasted.
+    /// Results.
     pub results: bool,
+    /// How many events were committed while a call lasted.
+    pub spans: bool,
     /// Arguments.
     pub args: bool,
     /// Instruction and stack pointer.
     pub place: bool,
     /// Captured memory.
     pub captures: bool,
+    /// Of captured memory only which bytes there are, and not where they were or how many there should be. Nothing else
+    /// has to be decoded for them.
+    pub contents: bool,
     /// Objects behind descriptors.
     pub refs: bool,
 }
 
 impl Projection {
     /// What happened, when, and in which thread.
-    pub const CORE: Projection = Projection { results: false, args: false, place: false, captures: false, refs: false };
+    pub const CORE: Projection = Projection {
+        results: false,
+        spans: false,
+        args: false,
+        place: false,
+        captures: false,
+        contents: false,
+        refs: false,
+    };
     /// The base columns only.
-    pub const BASE: Projection = Projection { results: true, ..Projection::CORE };
+    pub const BASE: Projection = Projection { results: true, spans: true, ..Projection::CORE };
     /// Every column.
-    pub const ALL: Projection = Projection { results: true, args: true, place: true, captures: true, refs: true };
+    pub const ALL: Projection =
+        Projection { args: true, place: true, captures: true, contents: true, refs: true, ..Projection::BASE };
 
     /// Whether values are wanted that are predicted from arguments, or the arguments themselves.
     pub(crate) fn walks_args(self) -> bool {
         self.args || self.captures || self.refs
+    }
+
+    /// Whether the bytes of captures are wanted.
+    #[must_use]
+    pub fn has_contents(self) -> bool {
+        self.captures || self.contents
     }
 
     /// Whether the results have to be decoded: for themselves, or because others are predicted from them.
@@ -144,11 +164,12 @@ impl Projection {
     pub fn needs(self, column: usize) -> bool {
         match column {
             0..=9 => true,
-            10 => self.results,
+            10 => self.spans,
             11..=12 => self.walks_results(),
             13..=16 => self.place || self.walks_args(),
             17..=18 => self.walks_args(),
-            19..=26 => self.captures,
+            19..=22 => self.captures,
+            23..=26 => self.has_contents(),
             _ => self.refs,
         }
     }
@@ -178,7 +199,7 @@ pub struct Columns {
     pub start: Vec<f64>,
     /// Nanoseconds from entry to exit.
     pub duration: Vec<f64>,
-    /// Events committed between entry and commit; empty without results.
+    /// Events committed between entry and commit; empty when left out.
     pub span: Vec<u32>,
     /// Results, pairs; empty when left out.
     pub ret: Vec<i32>,
@@ -196,9 +217,9 @@ pub struct Columns {
     pub cap_side: Vec<u8>,
     /// Codes of `Status` per capture.
     pub cap_status: Vec<u8>,
-    /// Address per capture, pairs.
+    /// Address per capture, pairs; empty where only contents are wanted.
     pub cap_addr: Vec<u32>,
-    /// Bytes that the call spoke of, per capture.
+    /// Bytes that the call spoke of, per capture; empty where only contents are wanted.
     pub cap_wanted: Vec<f64>,
     /// Index of the content, or [`NO_CONTENT`], per capture.
     pub cap_content: Vec<u32>,

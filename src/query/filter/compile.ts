@@ -38,7 +38,8 @@ export function compileFilter(filter: Filter, resolver: FieldResolver): EventPre
 
 /** A filter, or a part of one, that looks only at the syscall: one look-up. */
 function compileSyscalls(filter: Filter, resolver: FieldResolver): EventPredicate | undefined {
-  const test = syscallTest(filter);
+  // Elsewhere a field that is called `name` is not that of a syscall.
+  const test = resolver.fieldSet?.calls === false ? undefined : syscallTest(filter);
   if (test === undefined) return undefined;
   if (!test.elsewhere) return resolver.nameSet(test.fits);
   // The look-up is false where there is no call, so what is true there is asked the other way round.

@@ -59,7 +59,7 @@ impl Decoder {
         let mut reader = Reader { columns: cursors };
         self.threads(&mut reader, &mut out)?;
         self.shapes(header, columns, &mut reader, &mut out)?;
-        self.times(header, tick_ns, projection.results, &mut reader, &mut out)?;
+        self.times(header, tick_ns, projection.spans, &mut reader, &mut out)?;
         let mut ret = vec![0u64; count as usize];
         if projection.walks_results() {
             walk_ret(&mut reader, &self.skeleton, &mut ret)?;
@@ -86,21 +86,20 @@ impl Decoder {
         out: &mut Columns,
     ) -> Result<ContentTable, DecodeError> {
         let rows = ret.len();
-        if !(projection.place || projection.walks_args()) {
-            return Ok(ContentTable::default());
+        let walked = if projection.place || projection.walks_args() { rows } else { 0 };
+        let (mut ip, mut sp) = (vec![0u64; walked], vec![0u64; walked]);
+        if walked > 0 {
+            walk_place(reader, &self.skeleton, &mut ip, &mut sp)?;
         }
-        let (mut ip, mut sp) = (vec![0u64; rows], vec![0u64; rows]);
-        walk_place(reader, &self.skeleton, &mut ip, &mut sp)?;
         if projection.place {
             out.ip = self.pairs(&ip, |word| word);
             out.sp = self.pairs(&sp, |word| word);
         }
-        if !projection.walks_args() {
-            return Ok(ContentTable::default());
-        }
-        let mut args = vec![[0u64; 6]; rows];
+        let mut args = vec![[0u64; 6]; if projection.walks_args() { rows } else { 0 }];
         let known = Known { ret, ip: &ip, sp: &sp, args: &[] };
-        walk_args(reader, &self.skeleton, &known, &mut args)?;
+        if projection.walks_args() {
+            walk_args(reader, &self.skeleton, &known, &mut args)?;
+        }
         if projection.args {
             out.args = vec![0; rows * 12];
             for (values, &row) in args.iter().zip(&self.order) {
@@ -112,9 +111,9 @@ impl Decoder {
         }
         let known = Known { args: &args, ..known };
         let mut table = ContentTable::default();
-        if projection.captures {
+        if projection.has_contents() {
             table = content_table(header, reader)?;
-            self.captures(header, reader, &known, &table, out)?;
+            self.captures(header, reader, &known, &table, projection.captures, out)?;
         }
         if projection.refs {
             self.refs(header, reader, &known, out)?;
@@ -322,18 +321,21 @@ impl Decoder {
         reader: &mut Reader,
         known: &Known,
         table: &ContentTable,
+        with_addresses: bool,
         out: &mut Columns,
     ) -> Result<(), DecodeError> {
         let total = header.captures as usize;
-        let mut captures = Captures { addr: vec![0; total], wanted: vec![0; total], content: vec![0; total] };
-        walk_captures(reader, &self.skeleton, known, &table.lens, &mut captures)?;
+        let placed = if with_addresses { total } else { 0 };
+        let mut captures = Captures { addr: vec![0; placed], wanted: vec![0; placed], content: vec![0; total] };
+        let places = with_addresses.then_some(known);
+        walk_captures(reader, &self.skeleton, places, &table.lens, &mut captures)?;
         let shapes = &self.skeleton.shapes;
         out.cap_start = self.starts(known.ret.len(), |shape| shapes.list[shape].capture_range().len() as u32);
         out.cap_slot = vec![0; total];
         out.cap_side = vec![0; total];
         out.cap_status = vec![0; total];
-        out.cap_addr = vec![0; total * 2];
-        out.cap_wanted = vec![0.0; total];
+        out.cap_addr = vec![0; placed * 2];
+        out.cap_wanted = vec![0.0; placed];
         out.cap_content = vec![0; total];
         let mut next = 0;
         for (stored, &row) in self.order.iter().enumerate() {
@@ -343,11 +345,13 @@ impl Decoder {
                 out.cap_slot[place] = signature >> 4;
                 out.cap_side[place] = signature >> 2 & 3;
                 out.cap_status[place] = signature & 3;
-                let addr = captures.addr[next];
-                out.cap_addr[place * 2] = addr as u32;
-                out.cap_addr[place * 2 + 1] = (addr >> 32) as u32;
-                out.cap_wanted[place] = captures.wanted[next] as f64;
                 out.cap_content[place] = captures.content[next];
+                if with_addresses {
+                    let addr = captures.addr[next];
+                    out.cap_addr[place * 2] = addr as u32;
+                    out.cap_addr[place * 2 + 1] = (addr >> 32) as u32;
+                    out.cap_wanted[place] = captures.wanted[next] as f64;
+                }
                 next += 1;
             }
         }

@@ -197,7 +197,7 @@ impl Encoder {
                 let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &[] };
                 walk_args(&mut coder, skeleton, &known, &mut self.args)?;
                 let known = Known { args: &self.args, ..known };
-                walk_captures(&mut coder, skeleton, &known, &self.lens, &mut self.captures)?;
+                walk_captures(&mut coder, skeleton, Some(&known), &self.lens, &mut self.captures)?;
                 walk_refs(&mut coder, skeleton, &known, block.object_base, &mut self.refs)
             });
         done.expect("contents are numbered in stored order");

@@ -350,11 +350,12 @@ fn in_slot(slot: u8, args: &[u64; 6], ret: u64) -> u64 {
 }
 
 /// The captures. A content that equals the number of those seen so far is new; it is a decode error when a content
-/// is beyond that, and when the number of contents at the end is not that of `lens`.
+/// is beyond that, and when the number of contents at the end is not that of `lens`. Without `known` only the contents
+/// are walked: nothing of them is predicted from addresses and lengths.
 pub(crate) fn walk_captures(
     coder: &mut impl Coder,
     skeleton: &Skeleton,
-    known: &Known,
+    known: Option<&Known>,
     lens: &[u32],
     captures: &mut Captures,
 ) -> Result<(), DecodeError> {
@@ -370,32 +371,36 @@ pub(crate) fn walk_captures(
     let mut fresh = 0u64;
     let (mut addr_before, mut wanted_before) = (0u64, 0u64);
     skeleton.walk(|at, index| {
-        let (ret, sp, args) = (known.ret[index], known.sp[index], &known.args[index]);
         for (j, signature) in skeleton.shapes.signatures[at.shape.capture_range()].iter().enumerate() {
             let j = j.min(15) as u64;
             let (of_thread, of_path, of_shape) = (at.of_thread << 4 | j, at.of_path << 4 | j, at.of_shape << 4 | j);
             let slot = signature >> 4;
-            let home = in_slot(slot, args, ret);
-            let exact = [
-                home,
-                addr_before.wrapping_add(wanted_before),
-                sp.wrapping_add(*addr_sp.at(of_path)),
-                *addr_own.at(of_thread),
-                addr_before,
-                0,
-            ];
-            let bases = [home, addr_before, sp];
-            let addr = coder.value(Column::AddrToken, addr_tokens.at(of_shape), &exact, &bases, captures.addr[next])?;
-            captures.addr[next] = addr;
-            *addr_sp.at(of_path) = addr.wrapping_sub(sp);
-            *addr_own.at(of_thread) = addr;
+            if let Some(known) = known {
+                let sp = known.sp[index];
+                let home = in_slot(slot, &known.args[index], known.ret[index]);
+                let exact = [
+                    home,
+                    addr_before.wrapping_add(wanted_before),
+                    sp.wrapping_add(*addr_sp.at(of_path)),
+                    *addr_own.at(of_thread),
+                    addr_before,
+                    0,
+                ];
+                let bases = [home, addr_before, sp];
+                let tokens = addr_tokens.at(of_shape);
+                let addr = coder.value(Column::AddrToken, tokens, &exact, &bases, captures.addr[next])?;
+                captures.addr[next] = addr;
+                *addr_sp.at(of_path) = addr.wrapping_sub(sp);
+                *addr_own.at(of_thread) = addr;
+                addr_before = addr;
+            }
 
-            let exact =
-                [fresh, (*content_own.at(of_thread)).into(), NO_CONTENT.into(), (*content_path.at(of_path)).into()];
+            let own = content_own.at(of_thread);
+            let path = content_path.at(of_path);
             let content = coder.value(
                 Column::ContentToken,
                 content_tokens.at(of_shape),
-                &exact,
+                &[fresh, (*own).into(), NO_CONTENT.into(), (*path).into()],
                 &[fresh],
                 captures.content[next].into(),
             )?;
@@ -410,21 +415,23 @@ pub(crate) fn walk_captures(
                 u64::from(lens[content as usize])
             };
             captures.content[next] = content as u32;
-            *content_own.at(of_thread) = content as u32;
-            *content_path.at(of_path) = content as u32;
+            *own = content as u32;
+            *path = content as u32;
 
-            let own = *wanted_own.at(of_shape);
-            let after = args.get(usize::from(slot) + 1).copied().unwrap_or(0);
-            let wanted = coder.value(
-                Column::WantedToken,
-                wanted_tokens.at(of_shape),
-                &[len, ret, after, own],
-                &[len],
-                captures.wanted[next],
-            )?;
-            captures.wanted[next] = wanted;
-            *wanted_own.at(of_shape) = wanted;
-            (addr_before, wanted_before) = (addr, wanted);
+            if let Some(known) = known {
+                let own = wanted_own.at(of_shape);
+                let after = known.args[index].get(usize::from(slot) + 1).copied().unwrap_or(0);
+                let wanted = coder.value(
+                    Column::WantedToken,
+                    wanted_tokens.at(of_shape),
+                    &[len, known.ret[index], after, *own],
+                    &[len],
+                    captures.wanted[next],
+                )?;
+                captures.wanted[next] = wanted;
+                *own = wanted;
+                wanted_before = wanted;
+            }
             next += 1;
         }
         Ok(())
