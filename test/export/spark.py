@@ -6,6 +6,7 @@ shuffled to the other.
 
 import json
 import os
+import shutil
 import sys
 
 from pyspark.sql import SparkSession
@@ -25,4 +26,7 @@ for table in os.listdir(folder):
     spark.read.parquet(os.path.join(folder, table)).createOrReplaceTempView(table)
 answers = [[list(row) for row in spark.sql(sql).collect()] for sql in statements]
 json.dump(answers, sys.stdout)
+# Logs of the workers, which Spark keeps beside itself.
+logs = os.path.join(os.environ["SPARK_HOME"], "work", spark.sparkContext.applicationId)
 spark.stop()
+shutil.rmtree(logs, ignore_errors=True)
