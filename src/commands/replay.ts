@@ -218,10 +218,12 @@ async function tell(trace: Trace, rounds: Rounds, context: CommandContext<Option
       addToSummary(env, texts.join("\n"));
     }
   }
-  if (!options.quiet && (options.verbose || isTTY.stderr)) {
+  const isTalkative = !options.quiet && (options.verbose || isTTY.stderr);
+  // They may be the reason of a difference.
+  if (isTalkative || (!options.quiet && !result.faithful)) {
     for (const note of result.notes) out += `trace: note: ${note}\n`;
-    out += await summary(trace, rounds, options);
   }
+  if (isTalkative) out += await summary(trace, rounds, options);
   if (out !== "") context.stderr.write(out);
 }
 

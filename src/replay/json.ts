@@ -80,6 +80,7 @@ function reportJson(report: DesyncReport, trace: TraceContext): object {
           },
     place: placeJson(report.place),
     expectedPlace: placeJson(report.expectedPlace),
+    callers: report.callers.map(placeJson),
     around: report.around.map((row) => eventJson(row, trace)),
     hints: report.hints,
   };

@@ -101,24 +101,33 @@ function specialName(maps: string, address: bigint): string | undefined {
   return undefined;
 }
 
-/** The place of an address of a process at an event; `maps` are those of a replayed process, where there is one. */
-export async function placeOf(
+/** The places of addresses of a process at an event; `maps` are those of a replayed process, where there is one. */
+export async function placesAt(
   trace: Trace,
   process: number,
   seq: number,
-  address: Num,
+  addresses: readonly Num[],
   maps = "",
+): Promise<Place[]> {
+  const mappings = await mappingsAt(trace, process, seq).catch(
+    // A damaged trace has no places; what could be read of it has been.
+    (): Mapping[] => [],
+  );
+  return Promise.all(addresses.map((address) => placeIn(trace, mappings, address, maps)));
+}
+
+async function placeIn(
+  trace: Trace,
+  mappings: readonly Mapping[],
+  address: Num,
+  maps: string,
 ): Promise<Place> {
   const wide = BigInt(address);
   const inside = ({ start, length }: Mapping) => {
     const behind = wide - BigInt(start);
     return behind >= 0n && behind < BigInt(length);
   };
-  const mapping = await mappingsAt(trace, process, seq).then(
-    (all) => all.findLast(inside),
-    // A damaged trace has no places; what could be read of it has been.
-    () => undefined,
-  );
+  const mapping = mappings.findLast(inside);
   if (mapping === undefined) {
     return {
       address,

@@ -11,10 +11,12 @@ import { threadName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
 import { type ByteDifference, byteDifference, type Field, fieldsOf } from "./fields.js";
 import { neighboursOf } from "./neighbours.js";
-import { type Place, placeOf } from "./place.js";
-import { codeAddress, isCall, type Row } from "./rows.js";
+import { type Place, placesAt } from "./place.js";
+import { callName, codeAddress, isCall, pointerOf, type Row, registerOf, seqOf } from "./rows.js";
 import { hintsOf, summaryOf } from "./words.js";
 
+/** Callers that are told. */
+const CALLERS = 8;
 /** Events that are shown before and after. */
 export const AROUND = 5;
 
@@ -43,6 +45,8 @@ export interface DesyncReport {
   /** Where the program was, and where it ought to have been when that is elsewhere. */
   readonly place: Place | undefined;
   readonly expectedPlace: Place | undefined;
+  /** Who called the code at `place`, the nearest first: the calls themselves, not what is behind them. */
+  readonly callers: readonly Place[];
   /** Events of the process around it, itself included, in their order. */
   readonly around: readonly Row[];
   /** What to do next, a line each. */
@@ -77,7 +81,10 @@ export async function desyncReport(trace: Trace, desync: Desync): Promise<Desync
     bytes,
     ...(await placesOf(trace, number, desync, expected)),
     around: [...known, ...after],
-    hints: hintsOf(desync, trace, number, before[0]),
+    hints: [
+      ...recordedElsewhere(actual, [...before, ...after]),
+      ...hintsOf(desync, trace, number, before[0]),
+    ],
   };
 }
 
@@ -96,6 +103,22 @@ function actualRow(desync: Desync, known: readonly Row[]): Row | undefined {
   });
   if (cwd !== undefined) refs.push({ slot: Slot.Cwd, fd: -1, object: cwd });
   return { batch: withRefs(row.batch, refs), i: 0 };
+}
+
+/** Says so when what came is recorded nearby: the program left something out, or did something again. */
+function recordedElsewhere(actual: Row | undefined, rows: readonly Row[]): string[] {
+  if (!isCall(actual)) return [];
+  const { batch, i } = actual;
+  const count = syscallRow(batch.arch[i] ?? 0, batch.code[i] ?? -1)?.args.length ?? 6;
+  const registers = Array.from({ length: count }, (_, k) => k);
+  const same = rows.find(
+    (row) =>
+      isCall(row) &&
+      callName(row) === callName(actual) &&
+      pointerOf(row, "ip") === pointerOf(actual, "ip") &&
+      registers.every((k) => registerOf(row, k) === registerOf(actual, k)),
+  );
+  return same === undefined ? [] : [`what came is what the recording has at @${seqOf(same)}`];
 }
 
 interface Ref {
@@ -129,22 +152,25 @@ function withRefs(batch: EventBatch, refs: readonly Ref[]): EventBatch {
   };
 }
 
-/** Where the program was (innermost), and where it ought to have been when it was elsewhere. */
+/** Where the program was (innermost), who called that, and where it ought to have been when it was elsewhere. */
 async function placesOf(
   trace: Trace,
   process: number,
   desync: Desync,
   expected: Row | undefined,
-): Promise<Pick<DesyncReport, "place" | "expectedPlace">> {
+): Promise<Pick<DesyncReport, "place" | "expectedPlace" | "callers">> {
   const { actual, frames, maps, seq } = desync;
   const here =
     (actual === undefined ? undefined : codeAddress({ batch: actual.batch, i: 0 })) ??
     frames.find((address) => address !== 0n);
   const there = expected && codeAddress(expected);
-  const place = here === undefined ? undefined : await placeOf(trace, process, seq, here, maps);
   const isElsewhere = there !== undefined && there !== here;
-  return {
-    place,
-    expectedPlace: isElsewhere ? await placeOf(trace, process, seq, there) : undefined,
-  };
+  // A frame is where a call returns to.
+  const calls = frames.slice(1, 1 + CALLERS).map((address) => address - 1n);
+  const wanted = [here, isElsewhere ? there : undefined, ...calls];
+  const known = wanted.filter((address) => address !== undefined);
+  const places = await placesAt(trace, process, seq, known, maps);
+  const next = (address: unknown) => (address === undefined ? undefined : places.shift());
+  const [place, expectedPlace] = [next(wanted[0]), next(wanted[1])];
+  return { place, expectedPlace, callers: places.filter(({ file }) => file !== undefined) };
 }

@@ -57,7 +57,7 @@ function facts(
   writer: TextWriter,
   paint: Painter,
 ): string {
-  const { process, expected, actual, place, expectedPlace } = report;
+  const { process, expected, actual, place, expectedPlace, callers } = report;
   const command = process.argv.length > 0 ? shellCommand(process.argv) : process.path;
   const lines: [string, string][] = [
     ["process", `${process.thread} [${process.tid}]  ${printable(command)}`],
@@ -69,6 +69,9 @@ function facts(
     const label = expectedPlace === undefined ? "at" : "replayed at";
     lines.push([label, printable(placeText(place))]);
   }
+  callers.forEach((caller, k) => {
+    lines.push([k === 0 ? "called by" : "", printable(placeText(caller))]);
+  });
   const room = Math.max(LABEL, ...lines.map(([label]) => label.length + 2));
   return lines.map(([label, text]) => `  ${paint("dim", label.padEnd(room))}${text}\n`).join("");
 }

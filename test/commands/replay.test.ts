@@ -283,6 +283,39 @@ const changes: readonly Change[] = [
   },
 ];
 
+it("a report says who made the call, down to the line of the source", async () => {
+  const { file } = await record([build(asking, "-g")]);
+  const copy = await changed(file, (parts) => {
+    for (const event of callsOf(parts, "write"))
+      event.more = event.more.map((line) => line.replace('"four', '"five'));
+  });
+  const { code, stderr } = await replay(copy);
+  expect(code).toBe(3);
+  const line = asking.split("\n").findIndex((text) => text.includes("four")) + 1;
+  expect(stderr).toMatch(/^ {2}at .*libc.*write/m);
+  // The compiler may have put the function that writes into main, or not.
+  expect(stderr).toMatch(/^ {2}called by .*\((say|main)\+0x.*program\.c:\d+\)/m);
+  expect(stderr).toMatch(new RegExp(`\\(main\\+0x[0-9a-f]+, .*program\\.c:(${line}|\\d+)\\)`));
+  const report = join(folder(), "report.json");
+  await replay(copy, ["--format=json", `--report=${report}`]);
+  const [desync] = JSON.parse(readFileSync(report, "utf8")).desyncs;
+  expect(desync.callers.length).toBeGreaterThan(1);
+  expect(desync.callers[0].source.file).toMatch(/program\.c$/);
+});
+
+it("a report says when what came is recorded a little further on", async () => {
+  const copy = await changed(asked.file, (parts) => {
+    const index = parts.events.indexOf(first(callsOf(parts, "getppid")));
+    const extra = parts.events[index];
+    if (extra === undefined) throw new Error("no call");
+    // An identity that the program never asked for.
+    parts.events.splice(index, 0, { ...extra, fields: { ...extra.fields, code: "104" } });
+  });
+  const { code, stderr } = await replay(copy);
+  expect(code).toBe(3);
+  expect(stderr).toMatch(/-> what came is what the recording has at @\d+\n/);
+});
+
 describe("a recording that was changed differs at the event that shows it", () => {
   it.each(changes)("$name", async ({ reason, change }) => {
     let seq = -1;

@@ -20,6 +20,7 @@ const report: DesyncReport = {
   bytes: undefined,
   place: undefined,
   expectedPlace: undefined,
+  callers: [],
   around: [],
   hints: [],
 };

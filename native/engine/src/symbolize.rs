@@ -189,7 +189,8 @@ impl<'a> Split<'a> {
         let file = self.file(Path::new(&name))?;
         let empty = EndianSlice::new(&[], LittleEndian);
         let get = |id: gimli::SectionId| -> Result<_, gimli::Error> {
-            let data = id.dwo_name().and_then(|name| file.section_by_name(name)).and_then(|section| section.data().ok());
+            let data =
+                id.dwo_name().and_then(|name| file.section_by_name(name)).and_then(|section| section.data().ok());
             Ok(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
         };
         let package = gimli::DwarfPackage::load(get, empty).ok()?;

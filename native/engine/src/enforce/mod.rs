@@ -70,7 +70,13 @@ impl Enforcement {
             // Without a listener the child has failed, and says why; without a supervisor nobody lets it go on.
             if let Ok(Some(listener)) = gate.take(pid, |listener| {
                 let runs_program = own.attempt.is_none();
-                supervise::Supervisor::new(listener, Arc::clone(&own.policy), pid, runs_program, Arc::clone(&own.report))
+                supervise::Supervisor::new(
+                    listener,
+                    Arc::clone(&own.policy),
+                    pid,
+                    runs_program,
+                    Arc::clone(&own.report),
+                )
             }) {
                 listener.run();
             }

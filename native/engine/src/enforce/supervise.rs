@@ -214,9 +214,8 @@ impl Supervisor {
         let rules = rules.as_ref();
         let listener = Arc::clone(&self.listener);
         let learn = self.policy.learn;
-        let may_exec = |roles: &[usize], exe: &[u8]| {
-            roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false))
-        };
+        let may_exec =
+            |roles: &[usize], exe: &[u8]| roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false));
         if !self.policy.supervised {
             if self.is_first_exec(notification) {
                 self.listener.pass(id);

@@ -18,7 +18,7 @@ use super::output::{Merge, Streams};
 use super::remote::Remote;
 use super::scan::{self, Next, Scan};
 use super::shared::Shared;
-use super::stacks::Taker;
+use super::stacks::{Taker, Wanted};
 use super::tracee::{At, Process, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::Zygote;
@@ -317,7 +317,7 @@ impl<'a> Runner<'a> {
                 // It has left the call that it was last seen at.
                 if let Ok(regs) = sys::registers(thread.tid) {
                     (actual.ip, actual.sp) = (regs.rip, regs.rsp);
-                    desync.frames = vec![regs.rip];
+                    desync.frames = self.frames_of(thread.pid(), thread.tid, &regs);
                 }
             }
         }
@@ -384,8 +384,22 @@ impl<'a> Runner<'a> {
             actual_bytes: difference.actual,
             window: difference.window,
             maps: thread.map(|thread| self.maps(thread.tid)).unwrap_or_default(),
-            frames: thread.map(|thread| vec![place(thread).0]).unwrap_or_default(),
+            frames: thread.map(|thread| self.frames(thread)).unwrap_or_default(),
         }))
+    }
+
+    /// Where a stopped thread is, and who called that.
+    fn frames(&self, thread: &Thread) -> Vec<u64> {
+        let regs = if matches!(thread.at, At::Ended(_)) { None } else { thread.own_registers() };
+        regs.map_or_else(|| vec![place(thread).0], |regs| self.frames_of(thread.pid(), thread.tid, &regs))
+    }
+
+    fn frames_of(&self, pid: pid_t, tid: pid_t, regs: &libc::user_regs_struct) -> Vec<u64> {
+        const MOST: usize = 32;
+        let mut taker = Taker::new(self.job.trace, self.job.files, &Wanted::NOTHING);
+        let mut frames = taker.addresses((pid, tid), regs);
+        frames.truncate(MOST);
+        if frames.is_empty() { vec![regs.rip] } else { frames }
     }
 
     fn maps(&self, tid: pid_t) -> String {

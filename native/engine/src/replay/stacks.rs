@@ -21,7 +21,7 @@ use crate::stacks::{CodeFile, EXACT, GUESSED, INTERRUPTED, NO_FILE, Place, Stack
 use crate::store::{Hash, Store};
 use crate::sys;
 use crate::unwind::module::Module;
-use crate::unwind::{Code, Frame, How, Process, Registers, Unwinder};
+use crate::unwind::{Code, End, Frame, How, Process, Registers, Unwinder};
 
 /// Of which events stacks are wanted.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Of none.
+    pub const NOTHING: Wanted = Wanted { from: 1, to: 0, only: None };
+
     fn has(&self, seq: u64) -> bool {
         (self.from..=self.to).contains(&seq) && self.only.as_ref().is_none_or(|only| only.binary_search(&seq).is_ok())
     }
@@ -108,6 +111,12 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
+    /// Where a stopped thread is, and who called that, innermost first: return addresses.
+    pub fn addresses(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> Vec<u64> {
+        self.unwind((pid, tid), regs);
+        self.frames.iter().map(|frame| frame.address).collect()
+    }
+
     fn take(&mut self, seq: u64, thread: &mut Thread) -> Result<(), Halt> {
         if matches!(thread.at, At::Ended(_)) || self.stacks.frames.len() >= MOST_FRAMES {
             return Ok(());
@@ -119,15 +128,8 @@ impl<'a> Taker<'a> {
             sys::registers(tid).map_err(|error| lost(tid, &error))?
         };
         let pid = thread.pid();
-        if !self.spaces.contains_key(&pid) {
-            let regions = self.regions(pid);
-            self.spaces.insert(pid, regions);
-        }
+        let end = self.unwind((pid, tid), &regs);
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
-        let registers = Registers::of(&regs);
-        self.frames.clear();
-        let mut memory = StoppedThread::new(tid, registers.sp(), &mut self.window, regions);
-        let end = self.unwinder.unwind(registers, &mut memory, &mut self.frames);
         for frame in &self.frames {
             let place = place_of(frame, regions);
             let next = self.stacks.places.len() as u32;
@@ -141,6 +143,19 @@ impl<'a> Taker<'a> {
         self.stacks.frame_end.push(self.stacks.frames.len() as u32);
         self.stacks.ends.push(end.code());
         Ok(())
+    }
+
+    /// Puts the frames of a stopped thread into `self.frames`.
+    fn unwind(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> End {
+        if !self.spaces.contains_key(&pid) {
+            let regions = self.regions(pid);
+            self.spaces.insert(pid, regions);
+        }
+        let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        let registers = Registers::of(regs);
+        self.frames.clear();
+        let mut memory = StoppedThread::new(tid, registers.sp(), &mut self.window, regions);
+        self.unwinder.unwind(registers, &mut memory, &mut self.frames)
     }
 
     /// The executable memory of a process, with what is known of the files behind it.
@@ -204,7 +219,9 @@ fn changes_code(event: &Event<'_>) -> bool {
         EventKind::Exec | EventKind::Task => true,
         EventKind::Call => match scan::name(event) {
             // Of the old i386 call the protection is in memory.
-            "mmap" | "mmap2" => event.arch() != 0 || event.arg(2) & EXEC != 0 || event.arg(3) & libc::MAP_FIXED as u64 != 0,
+            "mmap" | "mmap2" => {
+                event.arch() != 0 || event.arg(2) & EXEC != 0 || event.arg(3) & libc::MAP_FIXED as u64 != 0
+            }
             "mprotect" | "pkey_mprotect" => true,
             "munmap" | "mremap" | "remap_file_pages" | "shmat" | "shmdt" => true,
             _ => false,

@@ -183,6 +183,12 @@ impl Thread {
         kernel::set_register(self.tid, register, value).map_err(|error| lost(self.tid, &error).into())
     }
 
+    /// Its registers, as the program has them.
+    #[must_use]
+    pub fn own_registers(&self) -> Option<user_regs_struct> {
+        self.regs.as_deref().copied().or_else(|| sys::registers(self.tid).ok())
+    }
+
     /// Whether its registers have to be put back.
     #[must_use]
     pub fn is_borrowed(&self) -> bool {

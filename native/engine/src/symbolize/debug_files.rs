@@ -38,7 +38,8 @@ pub fn find(binary: &Binary, path: &[u8]) -> Option<DebugFile> {
         let Some(found) = Binary::map(&candidate) else { continue };
         let Some(theirs) = elf::parse(&found) else { continue };
         let same_id = !facts.build_id.is_empty() && theirs.build_id == facts.build_id;
-        let same_sum = || theirs.build_id.is_empty() && link.as_ref().is_some_and(|(_, sum)| crc32fast::hash(&found) == *sum);
+        let same_sum =
+            || theirs.build_id.is_empty() && link.as_ref().is_some_and(|(_, sum)| crc32fast::hash(&found) == *sum);
         if (theirs.debug.info || theirs.debug.symbols) && (same_id || same_sum()) {
             return Some(DebugFile { path: candidate, binary: found });
         }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry, LittleEndian,
-    RegisterRule, UnwindContext, UnwindSection,
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry,
+    LittleEndian, RegisterRule, UnwindContext, UnwindSection,
 };
 use object::{Object as _, ObjectSection as _, ObjectSegment as _};
 
@@ -145,7 +145,8 @@ impl Module {
             // Mappings are of whole pages, segments are not.
             let start = segment.offset & !0xfff;
             let inside = offset.checked_sub(start)?;
-            (inside < segment.length + (segment.offset - start)).then(|| (segment.address & !0xfff).wrapping_add(inside))
+            (inside < segment.length + (segment.offset - start))
+                .then(|| (segment.address & !0xfff).wrapping_add(inside))
         })
     }
 
@@ -277,4 +278,3 @@ fn row_of<'a, S: UnwindSection<Slice<'a>>>(
         encoding: fde.cie().encoding(),
     })
 }
-

@@ -60,7 +60,8 @@ fn a_stub_without_a_frame_is_left_by_the_word_on_top_of_the_stack() {
     // call 0x10f0, ending at 0x1010
     code[0x0b..0x10].copy_from_slice(&[0xe8, 0xe0, 0, 0, 0]);
     let stack = words(&[0x1010, 0, 0, 0]);
-    let mut process = Made { pieces: vec![(0x7000, stack), (0x1000, code)], code: vec![0x1000..0x1100], ..Made::default() };
+    let mut process =
+        Made { pieces: vec![(0x7000, stack), (0x1000, code)], code: vec![0x1000..0x1100], ..Made::default() };
     let (frames, end) = unwound(registers(0x10f5, 0x7000, 0), &mut process);
     assert_eq!(frames, [(0x10f5, How::Registers), (0x1010, How::Guess)]);
     assert_eq!(end, End::Complete);
