@@ -125,16 +125,15 @@ async function run(context: CommandContext<Options>): Promise<number> {
 /** What was asked: SQL, or a question that needs no database. */
 type Asked = { readonly sql: string } | { readonly rows: Question };
 
-const SQL_STARTS =
-  /^\s*(?:--[^\n]*\n\s*|\/\*.*?\*\/\s*)*(?:(?:select|with|from|explain|describe|summarize|pivot|unpivot|values|show|table|copy|create|set|pragma)\b(?!\s*(?:$|[,)=<>!~&|]|and\b|or\b|not\b|in\b|exists\b))|\()/is;
+/** What a statement begins with, unless what follows makes a filter of it: `select` is a syscall, too. */
+const STATEMENT =
+  /^(?:select|with|from|explain|describe|summarize|pivot|unpivot|values|show|table|copy|create|set|pragma)\b(?!\s*(?:$|[,)=<>!~&|]|(?:and|or|not|in|exists)\b))/i;
 
-/** `(` begins a filter, unless a SELECT stands in it. */
+/** Blanks, parentheses and comments that may stand before it. */
+const BEFORE = /^(?:[\s(]|--[^\n]*\n|\/\*.*?\*\/)*/s;
+
 function isSql(text: string): boolean {
-  const found = SQL_STARTS.test(text);
-  return (
-    found &&
-    (!text.trimStart().startsWith("(") || /^\s*\(+\s*(?:select|with|from|values)\b/i.test(text))
-  );
+  return STATEMENT.test(text.replace(BEFORE, ""));
 }
 
 async function readQuestion(words: readonly string[], options: Options): Promise<Asked> {
