@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 
+import pyspark
 from pyspark.sql import SparkSession
 
 folder, *statements = sys.argv[1:]
@@ -17,6 +18,9 @@ spark = (
     .appName("fleet")
     .config("spark.ui.enabled", "false")
     .config("spark.sql.shuffle.partitions", "2")
+    # A busy machine is no reason to take a worker for dead.
+    .config("spark.network.timeout", "600s")
+    .config("spark.executor.heartbeatInterval", "60s")
     .config("spark.driver.bindAddress", "127.0.0.1")
     .config("spark.driver.host", "127.0.0.1")
     .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
@@ -27,6 +31,6 @@ for table in os.listdir(folder):
 answers = [[list(row) for row in spark.sql(sql).collect()] for sql in statements]
 json.dump(answers, sys.stdout)
 # Logs of the workers, which Spark keeps beside itself.
-logs = os.path.join(os.environ["SPARK_HOME"], "work", spark.sparkContext.applicationId)
+logs = os.path.join(os.path.dirname(pyspark.__file__), "work", spark.sparkContext.applicationId)
 spark.stop()
 shutil.rmtree(logs, ignore_errors=True)

@@ -282,6 +282,12 @@ describe.skipIf(lackingPython !== undefined)(titled("Parquet files"), () => {
     expect(state).toEqual([[odd, 19, false]]);
   });
 
+  it("hold a run once", async () => {
+    const folder = beside(file, "twice.parquet");
+    await expect(exportTo("parquet", folder, file, file)).rejects.toThrow(/two of the traces are/);
+    expect(readdirSync(join(folder, "event"))).toEqual([]);
+  });
+
   it("add runs to a folder, and replace none unasked", async () => {
     const folder = beside(file, "more.parquet");
     await exportTo("parquet", folder, file, "--table", "exec");

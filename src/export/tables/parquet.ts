@@ -6,7 +6,7 @@
 
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { TraceError } from "../../errors.js";
+import { TraceError } from "../../errors.js";
 import { type NativeParquet, native } from "../../native.js";
 import type { TableBatch, TableDef } from "../../tables/table.js";
 import { traceError, unwrap } from "../../trace/failure.js";
@@ -35,6 +35,11 @@ export class ParquetSink implements TableSink {
         code: "exists",
         message: `${place} exists already`,
         facts: { path: place },
+      });
+    }
+    if (this.#drafts.some((other) => other.draft === draft)) {
+      throw new TraceError("SAME_RUN", `two of the traces are of one run, ${run.id}`, {
+        hint: "they are copies of one recording: name it once",
       });
     }
     await rm(draft, { recursive: true, force: true }).catch(() => {});
