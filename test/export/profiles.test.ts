@@ -1,7 +1,9 @@
 /** Folded stacks, speedscope profiles, OpenTelemetry spans and strace's text. */
 
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { beforeAll, describe, expect, it } from "vitest";
+import { WEIGHTS } from "../../src/export/stacks.js";
 import { runCommand } from "../support/run.js";
 import { TextTrace, temporaryFolder } from "../support/text_trace.js";
 import { lackingPython, readBack, titled } from "./python.js";
@@ -96,6 +98,17 @@ describe("a speedscope profile", () => {
     );
     expect(found).toEqual(stacks(await text("folded", "--weight", "calls")));
     expect(only.endValue).toBe(sum(only.weights));
+  });
+
+  it.skipIf(lackingPython !== undefined)(titled("is one that its own schema allows"), async () => {
+    const path = "speedscope/dist/release/file-format-schema.json";
+    const schema = createRequire(import.meta.url).resolve(path);
+    for (const weight of WEIGHTS) {
+      const profile = await text("speedscope", "--weight", weight);
+      expect(readBack("schema.py", schema, beside(file, "out.speedscope"))).toEqual(
+        JSON.parse(profile),
+      );
+    }
   });
 });
 

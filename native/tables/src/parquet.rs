@@ -215,6 +215,9 @@ impl ParquetWriter {
         if let Some(part) = self.part.take() {
             self.end(part)?;
         }
+        // Whoever holds the writer may keep it for long: what it needed to write goes now.
+        (self.group, self.late) = (Group::new(&[]), Group::new(&[]));
+        self.dictionaries.clear();
         Ok(self.summary)
     }
 }
