@@ -11,15 +11,17 @@ interface Options {
 
 export const command: CommandDef<Options> = {
   name: "accept",
-  summary: "make a trace the golden one, with which later runs are compared",
+  summary: "make a trace the golden one that runs are compared with",
   description:
     "Copies the trace over the golden one. In continuous integration (CI is set) nothing is written: how it ought to be is decided " +
     "by a person.",
   arguments: [{ name: "<trace>", help: "trace of the run that is right" }],
   options: [{ flags: "--as <golden>", help: "the golden trace", default: "golden.trace" }],
   examples: [
-    { line: "trace accept run.trace", help: "as golden.trace" },
-    { line: "trace diff run.trace --against golden.trace", help: "what differs from it" },
+    {
+      line: "trace accept run.trace",
+      help: "as golden.trace, for trace diff --against golden.trace",
+    },
   ],
   run,
 };
