@@ -453,19 +453,25 @@ export class CanonicalTrace {
   #specialOf(index: number, fd: number): number {
     const known = this.#special[index];
     if (known !== undefined && known !== Special.Unknown) return known;
-    const object = this.trace.objects[index];
-    let special: number = Special.None;
-    if (object !== undefined) {
-      const { path, kind, detail, createdBy } = object;
-      if (createdBy < 0 && fd >= 0 && fd <= 2) special = Special.Inherited;
-      else if (/^anon_inode:\[(?:eventfd|timerfd|signalfd|eventpoll|pidfd)/.test(path))
-        special = Special.WakeUp;
-      else if (KERNEL_FILE.test(path) || detail.startsWith("NETLINK")) special = Special.KernelFile;
-      else if (path === "/dev/urandom" || path === "/dev/random") special = Special.Random;
-      else if (kind === "pipe") special = Special.Pipe;
-    }
+    const special = this.#specialBy(index, fd, this.trace.objectPath(index) ?? "");
     if (index < this.#special.length) this.#special[index] = special;
     return special;
+  }
+
+  /** Whole objects are fetched only where the path does not say enough: a long trace has millions of them. */
+  #specialBy(index: number, fd: number, path: string): number {
+    const isNamed = path.startsWith("/");
+    const object = !isNamed || (fd >= 0 && fd <= 2) ? this.trace.objects[index] : undefined;
+    if (object !== undefined && object.createdBy < 0 && fd >= 0 && fd <= 2)
+      return Special.Inherited;
+    if (isNamed) {
+      if (KERNEL_FILE.test(path)) return Special.KernelFile;
+      return path === "/dev/urandom" || path === "/dev/random" ? Special.Random : Special.None;
+    }
+    if (/^anon_inode:\[(?:eventfd|timerfd|signalfd|eventpoll|pidfd)/.test(path))
+      return Special.WakeUp;
+    if (object?.detail.startsWith("NETLINK") === true) return Special.KernelFile;
+    return object?.kind === "pipe" ? Special.Pipe : Special.None;
   }
 
   #pid(pid: number): void {
