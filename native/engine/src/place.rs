@@ -5,7 +5,7 @@
 //! to be overwritten by a jump (`probe.rs`), and around its loop if that is short. How far it is led is limited, by steps
 //! and by time, since each step costs as much as a thousand instructions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
@@ -20,16 +20,16 @@ use crate::sys;
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
 /// Steps around a loop.
-const AROUND: usize = 128;
+const AROUND: usize = 400;
 /// Steps of all kinds.
-const MOST: usize = 600;
+const MOST: usize = 900;
 /// No further steps after this time: a step can cost ten times as much when the thread runs on another processor.
 const LONGEST_NS: u64 = 6_000_000;
 /// Instructions of a loop that may wait for a word of memory to change.
 const SHORT: usize = 64;
-/// How long the thread runs to see what changes: on a processor, and at most by the clock.
+/// How long the thread runs to see what changes: on a processor, and at most by the clock, where others want the processor.
 const MOMENT_NS: u64 = 200_000;
-const LONGEST_MOMENT_NS: u64 = 20_000_000;
+const LONGEST_MOMENT_NS: u64 = 1_000_000_000;
 const NAP: Duration = Duration::from_micros(100);
 /// Bytes of a word.
 const WORD: u64 = 8;
@@ -61,7 +61,17 @@ pub enum Settled {
 pub fn settle(pid: pid_t, tid: pid_t, came: &mut Vec<Came>) -> Settled {
     let Ok(regs) = sys::registers(tid) else { return Settled::Boundary };
     let deadline = sys::monotonic().saturating_add(LONGEST_NS);
-    let mut walk = Walk { pid, tid, bits: bits(&regs), decoded: HashMap::new(), came, regs, deadline, steps: 0 };
+    let mut walk = Walk {
+        pid,
+        tid,
+        bits: bits(&regs),
+        decoded: HashMap::new(),
+        entered: HashSet::new(),
+        came,
+        regs,
+        deadline,
+        steps: 0,
+    };
     match walk.lead_on() {
         Ok(place) => Settled::Place(Box::new(place)),
         Err(settled) => settled,
@@ -74,6 +84,8 @@ struct Walk<'a> {
     tid: pid_t,
     bits: u32,
     decoded: HashMap<u64, Instruction>,
+    /// Instructions that were jumped to: no probe may overwrite them but at its beginning.
+    entered: HashSet<u64>,
     came: &'a mut Vec<Came>,
     regs: user_regs_struct,
     deadline: u64,
@@ -99,7 +111,9 @@ impl Walk<'_> {
         let mut may_wait = false;
         for _ in 0..MOST_TO_PLACE {
             let ip = self.regs.rip;
-            let Some(end) = probe::window_end(self.tid, ip, self.bits) else {
+            let window = probe::window_end(self.tid, ip, self.bits);
+            let fits = |end: &u64| !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered));
+            let Some(end) = window.filter(fits) else {
                 self.step()?;
                 continue;
             };
@@ -162,8 +176,7 @@ impl Walk<'_> {
                 .iter()
                 .any(|used| matches!(used.access(), OpAccess::Read | OpAccess::ReadWrite | OpAccess::CondRead));
             self.step_from(&instruction)?;
-            let next = self.regs.rip;
-            if next != instruction.next_ip() && (place + 1..end).contains(&next) {
+            if (place + 1..end).any(|inside| self.entered.contains(&inside)) {
                 return Ok(Around::Unfit);
             }
         }
@@ -201,7 +214,11 @@ impl Walk<'_> {
                 return Ok(());
             }
         }
-        self.go_on(sys::Resume::Step, |_, _| true)
+        self.go_on(sys::Resume::Step, |_, _| true)?;
+        if self.regs.rip != instruction.next_ip() {
+            self.entered.insert(self.regs.rip);
+        }
+        Ok(())
     }
 
     fn go_on(&mut self, how: sys::Resume, is_it: impl Fn(c_int, &user_regs_struct) -> bool) -> Result<(), Settled> {
