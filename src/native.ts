@@ -140,6 +140,16 @@ export interface NativeStackRequest {
   readonly to: number;
   /** In ascending order. */
   readonly only?: Float64Array;
+  /** Write them into the trace, or into a copy at `output`, instead of handing them over. */
+  readonly write: boolean;
+  readonly output?: string;
+  readonly force: boolean;
+}
+
+export interface NativeAddedStacks {
+  readonly stacks: number;
+  readonly places: number;
+  readonly bytesTotal: number;
 }
 
 /** `native/engine/src/stacks.rs` says what the columns mean. */
@@ -183,6 +193,7 @@ export interface NativeReplayResult {
   readonly durationNs: number;
   readonly outputErrno: number;
   readonly stacks?: NativeStacks;
+  readonly addedStacks?: NativeAddedStacks;
 }
 
 export interface NativeDesync {
@@ -226,6 +237,8 @@ export interface NativeTrace {
   dumpText(path: string | undefined, force: boolean): Promise<Outcome<boolean>>;
   /** Starts a replay on a thread of its own. */
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay;
+  /** The stacks in the trace, of the events `from` to `to`; null when it has none. */
+  stacks(from: number, to: number): Promise<Outcome<NativeStacks | null>>;
   /** Functions and lines at an offset of a mapped file, which is named by its hash; `path` is where it was. */
   sourcesAt(
     hash: string,

@@ -4,7 +4,13 @@
  */
 
 import { TraceError } from "./errors.js";
-import type { NativeDesync, NativeReplay, NativeReplayOutput } from "./native.js";
+import type {
+  NativeAddedStacks,
+  NativeDesync,
+  NativeReplay,
+  NativeReplayOutput,
+  NativeStackRequest,
+} from "./native.js";
 import { StackTable } from "./stacks/table.js";
 import { type EventBatch, EventKind } from "./trace/batch.js";
 import { unwrap } from "./trace/failure.js";
@@ -32,14 +38,19 @@ export interface ReplayOptions {
   /** Milliseconds without any progress after which a replay is stuck, which is a desync too. Default: 30,000. */
   readonly stuckAfter?: number;
   /** Take the stacks of these events (calls and signals), as they were when the event began. */
-  readonly stacks?: {
-    readonly from: number;
-    readonly to: number;
-    /** Only these, in ascending order. */
-    readonly only?: Float64Array;
-  };
+  readonly stacks?: StackOptions;
   /** Kills what is being replayed, and makes the promise fail with `ABORTED`. */
   readonly signal?: AbortSignal;
+}
+
+/** Of which events stacks are taken, and what becomes of them. */
+export interface StackOptions {
+  readonly from: number;
+  readonly to: number;
+  /** Only these, in ascending order. */
+  readonly only?: Float64Array;
+  /** Write them into the trace (or into a copy of it) instead of handing them over. */
+  readonly write?: { readonly output?: string; readonly force?: boolean };
 }
 
 /**
@@ -129,6 +140,8 @@ export interface ReplayResult {
   readonly notes: readonly string[];
   /** The stacks that were asked for, as far as the replay came. */
   readonly stacks: StackTable | undefined;
+  /** What was written into a trace instead. */
+  readonly addedStacks: NativeAddedStacks | undefined;
 }
 
 /**
@@ -179,6 +192,7 @@ async function replayOpen(trace: Trace, options: ReplayOptions): Promise<ReplayR
       desyncs: result.desyncs.map(desyncOf),
       notes: result.notes,
       stacks: result.stacks && new StackTable(result.stacks),
+      addedStacks: result.addedStacks,
     };
   } finally {
     signal?.removeEventListener("abort", abort);
@@ -194,10 +208,22 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     toDescriptors: options.inheritStreams ?? false,
     warnOnly: options.onDesync === "warn",
     stuckAfter: options.stuckAfter,
-    stacks: options.stacks,
+    stacks: options.stacks && stackRequest(options.stacks),
   };
   if (!sink.isWanted) return trace.startReplay(native);
   return trace.startReplay(native, sink.take);
+}
+
+function stackRequest({ from, to, only, write }: StackOptions): NativeStackRequest {
+  const { output, force = false } = write ?? {};
+  return {
+    from,
+    to,
+    write: write !== undefined,
+    force,
+    ...(only && { only }),
+    ...(output !== undefined && { output }),
+  };
 }
 
 /** Output on its way from the engine to a callback. */

@@ -10,17 +10,16 @@ use std::time::Duration;
 use napi::bindgen_prelude::{AsyncTask, BigInt, Buffer, Env, Error, FnArgs, Result, Status, Task, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use trace_engine::binary::Binaries;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawCapture;
 use trace_engine::replay::{self, ActualStop, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind};
-use trace_engine::store::Store;
+use trace_engine::stacks::stream::Added;
 use trace_format::column::NO_CONTENT;
 use trace_format::event::Status::Whole;
 use trace_format::event::{EventKind, Side, flag};
 
 use crate::reader::{self, Batch, NativeTrace, outcome};
-use crate::stacks::{NativeStacks, StackRequest};
+use crate::stacks::{self, AddedStacks, NativeStacks, StackRequest, Target};
 
 /// What to replay, and how.
 #[napi(object)]
@@ -59,6 +58,8 @@ pub struct ReplayResult {
     pub output_errno: i32,
     /// The stacks that were wanted.
     pub stacks: Option<NativeStacks>,
+    /// What of them was written into a trace instead.
+    pub added_stacks: Option<AddedStacks>,
 }
 
 /// A difference between the recording and what the program did.
@@ -189,7 +190,8 @@ impl Output for Nowhere {
     fn write(&mut self, _stream: u8, _bytes: &[u8]) {}
 }
 
-type Running = JoinHandle<std::result::Result<Outcome, EngineError>>;
+type Ended = std::result::Result<(Outcome, Option<Added>), EngineError>;
+type Running = JoinHandle<Ended>;
 
 /// A replay that is going on.
 #[napi]
@@ -223,7 +225,7 @@ pub struct WaitReplay {
 }
 
 impl Task for WaitReplay {
-    type Output = std::result::Result<Outcome, EngineError>;
+    type Output = Ended;
     type JsValue = reader::Outcome<ReplayResult>;
 
     fn compute(&mut self) -> Result<Self::Output> {
@@ -236,7 +238,7 @@ impl Task for WaitReplay {
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
         let output_errno = self.errno.load(Ordering::SeqCst);
-        Ok(outcome(output, |outcome| ReplayResult {
+        Ok(outcome(output, |(outcome, added)| ReplayResult {
             status: outcome.status,
             events: outcome.events as f64,
             processes: outcome.processes,
@@ -247,6 +249,7 @@ impl Task for WaitReplay {
             duration_ns: outcome.duration_ns as f64,
             output_errno,
             stacks: outcome.stacks.map(NativeStacks::from),
+            added_stacks: added.map(AddedStacks::from),
         }))
     }
 }
@@ -265,7 +268,7 @@ impl NativeTrace {
             jobs: options.jobs as usize,
             mute: output.is_none() && !options.to_descriptors,
             warn_only: options.warn_only,
-            stacks: options.stacks.map(Into::into),
+            stacks: options.stacks.as_ref().map(Into::into),
             stuck_after: options
                 .stuck_after
                 .map_or(defaults.stuck_after, |millis| Duration::from_millis(millis.max(1.0) as u64)),
@@ -278,16 +281,15 @@ impl NativeTrace {
             }
             None => Box::new(Nowhere),
         };
+        let target = Target::of(options.stacks.as_ref());
         let control = Arc::new(Control::default());
         let (trace, replay_control) = (Arc::clone(&self.trace), Arc::clone(&control));
         let running = std::thread::Builder::new()
             .name("trace-replay".into())
             .spawn(move || {
                 let mut outcome = replay::replay(&trace, &engine, output, &replay_control)?;
-                if let Some(stacks) = &mut outcome.stacks {
-                    stacks.symbolize(&Binaries::new(&trace, Store::of_user()));
-                }
-                Ok(outcome)
+                let added = stacks::finish(&trace, &mut outcome, target.as_ref())?;
+                Ok((outcome, added))
             })
             .map_err(|error| Error::new(Status::GenericFailure, format!("cannot start the replay: {error}")))?;
         Ok(Replay { control, stopping, errno, running: Arc::new(Mutex::new(Some(running))) })

@@ -1,19 +1,23 @@
 //! Stacks of events for JavaScript: columns, and one list of strings.
 #![allow(clippy::cast_precision_loss, reason = "JavaScript numbers; offsets in files and event numbers are below 2^53")]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{AsyncTask, Env, Float64Array, Result, Task, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use trace_engine::binary::Binaries;
+use trace_engine::error::EngineError;
 use trace_engine::reader::Trace;
+use trace_engine::replay::Outcome;
 use trace_engine::replay::stacks::Wanted;
 use trace_engine::stacks::Stacks;
+use trace_engine::stacks::stream::{self, Added};
 use trace_engine::store::{Hash, Store};
 use trace_engine::symbolize::{self, Sources};
 
 use crate::elf::parse_hash;
-use crate::reader::{NativeTrace, hex};
+use crate::reader::{self, NativeTrace, hex, outcome};
 
 /// Of which events stacks are wanted: those from `from` to `to`, of these only the ones in `only` (in ascending order).
 #[napi(object)]
@@ -21,11 +25,15 @@ pub struct StackRequest {
     pub from: f64,
     pub to: f64,
     pub only: Option<Float64Array>,
+    /// Write them into the trace, or into a copy at `output`, instead of handing them over.
+    pub write: bool,
+    pub output: Option<String>,
+    pub force: bool,
 }
 
-impl From<StackRequest> for Wanted {
-    fn from(request: StackRequest) -> Wanted {
-        let only = request.only.map(|only| only.iter().map(|seq| *seq as u64).collect());
+impl From<&StackRequest> for Wanted {
+    fn from(request: &StackRequest) -> Wanted {
+        let only = request.only.as_ref().map(|only| only.iter().map(|seq| *seq as u64).collect());
         Wanted { from: request.from as u64, to: request.to as u64, only }
     }
 }
@@ -84,6 +92,45 @@ impl From<Stacks> for NativeStacks {
     }
 }
 
+/// What was written into a trace.
+#[napi(object, object_from_js = false)]
+pub struct AddedStacks {
+    pub stacks: f64,
+    pub places: f64,
+    pub bytes_total: f64,
+}
+
+impl From<Added> for AddedStacks {
+    fn from(added: Added) -> AddedStacks {
+        AddedStacks { stacks: added.stacks as f64, places: added.places as f64, bytes_total: added.bytes_total as f64 }
+    }
+}
+
+/// Where the stacks of a replay are to be written.
+pub(crate) struct Target {
+    pub output: Option<PathBuf>,
+    pub force: bool,
+}
+
+impl Target {
+    pub(crate) fn of(request: Option<&StackRequest>) -> Option<Target> {
+        let request = request.filter(|request| request.write)?;
+        Some(Target { output: request.output.as_ref().map(PathBuf::from), force: request.force })
+    }
+}
+
+/// Finds names for the stacks of a replay, and writes them where that is wanted; they are handed over otherwise.
+pub(crate) fn finish(trace: &Trace, outcome: &mut Outcome, target: Option<&Target>) -> EngineResult<Option<Added>> {
+    let Some(stacks) = &mut outcome.stacks else { return Ok(None) };
+    stacks.symbolize(&Binaries::new(trace, Store::of_user()));
+    let Some(target) = target else { return Ok(None) };
+    let added = stream::add(trace, stacks, target.output.as_deref(), target.force)?;
+    outcome.stacks = None;
+    Ok(Some(added))
+}
+
+type EngineResult<T> = std::result::Result<T, EngineError>;
+
 /// A function at a place, and the line there.
 #[napi(object, object_from_js = false)]
 pub struct SourceLine {
@@ -103,6 +150,12 @@ pub struct PlaceSources {
 
 #[napi]
 impl NativeTrace {
+    /// The stacks that are in the trace, of the events from `from` to `to`; nothing when it has none.
+    #[napi]
+    pub fn stacks(&self, from: f64, to: f64) -> AsyncTask<ReadStacks> {
+        AsyncTask::new(ReadStacks { trace: Arc::clone(&self.trace), from: from as u64, to: to as u64 })
+    }
+
     /// The functions and lines at an offset of a mapped file, which is named by its hash in hexadecimal; `path` is where it was.
     #[napi]
     #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
@@ -140,5 +193,24 @@ impl Task for SourcesAt {
             column: source.column,
         });
         Ok(PlaceSources { frames: frames.collect(), behind: output.offset.map(|offset| offset as f64) })
+    }
+}
+
+pub struct ReadStacks {
+    trace: Arc<Trace>,
+    from: u64,
+    to: u64,
+}
+
+impl Task for ReadStacks {
+    type Output = EngineResult<Option<Stacks>>;
+    type JsValue = reader::Outcome<Option<NativeStacks>>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(self.trace.stacks(self.from..=self.to))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, |stacks| stacks.map(NativeStacks::from)))
     }
 }

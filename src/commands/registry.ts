@@ -23,6 +23,7 @@ const commands: ReadonlyMap<string, Load> = new Map<string, Load>([
   ["info", () => import("./info.js")],
   ["ls", () => import("./ls.js")],
   ["pack", () => import("./pack.js")],
+  ["enrich", () => import("./enrich.js")],
   ["dump", () => import("./dump.js")],
   ["doctor", () => import("./doctor.js")],
   ["fields", () => import("./fields.js")],

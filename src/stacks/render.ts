@@ -9,6 +9,7 @@ import type { Stack, StackFrame } from "./table.js";
 /** `main+0x2f at /src/x.c:22`; without a line the file with the code. */
 export function frameText(frame: StackFrame): string {
   const { function: name, behind, source, inlined, image, guessed, interrupted } = frame;
+  if (frame.trampoline) return "<signal handler called>";
   const offset = behind === undefined || behind === 0 ? "" : `+${hexText(behind)}`;
   const place =
     image === undefined ? hexText(frame.address) : `${image.path}+${hexText(frame.address)}`;
@@ -60,6 +61,7 @@ export function stackJson({ frames, cut }: Stack): object {
       image: frame.image?.path ?? null,
       address: hexText(frame.address),
       ...(frame.guessed && { guessed: true }),
+      ...(frame.trampoline && { trampoline: true }),
       ...(frame.interrupted && { interrupted: true }),
     })),
     cut: cut ?? null,

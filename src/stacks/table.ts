@@ -5,7 +5,7 @@ import type { NativeStacks } from "../native.js";
 const NONE = 0xffff_ffff;
 
 /** Bits of a place, native/engine/src/stacks.rs. */
-const Bit = { Guessed: 1, Interrupted: 2 } as const;
+const Bit = { Guessed: 1, Interrupted: 2, Trampoline: 8 } as const;
 
 /** One function of a stack. */
 export interface StackFrame {
@@ -25,6 +25,8 @@ export interface StackFrame {
   readonly guessed: boolean;
   /** A signal interrupted it here. */
   readonly interrupted: boolean;
+  /** Returns from the handler of a signal: what follows was interrupted. */
+  readonly trampoline: boolean;
 }
 
 export interface Stack {
@@ -41,6 +43,7 @@ const ENDS: readonly (string | undefined)[] = [
   "the code has no unwind table, and its frame pointer leads nowhere",
   "the unwind table is damaged",
   "there are more frames than are taken",
+  "the recorder made this call, and not the program",
 ];
 
 export class StackTable {
@@ -57,6 +60,10 @@ export class StackTable {
 
   get size(): number {
     return this.#rows.size;
+  }
+
+  has(seq: number): boolean {
+    return this.#rows.has(seq);
   }
 
   get columns(): NativeStacks {
@@ -96,6 +103,7 @@ export class StackTable {
       image: path === undefined ? undefined : { path, hash: columns.fileHashes[file] ?? "" },
       address: (BigInt(columns.placeAddress[2 * place + 1] ?? 0) << 32n) | low,
       guessed: (bits & Bit.Guessed) !== 0,
+      trampoline: (bits & Bit.Trampoline) !== 0,
     };
     const start = place === 0 ? 0 : (columns.sourceEnd[place - 1] ?? 0);
     const end = columns.sourceEnd[place] ?? start;

@@ -1,6 +1,7 @@
 /** Stacks of chosen events, taken by replaying the trace up to the last of them. */
 
 import { TraceError } from "../errors.js";
+import type { NativeAddedStacks } from "../native.js";
 import { replay } from "../replay.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { ReadOptions, Trace } from "../trace/trace.js";
@@ -31,13 +32,39 @@ async function chosen(trace: Trace, { read, keep }: StackSelection): Promise<Flo
 }
 
 /**
+ * Those that are in the trace already, when it has all of them; taken in a replay otherwise.
+ *
  * @throws TraceError as `replay` does: `OBSERVE_MODE`, `UNREPLAYABLE`, `MISSING_OBJECT`, ...
  */
 export async function takeStacks(trace: Trace, selection: StackSelection): Promise<TakenStacks> {
   const only = await chosen(trace, selection);
-  const from = only[0] ?? 0;
-  const to = only[only.length - 1] ?? 0;
+  const [from, to] = [only[0] ?? 0, only[only.length - 1] ?? 0];
+  const kept = await trace.stacks(from, to);
+  if (kept !== undefined && only.every((seq) => kept.has(seq))) {
+    return { stacks: kept, differsAt: undefined };
+  }
   const result = await replay(trace, { until: to, stacks: { from, to, only } });
   if (result.stacks === undefined) throw new TraceError("NO_STACKS", "the replay took no stacks");
   return { stacks: result.stacks, differsAt: result.desyncs[0]?.seq };
+}
+
+/**
+ * Takes stacks, and writes them into the trace or into a copy of it.
+ *
+ * @throws TraceError as `replay` and `Trace.pack` do
+ */
+export async function addStacks(
+  trace: Trace,
+  selection: StackSelection,
+  where: { readonly output: string | undefined; readonly force: boolean },
+): Promise<{ readonly added: NativeAddedStacks; readonly differsAt: number | undefined }> {
+  const only = await chosen(trace, selection);
+  const [from, to] = [only[0] ?? 0, only[only.length - 1] ?? 0];
+  const { output, force } = where;
+  const write = { force, ...(output !== undefined && { output }) };
+  const result = await replay(trace, { until: to, stacks: { from, to, only, write } });
+  if (result.addedStacks === undefined) {
+    throw new TraceError("NO_STACKS", "the replay took no stacks");
+  }
+  return { added: result.addedStacks, differsAt: result.desyncs[0]?.seq };
 }

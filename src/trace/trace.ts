@@ -17,6 +17,7 @@ import type {
   NativeTrace,
 } from "../native.js";
 import type { EventSource, SpanningCalls } from "../show/source.js";
+import { StackTable } from "../stacks/table.js";
 import type { ColumnGroup, EventBatch, FdObject, ThreadInfo } from "./batch.js";
 import { ALL_COLUMNS, CALL_COLUMNS, columnBits, sliceBatch } from "./columns.js";
 import { traceError, unwrap } from "./failure.js";
@@ -224,6 +225,16 @@ export class Trace implements TraceContext, EventSource {
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay {
     if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
     return this.#native.startReplay(options, output);
+  }
+
+  /**
+   * The stacks that are in the trace (`trace enrich` puts them there), of the events `from` to `to`; undefined when it has none.
+   *
+   * @throws TraceError `CORRUPT` when they are damaged
+   */
+  async stacks(from: number, to: number): Promise<StackTable | undefined> {
+    const found = unwrap(await this.#native.stacks(from, to));
+    return found === null ? undefined : new StackTable(found);
   }
 
   /**

@@ -390,7 +390,9 @@ describe("the report of a difference", () => {
     expect(stderr).toMatch(/\n {2}expected +write\(1<.*>, "Parent \d+\\n", \d+\) = \d+\n/);
     expect(stderr).toMatch(/\n {2}replayed +write\(1<.*>, "parent \d+\\n", \d+\)\n/);
     expect(stderr).toMatch(/\n {2}> {2}buf +"Parent \d+\\n" +"parent \d+\\n"\n/);
-    expect(stderr).toMatch(/\n {2}at +\/.*libc\.so\.6\+0x[\da-f]+ \(.*write.*\+0x[\da-f]+\)\n/);
+    expect(stderr).toMatch(
+      /\n {2}at +\/.*libc\.so\.6\+0x[\da-f]+ \(.*write.*\+0x[\da-f]+(?: at \S+write\.c:\d+)?\)\n/,
+    );
     expect(stderr).toMatch(/\n {4}expected {2}50 61 .*\n {4}replayed {2}70 61 .*\n {14}\^\^\n/);
     // Five before, the event, and the four that the program still made.
     expect(stderr.match(/^ {2}[> ] @\d+ /gm)?.length).toBeGreaterThanOrEqual(9);

@@ -72,7 +72,7 @@ describe.skipIf(lacking("gcc"))("a library is found", () => {
     const nested = await text("dlopen-nested");
     expect(nested).toMatch(/libouter\.so => \/lib\/libouter\.so \(0x\) {2}dlopen at @\d+/);
     expect(nested).toMatch(
-      /│ {2}└─ libdeeper\.so => \/deep\/libdeeper\.so \(0x\) {2}RUNPATH \$ORIGIN\/\.\.\/deep/,
+      /└─ libdeeper\.so => \/deep\/libdeeper\.so \(0x\) {2}RUNPATH \$ORIGIN\/\.\.\/deep/,
     );
     const again = await text("dlopen-again");
     expect(again).toMatch(/\/lib\/libvalue\.so \(0x\) {2}dlopen at @\d+, unloaded at @\d+/);

@@ -67,6 +67,7 @@ pub struct Versions {
 
 /// Which debug information there is, and where the rest of it is said to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each yes or no")]
 pub struct Debug {
     /// .debug_info
     pub info: bool,
@@ -86,6 +87,7 @@ pub struct Debug {
 
 /// What makes it harder to misuse. Of a file without symbols the last two are not known, and false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each yes or no")]
 pub struct Hardening {
     pub relro: Relro,
     /// All functions are looked up before the program runs.
@@ -256,10 +258,10 @@ fn dynamic_facts<Elf: FileHeader<Endian = Endianness>>(
             DT_RPATH => facts.rpath = string(value),
             DT_RUNPATH => facts.runpath = string(value),
             DT_BIND_NOW => facts.hardening.bind_now = true,
-            DT_FLAGS => facts.hardening.bind_now |= value & u64::from(DF_BIND_NOW.0) != 0,
+            DT_FLAGS => facts.hardening.bind_now |= value & DF_BIND_NOW.0 != 0,
             DT_FLAGS_1 => {
-                facts.hardening.bind_now |= value & u64::from(DF_1_NOW.0) != 0;
-                is_pie |= value & u64::from(DF_1_PIE.0) != 0;
+                facts.hardening.bind_now |= value & DF_1_NOW.0 != 0;
+                is_pie |= value & DF_1_PIE.0 != 0;
             }
             _ => {}
         }

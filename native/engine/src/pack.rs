@@ -225,10 +225,10 @@ fn piece_head(piece: &ObjectPiece) -> u64 {
 }
 
 /// A file that gets its name when it is whole, and is removed otherwise.
-struct Unfinished(Option<PathBuf>);
+pub(crate) struct Unfinished(Option<PathBuf>);
 
 impl Unfinished {
-    fn beside(target: &Path) -> Result<(File, Unfinished), EngineError> {
+    pub(crate) fn beside(target: &Path) -> Result<(File, Unfinished), EngineError> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(format!(".new-{}", std::process::id()));
         let path = target.with_file_name(name);
@@ -241,7 +241,7 @@ impl Unfinished {
         Ok((file, Unfinished(Some(path))))
     }
 
-    fn rename(mut self, target: &Path) -> Result<(), EngineError> {
+    pub(crate) fn rename(mut self, target: &Path) -> Result<(), EngineError> {
         if let Some(path) = &self.0 {
             std::fs::rename(path, target).map_err(|source| EngineError::io("create", target, source))?;
             self.0 = None;
@@ -365,7 +365,7 @@ pub fn pack(trace: &Trace, store: &Store, out: Option<&Path>, force: bool) -> Re
 }
 
 /// Copies the frames of the trace, without index and end.
-fn copy_start(trace: &Trace, end: u64, mut to: &File) -> Result<(), EngineError> {
+pub(crate) fn copy_start(trace: &Trace, end: u64, mut to: &File) -> Result<(), EngineError> {
     let cannot = |source| EngineError::io("copy", trace.path(), source);
     let mut from = File::open(trace.path()).map_err(cannot)?;
     let mode = from.metadata().map_err(cannot)?.permissions();

@@ -1,5 +1,7 @@
 //! Stacks of events, as columns: the frames of each are places, and a place is known once, however many stacks have it.
 
+pub mod stream;
+
 use std::collections::HashMap;
 
 use crate::binary::Binaries;
@@ -10,12 +12,17 @@ use crate::symbolize::{self, Source, Sources};
 pub const NO_FILE: u32 = u32::MAX;
 /// No string.
 pub const NO_STRING: u32 = u32::MAX;
+/// End of a stack without frames: the call is not one that a replayed thread makes (the exec of the first program).
+pub const NOTHING: u8 = 5;
 /// Bit of a place: it was guessed by a frame pointer.
 pub const GUESSED: u8 = 1;
 /// Bit of a place: a signal interrupted it there.
 pub const INTERRUPTED: u8 = 2;
 /// Bit of a place: the address is the next one that is executed, and not one behind a call.
 pub const EXACT: u8 = 4;
+
+/// Bit of a place: it returns from the handler of a signal.
+pub const TRAMPOLINE: u8 = 8;
 
 /// A place in the code of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +33,7 @@ pub struct Place {
     pub offset: u64,
     /// The address that the file itself has for it; without one, the address in memory.
     pub address: u64,
-    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`].
+    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`], [`TRAMPOLINE`].
     pub bits: u8,
 }
 
@@ -54,7 +61,7 @@ pub struct Stacks {
     pub seqs: Vec<u64>,
     /// Frames of stack k: from `frame_end[k - 1]` (0 at first) to `frame_end[k]`.
     pub frame_end: Vec<u32>,
-    /// Why there are no more frames ([`crate::unwind::End::code`]).
+    /// Why there are no more frames ([`crate::unwind::End::code`]), or [`NOTHING`].
     pub ends: Vec<u8>,
     /// Indexes of places, innermost first.
     pub frames: Vec<u32>,

@@ -112,7 +112,7 @@ fn load<'a>(file: &object::File<'a>, split: bool) -> DwarfSections<Cow<'a, [u8]>
     DwarfSections::load(load).unwrap_or_else(|never| match never {})
 }
 
-fn slice<'a>(bytes: &'a Cow<'_, [u8]>) -> Slice<'a> {
+fn slice(bytes: &[u8]) -> Slice<'_> {
     EndianSlice::new(bytes, LittleEndian)
 }
 
@@ -125,7 +125,7 @@ fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources
     let shared = debug_files::find_shared(debug, path);
     let shared_file = shared.as_ref().and_then(|binary| object::File::parse(&**binary).ok());
     let shared_sections = shared_file.as_ref().map(|file| load(file, false));
-    let dwarf = sections.borrow_with_sup(shared_sections.as_ref(), slice);
+    let dwarf = sections.borrow_with_sup(shared_sections.as_ref(), |bytes| slice(bytes));
     let Ok(context) = Context::from_dwarf(dwarf) else { return };
     let split = Split { path, binaries: Arena::new(), sections: Arena::new() };
     for (&address, sources) in addresses.iter().zip(found) {
@@ -174,7 +174,7 @@ impl<'a> Split<'a> {
         if self.binaries.len() >= MOST_SPLIT {
             return None;
         }
-        self.from_package(load).or_else(|| self.from_file(load))
+        self.in_package(load).or_else(|| self.in_file(load))
     }
 
     fn file(&'a self, path: &Path) -> Option<object::File<'a>> {
@@ -183,7 +183,7 @@ impl<'a> Split<'a> {
     }
 
     /// `PROGRAM.dwp`, which has all of them.
-    fn from_package(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+    fn in_package(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".dwp");
         let file = self.file(Path::new(&name))?;
@@ -197,7 +197,7 @@ impl<'a> Split<'a> {
         package.find_cu(load.dwo_id, &load.parent).ok().flatten().map(Arc::new)
     }
 
-    fn from_file(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+    fn in_file(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
         let text = |slice: &Slice<'a>| std::str::from_utf8(slice.slice()).ok().map(PathBuf::from);
         let name = load.path.as_ref().and_then(text)?;
         if name.extension().is_none_or(|extension| extension != "dwo") {
@@ -207,7 +207,7 @@ impl<'a> Split<'a> {
         let beside = self.path.parent().zip(name.file_name()).map(|(folder, name)| folder.join(name));
         let file = [Some(folder.join(&name)), beside].into_iter().flatten().find_map(|path| self.file(&path))?;
         let sections: &'a DwarfSections<_> = self.sections.alloc(self::load(&file, true));
-        let mut dwarf = sections.borrow(slice);
+        let mut dwarf = sections.borrow(|bytes| slice(bytes));
         dwarf.make_dwo(&load.parent);
         let header = dwarf.units().next().ok()??;
         let id = dwarf.unit(header).ok()?.dwo_id;

@@ -12,7 +12,7 @@ use gimli::UnwindContext;
 use module::Module;
 
 /// Most frames of a stack.
-pub const MOST_FRAMES: usize = 1024;
+pub const MOST_FRAMES: usize = trace_format::limits::MAX_STACK_DEPTH as usize;
 /// Registers by their DWARF numbers: 0 to 15 and the return address of x86-64 (its ABI, figure 3.36), or 0 to 8 of i386.
 const REGISTERS: usize = 17;
 
@@ -135,6 +135,8 @@ pub enum How {
     Table,
     /// What a signal interrupted.
     Signal,
+    /// The code that returns from a signal's handler: the kernel has put its address behind the handler's frame.
+    Trampoline,
     /// By the frame pointer, or the word on top of the stack: code without a table has called, and this is a guess.
     Guess,
 }
@@ -152,7 +154,7 @@ impl Frame {
     #[must_use]
     pub fn lookup(&self) -> u64 {
         match self.how {
-            How::Registers | How::Signal => self.address,
+            How::Registers | How::Signal | How::Trampoline => self.address,
             How::Table | How::Guess => self.address.saturating_sub(1),
         }
     }
@@ -212,6 +214,12 @@ impl Unwinder {
             }
             match self.step(&registers, frame, process) {
                 Step::To(next, next_how) => {
+                    if next_how == How::Signal
+                        && how != How::Registers
+                        && let Some(frame) = frames.last_mut()
+                    {
+                        frame.how = How::Trampoline;
+                    }
                     registers = next;
                     how = next_how;
                 }

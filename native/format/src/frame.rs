@@ -40,15 +40,16 @@ pub enum FrameKind {
     Object = 4,
     /// Where the other frames are.
     Index = 5,
+    /// Stacks of events.
+    Stacks = 6,
 }
 
 impl FrameKind {
     /// The kind with this code, if it is known.
     #[must_use]
     pub fn from_code(code: u8) -> Option<FrameKind> {
-        [FrameKind::Defs, FrameKind::Content, FrameKind::Events, FrameKind::Object, FrameKind::Index]
-            .into_iter()
-            .find(|kind| *kind as u8 == code)
+        use FrameKind::{Content, Defs, Events, Index, Object, Stacks};
+        [Defs, Content, Events, Object, Index, Stacks].into_iter().find(|kind| *kind as u8 == code)
     }
 }
 

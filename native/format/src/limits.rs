@@ -64,6 +64,18 @@ pub const OBJECT_PIECE_BYTES: u32 = 1 << 20;
 /// Bytes of one packed file.
 pub const MAX_OBJECT_FILE_BYTES: u64 = 1 << 40;
 
+/// Stacks of one STACKS frame.
+pub const MAX_FRAME_STACKS: u32 = 1 << 14;
+
+/// Frames of one stack.
+pub const MAX_STACK_DEPTH: u32 = 1024;
+
+/// Entries of each table of a STACKS frame: files, strings, places, functions.
+pub const MAX_STACK_TABLE: u32 = 1 << 20;
+
+/// Bytes of one name or path in a STACKS frame.
+pub const MAX_STACK_STRING: u32 = 1 << 13;
+
 /// Latest moment of an event in nanoseconds since the start: what a double holds exactly (104 days).
 pub const MAX_TIME_NS: u64 = 1 << 53;
 

@@ -17,7 +17,7 @@ use super::watch::{Halt, lost};
 use crate::binary::Binaries;
 use crate::image::{self, Mapping};
 use crate::reader::Trace;
-use crate::stacks::{CodeFile, EXACT, GUESSED, INTERRUPTED, NO_FILE, Place, Stacks};
+use crate::stacks::{CodeFile, EXACT, GUESSED, INTERRUPTED, NO_FILE, NOTHING, Place, Stacks, TRAMPOLINE};
 use crate::store::{Hash, Store};
 use crate::sys;
 use crate::unwind::module::Module;
@@ -93,17 +93,23 @@ impl<'a> Taker<'a> {
     }
 
     /// An event is about to be applied to its thread.
+    ///
+    /// # Errors
+    /// When the thread is gone.
     pub fn before(&mut self, event: &Event<'_>, thread: Option<&mut Thread>) -> Result<(), Halt> {
         if event.kind() == EventKind::Map
             && let Some(hash) = event.captured(2, Side::In).and_then(|bytes| Hash::try_from(bytes).ok())
         {
             self.paths.entry(hash).or_insert_with(|| event.captured(0, Side::In).unwrap_or_default().to_vec());
         }
-        if matches!(event.kind(), EventKind::Call | EventKind::Signal)
-            && self.wanted.has(event.seq())
-            && let Some(thread) = thread
-        {
-            self.take(event.seq(), thread)?;
+        if matches!(event.kind(), EventKind::Call | EventKind::Signal) && self.wanted.has(event.seq()) {
+            let end = match thread {
+                Some(thread) => self.take(thread)?,
+                None => NOTHING,
+            };
+            self.stacks.seqs.push(event.seq());
+            self.stacks.frame_end.push(self.stacks.frames.len() as u32);
+            self.stacks.ends.push(end);
         }
         if changes_code(event) {
             self.spaces.clear();
@@ -117,9 +123,10 @@ impl<'a> Taker<'a> {
         self.frames.iter().map(|frame| frame.address).collect()
     }
 
-    fn take(&mut self, seq: u64, thread: &mut Thread) -> Result<(), Halt> {
+    /// Appends the frames of a thread; why there are no more of them.
+    fn take(&mut self, thread: &mut Thread) -> Result<u8, Halt> {
         if matches!(thread.at, At::Ended(_)) || self.stacks.frames.len() >= MOST_FRAMES {
-            return Ok(());
+            return Ok(NOTHING);
         }
         let tid = thread.tid;
         let regs = if thread.is_borrowed() {
@@ -139,10 +146,7 @@ impl<'a> Taker<'a> {
             }
             self.stacks.frames.push(number);
         }
-        self.stacks.seqs.push(seq);
-        self.stacks.frame_end.push(self.stacks.frames.len() as u32);
-        self.stacks.ends.push(end.code());
-        Ok(())
+        Ok(end.code())
     }
 
     /// Puts the frames of a stopped thread into `self.frames`.
@@ -199,6 +203,7 @@ fn place_of(frame: &Frame, regions: &[Region]) -> Place {
         How::Registers => EXACT,
         How::Table => 0,
         How::Signal => EXACT | INTERRUPTED,
+        How::Trampoline => EXACT | TRAMPOLINE,
         How::Guess => GUESSED,
     };
     match region_at(regions, frame.lookup()) {

@@ -200,7 +200,7 @@ impl Module {
         self.debug_frame.as_ref()?;
         let section = self.debug_frame();
         let entries = self.debug_entries.get_or_init(|| entries(&section, &self.bases));
-        let fde = entry_at(&section, &self.bases, entries, address, |offset| gimli::DebugFrameOffset(offset))?;
+        let fde = entry_at(&section, &self.bases, entries, address, gimli::DebugFrameOffset)?;
         row_of(&section, Section::DebugFrame, &self.bases, &fde, address, context)
     }
 
@@ -214,7 +214,7 @@ impl Module {
         }
         // The index is missing, or damaged, or does not have all.
         let entries = self.eh_entries.get_or_init(|| entries(section, &self.bases));
-        entry_at(section, &self.bases, entries, address, |offset| gimli::EhFrameOffset(offset))
+        entry_at(section, &self.bases, entries, address, gimli::EhFrameOffset)
     }
 
     fn indexed_entry<'a>(
