@@ -53,6 +53,8 @@ export interface Plan {
   readonly verb: number;
   readonly verbHash: number;
   readonly aside: boolean;
+  /** Whether it makes a file that was not there before, or may; or an object without a path. */
+  readonly makes: "file" | "open" | "object" | undefined;
   /** It never waits: when it takes long, the machine was busy. */
   readonly quick: boolean;
   readonly steps: readonly Step[];
@@ -114,6 +116,7 @@ export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs
     verb: verbs.of(verb),
     verbHash: textHash(verb),
     aside: rules.setsAside(call),
+    makes: makesOf(call),
     quick: QUICK.has(call),
     steps,
     run: runOf(form, rules),
@@ -122,6 +125,23 @@ export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs
     optional: optionalArgs(call),
   };
 }
+
+function makesOf(call: string): Plan["makes"] {
+  if (call === "open" || call === "openat") return "open";
+  if (MAKERS.has(call)) return "file";
+  return OBJECT_MAKERS.has(call) ? "object" : undefined;
+}
+
+/** Calls that make something that was not there before. */
+const MAKERS: ReadonlySet<string> = new Set([
+  ...["mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"],
+]);
+
+/** Calls that make an object without a path. */
+const OBJECT_MAKERS: ReadonlySet<string> = new Set([
+  ...["pipe", "pipe2", "socket", "socketpair", "accept", "accept4", "eventfd", "eventfd2"],
+  ...["inotify_init", "inotify_init1", "memfd_create", "userfaultfd", "fanotify_init"],
+]);
 
 const QUICK: ReadonlySet<string> = new Set([
   ...["getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "clock_gettime"],

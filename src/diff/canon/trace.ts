@@ -223,10 +223,8 @@ export class CanonicalTrace {
       this.#push(stream, plan, batch, i, hasher.value);
       return;
     }
-    if (plan.call === "openat" || plan.call === "open" || MAKERS.has(plan.call)) {
-      this.#noteMade(plan, batch, i);
-    }
-    if (OBJECT_MAKERS.has(plan.call)) this.#noteOrigins(plan, batch, i, process);
+    if (plan.makes === "object") this.#noteOrigins(plan, batch, i, process);
+    else if (plan.makes !== undefined) this.#noteMade(plan, batch, i);
     const object = this.#object;
     let open = object >= 0 ? process.runs.get(object) : undefined;
     if (open !== undefined && open.kind !== plan.run) {
@@ -486,7 +484,7 @@ export class CanonicalTrace {
   }
 
   #noteMade(plan: Plan, batch: EventBatch, i: number): void {
-    if (plan.call !== "open" && plan.call !== "openat") {
+    if (plan.makes === "file") {
       this.names.made.add(this.#name);
       return;
     }
@@ -643,14 +641,3 @@ export class CanonicalTrace {
     this.#own("signal", batch, i, stream, signal);
   }
 }
-
-/** Calls that make something that was not there before. */
-const MAKERS: ReadonlySet<string> = new Set([
-  ...["mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"],
-]);
-
-/** Calls that make an object without a path. */
-const OBJECT_MAKERS: ReadonlySet<string> = new Set([
-  ...["pipe", "pipe2", "socket", "socketpair", "accept", "accept4", "eventfd", "eventfd2"],
-  ...["inotify_init", "inotify_init1", "memfd_create", "userfaultfd", "fanotify_init"],
-]);
