@@ -44,6 +44,8 @@ const ALIASES: readonly (readonly string[])[] = [
   ["time", "gettimeofday", "clock_gettime"],
   ["mmap", "munmap", "mremap", "madvise", "mprotect"],
   ["sched_getaffinity", "getcpu"],
+  // Shells wait in one or the other way, depending on what has ended by then.
+  ["wait4", "waitid", "rt_sigsuspend", "pause"],
 ];
 
 /**

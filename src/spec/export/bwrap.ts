@@ -37,7 +37,11 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     if (IN_DIRECTORY.has(verb) || isUnix)
       writable.add(pathUse(object, tokens).isTree && !isUnix ? path : dirname(path));
     else if (CHANGES.has(verb)) writable.add(path);
-    else if (verb !== "stat" || !isDirectory(path)) readable.add(path);
+    else if (verb !== "stat" || !isDirectory(path)) {
+      readable.add(path);
+      // A link is of no use without what it leads to.
+      readable.add(realPath(path));
+    }
   }
   const hasNetwork = spec.roles.some(({ grants }) =>
     grants.some(({ verb, object }) => SOCKET_VERBS.has(verb) && !object.startsWith("unix:")),

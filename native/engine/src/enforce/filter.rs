@@ -32,13 +32,18 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // Where nobody listens, nobody lets the child into its program.
     let first = (otherwise == Otherwise::Refuse).then_some(libc::SYS_execve);
-    for number in policy.pass.iter().copied().chain(NEEDED).chain(first) {
+    // Of two filters that refuse, the one that was put on last decides: this one leaves absent calls to the other.
+    let missing: Vec<i64> = match otherwise {
+        Otherwise::Notify => Vec::new(),
+        Otherwise::Refuse => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
+    };
+    for number in policy.pass.iter().chain(&NEEDED).chain(&first).chain(&missing).copied() {
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules().map_err(wrong)?,
             libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
             // Its flags stand in memory, where no filter sees them: programs fall back to clone.
-            libc::SYS_clone3 => None,
+            libc::SYS_clone3 if otherwise == Otherwise::Notify => None,
             _ => Some(Vec::new()),
         };
         if let Some(own) = own {
@@ -59,12 +64,16 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
         }
         return Ok(vec![program]);
     }
-    // Of filters with an equal verdict the one that was installed last decides.
-    let absent = policy.absent.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
-    let absent =
-        SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
-            .map_err(wrong)?;
-    Ok(vec![program, absent.try_into().map_err(wrong)?])
+    // It comes first, since the other one refuses to put on more.
+    let absent = missing.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
+    let absent = SeccompFilter::new(
+        absent,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        TargetArch::x86_64,
+    )
+    .map_err(wrong)?;
+    Ok(vec![absent.try_into().map_err(wrong)?, program])
 }
 
 /// What the child needs between the filter and its program, and every program at its end. None names anything.
