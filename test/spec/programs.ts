@@ -279,7 +279,7 @@ export const PROGRAMS: readonly RealProgram[] = [
     name: "bash",
     needs: ["bash"],
     script:
-      "exec bash -c 'a=(3 1 2); for i in ${a[@]}; do echo $i; done | sort; printf %s\\\\n {x,y}; cat <<< here; read -r l < <(echo sub); echo $l'",
+      "exec bash -c 'set -- 3 1 2; for i; do echo $i; done | sort; printf %s\\\\n {x,y}; cat <<< here; read -r l < <(echo sub); echo $l'",
   },
   {
     name: "python udp and unix sockets",

@@ -46,12 +46,7 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
     ...new Set(socketKinds(spec).map((kind) => FAMILIES[kind.split(",")[0] ?? ""])),
   ].filter((family) => family !== undefined);
   const addresses = internetHosts(spec);
-  const grants = spec.roles.flatMap((role) => role.grants);
-  const binds = [
-    ...new Set(
-      grants.filter(({ verb }) => verb === "bind").flatMap(({ object }) => bindRule(object)),
-    ),
-  ];
+  const binds = bindRules(spec);
   const lines = [
     "# Made of a sandbox spec. Check it with: systemd-analyze verify --recursive-errors=yes FILE",
     "[Unit]",
@@ -132,6 +127,12 @@ function internetHosts(spec: Spec): string[] {
     hosts.add(isAnywhere ? "*" : address.host);
   }
   return [...hosts].sort();
+}
+
+/** What may be bound, as SocketBindAllow= takes it. */
+function bindRules(spec: Spec): string[] {
+  const grants = spec.roles.flatMap((role) => role.grants).filter(({ verb }) => verb === "bind");
+  return [...new Set(grants.flatMap(({ object }) => bindRule(object)))];
 }
 
 function bindRule(object: string): string[] {

@@ -66,13 +66,9 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
     }
     // It comes first, since the other one refuses to put on more.
     let absent = missing.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
-    let absent = SeccompFilter::new(
-        absent,
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS as u32),
-        TargetArch::x86_64,
-    )
-    .map_err(wrong)?;
+    let absent =
+        SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
+            .map_err(wrong)?;
     Ok(vec![absent.try_into().map_err(wrong)?, program])
 }
 

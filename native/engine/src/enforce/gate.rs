@@ -40,7 +40,10 @@ impl Gate {
         Ok(Gate { ruleset, programs: programs.map(plain).collect(), notify, report: pipe()?, go: pipe()? })
     }
 
-    /// The child's part. On failure the step, with errno set.
+    /// The child's part.
+    ///
+    /// # Errors
+    /// The step that failed, with errno set.
     ///
     /// # Safety
     /// Only in a child of fork that goes on to its exec.

@@ -2,7 +2,7 @@
 //! What is checked and what is then used are the same object, so that nothing can be exchanged in between.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::gate::owned;
 use super::target::{Errno, Target, errno, errno_of};
@@ -86,7 +86,7 @@ impl<'a> Walker<'a> {
         let base = self.base(dirfd, path)?;
         let own = self.rewritten(path);
         let named = own.as_deref().unwrap_or(path);
-        self.walk(base.as_ref().map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd()), named, follow, MAX_LINKS)
+        self.walk(base.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd), named, follow, MAX_LINKS)
     }
 
     /// The object of a descriptor.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
 
 use super::gate::pidfd_open;
 use super::rules::Rules;
@@ -12,7 +13,7 @@ const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
 
 pub struct Process {
     pub pid: i32,
-    handle: OwnedFd,
+    handle: Arc<OwnedFd>,
     /// Mostly one. Several, when its parent was gone before it was looked at: then it may do what all of them may.
     pub roles: Vec<usize>,
     pub serving: bool,
@@ -26,8 +27,8 @@ pub struct Process {
 
 impl Process {
     #[must_use]
-    pub fn handle(&self) -> &OwnedFd {
-        &self.handle
+    pub fn handle(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.handle)
     }
 
     pub fn expect_exec(&mut self, tid: i32) {
@@ -61,7 +62,7 @@ impl Processes {
     pub fn first(&mut self, pid: i32, role: usize, fresh: bool) -> std::io::Result<()> {
         let process = Process {
             pid,
-            handle: pidfd_open(pid, 0)?,
+            handle: Arc::new(pidfd_open(pid, 0)?),
             roles: vec![role],
             serving: false,
             exe: exe_of(pid),
@@ -85,8 +86,9 @@ impl Processes {
         learn: bool,
         may_exec: impl Fn(&[usize], &[u8]) -> bool,
     ) -> Result<Option<&mut Process>, Stranger> {
-        let Some(pid) = self.process_of(tid) else { return Ok(None) };
-        if !self.known.get(&pid).is_some_and(|process| is_alive(&process.handle)) {
+        let Some((pid, is_new)) = self.process_of(tid) else { return Ok(None) };
+        // A thread that is alive is one of a process that is.
+        if !self.known.get(&pid).is_some_and(|process| !is_new || is_alive(&process.handle)) {
             self.known.remove(&pid);
             let Some(process) = self.meet(pid, rules) else { return Ok(None) };
             self.known.insert(pid, process);
@@ -119,11 +121,12 @@ impl Processes {
         }
     }
 
-    fn process_of(&mut self, tid: i32) -> Option<i32> {
+    /// The process of a thread, and whether the thread calls for the first time.
+    fn process_of(&mut self, tid: i32) -> Option<(i32, bool)> {
         if let Some((pid, handle)) = self.threads.get(&tid)
             && is_alive(handle)
         {
-            return Some(*pid);
+            return Some((*pid, false));
         }
         let pid = status_number(tid, "Tgid:")?;
         // Kernels before 6.9 have handles of processes only: other threads are looked up each time.
@@ -135,12 +138,12 @@ impl Processes {
         if let Ok(handle) = handle {
             self.threads.insert(tid, (pid, handle));
         }
-        Some(pid)
+        Some((pid, true))
     }
 
     /// A process that calls for the first time: forked, and not yet another program.
     fn meet(&self, pid: i32, rules: &Rules) -> Option<Process> {
-        let handle = pidfd_open(pid, 0).ok()?;
+        let handle = Arc::new(pidfd_open(pid, 0).ok()?);
         let exe = exe_of(pid);
         let line = line_of(pid);
         let parent = self.known.get(&status_number(pid, "PPid:")?);

@@ -231,7 +231,7 @@ impl Supervisor {
         };
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (process.roles.clone(), process.serving, process.pid);
-        let Ok(handle) = process.handle().try_clone() else { return self.listener.refuse(id, libc::ENFILE) };
+        let handle = process.handle();
         let check = RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
         let asked = Asked {
             number,

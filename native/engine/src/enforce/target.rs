@@ -1,7 +1,6 @@
 //! The thread whose call is being answered: its memory, its descriptors, its idea of where it is.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use super::gate::{owned, pidfd_getfd};
@@ -54,15 +53,10 @@ impl Target<'_> {
     pub fn string(&self, addr: u64) -> Result<Vec<u8>, Errno> {
         let mut text = Vec::new();
         let mut at = addr;
-        let mut buffer = [MaybeUninit::<u8>::uninit(); PAGE as usize];
         while text.len() < PATH_MAX {
             let room = ((PAGE - at % PAGE) as usize).min(PATH_MAX - text.len());
-            let got = sys::read_memory(self.tid, at, &mut buffer[..room]);
-            if got == 0 {
-                return Err(libc::EFAULT);
-            }
-            // SAFETY: the first `got` bytes were written.
-            let bytes = unsafe { buffer[..got].assume_init_ref() };
+            let piece = self.read(at, room)?;
+            let (got, bytes) = (piece.len(), piece.as_slice());
             if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
                 text.extend_from_slice(&bytes[..end]);
                 return Ok(text);
