@@ -29,8 +29,9 @@ use crate::sys::{self, USER32_CS};
 const FIRST_WORDS: usize = 32;
 /// Words that it learns from one moment that was another one.
 const LEARNED: usize = 2;
-/// A probe whose middle is jumped to so often costs more than a breakpoint does.
-const MOST_LANDINGS: u32 = 2000;
+/// A probe whose middle is jumped to so often is given up. Stepping out of it is slow, and a breakpoint in its place is slower: each
+/// turn of the loop stops there.
+const MOST_LANDINGS: u32 = 2_000_000;
 /// Slot of the memory near the place.
 const NEAR: u8 = 4;
 

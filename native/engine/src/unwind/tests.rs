@@ -44,7 +44,7 @@ fn unwound(registers: Registers, process: &mut Made) -> (Vec<(u64, How)>, End) {
 #[test]
 fn frame_pointers_lead_to_the_outermost_function() {
     let stack = words(&[7, 0x7020, 0x1010, 0, 0x7040, 0x1020, 9, 9, 0, 0]);
-    let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000, ..Made::default() };
+    let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000 };
     let (frames, end) = unwound(registers(0x1005, 0x7000, 0x7008), &mut process);
     assert_eq!(frames, [(0x1005, How::Registers), (0x1010, How::Guess), (0x1020, How::Guess)]);
     assert_eq!(end, End::Complete);
@@ -56,7 +56,7 @@ fn a_stub_without_a_frame_is_left_by_the_word_on_top_of_the_stack() {
     // call 0x10f0, ending at 0x1010
     code[0x0b..0x10].copy_from_slice(&[0xe8, 0xe0, 0, 0, 0]);
     let stack = words(&[0x1010, 0, 0, 0]);
-    let mut process = Made { pieces: vec![(0x7000, stack), (0x1000, code)], code: 0x1000..0x1100, ..Made::default() };
+    let mut process = Made { pieces: vec![(0x7000, stack), (0x1000, code)], code: 0x1000..0x1100 };
     let (frames, end) = unwound(registers(0x10f5, 0x7000, 0), &mut process);
     assert_eq!(frames, [(0x10f5, How::Registers), (0x1010, How::Guess)]);
     assert_eq!(end, End::Complete);
@@ -70,7 +70,7 @@ fn a_frame_pointer_into_nowhere_ends_the_stack_with_a_reason() {
         (0x7009, words(&[0, 0, 0, 0])),
         (0xffff_ffff_ffff_fff8, words(&[0])),
     ] {
-        let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000, ..Made::default() };
+        let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000 };
         let (frames, end) = unwound(registers(0x1005, 0x7000, frame_pointer), &mut process);
         assert_eq!((frames.len(), end), (1, End::NoTable), "{frame_pointer:#x}");
     }
@@ -82,7 +82,7 @@ fn what_a_signal_interrupted_is_the_next_frame() {
     context.extend(words(&[8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 0, 3, 1, 0, 2, 0x7f00, 0x1080]));
     let code = [vec![0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 5], vec![0x90; 0xf7]].concat();
     let pieces = vec![(0x7000, context), (0x1000, code), (0x7f00, words(&[0]))];
-    let mut process = Made { pieces, code: 0x1000..0x1100, ..Made::default() };
+    let mut process = Made { pieces, code: 0x1000..0x1100 };
     let (frames, end) = unwound(registers(0x1000, 0x7000, 0), &mut process);
     assert_eq!(frames, [(0x1000, How::Registers), (0x1080, How::Signal)]);
     assert_eq!(end, End::Complete);
@@ -91,7 +91,7 @@ fn what_a_signal_interrupted_is_the_next_frame() {
 #[test]
 fn a_circle_of_frames_ends() {
     let stack = words(&[0x7000, 0x1010, 0x7000, 0x1010]);
-    let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000, ..Made::default() };
+    let mut process = Made { pieces: vec![(0x7000, stack)], code: 0x1000..0x2000 };
     let (frames, _) = unwound(registers(0x1005, 0x7000, 0x7000), &mut process);
     assert!(frames.len() <= MOST_FRAMES);
 }
