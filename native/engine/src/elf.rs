@@ -389,7 +389,6 @@ mod tests {
         assert!(facts.segments.iter().any(|segment| segment.kind == "LOAD" && segment.prot == 5));
         assert!(!facts.hardening.executable_stack);
         assert_eq!(facts.hardening.relro, Relro::Full);
-        assert!(facts.debug.symbols);
     }
 
     #[test]
