@@ -28,8 +28,7 @@ interface Options extends FilterFlags {
 
 export const command: CommandDef<Options> = {
   name: "export",
-  summary:
-    "write traces for other tools: Parquet, SQLite, CSV, Perfetto, OpenTelemetry, flame graphs",
+  summary: "write traces for other tools: Parquet, SQLite, CSV, Perfetto",
   description:
     `Formats:\n${FORMATS.map(({ name, doc }) => `  ${name.padEnd(11)}${doc}`).join("\n")}\n\n` +
     "Words after the traces choose events, as with trace show. Several traces become one set of tables with a column run. " +

@@ -28,7 +28,7 @@ export const specVerbs: readonly string[] = [...verbs.keys()];
 
 export const command: CommandDef = {
   name: "spec",
-  summary: "sandbox specs: make one of recordings, check, compare, export, enforce, prove",
+  summary: "sandbox specs of recordings: make, check, enforce, prove",
   description:
     "A spec says what each program of a process tree may do, as far as recordings show that it has to.\n\n" +
     "  gen       make a spec of recordings\n" +
