@@ -59,7 +59,7 @@ pub(super) struct Counts {
 }
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
-const WORTH_AGENT: u32 = 24;
+const WORTH_AGENT: u32 = 40;
 /// The same for a ring of a process that was forked.
 const WORTH_RING: u32 = 12;
 /// How many of the calls that stopped tracees are named in the trace.
