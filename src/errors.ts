@@ -24,6 +24,12 @@ export class TraceError extends Error {
     this.hint = options.hint;
     this.exitCode = options.exitCode;
   }
+
+  /** The same error for a command that fails with this code, unless it has one of its own. */
+  forExitCode(exitCode: number): TraceError {
+    if (this.exitCode !== undefined) return this;
+    return Object.defineProperty(this, "exitCode", { value: exitCode });
+  }
 }
 
 /** The command line itself is wrong. */

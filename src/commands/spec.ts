@@ -3,7 +3,7 @@
  * is imported when it is asked for.
  */
 
-import { usageError } from "../errors.js";
+import { TraceError, usageError } from "../errors.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { readPlainly } from "./plain.js";
 
@@ -62,6 +62,19 @@ async function run(context: CommandContext): Promise<ExitStatus> {
   if (load === undefined)
     throw usageError(`there is no trace spec ${verb}`, `choose ${specVerbs.join(", ")}`);
   const { command: own } = await load();
+  try {
+    return await runVerb(own, words, context);
+  } catch (error) {
+    const code = own.failureExitCode;
+    throw error instanceof TraceError && code !== undefined ? error.forExitCode(code) : error;
+  }
+}
+
+async function runVerb(
+  own: CommandDef,
+  words: readonly string[],
+  context: CommandContext,
+): Promise<ExitStatus> {
   const parsed = readPlainly(own, words) ?? (await import("./parse.js")).parseCommand(own, words);
   if ("help" in parsed) {
     context.stdout.write(parsed.help);

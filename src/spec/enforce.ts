@@ -108,7 +108,31 @@ export function preparePolicy(
       { hint: "accept that with --weaker, or use a newer kernel" },
     );
   }
-  return compilePolicy(spec, options);
+  const compiled = compilePolicy(spec, options);
+  const accepted = options.weaker === true || options.learn === true;
+  if (compiled.policy.supervised && !accepted && process.geteuid?.() === 0 && changesUser(spec)) {
+    throw new TraceError(
+      "WEAKER",
+      "the supervisor performs calls with its own rights, those of root, also for programs that give root up as this one does",
+      { hint: "run it as an ordinary user, or accept that with --weaker" },
+    );
+  }
+  return compiled;
+}
+
+/** Calls by which a program becomes another user, credentials(7). */
+const USER_CALLS: ReadonlySet<string> = new Set([
+  ...["setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid"],
+  ...["setgroups", "capset"],
+]);
+
+/** Whether a recorded program has become another user. Grants that stand for others were seen in no recording. */
+function changesUser(spec: Spec): boolean {
+  const grants = spec.roles.flatMap((role) => role.grants);
+  return grants.some(
+    ({ verb, object, because }) =>
+      verb === "syscall" && because === undefined && USER_CALLS.has(object),
+  );
 }
 
 /** @throws TraceError NOT_FOUND, NOT_EXECUTABLE, POLICY, NESTED, WEAKER, ... when it cannot begin */

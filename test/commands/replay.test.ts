@@ -291,11 +291,12 @@ it("a report says who made the call, down to the line of the source", async () =
   });
   const { code, stderr } = await replay(copy);
   expect(code).toBe(3);
-  const line = asking.split("\n").findIndex((text) => text.includes("four")) + 1;
   expect(stderr).toMatch(/^ {2}at .*libc.*write/m);
   // The compiler may have put the function that writes into main, or not.
   expect(stderr).toMatch(/^ {2}called by .*\((say|main)\+0x.*program\.c:\d+\)/m);
-  expect(stderr).toMatch(new RegExp(`\\(main\\+0x[0-9a-f]+, .*program\\.c:(${line}|\\d+)\\)`));
+  const lines = [...stderr.matchAll(/program\.c:(\d+)\)/g)].map(([, line]) => Number(line));
+  const wanted = asking.split("\n").findIndex((text) => text.includes('"four')) + 1;
+  expect(lines).toContain(wanted);
   const report = join(folder(), "report.json");
   await replay(copy, ["--format=json", `--report=${report}`]);
   const [desync] = JSON.parse(readFileSync(report, "utf8")).desyncs;

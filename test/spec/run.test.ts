@@ -31,6 +31,17 @@ describe("trace spec run", TIMEOUT, () => {
     }
   });
 
+  it.skipIf(process.geteuid?.() !== 0)("does not supervise as root what gives root up", () => {
+    const dropping = ["perl", "-e", "$) = 65534; $> = 65534; system('cat words'); print qq($>\n)"];
+    const other = new SpecPlace({ words: "b\na\n" });
+    const own = other.learn(...dropping);
+    const refused = other.trace("spec", "run", "--supervise=always", own);
+    other.leave();
+    expect(refused.status).toBe(125);
+    expect(refused.stderr).toContain("programs that give root up");
+    expect(refused.stderr).toContain("--weaker");
+  });
+
   it("takes the command of the recording when none is named", () => {
     expect(place.trace("spec", "run", spec).stdout).toBe("12\na\nb\n");
   });
