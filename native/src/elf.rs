@@ -35,6 +35,7 @@ pub struct ElfVersions {
 
 /// As [`elf::Hardening`].
 #[napi(object, object_from_js = false)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and JavaScript names them")]
 pub struct ElfHardening {
     /// `none`, `partial` or `full`.
     pub relro: String,
@@ -48,6 +49,7 @@ pub struct ElfHardening {
 
 /// As [`elf::Debug`].
 #[napi(object, object_from_js = false)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and JavaScript names them")]
 pub struct ElfDebug {
     pub info: bool,
     pub lines: bool,

@@ -131,6 +131,7 @@ fn os_string(buffer: &Buffer) -> OsString {
 
 /// Starts a program under a policy.
 #[napi]
+#[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
 pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader::Outcome<Enforced> {
     let start = || {
         let attempt = options.attempt.as_ref().map(attempt_of).transpose()?;
