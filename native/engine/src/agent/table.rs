@@ -101,7 +101,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         return Some(kind::UNMAP);
     }
     match plan.role {
-        Role::Plain | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
+        Role::Plain | Role::Masks | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
         Role::Yields if name != "vfork" => {}
         Role::Unmaps => return Some(kind::UNMAP),
         Role::Futex => return Some(kind::FUTEX),
