@@ -57,6 +57,14 @@ test("no call of any thread or process is lost, and nearly all are made in the p
   expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
 }, 60_000);
 
+test("records that the program has written over are counted, and said", async () => {
+  const { code, file } = await record([compile("agent_damage")], eager);
+  expect(code).toBe(0);
+  const { trace } = await readWhole(file);
+  expect(trace.info.facts.get("notes")).toContain("written over the agent's ring");
+  expect(Number(trace.info.facts.get("lost")?.split(" ")[0])).toBeGreaterThan(0);
+});
+
 test("bytes, paths and results are those of the ptrace backend", async () => {
   const program = compile("agent_pointers");
   const told = async (options: readonly string[]) => {

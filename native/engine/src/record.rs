@@ -281,10 +281,9 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     };
     // Programs that are already spread over the machine stay where they are.
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
-    let mut world = World::new(options, writer, placement, started, filter.is_some());
-    match image {
-        Ok(image) => world.use_agent(image, options),
-        Err(why) => world.note(&format!("recorded with the ptrace backend: the agent cannot be used {why} yet")),
+    let mut world = World::new(options, writer, placement, (started, filter.is_some()), image.ok().flatten());
+    if let Err(why) = image {
+        world.note(&format!("recorded with the ptrace backend: the agent cannot be used {why} yet"));
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
     if !options.attach.is_empty() {
@@ -402,7 +401,14 @@ struct Sharing {
 }
 
 impl World {
-    fn new(options: &Options, writer: Writer, placement: Placement, started: u64, filtered: bool) -> World {
+    /// `started` is on the monotonic clock; a filter stops only some calls.
+    fn new(
+        options: &Options,
+        writer: Writer,
+        placement: Placement,
+        (started, filtered): (u64, bool),
+        image: Option<&'static crate::agent::Image>,
+    ) -> World {
         let mut definitions: Vec<Definition> = options
             .meta
             .iter()
@@ -417,7 +423,10 @@ impl World {
         let whole = options.data == Data::All && options.only.is_none() && !options.detach_on_exit;
         let replayable = !options.observe && options.attach.is_empty() && whole;
         let mode = if replayable { "replayable" } else { "observe" };
-        for (key, value) in [("backend", "ptrace"), ("data", data), ("mode", mode), ("cpu", &crate::cpu::describe())] {
+        let eager = options.backend == Backend::EagerAgent;
+        let agent = image.map(|image| agent::Agent::new(image, options.data, eager));
+        let backend = if agent.is_some() { "agent" } else { "ptrace" };
+        for (key, value) in [("backend", backend), ("data", data), ("mode", mode), ("cpu", &crate::cpu::describe())] {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
         }
         let shown_cpu = (replayable && sys::can_trap_cpuid()).then_some(options.cpu);
@@ -446,7 +455,7 @@ impl World {
             data: options.data,
             between: if filtered { Resume::Cont } else { Resume::Syscall },
             sees_all: options.only.is_none(),
-            agent: None,
+            agent,
             started,
             clock: started,
             threads: 0,
@@ -468,14 +477,6 @@ impl World {
             shared_files: HashMap::new(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
-        }
-    }
-
-    /// Most calls are captured by the agent, if there is one.
-    fn use_agent(&mut self, image: Option<&'static crate::agent::Image>, options: &Options) {
-        if let Some(image) = image {
-            self.agent = Some(agent::Agent::new(image, options.data, options.backend == Backend::EagerAgent));
-            self.definitions.push(Definition::Meta { key: "backend".into(), value: "agent".into() });
         }
     }
 

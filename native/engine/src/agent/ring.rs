@@ -185,7 +185,8 @@ pub struct Record<'a> {
     pub ip: u64,
     pub sp: u64,
     pub args: [u64; 6],
-    count: u8,
+    /// Captures, as it says.
+    pub count: u8,
     captures: &'a [u8],
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use libc::{c_int, pid_t};
-use trace_format::event::{Side, Status};
+use trace_format::event::{Lost, Side, Status};
 use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, SPARE, refuse};
 use trace_format::table::Arch;
 
@@ -115,9 +115,11 @@ impl Agent {
     }
 }
 
-/// Adds what a record has of one side to the memory of an event.
-fn add(memory: &mut Memory, record: &Record<'_>, side: Side) {
+/// Adds what a record has of one side to the memory of an event. How many captures it has that are well-formed.
+fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
+    let mut found = 0;
     for (captured, bytes) in record.captures() {
+        found += 1;
         let Captured::Memory(captured) = captured else { continue };
         if captured.side != side {
             continue;
@@ -126,6 +128,7 @@ fn add(memory: &mut Memory, record: &Record<'_>, side: Side) {
         memory.bytes.extend_from_slice(bytes);
         memory.captures.push(captured);
     }
+    found
 }
 
 /// What the agent has found out about a new descriptor.
@@ -162,7 +165,9 @@ impl World {
         let mut call = self.call_of(record, start, task.index);
         continue_interrupted(task, &mut call);
         task.memory.clear();
-        add(&mut task.memory, record, Side::In);
+        let found = add(&mut task.memory, record, Side::In);
+        // The program may have written over the others.
+        task.memory.unreadable += u32::from(record.count.saturating_sub(found));
         self.refer(task, &call);
         self.before(task, &mut call);
         call
@@ -185,6 +190,16 @@ impl World {
             agent.told = None;
         }
         self.commit_call(task, &call, Some(record.result), end.max(start), 0);
+    }
+}
+
+impl World {
+    /// What is left of a ring that holds no record: the program has written there.
+    fn count_damage(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.lost[Lost::Memory as usize] += 1;
+            self.note("a program has written over the agent's ring: calls of it are missing");
+        }
     }
 }
 
@@ -218,6 +233,7 @@ impl Recorder {
             self.world.recorded(task, &record, start, end);
             rest = &rest[size..];
         }
+        self.world.count_damage(rest);
     }
 
     fn drain_all(&mut self) {
@@ -238,6 +254,7 @@ impl Recorder {
                 order.push((last, index, at));
                 at += size;
             }
+            self.world.count_damage(&bytes[at..]);
         }
         order.sort_unstable();
         for (_, index, at) in order {
