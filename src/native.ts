@@ -220,6 +220,8 @@ export interface NativeDesync {
 
 /** The reader of one trace: `native/src/reader.rs`. */
 export interface NativeTrace {
+  /** Lets go of the file and what is kept of it; every other call fails from then on. */
+  close(): void;
   header(): NativeHeader;
   blocks(): NativeBlocks;
   threads(): NativeThreads;

@@ -155,8 +155,8 @@ impl NativeTrace {
     /// What the mapped files with these hashes (in hexadecimal) say about themselves, by hash. `paths` are where they were, one
     /// for each. Those whose content is neither in the store nor in the trace, and those that are no ELF files, are left out.
     #[napi]
-    pub fn elf_facts(&self, hashes: Vec<String>, paths: Vec<String>) -> AsyncTask<ReadElfFacts> {
-        AsyncTask::new(ReadElfFacts { trace: Arc::clone(&self.trace), files: hashes.into_iter().zip(paths).collect() })
+    pub fn elf_facts(&self, hashes: Vec<String>, paths: Vec<String>) -> Result<AsyncTask<ReadElfFacts>> {
+        Ok(AsyncTask::new(ReadElfFacts { trace: self.opened()?, files: hashes.into_iter().zip(paths).collect() }))
     }
 }
 

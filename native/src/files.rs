@@ -62,21 +62,21 @@ impl From<PackSummary> for Packing {
 impl NativeTrace {
     /// The files that are packed into the trace.
     #[napi]
-    pub fn packed(&self) -> Vec<PackedFile> {
-        let files = self.trace.packed();
-        files.iter().map(|file| PackedFile { hash: file.hex(), bytes: file.total as f64 }).collect()
+    pub fn packed(&self) -> Result<Vec<PackedFile>> {
+        let files = self.opened()?.packed();
+        Ok(files.iter().map(|file| PackedFile { hash: file.hex(), bytes: file.total as f64 }).collect())
     }
 
     /// Puts the mapped files into the trace, or into a copy of it.
     #[napi]
-    pub fn pack(&self, output: Option<String>, force: bool) -> AsyncTask<Pack> {
-        AsyncTask::new(Pack { trace: Arc::clone(&self.trace), output: output.map(PathBuf::from), force })
+    pub fn pack(&self, output: Option<String>, force: bool) -> Result<AsyncTask<Pack>> {
+        Ok(AsyncTask::new(Pack { trace: self.opened()?, output: output.map(PathBuf::from), force }))
     }
 
     /// Writes the trace as text: to a file, or to the standard output when there is no path.
     #[napi]
-    pub fn dump_text(&self, path: Option<String>, force: bool) -> AsyncTask<DumpText> {
-        AsyncTask::new(DumpText { trace: Arc::clone(&self.trace), path: path.map(PathBuf::from), force })
+    pub fn dump_text(&self, path: Option<String>, force: bool) -> Result<AsyncTask<DumpText>> {
+        Ok(AsyncTask::new(DumpText { trace: self.opened()?, path: path.map(PathBuf::from), force }))
     }
 }
 

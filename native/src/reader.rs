@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use napi::bindgen_prelude::{
     AsyncTask, Buffer, Either, Env, Float64Array, Int32Array, Null, Result, Task, Uint8Array, Uint16Array, Uint32Array,
 };
+use napi::{Error, Status};
 use napi_derive::napi;
 use trace_engine::error::{EngineError, Fact};
 use trace_engine::reader::{Block, Trace};
@@ -51,10 +52,18 @@ fn nullable(error: Option<&EngineError>) -> Either<Failure, Null> {
     error.map_or(Either::B(Null), |error| Either::A(error.into()))
 }
 
-/// An open trace.
+/// A trace, open until it is closed.
 #[napi]
 pub struct NativeTrace {
-    pub(crate) trace: Arc<Trace>,
+    trace: Mutex<Option<Arc<Trace>>>,
+}
+
+impl NativeTrace {
+    /// The trace. What holds on to it keeps it in memory, closed or not.
+    pub(crate) fn opened(&self) -> Result<Arc<Trace>> {
+        let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        trace.clone().ok_or_else(|| Error::new(Status::GenericFailure, "the trace was closed"))
+    }
 }
 
 /// Sums over the file, in bytes.
@@ -215,13 +224,13 @@ fn projection(bits: u32) -> Projection {
 #[napi]
 impl NativeTrace {
     #[napi]
-    pub fn header(&self) -> Header {
-        let trace = &*self.trace;
+    pub fn header(&self) -> Result<Header> {
+        let trace = self.opened()?;
         let (header, totals) = (trace.header(), trace.totals());
         let definitions = trace.definitions();
         let (meta_keys, meta_values) =
             definitions.meta().iter().map(|(key, value)| (key.clone(), Buffer::from(value.as_slice()))).unzip();
-        Header {
+        Ok(Header {
             version_major: header.version.0.into(),
             version_minor: header.version.1.into(),
             tick: header.tick_ns,
@@ -243,42 +252,44 @@ impl NativeTrace {
             meta_keys,
             meta_values,
             objects: definitions.object_count() as u32,
-        }
+        })
     }
 
     #[napi]
-    pub fn blocks(&self) -> Blocks {
-        let trace = &*self.trace;
+    pub fn blocks(&self) -> Result<Blocks> {
+        let trace = self.opened()?;
         let blocks = trace.blocks();
         let float =
             |get: &dyn Fn(&Block) -> u64| Float64Array::new(blocks.iter().map(|block| get(block) as f64).collect());
-        Blocks {
+        Ok(Blocks {
             first_seq: float(&|block| block.first_seq),
             count: Uint32Array::new(blocks.iter().map(|block| block.count).collect()),
             min_start: float(&|block| trace.nanoseconds(block.summary.min_start)),
             max_end: float(&|block| trace.nanoseconds(block.summary.max_end)),
             spanning: Uint32Array::new(blocks.iter().map(|block| block.summary.spanning).collect()),
             kinds: Uint16Array::new(blocks.iter().map(|block| block.summary.kinds).collect()),
-        }
+        })
     }
 
     #[napi]
-    pub fn threads(&self) -> Threads {
-        let threads = self.trace.definitions().threads();
-        Threads {
+    pub fn threads(&self) -> Result<Threads> {
+        let trace = self.opened()?;
+        let threads = trace.definitions().threads();
+        Ok(Threads {
             process: Uint32Array::new(threads.iter().map(|thread| thread.process).collect()),
             ordinal: Uint32Array::new(threads.iter().map(|thread| thread.ordinal).collect()),
             tid: Int32Array::new(threads.iter().map(|thread| thread.tid).collect()),
             pid: Int32Array::new(threads.iter().map(|thread| thread.pid).collect()),
             parent: Float64Array::new(threads.iter().map(|thread| thread.parent.map_or(-1.0, f64::from)).collect()),
             created_by: Float64Array::new(threads.iter().map(|thread| thread.created_by as f64).collect()),
-        }
+        })
     }
 
     /// The objects `from..to`, as far as they exist.
     #[napi]
-    pub fn objects(&self, from: u32, to: u32) -> Objects {
-        let definitions = self.trace.definitions();
+    pub fn objects(&self, from: u32, to: u32) -> Result<Objects> {
+        let trace = self.opened()?;
+        let definitions = trace.definitions();
         let found: Vec<_> = (from..to).map_while(|index| definitions.object(index as usize)).collect();
         let mut text = String::new();
         let mut units = 0;
@@ -290,7 +301,7 @@ impl NativeTrace {
         };
         let (path_end, detail_end): (Vec<_>, Vec<_>) =
             found.iter().map(|object| (add(object.path), add(object.detail))).unzip();
-        Objects {
+        Ok(Objects {
             kind: Uint8Array::new(found.iter().map(|object| object.kind as u8).collect()),
             dev: Float64Array::new(found.iter().map(|object| object.dev as f64).collect()),
             ino: Float64Array::new(found.iter().map(|object| object.ino as f64).collect()),
@@ -300,23 +311,29 @@ impl NativeTrace {
             path_end: path_end.into(),
             detail_end: detail_end.into(),
             text,
-        }
+        })
     }
 
     /// Decodes block `number`. `columns` are the bits of [`projection`].
     #[napi]
-    pub fn read_block(&self, number: u32, columns: u32) -> AsyncTask<ReadBlock> {
-        AsyncTask::new(ReadBlock {
-            trace: Arc::clone(&self.trace),
+    pub fn read_block(&self, number: u32, columns: u32) -> Result<AsyncTask<ReadBlock>> {
+        Ok(AsyncTask::new(ReadBlock {
+            trace: self.opened()?,
             number: number as usize,
             projection: projection(columns),
-        })
+        }))
     }
 
     /// Where the entries of calls stand during which other events were committed: two arrays, by place of the entry.
     #[napi]
-    pub fn spanning_calls(&self) -> AsyncTask<SpanningCalls> {
-        AsyncTask::new(SpanningCalls { trace: Arc::clone(&self.trace) })
+    pub fn spanning_calls(&self) -> Result<AsyncTask<SpanningCalls>> {
+        Ok(AsyncTask::new(SpanningCalls { trace: self.opened()? }))
+    }
+
+    /// Lets go of the file and of what is kept of it, when nothing that was started reads it any more.
+    #[napi]
+    pub fn close(&self) {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -344,7 +361,7 @@ impl Task for Open {
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        Ok(outcome(output, |trace| NativeTrace { trace: Arc::new(trace) }))
+        Ok(outcome(output, |trace| NativeTrace { trace: Mutex::new(Some(Arc::new(trace))) }))
     }
 }
 

@@ -283,7 +283,7 @@ impl NativeTrace {
         };
         let target = Target::of(options.stacks.as_ref());
         let control = Arc::new(Control::default());
-        let (trace, replay_control) = (Arc::clone(&self.trace), Arc::clone(&control));
+        let (trace, replay_control) = (self.opened()?, Arc::clone(&control));
         let running = std::thread::Builder::new()
             .name("trace-replay".into())
             .spawn(move || {

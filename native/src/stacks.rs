@@ -152,20 +152,15 @@ pub struct PlaceSources {
 impl NativeTrace {
     /// The stacks that are in the trace, of the events from `from` to `to`; nothing when it has none.
     #[napi]
-    pub fn stacks(&self, from: f64, to: f64) -> AsyncTask<ReadStacks> {
-        AsyncTask::new(ReadStacks { trace: Arc::clone(&self.trace), from: from as u64, to: to as u64 })
+    pub fn stacks(&self, from: f64, to: f64) -> Result<AsyncTask<ReadStacks>> {
+        Ok(AsyncTask::new(ReadStacks { trace: self.opened()?, from: from as u64, to: to as u64 }))
     }
 
     /// The functions and lines at an offset of a mapped file, which is named by its hash in hexadecimal; `path` is where it was.
     #[napi]
     #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
-    pub fn sources_at(&self, hash: String, path: String, offset: f64) -> AsyncTask<SourcesAt> {
-        AsyncTask::new(SourcesAt {
-            trace: Arc::clone(&self.trace),
-            hash: parse_hash(&hash),
-            path,
-            offset: offset as u64,
-        })
+    pub fn sources_at(&self, hash: String, path: String, offset: f64) -> Result<AsyncTask<SourcesAt>> {
+        Ok(AsyncTask::new(SourcesAt { trace: self.opened()?, hash: parse_hash(&hash), path, offset: offset as u64 }))
     }
 }
 

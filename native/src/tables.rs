@@ -224,9 +224,9 @@ impl NativeParquet {
         trace: &NativeTrace,
         columns: Vec<String>,
         meanings: NativeMeanings,
-    ) -> AsyncTask<ParquetEvents> {
-        let (writer, trace) = (Arc::clone(&self.writer), Arc::clone(&trace.trace));
-        AsyncTask::new(ParquetEvents { writer, trace, columns, meanings: meanings.into() })
+    ) -> Result<AsyncTask<ParquetEvents>> {
+        let (writer, trace) = (Arc::clone(&self.writer), trace.opened()?);
+        Ok(AsyncTask::new(ParquetEvents { writer, trace, columns, meanings: meanings.into() }))
     }
 
     /// Ends the last file.
@@ -364,9 +364,9 @@ impl NativeSqlite {
         trace: &NativeTrace,
         columns: Vec<String>,
         meanings: NativeMeanings,
-    ) -> AsyncTask<SqliteEvents> {
-        let (database, trace) = (Arc::clone(&self.database), Arc::clone(&trace.trace));
-        AsyncTask::new(SqliteEvents { database, table, trace, columns, meanings: meanings.into() })
+    ) -> Result<AsyncTask<SqliteEvents>> {
+        let (database, trace) = (Arc::clone(&self.database), trace.opened()?);
+        Ok(AsyncTask::new(SqliteEvents { database, table, trace, columns, meanings: meanings.into() }))
     }
 
     /// Ends the file.

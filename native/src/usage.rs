@@ -27,8 +27,8 @@ pub struct FileUsage {
 impl NativeTrace {
     /// Adds up what calls did with paths. `plans` are those of x86-64 by number, then as many of i386.
     #[napi]
-    pub fn file_usage(&self, plans: &[u8]) -> AsyncTask<CountFiles> {
-        AsyncTask::new(CountFiles { trace: Arc::clone(&self.trace), plans: plans_of(plans) })
+    pub fn file_usage(&self, plans: &[u8]) -> Result<AsyncTask<CountFiles>> {
+        Ok(AsyncTask::new(CountFiles { trace: self.opened()?, plans: plans_of(plans) }))
     }
 }
 

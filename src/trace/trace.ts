@@ -81,7 +81,9 @@ export class Trace implements TraceContext, EventSource {
     this.info = traceInfo(header);
     const damage = header.definitionsDamage ?? header.damage;
     this.damage = damage === null ? undefined : traceError(damage);
-    this.#lazyObjects = new LazyObjects(header.objects, (from, to) => native.objects(from, to));
+    this.#lazyObjects = new LazyObjects(header.objects, (from, to) =>
+      this.native.objects(from, to),
+    );
     this.objects = this.#lazyObjects.array();
   }
 
@@ -91,7 +93,7 @@ export class Trace implements TraceContext, EventSource {
   }
 
   get threads(): readonly ThreadInfo[] {
-    this.#threads ??= threadsOf(this.#native);
+    this.#threads ??= threadsOf(this.native);
     return this.#threads;
   }
 
@@ -136,8 +138,7 @@ export class Trace implements TraceContext, EventSource {
   /** Starts to decode a block. Its failure waits in the outcome until somebody comes for it. */
   #ahead(block: number | undefined, bits: number) {
     if (block === undefined) return undefined;
-    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
-    return this.#native.readBlock(block, bits);
+    return this.native.readBlock(block, bits);
   }
 
   *#wanted(options: ReadOptions): Generator<number> {
@@ -155,7 +156,7 @@ export class Trace implements TraceContext, EventSource {
 
   /** Where the entries of calls stand during which other events were committed. */
   async spanningCalls(): Promise<SpanningCalls> {
-    return this.#native.spanningCalls();
+    return this.native.spanningCalls();
   }
 
   /** The event of that number with all that showing a call needs. */
@@ -166,7 +167,7 @@ export class Trace implements TraceContext, EventSource {
     if (block < 0) return undefined;
     let kept = this.#kept.get(block);
     this.#kept.delete(block);
-    kept ??= this.#native.readBlock(block, columnBits(CALL_COLUMNS)).then(unwrap);
+    kept ??= this.native.readBlock(block, columnBits(CALL_COLUMNS)).then(unwrap);
     this.#kept.set(block, kept);
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= KEPT_BLOCKS) break;
@@ -192,13 +193,12 @@ export class Trace implements TraceContext, EventSource {
 
   /** @internal What calls did with each path, by plans of the syscalls: table `file` is for everybody. */
   fileUsage(plans: Uint8Array): Promise<NativeFileUsage> {
-    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
-    return this.#native.fileUsage(plans);
+    return this.native.fileUsage(plans);
   }
 
   /** The mapped files that are packed into the trace, by their BLAKE3 hashes. */
   packedFiles(): readonly { readonly hash: string; readonly bytes: number }[] {
-    return this.#native.packed();
+    return this.native.packed();
   }
 
   /**
@@ -207,12 +207,12 @@ export class Trace implements TraceContext, EventSource {
    * @throws TraceError `BUSY` while it is being recorded, `EXISTS`, `DISK_FULL`, `CORRUPT`, `IO`
    */
   async pack(output?: string, force = false): Promise<NativePacking> {
-    return unwrap(await this.#native.pack(output, force));
+    return unwrap(await this.native.pack(output, force));
   }
 
   /** Writes the text form of the trace to a file, or to the standard output. */
   async dumpText(path?: string, force = false): Promise<void> {
-    unwrap(await this.#native.dumpText(path, force));
+    unwrap(await this.native.dumpText(path, force));
   }
 
   /** @internal The addon's side, for what hands the trace back to it. */
@@ -223,8 +223,7 @@ export class Trace implements TraceContext, EventSource {
 
   /** @internal `replay` of src/replay.ts is for everybody. */
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay {
-    if (this.#closed) throw new TraceError("CLOSED", `${this.path} was closed`);
-    return this.#native.startReplay(options, output);
+    return this.native.startReplay(options, output);
   }
 
   /**
@@ -233,7 +232,7 @@ export class Trace implements TraceContext, EventSource {
    * @throws TraceError `CORRUPT` when they are damaged
    */
   async stacks(from: number, to: number): Promise<StackTable | undefined> {
-    const found = unwrap(await this.#native.stacks(from, to));
+    const found = unwrap(await this.native.stacks(from, to));
     return found === null ? undefined : new StackTable(found);
   }
 
@@ -246,7 +245,7 @@ export class Trace implements TraceContext, EventSource {
     path: string,
     offset: number,
   ): ReturnType<NativeTrace["sourcesAt"]> {
-    return this.#native.sourcesAt(hash, path, offset);
+    return this.native.sourcesAt(hash, path, offset);
   }
 
   /**
@@ -254,14 +253,16 @@ export class Trace implements TraceContext, EventSource {
    * where each was. Files whose content is not at hand, and those that are no ELF files, are left out.
    */
   async elfFacts(paths: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, NativeElfFacts>> {
-    const found = await this.#native.elfFacts([...paths.keys()], [...paths.values()]);
+    const found = await this.native.elfFacts([...paths.keys()], [...paths.values()]);
     return new Map(Object.entries(found));
   }
 
-  /** Lets go of what is kept. Reading a closed trace is an error. */
+  /** Lets go of the file and of what is kept of it. Reading a closed trace is an error. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#kept.clear();
+    this.#native.close();
   }
 }
 

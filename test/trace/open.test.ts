@@ -1,6 +1,13 @@
 /** Opening traces and reading them block by block. */
 
-import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TraceError } from "../../src/errors.js";
 import { EventKind } from "../../src/trace/batch.js";
@@ -210,6 +217,24 @@ describe("a trace that is not whole", () => {
     })();
     await expect(reading).rejects.toMatchObject({ code: "CORRUPT" });
     expect(count).toBeLessThan(longCount);
+  });
+
+  it("holds the file open until close, and not until something collects garbage", async () => {
+    const own = folder.file("held.trace");
+    copyFileSync(path, own);
+    const isHeld = () =>
+      readdirSync("/proc/self/fd").some((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === own;
+        } catch {
+          return false; // The folder's own descriptor.
+        }
+      });
+    const trace = await openTrace(own);
+    expect(isHeld()).toBe(true);
+    trace.close();
+    trace.close();
+    expect(isHeld()).toBe(false);
   });
 
   it("is refused after close", async () => {
