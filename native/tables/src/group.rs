@@ -113,10 +113,17 @@ impl Group {
         self.rows = 0;
     }
 
-    /// Adds the rows of the list.
-    pub(crate) fn add(&mut self, batch: &Checked, rows: &(impl ExactSizeIterator<Item = usize> + Clone)) {
+    /// Adds the rows of the list. The dictionaries say where the codes of the batch count from now: that changes within
+    /// a batch, when one of them forgets what only written rows spoke of.
+    pub(crate) fn add(
+        &mut self,
+        batch: &Checked,
+        dictionaries: &[Dictionary],
+        rows: &(impl ExactSizeIterator<Item = usize> + Clone),
+    ) {
         self.rows += rows.len();
-        for ((waiting, column), batch) in self.columns.iter_mut().zip(batch.columns).zip(&batch.batches) {
+        let given = batch.columns.iter().zip(&batch.batches).zip(dictionaries);
+        for (waiting, ((column, batch), dictionary)) in self.columns.iter_mut().zip(given) {
             let has = |row: usize| batch.nulls.get(row).is_none_or(|&null| null == 0);
             if column.nullable {
                 waiting.present.extend(rows.clone().map(|row| i16::from(has(row))));
@@ -125,7 +132,7 @@ impl Group {
                 (Waiting::Int(to), Values::Int(from)) => to.extend(rows.clone().map(|row| from[row])),
                 (Waiting::Bool(to), Values::Bool(from)) => to.extend(rows.clone().map(|row| from[row] != 0)),
                 (Waiting::Code(to), Values::Code(from)) => {
-                    let base = batch.base;
+                    let base = dictionary.base as u32;
                     to.extend(rows.clone().map(|row| if has(row) { base + from[row] } else { 0 }));
                 }
                 _ => unreachable!("the batch was checked against the table"),
@@ -144,7 +151,6 @@ pub(crate) struct Checked<'a> {
 struct CheckedColumn<'a> {
     values: &'a Values,
     nulls: &'a [u8],
-    base: u32,
 }
 
 impl<'a> Checked<'a> {
@@ -182,7 +188,7 @@ impl<'a> Checked<'a> {
                 }
                 _ => return Err(broken(column, "values of another type")),
             }
-            batches.push(CheckedColumn { values: &given.values, nulls, base: dictionary.base as u32 });
+            batches.push(CheckedColumn { values: &given.values, nulls });
         }
         Ok(Checked { rows, columns, batches })
     }

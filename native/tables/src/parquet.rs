@@ -139,12 +139,12 @@ impl ParquetWriter {
         let is_late = |row: &usize| self.options.time.is_some_and(|time| batch.ints(time)[*row] < self.floor);
         let late: Vec<usize> = (from..to).filter(is_late).collect();
         if late.is_empty() {
-            self.group.add(batch, &(from..to));
+            self.group.add(batch, &self.dictionaries, &(from..to));
             return;
         }
         let rows: Vec<usize> = (from..to).filter(|row| !is_late(row)).collect();
-        self.group.add(batch, &rows.iter().copied());
-        self.late.add(batch, &late.iter().copied());
+        self.group.add(batch, &self.dictionaries, &rows.iter().copied());
+        self.late.add(batch, &self.dictionaries, &late.iter().copied());
     }
 
     /// Writes the waiting rows as a row group.

@@ -190,6 +190,34 @@ fn row_groups_follow_each_other_in_time() {
     assert_eq!(narrow.iter().filter(|(_, _, rows)| *rows == GROUP_ROWS).count(), 3);
 }
 
+/// A dictionary that began again while rows waited forgets its earlier values with the row group that spoke of them, in the
+/// middle of a batch.
+#[test]
+fn a_batch_over_two_row_groups_keeps_its_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let columns = vec![column("word", ColumnType::Text, false)];
+    let mut writer = ParquetWriter::new(folder.path(), options(columns, None)).unwrap();
+    let mut expected = Vec::new();
+    let mut write = |words: &[&str], count: usize, restart: bool| {
+        let mut growth = Growth { restart, ..Growth::default() };
+        for word in words {
+            growth.bytes.extend_from_slice(word.as_bytes());
+            growth.ends.push(growth.bytes.len() as u32);
+        }
+        let codes: Vec<u32> = (0..count).map(|row| (row % words.len()) as u32).collect();
+        expected.extend(codes.iter().map(|&code| Field::Str(words[code as usize].to_owned())));
+        writer.write(&[ColumnBatch { values: Values::Code(codes), nulls: Vec::new(), growth }]).unwrap();
+    };
+    write(&["old", "older", "oldest"], 9, true);
+    write(&["new", "newer", "newest"], GROUP_ROWS + 20, true);
+    write(&["last"], 3, true);
+    writer.finish().unwrap();
+    let found: Vec<Field> = rows(folder.path()).into_iter().flatten().collect();
+    assert_eq!(found.len(), expected.len());
+    let wrong = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+    assert_eq!(wrong, None);
+}
+
 #[test]
 fn a_table_without_rows_has_columns_and_facts() {
     let folder = tempfile::tempdir().unwrap();
