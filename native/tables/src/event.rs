@@ -142,7 +142,7 @@ impl<'a> EventRows<'a> {
     /// # Errors
     /// When the block is damaged.
     pub fn next_batch(&mut self) -> Option<Result<Vec<ColumnBatch>, EngineError>> {
-        let projection = Projection { place: false, ..Projection::ALL };
+        let projection = Projection { results: true, args: true, contents: true, refs: true, ..Projection::CORE };
         while self.block < self.trace.blocks().len() {
             let decoded = self.trace.decode_block(self.block, projection);
             self.block += 1;
