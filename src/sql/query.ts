@@ -78,7 +78,8 @@ export async function provide(
   for (const table of TABLES) {
     const names = needs.get(table.name);
     if (names === undefined) continue;
-    failure ??= await fillTable(database, runs, table, names, options);
+    const own = await fillTable(database, runs, table, names, options);
+    failure ??= own;
   }
   return failure;
 }
