@@ -6,7 +6,7 @@ import type { Filter } from "../query/filter/index.js";
 import { selectEvents } from "../query/select.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
-import { eventChunks, Selected } from "./printing.js";
+import { readableChunks, Selected } from "./printing.js";
 
 export interface EventExportOptions {
   readonly weight: Weight;
@@ -29,7 +29,7 @@ export async function eventExport(
   const { stringLimit, showSecrets } = options;
   if (format === "strace") {
     const style = { format: "strace", time: "ttt", duration: true, stringLimit } as const;
-    return { chunks: eventChunks(trace, filter, { ...style, showSecrets }), failure: () => {} };
+    return readableChunks(trace, filter, { ...style, showSecrets });
   }
   const stream = await ChosenEvents.open(trace, filter);
   return { chunks: await chunksOf(format, stream, options), failure: () => stream.failure };

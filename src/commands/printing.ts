@@ -40,10 +40,22 @@ export async function* eventChunks(
   filter: Filter | undefined,
   options: PrintOptions,
 ): Chunks {
+  const { chunks, failure } = await readableChunks(trace, filter, options);
+  yield* chunks;
+  const reason = failure();
+  if (reason !== undefined) throw reason;
+}
+
+/** The same where what can be read is to be kept: after the last chunk `failure` says why events are missing. */
+export async function readableChunks(
+  trace: Trace,
+  filter: Filter | undefined,
+  options: PrintOptions,
+): Promise<{ readonly chunks: Chunks; failure(): unknown }> {
   const selection = await selectEvents(trace, filter);
   const source = new Selected(trace, selection);
-  yield* await formatChunks(source, keepOf(selection, options), options);
-  if (source.failure !== undefined) throw source.failure;
+  const chunks = await formatChunks(source, keepOf(selection, options), options);
+  return { chunks, failure: () => source.failure };
 }
 
 /** Parts of calls that the kernel restarted are strace's business: the later event tells the whole. */

@@ -1,12 +1,13 @@
 /** Tables as files, each read back by a program of its own. */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
 import { TABLES } from "../../src/tables/registry.js";
 import { cli, stateOf } from "../record/support.js";
+import { damagedTrace, WHOLE } from "../support/damage.js";
 import { TextTrace, temporaryFolder } from "../support/text_trace.js";
 import { lacking } from "../support/tools.js";
 import { lackingPython, readBack, titled } from "./python.js";
@@ -364,6 +365,22 @@ describe("an export that goes wrong", () => {
     const { runCommand } = await import("../support/run.js");
     await expect(runCommand(["export", file, ...words])).rejects.toThrow(message);
   });
+
+  it.each(["strace", "csv", "perfetto", "folded"])(
+    "writes as %s what is before damage, and names it",
+    async (format) => {
+      const damaged = await damagedTrace(folder.file(`damaged-${format}.trace`));
+      const output = folder.file(`damaged.${format}`);
+      await expect(exportTo(format, output, damaged)).rejects.toMatchObject({
+        cause: { code: "CORRUPT" },
+      });
+      expect(statSync(output).size).toBeGreaterThan(0);
+      if (format !== "strace") return;
+      const lines = readFileSync(output, "utf8").trimEnd().split("\n");
+      expect(lines.length).toBeGreaterThan(1000);
+      expect(lines.length).toBeLessThan(WHOLE);
+    },
+  );
 
   it("writes the valid part of a cut trace, and says that it is one", async () => {
     const cut = folder.file("cut.trace");
