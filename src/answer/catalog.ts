@@ -4,6 +4,7 @@ import { parseFilter } from "../query/filter/index.js";
 import { vocabulary } from "../query/syscalls.js";
 import { tableMarkdown, tableText } from "../report/table.js";
 import { wrap } from "../report/text.js";
+import { sqlType } from "../sql/types.js";
 import { columnsNamed } from "../tables/builder.js";
 import { Dictionary } from "../tables/dictionary.js";
 import { fieldSetOf } from "../tables/fields.js";
@@ -42,15 +43,6 @@ function left(head: string) {
 
 const columnHeads = ["column", "type", "unit", "what it is"].map(left);
 
-/** As SQL and people name the types of columns. */
-const TYPE_NAMES: Readonly<Record<TableColumn["type"], string>> = {
-  int: "BIGINT",
-  word: "BIGINT",
-  bool: "BOOLEAN",
-  text: "VARCHAR",
-  bytes: "BLOB",
-};
-
 /** The tables; of those that are named the columns, too. */
 export function schemaText(tables: readonly TableDef[], format: string): string {
   if (format === "json" || format === "jsonl") return schemaJson(tables);
@@ -79,14 +71,14 @@ function tableSchema({ name, doc, columns }: TableDef, isMarkdown: boolean): str
 }
 
 function cells({ name, type, unit, nullable }: TableColumn): string[] {
-  return [name, `${TYPE_NAMES[type]}${nullable ? "?" : ""}`, unit ?? ""];
+  return [name, `${sqlType({ type })}${nullable ? "?" : ""}`, unit ?? ""];
 }
 
 function schemaJson(tables: readonly TableDef[]): string {
   const list = (tables.length === 0 ? TABLES : tables).map(({ name, doc, columns }) => ({
     name,
     doc,
-    columns: columns.map((column) => ({ ...column, type: TYPE_NAMES[column.type] })),
+    columns: columns.map((column) => ({ ...column, type: sqlType(column) })),
   }));
   return `${JSON.stringify({ schema: "trace.tables", version: 1, tables: list }, undefined, 2)}\n`;
 }

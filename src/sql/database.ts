@@ -12,25 +12,13 @@ import type { ResultValue } from "../answer/results.js";
 import { TraceError } from "../errors.js";
 import type { TableBatch, TableColumn } from "../tables/table.js";
 import { databaseMemory, spillDirectory } from "./limits.js";
+import { sqlType } from "./types.js";
 import { ChunkWriter } from "./vectors.js";
 
 export interface DatabaseOptions {
   /** Bytes that the database may take; by the container's limit when left out. */
   readonly memory?: number;
   readonly env?: Readonly<Record<string, string | undefined>>;
-}
-
-/** As SQL has them. */
-const TYPES: Readonly<Record<TableColumn["type"], string>> = {
-  int: "BIGINT",
-  word: "BIGINT",
-  bool: "BOOLEAN",
-  text: "VARCHAR",
-  bytes: "BLOB",
-};
-
-export function sqlType({ type }: Pick<TableColumn, "type">): string {
-  return TYPES[type];
 }
 
 export function quoted(name: string): string {

@@ -6,9 +6,10 @@ import type { ResultColumn, Results, ResultValue } from "../answer/results.js";
 import { Dictionary } from "../tables/dictionary.js";
 import { TABLES } from "../tables/registry.js";
 import type { TableBatch, TableColumn, TableDef } from "../tables/table.js";
-import { Database, type DatabaseOptions, quoted, sqlType } from "./database.js";
+import { Database, type DatabaseOptions, quoted } from "./database.js";
 import { sqlError } from "./error.js";
 import { type Needs, needsOf } from "./needs.js";
+import { sqlType } from "./types.js";
 
 export interface SqlOptions extends DatabaseOptions {
   readonly showSecrets?: boolean;
