@@ -5,6 +5,7 @@ import { cellOf, gather, selectRows } from "../tables/rows.js";
 import type { TableBatch, TableDef } from "../tables/table.js";
 import type { Trace } from "../trace/trace.js";
 import type { ResultColumn, Results, ResultValue } from "./results.js";
+import { RUN } from "./runs.js";
 import type { Grouping, Order } from "./saved/saved.js";
 
 /** A trace as one of several that are asked together. */
@@ -30,7 +31,7 @@ export interface Question {
 export function answer(runs: readonly Run[], question: Question): Results {
   const several = runs.length > 1;
   const own = question.columns.map((name) => resultColumn(question, name));
-  const columns = several ? [{ name: "run", numeric: false }, ...own] : own;
+  const columns = several ? [{ name: RUN.name, numeric: false }, ...own] : own;
   return { columns, rows: rowsOf(runs, question, several) };
 }
 

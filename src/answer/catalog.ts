@@ -6,12 +6,13 @@ import { tableMarkdown, tableText } from "../report/table.js";
 import { wrap } from "../report/text.js";
 import { sqlType } from "../sql/types.js";
 import { columnsNamed } from "../tables/builder.js";
-import { Dictionary } from "../tables/dictionary.js";
 import { fieldSetOf } from "../tables/fields.js";
 import { findTable, TABLES } from "../tables/registry.js";
 import { selectRows } from "../tables/rows.js";
 import type { TableBatch, TableColumn, TableDef } from "../tables/table.js";
+import type { Trace } from "../trace/trace.js";
 import type { Question, Run } from "./answer.js";
+import { RUN, runBatches } from "./runs.js";
 import { SAVED_QUERIES } from "./saved/index.js";
 import type { SavedQuery } from "./saved/saved.js";
 
@@ -83,8 +84,6 @@ function schemaJson(tables: readonly TableDef[]): string {
   return `${JSON.stringify({ schema: "trace.tables", version: 1, tables: list }, undefined, 2)}\n`;
 }
 
-const RUN: TableColumn = { name: "run", type: "text", doc: "the trace", nullable: false };
-
 /** The rows that a question without order chooses, as batches; of several traces with a column `run` first. */
 export function batchesOf(
   runs: readonly Run[],
@@ -92,29 +91,8 @@ export function batchesOf(
 ): { readonly columns: readonly TableColumn[]; readonly batches: AsyncIterable<TableBatch> } {
   const own = columnsNamed(question.table.columns, question.columns);
   const columns = runs.length > 1 ? [RUN, ...own] : own;
-  return { columns, batches: named(runs, question) };
-}
-
-async function* named(runs: readonly Run[], question: Question): AsyncGenerator<TableBatch> {
-  const {
-    table,
-    columns,
-    filter,
-    showSecrets = false,
-    limit = Number.POSITIVE_INFINITY,
-  } = question;
-  const dictionary = new Dictionary("text");
-  let rest = limit;
-  for (const { name, trace } of runs) {
-    const code = dictionary.code(name);
-    const options = { columns, showSecrets, ...(filter && { filter }) };
-    for await (const batch of selectRows(trace, table, options)) {
-      if (rest <= 0) return;
-      const count = Math.min(rest, batch.count);
-      rest -= count;
-      const values = new Uint32Array(count).fill(code);
-      const run = { type: "text", values, dictionary } as const;
-      yield { count, columns: runs.length > 1 ? [run, ...batch.columns] : batch.columns };
-    }
-  }
+  const { table, filter, limit, showSecrets = false } = question;
+  const scan = (trace: Trace, names: readonly string[]) =>
+    selectRows(trace, table, { columns: names, showSecrets, ...(filter && { filter }) });
+  return { columns, batches: runBatches(runs, columns, scan, limit) };
 }

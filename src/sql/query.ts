@@ -3,9 +3,9 @@
 import type { DuckDBConnection, DuckDBResult } from "@duckdb/node-api";
 import type { Run } from "../answer/answer.js";
 import type { ResultColumn, Results, ResultValue } from "../answer/results.js";
-import { Dictionary } from "../tables/dictionary.js";
+import { RUN, runBatches } from "../answer/runs.js";
 import { TABLES } from "../tables/registry.js";
-import type { TableBatch, TableColumn, TableDef } from "../tables/table.js";
+import type { TableColumn, TableDef } from "../tables/table.js";
 import { Database, type DatabaseOptions, quoted } from "./database.js";
 import { sqlError } from "./error.js";
 import { type Needs, needsOf } from "./needs.js";
@@ -15,15 +15,7 @@ export interface SqlOptions extends DatabaseOptions {
   readonly showSecrets?: boolean;
 }
 
-/** Each table of SQL has it as its last column, so that a query means the same for one trace and for several. */
-const RUN: TableColumn = {
-  name: "run",
-  type: "text",
-  doc: "the trace",
-  nullable: false,
-};
-
-/** The columns of a table as SQL sees them. */
+/** The columns of a table as SQL sees them: a query means the same for one trace and for several. */
 export function sqlColumns(table: TableDef): readonly TableColumn[] {
   return [...table.columns, RUN];
 }
@@ -125,12 +117,11 @@ async function fillTable(
   const isLarge = table.ofEvents && events * columns.length > IN_MEMORY;
   const catalog = isLarge ? await database.fileCatalog() : "memory";
   const name = `rows of ${table.name}`;
-  const failure = await database.fill(
-    catalog,
-    name,
-    columns,
-    batchesOf(runs, table, columns, options),
+  const { showSecrets = false } = options;
+  const batches = runBatches(runs, columns, (trace, own) =>
+    table.scan(trace, { columns: own, showSecrets }),
   );
+  const failure = await database.fill(catalog, name, columns, batches);
   const list = all.map((column) => {
     const has = columns.includes(column);
     return has ? quoted(column.name) : `NULL::${sqlType(column)} AS ${quoted(column.name)}`;
@@ -140,34 +131,6 @@ async function fillTable(
 CREATE VIEW ${quoted(table.name)} AS SELECT ${list.join(", ")} FROM ${catalog}.main.${quoted(name)}`,
   );
   return failure;
-}
-
-async function* batchesOf(
-  runs: readonly Run[],
-  table: TableDef,
-  columns: readonly TableColumn[],
-  { showSecrets = false }: SqlOptions,
-): AsyncGenerator<TableBatch> {
-  const own = columns.filter((column) => column !== RUN).map(({ name }) => name);
-  const names = new Dictionary("text");
-  let failure: unknown;
-  for (const run of runs) {
-    const code = names.code(run.name);
-    try {
-      for await (const batch of table.scan(run.trace, { columns: own, showSecrets })) {
-        if (own.length === columns.length) {
-          yield batch;
-          continue;
-        }
-        const values = new Uint32Array(batch.count).fill(code);
-        const named = { type: "text", values, dictionary: names } as const;
-        yield { count: batch.count, columns: [...batch.columns, named] };
-      }
-    } catch (error) {
-      failure ??= error;
-    }
-  }
-  if (failure !== undefined) throw failure;
 }
 
 /** Codes of `duckdb_type` that are numbers: integers, floats, HUGEINT, DECIMAL, UHUGEINT. */

@@ -2,22 +2,27 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answer, type Question } from "../../src/answer/answer.js";
+import { batchesOf } from "../../src/answer/catalog.js";
 import type { ResultValue } from "../../src/answer/results.js";
 import { sqlResults } from "../../src/sql/query.js";
+import { cellOf } from "../../src/tables/rows.js";
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
 import { damagedTrace, WHOLE } from "../support/damage.js";
-import { temporaryFolder } from "../support/text_trace.js";
+import { sampleTrace, temporaryFolder } from "../support/text_trace.js";
 import { tableNamed } from "../tables/support.js";
 
 const folder = temporaryFolder();
 let damaged: Trace;
+let sample: Trace;
 
 beforeAll(async () => {
   damaged = await openTrace(await damagedTrace(folder.file("damaged.trace")));
+  sample = await openTrace(await sampleTrace().write(folder.file("sample.trace")));
 });
 afterAll(() => {
   damaged.close();
+  sample.close();
   folder.remove();
 });
 
@@ -39,10 +44,31 @@ function ask(question: Question, ...traces: Trace[]) {
   return readAll(answer(runs, question).rows);
 }
 
+/** The rows of batches, as those of an answer are. */
+async function* rowsOf({ batches }: ReturnType<typeof batchesOf>): AsyncGenerator<Row> {
+  for await (const { count, columns } of batches) {
+    for (const { values } of columns) expect(values.length).toBe(count);
+    for (let i = 0; i < count; i++) yield columns.map((column) => cellOf(column, i) ?? null);
+  }
+}
+
+function batched(question: Question, ...traces: Trace[]) {
+  const runs = traces.map((trace, k) => ({ name: `run${k}`, trace }));
+  return readAll(rowsOf(batchesOf(runs, question)));
+}
+
 const table = tableNamed("syscall");
 const calls = { table, columns: ["seq", "name", "err"] };
 
 describe("a damaged trace", () => {
+  it("does not keep the traces after it from being asked", async () => {
+    const question = { ...calls, showSecrets: false };
+    const expected = await ask(question, damaged, sample);
+    expect(expected.code).toBe("CORRUPT");
+    expect(expected.rows.some(([run]) => run === "run1")).toBe(true);
+    expect(await batched(question, damaged, sample)).toEqual(expected);
+  });
+
   it("fills each table of a statement as far as it can be read", async () => {
     const statement = "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM syscall)";
     const results = await sqlResults([{ name: "run", trace: damaged }], statement);
