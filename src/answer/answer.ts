@@ -50,6 +50,7 @@ async function* rowsOf(
   several: boolean,
 ): AsyncGenerator<ResultRow> {
   const { order, limit = Number.POSITIVE_INFINITY } = question;
+  if (limit <= 0) return;
   // What is wrong with one trace is said when all have been asked.
   const failures: unknown[] = [];
   const rows =
@@ -58,9 +59,10 @@ async function* rowsOf(
       : ordered(runs, question, order, several, failures);
   let left = limit;
   for await (const row of rows) {
-    if (left <= 0) return;
     left -= 1;
     yield row;
+    // What comes after the last row that is wanted is not read.
+    if (left <= 0) break;
   }
   if (failures.length > 0) throw failures[0];
 }

@@ -69,6 +69,21 @@ describe("a damaged trace", () => {
     expect(await batched(question, damaged, sample)).toEqual(expected);
   });
 
+  it("is named when as many rows as were wanted came from others, too", async () => {
+    const order = { by: ["seq"], descending: true };
+    const ordered = await ask({ ...calls, order, limit: 2 }, damaged, sample);
+    expect(ordered.rows.length).toBe(2);
+    expect(ordered.code).toBe("CORRUPT");
+    const { rows } = await ask(calls, damaged);
+    for (const ask of [batched, (question: Question) => askBoth(question)]) {
+      const found = await ask({ ...calls, limit: rows.length + 1 }, damaged, sample);
+      expect(found.rows.length).toBe(rows.length + 1);
+      expect(found.code).toBe("CORRUPT");
+    }
+  });
+
+  const askBoth = (question: Question) => ask(question, damaged, sample);
+
   it("fills each table of a statement as far as it can be read", async () => {
     const statement = "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM syscall)";
     const results = await sqlResults([{ name: "run", trace: damaged }], statement);
@@ -76,5 +91,17 @@ describe("a damaged trace", () => {
     const read = (await ask(calls, damaged)).rows.length;
     expect(code).toBe("CORRUPT");
     expect(rows).toEqual([[BigInt(read + 1), BigInt(read)]]);
+  });
+});
+
+describe("a limit", () => {
+  it("ends the reading with its last row", async () => {
+    const { rows } = await ask(calls, damaged);
+    const question = { ...calls, limit: rows.length };
+    const expected = { rows, code: undefined };
+    // The damage comes after the last row that is wanted.
+    expect(await ask(question, damaged)).toEqual(expected);
+    expect(await batched(question, damaged)).toEqual(expected);
+    expect((await batched({ ...calls, limit: 5 }, damaged)).rows).toEqual(rows.slice(0, 5));
   });
 });
