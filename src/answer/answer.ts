@@ -113,7 +113,9 @@ async function* ordered(
 
 async function* ungrouped(trace: Trace, question: Question): AsyncGenerator<ResultRow> {
   if (question.group !== undefined) {
-    yield* (await grouped(trace, question, question.group)).map(({ row }) => row);
+    const { groups, failure } = await grouped(trace, question, question.group);
+    yield* groups.map(({ row }) => row);
+    if (failure !== undefined) throw failure;
     return;
   }
   for await (const batch of select(trace, question, question.columns)) yield* cells(batch);
@@ -146,7 +148,9 @@ async function* keyed(
   best: Best,
 ): AsyncGenerator<Keyed> {
   if (question.group !== undefined) {
-    yield* await grouped(trace, question, question.group, order);
+    const { groups, failure } = await grouped(trace, question, question.group, order);
+    yield* groups;
+    if (failure !== undefined) throw failure;
   } else if (question.table.ofEvents && question.limit !== undefined) {
     yield* bestEvents(trace, question, order, question.limit);
   } else {
@@ -212,37 +216,60 @@ interface Group {
   readonly sums: number[];
 }
 
+/** The groups of what can be read, and what kept the rest from being read. */
 async function grouped(
   trace: Trace,
   question: Question,
   { by, sums, count }: Grouping,
   order?: Order,
-): Promise<Keyed[]> {
-  const groups = new Map<string, Group>();
-  for await (const batch of select(trace, question, [...by, ...sums])) {
-    for (let i = 0; i < batch.count; i++) {
-      const values = batch.columns.slice(0, by.length).map((column) => cellOf(column, i) ?? null);
-      const key = values.map(String).join("\0");
-      let group = groups.get(key);
-      if (group === undefined) {
-        group = { values, count: 0, sums: sums.map(() => 0) };
-        groups.set(key, group);
-      }
-      group.count += 1;
-      sums.forEach((_, k) => {
-        const column = batch.columns[by.length + k];
-        if (column?.nulls?.[i] !== 1)
-          group.sums[k] = (group.sums[k] ?? 0) + Number(column?.values[i] ?? 0);
-      });
+): Promise<{ readonly groups: readonly Keyed[]; readonly failure: unknown }> {
+  const found = new Map<string, Group>();
+  let failure: unknown;
+  try {
+    for await (const batch of select(trace, question, [...by, ...sums])) {
+      groupRows(batch, by.length, found);
     }
+  } catch (error) {
+    failure = error;
   }
   const names = [...by, ...sums, count];
-  return [...groups.values()].map((group) => {
+  const groups = [...found.values()].map((group) => {
     const all = [...group.values, ...group.sums, group.count];
     const value = (name: string) => all[names.indexOf(name)] ?? null;
     const key = (order?.by ?? []).reduce((sum, name) => sum + Number(value(name)), 0);
     return { key, row: question.columns.map(value) };
   });
+  return { groups, failure };
+}
+
+/** Adds rows to their groups: those of equal values in the first `width` columns. The other columns are summed. */
+function groupRows(
+  { count, columns }: TableBatch,
+  width: number,
+  groups: Map<string, Group>,
+): void {
+  const summed = columns.slice(width);
+  for (let i = 0; i < count; i++) {
+    const values = columns.slice(0, width).map((column) => cellOf(column, i) ?? null);
+    const key = values.map(keyPart).join("");
+    let group = groups.get(key);
+    if (group === undefined) {
+      group = { values, count: 0, sums: summed.map(() => 0) };
+      groups.set(key, group);
+    }
+    group.count += 1;
+    for (const [k, column] of summed.entries()) {
+      if (column.nulls?.[i] !== 1)
+        group.sums[k] = (group.sums[k] ?? 0) + Number(column.values[i] ?? 0);
+    }
+  }
+}
+
+/** Tells every value from the others of its column, also when parts stand one behind the other. */
+function keyPart(value: ResultValue): string {
+  if (value === null) return "-";
+  const text = String(value);
+  return `${text.length}:${text}`;
 }
 
 /** The first rows of an order, as many as the limit says; equal ones in the order in which they came. */

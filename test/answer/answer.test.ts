@@ -218,6 +218,38 @@ describe("order", () => {
   });
 });
 
+describe("groups", () => {
+  const texts = rowTable(
+    {
+      name: "texts",
+      doc: "texts that look alike",
+      columns: [
+        { name: "a", type: "text", doc: "a text", nullable: true },
+        { name: "b", type: "text", doc: "a text", nullable: true },
+      ],
+    },
+    async function* (): AsyncGenerator<BuiltRow> {
+      yield [undefined, "x"];
+      yield ["null", "x"];
+      yield ["x\0y", "z"];
+      yield ["x", "y\0z"];
+      yield ["-", undefined];
+      yield ["null", "x"];
+    },
+  );
+
+  it("are of rows whose values are the same, and not only look so", async () => {
+    const group = { by: ["a", "b"], sums: [], count: "n" };
+    expect(await all({ table: texts, columns: ["a", "b", "n"], group }, sample)).toEqual([
+      [null, "x", 1],
+      ["null", "x", 2],
+      ["x\0y", "z", 1],
+      ["x", "y\0z", 1],
+      ["-", null, 1],
+    ]);
+  });
+});
+
 describe.each(SAVED_QUERIES.map((query) => [query.name, query] as const))("@%s", (_name, query) => {
   it("answers what its SQL answers", async () => {
     for (const trace of traces) {

@@ -59,8 +59,30 @@ function batched(question: Question, ...traces: Trace[]) {
 
 const table = tableNamed("syscall");
 const calls = { table, columns: ["seq", "name", "err"] };
+const grouped = {
+  table,
+  columns: ["name", "err", "n", "bytes"],
+  group: { by: ["name", "err"], sums: ["bytes"], count: "n" },
+};
 
 describe("a damaged trace", () => {
+  it("gives its groups, then the damage", async () => {
+    const { rows, code } = await ask(grouped, damaged);
+    expect(code).toBe("CORRUPT");
+    const counts = rows.map((row) => Number(row[2]));
+    const read = (await ask(calls, damaged)).rows.length;
+    expect(read).toBeGreaterThan(0);
+    expect(read).toBeLessThan(WHOLE);
+    expect(rows.map(([name, err]) => [name, err])).toEqual([
+      ["read", "EAGAIN"],
+      ["read", null],
+    ]);
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(read);
+    const order = { by: ["n"], descending: true };
+    const ordered = await ask({ ...grouped, order }, damaged);
+    expect(ordered).toEqual({ rows: rows.toReversed(), code: "CORRUPT" });
+  });
+
   it("does not keep the traces after it from being asked", async () => {
     const question = { ...calls, showSecrets: false };
     const expected = await ask(question, damaged, sample);
