@@ -5,13 +5,13 @@ import { vocabulary } from "../query/syscalls.js";
 import { tableMarkdown, tableText } from "../report/table.js";
 import { wrap } from "../report/text.js";
 import { sqlType } from "../sql/types.js";
-import { columnsNamed } from "../tables/builder.js";
+import { columnsNamed, type Row, type RowValue, rowBatches } from "../tables/builder.js";
 import { fieldSetOf } from "../tables/fields.js";
 import { findTable, TABLES } from "../tables/registry.js";
 import { selectRows } from "../tables/rows.js";
 import type { TableBatch, TableColumn, TableDef } from "../tables/table.js";
 import type { Trace } from "../trace/trace.js";
-import type { Question, Run } from "./answer.js";
+import { answer, type Question, type Run } from "./answer.js";
 import { RUN, runBatches } from "./runs.js";
 import { SAVED_QUERIES } from "./saved/index.js";
 import type { SavedQuery } from "./saved/saved.js";
@@ -84,15 +84,31 @@ function schemaJson(tables: readonly TableDef[]): string {
   return `${JSON.stringify({ schema: "trace.tables", version: 1, tables: list }, undefined, 2)}\n`;
 }
 
-/** The rows that a question without order chooses, as batches; of several traces with a column `run` first. */
+/** The rows that a question chooses, as batches; of several traces with a column `run` first. */
 export function batchesOf(
   runs: readonly Run[],
   question: Question,
 ): { readonly columns: readonly TableColumn[]; readonly batches: AsyncIterable<TableBatch> } {
-  const own = columnsNamed(question.table.columns, question.columns);
+  const own = question.columns.map((name) => columnOf(question, name));
   const columns = runs.length > 1 ? [RUN, ...own] : own;
-  const { table, filter, limit, showSecrets = false } = question;
+  const { table, filter, group, order, limit, showSecrets = false } = question;
+  if (group !== undefined || order !== undefined) {
+    return { columns, batches: rowBatches(columns, rowsOf(runs, question)) };
+  }
   const scan = (trace: Trace, names: readonly string[]) =>
     selectRows(trace, table, { columns: names, showSecrets, ...(filter && { filter }) });
   return { columns, batches: runBatches(runs, columns, scan, limit) };
+}
+
+/** A column of the answer: one of the table, or the number of rows of a group. */
+function columnOf({ table, group }: Question, name: string): TableColumn {
+  if (group?.count === name) return { name, type: "int", doc: "how many rows", nullable: false };
+  return columnsNamed(table.columns, [name])[0] as TableColumn;
+}
+
+/** Rows of a table hold no lists and structures: those come from SQL only. */
+async function* rowsOf(runs: readonly Run[], question: Question): AsyncGenerator<Row> {
+  for await (const row of answer(runs, question).rows) {
+    yield row.map((value) => (value ?? undefined) as RowValue);
+  }
 }

@@ -35,18 +35,21 @@ export function rowTable(
   return {
     ...def,
     ofEvents: false,
-    scan: (trace, scan) => batchesOf(def.columns, scan, rows(trace, scan)),
+    scan: (trace, scan) => {
+      const wanted = columnsNamed(def.columns, scan.columns);
+      const places = wanted.map((column) => def.columns.indexOf(column));
+      return rowBatches(wanted, rows(trace, scan), places);
+    },
   };
 }
 
-/** Rows that all columns have, as batches of the columns that the scan wants. */
-async function* batchesOf(
-  all: readonly TableColumn[],
-  scan: Scan,
+/** Rows as batches of these columns; `places`: where in a row the values of each are. */
+export async function* rowBatches(
+  columns: readonly TableColumn[],
   rows: AsyncIterable<Row>,
+  places: readonly number[] = columns.map((_, k) => k),
 ): AsyncGenerator<TableBatch> {
-  const places = columnsNamed(all, scan.columns).map((column) => all.indexOf(column));
-  const builders = places.map((place) => new ColumnBuilder(all[place] as TableColumn));
+  const builders = columns.map((column) => new ColumnBuilder(column));
   let count = 0;
   const take = (): TableBatch => {
     const batch = { count, columns: builders.map((builder) => builder.take(count)) };

@@ -127,3 +127,18 @@ describe("a limit", () => {
     expect((await batched({ ...calls, limit: 5 }, damaged)).rows).toEqual(rows.slice(0, 5));
   });
 });
+
+describe("batches", () => {
+  it("are grouped and ordered as the answer is", async () => {
+    const order = { by: ["bytes"], descending: false };
+    for (const question of [
+      grouped,
+      { ...grouped, order, limit: 1 },
+      { ...calls, order: { by: ["seq"], descending: true }, limit: 7 },
+    ]) {
+      const expected = await ask(question, sample, damaged);
+      expect(expected.rows.length).toBeGreaterThan(0);
+      expect(await batched(question, sample, damaged)).toEqual(expected);
+    }
+  });
+});

@@ -171,6 +171,26 @@ describe("Parquet", () => {
     expect(existsSync(`${file}.partial`)).toBe(false);
   });
 
+  it("has the rows of a saved query in their groups and order", async () => {
+    const file = folder.file("saved.parquet");
+    for (const { name } of SAVED_QUERIES) {
+      await query(path, `@${name}`, "--format=parquet", "-o", file, "--force");
+      const expected = await query(path, `@${name}`, "--format=csv");
+      expect(await query(path, `FROM '${file}'`, "--format=csv"), name).toBe(expected);
+    }
+    await query(
+      path,
+      "--sort=-seq",
+      "--limit=2",
+      "--columns=seq",
+      "--format=parquet",
+      "-o",
+      file,
+      "--force",
+    );
+    expect(await query(path, `FROM '${file}'`, "--format=csv")).toBe("seq\n14\n13\n");
+  });
+
   it("needs a file that can be written", async () => {
     expect(await failure(path, "failed", "--format=parquet")).toMatchObject({ code: "USAGE" });
     const nowhere = folder.file("no/where.parquet");
