@@ -151,8 +151,8 @@ async function* keyed(
     const { groups, failure } = await grouped(trace, question, question.group, order);
     yield* groups;
     if (failure !== undefined) throw failure;
-  } else if (question.table.ofEvents && question.limit !== undefined) {
-    yield* bestEvents(trace, question, order, question.limit);
+  } else if (question.table.ofEvents && (question.limit ?? MAX_SOUGHT + 1) <= MAX_SOUGHT) {
+    yield* bestEvents(trace, question, order, question.limit ?? 0);
   } else {
     const asked = [...question.columns, ...order.by];
     const width = question.columns.length;
@@ -177,6 +177,9 @@ function keysOf({ count, columns }: TableBatch, from: number): Float64Array {
   }
   return keys;
 }
+
+/** Events that are looked for one by one: each of them costs a block. */
+const MAX_SOUGHT = 64;
 
 /**
  * Of a table of events, first which ones: by the ordering columns alone. Only for those the others are read, from the

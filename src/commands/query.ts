@@ -146,7 +146,7 @@ async function readQuestion(words: readonly string[], options: Options): Promise
     }
     const limit = options.limit ?? 0;
     const whole = text.trim().replace(/;\s*$/, "");
-    const isLimited = limit > 0 && options.format !== "text" && options.format !== "md";
+    const isLimited = limit > 0 && !isForPeople(options);
     return { sql: isLimited ? `SELECT * FROM (${whole}\n) LIMIT ${limit}` : whole };
   }
   const [first = ""] = words;
@@ -174,7 +174,7 @@ async function savedQuestion(
   const filters = [question.filter, own].filter((filter) => filter !== undefined);
   const filter: Filter | undefined =
     filters.length > 1 ? { type: "and", terms: filters } : filters[0];
-  const limit = options.limit ?? query.limit ?? 0;
+  const limit = rowLimit(options, query);
   return {
     rows: withoutLimit(
       {
@@ -188,6 +188,26 @@ async function savedQuestion(
   };
 }
 
+/** Rows that people are shown, unless they say how many. */
+const SHOWN = 1000;
+
+function isForPeople({ format }: Pick<Options, "format">): boolean {
+  return format === "text" || format === "md";
+}
+
+/**
+ * How many rows to ask for, 0 for all. An order needs all rows before the first one: where only some are shown, no more
+ * are kept than it takes to know that there are others.
+ */
+export function rowLimit(
+  options: Pick<Options, "limit" | "sort" | "format">,
+  query: Pick<SavedQuery, "limit" | "order"> = {},
+): number {
+  const isOrdered = options.sort !== undefined || query.order !== undefined;
+  const shown = isForPeople(options) && isOrdered ? SHOWN + 1 : 0;
+  return options.limit ?? query.limit ?? shown;
+}
+
 /** A limit of 0 is none. */
 function withoutLimit({ limit: own, ...question }: Question, limit: number): Question {
   return limit === 0 || own === undefined ? question : { ...question, limit: own };
@@ -197,12 +217,11 @@ async function filterQuestion(words: readonly string[], options: Options): Promi
   const [table] = await tablesNamed([options.table ?? "event"]);
   if (table === undefined) throw new Error("no table");
   const filter = await tableFilter(table, words, options);
-  const { limit = 0, format } = options;
-  const forPeople = format === "text" || format === "md";
+  const limit = rowLimit(options);
   const all = table.columns.map(({ name }) => name);
   return {
     table,
-    columns: forPeople ? (table.brief ?? all) : all,
+    columns: isForPeople(options) ? (table.brief ?? all) : all,
     ...(filter && { filter }),
     ...(options.showSecrets === true && { showSecrets: true }),
     ...changed(table, options),
@@ -311,12 +330,12 @@ async function print(
   const results = await resultsOf(context, runs, asked);
   const render: RenderOptions = {
     format: options.format as ResultFormat,
-    limit: options.limit ?? 1000,
+    limit: options.limit ?? SHOWN,
     paint: painter(colorChoice(options.color), isTTY.stdout, env),
     width: terminalWidth(context),
     partial: runs.some(({ trace }) => trace.state !== "complete" || trace.damage !== undefined),
   };
-  const isPaged = options.pager && (options.format === "text" || options.format === "md");
+  const isPaged = options.pager && isForPeople(options);
   const output = openOutput(context, isPaged);
   try {
     await writeAll(output, renderResults(results, render));

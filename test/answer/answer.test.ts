@@ -3,7 +3,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { answer, type Question } from "../../src/answer/answer.js";
 import { questionOf } from "../../src/answer/catalog.js";
 import type { ResultValue } from "../../src/answer/results.js";
@@ -206,6 +206,21 @@ describe("order", () => {
       ["run1", 3],
       ["run0", 5],
     ]);
+  });
+
+  it("of many events reads every block once", async () => {
+    const read = vi.spyOn(sample, "batches");
+    try {
+      const question = { table: tableNamed("syscall"), columns: ["seq"], ...order(["dur"], true) };
+      const expected = await all(question, sample);
+      expect(expected.length).toBeGreaterThan(3);
+      const once = read.mock.calls.length;
+      expect(once).toBeGreaterThan(0);
+      expect(await all({ ...question, limit: 1000 }, sample)).toEqual(expected);
+      expect(read.mock.calls.length).toBe(2 * once);
+    } finally {
+      read.mockRestore();
+    }
   });
 
   it("of events reads the rest only for those that are shown", async () => {

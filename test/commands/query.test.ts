@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SAVED_QUERIES } from "../../src/answer/saved/index.js";
+import { rowLimit } from "../../src/commands/query.js";
 import { splitTraces } from "../../src/commands/selection.js";
 import { TABLES } from "../../src/tables/registry.js";
 import { type FailedRun, runCommand } from "../support/run.js";
@@ -197,6 +198,19 @@ describe("Parquet", () => {
     expect(await failure(path, "failed", "--format=parquet", "-o", nowhere)).toMatchObject({
       code: "IO",
     });
+  });
+});
+
+describe("how many rows are asked for", () => {
+  it("is no more than are shown, and one that says that there are others, where all have to be ordered", () => {
+    const order = { by: ["dur"], descending: true };
+    expect(rowLimit({ format: "text", sort: "-dur" })).toBe(1001);
+    expect(rowLimit({ format: "md" }, { order })).toBe(1001);
+    expect(rowLimit({ format: "text" })).toBe(0);
+    expect(rowLimit({ format: "csv", sort: "-dur" })).toBe(0);
+    expect(rowLimit({ format: "parquet" }, { order, limit: 20 })).toBe(20);
+    expect(rowLimit({ format: "text", sort: "dur", limit: 0 }, { order, limit: 20 })).toBe(0);
+    expect(rowLimit({ format: "text", sort: "dur", limit: 5000 })).toBe(5000);
   });
 });
 
