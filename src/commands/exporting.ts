@@ -3,7 +3,7 @@
 import type { Weight } from "../export/stacks.js";
 import type { EventStream } from "../export/stream.js";
 import type { Filter } from "../query/filter/index.js";
-import { selectEvents } from "../query/select.js";
+import { type Selection, selectEvents } from "../query/select.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
 import { readableChunks, Selected } from "./printing.js";
@@ -58,18 +58,20 @@ async function chunksOf(
 /** What a filter chooses. Parts of calls that the kernel restarted are left out: the later event tells the whole. */
 class ChosenEvents implements EventStream {
   readonly trace: Trace;
+  readonly isFromStart: boolean;
   readonly #source: Selected;
-  readonly #chosen: ((batch: EventBatch, i: number) => boolean) | undefined;
+  readonly #chosen: Selection["keep"];
 
-  private constructor(source: Selected, chosen: ChosenEvents["keep"] | undefined) {
-    this.trace = source.trace;
-    this.#source = source;
-    this.#chosen = chosen;
+  private constructor(trace: Trace, selection: Selection) {
+    this.trace = trace;
+    const { from = 0, fromTime = 0 } = selection.read;
+    this.isFromStart = from === 0 && fromTime === 0;
+    this.#source = new Selected(trace, selection);
+    this.#chosen = selection.keep;
   }
 
   static async open(trace: Trace, filter: Filter | undefined): Promise<ChosenEvents> {
-    const selection = await selectEvents(trace, filter);
-    return new ChosenEvents(new Selected(trace, selection), selection.keep);
+    return new ChosenEvents(trace, await selectEvents(trace, filter));
   }
 
   batches(): AsyncIterable<EventBatch> {

@@ -28,7 +28,7 @@ import { processName, threadName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
 import { unsigned } from "../trace/word.js";
 import { AnnotationWriter } from "./perfetto/annotation.js";
-import { OpenDescriptors } from "./perfetto/descriptors.js";
+import { COUNTERS, type Counters, NOTHING, ProcessCounters } from "./perfetto/counters.js";
 import {
   Clock,
   ClockId,
@@ -74,9 +74,11 @@ export async function* perfettoChunks(
   stream: EventStream,
   options: PerfettoOptions,
 ): AsyncGenerator<Uint8Array> {
-  const writer = new PerfettoWriter(stream.trace, await History.read(stream.trace), options);
+  const history = await History.read(stream.trace);
+  const writer = new PerfettoWriter(stream.trace, history, stream.isFromStart, options);
   for await (const batch of stream.batches()) {
     for (let i = 0; i < batch.count; i++) {
+      writer.follow(batch, i);
       if (!stream.keep(batch, i)) continue;
       writer.event(batch, i);
       if (writer.length > CHUNK) yield writer.take();
@@ -86,13 +88,6 @@ export async function* perfettoChunks(
   yield writer.take();
 }
 
-/** What a process has moved and opened so far. */
-interface Counters {
-  descriptors: number;
-  read: number;
-  written: number;
-}
-
 export class PerfettoWriter {
   readonly #out = new ProtoWriter();
   readonly #texts = new Texts();
@@ -100,21 +95,24 @@ export class PerfettoWriter {
   readonly #history: History;
   readonly #facts: CallFacts;
   readonly #flows: Flows;
-  readonly #descriptors: OpenDescriptors;
+  /** Undefined where events that they count are missing. */
+  readonly #counters: ProcessCounters | undefined;
   readonly #sequences: (Sequence | undefined)[] = [];
   /** Those of threads that have ended. */
   readonly #free: Sequence[] = [];
   #made = 0;
-  readonly #counters = new Map<number, Counters>();
+  /** By process: the counters as they were written last. */
+  readonly #written = new Map<number, Counters>();
   readonly #categories = new Map<number, string>();
   readonly #annotate: AnnotationWriter;
 
-  constructor(trace: Trace, history: History, { notation }: PerfettoOptions) {
+  /** `counts`: every event is given to `follow`. */
+  constructor(trace: Trace, history: History, counts: boolean, { notation }: PerfettoOptions) {
     this.#trace = trace;
     this.#history = history;
     this.#facts = new CallFacts(trace);
     this.#flows = new Flows(trace, this.#facts);
-    this.#descriptors = new OpenDescriptors(trace, this.#facts);
+    this.#counters = counts ? new ProcessCounters(trace, this.#facts) : undefined;
     this.#head();
     const { tick } = trace.info;
     const of = { id: COMMON + 1, track: TRACKS.trace, start: 0 };
@@ -201,7 +199,7 @@ export class PerfettoWriter {
   #threadTrack(index: number, uuid: number): void {
     const thread = this.#trace.threads[index];
     const process = thread?.process ?? 0;
-    if (!this.#counters.has(process)) this.#processTracks(process);
+    if (!this.#written.has(process)) this.#processTracks(process);
     const w = this.#out;
     this.#track(uuid, () => {
       w.uint(Track.parent, TRACKS.process + process);
@@ -225,10 +223,11 @@ export class PerfettoWriter {
       w.uint(ProcessTrack.start, Math.max(0, life?.start ?? 0));
       w.close(track);
     });
+    this.#written.set(process, NOTHING);
+    if (this.#counters === undefined) return;
     this.#counterTrack(TRACKS.descriptors, process, "open descriptors", Unit.count);
     this.#counterTrack(TRACKS.read, process, "bytes read", Unit.bytes);
     this.#counterTrack(TRACKS.written, process, "bytes written", Unit.bytes);
-    this.#counters.set(process, { descriptors: 0, read: 0, written: 0 });
   }
 
   #counterTrack(kind: number, process: number, name: string, unit: number): void {
@@ -240,6 +239,11 @@ export class PerfettoWriter {
       w.uint(CounterTrack.unit, unit);
       w.close(counter);
     });
+  }
+
+  /** Counts event `i`, whether it is written or not. */
+  follow(batch: EventBatch, i: number): void {
+    this.#counters?.follow(batch, i);
   }
 
   /** Event `i`: a call becomes a slice, everything else an instant. */
@@ -329,26 +333,16 @@ export class PerfettoWriter {
     sequence.end(packet, time);
   }
 
-  /** Values of the counters that event `i` changes. */
+  /** Values of the counters of the event's process, as far as they have changed. */
   #count(batch: EventBatch, i: number): void {
+    if (this.#counters === undefined) return;
     const process = this.#trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
-    const counters = this.#counters.get(process);
-    if (counters === undefined) return;
-    const open = this.#descriptors.after(batch, i, process);
-    const bytes = this.#facts.bytes(batch, i) ?? 0;
-    const direction = this.#facts.shape(batch, i)?.direction;
-    if (open !== counters.descriptors) {
-      counters.descriptors = open;
-      this.#counter(TRACKS.descriptors + process, open);
+    const before = this.#written.get(process) ?? NOTHING;
+    const now = this.#counters.of(process);
+    for (const name of COUNTERS) {
+      if (now[name] !== before[name]) this.#counter(TRACKS[name] + process, now[name]);
     }
-    if (bytes > 0 && direction !== "write") {
-      counters.read += bytes;
-      this.#counter(TRACKS.read + process, counters.read);
-    }
-    if (bytes > 0 && direction !== "read") {
-      counters.written += bytes;
-      this.#counter(TRACKS.written + process, counters.written);
-    }
+    this.#written.set(process, now);
   }
 
   #counter(track: number, value: number): void {

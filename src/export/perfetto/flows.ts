@@ -8,6 +8,7 @@
 
 import { captureBytes, findCapture } from "../../decode/memory.js";
 import { addressText, type CallFacts, type RowShape } from "../../query/facts.js";
+import { transferOf } from "../../tables/transfer.js";
 import { CaptureSide, type EventBatch, Slot, type ThreadInfo } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 
@@ -185,7 +186,7 @@ export class Flows {
     }
     if (shape.addresses.length > 0) this.#address(batch, i, shape);
     if (name === "socketpair") this.#pair(batch, i);
-    return shape.transfers ? this.#transfer(batch, i, shape) : NONE;
+    return this.#transfer(batch, i, shape);
   }
 
   #fork(batch: EventBatch, i: number): CallFlows {
@@ -219,22 +220,12 @@ export class Flows {
     if (a !== undefined && b !== undefined) this.#connections.join(a, b);
   }
 
-  #transfer(batch: EventBatch, i: number, { direction, fds }: RowShape): CallFlows {
+  #transfer(batch: EventBatch, i: number, shape: RowShape): CallFlows {
     const bytes = this.#facts.bytes(batch, i) ?? 0;
-    if (bytes <= 0) return NONE;
-    if (direction !== "move") {
-      const key = this.#key(this.#object(batch, i, fds[0] ?? 0), direction);
-      if (key === undefined) return NONE;
-      const channel = this.#channel(key);
-      return direction === "write"
-        ? { out: channel.write(bytes, this.#next), in: [] }
-        : { out: [], in: channel.read(bytes, this.#next) };
-    }
-    // What is read and what is written are two descriptors; sendfile names the target first.
-    const [first = 0, second = 0] = fds;
-    const swapped = this.#facts.shape(batch, i)?.name.startsWith("sendfile") === true;
-    const from = this.#key(this.#object(batch, i, swapped ? second : first), "read");
-    const to = this.#key(this.#object(batch, i, swapped ? first : second), "write");
+    const ends = transferOf(shape);
+    if (bytes <= 0 || (ends.from < 0 && ends.to < 0)) return NONE;
+    const from = this.#key(this.#object(batch, i, ends.from), "read");
+    const to = this.#key(this.#object(batch, i, ends.to), "write");
     return {
       in: from === undefined ? [] : this.#channel(from).read(bytes, this.#next),
       out: to === undefined ? [] : this.#channel(to).write(bytes, this.#next),
