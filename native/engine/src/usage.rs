@@ -100,9 +100,9 @@ const NOT_OK: u8 = flag::ERROR | flag::NO_RETURN | flag::NO_RESULT;
 struct Counter<'a> {
     trace: &'a Trace,
     plans: &'a Plans,
-    /// Numbers of the keys: of absolute paths, and of those relative to an object.
+    /// Numbers of the keys: of absolute paths, and of those relative to each object.
     absolute: HashMap<Vec<u8>, u32>,
-    relative: HashMap<(u32, Vec<u8>), u32>,
+    relative: HashMap<u32, HashMap<Vec<u8>, u32>>,
     /// Number of the key by object.
     objects: Vec<u32>,
     /// Number of the key by content of the block, of absolute paths.
@@ -133,21 +133,30 @@ impl Counter<'_> {
             return;
         };
         if plan.paths[0].is_some() {
+            let mut first = NONE;
             for (path, base) in plan.paths.iter().zip(plan.bases) {
                 let Some(path) = *path else { continue };
                 let key = self.given(block, row, path, base);
-                self.counted(block, row, key, plan.opens);
+                if key != first {
+                    self.counted(block, row, key, plan.opens);
+                }
+                first = key;
             }
             return;
         }
         let bytes = moved(block, row);
+        // By argument: a call that names a file twice is one call.
+        let mut met = [NONE; 6];
         for at in refs(block, row) {
             let place = block.ref_slot[at];
-            if place > 5 {
+            if usize::from(place) >= met.len() {
                 continue;
             }
             let key = self.object(block.ref_object[at]);
-            self.counted(block, row, key, false);
+            if !met.contains(&key) {
+                self.counted(block, row, key, false);
+            }
+            met[usize::from(place)] = key;
             let (Some(bytes), Some(sums)) = (bytes, self.usage.sums.get_mut(key as usize)) else { continue };
             if plan.from == Some(place) {
                 sums.reads += 1;
@@ -220,20 +229,17 @@ impl Counter<'_> {
     }
 
     fn number(&mut self, path: &[u8], base: Option<u32>) -> u32 {
-        let Some(base) = base else {
-            // Most are known: those cost no copy.
-            if let Some(known) = self.absolute.get(path) {
-                return *known;
-            }
-            let number = self.enter(path, None);
-            self.absolute.insert(path.to_vec(), number);
-            return number;
+        // Most are known: those cost no copy.
+        let known = match base {
+            None => self.absolute.get(path),
+            Some(base) => self.relative.get(&base).and_then(|paths| paths.get(path)),
         };
-        if let Some(known) = self.relative.get(&(base, path.to_vec())) {
+        if let Some(known) = known {
             return *known;
         }
-        let number = self.enter(path, Some(base));
-        self.relative.insert((base, path.to_vec()), number);
+        let number = self.enter(path, base);
+        let paths = base.map_or(&mut self.absolute, |base| self.relative.entry(base).or_default());
+        paths.insert(path.to_vec(), number);
         number
     }
 
