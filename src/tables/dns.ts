@@ -73,7 +73,7 @@ interface Lookup {
 const PORT = ":53";
 /** Header of a message. */
 const SHORTEST = 12;
-/** Look-ups of one socket that wait for an answer; older ones are given up. */
+/** Look-ups that wait for an answer; the oldest ones are given up. */
 const MAX_WAITING = 4096;
 
 class DnsReader {
@@ -122,8 +122,12 @@ class DnsReader {
       answer: undefined,
     };
     this.lookups.push(lookup);
-    if (this.#waiting.size >= MAX_WAITING) this.#waiting.clear();
-    this.#waiting.set(keyOf(object, packet), lookup);
+    const key = keyOf(object, packet);
+    // Asked once more, it is the youngest.
+    this.#waiting.delete(key);
+    this.#waiting.set(key, lookup);
+    const [oldest] = this.#waiting.keys();
+    if (this.#waiting.size > MAX_WAITING && oldest !== undefined) this.#waiting.delete(oldest);
   }
 
   #answered(batch: EventBatch, i: number, object: number, packet: Packet): void {

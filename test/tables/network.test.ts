@@ -154,4 +154,48 @@ describe("names that were looked up", () => {
     ]);
     expect(Number(rows[0]?.took)).toBeGreaterThan(0);
   });
+
+  it("wait for their answers while others go unanswered", async () => {
+    const question = (id: number, name: string) =>
+      encode({ type: "query", id, questions: [{ type: "A", name }] });
+    const trace = new TextTrace()
+      .thread(1, 1, 100, 100)
+      .object("socket", "socket:[1]", "UDP")
+      .event("task", { args: [0, 0] })
+      .call("connect", {
+        args: [3, 0x1000, 16],
+        captures: [[1, "in", 0x1000, address(53, 192, 0, 2, 53)]],
+        refs: [[0, 3, 0]],
+      });
+    const many = 5000;
+    for (let id = 0; id < many; id++) {
+      const bytes = question(id, `n${id}.test`);
+      trace.call("write", {
+        args: [3, 0x2000, bytes.length],
+        ret: bytes.length,
+        captures: [[1, "in", 0x2000, bytes]],
+        refs: [[0, 3, 0]],
+      });
+    }
+    // Among the 4096 that were asked last, and the oldest of all.
+    for (const id of [many - 4096, 0]) {
+      const bytes = encode({
+        type: "response",
+        id,
+        questions: [{ type: "A", name: `n${id}.test` }],
+        answers: [{ type: "A", name: `n${id}.test`, data: "192.0.2.9" }],
+      });
+      trace.call("read", {
+        args: [3, 0x3000, 512],
+        ret: bytes.length,
+        captures: [[1, "out", 0x3000, bytes]],
+        refs: [[0, 3, 0]],
+      });
+    }
+    const file = await trace.write(folder.file("many.trace"));
+    const rows = await withTrace(file, (one) => readTable(one, "dns"));
+    expect(rows.length).toBe(many);
+    const answered = rows.filter(({ answers }) => answers !== undefined);
+    expect(answered.map(({ query }) => query)).toEqual([`n${many - 4096}.test`]);
+  });
 });
