@@ -78,6 +78,15 @@ export type FormatName = (typeof FORMATS)[number]["name"];
 
 /** The format that is asked for, or the one of the file's name. @throws TraceError `USAGE` */
 export function formatOf(to: string | undefined, output: string | undefined): ExportFormat {
+  const format = namedFormat(to, output);
+  const isStream = format.output === "text" || format.output === "bytes";
+  if (output?.endsWith(".gz") === true && !isStream) {
+    throw usageError(`${format.name} is not compressed with gzip`, "leave out the .gz of the name");
+  }
+  return format;
+}
+
+function namedFormat(to: string | undefined, output: string | undefined): ExportFormat {
   const all: readonly ExportFormat[] = FORMATS;
   const asked = all.find(({ name }) => name === to);
   if (asked !== undefined) return asked;

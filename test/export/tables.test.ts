@@ -357,13 +357,17 @@ describe("an export that goes wrong", () => {
   it.each([
     [["--to", "sqlite"], /needs -o/],
     [["--to", "parquet"], /needs -o/],
+    [["-o", "x.sqlite.gz"], /sqlite is not compressed with gzip/],
+    [["--to", "sqlite", "-o", "x.gz"], /sqlite is not compressed with gzip/],
+    [["-o", "x.parquet.gz"], /parquet is not compressed with gzip/],
     [[], /no format is named/],
     [["--to", "csv", "--table", "event", "--table", "exec"], /holds one table/],
     [["--to", "csv", "--table", "evnt"], /there is no table evnt/],
     [["--to", "perfetto", "-o", "x", "--table", "event"], /not made of tables/],
   ] as const)("explains the mistake in %j", async (words, message) => {
     const { runCommand } = await import("../support/run.js");
-    await expect(runCommand(["export", file, ...words])).rejects.toThrow(message);
+    const placed = words.map((word) => (word.startsWith("x") ? folder.file(word) : word));
+    await expect(runCommand(["export", file, ...placed])).rejects.toThrow(message);
   });
 
   it.each(["strace", "csv", "perfetto", "folded"])(
