@@ -5,7 +5,7 @@ import { decodeCall } from "../decode/call.js";
 import { captureStrings } from "../decode/event.js";
 import type { Value } from "../decode/value.js";
 import { valueText } from "../show/notation.js";
-import { maskVariable } from "../show/secrets.js";
+import { maskedEnvironment } from "../show/secrets.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import { type Row, rowTable } from "./builder.js";
@@ -139,8 +139,8 @@ class Walk {
         }
         return;
       case "array":
-        value.items.forEach((item, k) => {
-          this.value(`${key}[${k}]`, flat, this.#masked(value.environment === true, item), depth);
+        this.#items(value).forEach((item, k) => {
+          this.value(`${key}[${k}]`, flat, item, depth);
         });
         return;
       default:
@@ -159,10 +159,8 @@ class Walk {
     else this.#row(key, flat, undefined, undefined, bytes);
   }
 
-  #masked(isEnvironment: boolean, item: Value): Value {
-    if (!isEnvironment || !this.#masks || item.kind !== "bytes") return item;
-    const text = maskVariable(Buffer.from(item.bytes).toString("latin1"));
-    return { ...item, bytes: Buffer.from(text, "latin1") };
+  #items({ items, environment }: Extract<Value, { kind: "array" }>): readonly Value[] {
+    return environment === true && this.#masks ? maskedEnvironment(items) : items;
   }
 }
 
