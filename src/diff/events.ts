@@ -12,7 +12,7 @@ import { CaptureSide, EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
 import { forPieces } from "./canon/pieces.js";
-import { planOf, Verbs } from "./canon/plan.js";
+import type { Plan } from "./canon/plan.js";
 import { kindText } from "./canon/settle.js";
 import type { Entry } from "./chains.js";
 import type { EventRef } from "./result.js";
@@ -30,7 +30,6 @@ export class Events {
   readonly side: Side;
   readonly #rules: RuleSet;
   readonly #writer: TextWriter;
-  readonly #verbs = new Verbs();
 
   constructor(side: Side, rules: RuleSet) {
     this.side = side;
@@ -72,6 +71,10 @@ export class Events {
     return batch.kind[i] === EventKind.Call
       ? decodeCall(batch, i, this.side.canon.trace)
       : undefined;
+  }
+
+  #plan({ batch, i }: Row): Plan {
+    return this.side.canon.planOf(batch.arch[i] ?? 0, batch.code[i] ?? -1);
   }
 
   /** All that is compared of an event but the bytes that it moved. */
@@ -142,12 +145,7 @@ export class Events {
     } else if (result.status === "none") {
       found.set("errno", "never returned");
     }
-    const plan = planOf(
-      row.batch.arch[row.i] ?? 0,
-      row.batch.code[row.i] ?? -1,
-      this.#rules,
-      this.#verbs,
-    );
+    const plan = this.#plan(row);
     for (const [k, arg] of call.args.entries()) {
       if (this.#rules.ignoresArgument(call.name, arg.name)) continue;
       // How many bytes were asked for says the data itself, or how they were cut.
@@ -224,7 +222,7 @@ export class Events {
       if (row === undefined || length > MOST_BYTES) break;
       const { batch, i } = row;
       if (batch.kind[i] !== EventKind.Call) break;
-      const plan = planOf(batch.arch[i] ?? 0, batch.code[i] ?? -1, this.#rules, this.#verbs);
+      const plan = this.#plan(row);
       if (plan.data === undefined) break;
       starts.push({ offset: length, seq });
       if (plan.data.shape === "dirents") {

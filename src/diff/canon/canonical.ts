@@ -38,7 +38,8 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
   const verbs = new Verbs();
   const payload = [a, b].every((trace) => (trace.info.facts.get("data") ?? "all") === "all");
   const one = await new CanonicalTrace(a, { rules, verbs, payload }).read();
-  const other = await new CanonicalTrace(b, { rules, verbs, payload }).read();
+  // A trace beside itself is read once.
+  const other = a === b ? one : await new CanonicalTrace(b, { rules, verbs, payload }).read();
   const starts = [one, other].map((canon) =>
     startOf(canon.processes.get(1)?.programs[0], canon.trace.info.cwd),
   );
@@ -50,9 +51,10 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
   const names = settlePaths(one, other, places, rules);
   const lineage = matchProcesses(one, other, { a: names.a.texts, b: names.b.texts });
   finish(one, names.a, lineage.ofA, rules);
-  finish(other, names.b, lineage.ofB, rules);
-  const sides = { a: { canon: one, names: names.a }, b: { canon: other, names: names.b } };
-  return { ...sides, verbs, rules, places, lineage, payload };
+  if (other !== one) finish(other, names.b, lineage.ofB, rules);
+  const sideA = { canon: one, names: names.a };
+  const sideB = other === one ? sideA : { canon: other, names: names.b };
+  return { a: sideA, b: sideB, verbs, rules, places, lineage, payload };
 }
 
 /** Names processes and objects, puts the names into the hashes, and drops what only wakes threads. */

@@ -181,7 +181,8 @@ export class CanonicalTrace {
 
   // Calls
 
-  #planOf(arch: number, sysno: number): Plan {
+  /** How calls of that number are compared; made once. */
+  planOf(arch: number, sysno: number): Plan {
     const table = this.#plans[arch === 1 ? 1 : 0] ?? [];
     const known =
       sysno >= 0 && sysno < 1024 ? table[sysno] : this.#otherPlans.get(`${arch}/${sysno}`);
@@ -197,7 +198,7 @@ export class CanonicalTrace {
     const flags = batch.flags[i] as number;
     if ((flags & EventFlag.Interrupted) !== 0) return;
     this.calls += 1;
-    const plan = this.#planOf(batch.arch[i] as number, batch.code[i] as number);
+    const plan = this.planOf(batch.arch[i] as number, batch.code[i] as number);
     process.calls.set(plan.call, (process.calls.get(plan.call) ?? 0) + 1);
     if (plan.quick && (batch.duration[i] as number) > this.noise) {
       this.noise = batch.duration[i] as number;
