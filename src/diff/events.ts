@@ -11,8 +11,8 @@ import { TEXT_OPTIONS, TextWriter } from "../show/text.js";
 import { CaptureSide, EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
-import { forPieces } from "./canon/pieces.js";
-import type { Plan } from "./canon/plan.js";
+import { forPieces, NOT_OK } from "./canon/pieces.js";
+import { LENGTHS, type Plan } from "./canon/plan.js";
 import { kindText } from "./canon/settle.js";
 import type { Entry } from "./chains.js";
 import type { EventRef } from "./result.js";
@@ -21,8 +21,26 @@ import type { RuleSet } from "./rules.js";
 /** Leaves of what an event is: name of the part to its value. */
 export type Leaves = ReadonlyMap<string, string>;
 
+/** The bytes that a canonical event moved. */
+export interface Moved {
+  readonly data: Buffer;
+  /** Where each of its events begins in them. */
+  readonly starts: readonly { readonly offset: number; readonly seq: number }[];
+  /** There are more that were not looked at. */
+  readonly isCut: boolean;
+}
+
+/** What rules make of the texts of an event; `AS_IT_IS` leaves them. */
+interface Texts {
+  words(text: string): string;
+  prose(text: string): string;
+}
+const AS_IT_IS: Texts = { words: (text) => text, prose: (text) => text };
+
 /** Most bytes of a stream that are looked at. */
 const MOST_BYTES = 8 << 20;
+/** The same in words. */
+export const MOST_BYTES_TEXT = "8 MiB";
 /** Most characters of an event's line. */
 const MOST_TEXT = 400;
 
@@ -79,14 +97,23 @@ export class Events {
 
   /** All that is compared of an event but the bytes that it moved. */
   leaves(row: Row): Leaves {
+    return this.#leaves(row, this.side.names.texts);
+  }
+
+  /** The same with its texts as the trace has them. */
+  plainLeaves(row: Row): Leaves {
+    return this.#leaves(row, AS_IT_IS);
+  }
+
+  #leaves(row: Row, texts: Texts): Leaves {
     const { batch, i } = row;
     const found = new Map<string, string>();
     switch (batch.kind[i]) {
       case EventKind.Call:
-        this.#callLeaves(row, found);
+        this.#callLeaves(row, found, texts);
         break;
       case EventKind.Exec:
-        this.#execLeaves(row, found);
+        this.#execLeaves(row, found, texts);
         break;
       case EventKind.Exit: {
         const { code, signal, core } = decodeExit(batch, i);
@@ -117,9 +144,9 @@ export class Events {
       : Buffer.from(captureBytes(batch, capture)).toString("hex").slice(0, 16);
   }
 
-  #execLeaves({ batch, i }: Row, found: Map<string, string>): void {
+  #execLeaves({ batch, i }: Row, found: Map<string, string>, texts: Texts): void {
     const { path, argv, env, cwd } = decodeExec(batch, i);
-    const words = (text: string) => this.side.names.texts.words(text);
+    const words = (text: string) => texts.words(text);
     found.set("program", words(path));
     argv.forEach((word, k) => {
       found.set(`argument ${k}`, words(word));
@@ -136,7 +163,13 @@ export class Events {
       found.set("credentials", Buffer.from(captureBytes(batch, credentials)).toString());
   }
 
-  #callLeaves(row: Row, found: Map<string, string>): void {
+  /** Names of the variables of a start in their order, those that a rule takes out left out. */
+  variablesInOrder({ batch, i }: Row): string {
+    const env = decodeExec(batch, i).env.filter((one) => !this.#rules.ignoresVariable(one));
+    return env.map((variable) => variable.replace(/=.*$/s, "")).join(" ");
+  }
+
+  #callLeaves(row: Row, found: Map<string, string>, texts: Texts): void {
     const call = this.call(row);
     if (call === undefined) return;
     const { result } = call;
@@ -150,23 +183,23 @@ export class Events {
       if (this.#rules.ignoresArgument(call.name, arg.name)) continue;
       // How many bytes were asked for says the data itself, or how they were cut.
       if (plan.data !== undefined && (plan.data.slot === k || LENGTHS.has(arg.name))) continue;
-      this.#valueLeaves(arg.name, arg.value, found);
+      this.#valueLeaves(arg.name, arg.value, found, texts);
     }
     if (result.status === "ok" && plan.result && plan.data === undefined) {
       found.set("result", valueText(result.value, { ...STRACE_NOTATION, descriptors: "number" }));
     }
   }
 
-  #valueLeaves(name: string, value: Value, found: Map<string, string>): void {
+  #valueLeaves(name: string, value: Value, found: Map<string, string>, texts: Texts): void {
     switch (value.kind) {
       case "pointer":
         if (!this.#rules.has("addresses")) found.set(name, valueText(value, STRACE_NOTATION));
         return;
       case "deref":
-        this.#valueLeaves(name, value.value, found);
+        this.#valueLeaves(name, value.value, found, texts);
         return;
       case "fd":
-        found.set(name, this.#objectText(value));
+        found.set(name, this.#objectText(value, texts));
         return;
       case "struct":
         for (const field of isDirectory(value)
@@ -174,35 +207,35 @@ export class Events {
           : value.fields) {
           const member = field.key ?? field.name;
           if (!this.#rules.ignoresMember(value.name, member) && !IGNORED_SIZES.has(member)) {
-            this.#valueLeaves(`${name}.${member}`, field.value, found);
+            this.#valueLeaves(`${name}.${member}`, field.value, found, texts);
           }
         }
         return;
       case "array":
         value.items.forEach((item, k) => {
-          this.#valueLeaves(`${name}[${k}]`, item, found);
+          this.#valueLeaves(`${name}[${k}]`, item, found, texts);
         });
         return;
       case "change":
-        this.#valueLeaves(`${name} before`, value.before, found);
-        this.#valueLeaves(`${name} after`, value.after, found);
+        this.#valueLeaves(`${name} before`, value.before, found, texts);
+        this.#valueLeaves(`${name} after`, value.after, found, texts);
         return;
       case "bytes":
-        found.set(name, this.side.names.texts.prose(Buffer.from(value.bytes).toString("latin1")));
+        found.set(name, texts.prose(Buffer.from(value.bytes).toString("latin1")));
         return;
       default:
-        found.set(name, this.side.names.texts.words(valueText(value, STRACE_NOTATION)));
+        found.set(name, texts.words(valueText(value, STRACE_NOTATION)));
     }
   }
 
-  #objectText(value: Extract<Value, { kind: "fd" }>): string {
-    const text = this.#openText(value);
+  #objectText(value: Extract<Value, { kind: "fd" }>, texts: Texts): string {
+    const text = this.#openText(value, texts);
     return this.#rules.has("descriptors") ? text : `${value.fd} ${text}`;
   }
 
-  #openText({ fd, name, object }: Extract<Value, { kind: "fd" }>): string {
+  #openText({ fd, name, object }: Extract<Value, { kind: "fd" }>, texts: Texts): string {
     if (object === undefined) return name ?? (fd < 0 ? String(fd) : "closed");
-    if (object.path.startsWith("/")) return this.side.names.texts.words(object.path);
+    if (object.path.startsWith("/")) return texts.words(object.path);
     return kindText(object);
   }
 
@@ -212,31 +245,47 @@ export class Events {
     return parts === undefined ? [stream.seq.at(entry)] : [...parts.view()];
   }
 
-  /** The bytes that a canonical event moved, and where each of its events begins in them. */
-  async bytes(at: Entry): Promise<{ data: Buffer; starts: { offset: number; seq: number }[] }> {
+  /** The bytes that a canonical event moved, the first `MOST_BYTES` of them. */
+  async bytes(at: Entry): Promise<Moved> {
     const pieces: Uint8Array[] = [];
     const starts: { offset: number; seq: number }[] = [];
     let length = 0;
     for (const seq of this.parts(at)) {
       const row = await this.row(seq);
-      if (row === undefined || length > MOST_BYTES) break;
-      const { batch, i } = row;
-      if (batch.kind[i] !== EventKind.Call) break;
-      const plan = this.#plan(row);
-      if (plan.data === undefined) break;
+      const data = row === undefined ? undefined : this.#dataOf(row);
+      if (row === undefined || data === undefined || length > MOST_BYTES) break;
       starts.push({ offset: length, seq });
-      if (plan.data.shape === "dirents") {
-        const listed = this.#listed(row);
-        pieces.push(listed);
-        length += listed.length;
-        continue;
-      }
-      forPieces(batch, i, plan.data, (piece) => {
-        pieces.push(Buffer.from(piece));
+      const take = (piece: Uint8Array): void => {
+        pieces.push(piece);
         length += piece.length;
-      });
+      };
+      if (data.shape === "dirents") take(this.#listed(row));
+      else forPieces(row.batch, row.i, data, (piece) => take(Buffer.from(piece)));
     }
-    return { data: Buffer.concat(pieces), starts };
+    const whole = Buffer.concat(pieces);
+    // Cut at the same byte in both traces, however their calls divide the stream.
+    return { data: whole.subarray(0, MOST_BYTES), starts, isCut: length > MOST_BYTES };
+  }
+
+  #dataOf(row: Row): Plan["data"] {
+    return row.batch.kind[row.i] === EventKind.Call ? this.#plan(row).data : undefined;
+  }
+
+  /**
+   * What the calls of an event that moves bytes gave, in sum: how many bytes, as a rule. Undefined for events that move none, and
+   * where the result says nothing or is an error.
+   */
+  async result(at: Entry): Promise<number | undefined> {
+    let sum: number | undefined;
+    for (const seq of this.parts(at)) {
+      const row = await this.row(seq);
+      if (row === undefined || this.#dataOf(row) === undefined) break;
+      const { batch, i } = row;
+      if (!this.#plan(row).result || ((batch.flags[i] ?? 0) & NOT_OK) !== 0) break;
+      const [low, high] = [batch.ret[2 * i] ?? 0, batch.ret[2 * i + 1] ?? 0];
+      sum = (sum ?? 0) + (low >>> 0) + high * 2 ** 32;
+    }
+    return sum;
   }
 
   /** Names of a directory, a line each. */
@@ -253,8 +302,6 @@ export class Events {
     );
   }
 }
-
-const LENGTHS: ReadonlySet<string> = new Set(["count", "len", "size", "bufsiz", "vlen"]);
 
 /** Lengths of addresses and messages, which say nothing of their own. */
 const IGNORED_SIZES: ReadonlySet<string> = new Set(["msg_namelen", "msg_controllen", "msg_flags"]);

@@ -12,7 +12,7 @@ import { NameKind } from "./canon/names.js";
 import type { Entry } from "./chains.js";
 import type { ComparedProcess, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
-import { Events, type Leaves } from "./events.js";
+import { Events, type Leaves, MOST_BYTES_TEXT, type Moved } from "./events.js";
 import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
 import type { Aspect, Difference, ProcessRef } from "./result.js";
 import { KERNEL_FILE, type RuleName } from "./rules.js";
@@ -27,6 +27,14 @@ export interface Explained {
   readonly differences: Difference[];
   readonly explained: Map<string, number>;
   readonly more: number;
+}
+
+/** What two events differ in by the bytes that they moved, or the rule that explains it; where in them that begins. */
+interface DataDifference {
+  readonly aspect?: Aspect;
+  readonly rule?: RuleName;
+  readonly seqA?: number;
+  readonly seqB?: number;
 }
 
 interface Both {
@@ -103,8 +111,11 @@ export class Explainer {
     const moved = await this.#data(a, b);
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
     if (moved.aspect !== undefined) aspects.push(moved.aspect);
-    if (aspects.length === 0)
-      return moved.rule ?? (base.verb === "list" ? "recordings" : "numbers-in-text");
+    if (aspects.length === 0) {
+      const left = this.#undecoded(rowA, rowB, base);
+      if (typeof left === "string") return left;
+      aspects.push(left);
+    }
     if (base.verb === "stat" && this.#isBeingWritten(aspects, a)) return "order";
     const at = moved.seqA ?? base.at;
     const refs = { a: base.a, b: base.b };
@@ -117,6 +128,18 @@ export class Explainer {
     const opens = opensFor(this.events.a.call(rowA));
     const side = sideOf(base.verb, aspects);
     return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
+  }
+
+  /** Of events that differ though all that is decoded of them is equal: the rule that made it so, or what is not decoded. */
+  #undecoded(rowA: Row, rowB: Row, { verb, a, b }: Pick<Difference, "verb" | "a" | "b">) {
+    const { a: one, b: other } = this.events;
+    const plain = leafAspects(one.plainLeaves(rowA), other.plainLeaves(rowB), verb);
+    if (plain.length > 0) return "numbers-in-text" as const;
+    if (verb === "exec") {
+      const order = { a: one.variablesInOrder(rowA), b: other.variablesInOrder(rowB) };
+      if (order.a !== order.b) return { what: "order of variables", ...order };
+    }
+    return { what: "call", a: a?.text ?? null, b: b?.text ?? null };
   }
 
   /** The size of a file that several processes write to. */
@@ -135,15 +158,18 @@ export class Explainer {
     return { ...base, side: "input", aspects };
   }
 
-  /** Bytes that two events moved; nothing when they moved the same. */
-  async #data(
-    a: Entry,
-    b: Entry,
-  ): Promise<{ aspect?: Aspect; rule?: RuleName; seqA?: number; seqB?: number }> {
-    if (!this.#c.payload) return {};
+  /** Bytes that two events moved, or how many where those are not recorded; nothing when they moved the same. */
+  async #data(a: Entry, b: Entry): Promise<DataDifference> {
+    const isList = a.stream.verb.at(a.entry) === this.#c.verbs.of("list");
+    // Names in directories are compared in any case.
+    if (!this.#c.payload && !isList) return this.#results(a, b);
     const [one, other] = [await this.#bytes("a", a), await this.#bytes("b", b)];
     const at = firstDifference(one.data, other.data);
-    if (at < 0) return {};
+    if (at < 0) {
+      if (one.isCut || other.isCut) return this.#beyond(a, b);
+      if (one.isFiltered || other.isFiltered) return { rule: "recordings" };
+      return this.#results(a, b);
+    }
     if (this.#cut.endsWithin(one.data.length, other.data.length, at)) return { rule: "chunks" };
     const verb = this.#c.verbs.names[a.stream.verb.at(a.entry)] ?? "";
     const texts = { a: this.#c.a.names.texts, b: this.#c.b.names.texts };
@@ -162,14 +188,31 @@ export class Explainer {
     return { aspect, ...(seqA !== undefined && { seqA }), ...(seqB !== undefined && { seqB }) };
   }
 
+  /** What the calls gave, where their bytes are equal or not recorded. */
+  async #results(a: Entry, b: Entry): Promise<DataDifference> {
+    const [one, other] = [await this.events.a.result(a), await this.events.b.result(b)];
+    if (one === undefined || other === undefined || one === other) return {};
+    if (this.#cut.endsWithin(one, other, Math.min(one, other))) return { rule: "chunks" };
+    return { aspect: { what: "result", a: String(one), b: String(other) } };
+  }
+
+  /** Long streams that are equal as far as they are looked at. */
+  async #beyond(a: Entry, b: Entry): Promise<DataDifference> {
+    const [one = 0, other = 0] = [await this.events.a.result(a), await this.events.b.result(b)];
+    if (this.#cut.endsWithin(one, other, Math.min(one, other))) return { rule: "chunks" };
+    const text = (length: number) => `${length} bytes, differs after the first ${MOST_BYTES_TEXT}`;
+    return { aspect: { what: "data", a: text(one), b: text(other) } };
+  }
+
   /** The bytes of an event; of a directory the names that are not those of recordings. */
-  async #bytes(key: "a" | "b", at: Entry): ReturnType<Events["bytes"]> {
+  async #bytes(key: "a" | "b", at: Entry): Promise<Moved & { readonly isFiltered: boolean }> {
     const found = await this.events[key].bytes(at);
     const isList = at.stream.verb.at(at.entry) === this.#c.verbs.of("list");
-    if (!isList || !this.#c.rules.has("recordings")) return found;
+    if (!isList || !this.#c.rules.has("recordings")) return { ...found, isFiltered: false };
     const names = found.data.toString("latin1").split("\n");
     const kept = names.filter((name) => !/\.trace(?:\.new)?$/.test(name));
-    return { ...found, data: Buffer.from(kept.join("\n"), "latin1") };
+    const data = Buffer.from(kept.join("\n"), "latin1");
+    return { ...found, data, isFiltered: kept.length < names.length };
   }
 
   /** An event that only one trace has. */
@@ -443,7 +486,7 @@ function sideOf(verb: string, aspects: readonly Aspect[]): Difference["side"] {
   if (verb === "exec" || verb === "image" || verb === "signal") return "input";
   const isInput = ({ what }: Aspect): boolean =>
     what === "errno" ||
-    what === "result" ||
+    (what === "result" && !WRITING.has(verb)) ||
     what.includes(".") ||
     (what === "data" && READING.has(verb));
   return aspects.every(isInput) ? "input" : "action";
@@ -452,6 +495,9 @@ function sideOf(verb: string, aspects: readonly Aspect[]): Difference["side"] {
 const READING: ReadonlySet<string> = new Set([
   ...["read", "receive", "pread", "readlink", "list", "getcwd"],
 ]);
+
+/** Their results say how much the program wrote. */
+const WRITING: ReadonlySet<string> = new Set(["write", "pwrite", "send"]);
 
 /** What the leaves of two events differ in. */
 function leafAspects(a: Leaves, b: Leaves, verb: string): Aspect[] {

@@ -9,7 +9,7 @@ import type { DiffResult } from "../../src/diff/result.js";
 import { RULES, type RuleName } from "../../src/diff/rules.js";
 import { pack } from "../support/batch.js";
 import { TextTrace } from "../support/text_trace.js";
-import { one, open, stat } from "./written.js";
+import { listing, one, open, stat } from "./written.js";
 
 let dir = "";
 beforeAll(() => {
@@ -159,21 +159,6 @@ describe("rules", () => {
       }),
     );
   });
-
-  /** A listing of a directory. */
-  const listing = (names: readonly string[]) => {
-    const data = Buffer.concat(
-      names.map((name) =>
-        Buffer.concat([pack([8, 7], [8, 1], [2, 32], [1, 8]), Buffer.from(name.padEnd(13, "\0"))]),
-      ),
-    );
-    return {
-      args: [3, 0x3000, 4096],
-      ret: data.length,
-      captures: [[1, "out", 0x3000, data]],
-      refs: [[0, 3, 1]],
-    } as const;
-  };
 
   it("directory-order", async () => {
     await proves("directory-order", (run) =>

@@ -9,15 +9,19 @@ export interface StartOptions {
   readonly env?: readonly string[];
   readonly cwd?: string;
   readonly pid?: number;
+  readonly argv?: readonly string[];
+  /** What was recorded of the memory that calls name. */
+  readonly data?: "all" | "paths" | "none";
 }
 
 /** A trace of one process, begun and ended around what `write` puts in. */
 export function one(run: number, write: Write, start: StartOptions = {}): TextTrace {
   const { env = ["HOME=/root"], cwd = "/srv", pid = 100 + run * 11 } = start;
+  const { argv = ["prog"], data = "all" } = start;
   const trace = new TextTrace()
-    .meta("argv", JSON.stringify(["prog"]))
+    .meta("argv", JSON.stringify(argv))
     .meta("cwd", cwd)
-    .meta("data", "all")
+    .meta("data", data)
     .meta("status", "0")
     .thread(1, 1, pid, pid)
     .object("dir", cwd)
@@ -25,7 +29,7 @@ export function one(run: number, write: Write, start: StartOptions = {}): TextTr
     .event("exec", {
       captures: [
         [0, "in", 0, "/bin/prog"],
-        [1, "in", 0, "prog\0"],
+        [1, "in", 0, `${argv.join("\0")}\0`],
         [2, "in", 0, `${env.join("\0")}\0`],
         [3, "in", 0, cwd],
       ],
@@ -44,6 +48,30 @@ export const open = (path: string, flags: number, ret: number, object: number) =
       ["cwd", -100, 0],
       ["ret", ret, object],
     ],
+  }) as const;
+
+/** What getdents64 gives of a directory with these names. */
+export const listing = (names: readonly string[]) => {
+  const data = Buffer.concat(
+    names.map((name) =>
+      Buffer.concat([pack([8, 7], [8, 1], [2, 32], [1, 8]), Buffer.from(name.padEnd(13, "\0"))]),
+    ),
+  );
+  return {
+    args: [3, 0x3000, 4096],
+    ret: data.length,
+    captures: [[1, "out", 0x3000, data]],
+    refs: [[0, 3, 1]],
+  } as const;
+};
+
+/** A read of the file on descriptor 3, object 1. */
+export const read = (text: string) =>
+  ({
+    args: [3, 0x3000, text.length],
+    ret: text.length,
+    captures: [[1, "out", 0x3000, text]],
+    refs: [[0, 3, 1]],
   }) as const;
 
 /** `struct stat` of a regular file. */

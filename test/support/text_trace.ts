@@ -9,12 +9,11 @@ import { syscallNumber } from "./number.js";
 
 /** Text in quotes as the text form has it. */
 export function quoted(bytes: string | Uint8Array): string {
-  const text = [...Buffer.from(bytes)].map((byte) => {
-    if (byte === 0x22 || byte === 0x5c) return `\\${String.fromCharCode(byte)}`;
-    if (byte >= 0x20 && byte < 0x7f) return String.fromCharCode(byte);
-    return `\\x${byte.toString(16).padStart(2, "0")}`;
-  });
-  return `"${text.join("")}"`;
+  const text = Buffer.from(bytes)
+    .toString("latin1")
+    .replace(/["\\]/g, "\\$&")
+    .replace(/[^ -~]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return `"${text}"`;
 }
 
 export interface LineSpec {

@@ -4,7 +4,8 @@ import { captureBytes } from "../../decode/memory.js";
 import { CaptureSide, type EventBatch, EventFlag } from "../../trace/batch.js";
 import type { Plan } from "./plan.js";
 
-const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
+/** Flags of calls that gave nothing. */
+export const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 
 /** The bytes that a call moved, piece by piece, without the lists that say where they are. */
 export function forPieces(

@@ -220,6 +220,9 @@ function partsOf(
   return found.flatMap((member) => [member.offset, member.size * member.count]);
 }
 
+/** How many bytes a call asks for: says the data itself, or how it was cut. */
+export const LENGTHS: ReadonlySet<string> = new Set(["count", "len", "size", "bufsiz", "vlen"]);
+
 /** The steps of a call that has no form of its own. */
 function tokensOf(row: SyscallRow, call: string, rules: RuleSet): string[] {
   const bases = new Set(
@@ -227,9 +230,11 @@ function tokensOf(row: SyscallRow, call: string, rules: RuleSet): string[] {
       ty.t === "path" && row.args[k - 1]?.ty.t === "dirfd" ? [k - 1] : [],
     ),
   );
+  const moves = dataOf(row) !== undefined;
   const tokens: string[] = [];
   row.args.forEach((arg, k) => {
     if (bases.has(k) || rules.ignoresArgument(call, arg.name)) return;
+    if (moves && LENGTHS.has(arg.name)) return;
     tokens.push(...tokenOf(arg, k, rules));
   });
   if (!tokens.includes("v")) return tokens;

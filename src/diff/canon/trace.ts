@@ -16,7 +16,7 @@ import { HashIndex } from "./columns.js";
 import { Hasher, mixed, StreamHash, textHash } from "./hash.js";
 import { Names, NO_NAME } from "./names.js";
 import { PathJoiner } from "./paths.js";
-import { forPieces } from "./pieces.js";
+import { forPieces, NOT_OK } from "./pieces.js";
 import { Op, type Plan, planOf, type Step, type Verbs } from "./plan.js";
 import { addEntries, closeRun, MAX_U32, notePart, type Run, Stream } from "./run.js";
 import { feedArguments } from "./value.js";
@@ -65,7 +65,6 @@ const Special = {
   Pipe: 6,
 } as const;
 
-const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 const EAGAIN = 11;
 const EINTR = 4;
 const ABSENT = 0x5f5f;
