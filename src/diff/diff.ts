@@ -163,8 +163,9 @@ function notesOf(c: Canonical): string[] {
   for (const [label, canon] of [["A", a] as const, ["B", b] as const]) {
     if (!isCut(canon)) continue;
     const other = label === "A" ? "B" : "A";
+    const why = canon.failure === undefined ? "" : `: ${canon.failure.message}`;
     notes.push(
-      `${label} is cut: it ends at @${Math.max(0, canon.trace.eventCount - 1)}, and what ${other} did after that is not compared`,
+      `${label} is cut: it ends at @${Math.max(0, canon.trace.eventCount - 1)}, and what ${other} did after that is not compared${why}`,
     );
   }
   return notes;

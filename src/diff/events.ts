@@ -14,6 +14,7 @@ import type { Side } from "./canon/canonical.js";
 import { forPieces, NOT_OK } from "./canon/pieces.js";
 import { LENGTHS, type Plan } from "./canon/plan.js";
 import { kindText } from "./canon/settle.js";
+import { isDamage } from "./canon/trace.js";
 import type { Entry } from "./chains.js";
 import type { EventRef } from "./result.js";
 import type { RuleSet } from "./rules.js";
@@ -62,7 +63,8 @@ export class Events {
   async row(seq: number): Promise<Row | undefined> {
     try {
       return await this.side.canon.trace.eventAt(seq);
-    } catch {
+    } catch (error) {
+      if (!isDamage(error)) throw error;
       // What is behind damage is not there.
       return undefined;
     }

@@ -23,9 +23,16 @@ const MOST_EXAMINED = 20_000;
 /** Processes whose questions are kept. */
 const MOST_KEPT = 64;
 
+/** An event that is there and could not be read again. */
+const UNREAD = Symbol("unread");
+
+/** A difference, the rule that explains it, or nothing. */
+type Found = Difference | RuleName | typeof UNREAD | undefined;
+
 export interface Explained {
   readonly differences: Difference[];
   readonly explained: Map<string, number>;
+  /** Differences that were not looked at: too many, or their events could not be read again. */
   readonly more: number;
 }
 
@@ -70,6 +77,10 @@ export class Explainer {
       if (this.#cut.isBeyond(one)) continue;
       this.#examined += 1;
       const found = await this.#one(one);
+      if (found === UNREAD) {
+        more += 1;
+        continue;
+      }
       if (typeof found === "object" && this.#isIgnored(found)) {
         this.#explained.set("project", (this.#explained.get("project") ?? 0) + 1);
         continue;
@@ -92,13 +103,13 @@ export class Explainer {
     return paths.length > 0 && paths.every((path) => this.#c.rules.ignoresPath(path));
   }
 
-  #one(raw: RawDifference): Promise<Difference | RuleName | undefined> {
+  #one(raw: RawDifference): Promise<Found> {
     if (raw.a !== undefined && raw.b !== undefined) return this.#pair(raw, raw.a, raw.b);
     return this.#sole(raw);
   }
 
   /** An event that changed, moved, or took longer. */
-  async #pair(raw: RawDifference, a: Entry, b: Entry): Promise<Difference | RuleName | undefined> {
+  async #pair(raw: RawDifference, a: Entry, b: Entry): Promise<Found> {
     const base = await this.#base(raw);
     if (raw.kind === "moved") return { ...base, side: "action", aspects: [] };
     if (raw.kind === "time") return this.#slower(base, a, b);
@@ -106,7 +117,7 @@ export class Explainer {
       await this.events.a.row(base.a?.seq ?? -1),
       await this.events.b.row(base.b?.seq ?? -1),
     ];
-    if (rowA === undefined || rowB === undefined) return undefined;
+    if (rowA === undefined || rowB === undefined) return UNREAD;
     const aspects = leafAspects(this.events.a.leaves(rowA), this.events.b.leaves(rowB), base.verb);
     const moved = await this.#data(a, b);
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
@@ -216,13 +227,13 @@ export class Explainer {
   }
 
   /** An event that only one trace has. */
-  async #sole(raw: RawDifference): Promise<Difference | RuleName | undefined> {
+  async #sole(raw: RawDifference): Promise<Found> {
     const [own, key] = raw.a === undefined ? [raw.b, "b" as const] : [raw.a, "a" as const];
     if (own === undefined) return undefined;
     const events = this.events[key];
     const base = await this.#base(raw);
     const row = await events.row(own.stream.seq.at(own.entry));
-    if (row === undefined) return undefined;
+    if (row === undefined) return UNREAD;
     const rule = await this.#soleRule(raw, own, key, row, base.verb);
     if (rule !== undefined) return rule;
     const call = events.call(row);

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { diff } from "../../src/diff/diff.js";
 import type { DiffResult } from "../../src/diff/result.js";
+import { TraceError } from "../../src/errors.js";
+import { openTrace } from "../../src/trace/open.js";
 import { listing, one, read, type StartOptions, type Write } from "./written.js";
 
 let dir = "";
@@ -74,6 +76,48 @@ describe("streams", () => {
       trace.object("dir", "/data").call("getdents64", listing(["a", ["b", "c"][run] ?? ""]));
     const result = await compare(names, unrecorded);
     expect(result.firstCause?.lines).toEqual([" a", "-b", "+c"]);
+  });
+});
+
+describe("events that cannot be read again", () => {
+  const writes: Write = (trace, run) => trace.object("file", "/data").call("read", read(`${run}`));
+
+  /** Both traces, where reading single events of the second fails. */
+  const compareFailing = async (error: Error) => {
+    const name = join(dir, `t${count++}`);
+    const a = await openTrace(await one(0, writes).write(`${name}0.trace`));
+    const b = await openTrace(await one(1, writes).write(`${name}1.trace`));
+    b.eventAt = () => Promise.reject(error);
+    try {
+      return await diff(a, b);
+    } finally {
+      a.close();
+      b.close();
+    }
+  };
+
+  it("are counted where the trace is damaged", async () => {
+    const result = await compareFailing(new TraceError("CORRUPT", "a block is damaged"));
+    expect(result).toMatchObject({ verdict: "different", differences: [], more: 1 });
+  });
+
+  it("end the comparison where it is no damage", async () => {
+    await expect(compareFailing(new RangeError("out of range"))).rejects.toThrow(RangeError);
+    const trace = await openTrace(await one(0, writes).write(join(dir, "closed.trace")));
+    trace.close();
+    await expect(diff(trace, trace)).rejects.toThrow(/was closed/);
+  });
+
+  it("and what is damaged is said", async () => {
+    const name = join(dir, `t${count++}`);
+    const a = await openTrace(await one(0, writes).write(`${name}0.trace`));
+    // biome-ignore lint/correctness/useYield: it fails before the first batch.
+    a.batches = async function* () {
+      throw new TraceError("CORRUPT", "block 0 is damaged");
+    };
+    const { notes } = await diff(a, `${name}0.trace`);
+    a.close();
+    expect(notes.join("\n")).toMatch(/A is cut: .* is not compared: block 0 is damaged/);
   });
 });
 

@@ -6,6 +6,7 @@
 import { decodeCall } from "../../decode/call.js";
 import { captureText, decodeExec, decodeExit, type ExecEvent } from "../../decode/event.js";
 import { captureBytes, findCapture } from "../../decode/memory.js";
+import { TraceError } from "../../errors.js";
 import { addressText } from "../../query/facts.js";
 import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../../trace/batch.js";
 import { CALL_COLUMNS } from "../../trace/columns.js";
@@ -85,6 +86,11 @@ const O_TMPFILE = 0o20000000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 
+/** A part of the trace cannot be read: what is left is compared. Anything else that goes wrong is no property of the trace. */
+export function isDamage(error: unknown): error is TraceError {
+  return error instanceof TraceError && error.code !== "CLOSED";
+}
+
 export class CanonicalTrace {
   readonly trace: Trace;
   readonly names: Names;
@@ -101,7 +107,7 @@ export class CanonicalTrace {
   /** Which process made an object that has no path, and which of its kind it was there. */
   readonly origins = new Map<number, { readonly process: number; readonly ordinal: number }>();
   /** Why a part could not be read. */
-  failure: unknown;
+  failure: TraceError | undefined;
 
   readonly verbs: Verbs;
   readonly #options: CanonOptions;
@@ -133,6 +139,7 @@ export class CanonicalTrace {
     try {
       for await (const batch of this.trace.batches({ columns: CALL_COLUMNS })) this.#batch(batch);
     } catch (error) {
+      if (!isDamage(error)) throw error;
       this.failure = error;
     }
     for (const process of this.processes.values()) {
