@@ -200,6 +200,7 @@ function diffOptionsOf(options: Options, project: ProjectConfig): DiffOptions {
     ignoreVariables: project.ignoreVariables,
     ignorePaths: [...(project.ignorePaths ?? []), ...(options.ignorePath ?? [])],
     maps: [...(options.map ?? []).map(readMap), ...(project.maps ?? [])],
+    maskSecrets: options.showSecrets !== true,
     ...(slowCall !== undefined && { slowCall }),
   };
 }
@@ -253,18 +254,16 @@ async function compareTwo(
   project: ProjectConfig,
 ): Promise<number> {
   const { options } = context;
-  const [{ diff }, { readFailOn, failures }, { maskSecrets }] = await Promise.all([
+  const [{ diff }, { readFailOn, failures }] = await Promise.all([
     import("../diff/diff.js"),
     import("../diff/golden.js"),
-    import("../diff/mask.js"),
   ]);
   const failOn: FailOn | undefined = readFailOn(options.failOn ?? project.failOn);
   const { a, b } = pathsOf(context);
   const one = await openNamed(a, context);
   const other = await openNamed(b, context);
   try {
-    const found = await diff(one, other, diffOptions);
-    const whole = options.showSecrets === true ? found : maskSecrets(found);
+    const whole = await diff(one, other, diffOptions);
     const result = options.process === undefined ? whole : onlyProcess(whole, options.process);
     const failed = failOn === undefined ? undefined : failures(result, failOn);
     await report(context, result, failed);

@@ -8,6 +8,7 @@ import { causesOf } from "./causes.js";
 import { type ComparedProcess, compareProcesses } from "./compare.js";
 import { Cut, isCut } from "./cut.js";
 import { commandOf, Explainer } from "./explain.js";
+import { maskedAspect, maskedDifference } from "./mask.js";
 import type { PlaceMap } from "./places.js";
 import type { DiffResult, LoneProcess, ProcessRef, TraceSide } from "./result.js";
 import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
@@ -21,6 +22,8 @@ export interface DiffOptions extends ProjectRules {
   readonly maps?: readonly { readonly a: string; readonly b: string }[];
   /** Milliseconds by which a single call has to be slower, and five times slower, to count. Default 300; more where the machine was busy. */
   readonly slowCall?: number;
+  /** Masks values of environment variables whose names look like secrets, as `trace diff` does. Default false. */
+  readonly maskSecrets?: boolean;
 }
 
 const SLOW_CALL_MS = 300;
@@ -71,7 +74,8 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
   const explainer = new Explainer(c);
   const all = await explainer.all(present);
   const lones = loneProcesses(c, explainer);
-  const differences = all.differences;
+  const isMasked = options.maskSecrets === true;
+  const differences = isMasked ? all.differences.map(maskedDifference) : all.differences;
   const causes = await causesOf(c, explainer, differences, lones);
   const verdict = differences.length + lones.length + all.more > 0 ? "different" : "same";
   const differing = new Set(differences.map(({ process }) => `${process.a} ${process.b}`));
@@ -86,7 +90,10 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
     files: await filesOf(c, explainer, differences, lones),
     programs: lones,
     net: netOf(differences),
-    starts: startsOf(differences),
+    starts: startsOf(all.differences).map(({ process, aspects }) => ({
+      process,
+      aspects: isMasked ? aspects.map(maskedAspect) : aspects,
+    })),
     counts: countsOf(c),
     differences,
     more: all.more,

@@ -1,39 +1,20 @@
-/** A result without the values of environment variables whose names look like secrets: what is shown to people and other programs. */
+/** Values of environment variables whose names look like secrets: not for people and other programs. */
 
 import { maskVariable } from "../show/secrets.js";
-import type { Aspect, Cause, DiffResult } from "./result.js";
+import type { Aspect, Difference } from "./result.js";
 
-export function maskSecrets(result: DiffResult): DiffResult {
-  return {
-    ...result,
-    firstCause: result.firstCause && maskedCause(result.firstCause),
-    otherCauses: result.otherCauses.map(maskedCause),
-    starts: result.starts.map((start) => ({ ...start, aspects: start.aspects.map(maskedAspect) })),
-    differences: result.differences.map((one) =>
-      one.verb === "exec" ? { ...one, aspects: one.aspects.map(maskedAspect) } : one,
-    ),
-  };
+/** The difference with such values masked. To be done before sentences are made of it. */
+export function maskedDifference(one: Difference): Difference {
+  return one.verb === "exec" ? { ...one, aspects: one.aspects.map(maskedAspect) } : one;
 }
 
-function maskedAspect(aspect: Aspect): Aspect {
-  const name = /^variable (.*)$/.exec(aspect.what)?.[1];
-  if (name === undefined) return aspect;
-  const masked = (value: string | null) =>
-    value === null ? null : maskVariable(`${name}=${value}`).slice(name.length + 1);
-  return { ...aspect, a: masked(aspect.a), b: masked(aspect.b) };
+export function maskedAspect(aspect: Aspect): Aspect {
+  const { what, a, b } = aspect;
+  return { ...aspect, a: a && maskedPart(what, a), b: b && maskedPart(what, b) };
 }
 
-function maskedCause(cause: Cause): Cause {
-  return {
-    ...cause,
-    summary: maskedSentence(cause.summary),
-    consequences: cause.consequences.map(maskedSentence),
-  };
-}
-
-/** As words.ts tells of variables: `variable NAME is ... in A, ... in B; ...`. */
-function maskedSentence(text: string): string {
-  return text.replace(/variable (\w+)(?: is)? [^;]*/g, (found, name: string) =>
-    maskVariable(`${name}=x`).endsWith("=x") ? found : `variable ${name} differs`,
-  );
+/** What a part of a start says: `variable NAME` is masked, when its name looks like a secret's. */
+export function maskedPart(what: string, value: string): string {
+  const name = /^variable (.*)$/s.exec(what)?.[1];
+  return name === undefined ? value : maskVariable(`${name}=${value}`).slice(name.length + 1);
 }

@@ -5,6 +5,7 @@ import type { Trace } from "../trace/trace.js";
 import { canonical, nameText, type Side } from "./canon/canonical.js";
 import { type DiffOptions, givenMaps, ruleSet } from "./diff.js";
 import { Events } from "./events.js";
+import { maskedPart } from "./mask.js";
 
 const CHUNK = 1 << 16;
 
@@ -24,7 +25,9 @@ export async function* canonicalLines(trace: Trace, options: DiffOptions): Async
     const row = await events.row(seq);
     const leaves = row === undefined ? [] : [...events.leaves(row)];
     const parts = stream.parts.get(entry)?.length ?? 1;
-    const what = leaves.map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    const shown = ([part, value]: readonly [string, string]) =>
+      options.maskSecrets === true ? maskedPart(part, value) : value;
+    const what = leaves.map((leaf) => `${leaf[0]}=${JSON.stringify(shown(leaf))}`);
     if (parts > 1) what.push(`calls=${parts}`);
     const hash = stream.rest.at(entry).toString(16).padStart(14, "0");
     const name = nameText(c.a, stream.name.at(entry));

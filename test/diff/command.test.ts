@@ -164,21 +164,35 @@ describe("trace diff", () => {
     );
   });
 
-  it("masks values of variables that look like secrets", async () => {
-    await write("key1.trace", 0, () => {}, { env: ["API_TOKEN=swordfish"] });
-    await write("key2.trace", 1, () => {}, { env: ["API_TOKEN=marlin"] });
-    for (const format of ["text", "json", "md", "html"]) {
-      const { stdout } = await runCommand([
-        "diff",
-        `--format=${format}`,
-        at("key1.trace"),
-        at("key2.trace"),
-      ]);
-      expect(stdout, format).toContain("API_TOKEN");
-      expect(stdout, format).not.toMatch(/swordfish|marlin/);
+  it("masks values of variables that look like secrets, in everything that it says", async () => {
+    const env = (value: string) =>
+      ["API_TOKEN", "my-password", "x.secret"].map(
+        (name) => `${name}=${value};${value}: /in ${value}`,
+      );
+    await write("key1.trace", 0, () => {}, { env: env("swordfish") });
+    await write("key2.trace", 1, () => {}, { env: env("marlin") });
+    const [one, other] = [at("key1.trace"), at("key2.trace")];
+    const ways = [
+      ...["text", "json", "md", "html"].map((format) => [`--format=${format}`, one, other]),
+      ["--events", one, other],
+      ["--pass", one, "--fail", other],
+      ["--pass", one, "--fail", other, "--format=json"],
+      ["--against", one, other, "--fail-on", "any"],
+      ["--show-canonical", one],
+    ];
+    for (const words of ways) {
+      const { stdout } = await runCommand(["diff", ...words]);
+      expect(stdout, words.join(" ")).toContain("API_TOKEN");
+      expect(stdout, words.join(" ")).not.toMatch(/swordfish|marlin/);
     }
-    const shown = await runCommand(["diff", "--show-secrets", at("key1.trace"), at("key2.trace")]);
-    expect(shown.stdout).toContain("marlin");
+    for (const words of [
+      [one, other],
+      ["--pass", one, "--fail", other],
+      ["--show-canonical", other],
+    ]) {
+      const { stdout } = await runCommand(["diff", "--show-secrets", ...words]);
+      expect(stdout, words.join(" ")).toContain("marlin");
+    }
   });
 
   it("says so when the programs are different ones", async () => {
