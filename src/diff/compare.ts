@@ -170,14 +170,8 @@ class ProcessComparison {
   /** Number, in the other trace, of the last event of the first thread that is equal and comes before. */
   #placeOf(seq: number, inB: boolean): number {
     const [own, other] = inB ? [this.#placesB, this.#placesA] : [this.#placesA, this.#placesB];
-    let low = 0;
-    let high = own.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (own.at(middle) <= seq) low = middle + 1;
-      else high = middle;
-    }
-    return low === 0 ? -1 : other.at(low - 1);
+    const next = own.firstNotBelow(seq + 1);
+    return next === 0 ? -1 : other.at(next - 1);
   }
 
   #leave(into: Left[], left: Left): void {

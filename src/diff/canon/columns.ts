@@ -2,12 +2,21 @@
 
 const FIRST = 256;
 
-export class Numbers {
-  #data = new Float64Array(FIRST);
+/** Numbers of one type, one after the other. */
+class Column<T extends Float64Array | Uint32Array> {
+  readonly #make: new (
+    length: number,
+  ) => T;
+  #data: T;
   length = 0;
 
+  constructor(make: new (length: number) => T) {
+    this.#make = make;
+    this.#data = new make(FIRST);
+  }
+
   push(value: number): void {
-    if (this.length === this.#data.length) this.#data = grown(this.#data, Float64Array);
+    if (this.length === this.#data.length) this.#data = grown(this.#data, this.#make);
     this.#data[this.length++] = value;
   }
 
@@ -17,42 +26,40 @@ export class Numbers {
 
   set(index: number, value: number): void {
     this.#data[index] = value;
+  }
+
+  /** Index of the first that is not below `value`, where they rise. */
+  firstNotBelow(value: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#data[middle] as number) < value) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Gives back what was set aside to grow into. */
   trim(): void {
-    if (this.#data.length > this.length) this.#data = this.#data.slice(0, this.length);
+    if (this.#data.length > this.length) this.#data = this.#data.slice(0, this.length) as T;
   }
 
   /** What is there now, as a view. */
-  view(): Float64Array {
-    return this.#data.subarray(0, this.length);
+  view(): T {
+    return this.#data.subarray(0, this.length) as T;
   }
 }
 
-export class Words {
-  #data = new Uint32Array(FIRST);
-  length = 0;
-
-  push(value: number): void {
-    if (this.length === this.#data.length) this.#data = grown(this.#data, Uint32Array);
-    this.#data[this.length++] = value;
+export class Numbers extends Column<Float64Array> {
+  constructor() {
+    super(Float64Array);
   }
+}
 
-  at(index: number): number {
-    return this.#data[index] as number;
-  }
-
-  set(index: number, value: number): void {
-    this.#data[index] = value;
-  }
-
-  trim(): void {
-    if (this.#data.length > this.length) this.#data = this.#data.slice(0, this.length);
-  }
-
-  view(): Uint32Array {
-    return this.#data.subarray(0, this.length);
+export class Words extends Column<Uint32Array> {
+  constructor() {
+    super(Uint32Array);
   }
 }
 
