@@ -6,11 +6,12 @@ import type { Trace } from "../trace/trace.js";
 import { type Canonical, canonical, mismatches } from "./canon/canonical.js";
 import { causesOf } from "./causes.js";
 import { type ComparedProcess, compareProcesses } from "./compare.js";
-import { Cut, isCut } from "./cut.js";
-import { commandOf, Explainer } from "./explain.js";
+import { isCut } from "./cut.js";
+import { Explainer } from "./explain.js";
+import { loneEffects, loneProcesses } from "./lone.js";
 import { maskedAspect, maskedDifference } from "./mask.js";
 import type { PlaceMap } from "./places.js";
-import type { DiffResult, LoneProcess, ProcessRef, TraceSide } from "./result.js";
+import type { DiffResult, TraceSide } from "./result.js";
 import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
 import { countsOf, filesOf, netOf, startsOf } from "./summary.js";
 import { baseName } from "./words.js";
@@ -74,6 +75,7 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
   const explainer = new Explainer(c);
   const all = await explainer.all(present);
   const lones = loneProcesses(c, explainer);
+  const effects = await loneEffects(c, explainer, lones);
   const isMasked = options.maskSecrets === true;
   const differences = isMasked ? all.differences.map(maskedDifference) : all.differences;
   const causes = await causesOf(c, explainer, differences, lones);
@@ -83,13 +85,13 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
     verdict,
     a: sideOf(a, c.a.canon.failure !== undefined),
     b: sideOf(b, c.b.canon.failure !== undefined),
-    notes: notesOf(c),
+    notes: notesOf(c, effects.left),
     maps: c.places.maps,
     firstCause: causes.first,
     otherCauses: causes.others,
-    files: await filesOf(c, explainer, differences, lones),
+    files: filesOf(differences, effects.files),
     programs: lones,
-    net: netOf(differences),
+    net: netOf(differences, effects.net),
     starts: startsOf(all.differences).map(({ process, aspects }) => ({
       process,
       aspects: isMasked ? aspects.map(maskedAspect) : aspects,
@@ -157,7 +159,7 @@ function exitText(status: number): string {
   return (status & 0x7f) === 0 ? `exit ${(status >> 8) & 0xff}` : `signal ${status & 0x7f}`;
 }
 
-function notesOf(c: Canonical): string[] {
+function notesOf(c: Canonical, filesLeft: number): string[] {
   const [a, b] = [c.a.canon, c.b.canon];
   const notes = mismatches(a.trace, b.trace);
   const programs = [a, b].map((canon) => canon.processes.get(1)?.programs.at(-1)?.path ?? "");
@@ -175,51 +177,7 @@ function notesOf(c: Canonical): string[] {
       `${label} is cut: it ends at @${Math.max(0, canon.trace.eventCount - 1)}, and what ${other} did after that is not compared${why}`,
     );
   }
+  if (filesLeft > 0)
+    notes.push(`${counted(filesLeft, "more file")} of processes that only one has, not listed`);
   return notes;
-}
-
-/** Processes that only one trace has; of a tree of such, each. */
-function loneProcesses(c: Canonical, explainer: Explainer): LoneProcess[] {
-  const cut = new Cut(c);
-  const found: LoneProcess[] = [];
-  c.lineage.pairs.forEach(({ a, b }, pair) => {
-    if (a > 0 && b > 0) return;
-    const only = a > 0 ? "a" : "b";
-    const side = c[only];
-    const number = a > 0 ? a : b;
-    const info = side.canon.infos.get(number);
-    const parentPair = (only === "a" ? c.lineage.ofA : c.lineage.ofB).get(info?.parent ?? 0);
-    if (cut.isBeyondProcess(only, parentPair)) return;
-    const program = side.canon.processes.get(number)?.programs[0];
-    const seq = info?.createdBy ?? 0;
-    const streams = (info?.threads ?? []).map((thread) => side.canon.streams[thread]);
-    const process: ProcessRef = {
-      ...explainer.processOf(pair),
-      command: program === undefined ? [] : commandOf(side, number, program.seq),
-    };
-    found.push({
-      only,
-      process,
-      parent: parentPair === undefined ? undefined : explainer.processOf(parentPair, seq),
-      seq,
-      at: only === "a" ? seq : placeInA(c, parentPair, seq),
-      events: streams.reduce((sum, stream) => sum + (stream?.length ?? 0), 0),
-      path: program?.path ?? "",
-    });
-  });
-  return found;
-}
-
-/** Number in A of the last event that the parent had, in B, before event `seq`, as far as the two go along with each other. */
-function placeInA(c: Canonical, pair: number | undefined, seq: number): number {
-  const { a = 0, b = 0 } = pair === undefined ? {} : (c.lineage.pairs[pair] ?? {});
-  const [threadA, threadB] = (["a", "b"] as const).map((key) => {
-    const number = key === "a" ? a : b;
-    return c[key].canon.infos.get(number)?.threads[0] ?? -1;
-  });
-  const [one, other] = [c.a.canon.streams[threadA ?? -1], c.b.canon.streams[threadB ?? -1]];
-  if (one === undefined || other === undefined || one.length === 0) return seq;
-  let entry = 0;
-  while (entry < other.length && other.seq.at(entry) < seq) entry++;
-  return one.seq.at(Math.min(entry, one.length - 1)) + 0.5;
 }

@@ -60,7 +60,10 @@ export function failures(result: DiffResult, { kinds, slower }: FailOn): string[
   if (wants("any") && result.verdict === "different") found.push(result.summary);
   if (wants("new-exec")) {
     for (const lone of result.programs)
-      if (lone.only === "b" && lone.path !== "") found.push(lonePhrase(lone));
+      if (isNew(lone) && lone.paths.length > 0) found.push(lonePhrase(lone));
+    for (const one of result.differences)
+      if (one.verb === "exec" && one.kind === "added")
+        found.push(`${processText(one.process)}: ${phrase(one)}`);
     for (const { process, aspects } of result.starts) {
       const program = aspects.find(({ what }) => what === "program");
       if (program !== undefined)
@@ -68,7 +71,7 @@ export function failures(result: DiffResult, { kinds, slower }: FailOn): string[
     }
   }
   if (wants("new-net")) {
-    for (const one of result.net) if (one.only !== "a") found.push(`${one.what} ${one.address}`);
+    for (const one of result.net) if (isNew(one)) found.push(`${one.what} ${one.address}`);
   }
   const files = (what: readonly FileChange["what"][], keep: (file: FileChange) => boolean) => {
     for (const file of result.files)

@@ -63,7 +63,10 @@ export interface LoneProcess {
   readonly seq: number;
   readonly at: number;
   readonly events: number;
+  /** The first program that it ran; empty for a copy of its parent. */
   readonly path: string;
+  /** All of them, one after the other: `env curl` runs two. */
+  readonly paths: readonly string[];
 }
 
 /** Where the runs parted. */

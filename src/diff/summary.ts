@@ -1,23 +1,16 @@
 /** Differences by what people ask first: files, programs, addresses, starts, counts. */
 
 import type { Canonical } from "./canon/canonical.js";
-import { nameText } from "./canon/canonical.js";
-import { NameKind } from "./canon/names.js";
-import { type Explainer, opensFor } from "./explain.js";
 import type {
   Aspect,
   CountChange,
   Difference,
   FileChange,
-  LoneProcess,
   NetChange,
   ProcessRef,
 } from "./result.js";
 
-/** Files of processes that only one trace has, at most. */
-const MOST_FILES = 2000;
-
-const FILE_VERBS: Readonly<Record<string, FileChange["what"]>> = {
+export const FILE_VERBS: Readonly<Record<string, FileChange["what"]>> = {
   read: "read",
   pread: "read",
   stat: "looked for",
@@ -43,7 +36,7 @@ const FILE_VERBS: Readonly<Record<string, FileChange["what"]>> = {
   exec: "executed",
 };
 
-const OPENS = { read: "read", write: "written", create: "created" } as const;
+export const OPENS = { read: "read", write: "written", create: "created" } as const;
 /** The most telling first. */
 const ORDER = [
   "deleted",
@@ -56,16 +49,19 @@ const ORDER = [
   "looked for",
 ] as const;
 
-export async function filesOf(
-  c: Canonical,
-  explainer: Explainer,
+export function isMoreTelling(one: FileChange["what"], other: FileChange["what"]): boolean {
+  return ORDER.indexOf(one) < ORDER.indexOf(other);
+}
+
+/** Files that differ, and those that only processes touched that one trace has alone. */
+export function filesOf(
   differences: readonly Difference[],
-  lones: readonly LoneProcess[],
-): Promise<FileChange[]> {
+  lone: readonly FileChange[],
+): FileChange[] {
   const found = new Map<string, FileChange>();
   const put = (change: FileChange): void => {
     const known = found.get(change.path);
-    const isMore = known === undefined || ORDER.indexOf(change.what) < ORDER.indexOf(known.what);
+    const isMore = known === undefined || isMoreTelling(change.what, known.what);
     const only = known === undefined || known.only === change.only ? change.only : "both";
     const base = known !== undefined && !isMore ? known : change;
     found.set(change.path, { ...base, only, note: known?.note || change.note });
@@ -74,7 +70,7 @@ export async function filesOf(
     const change = fileChange(one);
     if (change !== undefined) put(change);
   }
-  for (const lone of lones) for (const change of await loneFiles(c, explainer, lone)) put(change);
+  for (const change of lone) put(change);
   const all = [...found.values()];
   return all.sort(
     (x, y) => ORDER.indexOf(x.what) - ORDER.indexOf(y.what) || (x.path < y.path ? -1 : 1),
@@ -107,52 +103,32 @@ function short(text: string): string {
   return text.length > 40 ? `${text.slice(0, 37)}...` : text;
 }
 
-/** What a process that only one trace has did to files that the other trace does not know. */
-async function loneFiles(
-  c: Canonical,
-  explainer: Explainer,
-  lone: LoneProcess,
-): Promise<FileChange[]> {
-  const side = c[lone.only];
-  const other = lone.only === "a" ? c.b : c.a;
-  const known = new Set<number>(other.names.hash);
-  const number = Number((lone.process[lone.only] ?? "p0").slice(1));
-  const found: FileChange[] = [];
-  for (const thread of side.canon.infos.get(number)?.threads ?? []) {
-    const stream = side.canon.streams[thread];
-    for (let entry = 0; entry < (stream?.length ?? 0) && found.length < MOST_FILES; entry++) {
-      if (stream === undefined) break;
-      const name = stream.name.at(entry);
-      if (side.canon.names.kind.at(name) !== NameKind.Path) continue;
-      if (known.has(side.names.hash[name] as number)) continue;
-      const verb = c.verbs.names[stream.verb.at(entry)] ?? "";
-      const seq = stream.seq.at(entry);
-      let what = FILE_VERBS[verb];
-      if (verb === "open") {
-        const row = await explainer.events[lone.only].row(seq);
-        const call = row && explainer.events[lone.only].call(row);
-        const opens = opensFor(call);
-        what = call?.result.status === "error" ? "looked for" : opens && OPENS[opens];
-      }
-      if (what === undefined) continue;
-      const own = lone.only === "a" ? { a: seq, b: undefined } : { a: undefined, b: seq };
-      found.push({ path: nameText(side, name), what, only: lone.only, ...own, note: "" });
-    }
-  }
-  return found;
+export const NET_VERBS: ReadonlySet<string> = new Set(["connect", "bind", "accept", "send"]);
+
+/** The address in the name of what a call speaks to; undefined where it has none. */
+export function addressOf(object: string): string | undefined {
+  const address = object.split(", ").at(-1) ?? object;
+  return /^(?:\d|\[|\/|@)/.test(address) ? address : undefined;
 }
 
-const NET_VERBS: ReadonlySet<string> = new Set(["connect", "bind", "accept", "send"]);
-
-export function netOf(differences: readonly Difference[]): NetChange[] {
+/** Addresses that differ, and those to which only processes spoke that one trace has alone. */
+export function netOf(
+  differences: readonly Difference[],
+  lone: readonly NetChange[],
+): readonly NetChange[] {
   const found = new Map<string, NetChange>();
+  const put = (change: NetChange): void => {
+    const key = `${change.what} ${change.address} ${change.only}`;
+    if (!found.has(key)) found.set(key, change);
+  };
   for (const { verb, object, kind, a, b } of differences) {
     if (!NET_VERBS.has(verb) || kind === "time" || kind === "moved") continue;
-    const address = object.split(", ").at(-1) ?? object;
-    if (!/^(?:\d|\[|\/|@)/.test(address)) continue;
+    const address = addressOf(object);
+    if (address === undefined) continue;
     const only = kind === "added" ? "b" : kind === "removed" ? "a" : "both";
-    found.set(`${verb} ${address} ${only}`, { address, what: verb, only, a: a?.seq, b: b?.seq });
+    put({ address, what: verb, only, a: a?.seq, b: b?.seq });
   }
+  for (const change of lone) put(change);
   return [...found.values()];
 }
 

@@ -15,12 +15,13 @@ export function baseName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-export function lonePhrase({ only, process, parent, path }: LoneProcess): string {
+export function lonePhrase({ only, process, parent, path, paths }: LoneProcess): string {
   const what =
     process.command.length > 0 ? shellCommand(process.command) : path || "a copy of itself";
   const short = what.length > 100 ? `${what.slice(0, 97)}...` : what;
   const who = parent === undefined ? "" : `${processText(parent)} `;
-  return `${who}starts ${short} only in ${only.toUpperCase()}`;
+  const later = paths.length > 1 ? ` (then ${paths.slice(1).map(baseName).join(", ")})` : "";
+  return `${who}starts ${short}${later} only in ${only.toUpperCase()}`;
 }
 
 function quoted(text: string | null): string {

@@ -4,10 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { diff } from "../../src/diff/diff.js";
+import { type DiffOptions, diff } from "../../src/diff/diff.js";
+import { failures } from "../../src/diff/golden.js";
 import type { DiffResult } from "../../src/diff/result.js";
 import { TraceError } from "../../src/errors.js";
 import { openTrace } from "../../src/trace/open.js";
+import { TextTrace } from "../support/text_trace.js";
 import { listing, one, read, type StartOptions, type Write } from "./written.js";
 
 let dir = "";
@@ -28,6 +30,9 @@ async function compare(
 }
 
 const aspectsOf = ({ differences }: DiffResult) => differences.flatMap(({ aspects }) => aspects);
+/** What fails a check with that of `--fail-on`. */
+const failed = (result: DiffResult, what: string) =>
+  failures(result, { kinds: [what], slower: undefined });
 const unrecorded = () => ({ data: "none" as const });
 
 describe("streams", () => {
@@ -167,5 +172,135 @@ describe("calls", () => {
     );
     expect(result.verdict).toBe("same");
     expect(result.explained).toEqual({ "numbers-in-text": 1 });
+  });
+});
+
+describe("processes that only one run has", () => {
+  /** A parent, and in the second run a child that runs these programs and does `write`. */
+  const withChild =
+    (programs: readonly string[], write: Write = () => {}) =>
+    (run: number): TextTrace => {
+      const trace = new TextTrace().meta("data", "all").thread(1, 1, 100, 100);
+      if (run === 1) trace.thread(2, 1, 101, 101, 0, 1);
+      trace.object("dir", "/srv").object("socket", "socket:[9]", "TCP");
+      const exec = (thread: number, path: string) =>
+        trace.event("exec", {
+          thread,
+          captures: [
+            [0, "in", 0, path],
+            [1, "in", 0, `${path.slice(path.lastIndexOf("/") + 1)}\0`],
+            [2, "in", 0, "HOME=/root\0"],
+            [3, "in", 0, "/srv"],
+          ],
+        });
+      trace.event("task", { args: [0, 0] });
+      exec(0, "/bin/prog");
+      connect(trace, 1, 0);
+      if (run === 1) {
+        trace.event("task", { thread: 1, args: [1, 0] });
+        for (const program of programs) exec(1, program);
+        write(trace, run);
+        trace.event("exit", { thread: 1, args: [1, 0, 0, 0] });
+      }
+      return trace.event("exit", { args: [1, 0, 0, 0] });
+    };
+
+  /** A connection to 10.0.0.`last`. */
+  const connect = (trace: TextTrace, last: number, thread: number, ret = 0) =>
+    trace.call("connect", {
+      thread,
+      ret,
+      args: [4, 0x4000, 16],
+      captures: [
+        [1, "in", 0x4000, Buffer.from([2, 0, 1, 187, 10, 0, 0, last, 0, 0, 0, 0, 0, 0, 0, 0])],
+      ],
+      refs: [[0, 4, 1]],
+    });
+
+  const comparePair = async (make: (run: number) => TextTrace, options: DiffOptions = {}) => {
+    const name = join(dir, `t${count++}`);
+    const [a, b] = [await make(0).write(`${name}0.trace`), await make(1).write(`${name}1.trace`)];
+    return diff(a, b, options);
+  };
+  it("are named with all programs that they ran", async () => {
+    const result = await comparePair(withChild(["/usr/bin/env", "/usr/bin/curl"]));
+    expect(result.programs[0]?.paths).toEqual(["/usr/bin/env", "/usr/bin/curl"]);
+    expect(failed(result, "new-exec")).toEqual(["p1 prog starts env (then curl) only in B"]);
+    const copy = await comparePair(withChild([]));
+    expect([copy.verdict, failed(copy, "new-exec")]).toEqual(["different", []]);
+  });
+
+  it("fail a check by the addresses that only they speak to", async () => {
+    const speaks = (last: number) =>
+      comparePair(withChild([], (trace) => void connect(trace, last, 1)));
+    const fresh = await speaks(7);
+    expect(fresh.net).toMatchObject([{ what: "connect", address: "10.0.0.7:443", only: "b" }]);
+    expect(failed(fresh, "new-net")).toEqual(["connect 10.0.0.7:443"]);
+    expect(failed(await speaks(1), "new-net")).toEqual([]);
+  });
+
+  it("list files without those that are ignored, and say how many more there are", async () => {
+    const removes = (path: string) => (trace: TextTrace) =>
+      trace.call("unlink", {
+        thread: 1,
+        args: [0x1000],
+        captures: [[0, "in", 0x1000, `${path}\0`]],
+        refs: [["cwd", -100, 0]],
+      });
+    const many = await comparePair(
+      withChild([], (trace) => {
+        for (let k = 0; k < 2003; k++) removes(`/data/${k}`)(trace);
+        removes("/data/7")(trace);
+      }),
+    );
+    expect(many.files).toHaveLength(2000);
+    expect(many.notes).toContain("3 more files of processes that only one has, not listed");
+    const renames = withChild([], (trace) => {
+      removes("/var/log/x")(trace);
+      trace.call("rename", {
+        thread: 1,
+        args: [0x1000, 0x1100],
+        captures: [
+          [0, "in", 0x1000, "/data/a\0"],
+          [1, "in", 0x1100, "/data/b\0"],
+        ],
+        refs: [["cwd", -100, 0]],
+      });
+    });
+    const { files } = await comparePair(renames, { ignorePaths: ["/var/log/**"] });
+    expect(files.map(({ what, path }) => `${what} ${path}`)).toEqual(["renamed /data/a"]);
+  });
+});
+
+describe("checks", () => {
+  it("see a program that a process goes on to run in one of them only", async () => {
+    const more = await compare((trace, run) => {
+      if (run === 0) return;
+      trace.call("sync").event("exec", {
+        captures: [
+          [0, "in", 0, "/usr/bin/curl"],
+          [1, "in", 0, "curl\0"],
+          [2, "in", 0, "HOME=/root\0"],
+          [3, "in", 0, "/srv"],
+        ],
+      });
+    });
+    expect(failed(more, "new-exec")).toEqual(["p1 prog: start of /usr/bin/curl only in B"]);
+  });
+
+  it("take a known address with another result for no new one", async () => {
+    const result = await compare((trace, run) => {
+      trace.object("socket", "socket:[9]", "TCP").call("connect", {
+        ret: run === 0 ? 0 : -111,
+        args: [4, 0x4000, 16],
+        captures: [
+          [1, "in", 0x4000, Buffer.from([2, 0, 1, 187, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])],
+        ],
+        refs: [[0, 4, 1]],
+      });
+    });
+    expect(result.net).toMatchObject([{ address: "10.0.0.1:443", only: "both" }]);
+    expect(failed(result, "new-net")).toEqual([]);
+    expect(failed(result, "errno")).toHaveLength(1);
   });
 });
