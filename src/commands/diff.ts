@@ -9,6 +9,7 @@ import type { DiffResult } from "../diff/result.js";
 import { RULE_NAMES, type RuleName } from "../diff/rules.js";
 import { TraceError, usageError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
+import { counted } from "../report/units.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { colorChoice, colorOption, openNamed, terminalWidth } from "./selection.js";
 import { collect, timeSpan, wholeNumber } from "./values.js";
@@ -283,21 +284,31 @@ function onlyProcess(result: DiffResult, name: string): DiffResult {
       `processes are named p1, p2: trace tree ${result.a.path}`,
     );
   }
-  const isOwn = ({ process }: { process: { a: string | undefined; b: string | undefined } }) =>
-    (process.a ?? process.b) === name;
+  const isOwn = ({ process }: { process: { a: string | undefined } }) => process.a === name;
   const differences = result.differences.filter(isOwn);
-  const seqs = new Set(differences.flatMap(({ a, b }) => [a?.seq, b?.seq]));
+  const [inA, inB] = (["a", "b"] as const).map(
+    (key) => new Set(differences.flatMap((one) => one[key]?.seq ?? [])),
+  );
   const isThere = ({ a, b }: { a: number | undefined; b: number | undefined }) =>
-    seqs.has(a) || seqs.has(b);
+    (a !== undefined && inA?.has(a) === true) || (b !== undefined && inB?.has(b) === true);
+  const programs = result.programs.filter(({ parent }) => parent?.a === name);
+  const isSame = differences.length + programs.length + result.more === 0;
+  const parts = [
+    counted(differences.length, "difference"),
+    ...(programs.length > 0
+      ? [`${counted(programs.length, "process", "processes")} in one only`]
+      : []),
+    ...(result.more > 0 ? [`${result.more} in any process that were not looked at`] : []),
+  ];
   return {
     ...result,
     differences,
     files: result.files.filter(isThere),
     net: result.net.filter(isThere),
     starts: result.starts.filter(isOwn),
-    programs: result.programs.filter(({ parent }) => parent?.a === name),
-    verdict: differences.length > 0 ? "different" : "same",
-    summary: `${differences.length > 0 ? "different" : "the same"}: ${differences.length} differences in ${name}`,
+    programs,
+    verdict: isSame ? "same" : "different",
+    summary: `${isSame ? "the same" : "different"} in ${name}: ${parts.join(", ")}`,
     firstCause: result.firstCause?.process.a === name ? result.firstCause : undefined,
     otherCauses: result.otherCauses.filter(isOwn),
   };

@@ -156,6 +156,22 @@ describe("trace diff", () => {
     ).toBe(1);
   });
 
+  it("shows of one process what it starts, and nothing of B's process of that number", async () => {
+    const text = one(1, says("mode=fast\n")).thread(2, 1, 300, 300, 0, 1).text;
+    const born =
+      "task thread=1 code=0 arch=0 flags=0 start=0 end=0 span=0 ret=0 ip=0x401000 sp=0x7ffc0000 args=0x1,0x0";
+    writeFileSync(at("child.txt"), `${text}event 5 ${born}\n`);
+    await runCommand(["dump", "--assemble", at("child.txt"), "-o", at("child.trace")]);
+    const only = (process: string) =>
+      runCommand(["diff", "--process", process, at("plain.trace"), at("child.trace")]);
+    const starts = await only("p1");
+    expect(starts.status).toBe(1);
+    expect(starts.stdout).toMatch(/^different in p1: 0 differences, 1 process in one only\n/);
+    const other = await only("p2");
+    expect(other.status).toBe(0);
+    expect(other.stdout).toMatch(/^the same in p2: 0 differences\n/);
+  });
+
   it("shows what is compared of each event, and the rules", async () => {
     const { stdout } = await runCommand(["diff", "--show-canonical", at("fast.trace")]);
     expect(stdout).toMatch(/^@3 +p1 +[0-9a-f]{14} read \/etc\/app\.conf/m);
