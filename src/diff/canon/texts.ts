@@ -58,12 +58,12 @@ export class CanonicalTexts {
     let out = this.#facts.places?.text(text) ?? text;
     if (this.#facts.rules.has("temp-names")) {
       for (const [name, stands] of this.#temporary) {
-        if (out.includes(name)) out = out.replaceAll(name, stands);
+        if (out.includes(name)) out = out.replaceAll(name, () => stands);
       }
     }
-    return this.#facts.rules.has("pids")
-      ? out.replace(NUMBER, (digits) => this.#number(digits))
-      : out;
+    const { rules } = this.#facts;
+    if (!rules.has("pids") && !rules.has("ports")) return out;
+    return out.replace(NUMBER, (digits) => this.#number(digits));
   }
 
   /** What a program wrote or read. */
@@ -102,7 +102,7 @@ export class CanonicalTexts {
   #number(digits: string): string {
     const { pids, ports, rules } = this.#facts;
     if (digits.length < 2) return digits;
-    if (pids.has(digits)) return "<pid>";
+    if (rules.has("pids") && pids.has(digits)) return "<pid>";
     return rules.has("ports") && ports.has(digits) ? "<port>" : digits;
   }
 }
