@@ -3,7 +3,7 @@
  * and why, and, where that is all there is to it, the calls, arguments and members that it takes out. Rules speak of decoded
  * calls and types of the syscall table, never of text that was printed.
  *
- * `--rule NAME` and `--no-rule NAME` switch them, `[rules]` of .trace-diff.toml does for a project, and
+ * `--with NAME` and `--without NAME` switch them, `[rules]` of .trace-diff.toml does for a project, and
  * `trace diff --show-canonical` prints what is left of each event.
  */
 
@@ -22,8 +22,6 @@ export interface Rule {
   readonly arguments?: Readonly<Record<string, readonly string[]>>;
   /** Members of structs that are not compared, by the struct's name in the table. */
   readonly members?: Readonly<Record<string, readonly string[]>>;
-  /** Off unless it is asked for. */
-  readonly optional?: boolean;
 }
 
 const STAT_TIMES = ["st_atime", "st_atime_nsec", "st_mtime", "st_mtime_nsec", "st_ctime"];

@@ -53,7 +53,7 @@ export const FORMATS = [
   },
   {
     name: "folded",
-    doc: "for flame graphs: programs and their calls, by time (traces hold no call stacks)",
+    doc: "for flame graphs: programs and their calls, by time (no functions, even where the trace holds stacks)",
     endings: [".folded"],
     from: "events",
     output: "text",

@@ -1,7 +1,7 @@
 /**
  * Which programs spent how much in which calls, as stacks: the programs that led to a process, outermost first, and the call.
  *
- * Traces hold no call stacks of the programs themselves, so nothing here tells which function made a call. Processes that ran the
+ * Call stacks of the programs themselves, where a trace holds them, are not looked at: nothing here tells which function made a call. Processes that ran the
  * same programs in the same way share a stack.
  */
 
