@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import type { ProjectConfig } from "../diff/config.js";
 import type { DiffOptions } from "../diff/diff.js";
 import type { FailOn } from "../diff/golden.js";
-import type { Section } from "../diff/render/text.js";
 import type { DiffResult } from "../diff/result.js";
 import { RULE_NAMES, type RuleName } from "../diff/rules.js";
 import { TraceError, usageError } from "../errors.js";
@@ -314,15 +313,12 @@ function onlyProcess(result: DiffResult, name: string): DiffResult {
   };
 }
 
-const SECTIONS: readonly Section[] = ["stat", "files", "execs", "net", "events"];
-
 async function report(
   context: CommandContext<Options>,
   result: DiffResult,
   failed: readonly string[] | undefined,
 ): Promise<void> {
   const { options, env, isTTY } = context;
-  const only = SECTIONS.filter((section) => options[section] === true);
   let text: string;
   switch (options.format) {
     case "json": {
@@ -341,10 +337,11 @@ async function report(
       break;
     }
     default: {
-      const [{ diffText }, { painter }] = await Promise.all([
+      const [{ diffText, SECTIONS }, { painter }] = await Promise.all([
         import("../diff/render/text.js"),
         import("../report/color.js"),
       ]);
+      const only = SECTIONS.filter((section) => options[section] === true);
       const isTerminal = isTTY.stdout && options.output === undefined;
       const paint = painter(colorChoice(options.color), isTerminal, env);
       const width = terminalWidth(context);

@@ -3,7 +3,7 @@
 import { usageError } from "../errors.js";
 import { EventKind } from "../trace/batch.js";
 import type { Coverage } from "../trace/coverage.js";
-import { type LostCounts, replayability, type TraceInfo } from "../trace/info.js";
+import { type LostCounts, replayability, statusText, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
@@ -137,13 +137,6 @@ function replayLines(info: TraceInfo): Line[] {
   const reason =
     "it was recorded with --observe, or only in part (-p, -e, --data, --detach-on-exit)";
   return [["replay", `cannot: ${reason}`]];
-}
-
-/** A wait status in words. */
-export function statusText(status: number): string {
-  const signal = status & 0x7f;
-  if (signal === 0) return `exit ${(status >> 8) & 0xff}`;
-  return `killed by signal ${signal}${(status & 0x80) === 0 ? "" : " (core dumped)"}`;
 }
 
 async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {

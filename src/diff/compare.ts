@@ -29,9 +29,7 @@ export interface CompareOptions {
 
 export interface ComparedProcess {
   readonly differences: readonly RawDifference[];
-  /** Canonical events of both, and those that are equal. */
-  readonly eventsA: number;
-  readonly eventsB: number;
+  /** Canonical events that are equal. */
   readonly equal: number;
   /** Events that are elsewhere in the process and do not count as differences. */
   readonly moved: number;
@@ -58,9 +56,7 @@ export function compareProcesses(
   const a = threadsOf(canonical.a, processA);
   const b = threadsOf(canonical.b, processB);
   const work = new ProcessComparison(canonical, pair, a, b, options);
-  const count = ({ streams }: Threads) =>
-    streams.reduce((sum, { stream }) => sum + stream.length, 0);
-  return { ...work.run(), eventsA: count(a), eventsB: count(b) };
+  return work.run();
 }
 
 function threadsOf(side: Side, process: number): Threads {
@@ -105,7 +101,7 @@ class ProcessComparison {
     this.#options = options;
   }
 
-  run(): Omit<ComparedProcess, "eventsA" | "eventsB"> {
+  run(): ComparedProcess {
     const count = Math.max(this.#a.streams.length, this.#b.streams.length);
     for (let k = 0; k < count; k++) this.#threads(this.#a.streams[k], this.#b.streams[k]);
     if (this.#leftA.length > 0 && this.#leftB.length > 0) {

@@ -1,6 +1,8 @@
 /** Compares two traces. */
 
+import { baseName } from "../report/path.js";
 import { counted } from "../report/units.js";
+import { statusText } from "../trace/info.js";
 import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type Canonical, canonical, mismatches } from "./canon/canonical.js";
@@ -14,7 +16,6 @@ import type { PlaceMap } from "./places.js";
 import type { DiffResult, TraceSide } from "./result.js";
 import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
 import { countsOf, filesOf, netOf, startsOf } from "./summary.js";
-import { baseName } from "./words.js";
 
 export interface DiffOptions extends ProjectRules {
   /** Rules that are not applied. */
@@ -150,13 +151,9 @@ function sideOf(trace: Trace, isDamaged: boolean): TraceSide {
     processes: trace.processes.length,
     threads: trace.threads.length,
     duration: trace.duration,
-    exit: status === undefined ? "no end" : exitText(status),
+    exit: status === undefined ? "no end" : statusText(status),
     state: isDamaged ? "damaged" : trace.state,
   };
-}
-
-function exitText(status: number): string {
-  return (status & 0x7f) === 0 ? `exit ${(status >> 8) & 0xff}` : `signal ${status & 0x7f}`;
 }
 
 function notesOf(c: Canonical, filesLeft: number): string[] {

@@ -1,5 +1,6 @@
 /** Differences in a sentence. */
 
+import { baseName } from "../report/path.js";
 import { shellCommand } from "../tree/shell.js";
 import type { Aspect, Difference, LoneProcess, ProcessRef } from "./result.js";
 
@@ -9,10 +10,6 @@ export function processText({ a, b, command }: ProcessRef): string {
     a === undefined ? `${b} of B` : b === undefined || a === b ? a : `${a} (${b} in B)`;
   const words = shellCommand(command.slice(0, 1).map(baseName).concat(command.slice(1)));
   return `${number} ${words.length > 48 ? `${words.slice(0, 45)}...` : words}`.trimEnd();
-}
-
-export function baseName(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 export function lonePhrase({ only, process, parent, path, paths }: LoneProcess): string {
@@ -83,7 +80,7 @@ function changed({ verb, object, aspects }: Difference): string {
 
 function startText(aspects: readonly Aspect[]): string {
   const parts = aspects.slice(0, 3).map(({ what, a, b }) => {
-    if (a === null) return `${what} ${quoted(b)} only in B`.replace("argument ", "argument ");
+    if (a === null) return `${what} ${quoted(b)} only in B`;
     if (b === null) return `${what} ${quoted(a)} only in A`;
     return `${what} is ${quoted(a)} in A, ${quoted(b)} in B`;
   });

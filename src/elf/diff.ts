@@ -3,9 +3,9 @@
  * the name by which they are needed, so that a library that was swapped is one line, however many processes have it.
  */
 
+import { baseName } from "../report/path.js";
 import { printable } from "../report/text.js";
 import { processName } from "../trace/process.js";
-import { baseName } from "./images.js";
 import { causeText } from "./render.js";
 import type { LoadedImage, LoadedProgram } from "./tree.js";
 

@@ -8,6 +8,7 @@ import { captureText, decodeExec } from "../decode/event.js";
 import { captureBytes, findCapture } from "../decode/memory.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { Num } from "../decode/value.js";
+import { baseName } from "../report/path.js";
 import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import type { Trace } from "../trace/trace.js";
@@ -232,10 +233,6 @@ class Reader {
 function argument(batch: EventBatch, i: number, k: number): Num {
   const at = 12 * i + 2 * k;
   return unsigned(batch.args[at] ?? 0, batch.args[at + 1] ?? 0);
-}
-
-export function baseName(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 function noteSearch(

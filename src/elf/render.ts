@@ -1,13 +1,14 @@
 /** What was loaded, as text and as JSON. */
 
 import type { Painter } from "../report/color.js";
+import { baseName } from "../report/path.js";
 import { printable } from "../report/text.js";
 import { counted, humanBytes } from "../report/units.js";
 import { hexText } from "../show/notation.js";
 import { processName } from "../trace/process.js";
 import { shellCommand } from "../tree/shell.js";
 import type { ElfFacts } from "./facts.js";
-import { baseName, type Probe } from "./images.js";
+import type { Probe } from "./images.js";
 import type { Cause, Found, LoadedImage, LoadedProgram } from "./tree.js";
 
 export interface ElfRenderOptions {

@@ -5,8 +5,9 @@
 
 import { posix } from "node:path";
 import type { Num } from "../decode/value.js";
+import { baseName } from "../report/path.js";
 import type { ElfFacts, FactsByHash } from "./facts.js";
-import { baseName, type Image, type Loaded } from "./images.js";
+import type { Image, Loaded } from "./images.js";
 
 export type Cause =
   | { readonly kind: "program" | "interpreter" | "kernel" | "argument" | "mapped" | "unknown" }

@@ -107,3 +107,10 @@ function lostOf(text: string | undefined): LostCounts | undefined {
     .map((word) => wholeNumber(word) ?? 0);
   return { memory, tasks, descriptors, unknownCalls };
 }
+
+/** A wait status in words. */
+export function statusText(status: number): string {
+  const signal = status & 0x7f;
+  if (signal === 0) return `exit ${(status >> 8) & 0xff}`;
+  return `killed by signal ${signal}${(status & 0x80) === 0 ? "" : " (core dumped)"}`;
+}

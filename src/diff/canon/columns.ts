@@ -86,10 +86,6 @@ export class HashIndex {
     this.#values = new Int32Array(capacity).fill(-1);
   }
 
-  get size(): number {
-    return this.#size;
-  }
-
   /** The number of that hash, or -1. */
   get(hash: number): number {
     return this.#values[this.#place(hash)] as number;

@@ -104,7 +104,6 @@ export const FORMS: Readonly<Record<string, Form>> = {
   mmap: form("map", "f4 w2 w3 q1"),
   execve: form("execve", "p0"),
   execveat: form("execve", "p1"),
-  exit_group: form("exit", "w0"),
   kill: form("kill", "k0 w1"),
   utime: form("utime", "p0"),
   utimes: form("utime", "p0"),

@@ -144,12 +144,6 @@ export class StreamHash {
     this.#pending = 0;
   }
 
-  /** Bytes that the recording does not have. */
-  skip(count: number): void {
-    this.#hasher.word(count);
-    this.length += count;
-  }
-
   get value(): number {
     return mixed2(
       this.#hasher.value,

@@ -1,7 +1,6 @@
 /** From a call's form, or its row in the syscall table, to the steps by which its canonical hash is made. Once per syscall. */
 
 import { rowIndex, syscallName } from "../../decode/context.js";
-import { optionalArgs } from "../../decode/irregular/registry.js";
 import { isScalar, registerSize } from "../../decode/scalar.js";
 import { layout } from "../../decode/struct.js";
 import {
@@ -45,7 +44,6 @@ export interface Step {
   readonly base: number;
   /** Parts of a struct that are compared: offset and size, one after the other. */
   readonly parts: readonly number[];
-  readonly struct: string;
 }
 
 export interface Plan {
@@ -65,7 +63,6 @@ export interface Plan {
   readonly data:
     | { readonly slot: number; readonly out: boolean; readonly shape: string }
     | undefined;
-  readonly optional: ReturnType<typeof optionalArgs>;
 }
 
 /** Numbers of verbs, the same for all traces of a comparison. */
@@ -122,7 +119,6 @@ export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs
     run: runOf(form, rules),
     result: row !== undefined && saysSomething(row.ret, call, rules),
     data: row === undefined ? undefined : dataOf(row),
-    optional: optionalArgs(call),
   };
 }
 
@@ -190,7 +186,7 @@ function stepsOf(
       const wanted = op === Op.Status ? STATUS : undefined;
       const isStruct = op === Op.Struct || op === Op.Status;
       const parts = isStruct ? partsOf(layout(struct), struct, rules, wanted) : [];
-      return { op, k, out, base, parts, struct };
+      return { op, k, out, base, parts };
     });
 }
 

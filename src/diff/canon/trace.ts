@@ -98,8 +98,6 @@ export class CanonicalTrace {
   readonly processes = new Map<number, ProcessStreams>();
   /** Processes of the trace by their numbers. */
   readonly infos: ReadonlyMap<number, ProcessInfo>;
-  /** Calls of all kinds, set aside ones included. */
-  calls = 0;
   /** Nanoseconds of the longest of the calls that never wait: what a busy machine adds to any call. */
   noise = 0;
   /** Processes that use each pipe: the number, or -1 for several. */
@@ -203,7 +201,6 @@ export class CanonicalTrace {
   #call(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
     const flags = batch.flags[i] as number;
     if ((flags & EventFlag.Interrupted) !== 0) return;
-    this.calls += 1;
     const plan = this.planOf(batch.arch[i] as number, batch.code[i] as number);
     process.calls.set(plan.call, (process.calls.get(plan.call) ?? 0) + 1);
     if (plan.quick && (batch.duration[i] as number) > this.noise) {
