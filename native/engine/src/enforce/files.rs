@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::gate::owned;
-use super::paths::{Entry, Place, Walker, is_link, kind_of, name_of};
+use super::paths::{Entry, Place, Walker, facts_of, is_link, kind_of, name_of};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
@@ -98,9 +98,40 @@ fn entry(asked: &Asked<'_>, dirfd: i32, addr: u64) -> Result<Entry, Errno> {
     Walker::new(&asked.target).entry(dirfd, &path)
 }
 
-/// Checks verbs on an object. What the thread reached through its own descriptors it has been granted already.
+/// Checks that an object may be looked at, by `STAT` or `LIST`. What the thread holds a descriptor of it may look at anyway.
 fn check_place(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
     if place.own { Ok(()) } else { check.path(bits, &place.path) }
+}
+
+/// Objects without a name (pipes, sockets, removed files) are nobody else's.
+fn is_nameless(place: &Place) -> Result<bool, Errno> {
+    Ok(!place.path.starts_with(b"/") || facts_of(&place.fd)?.st_nlink == 0)
+}
+
+/// Checks that an object may be opened with some rights. A descriptor of it gives those that it has itself, and no more: one
+/// that was opened for reading does not let anybody write.
+fn check_open(asked: &Asked<'_>, check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
+    if place.own && (is_nameless(place)? || holds(asked, place, bits)?) {
+        return Ok(());
+    }
+    check.path(bits, &place.path)
+}
+
+/// Whether the descriptor that led to the object is open on it with all rights of `bits`.
+fn holds(asked: &Asked<'_>, place: &Place, bits: u16) -> Result<bool, Errno> {
+    let Some(number) = place.descriptor.and_then(|number| u64::try_from(number).ok()) else { return Ok(false) };
+    let Ok(held) = asked.target.descriptor(number) else { return Ok(false) };
+    let (found, meant) = (facts_of(&held)?, facts_of(&place.fd)?);
+    // SAFETY: takes no pointer.
+    let flags = checked(unsafe { libc::fcntl(held.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
+    let has = match flags & libc::O_ACCMODE {
+        _ if flags & libc::O_PATH != 0 => 0,
+        libc::O_RDONLY => verb::READ | verb::LIST,
+        libc::O_WRONLY => verb::WRITE,
+        libc::O_RDWR => verb::READ | verb::WRITE,
+        _ => 0,
+    };
+    Ok((found.st_dev, found.st_ino) == (meant.st_dev, meant.st_ino) && has & bits == bits)
 }
 
 fn open(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32, mode: u64) -> Done {
@@ -176,7 +207,7 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
         if writes || flags & libc::O_CREAT != 0 {
             return Err(libc::EISDIR);
         }
-        check_place(check, verb::LIST, &place)?;
+        check_open(asked, check, verb::LIST, &place)?;
         return reopen(&place.fd, flags, 0).map(Opened::Now);
     }
     if flags & libc::O_DIRECTORY != 0 {
@@ -189,7 +220,7 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
     if writes || flags & libc::O_TRUNC != 0 {
         bits |= verb::WRITE;
     }
-    check_place(check, bits, &place)?;
+    check_open(asked, check, bits, &place)?;
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
     let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&place.fd)?;
     if may_wait {
@@ -201,10 +232,7 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
 /// `/dev/null` and its like, which never wait.
 fn is_memory_device(fd: &OwnedFd) -> Result<bool, Errno> {
     const MEMORY_DEVICES: u32 = 1;
-    // SAFETY: a struct of plain numbers.
-    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel fills the struct of this frame.
-    checked(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut facts) }.into())?;
+    let facts = facts_of(fd)?;
     Ok(facts.st_mode & libc::S_IFMT == libc::S_IFCHR && libc::major(facts.st_rdev) == MEMORY_DEVICES)
 }
 
@@ -250,10 +278,7 @@ fn stat(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
     check_place(check, verb::STAT, &place)?;
-    // SAFETY: a struct of plain numbers.
-    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel fills the struct of this frame.
-    checked(unsafe { libc::fstat(place.fd.as_raw_fd(), &raw mut facts) }.into())?;
+    let facts = facts_of(&place.fd)?;
     asked.target.write(buffer, bytes_of(&facts))?;
     Ok(Answer::Value(0))
 }
@@ -435,13 +460,8 @@ fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
 }
 
-/// Files without a name (pipes, sockets, removed ones) are nobody else's.
 fn check_held(check: &dyn Check, place: &Place) -> Result<(), Errno> {
-    if place.path.starts_with(b"/") && !place.path.ends_with(b" (deleted)") {
-        check.path(verb::CHMETA, &place.path)
-    } else {
-        Ok(())
-    }
+    if is_nameless(place)? { Ok(()) } else { check.path(verb::CHMETA, &place.path) }
 }
 
 fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid): (u64, u64), flags: i32) -> Done {
@@ -599,7 +619,10 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
     if exists(&entry) {
         return Err(libc::EEXIST);
     }
-    check_place(check, verb::WRITE, &place)?;
+    // However it was named: another name is another set of grants.
+    if !is_nameless(&place)? {
+        check.path(verb::WRITE, &place.path)?;
+    }
     check.path(verb::CREATE, &entry.path)?;
     // SAFETY: both names are NUL-terminated; the first is followed to the object itself.
     done(

@@ -14,8 +14,11 @@ pub struct Place {
     /// Opened with `O_PATH`.
     pub fd: OwnedFd,
     pub path: Vec<u8>,
-    /// Reached through the thread's own descriptors, which it has already.
+    /// Reached through the thread's own descriptors, which it has already: it may be looked at. It says nothing of the rights
+    /// that the descriptor has.
     pub own: bool,
+    /// Number of that descriptor, where a name in `/proc` led to it.
+    pub descriptor: Option<i32>,
 }
 
 /// A name in a directory; the object may not exist.
@@ -93,7 +96,7 @@ impl<'a> Walker<'a> {
     pub fn held(&self, fd: i32) -> Result<Place, Errno> {
         let fd = self.target.place_of(fd)?;
         let path = canonical(&fd)?;
-        Ok(Place { fd, path, own: true })
+        Ok(Place { fd, path, own: true, descriptor: None })
     }
 
     fn walk(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
@@ -104,7 +107,7 @@ impl<'a> Walker<'a> {
                 // The supervisor's own directory of /proc, where the thread's was meant.
                 match self.exchanged(&found) {
                     Some(meant) if links > 0 => self.walk(libc::AT_FDCWD, &meant, follow, links - 1),
-                    _ => Ok(Place { fd, path: found, own: false }),
+                    _ => Ok(Place { fd, path: found, own: false, descriptor: None }),
                 }
             }
             Err(libc::ELOOP) if links > 0 => self.by_hand(base, path, follow, links - 1),
@@ -133,7 +136,8 @@ impl<'a> Walker<'a> {
             if !is_own && !path.starts_with(b"/") {
                 return Err(libc::EACCES);
             }
-            return Ok(Place { fd, path, own: is_own });
+            let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            return Ok(Place { fd, path, own: is_own, descriptor: number.filter(|_| is_own) });
         }
         let mut buffer = [0_u8; 4096];
         // SAFETY: an empty path means the link itself; the buffer has that size.
@@ -206,15 +210,20 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// What kind of file it is, `S_IFMT` bits.
-pub fn kind_of(fd: &OwnedFd) -> Result<u32, Errno> {
+/// fstat(2).
+pub fn facts_of(fd: &OwnedFd) -> Result<libc::stat, Errno> {
     // SAFETY: a struct of plain numbers.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills the struct of this frame.
     if unsafe { libc::fstat(fd.as_raw_fd(), &raw mut facts) } != 0 {
         return Err(errno());
     }
-    Ok(facts.st_mode & libc::S_IFMT)
+    Ok(facts)
+}
+
+/// What kind of file it is, `S_IFMT` bits.
+pub fn kind_of(fd: &OwnedFd) -> Result<u32, Errno> {
+    Ok(facts_of(fd)?.st_mode & libc::S_IFMT)
 }
 
 pub fn is_link(fd: &OwnedFd) -> Result<bool, Errno> {

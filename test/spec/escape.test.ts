@@ -1,0 +1,107 @@
+/** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
+import type { Grant, Role, Spec, Verb } from "../../src/spec/model.js";
+import { lacking } from "../support/tools.js";
+
+const { EACCES } = constants.errno;
+const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
+
+let base = "";
+let program = "";
+
+beforeAll(() => {
+  base = realpathSync(mkdtempSync(join(tmpdir(), "trace-escape-")));
+  program = join(base, "escapes");
+  spawnSync("gcc", ["-static", "-o", program, SOURCE], { stdio: "inherit" });
+});
+
+beforeEach(() => {
+  for (const name of ["file", "other", "link"]) rmSync(join(base, name), { force: true });
+  writeFileSync(join(base, "file"), "text");
+});
+
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+/** What a static program needs before it gets to its main. */
+const START =
+  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close";
+
+type Words = readonly (readonly [verb: Verb, object: string])[];
+
+function roleOf(name: string, exe: string, calls: string, grants: Words): Role {
+  const numbers = [...new Set(`${START} ${calls}`.trim().split(/\s+/))];
+  const all: Grant[] = numbers.map((object) => ({ verb: "syscall", object }));
+  for (const [verb, object] of grants) all.push({ verb, object });
+  return { name, exe: [exe], from: [], grants: all };
+}
+
+interface Tried {
+  /** What it was granted besides what a program needs to start, `syscall` apart. */
+  readonly grants?: Words;
+  readonly calls?: string;
+  /** A second role, which may make no call but those that a start needs. */
+  readonly second?: boolean;
+}
+
+/** The errno of the attempt, 0 when it worked. */
+async function tried(words: readonly string[], { grants = [], calls = "", second }: Tried) {
+  const refusals: Refusal[] = [];
+  const spec: Spec = {
+    traceSpec: 1,
+    command: [],
+    tokens: {},
+    runs: [],
+    roles: [
+      roleOf("app", program, calls, [["exec", program], ["stat", "/**"], ...grants]),
+      ...(second === true ? [{ ...roleOf("second", "/usr/bin/true", "", []), from: ["app"] }] : []),
+    ],
+    channels: [],
+    triggers: [],
+    unknown: [],
+  };
+  const running = startEnforced(spec, {
+    tokens: {},
+    supervise: "always",
+    command: [program, ...words],
+    cwd: base,
+    onRefusal: (refusal) => refusals.push(refusal),
+  });
+  const status = await running.status;
+  expect(status & 0x7f).toBe(0);
+  expect(status >> 8, "the attempt was made").not.toBe(255);
+  return status >> 8;
+}
+
+const at = (name: string) => join(base, name);
+
+describe.skipIf(lacking("gcc"))("descriptors that are opened again", () => {
+  const read: Words = [["read", "/**"]];
+
+  it("give no more rights than the file was granted", async () => {
+    for (const way of ["reopen", "reopen-at"]) {
+      expect(await tried([way, at("file"), "read", "write"], { grants: read })).toBe(EACCES);
+      expect(await tried([way, at("file"), "read", "both"], { grants: read })).toBe(EACCES);
+      expect(await tried([way, at("file"), "path", "read"], {})).toBe(EACCES);
+      expect(await tried([way, at("file"), "path", "write"], { grants: read })).toBe(EACCES);
+    }
+  });
+
+  it("are opened again with the rights that they have", async () => {
+    expect(await tried(["reopen", at("file"), "read", "read"], { grants: read })).toBe(0);
+    expect(await tried(["reopen", at("file"), "path", "read"], { grants: read })).toBe(0);
+  });
+
+  it("are not linked to where more is granted", async () => {
+    const grants: Words = [...read, ["create", at("link")], ["write", at("link")]];
+    for (const way of ["link-held", "link-empty"]) {
+      expect(await tried([way, at("file"), at("link")], { grants, calls: "linkat" })).toBe(EACCES);
+    }
+  });
+});
