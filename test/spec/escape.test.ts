@@ -10,8 +10,10 @@ import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
 import type { Grant, Role, Spec, Verb } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
 
-const { EACCES } = constants.errno;
+const { EACCES, EOPNOTSUPP, EMSGSIZE } = constants.errno;
 const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
+/** Nothing listens there. */
+const PORT = "1";
 
 let base = "";
 let program = "";
@@ -103,5 +105,39 @@ describe.skipIf(lacking("gcc"))("descriptors that are opened again", () => {
     for (const way of ["link-held", "link-empty"]) {
       expect(await tried([way, at("file"), at("link")], { grants, calls: "linkat" })).toBe(EACCES);
     }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("addresses of no family", () => {
+  const calls = "socket(inet,dgram,udp) socket sendto sendmsg bind connect";
+
+  it("are checked as those that the kernel takes them for", async () => {
+    for (const way of ["unspecified-send", "unspecified-message", "unspecified-bind"]) {
+      expect(await tried([way, PORT], { calls })).toBe(EACCES);
+    }
+  });
+
+  it("take a connection back", async () => {
+    expect(await tried(["disconnect"], { calls })).toBe(0);
+  });
+
+  it("are sent to when that was granted", async () => {
+    const grants: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
+    expect(await tried(["unspecified-send", PORT], { calls, grants })).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("messages", () => {
+  it("do not connect", async () => {
+    const calls = "socket(inet,stream,tcp) socket sendmsg sendmmsg";
+    for (const many of ["one", "many"]) {
+      expect(await tried(["fast-open", PORT, many], { calls })).toBe(EOPNOTSUPP);
+    }
+  });
+
+  it("of more bytes than can be counted are refused", async () => {
+    const calls = "socket(inet,dgram,udp) socket sendmsg";
+    const grants: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
+    expect(await tried(["huge-pieces", PORT], { calls, grants })).toBe(EMSGSIZE);
   });
 });

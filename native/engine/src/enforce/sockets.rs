@@ -29,6 +29,14 @@ fn option(socket: &OwnedFd, name: i32) -> Result<i32, Errno> {
     Ok(value)
 }
 
+/// What an address is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Connect,
+    Send,
+    Bind,
+}
+
 /// The protocol of an internet socket in the words of grants.
 fn protocol_of(socket: &OwnedFd) -> Result<&'static str, Errno> {
     Ok(match option(socket, libc::SO_PROTOCOL)? {
@@ -42,13 +50,26 @@ fn protocol_of(socket: &OwnedFd) -> Result<&'static str, Errno> {
     })
 }
 
+/// The family of an address as the kernel understands it. One of no family takes a connection back; to send to and to bind it
+/// is an internet address.
+fn family_of(socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<i32, Errno> {
+    let [first, second] = *address.first_chunk().ok_or(libc::EINVAL)?;
+    let family = i32::from(u16::from_ne_bytes([first, second]));
+    if family != libc::AF_UNSPEC || use_of == Use::Connect {
+        return Ok(family);
+    }
+    match option(socket, libc::SO_DOMAIN)? {
+        libc::AF_INET => Ok(libc::AF_INET),
+        // Of these the kernel takes some for the peer of the connection, some for an address of the other version.
+        libc::AF_INET6 => Err(libc::EAFNOSUPPORT),
+        _ => Ok(family),
+    }
+}
+
 /// What an address names, for a grant; `None` for families that are granted with the socket itself, and for the address
 /// that takes a connection back.
-fn peer_of(asked: &Asked<'_>, socket: &OwnedFd, address: &[u8]) -> Result<Option<Peer>, Errno> {
-    if address.len() < 2 {
-        return Err(libc::EINVAL);
-    }
-    let family = i32::from(u16::from_ne_bytes([address[0], address[1]]));
+fn peer_of(asked: &Asked<'_>, socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<Option<Peer>, Errno> {
+    let family = family_of(socket, use_of, address)?;
     let port = || address.get(2..4).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]])).ok_or(libc::EINVAL);
     Ok(match family {
         libc::AF_INET => {
@@ -114,13 +135,14 @@ fn is_unix_path(bytes: &[u8]) -> bool {
 fn checked_address(
     asked: &Asked<'_>,
     socket: &OwnedFd,
+    use_of: Use,
     bytes: Vec<u8>,
     check: &dyn Check,
 ) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
     if is_unix_path(&bytes) {
         return held_address(asked, &bytes, check, "connect");
     }
-    if let Some(peer) = peer_of(asked, socket, &bytes)? {
+    if let Some(peer) = peer_of(asked, socket, use_of, &bytes)? {
         check.peer("connect", &peer)?;
     }
     Ok((bytes, None))
@@ -135,7 +157,7 @@ pub fn connect(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [fd, addr, length, ..] = asked.args;
     let socket = asked.target.descriptor(fd)?;
     let bytes = address(asked, addr, length)?;
-    let (bytes, hold) = checked_address(asked, &socket, bytes, check)?;
+    let (bytes, hold) = checked_address(asked, &socket, Use::Connect, bytes, check)?;
     let slow = Slow::Connect { socket, address: bytes, _hold: hold };
     Ok(if slow.may_wait() { Answer::Slow(slow) } else { Answer::from_result(slow.perform()) })
 }
@@ -191,7 +213,7 @@ pub fn bind(asked: &Asked<'_>, check: &dyn Check) -> Done {
         // The kernel keeps the name as it was given, for whoever asks for it later; Landlock holds the directory.
         return Ok(Answer::Pass);
     }
-    if let Some(peer) = peer_of(asked, &socket, &bytes)? {
+    if let Some(peer) = peer_of(asked, &socket, Use::Bind, &bytes)? {
         check.peer("bind", &peer)?;
     }
     // SAFETY: the address has that length.
@@ -207,7 +229,7 @@ pub fn sendto(asked: &Asked<'_>, check: &dyn Check) -> Done {
     }
     let socket = asked.target.descriptor(fd)?;
     let bytes = address(asked, addr, addr_length)?;
-    let (address, hold) = checked_address(asked, &socket, bytes, check)?;
+    let (address, hold) = checked_address(asked, &socket, Use::Send, bytes, check)?;
     if length as usize > MAX_MESSAGE {
         return Err(libc::EMSGSIZE);
     }
@@ -250,12 +272,15 @@ fn is_stream(socket: &OwnedFd) -> Result<bool, Errno> {
     Ok(!is_known || kind == libc::SOCK_STREAM || kind == libc::SOCK_SEQPACKET)
 }
 
+/// A message that connects: its address would be looked at by nobody.
+fn refuse_fast_open(flags: u64) -> Result<(), Errno> {
+    if flags as i32 & libc::MSG_FASTOPEN == 0 { Ok(()) } else { Err(libc::EOPNOTSUPP) }
+}
+
 pub fn sendmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [fd, addr, flags, ..] = asked.args;
     let socket = asked.target.descriptor(fd)?;
-    if flags as i32 & libc::MSG_FASTOPEN != 0 {
-        return Err(libc::EOPNOTSUPP);
-    }
+    refuse_fast_open(flags)?;
     if is_stream(&socket)? {
         return Ok(Answer::Pass);
     }
@@ -275,7 +300,7 @@ fn datagram(asked: &Asked<'_>, socket: &OwnedFd, message: &Message, check: &dyn 
         (None, None)
     } else {
         let bytes = address(asked, message.name, message.name_length)?;
-        let (address, hold) = checked_address(asked, socket, bytes, check)?;
+        let (address, hold) = checked_address(asked, socket, Use::Send, bytes, check)?;
         (Some(address), hold)
     };
     if message.count as usize > MAX_PIECES {
@@ -286,7 +311,7 @@ fn datagram(asked: &Asked<'_>, socket: &OwnedFd, message: &Message, check: &dyn 
     for piece in pieces.chunks_exact(16) {
         let word = |at: usize| u64::from_ne_bytes(piece[at..at + 8].try_into().unwrap_or_default());
         let length = word(8) as usize;
-        if data.len() + length > MAX_MESSAGE {
+        if length > MAX_MESSAGE - data.len() {
             return Err(libc::EMSGSIZE);
         }
         data.extend(asked.target.read_exact(word(0), length)?);
@@ -300,6 +325,7 @@ pub fn sendmmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
     const STEP: u64 = 64;
     let [fd, addr, count, flags, ..] = asked.args;
     let socket = asked.target.descriptor(fd)?;
+    refuse_fast_open(flags)?;
     if is_stream(&socket)? {
         return Ok(Answer::Pass);
     }
@@ -335,7 +361,7 @@ pub fn at_bound(asked: &Asked<'_>, verb: &str, check: &dyn Check) -> Done {
         let entry = Walker::new(&asked.target).entry(libc::AT_FDCWD, &name[..end])?;
         Some(Peer::UnixPath(entry.path))
     } else {
-        peer_of(asked, &socket, bytes)?
+        peer_of(asked, &socket, Use::Bind, bytes)?
     };
     if let Some(peer) = peer {
         check.bound(verb, &peer)?;
