@@ -62,9 +62,7 @@ export function attemptsFor(role: Role, tokens: Tokens): ProbeAttempt[] {
       ? undefined
       : { what: "signal the parent", attempt: { kind: "signal-parent" } },
     { what: "trace the parent", attempt: { kind: "trace-parent" } },
-    may("syscall", "unshare")
-      ? undefined
-      : { what: "make a user namespace", attempt: { kind: "namespace" } },
+    { what: "make a user namespace", attempt: { kind: "namespace" } },
     { what: "open a crypto socket", attempt: { kind: "crypto-socket" } },
   ];
   return attempts.filter((attempt) => attempt !== undefined);

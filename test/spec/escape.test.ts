@@ -10,7 +10,7 @@ import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
 import type { Grant, Role, Spec, Verb } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
 
-const { EACCES, EOPNOTSUPP, EMSGSIZE } = constants.errno;
+const { EACCES, EPERM, EOPNOTSUPP, EMSGSIZE } = constants.errno;
 const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
 /** Nothing listens there. */
 const PORT = "1";
@@ -124,6 +124,32 @@ describe.skipIf(lacking("gcc"))("addresses of no family", () => {
   it("are sent to when that was granted", async () => {
     const grants: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
     expect(await tried(["unspecified-send", PORT], { calls, grants })).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("calls that only one of two roles may make", () => {
+  const calls = "clone ioctl unshare setns pipe pipe2";
+
+  it("make no namespaces", async () => {
+    for (const second of [false, true]) {
+      expect(await tried(["clone-namespace"], { calls, second })).toBe(EPERM);
+      expect(await tried(["unshare-namespace"], { calls, second })).toBe(EPERM);
+      expect(await tried(["enter-namespace"], { calls, second })).toBe(EPERM);
+    }
+  });
+
+  it("type into no terminal", async () => {
+    for (const second of [false, true]) {
+      expect(await tried(["type-into-terminal"], { calls, second })).toBe(EPERM);
+    }
+  });
+
+  it("do what else they do", async () => {
+    for (const second of [false, true]) {
+      for (const way of ["clone", "ioctl", "unshare-files"]) {
+        expect(await tried([way], { calls, second })).toBe(0);
+      }
+    }
   });
 });
 

@@ -42,6 +42,8 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules().map_err(wrong)?,
             libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
+            libc::SYS_unshare => unshare_rules().map_err(wrong)?,
+            libc::SYS_setns => None,
             // Its flags stand in memory, where no filter sees them: programs fall back to clone.
             libc::SYS_clone3 if otherwise == Otherwise::Notify => None,
             _ => Some(Vec::new()),
@@ -110,22 +112,48 @@ fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
     Ok((!rules.is_empty()).then_some(rules))
 }
 
+/// Flags of clone(2) that make namespaces.
+pub const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+/// The one of unshare(2) and setns(2) that clone(2) has no room for: `CLONE_NEWTIME` of linux/sched.h.
+const NEW_TIME: u64 = 0x80;
+
+/// Requests of ioctl(2) that type into the terminal of whoever started the program.
+pub const TYPES: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// Whether nobody may make the call, whoever was granted it: new namespaces, and typing into a terminal. Decided by registers,
+/// of which the kernel looks at the lower half.
+#[must_use]
+pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
+    match number {
+        libc::SYS_clone => args[0] & NAMESPACES != 0,
+        libc::SYS_unshare => args[0] & (NAMESPACES | NEW_TIME) != 0,
+        // It may be any of them that the descriptor stands for.
+        libc::SYS_setns => true,
+        libc::SYS_ioctl => TYPES.contains(&(args[1] & u64::from(u32::MAX))),
+        _ => false,
+    }
+}
+
 /// No new namespaces: in one of its own a program could mount, and become another user.
 fn clone_rules() -> Conditions {
-    let namespaces = (libc::CLONE_NEWNS
-        | libc::CLONE_NEWCGROUP
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUSER
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET) as u64;
-    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::MaskedEq(namespaces), 0)?])?]))
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::MaskedEq(NAMESPACES), 0)?])?]))
+}
+
+/// As [`clone_rules`].
+fn unshare_rules() -> Conditions {
+    let namespaces = SeccompCmpOp::MaskedEq(NAMESPACES | NEW_TIME);
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, namespaces, 0)?])?]))
 }
 
 /// Anything but typing into the terminal of whoever started the program.
 fn ioctl_rules() -> Conditions {
-    Ok(Some(vec![SeccompRule::new(vec![
-        argument(1, SeccompCmpOp::Ne, libc::TIOCSTI)?,
-        argument(1, SeccompCmpOp::Ne, libc::TIOCLINUX)?,
-    ])?]))
+    let others = TYPES.map(|request| argument(1, SeccompCmpOp::Ne, request));
+    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::files;
+use super::filter;
 use super::notify::{Listener, Notification};
 use super::policy::Policy;
 use super::processes::{Processes, Stranger};
@@ -268,6 +269,9 @@ impl Supervisor {
         if let Some(done) = files::answer(asked, check) {
             return done;
         }
+        if filter::is_never(asked.number, &asked.args) {
+            return Err(libc::EPERM);
+        }
         match asked.number {
             libc::SYS_execve | libc::SYS_execveat => self.exec(asked, check),
             libc::SYS_connect => sockets::connect(asked, check),
@@ -284,9 +288,6 @@ impl Supervisor {
             libc::SYS_socket => socket(asked, check),
             // Its flags stand in memory; clone(2) does the same.
             libc::SYS_clone3 => Err(libc::ENOSYS),
-            // The filter lets all others through: these make namespaces, or type into a terminal.
-            libc::SYS_clone if self.policy.pass.contains(&libc::SYS_clone) => Err(libc::EPERM),
-            libc::SYS_ioctl if self.policy.pass.contains(&libc::SYS_ioctl) => Err(libc::EPERM),
             libc::SYS_kill
             | libc::SYS_tkill
             | libc::SYS_tgkill
