@@ -167,3 +167,16 @@ describe.skipIf(lacking("gcc"))("messages", () => {
     expect(await tried(["huge-pieces", PORT], { calls, grants })).toBe(EMSGSIZE);
   });
 });
+
+describe.skipIf(lacking("gcc"))("names of /proc", () => {
+  it("mean the program, and not its supervisor, behind links too", async () => {
+    const grants: Words = [["read", "/**"]];
+    for (const way of [
+      "/proc/self/stat",
+      "/proc/self/root/proc/self/stat",
+      "/proc/thread-self/stat",
+    ]) {
+      expect(await tried(["whose", way], { grants })).toBe(0);
+    }
+  });
+});

@@ -106,8 +106,11 @@ impl<'a> Walker<'a> {
                 let found = canonical(&fd)?;
                 // The supervisor's own directory of /proc, where the thread's was meant.
                 match self.exchanged(&found) {
-                    Some(meant) if links > 0 => self.walk(libc::AT_FDCWD, &meant, follow, links - 1),
-                    _ => Ok(Place { fd, path: found, own: false, descriptor: None }),
+                    Some(meant) => {
+                        let links = links.checked_sub(1).ok_or(libc::ELOOP)?;
+                        self.walk(libc::AT_FDCWD, &meant, follow, links)
+                    }
+                    None => Ok(Place { fd, path: found, own: false, descriptor: None }),
                 }
             }
             Err(libc::ELOOP) if links > 0 => self.by_hand(base, path, follow, links - 1),
@@ -122,16 +125,20 @@ impl<'a> Walker<'a> {
         let place = self.walk(base, directory, true, links)?;
         let at = place.fd.as_raw_fd();
         if !follow {
-            return self.walk(at, name, false, 0);
+            return self.walk(at, name, false, links);
         }
         let link = open_path(at, name, libc::O_NOFOLLOW, 0)?;
         if !is_link(&link)? {
-            return self.walk(at, name, true, 0);
+            return self.walk(at, name, true, links);
         }
         if is_proc(&link)? {
             let fd = open_path(at, name, 0, 0)?;
             let path = canonical(&fd)?;
             let own = format!("/proc/{}/", self.target.tgid);
+            // `self`, seen by the supervisor.
+            if let Some(meant) = self.exchanged(&path) {
+                return self.walk(libc::AT_FDCWD, &meant, true, links);
+            }
             let is_own = place.path.starts_with(own.as_bytes()) && place.path.ends_with(b"/fd");
             if !is_own && !path.starts_with(b"/") {
                 return Err(libc::EACCES);
