@@ -8,9 +8,10 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
 import type { Grant, Role, Spec, Verb } from "../../src/spec/model.js";
+import { callNumber } from "../../src/spec/policy.js";
 import { lacking } from "../support/tools.js";
 
-const { EACCES, EPERM, EOPNOTSUPP, EMSGSIZE } = constants.errno;
+const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE } = constants.errno;
 const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
 /** Nothing listens there. */
 const PORT = "1";
@@ -177,6 +178,19 @@ describe.skipIf(lacking("gcc"))("names of /proc", () => {
       "/proc/thread-self/stat",
     ]) {
       expect(await tried(["whose", way], { grants })).toBe(0);
+    }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("calls of newer kernels", () => {
+  const names = "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr";
+
+  it("with paths that nobody checks are refused as by a kernel that lacks them", async () => {
+    for (const name of [...names.split(" "), "name_to_handle_at"]) {
+      const number = callNumber(name);
+      if (number === undefined) continue;
+      const words = ["numbered", String(number), at("file")];
+      expect(await tried(words, { calls: name }), name).toBe(ENOSYS);
     }
   });
 });

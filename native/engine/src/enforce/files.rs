@@ -14,6 +14,12 @@ type Done = Result<Answer, Errno>;
 /// Longest value of an extended attribute (XATTR_SIZE_MAX), and of a list of their names.
 const XATTR_MAX: usize = 65_536;
 
+/// Calls of Linux 6.13 (setxattrat, getxattrat, listxattrat, removexattrat) and 6.17.
+const SYS_SETXATTRAT: i64 = 463;
+const SYS_REMOVEXATTRAT: i64 = 466;
+const SYS_FILE_GETATTR: i64 = 468;
+const SYS_FILE_SETATTR: i64 = 469;
+
 fn low(value: u64) -> i32 {
     value as i32
 }
@@ -77,6 +83,12 @@ pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
         libc::SYS_link => link(asked, check, (at, a[0]), (at, a[1]), 0),
         libc::SYS_linkat => link(asked, check, (low(a[0]), a[1]), (low(a[2]), a[3]), low(a[4])),
         libc::SYS_inotify_add_watch => watch(asked, check),
+        // Programs do without them: their arguments stand in structs that grow, and handles lead past all names.
+        SYS_SETXATTRAT..=SYS_REMOVEXATTRAT
+        | SYS_FILE_GETATTR
+        | SYS_FILE_SETATTR
+        | libc::SYS_name_to_handle_at
+        | libc::SYS_open_by_handle_at => Err(libc::ENOSYS),
         _ => return None,
     })
 }
