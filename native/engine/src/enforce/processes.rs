@@ -19,8 +19,9 @@ pub struct Process {
     pub serving: bool,
     exe: Vec<u8>,
     line: Vec<u8>,
-    /// Thread that was let into an exec: which program it runs is looked at when it calls again.
-    exec: Option<i32>,
+    /// Threads that were let into an exec, several at once perhaps: which program runs is looked at when any of them calls
+    /// again, and with each call until they all have.
+    exec: Vec<i32>,
     /// It has not yet run the program that it was made for.
     pub fresh: bool,
 }
@@ -32,7 +33,9 @@ impl Process {
     }
 
     pub fn expect_exec(&mut self, tid: i32) {
-        self.exec = Some(tid);
+        if !self.exec.contains(&tid) {
+            self.exec.push(tid);
+        }
     }
 
     #[must_use]
@@ -67,7 +70,7 @@ impl Processes {
             serving: false,
             exe: exe_of(pid),
             line: line_of(pid),
-            exec: None,
+            exec: Vec::new(),
             fresh,
         };
         self.known.insert(pid, process);
@@ -84,7 +87,7 @@ impl Processes {
         tid: i32,
         rules: &Rules,
         learn: bool,
-        may_exec: impl Fn(&[usize], &[u8]) -> bool,
+        may_exec: impl Fn(&[usize], &[u8], bool) -> bool,
     ) -> Result<Option<&mut Process>, Stranger> {
         let Some((pid, is_new)) = self.process_of(tid) else { return Ok(None) };
         // A thread that is alive is one of a process that is.
@@ -94,7 +97,7 @@ impl Processes {
             self.known.insert(pid, process);
         }
         let Some(process) = self.known.get_mut(&pid) else { return Ok(None) };
-        if process.exec.is_some() {
+        if !process.exec.is_empty() {
             recheck(process, tid, rules, learn, may_exec)?;
         }
         Ok(Some(process))
@@ -153,7 +156,7 @@ impl Processes {
             // Its parent ended, or runs something else by now.
             None => (rules.candidates(&exe), self.known.values().any(|process| process.exe == exe && process.serving)),
         };
-        Some(Process { pid, handle, roles, serving, exe, line, exec: None, fresh: false })
+        Some(Process { pid, handle, roles, serving, exe, line, exec: Vec::new(), fresh: false })
     }
 }
 
@@ -163,25 +166,25 @@ fn recheck(
     tid: i32,
     rules: &Rules,
     learn: bool,
-    may_exec: impl Fn(&[usize], &[u8]) -> bool,
+    may_exec: impl Fn(&[usize], &[u8], bool) -> bool,
 ) -> Result<(), Stranger> {
     let exe = exe_of(process.pid);
     let line = line_of(process.pid);
     if exe == process.exe && line == process.line {
         // Only the thread that called it knows that it failed; the process's first thread may go by its number now.
-        if process.exec == Some(tid) {
-            process.exec = None;
-        }
+        process.exec.retain(|other| *other != tid);
         return Ok(());
     }
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let role = rules.role_of(&exe, &words);
     match role {
-        Some(_) | None if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe))) => {
+        Some(_) | None
+            if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe, process.serving))) =>
+        {
             process.fresh = false;
             process.roles = role.into_iter().collect();
             process.serving = false;
-            process.exec = None;
+            process.exec.clear();
             process.exe = exe;
             process.line = line;
             Ok(())

@@ -215,8 +215,9 @@ impl Supervisor {
         let rules = rules.as_ref();
         let listener = Arc::clone(&self.listener);
         let learn = self.policy.learn;
-        let may_exec =
-            |roles: &[usize], exe: &[u8]| roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, false));
+        let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
+            roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
+        };
         if !self.policy.supervised {
             if self.is_first_exec(notification) {
                 self.listener.pass(id);
