@@ -129,7 +129,8 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
       },
     );
   }
-  const roles = spec.roles.map((role) => policyRole(role, options.tokens));
+  const tree = spec.roles.map((role) => policyRole(role, options.tokens));
+  const roles = tree.length === 1 ? tree : tree.map(withoutHandles);
   const reasons =
     options.learn === true ? ["--learn has to see every access"] : reasonsOf(spec, roles);
   const supervised =
@@ -198,6 +199,14 @@ const ABSENT: readonly number[] = [...NUMBERS].flatMap(([name, number]) => {
   const isNew = Number(major) + Number(minor) / 100 >= OPTIONAL_SINCE;
   return isNew || name.startsWith("io_uring") ? [number] : [];
 });
+
+/** Calls on a process by its handle, whose role no register tells. */
+const HANDLES = "pidfd_send_signal pidfd_getfd".split(" ").map(callNumber);
+
+/** Of several roles none may make them: one could take descriptors of another. */
+function withoutHandles(role: PolicyRole): PolicyRole {
+  return { ...role, calls: role.calls.filter((call) => !HANDLES.includes(call)) };
+}
 
 function policyRole(role: Role, tokens: Tokens): PolicyRole {
   const grants: PolicyGrant[] = [];

@@ -145,6 +145,12 @@ describe.skipIf(lacking("gcc"))("calls that only one of two roles may make", () 
     }
   });
 
+  it("take no descriptors of another role", async () => {
+    const own = { calls: "pidfd_open pidfd_getfd" };
+    expect(await tried(["take-descriptor"], own)).toBe(0);
+    expect([EPERM, ENOSYS]).toContain(await tried(["take-descriptor"], { ...own, second: true }));
+  });
+
   it("do what else they do", async () => {
     for (const second of [false, true]) {
       for (const way of ["clone", "ioctl", "unshare-files"]) {

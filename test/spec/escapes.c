@@ -188,6 +188,13 @@ static int huge_pieces(char **words) {
   return outcome(sendmsg(fd, &message, 0));
 }
 
+/* A descriptor of a process, by its handle. */
+static int take_descriptor(char **words) {
+  (void)words;
+  int handle = must(syscall(SYS_pidfd_open, getpid(), 0));
+  return outcome(syscall(SYS_pidfd_getfd, handle, 0, 0));
+}
+
 static int change_mode(char **words) {
   int fd = must(open(words[0], O_RDONLY));
   return outcome(fchmod(fd, 0600));
@@ -219,6 +226,7 @@ static const struct {
     {"exchange", exchange},
     {"link", link_named},
     {"huge-pieces", huge_pieces},
+    {"take-descriptor", take_descriptor},
     {"change-mode", change_mode},
 };
 
