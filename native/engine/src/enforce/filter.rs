@@ -60,7 +60,8 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
     let mut program: BpfProgram = filter.try_into().map_err(wrong)?;
     if otherwise == Otherwise::Notify {
         for instruction in &mut program {
-            if instruction.k == libc::SECCOMP_RET_TRACE | u32::from(MARK) {
+            let is_return = u32::from(instruction.code) == libc::BPF_RET | libc::BPF_K;
+            if is_return && instruction.k == libc::SECCOMP_RET_TRACE | u32::from(MARK) {
                 instruction.k = libc::SECCOMP_RET_USER_NOTIF;
             }
         }
