@@ -130,8 +130,24 @@ impl Running {
             return Err(error);
         }
         if let Some(supervisor) = self.supervisor {
-            let _ = supervisor.join();
+            ended(supervisor)?;
         }
         Ok(status)
+    }
+}
+
+/// Waits for a supervisor. One that gave up before its programs has answered none of their later calls.
+fn ended(supervisor: Supervising) -> Result<(), EngineError> {
+    supervisor.join().map_err(|_| {
+        EngineError::start("system", "the supervisor failed before the program ended: later calls failed with ENOSYS")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_supervisor_that_fails_is_an_error() {
+        assert!(super::ended(std::thread::spawn(|| {})).is_ok());
+        assert!(super::ended(std::thread::spawn(|| panic!("on purpose"))).is_err());
     }
 }
