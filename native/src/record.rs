@@ -176,22 +176,47 @@ fn os_string(buffer: &Buffer) -> OsString {
     OsString::from_vec(buffer.to_vec())
 }
 
+fn invalid(why: String) -> Error {
+    Error::new(Status::InvalidArg, why)
+}
+
+fn unknown(option: &str, value: &str) -> Error {
+    invalid(format!("there is no {option} {value:?}"))
+}
+
+fn data_named(name: &str) -> Result<Data> {
+    match name {
+        "none" => Ok(Data::None),
+        "paths" => Ok(Data::Paths),
+        "all" => Ok(Data::All),
+        _ => Err(unknown("data", name)),
+    }
+}
+
+fn backend_named(name: &str) -> Result<Backend> {
+    match name {
+        "ptrace" => Ok(Backend::Ptrace),
+        "agent" => Ok(Backend::Agent),
+        "eager-agent" => Ok(Backend::EagerAgent),
+        _ => Err(unknown("backend", name)),
+    }
+}
+
 /// Starts a recording on a thread of its own. `on_refusal` is told what the policy refuses.
 #[napi]
 pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) -> Result<Recording> {
     let enforce = match (&options.policy, on_refusal) {
         (Some(policy), Some(on_refusal)) => {
             let made = enforce::enforcement(policy, true, None, on_refusal);
-            Some(made.map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?)
+            Some(made.map_err(|error| invalid(error.to_string()))?)
         }
-        _ => None,
+        (None, None) => None,
+        (Some(_), None) => return Err(invalid("a policy needs a function that is told what it refuses".into())),
+        (None, Some(_)) => return Err(invalid("without a policy nothing is refused".into())),
     };
-    let data = match options.data.as_str() {
-        "none" => Data::None,
-        "paths" => Data::Paths,
-        _ => Data::All,
-    };
-    let cpu = Level::from_name(&options.cpu).unwrap_or_default();
+    let data = data_named(&options.data)?;
+    let backend = backend_named(&options.backend)?;
+    let cpu = Level::from_name(&options.cpu).ok_or_else(|| unknown("cpu", &options.cpu))?;
     let pairs = options.meta.into_iter().filter_map(|pair| <[String; 2]>::try_from(pair).ok());
     let engine = record::Options {
         program: Program {
@@ -211,11 +236,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         detach_on_exit: options.detach_on_exit,
         unpinned: options.unpinned,
         observe: options.observe,
-        backend: match options.backend.as_str() {
-            "agent" => Backend::Agent,
-            "eager-agent" => Backend::EagerAgent,
-            _ => Backend::Ptrace,
-        },
+        backend,
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
         meta: pairs.map(|[key, value]| (key, value)).collect(),

@@ -2,7 +2,7 @@
 
 import { existsSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { startRecording } from "../../src/record.js";
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
@@ -39,4 +39,54 @@ it("shows what was written so far, and all of it afterwards", async () => {
   expect(seen).toBe(early.eventCount);
   const whole = await openTrace(output);
   expect({ state: whole.state, events: whole.eventCount }).toEqual({ state: "complete", events });
+});
+
+/** Everything is refused, and reported. */
+const nothing = JSON.stringify({
+  version: 1,
+  supervised: true,
+  pass: [],
+  absent: [],
+  sockets: [],
+  landlock: { rules: [], connect: null, bind: null, scopeAbstract: false, scopeSignal: false },
+  roles: [{ name: "none", exe: [], script: null, calls: [], sockets: [], grants: [] }],
+  root: 0,
+  learn: true,
+});
+
+describe("what cannot be done as asked is refused", () => {
+  const command = ["/bin/true"];
+
+  it("names that mean nothing", () => {
+    const output = folder.file("unknown.trace");
+    for (const changes of [{ cpu: "x86-64-v9" }, { backend: "swift" }, { data: "some" }]) {
+      // @ts-expect-error -- as a caller in JavaScript could
+      expect(() => startRecording({ command, output, ...changes })).toThrow(/there is no \w+ "/);
+    }
+  });
+
+  it("a policy of which nobody is told", () => {
+    const enforce = { policy: nothing, onRefusal: undefined };
+    const output = folder.file("untold.trace");
+    // @ts-expect-error -- as a caller in JavaScript could
+    expect(() => startRecording({ command, output, enforce })).toThrow("a policy needs a function");
+  });
+
+  it("a policy whose calls would pass a filter, or that comes too late", async () => {
+    const enforce = { policy: nothing, onRefusal: () => {} };
+    const output = folder.file("passed.trace");
+    const filtered = startRecording({ command, output, enforce, only: ["openat"] });
+    await expect(filtered.result).rejects.toThrow("do not reach a capture filter");
+    const late = startRecording({ command: [], output, enforce, attach: [process.pid] });
+    await expect(late.result).rejects.toThrow("a program that is started");
+    expect(existsSync(output)).toBe(false);
+  });
+
+  it("the agent under a policy, which would not see what it is asked about", async () => {
+    const enforce = { policy: nothing, onRefusal: () => {} };
+    const output = folder.file("policy.trace");
+    const { notes } = await startRecording({ command, output, enforce, backend: "agent" }).result;
+    expect(notes.join()).toContain("the agent cannot be used under a policy");
+    expect((await openTrace(output)).info.facts.get("backend")).toBe("ptrace");
+  });
 });

@@ -263,6 +263,9 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
         let why = "a capture filter stays in the processes that are left behind, and nobody would answer its stops";
         return Err(EngineError::start("filter", why));
     }
+    if let Some(why) = unenforceable(options) {
+        return Err(EngineError::start("filter", why));
+    }
     if options.cpu != Level::Host && !sys::can_trap_cpuid() {
         let why = format!(
             "--cpu={} needs a processor and a kernel that let cpuid trap, and these do not",
@@ -310,6 +313,16 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     recorder.finish(Some(&launched), &options.output)
 }
 
+/// Why a policy cannot be enforced in such a recording.
+fn unenforceable(options: &Options) -> Option<&'static str> {
+    options.enforce.as_ref()?;
+    if options.only.is_some() {
+        // SECCOMP_RET_USER_NOTIF comes before SECCOMP_RET_TRACE.
+        return Some("calls that a policy's supervisor is asked about do not reach a capture filter");
+    }
+    (!options.attach.is_empty()).then_some("a policy can only be put on a program that is started")
+}
+
 /// The agent, when it is asked for and can do what else is asked for.
 ///
 /// # Errors
@@ -320,6 +333,8 @@ fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image
     }
     match options {
         Options { only: Some(_), .. } => Err("with a capture filter (-e)"),
+        // Its notifications come before the stops that the agent's filter asks for.
+        Options { enforce: Some(_), .. } => Err("under a policy"),
         Options { detach_on_exit: true, .. } => Err("with --detach-on-exit"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
         Options { observe: false, data: Data::All, .. } => Err("for a replayable recording (add --observe)"),
