@@ -73,7 +73,7 @@ pub struct ElfFacts {
 
 /// A file in one state: as long as all of this is the same, so is what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FileId {
+pub struct FileId {
     dev: u64,
     ino: u64,
     modified: (i64, i64),
@@ -96,6 +96,14 @@ impl FileId {
             mode: meta.mode(),
             owner: meta.uid(),
         })
+    }
+
+    /// The file behind a mapping of a process, in its present state; `None` when it cannot be found by its name any more, or
+    /// was changed so short ago that its states cannot be told apart.
+    #[must_use]
+    pub fn of_mapping(tid: pid_t, mapping: &Mapping) -> Option<FileId> {
+        let id = FileId::of(&reachable(tid, &mapping.path))?;
+        (id.ino == mapping.ino && id.is_settled()).then_some(id)
     }
 
     /// It has not changed for a while: the clock of the file system is too coarse to tell more.
@@ -387,13 +395,19 @@ pub fn mappings(tid: pid_t) -> Vec<Mapping> {
 }
 
 /// The file mapping at an address, or `None` when there is none or it is anonymous.
+#[must_use]
+pub fn file_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
+    executable_mapping_at(tid, addr).filter(|mapping| mapping.ino != 0)
+}
+
+/// The mapping of code at an address.
 ///
 /// Asked with `PROCMAP_QUERY` (Linux 6.11), which does not walk the whole list; read from the list where that is missing.
 #[must_use]
-pub fn file_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
+pub fn executable_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
     match sys::query_mapping(tid, addr) {
-        Ok(found) => found.filter(|mapping| mapping.ino != 0),
-        Err(_) => listed_mappings(tid).into_iter().find(|mapping| mapping.ino != 0 && mapping.covers(addr)),
+        Ok(found) => found,
+        Err(_) => listed_mappings(tid).into_iter().find(|mapping| mapping.covers(addr)),
     }
 }
 

@@ -11,7 +11,7 @@ use super::Image;
 use super::remote::{self, Borrowed, Call};
 use super::ring::Ring;
 use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
-use crate::image::{self, Mapping};
+use crate::image::{self, FileId, Mapping};
 use crate::sys;
 
 /// Bytes of trampolines that are mapped at once.
@@ -19,7 +19,7 @@ const AREA_BYTES: u64 = 64 << 10;
 /// Trampolines are this far below the code that they belong to, or a few steps more.
 const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
-/// A mapping of more code than this is only looked at around a site.
+/// In a mapping of more code than this nobody looks for what jumps where.
 const MOST_CODE: u64 = 64 << 20;
 /// Most images whose branches are remembered.
 const MOST_IMAGES: usize = 256;
@@ -97,29 +97,37 @@ pub struct Code {
     pub pool: Pool,
 }
 
-/// What is known of the code of images, for all processes: by device, inode and offset.
+/// What is known of the code of images, for all processes: by file in one state, offset and length.
 #[derive(Default)]
 pub struct Known {
-    branches: HashMap<(u64, u64, u64, u64), Rc<Branches>>,
+    branches: HashMap<(FileId, u64, u64), Rc<Branches>>,
 }
 
 impl Known {
-    /// Where the code of a mapping may jump to.
-    fn branches(&mut self, tid: pid_t, mapping: &Mapping) -> Rc<Branches> {
-        let key = (mapping.dev, mapping.ino, mapping.offset, mapping.length);
-        if let Some(known) = self.branches.get(&key).filter(|_| mapping.ino != 0) {
-            return Rc::clone(known);
+    /// Where the code of a mapping may jump to; `None` when not all of it can be looked at.
+    fn branches(&mut self, tid: pid_t, mapping: &Mapping) -> Option<Rc<Branches>> {
+        if mapping.length > MOST_CODE {
+            return None;
         }
-        let mut bytes = vec![0; mapping.length.min(MOST_CODE) as usize];
-        let got = sys::read_pieces(tid, &[(mapping.start, bytes.len())], &mut bytes);
-        let branches = Rc::new(Branches::of(&bytes[..got]));
-        if self.branches.len() >= MOST_IMAGES {
-            self.branches.clear();
+        // What a process may write is its own.
+        let is_shown = mapping.ino != 0 && mapping.prot & libc::PROT_WRITE as u64 == 0;
+        let file = is_shown.then(|| FileId::of_mapping(tid, mapping)).flatten();
+        let key = file.map(|file| (file, mapping.offset, mapping.length));
+        if let Some(known) = key.and_then(|key| self.branches.get(&key)) {
+            return Some(Rc::clone(known));
         }
-        if mapping.ino != 0 {
+        let mut bytes = vec![0; mapping.length as usize];
+        if sys::read_pieces(tid, &[(mapping.start, bytes.len())], &mut bytes) != bytes.len() {
+            return None;
+        }
+        let branches = Rc::new(Branches::of(&bytes));
+        if let Some(key) = key {
+            if self.branches.len() >= MOST_IMAGES {
+                self.branches.clear();
+            }
             self.branches.insert(key, Rc::clone(&branches));
         }
-        branches
+        Some(branches)
     }
 }
 
@@ -183,10 +191,11 @@ impl Code {
         let mut branches = None;
         let window = window::choose(&around, number, |start, end| {
             let branches = branches.get_or_insert_with(|| {
-                let mapping = image::file_mapping_at(tid, ip).unwrap_or_else(|| nearby(from, got));
-                (known.branches(tid, &mapping), mapping.start)
+                let mapping = image::executable_mapping_at(tid, ip)?;
+                Some((known.branches(tid, &mapping)?, mapping.start))
             });
-            branches.0.lead_between(&around, branches.1, start, end)
+            // What is not known may lead there.
+            branches.as_ref().is_none_or(|(branches, base)| branches.lead_between(&around, *base, start, end))
         })?;
         let original = bytes[(window.start - from) as usize..(window.end - from) as usize].to_vec();
         Ok(Chosen { ip, window, original })
@@ -256,8 +265,78 @@ impl Code {
     }
 }
 
-/// Code without a mapping that could be found: what was read of it.
-fn nearby(start: u64, length: usize) -> Mapping {
-    let length = length as u64;
-    Mapping { start, length, offset: 0, prot: 0, shared: false, dev: 0, ino: 0, path: Vec::new() }
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::FileExt as _;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// Memory of this process to execute, from a file or without one.
+    fn mapped(length: usize, file: Option<&File>) -> u64 {
+        let (flags, fd) =
+            file.map_or((libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1), |file| (libc::MAP_PRIVATE, file.as_raw_fd()));
+        let write = if file.is_none() { libc::PROT_WRITE } else { 0 };
+        let prot = libc::PROT_READ | libc::PROT_EXEC | write;
+        // SAFETY: a new mapping, whose address the kernel chooses; it stays until the process ends.
+        let addr = unsafe { libc::mmap(std::ptr::null_mut(), length, prot, flags, fd, 0) };
+        assert_ne!(addr, libc::MAP_FAILED);
+        addr as u64
+    }
+
+    fn own() -> pid_t {
+        std::process::id() as pid_t
+    }
+
+    #[test]
+    fn what_is_known_of_a_file_ends_when_it_is_written_to() {
+        let path = std::env::temp_dir().join(format!("trace-code-{}", own()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let write = |bytes: &[u8], age| {
+            file.write_all_at(bytes, 0).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        };
+        write(&[0x90; PAGE], 1000);
+        let mapping = image::executable_mapping_at(own(), mapped(PAGE, Some(&file))).unwrap();
+        let mut known = Known::default();
+        let mut look = || known.branches(own(), &mapping).unwrap();
+        let first = look();
+        assert!(Rc::ptr_eq(&first, &look()));
+        // jmp +0x100
+        write(&[0xe9, 0, 1, 0, 0], 500);
+        let second = look();
+        let around = Around { start: 0, bytes: &[], ip: 0 };
+        assert!(!first.lead_between(&around, 0, 0x104, 0x106) && second.lead_between(&around, 0, 0x104, 0x106));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_jump_from_far_away_is_seen_also_where_no_file_is() {
+        let start = mapped(2 * PAGE, None);
+        // xor eax, eax; syscall; cmp rax, -4096
+        let site = [0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0, 0xf0, 0xff, 0xff];
+        let at = PAGE as u64;
+        let ip = start + at + 4;
+        let put = |offset: u64, bytes: &[u8]| assert!(sys::write_memory(own(), start + offset, bytes));
+        put(0, &[0x90; 2 * PAGE]);
+        put(at, &site);
+        let choose = || Code::default().choose(&mut Known::default(), own(), ip, 0);
+        assert!(choose().is_ok_and(|chosen| chosen.window.end > ip));
+        // jmp to the compare, from behind what is read around a site
+        let from = at + 2000;
+        let distance = (at as i64 + 4 - (from as i64 + 5)) as i32;
+        put(from, &[&[0xe9][..], &distance.to_le_bytes()].concat());
+        assert!(choose().map_or(true, |chosen| chosen.window.end < ip));
+    }
+
+    #[test]
+    fn more_code_than_is_looked_at_is_not_known() {
+        let start = mapped(MOST_CODE as usize + PAGE, None);
+        let mapping = image::executable_mapping_at(own(), start).unwrap();
+        assert!(Known::default().branches(own(), &mapping).is_none());
+    }
 }
