@@ -97,6 +97,16 @@ test("what a killed program was doing is told", async () => {
   expect((last?.flags ?? 0) & 1).toBe(1);
 });
 
+test("a thread that was there before the agent may be interrupted", async () => {
+  const program = compile("agent_restart", "-pthread", "-static");
+  const { code, signal, file } = await record([program], usual);
+  expect({ code, signal }).toEqual({ code: 0, signal: null });
+  const { trace, events } = await readWhole(file);
+  expect(counts(events, "getppid", "read")).toEqual([203, 4]);
+  // The agent came when the thread was waiting, and patched what it calls later.
+  expect(coverageOf(trace.info)?.inProcess).toBeGreaterThan(100);
+});
+
 test("says why it does without the agent", async () => {
   const { file } = await record(["true"], { options: ["--backend=agent"] });
   const { trace } = await read(file);

@@ -47,6 +47,8 @@ pub struct Borrowed<'a> {
     /// What the thread is to go on with.
     pub regs: user_regs_struct,
     mask: u64,
+    /// Its own call was interrupted, and the kernel is still to say whether it is made again.
+    pub restarts: bool,
     /// It was to be stopped meanwhile.
     stopped: bool,
     gone: bool,
@@ -60,7 +62,7 @@ impl<'a> Borrowed<'a> {
         let mask = sys::signal_mask(tid)?;
         // Whatever comes meanwhile waits.
         sys::set_signal_mask(tid, u64::MAX)?;
-        Ok(Borrowed { image, tid, pid, regs, mask, stopped: false, gone: false })
+        Ok(Borrowed { image, tid, pid, regs, mask, restarts: false, stopped: false, gone: false })
     }
 
     #[must_use]
@@ -157,8 +159,10 @@ impl Drop for Borrowed<'_> {
         if self.gone {
             return;
         }
-        // Its call is over: nothing is restarted.
-        self.regs.orig_rax = u64::MAX;
+        if !self.restarts {
+            // Its call is over.
+            self.regs.orig_rax = u64::MAX;
+        }
         let _ = sys::set_registers(self.tid, &self.regs);
         let _ = sys::set_signal_mask(self.tid, self.mask);
         if self.stopped {

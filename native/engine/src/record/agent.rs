@@ -269,7 +269,9 @@ impl Recorder {
 
     /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
     pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64) {
-        let Some(agent) = &self.world.agent else { return };
+        if self.world.agent.is_none() {
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if let Some(ring) = &mut task.ring {
             ring.rewind();
@@ -284,18 +286,29 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let space = Rc::clone(&task.space);
         let state = space.borrow().code.state;
-        if state == State::Off || call.arch != Arch::X86_64 || super::is_restart(result) {
+        if state == State::Off {
             return;
         }
-        if is_beyond(call) && result >= 0 {
+        let is_own = call.arch == Arch::X86_64;
+        if is_own && is_beyond(call) && result >= 0 {
             self.give_up(tid);
             return;
         }
+        let is_shared = Rc::strong_count(&space) > 2;
+        if state == State::Present && is_shared && task.ring.is_none() {
+            // Whatever came of its call: it may run into code that others have patched.
+            self.equip(tid);
+        }
+        if !is_own || super::is_restart(result) {
+            return;
+        }
+        let Some(agent) = &self.world.agent else { return };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         if matches!(call.name(), "mmap" | "munmap" | "mremap") && !capture::is_error(result) {
             let start = if call.name() == "munmap" { call.args[0] } else { result as u64 };
             space.borrow_mut().code.unmapped(start, call.args[1]);
         }
-        if unshares_descriptors(call) && result == 0 && Rc::strong_count(&space) > 2 {
+        if unshares_descriptors(call) && result == 0 && is_shared {
             task.fds_apart = true;
             if let Some(ring) = &task.ring {
                 ring.refuse(refuse::OPENS);
@@ -315,9 +328,7 @@ impl Recorder {
                     self.inject(tid);
                 }
             }
-            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING || Rc::strong_count(&space) > 2) => {
-                self.equip(tid);
-            }
+            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING) => self.equip(tid),
             State::Present if has_ring && table::has(&agent.table, call.number) => {
                 let is_worth = space.borrow_mut().code.is_worth(call.ip, agent.eager);
                 if is_worth && self.all_have_rings(&space) {
@@ -483,15 +494,18 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let space = Rc::clone(&task.space);
         let pid = task.process.borrow().pid;
-        let ring = Borrowed::new(agent.image, pid, tid).and_then(|mut thread| {
-            let reused = space.borrow_mut().code.pool.0.pop();
-            match reused {
-                Some(mut ring) => {
-                    ring.renew();
-                    thread.regs.gs_base = ring.addr;
-                    Ok(ring)
-                }
-                None => inject::ring(&mut thread),
+        let reused = space.borrow_mut().code.pool.0.pop();
+        let ring = sys::registers(tid).and_then(|regs| match reused {
+            _ if regs.cs != sys::USER_CS => Err(std::io::Error::other("it runs 32-bit code")),
+            Some(mut ring) => {
+                ring.renew();
+                sys::set_registers(tid, &libc::user_regs_struct { gs_base: ring.addr, ..regs })?;
+                Ok(ring)
+            }
+            None => {
+                let mut thread = Borrowed::new(agent.image, pid, tid)?;
+                thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
+                inject::ring(&mut thread)
             }
         });
         match ring {
