@@ -165,9 +165,7 @@ impl World {
         let mut call = self.call_of(record, start, task.index);
         continue_interrupted(task, &mut call);
         task.memory.clear();
-        let found = add(&mut task.memory, record, Side::In);
-        // The program may have written over the others.
-        task.memory.unreadable += u32::from(record.count.saturating_sub(found));
+        add(&mut task.memory, record, Side::In);
         self.refer(task, &call);
         self.before(task, &mut call);
         call
@@ -176,7 +174,9 @@ impl World {
     /// A call that the agent has made.
     fn recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64, end: u64) {
         let call = self.begin_recorded(task, record, start);
-        add(&mut task.memory, record, Side::Out);
+        let found = add(&mut task.memory, record, Side::Out);
+        // A complete record has all that it says, unless the program has written over it.
+        task.memory.unreadable += u32::from(record.count.saturating_sub(found));
         if let Some(agent) = &mut self.agent {
             agent.told = opened(record);
             agent.counts.in_process += 1;
