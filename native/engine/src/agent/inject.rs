@@ -96,7 +96,7 @@ fn ring_with(thread: &mut Borrowed<'_>, addr: u64, place: i32, more: &[Call]) ->
     let flags = (libc::MAP_SHARED | place) as u64;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let mut calls = vec![
-        Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC)]),
+        Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)]),
         Call::new(libc::SYS_ftruncate, &[0, RING_BYTES]).with_first(0),
         Call::new(libc::SYS_mmap, &[addr, RING_BYTES, prot, flags, 0, 0]).with_first(4),
     ];

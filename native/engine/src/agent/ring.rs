@@ -21,11 +21,20 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Maps a file of [`RING_BYTES`] that the tracee has mapped at `addr`, and writes the control block.
+    /// Maps a file of [`RING_BYTES`] that the tracee has mapped at `addr`, and writes the control block. The file keeps its
+    /// size from now on: a tracee that made it smaller would have the engine fault.
     ///
     /// # Errors
-    /// As mmap(2).
+    /// As mmap(2), or when the file has another size or cannot be sealed.
     pub fn new(file: &File, addr: u64) -> io::Result<Ring> {
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: takes no pointer.
+        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if file.metadata()?.len() != RING_BYTES {
+            return Err(io::Error::other("the agent's ring has another size"));
+        }
         // SAFETY: a new mapping, whose address the kernel chooses; it is undone in `drop`. It is only accessed by `word`,
         // `set_word` and `copy` below, never through a reference, since the tracee writes to it.
         let here = unsafe {
@@ -268,6 +277,25 @@ mod tests {
         out.extend(bytes);
         out.resize(out.len().next_multiple_of(8), 0);
         out
+    }
+
+    #[test]
+    fn the_file_of_a_ring_keeps_its_size() {
+        use std::os::fd::FromRawFd as _;
+        let made = |length: u64| {
+            // SAFETY: the name is a string with its end.
+            let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+            assert!(fd >= 0);
+            // SAFETY: just made, and owned by nobody else.
+            let file = unsafe { File::from_raw_fd(fd) };
+            file.set_len(length).unwrap();
+            file
+        };
+        let file = made(RING_BYTES);
+        let ring = Ring::new(&file, 0).unwrap();
+        assert!(file.set_len(0).is_err() && file.set_len(RING_BYTES * 2).is_err());
+        assert!(!ring.has_more());
+        assert!(Ring::new(&made(4096), 0).is_err());
     }
 
     #[test]
