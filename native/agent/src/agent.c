@@ -173,7 +173,10 @@ static inline void finish(struct writer *writer, struct capture *capture, u64 le
 	writer->record->captures++;
 }
 
-/* Copies bytes behind a pointer. The room has been looked at. */
+/*
+ * Copies bytes behind a pointer. The room has been looked at; what another thread has changed since, in the record itself, gets
+ * no more than there is.
+ */
 static void take(struct writer *writer, u8 slot, u8 side, u64 addr, u64 length, int omit)
 {
 	struct capture *capture;
@@ -181,9 +184,11 @@ static void take(struct writer *writer, u8 slot, u8 side, u64 addr, u64 length, 
 
 	if (!addr || !length)
 		return;
+	if (!fits(writer, 0))
+		return;
 	capture = begin(writer, slot, side, addr, length);
-	if (omit) {
-		finish(writer, capture, 0, OMITTED);
+	if (omit || !fits(writer, length)) {
+		finish(writer, capture, 0, omit ? OMITTED : TRUNCATED);
 		return;
 	}
 	missing = agent_copy(capture + 1, addr, length);
