@@ -36,7 +36,7 @@ struct block {
 	u64 stack, sp, leave;
 	i64 result;
 	u32 phase, refuse;
-	u64 head, pending, trapped;
+	u64 head, pending;
 };
 
 struct record {
@@ -87,7 +87,7 @@ AT(block, phase, BLOCK_PHASE);
 AT(block, refuse, BLOCK_REFUSE);
 AT(block, head, BLOCK_HEAD);
 AT(block, pending, BLOCK_PENDING);
-AT(block, trapped, BLOCK_TRAPPED);
+_Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
 AT(record, captures, RECORD_CAPTURES);
@@ -446,7 +446,6 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 
 static int leave(struct block *block)
 {
-	block->trapped++;
 	block->phase = PHASE_LEFT;
 	return 1;
 }

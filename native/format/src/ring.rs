@@ -67,8 +67,7 @@ pub mod block {
     pub const HEAD: u64 = 48;
     /// What `HEAD` was when the present call began: as long as it still is, the call's record is not complete.
     pub const PENDING: u64 = 56;
-    /// How many calls went to the engine although their site is patched.
-    pub const TRAPPED: u64 = 64;
+    pub const BYTES: u64 = 64;
 }
 
 /// How far the agent has come with a call.
@@ -271,7 +270,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
     plain
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
-        .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING TRAPPED))
+        .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING BYTES))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
         .chain(named!("REFUSE", refuse: ALL OPENS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))

@@ -154,16 +154,6 @@ impl Code {
         self.traps.is_empty()
     }
 
-    /// How many sites are patched, and how many were left alone for which reason.
-    #[must_use]
-    pub fn counts(&self) -> (usize, HashMap<Refused, usize>) {
-        let mut reasons = HashMap::new();
-        for reason in self.refused.values() {
-            *reasons.entry(*reason).or_insert(0) += 1;
-        }
-        (self.sites.len(), reasons)
-    }
-
     /// Memory was unmapped: what is mapped there later is something else.
     pub fn unmapped(&mut self, start: u64, length: u64) {
         let is_gone = |ip: u64| ip.wrapping_sub(start) < length;

@@ -41,7 +41,7 @@ fn vdso(tid: pid_t) -> Option<u64> {
 
 /// The control block of a process that has just been forked.
 fn spare_block() -> Vec<u8> {
-    let mut bytes = vec![0; (block::TRAPPED + 8) as usize];
+    let mut bytes = vec![0; block::BYTES as usize];
     let refuses = u64::from(refuse::ALL) << 32;
     for (offset, value) in [(block::SELF, SPARE), (block::STACK, SPARE + STACK_TOP), (block::PHASE, refuses)] {
         bytes[offset as usize..offset as usize + 8].copy_from_slice(&value.to_le_bytes());

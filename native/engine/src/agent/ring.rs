@@ -130,11 +130,6 @@ impl Ring {
         self.set_word(block::PHASE, phase | u64::from(bits) << 32);
     }
 
-    #[must_use]
-    pub fn trapped(&self) -> u64 {
-        self.word(block::TRAPPED)
-    }
-
     /// How far the agent is with a call. Only of a thread that stands still.
     #[must_use]
     pub fn progress(&self) -> Progress {

@@ -23,7 +23,7 @@ use crate::agent::ring::{Captured, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
-use crate::capture::{self, Call};
+use crate::capture::Call;
 use crate::memory::Memory;
 use crate::objects::Identity;
 use crate::plan::{self, Effect};
@@ -181,10 +181,6 @@ impl World {
             agent.told = opened(record);
             agent.counts.in_process += 1;
         }
-        if matches!(call.name(), "munmap" | "mmap") && !capture::is_error(record.result) {
-            let start = if call.name() == "mmap" { record.result as u64 } else { call.args[0] };
-            task.space.borrow_mut().code.unmapped(start, call.args[1]);
-        }
         self.after(task, &call, record.result);
         if let Some(agent) = &mut self.agent {
             agent.told = None;
@@ -304,10 +300,6 @@ impl Recorder {
         }
         let Some(agent) = &self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if matches!(call.name(), "mmap" | "munmap" | "mremap") && !capture::is_error(result) {
-            let start = if call.name() == "munmap" { call.args[0] } else { result as u64 };
-            space.borrow_mut().code.unmapped(start, call.args[1]);
-        }
         if unshares_descriptors(call) && result == 0 && is_shared {
             task.fds_apart = true;
             if let Some(ring) = &task.ring {
@@ -650,6 +642,22 @@ impl World {
             let is_known = task.fds.borrow().get(reference.fd).is_some();
             sys::write_memory(task.tid, KNOWN + fd, &[u8::from(is_known)]);
         }
+    }
+}
+
+/// What a call that was successful has put into a part of the address space, or taken from there, is not what was patched.
+pub(super) fn forget_code(task: &Task, call: &Call, result: i64) {
+    let [old, length, new_length, ..] = call.args;
+    let result = result as u64;
+    let parts: &[(u64, u64)] = match call.name() {
+        "munmap" => &[(old, length)],
+        "mmap" | "mmap2" => &[(result, length)],
+        "mremap" => &[(old, length), (result, new_length)],
+        _ => return,
+    };
+    let code = &mut task.space.borrow_mut().code;
+    for (start, length) in parts {
+        code.unmapped(*start, *length);
     }
 }
 

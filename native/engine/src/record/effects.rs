@@ -156,6 +156,9 @@ impl World {
             self.after_failure(plan.effect, result);
             return;
         }
+        if self.agent.is_some() {
+            super::agent::forget_code(task, call, result);
+        }
         if plan.changes_identity {
             self.identity_changes += 1;
         }
