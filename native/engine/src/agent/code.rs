@@ -148,6 +148,12 @@ impl Code {
         self.refused.insert(ip, reason);
     }
 
+    /// Some jump leads to the agent's pages.
+    #[must_use]
+    pub fn is_patched(&self) -> bool {
+        !self.sites.is_empty()
+    }
+
     /// Nothing has ever been patched.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
@@ -239,19 +245,21 @@ impl Code {
     /// Puts back what was at all sites. Trampolines stay: a thread may be in one.
     ///
     /// # Errors
-    /// When the code cannot be written.
+    /// When some code cannot be written: then the jumps there stay, and lead to the agent's pages.
     pub fn restore(&mut self, tid: pid_t) -> io::Result<()> {
-        for site in self.sites.values() {
+        self.state = State::Off;
+        let mut outcome = Ok(());
+        self.sites.retain(|_, site| {
             // Only what is still ours: the program may have put other code there.
             let mut now = vec![0; site.jump.len()];
             let got = sys::read_pieces(tid, &[(site.start, now.len())], &mut now);
-            if got == now.len() && now == site.jump {
-                sys::write_code(tid, &[(site.start, &site.original)])?;
-            }
-        }
-        self.sites.clear();
-        self.state = State::Off;
-        Ok(())
+            let is_ours = got == now.len() && now == site.jump;
+            let written = if is_ours { sys::write_code(tid, &[(site.start, &site.original)]) } else { Ok(()) };
+            let stays = written.is_err();
+            outcome = std::mem::replace(&mut outcome, Ok(())).and(written);
+            stays
+        });
+        outcome
     }
 }
 

@@ -346,8 +346,17 @@ impl Recorder {
         // Without MAP_FIXED an address is only a wish.
         let is_wish = call.name() == "mmap" && call.args[3] & libc::MAP_FIXED as u64 == 0;
         let takes = moves_there || (!is_wish && meets(call.args[0], call.args[1]));
-        if takes && task.space.borrow().code.state == State::Present {
+        if !takes {
+            return;
+        }
+        if task.space.borrow().code.state == State::Present {
             self.give_up(tid);
+        }
+        let stays = self.tasks.get(&tid).is_some_and(|task| task.space.borrow().code.is_patched());
+        if stays && let Ok(regs) = sys::registers(tid) {
+            // Without those pages the program could not go on: the call is not made.
+            let refused = libc::user_regs_struct { orig_rax: u64::MAX, rax: -libc::ENOMEM as u64, ..regs };
+            let _ = sys::set_registers(tid, &refused);
         }
     }
 
@@ -409,9 +418,18 @@ impl Recorder {
                 is_clear &= !chosen.is_inside(call.ip);
             } else if self.stops.iter().any(|stop| stop.tid == other_tid) {
                 is_clear &= !in_way(other_tid);
-            } else if matches!(super::replayable::state_of(other_tid), Some(b'R')) && sys::interrupt(other_tid).is_ok()
-            {
-                let Ok(waited) = sys::wait_for(other_tid) else { continue };
+            } else {
+                match super::replayable::state_of(other_tid) {
+                    // It sleeps in a call that the agent has made, or runs nothing any more.
+                    Some(b'S' | b'Z' | b'X') | None => continue,
+                    Some(b'R') => {}
+                    // It waits for a page of the code that it is in, or stands in a stop that was not told of.
+                    Some(_) => {
+                        is_clear = false;
+                        continue;
+                    }
+                }
+                let Ok(waited) = sys::interrupt(other_tid).and_then(|()| sys::wait_for(other_tid)) else { continue };
                 if libc::WIFSTOPPED(waited.status) {
                     is_clear &= !in_way(other_tid);
                 }
@@ -516,7 +534,9 @@ impl Recorder {
     fn give_up(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let space = Rc::clone(&task.space);
-        let _ = space.borrow_mut().code.restore(tid);
+        if let Err(error) = space.borrow_mut().code.restore(tid) {
+            self.world.note(&format!("the agent could not be taken out of a program's code, and stays there: {error}"));
+        }
         for task in self.tasks.values_mut().filter(|task| Rc::ptr_eq(&task.space, &space)) {
             // Threads in a trampoline still come by.
             if let Some(ring) = &task.ring {
