@@ -5,6 +5,7 @@
 //! some place asks for it. The files may be anything: what cannot be read has no names.
 
 pub mod debug_files;
+mod demangle;
 mod names;
 
 use std::borrow::Cow;
@@ -141,10 +142,10 @@ fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources
             if sources.frames.len() >= MOST_INLINED {
                 break;
             }
-            let name = frame.function.as_ref().and_then(|name| name.demangle().ok());
+            let name = frame.function.as_ref().and_then(|name| name.raw_name().ok());
             let location = frame.location.as_ref();
             sources.frames.push(Source {
-                function: name.map(|name| cut(&name)),
+                function: name.map(|name| demangle::demangled(&name)),
                 file: location.and_then(|location| location.file).map(cut),
                 line: location.and_then(|location| location.line).unwrap_or(0),
                 column: location.and_then(|location| location.column).unwrap_or(0),
@@ -153,13 +154,18 @@ fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources
     }
 }
 
-/// A name of bounded length.
-fn cut(name: &str) -> String {
-    let mut end = name.len().min(LONGEST_NAME);
-    while !name.is_char_boundary(end) {
+/// As many letters of a text as have room in so many bytes.
+fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    name[..end].to_owned()
+    &text[..end]
+}
+
+/// A name of bounded length.
+fn cut(name: &str) -> String {
+    beginning(name, LONGEST_NAME).to_owned()
 }
 
 /// The .dwo files, or the .dwp file, with the rest of a file's debug information.
