@@ -91,6 +91,18 @@ impl Stacks {
         self.set_sources(&found);
     }
 
+    /// Bytes of memory that all of it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        const ROW: usize = size_of::<u64>() + size_of::<u32>() + size_of::<u8>();
+        const PLACE: usize = size_of::<Place>() + size_of::<u32>() + size_of::<i64>();
+        let files = self.files.iter().map(|file| size_of::<CodeFile>() + file.path.len());
+        let strings = self.strings.iter().map(|text| size_of::<String>() + text.len());
+        let tables = self.places.len() * PLACE + self.sources.len() * size_of::<SourceRow>();
+        let rows = self.seqs.len() * ROW + self.frames.len() * size_of::<u32>();
+        (files.chain(strings).sum::<usize>() + tables + rows) as u64
+    }
+
     fn set_sources(&mut self, found: &[Sources]) {
         let mut numbers = HashMap::new();
         let mut strings: Vec<String> = Vec::new();
@@ -109,7 +121,7 @@ impl Stacks {
             }
             self.source_end.push(self.sources.len() as u32);
             let exact = u64::from(place.bits & EXACT == 0);
-            self.behind.push(sources.offset.map_or(-1, |offset| (offset + exact) as i64));
+            self.behind.push(sources.offset.map_or(-1, |offset| offset.wrapping_add(exact).cast_signed()));
         }
         self.strings = strings;
     }

@@ -125,8 +125,11 @@ impl<'a> Taker<'a> {
 
     /// Appends the frames of a thread; why there are no more of them.
     fn take(&mut self, thread: &mut Thread) -> Result<u8, Halt> {
-        if matches!(thread.at, At::Ended(_)) || self.stacks.frames.len() >= MOST_FRAMES {
+        if matches!(thread.at, At::Ended(_)) {
             return Ok(NOTHING);
+        }
+        if self.stacks.frames.len() >= MOST_FRAMES {
+            return Ok(End::TooDeep.code());
         }
         let tid = thread.tid;
         let regs = if thread.is_borrowed() {

@@ -15,6 +15,9 @@ use crate::pack::{Unfinished, copy_start};
 use crate::reader::{State, Trace};
 use crate::writer::{Sink, lock};
 
+/// Memory that the stacks of a trace may need.
+const MOST_BYTES: u64 = 4 << 30;
+
 /// What was added to a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
@@ -55,8 +58,9 @@ fn range(ends: &[u32], index: usize) -> std::ops::Range<usize> {
     start..end.max(start)
 }
 
-/// The payload of a frame with the stacks in `rows`.
-fn encode(stacks: &Stacks, rows: std::ops::Range<usize>) -> Vec<u8> {
+/// The payload of a frame with the stacks in `rows`; `None` when it is more than a reader takes, and can be less.
+fn encode(stacks: &Stacks, rows: std::ops::Range<usize>) -> Option<Vec<u8>> {
+    let is_one = rows.len() <= 1;
     let (mut places, mut files, mut strings) = (Numbers::default(), Numbers::default(), Numbers::default());
     let mut body = Vec::new();
     let mut before: Vec<u32> = Vec::new();
@@ -112,7 +116,9 @@ fn encode(stacks: &Stacks, rows: std::ops::Range<usize>) -> Vec<u8> {
     }
     payload.extend_from_slice(&table);
     payload.extend_from_slice(&body);
-    payload
+    let longest = [&files, &strings, &places].map(|numbers| numbers.order.len()).into_iter().max();
+    let fits = payload.len() <= MAX_FRAME_BYTES as usize && longest <= Some(MAX_STACK_TABLE as usize);
+    (fits || is_one).then_some(payload)
 }
 
 /// Reads an index that may be missing.
@@ -121,7 +127,35 @@ fn optional(cursor: &mut Cursor<'_>, base: usize, count: usize, none: u32) -> Re
     Ok(number.checked_sub(1).map_or(none, |number| (base as u64 + number) as u32))
 }
 
-/// Appends the stacks of a frame whose events are in `from..=to`.
+/// Appends the stacks of a frame whose events are in `wanted`, and its tables, if there are any. All together may be `most`
+/// bytes: one byte of a frame can stand for a thousand frames of stacks.
+fn append(
+    payload: &[u8],
+    count: u32,
+    wanted: &std::ops::RangeInclusive<u64>,
+    out: &mut Stacks,
+    most: u64,
+) -> Result<(), DecodeError> {
+    let rows = out.seqs.len();
+    let (files, strings, places, sources) = (out.files.len(), out.strings.len(), out.places.len(), out.sources.len());
+    decode(payload, count, wanted, out)?;
+    if out.seqs.len() == rows {
+        out.files.truncate(files);
+        out.strings.truncate(strings);
+        out.places.truncate(places);
+        out.behind.truncate(places);
+        out.source_end.truncate(places);
+        out.sources.truncate(sources);
+    }
+    let bytes = out.bytes();
+    if bytes > most {
+        let problem = Problem::TooLarge { value: bytes, limit: most };
+        return Err(DecodeError { reading: "bytes of stacks", offset: 0, problem });
+    }
+    Ok(())
+}
+
+/// Appends the stacks of a frame whose events are in `wanted`, and its tables.
 fn decode(
     payload: &[u8],
     count: u32,
@@ -186,14 +220,14 @@ impl Trace {
     /// The stacks that are in the trace, of the events in `wanted`; nothing when there are none.
     ///
     /// # Errors
-    /// When a frame with stacks is damaged.
+    /// When a frame with stacks is damaged, or the stacks need more than 4 GiB of memory.
     pub fn stacks(&self, wanted: std::ops::RangeInclusive<u64>) -> Result<Option<Stacks>, EngineError> {
         let mut found = Stacks::default();
         let mut any = false;
         for entry in self.entries().iter().filter(|entry| entry.kind() == Some(FrameKind::Stacks)) {
             any = true;
             let payload = self.payload(entry, MAX_FRAME_BYTES)?;
-            decode(&payload, entry.header.count, &wanted, &mut found)
+            append(&payload, entry.header.count, &wanted, &mut found, MOST_BYTES)
                 .map_err(|error| EngineError::corrupt(entry.offset, &error))?;
         }
         Ok(any.then_some(found))
@@ -225,8 +259,13 @@ pub fn add(trace: &Trace, stacks: &Stacks, out: Option<&Path>, force: bool) -> R
     let mut first: u64 = earlier.map(|entry| u64::from(entry.header.count)).sum();
     let mut row = 0;
     while row < stacks.seqs.len() {
-        let end = stacks.seqs.len().min(row + MAX_FRAME_STACKS as usize);
-        let payload = encode(stacks, row..end);
+        let mut end = stacks.seqs.len().min(row + MAX_FRAME_STACKS as usize);
+        let payload = loop {
+            match encode(stacks, row..end) {
+                Some(payload) => break payload,
+                None => end = row + (end - row).div_ceil(2),
+            }
+        };
         sink.frame(FrameKind::Stacks, &payload, first, (end - row) as u32);
         first += (end - row) as u64;
         row = end;
@@ -292,12 +331,12 @@ mod tests {
     #[test]
     fn stacks_are_read_as_they_were_written() {
         let stacks = some();
-        let payload = encode(&stacks, 0..3);
+        let payload = encode(&stacks, 0..3).unwrap();
         let mut read = Stacks::default();
         decode(&payload, 3, &(0..=u64::MAX), &mut read).unwrap();
         assert_eq!(spelled(&read), spelled(&stacks));
         // A second frame has tables of its own.
-        decode(&encode(&stacks, 1..2), 1, &(0..=u64::MAX), &mut read).unwrap();
+        decode(&encode(&stacks, 1..2).unwrap(), 1, &(0..=u64::MAX), &mut read).unwrap();
         assert_eq!(spelled(&read)[3], spelled(&stacks)[1]);
         let mut part = Stacks::default();
         decode(&payload, 3, &(4..=10), &mut part).unwrap();
@@ -305,8 +344,52 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_stacks_that_nobody_wants_are_not_kept() {
+        let mut read = Stacks::default();
+        append(&encode(&some(), 0..3).unwrap(), 3, &(5..=10), &mut read, MOST_BYTES).unwrap();
+        assert_eq!(read, Stacks::default());
+    }
+
+    #[test]
+    fn few_bytes_do_not_become_stacks_without_end() {
+        let deep = Stacks {
+            seqs: (0..MAX_FRAME_STACKS.into()).collect(),
+            frame_end: (1..=MAX_FRAME_STACKS).map(|row| row * MAX_STACK_DEPTH).collect(),
+            ends: vec![0; MAX_FRAME_STACKS as usize],
+            frames: vec![0; (MAX_FRAME_STACKS * MAX_STACK_DEPTH) as usize],
+            ..some()
+        };
+        let payload = encode(&deep, 0..deep.seqs.len()).unwrap();
+        assert!(payload.len() < 128 << 10, "{}", payload.len());
+        let mut read = Stacks::default();
+        append(&payload, MAX_FRAME_STACKS, &(0..=u64::MAX), &mut read, 100 << 20).unwrap();
+        let error = append(&payload, MAX_FRAME_STACKS, &(0..=u64::MAX), &mut read, 100 << 20).unwrap_err();
+        assert!(matches!(error.problem, Problem::TooLarge { limit: 0x640_0000, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_frame_has_no_more_than_a_reader_takes() {
+        // Two stacks whose places together are more than a table has, each of which is fine.
+        let half = MAX_STACK_TABLE / 2 + 1;
+        let place = |offset: u32| Place { file: NO_FILE, offset: offset.into(), address: 0, bits: 0 };
+        let stacks = Stacks {
+            seqs: (0..(2 * half).div_ceil(MAX_STACK_DEPTH).into()).collect(),
+            frame_end: (1..=(2 * half).div_ceil(MAX_STACK_DEPTH))
+                .map(|row| (row * MAX_STACK_DEPTH).min(2 * half))
+                .collect(),
+            frames: (0..2 * half).collect(),
+            places: (0..2 * half).map(place).collect(),
+            ..Stacks::default()
+        };
+        let rows = stacks.seqs.len();
+        assert_eq!(encode(&stacks, 0..rows), None);
+        let payload = encode(&stacks, 0..rows.div_ceil(2)).unwrap();
+        decode(&payload, rows.div_ceil(2) as u32, &(0..=u64::MAX), &mut Stacks::default()).unwrap();
+    }
+
+    #[test]
     fn damaged_stacks_are_refused_or_read_and_nothing_else() {
-        let payload = encode(&some(), 0..3);
+        let payload = encode(&some(), 0..3).unwrap();
         for length in 0..payload.len() {
             assert!(decode(&payload[..length], 3, &(0..=u64::MAX), &mut Stacks::default()).is_err(), "{length}");
         }

@@ -145,7 +145,7 @@ impl Module {
             // Mappings are of whole pages, segments are not.
             let start = segment.offset & !0xfff;
             let inside = offset.checked_sub(start)?;
-            (inside < segment.length + (segment.offset - start))
+            (inside < segment.length.saturating_add(segment.offset - start))
                 .then(|| (segment.address & !0xfff).wrapping_add(inside))
         })
     }
