@@ -31,7 +31,9 @@ impl Binary {
     /// Meant for files that are replaced and not rewritten: objects of the store, debug information of packages.
     #[must_use]
     pub fn map(path: &Path) -> Option<Binary> {
-        // A pipe would make this wait.
+        // Some devices do something when they are opened, and the name may come from a file that nobody vouches for.
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        // It may have become something else meanwhile: a pipe would make this wait.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).ok()?;
         file.metadata().ok().filter(|meta| meta.is_file() && meta.len() > 0)?;
         // SAFETY: objects of the store never change once they have their name, and package managers put new files in the

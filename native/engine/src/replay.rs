@@ -229,7 +229,7 @@ fn refuse_lesser_cpu(trace: &Trace) -> Result<(), EngineError> {
         return Ok(());
     }
     let message = format!(
-        "the recorded programs use what this processor does not have ({missing}); replay on one that has it, or record          again with --cpu=x86-64-v2"
+        "the recorded programs use what this processor does not have ({missing}); replay on one that has it, or record again with --cpu=x86-64-v2"
     );
     Err(EngineError::replay("other-cpu", message, vec![("missing", Fact::Text(missing))]))
 }
