@@ -16,6 +16,8 @@ use object::{Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol
 /// Most entries of each list, and longest text: far beyond what linkers write.
 const MOST_ENTRIES: usize = 1 << 12;
 const LONGEST_TEXT: usize = 4096;
+/// Bytes of notes that are looked at, in all segments together: they may overlap.
+const MOST_NOTES: u64 = 16 << 20;
 /// Most symbols that are looked at for signs of hardening.
 const MOST_SYMBOLS: usize = 1 << 20;
 
@@ -156,6 +158,8 @@ fn of_headers<Elf: FileHeader<Endian = Endianness>>(data: &[u8], bits: u8) -> Op
     let segments = header.program_headers(endian, data).unwrap_or_default();
     let mut has_stack = false;
     let mut has_relro = false;
+    let mut has_interpreter = false;
+    let mut notes_left = MOST_NOTES;
     for segment in segments.iter().take(MOST_ENTRIES) {
         let (kind, flags) = (segment.p_type(endian), segment.p_flags(endian));
         has_relro |= kind == PT_GNU_RELRO;
@@ -163,10 +167,17 @@ fn of_headers<Elf: FileHeader<Endian = Endianness>>(data: &[u8], bits: u8) -> Op
             has_stack = true;
             facts.hardening.executable_stack = flags.0 & PF_X.0 != 0;
         }
-        if let Ok(Some(path)) = segment.interpreter(endian, data) {
-            facts.interpreter = Some(text(path));
+        // The kernel takes the first one.
+        if kind == PT_INTERP && !has_interpreter {
+            has_interpreter = true;
+            facts.interpreter = segment.interpreter(endian, data).ok().flatten().map(text);
         }
-        note_facts::<Elf>(segment, endian, data, &mut facts);
+        if kind == PT_NOTE
+            && let Some(left) = notes_left.checked_sub(segment.p_filesz(endian).into())
+        {
+            notes_left = left;
+            note_facts::<Elf>(segment, endian, data, &mut facts);
+        }
         let bit = |flag: u32, prot: u8| if flags.0 & flag != 0 { prot } else { 0 };
         facts.segments.push(Segment {
             kind: segment_name(kind),
@@ -289,17 +300,19 @@ fn versions_of<Elf: FileHeader<Endian = Endianness>>(header: &Elf, endian: Endia
     let Ok(sections) = header.sections(endian, data) else { return found };
     let Ok(Some((mut needs, strings))) = sections.gnu_verneed(endian, data) else { return found };
     let Ok(strings) = sections.strings(endian, data, strings) else { return found };
+    // The lists of several may be the same one.
+    let mut left = MOST_ENTRIES;
     while let Ok(Some((need, mut parts))) = needs.next() {
-        if found.len() >= MOST_ENTRIES {
+        if found.len() >= MOST_ENTRIES || left == 0 {
             break;
         }
         let file = need.file(endian, strings).map(text).unwrap_or_default();
         let mut versions = Vec::new();
-        while let Ok(Some(part)) = parts.next() {
+        while left > 0
+            && let Ok(Some(part)) = parts.next()
+        {
             versions.extend(part.name(endian, strings).map(text));
-            if versions.len() >= MOST_ENTRIES {
-                break;
-            }
+            left -= 1;
         }
         found.push(Versions { file, versions });
     }
@@ -389,6 +402,77 @@ mod tests {
         assert!(facts.segments.iter().any(|segment| segment.kind == "LOAD" && segment.prot == 5));
         assert!(!facts.hardening.executable_stack);
         assert_eq!(facts.hardening.relro, Relro::Full);
+    }
+
+    /// A file with nothing but a header; tables of `phnum` and `shnum` entries follow it.
+    fn header(phnum: u16, shnum: u16) -> Vec<u8> {
+        let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for half in [3_u16, 62] {
+            file.extend(half.to_le_bytes());
+        }
+        file.extend(1_u32.to_le_bytes());
+        let sections = if shnum == 0 { 0 } else { 64 + u64::from(phnum) * 56 };
+        for word in [0, if phnum == 0 { 0 } else { 64 }, sections] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(0_u32.to_le_bytes());
+        for half in [64, 56, phnum, 64, shnum, shnum.saturating_sub(1)] {
+            file.extend(half.to_le_bytes());
+        }
+        file
+    }
+
+    #[test]
+    fn notes_that_overlap_are_looked_at_up_to_a_limit() {
+        let notes = |filler: u16| {
+            let mut file = header(filler + 1, 0);
+            let start = 64 + (u64::from(filler) + 1) * 56;
+            let mut segment = |offset: u64, length: u64| {
+                file.extend(4_u32.to_le_bytes());
+                file.extend(4_u32.to_le_bytes());
+                for word in [offset, 0, 0, length, length, 4] {
+                    file.extend(word.to_le_bytes());
+                }
+            };
+            (0..filler).for_each(|_| segment(start + 20, 4 << 20));
+            segment(start, 20);
+            for word in [4, 4, NT_GNU_BUILD_ID.0, u32::from_le_bytes(*b"GNU\0"), 7] {
+                file.extend(word.to_le_bytes());
+            }
+            file.resize(file.len() + (4 << 20), 0);
+            parse(&file).expect("an ELF file").build_id
+        };
+        assert_eq!(notes(3), [7, 0, 0, 0]);
+        assert!(notes(4).is_empty());
+    }
+
+    #[test]
+    fn lists_of_versions_that_are_one_list_are_read_up_to_a_limit() {
+        const NEEDS: u32 = 100;
+        const VERNEED: u32 = 0x6fff_fffe;
+        let mut file = header(0, 3);
+        let (table, strings) = (64 + 3 * 64_u64, 64 + 3 * 64 + 2 * 16 * u64::from(NEEDS));
+        for (kind, offset, size, link, info) in
+            [(0, 0, 0, 0, 0), (VERNEED, table, strings - table, 2_u32, NEEDS), (3, strings, 3, 0, 0)]
+        {
+            file.extend([0, kind].map(u32::to_le_bytes).concat());
+            file.extend([0, 0, offset, size].map(u64::to_le_bytes).concat());
+            file.extend([link, info].map(u32::to_le_bytes).concat());
+            file.extend([1_u64, 0].map(u64::to_le_bytes).concat());
+        }
+        for need in 0..NEEDS {
+            file.extend([1, NEEDS as u16].map(u16::to_le_bytes).concat());
+            let next = if need + 1 == NEEDS { 0 } else { 16 };
+            file.extend([1, 16 * (NEEDS - need), next].map(u32::to_le_bytes).concat());
+        }
+        for part in 0..NEEDS {
+            let next = if part + 1 == NEEDS { 0 } else { 16 };
+            file.extend([0, 0, 1, next].map(u32::to_le_bytes).concat());
+        }
+        file.extend(b"\0x\0");
+        let versions = parse(&file).expect("an ELF file").versions;
+        assert_eq!(versions[0], Versions { file: "x".into(), versions: vec!["x".into(); NEEDS as usize] });
+        assert_eq!(versions.iter().map(|need| need.versions.len()).sum::<usize>(), MOST_ENTRIES);
     }
 
     #[test]
