@@ -243,8 +243,7 @@ export class Events {
 
   /** The numbers of all events that made a canonical one. */
   parts({ stream, entry }: Entry): number[] {
-    const parts = stream.parts.get(entry);
-    return parts === undefined ? [stream.seq.at(entry)] : [...parts.view()];
+    return stream.partsOf(entry);
   }
 
   /** The bytes that a canonical event moved, the first `MOST_BYTES` of them. */

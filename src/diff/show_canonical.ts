@@ -24,7 +24,7 @@ export async function* canonicalLines(trace: Trace, options: DiffOptions): Async
     const verb = c.verbs.names[stream.verb.at(entry)] ?? "?";
     const row = await events.row(seq);
     const leaves = row === undefined ? [] : [...events.leaves(row)];
-    const parts = stream.parts.get(entry)?.length ?? 1;
+    const parts = stream.partsOf(entry).length;
     const shown = ([part, value]: readonly [string, string]) =>
       options.maskSecrets === true ? maskedPart(part, value) : value;
     const what = leaves.map((leaf) => `${leaf[0]}=${JSON.stringify(shown(leaf))}`);

@@ -8,11 +8,13 @@ class Column<T extends Float64Array | Uint32Array> {
     length: number,
   ) => T;
   #data: T;
-  length = 0;
+  length: number;
 
-  constructor(make: new (length: number) => T) {
+  /** Empty, or all of `data`, which is taken over. */
+  constructor(make: new (length: number) => T, data?: T) {
     this.#make = make;
-    this.#data = new make(FIRST);
+    this.#data = data ?? new make(FIRST);
+    this.length = data?.length ?? 0;
   }
 
   push(value: number): void {
@@ -58,8 +60,8 @@ export class Numbers extends Column<Float64Array> {
 }
 
 export class Words extends Column<Uint32Array> {
-  constructor() {
-    super(Uint32Array);
+  constructor(data?: Uint32Array) {
+    super(Uint32Array, data);
   }
 }
 

@@ -18,8 +18,8 @@ export class Stream {
   readonly seq = new Words();
   /** Microseconds that it took. */
   readonly micros = new Words();
-  /** Events that were made of several: their numbers, by index. */
-  readonly parts = new Map<number, Words>();
+  /** Further events that an entry was made of. */
+  readonly #parts = new Parts();
   /** Number of its last event of any kind. */
   lastSeq = -1;
 
@@ -27,31 +27,93 @@ export class Stream {
     return this.rest.length;
   }
 
-  /** Gives back memory, once nothing more is added. */
-  trim(): void {
-    for (const column of [this.rest, this.name, this.verb, this.seq, this.micros]) column.trim();
+  /** One more event is a part of an entry. */
+  notePart(entry: number, seq: number, nanos: number): void {
+    this.#parts.add(entry, seq);
+    this.micros.set(entry, Math.min(MAX_U32, this.micros.at(entry) + nanos / 1000));
   }
 
-  /** Leaves out the entries that `drop` names. */
-  compact(drop: (entry: number) => boolean): void {
-    let to = 0;
-    const parts = new Map<number, Words>();
-    for (let entry = 0; entry < this.length; entry++) {
-      if (drop(entry)) continue;
-      const own = this.parts.get(entry);
-      if (own !== undefined) parts.set(to, own);
-      if (to !== entry) {
-        for (const column of [this.rest, this.name, this.verb, this.seq, this.micros]) {
-          column.set(to, column.at(entry));
-        }
-      }
-      to += 1;
-    }
-    this.parts.clear();
-    for (const [entry, own] of parts) this.parts.set(entry, own);
-    for (const column of [this.rest, this.name, this.verb, this.seq, this.micros])
-      column.length = to;
+  /** The numbers of the events that an entry was made of, once nothing more is added. */
+  partsOf(entry: number): number[] {
+    return [this.seq.at(entry), ...this.#parts.of(entry)];
   }
+
+  /** Nothing more is added: gives back memory. */
+  finish(): void {
+    for (const column of this.#columns()) column.trim();
+    this.#parts.finish(this.length);
+  }
+
+  /** Leaves out the entries that `drop` names, once nothing more is added. */
+  compact(drop: (entry: number) => boolean): void {
+    const length = this.length;
+    const columns = this.#columns();
+    const places = new Int32Array(length).fill(-1);
+    let to = 0;
+    for (let entry = 0; entry < length; entry++) {
+      if (drop(entry)) continue;
+      if (to !== entry) for (const column of columns) column.set(to, column.at(entry));
+      places[entry] = to++;
+    }
+    for (const column of columns) column.length = to;
+    this.#parts.move(places);
+  }
+
+  #columns(): readonly (Numbers | Words)[] {
+    return [this.rest, this.name, this.verb, this.seq, this.micros];
+  }
+}
+
+/** Which events belong to which entries, in two columns: a map of lists takes a hundred times the memory. */
+class Parts {
+  #entry = new Words();
+  #seq = new Words();
+
+  add(entry: number, seq: number): void {
+    this.#entry.push(entry);
+    this.#seq.push(seq);
+  }
+
+  /** Sorts them by entry, each entry's as they came. */
+  finish(entries: number): void {
+    const count = this.#entry.length;
+    if (count === 0) return;
+    const next = new Uint32Array(entries + 1);
+    for (let k = 0; k < count; k++) raise(next, this.#entry.at(k) + 1, 1);
+    for (let entry = 0; entry < entries; entry++) raise(next, entry + 1, next[entry] as number);
+    const entry = new Uint32Array(count);
+    const seq = new Uint32Array(count);
+    for (let k = 0; k < count; k++) {
+      const place = next[this.#entry.at(k)] as number;
+      raise(next, this.#entry.at(k), 1);
+      entry[place] = this.#entry.at(k);
+      seq[place] = this.#seq.at(k);
+    }
+    this.#entry = new Words(entry);
+    this.#seq = new Words(seq);
+  }
+
+  of(entry: number): Uint32Array {
+    const from = this.#entry.firstNotBelow(entry);
+    return this.#seq.view().subarray(from, this.#entry.firstNotBelow(entry + 1));
+  }
+
+  /** Entries stand elsewhere now, in the same order; those at -1 are gone. */
+  move(places: Int32Array): void {
+    let to = 0;
+    for (let k = 0; k < this.#entry.length; k++) {
+      const place = places[this.#entry.at(k)] as number;
+      if (place < 0) continue;
+      this.#entry.set(to, place);
+      this.#seq.set(to++, this.#seq.at(k));
+    }
+    this.#entry.length = to;
+    this.#seq.length = to;
+  }
+}
+
+function raise(values: Uint32Array, at: number, by: number): void {
+  values[at] = (values[at] as number) + by;
 }
 
 /** A call in pieces that is not done yet. */
@@ -69,17 +131,6 @@ export function closeRun(run: Run): void {
   const { stream, entry, bytes, low, high } = run;
   const content = run.kind === "list" ? mixed(low >>> 0, high >>> 0) : bytes.value;
   stream.rest.set(entry, mixed(stream.rest.at(entry), content));
-}
-
-export function notePart({ stream, entry }: Run, seq: number, nanos: number): void {
-  let parts = stream.parts.get(entry);
-  if (parts === undefined) {
-    parts = new Words();
-    parts.push(stream.seq.at(entry));
-    stream.parts.set(entry, parts);
-  }
-  parts.push(seq);
-  stream.micros.set(entry, Math.min(MAX_U32, stream.micros.at(entry) + nanos / 1000));
 }
 
 /** How the entries of a directory are read. */

@@ -19,7 +19,7 @@ import { Names, NO_NAME } from "./names.js";
 import { PathJoiner } from "./paths.js";
 import { forPieces, NOT_OK } from "./pieces.js";
 import { Op, type Plan, planOf, type Step, type Verbs } from "./plan.js";
-import { addEntries, closeRun, MAX_U32, notePart, type Run, Stream } from "./run.js";
+import { addEntries, closeRun, MAX_U32, type Run, Stream } from "./run.js";
 import { feedArguments } from "./value.js";
 
 export interface Program extends ExecEvent {
@@ -144,7 +144,7 @@ export class CanonicalTrace {
       for (const run of process.runs.values()) closeRun(run);
       process.runs.clear();
     }
-    for (const stream of this.streams) stream?.trim();
+    for (const stream of this.streams) stream?.finish();
     return this;
   }
 
@@ -542,7 +542,7 @@ export class CanonicalTrace {
       run = { stream, entry, kind: plan.run ?? "read", bytes: new StreamHash(), low: 0, high: 0 };
       process.runs.set(this.#object, run);
     } else {
-      notePart(run, batch.firstSeq + i, batch.duration[i] as number);
+      run.stream.notePart(run.entry, batch.firstSeq + i, batch.duration[i] as number);
     }
     const { bytes } = run;
     if (!this.#isPayload() || plan.data === undefined) return;
