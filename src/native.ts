@@ -15,6 +15,8 @@ export interface NativeAddon {
   dieBySignal(signal: number): void;
   /** Ends this process at once, without node's clean-up (which would reset the terminal). */
   exitNow(code: number): never;
+  /** `<program>-<n>.trace` with the smallest free n, in the working directory. */
+  freeName(program: string): string;
   /** Starts a recording on a thread of its own. `onRefusal` gets what the policy refuses, as JSON. */
   startRecording(
     options: NativeRecordOptions,
@@ -69,7 +71,6 @@ export interface NativeRecordOptions {
   readonly nofile?: number;
   readonly inherit: boolean;
   readonly ignoreHangup: boolean;
-  readonly meta: readonly (readonly [string, string])[];
   readonly policy?: string;
 }
 
@@ -118,6 +119,8 @@ export interface NativeRecordResult {
   readonly lostEvents: number;
   readonly lost: readonly number[];
   readonly notes: readonly string[];
+  /** What was recorded, in one line. */
+  readonly line: string;
   readonly failure?: string;
   readonly failureCode?: string;
 }

@@ -3,9 +3,8 @@
  * process's streams, and keeps the event loop free; the recorder is a thread of the addon.
  */
 
-import { existsSync, readFileSync, readlinkSync } from "node:fs";
-import { release } from "node:os";
-import { basename, resolve } from "node:path";
+import { readFileSync, readlinkSync } from "node:fs";
+import { resolve } from "node:path";
 import type { TraceError } from "./errors.js";
 import { type NativeRecording, type NativeRecordOptions, native } from "./native.js";
 import { traceError, unwrap } from "./trace/failure.js";
@@ -106,6 +105,8 @@ export interface RecordResult {
   readonly lost: LostCounts;
   /** What the user ought to know, a line each. */
   readonly notes: readonly string[];
+  /** Counts, size and path in one line, for people. */
+  readonly summary: string;
   /** Why the trace is cut, if it is. */
   readonly failure: TraceError | undefined;
 }
@@ -142,7 +143,7 @@ export async function record(options: RecordOptions): Promise<RecordResult> {
 /** The same with a hold on the running recording. */
 export function startRecording(options: RecordOptions): Recording {
   const path = absolute(
-    options.output ?? freeName(text(options.command[0] ?? programOf(options.attach?.[0]))),
+    options.output ?? native().freeName(text(options.command[0] ?? programOf(options.attach?.[0]))),
   );
   const own: NativeRecordOptions = {
     argv: options.command.map(bytes),
@@ -157,7 +158,6 @@ export function startRecording(options: RecordOptions): Recording {
     cpu: options.cpu ?? "host",
     inherit: options.inheritDescriptors ?? false,
     ignoreHangup: options.ignoreHangup ?? false,
-    meta: facts(options),
     ...(options.attach && { attach: options.attach }),
     ...(options.env && { env: environment(options.env) }),
     ...(options.cwd !== undefined && { cwd: bytes(options.cwd) }),
@@ -207,6 +207,7 @@ async function settle(running: NativeRecording, path: string): Promise<RecordRes
     durationNs: result.durationNs,
     lost: { memory, tasks, descriptors, unknownCalls, events: result.lostEvents },
     notes: result.notes,
+    summary: result.line,
     failure:
       result.failure === undefined
         ? undefined
@@ -246,32 +247,6 @@ function absolute(path: string): string {
 function programOf(pid: number | undefined): string {
   try {
     return readlinkSync(`/proc/${pid}/exe`);
-  } catch {
-    return "";
-  }
-}
-
-/** `./<program>-<n>.trace` with the smallest free n. */
-function freeName(program: string): string {
-  const stem = basename(program) || "trace";
-  for (let n = 1; ; n++) {
-    const name = `${stem}-${n}.trace`;
-    if (!existsSync(name)) return name;
-  }
-}
-
-function facts(options: RecordOptions): [string, string][] {
-  return [
-    ["argv", JSON.stringify(options.command.map(text))],
-    ["cwd", options.cwd ?? currentDirectory()],
-    ["kernel", release()],
-  ];
-}
-
-/** The working directory may have been removed, or be unreadable: that is the program's business. */
-function currentDirectory(): string {
-  try {
-    return process.cwd();
   } catch {
     return "";
   }

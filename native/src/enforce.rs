@@ -10,7 +10,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use trace_engine::enforce::{self, Attempt, Enforcement, Policy, Refusal, Report, Running};
 use trace_engine::error::EngineError;
-use trace_engine::launch::{self, Program};
+use trace_engine::launch::{self, Program, Restored, Surroundings};
 
 use crate::reader::{self, outcome};
 
@@ -141,9 +141,11 @@ pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader:
             env: options.env.as_ref().map(|env| env.iter().map(os_string).collect()),
             cwd: options.cwd.as_ref().map(|cwd| PathBuf::from(os_string(cwd))),
             user: None,
-            nofile: options.nofile.map(|limit| limit as u64),
-            ignore_hangup: false,
-            inherit: if options.inherit { launch::inherited() } else { Vec::new() },
+            surroundings: Surroundings::Restored(Restored {
+                nofile: options.nofile.map(|limit| limit as u64),
+                ignore_hangup: false,
+                inherit: if options.inherit { launch::inherited() } else { Vec::new() },
+            }),
         };
         enforce::start(&program, &enforcement)
     };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -11,7 +11,7 @@ use napi::{Env, Error, Result, Status, Task};
 use napi_derive::napi;
 use trace_engine::cpu::features::Level;
 use trace_engine::error::EngineError;
-use trace_engine::launch::{self, Program, User};
+use trace_engine::launch::{self, Program, Restored, Surroundings, User};
 use trace_engine::memory::Data;
 use trace_engine::record::{self, Backend, Control, Outcome};
 
@@ -51,8 +51,6 @@ pub struct RecordOptions {
     pub ignore_hangup: bool,
     /// Pass on all descriptors that this process was started with, and not only 0 to 2.
     pub inherit: bool,
-    /// Key and value of facts to store.
-    pub meta: Vec<Vec<String>>,
     /// A policy that the program runs under.
     pub policy: Option<String>,
 }
@@ -82,6 +80,8 @@ pub struct RecordResult {
     /// Memory reads, tasks, descriptors and unknown calls that could not be captured.
     pub lost: Vec<f64>,
     pub notes: Vec<String>,
+    /// What was recorded, in one line.
+    pub line: String,
     /// Why the trace is cut, if it is.
     pub failure: Option<String>,
     pub failure_code: Option<String>,
@@ -94,11 +94,13 @@ type Running = JoinHandle<std::result::Result<Outcome, EngineError>>;
 pub struct Recording {
     control: Arc<Control>,
     running: Arc<Mutex<Option<Running>>>,
+    output: PathBuf,
 }
 
 /// Waits for the end of a recording on a thread of the pool.
 pub struct Wait {
     running: Arc<Mutex<Option<Running>>>,
+    output: PathBuf,
 }
 
 impl Task for Wait {
@@ -114,14 +116,16 @@ impl Task for Wait {
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<reader::Outcome<RecordResult>> {
-        Ok(outcome(output, RecordResult::from))
+        Ok(outcome(output, |came| RecordResult::new(came, &self.output)))
     }
 }
 
-impl From<Outcome> for RecordResult {
-    fn from(outcome: Outcome) -> RecordResult {
+impl RecordResult {
+    fn new(outcome: Outcome, output: &Path) -> RecordResult {
+        let line = outcome.line(output);
         let summary = outcome.summary;
         RecordResult {
+            line,
             status: outcome.status,
             processes: outcome.processes,
             threads: outcome.threads,
@@ -144,7 +148,7 @@ impl Recording {
     /// The result, when the last process has ended. To be asked for once.
     #[napi]
     pub fn wait(&self) -> AsyncTask<Wait> {
-        AsyncTask::new(Wait { running: Arc::clone(&self.running) })
+        AsyncTask::new(Wait { running: Arc::clone(&self.running), output: self.output.clone() })
     }
 
     /// Kills the recorded processes and ends the recording.
@@ -217,16 +221,17 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
     let data = data_named(&options.data)?;
     let backend = backend_named(&options.backend)?;
     let cpu = Level::from_name(&options.cpu).ok_or_else(|| unknown("cpu", &options.cpu))?;
-    let pairs = options.meta.into_iter().filter_map(|pair| <[String; 2]>::try_from(pair).ok());
     let engine = record::Options {
         program: Program {
             argv: options.argv.iter().map(os_string).collect(),
             env: options.env.as_ref().map(|env| env.iter().map(os_string).collect()),
             cwd: options.cwd.as_ref().map(|cwd| PathBuf::from(os_string(cwd))),
             user: options.user.map(|user| User { uid: user.uid, gid: user.gid, groups: user.groups }),
-            inherit: if options.inherit { launch::inherited() } else { Vec::new() },
-            ignore_hangup: options.ignore_hangup,
-            nofile: options.nofile.map(|limit| limit as u64),
+            surroundings: Surroundings::Restored(Restored {
+                nofile: options.nofile.map(|limit| limit as u64),
+                ignore_hangup: options.ignore_hangup,
+                inherit: if options.inherit { launch::inherited() } else { Vec::new() },
+            }),
         },
         attach: options.attach.unwrap_or_default(),
         output: PathBuf::from(os_string(&options.output)),
@@ -239,14 +244,22 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         backend,
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
-        meta: pairs.map(|[key, value]| (key, value)).collect(),
         enforce,
     };
+    let output = engine.output.clone();
     let control = Arc::new(Control::default());
     let recorder_control = Arc::clone(&control);
     let running = std::thread::Builder::new()
         .name("trace-recorder".into())
         .spawn(move || record::record(&engine, &recorder_control))
         .map_err(|error| Error::new(Status::GenericFailure, format!("cannot start the recorder: {error}")))?;
-    Ok(Recording { control, running: Arc::new(Mutex::new(Some(running))) })
+    Ok(Recording { control, running: Arc::new(Mutex::new(Some(running))), output })
+}
+
+/// `<program>-<n>.trace` with the smallest free n, in the working directory.
+#[napi]
+#[must_use]
+#[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
+pub fn free_name(program: String) -> String {
+    record::free_name(program.as_str())
 }

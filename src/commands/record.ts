@@ -393,7 +393,7 @@ function report(context: CommandContext<Options>, done: RunsResult): void {
     if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
   }
   if (context.options.verbose || context.isTTY.stderr) {
-    if (isKept) lines.push(summary(result));
+    if (isKept) lines.push(`trace: ${result.summary}  (trace show)`);
     lines.push(...remarks.map((remark) => `trace: ${remark}`));
   }
   if (lines.length > 0) say(`${lines.join("\n")}\n`);
@@ -407,18 +407,4 @@ function say(text: string): void {
   } catch {
     // Nobody is there to hear it.
   }
-}
-
-function summary(result: RecordResult): string {
-  const { events, processes, bytes, lost } = result;
-  const seconds = (result.durationNs / 1e9).toFixed(2);
-  const missing = lost.memory + lost.tasks + lost.descriptors + lost.unknownCalls;
-  const parts = [
-    `${events} events`,
-    processes === 1 ? "1 process" : `${processes} processes`,
-    `${(bytes / 1024).toFixed(bytes < 10240 ? 1 : 0)} KiB`,
-    `${seconds} s`,
-  ];
-  if (missing > 0) parts.push(`${missing} partly unreadable`);
-  return `trace: ${parts.join(", ")} -> ${result.path}  (trace show)`;
 }

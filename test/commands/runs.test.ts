@@ -34,6 +34,7 @@ async function runs(options: Partial<RunsOptions>, ends: readonly number[]) {
       durationNs: 1,
       lost: { memory: 0, tasks: 0, descriptors: 0, unknownCalls: 0, events: 0 },
       notes: [],
+      summary: "1 event",
       failure: undefined,
     };
   };

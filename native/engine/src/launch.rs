@@ -27,7 +27,28 @@ pub struct Program {
     pub cwd: Option<PathBuf>,
     /// User to become.
     pub user: Option<User>,
-    /// Soft limit of open files to give back, when the host process has raised its own.
+    pub surroundings: Surroundings,
+}
+
+/// What the program finds that it would have found without this process.
+#[derive(Clone, Debug)]
+pub enum Surroundings {
+    /// This process has changed nothing of what it was started with, but for the mask of blocked signals, which was this one.
+    Kept(libc::sigset_t),
+    /// This process has changed signals, limits and descriptors for itself, as node does.
+    Restored(Restored),
+}
+
+impl Default for Surroundings {
+    fn default() -> Surroundings {
+        Surroundings::Restored(Restored::default())
+    }
+}
+
+/// What is given back to the program, besides signals that do what they do by default.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// Soft limit of open files to give back, when this process has raised its own.
     pub nofile: Option<u64>,
     /// Ignore SIGHUP in the program, as it would have been without this process.
     pub ignore_hangup: bool,
@@ -254,11 +275,9 @@ struct Plan<'a> {
     env: Strings,
     cwd: Option<CString>,
     user: Option<&'a User>,
-    nofile: Option<u64>,
+    surroundings: &'a Surroundings,
     filter: Option<libc::sock_fprog>,
     trap_clock: bool,
-    ignore_hangup: bool,
-    inherit: &'a [i32],
     gate: Option<&'a Gate>,
     attempt: Option<&'a enforce::Attempt>,
     go: c_int,
@@ -313,11 +332,9 @@ pub fn launch_enforced(
         env: Strings::new(env.into_iter())?,
         cwd: program.cwd.as_ref().map(|cwd| c_string(cwd.as_os_str().as_bytes())).transpose()?,
         user: program.user.as_ref(),
-        nofile: program.nofile,
+        surroundings: &program.surroundings,
         filter: filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
         trap_clock: how.trap_clock,
-        ignore_hangup: program.ignore_hangup,
-        inherit: &program.inherit,
         gate: gate.as_ref(),
         attempt: enforcement.and_then(|own| own.attempt.as_ref()),
         go: go_read.as_raw_fd(),
@@ -383,19 +400,11 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
                 _ => libc::_exit(127),
             }
         }
-        reset_signals();
-        if plan.ignore_hangup {
-            libc::signal(libc::SIGHUP, libc::SIG_IGN);
-        }
-        for fd in [0, 1, 2].iter().chain(plan.inherit) {
-            libc::fcntl(*fd, libc::F_SETFD, 0);
-        }
-        if let Some(soft) = plan.nofile {
-            let mut limit = std::mem::zeroed::<libc::rlimit>();
-            if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-                limit.rlim_cur = soft.min(limit.rlim_max);
-                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        match plan.surroundings {
+            Surroundings::Kept(mask) => {
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const *mask, std::ptr::null_mut());
             }
+            Surroundings::Restored(restored) => restore(restored),
         }
         if let Some(user) = plan.user
             && (libc::setgroups(user.groups.len(), user.groups.as_ptr()) != 0
@@ -431,6 +440,30 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
         }
         libc::execve(plan.path.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         fail(STEP_EXEC)
+    }
+}
+
+/// Gives the program what this process has changed for itself.
+///
+/// # Safety
+/// Only in a child of fork.
+unsafe fn restore(restored: &Restored) {
+    // SAFETY: all calls are async-signal-safe and use memory of this frame or from before the fork.
+    unsafe {
+        reset_signals();
+        if restored.ignore_hangup {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        }
+        for fd in [0, 1, 2].iter().chain(&restored.inherit) {
+            libc::fcntl(*fd, libc::F_SETFD, 0);
+        }
+        if let Some(soft) = restored.nofile {
+            let mut limit = std::mem::zeroed::<libc::rlimit>();
+            if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+                limit.rlim_cur = soft.min(limit.rlim_max);
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cpu;
 mod definitions;
 pub mod doctor;
 pub mod elf;
+pub mod end;
 pub mod enforce;
 pub mod error;
 mod image;

@@ -8,6 +8,7 @@ mod agent;
 mod attach;
 mod births;
 mod effects;
+mod facts;
 mod filter;
 mod layouts;
 mod lifecycle;
@@ -46,6 +47,8 @@ use crate::sys::{self, Resume, Waited};
 use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
+pub use facts::free_name;
+
 /// How calls are captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
@@ -83,8 +86,6 @@ pub struct Options {
     pub chaos: Option<u64>,
     /// What the processor is to seem to be.
     pub cpu: Level,
-    /// Facts to store in the trace (`command`, `version`, ...).
-    pub meta: Vec<(String, String)>,
     /// A policy that the program runs under.
     pub enforce: Option<Enforcement>,
 }
@@ -424,10 +425,9 @@ impl World {
         (started, filtered): (u64, bool),
         image: Option<&'static crate::agent::Image>,
     ) -> World {
-        let mut definitions: Vec<Definition> = options
-            .meta
-            .iter()
-            .map(|(key, value)| Definition::Meta { key: key.clone(), value: value.clone().into_bytes() })
+        let mut definitions: Vec<Definition> = facts::of(&options.program)
+            .into_iter()
+            .map(|(key, value)| Definition::Meta { key: key.into(), value: value.into_bytes() })
             .collect();
         let data = match options.data {
             Data::All => "all",
@@ -499,7 +499,7 @@ impl World {
     fn discard(self, output: &Path) {
         drop(self.placement);
         let _ = self.sink.finish();
-        let _ = std::fs::remove_file(output);
+        writer::remove(output);
     }
 
     /// Nanoseconds since the start of the recording.

@@ -306,17 +306,24 @@ pub fn catch(signal: c_int) {
     }
 }
 
-/// Stops this process as a stop signal does by default, whatever its handler is; returns when it is continued.
+/// Stops this process as a stop signal does by default, whatever its handler is and also where it is blocked; returns when it
+/// is continued.
 pub fn stop_self(signal: c_int) {
-    // SAFETY: the actions are of this frame. The signal is for this thread and is taken when tgkill returns, so that the
-    // old handler is back before anybody else could need it.
+    // SAFETY: the actions and sets are of this frame. The signal is for this thread and is taken when it is unblocked at the
+    // latest, so that the old handler is back before anybody else could need it.
     unsafe {
         let mut old = std::mem::zeroed::<libc::sigaction>();
         let mut default = std::mem::zeroed::<libc::sigaction>();
         default.sa_sigaction = libc::SIG_DFL;
+        let mut this = std::mem::zeroed::<libc::sigset_t>();
+        let mut blocked = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut this);
+        libc::sigaddset(&raw mut this, signal);
         // (SIGSTOP has no handler to change: that fails, and need not work.)
         libc::sigaction(signal, &raw const default, &raw mut old);
         libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const this, &raw mut blocked);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut());
         libc::sigaction(signal, &raw const old, std::ptr::null_mut());
     }
 }

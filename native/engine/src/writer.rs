@@ -18,7 +18,7 @@ use crate::error::EngineError;
 use crate::raw::RawBatch;
 
 pub use block::BlockWriter;
-pub(crate) use sink::{Sink, lock};
+pub(crate) use sink::{Sink, lock, remove};
 
 /// Batches that wait at most.
 pub const QUEUE: usize = 8;
@@ -130,10 +130,10 @@ impl Writer {
             }
             if whole { block.finish() } else { block.abandon() }
         };
-        let thread = std::thread::Builder::new()
-            .name("trace-writer".into())
-            .spawn(run)
-            .map_err(|source| EngineError::io("start a thread that writes", path, source))?;
+        let thread = std::thread::Builder::new().name("trace-writer".into()).spawn(run).map_err(|source| {
+            remove(path);
+            EngineError::io("start a thread that writes", path, source)
+        })?;
         Ok(Writer { path: path.to_owned(), queue, empties, failed, thread })
     }
 

@@ -43,7 +43,10 @@ impl Sink {
         lock(&file, libc::LOCK_EX).ok();
         let id = match options.id {
             Some(id) => id,
-            None => random_id().map_err(|source| EngineError::io("make an id for", path, source))?,
+            None => random_id().map_err(|source| {
+                remove(path);
+                EngineError::io("make an id for", path, source)
+            })?,
         };
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let header = FileHeader {
@@ -55,7 +58,10 @@ impl Sink {
         let mut sink = Sink::over(path, file, 0, Vec::new());
         sink.write(&header.encode(crc32fast::hash));
         match sink.failure.take() {
-            Some(failure) => Err(failure),
+            Some(failure) => {
+                remove(path);
+                Err(failure)
+            }
             None => Ok((sink, header)),
         }
     }
@@ -197,6 +203,13 @@ fn open_new(path: &Path, force: bool) -> Result<File, EngineError> {
     // A new file rather than a shorter one: whoever reads the old trace keeps it.
     std::fs::remove_file(&target).map_err(cannot)?;
     OpenOptions::new().write(true).create_new(true).open(&target).map_err(cannot)
+}
+
+/// Removes the file of a trace that never began. What is no file, such as a device that was written to, stays.
+pub(crate) fn remove(path: &Path) {
+    if std::fs::metadata(path).is_ok_and(|facts| facts.is_file()) {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn random_id() -> io::Result<[u8; 16]> {
