@@ -1,0 +1,60 @@
+//! The command in TypeScript, in place of this process.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io;
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::ptr;
+
+use libc::{c_char, c_int};
+
+use crate::report::say;
+
+/// Exit codes that shells use for a program that is missing, or cannot be run.
+const MISSING: c_int = 127;
+const UNUSABLE: c_int = 126;
+
+/// Becomes `node cli.cjs` with the same words. Says why not when that fails, and returns the exit code for it.
+pub fn exec(words: &[OsString]) -> c_int {
+    let cli = match fs::read_link("/proc/self/exe") {
+        Ok(own) => own.with_file_name("cli.cjs"),
+        Err(error) => {
+            say(&format!(
+                "trace: cannot tell where it is installed: {error}\n  mount /proc, or run: node .../dist/cli.cjs\n"
+            ));
+            return UNUSABLE;
+        }
+    };
+    let error = exec_node(&cli, words);
+    if error.raw_os_error() == Some(libc::ENOENT) {
+        say("trace: node is not found in PATH, and only a plain `trace record` does without\n  \
+             install Node 20 or later, or put the folder that holds node into PATH\n");
+        return MISSING;
+    }
+    say(&format!("trace: node cannot be run: {}\n  look at: command -v node\n", plain(&error)));
+    UNUSABLE
+}
+
+/// Returns only when it fails.
+fn exec_node(cli: &Path, words: &[OsString]) -> io::Error {
+    let all = iter::once(cli.as_os_str()).chain(words.iter().map(OsString::as_os_str));
+    // None of them holds a NUL: they have come by exec themselves.
+    let owned: Vec<CString> = all.filter_map(|word| CString::new(word.as_bytes()).ok()).collect();
+    let behind = owned.iter().map(|word| word.as_ptr());
+    let argv: Vec<*const c_char> = iter::once(c"node".as_ptr()).chain(behind).chain([ptr::null()]).collect();
+    // SAFETY: strings and array end with NUL and NULL, and live until execvp is done.
+    unsafe { libc::execvp(c"node".as_ptr(), argv.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// What the system said, without the number.
+pub fn plain(error: &io::Error) -> String {
+    without_number(&error.to_string()).to_owned()
+}
+
+/// A message without the ` (os error N)` that the standard library ends it with.
+pub fn without_number(message: &str) -> &str {
+    message.rsplit_once(" (os error ").map_or(message, |(text, _)| text)
+}
