@@ -5,7 +5,7 @@
  *   --only NAME   only this workload, or `startup`, or `reading`; may be repeated
  *   --quick       less work and two rounds
  *   --list        print the names
- *   --cli FILE    the `trace` to measure; default: dist/cli.cjs
+ *   --cli FILE    the `trace` to measure; default: dist/trace
  *
  * Writes bench/latest.md when everything was measured in full. It is a measurement and not a test:
  * it fails when a program fails, not when a number is bad.
@@ -49,7 +49,7 @@ function options(): Options {
       only: { type: "string", multiple: true, default: [] },
       quick: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
-      cli: { type: "string", default: resolve(HERE, "../dist/cli.cjs") },
+      cli: { type: "string", default: resolve(HERE, "../dist/trace") },
     },
   });
   const size = values.quick ? QUICK : FULL;

@@ -35,7 +35,7 @@ export async function measureReading(
   const { eventCount: events } = trace;
   trace.close();
   const command = (...words: string[]) => ({
-    argv: [process.execPath, cli, ...words, file],
+    argv: [cli, ...words, file],
     dir: base,
     base,
   });

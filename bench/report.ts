@@ -103,7 +103,7 @@ export function report(results: Results, conditions: Conditions): string {
   const about = [
     "`record` is `trace record`, whose trace can be replayed, `observe` is `trace record --observe`, which",
     "does what strace does, `agent` the same with `--backend=agent`, `replay` is `trace replay` of such a",
-    "recording, all with the start of node in them; `strace` is `strace -f -o /dev/null`, `pinned` the same",
+    "recording, with the start of node in it; `strace` is `strace -f -o /dev/null`, `pinned` the same",
     "kept on one CPU. The modes took turns in one run. Bytes per event are of the file without the bytes",
     "that programs read and wrote, which are counted as payload, compressed.",
   ].join("\n");

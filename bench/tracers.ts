@@ -21,7 +21,7 @@ export const MODES = [
 export type Mode = (typeof MODES)[number];
 
 export interface Tracers {
-  /** `dist/cli.cjs` of the build that is measured. */
+  /** `dist/trace` of the build that is measured. */
   readonly cli: string;
   /** CPU of pinned strace. */
   readonly cpu: string;
@@ -46,7 +46,7 @@ export interface Recording {
   readonly file?: string;
 }
 
-/** What the user would type, so that the start of node is part of it. */
+/** What the user would type, so that the start of the recorder is part of it. */
 export function recordCommand(
   { cli }: Tracers,
   dir: string,
@@ -55,7 +55,7 @@ export function recordCommand(
 ): string[] {
   const mode = [...(observe ? ["--observe"] : []), ...(agent ? ["--backend=agent"] : [])];
   const out = ["-q", "--force", "-o", join(dir, file)];
-  return [process.execPath, cli, "record", ...mode, ...out, ...argv];
+  return [cli, "record", ...mode, ...out, ...argv];
 }
 
 export function commandLine(
@@ -75,7 +75,7 @@ export function commandLine(
     case "record":
       return recordCommand(tracers, dir, argv);
     case "replay":
-      return [process.execPath, tracers.cli, "replay", "-q", join(dir, REPLAYED_FILE)];
+      return [tracers.cli, "replay", "-q", join(dir, REPLAYED_FILE)];
     case "strace":
       return strace;
     case "pinned":

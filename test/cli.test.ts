@@ -5,12 +5,12 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { cli } from "./support/command.js";
 
-const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
 const addon = fileURLToPath(new URL("../dist/trace.linux-x64-gnu.node", import.meta.url));
 
 function trace(...words: string[]) {
-  const done = spawnSync(process.execPath, [cli, ...words], { encoding: "utf8" });
+  const done = spawnSync(cli, words, { encoding: "utf8" });
   return { status: done.status, stdout: done.stdout, stderr: done.stderr };
 }
 
@@ -55,7 +55,7 @@ describe("trace", () => {
   });
 
   it("ends quietly when nobody reads its output", () => {
-    const script = `{ "${process.execPath}" "${cli}" completions bash; echo "status $?" >&2; } | true`;
+    const script = `{ "${cli}" completions bash; echo "status $?" >&2; } | true`;
     // The reader is gone before the first write: node takes longer to start than `true` to end.
     const done = spawnSync("sh", ["-c", script], { encoding: "utf8" });
     expect(done.stderr).toBe("status 0\n");

@@ -7,9 +7,9 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { cli } from "./support/command.js";
 
 const folder = fileURLToPath(new URL("../traces/", import.meta.url));
-const cli = fileURLToPath(new URL("../dist/cli.cjs", import.meta.url));
 const traces = readdirSync(folder).filter((name) => name.endsWith(".trace"));
 const formats = [
   ["text", "txt"],
@@ -18,8 +18,8 @@ const formats = [
 ] as const;
 
 function show(trace: string, format: string): string {
-  const args = [cli, "show", `${folder}${trace}`, `--format=${format}`, "--color=never"];
-  const run = spawnSync(process.execPath, args, {
+  const args = ["show", `${folder}${trace}`, `--format=${format}`, "--color=never"];
+  const run = spawnSync(cli, args, {
     encoding: "utf8",
     env: { ...process.env, TZ: "UTC" },
   });

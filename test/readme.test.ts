@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cli } from "./support/command.js";
 
 const root = new URL("..", import.meta.url).pathname;
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -20,8 +21,7 @@ describe("README", () => {
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), "trace-readme-"));
     writeFileSync(join(dir, "hello.c"), "int main(void) { return 0; }\n");
-    const script = `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/cli.cjs")}" "$@"\n`;
-    writeFileSync(join(dir, "trace"), script, { mode: 0o755 });
+    symlinkSync(cli, join(dir, "trace"));
     env = {
       ...process.env,
       PATH: `${dir}:${process.env.PATH}`,

@@ -7,7 +7,7 @@
  *   --self     strace against strace, which shows what the comparison itself is worth
  *   --min N    exit 0 from N agreeing programs on; default: all
  *   --record OPTION   hand this option to `trace record`; may be repeated
- *   --cli FILE the `trace` to compare; default: dist/cli.cjs
+ *   --cli FILE the `trace` to compare; default: dist/trace
  *   -v         also print the differing lines
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -116,7 +116,7 @@ function main(): boolean {
       self: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
       min: { type: "string" },
-      cli: { type: "string", default: join(ROOT, "dist", "cli.cjs") },
+      cli: { type: "string", default: join(ROOT, "dist", "trace") },
       record: { type: "string", multiple: true, default: [] },
     },
   });

@@ -48,14 +48,14 @@ export const strace: Tracer = (base, run) => {
   return { ...ran, log: readFileSync(log, "utf8") };
 };
 
-/** @param cli path of the command's entry; @param options further options of `record` */
+/** @param cli path of the command; @param options further options of `record` */
 export function traceWith(cli: string, options: readonly string[]): Tracer {
   return (base, run) => {
     const file = join(base, "recording.trace");
     rmSync(file, { force: true });
-    const command = [process.execPath, cli, "record", "-q", ...options, "-o", file, "--"];
+    const command = [cli, "record", "-q", ...options, "-o", file, "--"];
     const ran = runProgram(base, [...command, ...run.argv], run);
-    const shown = spawnSync(process.execPath, [cli, "show", "--format=strace", file], {
+    const shown = spawnSync(cli, ["show", "--format=strace", file], {
       env: environment(base),
       maxBuffer: 1 << 30,
       timeout: run.timeoutMs,

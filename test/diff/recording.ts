@@ -4,11 +4,9 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { cli as CLI, nodeFolder } from "../support/command.js";
 
-/** The built command, or another build of it that the environment names. */
-export const CLI =
-  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+export { CLI };
 
 const LIMIT_MS = 120_000;
 
@@ -25,7 +23,7 @@ export function makePlace(): Place {
   mkdirSync(work);
   // The system's programs come first: version managers put scripts in front.
   const env = {
-    PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}`,
+    PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}:${nodeFolder}`,
     HOME: work,
     LC_ALL: "C.UTF-8",
     TZ: "UTC",
@@ -69,7 +67,6 @@ export interface RecordSpec {
 export async function record(place: Place, name: string, spec: RecordSpec): Promise<string> {
   const file = join(place.base, `${name}.trace`);
   const words = [
-    CLI,
     "record",
     "-q",
     "--force",
@@ -79,7 +76,7 @@ export async function record(place: Place, name: string, spec: RecordSpec): Prom
     "--",
     ...spec.argv,
   ];
-  const child = spawn(process.execPath, words, {
+  const child = spawn(CLI, words, {
     cwd: spec.cwd ?? place.work,
     env: { ...place.env, ...spec.env },
     stdio: ["pipe", "pipe", "pipe"],

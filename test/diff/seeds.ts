@@ -119,7 +119,7 @@ async function lock(place: Place, run: number): Promise<() => void> {
 function slowed(place: Place, first: string, call: RegExp): string {
   const text = join(place.base, "twin.txt");
   const second = join(place.base, "slow.trace");
-  const run = (...words: string[]) => spawnSync(process.execPath, [CLI, ...words]);
+  const run = (...words: string[]) => spawnSync(CLI, words);
   run("dump", first, "-o", text, "--force");
   let isDone = false;
   const changed = readFileSync(text, "latin1").replace(/^event .*$/gm, (line) => {

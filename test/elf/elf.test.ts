@@ -18,7 +18,7 @@ beforeAll(() => {
   base = folder();
   recorder = {
     folder: base,
-    words: (file) => [process.execPath, cli, "record", "-q", "--observe", "-o", file, "--"],
+    words: (file) => [cli, "record", "-q", "--observe", "-o", file, "--"],
     env: { PATH: "/usr/bin:/bin", HOME: base, XDG_STATE_HOME: join(base, "state") },
   };
   process.env.XDG_CACHE_HOME = join(base, ".cache");
@@ -108,7 +108,7 @@ describe.skipIf(lacking("gcc"))("trace elf", () => {
     const { file } = await recorded({ ...program("runpath"), name: "gone" }, recorder);
     const packed = join(base, "packed.trace");
     const env = { ...recorder.env };
-    spawnSync(process.execPath, [cli, "pack", file, "-o", packed], { env });
+    spawnSync(cli, ["pack", file, "-o", packed], { env });
     rmSync(join(base, ".cache"), { recursive: true });
     const { stdout, stderr } = await runCommand(["elf", file]);
     expect(stdout).toMatch(

@@ -48,7 +48,7 @@ async function main(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "trace-elf-"));
   const recorder: Recorder = {
     folder,
-    words: (file) => [process.execPath, cli, "record", "-q", "--observe", "-o", file, "--"],
+    words: (file) => [cli, "record", "-q", "--observe", "-o", file, "--"],
     env: {
       PATH: "/usr/bin:/bin",
       HOME: process.env.HOME ?? "/",

@@ -76,6 +76,7 @@ describe("the tarball", () => {
     expect(packed).toEqual(
       expect.arrayContaining([
         "dist/cli.cjs",
+        "dist/trace",
         "dist/index.js",
         "dist/trace.linux-x64-gnu.node",
         "dist/types/index.d.ts",
@@ -117,6 +118,11 @@ describe("the installed command", () => {
     expect({ stdout, status }).toEqual({ stdout: `${manifest.version}\n`, status: 0 });
   });
 
+  it("becomes node for what is no plain recording", () => {
+    const done = run("node_modules/.bin/trace", "record", "-E", "X=1", "-o", "y.trace", "true");
+    expect({ stderr: done.stderr, status: done.status }).toEqual({ stderr: "", status: 0 });
+  });
+
   it("records a program", () => {
     const done = run("node_modules/.bin/trace", "record", "-o", "x.trace", "true");
     expect({ stderr: done.stderr, status: done.status }).toEqual({ stderr: "", status: 0 });
@@ -144,7 +150,13 @@ describe("the installed library", () => {
 describe("an installation without its addon", () => {
   it("says which file is missing and what to do", () => {
     rmSync(join(project, "node_modules/trace-syscalls/dist/trace.linux-x64-gnu.node"));
-    const { stdout, stderr, status } = run("node_modules/.bin/trace", "record", "true");
+    const { stdout, stderr, status } = run(
+      "node_modules/.bin/trace",
+      "record",
+      "-E",
+      "X=1",
+      "true",
+    );
     expect({ stdout, status }).toEqual({ stdout: "", status: 125 });
     expect(stderr).toMatch(/^trace: the native addon is not there: .*\n {2}.*install it again\n$/);
   });

@@ -27,7 +27,7 @@ async function refused(
   mistake: Mistake,
   { dir = folder(), prefix = [] as readonly string[] } = {},
 ): Promise<void> {
-  const command = [...prefix, process.execPath, cli, "record", ...words];
+  const command = [...prefix, cli, "record", ...words];
   const { code, signal, stdout, stderr } = await run(command, { cwd: dir, env: stateOf(dir) });
   const [line = "", hint = "", ...rest] = stderr.split("\n");
   expect({ line, hint }).toEqual({
@@ -157,7 +157,7 @@ describe("an output file that", () => {
       { dir },
     );
     expect(readFileSync(file, "utf8")).toBe("precious");
-    const forced = [process.execPath, cli, "record", "--force", "-o", "old.trace", "true"];
+    const forced = [cli, "record", "--force", "-o", "old.trace", "true"];
     expect((await run(forced, { cwd: dir, env: stateOf(dir) })).code).toBe(0);
     expect(readFileSync(file, "utf8")).not.toBe("precious");
   });
@@ -206,7 +206,7 @@ describe("an output file that", () => {
 
   it("is chosen when none is given, with the first free number", async () => {
     const dir = folder();
-    const words = [process.execPath, cli, "record", "-q", "true"];
+    const words = [cli, "record", "-q", "true"];
     for (let k = 0; k < 2; k++) await run(words, { cwd: dir, env: stateOf(dir) });
     expect(
       readdirSync(dir)
@@ -233,7 +233,7 @@ describe("options that", () => {
 
   it("name a syscall that does not exist", async () => {
     const words = ["record", "-e", "trace=read,opnat", "true"];
-    const { code, stderr } = await run([process.execPath, cli, ...words], { cwd: folder() });
+    const { code, stderr } = await run([cli, ...words], { cwd: folder() });
     expect(code).toBe(125);
     expect(stderr).toBe(
       "trace: `opnat` is not a syscall\ntrace=read,opnat\n           ^^^^^\ndid you mean openat?\n",

@@ -91,7 +91,7 @@ function piped(words: readonly string[], cwd: string) {
 
 describe.each(places)("%s", (_, prefix) => {
   it("a recording is as without, and its replay too", async ({ skip }) => {
-    const start = [...prefix(), process.execPath, cli, "--version"];
+    const start = [...prefix(), cli, "--version"];
     const tried = spawnSync(start[0] ?? "", start.slice(1), { env: environment });
     skip(tried.status !== 0, "this user may not start the command so here");
     const dir = folder();

@@ -56,7 +56,7 @@ describe("small files that are mapped", () => {
     const kept = files(join(cache, "trace/objects")).filter((path) => statSync(path).size < 4096);
     for (const path of kept) expect(loose).not.toContain(readFileSync(path, "latin1"));
     execFileSync("rm", ["-rf", join(dir, ".git")]);
-    const again = await run([process.execPath, cli, "replay", file], { env });
+    const again = await run([cli, "replay", file], { env });
     expect(again).toMatchObject({ code: 0, stdout: shown });
   });
 });

@@ -13,10 +13,10 @@ import { I386, NAMES, X86_64 } from "../../src/decode/names.generated.js";
 import { type EventBatch, EventKind, type FdObject, NO_CONTENT } from "../../src/trace/batch.js";
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
+import { cli, nodeFolder } from "../support/command.js";
 
-/** The built command, or another build of it that the environment names. */
-export const cli =
-  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+export { cli };
+
 const sources = fileURLToPath(new URL("./programs/", import.meta.url));
 
 let base: string | undefined;
@@ -48,7 +48,7 @@ export function compile(name: string, ...flags: string[]): string {
 
 /** The environment of every program. The system's programs come first: version managers put scripts in front of them. */
 export const environment: Readonly<Record<string, string>> = {
-  PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}`,
+  PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}:${nodeFolder}`,
   HOME: process.env.HOME ?? "/",
   LC_ALL: "C",
   TZ: "UTC",
@@ -103,7 +103,7 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
 
 /** The words that record into `file`. State and cache of the user stay as they are. */
 export function recordWords(file: string, ...options: string[]): string[] {
-  return [process.execPath, cli, "record", "-q", ...options, "-o", file, "--"];
+  return [cli, "record", "-q", ...options, "-o", file, "--"];
 }
 
 /** Where the command keeps its state in tests: beside the trace. */

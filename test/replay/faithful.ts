@@ -7,11 +7,9 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { cli as CLI, nodeFolder } from "../support/command.js";
 
-/** The built command, or another build of it that the environment names. */
-export const CLI =
-  process.env.TRACE_CLI ?? fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+export { CLI };
 
 /** What `trace replay` ends with when the program did something else. A program that ends so itself proves nothing. */
 const DESYNC = 3;
@@ -62,7 +60,7 @@ export function leave(place: Place): void {
 function environment(base: string): Record<string, string> {
   const work = join(base, "work");
   return {
-    PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}`,
+    PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${process.env.PATH ?? ""}:${nodeFolder}`,
     HOME: work,
     TMPDIR: work,
     LC_ALL: "C.UTF-8",
@@ -80,18 +78,7 @@ export async function record(
   options: readonly string[] = [],
 ): Promise<Recording> {
   const file = join(place.base, "recorded.trace");
-  const words = [
-    process.execPath,
-    CLI,
-    "record",
-    "-q",
-    "--force",
-    ...options,
-    "-o",
-    file,
-    "--",
-    ...argv,
-  ];
+  const words = [CLI, "record", "-q", "--force", ...options, "-o", file, "--", ...argv];
   const outcome = await runProgram(words, { cwd: place.work, env: place.env, timeoutMs });
   return { file, place, outcome };
 }
@@ -138,9 +125,9 @@ export async function replay(
 ): Promise<Outcome> {
   const { base } = recording.place;
   const file = manner.packed ? packedCopy(recording) : recording.file;
-  const words = [...isolation(manner.asOther), process.execPath, CLI, "replay", "-q", file];
+  const words = [...isolation(manner.asOther), CLI, "replay", "-q", file];
   const env = {
-    PATH: "/usr/bin:/bin",
+    PATH: `/usr/bin:/bin:${nodeFolder}`,
     LANG: "C",
     TZ: "Asia/Tokyo",
     REPLAYED: "yes",
@@ -154,8 +141,8 @@ export async function replay(
 function packedCopy({ file, place }: Recording): string {
   const packed = join(place.base, "packed.trace");
   if (existsSync(packed)) return packed;
-  const words = [CLI, "pack", "-q", "--force", "-o", packed, file];
-  const done = spawnSync(process.execPath, words, { env: place.env, encoding: "utf8" });
+  const words = ["pack", "-q", "--force", "-o", packed, file];
+  const done = spawnSync(CLI, words, { env: place.env, encoding: "utf8" });
   if (done.status !== 0) throw new Error(`pack: ${done.stderr.trim()}`);
   spawnSync("chmod", ["a+r", packed]);
   return packed;
@@ -276,6 +263,6 @@ function isolation(asOther: boolean): readonly string[] {
 }
 
 function works(prefix: readonly string[]): boolean {
-  const [program = "", ...args] = [...prefix, process.execPath, CLI, "--version"];
-  return spawnSync(program, args, { env: { PATH: "/usr/bin:/bin" } }).status === 0;
+  const [program = "", ...args] = [...prefix, CLI, "--version"];
+  return spawnSync(program, args, { env: { PATH: `/usr/bin:/bin:${nodeFolder}` } }).status === 0;
 }

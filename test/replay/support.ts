@@ -63,7 +63,7 @@ function words(value: number): Uint32Array {
 
 /** The words that replay `file`. */
 export function replayWords(file: string, ...options: string[]): string[] {
-  return [process.execPath, cli, "replay", ...options, file];
+  return [cli, "replay", ...options, file];
 }
 
 /** Replays `file` with the files that its recording kept beside it. */

@@ -25,10 +25,10 @@ import { probeAll } from "../../src/spec/probes.js";
 import { tokensOf } from "../../src/spec/tokens.js";
 import { type Outcome, runProgram } from "../replay/faithful.js";
 import { toolchains } from "../replay/scenarios.js";
+import { cli as CLI } from "../support/command.js";
 import { findProgram } from "../support/tools.js";
 import { PROGRAMS, type RealProgram } from "./programs.js";
 
-const CLI = fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
 const TABLE = fileURLToPath(new URL("../../bench/spec.md", import.meta.url));
 const PACKAGES = fileURLToPath(new URL("../../node_modules/", import.meta.url));
 const LIMIT_MS = 120_000;
@@ -130,7 +130,7 @@ class Laid {
   }
 
   trace(...words: string[]): string[] {
-    return [process.execPath, CLI, ...words];
+    return [CLI, ...words];
   }
 
   leave(): void {

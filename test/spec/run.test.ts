@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingGuarantees } from "../../src/spec/enforce.js";
+import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
 import { SpecPlace } from "./support.js";
 
@@ -80,12 +81,7 @@ describe("trace spec run", TIMEOUT, () => {
 
   it("says that it cannot be nested, and what to do then", () => {
     const words = ["spec", "run", spec, "--", "sh", "-c", "true"];
-    const inner = [
-      process.execPath,
-      process.env.TRACE_CLI ?? join(process.cwd(), "dist/cli.cjs"),
-      ...words,
-    ];
-    const own = place.trace("spec", "run", "--learn", "-q", spec, "--", ...inner);
+    const own = place.trace("spec", "run", "--learn", "-q", spec, "--", cli, ...words);
     expect(own.status).not.toBe(0);
     expect(own.stderr).toContain("another supervisor already");
     expect(own.stderr).toContain("--no-supervisor --weaker");

@@ -4,9 +4,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-export const CLI = fileURLToPath(new URL("../../dist/cli.cjs", import.meta.url));
+import { cli, nodeFolder } from "../support/command.js";
 
 export interface Ran {
   readonly status: number | null;
@@ -22,7 +20,7 @@ export class SpecPlace {
   constructor(files: Readonly<Record<string, string>> = {}) {
     for (const name of ["work", "home", "tmp"]) mkdirSync(join(this.base, name));
     this.env = {
-      PATH: "/usr/bin:/bin:/usr/sbin:/sbin",
+      PATH: `/usr/bin:/bin:/usr/sbin:/sbin:${nodeFolder}`,
       HOME: join(this.base, "home"),
       TMPDIR: join(this.base, "tmp"),
       LC_ALL: "C",
@@ -45,7 +43,7 @@ export class SpecPlace {
   }
 
   trace(...words: string[]): Ran {
-    return this.run(process.execPath, CLI, ...words);
+    return this.run(cli, ...words);
   }
 
   /** Records a command and makes a spec of it; the name of the spec's file. */

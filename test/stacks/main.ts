@@ -71,9 +71,9 @@ function gdbStacks(program: readonly string[], folder: string): Frame[][] {
 
 async function replayedStacks(program: readonly string[], folder: string): Promise<Frame[][]> {
   const file = join(folder, "run.trace");
-  const words = [cli, "record", "-q", "--force", "-o", file, "--", ...program];
+  const words = ["record", "-q", "--force", "-o", file, "--", ...program];
   const env = { ...process.env, XDG_STATE_HOME: folder };
-  spawnSync(process.execPath, words, { env, stdio: "ignore", timeout: 120_000 });
+  spawnSync(cli, words, { env, stdio: "ignore", timeout: 120_000 });
   const trace = await openTrace(file);
   const wanted = new Set(CALLS);
   const { stacks } = await takeStacks(trace, {

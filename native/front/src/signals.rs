@@ -87,12 +87,18 @@ impl Held {
 
     /// The program has ended: signals are for this process again.
     pub fn release(&self) {
-        self.restore();
-        mask(libc::SIG_BLOCK, &set_of(OF_WRITING));
+        let mut still = self.before;
+        for signal in OF_WRITING {
+            // SAFETY: the set is a copy of one that the system has filled.
+            unsafe { libc::sigaddset(&raw mut still, signal) };
+        }
+        mask(libc::SIG_SETMASK, &still);
     }
 
     /// Blocks what was blocked when this process was started, and no more.
     pub fn restore(&self) {
+        // What a failed write has left would end this process now.
+        while wait(&set_of(OF_WRITING), Some(Instant::now())).is_some() {}
         mask(libc::SIG_SETMASK, &self.before);
     }
 }
