@@ -117,6 +117,25 @@ describe("rules", () => {
     );
   });
 
+  it("temporary names beside words that hold the number of a process", async () => {
+    // Of python's compileall, where the first run has a process 100.
+    const result = await compare((run) =>
+      one(run, (trace) => {
+        const name = "/lib/__pycache__/poly100.cpython-311.pyc";
+        const made = `${name}.${["139733792162640", "140039686964048"][run] ?? ""}`;
+        trace.object("file", made).call("openat", open(made, O_RDWR_CREAT_EXCL, 3, 1));
+        trace.call("rename", {
+          args: [0x1000, 0x2000],
+          captures: [
+            [0, "in", 0x1000, Buffer.from(`${made}\0`)],
+            [1, "in", 0x2000, Buffer.from(`${name}\0`)],
+          ],
+        });
+      }),
+    );
+    expect(result.verdict).toBe("same");
+  });
+
   it("no rule hides a fixed name that changed", async () => {
     const result = await compare((run) =>
       one(run, (trace) => {

@@ -47,7 +47,10 @@ export function settlePaths(
 ): PathNames {
   const one = sideOf(a, undefined, rules);
   const other = sideOf(b, places, rules);
-  const skeletons = [one, other].map((side, k) => skeletonsOf(side, k === 0 ? other : one, rules));
+  const fixed = fixedWords(one, other);
+  const skeletons = [one, other].map((side, k) =>
+    skeletonsOf(side, k === 0 ? other : one, fixed, rules),
+  );
   const both = new Set(
     [...new Set(skeletons[0]?.values())].filter((text) =>
       new Set(skeletons[1]?.values()).has(text),
@@ -106,7 +109,12 @@ function pathOf({ canon, mapped }: Side, name: number): string {
 }
 
 /** For each path that this trace has alone and that a rule may explain: what would stand for it. */
-function skeletonsOf(side: Side, other: Side, rules: RuleSet): Map<number, string> {
+function skeletonsOf(
+  side: Side,
+  other: Side,
+  fixed: ReadonlySet<string>,
+  rules: RuleSet,
+): Map<number, string> {
   const found = new Map<number, string>();
   const { names } = side.canon;
   const made = new Set([...names.made].map((name) => pathOf(side, name)));
@@ -114,7 +122,7 @@ function skeletonsOf(side: Side, other: Side, rules: RuleSet): Map<number, strin
     if (names.kind.at(name) !== NameKind.Path) continue;
     const path = pathOf(side, name);
     if (other.known.get(textHash(path)) >= 0) continue;
-    const skeleton = skeletonOf(path, { made, pids: side.pids, other, rules });
+    const skeleton = skeletonOf(path, { made, pids: side.pids, fixed, other, rules });
     if (skeleton !== path) found.set(name, skeleton);
   }
   return found;
@@ -123,15 +131,37 @@ function skeletonsOf(side: Side, other: Side, rules: RuleSet): Map<number, strin
 interface SkeletonFacts {
   readonly made: ReadonlySet<string>;
   readonly pids: ReadonlySet<string>;
+  readonly fixed: ReadonlySet<string>;
   readonly other: Side;
   readonly rules: RuleSet;
+}
+
+/** Words of names, with what is hyphened to them. */
+const WORD = /[A-Za-z0-9_-]+/g;
+
+/**
+ * Words with digits in names that both traces have: `poly1305` and `cpython-311` are what they are, also in other names, and in
+ * a trace with a process 1305.
+ */
+function fixedWords(one: Side, other: Side): Set<string> {
+  const fixed = new Set<string>();
+  const { names } = one.canon;
+  for (let name = 1; name < names.count; name++) {
+    if (names.kind.at(name) !== NameKind.Path) continue;
+    const path = pathOf(one, name);
+    if (!/\d/.test(path) || other.known.get(textHash(path)) < 0) continue;
+    for (const word of path.match(WORD) ?? []) {
+      if (/\d/.test(word) && /[A-Za-z]/.test(word)) fixed.add(word);
+    }
+  }
+  return fixed;
 }
 
 const TEMPORARY_PLACES = /^(?:\/tmp|\/var\/tmp|\/dev\/shm|\/run|\/var\/run)\//;
 const TEMPORARY_WORD = /tmp|temp/i;
 
 /** The path with its random and numbered parts replaced. */
-function skeletonOf(path: string, { made, pids, other, rules }: SkeletonFacts): string {
+function skeletonOf(path: string, { made, pids, fixed, other, rules }: SkeletonFacts): string {
   const parts = path.split("/");
   let prefix = "";
   for (let k = 1; k < parts.length; k++) {
@@ -139,14 +169,20 @@ function skeletonOf(path: string, { made, pids, other, rules }: SkeletonFacts): 
     prefix += `/${part}`;
     // A directory that both traces have is fixed, whatever it looks like.
     if (k < parts.length - 1 && isKnown(other, prefix)) continue;
-    let stands = part;
-    if (rules.has("pids")) stands = stands.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n));
-    if (rules.has("temp-names")) {
-      const isMade = made.has(prefix);
-      const isTemporary = TEMPORARY_PLACES.test(path) || TEMPORARY_WORD.test(part);
-      if (isMade || isTemporary) stands = withoutRandom(stands, isMade && isTemporary);
+    const isMade = made.has(prefix);
+    const isTemporary = TEMPORARY_PLACES.test(path) || TEMPORARY_WORD.test(part);
+    const mayBeRandom = rules.has("temp-names") && (isMade || isTemporary);
+    if (mayBeRandom && /^#\d+$/.test(part)) {
+      parts[k] = "<temp>";
+      continue;
     }
-    parts[k] = stands;
+    parts[k] = part.replace(WORD, (word) => {
+      if (fixed.has(word)) return word;
+      const named = rules.has("pids")
+        ? word.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n))
+        : word;
+      return mayBeRandom ? withoutRandom(named, isMade && isTemporary) : named;
+    });
   }
   return parts.join("/");
 }
@@ -158,7 +194,6 @@ function isKnown({ known, folders }: Side, path: string): boolean {
 
 /** `ccgqGEZC.s` is `<temp>.s`. `sure`: what is made new among temporary files may also look like a word. */
 function withoutRandom(name: string, sure: boolean): string {
-  if (/^#\d+$/.test(name)) return "<temp>";
   return name.replace(/[A-Za-z0-9_]{6,}/g, (run) => (sure || isRandom(run) ? "<temp>" : run));
 }
 
