@@ -375,22 +375,6 @@ pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
     usize::try_from(done).is_ok_and(|done| done == bytes.len())
 }
 
-/// Writes memory of a stopped tracee whatever its protection is, as a debugger does. Private memory only.
-pub fn poke(tid: pid_t, addr: u64, bytes: &[u8]) -> io::Result<()> {
-    for (index, byte) in bytes.iter().enumerate() {
-        let at = addr + index as u64;
-        let (word_at, shift) = (at & !7, at % 8 * 8);
-        let mut word = [0; 8];
-        if read_pieces(tid, &[(word_at, 8)], &mut word) != 8 {
-            return Err(io::Error::from_raw_os_error(libc::EFAULT));
-        }
-        let word = u64::from_ne_bytes(word) & !(0xff << shift) | u64::from(*byte) << shift;
-        // SAFETY: the address is one of the tracee, and the word is no pointer here.
-        check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, tid, word_at, word) })?;
-    }
-    Ok(())
-}
-
 /// The file behind a descriptor of another process, opened again for reading, so that it has a position of its own. A pipe
 /// stays the same pipe.
 pub fn open_again(tid: pid_t, fd: c_int) -> io::Result<File> {
@@ -882,7 +866,8 @@ pub fn counter() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// Writes memory of a stopped tracee whatever its protection is, as a debugger puts breakpoints.
+/// Writes memory of a stopped tracee whatever its protection is, as a debugger puts breakpoints. Shared memory
+/// only where the tracee may write itself.
 pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;

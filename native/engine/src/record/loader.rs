@@ -6,9 +6,6 @@
 //! program runs: any number will do, as long as it comes again in replay. What was written is part of the Exec event, so
 //! replay needs to know nothing of it. A program whose loader is to tell its times (LD_DEBUG) traps.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-
 use trace_format::event::slot;
 
 use super::World;
@@ -75,9 +72,8 @@ impl World {
         if !is_whole || code.chunks_exact(LENGTH).any(|code| code != READS) {
             return;
         }
-        let Ok(file) = OpenOptions::new().write(true).open(format!("/proc/{}/mem", task.tid)) else { return };
         for (addr, _) in places {
-            if file.write_all_at(&KEEPS, addr).is_ok() {
+            if sys::write_code(task.tid, &[(addr, &KEEPS)]).is_ok() {
                 memory.add_written(slot::LAYOUT, addr, &KEEPS);
             }
         }

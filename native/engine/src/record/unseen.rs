@@ -39,7 +39,7 @@ impl World {
             if !is_there {
                 continue;
             }
-            if sys::poke(task.tid, addr, &UNDEFINED).is_err() {
+            if sys::write_code(task.tid, &[(addr, &UNDEFINED)]).is_err() {
                 self.note("the processor's random numbers could not be made visible: a replay may stop there");
                 continue;
             }
@@ -105,7 +105,7 @@ impl World {
     /// Puts the instructions back, for nobody will answer them any more.
     pub(super) fn put_unseen_back(task: &Task) {
         for (addr, site) in task.space.borrow_mut().unseen.drain(..) {
-            let _ = sys::poke(task.tid, addr, &site.first);
+            let _ = sys::write_code(task.tid, &[(addr, &site.first)]);
         }
     }
 }

@@ -101,11 +101,8 @@ impl Runner<'_> {
             return Ok(());
         }
         // Some page cannot be written by the program itself (any more): the debugger's way ignores protections.
-        let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{}/mem", thread.tid));
         for (addr, bytes) in outputs() {
-            let done = memory
-                .as_ref()
-                .is_ok_and(|memory| std::os::unix::fs::FileExt::write_all_at(memory, bytes, addr).is_ok());
+            let done = sys::write_code(thread.tid, &[(addr, bytes)]).is_ok();
             if !done && !sys::write_memory(thread.tid, addr, bytes) && !self.write_shared(thread, addr, bytes) {
                 return Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr }.into()));
             }
