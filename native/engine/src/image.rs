@@ -411,6 +411,21 @@ pub fn executable_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
     }
 }
 
+/// The instruction of a call: `syscall`, and `int 0x80` for 32-bit code.
+pub const SYSCALL: [u8; 2] = [0x0f, 0x05];
+pub const INT_80: [u8; 2] = [0xcd, 0x80];
+
+/// The address of such an instruction in the vDSO of a process: any such pair of bytes will do.
+#[must_use]
+pub fn call_instruction(tid: pid_t, instruction: [u8; 2]) -> Option<u64> {
+    const MOST: u64 = 16 << 10;
+    let vdso = mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]")?;
+    let mut code = vec![0; vdso.length.min(MOST) as usize];
+    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
+    let at = code[..got].windows(2).position(|pair| pair == instruction)?;
+    Some(vdso.start + at as u64)
+}
+
 /// One line of /proc/PID/maps, proc_pid_maps(5); `None` for a line that is not of that form.
 fn parse_mapping(line: &[u8]) -> Option<Mapping> {
     let mut words = line.splitn(6, |byte| *byte == b' ');

@@ -9,12 +9,13 @@ use libc::pid_t;
 use crate::agent::code::Code;
 use crate::agent::ring::Ring;
 use crate::capture::Call;
-use crate::image::Identity;
+use crate::image::{self, Identity};
 use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
 use crate::raw::RawEvent;
 use crate::store::Hash;
+use crate::sys;
 use crate::unseen::Site;
 
 /// What a process does about one signal.
@@ -89,6 +90,8 @@ pub struct Space {
     pub loader: Option<Loader>,
     /// Instructions that were made to trap, by their address.
     pub unseen: Vec<(u64, Site)>,
+    /// Where an instruction of a call was found.
+    pub call_at: Option<u64>,
     /// What the agent has changed in its code.
     pub code: Code,
 }
@@ -307,6 +310,19 @@ impl Task {
     pub fn handler(&self, signal: i32) -> Option<Handler> {
         self.handlers.borrow().get(&signal).copied()
     }
+
+    /// The address of an instruction of a call (`image::SYSCALL` or `INT_80`) in its vDSO, which is searched once.
+    #[must_use]
+    pub fn call_instruction(&self, instruction: [u8; 2]) -> Option<u64> {
+        let is_still = |at: &u64| {
+            let mut code = [0; 2];
+            sys::read_pieces(self.tid, &[(*at, 2)], &mut code) == 2 && code == instruction
+        };
+        let known = self.space.borrow().call_at.filter(is_still);
+        let found = known.or_else(|| image::call_instruction(self.tid, instruction));
+        self.space.borrow_mut().call_at = found;
+        found
+    }
 }
 
 /// What a new task shares with the one that made it.
@@ -395,9 +411,9 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, ref shared_files, ref unseen, loader, ref code, .. } = *space;
+    let Space { group, shares, ref shared_files, ref unseen, loader, call_at, ref code, .. } = *space;
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
-    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader, code }))
+    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader, call_at, code }))
 }
 
 /// The same value, or a copy of it.

@@ -1,8 +1,7 @@
 //! Putting the agent into a new program, and a ring into a thread.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::sync::LazyLock;
 
 use libc::pid_t;
 use trace_format::ring::{
@@ -14,31 +13,6 @@ use super::remote::{self, Borrowed, Call, NAME};
 use super::ring::Ring;
 use crate::sys;
 
-const AT_SYSINFO_EHDR: u64 = 33;
-
-/// The offset of a `syscall` instruction in the kernel's vDSO: any such pair of bytes will do.
-static VDSO_CALL: LazyLock<Option<u64>> = LazyLock::new(|| {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
-    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-    let number = |text| u64::from_str_radix(text, 16).ok();
-    let (start, end) = (number(start)?, number(end)?);
-    let mut bytes = vec![0; (end - start) as usize];
-    let own = std::process::id() as pid_t;
-    let got = sys::read_pieces(own, &[(start, bytes.len())], &mut bytes);
-    bytes[..got].windows(2).position(|pair| pair == [0x0f, 0x05]).map(|at| at as u64)
-});
-
-/// Where a process has its vDSO.
-fn vdso(tid: pid_t) -> Option<u64> {
-    let auxv = fs::read(format!("/proc/{tid}/auxv")).ok()?;
-    let mut pairs = auxv.chunks_exact(16).map(|pair| {
-        let word = |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap_or_default());
-        (word(0), word(8))
-    });
-    pairs.find(|(key, value)| *key == AT_SYSINFO_EHDR && *value != 0).map(|(_, value)| value)
-}
-
 /// The control block of a process that has just been forked.
 fn spare_block() -> Vec<u8> {
     let mut bytes = vec![0; block::BYTES as usize];
@@ -49,15 +23,19 @@ fn spare_block() -> Vec<u8> {
     bytes
 }
 
-/// Maps the agent into a program, with a ring for the thread. `known`: descriptors whose identity is
-/// known.
+/// Maps the agent into a program, with a ring for the thread. `instruction`: where a `syscall` is. `known`: descriptors whose
+/// identity is known.
 ///
 /// # Errors
 /// Why not. Then the program runs without.
-pub fn program(image: &Image, table: &[u8], thread: &mut Borrowed<'_>, known: &[u8]) -> io::Result<Ring> {
+pub fn program(
+    image: &Image,
+    table: &[u8],
+    thread: &mut Borrowed<'_>,
+    instruction: u64,
+    known: &[u8],
+) -> io::Result<Ring> {
     let tid = thread.tid();
-    let none = || io::Error::other("the process has no vDSO");
-    let instruction = vdso(tid).and_then(|vdso| Some(vdso + (*VDSO_CALL)?)).ok_or_else(none)?;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
     let all = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
     let mapped = thread.bootstrap(instruction, libc::SYS_mmap, [BASE, END - BASE, all, flags, u64::MAX, 0])?;

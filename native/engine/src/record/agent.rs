@@ -24,6 +24,7 @@ use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
 use crate::capture::Call;
+use crate::image;
 use crate::memory::Memory;
 use crate::objects::Identity;
 use crate::plan::{self, Effect};
@@ -461,8 +462,11 @@ impl Recorder {
             return;
         }
         let known = known_table(task);
-        let injected = Borrowed::new(agent.image, pid, tid)
-            .and_then(|mut thread| inject::program(agent.image, &agent.table, &mut thread, &known));
+        let instruction = task.call_instruction(image::SYSCALL);
+        let injected = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
+            let mut thread = Borrowed::new(agent.image, pid, tid)?;
+            inject::program(agent.image, &agent.table, &mut thread, at, &known)
+        });
         let code = &mut task.space.borrow_mut().code;
         match injected {
             Ok(ring) => {

@@ -115,9 +115,9 @@ fn call_in(task: &Task, regs: &libc::user_regs_struct, numbers: Numbers, args: [
     const MOST_SIGNALS: usize = 64;
     let tid = task.tid;
     let is_64_bit = regs.cs == USER_CS;
-    let (number, instruction) = if is_64_bit { (numbers.0 as u64, [0x0f, 0x05]) } else { (numbers.1, [0xcd, 0x80]) };
+    let (number, instruction) = if is_64_bit { (numbers.0 as u64, image::SYSCALL) } else { (numbers.1, image::INT_80) };
     let mut own = libc::user_regs_struct {
-        rip: call_instruction(tid, instruction)?,
+        rip: task.call_instruction(instruction)?,
         orig_rax: u64::MAX,
         rax: number,
         eflags: 0x202,
@@ -152,15 +152,6 @@ fn call_in(task: &Task, regs: &libc::user_regs_struct, numbers: Numbers, args: [
         let _ = sys::tgkill(pid, tid, signal);
     }
     result
-}
-
-/// The address of a call instruction in the vDSO of a process.
-fn call_instruction(tid: pid_t, instruction: [u8; 2]) -> Option<u64> {
-    let vdso = image::mappings(tid).into_iter().find(|mapping| mapping.path == b"[vdso]")?;
-    let mut code = vec![0; usize::try_from(vdso.length).unwrap_or(0).min(16 << 10)];
-    let got = sys::read_pieces(tid, &[(vdso.start, code.len())], &mut code);
-    let at = code[..got].windows(2).position(|pair| pair == instruction)?;
-    Some(vdso.start + at as u64)
 }
 
 /// Lets a stopped tracee do by itself what was answered for it: nobody will do that any more.
