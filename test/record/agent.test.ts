@@ -17,6 +17,7 @@ describe("programs that check themselves find nothing changed", () => {
     "agent_window",
     "agent_signals",
     "agent_pointers",
+    "agent_faults",
     "agent_pages",
     "agent_tasks",
   ])(

@@ -62,15 +62,14 @@ pub enum Place {
     Behind,
 }
 
+/// Where a thread stands that has stopped for a signal; `is_fault` when an access to memory there has raised it.
 #[must_use]
-pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, signal: i32) -> Place {
+pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, is_fault: bool) -> Place {
     let ip = regs.rip;
     if !image.covers(ip) {
         return Place::Outside;
     }
-    if matches!(signal, libc::SIGSEGV | libc::SIGBUS)
-        && let Some((_, on)) = image.faults.iter().find(|(reads, _)| *reads == ip)
-    {
+    if is_fault && let Some((_, on)) = image.faults.iter().find(|(reads, _)| *reads == ip) {
         return Place::Fault(*on);
     }
     if (image.entry..image.entered).contains(&ip) {

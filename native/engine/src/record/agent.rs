@@ -29,6 +29,7 @@ use crate::memory::Memory;
 use crate::objects::Identity;
 use crate::plan::{self, Effect};
 use crate::raw::ObjectKind;
+use crate::siginfo;
 use crate::sys::{self, Resume};
 use crate::task::{Space, Task};
 
@@ -568,11 +569,16 @@ impl Recorder {
         }
         let Ok(regs) = sys::registers(tid) else { return false };
         let block = task.ring.as_ref().map_or(Block::Spare(tid), Block::Ring);
-        let place = stopped::place(agent.image, block, &regs, signal);
+        // One that somebody sent may come where a fault does.
+        let is_fault = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
+            && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
+        let place = stopped::place(agent.image, block, &regs, is_fault);
         match place {
             Place::Outside => return false,
             Place::Fault(on) => {
-                let _ = sys::set_registers(tid, &libc::user_regs_struct { rip: on, ..regs });
+                let regs = libc::user_regs_struct { rip: on, ..regs };
+                self.world.keep_unnoted_signal(task, signal, &regs);
+                let _ = sys::set_registers(tid, &regs);
                 self.go_on(tid, 0);
                 return true;
             }

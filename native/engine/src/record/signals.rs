@@ -350,7 +350,7 @@ fn ignores(tid: pid_t, signal: c_int) -> bool {
 }
 
 /// Whether a process has a handler for a signal.
-fn catches(tid: pid_t, signal: c_int) -> bool {
+pub(super) fn catches(tid: pid_t, signal: c_int) -> bool {
     is_in_mask(tid, "SigCgt:", signal)
 }
 

@@ -5,6 +5,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
 use super::World;
+use super::signals::catches;
 use crate::cpu::features;
 use crate::image;
 use crate::memory::Memory;
@@ -45,6 +46,19 @@ impl World {
             let _ = sys::set_signal_mask(task.tid, task.traps.blocked);
         }
         is_blocked
+    }
+
+    /// The same where nobody has noted what the thread blocks. That the kernel has taken a handler away says that the signal
+    /// was blocked; of one without a handler it cannot be told.
+    pub(super) fn keep_unnoted_signal(&mut self, task: &mut Task, signal: c_int, regs: &libc::user_regs_struct) {
+        let noted = task.traps.blocked;
+        let handler = task.handler(signal).filter(|handler| handler.is_caught() && !handler.once);
+        if handler.is_some() && !catches(task.tid, signal) {
+            note_blocked(task);
+            task.traps.blocked |= 1 << (signal - 1);
+        }
+        self.keep_signal(task, signal, regs);
+        task.traps.blocked = noted;
     }
 }
 
