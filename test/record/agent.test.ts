@@ -58,6 +58,25 @@ test("no call of any thread or process is lost, and nearly all are made in the p
   expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
 }, 60_000);
 
+test.each([eager, { options: ["--observe"] }])(
+  "nor of more threads than a few, %o",
+  async (how) => {
+    const program = compile("agent_tasks", "-pthread");
+    const [threads, calls] = [60, 50];
+    const { code, file } = await record([program, String(threads), String(calls)], how);
+    expect(code).toBe(0);
+    const { events } = await readWhole(file);
+    expect(counts(events, "getppid")).toEqual([(threads + 10) * calls]);
+    const ends = events.filter((event) => event.kind === "Exit");
+    expect(ends.filter((event) => event.process === 1)).toHaveLength(threads + 1);
+    // The last one of a process has the most memory that it used.
+    const last = ends.filter((event) => event.args[0] === 1n);
+    expect(last).toHaveLength(1 + 3 * 10);
+    expect(last.every((event) => (event.args[3] ?? 0n) > 100n)).toBe(true);
+  },
+  60_000,
+);
+
 test("records that the program has written over are counted, and said", async () => {
   const { code, file } = await record([compile("agent_damage")], eager);
   expect(code).toBe(0);

@@ -43,7 +43,7 @@ use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::{Hash, Store};
-use crate::sys::{self, Resume, Waited};
+use crate::sys::{self, Resume, Waited, Waiting};
 use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
@@ -593,16 +593,8 @@ const DRAIN_NS: i64 = 50_000_000;
 
 /// With one busy task, other stops are asked for after this many.
 const SELDOM: u32 = 4;
-
-/// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
-/// at the oldest task first, and one that stops often would keep the others waiting.
-fn collect(stops: &mut VecDeque<Waited>) {
-    while let Some(waited) = sys::wait_now() {
-        // A later state of the same id supersedes the earlier: it was killed, or an exec by a thread took it over.
-        stops.retain(|earlier| earlier.tid != waited.tid);
-        stops.push_back(waited);
-    }
-}
+/// With more tasks than this a second call for each stop costs less than what it spares.
+const MANY: usize = 32;
 
 /// A call that the kernel will restart by itself, or that its handler ends: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND,
 /// ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
@@ -668,7 +660,7 @@ impl Recorder {
         let mut released = launched.is_none();
         let mut unasked = 0;
         loop {
-            match sys::wait_any() {
+            match sys::wait_any(self.waiting()) {
                 Ok(Some(waited)) => self.stops.push_back(waited),
                 Ok(None) if self.world.replayable => self.tick(),
                 Ok(None) => self.drain(),
@@ -679,7 +671,7 @@ impl Recorder {
             unasked += 1;
             let tasks = self.tasks.len();
             if tasks > 1 && (self.world.turns.are_shared_by(tasks) || unasked >= SELDOM || self.stops.is_empty()) {
-                collect(&mut self.stops);
+                self.collect();
                 unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
             }
             while let Some(waited) = self.stops.pop_front() {
@@ -694,6 +686,20 @@ impl Recorder {
             }
         }
         self.control.thread.store(0, Ordering::SeqCst);
+    }
+
+    fn waiting(&self) -> Waiting {
+        if self.tasks.len() > MANY { Waiting::Sparing } else { Waiting::Plainly }
+    }
+
+    /// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
+    /// at the oldest task first, and one that stops often would keep the others waiting.
+    fn collect(&mut self) {
+        while let Some(waited) = sys::wait_now(self.waiting()) {
+            // A later state of the same id supersedes the earlier: it was killed, or an exec by a thread took it over.
+            self.stops.retain(|earlier| earlier.tid != waited.tid);
+            self.stops.push_back(waited);
+        }
     }
 
     fn dispatch(&mut self, waited: Waited) {

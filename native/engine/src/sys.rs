@@ -254,15 +254,25 @@ pub fn argument(regs: &mut libc::user_regs_struct, arch: Arch, index: usize) -> 
 pub struct Waited {
     pub tid: pid_t,
     pub status: c_int,
+    /// Of an end. A stop may come without.
     pub usage: libc::rusage,
+}
+
+/// How stops of any tracee are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// With one call.
+    Plainly,
+    /// With two, and without the usage at a stop, which the kernel sums up over all threads of the process: 40 ns for each.
+    Sparing,
 }
 
 /// Waits for the next stop or end of any tracee of this thread. `None` when interrupted by a signal.
 ///
 /// # Errors
 /// ECHILD when nothing is left.
-pub fn wait_any() -> io::Result<Option<Waited>> {
-    match wait(-1, 0) {
+pub fn wait_any(how: Waiting) -> io::Result<Option<Waited>> {
+    match wait_how(how, 0) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
         result => result,
     }
@@ -270,8 +280,45 @@ pub fn wait_any() -> io::Result<Option<Waited>> {
 
 /// A stop or end that is there already.
 #[must_use]
-pub fn wait_now() -> Option<Waited> {
-    wait(-1, libc::WNOHANG).ok().flatten()
+pub fn wait_now(how: Waiting) -> Option<Waited> {
+    wait_how(how, libc::WNOHANG).ok().flatten()
+}
+
+fn wait_how(how: Waiting, flags: c_int) -> io::Result<Option<Waited>> {
+    if how == Waiting::Plainly {
+        return wait(-1, flags);
+    }
+    loop {
+        let Some((tid, stopped)) = wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT | flags)? else {
+            return Ok(None);
+        };
+        // It may be another's by now: a stop of one that was killed is gone, and its end may come only after others.
+        let found = match stopped {
+            Some(_) => {
+                wait_id(libc::P_PID, tid, libc::WSTOPPED | libc::WNOHANG).ok().flatten().and_then(|(tid, status)| {
+                    // SAFETY: a struct of numbers, for which zeros are valid.
+                    status.map(|status| Waited { tid, status, usage: unsafe { std::mem::zeroed() } })
+                })
+            }
+            None => wait(tid, libc::WNOHANG).ok().flatten(),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+}
+
+/// What waitid(2) tells: whom of, and the status of a stop as wait(2) has it; nothing of an end. `None` when there is nothing.
+fn wait_id(kind: libc::idtype_t, of: pid_t, flags: c_int) -> io::Result<Option<(pid_t, Option<c_int>)>> {
+    let options = libc::__WALL | libc::__WNOTHREAD | flags;
+    // SAFETY: siginfo_t is plain data; the kernel fills it, and for a child it has these members.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        check(c_long::from(libc::waitid(kind, of as libc::id_t, &raw mut info, options)))?;
+        let is_stop = matches!(info.si_code, libc::CLD_STOPPED | libc::CLD_TRAPPED);
+        let status = is_stop.then(|| info.si_status() << 8 | 0x7f);
+        Ok(Some((info.si_pid(), status)).filter(|(tid, _)| *tid != 0))
+    }
 }
 
 fn wait(of: pid_t, flags: c_int) -> io::Result<Option<Waited>> {
@@ -843,18 +890,10 @@ pub fn effective_capabilities(tid: pid_t) -> io::Result<u64> {
 /// Waits until a tracee has stopped (`true`) or ended, and leaves it so that it can be waited for again.
 pub fn wait_keeping_ends(tid: pid_t) -> io::Result<bool> {
     loop {
-        // SAFETY: siginfo_t is plain data; the kernel fills it.
-        let (result, info) = unsafe {
-            let mut info = std::mem::zeroed::<libc::siginfo_t>();
-            let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
-            (libc::waitid(libc::P_PID, tid as libc::id_t, &raw mut info, options), info)
-        };
-        if result == 0 {
-            return Ok(matches!(info.si_code, libc::CLD_STOPPED | libc::CLD_TRAPPED));
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        match wait_id(libc::P_PID, tid, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT) {
+            Ok(found) => return Ok(found.is_some_and(|(_, stopped)| stopped.is_some())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

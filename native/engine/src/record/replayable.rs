@@ -392,7 +392,7 @@ impl Recorder {
         let tids: Vec<pid_t> =
             self.tasks.iter().filter(|(_, task)| task.process.borrow().pid == pid).map(|(tid, _)| *tid).collect();
         for _ in 0..LONGEST {
-            super::collect(&mut self.stops);
+            self.collect();
             let ended = |tid: &pid_t| self.stops.iter().any(|stop| stop.tid == *tid && !libc::WIFSTOPPED(stop.status));
             if tids.iter().all(ended) {
                 break;
