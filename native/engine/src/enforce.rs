@@ -24,6 +24,7 @@ mod supervise;
 mod target;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libc::pid_t;
 
@@ -54,7 +55,7 @@ impl std::fmt::Debug for Enforcement {
 }
 
 /// A supervisor that is being started.
-pub type Supervising = std::thread::JoinHandle<()>;
+pub type Supervising = std::thread::JoinHandle<std::io::Result<()>>;
 
 impl Enforcement {
     /// Starts the thread that takes the listener of a child that goes through `gate`, and answers for it.
@@ -78,8 +79,9 @@ impl Enforcement {
                     Arc::clone(&own.report),
                 )
             }) {
-                listener.run();
+                return listener.run();
             }
+            Ok(())
         };
         std::thread::Builder::new()
             .name("trace-supervisor".into())
@@ -138,16 +140,49 @@ impl Running {
 
 /// Waits for a supervisor. One that gave up before its programs has answered none of their later calls.
 fn ended(supervisor: Supervising) -> Result<(), EngineError> {
-    supervisor.join().map_err(|_| {
-        EngineError::start("system", "the supervisor failed before the program ended: later calls failed with ENOSYS")
-    })
+    let why = match supervisor.join() {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => format!(" ({error})"),
+        Err(_) => String::new(),
+    };
+    let what = "the supervisor failed before the program ended: later calls failed with ENOSYS";
+    Err(EngineError::start("system", format!("{what}{why}")))
+}
+
+/// How long a supervisor has to see that its last process has ended.
+const SEES_END: Duration = Duration::from_secs(1);
+
+/// As [`ended`], when the programs have ended or are let be: a supervisor that still answers for some goes on.
+pub(crate) fn failed(supervisor: Supervising) -> Result<(), EngineError> {
+    let until = Instant::now() + SEES_END;
+    while !supervisor.is_finished() {
+        if Instant::now() > until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ended(supervisor)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn a_supervisor_that_fails_is_an_error() {
-        assert!(super::ended(std::thread::spawn(|| {})).is_ok());
-        assert!(super::ended(std::thread::spawn(|| panic!("on purpose"))).is_err());
+        for asked in [super::ended, super::failed] {
+            assert!(asked(std::thread::spawn(|| Ok(()))).is_ok());
+            assert!(asked(std::thread::spawn(|| Err(std::io::ErrorKind::OutOfMemory.into()))).is_err());
+            assert!(asked(std::thread::spawn(|| panic!("on purpose"))).is_err());
+        }
+    }
+
+    #[test]
+    fn a_supervisor_that_goes_on_is_none() {
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let supervisor = std::thread::spawn(move || {
+            let _ = ends.recv();
+            Ok(())
+        });
+        assert!(super::failed(supervisor).is_ok());
+        drop(end);
     }
 }

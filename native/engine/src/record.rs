@@ -31,7 +31,7 @@ use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use crate::capture::{self, Call};
 use crate::cpu::features::{self, Level};
-use crate::enforce::Enforcement;
+use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
 use crate::launch::{self, Launched, Program};
@@ -298,7 +298,8 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
         trap_clock: recorder.world.replayable,
         untraced: false,
     };
-    let launched = match launch::launch_enforced(&options.program, &how, filter.as_deref(), options.enforce.as_ref()) {
+    let enforced = options.enforce.as_ref();
+    let mut launched = match launch::launch_enforced(&options.program, &how, filter.as_deref(), enforced) {
         Ok(launched) => launched,
         Err(error) => {
             recorder.world.discard(&options.output);
@@ -311,7 +312,10 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     recorder.run(Some(&launched));
     drop(counterless);
     control.program_ended();
-    recorder.finish(Some(&launched), &options.output)
+    let outcome = recorder.finish(Some(&launched), &options.output)?;
+    // The trace is whole, but what is in it is not what the policy says.
+    launched.take_supervisor().map_or(Ok(()), enforce::failed)?;
+    Ok(outcome)
 }
 
 /// Why a policy cannot be enforced in such a recording.

@@ -192,7 +192,10 @@ impl Supervisor {
     }
 
     /// Answers until no process has the filter any more.
-    pub fn run(mut self) {
+    ///
+    /// # Errors
+    /// When the kernel gives no more notifications, though there are processes that wait for answers.
+    pub fn run(mut self) -> std::io::Result<()> {
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
         // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
         unsafe {
@@ -204,7 +207,8 @@ impl Supervisor {
             match self.listener.receive() {
                 Ok(Some(notification)) => self.handle(&notification),
                 Ok(None) => {}
-                Err(_) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
