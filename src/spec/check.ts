@@ -53,7 +53,8 @@ export async function checkTrace(spec: Spec, trace: Trace): Promise<CheckResult>
 
 function roleOf(spec: Spec, observed: ObservedRole, tokens: Tokens): Role | undefined {
   const argv = observed.lines[0] ?? [];
-  return matchRole(spec.roles, observed.identity.exe, argv, (text) => expanded(text, tokens));
+  const cwd = tokens.PWD ?? "/";
+  return matchRole(spec.roles, observed.identity.exe, argv, cwd, (text) => expanded(text, tokens));
 }
 
 /** A program that the spec has no role for: its first access stands for all. */

@@ -43,7 +43,7 @@ export async function eventsOf(
     let known = isRole.get(observed);
     if (known === undefined) {
       const argv = observed.lines[0] ?? [];
-      const own = matchRole(spec.roles, observed.identity.exe, argv, (text) =>
+      const own = matchRole(spec.roles, observed.identity.exe, argv, seen.cwd, (text) =>
         expanded(text, tokens),
       );
       known = own?.name === role.name;

@@ -29,10 +29,11 @@ import {
 import { isPathVerb } from "./generalise.js";
 import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
 import { literalPath, PathPattern, parseAddress, plainPath, subtreeOf } from "./object.js";
+import { type ScriptOptions, scriptOptions } from "./roles.js";
 import { expanded, type Tokens } from "./tokens.js";
 
 /** Version of this data; the enforcer refuses another one. */
-export const POLICY_VERSION = 1;
+export const POLICY_VERSION = 2;
 
 /** Rights of Landlock by their names in the kernel's documentation, lower case without prefix. */
 export type FsRight =
@@ -67,11 +68,16 @@ export interface PolicyGrant {
   readonly phase?: "init" | "serve";
 }
 
+/** The script of a role, and how the interpreter is told which one it runs (roles.ts). */
+export interface PolicyScript extends ScriptOptions {
+  readonly path: string;
+}
+
 export interface PolicyRole {
   readonly name: string;
   /** Canonical paths of executables. */
   readonly exe: readonly string[];
-  readonly script?: string;
+  readonly script?: PolicyScript;
   /** Numbers of the calls that it may make. */
   readonly calls: readonly number[];
   readonly sockets: readonly SocketRule[];
@@ -226,7 +232,10 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
     name: role.name,
     exe: role.exe.map((exe) => canonical(plainPath(expanded(exe, tokens)) ?? exe)),
     ...(role.script !== undefined && {
-      script: plainPath(expanded(role.script, tokens)) ?? role.script,
+      script: {
+        path: plainPath(expanded(role.script, tokens)) ?? role.script,
+        ...scriptOptions(role.exe[0] ?? ""),
+      },
     }),
     calls: [...calls].sort((a, b) => a - b),
     sockets,

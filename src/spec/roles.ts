@@ -1,18 +1,22 @@
 /**
  * Which program a process is, as a role: by executable, and for interpreters by the script that they run. Roles of a
- * recording are made of processes; `match` finds the role of a spec in the same way. The supervisor of enforced runs
- * (native/engine/src/enforce) does it alike: executable first, then a word of the command line that is the script.
+ * recording are made of processes; `matchRole` finds the role of a spec in the same way. The supervisor of enforced runs
+ * (native/engine/src/enforce/rules.rs) does it alike: executable first, then the script that the command line runs.
  */
 
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import type { Role } from "./model.js";
 
-interface Interpreter {
-  readonly name: RegExp;
+/** How an interpreter is told what it runs. */
+export interface ScriptOptions {
   /** Options after which there is no script, since the program is given in a word. */
   readonly inline: readonly string[];
   /** Options that take the next word. */
   readonly takes: readonly string[];
+}
+
+interface Interpreter extends ScriptOptions {
+  readonly name: RegExp;
 }
 
 const INTERPRETERS: readonly Interpreter[] = [
@@ -26,15 +30,29 @@ const INTERPRETERS: readonly Interpreter[] = [
   { name: /^java$/, inline: [], takes: ["-cp", "-classpath", "--class-path", "-p"] },
 ];
 
+function interpreterOf(exe: string): Interpreter | undefined {
+  return INTERPRETERS.find(({ name }) => name.test(basename(exe)));
+}
+
+/** Of a program that is no interpreter as far as known: its script is the first word that is no option. */
+export function scriptOptions(exe: string): ScriptOptions {
+  const { inline = [], takes = [] } = interpreterOf(exe) ?? {};
+  return { inline, takes };
+}
+
 /** The script of a command line, as it was given; undefined when the program is no interpreter or runs none. */
 export function scriptOf(exe: string, argv: readonly string[]): string | undefined {
-  const interpreter = INTERPRETERS.find(({ name }) => name.test(basename(exe)));
-  if (interpreter === undefined) return undefined;
+  const interpreter = interpreterOf(exe);
+  return interpreter && scriptGiven(interpreter, argv);
+}
+
+/** The first word that is neither an option nor the value of one. */
+function scriptGiven({ inline, takes }: ScriptOptions, argv: readonly string[]) {
   for (let at = 1; at < argv.length; at++) {
     const word = argv[at] ?? "";
-    if (interpreter.inline.includes(word) || /^-[a-z]*c$/.test(word)) return undefined;
+    if (inline.includes(word) || /^-[a-z]*c$/.test(word)) return undefined;
     if (word === "-m" || word === "-jar") return argv[at + 1];
-    if (interpreter.takes.includes(word)) at++;
+    if (takes.includes(word)) at++;
     else if (word === "--") return argv[at + 1];
     else if (!/^[-+]./.test(word) && word !== "-") return word;
   }
@@ -62,19 +80,22 @@ export function identityName({ exe, script }: Identity, called = exe): string {
 }
 
 /**
- * Role of a spec for an executable and its command line. Among those of that executable, one whose script is a word of
- * the command line goes first, then the one without a script. `expand` replaces tokens.
+ * Role of a spec for an executable and its command line, read from `cwd`. Among those of that executable, the one whose
+ * script it runs goes first, then the one without a script. `expand` replaces tokens.
  */
 export function matchRole<R extends Pick<Role, "exe" | "script">>(
   roles: readonly R[],
   exe: string,
   argv: readonly string[],
+  cwd: string,
   expand: (text: string) => string,
 ): R | undefined {
   const same = roles.filter((role) => role.exe.some((path) => expand(path) === exe));
-  const words = argv.slice(1);
+  const given = scriptGiven(scriptOptions(exe), argv);
+  const runs = (script: string) =>
+    given !== undefined && [given, resolve(cwd, given)].includes(expand(script));
   return (
-    same.find(({ script }) => script !== undefined && words.includes(expand(script))) ??
+    same.find(({ script }) => script !== undefined && runs(script)) ??
     same.find(({ script }) => script === undefined)
   );
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { commonForm, firstRung, siblingName } from "../../src/spec/generalise.js";
 import { isSecret, protection } from "../../src/spec/places.js";
-import { argvShape, scriptOf } from "../../src/spec/roles.js";
+import { argvShape, matchRole, scriptOf } from "../../src/spec/roles.js";
 import { expanded, tokensOf } from "../../src/spec/tokens.js";
 
 const TOKENS = tokensOf((name) => ({ HOME: "/home/me", TMPDIR: "/tmp" })[name], "/home/me/work");
@@ -106,5 +106,27 @@ describe("roles", () => {
       ]),
     ).toEqual(["gcc", "-c", "*"]);
     expect(argvShape([["cat", "a"], ["cat"]])).toEqual(["cat", "**"]);
+  });
+});
+
+describe("the role of a command line", () => {
+  const exe = ["/usr/bin/python3"];
+  const roles = [{ exe, script: "/srv/app.py" }, { exe, script: "mod" }, { exe }] as const;
+  const roleOf = (line: string) =>
+    matchRole(roles, "/usr/bin/python3", line.split(" "), "/srv", (text) => text);
+
+  it("is that of the script that it runs", () => {
+    for (const line of ["python3 /srv/app.py", "python3 -u app.py x", "python3 -W error ./app.py"])
+      expect(roleOf(line), line).toBe(roles[0]);
+    expect(roleOf("python3 -m mod")).toBe(roles[1]);
+  });
+
+  it("is not that of a script that it only names", () => {
+    for (const line of [
+      "python3 -c pass /srv/app.py",
+      "python3 x.py /srv/app.py",
+      "python3 -W mod x.py",
+    ])
+      expect(roleOf(line), line).toBe(roles[2]);
   });
 });

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::error::EngineError;
 
 /// The version that this enforcer understands.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// More than any spec compiles to.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -48,10 +48,18 @@ pub struct PathRule {
 pub struct Role {
     pub name: String,
     pub exe: Vec<String>,
-    pub script: Option<String>,
+    pub script: Option<Script>,
     pub calls: Vec<i64>,
     pub sockets: Vec<SocketRule>,
     pub grants: Vec<Grant>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Script {
+    pub path: String,
+    pub inline: Vec<String>,
+    pub takes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

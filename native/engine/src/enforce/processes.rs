@@ -176,7 +176,7 @@ fn recheck(
         return Ok(());
     }
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let role = rules.role_of(&exe, &words);
+    let role = rules.role_of(&exe, &words, &cwd_of(process.pid));
     match role {
         Some(_) | None
             if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe, process.serving))) =>
@@ -207,6 +207,11 @@ fn status_number(tid: i32, field: &str) -> Option<i32> {
 fn exe_of(pid: i32) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt as _;
     std::fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.into_os_string().into_vec()).unwrap_or_default()
+}
+
+fn cwd_of(pid: i32) -> Vec<u8> {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::fs::read_link(format!("/proc/{pid}/cwd")).map(|path| path.into_os_string().into_vec()).unwrap_or_default()
 }
 
 fn line_of(pid: i32) -> Vec<u8> {

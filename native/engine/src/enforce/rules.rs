@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::pattern::Pattern;
-use super::policy::{Policy, Role, SocketRule};
+use super::policy::{Policy, Role, Script, SocketRule};
+use crate::resolve::join;
 
 /// Verbs of paths, as bits.
 pub mod verb {
@@ -89,7 +90,7 @@ impl Peer {
 pub struct RoleRules {
     pub name: String,
     exe: Vec<Vec<u8>>,
-    script: Option<Vec<u8>>,
+    script: Option<Script>,
     calls: HashSet<i64>,
     sockets: Vec<SocketRule>,
     plain: HashMap<Vec<u8>, Masks>,
@@ -105,7 +106,7 @@ impl RoleRules {
         let mut rules = RoleRules {
             name: role.name.clone(),
             exe: role.exe.iter().map(|exe| exe.clone().into_bytes()).collect(),
-            script: role.script.clone().map(String::into_bytes),
+            script: role.script.clone(),
             calls: role.calls.iter().copied().collect(),
             sockets: role.sockets.clone(),
             plain: HashMap::new(),
@@ -200,12 +201,13 @@ impl Rules {
         Rules { roles: policy.roles.iter().map(RoleRules::new).collect() }
     }
 
-    /// The role of an executable and its command line: the one whose script is a word of it first.
+    /// The role of an executable and its command line, read from `cwd`: the one whose script it runs first.
     #[must_use]
-    pub fn role_of(&self, exe: &[u8], words: &[&[u8]]) -> Option<usize> {
-        let named = self.roles.iter().position(|role| {
-            role.is(exe) && role.script.as_ref().is_some_and(|script| words.iter().skip(1).any(|word| word == script))
-        });
+    pub fn role_of(&self, exe: &[u8], words: &[&[u8]], cwd: &[u8]) -> Option<usize> {
+        let named = self
+            .roles
+            .iter()
+            .position(|role| role.is(exe) && role.script.as_ref().is_some_and(|script| script.is_run_by(words, cwd)));
         named.or_else(|| self.roles.iter().position(|role| role.script.is_none() && role.is(exe)))
     }
 
@@ -214,6 +216,41 @@ impl Rules {
     pub fn candidates(&self, exe: &[u8]) -> Vec<usize> {
         self.roles.iter().enumerate().filter(|(_, role)| role.is(exe)).map(|(index, _)| index).collect()
     }
+}
+
+impl Script {
+    /// Whether it is what an interpreter is told to run: the first word that is neither an option nor the value of one.
+    fn is_run_by(&self, words: &[&[u8]], cwd: &[u8]) -> bool {
+        let path = self.path.as_bytes();
+        self.given_in(words).is_some_and(|word| word == path || without_dots(&join(cwd, word)) == path)
+    }
+
+    /// As `scriptOf` of src/spec/roles.ts, which says what interpreters there are.
+    fn given_in<'a>(&self, words: &[&'a [u8]]) -> Option<&'a [u8]> {
+        let has = |options: &[String], word: &[u8]| options.iter().any(|option| option.as_bytes() == word);
+        let mut words = words.iter().copied().skip(1);
+        while let Some(word) = words.next() {
+            let is_command = matches!(word, [b'-', letters @ .., b'c'] if letters.iter().all(u8::is_ascii_lowercase));
+            if has(&self.inline, word) || is_command {
+                return None;
+            }
+            if word == b"-m" || word == b"-jar" || (word == b"--" && !has(&self.takes, word)) {
+                return words.next();
+            }
+            if has(&self.takes, word) {
+                words.next();
+            } else if !matches!(word, [b'-' | b'+', _, ..] | b"-") {
+                return Some(word);
+            }
+        }
+        None
+    }
+}
+
+/// Without `.` between slashes.
+fn without_dots(path: &[u8]) -> Vec<u8> {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| *name != b".").collect();
+    names.join(&b'/')
 }
 
 fn parse_address(object: &str) -> Option<Address> {
