@@ -48,6 +48,8 @@ export interface ObservedRole {
   readonly probes: Map<string, ObservedProbe>;
   /** Paths that were made or replaced by rename. */
   readonly replaced: Set<string>;
+  /** Objects that got another name (rename, link), with their names then. */
+  readonly moved: Map<string, Set<string>>;
   processes: number;
   threads: number;
   memory: number;
@@ -83,6 +85,8 @@ interface Process {
 }
 
 const MAX_LINES = 200;
+/** renameat2(2). */
+const RENAME_EXCHANGE = 2;
 
 export class Collector {
   readonly #trace: Trace;
@@ -229,6 +233,7 @@ export class Collector {
         accesses: new Map(),
         probes: new Map(),
         replaced: new Set(),
+        moved: new Map(),
         processes: 0,
         threads: 0,
         memory: 0,
@@ -275,7 +280,8 @@ export class Collector {
     } else if (name === "fchdir") {
       process.cwd = refObject(batch, i, this.#trace, 0)?.path ?? process.cwd;
     }
-    if (name.startsWith("rename")) this.#renamed(batch, i, role);
+    if (name.startsWith("rename")) this.#renamed(batch, i, name, role);
+    if (name === "link" || name === "linkat") this.#moved(batch, i, [0, 1], role);
     if (name.startsWith("accept")) {
       process.serving = true;
       role.serves = true;
@@ -292,9 +298,21 @@ export class Collector {
     return `syscall_${batch.code[i]}`;
   }
 
-  #renamed(batch: EventBatch, i: number, role: ObservedRole): void {
+  #renamed(batch: EventBatch, i: number, name: string, role: ObservedRole): void {
     const target = this.#reader.facts.resolvedPath(batch, i, 1);
     if (target !== undefined) role.replaced.add(target);
+    this.#moved(batch, i, [0, 1], role);
+    const flags = name === "renameat2" ? (batch.args[12 * i + 8] ?? 0) : 0;
+    if ((flags & RENAME_EXCHANGE) !== 0) this.#moved(batch, i, [1, 0], role);
+  }
+
+  #moved(batch: EventBatch, i: number, [from, to]: [number, number], role: ObservedRole): void {
+    const old = this.#reader.facts.resolvedPath(batch, i, from);
+    const target = this.#reader.facts.resolvedPath(batch, i, to);
+    if (old === undefined || target === undefined) return;
+    const known = role.moved.get(old);
+    if (known === undefined) role.moved.set(old, new Set([target]));
+    else known.add(target);
   }
 
   /** Targets of signals and of ptrace, by who they are. */

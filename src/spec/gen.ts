@@ -24,6 +24,7 @@ import {
   type Spec,
   type Trigger,
 } from "./model.js";
+import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { aliasesOf, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
 import { argvShape, identityName } from "./roles.js";
@@ -44,6 +45,7 @@ interface RoleDraft {
   readonly drafts: Map<string, Draft>;
   readonly probes: Map<string, { probe: Probe; count: number }>;
   readonly replaced: Set<string>;
+  readonly moves: Move[];
   readonly starts: Map<string, number>;
   readonly descriptors: Map<number, RoleDescriptor>;
   processes: number;
@@ -119,6 +121,7 @@ class Generator {
         drafts: new Map(),
         probes: new Map(),
         replaced: new Set(),
+        moves: [],
         starts: new Map(),
         descriptors: new Map(),
         processes: 0,
@@ -185,6 +188,7 @@ class Generator {
     }
     for (const path of seen.replaced)
       role.replaced.add(firstRung({ verb: "rename", object: path }, tokens).object);
+    role.moves.push(...movesOf(seen, role.drafts, tokens));
     for (const [start, count] of seen.starts) {
       const name = start.replace(
         /^exec (.*)$/s,
@@ -249,7 +253,10 @@ class Generator {
       drafts.map((role) => [...role.drafts.values()]),
       replaced,
     );
-    const roles = drafts.map((role, k) => this.#finish(role, climbed[k] ?? []));
+    const roles = drafts.map((role, k) => {
+      const own = climbed[k] ?? [];
+      return this.#finish(role, [...own, ...gainedByMoves(role.moves, own, this.#tokens)]);
+    });
     const channels = [...this.#channels.values()];
     return {
       traceSpec: SPEC_VERSION,

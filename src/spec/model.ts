@@ -70,6 +70,8 @@ export const REASONS = [
   "needed",
   /** The object is replaced by rename, so that a grant of the old file would not fit the new one. */
   "replaced",
+  /** The object gets a name by rename or link on which this is granted: another name must not give it more. */
+  "moved",
   /** Written by hand. */
   "manual",
 ] as const;

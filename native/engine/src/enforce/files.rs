@@ -544,12 +544,18 @@ fn truncate(asked: &Asked<'_>, check: &dyn Check) -> Done {
     done(unsafe { libc::truncate(name_of(&place.fd).as_ptr(), asked.args[1] as i64) }.into())
 }
 
-fn exists(entry: &Entry) -> bool {
+/// `S_IFMT` bits of what stands there.
+fn kind_at(entry: &Entry) -> Option<u32> {
     // SAFETY: a struct of plain numbers.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };
     let flags = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: the name is NUL-terminated; the kernel fills the struct of this frame.
-    unsafe { libc::fstatat(entry.directory.as_raw_fd(), entry.name.as_ptr(), &raw mut facts, flags) == 0 }
+    let result = unsafe { libc::fstatat(entry.directory.as_raw_fd(), entry.name.as_ptr(), &raw mut facts, flags) };
+    (result == 0).then_some(facts.st_mode & libc::S_IFMT)
+}
+
+fn exists(entry: &Entry) -> bool {
+    kind_at(entry).is_some()
 }
 
 /// The kernel says that a name is taken before it asks whether it may be made; so does this.
@@ -604,11 +610,16 @@ fn unlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i3
 fn rename(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), flags: u32) -> Done {
     let from = entry(asked, from.0, from.1)?;
     let to = entry(asked, to.0, to.1)?;
-    if !exists(&from) {
-        return Err(libc::ENOENT);
-    }
+    let kind = kind_at(&from).ok_or(libc::ENOENT)?;
     check.path(verb::RENAME, &from.path)?;
     check.path(verb::RENAME, &to.path)?;
+    if kind != libc::S_IFDIR {
+        check.moved(&from.path, &to.path)?;
+    }
+    let is_exchange = flags & libc::RENAME_EXCHANGE != 0;
+    if is_exchange && kind_at(&to).is_some_and(|kind| kind != libc::S_IFDIR) {
+        check.moved(&to.path, &from.path)?;
+    }
     // SAFETY: both names are NUL-terminated.
     done(
         unsafe {
@@ -632,10 +643,14 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
         return Err(libc::EEXIST);
     }
     // However it was named: another name is another set of grants.
-    if !is_nameless(&place)? {
+    let is_nameless = is_nameless(&place)?;
+    if !is_nameless {
         check.path(verb::WRITE, &place.path)?;
     }
     check.path(verb::CREATE, &entry.path)?;
+    if !is_nameless {
+        check.moved(&place.path, &entry.path)?;
+    }
     // SAFETY: both names are NUL-terminated; the first is followed to the object itself.
     done(
         unsafe {

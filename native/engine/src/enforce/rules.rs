@@ -31,6 +31,9 @@ pub mod verb {
         ("chmeta", CHMETA),
     ];
 
+    /// Those that are about an object, whatever its name. The others are about a name.
+    pub const OF_OBJECTS: [u16; 6] = [READ, WRITE, EXEC, LIST, STAT, CHMETA];
+
     /// The first name among the bits.
     #[must_use]
     pub fn name(bits: u16) -> &'static str {
@@ -102,7 +105,7 @@ pub struct RoleRules {
 }
 
 impl RoleRules {
-    fn new(role: &Role) -> RoleRules {
+    pub fn new(role: &Role) -> RoleRules {
         let mut rules = RoleRules {
             name: role.name.clone(),
             exe: role.exe.iter().map(|exe| exe.clone().into_bytes()).collect(),
@@ -169,6 +172,13 @@ impl RoleRules {
             }
         }
         false
+    }
+
+    /// What is granted on `to` and not on `from`: an object that is moved there would gain it.
+    #[must_use]
+    pub fn gained(&self, from: &[u8], to: &[u8], serving: bool) -> u16 {
+        let missing = |bit: &&u16| self.may(**bit, to, serving) && !self.may(**bit, from, serving);
+        verb::OF_OBJECTS.iter().filter(missing).fold(0, |all, bit| all | bit)
     }
 
     #[must_use]
@@ -278,5 +288,45 @@ fn covers(address: &Address, peer: &Peer) -> bool {
         (Address::UnixPath(pattern), Peer::UnixPath(path)) => pattern.matches(path),
         (Address::UnixAbstract(name), Peer::UnixAbstract(named)) => name == named || name == b"*",
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::policy::Grant;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn a_script_is_what_the_interpreter_runs() {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let script = Script { path: "/srv/app.py".into(), inline: list(&["-c"]), takes: list(&["-W", "-X"]) };
+        let runs = |line: &str| script.is_run_by(&words(line), b"/srv");
+        assert!(
+            runs("python3 /srv/app.py") && runs("python3 -u /srv/app.py x") && runs("python3 -W error /srv/app.py")
+        );
+        assert!(runs("python3 app.py") && runs("python3 ./app.py") && runs("python3 -- /srv/app.py"));
+        assert!(!runs("python3 other.py /srv/app.py") && !runs("python3 -W /srv/app.py other.py"));
+        assert!(!runs("python3 -c pass /srv/app.py") && !runs("python3 -Ic pass /srv/app.py") && !runs("python3"));
+        assert!(!script.is_run_by(&words("python3 app.py"), b"/elsewhere"));
+    }
+
+    #[test]
+    fn what_a_name_would_add_to_an_object_is_told() {
+        let grant = |verb: &str, object: &str| Grant { verb: verb.into(), object: object.into(), phase: None };
+        let role = Role {
+            name: "role".into(),
+            exe: Vec::new(),
+            script: None,
+            calls: Vec::new(),
+            sockets: Vec::new(),
+            grants: vec![grant("rename", "/d/*"), grant("write", "/d/new"), grant("read", "/d/new")],
+        };
+        let rules = RoleRules::new(&role);
+        assert_eq!(rules.gained(b"/d/old", b"/d/new", false), verb::READ | verb::WRITE);
+        assert_eq!(rules.gained(b"/d/new", b"/d/old", false), 0);
     }
 }

@@ -79,6 +79,12 @@ pub trait Check {
     /// EACCES.
     fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno>;
 
+    /// That an object does not gain by another name: what is granted on `to` is granted on `from`.
+    ///
+    /// # Errors
+    /// EXDEV, upon which programs copy.
+    fn moved(&self, from: &[u8], to: &[u8]) -> Result<(), Errno>;
+
     /// # Errors
     /// EACCES.
     fn peer(&self, verb: &str, peer: &Peer) -> Result<(), Errno>;
@@ -138,6 +144,16 @@ impl Check for RoleCheck<'_> {
             .map(|(_, bit)| *bit)
             .find(|bit| bits & bit != 0 && !self.all(|role| role.may(*bit, path, self.serving)));
         self.refuse(verb::name(missing.unwrap_or(bits)), String::from_utf8_lossy(path).into_owned())
+    }
+
+    fn moved(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+        let gained = self.roles.iter().filter_map(|role| self.rules.roles.get(*role));
+        let gained = gained.fold(0, |all, role| all | role.gained(from, to, self.serving));
+        if gained == 0 {
+            return Ok(());
+        }
+        let object = String::from_utf8_lossy(from).into_owned();
+        self.refuse(verb::name(gained), object).map_err(|_| libc::EXDEV)
     }
 
     fn peer(&self, verb: &str, peer: &Peer) -> Result<(), Errno> {
@@ -255,7 +271,11 @@ impl Supervisor {
             if self.policy.learn { Answer::Pass } else { Answer::Refused(libc::EPERM) }
         };
         if let Some((verb, object)) = check.refused.take() {
-            let errno = if verb == "syscall" { libc::EPERM } else { libc::EACCES };
+            let errno = match &answer {
+                Answer::Refused(errno) => *errno,
+                _ if verb == "syscall" => libc::EPERM,
+                _ => libc::EACCES,
+            };
             let role = self.role_name(&roles, pid);
             (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
         }

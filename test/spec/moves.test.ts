@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import type { Draft } from "../../src/spec/generalise.js";
+import type { Verb } from "../../src/spec/model.js";
+import { gainedByMoves } from "../../src/spec/moves.js";
+
+function draft(verb: Verb, object: string, phases = 3): Draft {
+  return {
+    verb,
+    object,
+    rung: "literal",
+    because: undefined,
+    count: 1,
+    runs: new Set([1]),
+    first: "1@1",
+    phases,
+  };
+}
+
+/** What the old name of a rename gains, as `verb object`. */
+function gained(from: string, to: string, others: readonly Draft[]): string[] {
+  const move = { from: draft("rename", from), to: draft("rename", to) };
+  const drafts = [move.from, move.to, ...others];
+  return gainedByMoves([move], drafts, {}).map(({ verb, object }) => `${verb} ${object}`);
+}
+
+describe("objects that are renamed", () => {
+  it("have the grants of their new names before", () => {
+    const others = [draft("write", "/d/old"), draft("read", "/d/new"), draft("write", "/d/new")];
+    expect(gained("/d/old", "/d/new", others)).toEqual(["read /d/old"]);
+    expect(gained("/d/tmp*", "/d/new", [draft("exec", "/d/*")])).toEqual([]);
+    expect(gained("/e/tmp*", "/d/new", [draft("exec", "/d/*")])).toEqual(["exec /e/tmp*"]);
+  });
+
+  it("gain nothing that is about names, and nothing that others have", () => {
+    const others = [draft("delete", "/d/new"), draft("create", "/d/new"), draft("read", "/d/x")];
+    expect(gained("/d/old", "/d/new", others)).toEqual([]);
+  });
+
+  it("have it in the phase in which the new name has it", () => {
+    const old = draft("read", "/d/old", 1);
+    expect(gained("/d/old", "/d/new", [old, draft("read", "/d/new", 2)])).toEqual([]);
+    expect(old.phases).toBe(3);
+  });
+});
