@@ -91,6 +91,8 @@ export interface Policy {
   readonly pass: readonly number[];
   /** Calls that are answered with ENOSYS when they are refused: programs then do without them. */
   readonly absent: readonly number[];
+  /** Calls that a supervisor has to judge: one that it has no rule for is refused, whoever was granted it. */
+  readonly judged: readonly number[];
   /** Arguments of socket(2) that pass, when the filter decides. */
   readonly sockets: readonly SocketRule[];
   readonly landlock: {
@@ -145,15 +147,16 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
     (options.supervise === "auto" && reasons.length > 0);
   const all = new Set(roles.flatMap(({ calls }) => calls));
   const common = [...all].filter((call) => roles.every(({ calls }) => calls.includes(call)));
-  const pass = supervised
-    ? common.filter((call) => !SUPERVISED.has(NAMES[rowOf(call)] ?? ""))
-    : [...all];
+  const own = names(roles) ? JUDGED : JUDGED.filter((call) => call !== GETSOCKNAME);
+  const judged = new Set(own);
+  const pass = supervised ? common.filter((call) => !judged.has(call)) : [...all];
   const sockets = unique(roles.flatMap((role) => role.sockets));
   const policy: Policy = {
     version: POLICY_VERSION,
     supervised,
     pass: pass.sort((a, b) => a - b),
     absent: ABSENT.filter((call) => !all.has(call)),
+    judged: own,
     sockets,
     landlock: landlockOf(roles),
     roles,
@@ -191,10 +194,20 @@ const SUPERVISED: ReadonlySet<string> = new Set([
   ...SIGNALS.keys(),
   ...REACHES_INTO.keys(),
   ...CHANGES_DESCRIPTOR,
-  ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg".split(" "),
+  ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg getsockname".split(" "),
   // They change as whom the program acts, and the supervisor has to act as the same.
   ..."setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups".split(" "),
 ]);
+
+const JUDGED: readonly number[] = [...SUPERVISED].flatMap((name) => callNumber(name) ?? []);
+const GETSOCKNAME = callNumber("getsockname");
+
+/** Whether sockets get names of files, which the supervisor gives them in a way that the kernel tells otherwise. */
+function names(roles: readonly PolicyRole[]): boolean {
+  return roles.some(({ grants }) =>
+    grants.some(({ verb, object }) => verb === "bind" && object.startsWith("unix:/")),
+  );
+}
 
 /** From this version of the kernel on programs know how to do without a call. */
 const OPTIONAL_SINCE = 4.05;

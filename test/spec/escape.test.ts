@@ -1,32 +1,38 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { syscallName } from "../../src/decode/context.js";
 import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
-import type { Grant, Role, Spec, Verb } from "../../src/spec/model.js";
-import { callNumber } from "../../src/spec/policy.js";
+import type { Grant, Phase, Role, Spec, Verb } from "../../src/spec/model.js";
+import { callNumber, compilePolicy } from "../../src/spec/policy.js";
 import { lacking } from "../support/tools.js";
 
-const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE } = constants.errno;
+const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV } = constants.errno;
 const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
 /** Nothing listens there. */
 const PORT = "1";
 
 let base = "";
 let program = "";
+/** The same, as another program. */
+let second = "";
 
 beforeAll(() => {
   base = realpathSync(mkdtempSync(join(tmpdir(), "trace-escape-")));
   program = join(base, "escapes");
   spawnSync("gcc", ["-static", "-o", program, SOURCE], { stdio: "inherit" });
+  second = join(base, "second");
+  copyFileSync(program, second);
 });
 
 beforeEach(() => {
-  for (const name of ["file", "other", "link"]) rmSync(join(base, name), { force: true });
+  for (const name of ["file", "other", "link", "socket", "socketa", "socketb"])
+    rmSync(join(base, name), { force: true });
   writeFileSync(join(base, "file"), "text");
 });
 
@@ -36,12 +42,14 @@ afterAll(() => rmSync(base, { recursive: true, force: true }));
 const START =
   "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close";
 
-type Words = readonly (readonly [verb: Verb, object: string])[];
+type Words = readonly (readonly [verb: Verb, object: string, phase?: Phase])[];
 
 function roleOf(name: string, exe: string, calls: string, grants: Words): Role {
   const numbers = [...new Set(`${START} ${calls}`.trim().split(/\s+/))];
   const all: Grant[] = numbers.map((object) => ({ verb: "syscall", object }));
-  for (const [verb, object] of grants) all.push({ verb, object });
+  for (const [verb, object, phase] of grants) {
+    all.push({ verb, object, ...(phase !== undefined && { phase }) });
+  }
   return { name, exe: [exe], from: [], grants: all };
 }
 
@@ -53,25 +61,30 @@ interface Tried {
   readonly second?: boolean;
 }
 
-/** The errno of the attempt, 0 when it worked. */
-async function tried(words: readonly string[], { grants = [], calls = "", second }: Tried) {
-  const refusals: Refusal[] = [];
-  const spec: Spec = {
+function specOf({ grants = [], calls = "", second: two }: Tried): Spec {
+  return {
     traceSpec: 1,
     command: [],
     tokens: {},
     runs: [],
     roles: [
       roleOf("app", program, calls, [["exec", program], ["stat", "/**"], ...grants]),
-      ...(second === true ? [{ ...roleOf("second", "/usr/bin/true", "", []), from: ["app"] }] : []),
+      ...(two === true ? [{ ...roleOf("second", second, "", []), from: ["app"] }] : []),
     ],
     channels: [],
     triggers: [],
     unknown: [],
   };
-  const running = startEnforced(spec, {
+}
+
+/** The errno of the attempt, 0 when it worked. */
+async function tried(words: readonly string[], wanted: Tried) {
+  const refusals: Refusal[] = [];
+  const running = startEnforced(specOf(wanted), {
     tokens: {},
     supervise: "always",
+    // Some calls change the user, as which the supervisor does not act.
+    weaker: true,
     command: [program, ...words],
     cwd: base,
     onRefusal: (refusal) => refusals.push(refusal),
@@ -188,15 +201,149 @@ describe.skipIf(lacking("gcc"))("names of /proc", () => {
   });
 });
 
-describe.skipIf(lacking("gcc"))("calls of newer kernels", () => {
-  const names = "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr";
+/** Calls with paths that nobody checks. */
+const UNCHECKED =
+  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at";
 
+describe.skipIf(lacking("gcc"))("calls that a supervisor judges", () => {
+  it("have a rule each", async () => {
+    const socket: Words = [["bind", `unix:${at("socket")}`]];
+    const { judged } = compilePolicy(specOf({ grants: socket }), {
+      tokens: {},
+      supervise: "always",
+    }).policy;
+    expect(judged.length).toBeGreaterThan(90);
+    const without: string[] = [];
+    for (const number of judged) {
+      const name = syscallName(0, number);
+      const words = ["numbered", String(number), at("file")];
+      const errno = await tried(words, { calls: name, grants: socket });
+      if (errno === ENOSYS) without.push(name);
+    }
+    expect(without.sort()).toEqual(UNCHECKED.split(" ").filter(callNumber).sort());
+  }, 60_000);
+});
+
+describe.skipIf(lacking("gcc"))("calls of newer kernels", () => {
   it("with paths that nobody checks are refused as by a kernel that lacks them", async () => {
-    for (const name of [...names.split(" "), "name_to_handle_at"]) {
+    for (const name of UNCHECKED.split(" ")) {
       const number = callNumber(name);
       if (number === undefined) continue;
       const words = ["numbered", String(number), at("file")];
       expect(await tried(words, { calls: name }), name).toBe(ENOSYS);
     }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("what is exchanged while a call is looked at", () => {
+  const common = "socket(inet,stream,tcp) socket(inet,dgram,udp) socket(unix,stream,0) socket";
+
+  it("is sent to no address that was not granted", async () => {
+    const calls = `${common} sendmsg dup dup2 clone`;
+    for (const family of ["inet", "unix"]) {
+      expect(await tried(["exchange-send", PORT, family], { calls }), family).toBe(EACCES);
+    }
+  });
+
+  it("gives no socket another name", async () => {
+    const grants: Words = [
+      ["bind", `unix:${at("socketa")}`],
+      ["delete", at("socketa")],
+    ];
+    const calls = `${common} bind clone unlink access faccessat2 faccessat`;
+    expect(await tried(["exchange-bind", at("socket")], { calls, grants })).toBe(EACCES);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("sockets of files", () => {
+  const calls =
+    "socketpair sendmsg recvmsg fork clone wait4 rt_sigaction socket(unix,stream,0) socket bind listen getsockname connect accept set_robust_list gettid";
+
+  it("take large streams whole, and descriptors", async () => {
+    expect(await tried(["stream-whole"], { calls })).toBe(0);
+    const grants: Words = [["read", at("file")]];
+    for (const kind of ["stream", "dgram"]) {
+      expect(await tried(["pass-descriptor", at("file"), kind], { calls, grants }), kind).toBe(0);
+    }
+  });
+
+  it("tell by a signal that nobody reads", async () => {
+    expect(await tried(["broken-pipe", "loud"], { calls })).toBe(EPIPE);
+    expect(await tried(["broken-pipe", "silent"], { calls })).toBe(EPIPE);
+  });
+
+  it("have the names that they were given", async () => {
+    const own: Words = [
+      ["bind", `unix:${at("socket")}`],
+      ["listen", `unix:${at("socket")}`],
+    ];
+    for (const name of [at("socket"), "socket", "./socket"]) {
+      rmSync(at("socket"), { force: true });
+      expect(await tried(["bound-name", name], { calls, grants: own }), name).toBe(0);
+    }
+    rmSync(at("socket"), { force: true });
+    expect(await tried(["bound-name", "socket"], { calls, grants: own.slice(0, 1) })).toBe(EACCES);
+    expect(await tried(["bound-name", at("other")], { calls, grants: own })).toBe(EACCES);
+  });
+
+  it("let a program be run that was granted from the first connection on", async () => {
+    const socket = `unix:${at("socket")}`;
+    const grants: Words = [
+      ["bind", socket],
+      ["listen", socket],
+      ["connect", socket],
+      ["accept", socket],
+    ];
+    const words = ["serve-and-run", at("socket"), second];
+    const run = (phase: Phase) => {
+      rmSync(at("socket"), { force: true });
+      return tried(words, { calls, second: true, grants: [...grants, ["exec", second, phase]] });
+    };
+    expect(await run("serve")).toBe(0);
+    expect(await run("init")).toBe(EACCES);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("other names", () => {
+  const calls = "rename renameat renameat2 link linkat";
+  it("give a file no more than it was granted", async () => {
+    for (const [verb, errno] of [
+      ["read", EXDEV],
+      ["write", EXDEV],
+      ["delete", 0],
+    ] as const) {
+      writeFileSync(at("file"), "text");
+      const grants: Words = [
+        ["rename", at("file")],
+        ["rename", at("other")],
+        [verb, at("other")],
+      ];
+      expect(await tried(["rename", at("file"), at("other")], { calls, grants }), verb).toBe(errno);
+    }
+    writeFileSync(at("file"), "text");
+    writeFileSync(at("other"), "text");
+    const grants: Words = [
+      ["rename", at("file")],
+      ["rename", at("other")],
+      ["read", at("file")],
+    ];
+    expect(await tried(["exchange", at("file"), at("other")], { calls, grants })).toBe(EXDEV);
+    rmSync(at("other"));
+    const link: Words = [
+      ["write", at("file")],
+      ["create", at("other")],
+      ["read", at("other")],
+    ];
+    expect(await tried(["link", at("file"), at("other")], { calls, grants: link })).toBe(EXDEV);
+  });
+
+  it("are given to what may be used by them", async () => {
+    const grants: Words = [
+      ["rename", at("file")],
+      ["rename", at("other")],
+      ["read", at("file")],
+      ["read", at("other")],
+    ];
+    expect(await tried(["rename", at("file"), at("other")], { calls, grants })).toBe(0);
   });
 });

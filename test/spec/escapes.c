@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int outcome(long result) { return result < 0 ? errno : 0; }
@@ -200,6 +204,179 @@ static int change_mode(char **words) {
   return outcome(fchmod(fd, 0600));
 }
 
+/* What another task exchanges while this one calls: two descriptors in the place of one, and a byte. */
+static struct {
+  volatile int done;
+  int sockets[2];
+  int place;
+  volatile char *byte;
+} exchanging;
+
+static int exchange_all(void *unused) {
+  (void)unused;
+  for (int k = 0; !exchanging.done; k++) {
+    if (exchanging.byte != NULL) *exchanging.byte = k % 2 ? 'a' : 'b';
+    else dup2(exchanging.sockets[k % 2], exchanging.place);
+  }
+  return 0;
+}
+
+/* A task with the memory and the descriptors of this one. */
+static void start_exchanging(void) {
+  static char stack[65536] __attribute__((aligned(16)));
+  must(clone(exchange_all, stack + sizeof stack, CLONE_VM | CLONE_FILES | SIGCHLD, NULL));
+}
+
+static int first_socket(const char *family) {
+  if (strcmp(family, "unix") == 0) return must(socket(AF_UNIX, SOCK_STREAM, 0));
+  return must(socket(AF_INET, SOCK_STREAM, 0));
+}
+
+/* Sends to an address on a descriptor that is sometimes a stream, which has none, and sometimes takes datagrams. */
+static int exchange_send(char **words) {
+  exchanging.sockets[0] = first_socket(words[1]);
+  exchanging.sockets[1] = must(socket(AF_INET, SOCK_DGRAM, 0));
+  exchanging.place = must(dup(exchanging.sockets[0]));
+  struct sockaddr_in address = loopback(AF_INET, words[0]);
+  struct iovec piece = {"x", 1};
+  struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &piece, .msg_iovlen = 1};
+  start_exchanging();
+  int result = EACCES;
+  for (int k = 0; k < 3000 && result != 0; k++) {
+    if (sendmsg(exchanging.place, &message, MSG_NOSIGNAL) >= 0) result = 0;
+  }
+  exchanging.done = 1;
+  return result;
+}
+
+/* Binds to a name whose last byte is sometimes another one. */
+static int exchange_bind(char **words) {
+  static struct sockaddr_un address = {.sun_family = AF_UNIX};
+  char other[sizeof address.sun_path];
+  snprintf(address.sun_path, sizeof address.sun_path, "%sa", words[0]);
+  snprintf(other, sizeof other, "%sb", words[0]);
+  exchanging.byte = &address.sun_path[strlen(words[0])];
+  start_exchanging();
+  int result = EACCES;
+  for (int k = 0; k < 5000 && result != 0; k++) {
+    char own[sizeof address.sun_path];
+    int fd = must(socket(AF_UNIX, SOCK_STREAM, 0));
+    bind(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    snprintf(own, sizeof own, "%sa", words[0]);
+    unlink(own);
+    if (access(other, F_OK) == 0) result = 0;
+  }
+  exchanging.done = 1;
+  return result;
+}
+
+/* A large stream in one call, to a reader that takes its time: EIO when less was sent. */
+static int stream_whole(char **words) {
+  (void)words;
+  static char data[3 << 20];
+  int ends[2];
+  must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  int pid = must(fork());
+  if (pid == 0) {
+    static char room[65536];
+    long all = 0;
+    close(ends[0]);
+    for (long got; (got = read(ends[1], room, sizeof room)) > 0;) all += got;
+    _exit(all == sizeof data ? 0 : EIO);
+  }
+  struct iovec pieces[2] = {{data, 5}, {data + 5, sizeof data - 5}};
+  struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+  long sent = sendmsg(ends[0], &message, 0);
+  if (sent != sizeof data) return sent < 0 ? errno : EIO;
+  close(ends[0]);
+  int status;
+  must(waitpid(pid, &status, 0));
+  return WEXITSTATUS(status);
+}
+
+/* A descriptor in a message: EIO when another file arrives. */
+static int pass_descriptor(char **words) {
+  int ends[2];
+  must(socketpair(AF_UNIX, strcmp(words[1], "dgram") == 0 ? SOCK_DGRAM : SOCK_STREAM, 0, ends));
+  int fd = must(open(words[0], O_RDONLY));
+  char byte = 'x';
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+  struct iovec piece = {&byte, 1};
+  struct msghdr message = {
+      .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room};
+  if (sendmsg(ends[0], &message, 0) < 0) return errno;
+  memset(&control, 0, sizeof control);
+  must(recvmsg(ends[1], &message, 0));
+  int got;
+  memcpy(&got, CMSG_DATA(&control.header), sizeof got);
+  struct stat sent, received;
+  must(fstat(fd, &sent));
+  must(fstat(got, &received));
+  return got != fd && sent.st_ino == received.st_ino ? 0 : EIO;
+}
+
+static volatile sig_atomic_t signals;
+static void count_signal(int unused) {
+  (void)unused;
+  signals++;
+}
+
+/* Sends where nobody reads: the errno, or EIO when the signal that comes with it does not fit the flag. */
+static int broken_pipe(char **words) {
+  int ends[2];
+  must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  close(ends[1]);
+  signal(SIGPIPE, count_signal);
+  int silent = strcmp(words[0], "silent") == 0;
+  struct iovec piece = {"x", 1};
+  struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+  int result = outcome(sendmsg(ends[0], &message, silent ? MSG_NOSIGNAL : 0));
+  return signals == !silent ? result : EIO;
+}
+
+static int bound(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+  int fd = must(socket(AF_UNIX, SOCK_STREAM, 0));
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) exit(errno);
+  return fd;
+}
+
+/* The name of a socket is the one that it was given: EIO when it is another. */
+static int bound_name(char **words) {
+  int fd = bound(words[0]);
+  if (listen(fd, 1) < 0) return errno;
+  struct sockaddr_un address;
+  socklen_t length = sizeof address;
+  must(getsockname(fd, (struct sockaddr *)&address, &length));
+  size_t expected = offsetof(struct sockaddr_un, sun_path) + strlen(words[0]) + 1;
+  return length == expected && strcmp(address.sun_path, words[0]) == 0 ? 0 : EIO;
+}
+
+/* Runs a program once it has accepted a connection, from itself. */
+static int serve_and_run(char **words) {
+  int fd = bound(words[0]);
+  if (listen(fd, 1) < 0) return errno;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", words[0]);
+  int client = must(socket(AF_UNIX, SOCK_STREAM, 0));
+  if (connect(client, (struct sockaddr *)&address, sizeof address) < 0) return errno;
+  if (accept(fd, NULL, NULL) < 0) return errno;
+  char *argv[] = {words[1], "nothing", NULL};
+  execv(words[1], argv);
+  return errno;
+}
+
+static int nothing(char **words) {
+  (void)words;
+  return 0;
+}
+
 static const struct {
   const char *name;
   int (*way)(char **);
@@ -228,6 +405,14 @@ static const struct {
     {"huge-pieces", huge_pieces},
     {"take-descriptor", take_descriptor},
     {"change-mode", change_mode},
+    {"exchange-send", exchange_send},
+    {"exchange-bind", exchange_bind},
+    {"stream-whole", stream_whole},
+    {"pass-descriptor", pass_descriptor},
+    {"broken-pipe", broken_pipe},
+    {"bound-name", bound_name},
+    {"serve-and-run", serve_and_run},
+    {"nothing", nothing},
 };
 
 int main(int argc, char **argv) {

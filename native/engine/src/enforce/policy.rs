@@ -19,6 +19,7 @@ pub struct Policy {
     pub supervised: bool,
     pub pass: Vec<i64>,
     pub absent: Vec<i64>,
+    pub judged: Vec<i64>,
     pub sockets: Vec<SocketRule>,
     pub landlock: Landlock,
     pub roles: Vec<Role>,

@@ -217,3 +217,43 @@ fn cwd_of(pid: i32) -> Vec<u8> {
 fn line_of(pid: i32) -> Vec<u8> {
     std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing() -> Rules {
+        Rules { roles: Vec::new() }
+    }
+
+    #[test]
+    fn an_exec_that_failed_is_that_of_its_thread_only() {
+        let own = std::process::id() as i32;
+        let mut processes = Processes::default();
+        processes.first(own, 0, false).unwrap();
+        let process = processes.known(own).unwrap();
+        process.expect_exec(1);
+        process.expect_exec(2);
+        assert!(recheck(process, 1, &nothing(), false, |_, _, _| true).is_ok());
+        assert_eq!(process.exec, [2]);
+    }
+
+    #[test]
+    fn another_program_is_asked_for_in_the_phase_of_its_process() {
+        let own = std::process::id() as i32;
+        let mut processes = Processes::default();
+        processes.first(own, 0, false).unwrap();
+        let process = processes.known(own).unwrap();
+        let role = serde_json::json!({
+            "name": "now", "exe": [process.exe()], "script": null, "calls": [], "sockets": [], "grants": [],
+        });
+        let role: crate::enforce::policy::Role = serde_json::from_value(role).unwrap();
+        let rules = Rules { roles: vec![crate::enforce::rules::RoleRules::new(&role)] };
+        process.exe = b"/before".to_vec();
+        process.serving = true;
+        process.expect_exec(own);
+        assert!(recheck(process, own, &rules, false, |_, _, serving| !serving).is_err());
+        assert!(recheck(process, own, &rules, false, |_, _, serving| serving).is_ok());
+        assert!(process.exec.is_empty() && !process.serving);
+    }
+}

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
@@ -52,7 +53,23 @@ impl Answer {
 /// Calls that may wait for others.
 pub enum Slow {
     Connect { socket: OwnedFd, address: Vec<u8>, _hold: Option<OwnedFd> },
-    Send { socket: OwnedFd, address: Option<Vec<u8>>, data: Vec<u8>, flags: i32, _hold: Option<OwnedFd> },
+    Send(sockets::Sending),
+}
+
+/// The thread that made a call.
+pub struct Caller<'a> {
+    pub tid: i32,
+    pub tgid: i32,
+    listener: &'a Listener,
+    id: u64,
+}
+
+impl Caller<'_> {
+    /// Whether it waits for the answer still: else its number may be another's.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.listener.is_waiting(self.id)
+    }
 }
 
 /// One call, and the thread that made it.
@@ -65,6 +82,11 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    #[must_use]
+    pub fn caller(&self) -> Caller<'_> {
+        Caller { tid: self.target.tid, tgid: self.target.tgid, listener: self.listener, id: self.id }
+    }
+
     /// What was read so far is the thread's only if this holds.
     pub fn still_waiting(&self) -> Result<(), Errno> {
         if self.listener.is_waiting(self.id) { Ok(()) } else { Err(libc::EINTR) }
@@ -180,6 +202,10 @@ pub struct Supervisor {
     processes: Processes,
     policy: Arc<Policy>,
     absent: HashSet<i64>,
+    judged: HashSet<i64>,
+    bound: sockets::Bound,
+    /// How many calls are under way on threads of their own.
+    apart: Arc<AtomicUsize>,
     report: Report,
 }
 
@@ -202,6 +228,9 @@ impl Supervisor {
             rules: Arc::new(Rules::new(&policy)),
             processes,
             absent: policy.absent.iter().copied().collect(),
+            judged: policy.judged.iter().copied().collect(),
+            bound: sockets::Bound::default(),
+            apart: Arc::default(),
             policy,
             report,
         })
@@ -246,7 +275,12 @@ impl Supervisor {
             }
             return;
         }
-        let process = match self.processes.of(tid, rules, learn, may_exec) {
+        let process = self.processes.of(tid, rules, learn, may_exec);
+        // What was found out of a thread that is gone by now may be of another one.
+        if !listener.is_waiting(id) {
+            return;
+        }
+        let process = match process {
             Ok(Some(process)) => process,
             Ok(None) => return self.listener.refuse(id, libc::EACCES),
             Err(stranger) => return self.end_stranger(&stranger, number, id),
@@ -279,7 +313,7 @@ impl Supervisor {
             let role = self.role_name(&roles, pid);
             (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
         }
-        self.deliver(id, answer);
+        self.deliver((tid, pid, id), answer);
     }
 
     /// The exec of the child itself, which is no call of the program. Only looked at where nobody else keeps count.
@@ -300,13 +334,14 @@ impl Supervisor {
         match asked.number {
             libc::SYS_execve | libc::SYS_execveat => self.exec(asked, check),
             libc::SYS_connect => sockets::connect(asked, check),
-            libc::SYS_bind => sockets::bind(asked, check),
+            libc::SYS_bind => sockets::bind(asked, check, &mut self.bound),
             libc::SYS_sendto => sockets::sendto(asked, check),
             libc::SYS_sendmsg => sockets::sendmsg(asked, check),
             libc::SYS_sendmmsg => sockets::sendmmsg(asked, check),
-            libc::SYS_listen => sockets::at_bound(asked, "listen", check),
+            libc::SYS_getsockname => sockets::name(asked, &self.bound),
+            libc::SYS_listen => sockets::listen(asked, check, &self.bound),
             libc::SYS_accept | libc::SYS_accept4 => {
-                let answer = sockets::at_bound(asked, "accept", check)?;
+                let answer = sockets::accept(asked, check, &self.bound)?;
                 self.serve(asked.target.tgid);
                 Ok(answer)
             }
@@ -322,8 +357,7 @@ impl Supervisor {
                 self.touch(asked, check, "ptrace", asked.args[0] as i32)
             }
             libc::SYS_ptrace => self.touch(asked, check, "ptrace", asked.args[1] as i32),
-            // Granted by its number, to this role though not to all.
-            _ => Ok(Answer::Pass),
+            number => by_number(number, &self.judged),
         }
     }
 
@@ -349,23 +383,29 @@ impl Supervisor {
     /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
     fn touch(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {
         let own = asked.target.tgid;
-        let target = match pid {
-            0 => "group".to_owned(),
-            -1 => "any".to_owned(),
-            pid if pid == own || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => "self".to_owned(),
-            pid => {
-                let pid = pid.unsigned_abs() as i32;
-                match self.processes.roles_of(pid, &self.rules).first() {
-                    Some(role) => format!("role:{}", self.rules.roles[*role].name),
-                    None if self.is_own_thread(own, pid) => "self".to_owned(),
-                    None => "outside".to_owned(),
-                }
+        let targets = match pid {
+            0 => vec!["group".to_owned()],
+            -1 => vec!["any".to_owned()],
+            pid if pid == own || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => {
+                vec!["self".to_owned()]
             }
+            pid => self.names_of(own, pid.unsigned_abs() as i32),
         };
-        if check.all(|role| role.may_touch(verb, &target)) {
-            return Ok(Answer::Pass);
+        // One that may be in several roles is touched by who may touch them all.
+        let missing = targets.into_iter().find(|target| !check.all(|role| role.may_touch(verb, target)));
+        match missing {
+            None => Ok(Answer::Pass),
+            Some(target) => check.refuse(verb, target).map(|()| Answer::Pass).map_err(|_| libc::EPERM),
         }
-        check.refuse(verb, target).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
+    }
+
+    /// What grants call another process.
+    fn names_of(&mut self, own: i32, pid: i32) -> Vec<String> {
+        let roles = self.processes.roles_of(pid, &self.rules);
+        if !roles.is_empty() {
+            return roles.into_iter().map(|role| format!("role:{}", self.rules.roles[role].name)).collect();
+        }
+        vec![if self.is_own_thread(own, pid) { "self".to_owned() } else { "outside".to_owned() }]
     }
 
     #[allow(clippy::unused_self, reason = "belongs to who is whom")]
@@ -373,14 +413,14 @@ impl Supervisor {
         std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
     }
 
-    fn deliver(&self, id: u64, answer: Answer) {
+    fn deliver(&self, (tid, tgid, id): (i32, i32, u64), answer: Answer) {
         match answer {
             Answer::Value(value) => self.listener.answer(id, value),
             Answer::Descriptor(fd, cloexec) => self.listener.answer_with(id, &fd, cloexec),
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
-                self.apart(id, move |listener| match slow.perform() {
+                self.apart(id, move |listener| match slow.perform(&Caller { tid, tgid, listener, id }) {
                     Ok(value) => listener.answer(id, value),
                     Err(errno) => listener.refuse(id, errno),
                 });
@@ -394,12 +434,16 @@ impl Supervisor {
         }
     }
 
-    /// On a thread of its own. If there can be none, the call fails as one that was interrupted.
+    /// On a thread of its own. If there can be none, the call fails as one for which the system has no means.
     fn apart(&self, id: u64, work: impl FnOnce(&Listener) + Send + 'static) {
+        let Some(place) = Place::take(&self.apart) else { return self.listener.refuse(id, libc::EAGAIN) };
         let listener = Arc::clone(&self.listener);
-        let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || work(&listener));
+        let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
+            let _place = place;
+            work(&listener);
+        });
         if spawned.is_err() {
-            self.listener.refuse(id, libc::EINTR);
+            self.listener.refuse(id, libc::EAGAIN);
         }
     }
 
@@ -448,6 +492,57 @@ impl Supervisor {
     }
 }
 
+/// Most calls that are under way on threads of their own: some never end, such as opening a pipe that has no other end.
+const MAX_APART: usize = 1024;
+
+/// One of those threads, as long as it lives.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Option<Place> {
+        // It is given back at the end of this function when there was none.
+        let place = Place(Arc::clone(count));
+        (count.fetch_add(1, Ordering::SeqCst) < MAX_APART).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A call that was granted by its number, to this role though not to all. One that was to be judged, and that nothing here
+/// judges, is refused as by a kernel that lacks it.
+fn by_number(number: i64, judged: &HashSet<i64>) -> Result<Answer, Errno> {
+    match number {
+        // Where names lead is the same for the supervisor and all programs.
+        libc::SYS_chroot
+        | libc::SYS_pivot_root
+        | libc::SYS_mount
+        | libc::SYS_umount2
+        | libc::SYS_open_tree
+        | libc::SYS_move_mount
+        | libc::SYS_fspick
+        | libc::SYS_mount_setattr
+        | libc::SYS_swapon
+        | libc::SYS_swapoff
+        | libc::SYS_acct => Err(libc::EPERM),
+        // As whom a program acts: the supervisor does not follow, of which the user is warned before (src/spec/enforce.ts).
+        libc::SYS_setuid
+        | libc::SYS_setgid
+        | libc::SYS_setreuid
+        | libc::SYS_setregid
+        | libc::SYS_setresuid
+        | libc::SYS_setresgid
+        | libc::SYS_setfsuid
+        | libc::SYS_setfsgid
+        | libc::SYS_setgroups => Ok(Answer::Pass),
+        _ if judged.contains(&number) => Err(libc::ENOSYS),
+        _ => Ok(Answer::Pass),
+    }
+}
+
 /// Calls that the filter lets through in any case.
 fn is_harmless(number: i64) -> bool {
     matches!(
@@ -469,4 +564,26 @@ fn socket(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
         return Ok(Answer::Pass);
     }
     check.refuse("syscall", format!("socket {family} {kind} {protocol}")).map(|()| Answer::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_for_calls_that_wait_are_bounded() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let places: Vec<_> = std::iter::from_fn(|| Place::take(&count)).collect();
+        assert_eq!(places.len(), MAX_APART);
+        drop(places);
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn calls_that_nothing_judges_are_refused() {
+        let judged = HashSet::from([libc::SYS_name_to_handle_at]);
+        assert!(matches!(by_number(libc::SYS_name_to_handle_at, &judged), Err(libc::ENOSYS)));
+        assert!(matches!(by_number(libc::SYS_getpid, &judged), Ok(Answer::Pass)));
+        assert!(matches!(by_number(libc::SYS_chroot, &judged), Err(libc::EPERM)));
+    }
 }
