@@ -32,6 +32,8 @@ export function builtPrograms(folder: string): ElfProgram[] {
     gcc(join(folder, name), "use.c", `-L${lib}`, "-Wl,--no-as-needed", ...flags);
   const inner = join(folder, "libvalue.so");
   copyFileSync(join(lib, "libvalue.so"), inner);
+  // Without a name of its own, it is needed by the path that the linker was given.
+  const nameless = gcc(join(folder, "libnameless.so"), "value.c", ...shared);
   return [
     { name: "runpath", argv: [use("runpath", "-lvalue", `-Wl,-rpath,${lib}`)] },
     {
@@ -55,7 +57,7 @@ export function builtPrograms(folder: string): ElfProgram[] {
       env: { LD_PRELOAD: join(other, "libvalue.so") },
     },
     { name: "preload-unneeded", argv: ["/usr/bin/true"], env: { LD_PRELOAD: inner } },
-    { name: "by-path", argv: [gcc(join(folder, "by-path"), "use.c", inner)] },
+    { name: "by-path", argv: [gcc(join(folder, "by-path"), "use.c", nameless)] },
     { name: "dlopen", argv: [plugin, join(lib, "libvalue.so")] },
     { name: "dlopen-again", argv: [plugin, join(lib, "libvalue.so"), join(other, "libvalue.so")] },
     { name: "dlopen-nested", argv: [plugin, join(lib, "libouter.so")] },
