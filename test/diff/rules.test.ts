@@ -393,6 +393,21 @@ describe("rules of what the system chose", () => {
     );
   });
 
+  it("streams: their sizes, also where fstat is newfstatat with an empty path", async () => {
+    await proves("streams", (run) =>
+      one(run, (trace) => {
+        trace.object("file", "/tmp/stdout").call("newfstatat", {
+          args: [1, 0x1000, 0x2000, 0x1000],
+          captures: [
+            [1, "in", 0x1000, "\0"],
+            [2, "out", 0x2000, stat(117 + 17 * run, 7, 1e9)],
+          ],
+          refs: [[0, 1, 1]],
+        });
+      }),
+    );
+  });
+
   it("journals of SQLite", async () => {
     await proves("journals", (run) =>
       one(run, (trace) => {

@@ -41,6 +41,13 @@ export class PathJoiner {
     return this.#joined(object, data, length);
   }
 
+  /** Whether the call is about the descriptor in argument `base` itself: its path is empty (AT_EMPTY_PATH). */
+  isEmpty(batch: EventBatch, i: number, k: number, base: number): boolean {
+    if (base < 0 || ((batch.args[12 * i + 2 * base] as number) | 0) === AT_FDCWD) return false;
+    const capture = findCapture(batch, i, k, CaptureSide.In);
+    return capture >= 0 && (captureBytes(batch, capture)[0] ?? 0) === 0;
+  }
+
   #joined(object: number, data: Uint8Array, length: number): number {
     if (object !== this.#base) {
       const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");

@@ -316,6 +316,10 @@ export class CanonicalTrace {
     const at = 12 * i + 2 * k;
     switch (op) {
       case Op.Path:
+        if (this.#join.isEmpty(batch, i, k, step.base)) {
+          this.#descriptor(batch, i, step.base);
+          return;
+        }
         this.#name = this.names.pair(this.#name, this.#join.path(batch, i, k, step.base));
         return;
       case Op.Descriptor:

@@ -48,7 +48,7 @@ td.code { word-break: break-all; }
 .same { color: var(--green); } .different { color: var(--red); } .dim { color: var(--dim); }
 .a, .del { color: var(--red); } .b, .add { color: var(--green); }
 .cause { border-left: 4px solid var(--red); padding-left: .9rem; } .cause > p:first-of-type { font-weight: 600; }
-.sides { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; } @media (max-width: 800px) { .sides { grid-template-columns: 1fr; } }
+.sides { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .75rem; } @media (max-width: 800px) { .sides { grid-template-columns: minmax(0, 1fr); } }
 .mark { font-weight: 700; } details > summary { cursor: pointer; } .event { border-bottom: 1px solid var(--line); padding: .2rem 0; }
 `;
 
