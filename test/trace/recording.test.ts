@@ -4,6 +4,7 @@ import { existsSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { startRecording } from "../../src/record.js";
+import { POLICY_VERSION, type Policy } from "../../src/spec/policy.js";
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
 import { temporaryFolder } from "../support/text_trace.js";
@@ -43,16 +44,17 @@ it("shows what was written so far, and all of it afterwards", async () => {
 
 /** Everything is refused, and reported. */
 const nothing = JSON.stringify({
-  version: 1,
+  version: POLICY_VERSION,
   supervised: true,
   pass: [],
   absent: [],
+  judged: [],
   sockets: [],
-  landlock: { rules: [], connect: null, bind: null, scopeAbstract: false, scopeSignal: false },
-  roles: [{ name: "none", exe: [], script: null, calls: [], sockets: [], grants: [] }],
+  landlock: { rules: [], scopeAbstract: false, scopeSignal: false },
+  roles: [{ name: "none", exe: [], calls: [], sockets: [], grants: [] }],
   root: 0,
   learn: true,
-});
+} satisfies Policy);
 
 describe("what cannot be done as asked is refused", () => {
   const command = ["/bin/true"];
@@ -70,6 +72,15 @@ describe("what cannot be done as asked is refused", () => {
     const output = folder.file("untold.trace");
     // @ts-expect-error -- as a caller in JavaScript could
     expect(() => startRecording({ command, output, enforce })).toThrow("a policy needs a function");
+  });
+
+  it("a policy of another version", () => {
+    const policy = JSON.stringify({ version: POLICY_VERSION + 1, learns: "otherwise" });
+    const enforce = { policy, onRefusal: () => {} };
+    const output = folder.file("newer.trace");
+    expect(() => startRecording({ command, output, enforce })).toThrow(
+      `it is of version ${POLICY_VERSION + 1}, this enforcer understands ${POLICY_VERSION}`,
+    );
   });
 
   it("a policy whose calls would pass a filter, or that comes too late", async () => {

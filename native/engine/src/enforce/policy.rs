@@ -15,7 +15,9 @@ pub type SocketRule = (i32, i32, i32);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    version: u32,
+    /// Read before, alone.
+    #[serde(rename = "version")]
+    _version: u32,
     pub supervised: bool,
     pub pass: Vec<i64>,
     pub absent: Vec<i64>,
@@ -71,6 +73,11 @@ pub struct Grant {
     pub phase: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 impl Policy {
     /// Reads the data that `compilePolicy` made.
     ///
@@ -81,10 +88,12 @@ impl Policy {
         if text.len() > MAX_BYTES {
             return Err(wrong(format!("it has {} bytes, the limit is {MAX_BYTES}", text.len())));
         }
-        let policy: Policy = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        if policy.version != VERSION {
-            return Err(wrong(format!("it is of version {}, this enforcer understands {VERSION}", policy.version)));
+        // The version by itself first: the rest of another one may not even read as this one.
+        let Versioned { version } = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if version != VERSION {
+            return Err(wrong(format!("it is of version {version}, this enforcer understands {VERSION}")));
         }
+        let policy: Policy = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if policy.root >= policy.roles.len() {
             return Err(wrong(format!("role {} of {} is to be the first", policy.root, policy.roles.len())));
         }
