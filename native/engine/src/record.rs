@@ -291,6 +291,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
     if !options.attach.is_empty() {
+        let _unsignalled = sys::StopsUnsignalled::new();
         return recorder.observe(options);
     }
     let how = launch::How {
@@ -306,11 +307,13 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
             return Err(error);
         }
     };
+    // After the fork: the child has its action of SIGCHLD from this process.
+    let unsignalled = sys::StopsUnsignalled::new();
     let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
-    drop(counterless);
+    drop((counterless, unsignalled));
     control.program_ended();
     let outcome = recorder.finish(Some(&launched), &options.output)?;
     // The trace is whole, but what is in it is not what the policy says.

@@ -275,6 +275,7 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
                        a smaller address space, or report this";
         return vec![Err(EngineError::replay("address-taken", message, Vec::new()).into())];
     };
+    let _unsignalled = sys::StopsUnsignalled::new();
     let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
     let cpus: Vec<usize> = (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect();
     let many = parts.len() > 1;

@@ -535,6 +535,40 @@ thread_local! {
     static COUNTERLESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
+/// As long as it lives the kernel raises no SIGCHLD in this process for children that stop (SA_NOCLDSTOP, sigaction(2)). A tracer
+/// learns of stops by waiting; the signal for each, though nobody takes it, is a twentieth of what a stop costs. What else
+/// is to happen at SIGCHLD stays as it was.
+pub struct StopsUnsignalled(());
+
+impl StopsUnsignalled {
+    /// `None` when it is so already.
+    #[must_use]
+    pub fn new() -> Option<StopsUnsignalled> {
+        change_sigchld(|flags| flags & libc::SA_NOCLDSTOP == 0, |flags| flags | libc::SA_NOCLDSTOP)
+            .then_some(StopsUnsignalled(()))
+    }
+}
+
+impl Drop for StopsUnsignalled {
+    fn drop(&mut self) {
+        // Who has set another action meanwhile wants its own flags.
+        change_sigchld(|flags| flags & libc::SA_NOCLDSTOP != 0, |flags| flags & !libc::SA_NOCLDSTOP);
+    }
+}
+
+/// Changes the flags of SIGCHLD's action where they are as asked.
+fn change_sigchld(is_due: impl Fn(c_int) -> bool, change: impl Fn(c_int) -> c_int) -> bool {
+    // SAFETY: sigaction reads and writes structs of its own kind; the action that is set is the one that was there.
+    unsafe {
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        if libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action) != 0 || !is_due(action.sa_flags) {
+            return false;
+        }
+        action.sa_flags = change(action.sa_flags);
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut()) == 0
+    }
+}
+
 /// As long as it lives `rdtsc` traps on this thread, as it does in the tracees: the processor is spared from being switched
 /// between the two at each stop, which a virtual machine can make cost more than the stop itself. Nothing on this thread
 /// may read a clock but through this module, since the C library's clocks use that instruction.
@@ -911,4 +945,50 @@ pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;
     pieces.iter().try_for_each(|(addr, bytes)| memory.write_all_at(bytes, *addr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process of its own, since the action belongs to the whole process and other tests record meanwhile.
+    #[test]
+    fn stops_are_signalled_again_after_a_recording() {
+        fn flags() -> c_int {
+            // SAFETY: asks for the action, a struct of numbers that is written to a local.
+            unsafe {
+                let mut action = std::mem::zeroed::<libc::sigaction>();
+                libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action);
+                action.sa_flags
+            }
+        }
+        fn is_right() -> bool {
+            let set = |flags: c_int| flags & libc::SA_NOCLDSTOP != 0;
+            drop(StopsUnsignalled(()));
+            let guard = StopsUnsignalled::new();
+            let is_set = guard.is_some() && set(flags()) && StopsUnsignalled::new().is_none();
+            drop(guard);
+            let is_gone = !set(flags());
+            let guard = StopsUnsignalled::new();
+            // A runtime sets an action of its own meanwhile.
+            // SAFETY: the action is the default one, in a local.
+            unsafe {
+                let mut action = std::mem::zeroed::<libc::sigaction>();
+                action.sa_flags = libc::SA_RESTART;
+                libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+            }
+            drop(guard);
+            is_set && is_gone && flags() & libc::SA_RESTART != 0 && !set(flags())
+        }
+        // SAFETY: the child makes calls that are safe after a fork, and ends without returning.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::_exit(c_int::from(!is_right()));
+            }
+            let mut status = -1;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            assert_eq!(status, 0);
+        }
+    }
 }

@@ -17,6 +17,9 @@ use crate::error::EngineError;
 use crate::index::{BlockSummary, Extra};
 use crate::raw::{RawBatch, RawCapture, RawEvent, RawRef};
 
+/// Events of the first block.
+const FIRST_BLOCK_EVENTS: u64 = 8192;
+
 /// Writes a trace file; [`super::Writer`] runs it on a thread.
 pub struct BlockWriter {
     sink: Sink,
@@ -147,7 +150,10 @@ impl BlockWriter {
             fd: reference.fd,
             object: reference.object.min(limits::MAX_OBJECTS - 1),
         }));
-        if self.rows.rows.len() >= limits::MAX_BLOCK_EVENTS as usize
+        // A block is as large as all before it, up to the limit: of a short recording most is written while it goes on,
+        // and its end has not to be waited for.
+        let full = self.first.clamp(FIRST_BLOCK_EVENTS, limits::MAX_BLOCK_EVENTS.into());
+        if self.rows.rows.len() as u64 >= full
             || self.rows.captures.len() >= limits::MAX_BLOCK_CAPTURES as usize / 2
             || self.rows.refs.len() >= limits::MAX_BLOCK_REFS as usize / 2
             || self.rows.inline.len() >= limits::CLOSE_INLINE_BYTES as usize
