@@ -589,10 +589,18 @@ impl World {
     }
 }
 
-/// Whether a thread enters the call that it is in once more, having waited for what it moves.
+/// Whether a thread is about to enter the call that it is in once more, having waited for what it moves.
+fn enters_again(task: &Task) -> bool {
+    task.call.is_some() && task.moving.as_ref().is_some_and(|moving| matches!(moving.step, MovingStep::Again))
+}
+
+/// Whether a thread has entered the call that it is in once more.
 fn is_entered_again(task: &mut Task) -> bool {
-    let again = task.moving.take_if(|moving| matches!(moving.step, MovingStep::Again));
-    again.is_some() && task.call.is_some()
+    let again = enters_again(task);
+    if again {
+        task.moving = None;
+    }
+    again
 }
 
 /// How often rings are emptied whose threads come to no stop.

@@ -4,7 +4,7 @@
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
 
-use super::{Recorder, World};
+use super::{Recorder, World, enters_again};
 use crate::capture;
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
@@ -53,7 +53,8 @@ impl Recorder {
             Some(_) | None => by_default(tid, signal),
         };
         let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
-        let stands = queued.is_some() || stands_at(task, place);
+        // Before a call that is entered once more there is no boundary: the handler's own calls would be taken for it.
+        let stands = !enters_again(task) && (queued.is_some() || stands_at(task, place));
         if becomes == disposition::HANDLED && !is_synchronous && !stands {
             hold(task, signal, info);
             self.world.turns.arm();
