@@ -314,8 +314,6 @@ export interface NativeFileUsage {
   readonly keys: Uint8Array;
   /** Path k ends before this place of `keys`; the next begins there. */
   readonly keyEnd: Uint32Array;
-  /** The object of the directory that path k is relative to, or -1. */
-  readonly base: Float64Array;
   readonly sums: Float64Array;
   /** Why a part of the trace was not counted. */
   readonly failure: NativeFailure | null;

@@ -188,24 +188,6 @@ fn unknown(option: &str, value: &str) -> Error {
     invalid(format!("there is no {option} {value:?}"))
 }
 
-fn data_named(name: &str) -> Result<Data> {
-    match name {
-        "none" => Ok(Data::None),
-        "paths" => Ok(Data::Paths),
-        "all" => Ok(Data::All),
-        _ => Err(unknown("data", name)),
-    }
-}
-
-fn backend_named(name: &str) -> Result<Backend> {
-    match name {
-        "ptrace" => Ok(Backend::Ptrace),
-        "agent" => Ok(Backend::Agent),
-        "eager-agent" => Ok(Backend::EagerAgent),
-        _ => Err(unknown("backend", name)),
-    }
-}
-
 /// Starts a recording on a thread of its own. `on_refusal` is told what the policy refuses.
 #[napi]
 pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) -> Result<Recording> {
@@ -218,8 +200,8 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         (Some(_), None) => return Err(invalid("a policy needs a function that is told what it refuses".into())),
         (None, Some(_)) => return Err(invalid("without a policy nothing is refused".into())),
     };
-    let data = data_named(&options.data)?;
-    let backend = backend_named(&options.backend)?;
+    let data = Data::from_name(&options.data).ok_or_else(|| unknown("data", &options.data))?;
+    let backend = Backend::from_name(&options.backend).ok_or_else(|| unknown("backend", &options.backend))?;
     let cpu = Level::from_name(&options.cpu).ok_or_else(|| unknown("cpu", &options.cpu))?;
     let engine = record::Options {
         program: Program {

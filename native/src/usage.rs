@@ -12,13 +12,12 @@ use crate::reader::{Failure, NativeTrace};
 /// Bytes of one plan: two paths, their bases, whether it opens, from, to. 255 is no argument.
 const PLAN_BYTES: usize = 7;
 
-/// Key k is the bytes before `key_end[k]`, from the end of the one before; `base` is -1 without a directory.
+/// Key k is the bytes before `key_end[k]`, from the end of the one before.
 /// `sums` has [`WIDTH`] numbers per key.
 #[napi(object, object_from_js = false)]
 pub struct FileUsage {
     pub keys: Uint8Array,
     pub key_end: Uint32Array,
-    pub base: Float64Array,
     pub sums: Float64Array,
     pub failure: Either<Failure, Null>,
 }
@@ -66,15 +65,13 @@ impl Task for CountFiles {
         let mut keys = Vec::new();
         let mut key_end = Vec::with_capacity(output.keys.len());
         for key in &output.keys {
-            keys.extend_from_slice(&key.path);
+            keys.extend_from_slice(key);
             key_end.push(keys.len() as u32);
         }
-        let base = output.keys.iter().map(|key| key.base.map_or(-1.0, f64::from)).collect();
         let sums = output.sums.iter().flat_map(numbers).collect();
         Ok(FileUsage {
             keys: keys.into(),
             key_end: key_end.into(),
-            base: Float64Array::new(base),
             sums: Float64Array::new(sums),
             failure: output.failure.as_ref().map_or(Either::B(Null), |error| Either::A(error.into())),
         })

@@ -4,7 +4,6 @@ import { isUtf8 } from "node:buffer";
 import type { NativeFileUsage } from "../native.js";
 import { normalPath, type RowShape, shapeOf } from "../query/facts.js";
 import { traceError } from "../trace/failure.js";
-import type { Trace } from "../trace/trace.js";
 import { type Row, rowTable } from "./builder.js";
 import type { TableColumn } from "./table.js";
 import { transferOf } from "./transfer.js";
@@ -74,7 +73,7 @@ export const file = rowTable(
   },
   async function* (trace) {
     const usage = await trace.fileUsage(plans());
-    yield* rowsOf(trace, usage);
+    yield* rowsOf(usage);
     if (usage.failure !== null) throw traceError(usage.failure);
   },
 );
@@ -119,22 +118,24 @@ function planOf(shape: RowShape | undefined): number[] {
   ];
 }
 
-/** Several captured paths may name one file: `/etc/../etc/hosts`, and paths relative to different directories. */
-function* rowsOf(trace: Trace, usage: NativeFileUsage): Generator<Row> {
-  const files = new Map<string, { readonly path: Buffer; readonly numbers: Float64Array }>();
+/** Several captured paths may name one file: `/etc/../etc/hosts` and `/etc//hosts`. */
+function* rowsOf(usage: NativeFileUsage): Generator<Row> {
+  const files = new Map<string, Float64Array>();
   for (let k = 0; k < usage.keyEnd.length; k++) {
-    const path = resolved(trace, usage, k);
-    if (path === undefined) continue;
-    const key = path.toString("latin1");
     const numbers = usage.sums.subarray(k * WIDTH, (k + 1) * WIDTH);
     // A path that was captured, but never counted, has no time.
     if (numbers[FIRST] === Number.POSITIVE_INFINITY) continue;
-    const known = files.get(key);
-    if (known === undefined) files.set(key, { path, numbers: Float64Array.from(numbers) });
-    else add(known.numbers, numbers);
+    const bytes = usage.keys.subarray(k === 0 ? 0 : usage.keyEnd[k - 1], usage.keyEnd[k]);
+    // A character for each byte: what is cut and joined is ASCII.
+    const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+    const path = normalPath(given);
+    const known = files.get(path);
+    if (known === undefined) files.set(path, Float64Array.from(numbers));
+    else add(known, numbers);
   }
-  const all = [...files.values()].sort((a, b) => (a.numbers[FIRST] ?? 0) - (b.numbers[FIRST] ?? 0));
-  for (const { path, numbers } of all) {
+  const all = [...files].sort(([, a], [, b]) => (a[FIRST] ?? 0) - (b[FIRST] ?? 0));
+  for (const [latin, numbers] of all) {
+    const path = Buffer.from(latin, "latin1");
     yield [path.toString("utf8"), isUtf8(path) ? undefined : path, ...numbers];
   }
 }
@@ -143,17 +144,4 @@ function add(sums: Float64Array, more: Float64Array): void {
   for (let k = 0; k < FIRST; k++) sums[k] = (sums[k] ?? 0) + (more[k] ?? 0);
   sums[FIRST] = Math.min(sums[FIRST] ?? 0, more[FIRST] ?? 0);
   sums[LAST] = Math.max(sums[LAST] ?? 0, more[LAST] ?? 0);
-}
-
-/** The bytes of an absolute path, as `path.resolved` has it; undefined where its directory is no directory of files. */
-function resolved(trace: Trace, usage: NativeFileUsage, k: number): Buffer | undefined {
-  const bytes = usage.keys.subarray(k === 0 ? 0 : usage.keyEnd[k - 1], usage.keyEnd[k]);
-  // A character for each byte: what is cut and joined is ASCII.
-  const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
-  const directory = usage.base[k] ?? -1;
-  if (directory < 0) return Buffer.from(normalPath(given), "latin1");
-  const base = trace.objectPath(directory) ?? "";
-  if (!base.startsWith("/")) return undefined;
-  const latin = Buffer.from(base).toString("latin1");
-  return Buffer.from(given === "" ? latin : normalPath(`${latin}/${given}`), "latin1");
 }

@@ -116,10 +116,11 @@ describe("events that cannot be read again", () => {
   it("and what is damaged is said", async () => {
     const name = join(dir, `t${count++}`);
     const a = await openTrace(await one(0, writes).write(`${name}0.trace`));
-    // biome-ignore lint/correctness/useYield: it fails before the first batch.
-    a.batches = async function* () {
-      throw new TraceError("CORRUPT", "block 0 is damaged");
-    };
+    const damage = new TraceError("CORRUPT", "block 0 is damaged");
+    a.batches = () =>
+      (async function* () {
+        yield await Promise.reject(damage);
+      })();
     const { notes } = await diff(a, `${name}0.trace`);
     a.close();
     expect(notes.join("\n")).toMatch(/A is cut: .* is not compared: block 0 is damaged/);

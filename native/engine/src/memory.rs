@@ -33,6 +33,23 @@ pub enum Data {
     All,
 }
 
+impl Data {
+    /// As the command line and the trace name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Data::None => "none",
+            Data::Paths => "paths",
+            Data::All => "all",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Data> {
+        [Data::None, Data::Paths, Data::All].into_iter().find(|data| data.name() == name)
+    }
+}
+
 /// Captures, references and bytes of one event. Reused from call to call.
 #[derive(Default, Debug)]
 pub struct Memory {

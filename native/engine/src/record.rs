@@ -61,6 +61,19 @@ pub enum Backend {
     EagerAgent,
 }
 
+impl Backend {
+    /// The backend that the command line calls so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Backend> {
+        match name {
+            "ptrace" => Some(Backend::Ptrace),
+            "agent" => Some(Backend::Agent),
+            "eager-agent" => Some(Backend::EagerAgent),
+            _ => None,
+        }
+    }
+}
+
 /// What to record, and how.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own that callers name")]
@@ -436,11 +449,6 @@ impl World {
             .into_iter()
             .map(|(key, value)| Definition::Meta { key: key.into(), value: value.into_bytes() })
             .collect();
-        let data = match options.data {
-            Data::All => "all",
-            Data::Paths => "paths",
-            Data::None => "none",
-        };
         // What is left out, or goes on unobserved, cannot be replayed.
         let whole = options.data == Data::All && options.only.is_none() && !options.detach_on_exit;
         let replayable = !options.observe && options.attach.is_empty() && whole;
@@ -448,7 +456,9 @@ impl World {
         let eager = options.backend == Backend::EagerAgent;
         let agent = image.map(|image| agent::Agent::new(image, options.data, eager));
         let backend = if agent.is_some() { "agent" } else { "ptrace" };
-        for (key, value) in [("backend", backend), ("data", data), ("mode", mode), ("cpu", &crate::cpu::describe())] {
+        for (key, value) in
+            [("backend", backend), ("data", options.data.name()), ("mode", mode), ("cpu", &crate::cpu::describe())]
+        {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
         }
         let shown_cpu = (replayable && sys::can_trap_cpuid()).then_some(options.cpu);

@@ -1,7 +1,7 @@
 //! What the calls of a trace did with each path: counts, bytes and times, added up while its blocks are decoded.
 //!
 //! Which calls name paths, open or move bytes is not known here. The caller says so in a [`Plan`] per syscall; a path is
-//! reported as it was captured, with the directory that it is relative to.
+//! reported as it was captured, behind the directory that it is relative to.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -48,19 +48,10 @@ pub struct Sums {
     pub last: f64,
 }
 
-/// A path as it was captured or as a descriptor stands for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Up to its NUL.
-    pub path: Vec<u8>,
-    /// The object of the directory that it is relative to; none when it is absolute, or when nobody knows.
-    pub base: Option<u32>,
-}
-
-/// The result: keys and their sums, in the order in which they were met.
+/// The result: absolute paths up to their NUL, not made normal, and their sums, in the order in which they were met.
 #[derive(Default)]
 pub struct Usage {
-    pub keys: Vec<Key>,
+    pub keys: Vec<Vec<u8>>,
     pub sums: Vec<Sums>,
     /// What ended the reading early.
     pub failure: Option<EngineError>,
@@ -72,8 +63,8 @@ pub fn usage(trace: &Trace, plans: &Plans) -> Usage {
     let mut counter = Counter {
         trace,
         plans,
-        absolute: HashMap::new(),
-        relative: HashMap::new(),
+        numbers: HashMap::new(),
+        joined: Vec::new(),
         objects: vec![UNKNOWN; trace.definitions().object_count()],
         contents: Vec::new(),
         usage: Usage::default(),
@@ -100,9 +91,10 @@ const NOT_OK: u8 = flag::ERROR | flag::NO_RETURN | flag::NO_RESULT;
 struct Counter<'a> {
     trace: &'a Trace,
     plans: &'a Plans,
-    /// Numbers of the keys: of absolute paths, and of those relative to each object.
-    absolute: HashMap<Vec<u8>, u32>,
-    relative: HashMap<u32, HashMap<Vec<u8>, u32>>,
+    /// Numbers of the keys. By the path of its directory, since each opening of one is an object of its own.
+    numbers: HashMap<Vec<u8>, u32>,
+    /// The path that was put together last.
+    joined: Vec<u8>,
     /// Number of the key by object.
     objects: Vec<u32>,
     /// Number of the key by content of the block, of absolute paths.
@@ -204,13 +196,13 @@ impl Counter<'_> {
         let bytes = &block.bytes[block.content_start[content] as usize..block.content_start[content + 1] as usize];
         let path = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         if path.first() == Some(&b'/') {
-            let number = self.number(path, None);
+            let number = self.number(path);
             self.contents[content] = number;
             return number;
         }
         let directory = base.and_then(|base| object_in(block, row, base)).or_else(|| object_in(block, row, slot::CWD));
         // Relative to nothing that is known, it names no file.
-        directory.map_or(NONE, |directory| self.number(path, Some(directory)))
+        directory.map_or(NONE, |directory| self.below(directory, path))
     }
 
     fn object(&mut self, index: u32) -> u32 {
@@ -219,36 +211,42 @@ impl Counter<'_> {
             return known;
         }
         let number = match self.trace.definitions().object(index as usize) {
-            Some(object) if object.kind.is_named() && object.path.first() == Some(&b'/') => {
-                self.number(object.path, None)
-            }
+            Some(object) if object.kind.is_named() && object.path.first() == Some(&b'/') => self.number(object.path),
             _ => NONE,
         };
         self.objects[index as usize] = number;
         number
     }
 
-    fn number(&mut self, path: &[u8], base: Option<u32>) -> u32 {
-        // Most are known: those cost no copy.
-        let known = match base {
-            None => self.absolute.get(path),
-            Some(base) => self.relative.get(&base).and_then(|paths| paths.get(path)),
-        };
-        if let Some(known) = known {
-            return *known;
+    /// The key of a path that is relative to an object; an empty one is the object itself.
+    fn below(&mut self, directory: u32, path: &[u8]) -> u32 {
+        let Some(object) = self.trace.definitions().object(directory as usize) else { return NONE };
+        if object.path.first() != Some(&b'/') {
+            return NONE;
         }
-        let number = self.enter(path, base);
-        let paths = base.map_or(&mut self.absolute, |base| self.relative.entry(base).or_default());
-        paths.insert(path.to_vec(), number);
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        joined.extend_from_slice(object.path);
+        if !path.is_empty() {
+            joined.push(b'/');
+            joined.extend_from_slice(path);
+        }
+        let number = self.number(&joined);
+        self.joined = joined;
         number
     }
 
-    fn enter(&mut self, path: &[u8], base: Option<u32>) -> u32 {
+    fn number(&mut self, path: &[u8]) -> u32 {
+        // Most are known: those cost no copy.
+        if let Some(known) = self.numbers.get(path) {
+            return *known;
+        }
         let number = self.usage.keys.len() as u32;
         if number < NONE {
-            self.usage.keys.push(Key { path: path.to_vec(), base });
+            self.usage.keys.push(path.to_vec());
             self.usage.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
         }
+        self.numbers.insert(path.to_vec(), number);
         number
     }
 }

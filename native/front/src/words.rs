@@ -65,14 +65,10 @@ impl Plain {
             let (value, left) = behind.split_first()?;
             (bytes, value.as_os_str(), left)
         };
-        match (name, value.as_bytes()) {
-            (b"-o" | b"--output", _) => self.output = Some(value.to_owned()),
-            (b"--data", b"all") => self.data = Data::All,
-            (b"--data", b"paths") => self.data = Data::Paths,
-            (b"--data", b"none") => self.data = Data::None,
-            (b"--backend", b"ptrace") => self.backend = Backend::Ptrace,
-            (b"--backend", b"agent") => self.backend = Backend::Agent,
-            (b"--backend", b"eager-agent") => self.backend = Backend::EagerAgent,
+        match name {
+            b"-o" | b"--output" => self.output = Some(value.to_owned()),
+            b"--data" => self.data = Data::from_name(value.to_str()?)?,
+            b"--backend" => self.backend = Backend::from_name(value.to_str()?)?,
             _ => return None,
         }
         Some(left)
