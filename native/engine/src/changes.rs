@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use libc::pid_t;
 
 use crate::probe::Word;
-use crate::state;
+use crate::state::{self, Window};
 use crate::sys;
 
 /// Bytes of memory that are looked at, the smallest parts first: data of libraries and stacks before large heaps.
@@ -31,19 +31,19 @@ impl Snapshot {
     /// The memory that it has now.
     #[must_use]
     pub fn take(tid: pid_t) -> Snapshot {
-        let mut windows = state::windows(tid, &[]);
-        windows.sort_unstable_by_key(|(addr, length)| (*length, *addr));
+        let mut windows = state::windows(tid, &[], None);
+        windows.sort_unstable_by_key(|window| (window.length, window.at));
         let mut left = MOST_BYTES;
-        let fits = |(_, length): &(u64, u64)| {
-            let fits = *length <= left;
-            left = left.saturating_sub(*length);
+        let fits = |window: &Window| {
+            let fits = window.length <= left;
+            left = left.saturating_sub(window.length);
             fits
         };
         let windows = windows.into_iter().take_while(fits);
-        let piece = |(addr, length)| {
+        let piece = |window: Window| {
             let mut bytes = Vec::new();
-            read(tid, addr, length as usize, &mut bytes);
-            (addr, bytes)
+            read(tid, window.at, window.length as usize, &mut bytes);
+            (window.at, bytes)
         };
         Snapshot(windows.map(piece).collect())
     }

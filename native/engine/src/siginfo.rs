@@ -15,6 +15,9 @@ pub const ILL_ILLOPN: c_int = 2;
 pub const TRAP_TRACE: c_int = 2;
 /// A hardware breakpoint.
 pub const TRAP_HWBKPT: c_int = 4;
+/// `si_code` of SIGSYS for a call that the program has sent to itself: prctl(2), PR_SET_SYSCALL_USER_DISPATCH. The kernel looks
+/// at that before a tracer hears of the call.
+pub const SYS_USER_DISPATCH: c_int = 2;
 
 fn int(info: &SigInfo, at: usize) -> c_int {
     let mut bytes = [0; 4];
@@ -42,10 +45,20 @@ pub fn address(info: &SigInfo) -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// `si_syscall`, of SIGSYS: the number of the call.
+#[must_use]
+pub fn call_number(info: &SigInfo) -> c_int {
+    int(info, 24)
+}
+
 /// Whether a signal comes from the instruction at which its thread stands: it recurs in replay.
 #[must_use]
 pub fn is_synchronous(signal: c_int, code: c_int) -> bool {
-    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP) && code > 0
+    match signal {
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP => code > 0,
+        libc::SIGSYS => code == SYS_USER_DISPATCH,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -68,5 +81,6 @@ mod tests {
         assert_eq!(address(&info), unsafe { c.si_addr() } as u64);
         assert!(is_synchronous(libc::SIGSEGV, SI_KERNEL) && !is_synchronous(libc::SIGSEGV, SI_TKILL));
         assert!(!is_synchronous(libc::SIGALRM, SI_KERNEL));
+        assert!(is_synchronous(libc::SIGSYS, SYS_USER_DISPATCH) && !is_synchronous(libc::SIGSYS, 1));
     }
 }

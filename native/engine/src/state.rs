@@ -16,13 +16,21 @@ const WINDOW_PAGES: u64 = 512;
 /// Bits of /proc/PID/pagemap, proc_pid_pagemap(5): in memory, or swapped out.
 const PRESENT_OR_SWAPPED: u64 = 3 << 62;
 
-/// Hash of the writable memory of a stopped tracee and of the vector registers of this thread.
-///
-/// Pages that were never touched, and pages of zeros, count the same: which of the two they are depends on the kernel. Memory
-/// that only the kernel writes (`[vvar]`, `[vdso]`) does not count, nor do the mappings that start at the addresses in `except`, nor the bytes in `holes` (address and
-/// length): calls that have not been committed may have written there.
+/// A part of a tracee's writable memory.
+#[derive(Clone, Copy)]
+pub struct Window {
+    pub at: u64,
+    /// At most 2 MiB.
+    pub length: u64,
+    /// Whether it belongs to a mapping that other processes may have too.
+    pub shared: bool,
+}
+
+/// Hash of the vector registers of a stopped thread and of memory: of its `windows`, without the bytes in `holes` (address and
+/// length), where calls that have not been committed may have written. Pages of zeros do not count: whether they are there
+/// depends on the kernel.
 #[must_use]
-pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] {
+pub fn state_hash(tid: pid_t, windows: &[Window], holes: &[(u64, u64)]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut vector = [0_u8; 16 << 10];
     if let Ok(length) = sys::vector_registers(tid, &mut vector) {
@@ -30,16 +38,20 @@ pub fn state_hash(tid: pid_t, except: &[u64], holes: &[(u64, u64)]) -> [u8; 32] 
         hasher.update(&vector[..length]);
     }
     let mut buffer = vec![0_u8; (WINDOW_PAGES * PAGE) as usize];
-    for (at, length) in windows(tid, except) {
-        hash_window(tid, at, &mut buffer[..length as usize], holes, &mut hasher);
+    for window in windows {
+        hash_window(tid, window.at, &mut buffer[..window.length as usize], holes, &mut hasher);
     }
     *hasher.finalize().as_bytes()
 }
 
-/// The parts of a tracee's writable memory that may have content of their own, by address and length of at most 2 MiB.
-/// Memory that only the kernel writes, and the mappings that start at the addresses in `except`, are left out.
+/// The parts of a tracee's writable memory that may have content of their own. Memory that only the kernel writes (`[vvar]`,
+/// `[vdso]`) is left out, and so are the mappings that start at the addresses in `except`.
+///
+/// Of shared memory these are the parts that this process has touched: what others have put into the rest cannot be told
+/// without filling it with pages. Which parts those are depends on who reads the process's memory and how, so that replay is
+/// told them: `shared`, by address and length.
 #[must_use]
-pub fn windows(tid: pid_t, except: &[u64]) -> Vec<(u64, u64)> {
+pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec<Window> {
     let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
     let mut found = Vec::new();
     for mapping in image::mappings(tid) {
@@ -53,8 +65,12 @@ pub fn windows(tid: pid_t, except: &[u64]) -> Vec<(u64, u64)> {
         let end = mapping.start.saturating_add(mapping.length);
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
-            if has_content || touched(pagemap.as_ref(), at, length) {
-                found.push((at, length));
+            let counts = match shared {
+                Some(told) if mapping.shared => told.contains(&(at, length)),
+                _ => has_content || touched(pagemap.as_ref(), at, length),
+            };
+            if counts {
+                found.push(Window { at, length, shared: mapping.shared });
             }
             at += length;
         }
@@ -134,6 +150,35 @@ pub fn same_registers(one: &libc::user_regs_struct, other: &libc::user_regs_stru
 mod tests {
     use super::*;
 
+    /// Another process, or the state would change with the stack that looks at it. It goes with its owner.
+    struct Stopped(pid_t);
+
+    impl Stopped {
+        fn new() -> Stopped {
+            // SAFETY: the child only stops, and ends if it is ever continued.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: both are async-signal-safe.
+                unsafe {
+                    libc::raise(libc::SIGSTOP);
+                    libc::_exit(0);
+                }
+            }
+            let child = Stopped(child);
+            // SAFETY: waits until the child has stopped; no pointer is kept.
+            unsafe { libc::waitpid(child.0, std::ptr::null_mut(), libc::WUNTRACED) };
+            child
+        }
+    }
+
+    impl Drop for Stopped {
+        fn drop(&mut self) {
+            let _ = sys::kill(self.0, libc::SIGKILL);
+            // SAFETY: reaps the child; no pointer is kept.
+            unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+        }
+    }
+
     #[test]
     fn vector_state_is_what_the_program_can_see() {
         let mut image = vec![1_u8; 832];
@@ -150,31 +195,34 @@ mod tests {
 
     #[test]
     fn memory_changes_the_hash_and_reading_does_not() {
-        /// Another process, or the hash would change with the stack that computes it. It goes with its owner.
-        struct Stopped(pid_t);
-        impl Drop for Stopped {
-            fn drop(&mut self) {
-                let _ = sys::kill(self.0, libc::SIGKILL);
-                // SAFETY: reaps the child; no pointer is kept.
-                unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
-            }
-        }
         let page = Box::new([7_u8; 64]);
-        // SAFETY: the child only stops, and ends if it is ever continued.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: both are async-signal-safe.
-            unsafe {
-                libc::raise(libc::SIGSTOP);
-                libc::_exit(0);
-            }
-        }
-        let child = Stopped(child);
-        // SAFETY: waits until the child has stopped; no pointer is kept.
-        unsafe { libc::waitpid(child.0, std::ptr::null_mut(), libc::WUNTRACED) };
-        let before = state_hash(child.0, &[], &[]);
-        assert_eq!(before, state_hash(child.0, &[], &[]));
+        let child = Stopped::new();
+        let hash = || state_hash(child.0, &windows(child.0, &[], None), &[]);
+        let before = hash();
+        assert_eq!(before, hash());
         assert!(sys::write_memory(child.0, page.as_ptr() as u64, &[8]));
-        assert_ne!(before, state_hash(child.0, &[], &[]));
+        assert_ne!(before, hash());
+    }
+
+    #[test]
+    fn shared_memory_counts_as_it_was_told() {
+        let (length, flags) = (PAGE as usize, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, which no reference points to.
+        let page =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        assert_ne!(page, libc::MAP_FAILED);
+        // SAFETY: the page is writable and of this test alone.
+        unsafe { page.cast::<u8>().write(1) };
+        let child = Stopped::new();
+        let at = page as u64;
+        let told = [(at, PAGE)];
+        let counts = |shared| windows(child.0, &[], shared).iter().any(|window| window.at == at && window.shared);
+        assert!(!counts(None), "the child has not touched it");
+        assert!(counts(Some(&told)) && !counts(Some(&[])));
+        let mut byte = [0];
+        assert_eq!(sys::read_pieces(child.0, &[(at, 1)], &mut byte), 1);
+        assert!(counts(None) && !counts(Some(&[])), "whoever reads it has touched it for the child");
+        // SAFETY: nothing refers to the page any more.
+        unsafe { libc::munmap(page, length) };
     }
 }

@@ -287,12 +287,15 @@ impl World {
         self.decide(task, None);
         let mut memory = Memory::default();
         memory.add(0, Side::In, &sys::register_bytes(regs));
-        memory.add(1, Side::In, &state::state_hash(tid, &[], holes));
+        let windows = state::windows(tid, &[], None);
+        memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
         let is_told = |(addr, _): &&Word| {
             !holes.iter().any(|(hole, length)| addr.wrapping_add(8) > *hole && *addr < hole + length)
         };
         let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
-        for (slot, pairs) in [(2, &words[..]), (3, holes)] {
+        let shared = windows.iter().filter(|window| window.shared);
+        let shared: Vec<(u64, u64)> = shared.map(|window| (window.at, window.length)).collect();
+        for (slot, pairs) in [(2, &words[..]), (3, holes), (5, &shared[..])] {
             if !pairs.is_empty() {
                 let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
                 memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());

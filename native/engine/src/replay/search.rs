@@ -41,6 +41,8 @@ struct Wanted<'a> {
     hash: &'a [u8],
     /// What the hash leaves out: address and length.
     holes: Vec<(u64, u64)>,
+    /// The shared memory that it counts: address and length.
+    shared: Vec<(u64, u64)>,
     /// Words that tell turns of the loop apart.
     words: Vec<Word>,
     /// Memory near the place.
@@ -57,6 +59,7 @@ impl<'a> Wanted<'a> {
             regs: event.captured(0, Side::In).and_then(registers_of)?,
             hash: event.captured(1, Side::In)?,
             holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
+            shared: pairs(event.captured(5, Side::In).unwrap_or_default()),
             words,
             near: event.captures().filter(is_near).collect(),
         })
@@ -66,7 +69,7 @@ impl<'a> Wanted<'a> {
     fn is_state(&self, tid: libc::pid_t, regs: &user_regs_struct, except: &[u64]) -> bool {
         state::same_registers(regs, &self.regs)
             && self.unlike(tid, 1).is_empty()
-            && state::state_hash(tid, except, &self.holes)[..] == *self.hash
+            && state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), &self.holes)[..] == *self.hash
     }
 
     /// The first words near the place that hold something else, with what they should hold.

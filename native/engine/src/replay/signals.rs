@@ -27,6 +27,9 @@ impl Runner<'_> {
             return Ok(());
         }
         if scan::is_synchronous(event) {
+            if event.code() == libc::SIGSYS {
+                self.dispatch(thread, event)?;
+            }
             self.check_fault(thread, event)?;
         } else if what == disposition::HANDLED && !matches!(thread.at, At::Held) {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
@@ -36,6 +39,22 @@ impl Runner<'_> {
             return Ok(());
         }
         self.deliver(thread, event, columns)
+    }
+
+    /// A call that the program has sent to itself comes as a call, for the kernel has not been told to send it. It is taken back
+    /// as the kernel takes it back: the number is in the register of results again.
+    fn dispatch(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let recorded = event.captured(0, Side::In).and_then(|info| <[u8; 128]>::try_from(info).ok());
+        let (At::Call(call), Some(info)) = (thread.at, recorded) else { return Ok(()) };
+        if call.first as c_int != siginfo::call_number(&info) {
+            return Err(self.desync(event, Some(thread), DesyncReason::Number.into()));
+        }
+        let regs = thread.registers()?;
+        regs.rax = call.first;
+        regs.orig_rax = u64::MAX;
+        thread.settle()?;
+        thread.at = At::Signal(libc::SIGSYS, info);
+        Ok(())
     }
 
     /// A fault has to have recurred: the same signal, of the same kind, at the same place.
@@ -72,7 +91,10 @@ impl Runner<'_> {
         };
         let once = self.apply_action(thread, event, signal)?;
         let mask = thread.blocked()?;
-        let is_there = matches!(thread.at, At::Signal(number, _) if number == signal) && !thread.is_borrowed();
+        // A signal that is given to a thread at a call does not come before its handler could be stopped at.
+        let is_call = signal == libc::SIGSYS;
+        let is_there =
+            matches!(thread.at, At::Signal(number, _) if number == signal) && !is_call && !thread.is_borrowed();
         if !is_there {
             self.provoke(thread, event, signal)?;
         }
