@@ -101,7 +101,7 @@ export const command: CommandDef<Options> = {
     },
     {
       flags: "--chaos [seed]",
-      help: "vary the order in which threads run, to find rare faults (--chaos=7 again the same)",
+      help: "vary the order in which threads and processes run, to find rare faults (--chaos=7: the same order again)",
       attached: true,
       parse: (text) => (text === "" ? true : wholeNumber()(text)),
       group: "Finding faults",

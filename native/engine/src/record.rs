@@ -7,6 +7,7 @@
 mod agent;
 mod attach;
 mod births;
+mod chaos;
 mod effects;
 mod facts;
 mod filter;
@@ -23,12 +24,14 @@ mod unseen;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
+use self::chaos::Settling;
 use crate::capture::{self, Call};
 use crate::cpu::features::{self, Level};
 use crate::enforce::{self, Enforcement};
@@ -685,11 +688,15 @@ impl Recorder {
         let mut released = launched.is_none();
         let mut unasked = 0;
         loop {
-            match sys::wait_any(self.waiting()) {
-                Ok(Some(waited)) => self.stops.push_back(waited),
-                Ok(None) if self.world.replayable => self.tick(),
-                Ok(None) => self.drain(),
-                Err(_) => break,
+            match self.settle_turns() {
+                Settling::Chosen(next) => self.grant(Some(next)),
+                Settling::Moving => Recorder::await_settling(),
+                Settling::NotDue | Settling::Asleep => match sys::wait_any(self.waiting()) {
+                    Ok(Some(waited)) => self.stops.push_back(waited),
+                    Ok(None) if self.world.replayable => self.tick(),
+                    Ok(None) => self.drain(),
+                    Err(_) => break,
+                },
             }
             // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
             // are given by what is there, so where they are taken it is always asked for.
@@ -830,6 +837,11 @@ impl Recorder {
             let place = sys::registers(tid).map(|regs| (regs.rip, regs.rsp));
             task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
             let _ = sys::resume(tid, Resume::Listen, 0);
+            let keeps = task.stopped_in_code && Rc::strong_count(&task.space) > 1;
+            if let Some(chaos) = self.world.turns.chaos.as_mut().filter(|_| !keeps) {
+                // Who continues it needs the turn.
+                chaos.release(tid);
+            }
             // A program that waits for the child of its vfork cannot stop before the child has gone on.
             let root_waits = |root: &Task| {
                 root.call.as_ref().and_then(|call| call.plan).is_some_and(|plan| plan.effect == plan::Effect::Clone)
@@ -840,6 +852,9 @@ impl Recorder {
             }
         } else if task.interrupting {
             self.interrupted(tid);
+        } else if self.world.turns.chaos.is_some() && !(task.launching || task.call.is_some() || task.stopped_in_code) {
+            // It gave its turn up when it was stopped.
+            self.start(tid);
         } else {
             self.go_on(tid, 0);
         }

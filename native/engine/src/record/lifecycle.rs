@@ -257,12 +257,11 @@ impl Recorder {
         }
         self.world.commit(event, &task.last_writes);
         let group = task.space.borrow().group;
+        let next = self.world.turns.release(group, tid);
         if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares && !task.space.borrow().is_joined {
             self.world.turns.drop_group(group);
-        } else {
-            let next = self.world.turns.release(group, tid);
-            self.grant(next);
         }
+        self.grant(next);
         self.left_behind(&task, flags);
         if tid == self.root {
             self.control.program_ended();

@@ -8,6 +8,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, Status, slot};
 use trace_format::table::{Arch, Blocks, Replay};
 
+use super::chaos;
 use super::signals::queue_held;
 use super::turns::{COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS};
 use super::{Recorder, World};
@@ -147,6 +148,11 @@ impl World {
         }
     }
 
+    /// Whether a thread is stopped at the entry of a call until it may write.
+    pub(super) fn waits_for_stream(&self, tid: pid_t) -> bool {
+        self.streams.iter().any(|stream| stream.waiting.contains(&tid))
+    }
+
     /// An event that says that a thread goes on where its last event left it.
     fn turn_event(&mut self, task: &Task) {
         let mut event = self.event(task, EventKind::Preempt, 0);
@@ -185,6 +191,11 @@ impl Stream {
     }
 }
 
+/// Whether a call changes the address space, or what else replay makes anew.
+fn executes(call: &Call) -> bool {
+    call.plan.is_some_and(|plan| plan.row.replay == Replay::Execute)
+}
+
 /// Adds a word that the kernel is going to write.
 fn write_later(memory: &mut Memory, addr: u64, value: u32) {
     memory.bytes.extend(value.to_le_bytes());
@@ -198,9 +209,10 @@ fn write_later(memory: &mut Memory, addr: u64, value: u32) {
     });
 }
 
-/// The state of a thread, as /proc/TID/stat tells it in one letter; `None` when it is gone.
+/// The state of a thread, as its `stat` tells it in one letter, proc_pid_stat(5); `None` when it is gone.
 pub(super) fn state_of(tid: pid_t) -> Option<u8> {
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
+    // Of the thread alone: for its process the kernel would sum up over all threads.
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).ok()?;
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
 }
 
@@ -305,6 +317,13 @@ impl Recorder {
             self.leader_left(tid, group);
         } else if waits || signal != 0 {
             let next = self.world.turns.release(group, tid);
+            if let (Some(chaos), Some(task)) = (&mut self.world.turns.chaos, self.tasks.get(&tid)) {
+                if role == Role::Yields {
+                    chaos.give_way(tid);
+                } else if let Some(nanoseconds) = chaos::sleep_of(task, &call) {
+                    chaos.sleeps(tid, nanoseconds);
+                }
+            }
             self.grant(next);
         }
     }
@@ -420,12 +439,16 @@ impl Recorder {
     }
 
     fn leave_in_turn(&mut self, tid: pid_t, group: u32, result: i64, now: u64) {
+        let others = self.tasks.len() > 1;
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if let Some(chaos) = self.world.turns.chaos.as_mut().filter(|_| result != 0) {
+            // Asleep it was interrupted.
+            chaos.woke(tid);
+        }
         if !self.world.turns.take(group, tid) {
             task.pending = Some(Pending::Leave(result, now));
-        } else if self.world.turns.is_over(group, now) {
+        } else if self.world.turns.is_over(group, now) && others {
             // What a call has changed in the address space, or printed, comes before all that others do in their turns.
-            let executes = |call: &Call| call.plan.is_some_and(|plan| plan.row.replay == Replay::Execute);
             let shows = |call: &Call| executes(call) || sink(call).is_some();
             if task.call.as_ref().is_some_and(shows) && !capture::is_error(result) {
                 self.leave(tid, result, now);
@@ -436,6 +459,9 @@ impl Recorder {
             }
             let next = self.world.turns.yield_to_next(group, tid);
             self.grant(next);
+        } else if self.world.turns.chaos.is_some() && matches!(role(task), Role::Kills(_)) && others {
+            task.pending = Some(Pending::Leave(result, now));
+            self.world.turns.pause(tid);
         } else {
             self.leave_and_go_on(tid, result, now);
         }
@@ -520,6 +546,8 @@ impl Recorder {
                 let patience = match role(task) {
                     Role::Exits | Role::EndsProcess => LONG_END_NS,
                     _ if task.writes_outside => LONG_WRITE_NS,
+                    // How long it takes to come back is no reason for a hand-over that follows from a seed.
+                    _ if self.world.turns.chaos.is_some() => LONG_WRITE_NS,
                     _ => LONG_CALL_NS,
                 };
                 if since > patience {

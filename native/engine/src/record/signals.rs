@@ -142,6 +142,10 @@ impl Recorder {
         }
         let began = sys::own_cpu_time();
         let place = if stands_at(task, (regs.rip, regs.rsp)) {
+            if task.held.is_empty() && self.world.turns.chaos.is_some() {
+                // It had no processor, which is no reason for a hand-over that follows from a seed.
+                return self.go_on(tid, 0);
+            }
             None
         } else {
             self.world.placement.fetch_back(tid, &mut task.place);
@@ -158,6 +162,12 @@ impl Recorder {
                 Settled::Event(waited) => return self.dispatch(*waited),
             }
         };
+        if task.held.is_empty()
+            && let Some(place) = &place
+            && self.world.goes_on_computing(task, place)
+        {
+            return self.go_on(tid, 0);
+        }
         let regs = place.as_ref().map_or(regs, |place| place.regs);
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);

@@ -4,12 +4,14 @@
 //! A group is an address space, or several that are joined by memory that one of them may write and another one sees.
 //! A thread gives its turn up when it enters a call that may wait, when its slice is over, and when it ends; a thread that
 //! comes back from a call takes the turn, or stays stopped until it is handed over. A call is committed when its thread
-//! goes on, so the order of commits tells everything and nothing else needs to be stored.
+//! goes on, so the order of commits tells everything and nothing else needs to be stored. A recording that explores schedules
+//! has one group, whose turns are drawn (`chaos.rs`).
 
 use std::collections::{HashMap, VecDeque};
 
 use libc::pid_t;
 
+use super::chaos::Chaos;
 use crate::sys::{self, Timer};
 
 /// How long a thread keeps its turn over boundaries while others wait.
@@ -29,8 +31,6 @@ pub(super) const LONG_CALL_NS: u64 = 5_000_000;
 pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
 const TICK_NS: i64 = 4_000_000;
-/// One in so many boundaries is a hand-over, in a recording that explores schedules.
-const CHAOS: u64 = 4;
 
 #[derive(Debug, Default)]
 struct Group {
@@ -50,7 +50,8 @@ pub(super) struct Turns {
     /// Groups that are part of no other.
     separate: usize,
     next: u32,
-    chaos: Option<Random>,
+    /// The one turn of all groups, in a recording that explores schedules.
+    pub(super) chaos: Option<Chaos>,
     timer: Option<Timer>,
     is_armed: bool,
 }
@@ -58,7 +59,7 @@ pub(super) struct Turns {
 impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
     pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
-        let (groups, chaos) = (HashMap::new(), chaos.map(Random));
+        let (groups, chaos) = (HashMap::new(), chaos.map(Chaos::new));
         Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, is_armed: false }
     }
 
@@ -83,7 +84,7 @@ impl Turns {
 
     /// Whether any of so many threads takes turns with another one.
     pub fn are_shared_by(&self, threads: usize) -> bool {
-        self.are_taken && threads > self.separate
+        self.are_taken && (self.chaos.is_some() || threads > self.separate)
     }
 
     fn find(&self, mut group: u32) -> u32 {
@@ -103,6 +104,13 @@ impl Turns {
 
     /// The thread takes the turn if it is free or its own; else it is put at the end of the queue.
     pub fn take(&mut self, group: u32, tid: pid_t) -> bool {
+        if let Some(chaos) = &mut self.chaos {
+            let is_own = chaos.take(tid);
+            if !is_own {
+                self.arm();
+            }
+            return is_own;
+        }
         let group = self.of(group);
         match group.holder {
             Some(holder) if holder == tid => return true,
@@ -125,6 +133,10 @@ impl Turns {
         if !self.are_taken {
             return None;
         }
+        if let Some(chaos) = &mut self.chaos {
+            chaos.release(tid);
+            return None;
+        }
         let chosen = self.of(group);
         if chosen.holder == Some(tid) {
             chosen.holder = None;
@@ -136,6 +148,11 @@ impl Turns {
 
     /// The thread goes to the end of the queue. The thread that gets the turn.
     pub fn yield_to_next(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        if let Some(chaos) = &mut self.chaos {
+            chaos.yield_to_next(tid);
+            self.arm();
+            return None;
+        }
         let chosen = self.of(group);
         if chosen.holder == Some(tid) {
             chosen.holder = None;
@@ -145,14 +162,21 @@ impl Turns {
         if next.is_none() { Some(tid) } else { next }
     }
 
+    /// The thread, which is the holder, lets those settle that it has sent a signal to, and goes on.
+    pub fn pause(&mut self, tid: pid_t) {
+        if let Some(chaos) = &mut self.chaos {
+            chaos.release(tid);
+            chaos.take(tid);
+        }
+    }
+
     /// A thread passes a boundary: whether its slice is over.
     pub fn is_over(&mut self, group: u32, now: u64) -> bool {
-        let chosen = self.of(group);
-        if chosen.waiting.is_empty() {
-            return false;
+        if let Some(chaos) = &mut self.chaos {
+            return chaos.is_over();
         }
-        let over = now.saturating_sub(chosen.since) > SLICE_NS;
-        over || self.chaos.as_mut().is_some_and(|chaos| chaos.below(CHAOS) == 0)
+        let chosen = self.of(group);
+        !chosen.waiting.is_empty() && now.saturating_sub(chosen.since) > SLICE_NS
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
@@ -161,8 +185,7 @@ impl Turns {
         if group.holder.is_some() || group.waiting.is_empty() {
             return None;
         }
-        let index = self.chaos.as_mut().map_or(0, |chaos| chaos.below(group.waiting.len() as u64) as usize);
-        let next = group.waiting.remove(index);
+        let next = group.waiting.pop_front();
         group.holder = next;
         group.since = sys::monotonic();
         next
@@ -189,6 +212,9 @@ impl Turns {
 
     /// Holders of turns that others wait for.
     pub fn contended(&self) -> Vec<pid_t> {
+        if let Some(chaos) = &self.chaos {
+            return chaos.contended().into_iter().collect();
+        }
         self.groups.values().filter(|group| !group.waiting.is_empty()).filter_map(|group| group.holder).collect()
     }
 
@@ -212,19 +238,6 @@ impl Turns {
             timer.every(0);
             self.is_armed = false;
         }
-    }
-}
-
-/// Numbers that look random and follow from a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % limit.max(1)
     }
 }
 
@@ -267,25 +280,5 @@ mod tests {
         assert!(!turns.take(other, 2));
         assert_eq!(turns.release(one, 1), Some(2));
         assert!(turns.take(other, 2));
-    }
-
-    #[test]
-    fn chaos_follows_from_its_seed() {
-        let order = |seed| {
-            let mut turns = Turns::new(true, Some(seed));
-            let group = turns.new_group(0);
-            for tid in 1..20 {
-                turns.take(group, tid);
-            }
-            let mut tid = 0;
-            (0..19)
-                .map(|_| {
-                    tid = turns.release(group, tid).unwrap_or(0);
-                    tid
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(order(7), order(7));
-        assert_ne!(order(7), order(8));
     }
 }
