@@ -162,6 +162,10 @@ impl World {
     }
 }
 
+/// A signal that was queued for a thread has stopped it by then.
+const STOPS_SOON_NS: u64 = 100_000_000;
+/// A call that has not come back after this long and does not sleep keeps others waiting no longer.
+const BUSY_CALL_NS: u64 = 100_000_000;
 /// A call that writes into another process keeps the turn this long: that one must not run before it is done.
 const LONG_WRITE_NS: u64 = 1_000_000_000;
 
@@ -194,6 +198,11 @@ impl Stream {
 /// Whether a call changes the address space, or what else replay makes anew.
 fn executes(call: &Call) -> bool {
     call.plan.is_some_and(|plan| plan.row.replay == Replay::Execute)
+}
+
+/// Whether a thread waits in the kernel.
+fn is_asleep(tid: pid_t) -> bool {
+    matches!(state_of(tid), Some(b'S' | b'D'))
 }
 
 /// Adds a word that the kernel is going to write.
@@ -538,7 +547,9 @@ impl Recorder {
         for tid in contended {
             let Some(task) = self.tasks.get_mut(&tid) else { continue };
             let since = now.saturating_sub(task.resumed);
-            if task.pending.is_some() || task.interrupting {
+            // A signal that was queued soon stops it anyway, if it is not blocked.
+            let stops = since < STOPS_SOON_NS && task.held.iter().any(|held| held.queued);
+            if task.pending.is_some() || task.interrupting || stops {
                 continue;
             }
             if task.call.is_some() {
@@ -548,9 +559,13 @@ impl Recorder {
                     _ if task.writes_outside => LONG_WRITE_NS,
                     // How long it takes to come back is no reason for a hand-over that follows from a seed.
                     _ if self.world.turns.chaos.is_some() => LONG_WRITE_NS,
+                    // Nobody else may see mappings that its event has not told of.
+                    _ if task.call.as_ref().is_some_and(executes) => LONG_WRITE_NS,
                     _ => LONG_CALL_NS,
                 };
-                if since > patience {
+                // One that is not asleep may only have no processor.
+                let is_long = since > patience.max(BUSY_CALL_NS) || (since > patience && is_asleep(tid));
+                if is_long {
                     let group = task.space.borrow().group;
                     let next = self.world.turns.release(group, tid);
                     self.grant(next);

@@ -39,7 +39,9 @@ impl Recorder {
             if is_queued_again(&came) {
                 task.held.remove(index);
             } else {
+                // Of the old signals one is pending at most: there it stood in the way of the one that was queued again.
                 task.held[index].info = came;
+                task.held[index].queued = signal >= SIGRTMIN;
             }
             let _ = sys::set_signal_info(tid, &info);
         }
@@ -153,7 +155,7 @@ impl Recorder {
             let pid = task.process.borrow().pid;
             let settled = place::settle(pid, tid, &mut came);
             for (number, info) in came {
-                hold(task, number, info);
+                hold_again(task, number, info);
             }
             self.world.read_clock();
             match settled {
@@ -178,7 +180,8 @@ impl Recorder {
             }
             stopped
         });
-        let waiting = !task.held.is_empty();
+        // One that was queued already has a stop of its own, when it is not blocked.
+        let waiting = task.held.iter().any(|held| !held.queued);
         if waiting {
             // Delivered right here: the thread goes on to the stop of the signal without running anything.
             if let Some((event, memory)) = stopped {
@@ -389,9 +392,20 @@ fn is_queued_again(info: &SigInfo) -> bool {
     }
 }
 
+/// Keeps a signal that came while a thread was led on, maybe one that had been queued again and whose stop that was.
+fn hold_again(task: &mut Task, number: c_int, info: SigInfo) {
+    let taken = task.held.iter_mut().find(|held| held.number == number && held.queued);
+    match taken.filter(|_| number < SIGRTMIN || is_queued_again(&info)) {
+        Some(held) => held.queued = false,
+        None => hold(task, number, info),
+    }
+}
+
+/// The first of the signals that are pending as often as they are sent, signal(7).
+const SIGRTMIN: c_int = 32;
+
 /// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).
 fn hold(task: &mut Task, number: c_int, info: SigInfo) {
-    const SIGRTMIN: c_int = 32;
     if number < SIGRTMIN && task.held.iter().any(|held| held.number == number) {
         return;
     }
