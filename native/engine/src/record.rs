@@ -7,6 +7,7 @@
 mod agent;
 mod attach;
 mod births;
+mod changed;
 mod chaos;
 mod effects;
 mod facts;
@@ -435,6 +436,10 @@ struct World {
 struct Sharing {
     /// Somebody may write.
     written: bool,
+    /// A process of the recording has changed the file by calls.
+    changed: bool,
+    /// The file when it was mapped last.
+    as_mapped: Option<changed::Mapped>,
     spaces: Vec<std::rc::Weak<std::cell::RefCell<crate::task::Space>>>,
     groups: Vec<u32>,
 }

@@ -168,8 +168,8 @@ impl World {
         if self.replayable {
             match plan.role {
                 Role::Writes | Role::WritesAt | Role::Moves(_) => self.wrote(task, call, result),
-                Role::Unmaps => World::unmapped(task, call),
-                _ => {}
+                Role::Unmaps => self.unmapped(task, call),
+                _ => self.changes_by_itself(task, call, result),
             }
         }
         if call.name() == "ioctl" {

@@ -163,35 +163,37 @@ impl World {
             return;
         }
         let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
-        self.describe_content(task, &mapping, file);
+        let hash = self.describe_content(task, &mapping, file);
         if mapping.shared {
             self.share(task, &mapping);
         } else {
             // Pages that were not written to still show what is in the file.
             self.remember_file(task, &mapping);
         }
+        self.watch_mapped(&mapping, file, hash);
     }
 
-    /// Says what is in a file that a call has mapped: in the trace itself, or in the object store.
-    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, file: &Path) {
+    /// Says what is in a file that a call has mapped: in the trace itself, or in the object store. The hash of its content.
+    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, file: &Path) -> Option<[u8; 32]> {
         let meta = std::fs::metadata(file).ok();
         let size = meta.as_ref().map_or(0, Metadata::len);
         if let Some(content) = small_content(task.tid, mapping, size) {
-            let row = Row::of(mapping, Some(*blake3::hash(&content).as_bytes())).with_content();
+            let hash = Some(*blake3::hash(&content).as_bytes());
+            let row = Row::of(mapping, hash).with_content();
             task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
             task.memory.add(slot::LAYOUT, Side::In, &content);
-            return;
+            return hash;
         }
-        let row = match meta.as_ref().and_then(|meta| sparse_content(mapping, file, meta)) {
-            Some(pieces) => {
-                for (addr, bytes) in pieces {
-                    task.memory.add_written(slot::LAYOUT, addr, &bytes);
-                }
-                Row::sparse(mapping, size)
+        if let Some(pieces) = meta.as_ref().and_then(|meta| sparse_content(mapping, file, meta)) {
+            for (addr, bytes) in pieces {
+                task.memory.add_written(slot::LAYOUT, addr, &bytes);
             }
-            None => Row::of(mapping, meta.and_then(|meta| self.keep_mapped(mapping, file, &meta))),
-        };
-        task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
+            task.memory.add(slot::LAYOUT, Side::In, &Row::sparse(mapping, size).bytes());
+            return None;
+        }
+        let hash = meta.and_then(|meta| self.keep_mapped(mapping, file, &meta));
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).bytes());
+        hash
     }
 
     fn keep_mapped(&mut self, mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<[u8; 32]> {
@@ -283,10 +285,13 @@ impl World {
     }
 
     /// A part of the address space is gone.
-    pub(super) fn unmapped(task: &Task, call: &Call) {
+    pub(super) fn unmapped(&mut self, task: &Task, call: &Call) {
         let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
         let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
-        task.space.borrow_mut().shared_files.retain(|file| !within(file));
+        let gone: Vec<SharedFile> = task.space.borrow_mut().shared_files.extract_if(.., |file| within(file)).collect();
+        for file in gone {
+            self.check_mapped((file.dev, file.ino));
+        }
         World::forget_unseen(task, start, end - start);
     }
 }

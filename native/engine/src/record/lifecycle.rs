@@ -189,6 +189,7 @@ impl Recorder {
         Recorder::return_ring(task);
         task.fds_apart = false;
         task.trapped = 0;
+        self.world.check_mapped_of(&task.space);
         let former_group = task.space.borrow().group;
         let group = self.world.turns.new_group(tid);
         task.space = Rc::new(RefCell::new(Space { group, ..Space::default() }));
@@ -256,6 +257,7 @@ impl Recorder {
             event.args[3] = waited.usage.ru_maxrss as u64;
         }
         self.world.commit(event, &task.last_writes);
+        self.world.check_mapped_of(&task.space);
         let group = task.space.borrow().group;
         let next = self.world.turns.release(group, tid);
         if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares && !task.space.borrow().is_joined {

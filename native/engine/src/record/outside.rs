@@ -89,6 +89,7 @@ impl World {
         if !own && !self.shared_files.contains_key(&open.file) {
             return;
         }
+        self.changed_by_itself(open.file, false);
         let Some(from) = target_offset(task, call, length) else { return };
         let pieces: Vec<Piece> = if own {
             vec![(from, length)]

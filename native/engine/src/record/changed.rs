@@ -1,0 +1,121 @@
+//! Mapped files that somebody outside of the recording changes: pages that the program has not looked at yet show the new
+//! content, and nothing tells when that was. What can be noticed is that the file is another one when it is unmapped,
+//! or its process ends, than it was when it was mapped; such a recording cannot be replayed, and says so.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::World;
+use crate::capture::Call;
+use crate::image::Mapping;
+use crate::task::{Space, Task};
+
+/// A file as it was when it was mapped.
+pub(super) struct Mapped {
+    path: PathBuf,
+    state: State,
+    /// Of its content, where that was kept.
+    hash: Option<[u8; 32]>,
+}
+
+/// What tells that a file was written to: the time of the last change, seconds and nanoseconds, and its size.
+type State = (i64, i64, u64);
+
+fn state_of(meta: &Metadata) -> State {
+    (meta.mtime(), meta.mtime_nsec(), meta.len())
+}
+
+impl World {
+    /// A call has mapped a file, whose content has this hash.
+    pub(super) fn watch_mapped(&mut self, mapping: &Mapping, file: &Path, hash: Option<[u8; 32]>) {
+        let key = (mapping.dev, mapping.ino);
+        let Some(state) = std::fs::metadata(file).ok().as_ref().map(state_of) else { return };
+        let Some(known) = self.shared_files.get(&key) else { return };
+        if known.as_mapped.as_ref().is_some_and(|before| before.state != state) {
+            // Mapped before, maybe by somebody who still looks at it.
+            self.check_mapped(key);
+        }
+        let path = PathBuf::from(OsStr::from_bytes(&mapping.path));
+        if let Some(known) = self.shared_files.get_mut(&key) {
+            // By mprotect(2) it may become writable.
+            known.changed |= mapping.shared && is_writable(file);
+            known.as_mapped = Some(Mapped { path, state, hash });
+        }
+    }
+
+    /// A call of the program's own changes a file: what follows from that is in its event.
+    pub(super) fn changes_by_itself(&mut self, task: &Task, call: &Call, result: i64) {
+        if self.shared_files.is_empty() {
+            return;
+        }
+        let fd = match call.name() {
+            "ftruncate" | "ftruncate64" | "fallocate" | "ioctl" => call.int(0),
+            "open" | "openat" | "openat2" | "creat" => result as i32,
+            _ => return,
+        };
+        let file = task.fds.borrow().open(fd).map(|open| open.file);
+        if let Some(file) = file {
+            self.changed_by_itself(file, call.name().starts_with("open"));
+        }
+    }
+
+    /// A file is changed by a process of the recording, or may be from now on.
+    pub(super) fn changed_by_itself(&mut self, file: (u64, u64), is_only_opened: bool) {
+        let Some(known) = self.shared_files.get_mut(&file) else { return };
+        let Some(mapped) = known.as_mapped.as_ref().filter(|_| is_only_opened) else {
+            known.changed = true;
+            return;
+        };
+        // Opened with O_TRUNC.
+        known.changed |= std::fs::metadata(&mapped.path).is_ok_and(|meta| state_of(&meta) != mapped.state);
+    }
+
+    /// Looks whether files that an address space maps have been changed from outside, when it goes, or lets go of some.
+    pub(super) fn check_mapped_of(&mut self, space: &Rc<std::cell::RefCell<Space>>) {
+        if !self.replayable || Rc::strong_count(space) > 1 {
+            return;
+        }
+        let files: HashSet<(u64, u64)> = space.borrow().shared_files.iter().map(|file| (file.dev, file.ino)).collect();
+        for file in files {
+            self.check_mapped(file);
+        }
+    }
+
+    /// Looks whether a mapped file has been changed from outside.
+    pub(super) fn check_mapped(&mut self, file: (u64, u64)) {
+        let Some(known) = self.shared_files.get(&file).filter(|known| !(known.changed || known.written)) else {
+            return;
+        };
+        let Some(mapped) = &known.as_mapped else { return };
+        // One that has another name by now, or none, is not found any more; who replaces a file does not change it.
+        let Ok(meta) = std::fs::metadata(&mapped.path) else { return };
+        if (meta.dev(), meta.ino()) != file || state_of(&meta) == mapped.state {
+            return;
+        }
+        if mapped.hash.is_some() && mapped.hash == hash_of(&mapped.path) {
+            return;
+        }
+        let shown = mapped.path.display().to_string();
+        self.unreplayable(&format!("the mapped file {shown} was changed by a process that was not recorded"));
+    }
+}
+
+/// Whether a descriptor, by its path in /proc, was opened for writing, proc_pid_fdinfo(5).
+fn is_writable(descriptor: &Path) -> bool {
+    let info = descriptor.to_str().map(|path| path.replacen("/fd/", "/fdinfo/", 1)).unwrap_or_default();
+    let info = std::fs::read_to_string(info).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+fn hash_of(path: &Path) -> Option<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).ok()?).ok()?;
+    Some(*hasher.finalize().as_bytes())
+}
