@@ -31,7 +31,8 @@ impl Recorder {
             return;
         }
         // One that was queued while the thread stood still is taken before its next instruction.
-        let queued = task.held.iter().position(|held| held.number == signal && held.queued);
+        let is_again = |held: &HeldSignal| held.number == signal && (held.queued || is_own(&info));
+        let queued = task.held.iter().position(is_again);
         if let Some(index) = queued {
             // Another one of that number may have come before the one that was queued again: the older goes first.
             let came = info;
@@ -387,18 +388,30 @@ pub(super) fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
 fn is_queued_again(info: &SigInfo) -> bool {
     match siginfo::code(info) {
         siginfo::SI_KERNEL => true,
-        siginfo::SI_TKILL => siginfo::pid(info) == std::process::id() as c_int,
-        _ => false,
+        _ => is_own(info),
     }
+}
+
+/// Whether the recorder has sent a signal.
+fn is_own(info: &SigInfo) -> bool {
+    siginfo::code(info) == siginfo::SI_TKILL && siginfo::pid(info) == std::process::id() as c_int
 }
 
 /// Keeps a signal that came while a thread was led on, maybe one that had been queued again and whose stop that was.
 fn hold_again(task: &mut Task, number: c_int, info: SigInfo) {
-    let taken = task.held.iter_mut().find(|held| held.number == number && held.queued);
-    match taken.filter(|_| number < SIGRTMIN || is_queued_again(&info)) {
-        Some(held) => held.queued = false,
-        None => hold(task, number, info),
+    if !takes_back(&mut task.held, number, &info) {
+        hold(task, number, info);
     }
+}
+
+/// Whether a signal that has come is one that had been queued again; it is no longer, then.
+fn takes_back(held: &mut [HeldSignal], number: c_int, info: &SigInfo) -> bool {
+    let is_again = |held: &&mut HeldSignal| held.number == number && held.queued;
+    let Some(held) = held.iter_mut().find(is_again).filter(|_| number < SIGRTMIN || is_queued_again(info)) else {
+        return false;
+    };
+    held.queued = false;
+    true
 }
 
 /// The first of the signals that are pending as often as they are sent, signal(7).
@@ -443,4 +456,25 @@ fn frame_length(capturer: &Capturer<'_>, regs: &libc::user_regs_struct, before: 
     let size = capturer.peek_u32(state.wrapping_add(468)).map_or(0, u64::from);
     let length = state.wrapping_add(size).wrapping_sub(regs.rsp);
     if length <= MOST { length } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_was_queued_and_not_taken_is_held_again() {
+        let queued = |number| HeldSignal { number, info: [0; 128], queued: true };
+        let mut own = [0; 128];
+        own[8..12].copy_from_slice(&siginfo::SI_TKILL.to_ne_bytes());
+        own[16..20].copy_from_slice(&(std::process::id() as c_int).to_ne_bytes());
+        let of_another = [0; 128];
+        let mut held = [queued(libc::SIGUSR1), queued(SIGRTMIN + 2)];
+        assert!(!takes_back(&mut held, libc::SIGUSR2, &own));
+        // Of one of the old signals there is only one, whoever has sent it; of the others each one counts.
+        assert!(takes_back(&mut held, libc::SIGUSR1, &of_another) && !held[0].queued);
+        assert!(!takes_back(&mut held, SIGRTMIN + 2, &of_another) && held[1].queued);
+        assert!(takes_back(&mut held, SIGRTMIN + 2, &own) && !held[1].queued);
+        assert!(!takes_back(&mut held, SIGRTMIN + 2, &own));
+    }
 }
