@@ -232,6 +232,8 @@ export interface NativeTrace {
   objects(from: number, to: number): NativeObjects;
   /** Decodes one block; `columns` are the bits of trace/columns.ts. */
   readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
+  /** All but the column `place`, with digests. `moves`: three bytes per syscall of x86-64, then of as many of i386. */
+  digestBlock(block: number, moves: Uint8Array): Promise<Outcome<EventBatch>>;
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
   /** What calls did with each path. `plans`: seven bytes per syscall of x86-64, then of i386 (native/src/usage.rs). */
   fileUsage(plans: Uint8Array): Promise<NativeFileUsage>;

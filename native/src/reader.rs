@@ -14,8 +14,9 @@ use napi::bindgen_prelude::{
 use napi::{Error, Status};
 use napi_derive::napi;
 use trace_engine::error::{EngineError, Fact};
-use trace_engine::reader::{Block, Trace};
+use trace_engine::reader::{Block, Digests, Layout, Move, Moves, Trace};
 use trace_format::column::{Columns, Projection};
+use trace_format::event::Side;
 
 /// An error of the engine: its code and its facts, and a text made of them.
 #[napi(object, object_from_js = false)]
@@ -163,10 +164,29 @@ pub struct Batch {
     pub ref_slot: Uint8Array,
     pub ref_fd: Int32Array,
     pub ref_object: Uint32Array,
+    pub digests: Option<BlockDigests>,
 }
 
-impl From<Columns> for Batch {
-    fn from(columns: Columns) -> Batch {
+/// Digests of the contents of a block, and of what its events moved.
+#[napi(object, object_from_js = false)]
+pub struct BlockDigests {
+    pub content: Float64Array,
+    pub moved_length: Float64Array,
+    pub moved: Uint32Array,
+}
+
+impl From<Digests> for BlockDigests {
+    fn from(digests: Digests) -> BlockDigests {
+        BlockDigests {
+            content: digests.content.into(),
+            moved_length: digests.moved_len.into(),
+            moved: digests.moved.into(),
+        }
+    }
+}
+
+impl From<(Columns, Option<Digests>)> for Batch {
+    fn from((columns, digests): (Columns, Option<Digests>)) -> Batch {
         Batch {
             count: columns.count,
             first_seq: columns.first_seq as f64,
@@ -195,6 +215,7 @@ impl From<Columns> for Batch {
             ref_slot: columns.ref_slot.into(),
             ref_fd: columns.ref_fd.into(),
             ref_object: columns.ref_object.into(),
+            digests: digests.map(BlockDigests::from),
         }
     }
 }
@@ -219,6 +240,25 @@ fn projection(bits: u32) -> Projection {
         contents: has(32),
         refs: has(8),
     }
+}
+
+/// Bytes of what says where a syscall moves bytes: argument (255: nowhere), side, layout.
+const MOVE_BYTES: usize = 3;
+
+fn moves_of(bytes: &[u8]) -> Moves {
+    let all: Vec<Option<Move>> = bytes.chunks_exact(MOVE_BYTES).map(move_of).collect();
+    let (x86_64, i386) = all.split_at(all.len() / 2);
+    [x86_64.to_vec(), i386.to_vec()]
+}
+
+fn move_of(bytes: &[u8]) -> Option<Move> {
+    let layout = match bytes[2] {
+        0 => Layout::Bytes,
+        1 => Layout::List,
+        _ => Layout::Message,
+    };
+    let side = if bytes[1] == 0 { Side::In } else { Side::Out };
+    (bytes[0] < 6).then_some(Move { slot: bytes[0], side, layout })
 }
 
 #[napi]
@@ -321,6 +361,19 @@ impl NativeTrace {
             trace: self.opened()?,
             number: number as usize,
             projection: projection(columns),
+            moves: None,
+        }))
+    }
+
+    /// Decodes block `number` but `place`, with digests; what calls moved is digested only. `moves`: three bytes per syscall
+    /// of x86-64 by number, then of as many of i386.
+    #[napi]
+    pub fn digest_block(&self, number: u32, moves: &[u8]) -> Result<AsyncTask<ReadBlock>> {
+        Ok(AsyncTask::new(ReadBlock {
+            trace: self.opened()?,
+            number: number as usize,
+            projection: Projection::ALL,
+            moves: Some(moves_of(moves)),
         }))
     }
 
@@ -369,14 +422,19 @@ pub struct ReadBlock {
     trace: Arc<Trace>,
     number: usize,
     projection: Projection,
+    /// For digests.
+    moves: Option<Moves>,
 }
 
 impl Task for ReadBlock {
-    type Output = std::result::Result<Columns, EngineError>;
+    type Output = std::result::Result<(Columns, Option<Digests>), EngineError>;
     type JsValue = Outcome<Batch>;
 
     fn compute(&mut self) -> Result<Self::Output> {
-        Ok(self.trace.decode_block(self.number, self.projection))
+        Ok(match &self.moves {
+            Some(moves) => self.trace.digest_block(self.number, moves).map(|(columns, digests)| (columns, Some(digests))),
+            None => self.trace.decode_block(self.number, self.projection).map(|columns| (columns, None)),
+        })
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {

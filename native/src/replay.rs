@@ -394,6 +394,7 @@ impl ReplayStop {
             ref_slot: Vec::<u8>::new().into(),
             ref_fd: Vec::<i32>::new().into(),
             ref_object: Vec::<u32>::new().into(),
+            digests: None,
         };
         ReplayStop { kind: kind.to_owned(), code, batch }
     }

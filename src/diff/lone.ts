@@ -71,6 +71,7 @@ export async function loneEffects(
   explainer: Explainer,
   lones: readonly LoneProcess[],
 ): Promise<LoneEffects> {
+  if (lones.length === 0) return { files: [], net: [], left: 0 };
   const known = { a: new Set(c.a.names.hash), b: new Set(c.b.names.hash) };
   const all: LoneScan[] = [];
   for (const lone of lones) {

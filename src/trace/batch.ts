@@ -158,6 +158,22 @@ export interface EventBatch {
   readonly refFd: Int32Array;
   /** Index into `trace.objects`. */
   readonly refObject: Uint32Array;
+
+  /** Of batches that were read with `moves`. */
+  readonly digests?: Digests;
+}
+
+/** A batch that was read with `moves`. */
+export type DigestedBatch = EventBatch & { readonly digests: Digests };
+
+/** What stands for the bytes of a batch. Equal bytes have equal digests, in all traces. */
+export interface Digests {
+  /** 53 bits for each content; 0 for those that only moves speak of, which are empty in the batch. */
+  readonly content: Float64Array;
+  /** Bytes that each event moved, as far as they were captured; 0 for events that are no moves. */
+  readonly movedLength: Float64Array;
+  /** CRC-32 and CRC-32C of these bytes, at 2i and 2i+1. */
+  readonly moved: Uint32Array;
 }
 
 /** What a file descriptor stands for: one open file description (or a directory as cwd). */

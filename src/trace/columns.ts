@@ -3,7 +3,7 @@
  * set of views into the arrays of the whole.
  */
 
-import type { ColumnGroup, EventBatch } from "./batch.js";
+import type { ColumnGroup, Digests, EventBatch } from "./batch.js";
 
 export const ALL_COLUMNS: readonly ColumnGroup[] = ["base", "args", "place", "captures", "refs"];
 
@@ -56,5 +56,14 @@ export function sliceBatch(batch: EventBatch, from: number, to: number): EventBa
     refSlot: batch.refSlot,
     refFd: batch.refFd,
     refObject: batch.refObject,
+    ...(batch.digests === undefined ? {} : { digests: sliceDigests(batch.digests, from, to) }),
+  };
+}
+
+function sliceDigests({ content, movedLength, moved }: Digests, from: number, to: number): Digests {
+  return {
+    content,
+    movedLength: movedLength.subarray(from, to),
+    moved: moved.subarray(2 * from, 2 * to),
   };
 }

@@ -61,6 +61,8 @@ export interface RecordSpec {
   /** Options of `trace record`. */
   readonly options?: readonly string[];
   readonly input?: string;
+  /** Milliseconds after which it is ended. */
+  readonly limit?: number;
 }
 
 /** Records a run as `name.trace`; its path. The exit code of the program is its own business. */
@@ -80,7 +82,7 @@ export async function record(place: Place, name: string, spec: RecordSpec): Prom
     cwd: spec.cwd ?? place.work,
     env: { ...place.env, ...spec.env },
     stdio: ["pipe", "pipe", "pipe"],
-    timeout: LIMIT_MS,
+    timeout: spec.limit ?? LIMIT_MS,
     killSignal: "SIGKILL",
   });
   const stderr: Buffer[] = [];

@@ -5,6 +5,7 @@
 //! while it is read must not end the reading process.
 
 mod contents;
+mod moved;
 mod open;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use trace_format::column::{
-    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, ContentTable, Decoder, Projection, decode_column_table,
+    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, Decoder, Projection, decode_column_table,
 };
 use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind};
 use trace_format::limits;
@@ -26,6 +27,8 @@ use crate::index::{Entry, Extra};
 pub use crate::definitions::{Object, Thread};
 pub use crate::index::{BlockSummary, ObjectPiece};
 use contents::ContentCache;
+pub use moved::{Digest, Digests, Layout, Move, Moves};
+use moved::Source;
 
 /// How a trace ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +267,39 @@ impl Trace {
     /// # Errors
     /// When there is no such block, or it is damaged; other blocks stay readable.
     pub fn decode_block(&self, number: usize, projection: Projection) -> Result<Columns, EngineError> {
+        self.decode(number, projection, |columns, source| {
+            columns.content_start = Vec::with_capacity(source.count() + 1);
+            columns.content_start.push(0);
+            columns.bytes = Vec::with_capacity(source.bytes());
+            for content in 0..source.count() {
+                source.append(content, &mut columns.bytes)?;
+                columns.content_start.push(columns.bytes.len() as u32);
+            }
+            Ok(())
+        })
+    }
+
+    /// Decodes all columns of a block but `place`, with digests. A content that only moves speak of is empty.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`].
+    pub fn digest_block(&self, number: usize, moves: &Moves) -> Result<(Columns, Digests), EngineError> {
+        let mut digests = Digests::default();
+        let projection = Projection { place: false, ..Projection::ALL };
+        let columns = self.decode(number, projection, |columns, source| {
+            digests = moved::digest(columns, source, moves)?;
+            Ok(())
+        })?;
+        Ok((columns, digests))
+    }
+
+    /// Decodes a block; `contents` fetches what is wanted of its contents.
+    fn decode(
+        &self,
+        number: usize,
+        projection: Projection,
+        contents: impl FnOnce(&mut Columns, &mut Source) -> Result<(), EngineError>,
+    ) -> Result<Columns, EngineError> {
         let block =
             *self.blocks.get(number).ok_or(EngineError::NoBlock { block: number, blocks: self.blocks.len() })?;
         let entry = &self.entries[block.entry];
@@ -271,14 +307,15 @@ impl Trace {
         let (_, payload) = self.stored(entry)?;
         let (header, table) = block_layout(&payload).map_err(corrupt)?;
         let raw = raw_columns(&payload, &table, projection).map_err(corrupt)?;
-        let (mut columns, contents) = Decoder::default()
+        let (mut columns, table) = Decoder::default()
             .decode(&header, block.count, self.header.tick_ns, &raw.slices(&payload), projection)
             .map_err(corrupt)?;
         columns.first_seq = block.first_seq;
         self.check_indexes(&columns).map_err(corrupt)?;
         if projection.has_contents() {
             let inline = raw.slices(&payload)[Column::Bytes as usize];
-            self.fetch_contents(&contents, inline, &header, &mut columns, entry.offset)?;
+            let mut cache = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            contents(&mut columns, &mut Source::new(self, &mut cache, &table, inline, entry.offset))?;
         }
         Ok(columns)
     }
@@ -295,38 +332,6 @@ impl Trace {
         };
         check("index of a thread", columns.thread.iter().max(), definitions.threads().len())?;
         check("index of an object", columns.ref_object.iter().max(), definitions.object_count())
-    }
-
-    fn fetch_contents(
-        &self,
-        table: &ContentTable,
-        mut inline: &[u8],
-        header: &BlockHeader,
-        columns: &mut Columns,
-        offset: u64,
-    ) -> Result<(), EngineError> {
-        columns.content_start = Vec::with_capacity(table.lens.len() + 1);
-        columns.bytes = Vec::with_capacity(header.content_bytes as usize);
-        let mut cache = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut chunks = table.chunks.iter();
-        for (&len, &is_inline) in table.lens.iter().zip(&table.inline) {
-            columns.content_start.push(columns.bytes.len() as u32);
-            if is_inline {
-                // The decoder has checked that the column is as long as these contents together.
-                let (own, other) = inline.split_at(len as usize);
-                columns.bytes.extend_from_slice(own);
-                inline = other;
-                continue;
-            }
-            let mut left = len;
-            for &chunk in chunks.by_ref().take(len.div_ceil(limits::CHUNK_BYTES) as usize) {
-                let expected = left.min(limits::CHUNK_BYTES);
-                cache.append(self, chunk, expected, &mut columns.bytes, offset)?;
-                left -= expected;
-            }
-        }
-        columns.content_start.push(columns.bytes.len() as u32);
-        Ok(())
     }
 
     /// Entry position and number of each event of a block whose entry does not stand directly before its number.

@@ -60,6 +60,18 @@ const WITHOUT_ARGUMENT: ReadonlySet<number> = new Set([
   F.CREATED_QUERY,
 ]);
 
+/** Commands whose third argument is a number, and no address or descriptor. */
+const WITH_NUMBER: ReadonlySet<number> = new Set([
+  ...[F.DUPFD, F.DUPFD_CLOEXEC, F.SETPIPE_SZ, F.SETFD, F.SETFL, F.SETOWN, F.SETSIG, F.SETLEASE],
+  ...[F.NOTIFY, F.ADD_SEALS],
+]);
+
+/** What the third argument is for a command. */
+export function fcntlArgument(command: number): "none" | "number" | "other" {
+  if (WITHOUT_ARGUMENT.has(command)) return "none";
+  return WITH_NUMBER.has(command) ? "number" : "other";
+}
+
 function fcntl(call: CallContext): Shape {
   const rows = call.row?.args ?? [];
   const command = call.int(1);

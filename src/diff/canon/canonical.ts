@@ -7,7 +7,7 @@ import { type PlaceMap, Places, placeMaps, startOf } from "../places.js";
 import type { RuleSet } from "../rules.js";
 import { mixed, mixed2 } from "./hash.js";
 import { NameKind, NO_NAME } from "./names.js";
-import { Verbs } from "./plan.js";
+import { Plans, type Verbs } from "./plan.js";
 import type { Stream } from "./run.js";
 import { kindText, type SettledNames, settlePaths, settleRest } from "./settle.js";
 import { CanonicalTrace } from "./trace.js";
@@ -35,11 +35,11 @@ export interface CanonicalOptions {
 
 export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): Promise<Canonical> {
   const { rules } = options;
-  const verbs = new Verbs();
+  const plans = new Plans(rules);
   const payload = [a, b].every((trace) => (trace.info.facts.get("data") ?? "all") === "all");
-  const one = await new CanonicalTrace(a, { rules, verbs, payload }).read();
+  const one = await new CanonicalTrace(a, { plans, payload }).read();
   // A trace beside itself is read once.
-  const other = a === b ? one : await new CanonicalTrace(b, { rules, verbs, payload }).read();
+  const other = a === b ? one : await new CanonicalTrace(b, { plans, payload }).read();
   const starts = [one, other].map((canon) =>
     startOf(canon.processes.get(1)?.programs[0], canon.trace.info.cwd),
   );
@@ -54,7 +54,7 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
   if (other !== one) finish(other, names.b, lineage.ofB, rules);
   const sideA = { canon: one, names: names.a };
   const sideB = other === one ? sideA : { canon: other, names: names.b };
-  return { a: sideA, b: sideB, verbs, rules, places, lineage, payload };
+  return { a: sideA, b: sideB, verbs: plans.verbs, rules, places, lineage, payload };
 }
 
 /** Names processes and objects, puts the names into the hashes, and drops what only wakes threads. */

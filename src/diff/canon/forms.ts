@@ -6,7 +6,7 @@
  *     cV constant V    aK the AT_SYMLINK_NOFOLLOW bit of word K    zK text    tK status of a file, an output
  *     d bytes that were read or written    xK socket address, an input    yK the same, an output
  *     iK input memory as it is    oK output memory as it is    sK struct, an input    uK struct, an output
- *     v everything by decoding the call
+ *     v everything by decoding the call    gK argument K of fcntl, as its command says
  */
 
 export interface Form {
@@ -113,7 +113,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
   clock_nanosleep: form("sleep", "i2"),
   getcwd: form("getcwd", "o0"),
   ioctl: form("ioctl", "f0 w1 v"),
-  fcntl: form("fcntl", "f0 w1 v"),
+  fcntl: form("fcntl", "f0 w1 g2"),
 };
 
 /** Verbs whose time is compared: they wait for a disk or a lock, not for another program. */

@@ -3,6 +3,8 @@
  * for equal contents; by chance two of a hundred million differing events meet once in some two thousand comparisons of traces.
  */
 
+import { CRC32, CRC32C } from "./crc.js";
+
 const LANE_A = 0x9e37_79b1;
 const LANE_B = 0x85eb_ca77;
 const MIX_A = 0xc2b2_ae3d;
@@ -141,36 +143,23 @@ export function mixed2(a: number, b: number): number {
 
 /**
  * Hash of bytes that come in pieces, however they were cut: what a program reads or writes in several calls is the same
- * stream as in one.
+ * stream as in one. Pieces are known by their CRC-32 and CRC-32C.
  */
 export class StreamHash {
-  #hasher = new Hasher();
-  #pending = 0;
+  #crc32 = 0;
+  #crc32c = 0;
   /** Bytes so far. */
   length = 0;
 
-  add(data: Uint8Array): void {
-    let at = 0;
-    const { length } = data;
-    while (at < length && (this.length & 3) !== 0) this.#byte(data[at++] as number);
-    const start = at;
-    at = this.#hasher.words(data, at, length);
-    this.length += at - start;
-    while (at < length) this.#byte(data[at++] as number);
-  }
-
-  #byte(value: number): void {
-    this.#pending |= value << (8 * (this.length & 3));
-    this.length += 1;
-    if ((this.length & 3) !== 0) return;
-    this.#hasher.word(this.#pending);
-    this.#pending = 0;
+  add(crc32: number, crc32c: number, length: number): void {
+    if (length === 0) return;
+    const isFirst = this.length === 0;
+    this.#crc32 = isFirst ? crc32 : CRC32.join(this.#crc32, crc32, length);
+    this.#crc32c = isFirst ? crc32c : CRC32C.join(this.#crc32c, crc32c, length);
+    this.length += length;
   }
 
   get value(): number {
-    return mixed2(
-      this.#hasher.value,
-      (this.#pending >>> 0) * 0x10_0000 + (this.length % 0x10_0000),
-    );
+    return shared.reset().word(this.#crc32).word(this.#crc32c).number(this.length).value;
   }
 }

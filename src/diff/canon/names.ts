@@ -6,8 +6,8 @@
 
 import type { FdObject } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
-import { HashIndex, Words } from "./columns.js";
-import { bytesHash, mixed, textHash } from "./hash.js";
+import { HashIndex, Numbers, Words } from "./columns.js";
+import { bytesHash, mixed, mixed2, textHash } from "./hash.js";
 
 export const NameKind = {
   None: 0,
@@ -35,6 +35,8 @@ export class Names {
   /** Object, thread, or first of a pair. */
   readonly x = new Words();
   readonly y = new Words();
+  /** Of paths the hash of their texts. */
+  readonly textHash = new Numbers();
   readonly #texts: (string | undefined)[] = [undefined];
   readonly #index = new HashIndex();
   readonly #trace: Trace;
@@ -58,10 +60,11 @@ export class Names {
     return this.#texts[name] ?? "";
   }
 
-  #add(kind: number, x: number, y: number, text?: string): number {
+  #add(kind: number, x: number, y: number, text?: string, hash = 0): number {
     this.kind.push(kind);
     this.x.push(x);
     this.y.push(y);
+    this.textHash.push(hash);
     const name = this.kind.length - 1;
     if (text !== undefined) this.#texts[name] = text;
     return name;
@@ -73,25 +76,27 @@ export class Names {
     const known = this.#index.get(hash);
     if (known >= 0) return known;
     const text = Buffer.from(data.buffer, data.byteOffset + from, to - from).toString();
-    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text));
+    // Bytes that are not UTF-8 were replaced: the hash of the text is another one.
+    const own = text.includes("\ufffd") ? textHash(text) : hash;
+    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text, own));
   }
 
   path(text: string): number {
     const hash = textHash(text);
     const known = this.#index.get(hash);
     if (known >= 0) return known;
-    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text));
+    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text, hash));
   }
 
   other(text: string): number {
-    const hash = mixed(NameKind.Text, textHash(text));
+    const hash = mixed2(NameKind.Text, textHash(text));
     const known = this.#index.get(hash);
     if (known >= 0) return known;
     return this.#remember(hash, this.#add(NameKind.Text, 0, 0, text));
   }
 
   task(thread: number): number {
-    const hash = mixed(NameKind.Task, thread);
+    const hash = mixed2(NameKind.Task, thread);
     const known = this.#index.get(hash);
     if (known >= 0) return known;
     return this.#remember(hash, this.#add(NameKind.Task, thread, 0));

@@ -1,19 +1,30 @@
 /** Paths of calls as absolute names, straight from the columns. */
 
-import { captureBytes, findCapture } from "../../decode/memory.js";
 import { normalPath } from "../../query/facts.js";
-import { CaptureSide, type EventBatch, Slot } from "../../trace/batch.js";
+import { CaptureSide, type DigestedBatch, NO_CONTENT, Slot } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
+import { HashIndex } from "./columns.js";
+import { mixed2, textHash } from "./hash.js";
 import { type Names, NO_NAME } from "./names.js";
+import { captureAt } from "./pieces.js";
 
 const AT_FDCWD = -100;
 const SLASH = 0x2f;
 const DOT = 0x2e;
+const IN = CaptureSide.In;
+const CWD = Slot.Cwd;
+
+/** In place of a name: the path is empty, and the call is about the descriptor that it would be relative to (AT_EMPTY_PATH). */
+export const ITSELF = -1;
 
 /** Makes paths absolute, by the directories that they are relative to. */
 export class PathJoiner {
   readonly #trace: Trace;
   readonly #names: Names;
+  /** Names by the digest of the path as it was given, with that of its directory where it is relative. */
+  readonly #known = new HashIndex();
+  /** Hash of the path of each object that was a directory, or 0. */
+  readonly #directories: Float64Array;
   #buffer = Buffer.alloc(16_384);
   #base = -1;
   #baseLength = 0;
@@ -21,34 +32,53 @@ export class PathJoiner {
   constructor(trace: Trace, names: Names) {
     this.#trace = trace;
     this.#names = names;
+    this.#directories = new Float64Array(Math.min(trace.info.objectCount, 1 << 24));
   }
 
-  /** Name of the path in argument `k`; `base` is the argument with its directory. */
-  path(batch: EventBatch, i: number, k: number, base: number): number {
-    const capture = findCapture(batch, i, k, CaptureSide.In);
+  /** Name of the path in argument `k`, or `ITSELF`; `base` is the argument with its directory. */
+  path(batch: DigestedBatch, i: number, k: number, base: number): number {
+    const capture = captureAt(batch, i, k, IN);
     if (capture < 0) return NO_NAME;
-    const data = captureBytes(batch, capture);
-    let length = data.indexOf(0);
-    if (length < 0) length = data.length;
-    if (length > 0 && data[0] === SLASH) {
-      if (isNormal(data, length)) return this.#names.pathBytes(data, 0, length);
-      return this.#names.path(normalPath(Buffer.from(data.subarray(0, length)).toString()));
+    const content = batch.capContent[capture] as number;
+    const isThere = content !== NO_CONTENT;
+    const from = isThere ? (batch.contentStart[content] as number) : 0;
+    const to = isThere ? (batch.contentStart[content + 1] as number) : 0;
+    const first = from < to ? batch.bytes[from] : 0;
+    if (first === SLASH) {
+      const digest = batch.digests.content[content] as number;
+      const known = this.#known.get(digest);
+      return known >= 0 ? known : this.#remember(digest, this.#absolute(batch.bytes, from, to));
     }
     const fd = base < 0 ? AT_FDCWD : (batch.args[12 * i + 2 * base] as number) | 0;
-    const object = objectAt(batch, i, fd === AT_FDCWD ? Slot.Cwd : base);
-    if (object < 0) return this.#names.path(Buffer.from(data.subarray(0, length)).toString());
-    if (length === 0) return this.#names.object(object, fd);
-    return this.#joined(object, data, length);
+    if (first === 0 && fd !== AT_FDCWD) return ITSELF;
+    const object = objectAt(batch, i, fd === AT_FDCWD ? CWD : base);
+    if (object < 0) return this.#names.path(textUpToNul(batch.bytes, from, to));
+    if (first === 0) return this.#names.object(object, fd);
+    const digest = mixed2(this.#directory(object), batch.digests.content[content] as number);
+    const known = this.#known.get(digest);
+    return known >= 0 ? known : this.#remember(digest, this.#joined(object, batch.bytes, from, to));
   }
 
-  /** Whether the call is about the descriptor in argument `base` itself: its path is empty (AT_EMPTY_PATH). */
-  isEmpty(batch: EventBatch, i: number, k: number, base: number): boolean {
-    if (base < 0 || ((batch.args[12 * i + 2 * base] as number) | 0) === AT_FDCWD) return false;
-    const capture = findCapture(batch, i, k, CaptureSide.In);
-    return capture >= 0 && (captureBytes(batch, capture)[0] ?? 0) === 0;
+  #remember(digest: number, name: number): number {
+    this.#known.set(digest, name);
+    return name;
   }
 
-  #joined(object: number, data: Uint8Array, length: number): number {
+  #directory(object: number): number {
+    const known = this.#directories[object];
+    if (known !== undefined && known !== 0) return known;
+    const hash = textHash(this.#trace.objectPath(object) ?? "");
+    if (object < this.#directories.length) this.#directories[object] = hash;
+    return hash;
+  }
+
+  #absolute(data: Uint8Array, from: number, to: number): number {
+    const end = nulAt(data, from, to);
+    if (isNormal(data, from, end)) return this.#names.pathBytes(data, from, end);
+    return this.#names.path(normalPath(textUpToNul(data, from, end)));
+  }
+
+  #joined(object: number, data: Uint8Array, from: number, to: number): number {
     if (object !== this.#base) {
       const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");
       this.#base = object;
@@ -56,14 +86,25 @@ export class PathJoiner {
       this.#buffer[this.#baseLength++] = SLASH;
     }
     const buffer = this.#buffer;
-    const total = this.#baseLength + Math.min(length, 8000);
-    buffer.set(data.subarray(0, Math.min(length, 8000)), this.#baseLength);
-    if (isNormal(buffer, total)) return this.#names.pathBytes(buffer, 0, total);
+    const end = Math.min(nulAt(data, from, to), from + 8000);
+    let total = this.#baseLength;
+    for (let at = from; at < end; at++) buffer[total++] = data[at] as number;
+    if (isNormal(buffer, 0, total)) return this.#names.pathBytes(buffer, 0, total);
     return this.#names.path(normalPath(buffer.toString("utf8", 0, total)));
   }
 }
 
-function objectAt(batch: EventBatch, i: number, slot: number): number {
+function nulAt(data: Uint8Array, from: number, to: number): number {
+  let at = from;
+  while (at < to && data[at] !== 0) at += 1;
+  return at;
+}
+
+function textUpToNul(data: Uint8Array, from: number, to: number): string {
+  return Buffer.from(data.subarray(from, nulAt(data, from, to))).toString();
+}
+
+function objectAt(batch: DigestedBatch, i: number, slot: number): number {
   const end = batch.refStart[i + 1] as number;
   for (let r = batch.refStart[i] as number; r < end; r++) {
     if (batch.refSlot[r] === slot) return batch.refObject[r] as number;
@@ -72,13 +113,13 @@ function objectAt(batch: EventBatch, i: number, slot: number): number {
 }
 
 /** False where there may be `//`, `/./`, `/../` or a slash at the end. */
-function isNormal(data: Uint8Array, length: number): boolean {
-  if (length > 1 && data[length - 1] === SLASH) return false;
-  for (let at = 1; at < length; at++) {
+function isNormal(data: Uint8Array, from: number, end: number): boolean {
+  if (end - from > 1 && data[end - 1] === SLASH) return false;
+  for (let at = from + 1; at < end; at++) {
     if (data[at - 1] !== SLASH) continue;
     if (data[at] === SLASH) return false;
     if (data[at] !== DOT) continue;
-    const next = at + 1 < length ? data[at + 1] : SLASH;
+    const next = at + 1 < end ? data[at + 1] : SLASH;
     if (next === SLASH || next === DOT) return false;
   }
   return true;

@@ -7,6 +7,15 @@ import type { Plan } from "./plan.js";
 /** Flags of calls that gave nothing. */
 export const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 
+/** First capture of event `i` in that slot and side, or -1, where the columns are those of the reader. */
+export function captureAt(batch: EventBatch, i: number, slot: number, side: number): number {
+  const end = batch.capStart[i + 1] as number;
+  for (let c = batch.capStart[i] as number; c < end; c++) {
+    if (batch.capSlot[c] === slot && batch.capSide[c] === side) return c;
+  }
+  return -1;
+}
+
 /** The bytes that a call moved, piece by piece, without the lists that say where they are. */
 export function forPieces(
   batch: EventBatch,

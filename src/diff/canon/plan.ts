@@ -32,7 +32,29 @@ export const Op = {
   Bytes: 13,
   Struct: 14,
   Decode: 15,
+  Control: 16,
 } as const;
+
+/** What of a call chance decides, which is compared otherwise. */
+export const Chance = {
+  None: 0,
+  Clone: 1,
+  Clone3: 2,
+  Exec: 3,
+  Sleep: 4,
+  SleepUntil: 5,
+  End: 6,
+} as const;
+
+const CHANCES: Readonly<Record<string, number>> = {
+  clone: Chance.Clone,
+  clone3: Chance.Clone3,
+  execve: Chance.Exec,
+  execveat: Chance.Exec,
+  nanosleep: Chance.Sleep,
+  clock_nanosleep: Chance.SleepUntil,
+  exit_group: Chance.End,
+};
 
 export interface Step {
   readonly op: number;
@@ -47,10 +69,13 @@ export interface Step {
 }
 
 export interface Plan {
+  /** Of the plans of a comparison, in the order in which they were made. */
+  readonly number: number;
   readonly call: string;
   readonly verb: number;
   readonly verbHash: number;
   readonly aside: boolean;
+  readonly chance: number;
   /** Whether it makes a file that was not there before, or may; or an object without a path. */
   readonly makes: "file" | "open" | "object" | undefined;
   /** It never waits: when it takes long, the machine was busy. */
@@ -63,6 +88,8 @@ export interface Plan {
   readonly data:
     | { readonly slot: number; readonly out: boolean; readonly shape: string }
     | undefined;
+  /** Nothing of these bytes is looked at but their digest. */
+  readonly digested: boolean;
 }
 
 /** Numbers of verbs, the same for all traces of a comparison. */
@@ -100,25 +127,70 @@ const LETTERS: Readonly<Record<string, readonly [op: number, out: boolean]>> = {
   s: [Op.Struct, false],
   u: [Op.Struct, true],
   v: [Op.Decode, false],
+  g: [Op.Control, false],
 };
 
-export function planOf(arch: number, sysno: number, rules: RuleSet, verbs: Verbs): Plan {
+/** How calls are compared, worked out once for all traces of a comparison. */
+export class Plans {
+  readonly rules: RuleSet;
+  readonly verbs: Verbs;
+  readonly #known: (Plan | undefined)[][] = [[], []];
+  readonly #others = new Map<string, Plan>();
+  #count = 0;
+  #moves: Uint8Array | undefined;
+
+  constructor(rules: RuleSet) {
+    this.rules = rules;
+    this.verbs = new Verbs();
+  }
+
+  of(arch: number, sysno: number): Plan {
+    const known = this.#known[arch === 1 ? 1 : 0]?.[sysno];
+    if (known !== undefined) return known;
+    return this.#others.get(`${arch}/${sysno}`) ?? this.#make(arch, sysno);
+  }
+
+  #make(arch: number, sysno: number): Plan {
+    const plan = planOf(arch, sysno, this, this.#count++);
+    const table = this.#known[arch === 1 ? 1 : 0];
+    if (table !== undefined && sysno >= 0 && sysno < MOST_CALLS) table[sysno] = plan;
+    else this.#others.set(`${arch}/${sysno}`, plan);
+    return plan;
+  }
+
+  /** For `ReadOptions.moves`: the calls of which nothing but the digest of the bytes is looked at. */
+  get moves(): Uint8Array {
+    this.#moves ??= movesOf((arch, sysno) => planOf(arch, sysno, this, 0));
+    return this.#moves;
+  }
+}
+
+function planOf(
+  arch: number,
+  sysno: number,
+  { rules, verbs }: Pick<Plans, "rules" | "verbs">,
+  number: number,
+): Plan {
   const row = SYSCALLS[rowIndex(arch, sysno)];
   const call = syscallName(arch, sysno);
   const form = Object.hasOwn(FORMS, call) ? FORMS[call] : undefined;
   const verb = form !== undefined && rules.has("synonyms") ? form.verb : call;
   const steps = row === undefined ? [] : stepsOf(row, call, form, rules);
+  const data = row === undefined ? undefined : dataOf(row);
   return {
+    number,
     call,
     verb: verbs.of(verb),
     verbHash: textHash(verb),
     aside: rules.setsAside(call),
+    chance: Object.hasOwn(CHANCES, call) ? (CHANCES[call] ?? Chance.None) : Chance.None,
     makes: makesOf(call),
     quick: QUICK.has(call),
     steps,
     run: runOf(form, rules),
     result: row !== undefined && saysSomething(row.ret, call, rules),
-    data: row === undefined ? undefined : dataOf(row),
+    data,
+    digested: LAYOUTS.includes(data?.shape ?? "") && !steps.some(({ op }) => op === Op.Decode),
   };
 }
 
@@ -178,7 +250,7 @@ function stepsOf(
   return words
     .filter((word) => word !== "")
     .map((word): Step => {
-      const [op, out] = LETTERS[word[0] ?? ""] ?? [Op.Constant, false];
+      const [op, out] = operation(word, row, call, rules);
       const k = Number(word.slice(1));
       const arg = row.args[k];
       const base = op === Op.Path && row.args[k - 1]?.ty.t === "dirfd" ? k - 1 : -1;
@@ -188,6 +260,38 @@ function stepsOf(
       const parts = isStruct ? partsOf(layout(struct), struct, rules, wanted) : [];
       return { op, k, out, base, parts };
     });
+}
+
+function operation(
+  word: string,
+  row: SyscallRow,
+  call: string,
+  rules: RuleSet,
+): readonly [op: number, out: boolean] {
+  const [op, out] = LETTERS[word[0] ?? ""] ?? [Op.Constant, false];
+  const isWhole = !row.args.some(({ name }) => rules.ignoresArgument(call, name));
+  // Without an argument that a project leaves out, decoding says what is left.
+  return op === Op.Control && !isWhole ? [Op.Decode, out] : [op, out];
+}
+
+/** Numbers of syscalls that `movesOf` looks at, of each architecture. */
+const MOST_CALLS = 1024;
+/** By how the argument is laid out: see `ReadOptions.moves`. */
+const LAYOUTS = ["bytes", "iovec", "msghdr"];
+const NOWHERE = 255;
+
+function movesOf(planOfCall: (arch: number, sysno: number) => Plan): Uint8Array {
+  const moves = new Uint8Array(2 * MOST_CALLS * 3).fill(NOWHERE);
+  for (const arch of [0, 1]) {
+    for (let sysno = 0; sysno < MOST_CALLS; sysno++) {
+      if (rowIndex(arch, sysno) < 0) continue;
+      const { data, digested } = planOfCall(arch, sysno);
+      if (data === undefined || !digested) continue;
+      const layout = LAYOUTS.indexOf(data.shape);
+      moves.set([data.slot, data.out ? 1 : 0, layout], 3 * (MOST_CALLS * arch + sysno));
+    }
+  }
+  return moves;
 }
 
 /** What the status of a file is, under all names that it has. */

@@ -1,7 +1,5 @@
 /** Calls in a row on one object that make one canonical event, and the columns in which events are kept. */
 
-import { captureBytes, findCapture } from "../../decode/memory.js";
-import { CaptureSide, type EventBatch } from "../../trace/batch.js";
 import { Numbers, Words } from "./columns.js";
 import { Hasher, mixed, type StreamHash } from "./hash.js";
 import type { Plan } from "./plan.js";
@@ -135,26 +133,27 @@ export function closeRun(run: Run): void {
 
 /** How the entries of a directory are read. */
 export interface Listing {
-  readonly slot: number;
   /** Entries of getdents: the name stands elsewhere. */
   readonly old: boolean;
   /** Whether their order counts. */
   readonly ordered: boolean;
 }
 
-/** Adds the names that a getdents call gave. */
-export function addEntries(run: Run, batch: EventBatch, i: number, listing: Listing): void {
-  const { slot, old, ordered } = listing;
-  const capture = findCapture(batch, i, slot, CaptureSide.Out);
-  if (capture < 0) return;
-  const data = captureBytes(batch, capture);
-  let at = 0;
-  while (at + 19 <= data.length) {
+/** Adds the names that a getdents call put into the bytes `start` to `stop`. */
+export function addEntries(
+  run: Run,
+  data: Uint8Array,
+  start: number,
+  stop: number,
+  { old, ordered }: Listing,
+): void {
+  let at = start;
+  while (at + 19 <= stop) {
     const size = (data[at + 16] as number) | ((data[at + 17] as number) << 8);
-    if (size < 19 || at + size > data.length) return;
+    if (size < 19 || at + size > stop) return;
     const from = at + (old ? 18 : 19);
-    let end = data.indexOf(0, from);
-    if (end < 0 || end > at + size) end = at + size;
+    let end = from;
+    while (end < at + size && data[end] !== 0) end += 1;
     const length = end - from;
     const isSelf =
       data[from] === 0x2e && (length === 1 || (length === 2 && data[from + 1] === 0x2e));

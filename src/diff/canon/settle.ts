@@ -28,9 +28,11 @@ interface Side {
   readonly places: Places | undefined;
   /** Paths by number of the name, as the first trace would call them. */
   readonly mapped: Map<number, string>;
+  /** Hash of each such path. */
+  readonly hash: Float64Array;
   readonly known: HashIndex;
   /** Directories of all paths, and theirs. */
-  readonly folders: HashIndex;
+  readonly folders: Folders;
 }
 
 export interface PathNames {
@@ -47,7 +49,7 @@ export function settlePaths(
 ): PathNames {
   const one = sideOf(a, undefined, rules);
   const other = sideOf(b, places, rules);
-  const fixed = fixedWords(one, other);
+  const fixed = new FixedWords(one, other);
   const skeletons = [one, other].map((side, k) =>
     skeletonsOf(side, k === 0 ? other : one, fixed, rules),
   );
@@ -70,24 +72,42 @@ function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSe
   const texts = new CanonicalTexts({ rules, places, pids, ports: portsOf(canon), from, to });
   const mapped = new Map<number, string>();
   const { names } = canon;
+  const hash = names.textHash.view().slice();
   const known = new HashIndex(names.count);
-  const folders = new HashIndex();
+  const folders = new Folders();
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Path) continue;
     const text = names.text(name);
     const other = places === undefined ? text : places.text(text);
-    if (other !== text) mapped.set(name, other);
-    known.set(textHash(other), name);
-    addFolders(folders, other);
+    if (other !== text) {
+      mapped.set(name, other);
+      hash[name] = textHash(other);
+    }
+    known.set(hash[name] as number, name);
+    folders.add(other);
   }
-  return { canon, texts, pids, places, mapped, known, folders };
+  return { canon, texts, pids, places, mapped, hash, known, folders };
 }
 
-function addFolders(folders: HashIndex, path: string): void {
-  for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
-    const hash = textHash(path.slice(0, end));
-    if (folders.get(hash) >= 0) return;
-    folders.set(hash, 0);
+/** Directories of paths, and theirs. */
+class Folders {
+  readonly #known = new HashIndex();
+  /** Of the path that was added last, with its slash: the next is often in the same. */
+  #last = "/";
+
+  add(path: string): void {
+    let end = path.lastIndexOf("/");
+    if (end + 1 === this.#last.length && path.startsWith(this.#last)) return;
+    this.#last = path.slice(0, end + 1);
+    for (; end > 0; end = path.lastIndexOf("/", end - 1)) {
+      const hash = textHash(path.slice(0, end));
+      if (this.#known.get(hash) >= 0) return;
+      this.#known.set(hash, 0);
+    }
+  }
+
+  has(hash: number): boolean {
+    return this.#known.get(hash) >= 0;
   }
 }
 
@@ -112,7 +132,7 @@ function pathOf({ canon, mapped }: Side, name: number): string {
 function skeletonsOf(
   side: Side,
   other: Side,
-  fixed: ReadonlySet<string>,
+  fixed: FixedWords,
   rules: RuleSet,
 ): Map<number, string> {
   const found = new Map<number, string>();
@@ -120,8 +140,8 @@ function skeletonsOf(
   const made = new Set([...names.made].map((name) => pathOf(side, name)));
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Path) continue;
+    if (other.known.get(side.hash[name] as number) >= 0) continue;
     const path = pathOf(side, name);
-    if (other.known.get(textHash(path)) >= 0) continue;
     const skeleton = skeletonOf(path, { made, pids: side.pids, fixed, other, rules });
     if (skeleton !== path) found.set(name, skeleton);
   }
@@ -131,7 +151,7 @@ function skeletonsOf(
 interface SkeletonFacts {
   readonly made: ReadonlySet<string>;
   readonly pids: ReadonlySet<string>;
-  readonly fixed: ReadonlySet<string>;
+  readonly fixed: FixedWords;
   readonly other: Side;
   readonly rules: RuleSet;
 }
@@ -143,18 +163,41 @@ const WORD = /[A-Za-z0-9_-]+/g;
  * Words with digits in names that both traces have: `poly1305` and `cpython-311` are what they are, also in other names, and in
  * a trace with a process 1305.
  */
-function fixedWords(one: Side, other: Side): Set<string> {
-  const fixed = new Set<string>();
-  const { names } = one.canon;
-  for (let name = 1; name < names.count; name++) {
-    if (names.kind.at(name) !== NameKind.Path) continue;
-    const path = pathOf(one, name);
-    if (!/\d/.test(path) || other.known.get(textHash(path)) < 0) continue;
-    for (const word of path.match(WORD) ?? []) {
-      if (/\d/.test(word) && /[A-Za-z]/.test(word)) fixed.add(word);
-    }
+class FixedWords {
+  readonly #one: Side;
+  readonly #other: Side;
+  #words: Set<string> | undefined;
+
+  constructor(one: Side, other: Side) {
+    this.#one = one;
+    this.#other = other;
   }
-  return fixed;
+
+  /** Looks through all names when it is asked first: two runs that did the same never ask. */
+  has(word: string): boolean {
+    this.#words ??= this.#find();
+    return this.#words.has(word);
+  }
+
+  #find(): Set<string> {
+    const fixed = new Set<string>();
+    const { names } = this.#one.canon;
+    let folder = "/";
+    for (let name = 1; name < names.count; name++) {
+      if (names.kind.at(name) !== NameKind.Path) continue;
+      if (this.#other.known.get(this.#one.hash[name] as number) < 0) continue;
+      const path = pathOf(this.#one, name);
+      // The words of the directory have been looked at with the path before.
+      const from = path.startsWith(folder) ? folder.length : 0;
+      folder = path.slice(0, path.lastIndexOf("/") + 1);
+      const text = path.slice(from);
+      if (!/\d/.test(text)) continue;
+      for (const word of text.match(WORD) ?? []) {
+        if (/\d/.test(word) && /[A-Za-z]/.test(word)) fixed.add(word);
+      }
+    }
+    return fixed;
+  }
 }
 
 const TEMPORARY_PLACES = /^(?:\/tmp|\/var\/tmp|\/dev\/shm|\/run|\/var\/run)\//;
@@ -189,7 +232,7 @@ function skeletonOf(path: string, { made, pids, fixed, other, rules }: SkeletonF
 
 function isKnown({ known, folders }: Side, path: string): boolean {
   const hash = textHash(path);
-  return known.get(hash) >= 0 || folders.get(hash) >= 0;
+  return known.get(hash) >= 0 || folders.has(hash);
 }
 
 /** `ccgqGEZC.s` is `<temp>.s`. `sure`: what is made new among temporary files may also look like a word. */
@@ -227,7 +270,9 @@ function settled(
     }
     if (kind === NameKind.Text) text = side.texts.words(text);
     if (text !== names.text(name)) stands.set(name, text);
-    hash[name] = mixed(kind === NameKind.Text ? NameKind.Text : NameKind.Path, textHash(text));
+    const isAsItWas = kind === NameKind.Path && skeletons.get(name) !== text;
+    const own = isAsItWas ? (side.hash[name] as number) : textHash(text);
+    hash[name] = mixed2(kind === NameKind.Text ? NameKind.Text : NameKind.Path, own);
   }
   side.texts.temporary = temporary;
   return { hash, stands, texts: side.texts };

@@ -5,20 +5,27 @@
 
 import { decodeCall } from "../../decode/call.js";
 import { captureText, decodeExec, decodeExit, type ExecEvent } from "../../decode/event.js";
+import { fcntlArgument } from "../../decode/irregular/fcntl.js";
 import { captureBytes, findCapture } from "../../decode/memory.js";
 import { TraceError } from "../../errors.js";
 import { addressText } from "../../query/facts.js";
-import { CaptureSide, type EventBatch, EventFlag, EventKind, Slot } from "../../trace/batch.js";
-import { CALL_COLUMNS } from "../../trace/columns.js";
+import {
+  CaptureSide,
+  type DigestedBatch,
+  EventFlag,
+  EventKind,
+  NO_CONTENT,
+  Slot,
+} from "../../trace/batch.js";
 import type { ProcessInfo } from "../../trace/process.js";
 import type { Trace } from "../../trace/trace.js";
-import { KERNEL_FILE, type RuleSet } from "../rules.js";
-import { HashIndex } from "./columns.js";
+import { KERNEL_FILE } from "../rules.js";
+import { HashIndex, Words } from "./columns.js";
 import { Hasher, mixed, StreamHash, textHash } from "./hash.js";
-import { Names, NO_NAME } from "./names.js";
-import { PathJoiner } from "./paths.js";
-import { forPieces, NOT_OK } from "./pieces.js";
-import { Op, type Plan, planOf, type Step, type Verbs } from "./plan.js";
+import { NameKind, Names, NO_NAME } from "./names.js";
+import { ITSELF, PathJoiner } from "./paths.js";
+import { captureAt, forPieces, NOT_OK } from "./pieces.js";
+import { Chance, Op, type Plan, type Plans, type Step, type Verbs } from "./plan.js";
 import { addEntries, closeRun, MAX_U32, type Run, Stream } from "./run.js";
 import { feedArguments } from "./value.js";
 
@@ -38,19 +45,34 @@ export interface End {
 export class ProcessStreams {
   readonly programs: Program[] = [];
   end: End | undefined;
-  /** Calls by verb, those that are set aside too. */
-  readonly calls = new Map<string, number>();
+  /** How often each call was made, by the number of its plan; and their names as they came first. */
+  readonly #counts: number[] = [];
+  readonly #order: { readonly call: string; readonly number: number }[] = [];
   readonly runs = new Map<number, Run>();
   readonly images = new Set<number>();
   /** Objects without a path that it made, by verb. */
   readonly made = new Map<number, number>();
 
   constructor(readonly number: number) {}
+
+  count(plan: Plan): void {
+    const before = this.#counts[plan.number];
+    this.#counts[plan.number] = (before ?? 0) + 1;
+    if (before === undefined) this.#order.push(plan);
+  }
+
+  /** Calls by name, those that are set aside too. */
+  get calls(): ReadonlyMap<string, number> {
+    const calls = new Map<string, number>();
+    for (const { call, number } of this.#order) {
+      calls.set(call, (calls.get(call) ?? 0) + (this.#counts[number] ?? 0));
+    }
+    return calls;
+  }
 }
 
 export interface CanonOptions {
-  readonly rules: RuleSet;
-  readonly verbs: Verbs;
+  readonly plans: Plans;
   /** Whether the bytes that were read and written are compared: both traces must have them. */
   readonly payload: boolean;
 }
@@ -86,6 +108,11 @@ const O_TMPFILE = 0o20000000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 
+// An imported table is looked up through a getter wherever it is used, once for every event.
+const { Call: CALL } = EventKind;
+const { Error: FAILED, Interrupted: INTERRUPTED, NoReturn: NO_RETURN } = EventFlag;
+const { In: IN, Out: OUT } = CaptureSide;
+
 /** A part of the trace cannot be read: what is left is compared. Anything else that goes wrong is no property of the trace. */
 export function isDamage(error: unknown): error is TraceError {
   return error instanceof TraceError && error.code !== "CLOSED";
@@ -109,10 +136,12 @@ export class CanonicalTrace {
 
   readonly verbs: Verbs;
   readonly #options: CanonOptions;
-  readonly #plans: (Plan | undefined)[][] = [[], []];
-  readonly #otherPlans = new Map<string, Plan>();
+  readonly #rules: Plans["rules"];
+  readonly #plans: Plans;
   readonly #hasher = new Hasher();
+  /** By the number of an object, and of a path. */
   readonly #special: Uint8Array;
+  readonly #specialPaths = new Words();
   readonly #threadOfPid = new HashIndex();
   readonly #join: PathJoiner;
   readonly #mapVerb: number;
@@ -123,19 +152,24 @@ export class CanonicalTrace {
 
   constructor(trace: Trace, options: CanonOptions) {
     this.trace = trace;
-    this.verbs = options.verbs;
+    this.verbs = options.plans.verbs;
     this.#options = options;
+    this.#plans = options.plans;
+    this.#rules = options.plans.rules;
     this.names = new Names(trace);
     this.#special = new Uint8Array(Math.min(trace.info.objectCount, 1 << 24));
     this.#join = new PathJoiner(trace, this.names);
-    this.#mapVerb = options.verbs.of("map");
+    this.#mapVerb = options.plans.verbs.of("map");
     this.#threads = trace.threads;
     this.infos = new Map(trace.processes.map((info) => [info.number, info]));
   }
 
   async read(): Promise<this> {
     try {
-      for await (const batch of this.trace.batches({ columns: CALL_COLUMNS })) this.#batch(batch);
+      for await (const batch of this.trace.batches({ moves: this.#plans.moves })) {
+        if (batch.digests === undefined) throw new Error("a batch without digests");
+        this.#batch({ ...batch, digests: batch.digests });
+      }
     } catch (error) {
       if (!isDamage(error)) throw error;
       this.failure = error;
@@ -166,7 +200,7 @@ export class CanonicalTrace {
     return stream;
   }
 
-  #batch(batch: EventBatch): void {
+  #batch(batch: DigestedBatch): void {
     const threads = this.#threads;
     let thread = -1;
     let stream: Stream | undefined;
@@ -178,31 +212,23 @@ export class CanonicalTrace {
         process = this.process(threads[thread]?.process ?? 0);
       }
       stream.lastSeq = batch.firstSeq + i;
-      if (batch.kind[i] === EventKind.Call) this.#call(batch, i, stream, process);
+      if (batch.kind[i] === CALL) this.#call(batch, i, stream, process);
       else this.#event(batch, i, stream, process);
     }
   }
 
   // Calls
 
-  /** How calls of that number are compared; made once. */
+  /** How calls of that number are compared. */
   planOf(arch: number, sysno: number): Plan {
-    const table = this.#plans[arch === 1 ? 1 : 0] ?? [];
-    const known =
-      sysno >= 0 && sysno < 1024 ? table[sysno] : this.#otherPlans.get(`${arch}/${sysno}`);
-    if (known !== undefined) return known;
-    const { rules, verbs } = this.#options;
-    const plan = planOf(arch, sysno, rules, verbs);
-    if (sysno >= 0 && sysno < 1024) table[sysno] = plan;
-    else this.#otherPlans.set(`${arch}/${sysno}`, plan);
-    return plan;
+    return this.#plans.of(arch, sysno);
   }
 
-  #call(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
+  #call(batch: DigestedBatch, i: number, stream: Stream, process: ProcessStreams): void {
     const flags = batch.flags[i] as number;
-    if ((flags & EventFlag.Interrupted) !== 0) return;
-    const plan = this.planOf(batch.arch[i] as number, batch.code[i] as number);
-    process.calls.set(plan.call, (process.calls.get(plan.call) ?? 0) + 1);
+    if ((flags & INTERRUPTED) !== 0) return;
+    const plan = this.#plans.of(batch.arch[i] as number, batch.code[i] as number);
+    process.count(plan);
     if (plan.quick && (batch.duration[i] as number) > this.noise) {
       this.noise = batch.duration[i] as number;
     }
@@ -218,12 +244,12 @@ export class CanonicalTrace {
       if (step.out && !succeeded) continue;
       this.#step(step, plan, batch, i);
     }
-    if (this.#kind === Special.WakeUp && this.#options.rules.has("wake-ups")) return;
+    if (this.#kind === Special.WakeUp && this.#rules.has("wake-ups")) return;
     if (this.#kind === Special.Inherited && this.#isShared(plan, batch, i)) return;
     const isAnonymous = plan.verb === this.#mapVerb && this.#name === NO_NAME;
-    if (isAnonymous && this.#options.rules.has("memory")) return;
+    if (isAnonymous && this.#rules.has("memory")) return;
     if (!succeeded) {
-      hasher.word((flags & EventFlag.Error) !== 0 ? (batch.ret[2 * i] as number) : 1);
+      hasher.word((flags & FAILED) !== 0 ? (batch.ret[2 * i] as number) : 1);
       this.#push(stream, plan, batch, i, hasher.value);
       return;
     }
@@ -245,50 +271,49 @@ export class CanonicalTrace {
   }
 
   /** Retries, thread births, short sleeps: what chance decides in calls that are compared otherwise. */
-  #isChance(plan: Plan, batch: EventBatch, i: number, flags: number): boolean {
-    const { rules } = this.#options;
-    if ((flags & EventFlag.Error) !== 0) {
+  #isChance(plan: Plan, batch: DigestedBatch, i: number, flags: number): boolean {
+    const rules = this.#rules;
+    if ((flags & FAILED) !== 0) {
       const errno = -(batch.ret[2 * i] as number);
       return (errno === EAGAIN || errno === EINTR || errno >= 512) && rules.has("retries");
     }
-    switch (plan.call) {
-      case "clone":
-        return ((batch.args[12 * i] as number) & CLONE_THREAD) !== 0 && rules.has("scheduler");
-      case "clone3":
-        return rules.has("scheduler") && this.#clone3Flags(batch, i) >= CLONE_THREAD;
-      case "execve":
-      case "execveat":
-        // The start of the program follows, and says all of it.
-        return (flags & NOT_OK) === 0 || (flags & EventFlag.NoReturn) !== 0;
-      case "nanosleep":
-      case "clock_nanosleep":
-        return rules.has("short-sleeps") && this.#isShortSleep(plan, batch, i);
-      case "exit_group":
-        return true;
-      default:
+    switch (plan.chance) {
+      case Chance.None:
         return false;
+      case Chance.Clone:
+        return ((batch.args[12 * i] as number) & CLONE_THREAD) !== 0 && rules.has("scheduler");
+      case Chance.Clone3:
+        return rules.has("scheduler") && this.#clone3Flags(batch, i) >= CLONE_THREAD;
+      case Chance.Exec:
+        // The start of the program follows, and says all of it.
+        return (flags & NOT_OK) === 0 || (flags & NO_RETURN) !== 0;
+      case Chance.Sleep:
+      case Chance.SleepUntil:
+        return rules.has("short-sleeps") && this.#isShortSleep(plan, batch, i);
+      default:
+        return true;
     }
   }
 
   /** Asks or sets what a standard stream has in common with whoever started the program. */
-  #isShared({ call }: Plan, batch: EventBatch, i: number): boolean {
-    if (!this.#options.rules.has("streams")) return false;
+  #isShared({ call }: Plan, batch: DigestedBatch, i: number): boolean {
+    if (!this.#rules.has("streams")) return false;
     const command = batch.args[12 * i + 2] as number;
     return call === "lseek" || (call === "fcntl" && (command === F_GETFL || command === F_SETFL));
   }
 
   /** The bit for a thread, alone. */
-  #clone3Flags(batch: EventBatch, i: number): number {
+  #clone3Flags(batch: DigestedBatch, i: number): number {
     const capture = findCapture(batch, i, 0, CaptureSide.In);
     const data = capture < 0 ? undefined : captureBytes(batch, capture);
     return data === undefined || data.length < 4 ? 0 : ((data[2] as number) & 1) << 16;
   }
 
-  #isShortSleep(plan: Plan, batch: EventBatch, i: number): boolean {
+  #isShortSleep(plan: Plan, batch: DigestedBatch, i: number): boolean {
     const absolute =
-      plan.call === "clock_nanosleep" && (batch.args[12 * i + 2] as number) === TIMER_ABSTIME;
+      plan.chance === Chance.SleepUntil && (batch.args[12 * i + 2] as number) === TIMER_ABSTIME;
     if (absolute) return (batch.duration[i] as number) < SHORT_SLEEP_NS;
-    const capture = findCapture(batch, i, plan.call === "nanosleep" ? 0 : 2, CaptureSide.In);
+    const capture = findCapture(batch, i, plan.chance === Chance.Sleep ? 0 : 2, IN);
     if (capture < 0) return false;
     const data = Buffer.from(captureBytes(batch, capture));
     if (data.length < 16) return false;
@@ -298,7 +323,7 @@ export class CanonicalTrace {
   #push(
     stream: Stream,
     plan: Pick<Plan, "verb">,
-    batch: EventBatch,
+    batch: DigestedBatch,
     i: number,
     rest: number,
   ): number {
@@ -310,18 +335,17 @@ export class CanonicalTrace {
     return stream.rest.length - 1;
   }
 
-  #step(step: Step, plan: Plan, batch: EventBatch, i: number): void {
+  #step(step: Step, plan: Plan, batch: DigestedBatch, i: number): void {
     const hasher = this.#hasher;
     const { op, k } = step;
     const at = 12 * i + 2 * k;
     switch (op) {
-      case Op.Path:
-        if (this.#join.isEmpty(batch, i, k, step.base)) {
-          this.#descriptor(batch, i, step.base);
-          return;
-        }
-        this.#name = this.names.pair(this.#name, this.#join.path(batch, i, k, step.base));
+      case Op.Path: {
+        const name = this.#join.path(batch, i, k, step.base);
+        if (name === ITSELF) this.#descriptor(batch, i, step.base);
+        else this.#name = this.names.pair(this.#name, name);
         return;
+      }
       case Op.Descriptor:
         this.#descriptor(batch, i, k);
         return;
@@ -348,9 +372,17 @@ export class CanonicalTrace {
         if ((flags & (O_CREAT | O_TMPFILE)) !== 0) hasher.word(batch.args[at] as number);
         return;
       }
+      case Op.Control: {
+        const kind = fcntlArgument((batch.args[12 * i + 2] as number) | 0);
+        if (kind === "number") hasher.word(batch.args[at] as number);
+        if (kind !== "other") return;
+        const call = decodeCall(batch, i, this.trace);
+        feedArguments(hasher, plan.call, call.args, this.#rules);
+        return;
+      }
       case Op.Decode: {
         const call = decodeCall(batch, i, this.trace);
-        feedArguments(hasher, plan.call, call.args, this.#options.rules);
+        feedArguments(hasher, plan.call, call.args, this.#rules);
         return;
       }
       default:
@@ -359,52 +391,52 @@ export class CanonicalTrace {
   }
 
   /** Steps that look at what an argument points to. */
-  #memory(step: Step, batch: EventBatch, i: number): void {
+  #memory(step: Step, batch: DigestedBatch, i: number): void {
     const hasher = this.#hasher;
-    const side = step.out ? CaptureSide.Out : CaptureSide.In;
-    const capture = findCapture(batch, i, step.k, side);
+    const capture = captureAt(batch, i, step.k, step.out ? OUT : IN);
     if (capture < 0) {
       hasher.word(ABSENT);
       return;
     }
-    const data = captureBytes(batch, capture);
+    const content = batch.capContent[capture] as number;
+    const isThere = content !== NO_CONTENT;
+    const from = isThere ? (batch.contentStart[content] as number) : 0;
+    const to = isThere ? (batch.contentStart[content + 1] as number) : 0;
     switch (step.op) {
+      case Op.Status:
+        this.#status(step, batch.bytes, from, to);
+        return;
       case Op.Text: {
-        const nul = data.indexOf(0);
-        hasher.bytes(data, 0, nul < 0 ? data.length : nul);
+        const nul = batch.bytes.subarray(from, to).indexOf(0);
+        hasher.bytes(batch.bytes, from, nul < 0 ? to : from + nul);
         return;
       }
-      case Op.Status:
-        this.#status(step, data);
-        return;
       case Op.Address:
-        this.#address(data, step.out);
+        this.#address(batch.bytes.subarray(from, to), step.out);
         return;
       case Op.Struct:
         for (let p = 0; p + 1 < step.parts.length; p += 2) {
-          const from = step.parts[p] as number;
-          hasher.bytes(data, from, Math.min(data.length, from + (step.parts[p + 1] as number)));
+          const start = from + (step.parts[p] as number);
+          hasher.bytes(batch.bytes, start, Math.min(to, start + (step.parts[p + 1] as number)));
         }
         return;
       default:
-        hasher.bytes(data);
+        hasher.bytes(batch.bytes, from, to);
     }
   }
 
   /** Mode, owner and size; no size of directories, kernel files, and streams that were there before. */
-  #status(step: Step, data: Uint8Array): void {
+  #status({ parts }: Step, data: Uint8Array, start: number, end: number): void {
     const hasher = this.#hasher;
-    const { parts } = step;
     const last = parts.length - 2;
     let mode = 0;
     for (let p = 0; p <= last; p += 2) {
-      const from = parts[p] as number;
+      const from = start + (parts[p] as number);
       const size = parts[p + 1] as number;
-      if (from + size > data.length) return;
+      if (from + size > end) return;
       const low = (data[from] as number) | ((data[from + 1] as number) << 8);
       if (p === 0) mode = low;
-      const hasSize = (mode & S_IFMT) !== S_IFDIR && this.#hasSize();
-      if (p === last && !hasSize) return;
+      if (p === last && ((mode & S_IFMT) === S_IFDIR || !this.#hasSize())) return;
       // Widths differ between stat and statx: the same numbers are the same words.
       const high = size > 2 ? (data[from + 2] as number) | ((data[from + 3] as number) << 8) : 0;
       hasher.word(low | (high << 16));
@@ -415,7 +447,7 @@ export class CanonicalTrace {
   }
 
   #hasSize(): boolean {
-    if (this.#kind === Special.Inherited) return !this.#options.rules.has("streams");
+    if (this.#kind === Special.Inherited) return !this.#rules.has("streams");
     return this.#kind !== Special.KernelFile && this.#kind !== Special.Random;
   }
 
@@ -427,21 +459,22 @@ export class CanonicalTrace {
       this.#hasher.word(data[0] ?? 0);
       return;
     }
-    const kept = out && this.#options.rules.has("ports") ? text.replace(/:\d+$/, "") : text;
+    const kept = out && this.#rules.has("ports") ? text.replace(/:\d+$/, "") : text;
     this.#name = this.names.pair(this.#name, this.names.other(kept));
   }
 
-  #descriptor(batch: EventBatch, i: number, k: number): void {
+  #descriptor(batch: DigestedBatch, i: number, k: number): void {
     const fd = (batch.args[12 * i + 2 * k] as number) | 0;
     const end = batch.refStart[i + 1] as number;
     for (let r = batch.refStart[i] as number; r < end; r++) {
       if (batch.refSlot[r] !== k) continue;
       const object = batch.refObject[r] as number;
-      if (!this.#options.rules.has("descriptors")) this.#hasher.word(fd);
-      this.#name = this.names.pair(this.#name, this.names.object(object, fd));
+      if (!this.#rules.has("descriptors")) this.#hasher.word(fd);
+      const name = this.names.object(object, fd);
+      this.#name = this.names.pair(this.#name, name);
       if (this.#object < 0) {
         this.#object = object;
-        this.#kind = this.#specialOf(object, fd);
+        this.#kind = this.#specialOf(object, fd, name);
         if (this.#kind === Special.Pipe) this.#notePipe(batch, i, object);
       }
       return;
@@ -449,23 +482,37 @@ export class CanonicalTrace {
     this.#hasher.word(fd < 0 ? fd : ABSENT);
   }
 
-  #notePipe(batch: EventBatch, i: number, object: number): void {
+  #notePipe(batch: DigestedBatch, i: number, object: number): void {
     const process = this.trace.threads[batch.thread[i] as number]?.process ?? 0;
     const known = this.pipeUsers.get(object);
     if (known === undefined) this.pipeUsers.set(object, process);
     else if (known !== process) this.pipeUsers.set(object, -1);
   }
 
-  #specialOf(index: number, fd: number): number {
+  #specialOf(index: number, fd: number, name: number): number {
     const known = this.#special[index];
     if (known !== undefined && known !== Special.Unknown) return known;
-    const special = this.#specialBy(index, fd, this.trace.objectPath(index) ?? "");
+    // A standard stream may be the one that the program began with.
+    const isStream = fd >= 0 && fd <= 2;
+    const special = isStream ? this.#specialBy(index, fd) : this.#specialByName(index, fd, name);
     if (index < this.#special.length) this.#special[index] = special;
     return special;
   }
 
+  /** Many objects have one path. */
+  #specialByName(index: number, fd: number, name: number): number {
+    if (this.names.kind.at(name) !== NameKind.Path) return this.#specialBy(index, fd);
+    while (this.#specialPaths.length < this.names.count) this.#specialPaths.push(Special.Unknown);
+    const known = this.#specialPaths.at(name);
+    if (known !== Special.Unknown) return known;
+    const special = this.#specialBy(index, fd);
+    this.#specialPaths.set(name, special);
+    return special;
+  }
+
   /** Whole objects are fetched only where the path does not say enough: a long trace has millions of them. */
-  #specialBy(index: number, fd: number, path: string): number {
+  #specialBy(index: number, fd: number): number {
+    const path = this.trace.objectPath(index) ?? "";
     const isNamed = path.startsWith("/");
     const object = !isNamed || (fd >= 0 && fd <= 2) ? this.trace.objects[index] : undefined;
     if (object !== undefined && object.createdBy < 0 && fd >= 0 && fd <= 2)
@@ -481,7 +528,7 @@ export class CanonicalTrace {
   }
 
   #pid(pid: number): void {
-    if (!this.#options.rules.has("pids")) {
+    if (!this.#rules.has("pids")) {
       this.#hasher.word(pid);
       return;
     }
@@ -491,7 +538,7 @@ export class CanonicalTrace {
     else this.#hasher.word(ABSENT);
   }
 
-  #noteMade(plan: Plan, batch: EventBatch, i: number): void {
+  #noteMade(plan: Plan, batch: DigestedBatch, i: number): void {
     if (plan.makes === "file") {
       this.names.made.add(this.#name);
       return;
@@ -500,7 +547,7 @@ export class CanonicalTrace {
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) this.names.made.add(this.#name);
   }
 
-  #noteOrigins(plan: Plan, batch: EventBatch, i: number, process: ProcessStreams): void {
+  #noteOrigins(plan: Plan, batch: DigestedBatch, i: number, process: ProcessStreams): void {
     const end = batch.refStart[i + 1] as number;
     for (let r = batch.refStart[i] as number; r < end; r++) {
       const slot = batch.refSlot[r];
@@ -516,25 +563,31 @@ export class CanonicalTrace {
 
   /** Whether what is read there is the program's business. */
   #isPayload(): boolean {
-    const { rules } = this.#options;
+    const rules = this.#rules;
     if (this.#kind === Special.KernelFile) return !rules.has("kernel-files");
     if (this.#kind === Special.Random) return !rules.has("random");
     return true;
   }
 
   /** The result, and the bytes of a call that is an event of its own. */
-  #payload(plan: Plan, batch: EventBatch, i: number, hasher: Hasher): void {
+  #payload(plan: Plan, batch: DigestedBatch, i: number, hasher: Hasher): void {
     if (!this.#isPayload()) return;
     if (plan.result) hasher.word(batch.ret[2 * i] as number).word(batch.ret[2 * i + 1] as number);
     if (plan.data === undefined || !this.#options.payload) return;
-    forPieces(batch, i, plan.data, (piece) => void hasher.bytes(piece));
+    if (plan.digested) {
+      const { moved, movedLength } = batch.digests;
+      hasher.word(moved[2 * i] as number).word(moved[2 * i + 1] as number);
+      hasher.number(movedLength[i] as number);
+    } else {
+      forPieces(batch, i, plan.data, (piece) => void hasher.bytes(piece));
+    }
   }
 
   /** One piece of a stream: a part of the event that the piece before made, or a new event. */
   #piece(
     open: Run | undefined,
     plan: Plan,
-    batch: EventBatch,
+    batch: DigestedBatch,
     i: number,
     stream: Stream,
     process: ProcessStreams,
@@ -550,19 +603,32 @@ export class CanonicalTrace {
     }
     const { bytes } = run;
     if (!this.#isPayload() || plan.data === undefined) return;
-    if (plan.data.shape === "dirents") {
-      const ordered = !this.#options.rules.has("directory-order");
-      addEntries(run, batch, i, { slot: plan.data.slot, old: plan.call === "getdents", ordered });
-    } else if (this.#options.payload) {
-      forPieces(batch, i, plan.data, (piece) => bytes.add(piece));
+    if (plan.data.shape === "dirents") this.#listed(run, plan, batch, i, plan.data.slot);
+    else if (this.#options.payload) {
+      const { moved, movedLength } = batch.digests;
+      bytes.add(moved[2 * i] as number, moved[2 * i + 1] as number, movedLength[i] as number);
     } else {
       bytes.length += batch.ret[2 * i] as number;
     }
   }
 
+  #listed(run: Run, plan: Plan, batch: DigestedBatch, i: number, slot: number): void {
+    const capture = captureAt(batch, i, slot, OUT);
+    const content = capture < 0 ? NO_CONTENT : (batch.capContent[capture] as number);
+    if (content === NO_CONTENT) return;
+    const ordered = !this.#rules.has("directory-order");
+    addEntries(
+      run,
+      batch.bytes,
+      batch.contentStart[content] as number,
+      batch.contentStart[content + 1] as number,
+      { old: plan.call === "getdents", ordered },
+    );
+  }
+
   // Events that are no calls
 
-  #event(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
+  #event(batch: DigestedBatch, i: number, stream: Stream, process: ProcessStreams): void {
     switch (batch.kind[i]) {
       case EventKind.Task: {
         const tid = this.trace.threads[batch.thread[i] as number]?.tid ?? -1;
@@ -585,30 +651,24 @@ export class CanonicalTrace {
     }
   }
 
-  #own(verb: string, batch: EventBatch, i: number, stream: Stream, rest: number): void {
-    this.#push(
-      stream,
-      { verb: this.#options.verbs.of(verb) },
-      batch,
-      i,
-      mixed(textHash(verb), rest),
-    );
+  #own(verb: string, batch: DigestedBatch, i: number, stream: Stream, rest: number): void {
+    this.#push(stream, { verb: this.verbs.of(verb) }, batch, i, mixed(textHash(verb), rest));
   }
 
-  #exec(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
+  #exec(batch: DigestedBatch, i: number, stream: Stream, process: ProcessStreams): void {
     const credentials = captureText(batch, i, 6) ?? "";
     const program = { ...decodeExec(batch, i), seq: batch.firstSeq + i, credentials };
     process.programs.push(program);
     process.images.clear();
     for (const run of process.runs.values()) closeRun(run);
     process.runs.clear();
-    const env = program.env.filter((variable) => !this.#options.rules.ignoresVariable(variable));
+    const env = program.env.filter((variable) => !this.#rules.ignoresVariable(variable));
     const rest = textHash([...program.argv, "", ...env, "", program.cwd, credentials].join("\0"));
     this.#name = this.names.path(program.path);
     this.#own("exec", batch, i, stream, rest);
   }
 
-  #exit(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
+  #exit(batch: DigestedBatch, i: number, stream: Stream, process: ProcessStreams): void {
     const exit = decodeExit(batch, i);
     if (!exit.process) return;
     const micros = (batch.args[12 * i + 2] as number) + (batch.args[12 * i + 4] as number);
@@ -621,7 +681,7 @@ export class CanonicalTrace {
   }
 
   /** A program or library is mapped: once per file and program, with the hash of its contents. */
-  #image(batch: EventBatch, i: number, stream: Stream, process: ProcessStreams): void {
+  #image(batch: DigestedBatch, i: number, stream: Stream, process: ProcessStreams): void {
     const capture = findCapture(batch, i, 0, CaptureSide.In);
     if (capture < 0) return;
     const path = captureBytes(batch, capture);
@@ -638,10 +698,10 @@ export class CanonicalTrace {
     this.#own("image", batch, i, stream, rest);
   }
 
-  #signal(batch: EventBatch, i: number, stream: Stream): void {
+  #signal(batch: DigestedBatch, i: number, stream: Stream): void {
     const signal = batch.code[i] as number;
     const handled = (batch.args[12 * i + 4] as number) === HANDLED;
-    if (this.#options.rules.has("signals")) {
+    if (this.#rules.has("signals")) {
       if (CHANCE_SIGNALS.has(signal) || signal >= FIRST_REALTIME) return;
       if (FAULTS.has(signal) && handled) return;
     }

@@ -1,0 +1,324 @@
+//! Digests of contents, and of the bytes that calls moved.
+//!
+//! Who compares traces asks of a read only whether another one gave the same bytes. They are digested here, on the thread
+//! that decodes the block and once per chunk of the trace, and are not handed over. Which calls move bytes is not known
+//! here; the caller says so in a [`Move`] per syscall.
+
+use trace_format::column::{Columns, ContentTable, NO_CONTENT};
+use trace_format::event::{EventKind, Side, flag};
+use trace_format::limits::CHUNK_BYTES;
+
+use super::Trace;
+use super::contents::ContentCache;
+use crate::error::EngineError;
+
+/// CRC-32 and CRC-32C of the same bytes. Those of two pieces give that of both together, so it does not matter how a
+/// stream was cut. The default is that of no bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    /// CRC-32 (ISO 3309).
+    pub crc32: u32,
+    /// CRC-32C (RFC 3720, appendix B.4).
+    pub crc32c: u32,
+}
+
+impl Digest {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest { crc32: crc32fast::hash(bytes), crc32c: crc32c::crc32c(bytes) }
+    }
+
+    /// Of these bytes and the `len` bytes of `next` behind them.
+    #[must_use]
+    pub fn then(self, next: Digest, len: u32) -> Digest {
+        let mut crc32 = crc32fast::Hasher::new_with_initial_len(self.crc32, 0);
+        crc32.combine(&crc32fast::Hasher::new_with_initial_len(next.crc32, len.into()));
+        Digest {
+            crc32: crc32.finalize(),
+            crc32c: crc32c::crc32c_combine(self.crc32c, next.crc32c, len as usize),
+        }
+    }
+
+    /// Folded to 53 bits: what a JavaScript number holds.
+    #[must_use]
+    pub fn number(self) -> f64 {
+        (u64::from(self.crc32c & 0x1F_FFFF) << 32 | u64::from(self.crc32)) as f64
+    }
+}
+
+/// How the bytes of a call are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One buffer.
+    Bytes,
+    /// Buffers that a list in the same argument names.
+    List,
+    /// Buffers that a message header names, next to its address and control data.
+    Message,
+}
+
+/// Where the bytes are that a syscall moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The argument.
+    pub slot: u8,
+    /// Whether they were there at entry or at exit.
+    pub side: Side,
+    /// In one piece, or several.
+    pub layout: Layout,
+}
+
+/// By number, for x86-64 and i386. Calls beyond them move nothing.
+pub type Moves = [Vec<Option<Move>>; 2];
+
+/// Digests of a block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Digests {
+    /// [`Digest::number`] per content; 0 of those that were not handed over.
+    pub content: Vec<f64>,
+    /// How many bytes each event moved; 0 where none are known.
+    pub moved_len: Vec<f64>,
+    /// Their digest, as pairs: CRC-32, CRC-32C.
+    pub moved: Vec<u32>,
+}
+
+/// The contents of a block: in the block itself, or in chunks elsewhere.
+pub(super) struct Source<'a> {
+    trace: &'a Trace,
+    cache: &'a mut ContentCache,
+    table: &'a ContentTable,
+    inline: &'a [u8],
+    /// Where each content begins: in `inline`, or in the table's chunks.
+    starts: Vec<u32>,
+    /// Of the frame of the block.
+    offset: u64,
+}
+
+impl<'a> Source<'a> {
+    /// `inline` are the bytes of all short contents, as the decoder has checked.
+    pub(super) fn new(
+        trace: &'a Trace,
+        cache: &'a mut ContentCache,
+        table: &'a ContentTable,
+        inline: &'a [u8],
+        offset: u64,
+    ) -> Source<'a> {
+        let (mut byte, mut chunk) = (0, 0);
+        let starts = table.lens.iter().zip(&table.inline).map(|(&len, &is_inline)| {
+            let (next, by) = if is_inline { (&mut byte, len) } else { (&mut chunk, len.div_ceil(CHUNK_BYTES)) };
+            let start = *next;
+            *next += by;
+            start
+        });
+        Source { trace, cache, table, inline, starts: starts.collect(), offset }
+    }
+
+    /// How many contents there are.
+    pub(super) fn count(&self) -> usize {
+        self.table.lens.len()
+    }
+
+    /// How many bytes they have together; the decoder has checked that against what the block says.
+    pub(super) fn bytes(&self) -> usize {
+        self.table.lens.iter().map(|len| *len as usize).sum()
+    }
+
+    fn len(&self, content: usize) -> u32 {
+        self.table.lens[content]
+    }
+
+    fn short(&self, content: usize) -> Option<&'a [u8]> {
+        let start = self.starts[content] as usize;
+        self.table.inline[content].then(|| &self.inline[start..start + self.table.lens[content] as usize])
+    }
+
+    /// The chunks of a long content: number, length.
+    fn chunks(&self, content: usize) -> impl Iterator<Item = (u64, u32)> + use<'a> {
+        let len = self.table.lens[content];
+        let start = self.starts[content] as usize;
+        let chunks = &self.table.chunks[start..start + len.div_ceil(CHUNK_BYTES) as usize];
+        chunks.iter().enumerate().map(move |(k, &chunk)| (chunk, (len - k as u32 * CHUNK_BYTES).min(CHUNK_BYTES)))
+    }
+
+    /// Appends all bytes of a content.
+    pub(super) fn append(&mut self, content: usize, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        if let Some(bytes) = self.short(content) {
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        for (chunk, len) in self.chunks(content) {
+            out.extend_from_slice(self.cache.bytes(self.trace, chunk, len, self.offset)?);
+        }
+        Ok(())
+    }
+
+    /// Digest of the first `len` bytes of a content, or of all when it has fewer.
+    fn digest(&mut self, content: usize, len: u32) -> Result<Digest, EngineError> {
+        if let Some(bytes) = self.short(content) {
+            return Ok(Digest::of(&bytes[..bytes.len().min(len as usize)]));
+        }
+        let mut left = len;
+        let mut all = Digest::default();
+        for (number, (chunk, whole)) in self.chunks(content).enumerate() {
+            if left == 0 {
+                break;
+            }
+            let len = left.min(whole);
+            let next = if len == whole {
+                self.cache.digest(self.trace, chunk, whole, self.offset)?
+            } else {
+                Digest::of(&self.cache.bytes(self.trace, chunk, whole, self.offset)?[..len as usize])
+            };
+            all = if number == 0 { next } else { all.then(next, len) };
+            left -= len;
+        }
+        Ok(all)
+    }
+}
+
+/// Fetches the contents that others than moves speak of, and digests what was moved.
+pub(super) fn digest(columns: &mut Columns, source: &mut Source, moves: &Moves) -> Result<Digests, EngineError> {
+    let found: Vec<Option<Move>> = (0..columns.count as usize).map(|i| move_of(columns, i, moves)).collect();
+    let wanted = wanted(columns, &found, source.table.lens.len());
+    let mut digests = Digests {
+        content: vec![0.0; wanted.len()],
+        moved_len: vec![0.0; found.len()],
+        moved: vec![0; found.len() * 2],
+    };
+    let bytes: usize = wanted.iter().zip(&source.table.lens).filter(|(own, _)| **own).map(|(_, len)| *len as usize).sum();
+    columns.content_start.reserve_exact(wanted.len() + 1);
+    columns.bytes.reserve_exact(bytes);
+    columns.content_start.push(0);
+    for (content, wanted) in wanted.into_iter().enumerate() {
+        if wanted {
+            source.append(content, &mut columns.bytes)?;
+            digests.content[content] = source.digest(content, u32::MAX)?.number();
+        }
+        columns.content_start.push(columns.bytes.len() as u32);
+    }
+    for (i, found) in found.into_iter().enumerate() {
+        let Some(found) = found else { continue };
+        let (len, digest) = moved(columns, i, found, source)?;
+        digests.moved_len[i] = len as f64;
+        digests.moved[2 * i] = digest.crc32;
+        digests.moved[2 * i + 1] = digest.crc32c;
+    }
+    Ok(digests)
+}
+
+fn move_of(columns: &Columns, i: usize, moves: &Moves) -> Option<Move> {
+    if columns.kind[i] != EventKind::Call as u8 {
+        return None;
+    }
+    let code = usize::try_from(columns.code[i]).ok()?;
+    *moves[usize::from(columns.arch[i] == 1)].get(code)?
+}
+
+/// Which contents are more than what a call moved.
+fn wanted(columns: &Columns, found: &[Option<Move>], contents: usize) -> Vec<bool> {
+    let mut wanted = vec![false; contents];
+    for (i, found) in found.iter().enumerate() {
+        for c in captures(columns, i) {
+            let content = columns.cap_content[c];
+            if content != NO_CONTENT && !found.is_some_and(|found| is_of(columns, c, found)) {
+                wanted[content as usize] = true;
+            }
+        }
+    }
+    wanted
+}
+
+fn captures(columns: &Columns, i: usize) -> std::ops::Range<usize> {
+    columns.cap_start[i] as usize..columns.cap_start[i + 1] as usize
+}
+
+fn is_of(columns: &Columns, c: usize, found: Move) -> bool {
+    columns.cap_slot[c] == found.slot && columns.cap_side[c] == found.side as u8
+}
+
+/// What an event moved, as its result says: how many bytes, and their digest.
+fn moved(columns: &Columns, i: usize, found: Move, source: &mut Source) -> Result<(u64, Digest), EngineError> {
+    let mut left = result(columns, i);
+    let lists = lists(columns, i, found, source)?;
+    let mut len = 0;
+    let mut all = Digest::default();
+    for c in captures(columns, i).filter(|&c| is_of(columns, c, found)) {
+        if left == 0 {
+            break;
+        }
+        if !lists.contains(&address(columns, c)) && columns.cap_content[c] != NO_CONTENT {
+            let content = columns.cap_content[c] as usize;
+            let piece = u64::from(source.len(content)).min(left) as u32;
+            let next = source.digest(content, piece)?;
+            all = if len == 0 { next } else { all.then(next, piece) };
+            len += u64::from(piece);
+            left -= u64::from(piece);
+        }
+        if found.layout == Layout::Bytes {
+            break;
+        }
+    }
+    Ok((len, all))
+}
+
+fn result(columns: &Columns, i: usize) -> u64 {
+    let (low, high) = (columns.ret[2 * i], columns.ret[2 * i + 1]);
+    let is_none = columns.flags[i] & (flag::ERROR | flag::NO_RETURN | flag::NO_RESULT) != 0 || high < 0;
+    if is_none { 0 } else { u64::from(high as u32) << 32 | u64::from(low as u32) }
+}
+
+/// Where lists of buffers stand, and of a message its header, address and control data.
+fn lists(columns: &Columns, i: usize, found: Move, source: &mut Source) -> Result<Vec<u64>, EngineError> {
+    if found.layout == Layout::Bytes {
+        return Ok(Vec::new());
+    }
+    let own = pair(&columns.args, 6 * i + usize::from(found.slot));
+    let mut lists = vec![own];
+    if found.layout == Layout::List {
+        return Ok(lists);
+    }
+    for c in captures(columns, i) {
+        let content = columns.cap_content[c];
+        if columns.cap_slot[c] != found.slot || address(columns, c) != own || content == NO_CONTENT {
+            continue;
+        }
+        let mut header = Vec::new();
+        if source.len(content as usize) < HEADER_BYTES {
+            continue;
+        }
+        source.append(content as usize, &mut header)?;
+        lists.extend([0, 16, 32].map(|at| header[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
+        break;
+    }
+    Ok(lists)
+}
+
+/// Bytes of a message header up to its control data, `struct msghdr` of x86-64.
+const HEADER_BYTES: u32 = 48;
+
+fn address(columns: &Columns, c: usize) -> u64 {
+    pair(&columns.cap_addr, c)
+}
+
+fn pair(words: &[u32], at: usize) -> u64 {
+    u64::from(words[2 * at + 1]) << 32 | u64::from(words[2 * at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    #[test]
+    fn digests_of_pieces_give_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..5000u32).map(|k| (k * k >> 3) as u8).collect();
+        for cut in [0, 1, 3, 64, 4096, 5000] {
+            let (head, tail) = bytes.split_at(cut);
+            let joined = Digest::of(head).then(Digest::of(tail), tail.len() as u32);
+            assert_eq!(joined, Digest::of(&bytes), "cut at {cut}");
+        }
+        // The check values of both polynomials.
+        assert_eq!(Digest::of(b"123456789"), Digest { crc32: 0xCBF4_3926, crc32c: 0xE306_9283 });
+        assert_eq!(Digest::of(b""), Digest::default());
+    }
+}
