@@ -30,6 +30,15 @@ export const NO_NAME = 0;
 const STREAMS = ["stdin", "stdout", "stderr"];
 const DELETED = " (deleted)";
 
+/** Of the bytes that were read last: a batch has its bytes in one. */
+let viewed: Buffer = Buffer.alloc(0);
+
+function textOf({ buffer, byteOffset, byteLength }: Uint8Array, from: number, to: number): string {
+  if (viewed.buffer !== buffer || viewed.byteOffset !== byteOffset)
+    viewed = Buffer.from(buffer, byteOffset, byteLength);
+  return viewed.toString("utf8", from, to);
+}
+
 export class Names {
   readonly kind = new Words();
   /** Object, thread, or first of a pair. */
@@ -75,7 +84,7 @@ export class Names {
     const hash = bytesHash(data, from, to);
     const known = this.#index.get(hash);
     if (known >= 0) return known;
-    const text = Buffer.from(data.buffer, data.byteOffset + from, to - from).toString();
+    const text = textOf(data, from, to);
     // Bytes that are not UTF-8 were replaced: the hash of the text is another one.
     const own = text.includes("\ufffd") ? textHash(text) : hash;
     return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text, own));

@@ -53,11 +53,8 @@ export function settlePaths(
   const skeletons = [one, other].map((side, k) =>
     skeletonsOf(side, k === 0 ? other : one, fixed, rules),
   );
-  const both = new Set(
-    [...new Set(skeletons[0]?.values())].filter((text) =>
-      new Set(skeletons[1]?.values()).has(text),
-    ),
-  );
+  const others = new Set(skeletons[1]?.values());
+  const both = new Set([...(skeletons[0]?.values() ?? [])].filter((text) => others.has(text)));
   return {
     a: settled(one, skeletons[0] ?? new Map(), both),
     b: settled(other, skeletons[1] ?? new Map(), both),

@@ -1,5 +1,7 @@
 //! Finds chunks of captured bytes; keeps the frames that were used last.
 
+use std::ops::Range;
+
 use trace_format::frame::FrameKind;
 use trace_format::limits;
 use trace_format::varint::{DecodeError, Problem};
@@ -11,6 +13,11 @@ use crate::index::Entry;
 
 /// Frames that are kept; together at most 64 MiB.
 const KEPT: usize = 32;
+
+/// Chunks of at most so many bytes are kept apart of all frames, as long as they take no more than `KEPT_SMALL_BYTES`
+/// together. Who digests asks for little else: statuses of files and the like, from between the files that were read.
+const SMALL: u32 = 2048;
+const KEPT_SMALL_BYTES: usize = 64 << 20;
 
 struct Frame {
     /// Number of its first chunk.
@@ -25,8 +32,25 @@ pub(super) struct ContentCache {
     frames: Vec<(u64, u64, Entry)>,
     /// Used last comes last.
     kept: Vec<Frame>,
-    /// Length and digest of each chunk of the frames of which any was asked for.
-    digests: Vec<Vec<(u32, Digest)>>,
+    /// By the number of the frame; empty before [`ContentCache::digesting`].
+    known: Vec<Option<Known>>,
+    /// Bytes of small chunks in `known`.
+    small_bytes: usize,
+}
+
+/// What stays of a frame that was unpacked.
+struct Known {
+    /// Of each chunk.
+    chunks: Vec<KnownChunk>,
+    /// The bytes of small ones.
+    small: Vec<u8>,
+}
+
+struct KnownChunk {
+    len: u32,
+    digest: Digest,
+    /// Where its bytes begin in `small`.
+    small: Option<u32>,
 }
 
 fn fail(offset: u64, chunk: u64, problem: Problem) -> EngineError {
@@ -46,7 +70,7 @@ impl ContentCache {
             let first = entry.header.first;
             (first, first + u64::from(entry.header.count), *entry)
         });
-        ContentCache { frames: frames.collect(), kept: Vec::new(), digests: Vec::new() }
+        ContentCache { frames: frames.collect(), kept: Vec::new(), known: Vec::new(), small_bytes: 0 }
     }
 
     /// A chunk of the expected length. `offset` is that of the frame that wants it.
@@ -58,15 +82,29 @@ impl ContentCache {
         offset: u64,
     ) -> Result<&[u8], EngineError> {
         let (number, place) = self.place(chunk, offset)?;
-        let (first, _, entry) = self.frames[number];
-        self.load(trace, first, &entry)?;
+        if self.small(number, place).is_none() {
+            self.load(trace, number)?;
+        }
+        if let Some(range) = self.small(number, place)
+            && let Some(Some(known)) = self.known.get(number)
+        {
+            check_len(range.len(), expected, offset, chunk)?;
+            return Ok(&known.small[range]);
+        }
         let Some(frame) = self.kept.last() else { return Err(fail(offset, chunk, Problem::Invalid { value: chunk })) };
         let bytes = &frame.payload[frame.starts[place] as usize..frame.starts[place + 1] as usize];
         check_len(bytes.len(), expected, offset, chunk)?;
         Ok(bytes)
     }
 
-    /// The digest of a chunk of the expected length, which is kept; a frame is unpacked only for its first.
+    /// From now on keeps digests and small chunks of the frames that it unpacks.
+    pub(super) fn digesting(&mut self) {
+        if self.known.is_empty() {
+            self.known.resize_with(self.frames.len(), || None);
+        }
+    }
+
+    /// The digest of a chunk of the expected length, after [`ContentCache::digesting`].
     pub(super) fn digest(
         &mut self,
         trace: &Trace,
@@ -75,20 +113,20 @@ impl ContentCache {
         offset: u64,
     ) -> Result<Digest, EngineError> {
         let (number, place) = self.place(chunk, offset)?;
-        if self.digests.is_empty() {
-            self.digests = vec![Vec::new(); self.frames.len()];
+        if self.known.get(number).is_none_or(Option::is_none) {
+            self.load(trace, number)?;
         }
-        if self.digests[number].is_empty() {
-            let (first, _, entry) = self.frames[number];
-            self.load(trace, first, &entry)?;
-            if let Some(Frame { payload, starts, .. }) = self.kept.last() {
-                let chunks = starts.windows(2).map(|ends| &payload[ends[0] as usize..ends[1] as usize]);
-                self.digests[number] = chunks.map(|bytes| (bytes.len() as u32, Digest::of(bytes))).collect();
-            }
-        }
-        let (len, digest) = self.digests[number][place];
-        check_len(len as usize, expected, offset, chunk)?;
-        Ok(digest)
+        let known = self.known.get(number).and_then(Option::as_ref).and_then(|known| known.chunks.get(place));
+        let Some(known) = known else { return Err(fail(offset, chunk, Problem::Invalid { value: chunk })) };
+        check_len(known.len as usize, expected, offset, chunk)?;
+        Ok(known.digest)
+    }
+
+    /// Where a chunk is among the small ones of its frame.
+    fn small(&self, number: usize, place: usize) -> Option<Range<usize>> {
+        let chunk = self.known.get(number)?.as_ref()?.chunks.get(place)?;
+        let start = chunk.small? as usize;
+        Some(start..start + chunk.len as usize)
     }
 
     /// Number of the frame in which a chunk is, and its place there.
@@ -105,7 +143,8 @@ impl ContentCache {
     }
 
     /// Makes the frame the last of the kept ones.
-    fn load(&mut self, trace: &Trace, first: u64, entry: &Entry) -> Result<(), EngineError> {
+    fn load(&mut self, trace: &Trace, number: usize) -> Result<(), EngineError> {
+        let (first, _, entry) = self.frames[number];
         match self.kept.iter().rposition(|frame| frame.first == first) {
             Some(place) if place + 1 == self.kept.len() => {}
             Some(place) => {
@@ -113,7 +152,7 @@ impl ContentCache {
                 self.kept.push(frame);
             }
             None => {
-                let payload = trace.payload(entry, limits::MAX_CONTENT_FRAME_BYTES)?;
+                let payload = trace.payload(&entry, limits::MAX_CONTENT_FRAME_BYTES)?;
                 let starts = chunk_starts(&payload, entry.header.count)
                     .map_err(|error| EngineError::corrupt(entry.offset, &error))?;
                 if self.kept.len() == KEPT {
@@ -122,6 +161,28 @@ impl ContentCache {
                 self.kept.push(Frame { first, payload, starts });
             }
         }
+        if self.known.get(number).is_some_and(Option::is_none) {
+            self.know(number);
+        }
         Ok(())
+    }
+
+    /// Digests the chunks of the frame that is the last of the kept ones.
+    fn know(&mut self, number: usize) {
+        let Some(Frame { payload, starts, .. }) = self.kept.last() else { return };
+        let mut known = Known { chunks: Vec::with_capacity(starts.len() - 1), small: Vec::new() };
+        for ends in starts.windows(2) {
+            let bytes = &payload[ends[0] as usize..ends[1] as usize];
+            let len = ends[1] - ends[0];
+            let is_small = len <= SMALL && self.small_bytes + bytes.len() <= KEPT_SMALL_BYTES;
+            let small = is_small.then_some(known.small.len() as u32);
+            if is_small {
+                known.small.extend_from_slice(bytes);
+                self.small_bytes += bytes.len();
+            }
+            known.chunks.push(KnownChunk { len, digest: Digest::of(bytes), small });
+        }
+        known.small.shrink_to_fit();
+        self.known[number] = Some(known);
     }
 }

@@ -179,6 +179,7 @@ impl<'a> Source<'a> {
 
 /// Fetches the contents that others than moves speak of, and digests what was moved.
 pub(super) fn digest(columns: &mut Columns, source: &mut Source, moves: &Moves) -> Result<Digests, EngineError> {
+    source.cache.digesting();
     let found: Vec<Option<Move>> = (0..columns.count as usize).map(|i| move_of(columns, i, moves)).collect();
     let wanted = wanted(columns, &found, source.table.lens.len());
     let mut digests = Digests {
