@@ -75,50 +75,58 @@ function grown<T extends Float64Array | Uint32Array>(old: T, make: new (length: 
   return data;
 }
 
-/** Hash to number, with open addressing: 24 bytes an entry at most, and nothing for the garbage collector. */
+/** Hash to number, with open addressing: 48 bytes an entry at most, and nothing for the garbage collector. */
 export class HashIndex {
-  #keys: Float64Array;
-  #values: Int32Array;
+  /** Key and value side by side: what is found costs one access to memory. */
+  #slots: Float64Array;
+  #mask: number;
   #size = 0;
 
   constructor(expected = 512) {
     let capacity = 1024;
-    while (capacity < expected * 2) capacity *= 2;
-    this.#keys = new Float64Array(capacity);
-    this.#values = new Int32Array(capacity).fill(-1);
+    while (capacity * MOST_FILLED < expected) capacity *= 2;
+    this.#slots = emptySlots(capacity);
+    this.#mask = capacity - 1;
   }
 
   /** The number of that hash, or -1. */
   get(hash: number): number {
-    return this.#values[this.#place(hash)] as number;
+    const slots = this.#slots;
+    let at = placeOf(hash) & this.#mask;
+    while (slots[2 * at] !== hash) {
+      if (slots[2 * at + 1] === -1) return -1;
+      at = (at + 1) & this.#mask;
+    }
+    return slots[2 * at + 1] as number;
   }
 
   set(hash: number, value: number): void {
-    const place = this.#place(hash);
-    if (this.#values[place] === -1) this.#size += 1;
-    this.#keys[place] = hash;
-    this.#values[place] = value;
-    if (this.#size * 2 > this.#keys.length) this.#grow();
-  }
-
-  /** Where the hash stands, or would. */
-  #place(hash: number): number {
-    const mask = this.#keys.length - 1;
-    let at = ((hash | 0) ^ (hash / 0x100_0000)) & mask;
-    while (this.#values[at] !== -1 && this.#keys[at] !== hash) at = (at + 1) & mask;
-    return at;
+    const slots = this.#slots;
+    let at = placeOf(hash) & this.#mask;
+    while (slots[2 * at + 1] !== -1 && slots[2 * at] !== hash) at = (at + 1) & this.#mask;
+    if (slots[2 * at + 1] === -1) this.#size += 1;
+    slots[2 * at] = hash;
+    slots[2 * at + 1] = value;
+    if (this.#size > (this.#mask + 1) * MOST_FILLED) this.#grow();
   }
 
   #grow(): void {
-    const keys = this.#keys;
-    const values = this.#values;
-    this.#keys = new Float64Array(keys.length * 2);
-    this.#values = new Int32Array(keys.length * 2).fill(-1);
-    for (let at = 0; at < keys.length; at++) {
-      if (values[at] === -1) continue;
-      const place = this.#place(keys[at] as number);
-      this.#keys[place] = keys[at] as number;
-      this.#values[place] = values[at] as number;
+    const old = this.#slots;
+    this.#slots = emptySlots(old.length);
+    this.#mask = old.length - 1;
+    this.#size = 0;
+    for (let at = 0; at < old.length; at += 2) {
+      if (old[at + 1] !== -1) this.set(old[at] as number, old[at + 1] as number);
     }
   }
+}
+
+const MOST_FILLED = 2 / 3;
+
+function emptySlots(capacity: number): Float64Array {
+  return new Float64Array(2 * capacity).fill(-1);
+}
+
+function placeOf(hash: number): number {
+  return (hash | 0) ^ (hash / 0x100_0000);
 }

@@ -51,6 +51,8 @@ export class Names {
   readonly #trace: Trace;
   /** Name of each object, plus 1. */
   #ofObject: Int32Array;
+  /** Objects whose paths end otherwise than their names. */
+  readonly #deleted = new Set<number>();
   /** Paths that were made new in this run: by O_EXCL, mkdir and their like. */
   readonly made = new Set<number>();
 
@@ -126,6 +128,13 @@ export class Names {
     return name;
   }
 
+  /** Hash of the path of an object, where that is known without looking at the path; otherwise 0. */
+  knownPathHash(index: number): number {
+    const name = (this.#ofObject[index] ?? 0) - 1;
+    if (name < 0 || this.kind.at(name) !== NameKind.Path || this.#deleted.has(index)) return 0;
+    return this.textHash.at(name);
+  }
+
   /** What object `index` is; `fd` is the number under which it is met. */
   object(index: number, fd: number): number {
     if (index >= this.#ofObject.length) return NO_NAME;
@@ -145,7 +154,9 @@ export class Names {
     }
     if (!path.startsWith("/")) return this.#add(NameKind.Object, index, 0);
     // memfds are called /memfd:name; they have no place in the file system.
-    return this.path(path.endsWith(DELETED) ? path.slice(0, -DELETED.length) : path);
+    if (!path.endsWith(DELETED)) return this.path(path);
+    this.#deleted.add(index);
+    return this.path(path.slice(0, -DELETED.length));
   }
 
   /** The object of a name that stands for one without a path. */

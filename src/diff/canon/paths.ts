@@ -13,6 +13,7 @@ const SLASH = 0x2f;
 const DOT = 0x2e;
 const IN = CaptureSide.In;
 const CWD = Slot.Cwd;
+const NONE = NO_CONTENT;
 
 /** In place of a name: the path is empty, and the call is about the descriptor that it would be relative to (AT_EMPTY_PATH). */
 export const ITSELF = -1;
@@ -40,7 +41,7 @@ export class PathJoiner {
     const capture = captureAt(batch, i, k, IN);
     if (capture < 0) return NO_NAME;
     const content = batch.capContent[capture] as number;
-    const isThere = content !== NO_CONTENT;
+    const isThere = content !== NONE;
     const from = isThere ? (batch.contentStart[content] as number) : 0;
     const to = isThere ? (batch.contentStart[content + 1] as number) : 0;
     const first = from < to ? batch.bytes[from] : 0;
@@ -67,7 +68,8 @@ export class PathJoiner {
   #directory(object: number): number {
     const known = this.#directories[object];
     if (known !== undefined && known !== 0) return known;
-    const hash = textHash(this.#trace.objectPath(object) ?? "");
+    const hash =
+      this.#names.knownPathHash(object) || textHash(this.#trace.objectPath(object) ?? "");
     if (object < this.#directories.length) this.#directories[object] = hash;
     return hash;
   }

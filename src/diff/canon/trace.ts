@@ -112,11 +112,20 @@ const S_IFDIR = 0o040000;
 const { Call: CALL } = EventKind;
 const { Error: FAILED, Interrupted: INTERRUPTED, NoReturn: NO_RETURN } = EventFlag;
 const { In: IN, Out: OUT } = CaptureSide;
+const NONE = NO_CONTENT;
 
 /** A part of the trace cannot be read: what is left is compared. Anything else that goes wrong is no property of the trace. */
 export function isDamage(error: unknown): error is TraceError {
   return error instanceof TraceError && error.code !== "CLOSED";
 }
+
+/** What the third argument of fcntl is, by command: nothing, a number, or what decoding says. */
+const Control = { None: 0, Number: 1, Other: 2 } as const;
+const CONTROLS = Uint8Array.from({ length: 1100 }, (_, command) => {
+  const kind = fcntlArgument(command);
+  if (kind === "none") return Control.None;
+  return kind === "number" ? Control.Number : Control.Other;
+});
 
 export class CanonicalTrace {
   readonly trace: Trace;
@@ -373,9 +382,9 @@ export class CanonicalTrace {
         return;
       }
       case Op.Control: {
-        const kind = fcntlArgument((batch.args[12 * i + 2] as number) | 0);
-        if (kind === "number") hasher.word(batch.args[at] as number);
-        if (kind !== "other") return;
+        const kind = CONTROLS[batch.args[12 * i + 2] as number];
+        if (kind === Control.Number) hasher.word(batch.args[at] as number);
+        if (kind === Control.Number || kind === Control.None) return;
         const call = decodeCall(batch, i, this.trace);
         feedArguments(hasher, plan.call, call.args, this.#rules);
         return;
@@ -399,7 +408,7 @@ export class CanonicalTrace {
       return;
     }
     const content = batch.capContent[capture] as number;
-    const isThere = content !== NO_CONTENT;
+    const isThere = content !== NONE;
     const from = isThere ? (batch.contentStart[content] as number) : 0;
     const to = isThere ? (batch.contentStart[content + 1] as number) : 0;
     switch (step.op) {
@@ -614,8 +623,8 @@ export class CanonicalTrace {
 
   #listed(run: Run, plan: Plan, batch: DigestedBatch, i: number, slot: number): void {
     const capture = captureAt(batch, i, slot, OUT);
-    const content = capture < 0 ? NO_CONTENT : (batch.capContent[capture] as number);
-    if (content === NO_CONTENT) return;
+    const content = capture < 0 ? NONE : (batch.capContent[capture] as number);
+    if (content === NONE) return;
     const ordered = !this.#rules.has("directory-order");
     addEntries(
       run,
