@@ -432,7 +432,9 @@ impl Task for ReadBlock {
 
     fn compute(&mut self) -> Result<Self::Output> {
         Ok(match &self.moves {
-            Some(moves) => self.trace.digest_block(self.number, moves).map(|(columns, digests)| (columns, Some(digests))),
+            Some(moves) => {
+                self.trace.digest_block(self.number, moves).map(|(columns, digests)| (columns, Some(digests)))
+            }
             None => self.trace.decode_block(self.number, self.projection).map(|columns| (columns, None)),
         })
     }

@@ -8,6 +8,8 @@ import { RuleSet } from "../../src/diff/rules.js";
 import { type EventBatch, EventKind, NO_CONTENT, openTrace, type Trace } from "../../src/index.js";
 import { CALL_COLUMNS } from "../../src/trace/columns.js";
 import { crc32, crc32c } from "../crc.js";
+import { one } from "../diff/written.js";
+import { temporaryFolder } from "../support/text_trace.js";
 
 const plans = new Plans(new RuleSet([], {}));
 const traces = readdirSync("traces").filter((name) => name.endsWith(".trace"));
@@ -61,8 +63,10 @@ function expectMoved(plain: EventBatch, digested: EventBatch, i: number): number
   return bytes.length;
 }
 
-it.each(traces)("digests of %s", async (name) => {
-  const trace = await openTrace(`traces/${name}`);
+/** Compares all that is digested of a trace; how many bytes each event moved. */
+async function expectDigests(path: string): Promise<number[]> {
+  const trace = await openTrace(path);
+  const lengths: number[] = [];
   try {
     for await (const [plain, digested] of both(trace)) {
       expect(digested.args).toEqual(plain.args);
@@ -75,10 +79,63 @@ it.each(traces)("digests of %s", async (name) => {
         const digest = (crc32c(bytes) & 0x1f_ffff) * 2 ** 32 + crc32(bytes);
         expect(digested.digests?.content[content]).toBe(wanted.has(content) ? digest : 0);
       }
-      for (let i = 0; i < plain.count; i++) expectMoved(plain, digested, i);
+      for (let i = 0; i < plain.count; i++) lengths.push(expectMoved(plain, digested, i));
     }
   } finally {
     trace.close();
+  }
+  return lengths;
+}
+
+it.each(traces)("digests of %s", async (name) => {
+  const lengths = await expectDigests(`traces/${name}`);
+  expect(lengths.reduce((sum, length) => sum + length, 0)).toBeGreaterThan(0);
+});
+
+const number = (value: number): Buffer => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32LE(value);
+  return bytes;
+};
+
+it("of lists, messages, and calls that moved less than they were given", async () => {
+  const long = Buffer.from(Uint8Array.from({ length: 600_000 }, (_, k) => (k * k) >> 5));
+  const list = Buffer.concat([0x5000, 100, 0x6000, 20].map(number));
+  // Name, list and control data of a message, with their lengths.
+  const header = Buffer.concat([0x7000, 16, 0x4000, 2, 0x8000, 24, 0].map(number));
+  const buffers = [
+    [1, "in", 0x4000, list],
+    [1, "in", 0x5000, long.subarray(0, 100)],
+    [1, "in", 0x6000, "twenty bytes of text"],
+  ] as const;
+  const write = (ret: number, bytes: string | Buffer) =>
+    ({ args: [1, 0x1000, bytes.length], ret, captures: [[1, "in", 0x1000, bytes]] }) as const;
+  const folder = temporaryFolder();
+  try {
+    const path = await one(0, (trace) =>
+      trace
+        .call("write", write(5, "hello"))
+        .call("write", write(2, "hello"))
+        .call("write", write(-32, "hello"))
+        .call("write", write(600_000, long))
+        .call("write", write(300_000, long))
+        .call("write", write(100, long.subarray(0, 100)))
+        .call("writev", { args: [1, 0x4000, 2], ret: 110, captures: buffers })
+        .call("sendmsg", {
+          args: [1, 0x9000, 0],
+          ret: 120,
+          captures: [
+            [1, "in", 0x9000, header],
+            [1, "in", 0x7000, "an address......"],
+            ...buffers,
+            [1, "in", 0x8000, long.subarray(0, 24)],
+          ],
+        }),
+    ).write(folder.file("moves.trace"));
+    const lengths = await expectDigests(path);
+    expect(lengths.slice(2, -1)).toEqual([5, 2, 0, 600_000, 300_000, 100, 110, 120]);
+  } finally {
+    folder.remove();
   }
 });
 

@@ -27,8 +27,8 @@ use crate::index::{Entry, Extra};
 pub use crate::definitions::{Object, Thread};
 pub use crate::index::{BlockSummary, ObjectPiece};
 use contents::ContentCache;
-pub use moved::{Digest, Digests, Layout, Move, Moves};
 use moved::Source;
+pub use moved::{Digest, Digests, Layout, Move, Moves};
 
 /// How a trace ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -259,6 +259,10 @@ function settled(
   for (let name = 1; name < names.count; name++) {
     const kind = names.kind.at(name);
     if (kind !== NameKind.Path && kind !== NameKind.Text && kind !== NameKind.Inherited) continue;
+    if (kind === NameKind.Path && !side.mapped.has(name) && !skeletons.has(name)) {
+      hash[name] = mixed2(NameKind.Path, side.hash[name] as number);
+      continue;
+    }
     let text = kind === NameKind.Path ? pathOf(side, name) : names.text(name);
     const skeleton = skeletons.get(name);
     if (skeleton !== undefined && both.has(skeleton)) {

@@ -34,10 +34,7 @@ impl Digest {
     pub fn then(self, next: Digest, len: u32) -> Digest {
         let mut crc32 = crc32fast::Hasher::new_with_initial_len(self.crc32, 0);
         crc32.combine(&crc32fast::Hasher::new_with_initial_len(next.crc32, len.into()));
-        Digest {
-            crc32: crc32.finalize(),
-            crc32c: crc32c::crc32c_combine(self.crc32c, next.crc32c, len as usize),
-        }
+        Digest { crc32: crc32.finalize(), crc32c: crc32c::crc32c_combine(self.crc32c, next.crc32c, len as usize) }
     }
 
     /// Folded to 53 bits: what a JavaScript number holds.
@@ -187,7 +184,8 @@ pub(super) fn digest(columns: &mut Columns, source: &mut Source, moves: &Moves) 
         moved_len: vec![0.0; found.len()],
         moved: vec![0; found.len() * 2],
     };
-    let bytes: usize = wanted.iter().zip(&source.table.lens).filter(|(own, _)| **own).map(|(_, len)| *len as usize).sum();
+    let bytes: usize =
+        wanted.iter().zip(&source.table.lens).filter(|(own, _)| **own).map(|(_, len)| *len as usize).sum();
     columns.content_start.reserve_exact(wanted.len() + 1);
     columns.bytes.reserve_exact(bytes);
     columns.content_start.push(0);
