@@ -26,6 +26,7 @@ import {
   PATH_ARGUMENTS,
   REACHES_INTO,
   SIGNALS,
+  USER_CALLS,
 } from "./calls.js";
 import type { Verb } from "./model.js";
 
@@ -111,6 +112,7 @@ export class AccessReader {
     else if (CHANGES_DESCRIPTOR.has(name)) this.#descriptor(batch, i, emit);
     else if (SIGNALS.has(name)) this.#signal(batch, i, name, emit);
     else if (REACHES_INTO.has(name)) this.#reaches(batch, i, name, emit);
+    else if (USER_CALLS.has(name)) this.#user(batch, i, name, emit);
     else if (name === "ioctl") this.#ioctl(batch, i, emit);
     else this.#socket(batch, i, name, emit);
   }
@@ -195,6 +197,15 @@ export class AccessReader {
 
   #reaches(batch: EventBatch, i: number, name: string, emit: Emit): void {
     emit("ptrace", `pid ${this.#low(batch, i, REACHES_INTO.get(name) ?? 0) | 0}`);
+  }
+
+  /** Whom it becomes. To stay who one is, or root, needs no more than the call. */
+  #user(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const ids = Array.from(
+      { length: USER_CALLS.get(name) ?? 0 },
+      (_, k) => this.#low(batch, i, k) | 0,
+    );
+    if (ids.some((id) => id > 0 || id < -1)) emit("syscall", `${name}(${ids.join()})`);
   }
 
   /** Only devices have ioctls that are worth a grant: those of files and sockets are granted with the call. */

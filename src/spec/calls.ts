@@ -56,6 +56,13 @@ export const OPENS: ReadonlyMap<string, number> = new Map([
 /** Calls that run a program. */
 export const EXECS: ReadonlySet<string> = new Set(["execve", "execveat"]);
 
+/** Calls that change as whom a program acts, with the number of ids that they take. */
+export const USER_CALLS: ReadonlyMap<string, number> = new Map([
+  ...["setuid", "setgid", "setfsuid", "setfsgid"].map((name) => [name, 1] as const),
+  ...["setreuid", "setregid"].map((name) => [name, 2] as const),
+  ...["setresuid", "setresgid"].map((name) => [name, 3] as const),
+]);
+
 /** Calls that send a signal, with the argument that names the process and what kind of id that is. */
 export const SIGNALS: ReadonlyMap<string, { readonly arg: number; readonly id: "pid" | "tid" }> =
   new Map([

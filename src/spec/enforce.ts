@@ -6,6 +6,7 @@ import { native } from "../native.js";
 import { openFilesLimit } from "../record.js";
 import { unwrap } from "../trace/failure.js";
 import { socketWords } from "./access.js";
+import { USER_CALLS } from "./calls.js";
 import type { Grant, Spec } from "./model.js";
 import { literalPath } from "./object.js";
 import { type Compiled, type CompileOptions, compilePolicy } from "./policy.js";
@@ -52,8 +53,13 @@ export function refusalOf(text: string, tokens: Tokens): Refusal {
 function plainObject(verb: string, object: string): string {
   if (verb !== "syscall") return object;
   const socket = /^socket (-?\d+) (-?\d+) (-?\d+)$/.exec(object);
-  if (socket === null) return syscallName(0, Number(object));
-  return `socket(${socketWords(Number(socket[1]), Number(socket[2]), Number(socket[3]))})`;
+  if (socket !== null) {
+    return `socket(${socketWords(Number(socket[1]), Number(socket[2]), Number(socket[3]))})`;
+  }
+  // A call that changes as whom a program acts, with its ids.
+  const [number = "", ...ids] = object.split(" ");
+  const name = syscallName(0, Number(number));
+  return ids.length === 0 ? name : `${name}(${ids.join()})`;
 }
 
 function grantObject(object: string, tokens: Tokens): string {
@@ -120,18 +126,14 @@ export function preparePolicy(
   return compiled;
 }
 
-/** Calls by which a program becomes another user, credentials(7). */
-const USER_CALLS: ReadonlySet<string> = new Set([
-  ...["setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid"],
-  ...["setgroups", "capset"],
-]);
-
-/** Whether a recorded program has become another user. Grants that stand for others were seen in no recording. */
+/** Whether a recorded program has become another user, or given rights of root up, credentials(7). */
 function changesUser(spec: Spec): boolean {
   const grants = spec.roles.flatMap((role) => role.grants);
   return grants.some(
     ({ verb, object, because }) =>
-      verb === "syscall" && because === undefined && USER_CALLS.has(object),
+      verb === "syscall" &&
+      because === undefined &&
+      (object === "capset" || USER_CALLS.has(/^(\w+)\(/.exec(object)?.[1] ?? "")),
   );
 }
 

@@ -49,7 +49,7 @@ export function movesOf(
 }
 
 /** The grant of `on` for the object of `from`; no call used it. */
-function movedDraft(on: Draft, { object, rung }: Draft): Draft {
+function movedDraft(on: Draft, { object, rung }: Pick<Draft, "object" | "rung">): Draft {
   return { ...on, object, rung, because: "moved", count: 0, runs: new Set(on.runs) };
 }
 
@@ -67,16 +67,23 @@ export function gainedByMoves(
     return about.filter((draft, k) => draft.object === object || patterns[k]?.matches(text));
   };
   const gained = new Map<string, Draft>();
+  const needs = (own: readonly Draft[], draft: Draft, object: string, rung: Draft["rung"]) => {
+    const { verb, phases } = draft;
+    if (own.some((one) => one.verb === verb && (one.phases & phases) === phases)) return;
+    const key = `${verb} ${object}`;
+    const known = gained.get(key) ?? drafts.find((one) => `${one.verb} ${one.object}` === key);
+    if (known !== undefined) known.phases |= phases;
+    else gained.set(key, movedDraft(draft, { object, rung }));
+  };
   const pairs = new Map(moves.map((move) => [`${move.from.object}\n${move.to.object}`, move]));
   for (const { from, to } of pairs.values()) {
     const own = covering(from.object);
-    for (const draft of covering(to.object)) {
-      const { verb, phases } = draft;
-      if (own.some((one) => one.verb === verb && (one.phases & phases) === phases)) continue;
-      const key = `${verb} ${from.object}`;
-      const known = gained.get(key) ?? drafts.find((one) => `${one.verb} ${one.object}` === key);
-      if (known !== undefined) known.phases |= phases;
-      else gained.set(key, movedDraft(draft, from));
+    for (const draft of covering(to.object)) needs(own, draft, from.object, from.rung);
+    // What a directory holds gets another name as well.
+    for (const draft of about) {
+      if (!draft.object.startsWith(`${to.object}/`)) continue;
+      const object = `${from.object}${draft.object.slice(to.object.length)}`;
+      needs(covering(object), draft, object, draft.rung);
     }
   }
   return [...gained.values()];

@@ -12,7 +12,7 @@
  * In both every call that no role was granted is refused, and reported.
  */
 
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { constant } from "../decode/flags.js";
 import { NAMES, X86_64 } from "../decode/names.generated.js";
@@ -25,6 +25,7 @@ import {
   PATH_ARGUMENTS,
   REACHES_INTO,
   SIGNALS,
+  USER_CALLS,
 } from "./calls.js";
 import { isPathVerb } from "./generalise.js";
 import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
@@ -33,7 +34,7 @@ import { type ScriptOptions, scriptOptions } from "./roles.js";
 import { expanded, type Tokens } from "./tokens.js";
 
 /** Version of this data; the enforcer refuses another one. */
-export const POLICY_VERSION = 2;
+export const POLICY_VERSION = 3;
 
 /** Rights of Landlock by their names in the kernel's documentation, lower case without prefix. */
 export type FsRight =
@@ -61,6 +62,9 @@ export interface LandlockRule {
 /** `socket(family, type, protocol)`; -1 stands for any. */
 export type SocketRule = readonly [family: number, type: number, protocol: number];
 
+/** A call that changes as whom a program acts, by its number, with the ids that it may be given. */
+export type UserRule = readonly [call: number, ids: readonly number[]];
+
 export interface PolicyGrant {
   readonly verb: string;
   /** Expanded, in the language of object.ts. */
@@ -81,6 +85,7 @@ export interface PolicyRole {
   /** Numbers of the calls that it may make. */
   readonly calls: readonly number[];
   readonly sockets: readonly SocketRule[];
+  readonly users: readonly UserRule[];
   readonly grants: readonly PolicyGrant[];
 }
 
@@ -93,6 +98,8 @@ export interface Policy {
   readonly absent: readonly number[];
   /** Calls that a supervisor has to judge: one that it has no rule for is refused, whoever was granted it. */
   readonly judged: readonly number[];
+  /** Opening of what exists that Landlock holds to the letter: such calls do not stop. */
+  readonly opens: { readonly reading: boolean; readonly writing: boolean };
   /** Arguments of socket(2) that pass, when the filter decides. */
   readonly sockets: readonly SocketRule[];
   readonly landlock: {
@@ -157,6 +164,10 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
     pass: pass.sort((a, b) => a - b),
     absent: ABSENT.filter((call) => !all.has(call)),
     judged: own,
+    opens:
+      options.supervise === "auto" && options.learn !== true
+        ? heldOpens(roles)
+        : { reading: false, writing: false },
     sockets,
     landlock: landlockOf(roles),
     roles,
@@ -196,7 +207,8 @@ const SUPERVISED: ReadonlySet<string> = new Set([
   ...CHANGES_DESCRIPTOR,
   ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg getsockname".split(" "),
   // They change as whom the program acts, and the supervisor has to act as the same.
-  ..."setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups".split(" "),
+  ...USER_CALLS.keys(),
+  "setgroups",
 ]);
 
 const JUDGED: readonly number[] = [...SUPERVISED].flatMap((name) => callNumber(name) ?? []);
@@ -231,6 +243,7 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
   const grants: PolicyGrant[] = [];
   const calls = new Set<number>();
   const sockets: SocketRule[] = [];
+  const users: UserRule[] = [];
   for (const grant of role.grants) {
     const word = /^\w+/.exec(grant.object)?.[0] ?? "";
     if (grant.verb !== "syscall") {
@@ -238,7 +251,10 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
       continue;
     }
     const number = callNumber(word);
-    if (number !== undefined) calls.add(number);
+    if (number === undefined) continue;
+    calls.add(number);
+    const ids = USER_CALLS.has(word) ? /\(([-\d,]+)\)$/.exec(grant.object)?.[1] : undefined;
+    if (ids !== undefined) users.push([number, ids.split(",").map(Number)]);
     if (word === "socket" && grant.object.includes("(")) sockets.push(...socketRules(grant.object));
   }
   return {
@@ -252,6 +268,7 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
     }),
     calls: [...calls].sort((a, b) => a - b),
     sockets,
+    users,
     grants,
   };
 }
@@ -346,13 +363,12 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
       .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
       .map(({ object }) => object),
   );
-  const makes = [...made].map((object) => new PathPattern(object));
+  const makes = new PathSet([...made]);
   // What is not there and is not made is not granted by what is there: its directory would give everything else in it.
   const addExisting = (wanted: string, rights: readonly FsRight[]) => {
     let place = wanted;
     while (place !== "/" && !existsSync(place)) {
-      const path = place;
-      if (!makes.some((pattern) => pattern.matches(path))) return;
+      if (!makes.has(place)) return;
       place = dirname(place);
     }
     add(place, rights);
@@ -381,6 +397,77 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
       ({ verb, object }) => verb === "signal" && /^(?:any|outside)$/.test(object),
     ),
   };
+}
+
+const OPENS_FOR_READING = /^(?:read|exec|list)$/;
+const OPENS_FOR_WRITING = /^write$/;
+
+/**
+ * Which opens Landlock holds to the letter: all programs were granted the same in every phase, and every object is a file that
+ * stands there and stays, or a whole tree. (Its rules stand on files themselves, and on directories with all below.)
+ */
+function heldOpens(roles: readonly PolicyRole[]): Policy["opens"] {
+  const made = new PathSet(
+    roles.flatMap(({ grants }) =>
+      grants
+        .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
+        .map(({ object }) => object),
+    ),
+  );
+  const holds = (verbs: RegExp) => {
+    const own = roles.map(({ grants }) =>
+      withoutLinks(grants.filter(({ verb }) => verbs.test(verb))),
+    );
+    const keys = own.map((grants) =>
+      [...new Set(grants.map(({ verb, object }) => `${readAs(verb)} ${object}`))].sort().join("\n"),
+    );
+    return (
+      keys.every((key) => key === keys[0]) &&
+      own.flat().every((grant) => grant.phase === undefined && isHeld(grant, made))
+    );
+  };
+  const reading = holds(OPENS_FOR_READING);
+  return { reading, writing: reading && holds(OPENS_FOR_WRITING) };
+}
+
+/** Without links to what is granted by its own name. */
+function withoutLinks(grants: readonly PolicyGrant[]): readonly PolicyGrant[] {
+  const names = new Set(grants.map(({ object }) => object));
+  return grants.filter(({ object }) => {
+    const plain = plainPath(object);
+    const real = plain === undefined ? undefined : literalPath(canonical(plain));
+    return real === undefined || real === object || !names.has(real);
+  });
+}
+
+/** Whoever may run a program may read it: to open it is the same. */
+function readAs(verb: string): string {
+  return verb === "exec" ? "read" : verb;
+}
+
+function isHeld({ object }: PolicyGrant, made: PathSet): boolean {
+  if (subtreeOf(object) !== undefined) {
+    const tree = plainPath(subtreeOf(object) ?? "");
+    return tree !== undefined && tree !== "/" && canonical(tree) === tree;
+  }
+  const plain = plainPath(object);
+  if (plain === undefined || made.has(plain)) return false;
+  // The rule of a link would stand on what it leads to; what is not there has no rule.
+  const facts = lstatSync(plain, { throwIfNoEntry: false });
+  return facts !== undefined && !facts.isDirectory() && !facts.isSymbolicLink();
+}
+
+/** Objects of grants, asked for paths. */
+class PathSet {
+  readonly #patterns: readonly PathPattern[];
+
+  constructor(objects: readonly string[]) {
+    this.#patterns = objects.map((object) => new PathPattern(object));
+  }
+
+  has(path: string): boolean {
+    return this.#patterns.some((pattern) => pattern.matches(path));
+  }
 }
 
 /** TCP ports; undefined when one grant allows any. */
@@ -448,6 +535,14 @@ function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
   return reasons;
 }
 
+/** Whether the rule of a grant stands on a directory that holds more than was granted. */
+function holdsMore(verb: string, object: string): boolean {
+  if (object.endsWith("/*")) return true;
+  const plain = RIGHTS[verb]?.own === undefined ? undefined : plainPath(object);
+  if (plain === undefined) return false;
+  return lstatSync(plain, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
 function coarseOf(roles: readonly PolicyRole[], reasons: readonly string[]): string[] {
   const coarse = ["which files are looked at (stat, access, readlink) is not restricted"];
   const makes = roles.some(({ grants }) =>
@@ -457,5 +552,9 @@ function coarseOf(roles: readonly PolicyRole[], reasons: readonly string[]): str
     coarse.push(
       "what is made, removed or renamed in a directory is not restricted to the granted names",
     );
+  const wide = roles.some(({ grants }) =>
+    grants.some(({ verb, object }) => isPathVerb(verb) && holdsMore(verb, object)),
+  );
+  if (wide) coarse.push("granted directories are open with all that is below them");
   return [...coarse, ...reasons.map((reason) => `not told apart: ${reason}`)];
 }

@@ -1,7 +1,15 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,8 +39,8 @@ beforeAll(() => {
 });
 
 beforeEach(() => {
-  for (const name of ["file", "other", "link", "socket", "socketa", "socketb"])
-    rmSync(join(base, name), { force: true });
+  for (const name of ["file", "other", "link", "socket", "socketa", "socketb", "dir", "moved"])
+    rmSync(join(base, name), { recursive: true, force: true });
   writeFileSync(join(base, "file"), "text");
 });
 
@@ -337,6 +345,27 @@ describe.skipIf(lacking("gcc"))("other names", () => {
     expect(await tried(["link", at("file"), at("other")], { calls, grants: link })).toBe(EXDEV);
   });
 
+  it("give what a directory holds no more than it was granted", async () => {
+    const names: Words = [
+      ["rename", at("dir")],
+      ["rename", at("moved")],
+    ];
+    const run = async (grants: Words) => {
+      rmSync(at("moved"), { recursive: true, force: true });
+      mkdirSync(at("dir"), { recursive: true });
+      return tried(["rename", at("dir"), at("moved")], { calls, grants: [...names, ...grants] });
+    };
+    expect(await run([["read", at("moved/key")]])).toBe(EXDEV);
+    expect(await run([["write", `${at("moved")}/**`]])).toBe(EXDEV);
+    expect(await run([["delete", at("moved/key")]])).toBe(0);
+    const same: Words = [
+      ["read", at("dir/key")],
+      ["read", at("moved/key")],
+    ];
+    expect(await run(same)).toBe(0);
+    expect(await run([["read", `${base}/**`]])).toBe(0);
+  });
+
   it("are given to what may be used by them", async () => {
     const grants: Words = [
       ["rename", at("file")],
@@ -345,5 +374,73 @@ describe.skipIf(lacking("gcc"))("other names", () => {
       ["read", at("other")],
     ];
     expect(await tried(["rename", at("file"), at("other")], { calls, grants })).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is root", () => {
+  const become = (uid: string, calls: string) => tried(["become", uid], { calls });
+
+  it("stays root when nobody has granted that it becomes another user", async () => {
+    expect(await become("0", "setuid")).toBe(0);
+    expect(await become("65534", "setuid")).toBe(EPERM);
+    expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
+    expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe("opening what exists", () => {
+  const opens = (two: boolean, ...grants: Words) => {
+    const spec = specOf({ grants, second: two });
+    const roles = spec.roles.map((role) => ({
+      ...role,
+      grants: role.grants.filter(({ object }) => object !== program),
+    }));
+    return compilePolicy({ ...spec, roles }, { tokens: {}, supervise: "auto" }).policy.opens;
+  };
+  const both = { reading: true, writing: true };
+  const none = { reading: false, writing: false };
+
+  it("is left to the kernel where that holds all grants to the letter", () => {
+    mkdirSync(at("dir"), { recursive: true });
+    writeFileSync(at("file"), "");
+    symlinkSync(at("file"), at("link"));
+    expect(opens(false, ["read", at("file")], ["write", at("file")])).toEqual(both);
+    expect(opens(false, ["read", `${at("dir")}/**`])).toEqual(both);
+    expect(opens(false, ["read", at("file")], ["read", at("link")])).toEqual(both);
+    expect(opens(false, ["read", at("link")])).toEqual(none);
+    expect(opens(false, ["read", at("gone")])).toEqual(none);
+    expect(opens(false, ["list", at("dir")])).toEqual(none);
+    expect(opens(false, ["read", `${at("dir")}/x*`])).toEqual(none);
+    expect(opens(false, ["read", at("file")], ["delete", at("file")])).toEqual(none);
+    expect(opens(false, ["read", at("file"), "init"])).toEqual(none);
+    expect(opens(false, ["read", at("file")], ["write", at("dir/new")])).toEqual({
+      reading: true,
+      writing: false,
+    });
+    // The second one was not granted it.
+    expect(opens(true, ["read", at("file")])).toEqual(none);
+  });
+
+  it("is refused there all the same, in a program that is supervised for something else", async () => {
+    const run = async (name: string) => {
+      const grants: Words = [
+        ["read", at("file")],
+        ["connect", "udp:127.0.0.1:9"],
+      ];
+      const spec = specOf({ grants });
+      const running = startEnforced(spec, {
+        tokens: {},
+        supervise: "auto",
+        weaker: true,
+        command: [program, "reopen", at(name), "read", "read"],
+        cwd: base,
+        onRefusal: () => {},
+      });
+      expect(running.policy).toMatchObject({ supervised: true, opens: both });
+      return (await running.status) >> 8;
+    };
+    writeFileSync(at("other"), "text");
+    expect(await run("file")).toBe(0);
+    expect(await run("other")).toBe(255);
   });
 });

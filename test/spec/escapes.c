@@ -372,6 +372,8 @@ static int serve_and_run(char **words) {
   return errno;
 }
 
+static int become(char **words) { return outcome(setuid(atoi(words[0]))); }
+
 static int nothing(char **words) {
   (void)words;
   return 0;
@@ -412,6 +414,7 @@ static const struct {
     {"broken-pipe", broken_pipe},
     {"bound-name", bound_name},
     {"serve-and-run", serve_and_run},
+    {"become", become},
     {"nothing", nothing},
 };
 

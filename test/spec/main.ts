@@ -17,6 +17,7 @@ import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { writeSection } from "../../bench/section.js";
 import { native } from "../../src/native.js";
 import { readSpec } from "../../src/spec/file.js";
 import { specMetrics } from "../../src/spec/metrics.js";
@@ -220,9 +221,7 @@ function tableOf(rows: readonly Row[], skipped: readonly string[]): string {
     (row) =>
       `| ${cell(row.name)} | ${row.roles} | ${row.grants} | ${row.asOne} | ${percent(row.grants, row.asOne)} | ${row.how} | ${row.same} of ${row.runs} | ${row.denied} of ${row.attempts} | ${cell(row.note)} |`,
   );
-  return `# Specs of real programs, enforced
-
-Made by \`npm run spec:table\`. Each program is recorded twice, in directories of its own; of both a spec is made; then it is run
+  return `Made by \`npm run spec:table\`. Each program is recorded twice, in directories of its own; of both a spec is made; then it is run
 under that spec, and has to print and end as it does without. "As one" is the number of grants if every program of the tree
 had what any of them has, as in one profile for all. Attempts are made as each role at what it was not granted; all must be
 refused.
@@ -291,7 +290,8 @@ async function main(): Promise<number> {
   }
   const table = tableOf(rows, skipped);
   process.stdout.write(table);
-  if (values.only.length === 0 && options.runs >= FULL) writeFileSync(TABLE, table);
+  if (values.only.length === 0 && options.runs >= FULL)
+    writeSection(TABLE, "# Specs, enforced", "Real programs", table);
   return rows.every(({ same, runs, attempts, denied }) => same === runs && attempts === denied)
     ? 0
     : 1;

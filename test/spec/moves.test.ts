@@ -31,6 +31,14 @@ describe("objects that are renamed", () => {
     expect(gained("/e/tmp*", "/d/new", [draft("exec", "/d/*")])).toEqual(["exec /e/tmp*"]);
   });
 
+  it("have those of what stands in the new directory in the old one", () => {
+    const others = [draft("read", "/d/new/key"), draft("write", "/d/new/log*")];
+    const both = ["read /d/old/key", "write /d/old/log*"];
+    expect(gained("/d/old", "/d/new", others)).toEqual(both);
+    expect(gained("/d/old", "/d/new", [...others, draft("read", "/d/**")])).toEqual([both[1]]);
+    expect(gained("/d/old", "/d/new", [draft("delete", "/d/new/key")])).toEqual([]);
+  });
+
   it("gain nothing that is about names, and nothing that others have", () => {
     const others = [draft("delete", "/d/new"), draft("create", "/d/new"), draft("read", "/d/x")];
     expect(gained("/d/old", "/d/new", others)).toEqual([]);

@@ -49,9 +49,10 @@ const nothing = JSON.stringify({
   pass: [],
   absent: [],
   judged: [],
+  opens: { reading: false, writing: false },
   sockets: [],
   landlock: { rules: [], scopeAbstract: false, scopeSignal: false },
-  roles: [{ name: "none", exe: [], calls: [], sockets: [], grants: [] }],
+  roles: [{ name: "none", exe: [], calls: [], sockets: [], users: [], grants: [] }],
   root: 0,
   learn: true,
 } satisfies Policy);

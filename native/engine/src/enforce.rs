@@ -3,11 +3,12 @@
 //! `src/spec/policy.ts` compiles a spec to plain data (`policy.rs`). The child puts on Landlock (`ruleset.rs`) and a seccomp
 //! filter (`filter.rs`) on its way to its program (`gate.rs`). Calls that these cannot judge are notified (`notify.rs`) to a
 //! supervisor (`supervise.rs`), which finds the caller's role (`processes.rs`), asks what it may do (`rules.rs`), and performs
-//! the call itself (`files.rs`, `sockets.rs`).
+//! the call itself (`files.rs`, `sockets.rs`), on a thread of its own if it may wait (`apart.rs`).
 //!
 //! What holds without the supervisor: whatever a program does, it stays within the union of all roles in what Landlock and
 //! the filter express. The supervisor only narrows that, role by role.
 
+mod apart;
 mod files;
 mod filter;
 mod gate;

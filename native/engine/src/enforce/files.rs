@@ -1,10 +1,12 @@
 //! Calls with paths, performed for the program on the object that was checked.
 
-use std::ffi::CString;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::gate::owned;
-use super::paths::{Entry, Place, Walker, facts_of, is_link, kind_of, name_of};
+use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
@@ -166,8 +168,11 @@ fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], flags: i32, mode: u32) -> Done {
-    let walker = Walker::new(&asked.target);
     let cloexec = flags & libc::O_CLOEXEC != 0;
+    if let Some(opened) = open_granted(check, asked.known, path, flags) {
+        return opened.map(|fd| Answer::Descriptor(fd, cloexec));
+    }
+    let walker = Walker::new(&asked.target);
     match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
         Ok(place) => open_place(check, place, flags, mode, asked).map(|fd| match fd {
             Opened::Bare => Answer::Pass,
@@ -239,6 +244,90 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
         return Ok(Opened::Slow(place.fd, flags));
     }
     reopen(&place.fd, flags, 0).map(Opened::Now)
+}
+
+/// Opens a file or directory by a path that is granted as it is written: then one walk that follows no link at all reaches what
+/// was granted or nothing, so that there is nothing to look up beforehand. `None`: it has to be done step by step.
+fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) -> Option<Result<OwnedFd, Errno>> {
+    if flags & (libc::O_CREAT | libc::O_PATH | TMPFILE) != 0 || !is_tidy(path) || path.starts_with(b"/proc/") {
+        return None;
+    }
+    let name = CString::new(path).ok()?;
+    // A pipe or device would do something when it is opened: what it is is asked before, and again of what was opened.
+    let kind = match known.kind_of(path, &name) {
+        Err(libc::ENOENT) => return Some(Err(libc::ENOENT)),
+        kind => kind.ok()?,
+    };
+    let bits = match (kind, flags & libc::O_ACCMODE) {
+        (libc::S_IFDIR, libc::O_RDONLY) => verb::LIST,
+        (libc::S_IFREG, libc::O_RDONLY) if flags & libc::O_TRUNC == 0 => verb::READ,
+        (libc::S_IFREG, libc::O_WRONLY) => verb::WRITE,
+        (libc::S_IFREG, libc::O_RDONLY | libc::O_RDWR) => verb::READ | verb::WRITE,
+        _ => return None,
+    };
+    if !check.grants(bits, path) {
+        return None;
+    }
+    let own = flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let fd = match open_how(libc::AT_FDCWD, &name, own, RESOLVE_NO_SYMLINKS) {
+        Err(libc::ENOENT) => return Some(Err(libc::ENOENT)),
+        fd => fd.ok()?,
+    };
+    if kind_of(&fd).ok()? != kind {
+        known.forget(path);
+        return None;
+    }
+    if flags & libc::O_NONBLOCK == 0 {
+        // SAFETY: takes no pointer; sets the flags that the program has asked for, without the one that was added.
+        unsafe {
+            libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & (libc::O_APPEND | libc::O_NOATIME | libc::O_DIRECT))
+        };
+    }
+    Some(Ok(fd))
+}
+
+/// Absolute, with names only: what it is called by is then its canonical path, unless there are links on the way.
+fn is_tidy(path: &[u8]) -> bool {
+    let mut names = path.split(|byte| *byte == b'/');
+    names.next() == Some(b"") && names.all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
+/// Names that were those of files when they were opened last. One that is by now a pipe, which only its user could have put
+/// there, is found out when it has been opened without waiting: then it is opened once more, as pipes are.
+#[derive(Default)]
+pub struct KnownFiles(RefCell<HashSet<Vec<u8>>>);
+
+/// Most names that are remembered.
+const MAX_KNOWN: usize = 1 << 14;
+
+impl KnownFiles {
+    fn kind_of(&self, path: &[u8], name: &CStr) -> Result<u32, Errno> {
+        if self.0.borrow().contains(path) {
+            return Ok(libc::S_IFREG);
+        }
+        let kind = kind_by_name(name)?;
+        let mut names = self.0.borrow_mut();
+        if names.len() >= MAX_KNOWN {
+            names.clear();
+        }
+        if kind == libc::S_IFREG {
+            names.insert(path.to_vec());
+        }
+        Ok(kind)
+    }
+
+    fn forget(&self, path: &[u8]) {
+        self.0.borrow_mut().remove(path);
+    }
+}
+
+/// `S_IFMT` bits of what has an absolute name; a link at its end is not followed.
+fn kind_by_name(name: &CStr) -> Result<u32, Errno> {
+    // SAFETY: a struct of plain numbers.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the name is NUL-terminated; the kernel fills the struct of this frame.
+    checked(unsafe { libc::lstat(name.as_ptr(), &raw mut facts) }.into())?;
+    Ok(facts.st_mode & libc::S_IFMT)
 }
 
 /// `/dev/null` and its like, which never wait.
@@ -613,12 +702,11 @@ fn rename(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64)
     let kind = kind_at(&from).ok_or(libc::ENOENT)?;
     check.path(verb::RENAME, &from.path)?;
     check.path(verb::RENAME, &to.path)?;
-    if kind != libc::S_IFDIR {
-        check.moved(&from.path, &to.path)?;
-    }
-    let is_exchange = flags & libc::RENAME_EXCHANGE != 0;
-    if is_exchange && kind_at(&to).is_some_and(|kind| kind != libc::S_IFDIR) {
-        check.moved(&to.path, &from.path)?;
+    check.moved(&from.path, &to.path, kind == libc::S_IFDIR)?;
+    if flags & libc::RENAME_EXCHANGE != 0
+        && let Some(kind) = kind_at(&to)
+    {
+        check.moved(&to.path, &from.path, kind == libc::S_IFDIR)?;
     }
     // SAFETY: both names are NUL-terminated.
     done(
@@ -649,7 +737,7 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
     }
     check.path(verb::CREATE, &entry.path)?;
     if !is_nameless {
-        check.moved(&place.path, &entry.path)?;
+        check.moved(&place.path, &entry.path, false)?;
     }
     // SAFETY: both names are NUL-terminated; the first is followed to the object itself.
     done(

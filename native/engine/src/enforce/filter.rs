@@ -6,7 +6,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use super::policy::{Policy, SocketRule};
+use super::policy::{Opens, Policy, SocketRule};
 use crate::error::EngineError;
 
 /// Stands in for "notify", which `seccompiler` has no word for, and is replaced in the finished program.
@@ -50,6 +50,14 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
         };
         if let Some(own) = own {
             rules.insert(number, own);
+        }
+    }
+    if otherwise == Otherwise::Notify && policy.supervised {
+        for (number, flags) in [(libc::SYS_open, 1), (libc::SYS_openat, 2)] {
+            let is_granted = policy.roles.iter().all(|role| role.calls.contains(&number));
+            if is_granted && let Some(own) = open_rules(policy.opens, flags).map_err(wrong)? {
+                rules.entry(number).or_insert(own);
+            }
         }
     }
     let refused = match otherwise {
@@ -111,6 +119,18 @@ fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
         rules.push(SeccompRule::new(conditions)?);
     }
     Ok((!rules.is_empty()).then_some(rules))
+}
+
+/// Opens of what exists that Landlock alone decides about, by the argument that holds their flags. Making files and
+/// descriptors without rights (`O_PATH`) it does not judge, or not by names.
+fn open_rules(opens: Opens, flags: u8) -> Conditions {
+    let makes = libc::O_CREAT | libc::O_PATH | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+    let changes = match opens {
+        Opens { reading: true, writing: true } => makes,
+        Opens { reading: true, writing: false } => makes | libc::O_ACCMODE | libc::O_TRUNC,
+        _ => return Ok(None),
+    };
+    Ok(Some(vec![SeccompRule::new(vec![argument(flags, SeccompCmpOp::MaskedEq(changes as u64), 0)?])?]))
 }
 
 /// Flags of clone(2) that make namespaces.

@@ -29,12 +29,16 @@ pub struct Notification {
 }
 
 /// The listening end of a filter.
-pub struct Listener(OwnedFd);
+pub struct Listener {
+    fd: OwnedFd,
+    /// Waiting for the next call ends by itself when nobody is left: Linux 6.11.
+    ends: bool,
+}
 
 impl Listener {
     #[must_use]
     pub fn new(fd: OwnedFd) -> Listener {
-        let listener = Listener(fd);
+        let listener = Listener { fd, ends: is_kernel_since((6, 11)) };
         // Kernels before 6.6 do not know it; it only saves time.
         let _ = listener.ioctl(SET_FLAGS, SYNC_WAKE_UP as *mut libc::c_void);
         listener
@@ -42,13 +46,13 @@ impl Listener {
 
     #[must_use]
     pub fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 
     /// `argument` is what the request wants: a pointer that is valid for it, or a number.
     fn ioctl(&self, request: u64, argument: *mut libc::c_void) -> io::Result<i32> {
         // SAFETY: every caller passes what its request wants, and the structs live during the call.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument) };
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, argument) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
     }
 
@@ -57,14 +61,14 @@ impl Listener {
     /// # Errors
     /// `NotFound` when no process has the filter any more; others as the kernel says.
     pub fn receive(&self) -> io::Result<Option<Notification>> {
-        let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one entry of this frame.
-        if unsafe { libc::poll(&raw mut poll, 1, -1) } < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) };
-        }
-        if poll.revents & libc::POLLIN == 0 {
-            return Err(io::ErrorKind::NotFound.into());
+        if !self.ends {
+            let got = self.look(-1)?;
+            if got != 0 && got & libc::POLLIN == 0 {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if got == 0 {
+                return Ok(None);
+            }
         }
         // SAFETY: the struct is plain numbers, and the kernel wants it zeroed.
         let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -75,9 +79,25 @@ impl Listener {
                 number: raw.data.nr.into(),
                 args: raw.data.args,
             })),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
+            // The call was given up, or everybody has gone.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => match self.look(0)? & libc::POLLHUP {
+                0 => Ok(None),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            },
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What poll(2) says of the listener within a time in milliseconds (-1: whenever); 0: nothing.
+    fn look(&self, within: i32) -> io::Result<i16> {
+        let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry of this frame.
+        if unsafe { libc::poll(&raw mut poll, 1, within) } < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        }
+        Ok(poll.revents)
     }
 
     /// Whether the call still waits: only then is what was read of its memory and names of its process's.
@@ -119,5 +139,27 @@ impl Listener {
             // The process may have no room for one more descriptor.
             self.refuse(id, error.raw_os_error().unwrap_or(libc::EMFILE));
         }
+    }
+}
+
+/// Whether the running kernel is of that version (major, minor) or newer.
+fn is_kernel_since(version: (u32, u32)) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    is_since(&release, version)
+}
+
+fn is_since(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_since;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        assert!(is_since("6.11.0-rc1", (6, 11)) && is_since("6.18.44-cloud", (6, 11)) && is_since("7.0", (6, 11)));
+        assert!(!is_since("6.9.12", (6, 11)) && !is_since("5.15.0", (6, 11)) && !is_since("", (6, 11)));
     }
 }

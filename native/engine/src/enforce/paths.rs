@@ -1,7 +1,7 @@
 //! What a path means to the thread that names it: the object itself, held open without rights, and its canonical name.
 //! What is checked and what is then used are the same object, so that nothing can be exchanged in between.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::gate::owned;
@@ -31,6 +31,8 @@ pub struct Entry {
 /// Most links that are followed by hand.
 const MAX_LINKS: u32 = 40;
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+/// Of openat2(2): a link anywhere on the way is an error.
+pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 
 #[repr(C)]
 struct OpenHow {
@@ -41,7 +43,12 @@ struct OpenHow {
 
 fn open_path(base: i32, path: &[u8], flags: i32, resolve: u64) -> Result<OwnedFd, Errno> {
     let path = CString::new(path).map_err(|_| libc::ENOENT)?;
-    let how = OpenHow { flags: (libc::O_PATH | libc::O_CLOEXEC | flags) as u64, mode: 0, resolve };
+    open_how(base, &path, libc::O_PATH | libc::O_CLOEXEC | flags, resolve)
+}
+
+/// openat2(2) of what exists.
+pub fn open_how(base: i32, path: &CStr, flags: i32, resolve: u64) -> Result<OwnedFd, Errno> {
+    let how = OpenHow { flags: flags as u64, mode: 0, resolve };
     // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size.
     owned(unsafe { libc::syscall(libc::SYS_openat2, base, path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
         .map_err(|error| errno_of(&error))

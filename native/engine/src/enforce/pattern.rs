@@ -53,6 +53,43 @@ impl Pattern {
     }
 }
 
+/// What is left of a pattern below a directory: names, one after the other, and whether everything below the last is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    names: Vec<Vec<PieceBox>>,
+    below: bool,
+}
+
+impl Rest {
+    /// Whether all that `other` stands for is meant. Some patterns cover each other that this does not see.
+    #[must_use]
+    pub fn covers(&self, other: &Rest) -> bool {
+        self == other || (self.below && self.names.is_empty())
+    }
+}
+
+impl Pattern {
+    /// What it says of paths below a canonical directory; `None`: nothing.
+    #[must_use]
+    pub fn below(&self, directory: &[u8]) -> Option<Rest> {
+        let parts: Vec<&[u8]> =
+            if directory == b"/" { Vec::new() } else { directory.split(|byte| *byte == b'/').skip(1).collect() };
+        match self {
+            Pattern::Plain(plain) => {
+                let own: Vec<&[u8]> = plain.split(|byte| *byte == b'/').skip(1).collect();
+                let rest = own.strip_prefix(parts.as_slice()).filter(|rest| !rest.is_empty())?;
+                let text = |name: &&[u8]| vec![PieceBox(Piece::Text(name.to_vec()))];
+                Some(Rest { names: rest.iter().map(text).collect(), below: false })
+            }
+            Pattern::Names { names, below } => {
+                let fits = names.iter().zip(&parts).all(|(pieces, name)| matches_name(pieces, name));
+                let rest = names.get(parts.len()..).unwrap_or_default();
+                (fits && (*below || !rest.is_empty())).then(|| Rest { names: rest.to_vec(), below: *below })
+            }
+        }
+    }
+}
+
 /// The path that an object without wildcards stands for.
 fn plain(object: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(object.len());
@@ -167,6 +204,18 @@ mod tests {
         for (object, path, expected) in cases {
             assert_eq!(Pattern::new(object).matches(path.as_bytes()), *expected, "{object} {path}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_directory_is_what_is_left_of_the_pattern() {
+        let rest = |object: &str, directory: &str| Pattern::new(object).below(directory.as_bytes());
+        assert_eq!(rest("/d/a/x", "/d/a"), rest("/d/b/x", "/d/b"));
+        assert_ne!(rest("/d/a/x", "/d/a"), rest("/d/b/y", "/d/b"));
+        assert_eq!(rest("/d/*/x*", "/d/a"), rest("/d/x*", "/d"));
+        assert_eq!(rest("/d/a", "/d/a"), None);
+        assert_eq!(rest("/e/**", "/d"), None);
+        let all = rest("/d/**", "/d/a/b").unwrap();
+        assert!(all.covers(&rest("/d/x", "/d").unwrap()) && !rest("/d/x", "/d").unwrap().covers(&all));
     }
 
     #[test]

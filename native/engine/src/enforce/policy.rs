@@ -5,12 +5,15 @@ use serde::Deserialize;
 use crate::error::EngineError;
 
 /// The version that this enforcer understands.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// More than any spec compiles to.
 const MAX_BYTES: usize = 64 << 20;
 
 /// `socket(family, type, protocol)`; -1 is any.
 pub type SocketRule = (i32, i32, i32);
+
+/// Number of a call that changes as whom a program acts, and its ids.
+pub type UserRule = (i64, Vec<i32>);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,11 +25,20 @@ pub struct Policy {
     pub pass: Vec<i64>,
     pub absent: Vec<i64>,
     pub judged: Vec<i64>,
+    pub opens: Opens,
     pub sockets: Vec<SocketRule>,
     pub landlock: Landlock,
     pub roles: Vec<Role>,
     pub root: usize,
     pub learn: bool,
+}
+
+/// Opening of what exists that Landlock holds to the letter, so that nobody has to judge it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Opens {
+    pub reading: bool,
+    pub writing: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +66,7 @@ pub struct Role {
     pub script: Option<Script>,
     pub calls: Vec<i64>,
     pub sockets: Vec<SocketRule>,
+    pub users: Vec<UserRule>,
     pub grants: Vec<Grant>,
 }
 

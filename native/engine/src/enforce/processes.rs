@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gate::pidfd_open;
 use super::rules::Rules;
@@ -16,7 +17,8 @@ pub struct Process {
     handle: Arc<OwnedFd>,
     /// Mostly one. Several, when its parent was gone before it was looked at: then it may do what all of them may.
     pub roles: Vec<usize>,
-    pub serving: bool,
+    /// Whether it has accepted a connection: set by whoever performs that.
+    serving: Arc<AtomicBool>,
     exe: Vec<u8>,
     line: Vec<u8>,
     /// Threads that were let into an exec, several at once perhaps: which program runs is looked at when any of them calls
@@ -39,9 +41,28 @@ impl Process {
     }
 
     #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// To be set when a connection was accepted for it.
+    #[must_use]
+    pub fn phase(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.serving)
+    }
+
+    #[must_use]
     pub fn exe(&self) -> String {
         String::from_utf8_lossy(&self.exe).into_owned()
     }
+}
+
+/// The process of a thread that calls.
+pub struct Met<'a> {
+    pub process: &'a mut Process,
+    /// Something was just read of a process by its number, which may be another's if the caller is gone. What is known of a
+    /// thread that lives still is not: the one that called is the one that is known, or older than it and gone.
+    pub is_new: bool,
 }
 
 /// A program that its parent's role was not granted.
@@ -67,7 +88,7 @@ impl Processes {
             pid,
             handle: Arc::new(pidfd_open(pid, 0)?),
             roles: vec![role],
-            serving: false,
+            serving: Arc::default(),
             exe: exe_of(pid),
             line: line_of(pid),
             exec: Vec::new(),
@@ -88,7 +109,7 @@ impl Processes {
         rules: &Rules,
         learn: bool,
         may_exec: impl Fn(&[usize], &[u8], bool) -> bool,
-    ) -> Result<Option<&mut Process>, Stranger> {
+    ) -> Result<Option<Met<'_>>, Stranger> {
         let Some((pid, is_new)) = self.process_of(tid) else { return Ok(None) };
         // A thread that is alive is one of a process that is.
         if !self.known.get(&pid).is_some_and(|process| !is_new || is_alive(&process.handle)) {
@@ -97,10 +118,12 @@ impl Processes {
             self.known.insert(pid, process);
         }
         let Some(process) = self.known.get_mut(&pid) else { return Ok(None) };
+        let mut is_new = is_new;
         if !process.exec.is_empty() {
+            is_new = true;
             recheck(process, tid, rules, learn, may_exec)?;
         }
-        Ok(Some(process))
+        Ok(Some(Met { process, is_new }))
     }
 
     /// A process that was met.
@@ -152,10 +175,13 @@ impl Processes {
         let parent = self.known.get(&status_number(pid, "PPid:")?);
         let inherited = parent.filter(|parent| parent.exe == exe && is_alive(&parent.handle));
         let (roles, serving) = match inherited {
-            Some(parent) => (parent.roles.clone(), parent.serving),
+            Some(parent) => (parent.roles.clone(), parent.is_serving()),
             // Its parent ended, or runs something else by now.
-            None => (rules.candidates(&exe), self.known.values().any(|process| process.exe == exe && process.serving)),
+            None => {
+                (rules.candidates(&exe), self.known.values().any(|process| process.exe == exe && process.is_serving()))
+            }
         };
+        let serving = Arc::new(AtomicBool::new(serving));
         Some(Process { pid, handle, roles, serving, exe, line, exec: Vec::new(), fresh: false })
     }
 }
@@ -179,11 +205,11 @@ fn recheck(
     let role = rules.role_of(&exe, &words, &cwd_of(process.pid));
     match role {
         Some(_) | None
-            if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe, process.serving))) =>
+            if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe, process.is_serving()))) =>
         {
             process.fresh = false;
             process.roles = role.into_iter().collect();
-            process.serving = false;
+            process.serving = Arc::default();
             process.exec.clear();
             process.exe = exe;
             process.line = line;
@@ -245,15 +271,15 @@ mod tests {
         processes.first(own, 0, false).unwrap();
         let process = processes.known(own).unwrap();
         let role = serde_json::json!({
-            "name": "now", "exe": [process.exe()], "script": null, "calls": [], "sockets": [], "grants": [],
+            "name": "now", "exe": [process.exe()], "script": null, "calls": [], "sockets": [], "users": [], "grants": [],
         });
         let role: crate::enforce::policy::Role = serde_json::from_value(role).unwrap();
         let rules = Rules { roles: vec![crate::enforce::rules::RoleRules::new(&role)] };
         process.exe = b"/before".to_vec();
-        process.serving = true;
+        process.phase().store(true, Ordering::Relaxed);
         process.expect_exec(own);
         assert!(recheck(process, own, &rules, false, |_, _, serving| !serving).is_err());
         assert!(recheck(process, own, &rules, false, |_, _, serving| serving).is_ok());
-        assert!(process.exec.is_empty() && !process.serving);
+        assert!(process.exec.is_empty() && !process.is_serving());
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::pattern::Pattern;
-use super::policy::{Policy, Role, Script, SocketRule};
+use super::pattern::{Pattern, Rest};
+use super::policy::{Policy, Role, Script, SocketRule, UserRule};
 use crate::resolve::join;
 
 /// Verbs of paths, as bits.
@@ -96,6 +96,7 @@ pub struct RoleRules {
     script: Option<Script>,
     calls: HashSet<i64>,
     sockets: Vec<SocketRule>,
+    users: Vec<UserRule>,
     plain: HashMap<Vec<u8>, Masks>,
     patterns: Vec<(Pattern, Masks)>,
     /// Verb, address, phases.
@@ -112,6 +113,7 @@ impl RoleRules {
             script: role.script.clone(),
             calls: role.calls.iter().copied().collect(),
             sockets: role.sockets.clone(),
+            users: role.users.clone(),
             plain: HashMap::new(),
             patterns: Vec::new(),
             addresses: Vec::new(),
@@ -155,6 +157,12 @@ impl RoleRules {
         self.sockets.iter().any(|(f, t, p)| fits(*f, family) && fits(*t, kind) && fits(*p, protocol))
     }
 
+    /// Whether a call that changes as whom a program acts was granted with these ids.
+    #[must_use]
+    pub fn may_become(&self, number: i64, ids: &[i32]) -> bool {
+        self.users.iter().any(|(own, granted)| *own == number && granted == ids)
+    }
+
     /// Whether all verbs of `bits` are granted on a canonical path.
     #[must_use]
     pub fn may(&self, bits: u16, path: &[u8], serving: bool) -> bool {
@@ -179,6 +187,24 @@ impl RoleRules {
     pub fn gained(&self, from: &[u8], to: &[u8], serving: bool) -> u16 {
         let missing = |bit: &&u16| self.may(**bit, to, serving) && !self.may(**bit, from, serving);
         verb::OF_OBJECTS.iter().filter(missing).fold(0, |all, bit| all | bit)
+    }
+
+    /// As [`RoleRules::gained`], of all that a directory holds or will hold.
+    #[must_use]
+    pub fn gained_below(&self, from: &[u8], to: &[u8], serving: bool) -> u16 {
+        let phase = usize::from(serving);
+        let objects = verb::OF_OBJECTS.iter().fold(0, |all, bit| all | bit);
+        let plain = self.plain.iter().map(|(path, masks)| (Pattern::Plain(path.clone()), masks.0[phase]));
+        let patterns = self.patterns.iter().map(|(pattern, masks)| (pattern.clone(), masks.0[phase]));
+        let all: Vec<(Pattern, u16)> = plain.chain(patterns).filter(|(_, bits)| bits & objects != 0).collect();
+        let below = |directory: &[u8]| -> Vec<(Rest, u16)> {
+            all.iter().filter_map(|(pattern, bits)| Some((pattern.below(directory)?, *bits))).collect()
+        };
+        let (have, want) = (below(from), below(to));
+        want.iter().fold(0, |gained, (rest, bits)| {
+            let own = have.iter().filter(|(own, _)| own.covers(rest)).fold(0, |all, (_, bits)| all | bits);
+            gained | (bits & objects & !own)
+        })
     }
 
     #[must_use]
@@ -323,10 +349,39 @@ mod tests {
             script: None,
             calls: Vec::new(),
             sockets: Vec::new(),
+            users: vec![(libc::SYS_setuid, vec![65534])],
             grants: vec![grant("rename", "/d/*"), grant("write", "/d/new"), grant("read", "/d/new")],
         };
         let rules = RoleRules::new(&role);
         assert_eq!(rules.gained(b"/d/old", b"/d/new", false), verb::READ | verb::WRITE);
         assert_eq!(rules.gained(b"/d/new", b"/d/old", false), 0);
+        assert!(rules.may_become(libc::SYS_setuid, &[65534]) && !rules.may_become(libc::SYS_setgid, &[65534]));
+    }
+
+    #[test]
+    fn what_a_name_would_add_to_a_directory_is_told() {
+        let grant = |verb: &str, object: &str| Grant { verb: verb.into(), object: object.into(), phase: None };
+        let role = Role {
+            name: "role".into(),
+            exe: Vec::new(),
+            script: None,
+            calls: Vec::new(),
+            sockets: Vec::new(),
+            users: Vec::new(),
+            grants: vec![
+                grant("read", "/d/**"),
+                grant("write", "/d/a/log"),
+                grant("write", "/d/b/log"),
+                grant("exec", "/d/bin/*"),
+            ],
+        };
+        let rules = RoleRules::new(&role);
+        assert_eq!(rules.gained_below(b"/d/a", b"/d/b", false), 0);
+        assert_eq!(rules.gained_below(b"/d/c", b"/d/b", false), verb::WRITE);
+        assert_eq!(rules.gained_below(b"/d/c", b"/d/bin", false), verb::EXEC);
+        assert_eq!(rules.gained_below(b"/d/bin", b"/d/c", false), 0);
+        // What stood outside would be read inside.
+        assert_eq!(rules.gained_below(b"/e", b"/d/c", false), verb::READ | verb::STAT);
+        assert_eq!(rules.gained_below(b"/e/a", b"/e/b", false), 0);
     }
 }

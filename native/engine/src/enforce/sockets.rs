@@ -1,14 +1,17 @@
 //! Calls with socket addresses, performed on the program's own socket with the address that was checked.
 
+mod accepting;
 mod bound;
 mod sending;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
+pub use accepting::{Accepting, accept};
 pub use bound::Bound;
 pub use sending::{Sending, sendmmsg, sendmsg, sendto};
 
+use super::apart::patiently;
 use super::paths::{Walker, name_of};
 use super::rules::Peer;
 use super::supervise::{Answer, Asked, Caller, Check, Slow};
@@ -172,22 +175,22 @@ impl Slow {
         let may_wait = match &self {
             Slow::Connect { socket, .. } => is_blocking(socket),
             Slow::Send(sending) => sending.may_wait(),
+            Slow::Accept(accepting) => accepting.may_wait(),
         };
-        if may_wait { Answer::Slow(self) } else { Answer::from_result(self.perform(caller)) }
+        if may_wait { Answer::Slow(self) } else { self.perform(caller) }
     }
 
-    pub fn perform(self, caller: &Caller<'_>) -> Result<i64, Errno> {
+    pub fn perform(self, caller: &Caller<'_>) -> Answer {
         match self {
-            Slow::Connect { socket, address, .. } => {
-                // SAFETY: the address has that length.
-                checked(
-                    unsafe {
-                        libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t)
-                    }
-                    .into(),
-                )
+            Slow::Connect { socket, address, _hold } => {
+                let length = address.len() as libc::socklen_t;
+                Answer::from_result(patiently(caller, || {
+                    // SAFETY: the address has that length.
+                    checked(unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), length) }.into())
+                }))
             }
-            Slow::Send(sending) => sending.perform(caller),
+            Slow::Send(sending) => Answer::from_result(sending.perform(caller)),
+            Slow::Accept(accepting) => accepting.perform(caller),
         }
     }
 }
@@ -240,11 +243,6 @@ pub fn listen(asked: &Asked<'_>, check: &dyn Check, bound: &Bound) -> Done {
     let socket = check_bound(asked, "listen", check, bound)?;
     // SAFETY: takes no pointer.
     checked(unsafe { libc::listen(socket.as_raw_fd(), asked.args[1] as i32) }.into()).map(Answer::Value)
-}
-
-/// accept(2). Another socket in its place was listened on with a grant of its own, and gives its own connections only.
-pub fn accept(asked: &Asked<'_>, check: &dyn Check, bound: &Bound) -> Done {
-    check_bound(asked, "accept", check, bound).map(|_| Answer::Pass)
 }
 
 /// getsockname(2): the name as the program gave it, not as it was bound by.

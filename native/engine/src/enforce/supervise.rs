@@ -6,16 +6,17 @@
 //!   gets anything; and what gives no rights (chdir, O_PATH), since whatever starts from there is asked again.
 //! - Memory and names of a thread are only believed after the notification was found to be waiting still.
 //! - What is checked is an open object, never a name (`paths.rs`).
-//! - Calls that may wait are performed on a thread of their own.
+//! - Calls that may wait are performed on a thread of their own (`apart.rs`).
 
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
+use super::apart::{Apart, patiently};
 use super::files;
 use super::filter;
 use super::notify::{Listener, Notification};
@@ -54,14 +55,15 @@ impl Answer {
 pub enum Slow {
     Connect { socket: OwnedFd, address: Vec<u8>, _hold: Option<OwnedFd> },
     Send(sockets::Sending),
+    Accept(sockets::Accepting),
 }
 
 /// The thread that made a call.
 pub struct Caller<'a> {
     pub tid: i32,
     pub tgid: i32,
-    listener: &'a Listener,
-    id: u64,
+    pub(super) listener: &'a Listener,
+    pub(super) id: u64,
 }
 
 impl Caller<'_> {
@@ -77,6 +79,7 @@ pub struct Asked<'a> {
     pub number: i64,
     pub args: [u64; 6],
     pub target: Target<'a>,
+    pub known: &'a files::KnownFiles,
     listener: &'a Listener,
     id: u64,
 }
@@ -101,11 +104,15 @@ pub trait Check {
     /// EACCES.
     fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno>;
 
-    /// That an object does not gain by another name: what is granted on `to` is granted on `from`.
+    /// Whether that holds, without a word about it when it does not.
+    fn grants(&self, bits: u16, path: &[u8]) -> bool;
+
+    /// That an object does not gain by another name: what is granted on `to` is granted on `from`. Of a directory, this is
+    /// asked of all that it can hold as well.
     ///
     /// # Errors
     /// EXDEV, upon which programs copy.
-    fn moved(&self, from: &[u8], to: &[u8]) -> Result<(), Errno>;
+    fn moved(&self, from: &[u8], to: &[u8], is_directory: bool) -> Result<(), Errno>;
 
     /// # Errors
     /// EACCES.
@@ -168,9 +175,16 @@ impl Check for RoleCheck<'_> {
         self.refuse(verb::name(missing.unwrap_or(bits)), String::from_utf8_lossy(path).into_owned())
     }
 
-    fn moved(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-        let gained = self.roles.iter().filter_map(|role| self.rules.roles.get(*role));
-        let gained = gained.fold(0, |all, role| all | role.gained(from, to, self.serving));
+    fn grants(&self, bits: u16, path: &[u8]) -> bool {
+        self.all(|role| role.may(bits, path, self.serving))
+    }
+
+    fn moved(&self, from: &[u8], to: &[u8], is_directory: bool) -> Result<(), Errno> {
+        let roles = self.roles.iter().filter_map(|role| self.rules.roles.get(*role));
+        let gained = roles.fold(0, |all, role| {
+            let below = if is_directory { role.gained_below(from, to, self.serving) } else { 0 };
+            all | below | role.gained(from, to, self.serving)
+        });
         if gained == 0 {
             return Ok(());
         }
@@ -204,8 +218,10 @@ pub struct Supervisor {
     absent: HashSet<i64>,
     judged: HashSet<i64>,
     bound: sockets::Bound,
-    /// How many calls are under way on threads of their own.
-    apart: Arc<AtomicUsize>,
+    known: Rc<files::KnownFiles>,
+    apart: Apart,
+    /// Whether this process acts as root, and so would for a program that is somebody else by now.
+    is_root: bool,
     report: Report,
 }
 
@@ -223,14 +239,18 @@ impl Supervisor {
     ) -> std::io::Result<Supervisor> {
         let mut processes = Processes::default();
         processes.first(pid, policy.root, runs_program)?;
+        let listener = Arc::new(Listener::new(listener));
         Ok(Supervisor {
-            listener: Arc::new(Listener::new(listener)),
+            apart: Apart::new(Arc::clone(&listener)),
+            listener,
+            // SAFETY: takes no argument.
+            is_root: unsafe { libc::geteuid() } == 0,
             rules: Arc::new(Rules::new(&policy)),
             processes,
             absent: policy.absent.iter().copied().collect(),
             judged: policy.judged.iter().copied().collect(),
             bound: sockets::Bound::default(),
-            apart: Arc::default(),
+            known: Rc::default(),
             policy,
             report,
         })
@@ -263,6 +283,7 @@ impl Supervisor {
         let rules = Arc::clone(&self.rules);
         let rules = rules.as_ref();
         let listener = Arc::clone(&self.listener);
+        let known = Rc::clone(&self.known);
         let learn = self.policy.learn;
         let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
             roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
@@ -275,24 +296,25 @@ impl Supervisor {
             }
             return;
         }
-        let process = self.processes.of(tid, rules, learn, may_exec);
+        let met = self.processes.of(tid, rules, learn, may_exec);
         // What was found out of a thread that is gone by now may be of another one.
-        if !listener.is_waiting(id) {
+        if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
             return;
         }
-        let process = match process {
-            Ok(Some(process)) => process,
+        let process = match met {
+            Ok(Some(met)) => met.process,
             Ok(None) => return self.listener.refuse(id, libc::EACCES),
             Err(stranger) => return self.end_stranger(&stranger, number, id),
         };
         let is_start = process.fresh && number == libc::SYS_execve;
-        let (roles, serving, pid) = (process.roles.clone(), process.serving, process.pid);
+        let (roles, serving, pid) = (process.roles.clone(), process.is_serving(), process.pid);
         let handle = process.handle();
         let check = RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
         let asked = Asked {
             number,
             args: notification.args,
             target: Target { tid, tgid: pid, process: &handle },
+            known: &known,
             listener: &listener,
             id,
         };
@@ -341,10 +363,17 @@ impl Supervisor {
             libc::SYS_getsockname => sockets::name(asked, &self.bound),
             libc::SYS_listen => sockets::listen(asked, check, &self.bound),
             libc::SYS_accept | libc::SYS_accept4 => {
-                let answer = sockets::accept(asked, check, &self.bound)?;
-                self.serve(asked.target.tgid);
-                Ok(answer)
+                let phase = self.processes.known(asked.target.tgid).map(|process| process.phase());
+                sockets::accept(asked, check, &self.bound, phase.unwrap_or_default())
             }
+            libc::SYS_setuid
+            | libc::SYS_setgid
+            | libc::SYS_setreuid
+            | libc::SYS_setregid
+            | libc::SYS_setresuid
+            | libc::SYS_setresgid
+            | libc::SYS_setfsuid
+            | libc::SYS_setfsgid => self.become_user(asked, check),
             libc::SYS_socket => socket(asked, check),
             // Its flags stand in memory; clone(2) does the same.
             libc::SYS_clone3 => Err(libc::ENOSYS),
@@ -374,10 +403,22 @@ impl Supervisor {
         Ok(Answer::Pass)
     }
 
-    fn serve(&mut self, pid: i32) {
-        if let Some(process) = self.processes.known(pid) {
-            process.serving = true;
+    /// As whom a program acts: the supervisor does not follow. Root may stay root; that it gives root up has to be granted with
+    /// its ids, of which the user is warned before (src/spec/enforce.ts).
+    fn become_user(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+        let count = match asked.number {
+            libc::SYS_setreuid | libc::SYS_setregid => 2,
+            libc::SYS_setresuid | libc::SYS_setresgid => 3,
+            _ => 1,
+        };
+        let ids: Vec<i32> = asked.args[..count].iter().map(|id| *id as i32).collect();
+        let stays = !self.is_root || ids.iter().all(|id| matches!(id, -1 | 0));
+        if stays || check.all(|role| role.may_become(asked.number, &ids)) {
+            return Ok(Answer::Pass);
         }
+        let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let object = format!("{} {}", asked.number, words.join(" "));
+        check.refuse("syscall", object).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
     }
 
     /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
@@ -420,30 +461,12 @@ impl Supervisor {
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
-                self.apart(id, move |listener| match slow.perform(&Caller { tid, tgid, listener, id }) {
-                    Ok(value) => listener.answer(id, value),
-                    Err(errno) => listener.refuse(id, errno),
-                });
+                self.apart.start((tid, tgid, id), move |caller| finish(caller, slow.perform(caller)));
             }
-            Answer::SlowOpen(object, flags, cloexec) => {
-                self.apart(id, move |listener| match files::reopen(&object, flags, 0) {
-                    Ok(fd) => listener.answer_with(id, &fd, cloexec),
-                    Err(errno) => listener.refuse(id, errno),
-                });
-            }
-        }
-    }
-
-    /// On a thread of its own. If there can be none, the call fails as one for which the system has no means.
-    fn apart(&self, id: u64, work: impl FnOnce(&Listener) + Send + 'static) {
-        let Some(place) = Place::take(&self.apart) else { return self.listener.refuse(id, libc::EAGAIN) };
-        let listener = Arc::clone(&self.listener);
-        let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
-            let _place = place;
-            work(&listener);
-        });
-        if spawned.is_err() {
-            self.listener.refuse(id, libc::EAGAIN);
+            Answer::SlowOpen(object, flags, cloexec) => self.apart.start((tid, tgid, id), move |caller| {
+                let opened = patiently(caller, || files::reopen(&object, flags, 0));
+                finish(caller, opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec)));
+            }),
         }
     }
 
@@ -492,23 +515,14 @@ impl Supervisor {
     }
 }
 
-/// Most calls that are under way on threads of their own: some never end, such as opening a pipe that has no other end.
-const MAX_APART: usize = 1024;
-
-/// One of those threads, as long as it lives.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(count: &Arc<AtomicUsize>) -> Option<Place> {
-        // It is given back at the end of this function when there was none.
-        let place = Place(Arc::clone(count));
-        (count.fetch_add(1, Ordering::SeqCst) < MAX_APART).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+/// Answers a call that was performed on a thread of its own.
+fn finish(caller: &Caller<'_>, answer: Answer) {
+    match answer {
+        Answer::Value(value) => caller.listener.answer(caller.id, value),
+        Answer::Descriptor(fd, cloexec) => caller.listener.answer_with(caller.id, &fd, cloexec),
+        Answer::Refused(errno) => caller.listener.refuse(caller.id, errno),
+        // Only what is being decided is passed on, or put off.
+        Answer::Pass | Answer::Slow(_) | Answer::SlowOpen(..) => caller.listener.refuse(caller.id, libc::EIO),
     }
 }
 
@@ -528,16 +542,7 @@ fn by_number(number: i64, judged: &HashSet<i64>) -> Result<Answer, Errno> {
         | libc::SYS_swapon
         | libc::SYS_swapoff
         | libc::SYS_acct => Err(libc::EPERM),
-        // As whom a program acts: the supervisor does not follow, of which the user is warned before (src/spec/enforce.ts).
-        libc::SYS_setuid
-        | libc::SYS_setgid
-        | libc::SYS_setreuid
-        | libc::SYS_setregid
-        | libc::SYS_setresuid
-        | libc::SYS_setresgid
-        | libc::SYS_setfsuid
-        | libc::SYS_setfsgid
-        | libc::SYS_setgroups => Ok(Answer::Pass),
+        libc::SYS_setgroups => Ok(Answer::Pass),
         _ if judged.contains(&number) => Err(libc::ENOSYS),
         _ => Ok(Answer::Pass),
     }
@@ -569,15 +574,6 @@ fn socket(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn threads_for_calls_that_wait_are_bounded() {
-        let count = Arc::new(AtomicUsize::new(0));
-        let places: Vec<_> = std::iter::from_fn(|| Place::take(&count)).collect();
-        assert_eq!(places.len(), MAX_APART);
-        drop(places);
-        assert_eq!(count.load(Ordering::SeqCst), 0);
-    }
 
     #[test]
     fn calls_that_nothing_judges_are_refused() {

@@ -9,6 +9,8 @@ use crate::sys;
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
 const PAGE: u64 = 4096;
+/// Most paths are shorter: the rest of the page is not copied for them.
+const FIRST_PIECE: usize = 256;
 
 pub type Errno = i32;
 
@@ -54,7 +56,8 @@ impl Target<'_> {
         let mut text = Vec::new();
         let mut at = addr;
         while text.len() < PATH_MAX {
-            let room = ((PAGE - at % PAGE) as usize).min(PATH_MAX - text.len());
+            let most = if text.is_empty() { FIRST_PIECE } else { PATH_MAX - text.len() };
+            let room = ((PAGE - at % PAGE) as usize).min(most);
             let piece = self.read(at, room)?;
             let (got, bytes) = (piece.len(), piece.as_slice());
             if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
@@ -68,7 +71,12 @@ impl Target<'_> {
     }
 
     pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
-        if bytes.is_empty() || sys::write_memory(self.tid, addr, bytes) { Ok(()) } else { Err(libc::EFAULT) }
+        Target::write_to(self.tid, addr, bytes)
+    }
+
+    /// As [`Target::write`], of a thread.
+    pub fn write_to(tid: i32, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if bytes.is_empty() || sys::write_memory(tid, addr, bytes) { Ok(()) } else { Err(libc::EFAULT) }
     }
 
     /// Its descriptor, as one of this process.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option};
+use crate::enforce::apart::patiently;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
 use crate::sys;
@@ -113,7 +114,8 @@ impl Sending {
         }
         let mut sent = 0;
         loop {
-            let one = self.pieces.take(caller, MAX_MESSAGE).and_then(|data| Ok((self.send_one(&data)?, data.len())));
+            let one =
+                self.pieces.take(caller, MAX_MESSAGE).and_then(|data| Ok((self.send_one(caller, &data)?, data.len())));
             match one {
                 Err(errno) if sent == 0 => return Err(errno),
                 Err(_) => return Ok(sent),
@@ -129,7 +131,7 @@ impl Sending {
         }
     }
 
-    fn send_one(&self, data: &[u8]) -> Result<i64, Errno> {
+    fn send_one(&self, caller: &Caller<'_>, data: &[u8]) -> Result<i64, Errno> {
         let mut piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
         // SAFETY: a struct of plain numbers and pointers that may be null.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -144,8 +146,10 @@ impl Sending {
             message.msg_controllen = self.control.bytes.len();
         }
         let flags = self.flags | libc::MSG_NOSIGNAL;
-        // SAFETY: all that the message points to lives here and has these lengths; the kernel only reads it.
-        checked(unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, flags) } as i64)
+        patiently(caller, || {
+            // SAFETY: all that the message points to lives here and has these lengths; the kernel only reads it.
+            checked(unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, flags) } as i64)
+        })
     }
 }
 

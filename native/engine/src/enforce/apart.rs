@@ -1,0 +1,241 @@
+//! Calls that may wait for others: each is performed on a thread of its own, so that the supervisor goes on.
+//!
+//! The kernel keeps signals from a caller while its call is being answered. A watch looks from time to time whether there is one
+//! that the caller handles, or whether the caller is gone, and interrupts the thread that waits in its place: then the call ends
+//! as it would have without a supervisor, interrupted or begun once more after the handler.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::notify::Listener;
+use super::supervise::Caller;
+use super::target::Errno;
+use crate::sys;
+
+/// Most calls that are under way at once.
+const MAX_CALLS: usize = 1024;
+/// How often the watch looks while a call has not waited for long, and when all have.
+const SOON: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_millis(500);
+/// What the kernel itself ends an interrupted call with: after the handler it is begun once more, or fails with EINTR, as the
+/// handler was set up. Never seen by the program (`ERESTARTSYS` of linux/errno.h).
+const RESTART: Errno = 512;
+
+/// Interrupts the threads; does nothing else. The recorder's own is the one before.
+fn wake_signal() -> i32 {
+    libc::SIGRTMAX() - 4
+}
+
+/// A call that waits.
+struct Call {
+    /// Thread that performs it, once that runs.
+    worker: Option<i32>,
+    since: Instant,
+    tid: i32,
+    tgid: i32,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to watch, or nothing more to come.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    calls: HashMap<u64, Call>,
+    is_watched: bool,
+    is_over: bool,
+}
+
+impl Shared {
+    /// Nothing in here is left half done when a thread panics.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Apart {
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+}
+
+impl Apart {
+    #[must_use]
+    pub fn new(listener: Arc<Listener>) -> Apart {
+        Apart { listener, shared: Arc::default() }
+    }
+
+    /// Performs the call of a thread (its number, its process, the notification), which `work` answers. If there can be no more
+    /// threads, the call fails as one for which the system has no means.
+    pub fn start(&self, (tid, tgid, id): (i32, i32, u64), work: impl FnOnce(&Caller<'_>) + Send + 'static) {
+        let call = Call { worker: None, since: Instant::now(), tid, tgid };
+        let Some(place) = Place::take(&self.shared, id, call) else { return self.listener.refuse(id, libc::EAGAIN) };
+        let listener = Arc::clone(&self.listener);
+        let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
+            place.begin();
+            work(&Caller { tid, tgid, listener: &listener, id });
+        });
+        if spawned.is_err() || !self.watch() {
+            self.listener.refuse(id, libc::EAGAIN);
+        }
+    }
+
+    /// Starts the watch if there is none.
+    fn watch(&self) -> bool {
+        let mut state = self.shared.lock();
+        self.shared.changed.notify_one();
+        if !state.is_watched {
+            let (listener, shared) = (Arc::clone(&self.listener), Arc::clone(&self.shared));
+            let watching = std::thread::Builder::new().name("trace-watch".into());
+            state.is_watched = watching.spawn(move || watch(&listener, &shared)).is_ok();
+            sys::catch(wake_signal());
+        }
+        state.is_watched
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+/// One of the calls, as long as it is under way.
+struct Place {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, id: u64, call: Call) -> Option<Place> {
+        let mut state = shared.lock();
+        if state.calls.len() >= MAX_CALLS {
+            return None;
+        }
+        state.calls.insert(id, call);
+        Some(Place { shared: Arc::clone(shared), id })
+    }
+
+    /// By the thread that performs it.
+    fn begin(&self) {
+        if let Some(call) = self.shared.lock().calls.get_mut(&self.id) {
+            call.worker = Some(sys::own_tid());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.lock().calls.remove(&self.id);
+    }
+}
+
+/// Interrupts the threads of calls that should not wait any more. A signal that comes too early is sent again.
+fn watch(listener: &Listener, shared: &Shared) {
+    let own = std::process::id() as i32;
+    let mut state = shared.lock();
+    loop {
+        while state.calls.is_empty() {
+            if state.is_over {
+                return;
+            }
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let is_soon = state.calls.values().any(|call| call.since.elapsed() < LONG);
+        let pause = if is_soon { SOON } else { LATER };
+        state = shared.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        // A thread takes its call off the list before it ends: what is on it has its number still.
+        for (id, call) in &state.calls {
+            if let Some(worker) = call.worker
+                && (!listener.is_waiting(*id) || interruption(call.tid, call.tgid).is_some())
+            {
+                let _ = sys::tgkill(own, worker, wake_signal());
+            }
+        }
+    }
+}
+
+/// Repeats a call that waits, when nothing that is the caller's business has interrupted it.
+///
+/// # Errors
+/// Those of the call; when it was interrupted, what the caller's own call would end with.
+pub fn patiently<T>(caller: &Caller<'_>, mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(libc::EINTR) if !caller.is_waiting() => return Err(libc::EINTR),
+            Err(libc::EINTR) => {
+                if let Some(errno) = interruption(caller.tid, caller.tgid) {
+                    return Err(errno);
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+/// What a waiting call ends with when a handler of its thread has to run; `None`: no handler has.
+fn interruption(tid: i32, tgid: i32) -> Option<Errno> {
+    interruption_in(&std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?, tid == tgid)
+}
+
+/// As [`interruption`], by the text of `/proc/TID/status`. `is_first`: the first thread of its process.
+fn interruption_in(status: &str, is_first: bool) -> Option<Errno> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.strip_prefix(':')?.trim())
+    };
+    let set = |name: &str| field(name).and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
+    let handled = set("SigCgt") & !set("SigBlk");
+    let is_alone = field("Threads") == Some("1");
+    if set("SigPnd") & handled != 0 {
+        Some(RESTART)
+    } else if set("ShdPnd") & handled == 0 {
+        None
+    } else if is_first || is_alone {
+        // The kernel gives signals for the process to this one if it takes them.
+        Some(RESTART)
+    } else {
+        // It may be another thread's.
+        Some(libc::EINTR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call { worker: None, since: Instant::now(), tid: 0, tgid: 0 }
+    }
+
+    #[test]
+    fn calls_that_wait_are_bounded() {
+        let shared = Arc::new(Shared::default());
+        let places: Vec<_> = (0..).map_while(|id| Place::take(&shared, id, call())).collect();
+        assert_eq!(places.len(), MAX_CALLS);
+        drop(places);
+        assert!(shared.lock().calls.is_empty());
+    }
+
+    #[test]
+    fn only_signals_that_a_thread_handles_interrupt_it() {
+        let status = |own: &str, shared: &str, blocked: &str, threads: u32| {
+            format!(
+                "Threads:\t{threads}\nSigPnd:\t{own}\nShdPnd:\t{shared}\nSigBlk:\t{blocked}\nSigCgt:\t0000000000002000\n"
+            )
+        };
+        let (none, alarm, other) = ("0000000000000000", "0000000000002000", "0000000000000001");
+        assert_eq!(interruption_in(&status(none, none, none, 1), true), None);
+        assert_eq!(interruption_in(&status(alarm, none, none, 2), false), Some(RESTART));
+        assert_eq!(interruption_in(&status(none, alarm, none, 1), false), Some(RESTART));
+        assert_eq!(interruption_in(&status(none, alarm, none, 2), false), Some(libc::EINTR));
+        assert_eq!(interruption_in(&status(alarm, alarm, alarm, 1), true), None);
+        assert_eq!(interruption_in(&status(other, other, none, 1), true), None);
+        assert_eq!(interruption_in("", true), None);
+    }
+}

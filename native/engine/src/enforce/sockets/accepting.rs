@@ -1,0 +1,81 @@
+//! accept(2), performed here: between a check and a call that the kernel does, the program could put another listening socket in
+//! the place of the one that was checked.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking};
+use crate::enforce::apart::patiently;
+use crate::enforce::gate::owned;
+use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
+use crate::enforce::target::{Errno, Target, errno_of};
+
+/// A connection that is waited for.
+pub struct Accepting {
+    listening: OwnedFd,
+    /// Where the program wants the address of the other side, and where its length stands; 0: it does not.
+    address: u64,
+    length: u64,
+    room: usize,
+    flags: i32,
+    /// Set once there is a connection: from then on its process serves.
+    phase: Arc<AtomicBool>,
+}
+
+/// accept(2) and accept4(2), by the address that the socket is bound to.
+pub fn accept(asked: &Asked<'_>, check: &dyn Check, bound: &Bound, phase: Arc<AtomicBool>) -> Done {
+    let [_, address, length, flags, ..] = asked.args;
+    let listening = check_bound(asked, "accept", check, bound)?;
+    let flags = if asked.number == libc::SYS_accept { 0 } else { flags as i32 };
+    let room = if address == 0 {
+        0
+    } else {
+        let bytes = asked.target.read_exact(length, size_of::<i32>())?;
+        let room = i32::from_ne_bytes(bytes.try_into().map_err(|_| libc::EFAULT)?);
+        usize::try_from(room).map_err(|_| libc::EINVAL)?
+    };
+    asked.still_waiting()?;
+    let accepting = Accepting { listening, address, length, room, flags, phase };
+    Ok(Slow::Accept(accepting).answer(&asked.caller()))
+}
+
+impl Accepting {
+    pub fn may_wait(&self) -> bool {
+        is_blocking(&self.listening)
+    }
+
+    pub fn perform(self, caller: &Caller<'_>) -> Answer {
+        let mut name = [0_u8; MAX_ADDRESS as usize];
+        let mut length = name.len() as libc::socklen_t;
+        let accepted = patiently(caller, || {
+            length = name.len() as libc::socklen_t;
+            let (at, listening) = (name.as_mut_ptr().cast(), self.listening.as_raw_fd());
+            // SAFETY: the name is an array of this frame of that length, which is of this frame too.
+            owned(unsafe { libc::accept4(listening, at, &raw mut length, self.flags | libc::SOCK_CLOEXEC) }.into())
+                .map_err(|error| errno_of(&error))
+        });
+        let connection = match accepted {
+            Ok(connection) => connection,
+            Err(errno) => return Answer::Refused(errno),
+        };
+        self.phase.store(true, Ordering::Relaxed);
+        let name = &name[..(length as usize).min(name.len())];
+        match self.tell(caller, name, length) {
+            Ok(()) => Answer::Descriptor(connection, self.flags & libc::SOCK_CLOEXEC != 0),
+            Err(errno) => Answer::Refused(errno),
+        }
+    }
+
+    /// Writes the address of the other side to where the program wants it.
+    fn tell(&self, caller: &Caller<'_>, name: &[u8], length: u32) -> Result<(), Errno> {
+        if self.address == 0 {
+            return Ok(());
+        }
+        if !caller.is_waiting() {
+            return Err(libc::EINTR);
+        }
+        Target::write_to(caller.tid, self.address, &name[..name.len().min(self.room)])?;
+        Target::write_to(caller.tid, self.length, &length.to_ne_bytes())
+    }
+}
