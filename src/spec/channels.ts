@@ -15,10 +15,12 @@ export interface ObservedChannel {
   readonly passes: boolean;
 }
 
-/** A descriptor that a role was started with and used. */
+/** A descriptor that a role was started with: a standard one that it read or wrote, or another that it did anything with. */
 export interface InheritedDescriptor {
   readonly fd: number;
   readonly object: FdObject;
+  /** What it belongs to, as `channels` has it; others may take no part in that. */
+  readonly channel: ObservedChannel | undefined;
   readonly uses: Set<"read" | "write">;
 }
 
@@ -29,6 +31,9 @@ interface Draft {
   readonly readers: Set<string>;
   passes: boolean;
 }
+
+/** The last of the standard streams. */
+const STDERR = 2;
 
 /** What a process got last, from which it may start another. */
 type Incoming = "message" | "connection" | "descriptor";
@@ -78,6 +83,7 @@ export class ChannelCollector {
   ): void {
     const end = batch.refStart[i + 1] ?? 0;
     if ((batch.refStart[i] ?? 0) === end) return;
+    this.#holds(batch, i, process, role);
     const shape = facts.shape(batch, i);
     if (name === "listen" || name.startsWith("accept"))
       this.#listener(batch, i, name, process, role);
@@ -105,22 +111,51 @@ export class ChannelCollector {
     }
   }
 
-  #used(object: FdObject, fd: number, use: "read" | "write", process: number, role: string): void {
-    const draft = this.#draftOf(object);
-    if (draft !== undefined) {
-      (use === "read" ? draft.readers : draft.writers).add(role);
+  /** Descriptors besides the standard ones that a role was started with, whatever it does with them. */
+  #holds(batch: EventBatch, i: number, process: number, role: string): void {
+    const end = batch.refStart[i + 1] ?? 0;
+    for (let r = batch.refStart[i] ?? 0; r < end; r++) {
+      const fd = batch.refFd[r] ?? -1;
+      if (fd <= STDERR || (batch.refSlot[r] ?? 0) >= Slot.Ret) continue;
+      const object = this.#trace.objects[batch.refObject[r] ?? -1];
+      if (object !== undefined && this.#isInherited(object, process)) {
+        this.#inherit(object, fd, role, this.#draftOf(object));
+      }
     }
-    if (object.createdBy >= (this.#execs.get(process) ?? 0)) return;
-    // A message is what comes from outside: programs talk to their own threads and children by pipes too.
-    if (use === "read" && draft?.kind === "pipe") this.#incoming.set(process, "message");
+  }
+
+  #isInherited({ createdBy }: FdObject, process: number): boolean {
+    return createdBy < (this.#execs.get(process) ?? 0);
+  }
+
+  #inherit(
+    object: FdObject,
+    fd: number,
+    role: string,
+    channel: ObservedChannel | undefined,
+  ): InheritedDescriptor {
     let known = this.#inherited.get(role);
     if (known === undefined) {
       known = new Map();
       this.#inherited.set(role, known);
     }
-    const descriptor = known.get(fd) ?? { fd, object, uses: new Set() };
-    descriptor.uses.add(use);
-    known.set(fd, descriptor);
+    let descriptor = known.get(fd);
+    if (descriptor === undefined) {
+      descriptor = { fd, object, channel, uses: new Set() };
+      known.set(fd, descriptor);
+    }
+    return descriptor;
+  }
+
+  #used(object: FdObject, fd: number, use: "read" | "write", process: number, role: string): void {
+    const draft = this.#draftOf(object);
+    if (draft !== undefined) {
+      (use === "read" ? draft.readers : draft.writers).add(role);
+    }
+    if (!this.#isInherited(object, process)) return;
+    // A message is what comes from outside: programs talk to their own threads and children by pipes too.
+    if (use === "read" && draft?.kind === "pipe") this.#incoming.set(process, "message");
+    this.#inherit(object, fd, role, draft).uses.add(use);
   }
 
   #draftOf(object: FdObject): Draft | undefined {

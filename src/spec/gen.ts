@@ -100,8 +100,16 @@ class Generator {
     // By the key of this run's role: paths below $PWD differ from run to run.
     const keys = new Map<string, RoleDraft>();
     for (const role of seen.roles.values()) keys.set(role.key, this.#role(role, tokens));
-    for (const role of seen.roles.values()) this.#merge(role, number, tokens, keys, seen);
-    for (const channel of seen.channels) this.#channel(channel, keys);
+    for (const role of seen.roles.values()) this.#merge(role, number, tokens, keys);
+    const named = new Map(
+      seen.channels.map((channel) => [channel, this.#channel(channel, keys)] as const),
+    );
+    for (const { key } of seen.roles.values()) {
+      const role = keys.get(key);
+      if (role === undefined) continue;
+      for (const descriptor of seen.inherited(key))
+        this.#descriptor(role, descriptor, tokens, named);
+    }
   }
 
   #role(seen: ObservedRole, tokens: Tokens): RoleDraft {
@@ -148,7 +156,6 @@ class Generator {
     run: number,
     tokens: Tokens,
     keys: ReadonlyMap<string, RoleDraft>,
-    all: Observation,
   ): void {
     const role = keys.get(seen.key);
     if (role === undefined) return;
@@ -197,7 +204,6 @@ class Generator {
       role.starts.set(name, (role.starts.get(name) ?? 0) + count);
     }
     this.#probes(role, seen, tokens, named);
-    for (const descriptor of all.inherited(seen.key)) this.#descriptor(role, descriptor, tokens);
   }
 
   #probes(
@@ -215,16 +221,22 @@ class Generator {
     }
   }
 
-  #descriptor(role: RoleDraft, { fd, object, uses }: InheritedDescriptor, tokens: Tokens): void {
-    const standard = ["stdin", "stdout", "stderr"][fd];
-    const path = object.path.startsWith("/") ? tokenised(object.path, tokens) : object.kind;
-    const is = object.createdBy < 0 && standard !== undefined ? standard : `${object.kind} ${path}`;
+  #descriptor(
+    role: RoleDraft,
+    { fd, object, channel, uses }: InheritedDescriptor,
+    tokens: Tokens,
+    named: ReadonlyMap<ObservedChannel, string>,
+  ): void {
+    const standard = object.createdBy < 0 ? ["stdin", "stdout", "stderr"][fd] : undefined;
+    const path = object.path.startsWith("/") ? ` ${tokenised(object.path, tokens)}` : "";
+    const is = standard ?? (channel && named.get(channel)) ?? `${object.kind}${path}`;
     const known = role.descriptors.get(fd);
     const use = [...new Set([...(known?.use ?? []), ...uses])].sort() as RoleDescriptor["use"];
     role.descriptors.set(fd, { fd, is: known?.is ?? is, use });
   }
 
-  #channel(seen: ObservedChannel, keys: ReadonlyMap<string, RoleDraft>): void {
+  /** Its name. */
+  #channel(seen: ObservedChannel, keys: ReadonlyMap<string, RoleDraft>): string {
     const names = (of: ReadonlySet<string>) =>
       [...of].flatMap((key) => keys.get(key)?.name ?? []).sort();
     const writers = names(seen.writers);
@@ -240,6 +252,7 @@ class Generator {
       ...(seen.at !== undefined && { at: seen.at }),
       ...((seen.passes || known?.passes === true) && { passes: true }),
     });
+    return name;
   }
 
   spec(): Spec {

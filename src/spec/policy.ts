@@ -156,7 +156,10 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
   const common = [...all].filter((call) => roles.every(({ calls }) => calls.includes(call)));
   const own = names(roles) ? JUDGED : JUDGED.filter((call) => call !== GETSOCKNAME);
   const judged = new Set(own);
-  const pass = supervised ? common.filter((call) => !judged.has(call)) : [...all];
+  const forks = FORKS.filter((call) => all.has(call));
+  const pass = supervised
+    ? [...new Set([...common, ...forks])].filter((call) => !judged.has(call))
+    : [...all];
   const sockets = unique(roles.flatMap((role) => role.sockets));
   const policy: Policy = {
     version: POLICY_VERSION,
@@ -213,6 +216,12 @@ const SUPERVISED: ReadonlySet<string> = new Set([
 
 const JUDGED: readonly number[] = [...SUPERVISED].flatMap((name) => callNumber(name) ?? []);
 const GETSOCKNAME = callNumber("getsockname");
+
+/**
+ * A signal may interrupt a call before a supervisor has it, and shells do not try again to fork. What is started that way is
+ * still its parent's role; new namespaces are refused to all.
+ */
+const FORKS = ["clone", "fork", "vfork"].flatMap((name) => callNumber(name) ?? []);
 
 /** Whether sockets get names of files, which the supervisor gives them in a way that the kernel tells otherwise. */
 function names(roles: readonly PolicyRole[]): boolean {

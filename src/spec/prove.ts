@@ -12,7 +12,7 @@ import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type CheckResult, checkTrace } from "./check.js";
 import { Collector, type Observation, type ObservedRole } from "./collect.js";
-import { preparePolicy, type Refusal, refusalOf } from "./enforce.js";
+import { needsDescriptors, preparePolicy, type Refusal, refusalOf } from "./enforce.js";
 import { firstRung } from "./generalise.js";
 import type { Grant, Spec } from "./model.js";
 import type { Compiled, CompileOptions } from "./policy.js";
@@ -66,7 +66,7 @@ export async function prove(
   for (const trace of baselines)
     checks.push({ ...(await checkTrace(spec, trace)), trace: trace.path });
   const compiled = preparePolicy(spec, options);
-  const run = await enforcedRun(compiled, baselines[0], options);
+  const run = await enforcedRun(spec, compiled, baselines[0], options);
   const probes = await probeAll(spec, compiled.policy, options.tokens);
   const isSufficient =
     run.fatal === undefined && (run.before === undefined || run.before === run.ended);
@@ -83,6 +83,7 @@ export async function prove(
 }
 
 async function enforcedRun(
+  spec: Spec,
   compiled: Compiled,
   baseline: Trace | undefined,
   options: ProveOptions,
@@ -96,7 +97,7 @@ async function enforcedRun(
       output,
       force: true,
       observe: true,
-      inheritDescriptors: true,
+      inheritDescriptors: needsDescriptors(spec),
       enforce: {
         policy: JSON.stringify(compiled.policy),
         onRefusal: (text) => refusals.push(refusalOf(text, options.tokens)),

@@ -47,6 +47,67 @@ describe.skipIf(lacking("gcc"))("a kernel without Landlock", TIMEOUT, () => {
   });
 });
 
+describe("descriptors of whoever starts a program", TIMEOUT, () => {
+  it("are passed on to one that was recorded with them, and to no other", () => {
+    const own = new SpecPlace({ words: "b\na\n" });
+    const script = "cat <&3 || echo none";
+    const given = (...words: string[]) =>
+      own.run("sh", "-c", 'exec 3< words; exec "$@"', "sh", ...words);
+    const record = [cli, "record", "-q", "--observe", "-o"];
+    const enforce = (spec: string) => given(cli, "spec", "run", spec, "--", "sh", "-c", script);
+    own.run(...record, "../without.trace", "--", "sh", "-c", script);
+    given(...record, "../with.trace", "--", "sh", "-c", script);
+    for (const name of ["with", "without"]) {
+      const made = own.trace("spec", "gen", "-o", `../${name}.spec`, `../${name}.trace`);
+      expect(made.status, made.stderr).toBe(0);
+    }
+    expect(enforce("../with.spec").stdout).toBe("b\na\n");
+    expect(enforce("../without.spec").stdout).toBe("none\n");
+    own.leave();
+  });
+});
+
+describe("what is said", TIMEOUT, () => {
+  it("of a grant that is not there is which ones are like it", () => {
+    const done = place.trace("spec", "explain", "../app.spec", "words");
+    expect(done.status).not.toBe(0);
+    expect(done.stderr).toContain("there is: 'read $PWD/words'");
+  });
+
+  it("of a file that is made is every verb that it needs", () => {
+    const done = place.trace("spec", "run", "--learn", "../app.spec", "--", "cp", "words", "new");
+    expect(done).toMatchObject({ status: 0 });
+    expect(done.stderr).toContain("- {verb: write, object: $PWD/new}");
+    expect(done.stderr).toContain("- {verb: create, object: $PWD/new}");
+  });
+
+  it("of a failure that only the kernel knows of is how to see it", () => {
+    const done = place.trace("spec", "run", "../app.spec", "--", "cat", "other");
+    expect(done.status).toBe(1);
+    expect(done.stderr).toContain("to see that: trace spec run --supervise=always");
+    const seen = place.trace(
+      "spec",
+      "run",
+      "--supervise=always",
+      "../app.spec",
+      "--",
+      "cat",
+      "other",
+    );
+    expect(seen.stderr).toContain("cat: refused read");
+    expect(seen.stderr).not.toContain("note:");
+  });
+
+  it("of a descriptor is through which channel it leads", () => {
+    const other = new SpecPlace({ words: "b\na\n" });
+    other.learn("sh", "-c", "cat words | sort");
+    const spec = readFileSync(join(other.base, "app.spec"), "utf8");
+    other.leave();
+    expect(spec).toMatch(/name: cat\n(?:.*\n)*? {6}- \{fd: 1, is: pipe1, use: \[write\]\}/);
+    expect(spec).toContain("{name: pipe1, kind: pipe, writers: [cat], readers: [sort]}");
+  });
+});
+
 describe("specs of two versions of a program", TIMEOUT, () => {
   /** As a pull request's: the spec of the main branch, and the one that is recorded anew. */
   const compared = (...command: string[]) => {

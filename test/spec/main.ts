@@ -5,6 +5,7 @@
  *   --runs N      enforced runs of each; default 10
  *   --only NAME   only this program; may be repeated
  *   --supervise W auto, always or never; default auto
+ *   --no-install  do not install missing programs
  *   --list        print the names
  *   -v            print what is refused
  *
@@ -28,6 +29,7 @@ import { type Outcome, runProgram } from "../replay/faithful.js";
 import { toolchains } from "../replay/scenarios.js";
 import { cli as CLI } from "../support/command.js";
 import { findProgram } from "../support/tools.js";
+import { installPrograms } from "./install.js";
 import { PROGRAMS, type RealProgram } from "./programs.js";
 
 const TABLE = fileURLToPath(new URL("../../bench/spec.md", import.meta.url));
@@ -213,6 +215,15 @@ function differenceOf(plain: Outcome, outcome: Outcome): string {
   return `${ended}: ${(refusals.slice(0, 3).join(" ") || outcome.stderr.toString()).slice(0, 400)}`;
 }
 
+/** What is shown, in numbers. */
+function totals(rows: readonly Row[]): string {
+  const sum = (of: (row: Row) => number) => rows.reduce((total, row) => total + of(row), 0);
+  const several = rows.filter(({ roles }) => roles > 1);
+  const smaller = several.filter(({ grants, asOne }) => grants < asOne);
+  return `${rows.length} programs: ${sum(({ same }) => same)} of ${sum(({ runs }) => runs)} runs as without enforcement, ${sum(({ denied }) => denied)} of
+${sum(({ attempts }) => attempts)} attempts refused. Of ${several.length} programs with several roles ${smaller.length} have fewer grants than as one: ${sum(({ grants }) => grants)} in place of ${sum(({ asOne }) => asOne)}.`;
+}
+
 function tableOf(rows: readonly Row[], skipped: readonly string[]): string {
   const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ").trim();
   const percent = (part: number, whole: number) =>
@@ -228,10 +239,18 @@ refused.
 
 Linux ${release()}, Landlock ${native().landlockVersion()}.
 
+${totals(rows)}
+
 | program | roles | grants | as one | | enforced by | same as without | attempts refused | note |
 |---|--:|--:|--:|--:|---|--:|--:|---|
 ${lines.join("\n")}
 ${skipped.map((line) => `\nNot tried: ${line}\n`).join("")}`;
+}
+
+function missingOf({ needs }: RealProgram): string[] {
+  return needs.filter(
+    (need) => findProgram(need) === undefined && !existsSync(`/usr/sbin/${need}`),
+  );
 }
 
 async function main(): Promise<number> {
@@ -240,6 +259,7 @@ async function main(): Promise<number> {
       runs: { type: "string", default: String(FULL) },
       only: { type: "string", multiple: true, default: [] },
       supervise: { type: "string", default: "auto" },
+      "no-install": { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
     },
@@ -258,9 +278,11 @@ async function main(): Promise<number> {
   const skipped: string[] = [];
   for (const program of PROGRAMS) {
     if (values.only.length > 0 && !values.only.includes(program.name)) continue;
-    const missing = program.needs.filter(
-      (need) => findProgram(need) === undefined && !existsSync(`/usr/sbin/${need}`),
-    );
+    let missing = missingOf(program);
+    if (missing.length > 0 && !values["no-install"]) {
+      installPrograms(missing);
+      missing = missingOf(program);
+    }
     if (missing.length > 0) {
       skipped.push(`${program.name} (${missing.join(", ")} not installed)`);
       continue;

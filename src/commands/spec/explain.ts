@@ -2,7 +2,7 @@
 
 import { TraceError } from "../../errors.js";
 import { counted } from "../../report/units.js";
-import type { Grant, Role } from "../../spec/model.js";
+import { type Grant, grantText, type Role } from "../../spec/model.js";
 import type { CommandContext, CommandDef } from "../command.js";
 import { wholeNumber } from "../values.js";
 import { splitSpec, tracesOf, withTraces } from "./shared.js";
@@ -53,8 +53,12 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const wanted = rest.filter((word) => !word.endsWith(".trace")).join(" ");
   const found = find(spec.roles, wanted, options.role);
   if (found.length === 0) {
+    const near = nearest(spec.roles, wanted);
     throw new TraceError("NO_GRANT", `no role has a grant ${wanted}`, {
-      hint: "write it as the spec does: a verb and an object, such as 'read /etc/passwd'",
+      hint:
+        near.length > 0
+          ? `there is: ${near.map((text) => `'${text}'`).join(", ")}`
+          : "write it as the spec does: a verb and an object, such as 'read /etc/passwd'",
     });
   }
   const { eventsOf } = await import("../../spec/explain.js");
@@ -86,6 +90,15 @@ function find(roles: readonly Role[], wanted: string, only: string | undefined):
         .filter(({ verb, object }) => object === wanted || `${verb} ${object}` === wanted)
         .map((grant) => ({ role, grant })),
     );
+}
+
+const MAX_NEAR = 3;
+
+/** Some grants in which the words occur. */
+function nearest(roles: readonly Role[], wanted: string): string[] {
+  const all = roles.flatMap(({ grants }) => grants.map((grant) => grantText(grant)));
+  const found = wanted === "" ? [] : all.filter((text) => text.includes(wanted));
+  return [...new Set(found)].slice(0, MAX_NEAR);
 }
 
 const WHY: Readonly<Record<string, string>> = {

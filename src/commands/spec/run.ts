@@ -5,7 +5,12 @@ import { constants } from "node:os";
 import { usageError } from "../../errors.js";
 import { counted } from "../../report/units.js";
 import { grantLine } from "../../spec/check.js";
-import { type Refusal, startEnforced } from "../../spec/enforce.js";
+import {
+  type Enforced,
+  needsDescriptors,
+  type Refusal,
+  startEnforced,
+} from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { tokensHere } from "./shared.js";
@@ -76,7 +81,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     learn: options.learn === true,
     weaker: options.weaker === true,
     notify: options.supervisor,
-    inheritDescriptors: true,
+    inheritDescriptors: options.learn === true || needsDescriptors(spec),
     command,
     onRefusal: (refusal) => teller.refused(refusal),
   });
@@ -90,6 +95,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   try {
     const status = await running.status;
     teller.finish();
+    if (status !== 0) teller.explain(running);
     const signal = status & 0x7f;
     return signal === 0 ? { exitNow: (status >> 8) & 0xff } : { signal };
   } finally {
@@ -120,6 +126,16 @@ class Teller {
       ? `ended: ${object} was started without a grant`
       : `refused ${verb} ${object} (${call})`;
     say(`trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`);
+  }
+
+  /** Of a program that failed: what the kernel refuses by itself it tells nobody. */
+  explain({ policy: { supervised, opens } }: Enforced): void {
+    if (this.#told.size > 0 || this.#options.quiet === true || this.#options.learn === true) return;
+    const unseen = !supervised ? "files and ports" : opens.reading ? "opening of files" : undefined;
+    if (unseen === undefined) return;
+    say(
+      `trace: note: here the kernel alone decides about ${unseen}, and does not tell what it refuses; to see that: trace spec run --supervise=always`,
+    );
   }
 
   finish(): void {

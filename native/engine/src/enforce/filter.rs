@@ -21,21 +21,29 @@ pub enum Otherwise {
     Refuse,
 }
 
+/// One filter. Those whose calls are notified have a listener.
+pub struct Program {
+    pub code: BpfProgram,
+    pub listens: bool,
+}
+
 /// Programs to install, in this order.
 ///
 /// # Errors
 /// `policy` when the filter would be larger than the kernel takes.
-pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>, EngineError> {
+pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<Program>, EngineError> {
     let wrong = |error: seccompiler::BackendError| {
         EngineError::start("policy", format!("the calls of the policy make no filter: {error}"))
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // Where nobody listens, nobody lets the child into its program.
     let first = (otherwise == Otherwise::Refuse).then_some(libc::SYS_execve);
-    // Of two filters that refuse, the one that was put on last decides: this one leaves absent calls to the other.
+    // Calls that programs do without are refused at once: of two filters the one that refuses decides, and of two that refuse
+    // the one that was put on last, so that this one leaves them to the other. The flags of clone3 stand in memory, where no
+    // filter sees them: programs fall back to clone. Who learns wants to see them all.
     let missing: Vec<i64> = match otherwise {
-        Otherwise::Notify => Vec::new(),
-        Otherwise::Refuse => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
+        Otherwise::Notify if policy.learn => Vec::new(),
+        _ => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
     };
     for number in policy.pass.iter().chain(&NEEDED).chain(&first).chain(&missing).copied() {
         let own = match number {
@@ -44,8 +52,7 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
             libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
-            // Its flags stand in memory, where no filter sees them: programs fall back to clone.
-            libc::SYS_clone3 if otherwise == Otherwise::Notify => None,
+            libc::SYS_clone3 if policy.learn => None,
             _ => Some(Vec::new()),
         };
         if let Some(own) = own {
@@ -73,14 +80,17 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<BpfProgram>
                 instruction.k = libc::SECCOMP_RET_USER_NOTIF;
             }
         }
-        return Ok(vec![program]);
+    }
+    let own = Program { code: program, listens: otherwise == Otherwise::Notify };
+    if missing.is_empty() {
+        return Ok(vec![own]);
     }
     // It comes first, since the other one refuses to put on more.
     let absent = missing.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
     let absent =
         SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
             .map_err(wrong)?;
-    Ok(vec![absent.try_into().map_err(wrong)?, program])
+    Ok(vec![Program { code: absent.try_into().map_err(wrong)?, listens: false }, own])
 }
 
 /// What the child needs between the filter and its program, and every program at its end. None names anything.

@@ -14,7 +14,8 @@ use crate::error::EngineError;
 /// All that a child installs, made before the fork.
 pub struct Gate {
     ruleset: Option<OwnedFd>,
-    programs: Vec<Vec<libc::sock_filter>>,
+    /// Each, and whether its calls are notified.
+    programs: Vec<(Vec<libc::sock_filter>, bool)>,
     notify: bool,
     /// The child says on the first which number its listener has, and waits on the second until that was fetched.
     report: (OwnedFd, OwnedFd),
@@ -33,8 +34,9 @@ impl Gate {
     pub fn new(policy: &Policy, notify: bool) -> Result<Gate, EngineError> {
         let otherwise = if notify { Otherwise::Notify } else { Otherwise::Refuse };
         let programs = filter::programs(policy, otherwise)?.into_iter();
-        let plain = |program: seccompiler::BpfProgram| {
-            program.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k }).collect()
+        let plain = |filter::Program { code, listens }: filter::Program| {
+            let words = code.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
+            (words.collect(), listens)
         };
         let ruleset = if policy.learn { None } else { ruleset::create(&policy.landlock)? };
         Ok(Gate { ruleset, programs: programs.map(plain).collect(), notify, report: pipe()?, go: pipe()? })
@@ -59,17 +61,19 @@ impl Gate {
                 return Err(STEP_LANDLOCK);
             }
             let mut listener = -1;
-            for program in &self.programs {
+            for (program, listens) in &self.programs {
                 let fprog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
                 let mut flags = 0;
-                if self.notify {
+                if *listens {
                     flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
                 }
                 let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog);
                 if result < 0 {
                     return Err(STEP_FILTER);
                 }
-                listener = result as c_int;
+                if *listens {
+                    listener = result as c_int;
+                }
             }
             if !self.notify {
                 return Ok(());

@@ -8,7 +8,7 @@
 //! - What is checked is an open object, never a name (`paths.rs`).
 //! - Calls that may wait are performed on a thread of their own (`apart.rs`).
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -147,8 +147,8 @@ struct RoleCheck<'a> {
     roles: &'a [usize],
     serving: bool,
     learn: bool,
-    /// The last refusal.
-    refused: Cell<Option<(String, String)>>,
+    /// What was refused to the call: verbs and objects.
+    refused: RefCell<Vec<(String, String)>>,
 }
 
 impl RoleCheck<'_> {
@@ -157,7 +157,7 @@ impl RoleCheck<'_> {
     }
 
     fn refuse(&self, verb: &str, object: String) -> Result<(), Errno> {
-        self.refused.set(Some((verb.to_owned(), object)));
+        self.refused.borrow_mut().push((verb.to_owned(), object));
         if self.learn { Ok(()) } else { Err(libc::EACCES) }
     }
 }
@@ -167,12 +167,12 @@ impl Check for RoleCheck<'_> {
         if self.all(|role| role.may(bits, path, self.serving)) {
             return Ok(());
         }
-        // Say the first verb that is missing.
-        let missing = verb::NAMES
-            .iter()
-            .map(|(_, bit)| *bit)
-            .find(|bit| bits & bit != 0 && !self.all(|role| role.may(*bit, path, self.serving)));
-        self.refuse(verb::name(missing.unwrap_or(bits)), String::from_utf8_lossy(path).into_owned())
+        // Every verb that is missing needs a grant of its own; without a role, all are.
+        let missing = |bit: &u16| bits & bit != 0 && !self.all(|role| role.may(*bit, path, self.serving));
+        let object = String::from_utf8_lossy(path).into_owned();
+        let verbs: Vec<u16> = verb::NAMES.iter().map(|(_, bit)| *bit).filter(missing).collect();
+        let refused = verbs.iter().map(|bit| self.refuse(verb::name(*bit), object.clone()));
+        refused.last().unwrap_or(Err(libc::EACCES))
     }
 
     fn grants(&self, bits: u16, path: &[u8]) -> bool {
@@ -262,11 +262,13 @@ impl Supervisor {
     /// When the kernel gives no more notifications, though there are processes that wait for answers.
     pub fn run(mut self) -> std::io::Result<()> {
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
-        // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
+        // SAFETY: none takes a pointer; only this thread's view of its working directory and mask is split off, and its priority.
         unsafe {
             if libc::unshare(libc::CLONE_FS) == 0 {
                 libc::umask(0);
             }
+            // Programs wait for its answers, and until it has a call a signal may interrupt that: it comes first where it may.
+            libc::setpriority(libc::PRIO_PROCESS, sys::own_tid() as libc::id_t, -10);
         }
         loop {
             match self.listener.receive() {
@@ -309,7 +311,7 @@ impl Supervisor {
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (process.roles.clone(), process.is_serving(), process.pid);
         let handle = process.handle();
-        let check = RoleCheck { rules, roles: &roles, serving, learn, refused: Cell::new(None) };
+        let check = RoleCheck { rules, roles: &roles, serving, learn, refused: RefCell::default() };
         let asked = Asked {
             number,
             args: notification.args,
@@ -323,10 +325,17 @@ impl Supervisor {
         } else if self.absent.contains(&number) && !learn {
             Answer::Refused(libc::ENOSYS)
         } else {
-            check.refused.set(Some(("syscall".into(), number.to_string())));
-            if self.policy.learn { Answer::Pass } else { Answer::Refused(libc::EPERM) }
+            check.refused.borrow_mut().push(("syscall".into(), number.to_string()));
+            match learn {
+                false => Answer::Refused(libc::EPERM),
+                // What it is about is learnt as well.
+                true if self.judged.contains(&number) && !moves_names(number) => {
+                    self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
+                }
+                true => Answer::Pass,
+            }
         };
-        if let Some((verb, object)) = check.refused.take() {
+        for (verb, object) in check.refused.take() {
             let errno = match &answer {
                 Answer::Refused(errno) => *errno,
                 _ if verb == "syscall" => libc::EPERM,
@@ -473,21 +482,13 @@ impl Supervisor {
     /// Without a supervisor only calls are notified that no role may make.
     fn refuse_call(&self, notification: &Notification) {
         let Notification { id, tid, number, args } = *notification;
-        let silently = self.absent.contains(&number) || number == libc::SYS_clone3;
-        if !silently {
-            let (verb, object) = if number == libc::SYS_socket {
-                ("syscall".to_owned(), format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]))
-            } else {
-                ("syscall".to_owned(), number.to_string())
-            };
-            let role = self.rules.roles[self.policy.root].name.clone();
-            (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno: libc::EPERM, killed: false });
-        }
-        let errno = match number {
-            _ if silently => libc::ENOSYS,
-            libc::SYS_socket => libc::EACCES,
-            _ => libc::EPERM,
+        let (object, errno) = if number == libc::SYS_socket {
+            (format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]), libc::EACCES)
+        } else {
+            (number.to_string(), libc::EPERM)
         };
+        let (role, verb) = (self.rules.roles[self.policy.root].name.clone(), "syscall".to_owned());
+        (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno, killed: false });
         self.listener.refuse(id, errno);
     }
 
@@ -530,22 +531,29 @@ fn finish(caller: &Caller<'_>, answer: Answer) {
 /// judges, is refused as by a kernel that lacks it.
 fn by_number(number: i64, judged: &HashSet<i64>) -> Result<Answer, Errno> {
     match number {
-        // Where names lead is the same for the supervisor and all programs.
-        libc::SYS_chroot
-        | libc::SYS_pivot_root
-        | libc::SYS_mount
-        | libc::SYS_umount2
-        | libc::SYS_open_tree
-        | libc::SYS_move_mount
-        | libc::SYS_fspick
-        | libc::SYS_mount_setattr
-        | libc::SYS_swapon
-        | libc::SYS_swapoff
-        | libc::SYS_acct => Err(libc::EPERM),
+        _ if moves_names(number) => Err(libc::EPERM),
         libc::SYS_setgroups => Ok(Answer::Pass),
         _ if judged.contains(&number) => Err(libc::ENOSYS),
         _ => Ok(Answer::Pass),
     }
+}
+
+/// Calls that change where names lead, which is the same for the supervisor and all programs.
+fn moves_names(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_chroot
+            | libc::SYS_pivot_root
+            | libc::SYS_mount
+            | libc::SYS_umount2
+            | libc::SYS_open_tree
+            | libc::SYS_move_mount
+            | libc::SYS_fspick
+            | libc::SYS_mount_setattr
+            | libc::SYS_swapon
+            | libc::SYS_swapoff
+            | libc::SYS_acct
+    )
 }
 
 /// Calls that the filter lets through in any case.

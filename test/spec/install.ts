@@ -1,0 +1,40 @@
+/** Programs that the table needs, installed where the system's package manager is apt and may be used. */
+
+import { spawnSync } from "node:child_process";
+import { findProgram } from "../support/tools.js";
+
+/** Packages that are not called like their program. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  awk: "mawk",
+  busybox: "busybox-static",
+  diff: "diffutils",
+  find: "findutils",
+  go: "golang-go",
+  java: "default-jdk-headless",
+  javac: "default-jdk-headless",
+  node: "nodejs",
+  "redis-cli": "redis-tools",
+  rustc: "rustc",
+  "ssh-keygen": "openssh-client",
+  tclsh: "tcl",
+  xargs: "findutils",
+  xz: "xz-utils",
+};
+
+const LIMIT_MS = 600_000;
+let isUpdated = false;
+
+/** Installs what it can; what is still missing afterwards could not be installed. */
+export function installPrograms(programs: readonly string[]): void {
+  if (process.geteuid?.() !== 0 || findProgram("apt-get") === undefined) return;
+  const apt = (...words: string[]) =>
+    spawnSync("apt-get", words, {
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      stdio: ["ignore", "ignore", "inherit"],
+      timeout: LIMIT_MS,
+    });
+  if (!isUpdated) apt("update", "-q");
+  isUpdated = true;
+  const packages = new Set(programs.map((program) => PACKAGES[program] ?? program));
+  apt("install", "-y", "-q", "--no-install-recommends", ...packages);
+}
