@@ -49,11 +49,11 @@ export async function peakMemory(program: Program): Promise<number> {
   return peak / 1024;
 }
 
-/** User and system time of a program in seconds, as the shell counts it. */
+/** User and system time of a program in seconds, to the millisecond: other shells count in ticks of the kernel. */
 export async function cpuTime(program: Program): Promise<number> {
   const script = '"$@" >/dev/null; code=$?; times >"$0"; exit $code';
   const times = join(program.base, "times");
-  await wallTime({ ...program, argv: ["/bin/sh", "-c", script, times, ...program.argv] });
+  await wallTime({ ...program, argv: ["bash", "-c", script, times, ...program.argv] });
   const children = readFileSync(times, "latin1").trim().split("\n").at(-1) ?? "";
   return [...children.matchAll(/(\d+)m([\d.]+)s/g)]
     .map(([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds))

@@ -47,6 +47,37 @@ describe.skipIf(lacking("gcc"))("a kernel without Landlock", TIMEOUT, () => {
   });
 });
 
+describe.skipIf(lacking("setpriv") || process.geteuid?.() !== 0)(
+  "an ordinary user",
+  TIMEOUT,
+  () => {
+    it("records, enforces and proves, and cannot do more than was granted", () => {
+      const own = new SpecPlace({ words: "b\na\n" });
+      own.run("chown", "-R", "65534:65534", own.base);
+      const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", cli];
+      const command = [
+        "sh",
+        "-c",
+        "sort words > out; mkdir d; mv out d/out; mv d e; cat e/out; rm -r e",
+      ];
+      const run = (...words: string[]) => own.run(...user, ...words);
+      run("record", "-q", "--observe", "-o", "../app.trace", "--", ...command);
+      expect(run("spec", "gen", "-o", "../app.spec", "../app.trace").status).toBe(0);
+      expect(run("spec", "run", "../app.spec")).toEqual({
+        status: 0,
+        stdout: "a\nb\n",
+        stderr: "",
+      });
+      const proof = run("spec", "prove", "../app.spec", "../app.trace");
+      expect(proof.status, proof.stderr).toBe(0);
+      const denied = run("spec", "run", "../app.spec", "--", "sh", "-c", "cat /etc/hostname");
+      expect(denied.status).not.toBe(0);
+      expect(denied.stderr).toContain("cat: refused read");
+      own.leave();
+    });
+  },
+);
+
 describe("descriptors of whoever starts a program", TIMEOUT, () => {
   it("are passed on to one that was recorded with them, and to no other", () => {
     const own = new SpecPlace({ words: "b\na\n" });

@@ -353,6 +353,19 @@ pub fn catch(signal: c_int) {
     }
 }
 
+/// Keeps all signals from this thread, but for one. They go to others, or wait.
+pub fn block_signals(but: Option<c_int>) {
+    // SAFETY: the set is of this frame, and full before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&raw mut set);
+        if let Some(signal) = but {
+            libc::sigdelset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Stops this process as a stop signal does by default, whatever its handler is and also where it is blocked; returns when it
 /// is continued.
 pub fn stop_self(signal: c_int) {

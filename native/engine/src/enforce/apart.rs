@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notify::Listener;
-use super::supervise::Caller;
+use super::supervise::{Answer, Caller};
 use super::target::Errno;
 use crate::sys;
 
@@ -69,15 +69,20 @@ impl Apart {
         Apart { listener, shared: Arc::default() }
     }
 
-    /// Performs the call of a thread (its number, its process, the notification), which `work` answers. If there can be no more
+    /// Performs the call of a thread (its number, its process, the notification) by `work`, and answers it. If there can be no more
     /// threads, the call fails as one for which the system has no means.
-    pub fn start(&self, (tid, tgid, id): (i32, i32, u64), work: impl FnOnce(&Caller<'_>) + Send + 'static) {
+    pub fn start(&self, (tid, tgid, id): (i32, i32, u64), work: impl FnOnce(&Caller<'_>) -> Answer + Send + 'static) {
         let call = Call { worker: None, since: Instant::now(), tid, tgid };
         let Some(place) = Place::take(&self.shared, id, call) else { return self.listener.refuse(id, libc::EAGAIN) };
         let listener = Arc::clone(&self.listener);
         let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
             place.begin();
-            work(&Caller { tid, tgid, listener: &listener, id });
+            let caller = Caller { tid, tgid, listener: &listener, id };
+            let answer = work(&caller);
+            drop(place);
+            // A descriptor that is being handed over when a signal comes is lost: the program would be told that it has one.
+            sys::block_signals(None);
+            finish(&caller, answer);
         });
         if spawned.is_err() || !self.watch() {
             self.listener.refuse(id, libc::EAGAIN);
@@ -123,6 +128,7 @@ impl Place {
 
     /// By the thread that performs it.
     fn begin(&self) {
+        sys::block_signals(Some(wake_signal()));
         if let Some(call) = self.shared.lock().calls.get_mut(&self.id) {
             call.worker = Some(sys::own_tid());
         }
@@ -132,6 +138,17 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.lock().calls.remove(&self.id);
+    }
+}
+
+/// Answers a call that was performed on a thread of its own.
+fn finish(caller: &Caller<'_>, answer: Answer) {
+    match answer {
+        Answer::Value(value) => caller.listener.answer(caller.id, value),
+        Answer::Descriptor(fd, cloexec) => caller.listener.answer_with(caller.id, &fd, cloexec),
+        Answer::Refused(errno) => caller.listener.refuse(caller.id, errno),
+        // Only what is being decided is passed on, or put off.
+        Answer::Pass | Answer::Slow(_) | Answer::SlowOpen(..) => caller.listener.refuse(caller.id, libc::EIO),
     }
 }
 

@@ -252,12 +252,13 @@ fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) 
     if flags & (libc::O_CREAT | libc::O_PATH | TMPFILE) != 0 || !is_tidy(path) || path.starts_with(b"/proc/") {
         return None;
     }
+    if ![verb::READ, verb::WRITE, verb::LIST].iter().any(|bit| check.grants(*bit, path)) {
+        return None;
+    }
     let name = CString::new(path).ok()?;
-    // A pipe or device would do something when it is opened: what it is is asked before, and again of what was opened.
-    let kind = match known.kind_of(path, &name) {
-        Err(libc::ENOENT) => return Some(Err(libc::ENOENT)),
-        kind => kind.ok()?,
-    };
+    // A pipe or device would do something when it is opened: what it is is asked before, and again of what was opened. (By links
+    // it may be another one here than for the program, which then is not opened.)
+    let kind = known.kind_of(path, &name).ok()?;
     let bits = match (kind, flags & libc::O_ACCMODE) {
         (libc::S_IFDIR, libc::O_RDONLY) => verb::LIST,
         (libc::S_IFREG, libc::O_RDONLY) if flags & libc::O_TRUNC == 0 => verb::READ,

@@ -261,6 +261,8 @@ impl Supervisor {
     /// # Errors
     /// When the kernel gives no more notifications, though there are processes that wait for answers.
     pub fn run(mut self) -> std::io::Result<()> {
+        // One that came while a descriptor is handed over would leave the program without it.
+        sys::block_signals(None);
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
         // SAFETY: none takes a pointer; only this thread's view of its working directory and mask is split off, and its priority.
         unsafe {
@@ -470,11 +472,11 @@ impl Supervisor {
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
-                self.apart.start((tid, tgid, id), move |caller| finish(caller, slow.perform(caller)));
+                self.apart.start((tid, tgid, id), move |caller| slow.perform(caller));
             }
             Answer::SlowOpen(object, flags, cloexec) => self.apart.start((tid, tgid, id), move |caller| {
                 let opened = patiently(caller, || files::reopen(&object, flags, 0));
-                finish(caller, opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec)));
+                opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec))
             }),
         }
     }
@@ -513,17 +515,6 @@ impl Supervisor {
         (self.report)(&refusal);
         let _ = sys::kill(stranger.pid, libc::SIGKILL);
         self.listener.refuse(id, libc::EACCES);
-    }
-}
-
-/// Answers a call that was performed on a thread of its own.
-fn finish(caller: &Caller<'_>, answer: Answer) {
-    match answer {
-        Answer::Value(value) => caller.listener.answer(caller.id, value),
-        Answer::Descriptor(fd, cloexec) => caller.listener.answer_with(caller.id, &fd, cloexec),
-        Answer::Refused(errno) => caller.listener.refuse(caller.id, errno),
-        // Only what is being decided is passed on, or put off.
-        Answer::Pass | Answer::Slow(_) | Answer::SlowOpen(..) => caller.listener.refuse(caller.id, libc::EIO),
     }
 }
 
