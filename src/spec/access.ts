@@ -302,6 +302,11 @@ export function isResultless(batch: EventBatch, i: number): boolean {
   return ((batch.flags[i] ?? 0) & RESULTLESS) !== 0;
 }
 
+/** The call came back and has what it was made for; one that would have had to wait has not. */
+export function isAnswered(batch: EventBatch, i: number): boolean {
+  return !isResultless(batch, i) && ((batch.flags[i] ?? 0) & EventFlag.Error) === 0;
+}
+
 const TYPE_MASK = 0xf;
 
 /** `inet,stream,tcp`: family, type and protocol of socket(2), the protocol that is meant where it says 0. */

@@ -47,6 +47,8 @@ export class ChannelCollector {
   readonly #startedBy = new Map<number, Incoming>();
   /** By process: event of its last exec. */
   readonly #execs = new Map<number, number>();
+  /** By process: numbers that its program gave to descriptors itself, such as copies of what it was started with. */
+  readonly #made = new Map<number, Set<number>>();
   /** By role and number. */
   readonly #inherited = new Map<string, Map<number, InheritedDescriptor>>();
 
@@ -60,10 +62,13 @@ export class ChannelCollector {
     this.#incoming.delete(parent);
     const exec = this.#execs.get(parent);
     if (exec !== undefined) this.#execs.set(child, exec);
+    const made = this.#made.get(parent);
+    if (made !== undefined) this.#made.set(child, new Set(made));
   }
 
   exec(process: number, seq: number): void {
     this.#execs.set(process, seq);
+    this.#made.delete(process);
     this.#startedBy.delete(process);
   }
 
@@ -116,12 +121,20 @@ export class ChannelCollector {
     const end = batch.refStart[i + 1] ?? 0;
     for (let r = batch.refStart[i] ?? 0; r < end; r++) {
       const fd = batch.refFd[r] ?? -1;
-      if (fd <= STDERR || (batch.refSlot[r] ?? 0) >= Slot.Ret) continue;
+      const slot = batch.refSlot[r] ?? 0;
+      if (slot === Slot.Ret) this.#makes(process, fd);
+      if (fd <= STDERR || slot >= Slot.Ret || this.#made.get(process)?.has(fd) === true) continue;
       const object = this.#trace.objects[batch.refObject[r] ?? -1];
       if (object !== undefined && this.#isInherited(object, process)) {
         this.#inherit(object, fd, role, this.#draftOf(object));
       }
     }
+  }
+
+  #makes(process: number, fd: number): void {
+    const made = this.#made.get(process);
+    if (made === undefined) this.#made.set(process, new Set([fd]));
+    else made.add(fd);
   }
 
   #isInherited({ createdBy }: FdObject, process: number): boolean {

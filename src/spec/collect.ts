@@ -8,7 +8,7 @@ import { captureText, decodeExec } from "../decode/event.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
-import { AccessReader, failureOf, isResultless, isSeen } from "./access.js";
+import { AccessReader, failureOf, isAnswered, isResultless, isSeen } from "./access.js";
 import { EXECS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import type { Verb } from "./model.js";
@@ -282,7 +282,7 @@ export class Collector {
     }
     if (name.startsWith("rename")) this.#renamed(batch, i, name, role);
     if (name === "link" || name === "linkat") this.#moved(batch, i, [0, 1], role);
-    if (name.startsWith("accept")) {
+    if (name.startsWith("accept") && isAnswered(batch, i)) {
       process.serving = true;
       role.serves = true;
     }

@@ -191,7 +191,7 @@ export const PROGRAMS: readonly RealProgram[] = [
     setup:
       "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 30 -subj /CN=localhost 2> /dev/null",
     script:
-      'openssl s_server -unix socket -cert cert.pem -key key.pem -quiet -naccept 1 -rev > log 2>&1 & until [ -S socket ]; do sleep 0.02; done; { echo "some text"; sleep 0.2; } | openssl s_client -unix socket -CAfile cert.pem -quiet -no_ign_eof 2> /dev/null; wait; echo done',
+      'openssl s_server -unix socket -cert cert.pem -key key.pem -quiet -naccept 1 -rev > log 2>&1 & until [ -s out ]; do sleep 0.02; { echo "some text"; sleep 1; } | openssl s_client -unix socket -CAfile cert.pem -quiet -no_ign_eof > out 2> /dev/null; done; cat out; wait; echo done',
   },
   {
     name: "openssl digest and cipher",
