@@ -21,6 +21,7 @@ export function frameText(frame: StackFrame): string {
     inlined ? "inlined" : "",
     interrupted ? "interrupted by a signal" : "",
     guessed ? "by frame pointer" : "",
+    inlined ? "" : (frame.lack ?? ""),
   ].filter((note) => note !== "");
   return printable(`${what}${where}${file}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`);
 }
@@ -63,6 +64,7 @@ export function stackJson({ frames, cut }: Stack): object {
       ...(frame.guessed && { guessed: true }),
       ...(frame.trampoline && { trampoline: true }),
       ...(frame.interrupted && { interrupted: true }),
+      ...(frame.lack !== undefined && { lack: frame.lack }),
     })),
     cut: cut ?? null,
   };

@@ -6,6 +6,16 @@ const NONE = 0xffff_ffff;
 
 /** Bits of a place, native/engine/src/stacks.rs. */
 const Bit = { Guessed: 1, Interrupted: 2, Trampoline: 8 } as const;
+const LACK_SHIFT = 4;
+
+/** By `Lack::code` of native/engine/src/symbolize.rs. */
+const LACKS: readonly (string | undefined)[] = [
+  undefined,
+  "its file is not at hand",
+  "its file cannot be read",
+  "its debug information is damaged",
+  "its debug information is too large",
+];
 
 /** One function of a stack. */
 export interface StackFrame {
@@ -27,6 +37,8 @@ export interface StackFrame {
   readonly interrupted: boolean;
   /** Returns from the handler of a signal: what follows was interrupted. */
   readonly trampoline: boolean;
+  /** Why less is known of it than there is to know. */
+  readonly lack: string | undefined;
 }
 
 export interface Stack {
@@ -44,6 +56,7 @@ const ENDS: readonly (string | undefined)[] = [
   "the unwind table is damaged",
   "there are more frames than are taken",
   "the recorder made this call, and not the program",
+  "the place to return to, by the unwind table, is no code",
 ];
 
 export class StackTable {
@@ -104,6 +117,7 @@ export class StackTable {
       address: (BigInt(columns.placeAddress[2 * place + 1] ?? 0) << 32n) | low,
       guessed: (bits & Bit.Guessed) !== 0,
       trampoline: (bits & Bit.Trampoline) !== 0,
+      lack: LACKS[bits >> LACK_SHIFT],
     };
     const start = place === 0 ? 0 : (columns.sourceEnd[place - 1] ?? 0);
     const end = columns.sourceEnd[place] ?? start;

@@ -8,18 +8,21 @@ use object::elf::{
     DT_STRSZ, DT_STRTAB, DynamicTag, ELF_NOTE_GNU, ET_DYN, ET_EXEC, FileHeader32, FileHeader64,
     GNU_PROPERTY_X86_FEATURE_1_AND, GNU_PROPERTY_X86_FEATURE_1_IBT, GNU_PROPERTY_X86_FEATURE_1_SHSTK, NT_GNU_BUILD_ID,
     NT_GNU_PROPERTY_TYPE_0, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP,
-    PT_LOAD, PT_NOTE, PT_PHDR, PT_TLS, ProgramType,
+    PT_LOAD, PT_NOTE, PT_PHDR, PT_TLS, ProgramType, SHT_NOTE,
 };
-use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+use object::read::elf::{Dyn as _, FileHeader, Note, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol as _};
+
+use crate::sections;
 
 /// Most entries of each list, and longest text: far beyond what linkers write.
 const MOST_ENTRIES: usize = 1 << 12;
 const LONGEST_TEXT: usize = 4096;
 /// Bytes of notes that are looked at, in all segments together: they may overlap.
 const MOST_NOTES: u64 = 16 << 20;
-/// Most symbols that are looked at for signs of hardening.
+/// Most symbols that are looked at for signs of hardening, and most bytes of their names: these may overlap.
 const MOST_SYMBOLS: usize = 1 << 20;
+const MOST_NAME_BYTES: usize = 64 << 20;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,15 +138,69 @@ pub fn parse(data: &[u8]) -> Option<ElfFile> {
         _ => return None,
     };
     // A file without sections loads as well.
-    if let Ok(file) = object::File::parse(data) {
+    if let Some(file) = sections::open(data) {
         facts.debug = debug_of(&file);
+        let mut left = MOST_NAME_BYTES;
         for symbol in file.dynamic_symbols().chain(file.symbols()).take(MOST_SYMBOLS) {
             let name = symbol.name_bytes().unwrap_or_default();
+            let Some(rest) = left.checked_sub(name.len()) else { break };
+            left = rest;
             facts.hardening.stack_protector |= name.starts_with(b"__stack_chk_");
             facts.hardening.fortified |= name.starts_with(b"__") && name.ends_with(b"_chk");
         }
     }
     Some(facts)
+}
+
+/// The build id of a file; nothing when it has none. Only headers and notes are looked at.
+#[must_use]
+pub fn build_id(data: &[u8]) -> Vec<u8> {
+    match FileKind::parse(data) {
+        Ok(FileKind::Elf32) => build_id_of::<FileHeader32<Endianness>>(data),
+        Ok(FileKind::Elf64) => build_id_of::<FileHeader64<Endianness>>(data),
+        _ => None,
+    }
+    .unwrap_or_default()
+}
+
+fn build_id_of<Elf: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Vec<u8>> {
+    let header = Elf::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let mut left = MOST_NOTES;
+    for segment in header.program_headers(endian, data).unwrap_or_default().iter().take(MOST_ENTRIES) {
+        if segment.p_type(endian) != PT_NOTE {
+            continue;
+        }
+        left = left.checked_sub(segment.p_filesz(endian).into())?;
+        if let Ok(Some(mut notes)) = segment.notes(endian, data)
+            && let Some(id) = first_id(std::iter::from_fn(|| notes.next().ok().flatten()), endian)
+        {
+            return Some(id);
+        }
+    }
+    // What dwz(1) makes for several files to share has no program headers.
+    let sections = header.sections(endian, data).ok()?;
+    for section in sections.iter().take(MOST_ENTRIES).filter(|section| section.sh_type(endian) == SHT_NOTE) {
+        left = left.checked_sub(section.sh_size(endian).into())?;
+        if let Ok(Some(mut notes)) = section.notes(endian, data)
+            && let Some(id) = first_id(std::iter::from_fn(|| notes.next().ok().flatten()), endian)
+        {
+            return Some(id);
+        }
+    }
+    None
+}
+
+fn first_id<'a, Elf: FileHeader<Endian = Endianness> + 'a>(
+    mut notes: impl Iterator<Item = Note<'a, Elf>>,
+    endian: Endianness,
+) -> Option<Vec<u8>> {
+    notes.find_map(|note| id_in(&note, endian))
+}
+
+fn id_in<Elf: FileHeader<Endian = Endianness>>(note: &Note<'_, Elf>, endian: Endianness) -> Option<Vec<u8>> {
+    let is_id = note.name() == ELF_NOTE_GNU && note.n_type(endian) == NT_GNU_BUILD_ID;
+    is_id.then(|| note.desc()[..note.desc().len().min(64)].to_vec())
 }
 
 fn of_headers<Elf: FileHeader<Endian = Endianness>>(data: &[u8], bits: u8) -> Option<ElfFile> {
@@ -217,10 +274,10 @@ fn note_facts<Elf: FileHeader<Endian = Endianness>>(
         if note.name() != ELF_NOTE_GNU {
             continue;
         }
+        if facts.build_id.is_empty() {
+            facts.build_id = id_in(&note, endian).unwrap_or_default();
+        }
         match note.n_type(endian) {
-            NT_GNU_BUILD_ID if facts.build_id.is_empty() => {
-                facts.build_id = note.desc()[..note.desc().len().min(64)].to_vec();
-            }
             NT_GNU_PROPERTY_TYPE_0 => {
                 for property in note.gnu_properties(endian).into_iter().flatten().map_while(Result::ok) {
                     if property.pr_type() == GNU_PROPERTY_X86_FEATURE_1_AND {
@@ -320,7 +377,7 @@ fn versions_of<Elf: FileHeader<Endian = Endianness>>(header: &Elf, endian: Endia
 }
 
 fn debug_of(file: &object::File<'_>) -> Debug {
-    let has = |name| file.section_by_name(name).is_some_and(|section| section.size() > 0);
+    let has = |name| sections::has(file, name);
     let name_of = |bytes: &[u8]| Some(text(bytes)).filter(|name| !name.is_empty());
     let link = file.gnu_debuglink().ok().flatten().and_then(|(name, _)| name_of(name));
     let supplement = file.gnu_debugaltlink().ok().flatten().and_then(|(name, _)| name_of(name));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::binary::Binaries;
 use crate::store::Hash;
-use crate::symbolize::{self, Source, Sources};
+use crate::symbolize::{self, Lack, Source, Sources};
 
 /// A place that is in no file.
 pub const NO_FILE: u32 = u32::MAX;
@@ -23,6 +23,8 @@ pub const EXACT: u8 = 4;
 
 /// Bit of a place: it returns from the handler of a signal.
 pub const TRAMPOLINE: u8 = 8;
+/// Where the number of a [`Lack`] stands in the bits of a place.
+pub const LACK_SHIFT: u8 = 4;
 
 /// A place in the code of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +35,8 @@ pub struct Place {
     pub offset: u64,
     /// The address that the file itself has for it; without one, the address in memory.
     pub address: u64,
-    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`], [`TRAMPOLINE`].
+    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`], [`TRAMPOLINE`], and from [`LACK_SHIFT`] on why less is known of it than there
+    /// is to know.
     pub bits: u8,
 }
 
@@ -79,10 +82,17 @@ impl Stacks {
     /// Finds functions and lines of all places. `binaries` has the files.
     pub fn symbolize(&mut self, binaries: &Binaries<'_>) {
         let mut found = vec![Sources::default(); self.places.len()];
-        for (index, file) in self.files.iter().enumerate() {
-            let Some(binary) = binaries.get(&file.hash) else { continue };
-            let own: Vec<usize> =
-                (0..self.places.len()).filter(|place| self.places[*place].file == index as u32).collect();
+        let mut by_file: Vec<Vec<usize>> = vec![Vec::new(); self.files.len()];
+        for (place, Place { file, .. }) in self.places.iter().enumerate() {
+            if let Some(own) = by_file.get_mut(*file as usize) {
+                own.push(place);
+            }
+        }
+        for (file, own) in self.files.iter().zip(by_file) {
+            let Some(binary) = binaries.get(&file.hash) else {
+                own.iter().for_each(|place| found[*place].lack = Lack::File);
+                continue;
+            };
             let addresses: Vec<u64> = own.iter().map(|place| lookup(&self.places[*place])).collect();
             for (place, sources) in own.into_iter().zip(symbolize::of_file(&binary, &file.path, &addresses)) {
                 found[place] = sources;
@@ -114,7 +124,8 @@ impl Stacks {
             }),
         };
         (self.sources, self.source_end, self.behind) = (Vec::new(), Vec::new(), Vec::new());
-        for (sources, place) in found.iter().zip(&self.places) {
+        for (sources, place) in found.iter().zip(&mut self.places) {
+            place.bits |= sources.lack.code() << LACK_SHIFT;
             for Source { function, file, line, column } in &sources.frames {
                 let (function, file) = (number(function), number(file));
                 self.sources.push(SourceRow { function, file, line: *line, column: *column });

@@ -7,21 +7,27 @@
 pub mod debug_files;
 mod demangle;
 mod names;
+mod scopes;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use addr2line::{Context, LookupContinuation as _, LookupResult, SplitDwarfLoad};
-use gimli::{Dwarf, DwarfSections, EndianSlice, LittleEndian};
-use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
+use gimli::{AbbreviationsCacheStrategy, Dwarf, DwarfPackage, DwarfPackageSections, DwarfSections};
+use object::{Object as _, ObjectSegment as _};
 use typed_arena::Arena;
 
 use crate::binary::Binary;
+use crate::metered::{Meter, Metered};
+use crate::sections::{self, Unpacker};
 use debug_files::DebugFile;
+use scopes::Scopes;
 
-/// Largest section that is decompressed.
-const MOST_DECOMPRESSED: u64 = 1 << 30;
+/// Bytes and steps that reading debug information may take: so many, and so many for each byte that there is of it.
+const FEWEST_STEPS: u64 = 64 << 20;
+const STEPS_PER_BYTE: u64 = 16;
 /// Most functions that are inlined at one place.
 const MOST_INLINED: usize = 64;
 /// Longest name; C++ has names of thousands of letters.
@@ -29,7 +35,37 @@ const LONGEST_NAME: usize = 4096;
 /// Most .dwo files that are opened for one file.
 const MOST_SPLIT: usize = 1 << 12;
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
+type Slice<'a> = Metered<'a>;
+
+/// Why less is known of a place than its file has to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lack {
+    /// All that the file says is known.
+    #[default]
+    Nothing,
+    /// The file is not at hand.
+    File,
+    /// The file is no ELF file that can be read.
+    Unreadable,
+    /// Its debug information is damaged.
+    Damaged,
+    /// Its debug information, or what it refers to, is more than is read.
+    TooMuch,
+}
+
+impl Lack {
+    /// Its number in files.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Lack::Nothing => 0,
+            Lack::File => 1,
+            Lack::Unreadable => 2,
+            Lack::Damaged => 3,
+            Lack::TooMuch => 4,
+        }
+    }
+}
 
 /// A function at a place, and the line there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,15 +86,20 @@ pub struct Sources {
     pub frames: Vec<Source>,
     /// Bytes behind the start of the function, when a symbol table has it.
     pub offset: Option<u64>,
+    pub lack: Lack,
 }
 
 /// What stands at addresses of a file (as the file itself counts them). `path` is where the file was: a hint for where its debug
 /// information is.
 #[must_use]
 pub fn of_file(binary: &Binary, path: &[u8], addresses: &[u64]) -> Vec<Sources> {
-    let has_own = has_section(binary, ".debug_info");
-    let separate = if has_own { None } else { debug_files::find(binary, path) };
     let mut found = vec![Sources::default(); addresses.len()];
+    let Some(file) = sections::open(binary) else {
+        found.fill(Sources { lack: Lack::Unreadable, ..Sources::default() });
+        return found;
+    };
+    let has_own = sections::has(&file, ".debug_info");
+    let separate = if has_own { None } else { debug_files::find(binary, path) };
     let own_path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
     match &separate {
         Some(DebugFile { path, binary: debug }) => by_dwarf(debug, path, addresses, &mut found),
@@ -82,7 +123,7 @@ pub fn of_file(binary: &Binary, path: &[u8], addresses: &[u64]) -> Vec<Sources> 
 /// What stands at an offset of a file.
 #[must_use]
 pub fn at_offset(binary: &Binary, path: &[u8], offset: u64) -> Sources {
-    let address = object::File::parse(&**binary).ok().and_then(|file| {
+    let address = sections::open(binary).and_then(|file| {
         file.segments().find_map(|segment| {
             let (start, length) = segment.file_range();
             let inside = offset.checked_sub(start).filter(|inside| *inside < length)?;
@@ -92,66 +133,90 @@ pub fn at_offset(binary: &Binary, path: &[u8], offset: u64) -> Sources {
     address.and_then(|address| of_file(binary, path, &[address]).pop()).unwrap_or_default()
 }
 
-fn has_section(binary: &Binary, name: &str) -> bool {
-    object::File::parse(&**binary).is_ok_and(|file| file.section_by_name(name).is_some_and(|found| found.size() > 0))
-}
+/// Sections that no lookup of a place reads: they are not decompressed.
+const UNREAD: [gimli::SectionId; 6] = [
+    gimli::SectionId::DebugLoc,
+    gimli::SectionId::DebugLocLists,
+    gimli::SectionId::DebugMacinfo,
+    gimli::SectionId::DebugMacro,
+    gimli::SectionId::DebugNames,
+    gimli::SectionId::DebugTypes,
+];
 
-/// The bytes of a section, decompressed; nothing where it is missing, damaged or too large.
-fn section<'a>(file: &object::File<'a>, name: &str) -> Cow<'a, [u8]> {
-    let Some(section) = file.section_by_name(name) else { return Cow::default() };
-    if section.compressed_file_range().is_ok_and(|range| range.uncompressed_size > MOST_DECOMPRESSED) {
-        return Cow::default();
-    }
-    section.uncompressed_data().unwrap_or_default()
-}
+type Sections<'a> = DwarfSections<Cow<'a, [u8]>>;
 
-fn load<'a>(file: &object::File<'a>, split: bool) -> DwarfSections<Cow<'a, [u8]>> {
+fn load<'a>(file: &object::File<'a>, unpacker: &Unpacker, split: bool) -> Sections<'a> {
     let load = |id: gimli::SectionId| -> Result<_, std::convert::Infallible> {
         let name = if split { id.dwo_name() } else { Some(id.name()) };
-        Ok(name.map(|name| section(file, name)).unwrap_or_default())
+        let name = name.filter(|_| !UNREAD.contains(&id));
+        Ok(name.map(|name| unpacker.named(file, name)).unwrap_or_default())
     };
     DwarfSections::load(load).unwrap_or_else(|never| match never {})
 }
 
-fn slice(bytes: &[u8]) -> Slice<'_> {
-    EndianSlice::new(bytes, LittleEndian)
-}
-
+/// Puts functions and lines of the addresses into `found`.
 fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources]) {
-    let Ok(file) = object::File::parse(&**debug) else { return };
-    if !file.is_little_endian() {
+    let (meter, unpacker) = (Meter::default(), Unpacker::default());
+    let note = |lack: Lack, sources: &mut Sources| {
+        let is_limited = meter.is_spent() || unpacker.has_refused();
+        sources.lack = if is_limited { Lack::TooMuch } else { lack };
+    };
+    let Some(file) = sections::open(debug).filter(object::Object::is_little_endian) else {
+        found.iter_mut().for_each(|sources| note(Lack::Unreadable, sources));
         return;
-    }
-    let sections = load(&file, false);
+    };
+    let sections = load(&file, &unpacker, false);
     let shared = debug_files::find_shared(debug, path);
-    let shared_file = shared.as_ref().and_then(|binary| object::File::parse(&**binary).ok());
-    let shared_sections = shared_file.as_ref().map(|file| load(file, false));
-    let dwarf = sections.borrow_with_sup(shared_sections.as_ref(), |bytes| slice(bytes));
-    let Ok(context) = Context::from_dwarf(dwarf) else { return };
-    let split = Split { path, binaries: Arena::new(), sections: Arena::new() };
+    let shared_file = shared.as_ref().and_then(|binary| sections::open(binary));
+    let shared_sections = shared_file.as_ref().map(|file| load(file, &unpacker, false));
+    let bytes = debug.len() + shared.as_ref().map_or(0, |shared| shared.len());
+    meter.restart(FEWEST_STEPS + STEPS_PER_BYTE * (bytes as u64 + unpacker.unpacked()));
+    let mut dwarf = sections.borrow_with_sup(shared_sections.as_ref(), |bytes| Metered::new(bytes, &meter));
+    // Units without number may share one table.
+    dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
+    let Ok(context) = Context::from_dwarf(dwarf) else {
+        found.iter_mut().for_each(|sources| note(Lack::Damaged, sources));
+        return;
+    };
+    let split = Split::new(path, &meter, &unpacker);
+    let mut scopes = Scopes::default();
     for (&address, sources) in addresses.iter().zip(found) {
-        let mut result = context.find_frames(address);
-        let frames = loop {
-            match result {
-                LookupResult::Output(frames) => break frames,
-                LookupResult::Load { load, continuation } => result = continuation.resume(split.load(&load)),
-            }
+        let frames = split.answer(context.find_frames(address));
+        let Ok(mut frames) = frames else {
+            note(Lack::Damaged, sources);
+            continue;
         };
-        let Ok(mut frames) = frames else { continue };
-        while let Ok(Some(frame)) = frames.next() {
-            if sources.frames.len() >= MOST_INLINED {
-                break;
-            }
+        while sources.frames.len() < MOST_INLINED {
+            let frame = match frames.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => {
+                    note(Lack::Damaged, sources);
+                    break;
+                }
+            };
             let name = frame.function.as_ref().and_then(|name| name.raw_name().ok());
+            let scope = name.as_ref().filter(|name| !is_mangled(name)).and_then(|_| {
+                let unit = split.answer(context.find_dwarf_and_unit(address))?;
+                scopes.of(unit, frame.dw_die_offset?)
+            });
             let location = frame.location.as_ref();
             sources.frames.push(Source {
-                function: name.map(|name| demangle::demangled(&name)),
+                function: name.map(|name| match scope {
+                    Some(scope) => cut(&format!("{scope}{name}")),
+                    None => demangle::demangled(&name),
+                }),
                 file: location.and_then(|location| location.file).map(cut),
                 line: location.and_then(|location| location.line).unwrap_or(0),
                 column: location.and_then(|location| location.column).unwrap_or(0),
             });
         }
     }
+}
+
+/// Whether a name says where its function is: names of C++ and Rust by which functions are linked begin so.
+fn is_mangled(name: &str) -> bool {
+    name.starts_with("_Z") || name.starts_with("_R")
 }
 
 /// As many letters of a text as have room in so many bytes.
@@ -171,40 +236,70 @@ fn cut(name: &str) -> String {
 /// The .dwo files, or the .dwp file, with the rest of a file's debug information.
 struct Split<'a> {
     path: &'a Path,
+    meter: &'a Meter,
+    unpacker: &'a Unpacker,
     binaries: Arena<Binary>,
-    sections: Arena<DwarfSections<Cow<'a, [u8]>>>,
+    sections: Arena<Sections<'a>>,
+    package_sections: Arena<DwarfPackageSections<Cow<'a, [u8]>>>,
+    package: OnceCell<Option<DwarfPackage<Slice<'a>>>>,
 }
 
 impl<'a> Split<'a> {
-    fn load(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
-        if self.binaries.len() >= MOST_SPLIT {
-            return None;
+    fn new(path: &'a Path, meter: &'a Meter, unpacker: &'a Unpacker) -> Split<'a> {
+        Split {
+            path,
+            meter,
+            unpacker,
+            binaries: Arena::new(),
+            sections: Arena::new(),
+            package_sections: Arena::new(),
+            package: OnceCell::new(),
         }
-        self.in_package(load).or_else(|| self.in_file(load))
+    }
+
+    /// What a lookup has found, once all is there that it asks for.
+    fn answer<L: LookupContinuation<Buf = Slice<'a>>>(&'a self, mut result: LookupResult<L>) -> L::Output {
+        loop {
+            match result {
+                LookupResult::Output(output) => return output,
+                LookupResult::Load { load, continuation } => result = continuation.resume(self.load(&load)),
+            }
+        }
+    }
+
+    fn load(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+        let package = self.package.get_or_init(|| self.open_package());
+        let packed = package.as_ref().and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok().flatten());
+        packed.map(Arc::new).or_else(|| self.in_file(load))
     }
 
     fn file(&'a self, path: &Path) -> Option<object::File<'a>> {
+        if self.binaries.len() >= MOST_SPLIT {
+            return None;
+        }
         let binary: &'a Binary = self.binaries.alloc(Binary::map(path)?);
-        object::File::parse(&**binary).ok()
+        sections::open(binary)
+    }
+
+    fn slice(&self, bytes: &'a [u8]) -> Slice<'a> {
+        Metered::new(bytes, self.meter)
     }
 
     /// `PROGRAM.dwp`, which has all of them.
-    fn in_package(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
+    fn open_package(&'a self) -> Option<DwarfPackage<Slice<'a>>> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".dwp");
         let file = self.file(Path::new(&name))?;
-        let empty = EndianSlice::new(&[], LittleEndian);
         let get = |id: gimli::SectionId| -> Result<_, gimli::Error> {
-            let data =
-                id.dwo_name().and_then(|name| file.section_by_name(name)).and_then(|section| section.data().ok());
-            Ok(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
+            let name = id.dwo_name().filter(|_| !UNREAD.contains(&id));
+            Ok(name.map(|name| self.unpacker.named(&file, name)).unwrap_or_default())
         };
-        let package = gimli::DwarfPackage::load(get, empty).ok()?;
-        package.find_cu(load.dwo_id, &load.parent).ok().flatten().map(Arc::new)
+        let sections = &*self.package_sections.alloc(DwarfPackageSections::load(get).ok()?);
+        sections.borrow(|bytes| self.slice(bytes), self.slice(&[])).ok()
     }
 
     fn in_file(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
-        let text = |slice: &Slice<'a>| std::str::from_utf8(slice.slice()).ok().map(PathBuf::from);
+        let text = |slice: &Slice<'a>| std::str::from_utf8(slice.bytes()).ok().map(PathBuf::from);
         let name = load.path.as_ref().and_then(text)?;
         if name.extension().is_none_or(|extension| extension != "dwo") {
             return None;
@@ -212,8 +307,8 @@ impl<'a> Split<'a> {
         let folder = load.comp_dir.as_ref().and_then(text).unwrap_or_default();
         let beside = self.path.parent().zip(name.file_name()).map(|(folder, name)| folder.join(name));
         let file = [Some(folder.join(&name)), beside].into_iter().flatten().find_map(|path| self.file(&path))?;
-        let sections: &'a DwarfSections<_> = self.sections.alloc(self::load(&file, true));
-        let mut dwarf = sections.borrow(|bytes| slice(bytes));
+        let sections: &'a Sections<'a> = self.sections.alloc(self::load(&file, self.unpacker, true));
+        let mut dwarf = sections.borrow(|bytes| self.slice(bytes));
         dwarf.make_dwo(&load.parent);
         let header = dwarf.units().next().ok()??;
         let id = dwarf.unit(header).ok()?.dwo_id;

@@ -173,6 +173,8 @@ pub enum End {
     BadTable,
     /// There are more than [`MOST_FRAMES`].
     TooDeep,
+    /// What the table gives as the place to return to is no code.
+    NoCode,
 }
 
 impl End {
@@ -185,6 +187,8 @@ impl End {
             End::NoTable => 2,
             End::BadTable => 3,
             End::TooDeep => 4,
+            // 5 is taken by calls without a thread.
+            End::NoCode => 6,
         }
     }
 }
@@ -215,7 +219,6 @@ impl Unwinder {
             match self.step(&registers, frame, process) {
                 Step::To(next, next_how) => {
                     if next_how == How::Signal
-                        && how != How::Registers
                         && let Some(frame) = frames.last_mut()
                     {
                         frame.how = How::Trampoline;
@@ -253,6 +256,9 @@ impl Unwinder {
         if next.sp() <= registers.sp() && next.sp() + u64::from(registers.machine.word()) > registers.sp() {
             return Step::End(End::BadTable);
         }
+        if process.code_at(next.ip().saturating_sub(1)).is_none() {
+            return Step::End(End::NoCode);
+        }
         Step::To(next, How::Table)
     }
 }
@@ -285,7 +291,8 @@ fn without_table(registers: &Registers, frame: Frame, process: &mut impl Process
     }
     let base = registers.values[machine.frame_pointer()];
     if base == 0 {
-        return Step::End(End::Complete);
+        // It marks the outermost function; of the innermost one nothing says that it has a frame pointer.
+        return Step::End(if innermost { End::NoTable } else { End::Complete });
     }
     if base < sp || !base.is_multiple_of(size) {
         return Step::End(End::NoTable);
@@ -322,19 +329,31 @@ fn is_behind_call(process: &mut impl Process, address: u64) -> bool {
     bytes[2] == 0xe8 || [2, 3, 4, 6, 7].into_iter().any(indirect)
 }
 
-/// The registers that a signal interrupted, where the code is the return from its handler (arch/x86/kernel/signal_64.c: the
-/// stack pointer is at the `ucontext` by then).
+/// The registers that a signal interrupted, where the code is the return from its handler: the stack pointer is behind the
+/// address of that code by then, which the kernel has put in front of what it saved.
 fn interrupted(registers: &Registers, process: &mut impl Process) -> Option<Registers> {
+    match registers.machine {
+        Machine::X86_64 => interrupted_wide(registers, process),
+        Machine::I386 => interrupted_narrow(registers, process),
+    }
+}
+
+/// arch/x86/kernel/signal_64.c: a `ucontext` is saved.
+fn interrupted_wide(registers: &Registers, process: &mut impl Process) -> Option<Registers> {
     /// `mov $15, %rax; syscall`, and the same with `%eax`.
     const RETURNS: [&[u8]; 2] = [&[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 5], &[0xb8, 15, 0, 0, 0, 0x0f, 5]];
     /// Offset of the registers in `struct ucontext`; their order in `struct sigcontext` by DWARF number.
     const IN_CONTEXT: u64 = 40;
     const ORDER: [u16; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
-    if registers.machine != Machine::X86_64 {
-        return None;
-    }
+    // In front of the first instruction, or in the call.
     let mut code = [0; 9];
-    if !process.read(registers.ip(), &mut code) || !RETURNS.iter().any(|known| code.starts_with(known)) {
+    let mut is_return = |known: &[u8]| {
+        let code = &mut code[..known.len()];
+        [0, known.len() as u64]
+            .iter()
+            .any(|past| process.read(registers.ip().wrapping_sub(*past), code) && code == known)
+    };
+    if !RETURNS.into_iter().any(&mut is_return) {
         return None;
     }
     let mut saved = [0; 17 * 8];
@@ -345,6 +364,48 @@ fn interrupted(registers: &Registers, process: &mut impl Process) -> Option<Regi
     for (register, bytes) in ORDER.into_iter().zip(saved.chunks_exact(8)) {
         next.set(register, u64::from_le_bytes(bytes.try_into().ok()?));
     }
+    Some(next)
+}
+
+/// arch/x86/kernel/signal_32.c: a signal's number and a `sigcontext`, or its number, two pointers, and what these point to: a
+/// `siginfo` and a `ucontext`.
+fn interrupted_narrow(registers: &Registers, process: &mut impl Process) -> Option<Registers> {
+    /// `pop %eax; mov $119, %eax; int $0x80`, and `mov $173, %eax; int $0x80` (`sigreturn`, `rt_sigreturn`).
+    const RETURNS: [u8; 8] = [0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80];
+    const RETURNS_RT: [u8; 7] = [0xb8, 173, 0, 0, 0, 0xcd, 0x80];
+    const CONTEXT_POINTER: u64 = 8;
+    /// Offset of the registers in `struct ucontext_ia32`.
+    const IN_CONTEXT: u64 = 20;
+    /// Offset of the general registers in `struct sigcontext_32`, their order by DWARF number, and where `eip` is of these.
+    const GENERAL: u64 = 16;
+    const ORDER: [u16; 8] = [7, 6, 5, 4, 3, 2, 1, 0];
+    const IP: usize = 10;
+    let (ip, sp) = (registers.ip(), registers.sp());
+    // In front of the first instruction, or in the call, before which a word has been popped.
+    let mut is_at = |addr: u64, known: &[u8]| {
+        let mut code = [0; 8];
+        let code = &mut code[..known.len()];
+        process.read(addr, code) && code == known
+    };
+    let start = if is_at(ip, &RETURNS) {
+        sp.wrapping_add(4)
+    } else if is_at(ip.wrapping_sub(8), &RETURNS) {
+        sp
+    } else if is_at(ip, &RETURNS_RT) || is_at(ip.wrapping_sub(7), &RETURNS_RT) {
+        word(process, Machine::I386, sp.wrapping_add(CONTEXT_POINTER))?.wrapping_add(IN_CONTEXT)
+    } else {
+        return None;
+    };
+    let mut saved = [0; (IP + 1) * 4];
+    if !process.read(Machine::I386.cut(start.wrapping_add(GENERAL)), &mut saved) {
+        return None;
+    }
+    let word = |at: usize| u32::from_le_bytes([saved[at], saved[at + 1], saved[at + 2], saved[at + 3]]);
+    let mut next = *registers;
+    for (register, at) in ORDER.into_iter().zip((0..).step_by(4)) {
+        next.set(register, word(at).into());
+    }
+    next.set(Machine::I386.ip() as u16, word(IP * 4).into());
     Some(next)
 }
 

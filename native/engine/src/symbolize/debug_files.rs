@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::binary::Binary;
-use crate::elf;
+use crate::{elf, sections};
 
 /// Folder of the distribution's debug information.
 const SYSTEM: &str = "/usr/lib/debug";
@@ -30,38 +30,41 @@ fn hex(bytes: &[u8]) -> String {
 /// have the same build id, or the checksum that the file's debug link tells.
 #[must_use]
 pub fn find(binary: &Binary, path: &[u8]) -> Option<DebugFile> {
-    let facts = elf::parse(binary)?;
+    let id = elf::build_id(binary);
     let link = link_of(binary);
-    let by_id = by_build_id(&facts.build_id);
+    let by_id = by_build_id(&id);
     let by_link = link.iter().flat_map(|(name, _)| by_debug_link(name, path));
     for candidate in by_id.into_iter().chain(by_link) {
         let Some(found) = Binary::map(&candidate) else { continue };
-        let Some(theirs) = elf::parse(&found) else { continue };
-        let same_id = !facts.build_id.is_empty() && theirs.build_id == facts.build_id;
-        let same_sum =
-            || theirs.build_id.is_empty() && link.as_ref().is_some_and(|(_, sum)| crc32fast::hash(&found) == *sum);
-        if (theirs.debug.info || theirs.debug.symbols) && (same_id || same_sum()) {
+        let theirs = elf::build_id(&found);
+        let same_id = !id.is_empty() && theirs == id;
+        let same_sum = || theirs.is_empty() && link.as_ref().is_some_and(|(_, sum)| crc32fast::hash(&found) == *sum);
+        if (same_id || same_sum()) && has_information(&found) {
             return Some(DebugFile { path: candidate, binary: found });
         }
     }
     None
 }
 
+fn has_information(binary: &Binary) -> bool {
+    sections::open(binary).is_some_and(|file| [".debug_info", ".symtab"].iter().any(|name| sections::has(&file, name)))
+}
+
 /// The file that several files with debug information share (.gnu_debugaltlink), which `path` speaks of.
 #[must_use]
 pub fn find_shared(debug: &Binary, path: &Path) -> Option<Binary> {
-    let file = object::File::parse(&**debug).ok()?;
+    let file = sections::open(debug)?;
     let (name, id) = object::Object::gnu_debugaltlink(&file).ok()??;
     let name = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0'))?;
     let beside = path.parent().unwrap_or(Path::new("/")).join(name);
     by_build_id(id).into_iter().chain([beside]).find_map(|candidate| {
         let found = Binary::map(&candidate)?;
-        elf::parse(&found).is_some_and(|facts| facts.build_id == id).then_some(found)
+        (elf::build_id(&found) == id).then_some(found)
     })
 }
 
 fn link_of(binary: &Binary) -> Option<(PathBuf, u32)> {
-    let file = object::File::parse(&**binary).ok()?;
+    let file = sections::open(binary)?;
     let (name, sum) = object::Object::gnu_debuglink(&file).ok()??;
     let name = PathBuf::from(std::str::from_utf8(name).ok()?);
     // A name, and no path to anywhere.

@@ -4,11 +4,17 @@ use std::fmt::{self, Write};
 
 use super::LONGEST_NAME;
 
+/// Longer names are not demangled: what has to be tried grows faster than they do.
+const LONGEST_MANGLED: usize = 64 << 10;
+
 /// Demangles a Rust or C++ name, up to [`LONGEST_NAME`]; any other name stays what it is, up to that length.
 ///
 /// What a name refers to by number may double its length with each letter, so that the text is limited while it is written.
 #[must_use]
 pub fn demangled(name: &str) -> String {
+    if name.len() > LONGEST_MANGLED {
+        return super::cut(name);
+    }
     let mut out = Bounded(String::new());
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         let _ = write!(out, "{rust:#}");

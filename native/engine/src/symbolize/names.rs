@@ -8,10 +8,14 @@ use xz4rust::{DICT_SIZE_MIN, XzDecoder};
 
 use super::demangle::demangled;
 use crate::binary::Binary;
+use crate::sections;
 
 /// Most bytes that .gnu_debugdata is decompressed to, and how far back its content may refer (what `xz -9` takes).
 const MOST_DECOMPRESSED: usize = 256 << 20;
 const MOST_DICTIONARY: usize = 64 << 20;
+
+/// Most bytes of names of symbols that are looked at in one file: they may overlap.
+const MOST_NAME_BYTES: usize = 1 << 30;
 
 /// A function, and how far behind its start an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub fn find<'a>(files: impl Iterator<Item = &'a Binary>, addresses: &[u64]) -> V
     let sorted: Vec<u64> = order.iter().map(|index| addresses[*index]).collect();
     let mut found: Vec<Option<Name>> = vec![None; addresses.len()];
     let mut note = |binary: &Binary| {
-        let Ok(file) = object::File::parse(&**binary) else { return };
+        let Some(file) = sections::open(binary) else { return };
         for (place, best) in best_of(&file, &sorted).into_iter().enumerate() {
             let index = order[place];
             let Some(best) = best else { continue };
@@ -74,17 +78,22 @@ fn best_of<'a>(file: &object::File<'a>, sorted: &[u64]) -> Vec<Option<Best<'a>>>
     let mut covering: Vec<Covering<'a>> = Vec::new();
     // Symbols without length, such as labels of assembler code.
     let mut labels: Vec<(u64, &'a [u8])> = Vec::new();
+    let mut left = MOST_NAME_BYTES;
     for symbol in file.symbols().chain(file.dynamic_symbols()) {
-        let is_code = symbol.is_definition() && matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown);
-        let Ok(name) = symbol.name_bytes() else { continue };
-        if !is_code || name.is_empty() {
+        if !symbol.is_definition() || !matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown) {
             continue;
         }
         let (start, size) = (symbol.address(), symbol.size());
         let Some(behind) = sorted.get(sorted.partition_point(|address| *address < start)) else { continue };
+        if size != 0 && behind - start >= size {
+            continue;
+        }
+        let Some(name) = symbol.name_bytes().ok().filter(|name| !name.is_empty()) else { continue };
+        let Some(rest) = left.checked_sub(name.len()) else { break };
+        left = rest;
         if size == 0 {
             labels.push((start, name));
-        } else if behind - start < size {
+        } else {
             let underscores = Reverse(name.iter().take_while(|byte| **byte == b'_').count());
             let order = Reverse(covering.len());
             covering.push(Covering { start, is_global: symbol.is_global(), underscores, order, size, name });
@@ -136,7 +145,7 @@ fn in_code(file: &object::File<'_>, one: u64, other: u64) -> bool {
 /// The file in .gnu_debugdata, which has a symbol table and no more ("MiniDebugInfo" in gdb's manual).
 fn small_table(binary: &Binary) -> Option<Binary> {
     use object::ObjectSection as _;
-    let file = object::File::parse(&**binary).ok()?;
+    let file = sections::open(binary)?;
     let compressed = file.section_by_name(".gnu_debugdata")?.data().ok()?;
     unpacked(compressed, MOST_DECOMPRESSED).map(Binary::Owned)
 }

@@ -7,19 +7,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, RegisterRule, UnwindContext, UnwindSection,
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, FrameDescriptionEntry, RegisterRule,
+    UnwindContext, UnwindSection,
 };
 use object::{Object as _, ObjectSection as _, ObjectSegment as _};
 
 use crate::binary::Binary;
+use crate::metered::{Meter, Metered};
+use crate::sections::{self, Unpacker};
 
 /// Most rows that are remembered of a file.
 const MOST_ROWS: usize = 1 << 16;
 /// Most entries of a table without an index.
 const MOST_ENTRIES: usize = 1 << 22;
+/// Bytes and steps that finding one row, or applying it, may take.
+const STEPS: u64 = 1 << 20;
+/// The same for listing all entries of a section, per byte of it.
+const STEPS_PER_BYTE: u64 = 16;
 
-pub(super) type Slice<'a> = EndianSlice<'a, LittleEndian>;
+pub(super) type Slice<'a> = Metered<'a>;
 
 /// Which section a row comes from: expressions lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +72,9 @@ struct Entry {
 /// The unwind tables of one file, and what was read of them.
 pub struct Module {
     binary: Arc<Binary>,
+    meter: Meter,
     address_size: u8,
+    /// Those with code: linkers put the end of another one into the same page of the file.
     segments: Vec<Segment>,
     bases: BaseAddresses,
     eh_frame: Option<Bytes>,
@@ -88,17 +96,13 @@ impl Module {
     /// The tables of a file; `None` when it is none that can be unwound here.
     #[must_use]
     pub fn new(binary: Arc<Binary>) -> Option<Module> {
-        let file = object::File::parse(&**binary).ok()?;
-        if !file.is_little_endian() {
-            return None;
-        }
-        let segments = file
-            .segments()
-            .map(|segment| {
-                let (offset, length) = segment.file_range();
-                Segment { offset, length, address: segment.address() }
-            })
-            .collect();
+        let file = sections::open(&binary).filter(object::Object::is_little_endian)?;
+        let unpacker = Unpacker::default();
+        let segments = file.segments().filter(|segment| segment.permissions().executable()).map(|segment| {
+            let (offset, length) = segment.file_range();
+            Segment { offset, length, address: segment.address() }
+        });
+        let segments = segments.collect();
         let mut bases = BaseAddresses::default();
         let mut section = |name: &str| {
             let section = file.section_by_name(name)?;
@@ -116,8 +120,7 @@ impl Module {
                 let end = start.checked_add(usize::try_from(range.uncompressed_size).ok()?)?;
                 return binary.get(start..end).map(|_| Bytes::Part(start..end));
             }
-            (range.uncompressed_size <= MOST_DECOMPRESSED).then_some(())?;
-            section.uncompressed_data().ok().map(|data| Bytes::Own(data.into_owned()))
+            unpacker.bytes(&section).map(|data| Bytes::Own(data.into_owned()))
         };
         let (eh_frame, eh_frame_header) = (section(".eh_frame"), section(".eh_frame_hdr"));
         let debug_frame = section(".debug_frame");
@@ -125,6 +128,7 @@ impl Module {
         section(".got");
         let address_size = if file.is_64() { 8 } else { 4 };
         Some(Module {
+            meter: Meter::default(),
             address_size,
             segments,
             bases,
@@ -138,7 +142,7 @@ impl Module {
         })
     }
 
-    /// The address that the file has for an offset in it.
+    /// The address that the file has for code at an offset in it.
     #[must_use]
     pub fn address_of(&self, offset: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
@@ -158,7 +162,7 @@ impl Module {
     }
 
     fn slice<'a>(&'a self, section: Option<&'a Bytes>) -> Slice<'a> {
-        EndianSlice::new(section.map(|section| self.bytes(section)).unwrap_or_default(), LittleEndian)
+        Metered::new(section.map(|section| self.bytes(section)).unwrap_or_default(), &self.meter)
     }
 
     pub(super) fn eh_frame(&self) -> EhFrame<Slice<'_>> {
@@ -178,6 +182,7 @@ impl Module {
         if let Some(known) = self.rows.borrow().get(&address) {
             return known.clone();
         }
+        self.allow_step();
         let row = self.find_row(address, context).map(Rc::new);
         let mut rows = self.rows.borrow_mut();
         if rows.len() >= MOST_ROWS {
@@ -199,7 +204,7 @@ impl Module {
         }
         self.debug_frame.as_ref()?;
         let section = self.debug_frame();
-        let entries = self.debug_entries.get_or_init(|| entries(&section, &self.bases));
+        let entries = self.debug_entries.get_or_init(|| self.entries(&section, self.debug_frame.as_ref()));
         let fde = entry_at(&section, &self.bases, entries, address, gimli::DebugFrameOffset)?;
         row_of(&section, Section::DebugFrame, &self.bases, &fde, address, context)
     }
@@ -213,8 +218,21 @@ impl Module {
             return Some(fde);
         }
         // The index is missing, or damaged, or does not have all.
-        let entries = self.eh_entries.get_or_init(|| entries(section, &self.bases));
+        let entries = self.eh_entries.get_or_init(|| self.entries(section, self.eh_frame.as_ref()));
         entry_at(section, &self.bases, entries, address, gimli::EhFrameOffset)
+    }
+
+    /// Allows what looking up or applying one row takes.
+    pub(super) fn allow_step(&self) {
+        self.meter.restart(STEPS);
+    }
+
+    fn entries<'a, S: UnwindSection<Slice<'a>>>(&'a self, section: &S, bytes: Option<&'a Bytes>) -> Vec<Entry> {
+        let length = bytes.map_or(0, |bytes| self.bytes(bytes).len());
+        self.meter.restart(STEPS + STEPS_PER_BYTE * length as u64);
+        let found = entries(section, &self.bases);
+        self.allow_step();
+        found
     }
 
     fn indexed_entry<'a>(
@@ -222,14 +240,12 @@ impl Module {
         section: &EhFrame<Slice<'a>>,
         address: u64,
     ) -> Option<FrameDescriptionEntry<Slice<'a>>> {
-        let bytes = self.bytes(self.eh_frame_header.as_ref()?);
-        let header = EhFrameHdr::new(bytes, LittleEndian).parse(&self.bases, self.address_size).ok()?;
+        let header = EhFrameHdr::from(self.slice(Some(self.eh_frame_header.as_ref()?)))
+            .parse(&self.bases, self.address_size)
+            .ok()?;
         header.table()?.fde_for_address(section, &self.bases, address, EhFrame::cie_from_offset).ok()
     }
 }
-
-/// Largest section that is decompressed.
-const MOST_DECOMPRESSED: u64 = 1 << 30;
 
 /// All entries of a section, by address.
 fn entries<'a, S: UnwindSection<Slice<'a>>>(section: &S, bases: &BaseAddresses) -> Vec<Entry> {

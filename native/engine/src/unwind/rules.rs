@@ -26,6 +26,7 @@ pub(super) fn apply(
     registers: &Registers,
     process: &mut impl Process,
 ) -> Result<Option<Registers>, End> {
+    module.allow_step();
     let machine = registers.machine;
     let mut frame = Frame { module, row, bias, registers, process };
     let cfa = match &row.cfa {

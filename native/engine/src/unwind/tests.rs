@@ -83,9 +83,32 @@ fn what_a_signal_interrupted_is_the_next_frame() {
     let code = [vec![0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 5], vec![0x90; 0xf7]].concat();
     let pieces = vec![(0x7000, context), (0x1000, code), (0x7f00, words(&[0]))];
     let mut process = Made { pieces, code: 0x1000..0x1100 };
-    let (frames, end) = unwound(registers(0x1000, 0x7000, 0), &mut process);
-    assert_eq!(frames, [(0x1000, How::Registers), (0x1080, How::Signal)]);
-    assert_eq!(end, End::Complete);
+    for ip in [0x1000, 0x1009] {
+        let (frames, end) = unwound(registers(ip, 0x7000, 0), &mut process);
+        assert_eq!(frames, [(ip, How::Trampoline), (0x1080, How::Signal)]);
+        assert_eq!(end, End::Complete);
+    }
+}
+
+#[test]
+fn what_a_signal_interrupted_is_the_next_frame_on_i386() {
+    let half = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let context = half(&[0, 0, 0, 0, 17, 16, 15, 0x7f00, 13, 12, 11, 10, 0, 0, 0x1080]);
+    let plain = [half(&[10]), context.clone()].concat();
+    let whole = [half(&[10, 0, 0x7100]), vec![0; 0x100 - 12], vec![0; 20], context].concat();
+    let returns = [vec![0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80], vec![0x90; 0xf8]].concat();
+    let returns_rt = [vec![0xb8, 173, 0, 0, 0, 0xcd, 0x80], vec![0x90; 0xf9]].concat();
+    let places = [(0x1000, 0x7000, &plain, &returns), (0x1008, 0x7004, &plain, &returns)];
+    let places_rt = [(0x1000, 0x7000, &whole, &returns_rt), (0x1007, 0x7000, &whole, &returns_rt)];
+    for (ip, sp, stack, code) in places.into_iter().chain(places_rt) {
+        let pieces = vec![(0x7000, stack.clone()), (0x1000, code.clone())];
+        let mut process = Made { pieces, code: 0x1000..0x1100 };
+        let mut values = [0; REGISTERS];
+        (values[8], values[4]) = (ip, sp);
+        let start = Registers { machine: Machine::I386, values };
+        let next = interrupted(&start, &mut process).expect("a signal frame");
+        assert_eq!(next.values[..9], [10, 11, 12, 13, 0x7f00, 15, 16, 17, 0x1080]);
+    }
 }
 
 #[test]
