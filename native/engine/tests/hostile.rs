@@ -2,13 +2,14 @@
 //! time.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Folder, Random, options, small_trace, wild_batch, write};
+use counting::Bounds;
 use trace_engine::error::EngineError;
 use trace_engine::reader::{State, Trace};
 use trace_engine::text::dump;
@@ -16,62 +17,9 @@ use trace_format::column::Projection;
 use trace_format::frame::{FRAME_HEADER_BYTES, HEADER_BYTES, TRAILER_BYTES};
 use trace_format::limits;
 
-/// Counts what the thread of a test has allocated.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-    static LARGEST: Cell<usize> = const { Cell::new(0) };
-}
-
-fn grew(size: usize) {
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + size);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
-    });
-}
-
-fn shrank(size: usize) {
-    let _ = LIVE.try_with(|live| live.set(live.get().saturating_sub(size)));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters allocate nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grew(layout.size());
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grew(layout.size());
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        shrank(layout.size());
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        shrank(layout.size());
-        grew(size);
-        // SAFETY: as promised by the caller.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// The bounds that the reader states: one allocation, and all together.
-const LARGEST_ALLOWED: usize = limits::MAX_BLOCK_BYTES as usize;
-const PEAK_ALLOWED: usize = 512 << 20;
-const TIME_ALLOWED: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds =
+    Bounds { largest: limits::MAX_BLOCK_BYTES as usize, peak: 512 << 20, time: Duration::from_secs(10) };
 
 /// Reads everything there is. Gives back how many events could be read and the errors.
 fn read_all(path: &Path) -> (u64, Vec<EngineError>) {
@@ -128,16 +76,7 @@ fn check_columns(columns: &trace_format::column::Columns) {
 }
 
 fn within_bounds<T>(what: &str, run: impl FnOnce() -> T) -> T {
-    let before = LIVE.with(Cell::get);
-    PEAK.with(|peak| peak.set(before));
-    LARGEST.with(|largest| largest.set(0));
-    let begin = Instant::now();
-    let value = run();
-    let (peak, largest) = (PEAK.with(Cell::get) - before, LARGEST.with(Cell::get));
-    assert!(largest <= LARGEST_ALLOWED, "{what}: one allocation of {largest} bytes");
-    assert!(peak <= PEAK_ALLOWED, "{what}: {peak} bytes");
-    assert!(begin.elapsed() < TIME_ALLOWED, "{what}: {:?}", begin.elapsed());
-    value
+    BOUNDS.hold(what, run)
 }
 
 /// Start and length of each frame of a valid file.
