@@ -1,0 +1,188 @@
+/**
+ * `npm run bench:stacks`: what stacks cost. CPU time (user and system), since only that means something on a machine that does other
+ * things; pairs that are compared are run in turn. `--rust=FILE` is a large Rust program with debug information; `--write` puts the
+ * result into bench/stacks.md.
+ */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { openTrace } from "../src/trace/open.js";
+import { placesProgram, sampled } from "../test/stacks/places.js";
+import { ENVIRONMENT, makeFolder } from "./environment.js";
+import { compile } from "./material.js";
+import { median } from "./numbers.js";
+import { cpuTime, endRunning } from "./run.js";
+
+const cli = fileURLToPath(new URL("../dist/trace", import.meta.url));
+const native = fileURLToPath(new URL("../native", import.meta.url));
+const target = fileURLToPath(new URL("../bench/stacks.md", import.meta.url));
+const START = "<!-- npm run bench:stacks -->";
+const END = "<!-- end of costs -->";
+const RUNS = 3;
+const EVENTS = 1_000_000;
+const ENRICHED = 100_000;
+
+/** Calls from a few functions below each other, each from a frame with its own tables. */
+const SOURCE = `#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+__attribute__((noinline)) static long call(long left) { return syscall(SYS_getppid) + left; }
+__attribute__((noinline)) static long below(long left, int depth) { return depth == 0 ? call(left) + 1 : below(left, depth - 1) + 1; }
+int main(int argc, char **argv)
+{
+	long sum = 0;
+	for (long left = argc > 1 ? atol(argv[1]) : 0; left > 0; left--)
+		sum += below(left, left % 8);
+	return sum == 0;
+}
+`;
+
+interface Row {
+  readonly what: string;
+  readonly asked: string;
+  readonly measured: string;
+}
+
+/** Opens a file for one frame: the time in milliseconds, and the peak of memory in MiB: all, and without pages of files. */
+function opened(program: string, image: string): { ms: number; all: number; own: number } {
+  const [address = 0n] = sampled(image, 7).slice(-1);
+  const said = spawnSync(program, [image], { input: address.toString(16), encoding: "utf8" });
+  const [, us, all, file] = /^(\d+) us, (\d+) kB, of that (\d+) kB/.exec(said.stderr) ?? [];
+  if (us === undefined) throw new Error(said.stderr);
+  return {
+    ms: Number(us) / 1000,
+    all: Number(all) / 1024,
+    own: (Number(all) - Number(file)) / 1024,
+  };
+}
+
+function openingRow(program: string, name: string, image: string): Row {
+  const runs = Array.from({ length: 2 * RUNS + 1 }, () => opened(program, image));
+  const size = Math.round(statSync(image).size / 2 ** 20);
+  const of = (key: "ms" | "all" | "own") => median(runs.map((run) => run[key])).toFixed(0);
+  return {
+    what: `one frame of ${name} (${size} MiB)`,
+    asked: "300 ms, 200 MiB",
+    measured: `${of("ms")} ms, ${of("all")} MiB (${of("own")} without pages of the file)`,
+  };
+}
+
+/** The program that was given, or one of this project as it is built for debugging. */
+function largeRust(given: string | undefined): string {
+  if (given !== undefined) return given;
+  execFileSync("cargo", ["build", "-q", "-p", "trace-front"], { cwd: native, stdio: "inherit" });
+  return join(process.env.CARGO_TARGET_DIR ?? join(native, "target"), "debug/trace");
+}
+
+/** CPU seconds of each of the commands, which are run in turn. */
+async function inTurn(base: string, commands: readonly (readonly string[])[]): Promise<number[]> {
+  const times = commands.map((): number[] => []);
+  for (let run = 0; run < RUNS; run++) {
+    for (const [k, words] of commands.entries()) {
+      times[k]?.push(await cpuTime({ argv: [cli, ...words], dir: base, base }));
+    }
+  }
+  return times.map(median);
+}
+
+async function recorded(
+  base: string,
+  name: string,
+  program: string,
+  calls: number,
+): Promise<[string, number]> {
+  const file = join(base, name);
+  execFileSync(cli, ["record", "-q", "--force", "-o", file, "--", program, String(calls)], {
+    env: ENVIRONMENT,
+  });
+  const trace = await openTrace(file);
+  const { eventCount } = trace;
+  trace.close();
+  return [file, eventCount];
+}
+
+async function showingRow(base: string, program: string): Promise<Row> {
+  const [file, events] = await recorded(base, "long.trace", program, EVENTS);
+  const last = `@${events - 100}`;
+  const [show = 0, replay = 0] = await inTurn(base, [
+    ["show", "--stacks", file, last],
+    ["replay", "-q", "--no-output", "--until", last, file],
+  ]);
+  return {
+    what: `show --stacks of one event near the end of ${events} events, beside replaying to it`,
+    asked: "as long",
+    measured: `${show.toFixed(2)} s, ${replay.toFixed(2)} s: ${(show / replay).toFixed(2)} times`,
+  };
+}
+
+async function enrichRow(base: string, program: string): Promise<Row> {
+  const [file] = await recorded(base, "rich.trace", program, ENRICHED);
+  const out = join(base, "out.trace");
+  const [enrich = 0, replay = 0] = await inTurn(base, [
+    ["enrich", "--stacks", "--force", "-o", out, file],
+    ["replay", "-q", "--no-output", file],
+  ]);
+  const trace = await openTrace(out);
+  const stacks = (await trace.stacks(0, trace.eventCount))?.size ?? 0;
+  trace.close();
+  const each = (seconds: number) => ((seconds / stacks) * 1e6).toFixed(1);
+  return {
+    what: `enrich --stacks of all ${stacks} events`,
+    asked: "30 us a stack",
+    measured: `${each(enrich - replay)} us a stack (${each(enrich)} us with the replay)`,
+  };
+}
+
+function text(rows: readonly Row[]): string {
+  const lines = rows.map(({ what, asked, measured }) => `| ${what} | ${asked} | ${measured} |`);
+  return [
+    START,
+    "",
+    "## What they cost",
+    "",
+    "| what | asked | measured |",
+    "|---|---|---|",
+    ...lines,
+    "",
+    END,
+  ].join("\n");
+}
+
+/** Replaces its part of the file; the rest is what `npm run compare:stacks` has found. */
+function write(rows: readonly Row[]): void {
+  const known = existsSync(target)
+    ? readFileSync(target, "utf8")
+    : "# Stacks: beside gdb and addr2line, and what they cost\n\n";
+  const [start, end] = [known.indexOf(START), known.indexOf(END)];
+  const before = start >= 0 ? known.slice(0, start) : `${known.trimEnd()}\n\n`;
+  const after = end > start && start >= 0 ? known.slice(end + END.length) : "\n";
+  writeFileSync(target, `${before}${text(rows)}${after}`);
+}
+
+async function main(): Promise<void> {
+  const given = process.argv.find((word) => word.startsWith("--rust="))?.slice("--rust=".length);
+  const [base, remove] = makeFolder();
+  // The trace is read in this process as well, and its files are in the store of the measured ones.
+  process.env.XDG_CACHE_HOME = ENVIRONMENT.XDG_CACHE_HOME;
+  try {
+    const program = placesProgram();
+    const calls = compile(base, "stacks", SOURCE);
+    const rows: Row[] = [];
+    const add = (row: Row) => {
+      rows.push(row);
+      process.stdout.write(`${row.what}: ${row.measured} (asked: ${row.asked})\n`);
+    };
+    add(openingRow(program, "node", realpathSync(process.execPath)));
+    add(openingRow(program, "a Rust program", largeRust(given)));
+    add(await showingRow(base, calls));
+    add(await enrichRow(base, calls));
+    if (process.argv.includes("--write")) write(rows);
+  } finally {
+    endRunning();
+    remove();
+  }
+}
+
+await main();

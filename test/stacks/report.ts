@@ -1,0 +1,93 @@
+/** The result of a comparison as bench/stacks.md. */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { CLASSES, type Score } from "./compare.js";
+import { PLACE_CLASSES, type Places } from "./places.js";
+
+export interface Line {
+  readonly name: string;
+  readonly score?: Score & { readonly alone: number };
+  readonly failure?: string;
+}
+
+const target = fileURLToPath(new URL("../../bench/stacks.md", import.meta.url));
+const START = "<!-- npm run compare:stacks -->";
+const END = "<!-- end -->";
+
+function listed(classes: Readonly<Record<string, number | undefined>>): string {
+  return Object.entries(classes)
+    .map(([name, count]) => `${count} ${name}`)
+    .join(", ");
+}
+
+function programRows(lines: readonly Line[]): string[] {
+  return lines.map(({ name, score, failure }) =>
+    score === undefined
+      ? `| ${name} | failed: ${failure} | | | | |`
+      : `| ${name} | ${score.calls} | ${score.frames} | ${score.same} | ${listed(score.classes)} | ${score.differences.length} |`,
+  );
+}
+
+function totals(lines: readonly Line[]): string {
+  const scores = lines.flatMap(({ score }) => score ?? []);
+  const sum = (of: (score: Score) => number) =>
+    scores.reduce((total, score) => total + of(score), 0);
+  const classes: Record<string, number> = {};
+  for (const score of scores) {
+    for (const [name, count] of Object.entries(score.classes))
+      classes[name] = (classes[name] ?? 0) + count;
+  }
+  const different = sum((score) => score.differences.length);
+  return `| all ${lines.length} | ${sum((score) => score.calls)} | ${sum((score) => score.frames)} | ${sum((score) => score.same)} | ${listed(classes)} | ${different} |`;
+}
+
+function text(lines: readonly Line[], places: readonly Places[]): string {
+  const reasons = (table: Readonly<Record<string, string>>) =>
+    Object.entries(table).map(([name, reason]) => `- **${name}**: ${reason}.`);
+  return [
+    START,
+    "",
+    "## Frames at every call, beside gdb",
+    "",
+    "A program is recorded, and run under gdb, which stops it at each call. Function, file, line and what is inlined of each frame are",
+    "compared. A frame that differs for a known reason counts there, and not as the same.",
+    "",
+    "| program | calls | frames | the same | known reasons | different |",
+    "|---|---|---|---|---|---|",
+    ...programRows(lines),
+    totals(lines),
+    "",
+    ...reasons(CLASSES),
+    "",
+    "## Functions and lines at 10,000 addresses, beside addr2line -i",
+    "",
+    "| file | addresses | the same | known reasons | different |",
+    "|---|---|---|---|---|",
+    ...places.map(
+      ({ name, all, same, classes, differences }) =>
+        `| ${name} | ${all} | ${same} | ${listed(classes)} | ${differences.length} |`,
+    ),
+    "",
+    ...reasons(PLACE_CLASSES),
+    "",
+    END,
+  ].join("\n");
+}
+
+/** Replaces this part of the file; the rest of it is what `npm run bench:stacks` has measured. */
+export function write(lines: readonly Line[], places: readonly Places[]): void {
+  let before = "# Stacks: beside gdb and addr2line, and what they cost\n\n";
+  let after = "\n";
+  try {
+    const known = readFileSync(target, "utf8");
+    const [start, end] = [known.indexOf(START), known.indexOf(END)];
+    if (start >= 0 && end > start) {
+      before = known.slice(0, start);
+      after = known.slice(end + END.length);
+    }
+  } catch {
+    // There is none yet.
+  }
+  writeFileSync(target, `${before}${text(lines, places)}${after}`);
+}
