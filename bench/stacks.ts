@@ -45,7 +45,7 @@ interface Row {
   readonly measured: string;
 }
 
-/** Opens a file for one frame: the time in milliseconds, and the peak of memory in MiB: all, and without pages of files. */
+/** Opens a file for one frame: the CPU time in milliseconds, and the peak of memory in MiB: all, and without pages of files. */
 function opened(program: string, image: string): { ms: number; all: number; own: number } {
   const [address = 0n] = sampled(image, 7).slice(-1);
   const said = spawnSync(program, [image], { input: address.toString(16), encoding: "utf8" });
@@ -65,7 +65,7 @@ function openingRow(program: string, name: string, image: string): Row {
   return {
     what: `one frame of ${name} (${size} MiB)`,
     asked: "300 ms, 200 MiB",
-    measured: `${of("ms")} ms, ${of("all")} MiB (${of("own")} without pages of the file)`,
+    measured: `${of("ms")} ms of CPU time, ${of("all")} MiB (${of("own")} without pages of the file)`,
   };
 }
 

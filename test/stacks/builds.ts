@@ -66,12 +66,6 @@ const ALL = Object.keys(WAYS);
 const SOME = ["O0", "O1", "O2", "O3", "static", "no-pie", "omit", "dwarf4"];
 
 const RECIPES: readonly Recipe[] = [
-  ...inWays("gcc", "calls.c", ALL),
-  ...inWays(
-    "g++",
-    "exceptions.cpp",
-    ALL.filter((way) => way !== "static-pie"),
-  ),
   ...inWays("g++", "library.cpp", ["O0", "O2", "O3", "static", "split", "lto"]),
   ...inWays("gcc", "jumps.c", SOME),
   ...inWays("gcc", "signals.c", SOME),
@@ -107,6 +101,12 @@ const RECIPES: readonly Recipe[] = [
   recipe("rust-split", "rustc", "rust.rs", "--edition=2021 -g -Csplit-debuginfo=packed"),
   recipe("rust-panics", "rustc", "panics.rs", "--edition=2021 -g"),
   recipe("rust-panics-O", "rustc", "panics.rs", "--edition=2021 -O -g"),
+  ...inWays("gcc", "calls.c", ALL),
+  ...inWays(
+    "g++",
+    "exceptions.cpp",
+    ALL.filter((way) => way !== "static-pie"),
+  ),
 ];
 
 /** Whether it could be built here. */
@@ -142,9 +142,11 @@ function* separateBuilds(folder: string): Generator<Build> {
     if (program === undefined) continue;
     strip(program);
     yield { name: `${stem}-separate`, argv: [program] };
-    const packed = built(folder, recipe(`${stem}-dwp`, compiler, source, "-O2 -g -gsplit-dwarf"));
-    if (packed !== undefined && made(folder, "dwp", "-e", packed, "-o", `${packed}.dwp`)) {
-      execFileSync("sh", ["-c", "rm -f *.dwo"], { cwd: folder });
+    const apart = join(folder, `${stem}-apart`);
+    mkdirSync(apart, { recursive: true });
+    const packed = built(apart, recipe(`${stem}-dwp`, compiler, source, "-O2 -g -gsplit-dwarf"));
+    if (packed !== undefined && made(apart, "dwp", "-e", packed, "-o", `${packed}.dwp`)) {
+      execFileSync("sh", ["-c", "rm -f *.dwo"], { cwd: apart });
       yield { name: `${stem}-dwp`, argv: [packed] };
     }
   }
@@ -199,15 +201,15 @@ function* goBuilds(folder: string): Generator<Build> {
 
 /** Programs that can be built on this machine, one after the other. */
 export function* builds(folder: string, isWanted: (name: string) => boolean): Generator<Build> {
+  for (const group of [separateBuilds, specialBuilds, goBuilds]) {
+    for (const build of group(folder)) {
+      if (isWanted(build.name)) yield build;
+    }
+  }
   for (const one of RECIPES) {
     if (!isWanted(one.name)) continue;
     const program = built(folder, one);
     const isParallel = /^(?:threads|library|rust-panics)/.test(one.name);
     if (program !== undefined) yield { name: one.name, argv: [program], isParallel };
-  }
-  for (const group of [separateBuilds, specialBuilds, goBuilds]) {
-    for (const build of group(folder)) {
-      if (isWanted(build.name)) yield build;
-    }
   }
 }

@@ -32,7 +32,7 @@ export const CLASSES = {
   "gdb-guess":
     "gdb goes on behind the outermost function that a table or frame pointer leads to, by reading code: the frames it finds there have no name; of code without a file (JIT) it takes the saved frame pointer for one more caller",
   "gdb-unaware":
-    "gdb does not know yet that the loader has mapped a library, and loses its way in it; addr2line -i says what the trace says",
+    "gdb does not know yet that the loader has mapped a library, or has lost its way otherwise: it shows frames without a name; addr2line -i says what the trace says of each",
   "no-table":
     "code without unwind tables (musl as it is packaged): the trace says so, and ends; gdb goes on by reading code",
   "trace-guess":
@@ -61,6 +61,7 @@ interface Tally {
 }
 
 type Pair = readonly [theirs: Frame | undefined, own: OwnFrame | undefined];
+const NO_PAIR: Pair = [undefined, undefined];
 
 /** Frames side by side: where one side has more in between, as few as possible stand alone. */
 function aligned(theirs: readonly Frame[], own: readonly OwnFrame[]): Pair[] {
@@ -137,12 +138,12 @@ const GO_SWITCHES =
   /^runtime\.(?:systemstack|mcall|mstart|clone|rt0_go|goexit|gcWriteBarrier|morestack|asmcgocall)\b/;
 
 /**
- * Why gdb's stack is another one from some pair on, for all frames that follow; undefined where that is not known. `before` is the
- * last frame that both have.
+ * Why gdb's stack is another one from some pair on, for all frames that follow; undefined where that is not known. The second
+ * parameter is the pair in front.
  */
 function classOfRest(
   pairs: readonly Pair[],
-  before: OwnFrame | undefined,
+  [last, before]: Pair,
   cut: string | undefined,
   opinions: Opinions,
 ): Class | undefined {
@@ -153,12 +154,10 @@ function classOfRest(
     if (cut?.includes("no unwind table")) return "no-table";
     return GO_SWITCHES.test(before?.function ?? "") ? "go-stack-switch" : undefined;
   }
-  const isLost = theirs.length === 0 || isNameless(theirs[0]);
+  const isLost = isNameless(theirs[0] ?? last);
   if (isLost && own.every((frame) => frame.isGuess || frame.kind === "inlined"))
     return "trace-guess";
-  return isLost && theirs.length > 0 && own.every((frame) => opinions.agree(frame))
-    ? "gdb-unaware"
-    : undefined;
+  return isLost && own.every((frame) => opinions.agree(frame)) ? "gdb-unaware" : undefined;
 }
 
 function classOf([theirs, own]: Pair, opinions: Opinions): Class | undefined {
@@ -222,7 +221,7 @@ function compareStack(
       continue;
     }
     const rest = pairs.slice(k);
-    const ofRest = classOfRest(rest, pairs[k - 1]?.[1], own.cut, opinions);
+    const ofRest = classOfRest(rest, pairs[k - 1] ?? NO_PAIR, own.cut, opinions);
     if (ofRest !== undefined) {
       count(ofRest, rest.length);
       return;
@@ -276,7 +275,10 @@ const OWN_CALLS = new Set([
 function isAlone(call: Call<Frame>, isOwn: boolean): boolean {
   if (names(call).includes(LOADER_MEMORY)) return true;
   // Of a loader without symbols.
-  if (call.frames.every(isNameless)) return true;
+  if (
+    call.frames.every((frame) => isNameless(frame) || frame.function?.startsWith("_dl_") === true)
+  )
+    return true;
   return isOwn && call.name !== undefined && OWN_CALLS.has(call.name);
 }
 

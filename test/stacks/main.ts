@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { builds } from "./builds.js";
+import { type Build, builds } from "./builds.js";
 import { compare } from "./compare.js";
 import { Opinions } from "./opinions.js";
 import { comparePlaces } from "./places.js";
@@ -16,6 +16,8 @@ import { type Line, write } from "./report.js";
 import { gdbStacks, replayedStacks } from "./taken.js";
 
 const LONGEST_LIST = 4;
+/** Programs that are compared at one time: gdb and the replay wait for each other's stops most of it. */
+const AT_ONCE = 4;
 
 function isGood({ score }: Line): boolean {
   return score !== undefined && score.frames > 0 && score.differences.length === 0;
@@ -37,29 +39,38 @@ function print(line: Line, longest: number): void {
     process.stdout.write(`    ${difference}\n`);
 }
 
+async function compareProgram(build: Build, folder: string): Promise<Line> {
+  const { name } = build;
+  const own = mkdtempSync(join(folder, "run-"));
+  try {
+    const [theirs, taken] = await Promise.all([gdbStacks(build, own), replayedStacks(build, own)]);
+    const opinions = new Opinions(taken.flat().map((call) => call.frames));
+    return { name, score: compare(theirs, taken, opinions, build.isParallel === true) };
+  } catch (error) {
+    return { name, failure: String(error) };
+  } finally {
+    rmSync(own, { recursive: true, force: true });
+  }
+}
+
 async function comparePrograms(
   folder: string,
   only: readonly string[],
   longest: number,
-): Promise<Line[]> {
+  keep: (lines: readonly Line[]) => void,
+): Promise<void> {
   const lines: Line[] = [];
   const isWanted = (name: string) => only.length === 0 || only.includes(name);
-  for (const build of builds(folder, isWanted)) {
-    let line: Line;
-    try {
-      const [theirs, own] = await Promise.all([
-        gdbStacks(build, folder),
-        replayedStacks(build, folder),
-      ]);
-      const opinions = new Opinions(own.flat().map((call) => call.frames));
-      line = { name: build.name, score: compare(theirs, own, opinions, build.isParallel === true) };
-    } catch (error) {
-      line = { name: build.name, failure: String(error) };
+  const all = builds(folder, isWanted);
+  const takeTurns = async () => {
+    for (let next = all.next(); next.done !== true; next = all.next()) {
+      const line = await compareProgram(next.value, folder);
+      lines.push(line);
+      print(line, longest);
+      keep(lines.sort((one, other) => one.name.localeCompare(other.name)));
     }
-    lines.push(line);
-    print(line, longest);
-  }
-  return lines;
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, takeTurns));
 }
 
 async function main(): Promise<number> {
@@ -69,7 +80,13 @@ async function main(): Promise<number> {
   const only = words.filter((word) => !word.startsWith("--"));
   const folder = mkdtempSync(join(tmpdir(), "trace-stacks-"));
   try {
-    const lines = await comparePrograms(folder, only, option("differences") || LONGEST_LIST);
+    let lines: readonly Line[] = [];
+    const isWritten = words.includes("--write");
+    await comparePrograms(folder, only, option("differences") || LONGEST_LIST, (known) => {
+      lines = known;
+      // What is there is kept when the rest takes too long.
+      if (isWritten) write(lines, []);
+    });
     const good = lines.filter(isGood).length;
     const sum = (of: "same" | "frames" | "calls") =>
       lines.reduce((total, { score }) => total + (score?.[of] ?? 0), 0);
@@ -83,7 +100,7 @@ async function main(): Promise<number> {
         `places: ${name}: ${same} of ${all} as addr2line says${notes.join("")}\n`,
       );
     }
-    if (words.includes("--write")) write(lines, places);
+    if (isWritten) write(lines, places);
     const isExact = places.every(({ same, all, classes }) => {
       const known = Object.values(classes).reduce((total, count) => total + count, 0);
       return (same + known) * 100 >= all * option("places");

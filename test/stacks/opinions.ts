@@ -72,9 +72,13 @@ export class Opinions {
 
   /** Whether addr2line says the same of a frame as the trace. */
   agree(frame: OwnFrame): boolean {
+    if (frame.kind === "trampoline") return this.#returns(frame);
     const said = this.says(frame);
     if (said === undefined || said.kind !== frame.kind || !samePlace(said, frame)) return false;
-    return lastName(said.function ?? "?") === lastName(frame.function ?? "?");
+    // It names the function in front where none covers the place.
+    if (frame.function === null && said.file === null) return true;
+    const isSame = lastName(said.function ?? "?") === lastName(frame.function ?? "?");
+    return isSame || this.areAliases(said, frame);
   }
 
   /** Whether both names are symbols of the same address. */
@@ -113,14 +117,25 @@ export class Opinions {
 
   /** Whether the frame stands at `int $0x80`, or behind it. */
   entersKernel(frame: OwnFrame): boolean {
-    if (frame.image === undefined) return false;
-    const words = [
-      "-d",
-      "--no-show-raw-insn",
-      `--start-address=${frame.lookup - 2n}`,
-      `--stop-address=${frame.lookup + 2n}`,
-    ];
-    const { stdout } = spawnSync("objdump", [...words, frame.image], { encoding: "utf8" });
-    return /int\s+\$0x80/.test(stdout);
+    return /int\s+\$0x80/.test(codeAround(frame, 2n));
   }
+
+  /** Whether the frame stands in code that returns from a signal: numbers of the calls in asm/unistd_64.h, unistd_32.h. */
+  #returns(frame: OwnFrame): boolean {
+    return /mov\s+\$0x(?:f|ad|77),%[er]ax/.test(codeAround(frame, 9n));
+  }
+}
+
+/** So many bytes of code on both sides of a place, disassembled. */
+function codeAround({ image, lookup }: OwnFrame, bytes: bigint): string {
+  if (image === undefined) return "";
+  let text = "";
+  // The length of the instructions in front is not known.
+  for (const start of [lookup - bytes, lookup - bytes + 2n, lookup]) {
+    const range = [`--start-address=${start}`, `--stop-address=${lookup + bytes}`];
+    text += spawnSync("objdump", ["-d", "--no-show-raw-insn", ...range, image], {
+      encoding: "utf8",
+    }).stdout;
+  }
+  return text;
 }

@@ -19,6 +19,9 @@ export const PLACE_CLASSES = {
     "both see the same functions, and rows of the line table at one address, of which they take different ones",
   alias: "several symbols stand at one address, and they take different ones",
   scope: "the same function: one of them has the name without its scopes",
+  outside:
+    "no function covers the address, by nm: addr2line names the one in front, the trace none",
+  label: "the nearest symbol in front has no length: by nm it is the one that the trace names",
 } as const;
 
 export interface Places {
@@ -97,67 +100,97 @@ function shown(frames: readonly Frame[]): string {
     .join(" < ");
 }
 
-function comparePlacesOf(name: string, image: string, program: string, debug?: string): Places {
+function comparePlacesOf(name: string, image: string, program: string): Places {
   const addresses = sampled(image, SAMPLES);
-  const theirs = addr2line(debug ?? image, addresses);
+  const theirs = addr2line(image, addresses);
   const own = engineSays(program, image, addresses);
-  const symbols = new Aliases(image);
+  const symbols = new Symbols(image);
   const classes: Record<string, number> = {};
   const differences: string[] = [];
   let equal = 0;
   addresses.forEach((address, k) => {
     const [one = [], other = []] = [theirs[k], own[k]];
-    let why: string | undefined = reason(one, other);
+    const known = reason(one, other);
+    const why = known === "" ? (symbols.reason(address, one, other) ?? "") : known;
     if (why === undefined) equal += 1;
-    else if (why === "" && symbols.areSame(one, other)) why = "alias";
-    if (why === undefined) return;
-    if (why !== "") classes[why] = (classes[why] ?? 0) + 1;
+    else if (why !== "") classes[why] = (classes[why] ?? 0) + 1;
     else
       differences.push(`0x${address.toString(16)}: addr2line ${shown(one)}, trace ${shown(other)}`);
   });
   return { name, all: SAMPLES, same: equal, classes, differences };
 }
 
-/** Names of symbols by the address they stand at. */
-class Aliases {
-  readonly #at = new Map<string, Set<string>>();
+/** The file with the symbols of another, by its build id. */
+function symbolFile(image: string): string {
+  const { stdout } = spawnSync("readelf", ["-n", image], { encoding: "utf8" });
+  const id = /Build ID: ([0-9a-f]+)/.exec(stdout)?.[1] ?? "";
+  const debug = `/usr/lib/debug/.build-id/${id.slice(0, 2)}/${id.slice(2)}.debug`;
+  return existsSync(debug) ? debug : image;
+}
+
+interface Extent {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly name: string;
+}
+
+/** The functions of a file as nm lists them. */
+class Symbols {
+  readonly #extents: Extent[] = [];
+  readonly #at = new Map<string, Set<bigint>>();
 
   constructor(image: string) {
-    for (const table of ["-a", "-D"]) {
-      const { stdout } = spawnSync("nm", ["-C", table, image], {
-        encoding: "utf8",
-        maxBuffer: 1 << 30,
-      });
+    for (const words of [
+      ["-S", "-C", symbolFile(image)],
+      ["-S", "-C", "-D", image],
+    ]) {
+      const { stdout } = spawnSync("nm", words, { encoding: "utf8", maxBuffer: 1 << 30 });
       for (const line of stdout.split("\n")) {
-        const [, address, name] = /^([0-9a-f]+) \S (.+?)(?:@.*)?$/.exec(line) ?? [];
-        if (address === undefined || name === undefined) continue;
-        const plain = plainName(name);
-        this.#at.set(plain, (this.#at.get(plain) ?? new Set()).add(address));
+        const [, address, size = "0", text] =
+          /^([0-9a-f]+)(?: ([0-9a-f]+))? [TtWwiVuN] (.+?)(?:@.*)?$/.exec(line) ?? [];
+        if (address === undefined || text === undefined) continue;
+        const [start, name] = [BigInt(`0x${address}`), plainName(text)];
+        this.#extents.push({ start, end: start + BigInt(`0x${size}`), name });
+        this.#at.set(name, (this.#at.get(name) ?? new Set()).add(start));
       }
     }
+    this.#extents.sort((one, other) =>
+      one.start < other.start ? -1 : Number(one.start > other.start),
+    );
   }
 
-  /** Whether all but the outermost functions are the same, and that one is two symbols of one address. */
-  areSame(theirs: readonly Frame[], own: readonly Frame[]): boolean {
+  /** A reason that symbols give for two lists of frames that differ in the outermost function alone. */
+  reason(
+    address: bigint,
+    theirs: readonly Frame[],
+    own: readonly Frame[],
+  ): keyof typeof PLACE_CLASSES | undefined {
     const [one, other] = [theirs.at(-1), own.at(-1)];
-    if (
-      one === undefined ||
-      other === undefined ||
-      theirs.length !== own.length ||
-      !samePlace(one, other)
-    )
-      return false;
-    if (!theirs.slice(0, -1).every((frame, k) => same(frame, own[k] ?? frame))) return false;
+    if (one === undefined || other === undefined || theirs.length !== own.length) return undefined;
+    if (!theirs.slice(0, -1).every((frame, k) => same(frame, own[k] ?? frame))) return undefined;
+    const near = this.#extents.filter(({ start }) => start <= address && address - start < NEAR);
+    if (other.function === null)
+      return near.some(({ end }) => address < end) ? undefined : "outside";
+    if (!samePlace(one, other)) return undefined;
     const [first, second] = [one, other].map((frame) =>
       this.#at.get(plainName(frame.function ?? "?")),
     );
-    return (
+    if (
       first !== undefined &&
       second !== undefined &&
-      [...first].some((address) => second.has(address))
+      [...first].some((place) => second.has(place))
+    )
+      return "alias";
+    const nearest = near.at(-1)?.start;
+    const isNearest = near.some(
+      ({ start, name }) => start === nearest && name === plainName(other.function ?? "?"),
     );
+    return isNearest && !near.some(({ end }) => address < end) ? "label" : undefined;
   }
 }
+
+/** Longest function. */
+const NEAR = 1n << 20n;
 
 /** Compares 10,000 addresses of each of the files that there are. */
 export async function comparePlaces(folder: string): Promise<Places[]> {

@@ -78,13 +78,19 @@ fn best_of<'a>(file: &object::File<'a>, sorted: &[u64]) -> Vec<Option<Best<'a>>>
     let mut covering: Vec<Covering<'a>> = Vec::new();
     // Symbols without length, such as labels of assembler code.
     let mut labels: Vec<(u64, &'a [u8])> = Vec::new();
+    // By address: the last start of a function with a length in front of it.
+    let mut starts = vec![0; sorted.len()];
     let mut left = MOST_NAME_BYTES;
     for symbol in file.symbols().chain(file.dynamic_symbols()) {
         if !symbol.is_definition() || !matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown) {
             continue;
         }
         let (start, size) = (symbol.address(), symbol.size());
-        let Some(behind) = sorted.get(sorted.partition_point(|address| *address < start)) else { continue };
+        let next = sorted.partition_point(|address| *address < start);
+        let Some(behind) = sorted.get(next) else { continue };
+        if size != 0 {
+            starts[next] = start.max(starts[next]);
+        }
         if size != 0 && behind - start >= size {
             continue;
         }
@@ -101,11 +107,17 @@ fn best_of<'a>(file: &object::File<'a>, sorted: &[u64]) -> Vec<Option<Best<'a>>>
     }
     let mut best = best_covering(covering, sorted);
     labels.sort_unstable_by_key(|(start, _)| *start);
+    let mut last = 0;
+    for start in &mut starts {
+        last = last.max(*start);
+        *start = last;
+    }
     for (place, address) in sorted.iter().enumerate().filter(|(place, _)| best[*place].is_none()).collect::<Vec<_>>() {
         let next = labels.partition_point(|(start, _)| start <= address);
         let Some((start, name)) = labels[..next].last() else { continue };
         let offset = address - start;
-        if offset < MOST_BEHIND_LABEL && in_code(file, *address, *start) {
+        // Behind the end of another function it is no longer what the label names.
+        if *start >= starts[place] && offset < MOST_BEHIND_LABEL && in_code(file, *address, *start) {
             best[place] = Some(Best { covers: false, name, offset });
         }
     }
