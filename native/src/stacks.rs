@@ -65,7 +65,8 @@ pub struct NativeStacks {
 
 impl From<Stacks> for NativeStacks {
     fn from(stacks: Stacks) -> NativeStacks {
-        let Stacks { seqs, frame_end, ends, frames, places, files, source_end, sources, behind, strings } = stacks;
+        let Stacks { seqs, frame_end, ends, frames, places, files, source_end, sources, behind, strings, told: _ } =
+            stacks;
         let word =
             |get: fn(&trace_engine::stacks::SourceRow) -> u32| Uint32Array::new(sources.iter().map(get).collect());
         NativeStacks {

@@ -22,6 +22,7 @@ export function frameText(frame: StackFrame): string {
     interrupted ? "interrupted by a signal" : "",
     guessed ? "by frame pointer" : "",
     inlined ? "" : (frame.lack ?? ""),
+    frame.compiled ? "compiled at run time" : "",
   ].filter((note) => note !== "");
   return printable(`${what}${where}${file}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`);
 }
@@ -38,11 +39,22 @@ export function stackLines(stack: Stack, paint: Painter = plainPainter): string 
   return text;
 }
 
-/** As strace(1) prints them with -k; what is inlined has no line there. */
+/**
+ * As strace(1) prints them with -k; what is inlined has no line there. Functions that an interpreter runs have the line of their
+ * source, in decimal, where others have an address.
+ */
 export function straceStack({ frames, cut }: Stack): string {
   let text = "";
-  for (const { inlined, image, function: name, behind, address } of frames) {
+  for (const frame of frames) {
+    const { inlined, image, function: name, behind, address } = frame;
     if (inlined) continue;
+    if (frame.interpreted) {
+      text += printable(
+        ` > ${frame.source?.file ?? ""}(${name ?? ""}) [${frame.source?.line ?? 0}]`,
+      );
+      text += "\n";
+      continue;
+    }
     const path = image?.path ?? "";
     const symbol = name === undefined ? "" : `${name}+${hexText(behind ?? 0)}`;
     text += printable(` > ${path}(${symbol}) [${hexText(address)}]`);
@@ -60,9 +72,11 @@ export function stackJson({ frames, cut }: Stack): object {
       line: frame.source?.line ?? null,
       inlined: frame.inlined,
       image: frame.image?.path ?? null,
-      address: hexText(frame.address),
+      address: frame.interpreted ? null : hexText(frame.address),
       ...(frame.guessed && { guessed: true }),
       ...(frame.trampoline && { trampoline: true }),
+      ...(frame.interpreted && { interpreted: true }),
+      ...(frame.compiled && { compiled: true }),
       ...(frame.interrupted && { interrupted: true }),
       ...(frame.lack !== undefined && { lack: frame.lack }),
     })),

@@ -6,7 +6,9 @@ const NONE = 0xffff_ffff;
 
 /** Bits of a place, native/engine/src/stacks.rs. */
 const Bit = { Guessed: 1, Interrupted: 2, Trampoline: 8 } as const;
-const LACK_SHIFT = 4;
+/** Numbers in the upper bits, beside those of lacks. */
+const Upper = { Interpreted: 8, Compiled: 9 } as const;
+const UPPER_SHIFT = 4;
 
 /** By `Lack::code` of native/engine/src/symbolize.rs. */
 const LACKS: readonly (string | undefined)[] = [
@@ -39,6 +41,10 @@ export interface StackFrame {
   readonly trampoline: boolean;
   /** Why less is known of it than there is to know. */
   readonly lack: string | undefined;
+  /** A function that an interpreter runs: it has no address. */
+  readonly interpreted: boolean;
+  /** Compiled at run time: its name is what the program told in a map for perf(1). */
+  readonly compiled: boolean;
 }
 
 export interface Stack {
@@ -117,7 +123,9 @@ export class StackTable {
       address: (BigInt(columns.placeAddress[2 * place + 1] ?? 0) << 32n) | low,
       guessed: (bits & Bit.Guessed) !== 0,
       trampoline: (bits & Bit.Trampoline) !== 0,
-      lack: LACKS[bits >> LACK_SHIFT],
+      lack: LACKS[bits >> UPPER_SHIFT],
+      interpreted: bits >> UPPER_SHIFT === Upper.Interpreted,
+      compiled: bits >> UPPER_SHIFT === Upper.Compiled,
     };
     const start = place === 0 ? 0 : (columns.sourceEnd[place - 1] ?? 0);
     const end = columns.sourceEnd[place] ?? start;

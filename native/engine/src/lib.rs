@@ -13,6 +13,7 @@ pub mod enforce;
 pub mod error;
 mod image;
 pub mod index;
+pub mod interpreters;
 mod irregular;
 pub mod launch;
 mod layout;

@@ -12,13 +12,13 @@ mod births;
 mod calls;
 mod check;
 pub mod desync;
-mod event;
+pub(crate) mod event;
 mod files;
 mod kernel;
 mod output;
 mod remote;
 mod run;
-mod scan;
+pub(crate) mod scan;
 mod search;
 mod shared;
 mod signals;
@@ -296,7 +296,7 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let result = runner.run();
         drop(counterless);
         let mut done = std::mem::take(&mut runner.done);
-        done.stacks = runner.stacks.take().map(|taker| taker.stacks);
+        done.stacks = runner.stacks.take().map(|taker| taker.collector.stacks);
         drop(runner);
         job.merge.reached(lane, u64::MAX);
         result.map(|()| done)

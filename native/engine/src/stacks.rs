@@ -1,5 +1,6 @@
 //! Stacks of events, as columns: the frames of each are places, and a place is known once, however many stacks have it.
 
+pub mod collect;
 pub mod stream;
 
 use std::collections::HashMap;
@@ -23,8 +24,15 @@ pub const EXACT: u8 = 4;
 
 /// Bit of a place: it returns from the handler of a signal.
 pub const TRAMPOLINE: u8 = 8;
-/// Where the number of a [`Lack`] stands in the bits of a place.
+/// Where the number of a [`Lack`] stands in the bits of a place. Places that no file has got have none, but another number there.
 pub const LACK_SHIFT: u8 = 4;
+
+/// Number in the bits of a place: a function that an interpreter runs. Offset and address say nothing but which one of them it is.
+pub const INTERPRETED: u8 = 8 << LACK_SHIFT;
+
+/// Number in the bits of a place: code that was compiled at run time, whose name is what the program itself told in a map for
+/// perf(1).
+pub const COMPILED: u8 = 9 << LACK_SHIFT;
 
 /// A place in the code of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +43,8 @@ pub struct Place {
     pub offset: u64,
     /// The address that the file itself has for it; without one, the address in memory.
     pub address: u64,
-    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`], [`TRAMPOLINE`], and from [`LACK_SHIFT`] on why less is known of it than there
-    /// is to know.
+    /// [`GUESSED`], [`INTERRUPTED`], [`EXACT`], [`TRAMPOLINE`], and from [`LACK_SHIFT`] on [`INTERPRETED`], [`COMPILED`], or why
+    /// less is known of it than there is to know.
     pub bits: u8,
 }
 
@@ -76,12 +84,19 @@ pub struct Stacks {
     /// Bytes behind the start of the function, per place; -1 when that is not known.
     pub behind: Vec<i64>,
     pub strings: Vec<String>,
+    /// Places whose function was known when the stack was taken: no file has it.
+    pub told: HashMap<u32, Source>,
 }
 
 impl Stacks {
     /// Finds functions and lines of all places. `binaries` has the files.
     pub fn symbolize(&mut self, binaries: &Binaries<'_>) {
         let mut found = vec![Sources::default(); self.places.len()];
+        for (place, source) in std::mem::take(&mut self.told) {
+            if let Some(sources) = found.get_mut(place as usize) {
+                sources.frames.push(source);
+            }
+        }
         let mut by_file: Vec<Vec<usize>> = vec![Vec::new(); self.files.len()];
         for (place, Place { file, .. }) in self.places.iter().enumerate() {
             if let Some(own) = by_file.get_mut(*file as usize) {
@@ -108,7 +123,8 @@ impl Stacks {
         const PLACE: usize = size_of::<Place>() + size_of::<u32>() + size_of::<i64>();
         let files = self.files.iter().map(|file| size_of::<CodeFile>() + file.path.len());
         let strings = self.strings.iter().map(|text| size_of::<String>() + text.len());
-        let tables = self.places.len() * PLACE + self.sources.len() * size_of::<SourceRow>();
+        let told = self.told.len() * size_of::<(u32, Source)>();
+        let tables = told + self.places.len() * PLACE + self.sources.len() * size_of::<SourceRow>();
         let rows = self.seqs.len() * ROW + self.frames.len() * size_of::<u32>();
         (files.chain(strings).sum::<usize>() + tables + rows) as u64
     }

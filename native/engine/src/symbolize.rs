@@ -31,7 +31,7 @@ const STEPS_PER_BYTE: u64 = 16;
 /// Most functions that are inlined at one place.
 const MOST_INLINED: usize = 64;
 /// Longest name; C++ has names of thousands of letters.
-const LONGEST_NAME: usize = 4096;
+pub(crate) const LONGEST_NAME: usize = 4096;
 /// Most .dwo files that are opened for one file.
 const MOST_SPLIT: usize = 1 << 12;
 
@@ -68,7 +68,7 @@ impl Lack {
 }
 
 /// A function at a place, and the line there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Demangled.
     pub function: Option<String>,
@@ -229,7 +229,7 @@ fn beginning(text: &str, bytes: usize) -> &str {
 }
 
 /// A name of bounded length.
-fn cut(name: &str) -> String {
+pub(crate) fn cut(name: &str) -> String {
     beginning(name, LONGEST_NAME).to_owned()
 }
 

@@ -147,6 +147,8 @@ pub struct Frame {
     /// Where the thread is, or goes on when the frame's callee returns.
     pub address: u64,
     pub how: How,
+    /// The stack pointer there.
+    pub sp: u64,
 }
 
 impl Frame {
@@ -211,7 +213,7 @@ impl Unwinder {
         let mut registers = registers;
         let mut how = How::Registers;
         loop {
-            let frame = Frame { address: registers.ip(), how };
+            let frame = Frame { address: registers.ip(), how, sp: registers.sp() };
             frames.push(frame);
             if frames.len() - start >= MOST_FRAMES {
                 return End::TooDeep;

@@ -51,6 +51,12 @@ pub struct Done {
     pub stacks: Option<Stacks>,
 }
 
+fn taker<'a>(job: &Job<'a>, wanted: &'a Wanted) -> Result<Taker<'a>, Halt> {
+    let mut taker = Taker::new(job.trace, job.files, wanted);
+    taker.collector.read_maps(job.trace)?;
+    Ok(taker)
+}
+
 /// One replaying thread and its tracees.
 pub struct Runner<'a> {
     pub(super) job: &'a Job<'a>,
@@ -94,7 +100,7 @@ impl<'a> Runner<'a> {
             next_group: 1,
             room: Pieces::default(),
             buffer: Vec::new(),
-            stacks: job.options.stacks.as_ref().map(|wanted| Taker::new(job.trace, job.files, wanted)),
+            stacks: job.options.stacks.as_ref().map(|wanted| taker(job, wanted)).transpose()?,
             done: Done::default(),
         })
     }

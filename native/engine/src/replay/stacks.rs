@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use libc::pid_t;
 use trace_format::event::{EventKind, Side};
@@ -14,14 +12,14 @@ use super::files::Files;
 use super::scan;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, lost};
-use crate::binary::Binaries;
-use crate::image::{self, Mapping};
+use crate::image;
+use crate::interpreters::Pages;
 use crate::reader::Trace;
-use crate::stacks::{CodeFile, EXACT, GUESSED, INTERRUPTED, NO_FILE, NOTHING, Place, Stacks, TRAMPOLINE};
-use crate::store::{Hash, Store};
+use crate::stacks::NOTHING;
+use crate::stacks::collect::{Collector, Moment, Region, region_at};
+use crate::store::Hash;
 use crate::sys;
-use crate::unwind::module::Module;
-use crate::unwind::{Code, End, Frame, How, Process, Registers, Unwinder};
+use crate::unwind::{Code, End, Process, Registers};
 
 /// Of which events stacks are wanted.
 #[derive(Clone, Debug)]
@@ -45,51 +43,23 @@ impl Wanted {
 /// Bytes of the stack that are read at once, and of what is read when that is not enough.
 const WINDOW: usize = 16 << 10;
 const PIECE: usize = 4 << 10;
-/// Most frames that a replay keeps (4 bytes each).
-const MOST_FRAMES: usize = 1 << 29;
 
-/// A piece of executable memory.
-struct Region {
-    start: u64,
-    end: u64,
-    offset: u64,
-    file: u32,
-    code: Code,
-}
-
-/// Takes stacks, and keeps what is known of the files from one to the next.
+/// Takes stacks of replayed threads.
 pub struct Taker<'a> {
     wanted: &'a Wanted,
     files: &'a Files<'a>,
-    binaries: Binaries<'a>,
-    /// Where files were, as Map events tell.
-    paths: HashMap<Hash, Vec<u8>>,
-    modules: HashMap<Hash, (u32, Option<Rc<Module>>)>,
+    trace: &'a Trace,
+    pub collector: Collector<'a>,
     /// Executable memory by process; forgotten when a call may have changed it.
     spaces: HashMap<pid_t, Vec<Region>>,
-    places: HashMap<Place, u32>,
-    unwinder: Unwinder,
-    frames: Vec<Frame>,
     window: Vec<u8>,
-    pub stacks: Stacks,
 }
 
 impl<'a> Taker<'a> {
     #[must_use]
     pub fn new(trace: &'a Trace, files: &'a Files<'a>, wanted: &'a Wanted) -> Taker<'a> {
-        Taker {
-            wanted,
-            files,
-            binaries: Binaries::new(trace, Store::of_user()),
-            paths: HashMap::new(),
-            modules: HashMap::new(),
-            spaces: HashMap::new(),
-            places: HashMap::new(),
-            unwinder: Unwinder::default(),
-            frames: Vec::new(),
-            window: Vec::new(),
-            stacks: Stacks::default(),
-        }
+        let collector = Collector::new(trace);
+        Taker { wanted, files, trace, collector, spaces: HashMap::new(), window: Vec::new() }
     }
 
     /// An event is about to be applied to its thread.
@@ -100,16 +70,14 @@ impl<'a> Taker<'a> {
         if event.kind() == EventKind::Map
             && let Some(hash) = event.captured(2, Side::In).and_then(|bytes| Hash::try_from(bytes).ok())
         {
-            self.paths.entry(hash).or_insert_with(|| event.captured(0, Side::In).unwrap_or_default().to_vec());
+            let path = || event.captured(0, Side::In).unwrap_or_default().to_vec();
+            self.collector.paths.entry(hash).or_insert_with(path);
         }
         if matches!(event.kind(), EventKind::Call | EventKind::Signal) && self.wanted.has(event.seq()) {
-            let end = match thread {
-                Some(thread) => self.take(thread)?,
-                None => NOTHING,
-            };
-            self.stacks.seqs.push(event.seq());
-            self.stacks.frame_end.push(self.stacks.frames.len() as u32);
-            self.stacks.ends.push(end);
+            match thread {
+                Some(thread) if !matches!(thread.at, At::Ended(_)) => self.take(event, thread)?,
+                _ => self.collector.row(event.seq(), NOTHING),
+            }
         }
         if changes_code(event) {
             self.spaces.clear();
@@ -120,17 +88,10 @@ impl<'a> Taker<'a> {
     /// Where a stopped thread is, and who called that, innermost first: return addresses.
     pub fn addresses(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> Vec<u64> {
         self.unwind((pid, tid), regs);
-        self.frames.iter().map(|frame| frame.address).collect()
+        self.collector.addresses()
     }
 
-    /// Appends the frames of a thread; why there are no more of them.
-    fn take(&mut self, thread: &mut Thread) -> Result<u8, Halt> {
-        if matches!(thread.at, At::Ended(_)) {
-            return Ok(NOTHING);
-        }
-        if self.stacks.frames.len() >= MOST_FRAMES {
-            return Ok(End::TooDeep.code());
-        }
+    fn take(&mut self, event: &Event<'_>, thread: &mut Thread) -> Result<(), Halt> {
         let tid = thread.tid;
         let regs = if thread.is_borrowed() {
             *thread.registers()?
@@ -140,19 +101,15 @@ impl<'a> Taker<'a> {
         let pid = thread.pid();
         let end = self.unwind((pid, tid), &regs);
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
-        for frame in &self.frames {
-            let place = place_of(frame, regions);
-            let next = self.stacks.places.len() as u32;
-            let number = *self.places.entry(place).or_insert(next);
-            if number == next {
-                self.stacks.places.push(place);
-            }
-            self.stacks.frames.push(number);
-        }
-        Ok(end.code())
+        let process = self.trace.definitions().threads().get(event.thread() as usize).map_or(0, |one| one.process);
+        let space = u64::from(pid.cast_unsigned());
+        let moment = Moment { seq: event.seq(), process, space, thread_pointer: regs.fs_base };
+        let mut memory = Pages::new(|addr, page: &mut [u8; 4096]| sys::read_pieces(tid, &[(addr, 4096)], page) == 4096);
+        self.collector.add(moment, end, regions, &mut memory);
+        Ok(())
     }
 
-    /// Puts the frames of a stopped thread into `self.frames`.
+    /// Finds the frames of a stopped thread.
     fn unwind(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> End {
         if !self.spaces.contains_key(&pid) {
             let regions = self.regions(pid);
@@ -160,63 +117,20 @@ impl<'a> Taker<'a> {
         }
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
         let registers = Registers::of(regs);
-        self.frames.clear();
         let mut memory = StoppedThread::new(tid, registers.sp(), &mut self.window, regions);
-        self.unwinder.unwind(registers, &mut memory, &mut self.frames)
+        self.collector.unwind(registers, &mut memory)
     }
 
     /// The executable memory of a process, with what is known of the files behind it.
     fn regions(&mut self, pid: pid_t) -> Vec<Region> {
         let mappings = image::mappings(pid).into_iter().filter(|mapping| mapping.prot & 4 != 0);
-        mappings.map(|mapping| self.region(&mapping)).collect()
-    }
-
-    fn region(&mut self, mapping: &Mapping) -> Region {
-        let (start, end) = (mapping.start, mapping.start.saturating_add(mapping.length));
-        let (file, module) = match self.files.hash_behind(mapping) {
-            Some(hash) => self.module(hash),
-            None => (NO_FILE, None),
-        };
-        let address = module.as_ref().and_then(|module| module.address_of(mapping.offset));
-        let to_file = address.map_or(0, |address| address.wrapping_sub(start));
-        let code = Code { module: module.filter(|_| address.is_some()), to_file };
-        Region { start, end, offset: mapping.offset, file, code }
-    }
-
-    fn module(&mut self, hash: Hash) -> (u32, Option<Rc<Module>>) {
-        if let Some(known) = self.modules.get(&hash) {
-            return known.clone();
-        }
-        let number = self.stacks.files.len() as u32;
-        let path = self.paths.get(&hash).cloned().unwrap_or_default();
-        self.stacks.files.push(CodeFile { hash, path });
-        let module = self.binaries.get(&hash).and_then(|binary| Module::new(Arc::new(binary))).map(Rc::new);
-        self.modules.insert(hash, (number, module.clone()));
-        (number, module)
-    }
-}
-
-fn region_at(regions: &[Region], addr: u64) -> Option<&Region> {
-    let next = regions.partition_point(|region| region.start <= addr);
-    regions[..next].last().filter(|region| addr < region.end)
-}
-
-fn place_of(frame: &Frame, regions: &[Region]) -> Place {
-    let bits = match frame.how {
-        How::Registers => EXACT,
-        How::Table => 0,
-        How::Signal => EXACT | INTERRUPTED,
-        How::Trampoline => EXACT | TRAMPOLINE,
-        How::Guess => GUESSED,
-    };
-    match region_at(regions, frame.lookup()) {
-        Some(region) if region.file != NO_FILE => Place {
-            file: region.file,
-            offset: frame.address.wrapping_sub(region.start).wrapping_add(region.offset),
-            address: frame.address.wrapping_add(region.code.to_file),
-            bits,
-        },
-        _ => Place { file: NO_FILE, offset: frame.address, address: frame.address, bits },
+        mappings
+            .map(|mapping| {
+                let end = mapping.start.saturating_add(mapping.length);
+                let hash = self.files.hash_behind(&mapping);
+                self.collector.region(mapping.start, end, mapping.offset, hash)
+            })
+            .collect()
     }
 }
 
