@@ -50,6 +50,7 @@ export {
   type ReplayOptions,
   type ReplayResult,
   replay,
+  type ScriptLine,
 } from "./replay.js";
 export type { Dictionary, PackedValues } from "./tables/dictionary.js";
 export { findTable, TABLES } from "./tables/registry.js";

@@ -72,6 +72,7 @@ export interface NativeRecordOptions {
   readonly inherit: boolean;
   readonly ignoreHangup: boolean;
   readonly policy?: string;
+  readonly stacks?: { readonly calls?: readonly string[]; readonly bytes?: number };
 }
 
 /** `native/src/enforce.rs` says what they mean. */
@@ -177,6 +178,14 @@ export interface NativeStacks {
   readonly strings: readonly string[];
 }
 
+/** Stacks of copied threads, or what was written of them. */
+export interface NativeCopiedStacks {
+  readonly stacks?: NativeStacks;
+  readonly added?: NativeAddedStacks;
+  /** Paths of files of code that are not at hand any more. */
+  readonly gone: readonly string[];
+}
+
 /** Gets the output of the replayed program: stream 1 or 2, and at last stream 0 without bytes. */
 export type NativeReplayOutput = (stream: number, bytes: Uint8Array) => void;
 
@@ -219,6 +228,12 @@ export interface NativeDesync {
   readonly window: number;
   readonly maps: string;
   readonly frames: readonly bigint[];
+  /** Functions of an interpreter, innermost first. */
+  readonly script: readonly {
+    readonly function?: string;
+    readonly file?: string;
+    readonly line: number;
+  }[];
 }
 
 /** The reader of one trace: `native/src/reader.rs`. */
@@ -246,6 +261,10 @@ export interface NativeTrace {
   startReplay(options: NativeReplayOptions, output?: NativeReplayOutput): NativeReplay;
   /** The stacks in the trace, of the events `from` to `to`; null when it has none. */
   stacks(from: number, to: number): Promise<Outcome<NativeStacks | null>>;
+  /** Whether threads were copied while the trace was recorded. */
+  hasCopiedStacks(): boolean;
+  /** The stacks of threads that were copied while they were recorded; null when none were. */
+  copiedStacks(request: NativeStackRequest): Promise<Outcome<NativeCopiedStacks | null>>;
   /** Functions and lines at an offset of a mapped file, which is named by its hash; `path` is where it was. */
   sourcesAt(
     hash: string,

@@ -74,6 +74,16 @@ export interface RecordOptions {
   };
   /** Kills the program and ends the recording; what was recorded until then is a complete trace. */
   readonly signal?: AbortSignal;
+  /**
+   * Copy the registers and the end of the stack of each thread that enters one of these calls, so that its stack can be shown
+   * without a replay. Other calls cost nothing.
+   */
+  readonly stacks?: {
+    /** Names of syscalls; all when absent. */
+    readonly calls?: readonly string[];
+    /** Bytes of each stack; 16 KiB when absent, at most 1 MiB. */
+    readonly bytes?: number;
+  };
   /** A policy (`compilePolicy`) that the program runs under, and who is told what it refuses. Implies `observe`. */
   readonly enforce?: { readonly policy: string; readonly onRefusal: (refusal: string) => void };
 }
@@ -164,6 +174,7 @@ export function startRecording(options: RecordOptions): Recording {
     ...(options.only && { only: options.only }),
     ...(options.user && { user: options.user }),
     ...(options.enforce && { policy: options.enforce.policy }),
+    ...(options.stacks && { stacks: options.stacks }),
     ...openFilesLimit(),
   };
   const { enforce } = options;

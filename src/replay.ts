@@ -76,6 +76,13 @@ export type DesyncReason =
   | "impossible"
   | (string & {});
 
+/** A function that an interpreter runs, and the line that it is at (from 1; 0 when that is not known). */
+export interface ScriptLine {
+  readonly function: string;
+  readonly file: string;
+  readonly line: number;
+}
+
 /** Where the replay was when it was not what had been recorded. */
 export interface Desync {
   /** Number of the event that was expected of the thread. */
@@ -95,6 +102,8 @@ export interface Desync {
   readonly maps: string;
   /** Code addresses, innermost first. */
   readonly frames: readonly bigint[];
+  /** Functions of an interpreter (CPython) that stand on that stack, innermost first. */
+  readonly script: readonly ScriptLine[];
 }
 
 /** Memory that is not what it was. */
@@ -320,5 +329,10 @@ function desyncOf(native: NativeDesync): Desync {
     actual: native.actual,
     maps: native.maps,
     frames: native.frames,
+    script: native.script.map(({ function: name, file, line }) => ({
+      function: name ?? "?",
+      file: file ?? "?",
+      line,
+    })),
   };
 }

@@ -13,7 +13,7 @@ use trace_engine::cpu::features::Level;
 use trace_engine::error::EngineError;
 use trace_engine::launch::{self, Program, Restored, Surroundings, User};
 use trace_engine::memory::Data;
-use trace_engine::record::{self, Backend, Control, Outcome};
+use trace_engine::record::{self, Backend, Control, Outcome, WantedSamples};
 
 use crate::enforce::{self, OnRefusal};
 use crate::reader::{self, outcome};
@@ -53,6 +53,17 @@ pub struct RecordOptions {
     pub inherit: bool,
     /// A policy that the program runs under.
     pub policy: Option<String>,
+    /// Copy threads that enter calls, for their stacks.
+    pub stacks: Option<RecordStacks>,
+}
+
+/// Of which calls stacks are wanted.
+#[napi(object)]
+pub struct RecordStacks {
+    /// Names of syscalls; all when absent.
+    pub calls: Option<Vec<String>>,
+    /// Bytes of each stack that are copied.
+    pub bytes: Option<u32>,
 }
 
 /// The user that the program is to run as.
@@ -227,6 +238,9 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
         enforce,
+        samples: options
+            .stacks
+            .map(|stacks| WantedSamples { calls: stacks.calls, bytes: stacks.bytes.unwrap_or(WantedSamples::USUAL) }),
     };
     let output = engine.output.clone();
     let control = Arc::new(Control::default());

@@ -19,7 +19,7 @@ use trace_format::event::Status::Whole;
 use trace_format::event::{EventKind, Side, flag};
 
 use crate::reader::{self, Batch, NativeTrace, outcome};
-use crate::stacks::{self, AddedStacks, NativeStacks, StackRequest, Target};
+use crate::stacks::{self, AddedStacks, NativeStacks, SourceLine, StackRequest, Target};
 
 /// What to replay, and how.
 #[napi(object)]
@@ -88,6 +88,8 @@ pub struct ReplayDesync {
     pub maps: String,
     /// Code addresses, innermost first.
     pub frames: Vec<BigInt>,
+    /// Functions of an interpreter, innermost first.
+    pub script: Vec<SourceLine>,
 }
 
 /// What the program did instead.
@@ -326,6 +328,7 @@ impl From<Desync> for ReplayDesync {
             window: desync.window as f64,
             maps: desync.maps,
             frames: desync.frames.into_iter().map(BigInt::from).collect(),
+            script: desync.script.into_iter().map(SourceLine::from).collect(),
         }
     }
 }

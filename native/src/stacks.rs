@@ -12,9 +12,10 @@ use trace_engine::reader::Trace;
 use trace_engine::replay::Outcome;
 use trace_engine::replay::stacks::Wanted;
 use trace_engine::stacks::Stacks;
+use trace_engine::stacks::offline::{self, Offline};
 use trace_engine::stacks::stream::{self, Added};
 use trace_engine::store::{Hash, Store};
-use trace_engine::symbolize::{self, Sources};
+use trace_engine::symbolize::{self, Source, Sources};
 
 use crate::elf::parse_hash;
 use crate::reader::{self, NativeTrace, hex, outcome};
@@ -142,6 +143,12 @@ pub struct SourceLine {
     pub column: u32,
 }
 
+impl From<Source> for SourceLine {
+    fn from(Source { function, file, line, column }: Source) -> SourceLine {
+        SourceLine { function, file, line, column }
+    }
+}
+
 /// What is known of a place in a file: functions, innermost first, and how far behind the start of the last one it is.
 #[napi(object, object_from_js = false)]
 pub struct PlaceSources {
@@ -155,6 +162,20 @@ impl NativeTrace {
     #[napi]
     pub fn stacks(&self, from: f64, to: f64) -> Result<AsyncTask<ReadStacks>> {
         Ok(AsyncTask::new(ReadStacks { trace: self.opened()?, from: from as u64, to: to as u64 }))
+    }
+
+    /// Whether threads were copied while the trace was recorded.
+    #[napi]
+    pub fn has_copied_stacks(&self) -> Result<bool> {
+        Ok(self.opened()?.has_samples())
+    }
+
+    /// The stacks of threads that were copied while they were recorded; nothing when none were.
+    #[napi]
+    #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
+    pub fn copied_stacks(&self, request: StackRequest) -> Result<AsyncTask<CopiedStacks>> {
+        let target = Target::of(Some(&request));
+        Ok(AsyncTask::new(CopiedStacks { trace: self.opened()?, wanted: Wanted::from(&request), target }))
     }
 
     /// The functions and lines at an offset of a mapped file, which is named by its hash in hexadecimal; `path` is where it was.
@@ -182,13 +203,53 @@ impl Task for SourcesAt {
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        let frames = output.frames.into_iter().map(|source| SourceLine {
-            function: source.function,
-            file: source.file,
-            line: source.line,
-            column: source.column,
-        });
+        let frames = output.frames.into_iter().map(SourceLine::from);
         Ok(PlaceSources { frames: frames.collect(), behind: output.offset.map(|offset| offset as f64) })
+    }
+}
+
+/// Stacks of copied threads, or what was written of them.
+#[napi(object, object_from_js = false)]
+pub struct Copied {
+    pub stacks: Option<NativeStacks>,
+    pub added: Option<AddedStacks>,
+    /// Files of code that are not at hand any more.
+    pub gone: Vec<String>,
+}
+
+pub struct CopiedStacks {
+    trace: Arc<Trace>,
+    wanted: Wanted,
+    target: Option<Target>,
+}
+
+impl Task for CopiedStacks {
+    type Output = EngineResult<Option<(Offline, Option<Added>)>>;
+    type JsValue = reader::Outcome<Option<Copied>>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(self.made())
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, |made| {
+            made.map(|(offline, added)| Copied {
+                stacks: added.is_none().then(|| NativeStacks::from(offline.stacks)),
+                added: added.map(AddedStacks::from),
+                gone: offline.gone,
+            })
+        }))
+    }
+}
+
+impl CopiedStacks {
+    fn made(&self) -> EngineResult<Option<(Offline, Option<Added>)>> {
+        let Some(offline) = offline::stacks(&self.trace, &self.wanted)? else { return Ok(None) };
+        let added = match &self.target {
+            Some(target) => Some(stream::add(&self.trace, &offline.stacks, target.output.as_deref(), target.force)?),
+            None => None,
+        };
+        Ok(Some((offline, added)))
     }
 }
 

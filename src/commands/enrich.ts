@@ -16,7 +16,7 @@ export const command: CommandDef<Options> = {
   summary: "put the stacks of calls into the trace, by replaying it once",
   description:
     "The trace is replayed, and the stack of each chosen call and signal is written into it, with the names and lines that " +
-    "are at hand now. From then on trace show --stacks needs no replay, nor the programs and their debug information. " +
+    "are at hand now; of a trace that cannot be replayed that of each call that was copied by trace record --stacks. From then on trace show --stacks needs no replay, nor the programs and their debug information. " +
     "Older versions of trace read such a trace as before.",
   arguments: [
     { name: "[trace]", help: "trace file; the latest one if left out" },
@@ -48,24 +48,20 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const { path, words } = splitTrace(context);
   const filter = await filterOf(words, options);
   const trace = await openNamed(path, context);
-  const [{ selectEvents }, { addStacks }] = await Promise.all([
+  const [{ selectEvents }, { addStacks, stackNotes }] = await Promise.all([
     import("../query/select.js"),
     import("../stacks/take.js"),
   ]);
   const { read, columns, keep = () => true } = await selectEvents(trace, filter);
   const started = process.hrtime.bigint();
-  const { added, differsAt } = await addStacks(
+  const taken = await addStacks(
     trace,
     { read: { ...read, columns }, keep },
     { output: options.output, force: options.force === true },
   );
   trace.close();
-  if (differsAt !== undefined) {
-    stderr.write(
-      `trace: the replay is not what was recorded from @${differsAt} on; stacks end there: ` +
-        `trace replay ${path} tells why\n`,
-    );
-  }
+  stderr.write(stackNotes(trace, taken));
+  const { added, differsAt } = taken;
   if (options.quiet !== true) {
     const { counted, humanBytes, humanDuration } = await import("../report/units.js");
     stderr.write(

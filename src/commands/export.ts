@@ -24,6 +24,7 @@ interface Options extends FilterFlags {
   readonly weight: Weight;
   readonly s: number;
   readonly showSecrets?: boolean;
+  readonly stacks?: boolean;
 }
 
 export const command: CommandDef<Options> = {
@@ -61,6 +62,10 @@ export const command: CommandDef<Options> = {
       choices: WEIGHTS,
       default: "time",
     },
+    {
+      flags: "--stacks",
+      help: "functions that made the calls (trace enrich): folded, speedscope, perfetto",
+    },
     { flags: "--force", help: "replace what is there" },
     {
       flags: "--show-secrets",
@@ -75,6 +80,7 @@ export const command: CommandDef<Options> = {
     { line: "trace export -o build.sqlite build.trace", help: "then: sqlite3 build.sqlite" },
     { line: "trace export --to csv build.trace %network", help: "rows for a spreadsheet" },
     { line: "trace export --to folded | flamegraph.pl > calls.svg", help: "where time went" },
+    { line: "trace export --to speedscope --stacks -o calls.json", help: "by function" },
   ],
   run,
 };
@@ -116,6 +122,12 @@ function checkOutput(
   if (from === "events" && options.table !== undefined) {
     throw usageError(`${name} is not made of tables`, "leave out --table");
   }
+  if (options.stacks === true && !["folded", "speedscope", "perfetto"].includes(name)) {
+    throw usageError(
+      `${name} has no room for stacks`,
+      from === "tables" ? "its tables stack and frame have them" : "leave out --stacks",
+    );
+  }
   if (output === "text" && from === "tables" && (options.table?.length ?? 1) > 1) {
     throw usageError(
       `${name} holds one table`,
@@ -139,6 +151,7 @@ async function exportEvents(
     weight: options.weight,
     stringLimit: options.s,
     showSecrets: options.showSecrets === true,
+    stacks: options.stacks === true,
   });
   const target = await openTarget(context, options.output, options.force === true);
   try {

@@ -1,9 +1,11 @@
 /** The formats that are made of the events of one trace. */
 
+import { TraceError } from "../errors.js";
 import type { Weight } from "../export/stacks.js";
 import type { EventStream } from "../export/stream.js";
 import type { Filter } from "../query/filter/index.js";
 import { type Selection, selectEvents } from "../query/select.js";
+import type { StackTable } from "../stacks/table.js";
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
 import { readableChunks, Selected } from "./printing.js";
@@ -12,6 +14,8 @@ export interface EventExportOptions {
   readonly weight: Weight;
   readonly stringLimit: number;
   readonly showSecrets: boolean;
+  /** With the call stacks that the trace holds. */
+  readonly stacks: boolean;
 }
 
 export interface EventExport {
@@ -38,21 +42,32 @@ export async function eventExport(
 async function chunksOf(
   format: string,
   stream: EventStream,
-  { weight, stringLimit, showSecrets }: EventExportOptions,
+  { weight, stringLimit, showSecrets, ...options }: EventExportOptions,
 ): Promise<AsyncIterable<string | Uint8Array>> {
+  const stacks = options.stacks ? await stacksIn(stream.trace) : undefined;
   switch (format) {
     case "perfetto": {
       const { perfettoChunks } = await import("../export/perfetto.js");
       const notation = { stringLimit, showSecrets, verbose: false, descriptors: "number" } as const;
-      return perfettoChunks(stream, { notation });
+      return perfettoChunks(stream, { notation, ...(stacks && { stacks }) });
     }
     case "folded":
-      return (await import("../export/folded.js")).foldedLines(stream, weight);
+      return (await import("../export/folded.js")).foldedLines(stream, weight, stacks);
     case "speedscope":
-      return (await import("../export/speedscope.js")).speedscopeJson(stream, weight);
+      return (await import("../export/speedscope.js")).speedscopeJson(stream, weight, stacks);
     default:
       return (await import("../export/otlp.js")).otlpLines(stream);
   }
+}
+
+/** The stacks that a trace holds. */
+async function stacksIn(trace: Trace): Promise<StackTable> {
+  const { keptStacks } = await import("../stacks/kept.js");
+  const stacks = await keptStacks(trace);
+  if (stacks !== undefined) return stacks;
+  throw new TraceError("NO_STACKS", "the trace holds no stacks", {
+    hint: `trace enrich --stacks ${trace.path} puts them there, by a replay`,
+  });
 }
 
 /** What a filter chooses. Parts of calls that the kernel restarted are left out: the later event tells the whole. */

@@ -34,6 +34,9 @@ interface Options {
   readonly env?: readonly string[];
   readonly backend?: Backend;
   readonly observe?: boolean;
+  /** Expressions that name calls; empty: all calls. */
+  readonly stacks?: readonly string[];
+  readonly stackBytes?: number;
   readonly keep: "always" | "on-failure";
   readonly pack?: boolean;
   readonly cpu: CpuLevel;
@@ -100,6 +103,18 @@ export const command: CommandDef<Options> = {
       help: "let threads run freely and keep out of the way: costs less, cannot be replayed",
     },
     {
+      flags: "--stacks [calls]",
+      help: "copy the stack at these calls (--stacks=openat,%network), or at all: for traces that cannot be replayed",
+      attached: true,
+      parse: collect,
+    },
+    {
+      flags: "--stack-bytes <n>",
+      help: "how much of each stack to copy",
+      parse: wholeNumber(128, 1 << 20),
+      defaultText: "16384",
+    },
+    {
       flags: "--chaos [seed]",
       help: "vary the order in which threads and processes run, to find rare faults (--chaos=7: the same order again)",
       attached: true,
@@ -150,6 +165,10 @@ export const command: CommandDef<Options> = {
     { line: "trace record -p 4711", help: "observe a running process until Ctrl-C" },
     { line: "trace record --observe --data=paths ./server", help: "smaller: no transferred data" },
     {
+      line: "trace record --observe --stacks=connect,%process ./server",
+      help: "with the stacks of some calls",
+    },
+    {
       line: "trace record --chaos --runs=1000 --until-failure ./test",
       help: "hunt a rare fault, and keep the run that shows it",
     },
@@ -199,6 +218,9 @@ function checkOptions(options: Options): void {
   }
   if (options.cpu !== "host" && (free !== undefined || data !== "all")) {
     throw usageError("--cpu is for replay, and this is not to be replayed", "leave --cpu out");
+  }
+  if (options.stackBytes !== undefined && options.stacks === undefined) {
+    throw usageError("--stack-bytes is for --stacks", "add --stacks, or leave --stack-bytes out");
   }
   const isMany = runs !== undefined || untilFailure === true;
   if (isMany && p !== undefined) {
@@ -253,6 +275,20 @@ async function recordOptions(context: CommandContext<Options>): Promise<RecordOp
     ...(options.p && { attach: options.p }),
     ...(only && { only }),
     ...(options.user !== undefined && { user: findUser(options.user) }),
+    ...(options.stacks && { stacks: await stackOptions(options.stacks, options.stackBytes) }),
+  };
+}
+
+/** Of which calls stacks are copied. */
+async function stackOptions(
+  expressions: readonly string[],
+  bytes: number | undefined,
+): Promise<NonNullable<RecordOptions["stacks"]>> {
+  const named = expressions.filter((expression) => expression !== "");
+  return {
+    // One without calls means all of them.
+    ...(named.length === expressions.length && { calls: await captureNames(named) }),
+    ...(bytes !== undefined && { bytes }),
   };
 }
 

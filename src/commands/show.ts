@@ -139,22 +139,17 @@ async function stacksOf(
   filter: Filter | undefined,
   only: ReadonlySet<number> | undefined,
 ): Promise<StackTable> {
-  const [{ selectEvents }, { takeStacks }] = await Promise.all([
+  const [{ selectEvents }, { stackNotes, takeStacks }] = await Promise.all([
     import("../query/select.js"),
     import("../stacks/take.js"),
   ]);
   const { read, columns, keep = () => true } = await selectEvents(trace, filter);
-  const { stacks, differsAt } = await takeStacks(trace, {
+  const taken = await takeStacks(trace, {
     read: { ...read, columns },
     keep: (batch, i) => (only === undefined || only.has(batch.firstSeq + i)) && keep(batch, i),
   });
-  if (differsAt !== undefined) {
-    stderr.write(
-      `trace: the replay is not what was recorded from @${differsAt} on; stacks end there: ` +
-        `trace replay ${trace.path} tells why\n`,
-    );
-  }
-  return stacks;
+  stderr.write(stackNotes(trace, taken));
+  return taken.stacks;
 }
 
 async function followed(

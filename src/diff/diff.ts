@@ -15,6 +15,7 @@ import { maskedAspect, maskedDifference } from "./mask.js";
 import type { PlaceMap } from "./places.js";
 import type { DiffResult, TraceSide } from "./result.js";
 import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
+import { withSources } from "./sources.js";
 import { countsOf, filesOf, netOf, startsOf } from "./summary.js";
 
 export interface DiffOptions extends ProjectRules {
@@ -111,7 +112,7 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
     explained: Object.fromEntries(all.explained),
     rules: RULE_NAMES.filter((name) => rules.has(name)),
   };
-  return { ...result, summary: summaryOf(result) };
+  return withSources({ ...result, summary: summaryOf(result) }, a, b);
 }
 
 function eventsOf(c: Canonical, key: "a" | "b"): number {

@@ -1,5 +1,6 @@
 /** What a comparison found, as data. The renderers, and programs that use the library, read only this. */
 
+import type { Site } from "../stacks/kept.js";
 import type { RuleName } from "./rules.js";
 
 /** One thing that differs between two versions of an event. */
@@ -20,6 +21,8 @@ export interface EventRef {
   readonly thread: string;
   /** As `trace show` prints it, without number, time and process. */
   readonly text: string;
+  /** The line of the program that made the call, where the trace holds its stack. */
+  readonly source?: Site | undefined;
 }
 
 export type DifferenceKind = "removed" | "added" | "changed" | "moved" | "time";

@@ -22,6 +22,8 @@ import { CallFacts } from "../query/facts.js";
 import { classesOf } from "../query/syscalls.js";
 import { errnoName } from "../show/json.js";
 import type { Notation } from "../show/notation.js";
+import { frameText } from "../stacks/render.js";
+import type { StackTable } from "../stacks/table.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { History } from "../trace/history.js";
 import { processName, threadName } from "../trace/process.js";
@@ -67,6 +69,8 @@ const CHUNK = 192 * 1024;
 
 export interface PerfettoOptions {
   readonly notation: Notation;
+  /** Stacks of calls, written with them. */
+  readonly stacks?: StackTable;
 }
 
 /** The whole file, in pieces. */
@@ -105,9 +109,16 @@ export class PerfettoWriter {
   readonly #written = new Map<number, Counters>();
   readonly #categories = new Map<number, string>();
   readonly #annotate: AnnotationWriter;
+  readonly #stacks: StackTable | undefined;
 
   /** `counts`: every event is given to `follow`. */
-  constructor(trace: Trace, history: History, counts: boolean, { notation }: PerfettoOptions) {
+  constructor(
+    trace: Trace,
+    history: History,
+    counts: boolean,
+    { notation, stacks }: PerfettoOptions,
+  ) {
+    this.#stacks = stacks;
     this.#trace = trace;
     this.#history = history;
     this.#facts = new CallFacts(trace);
@@ -314,6 +325,8 @@ export class PerfettoWriter {
       if (result.note !== undefined) annotate.value("note", result.note);
     }
     if (((batch.flags[i] ?? 0) & EventFlag.Partial) !== 0) annotate.bool("partial", true);
+    const stack = this.#stacks?.of(batch.firstSeq + i);
+    if (stack !== undefined) annotate.word("stack", stack.frames.map(frameText).join("\n"));
   }
 
   #callEnd(

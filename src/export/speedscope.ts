@@ -1,6 +1,7 @@
 /** A profile for speedscope.app (its file-format-schema.json): the stacks of stacks.ts as weighted samples. */
 
 import { basename } from "node:path";
+import type { StackTable } from "../stacks/table.js";
 import { collectStacks, stacksOf, type Weight } from "./stacks.js";
 import type { EventStream } from "./stream.js";
 
@@ -18,17 +19,21 @@ const NAMES: Readonly<Record<Weight, string>> = {
   bytes: "bytes transferred",
 };
 
-export async function* speedscopeJson(stream: EventStream, weight: Weight): AsyncGenerator<string> {
-  const root = await collectStacks(stream, weight);
+export async function* speedscopeJson(
+  stream: EventStream,
+  weight: Weight,
+  stacks?: StackTable,
+): AsyncGenerator<string> {
+  const root = await collectStacks(stream, weight, stacks);
   const numbers = new Map<string, number>();
   const numberOf = (name: string) => {
     const number = numbers.get(name) ?? numbers.size;
     numbers.set(name, number);
     return number;
   };
-  const stacks = [...stacksOf(root)];
-  const samples = stacks.map(([frames]) => frames.map(numberOf));
-  const weights = stacks.map(([, value]) => value);
+  const counted = [...stacksOf(root)];
+  const samples = counted.map(([frames]) => frames.map(numberOf));
+  const weights = counted.map(([, value]) => value);
   const partial = stream.missing === undefined ? "" : ` (partial: ${stream.missing})`;
   const name = `${basename(stream.trace.path)}${partial}`;
   yield `${JSON.stringify({

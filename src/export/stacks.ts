@@ -1,12 +1,13 @@
 /**
  * Which programs spent how much in which calls, as stacks: the programs that led to a process, outermost first, and the call.
- *
- * Call stacks of the programs themselves, where a trace holds them, are not looked at: nothing here tells which function made a call. Processes that ran the
- * same programs in the same way share a stack.
+ * Where call stacks are given, the functions that led to the call stand between the two. Processes that ran the same
+ * programs in the same way share a stack.
  */
 
 import { syscallName } from "../decode/context.js";
 import { CallFacts } from "../query/facts.js";
+import { frameName } from "../stacks/folded.js";
+import type { StackTable } from "../stacks/table.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import { History } from "../trace/history.js";
 import { programName } from "./program.js";
@@ -42,8 +43,12 @@ class Node implements StackNode {
   }
 }
 
-/** Adds up the calls of the stream. The root stands for the whole trace. */
-export async function collectStacks(stream: EventStream, weight: Weight): Promise<StackNode> {
+/** Adds up the calls of the stream, below the functions of `stacks` where those are known. The root stands for the whole trace. */
+export async function collectStacks(
+  stream: EventStream,
+  weight: Weight,
+  stacks?: StackTable,
+): Promise<StackNode> {
   const root = new Node("all");
   const programs = new Programs(await History.read(stream.trace), root);
   const facts = new CallFacts(stream.trace);
@@ -52,7 +57,12 @@ export async function collectStacks(stream: EventStream, weight: Weight): Promis
       if (batch.kind[i] !== EventKind.Call || !stream.keep(batch, i)) continue;
       const process = stream.trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
       const name = syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1);
-      const node = programs.at(process, batch.firstSeq + i).child(name);
+      const seq = batch.firstSeq + i;
+      let node = programs.at(process, seq);
+      for (const frame of stacks?.of(seq)?.frames.toReversed() ?? []) {
+        node = node.child(frameName(frame));
+      }
+      node = node.child(name);
       node.weight += weightOf(batch, i, weight, facts);
     }
   }

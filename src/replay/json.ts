@@ -81,6 +81,7 @@ function reportJson(report: DesyncReport, trace: TraceContext): object {
     place: placeJson(report.place),
     expectedPlace: placeJson(report.expectedPlace),
     callers: report.callers.map(placeJson),
+    script: report.script,
     around: report.around.map((row) => eventJson(row, trace)),
     hints: report.hints,
   };

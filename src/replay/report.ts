@@ -4,7 +4,7 @@
  */
 
 import { syscallRow } from "../decode/context.js";
-import type { Desync } from "../replay.js";
+import type { Desync, ScriptLine } from "../replay.js";
 import { type EventBatch, Slot } from "../trace/batch.js";
 import { History } from "../trace/history.js";
 import { threadName } from "../trace/process.js";
@@ -47,6 +47,8 @@ export interface DesyncReport {
   readonly expectedPlace: Place | undefined;
   /** Who called the code at `place`, the nearest first: the calls themselves, not what is behind them. */
   readonly callers: readonly Place[];
+  /** The functions of a script that led there, the nearest first. */
+  readonly script: readonly ScriptLine[];
   /** Events of the process around it, itself included, in their order. */
   readonly around: readonly Row[];
   /** What to do next, a line each. */
@@ -80,6 +82,7 @@ export async function desyncReport(trace: Trace, desync: Desync): Promise<Desync
     fields,
     bytes,
     ...(await placesOf(trace, number, desync, expected)),
+    script: desync.script.slice(0, CALLERS),
     around: [...known, ...after],
     hints: [
       ...recordedElsewhere(actual, [...before, ...after]),

@@ -57,7 +57,7 @@ function facts(
   writer: TextWriter,
   paint: Painter,
 ): string {
-  const { process, expected, actual, place, expectedPlace, callers } = report;
+  const { process, expected, actual, place, expectedPlace, callers, script } = report;
   const command = process.argv.length > 0 ? shellCommand(process.argv) : process.path;
   const lines: [string, string][] = [
     ["process", `${process.thread} [${process.tid}]  ${printable(command)}`],
@@ -71,6 +71,10 @@ function facts(
   }
   callers.forEach((caller, k) => {
     lines.push([k === 0 ? "called by" : "", printable(placeText(caller))]);
+  });
+  script.forEach(({ function: name, file, line }, k) => {
+    const where = line > 0 ? `${file}:${line}` : file;
+    lines.push([k === 0 ? "in script" : "", printable(`${where} (${name})`)]);
   });
   const room = Math.max(LABEL, ...lines.map(([label]) => label.length + 2));
   return lines.map(([label, text]) => `  ${paint("dim", label.padEnd(room))}${text}\n`).join("");

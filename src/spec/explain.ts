@@ -2,6 +2,8 @@
 
 import { decodeCall } from "../decode/call.js";
 import { wholeCallText } from "../show/strace.js";
+import { keptStacks, siteOf, siteText } from "../stacks/kept.js";
+import type { StackTable } from "../stacks/table.js";
 import { EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
@@ -55,18 +57,27 @@ export async function eventsOf(
     .filter(({ observed, verb, object }) => belongs(observed) && evaluator.grantFor(verb, object))
     .map(({ seq }) => seq);
   const lines: string[] = [];
-  for (const seq of top === 0 ? seqs : seqs.slice(0, top)) lines.push(await eventLine(trace, seq));
+  const shown = top === 0 ? seqs : seqs.slice(0, top);
+  const stacks = shown.length > 0 ? await keptStacks(trace, shown) : undefined;
+  for (const seq of shown) lines.push(await eventLine(trace, seq, stacks));
   return { lines, total: seqs.length };
 }
 
 const NOTATION = { stringLimit: 64, verbose: false, descriptors: "path" } as const;
 
-async function eventLine(trace: Trace, seq: number): Promise<string> {
+/** With the line of the program that made the call, where the trace holds its stack. */
+async function eventLine(
+  trace: Trace,
+  seq: number,
+  stacks: StackTable | undefined,
+): Promise<string> {
   const found = await trace.eventAt(seq);
   if (found === undefined) return `@${seq}`;
   const { batch, i } = found;
   const thread = trace.threads[batch.thread[i] ?? -1];
   const who = thread === undefined ? "?" : threadName(thread);
   if (batch.kind[i] !== EventKind.Call) return `@${seq}  ${who}  starts the program`;
-  return `@${seq}  ${who}  ${wholeCallText(decodeCall(batch, i, trace), NOTATION)}`;
+  const site = siteOf(stacks?.of(seq));
+  const from = site === undefined ? "" : `  at ${siteText(site)}`;
+  return `@${seq}  ${who}  ${wholeCallText(decodeCall(batch, i, trace), NOTATION)}${from}`;
 }

@@ -12,13 +12,14 @@ import { elf, map } from "./map.js";
 import { process } from "./process.js";
 import { signal } from "./signal.js";
 import { socket } from "./socket.js";
+import { frame, stack } from "./stack.js";
 import { syscall } from "./syscall.js";
 import type { TableDef } from "./table.js";
 import { thread } from "./thread.js";
 
 export const TABLES: readonly TableDef[] = [
   ...[event, syscall, process, thread, exec, file, fd, socket],
-  ...[connection, dns, signal, map, elf, arg, env, lost],
+  ...[connection, dns, signal, map, elf, arg, env, stack, frame, lost],
 ];
 
 /** The table of that name, or undefined. */

@@ -7,6 +7,7 @@ import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
 import type {
   NativeBlocks,
+  NativeCopiedStacks,
   NativeElfFacts,
   NativeFileUsage,
   NativeHeader,
@@ -14,6 +15,7 @@ import type {
   NativeReplay,
   NativeReplayOptions,
   NativeReplayOutput,
+  NativeStackRequest,
   NativeTrace,
 } from "../native.js";
 import type { EventSource, SpanningCalls } from "../show/source.js";
@@ -241,6 +243,15 @@ export class Trace implements TraceContext, EventSource {
   async stacks(from: number, to: number): Promise<StackTable | undefined> {
     const found = unwrap(await this.native.stacks(from, to));
     return found === null ? undefined : new StackTable(found);
+  }
+
+  /**
+   * The stacks of threads that were copied while they were recorded (`trace record --stacks`); undefined when none were.
+   *
+   * @throws TraceError `CORRUPT` when the trace is damaged
+   */
+  async copiedStacks(request: NativeStackRequest): Promise<NativeCopiedStacks | undefined> {
+    return unwrap(await this.native.copiedStacks(request)) ?? undefined;
   }
 
   /**

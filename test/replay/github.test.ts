@@ -21,6 +21,7 @@ const report: DesyncReport = {
   place: undefined,
   expectedPlace: undefined,
   callers: [],
+  script: [],
   around: [],
   hints: [],
 };

@@ -22,6 +22,7 @@ export function desync(seq: number, spec: Partial<Desync> & { readonly reason: s
     actual: undefined,
     maps: "",
     frames: [],
+    script: [],
     ...spec,
   };
 }

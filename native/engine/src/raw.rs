@@ -5,6 +5,8 @@
 
 use trace_format::event::{EventKind, Side, Status};
 
+use crate::stacks::samples::Sample;
+
 /// One event. Its captures and references are the next `captures` and `refs` entries of the batch's arrays.
 #[derive(Clone, Copy, Debug)]
 pub struct RawEvent {
@@ -118,6 +120,10 @@ pub struct RawBatch {
     pub captures: Vec<RawCapture>,
     pub refs: Vec<RawRef>,
     pub bytes: Vec<u8>,
+    /// Threads that have entered some of these calls.
+    pub samples: Vec<Sample>,
+    /// Bytes of memory in the samples.
+    pub sampled: usize,
 }
 
 impl RawBatch {
@@ -134,5 +140,7 @@ impl RawBatch {
         self.captures.clear();
         self.refs.clear();
         self.bytes.clear();
+        self.samples.clear();
+        self.sampled = 0;
     }
 }

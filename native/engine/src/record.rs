@@ -18,6 +18,7 @@ mod loader;
 mod moved;
 mod outside;
 mod replayable;
+mod samples;
 mod signals;
 mod traps;
 mod turns;
@@ -52,6 +53,7 @@ use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
 pub use facts::free_name;
+pub use samples::Wanted as WantedSamples;
 
 /// How calls are captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct Options {
     pub cpu: Level,
     /// A policy that the program runs under.
     pub enforce: Option<Enforcement>,
+    /// Threads that enter these calls are copied, for their stacks.
+    pub samples: Option<WantedSamples>,
 }
 
 /// Where the first program stands.
@@ -429,6 +433,7 @@ struct World {
     shared_files_checked: usize,
     /// Where loaders read the time stamp counter, by their hash: offsets in the file.
     loader_sites: HashMap<Hash, Vec<u64>>,
+    sampler: Option<samples::Sampler>,
 }
 
 /// Who maps a file or segment shared.
@@ -462,7 +467,9 @@ impl World {
         let replayable = !options.observe && options.attach.is_empty() && whole;
         let mode = if replayable { "replayable" } else { "observe" };
         let eager = options.backend == Backend::EagerAgent;
-        let agent = image.map(|image| agent::Agent::new(image, options.data, eager));
+        let samples = options.samples.as_ref();
+        let is_sampled = |name: &str| samples.is_some_and(|wanted| samples::Sampler::new(wanted).wants(name));
+        let agent = image.map(|image| agent::Agent::new(image, options.data, eager, is_sampled));
         let backend = if agent.is_some() { "agent" } else { "ptrace" };
         for (key, value) in
             [("backend", backend), ("data", options.data.name()), ("mode", mode), ("cpu", &crate::cpu::describe())]
@@ -517,6 +524,7 @@ impl World {
             shared_files: HashMap::new(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
+            sampler: options.samples.as_ref().map(samples::Sampler::new),
         }
     }
 
@@ -561,6 +569,10 @@ impl World {
     }
 
     fn commit(&mut self, event: RawEvent, memory: &Memory) {
+        if let Some(sampler) = self.sampler.as_mut().filter(|_| matches!(event.kind, EventKind::Map | EventKind::Exec))
+        {
+            sampler.forget();
+        }
         self.sink.define(&mut self.definitions);
         self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
         if let Some(agent) = &mut self.agent {
@@ -602,6 +614,9 @@ impl World {
             captures: 0,
             refs: 0,
         };
+        if let Some(sample) = task.sample.take() {
+            self.sink.sample(*sample);
+        }
         self.commit(event, &task.memory);
         task.memory.clear();
     }
@@ -893,6 +908,10 @@ impl World {
         capture::entry(task.tid, self.data, &call, &mut task.memory);
         self.refer(task, &call);
         self.before(task, &mut call);
+        let sampler = self.sampler.as_mut().filter(|sampler| !task.launching && sampler.wants(call.name()));
+        if let Some(sampler) = sampler {
+            task.sample = sampler.take(task, &call);
+        }
         task.call = Some(call);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::raw::{Definition, RawBatch, RawEvent};
+use crate::stacks::samples::Sample;
 use crate::writer::{Summary, Writer};
 
 /// A batch is handed over at this many events or bytes of memory.
@@ -90,9 +91,17 @@ impl Sink {
         batch.refs.extend_from_slice(&memory.refs[..usize::from(event.refs)]);
         batch.bytes.extend_from_slice(&memory.bytes);
         self.seq += 1;
-        if batch.events.len() >= FULL_EVENTS || batch.bytes.len() >= FULL_BYTES {
+        if batch.events.len() >= FULL_EVENTS || batch.bytes.len() + batch.sampled >= FULL_BYTES {
             open.hand_over();
         }
+    }
+
+    /// Adds a sample, of the event that is committed next.
+    pub fn sample(&self, sample: Sample) {
+        let mut open = self.shared.open();
+        // As large as the memory of events, and counted with it.
+        open.batch.sampled += sample.len();
+        open.batch.samples.push(Sample { seq: self.seq, ..sample });
     }
 
     /// Writes everything and ends the file.

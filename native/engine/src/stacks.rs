@@ -1,6 +1,8 @@
 //! Stacks of events, as columns: the frames of each are places, and a place is known once, however many stacks have it.
 
 pub mod collect;
+pub mod offline;
+pub mod samples;
 pub mod stream;
 
 use std::collections::HashMap;
@@ -114,6 +116,24 @@ impl Stacks {
             }
         }
         self.set_sources(&found);
+    }
+
+    /// Puts the stacks into the order of their events.
+    pub fn sort(&mut self) {
+        if self.seqs.is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.seqs.len()).collect();
+        order.sort_by_key(|row| self.seqs[*row]);
+        let (mut frames, mut frame_end) = (Vec::with_capacity(self.frames.len()), Vec::new());
+        for &row in &order {
+            let start = row.checked_sub(1).map_or(0, |before| self.frame_end[before]);
+            frames.extend_from_slice(&self.frames[start as usize..self.frame_end[row] as usize]);
+            frame_end.push(frames.len() as u32);
+        }
+        self.seqs = order.iter().map(|row| self.seqs[*row]).collect();
+        self.ends = order.iter().map(|row| self.ends[*row]).collect();
+        (self.frames, self.frame_end) = (frames, frame_end);
     }
 
     /// Bytes of memory that all of it takes, about.

@@ -201,6 +201,8 @@ pub struct Task {
     pub call: Option<Call>,
     /// Memory of that call.
     pub memory: Memory,
+    /// What it was as it entered the call, where stacks are wanted.
+    pub sample: Option<Box<crate::stacks::samples::Sample>>,
     /// The call that the present restart_syscall(2) goes on with.
     pub resumes: Option<Interrupted>,
     /// A call ended with a restart code: what becomes of it is known at the next stop.
@@ -272,6 +274,7 @@ impl Task {
             place: Place::default(),
             call: None,
             memory: Memory::default(),
+            sample: None,
             resumes: None,
             undecided: None,
             interrupted: Vec::new(),

@@ -59,6 +59,7 @@ fn many_blocks_come_back_through_the_thread() {
             captures: batch.captures.clone(),
             refs: batch.refs.clone(),
             bytes: batch.bytes.clone(),
+            ..RawBatch::default()
         };
         assert!(writer.send(copy).is_empty());
     }

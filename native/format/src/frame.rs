@@ -42,14 +42,16 @@ pub enum FrameKind {
     Index = 5,
     /// Stacks of events.
     Stacks = 6,
+    /// Registers and memory of threads that enter calls.
+    Samples = 7,
 }
 
 impl FrameKind {
     /// The kind with this code, if it is known.
     #[must_use]
     pub fn from_code(code: u8) -> Option<FrameKind> {
-        use FrameKind::{Content, Defs, Events, Index, Object, Stacks};
-        [Defs, Content, Events, Object, Index, Stacks].into_iter().find(|kind| *kind as u8 == code)
+        use FrameKind::{Content, Defs, Events, Index, Object, Samples, Stacks};
+        [Defs, Content, Events, Object, Index, Stacks, Samples].into_iter().find(|kind| *kind as u8 == code)
     }
 }
 

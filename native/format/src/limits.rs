@@ -73,6 +73,13 @@ pub const MAX_STACK_DEPTH: u32 = 1024;
 /// Entries of each table of a STACKS frame: files, strings, places, functions.
 pub const MAX_STACK_TABLE: u32 = 1 << 20;
 
+/// Samples of one SAMPLES frame.
+pub const MAX_FRAME_SAMPLES: u32 = 1 << 14;
+
+/// Pieces of memory of one sample, and bytes of one piece.
+pub const MAX_SAMPLE_PIECES: u32 = 1 << 16;
+pub const MAX_SAMPLE_BYTES: u32 = 8 << 20;
+
 /// Bytes of one name or path in a STACKS frame.
 pub const MAX_STACK_STRING: u32 = 1 << 13;
 

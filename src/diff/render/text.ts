@@ -3,6 +3,7 @@
 import { type Painter, plainPainter } from "../../report/color.js";
 import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
+import { siteText } from "../../stacks/kept.js";
 import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
 import { lonePhrase, phrase, processText, weightOf } from "../words.js";
 
@@ -126,10 +127,11 @@ class TextReport {
     }
   }
 
-  #contextLine(label: string, { seq, thread, text, mark }: ContextLine): void {
+  #contextLine(label: string, { seq, thread, text, mark, source }: ContextLine): void {
     const head = `${label} ${mark ? ">" : " "} ${`@${seq}`.padEnd(7)} ${thread.padEnd(5)}`;
     const shown = cut(printable(text), this.#o.width - width(head) - 3);
     this.#put(`  ${this.#o.paint(mark ? "bold" : "dim", `${head} ${shown}`)}`);
+    if (mark && source !== undefined) this.#row(width(head) + 3, `at ${siteText(source)}`);
   }
 
   #more(shown: number, all: number, flag: string): void {
@@ -234,6 +236,9 @@ class TextReport {
     const numbers = [one.a && `@${one.a.seq}`, one.b && `@${one.b.seq}`].filter(Boolean).join(" ");
     const text = cut(printable(phrase(one) + often), this.#o.width - width(numbers) - 8);
     this.#put(`    ${this.#o.paint(style, sign)} ${text}  ${this.#o.paint("dim", numbers)}`);
+    for (const [label, ref] of [["A", one.a] as const, ["B", one.b] as const]) {
+      if (ref?.source !== undefined) this.#row(8, `${label} at ${siteText(ref.source)}`, "dim");
+    }
     for (const aspect of one.aspects) this.#diffLines(aspect.lines ?? [], 8, all ? 24 : 4);
     if (!all) return;
     for (const [label, ref] of [["A", one.a] as const, ["B", one.b] as const]) {

@@ -11,9 +11,9 @@ use trace_format::table::{Arch, Dir, Len, Replay, Ty};
 use crate::memory::Data;
 use crate::plan::{self, Effect, Plan, Pointer, Role, Shape};
 
-/// The table for tracees whose memory is kept as `data` says.
+/// The table for tracees whose memory is kept as `data` says, without the calls for which they are to be stopped.
 #[must_use]
-pub fn build(data: Data) -> Vec<u8> {
+pub fn build(data: Data, stops: impl Fn(&str) -> bool) -> Vec<u8> {
     let mut bytes = vec![0; table::BYTES as usize];
     let mut count = 1;
     for syscall in SYSCALLS {
@@ -21,7 +21,7 @@ pub fn build(data: Data) -> Vec<u8> {
             continue;
         };
         let row = plan::by_number(Arch::X86_64, u32::from(number)).and_then(|plan| row(plan, data));
-        let Some(row) = row.filter(|_| count < table::ROWS) else { continue };
+        let Some(row) = row.filter(|_| count < table::ROWS && !stops(syscall.name)) else { continue };
         bytes[usize::from(number)] = count as u8;
         let at = (table::NUMBERS + count * table::ROW_BYTES) as usize;
         bytes[at..at + row.len()].copy_from_slice(&row);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn frequent_calls_are_the_agents_and_those_that_change_processes_are_not() {
-        let table = build(Data::All);
+        let table = build(Data::All, |_| false);
         for name in [
             "read",
             "write",
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_row_says_what_is_behind_each_pointer() {
-        let table = build(Data::Paths);
+        let table = build(Data::Paths, |_| false);
         let row = |name: &str| {
             let at = (table::NUMBERS + u64::from(table[number(name) as usize]) * table::ROW_BYTES) as usize;
             table[at..at + table::ROW_BYTES as usize].to_vec()

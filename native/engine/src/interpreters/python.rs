@@ -15,7 +15,7 @@ use object::{Object as _, ObjectSection as _};
 use super::Memory;
 use crate::binary::Binary;
 use crate::symbolize::Source;
-use code::{Codes, Place};
+use code::{Codes, Place, Stand};
 use layout::{Chain, Layout};
 
 /// Most interpreters, and threads of each, that are looked through.
@@ -150,7 +150,7 @@ struct Run {
 #[derive(Debug, Default)]
 pub struct Reader {
     codes: Codes,
-    layouts: HashMap<(u64, u64), Option<Layout>>,
+    layouts: HashMap<(u64, u64), Layout>,
 }
 
 impl Reader {
@@ -167,6 +167,24 @@ impl Reader {
         self.find(runtime, thread, native, is_whole, memory).unwrap_or_default()
     }
 
+    /// Reads all that [`Reader::frames`] would read of a thread.
+    pub fn touch(&mut self, runtime: &Runtime, thread: Thread, memory: &mut impl Memory) {
+        self.all_runs(runtime, thread, memory);
+    }
+
+    fn all_runs(&mut self, runtime: &Runtime, thread: Thread, memory: &mut impl Memory) -> Option<(Layout, Vec<Run>)> {
+        let at = runtime.address.wrapping_add(thread.bias);
+        let known = self.layouts.get(&(thread.process, at)).copied();
+        // Before the interpreter has started its structures may say nothing yet.
+        let layout = known.or_else(|| layout::read(runtime.minor, at, memory))?;
+        self.layouts.insert((thread.process, at), layout);
+        let mut runs = Vec::new();
+        for state in states_of(&layout, at, thread.pthread, memory) {
+            runs.extend(self.runs(&layout, state, thread.process, memory));
+        }
+        Some((layout, runs))
+    }
+
     fn find(
         &mut self,
         runtime: &Runtime,
@@ -175,21 +193,7 @@ impl Reader {
         is_whole: bool,
         memory: &mut impl Memory,
     ) -> Option<Found> {
-        let at = runtime.address.wrapping_add(thread.bias);
-        let layout = match self.layouts.get(&(thread.process, at)) {
-            Some(Some(known)) => *known,
-            _ => {
-                // Before the interpreter has started its structures may say nothing yet.
-                let layout = layout::read(runtime.minor, at, memory);
-                self.layouts.insert((thread.process, at), layout);
-                layout?
-            }
-        };
-        let states = states_of(&layout, at, thread.pthread, memory);
-        let mut runs = Vec::new();
-        for state in states {
-            runs.extend(self.runs(&layout, state, thread.process, memory));
-        }
+        let (layout, runs) = self.all_runs(runtime, thread, memory)?;
         let mut found = match layout.chain {
             Chain::Counted { .. } => counted(runtime, runs, native, is_whole),
             _ => anchored(runs, native),
@@ -201,7 +205,7 @@ impl Reader {
         }
         let mut instead = Vec::new();
         for (index, places) in found {
-            let sources: Vec<Source> = places.iter().map(|place| self.codes.source(place)).collect();
+            let sources: Vec<Source> = places.iter().map(|place| self.codes.source(*place)).collect();
             if !sources.is_empty() {
                 instead.push((index, sources));
             }
@@ -270,10 +274,10 @@ impl<M: Memory> Walk<'_, M> {
         self.memory.word(base.wrapping_add(offset))
     }
 
-    /// The place where a frame is; nothing for one that has not begun yet, or is no frame of a program.
-    fn place(&mut self, frame: u64) -> Option<Option<Place>> {
+    /// Where a frame is; nothing when it cannot be read, or there are too many.
+    fn stand(&mut self, frame: u64) -> Option<Stand> {
         self.left = self.left.checked_sub(1)?;
-        self.codes.place(self.layout, self.process, frame, self.memory)
+        self.codes.stand(self.layout, self.process, frame, self.memory)
     }
 
     /// 3.9 and 3.10: frame objects, each of which is run by a call of its own.
@@ -285,8 +289,8 @@ impl<M: Memory> Walk<'_, M> {
             None => None,
         };
         while frame != 0 {
-            let Some(place) = self.place(frame) else { break };
-            runs.push(Run { anchor: call, places: place.into_iter().collect() });
+            let Some(stand) = self.stand(frame) else { break };
+            runs.push(Run { anchor: call, places: stand.place().into_iter().collect() });
             frame = self.word(frame, self.layout.frame_previous)?;
             if let (Some(at), Some((_, before))) = (call, calls) {
                 call = Some(self.word(at, before)?);
@@ -306,8 +310,8 @@ impl<M: Memory> Walk<'_, M> {
             let is_shared = self.word(at, before).filter(|outer| *outer != 0);
             let is_shared = is_shared.and_then(|outer| self.word(outer, current)) == Some(frame);
             while frame != 0 && !is_shared {
-                let Some(place) = self.place(frame) else { break };
-                run.places.extend(place);
+                let Some(stand) = self.stand(frame) else { break };
+                run.places.extend(stand.place());
                 if self.memory.byte(frame.wrapping_add(is_outermost))? != 0 {
                     break;
                 }
@@ -337,10 +341,8 @@ impl<M: Memory> Walk<'_, M> {
                 runs.push(std::mem::take(&mut run));
                 self.left -= 1;
             } else {
-                match self.place(frame) {
-                    Some(place) => run.places.extend(place),
-                    None => break,
-                }
+                let Some(stand) = self.stand(frame) else { break };
+                run.places.extend(stand.place());
             }
             frame = self.word(frame, self.layout.frame_previous)?;
         }
@@ -354,8 +356,8 @@ fn anchored(runs: Vec<Run>, native: &[Native]) -> Vec<(usize, Vec<Place>)> {
     for Run { anchor, places } in runs {
         let Some(anchor) = anchor else { continue };
         let holds = |index: &usize| {
-            let next = native.get(index + 1).map_or(u64::MAX, |next| next.sp);
-            native[*index].sp <= anchor && anchor < next
+            // How far the last one reaches is not known.
+            native.get(index + 1).is_some_and(|next| native[*index].sp <= anchor && anchor < next.sp)
         };
         if let Some(index) = (0..native.len()).find(holds) {
             found.push((index, places));

@@ -70,10 +70,11 @@ const MOST_NAMED: usize = 32;
 const MOST_ENDS: usize = 1 << 14;
 
 impl Agent {
-    pub fn new(image: &'static Image, data: crate::memory::Data, eager: bool) -> Agent {
+    /// `stops`: calls of which names the program is to be stopped for.
+    pub fn new(image: &'static Image, data: crate::memory::Data, eager: bool, stops: impl Fn(&str) -> bool) -> Agent {
         Agent {
             image,
-            table: table::build(data),
+            table: table::build(data, stops),
             known: Known::default(),
             clock: Clock::default(),
             told: None,

@@ -3,6 +3,7 @@
 use trace_format::event::EventKind;
 
 use crate::raw::RawCapture;
+use crate::symbolize::Source;
 
 /// In what the program differed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,8 @@ pub struct Desync {
     pub maps: String,
     /// Instruction pointers, innermost first.
     pub frames: Vec<u64>,
+    /// Functions of an interpreter, innermost first.
+    pub script: Vec<Source>,
 }
 
 /// Bytes before the difference that a window shows, and in all.

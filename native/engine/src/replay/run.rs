@@ -28,6 +28,7 @@ use crate::memory::{Data, Memory};
 use crate::reader::Trace;
 use crate::siginfo;
 use crate::stacks::Stacks;
+use crate::symbolize::Source;
 use crate::sys;
 
 /// What all replaying threads have in common.
@@ -323,7 +324,7 @@ impl<'a> Runner<'a> {
                 // It has left the call that it was last seen at.
                 if let Ok(regs) = sys::registers(thread.tid) {
                     (actual.ip, actual.sp) = (regs.rip, regs.rsp);
-                    desync.frames = self.frames_of(thread.pid(), thread.tid, &regs);
+                    (desync.frames, desync.script) = self.frames_of(thread.pid(), thread.tid, &regs);
                 }
             }
         }
@@ -380,6 +381,7 @@ impl<'a> Runner<'a> {
 
     /// Everything that can be said about a difference.
     pub(super) fn desync(&self, event: &Event<'_>, thread: Option<&Thread>, difference: Difference) -> Halt {
+        let (frames, script) = thread.map(|thread| self.frames(thread)).unwrap_or_default();
         Halt::Desync(Box::new(Desync {
             seq: event.seq(),
             kind: event.kind(),
@@ -390,22 +392,30 @@ impl<'a> Runner<'a> {
             actual_bytes: difference.actual,
             window: difference.window,
             maps: thread.map(|thread| self.maps(thread.tid)).unwrap_or_default(),
-            frames: thread.map(|thread| self.frames(thread)).unwrap_or_default(),
+            frames,
+            script,
         }))
     }
 
-    /// Where a stopped thread is, and who called that.
-    fn frames(&self, thread: &Thread) -> Vec<u64> {
+    /// Where a stopped thread is, and who called that; functions of an interpreter.
+    fn frames(&self, thread: &Thread) -> (Vec<u64>, Vec<Source>) {
         let regs = if matches!(thread.at, At::Ended(_)) { None } else { thread.own_registers() };
-        regs.map_or_else(|| vec![place(thread).0], |regs| self.frames_of(thread.pid(), thread.tid, &regs))
+        match regs {
+            Some(regs) => self.frames_of(thread.pid(), thread.tid, &regs),
+            None => (vec![place(thread).0], Vec::new()),
+        }
     }
 
-    fn frames_of(&self, pid: pid_t, tid: pid_t, regs: &libc::user_regs_struct) -> Vec<u64> {
+    fn frames_of(&self, pid: pid_t, tid: pid_t, regs: &libc::user_regs_struct) -> (Vec<u64>, Vec<Source>) {
         const MOST: usize = 32;
         let mut taker = Taker::new(self.job.trace, self.job.files, &Wanted::NOTHING);
-        let mut frames = taker.addresses((pid, tid), regs);
+        let (mut frames, mut script) = taker.callers((pid, tid), regs);
         frames.truncate(MOST);
-        if frames.is_empty() { vec![regs.rip] } else { frames }
+        script.truncate(MOST);
+        if frames.is_empty() {
+            frames.push(regs.rip);
+        }
+        (frames, script)
     }
 
     fn maps(&self, tid: pid_t) -> String {

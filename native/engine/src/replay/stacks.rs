@@ -13,11 +13,12 @@ use super::scan;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
-use crate::interpreters::Pages;
+use crate::interpreters::{PAGE, Pages};
 use crate::reader::Trace;
 use crate::stacks::NOTHING;
 use crate::stacks::collect::{Collector, Moment, Region, region_at};
 use crate::store::Hash;
+use crate::symbolize::Source;
 use crate::sys;
 use crate::unwind::{Code, End, Process, Registers};
 
@@ -35,7 +36,9 @@ impl Wanted {
     /// Of none.
     pub const NOTHING: Wanted = Wanted { from: 1, to: 0, only: None };
 
-    fn has(&self, seq: u64) -> bool {
+    /// Whether the stack of an event is.
+    #[must_use]
+    pub fn has(&self, seq: u64) -> bool {
         (self.from..=self.to).contains(&seq) && self.only.as_ref().is_none_or(|only| only.binary_search(&seq).is_ok())
     }
 }
@@ -85,10 +88,13 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
-    /// Where a stopped thread is, and who called that, innermost first: return addresses.
-    pub fn addresses(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> Vec<u64> {
-        self.unwind((pid, tid), regs);
-        self.collector.addresses()
+    /// Where a stopped thread is, and who called that, innermost first: return addresses, and functions of an interpreter.
+    pub fn callers(&mut self, (pid, tid): (pid_t, pid_t), regs: &libc::user_regs_struct) -> (Vec<u64>, Vec<Source>) {
+        let end = self.unwind((pid, tid), regs);
+        let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        let moment = Moment { seq: 0, process: 0, space: u64::from(pid.cast_unsigned()), thread_pointer: regs.fs_base };
+        let script = self.collector.script(moment, end, regions, &mut memory_of(tid));
+        (self.collector.addresses(), script)
     }
 
     fn take(&mut self, event: &Event<'_>, thread: &mut Thread) -> Result<(), Halt> {
@@ -104,8 +110,7 @@ impl<'a> Taker<'a> {
         let process = self.trace.definitions().threads().get(event.thread() as usize).map_or(0, |one| one.process);
         let space = u64::from(pid.cast_unsigned());
         let moment = Moment { seq: event.seq(), process, space, thread_pointer: regs.fs_base };
-        let mut memory = Pages::new(|addr, page: &mut [u8; 4096]| sys::read_pieces(tid, &[(addr, 4096)], page) == 4096);
-        self.collector.add(moment, end, regions, &mut memory);
+        self.collector.add(moment, end, regions, &mut memory_of(tid));
         Ok(())
     }
 
@@ -132,6 +137,11 @@ impl<'a> Taker<'a> {
             })
             .collect()
     }
+}
+
+/// Memory of a stopped thread.
+fn memory_of(tid: pid_t) -> Pages<impl FnMut(u64, &mut [u8; PAGE]) -> bool> {
+    Pages::new(move |addr, page: &mut [u8; PAGE]| sys::read_pieces(tid, &[(addr, PAGE)], page) == PAGE)
 }
 
 /// Whether an event may change what is executable, or which file is behind it.

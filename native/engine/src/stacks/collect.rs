@@ -69,6 +69,8 @@ pub struct Collector<'a> {
     python: python::Reader,
     unwinder: Unwinder,
     frames: Vec<Frame>,
+    /// Files that are not at hand.
+    gone: Vec<Hash>,
     pub stacks: Stacks,
 }
 
@@ -85,8 +87,16 @@ impl<'a> Collector<'a> {
             python: python::Reader::default(),
             unwinder: Unwinder::default(),
             frames: Vec::new(),
+            gone: Vec::new(),
             stacks: Stacks::default(),
         }
+    }
+
+    /// Where the files were of which only the name is at hand.
+    #[must_use]
+    pub fn gone(&self) -> Vec<String> {
+        let path = |hash| self.paths.get(hash).map(|path| String::from_utf8_lossy(path).into_owned());
+        self.gone.iter().filter_map(path).collect()
     }
 
     /// Names code that was compiled at run time, where programs have told its names in the recording.
@@ -116,6 +126,9 @@ impl<'a> Collector<'a> {
         let path = self.paths.get(&hash).cloned().unwrap_or_default();
         self.stacks.files.push(CodeFile { hash, path });
         let binary = self.binaries.get(&hash);
+        if binary.is_none() {
+            self.gone.push(hash);
+        }
         let python = binary.as_ref().and_then(Runtime::of).map(Rc::new);
         let module = binary.and_then(|binary| Module::new(Arc::new(binary))).map(Rc::new);
         let image = Image { number, module, python };
@@ -132,6 +145,11 @@ impl<'a> Collector<'a> {
     /// Addresses of the frames that were found: return addresses, innermost first.
     pub fn addresses(&self) -> Vec<u64> {
         self.frames.iter().map(|frame| frame.address).collect()
+    }
+
+    /// The functions of an interpreter among the frames that were found last, innermost first.
+    pub fn script(&mut self, moment: Moment, end: End, regions: &[Region], memory: &mut impl Memory) -> Vec<Source> {
+        self.interpreted(moment, end, regions, memory).into_iter().flat_map(|(_, sources)| sources).collect()
     }
 
     /// Adds the frames that were found last as the stack of an event.

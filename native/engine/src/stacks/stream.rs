@@ -302,6 +302,7 @@ mod tests {
             ],
             behind: vec![16, 32, -1],
             strings: vec!["main".into(), "inner".into(), "x.c".into()],
+            told: HashMap::new(),
         }
     }
 

@@ -154,6 +154,20 @@ impl Module {
         })
     }
 
+    /// Reads what the file has for an address; `false` when it has not all of it.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let found = self.segments.iter().find_map(|segment| {
+            let inside = address.checked_sub(segment.address)?;
+            let end = inside.checked_add(buffer.len() as u64).filter(|end| *end <= segment.length)?;
+            let range = segment.offset.checked_add(inside)?..segment.offset.checked_add(end)?;
+            self.binary.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+        });
+        if let Some(bytes) = found {
+            buffer.copy_from_slice(bytes);
+        }
+        found.is_some()
+    }
+
     fn bytes<'a>(&'a self, section: &'a Bytes) -> &'a [u8] {
         match section {
             Bytes::Part(range) => self.binary.get(range.clone()).unwrap_or_default(),

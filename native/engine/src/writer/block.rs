@@ -16,6 +16,7 @@ use crate::definitions;
 use crate::error::EngineError;
 use crate::index::{BlockSummary, Extra};
 use crate::raw::{RawBatch, RawCapture, RawEvent, RawRef};
+use crate::stacks::samples::{self, Sample};
 
 /// Events of the first block.
 const FIRST_BLOCK_EVENTS: u64 = 8192;
@@ -37,6 +38,17 @@ pub struct BlockWriter {
     lost: u64,
     payload: Vec<u8>,
     stored: Vec<u8>,
+    samples: Samples,
+}
+
+/// Samples that wait to be written.
+#[derive(Default)]
+struct Samples {
+    payload: Vec<u8>,
+    count: u32,
+    /// How many were written.
+    first: u64,
+    last_seq: u64,
 }
 
 impl BlockWriter {
@@ -59,6 +71,7 @@ impl BlockWriter {
             lost: 0,
             payload: Vec::new(),
             stored: Vec::new(),
+            samples: Samples::default(),
         })
     }
 
@@ -91,6 +104,9 @@ impl BlockWriter {
                 self.write_definitions();
             }
         }
+        for sample in &batch.samples {
+            self.push_sample(sample);
+        }
         let (mut captures, mut refs, mut bytes) = (&batch.captures[..], &batch.refs[..], &batch.bytes[..]);
         for event in &batch.events {
             let (own_captures, other_captures) = captures.split_at(event.captures.into());
@@ -98,6 +114,26 @@ impl BlockWriter {
             bytes = self.push(event, own_captures, own_refs, bytes);
             (captures, refs) = (other_captures, other_refs);
         }
+    }
+
+    fn push_sample(&mut self, sample: &Sample) {
+        // Equal memory of samples in one frame costs next to nothing.
+        const FULL_BYTES: usize = 8 << 20;
+        samples::encode(sample, self.samples.last_seq, &mut self.samples.payload);
+        self.samples.last_seq = sample.seq;
+        self.samples.count += 1;
+        if self.samples.payload.len() >= FULL_BYTES || self.samples.count >= limits::MAX_FRAME_SAMPLES {
+            self.write_samples();
+        }
+    }
+
+    fn write_samples(&mut self) {
+        let Samples { payload, count, first, .. } = &self.samples;
+        if *count > 0 {
+            self.sink.frame(FrameKind::Samples, payload, *first, *count);
+        }
+        let first = first + u64::from(*count);
+        self.samples = Samples { first, ..Samples::default() };
     }
 
     /// Takes over one event and gives back the bytes that belong to the next ones.
@@ -227,6 +263,7 @@ impl BlockWriter {
     pub fn flush(&mut self) {
         self.write_definitions();
         self.write_contents();
+        self.write_samples();
         let count = self.rows.rows.len() as u32;
         if count > 0 {
             if self.write_events(count) {

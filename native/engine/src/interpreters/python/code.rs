@@ -23,6 +23,24 @@ pub struct Place {
     line: u32,
 }
 
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stand {
+    At(Place),
+    /// It has not come to its source yet: no traceback shows it.
+    Unborn,
+}
+
+impl Stand {
+    /// The place, if it has one.
+    pub fn place(self) -> Option<Place> {
+        match self {
+            Stand::At(place) => Some(place),
+            Stand::Unborn => None,
+        }
+    }
+}
+
 /// What tells one code object from another that came to stand in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -45,19 +63,13 @@ struct Code {
 #[derive(Debug, Default)]
 pub struct Codes {
     numbers: HashMap<Key, Option<u32>>,
-    codes: Vec<Code>,
+    known: Vec<Code>,
     bytes: usize,
 }
 
 impl Codes {
-    /// Where a frame is: nothing when it cannot be read, and no place when it has not begun to run the source.
-    pub fn place(
-        &mut self,
-        layout: &Layout,
-        process: u64,
-        frame: u64,
-        memory: &mut impl Memory,
-    ) -> Option<Option<Place>> {
+    /// Where a frame is; nothing when it cannot be read.
+    pub fn stand(&mut self, layout: &Layout, process: u64, frame: u64, memory: &mut impl Memory) -> Option<Stand> {
         let code = memory.word(frame.wrapping_add(layout.frame_code))? & !TAG;
         let fields = &layout.code;
         let mut word = |offset: u64| memory.word(code.wrapping_add(offset));
@@ -75,20 +87,20 @@ impl Codes {
             }
         };
         if is_unborn(layout, frame, code, instruction, memory) {
-            return Some(None);
+            return Some(Stand::Unborn);
         }
         let key = Key { process, address: code, filename, name, table, first_line };
         let number = match self.numbers.get(&key) {
             Some(number) => (*number)?,
             None => self.read(layout, key, memory)?,
         };
-        let known = &self.codes[number as usize];
-        let line = lines::find(fields.lines, &known.table, first_line, byte);
-        Some(Some(Place { code: number, line }))
+        let table = &self.known[number as usize].table;
+        let line = lines::find(fields.lines, table, first_line, byte);
+        Some(Stand::At(Place { code: number, line }))
     }
 
     fn read(&mut self, layout: &Layout, key: Key, memory: &mut impl Memory) -> Option<u32> {
-        if self.codes.len() >= MOST_CODES || self.bytes >= MOST_TABLES {
+        if self.known.len() >= MOST_CODES || self.bytes >= MOST_TABLES {
             return None;
         }
         let code = text(&layout.text, key.name, memory)
@@ -97,16 +109,16 @@ impl Codes {
             .map(|((function, file), table)| Code { function, file, table });
         let number = code.map(|code| {
             self.bytes += code.table.len() + code.function.len() + code.file.len();
-            self.codes.push(code);
-            self.codes.len() as u32 - 1
+            self.known.push(code);
+            self.known.len() as u32 - 1
         });
         self.numbers.insert(key, number);
         number
     }
 
     /// The function, file and line of a place.
-    pub fn source(&self, place: &Place) -> Source {
-        let Code { function, file, .. } = &self.codes[place.code as usize];
+    pub fn source(&self, place: Place) -> Source {
+        let Code { function, file, .. } = &self.known[place.code as usize];
         Source { function: Some(function.clone()), file: Some(file.clone()), line: place.line, column: 0 }
     }
 }
