@@ -5,7 +5,7 @@ import { frameName } from "../stacks/folded.js";
 import { keptStacks, siteOf } from "../stacks/kept.js";
 import type { StackTable } from "../stacks/table.js";
 import { EventKind } from "../trace/batch.js";
-import { processName, threadName } from "../trace/process.js";
+import { processName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
 import { rowTable } from "./builder.js";
 import type { TableColumn } from "./table.js";
@@ -77,7 +77,7 @@ async function* stacksOf(trace: Trace): AsyncGenerator<readonly [EventFacts, Sta
       const facts: EventFacts = [
         seq,
         thread && processName(thread.process),
-        thread && threadName(thread),
+        thread && `${processName(thread.process)}.${thread.ordinal}`,
         isCall ? syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1) : undefined,
       ];
       yield [facts, stacks];
