@@ -33,14 +33,14 @@ export async function keptStacks(
 const LIBRARIES = /^(?:libc[.-]|ld[-.]|libpthread[-.]|libm[.-]|ld-musl|\[)/;
 
 /**
- * The frame that a program's author looks for: the innermost one with a line of source that is not the C library's. Undefined
- * where no frame has a line.
+ * The frame that a program's author looks for: the innermost one with a line of source, of a script where an interpreter runs
+ * one, and not of the C library. Undefined where no frame has a line.
  */
 export function ownFrame({ frames }: Stack): StackFrame | undefined {
-  return frames.find(
-    ({ source, interpreted, image }) =>
-      source !== undefined && (interpreted || !LIBRARIES.test(baseName(image?.path ?? ""))),
-  );
+  const script = frames.find(({ source, interpreted }) => interpreted && source !== undefined);
+  const isOwn = ({ source, image }: StackFrame) =>
+    source !== undefined && !LIBRARIES.test(baseName(image?.path ?? ""));
+  return script ?? frames.find(isOwn);
 }
 
 /** A place in a program's source. */
