@@ -163,9 +163,8 @@ impl Chaos {
             let patience = sleeper.nanoseconds.saturating_mul(OVERDUE).max(LEAST_OVERDUE_NS);
             sleeper.came.is_some_and(|came| now.saturating_sub(came) > patience)
         };
-        if let Some(overdue) = self.sleepers.iter().find(is_overdue) {
-            self.clock = self.clock.max(overdue.until);
-        }
+        let overdue = self.sleepers.iter().filter(is_overdue).map(|sleeper| sleeper.until).max();
+        self.clock = self.clock.max(overdue.unwrap_or(0));
         if self.waiting.iter().any(|tid| self.is_awake(*tid)) {
             return true;
         }
