@@ -123,6 +123,8 @@ pub struct Images {
     hashes: HashMap<FileId, Option<[u8; 32]>>,
     /// Mapped files that have the same name for this process, by the mapping's device and inode.
     mapped: HashMap<(u64, u64), (Vec<u8>, FileId)>,
+    /// Mapped files as they were found at the present stop, by the mapping's device and inode.
+    states: Vec<((u64, u64), Metadata)>,
     /// The page that the kernel maps into every 64-bit process, if it does: one mapping or none. Not known before the first
     /// exec.
     everywhere: Option<Vec<Mapping>>,
@@ -141,6 +143,7 @@ impl Images {
             known: HashMap::new(),
             hashes: HashMap::new(),
             mapped: HashMap::new(),
+            states: Vec::new(),
             everywhere: None,
             store,
             seeks_unseen,
@@ -204,30 +207,52 @@ impl Images {
         facts
     }
 
-    /// The facts of a mapped file, which `there` is a path of /proc to.
+    /// Another stop: files may have changed since the last one.
+    pub fn look_again(&mut self) {
+        self.states.clear();
+    }
+
+    /// The present state of a mapped file, which `there` gives a path of /proc to. Asked once, until [`Images::look_again`].
     ///
-    /// When the mapping's name has been seen to mean the same file for this process, a look at that tells whether the file
-    /// has changed, without /proc.
-    pub fn facts_of_mapping(&mut self, mapping: &Mapping, there: &Path) -> ElfFacts {
-        if mapping.ino == 0 {
-            return ElfFacts::default();
-        }
-        let here = Path::new(OsStr::from_bytes(&mapping.path));
+    /// The mapping's name is tried first: where it means the same file for this process, the way through /proc is spared.
+    pub fn state_of_mapping(&mut self, mapping: &Mapping, there: impl FnOnce() -> PathBuf) -> Option<Metadata> {
         let key = (mapping.dev, mapping.ino);
-        if let Some((path, id)) = self.mapped.get(&key)
-            && *path == mapping.path
-            && FileId::of(here) == Some(*id)
-        {
-            return self.facts_of(*id, here);
+        if let Some((_, known)) = self.states.iter().find(|(known, _)| *known == key) {
+            return Some(known.clone());
         }
-        let Some(id) = FileId::of(there) else { return ElfFacts::default() };
-        if FileId::of(here) == Some(id) {
+        let meta = self.ask_state(mapping, there)?;
+        self.states.push((key, meta.clone()));
+        Some(meta)
+    }
+
+    fn ask_state(&mut self, mapping: &Mapping, there: impl FnOnce() -> PathBuf) -> Option<Metadata> {
+        let key = (mapping.dev, mapping.ino);
+        let here = fs::metadata(OsStr::from_bytes(&mapping.path)).ok();
+        let id = here.as_ref().and_then(FileId::from);
+        // The numbers of a mapping are not those of its name on some file systems (overlayfs, btrfs).
+        let is_known = |id: &FileId| {
+            (id.dev, id.ino) == key || self.mapped.get(&key).is_some_and(|known| *known == (mapping.path.clone(), *id))
+        };
+        if id.as_ref().is_some_and(is_known) {
+            return here;
+        }
+        let meta = fs::metadata(there()).ok()?;
+        if let Some(id) = id.filter(|id| FileId::from(&meta) == Some(*id)) {
             if self.mapped.len() >= MAX_MAPPED {
                 self.mapped.clear();
             }
             self.mapped.insert(key, (mapping.path.clone(), id));
         }
-        self.facts_of(id, there)
+        Some(meta)
+    }
+
+    /// The facts of a mapped file, which `there` is a path of /proc to.
+    pub fn facts_of_mapping(&mut self, mapping: &Mapping, there: &Path) -> ElfFacts {
+        if mapping.ino == 0 {
+            return ElfFacts::default();
+        }
+        let id = self.state_of_mapping(mapping, || there.to_owned()).as_ref().and_then(FileId::from);
+        id.map(|id| self.facts_of(id, there)).unwrap_or_default()
     }
 
     /// The executable mappings of a process.

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
+use rustc_hash::FxHashMap;
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use self::chaos::Settling;
@@ -426,9 +427,9 @@ struct World {
     /// A pipe to look into those of programs with: the ends to read and to write.
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
-    memory_files: HashMap<u32, pid_t>,
+    memory_files: FxHashMap<u32, pid_t>,
     /// Files and segments that are mapped shared, by device and inode.
-    shared_files: HashMap<(u64, u64), Sharing>,
+    shared_files: FxHashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
     shared_files_checked: usize,
     /// Where loaders read the time stamp counter, by their hash: offsets in the file.
@@ -520,8 +521,8 @@ impl World {
             timestamps: sys::Timestamps::default(),
             shown_cpu,
             lookout: None,
-            memory_files: HashMap::new(),
-            shared_files: HashMap::new(),
+            memory_files: FxHashMap::default(),
+            shared_files: FxHashMap::default(),
             shared_files_checked: 0,
             loader_sites: HashMap::new(),
             sampler: options.samples.as_ref().map(samples::Sampler::new),
@@ -543,6 +544,7 @@ impl World {
     /// Sets the clock: at each stop, and after what may take long.
     fn read_clock(&mut self) -> u64 {
         self.clock = sys::monotonic();
+        self.turns.now = self.clock;
         self.clock
     }
 
@@ -654,7 +656,8 @@ struct Recorder {
     world: World,
     /// Stops that were told of and not looked at yet.
     stops: VecDeque<Waited>,
-    tasks: HashMap<pid_t, Task>,
+    /// Looked up several times at each stop.
+    tasks: FxHashMap<pid_t, Task>,
     births: births::Births,
     control: Arc<Control>,
     root: pid_t,
@@ -669,7 +672,7 @@ impl Recorder {
         Recorder {
             world,
             stops: VecDeque::new(),
-            tasks: HashMap::new(),
+            tasks: FxHashMap::default(),
             births: births::Births::default(),
             control,
             root: 0,
@@ -718,11 +721,11 @@ impl Recorder {
                     Err(_) => break,
                 },
             }
-            // Where one task at a time is busy, there is rarely another stop: then it is asked for only now and then. Turns
-            // are given by what is there, so where they are taken it is always asked for.
+            // Where one task at a time is busy, or has its turn, there is rarely another stop: then it is asked for only now
+            // and then.
             unasked += 1;
             let tasks = self.tasks.len();
-            if tasks > 1 && (self.world.turns.are_shared_by(tasks) || unasked >= SELDOM || self.stops.is_empty()) {
+            if tasks > 1 && (unasked >= SELDOM || self.stops.is_empty() || self.world.turns.are_varied()) {
                 self.collect();
                 unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
             }

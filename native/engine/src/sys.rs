@@ -210,6 +210,28 @@ pub fn set_signal_mask(tid: pid_t, mask: u64) -> io::Result<()> {
     check(unsafe { libc::ptrace(PTRACE_SETSIGMASK, tid, 8_usize, &raw const mask) }).map(drop)
 }
 
+/// Whether signals wait for a stopped tracee or its process, blocked ones among them.
+#[must_use]
+pub fn has_pending_signals(tid: pid_t) -> bool {
+    const PTRACE_PEEKSIGINFO: u32 = 0x4209;
+    const PTRACE_PEEKSIGINFO_SHARED: u32 = 1;
+    /// `struct ptrace_peeksiginfo_args` (linux/ptrace.h).
+    #[repr(C)]
+    struct Args {
+        off: u64,
+        flags: u32,
+        nr: i32,
+    }
+    [0, PTRACE_PEEKSIGINFO_SHARED].into_iter().any(|flags| {
+        let args = Args { off: 0, flags, nr: 1 };
+        let mut info = [0_u8; 128];
+        // SAFETY: the kernel reads the arguments and writes the one siginfo_t of 128 bytes that they ask for.
+        let found = unsafe { libc::ptrace(PTRACE_PEEKSIGINFO, tid, &raw const args, info.as_mut_ptr()) };
+        // What cannot be told may be.
+        found != 0
+    })
+}
+
 /// Waits for the next stop or end of one tracee.
 pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
     loop {

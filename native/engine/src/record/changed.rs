@@ -34,7 +34,8 @@ impl World {
     /// A call has mapped a file, whose content has this hash.
     pub(super) fn watch_mapped(&mut self, mapping: &Mapping, file: &Path, hash: Option<[u8; 32]>) {
         let key = (mapping.dev, mapping.ino);
-        let Some(state) = std::fs::metadata(file).ok().as_ref().map(state_of) else { return };
+        let meta = self.images.state_of_mapping(mapping, || file.to_owned());
+        let Some(state) = meta.as_ref().map(state_of) else { return };
         let Some(known) = self.shared_files.get(&key) else { return };
         if known.as_mapped.as_ref().is_some_and(|before| before.state != state) {
             // Mapped before, maybe by somebody who still looks at it.

@@ -466,6 +466,7 @@ impl World {
         if call.args[2] & PROT_EXEC == 0 {
             return;
         }
+        self.images.look_again();
         if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
             let file = image::reachable(task.tid, &mapping.path);
             if self.replayable {

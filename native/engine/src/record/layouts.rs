@@ -112,6 +112,7 @@ impl World {
     /// A call has mapped something: what is executable has a load event of its own, and replay has to map everything.
     pub(super) fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
         let Some(asked) = mapping_arguments(task, call) else { return };
+        self.images.look_again();
         World::forget_unseen(task, result as u64, asked.length);
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
@@ -129,9 +130,9 @@ impl World {
             self.unreplayable("a mapped file could not be identified");
             return;
         };
-        let mapping = Mapping {
+        let mut mapping = Mapping {
             start: result as u64,
-            length: asked.length,
+            length: asked.length.next_multiple_of(PAGE),
             offset: asked.offset,
             prot: asked.prot,
             shared,
@@ -139,20 +140,21 @@ impl World {
             ino: identity.ino,
             path: identity.path,
         };
-        let file = PathBuf::from(format!("/proc/{}/fd/{}", task.tid, asked.fd));
         if self.replayable {
-            self.describe_mapping(task, &mapping, identity.kind, &file);
-        }
-        if executable && self.replayable {
-            self.trap_unseen_of_call(task, &mapping, &file);
+            self.describe_mapping(task, &mapping, identity.kind, asked.fd);
         }
         if executable {
+            mapping.length = asked.length;
+            let file = open_file(task.tid, asked.fd);
+            if self.replayable {
+                self.trap_unseen_of_call(task, &mapping, &file);
+            }
             self.pending_maps.push((mapping, file));
         }
     }
 
-    /// Says what replay has to map.
-    fn describe_mapping(&mut self, task: &mut Task, mapping: &Mapping, kind: ObjectKind, file: &Path) {
+    /// Says what replay has to map: whole pages of the file behind a descriptor.
+    fn describe_mapping(&mut self, task: &mut Task, mapping: &Mapping, kind: ObjectKind, fd: i32) {
         if !matches!(kind, ObjectKind::File | ObjectKind::Memfd) {
             if mapping.path != b"/dev/zero" {
                 let shown = String::from_utf8_lossy(&mapping.path).into_owned();
@@ -162,20 +164,19 @@ impl World {
             }
             return;
         }
-        let mapping = Mapping { length: mapping.length.next_multiple_of(PAGE), ..mapping.clone() };
-        let hash = self.describe_content(task, &mapping, file);
+        let hash = self.describe_content(task, mapping, fd);
         if mapping.shared {
-            self.share(task, &mapping);
+            self.share(task, mapping);
         } else {
             // Pages that were not written to still show what is in the file.
-            self.remember_file(task, &mapping);
+            self.remember_file(task, mapping);
         }
-        self.watch_mapped(&mapping, file, hash);
+        self.watch_mapped(mapping, &open_file(task.tid, fd), hash);
     }
 
     /// Says what is in a file that a call has mapped: in the trace itself, or in the object store. The hash of its content.
-    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, file: &Path) -> Option<[u8; 32]> {
-        let meta = std::fs::metadata(file).ok();
+    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, fd: i32) -> Option<[u8; 32]> {
+        let meta = self.images.state_of_mapping(mapping, || open_file(task.tid, fd));
         let size = meta.as_ref().map_or(0, Metadata::len);
         if let Some(content) = small_content(task.tid, mapping, size) {
             let hash = Some(*blake3::hash(&content).as_bytes());
@@ -184,14 +185,15 @@ impl World {
             task.memory.add(slot::LAYOUT, Side::In, &content);
             return hash;
         }
-        if let Some(pieces) = meta.as_ref().and_then(|meta| sparse_content(mapping, file, meta)) {
+        let file = open_file(task.tid, fd);
+        if let Some(pieces) = meta.as_ref().and_then(|meta| sparse_content(mapping, &file, meta)) {
             for (addr, bytes) in pieces {
                 task.memory.add_written(slot::LAYOUT, addr, &bytes);
             }
             task.memory.add(slot::LAYOUT, Side::In, &Row::sparse(mapping, size).bytes());
             return None;
         }
-        let hash = meta.and_then(|meta| self.keep_mapped(mapping, file, &meta));
+        let hash = meta.and_then(|meta| self.keep_mapped(mapping, &file, &meta));
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).bytes());
         hash
     }
@@ -286,7 +288,9 @@ impl World {
 
     /// A part of the address space is gone.
     pub(super) fn unmapped(&mut self, task: &Task, call: &Call) {
-        let (start, end) = (call.args[0], call.args[0].saturating_add(call.args[1]));
+        // Programs name the length that they asked for; the kernel takes whole pages.
+        let start = call.args[0];
+        let end = start.saturating_add(call.args[1].checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
         let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
         let gone: Vec<SharedFile> = task.space.borrow_mut().shared_files.extract_if(.., |file| within(file)).collect();
         for file in gone {
@@ -294,6 +298,11 @@ impl World {
         }
         World::forget_unseen(task, start, end - start);
     }
+}
+
+/// Where the file behind a descriptor of a process can be read.
+fn open_file(tid: pid_t, fd: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{tid}/fd/{fd}"))
 }
 
 /// The content of a small file that has just been mapped as a whole, to be read and for nobody else: it goes into the trace.

@@ -94,6 +94,7 @@ impl World {
     /// Commits the Exec event of the program that a process runs, and the load events of its first images.
     pub(super) fn exec_event(&mut self, task: &mut Task) {
         self.take_leaders_place(task);
+        self.images.look_again();
         let tid = task.tid;
         // Only right after an exec does the stack hold what the kernel has put there.
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };

@@ -6,6 +6,7 @@
 //! program runs: any number will do, as long as it comes again in replay. What was written is part of the Exec event, so
 //! replay needs to know nothing of it. A program whose loader is to tell its times (LD_DEBUG) traps.
 
+use libc::pid_t;
 use trace_format::event::slot;
 
 use super::World;
@@ -65,19 +66,70 @@ impl World {
     pub(super) fn replace_sites(&self, task: &Task, loader: &Loader, memory: &mut Memory) {
         let Some(sites) = self.loader_sites.get(&loader.hash) else { return };
         let addresses = sites.iter().map(|offset| loader.start.wrapping_add(offset.wrapping_sub(loader.offset)));
-        let places: Vec<(u64, usize)> =
-            addresses.filter(|addr| loader.holds(*addr)).map(|addr| (addr, LENGTH)).collect();
-        let mut code = vec![0; places.len() * LENGTH];
-        let is_whole = sys::read_pieces(task.tid, &places, &mut code) == code.len();
-        if !is_whole || code.chunks_exact(LENGTH).any(|code| code != READS) {
-            return;
+        let addresses: Vec<u64> = addresses.filter(|addr| loader.holds(*addr)).collect();
+        let Some(mut runs) = read_runs(task.tid, &addresses) else { return };
+        for addr in &addresses {
+            let Some(code) = runs.iter_mut().find_map(|run| site_in(run, *addr)).filter(|code| **code == READS) else {
+                return;
+            };
+            code.copy_from_slice(&KEEPS);
         }
-        for (addr, _) in places {
-            if sys::write_code(task.tid, &[(addr, &KEEPS)]).is_ok() {
+        let pieces: Vec<(u64, &[u8])> = runs.iter().map(|(start, code)| (*start, &code[..])).collect();
+        if sys::write_code(task.tid, &pieces).is_err() {
+            // Some of them may have been written.
+            runs = read_runs(task.tid, &addresses).unwrap_or_default();
+        }
+        for addr in addresses {
+            if runs.iter_mut().find_map(|run| site_in(run, addr)).is_some_and(|code| *code == KEEPS) {
                 memory.add_written(slot::LAYOUT, addr, &KEEPS);
             }
         }
     }
+}
+
+/// Code from an address on.
+type Run = (u64, Vec<u8>);
+
+/// Reads the code with the sites at these addresses, as few pieces as may be: what is close together is written at once.
+/// `None` when some of it cannot be read.
+fn read_runs(tid: pid_t, addresses: &[u64]) -> Option<Vec<Run>> {
+    let mut runs = runs_of(addresses);
+    let pieces: Vec<(u64, usize)> = runs.iter().map(|(start, code)| (*start, code.len())).collect();
+    let mut all = vec![0; pieces.iter().map(|piece| piece.1).sum()];
+    if sys::read_pieces(tid, &pieces, &mut all) < all.len() {
+        return None;
+    }
+    let mut rest = &all[..];
+    for (_, code) in &mut runs {
+        let (own, others) = rest.split_at(code.len());
+        code.copy_from_slice(own);
+        rest = others;
+    }
+    Some(runs)
+}
+
+/// The runs of code that hold the sites at these addresses, as zeros.
+fn runs_of(addresses: &[u64]) -> Vec<Run> {
+    /// Bytes between two sites that cost less than another piece.
+    const CLOSE: u64 = 1024;
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    let mut runs: Vec<Run> = Vec::new();
+    for addr in sorted {
+        match runs.last_mut() {
+            Some((start, code)) if addr - (*start + code.len() as u64).min(addr) <= CLOSE => {
+                code.resize((addr - *start) as usize + LENGTH, 0);
+            }
+            _ => runs.push((addr, vec![0; LENGTH])),
+        }
+    }
+    runs
+}
+
+/// The code of the site at an address, where it is in that run.
+fn site_in((start, code): &mut Run, addr: u64) -> Option<&mut [u8]> {
+    let at = usize::try_from(addr.checked_sub(*start)?).ok()?;
+    code.get_mut(at..at.checked_add(LENGTH)?)
 }
 
 #[cfg(test)]
@@ -89,6 +141,16 @@ mod tests {
         let loader = Loader { hash: [1; 32], start: 0x7000, length: 0x1000, offset: 0x2000 };
         assert!(loader.holds(0x7000) && loader.holds(0x7ffe));
         assert!(!loader.holds(0x7fff) && !loader.holds(0x6fff));
+    }
+
+    #[test]
+    fn sites_that_are_close_are_written_at_once() {
+        let mut runs = runs_of(&[0x1800, 0x1000, 0x1010, 0x1011]);
+        assert_eq!(runs, [(0x1000, vec![0; 0x13]), (0x1800, vec![0; LENGTH])]);
+        site_in(&mut runs[0], 0x1010).expect("a site").copy_from_slice(&KEEPS);
+        assert_eq!(runs[0].1[0x10..0x12], KEEPS);
+        assert!(site_in(&mut runs[0], 0x1012).is_none() && site_in(&mut runs[1], 0x17ff).is_none());
+        assert!(runs_of(&[]).is_empty());
     }
 
     #[test]

@@ -100,10 +100,16 @@ impl Recorder {
     }
 
     /// A thread has come back from a handler to some place of its own code. Signals that are deliverable now come before
-    /// it runs anything; one that comes later may find it at the same place again. So it is let go by one instruction.
+    /// it runs anything; one that comes later may find it at the same place again. So it is let go by one instruction where
+    /// signals wait; where none does, whatever comes later comes in the middle of its code.
     pub(super) fn go_on_from_handler(&mut self, tid: pid_t, boundary: Boundary, signal: c_int) {
         const TRAP_FLAG: u64 = 1 << 8;
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if signal == 0 && !sys::has_pending_signals(tid) {
+            task.boundary = None;
+            self.go_on(tid, 0);
+            return;
+        }
         task.boundary = Some(Boundary { recurs: false, ..boundary });
         let mut code = [0; 2];
         sys::read_pieces(tid, &[(boundary.ip, 2)], &mut code);

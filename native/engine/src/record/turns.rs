@@ -7,12 +7,13 @@
 //! goes on, so the order of commits tells everything and nothing else needs to be stored. A recording that explores schedules
 //! has one group, whose turns are drawn (`chaos.rs`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use libc::pid_t;
+use rustc_hash::FxHashMap;
 
 use super::chaos::Chaos;
-use crate::sys::{self, Timer};
+use crate::sys::Timer;
 
 /// How long a thread keeps its turn over boundaries while others wait.
 const SLICE_NS: u64 = 3_000_000;
@@ -46,7 +47,7 @@ struct Group {
 pub(super) struct Turns {
     /// Nobody takes turns in a recording that only observes.
     are_taken: bool,
-    groups: HashMap<u32, Group>,
+    groups: FxHashMap<u32, Group>,
     /// Groups that are part of no other.
     separate: usize,
     next: u32,
@@ -54,13 +55,15 @@ pub(super) struct Turns {
     pub(super) chaos: Option<Chaos>,
     timer: Option<Timer>,
     is_armed: bool,
+    /// The time of the stop that is looked at.
+    pub now: u64,
 }
 
 impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
     pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
-        let (groups, chaos) = (HashMap::new(), chaos.map(Chaos::new));
-        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, is_armed: false }
+        let (groups, chaos) = (FxHashMap::default(), chaos.map(Chaos::new));
+        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, is_armed: false, now: 0 }
     }
 
     /// A group of its own, whose turn `holder` has.
@@ -68,10 +71,10 @@ impl Turns {
         if !self.are_taken {
             return 0;
         }
-        let number = self.next;
+        let (number, now) = (self.next, self.now);
         self.next += 1;
         self.separate += 1;
-        self.groups.insert(number, Group { holder: Some(holder), since: sys::monotonic(), ..Group::default() });
+        self.groups.insert(number, Group { holder: Some(holder), since: now, ..Group::default() });
         number
     }
 
@@ -82,9 +85,9 @@ impl Turns {
         }
     }
 
-    /// Whether any of so many threads takes turns with another one.
-    pub fn are_shared_by(&self, threads: usize) -> bool {
-        self.are_taken && (self.chaos.is_some() || threads > self.separate)
+    /// Whether the order in which threads run is varied: then it is to be known at each boundary who is there.
+    pub fn are_varied(&self) -> bool {
+        self.are_taken && self.chaos.is_some()
     }
 
     fn find(&self, mut group: u32) -> u32 {
@@ -111,12 +114,13 @@ impl Turns {
             }
             return is_own;
         }
+        let now = self.now;
         let group = self.of(group);
         match group.holder {
             Some(holder) if holder == tid => return true,
             None if group.waiting.is_empty() => {
                 group.holder = Some(tid);
-                group.since = sys::monotonic();
+                group.since = now;
                 return true;
             }
             _ => {}
@@ -180,6 +184,7 @@ impl Turns {
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
+        let now = self.now;
         let number = self.find(group);
         let group = self.groups.get_mut(&number)?;
         if group.holder.is_some() || group.waiting.is_empty() {
@@ -187,7 +192,7 @@ impl Turns {
         }
         let next = group.waiting.pop_front();
         group.holder = next;
-        group.since = sys::monotonic();
+        group.since = now;
         next
     }
 
@@ -198,6 +203,7 @@ impl Turns {
         if into == from {
             return;
         }
+        let now = self.now;
         let Some(gone) = self.groups.get_mut(&from) else { return };
         gone.joined = Some(into);
         self.separate -= 1;
@@ -206,7 +212,7 @@ impl Turns {
         group.waiting.extend(waiting);
         if group.holder.is_none() {
             group.holder = holder;
-            group.since = sys::monotonic();
+            group.since = now;
         }
     }
 
