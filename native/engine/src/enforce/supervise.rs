@@ -264,13 +264,11 @@ impl Supervisor {
         // One that came while a descriptor is handed over would leave the program without it.
         sys::block_signals(None);
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
-        // SAFETY: none takes a pointer; only this thread's view of its working directory and mask is split off, and its priority.
+        // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
         unsafe {
             if libc::unshare(libc::CLONE_FS) == 0 {
                 libc::umask(0);
             }
-            // Programs wait for its answers, and until it has a call a signal may interrupt that: it comes first where it may.
-            libc::setpriority(libc::PRIO_PROCESS, sys::own_tid() as libc::id_t, -10);
         }
         loop {
             match self.listener.receive() {
