@@ -182,7 +182,7 @@ function* specialBuilds(folder: string): Generator<Build> {
     const program = built(folder, recipe(name, "gcc", "children.c", flags));
     if (program === undefined) continue;
     yield { name, argv: [program] };
-    yield { name: `${name}-child`, argv: [program], child: "child" };
+    yield { name: `${name}-child`, argv: [program], child: "child", isParallel: true };
   }
 }
 

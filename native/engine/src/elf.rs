@@ -277,17 +277,15 @@ fn note_facts<Elf: FileHeader<Endian = Endianness>>(
         if facts.build_id.is_empty() {
             facts.build_id = id_in(&note, endian).unwrap_or_default();
         }
-        match note.n_type(endian) {
-            NT_GNU_PROPERTY_TYPE_0 => {
-                for property in note.gnu_properties(endian).into_iter().flatten().map_while(Result::ok) {
-                    if property.pr_type() == GNU_PROPERTY_X86_FEATURE_1_AND {
-                        let bits = property.data_u32(endian).unwrap_or(0);
-                        facts.hardening.ibt |= bits & GNU_PROPERTY_X86_FEATURE_1_IBT != 0;
-                        facts.hardening.shadow_stack |= bits & GNU_PROPERTY_X86_FEATURE_1_SHSTK != 0;
-                    }
-                }
+        if note.n_type(endian) != NT_GNU_PROPERTY_TYPE_0 {
+            continue;
+        }
+        for property in note.gnu_properties(endian).into_iter().flatten().map_while(Result::ok) {
+            if property.pr_type() == GNU_PROPERTY_X86_FEATURE_1_AND {
+                let bits = property.data_u32(endian).unwrap_or(0);
+                facts.hardening.ibt |= bits & GNU_PROPERTY_X86_FEATURE_1_IBT != 0;
+                facts.hardening.shadow_stack |= bits & GNU_PROPERTY_X86_FEATURE_1_SHSTK != 0;
             }
-            _ => {}
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Meter {
 }
 
 /// An address near the end of the thread's stack.
-#[inline(always)]
+#[inline]
 fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(&here).addr()

@@ -107,7 +107,9 @@ impl Stacks {
         }
         for (file, own) in self.files.iter().zip(by_file) {
             let Some(binary) = binaries.get(&file.hash) else {
-                own.iter().for_each(|place| found[*place].lack = Lack::File);
+                for place in own {
+                    found[place].lack = Lack::File;
+                }
                 continue;
             };
             let addresses: Vec<u64> = own.iter().map(|place| lookup(&self.places[*place])).collect();

@@ -162,7 +162,9 @@ fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources
         sources.lack = if is_limited { Lack::TooMuch } else { lack };
     };
     let Some(file) = sections::open(debug).filter(object::Object::is_little_endian) else {
-        found.iter_mut().for_each(|sources| note(Lack::Unreadable, sources));
+        for sources in found {
+            note(Lack::Unreadable, sources);
+        }
         return;
     };
     let sections = load(&file, &unpacker, false);
@@ -175,7 +177,9 @@ fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources
     // Units without number may share one table.
     dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
     let Ok(context) = Context::from_dwarf(dwarf) else {
-        found.iter_mut().for_each(|sources| note(Lack::Damaged, sources));
+        for sources in found {
+            note(Lack::Damaged, sources);
+        }
         return;
     };
     let split = Split::new(path, &meter, &unpacker);
@@ -298,6 +302,7 @@ impl<'a> Split<'a> {
         sections.borrow(|bytes| self.slice(bytes), self.slice(&[])).ok()
     }
 
+    #[expect(clippy::arc_with_non_send_sync, reason = "what addr2line takes; it stays on this thread")]
     fn in_file(&'a self, load: &SplitDwarfLoad<Slice<'a>>) -> Option<Arc<Dwarf<Slice<'a>>>> {
         let text = |slice: &Slice<'a>| std::str::from_utf8(slice.bytes()).ok().map(PathBuf::from);
         let name = load.path.as_ref().and_then(text)?;

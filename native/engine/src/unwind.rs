@@ -255,7 +255,12 @@ impl Unwinder {
         }
         // A call has pushed its return address: stacks grow down, and coroutines switch elsewhere only by a signal frame or by
         // code that says so.
-        if next.sp() <= registers.sp() && next.sp() + u64::from(registers.machine.word()) > registers.sp() {
+        // The innermost function may have taken it back, and hold it in a register (vfork of glibc).
+        let is_held = next.sp() == registers.sp() && matches!(frame.how, How::Registers | How::Signal);
+        if !is_held
+            && next.sp() <= registers.sp()
+            && next.sp().saturating_add(registers.machine.word().into()) > registers.sp()
+        {
             return Step::End(End::BadTable);
         }
         if process.code_at(next.ip().saturating_sub(1)).is_none() {
