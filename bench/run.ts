@@ -8,7 +8,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ENVIRONMENT } from "./environment.js";
 
-/** Longest time that any single run may take. */
+/** Longest time that a single run may take, unless it says otherwise. */
 const LIMIT_MS = 180_000;
 const LOOK_MS = 4;
 
@@ -20,6 +20,8 @@ export interface Program {
   readonly dir: string;
   /** Folder for the file that takes the complaints. */
   readonly base: string;
+  /** Longest time that the run may take; default: LIMIT_MS. */
+  readonly limitMs?: number;
 }
 
 /** What is running, so that an interrupted benchmark leaves nothing behind. */
@@ -60,6 +62,26 @@ export async function cpuTime(program: Program): Promise<number> {
     .reduce((sum, part) => sum + part, 0);
 }
 
+/** What a program took, its children included. */
+export interface Taken {
+  /** User and system time in seconds. */
+  readonly cpu: number;
+  /** Largest resident memory of one of its processes, in MiB. */
+  readonly peakMiB: number;
+}
+
+/** Runs a program under time(1). */
+export async function taken(program: Program): Promise<Taken> {
+  const out = join(program.base, "taken");
+  const argv = ["time", "-f", "%U %S %M", "-o", out, ...program.argv];
+  await wallTime({ ...program, argv });
+  const [user = 0, system = 0, peak = 0] = readFileSync(out, "latin1")
+    .trim()
+    .split(" ")
+    .map(Number);
+  return { cpu: user + system, peakMiB: peak / 1024 };
+}
+
 /** VmHWM in KiB; 0 when the process is gone. */
 function highWaterMark(pid: number): number {
   try {
@@ -71,7 +93,10 @@ function highWaterMark(pid: number): number {
 }
 
 /** `look` is called from time to time while it runs. */
-async function run({ argv, dir, base }: Program, look?: (pid: number) => void): Promise<number> {
+async function run(
+  { argv, dir, base, limitMs = LIMIT_MS }: Program,
+  look?: (pid: number) => void,
+): Promise<number> {
   const [program = "", ...args] = argv;
   const complaints = join(base, "complaints");
   const stderr = openSync(complaints, "w");
@@ -85,7 +110,7 @@ async function run({ argv, dir, base }: Program, look?: (pid: number) => void): 
   running.add(child);
   const { pid } = child;
   const timer = look && pid !== undefined ? setInterval(() => look(pid), LOOK_MS) : undefined;
-  const limit = setTimeout(endRunning, LIMIT_MS);
+  const limit = setTimeout(endRunning, limitMs);
   try {
     const status = await ended(child);
     const milliseconds = Number(process.hrtime.bigint() - begin) / 1e6;

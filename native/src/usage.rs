@@ -62,16 +62,10 @@ impl Task for CountFiles {
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        let mut keys = Vec::new();
-        let mut key_end = Vec::with_capacity(output.keys.len());
-        for key in &output.keys {
-            keys.extend_from_slice(key);
-            key_end.push(keys.len() as u32);
-        }
         let sums = output.sums.iter().flat_map(numbers).collect();
         Ok(FileUsage {
-            keys: keys.into(),
-            key_end: key_end.into(),
+            keys: output.text.into(),
+            key_end: output.ends.into(),
             sums: Float64Array::new(sums),
             failure: output.failure.as_ref().map_or(Either::B(Null), |error| Either::A(error.into())),
         })

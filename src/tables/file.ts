@@ -2,10 +2,11 @@
 
 import { isUtf8 } from "node:buffer";
 import type { NativeFileUsage } from "../native.js";
-import { normalPath, type RowShape, shapeOf } from "../query/facts.js";
+import { type RowShape, shapeOf } from "../query/facts.js";
 import { traceError } from "../trace/failure.js";
-import { type Row, rowTable } from "./builder.js";
-import type { TableColumn } from "./table.js";
+import { columnsNamed } from "./builder.js";
+import { Dictionary } from "./dictionary.js";
+import type { ColumnData, TableBatch, TableColumn, TableDef } from "./table.js";
 import { transferOf } from "./transfer.js";
 
 const columns: readonly TableColumn[] = [
@@ -54,34 +55,30 @@ const columns: readonly TableColumn[] = [
   },
 ];
 
-export const file = rowTable(
-  {
-    name: "file",
-    doc: "every path: how often it was opened, read and written",
-    brief: [
-      "path",
-      "calls",
-      "errors",
-      "opens",
-      "reads",
-      "writes",
-      "bytes_read",
-      "bytes_written",
-      "total",
-    ],
-    columns,
-  },
-  async function* (trace) {
+const brief = [
+  "path",
+  "calls",
+  "errors",
+  "opens",
+  "reads",
+  "writes",
+  "bytes_read",
+  "bytes_written",
+  "total",
+];
+
+export const file: TableDef = {
+  name: "file",
+  doc: "every path: how often it was opened, read and written",
+  brief,
+  columns,
+  ofEvents: false,
+  scan: async function* (trace, scan) {
     const usage = await trace.fileUsage(plans());
-    yield* rowsOf(usage);
+    yield* batchesOf(usage, columnsNamed(columns, scan.columns));
     if (usage.failure !== null) throw traceError(usage.failure);
   },
-);
-
-/** Numbers of each path, as native/src/usage.rs hands them over: those of the columns from `calls` on. */
-const WIDTH = columns.length - columns.findIndex(({ name }) => name === "calls");
-const FIRST = WIDTH - 2;
-const LAST = WIDTH - 1;
+};
 
 /** Of a plan: two paths, their directories, whether it opens, the descriptors that bytes come from and go to. */
 const PLAN_BYTES = 7;
@@ -118,30 +115,56 @@ function planOf(shape: RowShape | undefined): number[] {
   ];
 }
 
-/** Several captured paths may name one file: `/etc/../etc/hosts` and `/etc//hosts`. */
-function* rowsOf(usage: NativeFileUsage): Generator<Row> {
-  const files = new Map<string, Float64Array>();
-  for (let k = 0; k < usage.keyEnd.length; k++) {
-    const numbers = usage.sums.subarray(k * WIDTH, (k + 1) * WIDTH);
-    // A path that was captured, but never counted, has no time.
-    if (numbers[FIRST] === Number.POSITIVE_INFINITY) continue;
-    const bytes = usage.keys.subarray(k === 0 ? 0 : usage.keyEnd[k - 1], usage.keyEnd[k]);
-    // A character for each byte: what is cut and joined is ASCII.
-    const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
-    const path = normalPath(given);
-    const known = files.get(path);
-    if (known === undefined) files.set(path, Float64Array.from(numbers));
-    else add(known, numbers);
-  }
-  const all = [...files].sort(([, a], [, b]) => (a[FIRST] ?? 0) - (b[FIRST] ?? 0));
-  for (const [latin, numbers] of all) {
-    const path = Buffer.from(latin, "latin1");
-    yield [path.toString("utf8"), isUtf8(path) ? undefined : path, ...numbers];
+/** Numbers of each path, as native/src/usage.rs hands them over: those of the columns from `calls` on. */
+const NUMBERED = columns.findIndex(({ name }) => name === "calls");
+const WIDTH = columns.length - NUMBERED;
+
+const ROWS = 8192;
+
+function* batchesOf(usage: NativeFileUsage, wanted: readonly TableColumn[]): Generator<TableBatch> {
+  const files = usage.keyEnd.length;
+  for (let from = 0; from < files; from += ROWS) {
+    const to = Math.min(from + ROWS, files);
+    yield { count: to - from, columns: wanted.map((column) => dataOf(column, usage, from, to)) };
   }
 }
 
-function add(sums: Float64Array, more: Float64Array): void {
-  for (let k = 0; k < FIRST; k++) sums[k] = (sums[k] ?? 0) + (more[k] ?? 0);
-  sums[FIRST] = Math.min(sums[FIRST] ?? 0, more[FIRST] ?? 0);
-  sums[LAST] = Math.max(sums[LAST] ?? 0, more[LAST] ?? 0);
+function dataOf(
+  { name }: TableColumn,
+  usage: NativeFileUsage,
+  from: number,
+  to: number,
+): ColumnData {
+  if (name === "path") return pathsOf(usage, from, to);
+  if (name === "path_bytes") return bytesOf(usage, from, to);
+  const place = columns.findIndex((column) => column.name === name) - NUMBERED;
+  const values = new Float64Array(to - from);
+  for (let k = from; k < to; k++) values[k - from] = usage.sums[k * WIDTH + place] ?? 0;
+  return { type: "int", values };
+}
+
+function keyOf({ keys, keyEnd }: NativeFileUsage, k: number): Buffer {
+  const start = k === 0 ? 0 : (keyEnd[k - 1] ?? 0);
+  return Buffer.from(keys.buffer, keys.byteOffset + start, (keyEnd[k] ?? 0) - start);
+}
+
+/** Dictionaries of their own: no path comes twice, except where two that are not UTF-8 look alike. */
+function pathsOf(usage: NativeFileUsage, from: number, to: number): ColumnData {
+  const dictionary = new Dictionary("text");
+  const values = new Uint32Array(to - from);
+  for (let k = from; k < to; k++)
+    values[k - from] = dictionary.code(keyOf(usage, k).toString("utf8"));
+  return { type: "text", values, dictionary };
+}
+
+function bytesOf(usage: NativeFileUsage, from: number, to: number): ColumnData {
+  const dictionary = new Dictionary("bytes");
+  const values = new Uint32Array(to - from);
+  const nulls = new Uint8Array(to - from);
+  for (let k = from; k < to; k++) {
+    const path = keyOf(usage, k);
+    if (isUtf8(path)) nulls[k - from] = 1;
+    else values[k - from] = dictionary.code(path);
+  }
+  return { type: "bytes", values, nulls, dictionary };
 }

@@ -334,6 +334,10 @@ describe("an export that goes wrong", () => {
     });
   });
 
+  it("ends where no folder can be made", async () => {
+    await expect(exportTo("parquet", "/proc/no/such", file)).rejects.toThrow(/^cannot create /);
+  });
+
   // A limit on the size of files fails a write as a full disk does, in the middle.
   it.each(["csv", "jsonl", "perfetto", "strace", "sqlite", "parquet"])(
     "leaves nothing behind where %s does not fit",

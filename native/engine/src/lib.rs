@@ -21,6 +21,7 @@ pub mod memory;
 pub mod metered;
 mod objects;
 pub mod pack;
+pub mod path;
 mod place;
 mod placement;
 mod plan;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use trace_format::column::{
-    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, Decoder, Projection, decode_column_table,
+    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, ContentTable, Decoder, Projection, decode_column_table,
 };
 use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind};
 use trace_format::limits;
@@ -95,6 +95,8 @@ pub struct Trace {
     entries: Vec<Entry>,
     blocks: Vec<Block>,
     contents: Mutex<ContentCache>,
+    /// Those that nobody decodes at; at most as many as have done so at the same time.
+    desks: Mutex<Vec<Desk>>,
     definitions: OnceLock<(Definitions, Option<EngineError>)>,
 }
 
@@ -123,6 +125,7 @@ impl Trace {
             state,
             damage,
             contents: Mutex::new(ContentCache::new(&entries)),
+            desks: Mutex::default(),
             entries,
             blocks,
             definitions: OnceLock::new(),
@@ -230,11 +233,17 @@ impl Trace {
 
     /// The stored payload of a frame, with its checksum verified.
     fn stored(&self, entry: &Entry) -> Result<(FrameHeader, Vec<u8>), EngineError> {
-        let mut bytes = vec![0; FRAME_HEADER_BYTES + entry.header.stored_len as usize];
-        self.file
-            .read_exact_at(&mut bytes, entry.offset)
-            .map_err(|source| EngineError::io("read", &self.path, source))?;
-        let header = open::check_frame(&bytes, entry.offset)?;
+        let mut bytes = Vec::new();
+        let header = self.read_stored(entry, &mut bytes)?;
+        bytes.drain(..FRAME_HEADER_BYTES);
+        Ok((header, bytes))
+    }
+
+    /// Reads a frame as it is in the file, its header in front, with its checksum verified.
+    fn read_stored(&self, entry: &Entry, bytes: &mut Vec<u8>) -> Result<FrameHeader, EngineError> {
+        bytes.resize(FRAME_HEADER_BYTES + entry.header.stored_len as usize, 0);
+        self.file.read_exact_at(bytes, entry.offset).map_err(|source| EngineError::io("read", &self.path, source))?;
+        let header = open::check_frame(bytes, entry.offset)?;
         let expected = FrameHeader { crc: header.crc, ..entry.header };
         if header != expected {
             let error = DecodeError {
@@ -244,8 +253,7 @@ impl Trace {
             };
             return Err(EngineError::corrupt(entry.offset, &error));
         }
-        bytes.drain(..FRAME_HEADER_BYTES);
-        Ok((header, bytes))
+        Ok(header)
     }
 
     /// The raw payload of a frame of at most `limit` bytes.
@@ -267,16 +275,12 @@ impl Trace {
     /// # Errors
     /// When there is no such block, or it is damaged; other blocks stay readable.
     pub fn decode_block(&self, number: usize, projection: Projection) -> Result<Columns, EngineError> {
-        self.decode(number, projection, |columns, source| {
-            columns.content_start = Vec::with_capacity(source.count() + 1);
-            columns.content_start.push(0);
-            columns.bytes = Vec::with_capacity(source.bytes());
-            for content in 0..source.count() {
-                source.append(content, &mut columns.bytes)?;
-                columns.content_start.push(columns.bytes.len() as u32);
-            }
-            Ok(())
-        })
+        let mut block = LazyBlock::default();
+        self.decode_lazily(number, projection, &mut block)?;
+        if projection.has_contents() {
+            self.fetch_contents(&mut block, |_| true)?;
+        }
+        Ok(block.columns)
     }
 
     /// Decodes all columns of a block but `place`, with digests. A content that only moves speak of is empty.
@@ -284,40 +288,59 @@ impl Trace {
     /// # Errors
     /// As [`Trace::decode_block`].
     pub fn digest_block(&self, number: usize, moves: &Moves) -> Result<(Columns, Digests), EngineError> {
-        let mut digests = Digests::default();
-        let projection = Projection { place: false, ..Projection::ALL };
-        let columns = self.decode(number, projection, |columns, source| {
-            digests = moved::digest(columns, source, moves)?;
-            Ok(())
-        })?;
-        Ok((columns, digests))
+        let mut block = LazyBlock::default();
+        self.decode_lazily(number, Projection { place: false, ..Projection::ALL }, &mut block)?;
+        let LazyBlock { columns, contents, inline, offset } = &mut block;
+        let digests =
+            moved::digest(columns, &mut Source::new(self, &mut lock(&self.contents), contents, inline, *offset), moves)?;
+        Ok((block.columns, digests))
     }
 
-    /// Decodes a block; `contents` fetches what is wanted of its contents.
-    fn decode(
+    /// Decodes a block, and leaves the bytes of its contents where they are until they are asked for. What `block` held is
+    /// forgotten, and its memory used again.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`].
+    pub fn decode_lazily(
         &self,
         number: usize,
         projection: Projection,
-        contents: impl FnOnce(&mut Columns, &mut Source) -> Result<(), EngineError>,
-    ) -> Result<Columns, EngineError> {
+        block: &mut LazyBlock,
+    ) -> Result<(), EngineError> {
+        let mut desk = lock(&self.desks).pop().unwrap_or_default();
+        let decoded = self.decode_at(&mut desk, number, projection, block);
+        if desk.size() <= KEPT_BYTES {
+            lock(&self.desks).push(desk);
+        }
+        decoded
+    }
+
+    fn decode_at(
+        &self,
+        desk: &mut Desk,
+        number: usize,
+        projection: Projection,
+        out: &mut LazyBlock,
+    ) -> Result<(), EngineError> {
         let block =
             *self.blocks.get(number).ok_or(EngineError::NoBlock { block: number, blocks: self.blocks.len() })?;
         let entry = &self.entries[block.entry];
         let corrupt = |error: DecodeError| EngineError::corrupt(entry.offset, &error);
-        let (_, payload) = self.stored(entry)?;
-        let (header, table) = block_layout(&payload).map_err(corrupt)?;
-        let raw = raw_columns(&payload, &table, projection).map_err(corrupt)?;
-        let (mut columns, table) = Decoder::default()
-            .decode(&header, block.count, self.header.tick_ns, &raw.slices(&payload), projection)
+        let Desk { frame, raw, unpack, decoder } = desk;
+        self.read_stored(entry, frame)?;
+        let payload = &frame[FRAME_HEADER_BYTES..];
+        let (header, table) = block_layout(payload).map_err(corrupt)?;
+        raw.read(payload, &table, projection, unpack).map_err(corrupt)?;
+        let slices = raw.slices(payload);
+        out.contents = decoder
+            .decode(&header, block.count, self.header.tick_ns, &slices, projection, &mut out.columns)
             .map_err(corrupt)?;
-        columns.first_seq = block.first_seq;
-        self.check_indexes(&columns).map_err(corrupt)?;
-        if projection.has_contents() {
-            let inline = raw.slices(&payload)[Column::Bytes as usize];
-            let mut cache = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-            contents(&mut columns, &mut Source::new(self, &mut cache, &table, inline, entry.offset))?;
-        }
-        Ok(columns)
+        out.columns.first_seq = block.first_seq;
+        self.check_indexes(&out.columns).map_err(corrupt)?;
+        out.inline.clear();
+        out.inline.extend_from_slice(slices[Column::Bytes as usize]);
+        out.offset = entry.offset;
+        Ok(())
     }
 
     /// Every thread and object that is spoken of must be defined.
@@ -332,6 +355,56 @@ impl Trace {
         };
         check("index of a thread", columns.thread.iter().max(), definitions.threads().len())?;
         check("index of an object", columns.ref_object.iter().max(), definitions.object_count())
+    }
+
+    /// Puts the contents that are wanted, by number, into the columns of a block; the others are empty there.
+    ///
+    /// # Errors
+    /// When a frame that has some of them is damaged.
+    pub fn fetch_contents(&self, block: &mut LazyBlock, wanted: impl Fn(usize) -> bool) -> Result<(), EngineError> {
+        let LazyBlock { columns, contents: table, inline, offset } = block;
+        columns.content_start.clear();
+        columns.bytes.clear();
+        let lens = || table.lens.iter().enumerate();
+        let bytes = lens().filter(|(number, _)| wanted(*number)).map(|(_, len)| *len as usize).sum();
+        columns.content_start.reserve_exact(table.lens.len() + 1);
+        columns.bytes.reserve_exact(bytes);
+        let mut cache = lock(&self.contents);
+        let (mut inline, mut chunks) = (inline.as_slice(), table.chunks.as_slice());
+        for ((number, &len), &is_inline) in lens().zip(&table.inline) {
+            columns.content_start.push(columns.bytes.len() as u32);
+            // The decoder has checked that there are as many bytes and chunks as these contents need.
+            if is_inline {
+                let (own, others) = inline.split_at(len as usize);
+                inline = others;
+                if wanted(number) {
+                    columns.bytes.extend_from_slice(own);
+                }
+            } else {
+                let (own, others) = chunks.split_at(chunks_of(len));
+                chunks = others;
+                if wanted(number) {
+                    cache.append_all(self, own.iter(), len, &mut columns.bytes, *offset)?;
+                }
+            }
+        }
+        columns.content_start.push(columns.bytes.len() as u32);
+        Ok(())
+    }
+
+    /// Appends the bytes of a content of a block that was decoded lazily.
+    ///
+    /// # Errors
+    /// When the frame that has them is damaged.
+    pub fn append_content(&self, block: &LazyBlock, content: Content, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        match content {
+            Content::Inline(bytes) => out.extend_from_slice(bytes),
+            Content::Chunks { chunks, len } => {
+                let mut cache = lock(&self.contents);
+                cache.append_all(self, chunks.iter(), len, out, block.offset)?;
+            }
+        }
+        Ok(())
     }
 
     /// Entry position and number of each event of a block whose entry does not stand directly before its number.
@@ -352,6 +425,59 @@ impl Trace {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many chunks a content of `len` bytes has.
+fn chunks_of(len: u32) -> usize {
+    len.div_ceil(limits::CHUNK_BYTES) as usize
+}
+
+/// A block whose contents have not been fetched: `content_start` and `bytes` of its columns are empty.
+#[derive(Default)]
+pub struct LazyBlock {
+    /// Everything else.
+    pub columns: Columns,
+    contents: ContentTable,
+    /// The bytes of the short contents.
+    inline: Vec<u8>,
+    /// Of its frame.
+    offset: u64,
+}
+
+/// Where the bytes of a content are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// In the block.
+    Inline(&'a [u8]),
+    /// In CONTENT frames, each chunk once.
+    Chunks {
+        /// Their numbers.
+        chunks: &'a [u64],
+        /// Bytes of all of them.
+        len: u32,
+    },
+}
+
+impl LazyBlock {
+    /// All contents of the block, by number.
+    pub fn contents(&self) -> impl Iterator<Item = Content<'_>> {
+        let (mut inline, mut chunks) = (self.inline.as_slice(), self.contents.chunks.as_slice());
+        self.contents.lens.iter().zip(&self.contents.inline).map(move |(&len, &is_inline)| {
+            // The decoder has checked that there are as many bytes and chunks as these contents need.
+            if is_inline {
+                let (own, others) = inline.split_at(len as usize);
+                inline = others;
+                return Content::Inline(own);
+            }
+            let (own, others) = chunks.split_at(chunks_of(len));
+            chunks = others;
+            Content::Chunks { chunks: own, len }
+        })
+    }
+}
+
 /// Header and column table of a block's payload.
 fn block_layout(payload: &[u8]) -> Result<(BlockHeader, Vec<ColumnEntry>), DecodeError> {
     let mut cursor = Cursor::new(payload, "block");
@@ -360,7 +486,26 @@ fn block_layout(payload: &[u8]) -> Result<(BlockHeader, Vec<ColumnEntry>), Decod
     Ok((header, table))
 }
 
+/// What blocks are decoded with: memory that is there already for the next one.
+#[derive(Default)]
+struct Desk {
+    frame: Vec<u8>,
+    raw: RawColumns,
+    unpack: Unpacker,
+    decoder: Decoder,
+}
+
+/// A desk on which more than that was read is not kept.
+const KEPT_BYTES: usize = 16 << 20;
+
+impl Desk {
+    fn size(&self) -> usize {
+        self.frame.capacity() + self.raw.unpacked.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
 /// The columns of a block: those that were compressed, and where the others are in the payload.
+#[derive(Default)]
 struct RawColumns {
     unpacked: [Vec<u8>; COLUMNS],
     stored: [std::ops::Range<usize>; COLUMNS],
@@ -372,27 +517,55 @@ impl RawColumns {
             if self.unpacked[id].is_empty() { &payload[self.stored[id].clone()] } else { &self.unpacked[id] }
         })
     }
-}
 
-fn raw_columns(payload: &[u8], table: &[ColumnEntry], projection: Projection) -> Result<RawColumns, DecodeError> {
-    let mut raw = RawColumns { unpacked: [const { Vec::new() }; COLUMNS], stored: [const { 0..0 }; COLUMNS] };
-    for entry in table {
-        let id = usize::from(entry.id);
-        if id >= COLUMNS || !projection.needs(id) {
-            continue;
-        }
-        let stored = entry.offset..entry.offset + entry.stored_len as usize;
-        if entry.codec == Codec::Raw as u8 {
-            raw.stored[id] = stored;
-        } else {
-            raw.unpacked[id] = decompress(&payload[stored], entry.raw_len).map_err(|problem| DecodeError {
+    fn read(
+        &mut self,
+        payload: &[u8],
+        table: &[ColumnEntry],
+        projection: Projection,
+        unpack: &mut Unpacker,
+    ) -> Result<(), DecodeError> {
+        self.unpacked.iter_mut().for_each(Vec::clear);
+        self.stored.fill(0..0);
+        for entry in table {
+            let id = usize::from(entry.id);
+            if id >= COLUMNS || !projection.needs(id) {
+                continue;
+            }
+            let stored = entry.offset..entry.offset + entry.stored_len as usize;
+            if entry.codec == Codec::Raw as u8 {
+                self.stored[id] = stored;
+                continue;
+            }
+            unpack.into(&payload[stored], entry.raw_len, &mut self.unpacked[id]).map_err(|problem| DecodeError {
                 reading: Column::NAMES[id],
                 offset: entry.offset as u64,
                 problem,
             })?;
         }
+        Ok(())
     }
-    Ok(raw)
+}
+
+/// Decompresses, with a context that is made once.
+#[derive(Default)]
+struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
+
+impl Unpacker {
+    /// Exactly `raw_len` bytes, which the caller has checked against a limit.
+    fn into(&mut self, stored: &[u8], raw_len: u32, out: &mut Vec<u8>) -> Result<(), Problem> {
+        let context = match &mut self.0 {
+            Some(context) => context,
+            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| Problem::Compressed)?),
+        };
+        out.clear();
+        out.reserve(raw_len as usize);
+        context.decompress_to_buffer(stored, out).map_err(|_| Problem::Compressed)?;
+        if out.len() != raw_len as usize {
+            return Err(Problem::Ends { need: raw_len.into(), have: out.len() as u64 });
+        }
+        Ok(())
+    }
 }
 
 /// Exactly `raw_len` bytes, which the caller has checked against a limit.

@@ -3,14 +3,19 @@
 //! Which calls name paths, open or move bytes is not known here. The caller says so in a [`Plan`] per syscall; a path is
 //! reported as it was captured, behind the directory that it is relative to.
 
+mod names;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use trace_format::column::{Columns, NO_CONTENT, Projection};
 use trace_format::event::{EventKind, Side, flag, slot};
 
 use crate::error::EngineError;
-use crate::reader::Trace;
+use crate::path::normal;
+use crate::reader::{Content, LazyBlock, Trace};
+use names::{NONE, Names, ROOT};
 
 /// What a syscall does with paths and descriptors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,10 +53,31 @@ pub struct Sums {
     pub last: f64,
 }
 
-/// The result: absolute paths up to their NUL, not made normal, and their sums, in the order in which they were met.
+impl Sums {
+    fn add(&mut self, more: &Sums) {
+        self.calls += more.calls;
+        self.errors += more.errors;
+        self.opens += more.opens;
+        self.open_errors += more.open_errors;
+        self.reads += more.reads;
+        self.writes += more.writes;
+        self.bytes_read += more.bytes_read;
+        self.bytes_written += more.bytes_written;
+        self.execs += more.execs;
+        self.maps += more.maps;
+        self.total += more.total;
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+    }
+}
+
+/// The result: normal absolute paths, each once, in the order in which they were met first.
 #[derive(Default)]
 pub struct Usage {
-    pub keys: Vec<Vec<u8>>,
+    /// The paths, one behind the other.
+    pub text: Vec<u8>,
+    /// Where each ends.
+    pub ends: Vec<u32>,
     pub sums: Vec<Sums>,
     /// What ended the reading early.
     pub failure: Option<EngineError>,
@@ -60,96 +86,145 @@ pub struct Usage {
 /// Adds up all events of the trace.
 #[must_use]
 pub fn usage(trace: &Trace, plans: &Plans) -> Usage {
-    let mut counter = Counter {
-        trace,
-        plans,
-        numbers: HashMap::new(),
-        joined: Vec::new(),
-        objects: vec![UNKNOWN; trace.definitions().object_count()],
-        contents: Vec::new(),
-        usage: Usage::default(),
-    };
+    let mut counter = Counter::new(trace, plans);
+    let mut failure = None;
     let projection = Projection { results: true, contents: true, refs: true, ..Projection::CORE };
+    let mut block = LazyBlock::default();
     for number in 0..trace.blocks().len() {
-        match trace.decode_block(number, projection) {
-            Ok(columns) => counter.add(&columns),
-            Err(error) => {
-                counter.usage.failure = Some(error);
-                break;
-            }
+        let added = trace.decode_lazily(number, projection, &mut block).and_then(|()| counter.add(&block));
+        if let Err(error) = added {
+            failure = Some(error);
+            break;
         }
     }
-    counter.usage
+    Usage { failure, ..counter.finish() }
 }
 
-/// Not looked at yet; no path.
+/// Not looked at yet.
 const UNKNOWN: u32 = u32::MAX;
-const NONE: u32 = u32::MAX - 1;
 
 const NOT_OK: u8 = flag::ERROR | flag::NO_RETURN | flag::NO_RESULT;
 
 struct Counter<'a> {
     trace: &'a Trace,
     plans: &'a Plans,
-    /// Numbers of the keys. By the path of its directory, since each opening of one is an object of its own.
-    numbers: HashMap<Vec<u8>, u32>,
-    /// The path that was put together last.
-    joined: Vec<u8>,
-    /// Number of the key by object.
+    names: Names,
+    /// By number of the name.
+    sums: Vec<Sums>,
+    /// Name by object, of those that have one.
     objects: Vec<u32>,
-    /// Number of the key by content of the block, of absolute paths.
-    contents: Vec<u32>,
-    usage: Usage,
+    /// Name by object, of whatever paths are relative to.
+    directories: Vec<u32>,
+    /// By content of the block: what it named last, and relative to what.
+    contents: Vec<Named>,
+    /// Name by chunk of the trace: long absolute paths.
+    chunks: HashMap<u64, u32, RandomState>,
+    /// A long path.
+    fetched: Vec<u8>,
 }
 
-impl Counter<'_> {
-    fn add(&mut self, block: &Columns) {
-        self.contents.clear();
-        self.contents.resize(block.content_start.len(), UNKNOWN);
-        for row in 0..block.count as usize {
-            if block.flags[row] & flag::INTERRUPTED != 0 {
-                continue;
-            }
-            match EventKind::from_code(block.kind[row]) {
-                Some(EventKind::Call) => self.call(block, row),
-                Some(EventKind::Exec) => self.named(block, row, |sums| sums.execs += 1),
-                Some(EventKind::Map) => self.named(block, row, |sums| sums.maps += 1),
-                _ => {}
-            }
+#[derive(Clone, Copy)]
+struct Named {
+    directory: u32,
+    name: u32,
+}
+
+/// A block, and where its contents are.
+struct Block<'a> {
+    lazy: &'a LazyBlock,
+    columns: &'a Columns,
+    contents: Vec<Content<'a>>,
+}
+
+impl<'a> Counter<'a> {
+    fn new(trace: &'a Trace, plans: &'a Plans) -> Counter<'a> {
+        let objects = trace.definitions().object_count();
+        Counter {
+            trace,
+            plans,
+            names: Names::default(),
+            sums: Vec::new(),
+            objects: vec![UNKNOWN; objects],
+            directories: vec![UNKNOWN; objects],
+            contents: Vec::new(),
+            chunks: HashMap::default(),
+            fetched: Vec::new(),
         }
     }
 
-    fn call(&mut self, block: &Columns, row: usize) {
-        let plans = &self.plans[usize::from(block.arch[row] == 1)];
-        let Some(plan) = usize::try_from(block.code[row]).ok().and_then(|code| plans.get(code)).copied() else {
-            return;
+    /// What was counted, by normal path.
+    fn finish(self) -> Usage {
+        let met = |name: &u32| self.sums[*name as usize].first.is_finite();
+        let mut order: Vec<u32> = (0..self.sums.len() as u32).filter(met).collect();
+        order.sort_by(|a, b| self.sums[*a as usize].first.total_cmp(&self.sums[*b as usize].first));
+        let mut usage = Usage::default();
+        let mut paths = Names::default();
+        let mut path = Vec::new();
+        for name in order {
+            let sums = &self.sums[name as usize];
+            path.clear();
+            self.names.path(name, &mut path);
+            let number = paths.number(ROOT, &normal(&path)) as usize;
+            match usage.sums.get_mut(number) {
+                Some(known) => known.add(sums),
+                None => usage.sums.push(*sums),
+            }
+        }
+        (usage.text, usage.ends) = paths.into_text();
+        usage
+    }
+
+    fn add(&mut self, lazy: &LazyBlock) -> Result<(), EngineError> {
+        let columns = &lazy.columns;
+        let block = Block { lazy, columns, contents: lazy.contents().collect() };
+        self.contents.clear();
+        self.contents.resize(block.contents.len(), Named { directory: UNKNOWN, name: UNKNOWN });
+        for row in 0..columns.count as usize {
+            if columns.flags[row] & flag::INTERRUPTED != 0 {
+                continue;
+            }
+            match EventKind::from_code(columns.kind[row]) {
+                Some(EventKind::Call) => self.call(&block, row)?,
+                Some(EventKind::Exec) => self.named(&block, row, |sums| sums.execs += 1)?,
+                Some(EventKind::Map) => self.named(&block, row, |sums| sums.maps += 1)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, block: &Block, row: usize) -> Result<(), EngineError> {
+        let columns = block.columns;
+        let plans = &self.plans[usize::from(columns.arch[row] == 1)];
+        let Some(plan) = usize::try_from(columns.code[row]).ok().and_then(|code| plans.get(code)).copied() else {
+            return Ok(());
         };
         if plan.paths[0].is_some() {
             let mut first = NONE;
             for (path, base) in plan.paths.iter().zip(plan.bases) {
                 let Some(path) = *path else { continue };
-                let key = self.given(block, row, path, base);
+                let key = self.given(block, row, path, base)?;
                 if key != first {
-                    self.counted(block, row, key, plan.opens);
+                    self.counted(columns, row, key, plan.opens);
                 }
                 first = key;
             }
-            return;
+            return Ok(());
         }
-        let bytes = moved(block, row);
+        let bytes = moved(columns, row);
         // By argument: a call that names a file twice is one call.
         let mut met = [NONE; 6];
-        for at in refs(block, row) {
-            let place = block.ref_slot[at];
+        for at in refs(columns, row) {
+            let place = columns.ref_slot[at];
             if usize::from(place) >= met.len() {
                 continue;
             }
-            let key = self.object(block.ref_object[at]);
+            let key = self.object(columns.ref_object[at]);
             if !met.contains(&key) {
-                self.counted(block, row, key, false);
+                self.counted(columns, row, key, false);
             }
             met[usize::from(place)] = key;
-            let (Some(bytes), Some(sums)) = (bytes, self.usage.sums.get_mut(key as usize)) else { continue };
+            let (Some(bytes), Some(sums)) = (bytes, self.sums.get_mut(key as usize)) else { continue };
             if plan.from == Some(place) {
                 sums.reads += 1;
                 sums.bytes_read += bytes;
@@ -159,19 +234,21 @@ impl Counter<'_> {
                 sums.bytes_written += bytes;
             }
         }
+        Ok(())
     }
 
-    fn named(&mut self, block: &Columns, row: usize, count: impl FnOnce(&mut Sums)) {
-        let key = self.given(block, row, 0, None);
-        if let Some(sums) = self.met(block, row, key) {
+    fn named(&mut self, block: &Block, row: usize, count: impl FnOnce(&mut Sums)) -> Result<(), EngineError> {
+        let key = self.given(block, row, 0, None)?;
+        if let Some(sums) = self.met(block.columns, row, key) {
             count(sums);
         }
+        Ok(())
     }
 
     fn met(&mut self, block: &Columns, row: usize, key: u32) -> Option<&mut Sums> {
-        let sums = self.usage.sums.get_mut(key as usize)?;
+        let sums = self.sums.get_mut(key as usize)?;
         sums.first = sums.first.min(block.start[row]);
-        sums.last = block.start[row];
+        sums.last = sums.last.max(block.start[row]);
         Some(sums)
     }
 
@@ -186,23 +263,59 @@ impl Counter<'_> {
         sums.opens += u64::from(opens && flags & NOT_OK == 0);
     }
 
-    /// The key of the path in an argument: the resolved one, where there is one.
-    fn given(&mut self, block: &Columns, row: usize, argument: u8, base: Option<u8>) -> u32 {
-        let content = capture(block, row, argument, Side::Resolved).or_else(|| capture(block, row, argument, Side::In));
-        let Some(content) = content else { return NONE };
-        if self.contents[content] != UNKNOWN {
-            return self.contents[content];
+    /// The name of the path in an argument: the resolved one, where there is one.
+    fn given(&mut self, block: &Block, row: usize, argument: u8, base: Option<u8>) -> Result<u32, EngineError> {
+        let columns = block.columns;
+        let content =
+            capture(columns, row, argument, Side::Resolved).or_else(|| capture(columns, row, argument, Side::In));
+        let Some(content) = content else { return Ok(NONE) };
+        let known = self.contents[content];
+        if known.name != UNKNOWN && (known.directory == ROOT || known.directory == self.base(columns, row, base)) {
+            return Ok(known.name);
         }
-        let bytes = &block.bytes[block.content_start[content] as usize..block.content_start[content + 1] as usize];
-        let path = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-        if path.first() == Some(&b'/') {
-            let number = self.number(path);
-            self.contents[content] = number;
-            return number;
+        let chunk = match block.contents[content] {
+            Content::Inline(bytes) => return Ok(self.path(columns, row, content, bytes, base)),
+            Content::Chunks { chunks, .. } => chunks[0],
+        };
+        if let Some(&name) = self.chunks.get(&chunk) {
+            self.contents[content] = Named { directory: ROOT, name };
+            return Ok(name);
         }
-        let directory = base.and_then(|base| object_in(block, row, base)).or_else(|| object_in(block, row, slot::CWD));
-        // Relative to nothing that is known, it names no file.
-        directory.map_or(NONE, |directory| self.below(directory, path))
+        let mut bytes = std::mem::take(&mut self.fetched);
+        bytes.clear();
+        self.trace.append_content(block.lazy, block.contents[content], &mut bytes)?;
+        let name = self.path(columns, row, content, &bytes, base);
+        self.fetched = bytes;
+        if self.contents[content].directory == ROOT {
+            self.chunks.insert(chunk, name);
+        }
+        Ok(name)
+    }
+
+    /// The name of a captured path.
+    fn path(&mut self, columns: &Columns, row: usize, content: usize, bytes: &[u8], base: Option<u8>) -> u32 {
+        let path = memchr::memchr(0, bytes).map_or(bytes, |end| &bytes[..end]);
+        let directory = if path.first() == Some(&b'/') { ROOT } else { self.base(columns, row, base) };
+        // Relative to nothing that is known, it names no file; an empty one is what it is relative to.
+        let name = if directory == NONE || path.is_empty() { directory } else { self.number(directory, path) };
+        self.contents[content] = Named { directory, name };
+        name
+    }
+
+    /// The name of what a path is relative to.
+    fn base(&mut self, columns: &Columns, row: usize, base: Option<u8>) -> u32 {
+        let object = base.and_then(|base| object_in(columns, row, base)).or_else(|| object_in(columns, row, slot::CWD));
+        let Some(index) = object else { return NONE };
+        let known = self.directories[index as usize];
+        if known != UNKNOWN {
+            return known;
+        }
+        let name = match self.trace.definitions().object(index as usize) {
+            Some(object) if object.path.first() == Some(&b'/') => self.number(ROOT, object.path),
+            _ => NONE,
+        };
+        self.directories[index as usize] = name;
+        name
     }
 
     fn object(&mut self, index: u32) -> u32 {
@@ -210,44 +323,22 @@ impl Counter<'_> {
         if known != UNKNOWN {
             return known;
         }
-        let number = match self.trace.definitions().object(index as usize) {
-            Some(object) if object.kind.is_named() && object.path.first() == Some(&b'/') => self.number(object.path),
+        let name = match self.trace.definitions().object(index as usize) {
+            Some(object) if object.kind.is_named() && object.path.first() == Some(&b'/') => {
+                self.number(ROOT, object.path)
+            }
             _ => NONE,
         };
-        self.objects[index as usize] = number;
-        number
+        self.objects[index as usize] = name;
+        name
     }
 
-    /// The key of a path that is relative to an object; an empty one is the object itself.
-    fn below(&mut self, directory: u32, path: &[u8]) -> u32 {
-        let Some(object) = self.trace.definitions().object(directory as usize) else { return NONE };
-        if object.path.first() != Some(&b'/') {
-            return NONE;
+    fn number(&mut self, directory: u32, path: &[u8]) -> u32 {
+        let name = self.names.number(directory, path);
+        if name as usize == self.sums.len() {
+            self.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
         }
-        let mut joined = std::mem::take(&mut self.joined);
-        joined.clear();
-        joined.extend_from_slice(object.path);
-        if !path.is_empty() {
-            joined.push(b'/');
-            joined.extend_from_slice(path);
-        }
-        let number = self.number(&joined);
-        self.joined = joined;
-        number
-    }
-
-    fn number(&mut self, path: &[u8]) -> u32 {
-        // Most are known: those cost no copy.
-        if let Some(known) = self.numbers.get(path) {
-            return *known;
-        }
-        let number = self.usage.keys.len() as u32;
-        if number < NONE {
-            self.usage.keys.push(path.to_vec());
-            self.usage.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
-        }
-        self.numbers.insert(path.to_vec(), number);
-        number
+        name
     }
 }
 

@@ -237,6 +237,40 @@ pub struct Columns {
     pub ref_object: Vec<u32>,
 }
 
+impl Columns {
+    /// Forgets the events and keeps the allocations.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.first_seq = 0;
+        self.kind.clear();
+        self.flags.clear();
+        self.arch.clear();
+        self.nargs.clear();
+        self.code.clear();
+        self.thread.clear();
+        self.start.clear();
+        self.duration.clear();
+        self.span.clear();
+        self.ret.clear();
+        self.args.clear();
+        self.ip.clear();
+        self.sp.clear();
+        self.cap_start.clear();
+        self.cap_slot.clear();
+        self.cap_side.clear();
+        self.cap_status.clear();
+        self.cap_addr.clear();
+        self.cap_wanted.clear();
+        self.cap_content.clear();
+        self.content_start.clear();
+        self.bytes.clear();
+        self.ref_start.clear();
+        self.ref_slot.clear();
+        self.ref_fd.clear();
+        self.ref_object.clear();
+    }
+}
+
 /// What stands at the head of a block's payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockHeader {

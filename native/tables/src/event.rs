@@ -8,13 +8,14 @@ mod path;
 mod texts;
 
 use trace_engine::error::EngineError;
-use trace_engine::reader::Trace;
-use trace_format::column::{Columns, Projection};
+use trace_engine::path::normal;
+use trace_engine::reader::{LazyBlock, Trace};
+use trace_format::column::{Columns, NO_CONTENT, Projection};
 use trace_format::event::{EventKind, Side, flag, slot};
 
 use crate::table::{ColumnBatch, Growth, Values};
 use address::address_text;
-use path::{lossy, normal, up_to_nul};
+use path::{lossy, up_to_nul};
 use texts::Texts;
 
 /// Which arguments of a syscall are of interest: `RowShape` of `src/query/facts.ts`.
@@ -126,6 +127,7 @@ pub struct EventRows<'a> {
     meanings: Meanings,
     columns: Vec<(Field, Texts)>,
     block: usize,
+    decoded: LazyBlock,
 }
 
 impl<'a> EventRows<'a> {
@@ -134,7 +136,7 @@ impl<'a> EventRows<'a> {
     pub fn new(trace: &'a Trace, meanings: Meanings, columns: &[String]) -> Option<EventRows<'a>> {
         let field = |name: &String| Field::NAMES.iter().find(|(known, _)| known == name).map(|(_, field)| *field);
         let columns = columns.iter().map(|name| Some((field(name)?, Texts::default()))).collect::<Option<_>>()?;
-        Some(EventRows { trace, meanings, columns, block: 0 })
+        Some(EventRows { trace, meanings, columns, block: 0, decoded: LazyBlock::default() })
     }
 
     /// The rows of the next block that has some; None at the end.
@@ -142,26 +144,33 @@ impl<'a> EventRows<'a> {
     /// # Errors
     /// When the block is damaged.
     pub fn next_batch(&mut self) -> Option<Result<Vec<ColumnBatch>, EngineError>> {
-        let projection = Projection { results: true, args: true, contents: true, refs: true, ..Projection::CORE };
         while self.block < self.trace.blocks().len() {
-            let decoded = self.trace.decode_block(self.block, projection);
             self.block += 1;
-            let columns = match decoded {
-                Ok(columns) => columns,
+            match self.rows_of(self.block - 1) {
+                Ok(rows) if rows.is_empty() => {}
+                Ok(rows) => return Some(Ok(self.batch(&rows))),
                 Err(error) => return Some(Err(error)),
-            };
-            // Parts of calls that the kernel restarted are no rows: the call that tells the whole is.
-            let whole = |row: &u32| columns.flags[*row as usize] & flag::INTERRUPTED == 0;
-            let rows: Vec<u32> = (0..columns.count).filter(whole).collect();
-            if !rows.is_empty() {
-                return Some(Ok(self.batch(&columns, &rows)));
             }
         }
         None
     }
 
-    fn batch(&mut self, columns: &Columns, rows: &[u32]) -> Vec<ColumnBatch> {
-        let block = Block { trace: self.trace, meanings: &self.meanings, columns, rows };
+    /// Decodes a block, and says which of its events are rows.
+    fn rows_of(&mut self, number: usize) -> Result<Vec<u32>, EngineError> {
+        let projection = Projection { results: true, args: true, contents: true, refs: true, ..Projection::CORE };
+        self.trace.decode_lazily(number, projection, &mut self.decoded)?;
+        let columns = &self.decoded.columns;
+        // Parts of calls that the kernel restarted are no rows: the call that tells the whole is.
+        let whole = |row: &u32| columns.flags[*row as usize] & flag::INTERRUPTED == 0;
+        let rows: Vec<u32> = (0..columns.count).filter(whole).collect();
+        let wanted = Block { trace: self.trace, meanings: &self.meanings, columns, rows: &rows }.contents_shown();
+        // What programs read and wrote is most of the bytes, and in no column.
+        self.trace.fetch_contents(&mut self.decoded, |content| wanted.get(content) == Some(&true))?;
+        Ok(rows)
+    }
+
+    fn batch(&mut self, rows: &[u32]) -> Vec<ColumnBatch> {
+        let block = Block { trace: self.trace, meanings: &self.meanings, columns: &self.decoded.columns, rows };
         self.columns.iter_mut().map(|(field, texts)| block.column(*field, texts)).collect()
     }
 }
@@ -381,6 +390,32 @@ impl Block<'_> {
         }
         let kind = self.columns.kind[i];
         (kind == EventKind::Exec as u8 || kind == EventKind::Map as u8).then_some(0)
+    }
+
+    /// By content of the block, up to the last one: whether it is a path or an address that a row may show.
+    fn contents_shown(&self) -> Vec<bool> {
+        let columns = self.columns;
+        let mut shown = Vec::new();
+        for &row in self.rows {
+            let i = row as usize;
+            let range = columns.cap_start[i] as usize..columns.cap_start[i + 1] as usize;
+            if range.is_empty() {
+                continue;
+            }
+            let path = self.path_slot(i);
+            let addresses = self.shape(i).map_or(&[][..], |shape| &shape.addresses);
+            for c in range {
+                let (slot, content) = (columns.cap_slot[c], columns.cap_content[c]);
+                if content == NO_CONTENT || Some(slot) != path && !addresses.contains(&slot) {
+                    continue;
+                }
+                if shown.len() <= content as usize {
+                    shown.resize(content as usize + 1, false);
+                }
+                shown[content as usize] = true;
+            }
+        }
+        shown
     }
 
     fn given(&self, i: usize) -> Option<Content> {

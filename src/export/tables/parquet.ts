@@ -4,8 +4,8 @@
  * whole; until then their folder has a name that those engines skip.
  */
 
-import { mkdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { TraceError } from "../../errors.js";
 import { type NativeParquet, native } from "../../native.js";
 import type { TableBatch, TableDef } from "../../tables/table.js";
@@ -43,7 +43,7 @@ export class ParquetSink implements TableSink {
       });
     }
     await rm(draft, { recursive: true, force: true }).catch(() => {});
-    await explained("create", draft, () => mkdir(draft, { recursive: true }));
+    await explained("create", draft, () => makeFolder(draft));
     this.#drafts.push({ draft, place });
     return new ParquetRows(startWriter(draft, run, table), columnNames(table.columns));
   }
@@ -110,5 +110,18 @@ class ParquetRows implements RowSink {
   async end(): Promise<void> {
     await this.#last;
     unwrap(await this.#writer.finish());
+  }
+}
+
+/** Makes a folder and those above it. Node's own way to do so never ends below /proc, where nothing can be made. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path);
   }
 }

@@ -1,10 +1,12 @@
 /* random_calls DIR SEED STEPS: calls on files, pipes, sockets, signals and processes, as the seed says. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,11 +53,41 @@ static void both_ways(int *ends) {
   if (below(4) != 0) close(ends[1]);
 }
 
+/* Two ends of a TCP connection in one program; sometimes nobody listens. */
+static void connected(void) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof to;
+  int server = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), end = -1;
+  bind(server, (struct sockaddr *)&to, sizeof to);
+  getsockname(server, (struct sockaddr *)&to, &size);
+  if (below(4) != 0) listen(server, 1);
+  if (connect(client, (struct sockaddr *)&to, sizeof to) == 0) {
+    end = accept(server, 0, 0);
+    ssize_t n = send(client, buffer, 1 + below(500), 0);
+    n = recv(end, buffer, sizeof buffer, 0);
+    n = write(end, buffer, 1 + below(50));
+    n = read(client, buffer, 10);
+    (void)n;
+  }
+  close(client);
+  if (end >= 0) close(end);
+  close(server);
+}
+
+/* Memory, of a file or none, of which one page may be given back at once. */
+static void mapped(int fd) {
+  size_t length = 4096 * (1 + below(5));
+  int of_file = fd >= 0 && below(2);
+  char *at = mmap(0, length, below(2) ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | (of_file ? 0 : MAP_ANONYMOUS),
+                  of_file ? fd : -1, of_file ? 4096 * below(3) : 0);
+  if (at != MAP_FAILED && below(2)) munmap(at, 4096);
+}
+
 static void step(int depth) {
   int *fd = &fds[below(8)], ends[2];
   struct stat st;
   ssize_t n = 0;
-  switch (below(15)) {
+  switch (below(17)) {
     case 0: case 1:
       if (*fd >= 0) close(*fd);
       *fd = open(path(below(8)), O_RDWR | O_CREAT | (below(2) ? O_CLOEXEC : 0), 0644);
@@ -73,6 +105,8 @@ static void step(int depth) {
     case 12: kill(getpid(), SIGUSR1); break;
     case 13: { int f = openat(dirfd_, "f1", O_RDONLY); if (f >= 0) close(f); break; }
     case 14: if (*fd >= 0) n = sendfile(*fd, fds[below(8)], 0, 64); break;
+    case 15: connected(); break;
+    case 16: mapped(*fd); break;
   }
   (void)n;
 }

@@ -73,6 +73,24 @@ impl ContentCache {
         ContentCache { frames: frames.collect(), kept: Vec::new(), known: Vec::new(), small_bytes: 0 }
     }
 
+    /// Appends the chunks of a content of `len` bytes. `offset` is that of the frame that wants it.
+    pub(super) fn append_all<'a>(
+        &mut self,
+        trace: &Trace,
+        chunks: impl Iterator<Item = &'a u64>,
+        len: u32,
+        out: &mut Vec<u8>,
+        offset: u64,
+    ) -> Result<(), EngineError> {
+        let mut left = len;
+        for &chunk in chunks {
+            let expected = left.min(limits::CHUNK_BYTES);
+            out.extend_from_slice(self.bytes(trace, chunk, expected, offset)?);
+            left -= expected;
+        }
+        Ok(())
+    }
+
     /// A chunk of the expected length. `offset` is that of the frame that wants it.
     pub(super) fn bytes(
         &mut self,

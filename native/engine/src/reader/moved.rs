@@ -111,16 +111,6 @@ impl<'a> Source<'a> {
         Source { trace, cache, table, inline, starts: starts.collect(), offset }
     }
 
-    /// How many contents there are.
-    pub(super) fn count(&self) -> usize {
-        self.table.lens.len()
-    }
-
-    /// How many bytes they have together; the decoder has checked that against what the block says.
-    pub(super) fn bytes(&self) -> usize {
-        self.table.lens.iter().map(|len| *len as usize).sum()
-    }
-
     fn len(&self, content: usize) -> u32 {
         self.table.lens[content]
     }

@@ -23,17 +23,32 @@ pub struct ContentTable {
     pub chunks: Vec<u64>,
 }
 
-/// Decodes blocks.
+/// Decodes blocks; keeps its allocations from one to the next.
 #[derive(Default)]
 pub struct Decoder {
     skeleton: Skeleton,
     /// Row number per stored row.
     order: Vec<u32>,
+    /// Number of the thread per row.
+    slots: Vec<u32>,
+    ret: Vec<u64>,
+    ip: Vec<u64>,
+    sp: Vec<u64>,
+    args: Vec<[u64; 6]>,
+    captures: Captures,
+    refs: Refs,
+}
+
+/// As many values that are 0, in memory that is there already.
+fn reset<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
+    values.clear();
+    values.resize(count, T::default());
 }
 
 impl Decoder {
     /// Decodes `count` events. `columns` has the raw bytes of every column that `projection` needs; others may be empty.
-    /// `content_start` and `bytes` are left empty: the table says what belongs there.
+    /// `content_start` and `bytes` are left empty: the table says what belongs there. What `out` held is forgotten, and its
+    /// memory used again.
     ///
     /// # Errors
     /// When the columns do not describe a block; nothing is allocated beyond what the checked counts need.
@@ -44,12 +59,14 @@ impl Decoder {
         tick_ns: u32,
         columns: &[&[u8]; COLUMNS],
         projection: Projection,
-    ) -> Result<(Columns, ContentTable), DecodeError> {
+        out: &mut Columns,
+    ) -> Result<ContentTable, DecodeError> {
         if count > limits::MAX_BLOCK_EVENTS {
             let problem = Problem::TooLarge { value: count.into(), limit: limits::MAX_BLOCK_EVENTS.into() };
             return Err(DecodeError { reading: "number of events", offset: 0, problem });
         }
-        let mut out = Columns { count, ..Columns::default() };
+        out.clear();
+        out.count = count;
         let mut number = 0;
         let cursors = columns.map(|bytes| {
             let cursor = Cursor::new(bytes, Column::NAMES[number]);
@@ -57,23 +74,23 @@ impl Decoder {
             cursor
         });
         let mut reader = Reader { columns: cursors };
-        self.threads(&mut reader, &mut out)?;
-        self.shapes(header, columns, &mut reader, &mut out)?;
-        self.times(header, tick_ns, projection.spans, &mut reader, &mut out)?;
-        let mut ret = vec![0u64; count as usize];
+        self.threads(&mut reader, out)?;
+        self.shapes(header, columns, &mut reader, out)?;
+        self.times(header, tick_ns, projection.spans, &mut reader, out)?;
+        reset(&mut self.ret, count as usize);
         if projection.walks_results() {
-            walk_ret(&mut reader, &self.skeleton, &mut ret)?;
+            walk_ret(&mut reader, &self.skeleton, &mut self.ret)?;
         }
         if projection.results {
-            out.ret = self.pairs(&ret, |word| word as i32);
+            self.pairs(&self.ret, |word| word as i32, &mut out.ret);
         }
-        let table = self.rest(header, &mut reader, projection, &ret, &mut out)?;
+        let table = self.rest(header, &mut reader, projection, out)?;
         for (id, cursor) in reader.columns.iter().enumerate() {
             if projection.needs(id) && id != Column::Shapes as usize && id != Column::Bytes as usize {
                 cursor.end()?;
             }
         }
-        Ok((out, table))
+        Ok(table)
     }
 
     /// Everything beyond the base columns.
@@ -82,60 +99,57 @@ impl Decoder {
         header: &BlockHeader,
         reader: &mut Reader,
         projection: Projection,
-        ret: &[u64],
         out: &mut Columns,
     ) -> Result<ContentTable, DecodeError> {
-        let rows = ret.len();
-        let walked = if projection.place || projection.walks_args() { rows } else { 0 };
-        let (mut ip, mut sp) = (vec![0u64; walked], vec![0u64; walked]);
-        if walked > 0 {
-            walk_place(reader, &self.skeleton, &mut ip, &mut sp)?;
+        let rows = self.ret.len();
+        if projection.place || projection.walks_args() {
+            reset(&mut self.ip, rows);
+            reset(&mut self.sp, rows);
+            walk_place(reader, &self.skeleton, &mut self.ip, &mut self.sp)?;
         }
         if projection.place {
-            out.ip = self.pairs(&ip, |word| word);
-            out.sp = self.pairs(&sp, |word| word);
+            self.pairs(&self.ip, |word| word, &mut out.ip);
+            self.pairs(&self.sp, |word| word, &mut out.sp);
         }
-        let mut args = vec![[0u64; 6]; if projection.walks_args() { rows } else { 0 }];
-        let known = Known { ret, ip: &ip, sp: &sp, args: &[] };
         if projection.walks_args() {
-            walk_args(reader, &self.skeleton, &known, &mut args)?;
+            reset(&mut self.args, rows);
+            let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &[] };
+            walk_args(reader, &self.skeleton, &known, &mut self.args)?;
         }
         if projection.args {
-            out.args = vec![0; rows * 12];
-            for (values, &row) in args.iter().zip(&self.order) {
+            reset(&mut out.args, rows * 12);
+            for (values, &row) in self.args.iter().zip(&self.order) {
                 let place = row as usize * 12;
                 for (pair, value) in out.args[place..place + 12].chunks_exact_mut(2).zip(values) {
                     pair.copy_from_slice(&[*value as u32, (*value >> 32) as u32]);
                 }
             }
         }
-        let known = Known { args: &args, ..known };
         let mut table = ContentTable::default();
         if projection.has_contents() {
             table = content_table(header, reader)?;
-            self.captures(header, reader, &known, &table, projection.captures, out)?;
+            self.captures(header, reader, &table, projection.captures, out)?;
         }
         if projection.refs {
-            self.refs(header, reader, &known, out)?;
+            self.refs(header, reader, out)?;
         }
         Ok(table)
     }
 
     /// Values in stored order as pairs of words in the order of the trace.
-    fn pairs<T: Copy + Default>(&self, values: &[u64], word: impl Fn(u32) -> T) -> Vec<T> {
-        let mut out = vec![T::default(); values.len() * 2];
+    fn pairs<T: Copy + Default>(&self, values: &[u64], word: impl Fn(u32) -> T, out: &mut Vec<T>) {
+        reset(out, values.len() * 2);
         for (&value, &row) in values.iter().zip(&self.order) {
             let place = row as usize * 2;
             out[place..place + 2].copy_from_slice(&[word(value as u32), word((value >> 32) as u32)]);
         }
-        out
     }
 
     fn threads(&mut self, reader: &mut Reader, out: &mut Columns) -> Result<(), DecodeError> {
         let rows = out.count as usize;
         let mut threads: Vec<u32> = Vec::new();
         let mut counts: Vec<u32> = Vec::new();
-        let mut slots: Vec<u32> = Vec::with_capacity(rows);
+        self.slots.clear();
         let (mut now, mut other) = (usize::MAX, usize::MAX);
         out.thread.reserve_exact(rows);
         for _ in 0..rows {
@@ -163,7 +177,7 @@ impl Decoder {
             if slot != now {
                 (now, other) = (slot, now);
             }
-            slots.push(slot as u32);
+            self.slots.push(slot as u32);
             out.thread.push(threads[slot]);
         }
         self.skeleton.groups.clear();
@@ -172,9 +186,8 @@ impl Decoder {
             self.skeleton.groups.push(start..start + *count);
             start += core::mem::replace(count, start);
         }
-        self.order.clear();
-        self.order.resize(rows, 0);
-        for (row, &slot) in slots.iter().enumerate() {
+        reset(&mut self.order, rows);
+        for (row, &slot) in self.slots.iter().enumerate() {
             let place = &mut counts[slot as usize];
             self.order[*place as usize] = row as u32;
             *place += 1;
@@ -193,11 +206,11 @@ impl Decoder {
         let dictionary = columns[Column::Shapes as usize];
         self.skeleton.shapes = Shapes::decode(dictionary, out.count, header.captures, header.refs)?;
         let shapes = &self.skeleton.shapes.list;
-        out.kind = vec![0; rows];
-        out.flags = vec![0; rows];
-        out.arch = vec![0; rows];
-        out.nargs = vec![0; rows];
-        out.code = vec![0; rows];
+        reset(&mut out.kind, rows);
+        reset(&mut out.flags, rows);
+        reset(&mut out.arch, rows);
+        reset(&mut out.nargs, rows);
+        reset(&mut out.code, rows);
         self.skeleton.shape.clear();
         let (mut captures, mut refs) = (0u64, 0u64);
         for &row in &self.order {
@@ -262,8 +275,8 @@ impl Decoder {
         let wanted = if with_spans { rows } else { 0 };
         let mut start_ticks = vec![0u64; wanted];
         let mut latest = vec![0u64; wanted];
-        out.start = vec![0.0; rows];
-        out.duration = vec![0.0; rows];
+        reset(&mut out.start, rows);
+        reset(&mut out.duration, rows);
         let mut group_start = header.base_time;
         for group in &self.skeleton.groups {
             let mut before = group_start;
@@ -302,41 +315,43 @@ impl Decoder {
     }
 
     /// Positions per event: as many entries as `count` says for each, in the order of the trace.
-    fn starts(&self, rows: usize, count: impl Fn(usize) -> u32) -> Vec<u32> {
-        let mut starts = vec![0u32; rows + 1];
+    fn starts(&self, count: impl Fn(usize) -> u32, starts: &mut Vec<u32>) {
+        reset(starts, self.order.len() + 1);
         for (stored, &row) in self.order.iter().enumerate() {
             starts[row as usize + 1] = count(self.skeleton.shape[stored] as usize);
         }
         let mut total = 0;
-        for start in &mut starts {
+        for start in starts {
             total += *start;
             *start = total;
         }
-        starts
     }
 
     fn captures(
-        &self,
+        &mut self,
         header: &BlockHeader,
         reader: &mut Reader,
-        known: &Known,
         table: &ContentTable,
         with_addresses: bool,
         out: &mut Columns,
     ) -> Result<(), DecodeError> {
         let total = header.captures as usize;
         let placed = if with_addresses { total } else { 0 };
-        let mut captures = Captures { addr: vec![0; placed], wanted: vec![0; placed], content: vec![0; total] };
-        let places = with_addresses.then_some(known);
-        walk_captures(reader, &self.skeleton, places, &table.lens, &mut captures)?;
+        reset(&mut self.captures.addr, placed);
+        reset(&mut self.captures.wanted, placed);
+        reset(&mut self.captures.content, total);
+        let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &self.args };
+        let places = with_addresses.then_some(&known);
+        walk_captures(reader, &self.skeleton, places, &table.lens, &mut self.captures)?;
+        let captures = &self.captures;
         let shapes = &self.skeleton.shapes;
-        out.cap_start = self.starts(known.ret.len(), |shape| shapes.list[shape].capture_range().len() as u32);
-        out.cap_slot = vec![0; total];
-        out.cap_side = vec![0; total];
-        out.cap_status = vec![0; total];
-        out.cap_addr = vec![0; placed * 2];
-        out.cap_wanted = vec![0.0; placed];
-        out.cap_content = vec![0; total];
+        self.starts(|shape| shapes.list[shape].capture_range().len() as u32, &mut out.cap_start);
+        reset(&mut out.cap_slot, total);
+        reset(&mut out.cap_side, total);
+        reset(&mut out.cap_status, total);
+        reset(&mut out.cap_addr, placed * 2);
+        reset(&mut out.cap_wanted, placed);
+        reset(&mut out.cap_content, total);
         let mut next = 0;
         for (stored, &row) in self.order.iter().enumerate() {
             let shape = &shapes.list[self.skeleton.shape[stored] as usize];
@@ -358,21 +373,18 @@ impl Decoder {
         Ok(())
     }
 
-    fn refs(
-        &self,
-        header: &BlockHeader,
-        reader: &mut Reader,
-        known: &Known,
-        out: &mut Columns,
-    ) -> Result<(), DecodeError> {
+    fn refs(&mut self, header: &BlockHeader, reader: &mut Reader, out: &mut Columns) -> Result<(), DecodeError> {
         let total = header.refs as usize;
-        let mut refs = Refs { fd: vec![0; total], object: vec![0; total] };
-        walk_refs(reader, &self.skeleton, known, header.object_base, &mut refs)?;
+        reset(&mut self.refs.fd, total);
+        reset(&mut self.refs.object, total);
+        let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &self.args };
+        walk_refs(reader, &self.skeleton, &known, header.object_base, &mut self.refs)?;
+        let refs = &self.refs;
         let shapes = &self.skeleton.shapes;
-        out.ref_start = self.starts(known.ret.len(), |shape| shapes.list[shape].ref_range().len() as u32);
-        out.ref_slot = vec![0; total];
-        out.ref_fd = vec![0; total];
-        out.ref_object = vec![0; total];
+        self.starts(|shape| shapes.list[shape].ref_range().len() as u32, &mut out.ref_start);
+        reset(&mut out.ref_slot, total);
+        reset(&mut out.ref_fd, total);
+        reset(&mut out.ref_object, total);
         let mut next = 0;
         for (stored, &row) in self.order.iter().enumerate() {
             let shape = &shapes.list[self.skeleton.shape[stored] as usize];
