@@ -291,8 +291,11 @@ impl Trace {
         let mut block = LazyBlock::default();
         self.decode_lazily(number, Projection { place: false, ..Projection::ALL }, &mut block)?;
         let LazyBlock { columns, contents, inline, offset } = &mut block;
-        let digests =
-            moved::digest(columns, &mut Source::new(self, &mut lock(&self.contents), contents, inline, *offset), moves)?;
+        let digests = moved::digest(
+            columns,
+            &mut Source::new(self, &mut lock(&self.contents), contents, inline, *offset),
+            moves,
+        )?;
         Ok((block.columns, digests))
     }
 

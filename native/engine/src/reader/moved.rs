@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn digests_of_pieces_give_that_of_the_whole() {
-        let bytes: Vec<u8> = (0..5000u32).map(|k| (k * k >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000u32).map(|k| ((k * k) >> 3) as u8).collect();
         for cut in [0, 1, 3, 64, 4096, 5000] {
             let (head, tail) = bytes.split_at(cut);
             let joined = Digest::of(head).then(Digest::of(tail), tail.len() as u32);
