@@ -133,7 +133,11 @@ impl Process for Thread {
         let is_stack = (STACK..STACK + (1 << 20)).contains(&addr);
         for (k, byte) in buffer.iter_mut().enumerate() {
             let at = addr.wrapping_add(k as u64);
-            let word = if at / 8 % 2 == 0 { STACK + at % (1 << 20) / 8 * 8 + 64 } else { self.text + at / 8 % 4096 };
+            let word = if (at / 8).is_multiple_of(2) {
+                STACK + at % (1 << 20) / 8 * 8 + 64
+            } else {
+                self.text + at / 8 % 4096
+            };
             *byte = (word >> (8 * (at % 8))) as u8;
         }
         is_stack
@@ -230,7 +234,9 @@ fn made(sections: &[(&str, u32, Vec<u8>)]) -> Vec<u8> {
         file.extend([1_u64, size].map(u64::to_le_bytes).concat());
         at += length as u64;
     }
-    sections.iter().for_each(|(.., bytes)| file.extend(bytes));
+    for (.., bytes) in sections {
+        file.extend(bytes);
+    }
     file.extend(names);
     file
 }
