@@ -10,7 +10,9 @@ use crate::interpreters::Memory;
 use crate::interpreters::perf_map::PerfMaps;
 use crate::interpreters::python::{self, Native, Runtime};
 use crate::reader::Trace;
-use crate::stacks::{COMPILED, CodeFile, EXACT, GUESSED, INTERPRETED, INTERRUPTED, LACK_SHIFT, NO_FILE, Place, Stacks, TRAMPOLINE};
+use crate::stacks::{
+    COMPILED, CodeFile, EXACT, GUESSED, INTERPRETED, INTERRUPTED, LACK_SHIFT, NO_FILE, Place, Stacks, TRAMPOLINE,
+};
 use crate::store::{Hash, Store};
 use crate::symbolize::Source;
 use crate::unwind::module::Module;
@@ -234,7 +236,8 @@ impl<'a> Collector<'a> {
         }
         let number = *self.told.entry((place, source.clone())).or_insert(next);
         if number == next {
-            let offset = if place.bits >> LACK_SHIFT != INTERPRETED >> LACK_SHIFT { place.offset } else { next.into() };
+            let is_interpreted = place.bits >> LACK_SHIFT == INTERPRETED >> LACK_SHIFT;
+            let offset = if is_interpreted { next.into() } else { place.offset };
             self.stacks.places.push(Place { offset, ..place });
             self.stacks.told.insert(number, source);
         }
