@@ -149,7 +149,7 @@ mod tests {
             page.fill((addr / PAGE as u64) as u8);
             addr < 0x4000
         };
-        let mut memory = Touched::new(5 * LINE, page);
+        let mut memory = Touched::new(4 * LINE, page);
         let mut room = [0; 100];
         assert!(memory.read(0x1fd0, &mut room));
         assert_eq!((room[0x2f], room[0x30]), (1, 2));
