@@ -146,16 +146,40 @@ impl Recorder {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(call) = task.call else { return false };
         let spaces = self.written_spaces(task, &call);
-        let own = task.space.borrow().group;
-        let is_outside = !spaces.is_empty();
-        for space in &spaces {
+        if self.waits_for(tid, &spaces) {
+            return true;
+        }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.writes_outside = !spaces.is_empty();
+        }
+        false
+    }
+
+    /// A thread is about to map a file that others have mapped shared. What is in it then is part of the call's event, so none of them
+    /// may be running. Whether it has to wait.
+    pub(super) fn waits_to_share(&mut self, tid: pid_t) -> bool {
+        const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let Some(call) = task.call.filter(|call| matches!(call.name(), "mmap" | "mmap2")) else { return false };
+        let is_shared = call.args[3] & MAP_SHARED != 0 && call.args[3] & libc::MAP_ANONYMOUS as u64 == 0;
+        let Some(open) = task.fds.borrow().open(call.int(4)).filter(|_| is_shared) else { return false };
+        let writes = call.args[2] & libc::PROT_WRITE as u64 != 0;
+        let is_written = self.world.shared_files.get(&open.file).is_some_and(|known| known.written || writes);
+        let mut others = if is_written { self.world.mappers(task, open.file) } else { Vec::new() };
+        others.retain(|space| space.borrow().shares);
+        self.waits_for(tid, &others)
+    }
+
+    /// A thread takes turns with those of other address spaces from now on. Whether it has to wait for its own.
+    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>]) -> bool {
+        let Some(own_space) = self.tasks.get(&tid).map(|task| Rc::clone(&task.space)) else { return false };
+        let own = own_space.borrow().group;
+        for space in spaces {
             let group = space.borrow().group;
             // Whoever runs there goes on running; the caller waits.
             self.world.turns.join(group, own);
             space.borrow_mut().is_joined = true;
-            if let Some(task) = self.tasks.get(&tid) {
-                task.space.borrow_mut().is_joined = true;
-            }
+            own_space.borrow_mut().is_joined = true;
             self.take_turns_of_stopped(space);
             if !self.world.turns.take(own, tid) {
                 if let Some(task) = self.tasks.get_mut(&tid) {
@@ -163,9 +187,6 @@ impl Recorder {
                 }
                 return true;
             }
-        }
-        if let Some(task) = self.tasks.get_mut(&tid) {
-            task.writes_outside = is_outside;
         }
         false
     }

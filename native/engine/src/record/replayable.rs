@@ -291,7 +291,7 @@ impl Recorder {
             return;
         };
         self.world.refuse(task, &call);
-        if self.waits_to_write_outside(tid) {
+        if self.waits_to_write_outside(tid) || self.waits_to_share(tid) {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
