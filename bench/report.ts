@@ -51,6 +51,7 @@ function ratios(all: readonly Measured[]): string {
     ["observe/native", ({ wall }) => wall.observe / wall.native],
     ["agent/native", ({ wall }) => wall.agent / wall.native],
     ["record/native", ({ wall }) => wall.record / wall.native],
+    ["fast/native", ({ wall }) => wall.fast / wall.native],
     ["strace/native", ({ wall }) => wall.strace / wall.native],
     ["pinned/native", ({ wall }) => wall.pinned / wall.native],
     ["observe/strace", toStrace],
@@ -102,7 +103,7 @@ export function report(results: Results, conditions: Conditions): string {
   const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
   const about = [
     "`record` is `trace record`, whose trace can be replayed, `observe` is `trace record --observe`, which",
-    "does what strace does, `agent` the same with `--backend=agent`, `replay` is `trace replay` of such a",
+    "does what strace does, `fast` and `agent` are these with `--backend=agent`, `replay` is `trace replay` of a",
     "recording, with the start of node in it; `strace` is `strace -f -o /dev/null`, `pinned` the same",
     "kept on one CPU. The modes took turns in one run. Bytes per event are of the file without the bytes",
     "that programs read and wrote, which are counted as payload, compressed.",

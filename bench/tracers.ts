@@ -7,13 +7,15 @@ import { pinCpu } from "./environment.js";
 
 /**
  * `observe` is `trace record --observe`, which does what strace does; `record` is `trace record`,
- * whose trace can be replayed; `agent` is `observe` with the agent; `replay` replays such a trace; `pinned` is strace on one CPU.
+ * whose trace can be replayed; `agent` and `fast` are these two with the agent; `replay` replays what `record` made; `pinned` is
+ * strace on one CPU.
  */
 export const MODES = [
   "native",
   "observe",
   "agent",
   "record",
+  "fast",
   "replay",
   "strace",
   "pinned",
@@ -74,6 +76,8 @@ export function commandLine(
       return recordCommand(tracers, dir, argv, { observe: true, agent: true });
     case "record":
       return recordCommand(tracers, dir, argv);
+    case "fast":
+      return recordCommand(tracers, dir, argv, { agent: true });
     case "replay":
       return [tracers.cli, "replay", "-q", join(dir, REPLAYED_FILE)];
     case "strace":

@@ -18,8 +18,8 @@ export const CPU_LEVELS = ["host", "x86-64-v2", "x86-64-v3"] as const;
 
 /**
  * How calls are captured: each stops the program (`ptrace`), or most are made and written down inside it (`agent`), which is
- * many times faster and not yet there for traces that can be replayed. `eager-agent` does so from the first call of each program
- * on, also where that costs more than it saves: for tests.
+ * many times faster. In traces that can be replayed that is so for processes with one thread that share no memory with others.
+ * `eager-agent` does so from the first call of each program on, also where that costs more than it saves: for tests.
  */
 export type Backend = "ptrace" | "agent" | "eager-agent";
 

@@ -172,7 +172,7 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
   if (coverage === undefined) {
     return [["coverage", "every call stopped the program (record with --backend=agent)"]];
   }
-  const { inProcess, trapped, patched, calls, refused } = coverage;
+  const { inProcess, trapped, patched, calls, refused, left } = coverage;
   const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);
   const lines: Line[] = [
     ["coverage", `${share} % of calls in the process: ${humanCount(inProcess)}`],
@@ -181,6 +181,9 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
   ];
   for (const { count, what } of refused) {
     lines.push(["", `${counted(count, "place", "places")} left alone: ${printable(what)}`]);
+  }
+  for (const { count, what } of left) {
+    lines.push(["", `${counted(count, "process", "processes")} left: ${printable(what)}`]);
   }
   if (calls.length > 0) {
     const named = calls.map(({ count, what }) => `${printable(what)} ${humanCount(count)}`);

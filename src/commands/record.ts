@@ -151,7 +151,7 @@ export const command: CommandDef<Options> = {
     },
     {
       flags: "--backend <name>",
-      help: "how to capture: agent is fast, and needs --observe for now",
+      help: "how to capture: agent is fast where programs make many calls",
       choices: ["ptrace", "agent", "eager-agent"],
     },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },

@@ -19,6 +19,8 @@ export interface Coverage {
   readonly calls: readonly Counted[];
   /** Places that were left alone, by reason. */
   readonly refused: readonly Counted[];
+  /** Processes that the agent has left, by what they did: from then on each of their calls stopped them. */
+  readonly left: readonly Counted[];
 }
 
 /** Lines of the fact; a damaged or hostile file may have any. */
@@ -44,6 +46,7 @@ export function coverageOf(info: TraceInfo): Coverage | undefined {
     patched: number("patched"),
     calls: list("call"),
     refused: list("refused"),
+    left: list("left"),
   };
 }
 

@@ -70,6 +70,10 @@ function environment(base: string): Record<string, string> {
   };
 }
 
+/** What captures calls in recordings that do not say it themselves: `REPLAY_BACKEND=agent`, or the default. */
+const backend =
+  process.env.REPLAY_BACKEND === undefined ? [] : [`--backend=${process.env.REPLAY_BACKEND}`];
+
 /** Records a program in a place. */
 export async function record(
   place: Place,
@@ -78,7 +82,7 @@ export async function record(
   options: readonly string[] = [],
 ): Promise<Recording> {
   const file = join(place.base, "recorded.trace");
-  const words = [CLI, "record", "-q", "--force", ...options, "-o", file, "--", ...argv];
+  const words = [CLI, "record", "-q", "--force", ...backend, ...options, "-o", file, "--", ...argv];
   const outcome = await runProgram(words, { cwd: place.work, env: place.env, timeoutMs });
   return { file, place, outcome };
 }

@@ -13,6 +13,7 @@ test("reads what the recorder has counted", () => {
     "call=6 openat",
     "call=4 execve",
     "refused=2 no room for a jump",
+    "left=1 it began a second thread",
   ];
   expect(coverageOf(info([["agent", lines.join("\n")]]))).toEqual({
     inProcess: 90,
@@ -23,12 +24,13 @@ test("reads what the recorder has counted", () => {
       { count: 4, what: "execve" },
     ],
     refused: [{ count: 2, what: "no room for a jump" }],
+    left: [{ count: 1, what: "it began a second thread" }],
   });
 });
 
 test("a trace without the agent has none, and a strange one has zeros", () => {
   expect(coverageOf(info([]))).toBeUndefined();
-  const nothing = { inProcess: 0, trapped: 0, patched: 0, calls: [], refused: [] };
+  const nothing = { inProcess: 0, trapped: 0, patched: 0, calls: [], refused: [], left: [] };
   expect(coverageOf(info([["agent", ""]]))).toEqual(nothing);
   expect(
     coverageOf(info([["agent", "in_process=-5\ntrapped=x\npatched=1e99\ncall=\n=\n"]])),

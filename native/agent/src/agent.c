@@ -37,6 +37,9 @@ struct block {
 	i64 result;
 	u32 phase, refuse;
 	u64 head, pending;
+	u32 replayable, stale;
+	u64 clock;
+	u32 every, since;
 };
 
 struct record {
@@ -62,7 +65,7 @@ struct pointer {
 };
 
 struct row {
-	u8 kind, count, fds, pad[5];
+	u8 kind, count, fds, sink, waits, pad[3];
 	struct pointer pointers[TABLE_CAPTURES];
 };
 
@@ -87,6 +90,11 @@ AT(block, phase, BLOCK_PHASE);
 AT(block, refuse, BLOCK_REFUSE);
 AT(block, head, BLOCK_HEAD);
 AT(block, pending, BLOCK_PENDING);
+AT(block, replayable, BLOCK_REPLAYABLE);
+AT(block, stale, BLOCK_STALE);
+AT(block, clock, BLOCK_CLOCK);
+AT(block, every, BLOCK_EVERY);
+AT(block, since, BLOCK_SINCE);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -108,6 +116,8 @@ _Static_assert(sizeof(struct capture) == CAPTURE_BYTES, "capture");
 AT(row, kind, TABLE_KIND);
 AT(row, count, TABLE_COUNT);
 AT(row, fds, TABLE_FDS);
+AT(row, sink, TABLE_SINK);
+AT(row, waits, TABLE_WAITS);
 AT(row, pointers, TABLE_FIRST);
 _Static_assert(sizeof(struct pointer) == TABLE_CAPTURE_BYTES, "pointer");
 _Static_assert(sizeof(struct row) == TABLE_ROW_BYTES, "row");
@@ -120,7 +130,10 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_FSTAT = 5, NR_READLINK = 89 };
+enum { NR_OPEN = 2, NR_FSTAT = 5, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257 };
+enum { EFAULT = 14 };
+/* MAP_FIXED and MAP_FIXED_NOREPLACE */
+enum { MAP_AT_ADDRESS = 0x100010 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
 enum { STAT_BYTES = 144, NAME_BYTES = 4096 };
 
@@ -137,6 +150,62 @@ static inline u64 counter(void)
 	return (u64)high << 32 | low;
 }
 
+static inline int has(int fd, u8 bit)
+{
+	return fd >= 0 && fd < RING_KNOWN_BYTES && known[fd] & bit;
+}
+
+/*
+ * The clock of a recording that is to be replayed. The counter traps there, and so would the vDSO: it is asked for by a call, which
+ * costs as much as a cheap call of the program. So it is read around calls that may wait; and once in so many others, or at each of
+ * them where they are far apart, or when the engine says that it has become old. Else the time is that of the last reading.
+ */
+enum { SELDOM = 16, FAR_APART_NS = 4000 };
+
+static u64 read_clock(struct block *block)
+{
+	struct {
+		u64 seconds, nanoseconds;
+	} now;
+
+	if (!agent_own_call(NR_CLOCK_GETTIME, 1, (u64)&now, 0))
+		block->clock = now.seconds * 1000000000 + now.nanoseconds;
+	return block->clock;
+}
+
+static int may_wait(const struct row *row, const struct frame *frame)
+{
+	return row->waits == 1 || (row->waits >= 2 && has((int)frame->args[row->waits - 2], KNOWN_WAITS));
+}
+
+/* The time before a call; whether it is to be asked for afterwards, too. */
+static int begin_time(struct block *block, const struct row *row, const struct frame *frame, u64 *start)
+{
+	u64 before = block->clock;
+	int waits = may_wait(row, frame);
+
+	if (!block->replayable) {
+		*start = counter();
+		return 1;
+	}
+	block->since++;
+	if (waits || block->stale || block->since >= block->every) {
+		block->stale = 0;
+		read_clock(block);
+		block->every = block->clock - before > (u64)FAR_APART_NS * block->since ? 1 : SELDOM;
+		block->since = 0;
+	}
+	*start = block->clock;
+	return waits || block->every == 1;
+}
+
+static inline u64 end_time(struct block *block, int asks)
+{
+	if (!block->replayable)
+		return counter();
+	return asks ? read_clock(block) : block->clock;
+}
+
 static inline u8 *aligned(u8 *at)
 {
 	return (u8 *)(((u64)at + 7) & ~7ull);
@@ -146,6 +215,7 @@ static inline u8 *aligned(u8 *at)
 struct writer {
 	struct record *record;
 	u8 *at, *end;
+	u32 replayable;
 };
 
 /* Room for a capture of that length: a multiple of 8 bytes behind its head. */
@@ -372,8 +442,46 @@ static void take_outputs(struct writer *writer, const struct row *row, const str
 	}
 }
 
+/*
+ * What the bits of a new descriptor are in a recording that is to be replayed. Whether others see what is written to it, only the
+ * engine knows; and some files of /proc show the agent.
+ */
+static u8 what_is_known(const u8 *facts, int writable)
+{
+	enum { MODE = 24, FORMAT = 0170000, DIRECTORY = 0040000, REGULAR = 0100000, DEVICE = 0020000, RDEV = 40 };
+	/* /dev/null, /dev/zero, /dev/urandom and their like never wait. */
+	enum { MEMORY_DEVICES = 1 };
+	static const char proc[] = "/proc/";
+	u32 format = *(const u32 *)(facts + MODE) & FORMAT;
+	u32 major = *(const u64 *)(facts + RDEV) >> 8 & 0xfff;
+	int waits = format != DIRECTORY && format != REGULAR && !(format == DEVICE && major == MEMORY_DEVICES);
+	u32 same = 0;
+
+	while (same < sizeof(proc) - 1 && facts[STAT_BYTES + same] == (u8)proc[same])
+		same++;
+	if (same == sizeof(proc) - 1)
+		return 0;
+	return KNOWN_IS | (writable ? KNOWN_WRITES_STOP : 0) |
+	       (waits ? KNOWN_WAITS : 0);
+}
+
+/* Whether a call that opens a file may open it for writing. */
+static int opens_to_write(const struct frame *frame)
+{
+	enum { ACCESS = 3 };
+
+	switch (frame->rax) {
+	case NR_OPEN:
+		return frame->args[1] & ACCESS;
+	case NR_OPENAT:
+		return frame->args[2] & ACCESS;
+	default:
+		return 1;
+	}
+}
+
 /* Asks what a new descriptor stands for, before anything can have closed it. */
-static void identify(struct writer *writer, u32 fd)
+static void identify(struct writer *writer, u32 fd, int writable)
 {
 	struct capture *capture = begin(writer, CAPTURE_OPENED, SIDE_OUT, 0, fd);
 	u8 *facts = (u8 *)(capture + 1);
@@ -392,7 +500,7 @@ static void identify(struct writer *writer, u32 fd)
 		return;
 	finish(writer, capture, STAT_BYTES + length, WHOLE);
 	if (fd < RING_KNOWN_BYTES)
-		known[fd] = 1;
+		known[fd] = writer->replayable ? what_is_known(facts, writable) : KNOWN_IS;
 }
 
 /* Whether the call makes another descriptor of one that is known. */
@@ -415,8 +523,14 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 	for (u32 slots = row->fds; slots; slots &= slots - 1)
 		if (!is_known((int)args[__builtin_ctz(slots)]))
 			return 0;
+	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
+		return 0;
 	switch (row->kind) {
 	case KIND_OPEN:
+		/* O_TRUNC in the flags of open(2) and openat(2) */
+		if (block->replayable && args[frame->rax == NR_OPEN ? 1 : 2] & 01000)
+			return 0;
+		/* fall through */
 	case KIND_DUP:
 		return !(block->refuse & REFUSE_OPENS);
 	case KIND_FCNTL:
@@ -425,6 +539,11 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 1;
 		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
+		/* MAP_ANONYMOUS and MAP_PRIVATE, of all that tell the kind of a mapping */
+		if (block->replayable && ((args[3] & 0x2f) != 0x22 || args[3] & MAP_AT_ADDRESS))
+			return 0;
+		return !(args[2] & 4) && !is_ours(args[0], args[1]);
+	case KIND_PROTECT:
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_UNMAP:
 		return !is_ours(args[0], args[1]);
@@ -444,6 +563,37 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 	}
 }
 
+/*
+ * What a call that failed may have changed all the same, as the engine takes it (capture.rs): what is there of memory that is not
+ * there as a whole, and what the call was given to read and to write.
+ */
+static void take_after_error(struct writer *writer, const struct row *row, const struct frame *frame, i64 result)
+{
+	for (u32 i = 0; result == -EFAULT && i < row->count; i++) {
+		const struct pointer *pointer = &row->pointers[i];
+		u64 addr = frame->args[pointer->slot], length = length_of(pointer, frame, -1);
+		struct capture *capture;
+
+		if (pointer->direction != DIRECTION_OUT || pointer->shape == SHAPE_IOVEC || !addr || pointer->omit)
+			continue;
+		if (length > SHAPE_MOST)
+			length = SHAPE_MOST;
+		if (!length || !fits(writer, length))
+			continue;
+		capture = begin(writer, pointer->slot, SIDE_OUT, addr, 0);
+		capture->wanted = length - agent_copy(capture + 1, addr, length);
+		if (capture->wanted)
+			finish(writer, capture, capture->wanted, WHOLE);
+	}
+	for (u32 i = 0; i < row->count; i++) {
+		const struct pointer *pointer = &row->pointers[i];
+
+		if (pointer->direction == DIRECTION_IN_OUT && pointer->shape != SHAPE_IOVEC)
+			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length_of(pointer, frame, 0),
+			     pointer->omit);
+	}
+}
+
 static int leave(struct block *block)
 {
 	block->phase = PHASE_LEFT;
@@ -459,6 +609,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	struct record *record;
 	i64 result;
 	u32 size;
+	int asks;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
@@ -468,6 +619,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	writer.record = record;
 	writer.at = (u8 *)(record + 1);
 	writer.end = (u8 *)block + RING_HEAD_BYTES + RING_BUFFER_BYTES;
+	writer.replayable = block->replayable;
 	if (writer.end < writer.at + CAPTURE_BYTES + 8 || !admits(row, frame, block))
 		return leave(block);
 	record->number = number;
@@ -481,16 +633,18 @@ int agent_handle(struct frame *frame, struct block *block)
 	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
 		known[(u32)frame->args[0]] = 0;
 	record->size = writer.at - (u8 *)record;
-	record->start = counter();
+	asks = begin_time(block, row, frame, &record->start);
 	FENCE();
 	result = agent_call(frame);
-	record->end = counter();
+	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
 		if (row->kind == KIND_OPEN)
-			identify(&writer, result);
+			identify(&writer, result, opens_to_write(frame));
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
-			known[result] = 1;
+			known[result] = known[(u32)frame->args[0]];
+	} else if (block->replayable) {
+		take_after_error(&writer, row, frame, result);
 	}
 	record->result = result;
 	frame->rax = result;

@@ -44,6 +44,12 @@ impl FdTable {
         self.open.get(usize::try_from(fd).ok()?).copied().flatten()
     }
 
+    /// The descriptors of a file, given by device and inode.
+    pub fn of_file(&self, file: (u64, u64)) -> impl Iterator<Item = (u32, Open)> {
+        let open = self.open.iter().enumerate().filter_map(|(fd, open)| Some((fd as u32, (*open)?)));
+        open.filter(move |(_, open)| open.file == file)
+    }
+
     pub fn set(&mut self, fd: i32, open: Open) {
         let Ok(index) = usize::try_from(fd) else { return };
         if index >= MAX_FD {

@@ -13,6 +13,7 @@ mod effects;
 mod facts;
 mod filter;
 mod layouts;
+mod leaving;
 mod lifecycle;
 mod loader;
 mod moved;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use self::chaos::Settling;
@@ -367,7 +368,6 @@ fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image
         Options { enforce: Some(_), .. } => Err("under a policy"),
         Options { detach_on_exit: true, .. } => Err("with --detach-on-exit"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
-        Options { observe: false, data: Data::All, .. } => Err("for a replayable recording (add --observe)"),
         _ => crate::agent::image().map(Some).ok_or("in this build"),
     }
 }
@@ -386,6 +386,7 @@ fn trace_options(filtered: bool) -> c_int {
 }
 
 /// Everything that belongs to no single task.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the recording")]
 struct World {
     sink: Sink,
     objects: Objects,
@@ -428,10 +429,18 @@ struct World {
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
     memory_files: FxHashMap<u32, pid_t>,
+    /// Objects that tell where a process has mapped what.
+    mapping_files: FxHashSet<u32>,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: FxHashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
     shared_files_checked: usize,
+    /// Files that have been mapped since it was asked last.
+    new_files: Vec<(u64, u64)>,
+    /// The agent is to leave a process that does not know yet.
+    some_leave: bool,
+    /// There has been more than one task.
+    are_several: bool,
     /// Where loaders read the time stamp counter, by their hash: offsets in the file.
     loader_sites: HashMap<Hash, Vec<u64>>,
     sampler: Option<samples::Sampler>,
@@ -470,7 +479,7 @@ impl World {
         let eager = options.backend == Backend::EagerAgent;
         let samples = options.samples.as_ref();
         let is_sampled = |name: &str| samples.is_some_and(|wanted| samples::Sampler::new(wanted).wants(name));
-        let agent = image.map(|image| agent::Agent::new(image, options.data, eager, is_sampled));
+        let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, eager, is_sampled));
         let backend = if agent.is_some() { "agent" } else { "ptrace" };
         for (key, value) in
             [("backend", backend), ("data", options.data.name()), ("mode", mode), ("cpu", &crate::cpu::describe())]
@@ -522,8 +531,12 @@ impl World {
             shown_cpu,
             lookout: None,
             memory_files: FxHashMap::default(),
+            mapping_files: FxHashSet::default(),
             shared_files: FxHashMap::default(),
             shared_files_checked: 0,
+            new_files: Vec::new(),
+            some_leave: false,
+            are_several: false,
             loader_sites: HashMap::new(),
             sampler: options.samples.as_ref().map(samples::Sampler::new),
         }
@@ -716,8 +729,13 @@ impl Recorder {
                 Settling::Moving => Recorder::await_settling(),
                 Settling::NotDue | Settling::Asleep => match sys::wait_any(self.waiting()) {
                     Ok(Some(waited)) => self.stops.push_back(waited),
-                    Ok(None) if self.world.replayable => self.tick(),
-                    Ok(None) => self.drain(),
+                    Ok(None) => {
+                        self.drain();
+                        self.age_clocks();
+                        if self.world.replayable {
+                            self.tick();
+                        }
+                    }
                     Err(_) => break,
                 },
             }
@@ -801,6 +819,9 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
         let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
+        if self.world.replayable {
+            Recorder::ready_to_go_on(task);
+        }
         task.resumed = self.world.clock;
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
@@ -811,11 +832,17 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         match sys::syscall_info(tid) {
             Ok(info) if self.world.replayable && info.op == sys::INFO_EXIT => return self.came_back(tid, &info, now),
-            Ok(info) if self.world.replayable && info.op == sys::INFO_ENTRY => {
+            Ok(info) if self.world.replayable && matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
                 if is_entered_again(task) {
                     return self.went_away(tid);
                 }
+                if self.leaves_before(tid, &info) {
+                    return;
+                }
+                let Some(task) = self.tasks.get_mut(&tid) else { return };
+                task.at_filter = info.op == sys::INFO_SECCOMP;
                 self.world.enter(task, &info, now);
+                self.guard(tid);
                 return self.went_away(tid);
             }
             Ok(info) if info.op == sys::INFO_EXIT => {
@@ -857,7 +884,8 @@ impl Recorder {
             let event = self.world.event(task, EventKind::Stop, signal);
             self.world.commit(event, &Memory::default());
             task.in_group_stop = true;
-            let place = sys::registers(tid).map(|regs| (regs.rip, regs.rsp));
+            let own_ip = |ip| task.space.borrow().code.own_ip(ip);
+            let place = sys::registers(tid).map(|regs| (own_ip(regs.rip), regs.rsp));
             task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
             let _ = sys::resume(tid, Resume::Listen, 0);
             let keeps = task.stopped_in_code && Rc::strong_count(&task.space) > 1;
@@ -909,6 +937,9 @@ impl World {
         task.making = plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
         capture::entry(task.tid, self.data, &call, &mut task.memory);
+        if self.replayable && self.agent.is_some() {
+            self.look_for_code(task);
+        }
         self.refer(task, &call);
         self.before(task, &mut call);
         let sampler = self.sampler.as_mut().filter(|sampler| !task.launching && sampler.wants(call.name()));

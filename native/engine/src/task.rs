@@ -82,6 +82,8 @@ pub struct Space {
     pub group: u32,
     /// It maps memory that other address spaces may write.
     pub shares: bool,
+    /// It has mapped such memory to write there itself.
+    pub writes_shared: bool,
     /// Its group is that of others, too, whose memory is not its own.
     pub is_joined: bool,
     /// File mappings that have not been undone as a whole.
@@ -255,6 +257,8 @@ pub struct Task {
     pub trapped: u32,
     /// Its descriptors are not those of others who see its memory.
     pub fds_apart: bool,
+    /// It stands at the entry of its call because a filter has stopped it there.
+    pub at_filter: bool,
     /// It stops at each call by itself, since a filter of its own comes before the recorder's.
     pub stepwise: bool,
 }
@@ -304,6 +308,7 @@ impl Task {
             ring: None,
             trapped: 0,
             fds_apart: false,
+            at_filter: false,
             stepwise: false,
         }
     }
@@ -414,9 +419,11 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, ref shared_files, ref unseen, loader, call_at, ref code, .. } = *space;
+    let Space { group, shares, writes_shared, ref shared_files, ref unseen, loader, call_at, ref code, .. } = *space;
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
-    Rc::new(RefCell::new(Space { group, shares, is_joined: false, shared_files, unseen, loader, call_at, code }))
+    let is_joined = false;
+    let copy = Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, call_at, code };
+    Rc::new(RefCell::new(copy))
 }
 
 /// The same value, or a copy of it.

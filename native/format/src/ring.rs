@@ -23,7 +23,8 @@ pub const TEXT_BYTES: u64 = 0x4000;
 /// What the agent does for which call; written by the engine.
 pub const TABLE: u64 = BASE + TEXT_BYTES;
 pub const TABLE_BYTES: u64 = 0x4000;
-/// A byte for each descriptor: 1 when the engine knows what it stands for. Shared by the threads of an address space.
+/// A byte for each descriptor with bits of [`known`]; 0 when the engine does not know what it stands for. Shared by the threads
+/// of an address space.
 pub const KNOWN: u64 = TABLE + TABLE_BYTES;
 pub const KNOWN_BYTES: u64 = 0x1000;
 /// Calls that the engine lets a stopped thread make, and a stack for that.
@@ -67,7 +68,26 @@ pub mod block {
     pub const HEAD: u64 = 48;
     /// What `HEAD` was when the present call began: as long as it still is, the call's record is not complete.
     pub const PENDING: u64 = 56;
-    pub const BYTES: u64 = 64;
+    /// 1 in a recording that is to be replayed, 32 bits. Written by the engine.
+    pub const REPLAYABLE: u64 = 64;
+    /// Not 0 when the clock is to be read again, 32 bits. Written by the engine.
+    pub const STALE: u64 = 68;
+    /// The clock when it was read last, where the counter cannot be read: nanoseconds of CLOCK_MONOTONIC.
+    pub const CLOCK: u64 = 72;
+    /// After how many calls it is read again, and how many there were since, 32 bits each.
+    pub const EVERY: u64 = 80;
+    pub const SINCE: u64 = 84;
+    pub const BYTES: u64 = 88;
+}
+
+/// What is known of a descriptor.
+pub mod known {
+    /// The engine knows what it stands for.
+    pub const IS: u8 = 1;
+    /// Calls that write to it are the engine's.
+    pub const WRITES_STOP: u8 = 2;
+    /// A call may wait for it.
+    pub const WAITS: u8 = 4;
 }
 
 /// How far the agent has come with a call.
@@ -130,7 +150,8 @@ pub mod record {
     pub const NUMBER: u64 = 4;
     /// How many captures follow, 8 bits.
     pub const CAPTURES: u64 = 6;
-    /// Time stamp counter at entry and exit.
+    /// Time stamp counter at entry and exit; nanoseconds of CLOCK_MONOTONIC in a recording that is to be replayed, where programs
+    /// cannot read the counter.
     pub const START: u64 = 8;
     pub const END: u64 = 16;
     pub const RESULT: u64 = 24;
@@ -172,6 +193,10 @@ pub mod table {
     pub const COUNT: u64 = 1;
     /// Bits of the arguments that are descriptors.
     pub const FDS: u64 = 2;
+    /// 1 more than the argument that is the descriptor which the call writes to; 0 for none.
+    pub const SINK: u64 = 3;
+    /// Whether the call may wait: 0 never, 1 always, 2 more than an argument that is the descriptor which decides.
+    pub const WAITS: u64 = 4;
     /// Rows of captures, from here on.
     pub const FIRST: u64 = 8;
     pub const CAPTURE_BYTES: u64 = 8;
@@ -189,7 +214,8 @@ pub mod kind {
     pub const CLOSE: u8 = 3;
     /// Only the commands that read or set flags, or make another descriptor.
     pub const FCNTL: u8 = 4;
-    /// Only without PROT_EXEC in argument 2, and not over the agent's pages.
+    /// Only without PROT_EXEC in argument 2, and not over the agent's pages. What is to be replayed maps nothing but private memory
+    /// of no file.
     pub const MAP: u8 = 5;
     /// Not over the agent's pages.
     pub const UNMAP: u8 = 6;
@@ -199,6 +225,8 @@ pub mod kind {
     pub const DUP: u8 = 8;
     /// Only of descriptors that are known, in `struct pollfd` behind argument 0.
     pub const POLL: u8 = 9;
+    /// Only without PROT_EXEC in argument 2, and not over the agent's pages: a change of what is mapped.
+    pub const PROTECT: u8 = 10;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -270,15 +298,17 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
     plain
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
-        .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING BYTES))
+        .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
+            CLOCK EVERY SINCE BYTES))
+        .chain(named!("KNOWN", known: IS WRITES_STOP WAITS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
         .chain(named!("REFUSE", refuse: ALL OPENS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
-        .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL))
+        .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT))
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))

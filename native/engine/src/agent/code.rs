@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 
+use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
 use trace_format::ring::RESERVED_END;
 
@@ -41,6 +42,36 @@ struct Site {
     start: u64,
     original: Vec<u8>,
     jump: Vec<u8>,
+    /// Its trampoline, and in there what comes behind the call.
+    base: u64,
+    behind: u64,
+}
+
+impl Site {
+    /// Whether a thread that is to go on at this address would find part of the jump.
+    fn has_inside(&self, ip: u64) -> bool {
+        ip > self.start && ip - self.start < self.jump.len() as u64
+    }
+
+    /// Whether the jump is still there: the program may have put other code there.
+    fn is_there(&self, tid: pid_t) -> bool {
+        let mut now = vec![0; self.jump.len()];
+        sys::read_pieces(tid, &[(self.start, now.len())], &mut now) == now.len() && now == self.jump
+    }
+
+    /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the `syscall`.
+    fn original_of(&self, tid: pid_t, addr: u64, ip: u64) -> Option<u64> {
+        let mut moved = [0; TRAMPOLINE_BYTES as usize];
+        if sys::read_pieces(tid, &[(self.base, moved.len())], &mut moved) != moved.len() {
+            return None;
+        }
+        let is_before = self.start < ip - 2;
+        let (from, own) = if is_before { (self.base, self.start) } else { (self.behind, ip) };
+        let at = (own - self.start) as usize;
+        let moved = Decoder::with_ip(64, moved.get((from - self.base) as usize..)?, from, DecoderOptions::NONE);
+        let own = Decoder::with_ip(64, self.original.get(at..)?, own, DecoderOptions::NONE);
+        moved.into_iter().zip(own).find(|(moved, _)| moved.ip() == addr).map(|(_, own)| own.ip())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -90,11 +121,15 @@ pub struct Code {
     once: HashSet<u64>,
     /// By the address behind the `syscall` instruction.
     sites: HashMap<u64, Site>,
-    /// Of the instruction in a trampoline: the address behind it, and behind the program's own.
+    /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
     traps: HashMap<u64, u64>,
     refused: HashMap<u64, Refused>,
     areas: Vec<Area>,
     pub pool: Pool,
+    /// Why it is to leave at the next call that stops a thread.
+    pub leaves: Option<&'static str>,
+    /// How often it has left.
+    returns: u32,
 }
 
 /// What is known of the code of images, for all processes: by file in one state, offset and length.
@@ -132,10 +167,84 @@ impl Known {
 }
 
 impl Code {
+    /// Of an address space in which nothing is left of the agent. It may come again, when the program makes many more calls, but not
+    /// for ever.
+    #[must_use]
+    pub fn left(&self, may_return: bool) -> Code {
+        const MOST_RETURNS: u32 = 4;
+        let returns = self.returns + 1;
+        let state = if may_return && returns <= MOST_RETURNS { State::Absent } else { State::Off };
+        Code { state, returns, ..Code::default() }
+    }
+
     /// The program's own address for one in a trampoline, as a call's instruction pointer.
     #[must_use]
     pub fn own_ip(&self, ip: u64) -> u64 {
         self.traps.get(&ip).copied().unwrap_or(ip)
+    }
+
+    /// Whether the agent is or was there.
+    #[must_use]
+    pub fn was_present(&self) -> bool {
+        self.state == State::Present || self.returns > 0
+    }
+
+    /// Whether memory has code in it that was patched.
+    #[must_use]
+    pub fn shows(&self, addr: u64, length: u64) -> bool {
+        !self.sites.is_empty()
+            && self
+                .sites
+                .values()
+                .any(|site| site.start < addr.saturating_add(length) && addr < site.start + site.jump.len() as u64)
+    }
+
+    /// Whether an address is in the trampolines.
+    #[must_use]
+    pub fn is_trampoline(&self, ip: u64) -> bool {
+        self.areas.iter().any(|area| ip.wrapping_sub(area.start) < AREA_BYTES)
+    }
+
+    /// Whether a jump's place ends there in bytes that are no part of the jump.
+    #[must_use]
+    pub fn is_left_over(&self, ip: u64) -> bool {
+        self.sites.values().any(|site| site.has_inside(ip) && ip - site.start >= window::JUMP_BYTES as u64)
+    }
+
+    /// The trampolines, by address and length.
+    pub fn areas(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.areas.iter().map(|area| (area.start, AREA_BYTES))
+    }
+
+    /// Puts the program's own instruction back that a thread has come to in a trampoline; its address. `None` when it is at no such
+    /// instruction, or the code cannot be written.
+    pub fn uncover(&mut self, tid: pid_t, addr: u64) -> Option<u64> {
+        let of = |site: &Site| addr.wrapping_sub(site.base) < TRAMPOLINE_BYTES;
+        let (ip, site) = self.sites.iter().find(|(_, site)| of(site)).map(|(ip, site)| (*ip, site.clone()))?;
+        let own = site.original_of(tid, addr, ip)?;
+        self.put_back(tid, ip, &site).then_some(own)
+    }
+
+    /// Where a thread goes on that is to be at an address of the program: where a jump now is, in the trampoline, or at what
+    /// was there before. Other addresses stay.
+    pub fn way_to(&mut self, tid: pid_t, addr: u64) -> u64 {
+        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        let inside = inside.filter(|(_, site)| site.is_there(tid));
+        let Some((ip, site)) = inside.map(|(ip, site)| (*ip, site.clone())) else { return addr };
+        if addr == ip {
+            return site.behind;
+        }
+        self.put_back(tid, ip, &site);
+        addr
+    }
+
+    fn put_back(&mut self, tid: pid_t, ip: u64, site: &Site) -> bool {
+        let done = site.is_there(tid) && sys::write_code(tid, &[(site.start, &site.original)]).is_ok();
+        if done {
+            self.sites.remove(&ip);
+            self.refused.insert(ip, Refused::Interrupted);
+        }
+        done
     }
 
     /// Whether a site that has stopped a thread is worth to be patched, which costs more than a stop: when it has done so before.
@@ -214,7 +323,8 @@ impl Code {
             thread.regs.rip = patch.after;
         }
         self.traps.insert(patch.trap + 2, ip);
-        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump });
+        self.traps.insert(patch.behind, ip);
+        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump, base, behind: patch.behind });
         Ok(())
     }
 
@@ -250,11 +360,8 @@ impl Code {
         self.state = State::Off;
         let mut outcome = Ok(());
         self.sites.retain(|_, site| {
-            // Only what is still ours: the program may have put other code there.
-            let mut now = vec![0; site.jump.len()];
-            let got = sys::read_pieces(tid, &[(site.start, now.len())], &mut now);
-            let is_ours = got == now.len() && now == site.jump;
-            let written = if is_ours { sys::write_code(tid, &[(site.start, &site.original)]) } else { Ok(()) };
+            let written =
+                if site.is_there(tid) { sys::write_code(tid, &[(site.start, &site.original)]) } else { Ok(()) };
             let stays = written.is_err();
             outcome = std::mem::replace(&mut outcome, Ok(())).and(written);
             stays

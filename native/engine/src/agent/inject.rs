@@ -1,11 +1,12 @@
-//! Putting the agent into a new program, and a ring into a thread.
+//! Putting the agent into a new program, and a ring into a thread; and taking it out again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 
 use libc::pid_t;
 use trace_format::ring::{
-    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RING_BYTES, SPARE, STACK_TOP, TABLE, TEXT_BYTES, block, refuse,
+    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, SPARE, STACK_TOP, TABLE, TEXT_BYTES, block,
+    refuse,
 };
 
 use super::Image;
@@ -62,12 +63,43 @@ pub fn program(
     ring_with(thread, FIRST_RING, libc::MAP_FIXED_NOREPLACE, &protections)
 }
 
-/// Gives a thread a ring of its own.
+/// Gives a thread a ring of its own, somewhere.
 ///
 /// # Errors
 /// Why not.
 pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
     ring_with(thread, 0, 0, &[])
+}
+
+/// Gives the only thread of a process that was forked a ring of its own, where that of its parent was: at the place of its own where
+/// nothing of the program is ever put.
+///
+/// # Errors
+/// Why not.
+pub fn only_ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
+    ring_with(thread, FIRST_RING, libc::MAP_FIXED, &[])
+}
+
+/// Takes everything out of the only thread of a process that was ever put there, and its register, so that its memory is what it would
+/// be without. The code has been restored. `areas` are trampolines, `instruction` is where a `syscall` is.
+///
+/// # Errors
+/// Why not: then pages stay that are of no use.
+pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<Item = (u64, u64)>) -> io::Result<()> {
+    /// As many as fit into one run.
+    const MOST: usize = 16;
+    let unmap = |(start, length): (u64, u64)| Call::new(libc::SYS_munmap, &[start, length]);
+    let calls: Vec<Call> = areas.chain([(FIRST_RING, RING_BYTES)]).map(unmap).collect();
+    for calls in calls.chunks(MOST) {
+        for raw in thread.run(calls)? {
+            remote::result(raw as u64)?;
+        }
+    }
+    thread.bootstrap(instruction, libc::SYS_munmap, [BASE, END - BASE, 0, 0, 0, 0])?;
+    if (BASE..RESERVED_END).contains(&thread.regs.gs_base) {
+        thread.regs.gs_base = 0;
+    }
+    Ok(())
 }
 
 fn ring_with(thread: &mut Borrowed<'_>, addr: u64, place: i32, more: &[Call]) -> io::Result<Ring> {

@@ -68,6 +68,12 @@ impl Ring {
         unsafe { self.here.add(offset as usize).cast::<u64>().write_volatile(value) }
     }
 
+    fn set_half(&self, offset: u64, value: u32) {
+        assert!(offset < RING_BYTES && offset.is_multiple_of(4), "half a word at {offset}");
+        // SAFETY: as in `word`. The other half may be written by the tracee at the same time.
+        unsafe { self.here.add(offset as usize).cast::<u32>().write_volatile(value) }
+    }
+
     /// Copies `length` bytes of records from `start` on.
     fn copy(&self, start: u64, length: u64, out: &mut Vec<u8>) {
         assert!(start <= BUFFER_BYTES && length <= BUFFER_BYTES - start, "{length} bytes at {start}");
@@ -108,6 +114,17 @@ impl Ring {
         self.head() > self.taken
     }
 
+    /// The agent works for a recording that is to be replayed.
+    pub fn set_replayable(&self) {
+        self.set_half(block::REPLAYABLE, 1);
+        self.set_half(block::STALE, 1);
+    }
+
+    /// The clock is read again at the next call.
+    pub fn clock_is_old(&self) {
+        self.set_half(block::STALE, 1);
+    }
+
     /// Begins at the start of the buffer again. Only when the thread stands still outside the agent, and all was taken.
     pub fn rewind(&mut self) {
         if self.taken > 0 && self.head() == self.taken {
@@ -124,10 +141,25 @@ impl Ring {
         }
     }
 
+    /// The thread has been moved out of the agent.
+    pub fn has_left(&self) {
+        self.set_half(block::PHASE, phase::LEFT);
+    }
+
+    /// What the time is, for a thread that is about to go on.
+    pub fn set_clock(&self, monotonic: u64) {
+        self.set_word(block::CLOCK, monotonic);
+    }
+
+    /// Whether bits of `refuse` are set.
+    #[must_use]
+    pub fn refuses(&self) -> u32 {
+        (self.word(block::PHASE) >> 32) as u32
+    }
+
     /// Sets bits of `refuse`.
     pub fn refuse(&self, bits: u32) {
-        let phase = self.word(block::PHASE) & 0xffff_ffff;
-        self.set_word(block::PHASE, phase | u64::from(bits) << 32);
+        self.set_half(block::REFUSE, bits);
     }
 
     /// How far the agent is with a call. Only of a thread that stands still.

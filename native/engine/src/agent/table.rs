@@ -3,24 +3,29 @@
 //! A call is the agent's when all that the recorder does for it can be done later, from the record alone. That leaves out
 //! what changes processes, threads, mappings with code, working directories or identities, what the recorder itself answers, and memory
 //! whose extent only other memory tells.
+//!
+//! In a recording that is to be replayed it leaves out what is refused there, and what has to come in order with other processes.
 
 use trace_format::ring::{direction, kind, length, shape, table};
 use trace_format::syscalls::SYSCALLS;
-use trace_format::table::{Arch, Dir, Len, Replay, Ty};
+use trace_format::table::{Arch, Blocks, Dir, Len, Replay, Ty};
 
 use crate::memory::Data;
 use crate::plan::{self, Effect, Plan, Pointer, Role, Shape};
 
-/// The table for tracees whose memory is kept as `data` says, without the calls for which they are to be stopped.
+/// The table for tracees whose memory is kept as `data` says, in a recording that is to be replayed or is not, without the calls for
+/// which they are to be stopped.
 #[must_use]
-pub fn build(data: Data, stops: impl Fn(&str) -> bool) -> Vec<u8> {
+pub fn build(data: Data, replayable: bool, stops: impl Fn(&str) -> bool) -> Vec<u8> {
     let mut bytes = vec![0; table::BYTES as usize];
     let mut count = 1;
     for syscall in SYSCALLS {
         let Some(number) = syscall.number.on(Arch::X86_64).filter(|number| u64::from(*number) < table::NUMBERS) else {
             continue;
         };
-        let row = plan::by_number(Arch::X86_64, u32::from(number)).and_then(|plan| row(plan, data));
+        let plan = plan::by_number(Arch::X86_64, u32::from(number));
+        let plan = plan.filter(|plan| !replayable || may_be_replayed(plan));
+        let row = plan.and_then(|plan| row(plan, data));
         let Some(row) = row.filter(|_| count < table::ROWS && !stops(syscall.name)) else { continue };
         bytes[usize::from(number)] = count as u8;
         let at = (table::NUMBERS + count * table::ROW_BYTES) as usize;
@@ -36,6 +41,13 @@ pub fn has(table: &[u8], number: u32) -> bool {
     u64::from(number) < table::NUMBERS && table.get(number as usize).is_some_and(|row| *row != 0)
 }
 
+/// Whether a call may be the agent's also where it is to be replayed. One that waits for a child has to come behind the child's end,
+/// and before one that changes a file it is looked whether that was as it is to be.
+fn may_be_replayed(plan: &Plan) -> bool {
+    const ENGINES: [&str; 6] = ["wait4", "pkey_mprotect", "truncate", "ftruncate", "fallocate", "creat"];
+    plan.row.replay != Replay::Refuse && !ENGINES.contains(&plan.row.name)
+}
+
 type Row = [u8; table::ROW_BYTES as usize];
 
 fn row(plan: &Plan, data: Data) -> Option<Row> {
@@ -47,6 +59,12 @@ fn row(plan: &Plan, data: Data) -> Option<Row> {
     }
     row[table::COUNT as usize] = pointers.len() as u8;
     row[table::FDS as usize] = plan.fds.iter().fold(0, |bits, slot| bits | 1 << slot);
+    row[table::SINK as usize] = plan.sink.map_or(0, |slot| slot + 1);
+    row[table::WAITS as usize] = match plan.row.blocks {
+        Blocks::Never => 0,
+        Blocks::May => 1,
+        Blocks::Fd(slot) => slot + 2,
+    };
     for (index, pointer) in pointers.into_iter().enumerate() {
         let at = table::FIRST as usize + index * table::CAPTURE_BYTES as usize;
         row[at..at + table::CAPTURE_BYTES as usize].copy_from_slice(&capture(plan, pointer, data)?);
@@ -93,6 +111,8 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "uselib",
         "pause",
         "rt_sigsuspend",
+        // It tells of the stack on which it is made.
+        "sigaltstack",
     ];
     if engines.contains(&name) {
         return None;
@@ -114,7 +134,8 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
         Effect::Close => Some(kind::CLOSE),
         Effect::Dup => Some(kind::DUP),
-        Effect::Mmap | Effect::Mprotect => Some(kind::MAP),
+        Effect::Mmap => Some(kind::MAP),
+        Effect::Mprotect => Some(kind::PROTECT),
         _ => None,
     }
 }
@@ -174,7 +195,7 @@ mod tests {
 
     #[test]
     fn frequent_calls_are_the_agents_and_those_that_change_processes_are_not() {
-        let table = build(Data::All, |_| false);
+        let table = build(Data::All, false, |_| false);
         for name in [
             "read",
             "write",
@@ -232,6 +253,7 @@ mod tests {
             "pselect6",
             "sched_getaffinity",
             "arch_prctl",
+            "sigaltstack",
         ] {
             assert!(!has(&table, number(name)), "{name}");
         }
@@ -239,14 +261,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_replayed_waits_for_children_and_is_refused_in_the_engine() {
+        let table = build(Data::All, true, |_| false);
+        for name in ["read", "write", "openat", "mmap", "brk", "rt_sigprocmask", "poll", "nanosleep", "getrandom"] {
+            assert!(has(&table, number(name)), "{name}");
+        }
+        for syscall in SYSCALLS.iter().filter(|syscall| syscall.replay == Replay::Refuse) {
+            let number = syscall.number.on(Arch::X86_64).map_or(u32::MAX, u32::from);
+            assert!(!has(&table, number), "{}", syscall.name);
+        }
+        assert!(!has(&table, number("wait4")));
+    }
+
+    #[test]
     fn a_row_says_what_is_behind_each_pointer() {
-        let table = build(Data::Paths, |_| false);
+        let table = build(Data::Paths, false, |_| false);
         let row = |name: &str| {
             let at = (table::NUMBERS + u64::from(table[number(name) as usize]) * table::ROW_BYTES) as usize;
             table[at..at + table::ROW_BYTES as usize].to_vec()
         };
         let read = row("read");
-        assert_eq!(read[..3], [kind::PLAIN, 1, 1]);
+        assert_eq!(read[..5], [kind::PLAIN, 1, 1, 0, 2]);
         assert_eq!(read[8..16], [1, direction::OUT, shape::BYTES, length::RESULT, 2, 1, 1, 0]);
         let stat = row("newfstatat");
         assert_eq!(stat[..3], [kind::PLAIN, 2, 1]);

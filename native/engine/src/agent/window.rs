@@ -40,6 +40,10 @@ pub enum Refused {
     NoRoom,
     /// The code cannot be written.
     ReadOnly,
+    /// A signal, or a fault, came at one of the instructions around it.
+    Interrupted,
+    /// It is in memory that the program writes itself.
+    Written,
 }
 
 impl Refused {
@@ -52,6 +56,8 @@ impl Refused {
             Refused::OtherWay => "reached without the instruction before it",
             Refused::NoRoom => "no free memory within reach",
             Refused::ReadOnly => "its code cannot be written",
+            Refused::Interrupted => "a signal came in the instructions around it",
+            Refused::Written => "its code is in memory that the program has written",
         }
     }
 }
@@ -269,6 +275,8 @@ pub struct Patch {
     pub trap: u64,
     /// Where a thread goes on that has just made the call at the site itself.
     pub after: u64,
+    /// Where a thread goes on for which the agent has made it.
+    pub behind: u64,
 }
 
 /// The code for a window whose trampoline is to be at `base`.
@@ -281,7 +289,10 @@ pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, R
     // lea rcx, [rip + ...]; jmp [rip + ...]: filled in when it is known where the data is.
     code.extend([0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0]);
     let trap = base + code.len() as u64;
-    code.extend([0x0f, 0x05]);
+    // Behind it, lea rcx, [rip + ...]: what the program's own instruction would have left there.
+    code.extend([0x0f, 0x05, 0x48, 0x8d, 0x0d]);
+    let next = base + code.len() as u64 + 4;
+    code.extend(distance(next, ip)?.to_le_bytes());
     let behind = base + code.len() as u64;
     code.extend(relocated(&window.after, behind)?);
     if window.after.last().is_none_or(flows_on) {
@@ -310,7 +321,7 @@ pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, R
     jump[0] = 0xe9;
     let to_trampoline = distance(window.start + JUMP_BYTES as u64, base)?;
     jump[1..JUMP_BYTES].copy_from_slice(&to_trampoline.to_le_bytes());
-    Ok(Patch { jump, trampoline: code, trap, after })
+    Ok(Patch { jump, trampoline: code, trap, after, behind })
 }
 
 fn distance(from: u64, to: u64) -> Result<i32, Refused> {
@@ -395,17 +406,18 @@ mod tests {
 
     #[test]
     fn a_trampoline_runs_what_was_overwritten_and_goes_back() {
+        use Mnemonic::{Cmp, Jmp, Lea, Syscall};
         let (window, ip) = chosen(&[0x31, 0xc0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 0);
         let patch = build(&window.unwrap(), ip, START + 0x10_0000, 0x7000_0000).unwrap();
         assert_eq!((patch.jump.len(), &patch.jump[JUMP_BYTES..]), (8, &[0xcc; 3][..]));
         let base = START + 0x10_0000;
         let all: Vec<Instruction> =
-            Decoder::with_ip(64, &patch.trampoline, base, DecoderOptions::NONE).iter().take(5).collect();
+            Decoder::with_ip(64, &patch.trampoline, base, DecoderOptions::NONE).iter().take(6).collect();
         let names: Vec<Mnemonic> = all.iter().map(Instruction::mnemonic).collect();
-        assert_eq!(names, [Mnemonic::Lea, Mnemonic::Jmp, Mnemonic::Syscall, Mnemonic::Cmp, Mnemonic::Jmp]);
-        assert_eq!(all[4].near_branch_target(), ip + 6);
-        assert_eq!(all[2].ip(), patch.trap);
-        assert_eq!(patch.after, all[3].ip());
+        assert_eq!(names, [Lea, Jmp, Syscall, Lea, Cmp, Jmp]);
+        assert_eq!(all[5].near_branch_target(), ip + 6);
+        assert_eq!((all[2].ip(), all[3].ip_rel_memory_address()), (patch.trap, ip));
+        assert_eq!((patch.after, patch.behind), (all[4].ip(), all[4].ip()));
         let data = all[0].ip_rel_memory_address();
         assert_eq!(all[1].ip_rel_memory_address(), data + site::ENTRY);
         let word = |at: u64| {

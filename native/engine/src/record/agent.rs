@@ -11,10 +11,11 @@ use std::rc::Rc;
 
 use libc::{c_int, pid_t};
 use trace_format::event::{Lost, Side, Status};
-use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, SPARE, refuse};
+use trace_format::ring::{KNOWN, KNOWN_BYTES, SPARE, known, refuse};
 use trace_format::table::Arch;
 
-use super::{Recorder, World, continue_interrupted};
+use super::leaving::takes_place;
+use super::{Recorder, World, continue_interrupted, signals};
 use crate::agent::clock::Clock;
 use crate::agent::code::{Chosen, Known, State};
 use crate::agent::inject;
@@ -26,7 +27,7 @@ use crate::agent::{Image, table};
 use crate::capture::Call;
 use crate::image;
 use crate::memory::Memory;
-use crate::objects::Identity;
+use crate::objects::{Identity, Open};
 use crate::plan::{self, Effect};
 use crate::raw::ObjectKind;
 use crate::siginfo;
@@ -58,6 +59,8 @@ pub(super) struct Counts {
     pub trapped: HashMap<u32, u64>,
     pub patched: u64,
     pub refused: HashMap<Refused, u64>,
+    /// How many processes it has left, and why.
+    pub left: HashMap<&'static str, u64>,
 }
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
@@ -66,17 +69,25 @@ const WORTH_AGENT: u32 = 40;
 const WORTH_RING: u32 = 12;
 /// How many of the calls that stopped tracees are named in the trace.
 const MOST_NAMED: usize = 32;
+/// A raw result: interrupted by a signal.
+const EINTR: i64 = -4;
 /// How many ends are remembered: a call in which more happened elsewhere is told as if only so much had.
 const MOST_ENDS: usize = 1 << 14;
 
 impl Agent {
     /// `stops`: calls of which names the program is to be stopped for.
-    pub fn new(image: &'static Image, data: crate::memory::Data, eager: bool, stops: impl Fn(&str) -> bool) -> Agent {
+    pub fn new(
+        image: &'static Image,
+        data: crate::memory::Data,
+        replayable: bool,
+        eager: bool,
+        stops: impl Fn(&str) -> bool,
+    ) -> Agent {
         Agent {
             image,
-            table: table::build(data, stops),
+            table: table::build(data, replayable, stops),
             known: Known::default(),
-            clock: Clock::default(),
+            clock: Clock::new(replayable),
             told: None,
             ends: VecDeque::new(),
             counts: Counts::default(),
@@ -100,7 +111,7 @@ impl Agent {
 
     /// A line for the trace's facts.
     pub fn summary(&self) -> String {
-        let Counts { in_process, trapped, patched, refused } = &self.counts;
+        let Counts { in_process, trapped, patched, refused, left } = &self.counts;
         let all: u64 = trapped.values().sum();
         let mut text = format!("in_process={in_process}\ntrapped={all}\npatched={patched}");
         let name = |number| plan::by_number(Arch::X86_64, number).map_or("?", |plan| plan.row.name);
@@ -113,6 +124,11 @@ impl Agent {
         reasons.sort_unstable();
         for (reason, count) in reasons {
             let _ = write!(text, "\nrefused={count} {reason}");
+        }
+        let mut reasons: Vec<_> = left.iter().collect();
+        reasons.sort_unstable();
+        for (reason, count) in reasons {
+            let _ = write!(text, "\nleft={count} {reason}");
         }
         text
     }
@@ -148,7 +164,10 @@ fn opened(record: &Record<'_>) -> Option<Identity> {
 impl World {
     fn call_of(&self, record: &Record<'_>, start: u64, thread: u32) -> Call {
         let number = u32::from(record.number);
-        let since = self.agent.as_ref().map_or(0, |agent| agent.ended_since(self.time(start), thread));
+        // Without a time of its own nothing is known to have happened meanwhile.
+        let is_timed = !self.replayable || record.start != record.end;
+        let agent = self.agent.as_ref().filter(|_| is_timed);
+        let since = agent.map_or(0, |agent| agent.ended_since(self.time(start), thread));
         Call {
             arch: Arch::X86_64,
             number,
@@ -188,6 +207,10 @@ impl World {
         if let Some(agent) = &mut self.agent {
             agent.told = None;
         }
+        if self.replayable {
+            World::recorded_in_turn(task, &call, record.result);
+            self.look_for_code(task);
+        }
         self.commit_call(task, &call, Some(record.result), end.max(start), 0);
     }
 }
@@ -197,7 +220,9 @@ impl World {
     fn count_damage(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
             self.lost[Lost::Memory as usize] += 1;
-            self.note("a program has written over the agent's ring: calls of it are missing");
+            let why = "a program has written over the agent's ring: calls of it are missing";
+            self.note(why);
+            self.unreplayable(why);
         }
     }
 }
@@ -266,10 +291,24 @@ impl Recorder {
         }
     }
 
+    /// The agents read their clocks anew.
+    pub(super) fn age_clocks(&self) {
+        if self.world.replayable {
+            self.tasks.values().filter_map(|task| task.ring.as_ref()).for_each(Ring::clock_is_old);
+        }
+    }
+
     /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
     pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64) {
         if self.world.agent.is_none() {
             return;
+        }
+        if result == EINTR {
+            // The mask that such a call had put in place is still there, and would be lost.
+            return;
+        }
+        if self.world.replayable {
+            self.settle_agents(tid);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if let Some(ring) = &mut task.ring {
@@ -294,6 +333,10 @@ impl Recorder {
             return;
         }
         let is_shared = Rc::strong_count(&space) > 2;
+        if self.world.replayable && is_shared {
+            // Whoever shares memory does without: a child of vfork has a block that lets all calls stop.
+            return;
+        }
         if state == State::Present && is_shared && task.ring.is_none() {
             // Whatever came of its call: it may run into code that others have patched.
             self.equip(tid);
@@ -319,7 +362,7 @@ impl Recorder {
                     code.stops += 1;
                     code.stops
                 };
-                if stops >= WORTH_AGENT || agent.eager {
+                if (stops >= WORTH_AGENT || agent.eager) && self.may_have_agent(tid) {
                     self.inject(tid);
                 }
             }
@@ -337,19 +380,7 @@ impl Recorder {
     /// A task has entered a call. One that may take the agent's pages away has it leave the process before.
     pub(super) fn guard(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid).filter(|_| self.world.agent.is_some()) else { return };
-        let Some(call) = &task.call else { return };
-        if !matches!(
-            call.name(),
-            "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "madvise" | "remap_file_pages"
-        ) {
-            return;
-        }
-        let meets = |addr: u64, length: u64| addr < RESERVED_END && length > BASE.saturating_sub(addr);
-        let moves_there = call.name() == "mremap" && meets(call.args[4], call.args[2]);
-        // Without MAP_FIXED an address is only a wish.
-        let is_wish = call.name() == "mmap" && call.args[3] & libc::MAP_FIXED as u64 == 0;
-        let takes = moves_there || (!is_wish && meets(call.args[0], call.args[1]));
-        if !takes {
+        if !task.call.as_ref().is_some_and(takes_place) {
             return;
         }
         if task.space.borrow().code.state == State::Present {
@@ -376,7 +407,11 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
-        let chosen = space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number));
+        let chosen = if self.world.replayable && !is_of_file(tid, call.ip) {
+            Err(Refused::Written)
+        } else {
+            space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number))
+        };
         let outcome = match chosen {
             Err(reason) => Err(reason),
             Ok(chosen) => {
@@ -455,7 +490,6 @@ impl Recorder {
 
     /// Puts the agent into the program of a task that stands behind a call.
     fn inject(&mut self, tid: pid_t) {
-        let Some(agent) = &mut self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
@@ -463,7 +497,8 @@ impl Recorder {
             task.space.borrow_mut().code.state = State::Off;
             return;
         }
-        let known = known_table(task);
+        let known = self.world.known_table(task);
+        let Some(agent) = &mut self.world.agent else { return };
         let instruction = task.call_instruction(image::SYSCALL);
         let injected = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
@@ -472,6 +507,9 @@ impl Recorder {
         let code = &mut task.space.borrow_mut().code;
         match injected {
             Ok(ring) => {
+                if self.world.replayable {
+                    ring.set_replayable();
+                }
                 task.ring = Some(ring);
                 code.state = State::Present;
             }
@@ -493,7 +531,7 @@ impl Recorder {
         if task.space.borrow().code.state != State::Present {
             return;
         }
-        if shares_memory {
+        if shares_memory && !self.world.replayable {
             self.equip(tid);
             return;
         }
@@ -521,12 +559,15 @@ impl Recorder {
             None => {
                 let mut thread = Borrowed::new(agent.image, pid, tid)?;
                 thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
-                inject::ring(&mut thread)
+                if self.world.replayable { inject::only_ring(&mut thread) } else { inject::ring(&mut thread) }
             }
         });
         match ring {
             Ok(ring) => {
                 ring.refuse(if task.fds_apart { refuse::OPENS } else { 0 });
+                if self.world.replayable {
+                    ring.set_replayable();
+                }
                 task.ring = Some(ring);
             }
             Err(error) => {
@@ -537,7 +578,7 @@ impl Recorder {
     }
 
     /// Takes the agent out of the code of a task's address space: all calls stop from now on.
-    fn give_up(&mut self, tid: pid_t) {
+    pub(super) fn give_up(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let space = Rc::clone(&task.space);
         if let Err(error) = space.borrow_mut().code.restore(tid) {
@@ -573,12 +614,20 @@ impl Recorder {
         // One that somebody sent may come where a fault does.
         let is_fault = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
             && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
-        let place = stopped::place(agent.image, block, &regs, is_fault);
+        let mut place = stopped::place(agent.image, block, &regs, is_fault);
+        if place == Place::Back(EINTR) && signals::has_no_effect(task, signal) {
+            // Without the recorder such a signal interrupts nothing.
+            place = Place::Before;
+        }
         match place {
             Place::Outside => return false,
             Place::Fault(on) => {
                 let regs = libc::user_regs_struct { rip: on, ..regs };
-                self.world.keep_unnoted_signal(task, signal, &regs);
+                if self.world.replayable {
+                    self.world.keep_signal(task, signal, &regs);
+                } else {
+                    self.world.keep_unnoted_signal(task, signal, &regs);
+                }
                 let _ = sys::set_registers(tid, &regs);
                 self.go_on(tid, 0);
                 return true;
@@ -604,6 +653,9 @@ impl Recorder {
                     agent.clock.refresh();
                     let start = agent.clock.at(record.start);
                     let call = self.world.begin_recorded(task, &record, start);
+                    if self.world.replayable {
+                        World::recorded_in_turn(task, &call, result);
+                    }
                     self.world.leave(task, call, result, sys::monotonic());
                 }
             }
@@ -612,6 +664,7 @@ impl Recorder {
         }
         if let Some(ring) = &mut task.ring {
             ring.rewind();
+            ring.has_left();
         }
         let _ = sys::set_registers(tid, &own);
         false
@@ -663,16 +716,40 @@ impl World {
             return;
         }
         if call.plan.is_some_and(|plan| plan.effect == Effect::CloseRange) {
-            let mut table = known_table(task);
+            let mut table = self.known_table(task);
             table.resize(KNOWN_BYTES as usize, 0);
             sys::write_memory(task.tid, KNOWN, &table);
             return;
         }
         for reference in &task.memory.refs {
             let Some(fd) = u64::try_from(reference.fd).ok().filter(|fd| *fd < KNOWN_BYTES) else { continue };
-            let is_known = task.fds.borrow().get(reference.fd).is_some();
-            sys::write_memory(task.tid, KNOWN + fd, &[u8::from(is_known)]);
+            let open = task.fds.borrow().open(reference.fd);
+            sys::write_memory(task.tid, KNOWN + fd, &[open.map_or(0, |open| self.known_bits(&open))]);
         }
+    }
+
+    /// What the agent is to know of a descriptor.
+    pub(super) fn known_bits(&self, open: &Open) -> u8 {
+        if !self.replayable {
+            return known::IS;
+        }
+        if open.kind == ObjectKind::Unknown || self.shows_agent(open.object) {
+            return 0;
+        }
+        let waits = !matches!(open.kind, ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd);
+        let stops = self.is_seen_when_written(open);
+        known::IS | if stops { known::WRITES_STOP } else { 0 } | if waits { known::WAITS } else { 0 }
+    }
+
+    /// A byte for each descriptor whose identity is known.
+    pub(super) fn known_table(&self, task: &Task) -> Vec<u8> {
+        let fds = task.fds.borrow();
+        let mut table: Vec<u8> = (0..KNOWN_BYTES as i32)
+            .map(|fd| fds.open(fd).filter(|open| open.kind != ObjectKind::Unknown))
+            .map(|open| open.map_or(0, |open| self.known_bits(&open)))
+            .collect();
+        table.truncate(table.iter().rposition(|known| *known != 0).map_or(0, |last| last + 1));
+        table
     }
 }
 
@@ -692,6 +769,12 @@ pub(super) fn forget_code(task: &Task, call: &Call, result: i64) {
     }
 }
 
+/// Whether code is that of a file, which the program does not write.
+fn is_of_file(tid: pid_t, ip: u64) -> bool {
+    let writes = libc::PROT_WRITE as u64;
+    image::executable_mapping_at(tid, ip).is_some_and(|mapping| mapping.ino != 0 && mapping.prot & writes == 0)
+}
+
 /// A call after which a thread has a table of descriptors of its own.
 fn unshares_descriptors(call: &Call) -> bool {
     const CLOSE_RANGE_UNSHARE: u64 = 2;
@@ -702,19 +785,9 @@ fn unshares_descriptors(call: &Call) -> bool {
     }
 }
 
-/// A byte for each descriptor whose identity is known.
-fn known_table(task: &Task) -> Vec<u8> {
-    let fds = task.fds.borrow();
-    let mut table: Vec<u8> = (0..KNOWN_BYTES as i32)
-        .map(|fd| u8::from(fds.open(fd).is_some_and(|open| open.kind != ObjectKind::Unknown)))
-        .collect();
-    table.truncate(table.iter().rposition(|known| *known != 0).map_or(0, |last| last + 1));
-    table
-}
-
 /// A call after which the agent cannot go on in a process: the program filters its own calls, uses the register through which
 /// the agent finds its block, or has them sent back to itself.
-fn is_beyond(call: &Call) -> bool {
+pub(super) fn is_beyond(call: &Call) -> bool {
     const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
     const ARCH_SET_GS: i32 = 0x1001;
     match call.name() {

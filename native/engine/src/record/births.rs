@@ -10,6 +10,7 @@ use libc::{c_int, pid_t};
 
 use super::Recorder;
 use super::lifecycle::clone_flags;
+use crate::agent::code::{Code, State};
 use crate::sys::{self, Waited};
 use crate::task::{Birth, Task};
 
@@ -72,6 +73,9 @@ impl Recorder {
         if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
             task.making = false;
             let mut birth = Birth::of(task, clone_flags(task));
+            if !birth.shares_memory() && task.space.borrow().shares {
+                task.space.borrow_mut().is_joined = true;
+            }
             Recorder::words_of_birth(task, &mut birth);
             if self.world.replayable && !self.births.early.contains_key(&child) {
                 self.await_birth(child, birth);
@@ -147,7 +151,16 @@ impl Recorder {
             }
             self.control.born(task.process.borrow().pid);
         }
+        if self.world.replayable && !shares_memory {
+            let mut space = task.space.borrow_mut();
+            // Memory that it has with its parent has them take turns.
+            space.is_joined = space.shares;
+            if space.code.state == State::Off && !space.code.is_patched() {
+                space.code = Code::default();
+            }
+        }
         self.tasks.insert(tid, task);
+        self.become_several();
         if ended.is_none() {
             self.welcome(tid, shares_memory, shares_fds);
         }

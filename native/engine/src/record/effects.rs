@@ -54,8 +54,12 @@ impl World {
         let created_by = made_by.map(|_| self.sink.seq());
         let (kind, file) = (identity.kind, (identity.dev, identity.ino));
         let memory = super::outside::memory_of(&identity.path);
+        let shows_mappings = super::leaving::shows_mappings(&identity.path);
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
+        if shows_mappings {
+            self.mapping_files.insert(object);
+        }
         let open = Open { object, kind, file };
         task.fds.borrow_mut().set(fd, open);
         Some(open)

@@ -10,6 +10,7 @@ use trace_format::event::{Lost, Side, slot};
 use trace_format::table::Arch;
 
 use super::World;
+use super::leaving::SHARES;
 use crate::capture::Call;
 use crate::image::{self, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
@@ -244,6 +245,9 @@ impl World {
     fn remember_file(&mut self, task: &Task, mapping: &Mapping) {
         let Mapping { start, length, offset, dev, ino, .. } = *mapping;
         task.space.borrow_mut().shared_files.push(SharedFile { start, length, offset, dev, ino });
+        if self.agent.is_some() && !self.shared_files.contains_key(&(dev, ino)) {
+            self.new_files.push((dev, ino));
+        }
         let known = self.shared_files.entry((dev, ino)).or_default();
         let this = Rc::downgrade(&task.space);
         known.spaces.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&this));
@@ -272,6 +276,7 @@ impl World {
         self.remember_file(task, mapping);
         let mut space = task.space.borrow_mut();
         space.shares = true;
+        space.writes_shared |= mapping.prot & PROT_WRITE != 0;
         let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
         known.written |= mapping.prot & PROT_WRITE != 0;
         if !known.groups.contains(&space.group) {
@@ -282,6 +287,15 @@ impl World {
             for other in &groups[1..] {
                 self.turns.join(groups[0], *other);
             }
+            for other in known.spaces.iter().filter_map(std::rc::Weak::upgrade) {
+                if let Ok(mut other) = other.try_borrow_mut() {
+                    other.is_joined = true;
+                    other.code.leaves = Some(SHARES);
+                }
+            }
+            space.is_joined = true;
+            space.code.leaves = Some(SHARES);
+            self.some_leave = true;
             known.groups.push(groups[0]);
         }
     }

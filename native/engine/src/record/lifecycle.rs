@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::event::{EventKind, Lost, Side, slot};
+use trace_format::ring::{BASE, RESERVED_END};
 use trace_format::table::Arch;
 
 use super::{Outcome, Recorder, World};
@@ -70,9 +71,12 @@ impl World {
             return;
         };
         event.nargs = 4;
-        (event.args[2], event.args[3]) = (regs.fs_base, regs.gs_base);
-        (event.ip, event.sp) = (regs.rip, regs.rsp);
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+        // The maker's agent is found through that register.
+        let is_agents = (BASE..RESERVED_END).contains(&regs.gs_base) && self.agent.is_some();
+        (event.args[2], event.args[3]) = (regs.fs_base, if is_agents { 0 } else { regs.gs_base });
+        let ip = birth.space.borrow().code.own_ip(regs.rip);
+        (event.ip, event.sp) = (ip, regs.rsp);
+        task.boundary = Some(Boundary { ip, sp: regs.rsp, recurs: false });
         task.clear_tid = birth.clear_tid;
         let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory };
         capturer.structure(slot::LAYOUT, Side::Out, birth.set_tid, 4);

@@ -11,6 +11,7 @@ use libc::pid_t;
 use trace_format::event::{EventKind, Lost, Side, slot};
 
 use super::layouts::file_position;
+use super::leaving::{SHARES, WRITTEN};
 use super::replayable::sink;
 use super::{Recorder, World};
 use crate::capture::Call;
@@ -146,7 +147,7 @@ impl Recorder {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(call) = task.call else { return false };
         let spaces = self.written_spaces(task, &call);
-        if self.waits_for(tid, &spaces) {
+        if self.waits_for(tid, &spaces, WRITTEN) {
             return true;
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
@@ -167,19 +168,23 @@ impl Recorder {
         let is_written = self.world.shared_files.get(&open.file).is_some_and(|known| known.written || writes);
         let mut others = if is_written { self.world.mappers(task, open.file) } else { Vec::new() };
         others.retain(|space| space.borrow().shares);
-        self.waits_for(tid, &others)
+        self.waits_for(tid, &others, SHARES)
     }
 
-    /// A thread takes turns with those of other address spaces from now on. Whether it has to wait for its own.
-    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>]) -> bool {
+    /// A thread takes turns with those of other address spaces from now on, which the agent leaves. Whether it has to wait for its own.
+    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>], why: &'static str) -> bool {
         let Some(own_space) = self.tasks.get(&tid).map(|task| Rc::clone(&task.space)) else { return false };
         let own = own_space.borrow().group;
         for space in spaces {
             let group = space.borrow().group;
             // Whoever runs there goes on running; the caller waits.
             self.world.turns.join(group, own);
-            space.borrow_mut().is_joined = true;
-            own_space.borrow_mut().is_joined = true;
+            for joined in [space, &own_space] {
+                let mut joined = joined.borrow_mut();
+                joined.is_joined = true;
+                joined.code.leaves = Some(why);
+            }
+            self.tell_to_leave();
             self.take_turns_of_stopped(space);
             if !self.world.turns.take(own, tid) {
                 if let Some(task) = self.tasks.get_mut(&tid) {

@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Remembers what the kernel will write into memory when this thread ends.
-    fn remember_words(task: &mut Task, call: &Call) {
+    pub(super) fn remember_words(task: &mut Task, call: &Call) {
         match call.plan.map(|plan| plan.role) {
             Some(Role::SetsTidAddress) => task.clear_tid = call.args[0],
             Some(Role::SetsRobustList) => (task.robust_list, task.word) = (call.args[0], call.arch.word()),
@@ -314,9 +314,15 @@ impl Recorder {
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let group = task.space.borrow().group;
-        let signal = queue_held(task);
+        let mut signal = queue_held(task);
+        let interrupts = signal != 0;
+        if interrupts && task.at_filter {
+            // What is sent by going on from such a stop gets lost.
+            let _ = sys::tgkill(own, tid, signal);
+            signal = 0;
+        }
         let lock = if role == Role::Futex { lock_word(task) } else { None };
-        if signal != 0 || !self.queue_for_stream(tid) {
+        if interrupts || !self.queue_for_stream(tid) {
             self.carry_out(tid, signal);
         }
         if let Some(before) = lock {
@@ -324,7 +330,7 @@ impl Recorder {
         }
         if leads {
             self.leader_left(tid, group);
-        } else if waits || signal != 0 {
+        } else if waits || interrupts {
             let next = self.world.turns.release(group, tid);
             if let (Some(chaos), Some(task)) = (&mut self.world.turns.chaos, self.tasks.get(&tid)) {
                 if role == Role::Yields {
@@ -388,7 +394,8 @@ impl Recorder {
             super::traps::note_blocked(task);
         }
         let recurs = role == Role::ReturnsFromHandler;
-        task.boundary = Some(Boundary { ip: info.ip, sp: info.sp, recurs });
+        let ip = task.space.borrow().code.own_ip(info.ip);
+        task.boundary = Some(Boundary { ip, sp: info.sp, recurs });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
@@ -477,7 +484,18 @@ impl Recorder {
     }
 
     fn leave_and_go_on(&mut self, tid: pid_t, result: i64, at: u64) {
+        let call = self.tasks.get(&tid).and_then(|task| task.call);
         self.leave(tid, result, at);
+        if let Some(call) = call {
+            self.tend(tid, &call, result);
+            let Some(task) = self.tasks.get_mut(&tid) else { return };
+            let group = task.space.borrow().group;
+            if !self.world.turns.take(group, tid) {
+                // The call has mapped memory of others, one of whom is running.
+                task.pending = Some(Pending::Start);
+                return;
+            }
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let signal = queue_held(task);
         match task.boundary.filter(|boundary| boundary.recurs) {

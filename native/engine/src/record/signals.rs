@@ -18,12 +18,18 @@ use crate::task::{Boundary, HeldSignal, Pending, Task};
 impl Recorder {
     /// A signal is about to be delivered to a task.
     pub(super) fn signal_in_turn(&mut self, tid: pid_t, signal: c_int) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if self.leave_agent(tid, signal) {
+            return;
+        }
         let Ok(mut info) = sys::signal_info(tid) else {
             self.world.lost[Lost::TaskGone as usize] += 1;
             self.go_on(tid, signal);
             return;
         };
+        if self.put_moved_back(tid, signal, &info) {
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         if (signal == libc::SIGSEGV && (self.world.answer_trap(task, &info) || self.world.answer_cpuid(task, &info)))
             || (signal == libc::SIGILL && self.world.answer_unseen(task, &info))
         {
@@ -55,7 +61,8 @@ impl Recorder {
             Some(handler) if handler.addr == 1 && !is_synchronous => disposition::NONE,
             Some(_) | None => by_default(tid, signal),
         };
-        let place = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
+        let stopped_at = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
+        let place = (task.space.borrow().code.own_ip(stopped_at.0), stopped_at.1);
         // Before a call that is entered once more there is no boundary: the handler's own calls would be taken for it.
         let stands = !enters_again(task) && (queued.is_some() || stands_at(task, place));
         if becomes == disposition::HANDLED && !is_synchronous && !stands {
@@ -79,6 +86,12 @@ impl Recorder {
         }
         if handler.is_some_and(|handler| handler.once) {
             task.handlers.borrow_mut().remove(&signal);
+        }
+        if place != stopped_at
+            && let Ok(regs) = sys::registers(tid)
+        {
+            // The frame has the program's own place, to which the handler comes back (`go_on_from_handler`).
+            let _ = sys::set_registers(tid, &libc::user_regs_struct { rip: place.0, ..regs });
         }
         // To the first instruction of the handler, where its frame can be read.
         let _ = sys::resume(tid, Resume::Step, signal);
@@ -105,6 +118,12 @@ impl Recorder {
     pub(super) fn go_on_from_handler(&mut self, tid: pid_t, boundary: Boundary, signal: c_int) {
         const TRAP_FLAG: u64 = 1 << 8;
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let way = task.space.borrow_mut().code.way_to(tid, boundary.ip);
+        if way != boundary.ip
+            && let Ok(regs) = sys::registers(tid)
+        {
+            let _ = sys::set_registers(tid, &libc::user_regs_struct { rip: way, ..regs });
+        }
         if signal == 0 && !sys::has_pending_signals(tid) {
             task.boundary = None;
             self.go_on(tid, 0);
@@ -112,7 +131,7 @@ impl Recorder {
         }
         task.boundary = Some(Boundary { recurs: false, ..boundary });
         let mut code = [0; 2];
-        sys::read_pieces(tid, &[(boundary.ip, 2)], &mut code);
+        sys::read_pieces(tid, &[(way, 2)], &mut code);
         // A step would pass a call unseen; its stop is the next one anyway. So is that of a program that steps itself.
         let calls = matches!(code, [0x0f, 0x05 | 0x34] | [0xcd, 0x80]);
         let steps = sys::registers(tid).is_ok_and(|regs| regs.eflags & TRAP_FLAG != 0);
@@ -136,6 +155,9 @@ impl Recorder {
 
     /// A task that was asked to stop has stopped, somewhere.
     pub(super) fn interrupted(&mut self, tid: pid_t) {
+        if self.leave_agent(tid, 0) {
+            return;
+        }
         let Some(task) = self.tasks.get(&tid) else { return };
         let group = task.space.borrow().group;
         let holes = self.unsettled_outputs(group);
@@ -150,6 +172,8 @@ impl Recorder {
             return;
         }
         let began = sys::own_cpu_time();
+        let own_ip = task.space.borrow().code.own_ip(regs.rip);
+        let regs = libc::user_regs_struct { rip: own_ip, ..regs };
         let place = if stands_at(task, (regs.rip, regs.rsp)) {
             if task.held.is_empty() && self.world.turns.chaos.is_some() {
                 // It had no processor, which is no reason for a hand-over that follows from a seed.
@@ -157,6 +181,11 @@ impl Recorder {
             }
             None
         } else {
+            if !self.stands_in_own_code(tid) {
+                // Soon it is somewhere else.
+                return self.go_on(tid, 0);
+            }
+            let Some(task) = self.tasks.get_mut(&tid) else { return };
             self.world.placement.fetch_back(tid, &mut task.place);
             let mut came = Vec::new();
             let pid = task.process.borrow().pid;
@@ -171,6 +200,7 @@ impl Recorder {
                 Settled::Event(waited) => return self.dispatch(*waited),
             }
         };
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         if task.held.is_empty()
             && let Some(place) = &place
             && self.world.goes_on_computing(task, place)
@@ -178,6 +208,9 @@ impl Recorder {
             return self.go_on(tid, 0);
         }
         let regs = place.as_ref().map_or(regs, |place| place.regs);
+        let dead = place.as_ref().and_then(|place| self.dead_stack(tid, place.regs.rsp));
+        let holes: Vec<(u64, u64)> = holes.into_iter().chain(dead).collect();
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
@@ -246,7 +279,7 @@ impl Recorder {
             self.moved(tid, info.first as i64)?;
         }
         let task = self.tasks.get_mut(&tid)?;
-        if info.is_some_and(|info| info.op == sys::INFO_ENTRY) {
+        if info.is_some_and(|info| matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP)) {
             // What it has entered would be lost with other registers. Asked to stop, it soon comes back.
             let _ = sys::interrupt(tid);
             let _ = sys::resume(tid, Resume::Syscall, 0);
@@ -355,6 +388,15 @@ fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
         (2.., [0x0f, 0x31, _]) => Some((Trap::Rdtsc, 2)),
         (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
         _ => None,
+    }
+}
+
+/// Whether a process takes no notice of a signal that is about to be delivered.
+pub(super) fn has_no_effect(task: &Task, signal: c_int) -> bool {
+    match task.handler(signal) {
+        Some(handler) if handler.is_caught() => false,
+        Some(handler) if handler.addr == 1 => true,
+        _ => signal != 0 && by_default(task.tid, signal) == disposition::NONE,
     }
 }
 

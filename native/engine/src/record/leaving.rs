@@ -1,0 +1,435 @@
+//! Replayable recordings through the agent: what is to be done for a call that it has made, which processes it may work in, and how it
+//! leaves one, which is from then on as if it had never been there.
+//!
+//! Replay knows nothing of the agent. So it works only where a process has one thread and shares no memory that is written: there the
+//! order of events is that of the records, without turns. A call that changes this is entered twice: at first the agent is taken
+//! out of the process, with all its pages.
+
+use std::rc::Rc;
+
+use libc::{c_int, pid_t};
+use trace_format::event::Side;
+use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, known, refuse};
+use trace_format::table::Arch;
+
+use super::agent::is_beyond;
+use super::{Recorder, World};
+use crate::agent::code::State;
+use crate::agent::inject;
+use crate::agent::remote::Borrowed;
+use crate::capture::{self, Call};
+use crate::image;
+use crate::layout::STACK_ROOM;
+use crate::memory::{Memory, word_of};
+use crate::objects::Open;
+use crate::plan::{self, Role};
+use crate::siginfo::{self, SigInfo};
+use crate::sys::{self, Resume};
+use crate::task::{Boundary, Task};
+
+/// Why the agent leaves a process.
+const OTHER_THREAD: &str = "it began a second thread";
+pub(super) const SHARES: &str = "it shares memory that is written";
+const LOOKS: &str = "it looked at its own mappings";
+const OWN_FILTER: &str = "it has its calls filtered, or uses the register that the agent needs";
+const PLACE: &str = "it wanted the agent's place in memory";
+pub(super) const WRITTEN: &str = "another process wrote into its memory";
+const COMPUTES: &str = "a signal came while it computed for long";
+
+impl World {
+    /// What is to be known of a call that a thread has made in the agent.
+    pub(super) fn recorded_in_turn(task: &mut Task, call: &Call, result: i64) {
+        World::remember_words(task, call);
+        task.boundary = Some(Boundary { ip: call.ip, sp: call.sp, recurs: false });
+        task.preempted = 0;
+        let masks = call.plan.is_some_and(|plan| plan.role == Role::Masks) && !capture::is_error(result);
+        if masks && let Some(set) = task.memory.find(1, Side::In).filter(|set| set.len() == 8).map(word_of) {
+            const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+            let blocked = &mut task.traps.blocked;
+            *blocked = match call.int(0) {
+                libc::SIG_BLOCK => *blocked | set,
+                libc::SIG_UNBLOCK => *blocked & !set,
+                _ => set,
+            } & !UNBLOCKABLE;
+        }
+    }
+
+    /// The program hands out its own code: the jumps in it are not there in replay.
+    pub(super) fn look_for_code(&mut self, task: &Task) {
+        const SMALL: u64 = 64;
+        let shown = {
+            let code = &task.space.borrow().code;
+            let given = task.memory.captures.iter().filter(|capture| capture.side == Side::In);
+            let mut large =
+                given.map(|capture| (capture.addr, u64::from(capture.len))).filter(|(_, length)| *length > SMALL);
+            large.any(|(addr, length)| code.shows(addr, length))
+        };
+        if shown {
+            self.unreplayable("a program has written its own code, in which there were jumps to the agent");
+        }
+    }
+
+    /// Whether an open file shows the memory of a process, and the agent in it.
+    pub(super) fn shows_agent(&self, object: u32) -> bool {
+        self.mapping_files.contains(&object)
+    }
+
+    /// Whether what is written to a descriptor is seen elsewhere but by calls: it comes in order with that then, and what others see of
+    /// it is an event.
+    pub(super) fn is_seen_when_written(&self, open: &Open) -> bool {
+        self.memory_files.contains_key(&open.object)
+            || self.shared_files.contains_key(&open.file)
+            || (self.are_several && self.streams.iter().any(|stream| stream.is(open)))
+    }
+}
+
+/// Whether a file of /proc tells of the memory of a process where its mappings are.
+pub(super) fn shows_mappings(path: &[u8]) -> bool {
+    let Some(inside) = path.strip_prefix(b"/proc/").filter(|inside| inside.first().is_some_and(u8::is_ascii_digit))
+    else {
+        return false;
+    };
+    let name = inside.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    matches!(name, b"maps" | b"smaps" | b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files")
+        || inside.windows(11).any(|part| part == b"/map_files/")
+}
+
+/// The call at whose entry a thread stands, before anything is noted of it.
+fn call_of(info: &sys::SyscallInfo) -> Call {
+    let (arch, number) = (info.machine(), info.first as u32);
+    Call {
+        arch,
+        number,
+        plan: plan::by_number(arch, number),
+        args: info.args,
+        ip: info.ip,
+        sp: info.sp,
+        start: 0,
+        entry_seq: 0,
+        restarted: false,
+    }
+}
+
+/// Whether a call maps memory that it may write and others may see.
+fn maps_to_share(call: &Call) -> bool {
+    const SHM_RDONLY: u64 = 0o10000;
+    match call.name() {
+        "mmap" => call.args[2] & libc::PROT_WRITE as u64 != 0 && call.args[3] & libc::MAP_SHARED as u64 != 0,
+        "shmat" => call.args[2] & SHM_RDONLY == 0,
+        _ => false,
+    }
+}
+
+/// Whether a call may change the mappings where the agent's pages are.
+pub(super) fn takes_place(call: &Call) -> bool {
+    if !matches!(
+        call.name(),
+        "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "madvise" | "remap_file_pages"
+    ) {
+        return false;
+    }
+    let meets = |addr: u64, length: u64| addr < RESERVED_END && length > BASE.saturating_sub(addr);
+    let moves_there = call.name() == "mremap" && meets(call.args[4], call.args[2]);
+    // Without MAP_FIXED an address is only a wish.
+    let is_wish = call.name() == "mmap" && call.args[3] & libc::MAP_FIXED as u64 == 0;
+    moves_there || (!is_wish && meets(call.args[0], call.args[1]))
+}
+
+/// Whether a call maps something where one of these parts of memory is, by address and length.
+fn maps_over(call: &Call, mut parts: impl Iterator<Item = (u64, u64)>) -> bool {
+    const AT_ADDRESS: u64 = (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) as u64;
+    let is_fixed = call.name() == "mmap" && call.args[3] & AT_ADDRESS != 0;
+    let [start, length, ..] = call.args;
+    is_fixed && parts.any(|(other, size)| start < other + size && length > other.saturating_sub(start))
+}
+
+impl Recorder {
+    /// Whether the agent may come to a process: nobody else sees its memory.
+    pub(super) fn may_have_agent(&self, tid: pid_t) -> bool {
+        if !self.world.replayable {
+            return true;
+        }
+        self.tasks.get(&tid).is_some_and(|task| {
+            let space = task.space.borrow();
+            !space.writes_shared && !space.is_joined && task.process.borrow().alive == 1
+        })
+    }
+
+    /// Memory below the stack pointer of a thread that the agent has worked for, which is nobody's: address and length. The dynamic
+    /// loader saves vector registers there. How many of them count as in use depends on when the thread was switched last, which
+    /// the recording and its replay do not have in common where calls stop nothing.
+    pub(super) fn dead_stack(&self, tid: pid_t, sp: u64) -> Option<(u64, u64)> {
+        const RED_ZONE: u64 = 128;
+        self.tasks.get(&tid).filter(|task| task.space.borrow().code.was_present())?;
+        let stack = image::mappings(tid).into_iter().find(|mapping| sp.wrapping_sub(mapping.start) < mapping.length)?;
+        let end = sp - RED_ZONE;
+        // In replay the stack is as long as it may become.
+        let room = if stack.path == b"[stack]" { STACK_ROOM } else { return None };
+        let start = (stack.start + stack.length).saturating_sub(room).min(stack.start);
+        end.checked_sub(start).map(|length| (start, length))
+    }
+
+    /// Why the agent is to leave before a call.
+    fn reason_to_leave(&self, task: &Task, call: &Call) -> Option<&'static str> {
+        let space = task.space.borrow();
+        if let Some(why) = space.code.leaves {
+            return Some(why);
+        }
+        if call.arch != Arch::X86_64 {
+            return None;
+        }
+        let plan = call.plan?;
+        if plan.effect == plan::Effect::Clone {
+            let has = |flags: u64, flag: c_int| flags & flag as u64 != 0;
+            let flags = match call.name() {
+                "clone" => call.args[0],
+                "clone3" => Memory::default().flags_of_clone3(task.tid, call.args[0]),
+                "vfork" => (libc::CLONE_VM | libc::CLONE_VFORK) as u64,
+                _ => 0,
+            };
+            if has(flags, libc::CLONE_VM) {
+                return (!has(flags, libc::CLONE_VFORK)).then_some(OTHER_THREAD);
+            }
+            // The child is in its group, in which threads take turns.
+            return space.shares.then_some(SHARES);
+        }
+        if maps_to_share(call) {
+            return Some(SHARES);
+        }
+        if is_beyond(call) {
+            return Some(OWN_FILTER);
+        }
+        if takes_place(call) || maps_over(call, space.code.areas().chain([(BASE, RESERVED_END - BASE)])) {
+            return Some(PLACE);
+        }
+        let looks = plan.fds.iter().any(|slot| {
+            let object = task.fds.borrow().get(call.int(usize::from(*slot)));
+            object.is_some_and(|object| self.world.shows_agent(object))
+        });
+        looks.then_some(LOOKS)
+    }
+
+    /// A task stands at the entry of a call. If the agent is to leave its process before, it does, and the task enters the call once
+    /// more.
+    pub(super) fn leaves_before(&mut self, tid: pid_t, info: &sys::SyscallInfo) -> bool {
+        let Some(task) = self.tasks.get(&tid).filter(|_| self.world.agent.is_some()) else { return false };
+        if task.space.borrow().code.state != State::Present || task.launching {
+            return false;
+        }
+        let Some(why) = self.reason_to_leave(task, &call_of(info)) else { return false };
+        if Rc::strong_count(&task.space) > 1 {
+            // Its parent waits in a call, and comes back to where it made it.
+            self.give_up(tid);
+            self.count_left(why);
+            return false;
+        }
+        if !self.go_back_before(tid, info) {
+            return true;
+        }
+        self.evict(tid, why);
+        self.go_on(tid, 0);
+        true
+    }
+
+    /// Has a task that is at the entry of a call stand before the program's own instruction of it. When `false`, it has come to
+    /// another stop, or has ended.
+    fn go_back_before(&mut self, tid: pid_t, info: &sys::SyscallInfo) -> bool {
+        let skip = |regs| sys::set_registers(tid, &libc::user_regs_struct { orig_rax: u64::MAX, rax: 0, ..regs });
+        if sys::registers(tid).and_then(skip).is_err() {
+            return false;
+        }
+        loop {
+            if sys::resume(tid, Resume::Syscall, 0).is_err() {
+                return false;
+            }
+            let Ok(waited) = sys::wait_for(tid) else { return false };
+            let status = waited.status;
+            if status >> 8 == libc::SIGTRAP | 0x80 {
+                break;
+            }
+            // Of one that was stopped at the entry by itself, the filter tells as well.
+            if status >> 16 != sys::event::SECCOMP {
+                self.stops.push_back(waited);
+                return false;
+            }
+        }
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let ip = task.space.borrow().code.own_ip(info.ip);
+        let number = u64::from(info.first as u32);
+        sys::registers(tid)
+            .and_then(|regs| {
+                let regs = libc::user_regs_struct { rip: ip - 2, rax: number, orig_rax: u64::MAX, ..regs };
+                sys::set_registers(tid, &regs)
+            })
+            .is_ok()
+    }
+
+    /// Takes the agent out of the process of a task that stands still outside of calls, and out of the agent. Whether it is gone.
+    pub(super) fn evict(&mut self, tid: pid_t, why: &'static str) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        let space = Rc::clone(&task.space);
+        let Ok(regs) = sys::registers(tid) else { return false };
+        {
+            let mut space = space.borrow_mut();
+            let own = space.code.own_ip(regs.rip);
+            let own = if space.code.is_trampoline(own) { space.code.uncover(tid, own) } else { Some(own) };
+            let Some(own) = own else { return false };
+            if own != regs.rip && sys::set_registers(tid, &libc::user_regs_struct { rip: own, ..regs }).is_err() {
+                return false;
+            }
+        }
+        self.give_up(tid);
+        self.count_left(why);
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        let pid = task.process.borrow().pid;
+        let instruction = task.call_instruction(image::SYSCALL);
+        let Some(agent) = &self.world.agent else { return false };
+        if space.borrow().code.is_patched() {
+            return false;
+        }
+        let removed = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
+            let mut thread = Borrowed::new(agent.image, pid, tid)?;
+            thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
+            inject::remove(&mut thread, at, space.borrow().code.areas())
+        });
+        match removed {
+            Ok(()) => {
+                task.ring = None;
+                // Who has looked at its mappings has seen none of the agent's.
+                let left = space.borrow().code.left(why == LOOKS || why == COMPUTES);
+                space.borrow_mut().code = left;
+                true
+            }
+            Err(error) => {
+                self.world.note(&format!("the agent's pages could not be taken out of a program: {error}"));
+                false
+            }
+        }
+    }
+
+    fn count_left(&mut self, why: &'static str) {
+        if let Some(agent) = &mut self.world.agent {
+            *agent.counts.left.entry(why).or_default() += 1;
+        }
+    }
+
+    /// A task has come back from a call: whoever is to do without the agent stops at its next call, and who has asked for a
+    /// file's mapping has others tell what they write there.
+    pub(super) fn settle_agents(&mut self, tid: pid_t) {
+        for file in std::mem::take(&mut self.world.new_files) {
+            for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
+                for (fd, _) in task.fds.borrow().of_file(file).filter(|(fd, _)| u64::from(*fd) < KNOWN_BYTES) {
+                    let addr = KNOWN + u64::from(fd);
+                    let mut bits = [0];
+                    if sys::read_pieces(task.tid, &[(addr, 1)], &mut bits) == 1 && bits[0] != 0 {
+                        sys::write_memory(task.tid, addr, &[bits[0] | known::WRITES_STOP]);
+                    }
+                }
+            }
+        }
+        if std::mem::take(&mut self.world.some_leave) {
+            self.tell_to_leave();
+        }
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let leaves = {
+            let code = &task.space.borrow().code;
+            code.leaves.filter(|_| code.state == State::Present)
+        };
+        if let Some(why) = leaves.filter(|_| Rc::strong_count(&task.space) == 1) {
+            self.evict(tid, why);
+        }
+    }
+
+    /// Has those stop at their next call whose agent is to leave.
+    pub(super) fn tell_to_leave(&self) {
+        for task in self.tasks.values() {
+            if let Some(ring) = task.ring.as_ref().filter(|_| task.space.borrow().code.leaves.is_some()) {
+                ring.refuse(refuse::ALL);
+            }
+        }
+    }
+
+    /// There is more than one task from now on: what they write to the first program's output comes in order.
+    pub(super) fn become_several(&mut self) {
+        if self.world.agent.is_none() || !self.world.replayable || self.world.are_several || self.tasks.len() < 2 {
+            return;
+        }
+        self.world.are_several = true;
+        for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
+            let mut table = self.world.known_table(task);
+            table.resize(KNOWN_BYTES as usize, 0);
+            sys::write_memory(task.tid, KNOWN, &table);
+        }
+    }
+
+    /// A task is about to go on, now: while a signal is held for it, its next call stops.
+    pub(super) fn ready_to_go_on(task: &Task) {
+        let Some(ring) = &task.ring else { return };
+        ring.set_clock(task.resumed);
+        let bits = if task.held.is_empty() && task.space.borrow().code.leaves.is_none() { 0 } else { refuse::ALL };
+        if ring.refuses() != bits {
+            ring.refuse(bits);
+        }
+    }
+
+    /// A signal has stopped a task at an instruction that was moved into a trampoline, or at what is left of one. When the
+    /// instruction itself has raised it, it is put back where it was, and runs again: `true`.
+    pub(super) fn put_moved_back(&mut self, tid: pid_t, signal: c_int, info: &SigInfo) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid) else { return false };
+        if task.space.borrow().code.is_untouched() || !siginfo::is_synchronous(signal, siginfo::code(info)) {
+            return false;
+        }
+        let Ok(regs) = sys::registers(tid) else { return false };
+        let own = {
+            let code = &mut task.space.borrow_mut().code;
+            if code.is_trampoline(regs.rip) {
+                code.uncover(tid, regs.rip)
+            } else if signal == libc::SIGTRAP && code.is_left_over(regs.rip.wrapping_sub(1)) {
+                let ip = regs.rip.wrapping_sub(1);
+                (code.way_to(tid, ip) == ip).then_some(ip)
+            } else {
+                None
+            }
+        };
+        let Some(own) = own else { return false };
+        let regs = libc::user_regs_struct { rip: own, ..regs };
+        self.world.keep_signal(task, signal, &regs);
+        let _ = sys::set_registers(tid, &regs);
+        self.go_on(tid, 0);
+        true
+    }
+
+    /// A task that is to be stopped in its own code stands somewhere: the agent leaves it, so that this place is found in replay. `false`
+    /// when it stands in the agent's code, or in a call that it makes there.
+    pub(super) fn stands_in_own_code(&mut self, tid: pid_t) -> bool {
+        let present = |task: &Task| task.space.borrow().code.state == State::Present;
+        if !self.tasks.get(&tid).is_some_and(present) {
+            return true;
+        }
+        let Ok(regs) = sys::registers(tid) else { return false };
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let is_elsewhere = self.world.agent.as_ref().is_some_and(|agent| agent.image.covers(regs.rip))
+            || task.space.borrow().code.is_trampoline(regs.rip);
+        !is_elsewhere && Rc::strong_count(&task.space) == 1 && self.evict(tid, COMPUTES)
+    }
+}
+
+/// Whether the agent in a task's memory knows of its descriptors.
+fn is_known_to_agent(task: &Task) -> bool {
+    !task.fds_apart && task.space.borrow().code.state == State::Present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_show_mappings_are_known() {
+        for path in ["/proc/12/maps", "/proc/12/task/13/smaps", "/proc/1/mem", "/proc/7/map_files/1000-2000"] {
+            assert!(shows_mappings(path.as_bytes()), "{path}");
+        }
+        for path in ["/proc/12/status", "/proc/meminfo", "/proc/maps", "/tmp/proc/1/maps", "/proc/1/mapsx", ""] {
+            assert!(!shows_mappings(path.as_bytes()), "{path}");
+        }
+    }
+}

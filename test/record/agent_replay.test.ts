@@ -1,0 +1,114 @@
+/** Recordings through the agent that can be replayed: they are what the ptrace backend makes, and the agent leaves when it has to. */
+
+import { dirname } from "node:path";
+import { describe, expect, test } from "vitest";
+import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
+import { cli, compile, type Event, readWhole, record, run, stateOf } from "./support.js";
+
+const eager = ["--backend=eager-agent"];
+const usual = ["--backend=agent"];
+
+interface Replayed {
+  readonly stdout: string;
+  readonly events: readonly Event[];
+  readonly coverage: Coverage;
+}
+
+/** Records a program and replays it: both have the same output. */
+async function recordAndReplay(
+  argv: readonly string[],
+  options: readonly string[],
+  code = 0,
+): Promise<Replayed> {
+  const recorded = await record(argv, { options });
+  expect({ code: recorded.code, stderr: recorded.stderr }).toEqual({ code, stderr: "" });
+  const { trace, events } = await readWhole(recorded.file);
+  expect(trace.info.facts.get("backend")).toBe("agent");
+  expect(trace.info.facts.get("mode")).toBe("replayable");
+  expect(trace.info.facts.get("unreplayable")).toBe("");
+  const env = stateOf(dirname(recorded.file));
+  const replayed = await run([cli, "replay", "-q", recorded.file], { env });
+  expect(replayed).toEqual({ code, signal: null, stdout: recorded.stdout, stderr: "" });
+  const coverage = coverageOf(trace.info);
+  if (coverage === undefined) throw new Error("the trace does not tell of the agent");
+  return { stdout: recorded.stdout, events, coverage };
+}
+
+describe("programs that check themselves find nothing changed, in replay neither", () => {
+  test.each([
+    "agent_registers",
+    "agent_window",
+    "agent_signals",
+    "agent_pointers",
+    "agent_faults",
+    "agent_tasks",
+  ])(
+    "%s",
+    async (name) => {
+      const program = compile(name, "-pthread");
+      for (const options of [eager, usual]) await recordAndReplay([program], options);
+    },
+    120_000,
+  );
+});
+
+test("bytes, results and failures are those of the ptrace backend", async () => {
+  const program = compile("agent_pointers");
+  const told = async (options: readonly string[]) => {
+    const { events } = await readWhole((await record([program], { options })).file);
+    // Before that there is the process's number.
+    const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
+    return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
+      name,
+      // Addresses differ from run to run.
+      ret: name === "mmap" ? 0 : ret,
+      flags,
+      captures: captures.map(({ slot, side, status, wanted, bytes }) =>
+        // The table of a vector has addresses in it.
+        [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
+      ),
+      refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
+    }));
+  };
+  const [agent, ptrace] = [await told(eager), await told([])];
+  expect(agent.length).toBeGreaterThan(1000);
+  expect(agent).toEqual(ptrace);
+}, 60_000);
+
+test("nearly all calls of a program with one thread are made in the process", async () => {
+  const { coverage } = await recordAndReplay(["find", "/usr/include", "-name", "*.h"], usual);
+  const { inProcess, trapped, left } = coverage;
+  expect(left).toEqual([]);
+  expect(inProcess / (inProcess + trapped)).toBeGreaterThan(0.9);
+}, 60_000);
+
+describe("the agent leaves a process", () => {
+  const left = async (argv: readonly string[]): Promise<Replayed & { readonly why: string }> => {
+    const replayed = await recordAndReplay(argv, eager);
+    const why = replayed.coverage.left.map(({ count, what }) => `${count} ${what}`).join(", ");
+    return { ...replayed, why };
+  };
+
+  test("that begins a second thread, and comes back to its children", async () => {
+    const { why, coverage } = await left([compile("agent_tasks", "-pthread"), "3", "100"]);
+    expect(why).toMatch(/^\d+ it began a second thread$/);
+    // The children have one thread each.
+    expect(coverage.inProcess).toBeGreaterThan(500);
+  }, 60_000);
+
+  test("that looks at its mappings, and is not among them", async () => {
+    const { why, stdout } = await left(["cat", "/proc/self/maps"]);
+    expect(why).toMatch(/^\d+ it looked at its own mappings$/);
+    expect(stdout).toContain("[stack]");
+    expect(stdout).not.toMatch(/^7000/m);
+    expect(stdout).not.toContain("memfd:trace");
+  });
+
+  test("that shares memory which it writes", async () => {
+    const script =
+      "import mmap, os\nm = mmap.mmap(-1, 4096)\nif os.fork() == 0:\n m[0] = 7\n os._exit(0)\nos.wait()\nprint(m[0])";
+    const { why, stdout } = await left(["python3", "-c", script]);
+    expect(stdout).toBe("7\n");
+    expect(why).toBe("1 it shares memory that is written");
+  }, 60_000);
+});
