@@ -17,6 +17,11 @@ export const lackingPython: string | undefined =
     ? undefined
     : "there is no environment for it: test/export/setup.sh makes one";
 
+/** The path of another program of that environment. */
+export function installed(program: string): string {
+  return join(place, "bin", program);
+}
+
 /** The name of a group of tests, with the reason where they are left out. */
 export function titled(name: string): string {
   return lackingPython === undefined ? name : `${name} (left out: ${lackingPython})`;

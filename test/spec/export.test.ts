@@ -6,7 +6,8 @@ import { dirname, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { findProgram, lacking } from "../support/tools.js";
+import { installed, lackingPython } from "../export/python.js";
+import { lacking } from "../support/tools.js";
 import { SpecPlace } from "./support.js";
 
 const TIMEOUT = { timeout: 120_000 };
@@ -125,26 +126,29 @@ describe("exports", TIMEOUT, () => {
     expect(script("own.cjs").stderr).toContain("ERR_ACCESS_DENIED");
   });
 
-  it.skipIf(lacking("deno"))("deno runs a script with its flags, and refuses other files", () => {
-    const script = join(place.work, "own.js");
-    const name = findProgram("deno") ?? "";
-    writeFileSync(script, 'console.log(Deno.readTextFileSync("words"));\n');
-    const command = [name, "run", "--no-prompt", "--allow-read=.", "own.js"];
-    const recorded = place.trace(
-      ...["record", "-q", "--force", "--observe", "-o", "../deno.trace", "--"],
-      ...command,
-    );
-    expect(recorded.status, recorded.stderr).toBe(0);
-    place.trace("spec", "gen", "--force", "-o", "../deno.spec", "../deno.trace");
-    const exported = place.trace("spec", "export", "--to=deno", "../deno.spec");
-    const flags = exported.stdout.replace(/\\\n/g, "").trim();
-    const run = () => place.run("sh", "-c", `exec ${name} run ${flags} own.js`);
-    expect(run()).toMatchObject({ status: 0, stdout: "b\na\n\n" });
-    writeFileSync(script, 'console.log(Deno.readTextFileSync("/etc/shadow"));\n');
-    expect(run().stderr).toContain("Requires read access");
-    writeFileSync(script, 'Deno.writeTextFileSync("words", "");\n');
-    expect(run().stderr).toContain("Requires write access");
-  });
+  it.skipIf(lackingPython !== undefined)(
+    "deno runs a script with its flags, and refuses other files",
+    () => {
+      const script = join(place.work, "own.js");
+      const name = installed("deno");
+      writeFileSync(script, 'console.log(Deno.readTextFileSync("words"));\n');
+      const command = [name, "run", "--no-prompt", "--allow-read=.", "own.js"];
+      const recorded = place.trace(
+        ...["record", "-q", "--force", "--observe", "-o", "../deno.trace", "--"],
+        ...command,
+      );
+      expect(recorded.status, recorded.stderr).toBe(0);
+      place.trace("spec", "gen", "--force", "-o", "../deno.spec", "../deno.trace");
+      const exported = place.trace("spec", "export", "--to=deno", "../deno.spec");
+      const flags = exported.stdout.replace(/\\\n/g, "").trim();
+      const run = () => place.run("sh", "-c", `exec ${name} run ${flags} own.js`);
+      expect(run()).toMatchObject({ status: 0, stdout: "b\na\n\n" });
+      writeFileSync(script, 'console.log(Deno.readTextFileSync("/etc/shadow"));\n');
+      expect(run().stderr).toContain("Requires read access");
+      writeFileSync(script, 'Deno.writeTextFileSync("words", "");\n');
+      expect(run().stderr).toContain("Requires write access");
+    },
+  );
 
   it("landlockconfig's schema takes the ruleset", () => {
     exported("landlock", "../app.landlock");
