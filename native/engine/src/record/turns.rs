@@ -13,7 +13,7 @@ use libc::pid_t;
 use rustc_hash::FxHashMap;
 
 use super::chaos::Chaos;
-use crate::sys::Timer;
+use crate::sys::{self, Timer};
 
 /// How long a thread keeps its turn over boundaries while others wait.
 const SLICE_NS: u64 = 3_000_000;
@@ -184,7 +184,6 @@ impl Turns {
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
-        let now = self.now;
         let number = self.find(group);
         let group = self.groups.get_mut(&number)?;
         if group.holder.is_some() || group.waiting.is_empty() {
@@ -192,7 +191,8 @@ impl Turns {
         }
         let next = group.waiting.pop_front();
         group.holder = next;
-        group.since = now;
+        // Stopping the one before may have taken longer than a slice.
+        group.since = sys::monotonic();
         next
     }
 
