@@ -229,38 +229,32 @@ impl Recorder {
     /// Makes a choice when one is due and all threads have settled.
     pub(super) fn settle_turns(&mut self) -> Settling {
         let now = sys::monotonic();
-        let tasks = &self.tasks;
-        let order = |tid: pid_t| tasks.get(&tid).map_or(u32::MAX, |task| task.index);
-        let Some(chaos) = self.world.turns.chaos.as_mut().filter(|chaos| chaos.is_due) else { return Settling::NotDue };
+        let Some(chaos) = self.world.turns.chaos.as_ref().filter(|chaos| chaos.is_due) else { return Settling::NotDue };
         let (since, looks) = chaos.looked.unwrap_or((now, 0));
+        let is_late = now.saturating_sub(since) > SETTLES_NS;
+        let is_moving = !is_late && self.tasks.values().any(|task| !is_settled(&self.world, task));
+        let looks = if is_moving { 0 } else { looks + 1 };
+        let tasks = &self.tasks;
+        let Some(chaos) = self.world.turns.chaos.as_mut() else { return Settling::NotDue };
+        chaos.looked = Some((since, looks));
+        if looks < LOOKS && !is_late {
+            return Settling::Moving;
+        }
+        // Only now: a thread that is on its way goes before sleepers.
+        let order = |tid: pid_t| tasks.get(&tid).map_or(u32::MAX, |task| task.index);
         let has_come = chaos.sleep_on(now, order);
-        let world = &self.world;
-        let moves = |task: &Task| !is_settled(world, task);
-        let Some(chaos) = &world.turns.chaos else { return Settling::NotDue };
         // A sleeper whose time has come is waited for, however long that takes.
-        let late_sleeper = chaos.sleepers.iter().find(|sleeper| {
+        let is_awaited = chaos.sleepers.iter().any(|sleeper| {
             let is_stopped = tasks.get(&sleeper.tid).is_none_or(|task| task.in_group_stop);
             sleeper.until <= chaos.clock && !chaos.waiting.contains(&sleeper.tid) && !is_stopped
         });
-        let is_late = now.saturating_sub(since) > SETTLES_NS;
-        let is_moving = !is_late && tasks.values().any(moves);
-        let settling = if is_moving {
-            Some(Settling::Moving)
-        } else if late_sleeper.is_some() || !has_come {
-            Some(Settling::Asleep)
-        } else {
-            None
-        };
+        if is_awaited || !has_come {
+            chaos.looked = Some((since, 0));
+            return Settling::Asleep;
+        }
         let mut ready: Vec<pid_t> = chaos.waiting.iter().copied().filter(|tid| chaos.is_awake(*tid)).collect();
         ready.sort_unstable_by_key(|tid| order(*tid));
-        let Some(chaos) = self.world.turns.chaos.as_mut() else { return Settling::NotDue };
-        let looks = if settling.is_some() { 0 } else { looks + 1 };
-        chaos.looked = Some((since, looks));
-        match settling {
-            Some(settling) => settling,
-            None if looks < LOOKS && !is_late => Settling::Moving,
-            None => chaos.choose(&ready).map_or(Settling::Asleep, Settling::Chosen),
-        }
+        chaos.choose(&ready).map_or(Settling::Asleep, Settling::Chosen)
     }
 
     /// Waits a moment for threads that are on their way.
