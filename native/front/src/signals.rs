@@ -87,6 +87,8 @@ impl Held {
 
     /// The program has ended: signals are for this process again.
     pub fn release(&self) {
+        // Those that nobody has taken yet came while there was a program, and were for it.
+        while wait(&self.waited, Some(Instant::now())).is_some() {}
         let mut still = self.before;
         for signal in OF_WRITING {
             // SAFETY: the set is a copy of one that the system has filled.
@@ -171,5 +173,20 @@ impl Hold {
     fn detach(&mut self, now: Instant) {
         self.control.detach();
         self.detach = Some(now + DETACH_EVERY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_came_before_the_end_does_not_outlive_it() {
+        let held = Held::new();
+        // To this thread, as no other one of the tests blocks it.
+        // SAFETY: raise takes no pointer.
+        unsafe { libc::raise(libc::SIGINT) };
+        held.release();
+        held.restore();
     }
 }
