@@ -43,8 +43,6 @@ impl World {
         }
         let path = PathBuf::from(OsStr::from_bytes(&mapping.path));
         if let Some(known) = self.shared_files.get_mut(&key) {
-            // By mprotect(2) it may become writable.
-            known.changed |= mapping.shared && is_writable(file);
             known.as_mapped = Some(Mapped { path, state, hash });
         }
     }
@@ -104,15 +102,6 @@ impl World {
         let shown = mapped.path.display().to_string();
         self.unreplayable(&format!("the mapped file {shown} was changed by a process that was not recorded"));
     }
-}
-
-/// Whether a descriptor, by its path in /proc, was opened for writing, proc_pid_fdinfo(5).
-fn is_writable(descriptor: &Path) -> bool {
-    let info = descriptor.to_str().map(|path| path.replacen("/fd/", "/fdinfo/", 1)).unwrap_or_default();
-    let info = std::fs::read_to_string(info).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
-    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
 fn hash_of(path: &Path) -> Option<[u8; 32]> {

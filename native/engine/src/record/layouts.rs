@@ -167,7 +167,7 @@ impl World {
         }
         let hash = self.describe_content(task, mapping, fd);
         if mapping.shared {
-            self.share(task, mapping);
+            self.share(task, mapping, mapping.prot & PROT_WRITE != 0 || is_writable(&open_file(task.tid, fd)));
         } else {
             // Pages that were not written to still show what is in the file.
             self.remember_file(task, mapping);
@@ -218,12 +218,11 @@ impl World {
         let length = length.next_multiple_of(PAGE);
         let mapping = Mapping { start, length, offset: 0, prot, shared: true, dev, ino, path: Vec::new() };
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
-        self.share(task, &mapping);
+        self.share(task, &mapping, true);
     }
 
     /// shmat(2): the segment, and what is in it when nobody of this recording has put that there.
     pub(super) fn describe_segment(&mut self, task: &mut Task, call: &Call, result: i64) {
-        const SHM_RDONLY: u64 = 0o10000;
         let start = result as u64;
         let Some(found) = image::file_mapping_at(task.tid, start) else {
             self.unreplayable("a shared memory segment could not be identified");
@@ -238,7 +237,7 @@ impl World {
             let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
             capturer.structure(slot::LAYOUT, Side::Out, start, length);
         }
-        self.share(task, &mapping);
+        self.share(task, &mapping, prot & PROT_WRITE != 0);
     }
 
     /// Remembers which file is mapped where: who writes to the file changes that memory.
@@ -271,14 +270,14 @@ impl World {
         self.shared_files_checked = self.shared_files.len();
     }
 
-    /// Joins the turns of those that see the same memory.
-    fn share(&mut self, task: &mut Task, mapping: &Mapping) {
+    /// Joins the turns of those that see the same memory. `is_written`: it may be written to, now or after mprotect(2).
+    fn share(&mut self, task: &mut Task, mapping: &Mapping, is_written: bool) {
         self.remember_file(task, mapping);
         let mut space = task.space.borrow_mut();
         space.shares = true;
-        space.writes_shared |= mapping.prot & PROT_WRITE != 0;
+        space.writes_shared |= is_written;
         let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
-        known.written |= mapping.prot & PROT_WRITE != 0;
+        known.written |= is_written;
         if !known.groups.contains(&space.group) {
             known.groups.push(space.group);
         }
@@ -312,6 +311,32 @@ impl World {
         }
         World::forget_unseen(task, start, end - start);
     }
+}
+
+/// shmat(2).
+const SHM_RDONLY: u64 = 0o10000;
+
+/// Whether a call maps memory that others may see and that it may write to, now or after mprotect(2).
+pub(super) fn maps_to_write(tid: pid_t, call: &Call) -> bool {
+    match call.name() {
+        "mmap" | "mmap2" => {
+            let [_, _, prot, flags, ..] = call.args;
+            let has = |flag: libc::c_int| flags & flag as u64 != 0;
+            has(libc::MAP_SHARED)
+                && (prot & PROT_WRITE != 0 || has(libc::MAP_ANONYMOUS) || is_writable(&open_file(tid, call.int(4))))
+        }
+        "shmat" => call.args[2] & SHM_RDONLY == 0,
+        _ => false,
+    }
+}
+
+/// Whether a descriptor, by its path in /proc, was opened for writing, proc_pid_fdinfo(5).
+fn is_writable(descriptor: &Path) -> bool {
+    let info = descriptor.to_str().map(|path| path.replacen("/fd/", "/fdinfo/", 1)).unwrap_or_default();
+    let info = std::fs::read_to_string(info).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
 /// Where the file behind a descriptor of a process can be read.

@@ -12,7 +12,9 @@ use trace_format::event::Side;
 use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, known, refuse};
 use trace_format::table::Arch;
 
-use super::agent::is_beyond;
+use super::agent::{is_beyond, refusals};
+use super::layouts::maps_to_write;
+use super::lifecycle::flags_of;
 use super::{Recorder, World};
 use crate::agent::code::State;
 use crate::agent::inject;
@@ -56,13 +58,10 @@ impl World {
 
     /// The program hands out its own code: the jumps in it are not there in replay.
     pub(super) fn look_for_code(&mut self, task: &Task) {
-        const SMALL: u64 = 64;
         let shown = {
             let code = &task.space.borrow().code;
-            let given = task.memory.captures.iter().filter(|capture| capture.side == Side::In);
-            let mut large =
-                given.map(|capture| (capture.addr, u64::from(capture.len))).filter(|(_, length)| *length > SMALL);
-            large.any(|(addr, length)| code.shows(addr, length))
+            let mut given = task.memory.captures.iter().filter(|capture| capture.side == Side::In);
+            given.any(|capture| code.shows(capture.addr, capture.len.into()))
         };
         if shown {
             self.unreplayable("a program has written its own code, in which there were jumps to the agent");
@@ -92,32 +91,6 @@ pub(super) fn shows_mappings(path: &[u8]) -> bool {
     let name = inside.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     matches!(name, b"maps" | b"smaps" | b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files")
         || inside.windows(11).any(|part| part == b"/map_files/")
-}
-
-/// The call at whose entry a thread stands, before anything is noted of it.
-fn call_of(info: &sys::SyscallInfo) -> Call {
-    let (arch, number) = (info.machine(), info.first as u32);
-    Call {
-        arch,
-        number,
-        plan: plan::by_number(arch, number),
-        args: info.args,
-        ip: info.ip,
-        sp: info.sp,
-        start: 0,
-        entry_seq: 0,
-        restarted: false,
-    }
-}
-
-/// Whether a call maps memory that it may write and others may see.
-fn maps_to_share(call: &Call) -> bool {
-    const SHM_RDONLY: u64 = 0o10000;
-    match call.name() {
-        "mmap" => call.args[2] & libc::PROT_WRITE as u64 != 0 && call.args[3] & libc::MAP_SHARED as u64 != 0,
-        "shmat" => call.args[2] & SHM_RDONLY == 0,
-        _ => false,
-    }
 }
 
 /// Whether a call may change the mappings where the agent's pages are.
@@ -181,19 +154,14 @@ impl Recorder {
         let plan = call.plan?;
         if plan.effect == plan::Effect::Clone {
             let has = |flags: u64, flag: c_int| flags & flag as u64 != 0;
-            let flags = match call.name() {
-                "clone" => call.args[0],
-                "clone3" => Memory::default().flags_of_clone3(task.tid, call.args[0]),
-                "vfork" => (libc::CLONE_VM | libc::CLONE_VFORK) as u64,
-                _ => 0,
-            };
+            let flags = flags_of(call, &Memory::default(), task.tid);
             if has(flags, libc::CLONE_VM) {
                 return (!has(flags, libc::CLONE_VFORK)).then_some(OTHER_THREAD);
             }
             // The child is in its group, in which threads take turns.
             return space.shares.then_some(SHARES);
         }
-        if maps_to_share(call) {
+        if maps_to_write(task.tid, call) {
             return Some(SHARES);
         }
         if is_beyond(call) {
@@ -216,7 +184,7 @@ impl Recorder {
         if task.space.borrow().code.state != State::Present || task.launching {
             return false;
         }
-        let Some(why) = self.reason_to_leave(task, &call_of(info)) else { return false };
+        let Some(why) = self.reason_to_leave(task, &Call::entered(info)) else { return false };
         if Rc::strong_count(&task.space) > 1 {
             // Its parent waits in a call, and comes back to where it made it.
             self.give_up(tid);
@@ -366,7 +334,7 @@ impl Recorder {
     pub(super) fn ready_to_go_on(task: &Task) {
         let Some(ring) = &task.ring else { return };
         ring.set_clock(task.resumed);
-        let bits = if task.held.is_empty() && task.space.borrow().code.leaves.is_none() { 0 } else { refuse::ALL };
+        let bits = refusals(task);
         if ring.refuses() != bits {
             ring.refuse(bits);
         }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use libc::pid_t;
 use trace_format::event::{EventKind, Lost, Side, slot};
 
-use super::layouts::file_position;
+use super::layouts::{file_position, maps_to_write};
 use super::leaving::{SHARES, WRITTEN};
 use super::replayable::sink;
 use super::{Recorder, World};
@@ -164,7 +164,7 @@ impl Recorder {
         let Some(call) = task.call.filter(|call| matches!(call.name(), "mmap" | "mmap2")) else { return false };
         let is_shared = call.args[3] & MAP_SHARED != 0 && call.args[3] & libc::MAP_ANONYMOUS as u64 == 0;
         let Some(open) = task.fds.borrow().open(call.int(4)).filter(|_| is_shared) else { return false };
-        let writes = call.args[2] & libc::PROT_WRITE as u64 != 0;
+        let writes = maps_to_write(tid, &call);
         let is_written = self.world.shared_files.get(&open.file).is_some_and(|known| known.written || writes);
         let mut others = if is_written { self.world.mappers(task, open.file) } else { Vec::new() };
         others.retain(|space| space.borrow().shares);
