@@ -85,7 +85,7 @@ impl Chaos {
         if !self.waiting.contains(&tid) {
             self.waiting.push(tid);
         }
-        self.is_due = self.holder.is_none();
+        self.due(self.holder.is_none());
         false
     }
 
@@ -98,7 +98,14 @@ impl Chaos {
             self.last = Some(tid);
             self.yields = false;
         }
-        self.is_due = self.holder.is_none() && !self.waiting.is_empty();
+        self.due(self.holder.is_none() && !self.waiting.is_empty());
+    }
+
+    fn due(&mut self, is_due: bool) {
+        self.is_due = is_due;
+        if !is_due {
+            self.looked = None;
+        }
     }
 
     /// The thread waits for its next turn, and others come first.
@@ -197,8 +204,7 @@ impl Chaos {
             self.woke(next);
         }
         self.holder = next;
-        self.is_due = false;
-        self.looked = None;
+        self.due(false);
         next
     }
 }
@@ -228,8 +234,8 @@ pub(super) enum Settling {
 impl Recorder {
     /// Makes a choice when one is due and all threads have settled.
     pub(super) fn settle_turns(&mut self) -> Settling {
-        let now = sys::monotonic();
         let Some(chaos) = self.world.turns.chaos.as_ref().filter(|chaos| chaos.is_due) else { return Settling::NotDue };
+        let now = sys::monotonic();
         let (since, looks) = chaos.looked.unwrap_or((now, 0));
         let is_late = now.saturating_sub(since) > SETTLES_NS;
         let is_moving = !is_late && self.tasks.values().any(|task| !is_settled(&self.world, task));
@@ -249,7 +255,8 @@ impl Recorder {
             sleeper.until <= chaos.clock && !chaos.waiting.contains(&sleeper.tid) && !is_stopped
         });
         if is_awaited || !has_come {
-            chaos.looked = Some((since, 0));
+            // The time counts only while somebody moves.
+            chaos.looked = None;
             return Settling::Asleep;
         }
         let mut ready: Vec<pid_t> = chaos.waiting.iter().copied().filter(|tid| chaos.is_awake(*tid)).collect();
