@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use iced_x86::{Decoder, DecoderOptions};
@@ -121,6 +122,8 @@ pub struct Code {
     once: HashSet<u64>,
     /// By the address behind the `syscall` instruction.
     sites: HashMap<u64, Site>,
+    /// From the first byte of any site to behind the last.
+    covered: Range<u64>,
     /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
     traps: HashMap<u64, u64>,
     refused: HashMap<u64, Refused>,
@@ -192,11 +195,10 @@ impl Code {
     /// Whether memory has code in it that was patched.
     #[must_use]
     pub fn shows(&self, addr: u64, length: u64) -> bool {
-        !self.sites.is_empty()
-            && self
-                .sites
-                .values()
-                .any(|site| site.start < addr.saturating_add(length) && addr < site.start + site.jump.len() as u64)
+        let end = addr.saturating_add(length);
+        let is_met = |site: &Site| site.start < end && addr < site.start + site.jump.len() as u64;
+        // Data is hardly ever between sites.
+        self.covered.start < end && addr < self.covered.end && self.sites.values().any(is_met)
     }
 
     /// Whether an address is in the trampolines.
@@ -324,6 +326,11 @@ impl Code {
         }
         self.traps.insert(patch.trap + 2, ip);
         self.traps.insert(patch.behind, ip);
+        let end = window.start + patch.jump.len() as u64;
+        self.covered = match &self.covered {
+            covered if covered.is_empty() => window.start..end,
+            covered => covered.start.min(window.start)..covered.end.max(end),
+        };
         self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump, base, behind: patch.behind });
         Ok(())
     }
