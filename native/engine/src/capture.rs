@@ -9,7 +9,8 @@ use trace_format::table::{Arch, Dir, Len, Ty};
 
 use crate::irregular;
 use crate::memory::{Capturer, Data, Memory, word_of};
-use crate::plan::{Plan, Pointer, Shape};
+use crate::plan::{self, Plan, Pointer, Shape};
+use crate::sys::SyscallInfo;
 
 /// A call that a tracee has entered and not yet left.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,23 @@ pub struct Call {
 }
 
 impl Call {
+    /// The call at whose entry a thread stands, before anything is noted of it: its start and number of event are 0.
+    #[must_use]
+    pub fn entered(info: &SyscallInfo) -> Call {
+        let (arch, number) = (info.machine(), info.first as u32);
+        Call {
+            arch,
+            number,
+            plan: plan::by_number(arch, number),
+            args: info.args,
+            ip: info.ip,
+            sp: info.sp,
+            start: 0,
+            entry_seq: 0,
+            restarted: false,
+        }
+    }
+
     /// The row's name, or an empty string for an unknown number.
     #[must_use]
     pub fn name(&self) -> &'static str {

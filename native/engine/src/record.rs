@@ -477,8 +477,8 @@ impl World {
         let replayable = !options.observe && options.attach.is_empty() && whole;
         let mode = if replayable { "replayable" } else { "observe" };
         let eager = options.backend == Backend::EagerAgent;
-        let samples = options.samples.as_ref();
-        let is_sampled = |name: &str| samples.is_some_and(|wanted| samples::Sampler::new(wanted).wants(name));
+        let sampler = options.samples.as_ref().map(samples::Sampler::new);
+        let is_sampled = |name: &str| sampler.as_ref().is_some_and(|sampler| sampler.wants(name));
         let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, eager, is_sampled));
         let backend = if agent.is_some() { "agent" } else { "ptrace" };
         for (key, value) in
@@ -538,7 +538,7 @@ impl World {
             some_leave: false,
             are_several: false,
             loader_sites: HashMap::new(),
-            sampler: options.samples.as_ref().map(samples::Sampler::new),
+            sampler,
         }
     }
 
@@ -819,10 +819,10 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
         let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
+        task.resumed = self.world.clock;
         if self.world.replayable {
             Recorder::ready_to_go_on(task);
         }
-        task.resumed = self.world.clock;
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);
@@ -916,25 +916,13 @@ impl World {
     /// A task enters a call.
     fn enter(&mut self, task: &mut Task, info: &sys::SyscallInfo, now: u64) {
         self.decide(task, None);
-        let arch = info.machine();
-        let number = info.first as u32;
-        let plan = plan::by_number(arch, number);
-        let mut call = Call {
-            arch,
-            number,
-            plan,
-            args: info.args,
-            ip: task.space.borrow().code.own_ip(info.ip),
-            sp: info.sp,
-            start: now,
-            entry_seq: self.sink.seq(),
-            restarted: false,
-        };
+        let ip = task.space.borrow().code.own_ip(info.ip);
+        let mut call = Call { ip, start: now, entry_seq: self.sink.seq(), ..Call::entered(info) };
         if task.launching && !matches!(call.name(), "execve" | "execveat") {
             return;
         }
         continue_interrupted(task, &mut call);
-        task.making = plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
+        task.making = call.plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
         capture::entry(task.tid, self.data, &call, &mut task.memory);
         if self.replayable && self.agent.is_some() {

@@ -49,7 +49,7 @@ pub fn state_hash(tid: pid_t, windows: &[Window], holes: &[(u64, u64)]) -> [u8; 
 ///
 /// Of shared memory these are the parts that this process has touched: what others have put into the rest cannot be told
 /// without filling it with pages. Which parts those are depends on who reads the process's memory and how, so that replay is
-/// told them: `shared`, by address and length.
+/// told them: `shared`, address and length, in their order.
 #[must_use]
 pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec<Window> {
     let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
@@ -66,7 +66,7 @@ pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
             let counts = match shared {
-                Some(told) if mapping.shared => told.contains(&(at, length)),
+                Some(told) if mapping.shared => told.binary_search(&(at, length)).is_ok(),
                 _ => has_content || touched(pagemap.as_ref(), at, length),
             };
             if counts {

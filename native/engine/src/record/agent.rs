@@ -564,7 +564,7 @@ impl Recorder {
         });
         match ring {
             Ok(ring) => {
-                ring.refuse(if task.fds_apart { refuse::OPENS } else { 0 });
+                ring.refuse(refusals(task));
                 if self.world.replayable {
                     ring.set_replayable();
                 }
@@ -730,10 +730,13 @@ impl World {
 
     /// What the agent is to know of a descriptor.
     pub(super) fn known_bits(&self, open: &Open) -> u8 {
+        if open.kind == ObjectKind::Unknown {
+            return 0;
+        }
         if !self.replayable {
             return known::IS;
         }
-        if open.kind == ObjectKind::Unknown || self.shows_agent(open.object) {
+        if self.shows_agent(open.object) {
             return 0;
         }
         let waits = !matches!(open.kind, ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd);
@@ -744,12 +747,23 @@ impl World {
     /// A byte for each descriptor whose identity is known.
     pub(super) fn known_table(&self, task: &Task) -> Vec<u8> {
         let fds = task.fds.borrow();
-        let mut table: Vec<u8> = (0..KNOWN_BYTES as i32)
-            .map(|fd| fds.open(fd).filter(|open| open.kind != ObjectKind::Unknown))
-            .map(|open| open.map_or(0, |open| self.known_bits(&open)))
-            .collect();
+        let mut table: Vec<u8> =
+            (0..KNOWN_BYTES as i32).map(|fd| fds.open(fd).map_or(0, |open| self.known_bits(&open))).collect();
         table.truncate(table.iter().rposition(|known| *known != 0).map_or(0, |last| last + 1));
         table
+    }
+}
+
+/// What a task's agent leaves to the engine: bits of [`refuse`].
+pub(super) fn refusals(task: &Task) -> u32 {
+    let code = &task.space.borrow().code;
+    // Threads in a trampoline still come by where it is not in the code any more.
+    if !task.held.is_empty() || code.leaves.is_some() || code.state == State::Off {
+        refuse::ALL
+    } else if task.fds_apart {
+        refuse::OPENS
+    } else {
+        0
     }
 }
 

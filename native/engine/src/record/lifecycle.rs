@@ -10,6 +10,7 @@ use trace_format::ring::{BASE, RESERVED_END};
 use trace_format::table::Arch;
 
 use super::{Outcome, Recorder, World};
+use crate::capture::Call;
 use crate::error::EngineError;
 use crate::image::{self, ElfFacts, Identity};
 use crate::launch::Launched;
@@ -359,12 +360,16 @@ impl World {
 
 /// The clone flags of the call that a task is in.
 pub(super) fn clone_flags(task: &Task) -> u64 {
+    task.call.as_ref().map_or(0, |call| flags_of(call, &task.memory, task.tid))
+}
+
+/// The clone flags of a call that makes a task. `memory` has what was captured of it, if anything was.
+pub(super) fn flags_of(call: &Call, memory: &Memory, tid: pid_t) -> u64 {
     const VFORK: u64 = (libc::CLONE_VFORK | libc::CLONE_VM) as u64;
-    let Some(call) = &task.call else { return 0 };
     match call.name() {
         "vfork" => VFORK | libc::SIGCHLD as u64,
         "clone" => call.args[0],
-        "clone3" => task.memory.flags_of_clone3(task.tid, call.args[0]),
+        "clone3" => memory.flags_of_clone3(tid, call.args[0]),
         _ => libc::SIGCHLD as u64,
     }
 }

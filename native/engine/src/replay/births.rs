@@ -8,7 +8,6 @@ use trace_format::event::{Side, slot};
 use trace_format::table::Arch;
 
 use super::calls::address_taken;
-use super::check;
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel::{self, Go};
@@ -17,6 +16,7 @@ use super::run::Runner;
 use super::tracee::{Actions, At, Process, Space, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::{CLONE_ALWAYS, CLONE_PROCESS, new_task};
+use crate::capture::Call;
 use crate::error::EngineError;
 use crate::layout::{self, Row};
 use crate::sys::{USER_CS, USER_DS, USER32_CS};
@@ -57,7 +57,7 @@ impl Runner<'_> {
 
     fn make_task(&mut self, parent: &mut Thread, event: &Event<'_>) -> Result<Thread, Halt> {
         let makes = match &parent.at {
-            At::Call(info) => matches!(check::call_of(info).name(), "clone" | "clone3" | "fork" | "vfork"),
+            At::Call(info) => matches!(Call::entered(info).name(), "clone" | "clone3" | "fork" | "vfork"),
             _ => false,
         };
         if !makes {

@@ -6,7 +6,6 @@ use trace_format::column::Columns;
 use trace_format::event::{Side, flag, slot};
 use trace_format::table::Arch;
 
-use super::check;
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
 use super::kernel::{self, Go, Register};
@@ -17,6 +16,7 @@ use super::tracee::{Action, At, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::Content;
 use crate::capture;
+use crate::capture::Call;
 use crate::error::{EngineError, Fact};
 use crate::layout::{self, PAGE, Row};
 use crate::memory::word_of;
@@ -632,7 +632,7 @@ fn change_mask(thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(),
 /// The call that a thread stands at, if it stands at one.
 pub fn standing_at(thread: &Thread) -> &'static str {
     match &thread.at {
-        At::Call(info) => check::call_of(info).name(),
+        At::Call(info) => Call::entered(info).name(),
         _ => "",
     }
 }

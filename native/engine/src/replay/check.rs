@@ -1,15 +1,12 @@
 //! Whether a thread makes the recorded call: number, arguments, place, and the bytes that it hands out.
 
 use trace_format::event::Side;
-use trace_format::table::Arch;
 
 use super::desync::{DesyncReason, window};
 use super::event::{Captured, Event};
 use super::kernel::{MOST_PIECES, Pieces};
 use super::tracee::Thread;
-use crate::capture::Call;
 use crate::memory::Memory;
-use crate::plan;
 use crate::sys::SyscallInfo;
 
 /// A difference, with pieces of memory around it where it is one of memory.
@@ -27,34 +24,9 @@ impl From<DesyncReason> for Difference {
     }
 }
 
-/// The architecture by which a stopped thread enters a call.
-#[must_use]
-pub fn arch_of(info: &SyscallInfo) -> Arch {
-    const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-    if info.arch == AUDIT_ARCH_I386 { Arch::I386 } else { Arch::X86_64 }
-}
-
-/// The call that a thread has entered, as the recorder would see it.
-#[must_use]
-pub fn call_of(info: &SyscallInfo) -> Call {
-    let arch = arch_of(info);
-    let number = info.first as u32;
-    Call {
-        arch,
-        number,
-        plan: plan::by_number(arch, number),
-        args: info.args,
-        ip: info.ip,
-        sp: info.sp,
-        start: 0,
-        entry_seq: 0,
-        restarted: false,
-    }
-}
-
 /// Compares all but memory.
 pub fn call(event: &Event<'_>, info: &SyscallInfo) -> Result<(), Difference> {
-    if arch_of(info) as u8 != event.arch() || info.first as u32 != event.code() as u32 {
+    if info.machine() as u8 != event.arch() || info.first as u32 != event.code() as u32 {
         return Err(DesyncReason::Number.into());
     }
     for index in 0..event.nargs() {

@@ -23,7 +23,7 @@ use super::tracee::{At, Process, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::Zygote;
 use super::{MOST_DESYNCS, Options};
-use crate::capture;
+use crate::capture::{self, Call};
 use crate::memory::{Data, Memory};
 use crate::reader::Trace;
 use crate::siginfo;
@@ -463,7 +463,7 @@ fn take_inputs(thread: &mut Thread) {
         && thread.memory.is_none()
     {
         let mut memory = Box::<Memory>::default();
-        capture::entry(thread.tid, Data::All, &check::call_of(&info), &mut memory);
+        capture::entry(thread.tid, Data::All, &Call::entered(&info), &mut memory);
         thread.memory = Some(memory);
     }
 }
@@ -494,7 +494,7 @@ fn actual_stop(thread: &Thread) -> ActualStop {
     match &thread.at {
         At::Held => {}
         At::Call(info) => {
-            let call = check::call_of(info);
+            let call = Call::entered(info);
             let mut memory = Memory::default();
             capture::entry(thread.tid, Data::All, &call, &mut memory);
             stop.kind = StopKind::Call;

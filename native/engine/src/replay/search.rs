@@ -41,7 +41,7 @@ struct Wanted<'a> {
     hash: &'a [u8],
     /// What the hash leaves out: address and length.
     holes: Vec<(u64, u64)>,
-    /// The shared memory that it counts: address and length.
+    /// The shared memory that it counts: address and length, in this order.
     shared: Vec<(u64, u64)>,
     /// Words that tell turns of the loop apart.
     words: Vec<Word>,
@@ -55,11 +55,13 @@ impl<'a> Wanted<'a> {
         let mut words = pairs(event.captured(2, Side::In).unwrap_or_default());
         words.truncate(FIRST_WORDS);
         let is_near = |capture: &Captured<'_>| capture.slot == NEAR && capture.side == Side::In as u8;
+        let mut shared = pairs(event.captured(5, Side::In).unwrap_or_default());
+        shared.sort_unstable();
         Some(Wanted {
             regs: event.captured(0, Side::In).and_then(registers_of)?,
             hash: event.captured(1, Side::In)?,
             holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
-            shared: pairs(event.captured(5, Side::In).unwrap_or_default()),
+            shared,
             words,
             near: event.captures().filter(is_near).collect(),
         })
