@@ -200,6 +200,32 @@ impl Capturer<'_> {
         self.take(slot, side, addr, length, Data::Paths);
     }
 
+    /// Takes several structs, addresses with lengths, each a capture of its own.
+    pub fn structures(&mut self, slot: u8, side: Side, all: &[(u64, u64)]) {
+        let old = self.memory.bytes.len();
+        let pieces: Vec<(u64, usize)> = all.iter().map(|(addr, length)| (*addr, *length as usize)).collect();
+        let wanted = pieces.iter().fold(old, |sum, piece| sum.saturating_add(piece.1));
+        if self.data >= Data::Paths
+            && wanted <= MAX_EVENT_BYTES
+            && all.iter().all(|(addr, length)| *addr > 0 && *length > 0)
+        {
+            let mut read = vec![0; wanted - old];
+            if sys::read_pieces(self.tid, &pieces, &mut read) == read.len() {
+                let mut rest = &read[..];
+                for (addr, length) in pieces {
+                    let (own, others) = rest.split_at(length);
+                    self.memory.bytes.extend_from_slice(own);
+                    self.push(slot, side, Status::Whole, addr, length as u64, length);
+                    rest = others;
+                }
+                return;
+            }
+        }
+        for (addr, length) in all {
+            self.structure(slot, side, *addr, *length);
+        }
+    }
+
     /// Takes `length` bytes of transferred data.
     pub fn payload(&mut self, slot: u8, side: Side, addr: u64, length: u64) {
         self.take(slot, side, addr, length, Data::All);
@@ -366,4 +392,34 @@ pub fn word_of(bytes: &[u8]) -> u64 {
     let mut value = [0; 8];
     value[..bytes.len().min(8)].copy_from_slice(&bytes[..bytes.len().min(8)]);
     u64::from_le_bytes(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is taken of this process's own memory: addresses, status and bytes.
+    fn taken(data: Data, all: &[(u64, u64)]) -> (Vec<(u64, Status, u32)>, Vec<u8>) {
+        let mut memory = Memory::default();
+        let tid = std::process::id() as pid_t;
+        Capturer { tid, word: 8, data, memory: &mut memory }.structures(0, Side::Out, all);
+        let captures = memory.captures.iter().map(|capture| (capture.addr, capture.status, capture.len)).collect();
+        (captures, memory.bytes)
+    }
+
+    #[test]
+    fn several_structs_are_taken_at_once_or_one_by_one() {
+        let (one, other) = (*b"some", *b"thing else");
+        let at = |bytes: &[u8]| (bytes.as_ptr() as u64, bytes.len() as u64);
+        let (first, second) = (at(&one), at(&other));
+        let whole = |(addr, length): (u64, u64)| (addr, Status::Whole, length as u32);
+        let (captures, bytes) = taken(Data::All, &[first, second]);
+        assert_eq!((captures, &bytes[..]), (vec![whole(first), whole(second)], &b"something else"[..]));
+        // Nothing is mapped there: the others are still taken.
+        let (captures, bytes) = taken(Data::All, &[first, (8, 16), second]);
+        let expected = vec![whole(first), (8, Status::Unreadable, 0), whole(second)];
+        assert_eq!((captures, &bytes[..]), (expected, &b"something else"[..]));
+        let (captures, bytes) = taken(Data::None, &[first]);
+        assert_eq!((captures, bytes.len()), (vec![(first.0, Status::Omitted, 0)], 0));
+    }
 }

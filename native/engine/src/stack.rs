@@ -23,6 +23,7 @@ pub struct Stack {
     argv: Range<usize>,
     env: Range<usize>,
     auxv: Range<usize>,
+    sp: u64,
 }
 
 impl Stack {
@@ -79,7 +80,7 @@ impl Stack {
             && ends(first_env)
             && ends(end);
         is_whole.then_some(())?;
-        Some(Stack { argv: first_arg..first_env, env: first_env..end, auxv: auxv * WORD..after_auxv * WORD, bytes })
+        Some(Stack { argv: first_arg..first_env, env: first_env..end, auxv: auxv * WORD..after_auxv * WORD, sp, bytes })
     }
 
     /// The arguments, each with its NUL, as in /proc/PID/cmdline.
@@ -98,6 +99,24 @@ impl Stack {
     #[must_use]
     pub fn auxv(&self) -> &[u8] {
         &self.bytes[self.auxv.clone()]
+    }
+
+    /// The bytes from the stack pointer on, up to an address. `None` when not all of them were read.
+    #[must_use]
+    pub fn up_to(&self, end: u64) -> Option<&[u8]> {
+        self.bytes.get(..usize::try_from(end.checked_sub(self.sp)?).ok()?)
+    }
+
+    /// Gives the entries of the auxiliary vector that have one of these keys another one, here and in the program's memory.
+    pub fn rename(&mut self, tid: pid_t, keys: &[u64], other: u64) {
+        for at in self.auxv.clone().step_by(2 * WORD) {
+            let key = &mut self.bytes[at..at + WORD];
+            if keys.iter().any(|wanted| wanted.to_ne_bytes() == *key)
+                && sys::write_memory(tid, self.sp + at as u64, &other.to_ne_bytes())
+            {
+                key.copy_from_slice(&other.to_ne_bytes());
+            }
+        }
     }
 }
 
@@ -141,6 +160,20 @@ mod tests {
         all.extend([if with_name { libc::AT_EXECFN } else { libc::AT_UID }, put("/bin/prog")]);
         all.extend([libc::AT_NULL, 0]);
         all.iter().flat_map(|word| word.to_ne_bytes()).chain(strings).collect()
+    }
+
+    #[test]
+    fn entries_get_another_key_here_and_there() {
+        // Where the stack is: in this process, which is asked to be the tracee.
+        let mut there = laid_out(&["prog"], &[], true);
+        let mut stack = Stack::parse(there.clone(), SP).expect("a stack");
+        stack.sp = there.as_mut_ptr() as u64;
+        let end = stack.sp + there.len() as u64;
+        stack.rename(std::process::id() as pid_t, &[libc::AT_PAGESZ, 7777], 1);
+        assert_eq!(auxiliary(stack.auxv(), libc::AT_PAGESZ), None);
+        assert_eq!(auxiliary(stack.auxv(), 1), Some(4096));
+        assert_eq!(stack.up_to(end), Some(&there[..]));
+        assert_eq!(stack.up_to(end + 1), None);
     }
 
     #[test]

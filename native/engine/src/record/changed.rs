@@ -47,6 +47,15 @@ impl World {
         }
     }
 
+    /// Whether a task has just mapped another part of a file, so that it is noticed at the end if that has changed since.
+    pub(super) fn is_watched(&self, task: &Task, file: (u64, u64)) -> bool {
+        /// A loader maps the parts of a file one after the other.
+        const LAST: usize = 8;
+        let is_same = |known: &super::Sharing| known.as_mapped.is_some() && !known.changed && !known.written;
+        self.shared_files.get(&file).is_some_and(is_same)
+            && task.space.borrow().shared_files.iter().rev().take(LAST).any(|mapped| (mapped.dev, mapped.ino) == file)
+    }
+
     /// A call of the program's own changes a file: what follows from that is in its event.
     pub(super) fn changes_by_itself(&mut self, task: &Task, call: &Call, result: i64) {
         if self.shared_files.is_empty() {

@@ -38,7 +38,7 @@ impl World {
         &mut self,
         task: &mut Task,
         mappings: Vec<Mapping>,
-        stack: Option<&Stack>,
+        stack: Option<&mut Stack>,
         (event, memory): (&mut RawEvent, &mut Memory),
     ) {
         let Ok(regs) = sys::registers(task.tid) else {
@@ -51,6 +51,7 @@ impl World {
         task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
         let mut rows = Vec::with_capacity(mappings.len() * ROW_BYTES);
         let mut tails = Vec::new();
+        let mut above = 0;
         let mappings = self.keep_programs(task.tid, mappings);
         for (mapping, hash) in &mappings {
             let row = Row::of(mapping, *hash);
@@ -60,7 +61,7 @@ impl World {
                 tails.extend(self.trap_unseen(task, mapping, &facts));
             }
             if row.is_stack() {
-                tails.push((regs.rsp, row.end.saturating_sub(regs.rsp)));
+                above = row.end;
             } else if mapping.ino != 0 && mapping.prot & PROT_WRITE != 0 && mapping.length >= PAGE {
                 // The kernel has cleared what is behind the data in its last page.
                 tails.push((row.end - PAGE, PAGE));
@@ -68,11 +69,14 @@ impl World {
         }
         memory.add(slot::LAYOUT, Side::In, &rows);
         self.trap_cpuid(task, &regs);
-        hide_vdso(task.tid, arch, regs.rsp);
-        let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
-        for (addr, length) in tails {
-            capturer.structure(slot::LAYOUT, Side::Out, addr, length);
+        let stack = hide_vdso(task.tid, arch, regs.rsp, stack);
+        if let Some(known) = stack.and_then(|stack| stack.up_to(above)) {
+            memory.add_written(slot::LAYOUT, regs.rsp, known);
+        } else if above > 0 {
+            tails.push((regs.rsp, above.saturating_sub(regs.rsp)));
         }
+        let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
+        capturer.structures(slot::LAYOUT, Side::Out, &tails);
         let loader = Loader::find(stack, &mappings);
         if let Some(loader) = &loader {
             self.replace_sites(task, loader, memory);
@@ -113,7 +117,6 @@ impl World {
     /// A call has mapped something: what is executable has a load event of its own, and replay has to map everything.
     pub(super) fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
         let Some(asked) = mapping_arguments(task, call) else { return };
-        self.images.look_again();
         World::forget_unseen(task, result as u64, asked.length);
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
@@ -131,6 +134,9 @@ impl World {
             self.unreplayable("a mapped file could not be identified");
             return;
         };
+        if !self.is_watched(task, (identity.dev, identity.ino)) {
+            self.images.look_again();
+        }
         let mut mapping = Mapping {
             start: result as u64,
             length: asked.length.next_multiple_of(PAGE),
@@ -417,13 +423,24 @@ pub(super) fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
 }
 
+const AT_NULL: u64 = 0;
+const AT_IGNORE: u64 = 1;
+const AT_SYSINFO: u64 = 32;
+const AT_SYSINFO_EHDR: u64 = 33;
+
 /// Takes the vDSO out of the auxiliary vector at the stack pointer of a new program, so that the C library reads clocks
-/// by calls, getauxval(3).
-fn hide_vdso(tid: pid_t, arch: Arch, sp: u64) {
-    const AT_NULL: u64 = 0;
-    const AT_IGNORE: u64 = 1;
-    const AT_SYSINFO: u64 = 32;
-    const AT_SYSINFO_EHDR: u64 = 33;
+/// by calls, getauxval(3). `stack` is what is there, where that was read; it is given back as it is then.
+fn hide_vdso(tid: pid_t, arch: Arch, sp: u64, stack: Option<&mut Stack>) -> Option<&Stack> {
+    if let Some(stack) = stack {
+        stack.rename(tid, &[AT_SYSINFO, AT_SYSINFO_EHDR], AT_IGNORE);
+        return Some(stack);
+    }
+    hide_vdso_unread(tid, arch, sp);
+    None
+}
+
+/// The same where the stack is not known, word by word.
+fn hide_vdso_unread(tid: pid_t, arch: Arch, sp: u64) {
     /// Words of arguments and environment, at most.
     const MOST: usize = 1 << 20;
     let word = arch.word();

@@ -104,7 +104,7 @@ impl World {
         // Only right after an exec does the stack hold what the kernel has put there.
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
         let fresh = info.filter(|info| info.machine() == Arch::X86_64);
-        let stack = fresh.and_then(|info| Stack::read(tid, info.sp));
+        let mut stack = fresh.and_then(|info| Stack::read(tid, info.sp));
         let (space, mappings) = if self.replayable {
             let all = image::mappings(tid);
             let executable = all.iter().filter(|mapping| mapping.prot & 4 != 0).cloned().collect();
@@ -120,7 +120,7 @@ impl World {
         }
         let mut event = self.event(task, EventKind::Exec, 0);
         if self.replayable {
-            self.describe_space(task, space, stack.as_ref(), (&mut event, &mut memory));
+            self.describe_space(task, space, stack.as_mut(), (&mut event, &mut memory));
             self.name_streams(task);
         }
         self.commit(event, &memory);
