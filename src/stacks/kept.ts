@@ -5,9 +5,61 @@ import { printable } from "../report/text.js";
 import type { Trace } from "../trace/trace.js";
 import { type Stack, type StackFrame, StackTable } from "./table.js";
 
+/** Stacks that are there without a replay. */
+export interface StoredStacks {
+  readonly stacks: StackTable;
+  /** Threads were copied while they were recorded. */
+  readonly isCopied: boolean;
+  /** Files of code that are not at hand any more, of copied threads. */
+  readonly gone: readonly string[];
+}
+
+/** Of all events, by trace: they are made once, however many tables ask for them. */
+const ofAll = new WeakMap<Trace, Promise<StoredStacks | undefined>>();
+
 /**
- * Those that `trace enrich` has put into the trace, or else those of threads that were copied while they were recorded; undefined
- * when there are neither. `only`: event numbers, in ascending order; all of them when left out.
+ * Of each event the stack that `trace enrich` has put into the trace, or else the one of a thread that was copied while it was
+ * recorded; undefined when there are neither. `only`: event numbers, in ascending order; all of them when left out.
+ *
+ * @throws TraceError `CORRUPT` when they are damaged
+ */
+export function storedStacks(trace: Trace, only?: Float64Array): Promise<StoredStacks | undefined> {
+  if (only !== undefined) return stored(trace, only);
+  let all = ofAll.get(trace);
+  if (all === undefined) {
+    all = stored(trace, undefined);
+    ofAll.set(trace, all);
+  }
+  return all;
+}
+
+async function stored(
+  trace: Trace,
+  only: Float64Array | undefined,
+): Promise<StoredStacks | undefined> {
+  const [from, to] =
+    only === undefined ? [0, Number.MAX_SAFE_INTEGER] : [only[0] ?? 0, only.at(-1) ?? 0];
+  const kept = await trace.stacks(from, to);
+  const lacking = kept === undefined ? only : only?.filter((seq) => !kept.has(seq));
+  if (kept !== undefined && lacking?.length === 0) {
+    return { stacks: kept, isCopied: false, gone: [] };
+  }
+  const copied = await trace.copiedStacks({
+    from,
+    to,
+    ...(lacking !== undefined && { only: lacking }),
+    write: false,
+    force: false,
+  });
+  if (copied?.stacks === undefined) {
+    return kept && { stacks: kept, isCopied: false, gone: [] };
+  }
+  const made = new StackTable(copied.stacks);
+  return { stacks: kept?.over(made) ?? made, isCopied: true, gone: copied.gone };
+}
+
+/**
+ * The stacks of {@link storedStacks} alone.
  *
  * @throws TraceError `CORRUPT` when they are damaged
  */
@@ -15,18 +67,7 @@ export async function keptStacks(
   trace: Trace,
   only?: readonly number[],
 ): Promise<StackTable | undefined> {
-  const [from, to] =
-    only === undefined ? [0, Number.MAX_SAFE_INTEGER] : [only[0] ?? 0, only.at(-1) ?? 0];
-  const kept = await trace.stacks(from, to);
-  if (kept !== undefined) return kept;
-  const copied = await trace.copiedStacks({
-    from,
-    to,
-    ...(only !== undefined && { only: Float64Array.from(only) }),
-    write: false,
-    force: false,
-  });
-  return copied?.stacks && new StackTable(copied.stacks);
+  return (await storedStacks(trace, only && Float64Array.from(only)))?.stacks;
 }
 
 /** Code that programs call and have not written: the C library and its loader, and what the kernel adds. */

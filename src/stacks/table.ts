@@ -67,22 +67,31 @@ const ENDS: readonly (string | undefined)[] = [
 
 export class StackTable {
   readonly #columns: NativeStacks;
+  readonly #further: StackTable | undefined;
   readonly #rows = new Map<number, number>();
   readonly #places = new Map<number, readonly StackFrame[]>();
 
-  constructor(columns: NativeStacks) {
+  /** `further` has stacks of events that have none in these columns. */
+  constructor(columns: NativeStacks, further?: StackTable) {
     this.#columns = columns;
+    this.#further = further;
     columns.seqs.forEach((seq, row) => {
       this.#rows.set(seq, row);
     });
   }
 
+  /** How many stacks these columns have. */
   get size(): number {
     return this.#rows.size;
   }
 
   has(seq: number): boolean {
-    return this.#rows.has(seq);
+    return this.#rows.has(seq) || (this.#further?.has(seq) ?? false);
+  }
+
+  /** The same stacks, with those of another table for events that have none here. */
+  over(further: StackTable): StackTable {
+    return new StackTable(this.#columns, further);
   }
 
   get columns(): NativeStacks {
@@ -92,7 +101,7 @@ export class StackTable {
   /** The stack of an event, as its call began; undefined when none was taken. */
   of(seq: number): Stack | undefined {
     const row = this.#rows.get(seq);
-    if (row === undefined) return undefined;
+    if (row === undefined) return this.#further?.of(seq);
     const { frameEnd, frames, ends } = this.#columns;
     const found: StackFrame[] = [];
     const end = frameEnd[row] ?? 0;

@@ -7,7 +7,8 @@ import { printable } from "../report/text.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import { replayability } from "../trace/info.js";
 import type { ReadOptions, Trace } from "../trace/trace.js";
-import { StackTable } from "./table.js";
+import { storedStacks } from "./kept.js";
+import type { StackTable } from "./table.js";
 
 export interface StackSelection {
   readonly read: Pick<ReadOptions, "from" | "to" | "fromTime" | "toTime" | "columns">;
@@ -40,25 +41,20 @@ async function chosen(trace: Trace, { read, keep }: StackSelection): Promise<Flo
 }
 
 /**
- * Those that are in the trace already, when it has all of them; made of threads that were copied while they were recorded;
- * taken in a replay otherwise.
+ * Those that are in the trace already, or made of threads that were copied while they were recorded, when these are all of them or
+ * it cannot be replayed; taken in a replay otherwise.
  *
  * @throws TraceError as `replay` does: `OBSERVE_MODE`, `UNREPLAYABLE`, `MISSING_OBJECT`, ...
  */
 export async function takeStacks(trace: Trace, selection: StackSelection): Promise<TakenStacks> {
   const only = await chosen(trace, selection);
+  const stored = await storedStacks(trace, only);
+  if (stored !== undefined) {
+    const { stacks, isCopied, gone } = stored;
+    const isEnough = only.every((seq) => stacks.has(seq)) || (isCopied && !isReplayable(trace));
+    if (isEnough) return { stacks, differsAt: undefined, gone };
+  }
   const [from, to] = [only[0] ?? 0, only[only.length - 1] ?? 0];
-  const kept = await trace.stacks(from, to);
-  if (kept !== undefined && only.every((seq) => kept.has(seq))) {
-    return { stacks: kept, differsAt: undefined, gone: [] };
-  }
-  const copied = await trace.copiedStacks({ from, to, only, write: false, force: false });
-  if (copied?.stacks !== undefined) {
-    const stacks = new StackTable(copied.stacks);
-    if (!isReplayable(trace) || only.every((seq) => stacks.has(seq))) {
-      return { stacks, differsAt: undefined, gone: copied.gone };
-    }
-  }
   const result = await replayed(trace, { until: to, stacks: { from, to, only } });
   if (result.stacks === undefined) throw new TraceError("NO_STACKS", "the replay took no stacks");
   return { stacks: result.stacks, differsAt: result.desyncs[0]?.seq, gone: [] };

@@ -3,7 +3,7 @@
 import { syscallName } from "../decode/context.js";
 import { frameName } from "../stacks/folded.js";
 import { keptStacks, siteOf } from "../stacks/kept.js";
-import type { StackTable } from "../stacks/table.js";
+import type { Stack } from "../stacks/table.js";
 import { EventKind } from "../trace/batch.js";
 import { processName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
@@ -64,14 +64,15 @@ type EventFacts = readonly [
 ];
 
 /** The events that have a stack, in their order. */
-async function* stacksOf(trace: Trace): AsyncGenerator<readonly [EventFacts, StackTable]> {
+async function* stacksOf(trace: Trace): AsyncGenerator<readonly [EventFacts, Stack]> {
   const stacks = await keptStacks(trace);
   if (stacks === undefined) return;
   const kinds = [EventKind.Call, EventKind.Signal];
   for await (const batch of trace.batches({ columns: ["base"], kinds })) {
     for (let i = 0; i < batch.count; i++) {
       const seq = batch.firstSeq + i;
-      if (!stacks.has(seq)) continue;
+      const own = stacks.of(seq);
+      if (own === undefined) continue;
       const thread = trace.threads[batch.thread[i] ?? -1];
       const isCall = batch.kind[i] === EventKind.Call;
       const facts: EventFacts = [
@@ -80,7 +81,7 @@ async function* stacksOf(trace: Trace): AsyncGenerator<readonly [EventFacts, Sta
         thread && `${processName(thread.process)}.${thread.ordinal}`,
         isCall ? syscallName(batch.arch[i] ?? 0, batch.code[i] ?? -1) : undefined,
       ];
-      yield [facts, stacks];
+      yield [facts, own];
     }
   }
 }
@@ -93,9 +94,7 @@ export const stack = rowTable(
     brief: ["seq", "thread", "call", "function", "file", "line", "depth"],
   },
   async function* (trace) {
-    for await (const [facts, stacks] of stacksOf(trace)) {
-      const own = stacks.of(facts[0]);
-      if (own === undefined) continue;
+    for await (const [facts, own] of stacksOf(trace)) {
       const site = siteOf(own);
       const frames = own.frames.map(frameName).reverse().join(";");
       const { length } = own.frames;
@@ -112,8 +111,8 @@ export const frame = rowTable(
     brief: ["seq", "call", "depth", "function", "file", "line", "image"],
   },
   async function* (trace) {
-    for await (const [facts, stacks] of stacksOf(trace)) {
-      for (const [depth, one] of (stacks.of(facts[0])?.frames ?? []).entries()) {
+    for await (const [facts, own] of stacksOf(trace)) {
+      for (const [depth, one] of own.frames.entries()) {
         const { interpreted, compiled, trampoline } = one;
         const kind = interpreted ? "interpreted" : compiled ? "compiled" : "native";
         yield [

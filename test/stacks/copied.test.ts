@@ -4,8 +4,9 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { replay } from "../../src/replay.js";
+import { keptStacks } from "../../src/stacks/kept.js";
 import { type Stack, StackTable } from "../../src/stacks/table.js";
 import { openTrace } from "../../src/trace/open.js";
 import { folder, record } from "../record/support.js";
@@ -111,6 +112,26 @@ describe.skipIf(!canBuild)("trace record --stacks", () => {
     expect((await runCommand(["show", "--stacks", rich, "name = write"])).stdout).toBe(stdout);
     const gone = await runCommand(["show", "--stacks", file, "name = write"]);
     expect(gone.stderr).toMatch(/calls is not at hand any more: its functions have no names/);
+  });
+
+  it("has them beside those that were put into the trace", async () => {
+    const file = await recorded([build("calls.c")], ["--observe", "--stacks=write,getppid"]);
+    const rich = join(dir, "partly.trace");
+    await runCommand(["enrich", "--stacks", "-q", "--force", file, "name = getppid", "-o", rich]);
+    const rows = async (...words: string[]) => (await runCommand(["query", ...words])).stdout;
+    const words = ["-t", "stack", "--format=jsonl"];
+    const all = await rows(file, ...words);
+    expect(all).toMatch(/"write".*\n(.*\n)*.*"getppid"|"getppid".*\n(.*\n)*.*"write"/);
+    expect(await rows(rich, ...words)).toBe(all);
+    const shown = await runCommand(["show", "--stacks", rich, "name in (write, getppid)"]);
+    const plain = await runCommand(["show", "--stacks", file, "name in (write, getppid)"]);
+    expect(shown.stdout).toBe(plain.stdout);
+    const trace = await openTrace(rich);
+    const made = vi.spyOn(trace, "copiedStacks");
+    const [one, other] = [await keptStacks(trace), await keptStacks(trace)];
+    trace.close();
+    expect(one).toBe(other);
+    expect(made).toHaveBeenCalledTimes(1);
   });
 
   it("says how to get stacks of a trace that has none", async () => {

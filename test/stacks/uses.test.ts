@@ -71,9 +71,7 @@ describe.skipIf(!canBuild)("a trace with stacks", () => {
   it("makes flame graphs of functions", async () => {
     const words = ["export", "--stacks", "--weight=calls", rich, "name = getppid"];
     const { stdout } = await runCommand([...words, "--to=folded"]);
-    expect(stdout).toMatch(
-      /^calls;_start;.*main;recursive;recursive;\S*getppid 1$|main;recursive/m,
-    );
+    expect(stdout).toMatch(/^calls;_start;.*main;recursive;recursive;\S*getppid 1$/m);
     const total = stdout
       .trim()
       .split("\n")
