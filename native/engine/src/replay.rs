@@ -296,7 +296,7 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let result = runner.run();
         drop(counterless);
         let mut done = std::mem::take(&mut runner.done);
-        done.stacks = runner.stacks.take().map(|taker| taker.collector.stacks);
+        done.stacks = runner.stacks.take().map(|taker| taker.collector.into_stacks());
         drop(runner);
         job.merge.reached(lane, u64::MAX);
         result.map(|()| done)

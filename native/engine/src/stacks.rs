@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod offline;
+mod rows;
 pub mod samples;
 pub mod stream;
 
@@ -145,10 +146,10 @@ impl Stacks {
         const PLACE: usize = size_of::<Place>() + size_of::<u32>() + size_of::<i64>();
         let files = self.files.iter().map(|file| size_of::<CodeFile>() + file.path.len());
         let strings = self.strings.iter().map(|text| size_of::<String>() + text.len());
-        let told = self.told.len() * size_of::<(u32, Source)>();
-        let tables = told + self.places.len() * PLACE + self.sources.len() * size_of::<SourceRow>();
+        let told = self.told.values().map(|source| size_of::<(u32, Source)>() + source.bytes());
+        let tables = self.places.len() * PLACE + self.sources.len() * size_of::<SourceRow>();
         let rows = self.seqs.len() * ROW + self.frames.len() * size_of::<u32>();
-        (files.chain(strings).sum::<usize>() + tables + rows) as u64
+        (files.chain(strings).chain(told).sum::<usize>() + tables + rows) as u64
     }
 
     fn set_sources(&mut self, found: &[Sources]) {

@@ -79,6 +79,13 @@ pub struct Source {
     pub column: u32,
 }
 
+impl Source {
+    /// Bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.function, &self.file].map(|text| text.as_ref().map_or(0, String::len)).iter().sum()
+    }
+}
+
 /// What is known of a place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {

@@ -10,17 +10,12 @@ use crate::interpreters::Memory;
 use crate::interpreters::perf_map::PerfMaps;
 use crate::interpreters::python::{self, Native, Runtime};
 use crate::reader::Trace;
-use crate::stacks::{
-    COMPILED, CodeFile, EXACT, GUESSED, INTERPRETED, INTERRUPTED, LACK_SHIFT, NO_FILE, Place, Stacks, TRAMPOLINE,
-};
+use crate::stacks::rows::{Rows, Shown};
+use crate::stacks::{COMPILED, CodeFile, EXACT, GUESSED, INTERPRETED, INTERRUPTED, NO_FILE, Place, Stacks, TRAMPOLINE};
 use crate::store::{Hash, Store};
 use crate::symbolize::Source;
 use crate::unwind::module::Module;
 use crate::unwind::{Code, End, Frame, How, Process, Registers, Unwinder};
-
-/// Most frames that are kept (4 bytes each), and most functions that are told and not looked up.
-const MOST_FRAMES: usize = 1 << 29;
-const MOST_TOLD: usize = 1 << 22;
 
 /// A piece of executable memory.
 pub struct Region {
@@ -66,14 +61,12 @@ pub struct Collector<'a> {
     /// Where files were.
     pub paths: HashMap<Hash, Vec<u8>>,
     images: HashMap<Hash, Image>,
-    places: HashMap<Place, u32>,
-    told: HashMap<(Place, Source), u32>,
     python: python::Reader,
     unwinder: Unwinder,
     frames: Vec<Frame>,
     /// Files that are not at hand.
     gone: Vec<Hash>,
-    pub stacks: Stacks,
+    rows: Rows,
 }
 
 impl<'a> Collector<'a> {
@@ -84,13 +77,11 @@ impl<'a> Collector<'a> {
             maps: PerfMaps::default(),
             paths: HashMap::new(),
             images: HashMap::new(),
-            places: HashMap::new(),
-            told: HashMap::new(),
             python: python::Reader::default(),
             unwinder: Unwinder::default(),
             frames: Vec::new(),
             gone: Vec::new(),
-            stacks: Stacks::default(),
+            rows: Rows::default(),
         }
     }
 
@@ -124,9 +115,9 @@ impl<'a> Collector<'a> {
         if let Some(known) = self.images.get(&hash) {
             return known.clone();
         }
-        let number = self.stacks.files.len() as u32;
+        let number = self.rows.stacks.files.len() as u32;
         let path = self.paths.get(&hash).cloned().unwrap_or_default();
-        self.stacks.files.push(CodeFile { hash, path });
+        self.rows.stacks.files.push(CodeFile { hash, path });
         let binary = self.binaries.get(&hash);
         if binary.is_none() {
             self.gone.push(hash);
@@ -156,30 +147,37 @@ impl<'a> Collector<'a> {
 
     /// Adds the frames that were found last as the stack of an event.
     pub fn add(&mut self, moment: Moment, end: End, regions: &[Region], memory: &mut impl Memory) {
-        let room = MOST_FRAMES.saturating_sub(self.stacks.frames.len());
-        if room == 0 {
-            self.row(moment.seq, End::TooDeep.code());
-            return;
-        }
         let mut instead = self.interpreted(moment, end, regions, memory).into_iter().peekable();
-        for index in 0..self.frames.len().min(room) {
-            match instead.next_if(|(replaced, _)| *replaced == index) {
-                Some((_, sources)) => {
-                    for source in sources {
-                        self.tell(Place { file: NO_FILE, offset: 0, address: 0, bits: INTERPRETED }, source);
-                    }
-                }
-                None => self.native(self.frames[index], moment, regions),
-            }
-        }
-        self.row(moment.seq, end.code());
+        let Collector { frames, maps, rows, .. } = self;
+        let shown = frames.iter().enumerate().flat_map(|(index, frame)| {
+            let (sources, own) = match instead.next_if(|(replaced, _)| *replaced == index) {
+                Some((_, sources)) => (sources, None),
+                None => (Vec::new(), Some(shown(frame, moment, regions, maps))),
+            };
+            let interpreted = Place { file: NO_FILE, offset: 0, address: 0, bits: INTERPRETED };
+            sources.into_iter().map(move |source| Shown::Told(interpreted, source)).chain(own)
+        });
+        rows.add(moment.seq, end, shown);
     }
 
-    /// Ends a row.
+    /// Adds an event without frames.
     pub fn row(&mut self, seq: u64, end: u8) {
-        self.stacks.seqs.push(seq);
-        self.stacks.frame_end.push(self.stacks.frames.len() as u32);
-        self.stacks.ends.push(end);
+        self.rows.end(seq, end);
+    }
+
+    /// The stacks that were added, in the order of their events and with their functions.
+    #[must_use]
+    pub fn into_symbolized(self) -> Stacks {
+        let mut stacks = self.rows.stacks;
+        stacks.sort();
+        stacks.symbolize(&self.binaries);
+        stacks
+    }
+
+    /// The stacks that were added.
+    #[must_use]
+    pub fn into_stacks(self) -> Stacks {
+        self.rows.stacks
     }
 
     /// Frames of interpreters, by the native frame that they stand for.
@@ -210,39 +208,18 @@ impl<'a> Collector<'a> {
         };
         self.python.frames(runtime, thread, &native, end == End::Complete, memory).instead
     }
+}
 
-    fn native(&mut self, frame: Frame, moment: Moment, regions: &[Region]) {
-        let place = place_of(&frame, regions);
-        if place.file == NO_FILE
-            && let Some(name) = self.maps.name(moment.process, frame.lookup(), moment.seq)
-        {
-            let source = Source { function: Some(name.to_owned()), ..Source::default() };
-            self.tell(Place { bits: place.bits | COMPILED, ..place }, source);
-            return;
-        }
-        let next = self.stacks.places.len() as u32;
-        let number = *self.places.entry(place).or_insert(next);
-        if number == next {
-            self.stacks.places.push(place);
-        }
-        self.stacks.frames.push(number);
+/// A frame of machine code.
+fn shown(frame: &Frame, moment: Moment, regions: &[Region], maps: &PerfMaps) -> Shown {
+    let place = place_of(frame, regions);
+    if place.file == NO_FILE
+        && let Some(name) = maps.name(moment.process, frame.lookup(), moment.seq)
+    {
+        let source = Source { function: Some(name.to_owned()), ..Source::default() };
+        return Shown::Told(Place { bits: place.bits | COMPILED, ..place }, source);
     }
-
-    /// A frame whose function is known already.
-    fn tell(&mut self, place: Place, source: Source) {
-        let next = self.stacks.places.len() as u32;
-        if self.told.len() >= MOST_TOLD {
-            return;
-        }
-        let number = *self.told.entry((place, source.clone())).or_insert(next);
-        if number == next {
-            let is_interpreted = place.bits >> LACK_SHIFT == INTERPRETED >> LACK_SHIFT;
-            let offset = if is_interpreted { next.into() } else { place.offset };
-            self.stacks.places.push(Place { offset, ..place });
-            self.stacks.told.insert(number, source);
-        }
-        self.stacks.frames.push(number);
-    }
+    Shown::At(place)
 }
 
 fn place_of(frame: &Frame, regions: &[Region]) -> Place {

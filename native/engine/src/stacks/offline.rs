@@ -11,14 +11,13 @@ use trace_format::event::{EventKind, Side, flag};
 use super::Stacks;
 use super::collect::{Collector, Moment, Region, region_at};
 use super::samples::Sample;
-use crate::binary::Binaries;
 use crate::error::EngineError;
 use crate::interpreters::Memory;
 use crate::reader::Trace;
 use crate::replay::event::Event;
 use crate::replay::scan;
 use crate::replay::stacks::Wanted;
-use crate::store::{Hash, Store};
+use crate::store::Hash;
 use crate::unwind::{Code, Process, Registers};
 
 /// Most executable mappings of a process.
@@ -283,10 +282,7 @@ pub fn stacks(trace: &Trace, wanted: &Wanted) -> Result<Option<Offline>, EngineE
         }
     }
     let gone = maker.collector.gone();
-    let mut stacks = maker.collector.stacks;
-    stacks.sort();
-    stacks.symbolize(&Binaries::new(trace, Store::of_user()));
-    Ok(Some(Offline { stacks, gone }))
+    Ok(Some(Offline { stacks: maker.collector.into_symbolized(), gone }))
 }
 
 #[cfg(test)]

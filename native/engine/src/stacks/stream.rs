@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::index::Entry;
 use crate::pack::{Unfinished, copy_start};
 use crate::reader::{State, Trace};
+use crate::unwind::End;
 use crate::writer::{Sink, lock};
 
 /// Memory that the stacks of a trace may need.
@@ -66,12 +67,16 @@ fn encode(stacks: &Stacks, rows: std::ops::Range<usize>) -> Option<Vec<u8>> {
     let mut before: Vec<u32> = Vec::new();
     let mut last_seq = 0;
     for row in rows {
-        let mut frames = stacks.frames[range(&stacks.frame_end, row)].to_vec();
+        let all = &stacks.frames[range(&stacks.frame_end, row)];
+        // Of more than a reader takes, the innermost.
+        let is_cut = all.len() > MAX_STACK_DEPTH as usize;
+        let mut frames = all[..all.len().min(MAX_STACK_DEPTH as usize)].to_vec();
         frames.reverse();
         let shared = before.iter().zip(&frames).take_while(|(one, other)| one == other).count();
         put(&mut body, stacks.seqs[row].wrapping_sub(last_seq));
         last_seq = stacks.seqs[row];
-        body.push(stacks.ends.get(row).copied().unwrap_or(0));
+        let end = stacks.ends.get(row).copied().unwrap_or(0);
+        body.push(if is_cut { End::TooDeep.code() } else { end });
         put(&mut body, shared as u64);
         put(&mut body, (frames.len() - shared) as u64);
         for frame in &frames[shared..] {
@@ -366,6 +371,24 @@ mod tests {
         append(&payload, MAX_FRAME_STACKS, &(0..=u64::MAX), &mut read, 100 << 20).unwrap();
         let error = append(&payload, MAX_FRAME_STACKS, &(0..=u64::MAX), &mut read, 100 << 20).unwrap_err();
         assert!(matches!(error.problem, Problem::TooLarge { limit: 0x640_0000, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_stack_that_is_too_deep_is_cut_at_its_outermost_frames() {
+        let frames: Vec<u32> = (0..=MAX_STACK_DEPTH).map(|number| number % 3).collect();
+        let deep = Stacks {
+            seqs: vec![7, 8],
+            frame_end: vec![frames.len() as u32, frames.len() as u32 + 1],
+            ends: vec![0, 0],
+            frames: frames.iter().copied().chain([2]).collect(),
+            ..some()
+        };
+        let mut read = Stacks::default();
+        append(&encode(&deep, 0..2).unwrap(), 2, &(0..=u64::MAX), &mut read, MOST_BYTES).unwrap();
+        assert_eq!(read.frame_end, [MAX_STACK_DEPTH, MAX_STACK_DEPTH + 1]);
+        assert_eq!(read.ends, [End::TooDeep.code(), 0]);
+        let offset = |stacks: &Stacks, k: usize| stacks.places[stacks.frames[k] as usize].offset;
+        assert!((0..MAX_STACK_DEPTH as usize).all(|k| offset(&read, k) == offset(&deep, k)));
     }
 
     #[test]
