@@ -11,7 +11,7 @@ use object::elf::{
     PT_LOAD, PT_NOTE, PT_PHDR, PT_TLS, ProgramType, SHT_NOTE,
 };
 use object::read::elf::{Dyn as _, FileHeader, Note, ProgramHeader as _, SectionHeader as _};
-use object::{Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::{Endianness, FileKind, Object as _, ObjectSection as _};
 
 use crate::sections;
 
@@ -20,7 +20,7 @@ const MOST_ENTRIES: usize = 1 << 12;
 const LONGEST_TEXT: usize = 4096;
 /// Bytes of notes that are looked at, in all segments together: they may overlap.
 const MOST_NOTES: u64 = 16 << 20;
-/// Most symbols that are looked at for signs of hardening, and most bytes of their names: these may overlap.
+/// Most symbols that are looked at by their names, and most bytes of these: they may overlap.
 const MOST_SYMBOLS: usize = 1 << 20;
 const MOST_NAME_BYTES: usize = 64 << 20;
 
@@ -140,16 +140,24 @@ pub fn parse(data: &[u8]) -> Option<ElfFile> {
     // A file without sections loads as well.
     if let Some(file) = sections::open(data) {
         facts.debug = debug_of(&file);
-        let mut left = MOST_NAME_BYTES;
-        for symbol in file.dynamic_symbols().chain(file.symbols()).take(MOST_SYMBOLS) {
-            let name = symbol.name_bytes().unwrap_or_default();
-            let Some(rest) = left.checked_sub(name.len()) else { break };
-            left = rest;
+        for (name, _) in named(file.dynamic_symbols().chain(file.symbols())) {
             facts.hardening.stack_protector |= name.starts_with(b"__stack_chk_");
             facts.hardening.fortified |= name.starts_with(b"__") && name.ends_with(b"_chk");
         }
     }
     Some(facts)
+}
+
+/// Symbols with their names, as many of a file as are looked at.
+pub(crate) fn named<'d, S: object::ObjectSymbol<'d>>(
+    symbols: impl Iterator<Item = S>,
+) -> impl Iterator<Item = (&'d [u8], S)> {
+    let mut left = MOST_NAME_BYTES;
+    symbols.take(MOST_SYMBOLS).map_while(move |symbol| {
+        let name = symbol.name_bytes().unwrap_or_default();
+        left = left.checked_sub(name.len())?;
+        Some((name, symbol))
+    })
 }
 
 /// The build id of a file; nothing when it has none. Only headers and notes are looked at.
@@ -166,36 +174,26 @@ pub fn build_id(data: &[u8]) -> Vec<u8> {
 fn build_id_of<Elf: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Vec<u8>> {
     let header = Elf::parse(data).ok()?;
     let endian = header.endian().ok()?;
-    let mut left = MOST_NOTES;
-    for segment in header.program_headers(endian, data).unwrap_or_default().iter().take(MOST_ENTRIES) {
-        if segment.p_type(endian) != PT_NOTE {
-            continue;
-        }
-        left = left.checked_sub(segment.p_filesz(endian).into())?;
-        if let Ok(Some(mut notes)) = segment.notes(endian, data)
-            && let Some(id) = first_id(std::iter::from_fn(|| notes.next().ok().flatten()), endian)
-        {
-            return Some(id);
-        }
-    }
+    let segments = header.program_headers(endian, data).unwrap_or_default().iter().take(MOST_ENTRIES);
+    let in_segments = segments
+        .filter(|segment| segment.p_type(endian) == PT_NOTE)
+        .map(|segment| (segment.p_filesz(endian).into(), segment.notes(endian, data)));
     // What dwz(1) makes for several files to share has no program headers.
-    let sections = header.sections(endian, data).ok()?;
-    for section in sections.iter().take(MOST_ENTRIES).filter(|section| section.sh_type(endian) == SHT_NOTE) {
-        left = left.checked_sub(section.sh_size(endian).into())?;
-        if let Ok(Some(mut notes)) = section.notes(endian, data)
-            && let Some(id) = first_id(std::iter::from_fn(|| notes.next().ok().flatten()), endian)
-        {
-            return Some(id);
+    let sections = header.sections(endian, data).ok();
+    let in_sections = sections.iter().flat_map(|sections| sections.iter().take(MOST_ENTRIES));
+    let in_sections = in_sections
+        .filter(|section| section.sh_type(endian) == SHT_NOTE)
+        .map(|section| (section.sh_size(endian).into(), section.notes(endian, data)));
+    let mut left: u64 = MOST_NOTES;
+    for (size, notes) in in_segments.chain(in_sections) {
+        left = left.checked_sub(size)?;
+        let Ok(Some(mut notes)) = notes else { continue };
+        let id = std::iter::from_fn(|| notes.next().ok().flatten()).find_map(|note| id_in(&note, endian));
+        if id.is_some() {
+            return id;
         }
     }
     None
-}
-
-fn first_id<'a, Elf: FileHeader<Endian = Endianness> + 'a>(
-    mut notes: impl Iterator<Item = Note<'a, Elf>>,
-    endian: Endianness,
-) -> Option<Vec<u8>> {
-    notes.find_map(|note| id_in(&note, endian))
 }
 
 fn id_in<Elf: FileHeader<Endian = Endianness>>(note: &Note<'_, Elf>, endian: Endianness) -> Option<Vec<u8>> {

@@ -15,9 +15,12 @@ use object::{Object as _, ObjectSection as _};
 use super::Memory;
 use crate::binary::Binary;
 use crate::symbolize::Source;
+use crate::{elf, sections};
 use code::{Codes, Place, Stand};
 use layout::{Chain, Layout};
 
+/// Most pieces of the evaluating function: compilers make two.
+const MOST_PIECES: usize = 16;
 /// Most interpreters, and threads of each, that are looked through.
 const MOST_INTERPRETERS: usize = 256;
 const MOST_THREADS: usize = 16 << 10;
@@ -25,6 +28,8 @@ const MOST_THREADS: usize = 16 << 10;
 const MOST_STATES: usize = 8;
 /// Most frames of a thread.
 const MOST_FRAMES: usize = trace_format::limits::MAX_STACK_DEPTH as usize;
+/// Most frames of a call that are passed over, when it runs more of them than are kept.
+const MOST_SKIPPED: usize = 16 << 10;
 
 /// Which version of CPython a file holds, and where; addresses as the file itself counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +47,7 @@ impl Runtime {
     /// version" in the reference of the C API). `None` when it holds no CPython, or one that is not known here.
     #[must_use]
     pub fn of(binary: &Binary) -> Option<Runtime> {
-        let file = object::File::parse(&**binary).ok()?;
+        let file = sections::open(binary)?;
         if !file.is_64() || !file.is_little_endian() {
             return None;
         }
@@ -59,6 +64,7 @@ impl Runtime {
         if minor == layout::COUNTED {
             // Pieces that the compiler has put elsewhere have no exported name.
             evaluates.extend(Symbols::of(file.symbols()).evaluates);
+            evaluates.truncate(MOST_PIECES);
         }
         Some(Runtime { minor, address, evaluates })
     }
@@ -80,14 +86,15 @@ struct Symbols {
 impl Symbols {
     fn of<'d>(all: impl Iterator<Item = impl object::ObjectSymbol<'d>>) -> Symbols {
         let mut found = Symbols::default();
-        for symbol in all.filter(object::ObjectSymbol::is_definition) {
-            let Ok(name) = symbol.name_bytes() else { continue };
+        for (name, symbol) in elf::named(all.filter(object::ObjectSymbol::is_definition)) {
             match name {
                 b"_PyRuntime" => found.runtime = Some(symbol.address()),
                 b"Py_Version" => found.version = Some(symbol.address()),
                 b"Py_NewRef" => found.has_new_ref = true,
                 b"PyFrame_GetCode" => found.has_frame_code = true,
-                b"_PyEval_EvalFrameDefault" | b"_PyEval_EvalFrameDefault.cold" => {
+                b"_PyEval_EvalFrameDefault" | b"_PyEval_EvalFrameDefault.cold"
+                    if found.evaluates.len() < MOST_PIECES =>
+                {
                     let end = symbol.address().saturating_add(symbol.size());
                     found.evaluates.push(symbol.address()..end);
                 }
@@ -131,13 +138,6 @@ pub struct Thread {
     pub bias: u64,
 }
 
-/// The frames of Python between some frames of machine code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// By native frame that is to be replaced, ascending: its number, and its frames of Python, innermost first.
-    pub instead: Vec<(usize, Vec<Source>)>,
-}
-
 /// Frames that one call of the evaluating function runs.
 #[derive(Debug, Default)]
 struct Run {
@@ -154,8 +154,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The frames of Python of a thread whose stack of machine code is `native`, innermost first. `is_whole`: it goes to the
-    /// outermost one.
+    /// The frames of Python of a thread whose stack of machine code is `native`, innermost first: by native frame that is to be
+    /// replaced, ascending, its number, and its frames of Python, innermost first. `is_whole`: it goes to the outermost one.
     pub fn frames(
         &mut self,
         runtime: &Runtime,
@@ -163,8 +163,20 @@ impl Reader {
         native: &[Native],
         is_whole: bool,
         memory: &mut impl Memory,
-    ) -> Found {
-        self.find(runtime, thread, native, is_whole, memory).unwrap_or_default()
+    ) -> Vec<(usize, Vec<Source>)> {
+        let Some((layout, runs)) = self.all_runs(runtime, thread, memory) else { return Vec::new() };
+        let mut found = match layout.chain {
+            Chain::Counted { .. } => counted(runtime, runs, native, is_whole),
+            _ => anchored(runs, native),
+        };
+        found.sort_by_key(|(index, _)| *index);
+        // Two interpreters that claim one native frame: which of them is right is not known.
+        if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Vec::new();
+        }
+        found.retain(|(_, places)| !places.is_empty());
+        let sources = |places: Vec<Place>| places.into_iter().map(|place| self.codes.source(place)).collect();
+        found.into_iter().map(|(index, places)| (index, sources(places))).collect()
     }
 
     /// Reads all that [`Reader::frames`] would read of a thread.
@@ -183,34 +195,6 @@ impl Reader {
             runs.extend(self.runs(&layout, state, thread.process, memory));
         }
         Some((layout, runs))
-    }
-
-    fn find(
-        &mut self,
-        runtime: &Runtime,
-        thread: Thread,
-        native: &[Native],
-        is_whole: bool,
-        memory: &mut impl Memory,
-    ) -> Option<Found> {
-        let (layout, runs) = self.all_runs(runtime, thread, memory)?;
-        let mut found = match layout.chain {
-            Chain::Counted { .. } => counted(runtime, runs, native, is_whole),
-            _ => anchored(runs, native),
-        };
-        found.sort_by_key(|(index, _)| *index);
-        // Two interpreters that claim one native frame: which of them is right is not known.
-        if found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return None;
-        }
-        let mut instead = Vec::new();
-        for (index, places) in found {
-            let sources: Vec<Source> = places.iter().map(|place| self.codes.source(*place)).collect();
-            if !sources.is_empty() {
-                instead.push((index, sources));
-            }
-        }
-        Some(Found { instead })
     }
 
     /// The frames of a thread state in pieces, innermost first.
@@ -334,36 +318,53 @@ impl<M: Memory> Walk<'_, M> {
         let owner_at = self.layout.frame_owner?;
         let mut runs = Vec::new();
         let mut run = Run::default();
-        while frame != 0 && self.left > 0 {
+        while frame != 0 {
             let owner = self.memory.byte(frame.wrapping_add(owner_at))?;
             if owner >= layout::OWNED_BY_STACK {
                 run.anchor = Some(frame);
                 runs.push(std::mem::take(&mut run));
-                self.left -= 1;
+                let Some(left) = self.left.checked_sub(1) else { break };
+                self.left = left;
             } else {
-                let Some(stand) = self.stand(frame) else { break };
+                let Some(stand) = self.stand(frame) else {
+                    // The innermost ones of that call are shown all the same.
+                    run.anchor = self.shim_around(frame, owner_at);
+                    runs.push(run);
+                    break;
+                };
                 run.places.extend(stand.place());
             }
             frame = self.word(frame, self.layout.frame_previous)?;
         }
         Some(runs)
     }
+
+    /// The outermost frame of the call that a frame belongs to; nothing when it is too far away, or cannot be read.
+    fn shim_around(&mut self, frame: u64, owner_at: u64) -> Option<u64> {
+        let mut frame = frame;
+        for _ in 0..MOST_SKIPPED {
+            if self.memory.byte(frame.wrapping_add(owner_at))? >= layout::OWNED_BY_STACK {
+                return Some(frame);
+            }
+            frame = self.word(frame, self.layout.frame_previous).filter(|outer| *outer != 0)?;
+        }
+        None
+    }
 }
 
-/// Runs whose anchors lie in the stack frames of native frames.
+/// Runs whose anchors lie in the stack frames of native frames, which are innermost first. How far the last one reaches is not known.
 fn anchored(runs: Vec<Run>, native: &[Native]) -> Vec<(usize, Vec<Place>)> {
-    let mut found = Vec::new();
-    for Run { anchor, places } in runs {
-        let Some(anchor) = anchor else { continue };
-        let holds = |index: &usize| {
-            // How far the last one reaches is not known.
-            native.get(index + 1).is_some_and(|next| native[*index].sp <= anchor && anchor < next.sp)
-        };
-        if let Some(index) = (0..native.len()).find(holds) {
-            found.push((index, places));
-        }
-    }
-    found
+    let mut spans: Vec<(Range<u64>, usize)> =
+        native.windows(2).enumerate().map(|(index, pair)| (pair[0].sp..pair[1].sp, index)).collect();
+    // A thread may have several stacks, of which an inner one need not be the lower one.
+    spans.retain(|(span, _)| !span.is_empty());
+    spans.sort_unstable_by_key(|(span, _)| span.start);
+    let around = |anchor: u64| {
+        let next = spans.partition_point(|(span, _)| span.start <= anchor);
+        spans[..next].last().filter(|(span, _)| span.contains(&anchor)).map(|(_, index)| *index)
+    };
+    let of = |run: Run| Some((around(run.anchor?)?, run.places));
+    runs.into_iter().filter_map(of).collect()
 }
 
 /// One run for each native frame of the evaluating function, when there are as many.

@@ -206,7 +206,7 @@ impl<'a> Collector<'a> {
             process: moment.space,
             bias: 0_u64.wrapping_sub(region.code.to_file),
         };
-        self.python.frames(runtime, thread, &native, end == End::Complete, memory).instead
+        self.python.frames(runtime, thread, &native, end == End::Complete, memory)
     }
 }
 

@@ -62,7 +62,7 @@ struct Code {
 /// The code objects that were met.
 #[derive(Debug, Default)]
 pub struct Codes {
-    numbers: HashMap<Key, Option<u32>>,
+    numbers: HashMap<Key, u32>,
     known: Vec<Code>,
     bytes: usize,
 }
@@ -91,7 +91,7 @@ impl Codes {
         }
         let key = Key { process, address: code, filename, name, table, first_line };
         let number = match self.numbers.get(&key) {
-            Some(number) => (*number)?,
+            Some(number) => *number,
             None => self.read(layout, key, memory)?,
         };
         let table = &self.known[number as usize].table;
@@ -103,17 +103,15 @@ impl Codes {
         if self.known.len() >= MOST_CODES || self.bytes >= MOST_TABLES {
             return None;
         }
-        let code = text(&layout.text, key.name, memory)
-            .zip(text(&layout.text, key.filename, memory))
-            .zip(bytes(layout, key.table, memory))
-            .map(|((function, file), table)| Code { function, file, table });
-        let number = code.map(|code| {
-            self.bytes += code.table.len() + code.function.len() + code.file.len();
-            self.known.push(code);
-            self.known.len() as u32 - 1
-        });
+        let function = text(&layout.text, key.name, memory)?;
+        let file = text(&layout.text, key.filename, memory)?;
+        let table = bytes(layout, key.table, memory)?;
+        self.bytes += table.len() + function.len() + file.len();
+        let number = self.known.len() as u32;
+        self.known.push(Code { function, file, table });
+        // What cannot be read now may be there in another copy of the memory.
         self.numbers.insert(key, number);
-        number
+        Some(number)
     }
 
     /// The function, file and line of a place.
