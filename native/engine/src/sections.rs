@@ -34,11 +34,12 @@ pub fn has(file: &File<'_>, name: &str) -> bool {
 pub struct Unpacker {
     left: Cell<u64>,
     refused: Cell<bool>,
+    damaged: Cell<bool>,
 }
 
 impl Default for Unpacker {
     fn default() -> Unpacker {
-        Unpacker { left: Cell::new(MOST_DECOMPRESSED), refused: Cell::new(false) }
+        Unpacker { left: Cell::new(MOST_DECOMPRESSED), refused: Cell::new(false), damaged: Cell::new(false) }
     }
 }
 
@@ -55,9 +56,23 @@ impl Unpacker {
         self.refused.get()
     }
 
+    /// Whether something could not be read, or decompressed.
+    #[must_use]
+    pub fn has_damaged(&self) -> bool {
+        self.damaged.get()
+    }
+
     /// The bytes of a section, decompressed; `None` when it is damaged or too large.
     #[must_use]
     pub fn bytes<'a>(&self, section: &Section<'a, '_>) -> Option<Cow<'a, [u8]>> {
+        let refused = self.refused.take();
+        let bytes = self.unpack(section);
+        self.damaged.set(self.damaged.get() || (bytes.is_none() && !self.refused.get()));
+        self.refused.set(self.refused.get() || refused);
+        bytes
+    }
+
+    fn unpack<'a>(&self, section: &Section<'a, '_>) -> Option<Cow<'a, [u8]>> {
         let packed = section.compressed_data().ok()?;
         if packed.format == CompressionFormat::None {
             return Some(Cow::Borrowed(packed.data));

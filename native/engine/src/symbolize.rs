@@ -161,68 +161,88 @@ fn load<'a>(file: &object::File<'a>, unpacker: &Unpacker, split: bool) -> Sectio
     DwarfSections::load(load).unwrap_or_else(|never| match never {})
 }
 
+/// What reading the debug information of a file may take, and whether that was enough.
+#[derive(Default)]
+struct Limits {
+    meter: Meter,
+    unpacker: Unpacker,
+}
+
+impl Limits {
+    /// Why less is known than there is, where reading went wrong in itself for the reason `own`, or did not.
+    fn lack(&self, own: Lack) -> Lack {
+        if self.meter.is_spent() || self.unpacker.has_refused() {
+            Lack::TooMuch
+        } else if own == Lack::Nothing && self.unpacker.has_damaged() {
+            Lack::Damaged
+        } else {
+            own
+        }
+    }
+}
+
 /// Puts functions and lines of the addresses into `found`.
 fn by_dwarf(debug: &Binary, path: &Path, addresses: &[u64], found: &mut [Sources]) {
-    let (meter, unpacker) = (Meter::default(), Unpacker::default());
-    let note = |lack: Lack, sources: &mut Sources| {
-        let is_limited = meter.is_spent() || unpacker.has_refused();
-        sources.lack = if is_limited { Lack::TooMuch } else { lack };
-    };
+    let limits = Limits::default();
+    let Limits { meter, unpacker } = &limits;
     let Some(file) = sections::open(debug).filter(object::Object::is_little_endian) else {
         for sources in found {
-            note(Lack::Unreadable, sources);
+            sources.lack = limits.lack(Lack::Unreadable);
         }
         return;
     };
-    let sections = load(&file, &unpacker, false);
+    let sections = load(&file, unpacker, false);
     let shared = debug_files::find_shared(debug, path);
     let shared_file = shared.as_ref().and_then(|binary| sections::open(binary));
-    let shared_sections = shared_file.as_ref().map(|file| load(file, &unpacker, false));
+    let shared_sections = shared_file.as_ref().map(|file| load(file, unpacker, false));
     let bytes = debug.len() + shared.as_ref().map_or(0, |shared| shared.len());
     meter.restart(FEWEST_STEPS + STEPS_PER_BYTE * (bytes as u64 + unpacker.unpacked()));
-    let mut dwarf = sections.borrow_with_sup(shared_sections.as_ref(), |bytes| Metered::new(bytes, &meter));
+    let mut dwarf = sections.borrow_with_sup(shared_sections.as_ref(), |bytes| Metered::new(bytes, meter));
     // Units without number may share one table.
     dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
     let Ok(context) = Context::from_dwarf(dwarf) else {
         for sources in found {
-            note(Lack::Damaged, sources);
+            sources.lack = limits.lack(Lack::Damaged);
         }
         return;
     };
-    let split = Split::new(path, &meter, &unpacker);
+    let split = Split::new(path, meter, unpacker);
     let mut scopes = Scopes::default();
     for (&address, sources) in addresses.iter().zip(found) {
-        let frames = split.answer(context.find_frames(address));
-        let Ok(mut frames) = frames else {
-            note(Lack::Damaged, sources);
-            continue;
-        };
-        while sources.frames.len() < MOST_INLINED {
-            let frame = match frames.next() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(_) => {
-                    note(Lack::Damaged, sources);
-                    break;
-                }
-            };
-            let name = frame.function.as_ref().and_then(|name| name.raw_name().ok());
-            let scope = name.as_ref().filter(|name| !is_mangled(name)).and_then(|_| {
-                let unit = split.answer(context.find_dwarf_and_unit(address))?;
-                scopes.of(unit, frame.dw_die_offset?)
-            });
-            let location = frame.location.as_ref();
-            sources.frames.push(Source {
-                function: name.map(|name| match scope {
-                    Some(scope) => cut(&format!("{scope}{name}")),
-                    None => demangle::demangled(&name),
-                }),
-                file: location.and_then(|location| location.file).map(cut),
-                line: location.and_then(|location| location.line).unwrap_or(0),
-                column: location.and_then(|location| location.column).unwrap_or(0),
-            });
-        }
+        let read = frames_at(&context, &split, &mut scopes, address, &mut sources.frames);
+        let own = if read.is_err() { Lack::Damaged } else { Lack::Nothing };
+        sources.lack = if scopes.is_spent() { Lack::TooMuch } else { limits.lack(own) };
     }
+}
+
+/// Adds the functions at an address, innermost first, as far as they can be read.
+fn frames_at<'a>(
+    context: &Context<Slice<'a>>,
+    split: &'a Split<'a>,
+    scopes: &mut Scopes,
+    address: u64,
+    found: &mut Vec<Source>,
+) -> gimli::Result<()> {
+    let mut frames = split.answer(context.find_frames(address))?;
+    while found.len() < MOST_INLINED {
+        let Some(frame) = frames.next()? else { break };
+        let name = frame.function.as_ref().and_then(|name| name.raw_name().ok());
+        let scope = name.as_ref().filter(|name| !is_mangled(name)).and_then(|_| {
+            let unit = split.answer(context.find_dwarf_and_unit(address))?;
+            scopes.of(unit, frame.dw_die_offset?)
+        });
+        let location = frame.location.as_ref();
+        found.push(Source {
+            function: name.map(|name| match scope {
+                Some(scope) => cut(&format!("{scope}{name}")),
+                None => demangle::demangled(&name),
+            }),
+            file: location.and_then(|location| location.file).map(cut),
+            line: location.and_then(|location| location.line).unwrap_or(0),
+            column: location.and_then(|location| location.column).unwrap_or(0),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a name says where its function is: names of C++ and Rust by which functions are linked begin so.

@@ -16,6 +16,7 @@ use counting::Bounds;
 use object::{Object as _, ObjectSection as _};
 use trace_engine::binary::Binary;
 use trace_engine::elf;
+use trace_engine::interpreters::python::Runtime;
 use trace_engine::symbolize::{self, Lack, Sources};
 use trace_engine::unwind::module::Module;
 use trace_engine::unwind::{Code, Process, Registers, Unwinder};
@@ -327,6 +328,60 @@ fn names_of_functions_that_are_one_long_name_are_read_up_to_a_limit() {
         (".debug_str", 1, text),
     ];
     assert_eq!(looked_up("one name", &sections).lack, Lack::TooMuch);
+}
+
+#[test]
+fn names_of_namespaces_inside_a_long_one_are_kept_up_to_a_limit() {
+    // DW_AT_language, DW_FORM_data1; namespaces (4) have a DW_AT_name, DW_FORM_string, functions in them (5) nothing.
+    let range = RANGE;
+    let table = [
+        &[1, 0x11, 1, 0x13, 0x0b][..],
+        &range,
+        &[0, 0, 2, 0x2e, 0, 0x03, 0x08],
+        &range,
+        &[0, 0, 4, 0x39, 1, 0x03, 0x08, 0, 0, 5, 0x2e, 0, 0, 0, 0],
+    ];
+    let mut entries = [vec![1, 4], self::range(), b"\x02f\0".to_vec(), self::range(), vec![4]].concat();
+    entries.extend([b'x'; 4000]);
+    entries.push(0);
+    for _ in 0..500_000 {
+        entries.extend(b"\x04y\0\x05\0");
+    }
+    entries.extend([0, 0]);
+    let sections = [(".debug_abbrev", 1, table.concat()), (".debug_info", 1, unit(&entries))];
+    let found = looked_up("one long namespace", &sections);
+    assert_eq!(found.frames[0].function.as_deref(), Some("f"));
+    assert_eq!(found.lack, Lack::TooMuch);
+}
+
+#[test]
+fn sections_that_cannot_be_unpacked_are_no_empty_ones() {
+    let entries = unit(&[vec![1], range(), vec![2], range(), vec![0, 0]].concat());
+    let with = |packed: Vec<u8>| {
+        let table = abbreviations(&RANGE, &[]);
+        let sections = [(".debug_abbrev", 1, table), (".debug_info", 1, entries.clone()), (".zdebug_line", 1, packed)];
+        looked_up("packed", &sections).lack
+    };
+    let packed = |size: u64, length: usize| [&b"ZLIB"[..], &size.to_be_bytes(), &vec![0; length]].concat();
+    assert_eq!(with(packed(100, 100)), Lack::Damaged);
+    assert_eq!(with(packed(1 << 40, 100)), Lack::Damaged);
+    assert_eq!(with(packed((1 << 30) + 1, 2 << 20)), Lack::TooMuch);
+    let empty = [&b"ZLIB"[..], &[0; 8], &[0x78, 0x9c, 3, 0, 0, 0, 0, 1]].concat();
+    assert_eq!(with(empty), Lack::Nothing);
+}
+
+#[test]
+fn interpreters_with_symbols_of_one_long_name_are_read_up_to_a_limit() {
+    let symbols: Vec<u8> = (0..300_000_u32)
+        .flat_map(|k| {
+            [k.to_le_bytes().to_vec(), vec![0x12, 0, 1, 0], CODE.to_le_bytes().to_vec(), vec![0x10; 8]].concat()
+        })
+        .collect();
+    let mut text = vec![b'x'; 8 << 20];
+    text.push(0);
+    let file = made(&[(".text", 1, vec![0; 64]), (".symtab", 2, symbols), (".strtab", 3, text)]);
+    let runtime = MALICIOUS.hold("no interpreter", || Runtime::of(&Binary::Owned(file)));
+    assert_eq!(runtime, None);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::Slice;
 /// Scopes inside each other, and bytes of all their names: what is deeper or longer has none.
 const DEEPEST: usize = 64;
 const LONGEST: usize = super::LONGEST_NAME;
+/// Most bytes of names that are kept, of all units.
+const MOST_BYTES: usize = 64 << 20;
 /// From an inlined function to what it is a copy of, to its definition, to its declaration.
 const MOST_STEPS: usize = 8;
 
@@ -18,10 +20,32 @@ const MOST_STEPS: usize = 8;
 type Names = HashMap<usize, Rc<str>>;
 
 /// What was found out about units so far.
-#[derive(Default)]
 pub struct Scopes {
     /// By the place of the unit, and whether it is one of a .dwo file.
-    units: HashMap<(usize, u64), Rc<Names>>,
+    units: HashMap<(usize, u64), Names>,
+    budget: Budget,
+}
+
+impl Default for Scopes {
+    fn default() -> Scopes {
+        Scopes { units: HashMap::new(), budget: Budget { left: MOST_BYTES, is_spent: false } }
+    }
+}
+
+/// Bytes that names may take.
+struct Budget {
+    left: usize,
+    is_spent: bool,
+}
+
+impl Budget {
+    /// Takes so many of them; nothing when there are fewer, and from then on.
+    fn charge(&mut self, bytes: usize) -> Option<()> {
+        let left = self.left.checked_sub(bytes);
+        self.is_spent |= left.is_none();
+        self.left = left.unwrap_or(0);
+        left.map(|_| ())
+    }
 }
 
 impl Scopes {
@@ -30,8 +54,14 @@ impl Scopes {
         is_cpp(unit).then_some(())?;
         let declaration = declared(unit, function)?;
         let place = (unit.header.debug_info_offset()?.0, unit.dwo_id.map_or(0, |id| id.0));
-        let names = self.units.entry(place).or_insert_with(|| Rc::new(names_of(unit)));
+        let budget = &mut self.budget;
+        let names = self.units.entry(place).or_insert_with(|| names_of(unit, budget));
         names.get(&declaration.0).cloned()
+    }
+
+    /// Whether there were more names than are kept, ever.
+    pub fn is_spent(&self) -> bool {
+        self.budget.is_spent
     }
 }
 
@@ -73,13 +103,13 @@ fn is_scope(tag: DwTag) -> bool {
 }
 
 /// All that can be read, as far as it goes.
-fn names_of(unit: UnitRef<'_, Slice<'_>>) -> Names {
+fn names_of(unit: UnitRef<'_, Slice<'_>>, budget: &mut Budget) -> Names {
     let mut names = Names::new();
-    let _ = collect(unit, &mut names);
+    let _ = collect(unit, &mut names, budget);
     names
 }
 
-fn collect(unit: UnitRef<'_, Slice<'_>>, names: &mut Names) -> gimli::Result<()> {
+fn collect(unit: UnitRef<'_, Slice<'_>>, names: &mut Names, budget: &mut Budget) -> gimli::Result<()> {
     let mut open: Vec<(isize, Rc<str>)> = Vec::new();
     let mut entries = unit.entries_raw(None)?;
     while !entries.is_empty() {
@@ -92,6 +122,7 @@ fn collect(unit: UnitRef<'_, Slice<'_>>, names: &mut Names) -> gimli::Result<()>
             if abbreviation.tag() == dw::DW_TAG_subprogram
                 && let Some((_, scope)) = open.last()
             {
+                let Some(()) = budget.charge(size_of::<(usize, Rc<str>)>()) else { break };
                 names.insert(offset.0, Rc::clone(scope));
             }
             entries.skip_attributes(abbreviation.attributes())?;
@@ -112,6 +143,7 @@ fn collect(unit: UnitRef<'_, Slice<'_>>, names: &mut Names) -> gimli::Result<()>
         };
         let outer = open.last().map_or("", |(_, outer)| outer);
         if open.len() < DEEPEST && outer.len() + name.len() < LONGEST {
+            let Some(()) = budget.charge(outer.len() + name.len() + 2) else { break };
             open.push((depth, format!("{outer}{name}::").into()));
         }
     }
