@@ -12,7 +12,8 @@ const LONGEST_MANGLED: usize = 64 << 10;
 /// What a name refers to by number may double its length with each letter, so that the text is limited while it is written.
 #[must_use]
 pub fn demangled(name: &str) -> String {
-    if name.len() > LONGEST_MANGLED {
+    // Names that are linked by begin so. Without that `f` is `float` in C++, and `RC3foo` is `foo` in Rust.
+    if !name.starts_with('_') || name.len() > LONGEST_MANGLED {
         return super::cut(name);
     }
     let mut out = Bounded(String::new());
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(demangled("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"), "core::fmt::Write::write_fmt");
         assert_eq!(demangled("_RNvC6_123foo3bar"), "123foo::bar");
         assert_eq!(demangled("_Znonsense"), "_Znonsense");
+        for plain in ["f", "i", "_f", "Ss", "1f", "RC3foo", "ZN3foo3barE"] {
+            assert_eq!(demangled(plain), plain);
+        }
         assert_eq!(demangled(&"\u{e9}".repeat(LONGEST_NAME)), "\u{e9}".repeat(LONGEST_NAME / 2));
     }
 
