@@ -12,6 +12,13 @@ use crate::reader::Trace;
 /// Registers in a sample, as `struct user_regs_struct` has them.
 pub const REGISTERS: usize = 27;
 
+/// The fields of `struct user_regs_struct`, as they stand in a sample, as what another macro is given.
+macro_rules! in_order {
+    ($use:ident) => {
+        $use!(r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs)
+    };
+}
+
 /// A thread as it enters a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -30,101 +37,23 @@ impl Sample {
     /// The registers.
     #[must_use]
     pub fn registers(&self) -> libc::user_regs_struct {
-        let [
-            r15,
-            r14,
-            r13,
-            r12,
-            rbp,
-            rbx,
-            r11,
-            r10,
-            r9,
-            r8,
-            rax,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            orig_rax,
-            rip,
-            cs,
-            eflags,
-            rsp,
-            ss,
-            fs_base,
-            gs_base,
-            ds,
-            es,
-            fs,
-            gs,
-        ] = self.registers;
-        libc::user_regs_struct {
-            r15,
-            r14,
-            r13,
-            r12,
-            rbp,
-            rbx,
-            r11,
-            r10,
-            r9,
-            r8,
-            rax,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            orig_rax,
-            rip,
-            cs,
-            eflags,
-            rsp,
-            ss,
-            fs_base,
-            gs_base,
-            ds,
-            es,
-            fs,
-            gs,
+        macro_rules! named {
+            ($($register:ident)*) => {{
+                let [$($register),*] = self.registers;
+                libc::user_regs_struct { $($register),* }
+            }};
         }
+        in_order!(named)
     }
 
     /// Takes over registers.
     pub fn set_registers(&mut self, regs: &libc::user_regs_struct) {
-        let libc::user_regs_struct {
-            r15,
-            r14,
-            r13,
-            r12,
-            rbp,
-            rbx,
-            r11,
-            r10,
-            r9,
-            r8,
-            rax,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            orig_rax,
-            rip,
-            cs,
-            eflags,
-            rsp,
-            ss,
-            fs_base,
-            gs_base,
-            ds,
-            es,
-            fs,
-            gs,
-        } = *regs;
-        self.registers = [
-            r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs, eflags, rsp,
-            ss, fs_base, gs_base, ds, es, fs, gs,
-        ];
+        macro_rules! numbered {
+            ($($register:ident)*) => {
+                [$(regs.$register),*]
+            };
+        }
+        self.registers = in_order!(numbered);
     }
 
     /// Adds memory. What is there already stays.
