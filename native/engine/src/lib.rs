@@ -26,6 +26,7 @@ mod place;
 mod placement;
 mod plan;
 mod probe;
+mod quick;
 pub mod raw;
 pub mod reader;
 pub mod record;

@@ -16,6 +16,7 @@ pub(crate) mod event;
 mod files;
 mod kernel;
 mod output;
+mod pages;
 mod remote;
 mod run;
 pub(crate) mod scan;

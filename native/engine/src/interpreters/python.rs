@@ -16,7 +16,8 @@ use super::Memory;
 use crate::binary::Binary;
 use crate::symbolize::Source;
 use crate::{elf, sections};
-use code::{Codes, Place, Stand};
+pub use code::Place;
+use code::{Codes, Stand};
 use layout::{Chain, Layout};
 
 /// Most pieces of the evaluating function: compilers make two.
@@ -163,7 +164,7 @@ impl Reader {
         native: &[Native],
         is_whole: bool,
         memory: &mut impl Memory,
-    ) -> Vec<(usize, Vec<Source>)> {
+    ) -> Vec<(usize, Vec<Place>)> {
         let Some((layout, runs)) = self.all_runs(runtime, thread, memory) else { return Vec::new() };
         let mut found = match layout.chain {
             Chain::Counted { .. } => counted(runtime, runs, native, is_whole),
@@ -175,8 +176,13 @@ impl Reader {
             return Vec::new();
         }
         found.retain(|(_, places)| !places.is_empty());
-        let sources = |places: Vec<Place>| places.into_iter().map(|place| self.codes.source(place)).collect();
-        found.into_iter().map(|(index, places)| (index, sources(places))).collect()
+        found
+    }
+
+    /// The function, file and line of a frame.
+    #[must_use]
+    pub fn source(&self, place: Place) -> Source {
+        self.codes.source(place)
     }
 
     /// Reads all that [`Reader::frames`] would read of a thread.

@@ -2,18 +2,18 @@
 //! memory are those of the recorded program at that moment.
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
 
 use libc::pid_t;
 use trace_format::event::{EventKind, Side};
 
 use super::event::Event;
 use super::files::Files;
+use super::pages::Pages;
 use super::scan;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
-use crate::interpreters::{PAGE, Pages};
+use crate::interpreters::Memory as _;
 use crate::reader::Trace;
 use crate::stacks::NOTHING;
 use crate::stacks::collect::{Collector, Moment, Region, region_at};
@@ -43,10 +43,6 @@ impl Wanted {
     }
 }
 
-/// Bytes of the stack that are read at once, and of what is read when that is not enough.
-const WINDOW: usize = 16 << 10;
-const PIECE: usize = 4 << 10;
-
 /// Takes stacks of replayed threads.
 pub struct Taker<'a> {
     wanted: &'a Wanted,
@@ -55,14 +51,14 @@ pub struct Taker<'a> {
     pub collector: Collector<'a>,
     /// Executable memory by process; forgotten when a call may have changed it.
     spaces: HashMap<pid_t, Vec<Region>>,
-    window: Vec<u8>,
+    memory: Pages,
 }
 
 impl<'a> Taker<'a> {
     #[must_use]
     pub fn new(trace: &'a Trace, files: &'a Files<'a>, wanted: &'a Wanted) -> Taker<'a> {
         let collector = Collector::new(trace);
-        Taker { wanted, files, trace, collector, spaces: HashMap::new(), window: Vec::new() }
+        Taker { wanted, files, trace, collector, spaces: HashMap::new(), memory: Pages::default() }
     }
 
     /// An event is about to be applied to its thread.
@@ -93,7 +89,7 @@ impl<'a> Taker<'a> {
         let end = self.unwind((pid, tid), regs);
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
         let moment = Moment { seq: 0, process: 0, space: u64::from(pid.cast_unsigned()), thread_pointer: regs.fs_base };
-        let script = self.collector.script(moment, end, regions, &mut memory_of(tid));
+        let script = self.collector.script(moment, end, regions, &mut self.memory);
         (self.collector.addresses(), script)
     }
 
@@ -110,7 +106,7 @@ impl<'a> Taker<'a> {
         let process = self.trace.definitions().threads().get(event.thread() as usize).map_or(0, |one| one.process);
         let space = u64::from(pid.cast_unsigned());
         let moment = Moment { seq: event.seq(), process, space, thread_pointer: regs.fs_base };
-        self.collector.add(moment, end, regions, &mut memory_of(tid));
+        self.collector.add(moment, end, regions, &mut self.memory);
         Ok(())
     }
 
@@ -121,9 +117,8 @@ impl<'a> Taker<'a> {
             self.spaces.insert(pid, regions);
         }
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();
-        let registers = Registers::of(regs);
-        let mut memory = StoppedThread::new(tid, registers.sp(), &mut self.window, regions);
-        self.collector.unwind(registers, &mut memory)
+        self.memory.stop(tid);
+        self.collector.unwind(Registers::of(regs), &mut StoppedThread { memory: &mut self.memory, regions })
     }
 
     /// The executable memory of a process, with what is known of the files behind it.
@@ -137,11 +132,6 @@ impl<'a> Taker<'a> {
             })
             .collect()
     }
-}
-
-/// Memory of a stopped thread.
-fn memory_of(tid: pid_t) -> Pages<impl FnMut(u64, &mut [u8; PAGE]) -> bool> {
-    Pages::new(move |addr, page: &mut [u8; PAGE]| sys::read_pieces(tid, &[(addr, PAGE)], page) == PAGE)
 }
 
 /// Whether an event may change what is executable, or which file is behind it.
@@ -162,47 +152,15 @@ fn changes_code(event: &Event<'_>) -> bool {
     }
 }
 
-/// Memory of a stopped thread: a window of its stack, and pieces of other memory.
+/// A stopped thread.
 struct StoppedThread<'t> {
-    tid: pid_t,
+    memory: &'t mut Pages,
     regions: &'t [Region],
-    window_start: u64,
-    window: &'t mut Vec<u8>,
-    piece_start: u64,
-    piece: Vec<u8>,
-}
-
-fn fill(tid: pid_t, addr: u64, size: usize, room: &mut Vec<u8>) {
-    room.clear();
-    room.reserve(size);
-    let spare: &mut [MaybeUninit<u8>] = &mut room.spare_capacity_mut()[..size];
-    let got = sys::read_memory(tid, addr, spare);
-    // SAFETY: the kernel has written the first `got` bytes of the spare capacity.
-    unsafe { room.set_len(got.min(size)) };
-}
-
-fn copy(from: &[u8], start: u64, addr: u64, buffer: &mut [u8]) -> bool {
-    let Some(at) = addr.checked_sub(start).and_then(|at| usize::try_from(at).ok()) else { return false };
-    let Some(bytes) = at.checked_add(buffer.len()).and_then(|end| from.get(at..end)) else { return false };
-    buffer.copy_from_slice(bytes);
-    true
-}
-
-impl<'t> StoppedThread<'t> {
-    fn new(tid: pid_t, sp: u64, window: &'t mut Vec<u8>, regions: &'t [Region]) -> StoppedThread<'t> {
-        fill(tid, sp, WINDOW, window);
-        StoppedThread { tid, regions, window_start: sp, window, piece_start: 0, piece: Vec::new() }
-    }
 }
 
 impl Process for StoppedThread<'_> {
     fn read(&mut self, addr: u64, buffer: &mut [u8]) -> bool {
-        if copy(self.window, self.window_start, addr, buffer) || copy(&self.piece, self.piece_start, addr, buffer) {
-            return true;
-        }
-        fill(self.tid, addr, PIECE, &mut self.piece);
-        self.piece_start = addr;
-        copy(&self.piece, addr, addr, buffer)
+        self.memory.read(addr, buffer)
     }
 
     fn code_at(&mut self, addr: u64) -> Option<Code> {

@@ -9,13 +9,14 @@ use crate::error::EngineError;
 use crate::interpreters::Memory;
 use crate::interpreters::perf_map::PerfMaps;
 use crate::interpreters::python::{self, Native, Runtime};
+use crate::quick::QuickMap;
 use crate::reader::Trace;
-use crate::stacks::rows::{Rows, Shown};
+use crate::stacks::rows::Rows;
 use crate::stacks::{COMPILED, CodeFile, EXACT, GUESSED, INTERPRETED, INTERRUPTED, NO_FILE, Place, Stacks, TRAMPOLINE};
 use crate::store::{Hash, Store};
 use crate::symbolize::Source;
 use crate::unwind::module::Module;
-use crate::unwind::{Code, End, Frame, How, Process, Registers, Unwinder};
+use crate::unwind::{self, Code, End, Frame, How, Process, Registers, Unwinder};
 
 /// A piece of executable memory.
 pub struct Region {
@@ -67,6 +68,10 @@ pub struct Collector<'a> {
     /// Files that are not at hand.
     gone: Vec<Hash>,
     rows: Rows,
+    /// Places of frames of Python that were met already.
+    scripts: QuickMap<python::Place, u32>,
+    /// Room for the places of a row.
+    row: Vec<u32>,
 }
 
 impl<'a> Collector<'a> {
@@ -82,6 +87,8 @@ impl<'a> Collector<'a> {
             frames: Vec::new(),
             gone: Vec::new(),
             rows: Rows::default(),
+            scripts: QuickMap::default(),
+            row: Vec::new(),
         }
     }
 
@@ -142,22 +149,30 @@ impl<'a> Collector<'a> {
 
     /// The functions of an interpreter among the frames that were found last, innermost first.
     pub fn script(&mut self, moment: Moment, end: End, regions: &[Region], memory: &mut impl Memory) -> Vec<Source> {
-        self.interpreted(moment, end, regions, memory).into_iter().flat_map(|(_, sources)| sources).collect()
+        let found = self.interpreted(moment, end, regions, memory);
+        found.into_iter().flat_map(|(_, places)| places).map(|place| self.python.source(place)).collect()
     }
 
     /// Adds the frames that were found last as the stack of an event.
     pub fn add(&mut self, moment: Moment, end: End, regions: &[Region], memory: &mut impl Memory) {
         let mut instead = self.interpreted(moment, end, regions, memory).into_iter().peekable();
-        let Collector { frames, maps, rows, .. } = self;
-        let shown = frames.iter().enumerate().flat_map(|(index, frame)| {
-            let (sources, own) = match instead.next_if(|(replaced, _)| *replaced == index) {
-                Some((_, sources)) => (sources, None),
-                None => (Vec::new(), Some(shown(frame, moment, regions, maps))),
-            };
-            let interpreted = Place { file: NO_FILE, offset: 0, address: 0, bits: INTERPRETED };
-            sources.into_iter().map(move |source| Shown::Told(interpreted, source)).chain(own)
-        });
-        rows.add(moment.seq, end, shown);
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        for (index, frame) in self.frames.iter().enumerate() {
+            // One more than are kept says that there are more.
+            if row.len() > unwind::MOST_FRAMES {
+                break;
+            }
+            match instead.next_if(|(replaced, _)| *replaced == index) {
+                Some((_, places)) => {
+                    let Collector { rows, python, scripts, .. } = self;
+                    row.extend(places.into_iter().map(|place| scripted(rows, python, scripts, place)));
+                }
+                None => row.push(native(&mut self.rows, &self.maps, frame, moment, regions)),
+            }
+        }
+        self.rows.add(moment.seq, end, &row);
+        self.row = row;
     }
 
     /// Adds an event without frames.
@@ -187,7 +202,7 @@ impl<'a> Collector<'a> {
         end: End,
         regions: &[Region],
         memory: &mut impl Memory,
-    ) -> Vec<(usize, Vec<Source>)> {
+    ) -> Vec<(usize, Vec<python::Place>)> {
         let Some(region) = regions.iter().find(|region| region.python.is_some()) else { return Vec::new() };
         let Some(runtime) = region.python.as_ref() else { return Vec::new() };
         let native: Vec<Native> = self
@@ -210,16 +225,36 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// A frame of machine code.
-fn shown(frame: &Frame, moment: Moment, regions: &[Region], maps: &PerfMaps) -> Shown {
+/// Most frames of Python whose numbers are remembered.
+const MOST_SCRIPTS: usize = 1 << 20;
+
+/// The number of the place of a frame of Python.
+fn scripted(
+    rows: &mut Rows,
+    python: &python::Reader,
+    known: &mut QuickMap<python::Place, u32>,
+    place: python::Place,
+) -> u32 {
+    if let Some(number) = known.get(&place) {
+        return *number;
+    }
+    let number = rows.tell(Place { file: NO_FILE, offset: 0, address: 0, bits: INTERPRETED }, python.source(place));
+    if known.len() < MOST_SCRIPTS {
+        known.insert(place, number);
+    }
+    number
+}
+
+/// The number of the place of a frame of machine code.
+fn native(rows: &mut Rows, maps: &PerfMaps, frame: &Frame, moment: Moment, regions: &[Region]) -> u32 {
     let place = place_of(frame, regions);
     if place.file == NO_FILE
         && let Some(name) = maps.name(moment.process, frame.lookup(), moment.seq)
     {
         let source = Source { function: Some(name.to_owned()), ..Source::default() };
-        return Shown::Told(Place { bits: place.bits | COMPILED, ..place }, source);
+        return rows.tell(Place { bits: place.bits | COMPILED, ..place }, source);
     }
-    Shown::At(place)
+    rows.place(place)
 }
 
 fn place_of(frame: &Frame, regions: &[Region]) -> Place {

@@ -1,8 +1,7 @@
 //! Rows of [`Stacks`] as they are made: each place has one number, however many frames are there.
 
-use std::collections::HashMap;
-
 use super::{INTERPRETED, LACK_SHIFT, Place, Stacks};
+use crate::quick::QuickMap;
 use crate::symbolize::Source;
 use crate::unwind::{self, End};
 
@@ -13,35 +12,22 @@ const MOST_FRAMES: usize = 1 << 29;
 const MOST_TOLD: usize = 1 << 22;
 const MOST_TOLD_BYTES: usize = 256 << 20;
 
-/// A frame of a row.
-pub enum Shown {
-    /// Its file, if any, tells the function.
-    At(Place),
-    /// The function is known already.
-    Told(Place, Source),
-}
-
 /// Stacks, and the numbers of what is in them.
 #[derive(Default)]
 pub struct Rows {
     pub stacks: Stacks,
-    places: HashMap<Place, u32>,
-    told: HashMap<(Place, Source), u32>,
+    places: QuickMap<Place, u32>,
+    told: QuickMap<(Place, Source), u32>,
     told_bytes: usize,
 }
 
 impl Rows {
-    /// Adds the stack of an event: as many of its frames, innermost first, as a reader takes ([`unwind::MOST_FRAMES`]).
-    pub fn add(&mut self, seq: u64, end: End, mut frames: impl Iterator<Item = Shown>) {
+    /// Adds the stack of an event, by the places of its frames, innermost first: as many as a reader takes
+    /// ([`unwind::MOST_FRAMES`]).
+    pub fn add(&mut self, seq: u64, end: End, places: &[u32]) {
         let room = MOST_FRAMES.saturating_sub(self.stacks.frames.len()).min(unwind::MOST_FRAMES);
-        for shown in frames.by_ref().take(room) {
-            let number = match shown {
-                Shown::At(place) => self.place(place),
-                Shown::Told(place, source) => self.tell(place, source),
-            };
-            self.stacks.frames.push(number);
-        }
-        let end = if frames.next().is_some() { End::TooDeep } else { end };
+        self.stacks.frames.extend(places.iter().take(room));
+        let end = if places.len() > room { End::TooDeep } else { end };
         self.end(seq, end.code());
     }
 
@@ -52,7 +38,8 @@ impl Rows {
         self.stacks.ends.push(end);
     }
 
-    fn place(&mut self, place: Place) -> u32 {
+    /// The number of a place whose file, if any, tells the function.
+    pub fn place(&mut self, place: Place) -> u32 {
         let next = self.stacks.places.len() as u32;
         let number = *self.places.entry(place).or_insert(next);
         if number == next {
@@ -61,7 +48,8 @@ impl Rows {
         number
     }
 
-    fn tell(&mut self, place: Place, source: Source) -> u32 {
+    /// The number of a place whose function is known already.
+    pub fn tell(&mut self, place: Place, source: Source) -> u32 {
         let key = (place, source);
         if let Some(number) = self.told.get(&key) {
             return *number;
@@ -88,18 +76,21 @@ mod tests {
 
     const NOWHERE: Place = Place { file: NO_FILE, offset: 0, address: 0, bits: INTERPRETED };
 
-    fn named(name: String) -> Shown {
-        Shown::Told(NOWHERE, Source { function: Some(name), ..Source::default() })
+    fn named(rows: &mut Rows, name: &str) -> u32 {
+        rows.tell(NOWHERE, Source { function: Some(name.to_owned()), ..Source::default() })
     }
 
     #[test]
     fn a_row_has_no_more_frames_than_a_reader_takes() {
         let mut rows = Rows::default();
         // One frame of machine code that stands for many of an interpreter, and others around it.
-        let native = |offset| Shown::At(Place { file: NO_FILE, offset, address: offset, bits: 0 });
-        let deep = (0..unwind::MOST_FRAMES).map(|number| named(format!("f{number}")));
-        rows.add(1, End::Complete, std::iter::once(native(1)).chain(deep).chain([native(2)]));
-        rows.add(2, End::Complete, [native(1), native(2)].into_iter());
+        let native = |offset| Place { file: NO_FILE, offset, address: offset, bits: 0 };
+        let [inner, outer] = [1, 2].map(|offset| rows.place(native(offset)));
+        let mut deep = vec![inner];
+        deep.extend((0..unwind::MOST_FRAMES).map(|number| named(&mut rows, &format!("f{number}"))));
+        deep.push(outer);
+        rows.add(1, End::Complete, &deep);
+        rows.add(2, End::Complete, &[inner, outer]);
         let Stacks { frame_end, ends, frames, places, .. } = &rows.stacks;
         assert_eq!(*frame_end, [1024, 1026]);
         assert_eq!(*ends, [End::TooDeep.code(), End::Complete.code()]);
@@ -109,18 +100,15 @@ mod tests {
     #[test]
     fn functions_that_are_too_many_have_frames_without_a_name() {
         let mut rows = Rows { told_bytes: MOST_TOLD_BYTES - 5, ..Rows::default() };
-        let names = ["known", "other", "known", "more"].map(str::to_owned);
-        rows.add(1, End::Complete, names.into_iter().map(named));
-        let Stacks { frames, told, .. } = &rows.stacks;
-        assert_eq!(frames.len(), 4);
-        assert_eq!((frames[0], frames[1]), (frames[2], frames[3]));
-        assert_eq!(told.keys().collect::<Vec<_>>(), [&frames[0]]);
+        let numbers = ["known", "other", "known", "more"].map(|name| named(&mut rows, name));
+        assert_eq!(numbers, [0, 1, 0, 1]);
+        assert_eq!(rows.stacks.told.keys().collect::<Vec<_>>(), [&0]);
     }
 
     #[test]
     fn the_memory_of_told_functions_counts() {
         let mut rows = Rows::default();
-        rows.add(1, End::Complete, std::iter::once(named("x".repeat(1 << 20))));
+        named(&mut rows, &"x".repeat(1 << 20));
         assert!(rows.stacks.bytes() > 1 << 20);
     }
 }

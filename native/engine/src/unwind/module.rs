@@ -1,7 +1,6 @@
 //! The unwind tables of one file.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use object::{Object as _, ObjectSection as _, ObjectSegment as _};
 
 use crate::binary::Binary;
 use crate::metered::{Meter, Metered};
+use crate::quick::QuickMap;
 use crate::sections::{self, Unpacker};
 
 /// Most rows that are remembered of a file.
@@ -83,7 +83,7 @@ pub struct Module {
     /// Entries by address, of sections that have no index of their own.
     eh_entries: OnceCell<Vec<Entry>>,
     debug_entries: OnceCell<Vec<Entry>>,
-    rows: RefCell<HashMap<u64, Option<Rc<Row>>>>,
+    rows: RefCell<QuickMap<u64, Option<Rc<Row>>>>,
 }
 
 impl std::fmt::Debug for Module {

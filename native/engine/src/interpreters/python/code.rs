@@ -1,10 +1,9 @@
 //! Code objects: names, files and lines of the functions that frames run.
 
-use std::collections::HashMap;
-
 use super::super::Memory;
 use super::layout::{Layout, OWNED_BY_GENERATOR, Position, TextFields};
 use super::lines;
+use crate::quick::QuickMap;
 use crate::symbolize::{LONGEST_NAME, Source};
 
 /// Longest table of lines, and most code objects that are remembered.
@@ -15,7 +14,7 @@ const MOST_TABLES: usize = 256 << 20;
 /// Bits of a reference that are no part of the address (`Py_TAG_BITS`).
 const TAG: u64 = 7;
 
-/// A line of a function.
+/// A line of a function, in numbers of the [`super::Reader`] that has found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     code: u32,
@@ -62,7 +61,7 @@ struct Code {
 /// The code objects that were met.
 #[derive(Debug, Default)]
 pub struct Codes {
-    numbers: HashMap<Key, u32>,
+    numbers: QuickMap<Key, u32>,
     known: Vec<Code>,
     bytes: usize,
 }

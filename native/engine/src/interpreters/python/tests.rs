@@ -111,9 +111,9 @@ fn recursion(depth: u64) -> Words {
 fn shown(reader: &mut Reader, memory: &mut Words) -> Vec<(usize, usize)> {
     let thread = Thread { pthread: PTHREAD, process: 1, bias: 0 };
     let found = reader.frames(&runtime(12), thread, &native(), true, memory);
-    let is_named = |source: &Source| source.function.as_deref() == Some("f");
-    assert!(found.iter().flat_map(|(_, sources)| sources).all(is_named), "{found:?}");
-    found.into_iter().map(|(index, sources)| (index, sources.len())).collect()
+    let is_named = |place: &Place| reader.source(*place).function.as_deref() == Some("f");
+    assert!(found.iter().flat_map(|(_, places)| places).all(is_named), "{found:?}");
+    found.into_iter().map(|(index, places)| (index, places.len())).collect()
 }
 
 #[test]
