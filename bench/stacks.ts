@@ -5,19 +5,20 @@
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openTrace } from "../src/trace/open.js";
 import { placesProgram, sampled } from "../test/stacks/places.js";
+import { TITLE, target } from "../test/stacks/report.js";
 import { ENVIRONMENT, makeFolder } from "./environment.js";
 import { compile } from "./material.js";
 import { median } from "./numbers.js";
+import { writePart } from "./part.js";
 import { cpuTime, endRunning } from "./run.js";
 
 const cli = fileURLToPath(new URL("../dist/trace", import.meta.url));
 const native = fileURLToPath(new URL("../native", import.meta.url));
-const target = fileURLToPath(new URL("../bench/stacks.md", import.meta.url));
 const START = "<!-- npm run bench:stacks -->";
 const END = "<!-- end of costs -->";
 const RUNS = 3;
@@ -150,17 +151,6 @@ function text(rows: readonly Row[]): string {
   ].join("\n");
 }
 
-/** Replaces its part of the file; the rest is what `npm run compare:stacks` has found. */
-function write(rows: readonly Row[]): void {
-  const known = existsSync(target)
-    ? readFileSync(target, "utf8")
-    : "# Stacks: beside gdb and addr2line, and what they cost\n\n";
-  const [start, end] = [known.indexOf(START), known.indexOf(END)];
-  const before = start >= 0 ? known.slice(0, start) : `${known.trimEnd()}\n\n`;
-  const after = end > start && start >= 0 ? known.slice(end + END.length) : "\n";
-  writeFileSync(target, `${before}${text(rows)}${after}`);
-}
-
 async function main(): Promise<void> {
   const given = process.argv.find((word) => word.startsWith("--rust="))?.slice("--rust=".length);
   const [base, remove] = makeFolder();
@@ -178,7 +168,7 @@ async function main(): Promise<void> {
     add(openingRow(program, "a Rust program", largeRust(given)));
     add(await showingRow(base, calls));
     add(await enrichRow(base, calls));
-    if (process.argv.includes("--write")) write(rows);
+    if (process.argv.includes("--write")) writePart(target, TITLE, [START, END], text(rows));
   } finally {
     endRunning();
     remove();

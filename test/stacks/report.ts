@@ -1,7 +1,7 @@
 /** The result of a comparison as bench/stacks.md. */
 
-import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { writePart } from "../../bench/part.js";
 import { CLASSES, type Score } from "./compare.js";
 import { PLACE_CLASSES, type Places } from "./places.js";
 
@@ -11,7 +11,9 @@ export interface Line {
   readonly failure?: string;
 }
 
-const target = fileURLToPath(new URL("../../bench/stacks.md", import.meta.url));
+/** The file, and what it begins with. */
+export const target = fileURLToPath(new URL("../../bench/stacks.md", import.meta.url));
+export const TITLE = "# Stacks: beside gdb and addr2line, and what they cost";
 const START = "<!-- npm run compare:stacks -->";
 const END = "<!-- end -->";
 
@@ -75,19 +77,7 @@ function text(lines: readonly Line[], places: readonly Places[]): string {
   ].join("\n");
 }
 
-/** Replaces this part of the file; the rest of it is what `npm run bench:stacks` has measured. */
+/** Writes this part of the file; another one is what `npm run bench:stacks` has measured. */
 export function write(lines: readonly Line[], places: readonly Places[]): void {
-  let before = "# Stacks: beside gdb and addr2line, and what they cost\n\n";
-  let after = "\n";
-  try {
-    const known = readFileSync(target, "utf8");
-    const [start, end] = [known.indexOf(START), known.indexOf(END)];
-    if (start >= 0 && end > start) {
-      before = known.slice(0, start);
-      after = known.slice(end + END.length);
-    }
-  } catch {
-    // There is none yet.
-  }
-  writeFileSync(target, `${before}${text(lines, places)}${after}`);
+  writePart(target, TITLE, [START, END], text(lines, places));
 }
