@@ -78,15 +78,20 @@ def stopped():
 
 
 NOT_YET = -38 & 0xffffffff
+# What gdb says of a thread that the end of its process has taken away meanwhile.
+GONE = "No such process"
 inside = {}
-while gdb.selected_inferior().pid != 0 and gdb.selected_thread() is not None:
-    try:
-        number = stopped()
-        if number is not None:
-            row = {"process": gdb.selected_inferior().num, "thread": gdb.selected_thread().num, "number": number, "frames": frames()}
-            out.write(json.dumps(row) + "\n")
+try:
+    while gdb.selected_inferior().pid != 0 and gdb.selected_thread() is not None:
+        try:
+            number = stopped()
+            if number is not None:
+                row = {"thread": gdb.selected_thread().num, "number": number, "frames": frames()}
+                out.write(json.dumps(row) + "\n")
+        except gdb.error as error:
+            if GONE not in str(error):
+                raise
         gdb.execute("continue", to_string=True)
-    except gdb.error as error:
-        out.write(json.dumps({"failure": str(error)}) + "\n")
-        break
+except gdb.error as error:
+    out.write(json.dumps({"failure": str(error)}) + "\n")
 out.close()

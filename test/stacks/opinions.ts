@@ -39,35 +39,58 @@ export function parsePlaces(text: string): Frame[][] {
   return stacks.map((frames) => frames.map((frame, k) => ({ ...frame, kind: kind(k, frames) })));
 }
 
+/** What was said of the places of a file, by its path: files stay as they are for as long as programs are compared. */
+const said = new Map<string, Map<bigint, readonly Frame[]>>();
+/** The symbols of a file, by its path, with their addresses. */
+const symbols = new Map<string, Map<string, Set<string>>>();
+/** Disassembled code, by file and place. */
+const disassembled = new Map<string, string>();
+
+function known<K, V>(table: Map<K, V>, key: K, make: () => V): V {
+  let value = table.get(key);
+  if (value === undefined) {
+    value = make();
+    table.set(key, value);
+  }
+  return value;
+}
+
 export class Opinions {
-  readonly #said = new Map<string, readonly Frame[]>();
-  readonly #symbols = new Map<string, Map<string, Set<string>>>();
   /** The frames at the place of each frame, and which of them it is. */
   readonly #depths: ReadonlyMap<OwnFrame, number>;
+  /** By file, all places that something may be asked about: the tools take long to open one, and no time for a place. */
+  readonly #places: ReadonlyMap<string, ReadonlySet<bigint>>;
 
   /** `stacks`: all stacks of a trace, about whose frames something may be asked. */
   constructor(stacks: Iterable<readonly OwnFrame[]>) {
     const depths = new Map<OwnFrame, number>();
+    const places = new Map<string, Set<bigint>>();
     for (const frames of stacks) {
       frames.forEach((frame, k) => {
         let start = k;
         while (start > 0 && frames[start - 1]?.kind === "inlined") start -= 1;
         depths.set(frame, k - start);
+        if (frame.image !== undefined)
+          known(places, frame.image, () => new Set()).add(frame.lookup);
       });
     }
     this.#depths = depths;
+    this.#places = places;
   }
 
   /** What addr2line says of the place of a frame, as far from the innermost function there. */
   says(frame: OwnFrame): Frame | undefined {
     if (frame.image === undefined) return undefined;
-    const key = `${frame.image} ${frame.lookup}`;
-    let said = this.#said.get(key);
-    if (said === undefined) {
-      said = addr2line(frame.image, [frame.lookup])[0] ?? [];
-      this.#said.set(key, said);
+    const ofFile = known(said, frame.image, () => new Map());
+    if (!ofFile.has(frame.lookup)) {
+      const all = new Set(this.#places.get(frame.image)).add(frame.lookup);
+      const unknown = [...all].filter((place) => !ofFile.has(place));
+      const answers = addr2line(frame.image, unknown);
+      unknown.forEach((place, k) => {
+        ofFile.set(place, answers[k] ?? []);
+      });
     }
-    return said[this.#depths.get(frame) ?? 0];
+    return ofFile.get(frame.lookup)?.[this.#depths.get(frame) ?? 0];
   }
 
   /** Whether addr2line says the same of a frame as the trace. */
@@ -84,7 +107,7 @@ export class Opinions {
   /** Whether both names are symbols of the same address. */
   areAliases(one: Frame, other: OwnFrame): boolean {
     if (other.image === undefined || one.function === null || other.function === null) return false;
-    const addresses = this.#symbolsOf(other.image);
+    const addresses = symbolsOf(other.image);
     const [first, second] = [one.function, other.function].map((name) =>
       addresses.get(name.replace(/@.*/, "")),
     );
@@ -93,26 +116,6 @@ export class Opinions {
       second !== undefined &&
       [...first].some((address) => second.has(address))
     );
-  }
-
-  #symbolsOf(image: string): Map<string, Set<string>> {
-    let known = this.#symbols.get(image);
-    if (known === undefined) {
-      known = new Map();
-      for (const table of [["-a"], ["-D"]]) {
-        const { stdout } = spawnSync("nm", ["-C", ...table, image], {
-          encoding: "utf8",
-          maxBuffer: 1 << 30,
-        });
-        for (const line of stdout.split("\n")) {
-          const [, address, name] = /^([0-9a-f]+) \S (.+?)(?:@.*)?$/.exec(line) ?? [];
-          if (address === undefined || name === undefined) continue;
-          known.set(name, (known.get(name) ?? new Set()).add(address));
-        }
-      }
-      this.#symbols.set(image, known);
-    }
-    return known;
   }
 
   /** Whether the frame stands at `int $0x80`, or behind it. */
@@ -126,16 +129,36 @@ export class Opinions {
   }
 }
 
+function symbolsOf(image: string): ReadonlyMap<string, ReadonlySet<string>> {
+  return known(symbols, image, () => {
+    const found = new Map<string, Set<string>>();
+    for (const table of [["-a"], ["-D"]]) {
+      const { stdout } = spawnSync("nm", ["-C", ...table, image], {
+        encoding: "utf8",
+        maxBuffer: 1 << 30,
+      });
+      for (const line of stdout.split("\n")) {
+        const [, address, name] = /^([0-9a-f]+) \S (.+?)(?:@.*)?$/.exec(line) ?? [];
+        if (address === undefined || name === undefined) continue;
+        known(found, name, () => new Set()).add(address);
+      }
+    }
+    return found;
+  });
+}
+
 /** So many bytes of code on both sides of a place, disassembled. */
 function codeAround({ image, lookup }: OwnFrame, bytes: bigint): string {
   if (image === undefined) return "";
-  let text = "";
-  // The length of the instructions in front is not known.
-  for (const start of [lookup - bytes, lookup - bytes + 2n, lookup]) {
-    const range = [`--start-address=${start}`, `--stop-address=${lookup + bytes}`];
-    text += spawnSync("objdump", ["-d", "--no-show-raw-insn", ...range, image], {
-      encoding: "utf8",
-    }).stdout;
-  }
-  return text;
+  return known(disassembled, `${image} ${lookup} ${bytes}`, () => {
+    let text = "";
+    // The length of the instructions in front is not known.
+    for (const start of [lookup - bytes, lookup - bytes + 2n, lookup]) {
+      const range = [`--start-address=${start}`, `--stop-address=${lookup + bytes}`];
+      text += spawnSync("objdump", ["-d", "--no-show-raw-insn", ...range, image], {
+        encoding: "utf8",
+      }).stdout;
+    }
+    return text;
+  });
 }

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { syscallName } from "../../src/decode/context.js";
 import type { StackFrame } from "../../src/stacks/table.js";
@@ -15,12 +15,25 @@ import type { Call, Frame, OwnFrame } from "./frames.js";
 
 const script = fileURLToPath(new URL("./gdb.py", import.meta.url));
 const MOST_SECONDS = 120;
+const MOST_SAID = 400;
 
+/** Runs a command; one that fails, or takes too long, is an error that has the end of what it said. */
 function run(command: string, words: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, words, { env, stdio: "ignore", timeout: MOST_SECONDS * 1000 });
+    const child = spawn(command, words, {
+      env,
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: MOST_SECONDS * 1000,
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-MOST_SAID);
+    });
     child.on("error", reject);
-    child.on("close", () => resolve());
+    child.on("close", (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${basename(command)} ended with ${signal ?? code}: ${said.trim()}`));
+    });
   });
 }
 
@@ -50,7 +63,8 @@ export async function gdbStacks(build: Build, folder: string): Promise<Call<Fram
   for (const line of readFileSync(out, "utf8").split("\n")) {
     if (line === "") continue;
     const row = JSON.parse(line) as { thread: number; failure?: string } & Call<Frame>;
-    if (row.failure === undefined) rows.push([row.thread, row]);
+    if (row.failure !== undefined) throw new Error(`gdb: ${row.failure}`);
+    rows.push([row.thread, row]);
   }
   return byThread(rows);
 }
