@@ -5,11 +5,12 @@
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openTrace } from "../src/trace/open.js";
 import { placesProgram, sampled } from "../test/stacks/places.js";
+import { pythons } from "../test/stacks/pythons.js";
 import { TITLE, target } from "../test/stacks/report.js";
 import { ENVIRONMENT, makeFolder } from "./environment.js";
 import { compile } from "./material.js";
@@ -38,6 +39,16 @@ int main(int argc, char **argv)
 		sum += below(left, left % 8);
 	return sum == 0;
 }
+`;
+
+/** The same from 16 functions of Python, one of them that of the module. */
+const SCRIPT = `import os, sys
+
+def below(depth):
+    return below(depth - 1) + 1 if depth > 0 else os.getppid()
+
+for _ in range(int(sys.argv[1])):
+    below(14)
 `;
 
 interface Row {
@@ -91,11 +102,11 @@ async function inTurn(base: string, commands: readonly (readonly string[])[]): P
 async function recorded(
   base: string,
   name: string,
-  program: string,
+  argv: readonly string[],
   calls: number,
 ): Promise<[string, number]> {
   const file = join(base, name);
-  execFileSync(cli, ["record", "-q", "--force", "-o", file, "--", program, String(calls)], {
+  execFileSync(cli, ["record", "-q", "--force", "-o", file, "--", ...argv, String(calls)], {
     env: ENVIRONMENT,
   });
   const trace = await openTrace(file);
@@ -105,7 +116,7 @@ async function recorded(
 }
 
 async function showingRow(base: string, program: string): Promise<Row> {
-  const [file, events] = await recorded(base, "long.trace", program, EVENTS);
+  const [file, events] = await recorded(base, "long.trace", [program], EVENTS);
   const last = `@${events - 100}`;
   const [show = 0, replay = 0] = await inTurn(base, [
     ["show", "--stacks", file, last],
@@ -118,8 +129,8 @@ async function showingRow(base: string, program: string): Promise<Row> {
   };
 }
 
-async function enrichRow(base: string, program: string): Promise<Row> {
-  const [file] = await recorded(base, "rich.trace", program, ENRICHED);
+async function enrichRow(base: string, name: string, argv: readonly string[]): Promise<Row> {
+  const [file] = await recorded(base, "rich.trace", argv, ENRICHED);
   const out = join(base, "out.trace");
   const [enrich = 0, replay = 0] = await inTurn(base, [
     ["enrich", "--stacks", "--force", "-o", out, file],
@@ -130,7 +141,7 @@ async function enrichRow(base: string, program: string): Promise<Row> {
   trace.close();
   const each = (seconds: number) => ((seconds / stacks) * 1e6).toFixed(1);
   return {
-    what: `enrich --stacks of all ${stacks} events`,
+    what: `enrich --stacks of all ${stacks} events of ${name}`,
     asked: "30 us a stack",
     measured: `${each(enrich - replay)} us a stack (${each(enrich)} us with the replay)`,
   };
@@ -167,7 +178,11 @@ async function main(): Promise<void> {
     add(openingRow(program, "node", realpathSync(process.execPath)));
     add(openingRow(program, "a Rust program", largeRust(given)));
     add(await showingRow(base, calls));
-    add(await enrichRow(base, calls));
+    add(await enrichRow(base, "a C program", [calls]));
+    const script = join(base, "deep.py");
+    writeFileSync(script, SCRIPT);
+    for (const { program: python, version } of pythons().slice(-1))
+      add(await enrichRow(base, `Python ${version}`, [python, script]));
     if (process.argv.includes("--write")) writePart(target, TITLE, [START, END], text(rows));
   } finally {
     endRunning();
