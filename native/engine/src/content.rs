@@ -127,17 +127,22 @@ impl Contents {
     }
 }
 
-/// Where the chunks of a CONTENT frame's payload start; one more position than chunks.
-pub(crate) fn chunk_starts(payload: &[u8], count: u32) -> Result<Vec<u32>, DecodeError> {
+/// Where the chunks of a CONTENT frame's payload start; one more position than chunks. What `starts` held is forgotten.
+pub(crate) fn chunk_starts(payload: &[u8], count: u32, starts: &mut Vec<u32>) -> Result<(), DecodeError> {
     let mut cursor = Cursor::new(payload, "chunk lengths");
     if count as usize > payload.len() {
         return Err(cursor.fail(Problem::TooLarge { value: count.into(), limit: payload.len() as u64 }));
     }
-    let mut starts = Vec::with_capacity(count as usize + 1);
+    starts.clear();
+    starts.reserve_exact(count as usize + 1);
     let mut total = 0u64;
     for _ in 0..count {
         starts.push(total as u32);
-        total += cursor.bounded(payload.len() as u64)?;
+        let len = cursor.bounded(payload.len() as u64)?;
+        if len == 0 {
+            return Err(cursor.fail(Problem::Invalid { value: len }));
+        }
+        total += len;
         if total > payload.len() as u64 {
             return Err(cursor.fail(Problem::TooLarge { value: total, limit: payload.len() as u64 }));
         }
@@ -147,8 +152,8 @@ pub(crate) fn chunk_starts(payload: &[u8], count: u32) -> Result<Vec<u32>, Decod
         return Err(cursor.fail(Problem::Ends { need: total, have: cursor.left() as u64 }));
     }
     let base = cursor.position() as u32;
-    for start in &mut starts {
+    for start in starts {
         *start += base;
     }
-    Ok(starts)
+    Ok(())
 }

@@ -7,6 +7,7 @@
 mod contents;
 mod moved;
 mod open;
+mod unpack;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -26,9 +27,11 @@ use crate::index::{Entry, Extra};
 
 pub use crate::definitions::{Object, Thread};
 pub use crate::index::{BlockSummary, ObjectPiece};
+pub use contents::Content;
 use contents::ContentCache;
 use moved::Source;
 pub use moved::{Digest, Digests, Layout, Move, Moves};
+use unpack::Unpacker;
 
 /// How a trace ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,14 +234,6 @@ impl Trace {
         })
     }
 
-    /// The stored payload of a frame, with its checksum verified.
-    fn stored(&self, entry: &Entry) -> Result<(FrameHeader, Vec<u8>), EngineError> {
-        let mut bytes = Vec::new();
-        let header = self.read_stored(entry, &mut bytes)?;
-        bytes.drain(..FRAME_HEADER_BYTES);
-        Ok((header, bytes))
-    }
-
     /// Reads a frame as it is in the file, its header in front, with its checksum verified.
     fn read_stored(&self, entry: &Entry, bytes: &mut Vec<u8>) -> Result<FrameHeader, EngineError> {
         bytes.resize(FRAME_HEADER_BYTES + entry.header.stored_len as usize, 0);
@@ -258,16 +253,32 @@ impl Trace {
 
     /// The raw payload of a frame of at most `limit` bytes.
     pub(crate) fn payload(&self, entry: &Entry, limit: u32) -> Result<Vec<u8>, EngineError> {
+        let mut raw = Vec::new();
+        self.read_payload(entry, limit, (&mut Vec::new(), &mut Unpacker::default()), &mut raw)?;
+        Ok(raw)
+    }
+
+    /// The same into `raw`, by way of memory that is there already.
+    fn read_payload(
+        &self,
+        entry: &Entry,
+        limit: u32,
+        (stored, unpack): (&mut Vec<u8>, &mut Unpacker),
+        raw: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
         let fail = |reading, problem| EngineError::corrupt(entry.offset, &DecodeError { reading, offset: 0, problem });
         if entry.header.raw_len > limit {
             let problem = Problem::TooLarge { value: entry.header.raw_len.into(), limit: limit.into() };
             return Err(fail("length of a frame", problem));
         }
-        let (header, stored) = self.stored(entry)?;
-        match Codec::from_code(header.codec) {
-            Some(Codec::Raw) => Ok(stored),
-            _ => decompress(&stored, header.raw_len).map_err(|problem| fail("compressed frame", problem)),
+        let header = self.read_stored(entry, stored)?;
+        let payload = &stored[FRAME_HEADER_BYTES..];
+        if Codec::from_code(header.codec) == Some(Codec::Raw) {
+            raw.clear();
+            raw.extend_from_slice(payload);
+            return Ok(());
         }
+        unpack.unpack(payload, header.raw_len, raw).map_err(|problem| fail("compressed frame", problem))
     }
 
     /// Decodes a block. Columns outside `projection` stay empty.
@@ -290,12 +301,8 @@ impl Trace {
     pub fn digest_block(&self, number: usize, moves: &Moves) -> Result<(Columns, Digests), EngineError> {
         let mut block = LazyBlock::default();
         self.decode_lazily(number, Projection { place: false, ..Projection::ALL }, &mut block)?;
-        let LazyBlock { columns, contents, inline, offset } = &mut block;
-        let digests = moved::digest(
-            columns,
-            &mut Source::new(self, &mut lock(&self.contents), contents, inline, *offset),
-            moves,
-        )?;
+        let LazyBlock { columns, contents } = &mut block;
+        let digests = moved::digest(columns, &mut Source::new(self, &mut lock(&self.contents), contents), moves)?;
         Ok((block.columns, digests))
     }
 
@@ -335,14 +342,14 @@ impl Trace {
         let (header, table) = block_layout(payload).map_err(corrupt)?;
         raw.read(payload, &table, projection, unpack).map_err(corrupt)?;
         let slices = raw.slices(payload);
-        out.contents = decoder
+        out.contents.table = decoder
             .decode(&header, block.count, self.header.tick_ns, &slices, projection, &mut out.columns)
             .map_err(corrupt)?;
         out.columns.first_seq = block.first_seq;
         self.check_indexes(&out.columns).map_err(corrupt)?;
-        out.inline.clear();
-        out.inline.extend_from_slice(slices[Column::Bytes as usize]);
-        out.offset = entry.offset;
+        out.contents.inline.clear();
+        out.contents.inline.extend_from_slice(slices[Column::Bytes as usize]);
+        out.contents.offset = entry.offset;
         Ok(())
     }
 
@@ -365,30 +372,18 @@ impl Trace {
     /// # Errors
     /// When a frame that has some of them is damaged.
     pub fn fetch_contents(&self, block: &mut LazyBlock, wanted: impl Fn(usize) -> bool) -> Result<(), EngineError> {
-        let LazyBlock { columns, contents: table, inline, offset } = block;
+        let LazyBlock { columns, contents } = block;
         columns.content_start.clear();
         columns.bytes.clear();
-        let lens = || table.lens.iter().enumerate();
-        let bytes = lens().filter(|(number, _)| wanted(*number)).map(|(_, len)| *len as usize).sum();
-        columns.content_start.reserve_exact(table.lens.len() + 1);
+        let lens = contents.table.lens.iter().enumerate();
+        let bytes = lens.filter(|(number, _)| wanted(*number)).map(|(_, len)| *len as usize).sum();
+        columns.content_start.reserve_exact(contents.table.lens.len() + 1);
         columns.bytes.reserve_exact(bytes);
         let mut cache = lock(&self.contents);
-        let (mut inline, mut chunks) = (inline.as_slice(), table.chunks.as_slice());
-        for ((number, &len), &is_inline) in lens().zip(&table.inline) {
+        for (number, content) in contents.iter().enumerate() {
             columns.content_start.push(columns.bytes.len() as u32);
-            // The decoder has checked that there are as many bytes and chunks as these contents need.
-            if is_inline {
-                let (own, others) = inline.split_at(len as usize);
-                inline = others;
-                if wanted(number) {
-                    columns.bytes.extend_from_slice(own);
-                }
-            } else {
-                let (own, others) = chunks.split_at(chunks_of(len));
-                chunks = others;
-                if wanted(number) {
-                    cache.append_all(self, own.iter(), len, &mut columns.bytes, *offset)?;
-                }
+            if wanted(number) {
+                cache.append(self, content, &mut columns.bytes, contents.offset)?;
             }
         }
         columns.content_start.push(columns.bytes.len() as u32);
@@ -400,14 +395,7 @@ impl Trace {
     /// # Errors
     /// When the frame that has them is damaged.
     pub fn append_content(&self, block: &LazyBlock, content: Content, out: &mut Vec<u8>) -> Result<(), EngineError> {
-        match content {
-            Content::Inline(bytes) => out.extend_from_slice(bytes),
-            Content::Chunks { chunks, len } => {
-                let mut cache = lock(&self.contents);
-                cache.append_all(self, chunks.iter(), len, out, block.offset)?;
-            }
-        }
-        Ok(())
+        lock(&self.contents).append(self, content, out, block.contents.offset)
     }
 
     /// Entry position and number of each event of a block whose entry does not stand directly before its number.
@@ -432,49 +420,42 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many chunks a content of `len` bytes has.
-fn chunks_of(len: u32) -> usize {
-    len.div_ceil(limits::CHUNK_BYTES) as usize
-}
-
 /// A block whose contents have not been fetched: `content_start` and `bytes` of its columns are empty.
 #[derive(Default)]
 pub struct LazyBlock {
     /// Everything else.
     pub columns: Columns,
-    contents: ContentTable,
-    /// The bytes of the short contents.
-    inline: Vec<u8>,
-    /// Of its frame.
-    offset: u64,
-}
-
-/// Where the bytes of a content are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content<'a> {
-    /// In the block.
-    Inline(&'a [u8]),
-    /// In CONTENT frames, each chunk once.
-    Chunks {
-        /// Their numbers.
-        chunks: &'a [u64],
-        /// Bytes of all of them.
-        len: u32,
-    },
+    contents: BlockContents,
 }
 
 impl LazyBlock {
     /// All contents of the block, by number.
     pub fn contents(&self) -> impl Iterator<Item = Content<'_>> {
-        let (mut inline, mut chunks) = (self.inline.as_slice(), self.contents.chunks.as_slice());
-        self.contents.lens.iter().zip(&self.contents.inline).map(move |(&len, &is_inline)| {
+        self.contents.iter()
+    }
+}
+
+/// Where the contents of a block are.
+#[derive(Default)]
+struct BlockContents {
+    table: ContentTable,
+    /// The bytes of the short ones.
+    inline: Vec<u8>,
+    /// Of the frame of the block.
+    offset: u64,
+}
+
+impl BlockContents {
+    fn iter(&self) -> impl Iterator<Item = Content<'_>> {
+        let (mut inline, mut chunks) = (self.inline.as_slice(), self.table.chunks.as_slice());
+        self.table.lens.iter().zip(&self.table.inline).map(move |(&len, &is_inline)| {
             // The decoder has checked that there are as many bytes and chunks as these contents need.
             if is_inline {
                 let (own, others) = inline.split_at(len as usize);
                 inline = others;
                 return Content::Inline(own);
             }
-            let (own, others) = chunks.split_at(chunks_of(len));
+            let (own, others) = chunks.split_at(len.div_ceil(limits::CHUNK_BYTES) as usize);
             chunks = others;
             Content::Chunks { chunks: own, len }
         })
@@ -540,7 +521,7 @@ impl RawColumns {
                 self.stored[id] = stored;
                 continue;
             }
-            unpack.into(&payload[stored], entry.raw_len, &mut self.unpacked[id]).map_err(|problem| DecodeError {
+            unpack.unpack(&payload[stored], entry.raw_len, &mut self.unpacked[id]).map_err(|problem| DecodeError {
                 reading: Column::NAMES[id],
                 offset: entry.offset as u64,
                 problem,
@@ -548,34 +529,4 @@ impl RawColumns {
         }
         Ok(())
     }
-}
-
-/// Decompresses, with a context that is made once.
-#[derive(Default)]
-struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
-
-impl Unpacker {
-    /// Exactly `raw_len` bytes, which the caller has checked against a limit.
-    fn into(&mut self, stored: &[u8], raw_len: u32, out: &mut Vec<u8>) -> Result<(), Problem> {
-        let context = match &mut self.0 {
-            Some(context) => context,
-            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| Problem::Compressed)?),
-        };
-        out.clear();
-        out.reserve(raw_len as usize);
-        context.decompress_to_buffer(stored, out).map_err(|_| Problem::Compressed)?;
-        if out.len() != raw_len as usize {
-            return Err(Problem::Ends { need: raw_len.into(), have: out.len() as u64 });
-        }
-        Ok(())
-    }
-}
-
-/// Exactly `raw_len` bytes, which the caller has checked against a limit.
-pub(crate) fn decompress(stored: &[u8], raw_len: u32) -> Result<Vec<u8>, Problem> {
-    let raw = zstd::bulk::decompress(stored, raw_len as usize).map_err(|_| Problem::Compressed)?;
-    if raw.len() != raw_len as usize {
-        return Err(Problem::Ends { need: raw_len.into(), have: raw.len() as u64 });
-    }
-    Ok(raw)
 }

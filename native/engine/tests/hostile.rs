@@ -11,10 +11,14 @@ use std::time::Duration;
 use common::{Folder, Random, options, small_trace, wild_batch, write};
 use counting::Bounds;
 use trace_engine::error::EngineError;
-use trace_engine::reader::{State, Trace};
+use trace_engine::raw::RawBatch;
+use trace_engine::reader::{Layout, Move, State, Trace};
 use trace_engine::text::dump;
-use trace_format::column::Projection;
-use trace_format::frame::{FRAME_HEADER_BYTES, HEADER_BYTES, TRAILER_BYTES};
+use trace_format::column::{
+    BlockRows, CaptureRow, ColumnEntry, ContentRow, Encoder, Projection, Row, encode_column_table,
+};
+use trace_format::event::{EventKind, Side, Status};
+use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FRAME_MAGIC, FrameKind, HEADER_BYTES, TRAILER_BYTES};
 use trace_format::limits;
 
 /// The bounds that the reader states: one allocation, and all together.
@@ -357,20 +361,182 @@ fn a_small_file_that_claims_much_is_refused() {
             let stored = zstd::bulk::compress(&raw, 1).unwrap();
             drop(raw);
             let mut made = head.to_vec();
-            made.extend_from_slice(&trace_format::frame::FRAME_MAGIC);
-            made.extend_from_slice(&[kind, 1, 0, 0]);
-            made.extend_from_slice(&(stored.len() as u32).to_le_bytes());
-            made.extend_from_slice(&limits::MAX_FRAME_BYTES.to_le_bytes());
-            made.extend_from_slice(&count.to_le_bytes());
-            made.extend_from_slice(&[0; 12]);
-            made.extend_from_slice(&stored);
-            let end = made.len();
-            made.resize(end + TRAILER_BYTES, 0);
-            fix_checksums(&mut made);
-            made.truncate(end);
-            std::fs::write(&path, &made).unwrap();
+            put_frame(&mut made, [kind, Codec::Zstd as u8], &stored, limits::MAX_FRAME_BYTES, (0, count));
+            write_without_index(&path, made);
             let (events, _) = within_bounds(&format!("kind {kind}, count {count}"), || read_all(&path));
             assert_eq!(events, 0);
         }
     }
+}
+
+/// Appends a frame; its checksum is left to [`fix_checksums`].
+fn put_frame(file: &mut Vec<u8>, kind_and_codec: [u8; 2], stored: &[u8], raw_len: u32, (first, count): (u64, u32)) {
+    file.extend_from_slice(&FRAME_MAGIC);
+    file.extend_from_slice(&kind_and_codec);
+    file.extend_from_slice(&[0; 2]);
+    file.extend_from_slice(&(stored.len() as u32).to_le_bytes());
+    file.extend_from_slice(&raw_len.to_le_bytes());
+    file.extend_from_slice(&count.to_le_bytes());
+    file.extend_from_slice(&first.to_le_bytes());
+    file.extend_from_slice(&[0; 4]);
+    file.extend_from_slice(stored);
+}
+
+fn put_compressed(file: &mut Vec<u8>, kind: FrameKind, raw: &[u8], numbers: (u64, u32)) {
+    let stored = zstd::bulk::compress(raw, 1).unwrap();
+    put_frame(file, [kind as u8, Codec::Zstd as u8], &stored, raw.len() as u32, numbers);
+}
+
+fn write_without_index(path: &Path, mut file: Vec<u8>) {
+    let end = file.len();
+    file.resize(end + TRAILER_BYTES, 0);
+    fix_checksums(&mut file);
+    file.truncate(end);
+    std::fs::write(path, &file).unwrap();
+}
+
+/// File header and definitions of a trace.
+fn definitions_only(path: &Path) -> Vec<u8> {
+    let definitions = common::definitions(&mut Random(1));
+    write(path, &options(), &[RawBatch { definitions, ..RawBatch::default() }]);
+    let mut bytes = std::fs::read(path).unwrap();
+    let (index, _) = *frames(&bytes).last().unwrap();
+    bytes.truncate(index);
+    bytes
+}
+
+fn put_block(file: &mut Vec<u8>, block: &BlockRows) {
+    let mut encoder = Encoder::new();
+    let (header, columns) = encoder.encode(block);
+    let (mut payload, mut bodies, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    header.encode(&mut payload);
+    for (id, raw) in columns.iter().enumerate().filter(|(_, raw)| !raw.is_empty()) {
+        let stored = zstd::bulk::compress(raw, 1).unwrap();
+        let (raw_len, stored_len) = (raw.len() as u32, stored.len() as u32);
+        entries.push(ColumnEntry { id: id as u8, codec: Codec::Zstd as u8, raw_len, stored_len, offset: bodies.len() });
+        bodies.extend_from_slice(&stored);
+    }
+    encode_column_table(&entries, &mut payload);
+    payload.extend_from_slice(&bodies);
+    let kind = [FrameKind::Events as u8, Codec::Raw as u8];
+    put_frame(file, kind, &payload, payload.len() as u32, (0, block.rows.len() as u32));
+}
+
+/// Adds a call that moved `ret` bytes: each of its captures an address and the number of a content.
+fn put_call(block: &mut BlockRows, ret: i64, captures: &[(u64, u32)]) {
+    let start = block.rows.len() as u64;
+    block.rows.push(Row {
+        kind: EventKind::Call,
+        flags: 0,
+        arch: 0,
+        nargs: 3,
+        code: CALL,
+        thread: 0,
+        start,
+        end: start,
+        span: 0,
+        args: [3, HEADER, 0, 0, 0, 0],
+        ret,
+        ip: 0,
+        sp: 0,
+        captures: captures.len() as u16,
+        refs: 0,
+    });
+    for &(addr, content) in captures {
+        let (side, status) = (Side::In, Status::Whole);
+        block.captures.push(CaptureRow { slot: 1, side, status, addr, wanted: 0, content });
+    }
+}
+
+const CALL: i32 = 1;
+const HEADER: u64 = 0x9000;
+
+fn digest(path: &Path, layout: Layout) -> Result<u64, EngineError> {
+    let moved = Move { slot: 1, side: Side::In, layout };
+    let (_, digests) = Trace::open(path)?.digest_block(0, &[vec![Some(moved); 2], Vec::new()])?;
+    Ok(digests.moved_len.iter().map(|len| *len as u64).sum())
+}
+
+#[test]
+fn many_frames_of_tiny_chunks_are_digested_in_little_memory() {
+    let folder = Folder::new("tiny-chunks");
+    let path = folder.file("a.trace");
+    let mut file = definitions_only(&path);
+    // One chunk of 64 bytes, which the block asks for, and a million of one byte.
+    let count = (1 << 20) - 64;
+    let mut raw = vec![64];
+    raw.resize(count as usize, 1);
+    raw.resize(raw.len() + 64 + count as usize - 1, b'x');
+    let mut block = BlockRows::default();
+    for frame in 0..40 {
+        put_compressed(&mut file, FrameKind::Content, &raw, (frame * u64::from(count), count));
+        block.contents.push(ContentRow { len: 64, inline: false, at: frame as u32 });
+        block.chunks.push(frame * u64::from(count));
+        put_call(&mut block, 64, &[(HEADER, frame as u32)]);
+    }
+    put_block(&mut file, &block);
+    assert!(file.len() < 1 << 20, "{} bytes", file.len());
+    write_without_index(&path, file);
+    let moved = within_bounds("tiny chunks", || digest(&path, Layout::Bytes));
+    assert_eq!(moved.unwrap(), 40 * 64);
+}
+
+#[test]
+fn a_chunk_without_bytes_is_refused() {
+    let folder = Folder::new("no-bytes");
+    let path = folder.file("a.trace");
+    let definitions = definitions_only(&path);
+    for (empty, is_ok) in [(1, true), (0, false)] {
+        let mut file = definitions.clone();
+        let mut raw = vec![64, empty];
+        raw.resize(2 + 64 + usize::from(empty), b'x');
+        put_compressed(&mut file, FrameKind::Content, &raw, (0, 2));
+        let mut block = BlockRows { chunks: vec![0], ..BlockRows::default() };
+        block.contents.push(ContentRow { len: 64, inline: false, at: 0 });
+        put_call(&mut block, 64, &[(HEADER, 0)]);
+        put_block(&mut file, &block);
+        write_without_index(&path, file);
+        assert_eq!(digest(&path, Layout::Bytes).is_ok(), is_ok);
+        assert_eq!(Trace::open(&path).unwrap().decode_block(0, Projection::ALL).is_ok(), is_ok);
+    }
+}
+
+#[test]
+fn a_short_content_that_is_not_short_is_refused() {
+    let folder = Folder::new("long-inline");
+    let path = folder.file("a.trace");
+    let definitions = definitions_only(&path);
+    for (len, is_ok) in [(limits::INLINE_BELOW - 1, true), (limits::INLINE_BELOW, false)] {
+        let mut file = definitions.clone();
+        let mut block = BlockRows { inline: vec![b'x'; len as usize], ..BlockRows::default() };
+        block.contents.push(ContentRow { len, inline: true, at: 0 });
+        put_call(&mut block, len.into(), &[(HEADER, 0)]);
+        put_block(&mut file, &block);
+        write_without_index(&path, file);
+        assert_eq!(digest(&path, Layout::Bytes).ok(), is_ok.then_some(len.into()));
+    }
+}
+
+#[test]
+fn one_long_content_that_all_calls_moved_is_digested_once() {
+    let folder = Folder::new("one-content");
+    let path = folder.file("a.trace");
+    // All chunks of a content of 60 MiB are the same one.
+    const CHUNKS: u32 = 240;
+    let len = CHUNKS * limits::CHUNK_BYTES;
+    let mut raw = vec![0x80, 0x80, 0x10];
+    raw.resize(3 + limits::CHUNK_BYTES as usize, 0);
+    let mut block = BlockRows { chunks: vec![0; CHUNKS as usize], ..BlockRows::default() };
+    block.contents.push(ContentRow { len, inline: false, at: 0 });
+    for _ in 0..limits::MAX_BLOCK_EVENTS {
+        // What a message's header is looked up in, and what it sends.
+        put_call(&mut block, len.into(), &[(HEADER, 0), (HEADER + 1, 0)]);
+    }
+    let mut file = definitions_only(&path);
+    put_compressed(&mut file, FrameKind::Content, &raw, (0, 1));
+    put_block(&mut file, &block);
+    assert!(file.len() < 1 << 20, "{} bytes", file.len());
+    write_without_index(&path, file);
+    let moved = within_bounds("one content", || digest(&path, Layout::Message));
+    assert_eq!(moved.unwrap(), u64::from(len) * u64::from(limits::MAX_BLOCK_EVENTS));
 }

@@ -4,12 +4,13 @@
 //! that decodes the block and once per chunk of the trace, and are not handed over. Which calls move bytes is not known
 //! here; the caller says so in a [`Move`] per syscall.
 
-use trace_format::column::{Columns, ContentTable, NO_CONTENT};
+use trace_format::column::{Columns, NO_CONTENT};
 use trace_format::event::{EventKind, Side, flag};
 use trace_format::limits::CHUNK_BYTES;
+use trace_format::table::Arch;
 
-use super::Trace;
-use super::contents::ContentCache;
+use super::contents::{Content, ContentCache, with_lens};
+use super::{BlockContents, Trace};
 use crate::error::EngineError;
 
 /// CRC-32 and CRC-32C of the same bytes. Those of two pieces give that of both together, so it does not matter how a
@@ -80,85 +81,84 @@ pub struct Digests {
     pub moved: Vec<u32>,
 }
 
-/// The contents of a block: in the block itself, or in chunks elsewhere.
+/// The contents of a block, and what is known of their digests.
 pub(super) struct Source<'a> {
     trace: &'a Trace,
     cache: &'a mut ContentCache,
-    table: &'a ContentTable,
-    inline: &'a [u8],
-    /// Where each content begins: in `inline`, or in the table's chunks.
+    contents: Vec<Content<'a>>,
+    /// Per content where its chunks begin among those of all.
     starts: Vec<u32>,
+    /// By chunk: the digest of a content up to its end. Many calls may have moved the same content.
+    digests: Vec<Option<Digest>>,
     /// Of the frame of the block.
     offset: u64,
 }
 
 impl<'a> Source<'a> {
-    /// `inline` are the bytes of all short contents, as the decoder has checked.
-    pub(super) fn new(
-        trace: &'a Trace,
-        cache: &'a mut ContentCache,
-        table: &'a ContentTable,
-        inline: &'a [u8],
-        offset: u64,
-    ) -> Source<'a> {
-        let (mut byte, mut chunk) = (0, 0);
-        let starts = table.lens.iter().zip(&table.inline).map(|(&len, &is_inline)| {
-            let (next, by) = if is_inline { (&mut byte, len) } else { (&mut chunk, len.div_ceil(CHUNK_BYTES)) };
-            let start = *next;
-            *next += by;
+    pub(super) fn new(trace: &'a Trace, cache: &'a mut ContentCache, block: &'a BlockContents) -> Source<'a> {
+        let contents: Vec<Content> = block.iter().collect();
+        let mut next = 0;
+        let starts = contents.iter().map(|content| {
+            let start = next;
+            if let Content::Chunks { chunks, .. } = content {
+                next += chunks.len() as u32;
+            }
             start
         });
-        Source { trace, cache, table, inline, starts: starts.collect(), offset }
+        let starts = starts.collect();
+        let digests = vec![None; block.table.chunks.len()];
+        Source { trace, cache, contents, starts, digests, offset: block.offset }
     }
 
     fn len(&self, content: usize) -> u32 {
-        self.table.lens[content]
-    }
-
-    fn short(&self, content: usize) -> Option<&'a [u8]> {
-        let start = self.starts[content] as usize;
-        self.table.inline[content].then(|| &self.inline[start..start + self.table.lens[content] as usize])
-    }
-
-    /// The chunks of a long content: number, length.
-    fn chunks(&self, content: usize) -> impl Iterator<Item = (u64, u32)> + use<'a> {
-        let len = self.table.lens[content];
-        let start = self.starts[content] as usize;
-        let chunks = &self.table.chunks[start..start + len.div_ceil(CHUNK_BYTES) as usize];
-        chunks.iter().enumerate().map(move |(k, &chunk)| (chunk, (len - k as u32 * CHUNK_BYTES).min(CHUNK_BYTES)))
+        self.contents[content].len() as u32
     }
 
     /// Appends all bytes of a content.
-    pub(super) fn append(&mut self, content: usize, out: &mut Vec<u8>) -> Result<(), EngineError> {
-        if let Some(bytes) = self.short(content) {
-            out.extend_from_slice(bytes);
-            return Ok(());
-        }
-        for (chunk, len) in self.chunks(content) {
-            out.extend_from_slice(self.cache.bytes(self.trace, chunk, len, self.offset)?);
-        }
-        Ok(())
+    fn append(&mut self, content: usize, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        self.cache.append(self.trace, self.contents[content], out, self.offset)
+    }
+
+    /// The first `N` bytes of a content that has as many.
+    fn head<const N: usize>(&mut self, content: usize) -> Result<Option<[u8; N]>, EngineError> {
+        let bytes = match self.contents[content] {
+            Content::Inline(bytes) => bytes,
+            Content::Chunks { chunks, len } => match with_lens(chunks, len).next() {
+                Some((chunk, len)) => self.cache.bytes(self.trace, chunk, len, self.offset)?,
+                None => &[],
+            },
+        };
+        Ok(bytes.first_chunk().copied())
     }
 
     /// Digest of the first `len` bytes of a content, or of all when it has fewer.
     fn digest(&mut self, content: usize, len: u32) -> Result<Digest, EngineError> {
-        if let Some(bytes) = self.short(content) {
-            return Ok(Digest::of(&bytes[..bytes.len().min(len as usize)]));
+        let (chunks, whole) = match self.contents[content] {
+            // They are short.
+            Content::Inline(bytes) => return Ok(Digest::of(&bytes[..bytes.len().min(len as usize)])),
+            Content::Chunks { chunks, len } => (chunks, len),
+        };
+        if len >= whole {
+            return self.digest_of_chunks(content, chunks, whole);
         }
-        let mut left = len;
-        let mut all = Digest::default();
-        for (number, (chunk, whole)) in self.chunks(content).enumerate() {
-            if left == 0 {
-                break;
-            }
-            let len = left.min(whole);
-            let next = if len == whole {
-                self.cache.digest(self.trace, chunk, whole, self.offset)?
-            } else {
-                Digest::of(&self.cache.bytes(self.trace, chunk, whole, self.offset)?[..len as usize])
-            };
-            all = if number == 0 { next } else { all.then(next, len) };
-            left -= len;
+        let count = (len / CHUNK_BYTES) as usize;
+        let rest = (len % CHUNK_BYTES) as usize;
+        let all = self.digest_of_chunks(content, &chunks[..count], count as u32 * CHUNK_BYTES)?;
+        let Some((chunk, len)) = with_lens(chunks, whole).nth(count).filter(|_| rest > 0) else { return Ok(all) };
+        let next = Digest::of(&self.cache.bytes(self.trace, chunk, len, self.offset)?[..rest]);
+        Ok(if count == 0 { next } else { all.then(next, rest as u32) })
+    }
+
+    /// Digest of the first chunks of a content, which have `len` bytes.
+    fn digest_of_chunks(&mut self, content: usize, chunks: &[u64], len: u32) -> Result<Digest, EngineError> {
+        let start = self.starts[content] as usize;
+        let digests = &mut self.digests[start..start + chunks.len()];
+        let known = digests.partition_point(Option::is_some);
+        let mut all = known.checked_sub(1).and_then(|last| digests[last]).unwrap_or_default();
+        for (place, (chunk, len)) in with_lens(chunks, len).enumerate().skip(known) {
+            let next = self.cache.digest(self.trace, chunk, len, self.offset)?;
+            all = if place == 0 { next } else { all.then(next, len) };
+            digests[place] = Some(all);
         }
         Ok(all)
     }
@@ -168,14 +168,14 @@ impl<'a> Source<'a> {
 pub(super) fn digest(columns: &mut Columns, source: &mut Source, moves: &Moves) -> Result<Digests, EngineError> {
     source.cache.digesting();
     let found: Vec<Option<Move>> = (0..columns.count as usize).map(|i| move_of(columns, i, moves)).collect();
-    let wanted = wanted(columns, &found, source.table.lens.len());
+    let wanted = wanted(columns, &found, source.contents.len());
     let mut digests = Digests {
         content: vec![0.0; wanted.len()],
         moved_len: vec![0.0; found.len()],
         moved: vec![0; found.len() * 2],
     };
     let bytes: usize =
-        wanted.iter().zip(&source.table.lens).filter(|(own, _)| **own).map(|(_, len)| *len as usize).sum();
+        wanted.iter().zip(&source.contents).filter(|(own, _)| **own).map(|(_, content)| content.len()).sum();
     columns.content_start.reserve_exact(wanted.len() + 1);
     columns.bytes.reserve_exact(bytes);
     columns.content_start.push(0);
@@ -201,7 +201,7 @@ fn move_of(columns: &Columns, i: usize, moves: &Moves) -> Option<Move> {
         return None;
     }
     let code = usize::try_from(columns.code[i]).ok()?;
-    *moves[usize::from(columns.arch[i] == 1)].get(code)?
+    *moves[usize::from(columns.arch[i] == I386)].get(code)?
 }
 
 /// Which contents are more than what a call moved.
@@ -257,7 +257,8 @@ fn result(columns: &Columns, i: usize) -> u64 {
     if is_none { 0 } else { u64::from(high as u32) << 32 | u64::from(low as u32) }
 }
 
-/// Where lists of buffers stand, and of a message its header, address and control data.
+/// Where lists of buffers stand, and of a message its header, address and control data: its pointers stand in `struct msghdr`
+/// at 0, 16 and 32, in that of i386 at 0, 8 and 16. What is in front of the flags has to be there.
 fn lists(columns: &Columns, i: usize, found: Move, source: &mut Source) -> Result<Vec<u64>, EngineError> {
     if found.layout == Layout::Bytes {
         return Ok(Vec::new());
@@ -272,19 +273,25 @@ fn lists(columns: &Columns, i: usize, found: Move, source: &mut Source) -> Resul
         if columns.cap_slot[c] != found.slot || address(columns, c) != own || content == NO_CONTENT {
             continue;
         }
-        let mut header = Vec::new();
-        if source.len(content as usize) < HEADER_BYTES {
-            continue;
+        let pointers = match columns.arch[i] {
+            I386 => source.head(content as usize)?.map(|head: [u8; 24]| [0, 8, 16].map(|at| word(&head[at..at + 4]))),
+            _ => source.head(content as usize)?.map(|head: [u8; 48]| [0, 16, 32].map(|at| word(&head[at..at + 8]))),
+        };
+        if let Some(pointers) = pointers {
+            lists.extend(pointers);
+            break;
         }
-        source.append(content as usize, &mut header)?;
-        lists.extend([0, 16, 32].map(|at| header[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))));
-        break;
     }
     Ok(lists)
 }
 
-/// Bytes of a message header up to its control data, `struct msghdr` of x86-64.
-const HEADER_BYTES: u32 = 48;
+/// Code of an architecture.
+const I386: u8 = Arch::I386 as u8;
+
+/// A number of up to eight bytes.
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
 
 fn address(columns: &Columns, c: usize) -> u64 {
     pair(&columns.cap_addr, c)

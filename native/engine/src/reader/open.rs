@@ -11,7 +11,8 @@ use trace_format::frame::{
 use trace_format::limits;
 use trace_format::varint::{Cursor, DecodeError, Problem};
 
-use super::{State, Trace, decompress};
+use super::unpack::decompress;
+use super::{State, Trace};
 use crate::error::EngineError;
 use crate::index::{self, BlockSummary, Entry, Extra, Next};
 use crate::writer::lock;

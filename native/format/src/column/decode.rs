@@ -427,6 +427,10 @@ fn content_table(header: &BlockHeader, reader: &mut Reader) -> Result<ContentTab
             return Err(cursor.fail(Problem::TooLarge { value: total, limit: header.content_bytes.into() }));
         }
         if inline {
+            if len >= limits::INLINE_BELOW.into() {
+                let limit = u64::from(limits::INLINE_BELOW) - 1;
+                return Err(cursor.fail(Problem::TooLarge { value: len, limit }));
+            }
             inline_total += len;
         } else {
             for _ in 0..len.div_ceil(limits::CHUNK_BYTES.into()) {
