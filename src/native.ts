@@ -336,6 +336,8 @@ export interface NativeFileUsage {
   /** Path k ends before this place of `keys`; the next begins there. */
   readonly keyEnd: Uint32Array;
   readonly sums: Float64Array;
+  /** How often there was no room for a path. */
+  readonly leftOut: number;
   /** Why a part of the trace was not counted. */
   readonly failure: NativeFailure | null;
 }

@@ -13,12 +13,13 @@ use crate::reader::{Failure, NativeTrace};
 const PLAN_BYTES: usize = 7;
 
 /// Key k is the bytes before `key_end[k]`, from the end of the one before.
-/// `sums` has [`WIDTH`] numbers per key.
+/// `sums` has [`WIDTH`] numbers per key. `left_out` says how often there was no room for a path.
 #[napi(object, object_from_js = false)]
 pub struct FileUsage {
     pub keys: Uint8Array,
     pub key_end: Uint32Array,
     pub sums: Float64Array,
+    pub left_out: f64,
     pub failure: Either<Failure, Null>,
 }
 
@@ -67,6 +68,7 @@ impl Task for CountFiles {
             keys: output.text.into(),
             key_end: output.ends.into(),
             sums: Float64Array::new(sums),
+            left_out: output.left_out as f64,
             failure: output.failure.as_ref().map_or(Either::B(Null), |error| Either::A(error.into())),
         })
     }

@@ -1,6 +1,7 @@
 /** Table `file`: what was done with every path. */
 
 import { isUtf8 } from "node:buffer";
+import { TraceError } from "../errors.js";
 import type { NativeFileUsage } from "../native.js";
 import { type RowShape, shapeOf } from "../query/facts.js";
 import { traceError } from "../trace/failure.js";
@@ -77,8 +78,20 @@ export const file: TableDef = {
     const usage = await trace.fileUsage(plans());
     yield* batchesOf(usage, columnsNamed(columns, scan.columns));
     if (usage.failure !== null) throw traceError(usage.failure);
+    if (usage.leftOut > 0) throw tooMany(usage.leftOut);
   },
 };
+
+/** Rows before it are right, but not all. */
+function tooMany(leftOut: number): TraceError {
+  return new TraceError(
+    "TOO_LARGE",
+    `${leftOut} uses of paths are not counted: there are too many`,
+    {
+      hint: "ask for a part of the calls, each with its path: trace query FILE 'path ~ /srv'",
+    },
+  );
+}
 
 /** Of a plan: two paths, their directories, whether it opens, the descriptors that bytes come from and go to. */
 const PLAN_BYTES = 7;

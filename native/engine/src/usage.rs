@@ -79,6 +79,8 @@ pub struct Usage {
     /// Where each ends.
     pub ends: Vec<u32>,
     pub sums: Vec<Sums>,
+    /// How often a path was met, or had been counted, for which there was no room.
+    pub left_out: u64,
     /// What ended the reading early.
     pub failure: Option<EngineError>,
 }
@@ -121,6 +123,7 @@ struct Counter<'a> {
     chunks: HashMap<u64, u32, RandomState>,
     /// A long path.
     fetched: Vec<u8>,
+    left_out: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -149,28 +152,14 @@ impl<'a> Counter<'a> {
             contents: Vec::new(),
             chunks: HashMap::default(),
             fetched: Vec::new(),
+            left_out: 0,
         }
     }
 
     /// What was counted, by normal path.
     fn finish(self) -> Usage {
-        let met = |name: &u32| self.sums[*name as usize].first.is_finite();
-        let mut order: Vec<u32> = (0..self.sums.len() as u32).filter(met).collect();
-        order.sort_by(|a, b| self.sums[*a as usize].first.total_cmp(&self.sums[*b as usize].first));
-        let mut usage = Usage::default();
-        let mut paths = Names::default();
-        let mut path = Vec::new();
-        for name in order {
-            let sums = &self.sums[name as usize];
-            path.clear();
-            self.names.path(name, &mut path);
-            let number = paths.number(ROOT, &normal(&path)) as usize;
-            match usage.sums.get_mut(number) {
-                Some(known) => known.add(sums),
-                None => usage.sums.push(*sums),
-            }
-        }
-        (usage.text, usage.ends) = paths.into_text();
+        let mut usage = by_path(&self.names, &self.sums, Names::default());
+        usage.left_out += self.left_out;
         usage
     }
 
@@ -335,11 +324,32 @@ impl<'a> Counter<'a> {
 
     fn number(&mut self, directory: u32, path: &[u8]) -> u32 {
         let name = self.names.number(directory, path);
+        self.left_out += u64::from(name == NONE);
         if name as usize == self.sums.len() {
             self.sums.push(Sums { first: f64::INFINITY, ..Sums::default() });
         }
         name
     }
+}
+
+/// The sums of names that were met, by normal path: `paths` takes these.
+fn by_path(names: &Names, sums: &[Sums], mut paths: Names) -> Usage {
+    let mut order: Vec<u32> = (0..sums.len() as u32).filter(|name| sums[*name as usize].first.is_finite()).collect();
+    order.sort_by(|a, b| sums[*a as usize].first.total_cmp(&sums[*b as usize].first));
+    let mut usage = Usage::default();
+    let mut path = Vec::new();
+    for name in order {
+        let own = &sums[name as usize];
+        path.clear();
+        names.path(name, &mut path);
+        match paths.number(ROOT, &normal(&path)) {
+            NONE => usage.left_out += 1,
+            number if number as usize == usage.sums.len() => usage.sums.push(*own),
+            number => usage.sums[number as usize].add(own),
+        }
+    }
+    (usage.text, usage.ends) = paths.into_text();
+    usage
 }
 
 /// Bytes that a call which succeeded moved.
@@ -368,4 +378,32 @@ fn capture(block: &Columns, row: usize, argument: u8, side: Side) -> Option<usiz
         .map(|at| block.cap_content[at])
         .filter(|content| *content != NO_CONTENT)
         .map(|content| content as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_room_is_left_out_and_the_others_keep_their_sums() {
+        let mut names = Names::default();
+        let mut sums = Vec::new();
+        for (number, path) in
+            [b"/first".as_slice(), b"/much too long", b"/last", b"/a/../first", b"/"].iter().enumerate()
+        {
+            assert_eq!(names.number(ROOT, path) as usize, number);
+            let first = number as f64;
+            sums.push(Sums { calls: 1 << number, first, last: first, ..Sums::default() });
+        }
+        let usage = by_path(&names, &sums, Names::with_room(b"/first/last/".len()));
+        let mut start = 0;
+        let ends = usage.ends.iter().map(|&end| {
+            let text = &usage.text[std::mem::replace(&mut start, end) as usize..end as usize];
+            String::from_utf8_lossy(text).into_owned()
+        });
+        let found: Vec<(String, u64)> = ends.zip(usage.sums.iter().map(|sums| sums.calls)).collect();
+        let expected = [("/first", 0b1001), ("/last", 0b100), ("/", 0b1_0000)];
+        assert_eq!(found, expected.map(|(path, calls)| (path.to_owned(), calls)));
+        assert_eq!((usage.sums.len(), usage.left_out), (3, 1));
+    }
 }

@@ -7,14 +7,16 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
+use trace_format::limits;
 
 /// No name; also those for which there is no room.
 pub(super) const NONE: u32 = u32::MAX - 1;
 /// In place of a directory in front of absolute paths.
 pub(super) const ROOT: u32 = u32::MAX - 2;
 
-/// Bytes of all names.
-const MAX_TEXT: usize = u32::MAX as usize;
+/// Bytes of all names, and how many: as much as the definitions of a trace may have of paths, and of objects.
+const MAX_TEXT: usize = limits::MAX_DEFINITION_BYTES as usize;
+const MAX_NAMES: usize = limits::MAX_OBJECTS as usize;
 
 fn hash(seed: RandomState, directory: u32, path: &[u8]) -> u64 {
     let mut hasher = seed.build_hasher();
@@ -31,17 +33,31 @@ struct Name {
     next: u32,
 }
 
-#[derive(Default)]
 pub(super) struct Names {
     list: Vec<Name>,
     text: Vec<u8>,
+    /// Most bytes of `text`.
+    room: usize,
     table: HashTable<u32>,
     seed: RandomState,
     last: u32,
 }
 
+impl Default for Names {
+    fn default() -> Names {
+        Names::with_room(MAX_TEXT)
+    }
+}
+
 impl Names {
-    /// The number of a path behind a directory. `/a/b` and `c` have another one than `/a` and `b/c`.
+    /// None yet, and at most `room` bytes of them.
+    pub(super) fn with_room(room: usize) -> Names {
+        let seed = RandomState::default();
+        Names { list: Vec::new(), text: Vec::new(), room, table: HashTable::new(), seed, last: 0 }
+    }
+
+    /// The number of a path behind a directory, [`NONE`] where there is no room for it. `/a/b` and `c` have another one than
+    /// `/a` and `b/c`.
     pub(super) fn number(&mut self, directory: u32, path: &[u8]) -> u32 {
         let before = self.last;
         let guess = self.list.get(before as usize).map_or(0, |name| name.next);
@@ -94,7 +110,7 @@ impl Names {
             return number;
         }
         let end = self.text.len() + path.len();
-        if end > MAX_TEXT || self.list.len() >= ROOT as usize {
+        if end > self.room || self.list.len() >= MAX_NAMES {
             return NONE;
         }
         let number = self.list.len() as u32;
