@@ -240,34 +240,64 @@ pub struct Columns {
 impl Columns {
     /// Forgets the events and keeps the allocations.
     pub fn clear(&mut self) {
-        self.count = 0;
-        self.first_seq = 0;
-        self.kind.clear();
-        self.flags.clear();
-        self.arch.clear();
-        self.nargs.clear();
-        self.code.clear();
-        self.thread.clear();
-        self.start.clear();
-        self.duration.clear();
-        self.span.clear();
-        self.ret.clear();
-        self.args.clear();
-        self.ip.clear();
-        self.sp.clear();
-        self.cap_start.clear();
-        self.cap_slot.clear();
-        self.cap_side.clear();
-        self.cap_status.clear();
-        self.cap_addr.clear();
-        self.cap_wanted.clear();
-        self.cap_content.clear();
-        self.content_start.clear();
-        self.bytes.clear();
-        self.ref_start.clear();
-        self.ref_slot.clear();
-        self.ref_fd.clear();
-        self.ref_object.clear();
+        // No `..`: what is added to the columns has to be cleared too.
+        let Columns {
+            count,
+            first_seq,
+            kind,
+            flags,
+            arch,
+            nargs,
+            code,
+            thread,
+            start,
+            duration,
+            span,
+            ret,
+            args,
+            ip,
+            sp,
+            cap_start,
+            cap_slot,
+            cap_side,
+            cap_status,
+            cap_addr,
+            cap_wanted,
+            cap_content,
+            content_start,
+            bytes,
+            ref_start,
+            ref_slot,
+            ref_fd,
+            ref_object,
+        } = self;
+        (*count, *first_seq) = (0, 0);
+        kind.clear();
+        flags.clear();
+        arch.clear();
+        nargs.clear();
+        code.clear();
+        thread.clear();
+        start.clear();
+        duration.clear();
+        span.clear();
+        ret.clear();
+        args.clear();
+        ip.clear();
+        sp.clear();
+        cap_start.clear();
+        cap_slot.clear();
+        cap_side.clear();
+        cap_status.clear();
+        cap_addr.clear();
+        cap_wanted.clear();
+        cap_content.clear();
+        content_start.clear();
+        bytes.clear();
+        ref_start.clear();
+        ref_slot.clear();
+        ref_fd.clear();
+        ref_object.clear();
     }
 }
 
