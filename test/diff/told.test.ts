@@ -9,6 +9,7 @@ import { failures } from "../../src/diff/golden.js";
 import type { DiffResult } from "../../src/diff/result.js";
 import { TraceError } from "../../src/errors.js";
 import { openTrace } from "../../src/trace/open.js";
+import { pack } from "../support/batch.js";
 import { TextTrace } from "../support/text_trace.js";
 import { listing, one, read, type StartOptions, type Write } from "./written.js";
 
@@ -303,5 +304,49 @@ describe("checks", () => {
     expect(result.net).toMatchObject([{ address: "10.0.0.1:443", only: "both" }]);
     expect(failed(result, "new-net")).toEqual([]);
     expect(failed(result, "errno")).toHaveLength(1);
+  });
+});
+
+describe("messages of i386", () => {
+  // `struct msghdr` has 28 bytes there: name, its length, buffers, how many, control data, its length, flags.
+  const sent =
+    (base: (run: number) => number, text: (run: number) => string): Write =>
+    (trace, run) => {
+      const [name, list, data] = [base(run), base(run) + 0x100, base(run) + 0x200];
+      const header = pack([4, name], [4, 8], [4, list], [4, 1], [4, 0], [4, 0], [4, 0]);
+      expect(header.length).toBe(28);
+      const body = text(run);
+      trace.object("socket", "socket:[1]").call("sendmsg", {
+        arch: 1,
+        args: [3, 0x1000, 0],
+        ret: body.length,
+        captures: [
+          [1, "in", 0x1000, header],
+          [1, "in", name, pack([8, 1])],
+          [1, "in", list, pack([4, data], [4, body.length])],
+          [1, "in", data, body],
+        ],
+        refs: [[0, 3, 1]],
+      });
+    };
+
+  it("whose buffers stand elsewhere", async () => {
+    const result = await compare(
+      sent(
+        (run) => 0x8000 + 0x1000 * run,
+        () => "message",
+      ),
+    );
+    expect(result.verdict).toBe("same");
+  });
+
+  it("with other bytes", async () => {
+    const result = await compare(
+      sent(
+        () => 0x8000,
+        (run) => `message ${run}`,
+      ),
+    );
+    expect(result.verdict).toBe("different");
   });
 });

@@ -86,8 +86,8 @@ const iovec: ArgDecoder = (call, k, side) => {
   });
 };
 
-/** Where the members of a msghdr are. */
-function offsets(word: 4 | 8) {
+/** Where the members of a `struct msghdr` are, whose pointers have `word` bytes. */
+export function messageOffsets(word: 4 | 8) {
   return word === 8
     ? { name: 0, namelen: 8, iov: 16, iovlen: 24, control: 32, controllen: 40, flags: 48, size: 56 }
     : { name: 0, namelen: 4, iov: 8, iovlen: 12, control: 16, controllen: 20, flags: 24, size: 28 };
@@ -101,7 +101,7 @@ function msghdr(
   buffers: Buffers,
 ): Value {
   const { word } = call;
-  const at = offsets(word);
+  const at = messageOffsets(word);
   const now = after ?? before;
   const side = after === undefined ? In : Out;
   const nameBefore = i32(before, at.namelen) ?? 0;
@@ -236,7 +236,7 @@ function descriptors(call: CallContext, body: Uint8Array): ArrayValue {
 
 const message: ArgDecoder = (call, k) => {
   const addr = call.arg(k);
-  const { size, namelen } = offsets(call.word);
+  const { size, namelen } = messageOffsets(call.word);
   const exit = call.succeeded ? call.memory.readAll(addr, size, Out) : undefined;
   const before = call.memory.readAll(addr, size, In) ?? exit;
   if (addr === 0 || before === undefined) return address(addr);
@@ -254,7 +254,7 @@ const messages: ArgDecoder = (call, k) => {
   const addr = call.arg(k);
   const row = call.row?.args[k];
   const out = row?.dir === "out";
-  const { size } = offsets(call.word);
+  const { size } = messageOffsets(call.word);
   const step = size + (call.word === 8 ? 8 : 4);
   const asked = call.count(2);
   const count = Math.min(call.succeeded ? call.retCount : asked, asked, MAX_ELEMENTS);
@@ -271,7 +271,7 @@ const messages: ArgDecoder = (call, k) => {
 
 /** The message at `addr`; undefined when it was not captured. */
 function oneOfMany(call: CallContext, addr: number, out: boolean): Value | undefined {
-  const { size } = offsets(call.word);
+  const { size } = messageOffsets(call.word);
   const after = call.succeeded ? call.memory.readAll(addr, size, Out) : undefined;
   const before = call.memory.readAll(addr, size, In) ?? after;
   if (before === undefined) return undefined;

@@ -1,6 +1,7 @@
 /** The bytes that a call moved, as the recording has them. */
 
-import { captureBytes } from "../../decode/memory.js";
+import { messageOffsets } from "../../decode/irregular/message.js";
+import { captureBytes, uword } from "../../decode/memory.js";
 import { CaptureSide, type EventBatch, EventFlag } from "../../trace/batch.js";
 import type { Plan } from "./plan.js";
 
@@ -57,18 +58,21 @@ function resultOf(batch: EventBatch, i: number): number {
   return high < 0 ? 0 : high * 0x1_0000_0000 + ((batch.ret[2 * i] as number) >>> 0);
 }
 
-/** Where the list of buffers stands, and of a message its header, name and control data too. */
+/**
+ * Where the list of buffers stands, and of a message its header, name and control data too. Of the header, what is in front of
+ * the flags has to be there.
+ */
 function listsOf(batch: EventBatch, i: number, data: NonNullable<Plan["data"]>): number[] {
   const own = addressOf(batch.args, 6 * i + data.slot);
   if (data.shape !== "msghdr") return [own];
+  const word = batch.arch[i] === 1 ? 4 : 8;
+  const at = messageOffsets(word);
   const end = batch.capStart[i + 1] as number;
   for (let c = batch.capStart[i] as number; c < end; c++) {
     if (batch.capSlot[c] !== data.slot || addressOf(batch.capAddr, c) !== own) continue;
-    const header = Buffer.from(captureBytes(batch, c));
-    if (header.length < 48) continue;
-    const at = (offset: number) =>
-      header.readUInt32LE(offset) + header.readUInt32LE(offset + 4) * 0x1_0000_0000;
-    return [own, at(0), at(16), at(32)];
+    const header = captureBytes(batch, c);
+    if (header.length < at.flags) continue;
+    return [own, ...[at.name, at.iov, at.control].map((from) => Number(uword(header, from, word)))];
   }
   return [own];
 }
