@@ -3,6 +3,7 @@
 import { keptStacks, siteOf } from "../stacks/kept.js";
 import type { StackTable } from "../stacks/table.js";
 import type { Trace } from "../trace/trace.js";
+import { isDamage } from "./canon/trace.js";
 import type { Cause, ContextLine, DiffResult, EventRef } from "./result.js";
 
 /** The same result, with the source of each call whose stack its trace holds. No trace is replayed for that. */
@@ -34,10 +35,16 @@ export async function withSources(result: DiffResult, a: Trace, b: Trace): Promi
   };
 }
 
-/** Stacks of events. What is wrong with them is no matter of a comparison: `trace show --stacks` says it. */
+/** Stacks of events. That they are damaged is no matter of a comparison: `trace show --stacks` says it. */
 async function stacksOf(trace: Trace, seqs: readonly number[]): Promise<StackTable | undefined> {
   const only = [...new Set(seqs)].filter((seq) => seq >= 0).sort((one, other) => one - other);
-  return only.length === 0 ? undefined : keptStacks(trace, only).catch(() => undefined);
+  if (only.length === 0) return undefined;
+  try {
+    return await keptStacks(trace, only);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return undefined;
+  }
 }
 
 function sourced<R extends EventRef>(ref: R, stacks: StackTable | undefined): R {
