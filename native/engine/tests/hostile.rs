@@ -519,10 +519,10 @@ fn a_short_content_that_is_not_short_is_refused() {
 
 #[test]
 fn one_long_content_that_all_calls_moved_is_digested_once() {
+    const CHUNKS: u32 = 240;
     let folder = Folder::new("one-content");
     let path = folder.file("a.trace");
     // All chunks of a content of 60 MiB are the same one.
-    const CHUNKS: u32 = 240;
     let len = CHUNKS * limits::CHUNK_BYTES;
     let mut raw = vec![0x80, 0x80, 0x10];
     raw.resize(3 + limits::CHUNK_BYTES as usize, 0);

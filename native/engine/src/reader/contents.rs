@@ -34,7 +34,7 @@ pub enum Content<'a> {
     },
 }
 
-impl<'a> Content<'a> {
+impl Content<'_> {
     /// How many bytes it has.
     #[must_use]
     pub fn len(self) -> usize {

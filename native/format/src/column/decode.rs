@@ -1,9 +1,7 @@
 //! Columns in, arrays out.
 #![allow(clippy::cast_precision_loss, reason = "times are bounded by what a double holds; `wanted` is for show")]
 
-use super::model::{
-    Captures, Known, Reader, Refs, Skeleton, walk_args, walk_captures, walk_place, walk_refs, walk_ret,
-};
+use super::model::{Reader, Stored, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::Shapes;
 use super::time::TimeReader;
 use super::{BlockHeader, COLUMNS, Column, Columns, Projection};
@@ -26,17 +24,9 @@ pub struct ContentTable {
 /// Decodes blocks; keeps its allocations from one to the next.
 #[derive(Default)]
 pub struct Decoder {
-    skeleton: Skeleton,
-    /// Row number per stored row.
-    order: Vec<u32>,
+    stored: Stored,
     /// Number of the thread per row.
     slots: Vec<u32>,
-    ret: Vec<u64>,
-    ip: Vec<u64>,
-    sp: Vec<u64>,
-    args: Vec<[u64; 6]>,
-    captures: Captures,
-    refs: Refs,
 }
 
 /// As many values that are 0, in memory that is there already.
@@ -77,12 +67,12 @@ impl Decoder {
         self.threads(&mut reader, out)?;
         self.shapes(header, columns, &mut reader, out)?;
         self.times(header, tick_ns, projection.spans, &mut reader, out)?;
-        reset(&mut self.ret, count as usize);
+        reset(&mut self.stored.rows.ret, count as usize);
         if projection.walks_results() {
-            walk_ret(&mut reader, &self.skeleton, &mut self.ret)?;
+            walk_ret(&mut reader, &self.stored.skeleton, &mut self.stored.rows.ret)?;
         }
         if projection.results {
-            self.pairs(&self.ret, |word| word as i32, &mut out.ret);
+            self.pairs(&self.stored.rows.ret, |word| word as i32, &mut out.ret);
         }
         let table = self.rest(header, &mut reader, projection, out)?;
         for (id, cursor) in reader.columns.iter().enumerate() {
@@ -101,24 +91,24 @@ impl Decoder {
         projection: Projection,
         out: &mut Columns,
     ) -> Result<ContentTable, DecodeError> {
-        let rows = self.ret.len();
+        let rows = self.stored.rows.ret.len();
         if projection.place || projection.walks_args() {
-            reset(&mut self.ip, rows);
-            reset(&mut self.sp, rows);
-            walk_place(reader, &self.skeleton, &mut self.ip, &mut self.sp)?;
+            reset(&mut self.stored.rows.ip, rows);
+            reset(&mut self.stored.rows.sp, rows);
+            walk_place(reader, &self.stored.skeleton, &mut self.stored.rows.ip, &mut self.stored.rows.sp)?;
         }
         if projection.place {
-            self.pairs(&self.ip, |word| word, &mut out.ip);
-            self.pairs(&self.sp, |word| word, &mut out.sp);
+            self.pairs(&self.stored.rows.ip, |word| word, &mut out.ip);
+            self.pairs(&self.stored.rows.sp, |word| word, &mut out.sp);
         }
         if projection.walks_args() {
-            reset(&mut self.args, rows);
-            let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &[] };
-            walk_args(reader, &self.skeleton, &known, &mut self.args)?;
+            reset(&mut self.stored.rows.args, rows);
+            let (known, args) = self.stored.rows.split_args();
+            walk_args(reader, &self.stored.skeleton, &known, args)?;
         }
         if projection.args {
             reset(&mut out.args, rows * 12);
-            for (values, &row) in self.args.iter().zip(&self.order) {
+            for (values, &row) in self.stored.rows.args.iter().zip(&self.stored.order) {
                 let place = row as usize * 12;
                 for (pair, value) in out.args[place..place + 12].chunks_exact_mut(2).zip(values) {
                     pair.copy_from_slice(&[*value as u32, (*value >> 32) as u32]);
@@ -139,7 +129,7 @@ impl Decoder {
     /// Values in stored order as pairs of words in the order of the trace.
     fn pairs<T: Copy + Default>(&self, values: &[u64], word: impl Fn(u32) -> T, out: &mut Vec<T>) {
         reset(out, values.len() * 2);
-        for (&value, &row) in values.iter().zip(&self.order) {
+        for (&value, &row) in values.iter().zip(&self.stored.order) {
             let place = row as usize * 2;
             out[place..place + 2].copy_from_slice(&[word(value as u32), word((value >> 32) as u32)]);
         }
@@ -180,16 +170,16 @@ impl Decoder {
             self.slots.push(slot as u32);
             out.thread.push(threads[slot]);
         }
-        self.skeleton.groups.clear();
+        self.stored.skeleton.groups.clear();
         let mut start = 0;
         for count in &mut counts {
-            self.skeleton.groups.push(start..start + *count);
+            self.stored.skeleton.groups.push(start..start + *count);
             start += core::mem::replace(count, start);
         }
-        reset(&mut self.order, rows);
+        reset(&mut self.stored.order, rows);
         for (row, &slot) in self.slots.iter().enumerate() {
             let place = &mut counts[slot as usize];
-            self.order[*place as usize] = row as u32;
+            self.stored.order[*place as usize] = row as u32;
             *place += 1;
         }
         Ok(())
@@ -204,16 +194,16 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let rows = out.count as usize;
         let dictionary = columns[Column::Shapes as usize];
-        self.skeleton.shapes = Shapes::decode(dictionary, out.count, header.captures, header.refs)?;
-        let shapes = &self.skeleton.shapes.list;
+        self.stored.skeleton.shapes = Shapes::decode(dictionary, out.count, header.captures, header.refs)?;
+        let shapes = &self.stored.skeleton.shapes.list;
         reset(&mut out.kind, rows);
         reset(&mut out.flags, rows);
         reset(&mut out.arch, rows);
         reset(&mut out.nargs, rows);
         reset(&mut out.code, rows);
-        self.skeleton.shape.clear();
+        self.stored.skeleton.shape.clear();
         let (mut captures, mut refs) = (0u64, 0u64);
-        for &row in &self.order {
+        for &row in &self.stored.order {
             let row = row as usize;
             let cursor = &mut reader.columns[Column::Shape as usize];
             let number = cursor.varint()?;
@@ -221,7 +211,7 @@ impl Decoder {
                 let limit = (shapes.len() as u64).saturating_sub(1);
                 return Err(cursor.fail(Problem::TooLarge { value: number, limit }));
             };
-            self.skeleton.shape.push(number as u32);
+            self.stored.skeleton.shape.push(number as u32);
             captures += u64::from(shape.captures.end - shape.captures.start);
             refs += u64::from(shape.refs.end - shape.refs.start);
             out.kind[row] = shape.kind;
@@ -278,9 +268,9 @@ impl Decoder {
         reset(&mut out.start, rows);
         reset(&mut out.duration, rows);
         let mut group_start = header.base_time;
-        for group in &self.skeleton.groups {
+        for group in &self.stored.skeleton.groups {
             let mut before = group_start;
-            for (position, &row) in self.order[group.start as usize..group.end as usize].iter().enumerate() {
+            for (position, &row) in self.stored.order[group.start as usize..group.end as usize].iter().enumerate() {
                 let row = row as usize;
                 let start = before.wrapping_add(starts.next(&mut escapes)? as u64);
                 let duration = durations.next(&mut escapes)? as u64;
@@ -316,9 +306,9 @@ impl Decoder {
 
     /// Positions per event: as many entries as `count` says for each, in the order of the trace.
     fn starts(&self, count: impl Fn(usize) -> u32, starts: &mut Vec<u32>) {
-        reset(starts, self.order.len() + 1);
-        for (stored, &row) in self.order.iter().enumerate() {
-            starts[row as usize + 1] = count(self.skeleton.shape[stored] as usize);
+        reset(starts, self.stored.order.len() + 1);
+        for (stored, &row) in self.stored.order.iter().enumerate() {
+            starts[row as usize + 1] = count(self.stored.skeleton.shape[stored] as usize);
         }
         let mut total = 0;
         for start in starts {
@@ -337,14 +327,14 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let total = header.captures as usize;
         let placed = if with_addresses { total } else { 0 };
-        reset(&mut self.captures.addr, placed);
-        reset(&mut self.captures.wanted, placed);
-        reset(&mut self.captures.content, total);
-        let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &self.args };
+        reset(&mut self.stored.captures.addr, placed);
+        reset(&mut self.stored.captures.wanted, placed);
+        reset(&mut self.stored.captures.content, total);
+        let known = self.stored.rows.known();
         let places = with_addresses.then_some(&known);
-        walk_captures(reader, &self.skeleton, places, &table.lens, &mut self.captures)?;
-        let captures = &self.captures;
-        let shapes = &self.skeleton.shapes;
+        walk_captures(reader, &self.stored.skeleton, places, &table.lens, &mut self.stored.captures)?;
+        let captures = &self.stored.captures;
+        let shapes = &self.stored.skeleton.shapes;
         self.starts(|shape| shapes.list[shape].capture_range().len() as u32, &mut out.cap_start);
         reset(&mut out.cap_slot, total);
         reset(&mut out.cap_side, total);
@@ -353,8 +343,8 @@ impl Decoder {
         reset(&mut out.cap_wanted, placed);
         reset(&mut out.cap_content, total);
         let mut next = 0;
-        for (stored, &row) in self.order.iter().enumerate() {
-            let shape = &shapes.list[self.skeleton.shape[stored] as usize];
+        for (stored, &row) in self.stored.order.iter().enumerate() {
+            let shape = &shapes.list[self.stored.skeleton.shape[stored] as usize];
             let first = out.cap_start[row as usize] as usize;
             for (place, signature) in (first..).zip(&shapes.signatures[shape.capture_range()]) {
                 out.cap_slot[place] = signature >> 4;
@@ -375,19 +365,19 @@ impl Decoder {
 
     fn refs(&mut self, header: &BlockHeader, reader: &mut Reader, out: &mut Columns) -> Result<(), DecodeError> {
         let total = header.refs as usize;
-        reset(&mut self.refs.fd, total);
-        reset(&mut self.refs.object, total);
-        let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &self.args };
-        walk_refs(reader, &self.skeleton, &known, header.object_base, &mut self.refs)?;
-        let refs = &self.refs;
-        let shapes = &self.skeleton.shapes;
+        reset(&mut self.stored.refs.fd, total);
+        reset(&mut self.stored.refs.object, total);
+        let known = self.stored.rows.known();
+        walk_refs(reader, &self.stored.skeleton, &known, header.object_base, &mut self.stored.refs)?;
+        let refs = &self.stored.refs;
+        let shapes = &self.stored.skeleton.shapes;
         self.starts(|shape| shapes.list[shape].ref_range().len() as u32, &mut out.ref_start);
         reset(&mut out.ref_slot, total);
         reset(&mut out.ref_fd, total);
         reset(&mut out.ref_object, total);
         let mut next = 0;
-        for (stored, &row) in self.order.iter().enumerate() {
-            let shape = &shapes.list[self.skeleton.shape[stored] as usize];
+        for (stored, &row) in self.stored.order.iter().enumerate() {
+            let shape = &shapes.list[self.stored.skeleton.shape[stored] as usize];
             let first = out.ref_start[row as usize] as usize;
             for (place, &slot) in (first..).zip(&shapes.signatures[shape.ref_range()]) {
                 let (fd, object) = (refs.fd[next], refs.object[next]);

@@ -1,8 +1,6 @@
 //! Rows in, columns out.
 
-use super::model::{
-    Captures, Known, Refs, Skeleton, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret,
-};
+use super::model::{Stored, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::{ShapeFinder, pack_signature};
 use super::time::TimeWriter;
 use super::{BlockHeader, COLUMNS, Column, NO_CONTENT};
@@ -123,15 +121,7 @@ impl BlockRows {
 pub struct Encoder {
     columns: Vec<Vec<u8>>,
     finder: ShapeFinder,
-    skeleton: Skeleton,
-    /// Row number per stored row.
-    order: Vec<u32>,
-    ret: Vec<u64>,
-    ip: Vec<u64>,
-    sp: Vec<u64>,
-    args: Vec<[u64; 6]>,
-    captures: Captures,
-    refs: Refs,
+    stored: Stored,
     lens: Vec<u32>,
     /// Local number of a thread plus 1, by its index in the trace.
     local: Vec<u32>,
@@ -150,14 +140,7 @@ impl Encoder {
         Encoder {
             columns: vec![Vec::new(); COLUMNS],
             finder: ShapeFinder::new(),
-            skeleton: Skeleton::default(),
-            order: Vec::new(),
-            ret: Vec::new(),
-            ip: Vec::new(),
-            sp: Vec::new(),
-            args: Vec::new(),
-            captures: Captures::default(),
-            refs: Refs::default(),
+            stored: Stored::default(),
             lens: Vec::new(),
             local: Vec::new(),
         }
@@ -172,7 +155,7 @@ impl Encoder {
         self.threads(block);
         self.collect(block);
         let mut header = BlockHeader {
-            base_time: self.order.first().map_or(0, |&row| block.rows[row as usize].start),
+            base_time: self.stored.order.first().map_or(0, |&row| block.rows[row as usize].start),
             object_base: block.object_base,
             content_base: block.content_base,
             captures: block.captures.len() as u32,
@@ -190,15 +173,15 @@ impl Encoder {
         self.times(block, header.base_time);
         self.spans(block);
         let mut coder = Writer { columns: &mut self.columns };
-        let skeleton = &self.skeleton;
-        let done = walk_ret(&mut coder, skeleton, &mut self.ret)
-            .and_then(|()| walk_place(&mut coder, skeleton, &mut self.ip, &mut self.sp))
+        let Stored { skeleton, rows, captures, refs, .. } = &mut self.stored;
+        let done = walk_ret(&mut coder, skeleton, &mut rows.ret)
+            .and_then(|()| walk_place(&mut coder, skeleton, &mut rows.ip, &mut rows.sp))
             .and_then(|()| {
-                let known = Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &[] };
-                walk_args(&mut coder, skeleton, &known, &mut self.args)?;
-                let known = Known { args: &self.args, ..known };
-                walk_captures(&mut coder, skeleton, Some(&known), &self.lens, &mut self.captures)?;
-                walk_refs(&mut coder, skeleton, &known, block.object_base, &mut self.refs)
+                let (known, args) = rows.split_args();
+                walk_args(&mut coder, skeleton, &known, args)?;
+                let known = rows.known();
+                walk_captures(&mut coder, skeleton, Some(&known), &self.lens, captures)?;
+                walk_refs(&mut coder, skeleton, &known, block.object_base, refs)
             });
         done.expect("contents are numbered in stored order");
         (header, &self.columns)
@@ -241,18 +224,18 @@ impl Encoder {
         for &thread in &threads {
             self.local[thread as usize] = 0;
         }
-        self.skeleton.groups.clear();
+        self.stored.skeleton.groups.clear();
         let mut start = 0;
         for &count in &counts {
-            self.skeleton.groups.push(start..start + count);
+            self.stored.skeleton.groups.push(start..start + count);
             start += count;
         }
-        let mut next: Vec<u32> = self.skeleton.groups.iter().map(|group| group.start).collect();
-        self.order.clear();
-        self.order.resize(block.rows.len(), 0);
+        let mut next: Vec<u32> = self.stored.skeleton.groups.iter().map(|group| group.start).collect();
+        self.stored.order.clear();
+        self.stored.order.resize(block.rows.len(), 0);
         for (row, &slot) in slots.iter().enumerate() {
             let place = &mut next[slot as usize];
-            self.order[*place as usize] = row as u32;
+            self.stored.order[*place as usize] = row as u32;
             *place += 1;
         }
     }
@@ -268,20 +251,20 @@ impl Encoder {
         }
         assert!(captures == block.captures.len() && refs == block.refs.len(), "counts do not fit the arrays");
         self.finder.clear();
-        self.skeleton.shape.clear();
-        self.ret.clear();
-        self.ip.clear();
-        self.sp.clear();
-        self.args.clear();
-        self.captures.addr.clear();
-        self.captures.wanted.clear();
-        self.captures.content.clear();
-        self.refs.fd.clear();
-        self.refs.object.clear();
+        self.stored.skeleton.shape.clear();
+        self.stored.rows.ret.clear();
+        self.stored.rows.ip.clear();
+        self.stored.rows.sp.clear();
+        self.stored.rows.args.clear();
+        self.stored.captures.addr.clear();
+        self.stored.captures.wanted.clear();
+        self.stored.captures.content.clear();
+        self.stored.refs.fd.clear();
+        self.stored.refs.object.clear();
         self.lens.clear();
         let mut numbers = vec![NO_CONTENT; block.contents.len()];
         let mut chunk = block.content_base;
-        for &index in &self.order {
+        for &index in &self.stored.order {
             let row = &block.rows[index as usize];
             let (first_capture, first_ref) = starts[index as usize];
             let captures = &block.captures[first_capture..first_capture + usize::from(row.captures)];
@@ -297,16 +280,16 @@ impl Encoder {
                 refs.iter().map(|reference| reference.slot),
             );
             put(&mut self.columns[Column::Shape as usize], shape.into());
-            self.skeleton.shape.push(shape);
-            self.ret.push(row.ret as u64);
-            self.ip.push(row.ip);
-            self.sp.push(row.sp);
+            self.stored.skeleton.shape.push(shape);
+            self.stored.rows.ret.push(row.ret as u64);
+            self.stored.rows.ip.push(row.ip);
+            self.stored.rows.sp.push(row.sp);
             let mut args = [0; 6];
             args[..usize::from(row.nargs)].copy_from_slice(&row.args[..usize::from(row.nargs)]);
-            self.args.push(args);
+            self.stored.rows.args.push(args);
             for capture in captures {
-                self.captures.addr.push(capture.addr);
-                self.captures.wanted.push(capture.wanted);
+                self.stored.captures.addr.push(capture.addr);
+                self.stored.captures.wanted.push(capture.wanted);
                 let mut content = capture.content;
                 if content != NO_CONTENT {
                     let number = &mut numbers[content as usize];
@@ -318,15 +301,15 @@ impl Encoder {
                     }
                     content = *number;
                 }
-                self.captures.content.push(content);
+                self.stored.captures.content.push(content);
             }
             for reference in refs {
-                self.refs.fd.push(i64::from(reference.fd) as u64);
-                self.refs.object.push(reference.object.into());
+                self.stored.refs.fd.push(i64::from(reference.fd) as u64);
+                self.stored.refs.object.push(reference.object.into());
             }
         }
         core::mem::swap(&mut self.columns[Column::Shapes as usize], &mut self.finder.encoded);
-        core::mem::swap(&mut self.skeleton.shapes, &mut self.finder.shapes);
+        core::mem::swap(&mut self.stored.skeleton.shapes, &mut self.finder.shapes);
     }
 
     fn times(&mut self, block: &BlockRows, base_time: u64) {
@@ -338,9 +321,9 @@ impl Encoder {
         let mut starts = TimeWriter::new(start_class, start_bits, escapes);
         let mut durations = TimeWriter::new(duration_class, duration_bits, &mut none);
         let mut group_start = base_time;
-        for group in &self.skeleton.groups {
+        for group in &self.stored.skeleton.groups {
             let mut before = group_start;
-            for (position, &index) in self.order[group.start as usize..group.end as usize].iter().enumerate() {
+            for (position, &index) in self.stored.order[group.start as usize..group.end as usize].iter().enumerate() {
                 let row = &block.rows[index as usize];
                 starts.push(row.start.wrapping_sub(before) as i64);
                 durations.push(row.end.wrapping_sub(row.start) as i64);

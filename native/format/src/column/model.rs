@@ -281,6 +281,39 @@ pub(crate) struct Known<'a> {
     pub args: &'a [[u64; 6]],
 }
 
+/// Results, places and arguments of a block's rows in stored order.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub ret: Vec<u64>,
+    pub ip: Vec<u64>,
+    pub sp: Vec<u64>,
+    pub args: Vec<[u64; 6]>,
+}
+
+impl Rows {
+    /// All of them.
+    pub fn known(&self) -> Known<'_> {
+        Known { ret: &self.ret, ip: &self.ip, sp: &self.sp, args: &self.args }
+    }
+
+    /// What comes before the arguments, and these.
+    pub fn split_args(&mut self) -> (Known<'_>, &mut Vec<[u64; 6]>) {
+        let Rows { ret, ip, sp, args } = self;
+        (Known { ret, ip, sp, args: &[] }, args)
+    }
+}
+
+/// The rows of a block in stored order: thread by thread.
+#[derive(Default)]
+pub(crate) struct Stored {
+    pub skeleton: Skeleton,
+    /// Row number per stored row.
+    pub order: Vec<u32>,
+    pub rows: Rows,
+    pub captures: Captures,
+    pub refs: Refs,
+}
+
 /// The arguments; those beyond the shape's number stay as they are.
 #[allow(clippy::similar_names, reason = "ip and sp are what they are called")]
 pub(crate) fn walk_args(
