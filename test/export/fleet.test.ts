@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { folder, record } from "../record/support.js";
 import { runCommand } from "../support/run.js";
+import { type ShownEvent, shownEvents } from "../support/shown.js";
 import { lackingPython, readBack, titled } from "./python.js";
-import { type ShownEvent, shownEvents } from "./support.js";
 
 const RUNS = 100;
 

@@ -3,9 +3,10 @@
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type ShownEvent, shownEvents } from "../support/shown.js";
 import { TextTrace, temporaryFolder } from "../support/text_trace.js";
 import { lackingPython, readBack, titled } from "./python.js";
-import { beside, exportTo, recordShell, type ShownEvent, shownEvents } from "./support.js";
+import { beside, exportTo, recordShell } from "./support.js";
 
 interface Slice {
   readonly number: number;

@@ -5,9 +5,10 @@ import { createRequire } from "node:module";
 import { beforeAll, describe, expect, it } from "vitest";
 import { WEIGHTS } from "../../src/export/stacks.js";
 import { runCommand } from "../support/run.js";
+import { type ShownEvent, shownEvents } from "../support/shown.js";
 import { TextTrace, temporaryFolder } from "../support/text_trace.js";
 import { lackingPython, readBack, titled } from "./python.js";
-import { beside, exportTo, recordShell, type ShownEvent, shownEvents } from "./support.js";
+import { beside, exportTo, recordShell } from "./support.js";
 
 let file = "";
 let shown: ShownEvent[] = [];

@@ -1,29 +1,9 @@
-/** Traces to export, and what `trace show` says is in them. */
+/** Traces to export. */
 
 import { join } from "node:path";
 import { record } from "../record/support.js";
 import { buildFixtures } from "../support/fixtures.js";
 import { type Ran, runCommand } from "../support/run.js";
-
-/** An event as `show --format=jsonl` has it. */
-export interface ShownEvent {
-  readonly seq: number;
-  readonly kind: string;
-  readonly time: number;
-  readonly dur?: number;
-  readonly thread: string;
-  readonly tid: number;
-  readonly call?: string;
-  readonly args?: Readonly<Record<string, unknown>>;
-  readonly ret?: unknown;
-  readonly err?: string;
-}
-
-export async function shownEvents(file: string, ...words: string[]): Promise<ShownEvent[]> {
-  const { stdout } = await runCommand(["show", file, "--format", "jsonl", ...words]);
-  const [, ...lines] = stdout.trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line) as ShownEvent);
-}
 
 /** The trace of a shell command that may use the fixture programs by name, and that has a secret in its environment. */
 export async function recordShell(script: string, ...options: string[]): Promise<string> {

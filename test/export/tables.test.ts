@@ -8,10 +8,11 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { TABLES } from "../../src/tables/registry.js";
 import { cli, stateOf } from "../record/support.js";
 import { damagedTrace, WHOLE } from "../support/damage.js";
+import { shownEvents } from "../support/shown.js";
 import { TextTrace, temporaryFolder } from "../support/text_trace.js";
 import { lacking } from "../support/tools.js";
 import { lackingPython, readBack, titled } from "./python.js";
-import { beside, exportTo, recordShell, shownEvents } from "./support.js";
+import { beside, exportTo, recordShell } from "./support.js";
 
 type Row = Readonly<Record<string, unknown>>;
 

@@ -7,18 +7,10 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { folder, record } from "../record/support.js";
+import { type ShownEvent, shownEvents } from "../support/shown.js";
 import { compareMemory } from "./agreement_memory.js";
 import { compareNetwork } from "./agreement_network.js";
-import {
-  type Descriptor,
-  isOk,
-  type Line,
-  linesOf,
-  type Moved,
-  movedBytes,
-  procOf,
-  type Text,
-} from "./lines.js";
+import { type Descriptor, isOk, type Moved, movedBytes, procOf, type Text } from "./lines.js";
 import { type Row, readTable, withTrace } from "./support.js";
 
 let program = "";
@@ -36,7 +28,7 @@ function countBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
 }
 
 /** What a call's path names: as it was resolved, else as it was given, behind its directory. */
-function namedPath(line: Line): string | undefined {
+function namedPath(line: ShownEvent): string | undefined {
   const name = ["filename", "pathname", "path"].find((one) => line.args?.[one] !== undefined);
   const given = name === undefined ? undefined : (line.args?.[name] as Text);
   if (name === undefined || given === undefined || given === null) return undefined;
@@ -72,7 +64,7 @@ function sum(moves: readonly Moved[]): Moved {
   return total;
 }
 
-async function compareCalls(file: string, lines: readonly Line[]): Promise<void> {
+async function compareCalls(file: string, lines: readonly ShownEvent[]): Promise<void> {
   const [events, syscalls] = await withTrace(file, async (trace) => [
     await readTable(trace, "event"),
     await readTable(trace, "syscall"),
@@ -93,7 +85,7 @@ async function compareCalls(file: string, lines: readonly Line[]): Promise<void>
   });
 }
 
-async function compareProcesses(file: string, lines: readonly Line[]): Promise<void> {
+async function compareProcesses(file: string, lines: readonly ShownEvent[]): Promise<void> {
   await withTrace(file, async (trace) => {
     const processes = await readTable(trace, "process");
     const ends = lines.filter((line) => line.kind === "exit" && line.process === true);
@@ -125,8 +117,13 @@ async function compareProcesses(file: string, lines: readonly Line[]): Promise<v
 }
 
 /** Numbers, descriptors and texts are the same in both; what is made of several values has rows of its own. */
-async function compareArguments(rows: readonly Row[], lines: readonly Line[]): Promise<void> {
+async function compareArguments(rows: readonly Row[], lines: readonly ShownEvent[]): Promise<void> {
   const found = new Map(rows.map((row) => [`${row.seq} ${row.key}`, row]));
+  expect(found.size).toBe(rows.length);
+  const counts = rows.filter(({ key }) => key === "count");
+  expect(counts.map((row) => [row.seq, row.int_value])).toEqual(
+    lines.flatMap(({ seq, args }) => (args?.count === undefined ? [] : [[seq, args.count]])),
+  );
   let compared = 0;
   for (const { seq, kind, args = {}, argv = [] } of lines) {
     if (kind === "exec") {
@@ -146,7 +143,7 @@ async function compareArguments(rows: readonly Row[], lines: readonly Line[]): P
   expect(compared).toBeGreaterThan(0);
 }
 
-async function compareFiles(file: string, lines: readonly Line[]): Promise<void> {
+async function compareFiles(file: string, lines: readonly ShownEvent[]): Promise<void> {
   await withTrace(file, async (trace) => {
     const files = await readTable(trace, "file");
     const opens = lines.filter((line) => /^open(at)?$/.test(line.call ?? ""));
@@ -206,7 +203,7 @@ describe("tables of recordings of random programs", () => {
           options,
         });
         expect(stderr).toBe("");
-        const lines = await linesOf(file);
+        const lines = await shownEvents(file, "-s", "4096");
         await compareCalls(file, lines);
         await compareProcesses(file, lines);
         await compareFiles(file, lines);

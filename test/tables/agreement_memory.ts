@@ -1,7 +1,8 @@
 /** Tables `map` and `elf` against lines of show. */
 
 import { expect } from "vitest";
-import { type Descriptor, isOk, type Line, procOf } from "./lines.js";
+import type { ShownEvent } from "../support/shown.js";
+import { type Descriptor, isOk, procOf } from "./lines.js";
 import { readTable, withTrace } from "./support.js";
 
 const joined = (names: unknown) => (Array.isArray(names) ? names.join("|") : names);
@@ -10,7 +11,7 @@ const joined = (names: unknown) => (Array.isArray(names) ? names.join("|") : nam
 type Mapping = readonly unknown[];
 
 /** Every mmap that succeeded, and the code that the kernel mapped by itself. */
-function mappingsOf(lines: readonly Line[]): Mapping[] {
+function mappingsOf(lines: readonly ShownEvent[]): Mapping[] {
   const last = new Map<string, bigint>();
   return lines.flatMap((line): Mapping[] => {
     const process = procOf(line);
@@ -31,7 +32,7 @@ function mappingsOf(lines: readonly Line[]): Mapping[] {
   });
 }
 
-export async function compareMemory(file: string, lines: readonly Line[]): Promise<void> {
+export async function compareMemory(file: string, lines: readonly ShownEvent[]): Promise<void> {
   await withTrace(file, async (trace) => {
     const rows = await readTable(trace, "map");
     expect(
@@ -40,7 +41,7 @@ export async function compareMemory(file: string, lines: readonly Line[]): Promi
         ...[row.length, row.prot, row.path, row.offset],
       ]),
     ).toEqual(mappingsOf(lines));
-    const images = new Map<string, Line[]>();
+    const images = new Map<string, ShownEvent[]>();
     for (const line of lines) {
       if (line.kind !== "map") continue;
       images.set(line.path ?? "", [...(images.get(line.path ?? "") ?? []), line]);

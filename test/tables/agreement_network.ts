@@ -1,7 +1,8 @@
 /** Tables `socket`, `connection` and `dns` against lines of show. */
 
 import { expect } from "vitest";
-import { type Descriptor, isOk, type Line, movedBytes, procOf } from "./lines.js";
+import type { ShownEvent } from "../support/shown.js";
+import { type Descriptor, isOk, movedBytes, procOf } from "./lines.js";
 import { type Row, readTable, withTrace } from "./support.js";
 
 interface Address {
@@ -10,19 +11,19 @@ interface Address {
   readonly sin_port?: number;
 }
 
-const isConnect = (line: Line) => line.call === "connect";
-const isAccept = (line: Line) => /^accept4?$/.test(line.call ?? "") && isOk(line);
+const isConnect = (line: ShownEvent) => line.call === "connect";
+const isAccept = (line: ShownEvent) => /^accept4?$/.test(line.call ?? "") && isOk(line);
 
 /** Where a line's socket leads: the one that was given, or that was made. */
-const socketOf = (line: Line) =>
+const socketOf = (line: ShownEvent) =>
   isAccept(line) ? line.retPath : (line.args?.fd as Descriptor | undefined)?.path;
 
-function peerOf(line: Line): string | undefined {
+function peerOf(line: ShownEvent): string | undefined {
   const address = line.args?.uservaddr as Address | undefined;
   return address?.sin_addr === undefined ? undefined : `${address.sin_addr}:${address.sin_port}`;
 }
 
-export async function compareNetwork(file: string, lines: readonly Line[]): Promise<void> {
+export async function compareNetwork(file: string, lines: readonly ShownEvent[]): Promise<void> {
   await withTrace(file, async (trace) => {
     const fds = await readTable(trace, "fd");
     const paths = new Map(fds.map((row) => [row.fd_id, String(row.path)]));
@@ -55,7 +56,7 @@ export async function compareNetwork(file: string, lines: readonly Line[]): Prom
 
 function compareSockets(
   rows: readonly Row[],
-  lines: readonly Line[],
+  lines: readonly ShownEvent[],
   paths: ReadonlyMap<Row[string], string>,
   bytes: ReturnType<typeof movedBytes>,
 ): void {

@@ -1,6 +1,6 @@
-/** Lines of `trace show --format=jsonl`, and what can be counted over them without knowing of tables. */
+/** What can be counted over the events of `trace show` without knowing of tables. */
 
-import { runCommand } from "../support/run.js";
+import type { ShownEvent } from "../support/shown.js";
 
 export interface Descriptor {
   readonly fd: number;
@@ -9,45 +9,8 @@ export interface Descriptor {
 
 export type Text = string | { readonly text?: string; readonly base64?: string };
 
-/** A line of JSONL. */
-export interface Line {
-  readonly seq: number;
-  readonly kind: string;
-  readonly time: number;
-  readonly dur?: number;
-  readonly thread: string;
-  readonly tid: number;
-  readonly call?: string;
-  readonly args?: Readonly<Record<string, unknown>>;
-  readonly ret?: number | string | null;
-  readonly retPath?: string;
-  readonly err?: string;
-  readonly state?: string;
-  readonly resolved?: Readonly<Record<string, string>>;
-  readonly path?: string;
-  readonly buildId?: string | null;
-  readonly base?: string;
-  readonly length?: number;
-  readonly offset?: number;
-  readonly prot?: readonly string[];
-  readonly argv?: readonly string[];
-  readonly env?: readonly string[];
-  readonly signal?: string;
-  readonly code?: number;
-  readonly process?: boolean;
-}
-
-export async function linesOf(file: string): Promise<Line[]> {
-  const { stdout } = await runCommand(["show", file, "--format=jsonl", "-s", "4096"]);
-  return stdout
-    .trimEnd()
-    .split("\n")
-    .slice(1)
-    .map((line) => JSON.parse(line) as Line);
-}
-
-export const procOf = (line: Line) => line.thread.split(".")[0] ?? "";
-export const isOk = (line: Line) => line.err === undefined && line.state === undefined;
+export const procOf = (line: ShownEvent) => line.thread.split(".")[0] ?? "";
+export const isOk = (line: ShownEvent) => line.err === undefined && line.state === undefined;
 
 const reading = new Set(["read", "pread64", "recvfrom"]);
 const writing = new Set(["write", "pwrite64", "sendto"]);
@@ -60,7 +23,7 @@ export interface Moved {
 }
 
 /** What was read and written, by path. */
-export function movedBytes(lines: readonly Line[]): Map<string, Moved> {
+export function movedBytes(lines: readonly ShownEvent[]): Map<string, Moved> {
   const all = new Map<string, Moved>();
   const note = (fd: unknown, way: "read" | "write", bytes: number) => {
     const path = (fd as Descriptor | undefined)?.path;
