@@ -16,6 +16,7 @@ import { loadavg, release } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { countOption } from "./count.js";
 import { cpuCount, makeFolder, which } from "./environment.js";
 import { type Measured, measure } from "./measure.js";
 import { measureReading, type Reading } from "./reading.js";
@@ -53,9 +54,7 @@ function options(): Options {
     },
   });
   const size = values.quick ? QUICK : FULL;
-  const rounds = Number(values.rounds ?? size.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1)
-    throw new Error(`--rounds ${values.rounds}: not a count`);
+  const rounds = values.rounds === undefined ? size.rounds : countOption("rounds", values.rounds);
   const { quick, only, list, cli } = values;
   return { ...size, rounds, quick, only, list, cli: resolve(cli) };
 }

@@ -22,6 +22,10 @@ export interface Program {
   readonly base: string;
   /** Longest time that the run may take; default: LIMIT_MS. */
   readonly limitMs?: number;
+  /** File for what it prints; default: nowhere. */
+  readonly output?: string;
+  /** Exit codes that are no failure; default: 0 alone. */
+  readonly codes?: readonly number[];
 }
 
 /** What is running, so that an interrupted benchmark leaves nothing behind. */
@@ -64,6 +68,8 @@ export async function cpuTime(program: Program): Promise<number> {
 
 /** What a program took, its children included. */
 export interface Taken {
+  /** Wall time in seconds. */
+  readonly wall: number;
   /** User and system time in seconds. */
   readonly cpu: number;
   /** Largest resident memory of one of its processes, in MiB. */
@@ -74,12 +80,14 @@ export interface Taken {
 export async function taken(program: Program): Promise<Taken> {
   const out = join(program.base, "taken");
   const argv = ["time", "-f", "%U %S %M", "-o", out, ...program.argv];
-  await wallTime({ ...program, argv });
-  const [user = 0, system = 0, peak = 0] = readFileSync(out, "latin1")
-    .trim()
+  const wall = (await wallTime({ ...program, argv })) / 1000;
+  // Of a program that ended with another code than 0, time(1) says so first.
+  const [user = 0, system = 0, peak = 0] = (
+    readFileSync(out, "latin1").trim().split("\n").at(-1) ?? ""
+  )
     .split(" ")
     .map(Number);
-  return { cpu: user + system, peakMiB: peak / 1024 };
+  return { wall, cpu: user + system, peakMiB: peak / 1024 };
 }
 
 /** VmHWM in KiB; 0 when the process is gone. */
@@ -94,18 +102,19 @@ function highWaterMark(pid: number): number {
 
 /** `look` is called from time to time while it runs. */
 async function run(
-  { argv, dir, base, limitMs = LIMIT_MS }: Program,
+  { argv, dir, base, limitMs = LIMIT_MS, output, codes = [0] }: Program,
   look?: (pid: number) => void,
 ): Promise<number> {
   const [program = "", ...args] = argv;
   const complaints = join(base, "complaints");
   const stderr = openSync(complaints, "w");
+  const stdout = output === undefined ? undefined : openSync(output, "w");
   const begin = process.hrtime.bigint();
   const child = spawn(program, args, {
     cwd: dir,
     env: ENVIRONMENT,
     detached: true,
-    stdio: ["ignore", "ignore", stderr],
+    stdio: ["ignore", stdout ?? "ignore", stderr],
   });
   running.add(child);
   const { pid } = child;
@@ -114,7 +123,7 @@ async function run(
   try {
     const status = await ended(child);
     const milliseconds = Number(process.hrtime.bigint() - begin) / 1e6;
-    if (status !== 0) {
+    if (!codes.includes(status as number)) {
       const said = readFileSync(complaints, "utf8").trim().slice(-500);
       throw new RunError(`${argv.slice(0, 12).join(" ")}: ended with ${status}: ${said}`);
     }
@@ -124,6 +133,7 @@ async function run(
     clearInterval(timer);
     running.delete(child);
     closeSync(stderr);
+    if (stdout !== undefined) closeSync(stdout);
   }
 }
 

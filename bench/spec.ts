@@ -18,6 +18,7 @@ import { loadavg, release } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { countOption } from "./count.js";
 import { ENVIRONMENT, makeFolder } from "./environment.js";
 import { median, ratio } from "./numbers.js";
 import { cpuTime, endRunning } from "./run.js";
@@ -206,9 +207,7 @@ async function main(): Promise<void> {
     return;
   }
   const size = values.quick ? QUICK : FULL;
-  const rounds = Number(values.rounds ?? size.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1)
-    throw new Error(`--rounds ${values.rounds}: not a count`);
+  const rounds = values.rounds === undefined ? size.rounds : countOption("rounds", values.rounds);
   const isWanted = (name: string) => values.only.length === 0 || values.only.includes(name);
   const load = loadavg()[0] ?? Number.NaN;
   const [base, remove] = makeFolder();

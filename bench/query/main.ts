@@ -16,6 +16,7 @@ import { loadavg, release } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { countOption } from "../count.js";
 import { cpuCount, makeFolder, which } from "../environment.js";
 import { endRunning } from "../run.js";
 import { tracers } from "../tracers.js";
@@ -40,13 +41,11 @@ function options() {
       cli: { type: "string", default: resolve(HERE, "../../dist/trace") },
     },
   });
-  const number = (name: "events" | "long" | "rounds"): number => {
-    const value = Number(values[name]);
-    if (!Number.isInteger(value) || value < 0)
-      throw new Error(`--${name} ${values[name]}: not a count`);
-    return value;
+  const numbers = {
+    events: countOption("events", values.events),
+    long: countOption("long", values.long, 0),
+    rounds: countOption("rounds", values.rounds),
   };
-  const numbers = { events: number("events"), long: number("long"), rounds: number("rounds") };
   const missing = PROGRAMS.filter((program) => which(program) === undefined);
   if (missing.length > 0) throw new Error(`not installed: ${missing.join(", ")}`);
   if (!existsSync(values.cli)) throw new Error(`${values.cli} is not there: npm run build`);
@@ -72,7 +71,7 @@ async function measure(place: Place, { events, long, trace, rounds }: Options): 
     filter: await step("filter", () => onePercent(place, recorded, rounds)),
     topFiles: await step("top files", () => topFiles(place, recorded, rounds)),
     parquet: await step("parquet", () => parquet(place, recorded, "rows")),
-    range: await step("range", () => range(place, "rows")),
+    range: await step("range", () => range(place, "rows", rounds)),
     perfetto: await step("perfetto", () => perfetto(place, recorded)),
   };
   if (long === 0) return results;

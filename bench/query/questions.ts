@@ -34,11 +34,12 @@ function trace({ tracers, base }: Place, words: readonly string[]): Promise<Take
   return taken({ argv: [tracers.cli, ...words], dir: base, base, limitMs: LIMIT_MS });
 }
 
-/** The median of CPU time, the worst of memory. */
+/** The medians of time, the worst of memory. */
 async function repeated(rounds: number, once: () => Promise<Taken>): Promise<Taken> {
   const all: Taken[] = [];
   for (let round = 0; round < rounds; round++) all.push(await once());
   return {
+    wall: median(all.map(({ wall }) => wall)),
     cpu: median(all.map(({ cpu }) => cpu)),
     peakMiB: Math.max(...all.map(({ peakMiB }) => peakMiB)),
   };
@@ -107,7 +108,7 @@ async function connect() {
 }
 
 /** One in a hundred of the recorded time, from the middle: the calls by name. */
-export async function range(place: Place, name: string): Promise<RangeQuery> {
+export async function range(place: Place, name: string, rounds: number): Promise<RangeQuery> {
   const { connection, close } = await connect();
   const files = filesOf(join(place.base, name));
   const one = async (sql: string) => (await connection.runAndReadAll(sql)).getRows();
@@ -120,7 +121,7 @@ export async function range(place: Place, name: string): Promise<RangeQuery> {
   const where = `FROM ${files} WHERE time BETWEEN ${from} AND ${to}`;
   const [[chosen] = []] = await one(`SELECT count(*) ${where}`);
   const [cpu, wall]: [number[], number[]] = [[], []];
-  for (let round = 0; round < 9; round++) {
+  for (let round = 0; round < rounds; round++) {
     const [usage, time] = [process.cpuUsage(), process.hrtime.bigint()];
     await one(`SELECT name, count(*), sum(dur) ${where} GROUP BY name`);
     const { user, system } = process.cpuUsage(usage);

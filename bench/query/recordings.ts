@@ -6,19 +6,7 @@ import { openTrace } from "../../src/trace/open.js";
 import { compile } from "../material.js";
 import { wallTime } from "../run.js";
 import { recordCommand, type Tracers } from "../tracers.js";
-
-/** Programs that read, list, archive and compile what every machine has; "$1" times. */
-const PROGRAMS = `n=0
-while [ $n -lt $1 ]; do
-  grep -rc include /usr/include > /dev/null
-  find /usr/lib /usr/share -size +100k > /dev/null
-  find /usr/lib/python3 /usr/share/perl* -newer /etc/passwd > /dev/null
-  tar cf /dev/null /usr/include 2> /dev/null
-  python3 -m compileall -q -f -o 0 /usr/lib/python3/dist-packages 2> /dev/null
-  n=$((n+1))
-done
-exit 0
-`;
+import { passesScript } from "./programs.js";
 
 /** Cheap calls in turn, of which two move bytes. */
 const LOOP = `#include <fcntl.h>
@@ -39,9 +27,13 @@ int main(int argc, char **argv)
 }
 `;
 
+const PASS = { reads: false, sources: "/usr/lib/python3/dist-packages" };
+
 export interface Recorded {
   readonly file: string;
   readonly events: number;
+  /** Length of the file. */
+  readonly bytes: number;
 }
 
 export interface Place {
@@ -71,15 +63,15 @@ async function record(
 /** A trace that is there already. */
 export async function counted(file: string): Promise<Recorded> {
   const trace = await openTrace(file);
-  const { eventCount: events } = trace;
+  const { eventCount: events, info } = trace;
   trace.close();
-  return { file, events };
+  return { file, events, bytes: info.bytes.total };
 }
 
 /** As many rounds of the programs as make `events` events. */
 export async function recordPrograms(place: Place, events: number): Promise<Recorded> {
   const script = join(place.base, "programs.sh");
-  writeFileSync(script, PROGRAMS);
+  writeFileSync(script, passesScript(PASS));
   const one = await record(place, "one.trace", ["sh", script, "1"]);
   const rounds = Math.max(1, Math.ceil(events / one.events));
   if (rounds === 1) return one;

@@ -8,13 +8,15 @@
  * may. CPU time is that of all threads of the command, user and system.
  */
 
-import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { countOption } from "../../bench/count.js";
+import { passesScript } from "../../bench/query/programs.js";
+import { counted, type Recorded } from "../../bench/query/recordings.js";
+import { type Taken, taken } from "../../bench/run.js";
 import { tableMarkdown } from "../../src/report/table.js";
-import { openTrace } from "../../src/trace/open.js";
 import { CLI, leave, makePlace, type Place, record } from "./recording.js";
 
 const TABLE = fileURLToPath(new URL("../../bench/diff-large.md", import.meta.url));
@@ -31,88 +33,51 @@ const SIZES: readonly Size[] = [
   { events: 10e6, cpuSeconds: 60, memoryMiB: 2048 },
 ];
 
-/**
- * Programs that look at many files and read many bytes, one pass after the other. What one pass does depends on what is installed.
- */
-const PASSES = `n=0
-while [ $n -lt "$1" ]; do
-  grep -rc include /usr/include >/dev/null
-  find /usr/lib /usr/share -size +100k >/dev/null
-  find /usr/lib/python3 /usr/share/perl* -newer /etc/passwd >/dev/null
-  tar cf - /usr/include 2>/dev/null | cat >/dev/null
-  python3 -m compileall -q -f -o 0 "$HOME/python" >/dev/null
-  n=$((n+1))
-done`;
+/** Programs that look at many files and read many bytes, one pass after the other. */
+const PASSES = passesScript({ reads: true, sources: '"$HOME/python"' });
 const SETUP = 'mkdir "$HOME/python" && cp /usr/lib/python3*/[a-m]*.py "$HOME/python"';
 const LIMIT_MS = 900_000;
 
-/** What a run of the command took. */
-interface Usage {
-  readonly cpuSeconds: number;
-  readonly wallSeconds: number;
-  readonly memoryMiB: number;
+/** What a comparison took, and its first line. */
+interface Compared extends Taken {
   readonly summary: string;
 }
 
-interface Row extends Usage {
+interface Row extends Compared {
   readonly size: Size;
   readonly events: number;
   readonly megabytes: number;
 }
 
-async function recordPasses(place: Place, name: string, passes: number): Promise<string> {
+async function recordPasses(place: Place, name: string, passes: number): Promise<Recorded> {
   const argv = ["sh", "-c", PASSES, "passes", String(passes)];
-  return record(place, name, { argv, limit: LIMIT_MS });
+  return counted(await record(place, name, { argv, limit: LIMIT_MS }));
 }
 
-async function sizeOf(path: string): Promise<{ events: number; megabytes: number }> {
-  const trace = await openTrace(path);
-  const { eventCount: events, info } = trace;
-  trace.close();
-  return { events, megabytes: info.bytes.total / 1e6 };
+async function compare(place: Place, a: string, b: string): Promise<Compared> {
+  const output = join(place.base, "compared.txt");
+  const { base, work: dir } = place;
+  const argv = [CLI, "diff", a, b];
+  const took = await taken({ argv, dir, base, output, codes: [0, 1], limitMs: LIMIT_MS });
+  const [summary = ""] = readFileSync(output, "utf8").split("\n");
+  return { ...took, summary };
 }
 
-/** Tells what the process has used when it ends. */
-const HOOK = `process.on("exit", () => {
-  require("node:fs").writeFileSync(process.env.USAGE, JSON.stringify(process.resourceUsage()));
-});`;
-
-async function compare(place: Place, a: string, b: string): Promise<Usage> {
-  const [hook, file] = [join(place.base, "hook.cjs"), join(place.base, "usage.json")];
-  writeFileSync(hook, HOOK);
-  const begin = performance.now();
-  const env = { ...place.env, NODE_OPTIONS: `--require=${hook}`, USAGE: file };
-  const child = spawn(CLI, ["diff", a, b], { env, stdio: ["ignore", "pipe", "inherit"] });
-  const said: Buffer[] = [];
-  child.stdout.on("data", (part: Buffer) => said.push(part));
-  const code = await new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", resolve);
-  });
-  const wallSeconds = (performance.now() - begin) / 1000;
-  if (code !== 0 && code !== 1) throw new Error(`trace diff ended with ${String(code)}`);
-  const used = JSON.parse(readFileSync(file, "utf8")) as NodeJS.ResourceUsage;
-  const cpuSeconds = (used.userCPUTime + used.systemCPUTime) / 1e6;
-  const [summary = ""] = Buffer.concat(said).toString().split("\n");
-  return { cpuSeconds, wallSeconds, memoryMiB: used.maxRSS / 1024, summary };
-}
-
-/** Of several runs the one in the middle by CPU time. */
-async function middle(runs: number, once: () => Promise<Usage>): Promise<Usage> {
-  const all: Usage[] = [];
-  for (let run = 0; run < runs; run++) all.push(await once());
-  all.sort((x, y) => x.cpuSeconds - y.cpuSeconds);
-  return all[Math.floor(all.length / 2)] ?? once();
+/** Of several comparisons the one in the middle by CPU time. */
+async function middle(once: () => Promise<Compared>, runs: number): Promise<Compared> {
+  const all = [await once()];
+  for (let run = 1; run < runs; run++) all.push(await once());
+  all.sort((x, y) => x.cpu - y.cpu);
+  return all[Math.floor(all.length / 2)] as Compared;
 }
 
 async function measure(place: Place, size: Size, passes: number, runs: number): Promise<Row> {
   const a = await recordPasses(place, "a", passes);
   const b = await recordPasses(place, "b", passes);
-  const [one, other] = [await sizeOf(a), await sizeOf(b)];
-  const usage = await middle(runs, () => compare(place, a, b));
+  const compared = await middle(() => compare(place, a.file, b.file), runs);
   // What is allowed is allowed for so many events in each.
-  const events = Math.min(one.events, other.events);
-  return { ...usage, size, events, megabytes: one.megabytes };
+  const events = Math.min(a.events, b.events);
+  return { ...compared, size, events, megabytes: a.bytes / 1e6 };
 }
 
 /** CPU seconds that a pair may take, in proportion to its events. */
@@ -121,8 +86,8 @@ function allowed({ size, events }: Row): number {
 }
 
 function isOk(row: Row): boolean {
-  const { size, events, cpuSeconds, memoryMiB } = row;
-  return events >= size.events && cpuSeconds <= allowed(row) && memoryMiB <= size.memoryMiB;
+  const { size, events, cpu, peakMiB } = row;
+  return events >= size.events && cpu <= allowed(row) && peakMiB <= size.memoryMiB;
 }
 
 function table(rows: readonly Row[]): string {
@@ -134,8 +99,8 @@ function table(rows: readonly Row[]): string {
   const body = rows.map((row) => [
     row.events.toLocaleString("en"),
     row.megabytes.toFixed(0),
-    ...[row.cpuSeconds, allowed(row), row.wallSeconds].map((value) => value.toFixed(1)),
-    ...[row.memoryMiB, row.size.memoryMiB].map((value) => value.toFixed(0)),
+    ...[row.cpu, allowed(row), row.wall].map((value) => value.toFixed(1)),
+    ...[row.peakMiB, row.size.memoryMiB].map((value) => value.toFixed(0)),
     isOk(row) ? "ok" : "not ok",
     row.summary,
   ]);
@@ -146,18 +111,18 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: { long: { type: "boolean", default: false }, runs: { type: "string", default: "3" } },
   });
-  const runs = Number(values.runs);
+  const runs = countOption("runs", values.runs);
   const sizes = values.long ? SIZES : SIZES.slice(0, 1);
   const place = makePlace();
   const rows: Row[] = [];
   try {
     await record(place, "setup", { argv: ["sh", "-e", "-c", SETUP] });
-    const pass = await sizeOf(await recordPasses(place, "pass", 1));
+    const pass = await recordPasses(place, "pass", 1);
     for (const size of sizes) {
       const passes = Math.ceil(size.events / (pass.events * 0.99));
       const row = await measure(place, size, passes, runs);
       rows.push(row);
-      process.stderr.write(`${row.events} events: ${row.cpuSeconds.toFixed(1)} s of CPU\n`);
+      process.stderr.write(`${row.events} events: ${row.cpu.toFixed(1)} s of CPU\n`);
     }
   } finally {
     leave(place);
@@ -171,4 +136,9 @@ async function main(): Promise<number> {
   return rows.every(isOk) ? 0 : 1;
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`diff:large: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
