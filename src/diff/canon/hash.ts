@@ -56,9 +56,21 @@ export class Hasher {
         );
       }
     }
+    return this.rest(data, at, to, to - from);
+  }
+
+  /** As `bytes` where `words` has put in all but the last of `length` bytes. */
+  rest(data: Uint8Array, from: number, to: number, length: number): this {
     let rest = 0;
-    for (let shift = 0; at < to; at++, shift += 8) rest |= (data[at] as number) << shift;
-    return this.word(rest).word(to - from);
+    for (let at = from, shift = 0; at < to; at++, shift += 8) rest |= (data[at] as number) << shift;
+    return this.word(rest).word(length);
+  }
+
+  /** What the other one is now. */
+  from(other: Hasher): this {
+    this.#a = other.#a;
+    this.#b = other.#b;
+    return this;
   }
 
   /** As `word` with every four bytes from `from` on, little-endian, as many as end by `to`; returns where those end. */

@@ -7,7 +7,7 @@
 import type { FdObject } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 import { HashIndex, Numbers, Words } from "./columns.js";
-import { bytesHash, mixed, mixed2, textHash } from "./hash.js";
+import { mixed, mixed2, textHash } from "./hash.js";
 
 export const NameKind = {
   None: 0,
@@ -81,9 +81,8 @@ export class Names {
     return name;
   }
 
-  /** Bytes of a path that is absolute and normal. */
-  pathBytes(data: Uint8Array, from: number, to: number): number {
-    const hash = bytesHash(data, from, to);
+  /** Bytes of a path that is absolute and normal; `hash` is theirs. */
+  pathBytes(data: Uint8Array, from: number, to: number, hash: number): number {
     const known = this.#index.get(hash);
     if (known >= 0) return known;
     const text = textOf(data, from, to);

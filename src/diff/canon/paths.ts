@@ -4,7 +4,7 @@ import { normalPath } from "../../query/facts.js";
 import { CaptureSide, type DigestedBatch, NO_CONTENT, Slot } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 import { HashIndex } from "./columns.js";
-import { mixed2, textHash } from "./hash.js";
+import { bytesHash, Hasher, mixed2, textHash } from "./hash.js";
 import { type Names, NO_NAME } from "./names.js";
 import { captureAt } from "./pieces.js";
 
@@ -27,8 +27,14 @@ export class PathJoiner {
   /** Hash of the path of each object that was a directory, or 0. */
   readonly #directories: Float64Array;
   #buffer = Buffer.alloc(16_384);
+  /** The directory that is in the buffer, with its slash. */
   #base = -1;
   #baseLength = 0;
+  #isBaseNormal = true;
+  /** The hash of what is in the buffer up to here: whole words. */
+  readonly #baseHasher = new Hasher();
+  #baseHashed = 0;
+  readonly #hasher = new Hasher();
 
   constructor(trace: Trace, names: Names) {
     this.#trace = trace;
@@ -76,23 +82,37 @@ export class PathJoiner {
 
   #absolute(data: Uint8Array, from: number, to: number): number {
     const end = nulAt(data, from, to);
-    if (isNormal(data, from, end)) return this.#names.pathBytes(data, from, end);
+    if (isNormal(data, from, end))
+      return this.#names.pathBytes(data, from, end, bytesHash(data, from, end));
     return this.#names.path(normalPath(textUpToNul(data, from, end)));
   }
 
   #joined(object: number, data: Uint8Array, from: number, to: number): number {
-    if (object !== this.#base) {
-      const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");
-      this.#base = object;
-      this.#baseLength = Math.min(8192, this.#buffer.write(text, 0, 8192));
-      this.#buffer[this.#baseLength++] = SLASH;
-    }
+    if (object !== this.#base) this.#begin(object);
     const buffer = this.#buffer;
     const end = Math.min(nulAt(data, from, to), from + 8000);
     let total = this.#baseLength;
     for (let at = from; at < end; at++) buffer[total++] = data[at] as number;
-    if (isNormal(buffer, 0, total)) return this.#names.pathBytes(buffer, 0, total);
-    return this.#names.path(normalPath(buffer.toString("utf8", 0, total)));
+    const isNormal =
+      this.#isBaseNormal &&
+      buffer[total - 1] !== SLASH &&
+      arePartsNormal(buffer, this.#baseLength, total);
+    if (!isNormal) return this.#names.path(normalPath(buffer.toString("utf8", 0, total)));
+    const hasher = this.#hasher.from(this.#baseHasher);
+    const hashed = hasher.words(buffer, this.#baseHashed, total);
+    return this.#names.pathBytes(buffer, 0, total, hasher.rest(buffer, hashed, total, total).value);
+  }
+
+  /** Puts a directory into the buffer. */
+  #begin(object: number): void {
+    const buffer = this.#buffer;
+    const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");
+    const length = Math.min(8192, buffer.write(text, 0, 8192));
+    buffer[length] = SLASH;
+    this.#base = object;
+    this.#baseLength = length + 1;
+    this.#isBaseNormal = arePartsNormal(buffer, 1, length + 1);
+    this.#baseHashed = this.#baseHasher.reset().words(buffer, 0, length + 1);
   }
 }
 
@@ -117,7 +137,12 @@ function objectAt(batch: DigestedBatch, i: number, slot: number): number {
 /** False where there may be `//`, `/./`, `/../` or a slash at the end. */
 function isNormal(data: Uint8Array, from: number, end: number): boolean {
   if (end - from > 1 && data[end - 1] === SLASH) return false;
-  for (let at = from + 1; at < end; at++) {
+  return arePartsNormal(data, from + 1, end);
+}
+
+/** The same of what follows from `start` on, with the byte before; a slash at the end is none of its business. */
+function arePartsNormal(data: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
     if (data[at - 1] !== SLASH) continue;
     if (data[at] === SLASH) return false;
     if (data[at] !== DOT) continue;

@@ -86,6 +86,11 @@ function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSe
   return { canon, texts, pids, places, mapped, hash, known, folders };
 }
 
+/** Whether the path is one of a directory, which ends with a slash, and of none below it. */
+function isDirectlyIn(path: string, folder: string): boolean {
+  return path.startsWith(folder) && path.indexOf("/", folder.length) < 0;
+}
+
 /** Directories of paths, and theirs. */
 class Folders {
   readonly #known = new HashIndex();
@@ -93,8 +98,8 @@ class Folders {
   #last = "/";
 
   add(path: string): void {
+    if (isDirectlyIn(path, this.#last)) return;
     let end = path.lastIndexOf("/");
-    if (end + 1 === this.#last.length && path.startsWith(this.#last)) return;
     this.#last = path.slice(0, end + 1);
     for (; end > 0; end = path.lastIndexOf("/", end - 1)) {
       const hash = textHash(path.slice(0, end));
@@ -182,19 +187,26 @@ class FixedWords {
     let folder = "/";
     for (let name = 1; name < names.count; name++) {
       if (names.kind.at(name) !== NameKind.Path) continue;
-      if (this.#other.known.get(this.#one.hash[name] as number) < 0) continue;
       const path = pathOf(this.#one, name);
-      // The words of the directory have been looked at with the path before.
+      // The words of the directory have been looked at with a path before.
       const from = path.startsWith(folder) ? folder.length : 0;
-      folder = path.slice(0, path.lastIndexOf("/") + 1);
-      const text = path.slice(from);
-      if (!/\d/.test(text)) continue;
-      for (const word of text.match(WORD) ?? []) {
+      if (!hasDigit(path, from)) continue;
+      if (this.#other.known.get(this.#one.hash[name] as number) < 0) continue;
+      if (!isDirectlyIn(path, folder)) folder = path.slice(0, path.lastIndexOf("/") + 1);
+      for (const word of path.slice(from).match(WORD) ?? []) {
         if (/\d/.test(word) && /[A-Za-z]/.test(word)) fixed.add(word);
       }
     }
     return fixed;
   }
+}
+
+function hasDigit(text: string, from: number): boolean {
+  for (let at = from; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit >= 0x30 && unit <= 0x39) return true;
+  }
+  return false;
 }
 
 const TEMPORARY_PLACES = /^(?:\/tmp|\/var\/tmp|\/dev\/shm|\/run|\/var\/run)\//;
