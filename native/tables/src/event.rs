@@ -7,6 +7,9 @@ mod address;
 mod path;
 mod texts;
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use trace_engine::error::EngineError;
 use trace_engine::path::normal;
 use trace_engine::reader::{LazyBlock, Trace};
@@ -444,7 +447,7 @@ impl Block<'_> {
 
     fn resolved_paths(&self, texts: &mut Texts) -> ColumnBatch {
         let (mut resolved, mut absolute) = (Known::new(self.columns), Known::new(self.columns));
-        let mut joined = std::collections::HashMap::new();
+        let mut joined = HashMap::with_hasher(RandomState::default());
         self.codes(texts, |texts, i| {
             let slot = self.path_slot(i)?;
             if let Some(content) = self.capture(i, slot, Side::Resolved) {
