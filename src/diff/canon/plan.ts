@@ -160,7 +160,7 @@ export class Plans {
 
   /** For `ReadOptions.moves`: the calls of which nothing but the digest of the bytes is looked at. */
   get moves(): Uint8Array {
-    this.#moves ??= movesOf((arch, sysno) => planOf(arch, sysno, this, 0));
+    this.#moves ??= movesOf((arch, sysno) => this.of(arch, sysno));
     return this.#moves;
   }
 }
@@ -284,7 +284,8 @@ function movesOf(planOfCall: (arch: number, sysno: number) => Plan): Uint8Array 
   const moves = new Uint8Array(2 * MOST_CALLS * 3).fill(NOWHERE);
   for (const arch of [0, 1]) {
     for (let sysno = 0; sysno < MOST_CALLS; sysno++) {
-      if (rowIndex(arch, sysno) < 0) continue;
+      const row = SYSCALLS[rowIndex(arch, sysno)];
+      if (row === undefined || dataOf(row) === undefined) continue;
       const { data, digested } = planOfCall(arch, sysno);
       if (data === undefined || !digested) continue;
       const layout = LAYOUTS.indexOf(data.shape);

@@ -144,9 +144,8 @@ export class CanonicalTrace {
   failure: TraceError | undefined;
 
   readonly verbs: Verbs;
-  readonly #options: CanonOptions;
-  readonly #rules: Plans["rules"];
   readonly #plans: Plans;
+  readonly #comparesBytes: boolean;
   readonly #hasher = new Hasher();
   /** By the number of an object, and of a path. */
   readonly #special: Uint8Array;
@@ -159,16 +158,15 @@ export class CanonicalTrace {
   #object = -1;
   #kind = 0;
 
-  constructor(trace: Trace, options: CanonOptions) {
+  constructor(trace: Trace, { plans, payload }: CanonOptions) {
     this.trace = trace;
-    this.verbs = options.plans.verbs;
-    this.#options = options;
-    this.#plans = options.plans;
-    this.#rules = options.plans.rules;
+    this.verbs = plans.verbs;
+    this.#plans = plans;
+    this.#comparesBytes = payload;
     this.names = new Names(trace);
     this.#special = new Uint8Array(Math.min(trace.info.objectCount, 1 << 24));
     this.#join = new PathJoiner(trace, this.names);
-    this.#mapVerb = options.plans.verbs.of("map");
+    this.#mapVerb = plans.verbs.of("map");
     this.#threads = trace.threads;
     this.infos = new Map(trace.processes.map((info) => [info.number, info]));
   }
@@ -253,10 +251,10 @@ export class CanonicalTrace {
       if (step.out && !succeeded) continue;
       this.#step(step, plan, batch, i);
     }
-    if (this.#kind === Special.WakeUp && this.#rules.has("wake-ups")) return;
+    if (this.#kind === Special.WakeUp && this.#plans.rules.has("wake-ups")) return;
     if (this.#kind === Special.Inherited && this.#isShared(plan, batch, i)) return;
     const isAnonymous = plan.verb === this.#mapVerb && this.#name === NO_NAME;
-    if (isAnonymous && this.#rules.has("memory")) return;
+    if (isAnonymous && this.#plans.rules.has("memory")) return;
     if (!succeeded) {
       hasher.word((flags & FAILED) !== 0 ? (batch.ret[2 * i] as number) : 1);
       this.#push(stream, plan, batch, i, hasher.value);
@@ -281,7 +279,7 @@ export class CanonicalTrace {
 
   /** Retries, thread births, short sleeps: what chance decides in calls that are compared otherwise. */
   #isChance(plan: Plan, batch: DigestedBatch, i: number, flags: number): boolean {
-    const rules = this.#rules;
+    const rules = this.#plans.rules;
     if ((flags & FAILED) !== 0) {
       const errno = -(batch.ret[2 * i] as number);
       return (errno === EAGAIN || errno === EINTR || errno >= 512) && rules.has("retries");
@@ -306,7 +304,7 @@ export class CanonicalTrace {
 
   /** Asks or sets what a standard stream has in common with whoever started the program. */
   #isShared({ call }: Plan, batch: DigestedBatch, i: number): boolean {
-    if (!this.#rules.has("streams")) return false;
+    if (!this.#plans.rules.has("streams")) return false;
     const command = batch.args[12 * i + 2] as number;
     return call === "lseek" || (call === "fcntl" && (command === F_GETFL || command === F_SETFL));
   }
@@ -386,12 +384,12 @@ export class CanonicalTrace {
         if (kind === Control.Number) hasher.word(batch.args[at] as number);
         if (kind === Control.Number || kind === Control.None) return;
         const call = decodeCall(batch, i, this.trace);
-        feedArguments(hasher, plan.call, call.args, this.#rules);
+        feedArguments(hasher, plan.call, call.args, this.#plans.rules);
         return;
       }
       case Op.Decode: {
         const call = decodeCall(batch, i, this.trace);
-        feedArguments(hasher, plan.call, call.args, this.#rules);
+        feedArguments(hasher, plan.call, call.args, this.#plans.rules);
         return;
       }
       default:
@@ -456,7 +454,7 @@ export class CanonicalTrace {
   }
 
   #hasSize(): boolean {
-    if (this.#kind === Special.Inherited) return !this.#rules.has("streams");
+    if (this.#kind === Special.Inherited) return !this.#plans.rules.has("streams");
     return this.#kind !== Special.KernelFile && this.#kind !== Special.Random;
   }
 
@@ -468,7 +466,7 @@ export class CanonicalTrace {
       this.#hasher.word(data[0] ?? 0);
       return;
     }
-    const kept = out && this.#rules.has("ports") ? text.replace(/:\d+$/, "") : text;
+    const kept = out && this.#plans.rules.has("ports") ? text.replace(/:\d+$/, "") : text;
     this.#name = this.names.pair(this.#name, this.names.other(kept));
   }
 
@@ -478,7 +476,7 @@ export class CanonicalTrace {
     for (let r = batch.refStart[i] as number; r < end; r++) {
       if (batch.refSlot[r] !== k) continue;
       const object = batch.refObject[r] as number;
-      if (!this.#rules.has("descriptors")) this.#hasher.word(fd);
+      if (!this.#plans.rules.has("descriptors")) this.#hasher.word(fd);
       const name = this.names.object(object, fd);
       this.#name = this.names.pair(this.#name, name);
       if (this.#object < 0) {
@@ -537,7 +535,7 @@ export class CanonicalTrace {
   }
 
   #pid(pid: number): void {
-    if (!this.#rules.has("pids")) {
+    if (!this.#plans.rules.has("pids")) {
       this.#hasher.word(pid);
       return;
     }
@@ -572,7 +570,7 @@ export class CanonicalTrace {
 
   /** Whether what is read there is the program's business. */
   #isPayload(): boolean {
-    const rules = this.#rules;
+    const rules = this.#plans.rules;
     if (this.#kind === Special.KernelFile) return !rules.has("kernel-files");
     if (this.#kind === Special.Random) return !rules.has("random");
     return true;
@@ -582,7 +580,7 @@ export class CanonicalTrace {
   #payload(plan: Plan, batch: DigestedBatch, i: number, hasher: Hasher): void {
     if (!this.#isPayload()) return;
     if (plan.result) hasher.word(batch.ret[2 * i] as number).word(batch.ret[2 * i + 1] as number);
-    if (plan.data === undefined || !this.#options.payload) return;
+    if (plan.data === undefined || !this.#comparesBytes) return;
     if (plan.digested) {
       const { moved, movedLength } = batch.digests;
       hasher.word(moved[2 * i] as number).word(moved[2 * i + 1] as number);
@@ -613,7 +611,7 @@ export class CanonicalTrace {
     const { bytes } = run;
     if (!this.#isPayload() || plan.data === undefined) return;
     if (plan.data.shape === "dirents") this.#listed(run, plan, batch, i, plan.data.slot);
-    else if (this.#options.payload) {
+    else if (this.#comparesBytes) {
       const { moved, movedLength } = batch.digests;
       bytes.add(moved[2 * i] as number, moved[2 * i + 1] as number, movedLength[i] as number);
     } else {
@@ -625,7 +623,7 @@ export class CanonicalTrace {
     const capture = captureAt(batch, i, slot, OUT);
     const content = capture < 0 ? NONE : (batch.capContent[capture] as number);
     if (content === NONE) return;
-    const ordered = !this.#rules.has("directory-order");
+    const ordered = !this.#plans.rules.has("directory-order");
     addEntries(
       run,
       batch.bytes,
@@ -671,7 +669,7 @@ export class CanonicalTrace {
     process.images.clear();
     for (const run of process.runs.values()) closeRun(run);
     process.runs.clear();
-    const env = program.env.filter((variable) => !this.#rules.ignoresVariable(variable));
+    const env = program.env.filter((variable) => !this.#plans.rules.ignoresVariable(variable));
     const rest = textHash([...program.argv, "", ...env, "", program.cwd, credentials].join("\0"));
     this.#name = this.names.path(program.path);
     this.#own("exec", batch, i, stream, rest);
@@ -710,7 +708,7 @@ export class CanonicalTrace {
   #signal(batch: DigestedBatch, i: number, stream: Stream): void {
     const signal = batch.code[i] as number;
     const handled = (batch.args[12 * i + 4] as number) === HANDLED;
-    if (this.#rules.has("signals")) {
+    if (this.#plans.rules.has("signals")) {
       if (CHANCE_SIGNALS.has(signal) || signal >= FIRST_REALTIME) return;
       if (FAULTS.has(signal) && handled) return;
     }
