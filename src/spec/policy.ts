@@ -168,9 +168,9 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
     absent: ABSENT.filter((call) => !all.has(call)),
     judged: own,
     opens:
-      options.supervise === "auto" && options.learn !== true
+      supervised && options.supervise === "auto" && options.learn !== true
         ? heldOpens(roles)
-        : { reading: false, writing: false },
+        : NO_OPENS,
     sockets,
     landlock: landlockOf(roles),
     roles,
@@ -367,11 +367,7 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   };
   // A rule stands on a file as it is now: what the programs make anew is granted by its directory.
   const grants = roles.flatMap((role) => role.grants);
-  const made = new Set(
-    grants
-      .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
-      .map(({ object }) => object),
-  );
+  const made = new Set(grants.filter(isAboutName).map(({ object }) => object));
   const makes = new PathSet([...made]);
   // What is not there and is not made is not granted by what is there: its directory would give everything else in it.
   const addExisting = (wanted: string, rights: readonly FsRight[]) => {
@@ -408,33 +404,28 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   };
 }
 
+/** Whether it is about a name: what is called so is made, removed or gets another name. */
+function isAboutName({ verb }: PolicyGrant): boolean {
+  return /^(?:create|delete|rename)$/.test(verb);
+}
+
+const NO_OPENS: Policy["opens"] = { reading: false, writing: false };
 const OPENS_FOR_READING = /^(?:read|exec|list)$/;
 const OPENS_FOR_WRITING = /^write$/;
 
 /**
- * Which opens Landlock holds to the letter: all programs were granted the same in every phase, and every object is a file that
- * stands there and stays, or a whole tree. (Its rules stand on files themselves, and on directories with all below.)
+ * Which opens Landlock holds to the letter: there is one role, with the same grants in every phase, and every object is a file
+ * that stands there and stays, or a whole tree. (Its rules stand on files themselves, and on directories with all below.)
+ * Of several roles none: Landlock lets each open what another one holds, by its descriptors in /proc.
  */
 function heldOpens(roles: readonly PolicyRole[]): Policy["opens"] {
-  const made = new PathSet(
-    roles.flatMap(({ grants }) =>
-      grants
-        .filter(({ verb }) => /^(?:create|delete|rename)$/.test(verb))
-        .map(({ object }) => object),
-    ),
-  );
-  const holds = (verbs: RegExp) => {
-    const own = roles.map(({ grants }) =>
-      withoutLinks(grants.filter(({ verb }) => verbs.test(verb))),
+  const [role] = roles;
+  if (role === undefined || roles.length > 1) return NO_OPENS;
+  const made = new PathSet(role.grants.filter(isAboutName).map(({ object }) => object));
+  const holds = (verbs: RegExp) =>
+    withoutLinks(role.grants.filter(({ verb }) => verbs.test(verb))).every(
+      (grant) => grant.phase === undefined && isHeld(grant, made),
     );
-    const keys = own.map((grants) =>
-      [...new Set(grants.map(({ verb, object }) => `${readAs(verb)} ${object}`))].sort().join("\n"),
-    );
-    return (
-      keys.every((key) => key === keys[0]) &&
-      own.flat().every((grant) => grant.phase === undefined && isHeld(grant, made))
-    );
-  };
   const reading = holds(OPENS_FOR_READING);
   return { reading, writing: reading && holds(OPENS_FOR_WRITING) };
 }
@@ -447,11 +438,6 @@ function withoutLinks(grants: readonly PolicyGrant[]): readonly PolicyGrant[] {
     const real = plain === undefined ? undefined : literalPath(canonical(plain));
     return real === undefined || real === object || !names.has(real);
   });
-}
-
-/** Whoever may run a program may read it: to open it is the same. */
-function readAs(verb: string): string {
-  return verb === "exec" ? "read" : verb;
 }
 
 function isHeld({ object }: PolicyGrant, made: PathSet): boolean {
@@ -554,10 +540,7 @@ function holdsMore(verb: string, object: string): boolean {
 
 function coarseOf(roles: readonly PolicyRole[], reasons: readonly string[]): string[] {
   const coarse = ["which files are looked at (stat, access, readlink) is not restricted"];
-  const makes = roles.some(({ grants }) =>
-    grants.some(({ verb }) => /^(?:create|delete|rename)$/.test(verb)),
-  );
-  if (makes)
+  if (roles.some(({ grants }) => grants.some(isAboutName)))
     coarse.push(
       "what is made, removed or renamed in a directory is not restricted to the granted names",
     );

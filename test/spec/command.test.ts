@@ -45,6 +45,27 @@ describe.skipIf(lacking("gcc"))("a kernel without Landlock", TIMEOUT, () => {
     expect(denied.status).toBe(1);
     expect(denied.stderr).toContain("refused read");
   });
+
+  it("has a supervisor judge what Landlock would, whatever it is there for", () => {
+    // Without libraries: Landlock would hold all that it opens to the letter.
+    const reader =
+      "#include <fcntl.h>\n#include <unistd.h>\nint main(int argc, char **argv) {\n  char text[9];\n  int fd = open(argv[argc - 1], O_RDONLY);\n  return fd < 0 || write(1, text, read(fd, text, 9)) < 1;\n}\n";
+    const own = new SpecPlace({ words: "b\na\n", other: "other\n", "reader.c": reader });
+    const built = own.run("gcc", "-static", "-o", "reader", "reader.c");
+    expect(built.status, built.stderr).toBe(0);
+    own.learn("./reader", "words");
+    const spec = readFileSync(join(own.base, "app.spec"), "utf8");
+    const more = spec.replace("grants:\n", "grants:\n      - {verb: chmeta, object: $PWD/words}\n");
+    expect(more).not.toBe(spec);
+    writeFileSync(join(own.base, "chmeta.spec"), more);
+    const run = (...words: string[]) =>
+      own.run(join(place.work, "old-kernel"), cli, "spec", "run", "--weaker", ...words);
+    expect(run("../chmeta.spec")).toMatchObject({ status: 0, stdout: "b\na\n" });
+    const denied = run("../chmeta.spec", "--", "./reader", "other");
+    expect(denied).toMatchObject({ status: 1, stdout: "" });
+    expect(denied.stderr).toContain("refused read");
+    own.leave();
+  });
 });
 
 describe.skipIf(lacking("setpriv") || process.geteuid?.() !== 0)(

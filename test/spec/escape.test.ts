@@ -389,8 +389,9 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
 });
 
 describe("opening what exists", () => {
-  const opens = (two: boolean, ...grants: Words) => {
-    const spec = specOf({ grants, second: two });
+  const opens = (...grants: Words) => {
+    // A supervisor is needed for something else.
+    const spec = specOf({ grants: [...grants, ["connect", "udp:127.0.0.1:9"]] });
     const roles = spec.roles.map((role) => ({
       ...role,
       grants: role.grants.filter(({ object }) => object !== program),
@@ -404,27 +405,40 @@ describe("opening what exists", () => {
     mkdirSync(at("dir"), { recursive: true });
     writeFileSync(at("file"), "");
     symlinkSync(at("file"), at("link"));
-    expect(opens(false, ["read", at("file")], ["write", at("file")])).toEqual(both);
-    expect(opens(false, ["read", `${at("dir")}/**`])).toEqual(both);
-    expect(opens(false, ["read", at("file")], ["read", at("link")])).toEqual(both);
-    expect(opens(false, ["read", at("link")])).toEqual(none);
-    expect(opens(false, ["read", at("gone")])).toEqual(none);
-    expect(opens(false, ["list", at("dir")])).toEqual(none);
-    expect(opens(false, ["read", `${at("dir")}/x*`])).toEqual(none);
-    expect(opens(false, ["read", at("file")], ["delete", at("file")])).toEqual(none);
-    expect(opens(false, ["read", at("file"), "init"])).toEqual(none);
-    expect(opens(false, ["read", at("file")], ["write", at("dir/new")])).toEqual({
+    expect(opens(["read", at("file")], ["write", at("file")])).toEqual(both);
+    expect(opens(["read", `${at("dir")}/**`])).toEqual(both);
+    expect(opens(["read", at("file")], ["read", at("link")])).toEqual(both);
+    expect(opens(["read", at("link")])).toEqual(none);
+    expect(opens(["read", at("gone")])).toEqual(none);
+    expect(opens(["list", at("dir")])).toEqual(none);
+    expect(opens(["read", `${at("dir")}/x*`])).toEqual(none);
+    expect(opens(["read", at("file")], ["delete", at("file")])).toEqual(none);
+    expect(opens(["read", at("file"), "init"])).toEqual(none);
+    expect(opens(["read", at("file")], ["write", at("dir/new")])).toEqual({
       reading: true,
       writing: false,
     });
-    // The second one was not granted it.
-    expect(opens(true, ["read", at("file")])).toEqual(none);
+  });
+
+  it("is not where there are two roles: one would open what the other holds", () => {
+    const spec = specOf({ second: true });
+    const grants: Grant[] = [{ verb: "read", object: at("file") }];
+    const roles = spec.roles.map((role) => ({ ...role, grants }));
+    const opensOf = (own: readonly Role[]) =>
+      compilePolicy({ ...spec, roles: own }, { tokens: {}, supervise: "auto" }).policy;
+    expect(opensOf(roles)).toMatchObject({ supervised: true, opens: none });
+    const [first] = roles;
+    if (first === undefined) throw new Error("there is no role");
+    const chmeta: Grant = { verb: "chmeta", object: at("file") };
+    const alone = { ...first, grants: [...grants, chmeta] };
+    expect(opensOf([alone])).toMatchObject({ supervised: true, opens: both });
   });
 
   it("is refused there all the same, in a program that is supervised for something else", async () => {
-    const run = async (name: string) => {
+    const run = async (...words: string[]) => {
       const grants: Words = [
         ["read", at("file")],
+        ["write", at("file")],
         ["connect", "udp:127.0.0.1:9"],
       ];
       const spec = specOf({ grants });
@@ -432,7 +446,7 @@ describe("opening what exists", () => {
         tokens: {},
         supervise: "auto",
         weaker: true,
-        command: [program, "reopen", at(name), "read", "read"],
+        command: [program, ...words],
         cwd: base,
         onRefusal: () => {},
       });
@@ -440,7 +454,10 @@ describe("opening what exists", () => {
       return (await running.status) >> 8;
     };
     writeFileSync(at("other"), "text");
-    expect(await run("file")).toBe(0);
-    expect(await run("other")).toBe(255);
+    expect(await run("reopen", at("file"), "read", "read")).toBe(0);
+    expect(await run("reopen", at("file"), "write", "write")).toBe(0);
+    expect(await run("reopen", at("other"), "read", "read")).toBe(255);
+    expect(await run("open-oddly", at("file"))).toBe(0);
+    expect(await run("open-oddly", at("other"))).toBe(EACCES);
   });
 });

@@ -59,6 +59,9 @@ static int reopen_at(char **words) {
   return outcome(openat(directory, name, flags_of(words[2])));
 }
 
+/* With the access mode that is neither reading nor writing: such a descriptor takes ioctl(2) all the same. */
+static int open_oddly(char **words) { return outcome(open(words[0], O_ACCMODE)); }
+
 static int link_held(char **words) {
   int fd = must(open(words[0], O_RDONLY));
   return outcome(linkat(AT_FDCWD, own_name(fd), AT_FDCWD, words[1], AT_SYMLINK_FOLLOW));
@@ -385,6 +388,7 @@ static const struct {
 } WAYS[] = {
     {"reopen", reopen},
     {"reopen-at", reopen_at},
+    {"open-oddly", open_oddly},
     {"link-held", link_held},
     {"link-empty", link_empty},
     {"unspecified-send", unspecified_send},

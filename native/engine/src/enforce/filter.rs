@@ -27,11 +27,11 @@ pub struct Program {
     pub listens: bool,
 }
 
-/// Programs to install, in this order.
+/// Programs to install, in this order. `judges_opens`: Landlock is put on too, and knows all that an open can do.
 ///
 /// # Errors
 /// `policy` when the filter would be larger than the kernel takes.
-pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<Program>, EngineError> {
+pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Result<Vec<Program>, EngineError> {
     let wrong = |error: seccompiler::BackendError| {
         EngineError::start("policy", format!("the calls of the policy make no filter: {error}"))
     };
@@ -59,7 +59,7 @@ pub fn programs(policy: &Policy, otherwise: Otherwise) -> Result<Vec<Program>, E
             rules.insert(number, own);
         }
     }
-    if otherwise == Otherwise::Notify && policy.supervised {
+    if otherwise == Otherwise::Notify && policy.supervised && judges_opens {
         for (number, flags) in [(libc::SYS_open, 1), (libc::SYS_openat, 2)] {
             let is_granted = policy.roles.iter().all(|role| role.calls.contains(&number));
             if is_granted && let Some(own) = open_rules(policy.opens, flags).map_err(wrong)? {
@@ -132,15 +132,18 @@ fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
 }
 
 /// Opens of what exists that Landlock alone decides about, by the argument that holds their flags. Making files and
-/// descriptors without rights (`O_PATH`) it does not judge, or not by names.
+/// descriptors without rights (`O_PATH`, and the access mode that is neither reading nor writing, open(2)) it does not judge,
+/// or not by names.
 fn open_rules(opens: Opens, flags: u8) -> Conditions {
     let makes = libc::O_CREAT | libc::O_PATH | (libc::O_TMPFILE & !libc::O_DIRECTORY);
-    let changes = match opens {
-        Opens { reading: true, writing: true } => makes,
-        Opens { reading: true, writing: false } => makes | libc::O_ACCMODE | libc::O_TRUNC,
+    let (changes, modes): (_, &[i32]) = match opens {
+        Opens { reading: true, writing: true } => (makes, &[libc::O_RDONLY, libc::O_WRONLY, libc::O_RDWR]),
+        Opens { reading: true, writing: false } => (makes | libc::O_TRUNC, &[libc::O_RDONLY]),
         _ => return Ok(None),
     };
-    Ok(Some(vec![SeccompRule::new(vec![argument(flags, SeccompCmpOp::MaskedEq(changes as u64), 0)?])?]))
+    let mask = SeccompCmpOp::MaskedEq((changes | libc::O_ACCMODE) as u64);
+    let rules = modes.iter().map(|mode| SeccompRule::new(vec![argument(flags, mask.clone(), *mode as u64)?]));
+    Ok(Some(rules.collect::<Result<_, _>>()?))
 }
 
 /// Flags of clone(2) that make namespaces.

@@ -33,12 +33,13 @@ impl Gate {
     /// `policy` when the policy makes no filter or ruleset, `system` when there are no descriptors left.
     pub fn new(policy: &Policy, notify: bool) -> Result<Gate, EngineError> {
         let otherwise = if notify { Otherwise::Notify } else { Otherwise::Refuse };
-        let programs = filter::programs(policy, otherwise)?.into_iter();
+        let ruleset = if policy.learn { None } else { ruleset::create(&policy.landlock)? };
+        let judges_opens = ruleset.is_some() && ruleset::judges_opens();
+        let programs = filter::programs(policy, otherwise, judges_opens)?.into_iter();
         let plain = |filter::Program { code, listens }: filter::Program| {
             let words = code.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
             (words.collect(), listens)
         };
-        let ruleset = if policy.learn { None } else { ruleset::create(&policy.landlock)? };
         Ok(Gate { ruleset, programs: programs.map(plain).collect(), notify, report: pipe()?, go: pipe()? })
     }
 

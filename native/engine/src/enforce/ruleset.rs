@@ -22,6 +22,13 @@ pub fn version() -> i32 {
     i32::try_from(version).unwrap_or(0).max(0)
 }
 
+/// Whether it knows all that opening what exists can do: an open that truncates is one from this version on.
+#[must_use]
+pub fn judges_opens() -> bool {
+    const TRUNCATES_SINCE: i32 = 3;
+    version() >= TRUNCATES_SINCE
+}
+
 /// The finished ruleset; `None` where the kernel has no Landlock.
 ///
 /// # Errors
