@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_millis(500);
 /// What the kernel itself ends an interrupted call with: after the handler it is begun once more, or fails with EINTR, as the
 /// handler was set up. Never seen by the program (`ERESTARTSYS` of linux/errno.h).
-const RESTART: Errno = 512;
+pub const RESTART: Errno = 512;
 
 /// Interrupts the threads; does nothing else. The recorder's own is the one before.
 fn wake_signal() -> i32 {
@@ -29,6 +29,7 @@ fn wake_signal() -> i32 {
 }
 
 /// A call that waits.
+#[derive(Clone, Copy)]
 struct Call {
     /// Thread that performs it, once that runs.
     worker: Option<i32>,
@@ -47,8 +48,18 @@ struct Shared {
 #[derive(Default)]
 struct State {
     calls: HashMap<u64, Call>,
+    /// There is a watch.
     is_watched: bool,
+    /// The watch looks again later than it has to for a new call.
+    is_resting: bool,
     is_over: bool,
+}
+
+impl State {
+    /// The calls that a thread performs by now.
+    fn performed(&self) -> Vec<(u64, Call)> {
+        self.calls.iter().filter(|(_, call)| call.worker.is_some()).map(|(id, call)| (*id, *call)).collect()
+    }
 }
 
 impl Shared {
@@ -73,6 +84,7 @@ impl Apart {
     /// threads, the call fails as one for which the system has no means.
     pub fn start(&self, (tid, tgid, id): (i32, i32, u64), work: impl FnOnce(&Caller<'_>) -> Answer + Send + 'static) {
         let call = Call { worker: None, since: Instant::now(), tid, tgid };
+        self.watch();
         let Some(place) = Place::take(&self.shared, id, call) else { return self.listener.refuse(id, libc::EAGAIN) };
         let listener = Arc::clone(&self.listener);
         let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
@@ -84,22 +96,20 @@ impl Apart {
             sys::block_signals(None);
             finish(&caller, answer);
         });
-        if spawned.is_err() || !self.watch() {
+        if spawned.is_err() {
             self.listener.refuse(id, libc::EAGAIN);
         }
     }
 
     /// Starts the watch if there is none.
-    fn watch(&self) -> bool {
+    fn watch(&self) {
         let mut state = self.shared.lock();
-        self.shared.changed.notify_one();
         if !state.is_watched {
+            sys::catch(wake_signal());
             let (listener, shared) = (Arc::clone(&self.listener), Arc::clone(&self.shared));
             let watching = std::thread::Builder::new().name("trace-watch".into());
             state.is_watched = watching.spawn(move || watch(&listener, &shared)).is_ok();
-            sys::catch(wake_signal());
         }
-        state.is_watched
     }
 }
 
@@ -117,12 +127,16 @@ struct Place {
 }
 
 impl Place {
+    /// `None`: there are too many, or nobody would interrupt it.
     fn take(shared: &Arc<Shared>, id: u64, call: Call) -> Option<Place> {
         let mut state = shared.lock();
-        if state.calls.len() >= MAX_CALLS {
+        if !state.is_watched || state.calls.len() >= MAX_CALLS {
             return None;
         }
         state.calls.insert(id, call);
+        if std::mem::take(&mut state.is_resting) {
+            shared.changed.notify_one();
+        }
         Some(Place { shared: Arc::clone(shared), id })
     }
 
@@ -161,16 +175,26 @@ fn watch(listener: &Listener, shared: &Shared) {
             if state.is_over {
                 return;
             }
+            state.is_resting = true;
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let is_soon = state.calls.values().any(|call| call.since.elapsed() < LONG);
+        state.is_resting = !is_soon;
         let pause = if is_soon { SOON } else { LATER };
-        state = shared.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        // A thread takes its call off the list before it ends: what is on it has its number still.
-        for (id, call) in &state.calls {
-            if let Some(worker) = call.worker
-                && (!listener.is_waiting(*id) || interruption(call.tid, call.tgid).is_some())
-            {
+        let (woken, pause) = shared.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
+        state = woken;
+        if !pause.timed_out() {
+            continue;
+        }
+        let performed = state.performed();
+        // To look takes system calls for each, while others begin and end.
+        drop(state);
+        let ends = |(id, call): &(u64, Call)| !listener.is_waiting(*id) || interruption(call.tid, call.tgid).is_some();
+        let ending: Vec<(u64, Call)> = performed.into_iter().filter(ends).collect();
+        state = shared.lock();
+        for (id, _) in ending {
+            // A thread takes its call off the list before it ends: what is on it has its number still.
+            if let Some(worker) = state.calls.get(&id).and_then(|call| call.worker) {
                 let _ = sys::tgkill(own, worker, wake_signal());
             }
         }
@@ -230,9 +254,35 @@ mod tests {
         Call { worker: None, since: Instant::now(), tid: 0, tgid: 0 }
     }
 
+    fn watched() -> Arc<Shared> {
+        let shared = Arc::new(Shared::default());
+        shared.lock().is_watched = true;
+        shared
+    }
+
+    #[test]
+    fn no_call_is_performed_without_a_watch() {
+        assert!(Place::take(&Arc::default(), 1, call()).is_none());
+        assert!(Place::take(&watched(), 1, call()).is_some());
+    }
+
+    #[test]
+    fn a_watch_that_rests_is_woken_once() {
+        let shared = watched();
+        let place = Place::take(&shared, 1, call()).unwrap();
+        assert!(shared.lock().performed().is_empty());
+        place.begin();
+        assert_eq!(shared.lock().performed().len(), 1);
+        shared.lock().is_resting = true;
+        let other = Place::take(&shared, 2, call());
+        assert!(other.is_some() && !shared.lock().is_resting);
+        drop(place);
+        assert!(shared.lock().performed().is_empty());
+    }
+
     #[test]
     fn calls_that_wait_are_bounded() {
-        let shared = Arc::new(Shared::default());
+        let shared = watched();
         let places: Vec<_> = (0..).map_while(|id| Place::take(&shared, id, call())).collect();
         assert_eq!(places.len(), MAX_CALLS);
         drop(places);
