@@ -65,7 +65,15 @@ static void alarm_soon(int flags) {
   must(setitimer(ITIMER_REAL, &soon, NULL));
 }
 
-static int flags_of(const char *word) { return strcmp(word, "restart") == 0 ? SA_RESTART : 0; }
+static int is_limited(const char *word) { return strcmp(word, "limit") == 0; }
+
+static int flags_of(const char *word) { return strcmp(word, "restart") == 0 || is_limited(word) ? SA_RESTART : 0; }
+
+/* A limit of the time that calls on a socket wait, far longer than they do. */
+static void limit(int fd, int option) {
+  struct timeval time = {.tv_sec = 20};
+  must(setsockopt(fd, SOL_SOCKET, option, &time, sizeof time));
+}
 
 /* Sends datagrams to a socket that nobody reads, until one waits. */
 static int send_full(char **words) {
@@ -75,6 +83,7 @@ static int send_full(char **words) {
   while (sendto(fd, "x", 1, MSG_DONTWAIT, to, sizeof name) == 1) {
   }
   if (errno != EAGAIN) return 255;
+  if (is_limited(words[1])) limit(fd, SO_SNDTIMEO);
   if (flags_of(words[1]) != 0) receiver = reader;
   alarm_soon(flags_of(words[1]));
   int result = outcome(sendto(fd, "x", 1, 0, to, sizeof name));
@@ -95,6 +104,7 @@ static int accept_late(char **words) {
   path = words[0];
   int fd = bound(SOCK_STREAM, path);
   must(listen(fd, 4));
+  if (is_limited(words[1])) limit(fd, SO_RCVTIMEO);
   sigemptyset(&alarm_only);
   sigaddset(&alarm_only, SIGALRM);
   pthread_sigmask(SIG_BLOCK, &alarm_only, NULL);

@@ -13,7 +13,7 @@ import { lacking } from "../support/tools.js";
 const { EINTR, EACCES } = constants.errno;
 const SOURCE = fileURLToPath(new URL("waits.c", import.meta.url));
 const CALLS =
-  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid";
+  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid setsockopt";
 
 let base = "";
 let program = "";
@@ -90,6 +90,18 @@ describe.skipIf(lacking("gcc"))("calls that wait", () => {
       ]);
     expect(await outcomes(["accept", at("s3"), "end"], own("s3"))).toEqual([EINTR, EINTR]);
     expect(await outcomes(["accept", at("s4"), "restart"], own("s4"))).toEqual([0, 0]);
+  });
+
+  it("are interrupted by all that are handled where a socket limits the time", async () => {
+    const sends = specOf([socket("bind", "s6"), socket("connect", "s6")]);
+    expect(await outcomes(["send", at("s6"), "limit"], sends)).toEqual([EINTR, EINTR]);
+    const own = specOf([
+      socket("bind", "s7"),
+      socket("connect", "s7"),
+      socket("listen", "s7"),
+      socket("accept", "s7"),
+    ]);
+    expect(await outcomes(["accept", at("s7"), "limit"], own)).toEqual([EINTR, EINTR]);
   });
 
   it("for the first connection end the phase before it, not their beginning", async () => {

@@ -11,7 +11,7 @@ pub use accepting::{Accepting, accept};
 pub use bound::Bound;
 pub use sending::{Sending, sendmmsg, sendmsg, sendto};
 
-use super::apart::patiently;
+use super::apart::{self, RESTART};
 use super::paths::{Walker, name_of};
 use super::rules::Peer;
 use super::supervise::{Answer, Asked, Caller, Check, Slow};
@@ -34,6 +34,19 @@ fn option<T: Default>(socket: &OwnedFd, name: i32) -> Result<T, Errno> {
     };
     checked(result.into())?;
     Ok(value)
+}
+
+/// As [`apart::patiently`], on a socket and by the option that limits how long it waits: a call that has a limit is never begun
+/// once more after a handler, signal(7).
+fn patiently<T>(
+    caller: &Caller<'_>,
+    (socket, limit): (&OwnedFd, i32),
+    call: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match apart::patiently(caller, call) {
+        Err(RESTART) if option::<[i64; 2]>(socket, limit).is_ok_and(|time| time != [0; 2]) => Err(libc::EINTR),
+        done => done,
+    }
 }
 
 /// What an address is for.
@@ -184,7 +197,7 @@ impl Slow {
         match self {
             Slow::Connect { socket, address, _hold } => {
                 let length = address.len() as libc::socklen_t;
-                Answer::from_result(patiently(caller, || {
+                Answer::from_result(patiently(caller, (&socket, libc::SO_SNDTIMEO), || {
                     // SAFETY: the address has that length.
                     checked(unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), length) }.into())
                 }))

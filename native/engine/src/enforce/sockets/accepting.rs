@@ -5,8 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking};
-use crate::enforce::apart::patiently;
+use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking, patiently};
 use crate::enforce::gate::owned;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, Target, errno_of};
@@ -48,7 +47,7 @@ impl Accepting {
     pub fn perform(self, caller: &Caller<'_>) -> Answer {
         let mut name = [0_u8; MAX_ADDRESS as usize];
         let mut length = name.len() as libc::socklen_t;
-        let accepted = patiently(caller, || {
+        let accepted = patiently(caller, (&self.listening, libc::SO_RCVTIMEO), || {
             length = name.len() as libc::socklen_t;
             let (at, listening) = (name.as_mut_ptr().cast(), self.listening.as_raw_fd());
             // SAFETY: the name is an array of this frame of that length, which is of this frame too.

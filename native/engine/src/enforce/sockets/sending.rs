@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option};
-use crate::enforce::apart::patiently;
+use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option, patiently};
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
 use crate::sys;
@@ -146,7 +145,7 @@ impl Sending {
             message.msg_controllen = self.control.bytes.len();
         }
         let flags = self.flags | libc::MSG_NOSIGNAL;
-        patiently(caller, || {
+        patiently(caller, (&self.socket, libc::SO_SNDTIMEO), || {
             // SAFETY: all that the message points to lives here and has these lengths; the kernel only reads it.
             checked(unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, flags) } as i64)
         })
