@@ -198,6 +198,14 @@ enum Opened {
 /// O_TMPFILE without the O_DIRECTORY that is part of it.
 const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
+/// What opening a file with these flags asks for. (The access mode that is neither asks for both, open(2).)
+fn file_bits(flags: i32) -> u16 {
+    let mode = flags & libc::O_ACCMODE;
+    let reads = if mode == libc::O_WRONLY { 0 } else { verb::READ };
+    let writes = if mode == libc::O_RDONLY && flags & libc::O_TRUNC == 0 { 0 } else { verb::WRITE };
+    reads | writes
+}
+
 fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &Asked<'_>) -> Result<Opened, Errno> {
     let kind = kind_of(&place.fd)?;
     if flags & libc::O_PATH != 0 {
@@ -230,14 +238,7 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
     if flags & libc::O_DIRECTORY != 0 {
         return Err(libc::ENOTDIR);
     }
-    let mut bits = 0;
-    if flags & libc::O_ACCMODE != libc::O_WRONLY {
-        bits |= verb::READ;
-    }
-    if writes || flags & libc::O_TRUNC != 0 {
-        bits |= verb::WRITE;
-    }
-    check_open(asked, check, bits, &place)?;
+    check_open(asked, check, file_bits(flags), &place)?;
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
     let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&place.fd)?;
     if may_wait {
@@ -252,21 +253,25 @@ fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) 
     if flags & (libc::O_CREAT | libc::O_PATH | TMPFILE) != 0 || !is_tidy(path) || path.starts_with(b"/proc/") {
         return None;
     }
-    if ![verb::READ, verb::WRITE, verb::LIST].iter().any(|bit| check.grants(*bit, path)) {
+    let mode = flags & libc::O_ACCMODE;
+    if mode == libc::O_ACCMODE {
+        return None;
+    }
+    let is_listed = || mode == libc::O_RDONLY && check.grants(verb::LIST, path);
+    let may_file = check.grants(file_bits(flags), path);
+    if !may_file && !is_listed() {
         return None;
     }
     let name = CString::new(path).ok()?;
     // A pipe or device would do something when it is opened: what it is is asked before, and again of what was opened. (By links
     // it may be another one here than for the program, which then is not opened.)
     let kind = known.kind_of(path, &name).ok()?;
-    let bits = match (kind, flags & libc::O_ACCMODE) {
-        (libc::S_IFDIR, libc::O_RDONLY) => verb::LIST,
-        (libc::S_IFREG, libc::O_RDONLY) if flags & libc::O_TRUNC == 0 => verb::READ,
-        (libc::S_IFREG, libc::O_WRONLY) => verb::WRITE,
-        (libc::S_IFREG, libc::O_RDONLY | libc::O_RDWR) => verb::READ | verb::WRITE,
-        _ => return None,
+    let is_granted = match kind {
+        libc::S_IFREG => may_file,
+        libc::S_IFDIR => is_listed(),
+        _ => false,
     };
-    if !check.grants(bits, path) {
+    if !is_granted {
         return None;
     }
     let own = flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
@@ -357,14 +362,7 @@ fn create(
         return Err(libc::EISDIR);
     }
     let entry = Walker::new(&asked.target).entry(dirfd, path)?;
-    let mut bits = verb::CREATE;
-    if flags & libc::O_ACCMODE != libc::O_WRONLY {
-        bits |= verb::READ;
-    }
-    if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
-        bits |= verb::WRITE;
-    }
-    check.path(bits, &entry.path)?;
+    check.path(verb::CREATE | file_bits(flags), &entry.path)?;
     let mode = mode & !asked.target.umask();
     let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the name is NUL-terminated; a link that appeared meanwhile is not followed.
