@@ -215,7 +215,6 @@ pub struct Supervisor {
     rules: Arc<Rules>,
     processes: Processes,
     policy: Arc<Policy>,
-    absent: HashSet<i64>,
     judged: HashSet<i64>,
     bound: sockets::Bound,
     known: Rc<files::KnownFiles>,
@@ -247,7 +246,6 @@ impl Supervisor {
             is_root: unsafe { libc::geteuid() } == 0,
             rules: Arc::new(Rules::new(&policy)),
             processes,
-            absent: policy.absent.iter().copied().collect(),
             judged: policy.judged.iter().copied().collect(),
             bound: sockets::Bound::default(),
             known: Rc::default(),
@@ -322,8 +320,6 @@ impl Supervisor {
         };
         let answer = if is_start || is_harmless(number) || check.all(|role| role.may_call(number)) {
             self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
-        } else if self.absent.contains(&number) && !learn {
-            Answer::Refused(libc::ENOSYS)
         } else {
             check.refused.borrow_mut().push(("syscall".into(), number.to_string()));
             match learn {
