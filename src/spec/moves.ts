@@ -6,8 +6,8 @@
 
 import type { ObservedRole } from "./collect.js";
 import { type Draft, firstRung } from "./generalise.js";
-import type { Verb } from "./model.js";
-import { PathPattern } from "./object.js";
+import { PATH_VERBS, type Verb } from "./model.js";
+import { belowPath, coversPath, PathPattern, plainPath } from "./object.js";
 import { expanded, type Tokens } from "./tokens.js";
 
 /** Drafts of the old name and of the new one, whose objects are generalised later. */
@@ -16,8 +16,8 @@ export interface Move {
   readonly to: Draft;
 }
 
-/** Verbs that are about an object, whatever its name. `stat` comes with each of them. */
-const OF_OBJECTS: readonly Verb[] = ["read", "write", "exec", "list", "chmeta"];
+/** Verbs that are about an object, whatever its name. */
+const OF_OBJECTS: readonly Verb[] = ["read", "write", "exec", "list", "stat", "chmeta"];
 /** Verbs that a rename and a link ask for on the old name and on the new one. */
 const ASKED = [
   ["rename", "rename"],
@@ -53,23 +53,76 @@ function movedDraft(on: Draft, { object, rung }: Pick<Draft, "object" | "rung">)
   return { ...on, object, rung, because: "moved", count: 0, runs: new Set(on.runs) };
 }
 
+/** All directories above the objects, as they are written. */
+function directoriesOf(drafts: readonly Draft[]): ReadonlySet<string> {
+  const directories = new Set<string>();
+  for (const { object } of drafts) {
+    let end = object.lastIndexOf("/");
+    while (end > 0 && !directories.has(object.slice(0, end))) {
+      directories.add(object.slice(0, end));
+      end = object.lastIndexOf("/", end - 1);
+    }
+  }
+  return directories;
+}
+
+/** Drafts of paths, asked which of them cover an object. */
+class Covering {
+  readonly #drafts: readonly {
+    readonly draft: Draft;
+    readonly text: string;
+    readonly pattern: PathPattern;
+  }[];
+  readonly #tokens: Tokens;
+
+  constructor(drafts: readonly Draft[], tokens: Tokens) {
+    this.#tokens = tokens;
+    this.#drafts = drafts.map((draft) => {
+      const text = expanded(draft.object, tokens);
+      return { draft, text, pattern: new PathPattern(text) };
+    });
+  }
+
+  /** Those that grant something on all that the object stands for. */
+  of(object: string): Draft[] {
+    const text = expanded(object, this.#tokens);
+    const path = plainPath(text);
+    return this.#drafts
+      .filter(({ text: own, pattern }) =>
+        path === undefined ? coversPath(own, text) : pattern.matches(path),
+      )
+      .map(({ draft }) => draft);
+  }
+
+  /** Those that grant something below a directory, each with the names that follow the directory's. */
+  below(directory: string): { draft: Draft; rest: string }[] {
+    const text = expanded(directory, this.#tokens);
+    return this.#drafts.flatMap(({ draft, text: own }) => {
+      const rest = belowPath(own, text);
+      return rest === undefined ? [] : [{ draft, rest }];
+    });
+  }
+}
+
+/** Whether a draft grants what another one does, on what both cover. Whoever may do anything with an object may look at it. */
+function includes(own: Draft, { verb, phases }: Draft): boolean {
+  return (own.verb === verb || verb === "stat") && (own.phases & phases) === phases;
+}
+
 /** Grants that old names lack of those that their new names have, after `drafts` were generalised. */
 export function gainedByMoves(
   moves: readonly Move[],
   drafts: readonly Draft[],
   tokens: Tokens,
 ): Draft[] {
-  const about = drafts.filter(({ verb }) => OF_OBJECTS.includes(verb));
-  const patterns = about.map(({ object }) => new PathPattern(expanded(object, tokens)));
-  /** A pattern is covered by what covers its text: a wildcard in it stands for less than the one that takes it in. */
-  const covering = (object: string) => {
-    const text = expanded(object, tokens);
-    return about.filter((draft, k) => draft.object === object || patterns[k]?.matches(text));
-  };
+  if (moves.length === 0) return [];
+  const paths = drafts.filter(({ verb }) => PATH_VERBS.has(verb));
+  const covering = new Covering(paths, tokens);
+  const directories = directoriesOf(paths);
   const gained = new Map<string, Draft>();
   const needs = (own: readonly Draft[], draft: Draft, object: string, rung: Draft["rung"]) => {
     const { verb, phases } = draft;
-    if (own.some((one) => one.verb === verb && (one.phases & phases) === phases)) return;
+    if (!OF_OBJECTS.includes(verb) || own.some((one) => includes(one, draft))) return;
     const key = `${verb} ${object}`;
     const known = gained.get(key) ?? drafts.find((one) => `${one.verb} ${one.object}` === key);
     if (known !== undefined) known.phases |= phases;
@@ -77,13 +130,13 @@ export function gainedByMoves(
   };
   const pairs = new Map(moves.map((move) => [`${move.from.object}\n${move.to.object}`, move]));
   for (const { from, to } of pairs.values()) {
-    const own = covering(from.object);
-    for (const draft of covering(to.object)) needs(own, draft, from.object, from.rung);
+    const own = covering.of(from.object);
+    for (const draft of covering.of(to.object)) needs(own, draft, from.object, from.rung);
     // What a directory holds gets another name as well.
-    for (const draft of about) {
-      if (!draft.object.startsWith(`${to.object}/`)) continue;
-      const object = `${from.object}${draft.object.slice(to.object.length)}`;
-      needs(covering(object), draft, object, draft.rung);
+    if (!directories.has(from.object) && !directories.has(to.object)) continue;
+    for (const { draft, rest } of covering.below(to.object)) {
+      const object = `${from.object}/${rest}`;
+      needs(covering.of(object), draft, object, draft.rung);
     }
   }
   return [...gained.values()];

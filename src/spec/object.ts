@@ -139,6 +139,23 @@ export function coversPath(outer: string, inner: string): boolean {
   return own.every((name, k) => coversName(name, other[k] ?? ""));
 }
 
+/**
+ * What a pattern says of what is below the directories of another one, as the names that follow theirs; undefined: nothing, or
+ * not of all of them.
+ */
+export function belowPath(object: string, directories: string): string | undefined {
+  const tree = subtreeOf(object);
+  const names = (tree === "/" ? "" : (tree ?? object)).split("/").slice(1);
+  const heads = directories === "/" ? [] : directories.split("/").slice(1);
+  if (heads.some((head, k) => k < names.length && !coversName(names[k] ?? "", head))) {
+    return undefined;
+  }
+  const rest = [...names.slice(heads.length), ...(tree === undefined ? [] : ["**"])];
+  return rest.length === 0 || (tree === undefined && names.length <= heads.length)
+    ? undefined
+    : rest.join("/");
+}
+
 /** A name pattern covers another: text covers itself, `*` covers anything, `@{pid}` itself. */
 function coversName(outer: string, inner: string): boolean {
   if (outer === inner || outer === "*") return true;

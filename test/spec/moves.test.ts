@@ -39,6 +39,30 @@ describe("objects that are renamed", () => {
     expect(gained("/d/old", "/d/new", [draft("delete", "/d/new/key")])).toEqual([]);
   });
 
+  it("have those of patterns that reach into the new directory", () => {
+    const held = draft("write", "/x/old/log");
+    expect(gained("/x/old", "/new", [held, draft("read", "/*/log")])).toEqual(["read /x/old/log"]);
+    expect(gained("/old", "/new", [held, draft("read", "/*/log")])).toEqual([]);
+    // Nobody knows of anything below it.
+    expect(gained("/x/old", "/new", [draft("read", "/*/log")])).toEqual([]);
+    const all = [draft("write", "/x/old/log"), draft("read", "/new/**"), draft("exec", "/n*/**")];
+    const both = ["read /x/old", "exec /x/old", "read /x/old/**", "exec /x/old/**"];
+    expect(gained("/x/old", "/new", all)).toEqual(both);
+    // A directory of another form may have that name.
+    expect(gained("/x/old", "/n*", [held, draft("read", "/new/log")])).toEqual([]);
+    expect(gained("/x/o*", "/n*", [draft("write", "/n*/a"), draft("read", "/*/l*")])).toEqual([
+      "write /x/o*/a",
+      "read /x/o*/l*",
+    ]);
+  });
+
+  it("may be looked at before when they may be afterwards", () => {
+    const look = draft("stat", "/new/key");
+    expect(gained("/old", "/new", [look])).toEqual(["stat /old/key"]);
+    expect(gained("/old", "/new", [look, draft("create", "/old/key")])).toEqual([]);
+    expect(gained("/old", "/new", [draft("stat", "/new")])).toEqual([]);
+  });
+
   it("gain nothing that is about names, and nothing that others have", () => {
     const others = [draft("delete", "/d/new"), draft("create", "/d/new"), draft("read", "/d/x")];
     expect(gained("/d/old", "/d/new", others)).toEqual([]);

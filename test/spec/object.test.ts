@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  belowPath,
   coversAddress,
   coversPath,
   literalPath,
@@ -68,6 +69,25 @@ describe("patterns of paths", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+});
+
+describe("what a pattern says of what is below a directory", () => {
+  it("is what is left of it", () => {
+    expect(belowPath("/d/a/x", "/d/a")).toBe("x");
+    expect(belowPath("/d/*/x*", "/d/a")).toBe("x*");
+    expect(belowPath("/*/log", "/n*")).toBe("log");
+    expect(belowPath("/d/x", "/")).toBe("d/x");
+    expect(belowPath("/d/**", "/d/a/b")).toBe("**");
+    expect(belowPath("/d/x/**", "/d")).toBe("x/**");
+    expect(belowPath("/**", "/d")).toBe("**");
+  });
+
+  it("is nothing where it does not reach, or not into all of them", () => {
+    expect(belowPath("/d/a", "/d/a")).toBeUndefined();
+    expect(belowPath("/d", "/d/a")).toBeUndefined();
+    expect(belowPath("/e/**", "/d")).toBeUndefined();
+    expect(belowPath("/d/new/log", "/d/n*")).toBeUndefined();
   });
 });
 

@@ -1,5 +1,7 @@
 //! Patterns of paths, by the rules of `src/spec/object.ts`: `*` in a name, `@{pid}` digits, a last name `**` everything below.
 
+use crate::resolve::join;
+
 /// A piece of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -61,10 +63,24 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Whether all that `other` stands for is meant. Some patterns cover each other that this does not see.
+    /// Whether all that `other` stands for is meant, as `coversPath` of `src/spec/object.ts` says. Some patterns cover each other
+    /// that this does not see: whose `*` are cut differently.
     #[must_use]
     pub fn covers(&self, other: &Rest) -> bool {
-        self == other || (self.below && self.names.is_empty())
+        let (own, all) = (self.names.len(), other.names.len());
+        let reaches = if self.below { own <= all } else { own == all && !other.below };
+        reaches && self.names.iter().zip(&other.names).all(|(own, other)| covers_name(own, other))
+    }
+
+    /// The one path that it stands for below a directory; `None`: it stands for more.
+    #[must_use]
+    pub fn under(&self, directory: &[u8]) -> Option<Vec<u8>> {
+        let name = |pieces: &Vec<PieceBox>| match pieces.as_slice() {
+            [PieceBox(Piece::Text(text))] => Some(text.clone()),
+            _ => None,
+        };
+        let names = self.names.iter().map(name).collect::<Option<Vec<_>>>()?;
+        (!self.below && !names.is_empty()).then(|| join(directory, &names.join(&b'/')))
     }
 }
 
@@ -143,6 +159,16 @@ fn pieces(name: &[u8]) -> Vec<PieceBox> {
     pieces
 }
 
+/// Whether every name that `other` matches is matched. A slash, which no name has, stands for each of its wildcards: only `*`
+/// takes that.
+fn covers_name(own: &[PieceBox], other: &[PieceBox]) -> bool {
+    let text_of = |PieceBox(piece): &PieceBox| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Any | Piece::Digits => b"/".to_vec(),
+    };
+    own == other || matches_name(own, &other.iter().flat_map(text_of).collect::<Vec<_>>())
+}
+
 /// Follows all ways to match at once: time is bounded by pieces times characters.
 fn matches_name(pieces: &[PieceBox], name: &[u8]) -> bool {
     let mut ends = vec![false; name.len() + 1];
@@ -213,9 +239,26 @@ mod tests {
         assert_ne!(rest("/d/a/x", "/d/a"), rest("/d/b/y", "/d/b"));
         assert_eq!(rest("/d/*/x*", "/d/a"), rest("/d/x*", "/d"));
         assert_eq!(rest("/d/a", "/d/a"), None);
+        assert_eq!(rest("/d/*/x/y", "/d/a").unwrap().under(b"/e"), Some(b"/e/x/y".to_vec()));
+        assert_eq!(rest("/d/x", "/d").unwrap().under(b"/"), Some(b"/x".to_vec()));
+        assert_eq!(rest("/d/x*", "/d").unwrap().under(b"/e"), None);
+        assert_eq!(rest("/d/x/**", "/d").unwrap().under(b"/e"), None);
         assert_eq!(rest("/e/**", "/d"), None);
         let all = rest("/d/**", "/d/a/b").unwrap();
         assert!(all.covers(&rest("/d/x", "/d").unwrap()) && !rest("/d/x", "/d").unwrap().covers(&all));
+    }
+
+    #[test]
+    fn a_rest_covers_what_its_wildcards_take_in() {
+        let covers = |own: &str, other: &str| {
+            let rest = |object: &str| Pattern::new(&format!("/d/{object}")).below(b"/d").unwrap();
+            rest(own).covers(&rest(other))
+        };
+        assert!(covers("l*", "log*") && covers("*", "@{pid}") && covers("*/x", "a*/x") && covers("@{pid}", "12"));
+        assert!(!covers("log*", "l*") && !covers("@{pid}", "1*") && !covers("*/x", "a*/y") && !covers("*", "a/b"));
+        assert!(!covers("\\**", "**x") && !covers("a*b", "a*"));
+        assert!(covers("a*/**", "ab/*/c") && covers("a/**", "a/b/**") && covers("a/**", "a"));
+        assert!(!covers("a/*", "a/**") && !covers("a/b/**", "a/**"));
     }
 
     #[test]

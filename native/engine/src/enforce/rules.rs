@@ -202,7 +202,11 @@ impl RoleRules {
         };
         let (have, want) = (below(from), below(to));
         want.iter().fold(0, |gained, (rest, bits)| {
-            let own = have.iter().filter(|(own, _)| own.covers(rest)).fold(0, |all, (_, bits)| all | bits);
+            // One path is asked for by itself: whatever grants it says so.
+            let own = match rest.under(from) {
+                Some(path) => verb::OF_OBJECTS.iter().filter(|bit| self.may(**bit, &path, serving)).sum(),
+                None => have.iter().filter(|(own, _)| own.covers(rest)).fold(0, |all, (_, bits)| all | bits),
+            };
             gained | (bits & objects & !own)
         })
     }
@@ -322,6 +326,23 @@ mod tests {
     use super::*;
     use crate::enforce::policy::Grant;
 
+    fn grant(verb: &str, object: &str) -> Grant {
+        Grant { verb: verb.into(), object: object.into(), phase: None }
+    }
+
+    /// A role with grants and nothing else.
+    fn role_of(grants: Vec<Grant>) -> Role {
+        Role {
+            name: "role".into(),
+            exe: Vec::new(),
+            script: None,
+            calls: Vec::new(),
+            sockets: Vec::new(),
+            users: Vec::new(),
+            grants,
+        }
+    }
+
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()
     }
@@ -342,17 +363,8 @@ mod tests {
 
     #[test]
     fn what_a_name_would_add_to_an_object_is_told() {
-        let grant = |verb: &str, object: &str| Grant { verb: verb.into(), object: object.into(), phase: None };
-        let role = Role {
-            name: "role".into(),
-            exe: Vec::new(),
-            script: None,
-            calls: Vec::new(),
-            sockets: Vec::new(),
-            users: vec![(libc::SYS_setuid, vec![65534])],
-            grants: vec![grant("rename", "/d/*"), grant("write", "/d/new"), grant("read", "/d/new")],
-        };
-        let rules = RoleRules::new(&role);
+        let grants = vec![grant("rename", "/d/*"), grant("write", "/d/new"), grant("read", "/d/new")];
+        let rules = RoleRules::new(&Role { users: vec![(libc::SYS_setuid, vec![65534])], ..role_of(grants) });
         assert_eq!(rules.gained(b"/d/old", b"/d/new", false), verb::READ | verb::WRITE);
         assert_eq!(rules.gained(b"/d/new", b"/d/old", false), 0);
         assert!(rules.may_become(libc::SYS_setuid, &[65534]) && !rules.may_become(libc::SYS_setgid, &[65534]));
@@ -360,22 +372,12 @@ mod tests {
 
     #[test]
     fn what_a_name_would_add_to_a_directory_is_told() {
-        let grant = |verb: &str, object: &str| Grant { verb: verb.into(), object: object.into(), phase: None };
-        let role = Role {
-            name: "role".into(),
-            exe: Vec::new(),
-            script: None,
-            calls: Vec::new(),
-            sockets: Vec::new(),
-            users: Vec::new(),
-            grants: vec![
-                grant("read", "/d/**"),
-                grant("write", "/d/a/log"),
-                grant("write", "/d/b/log"),
-                grant("exec", "/d/bin/*"),
-            ],
-        };
-        let rules = RoleRules::new(&role);
+        let rules = RoleRules::new(&role_of(vec![
+            grant("read", "/d/**"),
+            grant("write", "/d/a/log"),
+            grant("write", "/d/b/log"),
+            grant("exec", "/d/bin/*"),
+        ]));
         assert_eq!(rules.gained_below(b"/d/a", b"/d/b", false), 0);
         assert_eq!(rules.gained_below(b"/d/c", b"/d/b", false), verb::WRITE);
         assert_eq!(rules.gained_below(b"/d/c", b"/d/bin", false), verb::EXEC);
@@ -383,5 +385,28 @@ mod tests {
         // What stood outside would be read inside.
         assert_eq!(rules.gained_below(b"/e", b"/d/c", false), verb::READ | verb::STAT);
         assert_eq!(rules.gained_below(b"/e/a", b"/e/b", false), 0);
+    }
+
+    #[test]
+    fn one_path_in_a_directory_is_granted_by_any_pattern() {
+        let rules = RoleRules::new(&role_of(vec![
+            grant("read", "/a/*"),
+            grant("read", "/b/key"),
+            grant("read", "/c/deep/key"),
+            grant("exec", "/d/key"),
+        ]));
+        assert_eq!(rules.gained_below(b"/a", b"/b", false), 0);
+        assert_eq!(rules.gained_below(b"/b", b"/a", false), verb::READ | verb::STAT);
+        // `*` is one name.
+        assert_eq!(rules.gained_below(b"/a", b"/c", false), verb::READ | verb::STAT);
+        assert_eq!(rules.gained_below(b"/a", b"/d", false), verb::EXEC);
+        assert_eq!(rules.gained_below(b"/", b"/e", false), 0);
+    }
+
+    #[test]
+    fn a_pattern_in_a_directory_is_granted_by_a_wider_one() {
+        let rules = RoleRules::new(&role_of(vec![grant("read", "/a/l*"), grant("read", "/*/log*")]));
+        assert_eq!(rules.gained_below(b"/a", b"/b", false), 0);
+        assert_eq!(rules.gained_below(b"/b", b"/a", false), verb::READ | verb::STAT);
     }
 }
