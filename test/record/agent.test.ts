@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { coverageOf } from "../../src/trace/coverage.js";
-import { compile, type Event, read, readWhole, record } from "./support.js";
+import { compile, type Event, read, readWhole, record, toldOf } from "./support.js";
 
 const eager = { options: ["--observe", "--backend=eager-agent"] };
 const usual = { options: ["--observe", "--backend=agent"] };
@@ -89,19 +89,7 @@ test("bytes, paths and results are those of the ptrace backend", async () => {
   const program = compile("agent_pointers");
   const told = async (options: readonly string[]) => {
     const { events } = await read((await record([program], { options })).file);
-    // Before that there is the process's number.
-    const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
-    return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
-      name,
-      // Addresses differ from run to run.
-      ret: name === "mmap" ? 0 : ret,
-      flags,
-      captures: captures.map(({ slot, side, status, wanted, bytes }) =>
-        // The table of a vector has addresses in it.
-        [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
-      ),
-      refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
-    }));
+    return toldOf(events);
   };
   const [agent, ptrace] = [await told(eager.options), await told(["--observe"])];
   expect(agent.length).toBeGreaterThan(1000);

@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
-import { cli, compile, type Event, readWhole, record, run, stateOf } from "./support.js";
+import { cli, compile, type Event, readWhole, record, run, stateOf, toldOf } from "./support.js";
 
 const eager = ["--backend=eager-agent"];
 const usual = ["--backend=agent"];
@@ -56,19 +56,7 @@ test("bytes, results and failures are those of the ptrace backend", async () => 
   const program = compile("agent_pointers");
   const told = async (options: readonly string[]) => {
     const { events } = await readWhole((await record([program], { options })).file);
-    // Before that there is the process's number.
-    const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
-    return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
-      name,
-      // Addresses differ from run to run.
-      ret: name === "mmap" ? 0 : ret,
-      flags,
-      captures: captures.map(({ slot, side, status, wanted, bytes }) =>
-        // The table of a vector has addresses in it.
-        [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
-      ),
-      refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
-    }));
+    return toldOf(events);
   };
   const [agent, ptrace] = [await told(eager), await told([])];
   expect(agent.length).toBeGreaterThan(1000);

@@ -242,6 +242,23 @@ export async function readWhole(file: string): Promise<Read> {
   return whole;
 }
 
+/** What the program `agent_pointers` hands over and is told, without what differs from run to run. */
+export function toldOf(events: readonly Event[]) {
+  // Before that there is the process's number.
+  const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
+  return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
+    name,
+    // Addresses differ.
+    ret: name === "mmap" ? 0 : ret,
+    flags,
+    captures: captures.map(({ slot, side, status, wanted, bytes }) =>
+      // The table of a vector has addresses in it.
+      [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
+    ),
+    refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
+  }));
+}
+
 /** Every thread begins with its Task event and ends with its Exit event, and every process ends once. */
 export function expectWholeTree({ trace, events }: Read): void {
   const lives = new Map<number, string[]>();

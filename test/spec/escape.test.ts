@@ -1,6 +1,5 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
-import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
   mkdirSync,
@@ -12,16 +11,15 @@ import {
 } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { syscallName } from "../../src/decode/context.js";
 import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
-import type { Grant, Phase, Role, Spec, Verb } from "../../src/spec/model.js";
+import type { Grant, Phase, Role, Spec } from "../../src/spec/model.js";
 import { callNumber, compilePolicy } from "../../src/spec/policy.js";
 import { lacking } from "../support/tools.js";
+import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
 const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV } = constants.errno;
-const SOURCE = fileURLToPath(new URL("escapes.c", import.meta.url));
 /** Nothing listens there. */
 const PORT = "1";
 
@@ -32,8 +30,7 @@ let second = "";
 
 beforeAll(() => {
   base = realpathSync(mkdtempSync(join(tmpdir(), "trace-escape-")));
-  program = join(base, "escapes");
-  spawnSync("gcc", ["-static", "-o", program, SOURCE], { stdio: "inherit" });
+  program = compileStatic("escapes", base);
   second = join(base, "second");
   copyFileSync(program, second);
 });
@@ -46,21 +43,6 @@ beforeEach(() => {
 
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 
-/** What a static program needs before it gets to its main. */
-const START =
-  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close";
-
-type Words = readonly (readonly [verb: Verb, object: string, phase?: Phase])[];
-
-function roleOf(name: string, exe: string, calls: string, grants: Words): Role {
-  const numbers = [...new Set(`${START} ${calls}`.trim().split(/\s+/))];
-  const all: Grant[] = numbers.map((object) => ({ verb: "syscall", object }));
-  for (const [verb, object, phase] of grants) {
-    all.push({ verb, object, ...(phase !== undefined && { phase }) });
-  }
-  return { name, exe: [exe], from: [], grants: all };
-}
-
 interface Tried {
   /** What it was granted besides what a program needs to start, `syscall` apart. */
   readonly grants?: Words;
@@ -70,19 +52,10 @@ interface Tried {
 }
 
 function specOf({ grants = [], calls = "", second: two }: Tried): Spec {
-  return {
-    traceSpec: 1,
-    command: [],
-    tokens: {},
-    runs: [],
-    roles: [
-      roleOf("app", program, calls, [["exec", program], ["stat", "/**"], ...grants]),
-      ...(two === true ? [{ ...roleOf("second", second, "", []), from: ["app"] }] : []),
-    ],
-    channels: [],
-    triggers: [],
-    unknown: [],
-  };
+  return specWith(
+    roleOf("app", program, calls, [["exec", program], ["stat", "/**"], ...grants]),
+    ...(two === true ? [{ ...roleOf("second", second, "", []), from: ["app"] }] : []),
+  );
 }
 
 /** The errno of the attempt, 0 when it worked. */

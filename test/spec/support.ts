@@ -4,6 +4,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Grant, Phase, Role, Spec, Verb } from "../../src/spec/model.js";
 import { cli, nodeFolder } from "../support/command.js";
 
 export interface Ran {
@@ -67,4 +69,45 @@ export class SpecPlace {
   leave(): void {
     rmSync(this.base, { recursive: true, force: true });
   }
+}
+
+/** Builds NAME.c of this folder without libraries, so that it needs no other file. */
+export function compileStatic(name: string, dir: string, ...flags: string[]): string {
+  const program = join(dir, name);
+  const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
+  const { status } = spawnSync("gcc", ["-static", ...flags, "-o", program, source], {
+    stdio: "inherit",
+  });
+  if (status !== 0) throw new Error(`${source}: gcc ended with ${status}`);
+  return program;
+}
+
+/** What a static program needs before it gets to its main. */
+const START =
+  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close";
+
+export type Words = readonly (readonly [verb: Verb, object: string, phase?: Phase])[];
+
+/** A role with what a static program needs, more `calls`, and `grants`. */
+export function roleOf(name: string, exe: string, calls: string, grants: Words): Role {
+  const numbers = [...new Set(`${START} ${calls}`.trim().split(/\s+/))];
+  const all: Grant[] = numbers.map((object) => ({ verb: "syscall", object }));
+  for (const [verb, object, phase] of grants) {
+    all.push({ verb, object, ...(phase !== undefined && { phase }) });
+  }
+  return { name, exe: [exe], from: [], grants: all };
+}
+
+/** A spec that says nothing but its roles. */
+export function specWith(...roles: Role[]): Spec {
+  return {
+    traceSpec: 1,
+    command: [],
+    tokens: {},
+    runs: [],
+    roles,
+    channels: [],
+    triggers: [],
+    unknown: [],
+  };
 }

@@ -4,43 +4,30 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startEnforced } from "../../src/spec/enforce.js";
-import type { Grant, Phase, Spec, Verb } from "../../src/spec/model.js";
+import type { Spec } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
+import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
 const { EINTR, EACCES } = constants.errno;
-const SOURCE = fileURLToPath(new URL("waits.c", import.meta.url));
 const CALLS =
-  "execve brk arch_prctl set_tid_address set_robust_list rseq prlimit64 readlink readlinkat getrandom mprotect mmap fstat newfstatat write exit_group getpid read openat open close socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid setsockopt";
+  "socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom setsockopt rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid";
 
 let base = "";
 let program = "";
 
 beforeAll(() => {
   base = realpathSync(mkdtempSync(join(tmpdir(), "trace-waits-")));
-  program = join(base, "waits");
-  spawnSync("gcc", ["-static", "-pthread", "-o", program, SOURCE], { stdio: "inherit" });
+  program = compileStatic("waits", base, "-pthread");
   writeFileSync(join(base, "file"), "text");
 });
 
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 
-function specOf(grants: readonly (readonly [verb: Verb, object: string, phase?: Phase])[]): Spec {
-  const all: Grant[] = CALLS.split(" ").map((object) => ({ verb: "syscall", object }));
-  for (const [verb, object, phase] of [["exec", program] as const, ...grants])
-    all.push({ verb, object, ...(phase !== undefined && { phase }) });
-  return {
-    traceSpec: 1,
-    command: [],
-    tokens: {},
-    runs: [],
-    roles: [{ name: "app", exe: [program], from: [], serves: true, grants: all }],
-    channels: [],
-    triggers: [],
-    unknown: [],
-  };
+function specOf(grants: Words): Spec {
+  const role = roleOf("app", program, CALLS, [["exec", program], ...grants]);
+  return specWith({ ...role, serves: true });
 }
 
 /** The errno of the call, enforced and without. */
