@@ -5,7 +5,7 @@
  *   --runs N      enforced runs of each; default 10
  *   --only NAME   only this program; may be repeated
  *   --supervise W auto, always or never; default auto
- *   --no-install  do not install missing programs
+ *   --install     install what is missing, as root by apt; without it such programs are left out
  *   --list        print the names
  *   -v            print what is refused
  *
@@ -259,7 +259,7 @@ async function main(): Promise<number> {
       runs: { type: "string", default: String(FULL) },
       only: { type: "string", multiple: true, default: [] },
       supervise: { type: "string", default: "auto" },
-      "no-install": { type: "boolean", default: false },
+      install: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       verbose: { type: "boolean", short: "v", default: false },
     },
@@ -279,7 +279,7 @@ async function main(): Promise<number> {
   for (const program of PROGRAMS) {
     if (values.only.length > 0 && !values.only.includes(program.name)) continue;
     let missing = missingOf(program);
-    if (missing.length > 0 && !values["no-install"]) {
+    if (missing.length > 0 && values.install) {
       installPrograms(missing);
       missing = missingOf(program);
     }
