@@ -9,6 +9,18 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+/** The values below which a quarter and three quarters are, between two of them in proportion; NaN of nothing. */
+export function quartiles(values: readonly number[]): [number, number] {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part: number): number => {
+    const place = part * (sorted.length - 1);
+    const low = sorted[Math.floor(place)] ?? Number.NaN;
+    const high = sorted[Math.ceil(place)] ?? Number.NaN;
+    return low + (high - low) * (place - Math.floor(place));
+  };
+  return [at(0.25), at(0.75)];
+}
+
 /** Three digits that matter. */
 export function ratio(value: number): string {
   if (!Number.isFinite(value)) return "-";
