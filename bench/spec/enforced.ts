@@ -8,21 +8,22 @@ import { ENVIRONMENT } from "../environment.js";
 
 const CLI = resolve(fileURLToPath(new URL("../../dist/trace", import.meta.url)));
 
-function trace(dir: string, ...words: string[]): void {
-  execFileSync(CLI, words, {
-    cwd: dir,
-    env: ENVIRONMENT,
-    stdio: ["ignore", "ignore", "pipe"],
-    maxBuffer: 1 << 28,
-  });
+function trace(dir: string, input: string, ...words: string[]): void {
+  execFileSync(CLI, words, { cwd: dir, env: ENVIRONMENT, input, stdio: "pipe" });
 }
 
-/** Records a command and makes a spec of it; the spec's file. */
-export function learn(dir: string, base: string, name: string, argv: readonly string[]): string {
+/** Records a command with that input, and makes a spec of it; the spec's file. */
+export function learn(
+  dir: string,
+  base: string,
+  name: string,
+  argv: readonly string[],
+  input = "",
+): string {
   const recording = join(base, `${name}.trace`);
   const spec = join(base, `${name}.spec`);
-  trace(dir, "record", "-q", "--force", "--observe", "-o", recording, "--", ...argv);
-  trace(dir, "spec", "gen", "--force", "-o", spec, recording);
+  trace(dir, input, "record", "-q", "--force", "--observe", "-o", recording, "--", ...argv);
+  trace(dir, "", "spec", "gen", "--force", "-o", spec, recording);
   rmSync(recording, { force: true });
   return spec;
 }

@@ -1,19 +1,23 @@
 /**
- * Counts the CPU time of a program from inside its sandbox: a small program starts it and asks the kernel what it took. So the
- * start of `trace` is left out, and what the kernel checks for the program is counted, to the microsecond.
+ * Counts the CPU time of a program from inside its sandbox: a small program starts it and asks the kernel what it took. So what
+ * the kernel checks for the program is counted, to the microsecond, and the start of `trace` is not: it is paid once, and then
+ * natively and enforced one run follows the other.
  */
 
-import { spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { ENVIRONMENT } from "../environment.js";
 import { compile } from "../material.js";
 
+/** Longest time that the start of a sandbox and one run may take. */
 const LIMIT_MS = 180_000;
 
 /**
- * `meter TIMES FILTERS PROGRAM ...`: runs the program TIMES times, below as many filters that allow every call, and prints the
- * microseconds of CPU time that each run took, with all that it waited for.
+ * `meter FILTERS PROGRAM ...`: below so many filters that allow every call, runs the program once for each byte of its input,
+ * and prints the microseconds of CPU time that it took, with all that it waited for.
  */
 const SOURCE = `#include <fcntl.h>
 #include <linux/filter.h>
@@ -31,63 +35,87 @@ static int allow_all(void) {
   struct sock_fprog program = {1, &code};
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
+static void run(char **argv) {
+  int null = open("/dev/null", O_RDWR);
+  if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || close(null) != 0) _exit(126);
+  execvp(argv[0], argv);
+  _exit(127);
+}
 int main(int argc, char **argv) {
-  if (argc < 4) return 2;
-  for (int filters = atoi(argv[2]); filters > 0; filters--)
+  char byte;
+  if (argc < 3) return 2;
+  for (int filters = atoi(argv[1]); filters > 0; filters--)
     if (allow_all() != 0) return 3;
-  for (int times = atoi(argv[1]); times > 0; times--) {
+  while (read(STDIN_FILENO, &byte, 1) == 1) {
     int status;
     struct rusage used;
     pid_t child = fork();
     if (child < 0) return 4;
-    if (child == 0) {
-      int null = open("/dev/null", O_WRONLY);
-      if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || close(null) != 0) _exit(126);
-      execvp(argv[3], argv + 3);
-      _exit(127);
-    }
+    if (child == 0) run(argv + 2);
     if (wait4(child, &status, 0, &used) != child || status != 0) return 1;
     printf("%lld\\n", microseconds(used.ru_utime) + microseconds(used.ru_stime));
+    fflush(stdout);
   }
   return 0;
 }
 `;
 
-export class Meter {
-  readonly #program: string;
+/** Builds the meter; gives the words that run a program by it, below so many filters that allow every call. */
+export function makeMeter(base: string): (argv: readonly string[], filters: number) => string[] {
+  const dir = join(base, "meter");
+  mkdirSync(dir);
+  const program = compile(dir, "meter", SOURCE);
+  return (argv, filters) => [program, String(filters), ...argv];
+}
 
-  constructor(base: string) {
-    const dir = join(base, "meter");
-    mkdirSync(dir);
-    this.#program = compile(dir, "meter", SOURCE);
-  }
+/** A meter, or a command that runs one. */
+export class Metered {
+  readonly #words: readonly string[];
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #lines: Interface;
+  #complaints = "";
 
-  /** The words that run a program so many times, below so many filters that allow every call. */
-  words(argv: readonly string[], { times = 1, filters = 0 } = {}): string[] {
-    return [this.#program, String(times), String(filters), ...argv];
-  }
-
-  /** Runs such words, or a command that does; seconds of CPU time of each run, and what was complained of. */
-  run(dir: string, words: readonly string[]): { seconds: number[]; complaints: string } {
+  constructor(dir: string, words: readonly string[]) {
     const [program = "", ...args] = words;
-    const done = spawnSync(program, args, {
+    this.#words = words;
+    this.#child = spawn(program, args, {
       cwd: dir,
       env: ENVIRONMENT,
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: LIMIT_MS,
-      killSignal: "SIGKILL",
+      stdio: ["pipe", "pipe", "pipe"],
     });
-    const complaints = done.stderr.trim();
-    if (done.error !== undefined) throw done.error;
-    if (done.status !== 0) {
-      const how = done.status ?? done.signal;
-      throw new Error(`${words.slice(0, 8).join(" ")}: ended with ${how}: ${complaints}`);
+    this.#child.stdin.on("error", () => {});
+    this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      this.#complaints += text;
+    });
+    this.#lines = createInterface({ input: this.#child.stdout });
+  }
+
+  /** Runs the program once; CPU seconds. */
+  async run(): Promise<number> {
+    const limit = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);
+    const line = new Promise<string | undefined>((resolve) => {
+      this.#lines.once("line", resolve);
+      this.#child.once("close", () => resolve(undefined));
+    });
+    this.#child.stdin.write(".");
+    const told = await line;
+    clearTimeout(limit);
+    this.#child.removeAllListeners("close");
+    // One that was refused something does not do what it does natively.
+    if (told === undefined || /^trace: .*: (?:refused|ended:) /m.test(this.#complaints)) {
+      throw new Error(`${this.#words.slice(0, 9).join(" ")}: ${this.#complaints.trim()}`);
     }
-    const seconds = done.stdout
-      .trim()
-      .split("\n")
-      .map((line) => Number(line) / 1e6);
-    return { seconds, complaints };
+    return Number(told) / 1e6;
+  }
+
+  /** Ends it. */
+  async close(): Promise<void> {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode !== null || signalCode !== null) return;
+    const ended = new Promise((resolve) => this.#child.once("close", resolve));
+    const limit = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);
+    this.#child.stdin.end();
+    await ended;
+    clearTimeout(limit);
   }
 }

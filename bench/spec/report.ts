@@ -36,9 +36,9 @@ function workloads(costs: readonly Cost[]): string {
   );
   return `Workloads by the kernel alone (goal: at most ${GOALS.kernel} times native). CPU time of the program and all that it starts, asked of the
 kernel inside the sandbox, so that it is counted to the microsecond and what \`trace\` does before the program starts is not in
-it. Native, below a filter that allows every call, and enforced in turns; of several runs in one turn the fastest. The ratios
-are medians of the rounds, with the interval that holds the median in 19 of 20 cases. "Any filter": no enforcement by seccomp
-can cost less on this kernel.
+it. In each round it is run natively, below a filter that allows every call, and enforced. The ratios are medians of the
+rounds, with the interval that holds the median in 19 of 20 cases. "Any filter": no enforcement by seccomp can cost less on
+this kernel.
 
 | workload | native | enforced | ratio | any filter | rounds | within |
 |---|--:|--:|--:|--:|--:|---|

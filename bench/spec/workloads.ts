@@ -3,7 +3,7 @@
 import { median, quartiles } from "../numbers.js";
 import type { Prepared } from "../workload.js";
 import { enforced, learn } from "./enforced.js";
-import type { Meter } from "./meter.js";
+import { Metered, type makeMeter } from "./meter.js";
 
 /** A ratio with how far it may be off. */
 export interface Ratio {
@@ -33,10 +33,12 @@ export interface Effort {
 }
 
 /** A ratio that is known to that is measured no more. */
-const PRECISE = 0.005;
-/** CPU seconds that one turn should take at least: short programs are run several times, and the fastest counts. */
-const TURN = 0.3;
-const MOST_TIMES = 20;
+const PRECISE = 0.003;
+
+/** The ways to run it. */
+const WAYS = ["native", "floor", "enforced"] as const;
+type Way = (typeof WAYS)[number];
+type Times = Record<Way, number[]>;
 
 /** The middle ratio of the rounds; `off` as in the notches of box plots. */
 function ratioOf(values: readonly number[], to: readonly number[]): Ratio {
@@ -45,77 +47,59 @@ function ratioOf(values: readonly number[], to: readonly number[]): Ratio {
   return { value: median(ratios), off: (1.57 * (high - low)) / Math.sqrt(ratios.length) };
 }
 
-/** The ways to run it; in each round one starts that did not start the one before. */
-const WAYS = ["native", "floor", "enforced"] as const;
-type Way = (typeof WAYS)[number];
-
-class Turns {
-  readonly #meter: Meter;
-  readonly #workload: Prepared;
-  readonly #spec: string;
-  /** How often it is run in one turn: once where its folder has to be brought back. */
-  readonly #times: number;
-  readonly best: Record<Way, number[]> = { native: [], floor: [], enforced: [] };
-
-  constructor(meter: Meter, workload: Prepared, base: string) {
-    this.#meter = meter;
-    this.#workload = workload;
-    workload.reset?.();
-    this.#spec = learn(workload.dir, base, workload.name, meter.words(workload.argv));
-    workload.reset?.();
-    // The first run warms the caches up.
-    const [first = TURN] = meter.run(workload.dir, meter.words(workload.argv)).seconds;
-    const times = Math.min(MOST_TIMES, Math.ceil(TURN / Math.max(first, 1e-6)));
-    this.#times = workload.reset === undefined ? times : 1;
-  }
-
-  #words(way: Way): string[] {
-    const { argv } = this.#workload;
-    const times = this.#times;
-    if (way === "enforced")
-      return enforced(this.#spec, "never", this.#meter.words(argv, { times }));
-    return this.#meter.words(argv, { times, filters: way === "floor" ? 1 : 0 });
-  }
-
-  round(): void {
-    const first = this.best.native.length % WAYS.length;
-    for (const way of [...WAYS.slice(first), ...WAYS.slice(0, first)]) {
-      this.#workload.reset?.();
-      const { seconds, complaints } = this.#meter.run(this.#workload.dir, this.#words(way));
-      // It would not do what it does natively.
-      if (/^trace: .*: (?:refused|ended:) /m.test(complaints)) {
-        throw new Error(`${this.#workload.title}: ${complaints}`);
-      }
-      this.best[way].push(Math.min(...seconds));
+/** Runs it in all ways, round after round; in each another way comes first. */
+async function measure(
+  { reset }: Prepared,
+  meters: Readonly<Record<Way, Metered>>,
+  { least, most, seconds }: Effort,
+): Promise<Times> {
+  const times: Times = { native: [], floor: [], enforced: [] };
+  const run = async (way: Way): Promise<number> => {
+    reset?.();
+    return meters[way].run();
+  };
+  // The first runs start the sandbox, and warm the caches up.
+  for (const way of WAYS) await run(way);
+  const start = performance.now();
+  for (let round = 0; round < most; round++) {
+    const isLate = performance.now() - start > seconds * 1000;
+    const isKnown = () => ratioOf(times.enforced, times.native).off <= PRECISE;
+    if (round >= least && (isLate || isKnown())) break;
+    for (let k = 0; k < WAYS.length; k++) {
+      const way = WAYS[(round + k) % WAYS.length] ?? "native";
+      times[way].push(await run(way));
     }
   }
+  return times;
 }
 
-export function workloadCost(
-  meter: Meter,
+export async function workloadCost(
+  metered: ReturnType<typeof makeMeter>,
   workload: Prepared,
   base: string,
-  { least, most, seconds }: Effort,
-): Cost {
-  const turns = new Turns(meter, workload, base);
-  const { best } = turns;
-  const start = performance.now();
-  let rounds = 0;
-  let ratio: Ratio;
-  do {
-    turns.round();
-    ratio = ratioOf(best.enforced, best.native);
-    rounds++;
-  } while (
-    rounds < least ||
-    (rounds < most && ratio.off > PRECISE && performance.now() - start < seconds * 1000)
-  );
-  return {
-    title: workload.title,
-    native: median(best.native),
-    enforced: median(best.enforced),
-    ratio,
-    floor: ratioOf(best.floor, best.native),
-    rounds,
+  effort: Effort,
+): Promise<Cost> {
+  const { dir, argv, name, title } = workload;
+  workload.reset?.();
+  const words = metered(argv, 0);
+  const spec = learn(dir, base, name, words, ".");
+  workload.reset?.();
+  const meters = {
+    native: new Metered(dir, words),
+    floor: new Metered(dir, metered(argv, 1)),
+    enforced: new Metered(dir, enforced(spec, "never", words)),
   };
+  try {
+    const times = await measure(workload, meters, effort);
+    return {
+      title,
+      native: median(times.native),
+      enforced: median(times.enforced),
+      ratio: ratioOf(times.enforced, times.native),
+      floor: ratioOf(times.floor, times.native),
+      rounds: times.native.length,
+    };
+  } finally {
+    for (const meter of Object.values(meters)) await meter.close();
+  }
 }
