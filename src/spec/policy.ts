@@ -157,15 +157,16 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
   const own = names(roles) ? JUDGED : JUDGED.filter((call) => call !== GETSOCKNAME);
   const judged = new Set(own);
   const forks = FORKS.filter((call) => all.has(call));
+  const unseen = new Set(supervised ? [] : unseenOf(spec));
   const pass = supervised
     ? [...new Set([...common, ...forks])].filter((call) => !judged.has(call))
-    : [...all];
+    : [...all].filter((call) => !unseen.has(call));
   const sockets = unique(roles.flatMap((role) => role.sockets));
   const policy: Policy = {
     version: POLICY_VERSION,
     supervised,
     pass: pass.sort((a, b) => a - b),
-    absent: ABSENT.filter((call) => !all.has(call)),
+    absent: ABSENT.filter((call) => !all.has(call) || unseen.has(call)),
     judged: own,
     opens:
       supervised && options.supervise === "auto" && options.learn !== true
@@ -228,6 +229,20 @@ function names(roles: readonly PolicyRole[]): boolean {
   return roles.some(({ grants }) =>
     grants.some(({ verb, object }) => verb === "bind" && object.startsWith("unix:/")),
   );
+}
+
+/**
+ * openat2(2), where it is granted only as another name of calls that were seen. Its flags stand in memory, where no filter sees
+ * them; programs do without it, as on a kernel that lacks it.
+ */
+function unseenOf({ roles }: Spec): number[] {
+  const isSeen = roles.some(({ grants }) =>
+    grants.some(
+      ({ verb, object, because }) =>
+        verb === "syscall" && object === "openat2" && because !== "alias",
+    ),
+  );
+  return isSeen ? [] : [callNumber("openat2") ?? -1];
 }
 
 /** From this version of the kernel on programs know how to do without a call. */
@@ -312,7 +327,7 @@ function policyGrants({ verb, object, phase }: Grant, tokens: Tokens): PolicyGra
 /** The path behind links, as far as it exists. */
 function canonical(path: string): string {
   try {
-    return realpathSync(path);
+    return realpathSync.native(path);
   } catch {
     const parent = dirname(path);
     if (parent === path) return path;

@@ -62,6 +62,19 @@ static int reopen_at(char **words) {
 /* With the access mode that is neither reading nor writing: such a descriptor takes ioctl(2) all the same. */
 static int open_oddly(char **words) { return outcome(open(words[0], O_ACCMODE)); }
 
+/* Empties a file in one of the ways that there are. */
+static int empty(char **words) {
+  const char *way = words[0], *path = words[1];
+  struct open_how how = {.flags = O_RDONLY | O_TRUNC};
+  if (strcmp(way, "name") == 0) return outcome(truncate(path, 0));
+  if (strcmp(way, "struct") == 0) return outcome(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+  if (strcmp(way, "creat") == 0) return outcome(creat(path, 0600));
+  if (strcmp(way, "old") == 0) return outcome(syscall(SYS_open, path, O_RDONLY | O_TRUNC));
+  if (strcmp(way, "odd") == 0) return outcome(open(path, O_ACCMODE | O_TRUNC));
+  if (strcmp(way, "held") == 0) return outcome(ftruncate(must(open(path, O_RDWR)), 0));
+  return outcome(open(path, flags_of(way) | O_TRUNC));
+}
+
 static int link_held(char **words) {
   int fd = must(open(words[0], O_RDONLY));
   return outcome(linkat(AT_FDCWD, own_name(fd), AT_FDCWD, words[1], AT_SYMLINK_FOLLOW));
@@ -389,6 +402,7 @@ static const struct {
     {"reopen", reopen},
     {"reopen-at", reopen_at},
     {"open-oddly", open_oddly},
+    {"empty", empty},
     {"link-held", link_held},
     {"link-empty", link_empty},
     {"unspecified-send", unspecified_send},

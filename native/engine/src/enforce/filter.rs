@@ -52,6 +52,8 @@ pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Re
             libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
+            libc::SYS_open if holds_truncation(policy) => truncation_rules(1).map_err(wrong)?,
+            libc::SYS_openat if holds_truncation(policy) => truncation_rules(2).map_err(wrong)?,
             libc::SYS_clone3 if policy.learn => None,
             _ => Some(Vec::new()),
         };
@@ -144,6 +146,27 @@ fn open_rules(opens: Opens, flags: u8) -> Conditions {
     let mask = SeccompCmpOp::MaskedEq((changes | libc::O_ACCMODE) as u64);
     let rules = modes.iter().map(|mode| SeccompRule::new(vec![argument(flags, mask.clone(), *mode as u64)?]));
     Ok(Some(rules.collect::<Result<_, _>>()?))
+}
+
+/// Calls that truncate a file which need not be open for writing, in ways that no filter sees: by its name, by flags in memory.
+/// (`io_uring_setup` opens by rings.)
+const TRUNCATING: [i64; 4] =
+    [libc::SYS_truncate, libc::SYS_openat2, libc::SYS_open_by_handle_at, libc::SYS_io_uring_setup];
+
+/// Whether the filter lets nobody truncate what may not be written: those calls do not pass, and opens that truncate only when
+/// they are for writing too. Then Landlock need not handle truncation. (It would look for that right at every open of a file that
+/// may only be read, in all directories up to the root: most of what enforcement by the kernel costs.)
+#[must_use]
+pub fn holds_truncation(policy: &Policy) -> bool {
+    !policy.supervised && !TRUNCATING.iter().any(|number| policy.pass.contains(number))
+}
+
+/// Opens that truncate nothing, or ask for the right to write, by the argument that holds their flags.
+fn truncation_rules(flags: u8) -> Conditions {
+    let one = |mask: i32, value: i32| {
+        SeccompRule::new(vec![argument(flags, SeccompCmpOp::MaskedEq(mask as u64), value as u64)?])
+    };
+    Ok(Some(vec![one(libc::O_TRUNC, 0)?, one(libc::O_ACCMODE, libc::O_WRONLY)?, one(libc::O_ACCMODE, libc::O_RDWR)?]))
 }
 
 /// Flags of clone(2) that make namespaces.

@@ -33,7 +33,8 @@ impl Gate {
     /// `policy` when the policy makes no filter or ruleset, `system` when there are no descriptors left.
     pub fn new(policy: &Policy, notify: bool) -> Result<Gate, EngineError> {
         let otherwise = if notify { Otherwise::Notify } else { Otherwise::Refuse };
-        let ruleset = if policy.learn { None } else { ruleset::create(&policy.landlock)? };
+        let ruleset =
+            if policy.learn { None } else { ruleset::create(&policy.landlock, filter::holds_truncation(policy))? };
         let judges_opens = ruleset.is_some() && ruleset::judges_opens();
         let programs = filter::programs(policy, otherwise, judges_opens)?.into_iter();
         let plain = |filter::Program { code, listens }: filter::Program| {

@@ -29,11 +29,12 @@ pub fn judges_opens() -> bool {
     version() >= TRUNCATES_SINCE
 }
 
-/// The finished ruleset; `None` where the kernel has no Landlock.
+/// The finished ruleset; `None` where the kernel has no Landlock. `is_truncation_held`: nobody truncates what may not be written,
+/// which needs no right then.
 ///
 /// # Errors
 /// `policy` when a rule names a right that nothing knows, or the kernel refuses it.
-pub fn create(policy: &Landlock) -> Result<Option<OwnedFd>, EngineError> {
+pub fn create(policy: &Landlock, is_truncation_held: bool) -> Result<Option<OwnedFd>, EngineError> {
     let version = version();
     if version == 0 {
         return Ok(None);
@@ -42,7 +43,10 @@ pub fn create(policy: &Landlock) -> Result<Option<OwnedFd>, EngineError> {
         EngineError::start("policy", format!("the paths of the policy make no Landlock ruleset: {error}"))
     };
     let abi = ABI::from(version);
-    let handled = AccessFs::from_all(abi);
+    let mut handled = AccessFs::from_all(abi);
+    if is_truncation_held {
+        handled.remove(AccessFs::Truncate);
+    }
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(handled)
