@@ -83,6 +83,10 @@ pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Re
             }
         }
     }
+    let opens_pass = holds_truncation(policy) && policy.pass.contains(&libc::SYS_openat);
+    if opens_pass {
+        program.splice(0..0, plain_open_first());
+    }
     let own = Program { code: program, listens: otherwise == Otherwise::Notify };
     if missing.is_empty() {
         return Ok(vec![own]);
@@ -92,7 +96,11 @@ pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Re
     let absent =
         SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
             .map_err(wrong)?;
-    Ok(vec![Program { code: absent.try_into().map_err(wrong)?, listens: false }, own])
+    let mut absent: BpfProgram = absent.try_into().map_err(wrong)?;
+    if opens_pass {
+        absent.splice(0..0, plain_open_first());
+    }
+    Ok(vec![Program { code: absent, listens: false }, own])
 }
 
 /// What the child needs between the filter and its program, and every program at its end. None names anything.
@@ -167,6 +175,30 @@ fn truncation_rules(flags: u8) -> Conditions {
         SeccompRule::new(vec![argument(flags, SeccompCmpOp::MaskedEq(mask as u64), value as u64)?])
     };
     Ok(Some(vec![one(libc::O_TRUNC, 0)?, one(libc::O_ACCMODE, libc::O_WRONLY)?, one(libc::O_ACCMODE, libc::O_RDWR)?]))
+}
+
+/// Lets openat(2) pass that truncates nothing, before all else: a filter is walked through number by number, and what looks at
+/// arguments the kernel does not remember.
+fn plain_open_first() -> [seccompiler::sock_filter; 7] {
+    /// `AUDIT_ARCH_X86_64` of linux/audit.h.
+    const X86_64: u32 = 0xc000_003e;
+    let word = |offset: usize| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), offset as u32);
+    let when = |test: u32, value: u32, jumps: (u8, u8)| step(libc::BPF_JMP | libc::BPF_K | test, jumps, value);
+    [
+        word(std::mem::offset_of!(libc::seccomp_data, arch)),
+        when(libc::BPF_JEQ, X86_64, (0, 5)),
+        word(std::mem::offset_of!(libc::seccomp_data, nr)),
+        when(libc::BPF_JEQ, libc::SYS_openat as u32, (0, 3)),
+        // The lower half of the third argument.
+        word(std::mem::offset_of!(libc::seccomp_data, args) + 2 * size_of::<u64>()),
+        when(libc::BPF_JSET, libc::O_TRUNC as u32, (1, 0)),
+        step(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// One step of a filter; `jumps`: over how many that follow, when a test holds and when not.
+fn step(code: u32, jumps: (u8, u8), value: u32) -> seccompiler::sock_filter {
+    seccompiler::sock_filter { code: code as u16, jt: jumps.0, jf: jumps.1, k: value }
 }
 
 /// Flags of clone(2) that make namespaces.
