@@ -14,6 +14,7 @@
 import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { countOption } from "../count.js";
 import { makeFolder } from "../environment.js";
 import { writeSection } from "../section.js";
 import { loadWorkloads, missingPrograms, prepare } from "../workload.js";
@@ -40,8 +41,8 @@ function options() {
     },
   });
   const size = values.quick ? QUICK : FULL;
-  const seconds = Number(values.seconds ?? size.effort.seconds);
-  if (!(seconds >= 0)) throw new Error(`--seconds ${values.seconds}: not a number of seconds`);
+  const { seconds: usual } = size.effort;
+  const seconds = values.seconds === undefined ? usual : countOption("seconds", values.seconds, 0);
   const effort: Effort = { ...size.effort, seconds };
   const isFull = values.only.length === 0 && !values.quick && seconds >= FULL.effort.seconds;
   return { ...size, effort, only: values.only, list: values.list, write: values.write || isFull };
