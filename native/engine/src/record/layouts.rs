@@ -310,13 +310,38 @@ impl World {
         // Programs name the length that they asked for; the kernel takes whole pages.
         let start = call.args[0];
         let end = start.saturating_add(call.args[1].checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
-        let within = |file: &SharedFile| start <= file.start && file.start + file.length <= end;
-        let gone: Vec<SharedFile> = task.space.borrow_mut().shared_files.extract_if(.., |file| within(file)).collect();
+        let mut gone = Vec::new();
+        {
+            let files = &mut task.space.borrow_mut().shared_files;
+            let overlaps = |file: &mut SharedFile| file.start < end && start < file.start.saturating_add(file.length);
+            let cut: Vec<SharedFile> = files.extract_if(.., overlaps).collect();
+            for file in cut {
+                let left = left_of(&file, start, end);
+                if left == [None, None] {
+                    gone.push(file);
+                }
+                files.extend(left.into_iter().flatten());
+            }
+        }
         for file in gone {
             self.check_mapped((file.dev, file.ino));
         }
         World::forget_unseen(task, start, end - start);
     }
+}
+
+/// What is left of a mapping when a part of the address space is gone: before that, and behind it.
+fn left_of(mapped: &SharedFile, start: u64, end: u64) -> [Option<SharedFile>; 2] {
+    let behind = mapped.start.saturating_add(mapped.length);
+    let (before, inside) = (start.saturating_sub(mapped.start), end.saturating_sub(mapped.start));
+    let first = SharedFile { length: before.min(mapped.length), ..*mapped };
+    let last = (end < behind).then(|| SharedFile {
+        start: mapped.start + inside,
+        length: mapped.length - inside,
+        offset: mapped.offset + inside,
+        ..*mapped
+    });
+    [(before > 0).then_some(first), last]
 }
 
 /// shmat(2).
@@ -473,5 +498,21 @@ fn hide_vdso_unread(tid: pid_t, arch: Arch, sp: u64) {
             offset += 2 * word;
         }
         at += offset as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_mapping_shows_the_same_of_its_file() {
+        let part = |start, length, offset| SharedFile { start, length, offset, dev: 1, ino: 2 };
+        let mapped = part(0x4000, 0x4000, 0x1000);
+        assert_eq!(left_of(&mapped, 0x4000, 0x5000), [None, Some(part(0x5000, 0x3000, 0x2000))]);
+        assert_eq!(left_of(&mapped, 0x7000, 0x9000), [Some(part(0x4000, 0x3000, 0x1000)), None]);
+        let both = [Some(part(0x4000, 0x1000, 0x1000)), Some(part(0x6000, 0x2000, 0x3000))];
+        assert_eq!(left_of(&mapped, 0x5000, 0x6000), both);
+        assert_eq!(left_of(&mapped, 0, u64::MAX), [None, None]);
     }
 }
