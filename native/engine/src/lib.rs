@@ -38,6 +38,7 @@ mod sink;
 mod stack;
 pub mod stacks;
 pub mod state;
+mod stepped;
 pub mod store;
 pub mod symbolize;
 mod sys;

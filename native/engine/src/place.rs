@@ -8,13 +8,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::changes::Snapshot;
 use crate::image;
 use crate::probe::{self, Word, bits};
 use crate::siginfo::{self, SigInfo};
+use crate::stepped;
 use crate::sys;
 
 /// Steps to an instruction that a probe can stand at.
@@ -215,6 +216,9 @@ impl Walk<'_> {
             }
         }
         self.go_on(sys::Resume::Step, |_, _| true)?;
+        if matches!(instruction.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq) {
+            stepped::clear_stack(self.tid, self.regs.rsp);
+        }
         if self.regs.rip != instruction.next_ip() {
             self.entered.insert(self.regs.rip);
         }

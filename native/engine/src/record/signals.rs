@@ -12,6 +12,7 @@ use crate::probe::Word;
 use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
 use crate::state;
+use crate::stepped::{self, TRAP_FLAG};
 use crate::sys::{self, Resume, USER_CS};
 use crate::task::{Boundary, HeldSignal, Pending, Task};
 
@@ -87,18 +88,22 @@ impl Recorder {
         if handler.is_some_and(|handler| handler.once) {
             task.handlers.borrow_mut().remove(&signal);
         }
+        let before = sys::registers(tid).ok().map(|regs| libc::user_regs_struct { rip: place.0, ..regs });
         if place != stopped_at
-            && let Ok(regs) = sys::registers(tid)
+            && let Some(regs) = &before
         {
             // The frame has the program's own place, to which the handler comes back (`go_on_from_handler`).
-            let _ = sys::set_registers(tid, &libc::user_regs_struct { rip: place.0, ..regs });
+            let _ = sys::set_registers(tid, regs);
         }
         // To the first instruction of the handler, where its frame can be read.
         let _ = sys::resume(tid, Resume::Step, signal);
         let waited = sys::wait_for(tid);
         let regs = sys::registers(tid).ok();
-        let stepped = waited.as_ref().is_ok_and(|waited| waited.status >> 8 == libc::SIGTRAP);
-        if let Some(regs) = regs.filter(|_| stepped) {
+        let is_there = waited.as_ref().is_ok_and(|waited| waited.status >> 8 == libc::SIGTRAP);
+        if let Some(regs) = regs.filter(|_| is_there) {
+            if let Some(before) = before {
+                stepped::clear_frame(tid, &before, &regs);
+            }
             let mut capturer = Capturer { tid, word: 8, data: self.world.data, memory: &mut memory };
             let length = frame_length(&capturer, &regs, place.1);
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
@@ -107,7 +112,7 @@ impl Recorder {
         }
         self.world.commit(event, &memory);
         match waited {
-            Ok(waited) if !stepped => self.dispatch(waited),
+            Ok(waited) if !is_there => self.dispatch(waited),
             _ => self.go_on(tid, 0),
         }
     }
@@ -116,7 +121,6 @@ impl Recorder {
     /// it runs anything; one that comes later may find it at the same place again. So it is let go by one instruction where
     /// signals wait; where none does, whatever comes later comes in the middle of its code.
     pub(super) fn go_on_from_handler(&mut self, tid: pid_t, boundary: Boundary, signal: c_int) {
-        const TRAP_FLAG: u64 = 1 << 8;
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let way = task.space.borrow_mut().code.way_to(tid, boundary.ip);
         if way != boundary.ip
@@ -143,9 +147,14 @@ impl Recorder {
             self.world.lost[Lost::TaskGone as usize] += 1;
             return;
         };
-        let stepped = waited.status >> 8 == libc::SIGTRAP
+        let is_done = waited.status >> 8 == libc::SIGTRAP
             && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::TRAP_TRACE);
-        if stepped {
+        if is_done {
+            if stepped::pushes_flags(&code)
+                && let Ok(regs) = sys::registers(tid)
+            {
+                stepped::clear_stack(tid, regs.rsp);
+            }
             task.boundary = None;
             self.go_on(tid, 0);
         } else {

@@ -23,6 +23,7 @@ use crate::image;
 use crate::probe::{JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state;
+use crate::stepped;
 use crate::sys::{self, USER32_CS};
 
 /// Words that a probe begins with.
@@ -260,11 +261,17 @@ impl Runner<'_> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         for _ in 0..probe.original.len() {
-            if !probe.is_inside(sys::registers(tid).map_err(failed)?.rip, place) {
+            let ip = sys::registers(tid).map_err(failed)?.rip;
+            if !probe.is_inside(ip, place) {
                 break;
             }
+            let mut code = [0; 2];
+            sys::read_pieces(tid, &[(ip, 2)], &mut code);
             kernel::go(tid, Go::Step, 0).map_err(failed)?;
             self.remote.watch.wait(tid)?;
+            if stepped::pushes_flags(&code) {
+                stepped::clear_stack(tid, sys::registers(tid).map_err(failed)?.rsp);
+            }
         }
         Ok(())
     }

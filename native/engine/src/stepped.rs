@@ -1,0 +1,93 @@
+//! What single steps leave behind in a program, and how it is taken away: the trap flag, where the processor or the kernel has
+//! stored the flags while a step was on. A program that loads them again would stop after its next instruction.
+
+use libc::{pid_t, user_regs_struct};
+
+use crate::memory::word_of;
+use crate::sys::{self, USER_CS};
+
+/// Single steps, in the flags.
+pub const TRAP_FLAG: u64 = 1 << 8;
+
+/// Whether code begins with `pushf`, which stores the flags as they are during the step.
+#[must_use]
+pub fn pushes_flags(code: &[u8]) -> bool {
+    matches!(code, [0x9c, ..] | [0x66, 0x9c, ..])
+}
+
+/// Takes the flag out of what a stepped `pushf` has stored at the stack pointer.
+pub fn clear_stack(tid: pid_t, sp: u64) {
+    let mut second = [0];
+    if sys::read_pieces(tid, &[(sp.wrapping_add(1), 1)], &mut second) == 1 {
+        sys::write_memory(tid, sp.wrapping_add(1), &[second[0] & !((TRAP_FLAG >> 8) as u8)]);
+    }
+}
+
+/// Takes the flag out of the frame of a handler that a thread was stepped to. `before`: the registers that were interrupted,
+/// `at_handler`: those at the first instruction of the handler. The kernel leaves it there when what stands at the interrupted
+/// place looks like an instruction that loads the flags, since it takes it for the program's own then. Where a jump has
+/// replaced code that may be any of its bytes.
+pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs_struct) {
+    /// Where the saved flags are, from the stack pointer on, and the size of a word there: `struct rt_sigframe` of x86-64, and
+    /// both frames of i386 (asm/sigframe.h). The place that was interrupted stands 8 bytes before.
+    const FLAGS: [(u64, usize); 3] = [(184, 8), (228, 4), (72, 4)];
+    if before.eflags & TRAP_FLAG != 0 {
+        return;
+    }
+    let is_64bit = before.cs == USER_CS;
+    for (offset, word) in FLAGS.into_iter().filter(|(_, word)| is_64bit == (*word == 8)) {
+        let at = at_handler.rsp.wrapping_add(offset);
+        let mut saved = [0; 16];
+        if sys::read_pieces(tid, &[(at.wrapping_sub(8), 8 + word)], &mut saved) < 8 + word {
+            continue;
+        }
+        let (place, flags) = (word_of(&saved[..word]), word_of(&saved[8..8 + word]));
+        if place == before.rip {
+            if flags & TRAP_FLAG != 0 {
+                sys::write_memory(tid, at, &(flags & !TRAP_FLAG).to_le_bytes()[..word]);
+            }
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> pid_t {
+        std::process::id().cast_signed()
+    }
+
+    #[test]
+    fn the_flag_is_taken_out_of_what_was_pushed() {
+        let stored: [u8; 8] = (0x246_u64 | TRAP_FLAG).to_le_bytes();
+        let place = std::hint::black_box(Box::new(stored));
+        clear_stack(own(), place.as_ptr() as u64);
+        assert_eq!(*std::hint::black_box(place), 0x246_u64.to_le_bytes());
+        assert!(pushes_flags(&[0x9c, 0x50]) && pushes_flags(&[0x66, 0x9c]) && !pushes_flags(&[0x66, 0x90]));
+    }
+
+    #[test]
+    fn the_flag_is_taken_out_of_a_frame_that_is_of_that_place() {
+        // SAFETY: registers are plain numbers.
+        let zeroed = || unsafe { std::mem::zeroed::<user_regs_struct>() };
+        let frame = |is_64bit: bool, offset: usize, flags: u64| {
+            let mut bytes = Box::new([0_u8; 256]);
+            let word = if is_64bit { 8 } else { 4 };
+            bytes[offset - 8..offset - 8 + word].copy_from_slice(&0x7000_u64.to_le_bytes()[..word]);
+            bytes[offset..offset + word].copy_from_slice(&flags.to_le_bytes()[..word]);
+            bytes
+        };
+        for (is_64bit, offset) in [(true, 184), (false, 228), (false, 72)] {
+            for (place, own_flags, expected) in [(0x7000, 0, 0x202), (0x7001, 0, 0x302), (0x7000, TRAP_FLAG, 0x302)] {
+                let bytes = std::hint::black_box(frame(is_64bit, offset, 0x302));
+                let cs = if is_64bit { USER_CS } else { sys::USER32_CS };
+                let before = user_regs_struct { rip: place, eflags: 0x202 | own_flags, cs, ..zeroed() };
+                let at_handler = user_regs_struct { rsp: bytes.as_ptr() as u64, cs, ..zeroed() };
+                clear_frame(own(), &before, &at_handler);
+                assert_eq!(std::hint::black_box(bytes), frame(is_64bit, offset, expected));
+            }
+        }
+    }
+}
