@@ -54,7 +54,7 @@ function opensTable(opens: Record<Way, number>): string {
     return `| ${way} | ${(opens[way] / 1000).toFixed(2)} µs | ${ratio(value)} | ${kept} |`;
   });
   return `One open of a file, in wall time, the fastest of many short series (goal, supervised: at most ${GOALS.supervised} times native). By the kernel,
-Landlock asks every directory up to the root, since a file that may only be read may not be truncated.
+Landlock asks each directory from the file up to the one that is granted.
 
 | how | time | ratio | within |
 |---|--:|--:|---|
