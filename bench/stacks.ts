@@ -15,13 +15,11 @@ import { TITLE, target } from "../test/stacks/report.js";
 import { ENVIRONMENT, makeFolder } from "./environment.js";
 import { compile } from "./material.js";
 import { median } from "./numbers.js";
-import { writePart } from "./part.js";
 import { cpuTime, endRunning } from "./run.js";
+import { writeSection } from "./section.js";
 
 const cli = fileURLToPath(new URL("../dist/trace", import.meta.url));
 const native = fileURLToPath(new URL("../native", import.meta.url));
-const START = "<!-- npm run bench:stacks -->";
-const END = "<!-- end of costs -->";
 const RUNS = 3;
 const EVENTS = 1_000_000;
 const ENRICHED = 100_000;
@@ -149,17 +147,7 @@ async function enrichRow(base: string, name: string, argv: readonly string[]): P
 
 function text(rows: readonly Row[]): string {
   const lines = rows.map(({ what, asked, measured }) => `| ${what} | ${asked} | ${measured} |`);
-  return [
-    START,
-    "",
-    "## What they cost",
-    "",
-    "| what | asked | measured |",
-    "|---|---|---|",
-    ...lines,
-    "",
-    END,
-  ].join("\n");
+  return ["| what | asked | measured |", "|---|---|---|", ...lines].join("\n");
 }
 
 async function main(): Promise<void> {
@@ -183,7 +171,7 @@ async function main(): Promise<void> {
     writeFileSync(script, SCRIPT);
     for (const { program: python, version } of pythons().slice(-1))
       add(await enrichRow(base, `Python ${version}`, [python, script]));
-    if (process.argv.includes("--write")) writePart(target, TITLE, [START, END], text(rows));
+    if (process.argv.includes("--write")) writeSection(target, TITLE, "What they cost", text(rows));
   } finally {
     endRunning();
     remove();

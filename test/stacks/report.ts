@@ -1,7 +1,7 @@
 /** The result of a comparison as bench/stacks.md. */
 
 import { fileURLToPath } from "node:url";
-import { writePart } from "../../bench/part.js";
+import { writeSection } from "../../bench/section.js";
 import { CLASSES, type Score } from "./compare.js";
 import { PLACE_CLASSES, type Places } from "./places.js";
 
@@ -14,8 +14,6 @@ export interface Line {
 /** The file, and what it begins with. */
 export const target = fileURLToPath(new URL("../../bench/stacks.md", import.meta.url));
 export const TITLE = "# Stacks: beside gdb and addr2line, and what they cost";
-const START = "<!-- npm run compare:stacks -->";
-const END = "<!-- end -->";
 
 function listed(classes: Readonly<Record<string, number | undefined>>): string {
   return Object.entries(classes)
@@ -44,14 +42,12 @@ function totals(lines: readonly Line[]): string {
   return `| all ${lines.length} | ${sum((score) => score.calls)} | ${sum((score) => score.frames)} | ${sum((score) => score.same)} | ${listed(classes)} | ${different} |`;
 }
 
-function text(lines: readonly Line[], places: readonly Places[]): string {
-  const reasons = (table: Readonly<Record<string, string>>) =>
-    Object.entries(table).map(([name, reason]) => `- **${name}**: ${reason}.`);
+function reasons(table: Readonly<Record<string, string>>): string[] {
+  return Object.entries(table).map(([name, reason]) => `- **${name}**: ${reason}.`);
+}
+
+function framesText(lines: readonly Line[]): string {
   return [
-    START,
-    "",
-    "## Frames at every call, beside gdb",
-    "",
     "A program is recorded, and run under gdb, which stops it at each call. Function, file, line and what is inlined of each frame are",
     "compared. A frame that differs for a known reason counts there, and not as the same.",
     "",
@@ -61,9 +57,11 @@ function text(lines: readonly Line[], places: readonly Places[]): string {
     totals(lines),
     "",
     ...reasons(CLASSES),
-    "",
-    "## Functions and lines at 10,000 addresses, beside addr2line -i",
-    "",
+  ].join("\n");
+}
+
+function placesText(places: readonly Places[]): string {
+  return [
     "| file | addresses | the same | known reasons | different |",
     "|---|---|---|---|---|",
     ...places.map(
@@ -72,12 +70,12 @@ function text(lines: readonly Line[], places: readonly Places[]): string {
     ),
     "",
     ...reasons(PLACE_CLASSES),
-    "",
-    END,
   ].join("\n");
 }
 
-/** Writes this part of the file; another one is what `npm run bench:stacks` has measured. */
+/** Writes these sections of the file; another one is what `npm run bench:stacks` has measured. */
 export function write(lines: readonly Line[], places: readonly Places[]): void {
-  writePart(target, TITLE, [START, END], text(lines, places));
+  writeSection(target, TITLE, "Frames at every call, beside gdb", framesText(lines));
+  const heading = "Functions and lines at 10,000 addresses, beside addr2line -i";
+  writeSection(target, TITLE, heading, placesText(places));
 }

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::changes::Snapshot;
@@ -216,9 +216,7 @@ impl Walk<'_> {
             }
         }
         self.go_on(sys::Resume::Step, |_, _| true)?;
-        if matches!(instruction.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq) {
-            stepped::clear_stack(self.tid, self.regs.rsp);
-        }
+        stepped::clear_stack(self.tid, instruction, self.regs.rsp);
         if self.regs.rip != instruction.next_ip() {
             self.entered.insert(self.regs.rip);
         }

@@ -45,6 +45,17 @@ pub fn decode(tid: pid_t, ip: u64, bits: u32) -> Option<Instruction> {
     (!instruction.is_invalid()).then_some(instruction)
 }
 
+/// Instructions that enter the kernel for a call.
+#[must_use]
+pub fn is_call(instruction: &Instruction) -> bool {
+    const LINUX: u8 = 0x80;
+    match instruction.mnemonic() {
+        Mnemonic::Syscall | Mnemonic::Sysenter => true,
+        Mnemonic::Int => instruction.immediate8() == LINUX,
+        _ => false,
+    }
+}
+
 /// Instructions that the recorder hears of.
 #[must_use]
 pub fn is_boundary(instruction: &Instruction) -> bool {

@@ -1,6 +1,7 @@
 //! What single steps leave behind in a program, and how it is taken away: the trap flag, where the processor or the kernel has
 //! stored the flags while a step was on. A program that loads them again would stop after its next instruction.
 
+use iced_x86::{Instruction, Mnemonic};
 use libc::{pid_t, user_regs_struct};
 
 use crate::memory::word_of;
@@ -9,14 +10,11 @@ use crate::sys::{self, USER_CS};
 /// Single steps, in the flags.
 pub const TRAP_FLAG: u64 = 1 << 8;
 
-/// Whether code begins with `pushf`, which stores the flags as they are during the step.
-#[must_use]
-pub fn pushes_flags(code: &[u8]) -> bool {
-    matches!(code, [0x9c, ..] | [0x66, 0x9c, ..])
-}
-
-/// Takes the flag out of what a stepped `pushf` has stored at the stack pointer.
-pub fn clear_stack(tid: pid_t, sp: u64) {
+/// Takes the flag out of what a stepped `pushf` has stored, which is where the stack pointer is now. Other instructions store none.
+pub fn clear_stack(tid: pid_t, instruction: &Instruction, sp: u64) {
+    if !matches!(instruction.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq) {
+        return;
+    }
     let mut second = [0];
     if sys::read_pieces(tid, &[(sp.wrapping_add(1), 1)], &mut second) == 1 {
         sys::write_memory(tid, sp.wrapping_add(1), &[second[0] & !((TRAP_FLAG >> 8) as u8)]);
@@ -53,6 +51,8 @@ pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs
 
 #[cfg(test)]
 mod tests {
+    use iced_x86::{Decoder, DecoderOptions};
+
     use super::*;
 
     fn own() -> pid_t {
@@ -63,9 +63,14 @@ mod tests {
     fn the_flag_is_taken_out_of_what_was_pushed() {
         let stored: [u8; 8] = (0x246_u64 | TRAP_FLAG).to_le_bytes();
         let place = std::hint::black_box(Box::new(stored));
-        clear_stack(own(), place.as_ptr() as u64);
-        assert_eq!(*std::hint::black_box(place), 0x246_u64.to_le_bytes());
-        assert!(pushes_flags(&[0x9c, 0x50]) && pushes_flags(&[0x66, 0x9c]) && !pushes_flags(&[0x66, 0x90]));
+        let instruction = |code: &[u8]| Decoder::new(64, code, DecoderOptions::NONE).decode();
+        clear_stack(own(), &instruction(&[0x90]), place.as_ptr() as u64);
+        assert_eq!(*std::hint::black_box(&place), Box::new(stored));
+        for code in [&[0x9c][..], &[0x66, 0x9c], &[0x48, 0x9c]] {
+            let place = std::hint::black_box(Box::new(stored));
+            clear_stack(own(), &instruction(code), place.as_ptr() as u64);
+            assert_eq!(*std::hint::black_box(place), 0x246_u64.to_le_bytes());
+        }
     }
 
     #[test]

@@ -370,8 +370,8 @@ fn sections_that_cannot_be_unpacked_are_no_empty_ones() {
     assert_eq!(with(empty), Lack::Nothing);
 }
 
-#[test]
-fn interpreters_with_symbols_of_one_long_name_are_read_up_to_a_limit() {
+/// Many symbols, whose names are the ends of one long name.
+fn with_one_long_name() -> [(&'static str, u32, Vec<u8>); 3] {
     let symbols: Vec<u8> = (0..300_000_u32)
         .flat_map(|k| {
             [k.to_le_bytes().to_vec(), vec![0x12, 0, 1, 0], CODE.to_le_bytes().to_vec(), vec![0x10; 8]].concat()
@@ -379,22 +379,19 @@ fn interpreters_with_symbols_of_one_long_name_are_read_up_to_a_limit() {
         .collect();
     let mut text = vec![b'x'; 8 << 20];
     text.push(0);
-    let file = made(&[(".text", 1, vec![0; 64]), (".symtab", 2, symbols), (".strtab", 3, text)]);
+    [(".text", 1, vec![0; 64]), (".symtab", 2, symbols), (".strtab", 3, text)]
+}
+
+#[test]
+fn interpreters_with_symbols_of_one_long_name_are_read_up_to_a_limit() {
+    let file = made(&with_one_long_name());
     let runtime = MALICIOUS.hold("no interpreter", || Runtime::of(&Binary::Owned(file)));
     assert_eq!(runtime, None);
 }
 
 #[test]
 fn symbols_whose_names_are_one_long_name_are_read_up_to_a_limit() {
-    let symbols: Vec<u8> = (0..300_000_u32)
-        .flat_map(|k| {
-            [k.to_le_bytes().to_vec(), vec![0x12, 0, 1, 0], CODE.to_le_bytes().to_vec(), vec![0x10; 8]].concat()
-        })
-        .collect();
-    let mut text = vec![b'x'; 8 << 20];
-    text.push(0);
-    let sections = [(".text", 1, vec![0; 64]), (".symtab", 2, symbols), (".strtab", 3, text)];
-    let found = looked_up("one name of symbols", &sections);
+    let found = looked_up("one name of symbols", &with_one_long_name());
     let name = found.frames[0].function.as_ref().expect("a name");
     assert!(name.starts_with("xxx") && name.len() <= 4096, "{}", name.len());
 }

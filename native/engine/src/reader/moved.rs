@@ -33,6 +33,10 @@ impl Digest {
     /// Of these bytes and the `len` bytes of `next` behind them.
     #[must_use]
     pub fn then(self, next: Digest, len: u32) -> Digest {
+        // Those of nothing are 0, and what follows zeros stays as it is.
+        if self == Digest::default() {
+            return next;
+        }
         let mut crc32 = crc32fast::Hasher::new_with_initial_len(self.crc32, 0);
         crc32.combine(&crc32fast::Hasher::new_with_initial_len(next.crc32, len.into()));
         Digest { crc32: crc32.finalize(), crc32c: crc32c::crc32c_combine(self.crc32c, next.crc32c, len as usize) }
@@ -146,7 +150,7 @@ impl<'a> Source<'a> {
         let all = self.digest_of_chunks(content, &chunks[..count], count as u32 * CHUNK_BYTES)?;
         let Some((chunk, len)) = with_lens(chunks, whole).nth(count).filter(|_| rest > 0) else { return Ok(all) };
         let next = Digest::of(&self.cache.bytes(self.trace, chunk, len, self.offset)?[..rest]);
-        Ok(if count == 0 { next } else { all.then(next, rest as u32) })
+        Ok(all.then(next, rest as u32))
     }
 
     /// Digest of the first chunks of a content, which have `len` bytes.
@@ -155,10 +159,10 @@ impl<'a> Source<'a> {
         let digests = &mut self.digests[start..start + chunks.len()];
         let known = digests.partition_point(Option::is_some);
         let mut all = known.checked_sub(1).and_then(|last| digests[last]).unwrap_or_default();
-        for (place, (chunk, len)) in with_lens(chunks, len).enumerate().skip(known) {
-            let next = self.cache.digest(self.trace, chunk, len, self.offset)?;
-            all = if place == 0 { next } else { all.then(next, len) };
-            digests[place] = Some(all);
+        let unknown = with_lens(chunks, len).zip(digests.iter_mut()).skip(known);
+        for ((chunk, own), digest) in unknown {
+            all = all.then(self.cache.digest(self.trace, chunk, own, self.offset)?, own);
+            *digest = Some(all);
         }
         Ok(all)
     }

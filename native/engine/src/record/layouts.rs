@@ -448,16 +448,14 @@ pub(super) fn file_position(tid: pid_t, fd: i32) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
 }
 
-const AT_NULL: u64 = 0;
-const AT_IGNORE: u64 = 1;
+/// Of 32-bit programs.
 const AT_SYSINFO: u64 = 32;
-const AT_SYSINFO_EHDR: u64 = 33;
 
 /// Takes the vDSO out of the auxiliary vector at the stack pointer of a new program, so that the C library reads clocks
 /// by calls, getauxval(3). `stack` is what is there, where that was read; it is given back as it is then.
 fn hide_vdso(tid: pid_t, arch: Arch, sp: u64, stack: Option<&mut Stack>) -> Option<&Stack> {
     if let Some(stack) = stack {
-        stack.rename(tid, &[AT_SYSINFO, AT_SYSINFO_EHDR], AT_IGNORE);
+        stack.rename(tid, &[AT_SYSINFO, libc::AT_SYSINFO_EHDR], libc::AT_IGNORE);
         return Some(stack);
     }
     hide_vdso_unread(tid, arch, sp);
@@ -489,11 +487,11 @@ fn hide_vdso_unread(tid: pid_t, arch: Arch, sp: u64) {
                 offset += word;
                 continue;
             }
-            if value == AT_NULL {
+            if value == libc::AT_NULL {
                 return;
             }
-            if matches!(value, AT_SYSINFO | AT_SYSINFO_EHDR) {
-                sys::write_memory(tid, at + offset as u64, &AT_IGNORE.to_le_bytes()[..word]);
+            if matches!(value, AT_SYSINFO | libc::AT_SYSINFO_EHDR) {
+                sys::write_memory(tid, at + offset as u64, &libc::AT_IGNORE.to_le_bytes()[..word]);
             }
             offset += 2 * word;
         }

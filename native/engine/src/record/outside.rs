@@ -164,8 +164,8 @@ impl Recorder {
         let Some(call) = task.call.filter(|call| matches!(call.name(), "mmap" | "mmap2")) else { return false };
         let is_shared = call.args[3] & MAP_SHARED != 0 && call.args[3] & libc::MAP_ANONYMOUS as u64 == 0;
         let Some(open) = task.fds.borrow().open(call.int(4)).filter(|_| is_shared) else { return false };
-        let writes = maps_to_write(tid, &call);
-        let is_written = self.world.shared_files.get(&open.file).is_some_and(|known| known.written || writes);
+        let known = self.world.shared_files.get(&open.file);
+        let is_written = known.is_some_and(|known| known.written || maps_to_write(tid, &call));
         let mut others = if is_written { self.world.mappers(task, open.file) } else { Vec::new() };
         others.retain(|space| space.borrow().shares);
         self.waits_for(tid, &others, SHARES)

@@ -8,7 +8,7 @@ use super::{Recorder, World, enters_again};
 use crate::capture;
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
-use crate::probe::Word;
+use crate::probe::{self, Word};
 use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
 use crate::state;
@@ -134,11 +134,11 @@ impl Recorder {
             return;
         }
         task.boundary = Some(Boundary { recurs: false, ..boundary });
-        let mut code = [0; 2];
-        sys::read_pieces(tid, &[(way, 2)], &mut code);
+        let regs = sys::registers(tid).ok();
+        let instruction = regs.and_then(|regs| probe::decode(tid, way, probe::bits(&regs)));
         // A step would pass a call unseen; its stop is the next one anyway. So is that of a program that steps itself.
-        let calls = matches!(code, [0x0f, 0x05 | 0x34] | [0xcd, 0x80]);
-        let steps = sys::registers(tid).is_ok_and(|regs| regs.eflags & TRAP_FLAG != 0);
+        let calls = instruction.as_ref().is_some_and(probe::is_call);
+        let steps = regs.is_some_and(|regs| regs.eflags & TRAP_FLAG != 0);
         if calls || steps || sys::resume(tid, Resume::Step, signal).is_err() {
             self.go_on(tid, signal);
             return;
@@ -150,10 +150,8 @@ impl Recorder {
         let is_done = waited.status >> 8 == libc::SIGTRAP
             && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::TRAP_TRACE);
         if is_done {
-            if stepped::pushes_flags(&code)
-                && let Ok(regs) = sys::registers(tid)
-            {
-                stepped::clear_stack(tid, regs.rsp);
+            if let (Some(instruction), Ok(regs)) = (instruction, sys::registers(tid)) {
+                stepped::clear_stack(tid, &instruction, regs.rsp);
             }
             task.boundary = None;
             self.go_on(tid, 0);

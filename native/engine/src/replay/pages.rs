@@ -5,11 +5,9 @@ use std::collections::HashMap;
 
 use libc::pid_t;
 
-use crate::interpreters::Memory;
+use crate::interpreters::{Memory, PAGE};
 use crate::sys;
 
-/// Bytes of a page.
-const PAGE: usize = 4096;
 /// Most pages that are kept of one stop.
 const MOST_PAGES: usize = 4096;
 /// Most pages that are read before anybody has asked for them, and threads of which such are known.

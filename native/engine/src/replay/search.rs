@@ -20,7 +20,7 @@ use super::run::Runner;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, lost};
 use crate::image;
-use crate::probe::{JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
+use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state;
 use crate::stepped;
@@ -261,16 +261,15 @@ impl Runner<'_> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         for _ in 0..probe.original.len() {
-            let ip = sys::registers(tid).map_err(failed)?.rip;
-            if !probe.is_inside(ip, place) {
+            let regs = sys::registers(tid).map_err(failed)?;
+            if !probe.is_inside(regs.rip, place) {
                 break;
             }
-            let mut code = [0; 2];
-            sys::read_pieces(tid, &[(ip, 2)], &mut code);
+            let instruction = probe::decode(tid, regs.rip, probe::bits(&regs));
             kernel::go(tid, Go::Step, 0).map_err(failed)?;
             self.remote.watch.wait(tid)?;
-            if stepped::pushes_flags(&code) {
-                stepped::clear_stack(tid, sys::registers(tid).map_err(failed)?.rsp);
+            if let Some(instruction) = instruction {
+                stepped::clear_stack(tid, &instruction, sys::registers(tid).map_err(failed)?.rsp);
             }
         }
         Ok(())
