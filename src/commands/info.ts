@@ -135,7 +135,9 @@ function replayLines(info: TraceInfo): Line[] {
   if (mode === "replayable" && obstacles.length === 0) return [["replay", "can be replayed"]];
   if (mode === "replayable") return obstacles.map((reason) => ["replay", `cannot: ${reason}`]);
   const reason =
-    "it was recorded with --observe, or only in part (-p, -e, --data, --detach-on-exit)";
+    info.facts.get("backend") === "notify"
+      ? "the notify backend sees no results"
+      : "it was recorded with --observe, or only in part (-p, -e, --data, --detach-on-exit)";
   return [["replay", `cannot: ${reason}`]];
 }
 
@@ -170,7 +172,11 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
   ]);
   const coverage = coverageOf(info);
   if (coverage === undefined) {
-    return [["coverage", "every call stopped the program (record with --backend=agent)"]];
+    const how =
+      info.facts.get("backend") === "notify"
+        ? "every call asked the recorder before it was made"
+        : "every call stopped the program";
+    return [["coverage", `${how} (record with --backend=agent)`]];
   }
   const { inProcess, trapped, patched, calls, refused, left } = coverage;
   const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);

@@ -151,8 +151,8 @@ export const command: CommandDef<Options> = {
     },
     {
       flags: "--backend <name>",
-      help: "how to capture: agent is fast where programs make many calls",
-      choices: ["ptrace", "agent", "eager-agent"],
+      help: "how to capture: agent is fast where programs make many calls, notify needs no ptrace and sees no results",
+      choices: ["ptrace", "agent", "eager-agent", "notify"],
     },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },

@@ -40,6 +40,7 @@ const hints: Readonly<Record<string, Hint>> = {
   cwd: () => "start from a directory that exists and can be entered",
   user: () => "becoming another user needs root: sudo trace record -u USER ...",
   filter: () => "record everything instead (no -e), or look at: trace doctor",
+  backend: () => "leave --backend out: the default can do that",
   "cpu-level": () =>
     "leave --cpu out: the trace replays on processors of the same model; trace doctor says what this machine can",
   unreplayable: () => "everything else works on it: trace show, trace stat, trace tree",

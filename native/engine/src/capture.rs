@@ -69,7 +69,7 @@ impl Call {
 /// Takes what the kernel is about to read.
 pub fn entry(tid: pid_t, data: Data, call: &Call, memory: &mut Memory) {
     run(tid, data, call, memory, None);
-    if call.name() == "rt_sigreturn" && call.arch == Arch::X86_64 {
+    if call.name() == "rt_sigreturn" && call.arch == Arch::X86_64 && call.sp != 0 {
         // The mask that comes back is in the signal frame: the stack pointer stands at a struct ucontext, whose members
         // before the mask are flags, link, stack and registers (asm/ucontext.h, asm/sigcontext.h).
         const MASK: u64 = 8 + 8 + 24 + 256;

@@ -12,7 +12,6 @@ mod apart;
 mod files;
 mod filter;
 mod gate;
-mod notify;
 mod paths;
 mod pattern;
 mod policy;

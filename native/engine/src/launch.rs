@@ -13,6 +13,7 @@ use libc::{c_char, c_int, pid_t};
 
 use crate::enforce::{self, Enforcement, Gate};
 use crate::error::EngineError;
+use crate::listening::{self, Listening};
 use crate::objects;
 use crate::sys;
 
@@ -164,14 +165,16 @@ fn start_error(step: c_int, errno: c_int, path: &Path) -> EngineError {
         (enforce::STEP_LANDLOCK, _) => {
             EngineError::start("enforce", format!("the kernel refuses the Landlock ruleset: {why}"))
         }
-        (enforce::STEP_FILTER, libc::EBUSY) => EngineError::start(
+        (enforce::STEP_FILTER | listening::STEP_LISTEN, libc::EBUSY) => EngineError::start(
             "nested",
             "calls of this process are answered by another supervisor already, and the kernel allows one only",
         ),
         (enforce::STEP_PRIVILEGES | enforce::STEP_FILTER | enforce::STEP_HANDOVER, _) => {
             EngineError::start("enforce", format!("the policy cannot be put on: {why}"))
         }
-        (STEP_FILTER, _) => EngineError::start("filter", format!("cannot install the capture filter: {why}")),
+        (STEP_FILTER | listening::STEP_LISTEN | listening::STEP_HAND_OVER, _) => {
+            EngineError::start("filter", format!("cannot install the capture filter: {why}"))
+        }
         (_, libc::ENOENT) => EngineError::start(
             "no-interpreter",
             format!("{shown}: it exists, but the interpreter or dynamic loader that it names does not"),
@@ -280,6 +283,7 @@ struct Plan<'a> {
     trap_clock: bool,
     gate: Option<&'a Gate>,
     attempt: Option<&'a enforce::Attempt>,
+    listening: Option<&'a Listening>,
     go: c_int,
     failure: c_int,
     /// The recorder's ends of the two pipes, which the fork has copied.
@@ -316,8 +320,34 @@ pub fn launch_enforced(
     filter: Option<&[libc::sock_filter]>,
     enforcement: Option<&Enforcement>,
 ) -> Result<Launched, EngineError> {
-    let path = find(program)?;
     let gate = enforcement.map(|own| Gate::new(&own.policy, own.notify)).transpose()?;
+    let attempt = enforcement.and_then(|own| own.attempt.as_ref());
+    let mut launched = start(program, how, &PutOn { filter, gate: gate.as_ref(), attempt, listening: None })?;
+    if let (Some(own), Some(gate)) = (enforcement, gate) {
+        launched.supervisor = own.supervise(gate, launched.pid)?;
+    }
+    Ok(launched)
+}
+
+/// Forks a child that nobody traces, and whose calls are answered by who takes the other end of `listening`.
+///
+/// # Errors
+/// As [`find`].
+pub fn launch_listening(program: &Program, listening: &Listening) -> Result<Launched, EngineError> {
+    let how = How { untraced: true, ..How::default() };
+    start(program, &how, &PutOn { filter: None, gate: None, attempt: None, listening: Some(listening) })
+}
+
+/// What a child puts on before its exec.
+struct PutOn<'a> {
+    filter: Option<&'a [libc::sock_filter]>,
+    gate: Option<&'a Gate>,
+    attempt: Option<&'a enforce::Attempt>,
+    listening: Option<&'a Listening>,
+}
+
+fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, EngineError> {
+    let path = find(program)?;
     let (go_read, go_write) = pipe(0)?;
     let (failure_read, failure_write) = pipe(libc::O_NONBLOCK)?;
     let env: Vec<Vec<u8>> = match &program.env {
@@ -333,10 +363,11 @@ pub fn launch_enforced(
         cwd: program.cwd.as_ref().map(|cwd| c_string(cwd.as_os_str().as_bytes())).transpose()?,
         user: program.user.as_ref(),
         surroundings: &program.surroundings,
-        filter: filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
+        filter: put_on.filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
         trap_clock: how.trap_clock,
-        gate: gate.as_ref(),
-        attempt: enforcement.and_then(|own| own.attempt.as_ref()),
+        gate: put_on.gate,
+        attempt: put_on.attempt,
+        listening: put_on.listening,
         go: go_read.as_raw_fd(),
         failure: failure_write.as_raw_fd(),
         others: [go_write.as_raw_fd(), failure_read.as_raw_fd()],
@@ -357,15 +388,14 @@ pub fn launch_enforced(
                 unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
                 return Err(EngineError::start(
                     "permission",
-                    format!("the kernel does not let this process trace its child: {error}"),
+                    format!(
+                        "the kernel does not let this process trace its child: {error}; trace doctor says what forbids it, \
+                         and trace record --backend=notify needs no such right, but sees no results"
+                    ),
                 ));
             }
             let shown = program.cwd.clone().filter(|cwd| !cwd.is_dir()).unwrap_or(path);
-            let supervisor = match (enforcement, gate) {
-                (Some(own), Some(gate)) => own.supervise(gate, pid)?,
-                _ => None,
-            };
-            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor })
+            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor: None })
         }
     }
 }
@@ -441,6 +471,13 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
         }
         if let Some(attempt) = plan.attempt {
             enforce::attempt(attempt)
+        }
+        if let Some(listening) = plan.listening {
+            // Without the recorder no call would be answered any more.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if let Err(step) = listening.put_on() {
+                fail(step)
+            }
         }
         libc::execve(plan.path.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         fail(STEP_EXEC)

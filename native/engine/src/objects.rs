@@ -111,6 +111,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether both name one file; of what has no file, whether they name it alike.
+    #[must_use]
+    pub fn is_same(&self, other: &Identity) -> bool {
+        (self.dev, self.ino, &self.path) == (other.dev, other.ino, &other.path)
+    }
+
     /// From a name as /proc/PID/fd shows it, and device, inode and mode as far as they are known.
     #[must_use]
     pub fn new(path: Vec<u8>, facts: Option<(u64, u64, u32)>) -> Identity {

@@ -17,6 +17,7 @@ mod leaving;
 mod lifecycle;
 mod loader;
 mod moved;
+mod notified;
 mod outside;
 mod replayable;
 mod samples;
@@ -67,6 +68,9 @@ pub enum Backend {
     Agent,
     /// The same from the first call of each program on, for tests.
     EagerAgent,
+    /// Each call asks the recorder, by seccomp_unotify(2), before the kernel makes it. Takes no right to trace; what calls result in
+    /// is not seen.
+    Notify,
 }
 
 impl Backend {
@@ -77,6 +81,7 @@ impl Backend {
             "ptrace" => Some(Backend::Ptrace),
             "agent" => Some(Backend::Agent),
             "eager-agent" => Some(Backend::EagerAgent),
+            "notify" => Some(Backend::Notify),
             _ => None,
         }
     }
@@ -283,6 +288,9 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     if options.attach.is_empty() {
         launch::find(&options.program)?;
     }
+    if options.backend == Backend::Notify {
+        return notified::record(options, control);
+    }
     if options.only.is_some() && options.detach_on_exit {
         let why = "a capture filter stays in the processes that are left behind, and nobody would answer its stops";
         return Err(EngineError::start("filter", why));
@@ -359,7 +367,7 @@ fn unenforceable(options: &Options) -> Option<&'static str> {
 /// # Errors
 /// What it cannot do.
 fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image>, &'static str> {
-    if options.backend == Backend::Ptrace {
+    if !matches!(options.backend, Backend::Agent | Backend::EagerAgent) {
         return Ok(None);
     }
     match options {
@@ -399,6 +407,10 @@ struct World {
     between: Resume,
     /// Every call is seen.
     sees_all: bool,
+    /// What calls result in is seen: what is known of descriptors and directories is kept up to date by it.
+    follows: bool,
+    /// The objects that are known, where they have to be compared.
+    identities: FxHashMap<u32, crate::objects::Identity>,
     /// The agent, in a recording that uses it.
     agent: Option<agent::Agent>,
     started: u64,
@@ -474,13 +486,18 @@ impl World {
             .collect();
         // What is left out, or goes on unobserved, cannot be replayed.
         let whole = options.data == Data::All && options.only.is_none() && !options.detach_on_exit;
-        let replayable = !options.observe && options.attach.is_empty() && whole;
+        let follows = options.backend != Backend::Notify;
+        let replayable = !options.observe && options.attach.is_empty() && whole && follows;
         let mode = if replayable { "replayable" } else { "observe" };
         let eager = options.backend == Backend::EagerAgent;
         let sampler = options.samples.as_ref().map(samples::Sampler::new);
         let is_sampled = |name: &str| sampler.as_ref().is_some_and(|sampler| sampler.wants(name));
         let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, eager, is_sampled));
-        let backend = if agent.is_some() { "agent" } else { "ptrace" };
+        let backend = match &agent {
+            Some(_) => "agent",
+            None if follows => "ptrace",
+            None => "notify",
+        };
         for (key, value) in
             [("backend", backend), ("data", options.data.name()), ("mode", mode), ("cpu", &crate::cpu::describe())]
         {
@@ -512,6 +529,8 @@ impl World {
             data: options.data,
             between: if filtered { Resume::Cont } else { Resume::Syscall },
             sees_all: options.only.is_none(),
+            follows,
+            identities: FxHashMap::default(),
             agent,
             started,
             clock: started,

@@ -99,6 +99,12 @@ pub struct SyscallInfo {
 }
 
 impl SyscallInfo {
+    /// The entry of a call: `AUDIT_ARCH_*`, instruction and stack pointer, number and arguments.
+    #[must_use]
+    pub fn entry(arch: u32, (ip, sp): (u64, u64), number: u64, args: [u64; 6]) -> SyscallInfo {
+        SyscallInfo { op: INFO_ENTRY, pad: [0; 3], arch, ip, sp, first: number, args, tail: 0 }
+    }
+
     /// The kind of call, and after an exec the kind of program.
     #[must_use]
     pub fn machine(&self) -> Arch {
@@ -242,6 +248,11 @@ pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The end of a child, or its being stopped or continued by a signal, that is there already.
+pub fn poll_child(pid: pid_t) -> io::Result<Option<Waited>> {
+    wait(pid, libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED)
 }
 
 /// The stop or end of one tracee that is there already.

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::notify::Listener;
 use super::supervise::{Answer, Caller};
 use super::target::Errno;
+use crate::notify::Listener;
 use crate::sys;
 
 /// Most calls that are under way at once.

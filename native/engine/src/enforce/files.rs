@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use super::gate::owned;
 use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
+use crate::pidfd::owned;
 
 type Done = Result<Answer, Errno>;
 

@@ -2,14 +2,15 @@
 //! the supervisor.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use libc::{c_int, c_long};
+use libc::c_int;
 
 use super::filter::{self, Otherwise};
 use super::policy::Policy;
 use super::ruleset;
 use crate::error::EngineError;
+use crate::pidfd;
 
 /// All that a child installs, made before the fork.
 pub struct Gate {
@@ -112,8 +113,8 @@ impl Gate {
         if got != 4 {
             return Ok(None);
         }
-        let process = pidfd_open(pid, 0)?;
-        let value = ready(pidfd_getfd(&process, c_int::from_ne_bytes(number))?)?;
+        let process = pidfd::open(pid, 0)?;
+        let value = ready(pidfd::descriptor(&process, c_int::from_ne_bytes(number))?)?;
         // SAFETY: one byte of a static buffer to a descriptor of this value.
         unsafe { libc::write(self.go.1.as_raw_fd(), c"g".as_ptr().cast(), 1) };
         Ok(Some(value))
@@ -128,24 +129,4 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
     }
     // SAFETY: both descriptors are new and owned by nobody else.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
-}
-
-/// A descriptor that a system call has just made.
-pub fn owned(result: c_long) -> io::Result<OwnedFd> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call gave a new descriptor, which nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
-}
-
-pub fn pidfd_open(pid: libc::pid_t, flags: u32) -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointer.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })
-}
-
-/// A descriptor of another process, for this one.
-pub fn pidfd_getfd(process: &OwnedFd, fd: c_int) -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointer.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
 }

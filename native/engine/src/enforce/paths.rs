@@ -4,8 +4,8 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::gate::owned;
 use super::target::{Errno, Target, errno, errno_of};
+use crate::pidfd::owned;
 use crate::resolve::join;
 use crate::sys;
 

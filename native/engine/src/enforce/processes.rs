@@ -2,12 +2,12 @@
 //! program; what is trusted is what the kernel says they run, never what they say.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::gate::pidfd_open;
 use super::rules::Rules;
+use crate::pidfd::{self, is_alive};
 
 /// `PIDFD_THREAD` of linux/pidfd.h is `O_EXCL`.
 const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
@@ -86,7 +86,7 @@ impl Processes {
     pub fn first(&mut self, pid: i32, role: usize, fresh: bool) -> std::io::Result<()> {
         let process = Process {
             pid,
-            handle: Arc::new(pidfd_open(pid, 0)?),
+            handle: Arc::new(pidfd::open(pid, 0)?),
             roles: vec![role],
             serving: Arc::default(),
             exe: exe_of(pid),
@@ -156,7 +156,7 @@ impl Processes {
         }
         let pid = status_number(tid, "Tgid:")?;
         // Kernels before 6.9 have handles of processes only: other threads are looked up each time.
-        let handle = pidfd_open(tid, PIDFD_THREAD).or_else(|_| pidfd_open(tid, 0));
+        let handle = pidfd::open(tid, PIDFD_THREAD).or_else(|_| pidfd::open(tid, 0));
         if self.threads.len() >= CLEAN_AT {
             self.threads.retain(|_, (_, handle)| is_alive(handle));
             self.known.retain(|_, process| is_alive(&process.handle));
@@ -169,7 +169,7 @@ impl Processes {
 
     /// A process that calls for the first time: forked, and not yet another program.
     fn meet(&self, pid: i32, rules: &Rules) -> Option<Process> {
-        let handle = Arc::new(pidfd_open(pid, 0).ok()?);
+        let handle = Arc::new(pidfd::open(pid, 0).ok()?);
         let exe = exe_of(pid);
         let line = line_of(pid);
         let parent = self.known.get(&status_number(pid, "PPid:")?);
@@ -217,12 +217,6 @@ fn recheck(
         }
         _ => Err(Stranger { pid: process.pid, exe }),
     }
-}
-
-fn is_alive(handle: &OwnedFd) -> bool {
-    let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry of this frame, and no waiting.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
 }
 
 fn status_number(tid: i32, field: &str) -> Option<i32> {

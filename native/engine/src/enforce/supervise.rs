@@ -19,12 +19,12 @@ use serde::Serialize;
 use super::apart::{Apart, patiently};
 use super::files;
 use super::filter;
-use super::notify::{Listener, Notification};
 use super::policy::Policy;
 use super::processes::{Processes, Stranger};
 use super::rules::{Peer, RoleRules, Rules, verb};
 use super::sockets;
 use super::target::{Errno, Target};
+use crate::notify::{Listener, Notification};
 use crate::sys;
 
 /// What a call is answered with.
@@ -477,7 +477,7 @@ impl Supervisor {
 
     /// Without a supervisor only calls are notified that no role may make.
     fn refuse_call(&self, notification: &Notification) {
-        let Notification { id, tid, number, args } = *notification;
+        let Notification { id, tid, number, args, .. } = *notification;
         let (object, errno) = if number == libc::SYS_socket {
             (format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]), libc::EACCES)
         } else {

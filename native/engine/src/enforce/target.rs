@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::gate::{owned, pidfd_getfd};
+use crate::pidfd::{self, owned};
 use crate::sys;
 
 /// Longest path, with its NUL.
@@ -81,7 +81,7 @@ impl Target<'_> {
 
     /// Its descriptor, as one of this process.
     pub fn descriptor(&self, fd: u64) -> Result<OwnedFd, Errno> {
-        pidfd_getfd(self.process, fd as i32).map_err(|error| errno_of(&error))
+        pidfd::descriptor(self.process, fd as i32).map_err(|error| errno_of(&error))
     }
 
     /// What its descriptor is open on, without the rights to use it.

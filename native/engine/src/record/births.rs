@@ -184,10 +184,14 @@ impl Recorder {
 
 /// The process that a task which has just begun came from: its own for a thread, else its parent.
 fn maker_of(tid: pid_t) -> Option<pid_t> {
+    whose(tid).map(|(group, parent)| if group == tid { parent } else { group })
+}
+
+/// The process of a thread, and that one's parent.
+pub(super) fn whose(tid: pid_t) -> Option<(pid_t, pid_t)> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let field = |label: &str| -> Option<pid_t> {
         status.lines().find_map(|line| line.strip_prefix(label))?.trim().parse().ok()
     };
-    let group = field("Tgid:")?;
-    if group == tid { field("PPid:") } else { Some(group) }
+    Some((field("Tgid:")?, field("PPid:")?))
 }

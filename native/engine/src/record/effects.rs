@@ -29,13 +29,22 @@ impl World {
     }
 
     pub(super) fn open(&mut self, task: &Task, fd: i32) -> Option<Open> {
-        if let Some(known) = task.fds.borrow().open(fd) {
+        let known = task.fds.borrow().open(fd);
+        if let Some(known) = known
+            && (self.follows || self.is_still(task, fd, &known))
+        {
             return Some(known);
         }
         self.identify(task, fd, None)
     }
 
     /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
+    /// Whether a descriptor stands for the object that it stood for.
+    fn is_still(&self, task: &Task, fd: i32, known: &Open) -> bool {
+        let now = objects::identify(task.tid, fd).ok();
+        now.is_some_and(|now| self.identities.get(&known.object).is_some_and(|then| then.is_same(&now)))
+    }
+
     fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<Open> {
         let told = self.agent.as_mut().filter(|_| made_by.is_some()).and_then(|agent| agent.told.take());
         let identity = match told.map_or_else(|| objects::identify(task.tid, fd), Ok) {
@@ -55,8 +64,10 @@ impl World {
         let (kind, file) = (identity.kind, (identity.dev, identity.ino));
         let memory = super::outside::memory_of(&identity.path);
         let shows_mappings = super::leaving::shows_mappings(&identity.path);
+        let kept = (!self.follows).then(|| identity.clone());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
+        self.identities.extend(kept.map(|identity| (object, identity)));
         if shows_mappings {
             self.mapping_files.insert(object);
         }
@@ -83,7 +94,7 @@ impl World {
             self.refer_nested(task, fd);
         }
         self.refer_unusual(task, call);
-        if plan.effect == Effect::Clone {
+        if plan.effect == Effect::Clone && self.follows {
             self.keep_traced(task, call);
         }
         if plan.effect == Effect::Close {
@@ -432,7 +443,7 @@ impl World {
     }
 
     /// Stores what the path arguments of a successful call mean, where that is not what they say.
-    fn resolve_paths(&mut self, task: &mut Task, call: &Call, effect: Effect) {
+    pub(super) fn resolve_paths(&mut self, task: &mut Task, call: &Call, effect: Effect) {
         const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
         const AT_SYMLINK_FOLLOW: u64 = 0x400;
         let Some(plan) = call.plan else { return };

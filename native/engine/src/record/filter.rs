@@ -39,6 +39,23 @@ pub fn program(names: &[String]) -> Vec<libc::sock_filter> {
     code
 }
 
+/// As [`program`]; the recorder is asked instead.
+#[must_use]
+pub fn notifying(names: &[String]) -> Vec<libc::sock_filter> {
+    let mut code = program(names);
+    let stops = |line: &&mut libc::sock_filter| {
+        u32::from(line.code) == (libc::BPF_RET | libc::BPF_K) && line.k == libc::SECCOMP_RET_TRACE
+    };
+    code.iter_mut().filter(stops).for_each(|line| line.k = libc::SECCOMP_RET_USER_NOTIF);
+    code
+}
+
+/// Has every call ask the recorder.
+#[must_use]
+pub fn notifying_all() -> Vec<libc::sock_filter> {
+    vec![give(libc::SECCOMP_RET_USER_NOTIF)]
+}
+
 /// Runs of known numbers that pass, as (first, last).
 fn ranges(numbers: &[(u16, bool)]) -> Vec<(u16, u16)> {
     let mut passing: Vec<(u16, u16)> = Vec::new();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use libc::pid_t;
+use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 use trace_format::table::Arch;
@@ -309,7 +309,19 @@ impl Recorder {
     }
 
     pub(super) fn finish(self, launched: Option<&Launched>, output: &Path) -> Result<Outcome, EngineError> {
-        let mut world = self.world;
+        self.world.finish(self.root_status.unwrap_or(0), launched, output)
+    }
+}
+
+impl World {
+    /// Ends the recording of a program that ended with this wait status.
+    pub(super) fn finish(
+        self,
+        status: c_int,
+        launched: Option<&Launched>,
+        output: &Path,
+    ) -> Result<Outcome, EngineError> {
+        let mut world = self;
         if let Some(error) = launched.and_then(Launched::failure) {
             world.discard(output);
             return Err(error);
@@ -318,7 +330,6 @@ impl Recorder {
             world.note(&format!("some mapped files could not be kept for replay on another machine: {failure}"));
         }
         let duration_ns = world.time(sys::monotonic());
-        let status = self.root_status.unwrap_or(0);
         for (key, value) in [
             ("status", status.to_string()),
             ("duration_ns", duration_ns.to_string()),
@@ -345,9 +356,7 @@ impl Recorder {
             notes: world.notes,
         })
     }
-}
 
-impl World {
     /// Says so when a set-user-ID program runs without the privilege that it would have had.
     fn warn_of_lost_privilege(&mut self, tid: pid_t, owner: u32) {
         use std::os::unix::fs::MetadataExt as _;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking, patiently};
-use crate::enforce::gate::owned;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, Target, errno_of};
+use crate::pidfd::owned;
 
 /// A connection that is waited for.
 pub struct Accepting {

@@ -24,8 +24,12 @@ pub struct Notification {
     pub id: u64,
     /// Thread that made the call.
     pub tid: i32,
+    /// Of which architecture, `AUDIT_ARCH_*`.
+    pub arch: u32,
     pub number: i64,
     pub args: [u64; 6],
+    /// Behind the instruction of the call.
+    pub ip: u64,
 }
 
 /// The listening end of a filter.
@@ -76,8 +80,10 @@ impl Listener {
             Ok(_) => Ok(Some(Notification {
                 id: raw.id,
                 tid: raw.pid as i32,
+                arch: raw.data.arch,
                 number: raw.data.nr.into(),
                 args: raw.data.args,
+                ip: raw.data.instruction_pointer,
             })),
             // The call was given up, or everybody has gone.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => match self.look(0)? & libc::POLLHUP {
