@@ -22,6 +22,7 @@ mod outside;
 mod replayable;
 mod samples;
 mod signals;
+mod strict;
 mod traps;
 mod turns;
 mod unseen;
@@ -862,6 +863,7 @@ impl Recorder {
                 task.at_filter = info.op == sys::INFO_SECCOMP;
                 self.world.enter(task, &info, now);
                 self.guard(tid);
+                self.keep_strict(tid);
                 return self.went_away(tid);
             }
             Ok(info) if info.op == sys::INFO_EXIT => {
@@ -873,6 +875,7 @@ impl Recorder {
             Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
                 self.world.enter(task, &info, now);
                 self.guard(tid);
+                self.keep_strict(tid);
             }
             Ok(_) => {}
             Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,

@@ -261,6 +261,8 @@ pub struct Task {
     pub at_filter: bool,
     /// It stops at each call by itself, since a filter of its own comes before the recorder's.
     pub stepwise: bool,
+    /// It is in the strict mode of seccomp, as far as it knows.
+    pub is_strict: bool,
 }
 
 impl Task {
@@ -310,6 +312,7 @@ impl Task {
             fds_apart: false,
             at_filter: false,
             stepwise: false,
+            is_strict: false,
         }
     }
 

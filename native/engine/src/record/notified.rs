@@ -18,7 +18,7 @@ use trace_format::event::{EventKind, Lost, flag};
 
 use self::ends::Watch;
 use self::tasks::Group;
-use super::{Control, DRAIN_NS, Options, Outcome, World, filter, wake_signal};
+use super::{Control, DRAIN_NS, Options, Outcome, World, filter, strict, wake_signal};
 use crate::capture::Call;
 use crate::cpu::features::Level;
 use crate::error::EngineError;
@@ -113,6 +113,15 @@ fn take(launched: &Launched, listening: Listening) -> Result<(Listener, Watch), 
     Ok((listener, watch))
 }
 
+/// What becomes of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The kernel makes it.
+    Pass,
+    /// It was done: its result is 0.
+    Done,
+}
+
 struct Notified {
     world: World,
     listener: Listener,
@@ -170,48 +179,62 @@ impl Notified {
     fn answer(&mut self, notification: &Notification) {
         self.world.read_clock();
         let tid = notification.tid;
+        let mut verdict = Verdict::Pass;
         if self.listener.is_waiting(notification.id) && self.knows(tid) {
             self.catch_up(tid);
             if let Some(mut task) = self.tasks.remove(&tid) {
-                self.take(&mut task, notification);
+                verdict = self.take(&mut task, notification);
                 self.tasks.insert(tid, task);
             }
         } else if self.listener.is_waiting(notification.id) {
             // Its process cannot be told.
             self.world.lost[Lost::TaskGone as usize] += 1;
         }
-        self.listener.pass(notification.id);
+        match verdict {
+            Verdict::Pass => self.listener.pass(notification.id),
+            Verdict::Done => self.listener.answer(notification.id, 0),
+        }
     }
 
-    /// Notes the call that a task is about to make.
-    fn take(&mut self, task: &mut Task, notification: &Notification) {
+    /// Notes the call that a task is about to make, and says what becomes of it.
+    fn take(&mut self, task: &mut Task, notification: &Notification) -> Verdict {
         let info = SyscallInfo::notified(notification);
         // Nothing was followed since the last call.
         task.location.borrow_mut().cwd = None;
         self.world.resolver.forget();
         self.world.enter(task, &info, self.world.clock);
-        let Some(mut call) = task.call.take() else { return };
+        let Some(mut call) = task.call.take() else { return Verdict::Pass };
         if !self.listener.is_waiting(notification.id) {
             // What was read may have been another's memory.
             self.world.lost[Lost::TaskGone as usize] += 1;
             task.memory.clear();
-            return;
+            return Verdict::Pass;
+        }
+        if strict::is_asked_for(&call) && !task.is_strict {
+            // A kernel that filters does not know it: the mode is kept here.
+            task.is_strict = true;
+            self.world.commit_unseen(task, &call, false, 0);
+            return Verdict::Done;
         }
         let effect = call.plan.map_or(Effect::Nothing, |plan| plan.effect);
         if self.world.data >= Data::Paths {
             let effect = if effect == Effect::NewFd { Effect::Nothing } else { effect };
             self.world.resolve_paths(task, &call, effect);
         }
-        let ends = matches!(call.name(), "exit" | "exit_group");
+        let is_beyond = task.is_strict && !strict::has(&call);
+        let ends = matches!(call.name(), "exit" | "exit_group") || is_beyond;
         if !task.launching || effect == Effect::Exec {
             self.prepare(task, &call, effect);
             call.entry_seq = self.world.sink.seq();
             let flags = if ends { 0 } else { flag::NO_RESULT };
             self.world.commit_unseen(task, &call, ends, flags);
         }
-        if ends {
+        if is_beyond {
+            strict::end(task);
+        } else if ends {
             self.ends(task, &call);
         }
+        Verdict::Pass
     }
 
     /// What has to be looked at when the process of a call makes its next one.
