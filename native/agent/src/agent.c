@@ -175,6 +175,8 @@ static u64 read_clock(struct block *block)
 
 static int may_wait(const struct row *row, const struct frame *frame)
 {
+	if (row->kind == KIND_FUTEX && (frame->args[1] & 0x7f) == 1)
+		return 0;
 	return row->waits == 1 || (row->waits >= 2 && has((int)frame->args[row->waits - 2], KNOWN_WAITS));
 }
 
@@ -525,6 +527,10 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 0;
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
 		return 0;
+	if (block->refuse & REFUSE_WAITS && may_wait(row, frame))
+		return 0;
+	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL))
+		return 0;
 	switch (row->kind) {
 	case KIND_OPEN:
 		/* O_TRUNC in the flags of open(2) and openat(2) */
@@ -534,8 +540,8 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 	case KIND_DUP:
 		return !(block->refuse & REFUSE_OPENS);
 	case KIND_FCNTL:
-		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL; F_DUPFD, F_DUPFD_CLOEXEC */
-		if ((u32)args[1] - 1 < 4)
+		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK; F_DUPFD, F_DUPFD_CLOEXEC */
+		if ((u32)args[1] - 1 < 6)
 			return 1;
 		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
@@ -560,6 +566,57 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		}
 	default:
 		return 1;
+	}
+}
+
+/*
+ * The row of a call whose command says what is behind its pointer: `made` of `row`, or 0 when the call is the engine's. Sizes are
+ * those of ioctl_tty(2) and fcntl(2), as in the engine's irregular/ioctl.rs.
+ */
+static const struct row *by_command(const struct row *row, const struct frame *frame, struct row *made)
+{
+	enum { F_GETLK = 5, F_SETLK = 6, FLOCK_BYTES = 32 };
+	enum { TCGETS = 0x5401, TIOCGPGRP = 0x540f, TIOCGWINSZ = 0x5413, FIONREAD = 0x541b, FIONBIO = 0x5421,
+	       FIONCLEX = 0x5450, FIOCLEX = 0x5451 };
+	struct pointer *pointer = &made->pointers[0];
+	u32 command = frame->args[1];
+
+	made->kind = row->kind;
+	made->count = 1;
+	made->fds = row->fds;
+	made->sink = made->waits = 0;
+	pointer->slot = 2;
+	pointer->direction = DIRECTION_OUT;
+	pointer->shape = SHAPE_BYTES;
+	pointer->length = LENGTH_OWN;
+	pointer->omit = row->pointers[0].omit;
+	if (row->kind == KIND_FCNTL) {
+		if (command != F_GETLK && command != F_SETLK)
+			made->count = 0;
+		pointer->size = FLOCK_BYTES;
+		pointer->direction = command == F_GETLK ? DIRECTION_IN_OUT : DIRECTION_IN;
+		return made;
+	}
+	switch (command) {
+	case TCGETS:
+		pointer->size = 36;
+		return made;
+	case TIOCGWINSZ:
+		pointer->size = 8;
+		return made;
+	case FIONBIO:
+		pointer->direction = DIRECTION_IN;
+		/* fall through */
+	case TIOCGPGRP:
+	case FIONREAD:
+		pointer->size = 4;
+		return made;
+	case FIONCLEX:
+	case FIOCLEX:
+		made->count = 0;
+		return made;
+	default:
+		return 0;
 	}
 }
 
@@ -605,6 +662,7 @@ int agent_handle(struct frame *frame, struct block *block)
 {
 	u64 number = frame->rax;
 	const struct row *row;
+	struct row made;
 	struct writer writer;
 	struct record *record;
 	i64 result;
@@ -614,6 +672,10 @@ int agent_handle(struct frame *frame, struct block *block)
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
 	row = &rows[indexes[number]];
+	if (row->kind == KIND_FCNTL || row->kind == KIND_IOCTL)
+		row = by_command(row, frame, &made);
+	if (!row)
+		return leave(block);
 	record = (struct record *)((u8 *)block + RING_HEAD_BYTES + block->head);
 	block->pending = block->head;
 	writer.record = record;

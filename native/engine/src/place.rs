@@ -6,6 +6,7 @@
 //! and by time, since each step costs as much as a thousand instructions.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
@@ -58,8 +59,8 @@ pub enum Settled {
 }
 
 /// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
-/// are held back, and added to `came`.
-pub fn settle(pid: pid_t, tid: pid_t, came: &mut Vec<Came>) -> Settled {
+/// are held back, and added to `came`. `is_foreign`: a part of the code is not the program's own, and nothing stops there.
+pub fn settle(pid: pid_t, tid: pid_t, is_foreign: &dyn Fn(Range<u64>) -> bool, came: &mut Vec<Came>) -> Settled {
     let Ok(regs) = sys::registers(tid) else { return Settled::Boundary };
     let deadline = sys::monotonic().saturating_add(LONGEST_NS);
     let mut walk = Walk {
@@ -68,6 +69,7 @@ pub fn settle(pid: pid_t, tid: pid_t, came: &mut Vec<Came>) -> Settled {
         bits: bits(&regs),
         decoded: HashMap::new(),
         entered: HashSet::new(),
+        is_foreign,
         came,
         regs,
         deadline,
@@ -87,6 +89,7 @@ struct Walk<'a> {
     decoded: HashMap<u64, Instruction>,
     /// Instructions that were jumped to: no probe may overwrite them but at its beginning.
     entered: HashSet<u64>,
+    is_foreign: &'a dyn Fn(Range<u64>) -> bool,
     came: &'a mut Vec<Came>,
     regs: user_regs_struct,
     deadline: u64,
@@ -113,7 +116,9 @@ impl Walk<'_> {
         for _ in 0..MOST_TO_PLACE {
             let ip = self.regs.rip;
             let window = probe::window_end(self.tid, ip, self.bits);
-            let fits = |end: &u64| !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered));
+            let fits = |end: &u64| {
+                !(self.is_foreign)(ip..*end) && !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered))
+            };
             let Some(end) = window.filter(fits) else {
                 self.step()?;
                 continue;
@@ -191,6 +196,10 @@ impl Walk<'_> {
             *known
         } else {
             let instruction = probe::decode(self.tid, ip, self.bits).ok_or(Settled::Boundary)?;
+            if (self.is_foreign)(ip..instruction.next_ip()) {
+                // A call comes next, or is just over.
+                return Err(Settled::Boundary);
+            }
             self.decoded.insert(ip, instruction);
             instruction
         };

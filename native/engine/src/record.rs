@@ -21,6 +21,7 @@ mod notified;
 mod outside;
 mod replayable;
 mod samples;
+mod shown;
 mod signals;
 mod strict;
 mod traps;
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, pid_t};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use self::chaos::Settling;
@@ -443,7 +444,7 @@ struct World {
     /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
     memory_files: FxHashMap<u32, pid_t>,
     /// Objects that tell where a process has mapped what.
-    mapping_files: FxHashSet<u32>,
+    mapping_files: FxHashMap<u32, shown::Shown>,
     /// Files and segments that are mapped shared, by device and inode.
     shared_files: FxHashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
@@ -551,7 +552,7 @@ impl World {
             shown_cpu,
             lookout: None,
             memory_files: FxHashMap::default(),
-            mapping_files: FxHashSet::default(),
+            mapping_files: FxHashMap::default(),
             shared_files: FxHashMap::default(),
             shared_files_checked: 0,
             new_files: Vec::new(),

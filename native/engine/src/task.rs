@@ -98,6 +98,14 @@ pub struct Space {
     pub code: Code,
 }
 
+impl Space {
+    /// It has memory with others that it or they may write.
+    #[must_use]
+    pub fn is_seen_written(&self) -> bool {
+        self.shares && (self.writes_shared || self.is_joined)
+    }
+}
+
 /// The code of a program's loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loader {
@@ -253,6 +261,12 @@ pub struct Task {
     pub last_writes: Memory,
     /// The ring that the agent fills for it.
     pub ring: Option<Ring>,
+    /// The task that waits for it and whose ring it has until it executes a program or ends, vfork(2).
+    pub lender: Option<pid_t>,
+    /// It finds a block of the agent's when it comes to a patched site.
+    pub has_block: bool,
+    /// The agent has left its memory while it was in a call that it had come to through a trampoline.
+    pub is_stranded: bool,
     /// How many calls have stopped it since it began or executed a program.
     pub trapped: u32,
     /// Its descriptors are not those of others who see its memory.
@@ -308,6 +322,9 @@ impl Task {
             word: 8,
             last_writes: Memory::default(),
             ring: None,
+            lender: None,
+            has_block: false,
+            is_stranded: false,
             trapped: 0,
             fds_apart: false,
             at_filter: false,
@@ -424,7 +441,8 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
     let Space { group, shares, writes_shared, ref shared_files, ref unseen, loader, call_at, ref code, .. } = *space;
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
-    let is_joined = false;
+    // A child has the turns of its maker, if it has memory with it that one of them writes.
+    let is_joined = space.is_seen_written();
     let copy = Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, call_at, code };
     Rc::new(RefCell::new(copy))
 }

@@ -42,9 +42,11 @@ pub const HEAD_BYTES: u64 = 0x4000;
 pub const BUFFER_BYTES: u64 = 1 << 20;
 /// Bytes of a ring.
 pub const RING_BYTES: u64 = HEAD_BYTES + BUFFER_BYTES;
-/// Where the ring of a program's first thread is, and the end of all that has a fixed place.
+/// Where the ring of a program's first thread is.
 pub const FIRST_RING: u64 = BASE + (1 << 20);
-pub const RESERVED_END: u64 = FIRST_RING + RING_BYTES;
+/// As many rings have a place behind that one; in a recording that is to be replayed there are no others.
+pub const MOST_RINGS: u64 = 64;
+pub const RESERVED_END: u64 = FIRST_RING + MOST_RINGS * RING_BYTES;
 /// Where the stack begins, downwards: 8 less than a multiple of 16, so that the frame ends at one.
 pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 
@@ -110,6 +112,10 @@ pub mod refuse {
     pub const ALL: u32 = 1;
     /// Calls that open descriptors: this thread has a table of its own, and others see its memory.
     pub const OPENS: u32 = 2;
+    /// Calls that may wait: others have the turn meanwhile.
+    pub const WAITS: u32 = 4;
+    /// Calls about descriptors: what is known of them is another process's.
+    pub const DESCRIPTORS: u32 = 8;
 }
 
 /// The frame that the agent puts on its stack: the program's registers by offset. The flags are the word on the top.
@@ -212,7 +218,7 @@ pub mod kind {
     pub const OPEN: u8 = 2;
     /// The descriptor in argument 0 is free as soon as the call begins.
     pub const CLOSE: u8 = 3;
-    /// Only the commands that read or set flags, or make another descriptor.
+    /// Only the commands that read or set flags, that ask for or set locks without waiting, or that make another descriptor.
     pub const FCNTL: u8 = 4;
     /// Only without PROT_EXEC in argument 2, and not over the agent's pages. What is to be replayed maps nothing but private memory
     /// of no file.
@@ -227,6 +233,8 @@ pub mod kind {
     pub const POLL: u8 = 9;
     /// Only without PROT_EXEC in argument 2, and not over the agent's pages: a change of what is mapped.
     pub const PROTECT: u8 = 10;
+    /// Only requests that the agent has a row of its own for.
+    pub const IOCTL: u8 = 11;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -302,13 +310,13 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
             CLOCK EVERY SINCE BYTES))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
-        .chain(named!("REFUSE", refuse: ALL OPENS))
+        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL))
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))

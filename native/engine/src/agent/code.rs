@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
-use trace_format::ring::RESERVED_END;
+use trace_format::ring::{BASE, END, FIRST_RING, MOST_RINGS, RESERVED_END, RING_BYTES};
 
 use super::Image;
 use super::remote::{self, Borrowed, Call};
@@ -97,6 +97,41 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// The places that rings of an address space have, by number.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// So many are taken by its threads.
+    taken: u64,
+    /// So many have something mapped: a process that was forked has the rings of its parent there.
+    mapped: u64,
+}
+
+impl Clone for Places {
+    fn clone(&self) -> Places {
+        Places { taken: 0, mapped: self.mapped }
+    }
+}
+
+impl Places {
+    /// The place of another ring, and whether something of ours is mapped there; `None` when there is none left.
+    #[must_use]
+    pub fn next(&self) -> Option<(u64, bool)> {
+        (self.taken < MOST_RINGS).then_some((FIRST_RING + self.taken * RING_BYTES, self.taken < self.mapped))
+    }
+
+    /// A ring has been mapped at the next place.
+    pub fn take(&mut self) {
+        self.taken += 1;
+        self.mapped = self.mapped.max(self.taken);
+    }
+
+    /// All of them, by address and length.
+    #[must_use]
+    pub fn all(&self) -> (u64, u64) {
+        (FIRST_RING, self.mapped.max(1) * RING_BYTES)
+    }
+}
+
 /// A site and what a jump is to be put over.
 pub struct Chosen {
     ip: u64,
@@ -129,6 +164,9 @@ pub struct Code {
     refused: HashMap<u64, Refused>,
     areas: Vec<Area>,
     pub pool: Pool,
+    pub places: Places,
+    /// What `traps` was when the agent left: threads may still be in calls that they have made there.
+    former: HashMap<u64, u64>,
     /// Why it is to leave at the next call that stops a thread.
     pub leaves: Option<&'static str>,
     /// How often it has left.
@@ -177,13 +215,19 @@ impl Code {
         const MOST_RETURNS: u32 = 4;
         let returns = self.returns + 1;
         let state = if may_return && returns <= MOST_RETURNS { State::Absent } else { State::Off };
-        Code { state, returns, ..Code::default() }
+        Code { state, returns, former: self.traps.clone(), ..Code::default() }
+    }
+
+    /// The program's own address for one in a trampoline that was there before the agent left.
+    #[must_use]
+    pub fn former_ip(&self, ip: u64) -> u64 {
+        self.former.get(&ip).copied().unwrap_or(ip)
     }
 
     /// The program's own address for one in a trampoline, as a call's instruction pointer.
     #[must_use]
     pub fn own_ip(&self, ip: u64) -> u64 {
-        self.traps.get(&ip).copied().unwrap_or(ip)
+        self.traps.get(&ip).or_else(|| self.former.get(&ip)).copied().unwrap_or(ip)
     }
 
     /// Whether the agent is or was there.
@@ -207,10 +251,23 @@ impl Code {
         self.areas.iter().any(|area| ip.wrapping_sub(area.start) < AREA_BYTES)
     }
 
+    /// Whether a range of code has part of a jump.
+    #[must_use]
+    pub fn is_changed(&self, range: &Range<u64>) -> bool {
+        self.sites.values().any(|site| site.start < range.end && range.start < site.start + site.original.len() as u64)
+    }
+
     /// Whether a jump's place ends there in bytes that are no part of the jump.
     #[must_use]
     pub fn is_left_over(&self, ip: u64) -> bool {
         self.sites.values().any(|site| site.has_inside(ip) && ip - site.start >= window::JUMP_BYTES as u64)
+    }
+
+    /// What the agent has mapped.
+    pub fn mappings(&self) -> impl Iterator<Item = Range<u64>> {
+        let own = if self.places.mapped > 0 { &[(BASE, END - BASE), self.places.all()][..] } else { &[] };
+        let own: Vec<(u64, u64)> = own.to_vec();
+        own.into_iter().chain(self.areas()).map(|(start, length)| start..start + length)
     }
 
     /// The trampolines, by address and length.

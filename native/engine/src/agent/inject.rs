@@ -71,17 +71,16 @@ pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
     ring_with(thread, 0, 0, &[])
 }
 
-/// Gives the only thread of a process that was forked a ring of its own, where that of its parent was: at the place of its own where
-/// nothing of the program is ever put.
+/// Gives a thread a ring of its own at a place where nothing of the program is ever put. `replaces`: one of ours is there.
 ///
 /// # Errors
 /// Why not.
-pub fn only_ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
-    ring_with(thread, FIRST_RING, libc::MAP_FIXED, &[])
+pub fn ring_at(thread: &mut Borrowed<'_>, place: u64, replaces: bool) -> io::Result<Ring> {
+    ring_with(thread, place, if replaces { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE }, &[])
 }
 
-/// Takes everything out of the only thread of a process that was ever put there, and its register, so that its memory is what it would
-/// be without. The code has been restored. `areas` are trampolines, `instruction` is where a `syscall` is.
+/// Takes everything out of a process that was ever put there, and the register of this thread, so that its memory is what it would
+/// be without. The code has been restored. `areas` are rings and trampolines, `instruction` is where a `syscall` is.
 ///
 /// # Errors
 /// Why not: then pages stay that are of no use.
@@ -89,7 +88,7 @@ pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<
     /// As many as fit into one run.
     const MOST: usize = 16;
     let unmap = |(start, length): (u64, u64)| Call::new(libc::SYS_munmap, &[start, length]);
-    let calls: Vec<Call> = areas.chain([(FIRST_RING, RING_BYTES)]).map(unmap).collect();
+    let calls: Vec<Call> = areas.map(unmap).collect();
     for calls in calls.chunks(MOST) {
         for raw in thread.run(calls)? {
             remote::result(raw as u64)?;

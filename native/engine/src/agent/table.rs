@@ -62,6 +62,9 @@ fn row(plan: &Plan, data: Data) -> Option<Row> {
     row[table::FDS as usize] = plan.fds.iter().fold(0, |bits, slot| bits | 1 << slot);
     row[table::SINK as usize] = plan.sink.map_or(0, |slot| slot + 1);
     row[table::WAITS as usize] = match plan.row.blocks {
+        // What may wait of these is not the agent's.
+        _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
+        _ if matches!(plan.role, Role::Yields) => 1,
         Blocks::Never => 0,
         Blocks::May => 1,
         Blocks::Fd(slot) => slot + 2,
@@ -75,7 +78,7 @@ fn row(plan: &Plan, data: Data) -> Option<Row> {
 
 /// Pointers that mean nothing in the forms of a call that are the agent's.
 fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
-    matches!(pointer.shape, Shape::Irregular("fcntl" | "futex")) && matches!(plan.role, Role::Fcntl | Role::Futex)
+    matches!(pointer.shape, Shape::Irregular("futex")) && matches!(plan.role, Role::Futex)
 }
 
 /// What is special about a call, or `None` when it is the engine's.
@@ -93,7 +96,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "recvmmsg",
         "waitid",
         "vmsplice",
-        "ioctl",
         "mremap",
         "arch_prctl",
         "rseq",
@@ -118,8 +120,10 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     if engines.contains(&name) {
         return None;
     }
-    if name == "madvise" {
-        return Some(kind::UNMAP);
+    match name {
+        "madvise" => return Some(kind::UNMAP),
+        "ioctl" => return Some(kind::IOCTL),
+        _ => {}
     }
     match plan.role {
         Role::Plain | Role::Masks | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
@@ -151,6 +155,10 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         Shape::Array(size) => (shape::ARRAY, size, Data::Paths),
         // Entries of directories, and values of socket options: bytes of a length that the row gives.
         Shape::Irregular("dirents") => (shape::BYTES, 1, Data::Paths),
+        // By the command, the agent knows how much there is, and in which direction it goes.
+        Shape::Irregular("fcntl" | "ioctl") => {
+            return packed(pointer, shape::BYTES, length::OWN, 0, data < Data::Paths, 1);
+        }
         _ => return None,
     };
     let argument = |index: u8| usize::from(index) < plan.row.args.len();

@@ -333,11 +333,7 @@ impl Recorder {
             return;
         }
         let is_shared = Rc::strong_count(&space) > 2;
-        if self.world.replayable && is_shared {
-            // Whoever shares memory does without: a child of vfork has a block that lets all calls stop.
-            return;
-        }
-        if state == State::Present && is_shared && task.ring.is_none() {
+        if !self.world.replayable && state == State::Present && is_shared && task.ring.is_none() {
             // Whatever came of its call: it may run into code that others have patched.
             self.equip(tid);
         }
@@ -366,7 +362,11 @@ impl Recorder {
                     self.inject(tid);
                 }
             }
-            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING) => self.equip(tid),
+            State::Present if !has_ring => {
+                if agent.eager || trapped >= WORTH_RING {
+                    self.equip(tid);
+                }
+            }
             State::Present if has_ring && table::has(&agent.table, call.number) => {
                 let is_worth = space.borrow_mut().code.is_worth(call.ip, agent.eager);
                 if is_worth && self.all_have_rings(&space) {
@@ -397,8 +397,9 @@ impl Recorder {
     /// Whether every thread of an address space finds a block of its own when it comes to a patched site. One that is in a call
     /// which stopped it gets one before it goes on.
     fn all_have_rings(&self, space: &Rc<RefCell<Space>>) -> bool {
+        // Where they take turns, each has one at least from when it goes on.
         let mut sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space));
-        sharing.all(|task| task.ring.is_some() || task.call.is_some())
+        self.world.replayable || sharing.all(|task| task.ring.is_some() || task.call.is_some())
     }
 
     /// Patches the site of a call that a task has just come back from. When another thread is in the way, the next call will do.
@@ -511,7 +512,9 @@ impl Recorder {
                     ring.set_replayable();
                 }
                 task.ring = Some(ring);
+                task.has_block = true;
                 code.state = State::Present;
+                code.places.take();
             }
             Err(error) => {
                 code.state = State::Off;
@@ -522,7 +525,7 @@ impl Recorder {
 
     /// Has a new task find a block of its own, before it runs: a ring that another thread has left, or one that lets all calls stop
     /// until it is worth more.
-    pub(super) fn welcome(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool) {
+    pub(super) fn welcome(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool, lender: Option<pid_t>) {
         if self.world.agent.is_none() {
             return;
         }
@@ -531,6 +534,19 @@ impl Recorder {
         if task.space.borrow().code.state != State::Present {
             return;
         }
+        if self.world.replayable
+            && let Some(lender) = lender
+        {
+            // It stands where its maker stands, with the same block.
+            let lent = self.tasks.get_mut(&lender).map(|lender| (lender.ring.take(), lender.has_block));
+            let Some((ring, has_block)) = lent else { return };
+            if let Some(task) = self.tasks.get_mut(&tid) {
+                task.lender = Some(lender);
+                (task.ring, task.has_block) = (ring, has_block);
+            }
+            return;
+        }
+        task.has_block = true;
         if shares_memory && !self.world.replayable {
             self.equip(tid);
             return;
@@ -549,6 +565,11 @@ impl Recorder {
         let space = Rc::clone(&task.space);
         let pid = task.process.borrow().pid;
         let reused = space.borrow_mut().code.pool.0.pop();
+        let place = space.borrow().code.places.next();
+        if self.world.replayable && place.is_none() && reused.is_none() {
+            // It goes on with the block that lets all calls stop.
+            return;
+        }
         let ring = sys::registers(tid).and_then(|regs| match reused {
             _ if regs.cs != sys::USER_CS => Err(std::io::Error::other("it runs 32-bit code")),
             Some(mut ring) => {
@@ -559,12 +580,18 @@ impl Recorder {
             None => {
                 let mut thread = Borrowed::new(agent.image, pid, tid)?;
                 thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
-                if self.world.replayable { inject::only_ring(&mut thread) } else { inject::ring(&mut thread) }
+                match place.filter(|_| self.world.replayable) {
+                    Some((place, replaces)) => {
+                        inject::ring_at(&mut thread, place, replaces).inspect(|_| space.borrow_mut().code.places.take())
+                    }
+                    None => inject::ring(&mut thread),
+                }
             }
         });
         match ring {
             Ok(ring) => {
-                ring.refuse(refusals(task));
+                ring.refuse(refusals(task, self.world.replayable));
+                task.has_block = true;
                 if self.world.replayable {
                     ring.set_replayable();
                 }
@@ -592,12 +619,30 @@ impl Recorder {
         }
     }
 
-    /// The ring of a task that has ended or executed a program, for those who still share its memory.
-    pub(super) fn return_ring(task: &mut Task) {
-        if let Some(ring) = task.ring.take()
-            && Rc::strong_count(&task.space) > 1
-        {
-            task.space.borrow_mut().code.pool.0.push(ring);
+    /// A task has ended or executed a program: its ring is for the one that has lent it, or for others who still share that memory.
+    pub(super) fn return_ring(
+        &mut self,
+        ring: Option<Ring>,
+        lender: Option<pid_t>,
+        space: &RefCell<Space>,
+        is_shared: bool,
+    ) {
+        let Some(ring) = ring else { return };
+        match lender.and_then(|lender| self.tasks.get_mut(&lender)).filter(|lender| lender.ring.is_none()) {
+            Some(lender) => lender.ring = Some(ring),
+            None if is_shared => space.borrow_mut().code.pool.0.push(ring),
+            None => {}
+        }
+    }
+
+    /// A task has come back from a call in which it may have waited for a child that had its ring: that one does not need it any more.
+    pub(super) fn take_back_ring(&mut self, tid: pid_t) {
+        let ring = self.tasks.values_mut().find(|child| child.lender == Some(tid)).and_then(|child| {
+            child.lender = None;
+            child.ring.take()
+        });
+        if let (Some(ring), Some(task)) = (ring, self.tasks.get_mut(&tid)) {
+            task.ring = Some(ring);
         }
     }
 
@@ -755,16 +800,18 @@ impl World {
 }
 
 /// What a task's agent leaves to the engine: bits of [`refuse`].
-pub(super) fn refusals(task: &Task) -> u32 {
+pub(super) fn refusals(task: &Task, replayable: bool) -> u32 {
     let code = &task.space.borrow().code;
     // Threads in a trampoline still come by where it is not in the code any more.
     if !task.held.is_empty() || code.leaves.is_some() || code.state == State::Off {
-        refuse::ALL
-    } else if task.fds_apart {
-        refuse::OPENS
-    } else {
-        0
+        return refuse::ALL;
     }
+    let apart = if task.fds_apart { refuse::OPENS } else { 0 };
+    if !replayable {
+        return apart;
+    }
+    let waits = if Rc::strong_count(&task.space) > 1 { refuse::WAITS } else { 0 };
+    apart | waits | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
 }
 
 /// What a call that was successful has put into a part of the address space, or taken from there, is not what was patched.

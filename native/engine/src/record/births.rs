@@ -73,7 +73,7 @@ impl Recorder {
         if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
             task.making = false;
             let mut birth = Birth::of(task, clone_flags(task));
-            if !birth.shares_memory() && task.space.borrow().shares {
+            if !birth.shares_memory() && task.space.borrow().is_seen_written() {
                 task.space.borrow_mut().is_joined = true;
             }
             Recorder::words_of_birth(task, &mut birth);
@@ -132,7 +132,8 @@ impl Recorder {
         };
         let mut task = self.world.new_task(tid, process, Some(&birth), ended.is_none());
         let (shares_memory, shares_fds) = (birth.shares_memory(), birth.flags & libc::CLONE_FILES as u64 != 0);
-        let is_new = !birth.shares_memory() && !birth.space.borrow().shares;
+        let lender = self.lender(&birth);
+        let is_new = !birth.shares_memory() && !birth.space.borrow().is_joined;
         task.fds = birth.fds;
         task.location = birth.location;
         task.handlers = birth.handlers;
@@ -142,7 +143,9 @@ impl Recorder {
         task.traps = birth.traps;
         task.space = birth.space;
         if is_new {
-            task.space.borrow_mut().group = self.world.turns.new_group(tid);
+            let group = self.world.turns.new_group(tid);
+            let former = std::mem::replace(&mut task.space.borrow_mut().group, group);
+            self.world.shares_along(&task.space, former);
         }
         if ended.is_none() {
             match birth.released {
@@ -153,8 +156,6 @@ impl Recorder {
         }
         if self.world.replayable && !shares_memory {
             let mut space = task.space.borrow_mut();
-            // Memory that it has with its parent has them take turns.
-            space.is_joined = space.shares;
             if space.code.state == State::Off && !space.code.is_patched() {
                 space.code = Code::default();
             }
@@ -162,13 +163,20 @@ impl Recorder {
         self.tasks.insert(tid, task);
         self.become_several();
         if ended.is_none() {
-            self.welcome(tid, shares_memory, shares_fds);
+            self.welcome(tid, shares_memory, shares_fds, lender);
         }
         match ended {
             Some(waited) => self.ended(&waited),
             None if self.world.replayable => self.start(tid),
             None => self.go_on(tid, 0),
         }
+    }
+
+    /// Who waits until a new task has executed a program or ended, vfork(2).
+    fn lender(&self, birth: &Birth) -> Option<pid_t> {
+        let waits = birth.shares_memory() && birth.flags & libc::CLONE_VFORK as u64 != 0;
+        let maker = birth.parent.filter(|_| waits)?;
+        self.tasks.values().find(|task| task.index == maker && task.call.is_some()).map(|task| task.tid)
     }
 
     /// Lets a task that is stopped go on unobserved.

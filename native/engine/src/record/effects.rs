@@ -5,6 +5,7 @@ use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::table::Arch;
 
 use super::World;
+use super::shown::Shown;
 use crate::capture::{Call, is_error};
 use crate::image::{self, ElfFacts, Mapping};
 use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
@@ -63,14 +64,12 @@ impl World {
         let created_by = made_by.map(|_| self.sink.seq());
         let (kind, file) = (identity.kind, (identity.dev, identity.ino));
         let memory = super::outside::memory_of(&identity.path);
-        let shows_mappings = super::leaving::shows_mappings(&identity.path);
+        let shown = Shown::of(&identity.path);
         let kept = (!self.follows).then(|| identity.clone());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
         self.identities.extend(kept.map(|identity| (object, identity)));
-        if shows_mappings {
-            self.mapping_files.insert(object);
-        }
+        self.mapping_files.extend(shown.map(|shown| (object, shown)));
         let open = Open { object, kind, file };
         task.fds.borrow_mut().set(fd, open);
         Some(open)

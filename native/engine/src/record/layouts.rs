@@ -305,6 +305,23 @@ impl World {
         }
     }
 
+    /// A process was forked that has a group of its own: it maps the files that its maker, of that group, has mapped, and nobody
+    /// writes there.
+    pub(super) fn shares_along(&mut self, space: &Rc<RefCell<Space>>, former: u32) {
+        let own = space.borrow();
+        if !own.shares {
+            return;
+        }
+        for file in &own.shared_files {
+            let Some(known) = self.shared_files.get_mut(&(file.dev, file.ino)) else { continue };
+            if known.groups.contains(&former) && !known.groups.contains(&own.group) {
+                known.groups.push(own.group);
+                known.spaces.retain(|other| other.strong_count() > 0);
+                known.spaces.push(Rc::downgrade(space));
+            }
+        }
+    }
+
     /// A part of the address space is gone.
     pub(super) fn unmapped(&mut self, task: &Task, call: &Call) {
         // Programs name the length that they asked for; the kernel takes whole pages.

@@ -5,22 +5,23 @@
 //! order of events is that of the records, without turns. A call that changes this is entered twice: at first the agent is taken
 //! out of the process, with all its pages.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use libc::{c_int, pid_t};
 use trace_format::event::Side;
-use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, known, refuse};
+use trace_format::ring::{BASE, KNOWN, KNOWN_BYTES, RESERVED_END, SPARE, known, refuse};
 use trace_format::table::Arch;
 
 use super::agent::{is_beyond, refusals};
 use super::layouts::maps_to_write;
 use super::lifecycle::flags_of;
-use super::{Recorder, World};
+use super::{Recorder, World, shown};
 use crate::agent::code::State;
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
 use crate::capture::{self, Call};
-use crate::image;
+use crate::image::{self, Mapping};
 use crate::layout::STACK_ROOM;
 use crate::memory::{Memory, word_of};
 use crate::objects::Open;
@@ -30,13 +31,12 @@ use crate::sys::{self, Resume};
 use crate::task::{Boundary, Task};
 
 /// Why the agent leaves a process.
-const OTHER_THREAD: &str = "it began a second thread";
+const OTHER_THREAD: &str = "it began a second thread, or a process in its own memory";
 pub(super) const SHARES: &str = "it shares memory that is written";
 const LOOKS: &str = "it looked at its own mappings";
 const OWN_FILTER: &str = "it has its calls filtered, or uses the register that the agent needs";
 const PLACE: &str = "it wanted the agent's place in memory";
 pub(super) const WRITTEN: &str = "another process wrote into its memory";
-const COMPUTES: &str = "a signal came while it computed for long";
 
 impl World {
     /// What is to be known of a call that a thread has made in the agent.
@@ -70,7 +70,7 @@ impl World {
 
     /// Whether an open file shows the memory of a process, and the agent in it.
     pub(super) fn shows_agent(&self, object: u32) -> bool {
-        self.mapping_files.contains(&object)
+        self.mapping_files.contains_key(&object)
     }
 
     /// Whether what is written to a descriptor is seen elsewhere but by calls: it comes in order with that then, and what others see of
@@ -80,17 +80,6 @@ impl World {
             || self.shared_files.contains_key(&open.file)
             || (self.are_several && self.streams.iter().any(|stream| stream.is(open)))
     }
-}
-
-/// Whether a file of /proc tells of the memory of a process where its mappings are.
-pub(super) fn shows_mappings(path: &[u8]) -> bool {
-    let Some(inside) = path.strip_prefix(b"/proc/").filter(|inside| inside.first().is_some_and(u8::is_ascii_digit))
-    else {
-        return false;
-    };
-    let name = inside.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    matches!(name, b"maps" | b"smaps" | b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files")
-        || inside.windows(11).any(|part| part == b"/map_files/")
 }
 
 /// Whether a call may change the mappings where the agent's pages are.
@@ -124,22 +113,30 @@ impl Recorder {
         }
         self.tasks.get(&tid).is_some_and(|task| {
             let space = task.space.borrow();
-            !space.writes_shared && !space.is_joined && task.process.borrow().alive == 1
+            let others = self.tasks.values().filter(|other| Rc::ptr_eq(&other.space, &task.space));
+            let may_share = self.world.turns.chaos.is_none();
+            // One that another process waits for uses its memory.
+            let is_settled =
+                others.clone().all(|other| !other.is_stranded && Rc::ptr_eq(&other.process, &task.process));
+            !space.writes_shared && !space.is_joined && is_settled && (may_share || others.count() == 1)
         })
     }
 
-    /// Memory below the stack pointer of a thread that the agent has worked for, which is nobody's: address and length. The dynamic
-    /// loader saves vector registers there. How many of them count as in use depends on when the thread was switched last, which
-    /// the recording and its replay do not have in common where calls stop nothing.
-    pub(super) fn dead_stack(&self, tid: pid_t, sp: u64) -> Option<(u64, u64)> {
-        const RED_ZONE: u64 = 128;
-        self.tasks.get(&tid).filter(|task| task.space.borrow().code.was_present())?;
-        let stack = image::mappings(tid).into_iter().find(|mapping| sp.wrapping_sub(mapping.start) < mapping.length)?;
-        let end = sp - RED_ZONE;
-        // In replay the stack is as long as it may become.
-        let room = if stack.path == b"[stack]" { STACK_ROOM } else { return None };
-        let start = (stack.start + stack.length).saturating_sub(room).min(stack.start);
-        end.checked_sub(start).map(|length| (start, length))
+    /// Memory below the stack pointers of the threads of a process that the agent has worked for, which is nobody's: addresses and
+    /// lengths. The dynamic loader saves vector registers there. How many of them count as in use depends on when a thread was switched
+    /// last, which the recording and its replay do not have in common where calls stop nothing. `sp`: of the thread that is stopped.
+    pub(super) fn dead_stacks(&self, tid: pid_t, sp: u64) -> Vec<(u64, u64)> {
+        let Some(task) = self.tasks.get(&tid).filter(|task| task.space.borrow().code.was_present()) else {
+            return Vec::new();
+        };
+        let mappings = image::mappings(tid);
+        let sharing = self.tasks.values().filter(|other| Rc::ptr_eq(&other.space, &task.space));
+        let pointers = sharing.filter_map(|other| match &other.call {
+            _ if other.tid == tid => Some(sp),
+            Some(call) => Some(call.sp),
+            None => sys::registers(other.tid).ok().map(|regs| regs.rsp),
+        });
+        pointers.filter_map(|sp| dead_stack(&mappings, sp)).collect()
     }
 
     /// Why the agent is to leave before a call.
@@ -156,10 +153,11 @@ impl Recorder {
             let has = |flags: u64, flag: c_int| flags & flag as u64 != 0;
             let flags = flags_of(call, &Memory::default(), task.tid);
             if has(flags, libc::CLONE_VM) {
-                return (!has(flags, libc::CLONE_VFORK)).then_some(OTHER_THREAD);
+                let takes_turns = has(flags, libc::CLONE_THREAD) && self.world.turns.chaos.is_none();
+                return (!takes_turns && !has(flags, libc::CLONE_VFORK)).then_some(OTHER_THREAD);
             }
             // The child is in its group, in which threads take turns.
-            return space.shares.then_some(SHARES);
+            return space.is_seen_written().then_some(SHARES);
         }
         if maps_to_write(task.tid, call) {
             return Some(SHARES);
@@ -172,7 +170,7 @@ impl Recorder {
         }
         let looks = plan.fds.iter().any(|slot| {
             let object = task.fds.borrow().get(call.int(usize::from(*slot)));
-            object.is_some_and(|object| self.world.shows_agent(object))
+            object.and_then(|object| self.world.mapping_files.get(&object)).is_some_and(|shown| !shown.allows(call))
         });
         looks.then_some(LOOKS)
     }
@@ -185,12 +183,6 @@ impl Recorder {
             return false;
         }
         let Some(why) = self.reason_to_leave(task, &Call::entered(info)) else { return false };
-        if Rc::strong_count(&task.space) > 1 {
-            // Its parent waits in a call, and comes back to where it made it.
-            self.give_up(tid);
-            self.count_left(why);
-            return false;
-        }
         if !self.go_back_before(tid, info) {
             return true;
         }
@@ -255,16 +247,22 @@ impl Recorder {
         if space.borrow().code.is_patched() {
             return false;
         }
+        let places = space.borrow().code.places.all();
         let removed = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
             thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
-            inject::remove(&mut thread, at, space.borrow().code.areas())
+            inject::remove(&mut thread, at, space.borrow().code.areas().chain([places]))
         });
         match removed {
             Ok(()) => {
-                task.ring = None;
+                for other in self.tasks.values_mut().filter(|other| Rc::ptr_eq(&other.space, &space)) {
+                    other.ring = None;
+                    // They stand in or before calls, and go on where they would be without the agent.
+                    other.is_stranded = other.tid != tid && other.has_block;
+                    other.has_block = false;
+                }
                 // Who has looked at its mappings has seen none of the agent's.
-                let left = space.borrow().code.left(why == LOOKS || why == COMPUTES);
+                let left = space.borrow().code.left(why == LOOKS);
                 space.borrow_mut().code = left;
                 true
             }
@@ -303,7 +301,7 @@ impl Recorder {
             let code = &task.space.borrow().code;
             code.leaves.filter(|_| code.state == State::Present)
         };
-        if let Some(why) = leaves.filter(|_| Rc::strong_count(&task.space) == 1) {
+        if let Some(why) = leaves {
             self.evict(tid, why);
         }
     }
@@ -330,11 +328,33 @@ impl Recorder {
         }
     }
 
+    /// What the agent has mapped in a process.
+    fn agents_mappings(&self, pid: pid_t) -> Vec<Range<u64>> {
+        let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
+        task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
+    }
+
+    /// A task is about to make a call that tells where its memory is: whether it is answered without the agent's.
+    pub(super) fn answers_shown(&mut self, tid: pid_t) -> Option<i64> {
+        if self.world.agent.is_none() || self.world.mapping_files.is_empty() {
+            return None;
+        }
+        let call = self.tasks.get(&tid)?.call?;
+        let mut files = std::mem::take(&mut self.world.mapping_files);
+        let task = self.tasks.get(&tid);
+        let answer = task.and_then(|task| shown::answer(&mut files, task, &call, |pid| self.agents_mappings(pid)));
+        self.world.mapping_files = files;
+        answer
+    }
+
     /// A task is about to go on, now: while a signal is held for it, its next call stops.
-    pub(super) fn ready_to_go_on(task: &Task) {
+    pub(super) fn ready_to_go_on(task: &mut Task) {
+        if task.call.is_none() && (task.is_stranded || !task.has_block) {
+            find_block(task);
+        }
         let Some(ring) = &task.ring else { return };
         ring.set_clock(task.resumed);
-        let bits = refusals(task);
+        let bits = refusals(task, true);
         if ring.refuses() != bits {
             ring.refuse(bits);
         }
@@ -367,37 +387,66 @@ impl Recorder {
         true
     }
 
-    /// A task that is to be stopped in its own code stands somewhere: the agent leaves it, so that this place is found in replay. `false`
-    /// when it stands in the agent's code, or in a call that it makes there.
+    /// A task that is to be stopped in its own code stands somewhere. Its next call stops it, so that it makes none on the way to a place
+    /// that is found in replay. `false` when it stands in the agent's code, in a call that it makes there, or where a jump leads there.
     pub(super) fn stands_in_own_code(&mut self, tid: pid_t) -> bool {
-        let present = |task: &Task| task.space.borrow().code.state == State::Present;
-        if !self.tasks.get(&tid).is_some_and(present) {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        if task.space.borrow().code.state != State::Present {
             return true;
         }
         let Ok(regs) = sys::registers(tid) else { return false };
+        if let Some(ring) = &task.ring {
+            ring.refuse(refuse::ALL);
+        }
+        !self.is_foreign(tid, regs.rip..regs.rip + 1)
+    }
+
+    /// Whether a part of the code of a task is not as its program has it: the agent's, or changed by it.
+    pub(super) fn is_foreign(&self, tid: pid_t, range: Range<u64>) -> bool {
         let Some(task) = self.tasks.get(&tid) else { return false };
-        let is_elsewhere = self.world.agent.as_ref().is_some_and(|agent| agent.image.covers(regs.rip))
-            || task.space.borrow().code.is_trampoline(regs.rip);
-        !is_elsewhere && Rc::strong_count(&task.space) == 1 && self.evict(tid, COMPUTES)
+        let Some(agent) = &self.world.agent else { return false };
+        let code = &task.space.borrow().code;
+        agent.image.covers(range.start) || code.is_trampoline(range.start) || code.is_changed(&range)
+    }
+}
+
+/// Memory below a stack pointer that is nobody's: address and length; `None` when it is not known where the stack begins.
+fn dead_stack(mappings: &[Mapping], sp: u64) -> Option<(u64, u64)> {
+    const RED_ZONE: u64 = 128;
+    let stack = mappings.iter().find(|mapping| sp.wrapping_sub(mapping.start) < mapping.length)?;
+    let end = sp - RED_ZONE;
+    let start = if stack.path == b"[stack]" {
+        // In replay the stack is as long as it may become.
+        (stack.start + stack.length).saturating_sub(STACK_ROOM).min(stack.start)
+    } else {
+        // That of another thread, as the C library maps it: behind memory that nobody may touch.
+        let is_guard = |mapping: &Mapping| mapping.prot == 0 && mapping.start + mapping.length == stack.start;
+        mappings.iter().find(|mapping| is_guard(mapping))?;
+        stack.start
+    };
+    end.checked_sub(start).map(|length| (start, length))
+}
+
+/// A task goes on in its own code: with a block, where there are jumps to the agent by now; and where it would be without the agent, if
+/// that has left its memory since it began its call.
+fn find_block(task: &mut Task) {
+    let (state, former) = {
+        let code = &task.space.borrow().code;
+        (code.state, task.is_stranded)
+    };
+    if !former && state != State::Present {
+        return;
+    }
+    let Ok(regs) = sys::registers(task.tid) else { return };
+    let rip = if former { task.space.borrow().code.former_ip(regs.rip) } else { regs.rip };
+    let gs_base = if state == State::Present { SPARE } else { 0 };
+    if sys::set_registers(task.tid, &libc::user_regs_struct { rip, gs_base, ..regs }).is_ok() {
+        task.is_stranded = false;
+        task.has_block = state == State::Present;
     }
 }
 
 /// Whether the agent in a task's memory knows of its descriptors.
 fn is_known_to_agent(task: &Task) -> bool {
     !task.fds_apart && task.space.borrow().code.state == State::Present
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_that_show_mappings_are_known() {
-        for path in ["/proc/12/maps", "/proc/12/task/13/smaps", "/proc/1/mem", "/proc/7/map_files/1000-2000"] {
-            assert!(shows_mappings(path.as_bytes()), "{path}");
-        }
-        for path in ["/proc/12/status", "/proc/meminfo", "/proc/maps", "/tmp/proc/1/maps", "/proc/1/mapsx", ""] {
-            assert!(!shows_mappings(path.as_bytes()), "{path}");
-        }
-    }
 }

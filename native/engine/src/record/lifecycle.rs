@@ -192,7 +192,8 @@ impl Recorder {
         task.handlers = Rc::new(RefCell::new(ignored));
         task.held.clear();
         (task.clear_tid, task.robust_list) = (0, 0);
-        Recorder::return_ring(task);
+        let (ring, lender, left) = (task.ring.take(), task.lender.take(), Rc::clone(&task.space));
+        (task.has_block, task.is_stranded) = (false, false);
         task.fds_apart = false;
         task.trapped = 0;
         self.world.check_mapped_of(&task.space);
@@ -203,6 +204,8 @@ impl Recorder {
         let mut own = task.fds.borrow().clone();
         own.retain_open(tid);
         task.fds = Rc::new(RefCell::new(own));
+        self.return_ring(ring, lender, &left, Rc::strong_count(&left) > 1);
+        drop(left);
         self.go_on(tid, 0);
         for gone in [tid, former] {
             let next = self.world.turns.release(former_group, gone);
@@ -244,7 +247,8 @@ impl Recorder {
             self.world.commit(event, &memory);
         }
         self.end_recorded(&mut task);
-        Recorder::return_ring(&mut task);
+        let is_shared = Rc::strong_count(&task.space) > 1;
+        self.return_ring(task.ring.take(), task.lender.take(), &task.space, is_shared);
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();
@@ -266,7 +270,7 @@ impl Recorder {
         self.world.check_mapped_of(&task.space);
         let group = task.space.borrow().group;
         let next = self.world.turns.release(group, tid);
-        if Rc::strong_count(&task.space) == 1 && !task.space.borrow().shares && !task.space.borrow().is_joined {
+        if Rc::strong_count(&task.space) == 1 && !task.space.borrow().is_joined {
             self.world.turns.drop_group(group);
         }
         self.grant(next);

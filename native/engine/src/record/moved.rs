@@ -199,6 +199,10 @@ impl Recorder {
     /// A thread is about to make the call at whose entry it stands. If that moves data to an output of the first program, it is changed
     /// so that they are seen. `false` when it only waits for its source.
     pub(super) fn prepare_move(&mut self, tid: pid_t) -> bool {
+        if let Some(answer) = self.answers_shown(tid) {
+            self.skip(tid, answer);
+            return true;
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return true };
         let Some((call, fd)) = self.world.moves_from(task) else { return true };
         let Some((step, count)) = self.world.moving_step(task, &call, fd) else { return true };
@@ -224,6 +228,19 @@ impl Recorder {
         }
         task.moving = Some(Box::new(Moving { regs, step }));
         !waits
+    }
+
+    /// The call at whose entry a thread stands is not made: this is its result.
+    fn skip(&mut self, tid: pid_t, answer: i64) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let skipped = sys::registers(tid).and_then(|regs| {
+            let skipped = libc::user_regs_struct { orig_rax: u64::MAX, ..regs };
+            sys::set_registers(tid, &skipped).map(|()| regs)
+        });
+        match skipped {
+            Ok(regs) => task.moving = Some(Box::new(Moving { regs, step: MovingStep::Answered(answer) })),
+            Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
+        }
     }
 
     /// A thread has come back from a call that may have been changed so: its registers become what the program expects, and what

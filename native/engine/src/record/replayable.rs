@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, Status, slot};
+use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay};
 
 use super::chaos;
 use super::signals::queue_held;
-use super::turns::{COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS};
+use super::turns::{COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS};
 use super::{Recorder, World};
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
@@ -393,6 +394,10 @@ impl Recorder {
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
             super::traps::note_blocked(task);
         }
+        if matches!(role, Role::Clones | Role::Yields) {
+            self.take_back_ring(tid);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         let recurs = role == Role::ReturnsFromHandler;
         let ip = task.space.borrow().code.own_ip(info.ip);
         task.boundary = Some(Boundary { ip, sp: info.sp, recurs });
@@ -589,6 +594,10 @@ impl Recorder {
                     self.grant(next);
                 }
             } else {
+                if let Some(ring) = task.ring.as_ref().filter(|_| since > SLICE_NS) {
+                    // It may be making calls in the agent, one of which is to stop it.
+                    ring.refuse(refuse::ALL);
+                }
                 // Stopping it takes only a small part of its time.
                 let patience = (COMPUTES_NS << task.preempted.min(MOST_PATIENCE)).max(task.stopping_ns * PER_STOP);
                 if since > patience && sys::interrupt(tid).is_ok() {

@@ -1,10 +1,12 @@
 //! Signals of a replayable recording: held back until a boundary, delivered where replay can deliver them too, and answered
 //! where they only tell of an instruction that traps. Threads that come to no boundary are stopped in their own code.
 
-use libc::{c_int, pid_t};
+use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
+use trace_format::ring::{BASE, RESERVED_END};
 
 use super::{Recorder, World, enters_again};
+use crate::agent::code::State;
 use crate::capture;
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
@@ -196,7 +198,8 @@ impl Recorder {
             self.world.placement.fetch_back(tid, &mut task.place);
             let mut came = Vec::new();
             let pid = task.process.borrow().pid;
-            let settled = place::settle(pid, tid, &mut came);
+            let settled = place::settle(pid, tid, &|range| self.is_foreign(tid, range), &mut came);
+            let Some(task) = self.tasks.get_mut(&tid) else { return };
             for (number, info) in came {
                 hold_again(task, number, info);
             }
@@ -215,7 +218,7 @@ impl Recorder {
             return self.go_on(tid, 0);
         }
         let regs = place.as_ref().map_or(regs, |place| place.regs);
-        let dead = place.as_ref().and_then(|place| self.dead_stack(tid, place.regs.rsp));
+        let dead = place.as_ref().map(|place| self.dead_stacks(tid, place.regs.rsp)).unwrap_or_default();
         let holes: Vec<(u64, u64)> = holes.into_iter().chain(dead).collect();
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let stopped = place.map(|place| {
@@ -343,14 +346,21 @@ impl World {
 
     /// The event that says where a thread was stopped in its own code, and its memory: all that tells this moment from others.
     fn preempt_event(&mut self, task: &mut Task, place: &Place, holes: &[(u64, u64)]) -> (RawEvent, Memory) {
-        let (tid, regs) = (task.tid, &place.regs);
+        let tid = task.tid;
+        let hides_agent = task.space.borrow().code.state == State::Present;
+        // The agent's block is found through that register.
+        let gs_base = if hides_agent { 0 } else { place.regs.gs_base };
+        let regs = &user_regs_struct { gs_base, ..place.regs };
         self.decide(task, None);
         let mut memory = Memory::default();
         memory.add(0, Side::In, &sys::register_bytes(regs));
-        let windows = state::windows(tid, &[], None);
+        let is_agents = |addr: u64| hides_agent && (BASE..RESERVED_END).contains(&addr);
+        let mut windows = state::windows(tid, &[], None);
+        windows.retain(|window| !is_agents(window.at));
         memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
         let is_told = |(addr, _): &&Word| {
-            !holes.iter().any(|(hole, length)| addr.wrapping_add(8) > *hole && *addr < hole + length)
+            !is_agents(*addr)
+                && !holes.iter().any(|(hole, length)| addr.wrapping_add(8) > *hole && *addr < hole + length)
         };
         let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
         let shared = windows.iter().filter(|window| window.shared);

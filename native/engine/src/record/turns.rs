@@ -16,7 +16,7 @@ use super::chaos::Chaos;
 use crate::sys::{self, Timer};
 
 /// How long a thread keeps its turn over boundaries while others wait.
-const SLICE_NS: u64 = 3_000_000;
+pub(super) const SLICE_NS: u64 = 3_000_000;
 /// A thread that runs this long without a boundary while others wait is stopped where it is.
 pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is

@@ -1,0 +1,210 @@
+//! Files of /proc that tell a program where its memory is (`maps`, `smaps`): what the agent has mapped is not among it. Reads of them
+//! are answered here, from what the file says without the agent's mappings, and the kernel skips the call.
+//!
+//! The kernel would tell where in the file a description stands, but has moved nothing there: that is kept here, for the object
+//! behind all descriptors of it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+
+use libc::pid_t;
+use rustc_hash::FxHashMap;
+use trace_format::table::Arch;
+
+use super::layouts::file_position;
+use crate::capture::Call;
+use crate::sys;
+use crate::task::Task;
+
+const EFAULT: i64 = -(libc::EFAULT as i64);
+const EINVAL: i64 = -(libc::EINVAL as i64);
+
+/// What such a file tells, and where it is being read.
+pub(super) struct Shown {
+    /// The process that it tells of.
+    pid: pid_t,
+    /// Only `maps` and `smaps` can be told without the agent.
+    is_answered: bool,
+    text: Vec<u8>,
+    /// Not known yet of what was open before the recording.
+    position: Option<u64>,
+}
+
+impl Shown {
+    /// The file of that name in /proc, if it is one that shows where a process has mapped what.
+    pub fn of(path: &[u8]) -> Option<Shown> {
+        let inside = path.strip_prefix(b"/proc/")?;
+        let end = inside.iter().position(|byte| *byte == b'/')?;
+        let pid = std::str::from_utf8(&inside[..end]).ok()?.parse().ok()?;
+        let name = inside.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let shows =
+            matches!(name, b"maps" | b"smaps" | b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files")
+                || inside.windows(11).any(|part| part == b"/map_files/");
+        let is_answered = matches!(name, b"maps" | b"smaps");
+        shows.then_some(Shown { pid, is_answered, text: Vec::new(), position: None })
+    }
+
+    /// Whether a call about it neither shows what the agent has mapped nor does anything to it that is not known here.
+    pub fn allows(&self, call: &Call) -> bool {
+        let is_answered = self.is_answered && call.arch == Arch::X86_64;
+        match call.name() {
+            "close" | "fstat" | "newfstatat" | "statx" | "fcntl" | "ioctl" | "dup" | "dup2" | "dup3" => true,
+            "read" | "pread64" | "lseek" => is_answered,
+            _ => false,
+        }
+    }
+
+    /// The bytes that a read of so many bytes gets from an offset on, as the kernel gives them: whole lines as far as they fit into a
+    /// page, where as many were asked for.
+    fn piece(&self, offset: u64, count: u64) -> &[u8] {
+        const PAGE: usize = 4096;
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.text.get(offset..)).unwrap_or_default();
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest.len());
+        if count <= PAGE {
+            return &rest[..count];
+        }
+        let end = rest[..PAGE].iter().rposition(|byte| *byte == b'\n').map_or(PAGE, |last| last + 1);
+        &rest[..end]
+    }
+}
+
+/// The addresses that a line of such a file is about; `None` of a line that says more of the mapping before.
+fn addresses(line: &[u8]) -> Option<Range<u64>> {
+    let end = line.iter().position(|byte| *byte == b' ')?;
+    let (start, end) = std::str::from_utf8(&line[..end]).ok()?.split_once('-')?;
+    Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+}
+
+/// What is left of a range without others.
+fn without(range: &Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = vec![range.clone()];
+    for hole in holes {
+        let cut = |part: Range<u64>| {
+            let before = part.start..part.end.min(hole.start);
+            let behind = part.start.max(hole.end)..part.end;
+            [before, behind].into_iter().filter(|part| !part.is_empty())
+        };
+        left = left.into_iter().flat_map(cut).collect();
+    }
+    left
+}
+
+/// The text of such a file without the mappings in `holes`. One that has become one with a mapping of the program is told as what
+/// is left of it.
+fn told(text: &[u8], holes: &[Range<u64>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut is_kept = true;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let Some(range) = addresses(line) else {
+            if is_kept {
+                out.extend_from_slice(line);
+            }
+            continue;
+        };
+        let left = without(&range, holes);
+        is_kept = !left.is_empty();
+        if left == [range] {
+            out.extend_from_slice(line);
+            continue;
+        }
+        let rest = line.iter().position(|byte| *byte == b' ').map_or(&line[line.len()..], |end| &line[end..]);
+        for part in left {
+            out.extend_from_slice(format!("{:08x}-{:08x}", part.start, part.end).as_bytes());
+            out.extend_from_slice(rest);
+        }
+    }
+    out
+}
+
+/// The result of a call about such a file that is not made; what it reads is in the program's memory by then. Nothing when the call
+/// is made as it is. `files`: by object; `holes`: what the agent has mapped in a process.
+pub(super) fn answer(
+    files: &mut FxHashMap<u32, Shown>,
+    task: &Task,
+    call: &Call,
+    holes: impl Fn(pid_t) -> Vec<Range<u64>>,
+) -> Option<i64> {
+    let object = task.fds.borrow().get(call.int(0))?;
+    let shown = files.get_mut(&object)?;
+    if !shown.allows(call) || !matches!(call.name(), "read" | "pread64" | "lseek") {
+        return None;
+    }
+    let position = match shown.position {
+        Some(position) => position,
+        None => *shown.position.insert(file_position(task.tid, call.int(0)).unwrap_or(0)),
+    };
+    if call.name() == "lseek" {
+        let offset = call.args[1] as i64;
+        let to = match call.int(2) {
+            libc::SEEK_SET => Some(offset),
+            libc::SEEK_CUR => (position as i64).checked_add(offset),
+            _ => None,
+        };
+        let Some(to) = to.filter(|to| *to >= 0) else { return Some(EINVAL) };
+        shown.position = Some(to as u64);
+        return Some(to);
+    }
+    let is_at = call.name() == "pread64";
+    let from = if is_at { call.args[3] } else { position };
+    if from > i64::MAX as u64 {
+        return Some(EINVAL);
+    }
+    if from == 0 || shown.text.is_empty() {
+        let mut text = Vec::new();
+        let opened = File::open(format!("/proc/{}/fd/{}", task.tid, call.int(0)));
+        opened.and_then(|mut file| file.read_to_end(&mut text)).ok()?;
+        shown.text = told(&text, &holes(shown.pid));
+    }
+    let piece = shown.piece(from, call.args[2]);
+    if !piece.is_empty() && !sys::write_memory(task.tid, call.args[1], piece) {
+        return Some(EFAULT);
+    }
+    let length = piece.len() as u64;
+    if !is_at {
+        shown.position = Some(from + length);
+    }
+    Some(length as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_show_mappings_are_known() {
+        for path in ["/proc/12/maps", "/proc/12/task/13/smaps", "/proc/1/mem", "/proc/7/map_files/1000-2000"] {
+            assert!(Shown::of(path.as_bytes()).is_some(), "{path}");
+        }
+        for path in ["/proc/12/status", "/proc/meminfo", "/proc/maps", "/tmp/proc/1/maps", "/proc/1/mapsx", ""] {
+            assert!(Shown::of(path.as_bytes()).is_none(), "{path}");
+        }
+        let is_answered = |path: &str| Shown::of(path.as_bytes()).is_some_and(|shown| shown.is_answered);
+        assert!(is_answered("/proc/12/task/13/maps") && !is_answered("/proc/12/pagemap"));
+    }
+
+    #[test]
+    fn what_is_in_a_hole_is_not_told() {
+        let maps = b"1000-2000 r-xp 0 00:00 0\n3000-5000 rw-p 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n";
+        let told = |holes: &[Range<u64>]| String::from_utf8(told(maps, holes)).unwrap();
+        assert_eq!(told(&[0x3000..0x5000]), "1000-2000 r-xp 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n");
+        let cut = told(&[0x3800..0x4000, 0x1000..0x2000]);
+        assert_eq!(
+            cut,
+            "00003000-00003800 rw-p 0 00:00 0\n00004000-00005000 rw-p 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n"
+        );
+        assert_eq!(told(&[]).as_bytes(), maps);
+        let smaps = b"1000-2000 r-xp 0 00:00 0\nSize: 4 kB\nVmFlags: rd ex\n3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n";
+        assert_eq!(super::told(smaps, &[0x1000..0x2000]), b"3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n");
+    }
+
+    #[test]
+    fn pieces_end_at_lines_where_more_than_a_page_is_asked_for() {
+        let text: Vec<u8> = std::iter::repeat_n(*b"0123456789\n", 1000).flatten().collect();
+        let shown = Shown { text, ..Shown::of(b"/proc/1/maps").unwrap() };
+        assert_eq!(shown.piece(0, 100).len(), 100);
+        assert_eq!(shown.piece(0, 1 << 20).len(), 4092);
+        assert_eq!(shown.piece(10_999, 1 << 20), b"\n");
+        assert!(shown.piece(11_000, 1).is_empty() && shown.piece(u64::MAX, 1).is_empty());
+    }
+}
