@@ -261,8 +261,6 @@ pub struct Task {
     pub last_writes: Memory,
     /// The ring that the agent fills for it.
     pub ring: Option<Ring>,
-    /// The task that waits for it and whose ring it has until it executes a program or ends, vfork(2).
-    pub lender: Option<pid_t>,
     /// It finds a block of the agent's when it comes to a patched site.
     pub has_block: bool,
     /// The agent has left its memory while it was in a call that it had come to through a trampoline.
@@ -322,7 +320,6 @@ impl Task {
             word: 8,
             last_writes: Memory::default(),
             ring: None,
-            lender: None,
             has_block: false,
             is_stranded: false,
             trapped: 0,

@@ -44,9 +44,11 @@ pub const BUFFER_BYTES: u64 = 1 << 20;
 pub const RING_BYTES: u64 = HEAD_BYTES + BUFFER_BYTES;
 /// Where the ring of a program's first thread is.
 pub const FIRST_RING: u64 = BASE + (1 << 20);
-/// As many rings have a place behind that one; in a recording that is to be replayed there are no others.
-pub const MOST_RINGS: u64 = 64;
-pub const RESERVED_END: u64 = FIRST_RING + MOST_RINGS * RING_BYTES;
+/// Rings of the threads and children of a program, one behind the other: a process that is forked has the same memory there, and takes
+/// one that nobody uses.
+pub const RINGS: u64 = 64;
+pub const RINGS_BYTES: u64 = RINGS * RING_BYTES;
+pub const RESERVED_END: u64 = FIRST_RING + RINGS_BYTES;
 /// Where the stack begins, downwards: 8 less than a multiple of 16, so that the frame ends at one.
 pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
-use trace_format::ring::{BASE, END, FIRST_RING, MOST_RINGS, RESERVED_END, RING_BYTES};
+use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES};
 
 use super::Image;
 use super::remote::{self, Borrowed, Call};
-use super::ring::Ring;
+use super::ring::{Arena, Ring};
 use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
 use crate::image::{self, FileId, Mapping};
 use crate::sys;
@@ -97,41 +97,6 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// The places that rings of an address space have, by number.
-#[derive(Debug, Default)]
-pub struct Places {
-    /// So many are taken by its threads.
-    taken: u64,
-    /// So many have something mapped: a process that was forked has the rings of its parent there.
-    mapped: u64,
-}
-
-impl Clone for Places {
-    fn clone(&self) -> Places {
-        Places { taken: 0, mapped: self.mapped }
-    }
-}
-
-impl Places {
-    /// The place of another ring, and whether something of ours is mapped there; `None` when there is none left.
-    #[must_use]
-    pub fn next(&self) -> Option<(u64, bool)> {
-        (self.taken < MOST_RINGS).then_some((FIRST_RING + self.taken * RING_BYTES, self.taken < self.mapped))
-    }
-
-    /// A ring has been mapped at the next place.
-    pub fn take(&mut self) {
-        self.taken += 1;
-        self.mapped = self.mapped.max(self.taken);
-    }
-
-    /// All of them, by address and length.
-    #[must_use]
-    pub fn all(&self) -> (u64, u64) {
-        (FIRST_RING, self.mapped.max(1) * RING_BYTES)
-    }
-}
-
 /// A site and what a jump is to be put over.
 pub struct Chosen {
     ip: u64,
@@ -164,7 +129,8 @@ pub struct Code {
     refused: HashMap<u64, Refused>,
     areas: Vec<Area>,
     pub pool: Pool,
-    pub places: Places,
+    /// The rings of this program and of those that it was forked from, where the agent has come to it.
+    pub arena: Option<Rc<Arena>>,
     /// What `traps` was when the agent left: threads may still be in calls that they have made there.
     former: HashMap<u64, u64>,
     /// Why it is to leave at the next call that stops a thread.
@@ -265,9 +231,8 @@ impl Code {
 
     /// What the agent has mapped.
     pub fn mappings(&self) -> impl Iterator<Item = Range<u64>> {
-        let own = if self.places.mapped > 0 { &[(BASE, END - BASE), self.places.all()][..] } else { &[] };
-        let own: Vec<(u64, u64)> = own.to_vec();
-        own.into_iter().chain(self.areas()).map(|(start, length)| start..start + length)
+        let own = [(BASE, END - BASE), (FIRST_RING, RINGS_BYTES)].into_iter().filter(|_| self.arena.is_some());
+        own.chain(self.areas()).map(|(start, length)| start..start + length)
     }
 
     /// The trampolines, by address and length.

@@ -2,16 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::ring::{
-    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, SPARE, STACK_TOP, TABLE, TEXT_BYTES, block,
-    refuse,
+    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS_BYTES, SPARE, STACK_TOP, TABLE,
+    TEXT_BYTES, block, refuse,
 };
 
 use super::Image;
 use super::remote::{self, Borrowed, Call, NAME};
-use super::ring::Ring;
+use super::ring::{Arena, Ring};
 use crate::sys;
 
 /// The control block of a process that has just been forked.
@@ -35,7 +36,7 @@ pub fn program(
     thread: &mut Borrowed<'_>,
     instruction: u64,
     known: &[u8],
-) -> io::Result<Ring> {
+) -> io::Result<(Rc<Arena>, Ring)> {
     let tid = thread.tid();
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
     let all = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
@@ -60,7 +61,11 @@ pub fn program(
         protect(TABLE, KNOWN, libc::PROT_READ),
         protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
     ];
-    ring_with(thread, FIRST_RING, libc::MAP_FIXED_NOREPLACE, &protections)
+    let (file, _) = map_rings(thread, FIRST_RING, RINGS_BYTES, &protections)?;
+    let arena = Rc::new(Arena::new(file)?);
+    let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
+    thread.regs.gs_base = ring.addr;
+    Ok((arena, ring))
 }
 
 /// Gives a thread a ring of its own, somewhere.
@@ -68,19 +73,14 @@ pub fn program(
 /// # Errors
 /// Why not.
 pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
-    ring_with(thread, 0, 0, &[])
-}
-
-/// Gives a thread a ring of its own at a place where nothing of the program is ever put. `replaces`: one of ours is there.
-///
-/// # Errors
-/// Why not.
-pub fn ring_at(thread: &mut Borrowed<'_>, place: u64, replaces: bool) -> io::Result<Ring> {
-    ring_with(thread, place, if replaces { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE }, &[])
+    let (file, addr) = map_rings(thread, 0, RING_BYTES, &[])?;
+    let ring = Ring::new(&file, addr)?;
+    thread.regs.gs_base = ring.addr;
+    Ok(ring)
 }
 
 /// Takes everything out of a process that was ever put there, and the register of this thread, so that its memory is what it would
-/// be without. The code has been restored. `areas` are rings and trampolines, `instruction` is where a `syscall` is.
+/// be without. The code has been restored. `areas` is all that is mapped but the agent itself, `instruction` is where a `syscall` is.
 ///
 /// # Errors
 /// Why not: then pages stay that are of no use.
@@ -101,13 +101,15 @@ pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<
     Ok(())
 }
 
-fn ring_with(thread: &mut Borrowed<'_>, addr: u64, place: i32, more: &[Call]) -> io::Result<Ring> {
+/// Maps a file for rings, at an address unless that is 0, and makes more calls. The file, and where it is.
+fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64, more: &[Call]) -> io::Result<(File, u64)> {
+    let place = if addr == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
     let flags = (libc::MAP_SHARED | place) as u64;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let mut calls = vec![
         Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)]),
-        Call::new(libc::SYS_ftruncate, &[0, RING_BYTES]).with_first(0),
-        Call::new(libc::SYS_mmap, &[addr, RING_BYTES, prot, flags, 0, 0]).with_first(4),
+        Call::new(libc::SYS_ftruncate, &[0, length]).with_first(0),
+        Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_first(4),
     ];
     calls.extend(more);
     let results = thread.run(&calls)?;
@@ -117,9 +119,7 @@ fn ring_with(thread: &mut Borrowed<'_>, addr: u64, place: i32, more: &[Call]) ->
     for raw in &results[1..] {
         remote::result(*raw as u64)?;
     }
-    let ring = Ring::new(&file?, results[2] as u64)?;
-    thread.regs.gs_base = ring.addr;
-    Ok(ring)
+    Ok((file?, results[2] as u64))
 }
 
 fn open(tid: pid_t, fd: u64) -> io::Result<File> {

@@ -2,12 +2,16 @@
 //!
 //! The tracee can write all of it at any time. What is read is copied first, and then checked.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::rc::Rc;
 
 use trace_format::event::{Side, Status};
-use trace_format::ring::{BUFFER_BYTES, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, phase, record};
+use trace_format::ring::{
+    BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, RINGS, RINGS_BYTES, STACK_TOP, block, capture, phase, record,
+};
 
 use crate::raw::RawCapture;
 
@@ -18,23 +22,73 @@ pub struct Ring {
     here: *mut u8,
     /// Bytes of records that have been taken.
     taken: u64,
+    /// The file with rings of others that it is a part of, and its number there.
+    part: Option<(Rc<Arena>, u64)>,
+}
+
+/// The file with the rings of a program, its threads and its children. All of them have it mapped at the same place.
+pub struct Arena {
+    file: File,
+    free: RefCell<Vec<u64>>,
+}
+
+impl std::fmt::Debug for Arena {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} rings are free", self.free.borrow().len())
+    }
+}
+
+/// Has a file keep its size: a tracee that made it smaller would have the engine fault.
+fn seal(file: &File, size: u64) -> io::Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: takes no pointer.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if file.metadata()?.len() != size {
+        return Err(io::Error::other("the agent's ring has another size"));
+    }
+    Ok(())
+}
+
+impl Arena {
+    /// A file of [`RINGS_BYTES`] that a tracee has mapped at [`FIRST_RING`].
+    ///
+    /// # Errors
+    /// When it has another size or cannot be sealed.
+    pub fn new(file: File) -> io::Result<Arena> {
+        seal(&file, RINGS_BYTES)?;
+        Ok(Arena { file, free: RefCell::new((0..RINGS).rev().collect()) })
+    }
+
+    /// A ring that nobody uses, until it is dropped; `None` when all are in use or it cannot be mapped.
+    #[must_use]
+    pub fn ring(self: &Rc<Arena>) -> Option<Ring> {
+        let number = self.free.borrow_mut().pop()?;
+        let offset = number * RING_BYTES;
+        if let Ok(mut ring) = Ring::map(&self.file, offset, FIRST_RING + offset) {
+            ring.part = Some((Rc::clone(self), number));
+            ring.renew();
+            return Some(ring);
+        }
+        self.free.borrow_mut().push(number);
+        None
+    }
 }
 
 impl Ring {
     /// Maps a file of [`RING_BYTES`] that the tracee has mapped at `addr`, and writes the control block. The file keeps its
-    /// size from now on: a tracee that made it smaller would have the engine fault.
+    /// size from now on.
     ///
     /// # Errors
     /// As mmap(2), or when the file has another size or cannot be sealed.
     pub fn new(file: &File, addr: u64) -> io::Result<Ring> {
-        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-        // SAFETY: takes no pointer.
-        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if file.metadata()?.len() != RING_BYTES {
-            return Err(io::Error::other("the agent's ring has another size"));
-        }
+        seal(file, RING_BYTES)?;
+        Ring::map(file, 0, addr)
+    }
+
+    /// Maps a part of a file that keeps its size.
+    fn map(file: &File, offset: u64, addr: u64) -> io::Result<Ring> {
         // SAFETY: a new mapping, whose address the kernel chooses; it is undone in `drop`. It is only accessed by `word`,
         // `set_word` and `copy` below, never through a reference, since the tracee writes to it.
         let here = unsafe {
@@ -44,16 +98,22 @@ impl Ring {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 file.as_raw_fd(),
-                0,
+                offset as libc::off_t,
             )
         };
         if here == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let ring = Ring { addr, here: here.cast(), taken: 0 };
+        let ring = Ring { addr, here: here.cast(), taken: 0, part: None };
         ring.set_word(block::SELF, addr);
         ring.set_word(block::STACK, addr + STACK_TOP);
         Ok(ring)
+    }
+
+    /// Whether it is one of an [`Arena`], which has it back when it is dropped.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.part.is_some()
     }
 
     fn word(&self, offset: u64) -> u64 {
@@ -136,6 +196,7 @@ impl Ring {
     /// The ring is another thread's from now on.
     pub fn renew(&mut self) {
         self.taken = 0;
+        // Of a phase, and of what is refused.
         for offset in [block::HEAD, block::PENDING, block::PHASE] {
             self.set_word(offset, 0);
         }
@@ -196,6 +257,9 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: mapped by `new` with that length, and nothing refers to it any more.
         unsafe { libc::munmap(self.here.cast(), RING_BYTES as usize) };
+        if let Some((arena, number)) = self.part.take() {
+            arena.free.borrow_mut().push(number);
+        }
     }
 }
 
@@ -323,6 +387,28 @@ mod tests {
         assert!(file.set_len(0).is_err() && file.set_len(RING_BYTES * 2).is_err());
         assert!(!ring.has_more());
         assert!(Ring::new(&made(4096), 0).is_err());
+    }
+
+    #[test]
+    fn rings_of_a_program_are_used_again() {
+        use std::os::fd::FromRawFd as _;
+        // SAFETY: the name is a string with its end.
+        let fd = unsafe { libc::memfd_create(c"rings".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+        // SAFETY: just made, and owned by nobody else.
+        let file = unsafe { File::from_raw_fd(fd) };
+        file.set_len(RINGS_BYTES).unwrap();
+        let arena = Rc::new(Arena::new(file).unwrap());
+        let first = arena.ring().unwrap();
+        first.refuse(7);
+        first.set_word(block::HEAD, 96);
+        let second = arena.ring().unwrap();
+        assert_eq!((first.addr, second.addr), (FIRST_RING, FIRST_RING + RING_BYTES));
+        assert_eq!((second.refuses(), second.head_word(block::SELF)), (0, second.addr));
+        drop(first);
+        let again = arena.ring().unwrap();
+        assert_eq!((again.addr, again.refuses(), again.has_more()), (FIRST_RING, 0, false));
+        let others: Vec<Ring> = std::iter::from_fn(|| arena.ring()).collect();
+        assert_eq!(others.len() as u64, RINGS - 2);
     }
 
     #[test]

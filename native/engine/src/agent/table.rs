@@ -65,6 +65,8 @@ fn row(plan: &Plan, data: Data) -> Option<Row> {
         // What may wait of these is not the agent's.
         _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
         _ if matches!(plan.role, Role::Yields) => 1,
+        // Only a FIFO has one wait.
+        _ if kind_of(plan) == Some(kind::OPEN) => 0,
         Blocks::Never => 0,
         Blocks::May => 1,
         Blocks::Fd(slot) => slot + 2,

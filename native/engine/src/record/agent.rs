@@ -20,7 +20,7 @@ use crate::agent::clock::Clock;
 use crate::agent::code::{Chosen, Known, State};
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
-use crate::agent::ring::{Captured, Progress, Record, Ring};
+use crate::agent::ring::{Arena, Captured, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
@@ -507,14 +507,14 @@ impl Recorder {
         });
         let code = &mut task.space.borrow_mut().code;
         match injected {
-            Ok(ring) => {
+            Ok((arena, ring)) => {
                 if self.world.replayable {
                     ring.set_replayable();
                 }
                 task.ring = Some(ring);
                 task.has_block = true;
                 code.state = State::Present;
-                code.places.take();
+                code.arena = Some(arena);
             }
             Err(error) => {
                 code.state = State::Off;
@@ -523,38 +523,33 @@ impl Recorder {
         }
     }
 
-    /// Has a new task find a block of its own, before it runs: a ring that another thread has left, or one that lets all calls stop
-    /// until it is worth more.
-    pub(super) fn welcome(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool, lender: Option<pid_t>) {
+    /// Has a new task find a ring of its own, before it runs; or, where there is none, a block that lets all calls stop.
+    pub(super) fn welcome(&mut self, tid: pid_t, shares_memory: bool, shares_fds: bool) {
         if self.world.agent.is_none() {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         task.fds_apart = shares_memory && !shares_fds;
-        if task.space.borrow().code.state != State::Present {
+        let (state, ring) = {
+            let code = &task.space.borrow().code;
+            (code.state, code.arena.as_ref().filter(|_| code.state == State::Present).and_then(Arena::ring))
+        };
+        if state != State::Present {
             return;
         }
-        if self.world.replayable
-            && let Some(lender) = lender
-        {
-            // It stands where its maker stands, with the same block.
-            let lent = self.tasks.get_mut(&lender).map(|lender| (lender.ring.take(), lender.has_block));
-            let Some((ring, has_block)) = lent else { return };
-            if let Some(task) = self.tasks.get_mut(&tid) {
-                task.lender = Some(lender);
-                (task.ring, task.has_block) = (ring, has_block);
-            }
-            return;
-        }
-        task.has_block = true;
-        if shares_memory && !self.world.replayable {
+        if ring.is_none() && shares_memory && !self.world.replayable {
             self.equip(tid);
             return;
         }
-        let moved = sys::registers(tid)
-            .and_then(|regs| sys::set_registers(tid, &libc::user_regs_struct { gs_base: SPARE, ..regs }));
+        let gs_base = ring.as_ref().map_or(SPARE, |ring| ring.addr);
+        let moved =
+            sys::registers(tid).and_then(|regs| sys::set_registers(tid, &libc::user_regs_struct { gs_base, ..regs }));
         if moved.is_err() {
-            self.give_up(tid);
+            return self.give_up(tid);
+        }
+        task.has_block = true;
+        if let Some(ring) = ring {
+            self.world.hand_over(task, ring);
         }
     }
 
@@ -564,9 +559,11 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let space = Rc::clone(&task.space);
         let pid = task.process.borrow().pid;
-        let reused = space.borrow_mut().code.pool.0.pop();
-        let place = space.borrow().code.places.next();
-        if self.world.replayable && place.is_none() && reused.is_none() {
+        let reused = {
+            let code = &mut space.borrow_mut().code;
+            code.arena.as_ref().and_then(Arena::ring).or_else(|| code.pool.0.pop())
+        };
+        if self.world.replayable && reused.is_none() {
             // It goes on with the block that lets all calls stop.
             return;
         }
@@ -580,22 +577,13 @@ impl Recorder {
             None => {
                 let mut thread = Borrowed::new(agent.image, pid, tid)?;
                 thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
-                match place.filter(|_| self.world.replayable) {
-                    Some((place, replaces)) => {
-                        inject::ring_at(&mut thread, place, replaces).inspect(|_| space.borrow_mut().code.places.take())
-                    }
-                    None => inject::ring(&mut thread),
-                }
+                inject::ring(&mut thread)
             }
         });
         match ring {
             Ok(ring) => {
-                ring.refuse(refusals(task, self.world.replayable));
                 task.has_block = true;
-                if self.world.replayable {
-                    ring.set_replayable();
-                }
-                task.ring = Some(ring);
+                self.world.hand_over(task, ring);
             }
             Err(error) => {
                 self.world.note(&format!("a thread runs without the agent, so each of its calls stops it: {error}"));
@@ -619,30 +607,12 @@ impl Recorder {
         }
     }
 
-    /// A task has ended or executed a program: its ring is for the one that has lent it, or for others who still share that memory.
-    pub(super) fn return_ring(
-        &mut self,
-        ring: Option<Ring>,
-        lender: Option<pid_t>,
-        space: &RefCell<Space>,
-        is_shared: bool,
-    ) {
-        let Some(ring) = ring else { return };
-        match lender.and_then(|lender| self.tasks.get_mut(&lender)).filter(|lender| lender.ring.is_none()) {
-            Some(lender) => lender.ring = Some(ring),
-            None if is_shared => space.borrow_mut().code.pool.0.push(ring),
-            None => {}
-        }
-    }
-
-    /// A task has come back from a call in which it may have waited for a child that had its ring: that one does not need it any more.
-    pub(super) fn take_back_ring(&mut self, tid: pid_t) {
-        let ring = self.tasks.values_mut().find(|child| child.lender == Some(tid)).and_then(|child| {
-            child.lender = None;
-            child.ring.take()
-        });
-        if let (Some(ring), Some(task)) = (ring, self.tasks.get_mut(&tid)) {
-            task.ring = Some(ring);
+    /// A task has ended or executed a program: others who still share its memory may get its ring.
+    pub(super) fn return_ring(task: &mut Task) {
+        if let Some(ring) = task.ring.take().filter(|ring| !ring.is_part())
+            && Rc::strong_count(&task.space) > 1
+        {
+            task.space.borrow_mut().code.pool.0.push(ring);
         }
     }
 
@@ -736,6 +706,15 @@ impl Recorder {
 }
 
 impl World {
+    /// A ring is a task's from now on.
+    fn hand_over(&self, task: &mut Task, ring: Ring) {
+        ring.refuse(refusals(task, self.replayable));
+        if self.replayable {
+            ring.set_replayable();
+        }
+        task.ring = Some(ring);
+    }
+
     /// When a record's call began and ended.
     fn times(&self, record: &Record<'_>) -> (u64, u64) {
         self.agent.as_ref().map_or((0, 0), |agent| (agent.clock.at(record.start), agent.clock.at(record.end)))

@@ -132,7 +132,6 @@ impl Recorder {
         };
         let mut task = self.world.new_task(tid, process, Some(&birth), ended.is_none());
         let (shares_memory, shares_fds) = (birth.shares_memory(), birth.flags & libc::CLONE_FILES as u64 != 0);
-        let lender = self.lender(&birth);
         let is_new = !birth.shares_memory() && !birth.space.borrow().is_joined;
         task.fds = birth.fds;
         task.location = birth.location;
@@ -163,20 +162,13 @@ impl Recorder {
         self.tasks.insert(tid, task);
         self.become_several();
         if ended.is_none() {
-            self.welcome(tid, shares_memory, shares_fds, lender);
+            self.welcome(tid, shares_memory, shares_fds);
         }
         match ended {
             Some(waited) => self.ended(&waited),
             None if self.world.replayable => self.start(tid),
             None => self.go_on(tid, 0),
         }
-    }
-
-    /// Who waits until a new task has executed a program or ended, vfork(2).
-    fn lender(&self, birth: &Birth) -> Option<pid_t> {
-        let waits = birth.shares_memory() && birth.flags & libc::CLONE_VFORK as u64 != 0;
-        let maker = birth.parent.filter(|_| waits)?;
-        self.tasks.values().find(|task| task.index == maker && task.call.is_some()).map(|task| task.tid)
     }
 
     /// Lets a task that is stopped go on unobserved.

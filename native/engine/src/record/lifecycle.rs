@@ -192,7 +192,7 @@ impl Recorder {
         task.handlers = Rc::new(RefCell::new(ignored));
         task.held.clear();
         (task.clear_tid, task.robust_list) = (0, 0);
-        let (ring, lender, left) = (task.ring.take(), task.lender.take(), Rc::clone(&task.space));
+        Recorder::return_ring(task);
         (task.has_block, task.is_stranded) = (false, false);
         task.fds_apart = false;
         task.trapped = 0;
@@ -204,8 +204,6 @@ impl Recorder {
         let mut own = task.fds.borrow().clone();
         own.retain_open(tid);
         task.fds = Rc::new(RefCell::new(own));
-        self.return_ring(ring, lender, &left, Rc::strong_count(&left) > 1);
-        drop(left);
         self.go_on(tid, 0);
         for gone in [tid, former] {
             let next = self.world.turns.release(former_group, gone);
@@ -247,8 +245,7 @@ impl Recorder {
             self.world.commit(event, &memory);
         }
         self.end_recorded(&mut task);
-        let is_shared = Rc::strong_count(&task.space) > 1;
-        self.return_ring(task.ring.take(), task.lender.take(), &task.space, is_shared);
+        Recorder::return_ring(&mut task);
         self.end_calls(&mut task);
         let last = {
             let mut process = task.process.borrow_mut();

@@ -394,10 +394,6 @@ impl Recorder {
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
             super::traps::note_blocked(task);
         }
-        if matches!(role, Role::Clones | Role::Yields) {
-            self.take_back_ring(tid);
-        }
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
         let recurs = role == Role::ReturnsFromHandler;
         let ip = task.space.borrow().code.own_ip(info.ip);
         task.boundary = Some(Boundary { ip, sp: info.sp, recurs });
