@@ -60,7 +60,7 @@ export interface NativeRecordOptions {
   readonly detachOnExit: boolean;
   readonly unpinned: boolean;
   readonly observe: boolean;
-  readonly backend: string;
+  readonly backend?: string;
   readonly chaos: number | undefined;
   readonly cpu: string;
   readonly user?: {

@@ -18,7 +18,7 @@ export const CPU_LEVELS = ["host", "x86-64-v2", "x86-64-v3"] as const;
 
 /**
  * How calls are captured: each stops the program (`ptrace`), or most are made and written down inside it (`agent`), which is
- * many times faster. In traces that can be replayed that is so for processes with one thread that share no memory with others.
+ * many times faster. In traces that can be replayed that is so for processes that share no memory which is written with others.
  * `eager-agent` does so from the first call of each program on, also where that costs more than it saves: for tests.
  * `notify` is told by the kernel of each call before it is made (seccomp_unotify(2)). It needs no right to trace, so it works
  * where ptrace is refused and for programs that trace others; results, what calls write, and signals are not in the trace.
@@ -165,7 +165,7 @@ export function startRecording(options: RecordOptions): Recording {
     detachOnExit: options.detachOnExit ?? false,
     unpinned: options.unpinned ?? false,
     observe: options.observe ?? options.enforce !== undefined,
-    backend: options.backend ?? "ptrace",
+    ...(options.backend && { backend: options.backend }),
     chaos: options.chaos,
     cpu: options.cpu ?? "host",
     inherit: options.inheritDescriptors ?? false,

@@ -38,8 +38,8 @@ pub struct RecordOptions {
     pub unpinned: bool,
     /// Let threads run freely and clocks be read unseen: cannot be replayed.
     pub observe: bool,
-    /// `ptrace`, `agent` or `eager-agent`.
-    pub backend: String,
+    /// `ptrace`, `agent`, `eager-agent` or `notify`; `ptrace` when absent.
+    pub backend: Option<String>,
     /// Seed of a recording that varies the order of threads.
     pub chaos: Option<f64>,
     /// What the processor is to seem to be: `host`, `x86-64-v2` or `x86-64-v3`.
@@ -212,7 +212,8 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         (None, Some(_)) => return Err(invalid("without a policy nothing is refused".into())),
     };
     let data = Data::from_name(&options.data).ok_or_else(|| unknown("data", &options.data))?;
-    let backend = Backend::from_name(&options.backend).ok_or_else(|| unknown("backend", &options.backend))?;
+    let backend = options.backend.as_deref();
+    let backend = backend.map(|name| Backend::from_name(name).ok_or_else(|| unknown("backend", name))).transpose()?;
     let cpu = Level::from_name(&options.cpu).ok_or_else(|| unknown("cpu", &options.cpu))?;
     let engine = record::Options {
         program: Program {
@@ -234,7 +235,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         detach_on_exit: options.detach_on_exit,
         unpinned: options.unpinned,
         observe: options.observe,
-        backend,
+        backend: backend.unwrap_or_default(),
         chaos: options.chaos.map(|seed| seed as u64),
         cpu,
         enforce,

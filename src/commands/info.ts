@@ -176,7 +176,9 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
       info.facts.get("backend") === "notify"
         ? "every call asked the recorder before it was made"
         : "every call stopped the program";
-    return [["coverage", `${how} (record with --backend=agent)`]];
+    return [
+      ["coverage", `${how} (${info.facts.get("without_agent") ?? "record with --backend=agent"})`],
+    ];
   }
   const { inProcess, trapped, patched, calls, refused, left } = coverage;
   const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);

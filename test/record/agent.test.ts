@@ -1,8 +1,9 @@
 /** Recording with the agent: programs that would notice it, every call counted, and the same events as with ptrace. */
 
+import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 import { coverageOf } from "../../src/trace/coverage.js";
-import { compile, type Event, read, readWhole, record, toldOf } from "./support.js";
+import { cli, compile, type Event, read, readWhole, record, run, toldOf } from "./support.js";
 
 const eager = { options: ["--observe", "--backend=eager-agent"] };
 const usual = { options: ["--observe", "--backend=agent"] };
@@ -58,7 +59,7 @@ test("no call of any thread or process is lost, and nearly all are made in the p
   expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
 }, 60_000);
 
-test.each([eager, { options: ["--observe"] }])(
+test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   "nor of more threads than a few, %o",
   async (how) => {
     const program = compile("agent_tasks", "-pthread");
@@ -91,7 +92,10 @@ test("bytes, paths and results are those of the ptrace backend", async () => {
     const { events } = await read((await record([program], { options })).file);
     return toldOf(events);
   };
-  const [agent, ptrace] = [await told(eager.options), await told(["--observe"])];
+  const [agent, ptrace] = [
+    await told(eager.options),
+    await told(["--observe", "--backend=ptrace"]),
+  ];
   expect(agent.length).toBeGreaterThan(1000);
   expect(agent).toEqual(ptrace);
 }, 60_000);
@@ -116,8 +120,37 @@ test("a thread that was there before the agent may be interrupted", async () => 
 });
 
 test("says why it does without the agent", async () => {
+  const why = /agent cannot be used with a capture filter/;
   const { file } = await record(["true"], { options: ["--backend=agent", "-e", "openat"] });
   const { trace } = await read(file);
   expect(trace.info.facts.get("backend")).toBe("ptrace");
-  expect(trace.info.notes.join()).toMatch(/agent cannot be used with a capture filter/);
+  expect(trace.info.notes.join()).toMatch(why);
+  const { stdout } = await run([cli, "info", "--coverage", file]);
+  expect(stdout).toMatch(why);
+});
+
+test("does not come where threads are scheduled by a seed, nor where calls are filtered already", async () => {
+  const { file } = await record(["true"], { options: ["--backend=agent", "--chaos=3"] });
+  const output = `${dirname(file)}/filtered.trace`;
+  const words = [cli, "record", "-q", "--backend=agent", "-o", output, "true"];
+  const { code } = await run([compile("refuse"), "eperm=1000", "--", ...words]);
+  expect(code).toBe(0);
+  const facts = async (path: string) => (await read(path)).trace.info.facts;
+  const why = [await facts(file), await facts(output)].map((all) => all.get("without_agent"));
+  expect(why).toEqual([
+    "the agent cannot be used with --chaos",
+    expect.stringContaining("where calls are filtered already"),
+  ]);
+});
+
+test("leaves a program alone whose files may not be large", async () => {
+  const script = "ulimit -f 100; for k in $(seq 100); do echo $k > /dev/null; done; echo done";
+  const { code, stdout, file } = await record(["sh", "-c", script], eager);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "done\n" });
+  expect((await read(file)).trace.info.facts.get("backend")).toBe("agent");
+});
+
+test("is not among the mappings that a program reads", async () => {
+  const { code, stderr } = await record([compile("agent_maps")], eager);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
 });

@@ -26,7 +26,7 @@ import {
 } from "./support.js";
 
 const notify = { options: ["--backend=notify"] };
-const ptrace = { options: ["--observe"] };
+const ptrace = { options: ["--observe", "--backend=ptrace"] };
 
 /** What can be compared of a call that was only seen to begin. */
 function begun(events: readonly Event[]) {

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { calls, compile, readWhole, record } from "./support.js";
 
 it.each([
-  ["ptrace", []],
+  ["ptrace", ["--backend=ptrace"]],
   ["a capture filter", ["-e", "write"]],
   ["the agent", ["--backend=eager-agent"]],
   ["the agent, observing", ["--observe", "--backend=eager-agent"]],

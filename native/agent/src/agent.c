@@ -445,10 +445,10 @@ static void take_outputs(struct writer *writer, const struct row *row, const str
 }
 
 /*
- * What the bits of a new descriptor are in a recording that is to be replayed. Whether others see what is written to it, only the
- * engine knows; and some files of /proc show the agent.
+ * What the bits of a new descriptor are. Some files of /proc show the agent; and whether others see what is written to it, only the
+ * engine knows, in a recording that is to be replayed.
  */
-static u8 what_is_known(const u8 *facts, int writable)
+static u8 what_is_known(const u8 *facts, int writable, int replayable)
 {
 	enum { MODE = 24, FORMAT = 0170000, DIRECTORY = 0040000, REGULAR = 0100000, DEVICE = 0020000, RDEV = 40 };
 	/* /dev/null, /dev/zero, /dev/urandom and their like never wait. */
@@ -463,6 +463,8 @@ static u8 what_is_known(const u8 *facts, int writable)
 		same++;
 	if (same == sizeof(proc) - 1)
 		return 0;
+	if (!replayable)
+		return KNOWN_IS;
 	return KNOWN_IS | (writable ? KNOWN_WRITES_STOP : 0) |
 	       (waits ? KNOWN_WAITS : 0);
 }
@@ -502,7 +504,7 @@ static void identify(struct writer *writer, u32 fd, int writable)
 		return;
 	finish(writer, capture, STAT_BYTES + length, WHOLE);
 	if (fd < RING_KNOWN_BYTES)
-		known[fd] = writer->replayable ? what_is_known(facts, writable) : KNOWN_IS;
+		known[fd] = what_is_known(facts, writable, writer->replayable);
 }
 
 /* Whether the call makes another descriptor of one that is known. */

@@ -320,7 +320,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
     let mut world = World::new(options, writer, placement, (started, filter.is_some()), image.ok().flatten());
     if let Err(why) = image {
-        world.note(&format!("recorded with the ptrace backend: the agent cannot be used {why} yet"));
+        world.falls_back(why);
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
     if !options.attach.is_empty() {
@@ -369,7 +369,7 @@ fn unenforceable(options: &Options) -> Option<&'static str> {
 /// # Errors
 /// What it cannot do.
 fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image>, &'static str> {
-    if !matches!(options.backend, Backend::Agent | Backend::EagerAgent) {
+    if matches!(options.backend, Backend::Ptrace | Backend::Notify) {
         return Ok(None);
     }
     match options {
@@ -377,6 +377,10 @@ fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image
         // Its notifications come before the stops that the agent's filter asks for.
         Options { enforce: Some(_), .. } => Err("under a policy"),
         Options { detach_on_exit: true, .. } => Err("with --detach-on-exit"),
+        // A choice is made at each boundary, and most of them would be none.
+        Options { chaos: Some(_), .. } => Err("with --chaos"),
+        // What that answers never comes to the agent's filter: such a call would not be seen.
+        _ if sys::has_own_filter() => Err("where calls are filtered already (seccomp), as in most containers"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
         _ => crate::agent::image().map(Some).ok_or("in this build"),
     }
@@ -561,6 +565,13 @@ impl World {
             loader_sites: HashMap::new(),
             sampler,
         }
+    }
+
+    /// The agent cannot do what was asked for: each call stops the program.
+    fn falls_back(&mut self, why: &str) {
+        let why = format!("the agent cannot be used {why}");
+        self.note(&format!("recorded with the ptrace backend: {why}"));
+        self.definitions.push(Definition::Meta { key: "without_agent".into(), value: why.into_bytes() });
     }
 
     /// Gives up a recording that never began.
@@ -868,15 +879,20 @@ impl Recorder {
                 return self.went_away(tid);
             }
             Ok(info) if info.op == sys::INFO_EXIT => {
+                let Some(result) = self.moved(tid, info.first as i64) else { return };
+                let Some(task) = self.tasks.get_mut(&tid) else { return };
                 if let Some(call) = task.call.take() {
-                    self.world.leave(task, call, info.first as i64, now);
-                    self.tend(tid, &call, info.first as i64);
+                    self.world.leave(task, call, result, now);
+                    self.tend(tid, &call, result);
                 }
             }
             Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
                 self.world.enter(task, &info, now);
                 self.guard(tid);
                 self.keep_strict(tid);
+                if let Some(answer) = self.answers_shown(tid) {
+                    self.skip(tid, answer);
+                }
             }
             Ok(_) => {}
             Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,

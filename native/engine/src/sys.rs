@@ -194,6 +194,22 @@ pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(piece.iov_len.min(buffer.len()))
 }
 
+/// How large a task may make its files, in bytes, getrlimit(2).
+#[must_use]
+pub fn file_size_limit(tid: pid_t) -> u64 {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the old limit is written to a valid struct, and no new one is given.
+    let asked = unsafe { libc::prlimit64(tid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
+    if asked == 0 { limit.rlim_cur } else { 0 }
+}
+
+/// Whether calls of this thread, and so of all that it starts, pass a filter already, prctl(2).
+#[must_use]
+pub fn has_own_filter() -> bool {
+    // SAFETY: takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP) == 2 }
+}
+
 /// Replaces the siginfo of the signal that the tracee is stopped for.
 pub fn set_signal_info(tid: pid_t, info: &SigInfo) -> io::Result<()> {
     // SAFETY: siginfo_t has 128 bytes, which the kernel reads.

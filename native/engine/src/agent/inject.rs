@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::ring::{
-    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS_BYTES, SPARE, STACK_TOP, TABLE,
-    TEXT_BYTES, block, refuse,
+    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS, SPARE, STACK_TOP, TABLE, TEXT_BYTES,
+    block, refuse,
 };
 
 use super::Image;
@@ -61,8 +61,13 @@ pub fn program(
         protect(TABLE, KNOWN, libc::PROT_READ),
         protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
     ];
-    let (file, _) = map_rings(thread, FIRST_RING, RINGS_BYTES, &protections)?;
-    let arena = Rc::new(Arena::new(file)?);
+    // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
+    let rings = (sys::file_size_limit(tid) / RING_BYTES).min(RINGS);
+    if rings == 0 {
+        return Err(io::Error::other("its files may not be as large as the agent's ring"));
+    }
+    let (file, _) = map_rings(thread, FIRST_RING, rings * RING_BYTES, &protections)?;
+    let arena = Rc::new(Arena::new(file, rings)?);
     let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
     thread.regs.gs_base = ring.addr;
     Ok((arena, ring))

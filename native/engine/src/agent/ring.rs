@@ -9,9 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 
 use trace_format::event::{Side, Status};
-use trace_format::ring::{
-    BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, RINGS, RINGS_BYTES, STACK_TOP, block, capture, phase, record,
-};
+use trace_format::ring::{BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, phase, record};
 
 use crate::raw::RawCapture;
 
@@ -52,13 +50,13 @@ fn seal(file: &File, size: u64) -> io::Result<()> {
 }
 
 impl Arena {
-    /// A file of [`RINGS_BYTES`] that a tracee has mapped at [`FIRST_RING`].
+    /// A file with room for so many rings that a tracee has mapped at [`FIRST_RING`].
     ///
     /// # Errors
     /// When it has another size or cannot be sealed.
-    pub fn new(file: File) -> io::Result<Arena> {
-        seal(&file, RINGS_BYTES)?;
-        Ok(Arena { file, free: RefCell::new((0..RINGS).rev().collect()) })
+    pub fn new(file: File, rings: u64) -> io::Result<Arena> {
+        seal(&file, rings * RING_BYTES)?;
+        Ok(Arena { file, free: RefCell::new((0..rings).rev().collect()) })
     }
 
     /// A ring that nobody uses, until it is dropped; `None` when all are in use or it cannot be mapped.
@@ -396,8 +394,8 @@ mod tests {
         let fd = unsafe { libc::memfd_create(c"rings".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
         // SAFETY: just made, and owned by nobody else.
         let file = unsafe { File::from_raw_fd(fd) };
-        file.set_len(RINGS_BYTES).unwrap();
-        let arena = Rc::new(Arena::new(file).unwrap());
+        file.set_len(5 * RING_BYTES).unwrap();
+        let arena = Rc::new(Arena::new(file, 5).unwrap());
         let first = arena.ring().unwrap();
         first.refuse(7);
         first.set_word(block::HEAD, 96);
@@ -408,7 +406,7 @@ mod tests {
         let again = arena.ring().unwrap();
         assert_eq!((again.addr, again.refuses(), again.has_more()), (FIRST_RING, 0, false));
         let others: Vec<Ring> = std::iter::from_fn(|| arena.ring()).collect();
-        assert_eq!(others.len() as u64, RINGS - 2);
+        assert_eq!(others.len(), 3);
     }
 
     #[test]

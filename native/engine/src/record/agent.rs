@@ -757,11 +757,11 @@ impl World {
         if open.kind == ObjectKind::Unknown {
             return 0;
         }
-        if !self.replayable {
-            return known::IS;
-        }
         if self.shows_agent(open.object) {
             return 0;
+        }
+        if !self.replayable {
+            return known::IS;
         }
         let waits = !matches!(open.kind, ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd);
         let stops = self.is_seen_when_written(open);

@@ -231,7 +231,7 @@ impl Recorder {
     }
 
     /// The call at whose entry a thread stands is not made: this is its result.
-    fn skip(&mut self, tid: pid_t, answer: i64) {
+    pub(super) fn skip(&mut self, tid: pid_t, answer: i64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let skipped = sys::registers(tid).and_then(|regs| {
             let skipped = libc::user_regs_struct { orig_rax: u64::MAX, ..regs };
