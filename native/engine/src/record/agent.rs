@@ -65,7 +65,7 @@ pub(super) struct Counts {
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
 const WORTH_AGENT: u32 = 40;
-/// The same for a ring of a process that was forked.
+/// The same for a ring of a process that found none when it was forked.
 const WORTH_RING: u32 = 12;
 /// How many of the calls that stopped tracees are named in the trace.
 const MOST_NAMED: usize = 32;
@@ -362,11 +362,7 @@ impl Recorder {
                     self.inject(tid);
                 }
             }
-            State::Present if !has_ring => {
-                if agent.eager || trapped >= WORTH_RING {
-                    self.equip(tid);
-                }
-            }
+            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING) => self.equip(tid),
             State::Present if has_ring && table::has(&agent.table, call.number) => {
                 let is_worth = space.borrow_mut().code.is_worth(call.ip, agent.eager);
                 if is_worth && self.all_have_rings(&space) {

@@ -187,7 +187,10 @@ mod tests {
     fn what_is_in_a_hole_is_not_told() {
         let maps = b"1000-2000 r-xp 0 00:00 0\n3000-5000 rw-p 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n";
         let told = |holes: &[Range<u64>]| String::from_utf8(told(maps, holes)).unwrap();
-        assert_eq!(told(&[0x3000..0x5000]), "1000-2000 r-xp 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n");
+        assert_eq!(
+            told(std::slice::from_ref(&(0x3000..0x5000))),
+            "1000-2000 r-xp 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n"
+        );
         let cut = told(&[0x3800..0x4000, 0x1000..0x2000]);
         assert_eq!(
             cut,
@@ -195,7 +198,10 @@ mod tests {
         );
         assert_eq!(told(&[]).as_bytes(), maps);
         let smaps = b"1000-2000 r-xp 0 00:00 0\nSize: 4 kB\nVmFlags: rd ex\n3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n";
-        assert_eq!(super::told(smaps, &[0x1000..0x2000]), b"3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n");
+        assert_eq!(
+            super::told(smaps, std::slice::from_ref(&(0x1000..0x2000))),
+            b"3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n"
+        );
     }
 
     #[test]
