@@ -21,6 +21,7 @@ const FLAGS: &[&str] = &[
     "-fno-asynchronous-unwind-tables",
     "-fcf-protection=none",
     "-mgeneral-regs-only",
+    "-fno-jump-tables",
     "-nostdlib",
     "-static",
     "-Wl,--build-id=none",
