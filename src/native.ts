@@ -137,6 +137,7 @@ export interface NativeReplayOptions {
   readonly stuckAfter: number | undefined;
   /** Of which events stacks are wanted. */
   readonly stacks: NativeStackRequest | undefined;
+  readonly backend: string;
 }
 
 export interface NativeStackRequest {
@@ -206,6 +207,8 @@ export interface NativeReplayResult {
   readonly outputErrno: number;
   readonly stacks?: NativeStacks;
   readonly addedStacks?: NativeAddedStacks;
+  readonly answered: number;
+  readonly repeated: boolean;
 }
 
 export interface NativeDesync {

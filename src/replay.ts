@@ -17,6 +17,13 @@ import { unwrap } from "./trace/failure.js";
 import { openTrace } from "./trace/open.js";
 import type { Trace } from "./trace/trace.js";
 
+/**
+ * What answers the calls of replayed programs: `ptrace`, which stops a program at each call, or `agent`, which answers inside
+ * the program where it can. Both find the same. `eager-agent` does so from the first call of each program on, also where that
+ * costs more than it saves: for tests.
+ */
+export type ReplayBackend = "ptrace" | "agent" | "eager-agent";
+
 export interface ReplayOptions {
   /** Number of the only process to replay (3 is p3); what must run for it is replayed too. */
   readonly process?: number;
@@ -39,6 +46,8 @@ export interface ReplayOptions {
   readonly stuckAfter?: number;
   /** Take the stacks of these events (calls and signals), as they were when the event began. */
   readonly stacks?: StackOptions;
+  /** What answers calls; the agent when absent. */
+  readonly backend?: ReplayBackend;
   /** Kills what is being replayed, and makes the promise fail with `ABORTED`. */
   readonly signal?: AbortSignal;
 }
@@ -151,6 +160,10 @@ export interface ReplayResult {
   readonly stacks: StackTable | undefined;
   /** What was written into a trace instead. */
   readonly addedStacks: NativeAddedStacks | undefined;
+  /** How many calls were answered without a stop. */
+  readonly answered: number;
+  /** The agent found a difference, and all was replayed again without it, which alone tells differences. */
+  readonly repeated: boolean;
 }
 
 /**
@@ -202,6 +215,8 @@ async function replayOpen(trace: Trace, options: ReplayOptions): Promise<ReplayR
       notes: result.notes,
       stacks: result.stacks && new StackTable(result.stacks),
       addedStacks: result.addedStacks,
+      answered: result.answered,
+      repeated: result.repeated,
     };
   } finally {
     signal?.removeEventListener("abort", abort);
@@ -218,6 +233,7 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     warnOnly: options.onDesync === "warn",
     stuckAfter: options.stuckAfter,
     stacks: options.stacks && stackRequest(options.stacks),
+    backend: options.backend ?? "agent",
   };
   if (!sink.isWanted) return trace.startReplay(native);
   return trace.startReplay(native, sink.take);

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use trace_format::ring;
+use trace_format::{answers, ring};
 
-const SOURCES: [&str; 2] = ["src/entry.S", "src/agent.c"];
+const SOURCES: [&str; 4] = ["src/entry.S", "src/agent.c", "src/replay.S", "src/replay.c"];
 const FLAGS: &[&str] = &[
     "-std=c11",
     "-O2",
@@ -34,6 +34,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo::rerun-if-changed={}", agent.display());
     fs::write(out.join("ring.h"), ring::c_header()).expect("OUT_DIR can be written");
+    fs::write(out.join("answers.h"), answers::c_header()).expect("OUT_DIR can be written");
     let mut command: Command = cc::Build::new().get_compiler().to_command();
     command.args(FLAGS).arg("-I").arg(&out).arg("-o").arg(out.join("agent.elf"));
     command.arg(format!("-Wl,--defsym=AGENT_BASE={:#x}", ring::BASE)).arg("-T").arg(agent.join("agent.ld"));

@@ -12,7 +12,9 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawCapture;
-use trace_engine::replay::{self, ActualStop, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind};
+use trace_engine::replay::{
+    self, ActualStop, Backend, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind,
+};
 use trace_engine::stacks::stream::Added;
 use trace_format::column::NO_CONTENT;
 use trace_format::event::Status::Whole;
@@ -39,6 +41,8 @@ pub struct ReplayOptions {
     pub stuck_after: Option<f64>,
     /// Take stacks of these events.
     pub stacks: Option<StackRequest>,
+    /// `ptrace`, `agent` or `eager-agent`.
+    pub backend: String,
 }
 
 /// What came of a replay.
@@ -60,6 +64,10 @@ pub struct ReplayResult {
     pub stacks: Option<NativeStacks>,
     /// What of them was written into a trace instead.
     pub added_stacks: Option<AddedStacks>,
+    /// Calls that were answered without a stop.
+    pub answered: f64,
+    /// All was replayed again without the agent, for it had found a difference.
+    pub repeated: bool,
 }
 
 /// A difference between the recording and what the program did.
@@ -252,6 +260,8 @@ impl Task for WaitReplay {
             output_errno,
             stacks: outcome.stacks.map(NativeStacks::from),
             added_stacks: added.map(AddedStacks::from),
+            answered: outcome.answered as f64,
+            repeated: outcome.repeated,
         }))
     }
 }
@@ -271,6 +281,8 @@ impl NativeTrace {
             mute: output.is_none() && !options.to_descriptors,
             warn_only: options.warn_only,
             stacks: options.stacks.as_ref().map(Into::into),
+            backend: Backend::from_name(&options.backend)
+                .ok_or_else(|| Error::new(Status::InvalidArg, format!("there is no backend {}", options.backend)))?,
             stuck_after: options
                 .stuck_after
                 .map_or(defaults.stuck_after, |millis| Duration::from_millis(millis.max(1.0) as u64)),

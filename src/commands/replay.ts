@@ -6,7 +6,7 @@
 
 import { TraceError, usageError } from "../errors.js";
 import type { DesyncReport } from "../replay/report.js";
-import type { ReplayOptions, ReplayResult } from "../replay.js";
+import type { ReplayBackend, ReplayOptions, ReplayResult } from "../replay.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
@@ -21,6 +21,7 @@ interface Options {
   /** Commander's way of `--no-output`. */
   readonly output: boolean;
   readonly onDesync: "stop" | "warn";
+  readonly backend: ReplayBackend;
   readonly timeout?: number;
   readonly stuckAfter?: number;
   readonly format: "text" | "json";
@@ -70,6 +71,12 @@ export const command: CommandDef<Options> = {
       help: "at a difference stop, or warn and go on with what was recorded",
       choices: ["stop", "warn"],
       default: "stop",
+    },
+    {
+      flags: "--backend <backend>",
+      help: "what answers calls: agent inside the program where it can, or ptrace by stops",
+      choices: ["agent", "ptrace", "eager-agent"],
+      default: "agent",
     },
     { flags: "--timeout <time>", help: "give up after this time (30, 10m)", parse: timeSpan },
     {
@@ -193,6 +200,7 @@ function replayOptions(options: Options, first: boolean, signal: AbortSignal): R
     execOnly: options.execOnly ?? false,
     inheritStreams: options.output && first,
     onDesync: options.onDesync,
+    backend: options.backend,
     signal,
     ...(process !== undefined && { process }),
     ...(until !== undefined && { until }),

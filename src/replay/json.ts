@@ -37,6 +37,8 @@ export function replayJson(trace: Trace, { result, replays, reports }: ReplayDoc
     events: result.events,
     processes: result.processes,
     threads: result.threads,
+    answered: result.answered,
+    repeated: result.repeated,
     replays,
     duration: result.durationNs,
     recordedDuration: trace.duration,

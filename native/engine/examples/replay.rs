@@ -1,12 +1,12 @@
 //! Replays a trace and prints what came of it:
-//! `cargo run --release -p trace-engine --example replay -- FILE [--process N] [--jobs N] [--until N] [--warn] [--mute] [-v]`.
+//! `cargo run --release -p trace-engine --example replay -- FILE [--process N] [--jobs N] [--until N] [--warn] [--mute] [--backend B] [-v]`.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use trace_engine::reader::Trace;
-use trace_engine::replay::{Control, Options, Output, replay};
+use trace_engine::replay::{Backend, Control, Options, Output, replay};
 
 struct Streams;
 
@@ -33,6 +33,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--exec-only" => options.exec_only = true,
             "--warn" => options.warn_only = true,
             "--mute" => options.mute = true,
+            "--backend" => {
+                let name = args.next().unwrap_or_default();
+                options.backend = Backend::from_name(&name).ok_or("there is no such backend")?;
+            }
             "-v" => verbose = true,
             _ => file = Some(PathBuf::from(arg)),
         }
@@ -60,8 +64,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("note: {note}");
     }
     eprintln!(
-        "{} events, {} processes, {} threads, {} desyncs, {:.3} ms{}",
+        "{} events ({} answered inside{}), {} processes, {} threads, {} desyncs, {:.3} ms{}",
         outcome.events,
+        outcome.answered,
+        if outcome.repeated { ", repeated without the agent" } else { "" },
         outcome.processes,
         outcome.threads,
         outcome.desyncs.len(),

@@ -33,6 +33,15 @@ pub struct Image {
     pub remote: u64,
     /// Where reads of the program's memory may fault, and where each goes on then.
     pub faults: [(u64, u64); 3],
+    pub replay: Replay,
+}
+
+/// The part of the agent that answers calls in replay, as offsets from the start of the text: that can stand anywhere.
+pub struct Replay {
+    pub entry: u64,
+    /// Where reads and writes of the program's memory may fault, and where all of them go on then.
+    pub faults: [u64; 3],
+    pub failed: u64,
 }
 
 impl Image {
@@ -59,6 +68,7 @@ fn parse(elf: &[u8]) -> Option<Image> {
     let is_at_its_place = load.p_vaddr(endian) == layout::BASE && text.len() as u64 <= layout::TEXT_BYTES;
     let symbol = |name: &str| file.symbols().find(|symbol| symbol.name() == Ok(name)).map(|symbol| symbol.address());
     let string_failed = symbol("agent_string_failed")?;
+    let offset = |name: &str| symbol(name).map(|address| address - layout::BASE);
     is_at_its_place.then_some(Image {
         text: text.to_vec(),
         entry: symbol("agent_entry")?,
@@ -72,6 +82,11 @@ fn parse(elf: &[u8]) -> Option<Image> {
             (symbol("agent_string_reads")?, string_failed),
             (symbol("agent_string_reads_word")?, string_failed),
         ],
+        replay: Replay {
+            entry: offset("replay_entry")?,
+            faults: [offset("replay_reads_word")?, offset("replay_reads_byte")?, offset("replay_tries")?],
+            failed: offset("replay_failed")?,
+        },
     })
 }
 

@@ -7,7 +7,10 @@
 //!
 //! `zygote.rs` makes processes, `run.rs` is the loop, `calls.rs`, `births.rs` and `signals.rs` apply events, `check.rs`
 //! compares; `stub.rs` and `remote.rs` let a tracee execute what replay wants, and `scan.rs` reads the trace beforehand.
+//! `agent.rs` has calls answered inside the tracees, without a stop.
 
+mod agent;
+mod answers;
 mod births;
 mod calls;
 mod check;
@@ -17,6 +20,7 @@ mod files;
 mod kernel;
 mod output;
 mod pages;
+mod ranges;
 mod remote;
 mod run;
 pub(crate) mod scan;
@@ -37,7 +41,7 @@ pub use desync::{ActualStop, Desync, DesyncReason, StopKind};
 pub use output::Output;
 
 use files::Files;
-use output::{Merge, Streams};
+use output::{Merge, Sink, Streams};
 use remote::Remote;
 use run::{Done, Job, Runner};
 use scan::Scan;
@@ -52,6 +56,31 @@ use crate::sys::{self, Counterless, CpuMask};
 
 /// Most desyncs that are kept.
 const MOST_DESYNCS: usize = 256;
+
+/// What answers the calls of replayed programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The engine: each call stops its thread.
+    Ptrace,
+    /// The agent inside the programs, where it can.
+    #[default]
+    Agent,
+    /// The same from the first call on, also where it costs more than it saves. For tests.
+    EagerAgent,
+}
+
+impl Backend {
+    /// The backend with this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Backend> {
+        match name {
+            "ptrace" => Some(Backend::Ptrace),
+            "agent" => Some(Backend::Agent),
+            "eager-agent" => Some(Backend::EagerAgent),
+            _ => None,
+        }
+    }
+}
 
 /// What to replay, and how.
 #[derive(Clone, Debug)]
@@ -72,6 +101,7 @@ pub struct Options {
     pub stuck_after: Duration,
     /// Take stacks of these events; everything is replayed by one thread then.
     pub stacks: Option<stacks::Wanted>,
+    pub backend: Backend,
 }
 
 impl Default for Options {
@@ -85,6 +115,7 @@ impl Default for Options {
             warn_only: false,
             stuck_after: Duration::from_secs(30),
             stacks: None,
+            backend: Backend::default(),
         }
     }
 }
@@ -127,6 +158,10 @@ pub struct Outcome {
     pub duration_ns: u64,
     /// The stacks that were wanted, without names.
     pub stacks: Option<Stacks>,
+    /// Calls that were answered inside the programs, without a stop.
+    pub answered: u64,
+    /// The agent found a difference, and all was replayed again without it.
+    pub repeated: bool,
 }
 
 /// Replays a trace. Blocks the calling thread.
@@ -150,23 +185,24 @@ pub fn replay(
     kernel::raise_descriptor_limit();
     let files = Files::new(trace, Store::of_user());
     let parts = parts(&scan, options)?;
-    let merge = Merge::new(output, parts.len());
-    let streams = Streams::of(trace);
-    let job = Job { trace, scan: &scan, files: &files, options, streams, merge: &merge };
-    let results = run_all(&job, parts, control);
-    let mut done = Done::default();
-    for result in results {
-        match result {
-            Ok(own) => {
-                done.events += own.events;
-                done.processes += own.processes;
-                done.threads += own.threads;
-                done.desyncs.extend(own.desyncs);
-                done.notes.extend(own.notes);
-                done.stacks = done.stacks.or(own.stacks);
-            }
-            Err(halt) => return Err(failure(halt)),
-        }
+    let mut sink = Sink::new(output);
+    let mut round = |with_agent: bool| {
+        let merge = Merge::new(std::mem::replace(&mut sink, Sink::new(Box::new(Nowhere))), parts.len());
+        let differs = AtomicBool::new(false);
+        let (streams, differs) = (Streams::of(trace), &differs);
+        let job = Job { trace, scan: &scan, files: &files, options, streams, merge: &merge, with_agent, differs };
+        let results = run_all(&job, parts.clone(), control);
+        sink = merge.into_sink().again();
+        results.into_iter().try_fold(Done::default(), |mut done, result| {
+            done.add(result.map_err(failure)?);
+            Ok(done)
+        })
+    };
+    let mut done = round(true)?;
+    // The reference alone says what differs, and whether.
+    let repeated = !done.is_reference && !done.desyncs.is_empty();
+    if repeated {
+        done = round(false)?;
     }
     done.desyncs.sort_by_key(|desync| desync.seq);
     done.notes.dedup();
@@ -184,7 +220,16 @@ pub fn replay(
         notes: done.notes,
         duration_ns: sys::monotonic() - started,
         stacks: done.stacks,
+        answered: done.answered,
+        repeated,
     })
+}
+
+/// Output that nobody sees.
+struct Nowhere;
+
+impl Output for Nowhere {
+    fn write(&mut self, _stream: u8, _bytes: &[u8]) {}
 }
 
 fn meta<'a>(trace: &'a Trace, key: &str) -> std::borrow::Cow<'a, str> {
@@ -297,9 +342,13 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let result = runner.run();
         drop(counterless);
         let mut done = std::mem::take(&mut runner.done);
+        done.answered = runner.agent.as_ref().map_or(0, |agent| agent.answered);
+        done.is_reference = runner.agent.is_none();
         done.stacks = runner.stacks.take().map(|taker| taker.collector.into_stacks());
         drop(runner);
-        job.merge.reached(lane, u64::MAX);
+        if result.is_err() {
+            job.merge.reached(lane, u64::MAX);
+        }
         result.map(|()| done)
     };
     let run = &run;

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod answers;
 pub mod column;
 pub mod event;
 pub mod flags;

@@ -9,7 +9,6 @@ use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
 use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES};
 
-use super::Image;
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
 use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
@@ -94,6 +93,35 @@ impl Clone for Pool {
 impl std::fmt::Debug for Pool {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} rings", self.0.len())
+    }
+}
+
+/// A stopped thread whose code is to be patched.
+pub trait Host {
+    fn tid(&self) -> pid_t;
+
+    /// Maps memory to be read and executed; whether it is there.
+    fn map(&mut self, start: u64, length: u64) -> bool;
+
+    /// The thread is to go on at another address.
+    fn go_on_at(&mut self, ip: u64);
+}
+
+impl Host for Borrowed<'_> {
+    fn tid(&self) -> pid_t {
+        Borrowed::tid(self)
+    }
+
+    fn map(&mut self, start: u64, length: u64) -> bool {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let prot = libc::PROT_READ | libc::PROT_EXEC;
+        let call = Call::new(libc::SYS_mmap, &[start, length, prot as u64, flags as u64, u64::MAX, 0]);
+        let mapped = self.run(&[call]).ok().and_then(|results| remote::result(results[0] as u64).ok());
+        mapped == Some(start)
+    }
+
+    fn go_on_at(&mut self, ip: u64) {
+        self.regs.rip = ip;
     }
 }
 
@@ -262,6 +290,14 @@ impl Code {
         addr
     }
 
+    /// Puts back what was there where an address is inside a jump: a thread will come to it that cannot be led around.
+    pub fn clear(&mut self, tid: pid_t, addr: u64) {
+        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        if let Some((ip, site)) = inside.map(|(ip, site)| (*ip, site.clone())) {
+            self.put_back(tid, ip, &site);
+        }
+    }
+
     fn put_back(&mut self, tid: pid_t, ip: u64, site: &Site) -> bool {
         let done = site.is_there(tid) && sys::write_code(tid, &[(site.start, &site.original)]).is_ok();
         if done {
@@ -275,6 +311,11 @@ impl Code {
     pub fn is_worth(&mut self, ip: u64, at_once: bool) -> bool {
         let may_be = self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip);
         may_be && (at_once || !self.once.insert(ip))
+    }
+
+    /// Of a copy that another process has: it may live for a few calls only.
+    pub fn forget_stops(&mut self) {
+        self.once.clear();
     }
 
     pub fn refuse(&mut self, ip: u64, reason: Refused) {
@@ -330,21 +371,21 @@ impl Code {
         Ok(Chosen { ip, window, original })
     }
 
-    /// Puts the jump there, and has the thread go on behind. No other thread may stand inside the window.
+    /// Puts the jump there, which leads to `entry`, and has the thread go on behind. No other thread may stand inside the window.
     ///
     /// # Errors
     /// Why the site was left alone.
-    pub fn patch(&mut self, image: &Image, thread: &mut Borrowed<'_>, chosen: Chosen) -> Result<(), Refused> {
+    pub fn patch(&mut self, entry: u64, thread: &mut impl Host, chosen: Chosen) -> Result<(), Refused> {
         let Chosen { ip, window, original } = chosen;
         let base = self.room(thread, ip)?;
-        let patch = window::build(&window, ip, base, image.entry)?;
+        let patch = window::build(&window, ip, base, entry)?;
         let pieces: [(u64, &[u8]); 2] = [(base, &patch.trampoline), (window.start, &patch.jump)];
         sys::write_code(thread.tid(), &pieces).map_err(|_| Refused::ReadOnly)?;
         if let Some(area) = self.areas.iter_mut().find(|area| area.start + area.used == base) {
             area.used += TRAMPOLINE_BYTES;
         }
         if !window.leaves_site(ip) {
-            thread.regs.rip = patch.after;
+            thread.go_on_at(patch.after);
         }
         self.traps.insert(patch.trap + 2, ip);
         self.traps.insert(patch.behind, ip);
@@ -358,7 +399,7 @@ impl Code {
     }
 
     /// Where the next trampoline within reach of a site goes.
-    fn room(&mut self, thread: &mut Borrowed<'_>, ip: u64) -> Result<u64, Refused> {
+    fn room(&mut self, thread: &mut impl Host, ip: u64) -> Result<u64, Refused> {
         const REACH: u64 = (2 << 30) - AREA_BYTES - (1 << 20);
         let fits = |area: &&Area| ip.abs_diff(area.start) < REACH && area.used + TRAMPOLINE_BYTES <= AREA_BYTES;
         if let Some(area) = self.areas.iter().find(fits) {
@@ -369,11 +410,7 @@ impl Code {
             if ip < low { RESERVED_END + (16 << 20) + step * STEP / 4 } else { (ip & !0xffff) - DISTANCE - step * STEP }
         });
         for start in candidates.filter(|start| ip.abs_diff(*start) < REACH) {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-            let prot = libc::PROT_READ | libc::PROT_EXEC;
-            let call = Call::new(libc::SYS_mmap, &[start, AREA_BYTES, prot as u64, flags as u64, u64::MAX, 0]);
-            let mapped = thread.run(&[call]).ok().and_then(|results| remote::result(results[0] as u64).ok());
-            if mapped == Some(start) {
+            if thread.map(start, AREA_BYTES) {
                 self.areas.push(Area { start, used: 0 });
                 return Ok(start);
             }

@@ -416,7 +416,7 @@ impl Recorder {
                 let Some(agent) = &self.world.agent else { return };
                 let outcome = match Borrowed::new(agent.image, pid, tid) {
                     Ok(mut thread) if thread.regs.rip == call.ip => {
-                        space.borrow_mut().code.patch(agent.image, &mut thread, chosen)
+                        space.borrow_mut().code.patch(agent.image.entry, &mut thread, chosen)
                     }
                     _ => Err(Refused::ReadOnly),
                 };

@@ -7,6 +7,7 @@ use libc::{pid_t, user_regs_struct};
 use trace_format::event::{Side, slot};
 use trace_format::table::Arch;
 
+use super::agent::Agent;
 use super::calls::address_taken;
 use super::desync::DesyncReason;
 use super::event::Event;
@@ -77,6 +78,7 @@ impl Runner<'_> {
         regs.orig_rax = u64::MAX;
         (regs.rip, regs.rsp, regs.fs_base, regs.gs_base) = (event.ip(), event.sp(), event.arg(2), event.arg(3));
         child.replace_registers(regs);
+        self.equip(&mut child)?;
         Ok(child)
     }
 
@@ -102,6 +104,7 @@ impl Runner<'_> {
             space
         } else {
             let mut copy = space.borrow().clone();
+            copy.code.forget_stops();
             if copy.group != 0 {
                 copy.group = self.new_group();
                 copy.is_seen = false;
@@ -141,7 +144,9 @@ impl Runner<'_> {
         let (pid, blank) = self.zygote.fork(&self.remote)?;
         let group = self.new_group();
         let stack = rows.iter().find(|row| row.is_stack()).map(|row| (row.start, row.end));
-        let space = Space { group, stack, ..Space::default() };
+        let looks = rows.iter().any(|row| self.looks_at_shared(row));
+        let code = Agent::code_of(self.agent.as_ref(), self.job.scan, event.seq());
+        let space = Space { group, stack, looks, code, ..Space::default() };
         let process = self.add_process(Process {
             pid,
             tids: vec![pid],

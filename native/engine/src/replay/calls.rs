@@ -6,6 +6,7 @@ use trace_format::column::Columns;
 use trace_format::event::{Side, flag, slot};
 use trace_format::table::Arch;
 
+use super::agent;
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
 use super::kernel::{self, Go, Register};
@@ -86,16 +87,21 @@ impl Runner<'_> {
         }
         if !capture::is_error(result) {
             self.execute(thread, event, name)?;
+            self.forget_code(thread, event, name);
         }
         self.write_outputs(thread, event)?;
         thread.set_result(result)?;
         self.remember_waiting_mask(thread, event, name);
         self.pass_on(event, name);
+        self.tend(thread, event)?;
         self.go_on(thread, event, columns)
     }
 
     /// Writes what the kernel has written.
     pub(super) fn write_outputs(&mut self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
+        if self.reaches_agent(event) {
+            return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+        }
         let outputs = || event.captures().filter(Captured::is_output).map(|capture| (capture.addr, capture.bytes));
         if kernel::write_pieces(thread.tid, outputs(), &mut self.room) {
             return Ok(());
@@ -165,7 +171,7 @@ impl Runner<'_> {
     /// Executes rt_sigreturn where it stands: registers, mask and signal stack come from the frame in the program's memory.
     fn return_from_handler(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         let failed = |error: std::io::Error| lost(thread.tid, &error);
-        let ip = event.ip().wrapping_sub(2);
+        let ip = self.instruction(thread, event.ip().wrapping_sub(2));
         if thread.is_borrowed() {
             let regs = thread.registers()?;
             (regs.rip, regs.rax, regs.orig_rax) = (ip, event.code() as u64, u64::MAX);
@@ -178,9 +184,13 @@ impl Runner<'_> {
         // The set comes from the frame.
         thread.mask = event.captured(0, Side::In).filter(|set| set.len() == 8).map(|set| word_of(set) & !UNBLOCKABLE);
         thread.waiting_mask = None;
-        if self.job.scan.next(thread.index, event.seq()).is_some() {
+        let is_patched = self.is_patched(thread);
+        if is_patched || self.job.scan.next(thread.index, event.seq()).is_some() {
             // It is to stay where the handler interrupted it.
             self.pass_to(thread, event, sys::INFO_EXIT)?;
+        }
+        if is_patched {
+            agent::go_around(thread)?;
         }
         self.go_on(thread, event, columns)
     }
@@ -264,11 +274,9 @@ impl Runner<'_> {
                 drop(space);
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &[start, length]), 0)
             }
-            "rt_sigaction" | "sigaction" | "signal" => {
-                remember_action(thread, event, name);
-                Ok(())
+            "rt_sigaction" | "sigaction" | "signal" | "rt_sigprocmask" | "sigprocmask" | "ssetmask" => {
+                remember(thread, event, name)
             }
-            "rt_sigprocmask" | "sigprocmask" | "ssetmask" => change_mask(thread, event, name),
             "sigaltstack" if args[0] != 0 => {
                 let is_i386 = event.arch() == Arch::I386 as u8;
                 let number = if is_i386 { i64::from(event.code()) } else { libc::SYS_sigaltstack };
@@ -398,6 +406,9 @@ impl Runner<'_> {
     /// Maps a file or shared memory where it was.
     fn map_row(&mut self, thread: &mut Thread, event: &Event<'_>, row: &Row) -> Result<(), Halt> {
         self.keep_off(row.start, row.length())?;
+        if self.looks_at_shared(row) {
+            thread.space().borrow_mut().looks = true;
+        }
         if row.is_shared() {
             let space = thread.space();
             let mut space = space.borrow_mut();
@@ -415,6 +426,11 @@ impl Runner<'_> {
             return Ok(());
         }
         Err(self.desync(event, Some(thread), DesyncReason::Result { actual }.into()))
+    }
+
+    /// Whether a row is a private mapping of what somebody may write to by a shared one.
+    pub(super) fn looks_at_shared(&self, row: &Row) -> bool {
+        !row.is_shared() && (row.sparse_size().is_some() || (row.hash().is_some() && self.shared.has(row)))
     }
 
     /// The call that maps what a row says.
@@ -589,6 +605,15 @@ pub fn address_taken(start: u64, length: u64) -> EngineError {
          address space, or report this"
     );
     EngineError::replay("address-taken", message, vec![("start", Fact::Number(start)), ("end", Fact::Number(end))])
+}
+
+/// Remembers what a call says of signals.
+pub fn remember(thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
+    if matches!(name, "rt_sigaction" | "sigaction" | "signal") {
+        remember_action(thread, event, name);
+        return Ok(());
+    }
+    change_mask(thread, event, name)
 }
 
 /// Remembers what the process does about a signal; the kernel hears of it when one is to be delivered.

@@ -2,6 +2,7 @@
 
 use trace_format::event::EventKind;
 
+use super::event::Event;
 use crate::raw::RawCapture;
 use crate::symbolize::Source;
 
@@ -134,6 +135,26 @@ pub struct Desync {
     pub frames: Vec<u64>,
     /// Functions of an interpreter, innermost first.
     pub script: Vec<Source>,
+}
+
+impl Desync {
+    /// A difference of which no more is known than where it was, and in what.
+    #[must_use]
+    pub(super) fn unsaid(event: &Event<'_>, reason: DesyncReason) -> Desync {
+        Desync {
+            seq: event.seq(),
+            kind: event.kind(),
+            thread: event.thread(),
+            reason,
+            actual: None,
+            expected_bytes: Vec::new(),
+            actual_bytes: Vec::new(),
+            window: 0,
+            maps: String::new(),
+            frames: Vec::new(),
+            script: Vec::new(),
+        }
+    }
 }
 
 /// Bytes before the difference that a window shows, and in all.

@@ -144,13 +144,48 @@ struct Lane {
 }
 
 /// Brings the output of several replaying threads into the order of the trace.
-pub struct Merge(Mutex<(Box<dyn Output>, Vec<Lane>)>);
+pub struct Merge(Mutex<(Sink, Vec<Lane>)>);
+
+/// Where output goes, and how much of it.
+pub struct Sink {
+    output: Box<dyn Output>,
+    written: u64,
+    /// So many bytes at the beginning have been written before.
+    skip: u64,
+}
+
+impl Sink {
+    #[must_use]
+    pub fn new(output: Box<dyn Output>) -> Sink {
+        Sink { output, written: 0, skip: 0 }
+    }
+
+    /// The same for output that begins anew, of which nothing is to be written twice.
+    #[must_use]
+    pub fn again(self) -> Sink {
+        Sink { output: self.output, skip: self.written.max(self.skip), written: 0 }
+    }
+
+    fn write(&mut self, stream: u8, bytes: &[u8]) {
+        let known = usize::try_from(self.skip.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        self.written += bytes.len() as u64;
+        if let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) {
+            sys::with_counter(|| self.output.write(stream, new));
+        }
+    }
+}
 
 impl Merge {
     #[must_use]
-    pub fn new(output: Box<dyn Output>, lanes: usize) -> Merge {
+    pub fn new(sink: Sink, lanes: usize) -> Merge {
         let lanes = (0..lanes).map(|_| Lane { reached: 0, pending: VecDeque::new() }).collect();
-        Merge(Mutex::new((output, lanes)))
+        Merge(Mutex::new((sink, lanes)))
+    }
+
+    /// What output went to.
+    #[must_use]
+    pub fn into_sink(self) -> Sink {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Output of event `seq`; a lane's events come in order.
@@ -163,10 +198,10 @@ impl Merge {
             if other == lane { own_is_empty } else { own_is_empty && state.reached > seq }
         });
         if is_first {
-            sys::with_counter(|| output.write(stream, bytes));
+            output.write(stream, bytes);
         } else {
             lanes[lane].pending.push_back(Pending { seq, stream, bytes: bytes.to_vec() });
-            flush(output.as_mut(), lanes);
+            flush(output, lanes);
         }
     }
 
@@ -175,11 +210,11 @@ impl Merge {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (output, lanes) = &mut *inner;
         lanes[lane].reached = lanes[lane].reached.max(seq);
-        flush(output.as_mut(), lanes);
+        flush(output, lanes);
     }
 }
 
-fn flush(output: &mut dyn Output, lanes: &mut [Lane]) {
+fn flush(output: &mut Sink, lanes: &mut [Lane]) {
     loop {
         let first = |lane: &Lane| lane.pending.front().map(|pending| pending.seq);
         let Some((seq, lane)) = lanes.iter().enumerate().filter_map(|(at, lane)| Some((first(lane)?, at))).min() else {
@@ -189,7 +224,7 @@ fn flush(output: &mut dyn Output, lanes: &mut [Lane]) {
             return;
         }
         if let Some(pending) = lanes[lane].pending.pop_front() {
-            sys::with_counter(|| output.write(pending.stream, &pending.bytes));
+            output.write(pending.stream, &pending.bytes);
         }
     }
 }
@@ -211,7 +246,7 @@ mod tests {
     #[test]
     fn output_of_two_lanes_comes_in_the_order_of_events() {
         let (send, receive) = mpsc::channel();
-        let merge = Arc::new(Merge::new(Box::new(Send(send)), 2));
+        let merge = Arc::new(Merge::new(Sink::new(Box::new(Send(send))), 2));
         merge.write(0, 10, 1, &[10]);
         merge.write(0, 30, 1, &[30]);
         assert!(receive.try_recv().is_err(), "the other lane may still write before 10");
@@ -220,5 +255,23 @@ mod tests {
         merge.reached(1, 100);
         merge.write(0, 40, 1, &[40]);
         assert_eq!(receive.try_iter().collect::<Vec<_>>(), [30, 40]);
+    }
+
+    #[test]
+    fn what_was_written_is_not_written_again() {
+        let (send, receive) = mpsc::channel();
+        let merge = Merge::new(Sink::new(Box::new(Send(send))), 1);
+        merge.write(0, 1, 1, &[1, 2]);
+        merge.write(0, 2, 1, &[3]);
+        let merge = Merge::new(merge.into_sink().again(), 1);
+        for (seq, bytes) in [(1, &[1, 2][..]), (2, &[3, 4, 5]), (3, &[6])] {
+            merge.write(0, seq, 1, bytes);
+        }
+        // The first byte of each piece.
+        assert_eq!(receive.try_iter().collect::<Vec<_>>(), [1, 3, 4, 6]);
+        let merge = Merge::new(merge.into_sink().again().again(), 1);
+        merge.write(0, 1, 1, &[1, 2, 3, 4, 5, 6]);
+        merge.write(0, 1, 1, &[7]);
+        assert_eq!(receive.try_iter().collect::<Vec<_>>(), [7]);
     }
 }

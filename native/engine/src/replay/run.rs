@@ -4,11 +4,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, pid_t};
 use trace_format::column::{Columns, Projection};
 use trace_format::event::{EventKind, flag};
 
+use super::agent::Agent;
 use super::check::{self, Difference};
 use super::desync::{ActualStop, Desync, DesyncReason, StopKind};
 use super::event::Event;
@@ -39,6 +41,27 @@ pub struct Job<'a> {
     pub options: &'a Options,
     pub streams: Streams,
     pub merge: &'a Merge,
+    /// Calls may be answered in the tracees.
+    pub with_agent: bool,
+    /// Set when some thread has found a difference where calls are.
+    pub differs: &'a AtomicBool,
+}
+
+impl Job<'_> {
+    /// The stream that an event's call writes to, when that is to be seen.
+    pub fn prints(&self, event: &Event<'_>) -> Option<u8> {
+        if self.options.mute || event.ret() <= 0 || event.flags() & flag::NO_RETURN != 0 {
+            return None;
+        }
+        // Others that run for a chosen process are not what was asked for.
+        if let Some(only) = self.options.process {
+            let threads = self.trace.definitions().threads();
+            if threads.get(event.thread() as usize).is_none_or(|thread| thread.process != only) {
+                return None;
+            }
+        }
+        self.streams.written_by(self.trace, event)
+    }
 }
 
 /// What one replaying thread has done.
@@ -50,6 +73,24 @@ pub struct Done {
     pub desyncs: Vec<Desync>,
     pub notes: Vec<String>,
     pub stacks: Option<Stacks>,
+    /// Calls that were answered in the tracees.
+    pub answered: u64,
+    /// None could be: what was found is all that there is to say.
+    pub is_reference: bool,
+}
+
+impl Done {
+    /// Adds what another replaying thread has done.
+    pub fn add(&mut self, own: Done) {
+        self.events += own.events;
+        self.processes += own.processes;
+        self.threads += own.threads;
+        self.desyncs.extend(own.desyncs);
+        self.notes.extend(own.notes);
+        self.stacks = self.stacks.take().or(own.stacks);
+        self.answered += own.answered;
+        self.is_reference |= own.is_reference;
+    }
 }
 
 fn taker<'a>(job: &Job<'a>, wanted: &'a Wanted) -> Result<Taker<'a>, Halt> {
@@ -80,6 +121,8 @@ pub struct Runner<'a> {
     buffer: Vec<u8>,
     /// Takes stacks, where some are wanted.
     pub(super) stacks: Option<Taker<'a>>,
+    /// Answers calls inside the tracees, where that is wanted and can be.
+    pub(super) agent: Option<Agent>,
     pub(super) done: Done,
 }
 
@@ -102,6 +145,7 @@ impl<'a> Runner<'a> {
             room: Pieces::default(),
             buffer: Vec::new(),
             stacks: job.options.stacks.as_ref().map(|wanted| taker(job, wanted)).transpose()?,
+            agent: if job.with_agent { Agent::new(job.options, job.scan) } else { None },
             done: Done::default(),
         })
     }
@@ -112,40 +156,64 @@ impl<'a> Runner<'a> {
         for number in 0..self.job.trace.blocks().len() {
             let first = self.job.trace.blocks()[number].first_seq;
             self.job.merge.reached(self.lane, first);
-            if first > until {
+            if first > until || self.job.differs.load(Ordering::Relaxed) {
                 break;
             }
             let columns = self.job.trace.decode_block(number, Projection::ALL)?;
-            for row in 0..columns.count as usize {
-                let event = Event::new(&columns, row);
-                if event.seq() > until {
-                    break;
-                }
-                if !self.is_own(&event) || (self.job.options.exec_only && event.kind() != EventKind::Exec) {
-                    continue;
-                }
-                if let Some(taker) = &mut self.stacks {
-                    let thread = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut);
-                    taker.before(&event, thread)?;
-                }
-                match self.step(&event, &columns) {
-                    Ok(()) => {}
-                    Err(Halt::Desync(desync)) if self.job.options.warn_only => {
-                        self.report(*desync);
-                        self.give_up(event.thread());
+            match self.run_block(&columns, until) {
+                Ok(()) => {}
+                Err(Halt::Desync(desync)) => {
+                    self.report(*desync);
+                    // What this one would still write is not known, where calls are answered in tracees.
+                    if self.agent.is_some() {
+                        self.job.differs.store(true, Ordering::Relaxed);
+                    } else {
+                        self.job.merge.reached(self.lane, u64::MAX);
                     }
-                    Err(Halt::Desync(desync)) => {
-                        self.report(*desync);
-                        return Ok(());
-                    }
-                    Err(halt) => return Err(halt),
+                    return Ok(());
                 }
-                self.done.events += 1;
+                Err(halt) => return Err(halt),
             }
             self.remote.watch.check()?;
         }
-        self.job.merge.reached(self.lane, u64::MAX);
+        if !self.job.differs.load(Ordering::Relaxed) {
+            self.job.merge.reached(self.lane, u64::MAX);
+        }
         Ok(())
+    }
+
+    fn run_block(&mut self, columns: &Columns, until: u64) -> Result<(), Halt> {
+        for row in 0..columns.count as usize {
+            let event = Event::new(columns, row);
+            if event.seq() > until {
+                break;
+            }
+            if !self.is_own(&event) || (self.job.options.exec_only && event.kind() != EventKind::Exec) {
+                continue;
+            }
+            if self.is_looked_at(&event) {
+                self.run_waiting(columns)?;
+            }
+            if let Some(taker) = &mut self.stacks {
+                let thread = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut);
+                taker.before(&event, thread)?;
+            }
+            match self.step(&event, columns) {
+                Ok(()) => {}
+                Err(Halt::Desync(desync)) if self.job.options.warn_only => {
+                    self.report(*desync);
+                    self.give_up(event.thread());
+                }
+                Err(halt) => return Err(halt),
+            }
+            self.done.events += 1;
+        }
+        self.run_waiting(columns)
+    }
+
+    /// Whether somebody wants to see the thread of an event as it is before.
+    fn is_looked_at(&self, event: &Event<'_>) -> bool {
+        self.stacks.as_ref().is_some_and(|taker| taker.wants(event))
     }
 
     /// Whether an event is one of the units of this thread.
@@ -166,6 +234,9 @@ impl<'a> Runner<'a> {
     }
 
     fn step(&mut self, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        if self.puts_off(event, columns)? {
+            return Ok(());
+        }
         match event.kind() {
             EventKind::Map | EventKind::Stop => Ok(()),
             EventKind::Note if event.captures().any(|capture| capture.is_output()) => {
@@ -228,12 +299,14 @@ impl<'a> Runner<'a> {
     /// Lets a thread go on after an event, as what comes next for it wants.
     pub(super) fn go_on(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         thread.memory = None;
+        self.run_sharing(thread, columns)?;
         match self.job.scan.next(thread.index, event.seq()) {
             Some(Next::Stays | Next::Handler) => {
                 thread.at = At::Held;
                 Ok(())
             }
             Some(Next::Preempted(seq)) => self.run_to_state(thread, seq, event, columns),
+            None if self.may_wait(thread, event) => Ok(()),
             None => self.resume(thread, event, 0),
         }
     }
@@ -257,11 +330,14 @@ impl<'a> Runner<'a> {
             }
             let (signal, kind) = (libc::WSTOPSIG(status), status >> 16);
             if kind == 0 && signal == libc::SIGTRAP | 0x80 {
-                return Ok(At::Call(sys::syscall_info(tid).map_err(|error| lost(tid, &error))?));
+                let mut info = sys::syscall_info(tid).map_err(|error| lost(tid, &error))?;
+                self.tell_own_site(thread, &mut info);
+                return Ok(At::Call(info));
             }
             if kind == 0 {
                 let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
-                if siginfo::is_synchronous(signal, siginfo::code(&info)) {
+                let is_synchronous = siginfo::is_synchronous(signal, siginfo::code(&info));
+                if is_synchronous && !self.is_of_agent(thread, signal, &info)? {
                     return Ok(At::Signal(signal, info));
                 }
             }
@@ -272,14 +348,22 @@ impl<'a> Runner<'a> {
 
     /// Waits for a running thread, as long as one may expect of what it computes: the recording tells how long it took.
     fn patiently(&self, thread: &Thread, event: &Event<'_>) -> Result<c_int, Halt> {
-        let started = sys::monotonic();
+        let mut started = sys::monotonic();
         let mut allowed = None;
+        let mut taken = None;
         loop {
             match self.remote.watch.wait(thread.tid) {
                 Err(Halt::Stuck) => {}
                 result => return result,
             }
-            let allowed = *allowed.get_or_insert_with(|| self.recorded_gap(thread.index, event).saturating_mul(20));
+            let now = self.answers_taken(thread);
+            if now != taken {
+                // It has made calls meanwhile.
+                (taken, started, allowed) = (now, sys::monotonic(), None);
+                continue;
+            }
+            let seq = taken.and_then(|taken| thread.answers.seq(taken.checked_sub(1)?)).unwrap_or(event.seq());
+            let allowed = *allowed.get_or_insert_with(|| self.recorded_gap(thread.index, seq).saturating_mul(20));
             if sys::monotonic() - started > allowed {
                 return Err(self.stuck(thread, event));
             }
@@ -289,20 +373,22 @@ impl<'a> Runner<'a> {
     /// Until when a thread may go on from stop to stop without coming to where it is to be.
     pub(super) fn deadline(&self, thread: &Thread, event: &Event<'_>) -> u64 {
         let patience = u64::try_from(self.job.options.stuck_after.as_nanos()).unwrap_or(u64::MAX);
-        let allowed = self.recorded_gap(thread.index, event).saturating_mul(20);
+        let allowed = self.recorded_gap(thread.index, event.seq()).saturating_mul(20);
         sys::monotonic().saturating_add(patience).saturating_add(allowed)
     }
 
     /// Nanoseconds between the end of an event and the begin of the next one of its thread.
-    fn recorded_gap(&self, thread: u32, event: &Event<'_>) -> u64 {
-        let Some(first) = self.job.trace.block_of(event.seq()) else { return 0 };
+    fn recorded_gap(&self, thread: u32, seq: u64) -> u64 {
+        let Some(first) = self.job.trace.block_of(seq) else { return 0 };
+        let mut end = 0;
         for number in first..self.job.trace.blocks().len() {
             let Ok(columns) = self.job.trace.decode_block(number, Projection::BASE) else { break };
-            let next = (0..columns.count as usize)
-                .map(|row| Event::new(&columns, row))
-                .find(|next| next.seq() > event.seq() && next.thread() == thread);
-            if let Some(next) = next {
-                return next.start().saturating_sub(event.end());
+            for event in (0..columns.count as usize).map(|row| Event::new(&columns, row)) {
+                if event.seq() == seq {
+                    end = event.end();
+                } else if event.seq() > seq && event.thread() == thread {
+                    return event.start().saturating_sub(end);
+                }
             }
         }
         0
@@ -381,6 +467,10 @@ impl<'a> Runner<'a> {
 
     /// Everything that can be said about a difference.
     pub(super) fn desync(&self, event: &Event<'_>, thread: Option<&Thread>, difference: Difference) -> Halt {
+        if self.agent.is_some() {
+            // Another replay will say it.
+            return Halt::Desync(Box::new(Desync::unsaid(event, difference.reason)));
+        }
         let (frames, script) = thread.map(|thread| self.frames(thread)).unwrap_or_default();
         Halt::Desync(Box::new(Desync {
             seq: event.seq(),
@@ -431,17 +521,14 @@ impl<'a> Runner<'a> {
 
     /// Output of a call, where it went to the recording's own streams.
     pub(super) fn pass_on(&mut self, event: &Event<'_>, name: &'static str) {
-        if self.job.options.mute || event.ret() <= 0 || event.flags() & flag::NO_RETURN != 0 {
-            return;
+        if !self.holds_output(event) {
+            self.hand_on(event, name);
         }
-        // Others that run for a chosen process are not what was asked for.
-        if let Some(only) = self.job.options.process {
-            let threads = self.job.trace.definitions().threads();
-            if threads.get(event.thread() as usize).is_none_or(|thread| thread.process != only) {
-                return;
-            }
-        }
-        let Some(stream) = self.job.streams.written_by(self.job.trace, event) else { return };
+    }
+
+    /// The same, when all that comes before it is done.
+    pub(super) fn hand_on(&mut self, event: &Event<'_>, name: &'static str) {
+        let Some(stream) = self.job.prints(event) else { return };
         let mut bytes = Vec::new();
         let whole = super::output::written(event, name, |piece| bytes.extend_from_slice(piece));
         self.job.merge.write(self.lane, event.seq(), stream, &bytes);
@@ -492,7 +579,7 @@ fn actual_stop(thread: &Thread) -> ActualStop {
         bytes: Vec::new(),
     };
     match &thread.at {
-        At::Held => {}
+        At::Held | At::Ready => {}
         At::Call(info) => {
             let call = Call::entered(info);
             let mut memory = Memory::default();

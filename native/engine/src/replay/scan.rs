@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use libc::c_int;
 use trace_format::column::Projection;
 use trace_format::event::{EventKind, Side, Trap, disposition, flag, slot};
 use trace_format::table::Arch;
@@ -50,6 +51,8 @@ pub struct Units {
     sizes: Vec<u64>,
     /// Processes, as numbered in the trace, that live in a unit.
     processes: Vec<Vec<u32>>,
+    /// Whether a unit does what the agent would be in the way of.
+    unfit: Vec<bool>,
 }
 
 impl Scan {
@@ -66,6 +69,7 @@ impl Units {
         self.joined.push(unit);
         self.sizes.push(0);
         self.processes.push(Vec::new());
+        self.unfit.push(false);
         unit
     }
 
@@ -104,6 +108,18 @@ impl Units {
         units.sort_unstable();
         units.dedup();
         units
+    }
+
+    /// Whether the agent may come to the processes of the unit that begins with this event.
+    #[must_use]
+    pub fn are_fit(&self, seq: u64) -> bool {
+        self.starts.get(&seq).is_some_and(|unit| !self.unfit[*unit as usize])
+    }
+
+    /// How many events the unit that begins with this one has.
+    #[must_use]
+    pub fn size(&self, seq: u64) -> u64 {
+        self.starts.get(&seq).map_or(0, |unit| self.sizes[*unit as usize])
     }
 
     /// Spreads the units over so many workers, the largest first; by unit its worker.
@@ -233,6 +249,28 @@ fn forbids_clock(event: &Event<'_>) -> bool {
         && event.flags() & flag::ERROR == 0
 }
 
+/// Whether an event wants registers, memory and code as they are without the agent: a thread is to be found in a state that all of
+/// its memory tells, it runs 32-bit code, uses the agent's register, or has the kernel look at where calls come from. Memory that
+/// grows down takes more room than the trace tells.
+fn needs_own_state(event: &Event<'_>) -> bool {
+    const ARCH_SET_GS: c_int = 0x1001;
+    const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
+    match event.kind() {
+        EventKind::Preempt => event.arg(0) != 1,
+        EventKind::Signal => event.code() == libc::SIGSYS,
+        EventKind::Exec => event.arch() != Arch::X86_64 as u8,
+        EventKind::Call if event.arch() != Arch::X86_64 as u8 => true,
+        EventKind::Call => match name(event) {
+            "arch_prctl" => event.arg(0) as c_int == ARCH_SET_GS,
+            "prctl" => event.arg(0) as c_int == PR_SET_SYSCALL_USER_DISPATCH,
+            "mmap" => event.arg(3) & libc::MAP_GROWSDOWN as u64 != 0,
+            "modify_ldt" => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// What is known of an event's call; nothing of one that the table does not know.
 pub fn plan(event: &Event<'_>) -> Option<&'static Plan> {
     plan::by_number(Arch::from_code(event.arch())?, event.code() as u32)
@@ -294,6 +332,7 @@ impl Pass {
         }
         if let Some(unit) = self.unit.get(thread).copied().flatten() {
             self.scan.units.sizes[unit as usize] += 1;
+            self.scan.units.unfit[unit as usize] |= needs_own_state(event);
         }
         let Some(last) = self.scan.last.get_mut(thread) else { return };
         if let Some(special) = special.filter(|_| *last != NONE) {

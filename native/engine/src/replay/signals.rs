@@ -84,6 +84,7 @@ impl Runner<'_> {
     fn deliver(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         let (tid, signal) = (thread.tid, event.code());
         let failed = move |error: std::io::Error| lost(tid, &error);
+        self.come_out(thread)?;
         let is_real = (1..=64).contains(&signal) && !matches!(signal, libc::SIGKILL | libc::SIGSTOP);
         let info = event.captured(0, Side::In).and_then(|info| <[u8; 128]>::try_from(info).ok());
         let Some(info) = info.filter(|_| is_real) else {

@@ -61,6 +61,12 @@ impl<'a> Taker<'a> {
         Taker { wanted, files, trace, collector, spaces: HashMap::new(), memory: Pages::default() }
     }
 
+    /// Whether the stack of an event is wanted.
+    #[must_use]
+    pub fn wants(&self, event: &Event<'_>) -> bool {
+        matches!(event.kind(), EventKind::Call | EventKind::Signal) && self.wanted.has(event.seq())
+    }
+
     /// An event is about to be applied to its thread.
     ///
     /// # Errors
@@ -72,7 +78,7 @@ impl<'a> Taker<'a> {
             let path = || event.captured(0, Side::In).unwrap_or_default().to_vec();
             self.collector.paths.entry(hash).or_insert_with(path);
         }
-        if matches!(event.kind(), EventKind::Call | EventKind::Signal) && self.wanted.has(event.seq()) {
+        if self.wants(event) {
             match thread {
                 Some(thread) if !matches!(thread.at, At::Ended(_)) => self.take(event, thread)?,
                 _ => self.collector.row(event.seq(), NOTHING),
@@ -95,11 +101,15 @@ impl<'a> Taker<'a> {
 
     fn take(&mut self, event: &Event<'_>, thread: &mut Thread) -> Result<(), Halt> {
         let tid = thread.tid;
-        let regs = if thread.is_borrowed() {
+        let mut regs = if thread.is_borrowed() {
             *thread.registers()?
         } else {
             sys::registers(tid).map_err(|error| lost(tid, &error))?
         };
+        if let At::Call(info) = &thread.at {
+            // It may have made the call elsewhere, for the agent.
+            regs.rip = info.ip;
+        }
         let pid = thread.pid();
         let end = self.unwind((pid, tid), &regs);
         let regions = self.spaces.get(&pid).map(Vec::as_slice).unwrap_or_default();

@@ -7,6 +7,10 @@
 
 use std::arch::global_asm;
 
+use trace_format::ring::BASE;
+
+use super::ranges::Ranges;
+
 /// Bytes of the code page.
 pub const CODE_BYTES: u64 = 4096;
 /// Bytes of the pages behind it.
@@ -121,19 +125,23 @@ const PLACES: [u64; 24] = [
     0x71a9_3c55_0000,
 ];
 
-/// The places for a stub that no mapping of a trace has touched so far.
+/// The places for a stub that no mapping of a trace has touched so far, and what was touched.
 #[derive(Debug)]
-pub struct FreePlaces([bool; PLACES.len()]);
+pub struct FreePlaces {
+    free: [bool; PLACES.len()],
+    taken: Ranges,
+}
 
 impl FreePlaces {
     #[must_use]
     pub fn all() -> FreePlaces {
-        FreePlaces([true; PLACES.len()])
+        FreePlaces { free: [true; PLACES.len()], taken: Ranges::default() }
     }
 
     /// A program maps, or has mapped, `start..end`.
     pub fn occupy(&mut self, start: u64, end: u64) {
-        for (place, free) in PLACES.iter().zip(&mut self.0) {
+        self.taken.add(start, end);
+        for (place, free) in PLACES.iter().zip(&mut self.free) {
             *free &= !Stub { base: *place }.overlaps(start, end);
         }
     }
@@ -141,7 +149,21 @@ impl FreePlaces {
     /// The first place that is left.
     #[must_use]
     pub fn choose(&self) -> Option<Stub> {
-        PLACES.iter().zip(self.0).find_map(|(base, free)| free.then_some(Stub { base: *base }))
+        PLACES.iter().zip(self.free).find_map(|(base, free)| free.then_some(Stub { base: *base }))
+    }
+
+    /// Whether a program maps, or has mapped, part of `start..end`.
+    #[must_use]
+    pub fn is_taken(&self, start: u64, end: u64) -> bool {
+        self.taken.meet(start, end)
+    }
+
+    /// Where so many bytes are left beside the stub's for the agent.
+    #[must_use]
+    pub fn choose_for_agent(&self, length: u64) -> Option<u64> {
+        let stub = self.choose()?;
+        let is_free = |start: &u64| !self.is_taken(*start, start + length) && !stub.overlaps(*start, start + length);
+        [BASE].into_iter().chain(PLACES).find(is_free)
     }
 }
 

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use libc::{c_int, pid_t, user_regs_struct};
 
+use super::answers::Answers;
 use super::kernel::{self, Register};
 use super::watch::{Halt, lost};
+use crate::agent::code::Code;
 use crate::memory::Memory;
 use crate::sys::{self, SyscallInfo};
 
@@ -24,6 +26,10 @@ pub struct Space {
     pub stack: Option<(u64, u64)>,
     /// SysV segments: start and length.
     pub segments: Vec<(u64, u64)>,
+    /// It has private mappings of files that others may write to by shared ones.
+    pub looks: bool,
+    /// Which of its code leads to the agent.
+    pub code: Code,
 }
 
 /// What a process does about a signal, as a call has set it.
@@ -90,6 +96,8 @@ impl Drop for Process {
 pub enum At {
     /// Where its last event left it.
     Held,
+    /// The same, and it may go on; events that come next may have been put off.
+    Ready,
     /// At the entry of a call, which the kernel will not execute.
     Call(SyscallInfo),
     /// Stopped for a signal that one of its instructions has caused.
@@ -113,12 +121,24 @@ pub struct Thread {
     pub waiting_mask: Option<u64>,
     /// Memory of the call that it stands at, taken because another thread of its group went on.
     pub memory: Option<Box<Memory>>,
+    /// Answers to the calls that it makes next.
+    pub answers: Answers,
 }
 
 impl Thread {
     #[must_use]
     pub fn new(index: u32, tid: pid_t, process: Rc<RefCell<Process>>) -> Thread {
-        Thread { index, tid, process, at: At::Held, regs: None, mask: None, waiting_mask: None, memory: None }
+        Thread {
+            index,
+            tid,
+            process,
+            at: At::Held,
+            regs: None,
+            mask: None,
+            waiting_mask: None,
+            memory: None,
+            answers: Answers::default(),
+        }
     }
 
     #[must_use]

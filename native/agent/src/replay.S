@@ -1,0 +1,122 @@
+/*
+ * The agent's entry in replay, and the code that touches the program's memory; see replay.c. What is said in entry.S of the
+ * program's registers and of its stack holds here too. The engine knows the labels, and that nothing in here waits or calls.
+ */
+#include "answers.h"
+#include "ring.h"
+
+	.text
+
+/* Every patched site comes here, with the address of its data in rcx. */
+	.globl	replay_entry
+replay_entry:
+	mov	%rsp, %gs:REPLAY_SP
+	mov	%gs:REPLAY_STACK, %rsp
+	pushfq
+	push	%rcx
+	push	%r9
+	push	%r8
+	push	%r10
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%rax
+	cld
+	mov	%rsp, %rdi
+	mov	%gs:REPLAY_SELF, %rsi
+	call	replay_handle
+	mov	REPLAY_FRAME_SITE(%rsp), %rdx
+	mov	SITE_AFTER(%rdx), %rcx
+	test	%eax, %eax
+	cmovnz	SITE_TRAP(%rdx), %rcx
+	mov	%rcx, %gs:REPLAY_LEAVE
+	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
+	mov	REPLAY_FRAME_FLAGS(%rsp), %r11
+	test	$0x44500, %r11d
+	jnz	2f
+	mov	%r11d, %eax
+	mov	%r11d, %ecx
+	shr	$11, %eax
+	and	$1, %eax
+	mov	%cl, %ah
+	add	$0x7f, %al
+	sahf
+1:	mov	SITE_IP(%rdx), %rcx
+	mov	REPLAY_FRAME_RAX(%rsp), %rax
+	mov	REPLAY_FRAME_ARGS(%rsp), %rdi
+	mov	REPLAY_FRAME_ARGS + 8(%rsp), %rsi
+	mov	REPLAY_FRAME_ARGS + 16(%rsp), %rdx
+	mov	REPLAY_FRAME_ARGS + 24(%rsp), %r10
+	mov	REPLAY_FRAME_ARGS + 32(%rsp), %r8
+	mov	REPLAY_FRAME_ARGS + 40(%rsp), %r9
+	mov	%gs:REPLAY_SP, %rsp
+	jmp	*%gs:REPLAY_LEAVE
+2:	push	%r11
+	popfq
+	jmp	1b
+
+/* Compares rdx bytes at rdi with the program's at rsi: 0 when they are equal. */
+	.globl	replay_differs
+	.type	replay_differs, @function
+replay_differs:
+	mov	%rdx, %rcx
+	shr	$3, %rcx
+	jz	2f
+1:
+	.globl	replay_reads_word
+replay_reads_word:
+	mov	(%rsi), %rax
+	cmp	(%rdi), %rax
+	jne	replay_failed
+	add	$8, %rsi
+	add	$8, %rdi
+	dec	%rcx
+	jnz	1b
+2:	and	$7, %edx
+	jz	4f
+3:
+	.globl	replay_reads_byte
+replay_reads_byte:
+	mov	(%rsi), %al
+	cmp	(%rdi), %al
+	jne	replay_failed
+	inc	%rsi
+	inc	%rdi
+	dec	%edx
+	jnz	3b
+4:	xor	%eax, %eax
+	ret
+	.globl	replay_failed
+replay_failed:
+	mov	$1, %eax
+	ret
+	.size	replay_differs, . - replay_differs
+
+/* Writes to each page of the rsi bytes at rdi what is there: 0 when all of them can be written. There is a byte at least. */
+	.globl	replay_guarded
+	.type	replay_guarded, @function
+replay_guarded:
+	lea	-1(%rdi, %rsi), %rsi
+	or	$0xfff, %rsi
+1:
+	.globl	replay_tries
+replay_tries:
+	orb	$0, (%rdi)
+	or	$0xfff, %rdi
+	inc	%rdi
+	cmp	%rsi, %rdi
+	jb	1b
+	xor	%eax, %eax
+	ret
+	.size	replay_guarded, . - replay_guarded
+
+/* Copies rdx bytes from rsi to the program's memory at rdi. */
+	.globl	replay_copy
+	.type	replay_copy, @function
+replay_copy:
+	mov	%rdx, %rcx
+	rep movsb
+	ret
+	.size	replay_copy, . - replay_copy
+
+	.section .note.GNU-stack, "", @progbits
