@@ -4,9 +4,17 @@
  */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { cli as CLI, nodeFolder } from "../support/command.js";
 
 export { CLI };
@@ -23,6 +31,8 @@ export interface Outcome {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
   readonly milliseconds: number;
+  /** Of a replay through the agent: it found a difference, so that another one without it followed. */
+  readonly repeated?: boolean;
 }
 
 /** A folder with a work directory for programs, their environment, and the files of `trace`. */
@@ -73,6 +83,9 @@ function environment(base: string): Record<string, string> {
 /** What captures calls in recordings that do not say it themselves: `REPLAY_BACKEND=agent`, or the default. */
 const backend =
   process.env.REPLAY_BACKEND === undefined ? [] : [`--backend=${process.env.REPLAY_BACKEND}`];
+
+/** What answers calls in replays: `REPLAY_THROUGH=ptrace` or `eager-agent`, or the default. */
+const through = process.env.REPLAY_THROUGH;
 
 /** Records a program in a place. */
 export async function record(
@@ -129,7 +142,12 @@ export async function replay(
 ): Promise<Outcome> {
   const { base } = recording.place;
   const file = manner.packed ? packedCopy(recording) : recording.file;
-  const words = [...isolation(manner.asOther), CLI, "replay", "-q", file];
+  const report = join(base, "reports", String(++reports));
+  mkdirSync(dirname(report), { recursive: true });
+  chmodSync(dirname(report), 0o777);
+  const how = through === undefined ? [] : [`--backend=${through}`];
+  const told = ["--format=json", `--report=${report}`];
+  const words = [...isolation(manner.asOther), CLI, "replay", "-q", ...how, ...told, file];
   const env = {
     PATH: `/usr/bin:/bin:${nodeFolder}`,
     LANG: "C",
@@ -138,7 +156,16 @@ export async function replay(
     XDG_STATE_HOME: "/nonexistent",
     XDG_CACHE_HOME: join(base, manner.packed ? "no-cache" : "cache"),
   };
-  return runProgram(words, { cwd: join(base, "elsewhere"), env, timeoutMs });
+  const outcome = await runProgram(words, { cwd: join(base, "elsewhere"), env, timeoutMs });
+  return existsSync(report) ? { ...outcome, repeated: wasRepeated(report) } : outcome;
+}
+
+let reports = 0;
+
+/** Whether a replay says that it was repeated because the agent had found a difference. */
+function wasRepeated(report: string): boolean {
+  const { repeated } = JSON.parse(readFileSync(report, "utf8")) as { repeated: boolean };
+  return repeated;
 }
 
 /** The trace with all files in it, made when it is first needed. */

@@ -18,7 +18,7 @@ import {
   refusal,
   replay,
 } from "./faithful.js";
-import { REFUSED, UNSEEN } from "./refused.js";
+import { REFUSED, REPEATED, UNSEEN } from "./refused.js";
 
 const TIMEOUT_MS = 60_000;
 
@@ -60,9 +60,10 @@ async function recordAndReplay(program: string, name: string, number: number): P
       said: "",
     });
     for (let k = 0; k < REPLAYS; k++) {
-      const replayed = await replay(recording, mannerOf(number + k), TIMEOUT_MS);
+      const { repeated, ...replayed } = await replay(recording, mannerOf(number + k), TIMEOUT_MS);
       const reason = REFUSED.get(name);
       if (UNSEEN.has(name) && isDesync(replayed)) continue;
+      if (!REPEATED.has(name)) expect(repeated).not.toBe(true);
       if (reason === undefined) expect(difference(recording.outcome, replayed)).toBeUndefined();
       else expect(refusal(replayed) ?? "it is replayed").toMatch(reason);
     }

@@ -12,3 +12,12 @@ export const UNSEEN: ReadonlySet<string> = new Set([
   // The kernel answers the calls of the vsyscall page while it handles a page fault: no tracer is asked.
   "trap_vsyscall",
 ]);
+
+/**
+ * The fixtures that see the agent of a replay: it goes another way there, and is repeated without the agent. What comes of it is
+ * the same.
+ */
+export const REPEATED: ReadonlySet<string> = new Set([
+  // It compares its own code in memory with its file.
+  "mem_own_text",
+]);

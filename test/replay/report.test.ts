@@ -369,6 +369,8 @@ it("JSON holds the same as data", async () => {
     notes: ["a note"],
     stacks: undefined,
     addedStacks: undefined,
+    answered: 2,
+    repeated: true,
   };
   const reports = [await desyncReport(trace, found)];
   const document = JSON.parse(replayJson(trace, { result, replays: 2, reports }));
@@ -378,6 +380,8 @@ it("JSON holds the same as data", async () => {
     trace: trace.path,
     faithful: false,
     exitCode: null,
+    answered: 2,
+    repeated: true,
     replays: 2,
     differences: 1,
     notes: ["a note"],
