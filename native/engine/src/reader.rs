@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use trace_format::column::{
-    BlockHeader, COLUMNS, Column, ColumnEntry, Columns, ContentTable, Decoder, Projection, decode_column_table,
+    BlockHeader, COLUMNS, Choice, Column, ColumnEntry, Columns, ContentTable, Decoder, Events, Projection,
+    decode_column_table,
 };
 use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind};
 use trace_format::limits;
@@ -294,6 +295,25 @@ impl Trace {
         Ok(block.columns)
     }
 
+    /// Those events of a block that a choice leaves. Contents that only others speak of are empty.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`].
+    pub fn choose_block(&self, number: usize, projection: Projection, choice: &Choice) -> Result<Columns, EngineError> {
+        let mut block = LazyBlock::default();
+        self.decode_chosen(number, projection, Some(choice), &mut block)?;
+        if projection.has_contents() {
+            let mut wanted = vec![false; block.contents.table.lens.len()];
+            for &content in &block.columns.cap_content {
+                if let Some(wanted) = wanted.get_mut(content as usize) {
+                    *wanted = true;
+                }
+            }
+            self.fetch_contents(&mut block, |content| wanted[content])?;
+        }
+        Ok(block.columns)
+    }
+
     /// Decodes all columns of a block but `place`, with digests. A content that only moves speak of is empty.
     ///
     /// # Errors
@@ -317,21 +337,79 @@ impl Trace {
         projection: Projection,
         block: &mut LazyBlock,
     ) -> Result<(), EngineError> {
+        self.decode_chosen(number, projection, None, block)
+    }
+
+    /// The same, with the events that a choice leaves.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`].
+    pub fn decode_chosen(
+        &self,
+        number: usize,
+        projection: Projection,
+        choice: Option<&Choice>,
+        block: &mut LazyBlock,
+    ) -> Result<(), EngineError> {
+        let LazyBlock { columns, contents } = block;
+        columns.clear();
+        contents.clear();
+        self.at_desk(|desk| {
+            let Some(read) = self.read_at(desk, number, projection, choice)? else {
+                columns.set_none(projection);
+                return Ok(());
+            };
+            desk.decoder.put((projection, choice), self.header.tick_ns, columns);
+            columns.first_seq = read.block.first_seq;
+            contents.table = read.table;
+            contents.inline.extend_from_slice(desk.raw.slice(&desk.frame[FRAME_HEADER_BYTES..], Column::Bytes));
+            contents.offset = read.offset;
+            Ok(())
+        })
+    }
+
+    /// Reads a block and leaves its rows in stored order, which is what costs least.
+    ///
+    /// # Errors
+    /// As [`Trace::decode_block`], and those of `visit`.
+    pub fn visit_block<T>(
+        &self,
+        number: usize,
+        projection: Projection,
+        visit: impl FnOnce(&StoredBlock) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.at_desk(|desk| {
+            let Some(read) = self.read_at(desk, number, projection, None)? else {
+                return Err(EngineError::NoBlock { block: number, blocks: self.blocks.len() });
+            };
+            visit(&StoredBlock {
+                first_seq: read.block.first_seq,
+                events: desk.decoder.events(),
+                trace: self,
+                table: &read.table,
+                inline: desk.raw.slice(&desk.frame[FRAME_HEADER_BYTES..], Column::Bytes),
+                offset: read.offset,
+            })
+        })
+    }
+
+    fn at_desk<T>(&self, work: impl FnOnce(&mut Desk) -> Result<T, EngineError>) -> Result<T, EngineError> {
         let mut desk = lock(&self.desks).pop().unwrap_or_default();
-        let decoded = self.decode_at(&mut desk, number, projection, block);
+        let done = work(&mut desk);
         if desk.size() <= KEPT_BYTES {
             lock(&self.desks).push(desk);
         }
-        decoded
+        done
     }
 
-    fn decode_at(
+    /// Reads a block; its rows stay in the decoder. None: the choice leaves none of them, which was seen before they were read.
+    fn read_at(
         &self,
         desk: &mut Desk,
         number: usize,
         projection: Projection,
-        out: &mut LazyBlock,
-    ) -> Result<(), EngineError> {
+        choice: Option<&Choice>,
+    ) -> Result<Option<Read>, EngineError> {
         let block =
             *self.blocks.get(number).ok_or(EngineError::NoBlock { block: number, blocks: self.blocks.len() })?;
         let entry = &self.entries[block.entry];
@@ -340,31 +418,34 @@ impl Trace {
         self.read_stored(entry, frame)?;
         let payload = &frame[FRAME_HEADER_BYTES..];
         let (header, table) = block_layout(payload).map_err(corrupt)?;
-        raw.read(payload, &table, projection, unpack).map_err(corrupt)?;
+        if let Some(choice) = choice {
+            let few = [Column::Shapes, Column::NewThreads];
+            raw.read(payload, &table, |id| few.iter().any(|&column| column as usize == id), unpack).map_err(corrupt)?;
+            let [shapes, threads] = few.map(|column| raw.slice(payload, column));
+            if !choice.leaves(&header, block.count, shapes, threads).map_err(corrupt)? {
+                return Ok(None);
+            }
+        }
+        raw.read(payload, &table, |id| projection.needs(id), unpack).map_err(corrupt)?;
         let slices = raw.slices(payload);
-        out.contents.table = decoder
-            .decode(&header, block.count, self.header.tick_ns, &slices, projection, &mut out.columns)
-            .map_err(corrupt)?;
-        out.columns.first_seq = block.first_seq;
-        self.check_indexes(&out.columns).map_err(corrupt)?;
-        out.contents.inline.clear();
-        out.contents.inline.extend_from_slice(slices[Column::Bytes as usize]);
-        out.contents.offset = entry.offset;
-        Ok(())
+        let table = decoder.read(&header, block.count, self.header.tick_ns, &slices, projection).map_err(corrupt)?;
+        self.check_indexes(decoder.events()).map_err(corrupt)?;
+        Ok(Some(Read { block, table, offset: entry.offset }))
     }
 
     /// Every thread and object that is spoken of must be defined.
-    fn check_indexes(&self, columns: &Columns) -> Result<(), DecodeError> {
+    fn check_indexes(&self, events: Events) -> Result<(), DecodeError> {
         let definitions = self.definitions();
-        let check = |reading, largest: Option<&u32>, count: usize| match largest {
-            Some(&index) if index as usize >= count => {
-                let problem = Problem::TooLarge { value: index.into(), limit: count as u64 };
+        let check = |reading, largest: Option<u64>, count: usize| match largest {
+            Some(value) if value >= count as u64 => {
+                let problem = Problem::TooLarge { value, limit: count as u64 };
                 Err(DecodeError { reading, offset: 0, problem })
             }
             _ => Ok(()),
         };
-        check("index of a thread", columns.thread.iter().max(), definitions.threads().len())?;
-        check("index of an object", columns.ref_object.iter().max(), definitions.object_count())
+        let threads = definitions.threads().len();
+        check("index of a thread", events.threads.iter().max().map(|&thread| thread.into()), threads)?;
+        check("index of an object", events.object.iter().max().copied(), definitions.object_count())
     }
 
     /// Puts the contents that are wanted, by number, into the columns of a block; the others are empty there.
@@ -446,19 +527,64 @@ struct BlockContents {
 }
 
 impl BlockContents {
+    fn clear(&mut self) {
+        self.table = ContentTable::default();
+        self.inline.clear();
+    }
+
     fn iter(&self) -> impl Iterator<Item = Content<'_>> {
-        let (mut inline, mut chunks) = (self.inline.as_slice(), self.table.chunks.as_slice());
-        self.table.lens.iter().zip(&self.table.inline).map(move |(&len, &is_inline)| {
-            // The decoder has checked that there are as many bytes and chunks as these contents need.
-            if is_inline {
-                let (own, others) = inline.split_at(len as usize);
-                inline = others;
-                return Content::Inline(own);
-            }
-            let (own, others) = chunks.split_at(len.div_ceil(limits::CHUNK_BYTES) as usize);
-            chunks = others;
-            Content::Chunks { chunks: own, len }
-        })
+        contents_of(&self.table, &self.inline)
+    }
+}
+
+/// The contents of a table, with the bytes of the short ones.
+fn contents_of<'a>(table: &'a ContentTable, mut inline: &'a [u8]) -> impl Iterator<Item = Content<'a>> {
+    let mut chunks = table.chunks.as_slice();
+    table.lens.iter().zip(&table.inline).map(move |(&len, &is_inline)| {
+        // The decoder has checked that there are as many bytes and chunks as these contents need.
+        if is_inline {
+            let (own, others) = inline.split_at(len as usize);
+            inline = others;
+            return Content::Inline(own);
+        }
+        let (own, others) = chunks.split_at(len.div_ceil(limits::CHUNK_BYTES) as usize);
+        chunks = others;
+        Content::Chunks { chunks: own, len }
+    })
+}
+
+/// What was read of a block beside its rows.
+struct Read {
+    block: Block,
+    table: ContentTable,
+    offset: u64,
+}
+
+/// A block with its rows in stored order.
+pub struct StoredBlock<'a> {
+    /// Number of the first event of the block.
+    pub first_seq: u64,
+    /// The rows.
+    pub events: Events<'a>,
+    trace: &'a Trace,
+    table: &'a ContentTable,
+    inline: &'a [u8],
+    /// Of the frame of the block.
+    offset: u64,
+}
+
+impl StoredBlock<'_> {
+    /// All contents of the block, by number.
+    pub fn contents(&self) -> impl Iterator<Item = Content<'_>> {
+        contents_of(self.table, self.inline)
+    }
+
+    /// Appends the bytes of a content of the block.
+    ///
+    /// # Errors
+    /// When the frame that has them is damaged.
+    pub fn append_content(&self, content: Content, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        lock(&self.trace.contents).append(self.trace, content, out, self.offset)
     }
 }
 
@@ -497,23 +623,29 @@ struct RawColumns {
 
 impl RawColumns {
     fn slices<'a>(&'a self, payload: &'a [u8]) -> [&'a [u8]; COLUMNS] {
-        std::array::from_fn(|id| {
-            if self.unpacked[id].is_empty() { &payload[self.stored[id].clone()] } else { &self.unpacked[id] }
-        })
+        std::array::from_fn(|id| self.of(payload, id))
+    }
+
+    fn slice<'a>(&'a self, payload: &'a [u8], column: Column) -> &'a [u8] {
+        self.of(payload, column as usize)
+    }
+
+    fn of<'a>(&'a self, payload: &'a [u8], id: usize) -> &'a [u8] {
+        if self.unpacked[id].is_empty() { &payload[self.stored[id].clone()] } else { &self.unpacked[id] }
     }
 
     fn read(
         &mut self,
         payload: &[u8],
         table: &[ColumnEntry],
-        projection: Projection,
+        needs: impl Fn(usize) -> bool,
         unpack: &mut Unpacker,
     ) -> Result<(), DecodeError> {
         self.unpacked.iter_mut().for_each(Vec::clear);
         self.stored.fill(0..0);
         for entry in table {
             let id = usize::from(entry.id);
-            if id >= COLUMNS || !projection.needs(id) {
+            if id >= COLUMNS || !needs(id) {
                 continue;
             }
             let stored = entry.offset..entry.offset + entry.stored_len as usize;

@@ -6,15 +6,14 @@
 mod names;
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use foldhash::fast::RandomState;
-use trace_format::column::{Columns, NO_CONTENT, Projection};
+use trace_format::column::{Events, NO_CONTENT, Projection, Shape};
 use trace_format::event::{EventKind, Side, flag, slot};
 
 use crate::error::EngineError;
 use crate::path::normal;
-use crate::reader::{Content, LazyBlock, Trace};
+use crate::reader::{Content, StoredBlock, Trace};
 use names::{NONE, Names, ROOT};
 
 /// What a syscall does with paths and descriptors.
@@ -91,10 +90,8 @@ pub fn usage(trace: &Trace, plans: &Plans) -> Usage {
     let mut counter = Counter::new(trace, plans);
     let mut failure = None;
     let projection = Projection { results: true, contents: true, refs: true, ..Projection::CORE };
-    let mut block = LazyBlock::default();
     for number in 0..trace.blocks().len() {
-        let added = trace.decode_lazily(number, projection, &mut block).and_then(|()| counter.add(&block));
-        if let Err(error) = added {
+        if let Err(error) = trace.visit_block(number, projection, |block| counter.add(block)) {
             failure = Some(error);
             break;
         }
@@ -110,6 +107,7 @@ const NOT_OK: u8 = flag::ERROR | flag::NO_RETURN | flag::NO_RESULT;
 struct Counter<'a> {
     trace: &'a Trace,
     plans: &'a Plans,
+    tick_ns: f64,
     names: Names,
     /// By number of the name.
     sums: Vec<Sums>,
@@ -134,9 +132,52 @@ struct Named {
 
 /// A block, and where its contents are.
 struct Block<'a> {
-    lazy: &'a LazyBlock,
-    columns: &'a Columns,
+    stored: &'a StoredBlock<'a>,
     contents: Vec<Content<'a>>,
+}
+
+/// What is to be done with the events of one shape.
+struct Work {
+    /// How many captures and references an event has.
+    captures: usize,
+    refs: usize,
+    flags: u8,
+    is_i386: bool,
+    task: Task,
+}
+
+enum Task {
+    Nothing,
+    /// A call that names paths, and whether it opens them.
+    Paths([Option<Given>; 2], bool),
+    /// A call that works on descriptors in arguments.
+    Descriptors(Vec<Descriptor>),
+    Exec(Given),
+    Map(Given),
+}
+
+/// Places of a path among the captures of an event, best first, and of what it is relative to among its references.
+#[derive(Clone, Copy)]
+struct Given {
+    captures: [Option<usize>; 2],
+    base: Option<usize>,
+}
+
+struct Descriptor {
+    /// Among the references of the event.
+    place: usize,
+    argument: usize,
+    is_read: bool,
+    is_written: bool,
+}
+
+/// One event: where it is in the columns of its block.
+#[derive(Clone, Copy)]
+struct Event {
+    row: usize,
+    capture: usize,
+    reference: usize,
+    flags: u8,
 }
 
 impl<'a> Counter<'a> {
@@ -145,6 +186,7 @@ impl<'a> Counter<'a> {
         Counter {
             trace,
             plans,
+            tick_ns: trace.header().tick_ns.into(),
             names: Names::default(),
             sums: Vec::new(),
             objects: vec![UNKNOWN; objects],
@@ -163,107 +205,116 @@ impl<'a> Counter<'a> {
         usage
     }
 
-    fn add(&mut self, lazy: &LazyBlock) -> Result<(), EngineError> {
-        let columns = &lazy.columns;
-        let block = Block { lazy, columns, contents: lazy.contents().collect() };
+    /// In stored order: nothing that is added up depends on the order.
+    fn add(&mut self, stored: &StoredBlock) -> Result<(), EngineError> {
+        let block = Block { stored, contents: stored.contents().collect() };
         self.contents.clear();
         self.contents.resize(block.contents.len(), Named { directory: UNKNOWN, name: UNKNOWN });
-        for row in 0..columns.count as usize {
-            if columns.flags[row] & flag::INTERRUPTED != 0 {
-                continue;
+        let events = stored.events;
+        let work: Vec<Work> = events.shapes.iter().map(|shape| work(shape, events.signatures, self.plans)).collect();
+        let (mut capture, mut reference) = (0, 0);
+        for (row, &shape) in events.shape.iter().enumerate() {
+            let work = &work[shape as usize];
+            let event = Event { row, capture, reference, flags: work.flags };
+            match &work.task {
+                Task::Nothing => {}
+                Task::Paths(given, opens) => self.paths(&block, event, given, *opens)?,
+                Task::Descriptors(descriptors) => self.descriptors(events, event, work.is_i386, descriptors),
+                Task::Exec(given) => self.named(&block, event, *given, |sums| sums.execs += 1)?,
+                Task::Map(given) => self.named(&block, event, *given, |sums| sums.maps += 1)?,
             }
-            match EventKind::from_code(columns.kind[row]) {
-                Some(EventKind::Call) => self.call(&block, row)?,
-                Some(EventKind::Exec) => self.named(&block, row, |sums| sums.execs += 1)?,
-                Some(EventKind::Map) => self.named(&block, row, |sums| sums.maps += 1)?,
-                _ => {}
-            }
+            capture += work.captures;
+            reference += work.refs;
         }
         Ok(())
     }
 
-    fn call(&mut self, block: &Block, row: usize) -> Result<(), EngineError> {
-        let columns = block.columns;
-        let plans = &self.plans[usize::from(columns.arch[row] == 1)];
-        let Some(plan) = usize::try_from(columns.code[row]).ok().and_then(|code| plans.get(code)).copied() else {
-            return Ok(());
-        };
-        if plan.paths[0].is_some() {
-            let mut first = NONE;
-            for (path, base) in plan.paths.iter().zip(plan.bases) {
-                let Some(path) = *path else { continue };
-                let key = self.given(block, row, path, base)?;
-                if key != first {
-                    self.counted(columns, row, key, plan.opens);
-                }
-                first = key;
+    fn paths(
+        &mut self,
+        block: &Block,
+        event: Event,
+        given: &[Option<Given>; 2],
+        opens: bool,
+    ) -> Result<(), EngineError> {
+        let mut first = NONE;
+        for given in given.iter().flatten() {
+            let key = self.given(block, event, *given)?;
+            if key != first {
+                self.counted(block.stored.events, event, key, opens);
             }
-            return Ok(());
+            first = key;
         }
-        let bytes = moved(columns, row);
+        Ok(())
+    }
+
+    fn descriptors(&mut self, events: Events, event: Event, is_i386: bool, descriptors: &[Descriptor]) {
+        let bytes = moved(events.ret[event.row], event.flags, is_i386);
         // By argument: a call that names a file twice is one call.
         let mut met = [NONE; 6];
-        for at in refs(columns, row) {
-            let place = columns.ref_slot[at];
-            if usize::from(place) >= met.len() {
-                continue;
-            }
-            let key = self.object(columns.ref_object[at]);
+        for descriptor in descriptors {
+            let key = self.object(events.object[event.reference + descriptor.place] as u32);
             if !met.contains(&key) {
-                self.counted(columns, row, key, false);
+                self.counted(events, event, key, false);
             }
-            met[usize::from(place)] = key;
+            met[descriptor.argument] = key;
             let (Some(bytes), Some(sums)) = (bytes, self.sums.get_mut(key as usize)) else { continue };
-            if plan.from == Some(place) {
+            if descriptor.is_read {
                 sums.reads += 1;
                 sums.bytes_read += bytes;
             }
-            if plan.to == Some(place) {
+            if descriptor.is_written {
                 sums.writes += 1;
                 sums.bytes_written += bytes;
             }
         }
-        Ok(())
     }
 
-    fn named(&mut self, block: &Block, row: usize, count: impl FnOnce(&mut Sums)) -> Result<(), EngineError> {
-        let key = self.given(block, row, 0, None)?;
-        if let Some(sums) = self.met(block.columns, row, key) {
+    fn named(
+        &mut self,
+        block: &Block,
+        event: Event,
+        given: Given,
+        count: impl FnOnce(&mut Sums),
+    ) -> Result<(), EngineError> {
+        let key = self.given(block, event, given)?;
+        if let Some(sums) = self.met(block.stored.events, event, key) {
             count(sums);
         }
         Ok(())
     }
 
-    fn met(&mut self, block: &Columns, row: usize, key: u32) -> Option<&mut Sums> {
+    fn met(&mut self, events: Events, event: Event, key: u32) -> Option<&mut Sums> {
         let sums = self.sums.get_mut(key as usize)?;
-        sums.first = sums.first.min(block.start[row]);
-        sums.last = sums.last.max(block.start[row]);
+        let start = events.start[event.row] as f64 * self.tick_ns;
+        sums.first = sums.first.min(start);
+        sums.last = sums.last.max(start);
         Some(sums)
     }
 
-    fn counted(&mut self, block: &Columns, row: usize, key: u32, opens: bool) {
-        let flags = block.flags[row];
-        let Some(sums) = self.met(block, row, key) else { return };
+    fn counted(&mut self, events: Events, event: Event, key: u32, opens: bool) {
+        let duration = events.duration[event.row] as f64 * self.tick_ns;
+        let Some(sums) = self.met(events, event, key) else { return };
         sums.calls += 1;
-        sums.total += block.duration[row];
-        let failed = flags & flag::ERROR != 0;
+        sums.total += duration;
+        let failed = event.flags & flag::ERROR != 0;
         sums.errors += u64::from(failed);
         sums.open_errors += u64::from(opens && failed);
-        sums.opens += u64::from(opens && flags & NOT_OK == 0);
+        sums.opens += u64::from(opens && event.flags & NOT_OK == 0);
     }
 
     /// The name of the path in an argument: the resolved one, where there is one.
-    fn given(&mut self, block: &Block, row: usize, argument: u8, base: Option<u8>) -> Result<u32, EngineError> {
-        let columns = block.columns;
-        let content =
-            capture(columns, row, argument, Side::Resolved).or_else(|| capture(columns, row, argument, Side::In));
-        let Some(content) = content else { return Ok(NONE) };
+    fn given(&mut self, block: &Block, event: Event, given: Given) -> Result<u32, EngineError> {
+        let events = block.stored.events;
+        let content = |place: &usize| Some(events.content[event.capture + place]).filter(|found| *found != NO_CONTENT);
+        let Some(content) = given.captures.iter().flatten().find_map(content) else { return Ok(NONE) };
+        let content = content as usize;
+        let base = given.base.map(|place| events.object[event.reference + place] as u32);
         let known = self.contents[content];
-        if known.name != UNKNOWN && (known.directory == ROOT || known.directory == self.base(columns, row, base)) {
+        if known.name != UNKNOWN && (known.directory == ROOT || known.directory == self.base(base)) {
             return Ok(known.name);
         }
         let chunk = match block.contents[content] {
-            Content::Inline(bytes) => return Ok(self.path(columns, row, content, bytes, base)),
+            Content::Inline(bytes) => return Ok(self.path(content, bytes, base)),
             Content::Chunks { chunks, .. } => chunks[0],
         };
         if let Some(&name) = self.chunks.get(&chunk) {
@@ -272,8 +323,8 @@ impl<'a> Counter<'a> {
         }
         let mut bytes = std::mem::take(&mut self.fetched);
         bytes.clear();
-        self.trace.append_content(block.lazy, block.contents[content], &mut bytes)?;
-        let name = self.path(columns, row, content, &bytes, base);
+        block.stored.append_content(block.contents[content], &mut bytes)?;
+        let name = self.path(content, &bytes, base);
         self.fetched = bytes;
         if self.contents[content].directory == ROOT {
             self.chunks.insert(chunk, name);
@@ -281,10 +332,10 @@ impl<'a> Counter<'a> {
         Ok(name)
     }
 
-    /// The name of a captured path.
-    fn path(&mut self, columns: &Columns, row: usize, content: usize, bytes: &[u8], base: Option<u8>) -> u32 {
+    /// The name of a captured path. `base` is the object that it is relative to.
+    fn path(&mut self, content: usize, bytes: &[u8], base: Option<u32>) -> u32 {
         let path = memchr::memchr(0, bytes).map_or(bytes, |end| &bytes[..end]);
-        let directory = if path.first() == Some(&b'/') { ROOT } else { self.base(columns, row, base) };
+        let directory = if path.first() == Some(&b'/') { ROOT } else { self.base(base) };
         // Relative to nothing that is known, it names no file; an empty one is what it is relative to.
         let name = if directory == NONE || path.is_empty() { directory } else { self.number(directory, path) };
         self.contents[content] = Named { directory, name };
@@ -292,8 +343,7 @@ impl<'a> Counter<'a> {
     }
 
     /// The name of what a path is relative to.
-    fn base(&mut self, columns: &Columns, row: usize, base: Option<u8>) -> u32 {
-        let object = base.and_then(|base| object_in(columns, row, base)).or_else(|| object_in(columns, row, slot::CWD));
+    fn base(&mut self, object: Option<u32>) -> u32 {
         let Some(index) = object else { return NONE };
         let known = self.directories[index as usize];
         if known != UNKNOWN {
@@ -332,6 +382,43 @@ impl<'a> Counter<'a> {
     }
 }
 
+/// What the events of a shape do with paths. `signatures` are those of all shapes.
+fn work(shape: &Shape, signatures: &[u8], plans: &Plans) -> Work {
+    let is_i386 = shape.arch == 1;
+    let captures = &signatures[shape.captures.start as usize..shape.captures.end as usize];
+    let slots = &signatures[shape.refs.start as usize..shape.refs.end as usize];
+    let capture = |argument: u8, side: Side| {
+        captures.iter().position(|signature| signature >> 4 == argument && signature >> 2 & 3 == side as u8)
+    };
+    let reference = |wanted: u8| slots.iter().position(|slot| *slot == wanted);
+    let given = |argument: u8, base: Option<u8>| Given {
+        captures: [capture(argument, Side::Resolved), capture(argument, Side::In)],
+        base: base.and_then(reference).or_else(|| reference(slot::CWD)),
+    };
+    let plan = usize::try_from(shape.code).ok().and_then(|code| plans[usize::from(is_i386)].get(code));
+    let task = match (EventKind::from_code(shape.kind), plan) {
+        _ if shape.flags & flag::INTERRUPTED != 0 => Task::Nothing,
+        (Some(EventKind::Exec), _) => Task::Exec(given(0, None)),
+        (Some(EventKind::Map), _) => Task::Map(given(0, None)),
+        (Some(EventKind::Call), Some(plan)) if plan.paths[0].is_some() => {
+            let path = |k: usize| plan.paths[k].map(|argument| given(argument, plan.bases[k]));
+            Task::Paths([path(0), path(1)], plan.opens)
+        }
+        (Some(EventKind::Call), Some(plan)) => {
+            let arguments = slots.iter().enumerate().filter(|(_, slot)| **slot < 6);
+            let descriptors = arguments.map(|(place, &slot)| Descriptor {
+                place,
+                argument: slot.into(),
+                is_read: plan.from == Some(slot),
+                is_written: plan.to == Some(slot),
+            });
+            Task::Descriptors(descriptors.collect())
+        }
+        _ => Task::Nothing,
+    };
+    Work { captures: captures.len(), refs: slots.len(), flags: shape.flags, is_i386, task }
+}
+
 /// The sums of names that were met, by normal path: `paths` takes these.
 fn by_path(names: &Names, sums: &[Sums], mut paths: Names) -> Usage {
     let mut order: Vec<u32> = (0..sums.len() as u32).filter(|name| sums[*name as usize].first.is_finite()).collect();
@@ -353,31 +440,14 @@ fn by_path(names: &Names, sums: &[Sums], mut paths: Names) -> Usage {
 }
 
 /// Bytes that a call which succeeded moved.
-fn moved(block: &Columns, row: usize) -> Option<u64> {
-    if block.flags[row] & NOT_OK != 0 {
+fn moved(ret: u64, flags: u8, is_i386: bool) -> Option<u64> {
+    if flags & NOT_OK != 0 {
         return None;
     }
-    let low = u64::from(block.ret[2 * row] as u32);
-    let high = if block.arch[row] == 1 { 0 } else { block.ret[2 * row + 1] };
-    u64::try_from(high).ok().map(|high| high << 32 | low)
-}
-
-fn refs(block: &Columns, row: usize) -> Range<usize> {
-    block.ref_start[row] as usize..block.ref_start[row + 1] as usize
-}
-
-fn object_in(block: &Columns, row: usize, place: u8) -> Option<u32> {
-    refs(block, row).find(|&at| block.ref_slot[at] == place).map(|at| block.ref_object[at])
-}
-
-/// The content of the first capture of an argument on that side.
-fn capture(block: &Columns, row: usize, argument: u8, side: Side) -> Option<usize> {
-    let all = block.cap_start[row] as usize..block.cap_start[row + 1] as usize;
-    all.into_iter()
-        .find(|&at| block.cap_slot[at] == argument && block.cap_side[at] == side as u8)
-        .map(|at| block.cap_content[at])
-        .filter(|content| *content != NO_CONTENT)
-        .map(|content| content as usize)
+    if is_i386 {
+        return Some(ret & 0xffff_ffff);
+    }
+    i64::try_from(ret).ok().map(|_| ret)
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! The same walk over the rows ([`model`]) serves both directions, so that they cannot come to differ. Compression
 //! of the columns and the bytes of long contents are the business of the engine.
 
+mod choice;
 mod decode;
 mod encode;
 mod model;
+mod put;
 mod shape;
 mod time;
 
@@ -15,8 +17,10 @@ use crate::limits;
 use crate::varint::{Cursor, DecodeError, Problem, put};
 use alloc::vec::Vec;
 
-pub use decode::{ContentTable, Decoder};
+pub use choice::Choice;
+pub use decode::{ContentTable, Decoder, Events};
 pub use encode::{BlockRows, CaptureRow, ContentRow, Encoder, RefRow, Row};
+pub use shape::Shape;
 
 /// `content` of a capture without bytes.
 pub const NO_CONTENT: u32 = u32::MAX;
@@ -181,8 +185,10 @@ impl Projection {
 pub struct Columns {
     /// Number of events.
     pub count: u32,
-    /// Event number of the first.
+    /// Event number of the first of the block.
     pub first_seq: u64,
+    /// Places in the block, where only some events were chosen; otherwise empty.
+    pub rows: Vec<u32>,
     /// Codes of `EventKind`.
     pub kind: Vec<u8>,
     /// Bits of `event::flag`.
@@ -238,12 +244,24 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Forgets the events: those of a block of which none are chosen.
+    pub fn set_none(&mut self, projection: Projection) {
+        self.clear();
+        if projection.has_contents() {
+            self.cap_start.push(0);
+        }
+        if projection.refs {
+            self.ref_start.push(0);
+        }
+    }
+
     /// Forgets the events and keeps the allocations.
     pub fn clear(&mut self) {
         // No `..`: what is added to the columns has to be cleared too.
         let Columns {
             count,
             first_seq,
+            rows,
             kind,
             flags,
             arch,
@@ -272,6 +290,7 @@ impl Columns {
             ref_object,
         } = self;
         (*count, *first_seq) = (0, 0);
+        rows.clear();
         kind.clear();
         flags.clear();
         arch.clear();

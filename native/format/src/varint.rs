@@ -132,6 +132,12 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.at
     }
 
+    /// What is left.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     /// An error at this place.
     #[cold]
     #[must_use]
@@ -176,6 +182,17 @@ impl<'a> Cursor<'a> {
         let Some(part) = self.bytes[self.at..].first_chunk::<N>() else { return Err(self.ends(N)) };
         self.at += N;
         Ok(*part)
+    }
+
+    /// Moves behind the bytes that are 0, at most so many of them, and says how many there were.
+    #[inline]
+    pub fn skip_zeros(&mut self, most: usize) -> usize {
+        let rest = &self.bytes[self.at..];
+        let rest = &rest[..rest.len().min(most)];
+        let words = rest.chunks_exact(8).take_while(|word| **word == [0; 8]).count();
+        let count = 8 * words + rest[8 * words..].iter().take_while(|byte| **byte == 0).count();
+        self.at += count;
+        count
     }
 
     /// A number.

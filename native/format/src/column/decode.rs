@@ -1,14 +1,14 @@
-//! Columns in, arrays out.
-#![allow(clippy::cast_precision_loss, reason = "times are bounded by what a double holds; `wanted` is for show")]
+//! Columns in, rows in stored order; `put.rs` makes arrays of them.
 
 use super::model::{Reader, Stored, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
-use super::shape::Shapes;
+use super::shape::{Shape, Shapes};
 use super::time::TimeReader;
-use super::{BlockHeader, COLUMNS, Column, Columns, Projection};
+use super::{BlockHeader, COLUMNS, Column, Projection};
 use crate::limits;
 use crate::varint::{Cursor, DecodeError, Problem};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// The contents of a block before their bytes are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,39 +24,72 @@ pub struct ContentTable {
 /// Decodes blocks; keeps its allocations from one to the next.
 #[derive(Default)]
 pub struct Decoder {
-    stored: Stored,
-    /// Number of the thread per row.
-    slots: Vec<u32>,
+    pub(super) stored: Stored,
+    /// Thread of each group of rows.
+    pub(super) threads: Vec<u32>,
+    /// The order of the trace: the group that the next rows are of, and how many.
+    pub(super) runs: Vec<(u32, u32)>,
+    /// Codes of the rows that are no calls.
+    pub(super) codes: Vec<i32>,
+    /// In ticks.
+    pub(super) start: Vec<u64>,
+    pub(super) duration: Vec<u64>,
+    /// In the order of the trace.
+    pub(super) span: Vec<u32>,
+}
+
+/// A block in stored order: thread by thread, and of each thread in the order of the trace. What the projection left out is
+/// empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Events<'a> {
+    /// What many rows have in common.
+    pub shapes: &'a [Shape],
+    /// Of captures (slot, side, status, as FORMAT.md packs them) and of references (slots): ranges of shapes are places here.
+    pub signatures: &'a [u8],
+    /// Shape of each row: a place in `shapes`.
+    pub shape: &'a [u32],
+    /// Rows of each group, and the thread that it is.
+    pub groups: &'a [Range<u32>],
+    /// As above.
+    pub threads: &'a [u32],
+    /// The order of the trace: the group that the next rows are of, and how many.
+    pub runs: &'a [(u32, u32)],
+    /// Entry, in ticks.
+    pub start: &'a [u64],
+    /// From entry to exit, in ticks.
+    pub duration: &'a [u64],
+    /// Results.
+    pub ret: &'a [u64],
+    /// Content of each capture, row by row.
+    pub content: &'a [u32],
+    /// Object of each reference, row by row.
+    pub object: &'a [u64],
 }
 
 /// As many values that are 0, in memory that is there already.
-fn reset<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
+pub(super) fn reset<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
     values.clear();
     values.resize(count, T::default());
 }
 
 impl Decoder {
-    /// Decodes `count` events. `columns` has the raw bytes of every column that `projection` needs; others may be empty.
-    /// `content_start` and `bytes` are left empty: the table says what belongs there. What `out` held is forgotten, and its
-    /// memory used again.
+    /// Decodes `count` events, which stay here: [`Decoder::events`] and [`Decoder::put`] give them. `columns` has the raw bytes
+    /// of every column that `projection` needs; others may be empty.
     ///
     /// # Errors
     /// When the columns do not describe a block; nothing is allocated beyond what the checked counts need.
-    pub fn decode(
+    pub fn read(
         &mut self,
         header: &BlockHeader,
         count: u32,
         tick_ns: u32,
         columns: &[&[u8]; COLUMNS],
         projection: Projection,
-        out: &mut Columns,
     ) -> Result<ContentTable, DecodeError> {
         if count > limits::MAX_BLOCK_EVENTS {
             let problem = Problem::TooLarge { value: count.into(), limit: limits::MAX_BLOCK_EVENTS.into() };
             return Err(DecodeError { reading: "number of events", offset: 0, problem });
         }
-        out.clear();
-        out.count = count;
         let mut number = 0;
         let cursors = columns.map(|bytes| {
             let cursor = Cursor::new(bytes, Column::NAMES[number]);
@@ -64,17 +97,19 @@ impl Decoder {
             cursor
         });
         let mut reader = Reader { columns: cursors };
-        self.threads(&mut reader, out)?;
-        self.shapes(header, columns, &mut reader, out)?;
-        self.times(header, tick_ns, projection.spans, &mut reader, out)?;
-        reset(&mut self.stored.rows.ret, count as usize);
+        let rows = count as usize;
+        self.threads(&mut reader, rows)?;
+        self.shapes(header, columns, &mut reader, rows)?;
+        self.times(header, tick_ns, &mut reader, rows)?;
+        self.span.clear();
+        if projection.spans {
+            self.spans(&mut reader.columns[Column::Span as usize])?;
+        }
+        reset(&mut self.stored.rows.ret, if projection.walks_results() { rows } else { 0 });
         if projection.walks_results() {
             walk_ret(&mut reader, &self.stored.skeleton, &mut self.stored.rows.ret)?;
         }
-        if projection.results {
-            self.pairs(&self.stored.rows.ret, |word| word as i32, &mut out.ret);
-        }
-        let table = self.rest(header, &mut reader, projection, out)?;
+        let table = self.rest(header, &mut reader, projection, rows)?;
         for (id, cursor) in reader.columns.iter().enumerate() {
             if projection.needs(id) && id != Column::Shapes as usize && id != Column::Bytes as usize {
                 cursor.end()?;
@@ -83,66 +118,75 @@ impl Decoder {
         Ok(table)
     }
 
+    /// What was read last.
+    #[must_use]
+    pub fn events(&self) -> Events<'_> {
+        let Stored { skeleton, rows, captures, refs, .. } = &self.stored;
+        Events {
+            shapes: &skeleton.shapes.list,
+            signatures: &skeleton.shapes.signatures,
+            shape: &skeleton.shape,
+            groups: &skeleton.groups,
+            threads: &self.threads,
+            runs: &self.runs,
+            start: &self.start,
+            duration: &self.duration,
+            ret: &rows.ret,
+            content: &captures.content,
+            object: &refs.object,
+        }
+    }
+
     /// Everything beyond the base columns.
     fn rest(
         &mut self,
         header: &BlockHeader,
         reader: &mut Reader,
         projection: Projection,
-        out: &mut Columns,
+        rows: usize,
     ) -> Result<ContentTable, DecodeError> {
-        let rows = self.stored.rows.ret.len();
-        if projection.place || projection.walks_args() {
-            reset(&mut self.stored.rows.ip, rows);
-            reset(&mut self.stored.rows.sp, rows);
-            walk_place(reader, &self.stored.skeleton, &mut self.stored.rows.ip, &mut self.stored.rows.sp)?;
+        let Stored { skeleton, rows: known, captures, refs, .. } = &mut self.stored;
+        let places = if projection.place || projection.walks_args() { rows } else { 0 };
+        reset(&mut known.ip, places);
+        reset(&mut known.sp, places);
+        if places > 0 {
+            walk_place(reader, skeleton, &mut known.ip, &mut known.sp)?;
         }
-        if projection.place {
-            self.pairs(&self.stored.rows.ip, |word| word, &mut out.ip);
-            self.pairs(&self.stored.rows.sp, |word| word, &mut out.sp);
-        }
+        reset(&mut known.args, if projection.walks_args() { rows } else { 0 });
         if projection.walks_args() {
-            reset(&mut self.stored.rows.args, rows);
-            let (known, args) = self.stored.rows.split_args();
-            walk_args(reader, &self.stored.skeleton, &known, args)?;
-        }
-        if projection.args {
-            reset(&mut out.args, rows * 12);
-            for (values, &row) in self.stored.rows.args.iter().zip(&self.stored.order) {
-                let place = row as usize * 12;
-                for (pair, value) in out.args[place..place + 12].chunks_exact_mut(2).zip(values) {
-                    pair.copy_from_slice(&[*value as u32, (*value >> 32) as u32]);
-                }
-            }
+            let (known, args) = known.split_args();
+            walk_args(reader, skeleton, &known, args)?;
         }
         let mut table = ContentTable::default();
+        let total = if projection.has_contents() { header.captures as usize } else { 0 };
+        let placed = if projection.captures { total } else { 0 };
+        reset(&mut captures.addr, placed);
+        reset(&mut captures.wanted, placed);
+        reset(&mut captures.content, total);
         if projection.has_contents() {
             table = content_table(header, reader)?;
-            self.captures(header, reader, &table, projection.captures, out)?;
+            let known = known.known();
+            walk_captures(reader, skeleton, projection.captures.then_some(&known), &table.lens, captures)?;
         }
+        let total = if projection.refs { header.refs as usize } else { 0 };
+        reset(&mut refs.fd, total);
+        reset(&mut refs.object, total);
         if projection.refs {
-            self.refs(header, reader, out)?;
+            walk_refs(reader, skeleton, &known.known(), header.object_base, refs)?;
+            check_refs(&refs.fd, &refs.object)?;
         }
         Ok(table)
     }
 
-    /// Values in stored order as pairs of words in the order of the trace.
-    fn pairs<T: Copy + Default>(&self, values: &[u64], word: impl Fn(u32) -> T, out: &mut Vec<T>) {
-        reset(out, values.len() * 2);
-        for (&value, &row) in values.iter().zip(&self.stored.order) {
-            let place = row as usize * 2;
-            out[place..place + 2].copy_from_slice(&[word(value as u32), word((value >> 32) as u32)]);
-        }
-    }
-
-    fn threads(&mut self, reader: &mut Reader, out: &mut Columns) -> Result<(), DecodeError> {
-        let rows = out.count as usize;
-        let mut threads: Vec<u32> = Vec::new();
+    fn threads(&mut self, reader: &mut Reader, rows: usize) -> Result<(), DecodeError> {
+        let threads = &mut self.threads;
+        let runs = &mut self.runs;
         let mut counts: Vec<u32> = Vec::new();
-        self.slots.clear();
+        threads.clear();
+        runs.clear();
         let (mut now, mut other) = (usize::MAX, usize::MAX);
-        out.thread.reserve_exact(rows);
-        for _ in 0..rows {
+        let mut left = rows;
+        while left > 0 {
             let token = reader.columns[Column::Threads as usize].varint()?;
             let slot = match token {
                 0 => now,
@@ -160,27 +204,27 @@ impl Decoder {
                 threads.push(thread as u32);
                 counts.push(0);
             }
+            let cursor = &mut reader.columns[Column::Threads as usize];
             let Some(count) = counts.get_mut(slot) else {
-                return Err(reader.columns[Column::Threads as usize].fail(Problem::Invalid { value: token }));
+                return Err(cursor.fail(Problem::Invalid { value: token }));
             };
-            *count += 1;
+            // Those that follow are mostly of the same thread.
+            let run = 1 + cursor.skip_zeros(left - 1);
+            left -= run;
+            *count += run as u32;
+            match runs.last_mut() {
+                Some((last, len)) if *last == slot as u32 => *len += run as u32,
+                _ => runs.push((slot as u32, run as u32)),
+            }
             if slot != now {
                 (now, other) = (slot, now);
             }
-            self.slots.push(slot as u32);
-            out.thread.push(threads[slot]);
         }
         self.stored.skeleton.groups.clear();
         let mut start = 0;
-        for count in &mut counts {
-            self.stored.skeleton.groups.push(start..start + *count);
-            start += core::mem::replace(count, start);
-        }
-        reset(&mut self.stored.order, rows);
-        for (row, &slot) in self.slots.iter().enumerate() {
-            let place = &mut counts[slot as usize];
-            self.stored.order[*place as usize] = row as u32;
-            *place += 1;
+        for count in counts {
+            self.stored.skeleton.groups.push(start..start + count);
+            start += count;
         }
         Ok(())
     }
@@ -190,52 +234,43 @@ impl Decoder {
         header: &BlockHeader,
         columns: &[&[u8]; COLUMNS],
         reader: &mut Reader,
-        out: &mut Columns,
+        rows: usize,
     ) -> Result<(), DecodeError> {
-        let rows = out.count as usize;
         let dictionary = columns[Column::Shapes as usize];
-        self.stored.skeleton.shapes = Shapes::decode(dictionary, out.count, header.captures, header.refs)?;
-        let shapes = &self.stored.skeleton.shapes.list;
-        reset(&mut out.kind, rows);
-        reset(&mut out.flags, rows);
-        reset(&mut out.arch, rows);
-        reset(&mut out.nargs, rows);
-        reset(&mut out.code, rows);
-        self.stored.skeleton.shape.clear();
-        let (mut captures, mut refs) = (0u64, 0u64);
-        for &row in &self.stored.order {
-            let row = row as usize;
-            let cursor = &mut reader.columns[Column::Shape as usize];
+        let skeleton = &mut self.stored.skeleton;
+        skeleton.shapes = Shapes::decode(dictionary, rows as u32, header.captures, header.refs)?;
+        let shapes = &skeleton.shapes.list;
+        let mut left = vec![0u32; shapes.len()];
+        let cursor = &mut reader.columns[Column::Shape as usize];
+        reset(&mut skeleton.shape, rows);
+        for place in &mut skeleton.shape {
             let number = cursor.varint()?;
-            let Some(shape) = usize::try_from(number).ok().and_then(|number| shapes.get(number)) else {
+            let Some(count) = usize::try_from(number).ok().and_then(|number| left.get_mut(number)) else {
                 let limit = (shapes.len() as u64).saturating_sub(1);
                 return Err(cursor.fail(Problem::TooLarge { value: number, limit }));
             };
-            self.stored.skeleton.shape.push(number as u32);
-            captures += u64::from(shape.captures.end - shape.captures.start);
-            refs += u64::from(shape.refs.end - shape.refs.start);
-            out.kind[row] = shape.kind;
-            out.flags[row] = shape.flags;
-            out.arch[row] = shape.arch;
-            out.nargs[row] = shape.nargs;
-            out.code[row] = if shape.is_call() {
-                shape.code
-            } else {
-                let cursor = &mut reader.columns[Column::Code as usize];
-                let code = cursor.signed()?;
-                i32::try_from(code).map_err(|_| cursor.fail(Problem::Invalid { value: code as u64 }))?
-            };
+            *count += 1;
+            *place = number as u32;
+        }
+        let (mut captures, mut refs, mut others) = (0u64, 0u64, 0u64);
+        for (shape, &count) in shapes.iter().zip(&left) {
+            captures += u64::from(count) * shape.captures.len() as u64;
+            refs += u64::from(count) * shape.refs.len() as u64;
+            others += if shape.is_call() { 0 } else { u64::from(count) };
         }
         for (total, expected, reading) in
             [(captures, header.captures, "number of captures"), (refs, header.refs, "number of references")]
         {
             if total != u64::from(expected) {
-                return Err(DecodeError {
-                    reading,
-                    offset: expected.into(),
-                    problem: Problem::Invalid { value: total },
-                });
+                let problem = Problem::Invalid { value: total };
+                return Err(DecodeError { reading, offset: expected.into(), problem });
             }
+        }
+        self.codes.clear();
+        for _ in 0..others {
+            let cursor = &mut reader.columns[Column::Code as usize];
+            let code = cursor.signed()?;
+            self.codes.push(i32::try_from(code).map_err(|_| cursor.fail(Problem::Invalid { value: code as u64 }))?);
         }
         Ok(())
     }
@@ -244,157 +279,88 @@ impl Decoder {
         &mut self,
         header: &BlockHeader,
         tick_ns: u32,
-        with_spans: bool,
         reader: &mut Reader,
-        out: &mut Columns,
+        rows: usize,
     ) -> Result<(), DecodeError> {
-        let rows = out.count as usize;
-        let [start_class, start_bits, duration_class, duration_bits, mut escapes, span] = [
-            Column::StartClass,
-            Column::StartBits,
-            Column::DurationClass,
-            Column::DurationBits,
-            Column::TimeEscapes,
-            Column::Span,
-        ]
-        .map(|column| reader.columns[column as usize].clone());
-        let mut starts = TimeReader::new(start_class, start_bits);
-        let mut durations = TimeReader::new(duration_class, duration_bits);
+        let [start_class, duration_class, mut escapes] =
+            [Column::StartClass, Column::DurationClass, Column::TimeEscapes]
+                .map(|column| reader.columns[column as usize].clone());
+        let mut starts = TimeReader::new(start_class, reader.columns[Column::StartBits as usize].rest());
+        let mut durations = TimeReader::new(duration_class, reader.columns[Column::DurationBits as usize].rest());
         let limit = limits::MAX_TIME_NS / u64::from(tick_ns);
-        let nanoseconds = f64::from(tick_ns);
-        let wanted = if with_spans { rows } else { 0 };
-        let mut start_ticks = vec![0u64; wanted];
-        let mut latest = vec![0u64; wanted];
-        reset(&mut out.start, rows);
-        reset(&mut out.duration, rows);
+        reset(&mut self.start, rows);
+        reset(&mut self.duration, rows);
         let mut group_start = header.base_time;
         for group in &self.stored.skeleton.groups {
+            let group = group.start as usize..group.end as usize;
             let mut before = group_start;
-            for (position, &row) in self.stored.order[group.start as usize..group.end as usize].iter().enumerate() {
-                let row = row as usize;
+            for (place, long) in self.start[group.clone()].iter_mut().zip(&mut self.duration[group.clone()]) {
                 let start = before.wrapping_add(starts.next(&mut escapes)? as u64);
                 let duration = durations.next(&mut escapes)? as u64;
                 let end = start.wrapping_add(duration);
                 if start > limit || end > limit || end < start {
                     return Err(escapes.fail(Problem::TooLarge { value: start.max(end), limit }));
                 }
-                out.start[row] = start as f64 * nanoseconds;
-                out.duration[row] = duration as f64 * nanoseconds;
-                if with_spans {
-                    start_ticks[row] = start;
-                    latest[row] = end;
-                }
+                (*place, *long) = (start, duration);
                 before = end;
-                if position == 0 {
-                    group_start = start;
-                }
             }
+            group_start = self.start.get(group.start).copied().unwrap_or(group_start);
         }
         starts.end()?;
         durations.end()?;
-        if with_spans {
-            spans(span, &start_ticks, &mut latest, out)?;
-        }
         reader.columns[Column::TimeEscapes as usize] = escapes;
-        for column in [Column::StartClass, Column::StartBits, Column::DurationClass, Column::DurationBits, Column::Span]
-        {
+        for column in [Column::StartClass, Column::StartBits, Column::DurationClass, Column::DurationBits] {
             // Checked to their ends above.
             reader.columns[column as usize] = Cursor::new(&[], column.name());
         }
         Ok(())
     }
 
-    /// Positions per event: as many entries as `count` says for each, in the order of the trace.
-    fn starts(&self, count: impl Fn(usize) -> u32, starts: &mut Vec<u32>) {
-        reset(starts, self.stored.order.len() + 1);
-        for (stored, &row) in self.stored.order.iter().enumerate() {
-            starts[row as usize + 1] = count(self.stored.skeleton.shape[stored] as usize);
-        }
-        let mut total = 0;
-        for start in starts {
-            total += *start;
-            *start = total;
-        }
-    }
-
-    fn captures(
-        &mut self,
-        header: &BlockHeader,
-        reader: &mut Reader,
-        table: &ContentTable,
-        with_addresses: bool,
-        out: &mut Columns,
-    ) -> Result<(), DecodeError> {
-        let total = header.captures as usize;
-        let placed = if with_addresses { total } else { 0 };
-        reset(&mut self.stored.captures.addr, placed);
-        reset(&mut self.stored.captures.wanted, placed);
-        reset(&mut self.stored.captures.content, total);
-        let known = self.stored.rows.known();
-        let places = with_addresses.then_some(&known);
-        walk_captures(reader, &self.stored.skeleton, places, &table.lens, &mut self.stored.captures)?;
-        let captures = &self.stored.captures;
-        let shapes = &self.stored.skeleton.shapes;
-        self.starts(|shape| shapes.list[shape].capture_range().len() as u32, &mut out.cap_start);
-        reset(&mut out.cap_slot, total);
-        reset(&mut out.cap_side, total);
-        reset(&mut out.cap_status, total);
-        reset(&mut out.cap_addr, placed * 2);
-        reset(&mut out.cap_wanted, placed);
-        reset(&mut out.cap_content, total);
-        let mut next = 0;
-        for (stored, &row) in self.stored.order.iter().enumerate() {
-            let shape = &shapes.list[self.stored.skeleton.shape[stored] as usize];
-            let first = out.cap_start[row as usize] as usize;
-            for (place, signature) in (first..).zip(&shapes.signatures[shape.capture_range()]) {
-                out.cap_slot[place] = signature >> 4;
-                out.cap_side[place] = signature >> 2 & 3;
-                out.cap_status[place] = signature & 3;
-                out.cap_content[place] = captures.content[next];
-                if with_addresses {
-                    let addr = captures.addr[next];
-                    out.cap_addr[place * 2] = addr as u32;
-                    out.cap_addr[place * 2 + 1] = (addr >> 32) as u32;
-                    out.cap_wanted[place] = captures.wanted[next] as f64;
-                }
-                next += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn refs(&mut self, header: &BlockHeader, reader: &mut Reader, out: &mut Columns) -> Result<(), DecodeError> {
-        let total = header.refs as usize;
-        reset(&mut self.stored.refs.fd, total);
-        reset(&mut self.stored.refs.object, total);
-        let known = self.stored.rows.known();
-        walk_refs(reader, &self.stored.skeleton, &known, header.object_base, &mut self.stored.refs)?;
-        let refs = &self.stored.refs;
-        let shapes = &self.stored.skeleton.shapes;
-        self.starts(|shape| shapes.list[shape].ref_range().len() as u32, &mut out.ref_start);
-        reset(&mut out.ref_slot, total);
-        reset(&mut out.ref_fd, total);
-        reset(&mut out.ref_object, total);
-        let mut next = 0;
-        for (stored, &row) in self.stored.order.iter().enumerate() {
-            let shape = &shapes.list[self.stored.skeleton.shape[stored] as usize];
-            let first = out.ref_start[row as usize] as usize;
-            for (place, &slot) in (first..).zip(&shapes.signatures[shape.ref_range()]) {
-                let (fd, object) = (refs.fd[next], refs.object[next]);
-                let Ok(narrow) = i32::try_from(fd as i64) else {
-                    return Err(out_of_range("descriptor", next, fd, i32::MAX as u64));
+    fn spans(&mut self, cursor: &mut Cursor) -> Result<(), DecodeError> {
+        let mut next: Vec<u32> = self.stored.skeleton.groups.iter().map(|group| group.start).collect();
+        // The running maximum of the ends.
+        let mut latest: Vec<u64> = Vec::with_capacity(self.start.len());
+        let mut maximum = 0;
+        self.span.reserve_exact(self.start.len());
+        for &(group, len) in &self.runs {
+            let place = &mut next[group as usize];
+            let rows = *place as usize..(*place + len) as usize;
+            *place += len;
+            for (&start, &duration) in self.start[rows.clone()].iter().zip(&self.duration[rows]) {
+                let predicted = i64::from(super::predict_span(&latest, start));
+                let span = predicted.wrapping_add(cursor.signed()?);
+                let Ok(span) = u32::try_from(span) else {
+                    return Err(cursor.fail(Problem::TooLarge { value: span as u64, limit: u32::MAX.into() }));
                 };
-                if object >= u64::from(limits::MAX_OBJECTS) {
-                    return Err(out_of_range("object", next, object, u64::from(limits::MAX_OBJECTS) - 1));
-                }
-                out.ref_slot[place] = slot;
-                out.ref_fd[place] = narrow;
-                out.ref_object[place] = object as u32;
-                next += 1;
+                self.span.push(span);
+                maximum = maximum.max(start + duration);
+                latest.push(maximum);
             }
         }
         Ok(())
     }
+}
+
+/// Descriptors are ints, and objects below their limit.
+fn check_refs(fds: &[u64], objects: &[u64]) -> Result<(), DecodeError> {
+    let limit = u64::from(limits::MAX_OBJECTS);
+    let is_int = |fd: u64| fd == fd as i32 as u64;
+    // Without a branch per value, since there is nothing to find.
+    let wide = fds.iter().fold(0, |bits, &fd| bits | (fd ^ fd as i32 as u64));
+    let largest = objects.iter().copied().max().unwrap_or(0);
+    if wide == 0 && largest < limit {
+        return Ok(());
+    }
+    let pairs = fds.iter().zip(objects).enumerate();
+    for (next, (&fd, &object)) in pairs {
+        if !is_int(fd) {
+            return Err(out_of_range("descriptor", next, fd, i32::MAX as u64));
+        }
+        if object >= limit {
+            return Err(out_of_range("object", next, object, limit - 1));
+        }
+    }
+    Ok(())
 }
 
 #[cold]
@@ -436,21 +402,4 @@ fn content_table(header: &BlockHeader, reader: &mut Reader) -> Result<ContentTab
         return Err(cursor.fail(Problem::Invalid { value: inline_total }));
     }
     Ok(table)
-}
-
-/// `latest` comes with the ends and is turned into their running maximum on the way.
-fn spans(mut cursor: Cursor, starts: &[u64], latest: &mut [u64], out: &mut Columns) -> Result<(), DecodeError> {
-    let mut maximum = 0;
-    out.span.reserve_exact(starts.len());
-    for (row, &start) in starts.iter().enumerate() {
-        let predicted = i64::from(super::predict_span(&latest[..row], start));
-        let span = predicted.wrapping_add(cursor.signed()?);
-        let Ok(span) = u32::try_from(span) else {
-            return Err(cursor.fail(Problem::TooLarge { value: span as u64, limit: u32::MAX.into() }));
-        };
-        out.span.push(span);
-        maximum = latest[row].max(maximum);
-        latest[row] = maximum;
-    }
-    cursor.end()
 }

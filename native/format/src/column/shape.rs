@@ -16,19 +16,27 @@ pub(crate) fn pack_signature(slot: u8, side: Side, status: Status) -> u8 {
 
 /// One shape; the ranges are positions in the block's signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
+    /// Code of the `EventKind`.
     pub kind: u8,
+    /// Bits of `event::flag`.
     pub flags: u8,
+    /// Code of the architecture.
     pub arch: u8,
+    /// How many arguments count.
     pub nargs: u8,
     /// 0 for anything but calls, whose code is in a column of its own.
     pub code: i32,
+    /// Signatures of its captures.
     pub captures: Range<u32>,
+    /// Slots of its references.
     pub refs: Range<u32>,
 }
 
 impl Shape {
-    pub(crate) fn is_call(&self) -> bool {
+    /// Whether its events are calls.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
         self.kind == EventKind::Call as u8
     }
 

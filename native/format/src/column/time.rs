@@ -65,14 +65,14 @@ impl<'a> TimeWriter<'a> {
 /// Reads distances. The escapes are shared by starts and durations, in the order in which they are read.
 pub(crate) struct TimeReader<'a> {
     classes: Cursor<'a>,
-    bits: Cursor<'a>,
-    buffer: u64,
-    filled: u32,
+    bits: &'a [u8],
+    /// How many bits were read.
+    at: usize,
 }
 
 impl<'a> TimeReader<'a> {
-    pub(crate) fn new(classes: Cursor<'a>, bits: Cursor<'a>) -> Self {
-        TimeReader { classes, bits, buffer: 0, filled: 0 }
+    pub(crate) fn new(classes: Cursor<'a>, bits: &'a [u8]) -> Self {
+        TimeReader { classes, bits, at: 0 }
     }
 
     #[inline]
@@ -86,22 +86,48 @@ impl<'a> TimeReader<'a> {
         }
         let step = class - EXACT as u8;
         let low = u32::from(step >> MANTISSA) + 4 - MANTISSA;
-        while self.filled < low {
-            self.buffer |= u64::from(self.bits.u8()?) << self.filled;
-            self.filled += 8;
-        }
-        let rest = self.buffer & ((1 << low) - 1);
-        self.buffer >>= low;
-        self.filled -= low;
-        Ok(((8 | u64::from(step & 7)) << low | rest) as i64)
+        Ok(((8 | u64::from(step & 7)) << low | self.low_bits(low)?) as i64)
     }
 
+    /// The next bits: at most 30, so that they are within eight bytes.
+    #[inline]
+    fn low_bits(&mut self, count: u32) -> Result<u64, DecodeError> {
+        let rest = self.bits.get(self.at / 8..).unwrap_or(&[]);
+        let word = match rest.first_chunk::<8>() {
+            Some(word) => u64::from_le_bytes(*word),
+            None => self.last_word(rest, count)?,
+        };
+        let bits = word >> (self.at % 8) & ((1 << count) - 1);
+        self.at += count as usize;
+        Ok(bits)
+    }
+
+    /// The word of the last bytes, when they are enough.
+    #[cold]
+    fn last_word(&self, rest: &[u8], count: u32) -> Result<u64, DecodeError> {
+        let need = (self.at % 8 + count as usize).div_ceil(8);
+        if need > rest.len() {
+            return Err(self.fail(Problem::Ends { need: need as u64, have: rest.len() as u64 }));
+        }
+        Ok(rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
+    }
+
+    fn fail(&self, problem: Problem) -> DecodeError {
+        DecodeError { reading: "bits of times", offset: (self.at / 8) as u64, problem }
+    }
+
+    /// All was read; what fills the last byte is 0.
     pub(crate) fn end(&self) -> Result<(), DecodeError> {
         self.classes.end()?;
-        self.bits.end()?;
-        match self.buffer {
-            0 => Ok(()),
-            value => Err(self.bits.fail(Problem::Invalid { value })),
+        let read = self.at.div_ceil(8);
+        if read < self.bits.len() {
+            return Err(self.fail(Problem::Extra { bytes: (self.bits.len() - read) as u64 }));
+        }
+        match self.bits.last() {
+            Some(byte) if !self.at.is_multiple_of(8) && byte >> (self.at % 8) != 0 => {
+                Err(self.fail(Problem::Invalid { value: (*byte).into() }))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -123,7 +149,7 @@ mod tests {
             writer.push(value);
         }
         writer.finish();
-        let mut reader = TimeReader::new(Cursor::new(&classes, "classes"), Cursor::new(&bits, "bits"));
+        let mut reader = TimeReader::new(Cursor::new(&classes, "classes"), &bits);
         let mut escapes = Cursor::new(&escapes, "escapes");
         for &value in &values {
             assert_eq!(reader.next(&mut escapes), Ok(value));
