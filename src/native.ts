@@ -31,6 +31,8 @@ export interface NativeAddon {
   landlockVersion(): number;
   /** Reads the list of blocks and the definitions. */
   openTrace(path: string): Promise<Outcome<NativeTrace>>;
+  /** For `readChosen`. */
+  makeChoice(parts: NativeChoiceParts): NativeChoice;
   /** Makes a trace of its text form; the number of its events. */
   assembleText(text: string, path: string, force: boolean): Promise<Outcome<number>>;
   /** Begins to write a table as Parquet into a folder that is there; `time` and `ascending` are numbers of columns. */
@@ -250,9 +252,13 @@ export interface NativeTrace {
   objects(from: number, to: number): NativeObjects;
   /** Decodes one block; `columns` are the bits of trace/columns.ts. */
   readBlock(block: number, columns: number): Promise<Outcome<EventBatch>>;
+  /** Those events of the block that a choice leaves: `seqs` says which. */
+  readChosen(block: number, columns: number, choice: NativeChoice): Promise<Outcome<EventBatch>>;
   /** All but the column `place`, with digests. `moves`: three bytes per syscall of x86-64, then of as many of i386. */
   digestBlock(block: number, moves: Uint8Array): Promise<Outcome<EventBatch>>;
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
+  /** All calls by syscall; null when there are too many different ones. */
+  tally(): Promise<NativeTally | null>;
   /** What calls did with each path. `plans`: seven bytes per syscall of x86-64, then of i386 (native/src/usage.rs). */
   fileUsage(plans: Uint8Array): Promise<NativeFileUsage>;
   packed(): { readonly hash: string; readonly bytes: number }[];
@@ -334,6 +340,40 @@ export interface NativeElfFacts {
 }
 
 /** Paths as they were captured, and numbers for each: those that src/tables/file.ts names. */
+/** Made by `makeChoice`. */
+export interface NativeChoice {
+  readonly made: unique symbol;
+}
+
+/** What an event has to be; `Choice` of native/format says what each part means. */
+export interface NativeChoiceParts {
+  /** By number, of x86-64 and then of i386: 1 where calls may be wanted. */
+  readonly calls: Uint8Array;
+  readonly kinds: number;
+  readonly flagsSet: number;
+  readonly flagsClear: number;
+  /** By index: 1 where the events of a thread may be wanted. */
+  readonly threads?: Uint8Array;
+  readonly leastDuration: number;
+  readonly mostDuration: number;
+  readonly leastStart: number;
+  readonly mostStart: number;
+}
+
+/** An entry per syscall in each array, in the order of their first calls; times in nanoseconds. */
+export interface NativeTally {
+  readonly arch: Uint8Array;
+  readonly code: Int32Array;
+  readonly count: Float64Array;
+  readonly errors: Float64Array;
+  readonly total: Float64Array;
+  readonly min: Float64Array;
+  readonly max: Float64Array;
+  /** A row of `BUCKETS` (src/stat/durations.ts) per syscall. */
+  readonly buckets: Uint32Array;
+  readonly failure: NativeFailure | null;
+}
+
 export interface NativeFileUsage {
   readonly keys: Uint8Array;
   /** Path k ends before this place of `keys`; the next begins there. */

@@ -9,6 +9,7 @@ mod record;
 mod replay;
 mod stacks;
 mod tables;
+mod tally;
 mod usage;
 
 use napi_derive::napi;

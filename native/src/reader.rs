@@ -15,7 +15,7 @@ use napi::{Error, Status};
 use napi_derive::napi;
 use trace_engine::error::{EngineError, Fact};
 use trace_engine::reader::{Block, Digests, Layout, Move, Moves, Trace};
-use trace_format::column::{Columns, Projection};
+use trace_format::column::{Choice, Columns, Projection};
 use trace_format::event::Side;
 
 /// An error of the engine: its code and its facts, and a text made of them.
@@ -139,6 +139,8 @@ pub struct Objects {
 pub struct Batch {
     pub count: u32,
     pub first_seq: f64,
+    /// Event numbers, where they are not all of a block.
+    pub seqs: Option<Float64Array>,
     pub kind: Uint8Array,
     pub flags: Uint8Array,
     pub arch: Uint8Array,
@@ -185,11 +187,21 @@ impl From<Digests> for BlockDigests {
     }
 }
 
-impl From<(Columns, Option<Digests>)> for Batch {
-    fn from((columns, digests): (Columns, Option<Digests>)) -> Batch {
+/// What a task gives for a batch.
+pub struct Read {
+    columns: Columns,
+    digests: Option<Digests>,
+    is_chosen: bool,
+}
+
+impl From<Read> for Batch {
+    fn from(Read { columns, digests, is_chosen }: Read) -> Batch {
+        let first = columns.first_seq as f64;
+        let seqs = || Float64Array::new(columns.rows.iter().map(|&row| first + f64::from(row)).collect());
         Batch {
             count: columns.count,
-            first_seq: columns.first_seq as f64,
+            first_seq: first,
+            seqs: is_chosen.then(seqs),
             kind: columns.kind.into(),
             flags: columns.flags.into(),
             arch: columns.arch.into(),
@@ -232,7 +244,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 fn projection(bits: u32) -> Projection {
     let has = |bit: u32| bits & bit != 0;
     Projection {
-        results: has(16),
+        results: has(16) || has(64),
         spans: has(16),
         args: has(1),
         place: has(2),
@@ -361,7 +373,18 @@ impl NativeTrace {
             trace: self.opened()?,
             number: number as usize,
             projection: projection(columns),
-            moves: None,
+            work: Work::Decode,
+        }))
+    }
+
+    /// The same, with those events that a choice leaves.
+    #[napi]
+    pub fn read_chosen(&self, number: u32, columns: u32, choice: &NativeChoice) -> Result<AsyncTask<ReadBlock>> {
+        Ok(AsyncTask::new(ReadBlock {
+            trace: self.opened()?,
+            number: number as usize,
+            projection: projection(columns),
+            work: Work::Choose(choice.choice.clone()),
         }))
     }
 
@@ -373,7 +396,7 @@ impl NativeTrace {
             trace: self.opened()?,
             number: number as usize,
             projection: Projection::ALL,
-            moves: Some(moves_of(moves)),
+            work: Work::Digest(moves_of(moves)),
         }))
     }
 
@@ -388,6 +411,42 @@ impl NativeTrace {
     pub fn close(&self) {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
+}
+
+/// A first look at events, for [`NativeTrace::read_chosen`].
+#[napi]
+pub struct NativeChoice {
+    choice: Arc<Choice>,
+}
+
+/// `Choice` of the format: what stands there by number comes in one array, x86-64 first.
+#[napi(object, object_to_js = false)]
+pub struct ChoiceParts {
+    pub calls: Uint8Array,
+    pub kinds: u32,
+    pub flags_set: u32,
+    pub flags_clear: u32,
+    pub threads: Option<Uint8Array>,
+    pub least_duration: f64,
+    pub most_duration: f64,
+    pub least_start: f64,
+    pub most_start: f64,
+}
+
+#[napi]
+pub fn make_choice(parts: ChoiceParts) -> NativeChoice {
+    let bools = |bytes: &[u8]| bytes.iter().map(|&byte| byte != 0).collect();
+    let (x86_64, i386) = parts.calls.split_at(parts.calls.len() / 2);
+    let choice = Choice {
+        calls: [bools(x86_64), bools(i386)],
+        kinds: parts.kinds as u16,
+        flags_set: parts.flags_set as u8,
+        flags_clear: parts.flags_clear as u8,
+        threads: parts.threads.as_deref().map(bools),
+        duration: (parts.least_duration, parts.most_duration),
+        start: (parts.least_start, parts.most_start),
+    };
+    NativeChoice { choice: Arc::new(choice) }
 }
 
 /// Opens a trace.
@@ -422,21 +481,30 @@ pub struct ReadBlock {
     trace: Arc<Trace>,
     number: usize,
     projection: Projection,
-    /// For digests.
-    moves: Option<Moves>,
+    work: Work,
+}
+
+enum Work {
+    Decode,
+    Choose(Arc<Choice>),
+    Digest(Moves),
 }
 
 impl Task for ReadBlock {
-    type Output = std::result::Result<(Columns, Option<Digests>), EngineError>;
+    type Output = std::result::Result<Read, EngineError>;
     type JsValue = Outcome<Batch>;
 
     fn compute(&mut self) -> Result<Self::Output> {
-        Ok(match &self.moves {
-            Some(moves) => {
-                self.trace.digest_block(self.number, moves).map(|(columns, digests)| (columns, Some(digests)))
+        let ReadBlock { trace, number, projection, work } = self;
+        let read = match work {
+            Work::Digest(moves) => {
+                trace.digest_block(*number, moves).map(|(columns, digests)| (columns, Some(digests)))
             }
-            None => self.trace.decode_block(self.number, self.projection).map(|columns| (columns, None)),
-        })
+            Work::Choose(choice) => trace.choose_block(*number, *projection, choice).map(|columns| (columns, None)),
+            Work::Decode => trace.decode_block(*number, *projection).map(|columns| (columns, None)),
+        };
+        let is_chosen = matches!(work, Work::Choose(_));
+        Ok(read.map(|(columns, digests)| Read { columns, digests, is_chosen }))
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {

@@ -381,6 +381,7 @@ impl ReplayStop {
         let batch = Batch {
             count: 1,
             first_seq: seq as f64,
+            seqs: None,
             kind: vec![event as u8].into(),
             flags: vec![flags].into(),
             arch: vec![stop.arch].into(),

@@ -47,7 +47,7 @@ async function countKinds(trace: Trace): Promise<Counts> {
   const counts = new Float64Array(256);
   let failure: unknown;
   try {
-    for await (const { kind, count } of trace.batches({ columns: ["base"] })) {
+    for await (const { kind, count } of trace.batches({ columns: ["core"] })) {
       for (let i = 0; i < count; i++) {
         const code = kind[i] ?? 0;
         counts[code] = (counts[code] ?? 0) + 1;

@@ -4,13 +4,15 @@
  */
 
 import { syscallName } from "../decode/context.js";
+import type { NativeTally } from "../native.js";
 import { CallFacts } from "../query/facts.js";
 import { columnsOfBoth, type Selection } from "../query/select.js";
 import { type ColumnGroup, type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
+import { traceError } from "../trace/failure.js";
 import { History } from "../trace/history.js";
 import { threadName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
-import { Durations } from "./durations.js";
+import { BUCKETS, Durations } from "./durations.js";
 import type { Grouping } from "./keys.js";
 
 export interface StatRow {
@@ -50,8 +52,8 @@ const columnsOf: Readonly<Record<Grouping, readonly ColumnGroup[]>> = {
   syscall: ["core"],
   process: ["core"],
   thread: ["core"],
-  path: ["base", "contents", "refs"],
-  peer: ["base", "contents", "refs"],
+  path: ["results", "contents", "refs"],
+  peer: ["results", "contents", "refs"],
 };
 
 export interface Statistics {
@@ -73,9 +75,15 @@ export async function collectStatistics(
   const total = new Group("total");
   const withBytes = by === "path" || by === "peer";
   const columns = columnsOfBoth(columnsOf[by], selection.columns);
+  if (by === "syscall" && selection.keep === undefined) {
+    const counted = await trace.tally();
+    if (counted !== null) return tallied(trace, counted, groups, total);
+  }
   let failure: unknown;
   try {
-    const read = { ...selection.read, columns, kinds: [EventKind.Call] };
+    const { read: bounds, choice } = selection;
+    const kinds = [EventKind.Call];
+    const read = { ...bounds, columns, kinds, ...(choice && { choice }) };
     for await (const batch of trace.batches(read)) {
       countBatch(batch, selection.keep, keyer, total);
       if (withBytes) countBytes(batch, selection.keep, keyer, facts, total);
@@ -85,6 +93,31 @@ export async function collectStatistics(
   }
   if (by === "process") await addTimes(trace, groups, total);
   return { rows: groups.all(), total, failure };
+}
+
+/** The same of what was counted where the blocks are decoded. */
+function tallied(trace: Trace, counted: NativeTally, groups: Groups, total: Group): Statistics {
+  const { arch, code, buckets, failure } = counted;
+  for (let k = 0; k < code.length; k++) {
+    const [count, errors, sum, min, max] = [
+      counted.count,
+      counted.errors,
+      counted.total,
+      counted.min,
+      counted.max,
+    ].map((numbers) => numbers[k] ?? 0) as [number, number, number, number, number];
+    const spread = buckets.subarray(k * BUCKETS, (k + 1) * BUCKETS);
+    for (const group of [groups.get(syscallName(arch[k] ?? 0, code[k] ?? -1)), total]) {
+      group.errors += errors;
+      group.durations.addCounted({ count, total: sum, min, max }, spread);
+    }
+  }
+  const isWhole = !trace.info.definitionsDamaged;
+  return {
+    rows: groups.all(),
+    total,
+    failure: failure === null ? (isWhole ? undefined : trace.damage) : traceError(failure),
+  };
 }
 
 const SKIPPED = EventFlag.Interrupted;

@@ -54,7 +54,26 @@ export class Durations {
     else this.#counts[at] = old + 1;
   }
 
-  #grow(bucket: number): void {
+  /** Adds durations that were counted elsewhere: how many of them each bucket has, from the first one on. */
+  addCounted(
+    counted: Pick<Durations, "count" | "total" | "min" | "max">,
+    buckets: Uint32Array,
+  ): void {
+    this.count += counted.count;
+    this.total += counted.total;
+    this.min = Math.min(this.min, counted.min);
+    this.max = Math.max(this.max, counted.max);
+    for (let bucket = 0; bucket < buckets.length; bucket++) {
+      const more = buckets[bucket] ?? 0;
+      if (more === 0) continue;
+      const at = bucket - this.#first;
+      const old = this.#counts[at];
+      if (old === undefined) this.#grow(bucket, more);
+      else this.#counts[at] = old + more;
+    }
+  }
+
+  #grow(bucket: number, count = 1): void {
     const { length } = this.#counts;
     const first = Math.max(0, Math.min(length === 0 ? bucket : this.#first, bucket) - 16);
     const end = Math.max(length === 0 ? 0 : this.#first + length, bucket + 1) + 16;
@@ -63,7 +82,7 @@ export class Durations {
     this.#counts = wider;
     this.#first = first;
     const at = bucket - first;
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    this.#counts[at] = (this.#counts[at] ?? 0) + count;
   }
 
   get mean(): number {

@@ -98,15 +98,25 @@ export const NO_CONTENT = 0xffff_ffff;
 
 /**
  * Column groups that a reader can leave out (`batches({ columns })`) when nobody looks at them. `core` is always there:
- * what happened, when, in which thread, and whether it failed. `base` adds results and spans. `contents` are captures
+ * what happened, when, in which thread, and whether it failed. `base` adds results and spans, `results` the former only. `contents` are captures
  * without addresses and wanted sizes, at a fraction of the cost of `captures`.
  */
-export type ColumnGroup = "core" | "base" | "args" | "place" | "captures" | "contents" | "refs";
+export type ColumnGroup =
+  | "core"
+  | "base"
+  | "results"
+  | "args"
+  | "place"
+  | "captures"
+  | "contents"
+  | "refs";
 
 export interface EventBatch {
-  /** Number of events. Row `i` is event number `firstSeq + i`. */
+  /** Number of events. Row `i` is event number `firstSeq + i`, unless there are `seqs`. */
   readonly count: number;
   readonly firstSeq: number;
+  /** @internal Event numbers of the rows, in a batch that has only some events of a block: ask `seqOf`. */
+  readonly seqs?: Float64Array | undefined;
 
   // core
   readonly kind: Uint8Array;
@@ -161,6 +171,11 @@ export interface EventBatch {
 
   /** Of batches that were read with `moves`. */
   readonly digests?: Digests;
+}
+
+/** The number of event `i` of a batch. */
+export function seqOf({ seqs, firstSeq }: EventBatch, i: number): number {
+  return seqs === undefined ? firstSeq + i : (seqs[i] ?? 0);
 }
 
 /** A batch that was read with `moves`. */

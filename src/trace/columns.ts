@@ -14,6 +14,7 @@ export const CALL_COLUMNS: readonly ColumnGroup[] = ["base", "args", "captures",
 const bits: Readonly<Record<ColumnGroup, number>> = {
   core: 0,
   base: 16,
+  results: 64,
   args: 1,
   place: 2,
   captures: 4,
@@ -31,6 +32,7 @@ export function sliceBatch(batch: EventBatch, from: number, to: number): EventBa
   return {
     count: to - from,
     firstSeq: batch.firstSeq + from,
+    ...(batch.seqs === undefined ? {} : { seqs: batch.seqs.subarray(from, to) }),
     kind: batch.kind.subarray(from, to),
     flags: batch.flags.subarray(from, to),
     arch: batch.arch.subarray(from, to),

@@ -5,18 +5,22 @@
 
 import type { TraceContext } from "../decode/context.js";
 import { TraceError } from "../errors.js";
-import type {
-  NativeBlocks,
-  NativeCopiedStacks,
-  NativeElfFacts,
-  NativeFileUsage,
-  NativeHeader,
-  NativePacking,
-  NativeReplay,
-  NativeReplayOptions,
-  NativeReplayOutput,
-  NativeStackRequest,
-  NativeTrace,
+import {
+  type NativeBlocks,
+  type NativeChoice,
+  type NativeChoiceParts,
+  type NativeCopiedStacks,
+  type NativeElfFacts,
+  type NativeFileUsage,
+  type NativeHeader,
+  type NativePacking,
+  type NativeReplay,
+  type NativeReplayOptions,
+  type NativeReplayOutput,
+  type NativeStackRequest,
+  type NativeTally,
+  type NativeTrace,
+  native,
 } from "../native.js";
 import type { EventSource, SpanningCalls } from "../show/source.js";
 import { StackTable } from "../stacks/table.js";
@@ -44,6 +48,8 @@ export interface ReadOptions {
    * many of i386. What only moves speak of is digested and not handed over.
    */
   readonly moves?: Uint8Array;
+  /** @internal Leaves out events that are not this: `seqs` of a batch says which are left. */
+  readonly choice?: NativeChoiceParts;
 }
 
 export type TraceState = "complete" | "cut" | "recording";
@@ -126,28 +132,28 @@ export class Trace implements TraceContext, EventSource {
    * handed over by then.
    */
   async *batches(options: ReadOptions = {}): AsyncGenerator<EventBatch> {
-    const bits = columnBits(options.columns ?? ALL_COLUMNS);
+    const read = this.#reader(options);
     const wanted = [...this.#wanted(options)];
-    let next = this.#ahead(wanted[0], bits, options.moves);
+    // Begun one ahead. Its failure waits in the outcome until somebody comes for it.
+    let next = wanted.length > 0 ? read(wanted[0] as number) : undefined;
     for (let k = 0; k < wanted.length; k++) {
       const outcome = await next;
-      next = this.#ahead(wanted[k + 1], bits, options.moves);
+      next = k + 1 < wanted.length ? read(wanted[k + 1] as number) : undefined;
       const batch = unwrap(outcome ?? notThere());
-      const from = Math.max(0, (options.from ?? 0) - batch.firstSeq);
-      const to = Math.min(
-        batch.count,
-        (options.to ?? Number.POSITIVE_INFINITY) + 1 - batch.firstSeq,
-      );
+      const from = placeOf(batch, options.from ?? 0);
+      const to = placeOf(batch, (options.to ?? Number.POSITIVE_INFINITY) + 1);
       if (from < to) yield sliceBatch(batch, from, to);
     }
     if (this.info.definitionsDamaged && this.damage !== undefined) throw this.damage;
   }
 
-  /** Starts to decode a block. Its failure waits in the outcome until somebody comes for it. */
-  #ahead(block: number | undefined, bits: number, moves: Uint8Array | undefined) {
-    if (block === undefined) return undefined;
-    if (moves !== undefined) return this.native.digestBlock(block, moves);
-    return this.native.readBlock(block, bits);
+  /** Starts to decode a block as the options say. */
+  #reader({ columns = ALL_COLUMNS, moves, choice }: ReadOptions) {
+    const bits = columnBits(columns);
+    if (moves !== undefined) return (block: number) => this.native.digestBlock(block, moves);
+    if (choice === undefined) return (block: number) => this.native.readBlock(block, bits);
+    const made: NativeChoice = native().makeChoice(choice);
+    return (block: number) => this.native.readChosen(block, bits, made);
   }
 
   *#wanted(options: ReadOptions): Generator<number> {
@@ -198,6 +204,11 @@ export class Trace implements TraceContext, EventSource {
     const block = low - 1;
     const inside = seq - (firstSeq[block] ?? 0) < (count[block] ?? 0);
     return block >= 0 && inside ? block : -1;
+  }
+
+  /** @internal All calls by syscall, without a batch; null when there are too many different ones: `trace stat` knows what to do. */
+  tally(): Promise<NativeTally | null> {
+    return this.native.tally();
   }
 
   /** @internal What calls did with each path, by plans of the syscalls: table `file` is for everybody. */
@@ -282,6 +293,19 @@ export class Trace implements TraceContext, EventSource {
     this.#kept.clear();
     this.#native.close();
   }
+}
+
+/** How many events of a batch are before the one of that number. */
+function placeOf({ seqs, firstSeq, count }: EventBatch, seq: number): number {
+  if (seqs === undefined) return Math.min(Math.max(seq - firstSeq, 0), count);
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((seqs[middle] ?? 0) < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function notThere(): never {

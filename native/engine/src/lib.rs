@@ -45,6 +45,7 @@ mod stepped;
 pub mod store;
 pub mod symbolize;
 mod sys;
+pub mod tally;
 mod task;
 pub mod text;
 mod trap;

@@ -13,9 +13,10 @@ use counting::Bounds;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawBatch;
 use trace_engine::reader::{Layout, Move, State, Trace};
+use trace_engine::tally::tally;
 use trace_engine::text::dump;
 use trace_format::column::{
-    BlockRows, CaptureRow, ColumnEntry, ContentRow, Encoder, Projection, Row, encode_column_table,
+    BlockRows, CaptureRow, Choice, ColumnEntry, ContentRow, Encoder, Projection, Row, encode_column_table,
 };
 use trace_format::event::{EventKind, Side, Status};
 use trace_format::frame::{Codec, FRAME_HEADER_BYTES, FRAME_MAGIC, FrameKind, HEADER_BYTES, TRAILER_BYTES};
@@ -24,6 +25,34 @@ use trace_format::limits;
 /// The bounds that the reader states: one allocation, and all together.
 const BOUNDS: Bounds =
     Bounds { largest: limits::MAX_BLOCK_BYTES as usize, peak: 512 << 20, time: Duration::from_secs(10) };
+
+/// Ways to read a block that give less than all of it.
+fn check_parts(trace: &Trace, number: usize, errors: &mut Vec<EngineError>) {
+    let choice = Choice {
+        calls: [vec![true, false, true], vec![false; 400]],
+        kinds: 0b101,
+        flags_set: 0,
+        flags_clear: 8,
+        threads: Some(vec![true, false, true]),
+        duration: (0.0, 1e6),
+        start: (0.0, f64::INFINITY),
+    };
+    match trace.choose_block(number, Projection::ALL, &choice) {
+        Ok(columns) => {
+            assert_eq!(columns.rows.len(), columns.count as usize);
+            check_columns(&columns);
+        }
+        Err(error) => errors.push(error),
+    }
+    let stored = trace.visit_block(number, Projection::ALL, |block| {
+        let events = block.events;
+        assert_eq!(events.shape.len(), events.start.len());
+        assert_eq!(events.groups.len(), events.threads.len());
+        assert_eq!(events.runs.iter().map(|run| run.1 as usize).sum::<usize>(), events.shape.len());
+        Ok(())
+    });
+    errors.extend(stored.err());
+}
 
 /// Reads everything there is. Gives back how many events could be read and the errors.
 fn read_all(path: &Path) -> (u64, Vec<EngineError>) {
@@ -47,6 +76,10 @@ fn read_all(path: &Path) -> (u64, Vec<EngineError>) {
             }
         }
         assert!(block.count <= limits::MAX_BLOCK_EVENTS || !errors.is_empty());
+        check_parts(&trace, number, &mut errors);
+    }
+    if let Some(failure) = tally(&trace).and_then(|tally| tally.failure) {
+        errors.push(failure);
     }
     if let Err(error) = dump(&trace, &mut std::io::sink()) {
         errors.push(error);
