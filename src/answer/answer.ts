@@ -4,7 +4,13 @@ import type { Filter } from "../query/filter/index.js";
 import { cellOf, gather, selectRows } from "../tables/rows.js";
 import type { TableBatch, TableDef } from "../tables/table.js";
 import type { Trace } from "../trace/trace.js";
-import type { ResultColumn, Results, ResultValue } from "./results.js";
+import {
+  type ResultColumn,
+  type ResultRow,
+  ResultRows,
+  type Results,
+  type ResultValue,
+} from "./results.js";
 import { RUN } from "./runs.js";
 import type { Grouping, Order } from "./saved/saved.js";
 
@@ -32,7 +38,7 @@ export function answer(runs: readonly Run[], question: Question): Results {
   const several = runs.length > 1;
   const own = question.columns.map((name) => resultColumn(question, name));
   const columns = several ? [{ name: RUN.name, numeric: false }, ...own] : own;
-  return { columns, rows: rowsOf(runs, question, several) };
+  return { columns, rows: new ResultRows(rowsOf(runs, question, several)) };
 }
 
 function resultColumn({ table, group }: Question, name: string): ResultColumn {
@@ -42,29 +48,38 @@ function resultColumn({ table, group }: Question, name: string): ResultColumn {
   return { name, numeric, ...(column.unit && { unit: column.unit }) };
 }
 
-type ResultRow = readonly ResultValue[];
+type Rows = Iterable<ResultRow>;
 
 async function* rowsOf(
   runs: readonly Run[],
   question: Question,
   several: boolean,
-): AsyncGenerator<ResultRow> {
+): AsyncGenerator<Rows> {
   const { order, limit = Number.POSITIVE_INFINITY } = question;
   if (limit <= 0) return;
   // What is wrong with one trace is said when all have been asked.
   const failures: unknown[] = [];
-  const rows =
+  const chunks =
     order === undefined
       ? inTurn(runs, question, several, failures)
       : ordered(runs, question, order, several, failures);
-  let left = limit;
-  for await (const row of rows) {
-    left -= 1;
-    yield row;
+  const left = { rows: limit };
+  for await (const chunk of chunks) {
+    yield atMost(chunk, left);
     // What comes after the last row that is wanted is not read.
-    if (left <= 0) break;
+    if (left.rows <= 0) break;
   }
   if (failures.length > 0) throw failures[0];
+}
+
+/** As many rows as are left to give. */
+function* atMost(rows: Rows, left: { rows: number }): Generator<ResultRow> {
+  if (left.rows <= 0) return;
+  for (const row of rows) {
+    left.rows -= 1;
+    yield row;
+    if (left.rows <= 0) return;
+  }
 }
 
 async function* inTurn(
@@ -72,23 +87,27 @@ async function* inTurn(
   question: Question,
   several: boolean,
   failures: unknown[],
-): AsyncGenerator<ResultRow> {
+): AsyncGenerator<Rows> {
   for (const { name, trace } of runs) {
-    const rows = ungrouped(trace, question);
+    const chunks = ungrouped(trace, question);
     try {
       for (;;) {
-        const next = await rows.next().catch((error: unknown) => {
+        const next = await chunks.next().catch((error: unknown) => {
           failures.push(error);
           return undefined;
         });
         if (next === undefined || next.done === true) break;
-        yield several ? [name, ...next.value] : next.value;
+        yield several ? named(name, next.value) : next.value;
       }
     } finally {
       // Whoever asked may want no more.
-      await rows.return(undefined);
+      await chunks.return(undefined);
     }
   }
+}
+
+function* named(name: string, rows: Rows): Generator<ResultRow> {
+  for (const row of rows) yield [name, ...row];
 }
 
 async function* ordered(
@@ -97,7 +116,7 @@ async function* ordered(
   order: Order,
   several: boolean,
   failures: unknown[],
-): AsyncGenerator<ResultRow> {
+): AsyncGenerator<Rows> {
   const best = new Best(order, question.limit ?? Number.POSITIVE_INFINITY);
   for (const { name, trace } of runs) {
     try {
@@ -108,17 +127,17 @@ async function* ordered(
       failures.push(error);
     }
   }
-  yield* best.rows();
+  yield best.rows();
 }
 
-async function* ungrouped(trace: Trace, question: Question): AsyncGenerator<ResultRow> {
+async function* ungrouped(trace: Trace, question: Question): AsyncGenerator<Rows> {
   if (question.group !== undefined) {
     const { groups, failure } = await grouped(trace, question, question.group);
-    yield* groups.map(({ row }) => row);
+    yield groups.map(({ row }) => row);
     if (failure !== undefined) throw failure;
     return;
   }
-  for await (const batch of select(trace, question, question.columns)) yield* cells(batch);
+  for await (const batch of select(trace, question, question.columns)) yield cells(batch);
 }
 
 function select(

@@ -1,7 +1,14 @@
 /** The rows that a question gives, and how they are written: for people, as CSV, JSON, Markdown. */
 
 import type { Painter } from "../report/color.js";
-import { type Cell, type Column, csvText, tableMarkdown, tableText } from "../report/table.js";
+import {
+  type Cell,
+  type Column,
+  csvCell,
+  csvText,
+  tableMarkdown,
+  tableText,
+} from "../report/table.js";
 import { humanBytes, humanDuration } from "../report/units.js";
 import type { Unit } from "../tables/table.js";
 
@@ -22,9 +29,25 @@ export interface ResultColumn {
   readonly unit?: Unit;
 }
 
+export type ResultRow = readonly ResultValue[];
+
+/** Rows that come many at a time: waiting for each of them costs more than most of them do. */
+export class ResultRows implements AsyncIterable<ResultRow> {
+  readonly chunks: AsyncIterable<Iterable<ResultRow>>;
+
+  constructor(chunks: AsyncIterable<Iterable<ResultRow>>) {
+    this.chunks = chunks;
+  }
+
+  /** One by one. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ResultRow> {
+    for await (const chunk of this.chunks) yield* chunk;
+  }
+}
+
 export interface Results {
   readonly columns: readonly ResultColumn[];
-  readonly rows: AsyncIterable<readonly ResultValue[]>;
+  readonly rows: ResultRows;
 }
 
 export type ResultFormat = "text" | "csv" | "json" | "jsonl" | "md";
@@ -61,7 +84,7 @@ export async function* renderResults(
   }
 }
 
-type LineWriter = (row: readonly ResultValue[], isFirst: boolean) => string;
+type LineWriter = (row: ResultRow, isFirst: boolean) => string;
 
 async function* pieces(
   head: string,
@@ -72,12 +95,14 @@ async function* pieces(
   let text = head;
   let isFirst = true;
   try {
-    for await (const row of rows) {
-      text += line(row, isFirst);
-      isFirst = false;
-      if (text.length < CHUNK) continue;
-      yield text;
-      text = "";
+    for await (const chunk of rows.chunks) {
+      for (const row of chunk) {
+        text += line(row, isFirst);
+        isFirst = false;
+        if (text.length < CHUNK) continue;
+        yield text;
+        text = "";
+      }
     }
   } catch (error) {
     yield text + foot;
@@ -86,7 +111,14 @@ async function* pieces(
   yield text + foot;
 }
 
-const csvLine: LineWriter = (row) => csvText([row.map(plainText)]);
+const csvLine: LineWriter = (row) => {
+  let line = "";
+  for (let k = 0; k < row.length; k++) {
+    if (k > 0) line += ",";
+    line += csvCell(plainText(row[k] ?? null));
+  }
+  return `${line}\n`;
+};
 
 /** A value as the text of a cell; nothing for none. Bytes are hexadecimal. */
 function plainText(value: ResultValue): string | number | undefined {

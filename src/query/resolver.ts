@@ -15,6 +15,7 @@ import {
   EventFlag,
   EventKind,
   KIND_NAMES,
+  seqOf,
   type ThreadInfo,
 } from "../trace/batch.js";
 import { signed, unsigned } from "../trace/word.js";
@@ -58,16 +59,16 @@ export function fieldsOf(filter: Filter): Set<string> {
 
 /** Groups beside `core`. */
 const columnsOf: Readonly<Record<string, readonly ColumnGroup[]>> = {
-  ret: ["base"],
-  err: ["base"],
+  ret: ["results"],
+  err: ["results"],
   path: ["contents"],
   "path.bytes": ["contents"],
   "path.resolved": ["contents", "refs"],
-  fd: ["base", "args", "refs"],
+  fd: ["results", "args", "refs"],
   "fd.path": ["refs"],
   "fd.kind": ["refs"],
   "fd.id": ["refs"],
-  bytes: ["base"],
+  bytes: ["results"],
   peer: ["contents", "refs"],
   data: ["args", "captures"],
   ip: ["place"],
@@ -149,7 +150,7 @@ function baseGetters(trace: ResolverTrace): [string, Getter][] {
   const names = nameCache((info: ThreadInfo) => `p${info.process}`);
   const threadNames = nameCache((info: ThreadInfo) => `p${info.process}.${info.ordinal}`);
   return [
-    ["seq", (batch, i) => batch.firstSeq + i],
+    ["seq", (batch, i) => seqOf(batch, i)],
     ["kind", (batch, i) => KIND_NAMES[batch.kind[i] ?? -1]],
     ["time", (batch, i) => batch.start[i]],
     ["dur", (batch, i) => (isCall(batch, i) ? batch.duration[i] : undefined)],
@@ -194,7 +195,7 @@ function processGetters(trace: ResolverTrace): [string, Getter][] {
   const { times } = trace;
   const thread = (batch: EventBatch, i: number) => trace.threads[batch.thread[i] ?? -1];
   const program = (batch: EventBatch, i: number) =>
-    times?.program(thread(batch, i)?.process ?? 0, batch.firstSeq + i);
+    times?.program(thread(batch, i)?.process ?? 0, seqOf(batch, i));
   return [
     [
       "parent",
@@ -205,8 +206,8 @@ function processGetters(trace: ResolverTrace): [string, Getter][] {
     ],
     ["proc.exe", (batch, i) => program(batch, i)?.path],
     ["proc.argv", (batch, i) => program(batch, i)?.argv.join(" ")],
-    ["proc.cwd", (batch, i) => times?.cwd(thread(batch, i)?.process ?? 0, batch.firstSeq + i)],
-    ["proc.comm", (batch, i) => times?.comm(thread(batch, i), batch.firstSeq + i)],
+    ["proc.cwd", (batch, i) => times?.cwd(thread(batch, i)?.process ?? 0, seqOf(batch, i))],
+    ["proc.comm", (batch, i) => times?.comm(thread(batch, i), seqOf(batch, i))],
   ];
 }
 

@@ -1,7 +1,9 @@
 /** From a filter to the events of a trace that it chooses, reading no more of the file than it must. */
 
+import type { NativeChoiceParts } from "../native.js";
 import type { ColumnGroup, EventBatch } from "../trace/batch.js";
 import type { ReadOptions, Trace } from "../trace/trace.js";
+import { choiceOf } from "./choice.js";
 import { CallFacts } from "./facts.js";
 import { compileFilter, type Filter } from "./filter/index.js";
 import { ProcessTimes } from "./process_times.js";
@@ -12,6 +14,8 @@ export interface Selection {
   readonly columns: readonly ColumnGroup[];
   /** What the filter says of event numbers, times: blocks outside need not be read. */
   readonly read: Pick<ReadOptions, "from" | "to" | "fromTime" | "toTime">;
+  /** For readers of batches that need not be whole (`ReadOptions.choice`): what `keep` cannot choose is left out of them. */
+  readonly choice?: NativeChoiceParts;
   /** Whether event `i` is chosen; undefined when every event is. */
   readonly keep: ((batch: EventBatch, i: number) => boolean) | undefined;
 }
@@ -32,7 +36,8 @@ export async function selectEvents(trace: Trace, filter: Filter | undefined): Pr
     resolver.batch = batch;
     return chosen(i);
   };
-  return { columns: columnsFor(filter), read: boundsOf(filter), keep };
+  const choice = choiceOf(filter, trace.threads);
+  return { columns: columnsFor(filter), read: boundsOf(filter), keep, ...(choice && { choice }) };
 }
 
 /** Ranges that hold for everything that the filter chooses: those that stand alone, or in an `and`. */

@@ -145,7 +145,9 @@ export function csvText(rows: readonly (readonly (string | number | undefined)[]
   return out;
 }
 
-function csvCell(value: string | number | undefined): string {
-  const text = value === undefined ? "" : String(value);
+/** One value; nothing for none. */
+export function csvCell(value: string | number | undefined): string {
+  if (typeof value === "number") return String(value);
+  const text = value ?? "";
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -2,7 +2,12 @@
 
 import type { DuckDBConnection, DuckDBResult } from "@duckdb/node-api";
 import type { Run } from "../answer/answer.js";
-import type { ResultColumn, Results, ResultValue } from "../answer/results.js";
+import {
+  type ResultColumn,
+  ResultRows,
+  type Results,
+  type ResultValue,
+} from "../answer/results.js";
 import { RUN, runBatches } from "../answer/runs.js";
 import { TABLES } from "../tables/registry.js";
 import type { TableColumn, TableDef } from "../tables/table.js";
@@ -34,7 +39,7 @@ export async function sqlResults(
   try {
     const failure = await provide(database, runs, statement, options);
     const result = await guarded(() => runAll(database.connection, statement));
-    return { columns: columnsOf(result), rows: rowsOf(database, result, failure) };
+    return { columns: columnsOf(result), rows: new ResultRows(rowsOf(database, result, failure)) };
   } catch (error) {
     database.close();
     throw error;
@@ -147,13 +152,13 @@ async function* rowsOf(
   database: Database,
   result: DuckDBResult,
   failure: unknown,
-): AsyncGenerator<ResultValue[]> {
+): AsyncGenerator<ResultValue[][]> {
   try {
     const chunks = result.yieldRows();
     for (;;) {
       const next = await guarded(() => chunks.next());
       if (next.done === true) break;
-      for (const row of next.value) yield row.map((value) => database.plain(value));
+      yield next.value.map((row) => row.map((value) => database.plain(value)));
     }
     if (failure !== undefined) throw failure;
   } finally {

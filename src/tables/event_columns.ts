@@ -241,9 +241,10 @@ async function* scanEvents(
     (sum, { groups }) => columnsOfBoth(sum, groups),
     ["core"],
   );
-  const { read = {}, columns: selected = [], keep } = scan.events ?? {};
+  const { read = {}, columns: selected = [], keep, choice } = scan.events ?? {};
   const options = {
     ...read,
+    ...(choice !== undefined && { choice }),
     columns: columnsOfBoth(own, selected),
     ...(kinds !== undefined && { kinds }),
   };

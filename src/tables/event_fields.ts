@@ -10,6 +10,7 @@ import {
   EventFlag,
   EventKind,
   KIND_NAMES,
+  seqOf,
   type ThreadInfo,
 } from "../trace/batch.js";
 import { processName } from "../trace/process.js";
@@ -60,7 +61,7 @@ function nameOfThread(text: (thread: ThreadInfo) => string) {
   };
 }
 
-const seq = intColumn({ name: "seq", doc: "event number" }, () => (batch, i) => batch.firstSeq + i);
+const seq = intColumn({ name: "seq", doc: "event number" }, () => (batch, i) => seqOf(batch, i));
 
 const kind = keyedColumn({ name: "kind", doc: `kind of event: ${KIND_NAMES.join(", ")}` }, () => ({
   key: (batch, i) => batch.kind[i] as number,
@@ -132,7 +133,12 @@ const name = keyedColumn({ name: "name", doc: "name of the syscall", nullable: t
 
 /** As filters have it: -1 where the call failed, nothing where it did not return. */
 const ret = wordColumn(
-  { name: "ret", doc: "result of the call, -1 when it failed", nullable: true, groups: ["base"] },
+  {
+    name: "ret",
+    doc: "result of the call, -1 when it failed",
+    nullable: true,
+    groups: ["results"],
+  },
   (batch, i, pairs, k) => {
     const flags = batch.flags[i] as number;
     if (batch.kind[i] !== EventKind.Call || (flags & NO_RESULT) !== 0) return false;
@@ -155,7 +161,7 @@ function errnoOf(batch: EventBatch, i: number): number {
 }
 
 const err = keyedColumn(
-  { name: "err", doc: "name of the error", nullable: true, groups: ["base"] },
+  { name: "err", doc: "name of the error", nullable: true, groups: ["results"] },
   () => ({
     key: (batch, i) => {
       const errno = errnoOf(batch, i);
@@ -166,7 +172,7 @@ const err = keyedColumn(
 );
 
 const errno = intColumn(
-  { name: "errno", doc: "number of the error", nullable: true, groups: ["base"] },
+  { name: "errno", doc: "number of the error", nullable: true, groups: ["results"] },
   () => (batch, i) => {
     const number = errnoOf(batch, i);
     return number < 0 ? Number.NaN : number;
@@ -210,7 +216,7 @@ const fd = intColumn(
     name: "fd",
     doc: "descriptor that the call works on, or returned",
     nullable: true,
-    groups: ["base", "args", "refs"],
+    groups: ["results", "args", "refs"],
   },
   ({ facts }) =>
     (batch, i) => {
@@ -265,7 +271,7 @@ const bytes = intColumn(
     unit: "bytes",
     doc: "bytes that the call transferred",
     nullable: true,
-    groups: ["base"],
+    groups: ["results"],
   },
   ({ facts }) =>
     (batch, i) =>

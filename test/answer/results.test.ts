@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { type RenderOptions, type ResultValue, renderResults } from "../../src/answer/results.js";
+import {
+  type RenderOptions,
+  ResultRows,
+  type ResultValue,
+  renderResults,
+} from "../../src/answer/results.js";
 
 const columns = [
   { name: "path", numeric: false },
@@ -19,13 +24,14 @@ async function render(
   error?: Error,
 ): Promise<string> {
   async function* iterate() {
-    yield* given;
+    yield given;
     if (error !== undefined) throw error;
   }
   let text = "";
   try {
+    const results = { columns, rows: new ResultRows(iterate()) };
     const all = { format: "text", limit: 0, ...options } as const;
-    for await (const part of renderResults({ columns, rows: iterate() }, all)) text += part;
+    for await (const part of renderResults(results, all)) text += part;
   } catch (caught) {
     text += `! ${(caught as Error).message}`;
   }

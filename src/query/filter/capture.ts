@@ -89,6 +89,35 @@ function withoutCall(filter: Filter): Truth {
   }
 }
 
+export interface MayChoose {
+  /** Whether the filter may choose calls of a syscall, whatever else it looks at. */
+  readonly may: (name: string, classes: readonly string[]) => boolean;
+  /** Whether it may choose events that are no calls. */
+  readonly elsewhere: boolean;
+}
+
+/** What any filter says of the syscall: false where nothing else of the event could make it true. */
+export function syscallBound(filter: Filter): MayChoose {
+  const test = nameTest(filter, false);
+  return {
+    may: (name, classes) => test(name, classes) !== false,
+    elsewhere: mayElsewhere(filter) !== false,
+  };
+}
+
+/** `withoutCall`, where one false term of an `and` is enough, and a true one of an `or`. */
+function mayElsewhere(filter: Filter): Truth {
+  if (filter.type === "not") {
+    const truth = mayElsewhere(filter.term);
+    return truth === undefined ? undefined : !truth;
+  }
+  if (filter.type !== "and" && filter.type !== "or") return withoutCall(filter);
+  const truths = filter.terms.map(mayElsewhere);
+  const decisive = filter.type === "or";
+  if (truths.includes(decisive)) return decisive;
+  return truths.includes(undefined) ? undefined : !decisive;
+}
+
 function isSyscallField(field: string): boolean {
   return field === "name" || field === "class";
 }

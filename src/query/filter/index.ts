@@ -12,7 +12,14 @@ export type {
   TimesFilter,
   Value,
 } from "./ast.js";
-export { captureBound, captureSysnos, type SyscallBound, type SyscallEntry } from "./capture.js";
+export {
+  captureBound,
+  captureSysnos,
+  type MayChoose,
+  type SyscallBound,
+  type SyscallEntry,
+  syscallBound,
+} from "./capture.js";
 export {
   compileFilter,
   type EventPredicate,
