@@ -3,7 +3,7 @@
 //! Which calls name paths, open or move bytes is not known here. The caller says so in a [`Plan`] per syscall; a path is
 //! reported as it was captured, behind the directory that it is relative to.
 
-mod names;
+pub mod names;
 
 use std::collections::HashMap;
 

@@ -3,6 +3,8 @@
 //! The library's own column writer hashes every value. Texts come with their dictionary already, and of integers that
 //! repeat only the first of a run has to be looked up; with 22 columns to a row that is most of the time of an export.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -14,7 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::encode::{IntDictionary, put_bools, put_deltas, put_hybrid, put_levels, width_of};
+use crate::encode::{IntDictionary, put_bools, put_deltas, put_hybrid, put_level, put_levels, width_of};
 use crate::group::{Dictionary, Waiting, WaitingColumn};
 
 /// Texts beyond this length are no bounds of a chunk.
@@ -65,16 +67,19 @@ impl ChunkEncoder {
         ascending: bool,
     ) -> Result<Chunk> {
         let mut data = Vec::new();
-        let present = &column.present;
-        let nulls = if present.is_empty() { 0 } else { present.iter().filter(|&&level| level == 0).count() };
+        let missing = column.nulls.iter().map(|&null| usize::from(null)).sum();
+        let present = Present { nulls: &column.nulls, missing };
         if descriptor.max_def_level() > 0 {
-            let levels: Vec<u32> = rows.of(present).map(|level| level as u32).collect();
-            put_levels(&mut data, &levels);
+            match missing {
+                0 => put_level(&mut data, 1, rows.count),
+                _ if missing == rows.count => put_level(&mut data, 0, rows.count),
+                _ => put_levels(&mut data, &rows.of(&column.nulls).map(|null| u32::from(null ^ 1)).collect::<Vec<_>>()),
+            }
         }
         let content = match &column.values {
-            Waiting::Int(values) => self.int_content(&rows.present(values, present), ascending, nulls, data),
-            Waiting::Bool(values) => bool_content(&rows.present(values, present), nulls, data),
-            Waiting::Code(codes) => self.text_content(&rows.present(codes, present), dictionary, nulls, data),
+            Waiting::Int(values) => self.int_content(&rows.present(values, present), ascending, missing, data),
+            Waiting::Bool(values) => bool_content(&rows.present(values, present), missing, data),
+            Waiting::Code(codes) => self.text_content(&rows.present(codes, present), dictionary, missing, data),
         };
         self.write(descriptor, rows.count, content)
     }
@@ -206,13 +211,29 @@ impl Rows<'_> {
     }
 
     /// The values that are there.
-    fn present<T: Copy>(self, values: &[T], present: &[i16]) -> Vec<T> {
-        match (self.order, present.is_empty()) {
-            (None, true) => values[..self.count].to_vec(),
-            (Some(_), true) => self.of(values).collect(),
-            (_, false) => {
-                self.of(present).zip(self.of(values)).filter_map(|(has, value)| (has != 0).then_some(value)).collect()
+    fn present<'a, T: Copy>(self, values: &'a [T], present: Present) -> Cow<'a, [T]> {
+        match (self.order, present.missing) {
+            (_, missing) if missing == self.count => Cow::Borrowed(&[]),
+            (None, 0) => Cow::Borrowed(&values[..self.count]),
+            (Some(_), 0) => Cow::Owned(self.of(values).collect()),
+            (_, missing) => {
+                // Written in any case, and kept where it is a value: no branch.
+                let mut found = vec![values[0]; self.count];
+                let mut count = 0;
+                for (null, value) in self.of(present.nulls).zip(self.of(values)) {
+                    found[count] = value;
+                    count += usize::from(null ^ 1);
+                }
+                found.truncate(self.count - missing);
+                Cow::Owned(found)
             }
         }
     }
+}
+
+/// Which rows lack a value, if any may, and how many do.
+#[derive(Clone, Copy)]
+struct Present<'a> {
+    nulls: &'a [u8],
+    missing: usize,
 }

@@ -80,6 +80,18 @@ pub(crate) fn put_levels(out: &mut Vec<u8>, levels: &[u32]) {
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
 }
 
+/// The same of `count` rows that all have that level.
+pub(crate) fn put_level(out: &mut Vec<u8>, level: u8, count: usize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if count > 0 {
+        put_varint(out, (count as u64) << 1);
+        out.push(level);
+    }
+    let len = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
 const BLOCK: usize = 128;
 const MINIBLOCKS: usize = 4;
 const MINIBLOCK: usize = BLOCK / MINIBLOCKS;

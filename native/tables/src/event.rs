@@ -4,20 +4,19 @@
 //! hands over the texts of numbers. This module finds the values. A test holds it to the columns that TypeScript makes.
 
 mod address;
+mod facts;
 mod path;
 mod texts;
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
 use trace_engine::error::EngineError;
 use trace_engine::path::normal;
 use trace_engine::reader::{LazyBlock, Trace};
-use trace_format::column::{Columns, NO_CONTENT, Projection};
+use trace_format::column::{Columns, Projection};
 use trace_format::event::{EventKind, Side, flag, slot};
 
 use crate::table::{ColumnBatch, Growth, Values};
 use address::address_text;
+use facts::{Facts, Paths};
 use path::{lossy, up_to_nul};
 use texts::Texts;
 
@@ -98,6 +97,11 @@ enum Field {
 }
 
 impl Field {
+    /// Whether its texts are those of captured paths.
+    fn is_path(self) -> bool {
+        matches!(self, Field::Path | Field::PathBytes | Field::PathResolved)
+    }
+
     const NAMES: [(&'static str, Field); 22] = [
         ("seq", Field::Seq),
         ("kind", Field::Kind),
@@ -131,6 +135,8 @@ pub struct EventRows<'a> {
     columns: Vec<(Field, Texts)>,
     block: usize,
     decoded: LazyBlock,
+    facts: Facts,
+    paths: Paths,
 }
 
 impl<'a> EventRows<'a> {
@@ -139,7 +145,15 @@ impl<'a> EventRows<'a> {
     pub fn new(trace: &'a Trace, meanings: Meanings, columns: &[String]) -> Option<EventRows<'a>> {
         let field = |name: &String| Field::NAMES.iter().find(|(known, _)| known == name).map(|(_, field)| *field);
         let columns = columns.iter().map(|name| Some((field(name)?, Texts::default()))).collect::<Option<_>>()?;
-        Some(EventRows { trace, meanings, columns, block: 0, decoded: LazyBlock::default() })
+        Some(EventRows {
+            trace,
+            meanings,
+            columns,
+            block: 0,
+            decoded: LazyBlock::default(),
+            facts: Facts::default(),
+            paths: Paths::default(),
+        })
     }
 
     /// The rows of the next block that has some; None at the end.
@@ -166,15 +180,21 @@ impl<'a> EventRows<'a> {
         // Parts of calls that the kernel restarted are no rows: the call that tells the whole is.
         let whole = |row: &u32| columns.flags[*row as usize] & flag::INTERRUPTED == 0;
         let rows: Vec<u32> = (0..columns.count).filter(whole).collect();
-        let wanted = Block { trace: self.trace, meanings: &self.meanings, columns, rows: &rows }.contents_shown();
+        self.facts.find(columns, &self.meanings);
         // What programs read and wrote is most of the bytes, and in no column.
+        let wanted = self.facts.contents_shown(columns, &self.meanings);
         self.trace.fetch_contents(&mut self.decoded, |content| wanted.get(content) == Some(&true))?;
         Ok(rows)
     }
 
     fn batch(&mut self, rows: &[u32]) -> Vec<ColumnBatch> {
-        let block = Block { trace: self.trace, meanings: &self.meanings, columns: &self.decoded.columns, rows };
-        self.columns.iter_mut().map(|(field, texts)| block.column(*field, texts)).collect()
+        if self.paths.begin_block(&self.decoded.columns) {
+            self.columns.iter_mut().filter(|(field, _)| field.is_path()).for_each(|(_, texts)| texts.forget_keys());
+        }
+        let (trace, meanings, columns, facts) = (self.trace, &self.meanings, &self.decoded.columns, &self.facts);
+        let block = Block { trace, meanings, columns, facts, rows };
+        let paths = &mut self.paths;
+        self.columns.iter_mut().map(|(field, texts)| block.column(*field, texts, paths)).collect()
     }
 }
 
@@ -183,11 +203,12 @@ struct Block<'a> {
     trace: &'a Trace,
     meanings: &'a Meanings,
     columns: &'a Columns,
+    facts: &'a Facts,
     rows: &'a [u32],
 }
 
 impl Block<'_> {
-    fn column(&self, field: Field, texts: &mut Texts) -> ColumnBatch {
+    fn column(&self, field: Field, texts: &mut Texts, paths: &mut Paths) -> ColumnBatch {
         let columns = self.columns;
         let threads = self.trace.definitions().threads();
         let thread = |i: usize| &threads[columns.thread[i] as usize];
@@ -220,9 +241,9 @@ impl Block<'_> {
             Field::Signal => self.keyed(texts, |i| self.signal(i), |number| named(&self.meanings.signals, number)),
             Field::ExitSignal => self.keyed(texts, |i| self.exit(i)?.1, |number| named(&self.meanings.signals, number)),
             Field::FdPath => self.fd_paths(texts),
-            Field::Path => self.paths(texts),
-            Field::PathBytes => self.path_bytes(texts),
-            Field::PathResolved => self.resolved_paths(texts),
+            Field::Path => self.paths(texts, paths),
+            Field::PathBytes => self.path_bytes(texts, paths),
+            Field::PathResolved => self.resolved_paths(texts, paths),
             Field::Peer => self.peers(texts),
         }
     }
@@ -261,7 +282,7 @@ impl Block<'_> {
     }
 
     fn row(&self, i: usize) -> Option<usize> {
-        self.is_call(i).then(|| self.meanings.row(self.columns.arch[i], self.columns.code[i]))?
+        usize::try_from(self.facts.syscalls[i]).ok()
     }
 
     fn shape(&self, i: usize) -> Option<&Shape> {
@@ -386,86 +407,49 @@ impl Block<'_> {
         })
     }
 
-    /// The slot of the first path of the event.
-    fn path_slot(&self, i: usize) -> Option<u8> {
-        if self.is_call(i) {
-            return self.shape(i).and_then(|shape| u8::try_from(shape.path).ok());
-        }
-        let kind = self.columns.kind[i];
-        (kind == EventKind::Exec as u8 || kind == EventKind::Map as u8).then_some(0)
-    }
-
-    /// By content of the block, up to the last one: whether it is a path or an address that a row may show.
-    fn contents_shown(&self) -> Vec<bool> {
-        let columns = self.columns;
-        let mut shown = Vec::new();
-        for &row in self.rows {
-            let i = row as usize;
-            let range = columns.cap_start[i] as usize..columns.cap_start[i + 1] as usize;
-            if range.is_empty() {
-                continue;
-            }
-            let path = self.path_slot(i);
-            let addresses = self.shape(i).map_or(&[][..], |shape| &shape.addresses);
-            for c in range {
-                let (slot, content) = (columns.cap_slot[c], columns.cap_content[c]);
-                if content == NO_CONTENT || Some(slot) != path && !addresses.contains(&slot) {
-                    continue;
-                }
-                if shown.len() <= content as usize {
-                    shown.resize(content as usize + 1, false);
-                }
-                shown[content as usize] = true;
-            }
-        }
-        shown
-    }
-
-    fn given(&self, i: usize) -> Option<Content> {
-        self.capture(i, self.path_slot(i)?, Side::In)
-    }
-
-    /// Texts of the event's captured paths. Those of one content are made once.
-    fn paths(&self, texts: &mut Texts) -> ColumnBatch {
-        let mut known = Known::new(self.columns);
+    /// Texts of the event's captured paths. Those of one path are made once.
+    fn paths(&self, texts: &mut Texts, paths: &mut Paths) -> ColumnBatch {
         self.codes(texts, |texts, i| {
-            let content = self.given(i)?;
-            known.get(content, || texts.code(&without_mark(up_to_nul(self.content(content)))))
-        })
-    }
-
-    fn path_bytes(&self, texts: &mut Texts) -> ColumnBatch {
-        let mut known = Known::new(self.columns);
-        self.codes(texts, |texts, i| {
-            let content = self.given(i)?;
-            known.get_or_none(content, || {
-                let bytes = up_to_nul(self.content(content));
-                std::str::from_utf8(bytes).is_err().then(|| texts.code(bytes))
-            })
-        })
-    }
-
-    fn resolved_paths(&self, texts: &mut Texts) -> ColumnBatch {
-        let (mut resolved, mut absolute) = (Known::new(self.columns), Known::new(self.columns));
-        let mut joined = HashMap::with_hasher(RandomState::default());
-        self.codes(texts, |texts, i| {
-            let slot = self.path_slot(i)?;
-            if let Some(content) = self.capture(i, slot, Side::Resolved) {
-                return resolved.get(content, || texts.code(&without_mark(up_to_nul(self.content(content)))));
-            }
-            let content = self.capture(i, slot, Side::In)?;
+            let content = self.facts.given(i)?;
             let bytes = up_to_nul(self.content(content));
-            if without_mark(bytes).first() == Some(&b'/') {
-                return absolute.get(content, || texts.code(&normal(&without_mark(bytes))));
+            let text = || without_mark(bytes);
+            match paths.number(content, bytes) {
+                Some(number) => texts.keyed(number, |_| Some(text().into_owned())),
+                None => Some(texts.code(&text())),
             }
-            let base = self.base(i)?;
-            let code = joined.entry((content, base)).or_insert_with(|| {
-                let directory = lossy(self.trace.definitions().object(base)?.path).into_owned();
-                let given = without_mark(bytes);
-                let path = if given.is_empty() { directory } else { normal(&[&directory, &b"/"[..], &given].concat()) };
-                Some(texts.code(&path))
-            });
-            *code
+        })
+    }
+
+    fn path_bytes(&self, texts: &mut Texts, paths: &mut Paths) -> ColumnBatch {
+        self.codes(texts, |texts, i| {
+            let content = self.facts.given(i)?;
+            let bytes = up_to_nul(self.content(content));
+            let own = || std::str::from_utf8(bytes).is_err().then(|| bytes.to_vec());
+            match paths.number(content, bytes) {
+                Some(number) => texts.keyed(number, |_| own()),
+                None => own().map(|bytes| texts.code(&bytes)),
+            }
+        })
+    }
+
+    fn resolved_paths(&self, texts: &mut Texts, paths: &mut Paths) -> ColumnBatch {
+        self.codes(texts, |texts, i| {
+            let resolved = self.facts.resolved(i);
+            let content = resolved.or_else(|| self.facts.given(i))?;
+            let bytes = up_to_nul(self.content(content));
+            let is_given = resolved.is_none();
+            if is_given && is_relative(bytes) {
+                let directory = self.trace.definitions().object(self.base(i)?)?.path;
+                return match paths.relative(bytes, self.base(i)?, directory) {
+                    Some(key) => texts.keyed(key, |_| Some(joined(directory, bytes))),
+                    None => Some(texts.code(&joined(directory, bytes))),
+                };
+            }
+            let text = || if is_given { normal(&without_mark(bytes)) } else { without_mark(bytes).into_owned() };
+            match paths.absolute(content, bytes, is_given) {
+                Some(key) => texts.keyed(key, |_| Some(text())),
+                None => Some(texts.code(&text())),
+            }
         })
     }
 
@@ -484,8 +468,7 @@ impl Block<'_> {
                 let Some(content) = self.capture(i, k, Side::Out).or_else(|| self.capture(i, k, Side::In)) else {
                     continue;
                 };
-                let code =
-                    known.get_or_none(content, || address_text(self.content(content)).map(|text| texts.code(&text)));
+                let code = known.get(content, || address_text(self.content(content)).map(|text| texts.code(&text)));
                 if code.is_some() {
                     return code;
                 }
@@ -496,6 +479,17 @@ impl Block<'_> {
                 .find_map(|object| texts.keyed(object, |_| other_end(&lossy(definitions.object(object)?.detail))))
         })
     }
+}
+
+/// Whether the path does not begin at the root.
+fn is_relative(bytes: &[u8]) -> bool {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes).first() != Some(&b'/')
+}
+
+/// A relative path behind the directory that it begins at.
+fn joined(directory: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let (directory, given) = (lossy(directory), without_mark(bytes));
+    if given.is_empty() { directory.into_owned() } else { normal(&[&directory, &b"/"[..], &given].concat()) }
 }
 
 /// The text as JavaScript decodes it: without a byte order mark.
@@ -552,11 +546,7 @@ impl Known {
         Known { codes: vec![Self::UNKNOWN; columns.content_start.len().max(1)] }
     }
 
-    fn get(&mut self, content: Content, make: impl FnOnce() -> u32) -> Option<u32> {
-        self.get_or_none(content, || Some(make()))
-    }
-
-    fn get_or_none(&mut self, content: Content, make: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    fn get(&mut self, content: Content, make: impl FnOnce() -> Option<u32>) -> Option<u32> {
         let place = content.0.unwrap_or(self.codes.len() - 1);
         if self.codes[place] == Self::UNKNOWN {
             self.codes[place] = make().unwrap_or(Self::NONE);

@@ -1,5 +1,7 @@
 //! Rows that wait for their row group to be full.
 
+use std::ops::Range;
+
 use crate::error::Error;
 use crate::table::{Column, ColumnBatch, ColumnType, Growth, Values};
 
@@ -68,7 +70,7 @@ impl Dictionary {
     }
 }
 
-/// Waiting values of one column. Nulls hold a 0.
+/// Waiting values of one column. What stands in place of nulls means nothing.
 pub(crate) enum Waiting {
     Int(Vec<i64>),
     Bool(Vec<bool>),
@@ -78,8 +80,32 @@ pub(crate) enum Waiting {
 
 pub(crate) struct WaitingColumn {
     pub(crate) values: Waiting,
-    /// 1 where the value is there; empty for columns that cannot be null.
-    pub(crate) present: Vec<i16>,
+    /// 1 where the value is missing; empty for columns that cannot be null.
+    pub(crate) nulls: Vec<u8>,
+}
+
+/// Rows of a batch that are added together.
+pub(crate) enum Chosen<'a> {
+    /// Those that follow each other.
+    All(Range<usize>),
+    /// These.
+    Some(&'a [usize]),
+}
+
+impl Chosen<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Chosen::All(rows) => rows.len(),
+            Chosen::Some(rows) => rows.len(),
+        }
+    }
+
+    fn append<T: Copy, U>(&self, from: &[T], to: &mut Vec<U>, convert: impl Fn(T) -> U) {
+        match self {
+            Chosen::All(rows) => to.extend(from[rows.clone()].iter().map(|&value| convert(value))),
+            Chosen::Some(rows) => to.extend(rows.iter().map(|&row| convert(from[row]))),
+        }
+    }
 }
 
 /// Rows of all columns.
@@ -96,14 +122,14 @@ impl Group {
                 ColumnType::Bool => Waiting::Bool(Vec::new()),
                 ColumnType::Text | ColumnType::Bytes => Waiting::Code(Vec::new()),
             },
-            present: Vec::new(),
+            nulls: Vec::new(),
         };
         Group { columns: columns.iter().map(waiting).collect(), rows: 0 }
     }
 
     pub(crate) fn clear(&mut self) {
         for column in &mut self.columns {
-            column.present.clear();
+            column.nulls.clear();
             match &mut column.values {
                 Waiting::Int(values) => values.clear(),
                 Waiting::Bool(values) => values.clear(),
@@ -115,25 +141,21 @@ impl Group {
 
     /// Adds the rows of the list. The dictionaries say where the codes of the batch count from now: that changes within
     /// a batch, when one of them forgets what only written rows spoke of.
-    pub(crate) fn add(
-        &mut self,
-        batch: &Checked,
-        dictionaries: &[Dictionary],
-        rows: &(impl ExactSizeIterator<Item = usize> + Clone),
-    ) {
+    pub(crate) fn add(&mut self, batch: &Checked, dictionaries: &[Dictionary], rows: &Chosen) {
         self.rows += rows.len();
         let given = batch.columns.iter().zip(&batch.batches).zip(dictionaries);
         for (waiting, ((column, batch), dictionary)) in self.columns.iter_mut().zip(given) {
-            let has = |row: usize| batch.nulls.get(row).is_none_or(|&null| null == 0);
-            if column.nullable {
-                waiting.present.extend(rows.clone().map(|row| i16::from(has(row))));
+            match batch.nulls {
+                _ if !column.nullable => {}
+                [] => waiting.nulls.resize(self.rows, 0),
+                nulls => rows.append(nulls, &mut waiting.nulls, |null| u8::from(null != 0)),
             }
             match (&mut waiting.values, &batch.values) {
-                (Waiting::Int(to), Values::Int(from)) => to.extend(rows.clone().map(|row| from[row])),
-                (Waiting::Bool(to), Values::Bool(from)) => to.extend(rows.clone().map(|row| from[row] != 0)),
+                (Waiting::Int(to), Values::Int(from)) => rows.append(from, to, |value| value),
+                (Waiting::Bool(to), Values::Bool(from)) => rows.append(from, to, |value| value != 0),
                 (Waiting::Code(to), Values::Code(from)) => {
                     let base = dictionary.base as u32;
-                    to.extend(rows.clone().map(|row| if has(row) { base + from[row] } else { 0 }));
+                    rows.append(from, to, |code| code.wrapping_add(base));
                 }
                 _ => unreachable!("the batch was checked against the table"),
             }

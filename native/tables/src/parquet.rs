@@ -20,7 +20,7 @@ use parquet::schema::types::{Type, TypePtr};
 
 use crate::chunk::{ChunkEncoder, Rows};
 use crate::error::Error;
-use crate::group::{Checked, Dictionary, Group, Waiting};
+use crate::group::{Checked, Chosen, Dictionary, Group, Waiting};
 use crate::table::{Column, ColumnBatch, ColumnType};
 
 /// Rows of a row group: what DuckDB hands to one thread.
@@ -139,12 +139,12 @@ impl ParquetWriter {
         let is_late = |row: &usize| self.options.time.is_some_and(|time| batch.ints(time)[*row] < self.floor);
         let late: Vec<usize> = (from..to).filter(is_late).collect();
         if late.is_empty() {
-            self.group.add(batch, &self.dictionaries, &(from..to));
+            self.group.add(batch, &self.dictionaries, &Chosen::All(from..to));
             return;
         }
         let rows: Vec<usize> = (from..to).filter(|row| !is_late(row)).collect();
-        self.group.add(batch, &self.dictionaries, &rows.iter().copied());
-        self.late.add(batch, &self.dictionaries, &late.iter().copied());
+        self.group.add(batch, &self.dictionaries, &Chosen::Some(&rows));
+        self.late.add(batch, &self.dictionaries, &Chosen::Some(&late));
     }
 
     /// Writes the waiting rows as a row group.

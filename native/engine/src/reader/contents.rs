@@ -73,8 +73,10 @@ pub(super) struct ContentCache {
     /// A frame as it is in the file, and what unpacks it.
     stored: Vec<u8>,
     unpack: Unpacker,
-    /// Whether digests and small chunks are kept.
+    /// Whether digests and small chunks are kept: for who digests, and when frames are asked for again that were let go.
     is_digesting: bool,
+    /// By frame, whether it was unpacked once.
+    unpacked: Vec<bool>,
     known: KnownFrames,
 }
 
@@ -125,6 +127,7 @@ impl ContentCache {
             stored: Vec::new(),
             unpack: Unpacker::default(),
             is_digesting: false,
+            unpacked: Vec::new(),
             known: KnownFrames::default(),
         }
     }
@@ -230,6 +233,8 @@ impl ContentCache {
     /// A frame in the memory of the one that was not used for the longest time, when as many are kept as may be.
     fn unpacked(&mut self, trace: &Trace, number: usize) -> Result<Frame, EngineError> {
         let (_, _, entry) = self.frames[number];
+        self.unpacked.resize(self.frames.len(), false);
+        self.is_digesting |= std::mem::replace(&mut self.unpacked[number], true);
         let mut frame = if self.kept.len() < KEPT { Frame::default() } else { self.kept.remove(0) };
         let limit = limits::MAX_CONTENT_FRAME_BYTES;
         let read = trace.read_payload(&entry, limit, (&mut self.stored, &mut self.unpack), &mut frame.payload);

@@ -10,9 +10,9 @@ use std::hash::{BuildHasher, Hasher};
 use trace_format::limits;
 
 /// No name; also those for which there is no room.
-pub(super) const NONE: u32 = u32::MAX - 1;
+pub const NONE: u32 = u32::MAX - 1;
 /// In place of a directory in front of absolute paths.
-pub(super) const ROOT: u32 = u32::MAX - 2;
+pub const ROOT: u32 = u32::MAX - 2;
 
 /// Bytes of all names, and how many: as much as the definitions of a trace may have of paths, and of objects.
 const MAX_TEXT: usize = limits::MAX_DEFINITION_BYTES as usize;
@@ -33,7 +33,8 @@ struct Name {
     next: u32,
 }
 
-pub(super) struct Names {
+/// The table of names.
+pub struct Names {
     list: Vec<Name>,
     text: Vec<u8>,
     /// Most bytes of `text`.
@@ -51,14 +52,27 @@ impl Default for Names {
 
 impl Names {
     /// None yet, and at most `room` bytes of them.
-    pub(super) fn with_room(room: usize) -> Names {
+    #[must_use]
+    pub fn with_room(room: usize) -> Names {
         let seed = RandomState::default();
         Names { list: Vec::new(), text: Vec::new(), room, table: HashTable::new(), seed, last: 0 }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The number of a path behind a directory, [`NONE`] where there is no room for it. `/a/b` and `c` have another one than
     /// `/a` and `b/c`.
-    pub(super) fn number(&mut self, directory: u32, path: &[u8]) -> u32 {
+    pub fn number(&mut self, directory: u32, path: &[u8]) -> u32 {
         let before = self.last;
         let guess = self.list.get(before as usize).map_or(0, |name| name.next);
         let number = if self.is(guess, directory, path) {
@@ -78,7 +92,7 @@ impl Names {
     }
 
     /// Appends the absolute path of a name.
-    pub(super) fn path(&self, number: u32, out: &mut Vec<u8>) {
+    pub fn path(&self, number: u32, out: &mut Vec<u8>) {
         let Some(name) = self.list.get(number as usize) else { return };
         // Of directories, only those whose own path is absolute stand in front of names.
         if name.directory != ROOT {
@@ -89,7 +103,8 @@ impl Names {
     }
 
     /// All names as they are, one behind the other, and where each ends.
-    pub(super) fn into_text(self) -> (Vec<u8>, Vec<u32>) {
+    #[must_use]
+    pub fn into_text(self) -> (Vec<u8>, Vec<u32>) {
         let ends = self.list.iter().map(|name| name.end).collect();
         (self.text, ends)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 pub(super) fn up_to_nul(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len())]
+    &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())]
 }
 
 /// The bytes as UTF-8; what is not UTF-8 is replaced.

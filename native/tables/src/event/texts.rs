@@ -72,6 +72,11 @@ impl Texts {
         code
     }
 
+    /// From now on keys stand for other values.
+    pub(super) fn forget_keys(&mut self) {
+        self.by_key.clear();
+    }
+
     /// The code of the value that a key stands for. Keys are indexes of what was read, so there are not many.
     pub(super) fn keyed(&mut self, key: usize, value: impl FnOnce(usize) -> Option<Vec<u8>>) -> Option<u32> {
         if key >= self.by_key.len() {
