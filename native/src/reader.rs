@@ -442,7 +442,7 @@ pub fn make_choice(parts: ChoiceParts) -> NativeChoice {
         kinds: parts.kinds as u16,
         flags_set: parts.flags_set as u8,
         flags_clear: parts.flags_clear as u8,
-        threads: parts.threads.as_deref().map(bools),
+        threads: parts.threads.map(|threads| bools(&threads)),
         duration: (parts.least_duration, parts.most_duration),
         start: (parts.least_start, parts.most_start),
     };
