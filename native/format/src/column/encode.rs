@@ -162,11 +162,12 @@ impl Encoder {
             refs: block.refs.len() as u32,
             contents: block.contents.len() as u32,
             content_bytes: block.contents.iter().map(|content| content.len).sum(),
-            min_start: block.rows.iter().map(|row| row.start).min().unwrap_or(0),
-            max_end: block.rows.iter().map(|row| row.end).max().unwrap_or(0),
+            min_start: block.rows.first().map_or(0, |row| row.start),
             ..BlockHeader::default()
         };
         for row in &block.rows {
+            header.min_start = header.min_start.min(row.start);
+            header.max_end = header.max_end.max(row.end);
             header.spanning += u32::from(row.span > 0);
             header.kinds |= 1 << row.kind as u8;
         }

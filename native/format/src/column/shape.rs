@@ -106,6 +106,8 @@ impl Shapes {
 pub(crate) struct ShapeFinder {
     /// Shape number plus 1 by hash.
     slots: Vec<u32>,
+    /// Number plus 1 of the shape that was found last, by code.
+    latest: Vec<u32>,
     /// Where each shape's encoded bytes are in `encoded`.
     spans: Vec<Range<u32>>,
     pub encoded: Vec<u8>,
@@ -114,6 +116,8 @@ pub(crate) struct ShapeFinder {
 }
 
 const SLOT_BITS: u32 = 16;
+/// Codes for which the last shape is kept; more than there are syscalls.
+const CODES: usize = 1 << 10;
 /// A chain longer than this ends the search; the shape is then entered twice, which is allowed.
 const MAX_PROBES: usize = 32;
 
@@ -122,6 +126,7 @@ impl ShapeFinder {
         const { assert!(1 << SLOT_BITS >= 2 * limits::MAX_BLOCK_EVENTS) };
         ShapeFinder {
             slots: vec![0; 1 << SLOT_BITS],
+            latest: vec![0; CODES],
             spans: Vec::new(),
             encoded: Vec::new(),
             shapes: Shapes::default(),
@@ -131,6 +136,7 @@ impl ShapeFinder {
 
     pub(crate) fn clear(&mut self) {
         self.slots.fill(0);
+        self.latest.fill(0);
         self.spans.clear();
         self.encoded.clear();
         self.shapes.list.clear();
@@ -138,7 +144,33 @@ impl ShapeFinder {
     }
 
     /// The number of the shape with this head (kind, flags, arch, nargs), code and signatures.
+    #[inline]
     pub(crate) fn find(
+        &mut self,
+        head: [u8; 4],
+        code: i32,
+        captures: impl ExactSizeIterator<Item = u8> + Clone,
+        refs: impl ExactSizeIterator<Item = u8> + Clone,
+    ) -> u32 {
+        // Nearly always that of the last event with this code.
+        let of_code = code as usize % CODES;
+        if let Some(number) = self.latest[of_code].checked_sub(1) {
+            let Shapes { list, signatures } = &self.shapes;
+            let shape = &list[number as usize];
+            if shape.code == code
+                && [shape.kind, shape.flags, shape.arch, shape.nargs] == head
+                && signatures[shape.capture_range()].iter().copied().eq(captures.clone())
+                && signatures[shape.ref_range()].iter().copied().eq(refs.clone())
+            {
+                return number;
+            }
+        }
+        let number = self.search(head, code, captures, refs);
+        self.latest[of_code] = number + 1;
+        number
+    }
+
+    fn search(
         &mut self,
         head: [u8; 4],
         code: i32,
