@@ -2,7 +2,10 @@
 //!
 //! Chunks are known by a keyed BLAKE3 hash, cut to 128 bits. The key is the random id of the trace, so nothing that
 //! was made before the recording can collide. The table is bounded: when it is full the chunks that were seen first
-//! are forgotten, and are stored again if they come back.
+//! are forgotten, and are stored again if they come back. Small chunks, of which there may be one for each event, are looked for among
+//! those that were stored lately at first, and the smallest nowhere else.
+
+mod recent;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -10,8 +13,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 use trace_format::limits::CLOSE_CONTENT_BYTES;
 use trace_format::varint::{Cursor, DecodeError, Problem, put};
 
+use self::recent::Recent;
+pub(crate) use self::recent::quick_hash;
+
 /// Chunks that are remembered; some 20 MB.
 pub const REMEMBERED: usize = 400_000;
+
+/// Chunks up to this many bytes are looked for among those that were stored lately.
+const SMALL: usize = 4096;
+/// Chunks below are looked for only there: what a BLAKE3 hash costs is more than to store them.
+const SMALLEST: usize = 512;
 
 /// Keys are hashes already.
 #[derive(Default)]
@@ -45,6 +56,7 @@ pub struct Contents {
     numbers: FoldedMap<u128, u64>,
     oldest: VecDeque<u128>,
     remembered: usize,
+    recent: Recent,
     /// Number of the first pending chunk.
     first: u64,
     lens: Vec<u32>,
@@ -61,6 +73,7 @@ impl Contents {
             numbers: FoldedMap::default(),
             oldest: VecDeque::new(),
             remembered,
+            recent: Recent::new(),
             first: 0,
             lens: Vec::new(),
             bytes: Vec::new(),
@@ -70,25 +83,39 @@ impl Contents {
 
     /// The number of a chunk; it becomes pending when it is new.
     pub fn add(&mut self, chunk: &[u8]) -> u64 {
+        let quick = (chunk.len() <= SMALL).then(|| quick_hash(chunk));
+        let known = quick.and_then(|hash| self.recent.find(hash, chunk, &self.bytes));
+        let known = if known.is_none() && chunk.len() >= SMALLEST { self.remember(chunk) } else { known };
+        if let Some(number) = known {
+            self.deduplicated += chunk.len() as u64;
+            return number;
+        }
+        let number = self.next();
+        if let Some(hash) = quick {
+            self.recent.add(hash, self.bytes.len(), chunk.len(), number);
+        }
+        self.lens.push(chunk.len() as u32);
+        self.bytes.extend_from_slice(chunk);
+        number
+    }
+
+    /// The number of a chunk by its hash; when it is new it gets the next one.
+    fn remember(&mut self, chunk: &[u8]) -> Option<u64> {
         let hash = blake3::keyed_hash(&self.key, chunk);
         let mut short = [0; 16];
         short.copy_from_slice(&hash.as_bytes()[..16]);
         let short = u128::from_le_bytes(short);
         if let Some(&number) = self.numbers.get(&short) {
-            self.deduplicated += chunk.len() as u64;
-            return number;
+            return Some(number);
         }
-        let number = self.next();
         if self.oldest.len() >= self.remembered
             && let Some(forgotten) = self.oldest.pop_front()
         {
             self.numbers.remove(&forgotten);
         }
-        self.numbers.insert(short, number);
+        self.numbers.insert(short, self.next());
         self.oldest.push_back(short);
-        self.lens.push(chunk.len() as u32);
-        self.bytes.extend_from_slice(chunk);
-        number
+        None
     }
 
     /// The number that the next new chunk gets.
@@ -122,7 +149,7 @@ impl Contents {
         let frame = (self.first, self.lens.len() as u32);
         self.first = self.next();
         self.lens.clear();
-        self.bytes.clear();
+        self.bytes = self.recent.close(std::mem::take(&mut self.bytes));
         Some(frame)
     }
 }

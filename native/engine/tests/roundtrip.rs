@@ -262,11 +262,11 @@ fn large_contents_come_back_and_what_is_too_large_is_cut() {
 fn forgotten_contents_are_stored_again() {
     let folder = Folder::new("forget");
     let path = folder.file("a.trace");
-    let contents: Vec<_> = (0..40).map(|seed| Random(seed).bytes(100)).collect();
+    let contents: Vec<_> = (0..40).map(|seed| Random(seed).bytes(5_000)).collect();
     let mut batch = RawBatch { definitions: one_thread(), ..RawBatch::default() };
     for seq in 0..80 {
         batch.events.push(call(seq, 1));
-        batch.captures.push(capture(100));
+        batch.captures.push(capture(5_000));
         batch.bytes.extend_from_slice(&contents[seq as usize % 40]);
     }
     let batches = [batch];
@@ -274,7 +274,7 @@ fn forgotten_contents_are_stored_again() {
         let options = Options { force: true, remembered_chunks, ..options() };
         write(&path, &options, &batches).bytes_deduplicated
     };
-    assert_eq!(deduplicated(40), 4000);
+    assert_eq!(deduplicated(40), 200_000);
     assert_eq!(deduplicated(39), 0);
     check_against(&Trace::open(&path).unwrap(), &batches, 1);
 }

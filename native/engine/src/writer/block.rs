@@ -11,15 +11,19 @@ use trace_format::limits;
 
 use super::sink::Sink;
 use super::{Options, Summary};
-use crate::content::{Contents, FoldedMap};
+use crate::content::{Contents, quick_hash};
 use crate::definitions;
 use crate::error::EngineError;
 use crate::index::{BlockSummary, Extra};
 use crate::raw::{RawBatch, RawCapture, RawEvent, RawRef};
 use crate::stacks::samples::{self, Sample};
 
-/// Events of the first block.
-const FIRST_BLOCK_EVENTS: u64 = 8192;
+/// Events of a block: more make the file hardly smaller, and do not stay in the processor's caches from the time at which they come to that
+/// at which they are encoded.
+const BLOCK_EVENTS: usize = 8192;
+
+/// Contents of a block that can be found again, twice its events.
+const SEEN_BITS: u32 = 16;
 
 /// Writes a trace file; [`super::Writer`] runs it on a thread.
 pub struct BlockWriter {
@@ -33,8 +37,9 @@ pub struct BlockWriter {
     first: u64,
     /// Captured bytes of the block.
     content_bytes: u64,
-    /// Contents of this block by a hash of their bytes or chunk numbers. A wrong hit is found by comparing.
-    seen: FoldedMap<u64, u32>,
+    /// Contents of this block, their number plus 1, by a hash of their bytes or chunk numbers: the last one with the same upper bits. It
+    /// is compared; what is not found is only told of twice.
+    seen: Vec<u32>,
     lost: u64,
     payload: Vec<u8>,
     stored: Vec<u8>,
@@ -67,7 +72,7 @@ impl BlockWriter {
             rows: BlockRows::default(),
             first: 0,
             content_bytes: 0,
-            seen: FoldedMap::default(),
+            seen: vec![0; 1 << SEEN_BITS],
             lost: 0,
             payload: Vec::new(),
             stored: Vec::new(),
@@ -186,10 +191,7 @@ impl BlockWriter {
             fd: reference.fd,
             object: reference.object.min(limits::MAX_OBJECTS - 1),
         }));
-        // A block is as large as all before it, up to the limit: of a short recording most is written while it goes on,
-        // and its end has not to be waited for.
-        let full = self.first.clamp(FIRST_BLOCK_EVENTS, limits::MAX_BLOCK_EVENTS.into());
-        if self.rows.rows.len() as u64 >= full
+        if self.rows.rows.len() >= BLOCK_EVENTS
             || self.rows.captures.len() >= limits::MAX_BLOCK_CAPTURES as usize / 2
             || self.rows.refs.len() >= limits::MAX_BLOCK_REFS as usize / 2
             || self.rows.inline.len() >= limits::CLOSE_INLINE_BYTES as usize
@@ -208,7 +210,7 @@ impl BlockWriter {
         let inline = bytes.len() < limits::INLINE_BELOW as usize;
         let chunks_at = self.rows.chunks.len();
         let hash = if inline {
-            fold(bytes.len() as u64, bytes.chunks(8).map(word))
+            quick_hash(bytes)
         } else {
             for chunk in bytes.chunks(limits::CHUNK_BYTES as usize) {
                 let number = self.contents.add(chunk);
@@ -219,7 +221,8 @@ impl BlockWriter {
             }
             fold(!0, self.rows.chunks[chunks_at..].iter().copied())
         };
-        if let Some(&number) = self.seen.get(&hash) {
+        let seen = (hash >> (64 - SEEN_BITS)) as usize;
+        if let Some(number) = self.seen[seen].checked_sub(1) {
             let row = self.rows.contents[number as usize];
             let at = row.at as usize;
             let same = row.len as usize == bytes.len() && row.inline == inline && {
@@ -243,7 +246,7 @@ impl BlockWriter {
         let number = self.rows.contents.len() as u32;
         self.rows.contents.push(ContentRow { len: bytes.len() as u32, inline, at: at as u32 });
         self.content_bytes += bytes.len() as u64;
-        self.seen.insert(hash, number);
+        self.seen[seen] = number + 1;
         number
     }
 
@@ -273,7 +276,7 @@ impl BlockWriter {
             }
         }
         self.rows.clear();
-        self.seen.clear();
+        self.seen.fill(0);
         self.content_bytes = 0;
         self.rows.object_base = self.definitions.objects();
         self.rows.content_base = self.contents.next();
@@ -352,12 +355,6 @@ impl BlockWriter {
         summary.failure = self.sink.take_failure();
         summary
     }
-}
-
-fn word(part: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..part.len()].copy_from_slice(part);
-    u64::from_le_bytes(word)
 }
 
 fn fold(start: u64, words: impl Iterator<Item = u64>) -> u64 {

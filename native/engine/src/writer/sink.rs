@@ -34,7 +34,10 @@ pub(crate) struct Sink {
     entries: Vec<Entry>,
     failure: Option<EngineError>,
     compressor: Option<zstd::bulk::Compressor<'static>>,
+    /// Reused for each piece that is compressed, each payload, and each frame.
+    compressed: Vec<u8>,
     buffer: Vec<u8>,
+    whole: Vec<u8>,
 }
 
 impl Sink {
@@ -70,7 +73,8 @@ impl Sink {
     pub(crate) fn over(path: &Path, file: File, end: u64, entries: Vec<Entry>) -> Sink {
         // Without a compressor (out of memory) the frames are stored as they are.
         let compressor = zstd::bulk::Compressor::new(LEVEL).ok();
-        Sink { path: path.to_owned(), file, end, entries, failure: None, compressor, buffer: Vec::new() }
+        let (compressed, buffer, whole) = (Vec::new(), Vec::new(), Vec::new());
+        Sink { path: path.to_owned(), file, end, entries, failure: None, compressor, compressed, buffer, whole }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -91,21 +95,16 @@ impl Sink {
 
     /// Appends compressed `raw` to `out` if that makes it smaller.
     pub(crate) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
-        let start = out.len();
-        if raw.len() < 32 {
-            out.extend_from_slice(raw);
-            return Codec::Raw;
-        }
-        if let Some(compressor) = &mut self.compressor {
-            out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
-            if let Ok(len) = compressor.compress_to_buffer(raw, &mut out[start..])
-                && len < raw.len()
-            {
-                out.truncate(start + len);
+        if raw.len() >= 32
+            && let Some(compressor) = &mut self.compressor
+        {
+            self.compressed.clear();
+            self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            if compressor.compress_to_buffer(raw, &mut self.compressed).is_ok_and(|len| len < raw.len()) {
+                out.extend_from_slice(&self.compressed);
                 return Codec::Zstd;
             }
         }
-        out.truncate(start);
         out.extend_from_slice(raw);
         Codec::Raw
     }
@@ -137,11 +136,13 @@ impl Sink {
         crc.update(stored);
         header.crc = crc.finalize();
         let offset = self.end;
-        let mut frame = Vec::with_capacity(head.len() + 4 + stored.len());
+        let mut frame = std::mem::take(&mut self.whole);
+        frame.clear();
         frame.extend_from_slice(&head);
         frame.extend_from_slice(&header.crc.to_le_bytes());
         frame.extend_from_slice(stored);
         let done = self.write(&frame);
+        self.whole = frame;
         if done {
             self.entries.push(Entry { offset, header, extra });
         }
