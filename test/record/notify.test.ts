@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { startRecording } from "../../src/record.js";
 import { EventFlag } from "../../src/trace/batch.js";
 import { syscallNumber } from "../support/number.js";
 import {
@@ -11,6 +12,7 @@ import {
   cli,
   compile,
   type Event,
+  ended,
   environment,
   folder,
   isAlive,
@@ -22,7 +24,6 @@ import {
   stateOf,
   stringOf,
   stringsOf,
-  until,
 } from "./support.js";
 
 const notify = { options: ["--backend=notify"] };
@@ -166,19 +167,23 @@ describe("processes", () => {
 
   it("an interrupted recording ends its program, and is whole", async () => {
     const file = join(folder(), "out.trace");
-    const child = start([...recordWords(file, "--backend=notify"), "sleep", "60"], {
-      env: stateOf(folder()),
-    });
-    await until(() => existsSync(file));
-    const ended = new Promise((resolve) =>
-      child.once("exit", (code, signal) => resolve({ code, signal })),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const words = [...recordWords(file, "--backend=notify"), "sh", "-c", "echo up; exec sleep 60"];
+    const child = start(words, { env: stateOf(folder()) });
+    await new Promise((resolve) => child.stdout?.once("data", resolve));
+    const done = ended(child);
     child.kill("SIGTERM");
-    expect(await ended).toEqual({ code: null, signal: "SIGTERM" });
+    expect(await done).toMatchObject({ code: null, signal: "SIGTERM" });
     const { trace, events } = await readWhole(file);
     expect(exits(events)).toEqual([15]);
     expect(isAlive(trace.threads[0]?.pid ?? 0)).toBe(false);
+  }, 30_000);
+
+  it("a recording that is given up ends its program, which could make no call any more", async () => {
+    const output = join(folder(), "out.trace");
+    const recording = startRecording({ command: ["sleep", "60"], output, backend: "notify" });
+    recording.detach();
+    expect(await recording.result).toMatchObject({ exitSignal: 9 });
+    expect(exits((await readWhole(output)).events)).toEqual([9]);
   }, 30_000);
 });
 

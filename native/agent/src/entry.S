@@ -12,6 +12,7 @@
  *  - from there on they are in the frame below the top of the stack, and the phase in the block tells how far it has come.
  */
 #include "ring.h"
+#include "leave.h"
 
 	.text
 
@@ -109,35 +110,7 @@ agent_entered:
 	mov	%rsp, %rdi
 	mov	%gs:BLOCK_SELF, %rsi
 	call	agent_handle
-	mov	FRAME_SITE(%rsp), %rdx
-	mov	SITE_AFTER(%rdx), %rcx
-	test	%eax, %eax
-	cmovnz	SITE_TRAP(%rdx), %rcx
-	mov	%rcx, %gs:BLOCK_LEAVE
-	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
-	mov	FRAME_FLAGS(%rsp), %r11
-	test	$0x44500, %r11d
-	jnz	4f
-	mov	%r11d, %eax
-	mov	%r11d, %ecx
-	shr	$11, %eax
-	and	$1, %eax
-	mov	%cl, %ah
-	add	$0x7f, %al
-	sahf
-3:	mov	SITE_IP(%rdx), %rcx
-	mov	FRAME_RAX(%rsp), %rax
-	mov	FRAME_ARGS(%rsp), %rdi
-	mov	FRAME_ARGS + 8(%rsp), %rsi
-	mov	FRAME_ARGS + 16(%rsp), %rdx
-	mov	FRAME_ARGS + 24(%rsp), %r10
-	mov	FRAME_ARGS + 32(%rsp), %r8
-	mov	FRAME_ARGS + 40(%rsp), %r9
-	mov	%gs:BLOCK_SP, %rsp
-	jmp	*%gs:BLOCK_LEAVE
-4:	push	%r11
-	popfq
-	jmp	3b
+	leave_agent FRAME_SITE, FRAME_FLAGS, FRAME_RAX, FRAME_ARGS
 
 /* Copies rdx bytes from the program's memory (rsi) to rdi; how many could not be read. */
 	.globl	agent_copy

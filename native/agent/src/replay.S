@@ -4,6 +4,7 @@
  */
 #include "answers.h"
 #include "ring.h"
+#include "leave.h"
 
 	.text
 
@@ -25,35 +26,7 @@ replay_entry:
 	mov	%rsp, %rdi
 	mov	%gs:REPLAY_SELF, %rsi
 	call	replay_handle
-	mov	REPLAY_FRAME_SITE(%rsp), %rdx
-	mov	SITE_AFTER(%rdx), %rcx
-	test	%eax, %eax
-	cmovnz	SITE_TRAP(%rdx), %rcx
-	mov	%rcx, %gs:REPLAY_LEAVE
-	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
-	mov	REPLAY_FRAME_FLAGS(%rsp), %r11
-	test	$0x44500, %r11d
-	jnz	2f
-	mov	%r11d, %eax
-	mov	%r11d, %ecx
-	shr	$11, %eax
-	and	$1, %eax
-	mov	%cl, %ah
-	add	$0x7f, %al
-	sahf
-1:	mov	SITE_IP(%rdx), %rcx
-	mov	REPLAY_FRAME_RAX(%rsp), %rax
-	mov	REPLAY_FRAME_ARGS(%rsp), %rdi
-	mov	REPLAY_FRAME_ARGS + 8(%rsp), %rsi
-	mov	REPLAY_FRAME_ARGS + 16(%rsp), %rdx
-	mov	REPLAY_FRAME_ARGS + 24(%rsp), %r10
-	mov	REPLAY_FRAME_ARGS + 32(%rsp), %r8
-	mov	REPLAY_FRAME_ARGS + 40(%rsp), %r9
-	mov	%gs:REPLAY_SP, %rsp
-	jmp	*%gs:REPLAY_LEAVE
-2:	push	%r11
-	popfq
-	jmp	1b
+	leave_agent REPLAY_FRAME_SITE, REPLAY_FRAME_FLAGS, REPLAY_FRAME_RAX, REPLAY_FRAME_ARGS
 
 /* Compares rdx bytes at rdi with the program's at rsi: 0 when they are equal. */
 	.globl	replay_differs

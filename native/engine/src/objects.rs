@@ -142,7 +142,7 @@ pub struct Objects {
 }
 
 /// Most remembered objects of a sort; beyond it an object may get a second number.
-const MAX_REMEMBERED: usize = 1 << 16;
+pub const MAX_REMEMBERED: usize = 1 << 16;
 
 /// Whether what is written to a file by this name is seen by somebody: not so of the devices that swallow everything.
 #[must_use]

@@ -31,14 +31,8 @@ pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 
 /// Members of the control block, by offset.
 pub mod block {
-    /// Address of the block in the tracee.
-    pub const SELF: u64 = 0;
-    /// Address of the top of the agent's stack.
-    pub const STACK: u64 = 8;
-    /// Stack pointer of the program when it entered the agent.
-    pub const SP: u64 = 16;
-    /// Where the agent leaves to.
-    pub const LEAVE: u64 = 24;
+    /// The beginning is that of a ring's, since the same code leaves the agent.
+    pub use crate::ring::block::{LEAVE, SELF, SP, STACK};
     /// Address of the next answer.
     pub const NEXT: u64 = 32;
     /// Address behind the last answer.

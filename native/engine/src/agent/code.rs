@@ -257,6 +257,16 @@ impl Code {
         self.sites.values().any(|site| site.has_inside(ip) && ip - site.start >= window::JUMP_BYTES as u64)
     }
 
+    /// An instruction at `rip` has raised a signal. Where it was moved, or is what a jump has left of one, the program's own is put
+    /// back: the address where the thread has it.
+    pub fn put_back_at(&mut self, tid: pid_t, signal: libc::c_int, rip: u64) -> Option<u64> {
+        if self.is_trampoline(rip) {
+            return self.uncover(tid, rip);
+        }
+        let left = rip.wrapping_sub(1);
+        (signal == libc::SIGTRAP && self.is_left_over(left) && self.way_to(tid, left) == left).then_some(left)
+    }
+
     /// What the agent has mapped.
     pub fn mappings(&self) -> impl Iterator<Item = Range<u64>> {
         let own = [(BASE, END - BASE), (FIRST_RING, RINGS_BYTES)].into_iter().filter(|_| self.arena.is_some());

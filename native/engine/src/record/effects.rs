@@ -39,13 +39,13 @@ impl World {
         self.identify(task, fd, None)
     }
 
-    /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
     /// Whether a descriptor stands for the object that it stood for.
     fn is_still(&self, task: &Task, fd: i32, known: &Open) -> bool {
         let now = objects::identify(task.tid, fd).ok();
         now.is_some_and(|now| self.identities.get(&known.object).is_some_and(|then| then.is_same(&now)))
     }
 
+    /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
     fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<Open> {
         let told = self.agent.as_mut().filter(|_| made_by.is_some()).and_then(|agent| agent.told.take());
         let identity = match told.map_or_else(|| objects::identify(task.tid, fd), Ok) {
@@ -68,7 +68,12 @@ impl World {
         let kept = (!self.follows).then(|| identity.clone());
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
-        self.identities.extend(kept.map(|identity| (object, identity)));
+        if let Some(identity) = kept {
+            if self.identities.len() >= objects::MAX_REMEMBERED {
+                self.identities.clear();
+            }
+            self.identities.insert(object, identity);
+        }
         self.mapping_files.extend(shown.map(|shown| (object, shown)));
         let open = Open { object, kind, file };
         task.fds.borrow_mut().set(fd, open);

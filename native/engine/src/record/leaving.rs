@@ -368,17 +368,7 @@ impl Recorder {
             return false;
         }
         let Ok(regs) = sys::registers(tid) else { return false };
-        let own = {
-            let code = &mut task.space.borrow_mut().code;
-            if code.is_trampoline(regs.rip) {
-                code.uncover(tid, regs.rip)
-            } else if signal == libc::SIGTRAP && code.is_left_over(regs.rip.wrapping_sub(1)) {
-                let ip = regs.rip.wrapping_sub(1);
-                (code.way_to(tid, ip) == ip).then_some(ip)
-            } else {
-                None
-            }
-        };
+        let own = task.space.borrow_mut().code.put_back_at(tid, signal, regs.rip);
         let Some(own) = own else { return false };
         let regs = libc::user_regs_struct { rip: own, ..regs };
         self.world.keep_signal(task, signal, &regs);

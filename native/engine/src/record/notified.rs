@@ -163,6 +163,10 @@ impl Notified {
                 self.look_at_end(pid);
             }
             self.look_at_root();
+            if self.control.is_stopping() {
+                // Calls fail once nobody answers: what is left behind could not go on.
+                self.control.abort();
+            }
             if called {
                 match self.listener.receive() {
                     Ok(Some(notification)) => self.answer(&notification),

@@ -511,13 +511,8 @@ impl Runner<'_> {
         let offset = regs.rip.wrapping_sub(agent.base);
         let own = if agent.image.replay.faults.contains(&offset) {
             Some(agent.base + agent.image.replay.failed)
-        } else if code.is_trampoline(regs.rip) {
-            code.uncover(tid, regs.rip)
-        } else if signal == libc::SIGTRAP && code.is_left_over(regs.rip.wrapping_sub(1)) {
-            let ip = regs.rip.wrapping_sub(1);
-            (code.way_to(tid, ip) == ip).then_some(ip)
         } else {
-            None
+            code.put_back_at(tid, signal, regs.rip)
         };
         let Some(own) = own else { return Ok(false) };
         kernel::set_register(tid, kernel::Register::Rip, own).map_err(failed)?;

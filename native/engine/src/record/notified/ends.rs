@@ -151,8 +151,8 @@ impl Notified {
 
     /// Nobody makes calls any more. Ends that no parent has waited for are told as far as they are known.
     pub(super) fn end_all(&mut self) {
-        if let Ok(waited) =
-            if self.root_status.is_none() { sys::wait_for(self.root) } else { Err(io::ErrorKind::NotFound.into()) }
+        if self.root_status.is_none()
+            && let Ok(waited) = sys::wait_for(self.root)
         {
             self.root_status = Some(waited.status);
             self.end(self.root, Some(waited.status), waited.usage.ru_maxrss as u64);

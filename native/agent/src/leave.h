@@ -1,0 +1,35 @@
+/*
+ * How the agent goes back to the program: to behind its call, or, when eax is not 0, to where the call is made with the program's own
+ * registers. The frame is at the stack pointer; its members are given, and the block is the same in recording and replay.
+ */
+	.macro leave_agent site, flags, rax, args
+	mov	\site(%rsp), %rdx
+	mov	SITE_AFTER(%rdx), %rcx
+	test	%eax, %eax
+	cmovnz	SITE_TRAP(%rdx), %rcx
+	mov	%rcx, %gs:BLOCK_LEAVE
+	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
+	mov	\flags(%rsp), %r11
+	test	$0x44500, %r11d
+	jnz	4f
+	mov	%r11d, %eax
+	mov	%r11d, %ecx
+	shr	$11, %eax
+	and	$1, %eax
+	mov	%cl, %ah
+	add	$0x7f, %al
+	sahf
+3:	mov	SITE_IP(%rdx), %rcx
+	mov	\rax(%rsp), %rax
+	mov	\args(%rsp), %rdi
+	mov	\args + 8(%rsp), %rsi
+	mov	\args + 16(%rsp), %rdx
+	mov	\args + 24(%rsp), %r10
+	mov	\args + 32(%rsp), %r8
+	mov	\args + 40(%rsp), %r9
+	mov	%gs:BLOCK_SP, %rsp
+	jmp	*%gs:BLOCK_LEAVE
+4:	push	%r11
+	popfq
+	jmp	3b
+	.endm
