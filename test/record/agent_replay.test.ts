@@ -1,38 +1,11 @@
 /** Recordings through the agent that can be replayed: they are what the ptrace backend makes, and the agent leaves when it has to. */
 
-import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
-import { cli, compile, type Event, readWhole, record, run, stateOf, toldOf } from "./support.js";
+import type { Coverage } from "../../src/trace/coverage.js";
+import { compile, type Replayed, readWhole, record, recordAndReplay, toldOf } from "./support.js";
 
 const eager = ["--backend=eager-agent"];
 const usual = ["--backend=agent"];
-
-interface Replayed {
-  readonly stdout: string;
-  readonly events: readonly Event[];
-  readonly coverage: Coverage;
-}
-
-/** Records a program and replays it: both have the same output. */
-async function recordAndReplay(
-  argv: readonly string[],
-  options: readonly string[],
-  code = 0,
-): Promise<Replayed> {
-  const recorded = await record(argv, { options });
-  expect({ code: recorded.code, stderr: recorded.stderr }).toEqual({ code, stderr: "" });
-  const { trace, events } = await readWhole(recorded.file);
-  expect(trace.info.facts.get("backend")).toBe("agent");
-  expect(trace.info.facts.get("mode")).toBe("replayable");
-  expect(trace.info.facts.get("unreplayable")).toBe("");
-  const env = stateOf(dirname(recorded.file));
-  const replayed = await run([cli, "replay", "-q", recorded.file], { env });
-  expect(replayed).toEqual({ code, signal: null, stdout: recorded.stdout, stderr: "" });
-  const coverage = coverageOf(trace.info);
-  if (coverage === undefined) throw new Error("the trace does not tell of the agent");
-  return { stdout: recorded.stdout, events, coverage };
-}
 
 describe("programs that check themselves find nothing changed, in replay neither", () => {
   test.each([

@@ -6,11 +6,12 @@
 import { type ChildProcess, execFileSync, type StdioOptions, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect } from "vitest";
 import { I386, NAMES, X86_64 } from "../../src/decode/names.generated.js";
 import { type EventBatch, EventKind, type FdObject, NO_CONTENT } from "../../src/trace/batch.js";
+import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
 import { openTrace } from "../../src/trace/open.js";
 import type { Trace } from "../../src/trace/trace.js";
 import { cli, nodeFolder } from "../support/command.js";
@@ -21,11 +22,15 @@ const sources = fileURLToPath(new URL("./programs/", import.meta.url));
 
 let base: string | undefined;
 
+function ownFolder(): string {
+  base ??= mkdtempSync(join(tmpdir(), "trace-record-"));
+  return base;
+}
+
 /** A fresh folder, open to every user; all are removed after the tests of the file. */
 export function folder(): string {
-  base ??= mkdtempSync(join(tmpdir(), "trace-record-"));
-  execFileSync("chmod", ["755", base]);
-  const made = mkdtempSync(join(base, "t"));
+  execFileSync("chmod", ["755", ownFolder()]);
+  const made = mkdtempSync(join(ownFolder(), "t"));
   execFileSync("chmod", ["777", made]);
   return made;
 }
@@ -37,11 +42,25 @@ afterAll(() => {
 
 /** Builds programs/NAME.c, once per test file. `flags` go to the compiler. */
 export function compile(name: string, ...flags: string[]): string {
-  base ??= mkdtempSync(join(tmpdir(), "trace-record-"));
-  const output = join(base, [name, ...flags].join("").replaceAll(/[^\w-]/g, ""));
+  return compileBy("gcc", name, ...flags);
+}
+
+/** The same by another compiler that takes gcc's flags. */
+export function compileBy(compiler: string, name: string, ...flags: string[]): string {
+  const output = join(ownFolder(), [compiler, name, ...flags].join("").replaceAll(/[^\w-]/g, ""));
   if (!existsSync(output)) {
     const source = join(sources, `${name}.c`);
-    execFileSync("gcc", ["-O1", "-Wall", "-Werror", "-o", output, source, ...flags]);
+    execFileSync(compiler, ["-O1", "-Wall", "-Werror", "-o", output, source, ...flags]);
+  }
+  return output;
+}
+
+/** Builds programs/NAME.go. */
+export function compileGo(name: string): string {
+  const output = join(ownFolder(), name);
+  if (!existsSync(output)) {
+    const env = { ...process.env, GO111MODULE: "off", GOTOOLCHAIN: "local", GOFLAGS: "" };
+    execFileSync("go", ["build", "-o", output, join(sources, `${name}.go`)], { env });
   }
   return output;
 }
@@ -332,4 +351,30 @@ export function contentOf(file: string): string {
 export function makeFolder(path: string, mode: number): string {
   mkdirSync(path, { mode });
   return path;
+}
+
+export interface Replayed {
+  readonly stdout: string;
+  readonly events: readonly Event[];
+  readonly coverage: Coverage;
+}
+
+/** Records a program with the agent, and replays it: both have the same output. */
+export async function recordAndReplay(
+  argv: readonly string[],
+  options: readonly string[],
+  code = 0,
+): Promise<Replayed> {
+  const recorded = await record(argv, { options });
+  expect({ code: recorded.code, stderr: recorded.stderr }).toEqual({ code, stderr: "" });
+  const { trace, events } = await readWhole(recorded.file);
+  expect(trace.info.facts.get("backend")).toBe("agent");
+  expect(trace.info.facts.get("mode")).toBe("replayable");
+  expect(trace.info.facts.get("unreplayable")).toBe("");
+  const env = stateOf(dirname(recorded.file));
+  const replayed = await run([cli, "replay", "-q", recorded.file], { env });
+  expect(replayed).toEqual({ code, signal: null, stdout: recorded.stdout, stderr: "" });
+  const coverage = coverageOf(trace.info);
+  if (coverage === undefined) throw new Error("the trace does not tell of the agent");
+  return { stdout: recorded.stdout, events, coverage };
 }

@@ -883,6 +883,9 @@ impl Recorder {
                 let Some(task) = self.tasks.get_mut(&tid) else { return };
                 if let Some(call) = task.call.take() {
                     self.world.leave(task, call, result, now);
+                    if call.plan.is_some_and(|plan| plan.role == plan::Role::ReturnsFromHandler) {
+                        signals::lead_from_handler(task);
+                    }
                     self.tend(tid, &call, result);
                 }
             }
@@ -912,6 +915,7 @@ impl Recorder {
         self.world.decide(task, Some(signal));
         if !task.launching {
             self.world.signal(task, signal);
+            signals::show_own_place(task, signal);
         }
         self.go_on(tid, signal);
     }

@@ -42,8 +42,9 @@ struct Site {
     start: u64,
     original: Vec<u8>,
     jump: Vec<u8>,
-    /// Its trampoline, and in there what comes behind the call.
+    /// Its trampoline, and in there its own call and what comes behind the call.
     base: u64,
+    trap: u64,
     behind: u64,
 }
 
@@ -61,16 +62,22 @@ impl Site {
 
     /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the `syscall`.
     fn original_of(&self, tid: pid_t, addr: u64, ip: u64) -> Option<u64> {
+        self.moved(tid, ip).into_iter().find(|(moved, _)| *moved == addr).map(|(_, own)| own)
+    }
+
+    /// The instructions that were moved to the trampoline: their addresses there, and the program's own. `ip`: behind the `syscall`.
+    fn moved(&self, tid: pid_t, ip: u64) -> Vec<(u64, u64)> {
         let mut moved = [0; TRAMPOLINE_BYTES as usize];
         if sys::read_pieces(tid, &[(self.base, moved.len())], &mut moved) != moved.len() {
-            return None;
+            return Vec::new();
         }
         let is_before = self.start < ip - 2;
         let (from, own) = if is_before { (self.base, self.start) } else { (self.behind, ip) };
-        let at = (own - self.start) as usize;
-        let moved = Decoder::with_ip(64, moved.get((from - self.base) as usize..)?, from, DecoderOptions::NONE);
-        let own = Decoder::with_ip(64, self.original.get(at..)?, own, DecoderOptions::NONE);
-        moved.into_iter().zip(own).find(|(moved, _)| moved.ip() == addr).map(|(_, own)| own.ip())
+        let Some(moved) = moved.get((from - self.base) as usize..) else { return Vec::new() };
+        let Some(original) = self.original.get((own - self.start) as usize..) else { return Vec::new() };
+        let moved = Decoder::with_ip(64, moved, from, DecoderOptions::NONE);
+        let own = Decoder::with_ip(64, original, own, DecoderOptions::NONE);
+        moved.into_iter().zip(own).map(|(moved, own)| (moved.ip(), own.ip())).collect()
     }
 }
 
@@ -222,6 +229,30 @@ impl Code {
     #[must_use]
     pub fn own_ip(&self, ip: u64) -> u64 {
         self.traps.get(&ip).or_else(|| self.former.get(&ip)).copied().unwrap_or(ip)
+    }
+
+    /// The place of the program that a thread has come to which a signal finds in a trampoline; any other address stays.
+    #[must_use]
+    pub fn own_place(&self, tid: pid_t, addr: u64) -> u64 {
+        let own = self.own_ip(addr);
+        let of = |site: &Site| own.wrapping_sub(site.base) < TRAMPOLINE_BYTES;
+        let Some((&ip, site)) = self.sites.iter().find(|(_, site)| of(site)) else { return own };
+        let moved = site.original_of(tid, own, ip);
+        // What is left is the way to the agent, or back to the program.
+        moved.unwrap_or(if own <= site.trap { ip - 2 } else { site.start + site.original.len() as u64 })
+    }
+
+    /// The place in a trampoline that stands for one of the program, where that is inside a jump; any other stays. Changes nothing: other
+    /// threads may be running there.
+    #[must_use]
+    pub fn moved_place(&self, tid: pid_t, addr: u64) -> u64 {
+        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        let Some((&ip, site)) = inside.filter(|(_, site)| site.is_there(tid)) else { return addr };
+        match addr {
+            _ if addr == ip => site.behind,
+            _ if addr == ip - 2 => site.trap,
+            _ => site.moved(tid, ip).into_iter().find(|(_, own)| *own == addr).map_or(addr, |(moved, _)| moved),
+        }
     }
 
     /// Whether the agent is or was there.
@@ -404,7 +435,8 @@ impl Code {
             covered if covered.is_empty() => window.start..end,
             covered => covered.start.min(window.start)..covered.end.max(end),
         };
-        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump, base, behind: patch.behind });
+        let (trap, behind) = (patch.trap, patch.behind);
+        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump, base, trap, behind });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 
 use super::{Recorder, World, enters_again};
-use crate::agent::code::State;
+use crate::agent::code::{Code, State};
 use crate::capture;
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
@@ -414,6 +414,33 @@ pub(super) fn has_no_effect(task: &Task, signal: c_int) -> bool {
         Some(handler) if handler.is_caught() => false,
         Some(handler) if handler.addr == 1 => true,
         _ => signal != 0 && by_default(task.tid, signal) == disposition::NONE,
+    }
+}
+
+/// A signal is about to be delivered to a thread, perhaps in a trampoline: a handler finds the place where it would be without, which
+/// tells some what to do (musl and glibc 2.41 cancel a thread only between two places of their own code).
+pub(super) fn show_own_place(task: &Task, signal: c_int) {
+    if task.handler(signal).is_some_and(|handler| handler.is_caught()) {
+        let space = task.space.borrow();
+        move_thread(task, &space.code, |ip| space.code.own_place(task.tid, ip));
+    }
+}
+
+/// A thread has come back from a handler to a place of the program, perhaps where a jump is now.
+pub(super) fn lead_from_handler(task: &Task) {
+    let space = task.space.borrow();
+    move_thread(task, &space.code, |ip| space.code.moved_place(task.tid, ip));
+}
+
+fn move_thread(task: &Task, code: &Code, to: impl Fn(u64) -> u64) {
+    if !code.is_patched() {
+        return;
+    }
+    if let Ok(regs) = sys::registers(task.tid)
+        && regs.cs == USER_CS
+        && to(regs.rip) != regs.rip
+    {
+        let _ = sys::set_registers(task.tid, &user_regs_struct { rip: to(regs.rip), ..regs });
     }
 }
 
