@@ -105,6 +105,8 @@ pub enum Role {
     SetsTidAddress,
     SetsRobustList,
     Unmaps,
+    /// Moves a part of the address space, and gives it another length.
+    Remaps,
     /// Moves data from the descriptor that is argument `n` to its sink, inside the kernel.
     Moves(u8),
     /// Writes into the memory of another process.
@@ -288,6 +290,7 @@ fn role_of(name: &str) -> Role {
         "set_tid_address" => Role::SetsTidAddress,
         "set_robust_list" => Role::SetsRobustList,
         "munmap" => Role::Unmaps,
+        "mremap" => Role::Remaps,
         "sendfile" | "sendfile64" => Role::Moves(1),
         "splice" | "tee" | "copy_file_range" => Role::Moves(0),
         "process_vm_writev" => Role::WritesElsewhere,

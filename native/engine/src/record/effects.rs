@@ -188,6 +188,7 @@ impl World {
             match plan.role {
                 Role::Writes | Role::WritesAt | Role::Moves(_) => self.wrote(task, call, result),
                 Role::Unmaps => self.unmapped(task, call),
+                Role::Remaps => World::remapped(task, call, result),
                 _ => self.changes_by_itself(task, call, result),
             }
         }

@@ -118,6 +118,10 @@ impl World {
     pub(super) fn mapped(&mut self, task: &mut Task, call: &Call, result: i64) {
         let Some(asked) = mapping_arguments(task, call) else { return };
         World::forget_unseen(task, result as u64, asked.length);
+        if asked.flags & libc::MAP_FIXED as u64 != 0 {
+            let (start, end) = pages(result as u64, asked.length);
+            cut_files(&mut task.space.borrow_mut().shared_files, start, end);
+        }
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
         if asked.flags & MAP_ANONYMOUS != 0 || asked.fd < 0 {
@@ -324,27 +328,75 @@ impl World {
 
     /// A part of the address space is gone.
     pub(super) fn unmapped(&mut self, task: &Task, call: &Call) {
-        // Programs name the length that they asked for; the kernel takes whole pages.
-        let start = call.args[0];
-        let end = start.saturating_add(call.args[1].checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
-        let mut gone = Vec::new();
-        {
-            let files = &mut task.space.borrow_mut().shared_files;
-            let overlaps = |file: &mut SharedFile| file.start < end && start < file.start.saturating_add(file.length);
-            let cut: Vec<SharedFile> = files.extract_if(.., overlaps).collect();
-            for file in cut {
-                let left = left_of(&file, start, end);
-                if left == [None, None] {
-                    gone.push(file);
-                }
-                files.extend(left.into_iter().flatten());
-            }
-        }
-        for file in gone {
+        let (start, end) = pages(call.args[0], call.args[1]);
+        let cut = cut_files(&mut task.space.borrow_mut().shared_files, start, end);
+        for (file, _) in cut.into_iter().filter(|(file, shown)| file == shown) {
             self.check_mapped((file.dev, file.ino));
         }
         World::forget_unseen(task, start, end - start);
     }
+
+    /// A part of the address space has moved, or has another length: whoever writes to a file of it changes memory elsewhere.
+    pub(super) fn remapped(task: &Task, call: &Call, result: i64) {
+        let [old, old_length, new_length, flags, ..] = call.args;
+        let keeps = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
+        let files = &mut task.space.borrow_mut().shared_files;
+        move_files(files, pages(old, old_length), pages(result as u64, new_length), keeps);
+    }
+}
+
+/// mremap(2): what was at one place is at another, where more of it may be seen. `keeps`: there still is something at the old one.
+fn move_files(files: &mut Vec<SharedFile>, (start, end): (u64, u64), new: (u64, u64), keeps: bool) {
+    let (new_start, new_end) = new;
+    let mut moved = Vec::new();
+    if start == end {
+        // Another view of the same: a length of 0 asks for that.
+        moved.extend(
+            files.iter().find(|file| start.wrapping_sub(file.start) < file.length).map(|file| from_there(file, start)),
+        );
+    } else {
+        let kept = keeps.then(|| files.clone());
+        moved.extend(cut_files(files, start, end).into_iter().map(|(_, part)| part));
+        if let Some(kept) = kept {
+            *files = kept;
+        }
+    }
+    if new_start != start {
+        cut_files(files, new_start, new_end);
+    }
+    for mut part in moved {
+        let is_last = start == end || part.start + part.length == end;
+        part.start = part.start - start + new_start;
+        let room = new_end.saturating_sub(part.start);
+        part.length = if is_last { room } else { part.length.min(room) };
+        if part.length > 0 {
+            files.push(part);
+        }
+    }
+}
+
+/// Programs name the length that they asked for; the kernel takes whole pages.
+fn pages(start: u64, length: u64) -> (u64, u64) {
+    (start, start.saturating_add(length.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)))
+}
+
+/// Takes a part of the address space out of the mappings of files. What was there: each mapping, and the part of it.
+fn cut_files(files: &mut Vec<SharedFile>, start: u64, end: u64) -> Vec<(SharedFile, SharedFile)> {
+    let overlaps = |file: &mut SharedFile| file.start < end && start < file.start.saturating_add(file.length);
+    let cut: Vec<SharedFile> = files.extract_if(.., overlaps).collect();
+    let part = |file: SharedFile| {
+        let shown = from_there(&file, file.start.max(start));
+        let length = shown.length.min(end - shown.start);
+        (file, SharedFile { length, ..shown })
+    };
+    files.extend(cut.iter().flat_map(|file| left_of(file, start, end)).flatten());
+    cut.into_iter().map(part).collect()
+}
+
+/// A mapping from an address inside on.
+fn from_there(file: &SharedFile, addr: u64) -> SharedFile {
+    let inside = addr - file.start;
+    SharedFile { start: addr, length: file.length - inside, offset: file.offset + inside, ..*file }
 }
 
 /// What is left of a mapping when a part of the address space is gone: before that, and behind it.
@@ -529,5 +581,38 @@ mod tests {
         let both = [Some(part(0x4000, 0x1000, 0x1000)), Some(part(0x6000, 0x2000, 0x3000))];
         assert_eq!(left_of(&mapped, 0x5000, 0x6000), both);
         assert_eq!(left_of(&mapped, 0, u64::MAX), [None, None]);
+    }
+
+    #[test]
+    fn a_mapping_that_moves_shows_the_same_of_its_file() {
+        let part = |start, length, offset| SharedFile { start, length, offset, dev: 1, ino: 2 };
+        let after = |from, to, keeps| {
+            let mut files = vec![part(0x4000, 0x4000, 0x1000), part(0x10_0000, 0x2000, 0)];
+            move_files(&mut files, from, to, keeps);
+            files.sort_by_key(|file| file.start);
+            files
+        };
+        let other = part(0x10_0000, 0x2000, 0);
+        // Longer where it is, and elsewhere; shorter; a part of it; over another one.
+        assert_eq!(after((0x4000, 0x8000), (0x4000, 0x9000), false), [part(0x4000, 0x5000, 0x1000), other]);
+        assert_eq!(after((0x4000, 0x8000), (0x2_0000, 0x2_6000), false), [part(0x2_0000, 0x6000, 0x1000), other]);
+        assert_eq!(after((0x4000, 0x8000), (0x4000, 0x5000), false), [part(0x4000, 0x1000, 0x1000), other]);
+        let rest = part(0x4000, 0x1000, 0x1000);
+        let tail = part(0x7000, 0x1000, 0x4000);
+        assert_eq!(
+            after((0x5000, 0x7000), (0x2_0000, 0x2_2000), false),
+            [rest, tail, part(0x2_0000, 0x2000, 0x2000), other]
+        );
+        let cut = part(0x10_1000, 0x1000, 0x1000);
+        assert_eq!(after((0x4000, 0x8000), (0xf_d000, 0x10_1000), false), [part(0xf_d000, 0x4000, 0x1000), cut]);
+        // Twice, by a length of 0 and by MREMAP_DONTUNMAP.
+        let whole = part(0x4000, 0x4000, 0x1000);
+        assert_eq!(
+            after((0x5000, 0x5000), (0x2_0000, 0x2_2000), false),
+            [whole, part(0x2_0000, 0x2000, 0x2000), other]
+        );
+        assert_eq!(after((0x4000, 0x8000), (0x2_0000, 0x2_4000), true), [whole, part(0x2_0000, 0x4000, 0x1000), other]);
+        // Something else moves.
+        assert_eq!(after((0x9000, 0xa000), (0x2_0000, 0x2_1000), false), [whole, other]);
     }
 }
