@@ -1,6 +1,6 @@
 //! ioctl(2) and fcntl(2).
 
-use super::{Site, When};
+use super::{Site, When, network};
 
 /// What a request without the `_IOC` encoding reads and writes.
 struct Legacy {
@@ -60,6 +60,9 @@ fn sizes(request: u32) -> (u64, u64) {
     }
     if is_ifreq(request) {
         return (40, 40);
+    }
+    if network::is_wireless(request) {
+        return (32, 32);
     }
     // asm-generic/ioctl.h: bits 30-31 direction (1 the kernel reads, 2 it writes), 16-29 size.
     let size = u64::from(request >> 16 & 0x3fff);
@@ -158,7 +161,7 @@ pub fn ioctl(site: &mut Site<'_, '_>) {
             let extents = site.addr().wrapping_add(32);
             site.also_writes(extents, mapped * 56);
         }
-        _ => {}
+        _ => network::pointed_to(site, request),
     }
 }
 

@@ -7,6 +7,7 @@ mod bpf;
 mod ioctl;
 mod ipc;
 mod keyctl;
+mod network;
 mod process;
 mod system;
 
