@@ -5,6 +5,7 @@
 
 import { readFileSync, readlinkSync } from "node:fs";
 import { resolve } from "node:path";
+import type { Backend } from "./backends.js";
 import type { TraceError } from "./errors.js";
 import { type NativeRecording, type NativeRecordOptions, native } from "./native.js";
 import { traceError, unwrap } from "./trace/failure.js";
@@ -15,15 +16,6 @@ export type DataMode = "all" | "paths" | "none";
 /** What the processor is to seem to be: what it is, or a level of the x86-64 psABI. */
 export type CpuLevel = (typeof CPU_LEVELS)[number];
 export const CPU_LEVELS = ["host", "x86-64-v2", "x86-64-v3"] as const;
-
-/**
- * How calls are captured: each stops the program (`ptrace`), or most are made and written down inside it (`agent`), which is
- * many times faster. In traces that can be replayed that is so for processes that share no memory which is written with others.
- * `eager-agent` does so from the first call of each program on, also where that costs more than it saves: for tests.
- * `notify` is told by the kernel of each call before it is made (seccomp_unotify(2)). It needs no right to trace, so it works
- * where ptrace is refused and for programs that trace others; results, what calls write, and signals are not in the trace.
- */
-export type Backend = "ptrace" | "agent" | "eager-agent" | "notify";
 
 export interface RecordOptions {
   /**

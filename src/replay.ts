@@ -3,6 +3,7 @@
  * free; the engine is a thread of the addon. What a desync means is said by `desyncReport`.
  */
 
+import type { ReplayBackend } from "./backends.js";
 import { TraceError } from "./errors.js";
 import type {
   NativeAddedStacks,
@@ -16,13 +17,6 @@ import { type EventBatch, EventKind } from "./trace/batch.js";
 import { unwrap } from "./trace/failure.js";
 import { openTrace } from "./trace/open.js";
 import type { Trace } from "./trace/trace.js";
-
-/**
- * What answers the calls of replayed programs: `ptrace`, which stops a program at each call, or `agent`, which answers inside
- * the program where it can. Both find the same. `eager-agent` does so from the first call of each program on, also where that
- * costs more than it saves: for tests.
- */
-export type ReplayBackend = "ptrace" | "agent" | "eager-agent";
 
 export interface ReplayOptions {
   /** Number of the only process to replay (3 is p3); what must run for it is replayed too. */

@@ -125,20 +125,20 @@ async function recordingLines(trace: Trace): Promise<Line[]> {
   ].filter((part) => part);
   if (how.length > 0) lines.push(["captured", how.join(", ")]);
   if (fact("cpu") !== "") lines.push(["CPU", fact("cpu")]);
-  lines.push(...replayLines(trace.info));
+  lines.push(...replayLines(trace.info).map(([name, text]): Line => [name, printable(text)]));
   return lines;
 }
 
 /** Whether the trace can be replayed, and why not. */
 function replayLines(info: TraceInfo): Line[] {
-  const { mode, obstacles } = replayability(info);
+  const { mode, observedBy, obstacles } = replayability(info);
   if (mode === "replayable" && obstacles.length === 0) return [["replay", "can be replayed"]];
   if (mode === "replayable") return obstacles.map((reason) => ["replay", `cannot: ${reason}`]);
-  const reason =
-    info.facts.get("backend") === "notify"
-      ? "the notify backend sees no results"
-      : "it was recorded with --observe, or only in part (-p, -e, --data, --detach-on-exit)";
-  return [["replay", `cannot: ${reason}`]];
+  const how =
+    observedBy.length > 0
+      ? observedBy.join(" ")
+      : "--observe, or only in part (-p, -e, --data, --detach-on-exit)";
+  return [["replay", `cannot: it was recorded with ${how}`]];
 }
 
 async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {

@@ -6,9 +6,9 @@
 
 import { readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
+import { BACKENDS, type Backend } from "../backends.js";
 import { TraceError, usageError } from "../errors.js";
 import {
-  type Backend,
   CPU_LEVELS,
   type CpuLevel,
   type DataMode,
@@ -152,7 +152,7 @@ export const command: CommandDef<Options> = {
     {
       flags: "--backend <name>",
       help: "how to capture: agent is fast where programs make many calls, notify needs no ptrace and sees no results",
-      choices: ["ptrace", "agent", "eager-agent", "notify"],
+      choices: BACKENDS,
     },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },

@@ -4,9 +4,10 @@
  * them would make shared pipes non-blocking.
  */
 
+import { REPLAY_BACKENDS, type ReplayBackend } from "../backends.js";
 import { TraceError, usageError } from "../errors.js";
 import type { DesyncReport } from "../replay/report.js";
-import type { ReplayBackend, ReplayOptions, ReplayResult } from "../replay.js";
+import type { ReplayOptions, ReplayResult } from "../replay.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
@@ -75,7 +76,7 @@ export const command: CommandDef<Options> = {
     {
       flags: "--backend <backend>",
       help: "what answers calls: agent inside the program where it can, or ptrace by stops",
-      choices: ["agent", "ptrace", "eager-agent"],
+      choices: REPLAY_BACKENDS,
       default: "agent",
     },
     { flags: "--timeout <time>", help: "give up after this time (30, 10m)", parse: timeSpan },

@@ -83,6 +83,8 @@ export function traceInfo(header: NativeHeader): TraceInfo {
 export interface Replayability {
   /** `replayable`: it was recorded in order to be replayed; `observe`: programs ran freely. */
   readonly mode: "replayable" | "observe";
+  /** The options that made it a recording to look at, as they were given: `--backend=notify`. Not all traces of that mode say. */
+  readonly observedBy: readonly string[];
   /** What happened that keeps a replayable recording from being replayed exactly, a reason each. */
   readonly obstacles: readonly string[];
 }
@@ -92,6 +94,7 @@ export function replayability({ facts }: Pick<TraceInfo, "facts">): Replayabilit
   const lines = (facts.get("unreplayable") ?? "").split("\n");
   return {
     mode: facts.get("mode") === "replayable" ? "replayable" : "observe",
+    observedBy: (facts.get("observed_by") ?? "").split(" ").filter((word) => word !== ""),
     obstacles: lines.filter((line) => line !== ""),
   };
 }

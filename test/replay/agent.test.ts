@@ -3,17 +3,11 @@
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  type ReplayBackend,
-  type ReplayOptions,
-  type ReplayResult,
-  replay,
-} from "../../src/replay.js";
+import { REPLAY_BACKENDS, type ReplayBackend } from "../../src/backends.js";
+import { type ReplayOptions, type ReplayResult, replay } from "../../src/replay.js";
 import { compile, record } from "../record/support.js";
 import { changes } from "./changes.js";
 import { assemble, partsOf, type TextEvent } from "./support.js";
-
-const BACKENDS: readonly ReplayBackend[] = ["ptrace", "agent", "eager-agent"];
 
 interface Replayed {
   readonly result: ReplayResult;
@@ -74,7 +68,7 @@ describe.each(Object.entries(programs))("%s", (_, argv) => {
           .join(""),
       ).toBe(stdout);
       expect(reference.result).toMatchObject({ faithful: true, answered: 0, repeated: false });
-      for (const backend of BACKENDS) {
+      for (const backend of REPLAY_BACKENDS) {
         const replayed = await through(backend, file);
         expect(verdict(replayed)).toEqual(verdict(reference));
         expect(replayed.result.repeated).toBe(false);

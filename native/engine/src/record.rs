@@ -490,10 +490,8 @@ impl World {
             .into_iter()
             .map(|(key, value)| Definition::Meta { key: key.into(), value: value.into_bytes() })
             .collect();
-        // What is left out, or goes on unobserved, cannot be replayed.
-        let whole = options.data == Data::All && options.only.is_none() && !options.detach_on_exit;
-        let follows = options.backend != Backend::Notify;
-        let replayable = !options.observe && options.attach.is_empty() && whole && follows;
+        let observed_by = facts::observed_by(options);
+        let replayable = observed_by.is_empty();
         let mode = if replayable { "replayable" } else { "observe" };
         let eager = options.backend == Backend::EagerAgent;
         let sampler = options.samples.as_ref().map(samples::Sampler::new);
@@ -501,13 +499,16 @@ impl World {
         let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, eager, is_sampled));
         let backend = match &agent {
             Some(_) => "agent",
-            None if follows => "ptrace",
-            None => "notify",
+            None if options.backend == Backend::Notify => "notify",
+            None => "ptrace",
         };
         for (key, value) in
             [("backend", backend), ("data", options.data.name()), ("mode", mode), ("cpu", &crate::cpu::describe())]
         {
             definitions.push(Definition::Meta { key: key.into(), value: value.into() });
+        }
+        if !replayable {
+            definitions.push(Definition::Meta { key: "observed_by".into(), value: observed_by.join(" ").into_bytes() });
         }
         let shown_cpu = (replayable && sys::can_trap_cpuid()).then_some(options.cpu);
         if let Some(level) = shown_cpu {
@@ -535,7 +536,7 @@ impl World {
             data: options.data,
             between: if filtered { Resume::Cont } else { Resume::Syscall },
             sees_all: options.only.is_none(),
-            follows,
+            follows: options.backend != Backend::Notify,
             identities: FxHashMap::default(),
             agent,
             started,

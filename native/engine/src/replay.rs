@@ -242,8 +242,12 @@ fn recorded_status(trace: &Trace) -> i32 {
 
 fn refuse_unreplayable(trace: &Trace) -> Result<(), EngineError> {
     if meta(trace, "mode") != "replayable" {
-        let message = "the trace was recorded to be looked at, not to be replayed; record again without --observe";
-        return Err(EngineError::replay("observe-mode", message, Vec::new()));
+        let words = meta(trace, "observed_by");
+        return Err(EngineError::replay(
+            "observe-mode",
+            observed(&words),
+            vec![("options", Fact::Text(words.into_owned()))],
+        ));
     }
     let reasons = meta(trace, "unreplayable");
     if reasons.trim().is_empty() {
@@ -252,6 +256,29 @@ fn refuse_unreplayable(trace: &Trace) -> Result<(), EngineError> {
     let listed = reasons.lines().collect::<Vec<_>>().join("; ");
     let message = format!("the recording cannot be replayed: {listed}");
     Err(EngineError::replay("unreplayable", message, vec![("reasons", Fact::Text(reasons.into_owned()))]))
+}
+
+/// Why a trace is only to be looked at, by the options that it was recorded with.
+fn observed(words: &str) -> String {
+    let given: Vec<&str> = words.split_whitespace().collect();
+    let again = match given[..] {
+        // Traces did not always say.
+        [] => {
+            return "the trace was recorded to be looked at, not to be replayed; record again: trace record ./PROGRAM"
+                .into();
+        }
+        ["-p"] => "record the program from its start: trace record ./PROGRAM".to_owned(),
+        _ => format!("record again without {}", given.join(" and ")),
+    };
+    let why = match words {
+        "--backend=notify" => ", which sees no results of calls",
+        "-p" => ", when the program ran already",
+        _ => "",
+    };
+    format!(
+        "the trace was recorded with {}{why}, so that it can be looked at but not replayed; {again}",
+        given.join(" ")
+    )
 }
 
 fn refuse_other_cpu(trace: &Trace) -> Result<(), EngineError> {

@@ -4,8 +4,9 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use super::Outcome;
+use super::{Backend, Options, Outcome};
 use crate::launch::Program;
+use crate::memory::Data;
 
 /// Facts of the start, by key. Bytes that are not UTF-8 are replaced by U+FFFD, as WHATWG's decoder does.
 pub(super) fn of(program: &Program) -> [(&'static str, String); 3] {
@@ -17,6 +18,24 @@ pub(super) fn of(program: &Program) -> [(&'static str, String); 3] {
         ("cwd", cwd.to_string_lossy().into_owned()),
         ("kernel", kernel_release()),
     ]
+}
+
+/// The options that keep a recording from being replayed, as they are written: what is left out, goes on unobserved, or has no
+/// result cannot be replayed. None: it can.
+pub(super) fn observed_by(options: &Options) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut add = |is_given: bool, word: &str| {
+        if is_given {
+            words.push(word.to_owned());
+        }
+    };
+    add(options.observe, "--observe");
+    add(options.backend == Backend::Notify, "--backend=notify");
+    add(!options.attach.is_empty(), "-p");
+    add(options.only.is_some(), "-e");
+    add(options.data != Data::All, &format!("--data={}", options.data.name()));
+    add(options.detach_on_exit, "--detach-on-exit");
+    words
 }
 
 /// What `uname -r` prints.
