@@ -247,6 +247,8 @@ pub struct Task {
     pub stopping_ns: u64,
     /// When it was let go on last.
     pub resumed: u64,
+    /// When it had been let go on that it was first looked at since then, and how long its process had run.
+    pub watched: (u64, u64),
     /// It was asked to stop.
     pub interrupting: bool,
     /// How often it was stopped in its own code since its last call.
@@ -278,6 +280,15 @@ pub struct Task {
 }
 
 impl Task {
+    /// Nanoseconds that its process has run since it was let go on, or since this was asked first after that.
+    pub fn ran(&mut self) -> u64 {
+        let Some(total) = sys::cpu_time(self.process.borrow().pid) else { return 0 };
+        if self.watched.0 != self.resumed {
+            self.watched = (self.resumed, total);
+        }
+        total.saturating_sub(self.watched.1)
+    }
+
     /// A task with state of its own.
     #[must_use]
     pub fn new(tid: pid_t, index: u32, process: Rc<RefCell<Process>>) -> Task {
@@ -313,6 +324,7 @@ impl Task {
             traps: Traps::default(),
             stopping_ns: 0,
             resumed: 0,
+            watched: (0, 0),
             interrupting: false,
             preempted: 0,
             clear_tid: 0,

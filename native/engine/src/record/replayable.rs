@@ -11,7 +11,9 @@ use trace_format::table::{Arch, Blocks, Replay};
 
 use super::chaos;
 use super::signals::queue_held;
-use super::turns::{COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS};
+use super::turns::{
+    COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS,
+};
 use super::{Recorder, World};
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
@@ -596,7 +598,9 @@ impl Recorder {
                 }
                 // Stopping it takes only a small part of its time.
                 let patience = (COMPUTES_NS << task.preempted.min(MOST_PATIENCE)).max(task.stopping_ns * PER_STOP);
-                if since > patience && sys::interrupt(tid).is_ok() {
+                let ran = task.ran();
+                let is_over = since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
+                if is_over && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
                     task.preempted += 1;
                 }

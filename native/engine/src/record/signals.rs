@@ -5,6 +5,7 @@ use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 
+use super::turns::PER_STOP;
 use super::{Recorder, World, enters_again};
 use crate::agent::code::{Code, State};
 use crate::capture;
@@ -224,9 +225,9 @@ impl Recorder {
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
-            // One that may wait for another is not given more and more time.
+            // One that may wait for another is not given more and more time, but what stopping it costs.
             if place.may_wait {
-                (task.preempted, task.stopping_ns) = (0, 0);
+                (task.preempted, task.stopping_ns) = (0, task.stopping_ns / PER_STOP);
             }
             stopped
         });

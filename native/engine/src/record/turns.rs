@@ -22,8 +22,11 @@ pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
 /// stopped a few times, one that waits in a loop for another thread soon lets it run.
 pub(super) const MOST_PATIENCE: u32 = 5;
-/// It runs so many times as long as the recorder has computed to stop it where it was.
+/// It runs so many times as long as the recorder has computed to stop it where it was. (One that may wait for another thread
+/// runs as long as that: whether it does or not, it takes at most twice the time that it needs.)
 pub(super) const PER_STOP: u64 = 2;
+/// How long a thread runs is told by its processor: on a busy machine it may take so many times as long by the clock.
+pub(super) const MOST_LOAD: u64 = 16;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
