@@ -21,6 +21,9 @@ use crate::sys;
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
+/// Of these, to one whose jump falls on the beginning of no other instruction: it needs no certain bytes, so that replay finds
+/// room for its probe also where memory is full.
+const MOST_TO_EASY: usize = 64;
 /// Steps around a loop.
 const AROUND: usize = 400;
 /// Steps of all kinds.
@@ -113,9 +116,10 @@ impl Walk<'_> {
         self.run_for_a_moment()?;
         self.deadline = sys::monotonic().saturating_add(LONGEST_NS);
         let mut may_wait = false;
-        for _ in 0..MOST_TO_PLACE {
+        for tried in 0..MOST_TO_PLACE {
             let ip = self.regs.rip;
-            let window = probe::window_end(self.tid, ip, self.bits);
+            let is_wanted = |_: &u64| tried >= MOST_TO_EASY || probe::inner_starts(self.tid, ip, self.bits).is_empty();
+            let window = probe::window_end(self.tid, ip, self.bits).filter(is_wanted);
             let fits = |end: &u64| {
                 !(self.is_foreign)(ip..*end) && !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered))
             };

@@ -81,6 +81,19 @@ pub fn window_end(tid: pid_t, ip: u64, bits: u32) -> Option<u64> {
     window(tid, ip, bits).and_then(|window| window.last().map(Instruction::next_ip))
 }
 
+/// Which bytes of a probe's jump at `ip` come to stand where an instruction begins: who comes there has to be stopped. Behind the
+/// jump everything stops.
+#[must_use]
+pub fn inner_starts(tid: pid_t, ip: u64, bits: u32) -> Vec<usize> {
+    let window = window(tid, ip, bits).unwrap_or_default();
+    window
+        .iter()
+        .skip(1)
+        .map(|instruction| (instruction.ip() - ip) as usize)
+        .filter(|start| *start < JUMP_BYTES)
+        .collect()
+}
+
 /// Whether a byte is a breakpoint, or the whole of an instruction that no program may execute (Intel SDM volume 2, A.3).
 fn traps(byte: u8, bits: u32) -> bool {
     match byte {
@@ -162,11 +175,26 @@ impl Probe {
         (code.len() as u64 <= room).then_some(Probe { code, hit, out, saved, word: bits as usize / 8, jump, original })
     }
 
-    /// The distances at which a probe's code is best put from the end of its jump: all their bytes stop a thread that
-    /// executes them.
-    pub fn distances(bits: u32) -> impl Iterator<Item = i32> {
+    /// The distances at which a probe's code can be put from the end of its jump so that its bytes at `starts` stop a thread that
+    /// executes them; first those of which all bytes do.
+    pub fn distances(bits: u32, starts: &[usize]) -> impl Iterator<Item = i32> {
+        const TRAP: u8 = 0xcc;
         const LOW: i32 = 0x00cc_cccc;
-        (0..=u8::MAX).rev().filter(move |byte| traps(*byte, bits)).map(|byte| i32::from(byte as i8) << 24 | LOW)
+        let all: Vec<u8> = (0..=u8::MAX).rev().filter(|byte| traps(*byte, bits)).collect();
+        let whole: Vec<i32> = all.iter().map(|byte| i32::from(*byte as i8) << 24 | LOW).collect();
+        // Behind the first byte of a jump are those of its distance, the lowest first. Only the upper ones lead far.
+        let choices = |index: usize| match index {
+            _ if starts.contains(&(index + 1)) => all.clone(),
+            0 | 1 => vec![TRAP],
+            _ => (0..=u8::MAX).rev().collect(),
+        };
+        let [first, second, third, fourth] = [0, 1, 2, 3].map(choices);
+        let near = (0..fourth.len() * third.len()).flat_map(move |at| {
+            let upper = (third[at % third.len()], fourth[at / third.len()]);
+            let lower = first.iter().flat_map(|low| second.iter().map(|high| (*low, *high)));
+            lower.map(|(low, high)| i32::from_le_bytes([low, high, upper.0, upper.1])).collect::<Vec<_>>()
+        });
+        whole.into_iter().chain(near)
     }
 
     /// Whether an address is in the middle of what the jump at `place` overwrites.
@@ -359,6 +387,21 @@ mod tests {
         // call near (its return address would be another one); syscall
         assert!(!can_move(&decoded(&[0xe8, 0, 1, 0, 0])));
         assert!(is_boundary(&decoded(&[0x0f, 0x05])));
+    }
+
+    #[test]
+    fn a_probe_finds_room_in_every_direction_and_traps_where_instructions_begin() {
+        // Of `fnstsw ax; sahf; jp`: two begin among the bytes of the jump.
+        let starts = [2, 3];
+        let all: Vec<[u8; 4]> = Probe::distances(64, &starts).map(i32::to_le_bytes).collect();
+        assert!(all.iter().all(|bytes| starts.iter().all(|start| traps(bytes[start - 1], 64))));
+        let uppermost: std::collections::HashSet<u8> = all.iter().map(|bytes| bytes[3]).collect();
+        assert_eq!(uppermost.len(), 256);
+        // Those come first of which everything traps.
+        assert_eq!(all[0][..3], [0xcc; 3]);
+        assert!(traps(all[0][3], 64));
+        // Where nothing begins there is room everywhere.
+        assert_eq!(Probe::distances(64, &[]).filter(|distance| distance >> 24 == 0x40).count(), 256);
     }
 
     #[test]

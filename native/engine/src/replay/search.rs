@@ -24,7 +24,7 @@ use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state;
 use crate::stepped;
-use crate::sys::{self, USER32_CS};
+use crate::sys;
 
 /// Words that a probe begins with.
 const FIRST_WORDS: usize = 32;
@@ -192,7 +192,7 @@ impl Runner<'_> {
         wanted: &mut Wanted<'_>,
     ) -> Result<bool, Halt> {
         let tid = thread.tid;
-        let Some(room) = room_near(tid, wanted.regs.rip, wanted.regs.cs == USER32_CS) else { return Ok(false) };
+        let Some(room) = room_near(tid, &wanted.regs) else { return Ok(false) };
         let Some(mut probe) = Probe::new(tid, &wanted.regs, &wanted.words, room.base) else { return Ok(false) };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
@@ -385,23 +385,26 @@ struct Room {
     base: u64,
 }
 
-/// Free memory that a jump from `ip` reaches. Best at a distance whose bytes all trap: whoever comes to the middle of the
-/// jump is stopped there.
-fn room_near(tid: libc::pid_t, ip: u64, is_32_bit: bool) -> Option<Room> {
+/// Free memory that a jump from where a thread stands reaches. Best at a distance whose bytes trap: whoever comes to the middle
+/// of the jump is stopped there.
+fn room_near(tid: libc::pid_t, regs: &user_regs_struct) -> Option<Room> {
     /// Less than a 32-bit distance, for the instruction is moved too.
     const REACH: u64 = 0x7000_0000;
     const LOWEST: u64 = 0x1_0000;
     const END_32: u64 = 0xff00_0000;
     const END: u64 = 0x7fff_0000_0000;
     let mappings = image::mappings(tid);
+    let (ip, bits) = (regs.rip, probe::bits(regs));
+    let is_32_bit = bits == 32;
     let end = if is_32_bit { END_32 } else { END };
     let behind = ip.wrapping_add(JUMP_BYTES as u64);
-    for distance in Probe::distances(if is_32_bit { 32 } else { 64 }) {
+    for distance in Probe::distances(bits, &probe::inner_starts(tid, ip, bits)) {
         let base = behind.wrapping_add_signed(distance.into());
         let base = if is_32_bit { base & u64::from(u32::MAX) } else { base };
         let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
         let mut all = mappings.iter().map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length)));
         if (LOWEST..end - length).contains(&start)
+            && (is_32_bit || base.abs_diff(ip) < REACH)
             && all.all(|(first, last)| last + PROBE_BYTES <= start || start + length + PROBE_BYTES <= first)
         {
             return Some(Room { start, length, base });

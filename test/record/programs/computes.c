@@ -1,0 +1,57 @@
+/*
+ * Threads that compute without a call, and print what they found.
+ *   computes sums      each adds up an array, in a loop of a few instructions, while much memory is in use
+ *   computes crowded   each counts in a loop of short instructions, and memory is taken where a jump to it would be made of
+ *                      nothing but instructions that trap
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { THREADS = 3, WORDS = 1 << 14, ROUNDS = 40000, IN_USE = 40 << 20 };
+
+static uint32_t words[WORDS];
+
+static void *sums(void *result) {
+  uint32_t sum = 0;
+  for (int round = 0; round < ROUNDS; round++)
+    for (volatile uint32_t *word = words; word < words + WORDS; word += 2) sum += *word ^ (uint32_t)round;
+  *(uint32_t *)result = sum;
+  return NULL;
+}
+
+static void *counts(void *result) {
+  uint32_t a = 1, b = 0, left = 600000000;
+  __asm__ volatile(
+      "1:\n\tadd %0, %1\n\tinc %0\n\tdec %2\n\tjnz 1b"
+      : "+r"(a), "+r"(b), "+r"(left));
+  *(uint32_t *)result = a ^ b;
+  return NULL;
+}
+
+/* Takes the memory at all distances from the code whose lower bytes are 0xcc. */
+static void crowd(void) {
+  enum { AROUND = 1 << 20 };
+  uintptr_t code = (uintptr_t)counts;
+  for (int upper = -128; upper < 128; upper++) {
+    uintptr_t at = code + (intptr_t)upper * (1 << 24) + 0xcccccc - AROUND / 2;
+    mmap((void *)(at & ~(uintptr_t)4095), AROUND, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  }
+}
+
+int main(int argc, char **argv) {
+  int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
+  pthread_t threads[THREADS];
+  uint32_t results[THREADS];
+  void *used = mmap(NULL, IN_USE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memset(used, 1, IN_USE);
+  for (int k = 0; k < WORDS; k++) words[k] = (uint32_t)k * 2654435761u;
+  if (is_crowded) crowd();
+  for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, is_crowded ? counts : sums, &results[k]);
+  for (int k = 0; k < THREADS; k++) pthread_join(threads[k], NULL);
+  printf("%u %u %u\n", results[0], results[1], results[2]);
+  return 0;
+}
