@@ -20,7 +20,9 @@ export interface Cost {
   /** To native, by rounds. */
   readonly ratio: Ratio;
   /** Of the same program below one filter that allows every call: what the kernel takes for that there is any. */
-  readonly floor: Ratio;
+  readonly filter: Ratio;
+  /** The same, in a domain of Landlock too that grants everything, as near to each file as a directory can. */
+  readonly both: Ratio;
   readonly rounds: number;
 }
 
@@ -36,7 +38,7 @@ export interface Effort {
 const PRECISE = 0.003;
 
 /** The ways to run it. */
-const WAYS = ["native", "floor", "enforced"] as const;
+const WAYS = ["native", "filter", "both", "enforced"] as const;
 type Way = (typeof WAYS)[number];
 type Times = Record<Way, number[]>;
 
@@ -53,7 +55,7 @@ async function measure(
   meters: Readonly<Record<Way, Metered>>,
   { least, most, seconds }: Effort,
 ): Promise<Times> {
-  const times: Times = { native: [], floor: [], enforced: [] };
+  const times: Times = { native: [], filter: [], both: [], enforced: [] };
   const run = async (way: Way): Promise<number> => {
     reset?.();
     return meters[way].run();
@@ -81,12 +83,13 @@ export async function workloadCost(
 ): Promise<Cost> {
   const { dir, argv, name, title } = workload;
   workload.reset?.();
-  const words = metered(argv, 0);
+  const words = metered(argv, "nothing");
   const spec = learn(dir, base, name, words, ".");
   workload.reset?.();
   const meters = {
     native: new Metered(dir, words),
-    floor: new Metered(dir, metered(argv, 1)),
+    filter: new Metered(dir, metered(argv, "filter")),
+    both: new Metered(dir, metered(argv, "both")),
     enforced: new Metered(dir, enforced(spec, "never", words)),
   };
   try {
@@ -96,7 +99,8 @@ export async function workloadCost(
       native: median(times.native),
       enforced: median(times.enforced),
       ratio: ratioOf(times.enforced, times.native),
-      floor: ratioOf(times.floor, times.native),
+      filter: ratioOf(times.filter, times.native),
+      both: ratioOf(times.both, times.native),
       rounds: times.native.length,
     };
   } finally {
