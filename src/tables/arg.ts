@@ -1,6 +1,5 @@
 /** Table `arg`: the arguments of events, decoded, one row for each value in them. */
 
-import { isUtf8 } from "node:buffer";
 import { decodeCall } from "../decode/call.js";
 import { captureStrings } from "../decode/event.js";
 import type { Value } from "../decode/value.js";
@@ -8,8 +7,10 @@ import { valueText } from "../show/notation.js";
 import { maskedEnvironment } from "../show/secrets.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
-import { type Row, rowTable } from "./builder.js";
-import type { TableColumn } from "./table.js";
+import type { Trace } from "../trace/trace.js";
+import { ArgRows, type Key } from "./arg_rows.js";
+import { columnsNamed } from "./builder.js";
+import type { TableColumn, TableDef } from "./table.js";
 
 const columns: readonly TableColumn[] = [
   { name: "seq", type: "int", doc: "event number", nullable: false },
@@ -40,123 +41,127 @@ const columns: readonly TableColumn[] = [
   { name: "bytes_value", type: "bytes", doc: "bytes that are not UTF-8", nullable: true },
 ];
 
-export const arg = rowTable(
-  { name: "arg", doc: "the decoded arguments of every call and program start", columns },
-  async function* (trace, scan) {
-    const masks = scan.showSecrets !== true;
-    for await (const batch of trace.batches({ columns: CALL_COLUMNS })) {
-      for (let i = 0; i < batch.count; i++) {
-        if (((batch.flags[i] ?? 0) & EventFlag.Interrupted) !== 0) continue;
-        const seq = batch.firstSeq + i;
-        if (batch.kind[i] === EventKind.Exec) yield* execRows(batch, i);
-        if (batch.kind[i] !== EventKind.Call) continue;
-        const walk = new Walk(seq, masks);
-        for (const { name, value } of decodeCall(batch, i, trace).args)
-          walk.value(name, name, value);
-        yield* walk.rows;
+export const arg: TableDef = {
+  name: "arg",
+  doc: "the decoded arguments of every call and program start",
+  columns,
+  ofEvents: false,
+  scan: async function* (trace, scan) {
+    const rows = new ArgRows(columnsNamed(columns, scan.columns));
+    const walk = new Walk(rows, scan.showSecrets !== true);
+    try {
+      for await (const batch of trace.batches({ columns: CALL_COLUMNS })) {
+        for (let i = 0; i < batch.count; i++) {
+          walk.event(batch, i, trace);
+          if (rows.ready.length > 0) yield* rows.ready.splice(0);
+        }
       }
+    } catch (error) {
+      // What was before the damage belongs to the reader.
+      yield* rows.rest();
+      throw error;
     }
+    yield* rows.rest();
   },
-);
+};
 
 const ARGV = 1;
-
-function* execRows(batch: EventBatch, i: number): Generator<Row> {
-  const words = captureStrings(batch, i, ARGV);
-  for (const [k, word] of words.entries()) {
-    yield [batch.firstSeq + i, `argv[${k}]`, "argv", undefined, word, undefined];
-  }
-}
 
 /** How deep structures in structures are followed; the kernel's own are not that deep. */
 const MAX_DEPTH = 12;
 
 const notation = { stringLimit: 4096, verbose: true, descriptors: "number" } as const;
-const utf8 = new TextDecoder();
 
-/** The rows of one event, value by value. */
+/** Makes rows of events, value by value. */
 class Walk {
-  readonly rows: Row[] = [];
-  readonly #seq: number;
+  readonly #rows: ArgRows;
   readonly #masks: boolean;
 
-  constructor(seq: number, masks: boolean) {
-    this.#seq = seq;
+  constructor(rows: ArgRows, masks: boolean) {
+    this.#rows = rows;
     this.#masks = masks;
   }
 
-  #row(
-    key: string,
-    flat: string,
-    number: number | bigint | undefined,
-    text?: string,
-    bytes?: Uint8Array,
-  ) {
-    this.rows.push([this.#seq, key, flat, number, text, bytes]);
+  event(batch: EventBatch, i: number, trace: Trace): void {
+    if (((batch.flags[i] ?? 0) & EventFlag.Interrupted) !== 0) return;
+    const kind = batch.kind[i];
+    if (kind === EventKind.Exec) {
+      this.#rows.begin(batch.firstSeq + i);
+      this.#exec(batch, i);
+    } else if (kind === EventKind.Call) {
+      this.#rows.begin(batch.firstSeq + i);
+      const keys = this.#rows.keys;
+      for (const { name, value } of decodeCall(batch, i, trace).args)
+        this.value(keys.field(name), value);
+    }
   }
 
-  value(key: string, flat: string, value: Value, depth = 0): void {
+  #exec(batch: EventBatch, i: number): void {
+    const argv = this.#rows.keys.field("argv");
+    for (const [k, word] of captureStrings(batch, i, ARGV).entries()) {
+      this.#rows.add(argv.item(k), undefined, word);
+    }
+  }
+
+  value(key: Key, value: Value, depth = 0): void {
+    const rows = this.#rows;
     switch (value.kind) {
       case "int":
-        this.#row(key, flat, value.value, value.text);
+        rows.add(key, value.value, value.text);
         return;
       case "fd":
-        this.#row(key, flat, value.fd, value.name ?? value.object?.path);
+        rows.add(key, value.fd, value.name ?? value.object?.path);
         return;
       case "pointer":
-        this.#row(key, flat, value.addr);
+        rows.add(key, value.addr);
         return;
       case "flags":
       case "choice":
-        this.#row(key, flat, value.value, valueText(value, notation));
+        rows.add(key, value.value, valueText(value, notation));
         return;
       case "wait":
-        this.#row(key, flat, value.status, valueText(value, notation));
+        rows.add(key, value.status, valueText(value, notation));
         return;
       case "bytes":
-        this.#bytes(key, flat, value.bytes);
+        rows.addBytes(key, value.bytes);
         return;
       default:
-        if (depth >= MAX_DEPTH) this.#row(key, flat, undefined, valueText(value, notation));
-        else this.#inside(key, flat, value, depth + 1);
+        if (depth >= MAX_DEPTH) rows.add(key, undefined, valueText(value, notation));
+        else this.#inside(key, value, depth + 1);
     }
   }
 
   /** Values in values. */
-  #inside(key: string, flat: string, value: Value, depth: number): void {
+  #inside(key: Key, value: Value, depth: number): void {
     switch (value.kind) {
       case "deref":
-        this.value(key, flat, value.value, depth);
+        this.value(key, value.value, depth);
         return;
       case "change":
-        this.value(`${key}.before`, `${flat}.before`, value.before, depth);
-        this.value(`${key}.after`, `${flat}.after`, value.after, depth);
+        this.value(key.field("before"), value.before, depth);
+        this.value(key.field("after"), value.after, depth);
         return;
       case "struct":
         for (const field of value.fields) {
-          const name = field.key ?? field.name;
-          this.value(`${key}.${name}`, `${flat}.${name}`, field.value, depth);
+          this.value(key.field(field.key ?? field.name), field.value, depth);
         }
         return;
-      case "array":
-        this.#items(value).forEach((item, k) => {
-          this.value(`${key}[${k}]`, flat, item, depth);
-        });
+      case "array": {
+        const items = this.#items(value);
+        for (let k = 0; k < items.length; k++) {
+          this.value(key.item(k), items[k] as Value, depth);
+        }
         return;
+      }
       default:
-        this.#other(key, flat, value);
+        this.#other(key, value);
     }
   }
 
-  #other(key: string, flat: string, value: Value): void {
+  #other(key: Key, value: Value): void {
     const plain = value.kind === "apply" ? (value.plain ?? soleNumber(value.args)) : undefined;
-    if (typeof plain === "number" || typeof plain === "bigint") this.#row(key, flat, plain);
-    else this.#row(key, flat, undefined, plain ?? valueText(value, notation));
-  }
-
-  #bytes(key: string, flat: string, bytes: Uint8Array): void {
-    if (isUtf8(bytes)) this.#row(key, flat, undefined, utf8.decode(bytes));
-    else this.#row(key, flat, undefined, undefined, bytes);
+    if (typeof plain === "number" || typeof plain === "bigint") this.#rows.add(key, plain);
+    else this.#rows.add(key, undefined, plain ?? valueText(value, notation));
   }
 
   #items({ items, environment }: Extract<Value, { kind: "array" }>): readonly Value[] {

@@ -12,6 +12,8 @@ export interface PackedValues {
 /** Beyond this many values or characters a column begins a new dictionary. */
 const MAX_VALUES = 1 << 18;
 const MAX_UNITS = 1 << 25;
+/** Values of more characters than that are not joined before they are encoded. */
+const MAX_JOINED = 1 << 26;
 
 const utf8 = new TextEncoder();
 
@@ -59,9 +61,21 @@ export class Dictionary {
 
   /** The values from code `from` on, as bytes; texts as UTF-8. For those who take them over as they grow. */
   pack(from = 0): PackedValues {
-    const parts: Buffer[] = [];
     const offsets = new Uint32Array(Math.max(0, this.size - from) + 1);
     const encoding = this.kind === "text" ? "utf8" : "latin1";
+    const joined = this.#joined(from);
+    if (joined !== undefined) {
+      const bytes = Buffer.from(joined, encoding);
+      // As many bytes as characters: each value has as many as it is long.
+      if (bytes.length === joined.length) {
+        for (let code = from, at = 0; code < this.size; code++) {
+          at += this.text(code).length;
+          offsets[code - from + 1] = at;
+        }
+        return { offsets, bytes };
+      }
+    }
+    const parts: Buffer[] = [];
     let at = 0;
     for (let code = from; code < this.size; code++) {
       const part = Buffer.from(this.text(code), encoding);
@@ -70,6 +84,13 @@ export class Dictionary {
       offsets[code - from + 1] = at;
     }
     return { offsets, bytes: Buffer.concat(parts, at) };
+  }
+
+  /** The values from code `from` on in one text, unless that would be too long for one. */
+  #joined(from: number): string | undefined {
+    let units = 0;
+    for (let code = from; code < this.size; code++) units += this.text(code).length;
+    return units > MAX_JOINED ? undefined : this.#values.slice(from).join("");
   }
 }
 
