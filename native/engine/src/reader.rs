@@ -574,9 +574,27 @@ pub struct StoredBlock<'a> {
 }
 
 impl StoredBlock<'_> {
-    /// All contents of the block, by number.
-    pub fn contents(&self) -> impl Iterator<Item = Content<'_>> {
-        contents_of(self.table, self.inline)
+    /// Where each content begins: in the bytes of the short ones, or among the chunks of the others.
+    pub fn places(&self, places: &mut Vec<u32>) {
+        let (mut bytes, mut chunks) = (0, 0);
+        places.clear();
+        places.extend(self.table.lens.iter().zip(&self.table.inline).map(|(&len, &is_inline)| {
+            let (next, own) =
+                if is_inline { (&mut bytes, len) } else { (&mut chunks, len.div_ceil(limits::CHUNK_BYTES)) };
+            *next += own;
+            *next - own
+        }));
+    }
+
+    /// A content of the block, by its number and its place.
+    #[must_use]
+    pub fn content(&self, number: usize, place: u32) -> Content<'_> {
+        let (len, place) = (self.table.lens[number], place as usize);
+        if self.table.inline[number] {
+            return Content::Inline(&self.inline[place..place + len as usize]);
+        }
+        let chunks = len.div_ceil(limits::CHUNK_BYTES) as usize;
+        Content::Chunks { chunks: &self.table.chunks[place..place + chunks], len }
     }
 
     /// Appends the bytes of a content of the block.

@@ -115,6 +115,8 @@ struct Counter<'a> {
     objects: Vec<u32>,
     /// Name by object, of whatever paths are relative to.
     directories: Vec<u32>,
+    /// By content of the block: where its bytes begin, or its chunks.
+    places: Vec<u32>,
     /// By content of the block: what it named last, and relative to what.
     contents: Vec<Named>,
     /// Name by chunk of the trace: long absolute paths.
@@ -128,12 +130,6 @@ struct Counter<'a> {
 struct Named {
     directory: u32,
     name: u32,
-}
-
-/// A block, and where its contents are.
-struct Block<'a> {
-    stored: &'a StoredBlock<'a>,
-    contents: Vec<Content<'a>>,
 }
 
 /// What is to be done with the events of one shape.
@@ -191,6 +187,7 @@ impl<'a> Counter<'a> {
             sums: Vec::new(),
             objects: vec![UNKNOWN; objects],
             directories: vec![UNKNOWN; objects],
+            places: Vec::new(),
             contents: Vec::new(),
             chunks: HashMap::default(),
             fetched: Vec::new(),
@@ -207,9 +204,9 @@ impl<'a> Counter<'a> {
 
     /// In stored order: nothing that is added up depends on the order.
     fn add(&mut self, stored: &StoredBlock) -> Result<(), EngineError> {
-        let block = Block { stored, contents: stored.contents().collect() };
+        stored.places(&mut self.places);
         self.contents.clear();
-        self.contents.resize(block.contents.len(), Named { directory: UNKNOWN, name: UNKNOWN });
+        self.contents.resize(self.places.len(), Named { directory: UNKNOWN, name: UNKNOWN });
         let events = stored.events;
         let work: Vec<Work> = events.shapes.iter().map(|shape| work(shape, events.signatures, self.plans)).collect();
         let (mut capture, mut reference) = (0, 0);
@@ -218,10 +215,10 @@ impl<'a> Counter<'a> {
             let event = Event { row, capture, reference, flags: work.flags };
             match &work.task {
                 Task::Nothing => {}
-                Task::Paths(given, opens) => self.paths(&block, event, given, *opens)?,
+                Task::Paths(given, opens) => self.paths(stored, event, given, *opens)?,
                 Task::Descriptors(descriptors) => self.descriptors(events, event, work.is_i386, descriptors),
-                Task::Exec(given) => self.named(&block, event, *given, |sums| sums.execs += 1)?,
-                Task::Map(given) => self.named(&block, event, *given, |sums| sums.maps += 1)?,
+                Task::Exec(given) => self.named(stored, event, *given, |sums| sums.execs += 1)?,
+                Task::Map(given) => self.named(stored, event, *given, |sums| sums.maps += 1)?,
             }
             capture += work.captures;
             reference += work.refs;
@@ -231,7 +228,7 @@ impl<'a> Counter<'a> {
 
     fn paths(
         &mut self,
-        block: &Block,
+        block: &StoredBlock,
         event: Event,
         given: &[Option<Given>; 2],
         opens: bool,
@@ -240,7 +237,7 @@ impl<'a> Counter<'a> {
         for given in given.iter().flatten() {
             let key = self.given(block, event, *given)?;
             if key != first {
-                self.counted(block.stored.events, event, key, opens);
+                self.counted(block.events, event, key, opens);
             }
             first = key;
         }
@@ -271,13 +268,13 @@ impl<'a> Counter<'a> {
 
     fn named(
         &mut self,
-        block: &Block,
+        block: &StoredBlock,
         event: Event,
         given: Given,
         count: impl FnOnce(&mut Sums),
     ) -> Result<(), EngineError> {
         let key = self.given(block, event, given)?;
-        if let Some(sums) = self.met(block.stored.events, event, key) {
+        if let Some(sums) = self.met(block.events, event, key) {
             count(sums);
         }
         Ok(())
@@ -303,8 +300,8 @@ impl<'a> Counter<'a> {
     }
 
     /// The name of the path in an argument: the resolved one, where there is one.
-    fn given(&mut self, block: &Block, event: Event, given: Given) -> Result<u32, EngineError> {
-        let events = block.stored.events;
+    fn given(&mut self, block: &StoredBlock, event: Event, given: Given) -> Result<u32, EngineError> {
+        let events = block.events;
         let content = |place: &usize| Some(events.content[event.capture + place]).filter(|found| *found != NO_CONTENT);
         let Some(content) = given.captures.iter().flatten().find_map(content) else { return Ok(NONE) };
         let content = content as usize;
@@ -313,7 +310,8 @@ impl<'a> Counter<'a> {
         if known.name != UNKNOWN && (known.directory == ROOT || known.directory == self.base(base)) {
             return Ok(known.name);
         }
-        let chunk = match block.contents[content] {
+        let found = block.content(content, self.places[content]);
+        let chunk = match found {
             Content::Inline(bytes) => return Ok(self.path(content, bytes, base)),
             Content::Chunks { chunks, .. } => chunks[0],
         };
@@ -323,7 +321,7 @@ impl<'a> Counter<'a> {
         }
         let mut bytes = std::mem::take(&mut self.fetched);
         bytes.clear();
-        block.stored.append_content(block.contents[content], &mut bytes)?;
+        block.append_content(found, &mut bytes)?;
         let name = self.path(content, &bytes, base);
         self.fetched = bytes;
         if self.contents[content].directory == ROOT {

@@ -1,6 +1,6 @@
 //! Columns in, rows in stored order; `put.rs` makes arrays of them.
 
-use super::model::{Reader, Stored, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
+use super::model::{Reader, Stored, Tables, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::{Shape, Shapes};
 use super::time::TimeReader;
 use super::{BlockHeader, COLUMNS, Column, Projection};
@@ -25,6 +25,7 @@ pub struct ContentTable {
 #[derive(Default)]
 pub struct Decoder {
     pub(super) stored: Stored,
+    tables: Tables,
     /// Thread of each group of rows.
     pub(super) threads: Vec<u32>,
     /// The order of the trace: the group that the next rows are of, and how many.
@@ -107,7 +108,7 @@ impl Decoder {
         }
         reset(&mut self.stored.rows.ret, if projection.walks_results() { rows } else { 0 });
         if projection.walks_results() {
-            walk_ret(&mut reader, &self.stored.skeleton, &mut self.stored.rows.ret)?;
+            walk_ret(&mut reader, &mut self.tables, &self.stored.skeleton, &mut self.stored.rows.ret)?;
         }
         let table = self.rest(header, &mut reader, projection, rows)?;
         for (id, cursor) in reader.columns.iter().enumerate() {
@@ -146,16 +147,17 @@ impl Decoder {
         rows: usize,
     ) -> Result<ContentTable, DecodeError> {
         let Stored { skeleton, rows: known, captures, refs, .. } = &mut self.stored;
+        let tables = &mut self.tables;
         let places = if projection.place || projection.walks_args() { rows } else { 0 };
         reset(&mut known.ip, places);
         reset(&mut known.sp, places);
         if places > 0 {
-            walk_place(reader, skeleton, &mut known.ip, &mut known.sp)?;
+            walk_place(reader, tables, skeleton, &mut known.ip, &mut known.sp)?;
         }
         reset(&mut known.args, if projection.walks_args() { rows } else { 0 });
         if projection.walks_args() {
             let (known, args) = known.split_args();
-            walk_args(reader, skeleton, &known, args)?;
+            walk_args(reader, tables, skeleton, &known, args)?;
         }
         let mut table = ContentTable::default();
         let total = if projection.has_contents() { header.captures as usize } else { 0 };
@@ -166,13 +168,13 @@ impl Decoder {
         if projection.has_contents() {
             table = content_table(header, reader)?;
             let known = known.known();
-            walk_captures(reader, skeleton, projection.captures.then_some(&known), &table.lens, captures)?;
+            walk_captures(reader, tables, skeleton, projection.captures.then_some(&known), &table.lens, captures)?;
         }
         let total = if projection.refs { header.refs as usize } else { 0 };
         reset(&mut refs.fd, total);
         reset(&mut refs.object, total);
         if projection.refs {
-            walk_refs(reader, skeleton, &known.known(), header.object_base, refs)?;
+            walk_refs(reader, tables, skeleton, &known.known(), header.object_base, refs)?;
             check_refs(&refs.fd, &refs.object)?;
         }
         Ok(table)
@@ -375,6 +377,10 @@ fn content_table(header: &BlockHeader, reader: &mut Reader) -> Result<ContentTab
     let mut table = ContentTable::default();
     let (mut total, mut inline_total) = (0u64, 0u64);
     let mut chunk = header.content_base;
+    // Each takes a byte at least.
+    let most = (header.contents as usize).min(cursor.left());
+    table.lens.reserve_exact(most);
+    table.inline.reserve_exact(most);
     for _ in 0..header.contents {
         let entry = cursor.bounded(cursor_limit << 1 | 1)?;
         let (len, inline) = (entry >> 1, entry & 1 == 0);

@@ -1,6 +1,6 @@
 //! Rows in, columns out.
 
-use super::model::{Stored, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
+use super::model::{Stored, Tables, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::{ShapeFinder, pack_signature};
 use super::time::TimeWriter;
 use super::{BlockHeader, COLUMNS, Column, NO_CONTENT};
@@ -122,6 +122,7 @@ pub struct Encoder {
     columns: Vec<Vec<u8>>,
     finder: ShapeFinder,
     stored: Stored,
+    tables: Tables,
     lens: Vec<u32>,
     /// Local number of a thread plus 1, by its index in the trace.
     local: Vec<u32>,
@@ -141,6 +142,7 @@ impl Encoder {
             columns: vec![Vec::new(); COLUMNS],
             finder: ShapeFinder::new(),
             stored: Stored::default(),
+            tables: Tables::default(),
             lens: Vec::new(),
             local: Vec::new(),
         }
@@ -175,14 +177,15 @@ impl Encoder {
         self.spans(block);
         let mut coder = Writer { columns: &mut self.columns };
         let Stored { skeleton, rows, captures, refs, .. } = &mut self.stored;
-        let done = walk_ret(&mut coder, skeleton, &mut rows.ret)
-            .and_then(|()| walk_place(&mut coder, skeleton, &mut rows.ip, &mut rows.sp))
+        let tables = &mut self.tables;
+        let done = walk_ret(&mut coder, tables, skeleton, &mut rows.ret)
+            .and_then(|()| walk_place(&mut coder, tables, skeleton, &mut rows.ip, &mut rows.sp))
             .and_then(|()| {
                 let (known, args) = rows.split_args();
-                walk_args(&mut coder, skeleton, &known, args)?;
+                walk_args(&mut coder, tables, skeleton, &known, args)?;
                 let known = rows.known();
-                walk_captures(&mut coder, skeleton, Some(&known), &self.lens, captures)?;
-                walk_refs(&mut coder, skeleton, &known, block.object_base, refs)
+                walk_captures(&mut coder, tables, skeleton, Some(&known), &self.lens, captures)?;
+                walk_refs(&mut coder, tables, skeleton, &known, block.object_base, refs)
             });
         done.expect("contents are numbered in stored order");
         (header, &self.columns)

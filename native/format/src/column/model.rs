@@ -8,26 +8,111 @@ use super::shape::{Shape, Shapes};
 use super::{Column, NO_CONTENT};
 use crate::event::slot;
 use crate::varint::{Cursor, DecodeError, Problem, put_signed, unzigzag, zigzag};
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// A table of predictions. Keys that fall into the same slot share it, which costs accuracy and nothing else.
-pub(crate) struct Table<T> {
-    slots: Vec<T>,
-    shift: u32,
+/// A table of `N` predictions, a power of two. Keys that fall into the same slot share it, which costs accuracy and nothing
+/// else. Tables are kept from one block to the next, since new memory costs more than to clear what is there.
+pub(crate) struct Table<T, const N: usize> {
+    slots: Box<[T; N]>,
 }
 
-impl<T: Copy + Default> Table<T> {
-    fn new(bits: u32) -> Self {
-        Table { slots: vec![T::default(); 1 << bits], shift: 64 - bits }
+impl<T: Copy + Default, const N: usize> Default for Table<T, N> {
+    fn default() -> Self {
+        let slots: Box<[T]> = vec![T::default(); N].into_boxed_slice();
+        // As many as were made.
+        Table { slots: slots.try_into().unwrap_or_else(|_| unreachable!()) }
+    }
+}
+
+impl<T: Copy + Default, const N: usize> Table<T, N> {
+    const SHIFT: u32 = u64::BITS - N.trailing_zeros();
+
+    fn clear(&mut self) {
+        self.slots.fill(T::default());
     }
 
     #[inline]
     fn at(&mut self, key: u64) -> &mut T {
-        let slot = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
-        &mut self.slots[slot as usize]
+        let slot = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> Self::SHIFT;
+        &mut self.slots[slot as usize & (N - 1)]
     }
+}
+
+/// Entries of most tables, and of those that FORMAT.md gives 13 bits.
+const SMALL: usize = 1 << 12;
+const LARGE: usize = 1 << 13;
+
+/// The tables of all walks.
+#[derive(Default)]
+pub(crate) struct Tables {
+    ret: RetTables,
+    place: PlaceTables,
+    args: ArgTables,
+    captures: CaptureTables,
+    refs: RefTables,
+}
+
+#[derive(Default)]
+struct RetTables {
+    tokens: Table<u8, SMALL>,
+    by_thread: Table<u64, SMALL>,
+    by_path: Table<RetPath, SMALL>,
+}
+
+#[derive(Default)]
+struct PlaceTables {
+    tokens: Table<PlaceTokens, SMALL>,
+    ip_step: Table<u64, SMALL>,
+    ip_own: Table<u64, SMALL>,
+    sp_step: Table<u64, SMALL>,
+    sp_site: Table<u64, SMALL>,
+    sp_own: Table<u64, SMALL>,
+}
+
+#[derive(Default)]
+struct ArgTables {
+    tokens: Table<u8, LARGE>,
+    by_thread: Table<ArgThread, LARGE>,
+    by_path: Table<ArgPath, LARGE>,
+}
+
+#[derive(Default)]
+struct CaptureTables {
+    addr_tokens: Table<u8, SMALL>,
+    addr_sp: Table<u64, SMALL>,
+    addr_own: Table<u64, SMALL>,
+    content_tokens: Table<u8, SMALL>,
+    content_own: Table<u32, SMALL>,
+    content_path: Table<u32, SMALL>,
+    wanted_tokens: Table<u8, SMALL>,
+    wanted_own: Table<u64, SMALL>,
+}
+
+#[derive(Default)]
+struct RefTables {
+    by_shape: Table<RefShape, SMALL>,
+    fd_own: Table<u64, SMALL>,
+    by_fd_of_thread: Table<u64, LARGE>,
+    by_fd: Table<u64, SMALL>,
+    by_slot: Table<u64, SMALL>,
+}
+
+/// What worked the last time for the instruction and the stack pointer of one shape.
+#[derive(Clone, Copy, Default)]
+struct PlaceTokens {
+    ip: u8,
+    sp: u8,
+}
+
+/// What the descriptor of one shape was, and what worked the last time for it and for its object.
+#[derive(Clone, Copy, Default)]
+struct RefShape {
+    fd: u64,
+    fd_token: u8,
+    object_token: u8,
 }
 
 /// What the results of one path of shapes were: predictions with the same key stand together, and are found at once.
@@ -186,10 +271,16 @@ fn is_address(value: u64) -> bool {
 }
 
 /// The results.
-pub(crate) fn walk_ret(coder: &mut impl Coder, skeleton: &Skeleton, ret: &mut [u64]) -> Result<(), DecodeError> {
-    let mut tokens = Table::<u8>::new(12);
-    let mut by_thread = Table::<u64>::new(12);
-    let mut by_path = Table::<RetPath>::new(12);
+pub(crate) fn walk_ret(
+    coder: &mut impl Coder,
+    tables: &mut Tables,
+    skeleton: &Skeleton,
+    ret: &mut [u64],
+) -> Result<(), DecodeError> {
+    let RetTables { tokens, by_thread, by_path } = &mut tables.ret;
+    tokens.clear();
+    by_thread.clear();
+    by_path.clear();
     let (mut address, mut before) = (0u64, 0u64);
     skeleton.walk(|at, index| {
         if at.first {
@@ -223,17 +314,16 @@ pub(crate) fn walk_ret(coder: &mut impl Coder, skeleton: &Skeleton, ret: &mut [u
 /// The instruction and stack pointers.
 pub(crate) fn walk_place(
     coder: &mut impl Coder,
+    tables: &mut Tables,
     skeleton: &Skeleton,
     ip: &mut [u64],
     sp: &mut [u64],
 ) -> Result<(), DecodeError> {
-    let mut ip_tokens = Table::<u8>::new(12);
-    let mut ip_step = Table::<u64>::new(12);
-    let mut ip_own = Table::<u64>::new(12);
-    let mut sp_tokens = Table::<u8>::new(12);
-    let mut sp_step = Table::<u64>::new(12);
-    let mut sp_site = Table::<u64>::new(12);
-    let mut sp_own = Table::<u64>::new(12);
+    let PlaceTables { tokens, ip_step, ip_own, sp_step, sp_site, sp_own } = &mut tables.place;
+    tokens.clear();
+    for table in [&mut *ip_step, &mut *ip_own, &mut *sp_step, &mut *sp_site, &mut *sp_own] {
+        table.clear();
+    }
     let (mut ip_before, mut sp_before, mut step_before) = (0u64, 0u64, 0u64);
     skeleton.walk(|at, index| {
         if at.first {
@@ -244,7 +334,8 @@ pub(crate) fn walk_place(
         let own = *thread;
         let exact = [ip_before.wrapping_add(*next), own, ip_before, 0];
         let bases = [ip_before, own];
-        let value = coder.value(Column::IpToken, ip_tokens.at(at.of_shape), &exact, &bases, ip[index])?;
+        let tokens = tokens.at(at.of_shape);
+        let value = coder.value(Column::IpToken, &mut tokens.ip, &exact, &bases, ip[index])?;
         ip[index] = value;
         let mut step = 0;
         if value != 0 {
@@ -260,7 +351,7 @@ pub(crate) fn walk_place(
         let by_site = sp_site.at(at.of_path);
         let by_place = sp_own.at(value ^ (at.of_thread >> 16) << 48);
         let exact = [sp_before.wrapping_add(*by_step), sp_before.wrapping_add(*by_site), *by_place, sp_before, 0];
-        let value = coder.value(Column::SpToken, sp_tokens.at(at.of_shape), &exact, &[sp_before], sp[index])?;
+        let value = coder.value(Column::SpToken, &mut tokens.sp, &exact, &[sp_before], sp[index])?;
         sp[index] = value;
         if value != 0 {
             let step = value.wrapping_sub(sp_before);
@@ -318,13 +409,15 @@ pub(crate) struct Stored {
 #[allow(clippy::similar_names, reason = "ip and sp are what they are called")]
 pub(crate) fn walk_args(
     coder: &mut impl Coder,
+    tables: &mut Tables,
     skeleton: &Skeleton,
     known: &Known,
     args: &mut [[u64; 6]],
 ) -> Result<(), DecodeError> {
-    let mut tokens = Table::<u8>::new(13);
-    let mut by_thread = Table::<ArgThread>::new(13);
-    let mut by_path = Table::<ArgPath>::new(13);
+    let ArgTables { tokens, by_thread, by_path } = &mut tables.args;
+    tokens.clear();
+    by_thread.clear();
+    by_path.clear();
     let (mut ret_before, mut address, mut first_before) = (0u64, 0u64, 0u64);
     skeleton.walk(|at, index| {
         if at.first {
@@ -387,19 +480,33 @@ fn in_slot(slot: u8, args: &[u64; 6], ret: u64) -> u64 {
 /// are walked: nothing of them is predicted from addresses and lengths.
 pub(crate) fn walk_captures(
     coder: &mut impl Coder,
+    tables: &mut Tables,
     skeleton: &Skeleton,
     known: Option<&Known>,
     lens: &[u32],
     captures: &mut Captures,
 ) -> Result<(), DecodeError> {
-    let mut addr_tokens = Table::<u8>::new(12);
-    let mut addr_sp = Table::<u64>::new(12);
-    let mut addr_own = Table::<u64>::new(12);
-    let mut content_tokens = Table::<u8>::new(12);
-    let mut content_own = Table::<u32>::new(12);
-    let mut content_path = Table::<u32>::new(12);
-    let mut wanted_tokens = Table::<u8>::new(12);
-    let mut wanted_own = Table::<u64>::new(12);
+    let tables = &mut tables.captures;
+    if known.is_some() {
+        tables.addr_tokens.clear();
+        tables.addr_sp.clear();
+        tables.addr_own.clear();
+        tables.wanted_tokens.clear();
+        tables.wanted_own.clear();
+    }
+    tables.content_tokens.clear();
+    tables.content_own.clear();
+    tables.content_path.clear();
+    let CaptureTables {
+        addr_tokens,
+        addr_sp,
+        addr_own,
+        content_tokens,
+        content_own,
+        content_path,
+        wanted_tokens,
+        wanted_own,
+    } = tables;
     let mut next = 0usize;
     let mut fresh = 0u64;
     let (mut addr_before, mut wanted_before) = (0u64, 0u64);
@@ -486,18 +593,18 @@ pub(crate) struct Refs {
 /// The references.
 pub(crate) fn walk_refs(
     coder: &mut impl Coder,
+    tables: &mut Tables,
     skeleton: &Skeleton,
     known: &Known,
     object_base: u64,
     refs: &mut Refs,
 ) -> Result<(), DecodeError> {
-    let mut fd_tokens = Table::<u8>::new(12);
-    let mut fd_own = Table::<u64>::new(12);
-    let mut fd_shape = Table::<u64>::new(12);
-    let mut object_tokens = Table::<u8>::new(12);
-    let mut by_fd_of_thread = Table::<u64>::new(13);
-    let mut by_fd = Table::<u64>::new(12);
-    let mut by_slot = Table::<u64>::new(12);
+    let RefTables { by_shape, fd_own, by_fd_of_thread, by_fd, by_slot } = &mut tables.refs;
+    by_shape.clear();
+    fd_own.clear();
+    by_fd_of_thread.clear();
+    by_fd.clear();
+    by_slot.clear();
     let mut fresh = object_base;
     let mut before = 0u64;
     let mut next = 0usize;
@@ -508,26 +615,29 @@ pub(crate) fn walk_refs(
             let (of_thread, of_shape) = (at.of_thread << 4 | j, at.of_shape << 4 | j);
             // Descriptors are ints: the register's upper half means nothing.
             let home = in_slot(slot, args, ret) as i32 as u64;
-            let exact = [home, *fd_own.at(of_thread), *fd_shape.at(of_shape)];
-            let fd = coder.value(Column::FdToken, fd_tokens.at(of_shape), &exact, &[home, 0], refs.fd[next])?;
+            let shape = by_shape.at(of_shape);
+            let own = fd_own.at(of_thread);
+            let exact = [home, *own, shape.fd];
+            let fd = coder.value(Column::FdToken, &mut shape.fd_token, &exact, &[home, 0], refs.fd[next])?;
             refs.fd[next] = fd;
-            *fd_own.at(of_thread) = fd;
-            *fd_shape.at(of_shape) = fd;
+            *own = fd;
+            shape.fd = fd;
 
             let of_fd = (at.of_thread >> 16) << 32 | fd & 0xffff_ffff;
             let of_slot = (at.of_thread >> 16) << 4 | u64::from(slot);
-            let exact = [*by_fd_of_thread.at(of_fd), fresh, *by_fd.at(fd), *by_slot.at(of_slot), before];
+            let (thread_fd, any_fd, slot) = (by_fd_of_thread.at(of_fd), by_fd.at(fd), by_slot.at(of_slot));
+            let exact = [*thread_fd, fresh, *any_fd, *slot, before];
             let object = coder.value(
                 Column::ObjectToken,
-                object_tokens.at(of_shape),
+                &mut shape.object_token,
                 &exact,
                 &[fresh, before],
                 refs.object[next],
             )?;
             refs.object[next] = object;
-            *by_fd_of_thread.at(of_fd) = object;
-            *by_fd.at(fd) = object;
-            *by_slot.at(of_slot) = object;
+            *thread_fd = object;
+            *any_fd = object;
+            *slot = object;
             before = object;
             if object >= fresh {
                 fresh = object.wrapping_add(1);
