@@ -90,7 +90,39 @@ export class Dictionary {
   #joined(from: number): string | undefined {
     let units = 0;
     for (let code = from; code < this.size; code++) units += this.text(code).length;
-    return units > MAX_JOINED ? undefined : this.#values.slice(from).join("");
+    if (units > MAX_JOINED) return undefined;
+    return Array.from({ length: Math.max(0, this.size - from) }, (_, k) => this.text(from + k)).join("");
+  }
+}
+
+/** Texts that were numbered elsewhere, each made of its UTF-8 when it is asked for. Two of them may be alike. */
+export class PackedDictionary extends Dictionary {
+  readonly #packed: PackedValues;
+  readonly #texts: (string | undefined)[] = [];
+
+  constructor(packed: PackedValues) {
+    super("text");
+    this.#packed = packed;
+  }
+
+  override get size(): number {
+    return this.#packed.offsets.length - 1;
+  }
+
+  override code(): number {
+    throw new Error("a dictionary that is packed takes no more values");
+  }
+
+  override text(code: number): string {
+    const { offsets, bytes } = this.#packed;
+    const [start, end] = [offsets[code], offsets[code + 1]];
+    if (start === undefined || end === undefined) return "";
+    let text = this.#texts[code];
+    if (text === undefined) {
+      text = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8");
+      this.#texts[code] = text;
+    }
+    return text;
   }
 }
 

@@ -6,7 +6,7 @@ import type { NativeFileUsage } from "../native.js";
 import { type RowShape, shapeOf } from "../query/facts.js";
 import { traceError } from "../trace/failure.js";
 import { columnsNamed } from "./builder.js";
-import { Dictionary } from "./dictionary.js";
+import { Dictionary, PackedDictionary } from "./dictionary.js";
 import type { ColumnData, TableBatch, TableColumn, TableDef } from "./table.js";
 import { transferOf } from "./transfer.js";
 
@@ -162,12 +162,12 @@ function keyOf({ keys, keyEnd }: NativeFileUsage, k: number): Buffer {
 }
 
 /** Dictionaries of their own: no path comes twice, except where two that are not UTF-8 look alike. */
-function pathsOf(usage: NativeFileUsage, from: number, to: number): ColumnData {
-  const dictionary = new Dictionary("text");
-  const values = new Uint32Array(to - from);
-  for (let k = from; k < to; k++)
-    values[k - from] = dictionary.code(keyOf(usage, k).toString("utf8"));
-  return { type: "text", values, dictionary };
+function pathsOf({ keys, keyEnd }: NativeFileUsage, from: number, to: number): ColumnData {
+  const offsets = new Uint32Array(to - from + 1);
+  const start = from === 0 ? 0 : (keyEnd[from - 1] ?? 0);
+  for (let k = from; k < to; k++) offsets[k - from + 1] = (keyEnd[k] ?? 0) - start;
+  const dictionary = new PackedDictionary({ offsets, bytes: keys.subarray(start) });
+  return { type: "text", values: Uint32Array.from({ length: to - from }, (_, k) => k), dictionary };
 }
 
 function bytesOf(usage: NativeFileUsage, from: number, to: number): ColumnData {
