@@ -2,7 +2,7 @@
 
 import { type EventBatch, EventFlag } from "../trace/batch.js";
 import { signed } from "../trace/word.js";
-import { genericArgs } from "./argument.js";
+import { argumentCount, genericArg, genericArgs } from "./argument.js";
 import { unbundled } from "./bundled.js";
 import { returnAddress, returnFd, returnInt } from "./call_result.js";
 import { CallContext, type TraceContext } from "./context.js";
@@ -26,6 +26,25 @@ export function decodeCall(batch: EventBatch, i: number, trace: TraceContext): C
     args,
     result: result(call, shape),
   };
+}
+
+/**
+ * Argument `k` of what {@link decodeCall} gives; undefined where the call has fewer. Where no family decodes the call as a whole, the
+ * others are not looked at.
+ */
+export function decodeArgument(
+  batch: EventBatch,
+  i: number,
+  trace: TraceContext,
+  k: number,
+): Value | undefined {
+  const call = unbundled(new CallContext(batch, i, trace));
+  const { row } = call;
+  // On i386 the halves of a 64-bit argument are one, and those behind it move up.
+  if (row === undefined || call.word === 4 || callDecoder(row.name) !== undefined) {
+    return decodeCall(batch, i, trace).args[k]?.value;
+  }
+  return k < argumentCount(call) ? genericArg(call, k).value : undefined;
 }
 
 function rawArgs(call: CallContext): Argument[] {

@@ -91,7 +91,9 @@ export class Dictionary {
     let units = 0;
     for (let code = from; code < this.size; code++) units += this.text(code).length;
     if (units > MAX_JOINED) return undefined;
-    return Array.from({ length: Math.max(0, this.size - from) }, (_, k) => this.text(from + k)).join("");
+    return Array.from({ length: Math.max(0, this.size - from) }, (_, k) =>
+      this.text(from + k),
+    ).join("");
   }
 }
 

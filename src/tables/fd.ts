@@ -3,7 +3,8 @@
 import { processName } from "../trace/process.js";
 import type { Trace } from "../trace/trace.js";
 import { type Row, rowTable } from "./builder.js";
-import { Lives } from "./lives.js";
+import type { Lives } from "./lives.js";
+import { readSockets } from "./sockets.js";
 import type { TableColumn } from "./table.js";
 
 const columns: readonly TableColumn[] = [
@@ -81,7 +82,7 @@ export const fd = rowTable(
     columns,
   },
   async function* (trace) {
-    const { lives, failure } = await Lives.read(trace);
+    const { lives, failure } = await readSockets(trace);
     for (let id = 0; id < lives.count; id++) {
       // Directories that were only worked in are no open files.
       if ((lives.firstSeq[id] ?? -1) >= 0) yield rowOf(trace, lives, id);

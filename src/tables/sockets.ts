@@ -51,7 +51,19 @@ const CALLS: ReadonlySet<string> = new Set([
   ...["getsockname", "getpeername", "sendto", "recvfrom", "sendmsg", "recvmsg", "socketcall"],
 ]);
 
-export async function readSockets(trace: Trace): Promise<Sockets> {
+/** What was read of a trace last: tables `fd`, `socket` and `connection` are made of one reading of it. */
+const read = new WeakMap<Trace, Promise<Sockets>>();
+
+export function readSockets(trace: Trace): Promise<Sockets> {
+  let sockets = read.get(trace);
+  if (sockets === undefined) {
+    sockets = readAll(trace);
+    read.set(trace, sockets);
+  }
+  return sockets;
+}
+
+async function readAll(trace: Trace): Promise<Sockets> {
   const reader = new SocketReader(trace);
   const { lives, failure } = await Lives.read(trace, (batch, i) => reader.call(batch, i));
   return { lives, failure, facts: reader.facts, attempts: reader.attempts };

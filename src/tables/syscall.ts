@@ -1,16 +1,17 @@
 /** Table `syscall`: the calls, with their arguments as they stood in registers and what is known of them. */
 
-import { decodeCall } from "../decode/call.js";
+import { decodeArgument } from "../decode/call.js";
 import { rowIndex } from "../decode/context.js";
 import { SYSCALLS } from "../decode/tables.generated.js";
+import type { Value } from "../decode/value.js";
 import { valueText } from "../show/notation.js";
-import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
+import { EventFlag, EventKind } from "../trace/batch.js";
 import {
+  codeColumn,
   type EventColumn,
   eventTable,
   intColumn,
   keyedColumn,
-  textColumn,
   wordColumn,
 } from "./event_columns.js";
 import { eventFields as f } from "./event_fields.js";
@@ -74,19 +75,29 @@ const FLAG_ARGUMENTS: readonly number[] = SYSCALLS.map((row) =>
   row.args.findIndex(({ name, ty }) => ty.t === "flags" && /flags$/.test(name)),
 );
 
-const flags = textColumn(
+const flags = codeColumn(
   {
     name: "flags",
     doc: "the flags that the call was given, by name: O_RDONLY|O_CLOEXEC",
     nullable: true,
     groups: ["base", "args", "captures", "refs"],
   },
-  ({ trace }) =>
-    (batch: EventBatch, i: number) => {
+  "text",
+  ({ trace }, dictionary) => {
+    // Equal flags of one set are mostly one value (decode/flags.ts).
+    const codes = new WeakMap<Value, number>();
+    return (batch, i) => {
       const k = FLAG_ARGUMENTS[rowIndex(batch.arch[i] as number, batch.code[i] as number)] ?? -1;
-      const value = k < 0 ? undefined : decodeCall(batch, i, trace).args[k]?.value;
-      return value === undefined ? undefined : valueText(value, notation);
-    },
+      const value = k < 0 ? undefined : decodeArgument(batch, i, trace, k);
+      if (value === undefined) return -1;
+      let code = codes.get(value);
+      if (code === undefined) {
+        code = dictionary.code(valueText(value, notation));
+        codes.set(value, code);
+      }
+      return code;
+    };
+  },
 );
 
 export const syscall = eventTable(
