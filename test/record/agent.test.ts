@@ -1,9 +1,21 @@
 /** Recording with the agent: programs that would notice it, every call counted, and the same events as with ptrace. */
 
-import { dirname } from "node:path";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { coverageOf } from "../../src/trace/coverage.js";
-import { cli, compile, type Event, read, readWhole, record, run, toldOf } from "./support.js";
+import {
+  calls,
+  cli,
+  compile,
+  type Event,
+  read,
+  readWhole,
+  record,
+  run,
+  toldOf,
+} from "./support.js";
 
 const eager = { options: ["--observe", "--backend=eager-agent"] };
 const usual = { options: ["--observe", "--backend=agent"] };
@@ -98,6 +110,39 @@ test("bytes, paths and results are those of the ptrace backend", async () => {
   ];
   expect(agent.length).toBeGreaterThan(1000);
   expect(agent).toEqual(ptrace);
+}, 60_000);
+
+test("files are opened as without the agent, and have their names", async () => {
+  const program = compile("agent_opens");
+  const told = async (options: readonly string[]) => {
+    const folder = await mkdtemp(join(tmpdir(), "trace-opens-"));
+    const { code, stdout, file } = await record([program, folder], { options });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
+    await rm(folder, { recursive: true });
+    const { events } = await read(file);
+    const plain = (text: string) =>
+      text
+        .replaceAll(folder, "FOLDER")
+        .replace(/#\d+/, "#")
+        .replace(/proc\/\d+/, "proc/PID");
+    const opened = calls(events, "open", "openat").map(({ name, ret, flags, captures, refs }) => ({
+      name,
+      ret,
+      flags,
+      captures: captures.map(({ side, status, bytes }) => [side, status, plain(bytes.toString())]),
+      refs: refs.map(({ slot, fd, object }) => [slot, fd, plain(object.path)]),
+    }));
+    const waits = ({ captures }: (typeof opened)[number]) =>
+      captures.some(([, , path]) => path === "real/fifo\0");
+    // How often these are interrupted depends on when the signals come.
+    const results = new Set(opened.filter(waits).map(({ ret }) => Math.min(ret, 0)));
+    return { opened: opened.filter((event) => !waits(event)), results };
+  };
+  const expected = await told(["--observe", "--backend=ptrace"]);
+  expect(expected.opened.length).toBeGreaterThan(60 * 23);
+  expect(expected.results.size).toBeGreaterThan(1);
+  expect(await told(eager.options)).toEqual(expected);
+  expect(await told(["--backend=eager-agent"])).toEqual(expected);
 }, 60_000);
 
 test("what a killed program was doing is told", async () => {

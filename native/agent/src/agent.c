@@ -40,6 +40,7 @@ struct block {
 	u32 replayable, stale;
 	u64 clock;
 	u32 every, since;
+	u64 taken, tries;
 };
 
 struct record {
@@ -95,6 +96,8 @@ AT(block, stale, BLOCK_STALE);
 AT(block, clock, BLOCK_CLOCK);
 AT(block, every, BLOCK_EVERY);
 AT(block, since, BLOCK_SINCE);
+AT(block, taken, BLOCK_TAKEN);
+AT(block, tries, BLOCK_TRIES);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -130,8 +133,8 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_OPEN = 2, NR_FSTAT = 5, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257 };
-enum { EFAULT = 14 };
+enum { NR_OPEN = 2, NR_FSTAT = 5, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_OPENAT2 = 437 };
+enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
 enum { MAP_AT_ADDRESS = 0x100010 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
@@ -484,8 +487,56 @@ static int opens_to_write(const struct frame *frame)
 	}
 }
 
+/* Whether a file may be one of /proc: these have no size, no blocks, and are on no device. */
+static int may_be_of_proc(const u8 *facts)
+{
+	enum { DEVICE = 0, SIZE = 48, BLOCKS = 64 };
+	u64 device = *(const u64 *)(facts + DEVICE);
+
+	return !(device >> 8 & 0xfff) && !*(const u64 *)(facts + SIZE) && !*(const u64 *)(facts + BLOCKS);
+}
+
+/*
+ * Opens a file, in a way at first that fails when part of its path is a symbolic link: then the path is the file's name, and the
+ * kernel need not be asked for that, which takes longer than to open it.
+ */
+static i64 open_file(const struct row *row, const struct frame *frame, struct block *block, int *is_named)
+{
+	enum { CREATES = 0100, UNNAMED = 020000000, NO_SYMLINKS = 4, AT_FDCWD = -100, MODE = 07777 };
+	int is_at = frame->rax == NR_OPENAT;
+	const u64 *args = frame->args + is_at;
+	u32 flags = args[1];
+	struct {
+		u64 flags, mode, resolve;
+	} how = { flags, flags & CREATES ? args[2] & MODE : 0, NO_SYMLINKS };
+	struct frame other;
+	i64 result;
+
+	if ((!is_at && frame->rax != NR_OPEN) || flags & UNNAMED || row->pointers[0].omit)
+		return agent_call(frame);
+	other.rax = NR_OPENAT2;
+	other.args[0] = is_at ? frame->args[0] : (u64)AT_FDCWD;
+	other.args[1] = args[0];
+	other.args[2] = (u64)&how;
+	other.args[3] = sizeof(how);
+	block->tries = 1;
+	FENCE();
+	result = agent_call(&other);
+	FENCE();
+	if (result >= 0 || result == -ENOENT || result == -EINTR) {
+		block->tries = 0;
+		*is_named = result >= 0;
+		return result;
+	}
+	block->phase = PHASE_ENTERED;
+	FENCE();
+	block->tries = 0;
+	FENCE();
+	return agent_call(frame);
+}
+
 /* Asks what a new descriptor stands for, before anything can have closed it. */
-static void identify(struct writer *writer, u32 fd, int writable)
+static void identify(struct writer *writer, u32 fd, int is_named, int writable)
 {
 	struct capture *capture = begin(writer, CAPTURE_OPENED, SIDE_OUT, 0, fd);
 	u8 *facts = (u8 *)(capture + 1);
@@ -499,9 +550,13 @@ static void identify(struct writer *writer, u32 fd, int writable)
 		path[at + --i] = '0' + rest % 10;
 	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0) < 0)
 		return;
-	length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES);
-	if (length <= 0 || length >= NAME_BYTES)
-		return;
+	facts[STAT_BYTES] = 0;
+	length = 0;
+	if (!is_named || may_be_of_proc(facts)) {
+		length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES);
+		if (length <= 0 || length >= NAME_BYTES)
+			return;
+	}
 	finish(writer, capture, STAT_BYTES + length, WHOLE);
 	if (fd < RING_KNOWN_BYTES)
 		known[fd] = what_is_known(facts, writable, writer->replayable);
@@ -653,6 +708,56 @@ static void take_after_error(struct writer *writer, const struct row *row, const
 	}
 }
 
+/* A record at the head, with room as far as the buffer goes, or up to what the engine has not taken yet. */
+static void begin_record(struct writer *writer, const struct block *block)
+{
+	u8 *buffer = (u8 *)block + RING_HEAD_BYTES;
+	u64 at = block->head % RING_BUFFER_BYTES;
+	u64 room = RING_BUFFER_BYTES - (block->head - block->taken);
+
+	writer->record = (struct record *)(buffer + at);
+	writer->at = (u8 *)(writer->record + 1);
+	writer->end = buffer + (room < RING_BUFFER_BYTES - at ? at + room : RING_BUFFER_BYTES);
+	writer->replayable = block->replayable;
+}
+
+/* Goes on at the start of the buffer, if the engine has taken what was there. */
+static int begin_lap(struct block *block)
+{
+	u64 at = block->head % RING_BUFFER_BYTES, next = block->head - at + RING_BUFFER_BYTES;
+
+	if (!at || next - block->taken >= RING_BUFFER_BYTES)
+		return 0;
+	*(u64 *)((u8 *)block + RING_HEAD_BYTES + at) = RECORD_END_OF_LAP;
+	FENCE();
+	block->head = next;
+	return 1;
+}
+
+static inline int has_lapped(const struct block *block)
+{
+	return block->head % RING_BUFFER_BYTES >= RING_SHORT_LAP && block->head - block->taken <= RING_NEARLY_ALL;
+}
+
+/* Writes down what is known of a call before it is made; 0 when there is no room, or it is for the engine. */
+static int take_call(struct writer *writer, struct block *block, const struct row *row, const struct frame *frame)
+{
+	struct record *record;
+
+	begin_record(writer, block);
+	if (writer->end < writer->at + CAPTURE_BYTES + 8)
+		return 0;
+	block->pending = block->head;
+	record = writer->record;
+	record->number = frame->rax;
+	record->captures = 0;
+	record->ip = frame->site[SITE_IP / 8];
+	record->sp = block->sp;
+	for (u32 i = 0; i < 6; i++)
+		record->args[i] = frame->args[i];
+	return take_inputs(writer, row, frame);
+}
+
 static int leave(struct block *block)
 {
 	block->phase = PHASE_LEFT;
@@ -669,42 +774,31 @@ int agent_handle(struct frame *frame, struct block *block)
 	struct record *record;
 	i64 result;
 	u32 size;
-	int asks;
+	int asks, is_named = 0;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
 	row = &rows[indexes[number]];
 	if (row->kind == KIND_FCNTL || row->kind == KIND_IOCTL)
 		row = by_command(row, frame, &made);
-	if (!row)
+	if (!row || !admits(row, frame, block))
 		return leave(block);
-	record = (struct record *)((u8 *)block + RING_HEAD_BYTES + block->head);
-	block->pending = block->head;
-	writer.record = record;
-	writer.at = (u8 *)(record + 1);
-	writer.end = (u8 *)block + RING_HEAD_BYTES + RING_BUFFER_BYTES;
-	writer.replayable = block->replayable;
-	if (writer.end < writer.at + CAPTURE_BYTES + 8 || !admits(row, frame, block))
+	if (has_lapped(block))
+		begin_lap(block);
+	if (!take_call(&writer, block, row, frame) && (!begin_lap(block) || !take_call(&writer, block, row, frame)))
 		return leave(block);
-	record->number = number;
-	record->captures = 0;
-	record->ip = frame->site[SITE_IP / 8];
-	record->sp = block->sp;
-	for (u32 i = 0; i < 6; i++)
-		record->args[i] = frame->args[i];
-	if (!take_inputs(&writer, row, frame))
-		return leave(block);
+	record = writer.record;
 	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
 		known[(u32)frame->args[0]] = 0;
 	record->size = writer.at - (u8 *)record;
 	asks = begin_time(block, row, frame, &record->start);
 	FENCE();
-	result = agent_call(frame);
+	result = row->kind == KIND_OPEN ? open_file(row, frame, block, &is_named) : agent_call(frame);
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
 		if (row->kind == KIND_OPEN)
-			identify(&writer, result, opens_to_write(frame));
+			identify(&writer, result, is_named, opens_to_write(frame));
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
 			known[result] = known[(u32)frame->args[0]];
 	} else if (block->replayable) {

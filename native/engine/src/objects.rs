@@ -23,6 +23,8 @@ pub struct Open {
     pub kind: ObjectKind,
     /// Device and inode.
     pub file: (u64, u64),
+    /// No call ever waits for it.
+    pub is_ready: bool,
 }
 
 /// What each descriptor of a process stands for.
@@ -101,6 +103,9 @@ impl FdTable {
     }
 }
 
+/// Device, inode and mode of a file.
+pub type Facts = (u64, u64, u32);
+
 /// What the kernel says of one descriptor.
 #[derive(Clone)]
 pub struct Identity {
@@ -117,9 +122,19 @@ impl Identity {
         (self.dev, self.ino, &self.path) == (other.dev, other.ino, &other.path)
     }
 
+    /// Whether no call ever waits for it.
+    #[must_use]
+    pub fn is_always_ready(&self) -> bool {
+        match self.kind {
+            ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd => true,
+            ObjectKind::CharDevice => !shows_output(&self.path) || self.path == b"/dev/urandom",
+            _ => false,
+        }
+    }
+
     /// From a name as /proc/PID/fd shows it, and device, inode and mode as far as they are known.
     #[must_use]
-    pub fn new(path: Vec<u8>, facts: Option<(u64, u64, u32)>) -> Identity {
+    pub fn new(path: Vec<u8>, facts: Option<Facts>) -> Identity {
         let kind = facts.map_or(ObjectKind::Unknown, |(_, _, mode)| kind_of(&path, mode));
         let (dev, ino) = facts.map_or((0, 0), |(dev, ino, _)| (dev, ino));
         Identity { kind, path, dev, ino }
@@ -133,8 +148,9 @@ pub struct Objects {
     /// Pipes and sockets by device and inode: the same everywhere.
     shared: HashMap<(u64, u64), u32>,
     directories: HashMap<Vec<u8>, u32>,
-    /// Path of every live directory object, to resolve against.
+    /// Paths of directory objects, to resolve against: of those that were used lately, and of the ones before.
     paths: HashMap<u32, Vec<u8>>,
+    older_paths: HashMap<u32, Vec<u8>>,
     /// The object that was numbered last: what is mapped has mostly just been opened.
     last: Option<(u32, Identity)>,
     /// Protocols of sockets, as far as known: an accepted socket has that of the listening one.
@@ -186,10 +202,7 @@ impl Objects {
             self.shared.insert(key, object);
         }
         if identity.kind == ObjectKind::Dir {
-            if self.paths.len() >= MAX_REMEMBERED {
-                self.paths.clear();
-            }
-            self.paths.insert(object, identity.path.clone());
+            self.remember_path(object, identity.path.clone());
         }
         if !detail.is_empty() {
             if self.details.len() >= MAX_REMEMBERED {
@@ -241,9 +254,18 @@ impl Objects {
         self.last.as_ref().filter(|(last, _)| *last == object).map(|(_, identity)| identity.clone())
     }
 
+    fn remember_path(&mut self, object: u32, path: Vec<u8>) {
+        if self.paths.len() >= MAX_REMEMBERED {
+            self.older_paths = std::mem::take(&mut self.paths);
+        }
+        self.paths.insert(object, path);
+    }
+
     /// The path of a directory object.
-    #[must_use]
-    pub fn path(&self, object: u32) -> Option<&[u8]> {
+    pub fn path(&mut self, object: u32) -> Option<&[u8]> {
+        if let Some(path) = self.older_paths.remove(&object) {
+            self.remember_path(object, path);
+        }
         self.paths.get(&object).map(Vec::as_slice)
     }
 }
@@ -304,7 +326,7 @@ mod tests {
     use crate::raw::ObjectKind;
 
     fn open(object: u32) -> Open {
-        Open { object, kind: ObjectKind::File, file: (1, object.into()) }
+        Open { object, kind: ObjectKind::File, file: (1, object.into()), is_ready: true }
     }
 
     #[test]

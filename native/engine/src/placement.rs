@@ -70,6 +70,10 @@ pub struct Placement {
     watched: Arc<Watched>,
     stop: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
+    /// The recorder has left its CPU to a task; and how many stops have come close to each other since.
+    aside: bool,
+    close_stops: u8,
+    last_stop: u64,
 }
 
 impl Placement {
@@ -79,7 +83,40 @@ impl Placement {
         let visible = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
         let home = (pinned && visible.count() > 1).then(|| CpuMask::single(sys::current_cpu()));
         let home = home.filter(|home| sys::set_affinity(0, home).is_ok());
-        Placement { visible, home, watched: Arc::default(), stop: Arc::default(), watcher: None }
+        let (aside, close_stops, last_stop) = (false, 0, 0);
+        let watcher = None;
+        Placement {
+            visible,
+            home,
+            watched: Arc::default(),
+            stop: Arc::default(),
+            watcher,
+            aside,
+            close_stops,
+            last_stop,
+        }
+    }
+
+    /// The recorder leaves its CPU to tasks that go on without stops, until they stop often again.
+    pub fn step_aside(&mut self) {
+        if let Some(home) = self.home.filter(|_| !self.aside) {
+            let others = self.visible.without(&home);
+            self.aside = others.count() > 0 && sys::set_affinity(0, &others).is_ok();
+            self.close_stops = 0;
+        }
+    }
+
+    /// A task has stopped: it is served from its own CPU if it or others do that often.
+    fn come_back(&mut self, now: u64) {
+        let close = now.saturating_sub(self.last_stop) < CLOSE_NS;
+        self.last_stop = now;
+        self.close_stops = if close { self.close_stops.saturating_add(1) } else { 0 };
+        if self.close_stops >= CLOSE_STOPS
+            && let Some(home) = &self.home
+        {
+            self.aside = false;
+            let _ = sys::set_affinity(0, home);
+        }
     }
 
     /// The mask that tasks are kept on.
@@ -120,9 +157,12 @@ impl Placement {
     }
 
     /// A task came to a stop.
-    pub fn stopped(&self, tid: pid_t, place: &mut Place, now: u64) {
+    pub fn stopped(&mut self, tid: pid_t, place: &mut Place, now: u64) {
         if self.home.is_none() {
             return;
+        }
+        if self.aside {
+            self.come_back(now);
         }
         place.slot.running_since.store(0, Ordering::Relaxed);
         if place.own || !place.is_released() {

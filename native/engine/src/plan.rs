@@ -118,6 +118,7 @@ pub enum Role {
 
 /// All of it for one syscall.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about a call")]
 pub struct Plan {
     pub row: &'static Syscall,
     pub pointers: Vec<Pointer>,
@@ -134,6 +135,8 @@ pub struct Plan {
     pub changes_identity: bool,
     /// Writes its output also when it was interrupted.
     pub writes_interrupted: bool,
+    /// Its row does not say all that it does: it is asked for by its name.
+    pub is_unusual: bool,
 }
 
 static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| SYSCALLS.iter().map(plan).collect());
@@ -206,6 +209,7 @@ fn plan(row: &'static Syscall) -> Plan {
         role: role_of(row.name),
         sink: sink_of(row.name),
         changes_identity: changes_identity(row.name),
+        is_unusual: is_unusual(row.name),
         writes_interrupted: matches!(
             row.name,
             "nanosleep"
@@ -271,6 +275,31 @@ fn changes_identity(name: &str) -> bool {
             | "umask"
             | "unshare"
             | "setns"
+    )
+}
+
+/// Calls that record/effects.rs asks for by name, before and after they are made.
+fn is_unusual(name: &str) -> bool {
+    matches!(
+        name,
+        "poll"
+            | "ppoll"
+            | "ppoll_time64"
+            | "select"
+            | "_newselect"
+            | "pselect6"
+            | "pselect6_time64"
+            | "sendmsg"
+            | "sendmmsg"
+            | "waitid"
+            | "kcmp"
+            | "fsconfig"
+            | "mount_setattr"
+            | "ioctl"
+            | "mmap"
+            | "mmap2"
+            | "munmap"
+            | "mremap"
     )
 }
 

@@ -19,6 +19,7 @@ mod loader;
 mod moved;
 mod notified;
 mod outside;
+mod pace;
 mod replayable;
 mod samples;
 mod shown;
@@ -53,7 +54,7 @@ use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::{Hash, Store};
-use crate::sys::{self, Resume, Waited, Waiting};
+use crate::sys::{self, Resume, Waited, Waiting, is_restart};
 use crate::task::{Interrupted, MovingStep, Task};
 use crate::writer::{self, Summary, Writer};
 
@@ -623,7 +624,7 @@ impl World {
         }
         self.sink.define(&mut self.definitions);
         self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
-        if let Some(agent) = &mut self.agent {
+        if let Some(agent) = self.agent.as_mut().filter(|_| self.threads > 1) {
             agent.committed(event.end, event.thread);
         }
         self.sink.commit(event, memory);
@@ -684,19 +685,10 @@ fn is_entered_again(task: &mut Task) -> bool {
     again
 }
 
-/// How often rings are emptied whose threads come to no stop.
-const DRAIN_NS: i64 = 50_000_000;
-
 /// With one busy task, other stops are asked for after this many.
 const SELDOM: u32 = 4;
 /// With more tasks than this a second call for each stop costs less than what it spares.
 const MANY: usize = 32;
-
-/// A call that the kernel will restart by itself, or that its handler ends: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND,
-/// ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
-fn is_restart(result: i64) -> bool {
-    matches!(result, -512 | -513 | -514 | -516)
-}
 
 struct Recorder {
     world: World,
@@ -711,6 +703,7 @@ struct Recorder {
     root_stopped: bool,
     detach_on_exit: bool,
     detaching: bool,
+    pace: pace::Pace,
 }
 
 impl Recorder {
@@ -726,6 +719,7 @@ impl Recorder {
             root_stopped: false,
             detach_on_exit: options.detach_on_exit,
             detaching: false,
+            pace: pace::Pace::default(),
         }
     }
 
@@ -749,9 +743,8 @@ impl Recorder {
 
     fn run(&mut self, launched: Option<&Launched>) {
         sys::catch(wake_signal());
-        let timer = self.world.agent.as_ref().and_then(|_| sys::Timer::new(wake_signal()));
-        if let Some(timer) = &timer {
-            timer.every(DRAIN_NS);
+        if self.world.agent.is_some() {
+            self.pace.begin(wake_signal());
         }
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut released = launched.is_none();
@@ -762,13 +755,7 @@ impl Recorder {
                 Settling::Moving => Recorder::await_settling(),
                 Settling::NotDue | Settling::Asleep => match sys::wait_any(self.waiting()) {
                     Ok(Some(waited)) => self.stops.push_back(waited),
-                    Ok(None) => {
-                        self.drain();
-                        self.age_clocks();
-                        if self.world.replayable {
-                            self.tick();
-                        }
-                    }
+                    Ok(None) => self.woken(),
                     Err(_) => break,
                 },
             }
@@ -791,7 +778,21 @@ impl Recorder {
                 self.detach_all();
             }
         }
+        self.pace.end();
         self.control.thread.store(0, Ordering::SeqCst);
+    }
+
+    /// No tracee has stopped: the time to look into the rings, and whether somebody has kept its turn for too long.
+    fn woken(&mut self) {
+        self.drain();
+        let now = sys::monotonic();
+        self.pace.woken(now, &mut self.world.placement);
+        if self.pace.is_due(now) {
+            self.age_clocks();
+        }
+        if self.world.replayable {
+            self.tick();
+        }
     }
 
     fn waiting(&self) -> Waiting {
@@ -812,6 +813,7 @@ impl Recorder {
         let (tid, status) = (waited.tid, waited.status);
         self.drain();
         let now = self.world.read_clock();
+        self.pace.stopped();
         if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
             self.ended(&waited);
             return;

@@ -69,6 +69,26 @@ pub fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
     [base, b"/", path].concat()
 }
 
+/// An absolute path without empty parts, `.` and `..`: the same file, where no part is a symbolic link.
+#[must_use]
+pub fn without_dots(path: &[u8]) -> Vec<u8> {
+    let mut plain: Vec<u8> = Vec::with_capacity(path.len());
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => plain.truncate(plain.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
+            _ => {
+                plain.push(b'/');
+                plain.extend_from_slice(part);
+            }
+        }
+    }
+    if plain.is_empty() {
+        plain.push(b'/');
+    }
+    plain
+}
+
 fn look_up(root: Option<&CStr>, path: &[u8], follow: bool) -> Option<Vec<u8>> {
     if follow {
         return canonical(root, path);
@@ -142,6 +162,20 @@ fn open_path(root: Option<&CStr>, path: &CStr) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_lose_their_dots() {
+        for (path, plain) in [
+            ("/", "/"),
+            ("//a/./b//", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/../..", "/"),
+            ("/a/b/../..", "/"),
+            ("/..a/.b", "/..a/.b"),
+        ] {
+            assert_eq!(without_dots(path.as_bytes()), plain.as_bytes());
+        }
+    }
 
     #[test]
     fn links_and_dots_are_resolved() {

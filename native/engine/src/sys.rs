@@ -785,6 +785,12 @@ impl CpuMask {
         word * 64 + self.0[word].trailing_zeros() as usize % 64
     }
 
+    /// The CPUs that are not in the other one.
+    #[must_use]
+    pub fn without(&self, other: &CpuMask) -> CpuMask {
+        CpuMask(std::array::from_fn(|word| self.0[word] & !other.0[word]))
+    }
+
     /// How many CPUs are in it.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -921,6 +927,13 @@ fn query(maps: &std::fs::File, addr: u64, flags: u64) -> io::Result<Option<crate
         ino: query.inode,
         path: name[..length].to_vec(),
     }))
+}
+
+/// Whether a call of that raw result is one that the kernel will restart by itself, or that its handler ends: ERESTARTSYS,
+/// ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
+#[must_use]
+pub fn is_restart(result: i64) -> bool {
+    matches!(result, -512 | -513 | -514 | -516)
 }
 
 /// A timer that sends a signal to the thread that made it, timer_create(2).

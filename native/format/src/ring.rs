@@ -8,8 +8,9 @@
 //! ring    | control block | stack of the agent | records ... |
 //! record  | RECORD_BYTES | capture, its bytes | capture, its bytes | ...
 //! ```
-//! Records and captures begin at multiples of 8 bytes. Records are written from the start of the buffer on; the engine takes
-//! them and begins anew while the thread stands still, so nothing ever wraps around.
+//! Records and captures begin at multiples of 8 bytes. Records are written one behind the other, and the engine takes them while the
+//! thread goes on. A record is one piece: one that has no room before the end of the buffer stands at its start, and a mark where the
+//! last lap ended. So positions are counted on and on; that in the buffer is the rest modulo its size.
 
 use alloc::format;
 use alloc::string::String;
@@ -38,8 +39,11 @@ pub const END: u64 = SPARE + HEAD_BYTES;
 
 /// Bytes of the control block and the stack.
 pub const HEAD_BYTES: u64 = 0x4000;
-/// Bytes of records.
+/// Bytes of records: a power of two.
 pub const BUFFER_BYTES: u64 = 1 << 20;
+/// A lap may end behind so many bytes when the engine is no more than so many behind: what is used again soon is in the caches.
+pub const SHORT_LAP: u64 = 256 << 10;
+pub const NEARLY_ALL: u64 = 64 << 10;
 /// Bytes of a ring.
 pub const RING_BYTES: u64 = HEAD_BYTES + BUFFER_BYTES;
 /// Where the ring of a program's first thread is.
@@ -68,7 +72,7 @@ pub mod block {
     pub const PHASE: u64 = 40;
     /// Bits of [`super::refuse`], 32 bits. Written by the engine.
     pub const REFUSE: u64 = 44;
-    /// Bytes of records that are complete. Set back to 0 by the engine.
+    /// The position behind the records that are complete. Set back to 0 by the engine while the thread stands still.
     pub const HEAD: u64 = 48;
     /// What `HEAD` was when the present call began: as long as it still is, the call's record is not complete.
     pub const PENDING: u64 = 56;
@@ -81,7 +85,11 @@ pub mod block {
     /// After how many calls it is read again, and how many there were since, 32 bits each.
     pub const EVERY: u64 = 80;
     pub const SINCE: u64 = 84;
-    pub const BYTES: u64 = 88;
+    /// The position behind the records that the engine has taken. Written by the engine, for which it counts itself.
+    pub const TAKEN: u64 = 88;
+    /// Not 0 while a call is made in another form at first: when that fails, nothing has been made yet.
+    pub const TRIES: u64 = 96;
+    pub const BYTES: u64 = 104;
 }
 
 /// What is known of a descriptor.
@@ -168,6 +176,8 @@ pub mod record {
     pub const SP: u64 = 40;
     pub const ARGS: u64 = 48;
     pub const BYTES: u64 = 96;
+    /// In place of the size: the lap ends here, and the next record is at the start of the buffer.
+    pub const END_OF_LAP: u64 = 0xffff_ffff;
 }
 
 /// Members of a capture, by offset.
@@ -184,7 +194,7 @@ pub mod capture {
     pub const STATUS: u64 = 22;
     pub const BYTES: u64 = 24;
     /// Slot of what the agent found out about a descriptor that a call has opened: `struct stat`, then its name as
-    /// /proc/PID/fd shows it.
+    /// /proc/PID/fd shows it. There is no name when it is that of the call: no part of that was a symbolic link.
     pub const OPENED: u8 = 0xf0;
 }
 
@@ -303,19 +313,21 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         ("RING_RESERVED_END", RESERVED_END),
         ("RING_HEAD_BYTES", HEAD_BYTES),
         ("RING_BUFFER_BYTES", BUFFER_BYTES),
+        ("RING_SHORT_LAP", SHORT_LAP),
+        ("RING_NEARLY_ALL", NEARLY_ALL),
         ("RING_MOST_STRING", MOST_STRING),
     ];
     plain
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE BYTES))
+            CLOCK EVERY SINCE TAKEN TRIES BYTES))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
         .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
-        .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES))
+        .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES END_OF_LAP))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL))
@@ -326,6 +338,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
 
 const _: () = {
     assert!(table::BYTES <= TABLE_BYTES);
+    assert!(BUFFER_BYTES.is_power_of_two() && SHORT_LAP + NEARLY_ALL < BUFFER_BYTES);
     assert!((STACK_TOP - frame::BYTES).is_multiple_of(16));
     assert!(END <= FIRST_RING && RESERVED_END <= 0x8000_0000);
 };

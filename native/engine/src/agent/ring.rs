@@ -12,13 +12,14 @@ use trace_format::event::{Side, Status};
 use trace_format::ring::{BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, phase, record};
 
 use crate::raw::RawCapture;
+use crate::sys;
 
 /// A ring that is mapped here and in a tracee.
 pub struct Ring {
     /// Its address in the tracee.
     pub addr: u64,
     here: *mut u8,
-    /// Bytes of records that have been taken.
+    /// The position behind the records that have been taken.
     taken: u64,
     /// The file with rings of others that it is a part of, and its number there.
     part: Option<(Rc<Arena>, u64)>,
@@ -149,27 +150,83 @@ impl Ring {
         }
     }
 
-    fn head(&self) -> u64 {
-        self.word(block::HEAD).min(BUFFER_BYTES)
+    /// The position behind the records that are complete; `None` when the program has written there.
+    fn head(&self) -> Option<u64> {
+        let head = self.word(block::HEAD);
+        // What is read from now on comes after that: the processor keeps the order of loads, and so does the fence.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+        Some(head).filter(|head| head.wrapping_sub(self.taken) <= BUFFER_BYTES && head.is_multiple_of(8))
     }
 
-    /// The records that have been completed since the last time.
-    pub fn take(&mut self, out: &mut Vec<u8>) {
-        let head = self.head();
-        let from = self.taken.min(head);
-        self.taken = head;
-        if head > from {
-            // What is read comes after `HEAD` was: the processor keeps the order of loads, and so does the fence.
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            self.copy(from, head - from, out);
-        } else {
-            out.clear();
+    /// How far it can be read now.
+    #[must_use]
+    pub fn end(&self) -> End {
+        End(self.head().unwrap_or(u64::MAX))
+    }
+
+    /// Copies records from there on where the last ones were taken, before `end`: `most` bytes of them, or one that is longer. The last one may
+    /// be cut. `None` when there are no more.
+    ///
+    /// # Errors
+    /// When there is something else.
+    pub fn read(&mut self, end: End, most: u64, out: &mut Vec<u8>) -> Result<Option<()>, Damage> {
+        loop {
+            let left = end.0.wrapping_sub(self.taken);
+            if left == 0 {
+                return Ok(None);
+            }
+            let start = self.taken % BUFFER_BYTES;
+            let of_lap = BUFFER_BYTES - start;
+            if left > BUFFER_BYTES {
+                return Err(Damage);
+            }
+            match self.word(HEAD_BYTES + start) & 0xffff_ffff {
+                record::END_OF_LAP if of_lap <= left => self.has_taken(of_lap),
+                size => {
+                    self.copy(start, left.min(of_lap).min(size.max(most)), out);
+                    return Ok(Some(()));
+                }
+            }
         }
+    }
+
+    /// So many bytes have been taken: the agent may write there again.
+    pub fn has_taken(&mut self, bytes: u64) {
+        self.taken += bytes;
+        // What was read there has been read.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
+        self.set_word(block::TAKEN, self.taken);
+    }
+
+    /// Takes all records up to there, behind those in `out`.
+    ///
+    /// # Errors
+    /// When there is something else. It is not looked at again.
+    pub fn take(&mut self, end: End, out: &mut Vec<u8>) -> Result<(), Damage> {
+        let mut piece = Vec::new();
+        while self.read(end, BUFFER_BYTES, &mut piece)?.is_some() {
+            let mut whole = 0;
+            while let Some((_, size)) = Record::parse(&piece[whole..]) {
+                whole += size;
+            }
+            if whole == 0 {
+                return Err(Damage);
+            }
+            out.extend_from_slice(&piece[..whole]);
+            self.has_taken(whole as u64);
+        }
+        Ok(())
+    }
+
+    /// Takes what is there as taken, whatever it is.
+    pub fn skip(&mut self) {
+        self.taken = self.word(block::HEAD) & !7;
+        self.set_word(block::TAKEN, self.taken);
     }
 
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.head() > self.taken
+        self.head() != Some(self.taken)
     }
 
     /// The agent works for a recording that is to be replayed.
@@ -185,8 +242,9 @@ impl Ring {
 
     /// Begins at the start of the buffer again. Only when the thread stands still outside the agent, and all was taken.
     pub fn rewind(&mut self) {
-        if self.taken > 0 && self.head() == self.taken {
+        if self.taken > 0 && self.head() == Some(self.taken) {
             self.set_word(block::HEAD, 0);
+            self.set_word(block::TAKEN, 0);
             self.taken = 0;
         }
     }
@@ -195,7 +253,7 @@ impl Ring {
     pub fn renew(&mut self) {
         self.taken = 0;
         // Of a phase, and of what is refused.
-        for offset in [block::HEAD, block::PENDING, block::PHASE] {
+        for offset in [block::HEAD, block::TAKEN, block::PENDING, block::PHASE, block::TRIES] {
             self.set_word(offset, 0);
         }
     }
@@ -203,6 +261,7 @@ impl Ring {
     /// The thread has been moved out of the agent.
     pub fn has_left(&self) {
         self.set_half(block::PHASE, phase::LEFT);
+        self.set_word(block::TRIES, 0);
     }
 
     /// What the time is, for a thread that is about to go on.
@@ -227,14 +286,24 @@ impl Ring {
         match (self.word(block::PHASE) as u32, self.word(block::HEAD) == self.word(block::PENDING)) {
             (phase::ENTERED | phase::LEFT, _) => Progress::NotMade,
             (phase::CALLING, _) => Progress::Calling,
-            (phase::CALLED, true) => Progress::Made(self.word(block::RESULT) as i64),
+            (phase::CALLED, true) => match self.word(block::RESULT) as i64 {
+                result if self.has_failed(result) => Progress::NotMade,
+                result => Progress::Made(result),
+            },
             _ => Progress::Recorded,
         }
     }
 
+    /// Whether a raw result is that of another form of the call, which has done nothing. One that was interrupted is the call itself.
+    #[must_use]
+    pub fn has_failed(&self, result: i64) -> bool {
+        const EINTR: i64 = -4;
+        result < 0 && result != EINTR && !sys::is_restart(result) && self.word(block::TRIES) != 0
+    }
+
     /// The record of the call that is being made, with what was taken at entry.
     pub fn pending(&self, out: &mut Vec<u8>) {
-        let start = self.word(block::PENDING).min(BUFFER_BYTES);
+        let start = self.word(block::PENDING) % BUFFER_BYTES;
         let room = BUFFER_BYTES - start;
         if room < record::BYTES {
             return out.clear();
@@ -260,6 +329,14 @@ impl Drop for Ring {
         }
     }
 }
+
+/// A position up to which a ring is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End(u64);
+
+/// The program has written over its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage;
 
 /// How far the agent is with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -368,18 +445,77 @@ mod tests {
         out
     }
 
+    fn made(length: u64) -> File {
+        use std::os::fd::FromRawFd as _;
+        // SAFETY: the name is a string with its end.
+        let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+        assert!(fd >= 0);
+        // SAFETY: just made, and owned by nobody else.
+        let file = unsafe { File::from_raw_fd(fd) };
+        file.set_len(length).unwrap();
+        file
+    }
+
+    /// A ring with records at these positions, and the end of a lap where there is none.
+    fn filled(taken: u64, records: &[u64], laps: &[u64], head: u64) -> Ring {
+        let mut ring = Ring::new(&made(RING_BYTES), 0).unwrap();
+        let start = |position: &u64| HEAD_BYTES + position % BUFFER_BYTES;
+        let records = records.iter().map(|position| (position, record::BYTES | 39 << 32));
+        for (position, word) in records.chain(laps.iter().map(|position| (position, record::END_OF_LAP))) {
+            ring.set_word(start(position), word);
+        }
+        ring.set_word(block::HEAD, head);
+        ring.taken = taken;
+        ring
+    }
+
+    #[test]
+    fn records_are_taken_from_lap_to_lap() {
+        const SIZE: u64 = record::BYTES;
+        let last = BUFFER_BYTES - 2 * SIZE;
+        let mut ring =
+            filled(last, &[last, BUFFER_BYTES, BUFFER_BYTES + SIZE], &[last + SIZE], BUFFER_BYTES + 2 * SIZE);
+        let (end, mut bytes) = (ring.end(), Vec::new());
+        assert_eq!(ring.take(end, &mut bytes), Ok(()));
+        assert_eq!((bytes.len() as u64, ring.has_more()), (3 * SIZE, false));
+        assert_eq!(ring.word(block::TAKEN), BUFFER_BYTES + 2 * SIZE);
+        ring.rewind();
+        assert_eq!((ring.word(block::HEAD), ring.word(block::TAKEN)), (0, 0));
+    }
+
+    #[test]
+    fn pieces_are_as_large_as_wanted_or_one_record() {
+        const SIZE: u64 = record::BYTES;
+        let mut ring = filled(0, &[0, SIZE, 2 * SIZE], &[], 3 * SIZE);
+        let (end, mut bytes) = (ring.end(), Vec::new());
+        for (most, length) in [(8, SIZE), (SIZE + 8, SIZE + 8), (1 << 16, 2 * SIZE)] {
+            assert_eq!(ring.read(end, most, &mut bytes), Ok(Some(())));
+            assert_eq!(bytes.len() as u64, length);
+            if most == 8 {
+                ring.has_taken(SIZE);
+            }
+        }
+        ring.has_taken(2 * SIZE);
+        assert_eq!(ring.read(end, 8, &mut bytes), Ok(None));
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_is_damage() {
+        for head in [BUFFER_BYTES + 8, 4, u64::MAX] {
+            let mut ring = filled(0, &[0], &[], head);
+            let end = ring.end();
+            assert!(ring.has_more());
+            assert_eq!(ring.take(end, &mut Vec::new()), Err(Damage));
+            ring.skip();
+        }
+        // A lap cannot end behind the head.
+        let mut ring = filled(0, &[], &[0], record::BYTES);
+        let end = ring.end();
+        assert_eq!(ring.take(end, &mut Vec::new()), Err(Damage));
+    }
+
     #[test]
     fn the_file_of_a_ring_keeps_its_size() {
-        use std::os::fd::FromRawFd as _;
-        let made = |length: u64| {
-            // SAFETY: the name is a string with its end.
-            let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-            assert!(fd >= 0);
-            // SAFETY: just made, and owned by nobody else.
-            let file = unsafe { File::from_raw_fd(fd) };
-            file.set_len(length).unwrap();
-            file
-        };
         let file = made(RING_BYTES);
         let ring = Ring::new(&file, 0).unwrap();
         assert!(file.set_len(0).is_err() && file.set_len(RING_BYTES * 2).is_err());

@@ -40,6 +40,10 @@ impl Block<'_> {
         sp.wrapping_sub(start) < HEAD_BYTES
     }
 
+    fn has_failed(&self, result: i64) -> bool {
+        matches!(self, Block::Ring(ring) if ring.has_failed(result))
+    }
+
     /// What lets all calls go to the engine has never made one.
     fn progress(&self) -> Progress {
         if let Block::Ring(ring) = self { ring.progress() } else { Progress::NotMade }
@@ -78,7 +82,10 @@ pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, is_fault:
     match block.progress() {
         Progress::NotMade => Place::Before,
         // Between the call and the note that it was made, its result is where the kernel has put it.
-        Progress::Calling if (image.called..image.own_call).contains(&ip) => Place::Back(regs.rax as i64),
+        Progress::Calling if (image.called..image.own_call).contains(&ip) => match regs.rax as i64 {
+            result if block.has_failed(result) => Place::Before,
+            result => Place::Back(result),
+        },
         Progress::Calling => Place::Before,
         Progress::Made(result) => Place::Back(result),
         Progress::Recorded => Place::Behind,

@@ -20,16 +20,17 @@ use crate::agent::clock::Clock;
 use crate::agent::code::{Chosen, Known, State};
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
-use crate::agent::ring::{Arena, Captured, Progress, Record, Ring};
+use crate::agent::ring::{Arena, Captured, Damage, End, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
 use crate::capture::Call;
 use crate::image;
 use crate::memory::Memory;
-use crate::objects::{Identity, Open};
+use crate::objects::{Facts, Identity, Open};
 use crate::plan::{self, Effect};
 use crate::raw::ObjectKind;
+use crate::resolve;
 use crate::siginfo;
 use crate::sys::{self, Resume};
 use crate::task::{Space, Task};
@@ -67,6 +68,8 @@ pub(super) struct Counts {
 const WORTH_AGENT: u32 = 40;
 /// The same for a ring of a process that found none when it was forked.
 const WORTH_RING: u32 = 12;
+/// So many bytes of records are taken at once: the processor still has them when they become events.
+const PIECE_BYTES: u64 = 64 << 10;
 /// How many of the calls that stopped tracees are named in the trace.
 const MOST_NAMED: usize = 32;
 /// A raw result: interrupted by a signal.
@@ -150,15 +153,15 @@ fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
     found
 }
 
-/// What the agent has found out about a new descriptor.
-fn opened(record: &Record<'_>) -> Option<Identity> {
+/// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
+fn opened<'a>(record: &Record<'a>) -> Option<(Facts, &'a [u8])> {
     /// Bytes of struct stat; device, inode and mode in it.
     const STAT: usize = 144;
     let (_, bytes) = record.captures().find(|(captured, _)| matches!(captured, Captured::Opened))?;
     let (facts, path) = bytes.split_at_checked(STAT)?;
     let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
     let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
-    Some(Identity::new(path.to_vec(), Some((word(0), word(8), mode))))
+    Some(((word(0), word(8), mode), path))
 }
 
 impl World {
@@ -181,6 +184,18 @@ impl World {
         }
     }
 
+    /// The name of a file that a call has opened by a path of which no part was a symbolic link.
+    fn name_of_opened(&mut self, task: &Task, call: &Call) -> Option<Vec<u8>> {
+        let (slot, dir) = if call.name() == "open" { (0, libc::AT_FDCWD) } else { (1, call.int(0)) };
+        let given = task.memory.string(slot).filter(|given| !given.is_empty())?;
+        if given[0] == b'/' {
+            return Some(resolve::without_dots(given));
+        }
+        let base = if dir == libc::AT_FDCWD { self.cwd(task) } else { task.fds.borrow().get(dir) };
+        let base = base.and_then(|object| self.objects.path(object)).filter(|base| base.first() == Some(&b'/'))?;
+        Some(resolve::without_dots(&resolve::join(base, given)))
+    }
+
     /// A call that the agent has begun, as if it had just been entered.
     fn begin_recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64) -> Call {
         self.decide(task, None);
@@ -199,8 +214,12 @@ impl World {
         let found = add(&mut task.memory, record, Side::Out);
         // A complete record has all that it says, unless the program has written over it.
         task.memory.unreadable += u32::from(record.count.saturating_sub(found));
+        let told = opened(record).and_then(|(facts, path)| {
+            let path = if path.is_empty() { self.name_of_opened(task, &call)? } else { path.to_vec() };
+            Some(Identity::new(path, Some(facts)))
+        });
         if let Some(agent) = &mut self.agent {
-            agent.told = opened(record);
+            agent.told = told;
             agent.counts.in_process += 1;
         }
         self.after(task, &call, record.result);
@@ -216,14 +235,12 @@ impl World {
 }
 
 impl World {
-    /// What is left of a ring that holds no record: the program has written there.
-    fn count_damage(&mut self, rest: &[u8]) {
-        if !rest.is_empty() {
-            self.lost[Lost::Memory as usize] += 1;
-            let why = "a program has written over the agent's ring: calls of it are missing";
-            self.note(why);
-            self.unreplayable(why);
-        }
+    /// A ring holds something else than records: the program has written there.
+    fn count_damage(&mut self) {
+        self.lost[Lost::Memory as usize] += 1;
+        let why = "a program has written over the agent's ring: calls of it are missing";
+        self.note(why);
+        self.unreplayable(why);
     }
 }
 
@@ -247,30 +264,48 @@ impl Recorder {
         }
     }
 
+    /// Piece by piece, so that its thread finds room again soon.
     fn drain_one(&mut self, tid: pid_t, bytes: &mut Vec<u8>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let Some(ring) = &mut task.ring else { return };
-        ring.take(bytes);
-        let mut rest = bytes.as_slice();
-        while let Some((record, size)) = Record::parse(rest) {
-            let (start, end) = self.world.times(&record);
-            self.world.recorded(task, &record, start, end);
-            rest = &rest[size..];
+        let Some(end) = task.ring.as_ref().map(Ring::end) else { return };
+        while let Some(ring) = &mut task.ring {
+            match ring.read(end, PIECE_BYTES, bytes) {
+                Ok(Some(())) => {}
+                Ok(None) => return,
+                Err(Damage) => break,
+            }
+            let mut taken = 0;
+            while let Some((record, size)) = Record::parse(&bytes[taken..]) {
+                let (start, end) = self.world.times(&record);
+                self.world.recorded(task, &record, start, end);
+                taken += size;
+            }
+            if taken == 0 {
+                break;
+            }
+            self.pace.took(taken as u64);
+            if let Some(ring) = &mut task.ring {
+                ring.has_taken(taken as u64);
+            }
         }
-        self.world.count_damage(rest);
+        task.ring.iter_mut().for_each(Ring::skip);
+        self.world.count_damage();
     }
 
     fn drain_all(&mut self) {
-        let mut taken: Vec<(pid_t, Vec<u8>)> = Vec::new();
-        for task in self.tasks.values_mut() {
-            if let Some(ring) = task.ring.as_mut().filter(|ring| ring.has_more()) {
-                let mut bytes = Vec::new();
-                ring.take(&mut bytes);
-                taken.push((task.tid, bytes));
-            }
-        }
+        // Up to now: who goes on writing meanwhile is not ahead of the others.
+        let mut taken: Vec<(pid_t, End, Vec<u8>)> = Vec::new();
+        let filled =
+            self.tasks.values().filter_map(|task| Some((task.tid, task.ring.as_ref().filter(|ring| ring.has_more())?)));
+        taken.extend(filled.map(|(tid, ring)| (tid, ring.end(), Vec::new())));
         let mut order: Vec<(u64, usize, usize)> = Vec::new();
-        for (index, (_, bytes)) in taken.iter().enumerate() {
+        for (index, (tid, end, bytes)) in taken.iter_mut().enumerate() {
+            let Some(ring) = self.tasks.get_mut(tid).and_then(|task| task.ring.as_mut()) else { continue };
+            if ring.take(*end, bytes).is_err() {
+                ring.skip();
+                self.world.count_damage();
+            }
+            self.pace.took(bytes.len() as u64);
             let (mut at, mut last) = (0, 0);
             while let Some((record, size)) = Record::parse(&bytes[at..]) {
                 // Within a ring the order is that of the records, whatever the counter says.
@@ -278,11 +313,10 @@ impl Recorder {
                 order.push((last, index, at));
                 at += size;
             }
-            self.world.count_damage(&bytes[at..]);
         }
         order.sort_unstable();
         for (_, index, at) in order {
-            let (tid, bytes) = &taken[index];
+            let (tid, _, bytes) = &taken[index];
             let (Some(task), Some((record, _))) = (self.tasks.get_mut(tid), Record::parse(&bytes[at..])) else {
                 continue;
             };
@@ -653,12 +687,13 @@ impl Recorder {
                 if let Some(ring) = &task.ring {
                     ring.pending(&mut bytes);
                 }
+                let number = own.rax;
                 own.rax = result as u64;
                 own.rip = site.after;
                 if super::is_restart(result) {
                     // As if the call had been made in the trampoline: the kernel does the rest.
                     own.rip = site.trap + 2;
-                    own.orig_rax = regs.orig_rax;
+                    own.orig_rax = number;
                 }
                 if let Some((record, _)) = Record::parse(&bytes) {
                     agent.clock.refresh();
@@ -759,9 +794,8 @@ impl World {
         if !self.replayable {
             return known::IS;
         }
-        let waits = !matches!(open.kind, ObjectKind::File | ObjectKind::Dir | ObjectKind::Memfd);
         let stops = self.is_seen_when_written(open);
-        known::IS | if stops { known::WRITES_STOP } else { 0 } | if waits { known::WAITS } else { 0 }
+        known::IS | if stops { known::WRITES_STOP } else { 0 } | if open.is_ready { 0 } else { known::WAITS }
     }
 
     /// A byte for each descriptor whose identity is known.

@@ -66,6 +66,7 @@ impl World {
         let memory = super::outside::memory_of(&identity.path);
         let shown = Shown::of(&identity.path);
         let kept = (!self.follows).then(|| identity.clone());
+        let is_ready = identity.is_always_ready();
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
         if let Some(identity) = kept {
@@ -75,7 +76,7 @@ impl World {
             self.identities.insert(object, identity);
         }
         self.mapping_files.extend(shown.map(|shown| (object, shown)));
-        let open = Open { object, kind, file };
+        let open = Open { object, kind, file, is_ready };
         task.fds.borrow_mut().set(fd, open);
         Some(open)
     }
@@ -97,7 +98,9 @@ impl World {
         for fd in std::mem::take(&mut task.memory.mentioned) {
             self.refer_nested(task, fd);
         }
-        self.refer_unusual(task, call);
+        if plan.is_unusual {
+            self.refer_unusual(task, call);
+        }
         if plan.effect == Effect::Clone && self.follows {
             self.keep_traced(task, call);
         }
@@ -108,13 +111,6 @@ impl World {
         }
         if plan.role == Role::Prctl && self.replayable && call.int(0) == libc::PR_SET_TSC {
             self.keep_clock_trapped(task, call);
-        }
-        match call.name() {
-            "poll" | "ppoll" | "ppoll_time64" => self.refer_polled(task),
-            "select" | "_newselect" | "pselect6" | "pselect6_time64" => self.refer_selected(task, call),
-            "sendmsg" | "sendmmsg" => self.refer_passed(task, call, Side::In),
-            "waitid" => self.refer_waited(task, call),
-            _ => {}
         }
     }
 
@@ -175,7 +171,7 @@ impl World {
             self.after_failure(plan.effect, result);
             return;
         }
-        if self.agent.is_some() {
+        if plan.is_unusual && self.agent.is_some() {
             super::agent::forget_code(task, call, result);
         }
         if plan.changes_identity {
@@ -192,7 +188,7 @@ impl World {
                 _ => self.changes_by_itself(task, call, result),
             }
         }
-        if call.name() == "ioctl" {
+        if plan.is_unusual && call.name() == "ioctl" {
             self.opened_by_ioctl(task, call, result as i32);
         }
         if !plan.paths.is_empty() && self.data >= Data::Paths {
@@ -385,7 +381,7 @@ impl World {
         }
     }
 
-    /// Descriptors in arguments that are descriptors only in some calls.
+    /// The objects of descriptors that stand in memory, or in an argument that is not always one.
     fn refer_unusual(&mut self, task: &mut Task, call: &Call) {
         const KCMP_FILE: i32 = 0;
         const KCMP_EPOLL_TFD: i32 = 7;
@@ -396,6 +392,10 @@ impl World {
                 self.refer_nested(task, call.int(3));
                 self.refer_nested(task, call.int(4));
             }
+            ("poll" | "ppoll" | "ppoll_time64", ..) => self.refer_polled(task),
+            ("select" | "_newselect" | "pselect6" | "pselect6_time64", ..) => self.refer_selected(task, call),
+            ("sendmsg" | "sendmmsg", ..) => self.refer_passed(task, call, Side::In),
+            ("waitid", ..) => self.refer_waited(task, call),
             ("kcmp", _, KCMP_EPOLL_TFD) => self.refer_nested(task, call.int(3)),
             ("fsconfig", FSCONFIG_SET_PATH..=FSCONFIG_SET_FD, _) => match call.int(4) {
                 libc::AT_FDCWD => {

@@ -18,7 +18,8 @@ use trace_format::event::{EventKind, Lost, flag};
 
 use self::ends::Watch;
 use self::tasks::Group;
-use super::{Control, DRAIN_NS, Options, Outcome, World, filter, strict, wake_signal};
+use super::pace::SELDOM_NS;
+use super::{Control, Options, Outcome, World, filter, strict, wake_signal};
 use crate::capture::Call;
 use crate::cpu::features::Level;
 use crate::error::EngineError;
@@ -150,7 +151,7 @@ impl Notified {
         sys::catch(wake_signal());
         let timer = sys::Timer::new(wake_signal());
         if let Some(timer) = &timer {
-            timer.every(DRAIN_NS);
+            timer.every(SELDOM_NS);
         }
         self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
         let mut ready = Vec::new();
