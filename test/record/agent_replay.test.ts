@@ -36,6 +36,19 @@ test("bytes, results and failures are those of the ptrace backend", async () => 
   expect(agent).toEqual(ptrace);
 }, 60_000);
 
+test("small files that are mapped have what is in them when others write, in replay too", async () => {
+  const program = compile("agent_files");
+  const { stdout } = await record([program], { options: ["--backend=ptrace"] });
+  expect(stdout.split("\n").length).toBe(83);
+  for (const options of [eager, usual]) {
+    const replayed = await recordAndReplay([program], options);
+    expect(replayed.stdout).toBe(stdout);
+    const stopped = replayed.coverage.calls.find(({ what }) => what === "mmap")?.count ?? 0;
+    // Those of files that are written to, and none of the others.
+    expect(stopped).toBeLessThan(150);
+  }
+}, 60_000);
+
 test("nearly all calls of a program with one thread are made in the process", async () => {
   const { coverage } = await recordAndReplay(["find", "/usr/include", "-name", "*.h"], usual);
   const { inProcess, trapped, left } = coverage;

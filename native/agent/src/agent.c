@@ -41,6 +41,8 @@ struct block {
 	u64 clock;
 	u32 every, since;
 	u64 taken, tries;
+	u64 maps, unused[2];
+	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
 };
 
 struct record {
@@ -98,6 +100,10 @@ AT(block, every, BLOCK_EVERY);
 AT(block, since, BLOCK_SINCE);
 AT(block, taken, BLOCK_TAKEN);
 AT(block, tries, BLOCK_TRIES);
+AT(block, maps, BLOCK_MAPS);
+AT(block, seen, BLOCK_SEEN);
+AT(block, mapped, BLOCK_MAPPED);
+AT(block, written, BLOCK_WRITTEN);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -136,7 +142,7 @@ enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
 enum { NR_OPEN = 2, NR_FSTAT = 5, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_OPENAT2 = 437 };
 enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
-enum { MAP_AT_ADDRESS = 0x100010 };
+enum { MAP_AT_ADDRESS = 0x100010, MAP_ANONYMOUS = 0x20 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
 enum { STAT_BYTES = 144, NAME_BYTES = 4096 };
 
@@ -221,7 +227,28 @@ struct writer {
 	struct record *record;
 	u8 *at, *end;
 	u32 replayable;
+	/* Device and inode of the file that was opened, as in a struct stat. */
+	u64 opened[2];
 };
+
+/* A set of files, by device and inode in a struct stat. The engine adds to them at the same time. */
+static inline u64 bit_of(const u8 *facts)
+{
+	const u64 *words = (const u64 *)facts;
+	return (words[1] * FILES_INODE_FACTOR ^ words[0] * FILES_DEVICE_FACTOR) >> FILES_SHIFT;
+}
+
+static inline int has_file(const u64 *files, const u8 *facts)
+{
+	u64 bit = bit_of(facts);
+	return *(volatile const u64 *)&files[bit / 64] >> bit % 64 & 1;
+}
+
+static inline void add_file(u64 *files, const u8 *facts)
+{
+	u64 bit = bit_of(facts);
+	__atomic_fetch_or(&files[bit / 64], 1ull << bit % 64, __ATOMIC_SEQ_CST);
+}
 
 /* Room for a capture of that length: a multiple of 8 bytes behind its head. */
 static inline int fits(const struct writer *writer, u64 length)
@@ -447,17 +474,25 @@ static void take_outputs(struct writer *writer, const struct row *row, const str
 	}
 }
 
-/*
- * What the bits of a new descriptor are. Some files of /proc show the agent; and whether others see what is written to it, only the
- * engine knows, in a recording that is to be replayed.
- */
-static u8 what_is_known(const u8 *facts, int writable, int replayable)
+/* Of the mode in a struct stat. */
+enum { MODE = 24, FORMAT = 0170000, DIRECTORY = 0040000, REGULAR = 0100000, DEVICE = 0020000 };
+
+static inline u32 format_of(const u8 *facts)
 {
-	enum { MODE = 24, FORMAT = 0170000, DIRECTORY = 0040000, REGULAR = 0100000, DEVICE = 0020000, RDEV = 40 };
+	return *(const u32 *)(facts + MODE) & FORMAT;
+}
+
+/*
+ * What the bits of a new descriptor are. Some files of /proc show the agent; and whether others see what is written to a file, the
+ * engine says, in a recording that is to be replayed.
+ */
+static u8 what_is_known(const u8 *facts, int writable, struct block *block)
+{
+	enum { RDEV = 40 };
 	/* /dev/null, /dev/zero, /dev/urandom and their like never wait. */
 	enum { MEMORY_DEVICES = 1 };
 	static const char proc[] = "/proc/";
-	u32 format = *(const u32 *)(facts + MODE) & FORMAT;
+	u32 format = format_of(facts);
 	u32 major = *(const u64 *)(facts + RDEV) >> 8 & 0xfff;
 	int waits = format != DIRECTORY && format != REGULAR && !(format == DEVICE && major == MEMORY_DEVICES);
 	u32 same = 0;
@@ -466,10 +501,13 @@ static u8 what_is_known(const u8 *facts, int writable, int replayable)
 		same++;
 	if (same == sizeof(proc) - 1)
 		return 0;
-	if (!replayable)
+	if (!block->replayable)
 		return KNOWN_IS;
-	return KNOWN_IS | (writable ? KNOWN_WRITES_STOP : 0) |
-	       (waits ? KNOWN_WAITS : 0);
+	if (!writable)
+		return KNOWN_IS | (waits ? KNOWN_WAITS : 0) | (format == REGULAR ? KNOWN_READS : 0);
+	add_file(block->written, facts);
+	return KNOWN_IS | (waits ? KNOWN_WAITS : 0) |
+	       (has_file(block->seen, facts) || has_file(block->mapped, facts) ? KNOWN_WRITES_STOP : 0);
 }
 
 /* Whether a call that opens a file may open it for writing. */
@@ -536,7 +574,7 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 }
 
 /* Asks what a new descriptor stands for, before anything can have closed it. */
-static void identify(struct writer *writer, u32 fd, int is_named, int writable)
+static void identify(struct writer *writer, struct block *block, u32 fd, int is_named, int writable)
 {
 	struct capture *capture = begin(writer, CAPTURE_OPENED, SIDE_OUT, 0, fd);
 	u8 *facts = (u8 *)(capture + 1);
@@ -550,6 +588,8 @@ static void identify(struct writer *writer, u32 fd, int is_named, int writable)
 		path[at + --i] = '0' + rest % 10;
 	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0) < 0)
 		return;
+	writer->opened[0] = *(const u64 *)facts;
+	writer->opened[1] = *(const u64 *)(facts + 8);
 	facts[STAT_BYTES] = 0;
 	length = 0;
 	if (!is_named || may_be_of_proc(facts)) {
@@ -559,7 +599,7 @@ static void identify(struct writer *writer, u32 fd, int is_named, int writable)
 	}
 	finish(writer, capture, STAT_BYTES + length, WHOLE);
 	if (fd < RING_KNOWN_BYTES)
-		known[fd] = what_is_known(facts, writable, writer->replayable);
+		known[fd] = what_is_known(facts, writable, block);
 }
 
 /* Whether the call makes another descriptor of one that is known. */
@@ -572,6 +612,50 @@ static inline int duplicates(const struct row *row, const u64 *args)
 static inline int is_ours(u64 addr, u64 length)
 {
 	return addr < RING_RESERVED_END && (addr >= RING_BASE || length > RING_BASE - addr);
+}
+
+/*
+ * Whether a call maps a file that was opened for reading, from its start on, in a way in which its content can be kept: PROT_READ and
+ * not PROT_EXEC, MAP_PRIVATE and perhaps MAP_NORESERVE and MAP_POPULATE.
+ */
+static inline int maps_small_file(const struct frame *frame)
+{
+	const u64 *args = frame->args;
+
+	return (args[2] & 5) == 1 && (args[3] & ~0xc000ull) == 2 && !args[5] && has((int)args[4], KNOWN_READS);
+}
+
+/*
+ * Takes what a file is that is about to be mapped, in a recording that is to be replayed, when the agent may do that: nobody may write
+ * to it without a stop, and it is small enough. How many bytes it has, 0 when the call is for the engine.
+ */
+static u64 take_mapped(struct writer *writer, const struct block *block, const struct frame *frame)
+{
+	enum { SIZE = 48 };
+	struct capture *capture = begin(writer, CAPTURE_MAPPED, SIDE_IN, 0, STAT_BYTES);
+	u8 *facts = (u8 *)(capture + 1);
+	u64 size;
+
+	if (!block->maps || !fits(writer, STAT_BYTES + CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
+		return 0;
+	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0) < 0 || format_of(facts) != REGULAR)
+		return 0;
+	size = *(const u64 *)(facts + SIZE);
+	if (!size || size > RING_MOST_MAPPED || size > frame->args[1] || has_file(block->written, facts))
+		return 0;
+	finish(writer, capture, STAT_BYTES, WHOLE);
+	return size;
+}
+
+/* Takes the content of a file that has been mapped. */
+static void take_content(struct writer *writer, struct block *block, u64 addr, u64 size)
+{
+	const struct capture *facts = (const struct capture *)(writer->record + 1);
+	struct capture *capture = begin(writer, CAPTURE_CONTENT, SIDE_OUT, addr, size);
+	u64 missing = agent_copy(capture + 1, addr, size);
+
+	finish(writer, capture, size - missing, missing ? UNREADABLE : WHOLE);
+	add_file(block->mapped, (const u8 *)(facts + 1));
 }
 
 /* Whether this call of a kind is the agent's. */
@@ -603,7 +687,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
 		/* MAP_ANONYMOUS and MAP_PRIVATE, of all that tell the kind of a mapping */
-		if (block->replayable && ((args[3] & 0x2f) != 0x22 || args[3] & MAP_AT_ADDRESS))
+		if (block->replayable && !maps_small_file(frame) && ((args[3] & 0x2f) != 0x22 || args[3] & MAP_AT_ADDRESS))
 			return 0;
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_PROTECT:
@@ -719,6 +803,7 @@ static void begin_record(struct writer *writer, const struct block *block)
 	writer->at = (u8 *)(writer->record + 1);
 	writer->end = buffer + (room < RING_BUFFER_BYTES - at ? at + room : RING_BUFFER_BYTES);
 	writer->replayable = block->replayable;
+	writer->opened[0] = writer->opened[1] = 0;
 }
 
 /* Goes on at the start of the buffer, if the engine has taken what was there. */
@@ -740,7 +825,7 @@ static inline int has_lapped(const struct block *block)
 }
 
 /* Writes down what is known of a call before it is made; 0 when there is no room, or it is for the engine. */
-static int take_call(struct writer *writer, struct block *block, const struct row *row, const struct frame *frame)
+static int take_call(struct writer *writer, struct block *block, const struct row *row, const struct frame *frame, u64 *content)
 {
 	struct record *record;
 
@@ -755,7 +840,22 @@ static int take_call(struct writer *writer, struct block *block, const struct ro
 	record->sp = block->sp;
 	for (u32 i = 0; i < 6; i++)
 		record->args[i] = frame->args[i];
+	if (row->kind == KIND_MAP && writer->replayable && !(frame->args[3] & MAP_ANONYMOUS)) {
+		*content = take_mapped(writer, block, frame);
+		return *content != 0;
+	}
 	return take_inputs(writer, row, frame);
+}
+
+/*
+ * Others may have mapped a file while it was opened for writing: the engine says so first, and then looks which descriptors there are in
+ * complete records.
+ */
+static void look_again(const struct block *block, const struct writer *writer, u64 fd)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (fd < RING_KNOWN_BYTES && known[fd] && block->replayable && has_file(block->seen, (const u8 *)writer->opened))
+		known[fd] |= KNOWN_WRITES_STOP;
 }
 
 static int leave(struct block *block)
@@ -774,6 +874,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	struct record *record;
 	i64 result;
 	u32 size;
+	u64 content = 0;
 	int asks, is_named = 0;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
@@ -785,7 +886,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		return leave(block);
 	if (has_lapped(block))
 		begin_lap(block);
-	if (!take_call(&writer, block, row, frame) && (!begin_lap(block) || !take_call(&writer, block, row, frame)))
+	if (!take_call(&writer, block, row, frame, &content) &&
+	    (!begin_lap(block) || !take_call(&writer, block, row, frame, &content)))
 		return leave(block);
 	record = writer.record;
 	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
@@ -797,8 +899,10 @@ int agent_handle(struct frame *frame, struct block *block)
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
+		if (content)
+			take_content(&writer, block, result, content);
 		if (row->kind == KIND_OPEN)
-			identify(&writer, result, is_named, opens_to_write(frame));
+			identify(&writer, block, result, is_named, opens_to_write(frame));
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
 			known[result] = known[(u32)frame->args[0]];
 	} else if (block->replayable) {
@@ -811,6 +915,8 @@ int agent_handle(struct frame *frame, struct block *block)
 	FENCE();
 	block->head += size;
 	FENCE();
+	if (row->kind == KIND_OPEN && result >= 0)
+		look_again(block, &writer, result);
 	block->phase = PHASE_DONE;
 	return 0;
 }

@@ -52,6 +52,11 @@ impl FdTable {
         open.filter(move |(_, open)| open.file == file)
     }
 
+    /// What all of them stand for.
+    pub fn all(&self) -> impl Iterator<Item = Open> {
+        self.open.iter().filter_map(|open| *open)
+    }
+
     pub fn set(&mut self, fd: i32, open: Open) {
         let Ok(index) = usize::try_from(fd) else { return };
         if index >= MAX_FD {

@@ -89,7 +89,30 @@ pub mod block {
     pub const TAKEN: u64 = 88;
     /// Not 0 while a call is made in another form at first: when that fails, nothing has been made yet.
     pub const TRIES: u64 = 96;
-    pub const BYTES: u64 = 104;
+    /// Not 0 when the agent may map small files, of which nobody else knows then. Written by the engine.
+    pub const MAPS: u64 = 104;
+    /// Sets of [`super::files`]: those whose content others see when it is written to; written by the engine.
+    pub const SEEN: u64 = 128;
+    /// Those that the agent has mapped.
+    pub const MAPPED: u64 = SEEN + super::files::BYTES;
+    /// Those that the process may write to without a stop.
+    pub const WRITTEN: u64 = MAPPED + super::files::BYTES;
+    pub const BYTES: u64 = WRITTEN + super::files::BYTES;
+}
+
+/// A set of files that is never too small: a bit for each, and some have the same.
+pub mod files {
+    pub const BYTES: u64 = 512;
+    /// The number of a file's bit are the highest ones of its inode and device, each times one of these.
+    pub const INODE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    pub const DEVICE_FACTOR: u64 = 0xc2b2_ae3d_27d4_eb4f;
+    pub const SHIFT: u64 = 64 - 12;
+
+    /// The bit of a file, by the numbers that stat(2) tells.
+    #[must_use]
+    pub const fn bit(dev: u64, ino: u64) -> u64 {
+        (ino.wrapping_mul(INODE_FACTOR) ^ dev.wrapping_mul(DEVICE_FACTOR)) >> SHIFT
+    }
 }
 
 /// What is known of a descriptor.
@@ -100,6 +123,8 @@ pub mod known {
     pub const WRITES_STOP: u8 = 2;
     /// A call may wait for it.
     pub const WAITS: u8 = 4;
+    /// A regular file that was opened for reading only.
+    pub const READS: u8 = 8;
 }
 
 /// How far the agent has come with a call.
@@ -196,6 +221,9 @@ pub mod capture {
     /// Slot of what the agent found out about a descriptor that a call has opened: `struct stat`, then its name as
     /// /proc/PID/fd shows it. There is no name when it is that of the call: no part of that was a symbolic link.
     pub const OPENED: u8 = 0xf0;
+    /// Slots of a file that the agent has mapped: its `struct stat` before, and its content behind.
+    pub const MAPPED: u8 = 0xf1;
+    pub const CONTENT: u8 = 0xf2;
 }
 
 /// The table: an index by number, then the rows that it names.
@@ -284,6 +312,9 @@ pub mod direction {
     pub const IN_OUT: u8 = 2;
 }
 
+/// Bytes of a file that the agent maps by itself where its content is kept.
+pub const MOST_MAPPED: u64 = 32 << 10;
+
 /// Bytes of a string that the agent copies; longer ones go to the engine.
 pub const MOST_STRING: u64 = 4096;
 
@@ -316,19 +347,21 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         ("RING_SHORT_LAP", SHORT_LAP),
         ("RING_NEARLY_ALL", NEARLY_ALL),
         ("RING_MOST_STRING", MOST_STRING),
+        ("RING_MOST_MAPPED", MOST_MAPPED),
     ];
     plain
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES BYTES))
-        .chain(named!("KNOWN", known: IS WRITES_STOP WAITS))
+            CLOCK EVERY SINCE TAKEN TRIES MAPS SEEN MAPPED WRITTEN BYTES))
+        .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
+        .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
         .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES END_OF_LAP))
-        .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED))
+        .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL))
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
@@ -338,6 +371,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
 
 const _: () = {
     assert!(table::BYTES <= TABLE_BYTES);
+    assert!(1 << (64 - files::SHIFT) == files::BYTES * 8);
     assert!(BUFFER_BYTES.is_power_of_two() && SHORT_LAP + NEARLY_ALL < BUFFER_BYTES);
     assert!((STACK_TOP - frame::BYTES).is_multiple_of(16));
     assert!(END <= FIRST_RING && RESERVED_END <= 0x8000_0000);

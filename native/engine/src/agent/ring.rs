@@ -8,8 +8,11 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use trace_format::event::{Side, Status};
-use trace_format::ring::{BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, phase, record};
+use trace_format::ring::{
+    BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, files, phase, record,
+};
 
 use crate::raw::RawCapture;
 use crate::sys;
@@ -235,6 +238,30 @@ impl Ring {
         self.set_half(block::STALE, 1);
     }
 
+    /// The agent may map small files by itself, or not.
+    pub fn set_maps(&self, maps: bool) {
+        self.set_word(block::MAPS, u64::from(maps));
+    }
+
+    /// Others see what is written to this file.
+    pub fn see(&self, file: (u64, u64)) {
+        self.add_file(block::SEEN, file);
+    }
+
+    /// The program may write to this file without a stop.
+    pub fn writes(&self, file: (u64, u64)) {
+        self.add_file(block::WRITTEN, file);
+    }
+
+    fn add_file(&self, set: u64, (dev, ino): (u64, u64)) {
+        let bit = files::bit(dev, ino);
+        let offset = set + bit / 64 * 8;
+        assert!(offset < HEAD_BYTES && offset.is_multiple_of(8), "word at {offset}");
+        // SAFETY: in bounds and aligned, by the assertion; only accessed atomically, here and in the tracee.
+        let word = unsafe { AtomicU64::from_ptr(self.here.add(offset as usize).cast()) };
+        word.fetch_or(1 << (bit % 64), Ordering::SeqCst);
+    }
+
     /// The clock is read again at the next call.
     pub fn clock_is_old(&self) {
         self.set_half(block::STALE, 1);
@@ -253,7 +280,10 @@ impl Ring {
     pub fn renew(&mut self) {
         self.taken = 0;
         // Of a phase, and of what is refused.
-        for offset in [block::HEAD, block::TAKEN, block::PENDING, block::PHASE, block::TRIES] {
+        let sets = (block::SEEN..block::BYTES).step_by(8);
+        for offset in
+            [block::HEAD, block::TAKEN, block::PENDING, block::PHASE, block::TRIES, block::MAPS].into_iter().chain(sets)
+        {
             self.set_word(offset, 0);
         }
     }
@@ -400,13 +430,16 @@ impl<'a> Record<'a> {
             let byte = |offset: u64| (tail >> ((offset - capture::LENGTH) * 8)) as u8;
             let bytes = rest.get(capture::BYTES as usize..)?.get(..length)?;
             let (addr, wanted) = (word(head, capture::ADDR)?, word(head, capture::WANTED)?);
-            let captured = if byte(capture::SLOT) == capture::OPENED {
-                Captured::Opened
-            } else {
-                let slot = Some(byte(capture::SLOT)).filter(|slot| *slot < 6)?;
-                let side = Side::from_code(byte(capture::SIDE)).filter(|side| *side != Side::Resolved)?;
-                let status = Status::from_code(byte(capture::STATUS))?;
-                Captured::Memory(RawCapture { slot, side, status, addr, wanted, len: length as u32 })
+            let captured = match byte(capture::SLOT) {
+                capture::OPENED => Captured::Opened,
+                capture::MAPPED => Captured::Mapped,
+                capture::CONTENT => Captured::Content,
+                slot if slot < 6 => {
+                    let side = Side::from_code(byte(capture::SIDE)).filter(|side| *side != Side::Resolved)?;
+                    let status = Status::from_code(byte(capture::STATUS))?;
+                    Captured::Memory(RawCapture { slot, side, status, addr, wanted, len: length as u32 })
+                }
+                _ => return None,
             };
             rest = rest.get((capture::BYTES as usize + length).next_multiple_of(8)..).unwrap_or_default();
             Some((captured, bytes))
@@ -420,6 +453,10 @@ pub enum Captured {
     Memory(RawCapture),
     /// What the new descriptor stands for: `struct stat` and name.
     Opened,
+    /// The file that is to be mapped: `struct stat`.
+    Mapped,
+    /// What is in it.
+    Content,
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use libc::{c_int, pid_t};
-use trace_format::event::{Lost, Side, Status};
+use trace_format::event::{Lost, Side, Status, slot};
 use trace_format::ring::{KNOWN, KNOWN_BYTES, SPARE, known, refuse};
 use trace_format::table::Arch;
 
 use super::leaving::takes_place;
+use super::replayable::Stream;
 use super::{Recorder, World, continue_interrupted, signals};
 use crate::agent::clock::Clock;
 use crate::agent::code::{Chosen, Known, State};
@@ -43,6 +44,8 @@ pub(super) struct Agent {
     clock: Clock,
     /// Identity of the descriptor that the present record's call has opened.
     pub told: Option<Identity>,
+    /// The file that the present record's call has mapped.
+    pub told_mapped: Option<ToldFile>,
     /// When the last events ended, and of which thread they were; latest at the back.
     ends: VecDeque<(u64, u32)>,
     pub counts: Counts,
@@ -92,6 +95,7 @@ impl Agent {
             known: Known::default(),
             clock: Clock::new(replayable),
             told: None,
+            told_mapped: None,
             ends: VecDeque::new(),
             counts: Counts::default(),
             eager,
@@ -151,6 +155,31 @@ fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
         memory.captures.push(captured);
     }
     found
+}
+
+/// A file that the agent has mapped.
+pub(super) struct ToldFile {
+    pub dev: u64,
+    pub ino: u64,
+    pub size: u64,
+    /// When it was changed last, before it was mapped: seconds and nanoseconds.
+    pub changed: (i64, i64),
+    pub content: Vec<u8>,
+}
+
+/// What the agent has found out about a file that it has mapped.
+fn mapped(record: &Record<'_>) -> Option<ToldFile> {
+    /// Members of struct stat, by offset.
+    const INO: usize = 8;
+    const SIZE: usize = 48;
+    const MTIME: usize = 88;
+    const MTIME_NS: usize = 96;
+    let find = |wanted: fn(&Captured) -> bool| record.captures().find(|(captured, _)| wanted(captured));
+    let (_, facts) = find(|captured| matches!(captured, Captured::Mapped))?;
+    let content = find(|captured| matches!(captured, Captured::Content)).map_or(&[][..], |(_, bytes)| bytes);
+    let word = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
+    let changed = (word(MTIME)? as i64, word(MTIME_NS)? as i64);
+    Some(ToldFile { dev: word(0)?, ino: word(INO)?, size: word(SIZE)?, changed, content: content.to_vec() })
 }
 
 /// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
@@ -220,11 +249,13 @@ impl World {
         });
         if let Some(agent) = &mut self.agent {
             agent.told = told;
+            agent.told_mapped = mapped(record);
             agent.counts.in_process += 1;
         }
         self.after(task, &call, record.result);
         if let Some(agent) = &mut self.agent {
             agent.told = None;
+            agent.told_mapped = None;
         }
         if self.replayable {
             World::recorded_in_turn(task, &call, record.result);
@@ -538,13 +569,11 @@ impl Recorder {
         let code = &mut task.space.borrow_mut().code;
         match injected {
             Ok((arena, ring)) => {
-                if self.world.replayable {
-                    ring.set_replayable();
-                }
-                task.ring = Some(ring);
-                task.has_block = true;
                 code.state = State::Present;
                 code.arena = Some(arena);
+                self.world.begin_replayable(task, &ring);
+                task.ring = Some(ring);
+                task.has_block = true;
             }
             Err(error) => {
                 code.state = State::Off;
@@ -740,10 +769,27 @@ impl World {
     /// A ring is a task's from now on.
     fn hand_over(&self, task: &mut Task, ring: Ring) {
         ring.refuse(refusals(task, self.replayable));
-        if self.replayable {
-            ring.set_replayable();
-        }
+        self.begin_replayable(task, &ring);
         task.ring = Some(ring);
+    }
+
+    /// Tells the agent of a task what it has to know in a recording that is to be replayed.
+    fn begin_replayable(&self, task: &Task, ring: &Ring) {
+        if !self.replayable {
+            return;
+        }
+        ring.set_replayable();
+        for file in self.shared_files.keys() {
+            ring.see(*file);
+        }
+        if self.are_several {
+            self.streams.iter().filter_map(Stream::file).for_each(|file| ring.see(file));
+            return;
+        }
+        for open in task.fds.borrow().all() {
+            ring.writes(open.file);
+        }
+        ring.set_maps(true);
     }
 
     /// When a record's call began and ended.
@@ -779,6 +825,11 @@ impl World {
         for reference in &task.memory.refs {
             let Some(fd) = u64::try_from(reference.fd).ok().filter(|fd| *fd < KNOWN_BYTES) else { continue };
             let open = task.fds.borrow().open(reference.fd);
+            // What was open before is known to be written to.
+            let is_new = reference.slot >= slot::RET && !opens_to_read(call);
+            if let (Some(open), Some(ring), true) = (open, &task.ring, is_new) {
+                ring.writes(open.file);
+            }
             sys::write_memory(task.tid, KNOWN + fd, &[open.map_or(0, |open| self.known_bits(&open))]);
         }
     }
@@ -843,6 +894,16 @@ pub(super) fn forget_code(task: &Task, call: &Call, result: i64) {
 fn is_of_file(tid: pid_t, ip: u64) -> bool {
     let writes = libc::PROT_WRITE as u64;
     image::executable_mapping_at(tid, ip).is_some_and(|mapping| mapping.ino != 0 && mapping.prot & writes == 0)
+}
+
+/// A call whose descriptor is for reading only.
+fn opens_to_read(call: &Call) -> bool {
+    let flags = match call.name() {
+        "open" => call.int(1),
+        "openat" => call.int(2),
+        _ => return false,
+    };
+    flags & libc::O_ACCMODE == libc::O_RDONLY
 }
 
 /// A call after which a thread has a table of descriptors of its own.

@@ -24,7 +24,7 @@ pub(super) struct Mapped {
 }
 
 /// What tells that a file was written to: the time of the last change, seconds and nanoseconds, and its size.
-type State = (i64, i64, u64);
+pub(super) type State = (i64, i64, u64);
 
 fn state_of(meta: &Metadata) -> State {
     (meta.mtime(), meta.mtime_nsec(), meta.len())
@@ -33,9 +33,15 @@ fn state_of(meta: &Metadata) -> State {
 impl World {
     /// A call has mapped a file, whose content has this hash.
     pub(super) fn watch_mapped(&mut self, mapping: &Mapping, file: &Path, hash: Option<[u8; 32]>) {
-        let key = (mapping.dev, mapping.ino);
         let meta = self.images.state_of_mapping(mapping, || file.to_owned());
-        let Some(state) = meta.as_ref().map(state_of) else { return };
+        if let Some(state) = meta.as_ref().map(state_of) {
+            self.watch_mapped_as(mapping, state, hash);
+        }
+    }
+
+    /// The same, of a file that was in this state: seconds and nanoseconds of the last change, and size.
+    pub(super) fn watch_mapped_as(&mut self, mapping: &Mapping, state: State, hash: Option<[u8; 32]>) {
+        let key = (mapping.dev, mapping.ino);
         let Some(known) = self.shared_files.get(&key) else { return };
         if known.as_mapped.as_ref().is_some_and(|before| before.state != state) {
             // Mapped before, maybe by somebody who still looks at it.

@@ -7,9 +7,11 @@ use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::event::{Lost, Side, slot};
+use trace_format::ring::MOST_MAPPED;
 use trace_format::table::Arch;
 
 use super::World;
+use super::agent::ToldFile;
 use super::leaving::SHARES;
 use crate::capture::Call;
 use crate::image::{self, Mapping};
@@ -28,7 +30,7 @@ const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
 /// With fewer shared files nobody looks which are still mapped.
 const LEAST_CHECKED: usize = 1 << 10;
 /// Smaller ones go into the trace.
-const SMALL_FILE: u64 = 32 << 10;
+const SMALL_FILE: u64 = MOST_MAPPED;
 /// Larger files are not copied when they are mapped.
 const MAX_FILE: u64 = 4 << 30;
 
@@ -133,6 +135,9 @@ impl World {
         if !executable && !self.replayable {
             return;
         }
+        if let Some(told) = self.agent.as_mut().and_then(|agent| agent.told_mapped.take()) {
+            return self.mapped_by_agent(task, &asked, result as u64, &told);
+        }
         let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
         let Some(identity) = known.or_else(|| objects::identify(task.tid, asked.fd).ok()) else {
             self.unreplayable("a mapped file could not be identified");
@@ -164,6 +169,30 @@ impl World {
         }
     }
 
+    /// The agent has mapped a file, and kept its content. By now it may be mapped no more.
+    fn mapped_by_agent(&mut self, task: &mut Task, asked: &Asked, start: u64, told: &ToldFile) {
+        let (dev, ino) = (told.dev, told.ino);
+        if told.content.len() as u64 != told.size {
+            self.unreplayable("a file became smaller while it was mapped");
+            return;
+        }
+        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
+        let known = known.or_else(|| objects::identify(task.tid, asked.fd).ok());
+        let known = known.filter(|identity| (identity.dev, identity.ino) == (dev, ino));
+        let path = known.map(|identity| identity.path).unwrap_or_default();
+        let length = asked.length.next_multiple_of(PAGE);
+        let mapping = Mapping { start, length, offset: 0, prot: asked.prot, shared: false, dev, ino, path };
+        let hash = Some(*blake3::hash(&told.content).as_bytes());
+        World::add_content(task, &mapping, hash, &told.content);
+        self.remember_file(task, &mapping);
+        self.watch_mapped_as(&mapping, (told.changed.0, told.changed.1, told.size), hash);
+    }
+
+    fn add_content(task: &mut Task, mapping: &Mapping, hash: Option<[u8; 32]>, content: &[u8]) {
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).with_content().bytes());
+        task.memory.add(slot::LAYOUT, Side::In, content);
+    }
+
     /// Says what replay has to map: whole pages of the file behind a descriptor.
     fn describe_mapping(&mut self, task: &mut Task, mapping: &Mapping, kind: ObjectKind, fd: i32) {
         if !matches!(kind, ObjectKind::File | ObjectKind::Memfd) {
@@ -191,9 +220,7 @@ impl World {
         let size = meta.as_ref().map_or(0, Metadata::len);
         if let Some(content) = small_content(task.tid, mapping, size) {
             let hash = Some(*blake3::hash(&content).as_bytes());
-            let row = Row::of(mapping, hash).with_content();
-            task.memory.add(slot::LAYOUT, Side::In, &row.bytes());
-            task.memory.add(slot::LAYOUT, Side::In, &content);
+            World::add_content(task, mapping, hash, &content);
             return hash;
         }
         let file = open_file(task.tid, fd);

@@ -16,6 +16,7 @@ use trace_format::table::Arch;
 use super::agent::{is_beyond, refusals};
 use super::layouts::maps_to_write;
 use super::lifecycle::flags_of;
+use super::replayable::Stream;
 use super::{Recorder, World, shown};
 use crate::agent::code::State;
 use crate::agent::inject;
@@ -282,7 +283,17 @@ impl Recorder {
     /// A task has come back from a call: whoever is to do without the agent stops at its next call, and who has asked for a
     /// file's mapping has others tell what they write there.
     pub(super) fn settle_agents(&mut self, tid: pid_t) {
-        for file in std::mem::take(&mut self.world.new_files) {
+        let files = std::mem::take(&mut self.world.new_files);
+        if !files.is_empty() {
+            for ring in self.tasks.values().filter_map(|task| task.ring.as_ref()) {
+                for file in &files {
+                    ring.see(*file);
+                }
+            }
+            // What was opened before that is in a record.
+            self.drain();
+        }
+        for file in files {
             for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
                 for (fd, _) in task.fds.borrow().of_file(file).filter(|(fd, _)| u64::from(*fd) < KNOWN_BYTES) {
                     let addr = KNOWN + u64::from(fd);
@@ -321,6 +332,10 @@ impl Recorder {
             return;
         }
         self.world.are_several = true;
+        for ring in self.tasks.values().filter_map(|task| task.ring.as_ref()) {
+            ring.set_maps(false);
+            self.world.streams.iter().filter_map(Stream::file).for_each(|file| ring.see(file));
+        }
         for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
             let mut table = self.world.known_table(task);
             table.resize(KNOWN_BYTES as usize, 0);

@@ -192,6 +192,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// The file whose writers it concerns, if it is one that shows anything.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.file
+    }
+
     /// Whether a descriptor stands for this output: the first program's own, or another one of the same file.
     pub(super) fn is(&self, open: &Open) -> bool {
         open.object == self.object || self.file == Some(open.file)
