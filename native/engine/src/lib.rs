@@ -15,6 +15,7 @@ mod image;
 pub mod index;
 pub mod interpreters;
 mod irregular;
+mod keeper;
 pub mod launch;
 mod layout;
 mod listening;

@@ -108,7 +108,7 @@ impl Listening {
         if got < 0 {
             return Err(io::Error::last_os_error());
         }
-        if got == 0 || message.msg_controllen < size_of::<Control>() - size_of::<u32>() {
+        if got == 0 || !Control::is_filled(&message) {
             return Ok(None);
         }
         // SAFETY: the kernel has put one new descriptor there.
@@ -118,14 +118,15 @@ impl Listening {
 
 /// A control message with one descriptor, cmsg(3).
 #[repr(C)]
-struct Control {
+pub struct Control {
     header: libc::cmsghdr,
-    fd: c_int,
+    pub fd: c_int,
     padding: u32,
 }
 
 impl Control {
-    fn holding(fd: c_int) -> Control {
+    #[must_use]
+    pub fn holding(fd: c_int) -> Control {
         // SAFETY: zeros are valid for a struct of numbers.
         let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
         header.cmsg_len = size_of::<libc::cmsghdr>() + size_of::<c_int>();
@@ -133,9 +134,16 @@ impl Control {
         header.cmsg_type = libc::SCM_RIGHTS;
         Control { header, fd, padding: 0 }
     }
+
+    /// Whether a message that was received has brought a descriptor.
+    #[must_use]
+    pub fn is_filled(message: &libc::msghdr) -> bool {
+        message.msg_controllen >= size_of::<Control>() - size_of::<u32>()
+    }
 }
 
-fn message(data: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+/// A message of these parts, which it points to.
+pub fn message(data: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
     // SAFETY: zeros are valid for a struct of numbers and pointers.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (data, 1);

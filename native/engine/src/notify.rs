@@ -43,8 +43,7 @@ impl Listener {
     #[must_use]
     pub fn new(fd: OwnedFd) -> Listener {
         let listener = Listener { fd, ends: is_kernel_since((6, 11)) };
-        // Kernels before 6.6 do not know it; it only saves time.
-        let _ = listener.ioctl(SET_FLAGS, SYNC_WAKE_UP as *mut libc::c_void);
+        wake_here(listener.raw());
         listener
     }
 
@@ -144,6 +143,25 @@ impl Listener {
         if let Err(error) = self.ioctl(ADDFD, (&raw mut request).cast()) {
             // The process may have no room for one more descriptor.
             self.refuse(id, error.raw_os_error().unwrap_or(libc::EMFILE));
+        }
+    }
+}
+
+/// Has the other side of a listener woken on this CPU.
+pub fn wake_here(listener: RawFd) {
+    // SAFETY: the request takes a number. Kernels before 6.6 do not know it; it only saves time.
+    unsafe { libc::ioctl(listener, SET_FLAGS, SYNC_WAKE_UP) };
+}
+
+/// Lets the kernel do the next call of a listener at which one waits. Async-signal-safe.
+pub fn pass_next(listener: RawFd) {
+    // SAFETY: the structs are plain numbers of this frame, as long as their requests say; the first one is to be zeroed.
+    unsafe {
+        let mut call: libc::seccomp_notif = std::mem::zeroed();
+        if libc::ioctl(listener, RECV, &raw mut call) == 0 {
+            let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+            let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags };
+            libc::ioctl(listener, SEND, &raw mut answer);
         }
     }
 }

@@ -7,11 +7,13 @@
 mod agent;
 mod attach;
 mod births;
+mod called;
 mod changed;
 mod chaos;
 mod effects;
 mod facts;
 mod filter;
+mod keeping;
 mod layouts;
 mod leaving;
 mod lifecycle;
@@ -45,6 +47,7 @@ use crate::cpu::features::{self, Level};
 use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
+use crate::keeper::{self, Keeper};
 use crate::launch::{self, Launched, Program};
 use crate::memory::{Data, Memory};
 use crate::objects::Objects;
@@ -60,10 +63,13 @@ use crate::writer::{self, Summary, Writer};
 
 pub use facts::free_name;
 pub use samples::Wanted as WantedSamples;
+pub(crate) use strict::numbers as strict_numbers;
 
 /// How calls are captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
+    /// The agent where it can do what is asked for, and ptrace elsewhere.
+    Usual,
     /// Each call stops the tracee.
     #[default]
     Ptrace,
@@ -321,7 +327,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
     let mut world = World::new(options, writer, placement, (started, filter.is_some()), image.ok().flatten());
     if let Err(why) = image {
-        world.falls_back(why);
+        world.falls_back(why, options.backend != Backend::Usual);
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
     if !options.attach.is_empty() {
@@ -381,6 +387,8 @@ fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image
         // A choice is made at each boundary, and most of them would be none.
         Options { chaos: Some(_), .. } => Err("with --chaos"),
         // What that answers never comes to the agent's filter: such a call would not be seen.
+        // Nor could what the program leaves running go on without the recorder.
+        _ if !keeper::is_possible() => Err("with this kernel (Linux 5.6 can)"),
         _ if sys::has_own_filter() => Err("where calls are filtered already (seccomp), as in most containers"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
         _ => crate::agent::image().map(Some).ok_or("in this build"),
@@ -569,10 +577,12 @@ impl World {
         }
     }
 
-    /// The agent cannot do what was asked for: each call stops the program.
-    fn falls_back(&mut self, why: &str) {
+    /// The agent cannot do what was asked for: each call stops the program. Who has asked for the agent is told.
+    fn falls_back(&mut self, why: &str, is_asked_for: bool) {
         let why = format!("the agent cannot be used {why}");
-        self.note(&format!("recorded with the ptrace backend: {why}"));
+        if is_asked_for {
+            self.note(&format!("recorded with the ptrace backend: {why}"));
+        }
         self.definitions.push(Definition::Meta { key: "without_agent".into(), value: why.into_bytes() });
     }
 
@@ -704,6 +714,8 @@ struct Recorder {
     detach_on_exit: bool,
     detaching: bool,
     pace: pace::Pace,
+    /// Answers what is let go under a filter of this recording.
+    keeper: Option<Keeper>,
 }
 
 impl Recorder {
@@ -720,6 +732,7 @@ impl Recorder {
             detach_on_exit: options.detach_on_exit,
             detaching: false,
             pace: pace::Pace::default(),
+            keeper: None,
         }
     }
 
@@ -828,7 +841,11 @@ impl Recorder {
         task.in_group_stop = false;
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-        if self.detaching && event != sys::event::EXEC {
+        let is_in_call = task.call.is_some();
+        if self.detaching && self.stays_for(event) {
+            // The stop that was asked for is forgotten with this one.
+            let _ = sys::interrupt(tid);
+        } else if self.detaching {
             let signal = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
             if let Some(signal) = self.ready_to_leave(tid, signal) {
                 self.let_go(tid, signal);
@@ -840,7 +857,7 @@ impl Recorder {
             0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid, now),
             0 => self.signal_stop(tid, signal),
             // The entry has been seen already, of a task whose own filter would hide calls from ours.
-            sys::event::SECCOMP if task.call.is_some() => self.go_on(tid, 0),
+            sys::event::SECCOMP if is_in_call => self.go_on(tid, 0),
             sys::event::SECCOMP => self.syscall_stop(tid, now),
             sys::event::FORK | sys::event::VFORK | sys::event::CLONE => self.forked(tid),
             sys::event::EXEC => self.executed(tid),

@@ -172,6 +172,8 @@ pub struct Code {
     pub leaves: Option<&'static str>,
     /// How often it has left.
     returns: u32,
+    /// A thread was let go in a trampoline, which is to stay.
+    pub has_inside: bool,
 }
 
 /// What is known of the code of images, for all processes: by file in one state, offset and length.

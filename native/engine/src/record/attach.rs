@@ -7,7 +7,7 @@ use libc::pid_t;
 
 use super::Recorder;
 use crate::error::EngineError;
-use crate::sys::{self, Resume};
+use crate::sys;
 
 /// Seizes all threads of a process, also those that appear meanwhile.
 fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
@@ -69,14 +69,11 @@ impl Recorder {
 
     /// Lets everything go that is still observed.
     pub(super) fn detach_all(&mut self) {
-        if self.world.between == Resume::Cont {
-            // Calls that a capture filter stops fail once nobody answers: what is left behind could not go on.
-            self.control.abort();
-            return;
-        }
         self.detaching = true;
-        for tid in self.births.take_early() {
-            self.let_go(tid, 0);
+        if !self.is_filtered() {
+            for tid in self.births.take_early() {
+                self.let_go(tid, 0);
+            }
         }
         // Those that wait for a turn, or to write, are stopped already and would not stop again.
         for tid in self.kept_waiting() {

@@ -46,7 +46,7 @@ impl Births {
 impl Recorder {
     /// A task that is not known has stopped.
     pub(super) fn unknown_stopped(&mut self, tid: pid_t) {
-        if self.detaching {
+        if self.detaching && !self.is_filtered() {
             self.births.told.remove(&tid);
             self.let_go(tid, 0);
         } else if let Some(birth) = self.births.told.remove(&tid) {
@@ -61,7 +61,7 @@ impl Recorder {
     pub(super) fn unknown_ended(&mut self, waited: &Waited) {
         if let Some(birth) = self.births.told.remove(&waited.tid) {
             self.adopt(waited.tid, birth, Some(*waited));
-        } else if !self.detaching {
+        } else if !self.detaching || self.is_filtered() {
             self.births.early.entry(waited.tid).or_default().ended = Some(*waited);
             self.adopt_orphans();
         }
@@ -166,6 +166,10 @@ impl Recorder {
         }
         match ended {
             Some(waited) => self.ended(&waited),
+            None if self.detaching => {
+                let _ = sys::interrupt(tid);
+                self.go_on(tid, 0);
+            }
             None if self.world.replayable => self.start(tid),
             None => self.go_on(tid, 0),
         }

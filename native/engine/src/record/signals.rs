@@ -281,7 +281,8 @@ impl Recorder {
     /// Makes a stopped task what it would be without the recorder. The signal with which it may be let go; nothing when it
     /// has to come to its next stop first.
     pub(super) fn ready_to_leave(&mut self, tid: pid_t, signal: c_int) -> Option<c_int> {
-        if !self.world.replayable || !self.tasks.contains_key(&tid) {
+        let is_changed = self.world.replayable || self.is_filtered();
+        if !is_changed || !self.tasks.contains_key(&tid) {
             return Some(signal);
         }
         let info = sys::syscall_info(tid).ok();
@@ -289,26 +290,37 @@ impl Recorder {
             // With the result and the registers of the call that it believes to have made.
             self.moved(tid, info.first as i64)?;
         }
-        let task = self.tasks.get_mut(&tid)?;
         if info.is_some_and(|info| matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP)) {
             // What it has entered would be lost with other registers. Asked to stop, it soon comes back.
             let _ = sys::interrupt(tid);
             let _ = sys::resume(tid, Resume::Syscall, 0);
             return None;
         }
+        if self.is_filtered() && self.leave_agent(tid, signal) {
+            let _ = sys::interrupt(tid);
+            return None;
+        }
+        let task = self.tasks.get_mut(&tid)?;
         let regs = sys::registers(tid).ok();
         let trapped = regs.is_some_and(|regs| match signal {
+            _ if !self.world.replayable => false,
             libc::SIGSEGV => trap_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
             libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
             _ => false,
         });
-        super::traps::give_back(&self.world, task);
+        if self.world.replayable {
+            super::traps::give_back(&self.world, task);
+        }
         let pid = task.process.borrow().pid;
         for held in task.held.drain(..).filter(|held| !held.queued) {
             let _ = sys::tgkill(pid, tid, held.number);
         }
         // The instruction that trapped runs when it comes again.
-        Some(if trapped { 0 } else { signal })
+        let signal = if trapped { 0 } else { signal };
+        if self.is_filtered() {
+            self.hand_to_keeper(tid, signal);
+        }
+        Some(signal)
     }
 }
 

@@ -27,6 +27,15 @@ pub(super) fn has(call: &Call) -> bool {
     }
 }
 
+/// The numbers of these calls.
+#[must_use]
+pub fn numbers(arch: Arch) -> [u32; 4] {
+    match arch {
+        Arch::X86_64 => [0, 1, 15, 60],
+        Arch::I386 => [3, 4, 119, 1],
+    }
+}
+
 /// Ends a thread that makes a call that its mode does not have. The kernel would leave other threads of the process alone.
 pub(super) fn end(task: &Task) {
     let _ = sys::kill(task.process.borrow().pid, libc::SIGKILL);
@@ -60,7 +69,7 @@ mod tests {
     use trace_format::syscalls::SYSCALLS;
     use trace_format::table::Arch;
 
-    use super::{has, is_asked_for};
+    use super::{has, is_asked_for, numbers};
     use crate::capture::Call;
     use crate::sys::SyscallInfo;
 
@@ -78,6 +87,17 @@ mod tests {
         // The kernel refuses these.
         assert!(!is_asked_for(&call("seccomp", [0, 1, 0, 0, 0, 0])));
         assert!(!is_asked_for(&call("seccomp", [0, 0, 1, 0, 0, 0])));
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_its_calls() {
+        for (arch, machine) in [(Arch::X86_64, 0xc000_003e), (Arch::I386, 0x4000_0003)] {
+            let has = |number: u32| has(&Call::entered(&SyscallInfo::entry(machine, (0, 0), number.into(), [0; 6])));
+            let all: Vec<u32> = (0..500).filter(|number| has(*number)).collect();
+            let mut wanted = numbers(arch);
+            wanted.sort_unstable();
+            assert_eq!(all, wanted);
+        }
     }
 
     #[test]

@@ -5,16 +5,14 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
 use super::World;
+use super::called::{Numbers, call_in};
 use super::signals::catches;
 use crate::cpu::features;
-use crate::image;
 use crate::memory::Memory;
 use crate::siginfo::{self, SigInfo};
-use crate::sys::{self, Resume, USER_CS};
+use crate::sys::{self, USER_CS};
 use crate::task::{Boundary, Task};
 
-/// Numbers of calls for 64-bit and for 32-bit programs (asm/unistd_32.h).
-type Numbers = (i64, u64);
 const PRCTL: Numbers = (libc::SYS_prctl, 172);
 const ARCH_PRCTL: Numbers = (libc::SYS_arch_prctl, 384);
 const RT_SIGACTION: Numbers = (libc::SYS_rt_sigaction, 174);
@@ -65,7 +63,7 @@ impl World {
 impl World {
     /// Lets `cpuid` trap in a program that is about to begin: exec has ended that.
     pub(super) fn trap_cpuid(&mut self, task: &Task, regs: &libc::user_regs_struct) {
-        if self.shown_cpu.is_some() && call_in(task, regs, ARCH_PRCTL, [sys::ARCH_SET_CPUID, 0, 0, 0]).is_none() {
+        if self.shown_cpu.is_some() && call_in(task, regs, ARCH_PRCTL, &[sys::ARCH_SET_CPUID, 0]) != Some(0) {
             self.unreplayable(
                 "a program was told of this processor what a trace does not have (cpuid could not be caught)",
             );
@@ -111,61 +109,17 @@ fn restore_handler(task: &Task, regs: &libc::user_regs_struct, signal: c_int, ha
     let read = |buffer: &mut [u8]| {
         (sys::read_pieces(task.tid, &[(scratch, ACTION_BYTES)], buffer) == ACTION_BYTES).then_some(())
     };
+    let act = |args: &[u64]| call_in(task, regs, RT_SIGACTION, args).filter(|result| *result == 0).map(drop);
     read(&mut before)?;
     let done = (|| {
-        call_in(task, regs, RT_SIGACTION, [signal as u64, 0, scratch, SET_BYTES])?;
+        act(&[signal as u64, 0, scratch, SET_BYTES])?;
         read(&mut action)?;
         action[..word].copy_from_slice(&handler.to_le_bytes()[..word]);
         sys::write_memory(task.tid, scratch, &action).then_some(())?;
-        call_in(task, regs, RT_SIGACTION, [signal as u64, scratch, 0, SET_BYTES])
+        act(&[signal as u64, scratch, 0, SET_BYTES])
     })();
     sys::write_memory(task.tid, scratch, &before);
     done
-}
-
-/// Lets a stopped tracee execute a call, at a call instruction of its vDSO; `None` when it cannot, or the call fails. Its registers
-/// and blocked signals are `regs` and what they were. Signals that come meanwhile are sent again.
-fn call_in(task: &Task, regs: &libc::user_regs_struct, numbers: Numbers, args: [u64; 4]) -> Option<()> {
-    const MOST_SIGNALS: usize = 64;
-    let tid = task.tid;
-    let is_64_bit = regs.cs == USER_CS;
-    let (number, instruction) = if is_64_bit { (numbers.0 as u64, image::SYSCALL) } else { (numbers.1, image::INT_80) };
-    let mut own = libc::user_regs_struct {
-        rip: task.call_instruction(instruction)?,
-        orig_rax: u64::MAX,
-        rax: number,
-        eflags: 0x202,
-        ..*regs
-    };
-    if is_64_bit {
-        [own.rdi, own.rsi, own.rdx, own.r10] = args;
-    } else {
-        [own.rbx, own.rcx, own.rdx, own.rsi] = args;
-    }
-    let mask = sys::signal_mask(tid).ok()?;
-    sys::set_signal_mask(tid, u64::MAX).ok()?;
-    sys::set_registers(tid, &own).ok()?;
-    let (mut came, mut result) = (Vec::new(), None);
-    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
-        let waited = sys::wait_for(tid).ok()?;
-        if !libc::WIFSTOPPED(waited.status) {
-            return None;
-        }
-        let signal = waited.status >> 8;
-        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
-        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) > 0) {
-            result = sys::registers(tid).ok().filter(|after| after.rax == 0).map(drop);
-            break;
-        }
-        came.extend((1..=64).contains(&signal).then_some(signal));
-    }
-    let _ = sys::set_registers(tid, regs);
-    let _ = sys::set_signal_mask(tid, mask);
-    let pid = task.process.borrow().pid;
-    for signal in came {
-        let _ = sys::tgkill(pid, tid, signal);
-    }
-    result
 }
 
 /// Lets a stopped tracee do by itself what was answered for it: nobody will do that any more.
@@ -173,10 +127,10 @@ pub(super) fn give_back(world: &World, task: &Task) {
     World::put_unseen_back(task);
     let Ok(regs) = sys::registers(task.tid) else { return };
     if world.shown_cpu.is_some() {
-        call_in(task, &regs, ARCH_PRCTL, [sys::ARCH_SET_CPUID, 1, 0, 0]);
+        call_in(task, &regs, ARCH_PRCTL, &[sys::ARCH_SET_CPUID, 1]);
     }
     if !task.traps.clock_is_forbidden {
         let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
-        call_in(task, &regs, PRCTL, [option, enable, 0, 0]);
+        call_in(task, &regs, PRCTL, &[option, enable, 0, 0]);
     }
 }

@@ -1,0 +1,211 @@
+//! A process that stays behind for programs which a recording has let go under a filter of its own, and lets all their calls pass.
+//!
+//! A filter is inherited for ever, and where it asks for a tracer that is gone the kernel answers ENOSYS. So a program that is let
+//! go puts one more filter on, of which each call is notified: that comes before the tracer (seccomp(2)), and who answers it needs
+//! no right to trace. The keeper has no terminal, no open file but the listeners, and ends when nobody is left whom it answers.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+
+use libc::{c_int, sock_filter};
+use trace_format::table::Arch;
+
+use crate::listening::{Control, message};
+use crate::notify;
+
+/// Flags with which the filter is put on: `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and, since Linux 5.19,
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: no signal interrupts a call that was received.
+pub const LISTENS: u64 = 1 << 3;
+pub const STEADY: u64 = 1 << 5;
+
+/// The engine's end of the socket by which it hands listeners over.
+pub struct Keeper {
+    socket: OwnedFd,
+}
+
+/// Whether the kernel can do what a keeper needs: Linux 5.6 for pidfd_getfd(2), and 5.5 to let calls pass.
+#[must_use]
+pub fn is_possible() -> bool {
+    // SAFETY: takes no pointer; there is no such descriptor.
+    let got = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
+    got == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+}
+
+/// The filter of a program that is let go. `is_strict`: it believes to be in strict mode, and is held to it from now on.
+#[must_use]
+pub fn filter(is_strict: bool) -> Vec<sock_filter> {
+    const ARCH: u32 = 4;
+    const NUMBER: u32 = 0;
+    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+    let line = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
+    let load = |offset| line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    let equal = |value, jt, jf| line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jt, jf, value);
+    let give = |action| line(libc::BPF_RET | libc::BPF_K, 0, 0, action);
+    if !is_strict {
+        return vec![give(libc::SECCOMP_RET_USER_NOTIF)];
+    }
+    let section = |numbers: [u32; 4]| {
+        let mut code = vec![load(NUMBER)];
+        code.extend(numbers.iter().enumerate().map(|(index, number)| equal(*number, 4 - index as u8, 0)));
+        code.extend([give(libc::SECCOMP_RET_KILL_THREAD), give(libc::SECCOMP_RET_USER_NOTIF)]);
+        code
+    };
+    let [amd64, i386] = [Arch::X86_64, Arch::I386].map(|arch| section(crate::record::strict_numbers(arch)));
+    let mut code = vec![load(ARCH), equal(AUDIT_ARCH_X86_64, 0, amd64.len() as u8)];
+    code.extend(amd64);
+    code.extend(i386);
+    code
+}
+
+impl Keeper {
+    /// Starts the process, which is no child of this one.
+    ///
+    /// # Errors
+    /// When there are no descriptors or processes left.
+    pub fn start() -> io::Result<Keeper> {
+        let mut ends = [0; 2];
+        // SAFETY: socketpair writes two descriptors, which nobody else owns.
+        let (own, others) = unsafe {
+            if libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+        };
+        // SAFETY: the child makes async-signal-safe calls and ends, or goes on in `keep`, which does not return either.
+        let between = unsafe { libc::fork() };
+        match between {
+            -1 => return Err(io::Error::last_os_error()),
+            // SAFETY: this is the child of a fork.
+            0 => unsafe {
+                match libc::fork() {
+                    0 => keep(others.as_raw_fd()),
+                    -1 => libc::_exit(1),
+                    _ => libc::_exit(0),
+                }
+            },
+            _ => {}
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made. Where nobody is to be waited for, it has ended when this fails.
+        let waited = unsafe { libc::waitpid(between, &raw mut status, 0) };
+        if waited == between && status != 0 {
+            return Err(io::Error::other("there can be no further process"));
+        }
+        Ok(Keeper { socket: own })
+    }
+
+    /// Has the calls answered that a listener tells of.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn take(&self, listener: &OwnedFd) -> io::Result<()> {
+        let mut control = Control::holding(listener.as_raw_fd());
+        let mut byte = 0_u8;
+        let mut data = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let message = message(&mut data, &mut control);
+        // SAFETY: everything that the message points to is of this frame.
+        let sent = unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+        if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// The process itself: gives up what it shares with the recorder, and answers.
+///
+/// # Safety
+/// Only in a child of fork that nobody waits for.
+unsafe fn keep(socket: RawFd) -> ! {
+    const SOCKET: c_int = 0;
+    // SAFETY: all are system calls on descriptors and memory of this frame. No memory is allocated, and no lock is taken.
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        libc::setsid();
+        libc::prctl(libc::PR_SET_NAME, c"trace-keeper".as_ptr());
+        libc::chdir(c"/".as_ptr());
+        // Wherever the recorder had its own place.
+        let everywhere = [u8::MAX; 128];
+        libc::syscall(libc::SYS_sched_setaffinity, 0, everywhere.len(), everywhere.as_ptr());
+        if libc::dup2(socket, SOCKET) != SOCKET {
+            libc::_exit(1);
+        }
+        libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0);
+        let events = libc::epoll_create1(0);
+        watch(events, SOCKET);
+        let (mut listeners, mut is_open) = (0_u32, true);
+        while is_open || listeners > 0 {
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            if libc::epoll_wait(events, &raw mut event, 1, -1) != 1 {
+                continue;
+            }
+            let (fd, what) = (event.u64 as c_int, event.events);
+            if fd == SOCKET {
+                if let Some(listener) = receive(SOCKET) {
+                    notify::wake_here(listener);
+                    watch(events, listener);
+                    listeners += 1;
+                } else {
+                    is_open = false;
+                    libc::close(SOCKET);
+                }
+            } else if what & libc::EPOLLIN as u32 != 0 {
+                notify::pass_next(fd);
+            } else {
+                // Nobody has the filter any more.
+                libc::close(fd);
+                listeners -= 1;
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+fn watch(events: RawFd, fd: RawFd) {
+    let mut wanted = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
+    // SAFETY: the struct is of this frame.
+    unsafe { libc::epoll_ctl(events, libc::EPOLL_CTL_ADD, fd, &raw mut wanted) };
+}
+
+/// The next listener; `None` when no more will come.
+fn receive(socket: RawFd) -> Option<RawFd> {
+    let mut control = Control::holding(-1);
+    let mut byte = 0_u8;
+    let mut data = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut message = message(&mut data, &mut control);
+    // SAFETY: everything that the message points to is of this frame.
+    let got = unsafe { libc::recvmsg(socket, &raw mut message, 0) };
+    (got == 1 && Control::is_filled(&message)).then_some(control.fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do with a call.
+    fn run(code: &[sock_filter], arch: u32, number: u32) -> u32 {
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let line = code[at];
+            at += 1;
+            match u32::from(line.code) {
+                kind if kind == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
+                    accumulator = if line.k == 0 { number } else { arch };
+                }
+                kind if kind == libc::BPF_RET | libc::BPF_K => return line.k,
+                _ => at += usize::from(if accumulator == line.k { line.jt } else { line.jf }),
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_asks_for_each_call_and_keeps_strict_mode() {
+        for (arch, allowed) in [(0xc000_003e, [0, 1, 15, 60]), (0x4000_0003, [3, 4, 119, 1])] {
+            for number in 0..500 {
+                assert_eq!(run(&filter(false), arch, number), libc::SECCOMP_RET_USER_NOTIF);
+                let has = allowed.contains(&number);
+                let wanted = if has { libc::SECCOMP_RET_USER_NOTIF } else { libc::SECCOMP_RET_KILL_THREAD };
+                assert_eq!(run(&filter(true), arch, number), wanted, "{arch:#x} {number}");
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a recording with a filter leaves running: it goes on untraced, and a keeper lets its calls pass (`keeper.rs`).
+
+use std::io;
+use std::mem::size_of;
+use std::rc::Rc;
+
+use libc::{c_int, pid_t, user_regs_struct};
+use trace_format::ring::{BASE, RESERVED_END};
+
+use super::Recorder;
+use super::called::{Numbers, call_in};
+use crate::keeper::{self, Keeper};
+use crate::sys::{self, Resume, USER_CS};
+use crate::task::Task;
+
+const MMAP: Numbers = (libc::SYS_mmap, 192);
+const MUNMAP: Numbers = (libc::SYS_munmap, 91);
+const CLOSE: Numbers = (libc::SYS_close, 6);
+const PRCTL: Numbers = (libc::SYS_prctl, 172);
+const SECCOMP: Numbers = (libc::SYS_seccomp, 354);
+const PAGE: u64 = 4096;
+const ENDED: &str = "the recording was ended";
+
+impl Recorder {
+    /// Calls of the recorded programs pass a filter, and would fail where nobody answers.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.world.between == Resume::Cont
+    }
+
+    /// Whether a task that is to be let go cannot be at a stop of this kind: who it is, or whom it has made, is still to be seen.
+    pub(super) fn stays_for(&self, event: c_int) -> bool {
+        let makes = matches!(event, sys::event::FORK | sys::event::VFORK | sys::event::CLONE);
+        event == sys::event::EXEC || (makes && self.is_filtered())
+    }
+
+    /// Makes a task that stands still, outside of calls and of the agent, one that the keeper answers; it ends when that cannot be.
+    /// `signal` is what it is about to get.
+    pub(super) fn hand_to_keeper(&mut self, tid: pid_t, signal: c_int) {
+        let info = sys::signal_info(tid).ok().filter(|_| signal != 0);
+        self.remove_agent(tid);
+        let Err(error) = self.keep(tid) else {
+            if let Some(info) = info {
+                let _ = sys::set_signal_info(tid, &info);
+            }
+            return;
+        };
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let pid = task.process.borrow().pid;
+        if error.raw_os_error() != Some(libc::ESRCH) {
+            self.world.note(&format!("a process that was left behind had to be ended: {error}"));
+        }
+        let _ = sys::kill(pid, libc::SIGKILL);
+    }
+
+    /// Takes the agent away from a task: its pages too when no other task uses them.
+    fn remove_agent(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let space = Rc::clone(&task.space);
+        if space.borrow().code.is_untouched() && !task.has_block && !task.is_stranded {
+            return;
+        }
+        if !self.world.replayable {
+            // Where a handler returns to may be in a trampoline, and that leads to the agent.
+            self.give_up(tid);
+            return;
+        }
+        let is_last = !self.tasks.values().any(|other| other.tid != tid && Rc::ptr_eq(&other.space, &space));
+        if is_last && !space.borrow().code.has_inside && self.evict(tid, ENDED) {
+            return;
+        }
+        let Ok(mut regs) = sys::registers(tid) else { return };
+        let own = space.borrow().code.own_ip(regs.rip);
+        let is_inside = space.borrow().code.is_trampoline(own);
+        let own = if is_inside { space.borrow_mut().code.uncover(tid, own) } else { Some(own) };
+        if let Some(own) = own {
+            regs.rip = own;
+            if (BASE..RESERVED_END).contains(&regs.gs_base) {
+                regs.gs_base = 0;
+            }
+            let _ = sys::set_registers(tid, &regs);
+        } else {
+            // It goes on to the end of the trampoline, which stays.
+            space.borrow_mut().code.has_inside = true;
+        }
+        self.give_up(tid);
+    }
+
+    /// Puts the filter on a task and hands its listener over.
+    fn keep(&mut self, tid: pid_t) -> io::Result<()> {
+        let keeper = match &mut self.keeper {
+            Some(keeper) => keeper,
+            none => none.insert(Keeper::start()?),
+        };
+        let task = self.tasks.get(&tid).ok_or(io::ErrorKind::NotFound)?;
+        let regs = sys::registers(tid)?;
+        let page = place(task, &regs)?;
+        let listens = listen(task, &regs, page);
+        let outcome = listens.and_then(|fd| {
+            let pid = task.process.borrow().pid;
+            let listener = sys::share_descriptor(pid, tid, fd as c_int);
+            let taken = listener.and_then(|listener| keeper.take(&listener));
+            if taken.is_ok() {
+                // The keeper answers this one, and those that follow.
+                call(task, &regs, CLOSE, &[fd])?;
+            }
+            taken
+        });
+        outcome?;
+        call(task, &regs, MUNMAP, &[page, PAGE]).map(drop)
+    }
+}
+
+/// A call, with the error that it fails with.
+fn call(task: &Task, regs: &user_regs_struct, numbers: Numbers, args: &[u64]) -> io::Result<u64> {
+    let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+    let raw = call_in(task, regs, numbers, args).ok_or_else(gone)?;
+    if (-4095..0).contains(&raw) { Err(io::Error::from_raw_os_error(-raw as i32)) } else { Ok(raw as u64) }
+}
+
+/// A page of a task with the filter that it is to put on, and where it is told of that.
+fn place(task: &Task, regs: &user_regs_struct) -> io::Result<u64> {
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let page =
+        call(task, regs, MMAP, &[0, PAGE, prot as u64, flags as u64, u64::from(u32::MAX), 0])? & address_mask(regs);
+    let filter = keeper::filter(task.is_strict);
+    // struct sock_fprog: the length, and at the size of a pointer the address.
+    let word = if regs.cs == USER_CS { 8 } else { 4 };
+    let mut bytes = vec![0; 2 * word];
+    bytes[..2].copy_from_slice(&(filter.len() as u16).to_le_bytes());
+    bytes[word..].copy_from_slice(&(page + 2 * word as u64).to_le_bytes()[..word]);
+    for line in &filter {
+        bytes.extend_from_slice(&line.code.to_le_bytes());
+        bytes.extend_from_slice(&[line.jt, line.jf]);
+        bytes.extend_from_slice(&line.k.to_le_bytes());
+    }
+    debug_assert_eq!(bytes.len(), 2 * word + filter.len() * size_of::<libc::sock_filter>());
+    if sys::write_memory(task.tid, page, &bytes) { Ok(page) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
+}
+
+fn address_mask(regs: &user_regs_struct) -> u64 {
+    if regs.cs == USER_CS { u64::MAX } else { u32::MAX.into() }
+}
+
+/// Has a task put the filter on; its listener, a descriptor of the task.
+fn listen(task: &Task, regs: &user_regs_struct, page: u64) -> io::Result<u64> {
+    let put_on = |flags| call(task, regs, SECCOMP, &[libc::SECCOMP_SET_MODE_FILTER.into(), flags, page]);
+    let is = |error: &io::Error, errno: c_int| error.raw_os_error() == Some(errno);
+    let steadily = || match put_on(keeper::LISTENS | keeper::STEADY) {
+        // Before Linux 5.19.
+        Err(error) if is(&error, libc::EINVAL) => put_on(keeper::LISTENS),
+        result => result,
+    };
+    match steadily() {
+        // It has given up the privilege with which the recording began, and gains none any more.
+        Err(error) if is(&error, libc::EACCES) => {
+            call(task, regs, PRCTL, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0])?;
+            steadily()
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,81 @@
+/** What a program leaves running goes on, and right, when its recording is ended by a signal. */
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { compile, ended, folder, read, recordWords, start, stateOf } from "./support.js";
+
+const ways = {
+  "the usual way": [],
+  "the agent": ["--backend=eager-agent"],
+  "the agent, observing": ["--observe", "--backend=eager-agent"],
+  ptrace: ["--backend=ptrace"],
+  "a capture filter": ["-e", "openat,read"],
+};
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function statusOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** The processes whose environment has the mark of a test. */
+function marked(mark: string): string[] {
+  return readdirSync("/proc").filter((name) => {
+    try {
+      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/environ`, "latin1").includes(mark);
+    } catch {
+      return false;
+    }
+  });
+}
+
+const keepers = () =>
+  readdirSync("/proc").filter((name) => /^Name:\ttrace-keeper$/m.test(statusOf(name)));
+
+for (const [name, options] of Object.entries(ways)) {
+  test.each([0, 1, 7])(
+    `recorded by ${name}, with %i threads more`,
+    async (threads) => {
+      const dir = folder();
+      const file = join(dir, "x.trace");
+      const [ready, go, result] = ["ready", "go", "result"].map((part) => join(dir, part)) as [
+        string,
+        string,
+        string,
+      ];
+      const program = [compile("left_behind", "-pthread"), ready, go, result, String(threads)];
+      const mark = `TRACE_TEST_MARK=${dir}`;
+      const recorder = start([...recordWords(file, ...options), ...program], {
+        env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
+      });
+      const end = ended(recorder);
+      await until(() => existsSync(ready));
+      // The first program ends then; before that the signal would be for it.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      recorder.kill("SIGTERM");
+      const exit = await new Promise<number | null>((resolve) => recorder.once("exit", resolve));
+      expect(exit).toBe(7);
+      expect((await read(file)).trace.state).toBe("complete");
+      const left = marked(mark);
+      expect(left.length).toBeGreaterThan(0);
+      expect(left.filter((pid) => /^TracerPid:\t[1-9]/m.test(statusOf(pid)))).toEqual([]);
+      writeFileSync(go, "");
+      await until(() => existsSync(result) && readFileSync(result, "utf8").endsWith("\n"));
+      expect(readFileSync(result, "utf8")).toBe("0 wrong\n");
+      expect(await end).toMatchObject({ code: 7, stdout: "", stderr: "" });
+      await until(() => marked(mark).length === 0);
+    },
+    60_000,
+  );
+}
+
+test("nobody stays for what has ended", async () => {
+  await until(() => keepers().length === 0);
+});
