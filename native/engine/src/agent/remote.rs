@@ -6,6 +6,7 @@ use libc::{pid_t, user_regs_struct};
 use trace_format::ring::{BASE, SCRATCH, SPARE};
 
 use super::Image;
+use crate::siginfo;
 use crate::sys::{self, Resume};
 
 /// Bytes of a call in the table.
@@ -83,11 +84,51 @@ impl<'a> Borrowed<'a> {
             (args[0], args[1], args[2], args[3], args[4], args[5]);
         sys::set_registers(self.tid, &regs)?;
         // The filter stops it at the entry; then it is stopped at the exit.
-        for how in [Resume::Cont, Resume::Syscall] {
+        let mut how = Resume::Cont;
+        loop {
             sys::resume(self.tid, how, 0)?;
-            self.wait()?;
+            let status = self.wait()?;
+            if status >> 16 == sys::event::SECCOMP {
+                how = Resume::Syscall;
+            } else if status >> 8 == libc::SIGTRAP | 0x80 {
+                break;
+            } else {
+                self.came_between(status, &sys::registers(self.tid)?)?;
+            }
         }
         result(sys::registers(self.tid)?.rax)
+    }
+
+    /// A stop that is not of the engine's making: it was to be stopped, or to go on.
+    fn came_between(&mut self, status: libc::c_int, regs: &user_regs_struct) -> io::Result<()> {
+        let signal = libc::WSTOPSIG(status);
+        let stops = matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+        match status >> 16 {
+            // With its whole process, or, where that goes on, with SIGTRAP (ptrace(2)).
+            sys::event::STOP => self.stopped = stops,
+            0 if signal == libc::SIGSTOP => self.stopped = true,
+            0 if signal != libc::SIGTRAP => {
+                return Err(io::Error::other(format!("signal {signal} in a call of the engine at {:#x}", regs.rip)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the thread has come to the end of a run: to the signal that it sends itself, which is pending before any that is sent to
+    /// the process.
+    fn is_done(&mut self, status: libc::c_int, regs: &user_regs_struct) -> io::Result<bool> {
+        match status >> 8 {
+            // In another pid namespace it cannot name itself, and comes to an instruction that is none.
+            libc::SIGILL => Ok(true),
+            // One that comes on the way there is somebody's.
+            libc::SIGSTOP if regs.rip == self.image.own_called => {
+                // One that was sent to this thread while that call was made stands for both.
+                self.stopped |= siginfo::pid(&sys::signal_info(self.tid)?) != self.pid;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Makes calls one after the other; their raw results.
@@ -120,21 +161,10 @@ impl<'a> Borrowed<'a> {
             sys::resume(self.tid, Resume::Cont, 0)?;
             let status = self.wait()?;
             let regs = sys::registers(self.tid)?;
-            // In another pid namespace it cannot name itself, and comes to an instruction that is none.
-            let done = regs.r15 == end && matches!(status >> 8, libc::SIGSTOP | libc::SIGILL);
-            if done {
+            if regs.r15 == end && self.is_done(status, &regs)? {
                 break;
             }
-            match status >> 8 {
-                libc::SIGSTOP => self.stopped = true,
-                signal if (1..=64).contains(&signal) && signal != libc::SIGTRAP => {
-                    return Err(io::Error::other(format!(
-                        "signal {signal} in a call of the engine at {:#x}",
-                        regs.rip
-                    )));
-                }
-                _ => {}
-            }
+            self.came_between(status, &regs)?;
         }
         if sys::read_pieces(self.tid, &[(SCRATCH, table.len())], &mut table) != table.len() {
             return Err(io::Error::from_raw_os_error(libc::EFAULT));

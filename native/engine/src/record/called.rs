@@ -47,6 +47,11 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
             result = sys::registers(tid).ok().map(raw);
             break;
         }
+        if waited.status >> 16 == sys::event::STOP {
+            // It stops with its process, or goes on with it (SIGTRAP).
+            came.retain(|came| *came != libc::SIGSTOP);
+            came.extend((libc::WSTOPSIG(waited.status) != libc::SIGTRAP).then_some(libc::SIGSTOP));
+        }
         came.extend((1..=64).contains(&signal).then_some(signal));
     }
     let _ = sys::set_registers(tid, regs);
