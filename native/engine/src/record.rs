@@ -1028,6 +1028,9 @@ impl World {
             return;
         }
         self.after(task, &call, result);
+        task.traps.gains_nothing |= call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl)
+            && call.int(0) == libc::PR_SET_NO_NEW_PRIVS
+            && result == 0;
         if let Some(agent) = &mut self.agent {
             *agent.counts.trapped.entry(call.number).or_default() += 1;
             self.tell_known(task, &call);

@@ -200,7 +200,18 @@ pub fn file_size_limit(tid: pid_t) -> u64 {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the old limit is written to a valid struct, and no new one is given.
     let asked = unsafe { libc::prlimit64(tid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
-    if asked == 0 { limit.rlim_cur } else { 0 }
+    if asked == 0 {
+        return limit.rlim_cur;
+    }
+    // Of another user's process it takes a privilege, while proc(5) tells it to who may trace it.
+    let limits = std::fs::read_to_string(format!("/proc/{tid}/limits")).unwrap_or_default();
+    file_size_in(&limits).unwrap_or(0)
+}
+
+/// The soft limit on the size of files in the text of /proc/PID/limits.
+fn file_size_in(limits: &str) -> Option<u64> {
+    let word = limits.lines().find_map(|line| line.strip_prefix("Max file size"))?.split_whitespace().next()?;
+    if word == "unlimited" { Some(libc::RLIM_INFINITY) } else { word.parse().ok() }
 }
 
 /// Whether calls of this thread, and so of all that it starts, pass a filter already, prctl(2).
@@ -208,6 +219,13 @@ pub fn file_size_limit(tid: pid_t) -> u64 {
 pub fn has_own_filter() -> bool {
     // SAFETY: takes no pointer.
     unsafe { libc::prctl(libc::PR_GET_SECCOMP) == 2 }
+}
+
+/// Whether this thread, and so all that it starts, gains no privileges, prctl(2).
+#[must_use]
+pub fn gains_nothing() -> bool {
+    // SAFETY: takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
 }
 
 /// Replaces the siginfo of the signal that the tracee is stopped for.
@@ -1025,6 +1043,19 @@ pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_files_is_told_in_two_ways() {
+        let text = "Limit  Soft Limit  Hard Limit  Units\nMax cpu time  7  8  seconds\nMax file size  4096  unlimited  bytes\n";
+        assert_eq!(file_size_in(text), Some(4096));
+        assert_eq!(
+            file_size_in("Max file size             unlimited            unlimited            bytes"),
+            Some(u64::MAX)
+        );
+        assert_eq!(file_size_in(""), None);
+        let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+        assert_eq!(file_size_in(&own), Some(file_size_limit(own_tid())));
+    }
 
     /// In a process of its own, since the action belongs to the whole process and other tests record meanwhile.
     #[test]

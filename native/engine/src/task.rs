@@ -192,6 +192,8 @@ pub struct Traps {
     pub blocked: u64,
     /// It has forbidden itself to read the clock (PR_TSC_SIGSEGV): that is a fault of its own.
     pub clock_is_forbidden: bool,
+    /// It has said that it gains no privileges (PR_SET_NO_NEW_PRIVS).
+    pub gains_nothing: bool,
 }
 
 /// A thread under observation.

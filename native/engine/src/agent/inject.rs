@@ -37,13 +37,35 @@ pub fn program(
     instruction: u64,
     known: &[u8],
 ) -> io::Result<(Rc<Arena>, Ring)> {
-    let tid = thread.tid();
+    // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
+    let rings = (sys::file_size_limit(thread.tid()) / RING_BYTES).min(RINGS);
+    if rings == 0 {
+        return Err(io::Error::other("its files may not be as large as the agent's ring"));
+    }
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
     let all = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
     let mapped = thread.bootstrap(instruction, libc::SYS_mmap, [BASE, END - BASE, all, flags, u64::MAX, 0])?;
-    if mapped != BASE {
-        return Err(io::Error::other("the agent's place is taken"));
+    let filled = if mapped == BASE {
+        fill(image, table, thread, known, rings)
+    } else {
+        // Kernels before 4.17 do not know the flag.
+        Err(io::Error::other("the agent's place is taken"))
+    };
+    if filled.is_err() {
+        let _ = thread.bootstrap(instruction, libc::SYS_munmap, [mapped, END - BASE, 0, 0, 0, 0]);
     }
+    filled
+}
+
+/// Puts the agent and its rings onto its pages.
+fn fill(
+    image: &Image,
+    table: &[u8],
+    thread: &mut Borrowed<'_>,
+    known: &[u8],
+    rings: u64,
+) -> io::Result<(Rc<Arena>, Ring)> {
+    let tid = thread.tid();
     let spare = spare_block();
     let pieces: [(u64, &[u8]); 5] = [
         (BASE, &image.text),
@@ -61,16 +83,18 @@ pub fn program(
         protect(TABLE, KNOWN, libc::PROT_READ),
         protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
     ];
-    // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
-    let rings = (sys::file_size_limit(tid) / RING_BYTES).min(RINGS);
-    if rings == 0 {
-        return Err(io::Error::other("its files may not be as large as the agent's ring"));
+    let length = rings * RING_BYTES;
+    let (file, _) = map_rings(thread, FIRST_RING, length, &protections)?;
+    let first = Arena::new(file, rings).and_then(|arena| {
+        let arena = Rc::new(arena);
+        let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
+        Ok((arena, ring))
+    });
+    match &first {
+        Ok((_, ring)) => thread.regs.gs_base = ring.addr,
+        Err(_) => _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, length])]),
     }
-    let (file, _) = map_rings(thread, FIRST_RING, rings * RING_BYTES, &protections)?;
-    let arena = Rc::new(Arena::new(file, rings)?);
-    let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
-    thread.regs.gs_base = ring.addr;
-    Ok((arena, ring))
+    first
 }
 
 /// Gives a thread a ring of its own, somewhere.
@@ -121,10 +145,15 @@ fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64, more: &[Call]) -
     let fd = remote::result(results[0] as u64)?;
     let file = open(thread.tid(), fd);
     thread.run(&[Call::new(libc::SYS_close, &[fd])])?;
-    for raw in &results[1..] {
-        remote::result(*raw as u64)?;
+    let place = remote::result(results[2] as u64)?;
+    let failed = results[1..].iter().find_map(|raw| remote::result(*raw as u64).err());
+    match failed.map_or(file, Err) {
+        Ok(file) => Ok((file, place)),
+        Err(error) => {
+            thread.run(&[Call::new(libc::SYS_munmap, &[place, length])])?;
+            Err(error)
+        }
     }
-    Ok((file?, results[2] as u64))
 }
 
 fn open(tid: pid_t, fd: u64) -> io::Result<File> {

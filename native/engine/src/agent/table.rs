@@ -110,6 +110,9 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "sched_setattr",
         "shmdt",
         "remap_file_pages",
+        // They tell where memory is mapped.
+        "mincore",
+        "msync",
         "modify_ldt",
         "iopl",
         "ioperm",

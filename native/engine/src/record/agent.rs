@@ -63,8 +63,8 @@ pub(super) struct Counts {
     pub trapped: HashMap<u32, u64>,
     pub patched: u64,
     pub refused: HashMap<Refused, u64>,
-    /// How many processes it has left, and why.
-    pub left: HashMap<&'static str, u64>,
+    /// How many processes it has left, or has not come to, and why.
+    pub left: HashMap<String, u64>,
 }
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
@@ -577,7 +577,7 @@ impl Recorder {
             }
             Err(error) => {
                 code.state = State::Off;
-                self.world.note(&format!("a program runs without the agent, so each of its calls stops it: {error}"));
+                self.world.does_without(&format!("it never came: {error}"));
             }
         }
     }
@@ -645,7 +645,7 @@ impl Recorder {
                 self.world.hand_over(task, ring);
             }
             Err(error) => {
-                self.world.note(&format!("a thread runs without the agent, so each of its calls stops it: {error}"));
+                self.world.does_without(&format!("a thread could not have it: {error}"));
                 self.give_up(tid);
             }
         }
@@ -766,6 +766,13 @@ impl Recorder {
 }
 
 impl World {
+    /// A process or thread is without the agent from now on, so that each of its calls stops it.
+    pub(super) fn does_without(&mut self, why: &str) {
+        if let Some(agent) = &mut self.agent {
+            *agent.counts.left.entry(why.to_owned()).or_default() += 1;
+        }
+    }
+
     /// A ring is a task's from now on.
     fn hand_over(&self, task: &mut Task, ring: Ring) {
         ring.refuse(refusals(task, self.replayable));

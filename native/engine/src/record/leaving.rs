@@ -17,7 +17,8 @@ use super::agent::{is_beyond, refusals};
 use super::layouts::maps_to_write;
 use super::lifecycle::flags_of;
 use super::replayable::Stream;
-use super::{Recorder, World, shown};
+use super::shown::{self, Hidden as _};
+use super::{Recorder, World};
 use crate::agent::code::State;
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
@@ -98,12 +99,30 @@ pub(super) fn takes_place(call: &Call) -> bool {
     moves_there || (!is_wish && meets(call.args[0], call.args[1]))
 }
 
+/// Whether a call only asks whether the agent's pages are there, mincore(2).
+fn asks_for_place(call: &Call) -> bool {
+    let end = call.args[0].saturating_add(call.args[1]);
+    matches!(call.name(), "mincore" | "msync") && call.args[0] < RESERVED_END && end > BASE
+}
+
 /// Whether a call maps something where one of these parts of memory is, by address and length.
 fn maps_over(call: &Call, mut parts: impl Iterator<Item = (u64, u64)>) -> bool {
     const AT_ADDRESS: u64 = (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) as u64;
     let is_fixed = call.name() == "mmap" && call.args[3] & AT_ADDRESS != 0;
     let [start, length, ..] = call.args;
     is_fixed && parts.any(|(other, size)| start < other + size && length > other.saturating_sub(start))
+}
+
+impl shown::Hidden for Recorder {
+    fn mappings(&self, pid: pid_t) -> Vec<Range<u64>> {
+        let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
+        task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
+    }
+
+    fn under_filter(&self, tid: pid_t) -> Option<shown::UnderFilter> {
+        let task = self.tasks.get(&tid)?;
+        Some(shown::UnderFilter { gains_nothing: task.traps.gains_nothing || sys::gains_nothing() })
+    }
 }
 
 impl Recorder {
@@ -240,7 +259,7 @@ impl Recorder {
             }
         }
         self.give_up(tid);
-        self.count_left(why);
+        self.world.does_without(why);
         let Some(task) = self.tasks.get_mut(&tid) else { return false };
         let pid = task.process.borrow().pid;
         let instruction = task.call_instruction(image::SYSCALL);
@@ -271,12 +290,6 @@ impl Recorder {
                 self.world.note(&format!("the agent's pages could not be taken out of a program: {error}"));
                 false
             }
-        }
-    }
-
-    fn count_left(&mut self, why: &'static str) {
-        if let Some(agent) = &mut self.world.agent {
-            *agent.counts.left.entry(why).or_default() += 1;
         }
     }
 
@@ -343,21 +356,28 @@ impl Recorder {
         }
     }
 
-    /// What the agent has mapped in a process.
-    fn agents_mappings(&self, pid: pid_t) -> Vec<Range<u64>> {
-        let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
-        task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
-    }
-
-    /// A task is about to make a call that tells where its memory is: whether it is answered without the agent's.
+    /// A task is about to make a call that tells where its memory is, or that its calls are filtered: whether it is answered without what
+    /// is the recording's.
     pub(super) fn answers_shown(&mut self, tid: pid_t) -> Option<i64> {
-        if self.world.agent.is_none() || self.world.mapping_files.is_empty() {
+        if !self.is_filtered() {
             return None;
         }
-        let call = self.tasks.get(&tid)?.call?;
+        let task = self.tasks.get(&tid)?;
+        let call = task.call?;
+        let is_prctl = call.plan.is_some_and(|plan| plan.role == Role::Prctl);
+        if is_prctl || call.name() == "seccomp" {
+            let filtered = self.under_filter(tid)?;
+            let answer = if is_prctl { shown::asked(task, &call, filtered) } else { None };
+            return answer.or_else(|| shown::refused(task, &call, filtered));
+        }
+        if asks_for_place(&call) && task.space.borrow().code.arena.is_some() {
+            return Some(-i64::from(libc::ENOMEM));
+        }
+        if self.world.mapping_files.is_empty() {
+            return None;
+        }
         let mut files = std::mem::take(&mut self.world.mapping_files);
-        let task = self.tasks.get(&tid);
-        let answer = task.and_then(|task| shown::answer(&mut files, task, &call, |pid| self.agents_mappings(pid)));
+        let answer = self.tasks.get(&tid).and_then(|task| shown::answer(&mut files, task, &call, self));
         self.world.mapping_files = files;
         answer
     }

@@ -1,5 +1,6 @@
-//! Files of /proc that tell a program where its memory is (`maps`, `smaps`): what the agent has mapped is not among it. Reads of them
-//! are answered here, from what the file says without the agent's mappings, and the kernel skips the call.
+//! Files of /proc that tell a program where its memory is (`maps`, `smaps`), and whether its calls are filtered (`status`): what the
+//! agent has mapped is not among it, nor is the recording's filter. Reads of them are answered here, from what the file says without
+//! that, and the kernel skips the call.
 //!
 //! The kernel would tell where in the file a description stands, but has moved nothing there: that is kept here, for the object
 //! behind all descriptors of it.
@@ -20,12 +21,23 @@ use crate::task::Task;
 const EFAULT: i64 = -(libc::EFAULT as i64);
 const EINVAL: i64 = -(libc::EINVAL as i64);
 
-/// What such a file tells, and where it is being read.
+/// What such a file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Mappings, a line or more for each.
+    Mappings,
+    /// A line for each fact of a task.
+    Status,
+    /// Memory, in a way that cannot be told without the agent's.
+    Memory,
+}
+
+/// A file that tells of a task, and where it is being read.
 pub(super) struct Shown {
-    /// The process that it tells of.
+    /// The process that it tells of, and which of its threads.
     pid: pid_t,
-    /// Only `maps` and `smaps` can be told without the agent.
-    is_answered: bool,
+    tid: pid_t,
+    kind: Kind,
     text: Vec<u8>,
     /// Not known yet of what was open before the recording.
     position: Option<u64>,
@@ -35,24 +47,35 @@ impl Shown {
     /// The file of that name in /proc, if it is one that shows where a process has mapped what.
     pub fn of(path: &[u8]) -> Option<Shown> {
         let inside = path.strip_prefix(b"/proc/")?;
-        let end = inside.iter().position(|byte| *byte == b'/')?;
-        let pid = std::str::from_utf8(&inside[..end]).ok()?.parse().ok()?;
+        let mut parts = inside.split(|byte| *byte == b'/').map(|part| std::str::from_utf8(part).ok());
+        let pid = parts.next()??.parse().ok()?;
+        let (first, second) = (parts.next()?, parts.next().flatten());
+        let thread = second.filter(|_| first == Some("task")).and_then(|part| part.parse().ok());
         let name = inside.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        let shows =
-            matches!(name, b"maps" | b"smaps" | b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files")
-                || inside.windows(11).any(|part| part == b"/map_files/");
-        let is_answered = matches!(name, b"maps" | b"smaps");
-        shows.then_some(Shown { pid, is_answered, text: Vec::new(), position: None })
+        let kind = match name {
+            b"maps" | b"smaps" => Kind::Mappings,
+            b"status" => Kind::Status,
+            b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files" => Kind::Memory,
+            _ if inside.windows(11).any(|part| part == b"/map_files/") => Kind::Memory,
+            _ => return None,
+        };
+        Some(Shown { pid, tid: thread.unwrap_or(pid), kind, text: Vec::new(), position: None })
     }
 
     /// Whether a call about it neither shows what the agent has mapped nor does anything to it that is not known here.
     pub fn allows(&self, call: &Call) -> bool {
-        let is_answered = self.is_answered && call.arch == Arch::X86_64;
         match call.name() {
+            _ if self.kind == Kind::Status => true,
             "close" | "fstat" | "newfstatat" | "statx" | "fcntl" | "ioctl" | "dup" | "dup2" | "dup3" => true,
-            "read" | "pread64" | "lseek" => is_answered,
+            "read" | "pread64" | "lseek" => self.answers(call),
             _ => false,
         }
+    }
+
+    /// Whether a call about it can be answered here.
+    fn answers(&self, call: &Call) -> bool {
+        let is_read = matches!(call.name(), "read" | "pread64" | "lseek");
+        is_read && self.kind != Kind::Memory && call.arch == Arch::X86_64
     }
 
     /// The bytes that a read of so many bytes gets from an offset on, as the kernel gives them: whole lines as far as they fit into a
@@ -61,7 +84,7 @@ impl Shown {
         const PAGE: usize = 4096;
         let rest = usize::try_from(offset).ok().and_then(|offset| self.text.get(offset..)).unwrap_or_default();
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest.len());
-        if count <= PAGE {
+        if count <= PAGE || self.kind == Kind::Status {
             return &rest[..count];
         }
         let end = rest[..PAGE].iter().rposition(|byte| *byte == b'\n').map_or(PAGE, |last| last + 1);
@@ -117,17 +140,95 @@ fn told(text: &[u8], holes: &[Range<u64>]) -> Vec<u8> {
     out
 }
 
+/// What a task has that is the recording's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnderFilter {
+    /// It gains no privileges, without the recording too.
+    pub gains_nothing: bool,
+}
+
+impl UnderFilter {
+    /// The text of `status` as it would be without the recording's filter: `Seccomp_filters` since Linux 5.9 says how many there are.
+    fn told(self, text: &[u8]) -> Vec<u8> {
+        let own = own_filters(text);
+        let mut out = Vec::with_capacity(text.len());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let value = match line.split(|byte| *byte == b':').next() {
+                Some(b"Seccomp") => {
+                    if own > 0 {
+                        libc::SECCOMP_MODE_FILTER
+                    } else {
+                        0
+                    }
+                }
+                Some(b"Seccomp_filters") => own,
+                Some(b"NoNewPrivs") => self.gains_nothing.into(),
+                _ => {
+                    out.extend_from_slice(line);
+                    continue;
+                }
+            };
+            let name = line.iter().position(|byte| *byte == b':').unwrap_or_default();
+            out.extend_from_slice(&line[..name]);
+            out.extend_from_slice(format!(":\t{value}\n").as_bytes());
+        }
+        out
+    }
+}
+
+/// How many filters a task has by this text of `status`, without that of the recording.
+fn own_filters(text: &[u8]) -> u32 {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let count = lines.find_map(|line| std::str::from_utf8(line.strip_prefix(b"Seccomp_filters:")?).ok());
+    count.and_then(|count| count.trim().parse::<u32>().ok()).unwrap_or(1).saturating_sub(1)
+}
+
+/// Why a call that filters the calls of its thread fails without the recording: who gains privileges by exec may not, unless it is
+/// privileged itself (seccomp(2)). Under a recording without privilege nobody gains any, and the kernel would let it.
+pub(super) fn refused(task: &Task, call: &Call, filtered: UnderFilter) -> Option<i64> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let filters = match call.name() {
+        "seccomp" => call.int(0) as u32 == libc::SECCOMP_SET_MODE_FILTER,
+        "prctl" => call.int(0) == libc::PR_SET_SECCOMP && call.args[1] == u64::from(libc::SECCOMP_MODE_FILTER),
+        _ => false,
+    };
+    let may = |capabilities: u64| capabilities & CAP_SYS_ADMIN != 0;
+    let is_refused = filters && !filtered.gains_nothing && !sys::effective_capabilities(task.tid).is_ok_and(may);
+    is_refused.then_some(-i64::from(libc::EACCES))
+}
+
+/// The answer to a call that asks the kernel for such a fact of its own thread, prctl(2).
+pub(super) fn asked(task: &Task, call: &Call, filtered: UnderFilter) -> Option<i64> {
+    let is_plain = call.args[1..5].iter().all(|argument| *argument == 0);
+    match call.int(0) {
+        libc::PR_GET_SECCOMP => {
+            let text = std::fs::read(format!("/proc/{}/status", task.tid)).ok()?;
+            Some(if own_filters(&text) > 0 { libc::SECCOMP_MODE_FILTER.into() } else { 0 })
+        }
+        // The kernel refuses other arguments.
+        libc::PR_GET_NO_NEW_PRIVS if is_plain => Some(filtered.gains_nothing.into()),
+        _ => None,
+    }
+}
+
+/// What is not to be told of recorded tasks.
+pub(super) trait Hidden {
+    /// What the agent has mapped in a process.
+    fn mappings(&self, pid: pid_t) -> Vec<Range<u64>>;
+    /// What a task has of the recording; `None` of one that is not recorded.
+    fn under_filter(&self, tid: pid_t) -> Option<UnderFilter>;
+}
+
 /// The result of a call about such a file that is not made; what it reads is in the program's memory by then. Nothing when the call
-/// is made as it is. `files`: by object; `holes`: what the agent has mapped in a process.
-pub(super) fn answer(
-    files: &mut FxHashMap<u32, Shown>,
-    task: &Task,
-    call: &Call,
-    holes: impl Fn(pid_t) -> Vec<Range<u64>>,
-) -> Option<i64> {
+/// is made as it is. `files`: by object.
+pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call, hidden: &impl Hidden) -> Option<i64> {
     let object = task.fds.borrow().get(call.int(0))?;
     let shown = files.get_mut(&object)?;
-    if !shown.allows(call) || !matches!(call.name(), "read" | "pread64" | "lseek") {
+    if !shown.answers(call) {
+        return None;
+    }
+    let filtered = hidden.under_filter(shown.tid);
+    if shown.kind == Kind::Status && filtered.is_none() {
         return None;
     }
     let position = match shown.position {
@@ -154,7 +255,10 @@ pub(super) fn answer(
         let mut text = Vec::new();
         let opened = File::open(format!("/proc/{}/fd/{}", task.tid, call.int(0)));
         opened.and_then(|mut file| file.read_to_end(&mut text)).ok()?;
-        shown.text = told(&text, &holes(shown.pid));
+        shown.text = match filtered.filter(|_| shown.kind == Kind::Status) {
+            Some(filtered) => filtered.told(&text),
+            None => told(&text, &hidden.mappings(shown.pid)),
+        };
     }
     let piece = shown.piece(from, call.args[2]);
     if !piece.is_empty() && !sys::write_memory(task.tid, call.args[1], piece) {
@@ -176,11 +280,28 @@ mod tests {
         for path in ["/proc/12/maps", "/proc/12/task/13/smaps", "/proc/1/mem", "/proc/7/map_files/1000-2000"] {
             assert!(Shown::of(path.as_bytes()).is_some(), "{path}");
         }
-        for path in ["/proc/12/status", "/proc/meminfo", "/proc/maps", "/tmp/proc/1/maps", "/proc/1/mapsx", ""] {
+        for path in ["/proc/12/stat", "/proc/meminfo", "/proc/maps", "/tmp/proc/1/maps", "/proc/1/mapsx", ""] {
             assert!(Shown::of(path.as_bytes()).is_none(), "{path}");
         }
-        let is_answered = |path: &str| Shown::of(path.as_bytes()).is_some_and(|shown| shown.is_answered);
-        assert!(is_answered("/proc/12/task/13/maps") && !is_answered("/proc/12/pagemap"));
+        let of = |path: &str| Shown::of(path.as_bytes()).map(|shown| (shown.pid, shown.tid, shown.kind));
+        assert_eq!(of("/proc/12/task/13/maps"), Some((12, 13, Kind::Mappings)));
+        assert_eq!(of("/proc/12/pagemap"), Some((12, 12, Kind::Memory)));
+        assert_eq!(of("/proc/12/status"), Some((12, 12, Kind::Status)));
+        assert_eq!(of("/proc/12/task/13/status"), Some((12, 13, Kind::Status)));
+        assert!(of("/proc/12").is_none() && of("/proc//status").is_none() && of("/proc/x/status").is_none());
+    }
+
+    #[test]
+    fn the_recordings_filter_is_not_counted() {
+        let told = |filters: u32, gains_nothing| {
+            let text = format!("Name:\ta\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t{filters}\nX:\tSeccomp: 2\n");
+            String::from_utf8(UnderFilter { gains_nothing }.told(text.as_bytes())).unwrap()
+        };
+        let none = "Name:\ta\nNoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\nX:\tSeccomp: 2\n";
+        assert_eq!(told(1, false), none);
+        let two = "Name:\ta\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\nX:\tSeccomp: 2\n";
+        assert_eq!(told(3, true), two);
+        assert_eq!(own_filters(b"Seccomp:\t2\n"), 0);
     }
 
     #[test]
