@@ -44,7 +44,10 @@ export interface RecordOptions {
    * `only`, `detachOnExit` and by `data` other than `all`.
    */
   readonly observe?: boolean;
-  /** `ptrace` when absent. When the agent cannot do what is asked for, ptrace does it, and a note says so. */
+  /**
+   * The agent when absent. Where that cannot do what is asked for, ptrace does it: the fact `without_agent` says why, and for who
+   * has named the agent a note too.
+   */
   readonly backend?: Backend;
   /** Seed (an integer) of a recording that varies the order in which threads run. */
   readonly chaos?: number;

@@ -116,8 +116,9 @@ async function recordingLines(trace: Trace): Promise<Line[]> {
   if (info.status !== undefined) lines.push(["ended", statusText(info.status)]);
   const system = [fact("host"), fact("kernel") && `Linux ${fact("kernel")}`].filter((part) => part);
   if (system.length > 0) lines.push(["system", system.join(", ")]);
+  const why = fact("without_agent") && ` (${fact("without_agent")})`;
   const how = [
-    fact("backend") && `${fact("backend")} backend`,
+    fact("backend") && `${fact("backend")} backend${why}`,
     fact("mode") && `${fact("mode")} mode`,
     fact("data") && `data: ${fact("data")}`,
     fact("only") && `only: ${fact("only")}`,
@@ -177,7 +178,10 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
         ? "every call asked the recorder before it was made"
         : "every call stopped the program";
     return [
-      ["coverage", `${how} (${info.facts.get("without_agent") ?? "record with --backend=agent"})`],
+      [
+        "coverage",
+        `${how} (${info.facts.get("without_agent") ?? "recorded with --backend=ptrace"})`,
+      ],
     ];
   }
   const { inProcess, trapped, patched, calls, refused, left } = coverage;

@@ -151,8 +151,9 @@ export const command: CommandDef<Options> = {
     },
     {
       flags: "--backend <name>",
-      help: "how to capture: agent is fast where programs make many calls, notify needs no ptrace and sees no results",
+      help: "how to capture: agent inside the program, ptrace by stops, notify without a right to trace and without results",
       choices: BACKENDS,
+      defaultText: "agent, and ptrace where the agent cannot do what is asked for",
     },
     { flags: "--no-pin", help: "do not keep program and recorder on one CPU" },
     { flags: "-q, --quiet", help: "no summary, no notes" },

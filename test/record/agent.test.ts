@@ -154,6 +154,15 @@ test("what a killed program was doing is told", async () => {
   expect((last?.flags ?? 0) & 1).toBe(1);
 });
 
+test.each([eager, { options: ["--backend=eager-agent"] }])(
+  "each stop of a process is told of, also while its code is patched, %o",
+  async (how) => {
+    const { code, stderr } = await record([compile("agent_stops"), "60"], how);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  },
+  60_000,
+);
+
 test("a thread that was there before the agent may be interrupted", async () => {
   const program = compile("agent_restart", "-pthread", "-static");
   const { code, signal, file } = await record([program], usual);
@@ -172,6 +181,25 @@ test("says why it does without the agent", async () => {
   expect(trace.info.notes.join()).toMatch(why);
   const { stdout } = await run([cli, "info", "--coverage", file]);
   expect(stdout).toMatch(why);
+});
+
+test("is the usual way, and says only in the trace where it is not", async () => {
+  const usual = await record(["ls", "-l", "/usr/bin"], { options: ["--observe"] });
+  expect(usual).toMatchObject({ code: 0, stderr: "" });
+  const { trace } = await readWhole(usual.file);
+  expect(trace.info.facts.get("backend")).toBe("agent");
+  expect(coverageOf(trace.info)?.inProcess).toBeGreaterThan(1000);
+  const file = join(dirname(usual.file), "other.trace");
+  const words = [cli, "record", "-o", file, "-e", "openat", "--", "true"];
+  expect(await run(words)).toMatchObject({ code: 0, stderr: "" });
+  const { stdout } = await run([cli, "info", file]);
+  expect(stdout).toMatch(/ptrace backend \(the agent cannot be used with a capture filter/);
+});
+
+test("does not come to what makes few calls", async () => {
+  const { file } = await record(["sh", "-c", "ls | cat; true"]);
+  const { trace } = await read(file);
+  expect(coverageOf(trace.info)).toMatchObject({ inProcess: 0, patched: 0 });
 });
 
 test("does not come where threads are scheduled by a seed, nor where calls are filtered already", async () => {

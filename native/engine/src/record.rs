@@ -69,9 +69,9 @@ pub(crate) use strict::numbers as strict_numbers;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// The agent where it can do what is asked for, and ptrace elsewhere.
+    #[default]
     Usual,
     /// Each call stops the tracee.
-    #[default]
     Ptrace,
     /// Most calls are made and written down inside the tracee, where that is worth its price.
     Agent,
@@ -502,10 +502,9 @@ impl World {
         let observed_by = facts::observed_by(options);
         let replayable = observed_by.is_empty();
         let mode = if replayable { "replayable" } else { "observe" };
-        let eager = options.backend == Backend::EagerAgent;
         let sampler = options.samples.as_ref().map(samples::Sampler::new);
         let is_sampled = |name: &str| sampler.as_ref().is_some_and(|sampler| sampler.wants(name));
-        let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, eager, is_sampled));
+        let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, options.backend, is_sampled));
         let backend = match &agent {
             Some(_) => "agent",
             None if options.backend == Backend::Notify => "notify",

@@ -16,7 +16,7 @@ use trace_format::table::Arch;
 
 use super::leaving::takes_place;
 use super::replayable::Stream;
-use super::{Recorder, World, continue_interrupted, signals};
+use super::{Backend, Recorder, World, continue_interrupted, signals};
 use crate::agent::clock::Clock;
 use crate::agent::code::{Chosen, Known, State};
 use crate::agent::inject;
@@ -51,6 +51,8 @@ pub(super) struct Agent {
     pub counts: Counts,
     /// Everything is patched at once, whether it is worth it or not.
     eager: bool,
+    /// So many calls are still to stop programs before it comes to the first.
+    waits: u32,
     /// Reused from ring to ring.
     bytes: Vec<u8>,
 }
@@ -69,6 +71,9 @@ pub(super) struct Counts {
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
 const WORTH_AGENT: u32 = 40;
+/// So many calls of all programs have to have stopped them before it comes to the first, unless it was asked for: to find out where a
+/// library's code jumps to takes as long as they did, once in a recording.
+const WORTH_FIRST: u32 = 400;
 /// The same for a ring of a process that found none when it was forked.
 const WORTH_RING: u32 = 12;
 /// So many bytes of records are taken at once: the processor still has them when they become events.
@@ -86,7 +91,7 @@ impl Agent {
         image: &'static Image,
         data: crate::memory::Data,
         replayable: bool,
-        eager: bool,
+        backend: Backend,
         stops: impl Fn(&str) -> bool,
     ) -> Agent {
         Agent {
@@ -98,7 +103,8 @@ impl Agent {
             told_mapped: None,
             ends: VecDeque::new(),
             counts: Counts::default(),
-            eager,
+            eager: backend == Backend::EagerAgent,
+            waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
     }
@@ -405,7 +411,8 @@ impl Recorder {
         if !is_own || super::is_restart(result) {
             return;
         }
-        let Some(agent) = &self.world.agent else { return };
+        let Some(agent) = &mut self.world.agent else { return };
+        agent.waits = agent.waits.saturating_sub(1);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if unshares_descriptors(call) && result == 0 && is_shared {
             task.fds_apart = true;
@@ -423,7 +430,7 @@ impl Recorder {
                     code.stops += 1;
                     code.stops
                 };
-                if (stops >= WORTH_AGENT || agent.eager) && self.may_have_agent(tid) {
+                if ((stops >= WORTH_AGENT && agent.waits == 0) || agent.eager) && self.may_have_agent(tid) {
                     self.inject(tid);
                 }
             }

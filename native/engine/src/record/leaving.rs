@@ -35,7 +35,7 @@ use crate::task::{Boundary, Task};
 /// Why the agent leaves a process.
 const OTHER_THREAD: &str = "it began a second thread, or a process in its own memory";
 pub(super) const SHARES: &str = "it shares memory that is written";
-const LOOKS: &str = "it looked at its own mappings";
+const LOOKS: &str = "it looked at its own mappings or code";
 const OWN_FILTER: &str = "it has its calls filtered, or uses the register that the agent needs";
 const PLACE: &str = "it wanted the agent's place in memory";
 pub(super) const WRITTEN: &str = "another process wrote into its memory";
@@ -187,6 +187,9 @@ impl Recorder {
         }
         if takes_place(call) || maps_over(call, space.code.areas().chain([(BASE, RESERVED_END - BASE)])) {
             return Some(PLACE);
+        }
+        if call.name() == "process_vm_readv" && call.int(0) == task.process.borrow().pid {
+            return Some(LOOKS);
         }
         let looks = plan.fds.iter().any(|slot| {
             let object = task.fds.borrow().get(call.int(usize::from(*slot)));
