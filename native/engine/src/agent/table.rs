@@ -110,6 +110,12 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "sched_setattr",
         "shmdt",
         "remap_file_pages",
+        // They take long, and the agent would not measure how long.
+        "fsync",
+        "fdatasync",
+        "sync",
+        "syncfs",
+        "sync_file_range",
         // They tell where memory is mapped.
         "mincore",
         "msync",
