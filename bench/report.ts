@@ -5,10 +5,10 @@
 
 import {
   type Results,
-  toObserve,
   toPinned,
   toRecord,
   toStrace,
+  toWatch,
   type Verdict,
   verdicts,
 } from "./goals.js";
@@ -48,15 +48,15 @@ function table(rows: readonly (readonly string[])[]): string {
 
 function ratios(all: readonly Measured[]): string {
   const columns: readonly (readonly [string, (one: Measured) => number])[] = [
-    ["observe/native", ({ wall }) => wall.observe / wall.native],
-    ["agent/native", ({ wall }) => wall.agent / wall.native],
     ["record/native", ({ wall }) => wall.record / wall.native],
-    ["fast/native", ({ wall }) => wall.fast / wall.native],
+    ["observe/native", ({ wall }) => wall.observe / wall.native],
+    ["paths/native", ({ wall }) => wall.paths / wall.native],
+    ["stops/native", ({ wall }) => wall.stops / wall.native],
     ["strace/native", ({ wall }) => wall.strace / wall.native],
     ["pinned/native", ({ wall }) => wall.pinned / wall.native],
     ["observe/strace", toStrace],
     ["observe/pinned", toPinned],
-    ["record/observe", toObserve],
+    ["stops/watch", toWatch],
     ["replay/record", toRecord],
   ];
   return table([
@@ -102,11 +102,11 @@ export function report(results: Results, conditions: Conditions): string {
   const { workloads } = results;
   const machine = `Linux ${kernel}, ${cpus} CPUs, node ${node}, ${strace}, medians of ${rounds} rounds`;
   const about = [
-    "`record` is `trace record`, whose trace can be replayed, `observe` is `trace record --observe`, which",
-    "does what strace does, `fast` and `agent` are these with `--backend=agent`, `replay` is `trace replay` of a",
-    "recording, with the start of node in it; `strace` is `strace -f -o /dev/null`, `pinned` the same",
-    "kept on one CPU. The modes took turns in one run. Bytes per event are of the file without the bytes",
-    "that programs read and wrote, which are counted as payload, compressed.",
+    "`record` is `trace record`, whose trace can be replayed, `replay` is `trace replay` of it, with the start of",
+    "node in it. `observe` is `trace record --observe`, and `paths` that with `--data=paths`, which is what strace",
+    "takes down. `stops` and `watch` are `record` and `observe` with `--backend=ptrace`. `strace` is",
+    "`strace -f -o /dev/null`, `pinned` the same kept on one CPU. The modes took turns in one run. Bytes per event",
+    "are of the file without the bytes that programs read and wrote, which are counted as payload, compressed.",
   ].join("\n");
   const parts = [
     "# Benchmark",

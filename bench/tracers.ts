@@ -6,16 +6,17 @@ import { basename, dirname, join } from "node:path";
 import { pinCpu } from "./environment.js";
 
 /**
- * `observe` is `trace record --observe`, which does what strace does; `record` is `trace record`,
- * whose trace can be replayed; `agent` and `fast` are these two with the agent; `replay` replays what `record` made; `pinned` is
- * strace on one CPU.
+ * `record` is `trace record`, whose trace can be replayed, and `replay` replays what it made; `observe` is `trace record
+ * --observe`, and `paths` the same with `--data=paths`, which is what strace takes down. `stops` and `watch` are `record` and
+ * `observe` with `--backend=ptrace`; `pinned` is strace on one CPU.
  */
 export const MODES = [
   "native",
-  "observe",
-  "agent",
   "record",
-  "fast",
+  "observe",
+  "paths",
+  "stops",
+  "watch",
   "replay",
   "strace",
   "pinned",
@@ -43,7 +44,10 @@ export const REPLAYED_FILE = "replayed.trace";
 
 export interface Recording {
   readonly observe?: boolean;
-  readonly agent?: boolean;
+  /** By `--backend=ptrace`. */
+  readonly stops?: boolean;
+  /** Without the bytes that calls move. */
+  readonly paths?: boolean;
   /** Name of the file; default: TRACE_FILE. */
   readonly file?: string;
 }
@@ -53,9 +57,13 @@ export function recordCommand(
   { cli }: Tracers,
   dir: string,
   argv: readonly string[],
-  { observe = false, agent = false, file = TRACE_FILE }: Recording = {},
+  { observe = false, stops = false, paths = false, file = TRACE_FILE }: Recording = {},
 ): string[] {
-  const mode = [...(observe ? ["--observe"] : []), ...(agent ? ["--backend=agent"] : [])];
+  const mode = [
+    ...(observe ? ["--observe"] : []),
+    ...(stops ? ["--backend=ptrace"] : []),
+    ...(paths ? ["--data=paths"] : []),
+  ];
   const out = ["-q", "--force", "-o", join(dir, file)];
   return [cli, "record", ...mode, ...out, ...argv];
 }
@@ -72,12 +80,14 @@ export function commandLine(
       return argv;
     case "observe":
       return recordCommand(tracers, dir, argv, { observe: true });
-    case "agent":
-      return recordCommand(tracers, dir, argv, { observe: true, agent: true });
+    case "paths":
+      return recordCommand(tracers, dir, argv, { observe: true, paths: true });
+    case "watch":
+      return recordCommand(tracers, dir, argv, { observe: true, stops: true });
     case "record":
       return recordCommand(tracers, dir, argv);
-    case "fast":
-      return recordCommand(tracers, dir, argv, { agent: true });
+    case "stops":
+      return recordCommand(tracers, dir, argv, { stops: true });
     case "replay":
       return [tracers.cli, "replay", "-q", join(dir, REPLAYED_FILE)];
     case "strace":

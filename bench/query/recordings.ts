@@ -52,7 +52,6 @@ async function record(
 ): Promise<Recorded> {
   const [cli = "", verb = "", ...rest] = recordCommand(tracers, base, argv, {
     observe: true,
-    agent: true,
     file: name,
   });
   const command = [cli, verb, ...options, ...rest];

@@ -117,7 +117,7 @@ function line({ goal, found, kept }: Verdict): string {
 export function report(results: Results, conditions: Conditions): string {
   const { kernel, cpus, node, rounds, load, recorded } = conditions;
   const source = recorded
-    ? "The trace was recorded for this (`--observe --backend=agent`): grep, find, tar and python3 -m compileall over the files of the machine."
+    ? "The trace was recorded for this (`--observe`): grep, find, tar and python3 -m compileall over the files of the machine."
     : "The trace was recorded before.";
   return `# Queries and exports of a long trace
 
