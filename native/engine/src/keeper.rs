@@ -131,6 +131,9 @@ unsafe fn keep(socket: RawFd) -> ! {
         }
         libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0);
         let events = libc::epoll_create1(0);
+        if events < 0 {
+            libc::_exit(1);
+        }
         watch(events, SOCKET);
         let (mut listeners, mut is_open) = (0_u32, true);
         while is_open || listeners > 0 {
