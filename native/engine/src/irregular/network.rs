@@ -8,9 +8,6 @@ const SIOCGHWTSTAMP: u32 = 0x89b1;
 
 /// `ifr_data` behind the name in struct ifreq, and the pointer of struct iw_point in struct iwreq.
 const DATA: u64 = 16;
-/// Most bytes that are taken.
-const MOST: u64 = 64 << 10;
-
 /// Requests with a struct iwreq, linux/wireless.h.
 #[must_use]
 pub fn is_wireless(request: u32) -> bool {
@@ -70,15 +67,18 @@ const COMMANDS: &[Command] = &[
     // The number of rules is behind the rule itself.
     Command { sets: true, ..list(0x30, 192, 184, 4) }, set(0x31, 192), set(0x32, 192), set(0x33, 136), set(0x35, 184),
     set(STRING_SETS, 16), list(0x38, 8, 4, 4), set_list(0x39, 8, 4, 4), list(0x3a, 8, 4, 16), set_list(0x3b, 8, 4, 8), get(0x3c, 36),
-    set(0x3d, 36), set(0x3e, 16), get(0x3f, 16), list(0x40, 16, 8, 1), get(0x41, 44), get(0x42, 44),
-    list(0x43, 16, 12, 1), get(0x44, 40), set(0x45, 40), list(0x46, 24, 8, 4), set_list(0x47, 24, 8, 4),
+    set(0x3d, 36), set(0x3e, 16), get(0x3f, 16), list(0x40, 16, 12, 1), get(0x41, 44), get(0x42, 44),
+    list(0x43, 16, 12, 1), get(0x44, 40), set(0x45, 40), get(HASH, 24), set(SET_HASH, 24),
     list(0x48, 16, 12, 1), set_list(0x49, 16, 12, 1), list(0x4a, 8, 4, 8), set(0x4b, 520),
     get(LINK_SETTINGS, 48), set(SET_LINK_SETTINGS, 48), list(0x4e, 16, 12, 1), set_list(0x4f, 16, 12, 1),
     get(0x50, 16), set(0x51, 16),
 ];
 
-/// ETHTOOL_GSSET_INFO, ETHTOOL_GLINKSETTINGS and ETHTOOL_SLINKSETTINGS, behind whose struct there is more than a list.
+/// ETHTOOL_GSSET_INFO, ETHTOOL_GRSSH, ETHTOOL_SRSSH, ETHTOOL_GLINKSETTINGS and ETHTOOL_SLINKSETTINGS, behind whose struct there is
+/// more than a list.
 const STRING_SETS: u32 = 0x37;
+const HASH: u32 = 0x46;
+const SET_HASH: u32 = 0x47;
 const LINK_SETTINGS: u32 = 0x4c;
 const SET_LINK_SETTINGS: u32 = 0x4d;
 
@@ -97,12 +97,15 @@ fn ethtool(site: &mut Site<'_, '_>) {
     });
     let more = match code {
         STRING_SETS => string_sets(site, data),
+        HASH | SET_HASH => hash_tables(site, data),
         LINK_SETTINGS | SET_LINK_SETTINGS => link_masks(site, data),
         _ => more,
     };
-    let whole = command.bytes.saturating_add(more).min(MOST);
+    let whole = command.bytes.saturating_add(more);
     let read = match (command.sets, command.follow) {
         (true, _) => whole,
+        // How much there is room for.
+        (false, None) if matches!(code, STRING_SETS | HASH | LINK_SETTINGS) => command.bytes,
         // How much is asked for stands in front of it.
         (false, Some((at, _))) => at + 4,
         (false, None) => 4,
@@ -117,6 +120,15 @@ fn string_sets(site: &Site<'_, '_>, data: u64) -> u64 {
     4 * u64::from(half(8).count_ones() + half(12).count_ones())
 }
 
+/// The table and the key behind struct ethtool_rxfh.
+fn hash_tables(site: &Site<'_, '_>, data: u64) -> u64 {
+    /// ETH_RXFH_INDIR_NO_CHANGE
+    const NO_TABLE: u32 = u32::MAX;
+    let size = |at| site.capturer.peek_u32(data.wrapping_add(at)).unwrap_or(0);
+    let table = Some(size(8)).filter(|words| *words != NO_TABLE).unwrap_or(0);
+    4 * u64::from(table) + u64::from(size(12))
+}
+
 /// The three masks behind struct ethtool_link_settings: their words, negated when the kernel only tells how many there are.
 fn link_masks(site: &Site<'_, '_>, data: u64) -> u64 {
     /// `link_mode_masks_nwords`, an `__s8`, is the last byte of this word.
@@ -128,8 +140,10 @@ fn link_masks(site: &Site<'_, '_>, data: u64) -> u64 {
 /// Requests whose struct iwreq has a struct iw_point, and the bytes of what that counts.
 fn wireless(site: &mut Site<'_, '_>, request: u32) {
     let element = match request {
-        // SIOC[GS]IWSPY, THRSPY, APLIST: an address and a quality each; PRIV: struct iw_priv_args.
-        0x8b10..=0x8b13 | 0x8b17 => 20,
+        // SIOCSIWSPY: addresses; SIOCGIWSPY and APLIST: a quality with each; THRSPY: three of them; PRIV: struct iw_priv_args.
+        0x8b10 => 16,
+        0x8b11 | 0x8b17 => 20,
+        0x8b12 | 0x8b13 => 28,
         0x8b0d => 24,
         // SIOC[GS]IW of RANGE, STATS, SCAN, ESSID, NICKN, ENCODE, GENIE, MLME, ENCODEEXT, PMKSA.
         0x8b0a..=0x8b0f | 0x8b16 | 0x8b18..=0x8b1d | 0x8b2a | 0x8b2b | 0x8b30 | 0x8b31 | 0x8b34..=0x8b36 => 1,
@@ -141,9 +155,9 @@ fn wireless(site: &mut Site<'_, '_>, request: u32) {
     if data != 0 {
         // A request with an even number sets.
         if request & 1 == 0 {
-            site.also_reads(data, length.min(MOST));
+            site.also_reads(data, length);
         } else {
-            site.also_writes(data, length.min(MOST));
+            site.also_writes(data, length);
         }
     }
 }
