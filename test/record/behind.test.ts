@@ -79,3 +79,23 @@ for (const [name, options] of Object.entries(ways)) {
 test("nobody stays for what has ended", async () => {
   await until(() => keepers().length === 0);
 });
+
+for (const kind of ["strict", "undumpable"]) {
+  test(`one that is ${kind}, recorded by an ordinary user`, async () => {
+    const dir = folder();
+    const [file, result] = [join(dir, "x.trace"), join(dir, "result")] as const;
+    const words = recordWords(file, "--backend=eager-agent");
+    const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    const program = [compile("left_closed"), kind, result];
+    const recorder = start([...user, ...words, ...program], {
+      env: { ...stateOf(dir), HOME: dir },
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    const end = ended(recorder);
+    await until(() => existsSync(result) && readFileSync(result, "latin1").length > 2);
+    recorder.kill("SIGTERM");
+    await end;
+    await until(() => readFileSync(result, "latin1").endsWith("end"));
+    await until(() => keepers().length === 0);
+  }, 30_000);
+}

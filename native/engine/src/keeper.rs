@@ -18,36 +18,50 @@ use crate::notify;
 pub const LISTENS: u64 = 1 << 3;
 pub const STEADY: u64 = 1 << 5;
 
+/// What the keeper answers for a listener, and for one that it could not take.
+const TAKEN: u8 = 1;
+const NOT_TAKEN: u8 = 0;
+
 /// The engine's end of the socket by which it hands listeners over.
 pub struct Keeper {
     socket: OwnedFd,
 }
 
-/// Whether the kernel can do what a keeper needs: Linux 5.6 for pidfd_getfd(2), and 5.5 to let calls pass.
+/// Whether the kernel can do what a keeper needs: Linux 5.5 to let calls pass, 5.6 for pidfd_getfd(2), and 5.9 for close_range(2) and to be
+/// told that nobody has a filter any more.
 #[must_use]
 pub fn is_possible() -> bool {
     // SAFETY: takes no pointer; there is no such descriptor.
     let got = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
-    got == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+    let has_getfd = got == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EBADF);
+    // SAFETY: no descriptor has this number.
+    has_getfd && unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0
 }
 
-/// The filter of a program that is let go. `is_strict`: it believes to be in strict mode, and is held to it from now on.
+const fn line(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt, jf, k }
+}
+
+const fn give(action: u32) -> sock_filter {
+    line(libc::BPF_RET | libc::BPF_K, 0, 0, action)
+}
+
+/// The filter of a program that is let go.
+pub const NOTIFIES: [sock_filter; 1] = [give(libc::SECCOMP_RET_USER_NOTIF)];
+
+/// The filter of one that believes to be in strict mode, and is held to it from now on. It comes after the other, since nothing can be
+/// done in the program any more then.
 #[must_use]
-pub fn filter(is_strict: bool) -> Vec<sock_filter> {
+pub fn strict_filter() -> Vec<sock_filter> {
     const ARCH: u32 = 4;
     const NUMBER: u32 = 0;
     const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-    let line = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
     let load = |offset| line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     let equal = |value, jt, jf| line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jt, jf, value);
-    let give = |action| line(libc::BPF_RET | libc::BPF_K, 0, 0, action);
-    if !is_strict {
-        return vec![give(libc::SECCOMP_RET_USER_NOTIF)];
-    }
     let section = |numbers: [u32; 4]| {
         let mut code = vec![load(NUMBER)];
         code.extend(numbers.iter().enumerate().map(|(index, number)| equal(*number, 4 - index as u8, 0)));
-        code.extend([give(libc::SECCOMP_RET_KILL_THREAD), give(libc::SECCOMP_RET_USER_NOTIF)]);
+        code.extend([give(libc::SECCOMP_RET_KILL_THREAD), give(libc::SECCOMP_RET_ALLOW)]);
         code
     };
     let [amd64, i386] = [Arch::X86_64, Arch::I386].map(|arch| section(crate::record::strict_numbers(arch)));
@@ -61,8 +75,11 @@ impl Keeper {
     /// Starts the process, which is no child of this one.
     ///
     /// # Errors
-    /// When there are no descriptors or processes left.
+    /// When there are no descriptors or processes left, or the kernel is too old.
     pub fn start() -> io::Result<Keeper> {
+        if !is_possible() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let mut ends = [0; 2];
         // SAFETY: socketpair writes two descriptors, which nobody else owns.
         let (own, others) = unsafe {
@@ -105,7 +122,20 @@ impl Keeper {
         let message = message(&mut data, &mut control);
         // SAFETY: everything that the message points to is of this frame.
         let sent = unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
-        if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if sent != 1 {
+            return Err(io::Error::last_os_error());
+        }
+        // Nothing else would answer the program's next call.
+        let mut taken = 0_u8;
+        loop {
+            // SAFETY: one byte of this frame.
+            let got = unsafe { libc::recv(self.socket.as_raw_fd(), (&raw mut taken).cast(), 1, 0) };
+            match got {
+                1 if taken == TAKEN => return Ok(()),
+                -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                _ => return Err(io::Error::other("the keeper of its calls could not take it")),
+            }
+        }
     }
 }
 
@@ -130,6 +160,11 @@ unsafe fn keep(socket: RawFd) -> ! {
             libc::_exit(1);
         }
         libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0);
+        // A listener for each thread.
+        let mut files = std::mem::zeroed::<libc::rlimit>();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files);
+        files.rlim_cur = files.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
         let events = libc::epoll_create1(0);
         if events < 0 {
             libc::_exit(1);
@@ -143,14 +178,25 @@ unsafe fn keep(socket: RawFd) -> ! {
             }
             let (fd, what) = (event.u64 as c_int, event.events);
             if fd == SOCKET {
-                if let Some(listener) = receive(SOCKET) {
-                    notify::wake_here(listener);
-                    watch(events, listener);
-                    listeners += 1;
-                } else {
-                    is_open = false;
-                    libc::close(SOCKET);
-                }
+                let answer = match receive(SOCKET) {
+                    Received::Listener(listener) => {
+                        notify::wake_here(listener);
+                        let is_watched = watch(events, listener);
+                        if is_watched {
+                            listeners += 1;
+                        } else {
+                            libc::close(listener);
+                        }
+                        if is_watched { TAKEN } else { NOT_TAKEN }
+                    }
+                    Received::Nothing => NOT_TAKEN,
+                    Received::End => {
+                        is_open = false;
+                        libc::close(SOCKET);
+                        continue;
+                    }
+                };
+                libc::send(SOCKET, (&raw const answer).cast(), 1, libc::MSG_NOSIGNAL);
             } else if what & libc::EPOLLIN as u32 != 0 {
                 notify::pass_next(fd);
             } else {
@@ -163,21 +209,33 @@ unsafe fn keep(socket: RawFd) -> ! {
     }
 }
 
-fn watch(events: RawFd, fd: RawFd) {
+/// Whether it could be added.
+fn watch(events: RawFd, fd: RawFd) -> bool {
     let mut wanted = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
     // SAFETY: the struct is of this frame.
-    unsafe { libc::epoll_ctl(events, libc::EPOLL_CTL_ADD, fd, &raw mut wanted) };
+    unsafe { libc::epoll_ctl(events, libc::EPOLL_CTL_ADD, fd, &raw mut wanted) == 0 }
 }
 
-/// The next listener; `None` when no more will come.
-fn receive(socket: RawFd) -> Option<RawFd> {
+enum Received {
+    Listener(RawFd),
+    /// There was no room for it.
+    Nothing,
+    /// No more will come.
+    End,
+}
+
+fn receive(socket: RawFd) -> Received {
     let mut control = Control::holding(-1);
     let mut byte = 0_u8;
     let mut data = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let mut message = message(&mut data, &mut control);
     // SAFETY: everything that the message points to is of this frame.
     let got = unsafe { libc::recvmsg(socket, &raw mut message, 0) };
-    (got == 1 && Control::is_filled(&message)).then_some(control.fd)
+    match got {
+        1 if Control::is_filled(&message) => Received::Listener(control.fd),
+        1 => Received::Nothing,
+        _ => Received::End,
+    }
 }
 
 #[cfg(test)]
@@ -201,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_asks_for_each_call_and_keeps_strict_mode() {
+    fn the_filters_ask_for_each_call_and_keep_strict_mode() {
         for (arch, allowed) in [(0xc000_003e, [0, 1, 15, 60]), (0x4000_0003, [3, 4, 119, 1])] {
             for number in 0..500 {
-                assert_eq!(run(&filter(false), arch, number), libc::SECCOMP_RET_USER_NOTIF);
+                assert_eq!(run(&NOTIFIES, arch, number), libc::SECCOMP_RET_USER_NOTIF);
                 let has = allowed.contains(&number);
-                let wanted = if has { libc::SECCOMP_RET_USER_NOTIF } else { libc::SECCOMP_RET_KILL_THREAD };
-                assert_eq!(run(&filter(true), arch, number), wanted, "{arch:#x} {number}");
+                let wanted = if has { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_KILL_THREAD };
+                assert_eq!(run(&strict_filter(), arch, number), wanted, "{arch:#x} {number}");
             }
         }
     }

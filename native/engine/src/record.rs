@@ -388,7 +388,7 @@ fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image
         Options { chaos: Some(_), .. } => Err("with --chaos"),
         // What that answers never comes to the agent's filter: such a call would not be seen.
         // Nor could what the program leaves running go on without the recorder.
-        _ if !keeper::is_possible() => Err("with this kernel (Linux 5.6 can)"),
+        _ if !keeper::is_possible() => Err("with this kernel (Linux 5.9 can)"),
         _ if sys::has_own_filter() => Err("where calls are filtered already (seccomp), as in most containers"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
         _ => crate::agent::image().map(Some).ok_or("in this build"),

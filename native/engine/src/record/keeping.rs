@@ -1,10 +1,9 @@
 //! What a recording with a filter leaves running: it goes on untraced, and a keeper lets its calls pass (`keeper.rs`).
 
 use std::io;
-use std::mem::size_of;
 use std::rc::Rc;
 
-use libc::{c_int, pid_t, user_regs_struct};
+use libc::{c_int, pid_t, sock_filter, user_regs_struct};
 use trace_format::ring::{BASE, RESERVED_END};
 
 use super::Recorder;
@@ -93,19 +92,30 @@ impl Recorder {
         };
         let task = self.tasks.get(&tid).ok_or(io::ErrorKind::NotFound)?;
         let regs = sys::registers(tid)?;
-        let page = place(task, &regs)?;
-        let listens = listen(task, &regs, page);
-        let outcome = listens.and_then(|fd| {
-            let pid = task.process.borrow().pid;
-            let listener = sys::share_descriptor(pid, tid, fd as c_int);
-            let taken = listener.and_then(|listener| keeper.take(&listener));
-            if taken.is_ok() {
-                // The keeper answers this one, and those that follow.
-                call(task, &regs, CLOSE, &[fd])?;
+        // What is read and written here is its own, whoever may look into it.
+        let is_dumpable = call(task, &regs, PRCTL, &[libc::PR_GET_DUMPABLE as u64])? == 1;
+        let set_dumpable = |dumpable: u64| call(task, &regs, PRCTL, &[libc::PR_SET_DUMPABLE as u64, dumpable]);
+        if !is_dumpable {
+            set_dumpable(1)?;
+        }
+        let page = call(task, &regs, MMAP, &mapped_page())? & address_mask(&regs);
+        place(task, &regs, page, &keeper::NOTIFIES)?;
+        let fd = listen(task, &regs, page)?;
+        let listener = sys::share_descriptor(task.process.borrow().pid, tid, fd as c_int)?;
+        keeper.take(&listener)?;
+        // The keeper answers this call, and those that follow.
+        call(task, &regs, CLOSE, &[fd])?;
+        if task.is_strict {
+            // The page stays: nothing is allowed any more then.
+            place(task, &regs, page, &keeper::strict_filter())?;
+            if !is_dumpable {
+                set_dumpable(0)?;
             }
-            taken
-        });
-        outcome?;
+            return call(task, &regs, SECCOMP, &[libc::SECCOMP_SET_MODE_FILTER.into(), 0, page]).map(drop);
+        }
+        if !is_dumpable {
+            set_dumpable(0)?;
+        }
         call(task, &regs, MUNMAP, &[page, PAGE]).map(drop)
     }
 }
@@ -117,24 +127,25 @@ fn call(task: &Task, regs: &user_regs_struct, numbers: Numbers, args: &[u64]) ->
     if (-4095..0).contains(&raw) { Err(io::Error::from_raw_os_error(-raw as i32)) } else { Ok(raw as u64) }
 }
 
-/// A page of a task with the filter that it is to put on, and where it is told of that.
-fn place(task: &Task, regs: &user_regs_struct) -> io::Result<u64> {
+fn mapped_page() -> [u64; 6] {
     let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    let page =
-        call(task, regs, MMAP, &[0, PAGE, prot as u64, flags as u64, u64::from(u32::MAX), 0])? & address_mask(regs);
-    let filter = keeper::filter(task.is_strict);
+    [0, PAGE, prot as u64, flags as u64, u64::from(u32::MAX), 0]
+}
+
+/// Puts into a page of a task the filter that it is to put on, and where it is told of that.
+fn place(task: &Task, regs: &user_regs_struct, page: u64, filter: &[sock_filter]) -> io::Result<()> {
     // struct sock_fprog: the length, and at the size of a pointer the address.
     let word = if regs.cs == USER_CS { 8 } else { 4 };
     let mut bytes = vec![0; 2 * word];
     bytes[..2].copy_from_slice(&(filter.len() as u16).to_le_bytes());
     bytes[word..].copy_from_slice(&(page + 2 * word as u64).to_le_bytes()[..word]);
-    for line in &filter {
+    for line in filter {
         bytes.extend_from_slice(&line.code.to_le_bytes());
         bytes.extend_from_slice(&[line.jt, line.jf]);
         bytes.extend_from_slice(&line.k.to_le_bytes());
     }
-    debug_assert_eq!(bytes.len(), 2 * word + filter.len() * size_of::<libc::sock_filter>());
-    if sys::write_memory(task.tid, page, &bytes) { Ok(page) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
+    debug_assert_eq!(bytes.len(), 2 * word + size_of_val(filter));
+    if sys::write_memory(task.tid, page, &bytes) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
 }
 
 fn address_mask(regs: &user_regs_struct) -> u64 {
