@@ -173,16 +173,11 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
   ]);
   const coverage = coverageOf(info);
   if (coverage === undefined) {
-    const how =
-      info.facts.get("backend") === "notify"
-        ? "every call asked the recorder before it was made"
-        : "every call stopped the program";
-    return [
-      [
-        "coverage",
-        `${how} (${info.facts.get("without_agent") ?? "recorded with --backend=ptrace"})`,
-      ],
-    ];
+    if (info.facts.get("backend") === "notify") {
+      return [["coverage", "every call asked the recorder before it was made"]];
+    }
+    const why = info.facts.get("without_agent") ?? "by the ptrace backend";
+    return [["coverage", `every call stopped the program (${why})`]];
   }
   const { inProcess, trapped, patched, calls, refused, left } = coverage;
   const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);
