@@ -11,7 +11,7 @@
  * it fails when a program fails, not when a number is bad.
  */
 
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg, release } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -86,8 +86,12 @@ async function measureAll(
       continue;
     }
     progress(`${workload.name} ...`);
-    const prepared = prepare(workload, base, options.scale);
-    measured.push(await measure(prepared, tracers, base, options.rounds));
+    const { scale, rounds } = options;
+    const whole = prepare(workload, base, scale);
+    const { share = 1 } = workload;
+    const part = share < 1 ? prepare(workload, base, scale * share, ".share") : whole;
+    measured.push(await measure(whole, part, tracers, base, rounds));
+    for (const { dir } of [whole, part]) rmSync(dir, { recursive: true, force: true });
   }
   return { measured, skipped };
 }

@@ -1,6 +1,7 @@
 /** Measures the workloads: all modes of a workload in turn, round after round. */
 
 import { join } from "node:path";
+import { coverageOf } from "../src/trace/coverage.js";
 import { openTrace } from "../src/trace/open.js";
 import { median } from "./numbers.js";
 import { peakMemory, wallTime } from "./run.js";
@@ -10,6 +11,7 @@ import {
   type Mode,
   REPLAYED_FILE,
   recordCommand,
+  SHORT_MODES,
   type Tracers,
 } from "./tracers.js";
 import type { Prepared } from "./workload.js";
@@ -21,18 +23,27 @@ export interface Recorded {
   readonly metadataBytes: number;
   readonly payloadBytes: number;
   readonly peakMiB: number;
+  /** How much of its calls was captured without a stop, from 0 to 1. */
+  readonly inProcess: number;
 }
 
 export interface Measured extends Recorded {
   readonly name: string;
   readonly title: string;
-  /** Median wall times in milliseconds. */
+  /** Median wall times in milliseconds: of all of the work, and of a share of it in modes of SHORT_MODES. */
   readonly wall: Readonly<Record<Mode, number>>;
   readonly eventsPerSecond: number;
 }
 
+/** Wall time under a tracer, of what the same work takes without one. */
+export function toNative({ wall }: Measured, mode: Mode): number {
+  return wall[mode] / (SHORT_MODES.has(mode) ? wall.short : wall.native);
+}
+
+/** `share` is the same workload with the work that modes of SHORT_MODES get; the workload itself where they get all of it. */
 export async function measure(
   workload: Prepared,
+  share: Prepared,
   tracers: Tracers,
   base: string,
   rounds: number,
@@ -44,11 +55,14 @@ export async function measure(
     // Each round begins with another mode, so that none always follows the same one.
     for (let k = 0; k < MODES.length; k++) {
       const mode = MODES[(round + k) % MODES.length] ?? "native";
-      workload.reset?.();
-      const argv = commandLine(mode, tracers, workload.dir, workload.argv);
-      times[mode].push(await wallTime({ argv, dir: workload.dir, base }));
+      if (mode === "short" && share === workload) continue;
+      const { dir, argv: program, reset } = SHORT_MODES.has(mode) ? share : workload;
+      reset?.();
+      const argv = commandLine(mode, tracers, dir, program);
+      times[mode].push(await wallTime({ argv, dir, base }));
     }
   }
+  if (share === workload) times.short.push(...times.native);
   const wall = perMode((mode) => median(times[mode]));
   const eventsPerSecond = recorded.events / (wall.record / 1000);
   return { ...recorded, name: workload.name, title: workload.title, wall, eventsPerSecond };
@@ -66,11 +80,13 @@ async function recordOnce(workload: Prepared, tracers: Tracers, base: string): P
   const trace = await openTrace(join(dir, REPLAYED_FILE));
   const { total, content, objects } = trace.info.bytes;
   const { eventCount: events } = trace;
+  const { inProcess = 0, trapped = 0 } = coverageOf(trace.info) ?? {};
   trace.close();
   return {
     events,
     metadataBytes: (total - content - objects) / events,
     payloadBytes: content / events,
     peakMiB,
+    inProcess: inProcess / (inProcess + trapped),
   };
 }

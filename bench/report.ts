@@ -12,7 +12,7 @@ import {
   type Verdict,
   verdicts,
 } from "./goals.js";
-import type { Measured } from "./measure.js";
+import { type Measured, toNative } from "./measure.js";
 import { count, median, ratio } from "./numbers.js";
 
 /** Above this load somebody else was at work, and the ratios are worth less. */
@@ -48,12 +48,12 @@ function table(rows: readonly (readonly string[])[]): string {
 
 function ratios(all: readonly Measured[]): string {
   const columns: readonly (readonly [string, (one: Measured) => number])[] = [
-    ["record/native", ({ wall }) => wall.record / wall.native],
-    ["observe/native", ({ wall }) => wall.observe / wall.native],
-    ["paths/native", ({ wall }) => wall.paths / wall.native],
-    ["stops/native", ({ wall }) => wall.stops / wall.native],
-    ["strace/native", ({ wall }) => wall.strace / wall.native],
-    ["pinned/native", ({ wall }) => wall.pinned / wall.native],
+    ...(["record", "observe", "paths", "stops", "strace", "pinned"] as const).map(
+      (mode): [string, (one: Measured) => number] => [
+        `${mode}/native`,
+        (one) => toNative(one, mode),
+      ],
+    ),
     ["observe/strace", toStrace],
     ["observe/pinned", toPinned],
     ["stops/watch", toWatch],
@@ -67,11 +67,20 @@ function ratios(all: readonly Measured[]): string {
 }
 
 function recordings(all: readonly Measured[]): string {
-  const head = ["recording", "events", "events/s", "bytes/event", "payload/event", "peak MiB"];
+  const head = [
+    "recording",
+    "events",
+    "events/s",
+    "in-process",
+    "bytes/event",
+    "payload/event",
+    "peak MiB",
+  ];
   const row = (one: Measured): string[] => [
     one.title,
     count(one.events),
     count(one.eventsPerSecond),
+    Number.isNaN(one.inProcess) ? "-" : `${(one.inProcess * 100).toFixed(1)} %`,
     one.metadataBytes.toFixed(2),
     one.payloadBytes.toFixed(2),
     one.peakMiB.toFixed(0),
@@ -105,8 +114,11 @@ export function report(results: Results, conditions: Conditions): string {
     "`record` is `trace record`, whose trace can be replayed, `replay` is `trace replay` of it, with the start of",
     "node in it. `observe` is `trace record --observe`, and `paths` that with `--data=paths`, which is what strace",
     "takes down. `stops` and `watch` are `record` and `observe` with `--backend=ptrace`. `strace` is",
-    "`strace -f -o /dev/null`, `pinned` the same kept on one CPU. The modes took turns in one run. Bytes per event",
-    "are of the file without the bytes that programs read and wrote, which are counted as payload, compressed.",
+    "`strace -f -o /dev/null`, `pinned` the same kept on one CPU. The modes took turns in one run. A workload takes",
+    "half a second or more alone; what stops at each call (`stops`, `watch`, `strace`, `pinned`) is given a share of",
+    "it, and compared with the program alone on that share. In-process are calls that were captured without a stop.",
+    "Bytes per event are of the file without the bytes that programs read and wrote, which are counted as payload,",
+    "compressed.",
   ].join("\n");
   const parts = [
     "# Benchmark",

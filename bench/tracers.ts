@@ -8,10 +8,12 @@ import { pinCpu } from "./environment.js";
 /**
  * `record` is `trace record`, whose trace can be replayed, and `replay` replays what it made; `observe` is `trace record
  * --observe`, and `paths` the same with `--data=paths`, which is what strace takes down. `stops` and `watch` are `record` and
- * `observe` with `--backend=ptrace`; `pinned` is strace on one CPU.
+ * `observe` with `--backend=ptrace`; `pinned` is strace on one CPU. `short` is the program alone with the share of its work that
+ * tracers get that stop at each call.
  */
 export const MODES = [
   "native",
+  "short",
   "record",
   "observe",
   "paths",
@@ -22,6 +24,15 @@ export const MODES = [
   "pinned",
 ] as const;
 export type Mode = (typeof MODES)[number];
+
+/** Modes that are given a share of the work, and are compared with the program alone on that share. */
+export const SHORT_MODES: ReadonlySet<Mode> = new Set([
+  "short",
+  "stops",
+  "watch",
+  "strace",
+  "pinned",
+]);
 
 export interface Tracers {
   /** `dist/trace` of the build that is measured. */
@@ -77,6 +88,7 @@ export function commandLine(
   const strace = ["strace", "-f", "-o", "/dev/null", ...argv];
   switch (mode) {
     case "native":
+    case "short":
       return argv;
     case "observe":
       return recordCommand(tracers, dir, argv, { observe: true });

@@ -28,6 +28,8 @@ export interface Workload {
   readonly title: string;
   /** Programs that must be installed. */
   readonly programs: readonly string[];
+  /** How much of the work is enough for tracers that stop at each call; default: 1, all of it. */
+  readonly share?: number;
   prepare(place: Place): Run;
 }
 
@@ -62,8 +64,14 @@ export function missingPrograms(workload: Workload): string[] {
   return workload.programs.filter((program) => which(program) === undefined);
 }
 
-export function prepare(workload: NamedWorkload, base: string, scale: number): Prepared {
-  const dir = join(base, workload.name);
+/** `suffix` keeps the folder of a workload that is prepared twice apart. */
+export function prepare(
+  workload: NamedWorkload,
+  base: string,
+  scale: number,
+  suffix = "",
+): Prepared {
+  const dir = join(base, `${workload.name}${suffix}`);
   mkdirSync(dir);
   const amount = (n: number): number => Math.max(1, Math.round(n * scale));
   const run = workload.prepare({ dir, amount });

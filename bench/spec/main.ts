@@ -66,7 +66,8 @@ async function main(): Promise<void> {
     const costs: Cost[] = [];
     for (const workload of workloads) {
       if (!isWanted(workload.name) || missingPrograms(workload).length > 0) continue;
-      const cost = await workloadCost(metered, prepare(workload, base, scale), base, effort);
+      const prepared = prepare(workload, base, scale * (workload.share ?? 1));
+      const cost = await workloadCost(metered, prepared, base, effort);
       costs.push(cost);
       const { value, off } = cost.ratio;
       progress(`${cost.title}: ${value.toFixed(3)} ± ${off.toFixed(3)}`);

@@ -7,8 +7,9 @@ import type { Workload } from "../workload.js";
 export const workload: Workload = {
   title: "find by size",
   programs: ["find"],
+  share: 0.06,
   prepare: ({ dir, amount }) => {
-    makeTree(join(dir, "tree"), amount(40_000));
+    makeTree(join(dir, "tree"), amount(400_000));
     return { argv: ["find", "tree", "-type", "f", "-size", "+2k"] };
   },
 };

@@ -17,7 +17,8 @@ int main(int argc, char **argv)
 export const workload: Workload = {
   title: "getppid loop",
   programs: ["gcc"],
+  share: 0.02,
   prepare: ({ dir, amount }) => ({
-    argv: [compile(dir, "getppid", SOURCE), String(amount(150_000))],
+    argv: [compile(dir, "getppid", SOURCE), String(amount(7_000_000))],
   }),
 };

@@ -24,10 +24,11 @@ function history(commits: number): string {
 export const workload: Workload = {
   title: "git log --stat",
   programs: ["git"],
+  share: 0.3,
   prepare: ({ dir, amount }) => {
     setUp(dir, ["git", "init", "-q", "-b", "main", "."]);
     const loose = ["-c", "fastimport.unpackLimit=1000000"];
-    setUp(dir, ["git", ...loose, "fast-import", "--quiet"], history(amount(1_500)));
+    setUp(dir, ["git", ...loose, "fast-import", "--quiet"], history(amount(4_000)));
     return { argv: ["git", "log", "--stat", "main"] };
   },
 };

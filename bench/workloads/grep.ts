@@ -7,8 +7,9 @@ import type { Workload } from "../workload.js";
 export const workload: Workload = {
   title: "grep -r",
   programs: ["grep"],
+  share: 0.06,
   prepare: ({ dir, amount }) => {
-    makeTree(join(dir, "tree"), amount(20_000));
+    makeTree(join(dir, "tree"), amount(220_000));
     return { argv: ["grep", "-r", "-c", "process", "tree"] };
   },
 };

@@ -24,8 +24,9 @@ for (let k = 0; k < files.length; k += 32) {
 export const workload: Workload = {
   title: "node script",
   programs: [],
+  share: 0.3,
   prepare: ({ dir, amount }) => {
-    makeTree(join(dir, "tree"), amount(6_000));
+    makeTree(join(dir, "tree"), amount(9_000));
     writeFileSync(join(dir, "script.mjs"), SCRIPT);
     return {
       argv: [process.execPath, "script.mjs"],

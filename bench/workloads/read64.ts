@@ -24,9 +24,10 @@ int main(int argc, char **argv)
 export const workload: Workload = {
   title: "64-byte reads",
   programs: ["gcc"],
+  share: 0.05,
   prepare: ({ dir, amount }) => {
     const data = join(dir, "data");
     writeFileSync(data, text(1, 20_000));
-    return { argv: [compile(dir, "read64", SOURCE), String(amount(150_000)), data] };
+    return { argv: [compile(dir, "read64", SOURCE), String(amount(3_400_000)), data] };
   },
 };

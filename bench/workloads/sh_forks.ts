@@ -1,14 +1,15 @@
-/** A shell that starts 200 programs, which end at once: the price of a process. */
+/** A shell that starts many programs, which end at once: the price of a process. */
 
 import { which } from "../environment.js";
 import type { Workload } from "../workload.js";
 
 export const workload: Workload = {
-  title: "sh loop of 200 forks",
+  title: "sh loop of 800 forks",
   programs: ["sh", "true"],
+  share: 0.3,
   prepare: ({ amount }) => {
     // By its path, since the shell has a `true` of its own that forks nothing.
-    const loop = `n=0; while [ $n -lt ${amount(200)} ]; do ${which("true")}; n=$((n + 1)); done`;
+    const loop = `n=0; while [ $n -lt ${amount(800)} ]; do ${which("true")}; n=$((n + 1)); done`;
     return { argv: ["sh", "-c", loop] };
   },
 };

@@ -8,9 +8,10 @@ import type { Workload } from "../workload.js";
 export const workload: Workload = {
   title: "sqlite3 inserts",
   programs: ["sqlite3"],
+  share: 0.15,
   prepare: ({ dir, amount }) => {
     const inserts = Array.from(
-      { length: amount(8_000) },
+      { length: amount(26_000) },
       (_, k) => `INSERT INTO notes(body) VALUES ('${text(k, 1).trim()}');`,
     );
     const schema = [

@@ -8,8 +8,9 @@ import type { Workload } from "../workload.js";
 export const workload: Workload = {
   title: "tar of a tree",
   programs: ["tar"],
+  share: 0.1,
   prepare: ({ dir, amount }) => {
-    makeTree(join(dir, "tree"), amount(20_000));
+    makeTree(join(dir, "tree"), amount(140_000));
     return {
       argv: ["tar", "-cf", "tree.tar", "tree"],
       reset: () => rmSync(join(dir, "tree.tar"), { force: true }),

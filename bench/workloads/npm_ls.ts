@@ -1,0 +1,17 @@
+/** npm looks at every package that this project has installed, twice. */
+
+import { fileURLToPath } from "node:url";
+import { which } from "../environment.js";
+import type { Workload } from "../workload.js";
+
+const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
+
+export const workload: Workload = {
+  title: "npm ls",
+  programs: ["npm"],
+  prepare: () => {
+    const npm = which("npm") ?? "npm";
+    const script = '"$0" ls --all --prefix "$1" && "$0" ls --all --prefix "$1"';
+    return { argv: ["sh", "-c", script, npm, PROJECT] };
+  },
+};
