@@ -1,10 +1,11 @@
-//! Batches in, trace file out, on a thread of its own.
+//! Batches in, trace file out, on two threads: one puts events into blocks, the other compresses and writes.
 //!
 //! The queue is bounded and [`Writer::send`] waits when it is full, so memory stays bounded and nothing is dropped.
 //! When the file cannot be written the writer keeps taking batches and throws them away, so that the recorded program
 //! goes on; [`Writer::finish`] says so, with counts.
 
 mod block;
+mod output;
 mod sink;
 
 use std::path::{Path, PathBuf};
@@ -92,7 +93,11 @@ impl Writer {
     /// # Errors
     /// When the file exists and `force` is not set, is being recorded, or cannot be made.
     pub fn create(path: &Path, options: &Options) -> Result<Writer, EngineError> {
-        let mut block = BlockWriter::create(path, options)?;
+        let cannot_start = |source| {
+            remove(path);
+            EngineError::io("start a thread that writes", path, source)
+        };
+        let mut block = BlockWriter::create(path, options)?.apart().map_err(cannot_start)?;
         let (queue, batches) = sync_channel::<RawBatch>(QUEUE);
         let (give_back, empties) = channel();
         let failed = Arc::new(AtomicBool::new(false));
@@ -130,10 +135,7 @@ impl Writer {
             }
             if whole { block.finish() } else { block.abandon() }
         };
-        let thread = std::thread::Builder::new().name("trace-writer".into()).spawn(run).map_err(|source| {
-            remove(path);
-            EngineError::io("start a thread that writes", path, source)
-        })?;
+        let thread = std::thread::Builder::new().name("trace-writer".into()).spawn(run).map_err(cannot_start)?;
         Ok(Writer { path: path.to_owned(), queue, empties, failed, thread })
     }
 

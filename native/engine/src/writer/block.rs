@@ -1,20 +1,19 @@
 //! From batches to frames: numbers the events, finds equal contents, and closes blocks at their limits.
 
+use std::io;
 use std::path::Path;
 
-use trace_format::column::{
-    BlockRows, COLUMNS, CaptureRow, ColumnEntry, ContentRow, Encoder, NO_CONTENT, RefRow, Row, encode_column_table,
-};
+use trace_format::column::{BlockRows, CaptureRow, ContentRow, Encoder, NO_CONTENT, RefRow, Row};
 use trace_format::event::{Status, slot};
-use trace_format::frame::{Codec, FrameHeader, FrameKind};
+use trace_format::frame::FrameKind;
 use trace_format::limits;
 
+use super::output::{Apart, Output};
 use super::sink::Sink;
 use super::{Options, Summary};
 use crate::content::{Contents, quick_hash};
 use crate::definitions;
 use crate::error::EngineError;
-use crate::index::{BlockSummary, Extra};
 use crate::raw::{RawBatch, RawCapture, RawEvent, RawRef};
 use crate::stacks::samples::{self, Sample};
 
@@ -25,9 +24,9 @@ const BLOCK_EVENTS: usize = 8192;
 /// Contents of a block that can be found again, twice its events.
 const SEEN_BITS: u32 = 16;
 
-/// Writes a trace file; [`super::Writer`] runs it on a thread.
-pub struct BlockWriter {
-    sink: Sink,
+/// Writes a trace file; [`super::Writer`] runs it on a thread, and its output on another.
+pub struct BlockWriter<O = Sink> {
+    output: O,
     tick_ns: u64,
     contents: Contents,
     definitions: definitions::Encoder,
@@ -40,9 +39,7 @@ pub struct BlockWriter {
     /// Contents of this block, their number plus 1, by a hash of their bytes or chunk numbers: the last one with the same upper bits. It
     /// is compared; what is not found is only told of twice.
     seen: Vec<u32>,
-    lost: u64,
     payload: Vec<u8>,
-    stored: Vec<u8>,
     samples: Samples,
 }
 
@@ -64,7 +61,7 @@ impl BlockWriter {
     pub fn create(path: &Path, options: &Options) -> Result<BlockWriter, EngineError> {
         let (sink, header) = Sink::create(path, options)?;
         Ok(BlockWriter {
-            sink,
+            output: sink,
             tick_ns: header.tick_ns.max(1).into(),
             contents: Contents::new(header.id, options.remembered_chunks),
             definitions: definitions::Encoder::default(),
@@ -73,19 +70,39 @@ impl BlockWriter {
             first: 0,
             content_bytes: 0,
             seen: vec![0; 1 << SEEN_BITS],
-            lost: 0,
             payload: Vec::new(),
-            stored: Vec::new(),
             samples: Samples::default(),
+        })
+    }
+
+    /// Frames are compressed and written on another thread from now on.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(super) fn apart(self) -> io::Result<BlockWriter<Apart>> {
+        Ok(BlockWriter {
+            output: Apart::begin(self.output)?,
+            tick_ns: self.tick_ns,
+            contents: self.contents,
+            definitions: self.definitions,
+            encoder: self.encoder,
+            rows: self.rows,
+            first: self.first,
+            content_bytes: self.content_bytes,
+            seen: self.seen,
+            payload: self.payload,
+            samples: self.samples,
         })
     }
 
     /// The file, for frames of other kinds. They go behind what has been flushed.
     pub(crate) fn sink(&mut self) -> &mut Sink {
         self.flush();
-        &mut self.sink
+        &mut self.output
     }
+}
 
+impl<O: Output> BlockWriter<O> {
     /// Whether something waits to be written.
     #[must_use]
     pub fn has_pending(&self) -> bool {
@@ -95,7 +112,7 @@ impl BlockWriter {
     /// Whether the file can no longer be written.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.sink.has_failed()
+        self.output.has_failed()
     }
 
     /// Takes over everything in the batch.
@@ -133,11 +150,11 @@ impl BlockWriter {
     }
 
     fn write_samples(&mut self) {
-        let Samples { payload, count, first, .. } = &self.samples;
+        let Samples { payload, count, first, .. } = &mut self.samples;
         if *count > 0 {
-            self.sink.frame(FrameKind::Samples, payload, *first, *count);
+            self.output.frame(FrameKind::Samples, payload, *first, *count);
         }
-        let first = first + u64::from(*count);
+        let first = *first + u64::from(*count);
         self.samples = Samples { first, ..Samples::default() };
     }
 
@@ -252,13 +269,13 @@ impl BlockWriter {
 
     fn write_definitions(&mut self) {
         if let Some((first, count)) = self.definitions.take_frame(&mut self.payload) {
-            self.sink.frame(FrameKind::Defs, &self.payload, first, count);
+            self.output.frame(FrameKind::Defs, &mut self.payload, first, count);
         }
     }
 
     fn write_contents(&mut self) {
         if let Some((first, count)) = self.contents.take_frame(&mut self.payload) {
-            self.sink.frame(FrameKind::Content, &self.payload, first, count);
+            self.output.frame(FrameKind::Content, &mut self.payload, first, count);
         }
     }
 
@@ -269,11 +286,9 @@ impl BlockWriter {
         self.write_samples();
         let count = self.rows.rows.len() as u32;
         if count > 0 {
-            if self.write_events(count) {
-                self.first += u64::from(count);
-            } else {
-                self.lost += u64::from(count);
-            }
+            let (header, columns) = self.encoder.encode(&self.rows);
+            self.output.block(header, columns, self.first, count);
+            self.first += u64::from(count);
         }
         self.rows.clear();
         self.seen.fill(0);
@@ -282,68 +297,32 @@ impl BlockWriter {
         self.rows.content_base = self.contents.next();
     }
 
-    fn write_events(&mut self, count: u32) -> bool {
-        if self.sink.has_failed() {
-            return false;
-        }
-        let (header, columns) = self.encoder.encode(&self.rows);
-        let mut bodies = std::mem::take(&mut self.stored);
-        bodies.clear();
-        let mut entries = Vec::with_capacity(COLUMNS);
-        for (id, raw) in columns.iter().enumerate().filter(|(_, raw)| !raw.is_empty()) {
-            let offset = bodies.len();
-            let codec = self.sink.compress(raw, &mut bodies);
-            let (raw_len, stored_len) = (raw.len() as u32, (bodies.len() - offset) as u32);
-            entries.push(ColumnEntry { id: id as u8, codec: codec as u8, raw_len, stored_len, offset });
-        }
-        self.payload.clear();
-        header.encode(&mut self.payload);
-        encode_column_table(&entries, &mut self.payload);
-        self.payload.extend_from_slice(&bodies);
-        self.stored = bodies;
-        let len = self.payload.len() as u32;
-        let frame = FrameHeader {
-            kind: FrameKind::Events as u8,
-            codec: Codec::Raw as u8,
-            stored_len: len,
-            raw_len: len,
-            count,
-            first: self.first,
-            crc: 0,
-        };
-        let block = BlockSummary {
-            min_start: header.min_start,
-            max_end: header.max_end,
-            spanning: header.spanning,
-            kinds: header.kinds,
-        };
-        self.sink.stored_frame(frame, &self.payload, Extra::Block(block))
-    }
-
     /// Writes what waits and leaves the trace cut.
     #[must_use]
     pub fn abandon(mut self) -> Summary {
         self.flush();
-        self.summary()
+        self.summary(false)
     }
 
     /// Writes what waits, the index, and the end.
     #[must_use]
     pub fn finish(mut self) -> Summary {
         self.flush();
-        self.sink.complete();
-        self.summary()
+        self.summary(true)
     }
 
-    fn summary(&mut self) -> Summary {
-        let mut summary = Summary {
-            events: self.first,
-            lost: self.lost,
-            bytes_total: self.sink.end(),
-            bytes_deduplicated: self.contents.deduplicated(),
-            ..Summary::default()
+    fn summary(self, complete: bool) -> Summary {
+        let (first, bytes_deduplicated) = (self.first, self.contents.deduplicated());
+        let Some(mut sink) = self.output.into_sink() else {
+            return Summary { failure: Some(EngineError::Broken { part: "writer" }), ..Summary::default() };
         };
-        for entry in self.sink.entries() {
+        if complete {
+            sink.complete();
+        }
+        let lost = sink.lost();
+        let mut summary =
+            Summary { events: first - lost, lost, bytes_total: sink.end(), bytes_deduplicated, ..Summary::default() };
+        for entry in sink.entries() {
             let len = entry.end() - entry.offset;
             match entry.kind() {
                 Some(FrameKind::Events) => summary.bytes_events += len,
@@ -352,7 +331,7 @@ impl BlockWriter {
                 _ => {}
             }
         }
-        summary.failure = self.sink.take_failure();
+        summary.failure = sink.take_failure();
         summary
     }
 }

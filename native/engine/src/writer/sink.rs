@@ -6,11 +6,12 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use trace_format::column::{BlockHeader, COLUMNS, ColumnEntry, encode_column_table};
 use trace_format::frame::{Codec, FileHeader, FrameHeader, FrameKind, HEADER_BYTES, TRAILER_BYTES, Trailer, VERSION};
 
 use super::Options;
 use crate::error::EngineError;
-use crate::index::{self, Entry, Extra};
+use crate::index::{self, BlockSummary, Entry, Extra};
 
 /// Compression level of everything: higher ones gain little and cost the recorded program time.
 const LEVEL: i32 = 3;
@@ -26,17 +27,20 @@ pub(crate) fn lock(file: &File, operation: libc::c_int) -> io::Result<bool> {
 }
 
 /// Appends frames to a trace file.
-pub(crate) struct Sink {
+pub struct Sink {
     path: PathBuf,
     file: File,
     /// End of the last whole frame.
     end: u64,
     entries: Vec<Entry>,
     failure: Option<EngineError>,
+    /// Events that are not in the file.
+    lost: u64,
     compressor: Option<zstd::bulk::Compressor<'static>>,
     /// Reused for each piece that is compressed, each payload, and each frame.
     compressed: Vec<u8>,
     buffer: Vec<u8>,
+    bodies: Vec<u8>,
     whole: Vec<u8>,
 }
 
@@ -73,8 +77,19 @@ impl Sink {
     pub(crate) fn over(path: &Path, file: File, end: u64, entries: Vec<Entry>) -> Sink {
         // Without a compressor (out of memory) the frames are stored as they are.
         let compressor = zstd::bulk::Compressor::new(LEVEL).ok();
-        let (compressed, buffer, whole) = (Vec::new(), Vec::new(), Vec::new());
-        Sink { path: path.to_owned(), file, end, entries, failure: None, compressor, compressed, buffer, whole }
+        Sink {
+            path: path.to_owned(),
+            file,
+            end,
+            entries,
+            failure: None,
+            lost: 0,
+            compressor,
+            compressed: Vec::new(),
+            buffer: Vec::new(),
+            bodies: Vec::new(),
+            whole: Vec::new(),
+        }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -87,6 +102,10 @@ impl Sink {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
     }
 
     pub(crate) fn take_failure(&mut self) -> Option<EngineError> {
@@ -126,6 +145,47 @@ impl Sink {
         let done = self.stored_frame(header, &stored, Extra::None);
         self.buffer = stored;
         done
+    }
+
+    /// Writes a block of events, each column compressed by itself. Events that cannot be written are counted.
+    pub(crate) fn block(&mut self, header: &BlockHeader, columns: &[Vec<u8>], first: u64, count: u32) {
+        if self.has_failed() {
+            self.lost += u64::from(count);
+            return;
+        }
+        let (mut bodies, mut payload) = (std::mem::take(&mut self.bodies), std::mem::take(&mut self.buffer));
+        bodies.clear();
+        payload.clear();
+        let mut entries = Vec::with_capacity(COLUMNS);
+        for (id, raw) in columns.iter().enumerate().filter(|(_, raw)| !raw.is_empty()) {
+            let offset = bodies.len();
+            let codec = self.compress(raw, &mut bodies);
+            let (raw_len, stored_len) = (raw.len() as u32, (bodies.len() - offset) as u32);
+            entries.push(ColumnEntry { id: id as u8, codec: codec as u8, raw_len, stored_len, offset });
+        }
+        header.encode(&mut payload);
+        encode_column_table(&entries, &mut payload);
+        payload.extend_from_slice(&bodies);
+        let len = payload.len() as u32;
+        let frame = FrameHeader {
+            kind: FrameKind::Events as u8,
+            codec: Codec::Raw as u8,
+            stored_len: len,
+            raw_len: len,
+            count,
+            first,
+            crc: 0,
+        };
+        let block = BlockSummary {
+            min_start: header.min_start,
+            max_end: header.max_end,
+            spanning: header.spanning,
+            kinds: header.kinds,
+        };
+        if !self.stored_frame(frame, &payload, Extra::Block(block)) {
+            self.lost += u64::from(count);
+        }
+        (self.bodies, self.buffer) = (bodies, payload);
     }
 
     /// Writes a frame whose payload is as it is to be stored. `false` when it is not in the file.

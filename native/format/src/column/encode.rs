@@ -148,11 +148,11 @@ impl Encoder {
         }
     }
 
-    /// The columns of a block that stays within the limits, in the order of their codes.
+    /// The columns of a block that stays within the limits, in the order of their codes. As many others may be left in their place.
     ///
     /// # Panics
     /// When the rows' counts do not fit the arrays, or a thread index is beyond the limit: a mistake of the caller.
-    pub fn encode(&mut self, block: &BlockRows) -> (BlockHeader, &[Vec<u8>]) {
+    pub fn encode(&mut self, block: &BlockRows) -> (BlockHeader, &mut Vec<Vec<u8>>) {
         self.columns.iter_mut().for_each(Vec::clear);
         self.threads(block);
         self.collect(block);
@@ -188,7 +188,7 @@ impl Encoder {
                 walk_refs(&mut coder, tables, skeleton, &known, block.object_base, refs)
             });
         done.expect("contents are numbered in stored order");
-        (header, &self.columns)
+        (header, &mut self.columns)
     }
 
     /// Finds the stored order: by thread, in the order of the threads' first events.
