@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { compile, ended, folder, read, recordWords, start, stateOf } from "./support.js";
 
 const ways = {
@@ -52,6 +52,9 @@ for (const [name, options] of Object.entries(ways)) {
       ];
       const program = [compile("left_behind", "-pthread"), ready, go, result, String(threads)];
       const mark = `TRACE_TEST_MARK=${dir}`;
+      onTestFinished(() => {
+        for (const pid of marked(mark)) process.kill(Number(pid), "SIGKILL");
+      });
       const recorder = start([...recordWords(file, ...options), ...program], {
         env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
       });
@@ -72,7 +75,7 @@ for (const [name, options] of Object.entries(ways)) {
       expect(await end).toMatchObject({ code: 7, stdout: "", stderr: "" });
       await until(() => marked(mark).length === 0);
     },
-    60_000,
+    180_000,
   );
 }
 

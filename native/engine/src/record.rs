@@ -483,7 +483,6 @@ struct Sharing {
     /// The file when it was mapped last.
     as_mapped: Option<changed::Mapped>,
     spaces: Vec<std::rc::Weak<std::cell::RefCell<crate::task::Space>>>,
-    groups: Vec<u32>,
 }
 
 impl World {

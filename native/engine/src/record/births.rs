@@ -143,8 +143,8 @@ impl Recorder {
         task.space = birth.space;
         if is_new {
             let group = self.world.turns.new_group(tid);
-            let former = std::mem::replace(&mut task.space.borrow_mut().group, group);
-            self.world.shares_along(&task.space, former);
+            task.space.borrow_mut().group = group;
+            self.world.shares_along(&task.space);
         }
         if ended.is_none() {
             match birth.released {

@@ -309,47 +309,46 @@ impl World {
 
     /// Joins the turns of those that see the same memory. `is_written`: it may be written to, now or after mprotect(2).
     fn share(&mut self, task: &mut Task, mapping: &Mapping, is_written: bool) {
+        let file = (mapping.dev, mapping.ino);
+        let mut others = self.mappers(task, file);
+        others.retain(|space| space.borrow().shares);
         self.remember_file(task, mapping);
-        let mut space = task.space.borrow_mut();
-        space.shares = true;
-        space.writes_shared |= is_written;
-        let known = self.shared_files.entry((mapping.dev, mapping.ino)).or_default();
+        let known = self.shared_files.entry(file).or_default();
+        // Nobody has it mapped any more, and it may be another file that has its number by now.
+        known.written &= !others.is_empty();
         known.written |= is_written;
-        if !known.groups.contains(&space.group) {
-            known.groups.push(space.group);
-        }
-        if known.written && known.groups.len() > 1 {
-            let groups = std::mem::take(&mut known.groups);
-            for other in &groups[1..] {
-                self.turns.join(groups[0], *other);
+        let is_joined = known.written && !others.is_empty();
+        {
+            let mut space = task.space.borrow_mut();
+            space.shares = true;
+            space.writes_shared |= is_written;
+            space.is_joined |= is_joined;
+            if !is_joined {
+                return;
             }
-            for other in known.spaces.iter().filter_map(std::rc::Weak::upgrade) {
-                if let Ok(mut other) = other.try_borrow_mut() {
-                    other.is_joined = true;
-                    other.code.leaves = Some(SHARES);
-                }
-            }
-            space.is_joined = true;
             space.code.leaves = Some(SHARES);
-            self.some_leave = true;
-            known.groups.push(groups[0]);
         }
+        let group = task.space.borrow().group;
+        for other in others {
+            let mut other = other.borrow_mut();
+            self.turns.join(group, other.group);
+            other.is_joined = true;
+            other.code.leaves = Some(SHARES);
+        }
+        self.some_leave = true;
     }
 
-    /// A process was forked that has a group of its own: it maps the files that its maker, of that group, has mapped, and nobody
-    /// writes there.
-    pub(super) fn shares_along(&mut self, space: &Rc<RefCell<Space>>, former: u32) {
+    /// A process was forked that has a group of its own: it maps the files that its maker has mapped, and nobody writes there.
+    pub(super) fn shares_along(&mut self, space: &Rc<RefCell<Space>>) {
         let own = space.borrow();
         if !own.shares {
             return;
         }
         for file in &own.shared_files {
             let Some(known) = self.shared_files.get_mut(&(file.dev, file.ino)) else { continue };
-            if known.groups.contains(&former) && !known.groups.contains(&own.group) {
-                known.groups.push(own.group);
-                known.spaces.retain(|other| other.strong_count() > 0);
-                known.spaces.push(Rc::downgrade(space));
-            }
+            let this = Rc::downgrade(space);
+            known.spaces.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&this));
+            known.spaces.push(this);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Replayable recordings through the agent: what is to be done for a call that it has made, which processes it may work in, and how it
 //! leaves one, which is from then on as if it had never been there.
 //!
-//! Replay knows nothing of the agent. So it works only where a process has one thread and shares no memory that is written: there the
-//! order of events is that of the records, without turns. A call that changes this is entered twice: at first the agent is taken
-//! out of the process, with all its pages.
+//! Replay knows nothing of the agent. So it works only where no other process sees memory that this one writes, or writes what it sees:
+//! there the order of events is that of the records. Before a call that changes this the agent is taken out of the process, with all its
+//! pages, and the call is entered once more.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -138,7 +138,7 @@ impl Recorder {
             // One that another process waits for uses its memory.
             let is_settled =
                 others.clone().all(|other| !other.is_stranded && Rc::ptr_eq(&other.process, &task.process));
-            !space.writes_shared && !space.is_joined && is_settled && (may_share || others.count() == 1)
+            !space.is_joined && is_settled && (may_share || others.count() == 1)
         })
     }
 
@@ -179,7 +179,8 @@ impl Recorder {
             // The child is in its group, in which threads take turns.
             return space.is_seen_written().then_some(SHARES);
         }
-        if maps_to_write(task.tid, call) {
+        // Who maps a file takes turns with others from when there are any; of who attaches a segment it is not known before.
+        if call.name() == "shmat" && maps_to_write(task.tid, call) {
             return Some(SHARES);
         }
         if is_beyond(call) {

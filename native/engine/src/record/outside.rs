@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Other address spaces in which a file is mapped.
-    fn mappers(&self, task: &Task, file: (u64, u64)) -> Vec<Rc<RefCell<Space>>> {
+    pub(super) fn mappers(&self, task: &Task, file: (u64, u64)) -> Vec<Rc<RefCell<Space>>> {
         let spaces = self.shared_files.get(&file).into_iter().flat_map(|known| &known.spaces);
         spaces
             .filter_map(std::rc::Weak::upgrade)
