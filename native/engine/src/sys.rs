@@ -739,6 +739,7 @@ impl Timestamps {
 
 /// `arch_prctl` operation that lets `cpuid` trap (0) or not (1) in a thread, asm/prctl.h. Threads and forked processes inherit it, exec
 /// ends it.
+pub const ARCH_GET_CPUID: u64 = 0x1011;
 pub const ARCH_SET_CPUID: u64 = 0x1012;
 
 /// Whether processor and kernel can let `cpuid` trap.

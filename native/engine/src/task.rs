@@ -192,6 +192,8 @@ pub struct Traps {
     pub blocked: u64,
     /// It has forbidden itself to read the clock (PR_TSC_SIGSEGV): that is a fault of its own.
     pub clock_is_forbidden: bool,
+    /// Its program has forbidden itself to ask for the processor (ARCH_SET_CPUID): that is a fault of its own too, until exec.
+    pub cpuid_is_forbidden: bool,
     /// It has said that it gains no privileges (PR_SET_NO_NEW_PRIVS).
     pub gains_nothing: bool,
 }

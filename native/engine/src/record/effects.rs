@@ -112,6 +112,22 @@ impl World {
         if plan.role == Role::Prctl && self.replayable && call.int(0) == libc::PR_SET_TSC {
             self.keep_clock_trapped(task, call);
         }
+        if self.shown_cpu.is_some() && call.name() == "arch_prctl" && call.args[0] == sys::ARCH_SET_CPUID {
+            self.keep_cpuid_trapped(task, call);
+        }
+    }
+
+    /// The same of a program that lets itself ask for the processor (ARCH_SET_CPUID, arch_prctl(2)).
+    fn keep_cpuid_trapped(&mut self, task: &mut Task, call: &Call) {
+        task.traps.cpuid_is_forbidden = call.args[1] == 0;
+        if call.args[1] == 0 {
+            return;
+        }
+        if sys::set_argument(task.tid, call.arch, 1, 0).is_ok() {
+            task.restore = Some(Restore::Argument(1, call.args[1]));
+        } else {
+            self.lost[Lost::TaskGone as usize] += 1;
+        }
     }
 
     /// A program that lets itself read the clock (PR_SET_TSC) is still answered by the recorder, unless it forbids that.

@@ -70,6 +70,7 @@ impl World {
             }
         }
         memory.add(slot::LAYOUT, Side::In, &rows);
+        task.traps.cpuid_is_forbidden = false;
         self.trap_cpuid(task, &regs);
         let stack = hide_vdso(task.tid, arch, regs.rsp, stack);
         if let Some(known) = stack.and_then(|stack| stack.up_to(above)) {

@@ -363,6 +363,9 @@ impl Recorder {
     /// A task is about to make a call that tells where its memory is, or that its calls are filtered: whether it is answered without what
     /// is the recording's.
     pub(super) fn answers_shown(&mut self, tid: pid_t) -> Option<i64> {
+        if let Some(answer) = self.answers_cpuid_mode(tid) {
+            return Some(answer);
+        }
         if !self.is_filtered() {
             return None;
         }

@@ -4,9 +4,9 @@
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
-use super::World;
 use super::called::{Numbers, call_in};
 use super::signals::catches;
+use super::{Recorder, World};
 use crate::cpu::features;
 use crate::memory::Memory;
 use crate::siginfo::{self, SigInfo};
@@ -83,6 +83,9 @@ impl World {
         if !self.is_cpuid(task.tid, regs.rip) {
             return false;
         }
+        if task.traps.cpuid_is_forbidden {
+            return false;
+        }
         let asked = (regs.rax as u32, regs.rcx as u32);
         let [eax, ebx, ecx, edx] = features::answer(level, asked.0, asked.1).map(u64::from);
         let mut event = self.event(task, EventKind::Trap, Trap::Cpuid as i32);
@@ -96,6 +99,16 @@ impl World {
             self.commit(event, &Memory::default());
         }
         true
+    }
+}
+
+impl Recorder {
+    /// What a task is told that is about to ask whether `cpuid` works (ARCH_GET_CPUID, arch_prctl(2)): it does as far as its program has
+    /// not said otherwise.
+    pub(super) fn answers_cpuid_mode(&self, tid: pid_t) -> Option<i64> {
+        let task = self.tasks.get(&tid).filter(|_| self.world.shown_cpu.is_some())?;
+        let asks = task.call.is_some_and(|call| call.name() == "arch_prctl" && call.args[0] == sys::ARCH_GET_CPUID);
+        asks.then_some(i64::from(!task.traps.cpuid_is_forbidden))
     }
 }
 
