@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
@@ -149,16 +149,14 @@ fn holds(asked: &Asked<'_>, place: &Place, bits: u16) -> Result<bool, Errno> {
 }
 
 fn open(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32, mode: u64) -> Done {
-    let path = asked.target.string(addr)?;
-    asked.still_waiting()?;
+    let path = asked.target.text(addr)?;
     open_path(asked, check, dirfd, &path, flags, mode as u32)
 }
 
 /// `struct open_how`: flags, mode, resolve.
 fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let bytes = asked.target.read_exact(asked.args[2], 24)?;
-    let path = asked.target.string(asked.args[1])?;
-    asked.still_waiting()?;
+    let path = asked.target.text(asked.args[1])?;
     let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
     // How names are resolved is this supervisor's business: programs fall back to openat.
     if word(16) != 0 || asked.args[3] < 24 {
@@ -167,11 +165,22 @@ fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
     open_path(asked, check, low(asked.args[0]), &path, word(0) as i32, word(8) as u32)
 }
 
-fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], flags: i32, mode: u32) -> Done {
+/// Opens a path that was read of the thread's memory, which need not have been found to be waiting still.
+fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, flags: i32, mode: u32) -> Done {
     let cloexec = flags & libc::O_CLOEXEC != 0;
-    if let Some(opened) = open_granted(check, asked.known, path, flags) {
+    // To open a file for reading changes nothing, and only a thread that has waited all along can be given the descriptor: it
+    // need not be asked whether it does.
+    let changes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+    if changes {
+        asked.still_waiting()?;
+    }
+    if let Some(opened) = open_granted(check, asked.known, name, flags) {
         return opened.map(|fd| Answer::Descriptor(fd, cloexec));
     }
+    if !changes {
+        asked.still_waiting()?;
+    }
+    let path = name.to_bytes();
     let walker = Walker::new(&asked.target);
     match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
         Ok(place) => open_place(check, place, flags, mode, asked).map(|fd| match fd {
@@ -249,7 +258,8 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
 
 /// Opens a file or directory by a path that is granted as it is written: then one walk that follows no link at all reaches what
 /// was granted or nothing, so that there is nothing to look up beforehand. `None`: it has to be done step by step.
-fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) -> Option<Result<OwnedFd, Errno>> {
+fn open_granted(check: &dyn Check, known: &KnownFiles, name: &CStr, flags: i32) -> Option<Result<OwnedFd, Errno>> {
+    let path = name.to_bytes();
     if flags & (libc::O_CREAT | libc::O_PATH | TMPFILE) != 0 || !is_tidy(path) || path.starts_with(b"/proc/") {
         return None;
     }
@@ -262,10 +272,9 @@ fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) 
     if !may_file && !is_listed() {
         return None;
     }
-    let name = CString::new(path).ok()?;
     // A pipe or device would do something when it is opened: what it is is asked before, and again of what was opened. (By links
     // it may be another one here than for the program, which then is not opened.)
-    let kind = known.kind_of(path, &name).ok()?;
+    let kind = known.kind_of(name).ok()?;
     let is_granted = match kind {
         libc::S_IFREG => may_file,
         libc::S_IFDIR => is_listed(),
@@ -275,7 +284,7 @@ fn open_granted(check: &dyn Check, known: &KnownFiles, path: &[u8], flags: i32) 
         return None;
     }
     let own = flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let fd = match open_how(libc::AT_FDCWD, &name, own, RESOLVE_NO_SYMLINKS) {
+    let fd = match open_how(libc::AT_FDCWD, name, own, RESOLVE_NO_SYMLINKS) {
         Err(libc::ENOENT) => return Some(Err(libc::ENOENT)),
         fd => fd.ok()?,
     };
@@ -307,7 +316,8 @@ pub struct KnownFiles(RefCell<HashSet<Vec<u8>>>);
 const MAX_KNOWN: usize = 1 << 14;
 
 impl KnownFiles {
-    fn kind_of(&self, path: &[u8], name: &CStr) -> Result<u32, Errno> {
+    fn kind_of(&self, name: &CStr) -> Result<u32, Errno> {
+        let path = name.to_bytes();
         if self.0.borrow().contains(path) {
             return Ok(libc::S_IFREG);
         }
@@ -474,7 +484,7 @@ fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let [addr, name, buffer, size, ..] = asked.args;
     let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
     check_place(check, verb::STAT, &place)?;
-    let name = CString::new(asked.target.string(name)?).map_err(|_| libc::ERANGE)?;
+    let name = asked.target.text(name)?;
     let mut value = vec![0_u8; (size as usize).min(XATTR_MAX)];
     // SAFETY: both names are NUL-terminated; the buffer has that size.
     let length = checked(unsafe {
@@ -516,7 +526,7 @@ fn set_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done
     if size as usize > XATTR_MAX {
         return Err(libc::E2BIG);
     }
-    let name = CString::new(asked.target.string(name)?).map_err(|_| libc::ERANGE)?;
+    let name = asked.target.text(name)?;
     let value = asked.target.read_exact(value, size as usize)?;
     asked.still_waiting()?;
     // SAFETY: both names are NUL-terminated; the value has that size.
@@ -540,7 +550,7 @@ fn remove_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
 
 fn remove_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
     check.path(verb::CHMETA, &place.path)?;
-    let name = CString::new(asked.target.string(asked.args[1])?).map_err(|_| libc::ERANGE)?;
+    let name = asked.target.text(asked.args[1])?;
     asked.still_waiting()?;
     // SAFETY: both names are NUL-terminated.
     done(unsafe { libc::removexattr(name_of(&place.fd).as_ptr(), name.as_ptr()) }.into())
@@ -678,7 +688,7 @@ fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
 }
 
 fn symlink(asked: &Asked<'_>, check: &dyn Check, text: u64, dirfd: i32, addr: u64) -> Done {
-    let text = CString::new(asked.target.string(text)?).map_err(|_| libc::ENOENT)?;
+    let text = asked.target.text(text)?;
     let entry = entry(asked, dirfd, addr)?;
     check_new(check, &entry)?;
     // SAFETY: both names are NUL-terminated.

@@ -4,7 +4,8 @@
 //! - A call of which memory was looked at is never passed on to the kernel, which would look again: it is performed here, on
 //!   copies. Passed on are calls that are decided by registers alone; execs, whose outcome is looked at before the program
 //!   gets anything; and what gives no rights (chdir, O_PATH), since whatever starts from there is asked again.
-//! - Memory and names of a thread are only believed after the notification was found to be waiting still.
+//! - Memory and names of a thread are only believed after the notification was found to be waiting still; but for opens that
+//!   change nothing, whose descriptor is handed over only if it is.
 //! - What is checked is an open object, never a name (`paths.rs`).
 //! - Calls that may wait are performed on a thread of their own (`apart.rs`).
 

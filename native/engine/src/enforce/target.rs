@@ -1,5 +1,6 @@
 //! The thread whose call is being answered: its memory, its descriptors, its idea of where it is.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -51,21 +52,30 @@ impl Target<'_> {
         if bytes.len() == length { Ok(bytes) } else { Err(libc::EFAULT) }
     }
 
-    /// The string at `addr`, page by page, since the page behind its end may not be there.
+    /// As [`Target::text`], without its NUL.
     pub fn string(&self, addr: u64) -> Result<Vec<u8>, Errno> {
-        let mut text = Vec::new();
-        let mut at = addr;
+        self.text(addr).map(CString::into_bytes)
+    }
+
+    /// The string at `addr`, page by page, since the page behind its end may not be there.
+    pub fn text(&self, addr: u64) -> Result<CString, Errno> {
+        let mut text = Vec::with_capacity(FIRST_PIECE);
         while text.len() < PATH_MAX {
-            let most = if text.is_empty() { FIRST_PIECE } else { PATH_MAX - text.len() };
+            let start = text.len();
+            let at = addr.wrapping_add(start as u64);
+            let most = if start == 0 { FIRST_PIECE } else { PATH_MAX - start };
             let room = ((PAGE - at % PAGE) as usize).min(most);
-            let piece = self.read(at, room)?;
-            let (got, bytes) = (piece.len(), piece.as_slice());
-            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
-                text.extend_from_slice(&bytes[..end]);
-                return Ok(text);
+            text.reserve(room);
+            let got = sys::read_memory(self.tid, at, &mut text.spare_capacity_mut()[..room]);
+            if got == 0 {
+                return Err(libc::EFAULT);
             }
-            text.extend_from_slice(bytes);
-            at += got as u64;
+            // SAFETY: the call has written that many bytes behind the others.
+            unsafe { text.set_len(start + got) };
+            if let Some(end) = text[start..].iter().position(|byte| *byte == 0) {
+                text.truncate(start + end + 1);
+                return CString::from_vec_with_nul(text).map_err(|_| libc::EFAULT);
+            }
         }
         Err(libc::ENAMETOOLONG)
     }
