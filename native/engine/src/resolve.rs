@@ -48,7 +48,7 @@ impl Resolver {
         let canonical = if let Some(known) = self.known.get(&key) {
             known.clone()
         } else {
-            let found = look_up(root, &key.0, follow).map(Vec::into_boxed_slice);
+            let found = look_up(root, &key.0, follow).map(|found| meant(&key.0, found).into_boxed_slice());
             if self.known.len() >= MAX_REMEMBERED {
                 self.known.clear();
             }
@@ -87,6 +87,19 @@ pub fn without_dots(path: &[u8]) -> Vec<u8> {
         plain.push(b'/');
     }
     plain
+}
+
+/// A link that led to `/proc/self` has led to this process, where the tracee would have come to itself.
+fn meant(given: &[u8], found: Vec<u8>) -> Vec<u8> {
+    let own = format!("/proc/{}", std::process::id());
+    let below = |path: &[u8]| -> Option<Vec<u8>> {
+        let rest = path.strip_prefix(own.as_bytes()).filter(|rest| rest.is_empty() || rest[0] == b'/')?;
+        Some([b"/proc/self", rest].concat())
+    };
+    match below(&found) {
+        Some(meant) if below(given).is_none() => meant,
+        _ => found,
+    }
 }
 
 fn look_up(root: Option<&CStr>, path: &[u8], follow: bool) -> Option<Vec<u8>> {
@@ -194,5 +207,18 @@ mod tests {
         assert_eq!(resolver.resolve(None, base, b"link", false), None);
         assert_eq!(resolver.resolve(None, base, b"missing", true), None);
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn links_to_self_mean_whoever_follows_them() {
+        let mut resolver = Resolver::default();
+        let mut resolve = |path: &str| resolver.resolve(None, b"/", path.as_bytes(), true);
+        assert_eq!(resolve("/proc/mounts").as_deref(), Some(&b"/proc/self/mounts"[..]));
+        // Named by its number this process is meant.
+        let own = format!("/proc/{}", std::process::id());
+        assert_eq!(
+            resolve(&format!("{own}/../{}/status", std::process::id())),
+            Some(format!("{own}/status").into_bytes().into())
+        );
     }
 }
