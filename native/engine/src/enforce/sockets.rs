@@ -59,6 +59,9 @@ enum Use {
 
 /// The protocol of an internet socket in the words of grants.
 fn protocol_of(socket: &OwnedFd) -> Result<&'static str, Errno> {
+    if option::<i32>(socket, libc::SO_TYPE)? == libc::SOCK_RAW {
+        return Ok("raw");
+    }
     Ok(match option::<i32>(socket, libc::SO_PROTOCOL)? {
         libc::IPPROTO_TCP => "tcp",
         libc::IPPROTO_UDP => "udp",

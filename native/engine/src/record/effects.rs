@@ -480,12 +480,11 @@ impl World {
             if base.is_empty() && given.first() != Some(&b'/') {
                 continue;
             }
-            let found = if effect == Effect::NewFd {
-                // The descriptor itself tells what was opened.
-                self.opened
-                    .take()
-                    .filter(|opened| **opened != *crate::resolve::join(&base, given))
-                    .map(Vec::into_boxed_slice)
+            // The descriptor itself tells what was opened, unless it has no name (O_TMPFILE).
+            let opened = if effect == Effect::NewFd { self.opened.take() } else { None };
+            let is_nameless = opened.as_ref().is_some_and(|opened| opened.ends_with(b" (deleted)"));
+            let found = if effect == Effect::NewFd && !is_nameless {
+                opened.filter(|opened| **opened != *crate::resolve::join(&base, given)).map(Vec::into_boxed_slice)
             } else {
                 let flags = path.flags.map_or(0, |index| call.args[usize::from(index)]);
                 let follow = (path.follow && flags & AT_SYMLINK_NOFOLLOW == 0) || flags & AT_SYMLINK_FOLLOW != 0;
@@ -620,12 +619,18 @@ fn protocol_name(family: c_int, kind: c_int, protocol: c_int) -> &'static str {
         (libc::AF_UNIX, libc::SOCK_STREAM, _) => "UNIX-STREAM",
         (libc::AF_UNIX, libc::SOCK_DGRAM, _) => "UNIX-DGRAM",
         (libc::AF_UNIX, libc::SOCK_SEQPACKET, _) => "UNIX-SEQPACKET",
-        (libc::AF_INET, libc::SOCK_STREAM, _) => "TCP",
+        (libc::AF_INET, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => "TCP",
+        (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) => "MPTCP",
+        (libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_SEQPACKET, libc::IPPROTO_SCTP) => "SCTP",
         (libc::AF_INET, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "UDP",
+        (libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE) => "UDP-Lite",
         (libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP) => "PING",
         (libc::AF_INET, libc::SOCK_RAW, _) => "RAW",
-        (libc::AF_INET6, libc::SOCK_STREAM, _) => "TCPv6",
+        (libc::AF_INET6, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => "TCPv6",
+        (libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) => "MPTCPv6",
+        (libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_SEQPACKET, libc::IPPROTO_SCTP) => "SCTPv6",
         (libc::AF_INET6, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => "UDPv6",
+        (libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE) => "UDPLITEv6",
         (libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) => "PINGv6",
         (libc::AF_INET6, libc::SOCK_RAW, _) => "RAWv6",
         (libc::AF_NETLINK, _, _) => netlink_name(protocol),
@@ -715,6 +720,8 @@ mod tests {
     fn sockets_are_named_by_family_kind_and_protocol() {
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         assert_eq!(protocol_name(libc::AF_INET6, libc::SOCK_STREAM | flags, 0), "TCPv6");
+        assert_eq!(protocol_name(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP), "MPTCP");
+        assert_eq!(protocol_name(libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE), "UDPLITEv6");
         assert_eq!(protocol_name(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG), "NETLINK-SOCK_DIAG");
         assert_eq!(protocol_name(libc::AF_NETLINK, libc::SOCK_DGRAM, 31), "NETLINK");
         assert_eq!(protocol_name(-1, -1, -1), "");
