@@ -59,38 +59,66 @@ export function isPathVerb(verb: string): boolean {
   return PATH_VERBS.has(verb) || verb.startsWith("ioctl:");
 }
 
-/** A name that was made up at run time: six characters of mkstemp(3), hexadecimal hashes, uuids, long numbers. */
+/** What was made up at run time in a name: uuids, dates with or without a time, hexadecimal hashes, long numbers. */
 const MADE_UP: readonly RegExp[] = [
-  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/,
-  /[0-9a-f]{16,}/,
-  /(?<=^|[^0-9])[0-9]{5,}/,
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g,
+  /(?<!\d)\d{4}-\d\d-\d\d(?:[T_ .-]?\d\d[:._h-]?\d\d(?:[:._m-]?\d\d(?:[.,_]\d{1,9})?)?Z?)?(?!\d)/g,
+  /[0-9a-f]{16,}/g,
+  /(?<!\d)\d{5,}/g,
 ];
 
-/** mkstemp(3) and its like: the last six characters of the stem are random. */
-const RANDOM_TAIL = /^(.*?)([A-Za-z0-9_]{6})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+/** mkstemp(3) and its like: the last six characters of the stem are random. Shorter endings are tried first. */
+const RANDOM_TAILS: readonly RegExp[] = [0, 1, 2].map(
+  (endings) => new RegExp(`^(.*?)([A-Za-z0-9_]{6})((?:\\.[A-Za-z0-9]{1,8}){${endings}})$`),
+);
 
-/** The name with its made-up part as `*`; undefined when it shows none. */
-export function siblingName(name: string, isTemporary: boolean): string | undefined {
-  for (const form of MADE_UP) {
-    if (form.test(name)) return name.replace(new RegExp(form, "g"), "*").replace(/\*+/g, "*");
-  }
+/** `name.tmp1a2b3`, which is renamed to `name` when it is whole. */
+const TEMPORARY_TAIL = /^(.*[._-](?:tmp|TMP|temp)[._-]?)[A-Za-z0-9]*\d[A-Za-z0-9]*$/;
+
+/** tempfile of python: eight small letters, digits and underscores behind the prefix. */
+const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+
+/** Directories for what is made and removed again. */
+const SCRATCH = /^(?:\$TMP|\/tmp|\/var\/tmp|\/dev\/shm)(?:\/|$)/;
+
+/**
+ * The name with its made-up parts as `*`; undefined when it shows none. `isTemporary`: the programs have made it; `isScratch`:
+ * in a directory for temporary files.
+ */
+export function siblingName(
+  name: string,
+  isTemporary: boolean,
+  isScratch = false,
+): string | undefined {
+  const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
+  if (general !== name) return general.replace(/\*+/g, "*");
   if (/^[0-9a-f]{2}$/.test(name) && isTemporary) return "*";
   if (!isTemporary) return undefined;
-  const found = RANDOM_TAIL.exec(name);
-  if (found === null) return undefined;
-  const [, head = "", tail = "", end = ""] = found;
-  if (!looksRandom(tail) && !name.startsWith("tmp")) return undefined;
+  const python = isScratch ? PYTHON_TAIL.exec(name) : null;
+  // Words with a number at their end are no such names.
+  if (python !== null && /\d[a-z]/.test(python[2] ?? "")) return `${python[1]}*${python[3]}`;
+  const temporary = TEMPORARY_TAIL.exec(name);
+  if (temporary !== null) return `${temporary[1]}*`;
+  const found = RANDOM_TAILS.map((form) => form.exec(name)).find(
+    (found) => found !== null && (looksRandom(found[2] ?? "", isScratch) || name.startsWith("tmp")),
+  );
+  if (found === undefined || found === null) return undefined;
+  const [, head = "", , end = ""] = found;
   // gcc and python put fixed letters in front of six and eight random ones. Longer random names reach into the head.
   const fixed =
     /^(?:cc|tmp)/.exec(name)?.[0] ??
-    (looksRandom(head) ? head.replace(/[A-Za-z0-9_]+$/, "") : head);
+    (looksRandom(head, isScratch) ? head.replace(/[A-Za-z0-9_]+$/, "") : head);
   return `${fixed}*${end}`;
 }
 
-/** Letters of both cases mixed within, or letters and digits. */
-function looksRandom(text: string): boolean {
+/**
+ * Letters of both cases mixed within, or letters and digits. A word with a number at its end is not; nor are several,
+ * `likeThis_one2`, but among temporary files.
+ */
+function looksRandom(text: string, isScratch: boolean): boolean {
   const classes = [/[a-z]/, /[A-Z]/, /[0-9]/].filter((one) => one.test(text)).length;
-  return classes >= 2 && !/^[A-Z]?[a-z]+\d*$/.test(text);
+  const word = isScratch ? /^[A-Z]?[a-z]+\d*$/ : /^[A-Za-z]?[a-z]*(?:[A-Z_][a-z]{2,})*_?\d*$/;
+  return classes >= 2 && !word.test(text);
 }
 
 /** One role's drafts, climbed. */
@@ -123,7 +151,7 @@ export class Climber {
         .map(({ object }) => object),
     );
     const renames = this.#names(paths, made);
-    this.#acrossRuns(paths, renames);
+    this.#acrossRuns(paths, made, renames);
     for (const draft of paths) {
       const object = renames.get(draft.object);
       if (object !== undefined && this.#may(object)) {
@@ -133,7 +161,7 @@ export class Climber {
     }
     this.#replacements(paths, replaced);
     if (this.#ladder.highest === "directory") for (const own of roles) this.#crowds(own);
-    this.#ports(drafts);
+    for (const own of roles) this.#ports(own);
     return roles.map(merged);
   }
 
@@ -147,7 +175,8 @@ export class Climber {
       // A directory that the programs made is as new in each run as a file.
       const changed = parts.map((name, k) => {
         const path = parts.slice(0, k + 1).join("/");
-        return made.has(path) && k > 0 ? (siblingName(name, true) ?? name) : name;
+        const isScratch = SCRATCH.test(parts.slice(0, k).join("/"));
+        return made.has(path) && k > 0 ? (siblingName(name, true, isScratch) ?? name) : name;
       });
       const general = changed.join("/");
       if (general !== object) found.set(object, general);
@@ -155,36 +184,28 @@ export class Climber {
     return found;
   }
 
-  /** Objects that some runs have and others have not, when they differ from one of another run in one or two names. */
-  #acrossRuns(paths: readonly Draft[], renames: Map<string, string>): void {
+  /**
+   * Objects that some runs have and others have not, when they differ from one of another run in one or two names. What was
+   * found in `renames` to be made up is compared as well: there may be more to it than shows in one run.
+   */
+  #acrossRuns(
+    paths: readonly Draft[],
+    made: ReadonlySet<string>,
+    renames: Map<string, string>,
+  ): void {
     if (this.#runs < 2 || this.#ladder.highest === "literal" || this.#ladder.highest === "token")
       return;
-    const lonely = paths.filter(
-      ({ runs, object }) => runs.size < this.#runs && !renames.has(object) && !isPattern(object),
-    );
-    const groups = new Map<string, Draft[]>();
-    for (const draft of lonely) {
-      const parts = draft.object.split("/");
-      const key = `${draft.verb} ${parts.length} ${parts[0]} ${parts[1]}`;
+    const lonely = seenInSome(paths, renames, this.#runs);
+    const groups = new Map<string, Lonely[]>();
+    for (const one of lonely) {
+      const parts = one.object.split("/");
+      const key = `${one.verb} ${parts.length} ${parts[0]} ${parts[1]}`;
       const group = groups.get(key);
-      if (group === undefined) groups.set(key, [draft]);
-      else group.push(draft);
+      if (group === undefined) groups.set(key, [one]);
+      else group.push(one);
     }
     for (const group of groups.values()) {
-      if (group.length <= MAX_GROUP) this.#pairUp(group, renames);
-    }
-  }
-
-  #pairUp(group: readonly Draft[], renames: Map<string, string>): void {
-    for (const one of group) {
-      const other = group.find(
-        (candidate) =>
-          candidate !== one &&
-          disjoint(one.runs, candidate.runs) &&
-          commonForm(one.object, candidate.object) !== undefined,
-      );
-      const form = other && commonForm(one.object, other.object);
-      if (form !== undefined) renames.set(one.object, form);
+      if (group.length <= MAX_GROUP) pairUp(group, made, renames);
     }
   }
 
@@ -238,12 +259,16 @@ export class Climber {
     }
   }
 
-  /** Ports that the kernel chose, where a program of the tree bound to port 0. */
+  /**
+   * Ports that the kernel chose, where a program of the tree bound to port 0, and those that a server of datagrams answers to:
+   * clients seldom bind.
+   */
   #ports(drafts: readonly Draft[]): void {
-    if (!this.#choosesPorts) return;
+    const answers = drafts.some(({ verb, object }) => verb === "bind" && object.startsWith("udp:"));
     for (const draft of drafts) {
-      const found = /^((?:tcp|udp):.*:)(\d+)$/.exec(draft.object);
-      if (found === null || Number(found[2]) < FIRST_EPHEMERAL) continue;
+      const found = /^((tcp|udp):.*:)(\d+)$/.exec(draft.object);
+      if (found === null || Number(found[3]) < FIRST_EPHEMERAL) continue;
+      if (!this.#choosesPorts && !(answers && found[2] === "udp")) continue;
       draft.object = `${found[1]}*`;
       draft.rung = "sibling";
     }
@@ -259,16 +284,66 @@ function isPattern(object: string): boolean {
   return /(?<!\\)\*/.test(object);
 }
 
+/** A draft of an object that not all runs have, and what is known of its form. */
+interface Lonely extends Pick<Draft, "verb" | "object" | "runs"> {
+  readonly general: string;
+}
+
+/** Those that not all runs have, by the general object where there is one. */
+function seenInSome(
+  paths: readonly Draft[],
+  renames: ReadonlyMap<string, string>,
+  runs: number,
+): Lonely[] {
+  const seen = new Map<string, Set<number>>();
+  const all = paths
+    .filter(({ object }) => !isPattern(object))
+    .map(({ verb, object, runs }) => {
+      const general = renames.get(object) ?? object;
+      const key = `${verb} ${general}`;
+      const own = seen.get(key) ?? new Set();
+      for (const run of runs) own.add(run);
+      seen.set(key, own);
+      return { verb, object, general, runs: own };
+    });
+  return all.filter((one) => one.runs.size < runs);
+}
+
+/** Gives each the form that it has in common with the nearest of another run. */
+function pairUp(
+  group: readonly Lonely[],
+  made: ReadonlySet<string>,
+  renames: Map<string, string>,
+): void {
+  const plain = (form: string) => form.replaceAll("*", "").length;
+  for (const one of group) {
+    let best: string | undefined;
+    for (const other of group) {
+      if (!disjoint(one.runs, other.runs)) continue;
+      const isMade = made.has(one.object) && made.has(other.object) && SCRATCH.test(one.object);
+      const form =
+        commonForm(one.general, other.general) ?? commonForm(one.object, other.object, isMade);
+      if (form !== undefined && (best === undefined || plain(form) > plain(best))) best = form;
+    }
+    if (best !== undefined) renames.set(one.object, best);
+  }
+}
+
 function disjoint(one: ReadonlySet<number>, other: ReadonlySet<number>): boolean {
   for (const run of one) if (other.has(run)) return false;
   return true;
 }
 
-/** The form of two objects that differ in at most two names; undefined when they have none. */
-export function commonForm(one: string, other: string): string | undefined {
+/**
+ * The form of two objects that differ in at most two names; undefined when they have none. `isMade`: both were made in a
+ * directory for temporary files.
+ */
+export function commonForm(one: string, other: string, isMade = false): string | undefined {
   const left = one.split("/");
   const right = other.split("/");
   if (left.length !== right.length || one === other) return undefined;
+  // What stands in the root directory has no such names; `$PWD` and its like are directories.
+  const names = /^(?:unix:)?$/.test(left[0] ?? "") ? 2 : 1;
   let differences = 0;
   const parts: string[] = [];
   for (let k = 0; k < left.length; k++) {
@@ -277,8 +352,8 @@ export function commonForm(one: string, other: string): string | undefined {
     if (a === b) parts.push(a);
     else {
       differences++;
-      if (differences > 2 || k <= 1) return undefined;
-      const name = commonName(a, b);
+      if (differences > 2 || k < names) return undefined;
+      const name = commonName(a, b, isMade);
       if (name === undefined) return undefined;
       parts.push(name);
     }
@@ -287,20 +362,47 @@ export function commonForm(one: string, other: string): string | undefined {
 }
 
 /** Names of about one length, and with digits or mixed letters where they differ. */
-function commonName(a: string, b: string): string | undefined {
+function commonName(a: string, b: string, isMade: boolean): string | undefined {
+  if (Math.abs(a.length - b.length) > 2) return undefined;
+  const [head, tail] = commonEnds(a, b);
+  const middles = [a.slice(head, a.length - tail), b.slice(head, b.length - tail)];
+  if (middles.some((text) => /\.[a-z]|[\\*]/.test(text))) return undefined;
+  const isLong = middles.every((text) => text.length >= 6);
+  const hasFrame = isLong && (head + tail > 0 || (isMade && a.length === b.length));
+  const isRandom = middles.every(
+    (text) => /\d|[A-Z]/.test(text) || /^[0-9a-f]{2,}$/.test(text) || hasFrame,
+  );
+  return isRandom ? `${a.slice(0, head)}*${a.slice(a.length - tail)}` : undefined;
+}
+
+/** Lengths of what two names begin and end with alike. What two numbers share by chance does not count. */
+function commonEnds(a: string, b: string): [head: number, tail: number] {
   let head = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) head++;
   let tail = 0;
   const most = Math.min(a.length, b.length) - head;
   while (tail < most && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++;
-  const middles = [a.slice(head, a.length - tail), b.slice(head, b.length - tail)];
-  if (Math.abs(a.length - b.length) > 2 || middles.some((text) => /\.[a-z]|\\/.test(text)))
-    return undefined;
-  const hasFrame = head + tail > 0 && middles.every((text) => text.length >= 6);
-  const isRandom = middles.every(
-    (text) => /\d|[A-Z]/.test(text) || /^[0-9a-f]{2,}$/.test(text) || hasFrame,
-  );
-  return isRandom ? `${a.slice(0, head)}*${tail === 0 ? "" : a.slice(-tail)}` : undefined;
+  const isHexadecimal = [a, b].every((name) => {
+    const word = wordAround(name, head, name.length - tail);
+    return /^[0-9a-f]+$/.test(word) && /\d/.test(word);
+  });
+  const [before, behind] = isHexadecimal ? [/[0-9a-f]*$/, /^[0-9a-f]*/] : [/\d*$/, /^\d*/];
+  const differ = (at: (name: string) => string | undefined) =>
+    isHexadecimal || /\d/.test(`${at(a) ?? ""}${at(b) ?? ""}`);
+  const first = (name: string) => name.slice(head, name.length - tail)[0];
+  const last = (name: string) => name.slice(head, name.length - tail).at(-1);
+  const chance = [
+    differ(first) ? (before.exec(a.slice(0, head))?.[0].length ?? 0) : 0,
+    differ(last) ? (behind.exec(a.slice(a.length - tail))?.[0].length ?? 0) : 0,
+  ] as const;
+  return [head - chance[0], tail - chance[1]];
+}
+
+/** The letters and digits from `from` to `to`, and those next to them. */
+function wordAround(name: string, from: number, to: number): string {
+  const before = /[0-9A-Za-z]*$/.exec(name.slice(0, from))?.[0] ?? "";
+  const behind = /^[0-9A-Za-z]*/.exec(name.slice(to))?.[0] ?? "";
+  return before + name.slice(from, to) + behind;
 }
 
 /** Drafts of one verb and object as one. */

@@ -28,6 +28,13 @@ describe("the ladder", () => {
     ["fooAb3xYz", "foo*"],
     ["e83c5163316f89bfbde7d9ab23ca2e25604af290", "*"],
     ["out.12345.log", "out.*.log"],
+    [".tmp-12345-pack-e83c5163316f89bfbde7d9ab23ca2e25604af290.idx", ".tmp-*-pack-*.idx"],
+    ["2026-11-27T16_13_30_773Z-debug-0.log", "*-debug-0.log"],
+    ["app-2026-11-27.log", "app-*.log"],
+    ["CMakeCache.txt.tmpe864f", "CMakeCache.txt.tmp*"],
+    ["CMakeCache.txt", undefined],
+    ["report_2", undefined],
+    ["readTheDocs", undefined],
     ["Makefile", undefined],
     ["hello", undefined],
     ["archive.tar", undefined],
@@ -36,9 +43,31 @@ describe("the ladder", () => {
     expect(siblingName(name, true)).toBe(general);
   });
 
+  it.each([
+    ["3m_aryhb", "*"],
+    ["pip-install-ss0k3x_1", "pip-install-*"],
+    ["pip-ephem-wheel-cache-v2lewtd4", "pip-ephem-wheel-cache-*"],
+    ["x_ab0cd_9x.whl", "x_*.whl"],
+    ["ccjpFuit.s", "cc*.s"],
+    ["report2", undefined],
+    ["archives", undefined],
+  ])("%s of python becomes %s among temporary files", (name, general) => {
+    expect(siblingName(name, true, true)).toBe(general);
+  });
+
   it("takes names of two runs together that differ where they are made up", () => {
     expect(commonForm("/w/obj/3f/aa11bb", "/w/obj/c0/dd22ee")).toBe("/w/obj/*/*");
     expect(commonForm("/w/build-1a/out", "/w/build-2b/out")).toBe("/w/build-*/out");
+    expect(commonForm("$PWD/run.1305.pid", "$PWD/run.1344.pid")).toBe("$PWD/run.*.pid");
+    expect(commonForm("$PWD/run.99.pid", "$PWD/run.100.pid")).toBe("$PWD/run.*.pid");
+    expect(commonForm("/w/obj/3f/x", "/w/obj/3a/x")).toBe("/w/obj/*/x");
+    expect(commonForm("/w/v1beta1", "/w/v1beta2")).toBe("/w/v1beta*");
+    expect(commonForm("/w/.tmp-12-pack-*.idx", "/w/.tmp-17-pack-*.idx")).toBe(
+      "/w/.tmp-*-pack-*.idx",
+    );
+    expect(commonForm("/tmp/abcdefgh", "/tmp/ijklmnop")).toBeUndefined();
+    expect(commonForm("/tmp/abcdefgh", "/tmp/ijklmnop", true)).toBe("/tmp/*");
+    expect(commonForm("/1", "/2")).toBeUndefined();
     expect(commonForm("/w/alpha", "/w/gamma")).toBeUndefined();
     expect(commonForm("/a/b/c", "/a/b/c/d")).toBeUndefined();
     expect(commonForm("/w/x/y/z1", "/w/a/b/c2")).toBeUndefined();
