@@ -213,17 +213,23 @@ export class AccessReader {
     const object = refObject(batch, i, this.#trace, 0);
     if (object === undefined || (object.kind !== "chr" && object.kind !== "blk")) return;
     const path = pathOf(object);
-    if (path !== undefined) emit(`ioctl:${this.#ioctlName(batch, i)}`, path);
+    if (path !== undefined) emit(`ioctl:${this.#ioctlName(batch, i, path)}`, path);
+    // Some open a device: the other end of a terminal (TIOCGPTPEER).
+    const opened = pathOf(refObject(batch, i, this.#trace, Slot.Ret));
+    if (opened !== undefined) for (const verb of ["read", "write"] as const) emit(verb, opened);
   }
 
-  #ioctlName(batch: EventBatch, i: number): string {
+  #ioctlName(batch: EventBatch, i: number, path: string): string {
     const request = this.#low(batch, i, 1);
     const value: Value | undefined = decodeCall(batch, i, this.#trace).args[1]?.value;
     const text =
       value === undefined
         ? ""
         : valueText(value, { stringLimit: 0, verbose: false, descriptors: "number" });
-    const name = /^[A-Z][A-Z0-9_]+/.exec(text)?.[0];
+    // Sound and terminals share some numbers.
+    const names = text.match(/\b[A-Z][A-Z0-9_]+\b/g) ?? [];
+    const isSound = /^\/dev\/(?:snd\/|dsp|mixer|sequencer)/.test(path);
+    const name = names.find((one) => isSound === /^SND/.test(one)) ?? names[0];
     return name ?? `0x${request.toString(16)}`;
   }
 
@@ -287,7 +293,10 @@ export class AccessReader {
   /** Addresses inside message headers: only datagrams have them, so that these calls are decoded whole. */
   #messages(batch: EventBatch, i: number, emit: Emit): void {
     const object = refObject(batch, i, this.#trace, 0);
-    if (object !== undefined && /^(?:TCP|UNIX-STREAM|UNIX-SEQPACKET|NETLINK)/.test(object.detail)) {
+    if (
+      object !== undefined &&
+      /^(?:(?:MP)?TCP|UNIX-STREAM|UNIX-SEQPACKET|NETLINK)/.test(object.detail)
+    ) {
       return;
     }
     for (const name of messageNames(decodeCall(batch, i, this.#trace).args[1]?.value)) {
@@ -357,9 +366,12 @@ export function localAddress({ detail }: FdObject): string | undefined {
 
 /** The protocol in the words of grants, from what the kernel says of the socket: `TCPv6:[...]`, `UDP`. */
 function protocolOf(detail: string): string {
-  const word = /^[A-Za-z]+/.exec(detail)?.[0]?.replace(/v6$/, "").toLowerCase() ?? "";
-  return word === "" ? "tcp" : word;
+  const word = /^([A-Za-z-]+?)(?:v6)?(?::|$)/.exec(detail)?.[1]?.toLowerCase() ?? "tcp";
+  return PROTOCOL_WORDS[word] ?? word;
 }
+
+/** Where the kernel has another word than grants. */
+const PROTOCOL_WORDS: Readonly<Record<string, string>> = { ping: "icmp", "udp-lite": "udplite" };
 
 /** Texts of the `msg_name` members of a message or a list of messages. */
 function messageNames(value: Value | undefined): string[] {

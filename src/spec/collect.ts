@@ -9,7 +9,7 @@ import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
 import { AccessReader, failureOf, isAnswered, isResultless, isSeen } from "./access.js";
-import { EXECS } from "./calls.js";
+import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import type { Verb } from "./model.js";
 import { type Identity, identityKey, identityOf } from "./roles.js";
@@ -267,9 +267,10 @@ export class Collector {
         "io_uring is used: what it opened, read and connected to is not in the recording",
       );
     }
-    if (isResultless(batch, i) && name !== "exit" && name !== "exit_group") {
-      // Nobody saw whether it worked: it is needed as much as one that did.
-      this.#unknown.add("calls were under way when the recording or their thread ended");
+    // What nobody saw the end of is needed as much as what worked. Its arguments tell all about it, but what kind of file an
+    // open would have found.
+    if (isResultless(batch, i) && OPENS.has(name)) {
+      this.#unknown.add("a file was being opened when the recording or the thread ended");
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
       this.#access(process, seq, role, verb, this.#target(number, verb, object), error);

@@ -92,6 +92,11 @@ export const WITHHELD: ReadonlySet<string> = new Set([
   "io_uring_register",
 ]);
 
+/** Whether two calls do the same, so that a program that is refused one can make the other. */
+export function isAliasOf(one: string, other: string): boolean {
+  return ALIASES.some((group) => group.includes(one) && group.includes(other));
+}
+
 /** Other names of the calls in `seen`, in the order of the groups; none that is there already. */
 export function aliasesOf(seen: ReadonlySet<string>): string[] {
   const found = new Set<string>();

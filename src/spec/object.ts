@@ -4,7 +4,7 @@
  * - Paths: absolute, or below a token (`$HOME/.cache`). `*` stands for any characters but `/` in one name, `@{pid}` for a
  *   process id, and a last name `**` for the directory itself and everything below. `\` takes the next character as it is.
  * - Socket addresses: `tcp:127.0.0.1:443`, `udp:[::1]:53`, `tcp:*:8080`, `unix:/run/x.sock` (a path as above),
- *   `unix:@name` (abstract), `netlink:route`. `*` stands for any address or any port.
+ *   `unix:@name` (abstract). `*` stands for any address or any port.
  *
  * Others (`syscall`, `signal`, `ptrace`) are plain words. native/engine/src/enforce/pattern.rs matches paths by the same
  * rules; test/spec/kernel.test.ts holds one to the other.
@@ -171,15 +171,16 @@ function coversName(outer: string, inner: string): boolean {
 
 /** A socket address of a grant or of an access. */
 export interface SocketAddress {
-  /** `tcp`, `udp`, `unix`, `netlink`, `raw`, ... */
+  /** `unix`, or one of the internet: `tcp`, `udp`, `icmp`, `raw`, ... */
   readonly protocol: string;
-  /** Host without brackets, path, `@name`, netlink family; `*` in grants: any. */
+  /** Host without brackets, path, `@name`; `*` in grants: any. */
   readonly host: string;
-  /** 1 to 65535, 0 for any free one (bind), or `*`. Undefined where the protocol has none. */
+  /** 1 to 65535, 0 for any free one (bind), or `*`. Undefined of unix sockets. */
   readonly port: number | "*" | undefined;
 }
 
-const WITH_PORTS = new Set(["tcp", "udp", "mptcp", "sctp", "udplite", "dccp"]);
+/** Those of the internet, as `protocol_of` of native/engine/src/enforce/sockets.rs names them. */
+const INTERNET = new Set(["tcp", "udp", "mptcp", "sctp", "udplite", "icmp", "raw"]);
 
 /** Undefined when the text is no address. */
 export function parseAddress(object: string): SocketAddress | undefined {
@@ -187,8 +188,9 @@ export function parseAddress(object: string): SocketAddress | undefined {
   if (colon <= 0) return undefined;
   const protocol = object.slice(0, colon);
   const rest = object.slice(colon + 1);
-  if (!/^[a-z][a-z0-9_-]*$/.test(protocol) || rest === "") return undefined;
-  if (!WITH_PORTS.has(protocol)) return { protocol, host: rest, port: undefined };
+  if (protocol === "unix")
+    return rest === "" ? undefined : { protocol, host: rest, port: undefined };
+  if (!INTERNET.has(protocol)) return undefined;
   const found = /^(\*|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]):(\*|\d{1,5})$/.exec(rest);
   if (found === null) return undefined;
   const [, host = "", port = ""] = found;

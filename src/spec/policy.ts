@@ -373,6 +373,9 @@ const RIGHTS: Readonly<Record<string, { own?: readonly FsRight[]; parent?: reado
     bind: { parent: ["make_sock"] },
   };
 
+/** How the end of what is made without a name is written, by `AccessReader` and files.rs. */
+const NAMELESS = "/#tmpfile";
+
 function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   const rules = new Map<string, Set<FsRight>>();
   const add = (path: string, rights: readonly FsRight[]) => {
@@ -402,6 +405,9 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
     const rights = verb.startsWith("ioctl:") ? { own: ["ioctl_dev"] as const } : RIGHTS[verb];
     if (rights?.own !== undefined) addExisting(placeOf(path, made.has(object)), rights.own);
     if (rights?.parent !== undefined) addExisting(placeOf(path, true), rights.parent);
+    // A file without a name is one of its directory to Landlock, whatever is in it (O_TMPFILE).
+    if (verb === "create" && path.endsWith(NAMELESS))
+      addExisting(placeOf(path, true), ["read_file", "write_file"]);
     // Links to another directory move rights between them.
     if (links && (verb === "create" || verb === "write"))
       addExisting(placeOf(path, true), ["refer"]);
@@ -442,7 +448,8 @@ function heldOpens(roles: readonly PolicyRole[]): Policy["opens"] {
       (grant) => grant.phase === undefined && isHeld(grant, made),
     );
   const reading = holds(OPENS_FOR_READING);
-  return { reading, writing: reading && holds(OPENS_FOR_WRITING) };
+  const isNamed = role.grants.every(({ object }) => !object.endsWith(NAMELESS));
+  return { reading, writing: reading && isNamed && holds(OPENS_FOR_WRITING) };
 }
 
 /** Without links to what is granted by its own name. */

@@ -11,10 +11,11 @@ import { startRecording } from "../record.js";
 import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type CheckResult, checkTrace } from "./check.js";
-import { Collector, type Observation, type ObservedRole } from "./collect.js";
+import { Collector, type Observation, type ObservedProbe, type ObservedRole } from "./collect.js";
 import { needsDescriptors, preparePolicy, type Refusal, refusalOf } from "./enforce.js";
 import { firstRung } from "./generalise.js";
 import type { Grant, Spec } from "./model.js";
+import { isAliasOf } from "./needed.js";
 import type { Compiled, CompileOptions } from "./policy.js";
 import { type ProbeResult, probeAll } from "./probes.js";
 import { identityName } from "./roles.js";
@@ -68,8 +69,7 @@ export async function prove(
   const compiled = preparePolicy(spec, options);
   const run = await enforcedRun(spec, compiled, baselines[0], options);
   const probes = await probeAll(spec, compiled.policy, options.tokens);
-  const isSufficient =
-    run.fatal === undefined && (run.before === undefined || run.before === run.ended);
+  const isSufficient = run.fatal === undefined && endsAsBefore(run);
   const isInside = checks.every(({ violations }) => violations.length === 0);
   return {
     checks,
@@ -107,14 +107,20 @@ async function enforcedRun(
       result.exitSignal === undefined ? `exit ${result.exitCode}` : `signal ${result.exitSignal}`;
     const enforced = await openTrace(output);
     try {
-      const fatal = baseline && (await fatalDenial(enforced, baseline, options.tokens));
-      return { ended, before: baseline && endOf(baseline), refusals, fatal };
+      const before = baseline && endOf(baseline);
+      const mayLack = endsAsBefore({ ended, before });
+      const fatal = baseline && (await fatalDenial(enforced, baseline, options.tokens, mayLack));
+      return { ended, before, refusals, fatal };
     } finally {
       enforced.close();
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function endsAsBefore({ ended, before }: Pick<Proof["run"], "ended" | "before">): boolean {
+  return before === undefined || before === ended;
 }
 
 function endOf({ info }: Trace): string | undefined {
@@ -125,11 +131,15 @@ function endOf({ info }: Trace): string | undefined {
 
 const REFUSED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ENOSYS", "EXDEV"]);
 
-/** The first call that was refused and that the same program could make before: what else was refused is noise. */
+/**
+ * The first call that was refused and that the same program could make before: what else was refused is noise. `mayLack`: so
+ * is that there is no such call (ENOSYS), as a kernel before it says: programs then do without.
+ */
 async function fatalDenial(
   enforced: Trace,
   baseline: Trace,
   tokens: Tokens,
+  mayLack: boolean,
 ): Promise<FatalDenial | undefined> {
   const [now, before] = [await Collector.read(enforced), await Collector.read(baseline)];
   const denials = [...now.roles.values()].flatMap((role) =>
@@ -141,6 +151,7 @@ async function fatalDenial(
   for (const { role, probe } of denials) {
     const own = sameRole(before, role);
     if (own?.accesses.has(`${probe.verb} ${probe.object}`) !== true) continue;
+    if (isLacking(probe) && (mayLack || isReplaced(probe, role))) continue;
     return {
       role: identityName(role.identity, role.lines[0]?.[0]),
       verb: probe.verb,
@@ -151,6 +162,16 @@ async function fatalDenial(
     };
   }
   return undefined;
+}
+
+function isLacking({ verb, error }: ObservedProbe): boolean {
+  return verb === "syscall" && error === "ENOSYS";
+}
+
+/** Whether the program has made another call that does the same. */
+function isReplaced({ object }: ObservedProbe, role: ObservedRole): boolean {
+  const made = [...role.accesses.values()].filter(({ verb }) => verb === "syscall");
+  return made.some((other) => other.object !== object && isAliasOf(object, other.object));
 }
 
 function sameRole(seen: Observation, role: ObservedRole): ObservedRole | undefined {

@@ -12,6 +12,7 @@ import {
   startEnforced,
 } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
+import type { Spec } from "../../spec/model.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { tokensHere } from "./shared.js";
 
@@ -74,7 +75,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const command = given.length > 0 ? given : spec.command;
   if (command.length === 0)
     throw usageError("no program is named", "trace spec run SPEC -- PROGRAM");
-  const teller = new Teller(options);
+  const teller = new Teller(options, spec);
   const running = startEnforced(spec, {
     tokens: tokensHere(env),
     supervise: options.supervisor ? options.supervise : "never",
@@ -106,10 +107,19 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
 /** Tells each refusal once. */
 class Teller {
   readonly #options: Options;
+  /** How accesses failed when they were recorded, by role, verb and object. */
+  readonly #failed: ReadonlyMap<string, string>;
   readonly #told = new Map<string, number>();
+  /** What failed when it was recorded as well, which only matters to a program that fails now. */
+  readonly #late: string[] = [];
 
-  constructor(options: Options) {
+  constructor(options: Options, { roles }: Spec) {
     this.#options = options;
+    this.#failed = new Map(
+      roles.flatMap(({ name, probes = [] }) =>
+        probes.map(({ verb, object, error }) => [`${name} ${verb} ${object}`, error] as const),
+      ),
+    );
   }
 
   refused(refusal: Refusal): void {
@@ -122,14 +132,19 @@ class Teller {
       say(`trace: ${role} needs: ${grantLine(grant)}`);
       return;
     }
+    const error = this.#failed.get(`${role} ${grant.verb} ${grant.object}`);
+    const before = error === undefined ? "" : `, which failed with ${error} when it was recorded`;
     const what = killed
       ? `ended: ${object} was started without a grant`
-      : `refused ${verb} ${object} (${call})`;
-    say(`trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`);
+      : `refused ${verb} ${object} (${call})${before}`;
+    const line = `trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`;
+    if (error === undefined || this.#options.verbose === true) say(line);
+    else this.#late.push(line);
   }
 
-  /** Of a program that failed: what the kernel refuses by itself it tells nobody. */
+  /** Of a program that failed. What the kernel refuses by itself it tells nobody. */
   explain({ policy: { supervised, opens } }: Enforced): void {
+    for (const line of this.#late) say(line);
     if (this.#told.size > 0 || this.#options.quiet === true || this.#options.learn === true) return;
     const unseen = !supervised ? "files and ports" : opens.reading ? "opening of files" : undefined;
     if (unseen === undefined) return;

@@ -1,0 +1,115 @@
+/** What kinds of accesses are seen as what they are: recorded, enforced, and proved. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { lacking } from "../support/tools.js";
+import { type Ran, SpecPlace } from "./support.js";
+
+const TIMEOUT = { timeout: 120_000 };
+
+/** Learns `script`, runs it enforced, and proves it; the text of the spec, and how it ran. */
+function learned(script: string): {
+  readonly spec: string;
+  readonly ran: Ran;
+  readonly proof: Ran;
+} {
+  const place = new SpecPlace({ "app.py": script });
+  try {
+    place.learn("python3", "app.py");
+    const ran = place.trace("spec", "run", "../app.spec");
+    const proof = place.trace("spec", "prove", "../app.spec", "../base.trace");
+    return { spec: readFileSync(join(place.base, "app.spec"), "utf8"), ran, proof };
+  } finally {
+    place.leave();
+  }
+}
+
+function expectEnough({ ran, proof }: ReturnType<typeof learned>, stdout: string): void {
+  expect(ran).toEqual({ status: 0, stdout, stderr: "" });
+  expect(proof.status, proof.stderr).toBe(0);
+}
+
+describe.skipIf(lacking("python3"))("a recording tells", TIMEOUT, () => {
+  it("addresses of IPv6, by the protocol of the socket", () => {
+    const found = learned(`import socket
+server = socket.socket(socket.AF_INET6); server.bind(("::1", 0)); server.listen()
+client = socket.socket(socket.AF_INET6); client.connect(server.getsockname())
+peer, _ = server.accept(); peer.send(b"over IPv6"); print(client.recv(99))
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(("::1", 0)); udp.sendto(b"datagram", udp.getsockname()); print(udp.recv(99))
+`);
+    expectEnough(found, "b'over IPv6'\nb'datagram'\n");
+    for (const grant of [
+      '{verb: bind, object: "tcp:[::1]:0"',
+      '{verb: connect, object: "tcp:[::1]:*"',
+      '{verb: bind, object: "udp:[::1]:0"',
+      '{verb: connect, object: "udp:[::1]:*"',
+    ])
+      expect(found.spec).toContain(grant);
+  });
+
+  it("whom a server of datagrams answers to, whatever port the kernel gives the client", () => {
+    const found = learned(`import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(("127.0.0.1", 18931))
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); client.sendto(b"ask", ("127.0.0.1", 18931))
+asked, who = server.recvfrom(99); server.sendto(asked + b"ed", who); print(client.recv(99))
+`);
+    expectEnough(found, "b'asked'\n");
+    expect(found.spec).toContain("{verb: connect, object: udp:127.0.0.1:*");
+    expect(found.spec).toContain("{verb: connect, object: udp:127.0.0.1:18931");
+  });
+
+  it("files without a name by the directory that they are made in", () => {
+    const found = learned(`import os
+fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600); os.write(fd, b"text"); print(os.pread(fd, 9, 0))
+`);
+    expectEnough(found, "b'text'\n");
+    expect(found.spec).toContain('{verb: create, object: "$PWD/#tmpfile"');
+  });
+
+  it("a link to /proc/self as the program itself", () => {
+    const found = learned(`import os
+if not os.path.lexists("mounts"): os.symlink("/proc/self/mounts", "mounts")
+print(os.stat("mounts").st_size, len(open("mounts").read()) > 0)
+`);
+    expectEnough(found, "0 True\n");
+    expect(found.spec).toContain('object: "/proc/@{pid}/mounts"');
+  });
+
+  it("both ends of a terminal that an ioctl opens", () => {
+    const found = learned(`import fcntl, os, termios
+leader = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY); fcntl.ioctl(leader, 0x40045431, b"\\0\\0\\0\\0")
+follower = fcntl.ioctl(leader, 0x5441, os.O_RDWR | os.O_NOCTTY); os.write(leader, b"typed\\n"); print(os.read(follower, 9))
+termios.tcsetattr(follower, termios.TCSANOW, termios.tcgetattr(follower))
+`);
+    expectEnough(found, "b'typed\\n'\n");
+    expect(found.spec).toContain("{verb: ioctl:TCSETS, object: /dev/pts/*");
+  });
+
+  it("enough of programs whose threads wait for ever, and of calls that are replaced by older ones", () => {
+    const found = learned(`import os, subprocess, threading, time
+threading.Thread(target=lambda: os.read(os.pipe()[0], 1), daemon=True).start(); time.sleep(0.05)
+print(subprocess.run(["cat"], input=b"piped", stdout=subprocess.PIPE).stdout, flush=True); os._exit(0)
+`);
+    expectEnough(found, "b'piped'\n");
+    expect(found.spec).not.toContain("was being opened");
+  });
+
+  it("what failed: that it is refused is said of a program that fails, and when asked for", () => {
+    const place = new SpecPlace({
+      "app.py": `import os, socket, sys
+os.system("true"); socket.socket().connect_ex(("127.0.0.1", 1)); sys.exit(len(sys.argv) - 1)
+`,
+    });
+    place.learn("python3", "app.py");
+    const run = (...words: string[]) => place.trace("spec", "run", ...words);
+    const said =
+      /refused connect tcp:127\.0\.0\.1:1 \(connect\), which failed with ECONNREFUSED when it was recorded/;
+    expect(run("../app.spec")).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(run("-v", "../app.spec").stderr).toMatch(said);
+    const failed = run("../app.spec", "--", "python3", "app.py", "x");
+    expect(failed.status).toBe(1);
+    expect(failed.stderr).toMatch(said);
+    place.leave();
+  });
+});
