@@ -33,6 +33,8 @@ describe("programs that check themselves find nothing changed", () => {
     "agent_faults",
     "agent_pages",
     "agent_tasks",
+    "agent_alignment",
+    "agent_counter",
   ])(
     "%s",
     async (name) => {

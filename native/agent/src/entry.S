@@ -106,7 +106,7 @@ agent_entry:
 	movl	$PHASE_ENTERED, %gs:BLOCK_PHASE
 	.globl	agent_entered
 agent_entered:
-	cld
+	plain_flags FRAME_FLAGS
 	mov	%rsp, %rdi
 	mov	%gs:BLOCK_SELF, %rsi
 	call	agent_handle

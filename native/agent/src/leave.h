@@ -1,4 +1,18 @@
 /*
+ * What C is compiled to takes for granted of the flags: no direction, and no alignment check, with which words have to be at multiples of
+ * their size. The program's own are in the frame at the stack pointer.
+ */
+	.macro plain_flags flags
+	cld
+	testb	$0x4, \flags + 2(%rsp)
+	jz	6f
+	pushfq
+	andl	$~0x40000, (%rsp)
+	popfq
+6:
+	.endm
+
+/*
  * How the agent goes back to the program: to behind its call, or, when eax is not 0, to where the call is made with the program's own
  * registers. The frame is at the stack pointer; its members are given, and the block is the same in recording and replay.
  */

@@ -22,7 +22,7 @@ replay_entry:
 	push	%rsi
 	push	%rdi
 	push	%rax
-	cld
+	plain_flags REPLAY_FRAME_FLAGS
 	mov	%rsp, %rdi
 	mov	%gs:REPLAY_SELF, %rsi
 	call	replay_handle

@@ -1034,6 +1034,9 @@ impl World {
             self.tell_known(task, &call);
             World::hide_block(task, &call, result);
         }
+        if !self.replayable && call.name() == "prctl" && call.int(0) == libc::PR_SET_TSC && result == 0 {
+            task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
+        }
         self.commit_call(task, &call, Some(result), now, 0);
         if !self.pending_maps.is_empty() {
             self.commit_maps(task);

@@ -399,7 +399,8 @@ impl Recorder {
             return;
         }
         let is_own = call.arch == Arch::X86_64;
-        if is_own && is_beyond(call) && result >= 0 {
+        let is_forbidden = !self.world.replayable && task.traps.clock_is_forbidden;
+        if is_forbidden || (is_own && is_beyond(call) && result >= 0) {
             self.give_up(tid);
             return;
         }
@@ -562,7 +563,9 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
-        if !is_64 || task.stepwise || task.fds_apart {
+        // Nor without the counter, which the agent reads.
+        let is_forbidden = !self.world.replayable && task.traps.clock_is_forbidden;
+        if !is_64 || is_forbidden || task.stepwise || task.fds_apart {
             task.space.borrow_mut().code.state = State::Off;
             return;
         }
