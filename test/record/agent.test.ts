@@ -92,10 +92,14 @@ test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   60_000,
 );
 
-test("records that the program has written over are counted, and said", async () => {
-  const { code, file } = await record([compile("agent_damage")], eager);
+test.each([
+  [[]],
+  [["forged"]],
+])("records that the program has written over are counted, and said: %o", async (words) => {
+  const { code, file } = await record([compile("agent_damage"), ...words], eager);
   expect(code).toBe(0);
-  const { trace } = await readWhole(file);
+  const { trace, events } = await readWhole(file);
+  expect(counts(events, "exit_group", "chdir")).toEqual([1, 0]);
   expect(trace.info.facts.get("notes")).toContain("written over the agent's ring");
   expect(Number(trace.info.facts.get("lost")?.split(" ")[0])).toBeGreaterThan(0);
 });

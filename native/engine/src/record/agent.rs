@@ -312,7 +312,9 @@ impl Recorder {
                 Err(Damage) => break,
             }
             let mut taken = 0;
-            while let Some((record, size)) = Record::parse(&bytes[taken..]) {
+            while let Some((record, size)) =
+                Record::parse(&bytes[taken..]).filter(|(record, _)| self.world.makes(record))
+            {
                 let (start, end) = self.world.times(&record);
                 self.world.recorded(task, &record, start, end);
                 taken += size;
@@ -357,6 +359,10 @@ impl Recorder {
             let (Some(task), Some((record, _))) = (self.tasks.get_mut(tid), Record::parse(&bytes[at..])) else {
                 continue;
             };
+            if !self.world.makes(&record) {
+                self.world.count_damage();
+                continue;
+            }
             let (start, end) = self.world.times(&record);
             self.world.recorded(task, &record, start, end);
         }
@@ -807,6 +813,11 @@ impl World {
             ring.writes(open.file);
         }
         ring.set_maps(true);
+    }
+
+    /// Whether a record is of a call that agents make. Of another one the program has written it there.
+    fn makes(&self, record: &Record<'_>) -> bool {
+        self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into()))
     }
 
     /// When a record's call began and ended.
