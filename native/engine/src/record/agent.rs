@@ -377,6 +377,7 @@ impl Recorder {
 
     /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
     pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64) {
+        self.synchronise(tid, call, result);
         if self.world.agent.is_none() {
             return;
         }
@@ -450,6 +451,22 @@ impl Recorder {
             }
             _ => {}
         }
+    }
+
+    /// A filter that a task has put on all threads of its process has them gain no privileges when it gains none itself, seccomp(2).
+    fn synchronise(&mut self, tid: pid_t, call: &Call, result: i64) {
+        const SECCOMP_FILTER_FLAG_NEW_LISTENER: u64 = 1 << 3;
+        let Some(task) = self.tasks.get(&tid).filter(|task| task.traps.gains_nothing) else { return };
+        let (flags, is_filter) =
+            (call.args[1], call.name() == "seccomp" && call.int(0) as u32 == libc::SECCOMP_SET_MODE_FILTER);
+        // Else a result that is not 0 is a thread that is in the way.
+        let is_done = result == 0 || (result > 0 && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0);
+        if !is_filter || !is_done || flags & libc::SECCOMP_FILTER_FLAG_TSYNC == 0 {
+            return;
+        }
+        let process = Rc::clone(&task.process);
+        let threads = self.tasks.values_mut().filter(|task| Rc::ptr_eq(&task.process, &process));
+        threads.for_each(|task| task.traps.gains_nothing = true);
     }
 
     /// A task has entered a call. One that may take the agent's pages away has it leave the process before.
@@ -582,17 +599,18 @@ impl Recorder {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
             inject::program(agent.image, &agent.table, &mut thread, at, &known)
         });
-        let code = &mut task.space.borrow_mut().code;
         match injected {
             Ok((arena, ring)) => {
-                code.state = State::Present;
-                code.arena = Some(arena);
-                self.world.begin_replayable(task, &ring);
-                task.ring = Some(ring);
+                {
+                    let code = &mut task.space.borrow_mut().code;
+                    code.state = State::Present;
+                    code.arena = Some(arena);
+                }
                 task.has_block = true;
+                self.world.hand_over(task, ring);
             }
             Err(error) => {
-                code.state = State::Off;
+                task.space.borrow_mut().code.state = State::Off;
                 self.world.does_without(&format!("it never came: {error}"));
             }
         }

@@ -15,6 +15,7 @@ use trace_format::table::Arch;
 
 use super::layouts::file_position;
 use crate::capture::Call;
+use crate::memory::word_of;
 use crate::sys;
 use crate::task::Task;
 
@@ -67,15 +68,30 @@ impl Shown {
         match call.name() {
             _ if self.kind == Kind::Status => true,
             "close" | "fstat" | "newfstatat" | "statx" | "fcntl" | "ioctl" | "dup" | "dup2" | "dup3" => true,
-            "read" | "pread64" | "lseek" => self.answers(call),
-            _ => false,
+            name => reads(name) && self.answers(call),
         }
     }
 
     /// Whether a call about it can be answered here.
     fn answers(&self, call: &Call) -> bool {
-        let is_read = matches!(call.name(), "read" | "pread64" | "lseek");
-        is_read && self.kind != Kind::Memory && call.arch == Arch::X86_64
+        reads(call.name()) && self.kind != Kind::Memory && call.arch == Arch::X86_64
+    }
+
+    /// Puts what is to be read from an offset on into buffers, as the kernel does without a way to fill several at once: one after the
+    /// other, until one is not filled. How many bytes there were, or the error.
+    fn fill(&self, tid: pid_t, offset: u64, buffers: &[(u64, u64)]) -> Result<u64, i64> {
+        let mut length = 0;
+        for (addr, count) in buffers {
+            let piece = self.piece(offset + length, *count);
+            if !piece.is_empty() && !sys::write_memory(tid, *addr, piece) {
+                return if length > 0 { Ok(length) } else { Err(EFAULT) };
+            }
+            length += piece.len() as u64;
+            if (piece.len() as u64) < *count {
+                break;
+            }
+        }
+        Ok(length)
     }
 
     /// The bytes that a read of so many bytes gets from an offset on, as the kernel gives them: whole lines as far as they fit into a
@@ -90,6 +106,41 @@ impl Shown {
         let end = rest[..PAGE].iter().rposition(|byte| *byte == b'\n').map_or(PAGE, |last| last + 1);
         &rest[..end]
     }
+}
+
+/// Whether a call reads a file, or says where it is read.
+fn reads(name: &str) -> bool {
+    matches!(name, "read" | "pread64" | "readv" | "preadv" | "preadv2" | "lseek")
+}
+
+/// Where in a file a call reads, unless that is where it was read last.
+fn place_of(call: &Call) -> Option<u64> {
+    let is_at = match call.name() {
+        "pread64" | "preadv" => true,
+        "preadv2" => call.args[3] != u64::MAX,
+        _ => false,
+    };
+    is_at.then_some(call.args[3])
+}
+
+/// The buffers that a call reads into, by address and length; `None` when the kernel refuses it.
+fn buffers(tid: pid_t, call: &Call) -> Option<Vec<(u64, u64)>> {
+    const MOST: u64 = libc::UIO_MAXIOV as u64;
+    const END: u64 = 1 << 47;
+    const PIECE: usize = size_of::<libc::iovec>();
+    if matches!(call.name(), "read" | "pread64") {
+        return Some(vec![(call.args[1], call.args[2])]);
+    }
+    if call.args[2] > MOST || (call.name() == "preadv2" && call.int(5) & !libc::RWF_HIPRI != 0) {
+        return None;
+    }
+    let mut table = vec![0; call.args[2] as usize * PIECE];
+    if !table.is_empty() && sys::read_pieces(tid, &[(call.args[1], table.len())], &mut table) != table.len() {
+        return None;
+    }
+    let buffers: Vec<(u64, u64)> =
+        table.chunks_exact(PIECE).map(|piece| (word_of(&piece[..8]), word_of(&piece[8..]))).collect();
+    buffers.iter().all(|(addr, length)| addr.checked_add(*length).is_some_and(|end| end < END)).then_some(buffers)
 }
 
 /// The addresses that a line of such a file is about; `None` of a line that says more of the mapping before.
@@ -246,11 +297,12 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
         shown.position = Some(to as u64);
         return Some(to);
     }
-    let is_at = call.name() == "pread64";
-    let from = if is_at { call.args[3] } else { position };
+    let place = place_of(call);
+    let from = place.unwrap_or(position);
     if from > i64::MAX as u64 {
         return Some(EINVAL);
     }
+    let buffers = buffers(task.tid, call)?;
     if from == 0 || shown.text.is_empty() {
         let mut text = Vec::new();
         let opened = File::open(format!("/proc/{}/fd/{}", task.tid, call.int(0)));
@@ -260,15 +312,15 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
             None => told(&text, &hidden.mappings(shown.pid)),
         };
     }
-    let piece = shown.piece(from, call.args[2]);
-    if !piece.is_empty() && !sys::write_memory(task.tid, call.args[1], piece) {
-        return Some(EFAULT);
+    match shown.fill(task.tid, from, &buffers) {
+        Ok(length) => {
+            if place.is_none() {
+                shown.position = Some(from + length);
+            }
+            Some(length as i64)
+        }
+        Err(error) => Some(error),
     }
-    let length = piece.len() as u64;
-    if !is_at {
-        shown.position = Some(from + length);
-    }
-    Some(length as i64)
 }
 
 #[cfg(test)]
