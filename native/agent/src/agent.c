@@ -41,7 +41,7 @@ struct block {
 	u64 clock;
 	u32 every, since;
 	u64 taken, tries;
-	u64 maps, unused[2];
+	u64 maps, asks, unused[1];
 	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
 };
 
@@ -101,6 +101,7 @@ AT(block, since, BLOCK_SINCE);
 AT(block, taken, BLOCK_TAKEN);
 AT(block, tries, BLOCK_TRIES);
 AT(block, maps, BLOCK_MAPS);
+AT(block, asks, BLOCK_ASKS);
 AT(block, seen, BLOCK_SEEN);
 AT(block, mapped, BLOCK_MAPPED);
 AT(block, written, BLOCK_WRITTEN);
@@ -133,13 +134,15 @@ _Static_assert(sizeof(struct row) == TABLE_ROW_BYTES, "row");
 _Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY == 24, "site");
 
 i64 agent_call(const struct frame *frame);
-i64 agent_own_call(u64 number, u64 first, u64 second, u64 third);
+i64 agent_own_call(u64 number, u64 first, u64 second, u64 third, u64 fourth);
 u64 agent_copy(void *to, u64 from, u64 length);
 i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_OPEN = 2, NR_FSTAT = 5, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_OPENAT2 = 437 };
+enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_NEWFSTATAT = 262,
+       NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
+enum { AT_FDCWD = -100 };
 enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
 enum { MAP_AT_ADDRESS = 0x100010, MAP_ANONYMOUS = 0x20 };
@@ -177,7 +180,7 @@ static u64 read_clock(struct block *block)
 		u64 seconds, nanoseconds;
 	} now;
 
-	if (!agent_own_call(NR_CLOCK_GETTIME, 1, (u64)&now, 0))
+	if (!agent_own_call(NR_CLOCK_GETTIME, 1, (u64)&now, 0, 0))
 		block->clock = now.seconds * 1000000000 + now.nanoseconds;
 	return block->clock;
 }
@@ -536,11 +539,12 @@ static int may_be_of_proc(const u8 *facts)
 
 /*
  * Opens a file, in a way at first that fails when part of its path is a symbolic link: then the path is the file's name, and the
- * kernel need not be asked for that, which takes longer than to open it.
+ * kernel need not be asked for that, which takes longer than to open it. Unless directories have other names by now than they had when
+ * they were opened.
  */
 static i64 open_file(const struct row *row, const struct frame *frame, struct block *block, int *is_named)
 {
-	enum { CREATES = 0100, UNNAMED = 020000000, NO_SYMLINKS = 4, AT_FDCWD = -100, MODE = 07777 };
+	enum { CREATES = 0100, UNNAMED = 020000000, NO_SYMLINKS = 4, MODE = 07777 };
 	int is_at = frame->rax == NR_OPENAT;
 	const u64 *args = frame->args + is_at;
 	u32 flags = args[1];
@@ -550,7 +554,7 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 	struct frame other;
 	i64 result;
 
-	if ((!is_at && frame->rax != NR_OPEN) || flags & UNNAMED || row->pointers[0].omit)
+	if ((!is_at && frame->rax != NR_OPEN) || flags & UNNAMED || row->pointers[0].omit || block->asks)
 		return agent_call(frame);
 	other.rax = NR_OPENAT2;
 	other.args[0] = is_at ? frame->args[0] : (u64)AT_FDCWD;
@@ -586,14 +590,14 @@ static void identify(struct writer *writer, struct block *block, u32 fd, int is_
 		digits++;
 	for (u32 rest = fd, i = digits; i > 0; rest /= 10)
 		path[at + --i] = '0' + rest % 10;
-	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0) < 0)
+	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0, 0) < 0)
 		return;
 	writer->opened[0] = *(const u64 *)facts;
 	writer->opened[1] = *(const u64 *)(facts + 8);
 	facts[STAT_BYTES] = 0;
 	length = 0;
 	if (!is_named || may_be_of_proc(facts)) {
-		length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES);
+		length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES, 0);
 		if (length <= 0 || length >= NAME_BYTES)
 			return;
 	}
@@ -638,7 +642,7 @@ static u64 take_mapped(struct writer *writer, const struct block *block, const s
 
 	if (!block->maps || !fits(writer, STAT_BYTES + CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
 		return 0;
-	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0) < 0 || format_of(facts) != REGULAR)
+	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0, 0) < 0 || format_of(facts) != REGULAR)
 		return 0;
 	size = *(const u64 *)(facts + SIZE);
 	if (!size || size > RING_MOST_MAPPED || size > frame->args[1] || has_file(block->written, facts))
@@ -656,6 +660,22 @@ static void take_content(struct writer *writer, struct block *block, u64 addr, u
 
 	finish(writer, capture, size - missing, missing ? UNREADABLE : WHOLE);
 	add_file(block->mapped, (const u8 *)(facts + 1));
+}
+
+/*
+ * Whether a call gives another name to what surely is no directory: of those the engine is told before anything is opened by a path that
+ * begins there.
+ */
+static int renames_no_directory(const struct frame *frame)
+{
+	enum { EXCHANGE = 2, NOFOLLOW = 0x100 };
+	int is_at = frame->rax != NR_RENAME;
+	u64 from = is_at ? frame->args[0] : (u64)AT_FDCWD, facts[STAT_BYTES / 8];
+
+	if (frame->rax == NR_RENAMEAT2 && frame->args[4] & EXCHANGE)
+		return 0;
+	return agent_own_call(NR_NEWFSTATAT, from, frame->args[is_at], (u64)facts, NOFOLLOW) < 0 ||
+	       format_of((const u8 *)facts) != DIRECTORY;
 }
 
 /* Whether this call of a kind is the agent's. */
@@ -694,6 +714,8 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_UNMAP:
 		return !is_ours(args[0], args[1]);
+	case KIND_RENAME:
+		return renames_no_directory(frame);
 	case KIND_FUTEX:
 		/* FUTEX_WAKE, or FUTEX_WAIT and FUTEX_WAIT_BITSET without a timeout. */
 		switch (args[1] & 0x7f) {

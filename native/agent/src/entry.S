@@ -36,7 +36,7 @@ agent_called:
 	ret
 	.size	agent_call, . - agent_call
 
-/* A call of the agent's own: number in rdi, three arguments in rsi, rdx, rcx. */
+/* A call of the agent's own: number in rdi, four arguments in rsi, rdx, rcx, r8. */
 	.globl	agent_own_call
 	.type	agent_own_call, @function
 agent_own_call:
@@ -44,6 +44,7 @@ agent_own_call:
 	mov	%rsi, %rdi
 	mov	%rdx, %rsi
 	mov	%rcx, %rdx
+	mov	%r8, %r10
 own:
 	syscall
 	.globl	agent_own_called

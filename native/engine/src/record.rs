@@ -32,6 +32,8 @@ mod turns;
 mod unseen;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -466,6 +468,8 @@ struct World {
     new_files: Vec<(u64, u64)>,
     /// The agent is to leave a process that does not know yet.
     some_leave: bool,
+    /// Directories have other names than they had when they were opened.
+    names_moved: bool,
     /// There has been more than one task.
     are_several: bool,
     /// Where loaders read the time stamp counter, by their hash: offsets in the file.
@@ -569,6 +573,7 @@ impl World {
             shared_files_checked: 0,
             new_files: Vec::new(),
             some_leave: false,
+            names_moved: false,
             are_several: false,
             loader_sites: HashMap::new(),
             sampler,
@@ -1029,13 +1034,14 @@ impl World {
         task.traps.gains_nothing |= call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl)
             && call.int(0) == libc::PR_SET_NO_NEW_PRIVS
             && result == 0;
-        if let Some(agent) = &mut self.agent {
-            *agent.counts.trapped.entry(call.number).or_default() += 1;
-            self.tell_known(task, &call);
-            World::hide_block(task, &call, result);
-        }
         if !self.replayable && call.name() == "prctl" && call.int(0) == libc::PR_SET_TSC && result == 0 {
             task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
+        }
+        if let Some(agent) = &mut self.agent {
+            *agent.counts.trapped.entry(call.number).or_default() += 1;
+            self.names_moved |= !capture::is_error(result) && moves_names(task, &call);
+            self.tell_known(task, &call);
+            World::hide_block(task, &call, result);
         }
         self.commit_call(task, &call, Some(result), now, 0);
         if !self.pending_maps.is_empty() {
@@ -1102,6 +1108,31 @@ impl World {
             task.memory.refs.push(crate::raw::RawRef { slot: slot::CWD, fd: libc::AT_FDCWD, object });
         }
     }
+}
+
+/// Whether a call that was successful has given another name to a directory, or to what is below one.
+fn moves_names(task: &Task, call: &Call) -> bool {
+    let Some(plan) = call.plan.filter(|plan| plan.effect == plan::Effect::Rename) else { return false };
+    match call.name() {
+        "mount" | "umount" | "umount2" | "move_mount" | "setns" => return true,
+        "rename" | "renameat" | "renameat2" => {}
+        _ => return false,
+    }
+    plan.paths.iter().any(|path| {
+        let Some(given) = task.memory.string(path.slot) else { return true };
+        let base = match path.dir.map(|index| call.int(usize::from(index))) {
+            _ if given.first() == Some(&b'/') => String::from("root"),
+            None | Some(libc::AT_FDCWD) => String::from("cwd"),
+            Some(fd) => format!("fd/{fd}"),
+        };
+        let given = Path::new(OsStr::from_bytes(given));
+        let below = given.strip_prefix("/").unwrap_or(given);
+        match Path::new("/proc").join(task.tid.to_string()).join(base).join(below).symlink_metadata() {
+            Ok(facts) => facts.is_dir(),
+            // Nothing has the former name any more.
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
+    })
 }
 
 /// Tells a program that asks for it (PR_GET_TSC, prctl(2)) whether `rdtsc` traps as far as it has said so itself.

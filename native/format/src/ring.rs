@@ -91,6 +91,8 @@ pub mod block {
     pub const TRIES: u64 = 96;
     /// Not 0 when the agent may map small files, of which nobody else knows then. Written by the engine.
     pub const MAPS: u64 = 104;
+    /// Not 0 when what a path says is not a file's name any more, and it is asked for. Written by the engine.
+    pub const ASKS: u64 = 112;
     /// Sets of [`super::files`]: those whose content others see when it is written to; written by the engine.
     pub const SEEN: u64 = 128;
     /// Those that the agent has mapped.
@@ -145,7 +147,7 @@ pub mod phase {
 pub mod refuse {
     /// Any call.
     pub const ALL: u32 = 1;
-    /// Calls that open descriptors: this thread has a table of its own, and others see its memory.
+    /// Calls that open descriptors: this thread has a table of its own, and others see its memory; or a root of its own.
     pub const OPENS: u32 = 2;
     /// Calls that may wait: others have the turn meanwhile.
     pub const WAITS: u32 = 4;
@@ -275,6 +277,8 @@ pub mod kind {
     pub const PROTECT: u8 = 10;
     /// Only requests that the agent has a row of its own for.
     pub const IOCTL: u8 = 11;
+    /// Only of what is no directory.
+    pub const RENAME: u8 = 12;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -353,7 +357,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES MAPS SEEN MAPPED WRITTEN BYTES))
+            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN BYTES))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
@@ -363,7 +367,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES END_OF_LAP))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME))
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))

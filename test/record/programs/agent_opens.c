@@ -75,6 +75,35 @@ static int waits(void)
 	return 0;
 }
 
+/* Directories are given other names, and what is in them is opened by descriptors that were opened before. */
+static int moves(int here)
+{
+	int outer, inner, old, fd;
+
+	CHECK(!mkdir("outer", 0700) && !mkdir("outer/inner", 0700) && !mkdir("away", 0700));
+	outer = open("outer", O_RDONLY | O_DIRECTORY);
+	inner = openat(outer, "inner", O_RDONLY | O_DIRECTORY);
+	CHECK(outer >= 0 && inner >= 0 && !close(openat(inner, "file", O_CREAT | O_WRONLY, 0600)));
+	CHECK(!rename("outer/inner/file", "outer/inner/other") && is(openat(inner, "other", O_RDONLY), "outer/inner/other"));
+	CHECK(!rename("outer", "moved") && is(openat(inner, "other", O_RDONLY), "moved/inner/other"));
+	CHECK(!renameat(outer, "inner", here, "away/inner") && is(openat(inner, "other", O_RDONLY), "away/inner/other"));
+	CHECK(!syscall(SYS_renameat2, here, "away", here, "moved", 2 /* RENAME_EXCHANGE */));
+	CHECK(is(openat(inner, "other", O_RDONLY), "moved/inner/other") && is(openat(outer, ".", O_RDONLY), "away"));
+	CHECK(!fchdir(inner) && !rename("../../moved", "../../last") && is(open("other", O_RDONLY), "../../last/inner/other"));
+	CHECK(!fchdir(here) && !unlink("last/inner/other") && !rmdir("last/inner") && !rmdir("last") && !rmdir("away"));
+	CHECK(!close(outer) && !close(inner));
+	/* Who may not do that has no other root. */
+	old = open("/", O_RDONLY | O_DIRECTORY);
+	if (chroot("real") == 0) {
+		CHECK(is(open("/file", O_RDONLY), "real/file") && is(open("real/file", O_RDONLY), "/file"));
+		fd = openat(old, "dev/null", O_RDONLY);
+		CHECK(fd >= 0 && !close(fd));
+		CHECK(!fchdir(old) && !chroot(".") && !fchdir(here));
+	}
+	CHECK(!close(old));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int here, real, fd;
@@ -117,6 +146,7 @@ int main(int argc, char **argv)
 		fd = open("real", O_TMPFILE | O_RDWR, 0600);
 		CHECK(fd >= 0 ? write(fd, "x", 1) == 1 && !close(fd) : errno == EOPNOTSUPP);
 		CHECK(waits() == 0);
+		CHECK(turn < 50 || moves(here) == 0);
 		CHECK(!close(real) && !close(here));
 	}
 	return 0;

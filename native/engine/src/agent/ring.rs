@@ -243,6 +243,11 @@ impl Ring {
         self.set_word(block::MAPS, u64::from(maps));
     }
 
+    /// What a path says is not the name of a file any more: the agent asks for it.
+    pub fn ask_names(&self) {
+        self.set_word(block::ASKS, 1);
+    }
+
     /// Others see what is written to this file.
     pub fn see(&self, file: (u64, u64)) {
         self.add_file(block::SEEN, file);
@@ -281,9 +286,8 @@ impl Ring {
         self.taken = 0;
         // Of a phase, and of what is refused.
         let sets = (block::SEEN..block::BYTES).step_by(8);
-        for offset in
-            [block::HEAD, block::TAKEN, block::PENDING, block::PHASE, block::TRIES, block::MAPS].into_iter().chain(sets)
-        {
+        let words = [block::HEAD, block::TAKEN, block::PENDING, block::PHASE, block::TRIES, block::MAPS, block::ASKS];
+        for offset in words.into_iter().chain(sets) {
             self.set_word(offset, 0);
         }
     }

@@ -123,6 +123,11 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "iopl",
         "ioperm",
         "uselib",
+        // What is opened has other names afterwards, of which the agent is told.
+        "mount",
+        "umount2",
+        "move_mount",
+        "setns",
         "pause",
         "rt_sigsuspend",
         // It tells of the stack on which it is made.
@@ -146,6 +151,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     }
     match plan.effect {
         Effect::Nothing if matches!(name, "poll" | "ppoll") => Some(kind::POLL),
+        Effect::Rename if name.starts_with("rename") => Some(kind::RENAME),
         Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
         Effect::Close => Some(kind::CLOSE),

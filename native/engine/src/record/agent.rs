@@ -381,6 +381,7 @@ impl Recorder {
         if self.world.agent.is_none() {
             return;
         }
+        self.tell_names(tid, call);
         if result == EINTR {
             // The mask that such a call had put in place is still there, and would be lost.
             return;
@@ -467,6 +468,20 @@ impl Recorder {
         let process = Rc::clone(&task.process);
         let threads = self.tasks.values_mut().filter(|task| Rc::ptr_eq(&task.process, &process));
         threads.for_each(|task| task.traps.gains_nothing = true);
+    }
+
+    /// Tells agents when names of files are not those that they are opened by: directories have other names, or the root is another.
+    fn tell_names(&mut self, tid: pid_t, call: &Call) {
+        let Some(effect) = call.plan.map(|plan| plan.effect) else { return };
+        if effect == Effect::Rename && self.world.names_moved {
+            self.tasks.values().filter_map(|task| task.ring.as_ref()).for_each(Ring::ask_names);
+        }
+        let Some(location) = self.tasks.get(&tid).map(|task| Rc::clone(&task.location)) else { return };
+        if effect == Effect::Chdir && location.borrow().foreign_root {
+            for task in self.tasks.values().filter(|task| Rc::ptr_eq(&task.location, &location)) {
+                task.ring.iter().for_each(|ring| ring.refuse(refusals(task, self.world.replayable)));
+            }
+        }
     }
 
     /// A task has entered a call. One that may take the agent's pages away has it leave the process before.
@@ -810,6 +825,9 @@ impl World {
     /// A ring is a task's from now on.
     fn hand_over(&self, task: &mut Task, ring: Ring) {
         ring.refuse(refusals(task, self.replayable));
+        if self.names_moved {
+            ring.ask_names();
+        }
         self.begin_replayable(task, &ring);
         task.ring = Some(ring);
     }
@@ -912,7 +930,8 @@ pub(super) fn refusals(task: &Task, replayable: bool) -> u32 {
     if !task.held.is_empty() || code.leaves.is_some() || code.state == State::Off {
         return refuse::ALL;
     }
-    let apart = if task.fds_apart { refuse::OPENS } else { 0 };
+    // From another root a file's name is another one.
+    let apart = if task.fds_apart || task.location.borrow().foreign_root { refuse::OPENS } else { 0 };
     if !replayable {
         return apart;
     }
