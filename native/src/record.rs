@@ -38,7 +38,7 @@ pub struct RecordOptions {
     pub unpinned: bool,
     /// Let threads run freely and clocks be read unseen: cannot be replayed.
     pub observe: bool,
-    /// `ptrace`, `agent`, `eager-agent` or `notify`; `ptrace` when absent.
+    /// `ptrace`, `agent`, `eager-agent` or `notify`; when absent, the agent where it can be used, and `ptrace` else.
     pub backend: Option<String>,
     /// Seed of a recording that varies the order of threads.
     pub chaos: Option<f64>,

@@ -481,3 +481,13 @@ it("times and numbers go up", async () => {
   expect(ends).toEqual([...ends].sort((a, b) => a - b));
   expect(contentOf(file).slice(0, 8)).not.toBe("");
 });
+
+it("what interfaces are asked for is taken as long as its struct says", async () => {
+  const { code, file } = await record([compile("interface_sizes")]);
+  expect(code).toBe(0);
+  const { events } = await readWhole(file);
+  const lengths = calls(events, "ioctl").map(
+    ({ captures }) => captures.filter(({ side }) => side === "in")[1]?.bytes.length,
+  );
+  expect(lengths).toEqual([520, 520 + 3 * 92, 192 + 5 * 4, 180 + 7 * 4]);
+});

@@ -31,6 +31,7 @@ pub fn pointed_to(site: &mut Site<'_, '_>, request: u32) {
 }
 
 /// What a command of SIOCETHTOOL works on, which its first word names.
+#[derive(Clone, Copy)]
 struct Command {
     code: u32,
     /// Bytes of its struct.
@@ -65,22 +66,29 @@ const COMMANDS: &[Command] = &[
     get(0x12, 16), set(0x13, 16), list(0x1a, 16, 12, 8), list(0x1b, 12, 8, 32), list(0x1d, 8, 4, 8),
     list(0x20, 8, 4, 1), get(0x29, 192), set(0x2a, 192), get(0x2d, 192), get(0x2e, 192), set(0x2f, 192),
     // The number of rules is behind the rule itself.
-    Command { sets: true, ..list(0x30, 192, 184, 4) }, set(0x31, 192), set(0x32, 192), set(0x33, 136), set(0x35, 184),
+    set_list(RULES, 192, 184, 4), set(0x31, 192), set(0x32, 192), set(0x33, 136), set(0x35, 184),
     set(STRING_SETS, 16), list(0x38, 8, 4, 4), set_list(0x39, 8, 4, 4), list(0x3a, 8, 4, 16), set_list(0x3b, 8, 4, 8), get(0x3c, 36),
     set(0x3d, 36), set(0x3e, 16), get(0x3f, 16), list(0x40, 16, 12, 1), get(0x41, 44), get(0x42, 44),
     list(0x43, 16, 12, 1), get(0x44, 40), set(0x45, 40), get(HASH, 24), set(SET_HASH, 24),
-    list(0x48, 16, 12, 1), set_list(0x49, 16, 12, 1), list(0x4a, 8, 4, 8), set(0x4b, 520),
+    list(0x48, 16, 12, 1), set_list(0x49, 16, 12, 1), list(0x4a, 8, 4, 8), set(PER_QUEUE, 520),
     get(LINK_SETTINGS, 48), set(SET_LINK_SETTINGS, 48), list(0x4e, 16, 12, 1), set_list(0x4f, 16, 12, 1),
     get(0x50, 16), set(0x51, 16),
 ];
 
-/// ETHTOOL_GSSET_INFO, ETHTOOL_GRSSH, ETHTOOL_SRSSH, ETHTOOL_GLINKSETTINGS and ETHTOOL_SLINKSETTINGS, behind whose struct there is
-/// more than a list.
+/// ETHTOOL_GRXCLSRLALL, of the commands with a struct ethtool_rxnfc. For 32-bit programs that has no padding in front of its 64-bit
+/// member, nor behind its last.
+const RULES: u32 = 0x30;
+const RULES_OF_I386: Command = set_list(RULES, 180, 176, 4);
+const BYTES_OF_RULE: u64 = 192;
+
+/// ETHTOOL_GSSET_INFO, ETHTOOL_GRSSH, ETHTOOL_SRSSH, ETHTOOL_GLINKSETTINGS, ETHTOOL_SLINKSETTINGS and ETHTOOL_PERQUEUE, behind whose
+/// struct there is more than a list.
 const STRING_SETS: u32 = 0x37;
 const HASH: u32 = 0x46;
 const SET_HASH: u32 = 0x47;
 const LINK_SETTINGS: u32 = 0x4c;
 const SET_LINK_SETTINGS: u32 = 0x4d;
+const PER_QUEUE: u32 = 0x4b;
 
 fn ethtool(site: &mut Site<'_, '_>) {
     let data = site.word_at(DATA);
@@ -91,6 +99,11 @@ fn ethtool(site: &mut Site<'_, '_>) {
         site.also_writes(data, 8);
         return;
     };
+    let command = &match (command.bytes, code) {
+        (BYTES_OF_RULE, RULES) if site.capturer.word == 4 => RULES_OF_I386,
+        (BYTES_OF_RULE, _) if site.capturer.word == 4 => Command { bytes: RULES_OF_I386.bytes, ..*command },
+        _ => *command,
+    };
     let more = command.follow.map_or(0, |(at, element)| {
         let count = site.capturer.peek_u32(data.wrapping_add(at)).unwrap_or(0);
         u64::from(count).saturating_mul(element)
@@ -99,10 +112,15 @@ fn ethtool(site: &mut Site<'_, '_>) {
         STRING_SETS => string_sets(site, data),
         HASH | SET_HASH => hash_tables(site, data),
         LINK_SETTINGS | SET_LINK_SETTINGS => link_masks(site, data),
+        PER_QUEUE => queue_settings(site, data),
         _ => more,
     };
     let whole = command.bytes.saturating_add(more);
     let read = match (command.sets, command.follow) {
+        // Settings are read only to be put in place.
+        (true, _) if code == PER_QUEUE && site.capturer.peek_u32(data.wrapping_add(4)) == Some(COALESCE) => {
+            command.bytes
+        }
         (true, _) => whole,
         // How much there is room for.
         (false, None) if matches!(code, STRING_SETS | HASH | LINK_SETTINGS) => command.bytes,
@@ -127,6 +145,16 @@ fn hash_tables(site: &Site<'_, '_>, data: u64) -> u64 {
     let size = |at| site.capturer.peek_u32(data.wrapping_add(at)).unwrap_or(0);
     let table = Some(size(8)).filter(|words| *words != NO_TABLE).unwrap_or(0);
     4 * u64::from(table) + u64::from(size(12))
+}
+
+/// ETHTOOL_GCOALESCE
+const COALESCE: u32 = 0x0e;
+
+/// The settings behind struct ethtool_per_queue_op: a struct ethtool_coalesce for each queue of its mask.
+fn queue_settings(site: &Site<'_, '_>, data: u64) -> u64 {
+    const BYTES: u64 = 92;
+    let words = (8..520).step_by(4).map(|at| site.capturer.peek_u32(data.wrapping_add(at)).unwrap_or(0));
+    BYTES * words.map(|word| u64::from(word.count_ones())).sum::<u64>()
 }
 
 /// The three masks behind struct ethtool_link_settings: their words, negated when the kernel only tells how many there are.
