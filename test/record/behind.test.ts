@@ -1,9 +1,9 @@
 /** What a program leaves running goes on, and right, when its recording is ended by a signal. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { compile, ended, folder, read, recordWords, start, stateOf } from "./support.js";
+import { cli, compile, ended, folder, read, recordWords, start, stateOf } from "./support.js";
 
 const ways = {
   "the usual way": [],
@@ -39,6 +39,20 @@ function marked(mark: string): string[] {
 const keepers = () =>
   readdirSync("/proc").filter((name) => /^Name:\ttrace-keeper$/m.test(statusOf(name)));
 
+/** Whether a process runs a program. */
+function isOf(pid: string, program: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === program;
+  } catch {
+    return false;
+  }
+}
+
+/** Kilobytes that a process has for itself, and does not share with the files that they are from. */
+function memoryOf(pid: string): number {
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(statusOf(pid))?.[1] ?? 0);
+}
+
 for (const [name, options] of Object.entries(ways)) {
   test.each([0, 1, 7])(
     `recorded by ${name}, with %i threads more`,
@@ -69,6 +83,10 @@ for (const [name, options] of Object.entries(ways)) {
       const left = marked(mark);
       expect(left.length).toBeGreaterThan(0);
       expect(left.filter((pid) => /^TracerPid:\t[1-9]/m.test(statusOf(pid)))).toEqual([]);
+      // A page or two of its own, and variables of the program that it was forked from.
+      const own = keepers().filter((pid) => isOf(pid, cli));
+      if (name === "the agent") expect(own).not.toEqual([]);
+      expect(own.filter((keeper) => memoryOf(keeper) > 2048)).toEqual([]);
       writeFileSync(go, "");
       await until(() => existsSync(result) && readFileSync(result, "utf8").endsWith("\n"));
       expect(readFileSync(result, "utf8")).toBe("0 wrong\n");

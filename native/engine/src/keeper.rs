@@ -160,6 +160,7 @@ unsafe fn keep(socket: RawFd) -> ! {
             libc::_exit(1);
         }
         libc::syscall(libc::SYS_close_range, SOCKET + 1, u32::MAX, 0);
+        give_up_memory();
         // A listener for each thread.
         let mut files = std::mem::zeroed::<libc::rlimit>();
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files);
@@ -209,6 +210,68 @@ unsafe fn keep(socket: RawFd) -> ! {
     }
 }
 
+/// What a line of /proc/PID/maps says of a mapping, proc_pid_maps(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mapped {
+    start: u64,
+    end: u64,
+    /// Of a program file or library, or the kernel's.
+    is_named: bool,
+}
+
+/// The mapping of a line, of which the end may be missing. Allocates nothing.
+fn mapped(line: &[u8]) -> Option<Mapped> {
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let (start, end) = std::str::from_utf8(words.next()?).ok()?.split_once('-')?;
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    // The recorder shares rings of agents.
+    let is_private = words.next()?.ends_with(b"p");
+    let is_file = is_private && words.nth(2)? != b"0";
+    let is_kernels = words.next().is_some_and(|name| name.starts_with(b"[v"));
+    Some(Mapped { start: address(start)?, end: address(end)?, is_named: is_file || is_kernels })
+}
+
+/// Unmaps what the process that this one was forked from has in memory: all that is of no file, or shared, but the stack and the thread's own
+/// storage, and what begins where a file ends: the variables of its program and libraries.
+///
+/// # Safety
+/// Only in the single thread of a process that uses no other memory any more.
+unsafe fn give_up_memory() {
+    // SAFETY: system calls on memory of this frame, and munmap of memory that nobody uses, as the caller vouches for.
+    unsafe {
+        let file = libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY);
+        // What is behind that is a part of a file's name.
+        let (mut line, mut length) = ([0_u8; 128], 0);
+        let mut piece = [0_u8; 4096];
+        let used = [(&raw const piece) as u64, libc::pthread_self()];
+        let mut end_of_file = 0;
+        loop {
+            let got = libc::read(file, piece.as_mut_ptr().cast(), piece.len());
+            let Some(bytes) = usize::try_from(got).ok().filter(|got| *got > 0).and_then(|got| piece.get(..got)) else {
+                break;
+            };
+            for byte in bytes {
+                if *byte != b'\n' {
+                    if let Some(place) = line.get_mut(length) {
+                        *place = *byte;
+                        length += 1;
+                    }
+                    continue;
+                }
+                let mapping = line.get(..length).and_then(mapped);
+                length = 0;
+                let Some(Mapped { start, end, is_named }) = mapping else { continue };
+                if is_named {
+                    end_of_file = end;
+                } else if start != end_of_file && !used.iter().any(|used| (start..end).contains(used)) {
+                    libc::munmap(start as *mut libc::c_void, (end - start) as usize);
+                }
+            }
+        }
+        libc::close(file);
+    }
+}
+
 /// Whether it could be added.
 fn watch(events: RawFd, fd: RawFd) -> bool {
     let mut wanted = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
@@ -241,6 +304,18 @@ fn receive(socket: RawFd) -> Received {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mappings_are_those_of_files_or_not() {
+        let told = |line: &str| mapped(line.as_bytes()).map(|mapped| (mapped.start, mapped.end, mapped.is_named));
+        assert_eq!(told("1000-3000 r--p 00000000 08:01 77     /usr/lib/a b"), Some((0x1000, 0x3000, true)));
+        assert_eq!(told("1000-3000 r--p 00000000 08:01 77     /usr/li"), Some((0x1000, 0x3000, true)));
+        assert_eq!(told("7fff1000-7fff3000 r-xp 00000000 00:00 0     [vdso]"), Some((0x7fff_1000, 0x7fff_3000, true)));
+        assert_eq!(told("1000-3000 rw-s 00000000 00:01 77     /memfd:trace (deleted)"), Some((0x1000, 0x3000, false)));
+        assert_eq!(told("1000-3000 rw-p 00000000 00:00 0     [heap]"), Some((0x1000, 0x3000, false)));
+        assert_eq!(told("1000-3000 rw-p 00000000 00:00 0 "), Some((0x1000, 0x3000, false)));
+        assert_eq!((told(""), told("1000-3000 rw-p 0 00:00"), told("x-3000 rw-p 0 00:00 0")), (None, None, None));
+    }
 
     /// What the kernel would do with a call.
     fn run(code: &[sock_filter], arch: u32, number: u32) -> u32 {
