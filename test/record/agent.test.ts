@@ -92,17 +92,17 @@ test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   60_000,
 );
 
-test.each([
-  [[]],
-  [["forged"]],
-])("records that the program has written over are counted, and said: %o", async (words) => {
-  const { code, file } = await record([compile("agent_damage"), ...words], eager);
-  expect(code).toBe(0);
-  const { trace, events } = await readWhole(file);
-  expect(counts(events, "exit_group", "chdir")).toEqual([1, 0]);
-  expect(trace.info.facts.get("notes")).toContain("written over the agent's ring");
-  expect(Number(trace.info.facts.get("lost")?.split(" ")[0])).toBeGreaterThan(0);
-});
+test.each([[[]], [["forged"]]])(
+  "records that the program has written over are counted, and said: %o",
+  async (words) => {
+    const { code, file } = await record([compile("agent_damage"), ...words], eager);
+    expect(code).toBe(0);
+    const { trace, events } = await readWhole(file);
+    expect(counts(events, "exit_group", "chdir")).toEqual([1, 0]);
+    expect(trace.info.facts.get("notes")).toContain("written over the agent's ring");
+    expect(Number(trace.info.facts.get("lost")?.split(" ")[0])).toBeGreaterThan(0);
+  },
+);
 
 test("bytes, paths and results are those of the ptrace backend", async () => {
   const program = compile("agent_pointers");
@@ -227,6 +227,19 @@ test("leaves a program alone whose files may not be large", async () => {
   const { code, stdout, file } = await record(["sh", "-c", script], eager);
   expect({ code, stdout }).toEqual({ code: 0, stdout: "done\n" });
   expect((await read(file)).trace.info.facts.get("backend")).toBe("agent");
+});
+
+test("leaves a program alone whose memory is limited, or locked", async () => {
+  const script = "ulimit -v 2000000; for k in $(seq 100); do echo $k > /dev/null; done; echo done";
+  const limited = await record(["bash", "-c", script], eager);
+  expect(limited).toMatchObject({ code: 0, stdout: "done\n" });
+  const program = compile("agent_locked");
+  const native = await run([program]);
+  expect(native.stdout).toMatch(/^\d+\n0\n$/);
+  // One that is only to be looked at has it until it executes another one.
+  const { code, stdout, file } = await record([program], { options: ["--backend=eager-agent"] });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: native.stdout });
+  expect((await read(file)).trace.info.facts.get("agent")).toContain("limited, or locked");
 });
 
 test("is not among the mappings that a program reads", async () => {

@@ -194,23 +194,35 @@ pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(piece.iov_len.min(buffer.len()))
 }
 
-/// How large a task may make its files, in bytes, getrlimit(2).
+/// A limit of a task in bytes, getrlimit(2), and what /proc/PID/limits calls it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    resource: libc::__rlimit_resource_t,
+    label: &'static str,
+}
+
+/// How large it may make its files.
+pub const FILE_SIZE: Limit = Limit { resource: libc::RLIMIT_FSIZE, label: "Max file size" };
+/// How much it may have mapped.
+pub const ADDRESS_SPACE: Limit = Limit { resource: libc::RLIMIT_AS, label: "Max address space" };
+
+/// What the soft limit of a task is.
 #[must_use]
-pub fn file_size_limit(tid: pid_t) -> u64 {
+pub fn soft_limit(tid: pid_t, of: Limit) -> u64 {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the old limit is written to a valid struct, and no new one is given.
-    let asked = unsafe { libc::prlimit64(tid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
+    let asked = unsafe { libc::prlimit64(tid, of.resource, std::ptr::null(), &raw mut limit) };
     if asked == 0 {
         return limit.rlim_cur;
     }
     // Of another user's process it takes a privilege, while proc(5) tells it to who may trace it.
     let limits = std::fs::read_to_string(format!("/proc/{tid}/limits")).unwrap_or_default();
-    file_size_in(&limits).unwrap_or(0)
+    limit_in(&limits, of).unwrap_or(0)
 }
 
-/// The soft limit on the size of files in the text of /proc/PID/limits.
-fn file_size_in(limits: &str) -> Option<u64> {
-    let word = limits.lines().find_map(|line| line.strip_prefix("Max file size"))?.split_whitespace().next()?;
+/// A soft limit in the text of /proc/PID/limits.
+fn limit_in(limits: &str, of: Limit) -> Option<u64> {
+    let word = limits.lines().find_map(|line| line.strip_prefix(of.label))?.split_whitespace().next()?;
     if word == "unlimited" { Some(libc::RLIM_INFINITY) } else { word.parse().ok() }
 }
 
@@ -1048,14 +1060,14 @@ mod tests {
     #[test]
     fn the_limit_of_files_is_told_in_two_ways() {
         let text = "Limit  Soft Limit  Hard Limit  Units\nMax cpu time  7  8  seconds\nMax file size  4096  unlimited  bytes\n";
-        assert_eq!(file_size_in(text), Some(4096));
+        assert_eq!(limit_in(text, FILE_SIZE), Some(4096));
         assert_eq!(
             file_size_in("Max file size             unlimited            unlimited            bytes"),
             Some(u64::MAX)
         );
-        assert_eq!(file_size_in(""), None);
+        assert_eq!(limit_in("", FILE_SIZE), None);
         let own = std::fs::read_to_string("/proc/self/limits").unwrap();
-        assert_eq!(file_size_in(&own), Some(file_size_limit(own_tid())));
+        assert_eq!(limit_in(&own, FILE_SIZE), Some(soft_limit(own_tid(), FILE_SIZE)));
     }
 
     /// In a process of its own, since the action belongs to the whole process and other tests record meanwhile.

@@ -38,9 +38,13 @@ pub fn program(
     known: &[u8],
 ) -> io::Result<(Rc<Arena>, Ring)> {
     // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
-    let rings = (sys::file_size_limit(thread.tid()) / RING_BYTES).min(RINGS);
+    let rings = (sys::soft_limit(thread.tid(), sys::FILE_SIZE) / RING_BYTES).min(RINGS);
     if rings == 0 {
         return Err(io::Error::other("its files may not be as large as the agent's ring"));
+    }
+    // It would have less of it than without the agent.
+    if sys::soft_limit(thread.tid(), sys::ADDRESS_SPACE) != libc::RLIM_INFINITY {
+        return Err(io::Error::other("its memory is limited"));
     }
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
     let all = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;

@@ -119,6 +119,10 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         // They tell where memory is mapped.
         "mincore",
         "msync",
+        // How much is mapped counts there.
+        "mlockall",
+        "setrlimit",
+        "prlimit64",
         "modify_ldt",
         "iopl",
         "ioperm",

@@ -38,6 +38,7 @@ pub(super) const SHARES: &str = "it shares memory that is written";
 const LOOKS: &str = "it looked at its own mappings or code";
 const OWN_FILTER: &str = "it has its calls filtered, or uses the register that the agent needs";
 const PLACE: &str = "it wanted the agent's place in memory";
+const MEASURES: &str = "its memory is limited, or locked";
 pub(super) const WRITTEN: &str = "another process wrote into its memory";
 
 impl World {
@@ -97,6 +98,17 @@ pub(super) fn takes_place(call: &Call) -> bool {
     // Without MAP_FIXED an address is only a wish.
     let is_wish = call.name() == "mmap" && call.args[3] & libc::MAP_FIXED as u64 == 0;
     moves_there || (!is_wish && meets(call.args[0], call.args[1]))
+}
+
+/// Whether the result of a call, or of later ones that map memory, depends on how much is mapped: what is there for the agent counts.
+fn measures_memory(call: &Call) -> bool {
+    let limits = |resource: c_int, limit: u64| resource as u32 == libc::RLIMIT_AS && limit != 0;
+    match call.name() {
+        "mlockall" => true,
+        "setrlimit" => limits(call.int(0), call.args[1]),
+        "prlimit64" => limits(call.int(1), call.args[2]),
+        _ => false,
+    }
 }
 
 /// Whether a call only asks whether the agent's pages are there, mincore(2).
@@ -188,6 +200,9 @@ impl Recorder {
         }
         if takes_place(call) || maps_over(call, space.code.areas().chain([(BASE, RESERVED_END - BASE)])) {
             return Some(PLACE);
+        }
+        if measures_memory(call) {
+            return Some(MEASURES);
         }
         if call.name() == "process_vm_readv" && call.int(0) == task.process.borrow().pid {
             return Some(LOOKS);
