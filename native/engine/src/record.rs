@@ -800,7 +800,7 @@ impl Recorder {
 
     /// No tracee has stopped: the time to look into the rings, and whether somebody has kept its turn for too long.
     fn woken(&mut self) {
-        self.drain();
+        self.drain(None);
         let now = sys::monotonic();
         self.pace.woken(now, &mut self.world.placement);
         if self.pace.is_due(now) {
@@ -827,8 +827,11 @@ impl Recorder {
 
     fn dispatch(&mut self, waited: Waited) {
         let (tid, status) = (waited.tid, waited.status);
-        self.drain();
+        // Of what others do while rings are emptied, nothing comes before this stop.
         let now = self.world.read_clock();
+        if self.drain(Some(tid)) {
+            self.world.read_clock();
+        }
         self.pace.stopped();
         if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
             self.ended(&waited);

@@ -195,28 +195,36 @@ impl Ring {
 
     /// So many bytes have been taken: the agent may write there again.
     pub fn has_taken(&mut self, bytes: u64) {
-        self.taken += bytes;
+        // A program may have put its head anywhere.
+        self.taken = self.taken.wrapping_add(bytes);
         // What was read there has been read.
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
         self.set_word(block::TAKEN, self.taken);
     }
 
-    /// Takes all records up to there, behind those in `out`.
+    /// Takes all records up to there of calls that ended at `limit` or before, behind those in `out`.
     ///
     /// # Errors
     /// When there is something else. It is not looked at again.
-    pub fn take(&mut self, end: End, out: &mut Vec<u8>) -> Result<(), Damage> {
+    pub fn take(&mut self, end: End, limit: u64, out: &mut Vec<u8>) -> Result<(), Damage> {
         let mut piece = Vec::new();
         while self.read(end, BUFFER_BYTES, &mut piece)?.is_some() {
-            let mut whole = 0;
-            while let Some((_, size)) = Record::parse(&piece[whole..]) {
+            let (mut whole, mut is_later) = (0, false);
+            while let Some((record, size)) = Record::parse(&piece[whole..]) {
+                is_later = record.end > limit;
+                if is_later {
+                    break;
+                }
                 whole += size;
             }
-            if whole == 0 {
+            if whole == 0 && !is_later {
                 return Err(Damage);
             }
             out.extend_from_slice(&piece[..whole]);
             self.has_taken(whole as u64);
+            if is_later {
+                break;
+            }
         }
         Ok(())
     }
@@ -517,7 +525,7 @@ mod tests {
         let mut ring =
             filled(last, &[last, BUFFER_BYTES, BUFFER_BYTES + SIZE], &[last + SIZE], BUFFER_BYTES + 2 * SIZE);
         let (end, mut bytes) = (ring.end(), Vec::new());
-        assert_eq!(ring.take(end, &mut bytes), Ok(()));
+        assert_eq!(ring.take(end, u64::MAX, &mut bytes), Ok(()));
         assert_eq!((bytes.len() as u64, ring.has_more()), (3 * SIZE, false));
         assert_eq!(ring.word(block::TAKEN), BUFFER_BYTES + 2 * SIZE);
         ring.rewind();
@@ -546,13 +554,27 @@ mod tests {
             let mut ring = filled(0, &[0], &[], head);
             let end = ring.end();
             assert!(ring.has_more());
-            assert_eq!(ring.take(end, &mut Vec::new()), Err(Damage));
+            assert_eq!(ring.take(end, u64::MAX, &mut Vec::new()), Err(Damage));
             ring.skip();
         }
         // A lap cannot end behind the head.
         let mut ring = filled(0, &[], &[0], record::BYTES);
         let end = ring.end();
-        assert_eq!(ring.take(end, &mut Vec::new()), Err(Damage));
+        assert_eq!(ring.take(end, u64::MAX, &mut Vec::new()), Err(Damage));
+    }
+
+    #[test]
+    fn what_ended_later_is_left_for_the_next_time() {
+        const SIZE: u64 = record::BYTES;
+        let mut ring = filled(0, &[0, SIZE, 2 * SIZE], &[], 3 * SIZE);
+        for (number, end) in [10, 20, 30].into_iter().enumerate() {
+            ring.set_word(HEAD_BYTES + number as u64 * SIZE + record::END, end);
+        }
+        let (end, mut bytes) = (ring.end(), Vec::new());
+        for (limit, taken) in [(9, 0), (20, 2 * SIZE), (29, 2 * SIZE), (u64::MAX, 3 * SIZE)] {
+            assert_eq!(ring.take(end, limit, &mut bytes), Ok(()));
+            assert_eq!((bytes.len() as u64, ring.word(block::TAKEN)), (taken, taken));
+        }
     }
 
     #[test]

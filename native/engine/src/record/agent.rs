@@ -282,27 +282,33 @@ impl World {
 }
 
 impl Recorder {
-    /// Takes what is in the rings of all tasks, in the order in which the calls ended.
-    pub(super) fn drain(&mut self) {
-        let Some(agent) = &mut self.world.agent else { return };
+    /// Takes what is in the rings of all tasks, in the order in which the calls ended. Whether there was anything.
+    /// `stopped`: a task that has come to a stop, or ended.
+    pub(super) fn drain(&mut self, stopped: Option<pid_t>) -> bool {
+        let Some(agent) = &mut self.world.agent else { return false };
+        // Before any ring is looked at. What ends later may be seen in one ring, and not be there yet in another that was looked at
+        // before.
+        let limit = if self.world.replayable { u64::MAX } else { sys::counter() };
         let mut filled = self.tasks.values_mut().filter(|task| task.ring.as_ref().is_some_and(Ring::has_more));
-        let Some(first) = filled.next() else { return };
+        let Some(first) = filled.next() else { return false };
         let mut bytes = std::mem::take(&mut agent.bytes);
         agent.clock.refresh();
         let several = filled.next().is_some();
         if several {
-            self.drain_all();
+            self.drain_all(limit, stopped);
         } else {
             let tid = first.tid;
-            self.drain_one(tid, &mut bytes);
+            let limit = if self.tasks.len() > 1 && stopped != Some(tid) { limit } else { u64::MAX };
+            self.drain_one(tid, limit, &mut bytes);
         }
         if let Some(agent) = &mut self.world.agent {
             agent.bytes = bytes;
         }
+        true
     }
 
     /// Piece by piece, so that its thread finds room again soon.
-    fn drain_one(&mut self, tid: pid_t, bytes: &mut Vec<u8>) {
+    fn drain_one(&mut self, tid: pid_t, limit: u64, bytes: &mut Vec<u8>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let Some(end) = task.ring.as_ref().map(Ring::end) else { return };
         while let Some(ring) = &mut task.ring {
@@ -311,27 +317,34 @@ impl Recorder {
                 Ok(None) => return,
                 Err(Damage) => break,
             }
-            let mut taken = 0;
+            let (mut taken, mut is_later) = (0, false);
             while let Some((record, size)) =
                 Record::parse(&bytes[taken..]).filter(|(record, _)| self.world.makes(record))
             {
+                is_later = record.end > limit;
+                if is_later {
+                    break;
+                }
                 let (start, end) = self.world.times(&record);
                 self.world.recorded(task, &record, start, end);
                 taken += size;
             }
-            if taken == 0 {
+            if taken == 0 && !is_later {
                 break;
             }
             self.pace.took(taken as u64);
             if let Some(ring) = &mut task.ring {
                 ring.has_taken(taken as u64);
             }
+            if is_later {
+                return;
+            }
         }
         task.ring.iter_mut().for_each(Ring::skip);
         self.world.count_damage();
     }
 
-    fn drain_all(&mut self) {
+    fn drain_all(&mut self, limit: u64, stopped: Option<pid_t>) {
         // Up to now: who goes on writing meanwhile is not ahead of the others.
         let mut taken: Vec<(pid_t, End, Vec<u8>)> = Vec::new();
         let filled =
@@ -340,7 +353,8 @@ impl Recorder {
         let mut order: Vec<(u64, usize, usize)> = Vec::new();
         for (index, (tid, end, bytes)) in taken.iter_mut().enumerate() {
             let Some(ring) = self.tasks.get_mut(tid).and_then(|task| task.ring.as_mut()) else { continue };
-            if ring.take(*end, bytes).is_err() {
+            let limit = if stopped == Some(*tid) { u64::MAX } else { limit };
+            if ring.take(*end, limit, bytes).is_err() {
                 ring.skip();
                 self.world.count_damage();
             }

@@ -323,7 +323,7 @@ impl Recorder {
                 }
             }
             // What was opened before that is in a record.
-            self.drain();
+            self.drain(None);
         }
         for file in files {
             for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
