@@ -35,6 +35,7 @@ describe("programs that check themselves find nothing changed", () => {
     "agent_tasks",
     "agent_alignment",
     "agent_counter",
+    "agent_code",
   ])(
     "%s",
     async (name) => {

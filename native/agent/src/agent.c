@@ -43,6 +43,9 @@ struct block {
 	u64 taken, tries;
 	u64 maps, asks, unused[1];
 	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
+	struct {
+		u64 start, end;
+	} code[BLOCK_CODE_PARTS];
 };
 
 struct record {
@@ -105,6 +108,7 @@ AT(block, asks, BLOCK_ASKS);
 AT(block, seen, BLOCK_SEEN);
 AT(block, mapped, BLOCK_MAPPED);
 AT(block, written, BLOCK_WRITTEN);
+AT(block, code, BLOCK_CODE);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -230,6 +234,7 @@ struct writer {
 	struct record *record;
 	u8 *at, *end;
 	u32 replayable;
+	const struct block *block;
 	/* Device and inode of the file that was opened, as in a struct stat. */
 	u64 opened[2];
 };
@@ -351,6 +356,15 @@ static inline int is_known(int fd)
 	return fd < 0 || (fd < RING_KNOWN_BYTES && known[fd]);
 }
 
+/* Whether memory is where there are jumps to the agent in the program's code. */
+static inline int is_code(const struct block *block, u64 addr, u64 length)
+{
+	for (u32 i = 0; i < BLOCK_CODE_PARTS; i++)
+		if (addr < block->code[i].end && block->code[i].start < addr + length)
+			return 1;
+	return 0;
+}
+
 struct piece {
 	u64 addr, length;
 };
@@ -381,7 +395,7 @@ static i64 take_vector(struct writer *writer, const struct pointer *pointer, con
 		total += pieces[i].length;
 		if (pointer->direction == DIRECTION_OUT)
 			continue;
-		if (!fits(writer, pieces[i].length))
+		if (!fits(writer, pieces[i].length) || is_code(writer->block, pieces[i].addr, pieces[i].length))
 			return -1;
 		take(writer, pointer->slot, SIDE_IN, pieces[i].addr, pieces[i].length, 0);
 	}
@@ -450,7 +464,7 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 		if (pointer->direction != DIRECTION_IN)
 			room += length + CAPTURE_BYTES + 8;
 		if (pointer->direction != DIRECTION_OUT) {
-			if (!fits(writer, length))
+			if (!fits(writer, length) || is_code(writer->block, addr, length))
 				return 0;
 			if (row->kind == KIND_POLL && pointer->slot == 0 && !polls_known(addr, length))
 				return 0;
@@ -825,6 +839,7 @@ static void begin_record(struct writer *writer, const struct block *block)
 	writer->at = (u8 *)(writer->record + 1);
 	writer->end = buffer + (room < RING_BUFFER_BYTES - at ? at + room : RING_BUFFER_BYTES);
 	writer->replayable = block->replayable;
+	writer->block = block;
 	writer->opened[0] = writer->opened[1] = 0;
 }
 

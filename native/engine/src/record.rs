@@ -994,9 +994,6 @@ impl World {
         task.making = call.plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
         capture::entry(task.tid, self.data, &call, &mut task.memory);
-        if self.replayable && self.agent.is_some() {
-            self.look_for_code(task);
-        }
         self.refer(task, &call);
         self.before(task, &mut call);
         let sampler = self.sampler.as_mut().filter(|sampler| !task.launching && sampler.wants(call.name()));

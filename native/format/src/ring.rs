@@ -99,7 +99,11 @@ pub mod block {
     pub const MAPPED: u64 = SEEN + super::files::BYTES;
     /// Those that the process may write to without a stop.
     pub const WRITTEN: u64 = MAPPED + super::files::BYTES;
-    pub const BYTES: u64 = WRITTEN + super::files::BYTES;
+    /// Parts of memory in which there is code with jumps to the agent: start and end of each, 0 where there are fewer. Calls that read
+    /// something there are the engine's. Written by the engine.
+    pub const CODE: u64 = WRITTEN + super::files::BYTES;
+    pub const CODE_PARTS: u64 = 4;
+    pub const BYTES: u64 = CODE + CODE_PARTS * 16;
 }
 
 /// A set of files that is never too small: a bit for each, and some have the same.
@@ -357,7 +361,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN BYTES))
+            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN CODE CODE_PARTS BYTES))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
-use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES};
+use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES, block};
 
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
@@ -15,6 +15,7 @@ use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
 use crate::image::{self, FileId, Mapping};
 use crate::sys;
 
+const PAGE: u64 = 4096;
 /// Bytes of trampolines that are mapped at once.
 const AREA_BYTES: u64 = 64 << 10;
 /// Trampolines are this far below the code that they belong to, or a few steps more.
@@ -52,6 +53,11 @@ impl Site {
     /// Whether a thread that is to go on at this address would find part of the jump.
     fn has_inside(&self, ip: u64) -> bool {
         ip > self.start && ip - self.start < self.jump.len() as u64
+    }
+
+    /// Whether memory has part of the jump.
+    fn meets(&self, start: u64, end: u64) -> bool {
+        self.start < end && start < self.start + self.jump.len() as u64
     }
 
     /// Whether the jump is still there: the program may have put other code there.
@@ -267,9 +273,39 @@ impl Code {
     #[must_use]
     pub fn shows(&self, addr: u64, length: u64) -> bool {
         let end = addr.saturating_add(length);
-        let is_met = |site: &Site| site.start < end && addr < site.start + site.jump.len() as u64;
         // Data is hardly ever between sites.
-        self.covered.start < end && addr < self.covered.end && self.sites.values().any(is_met)
+        self.covered.start < end && addr < self.covered.end && self.sites.values().any(|site| site.meets(addr, end))
+    }
+
+    /// Parts of memory that have all the jumps, as many as the agent looks at.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Range<u64>> {
+        /// What is between two sites of the same library's code is code, mostly.
+        const NEAR: u64 = 512 << 10;
+        let mut jumps: Vec<Range<u64>> =
+            self.sites.values().map(|site| site.start..site.start + site.jump.len() as u64).collect();
+        jumps.sort_unstable_by_key(|jump| jump.start);
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        for jump in jumps {
+            let is_last = parts.len() as u64 == block::CODE_PARTS;
+            match parts.last_mut() {
+                Some(part) if is_last || jump.start.saturating_sub(part.end) < NEAR => {
+                    part.end = part.end.max(jump.end)
+                }
+                _ => parts.push(jump),
+            }
+        }
+        parts
+    }
+
+    /// Puts what the program has into bytes that were read from an address.
+    pub fn cover_up(&self, addr: u64, bytes: &mut [u8]) {
+        let end = addr.saturating_add(bytes.len() as u64);
+        for site in self.sites.values().filter(|site| site.meets(addr, end)) {
+            for (own, at) in site.original.iter().zip(site.start..).filter(|(_, at)| (addr..end).contains(at)) {
+                bytes[(at - addr) as usize] = *own;
+            }
+        }
     }
 
     /// Whether an address is in the trampolines.
@@ -341,6 +377,17 @@ impl Code {
         }
     }
 
+    /// Puts back what was there in a part of memory, which is about to be moved: a jump leads elsewhere from another place. No other thread
+    /// may be running.
+    pub fn clear_part(&mut self, tid: pid_t, start: u64, length: u64) {
+        let end = start.saturating_add(length);
+        let met = self.sites.iter().filter(|(_, site)| site.meets(start, end));
+        let met: Vec<(u64, Site)> = met.map(|(ip, site)| (*ip, site.clone())).collect();
+        for (ip, site) in met {
+            self.put_back(tid, ip, &site);
+        }
+    }
+
     fn put_back(&mut self, tid: pid_t, ip: u64, site: &Site) -> bool {
         let done = site.is_there(tid) && sys::write_code(tid, &[(site.start, &site.original)]).is_ok();
         if done {
@@ -379,6 +426,8 @@ impl Code {
 
     /// Memory was unmapped: what is mapped there later is something else.
     pub fn unmapped(&mut self, start: u64, length: u64) {
+        // All of the last page.
+        let length = length.saturating_add(start % PAGE).next_multiple_of(PAGE);
         let is_gone = |ip: u64| ip.wrapping_sub(start) < length;
         self.sites.retain(|ip, _| !is_gone(*ip));
         self.refused.retain(|ip, _| !is_gone(*ip));
@@ -489,8 +538,6 @@ mod tests {
 
     use super::*;
 
-    const PAGE: usize = 4096;
-
     /// Memory of this process to execute, from a file or without one.
     fn mapped(length: usize, file: Option<&File>) -> u64 {
         let (flags, fd) =
@@ -515,8 +562,8 @@ mod tests {
             file.write_all_at(bytes, 0).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         };
-        write(&[0x90; PAGE], 1000);
-        let mapping = image::executable_mapping_at(own(), mapped(PAGE, Some(&file))).unwrap();
+        write(&[0x90; PAGE as usize], 1000);
+        let mapping = image::executable_mapping_at(own(), mapped(PAGE as usize, Some(&file))).unwrap();
         let mut known = Known::default();
         let mut look = || known.branches(own(), &mapping).unwrap();
         let first = look();
@@ -531,13 +578,13 @@ mod tests {
 
     #[test]
     fn a_jump_from_far_away_is_seen_also_where_no_file_is() {
-        let start = mapped(2 * PAGE, None);
+        let start = mapped(2 * PAGE as usize, None);
         // xor eax, eax; syscall; cmp rax, -4096
         let site = [0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0, 0xf0, 0xff, 0xff];
-        let at = PAGE as u64;
+        let at = PAGE;
         let ip = start + at + 4;
         let put = |offset: u64, bytes: &[u8]| assert!(sys::write_memory(own(), start + offset, bytes));
-        put(0, &[0x90; 2 * PAGE]);
+        put(0, &[0x90; 2 * PAGE as usize]);
         put(at, &site);
         let choose = || Code::default().choose(&mut Known::default(), own(), ip, 0);
         assert!(choose().is_ok_and(|chosen| chosen.window.end > ip));
@@ -550,7 +597,7 @@ mod tests {
 
     #[test]
     fn more_code_than_is_looked_at_is_not_known() {
-        let start = mapped(MOST_CODE as usize + PAGE, None);
+        let start = mapped((MOST_CODE + PAGE) as usize, None);
         let mapping = image::executable_mapping_at(own(), start).unwrap();
         assert!(Known::default().branches(own(), &mapping).is_none());
     }

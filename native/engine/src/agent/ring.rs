@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 
@@ -264,6 +265,18 @@ impl Ring {
     /// The program may write to this file without a stop.
     pub fn writes(&self, file: (u64, u64)) {
         self.add_file(block::WRITTEN, file);
+    }
+
+    /// Code with jumps to the agent is in these parts of memory.
+    pub fn set_code(&self, parts: &[Range<u64>]) {
+        for index in 0..block::CODE_PARTS {
+            let part = parts.get(index as usize).cloned().unwrap_or(0..0);
+            let at = block::CODE + index * 16;
+            // At no time more than there is, or was.
+            self.set_word(at + 8, 0);
+            self.set_word(at, part.start);
+            self.set_word(at + 8, part.end);
+        }
     }
 
     fn add_file(&self, set: u64, (dev, ino): (u64, u64)) {
@@ -549,6 +562,20 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_later_is_left_for_the_next_time() {
+        const SIZE: u64 = record::BYTES;
+        let mut ring = filled(0, &[0, SIZE, 2 * SIZE], &[], 3 * SIZE);
+        for (number, end) in [10, 20, 30].into_iter().enumerate() {
+            ring.set_word(HEAD_BYTES + number as u64 * SIZE + record::END, end);
+        }
+        let (end, mut bytes) = (ring.end(), Vec::new());
+        for (limit, taken) in [(9, 0), (20, 2 * SIZE), (29, 2 * SIZE), (u64::MAX, 3 * SIZE)] {
+            assert_eq!(ring.take(end, limit, &mut bytes), Ok(()));
+            assert_eq!((bytes.len() as u64, ring.word(block::TAKEN)), (taken, taken));
+        }
+    }
+
+    #[test]
     fn a_head_that_cannot_be_is_damage() {
         for head in [BUFFER_BYTES + 8, 4, u64::MAX] {
             let mut ring = filled(0, &[0], &[], head);
@@ -561,20 +588,6 @@ mod tests {
         let mut ring = filled(0, &[], &[0], record::BYTES);
         let end = ring.end();
         assert_eq!(ring.take(end, u64::MAX, &mut Vec::new()), Err(Damage));
-    }
-
-    #[test]
-    fn what_ended_later_is_left_for_the_next_time() {
-        const SIZE: u64 = record::BYTES;
-        let mut ring = filled(0, &[0, SIZE, 2 * SIZE], &[], 3 * SIZE);
-        for (number, end) in [10, 20, 30].into_iter().enumerate() {
-            ring.set_word(HEAD_BYTES + number as u64 * SIZE + record::END, end);
-        }
-        let (end, mut bytes) = (ring.end(), Vec::new());
-        for (limit, taken) in [(9, 0), (20, 2 * SIZE), (29, 2 * SIZE), (u64::MAX, 3 * SIZE)] {
-            assert_eq!(ring.take(end, limit, &mut bytes), Ok(()));
-            assert_eq!((bytes.len() as u64, ring.word(block::TAKEN)), (taken, taken));
-        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum Refused {
     ReadOnly,
     /// A signal, or a fault, came at one of the instructions around it.
     Interrupted,
-    /// It is in memory that the program writes itself.
+    /// It is in memory that the program writes itself, or shares.
     Written,
 }
 
@@ -57,7 +57,7 @@ impl Refused {
             Refused::NoRoom => "no free memory within reach",
             Refused::ReadOnly => "its code cannot be written",
             Refused::Interrupted => "a signal came in the instructions around it",
-            Refused::Written => "its code is in memory that the program has written",
+            Refused::Written => "its code is in memory that the program has written, or shares",
         }
     }
 }

@@ -14,11 +14,12 @@ use trace_format::event::{Lost, Side, Status, slot};
 use trace_format::ring::{KNOWN, KNOWN_BYTES, SPARE, known, refuse};
 use trace_format::table::Arch;
 
+use super::layouts::file_position;
 use super::leaving::takes_place;
 use super::replayable::Stream;
-use super::{Backend, Recorder, World, continue_interrupted, signals};
+use super::{Backend, Recorder, World, continue_interrupted, shown, signals};
 use crate::agent::clock::Clock;
-use crate::agent::code::{Chosen, Known, State};
+use crate::agent::code::{Known, State};
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Arena, Captured, Damage, End, Progress, Record, Ring};
@@ -501,6 +502,11 @@ impl Recorder {
     /// A task has entered a call. One that may take the agent's pages away has it leave the process before.
     pub(super) fn guard(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid).filter(|_| self.world.agent.is_some()) else { return };
+        if task.space.borrow().code.is_patched() {
+            self.uncover_own(tid);
+        }
+        self.uncover_looked_at(tid);
+        let Some(task) = self.tasks.get(&tid) else { return };
         if !task.call.as_ref().is_some_and(takes_place) {
             return;
         }
@@ -513,6 +519,75 @@ impl Recorder {
             let refused = libc::user_regs_struct { orig_rax: u64::MAX, rax: -libc::ENOMEM as u64, ..regs };
             let _ = sys::set_registers(tid, &refused);
         }
+    }
+
+    /// A task has entered a call that moves code, or hands it out: it is as the program has it from now on.
+    fn uncover_own(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let space = Rc::clone(&task.space);
+        let mut parts = Vec::new();
+        if let Some(call) = task.call.filter(|call| call.name() == "mremap") {
+            parts.push((call.args[0], call.args[1]));
+        }
+        {
+            let code = &space.borrow().code;
+            let (mut at, bytes) = (0, &mut task.memory.bytes);
+            for capture in &task.memory.captures {
+                let end = at + capture.len as usize;
+                if capture.side == Side::In && code.shows(capture.addr, capture.wanted) {
+                    parts.push((capture.addr, capture.wanted));
+                    code.cover_up(capture.addr, &mut bytes[at..end]);
+                }
+                at = end;
+            }
+        }
+        self.uncover(tid, (tid, &space), &parts);
+    }
+
+    /// A task has entered a call that reads memory of a process, its own or another's: code in it is as the program has it from now on.
+    fn uncover_looked_at(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let Some(call) = task.call.filter(|call| call.arch == Arch::X86_64) else { return };
+        let Some((other, parts)) = self.looks_at(task, &call) else { return };
+        let (other, space) = (other.tid, Rc::clone(&other.space));
+        self.uncover(tid, (other, &space), &parts);
+    }
+
+    /// Of which process a call reads memory that is not given to it, and which: addresses and lengths.
+    fn looks_at(&self, task: &Task, call: &Call) -> Option<(&Task, Vec<(u64, u64)>)> {
+        if call.name() == "process_vm_readv" {
+            return Some((
+                self.task_numbered(task, call.int(0))?,
+                shown::vector(task.tid, call.args[3], call.args[4])?,
+            ));
+        }
+        if self.world.memory_files.is_empty() || !shown::reads(call.name()) {
+            return None;
+        }
+        let object = task.fds.borrow().get(call.int(0))?;
+        let pid = self.world.memory_files.get(&object)?;
+        let other = self.tasks.values().find(|other| other.process.borrow().pid == *pid)?;
+        let length = shown::buffers(task.tid, call)?.iter().map(|(_, length)| length).sum();
+        let place = shown::place_of(call).or_else(|| file_position(task.tid, call.int(0)))?;
+        Some((other, vec![(place, length)]))
+    }
+
+    /// Puts back the program's own code in parts of the memory of a task, while another one, or the same, stands still.
+    fn uncover(&mut self, by: pid_t, (of, space): (pid_t, &Rc<RefCell<Space>>), parts: &[(u64, u64)]) {
+        if parts.is_empty() || !space.borrow().code.is_patched() {
+            return;
+        }
+        let held = self.hold_running(by, space);
+        parts.iter().for_each(|(start, length)| space.borrow_mut().code.clear_part(of, *start, *length));
+        self.tell_code(space);
+        self.release(held);
+    }
+
+    /// Tells the agents of an address space where there are jumps.
+    fn tell_code(&self, space: &Rc<RefCell<Space>>) {
+        let parts = space.borrow().code.parts();
+        let sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space));
+        sharing.filter_map(|task| task.ring.as_ref()).for_each(|ring| ring.set_code(&parts));
     }
 
     /// Whether every thread of an address space finds a block of its own when it comes to a patched site. One that is in a call
@@ -529,7 +604,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
-        let chosen = if self.world.replayable && !is_of_file(tid, call.ip) {
+        let chosen = if !is_own_code(tid, call.ip, self.world.replayable) {
             Err(Refused::Written)
         } else {
             space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number))
@@ -537,7 +612,7 @@ impl Recorder {
         let outcome = match chosen {
             Err(reason) => Err(reason),
             Ok(chosen) => {
-                let Some(held) = self.hold_others(tid, &space, &chosen) else { return };
+                let Some(held) = self.hold_others(tid, &space, |ip| chosen.is_inside(ip)) else { return };
                 let Some(agent) = &self.world.agent else { return };
                 let outcome = match Borrowed::new(agent.image, pid, tid) {
                     Ok(mut thread) if thread.regs.rip == call.ip => {
@@ -545,15 +620,16 @@ impl Recorder {
                     }
                     _ => Err(Refused::ReadOnly),
                 };
-                for other in held {
-                    let _ = sys::resume(other, Resume::Cont, 0);
-                }
+                self.release(held);
                 outcome
             }
         };
         let Some(agent) = &mut self.world.agent else { return };
         match outcome {
-            Ok(()) => agent.counts.patched += 1,
+            Ok(()) => {
+                agent.counts.patched += 1;
+                self.tell_code(&space);
+            }
             Err(reason) => {
                 space.borrow_mut().code.refuse(call.ip, reason);
                 *agent.counts.refused.entry(reason).or_default() += 1;
@@ -563,11 +639,37 @@ impl Recorder {
 
     /// Stops the other threads that run in an address space, and says which. `None` when one of them stands where the code is to be
     /// changed. Those that sleep in a call run nothing before it ends.
-    fn hold_others(&mut self, tid: pid_t, space: &Rc<RefCell<Space>>, chosen: &Chosen) -> Option<Vec<pid_t>> {
+    fn hold_others(
+        &mut self,
+        tid: pid_t,
+        space: &Rc<RefCell<Space>>,
+        is_changed: impl Fn(u64) -> bool,
+    ) -> Option<Vec<pid_t>> {
         if Rc::strong_count(space) <= 2 {
             return Some(Vec::new());
         }
-        let in_way = |tid: pid_t| sys::registers(tid).is_ok_and(|regs| chosen.is_inside(regs.rip));
+        let (held, is_clear) = self.hold(tid, space, is_changed);
+        if is_clear {
+            return Some(held);
+        }
+        self.release(held);
+        None
+    }
+
+    /// Stops the other threads that run in an address space while code is put back that was there before: one that came by would find half
+    /// of it.
+    fn hold_running(&mut self, tid: pid_t, space: &Rc<RefCell<Space>>) -> Vec<pid_t> {
+        let is_own = self.tasks.get(&tid).is_some_and(|task| Rc::ptr_eq(&task.space, space));
+        // Where they take turns, no other runs; nor where there is none.
+        if is_own && (self.world.replayable || Rc::strong_count(space) <= 2) || !space.borrow().code.is_patched() {
+            return Vec::new();
+        }
+        self.hold(tid, space, |_| false).0
+    }
+
+    /// Stops the other threads that run in an address space, as far as they are not stopped, and whether none stands where code is changed.
+    fn hold(&mut self, tid: pid_t, space: &Rc<RefCell<Space>>, is_changed: impl Fn(u64) -> bool) -> (Vec<pid_t>, bool) {
+        let in_way = |tid: pid_t| sys::registers(tid).is_ok_and(|regs| is_changed(regs.rip));
         let mut held = Vec::new();
         let mut is_clear = true;
         let others = self.tasks.values().filter(|other| other.tid != tid && Rc::ptr_eq(&other.space, space));
@@ -575,7 +677,7 @@ impl Recorder {
             let other_tid = other.tid;
             if let Some(call) = &other.call {
                 // It comes back to behind the call.
-                is_clear &= !chosen.is_inside(call.ip);
+                is_clear &= !is_changed(call.ip);
             } else if self.stops.iter().any(|stop| stop.tid == other_tid) {
                 is_clear &= !in_way(other_tid);
             } else {
@@ -601,13 +703,18 @@ impl Recorder {
                 }
             }
         }
-        if is_clear {
-            return Some(held);
+        (held, is_clear)
+    }
+
+    /// Threads that were held go on. One that was to be stopped for another reason, too, is to be so again.
+    fn release(&self, held: Vec<pid_t>) {
+        for tid in held {
+            if self.detaching {
+                let _ = sys::interrupt(tid);
+            }
+            let is_stepwise = self.tasks.get(&tid).is_some_and(|task| task.stepwise);
+            let _ = sys::resume(tid, if is_stepwise { Resume::Syscall } else { Resume::Cont }, 0);
         }
-        for other in held {
-            let _ = sys::resume(other, Resume::Cont, 0);
-        }
-        None
     }
 
     /// Puts the agent into the program of a task that stands behind a call.
@@ -718,7 +825,10 @@ impl Recorder {
     pub(super) fn give_up(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let space = Rc::clone(&task.space);
-        if let Err(error) = space.borrow_mut().code.restore(tid) {
+        let held = self.hold_running(tid, &space);
+        let restored = space.borrow_mut().code.restore(tid);
+        self.release(held);
+        if let Err(error) = restored {
             self.world.note(&format!("the agent could not be taken out of a program's code, and stays there: {error}"));
         }
         for task in self.tasks.values_mut().filter(|task| Rc::ptr_eq(&task.space, &space)) {
@@ -842,6 +952,7 @@ impl World {
         if self.names_moved {
             ring.ask_names();
         }
+        ring.set_code(&task.space.borrow().code.parts());
         self.begin_replayable(task, &ring);
         task.ring = Some(ring);
     }
@@ -969,10 +1080,12 @@ pub(super) fn forget_code(task: &Task, call: &Call, result: i64) {
     }
 }
 
-/// Whether code is that of a file, which the program does not write.
-fn is_of_file(tid: pid_t, ip: u64) -> bool {
+/// Whether code may be changed: what is written to shared memory is in its file, too. `replayable`: only that of a file, which the program
+/// does not write.
+fn is_own_code(tid: pid_t, ip: u64, replayable: bool) -> bool {
     let writes = libc::PROT_WRITE as u64;
-    image::executable_mapping_at(tid, ip).is_some_and(|mapping| mapping.ino != 0 && mapping.prot & writes == 0)
+    image::executable_mapping_at(tid, ip)
+        .is_some_and(|mapping| !mapping.shared && (!replayable || (mapping.ino != 0 && mapping.prot & writes == 0)))
 }
 
 /// A call whose descriptor is for reading only.

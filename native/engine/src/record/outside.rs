@@ -108,7 +108,7 @@ impl World {
 
 impl Recorder {
     /// The thread that has this number in the process ids of a task: the recorder's own, or those of its namespace.
-    fn task_numbered(&self, by: &Task, number: pid_t) -> Option<&Task> {
+    pub(super) fn task_numbered(&self, by: &Task, number: pid_t) -> Option<&Task> {
         let namespace = |tid: pid_t| std::fs::read_link(format!("/proc/{tid}/ns/pid")).ok();
         let own = namespace(by.tid);
         if own == std::fs::read_link("/proc/self/ns/pid").ok() {

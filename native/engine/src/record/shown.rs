@@ -109,12 +109,12 @@ impl Shown {
 }
 
 /// Whether a call reads a file, or says where it is read.
-fn reads(name: &str) -> bool {
+pub(super) fn reads(name: &str) -> bool {
     matches!(name, "read" | "pread64" | "readv" | "preadv" | "preadv2" | "lseek")
 }
 
 /// Where in a file a call reads, unless that is where it was read last.
-fn place_of(call: &Call) -> Option<u64> {
+pub(super) fn place_of(call: &Call) -> Option<u64> {
     let is_at = match call.name() {
         "pread64" | "preadv" => true,
         "preadv2" => call.args[3] != u64::MAX,
@@ -124,23 +124,28 @@ fn place_of(call: &Call) -> Option<u64> {
 }
 
 /// The buffers that a call reads into, by address and length; `None` when the kernel refuses it.
-fn buffers(tid: pid_t, call: &Call) -> Option<Vec<(u64, u64)>> {
-    const MOST: u64 = libc::UIO_MAXIOV as u64;
+pub(super) fn buffers(tid: pid_t, call: &Call) -> Option<Vec<(u64, u64)>> {
     const END: u64 = 1 << 47;
-    const PIECE: usize = size_of::<libc::iovec>();
+    if call.name() == "lseek" {
+        return Some(Vec::new());
+    }
     if matches!(call.name(), "read" | "pread64") {
         return Some(vec![(call.args[1], call.args[2])]);
     }
-    if call.args[2] > MOST || (call.name() == "preadv2" && call.int(5) & !libc::RWF_HIPRI != 0) {
+    if call.name() == "preadv2" && call.int(5) & !libc::RWF_HIPRI != 0 {
         return None;
     }
-    let mut table = vec![0; call.args[2] as usize * PIECE];
-    if !table.is_empty() && sys::read_pieces(tid, &[(call.args[1], table.len())], &mut table) != table.len() {
-        return None;
-    }
-    let buffers: Vec<(u64, u64)> =
-        table.chunks_exact(PIECE).map(|piece| (word_of(&piece[..8]), word_of(&piece[8..]))).collect();
+    let buffers = vector(tid, call.args[1], call.args[2])?;
     buffers.iter().all(|(addr, length)| addr.checked_add(*length).is_some_and(|end| end < END)).then_some(buffers)
+}
+
+/// A table of addresses and lengths in the memory of a task, struct iovec; `None` when the kernel does not take it.
+pub(super) fn vector(tid: pid_t, addr: u64, count: u64) -> Option<Vec<(u64, u64)>> {
+    const MOST: u64 = libc::UIO_MAXIOV as u64;
+    const PIECE: usize = size_of::<libc::iovec>();
+    let mut table = vec![0; usize::try_from(count).ok().filter(|_| count <= MOST)? * PIECE];
+    let is_there = table.is_empty() || sys::read_pieces(tid, &[(addr, table.len())], &mut table) == table.len();
+    is_there.then(|| table.chunks_exact(PIECE).map(|piece| (word_of(&piece[..8]), word_of(&piece[8..]))).collect())
 }
 
 /// The addresses that a line of such a file is about; `None` of a line that says more of the mapping before.
