@@ -2,16 +2,16 @@
 
 pub mod features;
 
-use std::arch::x86_64::{__cpuid, __cpuid_count};
-
 use trace_format::event::Trap;
+
+use crate::sys::cpuid;
 
 /// Vendor, family, model and stepping, as `GenuineIntel 6-143-8` (CPUID leaves 0 and 1).
 #[must_use]
 pub fn describe() -> String {
-    let vendor = __cpuid(0);
+    let vendor = cpuid(0, 0);
     let name: Vec<u8> = [vendor.ebx, vendor.edx, vendor.ecx].into_iter().flat_map(u32::to_le_bytes).collect();
-    let signature = __cpuid(1).eax;
+    let signature = cpuid(1, 0).eax;
     let (stepping, base_model, base_family) = (signature & 0xf, signature >> 4 & 0xf, signature >> 8 & 0xf);
     let family = if base_family == 0xf { base_family + (signature >> 20 & 0xff) } else { base_family };
     let model = if matches!(base_family, 6 | 0xf) { base_model | (signature >> 12 & 0xf0) } else { base_model };
@@ -21,15 +21,12 @@ pub fn describe() -> String {
 /// Whether this processor has an instruction.
 #[must_use]
 pub fn has(instruction: Trap) -> bool {
-    /// Bits of leaf 1 ecx, leaf 7 ebx and leaf 7 ecx.
-    const RDRAND: u32 = 1 << 30;
-    const RDSEED: u32 = 1 << 18;
+    /// Of leaf 7 ecx.
     const RDPID: u32 = 1 << 22;
-    let seventh = || (__cpuid(0).eax >= 7).then(|| __cpuid_count(7, 0));
     match instruction {
-        Trap::Rdrand => __cpuid(1).ecx & RDRAND != 0,
-        Trap::Rdseed => seventh().is_some_and(|features| features.ebx & RDSEED != 0),
-        Trap::Rdpid => seventh().is_some_and(|features| features.ecx & RDPID != 0),
+        Trap::Rdrand => std::is_x86_feature_detected!("rdrand"),
+        Trap::Rdseed => std::is_x86_feature_detected!("rdseed"),
+        Trap::Rdpid => cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & RDPID != 0,
         Trap::Rdtsc | Trap::Rdtscp | Trap::Cpuid => true,
     }
 }

@@ -203,7 +203,7 @@ impl Placement {
         let (watched, stop) = (Arc::clone(&self.watched), Arc::clone(&self.stop));
         let visible = self.visible;
         let run = move || {
-            sys::enable_counter();
+            sys::enable_instructions();
             let _ = sys::set_affinity(0, &visible);
             while !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(TICK);

@@ -45,7 +45,7 @@ use trace_format::event::{EventKind, Lost, Side, flag, slot};
 
 use self::chaos::Settling;
 use crate::capture::{self, Call};
-use crate::cpu::features::{self, Level};
+use crate::cpu::features::{self, Answers, Level};
 use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
@@ -351,11 +351,13 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     };
     // After the fork: the child has its action of SIGCHLD from this process.
     let unsignalled = sys::StopsUnsignalled::new();
+    // What traps in the tracees traps here too, or the processor would be switched at every stop.
     let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
+    let traps_cpuid = recorder.world.shown_cpu.as_ref().and_then(|_| sys::TrapsCpuid::new());
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
-    drop((counterless, unsignalled));
+    drop((counterless, traps_cpuid, unsignalled));
     control.program_ended();
     let outcome = recorder.finish(Some(&launched), &options.output)?;
     // The trace is whole, but what is in it is not what the policy says.
@@ -453,7 +455,7 @@ struct World {
     streams: Vec<replayable::Stream>,
     timestamps: sys::Timestamps,
     /// What programs are told of the processor, where `cpuid` can be caught.
-    shown_cpu: Option<Level>,
+    shown_cpu: Option<Answers>,
     /// A pipe to look into those of programs with: the ends to read and to write.
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
@@ -565,7 +567,7 @@ impl World {
             streams_named: false,
             streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
-            shown_cpu,
+            shown_cpu: shown_cpu.map(Answers::new),
             lookout: None,
             memory_files: FxHashMap::default(),
             mapping_files: FxHashMap::default(),

@@ -52,7 +52,7 @@ use crate::error::{EngineError, Fact};
 use crate::reader::{State, Trace};
 use crate::stacks::Stacks;
 use crate::store::Store;
-use crate::sys::{self, Counterless, CpuMask};
+use crate::sys::{self, Counterless, CpuMask, TrapsCpuid};
 
 /// Most desyncs that are kept.
 const MOST_DESYNCS: usize = 256;
@@ -366,8 +366,9 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let mut runner = Runner::new(job, lane, units, remote)?;
         // What traps in the tracees traps here too, or the processor would be switched at every stop.
         let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
+        let traps_cpuid = if job.scan.traps.cpuid { TrapsCpuid::new() } else { None };
         let result = runner.run();
-        drop(counterless);
+        drop((counterless, traps_cpuid));
         let mut done = std::mem::take(&mut runner.done);
         done.answered = runner.agent.as_ref().map_or(0, |agent| agent.answered);
         done.is_reference = runner.agent.is_none();

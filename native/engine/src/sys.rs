@@ -625,6 +625,7 @@ pub fn realtime() -> u64 {
 
 thread_local! {
     static COUNTERLESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static TRAPS_CPUID: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// As long as it lives the kernel raises no SIGCHLD in this process for children that stop (SA_NOCLDSTOP, sigaction(2)). A tracer
@@ -694,9 +695,11 @@ pub fn with_counter<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// For a new thread: one that was made by a [`Counterless`] thread is so too, and has to read clocks again.
-pub fn enable_counter() {
+/// For a new thread: one that was made by a [`Counterless`] thread or by one that [`TrapsCpuid`] is so too, and has to read clocks
+/// again.
+pub fn enable_instructions() {
     set_counter(libc::PR_TSC_ENABLE);
+    set_cpuid(true);
 }
 
 fn set_counter(how: c_int) -> bool {
@@ -757,11 +760,52 @@ pub const ARCH_SET_CPUID: u64 = 0x1012;
 /// Whether processor and kernel can let `cpuid` trap.
 #[must_use]
 pub fn can_trap_cpuid() -> bool {
-    // SAFETY: takes no pointer; between the two calls nothing on this thread executes `cpuid`.
-    unsafe {
-        libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0) == 0
-            && libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 1) == 0
+    set_cpuid(false) && set_cpuid(true)
+}
+
+/// As long as it lives `cpuid` traps on this thread, as it does in the tracees, for the reason that [`Counterless`] is for. Nothing on
+/// this thread may execute it but in [`with_cpuid`]; what libraries choose by it is chosen before.
+pub struct TrapsCpuid(std::marker::PhantomData<*const ()>);
+
+impl TrapsCpuid {
+    /// `None` when processor or kernel cannot.
+    #[must_use]
+    pub fn new() -> Option<TrapsCpuid> {
+        // Both keep what they have found out, for the whole process: so do all that ask the standard library.
+        let _ = (std::is_x86_feature_detected!("avx2"), blake3::hash(&[]));
+        set_cpuid(false).then(|| {
+            TRAPS_CPUID.set(true);
+            TrapsCpuid(std::marker::PhantomData)
+        })
     }
+}
+
+impl Drop for TrapsCpuid {
+    fn drop(&mut self) {
+        set_cpuid(true);
+        TRAPS_CPUID.set(false);
+    }
+}
+
+/// Calls something that may execute `cpuid`, from a thread that may be one that [`TrapsCpuid`].
+pub fn with_cpuid<T>(call: impl FnOnce() -> T) -> T {
+    let hidden = TRAPS_CPUID.get() && set_cpuid(true);
+    let result = call();
+    if hidden {
+        set_cpuid(false);
+    }
+    result
+}
+
+/// What the processor says of itself.
+#[must_use]
+pub fn cpuid(leaf: u32, subleaf: u32) -> std::arch::x86_64::CpuidResult {
+    with_cpuid(|| std::arch::x86_64::__cpuid_count(leaf, subleaf))
+}
+
+fn set_cpuid(works: bool) -> bool {
+    // SAFETY: takes no pointer; what the thread does afterwards is said at [`TrapsCpuid`].
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, libc::c_long::from(works)) == 0 }
 }
 
 fn clock(id: libc::clockid_t) -> u64 {
@@ -1068,6 +1112,19 @@ mod tests {
         assert_eq!(limit_in("", FILE_SIZE), None);
         let own = std::fs::read_to_string("/proc/self/limits").unwrap();
         assert_eq!(limit_in(&own, FILE_SIZE), Some(soft_limit(own_tid(), FILE_SIZE)));
+    }
+
+    #[test]
+    fn what_the_engine_uses_executes_no_cpuid() {
+        // Where it did, the thread would end here, and the test with it.
+        let traps = TrapsCpuid::new();
+        let content = vec![7; 1 << 20];
+        let hash = blake3::hash(&content);
+        let found = memchr::memchr(8, &content);
+        let said = cpuid(0, 0);
+        drop(traps);
+        assert_eq!((hash, found), (blake3::hash(&content), None));
+        assert_eq!(said, cpuid(0, 0));
     }
 
     /// In a process of its own, since the action belongs to the whole process and other tests record meanwhile.

@@ -3,7 +3,9 @@
 //!
 //! Leaves and bits are those of the Intel SDM, volume 2, CPUID; the levels those of the x86-64 psABI, "Micro-architecture levels".
 
-use std::arch::x86_64::__cpuid_count;
+use rustc_hash::FxHashMap;
+
+use crate::sys;
 
 /// What the processor may seem to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,8 +139,38 @@ pub fn shown(level: Level, leaf: u32, subleaf: u32, said: Answer) -> Answer {
 /// What the processor says, and what a program is told instead.
 #[must_use]
 pub fn answer(level: Level, leaf: u32, subleaf: u32) -> Answer {
-    let said = __cpuid_count(leaf, subleaf);
+    let said = sys::cpuid(leaf, subleaf);
     shown(level, leaf, subleaf, [said.eax, said.ebx, said.ecx, said.edx])
+}
+
+/// Whether what a leaf says depends on the subleaf that is asked for; not of those that are known to have none.
+#[must_use]
+pub fn has_subleaves(leaf: u32) -> bool {
+    !matches!(leaf, 0..=3 | 5 | 6 | 9 | 0xa | 0x15 | 0x16 | 0x8000_0000..=0x8000_0008)
+}
+
+/// What has been answered, since a virtual machine can take longer to say it than the kernel takes for many stops.
+pub struct Answers {
+    level: Level,
+    known: FxHashMap<(u32, u32), Answer>,
+}
+
+impl Answers {
+    #[must_use]
+    pub fn new(level: Level) -> Answers {
+        Answers { level, known: FxHashMap::default() }
+    }
+
+    /// What a program is told. The same whenever it is asked, whichever processor of the machine that is.
+    pub fn answer(&mut self, leaf: u32, subleaf: u32) -> Answer {
+        /// More than there are leaves and subleaves.
+        const MOST: usize = 1 << 10;
+        let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
+        *self.known.entry((leaf, subleaf)).or_insert_with(|| answer(self.level, leaf, subleaf))
+    }
 }
 
 /// Feature bits as a trace has them, shown at a level: a hexadecimal word for each, with spaces between.

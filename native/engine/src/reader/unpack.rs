@@ -2,6 +2,8 @@
 
 use trace_format::varint::Problem;
 
+use crate::sys;
+
 /// Decompresses, with a context that is made once.
 #[derive(Default)]
 pub(super) struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
@@ -11,7 +13,11 @@ impl Unpacker {
     pub(super) fn unpack(&mut self, stored: &[u8], raw_len: u32, out: &mut Vec<u8>) -> Result<(), Problem> {
         let context = match &mut self.0 {
             Some(context) => context,
-            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| Problem::Compressed)?),
+            none => {
+                // It asks what the processor can do, each time.
+                let new = sys::with_cpuid(zstd::bulk::Decompressor::new);
+                none.insert(new.map_err(|_| Problem::Compressed)?)
+            }
         };
         out.clear();
         out.reserve(raw_len as usize);

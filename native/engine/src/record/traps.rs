@@ -7,7 +7,6 @@ use trace_format::event::{EventKind, Trap};
 use super::called::{Numbers, call_in};
 use super::signals::catches;
 use super::{Recorder, World};
-use crate::cpu::features;
 use crate::memory::Memory;
 use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, USER_CS};
@@ -78,7 +77,9 @@ impl World {
 
     /// Answers `cpuid` for a task that has trapped at one; whether it has.
     pub(super) fn answer_cpuid(&mut self, task: &mut Task, info: &SigInfo) -> bool {
-        let Some(level) = self.shown_cpu.filter(|_| siginfo::code(info) == siginfo::SI_KERNEL) else { return false };
+        if siginfo::code(info) != siginfo::SI_KERNEL {
+            return false;
+        }
         let Ok(mut regs) = sys::registers(task.tid) else { return false };
         if !self.is_cpuid(task.tid, regs.rip) {
             return false;
@@ -87,7 +88,8 @@ impl World {
             return false;
         }
         let asked = (regs.rax as u32, regs.rcx as u32);
-        let [eax, ebx, ecx, edx] = features::answer(level, asked.0, asked.1).map(u64::from);
+        let Some(answers) = &mut self.shown_cpu else { return false };
+        let [eax, ebx, ecx, edx] = answers.answer(asked.0, asked.1).map(u64::from);
         let mut event = self.event(task, EventKind::Trap, Trap::Cpuid as i32);
         (event.ip, event.sp, event.nargs) = (regs.rip, regs.rsp, 6);
         event.args = [u64::from(asked.0), u64::from(asked.1), eax, ebx, ecx, edx];
