@@ -1,10 +1,10 @@
-/** What only a recording that can be replayed does: time stamps of loaders, and the content of small files. */
+/** What traps in loaders, and what only a recording that can be replayed does: the content of small files. */
 
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { cli, environment, folder, readWhole, record, run } from "./support.js";
+import { cli, environment, folder, readWhole, record, run, stateOf } from "./support.js";
 
 /** How many instructions were answered in each process. */
 async function traps(file: string): Promise<Map<number, number>> {
@@ -30,6 +30,23 @@ describe("time stamps that the loader reads", () => {
     const [, shown] = [...(await traps(file)).values()];
     expect(shown).toBeGreaterThan(0);
   });
+});
+
+describe("what the loader asks of the processor", () => {
+  const names = ["LEVEL1_DCACHE_SIZE", "LEVEL2_CACHE_SIZE", "LEVEL3_CACHE_SIZE"];
+  // The first programs trap, the later ones find the answers in a table.
+  const script = Array.from({ length: 8 }, () => names.map((name) => `getconf ${name};`).join(""));
+  for (const mode of [["--observe"], []]) {
+    it(`is answered the same each time, with ${mode[0] ?? "no option"}`, async () => {
+      const own = execFileSync("sh", ["-c", script[0] ?? ""], { encoding: "utf8" });
+      expect(own).toMatch(/[1-9]/);
+      const { file, stdout } = await record(["sh", "-c", script.join("")], { options: mode });
+      expect(stdout).toBe(own.repeat(script.length));
+      if (mode.length > 0) return;
+      const env = stateOf(dirname(file));
+      expect(await run([cli, "replay", file], { env })).toMatchObject({ code: 0, stdout });
+    });
+  }
 });
 
 describe("small files that are mapped", () => {

@@ -10,6 +10,7 @@ mod births;
 mod called;
 mod changed;
 mod chaos;
+mod cpuid;
 mod effects;
 mod facts;
 mod filter;
@@ -353,7 +354,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let unsignalled = sys::StopsUnsignalled::new();
     // What traps in the tracees traps here too, or the processor would be switched at every stop.
     let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
-    let traps_cpuid = recorder.world.shown_cpu.as_ref().and_then(|_| sys::TrapsCpuid::new());
+    let traps_cpuid = recorder.world.traps_all_cpuid().then(sys::TrapsCpuid::new).flatten();
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
@@ -454,7 +455,7 @@ struct World {
     streams_named: bool,
     streams: Vec<replayable::Stream>,
     timestamps: sys::Timestamps,
-    /// What programs are told of the processor, where `cpuid` can be caught.
+    /// What programs are told of the processor, where `cpuid` can be caught, and is.
     shown_cpu: Option<Answers>,
     /// A pipe to look into those of programs with: the ends to read and to write.
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
@@ -474,8 +475,8 @@ struct World {
     names_moved: bool,
     /// There has been more than one task.
     are_several: bool,
-    /// Where loaders read the time stamp counter, by their hash: offsets in the file.
-    loader_sites: HashMap<Hash, Vec<u64>>,
+    /// What traps in loaders, by their hash.
+    loader_sites: HashMap<Hash, loader::Sites>,
     sampler: Option<samples::Sampler>,
 }
 
@@ -523,7 +524,9 @@ impl World {
         if !replayable {
             definitions.push(Definition::Meta { key: "observed_by".into(), value: observed_by.join(" ").into_bytes() });
         }
-        let shown_cpu = (replayable && sys::can_trap_cpuid()).then_some(options.cpu);
+        // Where code of programs is changed anyway, loaders are spared what others of their kind were told.
+        let may_trap = (replayable || agent.is_some()) && sys::can_trap_cpuid();
+        let shown_cpu = (may_trap && replayable).then_some(options.cpu);
         if let Some(level) = shown_cpu {
             for (key, value) in [("cpu_level", level.name().into()), ("cpu_features", features::text(level))] {
                 definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
@@ -567,7 +570,7 @@ impl World {
             streams_named: false,
             streams: Vec::new(),
             timestamps: sys::Timestamps::default(),
-            shown_cpu: shown_cpu.map(Answers::new),
+            shown_cpu: may_trap.then(|| Answers::new(shown_cpu)),
             lookout: None,
             memory_files: FxHashMap::default(),
             mapping_files: FxHashMap::default(),
@@ -940,6 +943,9 @@ impl Recorder {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if self.world.answer_learnt(task, signal) {
+            return self.go_on(tid, 0);
+        }
         self.world.decide(task, Some(signal));
         if !task.launching {
             self.world.signal(task, signal);
@@ -1038,6 +1044,10 @@ impl World {
             && result == 0;
         if !self.replayable && call.name() == "prctl" && call.int(0) == libc::PR_SET_TSC && result == 0 {
             task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
+        }
+        // What a loader does first is behind it then.
+        if task.traps.learns && task.trapped >= 2 {
+            World::end_learning(task);
         }
         if let Some(agent) = &mut self.agent {
             *agent.counts.trapped.entry(call.number).or_default() += 1;

@@ -110,6 +110,8 @@ impl Space {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loader {
     pub hash: Hash,
+    /// Where its file begins.
+    pub base: u64,
     pub start: u64,
     pub length: u64,
     /// In the file.
@@ -196,6 +198,8 @@ pub struct Traps {
     pub cpuid_is_forbidden: bool,
     /// It has said that it gains no privileges (PR_SET_NO_NEW_PRIVS).
     pub gains_nothing: bool,
+    /// `cpuid` traps while its loader begins, so that others can be spared it.
+    pub learns: bool,
 }
 
 /// A thread under observation.

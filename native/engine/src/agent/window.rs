@@ -294,13 +294,7 @@ pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, R
     let next = base + code.len() as u64 + 4;
     code.extend(distance(next, ip)?.to_le_bytes());
     let behind = base + code.len() as u64;
-    code.extend(relocated(&window.after, behind)?);
-    if window.after.last().is_none_or(flows_on) {
-        let back = if window.after.is_empty() { ip } else { window.after.last().map_or(ip, Instruction::next_ip) };
-        code.push(0xe9);
-        let next = base + code.len() as u64 + 4;
-        code.extend(distance(next, back)?.to_le_bytes());
-    }
+    go_back(&mut code, window, ip, base)?;
     code.resize(code.len().next_multiple_of(8), 0xcc);
     let data = code.len();
     let after = if window.after.is_empty() { ip } else { behind };
@@ -315,13 +309,47 @@ pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, R
     code[lead + 3..lead + 7].copy_from_slice(&to_data.to_le_bytes());
     let to_entry = (data + site::ENTRY as usize - (lead + 13)) as u32;
     code[lead + 9..lead + 13].copy_from_slice(&to_entry.to_le_bytes());
-    let length = (window.end - window.start) as usize;
-    // What is left of the instructions traps, should something jump there after all. A site that stays is not touched.
-    let mut jump = vec![0xcc; length];
-    jump[0] = 0xe9;
-    let to_trampoline = distance(window.start + JUMP_BYTES as u64, base)?;
-    jump[1..JUMP_BYTES].copy_from_slice(&to_trampoline.to_le_bytes());
+    let jump = jump_to(window, base)?;
     Ok(Patch { jump, trampoline: code, trap, after, behind })
+}
+
+/// The jump over a window to code at `base` that does what stood there with something else in place of the site, and that code.
+/// `instead` makes it for an address.
+///
+/// # Errors
+/// When it is too far away.
+pub fn replace(
+    window: &Window,
+    ip: u64,
+    base: u64,
+    instead: impl FnOnce(u64) -> Vec<u8>,
+) -> Result<(Vec<u8>, Vec<u8>), Refused> {
+    let mut code = relocated(&window.before, base)?;
+    code.extend(instead(base + code.len() as u64));
+    go_back(&mut code, window, ip, base)?;
+    Ok((jump_to(window, base)?, code))
+}
+
+/// Adds what stands behind the site in a window, and the way back to the program. `code` is to be at `base`.
+fn go_back(code: &mut Vec<u8>, window: &Window, ip: u64, base: u64) -> Result<(), Refused> {
+    let behind = base + code.len() as u64;
+    code.extend(relocated(&window.after, behind)?);
+    if window.after.last().is_none_or(flows_on) {
+        let back = if window.after.is_empty() { ip } else { window.after.last().map_or(ip, Instruction::next_ip) };
+        code.push(0xe9);
+        let next = base + code.len() as u64 + 4;
+        code.extend(distance(next, back)?.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// What is put over a window. What is left of the instructions traps, should something jump there after all. A site that stays is not
+/// touched.
+fn jump_to(window: &Window, base: u64) -> Result<Vec<u8>, Refused> {
+    let mut jump = vec![0xcc; (window.end - window.start) as usize];
+    jump[0] = 0xe9;
+    jump[1..JUMP_BYTES].copy_from_slice(&distance(window.start + JUMP_BYTES as u64, base)?.to_le_bytes());
+    Ok(jump)
 }
 
 fn distance(from: u64, to: u64) -> Result<i32, Refused> {

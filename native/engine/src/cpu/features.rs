@@ -136,11 +136,15 @@ pub fn shown(level: Level, leaf: u32, subleaf: u32, said: Answer) -> Answer {
     shown
 }
 
-/// What the processor says, and what a program is told instead.
+/// What a program is told instead of what the processor says.
 #[must_use]
 pub fn answer(level: Level, leaf: u32, subleaf: u32) -> Answer {
+    shown(level, leaf, subleaf, said(leaf, subleaf))
+}
+
+fn said(leaf: u32, subleaf: u32) -> Answer {
     let said = sys::cpuid(leaf, subleaf);
-    shown(level, leaf, subleaf, [said.eax, said.ebx, said.ecx, said.edx])
+    [said.eax, said.ebx, said.ecx, said.edx]
 }
 
 /// Whether what a leaf says depends on the subleaf that is asked for; not of those that are known to have none.
@@ -151,13 +155,14 @@ pub fn has_subleaves(leaf: u32) -> bool {
 
 /// What has been answered, since a virtual machine can take longer to say it than the kernel takes for many stops.
 pub struct Answers {
-    level: Level,
+    level: Option<Level>,
     known: FxHashMap<(u32, u32), Answer>,
 }
 
 impl Answers {
+    /// As shown at a level; without one as the processor says it.
     #[must_use]
-    pub fn new(level: Level) -> Answers {
+    pub fn new(level: Option<Level>) -> Answers {
         Answers { level, known: FxHashMap::default() }
     }
 
@@ -169,7 +174,11 @@ impl Answers {
         if self.known.len() >= MOST {
             self.known.clear();
         }
-        *self.known.entry((leaf, subleaf)).or_insert_with(|| answer(self.level, leaf, subleaf))
+        let level = self.level;
+        *self.known.entry((leaf, subleaf)).or_insert_with(|| match level {
+            Some(level) => answer(level, leaf, subleaf),
+            None => said(leaf, subleaf),
+        })
     }
 }
 

@@ -80,7 +80,8 @@ impl World {
         }
         let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
         capturer.structures(slot::LAYOUT, Side::Out, &tails);
-        let loader = Loader::find(stack, &mappings);
+        let hash = |code: &Mapping| mappings.iter().find(|(mapping, _)| mapping == code).and_then(|(_, hash)| *hash);
+        let loader = Loader::find(stack, mappings.iter().map(|(mapping, _)| mapping), hash);
         if let Some(loader) = &loader {
             self.replace_sites(task, loader, memory);
         }

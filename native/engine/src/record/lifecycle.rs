@@ -12,14 +12,14 @@ use trace_format::table::Arch;
 use super::{Outcome, Recorder, World};
 use crate::capture::Call;
 use crate::error::EngineError;
-use crate::image::{self, ElfFacts, Identity};
+use crate::image::{self, ElfFacts, Identity, Mapping};
 use crate::launch::Launched;
 use crate::memory::{Capturer, Memory};
 use crate::placement::Place;
 use crate::raw::{Definition, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, Waited};
-use crate::task::{Birth, Boundary, Pending, Process, Space, Task};
+use crate::task::{Birth, Boundary, Loader, Pending, Process, Space, Task};
 
 impl World {
     pub(super) fn new_process(&mut self, pid: pid_t) -> Rc<RefCell<Process>> {
@@ -122,6 +122,12 @@ impl World {
         if self.replayable {
             self.describe_space(task, space, stack.as_mut(), (&mut event, &mut memory));
             self.name_streams(task);
+        } else if self.shown_cpu.is_some() {
+            let images = &mut self.images;
+            let hash = |code: &Mapping| images.facts_of_mapping(code, &image::reachable(tid, &code.path)).hash;
+            if let Some(loader) = Loader::find(stack.as_ref(), &mappings, hash) {
+                self.spare_cpuid(task, loader);
+            }
         }
         self.commit(event, &memory);
         for mapping in &mappings {
@@ -196,6 +202,7 @@ impl Recorder {
         (task.has_block, task.is_stranded) = (false, false);
         task.fds_apart = false;
         task.trapped = 0;
+        task.traps.learns = false;
         self.world.check_mapped_of(&task.space);
         let former_group = task.space.borrow().group;
         let group = self.world.turns.new_group(tid);

@@ -303,6 +303,7 @@ impl Recorder {
         let task = self.tasks.get_mut(&tid)?;
         let regs = sys::registers(tid).ok();
         let trapped = regs.is_some_and(|regs| match signal {
+            libc::SIGSEGV if task.traps.learns => self.world.is_cpuid(tid, regs.rip),
             _ if !self.world.replayable => false,
             libc::SIGSEGV => trap_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
             libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
@@ -310,6 +311,8 @@ impl Recorder {
         });
         if self.world.replayable {
             super::traps::give_back(&self.world, task);
+        } else if task.traps.learns {
+            World::end_learning(task);
         }
         let pid = task.process.borrow().pid;
         for held in task.held.drain(..).filter(|held| !held.queued) {
@@ -345,7 +348,7 @@ impl World {
             event.args[1] = u64::from(extra);
         }
         if trap == Trap::Rdtsc {
-            self.remember_site(task, regs.rip);
+            self.remember_clock(task, regs.rip);
         }
         event.ret = i64::from(self.keep_signal(task, libc::SIGSEGV, &regs));
         regs.rip += length;

@@ -60,12 +60,29 @@ impl World {
 }
 
 impl World {
+    /// Whether `cpuid` traps in all programs.
+    pub(super) fn traps_all_cpuid(&self) -> bool {
+        self.replayable && self.shown_cpu.is_some()
+    }
+
     /// Lets `cpuid` trap in a program that is about to begin: exec has ended that.
     pub(super) fn trap_cpuid(&mut self, task: &Task, regs: &libc::user_regs_struct) {
-        if self.shown_cpu.is_some() && call_in(task, regs, ARCH_PRCTL, &[sys::ARCH_SET_CPUID, 0]) != Some(0) {
+        if self.shown_cpu.is_some() && !World::set_cpuid(task, regs, false) {
             self.unreplayable(
                 "a program was told of this processor what a trace does not have (cpuid could not be caught)",
             );
+        }
+    }
+
+    /// Lets `cpuid` trap in a stopped task, or not; whether the kernel does so.
+    pub(super) fn set_cpuid(task: &Task, regs: &libc::user_regs_struct, works: bool) -> bool {
+        call_in(task, regs, ARCH_PRCTL, &[sys::ARCH_SET_CPUID, u64::from(works)]) == Some(0)
+    }
+
+    /// From now on `cpuid` does not trap any more in a stopped task whose loader was learnt from.
+    pub(super) fn end_learning(task: &mut Task) {
+        if let Ok(regs) = sys::registers(task.tid) {
+            task.traps.learns = !World::set_cpuid(task, &regs, true);
         }
     }
 
@@ -73,6 +90,13 @@ impl World {
     pub(super) fn is_cpuid(&self, tid: pid_t, ip: u64) -> bool {
         let mut code = [0; 2];
         self.shown_cpu.is_some() && sys::read_pieces(tid, &[(ip, 2)], &mut code) == 2 && code == CPUID
+    }
+
+    /// The same while a loader is learnt from.
+    pub(super) fn answer_learnt(&mut self, task: &mut Task, signal: c_int) -> bool {
+        task.traps.learns
+            && signal == libc::SIGSEGV
+            && sys::signal_info(task.tid).is_ok_and(|info| self.answer_cpuid(task, &info))
     }
 
     /// Answers `cpuid` for a task that has trapped at one; whether it has.
@@ -89,14 +113,16 @@ impl World {
         }
         let asked = (regs.rax as u32, regs.rcx as u32);
         let Some(answers) = &mut self.shown_cpu else { return false };
-        let [eax, ebx, ecx, edx] = answers.answer(asked.0, asked.1).map(u64::from);
+        let answer = answers.answer(asked.0, asked.1);
+        self.remember_answer(task, regs.rip, asked, answer);
+        let [eax, ebx, ecx, edx] = answer.map(u64::from);
         let mut event = self.event(task, EventKind::Trap, Trap::Cpuid as i32);
         (event.ip, event.sp, event.nargs) = (regs.rip, regs.rsp, 6);
         event.args = [u64::from(asked.0), u64::from(asked.1), eax, ebx, ecx, edx];
         event.ret = i64::from(self.keep_signal(task, libc::SIGSEGV, &regs));
         (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (eax, ebx, ecx, edx);
         regs.rip += CPUID.len() as u64;
-        if sys::set_registers(task.tid, &regs).is_ok() {
+        if sys::set_registers(task.tid, &regs).is_ok() && self.replayable {
             task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
             self.commit(event, &Memory::default());
         }
@@ -141,8 +167,8 @@ fn restore_handler(task: &Task, regs: &libc::user_regs_struct, signal: c_int, ha
 pub(super) fn give_back(world: &World, task: &Task) {
     World::put_unseen_back(task);
     let Ok(regs) = sys::registers(task.tid) else { return };
-    if world.shown_cpu.is_some() {
-        call_in(task, &regs, ARCH_PRCTL, &[sys::ARCH_SET_CPUID, 1]);
+    if world.traps_all_cpuid() {
+        World::set_cpuid(task, &regs, true);
     }
     if !task.traps.clock_is_forbidden {
         let (option, enable) = (libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64);
