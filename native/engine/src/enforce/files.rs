@@ -249,11 +249,38 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
     }
     check_open(asked, check, file_bits(flags), &place)?;
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
-    let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&place.fd)?;
+    let object = if device_of(&place.fd)? == Some(OWN_TERMINAL) { terminal_of(asked)? } else { place.fd };
+    let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&object)?;
     if may_wait {
-        return Ok(Opened::Slow(place.fd, flags));
+        return Ok(Opened::Slow(object, flags));
     }
-    reopen(&place.fd, flags, 0).map(Opened::Now)
+    reopen(&object, flags, 0).map(Opened::Now)
+}
+
+/// `/dev/tty`, which is another terminal for each session: opened here it would be the one of this process.
+const OWN_TERMINAL: libc::dev_t = libc::makedev(5, 0);
+
+/// The terminal of the caller's session.
+fn terminal_of(asked: &Asked<'_>) -> Result<OwnedFd, Errno> {
+    let device = asked.target.terminal();
+    asked.still_waiting()?;
+    let minor = libc::minor(device);
+    let name = match libc::major(device) {
+        // Unix98 terminals, virtual consoles, serial lines: Documentation/admin-guide/devices.txt of Linux.
+        136 => format!("/dev/pts/{minor}\0"),
+        4 if minor < 64 => format!("/dev/tty{minor}\0"),
+        4 => format!("/dev/ttyS{}\0", minor - 64),
+        _ => return Err(libc::ENXIO),
+    };
+    let name = CStr::from_bytes_with_nul(name.as_bytes()).map_err(|_| libc::ENXIO)?;
+    let found = open_how(libc::AT_FDCWD, name, libc::O_PATH | libc::O_CLOEXEC, RESOLVE_NO_SYMLINKS)?;
+    if device_of(&found)? == Some(device) { Ok(found) } else { Err(libc::ENXIO) }
+}
+
+/// The number of a character device; `None` when it is none.
+fn device_of(fd: &OwnedFd) -> Result<Option<libc::dev_t>, Errno> {
+    let facts = facts_of(fd)?;
+    Ok((facts.st_mode & libc::S_IFMT == libc::S_IFCHR).then_some(facts.st_rdev))
 }
 
 /// Opens a file or directory by a path that is granted as it is written: then one walk that follows no link at all reaches what
@@ -349,13 +376,12 @@ fn kind_by_name(name: &CStr) -> Result<u32, Errno> {
 /// `/dev/null` and its like, which never wait.
 fn is_memory_device(fd: &OwnedFd) -> Result<bool, Errno> {
     const MEMORY_DEVICES: u32 = 1;
-    let facts = facts_of(fd)?;
-    Ok(facts.st_mode & libc::S_IFMT == libc::S_IFCHR && libc::major(facts.st_rdev) == MEMORY_DEVICES)
+    Ok(device_of(fd)?.is_some_and(|device| libc::major(device) == MEMORY_DEVICES))
 }
 
-/// Opens the very object again, with rights.
+/// Opens the very object again, with rights. A terminal does not become that of this process.
 pub fn reopen(fd: &OwnedFd, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
-    let flags = (flags & !libc::O_NOFOLLOW) | libc::O_CLOEXEC;
+    let flags = (flags & !libc::O_NOFOLLOW) | libc::O_CLOEXEC | libc::O_NOCTTY;
     // SAFETY: the name is NUL-terminated, and leads to an object that is held open.
     owned(unsafe { libc::open(name_of(fd).as_ptr(), flags, mode) }.into()).map_err(|error| errno_of(&error))
 }
