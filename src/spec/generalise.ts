@@ -91,7 +91,11 @@ export function siblingName(
   isScratch = false,
 ): string | undefined {
   const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
-  if (general !== name) return general.replace(/\*+/g, "*");
+  if (general !== name) {
+    const plain = general.replace(/\*+/g, "*");
+    // `rb20261127-27887-q1qamy`: there may be random letters behind.
+    return (isTemporary ? siblingName(plain, true, isScratch) : undefined) ?? plain;
+  }
   if (/^[0-9a-f]{2}$/.test(name) && isTemporary) return "*";
   if (!isTemporary) return undefined;
   const python = isScratch ? PYTHON_TAIL.exec(name) : null;
@@ -196,16 +200,15 @@ export class Climber {
     if (this.#runs < 2 || this.#ladder.highest === "literal" || this.#ladder.highest === "token")
       return;
     const lonely = seenInSome(paths, renames, this.#runs);
-    const groups = new Map<string, Lonely[]>();
-    for (const one of lonely) {
+    const rootOf = (one: Lonely) => {
       const parts = one.object.split("/");
-      const key = `${one.verb} ${parts.length} ${parts[0]} ${parts[1]}`;
-      const group = groups.get(key);
-      if (group === undefined) groups.set(key, [one]);
-      else group.push(one);
-    }
-    for (const group of groups.values()) {
+      return [one.verb, parts.length, ...parts.slice(0, rootLength(parts))].join(" ");
+    };
+    for (const group of groupBy(lonely, rootOf)) {
       if (group.length <= MAX_GROUP) pairUp(group, made, renames);
+      else
+        for (const part of groupBy(group, ({ verb, object }) => `${verb} ${directoryOf(object)}`))
+          if (part.length <= MAX_GROUP) pairUp(part, made, renames);
     }
   }
 
@@ -284,6 +287,22 @@ function isPattern(object: string): boolean {
   return /(?<!\\)\*/.test(object);
 }
 
+/** Parts of a path that are no names of runs: those of the root directory, or a token, which is a directory. */
+function rootLength(parts: readonly string[]): number {
+  return /^(?:unix:)?$/.test(parts[0] ?? "") ? 2 : 1;
+}
+
+function groupBy<T>(all: readonly T[], keyOf: (one: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
+    const key = keyOf(one);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [one]);
+    else group.push(one);
+  }
+  return [...groups.values()];
+}
+
 /** A draft of an object that not all runs have, and what is known of its form. */
 interface Lonely extends Pick<Draft, "verb" | "object" | "runs"> {
   readonly general: string;
@@ -342,8 +361,7 @@ export function commonForm(one: string, other: string, isMade = false): string |
   const left = one.split("/");
   const right = other.split("/");
   if (left.length !== right.length || one === other) return undefined;
-  // What stands in the root directory has no such names; `$PWD` and its like are directories.
-  const names = /^(?:unix:)?$/.test(left[0] ?? "") ? 2 : 1;
+  const names = rootLength(left);
   let differences = 0;
   const parts: string[] = [];
   for (let k = 0; k < left.length; k++) {

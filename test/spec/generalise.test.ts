@@ -31,6 +31,7 @@ describe("the ladder", () => {
     [".tmp-12345-pack-e83c5163316f89bfbde7d9ab23ca2e25604af290.idx", ".tmp-*-pack-*.idx"],
     ["2026-11-27T16_13_30_773Z-debug-0.log", "*-debug-0.log"],
     ["app-2026-11-27.log", "app-*.log"],
+    ["rb20261127-27887-q1qamy", "rb*-*-*"],
     ["CMakeCache.txt.tmpe864f", "CMakeCache.txt.tmp*"],
     ["CMakeCache.txt", undefined],
     ["report_2", undefined],

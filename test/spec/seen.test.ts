@@ -64,7 +64,7 @@ asked, who = server.recvfrom(99); server.sendto(asked + b"ed", who); print(clien
 fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600); os.write(fd, b"text"); print(os.pread(fd, 9, 0))
 `);
     expectEnough(found, "b'text'\n");
-    expect(found.spec).toContain('{verb: create, object: "$PWD/#tmpfile"');
+    expect(found.spec).toContain("{verb: create, object: $PWD/#tmpfile,");
   });
 
   it("a link to /proc/self as the program itself", () => {
@@ -84,6 +84,37 @@ termios.tcsetattr(follower, termios.TCSANOW, termios.tcgetattr(follower))
 `);
     expectEnough(found, "b'typed\\n'\n");
     expect(found.spec).toContain("{verb: ioctl:TCSETS, object: /dev/pts/*");
+  });
+
+  it("/dev/tty as the terminal of the program's own session", () => {
+    const found = learned(`import os, pty
+child, leader = pty.fork()
+if child == 0:
+    own = os.open("/dev/tty", os.O_RDWR); os.write(own, b"to my own terminal\\n"); os._exit(0)
+print(os.read(leader, 99)); os.waitpid(child, 0)
+`);
+    expectEnough(found, "b'to my own terminal\\r\\n'\n");
+    expect(found.spec).toContain("{verb: write, object: /dev/tty,");
+  });
+
+  it("names with the number of the process, by what several runs show", () => {
+    const place = new SpecPlace({
+      "app.py": `import os, tempfile
+name = f"run.{os.getpid()}.pid"; open(name, "w").close(); os.unlink(name)
+fd, name = tempfile.mkstemp(dir=".", prefix="conf."); os.close(fd); os.replace(name, "conf")
+`,
+    });
+    for (const name of ["one", "two", "three"])
+      place.trace("record", "-q", "--observe", "-o", `../${name}.trace`, "--", "python3", "app.py");
+    place.trace("spec", "gen", "-o", "../app.spec", "../one.trace", "../two.trace");
+    for (let run = 0; run < 3; run++)
+      expect(place.trace("spec", "run", "../app.spec")).toEqual({
+        status: 0,
+        stdout: "",
+        stderr: "",
+      });
+    expect(place.trace("spec", "check", "../app.spec", "../three.trace").status).toBe(0);
+    place.leave();
   });
 
   it("enough of programs whose threads wait for ever, and of calls that are replaced by older ones", () => {
