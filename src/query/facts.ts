@@ -7,7 +7,7 @@ import { refObject, rowIndex, type TraceContext } from "../decode/context.js";
 import { captureBytes, findCapture, i32 } from "../decode/memory.js";
 import { NAMES } from "../decode/names.generated.js";
 import { ipv4Text, ipv6Text } from "../decode/scalar.js";
-import { SYSCALLS, type SyscallRow } from "../decode/tables.generated.js";
+import { READ_FROM, SYSCALLS, WRITTEN_TO } from "../decode/tables.generated.js";
 import {
   CaptureSide,
   type EventBatch,
@@ -21,6 +21,12 @@ const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 
 /** Calls that move bytes between descriptors, without memory of the program. */
 const movers = new Set(["sendfile", "sendfile64", "splice", "tee", "copy_file_range", "vmsplice"]);
+
+/** Arguments that are the descriptor that bytes were read from, and the one that they were written to; -1: none. */
+export interface Transfer {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** Which arguments of a syscall are of interest. */
 export interface RowShape {
@@ -38,6 +44,7 @@ export interface RowShape {
   readonly transfers: boolean;
   /** Which way the bytes went, as the program sees it. */
   readonly direction: "read" | "write" | "move";
+  readonly transfer: Transfer;
 }
 
 const shapes = new Map<number, RowShape>();
@@ -47,15 +54,17 @@ export function shapeOf(arch: number, sysno: number): RowShape | undefined {
   const index = rowIndex(arch, sysno);
   let shape = shapes.get(index);
   if (shape === undefined) {
-    const row = SYSCALLS[index];
-    if (row === undefined) return undefined;
-    shape = makeShape(row, NAMES[index] ?? row.name);
+    shape = makeShape(index);
+    if (shape === undefined) return undefined;
     shapes.set(index, shape);
   }
   return shape;
 }
 
-function makeShape(row: SyscallRow, name: string): RowShape {
+function makeShape(index: number): RowShape | undefined {
+  const row = SYSCALLS[index];
+  if (row === undefined) return undefined;
+  const name = NAMES[index] ?? row.name;
   const of = (...types: string[]) =>
     row.args.flatMap((arg, k) => (types.includes(arg.ty.t) ? [k] : []));
   const paths = of("path").filter((k) => row.args[k]?.dir === "in");
@@ -72,6 +81,7 @@ function makeShape(row: SyscallRow, name: string): RowShape {
     buffers,
     transfers: row.ret.r === "size" && (first !== undefined || moves),
     direction: moves ? "move" : first?.dir === "out" ? "read" : "write",
+    transfer: { from: READ_FROM[index] ?? -1, to: WRITTEN_TO[index] ?? -1 },
   };
 }
 

@@ -8,7 +8,6 @@ import { traceError } from "../trace/failure.js";
 import { columnsNamed } from "./builder.js";
 import { Dictionary, PackedDictionary } from "./dictionary.js";
 import type { ColumnData, TableBatch, TableColumn, TableDef } from "./table.js";
-import { transferOf } from "./transfer.js";
 
 const columns: readonly TableColumn[] = [
   {
@@ -121,7 +120,7 @@ function makePlans(): Uint8Array {
 function planOf(shape: RowShape | undefined): number[] {
   const argument = (k: number | undefined) => (k === undefined || k < 0 ? NO_ARGUMENT : k);
   const { paths = [], bases = [], returnsFd = false } = shape ?? {};
-  const { from, to } = shape === undefined ? { from: -1, to: -1 } : transferOf(shape);
+  const { from, to } = shape?.transfer ?? {};
   return [
     ...[argument(paths[0]), argument(paths[1]), argument(bases[0]), argument(bases[1])],
     ...[returnsFd ? 1 : 0, argument(from), argument(to)],

@@ -1,11 +1,10 @@
 /** The lives of open file descriptions: when each was made and closed, and what went through it. */
 
-import { CallFacts } from "../query/facts.js";
+import { CallFacts, type Transfer } from "../query/facts.js";
 import { type EventBatch, EventFlag, EventKind, Slot } from "../trace/batch.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import type { Trace } from "../trace/trace.js";
 import { Descriptors, type Holding } from "./descriptors.js";
-import { transferOf } from "./transfer.js";
 
 /** Numbers per open file description, by its index in `trace.objects`. Times in nanoseconds, NaN where there is none. */
 export class Lives {
@@ -83,7 +82,7 @@ export class Lives {
       this.#count(object, batch, i);
     }
     const shape = this.#facts.shape(batch, i);
-    if (shape !== undefined) this.#account(batch, i, shape);
+    if (shape !== undefined) this.#account(batch, i, shape.transfer);
   }
 
   #meet(batch: EventBatch, i: number, object: number, fd: number): void {
@@ -106,8 +105,7 @@ export class Lives {
   #lastCounted = -1;
   #lastSeq = -1;
 
-  #account(batch: EventBatch, i: number, shape: Parameters<typeof transferOf>[0]): void {
-    const { from, to } = transferOf(shape);
+  #account(batch: EventBatch, i: number, { from, to }: Transfer): void {
     if (from < 0 && to < 0) return;
     const bytes = this.#facts.bytes(batch, i);
     if (bytes === undefined) return;

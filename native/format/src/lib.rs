@@ -17,4 +17,5 @@ pub mod ring;
 pub mod structs;
 pub mod syscalls;
 pub mod table;
+pub mod usage;
 pub mod varint;

@@ -2,7 +2,6 @@
 
 import type { CallFacts } from "../../query/facts.js";
 import { Descriptors } from "../../tables/descriptors.js";
-import { transferOf } from "../../tables/transfer.js";
 import type { EventBatch } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 
@@ -32,8 +31,7 @@ export class ProcessCounters {
   /** All events have to be given, in their order. */
   follow(batch: EventBatch, i: number): void {
     this.#descriptors.event(batch, i);
-    const shape = this.#facts.shape(batch, i);
-    const { from, to } = shape === undefined ? { from: -1, to: -1 } : transferOf(shape);
+    const { from, to } = this.#facts.shape(batch, i)?.transfer ?? { from: -1, to: -1 };
     if (from < 0 && to < 0) return;
     const bytes = this.#facts.bytes(batch, i) ?? 0;
     if (bytes === 0) return;

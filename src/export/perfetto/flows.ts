@@ -8,7 +8,6 @@
 
 import { captureBytes, findCapture } from "../../decode/memory.js";
 import { addressText, type CallFacts, type RowShape } from "../../query/facts.js";
-import { transferOf } from "../../tables/transfer.js";
 import { CaptureSide, type EventBatch, Slot, type ThreadInfo } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
 
@@ -222,7 +221,7 @@ export class Flows {
 
   #transfer(batch: EventBatch, i: number, shape: RowShape): CallFlows {
     const bytes = this.#facts.bytes(batch, i) ?? 0;
-    const ends = transferOf(shape);
+    const ends = shape.transfer;
     if (bytes <= 0 || (ends.from < 0 && ends.to < 0)) return NONE;
     const from = this.#key(this.#object(batch, i, ends.from), "read");
     const to = this.#key(this.#object(batch, i, ends.to), "write");
