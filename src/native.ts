@@ -259,8 +259,8 @@ export interface NativeTrace {
   spanningCalls(): Promise<{ readonly entry: Float64Array; readonly seq: Float64Array }>;
   /** All calls by syscall; null when there are too many different ones. */
   tally(): Promise<NativeTally | null>;
-  /** What calls did with each path. `plans`: seven bytes per syscall of x86-64, then of i386 (native/src/usage.rs). */
-  fileUsage(plans: Uint8Array): Promise<NativeFileUsage>;
+  /** What calls did with each path. */
+  fileUsage(): Promise<NativeFileUsage>;
   packed(): { readonly hash: string; readonly bytes: number }[];
   /** Puts mapped files into the trace, or into a copy of it. */
   pack(output: string | undefined, force: boolean): Promise<Outcome<NativePacking>>;

@@ -1,16 +1,13 @@
-//! What calls did with each path, for JavaScript: plans in as bytes, sums out as arrays.
+//! What calls did with each path, for JavaScript: sums as arrays.
 
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{AsyncTask, Either, Env, Float64Array, Null, Result, Task, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use trace_engine::reader::Trace;
-use trace_engine::usage::{self, Plan, Plans, Sums, Usage};
+use trace_engine::usage::{self, Sums, Usage};
 
 use crate::reader::{Failure, NativeTrace};
-
-/// Bytes of one plan: two paths, their bases, whether it opens, from, to. 255 is no argument.
-const PLAN_BYTES: usize = 7;
 
 /// Key k is the bytes before `key_end[k]`, from the end of the one before.
 /// `sums` has [`WIDTH`] numbers per key. `left_out` says how often there was no room for a path.
@@ -25,33 +22,15 @@ pub struct FileUsage {
 
 #[napi]
 impl NativeTrace {
-    /// Adds up what calls did with paths. `plans` are those of x86-64 by number, then as many of i386.
+    /// Sums of what calls did with paths.
     #[napi]
-    pub fn file_usage(&self, plans: &[u8]) -> Result<AsyncTask<CountFiles>> {
-        Ok(AsyncTask::new(CountFiles { trace: self.opened()?, plans: plans_of(plans) }))
-    }
-}
-
-fn plans_of(bytes: &[u8]) -> Plans {
-    let all: Vec<Plan> = bytes.chunks_exact(PLAN_BYTES).map(plan_of).collect();
-    let (x86_64, i386) = all.split_at(all.len() / 2);
-    [x86_64.to_vec(), i386.to_vec()]
-}
-
-fn plan_of(bytes: &[u8]) -> Plan {
-    let argument = |at: usize| Some(bytes[at]).filter(|argument| *argument < 6);
-    Plan {
-        paths: [argument(0), argument(1)],
-        bases: [argument(2), argument(3)],
-        opens: bytes[4] == 1,
-        from: argument(5),
-        to: argument(6),
+    pub fn file_usage(&self) -> Result<AsyncTask<CountFiles>> {
+        Ok(AsyncTask::new(CountFiles { trace: self.opened()? }))
     }
 }
 
 pub struct CountFiles {
     trace: Arc<Trace>,
-    plans: Plans,
 }
 
 impl Task for CountFiles {
@@ -59,11 +38,11 @@ impl Task for CountFiles {
     type JsValue = FileUsage;
 
     fn compute(&mut self) -> Result<Self::Output> {
-        Ok(usage::usage(&self.trace, &self.plans))
+        Ok(usage::usage(&self.trace))
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        let sums = output.sums.iter().flat_map(numbers).collect();
+        let sums = output.sums.iter().flat_map(|sums| numbers(sums, &self.trace)).collect();
         Ok(FileUsage {
             keys: output.text.into(),
             key_end: output.ends.into(),
@@ -77,7 +56,8 @@ impl Task for CountFiles {
 /// Numbers per key, in the order in which `src/tables/file.ts` names them.
 const WIDTH: usize = 13;
 
-fn numbers(sums: &Sums) -> [f64; WIDTH] {
+fn numbers(sums: &Sums, trace: &Trace) -> [f64; WIDTH] {
+    let time = |ticks| trace.nanoseconds(ticks) as f64;
     [
         sums.calls as f64,
         sums.errors as f64,
@@ -89,8 +69,8 @@ fn numbers(sums: &Sums) -> [f64; WIDTH] {
         sums.bytes_written as f64,
         sums.execs as f64,
         sums.maps as f64,
-        sums.total,
-        sums.first,
-        sums.last,
+        time(sums.total),
+        time(sums.first),
+        time(sums.last),
     ]
 }

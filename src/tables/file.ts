@@ -3,7 +3,6 @@
 import { isUtf8 } from "node:buffer";
 import { TraceError } from "../errors.js";
 import type { NativeFileUsage } from "../native.js";
-import { type RowShape, shapeOf } from "../query/facts.js";
 import { traceError } from "../trace/failure.js";
 import { columnsNamed } from "./builder.js";
 import { Dictionary, PackedDictionary } from "./dictionary.js";
@@ -74,7 +73,7 @@ export const file: TableDef = {
   columns,
   ofEvents: false,
   scan: async function* (trace, scan) {
-    const usage = await trace.fileUsage(plans());
+    const usage = await trace.fileUsage();
     yield* batchesOf(usage, columnsNamed(columns, scan.columns));
     if (usage.failure !== null) throw traceError(usage.failure);
     if (usage.leftOut > 0) throw tooMany(usage.leftOut);
@@ -90,41 +89,6 @@ function tooMany(leftOut: number): TraceError {
       hint: "ask for a part of the calls, each with its path: trace query FILE 'path ~ /srv'",
     },
   );
-}
-
-/** Of a plan: two paths, their directories, whether it opens, the descriptors that bytes come from and go to. */
-const PLAN_BYTES = 7;
-const NO_ARGUMENT = 255;
-/** The tables of both architectures have fewer. */
-const NUMBERS = 1024;
-
-let made: Uint8Array | undefined;
-
-/** What each syscall does with paths and descriptors. */
-function plans(): Uint8Array {
-  made ??= makePlans();
-  return made;
-}
-
-function makePlans(): Uint8Array {
-  const bytes = new Uint8Array(2 * NUMBERS * PLAN_BYTES);
-  for (const arch of [0, 1]) {
-    for (let sysno = 0; sysno < NUMBERS; sysno++) {
-      const place = (arch * NUMBERS + sysno) * PLAN_BYTES;
-      bytes.set(planOf(shapeOf(arch, sysno)), place);
-    }
-  }
-  return bytes;
-}
-
-function planOf(shape: RowShape | undefined): number[] {
-  const argument = (k: number | undefined) => (k === undefined || k < 0 ? NO_ARGUMENT : k);
-  const { paths = [], bases = [], returnsFd = false } = shape ?? {};
-  const { from, to } = shape?.transfer ?? {};
-  return [
-    ...[argument(paths[0]), argument(paths[1]), argument(bases[0]), argument(bases[1])],
-    ...[returnsFd ? 1 : 0, argument(from), argument(to)],
-  ];
 }
 
 /** Numbers of each path, as native/src/usage.rs hands them over: those of the columns from `calls` on. */

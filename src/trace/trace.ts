@@ -211,9 +211,9 @@ export class Trace implements TraceContext, EventSource {
     return this.native.tally();
   }
 
-  /** @internal What calls did with each path, by plans of the syscalls: table `file` is for everybody. */
-  fileUsage(plans: Uint8Array): Promise<NativeFileUsage> {
-    return this.native.fileUsage(plans);
+  /** @internal What calls did with each path: table `file` is for everybody. */
+  fileUsage(): Promise<NativeFileUsage> {
+    return this.native.fileUsage();
   }
 
   /** The mapped files that are packed into the trace, by their BLAKE3 hashes. */

@@ -62,6 +62,11 @@ impl Encoder {
         self.payload.len() >= limits::CLOSE_DEFS_BYTES as usize
     }
 
+    /// The path of the object that was added last, as it is kept.
+    pub(crate) fn last_path(&self) -> &[u8] {
+        &self.before.path
+    }
+
     /// Number of objects so far.
     pub(crate) fn objects(&self) -> u64 {
         self.objects

@@ -105,7 +105,7 @@ pub(crate) fn encode(entries: &[Entry], out: &mut Vec<u8>) {
 
 /// Numbers of the next event, chunk, definition and packed piece.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Next([u64; FrameKind::Samples as usize + 1]);
+pub(crate) struct Next([u64; FrameKind::Usage as usize + 1]);
 
 impl Next {
     /// The number that the first thing in the next frame of this kind must have.

@@ -43,6 +43,8 @@ pub struct Options {
     pub start_realtime_ns: Option<u64>,
     /// How many chunks of captured bytes are remembered in order to store them once.
     pub remembered_chunks: usize,
+    /// From how many events on the sums of what was done with each path are stored: of fewer they are made in no time.
+    pub usage_from: u64,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             id: None,
             start_realtime_ns: None,
             remembered_chunks: crate::content::REMEMBERED,
+            usage_from: 1 << 16,
         }
     }
 }

@@ -15,6 +15,7 @@ use trace_engine::raw::RawBatch;
 use trace_engine::reader::{Layout, Move, State, Trace};
 use trace_engine::tally::tally;
 use trace_engine::text::dump;
+use trace_engine::usage::usage;
 use trace_format::column::{
     BlockRows, CaptureRow, Choice, ColumnEntry, ContentRow, Encoder, Projection, Row, encode_column_table,
 };
@@ -81,6 +82,7 @@ fn read_all(path: &Path) -> (u64, Vec<EngineError>) {
     if let Some(failure) = tally(&trace).and_then(|tally| tally.failure) {
         errors.push(failure);
     }
+    errors.extend(usage(&trace).failure);
     if let Err(error) = dump(&trace, &mut std::io::sink()) {
         errors.push(error);
     }

@@ -44,14 +44,16 @@ pub enum FrameKind {
     Stacks = 6,
     /// Registers and memory of threads that enter calls.
     Samples = 7,
+    /// What was done with each path, added up over all events.
+    Usage = 8,
 }
 
 impl FrameKind {
     /// The kind with this code, if it is known.
     #[must_use]
     pub fn from_code(code: u8) -> Option<FrameKind> {
-        use FrameKind::{Content, Defs, Events, Index, Object, Samples, Stacks};
-        [Defs, Content, Events, Object, Index, Stacks, Samples].into_iter().find(|kind| *kind as u8 == code)
+        use FrameKind::{Content, Defs, Events, Index, Object, Samples, Stacks, Usage};
+        [Defs, Content, Events, Object, Index, Stacks, Samples, Usage].into_iter().find(|kind| *kind as u8 == code)
     }
 }
 

@@ -83,6 +83,10 @@ pub const MAX_SAMPLE_BYTES: u32 = 8 << 20;
 /// Bytes of one name or path in a STACKS frame.
 pub const MAX_STACK_STRING: u32 = 1 << 13;
 
+/// Paths of a USAGE frame, and bytes of all of them. A writer that meets more leaves the frame out.
+pub const MAX_USAGE_PATHS: u32 = 1 << 19;
+pub const MAX_USAGE_TEXT: u32 = 64 << 20;
+
 /// Latest moment of an event in nanoseconds since the start: what a double holds exactly (104 days).
 pub const MAX_TIME_NS: u64 = 1 << 53;
 

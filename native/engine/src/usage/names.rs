@@ -37,8 +37,9 @@ struct Name {
 pub struct Names {
     list: Vec<Name>,
     text: Vec<u8>,
-    /// Most bytes of `text`.
+    /// Most bytes of `text`, and most names.
     room: usize,
+    most: usize,
     table: HashTable<u32>,
     seed: RandomState,
     last: u32,
@@ -54,8 +55,13 @@ impl Names {
     /// None yet, and at most `room` bytes of them.
     #[must_use]
     pub fn with_room(room: usize) -> Names {
+        Names::bounded(room, MAX_NAMES)
+    }
+
+    /// None yet, and at most `most` with `room` bytes in all.
+    pub(super) fn bounded(room: usize, most: usize) -> Names {
         let seed = RandomState::default();
-        Names { list: Vec::new(), text: Vec::new(), room, table: HashTable::new(), seed, last: 0 }
+        Names { list: Vec::new(), text: Vec::new(), room, most, table: HashTable::new(), seed, last: 0 }
     }
 
     /// How many there are.
@@ -125,7 +131,7 @@ impl Names {
             return number;
         }
         let end = self.text.len() + path.len();
-        if end > self.room || self.list.len() >= MAX_NAMES {
+        if end > self.room || self.list.len() >= self.most {
             return NONE;
         }
         let number = self.list.len() as u32;

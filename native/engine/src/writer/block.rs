@@ -5,7 +5,7 @@ use std::path::Path;
 
 use trace_format::column::{BlockRows, CaptureRow, ContentRow, Encoder, NO_CONTENT, RefRow, Row};
 use trace_format::event::{Status, slot};
-use trace_format::frame::FrameKind;
+use trace_format::frame::{FrameHeader, FrameKind};
 use trace_format::limits;
 
 use super::output::{Apart, Output};
@@ -14,12 +14,20 @@ use super::{Options, Summary};
 use crate::content::{Contents, quick_hash};
 use crate::definitions;
 use crate::error::EngineError;
-use crate::raw::{RawBatch, RawCapture, RawEvent, RawRef};
+use crate::index::Extra;
+use crate::raw::{Definition, RawBatch, RawCapture, RawEvent, RawRef};
 use crate::stacks::samples::{self, Sample};
+use crate::usage::written::Written;
 
 /// Events of a block: more make the file hardly smaller, and do not stay in the processor's caches from the time at which they come to that
 /// at which they are encoded.
 const BLOCK_EVENTS: usize = 8192;
+
+/// The sums of what is done with each path are stored if they are this small, or such a part of the file.
+const USAGE_BYTES: u64 = 256 << 10;
+const USAGE_SHARE: u64 = 50;
+/// What a name takes there, once it is compressed: so many that they will be too large need not be put in order first.
+const USAGE_NAME_BYTES: u64 = 5;
 
 /// Contents of a block that can be found again, twice its events.
 const SEEN_BITS: u32 = 16;
@@ -41,6 +49,9 @@ pub struct BlockWriter<O = Sink> {
     seen: Vec<u32>,
     payload: Vec<u8>,
     samples: Samples,
+    /// Sums of what is done with each path, as long as they are not too many.
+    usage: Option<Box<Written>>,
+    usage_from: u64,
 }
 
 /// Samples that wait to be written.
@@ -72,6 +83,8 @@ impl BlockWriter {
             seen: vec![0; 1 << SEEN_BITS],
             payload: Vec::new(),
             samples: Samples::default(),
+            usage: Some(Box::new(Written::new())),
+            usage_from: options.usage_from,
         })
     }
 
@@ -92,6 +105,8 @@ impl BlockWriter {
             seen: self.seen,
             payload: self.payload,
             samples: self.samples,
+            usage: self.usage,
+            usage_from: self.usage_from,
         })
     }
 
@@ -122,6 +137,9 @@ impl<O: Output> BlockWriter<O> {
     pub fn push_batch(&mut self, batch: &RawBatch) {
         for definition in &batch.definitions {
             self.definitions.add(definition);
+            if let (Some(usage), Definition::Object { kind, .. }) = (&mut self.usage, definition) {
+                usage.define(*kind, self.definitions.last_path());
+            }
             if self.definitions.is_full() {
                 self.write_definitions();
             }
@@ -193,13 +211,17 @@ impl<O: Output> BlockWriter<O> {
             let kept = &own[..own.len().min(room)];
             room -= kept.len();
             let cut = kept.len() < own.len();
+            let content = self.content(kept);
+            if let Some(usage) = &mut self.usage {
+                usage.captured(event, capture, content, kept);
+            }
             let row = CaptureRow {
                 slot: capture.slot.min(slot::COUNT - 1),
                 side: capture.side,
                 status: if cut { Status::Truncated } else { capture.status },
                 addr: capture.addr,
                 wanted: capture.wanted,
-                content: self.content(kept),
+                content,
             };
             self.rows.captures.push(row);
         }
@@ -289,6 +311,9 @@ impl<O: Output> BlockWriter<O> {
             let (header, columns) = self.encoder.encode(&self.rows);
             self.output.block(header, columns, self.first, count);
             self.first += u64::from(count);
+            if self.usage.as_mut().is_some_and(|usage| !usage.add(&self.rows, &self.encoder)) {
+                self.usage = None;
+            }
         }
         self.rows.clear();
         self.seen.fill(0);
@@ -317,6 +342,10 @@ impl<O: Output> BlockWriter<O> {
             return Summary { failure: Some(EngineError::Broken { part: "writer" }), ..Summary::default() };
         };
         if complete {
+            let usage = self.usage.filter(|_| first >= self.usage_from && sink.lost() == 0);
+            if let Some(usage) = usage {
+                write_usage(&mut sink, usage, first);
+            }
             sink.complete();
         }
         let lost = sink.lost();
@@ -334,6 +363,33 @@ impl<O: Output> BlockWriter<O> {
         summary.failure = sink.take_failure();
         summary
     }
+}
+
+/// Writes the sums of so many events, where they are worth their room.
+fn write_usage(sink: &mut Sink, usage: Box<Written>, events: u64) {
+    let most = USAGE_BYTES.max(sink.end() / USAGE_SHARE);
+    if usage.names() as u64 * USAGE_NAME_BYTES > most {
+        return;
+    }
+    let (mut payload, mut stored) = (Vec::new(), Vec::new());
+    let Some(count) = usage.encode(events, &mut payload) else { return };
+    if payload.len() > limits::MAX_FRAME_BYTES as usize {
+        return;
+    }
+    let codec = sink.compress(&payload, &mut stored);
+    if stored.len() as u64 > most {
+        return;
+    }
+    let frame = FrameHeader {
+        kind: FrameKind::Usage as u8,
+        codec: codec as u8,
+        stored_len: stored.len() as u32,
+        raw_len: payload.len() as u32,
+        count,
+        first: 0,
+        crc: 0,
+    };
+    sink.stored_frame(frame, &stored, Extra::None);
 }
 
 fn fold(start: u64, words: impl Iterator<Item = u64>) -> u64 {

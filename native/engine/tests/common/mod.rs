@@ -163,7 +163,13 @@ pub fn wild_batch(random: &mut Random, first_seq: u64, count: usize, clock: &mut
 }
 
 pub fn options() -> Options {
-    Options { tick_ns: 1, id: Some([7; 16]), start_realtime_ns: Some(1_700_000_000_123_456_789), ..Options::default() }
+    Options {
+        tick_ns: 1,
+        id: Some([7; 16]),
+        start_realtime_ns: Some(1_700_000_000_123_456_789),
+        usage_from: 1,
+        ..Options::default()
+    }
 }
 
 /// Writes the batches without a thread, so that block borders depend on nothing but them.

@@ -3,7 +3,7 @@
 use super::model::{Stored, Tables, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::{ShapeFinder, pack_signature};
 use super::time::TimeWriter;
-use super::{BlockHeader, COLUMNS, Column, NO_CONTENT};
+use super::{BlockHeader, COLUMNS, Column, Events, NO_CONTENT};
 use crate::event::{EventKind, Side, Status};
 use crate::limits;
 use crate::varint::{put, put_signed};
@@ -124,6 +124,11 @@ pub struct Encoder {
     stored: Stored,
     tables: Tables,
     lens: Vec<u32>,
+    /// The block's contents in stored order.
+    contents: Vec<u32>,
+    /// Of each row in stored order, in ticks.
+    start: Vec<u64>,
+    duration: Vec<u64>,
     /// Local number of a thread plus 1, by its index in the trace.
     local: Vec<u32>,
 }
@@ -144,6 +149,9 @@ impl Encoder {
             stored: Stored::default(),
             tables: Tables::default(),
             lens: Vec::new(),
+            contents: Vec::new(),
+            start: Vec::new(),
+            duration: Vec::new(),
             local: Vec::new(),
         }
     }
@@ -173,7 +181,7 @@ impl Encoder {
             header.spanning += u32::from(row.span > 0);
             header.kinds |= 1 << row.kind as u8;
         }
-        self.times(block, header.base_time);
+        self.times(header.base_time);
         self.spans(block);
         let mut coder = Writer { columns: &mut self.columns };
         let Stored { skeleton, rows, captures, refs, .. } = &mut self.stored;
@@ -189,6 +197,31 @@ impl Encoder {
             });
         done.expect("contents are numbered in stored order");
         (header, &mut self.columns)
+    }
+
+    /// What was encoded last, in stored order. Threads and the order of the trace are left out.
+    #[must_use]
+    pub fn events(&self) -> Events<'_> {
+        let Stored { skeleton, rows, captures, refs, .. } = &self.stored;
+        Events {
+            shapes: &skeleton.shapes.list,
+            signatures: &skeleton.shapes.signatures,
+            shape: &skeleton.shape,
+            groups: &skeleton.groups,
+            threads: &[],
+            runs: &[],
+            start: &self.start,
+            duration: &self.duration,
+            ret: &rows.ret,
+            content: &captures.content,
+            object: &refs.object,
+        }
+    }
+
+    /// The contents of that block in stored order, by their places in [`BlockRows::contents`].
+    #[must_use]
+    pub fn contents(&self) -> &[u32] {
+        &self.contents
     }
 
     /// Finds the stored order: by thread, in the order of the threads' first events.
@@ -256,6 +289,8 @@ impl Encoder {
         assert!(captures == block.captures.len() && refs == block.refs.len(), "counts do not fit the arrays");
         self.finder.clear();
         self.stored.skeleton.shape.clear();
+        self.start.clear();
+        self.duration.clear();
         self.stored.rows.ret.clear();
         self.stored.rows.ip.clear();
         self.stored.rows.sp.clear();
@@ -266,6 +301,7 @@ impl Encoder {
         self.stored.refs.fd.clear();
         self.stored.refs.object.clear();
         self.lens.clear();
+        self.contents.clear();
         let mut numbers = vec![NO_CONTENT; block.contents.len()];
         let mut chunk = block.content_base;
         for &index in &self.stored.order {
@@ -285,6 +321,8 @@ impl Encoder {
             );
             put(&mut self.columns[Column::Shape as usize], shape.into());
             self.stored.skeleton.shape.push(shape);
+            self.start.push(row.start);
+            self.duration.push(row.end.wrapping_sub(row.start));
             self.stored.rows.ret.push(row.ret as u64);
             self.stored.rows.ip.push(row.ip);
             self.stored.rows.sp.push(row.sp);
@@ -301,6 +339,7 @@ impl Encoder {
                         *number = self.lens.len() as u32;
                         let row = block.contents[content as usize];
                         self.lens.push(row.len);
+                        self.contents.push(content);
                         write_content(&mut self.columns, block, row, &mut chunk);
                     }
                     content = *number;
@@ -316,7 +355,7 @@ impl Encoder {
         core::mem::swap(&mut self.stored.skeleton.shapes, &mut self.finder.shapes);
     }
 
-    fn times(&mut self, block: &BlockRows, base_time: u64) {
+    fn times(&mut self, base_time: u64) {
         let mut columns = self.columns[Column::StartClass as usize..=Column::TimeEscapes as usize].iter_mut();
         let mut next = || columns.next().expect("five columns");
         let (start_class, start_bits, duration_class, duration_bits, escapes) =
@@ -326,17 +365,15 @@ impl Encoder {
         let mut durations = TimeWriter::new(duration_class, duration_bits, &mut none);
         let mut group_start = base_time;
         for group in &self.stored.skeleton.groups {
+            let group = group.start as usize..group.end as usize;
             let mut before = group_start;
-            for (position, &index) in self.stored.order[group.start as usize..group.end as usize].iter().enumerate() {
-                let row = &block.rows[index as usize];
-                starts.push(row.start.wrapping_sub(before) as i64);
-                durations.push(row.end.wrapping_sub(row.start) as i64);
+            for (&start, &duration) in self.start[group.clone()].iter().zip(&self.duration[group.clone()]) {
+                starts.push(start.wrapping_sub(before) as i64);
+                durations.push(duration as i64);
                 starts.escapes.append(durations.escapes);
-                before = row.end;
-                if position == 0 {
-                    group_start = row.start;
-                }
+                before = start.wrapping_add(duration);
             }
+            group_start = self.start.get(group.start).copied().unwrap_or(group_start);
         }
         starts.finish();
         durations.finish();
