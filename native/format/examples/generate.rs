@@ -365,6 +365,9 @@ fn errors() -> Vec<&'static str> {
     names
 }
 
+/// One of the two descriptors of a transfer.
+type TransferEnd = fn(Transfer) -> Option<u8>;
+
 /// The text of `tables.generated.ts`.
 fn tables() -> String {
     let mut out = String::from(TABLES_HEAD);
@@ -374,8 +377,7 @@ fn tables() -> String {
         line(&mut out, &syscall_row(row));
     }
     out.push_str("];\n");
-    type Moved = fn(Transfer) -> Option<u8>;
-    let ends: [(&str, &str, Moved); 2] = [
+    let ends: [(&str, &str, TransferEnd); 2] = [
         ("READ_FROM", "that bytes are read from", |transfer| transfer.from),
         ("WRITTEN_TO", "that they are written to", |transfer| transfer.to),
     ];
