@@ -238,7 +238,9 @@ fn a_trace_that_is_cut_and_one_of_few_events_have_no_sums() {
     let path = folder.file("a.trace");
     let batches = batches(5);
     let mut writer = BlockWriter::create(&path, &options()).unwrap();
-    batches.iter().for_each(|batch| writer.push_batch(batch));
+    for batch in &batches {
+        writer.push_batch(batch);
+    }
     assert!(writer.abandon().failure.is_none());
     let cut = Trace::open(&path).unwrap();
     assert!(!has_sums(&cut) && !rows(&usage(&cut)).is_empty());
@@ -267,7 +269,7 @@ fn sums_that_are_a_large_part_of_a_long_file_are_left_out() {
             flags: 0,
             captures: 1,
             refs: 0,
-            ..batch.events[0].clone()
+            ..batch.events[0]
         };
         batch = RawBatch { definitions: batch.definitions, ..RawBatch::default() };
         for _ in 0..names {
@@ -283,7 +285,7 @@ fn sums_that_are_a_large_part_of_a_long_file_are_left_out() {
                 len,
             });
             batch.bytes.extend(bytes);
-            batch.events.push(one.clone());
+            batch.events.push(one);
         }
         write(&path, &Options { force: true, ..options() }, &[batch]);
         let trace = Trace::open(&path).unwrap();

@@ -59,16 +59,22 @@ pub(super) fn encode(usage: &Usage, events: u64, out: &mut Vec<u8>) -> u32 {
         rests.push(&path[shared..]);
         before = path;
     }
-    rests.iter().for_each(|rest| put(out, rest.len() as u64));
-    rests.iter().for_each(|rest| out.extend_from_slice(rest));
+    for rest in &rests {
+        put(out, rest.len() as u64);
+    }
+    out.extend(rests.concat());
     let mut before = 0;
     for sums in sums {
         put(out, sums.first - before);
         before = sums.first;
     }
-    sums.iter().for_each(|sums| put(out, sums.last - sums.first));
+    for sums in sums {
+        put(out, sums.last - sums.first);
+    }
     for column in 0..COUNTS {
-        sums.iter().for_each(|sums| put(out, counts(sums)[column]));
+        for sums in sums {
+            put(out, counts(sums)[column]);
+        }
     }
     sums.len() as u32
 }
@@ -207,12 +213,20 @@ mod tests {
         let mut payload = Vec::new();
         put(&mut payload, stamp().into());
         put(&mut payload, EVENTS);
-        lens.iter().for_each(|&(shared, _)| put(&mut payload, shared));
-        lens.iter().for_each(|&(_, rest)| put(&mut payload, rest));
+        for &(shared, _) in lens {
+            put(&mut payload, shared);
+        }
+        for &(_, rest) in lens {
+            put(&mut payload, rest);
+        }
         let bytes: u64 = lens.iter().map(|&(_, rest)| rest.min(1 << 27)).sum();
         payload.resize(payload.len() + bytes as usize, b'/');
-        lens.iter().for_each(|_| put(&mut payload, first));
-        lens.iter().for_each(|_| put(&mut payload, behind));
+        for _ in lens {
+            put(&mut payload, first);
+        }
+        for _ in lens {
+            put(&mut payload, behind);
+        }
         payload.resize(payload.len() + lens.len() * COUNTS, 0);
         matches!(decode(&payload, lens.len() as u32, EVENTS), Ok(Some(_)))
     }
