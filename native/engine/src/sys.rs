@@ -1106,7 +1106,7 @@ mod tests {
         let text = "Limit  Soft Limit  Hard Limit  Units\nMax cpu time  7  8  seconds\nMax file size  4096  unlimited  bytes\n";
         assert_eq!(limit_in(text, FILE_SIZE), Some(4096));
         assert_eq!(
-            file_size_in("Max file size             unlimited            unlimited            bytes"),
+            limit_in("Max file size             unlimited            unlimited            bytes", FILE_SIZE),
             Some(u64::MAX)
         );
         assert_eq!(limit_in("", FILE_SIZE), None);

@@ -189,6 +189,7 @@ pub enum MovingStep {
 
 /// What is to be known when an instruction of a thread traps. Inherited by what the thread makes, and kept by exec.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a state that comes and goes by itself")]
 pub struct Traps {
     /// The signals that it blocks, bit 0 for signal 1.
     pub blocked: u64,

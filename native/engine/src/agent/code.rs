@@ -290,7 +290,7 @@ impl Code {
             let is_last = parts.len() as u64 == block::CODE_PARTS;
             match parts.last_mut() {
                 Some(part) if is_last || jump.start.saturating_sub(part.end) < NEAR => {
-                    part.end = part.end.max(jump.end)
+                    part.end = part.end.max(jump.end);
                 }
                 _ => parts.push(jump),
             }

@@ -578,7 +578,9 @@ impl Recorder {
             return;
         }
         let held = self.hold_running(by, space);
-        parts.iter().for_each(|(start, length)| space.borrow_mut().code.clear_part(of, *start, *length));
+        for (start, length) in parts {
+            space.borrow_mut().code.clear_part(of, *start, *length);
+        }
         self.tell_code(space);
         self.release(held);
     }
@@ -604,10 +606,10 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
-        let chosen = if !is_own_code(tid, call.ip, self.world.replayable) {
-            Err(Refused::Written)
-        } else {
+        let chosen = if is_own_code(tid, call.ip, self.world.replayable) {
             space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number))
+        } else {
+            Err(Refused::Written)
         };
         let outcome = match chosen {
             Err(reason) => Err(reason),
