@@ -3,11 +3,13 @@
 import { type Measured, toNative } from "./measure.js";
 import { count, median, ratio } from "./numbers.js";
 import type { Reading } from "./reading.js";
+import type { Redis } from "./redis.js";
 import type { Startup } from "./startup.js";
 
 export interface Results {
   readonly workloads: readonly Measured[];
   readonly startup: Startup | undefined;
+  readonly redis: Redis | undefined;
   readonly reading: Reading | undefined;
 }
 
@@ -45,6 +47,11 @@ const LIMITS: ReadonlyMap<string, readonly [record: number, paths: number]> = ne
   ["make_parallel", [1.25, 1.15]],
   ["sh_forks", [1.5, 1.35]],
 ]);
+/** Requests per second of a recorded server, of those that it answers alone. */
+const REDIS = { record: 0.85, paths: 0.95 };
+/** What an exec may take more than alone, in microseconds. */
+const PER_EXEC_US = 120;
+const EXECS_OF_FORKS = 800;
 /** Workloads that make many calls, of which the middle one has a limit too. */
 const BUSY = ["dd", "sqlite", "find", "tar", "grep"];
 const MEDIAN_BUSY = 1.2;
@@ -111,6 +118,26 @@ function limited(
   return { goal, found, kept: over.length === 0 };
 }
 
+function redisVerdict(redis: Redis | undefined): Verdict {
+  const percent = (value: number): string => `${Math.round(value * 100)} %`;
+  const goal = `redis with ten clients: at least ${percent(REDIS.record)} of its requests recorded, and ${percent(REDIS.paths)} with paths`;
+  if (redis === undefined) return { goal, found: "not measured", kept: undefined };
+  const { record, observe, paths, strace } = redis;
+  const found = `recorded ${percent(record)}, observed ${percent(observe)}, with paths ${percent(paths)}; strace ${percent(strace)}`;
+  return { goal, found, kept: record >= REDIS.record && paths >= REDIS.paths };
+}
+
+/** What the loop of forks says of one exec, the fork included. */
+function execVerdict(all: readonly Measured[], scale: number): Verdict {
+  const goal = `added to each fork and exec of ${FORKS}: at most ${PER_EXEC_US} us`;
+  const one = all.find(({ name }) => name === FORKS);
+  if (one === undefined) return { goal, found: "not measured", kept: undefined };
+  const per = (mode: "record" | "paths"): number =>
+    ((one.wall[mode] - one.wall.native) * 1000) / (EXECS_OF_FORKS * scale);
+  const found = `recorded ${per("record").toFixed(0)} us, with paths ${per("paths").toFixed(0)} us`;
+  return { goal, found, kept: per("record") <= PER_EXEC_US };
+}
+
 function inProcess(all: readonly Measured[]): Verdict {
   const percent = (value: number): string => `${(value * 100).toFixed(1)} %`;
   const goal = `calls captured without a stop: at least ${percent(IN_PROCESS)}, and ${percent(IN_PROCESS_FORKS)} of ${FORKS}`;
@@ -148,7 +175,10 @@ function jsonlVerdict(reading: Reading | undefined): Verdict {
   return { goal, found: `${count(jsonl)} events per second`, kept: jsonl >= JSONL_PER_SECOND };
 }
 
-export function verdicts({ workloads, startup, reading }: Results): Verdict[] {
+export function verdicts(
+  { workloads, startup, redis, reading }: Results,
+  scale: number,
+): Verdict[] {
   const sized = workloads.filter(({ name }) => SIZED.includes(name));
   return [
     startupVerdict(startup),
@@ -161,6 +191,8 @@ export function verdicts({ workloads, startup, reading }: Results): Verdict[] {
       MEDIAN_BUSY,
     ),
     inProcess(workloads),
+    execVerdict(workloads, scale),
+    redisVerdict(redis),
     middle(
       `median of observe/strace <= ${MEDIAN_TO_STRACE}`,
       workloads,

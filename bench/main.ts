@@ -2,7 +2,7 @@
  * `npm run bench -- [options]`: what recording costs, next to strace, in one run.
  *
  *   --rounds N    rounds of each workload; default 5
- *   --only NAME   only this workload, or `startup`, or `reading`; may be repeated
+ *   --only NAME   only this workload, or `startup`, `redis`, or `reading`; may be repeated
  *   --quick       less work and two rounds
  *   --list        print the names
  *   --cli FILE    the `trace` to measure; default: dist/trace
@@ -20,6 +20,7 @@ import { countOption } from "./count.js";
 import { cpuCount, makeFolder, which } from "./environment.js";
 import { type Measured, measure } from "./measure.js";
 import { measureReading, type Reading } from "./reading.js";
+import { measureRedis, REDIS_PROGRAMS, type Redis } from "./redis.js";
 import { type Conditions, report } from "./report.js";
 import { endRunning } from "./run.js";
 import { measureStartup, type Startup } from "./startup.js";
@@ -27,7 +28,7 @@ import { straceVersion, type Tracers, tracers } from "./tracers.js";
 import { loadWorkloads, missingPrograms, type NamedWorkload, prepare } from "./workload.js";
 
 const HERE = fileURLToPath(new URL("./", import.meta.url));
-const OTHERS = ["startup", "reading"];
+const OTHERS = ["startup", "redis", "reading"];
 const QUICK = { rounds: 2, scale: 0.2, millions: 1 };
 const FULL = { rounds: 5, scale: 1, millions: 10 };
 
@@ -110,6 +111,13 @@ async function bench(session: Session, workloads: readonly NamedWorkload[]): Pro
     session,
     workloads.filter(({ name }) => wanted(name)),
   );
+  let redis: Redis | undefined;
+  const missing = REDIS_PROGRAMS.filter((program) => which(program) === undefined);
+  if (missing.length > 0) skipped.push(`redis (not installed: ${missing.join(", ")})`);
+  else if (wanted("redis")) {
+    progress("redis ...");
+    redis = await measureRedis(tracers, base, options);
+  }
   let reading: Reading | undefined;
   if (wanted("reading")) {
     progress("reading ...");
@@ -123,9 +131,10 @@ async function bench(session: Session, workloads: readonly NamedWorkload[]): Pro
     rounds: options.rounds,
     load,
     quick: options.quick,
+    scale: options.scale,
     skipped,
   };
-  return report({ workloads: measured, startup, reading }, conditions);
+  return report({ workloads: measured, startup, redis, reading }, conditions);
 }
 
 async function main(): Promise<void> {

@@ -27,6 +27,8 @@ export interface Conditions {
   /** One-minute load average at the start. */
   readonly load: number;
   readonly quick: boolean;
+  /** How much of the work the workloads had. */
+  readonly scale: number;
   /** Workloads that could not run, with the reason. */
   readonly skipped: readonly string[];
 }
@@ -125,7 +127,7 @@ export function report(results: Results, conditions: Conditions): string {
     `${machine}.`,
     ...notes(conditions),
     ...(workloads.length === 0 ? [] : [about, ratios(workloads), recordings(workloads)]),
-    verdicts(results).map(verdictLine).join("\n"),
+    verdicts(results, conditions.scale).map(verdictLine).join("\n"),
   ];
   return `${parts.join("\n\n")}\n`;
 }
