@@ -1,4 +1,4 @@
-/** npm looks at every package that this project has installed, twice. */
+/** npm looks at every package that this project has installed, twice; what it removes of its logs would differ from run to run. */
 
 import { fileURLToPath } from "node:url";
 import { which } from "../environment.js";
@@ -11,7 +11,8 @@ export const workload: Workload = {
   programs: ["npm"],
   prepare: () => {
     const npm = which("npm") ?? "npm";
-    const script = '"$0" ls --all --prefix "$1" && "$0" ls --all --prefix "$1"';
+    const script =
+      '"$0" ls --all --logs-max=0 --prefix "$1" && "$0" ls --all --logs-max=0 --prefix "$1"';
     return { argv: ["sh", "-c", script, npm, PROJECT] };
   },
 };
