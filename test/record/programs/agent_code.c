@@ -55,7 +55,6 @@ static int is_same(const char *bytes)
 int main(void)
 {
 	char bytes[PAGE];
-	char name[] = "/tmp/trace-code-XXXXXX";
 	struct iovec own[] = {{bytes, 5}, {bytes + 5, LENGTH - 5}}, pieces[2];
 	int made = memfd_create("code", 0), status, memory, file;
 	char *code;
@@ -91,8 +90,8 @@ int main(void)
 	for (int i = 0; i < TURNS; i++)
 		CHECK(((call *)moved)() == getppid());
 	/* Shared with a file that it may write to. */
-	file = mkstemp(name);
-	CHECK(file >= 0 && !unlink(name) && write(file, untouched, PAGE) == PAGE);
+	file = fileno(tmpfile());
+	CHECK(file >= 0 && write(file, untouched, PAGE) == PAGE);
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED, file, 0);
 	CHECK(page != MAP_FAILED);
 	for (int i = 0; i < TURNS; i++)

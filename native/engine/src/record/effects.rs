@@ -112,13 +112,18 @@ impl World {
         if plan.role == Role::Prctl && self.replayable && call.int(0) == libc::PR_SET_TSC {
             self.keep_clock_trapped(task, call);
         }
-        if self.shown_cpu.is_some() && call.name() == "arch_prctl" && call.args[0] == sys::ARCH_SET_CPUID {
+        if call.name() == "arch_prctl" && call.args[0] == sys::ARCH_SET_CPUID {
             self.keep_cpuid_trapped(task, call);
         }
     }
 
     /// The same of a program that lets itself ask for the processor (ARCH_SET_CPUID, arch_prctl(2)).
     fn keep_cpuid_trapped(&mut self, task: &mut Task, call: &Call) {
+        if !self.traps_all_cpuid() {
+            // Its own word counts from here on.
+            task.traps.learns = false;
+            return;
+        }
         task.traps.cpuid_is_forbidden = call.args[1] == 0;
         if call.args[1] == 0 {
             return;

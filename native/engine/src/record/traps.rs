@@ -101,14 +101,11 @@ impl World {
 
     /// Answers `cpuid` for a task that has trapped at one; whether it has.
     pub(super) fn answer_cpuid(&mut self, task: &mut Task, info: &SigInfo) -> bool {
-        if siginfo::code(info) != siginfo::SI_KERNEL {
+        if siginfo::code(info) != siginfo::SI_KERNEL || task.traps.cpuid_is_forbidden {
             return false;
         }
         let Ok(mut regs) = sys::registers(task.tid) else { return false };
         if !self.is_cpuid(task.tid, regs.rip) {
-            return false;
-        }
-        if task.traps.cpuid_is_forbidden {
             return false;
         }
         let asked = (regs.rax as u32, regs.rcx as u32);
@@ -134,7 +131,7 @@ impl Recorder {
     /// What a task is told that is about to ask whether `cpuid` works (ARCH_GET_CPUID, arch_prctl(2)): it does as far as its program has
     /// not said otherwise.
     pub(super) fn answers_cpuid_mode(&self, tid: pid_t) -> Option<i64> {
-        let task = self.tasks.get(&tid).filter(|_| self.world.shown_cpu.is_some())?;
+        let task = self.tasks.get(&tid).filter(|task| self.world.traps_all_cpuid() || task.traps.learns)?;
         let asks = task.call.is_some_and(|call| call.name() == "arch_prctl" && call.args[0] == sys::ARCH_GET_CPUID);
         asks.then_some(i64::from(!task.traps.cpuid_is_forbidden))
     }
