@@ -5,6 +5,7 @@ import { count, median, ratio } from "./numbers.js";
 import type { Reading } from "./reading.js";
 import type { Redis } from "./redis.js";
 import type { Startup } from "./startup.js";
+import { FORKS as FORKS_MADE } from "./workloads/sh_forks.js";
 
 export interface Results {
   readonly workloads: readonly Measured[];
@@ -51,7 +52,6 @@ const LIMITS: ReadonlyMap<string, readonly [record: number, paths: number]> = ne
 const REDIS = { record: 0.85, paths: 0.95 };
 /** What an exec may take more than alone, in microseconds. */
 const PER_EXEC_US = 120;
-const EXECS_OF_FORKS = 800;
 /** Workloads that make many calls, of which the middle one has a limit too. */
 const BUSY = ["dd", "sqlite", "find", "tar", "grep"];
 const MEDIAN_BUSY = 1.2;
@@ -133,7 +133,7 @@ function execVerdict(all: readonly Measured[], scale: number): Verdict {
   const one = all.find(({ name }) => name === FORKS);
   if (one === undefined) return { goal, found: "not measured", kept: undefined };
   const per = (mode: "record" | "paths"): number =>
-    ((one.wall[mode] - one.wall.native) * 1000) / (EXECS_OF_FORKS * scale);
+    ((one.wall[mode] - one.wall.native) * 1000) / (FORKS_MADE * scale);
   const found = `recorded ${per("record").toFixed(0)} us, with paths ${per("paths").toFixed(0)} us`;
   return { goal, found, kept: per("record") <= PER_EXEC_US };
 }

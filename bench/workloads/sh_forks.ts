@@ -3,13 +3,16 @@
 import { which } from "../environment.js";
 import type { Workload } from "../workload.js";
 
+/** How many of them. */
+export const FORKS = 800;
+
 export const workload: Workload = {
-  title: "sh loop of 800 forks",
+  title: `sh loop of ${FORKS} forks`,
   programs: ["sh", "true"],
   share: 0.3,
   prepare: ({ amount }) => {
     // By its path, since the shell has a `true` of its own that forks nothing.
-    const loop = `n=0; while [ $n -lt ${amount(800)} ]; do ${which("true")}; n=$((n + 1)); done`;
+    const loop = `n=0; while [ $n -lt ${amount(FORKS)} ]; do ${which("true")}; n=$((n + 1)); done`;
     return { argv: ["sh", "-c", loop] };
   },
 };

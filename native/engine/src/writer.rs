@@ -96,11 +96,7 @@ impl Writer {
     /// # Errors
     /// When the file exists and `force` is not set, is being recorded, or cannot be made.
     pub fn create(path: &Path, options: &Options) -> Result<Writer, EngineError> {
-        let cannot_start = |source| {
-            remove(path);
-            EngineError::io("start a thread that writes", path, source)
-        };
-        let mut block = BlockWriter::create(path, options)?.apart().map_err(cannot_start)?;
+        let mut block = BlockWriter::create_apart(path, options)?;
         let (queue, batches) = sync_channel::<RawBatch>(QUEUE);
         let (give_back, empties) = channel();
         let failed = Arc::new(AtomicBool::new(false));
@@ -138,7 +134,10 @@ impl Writer {
             }
             if whole { block.finish() } else { block.abandon() }
         };
-        let thread = std::thread::Builder::new().name("trace-writer".into()).spawn(run).map_err(cannot_start)?;
+        let thread = std::thread::Builder::new()
+            .name("trace-writer".into())
+            .spawn(run)
+            .map_err(|source| cannot_start(path, source))?;
         Ok(Writer { path: path.to_owned(), queue, empties, failed, thread })
     }
 
@@ -176,6 +175,12 @@ impl Writer {
             .join()
             .unwrap_or_else(|_| Summary { failure: Some(EngineError::Broken { part: "writer" }), ..Summary::default() })
     }
+}
+
+/// Without its threads a trace never begins.
+fn cannot_start(path: &Path, source: std::io::Error) -> EngineError {
+    remove(path);
+    EngineError::io("start a thread that writes", path, source)
 }
 
 /// Signals are the business of other threads, and SIGXFSZ must not end the process: the write fails with an error.

@@ -80,68 +80,33 @@ fn lead_around(
     Some((window.end, window.start, jump, stub))
 }
 
+/// What does as `cpuid` does, up to where the table begins: the distances to it and to its end are put in.
+#[rustfmt::skip]
+const LOOKUP: [u8; 58] = [
+    0x9c, // pushfq
+    0x48, 0x8d, 0x15, 0, 0, 0, 0, // lea rdx, [rip + table]
+    0x48, 0x8d, 0x1d, 0, 0, 0, 0, // next: lea rbx, [rip + end]
+    0x48, 0x39, 0xda, // cmp rdx, rbx
+    0x73, 0x22, // jae unknown
+    0x3b, 0x02, // cmp eax, [rdx]
+    0x75, 0x0a, // jne other
+    0x8b, 0x5a, 0x04, // mov ebx, [rdx + 4]
+    0x21, 0xcb, // and ebx, ecx
+    0x3b, 0x5a, 0x08, // cmp ebx, [rdx + 8]
+    0x74, 0x06, // je found
+    0x48, 0x83, 0xc2, ROW_BYTES as u8, // other: add rdx, 28
+    0xeb, 0xe0, // jmp next
+    0x8b, 0x42, 0x0c, // found: mov eax, [rdx + 12]
+    0x8b, 0x5a, 0x10, // mov ebx, [rdx + 16]
+    0x8b, 0x4a, 0x14, // mov ecx, [rdx + 20]
+    0x8b, 0x52, 0x18, // mov edx, [rdx + 24]
+    0x9d, 0xc3, // popfq; ret
+    0x9d, 0x0f, 0xa2, 0xc3, // unknown: popfq; cpuid; ret
+];
+
 /// A function that does as `cpuid` does, and the table behind it. Runs anywhere.
 fn lookup(answers: &[(Question, Answer)]) -> Vec<u8> {
-    let mut code = vec![
-        0x9c, // pushfq
-        0x48,
-        0x8d,
-        0x15,
-        0,
-        0,
-        0,
-        0, // lea rdx, [rip + table]
-        0x48,
-        0x8d,
-        0x1d,
-        0,
-        0,
-        0,
-        0, // next: lea rbx, [rip + end]
-        0x48,
-        0x39,
-        0xda, // cmp rdx, rbx
-        0x73,
-        0x22, // jae unknown
-        0x3b,
-        0x02, // cmp eax, [rdx]
-        0x75,
-        0x0a, // jne other
-        0x8b,
-        0x5a,
-        0x04, // mov ebx, [rdx + 4]
-        0x21,
-        0xcb, // and ebx, ecx
-        0x3b,
-        0x5a,
-        0x08, // cmp ebx, [rdx + 8]
-        0x74,
-        0x06, // je found
-        0x48,
-        0x83,
-        0xc2,
-        ROW_BYTES as u8, // other: add rdx, 28
-        0xeb,
-        0xe0, // jmp next
-        0x8b,
-        0x42,
-        0x0c, // found: mov eax, [rdx + 12]
-        0x8b,
-        0x5a,
-        0x10, // mov ebx, [rdx + 16]
-        0x8b,
-        0x4a,
-        0x14, // mov ecx, [rdx + 20]
-        0x8b,
-        0x52,
-        0x18, // mov edx, [rdx + 24]
-        0x9d,
-        0xc3, // popfq; ret
-        0x9d,
-        0x0f,
-        0xa2,
-        0xc3, // unknown: popfq; cpuid; ret
-    ];
+    let mut code = LOOKUP.to_vec();
     code.resize(code.len().next_multiple_of(4), 0xcc);
     let (table, end) = (code.len(), code.len() + answers.len() * ROW_BYTES);
     code[4..8].copy_from_slice(&((table - 8) as u32).to_le_bytes());

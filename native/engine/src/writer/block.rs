@@ -1,16 +1,15 @@
 //! From batches to frames: numbers the events, finds equal contents, and closes blocks at their limits.
 
-use std::io;
 use std::path::Path;
 
 use trace_format::column::{BlockRows, CaptureRow, ContentRow, Encoder, NO_CONTENT, RefRow, Row};
 use trace_format::event::{Status, slot};
-use trace_format::frame::{FrameHeader, FrameKind};
+use trace_format::frame::{FileHeader, FrameHeader, FrameKind};
 use trace_format::limits;
 
 use super::output::{Apart, Output};
 use super::sink::Sink;
-use super::{Options, Summary};
+use super::{Options, Summary, cannot_start};
 use crate::content::{Contents, quick_hash};
 use crate::definitions;
 use crate::error::EngineError;
@@ -71,8 +70,32 @@ impl BlockWriter {
     /// When the file exists and `force` is not set, is being recorded, or cannot be made.
     pub fn create(path: &Path, options: &Options) -> Result<BlockWriter, EngineError> {
         let (sink, header) = Sink::create(path, options)?;
-        Ok(BlockWriter {
-            output: sink,
+        Ok(BlockWriter::over(sink, &header, options))
+    }
+
+    /// The file, for frames of other kinds. They go behind what has been flushed.
+    pub(crate) fn sink(&mut self) -> &mut Sink {
+        self.flush();
+        &mut self.output
+    }
+}
+
+impl BlockWriter<Apart> {
+    /// As [`BlockWriter::create`], but frames are compressed and written on another thread.
+    ///
+    /// # Errors
+    /// As there, and when there can be no thread.
+    pub(super) fn create_apart(path: &Path, options: &Options) -> Result<BlockWriter<Apart>, EngineError> {
+        let (sink, header) = Sink::create(path, options)?;
+        let output = Apart::begin(sink).map_err(|source| cannot_start(path, source))?;
+        Ok(BlockWriter::over(output, &header, options))
+    }
+}
+
+impl<O: Output> BlockWriter<O> {
+    fn over(output: O, header: &FileHeader, options: &Options) -> BlockWriter<O> {
+        BlockWriter {
+            output,
             tick_ns: header.tick_ns.max(1).into(),
             contents: Contents::new(header.id, options.remembered_chunks),
             definitions: definitions::Encoder::default(),
@@ -85,39 +108,9 @@ impl BlockWriter {
             samples: Samples::default(),
             usage: Some(Box::new(Written::new())),
             usage_from: options.usage_from,
-        })
+        }
     }
 
-    /// Frames are compressed and written on another thread from now on.
-    ///
-    /// # Errors
-    /// When there can be no thread.
-    pub(super) fn apart(self) -> io::Result<BlockWriter<Apart>> {
-        Ok(BlockWriter {
-            output: Apart::begin(self.output)?,
-            tick_ns: self.tick_ns,
-            contents: self.contents,
-            definitions: self.definitions,
-            encoder: self.encoder,
-            rows: self.rows,
-            first: self.first,
-            content_bytes: self.content_bytes,
-            seen: self.seen,
-            payload: self.payload,
-            samples: self.samples,
-            usage: self.usage,
-            usage_from: self.usage_from,
-        })
-    }
-
-    /// The file, for frames of other kinds. They go behind what has been flushed.
-    pub(crate) fn sink(&mut self) -> &mut Sink {
-        self.flush();
-        &mut self.output
-    }
-}
-
-impl<O: Output> BlockWriter<O> {
     /// Whether something waits to be written.
     #[must_use]
     pub fn has_pending(&self) -> bool {

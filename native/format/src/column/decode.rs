@@ -67,6 +67,32 @@ pub struct Events<'a> {
     pub object: &'a [u64],
 }
 
+/// The threads of a block's groups, and the order of the trace, as in [`Events`].
+#[derive(Clone, Copy, Default)]
+pub(super) struct Order<'a> {
+    pub threads: &'a [u32],
+    pub runs: &'a [(u32, u32)],
+}
+
+impl Stored {
+    pub(super) fn events<'a>(&'a self, order: Order<'a>, start: &'a [u64], duration: &'a [u64]) -> Events<'a> {
+        let Stored { skeleton, rows, captures, refs, .. } = self;
+        Events {
+            shapes: &skeleton.shapes.list,
+            signatures: &skeleton.shapes.signatures,
+            shape: &skeleton.shape,
+            groups: &skeleton.groups,
+            threads: order.threads,
+            runs: order.runs,
+            start,
+            duration,
+            ret: &rows.ret,
+            content: &captures.content,
+            object: &refs.object,
+        }
+    }
+}
+
 /// As many values that are 0, in memory that is there already.
 pub(super) fn reset<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
     values.clear();
@@ -122,20 +148,8 @@ impl Decoder {
     /// What was read last.
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        let Stored { skeleton, rows, captures, refs, .. } = &self.stored;
-        Events {
-            shapes: &skeleton.shapes.list,
-            signatures: &skeleton.shapes.signatures,
-            shape: &skeleton.shape,
-            groups: &skeleton.groups,
-            threads: &self.threads,
-            runs: &self.runs,
-            start: &self.start,
-            duration: &self.duration,
-            ret: &rows.ret,
-            content: &captures.content,
-            object: &refs.object,
-        }
+        let order = Order { threads: &self.threads, runs: &self.runs };
+        self.stored.events(order, &self.start, &self.duration)
     }
 
     /// Everything beyond the base columns.

@@ -1,5 +1,6 @@
 //! Rows in, columns out.
 
+use super::decode::Order;
 use super::model::{Stored, Tables, Writer, walk_args, walk_captures, walk_place, walk_refs, walk_ret};
 use super::shape::{ShapeFinder, pack_signature};
 use super::time::TimeWriter;
@@ -202,20 +203,7 @@ impl Encoder {
     /// What was encoded last, in stored order. Threads and the order of the trace are left out.
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        let Stored { skeleton, rows, captures, refs, .. } = &self.stored;
-        Events {
-            shapes: &skeleton.shapes.list,
-            signatures: &skeleton.shapes.signatures,
-            shape: &skeleton.shape,
-            groups: &skeleton.groups,
-            threads: &[],
-            runs: &[],
-            start: &self.start,
-            duration: &self.duration,
-            ret: &rows.ret,
-            content: &captures.content,
-            object: &refs.object,
-        }
+        self.stored.events(Order::default(), &self.start, &self.duration)
     }
 
     /// The contents of that block in stored order, by their places in [`BlockRows::contents`].
