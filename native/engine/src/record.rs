@@ -1034,7 +1034,7 @@ impl World {
         if self.replayable && capture::is_error(result) {
             capture::failed(task.tid, self.data, &call, result, &mut task.memory);
         }
-        if is_restart(result) {
+        if is_restart(result) || signals::is_interrupted_by_any(&call, result) {
             task.undecided = Some((call, result, now));
             return;
         }
@@ -1070,6 +1070,10 @@ impl World {
         let Some((call, result, end)) = task.undecided.take() else { return };
         let handler = signal.and_then(|signal| task.handlers.borrow().get(&signal).copied());
         let restarts = match handler {
+            _ if !is_restart(result) => {
+                let is_spared = signal.is_some_and(|signal| signals::has_no_effect(task, signal));
+                is_spared && signals::make_again(task.tid)
+            }
             // No function of the program runs: the kernel starts the call again (or the signal kills).
             None => true,
             Some(handler) if !handler.is_caught() => true,
@@ -1087,7 +1091,8 @@ impl World {
         } else {
             0
         };
-        self.commit_call(task, &call, Some(result), end, flags);
+        let is_again = restarts && !is_restart(result);
+        self.commit_call(task, &call, Some(if is_again { signals::ERESTARTNOHAND } else { result }), end, flags);
     }
 
     fn signal(&mut self, task: &Task, signal: c_int) {

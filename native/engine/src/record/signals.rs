@@ -8,7 +8,7 @@ use trace_format::ring::{BASE, RESERVED_END};
 use super::turns::PER_STOP;
 use super::{Recorder, World, enters_again};
 use crate::agent::code::{Code, State};
-use crate::capture;
+use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
 use crate::probe::{self, Word};
@@ -422,6 +422,35 @@ fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
         (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
         _ => None,
     }
+}
+
+/// A raw result of a call that is made again when no handler runs.
+pub(super) const ERESTARTNOHAND: i64 = -514;
+
+/// Whether a call has ended because a signal came, whatever that is: a tracer has the kernel deliver also those that are ignored, which
+/// interrupt nothing without one.
+pub(super) fn is_interrupted_by_any(call: &Call, result: i64) -> bool {
+    const EINTR: i64 = -4;
+    result == EINTR
+        && matches!(
+            call.name(),
+            "epoll_wait"
+                | "epoll_pwait"
+                | "epoll_pwait2"
+                | "semop"
+                | "semtimedop"
+                | "rt_sigtimedwait"
+                | "io_getevents"
+                | "io_pgetevents"
+        )
+}
+
+/// Has a thread that stands before a signal make the call again that it has just come back from, which was interrupted. A wait for some
+/// time begins anew.
+pub(super) fn make_again(tid: pid_t) -> bool {
+    let made = sys::registers(tid)
+        .and_then(|regs| sys::set_registers(tid, &user_regs_struct { rax: ERESTARTNOHAND as u64, ..regs }));
+    made.is_ok()
 }
 
 /// Whether a process takes no notice of a signal that is about to be delivered.
