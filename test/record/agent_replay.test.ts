@@ -1,8 +1,16 @@
 /** Recordings through the agent that can be replayed: they are what the ptrace backend makes, and the agent leaves when it has to. */
 
 import { describe, expect, test } from "vitest";
-import type { Coverage } from "../../src/trace/coverage.js";
-import { compile, type Replayed, readWhole, record, recordAndReplay, toldOf } from "./support.js";
+import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
+import {
+  compile,
+  folder,
+  type Replayed,
+  readWhole,
+  record,
+  recordAndReplay,
+  toldOf,
+} from "./support.js";
 
 const eager = ["--backend=eager-agent"];
 const usual = ["--backend=agent"];
@@ -54,6 +62,27 @@ test("nearly all calls of a program with one thread are made in the process", as
   const { inProcess, trapped, left } = coverage;
   expect(left).toEqual([]);
   expect(inProcess / (inProcess + trapped)).toBeGreaterThan(0.9);
+}, 60_000);
+
+test("the agent is there before a program runs whose loader is known from others, or from an earlier recording", async () => {
+  const loop = "i=0; while [ $i -lt 60 ]; do /bin/true; i=$((i+1)); done";
+  const words = ["dash", "-c", loop];
+  const program = compile("agent_tasks", "-pthread");
+  const cache = { env: { XDG_CACHE_HOME: folder() } };
+  const shares: number[] = [];
+  for (const argv of [words, words, [program, "1", "1"]]) {
+    const { code, file } = await record(argv, cache);
+    expect(code).toBe(0);
+    const { trace } = await readWhole(file);
+    const { inProcess = 0, trapped = 0 } = coverageOf(trace.info) ?? {};
+    shares.push(inProcess / (inProcess + trapped));
+  }
+  const [first = 0, second = 0, other = 0] = shares;
+  expect(first).toBeGreaterThan(0.5);
+  expect(second).toBeGreaterThan(first + 0.1);
+  expect(other).toBeGreaterThan(0.5);
+  const { coverage } = await recordAndReplay(words, usual);
+  expect(coverage.left).toEqual([]);
 }, 60_000);
 
 describe("the agent stays in a process", () => {

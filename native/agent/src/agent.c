@@ -45,7 +45,8 @@ struct block {
 	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
 	struct {
 		u64 start, end;
-	} code[BLOCK_CODE_PARTS];
+	} code[BLOCK_CODE_PARTS], last;
+	u64 kept[BLOCK_KEPT_FILES][BLOCK_KEPT_WORDS];
 };
 
 struct record {
@@ -109,6 +110,8 @@ AT(block, seen, BLOCK_SEEN);
 AT(block, mapped, BLOCK_MAPPED);
 AT(block, written, BLOCK_WRITTEN);
 AT(block, code, BLOCK_CODE);
+AT(block, last, BLOCK_LAST);
+AT(block, kept, BLOCK_KEPT);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -144,7 +147,7 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_NEWFSTATAT = 262,
+enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_NEWFSTATAT = 262,
        NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
 enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
@@ -643,26 +646,75 @@ static inline int maps_small_file(const struct frame *frame)
 	return (args[2] & 5) == 1 && (args[3] & ~0xc000ull) == 2 && !args[5] && has((int)args[4], KNOWN_READS);
 }
 
+/* Whether a call maps something where the agent has mapped a file last, as a loader does with the parts of a library. */
+static inline int is_in_last(const struct block *block, const u64 *args)
+{
+	return args[0] >= block->last.start && args[0] < block->last.end && args[1] <= block->last.end - args[0];
+}
+
 /*
- * Takes what a file is that is about to be mapped, in a recording that is to be replayed, when the agent may do that: nobody may write
- * to it without a stop, and it is small enough. How many bytes it has, 0 when the call is for the engine.
+ * Whether a call maps a file that was opened for reading, in a way in which it makes no difference who does it when its content is kept:
+ * not PROT_EXEC; MAP_PRIVATE and perhaps MAP_DENYWRITE, MAP_NORESERVE and MAP_POPULATE, and MAP_FIXED only where the same file was mapped.
  */
-static u64 take_mapped(struct writer *writer, const struct block *block, const struct frame *frame)
+static inline int maps_file(const struct frame *frame, const struct block *block)
+{
+	const u64 *args = frame->args;
+
+	return !(args[2] & 4) && (args[3] & ~0xc810ull) == 2 && has((int)args[4], KNOWN_READS) &&
+	       (!(args[3] & MAP_AT_ADDRESS) || is_in_last(block, args));
+}
+
+/* Whether a call maps memory of no file that is private, where there was none, or where the agent has mapped a file last. */
+static inline int maps_private(const struct frame *frame, const struct block *block)
+{
+	const u64 *args = frame->args;
+
+	return (args[3] & 0x2f) == 0x22 &&
+	       (!(args[3] & MAP_AT_ADDRESS) || ((args[3] & ~0xc000ull) == 0x32 && is_in_last(block, args)));
+}
+
+/* Whether a file is one whose content the engine has, in this state. */
+static int is_kept(const struct block *block, const u8 *facts)
+{
+	/* Device, inode, size, times of the last changes: members of struct stat in words */
+	static const u8 words[BLOCK_KEPT_WORDS] = { 0, 1, 6, 11, 12, 13, 14 };
+
+	for (u32 i = 0; i < BLOCK_KEPT_FILES; i++) {
+		u32 same = 0;
+
+		while (same < BLOCK_KEPT_WORDS &&
+		       *(volatile const u64 *)&block->kept[i][same] == ((const u64 *)facts)[words[same]])
+			same++;
+		if (same == BLOCK_KEPT_WORDS)
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * Takes what a file is that is about to be mapped, in a recording that is to be replayed, when the agent may do that: the process may
+ * not write to it without a stop, and its content is kept already; or nobody may write to it, and it is small enough to be taken here.
+ * `size` is how many bytes of that there are. 0 when the call is for the engine.
+ */
+static int take_mapped(struct writer *writer, const struct block *block, const struct frame *frame, u64 *size)
 {
 	enum { SIZE = 48 };
 	struct capture *capture = begin(writer, CAPTURE_MAPPED, SIDE_IN, 0, STAT_BYTES);
 	u8 *facts = (u8 *)(capture + 1);
-	u64 size;
 
-	if (!block->maps || !fits(writer, STAT_BYTES + CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
+	if (!fits(writer, STAT_BYTES + CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
 		return 0;
-	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0, 0) < 0 || format_of(facts) != REGULAR)
+	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0, 0) < 0 || format_of(facts) != REGULAR ||
+	    has_file(block->written, facts))
 		return 0;
-	size = *(const u64 *)(facts + SIZE);
-	if (!size || size > RING_MOST_MAPPED || size > frame->args[1] || has_file(block->written, facts))
-		return 0;
+	*size = 0;
+	if (!is_kept(block, facts)) {
+		*size = *(const u64 *)(facts + SIZE);
+		if (!block->maps || !maps_small_file(frame) || !*size || *size > RING_MOST_MAPPED || *size > frame->args[1])
+			return 0;
+	}
 	finish(writer, capture, STAT_BYTES, WHOLE);
-	return size;
+	return 1;
 }
 
 /* Takes the content of a file that has been mapped. */
@@ -721,7 +773,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
 		/* MAP_ANONYMOUS and MAP_PRIVATE, of all that tell the kind of a mapping */
-		if (block->replayable && !maps_small_file(frame) && ((args[3] & 0x2f) != 0x22 || args[3] & MAP_AT_ADDRESS))
+		if (block->replayable && !maps_file(frame, block) && !maps_private(frame, block))
 			return 0;
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_PROTECT:
@@ -730,6 +782,9 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return !is_ours(args[0], args[1]);
 	case KIND_RENAME:
 		return renames_no_directory(frame);
+	case KIND_OWN:
+		/* ARCH_SET_FS; or the limits of the process itself, and no new ones */
+		return frame->rax == NR_ARCH_PRCTL ? args[0] == 0x1002 : !(int)args[0] && !args[2];
 	case KIND_FUTEX:
 		/* FUTEX_WAKE, or FUTEX_WAIT and FUTEX_WAIT_BITSET without a timeout. */
 		switch (args[1] & 0x7f) {
@@ -878,8 +933,7 @@ static int take_call(struct writer *writer, struct block *block, const struct ro
 	for (u32 i = 0; i < 6; i++)
 		record->args[i] = frame->args[i];
 	if (row->kind == KIND_MAP && writer->replayable && !(frame->args[3] & MAP_ANONYMOUS)) {
-		*content = take_mapped(writer, block, frame);
-		return *content != 0;
+		return take_mapped(writer, block, frame, content);
 	}
 	return take_inputs(writer, row, frame);
 }
@@ -893,6 +947,17 @@ static void look_again(const struct block *block, const struct writer *writer, u
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (fd < RING_KNOWN_BYTES && known[fd] && block->replayable && has_file(block->seen, (const u8 *)writer->opened))
 		known[fd] |= KNOWN_WRITES_STOP;
+}
+
+/* A call that the recorder has fail: as if it had been made. */
+static i64 refuse_call(struct block *block)
+{
+	enum { ENOSYS = 38 };
+
+	block->result = -ENOSYS;
+	FENCE();
+	block->phase = PHASE_CALLED;
+	return -ENOSYS;
 }
 
 static int leave(struct block *block)
@@ -932,12 +997,22 @@ int agent_handle(struct frame *frame, struct block *block)
 	record->size = writer.at - (u8 *)record;
 	asks = begin_time(block, row, frame, &record->start);
 	FENCE();
-	result = row->kind == KIND_OPEN ? open_file(row, frame, block, &is_named) : agent_call(frame);
+	if (row->kind == KIND_OPEN)
+		result = open_file(row, frame, block, &is_named);
+	else
+		result = row->kind == KIND_REFUSED ? refuse_call(block) : agent_call(frame);
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
 		if (content)
 			take_content(&writer, block, result, content);
+		if (row->kind == KIND_MAP && block->replayable && !(frame->args[3] & (MAP_ANONYMOUS | MAP_AT_ADDRESS))) {
+			block->last.start = result;
+			block->last.end = result + (frame->args[1] + 4095) / 4096 * 4096;
+		} else if (row->kind == KIND_UNMAP && frame->args[0] < block->last.end &&
+			   frame->args[0] + frame->args[1] > block->last.start) {
+			block->last.start = block->last.end = 0;
+		}
 		if (row->kind == KIND_OPEN)
 			identify(&writer, block, result, is_named, opens_to_write(frame));
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod code;
 pub mod filter;
 pub mod inject;
+pub mod known;
 pub mod remote;
 pub mod ring;
 pub mod stopped;

@@ -67,6 +67,8 @@ pub struct ElfFacts {
     pub set_user_id: Option<u32>,
     /// Running it may change who the process is.
     pub sets_ids: bool,
+    /// The file, and in which state it was.
+    pub file: Option<FileId>,
     /// Its instructions whose results have to be seen; none when nobody looks for them.
     pub unseen: Rc<[Site]>,
 }
@@ -96,6 +98,18 @@ impl FileId {
             mode: meta.mode(),
             owner: meta.uid(),
         })
+    }
+
+    /// A file of which fstat(2) has told device and inode, when it was changed, its size, and mode and owner.
+    #[must_use]
+    pub fn of_numbers((dev, ino): (u64, u64), modified: (i64, i64), size: u64, (mode, owner): (u32, u32)) -> FileId {
+        FileId { dev, ino, modified, size, mode, owner }
+    }
+
+    /// A file in its present state; `None` when it was changed so short ago that its states cannot be told apart.
+    #[must_use]
+    pub fn settled(meta: &Metadata) -> Option<FileId> {
+        FileId::from(meta).filter(FileId::is_settled)
     }
 
     /// The file behind a mapping of a process, in its present state; `None` when it cannot be found by its name any more, or
@@ -154,7 +168,7 @@ impl Images {
     /// Keeps any file in the object store; its hash, when that was possible. `meta` tells in which state it is.
     pub fn keep(&mut self, path: &Path, meta: &Metadata) -> Option<[u8; 32]> {
         // The times of a file that has just changed do not tell its states apart.
-        let id = FileId::from(meta).filter(FileId::is_settled);
+        let id = FileId::settled(meta);
         if let Some(known) =
             id.and_then(|id| self.known.get(&id).map(|facts| facts.hash).or(self.hashes.get(&id).copied()))
         {
@@ -166,6 +180,22 @@ impl Images {
             self.remember_hash(id, hash);
         }
         hash
+    }
+
+    /// What an earlier recording has noted about the calls in a file's code.
+    #[must_use]
+    pub fn patched_sites(&self, hash: &[u8; 32]) -> Option<String> {
+        self.store.patched_sites(hash)
+    }
+
+    pub fn note_patched_sites(&self, hash: &[u8; 32], text: &str) {
+        self.store.note_patched_sites(hash, text);
+    }
+
+    /// The hash of a file that is kept.
+    #[must_use]
+    pub fn kept_as(&self, id: &FileId) -> Option<[u8; 32]> {
+        self.known.get(id).map_or_else(|| self.hashes.get(id).copied().flatten(), |facts| facts.hash)
     }
 
     fn kept(&mut self, result: Result<[u8; 32], EngineError>) -> Option<[u8; 32]> {
@@ -190,7 +220,8 @@ impl Images {
         }
         let set_user_id = (id.mode & libc::S_ISUID != 0).then_some(id.owner);
         let sets_ids = id.mode & (libc::S_ISUID | libc::S_ISGID) != 0;
-        let ids = ElfFacts { set_user_id, sets_ids, ..ElfFacts::default() };
+        let file = Some(id).filter(FileId::is_settled);
+        let ids = ElfFacts { set_user_id, sets_ids, file, ..ElfFacts::default() };
         let Ok(file) = File::open(path) else { return ids };
         let kept = self.store.put_file(&file, path);
         let hash = self.kept(kept);

@@ -25,6 +25,8 @@ pub struct Open {
     pub file: (u64, u64),
     /// No call ever waits for it.
     pub is_ready: bool,
+    /// It is known to be for reading only.
+    pub only_reads: bool,
 }
 
 /// What each descriptor of a process stands for.
@@ -48,8 +50,12 @@ impl FdTable {
 
     /// The descriptors of a file, given by device and inode.
     pub fn of_file(&self, file: (u64, u64)) -> impl Iterator<Item = (u32, Open)> {
-        let open = self.open.iter().enumerate().filter_map(|(fd, open)| Some((fd as u32, (*open)?)));
-        open.filter(move |(_, open)| open.file == file)
+        self.numbered().filter(move |(_, open)| open.file == file)
+    }
+
+    /// All of them, in the order of their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, Open)> {
+        self.open.iter().enumerate().filter_map(|(fd, open)| Some((fd as u32, (*open)?)))
     }
 
     /// What all of them stand for.
@@ -331,7 +337,7 @@ mod tests {
     use crate::raw::ObjectKind;
 
     fn open(object: u32) -> Open {
-        Open { object, kind: ObjectKind::File, file: (1, object.into()), is_ready: true }
+        Open { object, kind: ObjectKind::File, file: (1, object.into()), is_ready: true, only_reads: false }
     }
 
     #[test]

@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libc::{c_int, pid_t};
 use rustc_hash::FxHashMap;
 use trace_format::event::{EventKind, Lost, Side, flag, slot};
+use trace_format::ring::block::KEPT_WORDS;
 
 use self::chaos::Settling;
 use crate::capture::{self, Call};
@@ -467,6 +468,9 @@ struct World {
     shared_files: FxHashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
     shared_files_checked: usize,
+    /// Files that were mapped and whose content is kept, as agents are told (`ring::block::KEPT`), and which was replaced last.
+    kept_files: Vec<[u64; KEPT_WORDS as usize]>,
+    next_kept: usize,
     /// Files that have been mapped since it was asked last.
     new_files: Vec<(u64, u64)>,
     /// The agent is to leave a process that does not know yet.
@@ -576,6 +580,8 @@ impl World {
             mapping_files: FxHashMap::default(),
             shared_files: FxHashMap::default(),
             shared_files_checked: 0,
+            kept_files: Vec::new(),
+            next_kept: 0,
             new_files: Vec::new(),
             some_leave: false,
             names_moved: false,

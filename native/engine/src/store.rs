@@ -55,6 +55,9 @@ impl Identity {
     }
 }
 
+/// Changes with how sites are patched.
+const PATCHED: &str = "patched-1";
+
 /// A folder of objects.
 #[derive(Debug)]
 pub struct Store {
@@ -169,13 +172,35 @@ impl Store {
     pub(crate) fn unseen_sites(&self, file: &File, hash: &Hash) -> Vec<unseen::Site> {
         /// Changes with what is looked for.
         const FOLDER: &str = "unseen-1";
-        let name = blake3::Hash::from_bytes(*hash).to_hex();
-        let known = std::fs::read_to_string(self.root.join(FOLDER).join(name.as_str())).ok();
+        let known = self.note(FOLDER, hash);
         known.and_then(|text| unseen::from_text(&text)).unwrap_or_else(|| {
             let sites = unseen::sites(file);
-            self.write_note(FOLDER, &name, &unseen::to_text(&sites));
+            self.write_note_of(FOLDER, hash, &unseen::to_text(&sites));
             sites
         })
+    }
+
+    /// What an earlier recording has noted about the calls in a file's code, see `agent::known`.
+    pub(crate) fn patched_sites(&self, hash: &Hash) -> Option<String> {
+        self.note(PATCHED, hash)
+    }
+
+    pub(crate) fn note_patched_sites(&self, hash: &Hash, text: &str) {
+        self.write_note_of(PATCHED, hash, text);
+    }
+
+    /// The text in a folder about a content.
+    fn note(&self, folder: &str, hash: &Hash) -> Option<String> {
+        /// None is nearly as long.
+        const MOST: u64 = 1 << 20;
+        let path = self.root.join(folder).join(blake3::Hash::from_bytes(*hash).to_hex().as_str());
+        let mut text = String::new();
+        File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn write_note_of(&self, folder: &str, hash: &Hash, text: &str) {
+        self.write_note(folder, &blake3::Hash::from_bytes(*hash).to_hex(), text);
     }
 
     fn unfinished(&self) -> io::Result<(File, Unfinished)> {

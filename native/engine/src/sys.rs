@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; every `unsafe` block of the recorder that is not in `launch.rs` (after fork) is here.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -218,6 +219,22 @@ pub fn soft_limit(tid: pid_t, of: Limit) -> u64 {
     // Of another user's process it takes a privilege, while proc(5) tells it to who may trace it.
     let limits = std::fs::read_to_string(format!("/proc/{tid}/limits")).unwrap_or_default();
     limit_in(&limits, of).unwrap_or(0)
+}
+
+/// A file of zeros in memory, which may be sealed, memfd_create(2).
+///
+/// # Errors
+/// As memfd_create(2) and ftruncate(2).
+pub fn memory_file(name: &CStr, length: u64) -> io::Result<File> {
+    // SAFETY: the name is a string with its end.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and owned by nobody else.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(length)?;
+    Ok(file)
 }
 
 /// A soft limit in the text of /proc/PID/limits.

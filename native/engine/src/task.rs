@@ -92,6 +92,8 @@ pub struct Space {
     pub loader: Option<Loader>,
     /// Instructions that were made to trap, by their address.
     pub unseen: Vec<(u64, Site)>,
+    /// Where the vDSO begins, if the program has one.
+    pub vdso: Option<u64>,
     /// Where an instruction of a call was found.
     pub call_at: Option<u64>,
     /// What the agent has changed in its code.
@@ -458,11 +460,12 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, writes_shared, ref shared_files, ref unseen, loader, call_at, ref code, .. } = *space;
+    let Space { group, shares, writes_shared, ref shared_files, ref unseen, loader, vdso, call_at, ref code, .. } =
+        *space;
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
     // A child has the turns of its maker, if it has memory with it that one of them writes.
     let is_joined = space.is_seen_written();
-    let copy = Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, call_at, code };
+    let copy = Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code };
     Rc::new(RefCell::new(copy))
 }
 

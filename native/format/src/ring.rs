@@ -103,7 +103,14 @@ pub mod block {
     /// something there are the engine's. Written by the engine.
     pub const CODE: u64 = WRITTEN + super::files::BYTES;
     pub const CODE_PARTS: u64 = 4;
-    pub const BYTES: u64 = CODE + CODE_PARTS * 16;
+    /// Where the agent has mapped such a file last: start and end. In there it maps more by itself.
+    pub const LAST: u64 = CODE + CODE_PARTS * 16;
+    /// Files whose content the engine has kept, in the states in which it has: device, inode, size, times of the last change of content
+    /// and of the inode in seconds and nanoseconds, 64 bits each. Written by the engine.
+    pub const KEPT: u64 = LAST + 16;
+    pub const KEPT_FILES: u64 = 32;
+    pub const KEPT_WORDS: u64 = 7;
+    pub const BYTES: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;
 }
 
 /// A set of files that is never too small: a bit for each, and some have the same.
@@ -266,8 +273,8 @@ pub mod kind {
     pub const CLOSE: u8 = 3;
     /// Only the commands that read or set flags, that ask for or set locks without waiting, or that make another descriptor.
     pub const FCNTL: u8 = 4;
-    /// Only without PROT_EXEC in argument 2, and not over the agent's pages. What is to be replayed maps nothing but private memory
-    /// of no file.
+    /// Only without PROT_EXEC in argument 2, and not over the agent's pages. What is to be replayed maps nothing but private memory,
+    /// of no file, or of one whose content is kept.
     pub const MAP: u8 = 5;
     /// Not over the agent's pages.
     pub const UNMAP: u8 = 6;
@@ -283,6 +290,10 @@ pub mod kind {
     pub const IOCTL: u8 = 11;
     /// Only of what is no directory.
     pub const RENAME: u8 = 12;
+    /// arch_prctl(2) that sets the base of fs, and prlimit64(2) that sets nothing of nobody else.
+    pub const OWN: u8 = 13;
+    /// It is not made, and fails as in a kernel that does not have it.
+    pub const REFUSED: u8 = 14;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -361,7 +372,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN CODE CODE_PARTS BYTES))
+            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN CODE CODE_PARTS
+            LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
@@ -371,7 +383,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES END_OF_LAP))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME))
+        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED))
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))

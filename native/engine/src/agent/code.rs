@@ -9,22 +9,22 @@ use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
 use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES, block};
 
+use super::known::{self, Known, MOST_SITES, Part, Place};
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
-use super::window::{self, Around, Branches, Refused, TRAMPOLINE_BYTES, Window};
-use crate::image::{self, FileId, Mapping};
+use super::window::{self, Around, Refused, TRAMPOLINE_BYTES, Window};
 use crate::sys;
 
 const PAGE: u64 = 4096;
 /// Bytes of trampolines that are mapped at once.
 const AREA_BYTES: u64 = 64 << 10;
+const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
 /// Trampolines are this far below the code that they belong to, or a few steps more.
 const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
-/// In a mapping of more code than this nobody looks for what jumps where.
-const MOST_CODE: u64 = 64 << 20;
-/// Most images whose branches are remembered.
-const MOST_IMAGES: usize = 256;
+
+/// Most parts of files that are remembered.
+const MOST_PARTS: usize = 1 << 10;
 
 /// Whether the agent is in an address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,18 +38,29 @@ pub enum State {
 }
 
 /// A patched site.
-#[derive(Clone, Debug)]
-struct Site {
-    start: u64,
-    original: Vec<u8>,
-    jump: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    pub start: u64,
+    pub original: Vec<u8>,
+    pub jump: Vec<u8>,
     /// Its trampoline, and in there its own call and what comes behind the call.
-    base: u64,
-    trap: u64,
-    behind: u64,
+    pub base: u64,
+    pub trap: u64,
+    pub behind: u64,
 }
 
 impl Site {
+    /// The same at another place.
+    pub fn moved(&self, place: Place) -> Site {
+        let mut jump = self.jump.clone();
+        // Behind the first byte of a jump there is how far it goes.
+        known::change(&mut jump, 1, |far| place.to_trampolines(u32::from_le_bytes(far)).to_le_bytes());
+        let own = |addr| place.in_trampolines(addr);
+        let (start, base, trap, behind) =
+            (place.in_image(self.start), own(self.base), own(self.trap), own(self.behind));
+        Site { start, original: self.original.clone(), jump, base, trap, behind }
+    }
+
     /// Whether a thread that is to go on at this address would find part of the jump.
     fn has_inside(&self, ip: u64) -> bool {
         ip > self.start && ip - self.start < self.jump.len() as u64
@@ -68,11 +79,11 @@ impl Site {
 
     /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the `syscall`.
     fn original_of(&self, tid: pid_t, addr: u64, ip: u64) -> Option<u64> {
-        self.moved(tid, ip).into_iter().find(|(moved, _)| *moved == addr).map(|(_, own)| own)
+        self.moved_instructions(tid, ip).into_iter().find(|(moved, _)| *moved == addr).map(|(_, own)| own)
     }
 
     /// The instructions that were moved to the trampoline: their addresses there, and the program's own. `ip`: behind the `syscall`.
-    fn moved(&self, tid: pid_t, ip: u64) -> Vec<(u64, u64)> {
+    fn moved_instructions(&self, tid: pid_t, ip: u64) -> Vec<(u64, u64)> {
         let mut moved = [0; TRAMPOLINE_BYTES as usize];
         if sys::read_pieces(tid, &[(self.base, moved.len())], &mut moved) != moved.len() {
             return Vec::new();
@@ -109,6 +120,36 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// The call that maps an area for trampolines.
+#[must_use]
+pub fn area(start: u64) -> Call {
+    mapping(start, AREA_BYTES)
+}
+
+fn mapping(start: u64, length: u64) -> Call {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let prot = libc::PROT_READ | libc::PROT_EXEC;
+    Call::new(libc::SYS_mmap, &[start, length, prot as u64, flags as u64, u64::MAX, 0])
+}
+
+/// Where areas for trampolines of code may be, the best first.
+pub fn places_for(code: u64) -> impl Iterator<Item = u64> {
+    const LOW: u64 = 4 << 30;
+    (0..16).map(move |step| {
+        if code < LOW {
+            RESERVED_END + (16 << 20) + step * STEP / 4
+        } else {
+            (code & !(PAGE - 1)) - DISTANCE - step * STEP
+        }
+    })
+}
+
+/// Whether jumps lead from an area to an address, and back.
+fn within_reach(area: u64, addr: u64) -> bool {
+    const REACH: u64 = (2 << 30) - AREA_BYTES - (1 << 20);
+    addr.abs_diff(area) < REACH
+}
+
 /// A stopped thread whose code is to be patched.
 pub trait Host {
     fn tid(&self) -> pid_t;
@@ -126,10 +167,8 @@ impl Host for Borrowed<'_> {
     }
 
     fn map(&mut self, start: u64, length: u64) -> bool {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-        let prot = libc::PROT_READ | libc::PROT_EXEC;
-        let call = Call::new(libc::SYS_mmap, &[start, length, prot as u64, flags as u64, u64::MAX, 0]);
-        let mapped = self.run(&[call]).ok().and_then(|results| remote::result(results[0] as u64).ok());
+        let mapped =
+            self.run(&[mapping(start, length)]).ok().and_then(|results| remote::result(results[0] as u64).ok());
         mapped == Some(start)
     }
 
@@ -141,6 +180,7 @@ impl Host for Borrowed<'_> {
 /// A site and what a jump is to be put over.
 pub struct Chosen {
     ip: u64,
+    part: Option<Part>,
     window: Window,
     original: Vec<u8>,
 }
@@ -168,7 +208,13 @@ pub struct Code {
     /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
     traps: HashMap<u64, u64>,
     refused: HashMap<u64, Refused>,
+    /// Code of files.
+    images: Vec<Part>,
+    /// Parts of the program of which all was patched that is known from other processes.
+    as_known: Vec<Range<u64>>,
     areas: Vec<Area>,
+    /// The agent was there before the program ran.
+    pub from_start: bool,
     pub pool: Pool,
     /// The rings of this program and of those that it was forked from, where the agent has come to it.
     pub arena: Option<Rc<Arena>>,
@@ -180,40 +226,6 @@ pub struct Code {
     returns: u32,
     /// A thread was let go in a trampoline, which is to stay.
     pub has_inside: bool,
-}
-
-/// What is known of the code of images, for all processes: by file in one state, offset and length.
-#[derive(Default)]
-pub struct Known {
-    branches: HashMap<(FileId, u64, u64), Rc<Branches>>,
-}
-
-impl Known {
-    /// Where the code of a mapping may jump to; `None` when not all of it can be looked at.
-    fn branches(&mut self, tid: pid_t, mapping: &Mapping) -> Option<Rc<Branches>> {
-        if mapping.length > MOST_CODE {
-            return None;
-        }
-        // What a process may write is its own.
-        let is_shown = mapping.ino != 0 && mapping.prot & libc::PROT_WRITE as u64 == 0;
-        let file = is_shown.then(|| FileId::of_mapping(tid, mapping)).flatten();
-        let key = file.map(|file| (file, mapping.offset, mapping.length));
-        if let Some(known) = key.and_then(|key| self.branches.get(&key)) {
-            return Some(Rc::clone(known));
-        }
-        let mut bytes = vec![0; mapping.length as usize];
-        if sys::read_pieces(tid, &[(mapping.start, bytes.len())], &mut bytes) != bytes.len() {
-            return None;
-        }
-        let branches = Rc::new(Branches::of(&bytes));
-        if let Some(key) = key {
-            if self.branches.len() >= MOST_IMAGES {
-                self.branches.clear();
-            }
-            self.branches.insert(key, Rc::clone(&branches));
-        }
-        Some(branches)
-    }
 }
 
 impl Code {
@@ -259,7 +271,11 @@ impl Code {
         match addr {
             _ if addr == ip => site.behind,
             _ if addr == ip - 2 => site.trap,
-            _ => site.moved(tid, ip).into_iter().find(|(_, own)| *own == addr).map_or(addr, |(moved, _)| moved),
+            _ => site
+                .moved_instructions(tid, ip)
+                .into_iter()
+                .find(|(_, own)| *own == addr)
+                .map_or(addr, |(moved, _)| moved),
         }
     }
 
@@ -412,6 +428,25 @@ impl Code {
         self.refused.insert(ip, reason);
     }
 
+    /// Code of a file was mapped.
+    pub fn mapped(&mut self, part: Part) {
+        if self.images.len() < MOST_PARTS {
+            self.images.push(part);
+        }
+    }
+
+    /// The code of a file at an address, as it was mapped.
+    #[must_use]
+    pub fn part_at(&self, addr: u64) -> Option<Part> {
+        self.images.iter().rev().find(|part| part.range().contains(&addr)).copied()
+    }
+
+    /// Code of a file may have been changed, or is another's.
+    pub fn protected(&mut self, start: u64, length: u64) {
+        let end = start.saturating_add(length);
+        self.images.retain(|part| part.start >= end || part.range().end <= start);
+    }
+
     /// Some jump leads to the agent's pages.
     #[must_use]
     pub fn is_patched(&self) -> bool {
@@ -431,13 +466,24 @@ impl Code {
         let is_gone = |ip: u64| ip.wrapping_sub(start) < length;
         self.sites.retain(|ip, _| !is_gone(*ip));
         self.refused.retain(|ip, _| !is_gone(*ip));
+        self.as_known.retain(|part| !is_gone(part.start));
+        self.protected(start, length);
     }
 
     /// What a jump to the agent can be put over, at the site of a call that a thread has just come back from.
     ///
     /// # Errors
     /// Why the site is to be left alone.
-    pub fn choose(&self, known: &mut Known, tid: pid_t, ip: u64, number: u64) -> Result<Chosen, Refused> {
+    pub fn choose(
+        &self,
+        known: &mut Known,
+        tid: pid_t,
+        (ip, number): (u64, u64),
+        part: Option<Part>,
+    ) -> Result<Chosen, Refused> {
+        if let Some(reason) = part.and_then(|part| known.refusal(&part, ip)) {
+            return Err(reason);
+        }
         let start = ip.saturating_sub(window::READ_BEFORE);
         let mut bytes = vec![0; (window::READ_BEFORE + window::READ_AFTER) as usize];
         let page = start.next_multiple_of(4096);
@@ -451,64 +497,139 @@ impl Code {
         }
         let around = Around { start: from, bytes: &bytes[..got], ip };
         let mut branches = None;
-        let window = window::choose(&around, number, |start, end| {
-            let branches = branches.get_or_insert_with(|| {
-                let mapping = image::executable_mapping_at(tid, ip)?;
-                Some((known.branches(tid, &mapping)?, mapping.start))
-            });
+        let chosen = window::choose(&around, number, |start, end| {
+            let branches = branches.get_or_insert_with(|| known.branches(tid, ip, part.as_ref()));
             // What is not known may lead there.
             branches.as_ref().is_none_or(|(branches, base)| branches.lead_between(&around, *base, start, end))
-        })?;
+        });
+        if let (Some(part), Err(reason)) = (&part, &chosen) {
+            known.refuse(part, ip, *reason);
+        }
+        let window = chosen?;
         let original = bytes[(window.start - from) as usize..(window.end - from) as usize].to_vec();
-        Ok(Chosen { ip, window, original })
+        Ok(Chosen { ip, part, window, original })
     }
 
     /// Puts the jump there, which leads to `entry`, and has the thread go on behind. No other thread may stand inside the window.
     ///
     /// # Errors
     /// Why the site was left alone.
-    pub fn patch(&mut self, entry: u64, thread: &mut impl Host, chosen: Chosen) -> Result<(), Refused> {
-        let Chosen { ip, window, original } = chosen;
-        let base = self.room(thread, ip)?;
+    pub fn patch(
+        &mut self,
+        entry: u64,
+        thread: &mut impl Host,
+        known: &mut Known,
+        chosen: Chosen,
+    ) -> Result<(), Refused> {
+        let Chosen { ip, part, window, original } = chosen;
+        let base = self.room(thread, ip..ip, TRAMPOLINE_BYTES)?;
         let patch = window::build(&window, ip, base, entry)?;
         let pieces: [(u64, &[u8]); 2] = [(base, &patch.trampoline), (window.start, &patch.jump)];
         sys::write_code(thread.tid(), &pieces).map_err(|_| Refused::ReadOnly)?;
-        if let Some(area) = self.areas.iter_mut().find(|area| area.start + area.used == base) {
-            area.used += TRAMPOLINE_BYTES;
-        }
+        self.use_room(base, TRAMPOLINE_BYTES);
         if !window.leaves_site(ip) {
             thread.go_on_at(patch.after);
         }
-        self.traps.insert(patch.trap + 2, ip);
-        self.traps.insert(patch.behind, ip);
-        let end = window.start + patch.jump.len() as u64;
-        self.covered = match &self.covered {
-            covered if covered.is_empty() => window.start..end,
-            covered => covered.start.min(window.start)..covered.end.max(end),
-        };
         let (trap, behind) = (patch.trap, patch.behind);
-        self.sites.insert(ip, Site { start: window.start, original, jump: patch.jump, base, trap, behind });
+        let site = Site { start: window.start, original, jump: patch.jump, base, trap, behind };
+        if let Some(part) = part {
+            known.add(&part, ip, &site);
+        }
+        self.add(ip, site);
         Ok(())
     }
 
-    /// Where the next trampoline within reach of a site goes.
-    fn room(&mut self, thread: &mut impl Host, ip: u64) -> Result<u64, Refused> {
-        const REACH: u64 = (2 << 30) - AREA_BYTES - (1 << 20);
-        let fits = |area: &&Area| ip.abs_diff(area.start) < REACH && area.used + TRAMPOLINE_BYTES <= AREA_BYTES;
+    fn add(&mut self, ip: u64, site: Site) {
+        self.traps.insert(site.trap + 2, ip);
+        self.traps.insert(site.behind, ip);
+        let end = site.start + site.jump.len() as u64;
+        self.covered = match &self.covered {
+            covered if covered.is_empty() => site.start..end,
+            covered => covered.start.min(site.start)..covered.end.max(end),
+        };
+        self.sites.insert(ip, site);
+    }
+
+    /// Whether the sites of a part of the program that are known from other processes have been patched, or there are none.
+    #[must_use]
+    pub fn is_patched_as_known(&self, ip: u64) -> bool {
+        self.as_known.iter().any(|part| part.contains(&ip))
+    }
+
+    /// Patches the sites in a part of the program that are known from other processes, where its code is as it was there. `at`: where
+    /// the thread stands; no other may be running, or stand inside what is changed. How many were patched.
+    ///
+    /// # Errors
+    /// Why none was.
+    pub fn patch_known(
+        &mut self,
+        entry: u64,
+        thread: &mut impl Host,
+        known: &mut Known,
+        (part, at): (&Part, u64),
+    ) -> Result<u64, Refused> {
+        self.as_known.push(part.range());
+        if !known.has_sites(part) {
+            return Ok(0);
+        }
+        let tid = thread.tid();
+        let Some(batch) = known.batch(part, entry) else { return Ok(0) };
+        let base = self.room(thread, part.range(), batch.length())?;
+        let place = Place::new(part.start, base);
+        let trampolines = batch.moved(place);
+        let pieces: Vec<(u64, usize)> =
+            batch.sites.iter().map(|(_, site)| (place.in_image(site.start), site.original.len())).collect();
+        let mut now = vec![0; pieces.iter().map(|piece| piece.1).sum()];
+        let got = sys::read_pieces(tid, &pieces, &mut now);
+        let mut rest = &now[..got];
+        let mut sites = Vec::with_capacity(batch.sites.len());
+        for (ip, site) in &batch.sites {
+            let Some((there, others)) = rest.split_at_checked(site.original.len()) else { break };
+            rest = others;
+            let ip = place.in_image(*ip);
+            if there == site.original && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip) {
+                sites.push((ip, site.moved(place)));
+            }
+        }
+        let jumps = sites.iter().map(|(_, site)| (site.start, &site.jump[..]));
+        let written: Vec<(u64, &[u8])> = [(base, &trampolines[..])].into_iter().chain(jumps).collect();
+        sys::write_code(tid, &written).map_err(|_| Refused::ReadOnly)?;
+        self.use_room(base, trampolines.len() as u64);
+        let count = sites.len() as u64;
+        for (ip, site) in sites {
+            if ip == at && site.has_inside(ip) {
+                thread.go_on_at(site.behind);
+            }
+            self.add(ip, site);
+        }
+        Ok(count)
+    }
+
+    /// Where the next trampolines within reach of code go.
+    fn room(&mut self, thread: &mut impl Host, code: Range<u64>, bytes: u64) -> Result<u64, Refused> {
+        let is_near = |start: u64| within_reach(start, code.start) && within_reach(start, code.end);
+        let fits = |area: &&Area| is_near(area.start) && area.used + bytes <= AREA_BYTES;
         if let Some(area) = self.areas.iter().find(fits) {
             return Ok(area.start + area.used);
         }
-        let low = 4 << 30;
-        let candidates = (0..16).map(|step| {
-            if ip < low { RESERVED_END + (16 << 20) + step * STEP / 4 } else { (ip & !0xffff) - DISTANCE - step * STEP }
-        });
-        for start in candidates.filter(|start| ip.abs_diff(*start) < REACH) {
+        for start in places_for(code.start).filter(|start| is_near(*start)) {
             if thread.map(start, AREA_BYTES) {
-                self.areas.push(Area { start, used: 0 });
+                self.has_area(start);
                 return Ok(start);
             }
         }
         Err(Refused::NoRoom)
+    }
+
+    /// An area for trampolines was mapped.
+    pub fn has_area(&mut self, start: u64) {
+        self.areas.push(Area { start, used: 0 });
+    }
+
+    fn use_room(&mut self, base: u64, bytes: u64) {
+        if let Some(area) = self.areas.iter_mut().find(|area| area.start + area.used == base) {
+            area.used += bytes;
+        }
     }
 
     /// Puts back what was at all sites. Trampolines stay: a thread may be in one.
@@ -536,6 +657,7 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
     use std::time::{Duration, SystemTime};
 
+    use super::super::known::MOST_CODE;
     use super::*;
 
     /// Memory of this process to execute, from a file or without one.
@@ -563,9 +685,9 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         };
         write(&[0x90; PAGE as usize], 1000);
-        let mapping = image::executable_mapping_at(own(), mapped(PAGE as usize, Some(&file))).unwrap();
+        let start = mapped(PAGE as usize, Some(&file));
         let mut known = Known::default();
-        let mut look = || known.branches(own(), &mapping).unwrap();
+        let mut look = || known.branches(own(), start, Part::at(own(), start).as_ref()).unwrap().0;
         let first = look();
         assert!(Rc::ptr_eq(&first, &look()));
         // jmp +0x100
@@ -586,7 +708,7 @@ mod tests {
         let put = |offset: u64, bytes: &[u8]| assert!(sys::write_memory(own(), start + offset, bytes));
         put(0, &[0x90; 2 * PAGE as usize]);
         put(at, &site);
-        let choose = || Code::default().choose(&mut Known::default(), own(), ip, 0);
+        let choose = || Code::default().choose(&mut Known::default(), own(), (ip, 0), None);
         assert!(choose().is_ok_and(|chosen| chosen.window.end > ip));
         // jmp to the compare, from behind what is read around a site
         let from = at + 2000;
@@ -598,7 +720,6 @@ mod tests {
     #[test]
     fn more_code_than_is_looked_at_is_not_known() {
         let start = mapped((MOST_CODE + PAGE) as usize, None);
-        let mapping = image::executable_mapping_at(own(), start).unwrap();
-        assert!(Known::default().branches(own(), &mapping).is_none());
+        assert!(Known::default().branches(own(), start, None).is_none());
     }
 }

@@ -6,13 +6,12 @@ use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::ring::{
-    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS, SPARE, STACK_TOP, TABLE, TEXT_BYTES,
-    block, refuse,
+    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS, SPARE, STACK_TOP, TABLE, block, refuse,
 };
 
-use super::Image;
 use super::remote::{self, Borrowed, Call, NAME};
-use super::ring::{Arena, Ring};
+use super::ring::{Arena, Arenas, Ring};
+use super::{Image, code};
 use crate::sys;
 
 /// The control block of a process that has just been forked.
@@ -25,23 +24,30 @@ fn spare_block() -> Vec<u8> {
     bytes
 }
 
-/// Maps the agent into a program, with a ring for the thread. `instruction`: where a `syscall` is. `known`: descriptors whose
-/// identity is known.
+/// What is put into a program.
+pub struct Parts<'a> {
+    pub image: &'a Image,
+    pub table: &'a [u8],
+    /// Descriptors whose identity is known.
+    pub known: &'a [u8],
+    pub arenas: &'a mut Arenas,
+    /// Where an area for trampolines would be good.
+    pub area: Option<u64>,
+}
+
+/// What has been put there.
+pub struct Put {
+    pub arena: Rc<Arena>,
+    pub ring: Ring,
+    /// The area, if it is there.
+    pub area: Option<u64>,
+}
+
+/// Maps the agent into a program, with a ring for the thread. `instruction`: where a `syscall` is.
 ///
 /// # Errors
 /// Why not. Then the program runs without.
-pub fn program(
-    image: &Image,
-    table: &[u8],
-    thread: &mut Borrowed<'_>,
-    instruction: u64,
-    known: &[u8],
-) -> io::Result<(Rc<Arena>, Ring)> {
-    // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
-    let rings = (sys::soft_limit(thread.tid(), sys::FILE_SIZE) / RING_BYTES).min(RINGS);
-    if rings == 0 {
-        return Err(io::Error::other("its files may not be as large as the agent's ring"));
-    }
+pub fn program(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>, instruction: u64) -> io::Result<Put> {
     // It would have less of it than without the agent.
     if sys::soft_limit(thread.tid(), sys::ADDRESS_SPACE) != libc::RLIM_INFINITY {
         return Err(io::Error::other("its memory is limited"));
@@ -50,7 +56,7 @@ pub fn program(
     let all = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
     let mapped = thread.bootstrap(instruction, libc::SYS_mmap, [BASE, END - BASE, all, flags, u64::MAX, 0])?;
     let filled = if mapped == BASE {
-        fill(image, table, thread, known, rings)
+        fill(parts, thread)
     } else {
         // Kernels before 4.17 do not know the flag.
         Err(io::Error::other("the agent's place is taken"))
@@ -62,43 +68,105 @@ pub fn program(
 }
 
 /// Puts the agent and its rings onto its pages.
-fn fill(
-    image: &Image,
-    table: &[u8],
-    thread: &mut Borrowed<'_>,
-    known: &[u8],
-    rings: u64,
-) -> io::Result<(Rc<Arena>, Ring)> {
-    let tid = thread.tid();
+fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
     let spare = spare_block();
-    let pieces: [(u64, &[u8]); 5] = [
-        (BASE, &image.text),
-        (SPARE, &spare),
-        (TABLE, table),
-        (KNOWN, &known[..known.len().min(KNOWN_BYTES as usize)]),
-        (NAME, b"trace\0"),
-    ];
-    if !pieces.iter().all(|(addr, bytes)| bytes.is_empty() || sys::write_memory(tid, *addr, bytes)) {
-        return Err(io::Error::from_raw_os_error(libc::EFAULT));
-    }
+    let known = &parts.known[..parts.known.len().min(KNOWN_BYTES as usize)];
+    let pieces: [(u64, &[u8]); 4] = [(BASE, &parts.image.text), (SPARE, &spare), (TABLE, parts.table), (KNOWN, known)];
+    write(thread, &pieces)?;
     let protect = |start, end, prot: i32| Call::new(libc::SYS_mprotect, &[start, end - start, prot as u64]);
-    let protections = [
-        protect(BASE, BASE + TEXT_BYTES, libc::PROT_READ | libc::PROT_EXEC),
-        protect(TABLE, KNOWN, libc::PROT_READ),
+    let mut more = vec![
+        protect(BASE, KNOWN, libc::PROT_READ | libc::PROT_EXEC),
         protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
     ];
-    let length = rings * RING_BYTES;
-    let (file, _) = map_rings(thread, FIRST_RING, length, &protections)?;
-    let first = Arena::new(file, rings).and_then(|arena| {
-        let arena = Rc::new(arena);
+    more.extend(parts.area.map(code::area));
+    let mut results = Vec::new();
+    let (arena, length) = match own_rings(parts.arenas, thread, &more, &mut results) {
+        Some(arena) => (Ok(arena), RINGS * RING_BYTES),
+        None => new_rings(thread, &more, &mut results)?,
+    };
+    let ring = arena.and_then(|arena| {
+        if let Some(failed) = results.iter().take(2).find_map(|raw| remote::result(*raw as u64).err()) {
+            return Err(failed);
+        }
         let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
         Ok((arena, ring))
     });
-    match &first {
-        Ok((_, ring)) => thread.regs.gs_base = ring.addr,
-        Err(_) => _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, length])]),
+    match ring {
+        Ok((arena, ring)) => {
+            thread.regs.gs_base = ring.addr;
+            let area = parts.area.filter(|area| results.get(2) == Some(&(*area as i64)));
+            Ok(Put { arena, ring, area })
+        }
+        Err(error) => {
+            let _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, length])]);
+            Err(error)
+        }
     }
-    first
+}
+
+fn write(thread: &Borrowed<'_>, pieces: &[(u64, &[u8])]) -> io::Result<()> {
+    let tid = thread.tid();
+    let is_written = pieces.iter().all(|(addr, bytes)| bytes.is_empty() || sys::write_memory(tid, *addr, bytes));
+    if is_written { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
+}
+
+/// Maps rings that others have used before, by the name that the recorder's descriptor has for all processes which may look at it, and
+/// makes more calls. `None` when the program sees another file there, or none.
+fn own_rings(
+    arenas: &mut Arenas,
+    thread: &mut Borrowed<'_>,
+    more: &[Call],
+    results: &mut Vec<i64>,
+) -> Option<Rc<Arena>> {
+    /// Where the program's struct stat goes; device and inode in it.
+    const STAT: u64 = NAME + 0x100;
+    const NUMBERS: usize = 16;
+    let arena = arenas.take().ok()??;
+    let (fd, (dev, ino)) = arena.identity().ok()?;
+    let name = format!("/proc/{}/fd/{fd}\0", std::process::id());
+    write(thread, &[(NAME, name.as_bytes())]).ok()?;
+    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut calls = vec![
+        Call::new(libc::SYS_open, &[NAME, flags as u64]),
+        Call::new(libc::SYS_fstat, &[0, STAT]).with_first(0),
+        map(FIRST_RING, RINGS * RING_BYTES),
+        Call::new(libc::SYS_close, &[0]).with_first(0),
+    ];
+    let own = calls.len();
+    calls.extend(more);
+    let mut raw = thread.run(&calls).ok()?;
+    let mut numbers = [0; NUMBERS];
+    let is_read = sys::read_pieces(thread.tid(), &[(STAT, NUMBERS)], &mut numbers) == NUMBERS;
+    let is_it = is_read && numbers == [dev.to_le_bytes(), ino.to_le_bytes()].concat()[..];
+    let is_mapped = raw[2] as u64 == FIRST_RING;
+    results.extend(raw.split_off(own));
+    if is_it && is_mapped && raw[1] == 0 {
+        return Some(arena);
+    }
+    if is_mapped {
+        let _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, RINGS * RING_BYTES])]);
+    }
+    None
+}
+
+/// Maps a new file with rings, which the program makes itself. The rings, and how long the mapping is. `more`: calls that are made when
+/// there are no results of them yet.
+fn new_rings(
+    thread: &mut Borrowed<'_>,
+    more: &[Call],
+    results: &mut Vec<i64>,
+) -> io::Result<(io::Result<Rc<Arena>>, u64)> {
+    // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
+    let rings = (sys::soft_limit(thread.tid(), sys::FILE_SIZE) / RING_BYTES).min(RINGS);
+    if rings == 0 {
+        return Err(io::Error::other("its files may not be as large as the agent's ring"));
+    }
+    let length = rings * RING_BYTES;
+    if results.is_empty() {
+        results.extend(thread.run(more)?);
+    }
+    let (file, _) = map_rings(thread, FIRST_RING, length)?;
+    Ok((Arena::new(file, rings).map(Rc::new), length))
 }
 
 /// Gives a thread a ring of its own, somewhere.
@@ -106,7 +174,7 @@ fn fill(
 /// # Errors
 /// Why not.
 pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
-    let (file, addr) = map_rings(thread, 0, RING_BYTES, &[])?;
+    let (file, addr) = map_rings(thread, 0, RING_BYTES)?;
     let ring = Ring::new(&file, addr)?;
     thread.regs.gs_base = ring.addr;
     Ok(ring)
@@ -134,17 +202,22 @@ pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<
     Ok(())
 }
 
-/// Maps a file for rings, at an address unless that is 0, and makes more calls. The file, and where it is.
-fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64, more: &[Call]) -> io::Result<(File, u64)> {
+/// Maps the file that the first call of a run has opened, at an address unless that is 0.
+fn map(addr: u64, length: u64) -> Call {
     let place = if addr == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
     let flags = (libc::MAP_SHARED | place) as u64;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    let mut calls = vec![
+    Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_first(4)
+}
+
+/// Maps a new file for rings, at an address unless that is 0. The file, and where it is.
+fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64) -> io::Result<(File, u64)> {
+    write(thread, &[(NAME, b"trace\0")])?;
+    let calls = [
         Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)]),
         Call::new(libc::SYS_ftruncate, &[0, length]).with_first(0),
-        Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_first(4),
+        map(addr, length),
     ];
-    calls.extend(more);
     let results = thread.run(&calls)?;
     let fd = remote::result(results[0] as u64)?;
     let file = open(thread.tid(), fd);

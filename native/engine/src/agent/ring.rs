@@ -7,12 +7,16 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use libc::c_int;
 use trace_format::event::{Side, Status};
 use trace_format::ring::{
-    BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, STACK_TOP, block, capture, files, phase, record,
+    BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, RINGS, RINGS_BYTES, STACK_TOP, block, capture, files, phase,
+    record,
 };
 
 use crate::raw::RawCapture;
@@ -22,22 +26,59 @@ use crate::sys;
 pub struct Ring {
     /// Its address in the tracee.
     pub addr: u64,
-    here: *mut u8,
+    memory: Memory,
     /// The position behind the records that have been taken.
     taken: u64,
     /// The file with rings of others that it is a part of, and its number there.
     part: Option<(Rc<Arena>, u64)>,
 }
 
+/// The memory of one ring, as it is mapped here.
+struct Memory {
+    here: *mut u8,
+    /// So many bytes of its buffer may have been written, from the start on.
+    used: u64,
+}
+
 /// The file with the rings of a program, its threads and its children. All of them have it mapped at the same place.
 pub struct Arena {
     file: File,
-    free: RefCell<Vec<u64>>,
+    /// Rings that nobody uses, by their number, with the memory of those that somebody has used.
+    free: RefCell<Vec<(u64, Option<Memory>)>>,
 }
 
 impl std::fmt::Debug for Arena {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} rings are free", self.free.borrow().len())
+    }
+}
+
+/// Files with rings that were made here, for one program after the other. What a ring was used for is not there any more when the next
+/// program gets it.
+#[derive(Default)]
+pub struct Arenas(Vec<Rc<Arena>>);
+
+impl Arenas {
+    /// One that no program uses; and when there are enough of them, none.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn take(&mut self) -> io::Result<Option<Rc<Arena>>> {
+        /// Most files, and most rings whose memory is kept when a program has ended.
+        const MOST: usize = 16;
+        const MOST_RINGS: usize = 4;
+        let is_idle = |arena: &Rc<Arena>| Rc::strong_count(arena) == 1;
+        self.0.retain(|arena| !is_idle(arena) || arena.used_rings() <= MOST_RINGS);
+        if let Some(idle) = self.0.iter().find(|arena| is_idle(arena)) {
+            idle.clear();
+            return Ok(Some(Rc::clone(idle)));
+        }
+        if self.0.len() >= MOST {
+            return Ok(None);
+        }
+        let arena = Rc::new(Arena::new(sys::memory_file(c"trace", RINGS_BYTES)?, RINGS)?);
+        self.0.push(Rc::clone(&arena));
+        Ok(Some(arena))
     }
 }
 
@@ -61,21 +102,42 @@ impl Arena {
     /// When it has another size or cannot be sealed.
     pub fn new(file: File, rings: u64) -> io::Result<Arena> {
         seal(&file, rings * RING_BYTES)?;
-        Ok(Arena { file, free: RefCell::new((0..rings).rev().collect()) })
+        Ok(Arena { file, free: RefCell::new((0..rings).rev().map(|number| (number, None)).collect()) })
+    }
+
+    /// The file's descriptor, and what tells it from others: device and inode.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn identity(&self) -> io::Result<(c_int, (u64, u64))> {
+        let meta = self.file.metadata()?;
+        Ok((self.file.as_raw_fd(), (meta.dev(), meta.ino())))
+    }
+
+    fn used_rings(&self) -> usize {
+        self.free.borrow().iter().filter(|(_, memory)| memory.is_some()).count()
+    }
+
+    /// Forgets what its rings, which nobody uses, were used for.
+    fn clear(&self) {
+        for (_, memory) in &mut *self.free.borrow_mut() {
+            memory.iter_mut().for_each(Memory::clear);
+        }
     }
 
     /// A ring that nobody uses, until it is dropped; `None` when all are in use or it cannot be mapped.
     #[must_use]
     pub fn ring(self: &Rc<Arena>) -> Option<Ring> {
-        let number = self.free.borrow_mut().pop()?;
+        let (number, memory) = self.free.borrow_mut().pop()?;
         let offset = number * RING_BYTES;
-        if let Ok(mut ring) = Ring::map(&self.file, offset, FIRST_RING + offset) {
-            ring.part = Some((Rc::clone(self), number));
-            ring.renew();
-            return Some(ring);
-        }
-        self.free.borrow_mut().push(number);
-        None
+        let Some(memory) = memory.or_else(|| Memory::map(&self.file, offset).ok()) else {
+            self.free.borrow_mut().push((number, None));
+            return None;
+        };
+        let mut ring = Ring::of(memory, FIRST_RING + offset);
+        ring.part = Some((Rc::clone(self), number));
+        ring.renew();
+        Some(ring)
     }
 }
 
@@ -87,30 +149,14 @@ impl Ring {
     /// As mmap(2), or when the file has another size or cannot be sealed.
     pub fn new(file: &File, addr: u64) -> io::Result<Ring> {
         seal(file, RING_BYTES)?;
-        Ring::map(file, 0, addr)
+        Ok(Ring::of(Memory::map(file, 0)?, addr))
     }
 
-    /// Maps a part of a file that keeps its size.
-    fn map(file: &File, offset: u64, addr: u64) -> io::Result<Ring> {
-        // SAFETY: a new mapping, whose address the kernel chooses; it is undone in `drop`. It is only accessed by `word`,
-        // `set_word` and `copy` below, never through a reference, since the tracee writes to it.
-        let here = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                RING_BYTES as usize,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                offset as libc::off_t,
-            )
-        };
-        if here == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let ring = Ring { addr, here: here.cast(), taken: 0, part: None };
+    fn of(memory: Memory, addr: u64) -> Ring {
+        let ring = Ring { addr, memory, taken: 0, part: None };
         ring.set_word(block::SELF, addr);
         ring.set_word(block::STACK, addr + STACK_TOP);
-        Ok(ring)
+        ring
     }
 
     /// Whether it is one of an [`Arena`], which has it back when it is dropped.
@@ -122,19 +168,19 @@ impl Ring {
     fn word(&self, offset: u64) -> u64 {
         assert!(offset < RING_BYTES && offset.is_multiple_of(8), "word at {offset}");
         // SAFETY: in bounds and aligned, by the assertion; volatile, since another process writes there.
-        unsafe { self.here.add(offset as usize).cast::<u64>().read_volatile() }
+        unsafe { self.memory.here.add(offset as usize).cast::<u64>().read_volatile() }
     }
 
     fn set_word(&self, offset: u64, value: u64) {
         assert!(offset < RING_BYTES && offset.is_multiple_of(8), "word at {offset}");
         // SAFETY: as in `word`.
-        unsafe { self.here.add(offset as usize).cast::<u64>().write_volatile(value) }
+        unsafe { self.memory.here.add(offset as usize).cast::<u64>().write_volatile(value) }
     }
 
     fn set_half(&self, offset: u64, value: u32) {
         assert!(offset < RING_BYTES && offset.is_multiple_of(4), "half a word at {offset}");
         // SAFETY: as in `word`. The other half may be written by the tracee at the same time.
-        unsafe { self.here.add(offset as usize).cast::<u32>().write_volatile(value) }
+        unsafe { self.memory.here.add(offset as usize).cast::<u32>().write_volatile(value) }
     }
 
     /// Copies `length` bytes of records from `start` on.
@@ -146,7 +192,7 @@ impl Ring {
         // copied, which leaves any bytes in `out`, all of which are valid.
         unsafe {
             std::ptr::copy_nonoverlapping(
-                self.here.add((HEAD_BYTES + start) as usize),
+                self.memory.here.add((HEAD_BYTES + start) as usize),
                 out.as_mut_ptr(),
                 length as usize,
             );
@@ -198,6 +244,7 @@ impl Ring {
     pub fn has_taken(&mut self, bytes: u64) {
         // A program may have put its head anywhere.
         self.taken = self.taken.wrapping_add(bytes);
+        self.memory.used = self.memory.used.max(self.taken);
         // What was read there has been read.
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
         self.set_word(block::TAKEN, self.taken);
@@ -233,6 +280,7 @@ impl Ring {
     /// Takes what is there as taken, whatever it is.
     pub fn skip(&mut self) {
         self.taken = self.word(block::HEAD) & !7;
+        self.memory.used = BUFFER_BYTES;
         self.set_word(block::TAKEN, self.taken);
     }
 
@@ -279,12 +327,22 @@ impl Ring {
         }
     }
 
+    /// The content of a file is kept, in the state that these words tell: it is the file with that number.
+    pub fn keep(&self, number: usize, words: &[u64; block::KEPT_WORDS as usize]) {
+        let at = block::KEPT + number as u64 % block::KEPT_FILES * block::KEPT_WORDS * 8;
+        // At no time another one.
+        self.set_word(at, u64::MAX);
+        for (index, word) in words.iter().enumerate().rev() {
+            self.set_word(at + index as u64 * 8, *word);
+        }
+    }
+
     fn add_file(&self, set: u64, (dev, ino): (u64, u64)) {
         let bit = files::bit(dev, ino);
         let offset = set + bit / 64 * 8;
         assert!(offset < HEAD_BYTES && offset.is_multiple_of(8), "word at {offset}");
         // SAFETY: in bounds and aligned, by the assertion; only accessed atomically, here and in the tracee.
-        let word = unsafe { AtomicU64::from_ptr(self.here.add(offset as usize).cast()) };
+        let word = unsafe { AtomicU64::from_ptr(self.memory.here.add(offset as usize).cast()) };
         word.fetch_or(1 << (bit % 64), Ordering::SeqCst);
     }
 
@@ -377,10 +435,59 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new` with that length, and nothing refers to it any more.
-        unsafe { libc::munmap(self.here.cast(), RING_BYTES as usize) };
         if let Some((arena, number)) = self.part.take() {
-            arena.free.borrow_mut().push(number);
+            // A call that was being made has left part of a record.
+            if !matches!(self.word(block::PHASE) as u32, 0 | phase::DONE | phase::LEFT) {
+                self.memory.used = BUFFER_BYTES;
+            }
+            let memory = std::mem::replace(&mut self.memory, Memory::none());
+            arena.free.borrow_mut().push((number, Some(memory)));
+        }
+    }
+}
+
+impl Memory {
+    /// Maps a part of a file that keeps its size.
+    fn map(file: &File, offset: u64) -> io::Result<Memory> {
+        // SAFETY: a new mapping, whose address the kernel chooses; it is undone in `drop`. It is only accessed by `clear` here and
+        // `word`, `set_word`, `copy` and the like of [`Ring`], never through a reference, since the tracee writes to it.
+        let here = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                RING_BYTES as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                offset as libc::off_t,
+            )
+        };
+        if here == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Memory { here: here.cast(), used: 0 })
+        }
+    }
+
+    /// Stands where there was another that is used elsewhere.
+    fn none() -> Memory {
+        Memory { here: std::ptr::null_mut(), used: 0 }
+    }
+
+    fn clear(&mut self) {
+        let length = HEAD_BYTES + self.used.min(BUFFER_BYTES);
+        if !self.here.is_null() {
+            // SAFETY: mapped with [`RING_BYTES`], which is not less.
+            unsafe { std::ptr::write_bytes(self.here, 0, length as usize) };
+        }
+        self.used = 0;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if !self.here.is_null() {
+            // SAFETY: mapped by `map` with that length, and nothing refers to it any more.
+            unsafe { libc::munmap(self.here.cast(), RING_BYTES as usize) };
         }
     }
 }
@@ -508,14 +615,7 @@ mod tests {
     }
 
     fn made(length: u64) -> File {
-        use std::os::fd::FromRawFd as _;
-        // SAFETY: the name is a string with its end.
-        let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-        assert!(fd >= 0);
-        // SAFETY: just made, and owned by nobody else.
-        let file = unsafe { File::from_raw_fd(fd) };
-        file.set_len(length).unwrap();
-        file
+        sys::memory_file(c"ring", length).unwrap()
     }
 
     /// A ring with records at these positions, and the end of a lap where there is none.
@@ -601,12 +701,7 @@ mod tests {
 
     #[test]
     fn rings_of_a_program_are_used_again() {
-        use std::os::fd::FromRawFd as _;
-        // SAFETY: the name is a string with its end.
-        let fd = unsafe { libc::memfd_create(c"rings".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-        // SAFETY: just made, and owned by nobody else.
-        let file = unsafe { File::from_raw_fd(fd) };
-        file.set_len(5 * RING_BYTES).unwrap();
+        let file = made(5 * RING_BYTES);
         let arena = Rc::new(Arena::new(file, 5).unwrap());
         let first = arena.ring().unwrap();
         first.refuse(7);

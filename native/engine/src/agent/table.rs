@@ -25,7 +25,7 @@ pub fn build(data: Data, replayable: bool, stops: impl Fn(&str) -> bool) -> Vec<
         };
         let plan = plan::by_number(Arch::X86_64, u32::from(number));
         let plan = plan.filter(|plan| !replayable || may_be_replayed(plan));
-        let row = plan.and_then(|plan| row(plan, data));
+        let row = plan.and_then(|plan| row(plan, data, replayable));
         let Some(row) = row.filter(|_| count < table::ROWS && !stops(syscall.name)) else { continue };
         bytes[usize::from(number)] = count as u8;
         let at = (table::NUMBERS + count * table::ROW_BYTES) as usize;
@@ -46,14 +46,19 @@ pub fn has(table: &[u8], number: u32) -> bool {
 fn may_be_replayed(plan: &Plan) -> bool {
     // The flags of the last one are in memory.
     const ENGINES: [&str; 7] = ["wait4", "pkey_mprotect", "truncate", "ftruncate", "fallocate", "creat", "openat2"];
-    plan.row.replay != Replay::Refuse && !ENGINES.contains(&plan.row.name)
+    (plan.row.replay != Replay::Refuse || is_refused(plan)) && !ENGINES.contains(&plan.row.name)
+}
+
+/// What is not allowed where it is to be replayed, and each program tries as it begins.
+fn is_refused(plan: &Plan) -> bool {
+    plan.row.name == "rseq"
 }
 
 type Row = [u8; table::ROW_BYTES as usize];
 
-fn row(plan: &Plan, data: Data) -> Option<Row> {
+fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
     let mut row: Row = [0; table::ROW_BYTES as usize];
-    row[table::KIND as usize] = kind_of(plan)?;
+    row[table::KIND as usize] = if replayable && is_refused(plan) { kind::REFUSED } else { kind_of(plan)? };
     let pointers: Vec<&Pointer> = plan.pointers.iter().filter(|pointer| !is_ignored(plan, pointer)).collect();
     if pointers.len() as u64 > table::CAPTURES {
         return None;
@@ -80,7 +85,8 @@ fn row(plan: &Plan, data: Data) -> Option<Row> {
 
 /// Pointers that mean nothing in the forms of a call that are the agent's.
 fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
-    matches!(pointer.shape, Shape::Irregular("futex")) && matches!(plan.role, Role::Futex)
+    let is_word = matches!(pointer.shape, Shape::Irregular("arch_prctl"));
+    is_word || matches!(pointer.shape, Shape::Irregular("futex")) && matches!(plan.role, Role::Futex)
 }
 
 /// What is special about a call, or `None` when it is the engine's.
@@ -99,8 +105,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "waitid",
         "vmsplice",
         "mremap",
-        "arch_prctl",
-        "rseq",
         "restart_syscall",
         "process_madvise",
         "process_vm_readv",
@@ -122,7 +126,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         // How much is mapped counts there.
         "mlockall",
         "setrlimit",
-        "prlimit64",
         "modify_ldt",
         "iopl",
         "ioperm",
@@ -143,6 +146,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     match name {
         "madvise" => return Some(kind::UNMAP),
         "ioctl" => return Some(kind::IOCTL),
+        "arch_prctl" | "prlimit64" => return Some(kind::OWN),
         _ => {}
     }
     match plan.role {
@@ -258,6 +262,9 @@ mod tests {
             "nanosleep",
             "sendto",
             "recvfrom",
+            "arch_prctl",
+            "prlimit64",
+            "rseq",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -282,7 +289,6 @@ mod tests {
             "select",
             "pselect6",
             "sched_getaffinity",
-            "arch_prctl",
             "sigaltstack",
         ] {
             assert!(!has(&table, number(name)), "{name}");
@@ -298,7 +304,7 @@ mod tests {
         }
         for syscall in SYSCALLS.iter().filter(|syscall| syscall.replay == Replay::Refuse) {
             let number = syscall.number.on(Arch::X86_64).map_or(u32::MAX, u32::from);
-            assert!(!has(&table, number), "{}", syscall.name);
+            assert_eq!(has(&table, number), syscall.name == "rseq", "{}", syscall.name);
         }
         // What the last two change is looked at before.
         for name in ["wait4", "creat", "openat2"] {

@@ -18,7 +18,7 @@ use trace_format::ring::site;
 /// Bytes of a jump with a 32-bit distance.
 pub const JUMP_BYTES: usize = 5;
 /// Bytes of a `syscall` instruction.
-const CALL_BYTES: u64 = 2;
+pub const CALL_BYTES: u64 = 2;
 /// Decoding begins at each of so many bytes before the site, the nearest that far away.
 const FURTHEST: u64 = 96;
 const NEAREST: u64 = 24;
@@ -77,6 +77,21 @@ impl Window {
     #[must_use]
     pub fn leaves_site(&self, ip: u64) -> bool {
         self.start + JUMP_BYTES as u64 <= ip - CALL_BYTES
+    }
+
+    /// The one that was chosen in code which was the same at another place: these bytes, at `start`.
+    #[must_use]
+    pub fn of(original: &[u8], start: u64, ip: u64) -> Window {
+        let end = start + original.len() as u64;
+        let mut window = Window { start, end, before: Vec::new(), after: Vec::new() };
+        for instruction in &mut Decoder::with_ip(64, original, start, DecoderOptions::NONE) {
+            if instruction.ip() < ip - CALL_BYTES {
+                window.before.push(instruction);
+            } else if instruction.ip() >= ip && window.after.last().is_none_or(flows_on) {
+                window.after.push(instruction);
+            }
+        }
+        window
     }
 
     /// A thread that is anywhere but at its start would run something else.
@@ -311,6 +326,14 @@ pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, R
     code[lead + 9..lead + 13].copy_from_slice(&to_entry.to_le_bytes());
     let jump = jump_to(window, base)?;
     Ok(Patch { jump, trampoline: code, trap, after, behind })
+}
+
+/// Where addresses stand in a trampoline of that length: those in itself, and that of the site.
+#[must_use]
+pub fn addresses(length: usize) -> ([usize; 2], usize) {
+    let data = length - site::BYTES as usize;
+    let at = |offset: u64| data + offset as usize;
+    ([at(site::AFTER), at(site::TRAP)], at(site::IP))
 }
 
 /// The jump over a window to code at `base` that does what stood there with something else in place of the site, and that code.

@@ -19,15 +19,16 @@ use super::leaving::takes_place;
 use super::replayable::Stream;
 use super::{Backend, Recorder, World, continue_interrupted, shown, signals};
 use crate::agent::clock::Clock;
-use crate::agent::code::{Known, State};
+use crate::agent::code::{self, State};
 use crate::agent::inject;
+use crate::agent::known::{Known, Part};
 use crate::agent::remote::Borrowed;
-use crate::agent::ring::{Arena, Captured, Damage, End, Progress, Record, Ring};
+use crate::agent::ring::{Arena, Arenas, Captured, Damage, End, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
 use crate::capture::Call;
-use crate::image;
+use crate::image::{self, FileId};
 use crate::memory::Memory;
 use crate::objects::{Facts, Identity, Open};
 use crate::plan::{self, Effect};
@@ -41,7 +42,11 @@ use crate::task::{Space, Task};
 pub(super) struct Agent {
     pub image: &'static Image,
     table: Vec<u8>,
-    known: Known,
+    pub known: Known,
+    /// The rings of programs.
+    arenas: Arenas,
+    /// Where in the vDSO an instruction of a call was found.
+    call_in_vdso: Option<u64>,
     clock: Clock,
     /// Identity of the descriptor that the present record's call has opened.
     pub told: Option<Identity>,
@@ -77,6 +82,10 @@ const WORTH_AGENT: u32 = 40;
 const WORTH_FIRST: u32 = 400;
 /// The same for a ring of a process that found none when it was forked.
 const WORTH_RING: u32 = 12;
+/// So many programs have begun with some code before one of them is made to tell which calls are there.
+const WORTH_BEGUN: u32 = 3;
+/// Code that is longer is not looked at for the first call in it.
+const MOST_AT_ONCE: u64 = 4 << 20;
 /// So many bytes of records are taken at once: the processor still has them when they become events.
 const PIECE_BYTES: u64 = 64 << 10;
 /// How many of the calls that stopped tracees are named in the trace.
@@ -99,6 +108,8 @@ impl Agent {
             image,
             table: table::build(data, replayable, stops),
             known: Known::default(),
+            arenas: Arenas::default(),
+            call_in_vdso: None,
             clock: Clock::new(replayable),
             told: None,
             told_mapped: None,
@@ -108,6 +119,17 @@ impl Agent {
             waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
+    }
+
+    /// The address of a `syscall` instruction in a program's vDSO, where it was in the last program's.
+    fn call_instruction(&mut self, task: &Task) -> Option<u64> {
+        let vdso = task.space.borrow().vdso;
+        if let (Some(vdso), Some(offset)) = (vdso, self.call_in_vdso) {
+            task.space.borrow_mut().call_at.get_or_insert(vdso + offset);
+        }
+        let found = task.call_instruction(image::SYSCALL);
+        self.call_in_vdso = found.and_then(|at| at.checked_sub(vdso?));
+        found
     }
 
     /// An event of a thread that ended then was committed.
@@ -171,22 +193,30 @@ pub(super) struct ToldFile {
     pub size: u64,
     /// When it was changed last, before it was mapped: seconds and nanoseconds.
     pub changed: (i64, i64),
-    pub content: Vec<u8>,
+    /// The file in that state.
+    pub id: FileId,
+    /// None of a file whose content is kept.
+    pub content: Option<Vec<u8>>,
 }
 
 /// What the agent has found out about a file that it has mapped.
 fn mapped(record: &Record<'_>) -> Option<ToldFile> {
     /// Members of struct stat, by offset.
     const INO: usize = 8;
+    const MODE: usize = 24;
     const SIZE: usize = 48;
     const MTIME: usize = 88;
     const MTIME_NS: usize = 96;
     let find = |wanted: fn(&Captured) -> bool| record.captures().find(|(captured, _)| wanted(captured));
     let (_, facts) = find(|captured| matches!(captured, Captured::Mapped))?;
-    let content = find(|captured| matches!(captured, Captured::Content)).map_or(&[][..], |(_, bytes)| bytes);
+    let content = find(|captured| matches!(captured, Captured::Content)).map(|(_, bytes)| bytes.to_vec());
     let word = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
     let changed = (word(MTIME)? as i64, word(MTIME_NS)? as i64);
-    Some(ToldFile { dev: word(0)?, ino: word(INO)?, size: word(SIZE)?, changed, content: content.to_vec() })
+    let (dev, ino, size) = (word(0)?, word(INO)?, word(SIZE)?);
+    // Mode and owner.
+    let ids = word(MODE)?;
+    let id = FileId::of_numbers((dev, ino), changed, size, (ids as u32, (ids >> 32) as u32));
+    Some(ToldFile { dev, ino, size, changed, id, content })
 }
 
 /// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
@@ -447,20 +477,37 @@ impl Recorder {
         task.trapped += 1;
         let trapped = task.trapped;
         let has_ring = task.ring.is_some();
+        let (is_eager, has_waited) = (agent.eager, agent.waits == 0);
+        let (effect, is_agents) = (call.plan.map(|plan| plan.effect), table::has(&agent.table, call.number));
         match state {
+            State::Absent
+                if effect == Some(Effect::Exec) && self.may_have_agent(tid) && self.is_worth_from_start(tid) =>
+            {
+                self.inject(tid);
+                space.borrow_mut().code.from_start = true;
+                let begins = sys::registers(tid).map_or(0, |regs| regs.rip);
+                self.patch_known(tid, begins);
+            }
             State::Absent => {
                 let stops = {
                     let code = &mut space.borrow_mut().code;
                     code.stops += 1;
                     code.stops
                 };
-                if ((stops >= WORTH_AGENT && agent.waits == 0) || agent.eager) && self.may_have_agent(tid) {
+                if ((stops >= WORTH_AGENT && has_waited) || is_eager) && self.may_have_agent(tid) {
                     self.inject(tid);
                 }
             }
-            State::Present if !has_ring && (agent.eager || trapped >= WORTH_RING) => self.equip(tid),
-            State::Present if has_ring && table::has(&agent.table, call.number) => {
-                let is_worth = space.borrow_mut().code.is_worth(call.ip, agent.eager);
+            State::Present if !has_ring && (is_eager || trapped >= WORTH_RING) => self.equip(tid),
+            State::Present if has_ring && is_agents => {
+                // Not before one of its calls was made: there are programs that do not run this code, but read and translate it.
+                self.patch_known(tid, call.ip);
+                let is_worth = {
+                    let code = &mut space.borrow_mut().code;
+                    let is_cheap = |part: Part| part.length <= MOST_AT_ONCE;
+                    let at_once = is_eager || (code.from_start && code.part_at(call.ip).is_some_and(is_cheap));
+                    code.is_worth(call.ip, at_once)
+                };
                 if is_worth && self.all_have_rings(&space) {
                     self.patch(tid, call);
                 }
@@ -600,6 +647,40 @@ impl Recorder {
         self.world.replayable || sharing.all(|task| task.ring.is_some() || task.call.is_some())
     }
 
+    /// Whether a program that has not run yet is to have the agent from its first call on: when what it begins with, its loader mostly,
+    /// was patched before, or when that has been begun often enough to find out.
+    fn is_worth_from_start(&mut self, tid: pid_t) -> bool {
+        let Some(agent) = &mut self.world.agent else { return false };
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let part = sys::registers(tid).ok().and_then(|regs| task.space.borrow().code.part_at(regs.rip));
+        let Some((begun, has_sites)) = part.map(|part| agent.known.begins(&part)) else { return agent.eager };
+        agent.eager || has_sites || (agent.waits == 0 && begun >= WORTH_BEGUN)
+    }
+
+    /// Patches what is known of the code at an address, when that has not been done in this process.
+    fn patch_known(&mut self, tid: pid_t, addr: u64) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let (pid, space) = (task.process.borrow().pid, Rc::clone(&task.space));
+        let part = {
+            let code = &space.borrow().code;
+            let is_new = code.state == State::Present && !code.is_patched_as_known(addr);
+            code.part_at(addr).filter(|_| is_new)
+        };
+        let Some(part) = part.filter(|_| self.all_have_rings(&space)) else { return };
+        let insides = self.world.agent.as_ref().map_or_else(Vec::new, |agent| agent.known.insides(&part));
+        let is_changed = |ip| insides.iter().any(|inside| inside.contains(&ip));
+        let Some(held) = self.hold_others(tid, &space, is_changed) else { return };
+        let Some(agent) = &mut self.world.agent else { return };
+        if let Ok(mut thread) = Borrowed::new(agent.image, pid, tid) {
+            let code = &mut space.borrow_mut().code;
+            let at = thread.regs.rip;
+            let patched = code.patch_known(agent.image.entry, &mut thread, &mut agent.known, (&part, at));
+            agent.counts.patched += patched.unwrap_or(0);
+        }
+        self.release(held);
+        self.tell_code(&space);
+    }
+
     /// Patches the site of a call that a task has just come back from. When another thread is in the way, the next call will do.
     fn patch(&mut self, tid: pid_t, call: &Call) {
         let Some(agent) = &mut self.world.agent else { return };
@@ -607,7 +688,8 @@ impl Recorder {
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
         let chosen = if is_own_code(tid, call.ip, self.world.replayable) {
-            space.borrow().code.choose(&mut agent.known, tid, call.ip, u64::from(call.number))
+            let code = &space.borrow().code;
+            code.choose(&mut agent.known, tid, (call.ip, u64::from(call.number)), code.part_at(call.ip))
         } else {
             Err(Refused::Written)
         };
@@ -615,10 +697,10 @@ impl Recorder {
             Err(reason) => Err(reason),
             Ok(chosen) => {
                 let Some(held) = self.hold_others(tid, &space, |ip| chosen.is_inside(ip)) else { return };
-                let Some(agent) = &self.world.agent else { return };
+                let Some(agent) = &mut self.world.agent else { return };
                 let outcome = match Borrowed::new(agent.image, pid, tid) {
                     Ok(mut thread) if thread.regs.rip == call.ip => {
-                        space.borrow_mut().code.patch(agent.image.entry, &mut thread, chosen)
+                        space.borrow_mut().code.patch(agent.image.entry, &mut thread, &mut agent.known, chosen)
                     }
                     _ => Err(Refused::ReadOnly),
                 };
@@ -732,17 +814,22 @@ impl Recorder {
         }
         let known = self.world.known_table(task);
         let Some(agent) = &mut self.world.agent else { return };
-        let instruction = task.call_instruction(image::SYSCALL);
+        let instruction = agent.call_instruction(task);
         let injected = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
-            inject::program(agent.image, &agent.table, &mut thread, at, &known)
+            let area = code::places_for(thread.regs.rip).next();
+            let (image, table, arenas) = (agent.image, &agent.table[..], &mut agent.arenas);
+            inject::program(&mut inject::Parts { image, table, known: &known, arenas, area }, &mut thread, at)
         });
         match injected {
-            Ok((arena, ring)) => {
+            Ok(inject::Put { arena, ring, area }) => {
                 {
                     let code = &mut task.space.borrow_mut().code;
                     code.state = State::Present;
                     code.arena = Some(arena);
+                    if let Some(start) = area {
+                        code.has_area(start);
+                    }
                 }
                 task.has_block = true;
                 self.world.hand_over(task, ring);
@@ -968,6 +1055,9 @@ impl World {
         for file in self.shared_files.keys() {
             ring.see(*file);
         }
+        for (number, words) in self.kept_files.iter().enumerate() {
+            ring.keep(number, words);
+        }
         if self.are_several {
             self.streams.iter().filter_map(Stream::file).for_each(|file| ring.see(file));
             return;
@@ -1036,16 +1126,30 @@ impl World {
         if !self.replayable {
             return known::IS;
         }
-        let stops = self.is_seen_when_written(open);
-        known::IS | if stops { known::WRITES_STOP } else { 0 } | if open.is_ready { 0 } else { known::WAITS }
+        let mut bits = known::IS;
+        if self.is_seen_when_written(open) {
+            bits |= known::WRITES_STOP;
+        }
+        if !open.is_ready {
+            bits |= known::WAITS;
+        }
+        if open.only_reads && open.kind == ObjectKind::File {
+            bits |= known::READS;
+        }
+        bits
     }
 
     /// A byte for each descriptor whose identity is known.
     pub(super) fn known_table(&self, task: &Task) -> Vec<u8> {
         let fds = task.fds.borrow();
-        let mut table: Vec<u8> =
-            (0..KNOWN_BYTES as i32).map(|fd| fds.open(fd).map_or(0, |open| self.known_bits(&open))).collect();
-        table.truncate(table.iter().rposition(|known| *known != 0).map_or(0, |last| last + 1));
+        let mut table = Vec::new();
+        for (fd, open) in fds.numbered().take_while(|(fd, _)| u64::from(*fd) < KNOWN_BYTES) {
+            let known = self.known_bits(&open);
+            if known != 0 {
+                table.resize(fd as usize, 0);
+                table.push(known);
+            }
+        }
         table
     }
 }
@@ -1069,6 +1173,9 @@ pub(super) fn refusals(task: &Task, replayable: bool) -> u32 {
 /// What a call that was successful has put into a part of the address space, or taken from there, is not what was patched.
 pub(super) fn forget_code(task: &Task, call: &Call, result: i64) {
     let [old, length, new_length, ..] = call.args;
+    if matches!(call.name(), "mprotect" | "pkey_mprotect") {
+        task.space.borrow_mut().code.protected(old, length);
+    }
     let result = result as u64;
     let parts: &[(u64, u64)] = match call.name() {
         "munmap" => &[(old, length)],
@@ -1091,7 +1198,7 @@ fn is_own_code(tid: pid_t, ip: u64, replayable: bool) -> bool {
 }
 
 /// A call whose descriptor is for reading only.
-fn opens_to_read(call: &Call) -> bool {
+pub(super) fn opens_to_read(call: &Call) -> bool {
     let flags = match call.name() {
         "open" => call.int(1),
         "openat" => call.int(2),

@@ -6,6 +6,7 @@ use trace_format::table::Arch;
 
 use super::World;
 use super::shown::Shown;
+use crate::agent::known::Part;
 use crate::capture::{Call, is_error};
 use crate::image::{self, ElfFacts, Mapping};
 use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
@@ -76,7 +77,8 @@ impl World {
             self.identities.insert(object, identity);
         }
         self.mapping_files.extend(shown.map(|shown| (object, shown)));
-        let open = Open { object, kind, file, is_ready };
+        let only_reads = made_by.is_some_and(super::agent::opens_to_read);
+        let open = Open { object, kind, file, is_ready, only_reads };
         task.fds.borrow_mut().set(fd, open);
         Some(open)
     }
@@ -525,6 +527,13 @@ impl World {
     }
 
     pub(super) fn map_event(&mut self, task: &Task, mapping: &Mapping, facts: &ElfFacts) {
+        if let Some(agent) = &mut self.agent
+            && let Some(part) = facts.file.and_then(|file| Part::of(mapping, file))
+        {
+            let images = &self.images;
+            agent.known.meet(&part, facts.hash, |hash| images.patched_sites(hash));
+            task.space.borrow_mut().code.mapped(part);
+        }
         let mut memory = Memory::default();
         memory.add(0, Side::In, &mapping.path);
         if !facts.build_id.is_empty() {

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use libc::pid_t;
 use trace_format::event::{Lost, Side, slot};
 use trace_format::ring::MOST_MAPPED;
+use trace_format::ring::block::KEPT_FILES;
 use trace_format::table::Arch;
 
 use super::World;
 use super::agent::ToldFile;
 use super::leaving::SHARES;
 use crate::capture::Call;
-use crate::image::{self, Mapping};
+use crate::image::{self, FileId, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
 use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
@@ -138,7 +139,10 @@ impl World {
             return;
         }
         if let Some(told) = self.agent.as_mut().and_then(|agent| agent.told_mapped.take()) {
-            return self.mapped_by_agent(task, &asked, result as u64, &told);
+            return match &told.content {
+                Some(content) => self.mapped_by_agent(task, &asked, result as u64, (&told, content)),
+                None => self.mapped_as_kept(task, &asked, result as u64, &told),
+            };
         }
         let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
         let Some(identity) = known.or_else(|| objects::identify(task.tid, asked.fd).ok()) else {
@@ -172,22 +176,41 @@ impl World {
     }
 
     /// The agent has mapped a file, and kept its content. By now it may be mapped no more.
-    fn mapped_by_agent(&mut self, task: &mut Task, asked: &Asked, start: u64, told: &ToldFile) {
-        let (dev, ino) = (told.dev, told.ino);
-        if told.content.len() as u64 != told.size {
+    fn mapped_by_agent(&mut self, task: &mut Task, asked: &Asked, start: u64, (told, content): (&ToldFile, &[u8])) {
+        if content.len() as u64 != told.size {
             self.unreplayable("a file became smaller while it was mapped");
             return;
         }
+        let mapping = self.told_mapping(task, asked, start, told);
+        let hash = Some(*blake3::hash(content).as_bytes());
+        World::add_content(task, &mapping, hash, content);
+        self.remember_told(task, &mapping, told, hash);
+    }
+
+    /// The agent has mapped a file whose content was kept before.
+    fn mapped_as_kept(&mut self, task: &mut Task, asked: &Asked, start: u64, told: &ToldFile) {
+        let mapping = self.told_mapping(task, asked, start, told);
+        let hash = self.images.kept_as(&told.id);
+        if hash.is_none() {
+            self.could_not_keep(&mapping);
+        }
+        task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
+        self.remember_told(task, &mapping, told, hash);
+    }
+
+    fn told_mapping(&mut self, task: &Task, asked: &Asked, start: u64, told: &ToldFile) -> Mapping {
+        let (dev, ino) = (told.dev, told.ino);
         let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
         let known = known.or_else(|| objects::identify(task.tid, asked.fd).ok());
         let known = known.filter(|identity| (identity.dev, identity.ino) == (dev, ino));
         let path = known.map(|identity| identity.path).unwrap_or_default();
         let length = asked.length.next_multiple_of(PAGE);
-        let mapping = Mapping { start, length, offset: 0, prot: asked.prot, shared: false, dev, ino, path };
-        let hash = Some(*blake3::hash(&told.content).as_bytes());
-        World::add_content(task, &mapping, hash, &told.content);
-        self.remember_file(task, &mapping);
-        self.watch_mapped_as(&mapping, (told.changed.0, told.changed.1, told.size), hash);
+        Mapping { start, length, offset: asked.offset, prot: asked.prot, shared: false, dev, ino, path }
+    }
+
+    fn remember_told(&mut self, task: &Task, mapping: &Mapping, told: &ToldFile, hash: Option<[u8; 32]>) {
+        self.remember_file(task, mapping);
+        self.watch_mapped_as(mapping, (told.changed.0, told.changed.1, told.size), hash);
     }
 
     fn add_content(task: &mut Task, mapping: &Mapping, hash: Option<[u8; 32]>, content: &[u8]) {
@@ -233,7 +256,10 @@ impl World {
             task.memory.add(slot::LAYOUT, Side::In, &Row::sparse(mapping, size).bytes());
             return None;
         }
-        let hash = meta.and_then(|meta| self.keep_mapped(mapping, &file, &meta));
+        let hash = meta.as_ref().and_then(|meta| self.keep_mapped(mapping, &file, meta));
+        if let Some(meta) = meta.filter(|_| hash.is_some()) {
+            self.tell_kept(task, &meta);
+        }
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).bytes());
         hash
     }
@@ -244,10 +270,37 @@ impl World {
         }
         let hash = if meta.len() > MAX_FILE { None } else { self.images.keep(file, meta) };
         if hash.is_none() {
-            let shown = String::from_utf8_lossy(&mapping.path).into_owned();
-            self.unreplayable(&format!("the mapped file {shown} could not be kept"));
+            self.could_not_keep(mapping);
         }
         hash
+    }
+
+    fn could_not_keep(&mut self, mapping: &Mapping) {
+        let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+        self.unreplayable(&format!("the mapped file {shown} could not be kept"));
+    }
+
+    /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped.
+    fn tell_kept(&mut self, task: &Task, meta: &Metadata) {
+        use std::os::unix::fs::MetadataExt as _;
+        if self.agent.is_none() || FileId::settled(meta).is_none() {
+            return;
+        }
+        let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()].map(|time| time as u64);
+        let words = [meta.dev(), meta.ino(), meta.len(), times[0], times[1], times[2], times[3]];
+        let known = self.kept_files.iter().position(|kept| kept[..2] == words[..2]);
+        let number = known.unwrap_or_else(|| {
+            if self.kept_files.len() < KEPT_FILES as usize {
+                self.kept_files.push(words);
+                return self.kept_files.len() - 1;
+            }
+            self.next_kept = (self.next_kept + 1) % self.kept_files.len();
+            self.next_kept
+        });
+        self.kept_files[number] = words;
+        if let Some(ring) = &task.ring {
+            ring.keep(number, &words);
+        }
     }
 
     /// Shared memory without a file of the program: identified by what the kernel has behind it.

@@ -112,6 +112,8 @@ impl World {
         } else {
             (Vec::new(), self.images.executable_mappings(tid, fresh.is_some()))
         };
+        let vdso = mappings.iter().find(|mapping| mapping.path == b"[vdso]").map(|vdso| vdso.start);
+        task.space.borrow_mut().vdso = vdso;
         let mut memory = Memory::default();
         let facts = image::exec_facts(&mut self.images, tid, &mappings, stack.as_ref(), &mut memory);
         image::identity_facts(&self.identity(task, &facts), &mut memory);
@@ -350,6 +352,9 @@ impl World {
             world.definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
         }
         if let Some(agent) = &world.agent {
+            for (hash, text) in agent.known.notes() {
+                world.images.note_patched_sites(&hash, &text);
+            }
             world.definitions.push(Definition::Meta { key: "agent".into(), value: agent.summary().into_bytes() });
         }
         world.sink.define(&mut world.definitions);

@@ -28,7 +28,8 @@ use super::scan::{self, Scan};
 use super::tracee::{At, Space, Thread};
 use super::watch::{Halt, lost};
 use super::{Backend, Options};
-use crate::agent::code::{Chosen, Code, Host, Known, State};
+use crate::agent::code::{Chosen, Code, Host, State};
+use crate::agent::known::{Known, Part};
 use crate::agent::window::Refused;
 use crate::agent::{self, Image};
 use crate::image::{self, Mapping};
@@ -416,14 +417,14 @@ impl Runner<'_> {
         let space = thread.space();
         let chosen = match image::executable_mapping_at(tid, ip).filter(is_of_file) {
             Some(mapping) if !agent.affords(&mapping) => return,
-            Some(_) => space.borrow().code.choose(&mut agent.known, tid, ip, info.first),
+            Some(_) => space.borrow().code.choose(&mut agent.known, tid, (ip, info.first), Part::at(tid, ip)),
             None => Err(Refused::Written),
         };
         let entry = agent.base + agent.image.replay.entry;
         let outcome = chosen.and_then(|chosen| {
             let Some(at_site) = standing_inside(&mut self.threads, &space, &chosen, ip) else { return Ok(()) };
             let mut host = Stopped { remote: &self.remote, thread, scan: self.job.scan };
-            space.borrow_mut().code.patch(entry, &mut host, chosen)?;
+            space.borrow_mut().code.patch(entry, &mut host, &mut agent.known, chosen)?;
             for index in at_site {
                 if let Some(Ok(regs)) = self.threads[index].as_mut().map(|other| other.registers()) {
                     regs.rip = space.borrow_mut().code.way_to(tid, ip);

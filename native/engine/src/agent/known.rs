@@ -1,0 +1,502 @@
+//! What is known of the code of files, for all processes of a recording: where it jumps to, and which of its sites were patched. In the
+//! next process that has such a file mapped all of them are patched at once, with code that was made before. The sites are noted in
+//! the object store, by the file's content, for the next recording.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::rc::Rc;
+
+use libc::pid_t;
+
+use super::code::Site;
+use super::window::{self, Branches, CALL_BYTES, JUMP_BYTES, Refused, TRAMPOLINE_BYTES, Window};
+use crate::image::{self, FileId, Mapping};
+use crate::layout::PAGE;
+use crate::store::Hash;
+use crate::sys;
+
+/// In a mapping of more code than this nobody looks for what jumps where.
+pub(super) const MOST_CODE: u64 = 64 << 20;
+/// Most images that are remembered.
+const MOST_IMAGES: usize = 256;
+/// Most sites of an image that are remembered: as many as there are trampolines in an area.
+pub(super) const MOST_SITES: usize = 512;
+
+/// Part of a file in one state, which is mapped: offset and length.
+type Key = (FileId, u64, u64);
+
+/// Code of a file that a process has mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    key: Key,
+    pub start: u64,
+    pub length: u64,
+}
+
+impl Part {
+    /// A mapping of a file in this state; `None` when it is shared or can be written: what a process may write is its own.
+    #[must_use]
+    pub fn of(mapping: &Mapping, file: FileId) -> Option<Part> {
+        let is_shown = mapping.ino != 0 && !mapping.shared && mapping.prot & libc::PROT_WRITE as u64 == 0;
+        let length = mapping.length.checked_next_multiple_of(PAGE)?;
+        is_shown.then_some(Part { key: (file, mapping.offset, length), start: mapping.start, length })
+    }
+
+    /// The code at an address of a process.
+    #[must_use]
+    pub fn at(tid: pid_t, addr: u64) -> Option<Part> {
+        let mapping = image::executable_mapping_at(tid, addr)?;
+        Part::of(&mapping, FileId::of_mapping(tid, &mapping)?)
+    }
+
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + self.length
+    }
+}
+
+/// What is known of one part of a file. Places are offsets in it.
+#[derive(Default)]
+struct Learnt {
+    /// The hash of the whole file, if it is known.
+    hash: Option<Hash>,
+    /// Sites were added that an earlier recording did not know.
+    is_new: bool,
+    branches: Option<Rc<Branches>>,
+    sites: Vec<Proved>,
+    refused: HashMap<u64, Refused>,
+    /// Programs that began in it.
+    begun: u32,
+    /// The code of all its sites, once it has been made.
+    made: Option<Rc<Batch>>,
+}
+
+/// A site that was patched once.
+struct Proved {
+    ip: u64,
+    start: u64,
+    original: Vec<u8>,
+}
+
+/// The code of all known sites of an image, as if that were mapped at [`ORIGIN`] and the trampolines were at [`TRAMPOLINES`].
+pub(super) struct Batch {
+    trampolines: Vec<u8>,
+    moving: Moving,
+    /// The address behind each `syscall`, and the rest.
+    pub sites: Vec<(u64, Site)>,
+}
+
+const ORIGIN: u64 = 1 << 40;
+const TRAMPOLINES: u64 = ORIGIN - (1 << 28);
+
+/// What changes in trampolines with their place and that of the image, by where it stands.
+#[derive(Default)]
+struct Moving {
+    /// Addresses in the trampolines.
+    own: Vec<usize>,
+    /// Addresses in the image.
+    others: Vec<usize>,
+    /// Distances from the trampolines to the image.
+    distances: Vec<usize>,
+}
+
+/// By how much an image is further up than [`ORIGIN`], and by how much more its trampolines are.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    further: u64,
+    more: u64,
+}
+
+/// Of all processes of a recording, or of a replay.
+#[derive(Default)]
+pub struct Known {
+    images: HashMap<Key, Learnt>,
+}
+
+impl Known {
+    fn image(&mut self, key: Key) -> &mut Learnt {
+        if self.images.len() >= MOST_IMAGES && !self.images.contains_key(&key) {
+            self.images.clear();
+        }
+        self.images.entry(key).or_default()
+    }
+
+    /// Where the code at an address, which is of a part, may jump to, and where its mapping begins; `None` when not all of it can be
+    /// looked at.
+    pub(super) fn branches(&mut self, tid: pid_t, addr: u64, part: Option<&Part>) -> Option<(Rc<Branches>, u64)> {
+        let known = part.and_then(|part| Some((self.images.get(&part.key)?.branches.as_ref()?, part.start)));
+        if let Some((known, start)) = known {
+            return Some((Rc::clone(known), start));
+        }
+        let mapping = image::executable_mapping_at(tid, addr)?;
+        if mapping.length > MOST_CODE {
+            return None;
+        }
+        let mut bytes = vec![0; mapping.length as usize];
+        if sys::read_pieces(tid, &[(mapping.start, bytes.len())], &mut bytes) != bytes.len() {
+            return None;
+        }
+        let branches = Rc::new(Branches::of(&bytes));
+        if let Some(part) = part.filter(|part| (part.start, part.length) == (mapping.start, mapping.length)) {
+            self.image(part.key).branches = Some(Rc::clone(&branches));
+        }
+        Some((branches, mapping.start))
+    }
+
+    /// A part of a file with this content was mapped: what an earlier recording has noted about it, `note` tells.
+    pub fn meet(&mut self, part: &Part, hash: Option<Hash>, note: impl FnOnce(&Hash) -> Option<String>) {
+        let Some(hash) = hash.filter(|_| !self.images.contains_key(&part.key)) else { return };
+        let sites = note(&hash).map(|text| from_text(&text, part)).unwrap_or_default();
+        *self.image(part.key) = Learnt { hash: Some(hash), sites, ..Learnt::default() };
+    }
+
+    /// What is to be noted for later recordings, by content.
+    #[must_use]
+    pub fn notes(&self) -> Vec<(Hash, String)> {
+        let mut notes: HashMap<Hash, String> = HashMap::new();
+        let news = self.images.values().filter(|image| image.is_new).filter_map(|image| image.hash);
+        notes.extend(news.map(|hash| (hash, String::new())));
+        for ((_, offset, length), image) in &self.images {
+            if let Some(text) = image.hash.and_then(|hash| notes.get_mut(&hash)) {
+                add_text(text, (*offset, *length), &image.sites);
+            }
+        }
+        notes.into_iter().collect()
+    }
+
+    /// A program begins in this code. How many have, and whether any of its sites is known.
+    pub fn begins(&mut self, part: &Part) -> (u32, bool) {
+        let image = self.image(part.key);
+        image.begun = image.begun.saturating_add(1);
+        (image.begun, !image.sites.is_empty())
+    }
+
+    /// A site was patched.
+    pub(super) fn add(&mut self, part: &Part, ip: u64, site: &Site) {
+        let image = self.image(part.key);
+        let ip = ip - part.start;
+        let is_inside = part.range().contains(&site.start);
+        if is_inside && image.sites.len() < MOST_SITES && !image.sites.iter().any(|proved| proved.ip == ip) {
+            image.sites.push(Proved { ip, start: site.start - part.start, original: site.original.clone() });
+            image.made = None;
+            image.is_new = true;
+        }
+    }
+
+    /// A site cannot be patched, in no process.
+    pub(super) fn refuse(&mut self, part: &Part, ip: u64, reason: Refused) {
+        if matches!(reason, Refused::NoWindow | Refused::JumpedInto) {
+            let refused = &mut self.image(part.key).refused;
+            if refused.len() < MOST_SITES {
+                refused.insert(ip - part.start, reason);
+            }
+        }
+    }
+
+    /// Why a site cannot be patched, if that is known.
+    pub(super) fn refusal(&self, part: &Part, ip: u64) -> Option<Refused> {
+        self.images.get(&part.key)?.refused.get(&(ip - part.start)).copied()
+    }
+
+    /// Whether an image has sites that were patched in some process.
+    pub(super) fn has_sites(&self, part: &Part) -> bool {
+        self.images.get(&part.key).is_some_and(|image| !image.sites.is_empty())
+    }
+
+    /// Where no thread may stand when the known sites of a part are patched: behind the start of each.
+    #[must_use]
+    pub fn insides(&self, part: &Part) -> Vec<Range<u64>> {
+        let sites = self.images.get(&part.key).map_or(&[][..], |image| &image.sites);
+        let inside = |site: &Proved| {
+            let start = part.start + site.start;
+            start + 1..start + site.original.len() as u64
+        };
+        sites.iter().map(inside).collect()
+    }
+
+    /// The code of all known sites of an image, which leads to `entry`: the same for all processes.
+    pub(super) fn batch(&mut self, part: &Part, entry: u64) -> Option<Rc<Batch>> {
+        let image = self.images.get_mut(&part.key)?;
+        let made = image.made.take().unwrap_or_else(|| Rc::new(Batch::of(&image.sites, entry)));
+        image.made = Some(Rc::clone(&made));
+        Some(made)
+    }
+}
+
+impl Batch {
+    /// Sites whose code elsewhere is not told by addresses and distances are left out.
+    fn of(sites: &[Proved], entry: u64) -> Batch {
+        /// So much further up the image is in another process, and so much more the trampolines. Both show in the lowest byte.
+        const FURTHER: u64 = (1 << 36) + 0x11;
+        const MORE: u64 = 0x0101_0101;
+        let mut batch = Batch { trampolines: Vec::new(), moving: Moving::default(), sites: Vec::new() };
+        let place = Place { further: FURTHER, more: MORE };
+        for site in sites {
+            let at = batch.trampolines.len();
+            let base = TRAMPOLINES + at as u64;
+            let here = site.code(ORIGIN, base, entry);
+            let there = site.code(ORIGIN + FURTHER, base + FURTHER + MORE, entry);
+            let (Some((code, own)), Some((other, moved))) = (here, there) else { continue };
+            let (addresses, site_address) = window::addresses(code.len());
+            let distances = differences(&code[..addresses[0]], &other);
+            let moving = Moving { own: addresses.to_vec(), others: vec![site_address], distances };
+            if moving.applied(code.clone(), place) != other || own.moved(place) != moved {
+                continue;
+            }
+            batch.moving.extend(&moving, at);
+            batch.trampolines.extend(&code);
+            batch.trampolines.resize(at + TRAMPOLINE_BYTES as usize, 0xcc);
+            batch.sites.push((ORIGIN + site.ip, own));
+        }
+        batch
+    }
+
+    /// Bytes of its trampolines.
+    pub fn length(&self) -> u64 {
+        self.trampolines.len() as u64
+    }
+
+    /// The trampolines for a place.
+    pub fn moved(&self, place: Place) -> Vec<u8> {
+        self.moving.applied(self.trampolines.clone(), place)
+    }
+}
+
+impl Place {
+    /// Of an image that begins at `start` and trampolines that do at `base`.
+    pub fn new(start: u64, base: u64) -> Place {
+        let further = start.wrapping_sub(ORIGIN);
+        Place { further, more: base.wrapping_sub(TRAMPOLINES).wrapping_sub(further) }
+    }
+
+    pub fn in_image(self, addr: u64) -> u64 {
+        addr.wrapping_add(self.further)
+    }
+
+    pub fn in_trampolines(self, addr: u64) -> u64 {
+        self.in_image(addr).wrapping_add(self.more)
+    }
+
+    /// A distance from the image to the trampolines.
+    pub fn to_trampolines(self, distance: u32) -> u32 {
+        distance.wrapping_add(self.more as u32)
+    }
+}
+
+impl Moving {
+    fn extend(&mut self, other: &Moving, by: usize) {
+        self.own.extend(other.own.iter().map(|at| at + by));
+        self.others.extend(other.others.iter().map(|at| at + by));
+        self.distances.extend(other.distances.iter().map(|at| at + by));
+    }
+
+    fn applied(&self, mut code: Vec<u8>, place: Place) -> Vec<u8> {
+        for at in &self.own {
+            change(&mut code, *at, |word| place.in_trampolines(u64::from_le_bytes(word)).to_le_bytes());
+        }
+        for at in &self.others {
+            change(&mut code, *at, |word| place.in_image(u64::from_le_bytes(word)).to_le_bytes());
+        }
+        for at in &self.distances {
+            let further = |word| u32::from_le_bytes(word).wrapping_sub(place.more as u32).to_le_bytes();
+            change(&mut code, *at, further);
+        }
+        code
+    }
+}
+
+/// Changes a number in code.
+pub(super) fn change<const N: usize>(code: &mut [u8], at: usize, by: impl FnOnce([u8; N]) -> [u8; N]) {
+    if let Some(Ok(number)) = code.get(at..at + N).map(<[u8; N]>::try_from) {
+        code[at..at + N].copy_from_slice(&by(number));
+    }
+}
+
+impl Proved {
+    /// Its trampoline, and what is put over it.
+    fn code(&self, origin: u64, base: u64, entry: u64) -> Option<(Vec<u8>, Site)> {
+        let (ip, start) = (origin + self.ip, origin + self.start);
+        let window = Window::of(&self.original, start, ip);
+        let window::Patch { jump, trampoline, trap, behind, .. } = window::build(&window, ip, base, entry).ok()?;
+        Some((trampoline, Site { start, original: self.original.clone(), jump, base, trap, behind }))
+    }
+}
+
+/// Adds the sites of a part of a file to a note: a line for the part, with its offset and length, and one for each site, with its places
+/// in the part and what a jump goes over. All numbers are hexadecimal.
+fn add_text(text: &mut String, (offset, length): (u64, u64), sites: &[Proved]) {
+    let _ = writeln!(text, "part {offset:x} {length:x}");
+    for site in sites {
+        let _ = write!(text, "{:x} {:x} ", site.ip, site.start);
+        site.original.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+        text.push('\n');
+    }
+}
+
+/// The sites of a part in a note. What is not well-formed is left out; whether the code is what it says is seen when it is patched.
+fn from_text(text: &str, part: &Part) -> Vec<Proved> {
+    /// Most bytes that a jump goes over: a few instructions.
+    const MOST_BYTES: usize = 64;
+    let (_, offset, length) = part.key;
+    let number = |word: Option<&str>| u64::from_str_radix(word?, 16).ok();
+    let site = |line: &str| {
+        let mut words = line.split(' ');
+        let (ip, start) = (number(words.next())?, number(words.next())?);
+        let bytes = words.next().filter(|bytes| bytes.len() <= 2 * MOST_BYTES && bytes.len().is_multiple_of(2))?;
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let original: Vec<u8> = bytes.as_bytes().chunks(2).map(byte).collect::<Option<_>>()?;
+        let end = start.checked_add(original.len() as u64)?;
+        let is_sound = ip <= length && end <= length && original.len() >= JUMP_BYTES;
+        (is_sound && start.checked_add(CALL_BYTES)? <= ip && end >= ip - CALL_BYTES).then_some(Proved {
+            ip,
+            start,
+            original,
+        })
+    };
+    let header = format!("part {offset:x} {length:x}");
+    let lines = text.lines().skip_while(|line| *line != header).skip(1);
+    lines.take_while(|line| !line.starts_with("part ")).filter_map(site).take(MOST_SITES).collect()
+}
+
+/// Where distances differ in code that is the same but for them.
+fn differences(one: &[u8], other: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let (Some(byte), Some(others)) = (one.get(at), other.get(at)) {
+        if byte != others {
+            found.push(at);
+            at += 3;
+        }
+        at += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: u64 = 0x7000_0123;
+
+    /// Sites of which a jump goes over what stands before, over what follows with a jump out of it, and over a reference to data.
+    fn proved() -> Vec<Proved> {
+        let site = |ip: u64, start: u64, original: &[u8]| Proved { ip, start, original: original.to_vec() };
+        vec![
+            // mov eax, 39
+            site(0x1007, 0x1000, &[0xb8, 39, 0, 0, 0]),
+            // syscall; cmp rax, -4096; ja +0x40
+            site(0x2002, 0x2000, &[0x0f, 0x05, 0x48, 0x3d, 0, 0xf0, 0xff, 0xff, 0x77, 0x40]),
+            // mov rdi, [rip + 0x1000]
+            site(0x3009, 0x3000, &[0x48, 0x8b, 0x3d, 0, 0x10, 0, 0]),
+        ]
+    }
+
+    #[test]
+    fn code_that_was_made_once_is_what_is_made_at_any_other_place() {
+        let sites = proved();
+        let batch = Batch::of(&sites, ENTRY);
+        assert_eq!(batch.sites.len(), sites.len());
+        for (start, base) in [
+            (0x7f12_3456_7000, 0x7f12_2000_0000),
+            (0x5555_5555_4000, 0x5555_4abc_d000),
+            (0x40_0000, 0x7800_0000),
+            (ORIGIN, TRAMPOLINES),
+        ] {
+            let place = Place::new(start, base);
+            let made = batch.moved(place);
+            for (index, (proved, (ip, site))) in sites.iter().zip(&batch.sites).enumerate() {
+                let at = index * TRAMPOLINE_BYTES as usize;
+                let (code, expected) = proved.code(start, base + at as u64, ENTRY).unwrap();
+                assert_eq!(made[at..at + code.len()], code, "{start:#x} {base:#x} {index}");
+                assert_eq!((place.in_image(*ip), site.moved(place)), (start + proved.ip, expected));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_file_is_of_one_state_of_it() {
+        let part = |modified| {
+            let file = FileId::of_numbers((1, 2), (modified, 0), 0x9000, (0o10_0755, 0));
+            let mapping = Mapping {
+                start: 0x7000_1000,
+                length: 0x4fff,
+                offset: 0x1000,
+                prot: libc::PROT_EXEC as u64,
+                shared: false,
+                dev: 1,
+                ino: 2,
+                path: Vec::new(),
+            };
+            Part::of(&mapping, file).unwrap()
+        };
+        let (old, new) = (part(1), part(2));
+        assert_eq!(old.range(), 0x7000_1000..0x7000_6000);
+        let mut known = Known::default();
+        assert_eq!((known.begins(&old), known.begins(&old), known.begins(&new)), ((1, false), (2, false), (1, false)));
+        let (_, site) = proved()[0].code(old.start, 0x6000_0000, ENTRY).unwrap();
+        known.add(&old, old.start + 0x1007, &site);
+        assert_eq!((known.begins(&old).1, known.begins(&new).1), (true, false));
+        assert_eq!(known.insides(&old).first(), Some(&(0x7000_2001..0x7000_2005)));
+        known.refuse(&old, old.start + 0x40, Refused::JumpedInto);
+        known.refuse(&old, old.start + 0x50, Refused::OtherWay);
+        let refusal = |part: &Part, at: u64| known.refusal(part, part.start + at);
+        assert_eq!(refusal(&old, 0x40), Some(Refused::JumpedInto));
+        assert_eq!((refusal(&old, 0x50), refusal(&new, 0x40)), (None, None));
+    }
+
+    #[test]
+    fn what_was_noted_is_known_to_the_next_recording() {
+        let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
+        let part = |offset: u64| Part { key: (file, offset, 0x5000), start: 0x7000_0000 + offset, length: 0x5000 };
+        let (first, second) = (part(0x1000), part(0x8000));
+        let mut known = Known::default();
+        for part in [&first, &second] {
+            known.meet(part, Some([7; 32]), |_| None);
+        }
+        assert!(known.notes().is_empty());
+        for proved in proved() {
+            let (_, site) = proved.code(first.start, 0x6000_0000, ENTRY).unwrap();
+            known.add(&first, first.start + proved.ip, &site);
+        }
+        let notes = known.notes();
+        let [(hash, text)] = &notes[..] else { panic!("{notes:?}") };
+        assert_eq!(hash, &[7; 32]);
+        let mut next = Known::default();
+        next.meet(&first, Some(*hash), |_| Some(text.clone()));
+        next.meet(&second, Some(*hash), |_| Some(text.clone()));
+        assert_eq!(next.insides(&first), known.insides(&first));
+        assert!(next.has_sites(&first) && !next.has_sites(&second) && next.notes().is_empty());
+    }
+
+    #[test]
+    fn a_note_that_makes_no_sense_is_left_out() {
+        let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
+        let part = Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 };
+        let sound = "1007 1000 b827000000";
+        for line in [
+            "",
+            "part",
+            "1007",
+            "1007 1000",
+            "1007 1000 ",
+            "1007 1000 b8",
+            "1007 1000 b8270000zz",
+            "1007 1000 b82700000",
+            "6007 6000 b827000000",
+            "1007 1006 b827000000",
+            "1 0 b827000000",
+            "ffffffffffffffff 1000 b827000000",
+            "1007 ffffffffffffffff b827000000",
+            "2007 1000 b827000000",
+            "1007 1000 \u{e4}\u{e4}\u{e4}\u{e4}\u{e4}",
+        ] {
+            let text = format!("part 0 5000\n{line}\n{sound}\npart 1 5000\n{sound}\n");
+            let found = from_text(&text, &part);
+            assert!(found.len() <= 1 && found.iter().all(|site| site.ip == 0x1007), "{line}");
+            let _ = Batch::of(&found, ENTRY);
+        }
+        assert!(from_text(sound, &part).is_empty());
+        assert_eq!(from_text(&format!("part 0 5000\n{sound}"), &part).len(), 1);
+    }
+}
