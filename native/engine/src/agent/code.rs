@@ -441,6 +441,18 @@ impl Code {
         self.images.iter().rev().find(|part| part.range().contains(&addr)).copied()
     }
 
+    /// The first code of the program that is mapped, by which it is told from others.
+    #[must_use]
+    pub fn program(&self) -> Option<&Part> {
+        self.images.first()
+    }
+
+    /// Whether the same code is mapped at one place only.
+    #[must_use]
+    pub fn is_mapped_once(&self, part: &Part) -> bool {
+        self.images.iter().filter(|other| other.is_same(part)).count() == 1
+    }
+
     /// Code of a file may have been changed, or is another's.
     pub fn protected(&mut self, start: u64, length: u64) {
         let end = start.saturating_add(length);

@@ -2,7 +2,7 @@
 //! next process that has such a file mapped all of them are patched at once, with code that was made before. The sites are noted in
 //! the object store, by the file's content, for the next recording.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
@@ -48,6 +48,12 @@ impl Part {
     pub fn at(tid: pid_t, addr: u64) -> Option<Part> {
         let mapping = image::executable_mapping_at(tid, addr)?;
         Part::of(&mapping, FileId::of_mapping(tid, &mapping)?)
+    }
+
+    /// Whether both are the same part of the same file.
+    #[must_use]
+    pub fn is_same(&self, other: &Part) -> bool {
+        self.key == other.key
     }
 
     #[must_use]
@@ -112,6 +118,8 @@ pub(super) struct Place {
 #[derive(Default)]
 pub struct Known {
     images: HashMap<Key, Learnt>,
+    /// Which programs have made calls in which images. One that only reads an image and translates it makes none there.
+    ran: HashSet<(Key, Key)>,
 }
 
 impl Known {
@@ -149,6 +157,21 @@ impl Known {
         let Some(hash) = hash.filter(|_| !self.images.contains_key(&part.key)) else { return };
         let sites = note(&hash).map(|text| from_text(&text, part)).unwrap_or_default();
         *self.image(part.key) = Learnt { hash: Some(hash), sites, ..Learnt::default() };
+    }
+
+    /// A program has made a call in an image.
+    pub fn has_run(&mut self, program: &Part, part: &Part) {
+        /// Most pairs that are remembered.
+        const MOST: usize = 1 << 14;
+        if self.ran.len() < MOST {
+            self.ran.insert((program.key, part.key));
+        }
+    }
+
+    /// Whether a program runs the code of an image, as far as that is known from other processes.
+    #[must_use]
+    pub fn runs(&self, program: &Part, part: &Part) -> bool {
+        self.ran.contains(&(program.key, part.key))
     }
 
     /// What is to be noted for later recordings, by content.

@@ -500,8 +500,10 @@ impl Recorder {
             }
             State::Present if !has_ring && (is_eager || trapped >= WORTH_RING) => self.equip(tid),
             State::Present if has_ring && is_agents => {
-                // Not before one of its calls was made: there are programs that do not run this code, but read and translate it.
                 self.patch_known(tid, call.ip);
+                if effect == Some(Effect::Mmap) && result >= 0 && self.runs_mapped(tid, result as u64) {
+                    self.patch_known(tid, result as u64);
+                }
                 let is_worth = {
                     let code = &mut space.borrow_mut().code;
                     let is_cheap = |part: Part| part.length <= MOST_AT_ONCE;
@@ -657,6 +659,15 @@ impl Recorder {
         agent.eager || has_sites || (agent.waits == 0 && begun >= WORTH_BEGUN)
     }
 
+    /// Whether the program of a task, in another process, has made calls in what is mapped at an address. There are programs that do
+    /// not run such code, but read and translate it, and run a copy of it themselves.
+    fn runs_mapped(&self, tid: pid_t, addr: u64) -> bool {
+        let (Some(task), Some(agent)) = (self.tasks.get(&tid), &self.world.agent) else { return false };
+        let code = &task.space.borrow().code;
+        let (Some(part), Some(program)) = (code.part_at(addr), code.program()) else { return false };
+        agent.known.runs(program, &part) && code.is_mapped_once(&part)
+    }
+
     /// Patches what is known of the code at an address, when that has not been done in this process.
     fn patch_known(&mut self, tid: pid_t, addr: u64) {
         let Some(task) = self.tasks.get(&tid) else { return };
@@ -671,6 +682,9 @@ impl Recorder {
         let is_changed = |ip| insides.iter().any(|inside| inside.contains(&ip));
         let Some(held) = self.hold_others(tid, &space, is_changed) else { return };
         let Some(agent) = &mut self.world.agent else { return };
+        if let Some(program) = space.borrow().code.program() {
+            agent.known.has_run(program, &part);
+        }
         if let Ok(mut thread) = Borrowed::new(agent.image, pid, tid) {
             let code = &mut space.borrow_mut().code;
             let at = thread.regs.rip;
