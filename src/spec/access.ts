@@ -29,6 +29,7 @@ import {
   USER_CALLS,
 } from "./calls.js";
 import type { Verb } from "./model.js";
+import { isDescriptorName } from "./object.js";
 
 /** Gets each access of a call; the object is a plain path, address or word, and no pattern yet. */
 export type Emit = (verb: Verb, object: string) => void;
@@ -125,7 +126,10 @@ export class AccessReader {
     const path = this.#resolved(batch, i, 0);
     if (path === undefined || !path.startsWith("/")) return;
     const flags = this.#openFlags(batch, i, name, flagsAt);
-    const kind = refObject(batch, i, this.#trace, Slot.Ret)?.kind;
+    const opened = refObject(batch, i, this.#trace, Slot.Ret);
+    // Another descriptor of a pipe or socket that the program has already: there is no path to grant.
+    if (opened !== undefined && pathOf(opened) === undefined && isDescriptorName(path)) return;
+    const kind = opened?.kind;
     if ((flags & O_PATH) !== 0) {
       emit("stat", path);
       return;

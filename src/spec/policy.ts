@@ -316,12 +316,22 @@ function policyGrants({ verb, object, phase }: Grant, tokens: Tokens): PolicyGra
   const plain = path === undefined ? undefined : plainPath(path);
   if (plain === undefined || !plain.startsWith("/")) return [make(own)];
   const parent = canonical(dirname(plain));
+  if (isOfThisProcess(parent)) return [make(own)];
   const real = literalPath(
     `${parent === "/" ? "" : parent}/${plain.slice(plain.lastIndexOf("/") + 1)}`,
   );
   return real === path
     ? [make(own)]
     : [make(own), make(own.startsWith("unix:") ? `unix:${real}` : real)];
+}
+
+/**
+ * Whether a name leads to this process where the program would come to itself: it says nothing of what the program may reach.
+ * (The standard streams it has in common with the program.)
+ */
+function isOfThisProcess(path: string): boolean {
+  const isOwn = (name: string) => /^\/(?:proc\/(?:self|thread-self)|dev\/fd)(?:\/|$)/.test(name);
+  return isOwn(path) || `${canonical(path)}/`.startsWith(`/proc/${process.pid}/`);
 }
 
 /** The path behind links, as far as it exists. */
@@ -389,6 +399,7 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   const makes = new PathSet([...made]);
   // What is not there and is not made is not granted by what is there: its directory would give everything else in it.
   const addExisting = (wanted: string, rights: readonly FsRight[]) => {
+    if (isOfThisProcess(wanted)) return;
     let place = wanted;
     while (place !== "/" && !existsSync(place)) {
       if (!makes.has(place)) return;

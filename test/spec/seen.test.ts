@@ -76,6 +76,16 @@ print(os.stat("mounts").st_size, len(open("mounts").read()) > 0)
     expect(found.spec).toContain('object: "/proc/@{pid}/mounts"');
   });
 
+  it("nothing of pipes that a program opens anew by its descriptors", () => {
+    const found = learned(`import os
+reads, writes = os.pipe()
+again = os.open(f"/dev/fd/{writes}", os.O_WRONLY); os.write(again, b"text")
+print(os.read(os.open(f"/proc/self/fd/{reads}", os.O_RDONLY), 9))
+`);
+    expectEnough(found, "b'text'\n");
+    expect(found.spec).not.toContain("/fd/");
+  });
+
   it("both ends of a terminal that an ioctl opens", () => {
     const found = learned(`import fcntl, os, termios
 leader = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY); fcntl.ioctl(leader, 0x40045431, b"\\0\\0\\0\\0")

@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, CompatLevel, Compatible as _,
+    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
 };
 
 use super::policy::Landlock;
@@ -74,8 +74,12 @@ pub fn create(policy: &Landlock, is_truncation_held: bool) -> Result<Option<Owne
         if !std::fs::metadata(&rule.path).is_ok_and(|facts| facts.is_dir()) {
             rights &= AccessFs::from_file(abi);
         }
-        if !rights.is_empty() {
-            created = created.add_rule(PathBeneath::new(file, rights)).map_err(|error| wrong(error.to_string()))?;
+        if rights.is_empty() {
+            continue;
+        }
+        match (&mut created).add_rule(PathBeneath::new(file, rights)) {
+            Err(error) if is_of_no_file_system(&error) => {}
+            added => drop(added.map_err(|error| wrong(error.to_string()))?),
         }
     }
     let ports = |list: &Option<Vec<u16>>| list.clone().unwrap_or_default();
@@ -87,6 +91,15 @@ pub fn create(policy: &Landlock, is_truncation_held: bool) -> Result<Option<Owne
         created = created.add_rule(NetPort::new(port, AccessNet::BindTcp)).map_err(|error| wrong(error.to_string()))?;
     }
     Ok(created.into())
+}
+
+/// Whether a rule was refused since its object is a pipe, socket or the like: those Landlock leaves to whoever has them
+/// (`get_path_from_fd` of security/landlock/syscalls.c).
+fn is_of_no_file_system(error: &RulesetError) -> bool {
+    let RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })) = error else {
+        return false;
+    };
+    source.raw_os_error() == Some(libc::EBADFD)
 }
 
 fn right(name: &str) -> Option<AccessFs> {
@@ -107,4 +120,29 @@ fn right(name: &str) -> Option<AccessFs> {
         "ioctl_dev" => AccessFs::IoctlDev,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::policy::PathRule;
+
+    fn policy(rules: &[(&str, &str)]) -> Landlock {
+        let rule = |(path, right): &(&str, &str)| PathRule { path: (*path).into(), rights: vec![(*right).into()] };
+        Landlock {
+            rules: rules.iter().map(rule).collect(),
+            connect: None,
+            bind: None,
+            scope_abstract: false,
+            scope_signal: false,
+        }
+    }
+
+    #[test]
+    fn an_object_of_no_file_system_needs_no_rule() {
+        let (reads, _writes) = std::io::pipe().unwrap();
+        let pipe = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reads));
+        assert!(create(&policy(&[(&pipe, "read_file"), ("/", "read_dir")]), false).is_ok());
+        assert!(create(&policy(&[("/", "read_mind")]), false).is_err());
+    }
 }
