@@ -14,6 +14,8 @@ import { expanded, type Tokens } from "./tokens.js";
 export interface Move {
   readonly from: Draft;
   readonly to: Draft;
+  /** The new name as it was seen. */
+  readonly name: string;
 }
 
 /** Verbs that are about an object, whatever its name. */
@@ -39,7 +41,7 @@ export function movesOf(
         const from = draftOf(fromVerb, old);
         const to = draftOf(toVerb, name);
         if (from !== undefined && to !== undefined) {
-          moves.push({ from, to });
+          moves.push({ from, to, name: to.object });
           break;
         }
       }
@@ -104,9 +106,15 @@ class Covering {
   }
 }
 
-/** Whether a draft grants what another one does, on what both cover. Whoever may do anything with an object may look at it. */
-function includes(own: Draft, { verb, phases }: Draft): boolean {
-  return (own.verb === verb || verb === "stat") && (own.phases & phases) === phases;
+/** What a draft grants on an object, whatever its name. Whoever may do anything with an object may look at it. */
+function ofObject({ verb }: Draft): Verb {
+  return OF_OBJECTS.includes(verb) ? verb : "stat";
+}
+
+/** Whether a draft grants what another one does, on what both cover. */
+function includes(own: Draft, draft: Draft): boolean {
+  const verb = ofObject(draft);
+  return (own.verb === verb || verb === "stat") && (own.phases & draft.phases) === draft.phases;
 }
 
 /** Grants that old names lack of those that their new names have, after `drafts` were generalised. */
@@ -121,20 +129,25 @@ export function gainedByMoves(
   const directories = directoriesOf(paths);
   const gained = new Map<string, Draft>();
   const needs = (own: readonly Draft[], draft: Draft, object: string, rung: Draft["rung"]) => {
-    const { verb, phases } = draft;
-    if (!OF_OBJECTS.includes(verb) || own.some((one) => includes(one, draft))) return;
+    if (own.some((one) => includes(one, draft))) return;
+    const { phases } = draft;
+    const verb = ofObject(draft);
     const key = `${verb} ${object}`;
     const known = gained.get(key) ?? drafts.find((one) => `${one.verb} ${one.object}` === key);
     if (known !== undefined) known.phases |= phases;
-    else gained.set(key, movedDraft(draft, { object, rung }));
+    else gained.set(key, movedDraft({ ...draft, verb }, { object, rung }));
   };
-  const pairs = new Map(moves.map((move) => [`${move.from.object}\n${move.to.object}`, move]));
-  for (const { from, to } of pairs.values()) {
+  const pairs = new Map(
+    moves.map((move) => [`${move.from.object}\n${move.to.object}\n${move.name}`, move]),
+  );
+  for (const { from, to, name } of pairs.values()) {
+    // What stands for all of a directory stands for this name only here.
+    const target = to.because === "replaced" ? name : to.object;
     const own = covering.of(from.object);
-    for (const draft of covering.of(to.object)) needs(own, draft, from.object, from.rung);
+    for (const draft of covering.of(target)) needs(own, draft, from.object, from.rung);
     // What a directory holds gets another name as well.
-    if (!directories.has(from.object) && !directories.has(to.object)) continue;
-    for (const { draft, rest } of covering.below(to.object)) {
+    if (!directories.has(from.object) && !directories.has(target)) continue;
+    for (const { draft, rest } of covering.below(target)) {
       const object = `${from.object}/${rest}`;
       needs(covering.of(object), draft, object, draft.rung);
     }

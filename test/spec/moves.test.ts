@@ -18,7 +18,7 @@ function draft(verb: Verb, object: string, phases = 3): Draft {
 
 /** What the old name of a rename gains, as `verb object`. */
 function gained(from: string, to: string, others: readonly Draft[]): string[] {
-  const move = { from: draft("rename", from), to: draft("rename", to) };
+  const move = { from: draft("rename", from), to: draft("rename", to), name: to };
   const drafts = [move.from, move.to, ...others];
   return gainedByMoves([move], drafts, {}).map(({ verb, object }) => `${verb} ${object}`);
 }
@@ -36,7 +36,6 @@ describe("objects that are renamed", () => {
     const both = ["read /d/old/key", "write /d/old/log*"];
     expect(gained("/d/old", "/d/new", others)).toEqual(both);
     expect(gained("/d/old", "/d/new", [...others, draft("read", "/d/**")])).toEqual([both[1]]);
-    expect(gained("/d/old", "/d/new", [draft("delete", "/d/new/key")])).toEqual([]);
   });
 
   it("have those of patterns that reach into the new directory", () => {
@@ -61,6 +60,16 @@ describe("objects that are renamed", () => {
     expect(gained("/old", "/new", [look])).toEqual(["stat /old/key"]);
     expect(gained("/old", "/new", [look, draft("create", "/old/key")])).toEqual([]);
     expect(gained("/old", "/new", [draft("stat", "/new")])).toEqual([]);
+    // So may what can be removed.
+    expect(gained("/old", "/new", [draft("delete", "/new/key")])).toEqual(["stat /old/key"]);
+  });
+
+  it("have those of the name that was replaced where all of its directory is granted", () => {
+    const from = draft("rename", "/d/new*");
+    const to: Draft = { ...draft("rename", "/d/*"), because: "replaced" };
+    const drafts = [from, to, draft("read", "/d/new/key"), draft("write", "/d/other/key")];
+    const own = gainedByMoves([{ from, to, name: "/d/new" }], drafts, {});
+    expect(own.map(({ verb, object }) => `${verb} ${object}`)).toEqual(["read /d/new*/key"]);
   });
 
   it("gain nothing that is about names, and nothing that others have", () => {
