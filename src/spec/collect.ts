@@ -13,6 +13,7 @@ import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import type { Verb } from "./model.js";
 import { type Identity, identityKey, identityOf } from "./roles.js";
+import { StampFinder, type Stamps } from "./stamps.js";
 
 /** Bits: seen before the first accepted connection of the process, and after. */
 export const INIT = 1;
@@ -64,6 +65,8 @@ export interface Observation {
   /** Descriptors that a role was started with and used, by its key. */
   inherited(role: string): readonly InheritedDescriptor[];
   readonly unknown: readonly string[];
+  /** Of names that were made, by their paths, what tells who made them or when. */
+  readonly stamps: ReadonlyMap<string, Stamps>;
   /** Real process ids of the recording. */
   readonly pids: ReadonlySet<number>;
   readonly env: readonly string[];
@@ -85,6 +88,8 @@ interface Process {
 }
 
 const MAX_LINES = 200;
+/** Calls that ask for the number of a process or thread. */
+const TELLS_NUMBER: ReadonlySet<string> = new Set(["getpid", "gettid", "getppid"]);
 /** renameat2(2). */
 const RENAME_EXCHANGE = 2;
 
@@ -97,6 +102,7 @@ export class Collector {
   readonly #channels: ChannelCollector;
   readonly #byPid = new Map<number, number>();
   readonly #unknown = new Set<string>();
+  readonly #stamps: StampFinder;
   #env: readonly string[] = [];
   #cwd = "";
 
@@ -105,6 +111,7 @@ export class Collector {
     this.#listener = listener;
     this.#reader = new AccessReader(trace);
     this.#channels = new ChannelCollector(trace);
+    this.#stamps = new StampFinder(trace);
     for (const { number, pid } of trace.processes) this.#byPid.set(pid, number);
   }
 
@@ -132,6 +139,7 @@ export class Collector {
       channels: this.#channels.channels(),
       inherited: (role) => this.#channels.inherited(role),
       unknown: [...this.#unknown],
+      stamps: this.#stamps.found,
       pids: new Set(this.#byPid.keys()),
       env: this.#env,
       cwd: this.#cwd,
@@ -180,6 +188,7 @@ export class Collector {
     const { role, serving, cwd } = from;
     this.#processes.set(number, { role, serving, execPath: undefined, cwd });
     this.#channels.fork(parent.process, number);
+    this.#stamps.fork(parent.process, number);
   }
 
   #exec(batch: EventBatch, i: number, number: number): void {
@@ -274,8 +283,11 @@ export class Collector {
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
       this.#access(process, seq, role, verb, this.#target(number, verb, object), error);
+      if (error === undefined && (verb === "create" || verb === "bind"))
+        this.#stamps.made(number, object.replace(/^unix:/, ""), batch.start[i] ?? 0);
     });
     if (error !== undefined) return;
+    if (TELLS_NUMBER.has(name)) this.#stamps.told(number, batch.ret[2 * i] ?? 0);
     if (name === "chdir") {
       process.cwd = this.#reader.facts.resolvedPath(batch, i, 0) ?? process.cwd;
     } else if (name === "fchdir") {
@@ -301,7 +313,11 @@ export class Collector {
 
   #renamed(batch: EventBatch, i: number, name: string, role: ObservedRole): void {
     const target = this.#reader.facts.resolvedPath(batch, i, 1);
-    if (target !== undefined) role.replaced.add(target);
+    if (target !== undefined) {
+      role.replaced.add(target);
+      const { process = 0 } = this.#trace.threads[batch.thread[i] ?? -1] ?? {};
+      this.#stamps.made(process, target, batch.start[i] ?? 0);
+    }
     this.#moved(batch, i, [0, 1], role);
     const flags = name === "renameat2" ? (batch.args[12 * i + 8] ?? 0) : 0;
     if ((flags & RENAME_EXCHANGE) !== 0) this.#moved(batch, i, [1, 0], role);

@@ -28,6 +28,7 @@ import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { aliasesOf, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
 import { argvShape, identityName } from "./roles.js";
+import { agreedStamps, type Stamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised, tokensOf } from "./tokens.js";
 
 export interface GenOptions {
@@ -69,6 +70,8 @@ class Generator {
   readonly #names = new Set<string>();
   readonly #channels = new Map<string, Channel>();
   readonly #unknown = new Set<string>();
+  /** By object and run, the stamps of a name. */
+  readonly #stamps = new Map<string, Map<number, Stamps>>();
   #tokens: Tokens = {};
   #command: readonly string[] = [];
 
@@ -97,6 +100,11 @@ class Generator {
       this.#command = info.command;
     }
     for (const line of seen.unknown) this.#unknown.add(line);
+    for (const [path, stamps] of seen.stamps) {
+      const { object } = firstRung({ verb: "create", object: path }, tokens);
+      const runs = this.#stamps.get(object) ?? new Map<number, Stamps>();
+      this.#stamps.set(object, runs.set(number, stamps));
+    }
     // By the key of this run's role: paths below $PWD differ from run to run.
     const keys = new Map<string, RoleDraft>();
     for (const role of seen.roles.values()) keys.set(role.key, this.#role(role, tokens));
@@ -260,7 +268,13 @@ class Generator {
       [...drafts.values()].some(({ verb, object }) => verb === "bind" && object.endsWith(":0")),
     );
     const replaced = new Set([...this.#roles.values()].flatMap((role) => [...role.replaced]));
-    const climber = new Climber(this.#tokens, this.#ladder, this.#total, choosesPorts);
+    const climber = new Climber(
+      this.#tokens,
+      this.#ladder,
+      this.#total,
+      choosesPorts,
+      agreedStamps(this.#stamps),
+    );
     const drafts = [...this.#roles.values()];
     const climbed = climber.climb(
       drafts.map((role) => [...role.drafts.values()]),

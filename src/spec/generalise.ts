@@ -16,6 +16,7 @@ import { PID_MARK } from "./collect.js";
 import { PATH_VERBS, type Reason, type Rung, type Verb } from "./model.js";
 import { PathPattern } from "./object.js";
 import { directoryOf, protection } from "./places.js";
+import { type Stamps, withoutStamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised } from "./tokens.js";
 
 /** A grant in the making: what one run's role asked for. */
@@ -36,6 +37,8 @@ export interface Ladder {
   /** Used names of one directory from which on the directory is granted, when `highest` is `directory`. */
   readonly crowd: number;
 }
+
+const NONE: Stamps = new Map();
 
 export const DEFAULT_LADDER: Ladder = { highest: "sibling", crowd: 24 };
 
@@ -131,13 +134,22 @@ export class Climber {
   readonly #ladder: Ladder;
   readonly #runs: number;
   readonly #choosesPorts: boolean;
+  readonly #stamps: ReadonlyMap<string, Stamps>;
   readonly remarks = new Set<string>();
 
-  constructor(tokens: Tokens, ladder: Ladder, runs: number, choosesPorts: boolean) {
+  /** `stamps`: of names that were made, by their objects. */
+  constructor(
+    tokens: Tokens,
+    ladder: Ladder,
+    runs: number,
+    choosesPorts: boolean,
+    stamps: ReadonlyMap<string, Stamps>,
+  ) {
     this.#tokens = tokens;
     this.#ladder = ladder;
     this.#runs = runs;
     this.#choosesPorts = choosesPorts;
+    this.#stamps = stamps;
   }
 
   /**
@@ -179,8 +191,10 @@ export class Climber {
       // A directory that the programs made is as new in each run as a file.
       const changed = parts.map((name, k) => {
         const path = parts.slice(0, k + 1).join("/");
+        if (!made.has(path) || k === 0) return name;
         const isScratch = SCRATCH.test(parts.slice(0, k).join("/"));
-        return made.has(path) && k > 0 ? (siblingName(name, true, isScratch) ?? name) : name;
+        const stampless = withoutStamps(name, this.#stamps.get(path.replace(/^unix:/, "")) ?? NONE);
+        return siblingName(stampless, true, isScratch) ?? stampless;
       });
       const general = changed.join("/");
       if (general !== object) found.set(object, general);
@@ -335,15 +349,22 @@ function pairUp(
   renames: Map<string, string>,
 ): void {
   const plain = (form: string) => form.replaceAll("*", "").length;
+  const longest = (forms: readonly (string | undefined)[]) =>
+    forms.reduce((best, form) =>
+      form !== undefined && (best === undefined || plain(form) > plain(best)) ? form : best,
+    );
   for (const one of group) {
-    let best: string | undefined;
-    for (const other of group) {
-      if (!disjoint(one.runs, other.runs)) continue;
-      const isMade = made.has(one.object) && made.has(other.object) && SCRATCH.test(one.object);
-      const form =
-        commonForm(one.general, other.general) ?? commonForm(one.object, other.object, isMade);
-      if (form !== undefined && (best === undefined || plain(form) > plain(best))) best = form;
-    }
+    const others = group.filter((other) => disjoint(one.runs, other.runs));
+    if (others.length === 0) continue;
+    // What is known of each by itself comes first: two that are not alike may have more letters in common by chance.
+    const best =
+      longest(others.map((other) => commonForm(one.general, other.general))) ??
+      longest(
+        others.map((other) => {
+          const isMade = made.has(one.object) && made.has(other.object) && SCRATCH.test(one.object);
+          return commonForm(one.object, other.object, isMade);
+        }),
+      );
     if (best !== undefined) renames.set(one.object, best);
   }
 }

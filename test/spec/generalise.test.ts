@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { commonForm, firstRung, siblingName } from "../../src/spec/generalise.js";
+import {
+  Climber,
+  commonForm,
+  DEFAULT_LADDER,
+  type Draft,
+  firstRung,
+  siblingName,
+} from "../../src/spec/generalise.js";
 import { isSecret, protection } from "../../src/spec/places.js";
 import { argvShape, matchRole, scriptOf } from "../../src/spec/roles.js";
 import { expanded, tokensOf } from "../../src/spec/tokens.js";
@@ -72,6 +79,32 @@ describe("the ladder", () => {
     expect(commonForm("/w/alpha", "/w/gamma")).toBeUndefined();
     expect(commonForm("/a/b/c", "/a/b/c/d")).toBeUndefined();
     expect(commonForm("/w/x/y/z1", "/w/a/b/c2")).toBeUndefined();
+  });
+
+  it("compares what is known of each name before the names themselves", () => {
+    const make = (run: number, object: string): Draft => ({
+      verb: "create",
+      object,
+      rung: "literal",
+      because: undefined,
+      count: 1,
+      runs: new Set([run]),
+      first: `${run}@1`,
+      phases: 1,
+    });
+    const runs = ["/w/s-123456-0wb43bj-working", "/w/s-123789-04la2zb-working"];
+    const drafts = runs.flatMap((directory, k) => [
+      make(k + 1, directory),
+      make(k + 1, `${directory}/8eisk26j3n6ihmqih4pxv6xub.o`),
+      make(k + 1, `${directory}/1bpip7sd3b2voqrcq1lwhndz8.o`),
+    ]);
+    const climber = new Climber(TOKENS, DEFAULT_LADDER, 2, false, new Map());
+    const [climbed = []] = climber.climb([drafts], new Set());
+    expect(climbed.map(({ object }) => object)).toEqual([
+      "/w/s-*-*-working",
+      "/w/s-*-*-working/*.o",
+      "/w/s-*-*-working/1bpip7sd3b2voqrcq1lwhndz8.o",
+    ]);
   });
 
   it("never climbs into protected places", () => {

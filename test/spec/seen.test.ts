@@ -107,6 +107,24 @@ print(os.read(leader, 99)); os.waitpid(child, 0)
     expect(found.spec).toContain("{verb: write, object: /dev/tty,");
   });
 
+  it.skipIf(process.geteuid?.() !== 0)("short numbers of processes in names, by one run", () => {
+    const place = new SpecPlace({
+      "app.py": `import os
+def make(name): open(name, "w").close(); os.unlink(name)
+make(f"run.{os.getpid()}.pid"); make(f"other.{os.getpid() + 1}")
+`,
+    });
+    try {
+      const inside = "echo 1300 > /proc/sys/kernel/ns_last_pid; python3 app.py; true";
+      place.learn("unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", inside);
+      const spec = readFileSync(join(place.base, "app.spec"), "utf8");
+      expect(spec).toContain('{verb: create, object: "$PWD/run.@{pid}.pid"');
+      expect(spec).toContain("{verb: create, object: $PWD/other.1302,");
+    } finally {
+      place.leave();
+    }
+  });
+
   it("names with the number of the process, by what several runs show", () => {
     const place = new SpecPlace({
       "app.py": `import os, tempfile

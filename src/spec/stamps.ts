@@ -1,0 +1,94 @@
+/**
+ * Names that tell who made them, or when: the number of a process, the time as a number with letters. One recording shows that,
+ * since it knows which numbers its processes were told and what time it was.
+ */
+
+import { wallClock } from "../show/time.js";
+
+/** What stands in a pattern for each such word of a name. */
+export type Stamps = ReadonlyMap<string, "@{pid}" | "*">;
+
+/** Shorter numbers are too many things. Longer ones than four digits are taken for made up anyway. */
+const PID_DIGITS = /^\d{3,}$/;
+/** Seconds to nanoseconds since 1970 have so many digits, with letters as digits too. */
+const TIME_WORD = /^(?=.*[a-z])(?=.*\d)[0-9a-z]{6,16}$/;
+const RADIXES: readonly (readonly [radix: number, digits: RegExp])[] = [
+  [16, /^[0-9a-f]+$/],
+  [36, /^[0-9a-z]+$/],
+];
+const UNITS = [1, 1e3, 1e6, 1e9] as const;
+/** Seconds by which a clock that a program reads and that of the recording may be apart. */
+const SLACK = 2;
+
+/** Follows who was told which number, event by event, and finds the names that were made with one. */
+export class StampFinder {
+  readonly #start: { readonly startSeconds: number; readonly startNanos: number };
+  /** By process, the numbers that it was told, or one that it descends from. */
+  readonly #told = new Map<number, Set<string>>();
+  readonly #found = new Map<string, Stamps>();
+
+  constructor(start: { readonly startSeconds: number; readonly startNanos: number }) {
+    this.#start = start;
+  }
+
+  /** By path; a name that was made more than once has what all its makers agree about. */
+  get found(): ReadonlyMap<string, Stamps> {
+    return this.#found;
+  }
+
+  /** A process asked for a number: its own, that of a thread, or its parent's. */
+  told(process: number, id: number): void {
+    const own = this.#told.get(process);
+    if (own === undefined) this.#told.set(process, new Set([String(id)]));
+    else own.add(String(id));
+  }
+
+  fork(parent: number, child: number): void {
+    this.#told.set(child, new Set(this.#told.get(parent)));
+  }
+
+  /** A process made a name, `nanos` after the start of the recording. */
+  made(process: number, path: string, nanos: number): void {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    const stamps = new Map<string, "@{pid}" | "*">();
+    for (const word of name.match(/[0-9A-Za-z]+/g) ?? []) {
+      if (PID_DIGITS.test(word) && this.#told.get(process)?.has(word) === true)
+        stamps.set(word, "@{pid}");
+      else if (this.#isTime(word, nanos)) stamps.set(word, "*");
+    }
+    const known = this.#found.get(path);
+    const agreed = known === undefined ? stamps : [...stamps].filter(([word]) => known.has(word));
+    this.#found.set(path, new Map(agreed));
+  }
+
+  /** Whether a word is the time at which it was written, or one since the recording began. */
+  #isTime(word: string, nanos: number): boolean {
+    if (!TIME_WORD.test(word)) return false;
+    const { startSeconds, startNanos } = this.#start;
+    const { seconds } = wallClock(startSeconds, startNanos, nanos);
+    return RADIXES.filter(([, digits]) => digits.test(word)).some(([radix]) => {
+      const value = Number.parseInt(word, radix);
+      return UNITS.some(
+        (unit) => value / unit > startSeconds - SLACK && value / unit < seconds + SLACK,
+      );
+    });
+  }
+}
+
+/** Stamps by object, of those that have them in each run that made them: a name that two runs made is of neither. */
+export function agreedStamps(
+  runs: ReadonlyMap<string, ReadonlyMap<number, Stamps>>,
+): ReadonlyMap<string, Stamps> {
+  const agreed = new Map<string, Stamps>();
+  for (const [object, byRun] of runs) {
+    const [first = new Map(), ...others] = byRun.values();
+    const stamps = [...first].filter(([word]) => others.every((other) => other.has(word)));
+    if (stamps.length > 0) agreed.set(object, new Map(stamps));
+  }
+  return agreed;
+}
+
+/** The name with what stands for its stamps. */
+export function withoutStamps(name: string, stamps: Stamps): string {
+  return name.replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
+}

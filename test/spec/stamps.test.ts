@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import { agreedStamps, StampFinder, withoutStamps } from "../../src/spec/stamps.js";
+
+/** A moment, and the same in milliseconds and microseconds. */
+const START = 1_795_807_646;
+const SECOND = 1e9;
+
+/** The pattern of a name that process 1 made a second after the start, told the numbers before. */
+function form(name: string, told: readonly number[] = []): string {
+  const finder = new StampFinder({ startSeconds: START, startNanos: 0 });
+  for (const id of told) finder.told(1, id);
+  finder.made(1, `/w/${name}`, SECOND);
+  return withoutStamps(name, finder.found.get(`/w/${name}`) ?? new Map());
+}
+
+describe("a name tells", () => {
+  it("the number of the process that made it, which it has asked for", () => {
+    expect(form("run.1305.pid", [1305])).toBe("run.@{pid}.pid");
+    expect(form("1305", [1304, 1305])).toBe("@{pid}");
+    expect(form("run.1305.pid", [1304])).toBe("run.1305.pid");
+    expect(form("run.1305.pid")).toBe("run.1305.pid");
+  });
+
+  it("no number where it is a part of a word, or may be many things", () => {
+    expect(form("sha256.txt", [256])).toBe("sha256.txt");
+    expect(form("v13050", [1305])).toBe("v13050");
+    expect(form("page.7", [7])).toBe("page.7");
+  });
+
+  it("the moment at which it was made, as a number with letters", () => {
+    const micros = ((START + 0.5) * 1e6).toString(36);
+    expect(form(`s-${micros}-working`)).toBe("s-*-working");
+    expect(form(`${(START * 1e3 + 500).toString(36)}.tmp`)).toBe("*.tmp");
+    expect(form(`x.${START.toString(16)}`)).toBe("x.*");
+  });
+
+  it("no other moment, and none in a word", () => {
+    expect(form(((START - 3600) * 1e3).toString(36))).not.toContain("*");
+    expect(form(((START + 3600) * 1e6).toString(36))).not.toContain("*");
+    expect(form("makefile")).toBe("makefile");
+    expect(form("0123456789abcdef0123456789abcdef")).toBe("0123456789abcdef0123456789abcdef");
+  });
+
+  it("what a process was told before it was forked, and not what its child was", () => {
+    const finder = new StampFinder({ startSeconds: START, startNanos: 0 });
+    finder.told(1, 1305);
+    finder.fork(1, 2);
+    finder.told(2, 1306);
+    finder.made(2, "/w/1305", SECOND);
+    finder.made(1, "/w/1306", SECOND);
+    expect(finder.found.get("/w/1305")?.size).toBe(1);
+    expect(finder.found.get("/w/1306")?.size).toBe(0);
+  });
+
+  it("nothing that one of its makers was not told", () => {
+    const finder = new StampFinder({ startSeconds: START, startNanos: 0 });
+    finder.told(1, 1305);
+    finder.made(1, "/w/1305", SECOND);
+    finder.made(2, "/w/1305", SECOND);
+    expect(finder.found.get("/w/1305")?.size).toBe(0);
+  });
+
+  it("nothing that two runs have made alike, but by the same process number", () => {
+    const stamp = new Map([["1305", "@{pid}" as const]]);
+    const other = new Map();
+    const agreed = (...runs: (typeof stamp)[]) =>
+      agreedStamps(new Map([["/w/1305", new Map(runs.map((own, run) => [run, own]))]]));
+    expect(agreed(stamp).get("/w/1305")).toEqual(stamp);
+    expect(agreed(stamp, stamp).get("/w/1305")).toEqual(stamp);
+    expect(agreed(stamp, other).size).toBe(0);
+  });
+});
