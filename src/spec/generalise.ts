@@ -38,8 +38,6 @@ export interface Ladder {
   readonly crowd: number;
 }
 
-const NONE: Stamps = new Map();
-
 export const DEFAULT_LADDER: Ladder = { highest: "sibling", crowd: 24 };
 
 /** The object of a plain access, as far up as tokens go. */
@@ -62,11 +60,13 @@ export function isPathVerb(verb: string): boolean {
   return PATH_VERBS.has(verb) || verb.startsWith("ioctl:");
 }
 
-/** What was made up at run time in a name: uuids, dates with or without a time, hexadecimal hashes, long numbers. */
+/** What was made up at run time in a name: uuids, dates with or without a time, hashes, long numbers. */
 const MADE_UP: readonly RegExp[] = [
   /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g,
   /(?<!\d)\d{4}-\d\d-\d\d(?:[T_ .-]?\d\d[:._h-]?\d\d(?:[:._m-]?\d\d(?:[.,_]\d{1,9})?)?Z?)?(?!\d)/g,
   /[0-9a-f]{16,}/g,
+  // In base 36, with digits here and there.
+  /(?<![0-9A-Za-z])(?=(?:[a-z]*\d+[a-z]+){3})[0-9a-z]{20,}(?![0-9A-Za-z])/g,
   /(?<!\d)\d{5,}/g,
 ];
 
@@ -95,7 +95,7 @@ export function siblingName(
 ): string | undefined {
   const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
   if (general !== name) {
-    const plain = general.replace(/\*+/g, "*");
+    const plain = asOne(general);
     // `rb20261127-27887-q1qamy`: there may be random letters behind.
     return (isTemporary ? siblingName(plain, true, isScratch) : undefined) ?? plain;
   }
@@ -103,9 +103,9 @@ export function siblingName(
   if (!isTemporary) return undefined;
   const python = isScratch ? PYTHON_TAIL.exec(name) : null;
   // Words with a number at their end are no such names.
-  if (python !== null && /\d[a-z]/.test(python[2] ?? "")) return `${python[1]}*${python[3]}`;
+  if (python !== null && /\d[a-z]/.test(python[2] ?? "")) return asOne(`${python[1]}*${python[3]}`);
   const temporary = TEMPORARY_TAIL.exec(name);
-  if (temporary !== null) return `${temporary[1]}*`;
+  if (temporary !== null) return asOne(`${temporary[1]}*`);
   const found = RANDOM_TAILS.map((form) => form.exec(name)).find(
     (found) => found !== null && (looksRandom(found[2] ?? "", isScratch) || name.startsWith("tmp")),
   );
@@ -115,7 +115,12 @@ export function siblingName(
   const fixed =
     /^(?:cc|tmp)/.exec(name)?.[0] ??
     (looksRandom(head, isScratch) ? head.replace(/[A-Za-z0-9_]+$/, "") : head);
-  return `${fixed}*${end}`;
+  return asOne(`${fixed}*${end}`);
+}
+
+/** Wildcards that stand side by side as one. */
+function asOne(name: string): string {
+  return name.replace(/(?<!\\)\*{2,}/g, "*");
 }
 
 /**
@@ -187,19 +192,33 @@ export class Climber {
     if (this.#ladder.highest === "literal" || this.#ladder.highest === "token") return found;
     for (const { object } of paths) {
       if (found.has(object) || isPattern(object)) continue;
-      const parts = object.split("/");
       // A directory that the programs made is as new in each run as a file.
-      const changed = parts.map((name, k) => {
-        const path = parts.slice(0, k + 1).join("/");
-        if (!made.has(path) || k === 0) return name;
-        const isScratch = SCRATCH.test(parts.slice(0, k).join("/"));
-        const stampless = withoutStamps(name, this.#stamps.get(path.replace(/^unix:/, "")) ?? NONE);
-        return siblingName(stampless, true, isScratch) ?? stampless;
-      });
-      const general = changed.join("/");
+      const general = this.#changed(object, (name, path, directory) =>
+        made.has(path) ? siblingName(name, true, SCRATCH.test(directory)) : undefined,
+      );
       if (general !== object) found.set(object, general);
     }
     return found;
+  }
+
+  /** An object without the stamps of its names, and then changed name by name, where `change` says how. */
+  #changed(
+    object: string,
+    change: (name: string, path: string, directory: string) => string | undefined,
+  ): string {
+    const parts = object.split("/");
+    const changed = parts.map((name, k) => {
+      const path = parts.slice(0, k + 1).join("/");
+      if (k === 0) return name;
+      const stamps = this.#stamps.get(path.replace(/^unix:/, ""));
+      const stampless = stamps === undefined ? name : withoutStamps(name, stamps);
+      return change(stampless, path, parts.slice(0, k).join("/")) ?? stampless;
+    });
+    return changed.join("/");
+  }
+
+  #stampless(object: string): string {
+    return this.#changed(object, () => undefined);
   }
 
   /**
@@ -213,7 +232,7 @@ export class Climber {
   ): void {
     if (this.#runs < 2 || this.#ladder.highest === "literal" || this.#ladder.highest === "token")
       return;
-    const lonely = seenInSome(paths, renames, this.#runs);
+    const lonely = seenInSome(paths, renames, this.#runs, (object) => this.#stampless(object));
     const rootOf = (one: Lonely) => {
       const parts = one.object.split("/");
       return [one.verb, parts.length, ...parts.slice(0, rootLength(parts))].join(" ");
@@ -320,6 +339,8 @@ function groupBy<T>(all: readonly T[], keyOf: (one: T) => string): T[][] {
 /** A draft of an object that not all runs have, and what is known of its form. */
 interface Lonely extends Pick<Draft, "verb" | "object" | "runs"> {
   readonly general: string;
+  /** As far as it is certain. */
+  readonly stampless: string;
 }
 
 /** Those that not all runs have, by the general object where there is one. */
@@ -327,6 +348,7 @@ function seenInSome(
   paths: readonly Draft[],
   renames: ReadonlyMap<string, string>,
   runs: number,
+  stamplessOf: (object: string) => string,
 ): Lonely[] {
   const seen = new Map<string, Set<number>>();
   const all = paths
@@ -337,7 +359,7 @@ function seenInSome(
       const own = seen.get(key) ?? new Set();
       for (const run of runs) own.add(run);
       seen.set(key, own);
-      return { verb, object, general, runs: own };
+      return { verb, object, general, stampless: stamplessOf(object), runs: own };
     });
   return all.filter((one) => one.runs.size < runs);
 }
@@ -359,6 +381,7 @@ function pairUp(
     // What is known of each by itself comes first: two that are not alike may have more letters in common by chance.
     const best =
       longest(others.map((other) => commonForm(one.general, other.general))) ??
+      longest(others.map((other) => commonForm(one.stampless, other.stampless))) ??
       longest(
         others.map((other) => {
           const isMade = made.has(one.object) && made.has(other.object) && SCRATCH.test(one.object);
@@ -411,7 +434,8 @@ function commonName(a: string, b: string, isMade: boolean): string | undefined {
   const isRandom = middles.every(
     (text) => /\d|[A-Z]/.test(text) || /^[0-9a-f]{2,}$/.test(text) || hasFrame,
   );
-  return isRandom ? `${a.slice(0, head)}*${a.slice(a.length - tail)}` : undefined;
+  if (!isRandom) return undefined;
+  return asOne(`${a.slice(0, head)}*${a.slice(a.length - tail)}`);
 }
 
 /** Lengths of what two names begin and end with alike. What two numbers share by chance does not count. */
@@ -434,7 +458,33 @@ function commonEnds(a: string, b: string): [head: number, tail: number] {
     differ(first) ? (before.exec(a.slice(0, head))?.[0].length ?? 0) : 0,
     differ(last) ? (behind.exec(a.slice(a.length - tail))?.[0].length ?? 0) : 0,
   ] as const;
-  return [head - chance[0], tail - chance[1]];
+  const random = chanceInWord(a, b, head, tail);
+  return [head - Math.max(chance[0], random[0]), tail - Math.max(chance[1], random[1])];
+}
+
+/**
+ * How many letters and digits two random words of one length begin and end with alike by chance: few, next to four or more that
+ * differ. Letters at the beginning are mostly meant.
+ */
+function chanceInWord(a: string, b: string, head: number, tail: number): [number, number] {
+  const own = [a, b].map((name) => name.slice(head, name.length - tail));
+  const before = /[0-9A-Za-z]*$/.exec(a.slice(0, head))?.[0] ?? "";
+  const behind = /^[0-9A-Za-z]*/.exec(a.slice(a.length - tail))?.[0] ?? "";
+  const isRandom = (edge: RegExp, shared: string) => {
+    const words = own.map((text) => edge.exec(text)?.[0] ?? "");
+    return (
+      words.every((word) => word.length >= 4 && word.length === words[0]?.length) &&
+      words.every((word) => /\d/.test(word + shared) && /[A-Za-z]/.test(word + shared))
+    );
+  };
+  const isChance = /^(?:\d.?|.\d)$/;
+  const hasTail = isChance.test(behind) || behind.length === 1;
+  const isOneWord = own.every((text) => /^[0-9A-Za-z]*$/.test(text));
+  const around = isOneWord ? before + behind : "";
+  return [
+    isChance.test(before) && isRandom(/^[0-9A-Za-z]*/, before + around) ? before.length : 0,
+    hasTail && isRandom(/[0-9A-Za-z]*$/, behind + around) ? behind.length : 0,
+  ];
 }
 
 /** The letters and digits from `from` to `to`, and those next to them. */

@@ -117,13 +117,26 @@ function includes(own: Draft, draft: Draft): boolean {
   return (own.verb === verb || verb === "stat") && (own.phases & draft.phases) === draft.phases;
 }
 
+/** Most moves of one object, from name to name, whose grants are followed back. */
+const MAX_MOVES = 8;
+
 /** Grants that old names lack of those that their new names have, after `drafts` were generalised. */
 export function gainedByMoves(
   moves: readonly Move[],
   drafts: readonly Draft[],
   tokens: Tokens,
 ): Draft[] {
-  if (moves.length === 0) return [];
+  const all: Draft[] = [];
+  // What one move gains another one may have to have had before.
+  for (let round = 0; round < MAX_MOVES && moves.length > 0; round++) {
+    const gained = gainedOnce(moves, [...drafts, ...all], tokens);
+    if (gained.length === 0) break;
+    all.push(...gained);
+  }
+  return all;
+}
+
+function gainedOnce(moves: readonly Move[], drafts: readonly Draft[], tokens: Tokens): Draft[] {
   const paths = drafts.filter(({ verb }) => PATH_VERBS.has(verb));
   const covering = new Covering(paths, tokens);
   const directories = directoriesOf(paths);

@@ -36,6 +36,8 @@ describe("the ladder", () => {
     ["e83c5163316f89bfbde7d9ab23ca2e25604af290", "*"],
     ["out.12345.log", "out.*.log"],
     [".tmp-12345-pack-e83c5163316f89bfbde7d9ab23ca2e25604af290.idx", ".tmp-*-pack-*.idx"],
+    ["s-hok6-0wb43bj-dvljdgx0tzqfxdp9ai8nvxuhv", "s-hok6-0wb43bj-*"],
+    ["aarch64linuxandroid24.txt", undefined],
     ["2026-11-27T16_13_30_773Z-debug-0.log", "*-debug-0.log"],
     ["app-2026-11-27.log", "app-*.log"],
     ["rb20261127-27887-q1qamy", "rb*-*-*"],
@@ -75,6 +77,11 @@ describe("the ladder", () => {
     );
     expect(commonForm("/tmp/abcdefgh", "/tmp/ijklmnop")).toBeUndefined();
     expect(commonForm("/tmp/abcdefgh", "/tmp/ijklmnop", true)).toBe("/tmp/*");
+    expect(commonForm("/w/s-0ooeoxn.lock", "/w/s-0hdhye8.lock")).toBe("/w/s-*.lock");
+    expect(commonForm("/w/s-ab3cd.lock", "/w/s-xy9zd.lock")).toBe("/w/s-*.lock");
+    expect(commonForm("/w/cc3eisk2", "/w/ccdh4e8x")).toBe("/w/cc*");
+    expect(commonForm("/w/z1*.o", "/w/z7*.o")).toBe("/w/z*.o");
+    expect(commonForm("/w/z1\\*.o", "/w/z7\\*.o")).toBe("/w/z*\\*.o");
     expect(commonForm("/1", "/2")).toBeUndefined();
     expect(commonForm("/w/alpha", "/w/gamma")).toBeUndefined();
     expect(commonForm("/a/b/c", "/a/b/c/d")).toBeUndefined();
@@ -96,14 +103,14 @@ describe("the ladder", () => {
     const drafts = runs.flatMap((directory, k) => [
       make(k + 1, directory),
       make(k + 1, `${directory}/8eisk26j3n6ihmqih4pxv6xub.o`),
-      make(k + 1, `${directory}/1bpip7sd3b2voqrcq1lwhndz8.o`),
+      make(k + 1, `${directory}/1bpip7_voqrcq1lwhndz8.o`),
     ]);
     const climber = new Climber(TOKENS, DEFAULT_LADDER, 2, false, new Map());
     const [climbed = []] = climber.climb([drafts], new Set());
     expect(climbed.map(({ object }) => object)).toEqual([
       "/w/s-*-*-working",
       "/w/s-*-*-working/*.o",
-      "/w/s-*-*-working/1bpip7sd3b2voqrcq1lwhndz8.o",
+      "/w/s-*-*-working/1bpip7_voqrcq1lwhndz8.o",
     ]);
   });
 

@@ -64,6 +64,21 @@ describe("objects that are renamed", () => {
     expect(gained("/old", "/new", [draft("delete", "/new/key")])).toEqual(["stat /old/key"]);
   });
 
+  it("have those of the last of several names", () => {
+    const first = draft("rename", "/d/a");
+    const second = draft("rename", "/d/b");
+    const third = draft("rename", "/d/c");
+    const moves = [
+      { from: first, to: second, name: "/d/b" },
+      { from: second, to: third, name: "/d/c" },
+    ];
+    const own = gainedByMoves(moves, [first, second, third, draft("exec", "/d/c")], {});
+    expect(own.map(({ verb, object }) => `${verb} ${object}`)).toEqual(["exec /d/b", "exec /d/a"]);
+    // A directory that moves into itself again and again has an end.
+    const inner = [{ from: draft("rename", "/d/*"), to: draft("rename", "/d"), name: "/d" }];
+    expect(gainedByMoves(inner, [draft("read", "/d/x")], {}).length).toBeLessThan(20);
+  });
+
   it("have those of the name that was replaced where all of its directory is granted", () => {
     const from = draft("rename", "/d/new*");
     const to: Draft = { ...draft("rename", "/d/*"), because: "replaced" };
