@@ -113,6 +113,29 @@ export const PROGRAMS: readonly RealProgram[] = [
     },
   },
   {
+    name: "make -j and a job server",
+    needs: ["make", "gcc"],
+    script: "make -s -j2 && cat below/both",
+    files: {
+      Makefile: "all: one.o two.o three.o sub\nsub:\n\t+$(MAKE) -C below\n.PHONY: sub\n",
+      "below.mk": "both: a b\n\tcat a b > both\na b:\n\techo $@ > $@\n",
+      "one.c": "int one(void) { return 1; }\n",
+      "two.c": "int two(void) { return 2; }\n",
+      "three.c": "int three(void) { return 3; }\n",
+    },
+    setup: "mkdir below; mv below.mk below/Makefile",
+  },
+  {
+    name: "cargo build",
+    needs: ["cargo"],
+    script: "cargo build -q --offline && ./target/debug/app",
+    files: {
+      "Cargo.toml":
+        '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n[[bin]]\nname = "app"\npath = "main.rs"\n',
+      "main.rs": RUST,
+    },
+  },
+  {
     name: "git commit",
     needs: ["git"],
     setup:
