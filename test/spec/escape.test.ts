@@ -285,6 +285,17 @@ describe.skipIf(lacking("gcc"))("sockets of files", () => {
   });
 });
 
+describe.skipIf(lacking("gcc"))("a process that has ended", () => {
+  it("has its role until it is waited for, and then is nobody", async () => {
+    const calls = "fork clone set_robust_list kill waitid wait4";
+    for (const way of ["calls", "silent"]) {
+      const granted = { calls, grants: [["signal", "role:app"]] as const };
+      expect(await tried(["signal-ended", way], granted), way).toBe(0);
+      expect(await tried(["signal-ended", way], { calls }), way).toBe(EPERM);
+    }
+  });
+});
+
 describe.skipIf(lacking("gcc"))("other names", () => {
   const calls = "rename renameat renameat2 link linkat";
   it("give a file no more than it was granted", async () => {
@@ -358,6 +369,27 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
     expect(await become("65534", "setuid")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe("names that lead to whoever uses them", () => {
+  it("make no rules of what this process has open", () => {
+    const grants: Words = [
+      ["read", "/dev/fd/0"],
+      ["write", "/proc/self/fd/1"],
+      ["read", "/proc/thread-self/maps"],
+      ["read", `/proc/${process.pid}/environ`],
+      ["read", base],
+    ];
+    const { landlock, roles } = compilePolicy(specOf({ grants }), {
+      tokens: {},
+      supervise: "auto",
+    }).policy;
+    const paths = landlock.rules.map(({ path }) => path);
+    expect(paths).toContain(base);
+    expect(paths.filter((path) => /^\/(?:dev|proc)\//.test(path))).toEqual([]);
+    const own = new RegExp(`^/proc/${process.pid}/(?:fd|task)/`);
+    expect(roles[0]?.grants.filter(({ object }) => own.test(object))).toEqual([]);
   });
 });
 

@@ -342,6 +342,20 @@ static void count_signal(int unused) {
   signals++;
 }
 
+/* Signals a child that has ended, before it is waited for and after, when its number is nobody's. `calls`: it made some. */
+static int signal_ended(char **words) {
+  siginfo_t info;
+  pid_t child = must(fork());
+  if (child == 0) {
+    if (strcmp(words[0], "calls") == 0) open("/", O_RDONLY);
+    _exit(0);
+  }
+  must(waitid(P_PID, child, &info, WEXITED | WNOWAIT));
+  if (kill(child, SIGTERM) < 0) return errno;
+  must(waitpid(child, NULL, 0));
+  return kill(child, 0) < 0 && errno == ESRCH ? 0 : EIO;
+}
+
 /* Sends where nobody reads: the errno, or EIO when the signal that comes with it does not fit the flag. */
 static int broken_pipe(char **words) {
   int ends[2];
@@ -430,6 +444,7 @@ static const struct {
     {"stream-whole", stream_whole},
     {"pass-descriptor", pass_descriptor},
     {"broken-pipe", broken_pipe},
+    {"signal-ended", signal_ended},
     {"bound-name", bound_name},
     {"serve-and-run", serve_and_run},
     {"become", become},

@@ -32,6 +32,15 @@ pub fn is_alive(handle: &OwnedFd) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
 }
 
+/// Whether the process has its number still: it runs, or nobody has waited for it yet.
+pub fn has_number(handle: &OwnedFd) -> bool {
+    // SAFETY: takes no pointer; no signal is sent, only asked whether one could be.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), 0, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
 /// `struct pidfd_info` of linux/pidfd.h, as Linux 6.13 has it; later ones are longer.
 #[repr(C)]
 #[derive(Default)]
@@ -62,7 +71,7 @@ pub fn end_of(handle: &OwnedFd) -> io::Result<Option<c_int>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{end_of, is_alive, open};
+    use super::{end_of, has_number, is_alive, open};
 
     #[test]
     fn the_end_of_a_process_is_told_by_its_handle() {
@@ -72,8 +81,12 @@ mod tests {
         let handle = open(child.id() as i32, 0).expect("it has a handle");
         assert!(is_alive(&handle));
         drop(child.stdin.take());
+        while is_alive(&handle) {
+            std::thread::yield_now();
+        }
+        assert!(has_number(&handle));
         child.wait().expect("it ends");
-        assert!(!is_alive(&handle));
+        assert!(!is_alive(&handle) && !has_number(&handle));
         // Older kernels say that they do not know the question.
         if let Ok(end) = end_of(&handle) {
             assert_eq!(end, Some(7 << 8));

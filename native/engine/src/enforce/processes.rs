@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::rules::Rules;
-use crate::pidfd::{self, is_alive};
+use crate::pidfd::{self, has_number, is_alive};
 
 /// `PIDFD_THREAD` of linux/pidfd.h is `O_EXCL`.
 const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
@@ -131,18 +131,22 @@ impl Processes {
         self.known.get_mut(&pid)
     }
 
-    /// Role names of another process, when it is one of the tree.
+    /// Roles of another process, when it is one of the tree. One that has ended is what it was until it is waited for.
     #[must_use]
     pub fn roles_of(&mut self, pid: i32, rules: &Rules) -> Vec<usize> {
         if let Some(process) = self.known.get(&pid)
-            && is_alive(&process.handle)
+            && has_number(&process.handle)
         {
             return process.roles.clone();
         }
-        // A child that has not called yet is what its parent is.
         let parent = status_number(pid, "PPid:").unwrap_or(0);
         match self.known.get(&parent) {
-            Some(process) if is_alive(&process.handle) => rules.candidates(&exe_of(pid)),
+            Some(process) if is_alive(&process.handle) => match exe_of(pid) {
+                // It ended without a call, and so runs nothing any more.
+                exe if exe.is_empty() => process.roles.clone(),
+                // A child that has not called yet is what its parent is.
+                exe => rules.candidates(&exe),
+            },
             _ => Vec::new(),
         }
     }
@@ -159,7 +163,7 @@ impl Processes {
         let handle = pidfd::open(tid, PIDFD_THREAD).or_else(|_| pidfd::open(tid, 0));
         if self.threads.len() >= CLEAN_AT {
             self.threads.retain(|_, (_, handle)| is_alive(handle));
-            self.known.retain(|_, process| is_alive(&process.handle));
+            self.known.retain(|_, process| has_number(&process.handle));
         }
         if let Ok(handle) = handle {
             self.threads.insert(tid, (pid, handle));

@@ -430,6 +430,10 @@ impl Supervisor {
     /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
     fn touch(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {
         let own = asked.target.tgid;
+        // Nobody is no matter of grants: programs ask in this way whether somebody is there still.
+        if pid > 0 && is_nobody(pid) {
+            return Err(libc::ESRCH);
+        }
         let targets = match pid {
             0 => vec!["group".to_owned()],
             -1 => vec!["any".to_owned()],
@@ -511,6 +515,11 @@ impl Supervisor {
         let _ = sys::kill(stranger.pid, libc::SIGKILL);
         self.listener.refuse(id, libc::EACCES);
     }
+}
+
+/// Whether no process or thread has a number.
+fn is_nobody(id: i32) -> bool {
+    sys::kill(id, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
 /// A call that was granted by its number, to this role though not to all. One that was to be judged, and that nothing here
