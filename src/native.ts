@@ -85,6 +85,8 @@ export interface NativeEnforceOptions {
   readonly policy: string;
   readonly notify: boolean;
   readonly inherit: boolean;
+  /** Processes that lose their parents become children of this one, which has no others. */
+  readonly adopt: boolean;
   readonly nofile?: number;
   readonly attempt?: NativeAttempt;
 }

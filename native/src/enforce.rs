@@ -47,6 +47,8 @@ pub struct EnforceOptions {
     /// Calls that no role may make are reported (or judged, when the policy is supervised).
     pub notify: bool,
     pub inherit: bool,
+    /// Processes that lose their parents become children of this one, which has no others.
+    pub adopt: bool,
     pub nofile: Option<f64>,
     /// In place of the program: what is tried. The exit code is its errno.
     pub attempt: Option<AttemptOptions>,
@@ -147,7 +149,7 @@ pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader:
                 inherit: if options.inherit { launch::inherited() } else { Vec::new() },
             }),
         };
-        enforce::start(&program, &enforcement)
+        enforce::start(&program, &enforcement, options.adopt)
     };
     outcome(start(), |running| Enforced { pid: running.pid, running: Arc::new(Mutex::new(Some(running))) })
 }

@@ -1,5 +1,6 @@
 /** Running a program under a spec: the policy handed to the engine, and refusals as they come back, in the spec's words. */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { syscallName } from "../decode/context.js";
 import { TraceError } from "../errors.js";
 import { native } from "../native.js";
@@ -78,6 +79,8 @@ export interface EnforceOptions extends CompileOptions {
   /** Another supervisor is there already: nothing is reported, and nothing is told apart by roles. */
   readonly notify?: boolean;
   readonly inheritDescriptors?: boolean;
+  /** All that the program starts stays below this process, which starts nothing else, so that `endDescendants` finds it. */
+  readonly adopt?: boolean;
   readonly onRefusal: (refusal: Refusal) => void;
 }
 
@@ -161,6 +164,7 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
         policy: JSON.stringify(compiled.policy),
         notify: options.notify ?? true,
         inherit: options.inheritDescriptors ?? false,
+        adopt: options.adopt ?? false,
         ...(options.env && { env: options.env }),
         ...(options.cwd !== undefined && { cwd: Buffer.from(options.cwd) }),
         ...openFilesLimit(),
@@ -170,6 +174,57 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
   );
   const status = running.wait().then(unwrap).then(settled);
   return { ...compiled, pid: running.pid, status };
+}
+
+/** Kills all processes below this one. They are stopped first, so that none starts another one or loses its parent meanwhile. */
+export function endDescendants(): void {
+  const stopped = new Set<number>();
+  for (;;) {
+    const found = descendantsOf(process.pid).filter((pid) => !stopped.has(pid));
+    if (found.length === 0) break;
+    for (const pid of found) {
+      stopped.add(pid);
+      signalled(pid, "SIGSTOP");
+    }
+  }
+  for (const pid of stopped) signalled(pid, "SIGKILL");
+}
+
+function signalled(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {}
+}
+
+/** Numbers of all processes below one. */
+function descendantsOf(root: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const parent = parentOf(name);
+    if (parent === undefined) continue;
+    const known = children.get(parent);
+    if (known === undefined) children.set(parent, [Number(name)]);
+    else known.push(Number(name));
+  }
+  const found = [...(children.get(root) ?? [])];
+  for (const pid of found) found.push(...(children.get(pid) ?? []));
+  return found;
+}
+
+/** Its parent's number: the second field behind the name, which may hold anything (proc_pid_stat(5)). */
+function parentOf(pid: string): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(
+      stat
+        .slice(stat.lastIndexOf(")") + 1)
+        .trim()
+        .split(" ")[1],
+    );
+  } catch {
+    return undefined;
+  }
 }
 
 /** Refusals are told on their own way: those that were on it when the program ended come first. */

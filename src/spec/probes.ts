@@ -122,6 +122,9 @@ export async function probeAll(spec: Spec, policy: Policy, tokens: Tokens): Prom
   return results;
 }
 
+/** How long one attempt may take: what is refused is refused at once. */
+const ATTEMPT_MS = 10_000;
+
 /** One attempt under a policy, as its first role. */
 export async function attempt(
   policy: string,
@@ -134,15 +137,22 @@ export async function attempt(
         policy,
         notify: true,
         inherit: false,
+        adopt: false,
         attempt: what,
       },
       () => {},
     ),
   );
-  const status = unwrap(await running.wait());
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    process.kill(running.pid, "SIGKILL");
+  }, ATTEMPT_MS);
+  const status = unwrap(await running.wait().finally(() => clearTimeout(timer)));
   if (what.kind === "write" && what.path !== undefined)
     rmSync(Buffer.from(what.path), { force: true });
   const signal = status & 0x7f;
+  if (isLate) return { result: "had to be ended", denied: false };
   if (signal !== 0) return { result: `signal ${signal}`, denied: true };
   const errno = (status >> 8) & 0xff;
   const name = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];

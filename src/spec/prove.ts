@@ -38,6 +38,8 @@ export interface Proof {
   readonly run: {
     /** `exit 0`, `signal 9`. */
     readonly ended: string;
+    /** It had not ended by itself after so many milliseconds, and was ended with all that it had started. */
+    readonly late?: number;
     /** How the recording ended; undefined when there is none. */
     readonly before: string | undefined;
     readonly refusals: readonly Refusal[];
@@ -53,6 +55,8 @@ export interface Proof {
 export interface ProveOptions extends CompileOptions {
   readonly command: readonly string[];
   readonly weaker?: boolean;
+  /** How many milliseconds the enforced run may take; `timeLimit` when left out. */
+  readonly timeout?: number;
   /** Where the enforced run is recorded; nowhere to stay when left out. */
   readonly output?: string;
 }
@@ -67,9 +71,10 @@ export async function prove(
   for (const trace of baselines)
     checks.push({ ...(await checkTrace(spec, trace)), trace: trace.path });
   const compiled = preparePolicy(spec, options);
-  const run = await enforcedRun(spec, compiled, baselines[0], options);
+  const limit = options.timeout ?? timeLimit(baselines);
+  const run = await enforcedRun(spec, compiled, baselines[0], { ...options, timeout: limit });
   const probes = await probeAll(spec, compiled.policy, options.tokens);
-  const isSufficient = run.fatal === undefined && endsAsBefore(run);
+  const isSufficient = run.fatal === undefined && run.late === undefined && endsAsBefore(run);
   const isInside = checks.every(({ violations }) => violations.length === 0);
   return {
     checks,
@@ -82,27 +87,44 @@ export async function prove(
   };
 }
 
+/** Shorter programs may have to wait for the machine, or for others. */
+const LEAST_MS = 60_000;
+/** How many times what the recording took an enforced run may take. Recorded as well, most take two or three times. */
+const TIMES = 10;
+/** What a timer can wait. */
+const MOST_MS = 2 ** 31 - 1;
+
+/** How many milliseconds a run under enforcement may take, by the longest recording: after that it hangs. */
+export function timeLimit(baselines: readonly Pick<Trace, "duration">[]): number {
+  const longest = Math.max(0, ...baselines.map(({ duration }) => duration / 1e6));
+  return Math.min(Math.max(LEAST_MS, Math.ceil(TIMES * longest)), MOST_MS);
+}
+
 async function enforcedRun(
   spec: Spec,
   compiled: Compiled,
   baseline: Trace | undefined,
-  options: ProveOptions,
+  options: ProveOptions & { readonly timeout: number },
 ): Promise<Proof["run"]> {
   const folder = mkdtempSync(join(tmpdir(), "trace-prove-"));
   const output = options.output ?? join(folder, "enforced.trace");
   const refusals: Refusal[] = [];
+  const { timeout } = options;
+  const end = new AbortController();
+  const timer = setTimeout(() => end.abort(), timeout);
   try {
     const result = await startRecording({
       command: options.command,
       output,
       force: true,
       observe: true,
+      signal: end.signal,
       inheritDescriptors: needsDescriptors(spec),
       enforce: {
         policy: JSON.stringify(compiled.policy),
         onRefusal: (text) => refusals.push(refusalOf(text, options.tokens)),
       },
-    }).result;
+    }).result.finally(() => clearTimeout(timer));
     const ended =
       result.exitSignal === undefined ? `exit ${result.exitCode}` : `signal ${result.exitSignal}`;
     const enforced = await openTrace(output);
@@ -110,11 +132,12 @@ async function enforcedRun(
       const before = baseline && endOf(baseline);
       const mayLack = endsAsBefore({ ended, before });
       const fatal = baseline && (await fatalDenial(enforced, baseline, options.tokens, mayLack));
-      return { ended, before, refusals, fatal };
+      return { ended, before, refusals, fatal, ...(end.signal.aborted && { late: timeout }) };
     } finally {
       enforced.close();
     }
   } finally {
+    clearTimeout(timer);
     rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -1,12 +1,19 @@
 /** Specs of real programs, enforced by the built command. */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingGuarantees } from "../../src/spec/enforce.js";
 import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
-import { SpecPlace } from "./support.js";
+import { type Ran, SpecPlace } from "./support.js";
 
 const TIMEOUT = { timeout: 120_000 };
 
@@ -22,6 +29,43 @@ beforeAll(() => {
 });
 
 afterAll(() => place.leave());
+
+/** Hangs as long as there is something in a file, where a signal alone does not end it, and with a daemon that hangs as well. */
+const HANGING = `import os, signal, time
+def hang():
+    while True:
+        time.sleep(0.05)
+        if os.stat("hang").st_size == 0: break
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: hang()
+    os._exit(0)
+os.wait()
+hang()
+`;
+
+/** How a verb of spec with a limit of time ends where the program hangs, and the processes that stay in its directory. */
+function hanging(verb: string, ...words: string[]): { own: Ran; left: string[] } {
+  writeFileSync(join(place.work, "hang.py"), HANGING);
+  writeFileSync(join(place.work, "hang"), "");
+  const command = ["python3", "hang.py"];
+  place.trace("record", "-q", "--force", "--observe", "-o", "../hang.trace", "--", ...command);
+  place.trace("spec", "gen", "--force", "-o", "../hang.spec", "../hang.trace");
+  writeFileSync(join(place.work, "hang"), "on");
+  const own = place.trace("spec", verb, "--timeout=1500ms", ...words, "--", ...command);
+  const left = readdirSync("/proc").filter((pid) => cwdOf(pid) === place.work);
+  return { own, left };
+}
+
+/** Where a process stands; undefined when it is none, or has ended. */
+function cwdOf(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined;
+  }
+}
 
 describe("trace spec run", TIMEOUT, () => {
   it("changes nothing for a program that does what it did", () => {
@@ -106,6 +150,15 @@ describe("trace spec run", TIMEOUT, () => {
     expect(denied.stdout).toBe("");
   });
 
+  it.skipIf(lacking("python3"))("ends a program after a time, and all that it has started", () => {
+    const { own, left } = hanging("run", "../hang.spec");
+    expect(own.status).toBe(124);
+    expect(own.stderr).toContain("ended after 1.50 s (--timeout)");
+    expect(left).toEqual([]);
+    const inTime = place.trace("spec", "run", "--timeout=60", spec);
+    expect(inTime).toMatchObject({ status: 0, stdout: "12\na\nb\n" });
+  });
+
   it("names what a kernel lacks", () => {
     expect(missingGuarantees(0)[0]).toContain("files");
     expect(missingGuarantees(3).join()).toContain("TCP ports");
@@ -182,6 +235,14 @@ describe("trace spec prove", TIMEOUT, () => {
     // The recording of the enforced run has the refused call.
     const shown = place.trace("show", "../denied.trace", "err = EACCES and path contains words");
     expect(shown.stdout).toContain("openat");
+  });
+
+  it.skipIf(lacking("python3"))("ends a program that hangs, and all that it has started", () => {
+    const { own, left } = hanging("prove", "../hang.spec", "../hang.trace");
+    expect(own.status).toBe(2);
+    expect(own.stderr).toContain("had not ended after 1.50 s, and was ended");
+    expect(own.stderr).toContain("not proved");
+    expect(left).toEqual([]);
   });
 
   it("leaves out what is not needed", () => {

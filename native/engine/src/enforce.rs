@@ -96,18 +96,24 @@ pub struct Running {
     pub pid: pid_t,
     supervisor: Option<Supervising>,
     launched: launch::Launched,
+    adopts: bool,
 }
 
-/// Starts a program under a policy, unrecorded.
+/// Starts a program under a policy, unrecorded. `adopts`: processes that lose their parents become children of this one, which
+/// must have no others, so that all that the program has started is found among its descendants.
 ///
 /// # Errors
 /// As [`launch::find`]; `policy` when it cannot be enforced.
-pub fn start(program: &Program, enforcement: &Enforcement) -> Result<Running, EngineError> {
+pub fn start(program: &Program, enforcement: &Enforcement, adopts: bool) -> Result<Running, EngineError> {
+    if adopts {
+        // SAFETY: takes no pointer.
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    }
     let how = How { untraced: true, ..How::default() };
     let mut launched = launch::launch_enforced(program, &how, None, Some(enforcement))?;
     let supervisor = launched.take_supervisor();
     launched.release().map_err(|error| EngineError::start("system", format!("the program is gone: {error}")))?;
-    Ok(Running { pid: launched.pid, supervisor, launched })
+    Ok(Running { pid: launched.pid, supervisor, launched, adopts })
 }
 
 impl Running {
@@ -116,25 +122,34 @@ impl Running {
     /// # Errors
     /// When it did not get as far as its program.
     pub fn wait(self) -> Result<i32, EngineError> {
-        let mut status = 0;
-        loop {
-            // SAFETY: waits for a child of this process; the status is of this frame.
-            let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) };
-            if got == self.pid {
-                break;
-            }
-            let error = std::io::Error::last_os_error();
-            if error.kind() != std::io::ErrorKind::Interrupted {
-                return Err(EngineError::start("system", format!("cannot wait for the program: {error}")));
-            }
-        }
+        let status = wait_for(self.pid)
+            .map_err(|error| EngineError::start("system", format!("cannot wait for the program: {error}")))?;
         if let Some(error) = self.launched.failure() {
             return Err(error);
         }
+        while self.adopts && wait_for(ANY_CHILD).is_ok() {}
         if let Some(supervisor) = self.supervisor {
             ended(supervisor)?;
         }
         Ok(status)
+    }
+}
+
+/// Of waitpid(2).
+const ANY_CHILD: pid_t = -1;
+
+/// Waits for a child of this process; its wait status.
+fn wait_for(pid: pid_t) -> std::io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the status is of this frame.
+        if unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } > 0 {
+            return Ok(status);
+        }
+        let error = std::io::Error::last_os_error();
+        if error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TraceError } from "../../errors.js";
-import { counted } from "../../report/units.js";
+import { counted, humanDuration } from "../../report/units.js";
 import { grantLine } from "../../spec/check.js";
 import { readSpec, specText } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
@@ -22,7 +22,7 @@ interface Options {
   readonly record?: string;
   readonly supervise: "auto" | "always" | "never";
   readonly weaker?: boolean;
-  readonly timeout: number;
+  readonly timeout?: number;
   readonly format: "text" | "json";
 }
 
@@ -58,10 +58,8 @@ export const command: CommandDef<Options> = {
     { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
     {
       flags: "--timeout <time>",
-      help: "with --minimize: how long one run may take",
+      help: "end a run that takes longer (30, 10m); ten times the longest recording, 60s at least, if left out",
       parse: timeSpan,
-      default: 60_000,
-      defaultText: "60s",
     },
     {
       flags: "--format <format>",
@@ -95,23 +93,26 @@ async function run(context: CommandContext<Options>): Promise<number> {
   }
   const baselines = named.length > 0 ? named : tracesOf(spec);
   const tokens = tokensHere(env);
-  const { prove } = await import("../../spec/prove.js");
-  const proof = await withTraces(baselines, context, (traces) =>
-    prove(spec, traces, {
+  const { prove, timeLimit } = await import("../../spec/prove.js");
+  let timeout = options.timeout ?? 0;
+  const proof = await withTraces(baselines, context, (traces) => {
+    timeout ||= timeLimit(traces);
+    return prove(spec, traces, {
       command,
       tokens,
+      timeout,
       supervise: options.supervise,
       weaker: options.weaker === true,
       ...(options.record !== undefined && { output: options.record }),
-    }),
-  );
+    });
+  });
   context.stderr.write(
     options.format === "json"
       ? `${JSON.stringify({ schema: 1, ...summaryOf(proof) }, undefined, 2)}\n`
       : textOf(proof),
   );
   if (!proof.proved) return 2;
-  if (options.minimize === true) await writeMinimal(context, spec, command);
+  if (options.minimize === true) await writeMinimal(context, spec, command, timeout);
   return 0;
 }
 
@@ -130,11 +131,16 @@ function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }
     }
     for (const line of unknown) lines.push(`${trace}: cannot tell: ${line}`);
   }
+  if (own.late !== undefined) {
+    lines.push(
+      `under enforcement the program had not ended after ${humanDuration(own.late * 1e6)}, and was ended; --timeout gives it more`,
+    );
+  }
   if (own.fatal !== undefined) {
     const { role, verb, object, error, seq, grant } = own.fatal;
     lines.push(`${role}: ${verb} ${object} fails with ${error} (@${seq}), and worked before`);
     lines.push(`  to allow it: ${grantLine(grant)}`);
-  } else if (own.before !== undefined && own.before !== own.ended) {
+  } else if (own.late === undefined && own.before !== undefined && own.before !== own.ended) {
     lines.push(`under enforcement the program ends with ${own.ended}, before with ${own.before}`);
     const [first] = own.refusals;
     if (first !== undefined)
@@ -160,6 +166,7 @@ async function writeMinimal(
   context: CommandContext<Options>,
   spec: Spec,
   command: readonly string[],
+  timeout: number,
 ): Promise<void> {
   const { minimize } = await import("../../spec/prove.js");
   const { options } = context;
@@ -174,13 +181,16 @@ async function writeMinimal(
         "run",
         "-q",
         `--supervise=${options.supervise}`,
+        `--timeout=${timeout}ms`,
         file,
         "--",
         ...command,
       ];
       const done = spawnSync(process.execPath, words, {
         stdio: ["ignore", "pipe", "ignore"],
-        timeout: options.timeout,
+        // It ends by itself before.
+        timeout: timeout + SPARE_MS,
+        killSignal: "SIGKILL",
         maxBuffer: 1 << 28,
       });
       return `${done.status} ${done.signal} ${done.stdout.toString("latin1")}`;
@@ -198,6 +208,9 @@ async function writeMinimal(
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** How long a run that is ended may take to end. */
+const SPARE_MS = 10_000;
 
 /** This very command. */
 const CLI = process.argv[1] ?? fileURLToPath(new URL("../../cli.js", import.meta.url));

@@ -3,10 +3,11 @@
 import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import { usageError } from "../../errors.js";
-import { counted } from "../../report/units.js";
+import { counted, humanDuration } from "../../report/units.js";
 import { grantLine } from "../../spec/check.js";
 import {
   type Enforced,
+  endDescendants,
   needsDescriptors,
   type Refusal,
   startEnforced,
@@ -14,6 +15,7 @@ import {
 import { readSpec } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
+import { timeSpan } from "../values.js";
 import { tokensHere } from "./shared.js";
 
 interface Options {
@@ -21,6 +23,7 @@ interface Options {
   readonly weaker?: boolean;
   readonly supervise: "auto" | "always" | "never";
   readonly supervisor: boolean;
+  readonly timeout?: number;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
 }
@@ -56,6 +59,11 @@ export const command: CommandDef<Options> = {
       flags: "--no-supervisor",
       help: "do not even listen for refusals (inside of another sandbox)",
     },
+    {
+      flags: "--timeout <time>",
+      help: "end the program and all that it has started after this time (30, 10m), with exit code 124",
+      parse: timeSpan,
+    },
     { flags: "-q, --quiet", help: "do not tell what is refused" },
     { flags: "-v, --verbose", help: "tell how it is enforced" },
   ],
@@ -83,6 +91,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     weaker: options.weaker === true,
     notify: options.supervisor,
     inheritDescriptors: options.learn === true || needsDescriptors(spec),
+    adopt: options.timeout !== undefined,
     command,
     onRefusal: (refusal) => teller.refused(refusal),
   });
@@ -93,16 +102,31 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     for (const line of running.coarse) say(`trace: ${line}`);
   }
   const release = forward(running.pid);
+  let isLate = false;
+  const timer =
+    options.timeout &&
+    setTimeout(() => {
+      isLate = true;
+      endDescendants();
+    }, options.timeout);
   try {
     const status = await running.status;
     teller.finish();
+    if (isLate) {
+      say(`trace: ended after ${humanDuration((options.timeout ?? 0) * 1e6)} (--timeout)`);
+      return { exitNow: TIMED_OUT };
+    }
     if (status !== 0) teller.explain(running);
     const signal = status & 0x7f;
     return signal === 0 ? { exitNow: (status >> 8) & 0xff } : { signal };
   } finally {
+    if (timer) clearTimeout(timer);
     release();
   }
 }
+
+/** As timeout(1). */
+const TIMED_OUT = 124;
 
 /** Tells each refusal once. */
 class Teller {
