@@ -21,31 +21,25 @@ pub enum Otherwise {
     Refuse,
 }
 
-/// One filter. Those whose calls are notified have a listener.
-pub struct Program {
-    pub code: BpfProgram,
-    pub listens: bool,
-}
-
-/// Programs to install, in this order. `judges_opens`: Landlock is put on too, and knows all that an open can do.
+/// The filter to install: one, since the kernel runs each filter there is for every call whose arguments some filter looks at.
+/// `judges_opens`: Landlock is put on too, and knows all that an open can do.
 ///
 /// # Errors
 /// `policy` when the filter would be larger than the kernel takes.
-pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Result<Vec<Program>, EngineError> {
+pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Result<BpfProgram, EngineError> {
     let wrong = |error: seccompiler::BackendError| {
         EngineError::start("policy", format!("the calls of the policy make no filter: {error}"))
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // Where nobody listens, nobody lets the child into its program.
     let first = (otherwise == Otherwise::Refuse).then_some(libc::SYS_execve);
-    // Calls that programs do without are refused at once: of two filters the one that refuses decides, and of two that refuse
-    // the one that was put on last, so that this one leaves them to the other. The flags of clone3 stand in memory, where no
-    // filter sees them: programs fall back to clone. Who learns wants to see them all.
+    // Calls that programs do without are refused at once. The flags of clone3 stand in memory, where no filter sees them: programs
+    // fall back to clone. Who learns wants to see them all.
     let missing: Vec<i64> = match otherwise {
         Otherwise::Notify if policy.learn => Vec::new(),
         _ => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
     };
-    for number in policy.pass.iter().chain(&NEEDED).chain(&first).chain(&missing).copied() {
+    for number in policy.pass.iter().chain(&NEEDED).chain(&first).copied() {
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules().map_err(wrong)?,
@@ -83,25 +77,37 @@ pub fn programs(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Re
             }
         }
     }
-    let opens_pass = holds_truncation(policy) && policy.pass.contains(&libc::SYS_openat);
-    if opens_pass {
+    lack(&mut program, &missing);
+    if holds_truncation(policy) && policy.pass.contains(&libc::SYS_openat) {
         program.splice(0..0, plain_open_first());
     }
-    let own = Program { code: program, listens: otherwise == Otherwise::Notify };
-    if missing.is_empty() {
-        return Ok(vec![own]);
+    if program.len() > libc::BPF_MAXINSNS as usize {
+        return Err(wrong(seccompiler::BackendError::FilterTooLarge(program.len())));
     }
-    // It comes first, since the other one refuses to put on more.
-    let absent = missing.iter().map(|number| (*number, Vec::new())).collect::<BTreeMap<_, _>>();
-    let absent =
-        SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), TargetArch::x86_64)
-            .map_err(wrong)?;
-    let mut absent: BpfProgram = absent.try_into().map_err(wrong)?;
-    if opens_pass {
-        absent.splice(0..0, plain_open_first());
-    }
-    Ok(vec![Program { code: absent, listens: false }, own])
+    Ok(program)
 }
+
+/// Has a program answer some calls as a kernel that lacks them does, whatever it says of them. (`seccompiler` knows one answer a
+/// filter for what is refused.)
+fn lack(program: &mut BpfProgram, numbers: &[i64]) {
+    let loads_number = |one: &seccompiler::sock_filter| {
+        u32::from(one.code) == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS && one.k as usize == NUMBER_AT
+    };
+    // Before it, the program has made sure of whose numbers they are.
+    let Some(at) = program.iter().position(loads_number) else { return };
+    let answers = numbers.iter().flat_map(|number| {
+        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        [
+            step(libc::BPF_JMP | libc::BPF_K | libc::BPF_JEQ, (0, 1), *number as u32),
+            step(libc::BPF_RET | libc::BPF_K, (0, 0), absent),
+        ]
+    });
+    let behind = at + 1;
+    program.splice(behind..behind, answers.collect::<Vec<_>>());
+}
+
+/// Where a filter finds the number of the call.
+const NUMBER_AT: usize = std::mem::offset_of!(libc::seccomp_data, nr);
 
 /// What the child needs between the filter and its program, and every program at its end. None names anything.
 const NEEDED: [i64; 6] =
@@ -187,7 +193,7 @@ fn plain_open_first() -> [seccompiler::sock_filter; 7] {
     [
         word(std::mem::offset_of!(libc::seccomp_data, arch)),
         when(libc::BPF_JEQ, X86_64, (0, 5)),
-        word(std::mem::offset_of!(libc::seccomp_data, nr)),
+        word(NUMBER_AT),
         when(libc::BPF_JEQ, libc::SYS_openat as u32, (0, 3)),
         // The lower half of the third argument.
         word(std::mem::offset_of!(libc::seccomp_data, args) + 2 * size_of::<u64>()),

@@ -15,8 +15,7 @@ use crate::pidfd;
 /// All that a child installs, made before the fork.
 pub struct Gate {
     ruleset: Option<OwnedFd>,
-    /// Each, and whether its calls are notified.
-    programs: Vec<(Vec<libc::sock_filter>, bool)>,
+    program: Vec<libc::sock_filter>,
     notify: bool,
     /// The child says on the first which number its listener has, and waits on the second until that was fetched.
     report: (OwnedFd, OwnedFd),
@@ -37,12 +36,9 @@ impl Gate {
         let ruleset =
             if policy.learn { None } else { ruleset::create(&policy.landlock, filter::holds_truncation(policy))? };
         let judges_opens = ruleset.is_some() && ruleset::judges_opens();
-        let programs = filter::programs(policy, otherwise, judges_opens)?.into_iter();
-        let plain = |filter::Program { code, listens }: filter::Program| {
-            let words = code.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
-            (words.collect(), listens)
-        };
-        Ok(Gate { ruleset, programs: programs.map(plain).collect(), notify, report: pipe()?, go: pipe()? })
+        let program = filter::program(policy, otherwise, judges_opens)?;
+        let plain = program.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
+        Ok(Gate { ruleset, program: plain.collect(), notify, report: pipe()?, go: pipe()? })
     }
 
     /// The child's part.
@@ -63,24 +59,20 @@ impl Gate {
             {
                 return Err(STEP_LANDLOCK);
             }
-            let mut listener = -1;
-            for (program, listens) in &self.programs {
-                let fprog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-                let mut flags = 0;
-                if *listens {
-                    flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-                }
-                let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog);
-                if result < 0 {
-                    return Err(STEP_FILTER);
-                }
-                if *listens {
-                    listener = result as c_int;
-                }
+            let fprog = libc::sock_fprog { len: self.program.len() as u16, filter: self.program.as_ptr().cast_mut() };
+            let flags = if self.notify {
+                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+            } else {
+                0
+            };
+            let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog);
+            if result < 0 {
+                return Err(STEP_FILTER);
             }
             if !self.notify {
                 return Ok(());
             }
+            let listener = result as c_int;
             let number = listener.to_ne_bytes();
             if libc::write(self.report.1.as_raw_fd(), number.as_ptr().cast(), number.len()) != 4 {
                 return Err(STEP_HANDOVER);
