@@ -19,7 +19,8 @@ const LIMIT_MS = 180_000;
  * `meter LEVEL PROGRAM ...`: runs the program once for each byte of its input, and prints the microseconds of CPU time that it
  * took, with all that it waited for. From level 1 on it is below a filter that allows every call, at level 2 also in a domain of
  * Landlock that handles what can be done to files (but truncating, which a filter can hold) and grants all of it: each directory
- * below the working directory has a rule, so that no open is asked beyond the first.
+ * below the working directory has a rule, so that no open is asked beyond the first. At level 3 each file has a rule as well, as
+ * it must have where files are granted by their names: the more rules there are, the longer the kernel looks for one.
  */
 const SOURCE = `#define _GNU_SOURCE
 #include <fcntl.h>
@@ -40,14 +41,15 @@ static int allow_all(void) {
   struct sock_fprog program = {1, &code};
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
-enum { TRUNCATE = 1 << 14, DEVICES = 1 << 15, MOST_OPEN = 64 };
-static int rules;
+enum { OF_FILES = 7, TRUNCATE = 1 << 14, DEVICES = 1 << 15, MOST_OPEN = 64 };
+static int rules, has_files;
 static __u64 handled;
 static int grant(const char *path, const struct stat *facts, int kind, struct FTW *where) {
   (void)facts;
   (void)where;
-  if (kind != FTW_D) return 0;
+  if (kind != FTW_D && (kind != FTW_F || !has_files)) return 0;
   struct landlock_path_beneath_attr rule = {.allowed_access = handled, .parent_fd = open(path, O_PATH | O_CLOEXEC)};
+  if (kind == FTW_F) rule.allowed_access &= OF_FILES | DEVICES;
   int failed = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0;
   close(rule.parent_fd);
   return failed;
@@ -73,6 +75,7 @@ int main(int argc, char **argv) {
   char byte;
   if (argc < 3) return 2;
   int level = atoi(argv[1]);
+  has_files = level >= 3;
   if (level >= 2 && enter_domain() != 0) return 5;
   if (level >= 1 && allow_all() != 0) return 3;
   while (read(STDIN_FILENO, &byte, 1) == 1) {
@@ -90,7 +93,7 @@ int main(int argc, char **argv) {
 `;
 
 /** What a program is run below, that refuses nothing. */
-export const LEVELS = { nothing: 0, filter: 1, both: 2 } as const;
+export const LEVELS = { nothing: 0, filter: 1, both: 2, named: 3 } as const;
 export type Level = keyof typeof LEVELS;
 
 /** Builds the meter; gives the words that run a program by it. */

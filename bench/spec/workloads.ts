@@ -23,6 +23,8 @@ export interface Cost {
   readonly filter: Ratio;
   /** The same, in a domain of Landlock too that grants everything, as near to each file as a directory can. */
   readonly both: Ratio;
+  /** The same with a rule for each file as well. */
+  readonly named: Ratio;
   readonly rounds: number;
 }
 
@@ -38,7 +40,7 @@ export interface Effort {
 const PRECISE = 0.003;
 
 /** The ways to run it. */
-const WAYS = ["native", "filter", "both", "enforced"] as const;
+const WAYS = ["native", "filter", "both", "named", "enforced"] as const;
 type Way = (typeof WAYS)[number];
 type Times = Record<Way, number[]>;
 
@@ -55,7 +57,7 @@ async function measure(
   meters: Readonly<Record<Way, Metered>>,
   { least, most, seconds }: Effort,
 ): Promise<Times> {
-  const times: Times = { native: [], filter: [], both: [], enforced: [] };
+  const times: Times = { native: [], filter: [], both: [], named: [], enforced: [] };
   const run = async (way: Way): Promise<number> => {
     reset?.();
     return meters[way].run();
@@ -90,6 +92,7 @@ export async function workloadCost(
     native: new Metered(dir, words),
     filter: new Metered(dir, metered(argv, "filter")),
     both: new Metered(dir, metered(argv, "both")),
+    named: new Metered(dir, metered(argv, "named")),
     enforced: new Metered(dir, enforced(spec, "never", words)),
   };
   try {
@@ -101,6 +104,7 @@ export async function workloadCost(
       ratio: ratioOf(times.enforced, times.native),
       filter: ratioOf(times.filter, times.native),
       both: ratioOf(times.both, times.native),
+      named: ratioOf(times.named, times.native),
       rounds: times.native.length,
     };
   } finally {
