@@ -28,8 +28,9 @@ pub fn descriptor(process: &OwnedFd, fd: c_int) -> io::Result<OwnedFd> {
 /// Whether the process runs: one that nobody has waited for yet does not.
 pub fn is_alive(handle: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // Not by the library, whose threads may be ended while they wait: here none does.
     // SAFETY: one entry of this frame, and no waiting.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+    unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, 0) == 0 }
 }
 
 /// Whether the process has its number still: it runs, or nobody has waited for it yet.

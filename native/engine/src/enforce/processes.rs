@@ -16,7 +16,7 @@ pub struct Process {
     pub pid: i32,
     handle: Arc<OwnedFd>,
     /// Mostly one. Several, when its parent was gone before it was looked at: then it may do what all of them may.
-    pub roles: Vec<usize>,
+    pub roles: Arc<[usize]>,
     /// Whether it has accepted a connection: set by whoever performs that.
     serving: Arc<AtomicBool>,
     exe: Vec<u8>,
@@ -87,7 +87,7 @@ impl Processes {
         let process = Process {
             pid,
             handle: Arc::new(pidfd::open(pid, 0)?),
-            roles: vec![role],
+            roles: [role].into(),
             serving: Arc::default(),
             exe: exe_of(pid),
             line: line_of(pid),
@@ -137,13 +137,13 @@ impl Processes {
         if let Some(process) = self.known.get(&pid)
             && has_number(&process.handle)
         {
-            return process.roles.clone();
+            return process.roles.to_vec();
         }
         let parent = status_number(pid, "PPid:").unwrap_or(0);
         match self.known.get(&parent) {
             Some(process) if is_alive(&process.handle) => match exe_of(pid) {
                 // It ended without a call, and so runs nothing any more.
-                exe if exe.is_empty() => process.roles.clone(),
+                exe if exe.is_empty() => process.roles.to_vec(),
                 // A child that has not called yet is what its parent is.
                 exe => rules.candidates(&exe),
             },
@@ -179,11 +179,12 @@ impl Processes {
         let parent = self.known.get(&status_number(pid, "PPid:")?);
         let inherited = parent.filter(|parent| parent.exe == exe && is_alive(&parent.handle));
         let (roles, serving) = match inherited {
-            Some(parent) => (parent.roles.clone(), parent.is_serving()),
+            Some(parent) => (Arc::clone(&parent.roles), parent.is_serving()),
             // Its parent ended, or runs something else by now.
-            None => {
-                (rules.candidates(&exe), self.known.values().any(|process| process.exe == exe && process.is_serving()))
-            }
+            None => (
+                rules.candidates(&exe).into(),
+                self.known.values().any(|process| process.exe == exe && process.is_serving()),
+            ),
         };
         let serving = Arc::new(AtomicBool::new(serving));
         Some(Process { pid, handle, roles, serving, exe, line, exec: Vec::new(), fresh: false })

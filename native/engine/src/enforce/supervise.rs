@@ -308,7 +308,7 @@ impl Supervisor {
             Err(stranger) => return self.end_stranger(&stranger, number, id),
         };
         let is_start = process.fresh && number == libc::SYS_execve;
-        let (roles, serving, pid) = (process.roles.clone(), process.is_serving(), process.pid);
+        let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
         let handle = process.handle();
         let check = RoleCheck { rules, roles: &roles, serving, learn, refused: RefCell::default() };
         let asked = Asked {

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use crate::pidfd::{self, owned};
@@ -59,21 +60,23 @@ impl Target<'_> {
 
     /// The string at `addr`, page by page, since the page behind its end may not be there.
     pub fn text(&self, addr: u64) -> Result<CString, Errno> {
-        let mut text = Vec::with_capacity(FIRST_PIECE);
+        let mut piece = [MaybeUninit::uninit(); PATH_MAX];
+        let mut text = Vec::new();
         while text.len() < PATH_MAX {
-            let start = text.len();
-            let at = addr.wrapping_add(start as u64);
-            let most = if start == 0 { FIRST_PIECE } else { PATH_MAX - start };
+            let at = addr.wrapping_add(text.len() as u64);
+            let most = if text.is_empty() { FIRST_PIECE } else { PATH_MAX - text.len() };
             let room = ((PAGE - at % PAGE) as usize).min(most);
-            text.reserve(room);
-            let got = sys::read_memory(self.tid, at, &mut text.spare_capacity_mut()[..room]);
+            let got = sys::read_memory(self.tid, at, &mut piece[..room]);
             if got == 0 {
                 return Err(libc::EFAULT);
             }
-            // SAFETY: the call has written that many bytes behind the others.
-            unsafe { text.set_len(start + got) };
-            if let Some(end) = text[start..].iter().position(|byte| *byte == 0) {
-                text.truncate(start + end + 1);
+            // SAFETY: the call has written that many bytes.
+            let bytes = unsafe { std::slice::from_raw_parts(piece.as_ptr().cast::<u8>(), got) };
+            let end = bytes.iter().position(|byte| *byte == 0);
+            // With exactly the room that it takes: a string that is made of it takes no other.
+            text.reserve_exact(end.map_or(got, |end| end + 1));
+            text.extend_from_slice(&bytes[..end.map_or(got, |end| end + 1)]);
+            if end.is_some() {
                 return CString::from_vec_with_nul(text).map_err(|_| libc::EFAULT);
             }
         }
