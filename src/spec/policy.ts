@@ -397,11 +397,17 @@ function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   const grants = roles.flatMap((role) => role.grants);
   const made = new Set(grants.filter(isAboutName).map(({ object }) => object));
   const makes = new PathSet([...made]);
-  // What is not there and is not made is not granted by what is there: its directory would give everything else in it.
+  const leaves = new PathSet(
+    grants.filter(({ verb }) => /^(?:delete|rename)$/.test(verb)).map(({ object }) => object),
+  );
+  // What is not there and is not made is not granted by what is there: its directory would give everything else in it. A
+  // directory that is made and that may be removed can be another one later.
   const addExisting = (wanted: string, rights: readonly FsRight[]) => {
     if (isOfThisProcess(wanted)) return;
     let place = wanted;
-    while (place !== "/" && !existsSync(place)) {
+    while (place !== "/") {
+      if (existsSync(place) && !(isDirectory(place) && makes.has(place) && leaves.has(place)))
+        break;
       if (!makes.has(place)) return;
       place = dirname(place);
     }
@@ -568,7 +574,11 @@ function holdsMore(verb: string, object: string): boolean {
   if (object.endsWith("/*")) return true;
   const plain = RIGHTS[verb]?.own === undefined ? undefined : plainPath(object);
   if (plain === undefined) return false;
-  return lstatSync(plain, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isDirectory(plain);
+}
+
+function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function coarseOf(roles: readonly PolicyRole[], reasons: readonly string[]): string[] {

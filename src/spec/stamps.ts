@@ -6,10 +6,12 @@
 import { wallClock } from "../show/time.js";
 
 /** What stands in a pattern for each such word of a name. */
-export type Stamps = ReadonlyMap<string, "@{pid}" | "*">;
+export type Stamps = ReadonlyMap<string, string>;
 
 /** Shorter numbers are too many things. Longer ones than four digits are taken for made up anyway. */
 const PID_DIGITS = /^\d{3,}$/;
+/** All hexadecimal digits at the end of a word, in which there are digits and letters. */
+const PID_TAIL = /^(.*?)(?<![0-9a-f])(?=[a-f]*\d)(?=\d*[a-f])([0-9a-f]{4,8})$/;
 /** Seconds to nanoseconds since 1970 have so many digits, with letters as digits too. */
 const TIME_WORD = /^(?=.*[a-z])(?=.*\d)[0-9a-z]{6,16}$/;
 const RADIXES: readonly (readonly [radix: number, digits: RegExp])[] = [
@@ -50,15 +52,23 @@ export class StampFinder {
   /** A process made a name, `nanos` after the start of the recording. */
   made(process: number, path: string, nanos: number): void {
     const name = path.slice(path.lastIndexOf("/") + 1);
-    const stamps = new Map<string, "@{pid}" | "*">();
+    const stamps = new Map<string, string>();
     for (const word of name.match(/[0-9A-Za-z]+/g) ?? []) {
-      if (PID_DIGITS.test(word) && this.#told.get(process)?.has(word) === true)
-        stamps.set(word, "@{pid}");
-      else if (this.#isTime(word, nanos)) stamps.set(word, "*");
+      const form = this.#pidForm(word, process) ?? (this.#isTime(word, nanos) ? "*" : undefined);
+      if (form !== undefined) stamps.set(word, form);
     }
     const known = this.#found.get(path);
     const agreed = known === undefined ? stamps : [...stamps].filter(([word]) => known.has(word));
     this.#found.set(path, new Map(agreed));
+  }
+
+  /** The form of a word that is a number which the process was told, or ends with one in hexadecimal. */
+  #pidForm(word: string, process: number): string | undefined {
+    const told = this.#told.get(process);
+    if (told === undefined) return undefined;
+    if (PID_DIGITS.test(word)) return told.has(word) ? "@{pid}" : undefined;
+    const [, head = "", digits = ""] = PID_TAIL.exec(word) ?? [];
+    return told.has(String(Number.parseInt(digits, 16))) ? `${head}*` : undefined;
   }
 
   /** Whether a word is the time at which it was written, or one since the recording began. */

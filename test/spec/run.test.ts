@@ -159,6 +159,20 @@ describe("trace spec run", TIMEOUT, () => {
     expect(inTime).toMatchObject({ status: 0, stdout: "12\na\nb\n" });
   });
 
+  it("runs a program that was built anew in a directory that was made anew", () => {
+    const other = new SpecPlace();
+    try {
+      const build = "rm -rf b; mkdir b; cp /usr/bin/id b/app; ./b/app -u > b/id; cat b/id";
+      other.run("sh", "-c", build);
+      const own = other.learn("sh", "-c", build);
+      const plain = other.run("sh", "-c", build);
+      for (const way of ["auto", "never"])
+        expect(other.trace("spec", "run", `--supervise=${way}`, own), way).toEqual(plain);
+    } finally {
+      other.leave();
+    }
+  });
+
   it("names what a kernel lacks", () => {
     expect(missingGuarantees(0)[0]).toContain("files");
     expect(missingGuarantees(3).join()).toContain("TCP ports");

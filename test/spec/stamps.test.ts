@@ -27,6 +27,14 @@ describe("a name tells", () => {
     expect(form("page.7", [7])).toBe("page.7");
   });
 
+  it("such a number in hexadecimal at the end of a word", () => {
+    expect(form("Rscript41cb.c0", [0x41cb])).toBe("Rscript*.c0");
+    expect(form("41cb", [0x41cb])).toBe("*");
+    expect(form("Rscripta41cb", [0x41cb])).toBe("Rscripta41cb");
+    expect(form("cafe", [0xcafe])).toBe("cafe");
+    expect(form("x1000", [0x1000])).toBe("x1000");
+  });
+
   it("the moment at which it was made, as a number with letters", () => {
     const micros = ((START + 0.5) * 1e6).toString(36);
     expect(form(`s-${micros}-working`)).toBe("s-*-working");
@@ -61,8 +69,8 @@ describe("a name tells", () => {
   });
 
   it("nothing that two runs have made alike, but by the same process number", () => {
-    const stamp = new Map([["1305", "@{pid}" as const]]);
-    const other = new Map();
+    const stamp = new Map([["1305", "@{pid}"]]);
+    const other = new Map<string, string>();
     const agreed = (...runs: (typeof stamp)[]) =>
       agreedStamps(new Map([["/w/1305", new Map(runs.map((own, run) => [run, own]))]]));
     expect(agreed(stamp).get("/w/1305")).toEqual(stamp);
