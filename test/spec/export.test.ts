@@ -1,7 +1,7 @@
 /** Every export is read by the tool that it is made for; where the tool can run it, the program works in it. */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -71,6 +71,32 @@ describe("exports", TIMEOUT, () => {
     expect(done).toEqual({ status: 0, stdout: "a\nb\n", stderr: "" });
     expect(place.run("sh", "../in-bwrap", "sh", "-c", "cat < /etc/passwd").status).not.toBe(0);
   });
+
+  it.skipIf(lacking("bwrap"))(
+    "bubblewrap has what is removed, and links that lead on to others",
+    () => {
+      const files = { data: "text\n", old: "old\n" };
+      const other = new SpecPlace(files);
+      try {
+        for (const name of ["app/etc", "app/bin", "far"])
+          mkdirSync(join(other.base, name), { recursive: true });
+        // As /usr/bin/awk leads to /etc/alternatives/awk, and on; and a link beside the directory that its file stands in.
+        writeFileSync(join(other.base, "app/bin/real"), "real\n");
+        writeFileSync(join(other.base, "app/bin/main"), "main\n");
+        symlinkSync(join(other.base, "app/bin/real"), join(other.base, "app/bin/other"));
+        symlinkSync(join(other.base, "app/bin/other"), join(other.base, "app/etc/far"));
+        const script =
+          "cat ../app/etc/far ../app/bin/main; cat old; rm old; cp data new; mv new last; cat last";
+        const own = other.learn("sh", "-c", script);
+        writeFileSync(join(other.work, "old"), files.old);
+        other.trace("spec", "export", "--to=bwrap", "--force", "-o", "../in-bwrap", own);
+        const done = other.run("sh", "../in-bwrap", "sh", "-c", script);
+        expect(done).toEqual({ status: 0, stdout: "real\nmain\nold\ntext\n", stderr: "" });
+      } finally {
+        other.leave();
+      }
+    },
+  );
 
   it.skipIf(lacking("systemd-analyze"))("systemd finds nothing wrong with the unit", () => {
     exported("systemd", "../app.service");

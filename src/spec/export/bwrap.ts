@@ -1,7 +1,7 @@
 /** A bubblewrap command, as a shell script that runs its arguments inside. */
 
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
 import { SOCKET_VERBS, type Spec } from "../model.js";
@@ -55,7 +55,7 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     // Links of a merged /usr lead outside otherwise.
     ...rootLinks().map(([name, target]) => `--symlink ${shellWord(target)} ${shellWord(name)}`),
     ...binds(readable, writable),
-    ...linksTo(new Set([...readable, ...writable]), writable),
+    ...linksTo(new Set([...readable, ...writable])),
     "--proc /proc",
     "--dev /dev",
     ...(tokens.PWD === undefined ? [] : [`--chdir ${shellWord(tokens.PWD)}`]),
@@ -94,43 +94,75 @@ function isVirtual(path: string): boolean {
   return /^\/(?:proc|dev)(?:\/|$)/.test(path) || path === "/";
 }
 
+function isBelow(path: string, others: ReadonlySet<string>): boolean {
+  for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
+  return false;
+}
+
 function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): string[] {
-  const isBelow = (path: string, others: ReadonlySet<string>) => {
-    for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
-    return false;
-  };
   const bound = new Set([...readable, ...writable].filter(isDirectory));
+  // What stands in a directory that is bound already is there; bound once more, it could be neither removed nor replaced.
+  const isThere = (path: string) => isBelow(path, writable.has(path) ? writable : bound);
   return inOrder([...readable, ...writable]).flatMap((path) => {
+    if (isRootLink(path) || isThere(path)) return [];
     const word = shellWord(path);
-    if (isRootLink(path)) return [];
-    if (writable.has(path)) return [`--bind-try ${word} ${word}`];
-    // What stands in a directory that is bound already is there.
-    return isBelow(path, bound) ? [] : [`--ro-bind-try ${word} ${word}`];
+    return [`--${writable.has(path) ? "bind" : "ro-bind"}-try ${word} ${word}`];
   });
 }
 
-/** Names under which programs know files that are there: `libz.so.1` of `libz.so.1.2.13`, `sh` of `dash`. */
-function linksTo(paths: ReadonlySet<string>, writable: ReadonlySet<string>): string[] {
-  const lines: string[] = [];
+/**
+ * Names under which programs know files that are there: `libz.so.1` of `libz.so.1.2.13`, `sh` of `dash`. A spec has the names that
+ * they lead to only: they are looked for beside those, and in the directories beside.
+ */
+function linksTo(paths: ReadonlySet<string>): string[] {
   const realPaths = new Set([...paths].map(realPath));
-  const directories = [...paths].map((path) => realPath(dirname(path)));
-  for (const directory of new Set(directories)) {
-    if (writable.has(directory) || paths.has(directory) || isVirtual(directory)) continue;
+  const bound = new Set([...paths].filter(isDirectory));
+  const isThere = (path: string) => paths.has(path) || isBelow(path, bound) || isVirtual(path);
+  const found = new Map<string, string>();
+  for (const directory of directoriesAround(paths)) {
     for (const entry of entriesOf(directory)) {
       const link = `${directory}/${entry.name}`;
-      if (!entry.isSymbolicLink() || paths.has(link)) continue;
-      try {
-        const target = realpathSync(link);
-        if (paths.has(target) || realPaths.has(target)) {
-          lines.push(`--symlink ${shellWord(readlinkSync(link))} ${shellWord(link)}`);
-        }
-      } catch {
-        // It leads nowhere.
-      }
+      if (!entry.isSymbolicLink()) continue;
+      const target = realPath(link);
+      if (!paths.has(target) && !realPaths.has(target)) continue;
+      for (const [name, text] of chainOf(link)) if (!isThere(name)) found.set(name, text);
     }
   }
-  return lines;
+  return [...found].map(([name, text]) => `--symlink ${shellWord(text)} ${shellWord(name)}`);
 }
+
+/** A link, what it says, and the same of all that it leads to, as long as these are links: `awk`, `/etc/alternatives/awk`. */
+function chainOf(link: string): [name: string, text: string][] {
+  const chain: [string, string][] = [];
+  try {
+    for (let name = link; chain.length < MAX_LINKS; ) {
+      const text = readlinkSync(name);
+      chain.push([name, text]);
+      const next = resolve(dirname(name), text);
+      name = `${realPath(dirname(next))}/${basename(next)}`;
+    }
+  } catch {
+    // The last one is no link.
+  }
+  return chain;
+}
+
+/** Those that the paths stand in, and those beside them: `/usr/lib/R/etc` of `/usr/lib/R/bin/R`. Nothing of `/usr/lib` and above. */
+function directoriesAround(paths: ReadonlySet<string>): ReadonlySet<string> {
+  const directories = new Set([...paths].map((path) => realPath(dirname(path))));
+  directories.delete("/");
+  for (const parent of new Set([...directories].map(dirname))) {
+    if (parent.split("/").length <= OWN_DEPTH || isVirtual(parent)) continue;
+    for (const entry of entriesOf(parent))
+      if (entry.isDirectory()) directories.add(`${parent}/${entry.name}`);
+  }
+  return directories;
+}
+
+/** As many links as Linux follows, path_resolution(7). */
+const MAX_LINKS = 40;
+/** Names with their slash of a directory that many programs share: `/usr/lib`. */
+const OWN_DEPTH = 3;
 
 /** The path without links, where it is there. */
 function realPath(path: string): string {
