@@ -14,7 +14,7 @@ import { readdirSync } from "node:fs";
 import type { Observed } from "./collect.js";
 import { PID_MARK } from "./collect.js";
 import { PATH_VERBS, type Reason, type Rung, type Verb } from "./model.js";
-import { PathPattern } from "./object.js";
+import { PathPattern, plainPath } from "./object.js";
 import { directoryOf, protection } from "./places.js";
 import { type Stamps, withoutStamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised } from "./tokens.js";
@@ -246,10 +246,7 @@ export class Climber {
   }
 
   #may(object: string): boolean {
-    const plain = expanded(object, this.#tokens).replace(/^unix:/, "");
-    const at = plain.indexOf("*");
-    const directory = directoryOf(at < 0 ? plain : plain.slice(0, at + 1));
-    const why = protection(directory, this.#tokens.HOME);
+    const why = mayStand(object, this.#tokens);
     if (why === undefined) return true;
     this.remarks.add(
       `${object} was not generalised, since ${why}: later runs may ask for other names there`,
@@ -302,10 +299,10 @@ export class Climber {
   #ports(drafts: readonly Draft[]): void {
     const answers = drafts.some(({ verb, object }) => verb === "bind" && object.startsWith("udp:"));
     for (const draft of drafts) {
-      const found = /^((tcp|udp):.*:)(\d+)$/.exec(draft.object);
-      if (found === null || Number(found[3]) < FIRST_EPHEMERAL) continue;
-      if (!this.#choosesPorts && !(answers && found[2] === "udp")) continue;
-      draft.object = `${found[1]}*`;
+      const port = ephemeralPort(draft.object);
+      if (port === undefined) continue;
+      if (!this.#choosesPorts && !(answers && port.protocol === "udp")) continue;
+      draft.object = `${port.head}*`;
       draft.rung = "sibling";
     }
   }
@@ -315,6 +312,72 @@ export class Climber {
 const FIRST_EPHEMERAL = 32768;
 /** Larger groups would take long to compare, and are no few names that differ. */
 const MAX_GROUP = 512;
+
+/** What `--learn` proposes: as a recording would show it, one access after the other. */
+export class Learner {
+  readonly #tokens: Tokens;
+  readonly #made = new Set<string>();
+  /** Forms of names that programs make, as the spec grants them already. */
+  readonly #forms: readonly { readonly object: string; readonly pattern: PathPattern }[];
+  #choosesPorts: boolean;
+
+  /** `grants`: of the spec that is to be completed. */
+  constructor(tokens: Tokens, grants: readonly Pick<Draft, "verb" | "object">[]) {
+    this.#tokens = tokens;
+    this.#choosesPorts = grants.some(choosesPort);
+    this.#forms = grants
+      .filter(
+        (grant) => makesName(grant) && isPattern(grant.object) && !/\/\*+$/.test(grant.object),
+      )
+      .map(({ object }) => ({ object, pattern: new PathPattern(expanded(object, tokens)) }));
+  }
+
+  /** The object of a grant that was found to be missing, with what the program makes up as a pattern. */
+  objectOf(grant: Pick<Draft, "verb" | "object">): string {
+    const { verb, object } = grant;
+    this.#choosesPorts ||= choosesPort(grant);
+    const port = ephemeralPort(object);
+    if (port !== undefined) return this.#choosesPorts ? `${port.head}*` : object;
+    if (!isPathVerb(verb)) return object;
+    if (makesName(grant)) this.#made.add(object);
+    const parts = object.split("/");
+    // It may have such a name, or stand below a directory that has.
+    for (let end = parts.length; end > 1; end--) {
+      const path = plainPath(expanded(parts.slice(0, end).join("/"), this.#tokens));
+      const form = this.#forms.find(({ pattern }) => path !== undefined && pattern.matches(path));
+      if (form !== undefined) return [form.object, ...parts.slice(end)].join("/");
+    }
+    const names = parts.map((name, k) => {
+      const isMade = k > 0 && this.#made.has(parts.slice(0, k + 1).join("/"));
+      const isScratch = SCRATCH.test(parts.slice(0, k).join("/"));
+      return isMade ? (siblingName(name, true, isScratch) ?? name) : name;
+    });
+    const general = names.join("/");
+    return mayStand(general, this.#tokens) === undefined ? general : object;
+  }
+}
+
+function makesName({ verb }: Pick<Draft, "verb">): boolean {
+  return verb === "create" || verb === "rename";
+}
+
+function choosesPort({ verb, object }: Pick<Draft, "verb" | "object">): boolean {
+  return verb === "bind" && object.endsWith(":0");
+}
+
+/** An address with a port that the kernel may have chosen: what stands before it. */
+function ephemeralPort(object: string): { head: string; protocol: string } | undefined {
+  const found = /^((tcp|udp):.*:)(\d+)$/.exec(object);
+  if (found === null || Number(found[3]) < FIRST_EPHEMERAL) return undefined;
+  return { head: found[1] ?? "", protocol: found[2] ?? "" };
+}
+
+/** Why a pattern may not stand where it does; undefined when it may. */
+function mayStand(object: string, tokens: Tokens): string | undefined {
+  const plain = expanded(object, tokens).replace(/^unix:/, "");
+  const at = plain.indexOf("*");
+  return protection(directoryOf(at < 0 ? plain : plain.slice(0, at + 1)), tokens.HOME);
+}
 
 function isPattern(object: string): boolean {
   return /(?<!\\)\*/.test(object);

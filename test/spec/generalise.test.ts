@@ -5,8 +5,10 @@ import {
   DEFAULT_LADDER,
   type Draft,
   firstRung,
+  Learner,
   siblingName,
 } from "../../src/spec/generalise.js";
+import type { Verb } from "../../src/spec/model.js";
 import { isSecret, protection } from "../../src/spec/places.js";
 import { argvShape, matchRole, scriptOf } from "../../src/spec/roles.js";
 import { expanded, tokensOf } from "../../src/spec/tokens.js";
@@ -112,6 +114,29 @@ describe("the ladder", () => {
       "/w/s-*-*-working/*.o",
       "/w/s-*-*-working/1bpip7_voqrcq1lwhndz8.o",
     ]);
+  });
+
+  it("proposes what a recording would show of a run that is learnt from", () => {
+    const forms = [
+      { verb: "create", object: "$TMP/cc*.o" },
+      { verb: "create", object: "$PWD/*" },
+      { verb: "read", object: "$TMP/x*" },
+    ] as const;
+    const learner = new Learner(TOKENS, forms);
+    const of = (verb: Verb, object: string) => learner.objectOf({ verb, object });
+    expect(of("read", "$TMP/ccV1owEG.o")).toBe("$TMP/cc*.o");
+    expect(of("list", "$TMP/ccV1owEG.o/below/it")).toBe("$TMP/cc*.o/below/it");
+    expect(of("read", "$TMP/xV1owEG.o")).toBe("$TMP/xV1owEG.o");
+    expect(of("read", "$PWD/words")).toBe("$PWD/words");
+    expect(of("read", "$TMP/zz3aB9xQ")).toBe("$TMP/zz3aB9xQ");
+    expect(of("create", "$TMP/zz3aB9xQ")).toBe("$TMP/zz*");
+    expect(of("read", "$TMP/zz3aB9xQ")).toBe("$TMP/zz*");
+    expect(of("create", "/etc/log.12345")).toBe("/etc/log.12345");
+    expect(of("accept", "tcp:127.0.0.1:41975")).toBe("tcp:127.0.0.1:41975");
+    expect(of("bind", "tcp:127.0.0.1:0")).toBe("tcp:127.0.0.1:0");
+    expect(of("accept", "tcp:127.0.0.1:41975")).toBe("tcp:127.0.0.1:*");
+    expect(of("connect", "tcp:127.0.0.1:80")).toBe("tcp:127.0.0.1:80");
+    expect(of("syscall", "unlink")).toBe("unlink");
   });
 
   it("never climbs into protected places", () => {

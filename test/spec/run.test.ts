@@ -123,6 +123,19 @@ describe("trace spec run", TIMEOUT, () => {
     expect(own.stderr).toContain("cat needs: - {verb: read, object: $PWD/other}");
   });
 
+  it("learns what the kernel opens to run a program", () => {
+    const text = readFileSync(join(place.base, "app.spec"), "utf8");
+    const lines = text
+      .split("\n")
+      .filter((line) => !/verb: exec|verb: \w+, object: \$PWD\/out/.test(line));
+    writeFileSync(join(place.base, "lacking.spec"), lines.join("\n"));
+    const own = place.trace("spec", "run", "--learn", "../lacking.spec");
+    expect(own.stdout).toBe("12\na\nb\n");
+    expect(own.stderr).toMatch(/sh needs: - \{verb: exec, object: \S*\/ld-linux-x86-64\.so\.2\}/);
+    expect(own.stderr).toMatch(/sh needs: - \{verb: exec, object: \/usr\/bin\/(?:da|ba)?sh\}/);
+    expect(own.stderr).toContain("sh needs: - {verb: create, object: $PWD/out/sorted}");
+  });
+
   it("says that it cannot be nested, and what to do then", () => {
     const words = ["spec", "run", spec, "--", "sh", "-c", "true"];
     const own = place.trace("spec", "run", "--learn", "-q", spec, "--", cli, ...words);

@@ -12,6 +12,7 @@ mod apart;
 mod files;
 mod filter;
 mod gate;
+mod interpreter;
 mod paths;
 mod pattern;
 mod policy;

@@ -13,7 +13,9 @@ import {
   startEnforced,
 } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
+import { Learner } from "../../spec/generalise.js";
 import type { Spec } from "../../spec/model.js";
+import type { Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { timeSpan } from "../values.js";
 import { tokensHere } from "./shared.js";
@@ -83,9 +85,10 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const command = given.length > 0 ? given : spec.command;
   if (command.length === 0)
     throw usageError("no program is named", "trace spec run SPEC -- PROGRAM");
-  const teller = new Teller(options, spec);
+  const tokens = tokensHere(env);
+  const teller = new Teller(options, spec, tokens);
   const running = startEnforced(spec, {
-    tokens: tokensHere(env),
+    tokens,
     supervise: options.supervisor ? options.supervise : "never",
     learn: options.learn === true,
     weaker: options.weaker === true,
@@ -131,14 +134,19 @@ const TIMED_OUT = 124;
 /** Tells each refusal once. */
 class Teller {
   readonly #options: Options;
+  readonly #learner: Learner;
   /** How accesses failed when they were recorded, by role, verb and object. */
   readonly #failed: ReadonlyMap<string, string>;
   readonly #told = new Map<string, number>();
   /** What failed when it was recorded as well, which only matters to a program that fails now. */
   readonly #late: string[] = [];
 
-  constructor(options: Options, { roles }: Spec) {
+  constructor(options: Options, { roles }: Spec, tokens: Tokens) {
     this.#options = options;
+    this.#learner = new Learner(
+      tokens,
+      roles.flatMap(({ grants }) => grants),
+    );
     this.#failed = new Map(
       roles.flatMap(({ name, probes = [] }) =>
         probes.map(({ verb, object, error }) => [`${name} ${verb} ${object}`, error] as const),
@@ -147,15 +155,12 @@ class Teller {
   }
 
   refused(refusal: Refusal): void {
-    const { role, call, verb, object, grant, killed } = refusal;
-    const key = `${role} ${verb} ${object}`;
-    const times = (this.#told.get(key) ?? 0) + 1;
-    this.#told.set(key, times);
-    if (times > 1 || this.#options.quiet === true) return;
     if (this.#options.learn === true) {
-      say(`trace: ${role} needs: ${grantLine(grant)}`);
+      this.#learnt(refusal);
       return;
     }
+    const { role, call, verb, object, grant, killed } = refusal;
+    if (!this.#isNew(`${role} ${verb} ${object}`) || this.#options.quiet === true) return;
     const error = this.#failed.get(`${role} ${grant.verb} ${grant.object}`);
     const before = error === undefined ? "" : `, which failed with ${error} when it was recorded`;
     const what = killed
@@ -164,6 +169,19 @@ class Teller {
     const line = `trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`;
     if (error === undefined || this.#options.verbose === true) say(line);
     else this.#late.push(line);
+  }
+
+  #learnt({ role, grant }: Refusal): void {
+    const needed = { ...grant, object: this.#learner.objectOf(grant) };
+    if (!this.#isNew(`${role} ${needed.verb} ${needed.object}`)) return;
+    if (this.#options.quiet !== true) say(`trace: ${role} needs: ${grantLine(needed)}`);
+  }
+
+  /** Whether it comes for the first time. */
+  #isNew(key: string): boolean {
+    const times = (this.#told.get(key) ?? 0) + 1;
+    this.#told.set(key, times);
+    return times === 1;
   }
 
   /** Of a program that failed. What the kernel refuses by itself it tells nobody. */

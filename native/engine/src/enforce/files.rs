@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use super::interpreter;
 use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
@@ -798,6 +799,13 @@ fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let mask = mask as u32 & !libc::IN_DONT_FOLLOW;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), name_of(&place.fd).as_ptr(), mask) }.into())
+}
+
+/// The interpreter that running a file asks for, if it names one.
+pub fn interpreter_of(asked: &Asked<'_>, program: &Place) -> Option<Place> {
+    let file = reopen(&program.fd, libc::O_RDONLY, 0).ok()?;
+    let path = interpreter::of(file.into())?;
+    Walker::new(&asked.target).place(libc::AT_FDCWD, &path, true).ok()
 }
 
 /// The program of an exec: checked, and then run by the kernel. What really runs is looked at when it calls again.

@@ -168,10 +168,11 @@ impl Check for RoleCheck<'_> {
         if self.all(|role| role.may(bits, path, self.serving)) {
             return Ok(());
         }
-        // Every verb that is missing needs a grant of its own; without a role, all are.
+        // Every verb that is missing needs a grant of its own; without a role, all are. That a name is made is told before what is
+        // done with the object.
         let missing = |bit: &u16| bits & bit != 0 && !self.all(|role| role.may(*bit, path, self.serving));
         let object = String::from_utf8_lossy(path).into_owned();
-        let verbs: Vec<u16> = verb::NAMES.iter().map(|(_, bit)| *bit).filter(missing).collect();
+        let verbs: Vec<u16> = verb::NAMES.iter().rev().map(|(_, bit)| *bit).filter(missing).collect();
         let refused = verbs.iter().map(|bit| self.refuse(verb::name(*bit), object.clone()));
         refused.last().unwrap_or(Err(libc::EACCES))
     }
@@ -399,9 +400,16 @@ impl Supervisor {
     /// The kernel runs the program; what it then is decides its role before it is given anything.
     fn exec(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
         let is_fresh = self.processes.known(asked.target.tgid).is_some_and(|process| process.fresh);
-        if !is_fresh {
+        // Who learns is told of the first program as well, and of what the kernel opens besides, for which Landlock asks later.
+        if !is_fresh || check.learn {
             let place = files::exec_place(asked)?;
             check.path(verb::EXEC, &place.path)?;
+            let mut next = Some(place).filter(|_| check.learn);
+            for _ in 0..MAX_INTERPRETERS {
+                next = next.and_then(|program| files::interpreter_of(asked, &program));
+                let Some(found) = &next else { break };
+                check.path(verb::EXEC, &found.path)?;
+            }
         }
         if let Some(process) = self.processes.known(asked.target.tgid) {
             process.expect_exec(asked.target.tid);
@@ -521,6 +529,9 @@ impl Supervisor {
 fn is_nobody(id: i32) -> bool {
     sys::kill(id, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
+
+/// Scripts whose interpreters are scripts: as many as Linux runs, and the loader of the last (execve(2)).
+const MAX_INTERPRETERS: usize = 6;
 
 /// A call that was granted by its number, to this role though not to all. One that was to be judged, and that nothing here
 /// judges, is refused as by a kernel that lacks it.
