@@ -2,9 +2,9 @@
 //!
 //! A ptrace stop costs 2.7 us when the recorder runs on the tracee's own CPU and ten times as much when it does not, so
 //! tracees are kept on the recorder's CPU for as long as they stop often. A tracee that computes for a while without a
-//! call is let go to any CPU of its own mask, and fetched back when it starts to stop often again. The program never
-//! sees this: `sched_getaffinity` is answered with the mask that it would have, and a task whose program sets its own
-//! mask is left alone from then on.
+//! call while others want the CPU is let go to any CPU of its own mask, and fetched back when it starts to stop often again or
+//! executes a program, since programs stop often while they begin. The program never sees this: `sched_getaffinity` is answered
+//! with the mask that it would have, and a task whose program sets its own mask is left alone from then on.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,14 @@ use libc::pid_t;
 
 use crate::sys::{self, CpuMask};
 
-/// How often the tasks that run are looked at.
-const TICK: Duration = Duration::from_millis(4);
+/// How often the tasks that run are looked at, while several want the CPU.
+const TICK: Duration = Duration::from_millis(1);
+/// The same otherwise.
+const SLOW_TICK: Duration = Duration::from_millis(4);
 /// A task that has not stopped for this long computes.
-const COMPUTES_NS: u64 = 3_000_000;
+const COMPUTES_NS: u64 = 1_000_000;
+/// Others want the CPU when one of them has stopped so long ago, or later.
+const STOPPED_LATELY_NS: u64 = 3_000_000;
 /// A released task that came to this many stops at less than [`CLOSE_NS`] from each other is fetched back.
 const CLOSE_STOPS: u8 = 16;
 const CLOSE_NS: u64 = 150_000;
@@ -30,6 +34,18 @@ struct Slot {
     running_since: AtomicU64,
     /// The watcher has let it go.
     released: AtomicBool,
+}
+
+impl Slot {
+    /// Lets the task go to all CPUs; to the `other` ones at once, not when the kernel next looks at how busy each of them is.
+    fn let_go(&self, tid: pid_t, other: Option<&CpuMask>, visible: &CpuMask) {
+        if let Some(other) = other {
+            let _ = sys::set_affinity(tid, other);
+        }
+        if sys::set_affinity(tid, visible).is_ok() {
+            self.released.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Where one task stands.
@@ -56,10 +72,19 @@ impl Place {
     }
 }
 
-type Watched = Mutex<Vec<(pid_t, Arc<Slot>)>>;
+/// What recorder and watcher both know of all tasks.
+#[derive(Debug, Default)]
+struct Watched {
+    tasks: Mutex<Vec<(pid_t, Arc<Slot>)>>,
+    /// When a task came to a stop last.
+    last_stop: AtomicU64,
+    ends: AtomicBool,
+}
 
-fn locked(watched: &Watched) -> MutexGuard<'_, Vec<(pid_t, Arc<Slot>)>> {
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
+impl Watched {
+    fn tasks(&self) -> MutexGuard<'_, Vec<(pid_t, Arc<Slot>)>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Keeps tasks on the recorder's CPU, or does nothing when there is only one CPU.
@@ -68,12 +93,10 @@ pub struct Placement {
     pub visible: CpuMask,
     home: Option<CpuMask>,
     watched: Arc<Watched>,
-    stop: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
     /// The recorder has left its CPU to a task; and how many stops have come close to each other since.
     aside: bool,
     close_stops: u8,
-    last_stop: u64,
 }
 
 impl Placement {
@@ -83,23 +106,14 @@ impl Placement {
         let visible = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
         let home = (pinned && visible.count() > 1).then(|| CpuMask::single(sys::current_cpu()));
         let home = home.filter(|home| sys::set_affinity(0, home).is_ok());
-        let (aside, close_stops, last_stop) = (false, 0, 0);
-        let watcher = None;
-        Placement {
-            visible,
-            home,
-            watched: Arc::default(),
-            stop: Arc::default(),
-            watcher,
-            aside,
-            close_stops,
-            last_stop,
-        }
+        Placement { visible, home, watched: Arc::default(), watcher: None, aside: false, close_stops: 0 }
     }
 
-    /// The recorder leaves its CPU to tasks that go on without stops, until they stop often again.
+    /// The recorder leaves its CPU to tasks that go on without stops, until they stop often again. It does not when there are others on
+    /// the other CPUs.
     pub fn step_aside(&mut self) {
-        if let Some(home) = self.home.filter(|_| !self.aside) {
+        let is_alone = || !self.watched.tasks().iter().any(|(_, slot)| slot.released.load(Ordering::Relaxed));
+        if let Some(home) = self.home.filter(|_| !self.aside && is_alone()) {
             let others = self.visible.without(&home);
             self.aside = others.count() > 0 && sys::set_affinity(0, &others).is_ok();
             self.close_stops = 0;
@@ -107,9 +121,8 @@ impl Placement {
     }
 
     /// A task has stopped: it is served from its own CPU if it or others do that often.
-    fn come_back(&mut self, now: u64) {
-        let close = now.saturating_sub(self.last_stop) < CLOSE_NS;
-        self.last_stop = now;
+    fn come_back(&mut self, now: u64, last_stop: u64) {
+        let close = now.saturating_sub(last_stop) < CLOSE_NS;
         self.close_stops = if close { self.close_stops.saturating_add(1) } else { 0 };
         if self.close_stops >= CLOSE_STOPS
             && let Some(home) = &self.home
@@ -139,19 +152,20 @@ impl Placement {
         }
     }
 
-    /// A task appeared that has the CPUs of its parent: the recorder's, or all when the parent was `released`. (If the parent
-    /// was released just after it made the task, the task stays on the recorder's CPU, and is treated as one that comes back.)
+    /// A task appeared whose parent was on the recorder's CPU, or `released`. It is given the CPUs that it should have from it: the
+    /// parent may have been on its way to others when it made the task.
     pub fn adopt_child(&mut self, tid: pid_t, place: &Place, released: bool) {
-        if self.home.is_some() && !place.own {
+        if let Some(home) = self.home.filter(|_| !place.own) {
+            let _ = sys::set_affinity(tid, if released { &self.visible } else { &home });
             place.slot.released.store(released, Ordering::Relaxed);
             self.follow(tid, place);
         }
     }
 
     fn follow(&mut self, tid: pid_t, place: &Place) {
-        locked(&self.watched).push((tid, Arc::clone(&place.slot)));
+        self.watched.tasks().push((tid, Arc::clone(&place.slot)));
         // With a single task there is nobody to make room for.
-        if self.watcher.is_none() && locked(&self.watched).len() > 1 {
+        if self.watcher.is_none() && self.watched.tasks().len() > 1 {
             self.watcher = self.watch();
         }
     }
@@ -161,8 +175,9 @@ impl Placement {
         if self.home.is_none() {
             return;
         }
+        let last_stop = self.watched.last_stop.swap(now, Ordering::Relaxed);
         if self.aside {
-            self.come_back(now);
+            self.come_back(now, last_stop);
         }
         place.slot.running_since.store(0, Ordering::Relaxed);
         if place.own || !place.is_released() {
@@ -195,50 +210,83 @@ impl Placement {
     /// A task is gone, or chose its own CPUs.
     pub fn forget(&self, tid: pid_t) {
         if self.home.is_some() {
-            locked(&self.watched).retain(|(watched, _)| *watched != tid);
+            self.watched.tasks().retain(|(watched, _)| *watched != tid);
         }
     }
 
     fn watch(&self) -> Option<JoinHandle<()>> {
-        let (watched, stop) = (Arc::clone(&self.watched), Arc::clone(&self.stop));
-        let visible = self.visible;
+        let (watched, visible) = (Arc::clone(&self.watched), self.visible);
+        let others = self.home.map(|home| visible.without(&home))?;
         let run = move || {
             sys::enable_instructions();
             let _ = sys::set_affinity(0, &visible);
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                release(&watched, &visible);
+            let mut before = 0;
+            while !watched.ends.load(Ordering::Relaxed) {
+                let last_stop = watched.last_stop.load(Ordering::Relaxed);
+                let several = release(&watched.tasks(), last_stop, &visible, &others) > 1;
+                let is_busy = several || std::mem::replace(&mut before, last_stop) != last_stop;
+                std::thread::sleep(if is_busy { TICK } else { SLOW_TICK });
             }
         };
         std::thread::Builder::new().name("trace-placement".into()).spawn(run).ok()
     }
 }
 
-/// Lets the tasks go that compute while others want the CPU too.
-fn release(watched: &Watched, visible: &CpuMask) {
-    let now = sys::monotonic();
-    let watched = locked(watched);
-    let on_home = || watched.iter().filter(|(_, slot)| !slot.released.load(Ordering::Relaxed));
-    // One task that computes alone is best off where it is.
-    if on_home().filter(|(_, slot)| slot.running_since.load(Ordering::Relaxed) != 0).count() < 2 {
-        return;
+/// Lets the tasks go that compute while others want the CPU too. How many run there.
+fn release(tasks: &[(pid_t, Arc<Slot>)], last_stop: u64, visible: &CpuMask, others: &CpuMask) -> usize {
+    let at_home = tasks.iter().filter(|(_, slot)| !slot.released.load(Ordering::Relaxed));
+    let running: Vec<(&(pid_t, Arc<Slot>), u64)> = at_home
+        .map(|task| (task, task.1.running_since.load(Ordering::Relaxed)))
+        .filter(|(_, since)| *since != 0)
+        .collect();
+    let times: Vec<u64> = running.iter().map(|(_, since)| *since).collect();
+    for (order, index) in computing(&times, last_stop, sys::monotonic()).into_iter().enumerate() {
+        let ((tid, slot), _) = running[index];
+        slot.let_go(*tid, Some(others).filter(|others| order < others.count() as usize), visible);
     }
-    for (tid, slot) in on_home() {
-        let since = slot.running_since.load(Ordering::Relaxed);
-        if since != 0 && now.saturating_sub(since) > COMPUTES_NS && sys::set_affinity(*tid, visible).is_ok() {
-            slot.released.store(true, Ordering::Relaxed);
-        }
-    }
+    running.len()
+}
+
+/// Which of the tasks that run since those times compute while others want the CPU: that run too, or stop.
+/// One that computes alone is best off where it is.
+fn computing(times: &[u64], last_stop: u64, now: u64) -> Vec<usize> {
+    let some_stop = now.saturating_sub(last_stop) < STOPPED_LATELY_NS;
+    let is_alone = |since: u64| times.len() < 2 && !(some_stop && last_stop > since);
+    let computes = |since: u64| !is_alone(since) && now.saturating_sub(since) > COMPUTES_NS;
+    (0..times.len()).filter(|index| computes(times[*index])).collect()
 }
 
 impl Drop for Placement {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.watched.ends.store(true, Ordering::Relaxed);
         if let Some(watcher) = self.watcher.take() {
             let _ = watcher.join();
         }
         if self.home.is_some() {
             let _ = sys::set_affinity(0, &self.visible);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG_AGO: u64 = 1_000;
+    const NOW: u64 = 50_000_000;
+
+    #[test]
+    fn a_task_that_computes_alone_stays() {
+        assert_eq!(computing(&[LONG_AGO], LONG_AGO, NOW), [0; 0]);
+        assert_eq!(computing(&[], NOW, NOW), [0; 0]);
+        let long_before = NOW - 2 * STOPPED_LATELY_NS;
+        assert_eq!(computing(&[LONG_AGO], long_before, NOW), [0; 0]);
+    }
+
+    #[test]
+    fn tasks_go_that_compute_while_others_run_or_stop() {
+        assert_eq!(computing(&[LONG_AGO], NOW - 10, NOW), [0]);
+        assert_eq!(computing(&[LONG_AGO, NOW - 10], LONG_AGO, NOW), [0]);
+        assert_eq!(computing(&[NOW - COMPUTES_NS, LONG_AGO, LONG_AGO], LONG_AGO, NOW), [1, 2]);
     }
 }

@@ -190,6 +190,7 @@ impl Recorder {
             self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        self.world.placement.fetch_back(tid, &mut task.place);
         self.world.written_by_exec(task);
         task.executed = true;
         task.launching = false;
