@@ -234,13 +234,17 @@ impl Placement {
 
 /// Lets the tasks go that compute while others want the CPU too. How many run there.
 fn release(tasks: &[(pid_t, Arc<Slot>)], last_stop: u64, visible: &CpuMask, others: &CpuMask) -> usize {
+    let now = sys::monotonic();
     let at_home = tasks.iter().filter(|(_, slot)| !slot.released.load(Ordering::Relaxed));
+    // The agent makes calls that wait and stop nothing.
+    let is_awake =
+        |tid: pid_t, since: u64| now.saturating_sub(since) <= COMPUTES_NS || sys::state_of(tid) == Some(b'R');
     let running: Vec<(&(pid_t, Arc<Slot>), u64)> = at_home
         .map(|task| (task, task.1.running_since.load(Ordering::Relaxed)))
-        .filter(|(_, since)| *since != 0)
+        .filter(|((tid, _), since)| *since != 0 && is_awake(*tid, *since))
         .collect();
     let times: Vec<u64> = running.iter().map(|(_, since)| *since).collect();
-    for (order, index) in computing(&times, last_stop, sys::monotonic()).into_iter().enumerate() {
+    for (order, index) in computing(&times, last_stop, now).into_iter().enumerate() {
         let ((tid, slot), _) = running[index];
         slot.let_go(*tid, Some(others).filter(|others| order < others.count() as usize), visible);
     }

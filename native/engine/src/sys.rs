@@ -1021,6 +1021,14 @@ fn query(maps: &std::fs::File, addr: u64, flags: u64) -> io::Result<Option<crate
     }))
 }
 
+/// The state of a thread, as its `stat` tells it in one letter, proc_pid_stat(5); `None` when it is gone.
+#[must_use]
+pub fn state_of(tid: pid_t) -> Option<u8> {
+    // Of the thread alone: for its process the kernel would sum up over all threads.
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
+}
+
 /// Whether a call of that raw result is one that the kernel will restart by itself, or that its handler ends: ERESTARTSYS,
 /// ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK (include/linux/errno.h). Only a tracer ever sees them.
 #[must_use]

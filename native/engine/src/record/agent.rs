@@ -779,7 +779,7 @@ impl Recorder {
             } else if self.stops.iter().any(|stop| stop.tid == other_tid) {
                 is_clear &= !in_way(other_tid);
             } else {
-                match super::replayable::state_of(other_tid) {
+                match sys::state_of(other_tid) {
                     // It sleeps in a call that the agent has made, or runs nothing any more.
                     Some(b'S' | b'Z' | b'X') | None => continue,
                     Some(b'R') => {}

@@ -13,7 +13,6 @@ use std::time::Duration;
 use libc::pid_t;
 use trace_format::event::Side;
 
-use super::replayable::state_of;
 use super::{Recorder, World};
 use crate::capture::Call;
 use crate::memory::word_of;
@@ -301,7 +300,7 @@ fn is_settled(world: &World, task: &Task) -> bool {
     if task.pending.is_some() || task.in_group_stop || world.waits_for_stream(task.tid) {
         return true;
     }
-    match state_of(task.tid) {
+    match sys::state_of(task.tid) {
         Some(b'S' | b'T' | b'I') => true,
         // The parent of a vfork(2) waits uninterruptibly.
         Some(b'D') => super::lifecycle::clone_flags(task) & libc::CLONE_VFORK as u64 != 0,

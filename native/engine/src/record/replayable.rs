@@ -210,7 +210,7 @@ fn executes(call: &Call) -> bool {
 
 /// Whether a thread waits in the kernel.
 fn is_asleep(tid: pid_t) -> bool {
-    matches!(state_of(tid), Some(b'S' | b'D'))
+    matches!(sys::state_of(tid), Some(b'S' | b'D'))
 }
 
 /// Adds a word that the kernel is going to write.
@@ -224,13 +224,6 @@ fn write_later(memory: &mut Memory, addr: u64, value: u32) {
         wanted: 4,
         len: 4,
     });
-}
-
-/// The state of a thread, as its `stat` tells it in one letter, proc_pid_stat(5); `None` when it is gone.
-pub(super) fn state_of(tid: pid_t) -> Option<u8> {
-    // Of the thread alone: for its process the kernel would sum up over all threads.
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).ok()?;
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
 }
 
 /// The futex that a thread is about to wait for in a way that makes the kernel write to it (FUTEX_LOCK_PI,
@@ -355,7 +348,7 @@ impl Recorder {
     fn await_lock(&mut self, tid: pid_t, (addr, before): (u64, u32)) {
         const LONGEST_NS: u64 = 2_000_000;
         let deadline = sys::monotonic() + LONGEST_NS;
-        while !matches!(state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
+        while !matches!(sys::state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
             std::thread::sleep(std::time::Duration::from_micros(10));
         }
         self.world.read_clock();
@@ -372,7 +365,7 @@ impl Recorder {
     /// The first thread of a process ends before the others. The kernel tells of that only when all have ended, so its
     /// call is committed as soon as it is seen to be gone, and others take their turns.
     fn leader_left(&mut self, tid: pid_t, group: u32) {
-        let gone = || matches!(state_of(tid), None | Some(b'Z' | b'X'));
+        let gone = || matches!(sys::state_of(tid), None | Some(b'Z' | b'X'));
         for _ in 0..1000 {
             if gone() {
                 break;
