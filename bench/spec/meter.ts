@@ -104,53 +104,69 @@ export function makeMeter(base: string): (argv: readonly string[], below: Level)
   return (argv, below) => [program, String(LEVELS[below]), ...argv];
 }
 
-/** A meter, or a command that runs one. */
-export class Metered {
-  readonly #words: readonly string[];
-  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
-  readonly #lines: Interface;
-  #complaints = "";
+/** The process of a meter that runs, or of a command that runs one. */
+class Running {
+  readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly lines: Interface;
+  complaints = "";
 
   constructor(dir: string, words: readonly string[]) {
     const [program = "", ...args] = words;
-    this.#words = words;
-    this.#child = spawn(program, args, {
+    this.child = spawn(program, args, {
       cwd: dir,
       env: ENVIRONMENT,
       stdio: ["pipe", "pipe", "pipe"],
     });
-    this.#child.stdin.on("error", () => {});
-    this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      this.#complaints += text;
+    this.child.stdin.on("error", () => {});
+    this.child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      this.complaints += text;
     });
-    this.#lines = createInterface({ input: this.#child.stdout });
+    this.lines = createInterface({ input: this.child.stdout });
+  }
+}
+
+/**
+ * A meter, or a command that runs one. It is started by its first run: rules of Landlock are made of the files that are there then, and
+ * what another meter's program has made is no business of this one.
+ */
+export class Metered {
+  readonly #dir: string;
+  readonly #words: readonly string[];
+  #running: Running | undefined;
+
+  constructor(dir: string, words: readonly string[]) {
+    this.#dir = dir;
+    this.#words = words;
   }
 
   /** Runs the program once; CPU seconds. */
   async run(): Promise<number> {
-    const limit = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);
+    this.#running ??= new Running(this.#dir, this.#words);
+    const running = this.#running;
+    const { child, lines } = running;
+    const limit = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
     const line = new Promise<string | undefined>((resolve) => {
-      this.#lines.once("line", resolve);
-      this.#child.once("close", () => resolve(undefined));
+      lines.once("line", resolve);
+      child.once("close", () => resolve(undefined));
     });
-    this.#child.stdin.write(".");
+    child.stdin.write(".");
     const told = await line;
     clearTimeout(limit);
-    this.#child.removeAllListeners("close");
+    child.removeAllListeners("close");
     // One that was refused something does not do what it does natively.
-    if (told === undefined || /^trace: .*: (?:refused|ended:) /m.test(this.#complaints)) {
-      throw new Error(`${this.#words.slice(0, 9).join(" ")}: ${this.#complaints.trim()}`);
+    if (told === undefined || /^trace: .*: (?:refused|ended:) /m.test(running.complaints)) {
+      throw new Error(`${this.#words.slice(0, 9).join(" ")}: ${running.complaints.trim()}`);
     }
     return Number(told) / 1e6;
   }
 
   /** Ends it. */
   async close(): Promise<void> {
-    const { exitCode, signalCode } = this.#child;
-    if (exitCode !== null || signalCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once("close", resolve));
-    const limit = setTimeout(() => this.#child.kill("SIGKILL"), LIMIT_MS);
-    this.#child.stdin.end();
+    const child = this.#running?.child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    const limit = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
+    child.stdin.end();
     await ended;
     clearTimeout(limit);
   }
