@@ -194,7 +194,7 @@ export class Climber {
       if (found.has(object) || isPattern(object)) continue;
       // A directory that the programs made is as new in each run as a file.
       const general = this.#changed(object, (name, path, directory) =>
-        made.has(path) ? siblingName(name, true, SCRATCH.test(directory)) : undefined,
+        made.has(path) ? madeName(name, directory) : undefined,
       );
       if (general !== object) found.set(object, general);
     }
@@ -206,15 +206,11 @@ export class Climber {
     object: string,
     change: (name: string, path: string, directory: string) => string | undefined,
   ): string {
-    const parts = object.split("/");
-    const changed = parts.map((name, k) => {
-      const path = parts.slice(0, k + 1).join("/");
-      if (k === 0) return name;
+    return changedNames(object, (name, path, directory) => {
       const stamps = this.#stamps.get(path.replace(/^unix:/, ""));
       const stampless = stamps === undefined ? name : withoutStamps(name, stamps);
-      return change(stampless, path, parts.slice(0, k).join("/")) ?? stampless;
+      return change(stampless, path, directory) ?? stampless;
     });
-    return changed.join("/");
   }
 
   #stampless(object: string): string {
@@ -347,12 +343,9 @@ export class Learner {
       const form = this.#forms.find(({ pattern }) => path !== undefined && pattern.matches(path));
       if (form !== undefined) return [form.object, ...parts.slice(end)].join("/");
     }
-    const names = parts.map((name, k) => {
-      const isMade = k > 0 && this.#made.has(parts.slice(0, k + 1).join("/"));
-      const isScratch = SCRATCH.test(parts.slice(0, k).join("/"));
-      return isMade ? (siblingName(name, true, isScratch) ?? name) : name;
-    });
-    const general = names.join("/");
+    const general = changedNames(object, (name, path, directory) =>
+      this.#made.has(path) ? madeName(name, directory) : undefined,
+    );
     return mayStand(general, this.#tokens) === undefined ? general : object;
   }
 }
@@ -370,6 +363,25 @@ function ephemeralPort(object: string): { head: string; protocol: string } | und
   const found = /^((tcp|udp):.*:)(\d+)$/.exec(object);
   if (found === null || Number(found[3]) < FIRST_EPHEMERAL) return undefined;
   return { head: found[1] ?? "", protocol: found[2] ?? "" };
+}
+
+/** An object whose names are changed, but for the first one, where `change` says how. */
+function changedNames(
+  object: string,
+  change: (name: string, path: string, directory: string) => string | undefined,
+): string {
+  const parts = object.split("/");
+  const changed = parts.map((name, k) =>
+    k === 0
+      ? name
+      : (change(name, parts.slice(0, k + 1).join("/"), parts.slice(0, k).join("/")) ?? name),
+  );
+  return changed.join("/");
+}
+
+/** The form of a name that a program has made; undefined when nothing in it is made up. */
+function madeName(name: string, directory: string): string | undefined {
+  return siblingName(name, true, SCRATCH.test(directory));
 }
 
 /** Why a pattern may not stand where it does; undefined when it may. */

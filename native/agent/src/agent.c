@@ -147,8 +147,8 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_OPENAT = 257, NR_NEWFSTATAT = 262,
-       NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
+enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228,
+       NR_OPENAT = 257, NR_NEWFSTATAT = 262, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
 enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
@@ -932,9 +932,8 @@ static int take_call(struct writer *writer, struct block *block, const struct ro
 	record->sp = block->sp;
 	for (u32 i = 0; i < 6; i++)
 		record->args[i] = frame->args[i];
-	if (row->kind == KIND_MAP && writer->replayable && !(frame->args[3] & MAP_ANONYMOUS)) {
+	if (row->kind == KIND_MAP && writer->replayable && !(frame->args[3] & MAP_ANONYMOUS))
 		return take_mapped(writer, block, frame, content);
-	}
 	return take_inputs(writer, row, frame);
 }
 

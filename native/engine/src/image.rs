@@ -106,6 +106,18 @@ impl FileId {
         FileId { dev, ino, modified, size, mode, owner }
     }
 
+    /// Device and inode.
+    #[must_use]
+    pub fn numbers(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
+    /// When it was changed, in seconds and nanoseconds, and its size.
+    #[must_use]
+    pub fn state(&self) -> (i64, i64, u64) {
+        (self.modified.0, self.modified.1, self.size)
+    }
+
     /// A file in its present state; `None` when it was changed so short ago that its states cannot be told apart.
     #[must_use]
     pub fn settled(meta: &Metadata) -> Option<FileId> {
@@ -305,6 +317,12 @@ impl Images {
         }
         mappings
     }
+}
+
+/// The loader that an ELF file names, if it does.
+#[must_use]
+pub fn interpreter_of(file: File) -> Option<Vec<u8>> {
+    read_facts(file).map(|(_, interpreter)| interpreter).filter(|path| !path.is_empty())
 }
 
 /// Build id and interpreter of an ELF file, from its program headers.

@@ -191,12 +191,12 @@ impl Store {
 
     /// The text in a folder about a content.
     fn note(&self, folder: &str, hash: &Hash) -> Option<String> {
-        /// None is nearly as long.
+        /// None is nearly as long; one that is, is not what was written there.
         const MOST: u64 = 1 << 20;
         let path = self.root.join(folder).join(blake3::Hash::from_bytes(*hash).to_hex().as_str());
         let mut text = String::new();
         File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
-        Some(text)
+        Some(text).filter(|text| (text.len() as u64) < MOST)
     }
 
     fn write_note_of(&self, folder: &str, hash: &Hash, text: &str) {

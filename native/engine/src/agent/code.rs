@@ -13,11 +13,11 @@ use super::known::{self, Known, MOST_SITES, Part, Place};
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
 use super::window::{self, Around, Refused, TRAMPOLINE_BYTES, Window};
+use crate::layout::PAGE;
 use crate::sys;
 
-const PAGE: u64 = 4096;
 /// Bytes of trampolines that are mapped at once.
-const AREA_BYTES: u64 = 64 << 10;
+pub const AREA_BYTES: u64 = 64 << 10;
 const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
 /// Trampolines are this far below the code that they belong to, or a few steps more.
 const DISTANCE: u64 = 256 << 20;
@@ -132,8 +132,14 @@ fn mapping(start: u64, length: u64) -> Call {
     Call::new(libc::SYS_mmap, &[start, length, prot as u64, flags as u64, u64::MAX, 0])
 }
 
+/// Where the first area for trampolines of code should be.
+#[must_use]
+pub fn best_place_for(code: u64) -> u64 {
+    places_for(code).next().unwrap_or(RESERVED_END)
+}
+
 /// Where areas for trampolines of code may be, the best first.
-pub fn places_for(code: u64) -> impl Iterator<Item = u64> {
+fn places_for(code: u64) -> impl Iterator<Item = u64> {
     const LOW: u64 = 4 << 30;
     (0..16).map(move |step| {
         if code < LOW {
@@ -569,10 +575,11 @@ impl Code {
     }
 
     /// Patches the sites in a part of the program that are known from other processes, where its code is as it was there. `at`: where
-    /// the thread stands; no other may be running, or stand inside what is changed. How many were patched.
+    /// the thread stands; no other may be running, or stand inside what is changed. How many were patched: the others are when they
+    /// stop the process, or are refused then.
     ///
     /// # Errors
-    /// Why none was.
+    /// When there is no room for trampolines.
     pub fn patch_known(
         &mut self,
         entry: u64,
@@ -604,9 +611,13 @@ impl Code {
             }
         }
         let jumps = sites.iter().map(|(_, site)| (site.start, &site.jump[..]));
-        let written: Vec<(u64, &[u8])> = [(base, &trampolines[..])].into_iter().chain(jumps).collect();
-        sys::write_code(tid, &written).map_err(|_| Refused::ReadOnly)?;
+        let pieces: Vec<(u64, &[u8])> = [(base, &trampolines[..])].into_iter().chain(jumps).collect();
+        let written = sys::write_code(tid, &pieces);
         self.use_room(base, trampolines.len() as u64);
+        if written.is_err() {
+            // Those in front of the one that could not be written are there.
+            sites.retain(|(_, site)| site.is_there(tid));
+        }
         let count = sites.len() as u64;
         for (ip, site) in sites {
             if ip == at && site.has_inside(ip) {

@@ -32,7 +32,7 @@ pub struct Parts<'a> {
     pub known: &'a [u8],
     pub arenas: &'a mut Arenas,
     /// Where an area for trampolines would be good.
-    pub area: Option<u64>,
+    pub area: u64,
 }
 
 /// What has been put there.
@@ -74,34 +74,39 @@ fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
     let pieces: [(u64, &[u8]); 4] = [(BASE, &parts.image.text), (SPARE, &spare), (TABLE, parts.table), (KNOWN, known)];
     write(thread, &pieces)?;
     let protect = |start, end, prot: i32| Call::new(libc::SYS_mprotect, &[start, end - start, prot as u64]);
-    let mut more = vec![
+    let more = [
         protect(BASE, KNOWN, libc::PROT_READ | libc::PROT_EXEC),
         protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
+        code::area(parts.area),
     ];
-    more.extend(parts.area.map(code::area));
-    let mut results = Vec::new();
-    let (arena, length) = match own_rings(parts.arenas, thread, &more, &mut results) {
-        Some(arena) => (Ok(arena), RINGS * RING_BYTES),
-        None => new_rings(thread, &more, &mut results)?,
+    let mut done = Vec::new();
+    let arena = match own_rings(parts.arenas, thread, &more, &mut done) {
+        Some(arena) => Ok(arena),
+        None => new_rings(thread, &more, &mut done),
     };
-    let ring = arena.and_then(|arena| {
-        if let Some(failed) = results.iter().take(2).find_map(|raw| remote::result(*raw as u64).err()) {
-            return Err(failed);
+    let area = done.get(2).filter(|mapped| **mapped as u64 == parts.area).map(|_| parts.area);
+    let put = arena.and_then(|arena| {
+        let failed = done.iter().take(2).find_map(|raw| remote::result(*raw as u64).err());
+        let ring =
+            failed.map_or_else(|| arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped")), Err);
+        if ring.is_err() {
+            let _ = thread.run(&[unmap(FIRST_RING, arena.length())]);
         }
-        let ring = arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped"))?;
-        Ok((arena, ring))
+        Ok(Put { ring: ring?, arena, area })
     });
-    match ring {
-        Ok((arena, ring)) => {
-            thread.regs.gs_base = ring.addr;
-            let area = parts.area.filter(|area| results.get(2) == Some(&(*area as i64)));
-            Ok(Put { arena, ring, area })
-        }
-        Err(error) => {
-            let _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, length])]);
-            Err(error)
+    match &put {
+        Ok(put) => thread.regs.gs_base = put.ring.addr,
+        Err(_) => {
+            if let Some(area) = area {
+                let _ = thread.run(&[unmap(area, code::AREA_BYTES)]);
+            }
         }
     }
+    put
+}
+
+fn unmap(start: u64, length: u64) -> Call {
+    Call::new(libc::SYS_munmap, &[start, length])
 }
 
 fn write(thread: &Borrowed<'_>, pieces: &[(u64, &[u8])]) -> io::Result<()> {
@@ -129,7 +134,7 @@ fn own_rings(
     let mut calls = vec![
         Call::new(libc::SYS_open, &[NAME, flags as u64]),
         Call::new(libc::SYS_fstat, &[0, STAT]).with_first(0),
-        map(FIRST_RING, RINGS * RING_BYTES),
+        map(FIRST_RING, arena.length()),
         Call::new(libc::SYS_close, &[0]).with_first(0),
     ];
     let own = calls.len();
@@ -144,18 +149,13 @@ fn own_rings(
         return Some(arena);
     }
     if is_mapped {
-        let _ = thread.run(&[Call::new(libc::SYS_munmap, &[FIRST_RING, RINGS * RING_BYTES])]);
+        let _ = thread.run(&[unmap(FIRST_RING, arena.length())]);
     }
     None
 }
 
-/// Maps a new file with rings, which the program makes itself. The rings, and how long the mapping is. `more`: calls that are made when
-/// there are no results of them yet.
-fn new_rings(
-    thread: &mut Borrowed<'_>,
-    more: &[Call],
-    results: &mut Vec<i64>,
-) -> io::Result<(io::Result<Rc<Arena>>, u64)> {
+/// Maps a new file with rings, which the program makes itself. `more`: calls that are made when there are no results of them yet.
+fn new_rings(thread: &mut Borrowed<'_>, more: &[Call], results: &mut Vec<i64>) -> io::Result<Rc<Arena>> {
     // A file that is larger than the program's files may be would have a signal sent to it, setrlimit(2).
     let rings = (sys::soft_limit(thread.tid(), sys::FILE_SIZE) / RING_BYTES).min(RINGS);
     if rings == 0 {
@@ -166,7 +166,11 @@ fn new_rings(
         results.extend(thread.run(more)?);
     }
     let (file, _) = map_rings(thread, FIRST_RING, length)?;
-    Ok((Arena::new(file, rings).map(Rc::new), length))
+    let arena = Arena::new(file, rings);
+    if arena.is_err() {
+        let _ = thread.run(&[unmap(FIRST_RING, length)]);
+    }
+    arena.map(Rc::new)
 }
 
 /// Gives a thread a ring of its own, somewhere.
@@ -188,8 +192,7 @@ pub fn ring(thread: &mut Borrowed<'_>) -> io::Result<Ring> {
 pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<Item = (u64, u64)>) -> io::Result<()> {
     /// As many as fit into one run.
     const MOST: usize = 16;
-    let unmap = |(start, length): (u64, u64)| Call::new(libc::SYS_munmap, &[start, length]);
-    let calls: Vec<Call> = areas.map(unmap).collect();
+    let calls: Vec<Call> = areas.map(|(start, length)| unmap(start, length)).collect();
     for calls in calls.chunks(MOST) {
         for raw in thread.run(calls)? {
             remote::result(raw as u64)?;
@@ -227,7 +230,7 @@ fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64) -> io::Result<(F
     match failed.map_or(file, Err) {
         Ok(file) => Ok((file, place)),
         Err(error) => {
-            thread.run(&[Call::new(libc::SYS_munmap, &[place, length])])?;
+            thread.run(&[unmap(place, length)])?;
             Err(error)
         }
     }

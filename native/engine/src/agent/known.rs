@@ -125,7 +125,11 @@ pub struct Known {
 impl Known {
     fn image(&mut self, key: Key) -> &mut Learnt {
         if self.images.len() >= MOST_IMAGES && !self.images.contains_key(&key) {
-            self.images.clear();
+            // What was learnt by stops stays for as long as it can.
+            self.images.retain(|_, image| !image.sites.is_empty());
+            if self.images.len() >= MOST_IMAGES {
+                self.images.clear();
+            }
         }
         self.images.entry(key).or_default()
     }
@@ -378,7 +382,10 @@ fn from_text(text: &str, part: &Part) -> Vec<Proved> {
         })
     };
     let header = format!("part {offset:x} {length:x}");
-    let lines = text.lines().skip_while(|line| *line != header).skip(1);
+    let mut lines = text.lines();
+    if !lines.any(|line| line == header) {
+        return Vec::new();
+    }
     lines.take_while(|line| !line.starts_with("part ")).filter_map(site).take(MOST_SITES).collect()
 }
 
@@ -466,6 +473,25 @@ mod tests {
         let refusal = |part: &Part, at: u64| known.refusal(part, part.start + at);
         assert_eq!(refusal(&old, 0x40), Some(Refused::JumpedInto));
         assert_eq!((refusal(&old, 0x50), refusal(&new, 0x40)), (None, None));
+    }
+
+    #[test]
+    fn what_was_learnt_stays_when_there_are_many_images() {
+        let part = |ino: u64| {
+            let file = FileId::of_numbers((1, ino), (3, 0), 0x9000, (0o10_0755, 0));
+            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 }
+        };
+        let mut known = Known::default();
+        let learnt = part(0);
+        let (_, site) = proved()[0].code(learnt.start, 0x6000_0000, ENTRY).unwrap();
+        known.meet(&learnt, Some([7; 32]), |_| None);
+        known.add(&learnt, learnt.start + 0x1007, &site);
+        for ino in 1..3 * MOST_IMAGES as u64 {
+            known.meet(&part(ino), Some([8; 32]), |_| None);
+            assert!(known.images.len() <= MOST_IMAGES);
+        }
+        assert!(known.has_sites(&learnt));
+        assert_eq!(known.notes().len(), 1);
     }
 
     #[test]

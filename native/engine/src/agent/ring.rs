@@ -43,6 +43,7 @@ struct Memory {
 /// The file with the rings of a program, its threads and its children. All of them have it mapped at the same place.
 pub struct Arena {
     file: File,
+    rings: u64,
     /// Rings that nobody uses, by their number, with the memory of those that somebody has used.
     free: RefCell<Vec<(u64, Option<Memory>)>>,
 }
@@ -102,7 +103,7 @@ impl Arena {
     /// When it has another size or cannot be sealed.
     pub fn new(file: File, rings: u64) -> io::Result<Arena> {
         seal(&file, rings * RING_BYTES)?;
-        Ok(Arena { file, free: RefCell::new((0..rings).rev().map(|number| (number, None)).collect()) })
+        Ok(Arena { file, rings, free: RefCell::new((0..rings).rev().map(|number| (number, None)).collect()) })
     }
 
     /// The file's descriptor, and what tells it from others: device and inode.
@@ -112,6 +113,12 @@ impl Arena {
     pub fn identity(&self) -> io::Result<(c_int, (u64, u64))> {
         let meta = self.file.metadata()?;
         Ok((self.file.as_raw_fd(), (meta.dev(), meta.ino())))
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.rings * RING_BYTES
     }
 
     fn used_rings(&self) -> usize {
@@ -344,6 +351,12 @@ impl Ring {
         // SAFETY: in bounds and aligned, by the assertion; only accessed atomically, here and in the tracee.
         let word = unsafe { AtomicU64::from_ptr(self.memory.here.add(offset as usize).cast()) };
         word.fetch_or(1 << (bit % 64), Ordering::SeqCst);
+    }
+
+    /// The agent has mapped nothing last: what was there may be something else by now.
+    pub fn forget_last(&self) {
+        self.set_word(block::LAST + 8, 0);
+        self.set_word(block::LAST, 0);
     }
 
     /// The clock is read again at the next call.

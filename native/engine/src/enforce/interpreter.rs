@@ -4,16 +4,10 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::ReadCache;
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use crate::image;
 
 /// Bytes of a script's first line that the kernel looks at: `BINPRM_BUF_SIZE` of linux/binfmts.h.
 const FIRST_LINE: usize = 256;
-const LONGEST_PATH: usize = 4096;
-/// Most entries that are looked at: the kernel takes no more than a page of them.
-const MOST_ENTRIES: usize = 128;
 
 /// Its path as the file has it; `None` where the file names none.
 #[must_use]
@@ -22,7 +16,7 @@ pub fn of(file: File) -> Option<Vec<u8>> {
     let length = file.read_at(&mut line, 0).ok()?;
     match line[..length].strip_prefix(b"#!") {
         Some(rest) => first_word(rest),
-        None => loader(&ReadCache::new(file)),
+        None => image::interpreter_of(file),
     }
 }
 
@@ -30,14 +24,6 @@ fn first_word(line: &[u8]) -> Option<Vec<u8>> {
     let line = line.split(|byte| matches!(byte, b'\n' | 0)).next()?;
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     words.next().map(<[u8]>::to_vec)
-}
-
-fn loader(file: &ReadCache<File>) -> Option<Vec<u8>> {
-    let header = FileHeader64::<Endianness>::parse(file).ok()?;
-    let endian = header.endian().ok()?;
-    let segments = header.program_headers(endian, file).ok()?;
-    let mut named = segments.iter().take(MOST_ENTRIES).filter_map(|one| one.interpreter(endian, file).ok().flatten());
-    named.next().filter(|path| path.len() < LONGEST_PATH).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

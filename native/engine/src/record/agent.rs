@@ -188,13 +188,8 @@ fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
 
 /// A file that the agent has mapped.
 pub(super) struct ToldFile {
-    pub dev: u64,
-    pub ino: u64,
-    pub size: u64,
-    /// When it was changed last, before it was mapped: seconds and nanoseconds.
-    pub changed: (i64, i64),
-    /// The file in that state.
-    pub id: FileId,
+    /// In the state in which it was before it was mapped.
+    pub file: FileId,
     /// None of a file whose content is kept.
     pub content: Option<Vec<u8>>,
 }
@@ -212,11 +207,10 @@ fn mapped(record: &Record<'_>) -> Option<ToldFile> {
     let content = find(|captured| matches!(captured, Captured::Content)).map(|(_, bytes)| bytes.to_vec());
     let word = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
     let changed = (word(MTIME)? as i64, word(MTIME_NS)? as i64);
-    let (dev, ino, size) = (word(0)?, word(INO)?, word(SIZE)?);
     // Mode and owner.
     let ids = word(MODE)?;
-    let id = FileId::of_numbers((dev, ino), changed, size, (ids as u32, (ids >> 32) as u32));
-    Some(ToldFile { dev, ino, size, changed, id, content })
+    let file = FileId::of_numbers((word(0)?, word(INO)?), changed, word(SIZE)?, (ids as u32, (ids >> 32) as u32));
+    Some(ToldFile { file, content })
 }
 
 /// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
@@ -467,6 +461,10 @@ impl Recorder {
         }
         let Some(agent) = &mut self.world.agent else { return };
         agent.waits = agent.waits.saturating_sub(1);
+        if matches!(call.name(), "munmap" | "mremap") {
+            let sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, &space));
+            sharing.filter_map(|task| task.ring.as_ref()).for_each(Ring::forget_last);
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if unshares_descriptors(call) && result == 0 && is_shared {
             task.fds_apart = true;
@@ -831,7 +829,7 @@ impl Recorder {
         let instruction = agent.call_instruction(task);
         let injected = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
-            let area = code::places_for(thread.regs.rip).next();
+            let area = code::best_place_for(thread.regs.rip);
             let (image, table, arenas) = (agent.image, &agent.table[..], &mut agent.arenas);
             inject::program(&mut inject::Parts { image, table, known: &known, arenas, area }, &mut thread, at)
         });

@@ -177,7 +177,7 @@ impl World {
 
     /// The agent has mapped a file, and kept its content. By now it may be mapped no more.
     fn mapped_by_agent(&mut self, task: &mut Task, asked: &Asked, start: u64, (told, content): (&ToldFile, &[u8])) {
-        if content.len() as u64 != told.size {
+        if content.len() as u64 != told.file.state().2 {
             self.unreplayable("a file became smaller while it was mapped");
             return;
         }
@@ -190,7 +190,7 @@ impl World {
     /// The agent has mapped a file whose content was kept before.
     fn mapped_as_kept(&mut self, task: &mut Task, asked: &Asked, start: u64, told: &ToldFile) {
         let mapping = self.told_mapping(task, asked, start, told);
-        let hash = self.images.kept_as(&told.id);
+        let hash = self.images.kept_as(&told.file);
         if hash.is_none() {
             self.could_not_keep(&mapping);
         }
@@ -199,7 +199,7 @@ impl World {
     }
 
     fn told_mapping(&mut self, task: &Task, asked: &Asked, start: u64, told: &ToldFile) -> Mapping {
-        let (dev, ino) = (told.dev, told.ino);
+        let (dev, ino) = told.file.numbers();
         let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
         let known = known.or_else(|| objects::identify(task.tid, asked.fd).ok());
         let known = known.filter(|identity| (identity.dev, identity.ino) == (dev, ino));
@@ -210,7 +210,7 @@ impl World {
 
     fn remember_told(&mut self, task: &Task, mapping: &Mapping, told: &ToldFile, hash: Option<[u8; 32]>) {
         self.remember_file(task, mapping);
-        self.watch_mapped_as(mapping, (told.changed.0, told.changed.1, told.size), hash);
+        self.watch_mapped_as(mapping, told.file.state(), hash);
     }
 
     fn add_content(task: &mut Task, mapping: &Mapping, hash: Option<[u8; 32]>, content: &[u8]) {

@@ -428,7 +428,7 @@ fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
 pub(super) const ERESTARTNOHAND: i64 = -514;
 
 /// Whether a call has ended because a signal came, whatever that is: a tracer has the kernel deliver also those that are ignored, which
-/// interrupt nothing without one.
+/// interrupt nothing without one. Those that signal(7) names; sockets only where a time is set.
 pub(super) fn is_interrupted_by_any(call: &Call, result: i64) -> bool {
     const EINTR: i64 = -4;
     result == EINTR
@@ -442,6 +442,16 @@ pub(super) fn is_interrupted_by_any(call: &Call, result: i64) -> bool {
                 | "rt_sigtimedwait"
                 | "io_getevents"
                 | "io_pgetevents"
+                | "accept"
+                | "accept4"
+                | "read"
+                | "readv"
+                | "recvfrom"
+                | "recvmsg"
+                | "write"
+                | "writev"
+                | "sendto"
+                | "sendmsg"
         )
 }
 
