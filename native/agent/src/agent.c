@@ -147,8 +147,9 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_OPEN = 2, NR_FSTAT = 5, NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228,
-       NR_OPENAT = 257, NR_NEWFSTATAT = 262, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
+enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_READV = 19, NR_SENDTO = 44, NR_RECVFROM = 45, NR_FCNTL = 72,
+       NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
+       NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
 enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
@@ -192,18 +193,25 @@ static u64 read_clock(struct block *block)
 	return block->clock;
 }
 
+/* Whether a call waits for events, and hands out nothing when there are none. One with a signal mask lets signals in that are there already. */
+static inline int waits_for_events(const struct frame *frame)
+{
+	return frame->rax == NR_EPOLL_WAIT || (frame->rax == NR_EPOLL_PWAIT && !frame->args[4]);
+}
+
 static int may_wait(const struct row *row, const struct frame *frame)
 {
 	if (row->kind == KIND_FUTEX && (frame->args[1] & 0x7f) == 1)
+		return 0;
+	if ((frame->rax == NR_POLL && !(u32)frame->args[2]) || (waits_for_events(frame) && !(u32)frame->args[3]))
 		return 0;
 	return row->waits == 1 || (row->waits >= 2 && has((int)frame->args[row->waits - 2], KNOWN_WAITS));
 }
 
 /* The time before a call; whether it is to be asked for afterwards, too. */
-static int begin_time(struct block *block, const struct row *row, const struct frame *frame, u64 *start)
+static int begin_time(struct block *block, int waits, u64 *start)
 {
 	u64 before = block->clock;
-	int waits = may_wait(row, frame);
 
 	if (!block->replayable) {
 		*start = counter();
@@ -578,7 +586,7 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 	other.args[1] = args[0];
 	other.args[2] = (u64)&how;
 	other.args[3] = sizeof(how);
-	block->tries = 1;
+	block->tries = TRIES_FORM;
 	FENCE();
 	result = agent_call(&other);
 	FENCE();
@@ -754,8 +762,6 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 0;
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
 		return 0;
-	if (block->refuse & REFUSE_WAITS && may_wait(row, frame))
-		return 0;
 	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL))
 		return 0;
 	switch (row->kind) {
@@ -799,6 +805,93 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 	default:
 		return 1;
 	}
+}
+
+struct polled {
+	u32 fd;
+	u16 events, found;
+};
+
+enum { POLLIN = 1, POLLOUT = 4 };
+
+/* Whether a descriptor is ready to be read from, or written to. */
+static int is_ready(u32 fd, u16 events)
+{
+	struct polled entry = { fd, events, 0 };
+
+	return agent_own_call(NR_POLL, (u64)&entry, 1, 0, 0) == 1;
+}
+
+/* Whether poll(2) finds something at once: it is asked for a copy, since it writes to its table whatever it finds. */
+static int finds_at_once(u64 addr, u64 count)
+{
+	enum { MOST = 16 };
+	struct polled entries[MOST];
+
+	return count <= MOST && !agent_copy(entries, addr, count * sizeof(entries[0])) &&
+	       agent_own_call(NR_POLL, (u64)entries, count, 0, 0) > 0;
+}
+
+/*
+ * Whether a call that may wait surely does not: others wait for this thread's turn then, who cannot have it before the engine knows. One
+ * of another program may be faster, and take what was there: the engine sees to that.
+ */
+static int comes_back(const struct row *row, const struct frame *frame)
+{
+	enum { F_GETFL = 3, O_NONBLOCK = 04000, MSG_WAITALL = 0x100, PIPE_BUF = 4096 };
+	const u64 *args = frame->args;
+	u32 word, fd;
+	i64 flags;
+
+	if (row->kind == KIND_FUTEX)
+		return !agent_copy(&word, args[0], sizeof(word)) && word != (u32)args[2];
+	if (frame->rax == NR_POLL)
+		return finds_at_once(args[0], args[1]);
+	if (row->waits < 2)
+		return 0;
+	fd = args[row->waits - 2];
+	flags = agent_own_call(NR_FCNTL, fd, F_GETFL, 0, 0);
+	if (flags < 0 || flags & O_NONBLOCK)
+		return 1;
+	switch (frame->rax) {
+	case NR_RECVFROM:
+		if (args[3] & MSG_WAITALL)
+			return 0;
+		/* fall through */
+	case NR_READ:
+	case NR_READV:
+		return is_ready(fd, POLLIN);
+	case NR_WRITE:
+	case NR_SENDTO:
+		/* For so much there is room then, pipe(7). */
+		return args[2] <= PIPE_BUF && is_ready(fd, POLLOUT);
+	default:
+		return 0;
+	}
+}
+
+/* epoll_wait(2) and epoll_pwait(2), made without waiting: 0 when nothing was there, and it is the engine's. */
+static i64 call_at_once(const struct frame *frame, struct block *block)
+{
+	struct frame other;
+	i64 result;
+
+	other.rax = frame->rax;
+	for (u32 i = 0; i < 6; i++)
+		other.args[i] = frame->args[i];
+	other.args[3] = 0;
+	block->tries = TRIES_NO_WAIT;
+	FENCE();
+	result = agent_call(&other);
+	FENCE();
+	if (!result || result == -EINTR) {
+		block->phase = PHASE_ENTERED;
+		FENCE();
+		result = 0;
+	}
+	block->tries = 0;
+	FENCE();
+	return result;
 }
 
 /*
@@ -976,7 +1069,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	i64 result;
 	u32 size;
 	u64 content = 0;
-	int asks, is_named = 0;
+	int waits, asks, is_named = 0, at_once = 0;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
@@ -985,6 +1078,13 @@ int agent_handle(struct frame *frame, struct block *block)
 		row = by_command(row, frame, &made);
 	if (!row || !admits(row, frame, block))
 		return leave(block);
+	waits = may_wait(row, frame);
+	if (waits && block->refuse & REFUSE_WAITS) {
+		at_once = waits_for_events(frame);
+		if (!at_once && !comes_back(row, frame))
+			return leave(block);
+		waits = 0;
+	}
 	if (has_lapped(block))
 		begin_lap(block);
 	if (!take_call(&writer, block, row, frame, &content) &&
@@ -994,11 +1094,15 @@ int agent_handle(struct frame *frame, struct block *block)
 	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
 		known[(u32)frame->args[0]] = 0;
 	record->size = writer.at - (u8 *)record;
-	asks = begin_time(block, row, frame, &record->start);
+	asks = begin_time(block, waits, &record->start);
 	FENCE();
 	if (row->kind == KIND_OPEN)
 		result = open_file(row, frame, block, &is_named);
-	else
+	else if (at_once) {
+		result = call_at_once(frame, block);
+		if (!result)
+			return leave(block);
+	} else
 		result = row->kind == KIND_REFUSED ? refuse_call(block) : agent_call(frame);
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {

@@ -87,7 +87,7 @@ pub mod block {
     pub const SINCE: u64 = 84;
     /// The position behind the records that the engine has taken. Written by the engine, for which it counts itself.
     pub const TAKEN: u64 = 88;
-    /// Not 0 while a call is made in another form at first: when that fails, nothing has been made yet.
+    /// A [`super::tries`] while a call is made in another form at first, else 0.
     pub const TRIES: u64 = 96;
     /// Not 0 when the agent may map small files, of which nobody else knows then. Written by the engine.
     pub const MAPS: u64 = 104;
@@ -111,6 +111,14 @@ pub mod block {
     pub const KEPT_FILES: u64 = 32;
     pub const KEPT_WORDS: u64 = 7;
     pub const BYTES: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;
+}
+
+/// How a call is made in another form at first.
+pub mod tries {
+    /// When it fails, nothing has been made yet.
+    pub const FORM: u64 = 1;
+    /// It waits for nothing: when nothing was there, nothing has been made yet.
+    pub const NO_WAIT: u64 = 2;
 }
 
 /// A set of files that is never too small: a bit for each, and some have the same.
@@ -374,6 +382,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN CODE CODE_PARTS
             LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
+        .chain(named!("TRIES", tries: FORM NO_WAIT))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))

@@ -16,7 +16,7 @@ use libc::c_int;
 use trace_format::event::{Side, Status};
 use trace_format::ring::{
     BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, RINGS, RINGS_BYTES, STACK_TOP, block, capture, files, phase,
-    record,
+    record, tries,
 };
 
 use crate::raw::RawCapture;
@@ -424,7 +424,11 @@ impl Ring {
     #[must_use]
     pub fn has_failed(&self, result: i64) -> bool {
         const EINTR: i64 = -4;
-        result < 0 && result != EINTR && !sys::is_restart(result) && self.word(block::TRIES) != 0
+        match self.word(block::TRIES) {
+            tries::FORM => result < 0 && result != EINTR && !sys::is_restart(result),
+            tries::NO_WAIT => result == 0 || result == EINTR || sys::is_restart(result),
+            _ => false,
+        }
     }
 
     /// The record of the call that is being made, with what was taken at entry.

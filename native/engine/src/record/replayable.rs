@@ -597,7 +597,9 @@ impl Recorder {
                 // Stopping it takes only a small part of its time.
                 let patience = (COMPUTES_NS << task.preempted.min(MOST_PATIENCE)).max(task.stopping_ns * PER_STOP);
                 let ran = task.ran();
-                let is_over = since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
+                // A call in the agent that was not to wait, and does.
+                let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);
+                let is_over = waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
                 if is_over && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
                     task.preempted += 1;
