@@ -23,6 +23,8 @@ const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
 const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
 
+/// So many calls of a process tell which sites its program uses.
+const MOST_WATCHED: u32 = 1 << 12;
 /// Most parts of files that are remembered.
 const MOST_PARTS: usize = 1 << 10;
 
@@ -232,6 +234,8 @@ pub struct Code {
     returns: u32,
     /// A thread was let go in a trampoline, which is to stay.
     pub has_inside: bool,
+    /// From where so many of the next calls are made is noted: all sites were patched, used or not.
+    watched: u32,
 }
 
 impl Code {
@@ -453,6 +457,20 @@ impl Code {
         self.images.first()
     }
 
+    /// Whether it is still to be noted from where calls are made.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watched > 0
+    }
+
+    /// A call was made from a site that was patched or is now.
+    pub fn has_used(&mut self, known: &mut Known, ip: u64) {
+        self.watched = self.watched.saturating_sub(1);
+        if let (Some(program), Some(part)) = (self.program(), self.part_at(ip)) {
+            known.has_used(program, &part, ip);
+        }
+    }
+
     /// Whether the same code is mapped at one place only.
     #[must_use]
     pub fn is_mapped_once(&self, part: &Part) -> bool {
@@ -574,7 +592,7 @@ impl Code {
         self.as_known.iter().any(|part| part.contains(&ip))
     }
 
-    /// Patches the sites in a part of the program that are known from other processes, where its code is as it was there. `at`: where
+    /// Patches the sites in a part of the program that are known from other processes, or those of them that the program uses, where its code is as it was there. `at`: where
     /// the thread stands; no other may be running, or stand inside what is changed. How many were patched: the others are when they
     /// stop the process, or are refused then.
     ///
@@ -592,7 +610,10 @@ impl Code {
             return Ok(0);
         }
         let tid = thread.tid();
-        let Some(batch) = known.batch(part, entry) else { return Ok(0) };
+        let Some((batch, is_all)) = known.batch(self.program(), part, entry) else { return Ok(0) };
+        if is_all {
+            self.watched = MOST_WATCHED;
+        }
         let base = self.room(thread, part.range(), batch.length())?;
         let place = Place::new(part.start, base);
         let trampolines = batch.moved(place);

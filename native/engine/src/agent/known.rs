@@ -1,6 +1,7 @@
 //! What is known of the code of files, for all processes of a recording: where it jumps to, and which of its sites were patched. In the
-//! next process that has such a file mapped all of them are patched at once, with code that was made before. The sites are noted in
-//! the object store, by the file's content, for the next recording.
+//! next process that has such a file mapped all of them are patched at once, with code that was made before; in the next of the same
+//! program those that it makes calls from, which are few: each page that is written to is a copy. The sites are noted in the object store,
+//! by the file's content, for the next recording.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -85,7 +86,7 @@ struct Proved {
     original: Vec<u8>,
 }
 
-/// The code of all known sites of an image, as if that were mapped at [`ORIGIN`] and the trampolines were at [`TRAMPOLINES`].
+/// The code of known sites of an image, as if that were mapped at [`ORIGIN`] and the trampolines were at [`TRAMPOLINES`].
 pub(super) struct Batch {
     trampolines: Vec<u8>,
     moving: Moving,
@@ -119,7 +120,16 @@ pub(super) struct Place {
 pub struct Known {
     images: HashMap<Key, Learnt>,
     /// Which programs have made calls in which images. One that only reads an image and translates it makes none there.
-    ran: HashSet<(Key, Key)>,
+    ran: HashMap<(Key, Key), Used>,
+}
+
+/// What a program has run of an image.
+#[derive(Default)]
+struct Used {
+    /// Sites that have made calls.
+    sites: HashSet<u64>,
+    /// The code of all known ones of them, once it has been made.
+    made: Option<Rc<Batch>>,
 }
 
 impl Known {
@@ -168,14 +178,22 @@ impl Known {
         /// Most pairs that are remembered.
         const MOST: usize = 1 << 14;
         if self.ran.len() < MOST {
-            self.ran.insert((program.key, part.key));
+            self.ran.entry((program.key, part.key)).or_default();
+        }
+    }
+
+    /// A program that has run an image has made a call from this site.
+    pub fn has_used(&mut self, program: &Part, part: &Part, ip: u64) {
+        let Some(used) = self.ran.get_mut(&(program.key, part.key)) else { return };
+        if used.sites.len() < MOST_SITES && used.sites.insert(ip - part.start) {
+            used.made = None;
         }
     }
 
     /// Whether a program runs the code of an image, as far as that is known from other processes.
     #[must_use]
     pub fn runs(&self, program: &Part, part: &Part) -> bool {
-        self.ran.contains(&(program.key, part.key))
+        self.ran.contains_key(&(program.key, part.key))
     }
 
     /// What is to be noted for later recordings, by content.
@@ -231,6 +249,13 @@ impl Known {
         self.images.get(&part.key).is_some_and(|image| !image.sites.is_empty())
     }
 
+    /// Whether a site of an image was patched in some process.
+    #[must_use]
+    pub fn has_site(&self, part: &Part, ip: u64) -> bool {
+        let at = ip.wrapping_sub(part.start);
+        self.images.get(&part.key).is_some_and(|image| image.sites.iter().any(|site| site.ip == at))
+    }
+
     /// Where no thread may stand when the known sites of a part are patched: behind the start of each.
     #[must_use]
     pub fn insides(&self, part: &Part) -> Vec<Range<u64>> {
@@ -242,18 +267,24 @@ impl Known {
         sites.iter().map(inside).collect()
     }
 
-    /// The code of all known sites of an image, which leads to `entry`: the same for all processes.
-    pub(super) fn batch(&mut self, part: &Part, entry: u64) -> Option<Rc<Batch>> {
+    /// The code, which leads to `entry`, of the known sites of an image that a program has used in another process; or of all, where none
+    /// has. Whether it is all.
+    pub(super) fn batch(&mut self, program: Option<&Part>, part: &Part, entry: u64) -> Option<(Rc<Batch>, bool)> {
         let image = self.images.get_mut(&part.key)?;
-        let made = image.made.take().unwrap_or_else(|| Rc::new(Batch::of(&image.sites, entry)));
-        image.made = Some(Rc::clone(&made));
-        Some(made)
+        let used = program.and_then(|program| self.ran.get_mut(&(program.key, part.key)));
+        let Some(used) = used.filter(|used| !used.sites.is_empty()) else {
+            let made = image.made.get_or_insert_with(|| Rc::new(Batch::of(&image.sites, entry)));
+            return Some((Rc::clone(made), true));
+        };
+        let sites = image.sites.iter().filter(|site| used.sites.contains(&site.ip));
+        let made = used.made.get_or_insert_with(|| Rc::new(Batch::of(sites, entry)));
+        Some((Rc::clone(made), false))
     }
 }
 
 impl Batch {
     /// Sites whose code elsewhere is not told by addresses and distances are left out.
-    fn of(sites: &[Proved], entry: u64) -> Batch {
+    fn of<'a>(sites: impl IntoIterator<Item = &'a Proved>, entry: u64) -> Batch {
         /// So much further up the image is in another process, and so much more the trampolines. Both show in the lowest byte.
         const FURTHER: u64 = (1 << 36) + 0x11;
         const MORE: u64 = 0x0101_0101;
@@ -492,6 +523,36 @@ mod tests {
         }
         assert!(known.has_sites(&learnt));
         assert_eq!(known.notes().len(), 1);
+    }
+
+    #[test]
+    fn the_next_process_of_a_program_gets_what_it_uses() {
+        let part = |ino: u64| {
+            let file = FileId::of_numbers((1, ino), (3, 0), 0x9000, (0o10_0755, 0));
+            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 }
+        };
+        let (program, other, library) = (part(1), part(2), part(3));
+        let mut known = Known::default();
+        for proved in proved() {
+            let (_, site) = proved.code(library.start, 0x6000_0000, ENTRY).unwrap();
+            known.add(&library, library.start + proved.ip, &site);
+        }
+        assert!(known.has_site(&library, library.start + 0x2002) && !known.has_site(&library, 0x2002));
+        let sites = |known: &mut Known, program: Option<&Part>| {
+            let (batch, is_all) = known.batch(program, &library, ENTRY).unwrap();
+            (batch.sites.iter().map(|(ip, _)| ip - ORIGIN).collect::<Vec<_>>(), is_all)
+        };
+        let all = (vec![0x1007, 0x2002, 0x3009], true);
+        // One that is not known to have run it has used nothing.
+        known.has_used(&program, &library, library.start + 0x2002);
+        known.has_run(&program, &library);
+        assert_eq!(sites(&mut known, Some(&program)), all);
+        known.has_used(&program, &library, library.start + 0x2002);
+        known.has_used(&program, &library, library.start + 0x4444);
+        assert_eq!(sites(&mut known, Some(&program)), (vec![0x2002], false));
+        known.has_used(&program, &library, library.start + 0x3009);
+        assert_eq!(sites(&mut known, Some(&program)), (vec![0x2002, 0x3009], false));
+        assert_eq!((sites(&mut known, Some(&other)), sites(&mut known, None)), (all.clone(), all));
     }
 
     #[test]

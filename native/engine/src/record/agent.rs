@@ -282,6 +282,10 @@ impl World {
             agent.told = told;
             agent.told_mapped = mapped(record);
             agent.counts.in_process += 1;
+            let code = &mut task.space.borrow_mut().code;
+            if code.is_watched() {
+                code.has_used(&mut agent.known, record.ip);
+            }
         }
         self.after(task, &call, record.result);
         if let Some(agent) = &mut self.agent {
@@ -504,8 +508,13 @@ impl Recorder {
                 }
                 let is_worth = {
                     let code = &mut space.borrow_mut().code;
+                    let part = code.part_at(call.ip);
                     let is_cheap = |part: Part| part.length <= MOST_AT_ONCE;
-                    let at_once = is_eager || (code.from_start && code.part_at(call.ip).is_some_and(is_cheap));
+                    let is_known = |part: Part| {
+                        self.world.agent.as_ref().is_some_and(|agent| agent.known.has_site(&part, call.ip))
+                    };
+                    let at_once =
+                        is_eager || (code.from_start && part.is_some_and(is_cheap)) || part.is_some_and(is_known);
                     code.is_worth(call.ip, at_once)
                 };
                 if is_worth && self.all_have_rings(&space) {
@@ -724,6 +733,7 @@ impl Recorder {
         match outcome {
             Ok(()) => {
                 agent.counts.patched += 1;
+                space.borrow_mut().code.has_used(&mut agent.known, call.ip);
                 self.tell_code(&space);
             }
             Err(reason) => {
