@@ -353,13 +353,14 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     };
     // After the fork: the child has its action of SIGCHLD from this process.
     let unsignalled = sys::StopsUnsignalled::new();
+    let short_slices = sys::ShortSlices::new();
     // What traps in the tracees traps here too, or the processor would be switched at every stop.
     let counterless = if recorder.world.replayable { sys::Counterless::new() } else { None };
     let traps_cpuid = recorder.world.traps_all_cpuid().then(sys::TrapsCpuid::new).flatten();
     control.program_started(launched.pid);
     recorder.begin(launched.pid);
     recorder.run(Some(&launched));
-    drop((counterless, traps_cpuid, unsignalled));
+    drop((counterless, traps_cpuid, short_slices, unsignalled));
     control.program_ended();
     let outcome = recorder.finish(Some(&launched), &options.output)?;
     // The trace is whole, but what is in it is not what the policy says.

@@ -679,6 +679,43 @@ fn change_sigchld(is_due: impl Fn(c_int) -> bool, change: impl Fn(c_int) -> c_in
     }
 }
 
+/// As long as it lives this thread asks for short slices of processor time, sched(7): one that wakes up for a stop runs at once then, and
+/// not when the slice of a program is over that computes there (Linux 6.12 and later; others take no notice).
+pub struct ShortSlices {
+    before: libc::sched_attr,
+    of_one_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl ShortSlices {
+    /// The shortest that the kernel gives.
+    const SLICE_NS: u64 = 100_000;
+
+    /// `None` where a thread has another policy than the usual one, or the kernel does not let it change.
+    #[must_use]
+    pub fn new() -> Option<ShortSlices> {
+        // SAFETY: numbers only, for which zero is a value.
+        let mut before: libc::sched_attr = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes at most as many bytes as it is told that there are.
+        let asked = check(unsafe {
+            libc::syscall(libc::SYS_sched_getattr, 0, &raw mut before, size_of::<libc::sched_attr>(), 0)
+        });
+        let is_usual = asked.is_ok() && before.sched_policy == libc::SCHED_OTHER as u32;
+        let short = libc::sched_attr { sched_runtime: ShortSlices::SLICE_NS, ..before };
+        (is_usual && set_scheduling(&short)).then_some(ShortSlices { before, of_one_thread: std::marker::PhantomData })
+    }
+}
+
+impl Drop for ShortSlices {
+    fn drop(&mut self) {
+        set_scheduling(&self.before);
+    }
+}
+
+fn set_scheduling(attributes: &libc::sched_attr) -> bool {
+    // SAFETY: the kernel reads as many bytes as the struct says itself.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const *attributes, 0) == 0 }
+}
+
 /// As long as it lives `rdtsc` traps on this thread, as it does in the tracees: the processor is spared from being switched
 /// between the two at each stop, which a virtual machine can make cost more than the stop itself. Nothing on this thread
 /// may read a clock but through this module, since the C library's clocks use that instruction.
@@ -1137,6 +1174,24 @@ mod tests {
         assert_eq!(limit_in("", FILE_SIZE), None);
         let own = std::fs::read_to_string("/proc/self/limits").unwrap();
         assert_eq!(limit_in(&own, FILE_SIZE), Some(soft_limit(own_tid(), FILE_SIZE)));
+    }
+
+    #[test]
+    fn slices_are_what_they_were_when_short_ones_end() {
+        let slice = || {
+            // SAFETY: numbers only; the kernel writes at most as many bytes as it is told that there are.
+            let mut now: libc::sched_attr = unsafe { std::mem::zeroed() };
+            let size = size_of::<libc::sched_attr>();
+            // SAFETY: as above.
+            unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0) };
+            now.sched_runtime
+        };
+        let before = slice();
+        let short = ShortSlices::new();
+        // Kernels before 6.12 tell no slice.
+        assert!(slice() <= before && (before == 0 || short.is_none() || slice() == ShortSlices::SLICE_NS));
+        drop(short);
+        assert_eq!(slice(), before);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The code of one address space: which of its sites are patched, where their trampolines are, and what was left alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -23,6 +23,8 @@ const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
 const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
 
+/// No byte of a jump is further from the address behind the `syscall` instruction.
+const MOST_APART: u64 = window::READ_BEFORE + window::READ_AFTER;
 /// So many calls of a process tell which sites its program uses.
 const MOST_WATCHED: u32 = 1 << 12;
 /// Most parts of files that are remembered.
@@ -210,9 +212,7 @@ pub struct Code {
     /// Sites that have stopped a thread once.
     once: HashSet<u64>,
     /// By the address behind the `syscall` instruction.
-    sites: HashMap<u64, Site>,
-    /// From the first byte of any site to behind the last.
-    covered: Range<u64>,
+    sites: BTreeMap<u64, Site>,
     /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
     traps: HashMap<u64, u64>,
     refused: HashMap<u64, Refused>,
@@ -299,8 +299,8 @@ impl Code {
     #[must_use]
     pub fn shows(&self, addr: u64, length: u64) -> bool {
         let end = addr.saturating_add(length);
-        // Data is hardly ever between sites.
-        self.covered.start < end && addr < self.covered.end && self.sites.values().any(|site| site.meets(addr, end))
+        let near = addr.saturating_sub(MOST_APART)..end.saturating_add(MOST_APART);
+        self.sites.range(near).any(|(_, site)| site.meets(addr, end))
     }
 
     /// Parts of memory that have all the jumps, as many as the agent looks at.
@@ -578,11 +578,6 @@ impl Code {
     fn add(&mut self, ip: u64, site: Site) {
         self.traps.insert(site.trap + 2, ip);
         self.traps.insert(site.behind, ip);
-        let end = site.start + site.jump.len() as u64;
-        self.covered = match &self.covered {
-            covered if covered.is_empty() => site.start..end,
-            covered => covered.start.min(site.start)..covered.end.max(end),
-        };
         self.sites.insert(ip, site);
     }
 

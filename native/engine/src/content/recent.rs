@@ -84,13 +84,14 @@ impl Recent {
     pub(super) fn close(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let start = self.closed;
         self.closed += bytes.len() as u64;
-        let mut next = Vec::new();
+        let mut next = None;
         while self.kept_bytes > KEPT_BYTES
             && let Some(oldest) = self.kept.pop_back()
         {
             self.kept_bytes -= oldest.bytes.len();
-            next = oldest.bytes;
+            next = Some(oldest.bytes);
         }
+        let mut next = next.unwrap_or_else(|| Vec::with_capacity(bytes.len()));
         self.kept_bytes += bytes.len();
         self.kept.push_front(Frame { start, bytes });
         next.clear();

@@ -599,7 +599,8 @@ impl Recorder {
                 let ran = task.ran();
                 // A call in the agent that was not to wait, and does.
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);
-                let is_over = waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
+                let is_over =
+                    waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
                 if is_over && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
                     task.preempted += 1;
