@@ -1,7 +1,7 @@
 //! The first pass over a trace: what comes next for each thread where that is special, where the stub may stand, and which
 //! parts of the trace are independent of each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use libc::c_int;
 use trace_format::column::Projection;
@@ -188,6 +188,9 @@ impl Scan {
             breaks: HashMap::new(),
             mapping: HashMap::new(),
             shared: HashMap::new(),
+            makes: vec![false; threads],
+            space: vec![0; threads],
+            latest: Vec::new(),
         };
         for number in 0..trace.blocks().len() {
             watch.check()?;
@@ -211,6 +214,7 @@ impl Scan {
             }
         }
         pass.join_sharing_units();
+        pass.let_unfinished_go_on();
         Ok(pass.scan)
     }
 }
@@ -225,6 +229,12 @@ struct Pass {
     mapping: HashMap<u64, u32>,
     /// By device and inode: units that map it shared, and whether anybody may write.
     shared: HashMap<(u64, u64), (Vec<u32>, bool)>,
+    /// Threads that have made a task, in a call whose own event has not come.
+    makes: Vec<bool>,
+    /// The memory that a thread runs in, by number.
+    space: Vec<usize>,
+    /// The latest event of those that run in each memory.
+    latest: Vec<u64>,
 }
 
 /// Whether an event maps shared memory; what and where is in its layout.
@@ -309,14 +319,21 @@ impl Pass {
                 _ => return,
             },
             EventKind::Task => {
-                let parent = event.arg(0).checked_sub(1).and_then(|parent| *self.unit.get(parent as usize)?);
+                let parent = event.arg(0).checked_sub(1);
+                if let Some(makes) = parent.and_then(|parent| self.makes.get_mut(parent as usize)) {
+                    *makes = true;
+                }
+                let parent = parent.and_then(|parent| *self.unit.get(parent as usize)?);
                 let unit = parent.unwrap_or_else(|| self.scan.units.new_unit());
                 self.enter(event, unit, trace);
+                let shares = event.arg(1) & libc::CLONE_VM as u64 != 0;
+                self.enter_space(event, event.arg(0).checked_sub(1).filter(|_| shares));
             }
             EventKind::Exec => {
                 special = Some(Next::Stays);
                 let unit = self.scan.units.new_unit();
                 self.enter(event, unit, trace);
+                self.enter_space(event, None);
             }
             EventKind::Exit => {
                 moves = false;
@@ -340,6 +357,45 @@ impl Pass {
         }
         if moves {
             *last = event.seq();
+        }
+        self.makes[thread] = false;
+        if let Some(latest) = self.latest.get_mut(self.space[thread]) {
+            *latest = event.seq();
+        }
+    }
+
+    /// A trace may end while threads are in calls whose events have not come. Those that stand at the call of which another task
+    /// was born, and those after whom others went on that see the same memory, have come to such a call by then.
+    fn let_unfinished_go_on(&mut self) {
+        let units = &self.scan.units;
+        let sharing = self.shared.values().filter(|(_, written)| *written).flat_map(|(units, _)| units);
+        let sharing: HashSet<u32> = sharing.map(|unit| units.find(*unit)).collect();
+        let unit = |thread: usize| self.unit[thread].map(|unit| units.find(unit)).filter(|unit| sharing.contains(unit));
+        let mut latest: HashMap<u32, u64> = HashMap::new();
+        for (thread, space) in self.space.iter().enumerate() {
+            if let (Some(unit), Some(&seq)) = (unit(thread), self.latest.get(*space)) {
+                latest.entry(unit).and_modify(|latest| *latest = seq.max(*latest)).or_insert(seq);
+            }
+        }
+        for thread in 0..self.space.len() {
+            let of_unit = unit(thread).and_then(|unit| latest.get(&unit));
+            let latest = of_unit.or_else(|| self.latest.get(self.space[thread]));
+            let last = &mut self.scan.last[thread];
+            if self.makes[thread] || latest.is_some_and(|latest| *latest > *last) {
+                *last = NONE;
+            }
+        }
+    }
+
+    /// A thread runs from here on in memory of its own, or in that of another one.
+    fn enter_space(&mut self, event: &Event<'_>, of: Option<u64>) {
+        let shared = of.and_then(|thread| self.space.get(thread as usize)).copied();
+        let space = shared.unwrap_or_else(|| {
+            self.latest.push(event.seq());
+            self.latest.len() - 1
+        });
+        if let Some(own) = self.space.get_mut(event.thread() as usize) {
+            *own = space;
         }
     }
 
