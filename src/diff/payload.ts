@@ -92,8 +92,10 @@ export function lineDiff(
   b: string,
   texts: { a: CanonicalTexts; b: CanonicalTexts },
 ): string[] {
-  const one = a.split("\n").slice(0, MOST_LINES);
-  const other = b.split("\n").slice(0, MOST_LINES);
+  // The end of the last line begins no other one.
+  const end = a.endsWith("\n") && b.endsWith("\n") ? -1 : undefined;
+  const one = a.slice(0, end).split("\n").slice(0, MOST_LINES);
+  const other = b.slice(0, end).split("\n").slice(0, MOST_LINES);
   const matches = align(
     one.map((line) => textHash(texts.a.prose(line))),
     other.map((line) => textHash(texts.b.prose(line))),

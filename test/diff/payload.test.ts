@@ -1,0 +1,34 @@
+/** Bytes that differ, as lines. */
+
+import { expect, it } from "vitest";
+import { CanonicalTexts } from "../../src/diff/canon/texts.js";
+import { lineDiff } from "../../src/diff/payload.js";
+import { RuleSet } from "../../src/diff/rules.js";
+
+const texts = new CanonicalTexts({
+  rules: new RuleSet([]),
+  places: undefined,
+  pids: new Set(),
+  ports: new Set(),
+  from: 0,
+  to: 1,
+});
+
+const lines = (a: string, b: string) => lineDiff(a, b, { a: texts, b: texts });
+
+it("shows lines that differ between those around them", () => {
+  expect(lines("one\ntwo\nsix\nten\n", "one\ntoo\nsix\nten\n")).toEqual([
+    " one",
+    "-two",
+    "+too",
+    " six",
+  ]);
+});
+
+it("shows no line behind the last one", () => {
+  expect(lines("one\n", "two\n")).toEqual(["-one", "+two"]);
+});
+
+it("shows that only one side ends its last line", () => {
+  expect(lines("one\n", "one")).toEqual([" one", "-"]);
+});
