@@ -48,16 +48,23 @@ interface Entry {
   readonly problem?: string;
 }
 
+/** A line, and the nanoseconds of the second in which its recording began. */
+interface Found {
+  readonly entry: Entry;
+  readonly nanos: number;
+}
+
 async function run(context: CommandContext<Options>): Promise<number> {
   const { args, options, stdout, env } = context;
   const paths: string[] = [];
   for (const path of args.length === 0 ? ["."] : args) paths.push(...(await tracesAt(path)));
-  const entries: Entry[] = [];
-  for (const path of new Set(paths)) {
-    const entry = await entryOf(path);
-    if (entry !== undefined) entries.push(entry);
-  }
-  entries.sort((a, b) => b.start - a.start || (a.path < b.path ? -1 : 1));
+  const found: Found[] = [];
+  for (const path of new Set(paths)) found.push(await entryOf(path));
+  found.sort(
+    (a, b) =>
+      b.entry.start - a.entry.start || b.nanos - a.nanos || (a.entry.path < b.entry.path ? -1 : 1),
+  );
+  const entries = found.map(({ entry }) => entry);
   const latest = defaultTrace(env);
   if (options.format === "json") {
     stdout.write(
@@ -105,19 +112,20 @@ async function tracesAt(path: string): Promise<string[]> {
   return found;
 }
 
-async function entryOf(path: string): Promise<Entry | undefined> {
+async function entryOf(path: string): Promise<Found> {
   const { openTrace } = await import("../trace/open.js");
   try {
     const trace = await openTrace(path);
-    const { startSeconds: start, eventCount: events, state, info } = trace;
+    const { startSeconds: start, startNanos: nanos, eventCount: events, state, info } = trace;
     trace.close();
-    return { path, start, command: info.command, events, bytes: info.bytes.total, state };
+    const { command, bytes } = info;
+    return { entry: { path, start, command, events, bytes: bytes.total, state }, nanos };
   } catch (error) {
     if (!(error instanceof TraceError)) throw error;
     const facts = await stat(path).catch(() => undefined);
     if (facts === undefined) throw error;
     const start = Math.floor(facts.mtimeMs / 1000);
-    return {
+    const entry: Entry = {
       path,
       start,
       command: [],
@@ -126,6 +134,7 @@ async function entryOf(path: string): Promise<Entry | undefined> {
       state: "unreadable",
       problem: error.message,
     };
+    return { entry, nanos: 0 };
   }
 }
 

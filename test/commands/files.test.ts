@@ -142,6 +142,29 @@ describe("trace ls", () => {
     ]);
   });
 
+  it("puts the later of one second first", async () => {
+    const own = folder.file("same-second");
+    mkdirSync(own);
+    await sampleTrace().write(`${own}/z.trace`);
+    const earlier = readFileSync(`${own}/z.trace`);
+    const text = folder.file("earlier.txt");
+    await run("dump", `${own}/z.trace`, "-o", text);
+    writeFileSync(
+      text,
+      readFileSync(text, "latin1").replace(
+        /^start (\d+)/m,
+        (_, at) => `start ${BigInt(at) - 1000n}`,
+      ),
+    );
+    await run("dump", "--assemble", text, "-o", `${own}/a.trace`);
+    expect(readFileSync(`${own}/a.trace`)).not.toEqual(earlier);
+    const { traces } = JSON.parse((await run("ls", own, "--format=json")).stdout);
+    expect(traces.map(({ path: name }: { path: string }) => name.slice(own.length + 1))).toEqual([
+      "z.trace",
+      "a.trace",
+    ]);
+  });
+
   it("says how to make one where there is none", async () => {
     const empty = folder.file("empty");
     mkdirSync(empty);
