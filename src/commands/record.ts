@@ -184,6 +184,12 @@ export const command: CommandDef<Options> = {
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { options } = context;
   checkOptions(options);
+  if (options.p !== undefined && context.args[0] !== undefined) {
+    throw usageError(
+      `-p observes what runs already, and ${context.args[0]} is to be started`,
+      "leave one of the two out",
+    );
+  }
   const chosen = await recordOptions(context);
   const once = (changes: Partial<RecordOptions>) => recordOnce({ ...chosen, ...changes });
   const isPlain =

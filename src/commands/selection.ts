@@ -202,6 +202,12 @@ function wordsFilter(
   parse: (text: string) => Filter,
 ): Filter | undefined {
   if (words.length === 0) return undefined;
+  if (/^\S+\.trace$/.test(words[0] ?? "")) {
+    throw usageError(
+      `one trace at a time: ${words[0]} is another one`,
+      "trace diff compares two; trace query and trace export take many",
+    );
+  }
   const selectors = words.filter(isSelector);
   if (selectors.length === 0) return parse(words.join(" "));
   try {

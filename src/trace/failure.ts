@@ -73,7 +73,7 @@ const exitCodes: Readonly<Record<string, number>> = {
 };
 
 /** Errors of replay whose messages end with the way out, behind a semicolon. */
-const withWayOut = new Set(["observe-mode", "other-cpu", "missing-object", "permission"]);
+const withWayOut = new Set(["cut", "observe-mode", "other-cpu", "missing-object", "permission"]);
 
 /** The sentence of the engine, without what only its authors care for. */
 function sentence({ code, message, facts }: NativeFailure): string {

@@ -131,6 +131,12 @@ describe("which events", () => {
     expect(error.hint).toMatch(/^openat and er = 3\n {11}\^\^/);
   });
 
+  it("takes one trace, and says which commands take more", async () => {
+    const error = await failure("show", path, "other.trace");
+    expect(error.message).toBe("one trace at a time: other.trace is another one");
+    expect(error.hint).toContain("trace diff");
+  });
+
   it.each([["nosuchcall"], ["dur > soon"], ["-p", "p1"]])("refuses %j", async (...words) => {
     const error = await failure("show", path, ...words.flat());
     expect(["BAD_FILTER", "USAGE"]).toContain(error.code);

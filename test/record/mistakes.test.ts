@@ -271,6 +271,16 @@ describe("options that", () => {
   it("name a process that does not exist", () =>
     refused(["-p", "4194303"], { code: 125, line: "there is no process 4194303", hint: "" }));
 
+  it("name both a process that runs and a program to start", async () => {
+    const dir = folder();
+    await refused(
+      ["-p", String(process.pid), "ls"],
+      { code: 125, line: "-p observes what runs already, and ls is to be started", hint: "one of" },
+      { dir },
+    );
+    expectNoTrace(dir);
+  });
+
   it.runIf(isRoot)("ask for another user without being root", async () => {
     const prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     const dir = folder();

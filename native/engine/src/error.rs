@@ -82,7 +82,7 @@ pub enum EngineError {
     },
     /// A trace cannot be replayed, or not here.
     Replay {
-        /// `observe-mode`, `unreplayable`, `missing-object`, `damaged-object`, `other-cpu`, `address-taken`, `permission`,
+        /// `cut`, `observe-mode`, `unreplayable`, `missing-object`, `damaged-object`, `other-cpu`, `address-taken`, `permission`,
         /// `refused`, `aborted` or `lost`.
         code: &'static str,
         /// What happened, and the way out.

@@ -241,7 +241,12 @@ fn recorded_status(trace: &Trace) -> i32 {
 }
 
 fn refuse_unreplayable(trace: &Trace) -> Result<(), EngineError> {
-    if meta(trace, "mode") != "replayable" {
+    let mode = meta(trace, "mode");
+    if mode.is_empty() && trace.state() != State::Complete {
+        let message = "the trace is cut before it says how it was recorded; record again: trace record ./PROGRAM";
+        return Err(EngineError::replay("cut", message, Vec::new()));
+    }
+    if mode != "replayable" {
         let words = meta(trace, "observed_by");
         return Err(EngineError::replay(
             "observe-mode",

@@ -129,6 +129,9 @@ fn what_cannot_be_replayed_says_why() {
         error.code()
     };
     assert_eq!(code("\"mode\" \"replayable\"", "\"mode\" \"observe\""), "observe-mode");
+    let head = folder.file("head.trace");
+    std::fs::write(&head, &std::fs::read(&path).unwrap()[..100]).unwrap();
+    assert_eq!(replayed(&head, &Options::default()).0.unwrap_err().code(), "cut");
     assert_eq!(code("\"unreplayable\" \"\"", "\"unreplayable\" \"it maps /dev/dri/card0\""), "unreplayable");
     // Where cpuid can be caught the features count that programs were told of, elsewhere the processor itself.
     let features = trace_engine::cpu::features::text(trace_engine::cpu::features::Level::Host);
