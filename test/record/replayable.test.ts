@@ -49,6 +49,22 @@ describe("what the loader asks of the processor", () => {
   }
 });
 
+it("without a place for programs, says once why no replay is possible, and what helps", async () => {
+  const dir = folder();
+  const [file, place] = [join(dir, "out.trace"), join(dir, "file")];
+  writeFileSync(place, "");
+  const env = { ...stateOf(dir), XDG_CACHE_HOME: place };
+  const { code, stderr } = await run([cli, "record", "-v", "-o", file, "ls", "/"], { env });
+  expect(code).toBe(0);
+  const why = `mapped files could not be kept: cannot write to the object store ${place}/trace/objects: Not a directory`;
+  expect(stderr).toContain(
+    `note: the trace cannot be replayed, since ${why}; XDG_CACHE_HOME can name another place\n`,
+  );
+  const replayed = await run([cli, "replay", file], { env });
+  expect(replayed.code).toBe(125);
+  expect(replayed.stderr.split("\n")[0]).toBe(`trace: the recording cannot be replayed: ${why}`);
+});
+
 describe("small files that are mapped", () => {
   it("are in the trace and not in the object store", async () => {
     const [dir, cache] = [folder(), folder()];

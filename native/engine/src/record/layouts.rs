@@ -34,6 +34,8 @@ const LEAST_CHECKED: usize = 1 << 10;
 const SMALL_FILE: u64 = MOST_MAPPED;
 /// Larger files are not copied when they are mapped.
 const MAX_FILE: u64 = 4 << 30;
+/// What is said of each file of which there is no copy.
+pub(super) const NOT_KEPT: &str = " could not be kept";
 
 impl World {
     /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
@@ -114,7 +116,7 @@ impl World {
             }
         }
         if hash.is_none() {
-            self.unreplayable("a mapped program file could not be kept");
+            self.unreplayable(&format!("a mapped program file{NOT_KEPT}"));
         }
         hash
     }
@@ -277,7 +279,7 @@ impl World {
 
     fn could_not_keep(&mut self, mapping: &Mapping) {
         let shown = String::from_utf8_lossy(&mapping.path).into_owned();
-        self.unreplayable(&format!("the mapped file {shown} could not be kept"));
+        self.unreplayable(&format!("the mapped file {shown}{NOT_KEPT}"));
     }
 
     /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped.

@@ -9,6 +9,7 @@ use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 use trace_format::table::Arch;
 
+use super::layouts::NOT_KEPT;
 use super::{Outcome, Recorder, World};
 use crate::capture::Call;
 use crate::error::EngineError;
@@ -337,9 +338,7 @@ impl World {
             world.discard(output);
             return Err(error);
         }
-        if let Some(failure) = world.images.failure.take() {
-            world.note(&format!("some mapped files could not be kept for replay on another machine: {failure}"));
-        }
+        world.tell_what_was_not_kept();
         let duration_ns = world.time(sys::monotonic());
         for (key, value) in [
             ("status", status.to_string()),
@@ -369,6 +368,23 @@ impl World {
             lost: world.lost,
             notes: world.notes,
         })
+    }
+
+    /// One cause stands for all the files that it kept from being kept.
+    fn tell_what_was_not_kept(&mut self) {
+        let Some(failure) = self.images.failure.take() else { return };
+        let failure = failure.to_string();
+        let failure = failure.rsplit_once(" (os error ").map_or(failure.as_str(), |(text, _)| text);
+        let count = self.obstacles.len();
+        self.obstacles.retain(|obstacle| !obstacle.ends_with(NOT_KEPT));
+        if self.obstacles.len() < count {
+            self.obstacles.insert(0, format!("mapped files could not be kept: {failure}"));
+            self.note(&format!(
+                "the trace cannot be replayed, since mapped files could not be kept: {failure}; XDG_CACHE_HOME can name another place"
+            ));
+        } else {
+            self.note(&format!("some mapped files could not be kept: {failure}"));
+        }
     }
 
     /// Says so when a set-user-ID program runs without the privilege that it would have had.
