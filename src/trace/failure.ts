@@ -78,7 +78,7 @@ const withWayOut = new Set(["cut", "observe-mode", "other-cpu", "missing-object"
 /** The sentence of the engine, without what only its authors care for. */
 function sentence({ code, message, facts }: NativeFailure): string {
   if (code === "no-file") return `there is no file ${facts.path}`;
-  return message.replace(/ \(os error \d+\)$/, "");
+  return message.replace(/ \(os error \d+\)/, "");
 }
 
 /** What happened, and the way out where it is said behind the last semicolon. */

@@ -311,4 +311,16 @@ describe("a kernel that", () => {
     );
     expectNoTrace(dir);
   });
+
+  it("has given us a tracer already, which is named", async () => {
+    const dir = folder();
+    const inner = [cli, "record", "-o", "inner.trace", "true"];
+    const command = [cli, "record", "-q", "-o", "outer.trace", ...inner];
+    const { code, stderr } = await run(command, { cwd: dir, env: stateOf(dir) });
+    expect(code).toBe(125);
+    expect(stderr.split("\n")[0]).toMatch(
+      /^trace: the kernel does not let this process trace its child: Operation not permitted, as it is itself traced by trace \(\d+\)$/,
+    );
+    expect(readdirSync(dir)).not.toContain("inner.trace");
+  });
 });

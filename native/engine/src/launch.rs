@@ -389,8 +389,9 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
                 return Err(EngineError::start(
                     "permission",
                     format!(
-                        "the kernel does not let this process trace its child: {error}; trace doctor says what forbids it, \
-                         and trace record --backend=notify needs no such right, but sees no results"
+                        "the kernel does not let this process trace its child: {error}{}; trace doctor says what forbids it, \
+                         and trace record --backend=notify needs no such right, but sees no results",
+                        own_tracer()
                     ),
                 ));
             }
@@ -398,6 +399,18 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
             Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor: None })
         }
     }
+}
+
+/// Who traces this process, to be said where that keeps it from tracing others; empty when nobody does.
+#[must_use]
+pub fn own_tracer() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+    if tracer == "0" {
+        return String::new();
+    }
+    let name = std::fs::read_to_string(format!("/proc/{tracer}/comm")).unwrap_or_default();
+    format!(", as it is itself traced by {} ({tracer})", name.trim_end())
 }
 
 /// The child between fork and exec.

@@ -17,6 +17,7 @@ use super::remote::{Remote, RemoteCall, get, put};
 use super::watch::{Halt, lost};
 use crate::error::EngineError;
 use crate::image;
+use crate::launch::own_tracer;
 use crate::store::Hash;
 use crate::sys;
 
@@ -96,7 +97,8 @@ impl Zygote {
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXEC;
         sys::seize(pid, options).map_err(|error| {
             let message = format!(
-                "the kernel does not let this process trace its child: {error}; `trace doctor` tells what forbids it"
+                "the kernel does not let this process trace its child: {error}{}; `trace doctor` tells what forbids it",
+                own_tracer()
             );
             EngineError::replay("permission", message, Vec::new())
         })?;
