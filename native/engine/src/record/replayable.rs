@@ -497,6 +497,11 @@ impl Recorder {
                 return;
             }
         }
+        self.go_on_behind(tid);
+    }
+
+    /// Lets a thread go on behind the call that it has come back from, with a signal that was held meanwhile.
+    fn go_on_behind(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let signal = queue_held(task);
         match task.boundary.filter(|boundary| boundary.recurs) {
@@ -529,7 +534,12 @@ impl Recorder {
             Some(Pending::Enter) => self.went_away(tid),
             Some(Pending::Start) => {
                 self.world.turn_event(task);
-                self.go_on(tid, 0);
+                // A handler comes back to the program's own address, which may be inside a jump by now.
+                if task.boundary.is_some_and(|boundary| boundary.recurs) {
+                    self.go_on_behind(tid);
+                } else {
+                    self.go_on(tid, 0);
+                }
             }
             Some(Pending::Preempted(stopped)) => {
                 let (mut event, memory) = *stopped;
