@@ -5,6 +5,7 @@
 
 import { Command, CommanderError, Option } from "commander";
 import { TraceError, usageError } from "../errors.js";
+import { wrap } from "../report/text.js";
 import type { ArgumentDef, CommandDef, OptionDef } from "./command.js";
 
 export interface ParsedCommand {
@@ -16,6 +17,8 @@ export interface ParsedCommand {
 export type ParseResult = ParsedCommand | { readonly help: string };
 
 const firstColumn = 30;
+/** How wide commander makes help where there is no terminal. */
+const helpColumns = 80;
 
 /** Wraps `parse` so that its complaint names the option and the text it was given. */
 function parserOf(def: OptionDef, parse: NonNullable<OptionDef["parse"]>) {
@@ -64,9 +67,19 @@ function examplesText(def: CommandDef): string {
   return `\nExamples:\n${lines.join("\n")}`;
 }
 
+/** What a description lists, one name with its meaning per line, with long meanings below themselves. */
+function hanging(description: string): string {
+  const lines = description.split("\n").map((line) => {
+    const [, name = "", meaning = ""] = /^( {2}\S+ +)(.+)$/.exec(line) ?? [];
+    if (name === "") return line;
+    return name + wrap(meaning, helpColumns - name.length).join(`\n${" ".repeat(name.length)}`);
+  });
+  return lines.join("\n");
+}
+
 function buildCommand(def: CommandDef): Command {
   const command = new Command(`trace ${def.name}`);
-  command.description(def.description ?? `${sentence(def.summary)}.`);
+  command.description(hanging(def.description ?? `${sentence(def.summary)}.`));
   command.exitOverride().configureOutput({ writeOut: () => {}, writeErr: () => {} });
   command.helpOption("-h, --help", "show this help");
   for (const argument of def.arguments ?? []) addArgument(command, argument);

@@ -103,6 +103,20 @@ describe("help", () => {
     expect(help).not.toContain("--old");
   });
 
+  it("keeps what a description lists below itself", () => {
+    const meaning =
+      "a way to write rows, of all tables, that goes on for longer than a line is wide";
+    const help = commandHelp({ ...runner, description: `Formats:\n  rows   ${meaning}\n\nEnd.` });
+    const [, ...lines] = help
+      .slice(help.indexOf("Formats:"), help.indexOf("End."))
+      .trimEnd()
+      .split("\n");
+    expect(lines.length).toBe(2);
+    expect(lines[0]).toMatch(/^ {2}rows {3}a way/);
+    expect(lines[1]).toMatch(/^ {9}\S/);
+    expect(lines.map((line) => line.slice(9)).join(" ")).toBe(meaning);
+  });
+
   it("lists every command once", () => {
     const lines = overviewHelp([runner, lister]).split("\n");
     expect(lines.filter((line) => /^ {2}(run|list) /.test(line))).toHaveLength(2);
