@@ -285,7 +285,7 @@ describe("rules", () => {
         });
       }),
     );
-    expect(result.differences[0]?.aspects[0]?.lines).toEqual(["-total 7", "+total 8", " "]);
+    expect(result.differences[0]?.aspects[0]?.lines).toEqual(["-total 7", "+total 8"]);
   });
 
   it("signals", async () => {
