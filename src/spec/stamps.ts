@@ -12,8 +12,8 @@ export type Stamps = ReadonlyMap<string, string>;
 const PID_DIGITS = /^\d{3,}$/;
 /** All hexadecimal digits at the end of a word, in which there are digits and letters. */
 const PID_TAIL = /^(.*?)(?<![0-9a-f])(?=[a-f]*\d)(?=\d*[a-f])([0-9a-f]{4,8})$/;
-/** Seconds to nanoseconds since 1970 have so many digits, with letters as digits too. */
-const TIME_WORD = /^(?=.*[a-z])(?=.*\d)[0-9a-z]{6,16}$/;
+/** Seconds to nanoseconds since 1970 have so many digits, with letters as digits too: all of them may be letters. */
+const TIME_WORD = /^(?=.*[a-z])[0-9a-z]{6,16}$/;
 const RADIXES: readonly (readonly [radix: number, digits: RegExp])[] = [
   [16, /^[0-9a-f]+$/],
   [36, /^[0-9a-z]+$/],

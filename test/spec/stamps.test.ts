@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { agreedStamps, StampFinder, withoutStamps } from "../../src/spec/stamps.js";
 
-/** A moment, and the same in milliseconds and microseconds. */
-const START = 1_795_807_646;
+/** A moment whose first digits in microseconds, in base 36, are letters. */
+const START = 1_795_820_902;
 const SECOND = 1e9;
 
 /** The pattern of a name that process 1 made a second after the start, told the numbers before. */
@@ -40,6 +40,14 @@ describe("a name tells", () => {
     expect(form(`s-${micros}-working`)).toBe("s-*-working");
     expect(form(`${(START * 1e3 + 500).toString(36)}.tmp`)).toBe("*.tmp");
     expect(form(`x.${START.toString(16)}`)).toBe("x.*");
+  });
+
+  it("such a moment although it has letters only", () => {
+    const word = Array.from({ length: 1000 }, (_, k) => (START * 1e6 + k * 997).toString(36)).find(
+      (text) => /^[a-z]+$/.test(text),
+    );
+    expect(word).toBeDefined();
+    expect(form(`s-${word}-working`)).toBe("s-*-working");
   });
 
   it("no other moment, and none in a word", () => {
