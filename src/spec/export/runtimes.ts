@@ -1,14 +1,17 @@
 /** Permission flags of Node.js and Deno, for the roles that they run. */
 
-import { basename } from "node:path";
+import { statSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
-import { type Role, SOCKET_VERBS, type Spec } from "../model.js";
+import { type Grant, type Role, SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress } from "../object.js";
+import { expanded } from "../tokens.js";
 import {
   type Exported,
   type ExportOptions,
   inOrder,
+  type Judge,
   type Judged,
   pathUse,
   type Target,
@@ -20,36 +23,69 @@ const CHANGES: ReadonlySet<string> = new Set(["write", "create", "delete", "rena
 interface Paths {
   readonly read: readonly string[];
   readonly write: readonly string[];
-  readonly isExact: boolean;
 }
 
 /** What a runtime opens before it reads its flags needs none: the loader's files, its own configuration. */
-function pathsOf(role: Role, { tokens }: ExportOptions, tree: (path: string) => string): Paths {
+function pathsOf(role: Role, options: ExportOptions, tree: (path: string) => string): Paths {
   const read = new Set<string>();
   const write = new Set<string>();
-  let isExact = true;
+  const passed = passedBy(role, options);
   for (const { verb, object } of role.grants) {
     if (!isPathVerb(verb) || verb === "exec") continue;
-    const use = pathUse(object, tokens);
-    isExact &&= use.isExact;
+    const use = pathUse(object, options.tokens);
+    if (verb === "stat" && passed.has(use.path)) continue;
     (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(use.path) : use.path);
   }
-  return { read: inOrder(read), write: inOrder(write), isExact };
+  return { read: inOrder(read), write: inOrder(write) };
+}
+
+const MODULE = /\.(?:[cm]?[jt]sx?|json|node|wasm)$/;
+
+/**
+ * Directories that the loader looks at on its way to the modules. It does so without leave, and a flag that names a directory
+ * gives all that is below: for `/` and the home directory that would be everything.
+ */
+function passedBy(role: Role, { tokens }: ExportOptions): ReadonlySet<string> {
+  const passed = new Set<string>();
+  const modules = role.grants.filter(({ verb, object }) => verb === "read" && MODULE.test(object));
+  for (const object of ["$PWD/*", role.script ?? "", ...modules.map(({ object }) => object)]) {
+    const path = expanded(object, tokens);
+    if (!path.startsWith("/")) continue;
+    for (let at = dirname(path); !passed.has(at); at = dirname(at)) passed.add(at);
+  }
+  return passed;
+}
+
+/** What the flags make of a grant of a path. */
+function pathVerdict(
+  { verb, object }: Grant,
+  role: Role,
+  options: ExportOptions,
+): readonly [Verdict, string?] {
+  const { path, isExact } = pathUse(object, options.tokens);
+  if (verb === "stat" && passedBy(role, options).has(path))
+    return ["lost", "the loader may, a script is refused: it would be all that is below"];
+  if (isDirectory(path))
+    return ["widened", `all that is below can be ${CHANGES.has(verb) ? "written" : "read"}`];
+  return isExact && /^(?:read|write)$/.test(verb)
+    ? ["kept"]
+    : ["widened", "reading or writing of that path or directory"];
+}
+
+/** As the runtimes look at the paths of their flags when they start. */
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 function rolesOf(spec: Spec, name: RegExp): Role[] {
   return spec.roles.filter(({ exe }) => exe.some((path) => name.test(basename(path))));
 }
 
-function judge(
-  spec: Spec,
-  own: readonly Role[],
-  verdict: (verb: string, object: string) => readonly [Verdict, string?],
-): Judged[] {
+function judge(spec: Spec, own: readonly Role[], verdict: Judge): Judged[] {
   return spec.roles.flatMap((role) =>
     role.grants.map((grant) => {
       const [result, note] = own.includes(role)
-        ? verdict(grant.verb, grant.object)
+        ? verdict(grant, role)
         : (["lost", "another program: the flags do not hold it"] as const);
       return { role: role.name, grant, verdict: result, ...(note !== undefined && { note }) };
     }),
@@ -60,43 +96,52 @@ export const node: Target = {
   name: "node",
   summary: "permission flags of Node.js",
   perRole: false,
-  export(spec, options): Exported {
-    const roles = rolesOf(spec, /^(?:node|nodejs)$/);
-    const lines = roles.map((role) => {
-      const { read, write } = pathsOf(role, options, (path) => `${path === "/" ? "" : path}/*`);
-      const flags = [
-        NODE_FLAG,
-        ...read.map((path) => `--allow-fs-read=${path}`),
-        ...write.map((path) => `--allow-fs-write=${path}`),
-        ...(startsOthers(spec, role) ? ["--allow-child-process"] : []),
-        ...(makesWorkers(role) ? ["--allow-worker"] : []),
-        ...(loadsAddons(role) && NODE_MAJOR >= 22 ? ["--allow-addons"] : []),
-      ];
-      return flags.map(shellWord).join(" \\\n  ");
-    });
-    return {
-      text: `${lines.join("\n\n")}\n`,
-      judged: judge(spec, roles, (verb, object) => {
-        if (verb === "syscall") return ["lost", "calls are not filtered"];
-        if (SOCKET_VERBS.has(verb))
-          return ["lost", "the network is not restricted by this version"];
-        if (!isPathVerb(verb)) return ["widened"];
-        if (verb === "exec") return ["widened", "any program, once child processes are allowed"];
-        return pathUse(object, options.tokens).isExact &&
-          (verb === "read" || verb === "list" || verb === "write")
-          ? ["kept"]
-          : ["widened", "reading or writing of that path or directory"];
-      }),
-      remarks: [
-        ...(roles.length === 0 ? ["no role of the spec is Node.js"] : []),
-        `flags of Node.js ${NODE_MAJOR}; addons, child processes and inherited descriptors are not held by them`,
-      ],
-    };
-  },
+  export: (spec, options) => exportNode(spec, options, NODE_MAJOR),
 };
 
+/** Flags as version `major` takes them. */
+export function exportNode(spec: Spec, options: ExportOptions, major: number): Exported {
+  const roles = rolesOf(spec, /^(?:node|nodejs)$/);
+  const hasNetFlag = major >= 25;
+  const lines = roles.map((role) => {
+    const { read, write } = pathsOf(role, options, (path) => `${path === "/" ? "" : path}/*`);
+    const flags = [
+      major >= 23 ? "--permission" : "--experimental-permission",
+      ...read.map((path) => `--allow-fs-read=${path}`),
+      ...write.map((path) => `--allow-fs-write=${path}`),
+      ...(startsOthers(spec, role) ? ["--allow-child-process"] : []),
+      ...(makesWorkers(role) ? ["--allow-worker"] : []),
+      ...(loadsAddons(role) && major >= 22 ? ["--allow-addons"] : []),
+      ...(usesSockets(role) && hasNetFlag ? ["--allow-net"] : []),
+    ];
+    return flags.map(shellWord).join(" \\\n  ");
+  });
+  return {
+    text: `${lines.join("\n\n")}\n`,
+    judged: judge(spec, roles, (grant, role) => {
+      const { verb } = grant;
+      if (verb === "syscall") return ["lost", "calls are not filtered"];
+      if (SOCKET_VERBS.has(verb))
+        return hasNetFlag
+          ? ["widened", "the whole network"]
+          : ["lost", "the network is not restricted by this version"];
+      if (!isPathVerb(verb)) return ["widened"];
+      if (verb === "exec") return ["widened", "any program, once child processes are allowed"];
+      return pathVerdict(grant, role, options);
+    }),
+    remarks: [
+      ...(roles.length === 0 ? ["no role of the spec is Node.js"] : []),
+      `flags of Node.js ${major}; addons, child processes and inherited descriptors are not held by them`,
+    ],
+  };
+}
+
+/** Of the program that runs this. */
 const NODE_MAJOR = Number(process.versions.node.split(".")[0]);
-const NODE_FLAG = NODE_MAJOR >= 23 ? "--permission" : "--experimental-permission";
+
+function usesSockets({ grants }: Role): boolean {
+  return grants.some(({ verb }) => SOCKET_VERBS.has(verb));
+}
 
 function startsOthers(spec: Spec, role: Role): boolean {
   return spec.roles.some(({ from }) => from.includes(role.name));
@@ -120,34 +165,33 @@ export const deno: Target = {
     const roles = rolesOf(spec, /^deno$/);
     const own = roles.length > 0 ? roles : spec.roles.slice(0, 1);
     const lines = own.map((role) => {
-      const { read, write } = pathsOf(role, options, (path) => path);
-      const hosts = hostsOf(role);
+      const paths = pathsOf(role, options, (path) => path);
+      const sockets = unixSockets(role, options);
+      const read = inOrder([...paths.read, ...sockets]);
+      const write = inOrder([...paths.write, ...sockets]);
       const programs = role.grants
         .filter(({ verb }) => verb === "exec")
         .map(({ object }) => pathUse(object, options.tokens).path);
-      const others = programs.filter(
-        (path) => !role.exe.includes(path) && !/\/ld-linux/.test(path),
-      );
+      const own = role.exe.map((exe) => expanded(exe, options.tokens));
+      const others = programs.filter((path) => !own.includes(path) && !/\/ld-linux/.test(path));
       const flags = [
         "--no-prompt",
         ...list("--allow-read", read),
         ...list("--allow-write", write),
-        ...list("--allow-net", hosts),
+        ...netFlag(role, sockets),
         ...list("--allow-run", others),
       ];
       return flags.map(shellWord).join(" \\\n  ");
     });
     return {
       text: `${lines.join("\n\n")}\n`,
-      judged: judge(spec, own, (verb, object) => {
+      judged: judge(spec, own, (grant, role) => {
+        const { verb, object } = grant;
         if (verb === "syscall") return ["lost", "calls are not filtered"];
-        if (verb === "connect" || verb === "bind")
-          return object.startsWith("udp:") ? ["widened", "TCP to the same address"] : ["kept"];
-        if (SOCKET_VERBS.has(verb)) return ["kept"];
+        if (SOCKET_VERBS.has(verb)) return socketVerdict(verb, object);
         if (!isPathVerb(verb)) return ["widened"];
-        return pathUse(object, options.tokens).isExact && /^(?:read|list|write|exec)$/.test(verb)
-          ? ["kept"]
-          : ["widened", "reading or writing of that path or directory"];
+        if (verb === "exec" && pathUse(object, options.tokens).isExact) return ["kept"];
+        return pathVerdict(grant, role, options);
       }),
       remarks: [
         ...(roles.length === 0
@@ -165,15 +209,35 @@ function list(flag: string, values: readonly string[]): string[] {
   return words.length === 0 ? [] : [`${flag}=${words.join(",")}`];
 }
 
-function hostsOf(role: Role): string[] {
-  return role.grants
-    .filter(({ verb }) => SOCKET_VERBS.has(verb))
-    .flatMap(({ object }) => {
-      if (object.startsWith("unix:/")) return [`unix:${object.slice("unix:".length)}`];
-      const address = parseAddress(object);
-      if (address?.port === undefined) return [];
-      if (address.host === "*") return ["0.0.0.0/0"];
-      const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-      return [address.port === "*" || address.port === 0 ? host : `${host}:${address.port}`];
-    });
+function unixSockets({ grants }: Role, { tokens }: ExportOptions): string[] {
+  return grants
+    .filter(({ verb, object }) => SOCKET_VERBS.has(verb) && /^unix:[/$]/.test(object))
+    .map(({ object }) => pathUse(object.slice("unix:".length), tokens).path);
+}
+
+/** Deno has no word for any host at one port. */
+function netFlag(role: Role, sockets: readonly string[]): string[] {
+  const addresses = role.grants.flatMap(({ verb, object }) => {
+    const address = SOCKET_VERBS.has(verb) ? parseAddress(object) : undefined;
+    return address?.port === undefined ? [] : [address];
+  });
+  if (addresses.some(({ host }) => host === "*")) return ["--allow-net"];
+  const hosts = addresses.map(({ host, port }) => {
+    const name = host.includes(":") ? `[${host}]` : host;
+    return port === "*" || port === 0 ? name : `${name}:${port}`;
+  });
+  return list("--allow-net", [...hosts, ...sockets.map((path) => `unix:${path}`)]);
+}
+
+function socketVerdict(verb: string, object: string): readonly [Verdict, string?] {
+  const address = parseAddress(object);
+  if (address?.port === undefined)
+    return object.startsWith("unix:@")
+      ? ["lost", "sockets without a path are not understood"]
+      : ["widened", "to connect and to listen"];
+  if (address.host === "*") return ["widened", "the whole network"];
+  if (address.port === 0) return ["widened", "any port of the address"];
+  return address.protocol === "udp" || verb === "bind"
+    ? ["widened", "any protocol at the address, to connect and to listen"]
+    : ["kept"];
 }
