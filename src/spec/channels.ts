@@ -49,8 +49,8 @@ export class ChannelCollector {
   readonly #execs = new Map<number, number>();
   /** By process: numbers that its program gave to descriptors itself, such as copies of what it was started with. */
   readonly #made = new Map<number, Set<number>>();
-  /** By role and number. */
-  readonly #inherited = new Map<string, Map<number, InheritedDescriptor>>();
+  /** By role, and by number; of files also by what they are, since whoever has one open has it whatever its own grants are. */
+  readonly #inherited = new Map<string, Map<string, InheritedDescriptor>>();
 
   constructor(trace: Trace) {
     this.#trace = trace;
@@ -152,10 +152,11 @@ export class ChannelCollector {
       known = new Map();
       this.#inherited.set(role, known);
     }
-    let descriptor = known.get(fd);
+    const key = object.kind === "file" ? `${fd} ${object.path}` : `${fd}`;
+    let descriptor = known.get(key);
     if (descriptor === undefined) {
       descriptor = { fd, object, channel, uses: new Set() };
-      known.set(fd, descriptor);
+      known.set(key, descriptor);
     }
     return descriptor;
   }

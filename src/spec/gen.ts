@@ -48,7 +48,8 @@ interface RoleDraft {
   readonly replaced: Set<string>;
   readonly moves: Move[];
   readonly starts: Map<string, number>;
-  readonly descriptors: Map<number, RoleDescriptor>;
+  /** By number; of files by their paths as well. */
+  readonly descriptors: Map<string, RoleDescriptor>;
   processes: number;
   threads: number;
   memory: number;
@@ -238,9 +239,10 @@ class Generator {
     const standard = object.createdBy < 0 ? ["stdin", "stdout", "stderr"][fd] : undefined;
     const path = object.path.startsWith("/") ? ` ${tokenised(object.path, tokens)}` : "";
     const is = standard ?? (channel && named.get(channel)) ?? `${object.kind}${path}`;
-    const known = role.descriptors.get(fd);
+    const key = path === "" ? `${fd}` : `${fd} ${is}`;
+    const known = role.descriptors.get(key);
     const use = [...new Set([...(known?.use ?? []), ...uses])].sort() as RoleDescriptor["use"];
-    role.descriptors.set(fd, { fd, is: known?.is ?? is, use });
+    role.descriptors.set(key, { fd, is: known?.is ?? is, use });
   }
 
   /** Its name. */

@@ -6,11 +6,13 @@ import { dirname, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { deno, exportNode } from "../../src/spec/export/runtimes.js";
 import { installed, lackingPython } from "../export/python.js";
 import { lacking } from "../support/tools.js";
-import { SpecPlace } from "./support.js";
+import { roleOf, SpecPlace, specWith, type Words } from "./support.js";
 
 const TIMEOUT = { timeout: 120_000 };
+const OPTIONS = { tokens: { TMP: "/scratch" }, base: "none", name: "app", known: undefined };
 const COMMAND = "cat words | sort > out; cat out";
 
 let place: SpecPlace;
@@ -115,6 +117,37 @@ describe("exports", TIMEOUT, () => {
     },
   );
 
+  it.skipIf(lacking("apparmor_parser"))(
+    "AppArmor has each program go to its profile from any other, with what it was started with",
+    () => {
+      const files = { words: "b\na\n", script: "sort words > out\n" };
+      const other = new SpecPlace(files);
+      try {
+        const script = "env sh script; kill -0 $$; sort words > last";
+        const own = other.learn("sh", "-c", script);
+        other.trace("spec", "export", "--to=apparmor", "--name=app", "-o", "../app.aa", own);
+        const done = other.run("apparmor_parser", "-QKT", "../app.aa");
+        expect(done.status, done.stderr).toBe(0);
+        const [main = "", ...children] = readFileSync(join(other.base, "app.aa"), "utf8").split(
+          /^ {2}profile /m,
+        );
+        const child = (name: string) => children.find((text) => text.startsWith(`${name}_`)) ?? "";
+        expect(main).toMatch(/^ {2}\/usr\/bin\/env Cx -> env_\d,$/m);
+        expect(child("env")).toMatch(/^ {4}\/usr\/bin\/dash Px -> app\/\/sh_\d,$/m);
+        expect(child("env")).not.toContain("Cx");
+        // Two processes of one role, each with another file.
+        for (const name of ["out", "last"]) {
+          expect(child("sort")).toMatch(new RegExp(`^ {4}\\S*/work/${name} w,$`, "m"));
+        }
+        expect(main).toContain("signal (send, receive) peer=app{,//*},");
+        expect(child("sort")).toContain("signal (receive) peer=app{,//*},");
+        expect(`${main}${children}`).not.toMatch(/^ *signal,/m);
+      } finally {
+        other.leave();
+      }
+    },
+  );
+
   it.skipIf(lacking("firejail"))("firejail runs the program", () => {
     exported("firejail", "../app.profile");
     const done = place.run("firejail", "--quiet", "--profile=../app.profile", "sh", "-c", COMMAND);
@@ -150,6 +183,49 @@ describe("exports", TIMEOUT, () => {
       'console.log(require("node:fs").readFileSync("/etc/passwd", "utf8"));\n',
     );
     expect(script("own.cjs").stderr).toContain("ERR_ACCESS_DENIED");
+  });
+
+  it("node gets no directory that its loader only passes by", () => {
+    const other = new SpecPlace({
+      "own.cjs": 'require("./lib.cjs"); require("node:fs").readdirSync("seen");\n',
+      "lib.cjs": 'for (const p of ["/", "."]) require("node:fs").statSync(p);\n',
+    });
+    try {
+      mkdirSync(join(other.work, "seen"));
+      const own = other.learn(process.execPath, "own.cjs");
+      const exported = other.trace("spec", "export", "--to=node", "--losses", own);
+      const flags = exported.stdout.replace(/\\\n/g, "").split(/\s+/);
+      expect(flags).toContain(`--allow-fs-read=${other.work}/lib.cjs`);
+      expect(flags).toContain(`--allow-fs-read=${other.work}/seen`);
+      for (const path of ["/", other.work, other.base])
+        expect(flags).not.toContain(`--allow-fs-read=${path}`);
+      expect(exported.stderr).toMatch(/^lost .*: stat \/ \(the loader may, a script is refused/m);
+      expect(exported.stderr).toMatch(/^widened .*: list \$PWD\/seen \(all that is below can be/m);
+    } finally {
+      other.leave();
+    }
+  });
+
+  it("node is given the network where it has to be", () => {
+    const spec = specWith(roleOf("node", "/usr/bin/node", "", [["connect", "unix:$TMP/s"]]));
+    const flags = (major: number) => exportNode(spec, OPTIONS, major).text;
+    expect(flags(20)).toBe("--experimental-permission\n");
+    expect(flags(24)).toBe("--permission\n");
+    expect(flags(26)).toMatch(/^--permission[\s\\]+--allow-net\n$/);
+  });
+
+  it("deno is given the sockets that it uses, and addresses in its own words", () => {
+    const flags = (...grants: Words) =>
+      deno.export(specWith(roleOf("deno", "/usr/bin/deno", "", grants)), OPTIONS).text;
+    expect(flags(["connect", "unix:$TMP/s"]).split(/[\s\\]+/)).toEqual([
+      "--no-prompt",
+      "--allow-read=/scratch/s",
+      "--allow-write=/scratch/s",
+      "--allow-net=unix:/scratch/s",
+      "",
+    ]);
+    expect(flags(["connect", "tcp:[::1]:80"])).toContain("--allow-net=[::1]:80");
+    expect(flags(["connect", "tcp:*:80"])).toMatch(/--allow-net\n$/);
   });
 
   it.skipIf(lackingPython !== undefined)(

@@ -2,6 +2,7 @@
 
 import { isPathVerb } from "../generalise.js";
 import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
+import { coversPath } from "../object.js";
 import { expanded, type Tokens } from "../tokens.js";
 import { type Exported, type ExportOptions, isLibrary, judgeAll, type Target } from "./target.js";
 
@@ -17,12 +18,19 @@ function exportApparmor(spec: Spec, { tokens, name }: ExportOptions): Exported {
   const names = new Map(spec.roles.map((role, k) => [role.name, `${safe(role.name)}_${k}`]));
   const lines = ["abi <abi/3.0>,", "include <tunables/global>", ""];
   if (root !== undefined) {
-    lines.push(`profile ${safe(name)} ${quoted(globOf(root.exe[0] ?? "/", tokens))} {`);
-    lines.push(...rulesOf(root, spec, names, tokens).map((line) => `  ${line}`));
+    const profile = safe(name);
+    const rules = (role: Role, transition: Transition) => [
+      ...fileRules(role, spec, transition, tokens),
+      ...socketRules(role),
+      ...processRules(role, spec, profile),
+    ];
+    lines.push(`profile ${profile} ${quoted(globOf(root.exe[0] ?? "/", tokens))} {`);
+    lines.push(...rules(root, (to) => `Cx -> ${names.get(to)}`).map((line) => `  ${line}`));
     for (const role of spec.roles) {
       lines.push("", `  profile ${names.get(role.name)} {`);
-      lines.push(...rulesOf(role, spec, names, tokens).map((line) => `    ${line}`));
-      lines.push("  }");
+      // Children of the profile are no children of each other: `Cx` would look for them below this one, and find none.
+      const own = rules(role, (to) => `Px -> ${profile}//${names.get(to)}`);
+      lines.push(...own.map((line) => `    ${line}`), "  }");
     }
     lines.push("}");
   }
@@ -38,12 +46,17 @@ function exportApparmor(spec: Spec, { tokens, name }: ExportOptions): Exported {
 
 function verdictOf({ verb, object }: Grant): readonly ["kept" | "widened" | "lost", string?] {
   if (verb === "syscall") {
-    return object.startsWith("socket(") ? ["kept"] : ["lost", "calls are not filtered"];
+    const family = /^socket\((\w+)/.exec(object)?.[1];
+    if (family === undefined) return ["lost", "calls are not filtered"];
+    if (family !== "unix" && !FAMILIES.has(family))
+      return ["lost", "AppArmor knows no such family: it is refused"];
+    return ["widened", "families and types are told apart, protocols are not"];
   }
   if (SOCKET_VERBS.has(verb)) return ["widened", "sockets of that family, at any address"];
-  if (verb === "ptrace" || verb === "mount") return ["widened"];
-  if (verb === "signal")
-    return object === "self" ? ["kept"] : ["widened", "any process of the profile"];
+  if (verb === "signal" || verb === "ptrace")
+    return object === "outside"
+      ? ["lost", "processes outside of the profile are refused"]
+      : ["widened", "any process of the profile"];
   if (!isPathVerb(verb)) return ["widened"];
   if (verb === "stat") return ["lost", "names can be looked at without a rule"];
   if (verb === "chmeta") return ["widened", "comes with write"];
@@ -94,12 +107,10 @@ const MODES: Readonly<Record<string, string>> = {
 
 const MODE_ORDER = "rwamlk";
 
-function rulesOf(
-  role: Role,
-  spec: Spec,
-  names: ReadonlyMap<string, string>,
-  tokens: Tokens,
-): string[] {
+/** The mode that leads a program that is run to the profile of its role. */
+type Transition = (role: string) => string;
+
+function fileRules(role: Role, spec: Spec, transition: Transition, tokens: Tokens): string[] {
   const modes = new Map<string, Set<string>>();
   const runs = new Map<string, string>();
   const add = (glob: string, letters: string) => {
@@ -114,7 +125,7 @@ function rulesOf(
       add(glob, "rm");
       const next = spec.roles.find(({ exe, name }) => name !== role.name && exe.includes(object));
       // Loaders and scripts stay in the profile; programs of another role go to theirs.
-      runs.set(glob, next === undefined ? "ix" : `Cx -> ${names.get(next.name)}`);
+      runs.set(glob, next === undefined ? "ix" : transition(next.name));
     } else if (verb === "list") add(`${glob.replace(/\/$/, "")}/`, "r");
     else if (verb.startsWith("ioctl:")) add(glob, "rw");
     else add(glob, MODES[verb] ?? "");
@@ -123,25 +134,45 @@ function rulesOf(
     if (verb === "rename" || verb === "create") add(glob, "l");
     if (object.endsWith("/**")) add(`${glob.slice(0, -2)}`, MODES[verb] ?? "r");
   }
-  // A child profile cannot name its own children: what it runs stays in it, unless the parent profile says otherwise.
-  const lines: string[] = [];
+  // What a program was started with is looked at again when the profile changes, and taken away where it has no rule.
+  for (const { is, use } of role.descriptors ?? []) {
+    const file = /^file (.*)$/s.exec(is)?.[1];
+    if (file === undefined) continue;
+    for (const one of use) {
+      for (const object of objectsOf(spec, one, file, tokens))
+        add(globOf(object, tokens), MODES[one] ?? "");
+    }
+  }
+  const lines: string[] = hasTerminal(role) ? ["include <abstractions/consoles>"] : [];
   for (const [glob, letters] of [...modes].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const mode = [...MODE_ORDER].filter((letter) => letters.has(letter)).join("");
     if (mode !== "") lines.push(`${quoted(glob)} ${mode},`);
     const run = runs.get(glob);
     if (run !== undefined) lines.push(`${quoted(glob)} ${run},`);
   }
-  return [...lines, ...socketRules(role), ...processRules(role)];
+  return lines;
 }
 
-const FAMILIES: ReadonlySet<string> = new Set([
-  "inet",
-  "inet6",
-  "netlink",
-  "packet",
-  "bluetooth",
-  "vsock",
-]);
+/** A file as whoever opens it was granted it: with what it makes up in its name as a pattern. */
+function objectsOf(spec: Spec, use: "read" | "write", file: string, tokens: Tokens): string[] {
+  const path = expanded(file, tokens);
+  const found = spec.roles
+    .flatMap(({ grants }) => grants)
+    .filter(({ verb, object }) => verb === use && coversPath(expanded(object, tokens), path));
+  return found.length === 0 ? [file] : [...new Set(found.map(({ object }) => object))];
+}
+
+/** Whether it uses a standard stream of whoever starts the tree, which may be a terminal. */
+function hasTerminal({ descriptors = [] }: Role): boolean {
+  return descriptors.some(({ is }) => /^std(?:in|out|err)$/.test(is));
+}
+
+/** Families that the parser knows, besides `unix`, which has rules of its own. */
+const FAMILIES: ReadonlySet<string> = new Set(
+  `inet ax25 ipx appletalk netrom bridge atmpvc x25 inet6 rose netbeui security key netlink packet ash econet atmsvc rds
+    sna irda pppox wanpipe llc ib mpls can tipc bluetooth iucv rxrpc isdn phonet ieee802154 caif alg nfc vsock kcm qipcrtr
+    smc xdp`.split(/\s+/),
+);
 
 function socketRules(role: Role): string[] {
   const rules = new Set<string>();
@@ -157,7 +188,14 @@ function socketRules(role: Role): string[] {
   return [...rules].sort();
 }
 
-function processRules(role: Role): string[] {
-  const has = (verb: string) => role.grants.some((grant) => grant.verb === verb);
-  return [...(has("signal") ? ["signal,"] : []), ...(has("ptrace") ? ["ptrace,"] : [])];
+/** AppArmor asks both: who sends, and who receives. Whoever starts and stops the program is in no profile. */
+function processRules(role: Role, spec: Spec, profile: string): string[] {
+  const own = `peer=${profile}{,//*}`;
+  const has = ({ grants }: Role, verb: string) => grants.some((grant) => grant.verb === verb);
+  const traces = has(role, "ptrace") ? "trace, read, tracedby, readby" : "tracedby, readby";
+  return [
+    "signal (receive) peer=unconfined,",
+    `signal (${has(role, "signal") ? "send, receive" : "receive"}) ${own},`,
+    ...(spec.roles.some((one) => has(one, "ptrace")) ? [`ptrace (${traces}) ${own},`] : []),
+  ];
 }
