@@ -167,7 +167,11 @@ export class CallFacts {
     const slot = this.#pathSlot(batch, i, n);
     if (slot < 0) return undefined;
     const resolved = findCapture(batch, i, slot, CaptureSide.Resolved);
-    if (resolved >= 0) return this.#text(batch, resolved);
+    return resolved >= 0 ? this.#text(batch, resolved) : this.namedPath(batch, i, n);
+  }
+
+  /** The same as it was named, absolute: symbolic links on the way are not followed. */
+  namedPath(batch: EventBatch, i: number, n: number): string | undefined {
     const given = this.path(batch, i, n);
     if (given === undefined || given.startsWith("/")) return given && normalPath(given);
     const base = this.#base(batch, i, n)?.path;

@@ -11,6 +11,7 @@ import type { Trace } from "../trace/trace.js";
 import { AccessReader, failureOf, isAnswered, isResultless, isSeen } from "./access.js";
 import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
+import { isLink } from "./links.js";
 import type { Verb } from "./model.js";
 import { type Identity, identityKey, identityOf } from "./roles.js";
 import { StampFinder, type Stamps } from "./stamps.js";
@@ -67,6 +68,8 @@ export interface Observation {
   readonly unknown: readonly string[];
   /** Of names that were made, by their paths, what tells who made them or when. */
   readonly stamps: ReadonlyMap<string, Stamps>;
+  /** Names that led to other paths, with those. */
+  readonly links: ReadonlyMap<string, string>;
   /** Real process ids of the recording. */
   readonly pids: ReadonlySet<number>;
   readonly env: readonly string[];
@@ -103,6 +106,7 @@ export class Collector {
   readonly #byPid = new Map<number, number>();
   readonly #unknown = new Set<string>();
   readonly #stamps: StampFinder;
+  readonly #links = new Map<string, string>();
   #env: readonly string[] = [];
   #cwd = "";
 
@@ -140,6 +144,7 @@ export class Collector {
       inherited: (role) => this.#channels.inherited(role),
       unknown: [...this.#unknown],
       stamps: this.#stamps.found,
+      links: this.#links,
       pids: new Set(this.#byPid.keys()),
       env: this.#env,
       cwd: this.#cwd,
@@ -268,6 +273,7 @@ export class Collector {
     if (EXECS.has(name) && error === undefined) {
       process.execPath = this.#reader.facts.resolvedPath(batch, i, 0);
     }
+    if (error === undefined) this.#followed(batch, i);
     if (role === undefined) return;
     const seq = batch.firstSeq + i;
     this.#syscall(process, seq, role, name, error);
@@ -300,6 +306,16 @@ export class Collector {
       role.serves = true;
     }
     this.#channels.call(batch, i, name, number, role.key, this.#reader.facts);
+  }
+
+  #followed(batch: EventBatch, i: number): void {
+    const { facts } = this.#reader;
+    for (let n = 0; n < facts.pathCount(batch, i); n++) {
+      const path = facts.resolvedPath(batch, i, n);
+      const named = facts.namedPath(batch, i, n);
+      if (path?.startsWith("/") !== true || named?.startsWith("/") !== true) continue;
+      if (isLink(facts.path(batch, i, n) ?? "", named, path)) this.#links.set(named, path);
+    }
   }
 
   #nameOf(batch: EventBatch, i: number): string {

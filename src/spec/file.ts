@@ -149,6 +149,7 @@ function withDefaults(spec: Partial<Spec>): Spec {
     roles: spec.roles ?? [],
     channels: spec.channels ?? [],
     triggers: spec.triggers ?? [],
+    ...(spec.links !== undefined && { links: spec.links }),
     unknown: spec.unknown ?? [],
   };
 }
@@ -177,6 +178,12 @@ function checkObjects(spec: Spec, place: Place): void {
       }
       seen.add(key);
     });
+  });
+  spec.links?.forEach(({ name, to }, k) => {
+    for (const path of [name, to]) {
+      const why = pathFault(path);
+      if (why !== undefined) throw invalid(place(`/links/${k}`), `${path}: ${why}`);
+    }
   });
 }
 
@@ -220,6 +227,7 @@ const FLOW_KEYS: ReadonlySet<string> = new Set([
   "channels",
   "triggers",
   "descriptors",
+  "links",
 ]);
 
 /** The spec as YAML: a line for each grant. */

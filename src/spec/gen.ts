@@ -8,9 +8,11 @@ import {
   DEFAULT_LADDER,
   type Draft,
   firstRung,
+  isPathVerb,
   type Ladder,
   namesAdded,
 } from "./generalise.js";
+import { fewestLinks } from "./links.js";
 import {
   type Channel,
   type Grant,
@@ -71,6 +73,7 @@ class Generator {
   readonly #names = new Set<string>();
   readonly #channels = new Map<string, Channel>();
   readonly #unknown = new Set<string>();
+  readonly #links = new Map<string, string>();
   /** By object and run, the stamps of a name. */
   readonly #stamps = new Map<string, Map<number, Stamps>>();
   #tokens: Tokens = {};
@@ -101,6 +104,8 @@ class Generator {
       this.#command = info.command;
     }
     for (const line of seen.unknown) this.#unknown.add(line);
+    for (const [name, to] of seen.links)
+      this.#links.set(tokenised(name, tokens), tokenised(to, tokens));
     for (const [path, stamps] of seen.stamps) {
       const { object } = firstRung({ verb: "create", object: path }, tokens);
       const runs = this.#stamps.get(object) ?? new Map<number, Stamps>();
@@ -287,6 +292,11 @@ class Generator {
       return this.#finish(role, [...own, ...gainedByMoves(role.moves, own, this.#tokens)]);
     });
     const channels = [...this.#channels.values()];
+    const paths = climbed.flat().filter(({ verb }) => isPathVerb(verb));
+    const links = fewestLinks(
+      this.#links,
+      paths.map(({ object }) => object),
+    );
     return {
       traceSpec: SPEC_VERSION,
       command: this.#command,
@@ -295,6 +305,7 @@ class Generator {
       roles,
       channels,
       triggers: [...this.#roles.values()].flatMap((role) => triggersOf(role, channels)),
+      ...(links.length > 0 && { links }),
       unknown: [...this.#unknown, ...climber.remarks],
     };
   }

@@ -39,6 +39,9 @@ function mergeTwo(one: Spec, other: Spec): Spec {
     roles: [...roles, ...fresh],
     channels,
     triggers: unique(triggers, ({ role, on, of }) => `${role} ${on} ${of}`),
+    ...(one.links || other.links
+      ? { links: unique([...(other.links ?? []), ...(one.links ?? [])], ({ name }) => name) }
+      : {}),
     unknown: [...new Set([...one.unknown, ...other.unknown])],
   };
 }

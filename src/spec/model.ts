@@ -154,6 +154,12 @@ export interface Channel {
   readonly passes?: boolean;
 }
 
+/** A symbolic link on the way to what was granted. */
+export interface Link {
+  readonly name: string;
+  readonly to: string;
+}
+
 /** What makes a role start. */
 export interface Trigger {
   readonly role: string;
@@ -181,6 +187,7 @@ export interface Spec {
   readonly roles: readonly Role[];
   readonly channels: readonly Channel[];
   readonly triggers: readonly Trigger[];
+  readonly links?: readonly Link[];
   /** What the recordings cannot tell, a sentence each. */
   readonly unknown: readonly string[];
 }

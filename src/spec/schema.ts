@@ -143,6 +143,16 @@ export const SCHEMA = {
         },
       },
     },
+    links: {
+      type: "array",
+      maxItems: LIMITS.grants,
+      items: {
+        type: "object",
+        required: ["name", "to"],
+        additionalProperties: false,
+        properties: { name: object, to: object },
+      },
+    },
     unknown: words,
   },
 } as const;

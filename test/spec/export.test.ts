@@ -1,13 +1,23 @@
 /** Every export is read by the tool that it is made for; where the tool can run it, the program works in it. */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { kubernetes } from "../../src/spec/export/kubernetes.js";
 import { deno, exportNode } from "../../src/spec/export/runtimes.js";
 import { installed, lackingPython } from "../export/python.js";
+import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
 import { roleOf, SpecPlace, specWith, type Words } from "./support.js";
 
@@ -100,11 +110,59 @@ describe("exports", TIMEOUT, () => {
     },
   );
 
+  it.skipIf(lacking("bwrap"))("bubblewrap has the links by whose names the program asks", () => {
+    const other = new SpecPlace();
+    try {
+      const { base, work } = other;
+      for (const name of ["far/deep", "conf", "work/releases/5/bin"])
+        mkdirSync(join(base, name), { recursive: true });
+      writeFileSync(join(base, "conf/main"), "main\n");
+      writeFileSync(join(work, "releases/5/bin/go"), "cat main\n");
+      writeFileSync(join(work, "releases/5/one"), "one\n");
+      // To a file from far away; to a directory; and one behind that.
+      symlinkSync("../../conf/main", join(base, "far/deep/other"));
+      symlinkSync("releases/5", join(work, "current"));
+      symlinkSync("../../../conf/main", join(work, "current/main"));
+      const script = "cat ../far/deep/other current/one current/main; cd current && . ./bin/go";
+      const own = other.learn("sh", "-c", script);
+      other.trace("spec", "export", "--to=bwrap", "-o", "../in-bwrap", own);
+      const done = other.run("sh", "../in-bwrap", "sh", "-c", script);
+      expect(done).toEqual({ status: 0, stdout: "main\none\nmain\nmain\n", stderr: "" });
+    } finally {
+      other.leave();
+    }
+  });
+
   it.skipIf(lacking("systemd-analyze"))("systemd finds nothing wrong with the unit", () => {
     exported("systemd", "../app.service");
     const done = place.run("systemd-analyze", "verify", "--recursive-errors=yes", "../app.service");
     expect(done.status, done.stderr).toBe(0);
     expect(done.stderr).not.toContain("app.service:");
+  });
+
+  it.skipIf(lacking("systemd-analyze"))("systemd starts the very command", () => {
+    const other = new SpecPlace({ script: "#!/bin/sh\ncat words\n", words: "b\n" });
+    try {
+      const work = join(other.base, "work of 5 %");
+      cpSync(other.work, work, { recursive: true });
+      chmodSync(join(work, "script"), 0o755);
+      const unit = (...command: string[]) => {
+        const record = ["record", "-q", "--force", "--observe", "-o", "a.trace", "--", ...command];
+        for (const words of [record, ["spec", "gen", "--force", "-o", "a.spec", "a.trace"]])
+          expect(other.run("env", "-C", work, cli, ...words).stderr).toBe("");
+        const export_ = ["spec", "export", "--to=systemd", "--force", "-o", "a.service", "a.spec"];
+        expect(other.run("env", "-C", work, cli, ...export_).status).toBe(0);
+        const verify = ["systemd-analyze", "verify", "--recursive-errors=yes", "a.service"];
+        expect(other.run("env", "-C", work, ...verify)).toMatchObject({ status: 0, stderr: "" });
+        return /^ExecStart=(.*)$/m.exec(readFileSync(join(work, "a.service"), "utf8"))?.[1];
+      };
+      expect(unit("./script")).toBe(`"${work.replace("%", "%%")}/script"`);
+      expect(unit("sh", "-c", "echo $$ '%'\n", ";", "")).toBe(
+        `@/usr/bin/dash sh -c "echo $$$$ '%%'\\n" \\; ""`,
+      );
+    } finally {
+      other.leave();
+    }
   });
 
   it.skipIf(lacking("apparmor_parser"))(
@@ -258,6 +316,18 @@ describe("exports", TIMEOUT, () => {
     expect(validate(JSON.parse(read("../app.landlock"))), JSON.stringify(validate.errors)).toBe(
       true,
     );
+  });
+
+  it("the network policy is named as Kubernetes takes it", () => {
+    for (const name of ["node:server.js", "g++", "_x_", `${"a".repeat(60)}-----bc`]) {
+      const { text } = kubernetes.export(specWith(), { ...OPTIONS, name });
+      const { metadata, spec } = parse(text) as {
+        metadata: { name: string };
+        spec: { podSelector: { matchLabels: { app: string } } };
+      };
+      expect(metadata.name).toMatch(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/);
+      expect(spec.podSelector.matchLabels.app).toMatch(/^[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/);
+    }
   });
 
   it("the network policy has the shape of networking.k8s.io/v1", () => {

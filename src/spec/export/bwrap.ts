@@ -4,7 +4,9 @@ import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from 
 import { basename, dirname, resolve } from "node:path";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
-import { SOCKET_VERBS, type Spec } from "../model.js";
+import { type Link, SOCKET_VERBS, type Spec } from "../model.js";
+import { plainPath } from "../object.js";
+import { expanded } from "../tokens.js";
 import {
   type Exported,
   type ExportOptions,
@@ -55,7 +57,7 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     // Links of a merged /usr lead outside otherwise.
     ...rootLinks().map(([name, target]) => `--symlink ${shellWord(target)} ${shellWord(name)}`),
     ...binds(readable, writable),
-    ...linksTo(new Set([...readable, ...writable])),
+    ...linksTo(new Set([...readable, ...writable]), spec.links ?? [], tokens),
     "--proc /proc",
     "--dev /dev",
     ...(tokens.PWD === undefined ? [] : [`--chdir ${shellWord(tokens.PWD)}`]),
@@ -111,24 +113,50 @@ function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): st
 }
 
 /**
- * Names under which programs know files that are there: `libz.so.1` of `libz.so.1.2.13`, `sh` of `dash`. A spec has the names that
- * they lead to only: they are looked for beside those, and in the directories beside.
+ * Names under which programs know files that are there: those that the recordings show, and, as of a script's interpreter they do
+ * not, those that are found beside the files and in the directories beside: `libz.so.1` of `libz.so.1.2.13`, `sh` of `dash`.
  */
-function linksTo(paths: ReadonlySet<string>): string[] {
+function linksTo(
+  paths: ReadonlySet<string>,
+  links: readonly Link[],
+  tokens: ExportOptions["tokens"],
+): string[] {
   const realPaths = new Set([...paths].map(realPath));
   const bound = new Set([...paths].filter(isDirectory));
   const isThere = (path: string) => paths.has(path) || isBelow(path, bound) || isVirtual(path);
   const found = new Map<string, string>();
+  const roots = rootLinks().map(([name, target]) => [name, resolve("/", target)] as const);
+  const plain = links.flatMap(({ name, to }) => {
+    const [own, target] = [plainPath(expanded(name, tokens)), plainPath(expanded(to, tokens))];
+    return own === undefined || target === undefined ? [] : [[own, target] as const];
+  });
+  for (const [name, target] of plain.sort(([a], [b]) => a.length - b.length)) {
+    const own = throughLinks(name, new Map([...roots, ...found]));
+    const isReal = [...paths].some((path) => path.startsWith(`${own}/`));
+    if (own !== target && !isThere(own) && !isReal) found.set(own, target);
+  }
+  const leads = new Set(found.keys());
   for (const directory of directoriesAround(paths)) {
     for (const entry of entriesOf(directory)) {
       const link = `${directory}/${entry.name}`;
       if (!entry.isSymbolicLink()) continue;
       const target = realPath(link);
       if (!paths.has(target) && !realPaths.has(target)) continue;
-      for (const [name, text] of chainOf(link)) if (!isThere(name)) found.set(name, text);
+      for (const [name, text] of chainOf(link)) {
+        if (!isThere(name) && !isBelow(name, leads)) found.set(name, text);
+      }
     }
   }
   return [...found].map(([name, text]) => `--symlink ${shellWord(text)} ${shellWord(name)}`);
+}
+
+/** The path without those links that stand on the way. */
+function throughLinks(path: string, links: ReadonlyMap<string, string>): string {
+  for (let at = dirname(path); at !== "/"; at = dirname(at)) {
+    const target = links.get(at);
+    if (target !== undefined) return target + path.slice(at.length);
+  }
+  return path;
 }
 
 /** A link, what it says, and the same of all that it leads to, as long as these are links: `awk`, `/etc/alternatives/awk`. */
