@@ -28,15 +28,9 @@ function exportPolicy(spec: Spec, { name }: ExportOptions): Exported {
   const policy = {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
-    metadata: {
-      name:
-        name
-          .toLowerCase()
-          .replace(/[^a-z0-9-]/g, "-")
-          .replace(/^-+|-+$/g, "") || "spec",
-    },
+    metadata: { name: named(name.toLowerCase(), /[^a-z0-9-]/g) },
     spec: {
-      podSelector: { matchLabels: { app: name } },
+      podSelector: { matchLabels: { app: named(name, /[^\w.-]/g) } },
       policyTypes: ["Ingress", "Egress"],
       ...(ingress.size > 0 && { ingress: [...ingress.values()] }),
       egress: [DNS, ...egress.values()],
@@ -53,13 +47,22 @@ function exportPolicy(spec: Spec, { name }: ExportOptions): Exported {
         return ["lost", "not the network: nothing holds it here"];
       if (isLoopback(address)) return ["widened", "inside of a pod nothing is restricted"];
       if (verb === "accept") return ["widened", "comes with the port, from anywhere"];
-      return verb === "connect" && address.host !== "*" ? ["kept"] : ["widened", "from anywhere"];
+      return verb === "connect" ? ["kept"] : ["widened", "from anywhere"];
     }),
     remarks: [
       "addresses are those that the recordings saw: names that lead elsewhere tomorrow are refused",
       "DNS in the namespace kube-system is allowed in any case",
     ],
   };
+}
+
+/** Longest value of a label. */
+const MAX_NAME = 63;
+
+/** A name without what may not stand in it; letters and digits are at its ends. */
+function named(name: string, forbidden: RegExp): string {
+  const plain = name.replace(forbidden, "-").replace(/^[^A-Za-z0-9]+/, "");
+  return plain.slice(0, MAX_NAME).replace(/[^A-Za-z0-9]+$/, "") || "spec";
 }
 
 /** By the namespace, since policies do not know services. */

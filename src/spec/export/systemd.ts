@@ -1,9 +1,10 @@
 /** A systemd service unit. */
 
-import { dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { isPathVerb } from "../generalise.js";
 import { rootRole, SOCKET_VERBS, type Spec } from "../model.js";
-import { parseAddress } from "../object.js";
+import { parseAddress, plainPath } from "../object.js";
+import { expanded } from "../tokens.js";
 import {
   callsOf,
   type Exported,
@@ -53,8 +54,8 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
     `Description=${name}`,
     "",
     "[Service]",
-    `ExecStart=${execLine(spec)}`,
-    ...(tokens.PWD === undefined ? [] : [`WorkingDirectory=${escaped(tokens.PWD)}`]),
+    `ExecStart=${execLine(spec, tokens)}`,
+    ...(tokens.PWD === undefined ? [] : [`WorkingDirectory=${tokens.PWD.replaceAll("%", "%%")}`]),
     "NoNewPrivileges=yes",
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
@@ -154,11 +155,30 @@ function escaped(text: string): string {
   return /[\s"'\\]/.test(plain) ? `"${plain.replace(/["\\]/g, "\\$&")}"` : plain;
 }
 
-function execLine(spec: Spec): string {
+/** The file that is run, and behind `@` as what it is told that it was called. */
+function execLine(spec: Spec, tokens: ExportOptions["tokens"]): string {
   const [program = "/bin/false", ...args] = spec.command;
-  const root = spec.roles[rootRole(spec)];
-  const path = program.startsWith("/") ? program : (root?.exe[0] ?? program);
-  return [path, ...args].map((word) => escaped(word).replaceAll("$", "$$$$")).join(" ");
+  const path = programPath(program, spec, tokens);
+  const called = basename(path) === basename(program) ? [path] : [`@${path}`, program];
+  return [...called, ...args].map(commandWord).join(" ");
+}
+
+function programPath(program: string, spec: Spec, tokens: ExportOptions["tokens"]): string {
+  if (program.includes("/")) return resolve(tokens.PWD ?? "/", program);
+  const { script, exe = [program] } = spec.roles[rootRole(spec)] ?? {};
+  // A script is found by its name as well: what runs it is another program.
+  const isScript = script !== undefined && basename(script) === program;
+  const object = expanded(isScript ? script : (exe[0] ?? program), tokens);
+  return plainPath(object) ?? object;
+}
+
+/** As systemd.service(5) reads command lines: `%` and `$` stand for themselves twice, and `;` ends a command. */
+function commandWord(word: string): string {
+  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  if (plain === ";") return "\\;";
+  if (/^[^\s"'\\]+$/.test(plain)) return plain;
+  const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+  return `"${plain.replace(/["\\]/g, "\\$&").replace(/[\n\t\r]/g, (one) => escapes[one] ?? one)}"`;
 }
 
 /** What the format makes of each grant. */

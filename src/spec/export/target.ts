@@ -112,7 +112,7 @@ export function inOrder(paths: Iterable<string>): string[] {
   return [...new Set(paths)].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
 }
 
-/** Shared libraries, which are mapped for execution. */
+/** Shared libraries and addons of Node.js, which are mapped for execution. */
 export function isLibrary(path: string): boolean {
-  return /\.so(?:\.[\d.]+)?$/.test(path);
+  return /\.(?:so(?:\.\w+)*|node)$/.test(path);
 }
