@@ -50,7 +50,7 @@ const ALIASES: readonly (readonly string[])[] = [
 
 /**
  * What healthy runs seldom show: the kernel's own restarts and returns from handlers, ending, aborting, clocks that the
- * vDSO hides on most machines, starting threads, giving memory back.
+ * vDSO hides on most machines, starting threads, giving memory back, waiting where others were quick enough.
  */
 export const NEEDED: readonly string[] = [
   "restart_syscall",
@@ -79,6 +79,12 @@ export const NEEDED: readonly string[] = [
   "mprotect",
   "madvise",
   "sched_yield",
+  "poll",
+  "ppoll",
+  "select",
+  "pselect6",
+  "nanosleep",
+  "clock_nanosleep",
   "getrandom",
   "write",
   "writev",

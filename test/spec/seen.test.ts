@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
 import { type Ran, SpecPlace } from "./support.js";
 
@@ -152,6 +153,21 @@ print(subprocess.run(["cat"], input=b"piped", stdout=subprocess.PIPE).stdout, fl
 `);
     expectEnough(found, "b'piped'\n");
     expect(found.spec).not.toContain("was being opened");
+  });
+
+  it("enough for a program that has to wait where it had not, as what it reads is slow", () => {
+    const place = new SpecPlace({
+      "app.py": `import select, sys, time
+data, room = select.poll(), 0
+data.register(sys.stdin)
+if len(sys.argv) > 1: room = len(data.poll(5000)); select.select([sys.stdin], [], [], 5); time.sleep(0.01)
+print(sys.stdin.read(), room)
+`,
+    });
+    place.learn("python3", "app.py");
+    const slow = "sleep 0.2 | $0 spec run ../app.spec -- python3 app.py slow";
+    expect(place.run("sh", "-c", slow, cli)).toEqual({ status: 0, stdout: " 1\n", stderr: "" });
+    place.leave();
   });
 
   it("what failed: that it is refused is said of a program that fails, and when asked for", () => {
