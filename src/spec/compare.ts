@@ -1,5 +1,6 @@
 /** Two specs by what they allow, not by how they are written: what the second one widens and what it narrows. */
 
+import { counted } from "../report/units.js";
 import { RoleEvaluator } from "./evaluate.js";
 import { type Grant, grantText, type Role, type Spec } from "./model.js";
 import { sortedGrants } from "./order.js";
@@ -69,18 +70,34 @@ export function differenceText({ verdict, changes }: SpecDifference): string {
   for (const { role, what, widened, narrowed } of changes) {
     const note = what === "new" ? "  (new role)" : what === "gone" ? "  (role is gone)" : "";
     lines.push(`${role}${note}`);
-    for (const grant of widened) lines.push(`  ${SYMBOLS.widened} ${grantText(grant)}`);
-    for (const grant of narrowed) lines.push(`  ${SYMBOLS.narrowed} ${grantText(grant)}`);
+    for (const text of textsOf(widened)) lines.push(`  ${SYMBOLS.widened} ${text}`);
+    for (const text of textsOf(narrowed)) lines.push(`  ${SYMBOLS.narrowed} ${text}`);
   }
   lines.push(summary(verdict, changes));
   return `${lines.join("\n")}\n`;
+}
+
+/** Calls of one role from which on they are told in one line: among those of a new program the rest would be lost. */
+const MANY_CALLS = 8;
+
+/** What is told of grants, a line each. */
+function textsOf(grants: readonly Grant[]): string[] {
+  const calls = grants.filter(({ verb }) => verb === "syscall");
+  const isFolded = calls.length >= MANY_CALLS;
+  const texts = grants
+    .filter(({ verb }) => verb !== "syscall" || !isFolded)
+    .map((grant) =>
+      grant.phase === undefined ? grantText(grant) : `${grantText(grant)} (only in ${grant.phase})`,
+    );
+  const folded = `${calls.length} syscalls: ${calls.map(({ object }) => object).join(" ")}`;
+  return isFolded ? [...texts, folded] : texts;
 }
 
 function summary(verdict: SpecDifference["verdict"], changes: readonly RoleChange[]): string {
   if (verdict === "equal") return "equal: both allow the same";
   const sum = (of: "widened" | "narrowed") =>
     changes.reduce((total, change) => total + change[of].length, 0);
-  return `${verdict}: ${sum("widened")} grants wider, ${sum("narrowed")} narrower`;
+  return `${verdict}: ${counted(sum("widened"), "grant")} wider, ${sum("narrowed")} narrower`;
 }
 
 /** For pull requests. */
@@ -90,8 +107,8 @@ export function differenceMarkdown({ verdict, changes }: SpecDifference): string
   const cell = (text: string) => `\`${text.replaceAll("`", "'").replaceAll("|", "\\|")}\``;
   for (const { role, what, widened, narrowed } of changes) {
     const name = what === "changed" ? role : `${role} (${what})`;
-    for (const grant of widened) lines.push(`| ${name} | wider | ${cell(grantText(grant))} |`);
-    for (const grant of narrowed) lines.push(`| ${name} | narrower | ${cell(grantText(grant))} |`);
+    for (const text of textsOf(widened)) lines.push(`| ${name} | wider | ${cell(text)} |`);
+    for (const text of textsOf(narrowed)) lines.push(`| ${name} | narrower | ${cell(text)} |`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -68,6 +68,32 @@ describe("comparing specs", () => {
     expect(compareSpecs(spec(["read /key"]), before).verdict).toBe("narrowed");
   });
 
+  it("tells many calls in one line, and the phase of a grant", () => {
+    const calls = ["accept", "bind", "brk", "close", "fstat", "listen", "mmap", "read"];
+    const role: Role = {
+      name: "other",
+      exe: ["/bin/other"],
+      from: ["app"],
+      grants: [
+        { verb: "read", object: "/a|b", phase: "init" },
+        ...calls.map((object): Grant => ({ verb: "syscall", object })),
+      ],
+    };
+    const after = { ...spec(BASE), roles: [...spec(BASE).roles, role] };
+    const difference = compareSpecs(spec(BASE), after);
+    const folded = `8 syscalls: ${calls.join(" ")}`;
+    expect(differenceText(difference)).toBe(
+      `other  (new role)\n  + read /a|b (only in init)\n  + ${folded}\nwidened: 9 grants wider, 0 narrower\n`,
+    );
+    expect(differenceMarkdown(difference).split("\n").slice(4)).toEqual([
+      "| other (new) | wider | `read /a\\|b (only in init)` |",
+      `| other (new) | wider | \`${folded}\` |`,
+      "",
+    ]);
+    const few = compareSpecs(spec([]), spec(["syscall read"]));
+    expect(differenceText(few)).toBe("app\n  + syscall read\nwidened: 1 grant wider, 0 narrower\n");
+  });
+
   it("merging gives what either allows, and nothing else", () => {
     const merged = mergeSpecs([spec(BASE), spec(["read /x"], { name: "renamed" })]);
     expect(merged.roles).toHaveLength(1);
