@@ -123,6 +123,11 @@ describe("trace spec run", TIMEOUT, () => {
     expect(own.stderr).toContain("cat needs: - {verb: read, object: $PWD/other}");
   });
 
+  it("learns nothing from a program that does what it did", () => {
+    const own = place.trace("spec", "run", "--learn", spec);
+    expect(own).toEqual({ status: 0, stdout: "12\na\nb\n", stderr: "" });
+  });
+
   it("learns what the kernel opens to run a program", () => {
     const text = readFileSync(join(place.base, "app.spec"), "utf8");
     const lines = text

@@ -15,10 +15,10 @@ import {
 import { readSpec } from "../../spec/file.js";
 import { Learner } from "../../spec/generalise.js";
 import type { Spec } from "../../spec/model.js";
-import type { Tokens } from "../../spec/tokens.js";
+import { expanded, type Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { timeSpan } from "../values.js";
-import { tokensHere } from "./shared.js";
+import { tokensHere, withoutLinks } from "./shared.js";
 
 interface Options {
   readonly learn?: boolean;
@@ -137,6 +137,8 @@ class Teller {
   readonly #learner: Learner;
   /** How accesses failed when they were recorded, by role, verb and object. */
   readonly #failed: ReadonlyMap<string, string>;
+  /** What each role may run under the name of a link, as the loader that programs name is one. */
+  readonly #runs: ReadonlySet<string>;
   readonly #told = new Map<string, number>();
   /** What failed when it was recorded as well, which only matters to a program that fails now. */
   readonly #late: string[] = [];
@@ -146,6 +148,13 @@ class Teller {
     this.#learner = new Learner(
       tokens,
       roles.flatMap(({ grants }) => grants),
+    );
+    this.#runs = new Set(
+      roles.flatMap(({ name, grants }) =>
+        grants
+          .filter(({ verb }) => verb === "exec")
+          .map(({ object }) => `${name} ${withoutLinks(expanded(object, tokens))}`),
+      ),
     );
     this.#failed = new Map(
       roles.flatMap(({ name, probes = [] }) =>
@@ -171,7 +180,8 @@ class Teller {
     else this.#late.push(line);
   }
 
-  #learnt({ role, grant }: Refusal): void {
+  #learnt({ role, verb, object, grant }: Refusal): void {
+    if (verb === "exec" && this.#runs.has(`${role} ${object}`)) return;
     const needed = { ...grant, object: this.#learner.objectOf(grant) };
     if (!this.#isNew(`${role} ${needed.verb} ${needed.object}`)) return;
     if (this.#options.quiet !== true) say(`trace: ${role} needs: ${grantLine(needed)}`);

@@ -57,7 +57,8 @@ export function tokensHere(env: CommandContext["env"]): Tokens {
   );
 }
 
-function withoutLinks(path: string): string {
+/** The path that a name leads to, where it does. */
+export function withoutLinks(path: string): string {
   try {
     return realpathSync(path);
   } catch {
