@@ -1,5 +1,6 @@
 /** Two specs by what they allow, not by how they are written: what the second one widens and what it narrows. */
 
+import { printable } from "../report/text.js";
 import { counted } from "../report/units.js";
 import { RoleEvaluator } from "./evaluate.js";
 import { type Grant, grantText, type Role, type Spec } from "./model.js";
@@ -74,7 +75,7 @@ export function differenceText({ verdict, changes }: SpecDifference): string {
     for (const text of textsOf(narrowed)) lines.push(`  ${SYMBOLS.narrowed} ${text}`);
   }
   lines.push(summary(verdict, changes));
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }
 
 /** Calls of one role from which on they are told in one line: among those of a new program the rest would be lost. */
@@ -110,5 +111,5 @@ export function differenceMarkdown({ verdict, changes }: SpecDifference): string
     for (const text of textsOf(widened)) lines.push(`| ${name} | wider | ${cell(text)} |`);
     for (const text of textsOf(narrowed)) lines.push(`| ${name} | narrower | ${cell(text)} |`);
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }

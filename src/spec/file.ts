@@ -8,7 +8,8 @@ import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
 import { Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
-import { PATH_VERBS, SOCKET_VERBS, SPEC_VERSION, type Spec } from "./model.js";
+import { startsAsTrace } from "../trace/magic.js";
+import { PATH_VERBS, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
 import { parseAddress, subtreeOf } from "./object.js";
 import { LIMITS, SCHEMA } from "./schema.js";
 import { TOKEN_NAMES } from "./tokens.js";
@@ -28,7 +29,16 @@ export function readSpec(path: string): Spec {
 
 function textOf(path: string): string {
   try {
-    const { size } = statSync(path);
+    const facts = statSync(path);
+    if (facts.isDirectory()) throw invalid(path, "a directory, and no spec");
+    if (startsAsTrace(path)) {
+      throw invalid(
+        path,
+        "a recording, and no spec",
+        "make one of it: trace spec gen -o FILE TRACE",
+      );
+    }
+    const { size } = facts;
     if (size > LIMITS.bytes) {
       throw invalid(path, `the file has ${size} bytes, the limit is ${LIMITS.bytes}`);
     }
@@ -110,16 +120,26 @@ type Place = (pointer: string) => string;
 let validator: ReturnType<Ajv2020["compile"]> | undefined;
 
 function checkSchema(value: unknown, place: Place): void {
-  validator ??= new Ajv2020({ strict: true, allowUnionTypes: true, messages: true }).compile(
-    SCHEMA,
-  );
+  validator ??= new Ajv2020({
+    strict: true,
+    allowUnionTypes: true,
+    messages: true,
+    verbose: true,
+  }).compile(SCHEMA);
   if (validator(value) === true) return;
   const [error] = validator.errors ?? [];
   if (error === undefined) return;
   throw invalid(place(error.instancePath), sentence(error));
 }
 
-function sentence({ keyword, params, message, instancePath, parentSchema }: ErrorObject): string {
+function sentence({
+  keyword,
+  params,
+  message,
+  instancePath,
+  parentSchema,
+  data,
+}: ErrorObject): string {
   const what = instancePath === "" ? "the spec" : instancePath.slice(1).replaceAll("/", ".");
   const named = params as Readonly<Record<string, unknown>>;
   switch (keyword) {
@@ -133,6 +153,13 @@ function sentence({ keyword, params, message, instancePath, parentSchema }: Erro
     }
     case "required":
       return `${what} lacks \`${String(named.missingProperty)}\``;
+    case "pattern":
+      if (/\.verb$/.test(what)) {
+        const verb = String(data);
+        const near = nearestName(verb, VERBS);
+        return `there is no verb ${verb}${near === undefined ? "" : `; did you mean ${near}?`}`;
+      }
+      return `${what} ${message ?? "is not what it should be"}`;
     case "enum":
       return `${what} must be one of ${(named.allowedValues as unknown[]).join(", ")}`;
     default:

@@ -40,6 +40,9 @@ export interface Ladder {
 
 export const DEFAULT_LADDER: Ladder = { highest: "sibling", crowd: 24 };
 
+/** Line ends, and what stands for bytes that are no text (UTF-8): a spec has no words for them. */
+const UNWRITABLE = /[\n\uFFFD]+/g;
+
 /** The object of a plain access, as far up as tokens go. */
 export function firstRung(
   { verb, object }: Pick<Observed, "verb" | "object">,
@@ -50,8 +53,8 @@ export function firstRung(
   const path = isUnix ? object.slice("unix:".length) : object;
   const scheme = isUnix ? "unix:" : "";
   const named = `${scheme}${tokenised(path, tokens)}`.replaceAll(PID_MARK, "@{pid}");
-  const plainDevice = named.replace(/^\/dev\/pts\/\d+$/, "/dev/pts/*");
-  if (plainDevice !== named) return { object: plainDevice, rung: "sibling" };
+  const general = named.replace(/^\/dev\/pts\/\d+$/, "/dev/pts/*").replace(UNWRITABLE, "*");
+  if (general !== named) return { object: general, rung: "sibling" };
   const isToken = /^(?:unix:)?\$/.test(named) || named.includes("@{pid}");
   return { object: named, rung: isToken ? "token" : "literal" };
 }

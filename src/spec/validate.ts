@@ -92,7 +92,8 @@ function reachability(spec: Spec): Finding[] {
   const launched = spec.triggers.filter(({ on }) => on === "launch").map(({ role }) => role);
   const unstarted = spec.roles.filter(({ from }) => from.length === 0).map(({ name }) => name);
   const roots = [...new Set([...launched, ...unstarted])];
-  if (spec.roles.length > 0 && roots.length === 0) {
+  if (spec.roles.length === 0) return [error("roles", "there is none: no program may run")];
+  if (roots.length === 0) {
     return [error("roles", "none is the first: each says that another starts it (`from`)")];
   }
   const found: Finding[] = [];

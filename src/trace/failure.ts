@@ -28,7 +28,7 @@ const hints: Readonly<Record<string, Hint>> = {
   io: (facts) => ioHint(facts),
   "no-directory": (facts) => `make its directory first: mkdir -p ${dirname(String(facts.path))}`,
   "disk-full": () => "make room, or write to another disk",
-  "not-found": () => "check the spelling, or give a path with a slash: trace record ./PROGRAM",
+  "not-found": () => "check the spelling, or give a path with a slash: ./PROGRAM",
   "not-executable": (facts) => executableHint(String(facts.message)),
   "no-interpreter": () =>
     "scripts name it in their first line (head -1 FILE), programs in .interp (readelf -l FILE)",

@@ -126,6 +126,28 @@ describe("what is said", TIMEOUT, () => {
     expect(done.stderr).toContain("there is: 'read $PWD/words'");
   });
 
+  it("of a role that is not there, or has it not, is which are", () => {
+    const explain = (role: string, grant: string) =>
+      place.trace("spec", "explain", "--role", role, "../app.spec", grant).stderr;
+    expect(explain("cta", "read $PWD/words")).toMatch(
+      /^trace: there is no role cta\n {2}there is: .*\bcat\b/,
+    );
+    expect(explain("cat", "read /nowhere")).toMatch(/^trace: cat does not have a grant read \/now/);
+  });
+
+  it("of what is no spec is what it is", () => {
+    const validate = (file: string) => place.trace("spec", "validate", file).stderr;
+    expect(validate("..")).toMatch(/^trace: \.\.: a directory, and no spec\n/);
+    expect(place.trace("spec", "merge", "../base.trace").stderr).toMatch(
+      /^trace: \.\.\/base\.trace: a recording, and no spec\n.*trace spec gen/,
+    );
+    writeFileSync(join(place.base, "none.spec"), "traceSpec: 1\nroles: []\n");
+    expect(place.trace("spec", "validate", "../none.spec")).toMatchObject({
+      status: 2,
+      stdout: expect.stringMatching(/^error: roles: there is none: no program may run\n/),
+    });
+  });
+
   it("of a file that is made is every verb that it needs", () => {
     const done = place.trace("spec", "run", "--learn", "../app.spec", "--", "cp", "words", "new");
     expect(done).toMatchObject({ status: 0 });

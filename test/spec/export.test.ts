@@ -14,8 +14,11 @@ import { dirname, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { apparmor } from "../../src/spec/export/apparmor.js";
 import { kubernetes } from "../../src/spec/export/kubernetes.js";
 import { deno, exportNode } from "../../src/spec/export/runtimes.js";
+import { systemd } from "../../src/spec/export/systemd.js";
+import type { Target } from "../../src/spec/export/target.js";
 import { installed, lackingPython } from "../export/python.js";
 import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
@@ -138,6 +141,19 @@ describe("exports", TIMEOUT, () => {
     const done = place.run("systemd-analyze", "verify", "--recursive-errors=yes", "../app.service");
     expect(done.status, done.stderr).toBe(0);
     expect(done.stderr).not.toContain("app.service:");
+  });
+
+  it("names of any kind are written so that their readers take them", () => {
+    const paths = ["/x/new\nline", "/x/tab\ty", '/x/"quoted"'];
+    const grants: Words = paths.map((path) => ["write", path]);
+    const spec = specWith(roleOf("app", "/usr/bin/app", "", grants));
+    const text = (target: Target) => target.export(spec, OPTIONS).text;
+    expect(
+      text(systemd)
+        .match(/(?<=^ReadWritePaths=-).*$/gm)
+        ?.sort(),
+    ).toEqual(['"/x/\\"quoted\\""', '"/x/new\\nline"', '"/x/tab\\ty"']);
+    expect(text(apparmor)).toContain("/x/new\\012line wk,");
   });
 
   it.skipIf(lacking("systemd-analyze"))("systemd starts the very command", () => {

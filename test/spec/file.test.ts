@@ -47,6 +47,16 @@ describe("spec files", () => {
     ],
     ["a verb that nothing knows", role("{verb: fly, object: /x}"), /app\.spec:8:\d+: .*verb/],
     [
+      "a misspelt verb",
+      role("{verb: raed, object: /x}"),
+      /app\.spec:8:16: there is no verb raed; did you mean read\?/,
+    ],
+    [
+      "a misspelt key",
+      role("{verb: read, object: /x, phse: init}"),
+      /`phse`.*did you mean phase\?/,
+    ],
+    [
       "a path that is not absolute",
       role("{verb: read, object: x}"),
       /app\.spec:8:9: read x: not an absolute path/,

@@ -155,6 +155,28 @@ print(subprocess.run(["cat"], input=b"piped", stdout=subprocess.PIPE).stdout, fl
     expect(found.spec).not.toContain("was being opened");
   });
 
+  it("files of any name, on one line each, also where bytes of it are no text", () => {
+    const found = learned(`import os
+for name in [b"new\\nline", b"star*x", b"back\\\\slash", b"$HOME", b" lead", b"\\xff\\xfe.x", b"@{pid}", b"\\x1b[2J", b"\\"quoted'"]:
+    with open(name, "w") as file: file.write("x")
+    os.stat(name); os.unlink(name)
+print("done")
+`);
+    expectEnough(found, "done\n");
+    expect(found.spec).toContain("object: $PWD/new*line,");
+    expect(found.spec).toContain("object: $PWD/*.x,");
+  });
+
+  it("to people nothing that a terminal would obey", () => {
+    const place = new SpecPlace({ "\x1b[2J": "text\n" });
+    place.learn("cat", "/dev/null");
+    const words = ["spec", "run", "--supervise=always", "../app.spec", "--", "cat", "\x1b[2J"];
+    const { stderr } = place.trace(...words);
+    expect(stderr).toMatch(/refused read \S*\/work\/\\x1b\[2J \(/);
+    expect(stderr).not.toContain("\x1b");
+    place.leave();
+  });
+
   it("enough for a program that has to wait where it had not, as what it reads is slow", () => {
     const place = new SpecPlace({
       "app.py": `import select, sys, time

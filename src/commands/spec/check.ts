@@ -1,5 +1,6 @@
 /** `trace spec check`: does a recording stay inside a spec? Exit code 0 yes, 2 no, 3 cannot tell. */
 
+import { printable } from "../../report/text.js";
 import { counted } from "../../report/units.js";
 import type { CheckResult, Violation } from "../../spec/check.js";
 import { defaultTrace } from "../../state.js";
@@ -78,5 +79,5 @@ function textOf(
       ? `${counted(violations.length, "access", "accesses")} outside the spec, of ${accesses}`
       : `inside the spec: ${counted(accesses, "different access", "different accesses")}`;
   lines.push(`${trace}: ${verdict}`);
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }

@@ -1,6 +1,7 @@
 /** `trace spec explain`: why a grant is there, with the events that needed it. */
 
-import { TraceError } from "../../errors.js";
+import { TraceError, usageError } from "../../errors.js";
+import { printable } from "../../report/text.js";
 import { counted } from "../../report/units.js";
 import { type Grant, grantText, type Role } from "../../spec/model.js";
 import type { CommandContext, CommandDef } from "../command.js";
@@ -52,9 +53,18 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const named = rest.filter((word) => word.endsWith(".trace"));
   const wanted = rest.filter((word) => !word.endsWith(".trace")).join(" ");
   const found = find(spec.roles, wanted, options.role);
+  const { role } = options;
+  if (role !== undefined && !spec.roles.some(({ name }) => name === role)) {
+    throw usageError(
+      `there is no role ${role}`,
+      `there is: ${spec.roles.map(({ name }) => name).join(", ")}`,
+    );
+  }
   if (found.length === 0) {
-    const near = nearest(spec.roles, wanted);
-    throw new TraceError("NO_GRANT", `no role has a grant ${wanted}`, {
+    const own = spec.roles.filter(({ name }) => role === undefined || name === role);
+    const near = nearest(own, wanted);
+    const who = role === undefined ? "no role has" : `${role} does not have`;
+    throw new TraceError("NO_GRANT", `${who} a grant ${wanted}`, {
       hint:
         near.length > 0
           ? `there is: ${near.map((text) => `'${text}'`).join(", ")}`
@@ -117,5 +127,5 @@ function heading(role: Role, grant: Grant): string {
   if (grant.count !== undefined) {
     parts.push(`${counted(grant.count, "call")} in ${counted(grant.runs?.length ?? 0, "run")}`);
   }
-  return parts.join("; ");
+  return printable(parts.join("; "));
 }

@@ -1,6 +1,7 @@
 /** `trace spec export`: a spec in the format of another tool, and what becomes of each grant there. */
 
 import { usageError } from "../../errors.js";
+import { printable } from "../../report/text.js";
 import { counted } from "../../report/units.js";
 import type { Exported } from "../../spec/export/target.js";
 import { knownCalls, TARGETS } from "../../spec/export/targets.js";
@@ -84,5 +85,5 @@ function report({ judged, remarks }: Exported, isFull: boolean): string {
   const count = (verdict: string) => judged.filter((one) => one.verdict === verdict).length;
   lines.push(...remarks.map((remark) => `note: ${remark}`));
   lines.push(`${count("kept")} grants kept, ${count("widened")} widened, ${count("lost")} lost`);
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }

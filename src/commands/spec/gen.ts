@@ -1,6 +1,7 @@
 /** `trace spec gen`: recordings to a spec. */
 
 import { TraceError } from "../../errors.js";
+import { printable } from "../../report/text.js";
 import { DEFAULT_LADDER } from "../../spec/generalise.js";
 import { RUNGS, type Rung } from "../../spec/model.js";
 import { defaultTrace } from "../../state.js";
@@ -71,6 +72,6 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const ladder = { highest: options.climb, crowd: options.crowd };
   const spec = await withTraces(paths, context, (traces) => generate(traces, { ladder }));
   deliver(context, await formatSpec(spec, options.format), options.output, options.force === true);
-  for (const line of spec.unknown) context.stderr.write(`trace: note: ${line}\n`);
+  for (const line of spec.unknown) context.stderr.write(`trace: note: ${printable(line)}\n`);
   return 0;
 }

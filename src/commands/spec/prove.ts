@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TraceError } from "../../errors.js";
+import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { grantLine } from "../../spec/check.js";
 import { readSpec, specText } from "../../spec/file.js";
@@ -158,7 +159,7 @@ function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }
   lines.push(
     `${verdict} on ${counted(checks.length, "recording")} and an enforced run (${own.ended}, ${how}); Linux ${kernel}, Landlock ${landlock}`,
   );
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }
 
 /** Runs the program again and again with fewer grants; what it prints and how it ends has to stay the same. */

@@ -3,6 +3,7 @@
 import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import { usageError } from "../../errors.js";
+import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { grantLine } from "../../spec/check.js";
 import {
@@ -215,7 +216,7 @@ class Teller {
 /** Straight to the descriptor: the program shares the stream, which node would make non-blocking. */
 function say(line: string): void {
   try {
-    writeSync(2, `${line}\n`);
+    writeSync(2, `${printable(line)}\n`);
   } catch {}
 }
 

@@ -1,5 +1,6 @@
 /** `trace spec validate`: is a spec what it should be? Exit code 0 yes (warnings included), 2 no. */
 
+import { printable } from "../../report/text.js";
 import { counted } from "../../report/units.js";
 import type { CommandContext, CommandDef } from "../command.js";
 import { splitSpec, tokensHere } from "./shared.js";
@@ -29,7 +30,7 @@ export const command: CommandDef<Options> = {
       context.stdout.write(`${JSON.stringify({ schema: 1, findings }, undefined, 2)}\n`);
     } else {
       for (const { level, about, message } of findings) {
-        context.stdout.write(`${level}: ${about}: ${message}\n`);
+        context.stdout.write(`${printable(`${level}: ${about}: ${message}`)}\n`);
       }
       const warnings = findings.length - errors;
       context.stdout.write(

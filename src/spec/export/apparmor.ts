@@ -86,6 +86,7 @@ function globOf(object: string, tokens: Tokens): string {
 }
 
 function escapedCharacter(character: string): string {
+  if (character < " ") return `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`;
   return /[*?[\]{}^"\\@]/.test(character) ? `\\${character}` : character;
 }
 

@@ -2,7 +2,6 @@
 
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
 import { type Link, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
@@ -55,12 +54,12 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
     "--new-session",
     "--cap-drop ALL",
     // Links of a merged /usr lead outside otherwise.
-    ...rootLinks().map(([name, target]) => `--symlink ${shellWord(target)} ${shellWord(name)}`),
+    ...rootLinks().map(([name, target]) => `--symlink ${quoted(target)} ${quoted(name)}`),
     ...binds(readable, writable),
     ...linksTo(new Set([...readable, ...writable]), spec.links ?? [], tokens),
     "--proc /proc",
     "--dev /dev",
-    ...(tokens.PWD === undefined ? [] : [`--chdir ${shellWord(tokens.PWD)}`]),
+    ...(tokens.PWD === undefined ? [] : [`--chdir ${quoted(tokens.PWD)}`]),
   ];
   return {
     text: `#!/bin/sh\n# Runs its arguments in a sandbox that holds what the spec grants.\nexec bwrap \\\n  ${lines.join(" \\\n  ")} \\\n  -- "$@"\n`,
@@ -91,6 +90,11 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
   };
 }
 
+/** A word of a POSIX shell, which knows no escapes: whatever is in it stands between the quotes. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
 /** bubblewrap makes its own. */
 function isVirtual(path: string): boolean {
   return /^\/(?:proc|dev)(?:\/|$)/.test(path) || path === "/";
@@ -107,7 +111,7 @@ function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): st
   const isThere = (path: string) => isBelow(path, writable.has(path) ? writable : bound);
   return inOrder([...readable, ...writable]).flatMap((path) => {
     if (isRootLink(path) || isThere(path)) return [];
-    const word = shellWord(path);
+    const word = quoted(path);
     return [`--${writable.has(path) ? "bind" : "ro-bind"}-try ${word} ${word}`];
   });
 }
@@ -147,7 +151,7 @@ function linksTo(
       }
     }
   }
-  return [...found].map(([name, text]) => `--symlink ${shellWord(text)} ${shellWord(name)}`);
+  return [...found].map(([name, text]) => `--symlink ${quoted(text)} ${quoted(name)}`);
 }
 
 /** The path without those links that stand on the way. */

@@ -152,7 +152,7 @@ function bindRule(object: string): string[] {
 /** Specifiers begin with `%`, lists are split at blanks. */
 function escaped(text: string): string {
   const plain = text.replaceAll("%", "%%");
-  return /[\s"'\\]/.test(plain) ? `"${plain.replace(/["\\]/g, "\\$&")}"` : plain;
+  return /[\s"'\\]/.test(plain) ? quoted(plain) : plain;
 }
 
 /** The file that is run, and behind `@` as what it is told that it was called. */
@@ -176,9 +176,13 @@ function programPath(program: string, spec: Spec, tokens: ExportOptions["tokens"
 function commandWord(word: string): string {
   const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
   if (plain === ";") return "\\;";
-  if (/^[^\s"'\\]+$/.test(plain)) return plain;
+  return /^[^\s"'\\]+$/.test(plain) ? plain : quoted(plain);
+}
+
+/** With the escapes of C, as lines end where the line ends. */
+function quoted(text: string): string {
   const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-  return `"${plain.replace(/["\\]/g, "\\$&").replace(/[\n\t\r]/g, (one) => escapes[one] ?? one)}"`;
+  return `"${text.replace(/["\\]/g, "\\$&").replace(/[\n\t\r]/g, (one) => escapes[one] ?? one)}"`;
 }
 
 /** What the format makes of each grant. */
