@@ -14,7 +14,7 @@ import { type CheckResult, checkTrace } from "./check.js";
 import { Collector, type Observation, type ObservedProbe, type ObservedRole } from "./collect.js";
 import { needsDescriptors, preparePolicy, type Refusal, refusalOf } from "./enforce.js";
 import { firstRung } from "./generalise.js";
-import type { Grant, Spec } from "./model.js";
+import type { Grant, Spec, Verb } from "./model.js";
 import { isAliasOf } from "./needed.js";
 import type { Compiled, CompileOptions } from "./policy.js";
 import { type ProbeResult, probeAll } from "./probes.js";
@@ -207,6 +207,9 @@ function sameRole(seen: Observation, role: ObservedRole): ObservedRole | undefin
 /** Whether a spec with these grants left out is still enough. */
 export type StillWorks = (spec: Spec) => Promise<boolean>;
 
+/** Verbs whose grants may be tried. Whether the others are needed shows in what a program leaves behind, and not in the program. */
+const WITHOUT_TRACE: ReadonlySet<Verb> = new Set<Verb>(["read", "list", "stat"]);
+
 /**
  * Removes grants as long as the program goes on working: halves first, then halves of halves. Calls of the system are
  * left alone, since what they would be needed for happens seldom.
@@ -219,7 +222,7 @@ export async function minimize(
   let removed = 0;
   for (const { name } of spec.roles) {
     const role = current.roles.find((one) => one.name === name);
-    const candidates = role?.grants.filter(({ verb }) => verb !== "syscall") ?? [];
+    const candidates = role?.grants.filter(({ verb }) => WITHOUT_TRACE.has(verb)) ?? [];
     const drop = async (grants: readonly Grant[]): Promise<void> => {
       if (grants.length === 0) return;
       const trial = without(current, name, new Set(grants));

@@ -304,4 +304,30 @@ describe("trace spec prove", TIMEOUT, () => {
     expect(place.trace("spec", "run", "../small.spec").stdout).toBe("b\na\n");
     expect(existsSync(join(place.base, "small.spec"))).toBe(true);
   });
+
+  it("leaves in what changes something, and what a program only complains about", () => {
+    const other = new SpecPlace({ words: "b\n", note: "n\n" });
+    const minimize = (own: string, ...command: string[]) =>
+      other.trace(
+        ...["spec", "prove", "--minimize", "--force", "-o", "../small.spec", own],
+        ...["../base.trace", "--", ...command],
+      );
+    // The second run finds what the first one left.
+    const command = ["sh", "-c", "cat words > out; cat note > /dev/null; cat out"];
+    const done = minimize(other.learn(...command), ...command);
+    expect(done.status, done.stderr).toBe(0);
+    const small = readFileSync(join(other.base, "small.spec"), "utf8");
+    for (const grant of ["write, object: $PWD/out", "create, object: $PWD/out"])
+      expect(small).toContain(`{verb: ${grant}`);
+    expect(small).toContain("{verb: read, object: $PWD/note");
+    expect(small).not.toContain("{verb: stat, object: $PWD/");
+    const once = ["mkdir", "new"];
+    const own = other.learn(...once);
+    other.run("rmdir", "new");
+    expect(minimize(own, ...once)).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/trace: the program does not print and end the same when it/),
+    });
+    other.leave();
+  });
 });

@@ -2,7 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TraceError } from "../../errors.js";
@@ -46,7 +46,7 @@ export const command: CommandDef<Options> = {
   options: [
     {
       flags: "--minimize",
-      help: "try to leave out each grant, and write a spec of those that are needed",
+      help: "try to leave out what it may read, list and look at, and write a spec of what it has to",
     },
     ...outputOptions,
     { flags: "--record <file>", help: "keep the recording of the enforced run" },
@@ -113,7 +113,8 @@ async function run(context: CommandContext<Options>): Promise<number> {
       : textOf(proof),
   );
   if (!proof.proved) return 2;
-  if (options.minimize === true) await writeMinimal(context, spec, command, timeout);
+  if (options.minimize === true)
+    await writeMinimal(context, spec, command, { timeout, ended: proof.run.ended });
   return 0;
 }
 
@@ -162,18 +163,18 @@ function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }
   return `${lines.map(printable).join("\n")}\n`;
 }
 
-/** Runs the program again and again with fewer grants; what it prints and how it ends has to stay the same. */
+/** Runs the program again and again with fewer grants; what it prints and how it `ended` has to stay the same. */
 async function writeMinimal(
   context: CommandContext<Options>,
   spec: Spec,
   command: readonly string[],
-  timeout: number,
+  { timeout, ended }: { readonly timeout: number; readonly ended: string },
 ): Promise<void> {
   const { minimize } = await import("../../spec/prove.js");
   const { options } = context;
   const folder = mkdtempSync(join(tmpdir(), "trace-minimize-"));
   try {
-    const outcome = (trial: Spec): string => {
+    const outcome = (trial: Spec) => {
       const file = join(folder, "trial.spec");
       writeFileSync(file, specText(trial));
       const words = [
@@ -188,19 +189,31 @@ async function writeMinimal(
         ...command,
       ];
       const done = spawnSync(process.execPath, words, {
-        stdio: ["ignore", "pipe", "ignore"],
+        stdio: ["ignore", "pipe", "pipe"],
         // It ends by itself before.
         timeout: timeout + SPARE_MS,
         killSignal: "SIGKILL",
         maxBuffer: 1 << 28,
       });
-      return `${done.status} ${done.signal} ${done.stdout.toString("latin1")}`;
+      const how =
+        done.signal === null ? `exit ${done.status}` : `signal ${constants.signals[done.signal]}`;
+      const text = `${how}\n${done.stdout.toString("latin1")}`;
+      return { text, errors: done.stderr.toString("latin1") };
     };
-    const wanted = outcome(spec);
-    const { spec: small, removed } = await minimize(
-      spec,
-      async (trial) => outcome(trial) === wanted,
-    );
+    const [wanted, again] = [outcome(spec), outcome(spec)];
+    if (wanted.text !== again.text || !wanted.text.startsWith(`${ended}\n`)) {
+      throw new TraceError(
+        "NOT_REPEATABLE",
+        "the program does not print and end the same when it is run again: what it needs cannot be tried",
+        { hint: "run it so that each run finds what the first one found" },
+      );
+    }
+    // Programs tell of what they lack, and some then go on.
+    const isSilent = wanted.errors === again.errors;
+    const { spec: small, removed } = await minimize(spec, async (trial) => {
+      const { text, errors } = outcome(trial);
+      return text === wanted.text && (!isSilent || errors === wanted.errors);
+    });
     deliver(context, specText(small), options.output, options.force === true);
     context.stderr.write(
       `trace: ${counted(removed, "grant")} left out; the program prints and ends the same without\n`,
