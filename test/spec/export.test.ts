@@ -15,6 +15,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { apparmor } from "../../src/spec/export/apparmor.js";
+import { bwrap } from "../../src/spec/export/bwrap.js";
 import { kubernetes } from "../../src/spec/export/kubernetes.js";
 import { deno, exportNode } from "../../src/spec/export/runtimes.js";
 import { systemd } from "../../src/spec/export/systemd.js";
@@ -144,15 +145,17 @@ describe("exports", TIMEOUT, () => {
   });
 
   it("names of any kind are written so that their readers take them", () => {
-    const paths = ["/x/new\nline", "/x/tab\ty", '/x/"quoted"'];
+    const paths = ["/x/new\nline", "/x/tab\ty", '/x/"quoted"', "/x/it's"];
     const grants: Words = paths.map((path) => ["write", path]);
     const spec = specWith(roleOf("app", "/usr/bin/app", "", grants));
     const text = (target: Target) => target.export(spec, OPTIONS).text;
+    const binds = place.run("sh", "-c", text(bwrap).replace("exec bwrap", "printf '<%s>'"));
+    for (const path of paths) expect(binds.stdout).toContain(`<--bind-try><${path}><${path}>`);
     expect(
       text(systemd)
         .match(/(?<=^ReadWritePaths=-).*$/gm)
         ?.sort(),
-    ).toEqual(['"/x/\\"quoted\\""', '"/x/new\\nline"', '"/x/tab\\ty"']);
+    ).toEqual(['"/x/\\"quoted\\""', `"/x/it's"`, '"/x/new\\nline"', '"/x/tab\\ty"']);
     expect(text(apparmor)).toContain("/x/new\\012line wk,");
   });
 
