@@ -110,6 +110,18 @@ function violationOf(role: Role, access: Observed, tokens: Tokens): Violation {
   };
 }
 
+/** The line that allows what a role was refused. One that is there may allow it in one phase alone: two would contradict. */
+export function allowingLine(
+  roles: readonly Role[],
+  name: string,
+  grant: Pick<Grant, "verb" | "object">,
+): string {
+  const own = roles.find((role) => role.name === name)?.grants ?? [];
+  const known = own.find(({ verb, object }) => verb === grant.verb && object === grant.object);
+  const line = grantLine(grant);
+  return known?.phase === undefined ? line : `${line}, in place of that for phase ${known.phase}`;
+}
+
 /** A grant as the line to put into the spec. */
 export function grantLine({ verb, object }: Pick<Grant, "verb" | "object">): string {
   const quote = (text: string) =>

@@ -64,11 +64,14 @@ export function protection(directory: string, home: string | undefined): string 
   if (!isInHome) return undefined;
   if (directory === home) return "it is the home directory";
   const first = directory.slice(home.length + 1).split("/")[0] ?? "";
-  // Caches and work trees that happen to stand in a dot directory are named by tokens of their own.
-  return first.startsWith(".") && first !== ".cache"
+  // Work trees that happen to stand in a dot directory are named by tokens of their own.
+  return first.startsWith(".") && !CACHES.test(directory.slice(home.length + 1))
     ? `${home}/${first} is a user's configuration`
     : undefined;
 }
+
+/** Caches, logs and counters in a home directory. */
+const CACHES = /^(?:\.cache|\.npm\/_logs|\.config\/go\/telemetry)(?:\/|$)/;
 
 /** The directory that an object's last name stands in. */
 export function directoryOf(object: string): string {

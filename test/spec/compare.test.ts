@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { allowingLine } from "../../src/spec/check.js";
 import { compareSpecs, differenceMarkdown, differenceText } from "../../src/spec/compare.js";
 import { mergeSpecs } from "../../src/spec/merge.js";
 import type { Grant, Role, Spec } from "../../src/spec/model.js";
@@ -92,6 +93,18 @@ describe("comparing specs", () => {
     ]);
     const few = compareSpecs(spec([]), spec(["syscall read"]));
     expect(differenceText(few)).toBe("app\n  + syscall read\nwidened: 1 grant wider, 0 narrower\n");
+  });
+
+  it("what was refused in one phase is allowed in place of the other one", () => {
+    const role: Role = { name: "app", exe: ["/app"], from: [], grants: [] };
+    const key: Grant = { verb: "read", object: "/key", phase: "init" };
+    const line = "- {verb: read, object: /key}";
+    expect(allowingLine([role], "app", key)).toBe(line);
+    const other = { ...role, name: "other", grants: [key] };
+    expect(allowingLine([role, other], "app", key)).toBe(line);
+    expect(allowingLine([{ ...role, grants: [key] }], "app", key)).toBe(
+      `${line}, in place of that for phase init`,
+    );
   });
 
   it("merging gives what either allows, and nothing else", () => {

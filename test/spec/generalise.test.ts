@@ -148,6 +148,9 @@ describe("the ladder", () => {
       "/home/me",
       "/home/me/.ssh",
       "/home/me/.config/app",
+      "/home/me/.npm",
+      "/home/me/.npm/_logs2",
+      "/home/me/.config/go",
       "/root/x",
     ]) {
       expect(protection(place, "/home/me"), place).toBeDefined();
@@ -156,6 +159,8 @@ describe("the ladder", () => {
       "/tmp",
       "/home/me/work",
       "/home/me/.cache/app",
+      "/home/me/.npm/_logs",
+      "/home/me/.config/go/telemetry/local",
       "/var/lib/app",
       "/dev/shm",
     ]) {

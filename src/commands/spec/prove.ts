@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { TraceError } from "../../errors.js";
 import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
-import { grantLine } from "../../spec/check.js";
+import { allowingLine } from "../../spec/check.js";
 import { readSpec, specText } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
 import type { Proof } from "../../spec/prove.js";
@@ -110,7 +110,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
   context.stderr.write(
     options.format === "json"
       ? `${JSON.stringify({ schema: 1, ...summaryOf(proof) }, undefined, 2)}\n`
-      : textOf(proof),
+      : textOf(proof, spec),
   );
   if (!proof.proved) return 2;
   if (options.minimize === true)
@@ -123,7 +123,10 @@ function summaryOf({ compiled, ...rest }: Proof): object {
   return { ...rest, supervised: compiled.policy.supervised, coarse: compiled.coarse };
 }
 
-function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }: Proof): string {
+function textOf(
+  { checks, run: own, probes, compiled, kernel, landlock, proved }: Proof,
+  spec: Spec,
+): string {
   const lines: string[] = [];
   for (const { trace, violations, unknown } of checks) {
     if (violations.length > 0) {
@@ -141,12 +144,14 @@ function textOf({ checks, run: own, probes, compiled, kernel, landlock, proved }
   if (own.fatal !== undefined) {
     const { role, verb, object, error, seq, grant } = own.fatal;
     lines.push(`${role}: ${verb} ${object} fails with ${error} (@${seq}), and worked before`);
-    lines.push(`  to allow it: ${grantLine(grant)}`);
+    lines.push(`  to allow it: ${allowingLine(spec.roles, role, grant)}`);
   } else if (own.late === undefined && own.before !== undefined && own.before !== own.ended) {
     lines.push(`under enforcement the program ends with ${own.ended}, before with ${own.before}`);
     const [first] = own.refusals;
     if (first !== undefined)
-      lines.push(`  first refusal: ${first.role}: ${grantLine(first.grant)}`);
+      lines.push(
+        `  first refusal: ${first.role}: ${allowingLine(spec.roles, first.role, first.grant)}`,
+      );
   }
   const passed = probes.filter(({ denied }) => !denied);
   for (const { role, what, result } of passed) lines.push(`${role} can ${what} (${result})`);

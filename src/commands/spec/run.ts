@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { usageError } from "../../errors.js";
 import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
-import { grantLine } from "../../spec/check.js";
+import { allowingLine, grantLine } from "../../spec/check.js";
 import {
   type Enforced,
   endDescendants,
@@ -15,7 +15,7 @@ import {
 } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
 import { Learner } from "../../spec/generalise.js";
-import type { Spec } from "../../spec/model.js";
+import type { Role, Spec } from "../../spec/model.js";
 import { expanded, type Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { timeSpan } from "../values.js";
@@ -135,6 +135,7 @@ const TIMED_OUT = 124;
 /** Tells each refusal once. */
 class Teller {
   readonly #options: Options;
+  readonly #roles: readonly Role[];
   readonly #learner: Learner;
   /** How accesses failed when they were recorded, by role, verb and object. */
   readonly #failed: ReadonlyMap<string, string>;
@@ -146,6 +147,7 @@ class Teller {
 
   constructor(options: Options, { roles }: Spec, tokens: Tokens) {
     this.#options = options;
+    this.#roles = roles;
     this.#learner = new Learner(
       tokens,
       roles.flatMap(({ grants }) => grants),
@@ -176,7 +178,7 @@ class Teller {
     const what = killed
       ? `ended: ${object} was started without a grant`
       : `refused ${verb} ${object} (${call})${before}`;
-    const line = `trace: ${role}: ${what}; to allow it: ${grantLine(grant)}`;
+    const line = `trace: ${role}: ${what}; to allow it: ${allowingLine(this.#roles, role, grant)}`;
     if (error === undefined || this.#options.verbose === true) say(line);
     else this.#late.push(line);
   }
