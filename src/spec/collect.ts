@@ -13,12 +13,9 @@ import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import { isLink } from "./links.js";
 import type { Verb } from "./model.js";
+import { PhaseTracker } from "./phases.js";
 import { type Identity, identityKey, identityOf } from "./roles.js";
 import { StampFinder, type Stamps } from "./stamps.js";
-
-/** Bits: seen before the first accepted connection of the process, and after. */
-export const INIT = 1;
-export const SERVE = 2;
 
 /** One access of a role, over the whole recording. */
 export interface Observed {
@@ -84,7 +81,7 @@ export interface Listener {
 /** A process as the pass knows it. */
 interface Process {
   role: ObservedRole | undefined;
-  serving: boolean;
+  readonly phases: PhaseTracker;
   /** Path of the exec that is under way. */
   execPath: string | undefined;
   cwd: string;
@@ -176,7 +173,7 @@ export class Collector {
   #process(number: number): Process {
     let process = this.#processes.get(number);
     if (process === undefined) {
-      process = { role: undefined, serving: false, execPath: undefined, cwd: "/" };
+      process = { role: undefined, phases: new PhaseTracker(), execPath: undefined, cwd: "/" };
       this.#processes.set(number, process);
     }
     return process;
@@ -186,12 +183,15 @@ export class Collector {
     const parent = this.#trace.threads[(batch.args[12 * i] ?? 0) - 1];
     if (parent === undefined) return;
     const from = this.#process(parent.process);
+    const [by, thread] = [(batch.args[12 * i] ?? 0) - 1, batch.thread[i] ?? -1];
     if (parent.process === number) {
       if (from.role !== undefined) from.role.threads++;
+      from.phases.thread(by, thread, batch.firstSeq + i);
       return;
     }
-    const { role, serving, cwd } = from;
-    this.#processes.set(number, { role, serving, execPath: undefined, cwd });
+    const { role, cwd } = from;
+    const phases = from.phases.fork(by, thread);
+    this.#processes.set(number, { role, phases, execPath: undefined, cwd });
     this.#channels.fork(parent.process, number);
     this.#stamps.fork(parent.process, number);
   }
@@ -220,7 +220,7 @@ export class Collector {
     role.starts.set(start, (role.starts.get(start) ?? 0) + 1);
     process.role = role;
     process.cwd = exec.cwd;
-    process.serving = false;
+    process.phases.exec();
     process.execPath = undefined;
     this.#channels.exec(number, seq);
     // A program maps its own loader and file, which the exec that started it has opened.
@@ -275,6 +275,7 @@ export class Collector {
     }
     if (error === undefined) this.#followed(batch, i);
     if (role === undefined) return;
+    process.phases.current = batch.thread[i] ?? -1;
     const seq = batch.firstSeq + i;
     this.#syscall(process, seq, role, name, error);
     if (name === "io_uring_setup" && error === undefined) {
@@ -302,7 +303,7 @@ export class Collector {
     if (name.startsWith("rename")) this.#renamed(batch, i, name, role);
     if (name === "link" || name === "linkat") this.#moved(batch, i, [0, 1], role);
     if (name.startsWith("accept") && isAnswered(batch, i)) {
-      process.serving = true;
+      process.phases.serves(batch.thread[i] ?? -1);
       role.serves = true;
     }
     this.#channels.call(batch, i, name, number, role.key, this.#reader.facts);
@@ -408,14 +409,13 @@ export class Collector {
   ): void {
     if (!isTold) this.#listener.access?.(seq, role, verb, object);
     const key = `${verb} ${object}`;
-    const phase = process.serving ? SERVE : INIT;
-    const known = role.accesses.get(key);
-    if (known === undefined) {
-      role.accesses.set(key, { verb, object, count: 1, first: seq, phases: phase });
-    } else {
-      known.count++;
-      known.phases |= phase;
+    let access = role.accesses.get(key);
+    if (access === undefined) {
+      access = { verb, object, count: 0, first: seq, phases: 0 };
+      role.accesses.set(key, access);
     }
+    access.count++;
+    process.phases.made(access, seq);
   }
 
   /** Numbers of this recording's processes below /proc mean `whoever asks`, and their children. */

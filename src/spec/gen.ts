@@ -2,7 +2,7 @@
 
 import type { Trace } from "../trace/trace.js";
 import type { InheritedDescriptor, ObservedChannel } from "./channels.js";
-import { Collector, INIT, type Observation, type ObservedRole, SERVE } from "./collect.js";
+import { Collector, type Observation, type ObservedRole } from "./collect.js";
 import {
   Climber,
   DEFAULT_LADDER,
@@ -29,6 +29,7 @@ import {
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { aliasesOf, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
+import { INIT, SERVE } from "./phases.js";
 import { argvShape, identityName } from "./roles.js";
 import { agreedStamps, type Stamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised, tokensOf } from "./tokens.js";
