@@ -337,6 +337,18 @@ describe("exports", TIMEOUT, () => {
     );
   });
 
+  it("addresses of IPv4 in the form of IPv6 are those of what is sent", () => {
+    const grants: Words = [
+      ["connect", "tcp:[::ffff:10.0.0.1]:80"],
+      ["connect", "tcp:[::ffff:127.0.0.1]:81"],
+    ];
+    const spec = specWith(roleOf("app", "/usr/bin/app", "socket connect", grants));
+    const text = (target: Target) => target.export(spec, OPTIONS).text;
+    expect(text(systemd)).toMatch(/^IPAddressAllow=10\.0\.0\.1 127\.0\.0\.1$/m);
+    expect(text(kubernetes)).toContain("cidr: 10.0.0.1/32");
+    expect(text(kubernetes)).not.toMatch(/port: 81|::ffff/);
+  });
+
   it("the network policy is named as Kubernetes takes it", () => {
     for (const name of ["node:server.js", "g++", "_x_", `${"a".repeat(60)}-----bc`]) {
       const { text } = kubernetes.export(specWith(), { ...OPTIONS, name });

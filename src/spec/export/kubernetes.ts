@@ -3,7 +3,7 @@
 import { Document } from "yaml";
 import { SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress, type SocketAddress } from "../object.js";
-import { type Exported, type ExportOptions, judgeAll, type Target } from "./target.js";
+import { type Exported, type ExportOptions, judgeAll, sentTo, type Target } from "./target.js";
 
 export const kubernetes: Target = {
   name: "k8s-networkpolicy",
@@ -78,11 +78,13 @@ function hasPolicy({ protocol, port }: SocketAddress): boolean {
   return port !== undefined && PROTOCOLS[protocol] !== undefined;
 }
 
-function isLoopback({ host }: SocketAddress): boolean {
+function isLoopback(address: SocketAddress): boolean {
+  const host = sentTo(address);
   return host === "::1" || host.startsWith("127.");
 }
 
-function peers(key: "to" | "from", { host }: SocketAddress): object {
+function peers(key: "to" | "from", address: SocketAddress): object {
+  const host = sentTo(address);
   if (host === "*" || host === "0.0.0.0" || host === "::") return {};
   return { [key]: [{ ipBlock: { cidr: `${host}/${host.includes(":") ? 128 : 32}` } }] };
 }

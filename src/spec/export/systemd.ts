@@ -14,6 +14,7 @@ import {
   type Judge,
   judgeAll,
   pathUse,
+  sentTo,
   socketKinds,
   type Target,
   unionRemark,
@@ -124,8 +125,8 @@ function internetHosts(spec: Spec): string[] {
     if (!SOCKET_VERBS.has(verb)) continue;
     const address = parseAddress(object);
     if (address?.port === undefined) continue;
-    const isAnywhere = address.host === "*" || address.host === "0.0.0.0" || address.host === "::";
-    hosts.add(isAnywhere ? "*" : address.host);
+    const host = sentTo(address);
+    hosts.add(["*", "0.0.0.0", "::"].includes(host) ? "*" : host);
   }
   return [...hosts].sort();
 }

@@ -4,7 +4,7 @@
  */
 
 import type { Grant, Role, Spec } from "../model.js";
-import { plainPath, subtreeOf } from "../object.js";
+import { plainPath, type SocketAddress, subtreeOf } from "../object.js";
 import { expanded, type Tokens } from "../tokens.js";
 
 /** `kept`: exactly this; `widened`: this and more; `lost`: the format does not speak of it, so that nothing holds it there. */
@@ -105,6 +105,11 @@ export function pathUse(object: string, tokens: Tokens): PathUse {
   const fixed = own.slice(0, at);
   const path = plainPath(fixed.slice(0, Math.max(1, fixed.lastIndexOf("/")))) ?? "/";
   return { path, isExact: false, isTree: true };
+}
+
+/** The host, which may be an address of IPv4 in the form of IPv6: what is sent there is IPv4. */
+export function sentTo({ host }: SocketAddress): string {
+  return /^::ffff:(\d+(?:\.\d+){3})$/.exec(host)?.[1] ?? host;
 }
 
 /** Every path once, shortest first: what stands below another comes behind it. */
