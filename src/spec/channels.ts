@@ -30,6 +30,8 @@ interface Draft {
   readonly writers: Set<string>;
   readonly readers: Set<string>;
   passes: boolean;
+  /** Made by whoever started the recording: its other end is nobody's of the tree. */
+  isForeign: boolean;
 }
 
 /** The last of the standard streams. */
@@ -173,7 +175,11 @@ export class ChannelCollector {
   }
 
   #draftOf(object: FdObject): Draft | undefined {
-    if (object.kind === "pipe") return this.#draft(object.path, "pipe");
+    if (object.kind === "pipe") {
+      const draft = this.#draft(object.path, "pipe");
+      draft.isForeign = object.createdBy < 0;
+      return draft;
+    }
     const isPair =
       object.kind === "socket" && object.detail.startsWith("UNIX") && object.createdBy >= 0;
     // Both ends of a pair were made by one call.
@@ -183,7 +189,14 @@ export class ChannelCollector {
   #draft(key: string, kind: Draft["kind"]): Draft {
     let draft = this.#drafts.get(key);
     if (draft === undefined) {
-      draft = { kind, at: undefined, writers: new Set(), readers: new Set(), passes: false };
+      draft = {
+        kind,
+        at: undefined,
+        writers: new Set(),
+        readers: new Set(),
+        passes: false,
+        isForeign: false,
+      };
       this.#drafts.set(key, draft);
     }
     return draft;
@@ -211,11 +224,11 @@ export class ChannelCollector {
     if (isReading) this.#incoming.set(process, "descriptor");
   }
 
-  /** Channels that more than one role takes part in, and listening sockets. */
+  /** Channels of the tree that more than one role takes part in, and listening sockets. */
   channels(): ObservedChannel[] {
     return [...this.#drafts.values()].filter(
-      ({ kind, readers, writers }) =>
-        kind === "listener" || new Set([...readers, ...writers]).size > 1,
+      ({ kind, readers, writers, isForeign }) =>
+        !isForeign && (kind === "listener" || new Set([...readers, ...writers]).size > 1),
     );
   }
 

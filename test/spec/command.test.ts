@@ -126,6 +126,20 @@ describe("what is said", TIMEOUT, () => {
     expect(done.stderr).toContain("there is: 'read $PWD/words'");
   });
 
+  it("of a pipe to whoever starts several programs is nothing: its other end is not in the tree", () => {
+    const words = "record -q --force --observe -o ../piped.trace -- sh -c 'echo a; cat words'";
+    place.run("sh", "-c", `${cli} ${words} | cat`);
+    expect(place.trace("spec", "gen", "--force", "-o", "../piped.spec", "../piped.trace")).toEqual({
+      status: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect(place.trace("spec", "validate", "../piped.spec")).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/: 2 roles, 0 errors, 0 warnings\n$/),
+    });
+  });
+
   it("of a role that is not there, or has it not, is which are", () => {
     const explain = (role: string, grant: string) =>
       place.trace("spec", "explain", "--role", role, "../app.spec", grant).stderr;
