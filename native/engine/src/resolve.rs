@@ -22,6 +22,8 @@ type Canonical = Option<Box<[u8]>>;
 pub struct Resolver {
     /// Path as looked up, and whether a link at its end is followed.
     known: HashMap<(Vec<u8>, bool), Canonical>,
+    /// The canonical paths of directories.
+    directories: HashMap<Box<[u8]>, Canonical>,
 }
 
 impl Resolver {
@@ -29,6 +31,7 @@ impl Resolver {
     pub fn forget(&mut self) {
         if !self.known.is_empty() {
             self.known.clear();
+            self.directories.clear();
         }
     }
 
@@ -48,15 +51,42 @@ impl Resolver {
         let canonical = if let Some(known) = self.known.get(&key) {
             known.clone()
         } else {
-            let found = look_up(root, &key.0, follow).map(|found| meant(&key.0, found).into_boxed_slice());
             if self.known.len() >= MAX_REMEMBERED {
-                self.known.clear();
+                self.forget();
             }
+            let found = self.look_up(root, &key.0, follow).map(|found| meant(&key.0, found).into_boxed_slice());
             self.known.insert((key.0.clone(), follow), found.clone());
             found
         };
         canonical.filter(|canonical| **canonical != *key.0)
     }
+
+    /// Most paths differ from others in their last name only: that is looked at alone, if it may be a link.
+    fn look_up(&mut self, root: Option<&CStr>, path: &[u8], follow: bool) -> Option<Vec<u8>> {
+        let trimmed = if follow { path } else { path.strip_suffix(b"/").unwrap_or(path) };
+        let slash = trimmed.iter().rposition(|byte| *byte == b'/')?;
+        let (directory, name) = (&trimmed[..slash.max(1)], &trimmed[slash + 1..]);
+        if matches!(name, b"" | b"." | b"..") || (follow && root.is_some()) {
+            return canonical(root, path);
+        }
+        let found = join(self.directory(root, directory)?, name);
+        if follow && !is_no_link(&found) { canonical(root, path) } else { Some(found) }
+    }
+
+    fn directory(&mut self, root: Option<&CStr>, path: &[u8]) -> Option<&[u8]> {
+        if !self.directories.contains_key(path) {
+            self.directories.insert(path.into(), canonical(root, path).map(Vec::into_boxed_slice));
+        }
+        self.directories.get(path)?.as_deref()
+    }
+}
+
+/// Whether there is a file, and it is no symbolic link: readlink(2) fails with EINVAL.
+fn is_no_link(path: &[u8]) -> bool {
+    let mut target = [0; 1];
+    CString::new(path).is_ok_and(|path| {
+        sys::read_link(&path, &mut target).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    })
 }
 
 /// `base/path`, or `path` when it is absolute.
@@ -91,6 +121,9 @@ pub fn without_dots(path: &[u8]) -> Vec<u8> {
 
 /// A link that led to `/proc/self` has led to this process, where the tracee would have come to itself.
 fn meant(given: &[u8], found: Vec<u8>) -> Vec<u8> {
+    if !found.starts_with(b"/proc/") {
+        return found;
+    }
     let own = format!("/proc/{}", std::process::id());
     let below = |path: &[u8]| -> Option<Vec<u8>> {
         let rest = path.strip_prefix(own.as_bytes()).filter(|rest| rest.is_empty() || rest[0] == b'/')?;
@@ -100,21 +133,6 @@ fn meant(given: &[u8], found: Vec<u8>) -> Vec<u8> {
         Some(meant) if below(given).is_none() => meant,
         _ => found,
     }
-}
-
-fn look_up(root: Option<&CStr>, path: &[u8], follow: bool) -> Option<Vec<u8>> {
-    if follow {
-        return canonical(root, path);
-    }
-    // The last name stays as it is; the directory that holds it is resolved.
-    let trimmed = path.strip_suffix(b"/").unwrap_or(path);
-    let slash = trimmed.iter().rposition(|byte| *byte == b'/')?;
-    let (directory, name) = (&trimmed[..slash.max(1)], &trimmed[slash + 1..]);
-    if matches!(name, b"" | b"." | b"..") {
-        return canonical(root, path);
-    }
-    let directory = canonical(root, directory)?;
-    Some(join(&directory, name))
 }
 
 fn canonical(root: Option<&CStr>, path: &[u8]) -> Option<Vec<u8>> {
@@ -206,6 +224,18 @@ mod tests {
         assert_eq!(resolver.resolve(None, base, b"link", true).as_deref(), Some(&join(base, b"real")[..]));
         assert_eq!(resolver.resolve(None, base, b"link", false), None);
         assert_eq!(resolver.resolve(None, base, b"missing", true), None);
+        std::os::unix::fs::symlink("../real/file", dir.join("real/alias")).unwrap();
+        assert_eq!(resolver.resolve(None, base, b"link/alias", true).as_deref(), Some(&real[..]));
+        assert_eq!(resolver.resolve(None, base, b"real/alias", false), None);
+        let alias = join(base, b"real/alias");
+        assert_eq!(resolver.resolve(None, base, b"link/alias", false).as_deref(), Some(&alias[..]));
+        assert_eq!(resolver.resolve(None, base, b"link/", true).as_deref(), Some(&join(base, b"real")[..]));
+        // Names are looked up anew when they may mean something else.
+        std::fs::remove_file(dir.join("link")).unwrap();
+        std::os::unix::fs::symlink(".", dir.join("link")).unwrap();
+        resolver.forget();
+        assert_eq!(resolver.resolve(None, base, b"link/missing", true), None);
+        assert_eq!(resolver.resolve(None, base, b"link/real", true).as_deref(), Some(&join(base, b"real")[..]));
         std::fs::remove_dir_all(dir).unwrap();
     }
 
