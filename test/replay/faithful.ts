@@ -31,8 +31,8 @@ export interface Outcome {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
   readonly milliseconds: number;
-  /** Of a replay through the agent: it found a difference, so that another one without it followed. */
-  readonly repeated?: boolean;
+  /** Of a replay through the agent that was repeated without it: which difference it found. */
+  readonly repeated?: string | undefined;
 }
 
 /** A folder with a work directory for programs, their environment, and the files of `trace`. */
@@ -157,15 +157,21 @@ export async function replay(
     XDG_CACHE_HOME: join(base, manner.packed ? "no-cache" : "cache"),
   };
   const outcome = await runProgram(words, { cwd: join(base, "elsewhere"), env, timeoutMs });
-  return existsSync(report) ? { ...outcome, repeated: wasRepeated(report) } : outcome;
+  return existsSync(report) ? { ...outcome, repeated: whyRepeated(report) } : outcome;
 }
 
 let reports = 0;
 
-/** Whether a replay says that it was repeated because the agent had found a difference. */
-function wasRepeated(report: string): boolean {
-  const { repeated } = JSON.parse(readFileSync(report, "utf8")) as { repeated: boolean };
-  return repeated;
+/** What a replay says about why it was repeated, if it was. */
+function whyRepeated(report: string): string | undefined {
+  const said = JSON.parse(readFileSync(report, "utf8")) as {
+    readonly repeated: boolean;
+    readonly notes: readonly string[];
+    readonly desyncs: readonly { readonly summary: string }[];
+  };
+  return said.repeated
+    ? [...said.notes, ...said.desyncs.map(({ summary }) => summary)].join("; ")
+    : undefined;
 }
 
 /** The trace with all files in it, made when it is first needed. */

@@ -202,7 +202,13 @@ pub fn replay(
     // The reference alone says what differs, and whether.
     let repeated = !done.is_reference && !done.desyncs.is_empty();
     if repeated {
+        let first =
+            done.desyncs.iter().min_by_key(|desync| desync.seq).map(|desync| (desync.seq, desync.reason.name()));
         done = round(false)?;
+        // Where it finds nothing, that was the agent's doing, or came of being slow.
+        done.notes.extend(first.filter(|_| done.desyncs.is_empty()).map(|(seq, reason)| {
+            format!("event {seq} differed ({reason}) while calls were answered in the programs, so all was replayed once more")
+        }));
     }
     done.desyncs.sort_by_key(|desync| desync.seq);
     done.notes.dedup();
