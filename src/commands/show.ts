@@ -123,13 +123,34 @@ async function run(context: CommandContext<Options>): Promise<number> {
     ...(stacks && { stacks }),
   };
   const output = openOutput(context, options.pager);
+  const shown = { any: false };
   try {
-    await writeAll(output, eventChunks(trace, filter, print));
+    await writeAll(output, watched(eventChunks(trace, filter, print), shown));
+    if (!shown.any && filter !== undefined) context.stderr.write(await nothingNote(trace));
   } finally {
     await output.end();
     trace.close();
   }
   return 0;
+}
+
+/** Says whether anything came. */
+async function* watched<T extends { readonly length: number }>(
+  chunks: AsyncIterable<T>,
+  shown: { any: boolean },
+): AsyncIterable<T> {
+  for await (const chunk of chunks) {
+    shown.any ||= chunk.length > 0;
+    yield chunk;
+  }
+}
+
+/** What is said when a filter chooses nothing: that may be so, or a number is of another trace. */
+async function nothingNote({ eventCount, processes }: Trace): Promise<string> {
+  const { counted } = await import("../report/units.js");
+  const last = processes.reduce((most, { number }) => Math.max(most, number), 1);
+  const whose = last === 1 ? "of process p1" : `of processes p1 to p${last}`;
+  return `trace: note: no event is like that; the trace has ${counted(eventCount, "event")} ${whose}\n`;
 }
 
 /** Stacks of what is shown. A replay that goes astray gives those up to there. */

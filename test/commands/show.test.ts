@@ -27,6 +27,20 @@ describe("trace show", () => {
     expect(lines.find((line) => line.startsWith("@9 "))).toContain("(restarted)");
   });
 
+  it.each([["p99"], ["@999"], ["err = ENOSPC"], ["p99", "--format=strace"]])(
+    "says so when %s chooses nothing",
+    async (...words) => {
+      const { stdout, stderr, status } = await runCommand(["show", path, ...words]);
+      expect({ stdout, stderr, status }).toEqual({
+        stdout: "",
+        stderr: expect.stringMatching(
+          /^trace: note: no event is like that; the trace has \d+ events of processes p1 to p\d+\n$/,
+        ),
+        status: 0,
+      });
+    },
+  );
+
   it("writes as strace does, parts of restarted calls included", async () => {
     const lines = (await show("--format=strace")).trimEnd().split("\n");
     expect(lines[0]).toMatch(
