@@ -32,8 +32,9 @@ int main(void)
 		memset(end - 16, 'x', 16);
 		EXPECT(access(end - 16, F_OK), -1, EFAULT);
 		EXPECT(access(bad, F_OK), -1, EFAULT);
-		EXPECT(stat("/dev/null", (struct stat *)bad), -1, EFAULT);
-		EXPECT(stat("/dev/null", &facts), 0, 0);
+		EXPECT(stat("/", (struct stat *)bad), -1, EFAULT);
+		/* Not of a device, whose times others may change between two runs. */
+		EXPECT(stat("/", &facts), 0, 0);
 		EXPECT(read(zero, bad, 8), -1, EFAULT);
 		EXPECT(read(zero, end - 4, 8), 4, 0);
 		EXPECT(write(null, end - 4, 8), 8, 0);
