@@ -4,6 +4,7 @@
  * `trace` nothing while completing.
  */
 
+import { singleQuoted } from "../tree/shell.js";
 import type { ArgumentDef, CommandContext, CommandDef, OptionDef } from "./command.js";
 
 const shells = ["bash", "zsh", "fish"] as const;
@@ -57,25 +58,20 @@ function completable(command: CommandDef): Completable {
   };
 }
 
-/** A word or text in single quotes, as bash and zsh read it. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
 // bash ---------------------------------------------------------------------------------------
 
 function bashValues(values: Values): string {
   if (values === "file") return "compopt -o default";
   if (values === "command") return 'COMPREPLY=($(compgen -c -- "$cur"))';
   if (values === "none") return ":";
-  return `COMPREPLY=($(compgen -W ${quoted(values.join(" "))} -- "$cur"))`;
+  return `COMPREPLY=($(compgen -W ${singleQuoted(values.join(" "))} -- "$cur"))`;
 }
 
 function bashCommand({ name, flags, argument, passThrough }: Completable): string {
   const valued = flags.filter((flag) => flag.value !== undefined && !flag.value.optional);
   const valuedNames = valued.flatMap((flag) => flag.names).join("|");
   const lines = [`    ${name})`];
-  if (passThrough) lines.push(`      _trace_program ${quoted(`|${valuedNames}|`)} && return`);
+  if (passThrough) lines.push(`      _trace_program ${singleQuoted(`|${valuedNames}|`)} && return`);
   if (valued.length > 0) {
     lines.push("      case $prev in");
     for (const { names, value } of valued) {
@@ -85,7 +81,7 @@ function bashCommand({ name, flags, argument, passThrough }: Completable): strin
   }
   const words = flags.flatMap((flag) => flag.names).join(" ");
   lines.push(
-    `      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W ${quoted(words)} -- "$cur"))`,
+    `      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W ${singleQuoted(words)} -- "$cur"))`,
     `      else ${bashValues(argument.values)}; fi ;;`,
   );
   return lines.join("\n");
@@ -115,11 +111,11 @@ _trace() {
   if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=\${COMP_WORDS[COMP_CWORD-2]}; fi
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W ${quoted(`${names} help --help --version`)} -- "$cur"))
+    COMPREPLY=($(compgen -W ${singleQuoted(`${names} help --help --version`)} -- "$cur"))
     return
   fi
   case \${COMP_WORDS[1]} in
-    help) COMPREPLY=($(compgen -W ${quoted(names)} -- "$cur")) ;;
+    help) COMPREPLY=($(compgen -W ${singleQuoted(names)} -- "$cur")) ;;
 ${commands.map(bashCommand).join("\n")}
   esac
 }
@@ -137,26 +133,29 @@ function zshValues(values: Values): string {
 
 function zshFlag({ names, help, value }: Flag): string {
   const text = help.replace(/[[\]\\:]/g, "\\$&");
-  if (value === undefined) return names.map((name) => quoted(`*${name}[${text}]`)).join(" ");
+  if (value === undefined) return names.map((name) => singleQuoted(`*${name}[${text}]`)).join(" ");
   const separator = value.optional ? "::" : ":";
   const action = `${separator}${value.label}:${zshValues(value.values)}`;
   // "=" and "+": the value stands in the same word or the next; with "-" behind: the same word only.
   const attached = value.optional ? "-" : "";
   const spelled = (name: string) =>
     name.startsWith("--") ? `${name}=${attached}` : `${name}${attached || "+"}`;
-  return names.map((name) => quoted(`*${spelled(name)}[${text}]${action}`)).join(" ");
+  return names.map((name) => singleQuoted(`*${spelled(name)}[${text}]${action}`)).join(" ");
 }
 
 function zshCommand({ name, flags, argument, passThrough }: Completable): string {
   const specs = flags.map(zshFlag);
   const values = zshValues(argument.values);
-  if (passThrough) specs.push(quoted(`(-):${argument.label}:${values}`), quoted("*::: :_normal"));
-  else if (argument.label !== "") specs.push(quoted(`*:${argument.label}:${values}`));
+  if (passThrough)
+    specs.push(singleQuoted(`(-):${argument.label}:${values}`), singleQuoted("*::: :_normal"));
+  else if (argument.label !== "") specs.push(singleQuoted(`*:${argument.label}:${values}`));
   return `    ${name}) _arguments -s -S ${specs.join(" ")} ;;`;
 }
 
 function zsh(commands: readonly Completable[]): string {
-  const described = commands.map(({ name, summary }) => quoted(`${name}:${summary}`)).join(" ");
+  const described = commands
+    .map(({ name, summary }) => singleQuoted(`${name}:${summary}`))
+    .join(" ");
   return `#compdef trace
 # zsh completion of trace. Load it with: source <(trace completions zsh)
 _trace() {

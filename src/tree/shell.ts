@@ -2,11 +2,16 @@
 
 import type { ProgramStart } from "../trace/history.js";
 
+/** A text in single quotes, between which POSIX shells know no escapes. */
+export function singleQuoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** The word as a shell reads it: bare where that is safe, else in single quotes. */
 export function shellWord(word: string): string {
   if (/^[\w@%+=:,./-]+$/.test(word) && !/^[=~]/.test(word)) return word;
   // Line ends are kept by single quotes; other control characters would not survive a terminal.
-  if (!/[\p{Cc}]/u.test(word.replaceAll("\n", ""))) return `'${word.replaceAll("'", `'\\''`)}'`;
+  if (!/[\p{Cc}]/u.test(word.replaceAll("\n", ""))) return singleQuoted(word);
   const escaped = word.replace(/[\p{Cc}'\\]/gu, (character) => {
     const code = character.codePointAt(0) ?? 0;
     if (character === "'" || character === "\\") return `\\${character}`;
@@ -18,7 +23,7 @@ export function shellWord(word: string): string {
 /** A command line: a first word with `=` would be read as a variable. */
 export function shellCommand(argv: readonly string[]): string {
   const [first = "", ...rest] = argv;
-  const head = first.includes("=") ? `'${first.replaceAll("'", `'\\''`)}'` : shellWord(first);
+  const head = first.includes("=") ? singleQuoted(first) : shellWord(first);
   return [head, ...rest.map(shellWord)].join(" ");
 }
 

@@ -201,11 +201,14 @@ static inline int waits_for_events(const struct frame *frame)
 
 static int may_wait(const struct row *row, const struct frame *frame)
 {
-	if (row->kind == KIND_FUTEX && (frame->args[1] & 0x7f) == 1)
-		return 0;
-	if ((frame->rax == NR_POLL && !(u32)frame->args[2]) || (waits_for_events(frame) && !(u32)frame->args[3]))
-		return 0;
-	return row->waits == 1 || (row->waits >= 2 && has((int)frame->args[row->waits - 2], KNOWN_WAITS));
+	if (row->waits >= 2)
+		return has((int)frame->args[row->waits - 2], KNOWN_WAITS);
+	if (row->kind == KIND_FUTEX)
+		return (frame->args[1] & 0x7f) != 1;
+	/* Some have a time that is over at once. */
+	if (frame->rax == NR_POLL)
+		return (u32)frame->args[2] != 0;
+	return row->waits && !(waits_for_events(frame) && !(u32)frame->args[3]);
 }
 
 /* The time before a call; whether it is to be asked for afterwards, too. */
@@ -563,6 +566,31 @@ static int may_be_of_proc(const u8 *facts)
 }
 
 /*
+ * Makes a call in another form at first. Whether that was it; if not, nothing has been made. What the engine takes for a failure, of a
+ * thread that it finds here, is in Ring::has_failed.
+ */
+static int attempt(const struct frame *other, struct block *block, u64 form, i64 *result)
+{
+	int is_made;
+
+	block->tries = form;
+	FENCE();
+	*result = agent_call(other);
+	FENCE();
+	if (form == TRIES_FORM)
+		is_made = *result >= 0 || *result == -ENOENT || *result == -EINTR;
+	else
+		is_made = *result && *result != -EINTR;
+	if (!is_made) {
+		block->phase = PHASE_ENTERED;
+		FENCE();
+	}
+	block->tries = 0;
+	FENCE();
+	return is_made;
+}
+
+/*
  * Opens a file, in a way at first that fails when part of its path is a symbolic link: then the path is the file's name, and the
  * kernel need not be asked for that, which takes longer than to open it. Unless directories have other names by now than they had when
  * they were opened.
@@ -586,20 +614,10 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 	other.args[1] = args[0];
 	other.args[2] = (u64)&how;
 	other.args[3] = sizeof(how);
-	block->tries = TRIES_FORM;
-	FENCE();
-	result = agent_call(&other);
-	FENCE();
-	if (result >= 0 || result == -ENOENT || result == -EINTR) {
-		block->tries = 0;
-		*is_named = result >= 0;
-		return result;
-	}
-	block->phase = PHASE_ENTERED;
-	FENCE();
-	block->tries = 0;
-	FENCE();
-	return agent_call(frame);
+	if (!attempt(&other, block, TRIES_FORM, &result))
+		return agent_call(frame);
+	*is_named = result >= 0;
+	return result;
 }
 
 /* Asks what a new descriptor stands for, before anything can have closed it. */
@@ -871,27 +889,15 @@ static int comes_back(const struct row *row, const struct frame *frame)
 }
 
 /* epoll_wait(2) and epoll_pwait(2), made without waiting: 0 when nothing was there, and it is the engine's. */
-static i64 call_at_once(const struct frame *frame, struct block *block)
+static int call_at_once(const struct frame *frame, struct block *block, i64 *result)
 {
 	struct frame other;
-	i64 result;
 
 	other.rax = frame->rax;
 	for (u32 i = 0; i < 6; i++)
 		other.args[i] = frame->args[i];
 	other.args[3] = 0;
-	block->tries = TRIES_NO_WAIT;
-	FENCE();
-	result = agent_call(&other);
-	FENCE();
-	if (!result || result == -EINTR) {
-		block->phase = PHASE_ENTERED;
-		FENCE();
-		result = 0;
-	}
-	block->tries = 0;
-	FENCE();
-	return result;
+	return attempt(&other, block, TRIES_NO_WAIT, result);
 }
 
 /*
@@ -1096,14 +1102,14 @@ int agent_handle(struct frame *frame, struct block *block)
 	record->size = writer.at - (u8 *)record;
 	asks = begin_time(block, waits, &record->start);
 	FENCE();
-	if (row->kind == KIND_OPEN)
-		result = open_file(row, frame, block, &is_named);
-	else if (at_once) {
-		result = call_at_once(frame, block);
-		if (!result)
+	if (at_once) {
+		if (!call_at_once(frame, block, &result))
 			return leave(block);
-	} else
+	} else if (row->kind == KIND_OPEN) {
+		result = open_file(row, frame, block, &is_named);
+	} else {
 		result = row->kind == KIND_REFUSED ? refuse_call(block) : agent_call(frame);
+	}
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);

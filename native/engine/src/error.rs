@@ -244,3 +244,9 @@ impl std::error::Error for EngineError {
         }
     }
 }
+
+/// A message without the ` (os error N)` that the standard library ends it with.
+#[must_use]
+pub fn without_number(message: &str) -> &str {
+    message.rsplit_once(" (os error ").map_or(message, |(text, _)| text)
+}

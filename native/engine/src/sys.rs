@@ -693,15 +693,9 @@ impl ShortSlices {
     /// `None` where a thread has another policy than the usual one, or the kernel does not let it change.
     #[must_use]
     pub fn new() -> Option<ShortSlices> {
-        // SAFETY: numbers only, for which zero is a value.
-        let mut before: libc::sched_attr = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes at most as many bytes as it is told that there are.
-        let asked = check(unsafe {
-            libc::syscall(libc::SYS_sched_getattr, 0, &raw mut before, size_of::<libc::sched_attr>(), 0)
-        });
-        let is_usual = asked.is_ok() && before.sched_policy == libc::SCHED_OTHER as u32;
+        let before = scheduling().filter(|before| before.sched_policy == libc::SCHED_OTHER as u32)?;
         let short = libc::sched_attr { sched_runtime: ShortSlices::SLICE_NS, ..before };
-        (is_usual && set_scheduling(&short)).then_some(ShortSlices { before, of_one_thread: std::marker::PhantomData })
+        set_scheduling(&short).then_some(ShortSlices { before, of_one_thread: std::marker::PhantomData })
     }
 }
 
@@ -709,6 +703,15 @@ impl Drop for ShortSlices {
     fn drop(&mut self) {
         set_scheduling(&self.before);
     }
+}
+
+/// How this thread is scheduled, sched_getattr(2).
+fn scheduling() -> Option<libc::sched_attr> {
+    // SAFETY: numbers only, for which zero is a value.
+    let mut now: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: the kernel writes at most as many bytes as it is told that there are.
+    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0) }).ok().map(|_| now)
 }
 
 fn set_scheduling(attributes: &libc::sched_attr) -> bool {
@@ -1178,14 +1181,7 @@ mod tests {
 
     #[test]
     fn slices_are_what_they_were_when_short_ones_end() {
-        let slice = || {
-            // SAFETY: numbers only; the kernel writes at most as many bytes as it is told that there are.
-            let mut now: libc::sched_attr = unsafe { std::mem::zeroed() };
-            let size = size_of::<libc::sched_attr>();
-            // SAFETY: as above.
-            unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0) };
-            now.sched_runtime
-        };
+        let slice = || scheduling().unwrap().sched_runtime;
         let before = slice();
         let short = ShortSlices::new();
         // Kernels before 6.12 tell no slice.

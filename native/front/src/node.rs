@@ -9,6 +9,7 @@ use std::path::Path;
 use std::ptr;
 
 use libc::{c_char, c_int};
+use trace_engine::error::without_number;
 
 use crate::report::say;
 
@@ -52,9 +53,4 @@ fn exec_node(cli: &Path, words: &[OsString]) -> io::Error {
 /// What the system said, without the number.
 pub fn plain(error: &io::Error) -> String {
     without_number(&error.to_string()).to_owned()
-}
-
-/// A message without the ` (os error N)` that the standard library ends it with.
-pub fn without_number(message: &str) -> &str {
-    message.rsplit_once(" (os error ").map_or(message, |(text, _)| text)
 }

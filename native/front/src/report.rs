@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use trace_engine::error::without_number;
 use trace_engine::record::Outcome;
-
-use crate::node::without_number;
 
 /// How much the user wants to be told.
 pub struct Told {

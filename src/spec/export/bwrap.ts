@@ -2,6 +2,7 @@
 
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
+import { singleQuoted } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
 import { type Link, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
@@ -90,9 +91,9 @@ function exportBwrap(spec: Spec, { tokens }: ExportOptions): Exported {
   };
 }
 
-/** A word of a POSIX shell, which knows no escapes: whatever is in it stands between the quotes. */
+/** A word of any POSIX shell: `$'...'` is not known to all. */
 function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : singleQuoted(word);
 }
 
 /** bubblewrap makes its own. */

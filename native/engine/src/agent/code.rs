@@ -424,9 +424,10 @@ impl Code {
     }
 
     /// Whether a site that has stopped a thread is worth to be patched, which costs more than a stop: when it has done so before.
-    pub fn is_worth(&mut self, ip: u64, at_once: bool) -> bool {
+    /// Or the first time, where it is worth that `at_once`.
+    pub fn is_worth(&mut self, ip: u64, at_once: impl FnOnce(&Code) -> bool) -> bool {
         let may_be = self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip);
-        may_be && (at_once || !self.once.insert(ip))
+        may_be && (at_once(self) || !self.once.insert(ip))
     }
 
     /// Of a copy that another process has: it may live for a few calls only.
@@ -587,9 +588,9 @@ impl Code {
         self.as_known.iter().any(|part| part.contains(&ip))
     }
 
-    /// Patches the sites in a part of the program that are known from other processes, or those of them that the program uses, where its code is as it was there. `at`: where
-    /// the thread stands; no other may be running, or stand inside what is changed. How many were patched: the others are when they
-    /// stop the process, or are refused then.
+    /// Patches the sites in a part of the program that are known from other processes, or those of them that the program uses, where its
+    /// code is as it was there. `at`: where the thread stands; no other may be running, or stand inside what is changed. How many were
+    /// patched: the others are when they stop the process, or are refused then.
     ///
     /// # Errors
     /// When there is no room for trampolines.

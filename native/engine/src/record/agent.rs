@@ -19,7 +19,7 @@ use super::leaving::takes_place;
 use super::replayable::Stream;
 use super::{Backend, Recorder, World, continue_interrupted, shown, signals};
 use crate::agent::clock::Clock;
-use crate::agent::code::{self, State};
+use crate::agent::code::{self, Code, State};
 use crate::agent::inject;
 use crate::agent::known::{Known, Part};
 use crate::agent::remote::Borrowed;
@@ -506,17 +506,13 @@ impl Recorder {
                 if effect == Some(Effect::Mmap) && result >= 0 && self.runs_mapped(tid, result as u64) {
                     self.patch_known(tid, result as u64);
                 }
-                let is_worth = {
-                    let code = &mut space.borrow_mut().code;
-                    let part = code.part_at(call.ip);
-                    let is_cheap = |part: Part| part.length <= MOST_AT_ONCE;
-                    let is_known = |part: Part| {
-                        self.world.agent.as_ref().is_some_and(|agent| agent.known.has_site(&part, call.ip))
-                    };
-                    let at_once =
-                        is_eager || (code.from_start && part.is_some_and(is_cheap)) || part.is_some_and(is_known);
-                    code.is_worth(call.ip, at_once)
+                let is_cheap = |code: &Code, part: &Part| code.from_start && part.length <= MOST_AT_ONCE;
+                let is_known =
+                    |part: &Part| self.world.agent.as_ref().is_some_and(|agent| agent.known.has_site(part, call.ip));
+                let at_once = |code: &Code| {
+                    is_eager || code.part_at(call.ip).is_some_and(|part| is_cheap(code, &part) || is_known(&part))
                 };
+                let is_worth = space.borrow_mut().code.is_worth(call.ip, at_once);
                 if is_worth && self.all_have_rings(&space) {
                     self.patch(tid, call);
                 }

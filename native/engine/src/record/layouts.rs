@@ -179,7 +179,8 @@ impl World {
 
     /// The agent has mapped a file, and kept its content. By now it may be mapped no more.
     fn mapped_by_agent(&mut self, task: &mut Task, asked: &Asked, start: u64, (told, content): (&ToldFile, &[u8])) {
-        if content.len() as u64 != told.file.state().2 {
+        let (.., size) = told.file.state();
+        if content.len() as u64 != size {
             self.unreplayable("a file became smaller while it was mapped");
             return;
         }

@@ -12,7 +12,7 @@ use trace_format::table::Arch;
 use super::layouts::NOT_KEPT;
 use super::{Outcome, Recorder, World};
 use crate::capture::Call;
-use crate::error::EngineError;
+use crate::error::{EngineError, without_number};
 use crate::image::{self, ElfFacts, Identity, Mapping};
 use crate::launch::Launched;
 use crate::memory::{Capturer, Memory};
@@ -374,7 +374,7 @@ impl World {
     fn tell_what_was_not_kept(&mut self) {
         let Some(failure) = self.images.failure.take() else { return };
         let failure = failure.to_string();
-        let failure = failure.rsplit_once(" (os error ").map_or(failure.as_str(), |(text, _)| text);
+        let failure = without_number(&failure);
         let count = self.obstacles.len();
         self.obstacles.retain(|obstacle| !obstacle.ends_with(NOT_KEPT));
         if self.obstacles.len() < count {

@@ -360,7 +360,7 @@ impl Runner<'_> {
         let state = space.borrow().code.state;
         match state {
             State::Absent => return self.bring_agent(thread),
-            State::Present if !is_patient && space.borrow_mut().code.is_worth(info.ip, eager) => {
+            State::Present if !is_patient && space.borrow_mut().code.is_worth(info.ip, |_| eager) => {
                 self.patch(thread, &info);
             }
             _ => {}

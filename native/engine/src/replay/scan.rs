@@ -323,11 +323,11 @@ impl Pass {
                 if let Some(makes) = parent.and_then(|parent| self.makes.get_mut(parent as usize)) {
                     *makes = true;
                 }
-                let parent = parent.and_then(|parent| *self.unit.get(parent as usize)?);
-                let unit = parent.unwrap_or_else(|| self.scan.units.new_unit());
+                let unit = parent.and_then(|parent| *self.unit.get(parent as usize)?);
+                let unit = unit.unwrap_or_else(|| self.scan.units.new_unit());
                 self.enter(event, unit, trace);
                 let shares = event.arg(1) & libc::CLONE_VM as u64 != 0;
-                self.enter_space(event, event.arg(0).checked_sub(1).filter(|_| shares));
+                self.enter_space(event, parent.filter(|_| shares));
             }
             EventKind::Exec => {
                 special = Some(Next::Stays);
