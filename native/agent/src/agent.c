@@ -41,7 +41,10 @@ struct block {
 	u64 clock;
 	u32 every, since;
 	u64 taken, tries;
-	u64 maps, asks, unused[1];
+	u64 maps, asks;
+	const u64 *site;
+	u64 rcx, r11, processor;
+	u64 counter, counter_time, counter_rate;
 	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
 	struct {
 		u64 start, end;
@@ -106,6 +109,13 @@ AT(block, taken, BLOCK_TAKEN);
 AT(block, tries, BLOCK_TRIES);
 AT(block, maps, BLOCK_MAPS);
 AT(block, asks, BLOCK_ASKS);
+AT(block, site, BLOCK_SITE);
+AT(block, rcx, BLOCK_RCX);
+AT(block, r11, BLOCK_R11);
+AT(block, processor, BLOCK_PROCESSOR);
+AT(block, counter, BLOCK_COUNTER);
+AT(block, counter_time, BLOCK_COUNTER_TIME);
+AT(block, counter_rate, BLOCK_COUNTER_RATE);
 AT(block, seen, BLOCK_SEEN);
 AT(block, mapped, BLOCK_MAPPED);
 AT(block, written, BLOCK_WRITTEN);
@@ -138,7 +148,7 @@ AT(row, waits, TABLE_WAITS);
 AT(row, pointers, TABLE_FIRST);
 _Static_assert(sizeof(struct pointer) == TABLE_CAPTURE_BYTES, "pointer");
 _Static_assert(sizeof(struct row) == TABLE_ROW_BYTES, "row");
-_Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY == 24, "site");
+_Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY == 24 && SITE_KIND == 32, "site");
 
 i64 agent_call(const struct frame *frame);
 i64 agent_own_call(u64 number, u64 first, u64 second, u64 third, u64 fourth);
@@ -1062,6 +1072,63 @@ static int leave(struct block *block)
 {
 	block->phase = PHASE_LEFT;
 	return 1;
+}
+
+/* What is behind the number of the processor, as rdtscp gives it: the limit of a segment that the kernel has for this. */
+static inline u32 processor(void)
+{
+	u32 limit, selector = 0x7b;
+
+	__asm__("lsl %1, %0" : "=r"(limit) : "r"(selector) : "cc");
+	return limit;
+}
+
+/* The time stamp counter, which traps where it is recorded: as the engine tells it, from the same clock. */
+static u64 counter_at(const struct block *block, u64 time)
+{
+	unsigned __int128 grown = (unsigned __int128)(time - block->counter_time) * block->counter_rate;
+
+	return block->counter + (u64)(grown >> 32);
+}
+
+/* rdtsc or rdtscp: 0 when it was answered, 1 when it is the engine's. */
+int agent_count(struct frame *frame, struct block *block)
+{
+	u64 kind = frame->site[SITE_KIND / 8];
+	struct record *record;
+	struct writer writer;
+
+	if (!block->replayable || !block->counter_rate || block->refuse & REFUSE_ALL)
+		return leave(block);
+	if (has_lapped(block))
+		begin_lap(block);
+	begin_record(&writer, block);
+	if (writer.end < writer.at && begin_lap(block))
+		begin_record(&writer, block);
+	if (writer.end < writer.at)
+		return leave(block);
+	record = writer.record;
+	block->pending = block->head;
+	FENCE();
+	block->phase = PHASE_ANSWERING;
+	record->size = RECORD_BYTES;
+	record->number = RECORD_INSTRUCTIONS | kind;
+	record->captures = 0;
+	record->start = record->end = read_clock(block);
+	record->ip = frame->site[SITE_IP / 8];
+	record->sp = block->sp;
+	block->result = record->result = counter_at(block, record->start);
+	block->processor = record->args[0] = kind == SITE_RDTSCP ? processor() : 0;
+	FENCE();
+	block->head += RECORD_BYTES;
+	FENCE();
+	/* The engine does the same for a thread that has come as far as here. */
+	frame->rax = (u32)block->result;
+	frame->args[2] = (u64)block->result >> 32;
+	if (kind == SITE_RDTSCP)
+		block->rcx = block->processor;
+	block->phase = PHASE_DONE;
+	return 0;
 }
 
 /* 0 when the call has been made and its result is in the frame, 1 when it is the engine's. */

@@ -1,15 +1,17 @@
 /*
  * The agent's entry, its system calls, and the code that copies from the program's memory.
  *
- * The program's registers are all preserved but rcx and r11, which the syscall instruction changes too: they get what it
+ * The program's registers are all preserved but rcx and r11 at a call, which the syscall instruction changes too: they get what it
  * would have put there. No vector register is touched. The program's stack is neither read nor written: below its pointer
  * there may be something (the red zone), and there may be no room.
  *
  * The engine knows the labels that begin with agent_. When a signal finds a thread between them, it rewrites the thread's
  * registers from what is saved here so that the signal comes before or after the call, as without the agent; so nothing here
  * runs twice on one stack. What the engine takes for granted:
- *  - up to agent_entered the program's registers are all live (but rcx, and rsp, which is in the block once it is another);
- *  - from there on they are in the frame below the top of the stack, and the phase in the block tells how far it has come.
+ *  - up to agent_entered and agent_counter_entered the program's registers are all live (but rcx at a call, and rsp, which is in the
+ *    block once it is another);
+ *  - from there on they are in the frame below the top of the stack, those that a call changes and other sites do not are in the block,
+ *    and the phase there tells how far it has come.
  */
 #include "ring.h"
 #include "leave.h"
@@ -84,13 +86,11 @@ agent_remote:
 	call	own
 	ud2
 
-/* Every patched site comes here, with the address of its data in rcx. */
-	.globl	agent_entry
-agent_entry:
+	.macro make_frame site
 	mov	%rsp, %gs:BLOCK_SP
 	mov	%gs:BLOCK_STACK, %rsp
 	pushfq
-	push	%rcx
+	pushq	\site
 	push	%r15
 	push	%r14
 	push	%r13
@@ -105,6 +105,12 @@ agent_entry:
 	push	%rdi
 	push	%rax
 	movl	$PHASE_ENTERED, %gs:BLOCK_PHASE
+	.endm
+
+/* Every patched call comes here, with the address of its site's data in rcx. */
+	.globl	agent_entry
+agent_entry:
+	make_frame %rcx
 	.globl	agent_entered
 agent_entered:
 	plain_flags FRAME_FLAGS
@@ -112,6 +118,19 @@ agent_entered:
 	mov	%gs:BLOCK_SELF, %rsi
 	call	agent_handle
 	leave_agent FRAME_SITE, FRAME_FLAGS, FRAME_RAX, FRAME_ARGS
+
+/* Every patched site that reads the time stamp counter comes here, with the address of its data in the block. */
+	.globl	agent_counter_entry
+agent_counter_entry:
+	keep_registers
+	make_frame %gs:BLOCK_SITE
+	.globl	agent_counter_entered
+agent_counter_entered:
+	plain_flags FRAME_FLAGS
+	mov	%rsp, %rdi
+	mov	%gs:BLOCK_SELF, %rsi
+	call	agent_count
+	leave_agent FRAME_SITE, FRAME_FLAGS, FRAME_RAX, FRAME_ARGS, keeps=1
 
 /* Copies rdx bytes from the program's memory (rsi) to rdi; how many could not be read. */
 	.globl	agent_copy

@@ -12,11 +12,18 @@
 6:
 	.endm
 
+/* A site that changes neither rcx nor r11 has come here: they are kept, before anything else is changed. */
+	.macro keep_registers
+	mov	%rcx, %gs:BLOCK_RCX
+	mov	%r11, %gs:BLOCK_R11
+	.endm
+
 /*
- * How the agent goes back to the program: to behind its call, or, when eax is not 0, to where the call is made with the program's own
- * registers. The frame is at the stack pointer; its members are given, and the block is the same in recording and replay.
+ * How the agent goes back to the program: to behind its site, or, when eax is not 0, to where what stood there is done with the program's
+ * own registers. The frame is at the stack pointer; its members are given, and the block is the same in recording and replay. `keeps`: a
+ * site that changes neither rcx nor r11, which are in the block.
  */
-	.macro leave_agent site, flags, rax, args
+	.macro leave_agent site, flags, rax, args, keeps=0
 	mov	\site(%rsp), %rdx
 	mov	SITE_AFTER(%rdx), %rcx
 	test	%eax, %eax
@@ -33,7 +40,13 @@
 	mov	%cl, %ah
 	add	$0x7f, %al
 	sahf
-3:	mov	SITE_IP(%rdx), %rcx
+3:
+	.if	\keeps
+	mov	%gs:BLOCK_RCX, %rcx
+	mov	%gs:BLOCK_R11, %r11
+	.else
+	mov	SITE_IP(%rdx), %rcx
+	.endif
 	mov	\rax(%rsp), %rax
 	mov	\args(%rsp), %rdi
 	mov	\args + 8(%rsp), %rsi

@@ -8,13 +8,11 @@
 
 	.text
 
-/* Every patched site comes here, with the address of its data in rcx. */
-	.globl	replay_entry
-replay_entry:
+	.macro make_frame site
 	mov	%rsp, %gs:REPLAY_SP
 	mov	%gs:REPLAY_STACK, %rsp
 	pushfq
-	push	%rcx
+	pushq	\site
 	push	%r9
 	push	%r8
 	push	%r10
@@ -25,8 +23,22 @@ replay_entry:
 	plain_flags REPLAY_FRAME_FLAGS
 	mov	%rsp, %rdi
 	mov	%gs:REPLAY_SELF, %rsi
+	.endm
+
+/* Every patched call comes here, with the address of its site's data in rcx. */
+	.globl	replay_entry
+replay_entry:
+	make_frame %rcx
 	call	replay_handle
 	leave_agent REPLAY_FRAME_SITE, REPLAY_FRAME_FLAGS, REPLAY_FRAME_RAX, REPLAY_FRAME_ARGS
+
+/* Every patched site that reads the time stamp counter comes here, with the address of its data in the block. */
+	.globl	replay_counter_entry
+replay_counter_entry:
+	keep_registers
+	make_frame %gs:REPLAY_SITE
+	call	replay_count
+	leave_agent REPLAY_FRAME_SITE, REPLAY_FRAME_FLAGS, REPLAY_FRAME_RAX, REPLAY_FRAME_ARGS, keeps=1
 
 /* Compares rdx bytes at rdi with the program's at rsi: 0 when they are equal. */
 	.globl	replay_differs

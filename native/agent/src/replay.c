@@ -38,6 +38,9 @@ struct replay_block {
 	struct replay_block *self;
 	u64 stack, sp, leave;
 	const struct answer *next, *end;
+	u64 unused[9];
+	const u64 *site;
+	u64 rcx, r11;
 };
 
 #define AT(type, member, offset) _Static_assert(__builtin_offsetof(struct type, member) == (offset), #type "." #member)
@@ -65,6 +68,9 @@ AT(replay_block, sp, REPLAY_SP);
 AT(replay_block, leave, REPLAY_LEAVE);
 AT(replay_block, next, REPLAY_NEXT);
 AT(replay_block, end, REPLAY_END);
+AT(replay_block, site, REPLAY_SITE);
+AT(replay_block, rcx, REPLAY_RCX);
+AT(replay_block, r11, REPLAY_R11);
 _Static_assert(sizeof(struct replay_block) == REPLAY_BLOCK_BYTES, "block");
 
 /* 0 when the program's memory holds these bytes; 1 when not, or when it cannot be read. */
@@ -76,6 +82,28 @@ void replay_copy(u64 addr, const void *bytes, u64 length);
 static inline const struct piece *behind(const struct piece *piece)
 {
 	return (const struct piece *)((const u8 *)(piece + 1) + ((piece->length + 7) & ~7ull));
+}
+
+static inline const struct answer *after(const struct answer *answer)
+{
+	return (const struct answer *)((const u8 *)answer + answer->size);
+}
+
+/* rdtsc or rdtscp: 0 when it was answered, 1 when it is the engine's. */
+int replay_count(struct replay_frame *frame, struct replay_block *block)
+{
+	const struct answer *answer = block->next;
+	u64 kind = frame->site[SITE_KIND / 8];
+
+	if (answer == block->end || answer->number != (RECORD_INSTRUCTIONS | kind) ||
+	    answer->ip != frame->site[SITE_IP / 8] || answer->sp != block->sp)
+		return 1;
+	frame->rax = (u32)answer->result;
+	frame->args[2] = (u64)answer->result >> 32;
+	if (kind == SITE_RDTSCP)
+		block->rcx = (u32)answer->args[0];
+	block->next = after(answer);
+	return 0;
 }
 
 /* 0 when the call was answered and its result is in the frame, 1 when it is the engine's. */
@@ -101,6 +129,6 @@ int replay_handle(struct replay_frame *frame, struct replay_block *block)
 	for (u32 i = 0; i < answer->written; i++, written = behind(written))
 		replay_copy(written->addr, written + 1, written->length);
 	frame->rax = answer->result;
-	block->next = (const struct answer *)((const u8 *)answer + answer->size);
+	block->next = after(answer);
 	return 0;
 }

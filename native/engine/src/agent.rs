@@ -21,11 +21,16 @@ use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Object as _, ObjectSymbol as _};
 use trace_format::ring as layout;
 
+use self::window::Entries;
+
 /// The agent's code and the addresses in it that the engine knows.
 pub struct Image {
     pub text: Vec<u8>,
     pub entry: u64,
     pub entered: u64,
+    /// The same for sites that read the time stamp counter.
+    pub counter_entry: u64,
+    counter_entered: u64,
     /// Behind the instruction that makes the program's calls.
     pub called: u64,
     /// The code that makes the agent's own calls, which begins where that ends; and behind its instruction.
@@ -39,10 +44,19 @@ pub struct Image {
 
 /// The part of the agent that answers calls in replay, as offsets from the start of the text: that can stand anywhere.
 pub struct Replay {
-    pub entry: u64,
+    entry: u64,
+    counter_entry: u64,
     /// Where reads and writes of the program's memory may fault, and where all of them go on then.
     pub faults: [u64; 3],
     pub failed: u64,
+}
+
+impl Replay {
+    /// Where sites lead when the text is at `base`.
+    #[must_use]
+    pub fn entries(&self, base: u64) -> Entries {
+        Entries { call: base + self.entry, counter: base + self.counter_entry }
+    }
 }
 
 impl Image {
@@ -50,6 +64,18 @@ impl Image {
     #[must_use]
     pub fn covers(&self, ip: u64) -> bool {
         (layout::BASE..layout::BASE + layout::TEXT_BYTES).contains(&ip)
+    }
+
+    /// Whether a thread there comes from a site that reads the counter, and its registers are still the program's.
+    #[must_use]
+    pub fn enters_for_counter(&self, ip: u64) -> bool {
+        (self.counter_entry..self.counter_entered).contains(&ip)
+    }
+
+    /// Where sites lead in a recording.
+    #[must_use]
+    pub fn entries(&self) -> Entries {
+        Entries { call: self.entry, counter: self.counter_entry }
     }
 }
 
@@ -74,6 +100,8 @@ fn parse(elf: &[u8]) -> Option<Image> {
         text: text.to_vec(),
         entry: symbol("agent_entry")?,
         entered: symbol("agent_entered")?,
+        counter_entry: symbol("agent_counter_entry")?,
+        counter_entered: symbol("agent_counter_entered")?,
         called: symbol("agent_called")?,
         own_call: symbol("agent_own_call")?,
         own_called: symbol("agent_own_called")?,
@@ -85,6 +113,7 @@ fn parse(elf: &[u8]) -> Option<Image> {
         ],
         replay: Replay {
             entry: offset("replay_entry")?,
+            counter_entry: offset("replay_counter_entry")?,
             faults: [offset("replay_reads_word")?, offset("replay_reads_byte")?, offset("replay_tries")?],
             failed: offset("replay_failed")?,
         },

@@ -4,6 +4,7 @@ pub mod binary;
 mod capture;
 mod changes;
 pub mod content;
+mod counter;
 pub mod cpu;
 mod definitions;
 pub mod doctor;

@@ -10,6 +10,7 @@ mod births;
 mod called;
 mod changed;
 mod chaos;
+mod counters;
 mod cpuid;
 mod effects;
 mod facts;
@@ -47,6 +48,7 @@ use trace_format::ring::block::KEPT_WORDS;
 
 use self::chaos::Settling;
 use crate::capture::{self, Call};
+use crate::counter::Timestamps;
 use crate::cpu::features::{self, Answers, Level};
 use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
@@ -456,7 +458,7 @@ struct World {
     /// It has been said where the first program's output goes.
     streams_named: bool,
     streams: Vec<replayable::Stream>,
-    timestamps: sys::Timestamps,
+    timestamps: Timestamps,
     /// What programs are told of the processor, where `cpuid` can be caught, and is.
     shown_cpu: Option<Answers>,
     /// A pipe to look into those of programs with: the ends to read and to write.
@@ -574,7 +576,7 @@ impl World {
             turns: turns::Turns::new(replayable, options.chaos),
             streams_named: false,
             streams: Vec::new(),
-            timestamps: sys::Timestamps::default(),
+            timestamps: Timestamps::default(),
             shown_cpu: may_trap.then(|| Answers::new(shown_cpu)),
             lookout: None,
             memory_files: FxHashMap::default(),

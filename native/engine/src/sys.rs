@@ -764,49 +764,17 @@ fn set_counter(how: c_int) -> bool {
     unsafe { libc::prctl(libc::PR_SET_TSC, how) == 0 }
 }
 
-/// The processor's time stamp counter, for those who cannot read it themselves.
-///
-/// Reading it on a [`Counterless`] thread takes two calls. Once it is known how fast it counts, what it would show follows
-/// from the clock.
-#[derive(Default)]
-pub struct Timestamps {
-    /// Counter, clock in nanoseconds.
-    first: Option<(u64, u64)>,
-    rate: Option<f64>,
-    processor: u32,
-    last: u64,
-}
-
-impl Timestamps {
-    /// The counter, never the same twice, and the number of the processor, as `rdtscp` gives them.
-    pub fn next(&mut self) -> (u64, u32) {
-        /// Two readings this far apart tell the rate to a few parts in ten thousand.
-        const APART_NS: u64 = 10_000_000;
-        let now = monotonic();
-        let counter = match (self.first, self.rate) {
-            (Some((counter, clock)), Some(rate)) => counter + (now.saturating_sub(clock) as f64 * rate) as u64,
-            (first, _) => {
-                let counter = self.read();
-                let (start, clock) = *self.first.get_or_insert((counter, now));
-                if first.is_some() && now > clock + APART_NS {
-                    self.rate = Some((counter - start) as f64 / (now - clock) as f64);
-                }
-                counter
-            }
-        };
-        self.last = counter.max(self.last + 1);
-        (self.last, self.processor)
+/// The time stamp counter and the number of the processor, as `rdtscp` gives them, also on a [`Counterless`] thread.
+#[must_use]
+pub fn counter_and_processor() -> (u64, u32) {
+    let hidden = COUNTERLESS.get() && set_counter(libc::PR_TSC_ENABLE);
+    let mut processor = 0;
+    // SAFETY: a processor on which `rdtsc` can trap in 64-bit mode has `rdtscp`, which only writes its operand.
+    let counter = unsafe { std::arch::x86_64::__rdtscp(&raw mut processor) };
+    if hidden {
+        set_counter(libc::PR_TSC_SIGSEGV);
     }
-
-    fn read(&mut self) -> u64 {
-        let hidden = COUNTERLESS.get() && set_counter(libc::PR_TSC_ENABLE);
-        // SAFETY: a processor on which `rdtsc` can trap in 64-bit mode has `rdtscp`, which only writes its operand.
-        let counter = unsafe { std::arch::x86_64::__rdtscp(&raw mut self.processor) };
-        if hidden {
-            set_counter(libc::PR_TSC_SIGSEGV);
-        }
-        counter
-    }
+    (counter, processor)
 }
 
 /// `arch_prctl` operation that lets `cpuid` trap (0) or not (1) in a thread, asm/prctl.h. Threads and forked processes inherit it, exec

@@ -32,12 +32,12 @@ pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 /// Members of the control block, by offset.
 pub mod block {
     /// The beginning is that of a ring's, since the same code leaves the agent.
-    pub use crate::ring::block::{LEAVE, SELF, SP, STACK};
+    pub use crate::ring::block::{LEAVE, R11, RCX, SELF, SITE, SP, STACK};
     /// Address of the next answer.
     pub const NEXT: u64 = 32;
     /// Address behind the last answer.
     pub const END: u64 = 40;
-    pub const BYTES: u64 = 48;
+    pub const BYTES: u64 = R11 + 8;
 }
 
 /// The frame that the agent puts on its stack, by offset.
@@ -55,7 +55,7 @@ pub mod frame {
 pub mod answer {
     /// Bytes of all of it, 32 bits.
     pub const SIZE: u64 = 0;
-    /// Number of the call, 32 bits.
+    /// Number of the call, or of an instruction as in [`crate::ring::record::NUMBER`], 32 bits.
     pub const NUMBER: u64 = 4;
     /// How many arguments are compared, 32 bits.
     pub const NARGS: u64 = 8;
@@ -94,6 +94,9 @@ const NAMES: &[(&str, u64)] = &[
     ("REPLAY_LEAVE", block::LEAVE),
     ("REPLAY_NEXT", block::NEXT),
     ("REPLAY_END", block::END),
+    ("REPLAY_SITE", block::SITE),
+    ("REPLAY_RCX", block::RCX),
+    ("REPLAY_R11", block::R11),
     ("REPLAY_BLOCK_BYTES", block::BYTES),
     ("REPLAY_FRAME_RAX", frame::RAX),
     ("REPLAY_FRAME_ARGS", frame::ARGS),
@@ -117,5 +120,6 @@ const NAMES: &[(&str, u64)] = &[
 
 const _: () = {
     assert!((STACK_TOP - frame::BYTES).is_multiple_of(16));
+    assert!(block::END < block::SITE && block::BYTES <= HEAD_BYTES);
     assert!(answer::BYTES.is_multiple_of(8) && piece::BYTES.is_multiple_of(8));
 };

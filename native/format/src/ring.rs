@@ -93,8 +93,20 @@ pub mod block {
     pub const MAPS: u64 = 104;
     /// Not 0 when what a path says is not a file's name any more, and it is asked for. Written by the engine.
     pub const ASKS: u64 = 112;
+    /// What a trampoline says of its site that takes the place of an instruction which changes no register but those of its answer; the
+    /// program's `rcx` and `r11` meanwhile.
+    pub const SITE: u64 = 120;
+    pub const RCX: u64 = 128;
+    pub const R11: u64 = 136;
+    /// What `rdtscp` was last answered in `ecx`.
+    pub const PROCESSOR: u64 = 144;
+    /// How the counter is told from the clock: the counter at a time, that time, and by how much it grows in a nanosecond, in 2^-32; 0 while
+    /// that is not known. Written by the engine.
+    pub const COUNTER: u64 = 152;
+    pub const COUNTER_TIME: u64 = 160;
+    pub const COUNTER_RATE: u64 = 168;
     /// Sets of [`super::files`]: those whose content others see when it is written to; written by the engine.
-    pub const SEEN: u64 = 128;
+    pub const SEEN: u64 = 176;
     /// Those that the agent has mapped.
     pub const MAPPED: u64 = SEEN + super::files::BYTES;
     /// Those that the process may write to without a stop.
@@ -160,6 +172,8 @@ pub mod phase {
     pub const DONE: u32 = 4;
     /// The call has not been made: the engine gets it.
     pub const LEFT: u32 = 5;
+    /// An instruction is answered: that is done when its record is complete.
+    pub const ANSWERING: u32 = 6;
 }
 
 /// What the engine lets the agent not do.
@@ -195,20 +209,28 @@ pub mod frame {
 pub mod site {
     /// Where the program goes on after a call that the agent has made.
     pub const AFTER: u64 = 0;
-    /// A `syscall` instruction in the trampoline, for calls that the engine gets.
+    /// The site's own instruction in the trampoline, for what the engine gets.
     pub const TRAP: u64 = 8;
-    /// The address behind the program's own `syscall` instruction.
+    /// The address behind the program's own instruction.
     pub const IP: u64 = 16;
     /// The agent's entry.
     pub const ENTRY: u64 = 24;
-    pub const BYTES: u64 = 32;
+    /// Which instruction it is.
+    pub const KIND: u64 = 32;
+    pub const BYTES: u64 = 40;
+
+    /// Values of `KIND`.
+    pub const SYSCALL: u64 = 0;
+    pub const RDTSC: u64 = 1;
+    pub const RDTSCP: u64 = 2;
 }
 
 /// Members of a record, by offset.
 pub mod record {
     /// Bytes of the whole record, 32 bits.
     pub const SIZE: u64 = 0;
-    /// Number of the call, 16 bits.
+    /// Number of the call, 16 bits. Of an instruction that was answered, [`INSTRUCTIONS`] and the site's kind: the result is the counter
+    /// then, and argument 0 what is in `ecx`.
     pub const NUMBER: u64 = 4;
     /// How many captures follow, 8 bits.
     pub const CAPTURES: u64 = 6;
@@ -222,6 +244,7 @@ pub mod record {
     pub const SP: u64 = 40;
     pub const ARGS: u64 = 48;
     pub const BYTES: u64 = 96;
+    pub const INSTRUCTIONS: u64 = 0xff00;
     /// In place of the size: the lap ends here, and the next record is at the start of the buffer.
     pub const END_OF_LAP: u64 = 0xffff_ffff;
 }
@@ -380,16 +403,16 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SEEN MAPPED WRITTEN CODE CODE_PARTS
+            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE SEEN MAPPED WRITTEN CODE CODE_PARTS
             LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
         .chain(named!("TRIES", tries: FORM NO_WAIT))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
-        .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT))
+        .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))
         .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
-        .chain(named!("SITE", site: AFTER TRAP IP ENTRY BYTES))
-        .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES END_OF_LAP))
+        .chain(named!("SITE", site: AFTER TRAP IP ENTRY KIND BYTES SYSCALL RDTSC RDTSCP))
+        .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES INSTRUCTIONS END_OF_LAP))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED))

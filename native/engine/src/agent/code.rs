@@ -12,7 +12,7 @@ use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES, block
 use super::known::{self, Known, MOST_SITES, Part, Place};
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
-use super::window::{self, Around, Refused, TRAMPOLINE_BYTES, Window};
+use super::window::{self, Around, Entries, Kind, Refused, TRAMPOLINE_BYTES, Window};
 use crate::layout::PAGE;
 use crate::sys;
 
@@ -23,7 +23,7 @@ const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
 const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
 
-/// No byte of a jump is further from the address behind the `syscall` instruction.
+/// No byte of a jump is further from the address behind its site's instruction.
 const MOST_APART: u64 = window::READ_BEFORE + window::READ_AFTER;
 /// So many calls of a process tell which sites its program uses.
 const MOST_WATCHED: u32 = 1 << 12;
@@ -47,7 +47,10 @@ pub(super) struct Site {
     pub start: u64,
     pub original: Vec<u8>,
     pub jump: Vec<u8>,
-    /// Its trampoline, and in there its own call and what comes behind the call.
+    /// The instruction that it is about, and whether that reads the time stamp counter.
+    pub at: u64,
+    pub is_counter: bool,
+    /// Its trampoline, and in there its own instruction and what comes behind that.
     pub base: u64,
     pub trap: u64,
     pub behind: u64,
@@ -60,9 +63,9 @@ impl Site {
         // Behind the first byte of a jump there is how far it goes.
         known::change(&mut jump, 1, |far| place.to_trampolines(u32::from_le_bytes(far)).to_le_bytes());
         let own = |addr| place.in_trampolines(addr);
-        let (start, base, trap, behind) =
-            (place.in_image(self.start), own(self.base), own(self.trap), own(self.behind));
-        Site { start, original: self.original.clone(), jump, base, trap, behind }
+        let (start, at) = (place.in_image(self.start), place.in_image(self.at));
+        let (base, trap, behind) = (own(self.base), own(self.trap), own(self.behind));
+        Site { start, original: self.original.clone(), jump, at, is_counter: self.is_counter, base, trap, behind }
     }
 
     /// Whether a thread that is to go on at this address would find part of the jump.
@@ -81,18 +84,19 @@ impl Site {
         sys::read_pieces(tid, &[(self.start, now.len())], &mut now) == now.len() && now == self.jump
     }
 
-    /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the `syscall`.
+    /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the site's instruction.
     fn original_of(&self, tid: pid_t, addr: u64, ip: u64) -> Option<u64> {
         self.moved_instructions(tid, ip).into_iter().find(|(moved, _)| *moved == addr).map(|(_, own)| own)
     }
 
-    /// The instructions that were moved to the trampoline: their addresses there, and the program's own. `ip`: behind the `syscall`.
+    /// The instructions that were moved to the trampoline: their addresses there, and the program's own. `ip`: behind the site's
+    /// instruction.
     fn moved_instructions(&self, tid: pid_t, ip: u64) -> Vec<(u64, u64)> {
         let mut moved = [0; TRAMPOLINE_BYTES as usize];
         if sys::read_pieces(tid, &[(self.base, moved.len())], &mut moved) != moved.len() {
             return Vec::new();
         }
-        let is_before = self.start < ip - 2;
+        let is_before = self.start < self.at;
         let (from, own) = if is_before { (self.base, self.start) } else { (self.behind, ip) };
         let Some(moved) = moved.get((from - self.base) as usize..) else { return Vec::new() };
         let Some(original) = self.original.get((own - self.start) as usize..) else { return Vec::new() };
@@ -190,6 +194,7 @@ impl Host for Borrowed<'_> {
 /// A site and what a jump is to be put over.
 pub struct Chosen {
     ip: u64,
+    kind: Kind,
     part: Option<Part>,
     window: Window,
     original: Vec<u8>,
@@ -211,7 +216,11 @@ pub struct Code {
     pub stops: u32,
     /// Sites that have stopped a thread once.
     once: HashSet<u64>,
-    /// By the address behind the `syscall` instruction.
+    /// How often each `rdtsc` has stopped a thread that is not a site yet, by the address behind it.
+    counted: HashMap<u64, u32>,
+    /// The program has forbidden itself to read the counter.
+    forbids_counter: bool,
+    /// By the address behind the site's instruction.
     sites: BTreeMap<u64, Site>,
     /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
     traps: HashMap<u64, u64>,
@@ -255,6 +264,12 @@ impl Code {
         self.former.get(&ip).copied().unwrap_or(ip)
     }
 
+    /// Whether what ends at an address of the program is patched, and reads the time stamp counter: it changes no register otherwise.
+    #[must_use]
+    pub fn counts(&self, ip: u64) -> bool {
+        self.sites.get(&ip).is_some_and(|site| site.is_counter)
+    }
+
     /// The program's own address for one in a trampoline, as a call's instruction pointer.
     #[must_use]
     pub fn own_ip(&self, ip: u64) -> u64 {
@@ -269,7 +284,7 @@ impl Code {
         let Some((&ip, site)) = self.sites.iter().find(|(_, site)| of(site)) else { return own };
         let moved = site.original_of(tid, own, ip);
         // What is left is the way to the agent, or back to the program.
-        moved.unwrap_or(if own <= site.trap { ip - 2 } else { site.start + site.original.len() as u64 })
+        moved.unwrap_or(if own <= site.trap { site.at } else { site.start + site.original.len() as u64 })
     }
 
     /// The place in a trampoline that stands for one of the program, where that is inside a jump; any other stays. Changes nothing: other
@@ -280,7 +295,7 @@ impl Code {
         let Some((&ip, site)) = inside.filter(|(_, site)| site.is_there(tid)) else { return addr };
         match addr {
             _ if addr == ip => site.behind,
-            _ if addr == ip - 2 => site.trap,
+            _ if addr == site.at => site.trap,
             _ => site
                 .moved_instructions(tid, ip)
                 .into_iter()
@@ -426,13 +441,43 @@ impl Code {
     /// Whether a site that has stopped a thread is worth to be patched, which costs more than a stop: when it has done so before.
     /// Or the first time, where it is worth that `at_once`.
     pub fn is_worth(&mut self, ip: u64, at_once: impl FnOnce(&Code) -> bool) -> bool {
-        let may_be = self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip);
-        may_be && (at_once(self) || !self.once.insert(ip))
+        self.may_become_site(ip) && (at_once(self) || !self.once.insert(ip))
+    }
+
+    fn may_become_site(&self, ip: u64) -> bool {
+        self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip)
     }
 
     /// Of a copy that another process has: it may live for a few calls only.
     pub fn forget_stops(&mut self) {
         self.once.clear();
+    }
+
+    /// A `rdtsc` or `rdtscp` has stopped a thread. Whether it is worth to be patched.
+    pub fn is_worth_counting(&mut self, ip: u64) -> bool {
+        /// Loaders have some that run once.
+        const WORTH: u32 = 8;
+        /// Most that are remembered.
+        const MOST: usize = 1 << 10;
+        if !self.may_become_site(ip) || self.forbids_counter {
+            return false;
+        }
+        if self.counted.len() >= MOST {
+            self.counted.clear();
+        }
+        let count = self.counted.entry(ip).or_default();
+        *count += 1;
+        *count >= WORTH
+    }
+
+    /// The program forbids itself to read the time stamp counter: that is a fault of its own from now on. No other thread may be running.
+    pub fn forbid_counter(&mut self, tid: pid_t) {
+        self.forbids_counter = true;
+        let sites = self.sites.iter().filter(|(_, site)| site.is_counter);
+        let sites: Vec<(u64, Site)> = sites.map(|(ip, site)| (*ip, site.clone())).collect();
+        for (ip, site) in sites {
+            self.put_back(tid, ip, &site);
+        }
     }
 
     pub fn refuse(&mut self, ip: u64, reason: Refused) {
@@ -507,7 +552,7 @@ impl Code {
         self.protected(start, length);
     }
 
-    /// What a jump to the agent can be put over, at the site of a call that a thread has just come back from.
+    /// What a jump to the agent can be put over, at a site that a thread has just come from. `ip`: behind its instruction.
     ///
     /// # Errors
     /// Why the site is to be left alone.
@@ -515,7 +560,7 @@ impl Code {
         &self,
         known: &mut Known,
         tid: pid_t,
-        (ip, number): (u64, u64),
+        (ip, kind): (u64, Kind),
         part: Option<Part>,
     ) -> Result<Chosen, Refused> {
         if let Some(reason) = part.and_then(|part| known.refusal(&part, ip)) {
@@ -532,9 +577,9 @@ impl Code {
             bytes.truncate((window::READ_AFTER + ip - page) as usize);
             got = sys::read_pieces(tid, &[(from, bytes.len())], &mut bytes);
         }
-        let around = Around { start: from, bytes: &bytes[..got], ip };
+        let around = Around { start: from, bytes: &bytes[..got], ip, length: kind.length(), eax: kind.eax() };
         let mut branches = None;
-        let chosen = window::choose(&around, number, |start, end| {
+        let chosen = window::choose(&around, |start, end| {
             let branches = branches.get_or_insert_with(|| known.branches(tid, ip, part.as_ref()));
             // What is not known may lead there.
             branches.as_ref().is_none_or(|(branches, base)| branches.lead_between(&around, *base, start, end))
@@ -544,32 +589,33 @@ impl Code {
         }
         let window = chosen?;
         let original = bytes[(window.start - from) as usize..(window.end - from) as usize].to_vec();
-        Ok(Chosen { ip, part, window, original })
+        Ok(Chosen { ip, kind, part, window, original })
     }
 
-    /// Puts the jump there, which leads to `entry`, and has the thread go on behind. No other thread may stand inside the window.
+    /// Puts the jump there, which leads to one of `entries`, and has the thread go on behind. No other thread may stand inside the window.
     ///
     /// # Errors
     /// Why the site was left alone.
     pub fn patch(
         &mut self,
-        entry: u64,
+        entries: Entries,
         thread: &mut impl Host,
         known: &mut Known,
         chosen: Chosen,
     ) -> Result<(), Refused> {
-        let Chosen { ip, part, window, original } = chosen;
+        let Chosen { ip, kind, part, window, original } = chosen;
         let base = self.room(thread, ip..ip, TRAMPOLINE_BYTES)?;
-        let patch = window::build(&window, ip, base, entry)?;
+        let patch = window::build(&window, (ip, kind), base, entries)?;
         let pieces: [(u64, &[u8]); 2] = [(base, &patch.trampoline), (window.start, &patch.jump)];
         sys::write_code(thread.tid(), &pieces).map_err(|_| Refused::ReadOnly)?;
         self.use_room(base, TRAMPOLINE_BYTES);
-        if !window.leaves_site(ip) {
+        let (at, is_counter) = (ip - kind.length(), !matches!(kind, Kind::Call(_)));
+        if !window.leaves_site(at) {
             thread.go_on_at(patch.after);
         }
         let (trap, behind) = (patch.trap, patch.behind);
-        let site = Site { start: window.start, original, jump: patch.jump, base, trap, behind };
-        if let Some(part) = part {
+        let site = Site { start: window.start, original, jump: patch.jump, at, is_counter, base, trap, behind };
+        if let Some(part) = part.filter(|_| !is_counter) {
             known.add(&part, ip, &site);
         }
         self.add(ip, site);
@@ -577,7 +623,7 @@ impl Code {
     }
 
     fn add(&mut self, ip: u64, site: Site) {
-        self.traps.insert(site.trap + 2, ip);
+        self.traps.insert(site.trap + (ip - site.at), ip);
         self.traps.insert(site.behind, ip);
         self.sites.insert(ip, site);
     }
@@ -596,7 +642,7 @@ impl Code {
     /// When there is no room for trampolines.
     pub fn patch_known(
         &mut self,
-        entry: u64,
+        entries: Entries,
         thread: &mut impl Host,
         known: &mut Known,
         (part, at): (&Part, u64),
@@ -606,7 +652,7 @@ impl Code {
             return Ok(0);
         }
         let tid = thread.tid();
-        let Some((batch, is_all)) = known.batch(self.program(), part, entry) else { return Ok(0) };
+        let Some((batch, is_all)) = known.batch(self.program(), part, entries) else { return Ok(0) };
         if is_all {
             self.watched = MOST_WATCHED;
         }
@@ -733,7 +779,7 @@ mod tests {
         // jmp +0x100
         write(&[0xe9, 0, 1, 0, 0], 500);
         let second = look();
-        let around = Around { start: 0, bytes: &[], ip: 0 };
+        let around = Around { start: 0, bytes: &[], ip: 0, length: window::CALL_BYTES, eax: Some(0) };
         assert!(!first.lead_between(&around, 0, 0x104, 0x106) && second.lead_between(&around, 0, 0x104, 0x106));
         std::fs::remove_file(&path).unwrap();
     }
@@ -748,7 +794,7 @@ mod tests {
         let put = |offset: u64, bytes: &[u8]| assert!(sys::write_memory(own(), start + offset, bytes));
         put(0, &[0x90; 2 * PAGE as usize]);
         put(at, &site);
-        let choose = || Code::default().choose(&mut Known::default(), own(), (ip, 0), None);
+        let choose = || Code::default().choose(&mut Known::default(), own(), (ip, Kind::Call(0)), None);
         assert!(choose().is_ok_and(|chosen| chosen.window.end > ip));
         // jmp to the compare, from behind what is read around a site
         let from = at + 2000;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use libc::pid_t;
 
 use super::code::Site;
-use super::window::{self, Branches, CALL_BYTES, JUMP_BYTES, Refused, TRAMPOLINE_BYTES, Window};
+use super::window::{self, Branches, CALL_BYTES, Entries, JUMP_BYTES, Kind, Refused, TRAMPOLINE_BYTES, Window};
 use crate::image::{self, FileId, Mapping};
 use crate::layout::PAGE;
 use crate::store::Hash;
@@ -267,24 +267,24 @@ impl Known {
         sites.iter().map(inside).collect()
     }
 
-    /// The code, which leads to `entry`, of the known sites of an image that a program has used in another process; or of all, where none
+    /// The code, which leads to the agent, of the known sites of an image that a program has used in another process; or of all, where none
     /// has. Whether it is all.
-    pub(super) fn batch(&mut self, program: Option<&Part>, part: &Part, entry: u64) -> Option<(Rc<Batch>, bool)> {
+    pub(super) fn batch(&mut self, program: Option<&Part>, part: &Part, entries: Entries) -> Option<(Rc<Batch>, bool)> {
         let image = self.images.get_mut(&part.key)?;
         let used = program.and_then(|program| self.ran.get_mut(&(program.key, part.key)));
         let Some(used) = used.filter(|used| !used.sites.is_empty()) else {
-            let made = image.made.get_or_insert_with(|| Rc::new(Batch::of(&image.sites, entry)));
+            let made = image.made.get_or_insert_with(|| Rc::new(Batch::of(&image.sites, entries)));
             return Some((Rc::clone(made), true));
         };
         let sites = image.sites.iter().filter(|site| used.sites.contains(&site.ip));
-        let made = used.made.get_or_insert_with(|| Rc::new(Batch::of(sites, entry)));
+        let made = used.made.get_or_insert_with(|| Rc::new(Batch::of(sites, entries)));
         Some((Rc::clone(made), false))
     }
 }
 
 impl Batch {
     /// Sites whose code elsewhere is not told by addresses and distances are left out.
-    fn of<'a>(sites: impl IntoIterator<Item = &'a Proved>, entry: u64) -> Batch {
+    fn of<'a>(sites: impl IntoIterator<Item = &'a Proved>, entries: Entries) -> Batch {
         /// So much further up the image is in another process, and so much more the trampolines. Both show in the lowest byte.
         const FURTHER: u64 = (1 << 36) + 0x11;
         const MORE: u64 = 0x0101_0101;
@@ -293,8 +293,8 @@ impl Batch {
         for site in sites {
             let at = batch.trampolines.len();
             let base = TRAMPOLINES + at as u64;
-            let here = site.code(ORIGIN, base, entry);
-            let there = site.code(ORIGIN + FURTHER, base + FURTHER + MORE, entry);
+            let here = site.code(ORIGIN, base, entries);
+            let there = site.code(ORIGIN + FURTHER, base + FURTHER + MORE, entries);
             let (Some((code, own)), Some((other, moved))) = (here, there) else { continue };
             let (addresses, site_address) = window::addresses(code.len());
             let distances = differences(&code[..addresses[0]], &other);
@@ -373,11 +373,14 @@ pub(super) fn change<const N: usize>(code: &mut [u8], at: usize, by: impl FnOnce
 
 impl Proved {
     /// Its trampoline, and what is put over it.
-    fn code(&self, origin: u64, base: u64, entry: u64) -> Option<(Vec<u8>, Site)> {
+    fn code(&self, origin: u64, base: u64, entries: Entries) -> Option<(Vec<u8>, Site)> {
         let (ip, start) = (origin + self.ip, origin + self.start);
         let window = Window::of(&self.original, start, ip);
-        let window::Patch { jump, trampoline, trap, behind, .. } = window::build(&window, ip, base, entry).ok()?;
-        Some((trampoline, Site { start, original: self.original.clone(), jump, base, trap, behind }))
+        // Their windows were chosen by the number of some call, which is no part of the code.
+        let window::Patch { jump, trampoline, trap, behind, .. } =
+            window::build(&window, (ip, Kind::Call(0)), base, entries).ok()?;
+        let (original, at) = (self.original.clone(), ip - CALL_BYTES);
+        Some((trampoline, Site { start, original, jump, at, is_counter: false, base, trap, behind }))
     }
 }
 
@@ -438,7 +441,7 @@ fn differences(one: &[u8], other: &[u8]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    const ENTRY: u64 = 0x7000_0123;
+    const ENTRIES: Entries = Entries { call: 0x7000_0123, counter: 0 };
 
     /// Sites of which a jump goes over what stands before, over what follows with a jump out of it, and over a reference to data.
     fn proved() -> Vec<Proved> {
@@ -456,7 +459,7 @@ mod tests {
     #[test]
     fn code_that_was_made_once_is_what_is_made_at_any_other_place() {
         let sites = proved();
-        let batch = Batch::of(&sites, ENTRY);
+        let batch = Batch::of(&sites, ENTRIES);
         assert_eq!(batch.sites.len(), sites.len());
         for (start, base) in [
             (0x7f12_3456_7000, 0x7f12_2000_0000),
@@ -468,7 +471,7 @@ mod tests {
             let made = batch.moved(place);
             for (index, (proved, (ip, site))) in sites.iter().zip(&batch.sites).enumerate() {
                 let at = index * TRAMPOLINE_BYTES as usize;
-                let (code, expected) = proved.code(start, base + at as u64, ENTRY).unwrap();
+                let (code, expected) = proved.code(start, base + at as u64, ENTRIES).unwrap();
                 assert_eq!(made[at..at + code.len()], code, "{start:#x} {base:#x} {index}");
                 assert_eq!((place.in_image(*ip), site.moved(place)), (start + proved.ip, expected));
             }
@@ -495,7 +498,7 @@ mod tests {
         assert_eq!(old.range(), 0x7000_1000..0x7000_6000);
         let mut known = Known::default();
         assert_eq!((known.begins(&old), known.begins(&old), known.begins(&new)), ((1, false), (2, false), (1, false)));
-        let (_, site) = proved()[0].code(old.start, 0x6000_0000, ENTRY).unwrap();
+        let (_, site) = proved()[0].code(old.start, 0x6000_0000, ENTRIES).unwrap();
         known.add(&old, old.start + 0x1007, &site);
         assert_eq!((known.begins(&old).1, known.begins(&new).1), (true, false));
         assert_eq!(known.insides(&old).first(), Some(&(0x7000_2001..0x7000_2005)));
@@ -514,7 +517,7 @@ mod tests {
         };
         let mut known = Known::default();
         let learnt = part(0);
-        let (_, site) = proved()[0].code(learnt.start, 0x6000_0000, ENTRY).unwrap();
+        let (_, site) = proved()[0].code(learnt.start, 0x6000_0000, ENTRIES).unwrap();
         known.meet(&learnt, Some([7; 32]), |_| None);
         known.add(&learnt, learnt.start + 0x1007, &site);
         for ino in 1..3 * MOST_IMAGES as u64 {
@@ -534,12 +537,12 @@ mod tests {
         let (program, other, library) = (part(1), part(2), part(3));
         let mut known = Known::default();
         for proved in proved() {
-            let (_, site) = proved.code(library.start, 0x6000_0000, ENTRY).unwrap();
+            let (_, site) = proved.code(library.start, 0x6000_0000, ENTRIES).unwrap();
             known.add(&library, library.start + proved.ip, &site);
         }
         assert!(known.has_site(&library, library.start + 0x2002) && !known.has_site(&library, 0x2002));
         let sites = |known: &mut Known, program: Option<&Part>| {
-            let (batch, is_all) = known.batch(program, &library, ENTRY).unwrap();
+            let (batch, is_all) = known.batch(program, &library, ENTRIES).unwrap();
             (batch.sites.iter().map(|(ip, _)| ip - ORIGIN).collect::<Vec<_>>(), is_all)
         };
         let all = (vec![0x1007, 0x2002, 0x3009], true);
@@ -566,7 +569,7 @@ mod tests {
         }
         assert!(known.notes().is_empty());
         for proved in proved() {
-            let (_, site) = proved.code(first.start, 0x6000_0000, ENTRY).unwrap();
+            let (_, site) = proved.code(first.start, 0x6000_0000, ENTRIES).unwrap();
             known.add(&first, first.start + proved.ip, &site);
         }
         let notes = known.notes();
@@ -604,7 +607,7 @@ mod tests {
             let text = format!("part 0 5000\n{line}\n{sound}\npart 1 5000\n{sound}\n");
             let found = from_text(&text, &part);
             assert!(found.len() <= 1 && found.iter().all(|site| site.ip == 0x1007), "{line}");
-            let _ = Batch::of(&found, ENTRY);
+            let _ = Batch::of(&found, ENTRIES);
         }
         assert!(from_text(sound, &part).is_empty());
         assert_eq!(from_text(&format!("part 0 5000\n{sound}"), &part).len(), 1);

@@ -16,9 +16,11 @@ use libc::c_int;
 use trace_format::event::{Side, Status};
 use trace_format::ring::{
     BUFFER_BYTES, FIRST_RING, HEAD_BYTES, RING_BYTES, RINGS, RINGS_BYTES, STACK_TOP, block, capture, files, phase,
-    record, tries,
+    record, site, tries,
 };
 
+use super::window::Kind;
+use crate::counter::Relation;
 use crate::raw::RawCapture;
 use crate::sys;
 
@@ -302,6 +304,15 @@ impl Ring {
         self.set_half(block::STALE, 1);
     }
 
+    /// How the counter is told from the clock.
+    pub fn set_counter(&self, relation: Relation) {
+        // At no time another one.
+        self.set_word(block::COUNTER_RATE, 0);
+        self.set_word(block::COUNTER, relation.counter);
+        self.set_word(block::COUNTER_TIME, relation.time);
+        self.set_word(block::COUNTER_RATE, relation.rate);
+    }
+
     /// The agent may map small files by itself, or not.
     pub fn set_maps(&self, maps: bool) {
         self.set_word(block::MAPS, u64::from(maps));
@@ -411,6 +422,7 @@ impl Ring {
     pub fn progress(&self) -> Progress {
         match (self.word(block::PHASE) as u32, self.word(block::HEAD) == self.word(block::PENDING)) {
             (phase::ENTERED | phase::LEFT, _) => Progress::NotMade,
+            (phase::ANSWERING, true) => Progress::NotMade,
             (phase::CALLING, _) => Progress::Calling,
             (phase::CALLED, true) => match self.word(block::RESULT) as i64 {
                 result if self.has_failed(result) => Progress::NotMade,
@@ -531,6 +543,7 @@ pub enum Progress {
 /// One record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// Of the call, or more than any.
     pub number: u16,
     /// Time stamp counter at entry and exit.
     pub start: u64,
@@ -550,6 +563,16 @@ fn word(bytes: &[u8], offset: u64) -> Option<u64> {
 }
 
 impl<'a> Record<'a> {
+    /// The instruction that was answered; `None` of a call.
+    #[must_use]
+    pub fn answers(&self) -> Option<Kind> {
+        match u64::from(self.number).checked_sub(record::INSTRUCTIONS)? {
+            site::RDTSC => Some(Kind::Rdtsc),
+            site::RDTSCP => Some(Kind::Rdtscp),
+            _ => None,
+        }
+    }
+
     /// The record at the start of `bytes`, and how many bytes it has; `None` when there is none.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<(Record<'a>, usize)> {

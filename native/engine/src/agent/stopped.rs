@@ -76,7 +76,7 @@ pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, is_fault:
     if is_fault && let Some((_, on)) = image.faults.iter().find(|(reads, _)| *reads == ip) {
         return Place::Fault(*on);
     }
-    if (image.entry..image.entered).contains(&ip) {
+    if (image.entry..image.entered).contains(&ip) || image.enters_for_counter(ip) {
         return Place::Entering;
     }
     match block.progress() {
@@ -96,9 +96,11 @@ pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, is_fault:
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
     pub after: u64,
-    /// Its own `syscall` instruction.
+    /// The site's own instruction in it.
     pub trap: u64,
     pub ip: u64,
+    /// As in [`site::KIND`].
+    kind: u64,
 }
 
 impl Site {
@@ -111,7 +113,8 @@ impl Site {
             let at = offset as usize;
             u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
         };
-        Ok(Site { after: word(site::AFTER), trap: word(site::TRAP), ip: word(site::IP) })
+        let (after, trap) = (word(site::AFTER), word(site::TRAP));
+        Ok(Site { after, trap, ip: word(site::IP), kind: word(site::KIND) })
     }
 }
 
@@ -120,6 +123,7 @@ impl Site {
 /// # Errors
 /// When the trampoline cannot be read.
 pub fn program(
+    image: &Image,
     tid: pid_t,
     own_block: Block<'_>,
     regs: &user_regs_struct,
@@ -127,7 +131,8 @@ pub fn program(
 ) -> io::Result<(user_regs_struct, Site)> {
     let mut own = *regs;
     if place == Place::Entering {
-        let site = Site::read(tid, regs.rcx)?;
+        let told = if image.enters_for_counter(regs.rip) { own_block.word(block::SITE) } else { regs.rcx };
+        let site = Site::read(tid, told)?;
         if own_block.has_stack(regs.rsp) {
             own.rsp = own_block.word(block::SP);
         }
@@ -142,7 +147,17 @@ pub fn program(
     (own.rbx, own.rbp) = (word(frame::RBX), word(frame::RBP));
     (own.r12, own.r13, own.r14, own.r15) = (word(frame::R12), word(frame::R13), word(frame::R14), word(frame::R15));
     own.eflags = word(frame::FLAGS);
-    (own.rcx, own.r11) = (site.ip, own.eflags);
+    (own.rcx, own.r11) = match site.kind {
+        site::SYSCALL => (site.ip, own.eflags),
+        _ => (own_block.word(block::RCX), own_block.word(block::R11)),
+    };
+    if place == Place::Behind && site.kind != site::SYSCALL {
+        let counter = own_block.word(block::RESULT);
+        (own.rax, own.rdx) = (counter & u64::from(u32::MAX), counter >> 32);
+    }
+    if place == Place::Behind && site.kind == site::RDTSCP {
+        own.rcx = own_block.word(block::PROCESSOR);
+    }
     own.rsp = own_block.word(block::SP);
     own.rip = site.trap;
     Ok((own, site))

@@ -1,11 +1,13 @@
-//! Which instructions around a `syscall` a jump can be put over, and what has to run in its place.
+//! Which instructions around a `syscall` or `rdtsc` a jump can be put over, and what has to run in its place.
 //!
 //! The site is known to be real: it has just been executed. What stands behind it follows from decoding on; what stands
 //! before it is told by decoding from many places further up, which have to agree. In order of preference:
-//!  1. One instruction of at least five bytes right before the site (mostly `mov $number, %eax`). The `syscall` itself stays,
-//!     so that whoever jumps to it, is blocked in it, or is sent back to it, still makes the call.
+//!  1. One instruction of at least five bytes right before the site (mostly `mov $number, %eax`). The site itself stays, so that whoever
+//!     jumps to it, is blocked in it, or is sent back to it, still makes the call.
 //!  2. The site and what follows. Nothing may jump behind its start.
 //!  3. Several instructions before the site. Nothing may jump between them.
+//!
+//! The first tells the way by what a call was entered with. A time stamp says nothing of its way, so what follows it comes first there.
 
 use std::collections::HashMap;
 
@@ -13,7 +15,8 @@ use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
     Mnemonic, Register,
 };
-use trace_format::ring::site;
+use trace_format::event::Trap;
+use trace_format::ring::{block, site};
 
 /// Bytes of a jump with a 32-bit distance.
 pub const JUMP_BYTES: usize = 5;
@@ -26,6 +29,58 @@ const NEAREST: u64 = 24;
 pub const TRAMPOLINE_BYTES: u64 = 128;
 /// Longest instruction.
 const LONGEST: u64 = 15;
+
+/// What stands at a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `syscall`, entered with that number.
+    Call(u64),
+    Rdtsc,
+    Rdtscp,
+}
+
+impl Kind {
+    /// What is in `eax` there, where that tells the way to it.
+    #[must_use]
+    pub fn eax(self) -> Option<u32> {
+        if let Kind::Call(number) = self { Some(number as u32) } else { None }
+    }
+
+    /// What the recorder answers; `None` of what is no time stamp.
+    #[must_use]
+    pub fn of_trap(trap: Trap) -> Option<Kind> {
+        match trap {
+            Trap::Rdtsc => Some(Kind::Rdtsc),
+            Trap::Rdtscp => Some(Kind::Rdtscp),
+            _ => None,
+        }
+    }
+
+    /// The instruction itself.
+    #[must_use]
+    pub fn code(self) -> &'static [u8] {
+        match self {
+            Kind::Call(_) => &[0x0f, 0x05],
+            Kind::Rdtsc => &[0x0f, 0x31],
+            Kind::Rdtscp => &[0x0f, 0x01, 0xf9],
+        }
+    }
+
+    #[must_use]
+    pub fn length(self) -> u64 {
+        self.code().len() as u64
+    }
+
+    /// As trampolines and records say it.
+    #[must_use]
+    pub fn told(self) -> u64 {
+        match self {
+            Kind::Call(_) => site::SYSCALL,
+            Kind::Rdtsc => site::RDTSC,
+            Kind::Rdtscp => site::RDTSCP,
+        }
+    }
+}
 
 /// Why a site is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,13 +128,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// The `syscall` instruction itself is not overwritten.
+    /// The site's instruction, which is there, is not overwritten.
     #[must_use]
-    pub fn leaves_site(&self, ip: u64) -> bool {
-        self.start + JUMP_BYTES as u64 <= ip - CALL_BYTES
+    pub fn leaves_site(&self, at: u64) -> bool {
+        self.start + JUMP_BYTES as u64 <= at
     }
 
-    /// The one that was chosen in code which was the same at another place: these bytes, at `start`.
+    /// The one that was chosen for a call in code which was the same at another place: these bytes, at `start`.
     #[must_use]
     pub fn of(original: &[u8], start: u64, ip: u64) -> Window {
         let end = start + original.len() as u64;
@@ -106,8 +161,11 @@ pub struct Around<'a> {
     /// Address of the first byte.
     pub start: u64,
     pub bytes: &'a [u8],
-    /// The address behind the `syscall` instruction.
+    /// The address behind the site's instruction, and how long that is.
     pub ip: u64,
+    pub length: u64,
+    /// What was in `eax` at the site, where that tells the way to it.
+    pub eax: Option<u32>,
 }
 
 impl Around<'_> {
@@ -189,23 +247,23 @@ fn can_move(instruction: &Instruction) -> bool {
     flow && !special && !instruction.is_invalid()
 }
 
-/// The instructions that a jump can replace. `number` is what the call was entered with, `branches` tells whether something
-/// in the code jumps to an address strictly between two.
+/// The instructions that a jump can replace. `branches` tells whether something in the code jumps to an address strictly between two.
 ///
 /// # Errors
 /// Why there are none.
-pub fn choose(around: &Around<'_>, number: u64, mut branches: impl FnMut(u64, u64) -> bool) -> Result<Window, Refused> {
-    let at = around.ip - CALL_BYTES;
+pub fn choose(around: &Around<'_>, mut branches: impl FnMut(u64, u64) -> bool) -> Result<Window, Refused> {
+    let at = around.ip - around.length;
     let least = JUMP_BYTES as u64;
+    // The registers say whether the way to the site was that way.
+    let is_other_way = |loaded| around.eax.is_some_and(|eax| loaded != u64::from(eax));
     let before = around.before(at, 1).filter(|one| one[0].len() as u64 >= least && movable_before(one));
-    if let Some(one) = before {
-        // The registers say whether the way to the site was that way.
-        if loads_number(&one[0]).is_none_or(|loaded| loaded == number & 0xffff_ffff) {
-            return Ok(Window { start: one[0].ip(), end: at, before: one, after: Vec::new() });
-        }
+    if let Some(one) = before.filter(|_| around.eax.is_some())
+        && !loads_number(&one[0]).is_some_and(is_other_way)
+    {
+        return Ok(Window { start: one[0].ip(), end: at, before: one, after: Vec::new() });
     }
     let mut refused = Refused::NoWindow;
-    if let Some((after, end)) = around.after(around.ip, least - CALL_BYTES) {
+    if let Some((after, end)) = around.after(around.ip, least - around.length) {
         if !branches(at, end) {
             return Ok(Window { start: at, end, before: Vec::new(), after });
         }
@@ -213,10 +271,12 @@ pub fn choose(around: &Around<'_>, number: u64, mut branches: impl FnMut(u64, u6
     }
     if let Some(several) = around.before(at, least).filter(|several| movable_before(several)) {
         let start = several[0].ip();
-        if branches(start, at) {
+        // Nothing tells that the way to the site was this one, and not a jump to the site itself.
+        let reached = if around.eax.is_some() { at } else { at + 1 };
+        if branches(start, reached) {
             return Err(Refused::JumpedInto);
         }
-        if several.iter().filter_map(loads_number).next_back().is_some_and(|loaded| loaded != number & 0xffff_ffff) {
+        if several.iter().filter_map(loads_number).next_back().is_some_and(is_other_way) {
             return Err(Refused::OtherWay);
         }
         return Ok(Window { start, end: at, before: several, after: Vec::new() });
@@ -286,46 +346,86 @@ pub struct Patch {
     pub jump: Vec<u8>,
     /// In the trampoline's place.
     pub trampoline: Vec<u8>,
-    /// Address of its `syscall` instruction.
+    /// Address of the site's own instruction in it.
     pub trap: u64,
-    /// Where a thread goes on that has just made the call at the site itself.
+    /// Where a thread goes on that has just been at the site itself.
     pub after: u64,
-    /// Where a thread goes on for which the agent has made it.
+    /// Where a thread goes on for which the agent has done what the site does.
     pub behind: u64,
 }
 
-/// The code for a window whose trampoline is to be at `base`.
+/// Where sites lead: those of calls, and the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries {
+    pub call: u64,
+    pub counter: u64,
+}
+
+/// The code for a window whose trampoline is to be at `base`. `ip`: behind the site.
 ///
 /// # Errors
 /// When it is too far away, or too long.
-pub fn build(window: &Window, ip: u64, base: u64, entry: u64) -> Result<Patch, Refused> {
+pub fn build(window: &Window, (ip, kind): (u64, Kind), base: u64, entries: Entries) -> Result<Patch, Refused> {
     let mut code = relocated(&window.before, base)?;
     let lead = code.len();
-    // lea rcx, [rip + ...]; jmp [rip + ...]: filled in when it is known where the data is.
-    code.extend([0x48, 0x8d, 0x0d, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0]);
-    let trap = base + code.len() as u64;
-    // Behind it, lea rcx, [rip + ...]: what the program's own instruction would have left there.
-    code.extend([0x0f, 0x05, 0x48, 0x8d, 0x0d]);
-    let next = base + code.len() as u64 + 4;
-    code.extend(distance(next, ip)?.to_le_bytes());
+    // Where the data is, and how far away, is filled in when it is known.
+    let is_call = matches!(kind, Kind::Call(_));
+    if is_call {
+        code.extend(TELL_IN_RCX);
+    } else {
+        code.extend(tell_in_block(0));
+    }
+    let told = code.len();
+    // jmp [rip + ...]
+    code.extend([0xff, 0x25, 0, 0, 0, 0]);
+    let led = code.len();
+    let trap = base + led as u64;
+    code.extend(kind.code());
+    if is_call {
+        // lea rcx, [rip + ...]: what the program's own instruction would have left there.
+        code.extend([0x48, 0x8d, 0x0d]);
+        let next = base + code.len() as u64 + 4;
+        code.extend(distance(next, ip)?.to_le_bytes());
+    }
     let behind = base + code.len() as u64;
     go_back(&mut code, window, ip, base)?;
     code.resize(code.len().next_multiple_of(8), 0xcc);
     let data = code.len();
     let after = if window.after.is_empty() { ip } else { behind };
-    for (offset, value) in [(site::AFTER, behind), (site::TRAP, trap), (site::IP, ip), (site::ENTRY, entry)] {
+    let entry = if is_call { entries.call } else { entries.counter };
+    let members =
+        [(site::AFTER, behind), (site::TRAP, trap), (site::IP, ip), (site::ENTRY, entry), (site::KIND, kind.told())];
+    for (offset, value) in members {
         debug_assert_eq!(code.len() - data, offset as usize);
         code.extend(value.to_le_bytes());
     }
     if code.len() as u64 > TRAMPOLINE_BYTES {
         return Err(Refused::NoWindow);
     }
-    let to_data = (data - (lead + 7)) as u32;
-    code[lead + 3..lead + 7].copy_from_slice(&to_data.to_le_bytes());
-    let to_entry = (data + site::ENTRY as usize - (lead + 13)) as u32;
-    code[lead + 9..lead + 13].copy_from_slice(&to_entry.to_le_bytes());
+    if is_call {
+        code[told - 4..told].copy_from_slice(&((data - told) as u32).to_le_bytes());
+    } else {
+        code[lead..told].copy_from_slice(&tell_in_block(base + data as u64));
+    }
+    let to_entry = (data + site::ENTRY as usize - led) as u32;
+    code[led - 4..led].copy_from_slice(&to_entry.to_le_bytes());
     let jump = jump_to(window, base)?;
     Ok(Patch { jump, trampoline: code, trap, after, behind })
+}
+
+/// lea rcx, [rip + ...], which a call changes anyway.
+const TELL_IN_RCX: [u8; 7] = [0x48, 0x8d, 0x0d, 0, 0, 0, 0];
+
+/// Tells the agent an address where no register may be changed: mov dword gs:[SITE], ...; mov dword gs:[SITE + 4], ...
+fn tell_in_block(addr: u64) -> [u8; 24] {
+    let mut code = [0; 24];
+    for (half, value) in [(0, addr as u32), (1, (addr >> 32) as u32)] {
+        let code = &mut code[half * 12..][..12];
+        code[..4].copy_from_slice(&[0x65, 0xc7, 0x04, 0x25]);
+        code[4..8].copy_from_slice(&(block::SITE as u32 + half as u32 * 4).to_le_bytes());
+        code[8..].copy_from_slice(&value.to_le_bytes());
+    }
+    code
 }
 
 /// Where addresses stand in a trampoline of that length: those in itself, and that of the site.
@@ -408,12 +508,17 @@ mod tests {
         (bytes, ip)
     }
 
-    fn chosen(before: &[u8], after: &[u8], number: u64) -> (Result<Window, Refused>, u64) {
+    fn chosen(before: &[u8], after: &[u8], number: u32) -> (Result<Window, Refused>, u64) {
         let (bytes, ip) = around(before, after);
-        let around = Around { start: START, bytes: &bytes, ip };
-        let branches = Branches::of(&bytes);
-        (choose(&around, number, |start, end| branches.lead_between(&around, START, start, end)), ip)
+        choose_in(&Around { start: START, bytes: &bytes, ip, length: CALL_BYTES, eax: Some(number) })
     }
+
+    fn choose_in(around: &Around<'_>) -> (Result<Window, Refused>, u64) {
+        let branches = Branches::of(around.bytes);
+        (choose(around, |start, end| branches.lead_between(around, START, start, end)), around.ip)
+    }
+
+    const ENTRIES: Entries = Entries { call: 0x7000_0000, counter: 0x7000_0100 };
 
     #[test]
     fn an_instruction_before_the_site_is_enough() {
@@ -459,7 +564,7 @@ mod tests {
     fn a_trampoline_runs_what_was_overwritten_and_goes_back() {
         use Mnemonic::{Cmp, Jmp, Lea, Syscall};
         let (window, ip) = chosen(&[0x31, 0xc0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 0);
-        let patch = build(&window.unwrap(), ip, START + 0x10_0000, 0x7000_0000).unwrap();
+        let patch = build(&window.unwrap(), (ip, Kind::Call(0)), START + 0x10_0000, ENTRIES).unwrap();
         assert_eq!((patch.jump.len(), &patch.jump[JUMP_BYTES..]), (8, &[0xcc; 3][..]));
         let base = START + 0x10_0000;
         let all: Vec<Instruction> =
@@ -476,6 +581,37 @@ mod tests {
             u64::from_le_bytes(patch.trampoline[at..at + 8].try_into().unwrap())
         };
         assert_eq!([word(data), word(data + site::TRAP), word(data + site::IP)], [patch.after, patch.trap, ip]);
-        assert!(build(&chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0).0.unwrap(), ip, START + (1 << 32), 0).is_err());
+        let far = START + (1 << 32);
+        let window = chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0).0.unwrap();
+        assert!(build(&window, (ip, Kind::Call(0)), far, ENTRIES).is_err());
+    }
+
+    #[test]
+    fn a_trampoline_of_the_counter_changes_no_register() {
+        use Mnemonic::{Jmp, Mov, Rdtscp, Shl};
+        // xor eax, eax; rdtscp; shl rdx, 32; or rax, rdx
+        let follows = [0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0];
+        let (mut bytes, ip) = around(&[0x31, 0xc0, 0x0f], &follows);
+        // In place of the last byte before the call, and the call.
+        bytes[(ip - 3 - START) as usize..(ip - START) as usize].copy_from_slice(Kind::Rdtscp.code());
+        let (window, _) = choose_in(&Around { start: START, bytes: &bytes, ip, length: 3, eax: None });
+        let window = window.unwrap();
+        assert_eq!((window.start, window.end), (ip - 3, ip + 4));
+        let base = START + 0x10_0000;
+        let patch = build(&window, (ip, Kind::Rdtscp), base, ENTRIES).unwrap();
+        let all: Vec<Instruction> =
+            Decoder::with_ip(64, &patch.trampoline, base, DecoderOptions::NONE).iter().take(6).collect();
+        let names: Vec<Mnemonic> = all.iter().map(Instruction::mnemonic).collect();
+        assert_eq!(names, [Mov, Mov, Jmp, Rdtscp, Shl, Jmp]);
+        assert_eq!((all[3].ip(), all[4].ip(), all[5].near_branch_target()), (patch.trap, patch.behind, ip + 4));
+        let data = u64::from(all[0].immediate32()) | u64::from(all[1].immediate32()) << 32;
+        assert_eq!(all[2].ip_rel_memory_address(), data + site::ENTRY);
+        assert_eq!(all[0].segment_prefix(), Register::GS);
+        let word = |offset: u64| {
+            let at = (data + offset - base) as usize;
+            u64::from_le_bytes(patch.trampoline[at..at + 8].try_into().unwrap())
+        };
+        assert_eq!([word(site::AFTER), word(site::IP)], [patch.behind, ip]);
+        assert_eq!([word(site::ENTRY), word(site::KIND)], [ENTRIES.counter, site::RDTSCP]);
     }
 }

@@ -25,7 +25,7 @@ use crate::agent::known::{Known, Part};
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Arena, Arenas, Captured, Damage, End, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
-use crate::agent::window::Refused;
+use crate::agent::window::{Kind, Refused};
 use crate::agent::{Image, table};
 use crate::capture::Call;
 use crate::image::{self, FileId};
@@ -76,7 +76,7 @@ pub(super) struct Counts {
 }
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
-const WORTH_AGENT: u32 = 40;
+pub(super) const WORTH_AGENT: u32 = 40;
 /// So many calls of all programs have to have stopped them before it comes to the first, unless it was asked for: to find out where a
 /// library's code jumps to takes as long as they did, once in a recording.
 const WORTH_FIRST: u32 = 400;
@@ -119,6 +119,11 @@ impl Agent {
             waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
+    }
+
+    /// Enough calls have stopped programs for it to come to the first, or it was asked for.
+    pub fn is_called_for(&self) -> bool {
+        self.waits == 0
     }
 
     /// The address of a `syscall` instruction in a program's vDSO, where it was in the last program's.
@@ -268,8 +273,12 @@ impl World {
         call
     }
 
-    /// A call that the agent has made.
+    /// A call that the agent has made, or an instruction that it has answered.
     fn recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64, end: u64) {
+        if let Some(kind) = record.answers() {
+            self.counted(task, record, kind, start);
+            return;
+        }
         let call = self.begin_recorded(task, record, start);
         let found = add(&mut task.memory, record, Side::Out);
         // A complete record has all that it says, unless the program has written over it.
@@ -479,7 +488,7 @@ impl Recorder {
         task.trapped += 1;
         let trapped = task.trapped;
         let has_ring = task.ring.is_some();
-        let (is_eager, has_waited) = (agent.eager, agent.waits == 0);
+        let (is_eager, has_waited) = (agent.eager, agent.is_called_for());
         let (effect, is_agents) = (call.plan.map(|plan| plan.effect), table::has(&agent.table, call.number));
         match state {
             State::Absent
@@ -514,7 +523,7 @@ impl Recorder {
                 };
                 let is_worth = space.borrow_mut().code.is_worth(call.ip, at_once);
                 if is_worth && self.all_have_rings(&space) {
-                    self.patch(tid, call);
+                    self.patch(tid, call.ip, Kind::Call(u64::from(call.number)));
                 }
             }
             _ => {}
@@ -646,7 +655,7 @@ impl Recorder {
 
     /// Whether every thread of an address space finds a block of its own when it comes to a patched site. One that is in a call
     /// which stopped it gets one before it goes on.
-    fn all_have_rings(&self, space: &Rc<RefCell<Space>>) -> bool {
+    pub(super) fn all_have_rings(&self, space: &Rc<RefCell<Space>>) -> bool {
         // Where they take turns, each has one at least from when it goes on.
         let mut sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space));
         self.world.replayable || sharing.all(|task| task.ring.is_some() || task.call.is_some())
@@ -691,33 +700,34 @@ impl Recorder {
         if let Ok(mut thread) = Borrowed::new(agent.image, pid, tid) {
             let code = &mut space.borrow_mut().code;
             let at = thread.regs.rip;
-            let patched = code.patch_known(agent.image.entry, &mut thread, &mut agent.known, (&part, at));
+            let patched = code.patch_known(agent.image.entries(), &mut thread, &mut agent.known, (&part, at));
             agent.counts.patched += patched.unwrap_or(0);
         }
         self.release(held);
         self.tell_code(&space);
     }
 
-    /// Patches the site of a call that a task has just come back from. When another thread is in the way, the next call will do.
-    fn patch(&mut self, tid: pid_t, call: &Call) {
+    /// Patches the site that a task has just come back from, whose instruction ends at `ip`. When another thread is in the way, the next
+    /// time will do.
+    pub(super) fn patch(&mut self, tid: pid_t, ip: u64, kind: Kind) {
         let Some(agent) = &mut self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
-        let chosen = if is_own_code(tid, call.ip, self.world.replayable) {
+        let chosen = if is_own_code(tid, ip, self.world.replayable) {
             let code = &space.borrow().code;
-            code.choose(&mut agent.known, tid, (call.ip, u64::from(call.number)), code.part_at(call.ip))
+            code.choose(&mut agent.known, tid, (ip, kind), code.part_at(ip))
         } else {
             Err(Refused::Written)
         };
         let outcome = match chosen {
             Err(reason) => Err(reason),
             Ok(chosen) => {
-                let Some(held) = self.hold_others(tid, &space, |ip| chosen.is_inside(ip)) else { return };
+                let Some(held) = self.hold_others(tid, &space, |at| chosen.is_inside(at)) else { return };
                 let Some(agent) = &mut self.world.agent else { return };
                 let outcome = match Borrowed::new(agent.image, pid, tid) {
-                    Ok(mut thread) if thread.regs.rip == call.ip => {
-                        space.borrow_mut().code.patch(agent.image.entry, &mut thread, &mut agent.known, chosen)
+                    Ok(mut thread) if thread.regs.rip == ip => {
+                        space.borrow_mut().code.patch(agent.image.entries(), &mut thread, &mut agent.known, chosen)
                     }
                     _ => Err(Refused::ReadOnly),
                 };
@@ -729,11 +739,13 @@ impl Recorder {
         match outcome {
             Ok(()) => {
                 agent.counts.patched += 1;
-                space.borrow_mut().code.has_used(&mut agent.known, call.ip);
+                if matches!(kind, Kind::Call(_)) {
+                    space.borrow_mut().code.has_used(&mut agent.known, ip);
+                }
                 self.tell_code(&space);
             }
             Err(reason) => {
-                space.borrow_mut().code.refuse(call.ip, reason);
+                space.borrow_mut().code.refuse(ip, reason);
                 *agent.counts.refused.entry(reason).or_default() += 1;
             }
         }
@@ -820,7 +832,7 @@ impl Recorder {
     }
 
     /// Puts the agent into the program of a task that stands behind a call.
-    fn inject(&mut self, tid: pid_t) {
+    pub(super) fn inject(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
@@ -988,7 +1000,7 @@ impl Recorder {
             }
             _ => {}
         }
-        let Ok((mut own, site)) = stopped::program(tid, block, &regs, place) else { return false };
+        let Ok((mut own, site)) = stopped::program(agent.image, tid, block, &regs, place) else { return false };
         own.orig_rax = u64::MAX;
         match place {
             Place::Back(result) => {
@@ -1070,6 +1082,9 @@ impl World {
             return;
         }
         ring.set_replayable();
+        if let Some(relation) = self.timestamps.relation() {
+            ring.set_counter(relation);
+        }
         for file in self.shared_files.keys() {
             ring.see(*file);
         }
@@ -1086,9 +1101,10 @@ impl World {
         ring.set_maps(true);
     }
 
-    /// Whether a record is of a call that agents make. Of another one the program has written it there.
+    /// Whether a record is of a call that agents make, or of an instruction that they answer. Of another one the program has written it there.
     fn makes(&self, record: &Record<'_>) -> bool {
-        self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into()))
+        record.answers().is_some()
+            || self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into()))
     }
 
     /// When a record's call began and ended.

@@ -62,13 +62,15 @@ fn lead_around(
     at: u64,
     base: u64,
 ) -> Option<(u64, u64, Vec<u8>, Vec<u8>)> {
-    let ip = site + 2;
+    /// `cpuid`
+    const LENGTH: u64 = 2;
+    let ip = site + LENGTH;
     let offset = |addr: u64| (addr.saturating_sub(code.start) as usize).min(code.used);
     let from = ip.saturating_sub(window::READ_BEFORE).max(code.start);
     let bytes = code.bytes.get(offset(from)..offset(ip + window::READ_AFTER))?;
-    let around = Around { start: from, bytes, ip };
+    let around = Around { start: from, bytes, ip, length: LENGTH, eax: Some(leaf) };
     let leads = |start, end| branches.lead_between(&around, code.start, start, end);
-    let window = window::choose(&around, u64::from(leaf), leads).ok().filter(|window| window.start >= last)?;
+    let window = window::choose(&around, leads).ok().filter(|window| window.start >= last)?;
     let call = |at: u64| {
         // lea rsp, [rsp - 128]; call lookup; lea rsp, [rsp + 128]: what is below the stack may be in use.
         let mut call = vec![0x48, 0x8d, 0x64, 0x24, 0x80, 0xe8];

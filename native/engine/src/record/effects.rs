@@ -142,6 +142,9 @@ impl World {
         if matches!(call.int(1), libc::PR_TSC_ENABLE | libc::PR_TSC_SIGSEGV) {
             task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
         }
+        if task.traps.clock_is_forbidden {
+            task.space.borrow_mut().code.forbid_counter(task.tid);
+        }
         if call.int(1) != libc::PR_TSC_ENABLE {
             return;
         }

@@ -2,7 +2,7 @@
 //! where they only tell of an instruction that traps. Threads that come to no boundary are stopped in their own code.
 
 use libc::{c_int, pid_t, user_regs_struct};
-use trace_format::event::{EventKind, Lost, Side, Trap, disposition, slot};
+use trace_format::event::{EventKind, Lost, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 
 use super::turns::PER_STOP;
@@ -34,7 +34,14 @@ impl Recorder {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if (signal == libc::SIGSEGV && (self.world.answer_trap(task, &info) || self.world.answer_cpuid(task, &info)))
+        if signal == libc::SIGSEGV
+            && let Some(site) = self.world.answer_counter(task, &info)
+        {
+            self.tend_counter(tid, site);
+            self.go_on(tid, 0);
+            return;
+        }
+        if (signal == libc::SIGSEGV && self.world.answer_cpuid(task, &info))
             || (signal == libc::SIGILL && self.world.answer_unseen(task, &info))
         {
             self.go_on(tid, 0);
@@ -305,7 +312,7 @@ impl Recorder {
         let trapped = regs.is_some_and(|regs| match signal {
             libc::SIGSEGV if task.traps.learns => self.world.is_cpuid(tid, regs.rip),
             _ if !self.world.replayable => false,
-            libc::SIGSEGV => trap_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
+            libc::SIGSEGV => super::counters::kind_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
             libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
             _ => false,
         });
@@ -328,38 +335,6 @@ impl Recorder {
 }
 
 impl World {
-    /// Answers `rdtsc` or `rdtscp` for a task that has trapped at one (PR_SET_TSC, prctl(2)); whether it has.
-    fn answer_trap(&mut self, task: &mut Task, info: &SigInfo) -> bool {
-        if siginfo::code(info) != siginfo::SI_KERNEL || task.traps.clock_is_forbidden {
-            return false;
-        }
-        let Ok(mut regs) = sys::registers(task.tid) else { return false };
-        let Some((trap, length)) = trap_at(task.tid, regs.rip) else { return false };
-        let mut event = self.event(task, EventKind::Trap, trap as i32);
-        event.ip = regs.rip;
-        event.sp = regs.rsp;
-        let (counter, extra) = self.timestamps.next();
-        regs.rax = counter & 0xffff_ffff;
-        regs.rdx = counter >> 32;
-        event.nargs = 2;
-        event.args[0] = counter;
-        if trap == Trap::Rdtscp {
-            regs.rcx = u64::from(extra);
-            event.args[1] = u64::from(extra);
-        }
-        if trap == Trap::Rdtsc {
-            self.remember_clock(task, regs.rip);
-        }
-        event.ret = i64::from(self.keep_signal(task, libc::SIGSEGV, &regs));
-        regs.rip += length;
-        if sys::set_registers(task.tid, &regs).is_err() {
-            return true;
-        }
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
-        self.commit(event, &Memory::default());
-        true
-    }
-
     /// The event that says where a thread was stopped in its own code, and its memory: all that tells this moment from others.
     fn preempt_event(&mut self, task: &mut Task, place: &Place, holes: &[(u64, u64)]) -> (RawEvent, Memory) {
         let tid = task.tid;
@@ -411,16 +386,6 @@ impl World {
         event.args[2] = becomes;
         (event.ip, event.sp) = place;
         event
-    }
-}
-
-/// The instruction at an address, if it is one that traps, and its length.
-fn trap_at(tid: pid_t, ip: u64) -> Option<(Trap, u64)> {
-    let mut code = [0; 3];
-    match (sys::read_pieces(tid, &[(ip, 3)], &mut code), code) {
-        (2.., [0x0f, 0x31, _]) => Some((Trap::Rdtsc, 2)),
-        (3, [0x0f, 0x01, 0xf9]) => Some((Trap::Rdtscp, 3)),
-        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use trace_format::column::Columns;
 use trace_format::event::EventKind;
 use trace_format::ring::TEXT_BYTES;
 
-use super::answers::{Manner, manner};
+use super::answers::{self, Manner, manner};
 use super::calls;
 use super::desync::DesyncReason;
 use super::event::Event;
@@ -30,7 +30,7 @@ use super::watch::{Halt, lost};
 use super::{Backend, Options};
 use crate::agent::code::{Chosen, Code, Host, State};
 use crate::agent::known::{Known, Part};
-use crate::agent::window::Refused;
+use crate::agent::window::{Kind, Refused};
 use crate::agent::{self, Image};
 use crate::image::{self, Mapping};
 use crate::siginfo::{self, SigInfo};
@@ -327,10 +327,15 @@ impl Runner<'_> {
                 agent.answered += (taken - done) as u64;
             }
             let Some(event) = thread.answers.seq(taken).and_then(|seq| event_of(columns, seq)) else { return Ok(()) };
-            self.check(thread, &event)?;
-            self.write_outputs(thread, &event)?;
-            thread.set_result(event.ret())?;
-            self.tend(thread, &event)?;
+            if event.kind() == EventKind::Trap {
+                self.answer_trap(thread, &event)?;
+                self.tend_counter(thread, &event)?;
+            } else {
+                self.check(thread, &event)?;
+                self.write_outputs(thread, &event)?;
+                thread.set_result(event.ret())?;
+                self.tend(thread, &event)?;
+            }
             done = taken + 1;
             let next = thread.answers.addr(base, done);
             if !sys::write_memory(thread.tid, addr, &next.to_le_bytes()) {
@@ -361,7 +366,25 @@ impl Runner<'_> {
         match state {
             State::Absent => return self.bring_agent(thread),
             State::Present if !is_patient && space.borrow_mut().code.is_worth(info.ip, |_| eager) => {
-                self.patch(thread, &info);
+                self.patch(thread, info.ip, Kind::Call(info.first));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The same of an instruction that reads the time stamp counter.
+    pub(super) fn tend_counter(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let (Some(agent), Some(kind)) = (&mut self.agent, answers::counts(event)) else { return Ok(()) };
+        agent.stops += 1;
+        let is_patient = agent.stops < agent.patience;
+        let space = thread.space();
+        let state = space.borrow().code.state;
+        let ip = event.ip().wrapping_add(kind.length());
+        match state {
+            State::Absent => return self.bring_agent(thread),
+            State::Present if !is_patient && space.borrow_mut().code.is_worth_counting(ip) => {
+                self.patch(thread, ip, kind);
             }
             _ => {}
         }
@@ -410,21 +433,21 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Leads the site of a call into the agent, whose thread stands behind it.
-    fn patch(&mut self, thread: &mut Thread, info: &SyscallInfo) {
+    /// Leads a site into the agent, whose thread stands behind it, at `ip`.
+    fn patch(&mut self, thread: &mut Thread, ip: u64, kind: Kind) {
         let Some(agent) = &mut self.agent else { return };
-        let (tid, ip) = (thread.tid, info.ip);
+        let tid = thread.tid;
         let space = thread.space();
         let chosen = match image::executable_mapping_at(tid, ip).filter(is_of_file) {
             Some(mapping) if !agent.affords(&mapping) => return,
-            Some(_) => space.borrow().code.choose(&mut agent.known, tid, (ip, info.first), Part::at(tid, ip)),
+            Some(_) => space.borrow().code.choose(&mut agent.known, tid, (ip, kind), Part::at(tid, ip)),
             None => Err(Refused::Written),
         };
-        let entry = agent.base + agent.image.replay.entry;
+        let entries = agent.image.replay.entries(agent.base);
         let outcome = chosen.and_then(|chosen| {
             let Some(at_site) = standing_inside(&mut self.threads, &space, &chosen, ip) else { return Ok(()) };
             let mut host = Stopped { remote: &self.remote, thread, scan: self.job.scan };
-            space.borrow_mut().code.patch(entry, &mut host, &mut agent.known, chosen)?;
+            space.borrow_mut().code.patch(entries, &mut host, &mut agent.known, chosen)?;
             for index in at_site {
                 if let Some(Ok(regs)) = self.threads[index].as_mut().map(|other| other.registers()) {
                     regs.rip = space.borrow_mut().code.way_to(tid, ip);
@@ -531,8 +554,12 @@ impl Runner<'_> {
         let code = &mut space.borrow_mut().code;
         let own = code.own_ip(regs.rip);
         if own != regs.rip {
+            let counts = code.counts(own);
             let regs = thread.registers()?;
-            (regs.rip, regs.rcx) = (own, own);
+            regs.rip = own;
+            if !counts {
+                regs.rcx = own;
+            }
         } else if code.is_trampoline(regs.rip)
             && let Some(own) = code.uncover(tid, regs.rip)
         {
@@ -540,6 +567,13 @@ impl Runner<'_> {
         }
         code.clear(tid, own);
         Ok(())
+    }
+
+    /// The program's own place of a thread that stands there.
+    pub(super) fn own_place(&self, thread: &Thread, ip: u64) -> u64 {
+        let space = thread.space();
+        let code = &space.borrow().code;
+        if self.agent.is_none() || code.is_untouched() { ip } else { code.own_place(thread.tid, ip) }
     }
 
     /// Where the instruction is by which a thread that stands in a call has made it.

@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 
 use trace_format::answers::{ANSWERS, ANSWERS_BYTES, answer, piece};
 use trace_format::column::Columns;
-use trace_format::event::{EventKind, flag};
+use trace_format::event::{EventKind, Trap, flag};
+use trace_format::ring::record;
 use trace_format::table::Arch;
 
 use super::event::{Captured, Event};
+use crate::agent::window::Kind;
 use crate::capture;
 use crate::plan;
 
@@ -55,6 +57,9 @@ fn manner_of(name: &str) -> Manner {
 pub fn manner(event: &Event<'_>) -> Manner {
     /// From ERESTARTSYS to ERESTART_RESTARTBLOCK (include/linux/errno.h).
     const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
+    if counts(event).is_some() {
+        return Manner::Answers;
+    }
     let is_plain = event.kind() == EventKind::Call
         && event.arch() == Arch::X86_64 as u8
         && event.flags() & flag::NO_RETURN == 0
@@ -65,6 +70,13 @@ pub fn manner(event: &Event<'_>) -> Manner {
     let manner = MANNERS.get(event.code() as u32 as usize).copied().unwrap_or(Manner::Special);
     // Nothing came of it.
     if manner != Manner::Special && capture::is_error(event.ret()) { Manner::Answers } else { manner }
+}
+
+/// The instruction that has read the time stamp counter, if the event is about one.
+#[must_use]
+pub fn counts(event: &Event<'_>) -> Option<Kind> {
+    let trap = (event.kind() == EventKind::Trap).then(|| Trap::from_code(event.code()))??;
+    Kind::of_trap(trap)
 }
 
 /// Answers for a thread.
@@ -140,19 +152,23 @@ impl Answers {
         let mut half = |offset: u64, value: u32| {
             head[offset as usize..offset as usize + 4].copy_from_slice(&value.to_le_bytes());
         };
+        // Of a time stamp: the counter is the result, and what is in `ecx` the first argument.
+        let counter = counts(event);
+        let number = counter.map_or(event.code() as u32, |kind| (record::INSTRUCTIONS | kind.told()) as u32);
         half(answer::SIZE, size as u32);
-        half(answer::NUMBER, event.code() as u32);
+        half(answer::NUMBER, number);
         half(answer::NARGS, event.nargs() as u32);
         half(answer::COMPARED, compared);
         half(answer::WRITTEN, written);
         let mut word = |offset: u64, value: u64| {
             head[offset as usize..offset as usize + 8].copy_from_slice(&value.to_le_bytes());
         };
-        word(answer::RESULT, event.ret() as u64);
-        word(answer::IP, event.ip());
+        word(answer::RESULT, if counter.is_some() { event.arg(0) } else { event.ret() as u64 });
+        word(answer::IP, event.ip().wrapping_add(counter.map_or(0, Kind::length)));
         word(answer::SP, event.sp());
-        for index in 0..event.nargs() {
-            word(answer::ARGS + index as u64 * 8, event.arg(index));
+        let first = usize::from(counter.is_some());
+        for index in first..event.nargs() {
+            word(answer::ARGS + (index - first) as u64 * 8, event.arg(index));
         }
         self.bytes.extend_from_slice(&head);
         if compared > 0 {

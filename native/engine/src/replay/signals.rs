@@ -229,8 +229,14 @@ impl Runner<'_> {
         Ok(RemoteCall { i386: action.i386, ..call })
     }
 
-    /// An instruction that the recorder answered: it traps here too, and gets the same answer.
+    /// An instruction that the recorder answered, or its agent: it traps here too, and gets the same answer.
     pub(super) fn trap(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        self.answer_trap(thread, event)?;
+        self.tend_counter(thread, event)?;
+        self.go_on(thread, event, columns)
+    }
+
+    pub(super) fn answer_trap(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
         let trap = Trap::from_code(event.code());
         let expected = match trap {
             Some(Trap::Rdrand | Trap::Rdseed | Trap::Rdpid) => (libc::SIGILL, siginfo::ILL_ILLOPN),
@@ -243,7 +249,7 @@ impl Runner<'_> {
         if (signal, siginfo::code(&info)) != expected {
             return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         }
-        if regs.rip != event.ip() {
+        if self.own_place(thread, regs.rip) != event.ip() {
             return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
         }
         if regs.rsp != event.sp() {
@@ -286,7 +292,7 @@ impl Runner<'_> {
             let mask = thread.blocked()? | 1 << (signal - 1);
             thread.block(mask)?;
         }
-        self.go_on(thread, event, columns)
+        Ok(())
     }
 
     /// A thread gets its turn, or was stopped in the middle of its own code and goes on now.
