@@ -1,5 +1,6 @@
 /** Specs of real programs, enforced by the built command. */
 
+import { spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -45,6 +46,15 @@ os.wait()
 hang()
 `;
 
+/** Whether a process is there, and not only to be waited for. */
+function runs(pid: string): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
 /** How a verb of spec with a limit of time ends where the program hangs, and the processes that stay in its directory. */
 function hanging(verb: string, ...words: string[]): { own: Ran; left: string[] } {
   writeFileSync(join(place.work, "hang.py"), HANGING);
@@ -66,6 +76,27 @@ function cwdOf(pid: string): string | undefined {
     return undefined;
   }
 }
+
+describe.each(["always", "never"])("spec run --supervise=%s that is killed", TIMEOUT, (how) => {
+  it("ends the program", async () => {
+    const other = new SpecPlace();
+    const own = other.learn("sh", "-c", "echo $$ > pid; read line; true");
+    const file = join(other.work, "pid");
+    writeFileSync(file, "");
+    const words = ["spec", "run", `--supervise=${how}`, own];
+    const { cwd, env } = { cwd: other.work, env: other.env };
+    // What it reads from does not end with it.
+    const running = spawn(cli, words, { cwd, env, stdio: ["pipe", "ignore", "ignore"] });
+    const until = (holds: () => boolean) => expect.poll(holds, { timeout: 20_000 }).toBe(true);
+    await until(() => readFileSync(file, "utf8").endsWith("\n"));
+    const pid = readFileSync(file, "utf8").trim();
+    expect(runs(pid)).toBe(true);
+    running.kill("SIGKILL");
+    await until(() => !runs(pid));
+    running.stdin.destroy();
+    other.leave();
+  });
+});
 
 describe("trace spec run", TIMEOUT, () => {
   it("changes nothing for a program that does what it did", () => {

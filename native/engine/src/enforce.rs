@@ -101,7 +101,8 @@ pub struct Running {
 }
 
 /// Starts a program under a policy, unrecorded. `adopts`: processes that lose their parents become children of this one, which
-/// must have no others, so that all that the program has started is found among its descendants.
+/// must have no others, so that all that the program has started is found among its descendants. The program is killed when the
+/// thread that has called this ends, prctl(2).
 ///
 /// # Errors
 /// As [`launch::find`]; `policy` when it cannot be enforced.

@@ -281,6 +281,7 @@ struct Plan<'a> {
     surroundings: &'a Surroundings,
     filter: Option<libc::sock_fprog>,
     trap_clock: bool,
+    untraced: bool,
     gate: Option<&'a Gate>,
     attempt: Option<&'a enforce::Attempt>,
     listening: Option<&'a Listening>,
@@ -365,6 +366,7 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
         surroundings: &program.surroundings,
         filter: put_on.filter.map(|code| libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() }),
         trap_clock: how.trap_clock,
+        untraced: how.untraced,
         gate: put_on.gate,
         attempt: put_on.attempt,
         listening: put_on.listening,
@@ -476,6 +478,11 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
         }
         if plan.trap_clock {
             libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
+        }
+        if plan.gate.is_some() && plan.untraced {
+            // Without the supervisor, calls that it decides about would fail, and nobody would be told of refusals. (A tracer's
+            // end is its tracees' as well, where that is wanted.)
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         }
         if let Some(gate) = plan.gate
             && let Err(step) = gate.pass()
