@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   realpathSync,
@@ -16,10 +17,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { apparmor } from "../../src/spec/export/apparmor.js";
 import { bwrap } from "../../src/spec/export/bwrap.js";
+import { firejail } from "../../src/spec/export/firejail.js";
 import { kubernetes } from "../../src/spec/export/kubernetes.js";
 import { deno, exportNode } from "../../src/spec/export/runtimes.js";
 import { systemd } from "../../src/spec/export/systemd.js";
 import type { Target } from "../../src/spec/export/target.js";
+import { readSpec } from "../../src/spec/file.js";
+import type { Role } from "../../src/spec/model.js";
+import { literalPath } from "../../src/spec/object.js";
 import { installed, lackingPython } from "../export/python.js";
 import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
@@ -65,8 +70,6 @@ describe("exports", TIMEOUT, () => {
       "landlock",
       "apparmor",
       "firejail",
-      "node",
-      "deno",
       "k8s-networkpolicy",
     ]) {
       const report = exported(to, `../out.${to}`, "--losses");
@@ -232,6 +235,50 @@ describe("exports", TIMEOUT, () => {
     expect(done.stdout).toBe("a\nb\n");
   });
 
+  it.skipIf(lacking("firejail"))("firejail is given paths that it cannot name as patterns", () => {
+    const names = [
+      "plain",
+      "a  b",
+      'q"q',
+      "a&b;c,d",
+      "a#b",
+      "%{x}",
+      "a*b",
+      "a\\b",
+      "a\nb",
+      "a ",
+      "ü'ñ",
+    ];
+    const grants = names.map((name) => ["create", `${place.work}/${literalPath(name)}/f`] as const);
+    const shell = readSpec(join(place.base, "app.spec")).roles;
+    const { text, judged } = firejail.export(
+      specWith(...shell, roleOf("names", "/bin/sh", "", grants)),
+      OPTIONS,
+    );
+    writeFileSync(join(place.base, "names.profile"), text);
+    for (const name of names) {
+      mkdirSync(join(place.work, name));
+      const file = join(place.work, name, "f");
+      const done = place.run(
+        "firejail",
+        "--profile=../names.profile",
+        "sh",
+        "-c",
+        ': > "$0"',
+        file,
+      );
+      expect(done, JSON.stringify(name)).toMatchObject({ status: 0, stderr: "" });
+    }
+    const notes = judged.filter(({ note }) => note?.startsWith("firejail cannot name it"));
+    expect(notes).toHaveLength(names.length - 2);
+    expect(notes.every(({ verdict }) => verdict === "widened")).toBe(true);
+    mkdirSync(join(place.work, "other"));
+    const other = join(place.work, "other", "f");
+    expect(
+      place.run("firejail", "--profile=../names.profile", "sh", "-c", ': > "$0"', other).status,
+    ).not.toBe(0);
+  });
+
   it("node runs a script with its flags, and refuses other files", () => {
     writeFileSync(
       join(place.work, "own.cjs"),
@@ -260,6 +307,35 @@ describe("exports", TIMEOUT, () => {
       'console.log(require("node:fs").readFileSync("/etc/passwd", "utf8"));\n',
     );
     expect(script("own.cjs").stderr).toContain("ERR_ACCESS_DENIED");
+  });
+
+  it("node and deno have no flags for programs that they do not run", () => {
+    for (const [to, runtime] of [
+      ["node", "Node.js"],
+      ["deno", "Deno"],
+    ] as const) {
+      const done = place.trace(
+        "spec",
+        "export",
+        `--to=${to}`,
+        "--force",
+        "-o",
+        "../flags",
+        "../app.spec",
+      );
+      expect(done.status).toBe(2);
+      expect(done.stdout).toBe("");
+      expect(done.stderr).toContain(
+        `no program of the spec is run by ${runtime}, so there are no flags: it has sh`,
+      );
+      expect(existsSync(join(place.base, "flags"))).toBe(false);
+    }
+  });
+
+  it("flags of several programs are told apart", () => {
+    const [a, b] = ["node:a.js", "node:b.js"].map((name) => roleOf(name, "/usr/bin/node", "", []));
+    const { remarks } = exportNode(specWith(a as Role, b as Role), OPTIONS, 20);
+    expect(remarks).toContain("flags of 2 programs, in this order: node:a.js, node:b.js");
   });
 
   it("node gets no directory that its loader only passes by", () => {

@@ -56,9 +56,8 @@ function exportFirejail(spec: Spec, options: ExportOptions): Exported {
   const writable = new Set<string>();
   for (const { verb, object } of spec.roles.flatMap(({ grants }) => grants)) {
     if (!isPathVerb(verb) || !CHANGES.has(verb)) continue;
-    const { path, isTree } = pathUse(object, tokens);
-    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
-    writable.add(verb === "write" || isTree ? path : dirname(path));
+    const place = writablePlace(verb, object, tokens);
+    if (!/^\/(?:proc|dev)(?:\/|$)/.test(place)) writable.add(place);
   }
   const granted = callsOf(spec);
   const calls = [...new Set([...granted, ...OWN_CALLS])]
@@ -92,11 +91,11 @@ function exportFirejail(spec: Spec, options: ExportOptions): Exported {
     "seccomp-error-action EPERM",
     ...secrets
       .filter((path) => !readable.some((own) => own === path || own.startsWith(`${path}/`)))
-      .map((path) => `blacklist ${path}`),
+      .map((path) => `blacklist ${named(path)}`),
     "read-only /",
     ...inOrder(writable)
-      .filter(isWritablePlace)
-      .map((path) => `read-write ${path}`),
+      .filter((path) => path !== "/")
+      .map((path) => `read-write ${named(path)}`),
   ];
   return {
     text: `${lines.join("\n")}\n`,
@@ -125,9 +124,20 @@ const SECRET_PLACES: readonly string[] = [
   ".git-credentials",
 ];
 
-/** Lines of a profile end at the line end and know no quotes. */
-function isWritablePlace(path: string): boolean {
-  return !/[\n"]/.test(path) && path !== "/";
+/** What has to be writable for a grant that changes something. */
+function writablePlace(verb: string, object: string, tokens: ExportOptions["tokens"]): string {
+  const { path, isTree } = pathUse(object, tokens);
+  return verb === "write" || isTree ? path : dirname(path);
+}
+
+/**
+ * A path as a profile names it. Firejail ends comments and lines where they end, makes one of several blanks, refuses what shells
+ * give a meaning to, and knows no quotes: for such a character stands the pattern of any one.
+ */
+function named(path: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: lines end there, and words.
+  const plain = path.replace(/[&;%,{}\\<>!^"#*?[\u0000-\u001f\u007f]/g, "?");
+  return plain.replace(/ {2,}| $/g, (blanks) => "?".repeat(blanks.length));
 }
 
 /** What the format makes of each grant. */
@@ -145,6 +155,12 @@ function judgeFor({ known, tokens }: ExportOptions): Judge {
     if (!isPathVerb(verb)) return ["widened", "any process inside"];
     const { path, isExact } = pathUse(object, tokens);
     if (isSecret(path) && verb === "read") return ["kept"];
+    if (CHANGES.has(verb)) {
+      const place = writablePlace(verb, object, tokens);
+      if (place === "/") return ["lost", "the root directory stays read-only"];
+      if (named(place) !== place)
+        return ["widened", `firejail cannot name it: ${named(place)} stands for it`];
+    }
     if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
     return CHANGES.has(verb)
       ? ["widened", "the whole directory can be written"]

@@ -2,6 +2,7 @@
 
 import { statSync } from "node:fs";
 import { basename, dirname } from "node:path";
+import { TraceError } from "../../errors.js";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
 import { type Grant, type Role, SOCKET_VERBS, type Spec } from "../model.js";
@@ -81,6 +82,28 @@ function rolesOf(spec: Spec, name: RegExp): Role[] {
   return spec.roles.filter(({ exe }) => exe.some((path) => name.test(basename(path))));
 }
 
+/** The roles whose flags are asked for. @throws TraceError `NO_ROLE` when the spec has none of them */
+function rolesRunBy(spec: Spec, runtime: string, name: RegExp): Role[] {
+  const roles = rolesOf(spec, name);
+  if (roles.length > 0) return roles;
+  const programs = spec.roles.map((role) => role.name).join(", ");
+  throw new TraceError(
+    "NO_ROLE",
+    `no program of the spec is run by ${runtime}, so there are no flags: it has ${programs}`,
+    {
+      hint: "--to=bwrap, --to=firejail and --to=systemd hold programs of any kind",
+    },
+  );
+}
+
+/** Which flags are whose, where there are those of several programs. */
+function orderRemark(roles: readonly Role[]): string[] {
+  if (roles.length < 2) return [];
+  return [
+    `flags of ${roles.length} programs, in this order: ${roles.map(({ name }) => name).join(", ")}`,
+  ];
+}
+
 function judge(spec: Spec, own: readonly Role[], verdict: Judge): Judged[] {
   return spec.roles.flatMap((role) =>
     role.grants.map((grant) => {
@@ -101,7 +124,7 @@ export const node: Target = {
 
 /** Flags as version `major` takes them. */
 export function exportNode(spec: Spec, options: ExportOptions, major: number): Exported {
-  const roles = rolesOf(spec, /^(?:node|nodejs)$/);
+  const roles = rolesRunBy(spec, "Node.js", /^(?:node|nodejs)$/);
   const hasNetFlag = major >= 25;
   const lines = roles.map((role) => {
     const { read, write } = pathsOf(role, options, (path) => `${path === "/" ? "" : path}/*`);
@@ -130,7 +153,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
       return pathVerdict(grant, role, options);
     }),
     remarks: [
-      ...(roles.length === 0 ? ["no role of the spec is Node.js"] : []),
+      ...orderRemark(roles),
       `flags of Node.js ${major}; addons, child processes and inherited descriptors are not held by them`,
     ],
   };
@@ -162,9 +185,8 @@ export const deno: Target = {
   summary: "permission flags of Deno",
   perRole: false,
   export(spec, options): Exported {
-    const roles = rolesOf(spec, /^deno$/);
-    const own = roles.length > 0 ? roles : spec.roles.slice(0, 1);
-    const lines = own.map((role) => {
+    const roles = rolesRunBy(spec, "Deno", /^deno$/);
+    const lines = roles.map((role) => {
       const paths = pathsOf(role, options, (path) => path);
       const sockets = unixSockets(role, options);
       const read = inOrder([...paths.read, ...sockets]);
@@ -185,7 +207,7 @@ export const deno: Target = {
     });
     return {
       text: `${lines.join("\n\n")}\n`,
-      judged: judge(spec, own, (grant, role) => {
+      judged: judge(spec, roles, (grant, role) => {
         const { verb, object } = grant;
         if (verb === "syscall") return ["lost", "calls are not filtered"];
         if (SOCKET_VERBS.has(verb)) return socketVerdict(verb, object);
@@ -194,9 +216,7 @@ export const deno: Target = {
         return pathVerdict(grant, role, options);
       }),
       remarks: [
-        ...(roles.length === 0
-          ? ["no role of the spec is Deno: the flags are those of its first program"]
-          : []),
+        ...orderRemark(roles),
         "programs that it runs and libraries that it loads are not held by the flags",
       ],
     };
