@@ -165,7 +165,7 @@ describe("exports", TIMEOUT, () => {
   it.skipIf(lacking("systemd-analyze"))("systemd starts the very command", () => {
     const other = new SpecPlace({ script: "#!/bin/sh\ncat words\n", words: "b\n" });
     try {
-      const work = join(other.base, "work of 5 %");
+      const work = join(other.base, "work of 5 % and $x");
       cpSync(other.work, work, { recursive: true });
       chmodSync(join(work, "script"), 0o755);
       const unit = (...command: string[]) => {
@@ -178,13 +178,26 @@ describe("exports", TIMEOUT, () => {
         expect(other.run("env", "-C", work, ...verify)).toMatchObject({ status: 0, stderr: "" });
         return /^ExecStart=(.*)$/m.exec(readFileSync(join(work, "a.service"), "utf8"))?.[1];
       };
-      expect(unit("./script")).toBe(`"${work.replace("%", "%%")}/script"`);
+      expect(unit("./script")).toBe(`"@${work.replace("%", "%%")}/script" ./script`);
       expect(unit("sh", "-c", "echo $$ '%'\n", ";", "")).toBe(
         `@/usr/bin/dash sh -c "echo $$$$ '%%'\\n" \\; ""`,
       );
     } finally {
       other.leave();
     }
+  });
+
+  it("what a unit cannot name is told", () => {
+    const remarks = (command: string[], PWD = "/") =>
+      systemd.export(
+        { ...specWith(roleOf("app", "/usr/bin/app", "", [])), command },
+        { ...OPTIONS, tokens: { PWD } },
+      );
+    expect(remarks(["/x/it's"]).remarks.join("\n")).toContain("give /x/it's another name");
+    expect(remarks(["/x/its"]).remarks.join("\n")).not.toContain("another name");
+    const { text, remarks: told } = remarks(["/x/its"], "/x\nExecStartPre=/bin/rm");
+    expect(text).not.toMatch(/^ExecStartPre|^WorkingDirectory/m);
+    expect(told.join("\n")).toContain("the working directory has a name that a unit cannot hold");
   });
 
   it.skipIf(lacking("apparmor_parser"))(

@@ -49,14 +49,17 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
   ].filter((family) => family !== undefined);
   const addresses = internetHosts(spec);
   const binds = bindRules(spec);
+  const program = programPath(spec, tokens);
+  // A line holds it as it is, without quotes and escapes.
+  const directory = /\n|[\s\\]$/.test(tokens.PWD ?? "\n") ? undefined : tokens.PWD;
   const lines = [
     "# Made of a sandbox spec. Check it with: systemd-analyze verify --recursive-errors=yes FILE",
     "[Unit]",
-    `Description=${name}`,
+    `Description=${name.replace(/[\n\\]/g, " ").replaceAll("%", "%%")}`,
     "",
     "[Service]",
-    `ExecStart=${execLine(spec, tokens)}`,
-    ...(tokens.PWD === undefined ? [] : [`WorkingDirectory=${tokens.PWD.replaceAll("%", "%%")}`]),
+    `ExecStart=${execLine(spec, program)}`,
+    ...(directory === undefined ? [] : [`WorkingDirectory=${directory.replaceAll("%", "%%")}`]),
     "NoNewPrivileges=yes",
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
@@ -86,17 +89,42 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
   return {
     text: `${lines.join("\n")}\n`,
     judged: judgeAll(spec, judgeFor(options)),
-    remarks: [
-      ...unionRemark(spec),
-      "directives that an older systemd does not know are ignored by it: verify before use",
-      ...(unknown.length > 0
-        ? [`left out, since this systemd does not know them: ${unknown.join(", ")}`]
-        : []),
-      ...(known === undefined
-        ? ["names of calls were not checked: systemd-analyze is not installed"]
-        : []),
-    ],
+    remarks: remarksOf(spec, options, { program, directory, unknown }),
   };
+}
+
+/** What was left out, and what whoever uses the unit has to know. */
+function remarksOf(
+  spec: Spec,
+  { tokens, known }: ExportOptions,
+  {
+    program,
+    directory,
+    unknown,
+  }: {
+    readonly program: string;
+    readonly directory: string | undefined;
+    readonly unknown: readonly string[];
+  },
+): string[] {
+  return [
+    ...unionRemark(spec),
+    "directives that an older systemd does not know are ignored by it: verify before use",
+    ...(unknown.length > 0
+      ? [`left out, since this systemd does not know them: ${unknown.join(", ")}`]
+      : []),
+    ...(isRunnable(program)
+      ? []
+      : [
+          `systemd runs no file with quotes, backslashes or control characters in its name, and refuses this unit: give ${program} another name`,
+        ]),
+    ...(tokens.PWD !== directory
+      ? ["the working directory has a name that a unit cannot hold: it is left out"]
+      : []),
+    ...(known === undefined
+      ? ["names of calls were not checked: systemd-analyze is not installed"]
+      : []),
+  ];
 }
 
 /** What is written, and what is run. Libraries are mapped for execution: they count as run. */
@@ -157,14 +185,28 @@ function escaped(text: string): string {
 }
 
 /** The file that is run, and behind `@` as what it is told that it was called. */
-function execLine(spec: Spec, tokens: ExportOptions["tokens"]): string {
-  const [program = "/bin/false", ...args] = spec.command;
-  const path = programPath(program, spec, tokens);
-  const called = basename(path) === basename(program) ? [path] : [`@${path}`, program];
-  return [...called, ...args].map(commandWord).join(" ");
+function execLine({ command }: Spec, path: string): string {
+  const [program = path, ...args] = command;
+  // What `$` stands before is looked up in words, but not in the name of the file.
+  const file = commandWord(path).replaceAll("$$", "$");
+  const isPlain = basename(path) === basename(program) && !path.includes("$");
+  const words = (isPlain ? args : [program, ...args]).map(commandWord);
+  return [isPlain ? file : at(file), ...words].join(" ");
 }
 
-function programPath(program: string, spec: Spec, tokens: ExportOptions["tokens"]): string {
+/** A word behind a mark, which quotes take in. */
+function at(word: string): string {
+  return word.startsWith('"') ? `"@${word.slice(1)}` : `@${word}`;
+}
+
+/** As systemd checks names of files that it runs. */
+function isRunnable(path: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for.
+  return !/["'\\\u0000-\u001f\u007f]/.test(path);
+}
+
+function programPath(spec: Spec, tokens: ExportOptions["tokens"]): string {
+  const [program = "/bin/false"] = spec.command;
   if (program.includes("/")) return resolve(tokens.PWD ?? "/", program);
   const { script, exe = [program] } = spec.roles[rootRole(spec)] ?? {};
   // A script is found by its name as well: what runs it is another program.
