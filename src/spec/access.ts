@@ -3,6 +3,7 @@
  * recording with a spec, so that `gen` and `check` cannot mean different things.
  */
 
+import { resolve } from "node:path";
 import { decodeCall } from "../decode/call.js";
 import { refObject, type TraceContext } from "../decode/context.js";
 import { choiceName, constant } from "../decode/flags.js";
@@ -357,8 +358,8 @@ export function socketObject(
   if (address.startsWith("@")) return `unix:${address}`;
   const internet = /^(.*):(\d+)$/.exec(address);
   if (internet === null || address.startsWith("/") || !/^[\d[]/.test(address)) {
-    const path = address.startsWith("/") ? address : `${cwd === "/" ? "" : (cwd ?? "")}/${address}`;
-    return `unix:${path}`;
+    // Where its directories lead is looked up by whoever enforces the grant, but no grant has dots in it.
+    return `unix:${resolve("/", cwd ?? "", address)}`;
   }
   return `${protocolOf(object?.detail ?? "")}:${address}`;
 }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -44,6 +45,17 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 hang()
+`;
+
+const SOCKETS = `import os, socket
+for path in ("link/a", "./sub/../link/b", os.getcwd() + "/sub/./../real/c", "real//d", 'real/\xe9 "q" *x'):
+    server, client = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    client.connect(path)
+    client.send(b"x")
+    print(server.accept()[0].recv(1))
+    os.unlink(path)
 `;
 
 /** Whether a process is there, and not only to be waited for. */
@@ -106,6 +118,24 @@ describe("trace spec run", TIMEOUT, () => {
       expect(own).toEqual(plain);
     }
   });
+
+  it.skipIf(lacking("python3")).each(["always", "never"])(
+    "lets sockets be, whatever leads to them (%s)",
+    (how) => {
+      const other = new SpecPlace({ "sockets.py": SOCKETS });
+      try {
+        mkdirSync(join(other.work, "real"));
+        mkdirSync(join(other.work, "sub"));
+        symlinkSync("real", join(other.work, "link"));
+        const plain = other.run("python3", "sockets.py");
+        const own = other.learn("python3", "sockets.py");
+        expect(other.trace("spec", "run", `--supervise=${how}`, own)).toEqual(plain);
+        expect(plain.stdout).toBe("b'x'\n".repeat(5));
+      } finally {
+        other.leave();
+      }
+    },
+  );
 
   it.skipIf(process.geteuid?.() !== 0)("does not supervise as root what gives root up", () => {
     const dropping = ["perl", "-e", "$) = 65534; $> = 65534; system('cat words'); print qq($>\n)"];
