@@ -1,6 +1,6 @@
 /**
- * Names that tell who made them, or when: the number of a process, the time as a number with letters. One recording shows that,
- * since it knows which numbers its processes were told and what time it was.
+ * Names that tell who made them, or when: the number of a process, the day, the time as a number with letters. One recording shows
+ * that, since it knows which numbers its processes were told and what time it was.
  */
 
 import { wallClock } from "../show/time.js";
@@ -19,6 +19,10 @@ const RADIXES: readonly (readonly [radix: number, digits: RegExp])[] = [
   [36, /^[0-9a-z]+$/],
 ];
 const UNITS = [1, 1e3, 1e6, 1e9] as const;
+/** A day without separators, perhaps with the time of day. */
+const DAY_WORD = /^([A-Za-z]*)(\d{8})(?:T?\d{2,9}Z?)?$/;
+/** Seconds by which clocks on the wall are behind and before UTC at most. */
+const ZONES = [-12 * 3600, 14 * 3600] as const;
 /** Seconds by which a clock that a program reads and that of the recording may be apart. */
 const SLACK = 2;
 
@@ -54,7 +58,9 @@ export class StampFinder {
     const name = path.slice(path.lastIndexOf("/") + 1);
     const stamps = new Map<string, string>();
     for (const word of name.match(/[0-9A-Za-z]+/g) ?? []) {
-      const form = this.#pidForm(word, process) ?? (this.#isTime(word, nanos) ? "*" : undefined);
+      const form =
+        this.#pidForm(word, process) ??
+        (this.#isTime(word, nanos) ? "*" : this.#dayForm(word, nanos));
       if (form !== undefined) stamps.set(word, form);
     }
     const known = this.#found.get(path);
@@ -69,6 +75,20 @@ export class StampFinder {
     if (PID_DIGITS.test(word)) return told.has(word) ? "@{pid}" : undefined;
     const [, head = "", digits = ""] = PID_TAIL.exec(word) ?? [];
     return told.has(String(Number.parseInt(digits, 16))) ? `${head}*` : undefined;
+  }
+
+  /** The form of a word with the day on which it was written, wherever that was. */
+  #dayForm(word: string, nanos: number): string | undefined {
+    const [, head = "", day] = DAY_WORD.exec(word) ?? [];
+    if (day === undefined) return undefined;
+    const { startSeconds, startNanos } = this.#start;
+    const { seconds } = wallClock(startSeconds, startNanos, nanos);
+    const [first, last] = [startSeconds + ZONES[0], seconds + ZONES[1]].map((moment) =>
+      new Date(moment * 1e3).toISOString().slice(0, 10).replaceAll("-", ""),
+    );
+    return first !== undefined && last !== undefined && first <= day && day <= last
+      ? `${head}*`
+      : undefined;
   }
 
   /** Whether a word is the time at which it was written, or one since the recording began. */

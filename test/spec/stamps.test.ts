@@ -50,6 +50,17 @@ describe("a name tells", () => {
     expect(form(`s-${word}-working`)).toBe("s-*-working");
   });
 
+  it("the day on which it was made, in any time zone", () => {
+    const day = (offset: number) =>
+      new Date((START + offset) * 1e3).toISOString().slice(0, 10).replaceAll("-", "");
+    expect(form(`x${day(0)}-1305-lmbups`, [1305])).toBe("x*-@{pid}-lmbups");
+    expect(form(`backup_${day(14 * 3600)}.tar`)).toBe("backup_*.tar");
+    expect(form(`log.${day(-12 * 3600)}T101500Z`)).toBe("log.*");
+    const other = day(3 * 24 * 3600);
+    expect(form(`backup_${other}.tar`)).toBe(`backup_${other}.tar`);
+    expect(form(`${day(0)}0123456789abcdef`)).toBe(`${day(0)}0123456789abcdef`);
+  });
+
   it("no other moment, and none in a word", () => {
     expect(form(((START - 3600) * 1e3).toString(36))).not.toContain("*");
     expect(form(((START + 3600) * 1e6).toString(36))).not.toContain("*");
