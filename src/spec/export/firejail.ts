@@ -77,7 +77,8 @@ function exportFirejail(spec: Spec, options: ExportOptions): Exported {
     .map(({ object }) => pathUse(object, tokens).path);
   const secrets = home === undefined ? [] : SECRET_PLACES.map((name) => `${home}/${name}`);
   const lines = [
-    "# Made of a sandbox spec.",
+    "# Made of a sandbox spec. Use it as: firejail --profile=FILE PROGRAM ...",
+    "# Not with -- before the program: firejail has a shell run it then, whose calls are not all allowed.",
     "quiet",
     "caps.drop all",
     "nonewprivs",
@@ -102,6 +103,7 @@ function exportFirejail(spec: Spec, options: ExportOptions): Exported {
     judged: judgeAll(spec, judgeFor(options)),
     remarks: [
       ...unionRemark(spec),
+      "to be used without -- before the program, by which firejail has a shell run it",
       "firejail drops names of calls that it does not know without a word: they were checked here",
       ...(unknown.length > 0
         ? [`left out, since this firejail does not know them: ${unknown.join(", ")}`]
