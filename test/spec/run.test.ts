@@ -110,6 +110,32 @@ describe.each(["always", "never"])("spec run --supervise=%s that is killed", TIM
   });
 });
 
+describe("what a program leaves running", TIMEOUT, () => {
+  it("is waited for, which is told, until a signal ends that", async () => {
+    const other = new SpecPlace();
+    const own = other.learn("sh", "-c", 'sleep "$0" > /dev/null 2>&1 & echo $! > pid', "0.1");
+    const pid = () => readFileSync(join(other.work, "pid"), "utf8").trim();
+    const words = ["spec", "run", "-v", own, "--", "sh", "-c"];
+    const command = ['sleep "$0" > /dev/null 2>&1 & echo $! > pid', "60"];
+    const { work: cwd, env } = other;
+    const running = spawn(cli, [...words, ...command], { cwd, env });
+    let told = "";
+    running.stderr.setEncoding("utf8").on("data", (text: string) => {
+      told += text;
+    });
+    const ended = new Promise((resolve) => running.once("exit", (_, signal) => resolve(signal)));
+    await expect
+      .poll(() => told, { timeout: 20_000 })
+      .toContain("trace: the program has ended; what it has left running goes on");
+    expect(runs(pid())).toBe(true);
+    running.kill("SIGTERM");
+    expect(await ended).toBe("SIGTERM");
+    expect(runs(pid())).toBe(true);
+    process.kill(Number(pid()), "SIGKILL");
+    other.leave();
+  });
+});
+
 describe("trace spec run", TIMEOUT, () => {
   it("changes nothing for a program that does what it did", () => {
     const plain = place.run("sh", "-c", COMMAND);

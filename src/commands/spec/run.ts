@@ -105,7 +105,8 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     );
     for (const line of running.coarse) say(`trace: ${line}`);
   }
-  const release = forward(running.pid);
+  const left = new Left(running.pid, options.verbose === true || context.isTTY.stderr);
+  const release = forward(running.pid, left);
   let isLate = false;
   const timer =
     options.timeout &&
@@ -114,7 +115,8 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
       endDescendants();
     }, options.timeout);
   try {
-    const status = await running.status;
+    const status = await Promise.race([running.status, left.signalled]);
+    if (typeof status !== "number") return status;
     teller.finish();
     if (isLate) {
       say(`trace: ended after ${humanDuration((options.timeout ?? 0) * 1e6)} (--timeout)`);
@@ -125,6 +127,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     return signal === 0 ? { exitNow: (status >> 8) & 0xff } : { signal };
   } finally {
     if (timer) clearTimeout(timer);
+    left.forget();
     release();
   }
 }
@@ -222,23 +225,67 @@ function say(line: string): void {
   } catch {}
 }
 
-/** Signals that are meant for the program. Those of the terminal reach it by themselves. */
-function forward(pid: number): () => void {
-  const handlers = (["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const).map((name) => {
+/**
+ * What the program has left running when it ended itself: it is waited for, since somebody has to decide about its calls. A signal
+ * ends that, as nobody else is there to take it.
+ */
+class Left {
+  readonly #pid: number;
+  readonly #watch: NodeJS.Timeout | undefined;
+  readonly signalled: Promise<{ readonly signal: number }>;
+  #end: (status: { readonly signal: number }) => void = () => {};
+
+  constructor(pid: number, tells: boolean) {
+    this.#pid = pid;
+    this.signalled = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    if (tells) {
+      this.#watch = setInterval(() => {
+        if (this.isAlive) return;
+        this.forget();
+        say("trace: the program has ended; what it has left running goes on under the spec");
+      }, TELL_AFTER_MS).unref();
+    }
+  }
+
+  get isAlive(): boolean {
+    try {
+      process.kill(this.#pid, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  end(signal: NodeJS.Signals): void {
+    this.#end({ signal: constants.signals[signal] });
+  }
+
+  forget(): void {
+    clearInterval(this.#watch);
+  }
+}
+const TELL_AFTER_MS = 1000;
+
+/** Signals are the program's as long as it runs: passed on, or sent to it by the terminal as well. */
+function forward(pid: number, left: Left): () => void {
+  const handle = (name: NodeJS.Signals, isSent: boolean) => {
     const handler = () => {
       try {
-        process.kill(pid, constants.signals[name]);
-      } catch {}
+        process.kill(pid, isSent ? 0 : constants.signals[name]);
+      } catch {
+        left.end(name);
+      }
     };
     process.on(name, handler);
     return [name, handler] as const;
-  });
-  const ignored = (["SIGINT", "SIGQUIT"] as const).map((name) => {
-    const handler = () => {};
-    process.on(name, handler);
-    return [name, handler] as const;
-  });
+  };
+  const handlers = [
+    ...(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const).map((name) => handle(name, false)),
+    ...(["SIGINT", "SIGQUIT"] as const).map((name) => handle(name, true)),
+  ];
   return () => {
-    for (const [name, handler] of [...handlers, ...ignored]) process.off(name, handler);
+    for (const [name, handler] of handlers) process.off(name, handler);
   };
 }
