@@ -27,7 +27,7 @@ import {
   type Trigger,
 } from "./model.js";
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
-import { aliasesOf, NEEDED, WITHHELD } from "./needed.js";
+import { aliasesOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";
 import { argvShape, identityName } from "./roles.js";
@@ -57,6 +57,8 @@ interface RoleDraft {
   threads: number;
   memory: number;
   serves: boolean;
+  /** It set an io_uring up, which it will do without. */
+  usesRings: boolean;
 }
 
 /** @throws TraceError when a trace cannot be read */
@@ -151,6 +153,7 @@ class Generator {
         threads: 0,
         memory: 0,
         serves: false,
+        usesRings: false,
       };
       this.#roles.set(key, role);
     }
@@ -186,7 +189,10 @@ class Generator {
     const named = (object: string) =>
       object.replace(/^role (.*)$/s, (_, key: string) => `role:${keys.get(key)?.name ?? "?"}`);
     for (const { verb, object: plain, count, first, phases } of seen.accesses.values()) {
-      if (verb === "syscall" && WITHHELD.has(plain)) continue;
+      if (verb === "syscall" && WITHHELD.has(plain)) {
+        role.usesRings = true;
+        continue;
+      }
       const { object, rung } = firstRung({ verb, object: named(plain) }, tokens);
       const key = `${verb} ${object}`;
       const known = role.drafts.get(key);
@@ -316,11 +322,13 @@ class Generator {
       drafts.filter(({ verb }) => verb === "syscall").map(({ object }) => object),
     );
     const isSplit = role.serves && drafts.some(({ phases }) => phases === SERVE);
+    const used = role.usesRings ? new Set([...calls, ...IN_PLACE_OF_RINGS]) : calls;
+    const others = [...used, ...aliasesOf(used)].filter((name) => !calls.has(name));
     const grants = [
       ...drafts.map((draft) => this.#grant(draft, isSplit)),
-      ...aliasesOf(calls).map((object) => added(object, "alias")),
+      ...others.map((object) => added(object, "alias")),
     ];
-    const granted = new Set([...calls, ...aliasesOf(calls)]);
+    const granted = new Set([...calls, ...others]);
     grants.push(
       ...NEEDED.filter((name) => !granted.has(name)).map((name) => added(name, "needed")),
     );
