@@ -351,6 +351,38 @@ describe("exports", TIMEOUT, () => {
     expect(remarks).toContain("flags of 2 programs, in this order: node:a.js, node:b.js");
   });
 
+  it("node is given what it can name of a path with a star", () => {
+    const other = new SpecPlace({
+      "own.cjs": 'console.log(require("node:fs").readFileSync("x *y/words", "utf8"));\n',
+    });
+    try {
+      mkdirSync(join(other.work, "x *y"));
+      writeFileSync(join(other.work, "x *y", "words"), "b\n");
+      const own = other.learn(process.execPath, "own.cjs");
+      const exported = other.trace("spec", "export", "--to=node", own);
+      expect(exported.stderr).toContain(`no word for such a name: ${other.work}/x * stands for it`);
+      const flags = exported.stdout.replace(/\\\n/g, "").trim();
+      const ran = other.run("sh", "-c", `exec ${process.execPath} ${flags} own.cjs`);
+      expect(ran.stdout, ran.stderr).toBe("b\n\n");
+    } finally {
+      other.leave();
+    }
+  });
+
+  it("deno is given the directory of a name with a comma, which its lists cannot hold", () => {
+    const grants: Words = [
+      ["read", "/w/a,b/c"],
+      ["write", "/a,b/c"],
+      ["exec", "/bin/a,b"],
+    ];
+    const { text, judged } = deno.export(
+      specWith(roleOf("deno", "/usr/bin/deno", "", grants)),
+      OPTIONS,
+    );
+    expect(text.split(/[\s\\]+/)).toEqual(["--no-prompt", "--allow-read=/w", ""]);
+    expect(judged.slice(-3).map(({ verdict }) => verdict)).toEqual(["widened", "lost", "lost"]);
+  });
+
   it("node gets no directory that its loader only passes by", () => {
     const other = new SpecPlace({
       "own.cjs": 'require("./lib.cjs"); require("node:fs").readdirSync("seen");\n',
@@ -399,7 +431,9 @@ describe("exports", TIMEOUT, () => {
     () => {
       const script = join(place.work, "own.js");
       const name = installed("deno");
-      writeFileSync(script, 'console.log(Deno.readTextFileSync("words"));\n');
+      mkdirSync(join(place.work, "a,b"));
+      writeFileSync(join(place.work, "a,b", "words"), "b\na\n");
+      writeFileSync(script, 'console.log(Deno.readTextFileSync("a,b/words"));\n');
       const command = [name, "run", "--no-prompt", "--allow-read=.", "own.js"];
       const recorded = place.trace(
         ...["record", "-q", "--force", "--observe", "-o", "../deno.trace", "--"],

@@ -26,8 +26,31 @@ interface Paths {
   readonly write: readonly string[];
 }
 
+/** How a runtime names paths in its flags. */
+interface Naming {
+  /** What stands for a path; undefined when nothing but the root directory would. */
+  readonly name: (path: string) => string | undefined;
+  /** All that is below a directory, by what stands for that. */
+  readonly tree: (name: string) => string;
+}
+
+/** Any `*` is a pattern, and one that is not at the end ends the program. */
+const NODE: Naming = {
+  name: (path) => path.replace(/\*.*$/s, "*"),
+  tree: (name) => (name.endsWith("*") ? name : `${name === "/" ? "" : name}/*`),
+};
+
+/** Lists are separated by commas, for which there is no other word: the directory that holds such a name. */
+const DENO: Naming = {
+  name: (path) =>
+    path.includes(",")
+      ? path.slice(0, path.lastIndexOf("/", path.indexOf(","))) || undefined
+      : path,
+  tree: (name) => name,
+};
+
 /** What a runtime opens before it reads its flags needs none: the loader's files, its own configuration. */
-function pathsOf(role: Role, options: ExportOptions, tree: (path: string) => string): Paths {
+function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Paths {
   const read = new Set<string>();
   const write = new Set<string>();
   const passed = passedBy(role, options);
@@ -35,7 +58,9 @@ function pathsOf(role: Role, options: ExportOptions, tree: (path: string) => str
     if (!isPathVerb(verb) || verb === "exec") continue;
     const use = pathUse(object, options.tokens);
     if (verb === "stat" && passed.has(use.path)) continue;
-    (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(use.path) : use.path);
+    const named = name(use.path);
+    if (named === undefined) continue;
+    (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(named) : named);
   }
   return { read: inOrder(read), write: inOrder(write) };
 }
@@ -62,8 +87,13 @@ function pathVerdict(
   { verb, object }: Grant,
   role: Role,
   options: ExportOptions,
+  { name }: Naming,
 ): readonly [Verdict, string?] {
   const { path, isExact } = pathUse(object, options.tokens);
+  const named = name(path);
+  if (named === undefined) return ["lost", "the flags have no word for such a name: it is refused"];
+  if (named !== path)
+    return ["widened", `the flags have no word for such a name: ${named} stands for it`];
   if (verb === "stat" && passedBy(role, options).has(path))
     return ["lost", "the loader may, a script is refused: it would be all that is below"];
   if (isDirectory(path))
@@ -127,7 +157,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
   const roles = rolesRunBy(spec, "Node.js", /^(?:node|nodejs)$/);
   const hasNetFlag = major >= 25;
   const lines = roles.map((role) => {
-    const { read, write } = pathsOf(role, options, (path) => `${path === "/" ? "" : path}/*`);
+    const { read, write } = pathsOf(role, options, NODE);
     const flags = [
       major >= 23 ? "--permission" : "--experimental-permission",
       ...read.map((path) => `--allow-fs-read=${path}`),
@@ -150,7 +180,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
           : ["lost", "the network is not restricted by this version"];
       if (!isPathVerb(verb)) return ["widened"];
       if (verb === "exec") return ["widened", "any program, once child processes are allowed"];
-      return pathVerdict(grant, role, options);
+      return pathVerdict(grant, role, options, NODE);
     }),
     remarks: [
       ...orderRemark(roles),
@@ -187,7 +217,7 @@ export const deno: Target = {
   export(spec, options): Exported {
     const roles = rolesRunBy(spec, "Deno", /^deno$/);
     const lines = roles.map((role) => {
-      const paths = pathsOf(role, options, (path) => path);
+      const paths = pathsOf(role, options, DENO);
       const sockets = unixSockets(role, options);
       const read = inOrder([...paths.read, ...sockets]);
       const write = inOrder([...paths.write, ...sockets]);
@@ -195,7 +225,7 @@ export const deno: Target = {
         .filter(({ verb }) => verb === "exec")
         .map(({ object }) => pathUse(object, options.tokens).path);
       const own = role.exe.map((exe) => expanded(exe, options.tokens));
-      const others = programs.filter((path) => !own.includes(path) && !/\/ld-linux/.test(path));
+      const others = programs.filter((path) => !own.includes(path) && !/\/ld-linux|,/.test(path));
       const flags = [
         "--no-prompt",
         ...list("--allow-read", read),
@@ -212,8 +242,10 @@ export const deno: Target = {
         if (verb === "syscall") return ["lost", "calls are not filtered"];
         if (SOCKET_VERBS.has(verb)) return socketVerdict(verb, object);
         if (!isPathVerb(verb)) return ["widened"];
+        if (verb === "exec" && object.includes(","))
+          return ["lost", "the flags have no word for such a name: it is refused"];
         if (verb === "exec" && pathUse(object, options.tokens).isExact) return ["kept"];
-        return pathVerdict(grant, role, options);
+        return pathVerdict(grant, role, options, DENO);
       }),
       remarks: [
         ...orderRemark(roles),
@@ -223,16 +255,15 @@ export const deno: Target = {
   },
 };
 
-/** Lists are separated by commas, which paths may hold: those are doubled. */
 function list(flag: string, values: readonly string[]): string[] {
-  const words = [...new Set(values)].map((value) => value.replaceAll(",", ",,"));
+  const words = [...new Set(values)];
   return words.length === 0 ? [] : [`${flag}=${words.join(",")}`];
 }
 
 function unixSockets({ grants }: Role, { tokens }: ExportOptions): string[] {
   return grants
     .filter(({ verb, object }) => SOCKET_VERBS.has(verb) && /^unix:[/$]/.test(object))
-    .map(({ object }) => pathUse(object.slice("unix:".length), tokens).path);
+    .flatMap(({ object }) => DENO.name(pathUse(object.slice("unix:".length), tokens).path) ?? []);
 }
 
 /** Deno has no word for any host at one port. */
