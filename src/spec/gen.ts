@@ -25,6 +25,7 @@ import {
   SPEC_VERSION,
   type Spec,
   type Trigger,
+  type Verb,
 } from "./model.js";
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { aliasesOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
@@ -322,10 +323,11 @@ class Generator {
       drafts.filter(({ verb }) => verb === "syscall").map(({ object }) => object),
     );
     const isSplit = role.serves && drafts.some(({ phases }) => phases === SERVE);
+    const usedBy = this.#usedBy(drafts);
     const used = role.usesRings ? new Set([...calls, ...IN_PLACE_OF_RINGS]) : calls;
     const others = [...used, ...aliasesOf(used)].filter((name) => !calls.has(name));
     const grants = [
-      ...drafts.map((draft) => this.#grant(draft, isSplit)),
+      ...drafts.map((draft) => this.#grant(draft, isSplit, usedBy.get(draft.verb))),
       ...others.map((object) => added(object, "alias")),
     ];
     const granted = new Set([...calls, ...others]);
@@ -352,13 +354,25 @@ class Generator {
     };
   }
 
-  #grant(draft: Draft, isSplit: boolean): Grant {
+  /** What a role used by each verb. */
+  #usedBy(drafts: readonly Draft[]): ReadonlyMap<Verb, ReadonlySet<string>> {
+    const found = new Map<Verb, Set<string>>();
+    for (const { verb, object, used = [object] } of drafts) {
+      const own = found.get(verb) ?? new Set();
+      for (const one of used) own.add(expanded(one, this.#tokens));
+      found.set(verb, own);
+    }
+    return found;
+  }
+
+  /** `used`: by its verb. */
+  #grant(draft: Draft, isSplit: boolean, used: ReadonlySet<string> = new Set()): Grant {
     const { verb, object, count, runs, first, rung, because, phases } = draft;
     const phase: Phase | undefined =
       phases === INIT ? "init" : phases === SERVE ? "serve" : undefined;
     const adds =
       rung === "sibling" || rung === "directory"
-        ? namesAdded(expanded(object, this.#tokens), runs.size)
+        ? namesAdded(expanded(object, this.#tokens), used)
         : undefined;
     return {
       verb,

@@ -14,7 +14,7 @@ import { readdirSync } from "node:fs";
 import type { Observed } from "./collect.js";
 import { PID_MARK } from "./collect.js";
 import { PATH_VERBS, type Reason, type Rung, type Verb } from "./model.js";
-import { PathPattern, plainPath } from "./object.js";
+import { literalPath, PathPattern, plainPath } from "./object.js";
 import { directoryOf, protection } from "./places.js";
 import { type Stamps, withoutStamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised } from "./tokens.js";
@@ -29,6 +29,8 @@ export interface Draft {
   readonly runs: Set<number>;
   first: string;
   phases: number;
+  /** The objects that it stands for, as they were used. */
+  used?: Set<string>;
 }
 
 export interface Ladder {
@@ -169,6 +171,7 @@ export class Climber {
     const paths = drafts.filter(
       ({ verb, object }) => isPathVerb(verb) || /^unix:[/$]/.test(object),
     );
+    for (const draft of paths) draft.used ??= new Set([draft.object]);
     const made = new Set(
       paths
         .filter(({ verb }) => verb === "create" || verb === "rename" || verb === "bind")
@@ -398,6 +401,11 @@ function isPattern(object: string): boolean {
   return /(?<!\\)\*/.test(object);
 }
 
+/** Whether it stands for several names, of which some hold the number of a process. */
+function isForm(object: string): boolean {
+  return isPattern(object) || /(?<!\\)@\{pid\}/.test(object);
+}
+
 /** Parts of a path that are no names of runs: those of the root directory, or a token, which is a directory. */
 function rootLength(parts: readonly string[]): number {
   return /^(?:unix:)?$/.test(parts[0] ?? "") ? 2 : 1;
@@ -583,6 +591,7 @@ function merged(drafts: readonly Draft[]): Draft[] {
       known.count += draft.count;
       known.phases |= draft.phases;
       for (const run of draft.runs) known.runs.add(run);
+      for (const object of draft.used ?? []) known.used?.add(object);
       known.because ??= draft.because;
     }
   }
@@ -592,16 +601,19 @@ function merged(drafts: readonly Draft[]): Draft[] {
 /** Largest directory that is listed to count what a pattern adds. */
 const MAX_LISTED = 100_000;
 
-/** How many names that exist now match the object, beyond those that were used. Only for patterns in one directory. */
-export function namesAdded(object: string, used: number): number | undefined {
+/** How many names that exist now match the object and are none of the objects that were used. Only for patterns in one directory. */
+export function namesAdded(object: string, used: ReadonlySet<string>): number | undefined {
   const directory = directoryOf(object);
   if (isPattern(directory) || !directory.startsWith("/")) return undefined;
   try {
     const pattern = new PathPattern(object);
     const names = readdirSync(directory).slice(0, MAX_LISTED);
     const base = directory === "/" ? "" : directory;
-    const matching = names.filter((name) => pattern.matches(`${base}/${name}`)).length;
-    return Math.max(0, matching - used);
+    const forms = [...used].filter(isForm).map((form) => new PathPattern(form));
+    const paths = names.map((name) => `${base}/${name}`).filter((path) => pattern.matches(path));
+    return paths.filter(
+      (path) => !used.has(literalPath(path)) && !forms.some((form) => form.matches(path)),
+    ).length;
   } catch {
     return undefined;
   }
