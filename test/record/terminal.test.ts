@@ -25,7 +25,8 @@ interface Talked {
 
 async function talk(argv: readonly string[], steps: readonly Step[], env = {}): Promise<Talked> {
   const spec = JSON.stringify({ argv, steps, seconds: 20 });
-  const variables = { TERM: "dumb", PS1: "ready> ", HISTFILE: "/dev/null", INPUTRC: "/dev/null" };
+  // No history: bash gives the file that it writes to its user, even /dev/null.
+  const variables = { TERM: "dumb", PS1: "ready> ", HISTFILE: "", INPUTRC: "/dev/null" };
   const done = await run(["python3", driver, spec], { env: { ...variables, ...env } });
   expect(done.stderr).toBe("");
   const talked = JSON.parse(done.stdout) as Talked;
