@@ -104,12 +104,12 @@ int main(int count, char **words) {
         children();
         char byte = 7;
         if (threads > 0) check(write(fds[1], &byte, 1) == 1, "write");
-        if (k == 20) close(open(ready, O_CREAT | O_WRONLY, 0666));
+        if (k == 5) close(open(ready, O_CREAT | O_WRONLY, 0666));
         if (access(go, F_OK) == 0) after++;
     }
+    /* All of them go on, or this never ends: how soon is the scheduler's business. */
     int late = turns, before = alarms;
-    for (int k = 0; k < 40; k++) usleep(1000);
-    check(threads < 2 || turns > late, "turns");
+    while (threads >= 2 && turns == late) usleep(1000);
     ends = 1;
     close(fds[1]);
     for (int k = 0; k < threads; k++) pthread_join(all[k], NULL);
