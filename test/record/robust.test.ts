@@ -17,6 +17,7 @@ import {
   record as recordProgram,
   startRecording,
 } from "../../src/record.js";
+import { freedomUntil } from "../support/time.js";
 import {
   calls,
   compile,
@@ -99,14 +100,15 @@ describe("kill -9 of the recorder", () => {
     const end = ended(recorder);
     const lines = () => contentOf(progress).split("\n").length - 1;
     await until(() => lines() >= 20);
-    const seen = { lines: lines(), at: performance.now() };
-    await until(() => performance.now() - seen.at > 1600);
+    // The program's own clock: each line takes 20 ms, and longer where the recorder has to wait for a CPU as well.
+    const seen = lines();
+    await until(() => lines() >= seen + 80);
     recorder.kill("SIGKILL");
     await end;
     const { trace, events } = await read(file);
     expect(trace.state).toBe("cut");
     const written = calls(events, "write").filter((call) => call.args[0] === 1n);
-    expect(written.length).toBeGreaterThanOrEqual(seen.lines);
+    expect(written.length).toBeGreaterThanOrEqual(seen);
     await expectNobodyLeft(`TRACE_TEST_MARK=${dir}`);
   });
 });
@@ -201,15 +203,9 @@ describe("the library", () => {
   });
 
   it("leaves the event loop free", async () => {
-    const recording = begin(
-      ["sh", "-c", "n=0; while test $n -lt 3000; do n=$((n + 1)); echo; done"],
-      {},
-    );
-    let turns = 0;
-    const timer = setInterval(() => turns++, 1);
-    const { durationNs } = await recording.result;
-    clearInterval(timer);
-    expect(turns).toBeGreaterThan(durationNs / 1e6 / 20);
+    const script = "n=0; while test $n -lt 3000; do n=$((n + 1)); echo; done";
+    const freedom = await freedomUntil(() => begin(["sh", "-c", script]).result);
+    expect(freedom).toBeGreaterThan(0.05);
   });
 
   it("is aborted: everything is killed, the trace is complete", async () => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { FIELDS } from "../../../src/query/fields.js";
 import { type Filter, FilterError, parseFilter } from "../../../src/query/filter/index.js";
 import { MAX_DEPTH, MAX_TEXT } from "../../../src/query/filter/limits.js";
+import { cpuMillis } from "../../support/time.js";
 
 function text(
   field: string,
@@ -282,10 +283,11 @@ describe("hostile text", () => {
 
   it("parses a long list in time linear in its length", () => {
     const names = Array.from({ length: 10_000 }, (_, i) => `a${i % 10}`).join(",");
-    const start = performance.now();
-    for (const filter of [`name in (${names})`, names, `path = ${names}`]) parseFilter(filter);
-    for (const joint of [" or ", " and "])
-      parseFilter(names.replaceAll(",", joint).slice(0, 60_000));
-    expect(performance.now() - start).toBeLessThan(2_000);
+    const spent = cpuMillis(() => {
+      for (const filter of [`name in (${names})`, names, `path = ${names}`]) parseFilter(filter);
+      for (const joint of [" or ", " and "])
+        parseFilter(names.replaceAll(",", joint).slice(0, 60_000));
+    });
+    expect(spent).toBeLessThan(2_000);
   });
 });

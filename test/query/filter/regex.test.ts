@@ -4,6 +4,7 @@ import { compileGlob } from "../../../src/query/filter/glob.js";
 import { MAX_REGEX } from "../../../src/query/filter/limits.js";
 import { compileRegex } from "../../../src/query/filter/regex.js";
 import { RegexError } from "../../../src/query/filter/regex_syntax.js";
+import { cpuMillis } from "../../support/time.js";
 
 /** Patterns from the grammar that is supported. */
 const patterns = fc.letrec<Record<"any" | "seq" | "item" | "atom", string>>((tie) => ({
@@ -120,10 +121,9 @@ describe("Regex", () => {
   ])("needs linear time for %s", (source, unit) => {
     const regex = compileRegex(source);
     const text = `${unit.repeat(200_000)}!`;
-    const start = performance.now();
-    expect(regex.test(text)).toBe(false);
+    const spent = cpuMillis(() => expect(regex.test(text)).toBe(false));
     // Backtracking would need longer than the universe is old, or at least minutes.
-    expect(performance.now() - start).toBeLessThan(3_000);
+    expect(spent).toBeLessThan(3_000);
   });
 
   it("forgets states that it cannot keep, and still answers right", () => {
@@ -201,9 +201,8 @@ describe("compileGlob", () => {
 
   it("needs linear time", () => {
     const glob = compileGlob(`${"*a".repeat(60)}b`);
-    const start = performance.now();
-    expect(glob.test("a".repeat(200_000))).toBe(false);
-    expect(performance.now() - start).toBeLessThan(3_000);
+    const spent = cpuMillis(() => expect(glob.test("a".repeat(200_000))).toBe(false));
+    expect(spent).toBeLessThan(3_000);
   });
 
   it.each([
