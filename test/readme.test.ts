@@ -14,9 +14,13 @@ const commands = [...readme.matchAll(/^```console\n(.*?)^```/gms)]
   .filter((line) => line.startsWith("$ "))
   .map((line) => line.slice(2));
 
+/** The longest that one of them may take where others want the CPUs too. */
+const COMMAND_MS = 60_000;
+
 describe("README", () => {
   let dir = "";
   let env: NodeJS.ProcessEnv = {};
+  const own = () => ({ cwd: dir, env, encoding: "utf8" }) as const;
 
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), "trace-readme-"));
@@ -56,9 +60,9 @@ describe("README", () => {
   });
 
   // In order: the first one makes the trace that the others read.
-  it("works as printed", { timeout: 120_000 }, () => {
+  it("works as printed", { timeout: commands.length * COMMAND_MS }, () => {
     for (const line of commands) {
-      const run = spawnSync("sh", ["-c", line], { cwd: dir, env, encoding: "utf8" });
+      const run = spawnSync("sh", ["-c", line], { ...own(), timeout: COMMAND_MS });
       expect(`${line}: ${run.status} ${run.stderr.includes("internal error")}`).toBe(
         `${line}: 0 false`,
       );
@@ -75,7 +79,7 @@ describe("README", () => {
     programs.forEach((text, k) => {
       const file = join(dir, `example${k}.mjs`);
       writeFileSync(file, text);
-      const run = spawnSync(process.execPath, [file], { cwd: dir, env, encoding: "utf8" });
+      const run = spawnSync(process.execPath, [file], own());
       expect({ status: run.status, stderr: run.stderr }).toEqual({ status: 0, stderr: "" });
       expect(run.stdout).not.toBe("");
     });
@@ -85,11 +89,7 @@ describe("README", () => {
     const expected = /\$ trace show demo\.trace 'er = ENOENT' \|\| true\n(.*?)```/s.exec(
       readme,
     )?.[1];
-    const run = spawnSync("trace", ["show", "demo.trace", "er = ENOENT"], {
-      cwd: dir,
-      env,
-      encoding: "utf8",
-    });
+    const run = spawnSync("trace", ["show", "demo.trace", "er = ENOENT"], own());
     expect(run.status).not.toBe(0);
     expect(run.stderr).toBe(expected);
   });
