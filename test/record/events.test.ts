@@ -371,9 +371,10 @@ describe("interrupted calls", () => {
     const { file, stdout } = await record([compile("interrupts")]);
     expect(stdout).toBe(
       "restarted 1\ninterrupted -1 Interrupted system call\n" +
-        "nanosleep -1 Interrupted system call, 99 left\nslept 0\npolled 0\n",
+        "nanosleep -1 Interrupted system call, the rest left\nslept 0\npolled 0\n",
     );
-    const { events } = await readWhole(file);
+    // The others send the signals.
+    const events = (await readWhole(file)).events.filter(({ process }) => process === 1);
     const pipe = calls(events, "read").filter((call) => call.args[2] === 1n && call.args[0] !== 0n);
     const marks = EventFlag.Interrupted | EventFlag.Restarted;
     expect(pipe.map((call) => [call.ret, call.flags & marks])).toEqual([
@@ -397,7 +398,7 @@ describe("interrupted calls", () => {
     const [, slept, polled] = resumed;
     expect([slept?.ret, polled?.ret]).toEqual([0, 0]);
     for (const call of [slept, polled])
-      expect((call?.end ?? 0) - (call?.start ?? 0)).toBeGreaterThan(140e6);
+      expect((call?.end ?? 0) - (call?.start ?? 0)).toBeGreaterThan(990e6);
   });
 });
 

@@ -62,10 +62,8 @@ int main(void)
 	for (int sent = 1; sent <= 3; sent++) {
 		if (pthread_kill(thread, SIGUSR1))
 			return 3;
-		for (int i = 0; i < 1000 && handled < sent; i++)
+		while (handled < sent)
 			usleep(1000);
-		if (handled != sent)
-			return 4;
 		while (!sleeps(waits))
 			usleep(1000);
 	}
