@@ -153,7 +153,9 @@ test("files are opened as without the agent, and have their names", async () => 
 }, 60_000);
 
 test("what a killed program was doing is told", async () => {
-  const { file } = await record(["sh", "-c", "(sleep 0.2; kill -KILL $$) & exec sleep 60"], eager);
+  const sleeping = "grep -q '^Name:.sleep' $status && grep -q '^State:.S' $status";
+  const script = `status=/proc/$$/status; (until ${sleeping}; do :; done; kill -KILL $$) & exec sleep 60`;
+  const { file } = await record(["sh", "-c", script], eager);
   const { events } = await readWhole(file);
   const last = events.filter((event) => event.kind === "Call" && event.thread === 0).at(-1);
   expect(last?.name).toBe("clock_nanosleep");

@@ -68,8 +68,15 @@ describe("record --chaos=SEED", () => {
   }, 120_000);
 
   it("lets go on who is stopped and continued, and who computes for long", async () => {
-    const script = "sh -c 'kill -STOP $$; echo on' & sleep 0.2; kill -CONT $!; wait; echo done";
-    const stopped = await record(["bash", "-c", script], { options: ["--chaos=5"] });
+    const script = [
+      "import os, signal, subprocess",
+      "child = subprocess.Popen(['sh', '-c', 'kill -STOP $$; echo on'])",
+      "os.waitpid(child.pid, os.WUNTRACED)",
+      "child.send_signal(signal.SIGCONT)",
+      "child.wait()",
+      "print('done')",
+    ].join("\n");
+    const stopped = await record(["python3", "-c", script], { options: ["--chaos=5"] });
     expect(stopped).toMatchObject({ code: 0, stdout: "on\ndone\n" });
     expect(await replay(stopped.file)).toMatchObject({ code: 0, stdout: "on\ndone\n" });
   }, 60_000);

@@ -170,10 +170,11 @@ describe("daemons", () => {
     const words = [...recordWords(file, "--detach-on-exit"), "sh", "-c", script];
     const done = await run(words, { env: stateOf(dir), stdio: "ignore" });
     expect(done.code).toBe(7);
-    const pid = Number(contentOf(pidFile));
+    const pid = Number(await until(() => contentOf(pidFile).trim()));
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     expect(/^TracerPid:\t(\d+)$/m.exec(status)?.[1]).toBe("0");
-    expect(/^State:\t(\w)/m.exec(status)?.[1]).toBe("S");
+    // It comes to its waiting in its own time.
+    await until(() => /^State:\tS/m.test(contentOf(`/proc/${pid}/status`)));
     // It has its CPUs back.
     const cpus = /^Cpus_allowed:.*$/m;
     expect(cpus.exec(status)?.[0]).toBe(

@@ -3,13 +3,13 @@
  * later, or it runs exactly as before, since the program cannot see the change. It never hangs and never breaks.
  */
 
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TraceError } from "../../src/errors.js";
 import { type ReplayResult, replay } from "../../src/replay.js";
-import { isAlive, record } from "../record/support.js";
+import { contentOf, isAlive, record } from "../record/support.js";
 import { changes } from "./changes.js";
 import { assemble, partsOf, type TextEvent, type TextParts } from "./support.js";
 
@@ -131,7 +131,8 @@ it("no process is left behind", () => {
 
 function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, "latin1")
+    // A thread may end meanwhile, and its list with it.
+    contentOf(`/proc/${pid}/task/${task}/children`)
       .split(" ")
       .filter((word) => word !== "")
       .map(Number)
