@@ -309,14 +309,14 @@ fn events_are_in_the_file_a_second_later() {
             assert_eq!(trace.state(), State::Recording);
             break;
         }
-        assert!(begin.elapsed() < std::time::Duration::from_secs(10), "nothing was written");
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "nothing was written");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     // Dropped without `finish`, as when the recorder dies.
     drop(writer);
     let begin = std::time::Instant::now();
     while Trace::open(&path).unwrap().state() == State::Recording {
-        assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let trace = Trace::open(&path).unwrap();
