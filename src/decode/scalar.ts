@@ -73,10 +73,13 @@ export function port(value: number): Value {
 
 const LOOPBACK_INDEX = 1;
 
-/** The index of a network interface. The loopback interface has index 1 everywhere; of others only the number is known. */
-export function interfaceIndex(value: number): Value {
-  if (value !== LOOPBACK_INDEX) return int(value);
-  return apply("if_nametoindex", [symbol('"lo"')], value);
+/**
+ * The index of a network interface, by its name where that is known: the loopback interface has index 1 everywhere; of
+ * others only the number is known.
+ */
+export function interfaceIndex(value: number, name?: Value): Value {
+  const known = name ?? (value === LOOPBACK_INDEX ? symbol('"lo"') : undefined);
+  return known === undefined ? int(value) : apply("if_nametoindex", [known], value);
 }
 
 export function ipv4Text(address: number): string {

@@ -862,6 +862,36 @@ add(
     refs: [ref(0, 5)],
   },
 );
+// A link has the name that its message tells.
+const NEWLINK = concat(
+  pack(
+    [4, 144],
+    [2, 16],
+    [2, 2],
+    [4, 1],
+    [4, 1951],
+    [1, 0],
+    [1, 0],
+    [2, 1],
+    [4, 7],
+    [4, 1],
+    [4, 0],
+  ),
+  pack([2, 9], [2, 3]),
+  text("eth0\0\0\0\0"),
+  pack([2, 100], [2, 7], [4, 5], [4, 6]),
+  zeros(88),
+);
+add(
+  'recvfrom(15<socket:[22]>, [{nlmsg_len=144, nlmsg_type=RTM_NEWLINK, nlmsg_flags=NLM_F_MULTI, nlmsg_seq=1, nlmsg_pid=1951}, {ifi_family=AF_UNSPEC, ifi_type=ARPHRD_ETHER, ifi_index=if_nametoindex("eth0"), ifi_flags=IFF_UP, ifi_change=0}, [[{nla_len=9, nla_type=IFLA_IFNAME}, "eth0"], [{nla_len=100, nla_type=IFLA_STATS}, {rx_packets=5, tx_packets=6, rx_bytes=0, tx_bytes=0, rx_errors=0, tx_errors=0, rx_dropped=0, tx_dropped=0, multicast=0, collisions=0, rx_length_errors=0, rx_over_errors=0, rx_crc_errors=0, rx_frame_errors=0, rx_fifo_errors=0, rx_missed_errors=0, tx_aborted_errors=0, tx_carrier_errors=0, tx_fifo_errors=0, tx_heartbeat_errors=0, tx_window_errors=0, rx_compressed=0, tx_compressed=0, rx_nohandler=0}]]], 8192, 0, NULL, NULL) = 144',
+  "recvfrom",
+  {
+    args: [15, 0x1000, 8192, 0, 0, 0],
+    ret: 144,
+    captures: [out(1, 0x1000, NEWLINK)],
+    refs: [ref(0, 5)],
+  },
+);
 
 test.each(lines)("%s", (line, name, spec) => {
   expect(show(name, spec)).toBe(line);

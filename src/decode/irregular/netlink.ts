@@ -145,9 +145,11 @@ function errorValue(body: Uint8Array, call: CallContext, protocol: string): Valu
   return struct("nlmsgerr", fields);
 }
 
+const LINKS = "ifinfo_attr";
+
 /** Structs and attributes of rtnetlink messages, by their number without the verb. */
 const ROUTES: readonly (readonly [struct: string, attributes: string])[] = [
-  ["ifinfomsg", "ifinfo_attr"],
+  ["ifinfomsg", LINKS],
   ["ifaddrmsg", "ifa_attr"],
   ["rtmsg", "rta_attr"],
   ["ndmsg", "nda_attr"],
@@ -165,13 +167,15 @@ function routePayload(body: Uint8Array, type: number, call: CallContext, side: n
     const rest = body.subarray(1);
     return [struct("rtgenmsg", [family, field("data", bytes(rest, rest.length, "hex"))])];
   }
-  const head = named(plainStruct(route[0], body, call, side));
+  const rest = body.subarray(Math.ceil(row.size / 4) * 4);
+  // What is asked for may have another name; what the kernel tells of has the one that it tells.
+  const name = side === CaptureSide.In || route[1] !== LINKS ? undefined : nameOf(rest);
+  const head = named(plainStruct(route[0], body, call, side), name);
   if (body.length < row.size) {
     const family = head.kind === "struct" ? head.fields.slice(0, 1) : [];
     return [struct(route[0], family, true)];
   }
   const parts = [head];
-  const rest = body.subarray(Math.ceil(row.size / 4) * 4);
   if (rest.length >= 4) {
     const family = body[0] ?? 0;
     parts.push(
@@ -181,12 +185,20 @@ function routePayload(body: Uint8Array, type: number, call: CallContext, side: n
   return parts;
 }
 
-/** The index of an interface by the function that finds it. */
-function named(value: Value): Value {
+/** The name that a message about an interface gives it. */
+function nameOf(data: Uint8Array): Value | undefined {
+  for (const { type, body } of attributesOf(data)) {
+    if (choiceName(LINKS, type) === "IFLA_IFNAME" && body.length > 0) return chars(body);
+  }
+  return undefined;
+}
+
+/** The index of an interface by the function that finds it, if it has a `name` that is known. */
+function named(value: Value, name: Value | undefined): Value {
   if (value.kind !== "struct") return value;
   const fields = value.fields.map((member) =>
     /^(ifi|ifa|ndm|tcm)_(if)?index$/.test(member.name) && member.value.kind === "int"
-      ? { ...member, value: interfaceIndex(Number(member.value.value)) }
+      ? { ...member, value: interfaceIndex(Number(member.value.value), name) }
       : member,
   );
   return { ...value, fields };
@@ -196,22 +208,33 @@ type AttributeValue = (set: string, type: number, data: Uint8Array) => Value;
 
 const NLA_F = 0xc000;
 
+interface Attribute {
+  readonly length: number;
+  readonly type: number;
+  readonly body: Uint8Array;
+}
+
+function* attributesOf(data: Uint8Array): Generator<Attribute> {
+  let at = 0;
+  for (let count = 0; at + 4 <= data.length && count < MAX_MESSAGES; count++) {
+    const length = u16(data, at) ?? 0;
+    if (length < 4) break;
+    const body = data.subarray(at + 4, Math.min(at + length, data.length));
+    yield { length, type: u16(data, at + 2) ?? 0, body };
+    at += Math.ceil(length / 4) * 4;
+  }
+}
+
 /** `[[{nla_len=8, nla_type=IFLA_MTU}, 1500], ...]`. */
 function attributes(data: Uint8Array, set: string, value: AttributeValue): Value {
   const items: Value[] = [];
-  let at = 0;
-  while (at + 4 <= data.length && items.length < MAX_MESSAGES) {
-    const length = u16(data, at) ?? 0;
-    if (length < 4) break;
-    const type = u16(data, at + 2) ?? 0;
-    const body = data.subarray(at + 4, Math.min(at + length, data.length));
+  for (const { length, type, body } of attributesOf(data)) {
     const head = struct("nlattr", [
       field("nla_len", int(length)),
       field("nla_type", attributeType(set, type)),
     ]);
     const item = body.length === 0 ? head : array([head, value(set, type & ~NLA_F, body)]);
     items.push(item.kind === "array" ? { ...item, whole: true } : item);
-    at += Math.ceil(length / 4) * 4;
   }
   const [only] = items;
   if (items.length === 1 && only !== undefined) return only;
