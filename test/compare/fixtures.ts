@@ -67,10 +67,12 @@ function asStrace(
   return lines.map((line) => {
     if (known.has(line)) return line;
     for (const { id, ours, theirs } of NEWER) {
-      const older = line.replace(ours, (_, head: string, kept?: string) =>
-        theirs
-          .replace("$1", () => head)
-          .replace("$2", () => (typeof kept === "string" ? kept : "ADDR")),
+      const older = line.replace(ours, (found: string, head: string, kept?: string) =>
+        typeof theirs === "function"
+          ? theirs(found)
+          : theirs
+              .replace("$1", () => head)
+              .replace("$2", () => (typeof kept === "string" ? kept : "ADDR")),
       );
       if (older === line || !known.has(older)) continue;
       explained.set(id, (explained.get(id) ?? 0) + 1);

@@ -58,6 +58,12 @@ const BY_NAME: readonly (Mask & { readonly name: RegExp })[] = [
     pattern: new RegExp(`(anon_inode:\\[signalfd\\]>, )${STRING}`),
     with: "$1BYTES",
   },
+  {
+    // What has gone through an interface, also by other programs meanwhile.
+    name: /^recvfrom$/,
+    pattern: /\b([rt]x_packets|[rt]x_bytes|multicast)=\d+/g,
+    with: "$1=N",
+  },
   { name: /^bpf$/, pattern: /\b(\w*id)=\d+/g, with: "$1=N" },
 ];
 

@@ -116,7 +116,60 @@ export interface Newer {
   readonly id: string;
   readonly reason: string;
   readonly ours: RegExp;
-  readonly theirs: string;
+  /** With `$1` and `$2` for what is kept, or made of what was found. */
+  readonly theirs: string | ((found: string) => string);
+}
+
+/** Attributes of links that strace 6.1 has no names for: their numbers. It shows what they hold as bytes. */
+const NEWER_LINK_ATTRIBUTES: Readonly<Record<string, number>> = {
+  IFLA_GSO_IPV4_MAX_SIZE: 0x3f,
+  IFLA_GRO_IPV4_MAX_SIZE: 0x40,
+  IFLA_MAX_PACING_OFFLOAD_HORIZON: 0x42,
+  IFLA_NETNS_IMMUTABLE: 0x43,
+  IFLA_HEADROOM: 0x44,
+  IFLA_TAILROOM: 0x45,
+};
+/** How many attributes of a message strace shows, whatever it is asked for. */
+const MOST_ATTRIBUTES = 32;
+const ATTRIBUTE_HEADER = 4;
+
+/** `[{nla_len=5, nla_type=IFLA_NETNS_IMMUTABLE}, 1]` without the name. */
+function unnamedAttribute(attribute: string): string {
+  const [, length = "", name = "", value = ""] =
+    /^\[\{nla_len=(\d+), nla_type=(\w+)\}, (\d+)\]$/.exec(attribute) ?? [];
+  const number = NEWER_LINK_ATTRIBUTES[name];
+  if (number === undefined) return attribute;
+  const bytes = Buffer.alloc(Number(length) - ATTRIBUTE_HEADER);
+  bytes.writeUIntLE(Number(value), 0, bytes.length);
+  const text = bytes.toString("hex").replace(/../g, "\\x$&");
+  return `[{nla_len=${length}, nla_type=0x${number.toString(16)} /* IFLA_??? */}, "${text}"]`;
+}
+
+/** The items of the list that a text begins with, and what is behind it. None has a bracket in a string. */
+function listOf(text: string): { items: string[]; rest: string } {
+  const items: string[] = [];
+  let [depth, from, at] = [0, 0, 0];
+  for (; at < text.length && depth >= 0; at++) {
+    if (/[[{]/.test(text.charAt(at))) depth += 1;
+    else if (/[\]}]/.test(text.charAt(at))) depth -= 1;
+    else if (depth === 0 && text.startsWith(", ", at)) {
+      items.push(text.slice(from, at));
+      from = at + 2;
+    }
+  }
+  const end = at - 1;
+  return { items: [...items, text.slice(from, end)], rest: text.slice(end) };
+}
+
+/** Links and their attributes, as strace 6.1 shows them. */
+function olderLinks(line: string): string {
+  const [head = "", ...links] = line.split(/(?<=, ifi_change=\w+\}, \[)(?=\[\{nla_len=)/);
+  const older = links.map((link) => {
+    const { items, rest } = listOf(link);
+    const shown = items.slice(0, MOST_ATTRIBUTES).map(unnamedAttribute);
+    return [...shown, ...(items.length > MOST_ATTRIBUTES ? ["..."] : [])].join(", ") + rest;
+  });
+  return head + older.join("");
 }
 
 export const NEWER: readonly Newer[] = [
@@ -199,6 +252,13 @@ export const NEWER: readonly Newer[] = [
       "the kernel names the protocol of a netlink socket to strace only once a message has bound it",
     ours: /^(sendto\(\d<socket:\[INODE\]>, \[\{nlmsg_len=\d+, nlmsg_type=)SOCK_DIAG_BY_FAMILY, nlmsg_flags=NLM_F_REQUEST\|NLM_F_DUMP,/,
     theirs: "$10x14 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST|0x300,",
+  },
+  {
+    id: "link-attributes",
+    reason:
+      "strace 6.1 shows no more than 32 attributes of a link, and has no names for those that came with Linux 6.3 and later",
+    ours: /^recvfrom\(.*, nlmsg_type=RTM_NEWLINK, .*$/,
+    theirs: olderLinks,
   },
   {
     id: "removed-name",
