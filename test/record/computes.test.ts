@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { describe, expect, it } from "vitest";
 import { replayWords } from "../replay/support.js";
-import { compile, readWhole, record, run, stateOf } from "./support.js";
+import { bytesOf, compile, type Event, readWhole, record, run, stateOf } from "./support.js";
 
 async function recordedAndReplayed(mode: string) {
   const recorded = await record([compile("computes", "-pthread"), mode]);
@@ -13,7 +13,24 @@ async function recordedAndReplayed(mode: string) {
     env: stateOf(dirname(recorded.file)),
   });
   expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
-  return events.filter(({ kind }) => kind === "Preempt").length;
+  const preempted = events.filter(({ kind }) => kind === "Preempt");
+  expect(preempted.filter((event) => !leavesDeadStackOut(event))).toEqual([]);
+  return preempted.length;
+}
+
+/** The stack pointer among the registers, and what is below it that the program may use. */
+const [SP, RED_ZONE] = [19 * 8, 128n];
+
+/** Whether the state to be found again is told without what is below the stack: the loader leaves there what differs in replay. */
+function leavesDeadStackOut(event: Event): boolean {
+  // Where it stood anyway is no state to be found.
+  if (event.args[0] === 1n) return true;
+  const end = bytesOf(event, 0).readBigUInt64LE(SP) - RED_ZONE;
+  const holes = bytesOf(event, 3);
+  const ends = Array.from({ length: holes.length / 16 }, (_, k) => {
+    return holes.readBigUInt64LE(16 * k) + holes.readBigUInt64LE(16 * k + 8);
+  });
+  return ends.includes(end);
 }
 
 describe("threads that compute", () => {

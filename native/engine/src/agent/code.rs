@@ -304,12 +304,6 @@ impl Code {
         }
     }
 
-    /// Whether the agent is or was there.
-    #[must_use]
-    pub fn was_present(&self) -> bool {
-        self.state == State::Present || self.returns > 0
-    }
-
     /// Whether memory has code in it that was patched.
     #[must_use]
     pub fn shows(&self, addr: u64, length: u64) -> bool {

@@ -154,13 +154,12 @@ impl Recorder {
         })
     }
 
-    /// Memory below the stack pointers of the threads of a process that the agent has worked for, which is nobody's: addresses and
-    /// lengths. The dynamic loader saves vector registers there. How many of them count as in use depends on when a thread was switched
-    /// last, which the recording and its replay do not have in common where calls stop nothing. `sp`: of the thread that is stopped.
+    /// Memory below the stack pointers of the threads of a process, which is nobody's: addresses and lengths. The dynamic loader saves
+    /// vector registers there. How many of them count as in use depends on when a thread was switched last, which the recording and its
+    /// replay do not have in common: with the agent calls stop nothing, and on a busy machine a thread is switched between stops, too.
+    /// `sp`: of the thread that is stopped.
     pub(super) fn dead_stacks(&self, tid: pid_t, sp: u64) -> Vec<(u64, u64)> {
-        let Some(task) = self.tasks.get(&tid).filter(|task| task.space.borrow().code.was_present()) else {
-            return Vec::new();
-        };
+        let Some(task) = self.tasks.get(&tid) else { return Vec::new() };
         let mappings = image::mappings(tid);
         let sharing = self.tasks.values().filter(|other| Rc::ptr_eq(&other.space, &task.space));
         let pointers = sharing.filter_map(|other| match &other.call {
