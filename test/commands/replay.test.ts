@@ -590,7 +590,7 @@ describe("the library", () => {
     await expect(replayTrace(file, { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "ABORTED",
     });
-    // It would never end by itself, and be stuck only after this test's time.
+    // It would never end by itself: in 30 s it is stuck, which is not to be aborted.
     const running = withCache(file, () => replayTrace(file, { signal: AbortSignal.timeout(300) }));
     await expect(running).rejects.toMatchObject({ code: "ABORTED" });
   });

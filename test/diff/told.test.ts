@@ -46,7 +46,7 @@ describe("streams", () => {
       trace.call("read", read(last(run)));
     };
 
-  it("that differ only behind what is looked at", { timeout: 60_000 }, async () => {
+  it("that differ only behind what is looked at", async () => {
     const result = await compare(long((run) => `last ${run}`));
     expect(result.verdict).toBe("different");
     const size = 9 * MIB.length + 6;

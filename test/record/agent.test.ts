@@ -52,7 +52,7 @@ describe("programs that check themselves find nothing changed", () => {
         expect(trace.info.facts.get("backend")).toBe("agent");
       }
     },
-    60_000,
+    120_000,
   );
 });
 
@@ -72,7 +72,7 @@ test("no call of any thread or process is lost, and nearly all are made in the p
   const { inProcess = 0, trapped = 0 } = coverageOf(trace.info) ?? {};
   expect(inProcess / (inProcess + trapped)).toBeGreaterThan(0.95);
   expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
-}, 60_000);
+});
 
 test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   "nor of more threads than a few, %o",
@@ -90,7 +90,7 @@ test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
     expect(last).toHaveLength(1 + 3 * 10);
     expect(last.every((event) => (event.args[3] ?? 0n) > 100n)).toBe(true);
   },
-  60_000,
+  120_000,
 );
 
 test.each([[[]], [["forged"]]])(
@@ -117,7 +117,7 @@ test("bytes, paths and results are those of the ptrace backend", async () => {
   ];
   expect(agent.length).toBeGreaterThan(1000);
   expect(agent).toEqual(ptrace);
-}, 60_000);
+});
 
 test("files are opened as without the agent, and have their names", async () => {
   const program = compile("agent_opens");
@@ -150,7 +150,7 @@ test("files are opened as without the agent, and have their names", async () => 
   expect(expected.results.size).toBeGreaterThan(1);
   expect(await told(eager.options)).toEqual(expected);
   expect(await told(["--backend=eager-agent"])).toEqual(expected);
-}, 60_000);
+});
 
 test("what a killed program was doing is told", async () => {
   const sleeping = "grep -q '^Name:.sleep' $status && grep -q '^State:.S' $status";
@@ -169,7 +169,7 @@ test.each([eager, { options: ["--backend=eager-agent"] }])(
     const { code, stderr } = await record([compile("agent_stops"), "60"], how);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   },
-  60_000,
+  120_000,
 );
 
 test("a thread that was there before the agent may be interrupted", async () => {

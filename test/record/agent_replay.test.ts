@@ -42,7 +42,7 @@ test("bytes, results and failures are those of the ptrace backend", async () => 
   const [agent, ptrace] = [await told(eager), await told(["--backend=ptrace"])];
   expect(agent.length).toBeGreaterThan(1000);
   expect(agent).toEqual(ptrace);
-}, 60_000);
+});
 
 test("small files that are mapped have what is in them when others write, in replay too", async () => {
   const program = compile("agent_files");
@@ -55,14 +55,14 @@ test("small files that are mapped have what is in them when others write, in rep
     // Those of files that are written to, and none of the others.
     expect(stopped).toBeLessThan(150);
   }
-}, 60_000);
+});
 
 test("nearly all calls of a program with one thread are made in the process", async () => {
   const { coverage } = await recordAndReplay(["find", "/usr/include", "-name", "*.h"], usual);
   const { inProcess, trapped, left } = coverage;
   expect(left).toEqual([]);
   expect(inProcess / (inProcess + trapped)).toBeGreaterThan(0.9);
-}, 60_000);
+});
 
 test("the agent is there before a program runs whose loader is known from others, or from an earlier recording", async () => {
   const loop = "i=0; while [ $i -lt 60 ]; do /bin/true; i=$((i+1)); done";
@@ -83,7 +83,7 @@ test("the agent is there before a program runs whose loader is known from others
   expect(other).toBeGreaterThan(0.5);
   const { coverage } = await recordAndReplay(words, usual);
   expect(coverage.left).toEqual([]);
-}, 60_000);
+});
 
 describe("the agent stays in a process", () => {
   const share = ({ inProcess, trapped }: Coverage): number => inProcess / (inProcess + trapped);
@@ -95,7 +95,7 @@ describe("the agent stays in a process", () => {
     );
     expect(coverage.left).toEqual([]);
     expect(share(coverage)).toBeGreaterThan(0.8);
-  }, 60_000);
+  });
 
   test("that reads where its memory is, by whatever way, and finds nothing of it", async () => {
     const program = compile("agent_maps");
@@ -106,13 +106,13 @@ describe("the agent stays in a process", () => {
     const { coverage } = await recordAndReplay([program], eager);
     expect(coverage.left).toEqual([]);
     expect((await recordAndReplay(["cat", "/proc/self/maps"], eager)).stdout).toContain("[stack]");
-  }, 60_000);
+  });
 
   test("whose children ask and lock", async () => {
     const { coverage } = await recordAndReplay([compile("agent_vfork")], eager);
     expect(coverage.left).toEqual([]);
     expect(share(coverage)).toBeGreaterThan(0.9);
-  }, 60_000);
+  });
 });
 
 describe("the agent leaves a process", () => {
@@ -133,5 +133,5 @@ describe("the agent leaves a process", () => {
     const { why, stdout } = await left(["python3", "-c", script]);
     expect(stdout).toBe("7\n");
     expect(why).toBe("1 it shares memory that is written");
-  }, 60_000);
+  });
 });

@@ -130,5 +130,5 @@ for (const kind of ["strict", "undumpable"]) {
     await end;
     await until(() => readFileSync(result, "latin1").endsWith("end"));
     await until(() => keepers(markOf(dir)).length === 0);
-  }, 30_000);
+  });
 }

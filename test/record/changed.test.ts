@@ -36,7 +36,7 @@ describe("a mapped file that is changed from outside", () => {
     const refused = await replay(file);
     expect(refused.code).toBe(125);
     expect(refused.stderr).toMatch(reason);
-  }, 60_000);
+  });
 
   it.each([
     ["it is written anew with the same content", "cp data copy; cat copy > data"],
@@ -50,6 +50,6 @@ describe("a mapped file that is changed from outside", () => {
       expect((await read(file)).trace.info.facts.get("unreplayable") ?? "").toBe("");
       expect(await replay(file)).toMatchObject({ code: 0, stdout });
     },
-    60_000,
+    120_000,
   );
 });

@@ -35,7 +35,7 @@ describe("record --chaos=SEED", () => {
     for (let seed = 8; seed < 14; seed++) orders.add((await recordSeed(seed, racy())).order.join());
     expect(orders.size).toBe(7);
     expect(await replay(first.file)).toMatchObject({ code: first.code, stdout: first.stdout });
-  }, 120_000);
+  });
 
   it.each([["sleep"], ["yield"]])(
     "holds for threads that %s",
@@ -65,7 +65,7 @@ describe("record --chaos=SEED", () => {
       outputs.add(first.stdout);
     }
     expect(outputs.size).toBeGreaterThan(1);
-  }, 120_000);
+  });
 
   it("lets go on who is stopped and continued, and who computes for long", async () => {
     const script = [
@@ -79,7 +79,7 @@ describe("record --chaos=SEED", () => {
     const stopped = await record(["python3", "-c", script], { options: ["--chaos=5"] });
     expect(stopped).toMatchObject({ code: 0, stdout: "on\ndone\n" });
     expect(await replay(stopped.file)).toMatchObject({ code: 0, stdout: "on\ndone\n" });
-  }, 60_000);
+  });
 
   it("finds a rare fault, which the seed finds again", async () => {
     const options = ["--chaos=2", "--runs=60", "--until-failure", "--force"];
@@ -90,5 +90,5 @@ describe("record --chaos=SEED", () => {
     expect(again.code).toBe(1);
     expect(again.stdout).toBe(found.stdout.split(/(?<=\n)/).at(-1));
     expect(await replay(again.file)).toMatchObject({ code: 1, stdout: again.stdout });
-  }, 120_000);
+  });
 });

@@ -33,7 +33,7 @@ for (const [name, options] of Object.entries(ways)) {
         const dropped = await record([program, "without privileges"], { options });
         expect(dropped).toMatchObject({ code: 0, stderr: "", stdout: native.stdout });
       },
-      60_000,
+      120_000,
     );
   });
 }

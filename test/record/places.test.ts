@@ -106,7 +106,7 @@ describe.each(places)("%s", (_, prefix) => {
       const again = await piped([...prefix(), ...replayWords(file)], dir);
       expect(again).toMatchObject({ code: 0, stdout: recorded.stdout, stderr: "" });
     }
-  }, 60_000);
+  });
 });
 
 it("the last place is the end of a program that makes that call", async () => {

@@ -209,7 +209,7 @@ describe("the same output, and a whole tree", () => {
         expect(trace.info.notes).toEqual([]);
         expect(trace.info.lost).toMatchObject({ tasks: 0, descriptors: 0, unknownCalls: 0 });
       },
-      60_000,
+      120_000,
     );
   }
 });

@@ -24,7 +24,7 @@ interface Talked {
 }
 
 async function talk(argv: readonly string[], steps: readonly Step[], env = {}): Promise<Talked> {
-  const spec = JSON.stringify({ argv, steps, seconds: 20 });
+  const spec = JSON.stringify({ argv, steps, seconds: 60 });
   // No history: bash gives the file that it writes to its user, even /dev/null.
   const variables = { TERM: "dumb", PS1: "ready> ", HISTFILE: "", INPUTRC: "/dev/null" };
   const done = await run(["python3", driver, spec], { env: { ...variables, ...env } });

@@ -36,7 +36,7 @@ const programs: Readonly<Record<string, () => readonly string[]>> = {
 const CUTS = 24;
 
 describe.each(Object.entries(programs))("%s", (_, argv) => {
-  it("is replayed up to the cut, wherever that is", { timeout: 120_000 }, async () => {
+  it("is replayed up to the cut, wherever that is", async () => {
     const { file, stdout } = await record(argv());
     process.env.XDG_CACHE_HOME = join(dirname(file), "cache");
     const folder = join(dirname(file), "cut");
@@ -62,7 +62,7 @@ describe.each(Object.entries(programs))("%s", (_, argv) => {
   });
 });
 
-it("of a birth and not of the call that brought it", { timeout: 60_000 }, async () => {
+it("of a birth and not of the call that brought it", async () => {
   const { file } = await record(["sh", "-c", "(exit 3); (exit 4); exit 5"]);
   process.env.XDG_CACHE_HOME = join(dirname(file), "cache");
   const { events, ...rest } = await partsOf(file);

@@ -33,14 +33,14 @@ it("from files, pipes that fill slowly, sockets and devices, interrupted and by 
   expect(recorded).toMatchObject({ code: 0, stderr: "" });
   expect(recorded.stdout).toContain("socket: ");
   await expectFaithful(recorded);
-}, 60_000);
+});
 
 it("by a second descriptor of the same pipe", async () => {
   const script = "seq 3 > f; cp f /dev/stdout; echo more > /dev/stdout; echo lost > /dev/null; cat";
   const recorded = await recordPiped(["sh", "-c", `echo piped | sh -c '${script}'`]);
   expect(recorded).toMatchObject({ code: 0, stdout: "1\n2\n3\nmore\npiped\n" });
   await expectFaithful(recorded);
-}, 60_000);
+});
 
 it("by a program that waits for one that writes there itself", async () => {
   // The first writes to the output while the second waits to move what comes from it.
@@ -52,4 +52,4 @@ it("by a program that waits for one that writes there itself", async () => {
   expect(recorded).toMatchObject({ code: 0, stderr: "" });
   expect(recorded.stdout.match(/direct|fed/g)).toHaveLength(6);
   await expectFaithful(recorded);
-}, 60_000);
+});

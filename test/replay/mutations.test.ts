@@ -76,7 +76,7 @@ async function replayed(file: string): Promise<Replayed> {
 const MOST_MILLIS = 15_000;
 
 describe.each(Object.keys(programs))("%s", (name) => {
-  it("replays as it is, twenty times", { timeout: 60_000 }, async () => {
+  it("replays as it is, twenty times", async () => {
     const { file, output, code } = sampleOf(name);
     for (let k = 0; k < 20; k++) {
       const done = await replayed(file);

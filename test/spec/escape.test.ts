@@ -202,7 +202,7 @@ describe.skipIf(lacking("gcc"))("calls that a supervisor judges", () => {
       if (errno === ENOSYS) without.push(name);
     }
     expect(without.sort()).toEqual(UNCHECKED.split(" ").filter(callNumber).sort());
-  }, 60_000);
+  });
 });
 
 describe.skipIf(lacking("gcc"))("calls of newer kernels", () => {

@@ -38,7 +38,7 @@ export class SpecPlace {
       cwd: this.work,
       env: this.env,
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 120_000,
       killSignal: "SIGKILL",
     });
     return { status: done.status, stdout: done.stdout, stderr: done.stderr };

@@ -55,7 +55,7 @@ const row: fc.Arbitrary<Row> = fc.tuple(
 );
 
 describe("vectors", () => {
-  it("hold what was put into them", { timeout: 60_000 }, async () => {
+  it("hold what was put into them", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(row, { maxLength: 50 }), async (rows) => {
         expect(await stored(batches(rows))).toEqual(rows.map(expected));
@@ -64,7 +64,7 @@ describe("vectors", () => {
     );
   });
 
-  it("hold more rows and texts than one of them has room for", { timeout: 60_000 }, async () => {
+  it("hold more rows and texts than one of them has room for", async () => {
     const rows: Row[] = Array.from({ length: 20_011 }, (_, k) => [
       k % 3 === 0 ? undefined : k - 10_000,
       BigInt(k) << 40n,

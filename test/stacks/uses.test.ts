@@ -38,7 +38,7 @@ beforeAll(async () => {
   process.env.XDG_CACHE_HOME = join(plain, "..", "cache");
   rich = join(dir, "rich.trace");
   await runCommand(["enrich", "--stacks", "-q", plain, "name in (write, getppid)", "-o", rich]);
-}, 60_000);
+});
 
 describe.skipIf(!canBuild)("a trace with stacks", () => {
   it("has tables of them", async () => {
@@ -141,5 +141,5 @@ describe.skipIf(pythons().length === 0)("a recording with copied stacks", () => 
     const grant = /object: (\S*told\.txt)/.exec(readFileSync(spec, "utf8"))?.[1];
     const { stdout } = await runCommand(["spec", "explain", spec, `read ${grant}`, file]);
     expect(stdout).toMatch(/openat\(.*told\.txt.* at \S*reads\.py:4 \(look\)/);
-  }, 60_000);
+  });
 });

@@ -35,7 +35,7 @@ function straceCounts(text: string): Map<string, readonly [number, number]> {
 }
 
 describe("table syscall", () => {
-  it.skipIf(lacking("strace"))("counts what strace -c counts", { timeout: 60_000 }, async () => {
+  it.skipIf(lacking("strace"))("counts what strace -c counts", async () => {
     const log = join(folder(), "strace.txt");
     // The same seed makes the same calls, each time on files that are not there yet.
     await run(["strace", "-f", "-c", "-o", log, program, files(), "4711", "120"]);
@@ -62,7 +62,7 @@ const burner = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
 describe("table process", () => {
   it.skipIf(lacking("time"))(
     "has the CPU time and memory that time -v shows",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const { file, stderr } = await record(["/usr/bin/time", "-v", "sh", "-c", burner], {
         options: ["--observe"],
@@ -93,7 +93,7 @@ fs.closeSync(kept[0]);
 `;
 
 describe("table fd", () => {
-  it("has open what /proc/PID/fd lists", { timeout: 60_000 }, async () => {
+  it("has open what /proc/PID/fd lists", async () => {
     const { file, stdout } = await record([process.execPath, "-e", lister], {
       env: environment,
       options: ["--observe"],

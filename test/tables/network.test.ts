@@ -21,7 +21,7 @@ server.listen(0, "127.0.0.1", () => {
 `;
 
 describe("a connection in one program", () => {
-  it("has two ends, and what went through", { timeout: 60_000 }, async () => {
+  it("has two ends, and what went through", async () => {
     const { file, stdout } = await record([process.execPath, "-e", script], {
       options: ["--observe"],
     });
