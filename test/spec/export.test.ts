@@ -28,7 +28,7 @@ import { literalPath } from "../../src/spec/object.js";
 import { installed, lackingPython } from "../export/python.js";
 import { cli } from "../support/command.js";
 import { lacking } from "../support/tools.js";
-import { roleOf, SpecPlace, specWith, type Words } from "./support.js";
+import { type Ran, roleOf, SpecPlace, specWith, type Words } from "./support.js";
 
 const TIMEOUT = { timeout: 120_000 };
 const OPTIONS = { tokens: { TMP: "/scratch" }, base: "none", name: "app", known: undefined };
@@ -43,18 +43,14 @@ beforeAll(() => {
 
 afterAll(() => place.leave());
 
+function exportTo(to: string, file: string, ...more: string[]): Ran {
+  const words = [`--to=${to}`, "--force", "-o", file, ...more, "../app.spec"];
+  return place.trace("spec", "export", ...words);
+}
+
 /** Exports to a file; what stands on the standard error. */
 function exported(to: string, file: string, ...more: string[]): string {
-  const done = place.trace(
-    "spec",
-    "export",
-    `--to=${to}`,
-    "--force",
-    "-o",
-    file,
-    ...more,
-    "../app.spec",
-  );
+  const done = exportTo(to, file, ...more);
   expect(done.status, done.stderr).toBe(0);
   return done.stderr;
 }
@@ -327,15 +323,7 @@ describe("exports", TIMEOUT, () => {
       ["node", "Node.js"],
       ["deno", "Deno"],
     ] as const) {
-      const done = place.trace(
-        "spec",
-        "export",
-        `--to=${to}`,
-        "--force",
-        "-o",
-        "../flags",
-        "../app.spec",
-      );
+      const done = exportTo(to, "../flags");
       expect(done.status).toBe(2);
       expect(done.stdout).toBe("");
       expect(done.stderr).toContain(

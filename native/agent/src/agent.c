@@ -1025,6 +1025,15 @@ static inline int has_lapped(const struct block *block)
 	return block->head % RING_BUFFER_BYTES >= RING_SHORT_LAP && block->head - block->taken <= RING_NEARLY_ALL;
 }
 
+/* Writes down which site a record is of, and that there are no captures yet. */
+static inline void say_site(struct record *record, const struct block *block, const struct frame *frame, u16 number)
+{
+	record->number = number;
+	record->captures = 0;
+	record->ip = frame->site[SITE_IP / 8];
+	record->sp = block->sp;
+}
+
 /* Writes down what is known of a call before it is made; 0 when there is no room, or it is for the engine. */
 static int take_call(struct writer *writer, struct block *block, const struct row *row, const struct frame *frame, u64 *content)
 {
@@ -1035,10 +1044,7 @@ static int take_call(struct writer *writer, struct block *block, const struct ro
 		return 0;
 	block->pending = block->head;
 	record = writer->record;
-	record->number = frame->rax;
-	record->captures = 0;
-	record->ip = frame->site[SITE_IP / 8];
-	record->sp = block->sp;
+	say_site(record, block, frame, frame->rax);
 	for (u32 i = 0; i < 6; i++)
 		record->args[i] = frame->args[i];
 	if (row->kind == KIND_MAP && writer->replayable && !(frame->args[3] & MAP_ANONYMOUS))
@@ -1112,11 +1118,8 @@ int agent_count(struct frame *frame, struct block *block)
 	FENCE();
 	block->phase = PHASE_ANSWERING;
 	record->size = RECORD_BYTES;
-	record->number = RECORD_INSTRUCTIONS | kind;
-	record->captures = 0;
+	say_site(record, block, frame, RECORD_INSTRUCTIONS | kind);
 	record->start = record->end = read_clock(block);
-	record->ip = frame->site[SITE_IP / 8];
-	record->sp = block->sp;
 	block->result = record->result = counter_at(block, record->start);
 	block->processor = record->args[0] = kind == SITE_RDTSCP ? processor() : 0;
 	FENCE();

@@ -244,6 +244,7 @@ pub mod record {
     pub const SP: u64 = 40;
     pub const ARGS: u64 = 48;
     pub const BYTES: u64 = 96;
+    /// Larger than the number of any call.
     pub const INSTRUCTIONS: u64 = 0xff00;
     /// In place of the size: the lap ends here, and the next record is at the start of the buffer.
     pub const END_OF_LAP: u64 = 0xffff_ffff;
@@ -403,8 +404,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .map(|(name, value)| (String::from(name), value))
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
-            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE SEEN MAPPED WRITTEN CODE CODE_PARTS
-            LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
+            CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
+            SEEN MAPPED WRITTEN CODE CODE_PARTS LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
         .chain(named!("TRIES", tries: FORM NO_WAIT))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))

@@ -116,8 +116,8 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     }, options.timeout);
   try {
     const status = await Promise.race([running.status, left.signalled]);
-    if (typeof status !== "number") return status;
     teller.finish();
+    if (typeof status !== "number") return status;
     if (isLate) {
       say(`trace: ended after ${humanDuration((options.timeout ?? 0) * 1e6)} (--timeout)`);
       return { exitNow: TIMED_OUT };

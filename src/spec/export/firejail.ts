@@ -5,6 +5,7 @@ import { isPathVerb } from "../generalise.js";
 import { SOCKET_VERBS, type Spec } from "../model.js";
 import { isSecret } from "../places.js";
 import {
+  ASCII_CONTROL,
   callsOf,
   type Exported,
   type ExportOptions,
@@ -137,8 +138,7 @@ function writablePlace(verb: string, object: string, tokens: ExportOptions["toke
  * give a meaning to, and knows no quotes: for such a character stands the pattern of any one.
  */
 function named(path: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: lines end there, and words.
-  const plain = path.replace(/[&;%,{}\\<>!^"#*?[\u0000-\u001f\u007f]/g, "?");
+  const plain = path.replace(/[&;%,{}\\<>!^"#*?[]/g, "?").replace(ASCII_CONTROL, "?");
   return plain.replace(/ {2,}| $/g, (blanks) => "?".repeat(blanks.length));
 }
 

@@ -6,6 +6,7 @@ import { rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress, plainPath } from "../object.js";
 import { expanded } from "../tokens.js";
 import {
+  ASCII_CONTROL,
   callsOf,
   type Exported,
   type ExportOptions,
@@ -201,8 +202,7 @@ function at(word: string): string {
 
 /** As systemd checks names of files that it runs. */
 function isRunnable(path: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for.
-  return !/["'\\\u0000-\u001f\u007f]/.test(path);
+  return !/["'\\]/.test(path) && path.search(ASCII_CONTROL) < 0;
 }
 
 function programPath(spec: Spec, tokens: ExportOptions["tokens"]): string {

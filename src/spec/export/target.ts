@@ -117,6 +117,9 @@ export function inOrder(paths: Iterable<string>): string[] {
   return [...new Set(paths)].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
 }
 
+/** Those of ASCII: formats that refuse control characters read names byte by byte. */
+export const ASCII_CONTROL = /[^\P{Cc}\u0080-\u009f]/gu;
+
 /** Shared libraries and addons of Node.js, which are mapped for execution. */
 export function isLibrary(path: string): boolean {
   return /\.(?:so(?:\.\w+)*|node)$/.test(path);

@@ -104,7 +104,7 @@ int main(int count, char **words) {
         children();
         char byte = 7;
         if (threads > 0) check(write(fds[1], &byte, 1) == 1, "write");
-        if (k == 5) close(open(ready, O_CREAT | O_WRONLY, 0666));
+        if (k == 20) close(open(ready, O_CREAT | O_WRONLY, 0666));
         if (access(go, F_OK) == 0) after++;
     }
     /* All of them go on, or this never ends: how soon is the scheduler's business. */

@@ -12,7 +12,7 @@ use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES, block
 use super::known::{self, Known, MOST_SITES, Part, Place};
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
-use super::window::{self, Around, Entries, Kind, Refused, TRAMPOLINE_BYTES, Window};
+use super::window::{self, Around, Entries, Kind, Passed, Refused, TRAMPOLINE_BYTES, Window};
 use crate::layout::PAGE;
 use crate::sys;
 
@@ -281,7 +281,8 @@ impl Code {
     pub fn own_place(&self, tid: pid_t, addr: u64) -> u64 {
         let own = self.own_ip(addr);
         let of = |site: &Site| own.wrapping_sub(site.base) < TRAMPOLINE_BYTES;
-        let Some((&ip, site)) = self.sites.iter().find(|(_, site)| of(site)) else { return own };
+        let site = self.is_trampoline(own).then(|| self.sites.iter().find(|(_, site)| of(site))).flatten();
+        let Some((&ip, site)) = site else { return own };
         let moved = site.original_of(tid, own, ip);
         // What is left is the way to the agent, or back to the program.
         moved.unwrap_or(if own <= site.trap { site.at } else { site.start + site.original.len() as u64 })
@@ -416,9 +417,13 @@ impl Code {
     /// may be running.
     pub fn clear_part(&mut self, tid: pid_t, start: u64, length: u64) {
         let end = start.saturating_add(length);
-        let met = self.sites.iter().filter(|(_, site)| site.meets(start, end));
-        let met: Vec<(u64, Site)> = met.map(|(ip, site)| (*ip, site.clone())).collect();
-        for (ip, site) in met {
+        self.put_back_all(tid, |site| site.meets(start, end));
+    }
+
+    fn put_back_all(&mut self, tid: pid_t, is_meant: impl Fn(&Site) -> bool) {
+        let meant = self.sites.iter().filter(|(_, site)| is_meant(site));
+        let meant: Vec<(u64, Site)> = meant.map(|(ip, site)| (*ip, site.clone())).collect();
+        for (ip, site) in meant {
             self.put_back(tid, ip, &site);
         }
     }
@@ -467,11 +472,7 @@ impl Code {
     /// The program forbids itself to read the time stamp counter: that is a fault of its own from now on. No other thread may be running.
     pub fn forbid_counter(&mut self, tid: pid_t) {
         self.forbids_counter = true;
-        let sites = self.sites.iter().filter(|(_, site)| site.is_counter);
-        let sites: Vec<(u64, Site)> = sites.map(|(ip, site)| (*ip, site.clone())).collect();
-        for (ip, site) in sites {
-            self.put_back(tid, ip, &site);
-        }
+        self.put_back_all(tid, |site| site.is_counter);
     }
 
     pub fn refuse(&mut self, ip: u64, reason: Refused) {
@@ -546,7 +547,7 @@ impl Code {
         self.protected(start, length);
     }
 
-    /// What a jump to the agent can be put over, at a site that a thread has just come from. `ip`: behind its instruction.
+    /// What a jump to the agent can be put over, at a site that a thread has just passed.
     ///
     /// # Errors
     /// Why the site is to be left alone.
@@ -554,7 +555,7 @@ impl Code {
         &self,
         known: &mut Known,
         tid: pid_t,
-        (ip, kind): (u64, Kind),
+        Passed { ip, kind, eax }: Passed,
         part: Option<Part>,
     ) -> Result<Chosen, Refused> {
         if let Some(reason) = part.and_then(|part| known.refusal(&part, ip)) {
@@ -571,7 +572,7 @@ impl Code {
             bytes.truncate((window::READ_AFTER + ip - page) as usize);
             got = sys::read_pieces(tid, &[(from, bytes.len())], &mut bytes);
         }
-        let around = Around { start: from, bytes: &bytes[..got], ip, length: kind.length(), eax: kind.eax() };
+        let around = Around { start: from, bytes: &bytes[..got], ip, length: kind.length(), eax };
         let mut branches = None;
         let chosen = window::choose(&around, |start, end| {
             let branches = branches.get_or_insert_with(|| known.branches(tid, ip, part.as_ref()));
@@ -603,7 +604,7 @@ impl Code {
         let pieces: [(u64, &[u8]); 2] = [(base, &patch.trampoline), (window.start, &patch.jump)];
         sys::write_code(thread.tid(), &pieces).map_err(|_| Refused::ReadOnly)?;
         self.use_room(base, TRAMPOLINE_BYTES);
-        let (at, is_counter) = (ip - kind.length(), !matches!(kind, Kind::Call(_)));
+        let (at, is_counter) = (ip - kind.length(), kind != Kind::Call);
         if !window.leaves_site(at) {
             thread.go_on_at(patch.after);
         }
@@ -788,7 +789,7 @@ mod tests {
         let put = |offset: u64, bytes: &[u8]| assert!(sys::write_memory(own(), start + offset, bytes));
         put(0, &[0x90; 2 * PAGE as usize]);
         put(at, &site);
-        let choose = || Code::default().choose(&mut Known::default(), own(), (ip, Kind::Call(0)), None);
+        let choose = || Code::default().choose(&mut Known::default(), own(), Passed::call(ip, 0), None);
         assert!(choose().is_ok_and(|chosen| chosen.window.end > ip));
         // jmp to the compare, from behind what is read around a site
         let from = at + 2000;

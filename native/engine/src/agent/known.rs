@@ -376,9 +376,8 @@ impl Proved {
     fn code(&self, origin: u64, base: u64, entries: Entries) -> Option<(Vec<u8>, Site)> {
         let (ip, start) = (origin + self.ip, origin + self.start);
         let window = Window::of(&self.original, start, ip);
-        // Their windows were chosen by the number of some call, which is no part of the code.
         let window::Patch { jump, trampoline, trap, behind, .. } =
-            window::build(&window, (ip, Kind::Call(0)), base, entries).ok()?;
+            window::build(&window, (ip, Kind::Call), base, entries).ok()?;
         let (original, at) = (self.original.clone(), ip - CALL_BYTES);
         Some((trampoline, Site { start, original, jump, at, is_counter: false, base, trap, behind }))
     }

@@ -147,16 +147,17 @@ pub fn program(
     (own.rbx, own.rbp) = (word(frame::RBX), word(frame::RBP));
     (own.r12, own.r13, own.r14, own.r15) = (word(frame::R12), word(frame::R13), word(frame::R14), word(frame::R15));
     own.eflags = word(frame::FLAGS);
-    (own.rcx, own.r11) = match site.kind {
-        site::SYSCALL => (site.ip, own.eflags),
-        _ => (own_block.word(block::RCX), own_block.word(block::R11)),
-    };
-    if place == Place::Behind && site.kind != site::SYSCALL {
-        let counter = own_block.word(block::RESULT);
-        (own.rax, own.rdx) = (counter & u64::from(u32::MAX), counter >> 32);
-    }
-    if place == Place::Behind && site.kind == site::RDTSCP {
-        own.rcx = own_block.word(block::PROCESSOR);
+    (own.rcx, own.r11) = (site.ip, own.eflags);
+    if site.kind != site::SYSCALL {
+        (own.rcx, own.r11) = (own_block.word(block::RCX), own_block.word(block::R11));
+        if place == Place::Behind {
+            // As in the frame, once the agent has come so far.
+            let counter = own_block.word(block::RESULT);
+            (own.rax, own.rdx) = (counter & u64::from(u32::MAX), counter >> 32);
+            if site.kind == site::RDTSCP {
+                own.rcx = own_block.word(block::PROCESSOR);
+            }
+        }
     }
     own.rsp = own_block.word(block::SP);
     own.rip = site.trap;

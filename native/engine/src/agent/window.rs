@@ -33,19 +33,12 @@ const LONGEST: u64 = 15;
 /// What stands at a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `syscall`, entered with that number.
-    Call(u64),
+    Call,
     Rdtsc,
     Rdtscp,
 }
 
 impl Kind {
-    /// What is in `eax` there, where that tells the way to it.
-    #[must_use]
-    pub fn eax(self) -> Option<u32> {
-        if let Kind::Call(number) = self { Some(number as u32) } else { None }
-    }
-
     /// What the recorder answers; `None` of what is no time stamp.
     #[must_use]
     pub fn of_trap(trap: Trap) -> Option<Kind> {
@@ -60,7 +53,7 @@ impl Kind {
     #[must_use]
     pub fn code(self) -> &'static [u8] {
         match self {
-            Kind::Call(_) => &[0x0f, 0x05],
+            Kind::Call => &[0x0f, 0x05],
             Kind::Rdtsc => &[0x0f, 0x31],
             Kind::Rdtscp => &[0x0f, 0x01, 0xf9],
         }
@@ -75,10 +68,32 @@ impl Kind {
     #[must_use]
     pub fn told(self) -> u64 {
         match self {
-            Kind::Call(_) => site::SYSCALL,
+            Kind::Call => site::SYSCALL,
             Kind::Rdtsc => site::RDTSC,
             Kind::Rdtscp => site::RDTSCP,
         }
+    }
+}
+
+/// A site that a thread has just passed.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// The address behind its instruction.
+    pub ip: u64,
+    pub kind: Kind,
+    /// What was in `eax` there, where that tells the way to it.
+    pub eax: Option<u32>,
+}
+
+impl Passed {
+    #[must_use]
+    pub fn call(ip: u64, number: u32) -> Passed {
+        Passed { ip, kind: Kind::Call, eax: Some(number) }
+    }
+
+    #[must_use]
+    pub fn counter(ip: u64, kind: Kind) -> Passed {
+        Passed { ip, kind, eax: None }
     }
 }
 
@@ -369,7 +384,7 @@ pub fn build(window: &Window, (ip, kind): (u64, Kind), base: u64, entries: Entri
     let mut code = relocated(&window.before, base)?;
     let lead = code.len();
     // Where the data is, and how far away, is filled in when it is known.
-    let is_call = matches!(kind, Kind::Call(_));
+    let is_call = kind == Kind::Call;
     if is_call {
         code.extend(TELL_IN_RCX);
     } else {
@@ -564,7 +579,7 @@ mod tests {
     fn a_trampoline_runs_what_was_overwritten_and_goes_back() {
         use Mnemonic::{Cmp, Jmp, Lea, Syscall};
         let (window, ip) = chosen(&[0x31, 0xc0], &[0x48, 0x3d, 0, 0xf0, 0xff, 0xff], 0);
-        let patch = build(&window.unwrap(), (ip, Kind::Call(0)), START + 0x10_0000, ENTRIES).unwrap();
+        let patch = build(&window.unwrap(), (ip, Kind::Call), START + 0x10_0000, ENTRIES).unwrap();
         assert_eq!((patch.jump.len(), &patch.jump[JUMP_BYTES..]), (8, &[0xcc; 3][..]));
         let base = START + 0x10_0000;
         let all: Vec<Instruction> =
@@ -583,7 +598,7 @@ mod tests {
         assert_eq!([word(data), word(data + site::TRAP), word(data + site::IP)], [patch.after, patch.trap, ip]);
         let far = START + (1 << 32);
         let window = chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0).0.unwrap();
-        assert!(build(&window, (ip, Kind::Call(0)), far, ENTRIES).is_err());
+        assert!(build(&window, (ip, Kind::Call), far, ENTRIES).is_err());
     }
 
     #[test]

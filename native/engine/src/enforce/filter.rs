@@ -54,10 +54,11 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
             libc::SYS_clone3 if policy.learn => None,
             _ => Some(Vec::new()),
         };
-        match own {
-            Some(own) if own.is_empty() => drop(allowed.insert(number)),
-            Some(own) => drop(rules.insert(number, own)),
-            None => {}
+        let Some(own) = own else { continue };
+        if own.is_empty() {
+            allowed.insert(number);
+        } else {
+            rules.insert(number, own);
         }
     }
     if otherwise == Otherwise::Notify && policy.supervised && judges_opens {

@@ -25,7 +25,7 @@ use crate::agent::known::{Known, Part};
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Arena, Arenas, Captured, Damage, End, Progress, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
-use crate::agent::window::{Kind, Refused};
+use crate::agent::window::{Kind, Passed, Refused};
 use crate::agent::{Image, table};
 use crate::capture::Call;
 use crate::image::{self, FileId};
@@ -76,7 +76,7 @@ pub(super) struct Counts {
 }
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
-pub(super) const WORTH_AGENT: u32 = 40;
+const WORTH_AGENT: u32 = 40;
 /// So many calls of all programs have to have stopped them before it comes to the first, unless it was asked for: to find out where a
 /// library's code jumps to takes as long as they did, once in a recording.
 const WORTH_FIRST: u32 = 400;
@@ -119,11 +119,6 @@ impl Agent {
             waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
-    }
-
-    /// Enough calls have stopped programs for it to come to the first, or it was asked for.
-    pub fn is_called_for(&self) -> bool {
-        self.waits == 0
     }
 
     /// The address of a `syscall` instruction in a program's vDSO, where it was in the last program's.
@@ -488,7 +483,7 @@ impl Recorder {
         task.trapped += 1;
         let trapped = task.trapped;
         let has_ring = task.ring.is_some();
-        let (is_eager, has_waited) = (agent.eager, agent.is_called_for());
+        let is_eager = agent.eager;
         let (effect, is_agents) = (call.plan.map(|plan| plan.effect), table::has(&agent.table, call.number));
         match state {
             State::Absent
@@ -499,16 +494,7 @@ impl Recorder {
                 let begins = sys::registers(tid).map_or(0, |regs| regs.rip);
                 self.patch_known(tid, begins);
             }
-            State::Absent => {
-                let stops = {
-                    let code = &mut space.borrow_mut().code;
-                    code.stops += 1;
-                    code.stops
-                };
-                if ((stops >= WORTH_AGENT && has_waited) || is_eager) && self.may_have_agent(tid) {
-                    self.inject(tid);
-                }
-            }
+            State::Absent => self.come_to(tid),
             State::Present if !has_ring && (is_eager || trapped >= WORTH_RING) => self.equip(tid),
             State::Present if has_ring && is_agents => {
                 self.patch_known(tid, call.ip);
@@ -523,7 +509,7 @@ impl Recorder {
                 };
                 let is_worth = space.borrow_mut().code.is_worth(call.ip, at_once);
                 if is_worth && self.all_have_rings(&space) {
-                    self.patch(tid, call.ip, Kind::Call(u64::from(call.number)));
+                    self.patch(tid, Passed::call(call.ip, call.number));
                 }
             }
             _ => {}
@@ -707,16 +693,16 @@ impl Recorder {
         self.tell_code(&space);
     }
 
-    /// Patches the site that a task has just come back from, whose instruction ends at `ip`. When another thread is in the way, the next
-    /// time will do.
-    pub(super) fn patch(&mut self, tid: pid_t, ip: u64, kind: Kind) {
+    /// Patches the site that a task has just passed. When another thread is in the way, the next time will do.
+    pub(super) fn patch(&mut self, tid: pid_t, passed: Passed) {
+        let Passed { ip, kind, .. } = passed;
         let Some(agent) = &mut self.world.agent else { return };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let space = Rc::clone(&task.space);
         let chosen = if is_own_code(tid, ip, self.world.replayable) {
             let code = &space.borrow().code;
-            code.choose(&mut agent.known, tid, (ip, kind), code.part_at(ip))
+            code.choose(&mut agent.known, tid, passed, code.part_at(ip))
         } else {
             Err(Refused::Written)
         };
@@ -739,7 +725,7 @@ impl Recorder {
         match outcome {
             Ok(()) => {
                 agent.counts.patched += 1;
-                if matches!(kind, Kind::Call(_)) {
+                if kind == Kind::Call {
                     space.borrow_mut().code.has_used(&mut agent.known, ip);
                 }
                 self.tell_code(&space);
@@ -831,8 +817,22 @@ impl Recorder {
         }
     }
 
-    /// Puts the agent into the program of a task that stands behind a call.
-    pub(super) fn inject(&mut self, tid: pid_t) {
+    /// A task has been stopped in whose process the agent is not: it comes when that has happened often enough, or at once if it was asked
+    /// for.
+    pub(super) fn come_to(&mut self, tid: pid_t) {
+        let (Some(task), Some(agent)) = (self.tasks.get(&tid), &self.world.agent) else { return };
+        let stops = {
+            let code = &mut task.space.borrow_mut().code;
+            code.stops += 1;
+            code.stops
+        };
+        if (agent.eager || (stops >= WORTH_AGENT && agent.waits == 0)) && self.may_have_agent(tid) {
+            self.inject(tid);
+        }
+    }
+
+    /// Puts the agent into the program of a task that stands behind a call, or where it is about to get a signal.
+    fn inject(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
@@ -1101,10 +1101,13 @@ impl World {
         ring.set_maps(true);
     }
 
-    /// Whether a record is of a call that agents make, or of an instruction that they answer. Of another one the program has written it there.
+    /// Whether a record is of a call that agents make, or of an instruction that they answer where it traps. Of another one the program has
+    /// written it there.
     fn makes(&self, record: &Record<'_>) -> bool {
-        record.answers().is_some()
-            || self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into()))
+        match record.answers() {
+            Some(_) => self.replayable,
+            None => self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into())),
+        }
     }
 
     /// When a record's call began and ended.

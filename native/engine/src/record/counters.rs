@@ -1,14 +1,15 @@
 //! Time stamps of a replayable recording: `rdtsc` and `rdtscp` trap (PR_SET_TSC, prctl(2)) and are answered by the recorder; those that
 //! come often, by the agent.
 
+use std::rc::Rc;
+
 use libc::pid_t;
 use trace_format::event::{EventKind, Trap};
 
-use super::agent::WORTH_AGENT;
 use super::{Recorder, World};
 use crate::agent::code::State;
 use crate::agent::ring::Record;
-use crate::agent::window::Kind;
+use crate::agent::window::{Kind, Passed};
 use crate::memory::Memory;
 use crate::siginfo::{self, SigInfo};
 use crate::sys;
@@ -32,8 +33,8 @@ struct Read {
 }
 
 impl World {
-    /// Answers a task that has trapped where it reads the counter: the address behind the instruction, and which it is.
-    pub(super) fn answer_counter(&mut self, task: &mut Task, info: &SigInfo) -> Option<(u64, Kind)> {
+    /// Answers a task that has trapped where it reads the counter: what it has passed.
+    pub(super) fn answer_counter(&mut self, task: &mut Task, info: &SigInfo) -> Option<Passed> {
         if siginfo::code(info) != siginfo::SI_KERNEL || task.traps.clock_is_forbidden {
             return None;
         }
@@ -47,15 +48,16 @@ impl World {
             self.remember_clock(task, ip - kind.length());
         }
         let is_blocked = self.keep_signal(task, libc::SIGSEGV, &regs);
-        let now = self.clock;
-        self.commit_counter(task, read, now, is_blocked);
         (regs.rax, regs.rdx) = (counter & u64::from(u32::MAX), counter >> 32);
         if kind == Kind::Rdtscp {
             regs.rcx = u64::from(processor);
         }
         regs.rip += kind.length();
-        let _ = sys::set_registers(task.tid, &regs);
-        Some((ip, kind))
+        // One that has been killed meanwhile has not read it.
+        if sys::set_registers(task.tid, &regs).is_ok() {
+            self.commit_counter(task, read, self.clock, is_blocked);
+        }
+        Some(Passed::counter(ip, kind))
     }
 
     /// The agent has answered a task.
@@ -71,7 +73,8 @@ impl World {
         let trap = if read.kind == Kind::Rdtscp { Trap::Rdtscp } else { Trap::Rdtsc };
         let mut event = self.event(task, EventKind::Trap, trap as i32);
         (event.start, event.end) = (self.time(time), self.time(time));
-        (event.ip, event.sp) = (read.ip - read.kind.length(), read.sp);
+        // Of the agent's record the program may have made anything.
+        (event.ip, event.sp) = (read.ip.wrapping_sub(read.kind.length()), read.sp);
         event.nargs = 2;
         event.args[0] = read.counter;
         if trap == Trap::Rdtscp {
@@ -85,27 +88,21 @@ impl World {
 
 impl Recorder {
     /// A task has trapped where it reads the counter, and was answered: the time to bring the agent, or to lead the site to it.
-    pub(super) fn tend_counter(&mut self, tid: pid_t, (ip, kind): (u64, Kind)) {
-        let (Some(task), Some(agent)) = (self.tasks.get(&tid), &self.world.agent) else { return };
-        let space = task.space.clone();
-        let (is_called_for, has_ring) = (agent.is_called_for(), task.ring.is_some());
+    pub(super) fn tend_counter(&mut self, tid: pid_t, passed: Passed) {
+        let Some(task) = self.tasks.get(&tid).filter(|_| self.world.agent.is_some()) else { return };
+        let (space, has_ring) = (Rc::clone(&task.space), task.ring.is_some());
         let state = space.borrow().code.state;
         match state {
-            State::Absent => {
-                space.borrow_mut().code.stops += 1;
-                let stops = space.borrow().code.stops;
-                if stops >= WORTH_AGENT && is_called_for && self.may_have_agent(tid) {
-                    self.inject(tid);
-                }
-            }
+            State::Absent => self.come_to(tid),
             State::Present if has_ring => {
                 let Some(relation) = self.world.timestamps.relation() else { return };
-                if !space.borrow_mut().code.is_worth_counting(ip) || !self.all_have_rings(&space) {
+                if !space.borrow_mut().code.is_worth_counting(passed.ip) || !self.all_have_rings(&space) {
                     return;
                 }
-                let sharing = self.tasks.values().filter(|task| std::rc::Rc::ptr_eq(&task.space, &space));
+                // Those that were there before it was known.
+                let sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, &space));
                 sharing.filter_map(|task| task.ring.as_ref()).for_each(|ring| ring.set_counter(relation));
-                self.patch(tid, ip, kind);
+                self.patch(tid, passed);
             }
             _ => {}
         }

@@ -30,7 +30,7 @@ use super::watch::{Halt, lost};
 use super::{Backend, Options};
 use crate::agent::code::{Chosen, Code, Host, State};
 use crate::agent::known::{Known, Part};
-use crate::agent::window::{Kind, Refused};
+use crate::agent::window::{Kind, Passed, Refused};
 use crate::agent::{self, Image};
 use crate::image::{self, Mapping};
 use crate::siginfo::{self, SigInfo};
@@ -329,13 +329,12 @@ impl Runner<'_> {
             let Some(event) = thread.answers.seq(taken).and_then(|seq| event_of(columns, seq)) else { return Ok(()) };
             if event.kind() == EventKind::Trap {
                 self.answer_trap(thread, &event)?;
-                self.tend_counter(thread, &event)?;
             } else {
                 self.check(thread, &event)?;
                 self.write_outputs(thread, &event)?;
                 thread.set_result(event.ret())?;
-                self.tend(thread, &event)?;
             }
+            self.tend(thread, &event)?;
             done = taken + 1;
             let next = thread.answers.addr(base, done);
             if !sys::write_memory(thread.tid, addr, &next.to_le_bytes()) {
@@ -352,39 +351,32 @@ impl Runner<'_> {
         thread.answers.at(agent.base, u64::from_le_bytes(next)).filter(|_| got == next.len())
     }
 
-    /// A call stopped its thread and was answered: the time to bring the agent, or to patch the call's site.
+    /// A call, or an instruction that reads the time stamp counter, stopped its thread and was answered: the time to bring the agent, or
+    /// to patch the site.
     pub(super) fn tend(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
-        let At::Call(info) = thread.at else { return Ok(()) };
-        if manner(event) == Manner::Special {
-            return Ok(());
-        }
+        let passed = match (answers::counts(event), thread.at) {
+            (Some(kind), _) => Passed::counter(event.ip().wrapping_add(kind.length()), kind),
+            (None, At::Call(info)) if manner(event) != Manner::Special => Passed::call(info.ip, info.first as u32),
+            _ => return Ok(()),
+        };
         agent.stops += 1;
         let is_patient = agent.stops < agent.patience;
         let (eager, space) = (agent.eager, thread.space());
         let state = space.borrow().code.state;
         match state {
             State::Absent => return self.bring_agent(thread),
-            State::Present if !is_patient && space.borrow_mut().code.is_worth(info.ip, |_| eager) => {
-                self.patch(thread, info.ip, Kind::Call(info.first));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The same of an instruction that reads the time stamp counter.
-    pub(super) fn tend_counter(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
-        let (Some(agent), Some(kind)) = (&mut self.agent, answers::counts(event)) else { return Ok(()) };
-        agent.stops += 1;
-        let is_patient = agent.stops < agent.patience;
-        let space = thread.space();
-        let state = space.borrow().code.state;
-        let ip = event.ip().wrapping_add(kind.length());
-        match state {
-            State::Absent => return self.bring_agent(thread),
-            State::Present if !is_patient && space.borrow_mut().code.is_worth_counting(ip) => {
-                self.patch(thread, ip, kind);
+            State::Present if !is_patient => {
+                let is_worth = {
+                    let code = &mut space.borrow_mut().code;
+                    match passed.kind {
+                        Kind::Call => code.is_worth(passed.ip, |_| eager),
+                        Kind::Rdtsc | Kind::Rdtscp => code.is_worth_counting(passed.ip),
+                    }
+                };
+                if is_worth {
+                    self.patch(thread, passed);
+                }
             }
             _ => {}
         }
@@ -433,14 +425,14 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Leads a site into the agent, whose thread stands behind it, at `ip`.
-    fn patch(&mut self, thread: &mut Thread, ip: u64, kind: Kind) {
+    /// Leads a site into the agent, whose thread stands behind it.
+    fn patch(&mut self, thread: &mut Thread, passed: Passed) {
         let Some(agent) = &mut self.agent else { return };
-        let tid = thread.tid;
+        let (tid, ip) = (thread.tid, passed.ip);
         let space = thread.space();
         let chosen = match image::executable_mapping_at(tid, ip).filter(is_of_file) {
             Some(mapping) if !agent.affords(&mapping) => return,
-            Some(_) => space.borrow().code.choose(&mut agent.known, tid, (ip, kind), Part::at(tid, ip)),
+            Some(_) => space.borrow().code.choose(&mut agent.known, tid, passed, Part::at(tid, ip)),
             None => Err(Refused::Written),
         };
         let entries = agent.image.replay.entries(agent.base);
@@ -607,9 +599,14 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// A call has changed what is mapped: code that was patched there is gone.
+    /// A call has changed what is mapped: code that was patched there is gone. Or the program has forbidden itself to read the time stamp
+    /// counter, which is a fault where its own code has it.
     pub(super) fn forget_code(&self, thread: &Thread, event: &Event<'_>, name: &str) {
         if !self.is_patched(thread) {
+            return;
+        }
+        if scan::forbids_clock(event) {
+            thread.space().borrow_mut().code.forbid_counter(thread.tid);
             return;
         }
         let args = event.args();

@@ -47,7 +47,7 @@ fn manner_of(name: &str) -> Manner {
         "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "brk" | "madvise" | "remap_file_pages"
         | "shmat" | "shmdt" | "sigaltstack" | "arch_prctl" | "modify_ldt" | "prlimit64" | "setrlimit"
         | "pkey_alloc" | "pkey_free" | "map_shadow_stack" | "clone" | "clone3" | "fork" | "vfork" | "execve"
-        | "execveat" | "rt_sigreturn" | "exit" | "exit_group" => Manner::Special,
+        | "execveat" | "rt_sigreturn" | "exit" | "exit_group" | "prctl" => Manner::Special,
         _ => Manner::Answers,
     }
 }
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(manner("getppid"), Manner::Answers);
         assert_eq!(manner("write"), Manner::Grows);
         assert_eq!(manner("rt_sigaction"), Manner::Remembers);
-        for name in ["mmap", "clone3", "execve", "rt_sigreturn", "exit_group", "brk", "arch_prctl"] {
+        for name in ["mmap", "clone3", "execve", "rt_sigreturn", "exit_group", "brk", "arch_prctl", "prctl"] {
             assert_eq!(manner(name), Manner::Special, "{name}");
         }
     }

@@ -252,7 +252,7 @@ fn maps_shared(event: &Event<'_>) -> bool {
 }
 
 /// Whether a program forbids itself to read the clock counter, PR_SET_TSC in prctl(2).
-fn forbids_clock(event: &Event<'_>) -> bool {
+pub(super) fn forbids_clock(event: &Event<'_>) -> bool {
     name(event) == "prctl"
         && event.arg(0) as i32 == libc::PR_SET_TSC
         && event.arg(1) as i32 == libc::PR_TSC_SIGSEGV

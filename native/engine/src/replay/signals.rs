@@ -232,10 +232,11 @@ impl Runner<'_> {
     /// An instruction that the recorder answered, or its agent: it traps here too, and gets the same answer.
     pub(super) fn trap(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         self.answer_trap(thread, event)?;
-        self.tend_counter(thread, event)?;
+        self.tend(thread, event)?;
         self.go_on(thread, event, columns)
     }
 
+    /// Gives a thread the answer that was recorded, behind the instruction where it has trapped.
     pub(super) fn answer_trap(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
         let trap = Trap::from_code(event.code());
         let expected = match trap {
