@@ -83,6 +83,9 @@ const RANDOM_TAILS: readonly RegExp[] = [0, 1, 2].map(
 /** `name.tmp1a2b3`, which is renamed to `name` when it is whole. */
 const TEMPORARY_TAIL = /^(.*[._-](?:tmp|TMP|temp)[._-]?)[A-Za-z0-9]*\d[A-Za-z0-9]*$/;
 
+/** gcc: six random letters and digits behind `cc`, whatever words they look like. */
+const GCC_NAME = /^cc[A-Za-z0-9]{6}((?:\.[A-Za-z0-9_]{1,8}){1,3})$/;
+
 /** tempfile of python: eight small letters, digits and underscores behind the prefix. */
 const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
@@ -98,6 +101,8 @@ export function siblingName(
   isTemporary: boolean,
   isScratch = false,
 ): string | undefined {
+  const gcc = isTemporary && isScratch ? GCC_NAME.exec(name) : null;
+  if (gcc !== null) return `cc*${gcc[1]}`;
   const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
   if (general !== name) {
     const plain = asOne(general);
@@ -116,7 +121,7 @@ export function siblingName(
   );
   if (found === undefined || found === null) return undefined;
   const [, head = "", , end = ""] = found;
-  // gcc and python put fixed letters in front of six and eight random ones. Longer random names reach into the head.
+  // gcc and python put fixed letters in front of random ones. Longer random names reach into the head.
   const fixed =
     /^(?:cc|tmp)/.exec(name)?.[0] ??
     (looksRandom(head, isScratch) ? head.replace(/[A-Za-z0-9_]+$/, "") : head);

@@ -65,6 +65,12 @@ describe("the ladder", () => {
     ["pip-ephem-wheel-cache-v2lewtd4", "pip-ephem-wheel-cache-*"],
     ["x_ab0cd_9x.whl", "x_*.whl"],
     ["ccjpFuit.s", "cc*.s"],
+    // Letters that make a word, or a name of python's, or numbers.
+    ["ccWNUWZJ.s", "cc*.s"],
+    ["cckaluft.o", "cc*.o"],
+    ["ccMauvw1.res", "cc*.res"],
+    ["ccpah7c7.s", "cc*.s"],
+    ["cc54676D.ltrans0.ltrans.o", "cc*.ltrans0.ltrans.o"],
     ["report2", undefined],
     ["archives", undefined],
   ])("%s of python becomes %s among temporary files", (name, general) => {
