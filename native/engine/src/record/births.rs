@@ -46,7 +46,7 @@ impl Births {
 impl Recorder {
     /// A task that is not known has stopped.
     pub(super) fn unknown_stopped(&mut self, tid: pid_t) {
-        if self.detaching && !self.is_filtered() {
+        if self.detaching && !self.has_changed_programs() {
             self.births.told.remove(&tid);
             self.let_go(tid, 0);
         } else if let Some(birth) = self.births.told.remove(&tid) {
@@ -61,7 +61,7 @@ impl Recorder {
     pub(super) fn unknown_ended(&mut self, waited: &Waited) {
         if let Some(birth) = self.births.told.remove(&waited.tid) {
             self.adopt(waited.tid, birth, Some(*waited));
-        } else if !self.detaching || self.is_filtered() {
+        } else if !self.detaching || self.has_changed_programs() {
             self.births.early.entry(waited.tid).or_default().ended = Some(*waited);
             self.adopt_orphans();
         }

@@ -26,10 +26,16 @@ impl Recorder {
         self.world.between == Resume::Cont
     }
 
-    /// Whether a task that is to be let go cannot be at a stop of this kind: who it is, or whom it has made, is still to be seen.
+    /// Programs are not what they would be without the recorder, and have to be made so before they are let go.
+    pub(super) fn has_changed_programs(&self) -> bool {
+        self.world.replayable || self.is_filtered()
+    }
+
+    /// Whether a task that is to be let go cannot be at a stop of this kind: who it is, or whom it has made, is still to be seen. In the
+    /// middle of a call that makes another one it can make no other call, either.
     pub(super) fn stays_for(&self, event: c_int) -> bool {
         let makes = matches!(event, sys::event::FORK | sys::event::VFORK | sys::event::CLONE);
-        event == sys::event::EXEC || (makes && self.is_filtered())
+        event == sys::event::EXEC || (makes && self.has_changed_programs())
     }
 
     /// Makes a task that stands still, outside of calls and of the agent, one that the keeper answers; it ends when that cannot be.

@@ -288,8 +288,7 @@ impl Recorder {
     /// Makes a stopped task what it would be without the recorder. The signal with which it may be let go; nothing when it
     /// has to come to its next stop first.
     pub(super) fn ready_to_leave(&mut self, tid: pid_t, signal: c_int) -> Option<c_int> {
-        let is_changed = self.world.replayable || self.is_filtered();
-        if !is_changed || !self.tasks.contains_key(&tid) {
+        if !self.has_changed_programs() || !self.tasks.contains_key(&tid) {
             return Some(signal);
         }
         let info = sys::syscall_info(tid).ok();
