@@ -344,14 +344,16 @@ impl World {
         self.decide(task, None);
         let mut memory = Memory::default();
         memory.add(0, Side::In, &sys::register_bytes(regs));
-        let is_agents = |addr: u64| hides_agent && (BASE..RESERVED_END).contains(&addr);
-        let mut windows = state::windows(tid, &[], None);
-        windows.retain(|window| !is_agents(window.at));
-        memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
-        let is_told = |(addr, _): &&Word| {
-            !is_agents(*addr)
-                && !holes.iter().any(|(hole, length)| addr.wrapping_add(8) > *hole && *addr < hole + length)
+        // A counter in a register may point into the agent's memory, too.
+        let agents = hides_agent.then_some((BASE, RESERVED_END - BASE));
+        let apart: Vec<(u64, u64)> = holes.iter().copied().chain(agents).collect();
+        let is_apart = |addr: u64, length: u64| {
+            apart.iter().any(|(start, apart)| addr.wrapping_add(length) > *start && addr < start + apart)
         };
+        let mut windows = state::windows(tid, &[], None);
+        windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
+        memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
+        let is_told = |(addr, _): &&Word| !is_apart(*addr, 8);
         let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
         let shared = windows.iter().filter(|window| window.shared);
         let shared: Vec<(u64, u64)> = shared.map(|window| (window.at, window.length)).collect();
@@ -361,7 +363,7 @@ impl World {
                 memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
             }
         }
-        for (addr, bytes) in place::near(tid, place, holes) {
+        for (addr, bytes) in place::near(tid, place, &apart) {
             memory.add_at(4, Side::In, addr, &bytes);
         }
         let mut event = self.event(task, EventKind::Preempt, 0);
