@@ -476,8 +476,8 @@ struct World {
     next_kept: usize,
     /// Files that have been mapped since it was asked last.
     new_files: Vec<(u64, u64)>,
-    /// The agent is to leave a process that does not know yet.
-    some_leave: bool,
+    /// Address spaces take turns with others, whose agents do not know yet.
+    some_joined: bool,
     /// Directories have other names than they had when they were opened.
     names_moved: bool,
     /// There has been more than one task.
@@ -492,6 +492,8 @@ struct World {
 struct Sharing {
     /// Somebody may write.
     written: bool,
+    /// The segment that it is, shmget(2).
+    segment: Option<i32>,
     /// A process of the recording has changed the file by calls.
     changed: bool,
     /// The file when it was mapped last.
@@ -586,7 +588,7 @@ impl World {
             kept_files: Vec::new(),
             next_kept: 0,
             new_files: Vec::new(),
-            some_leave: false,
+            some_joined: false,
             names_moved: false,
             are_several: false,
             loader_sites: HashMap::new(),

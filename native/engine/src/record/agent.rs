@@ -1203,7 +1203,8 @@ pub(super) fn refusals(task: &Task, replayable: bool) -> u32 {
     if !replayable {
         return apart;
     }
-    let waits = if Rc::strong_count(&task.space) > 1 { refuse::WAITS } else { 0 };
+    let takes_turns = Rc::strong_count(&task.space) > 1 || task.space.borrow().is_joined;
+    let waits = if takes_turns { refuse::WAITS } else { 0 };
     apart | waits | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
 }
 

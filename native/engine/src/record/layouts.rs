@@ -13,7 +13,6 @@ use trace_format::table::Arch;
 
 use super::World;
 use super::agent::ToldFile;
-use super::leaving::SHARES;
 use crate::capture::Call;
 use crate::image::{self, FileId, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
@@ -333,6 +332,9 @@ impl World {
             capturer.structure(slot::LAYOUT, Side::Out, start, length);
         }
         self.share(task, &mapping, prot & PROT_WRITE != 0);
+        if let Some(known) = self.shared_files.get_mut(&(mapping.dev, mapping.ino)) {
+            known.segment = Some(call.int(0));
+        }
     }
 
     /// Remembers which file is mapped where: who writes to the file changes that memory.
@@ -380,20 +382,19 @@ impl World {
             let mut space = task.space.borrow_mut();
             space.shares = true;
             space.writes_shared |= is_written;
-            space.is_joined |= is_joined;
             if !is_joined {
                 return;
             }
-            space.code.leaves = Some(SHARES);
+            space.is_joined = true;
         }
         let group = task.space.borrow().group;
         for other in others {
             let mut other = other.borrow_mut();
-            self.turns.join(group, other.group);
+            // Whoever runs there goes on running; the caller waits.
+            self.turns.join(other.group, group);
             other.is_joined = true;
-            other.code.leaves = Some(SHARES);
         }
-        self.some_leave = true;
+        self.some_joined = true;
     }
 
     /// A process was forked that has a group of its own: it maps the files that its maker has mapped, and nobody writes there.

@@ -14,7 +14,6 @@ use trace_format::ring::{BASE, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RIN
 use trace_format::table::Arch;
 
 use super::agent::{is_beyond, refusals};
-use super::layouts::maps_to_write;
 use super::lifecycle::flags_of;
 use super::replayable::Stream;
 use super::shown::{self, Hidden as _};
@@ -33,8 +32,7 @@ use crate::sys::{self, Resume};
 use crate::task::{Boundary, Task};
 
 /// Why the agent leaves a process.
-const OTHER_THREAD: &str = "it began a second thread, or a process in its own memory";
-pub(super) const SHARES: &str = "it shares memory that is written";
+const OTHER_PROCESS: &str = "it began a process in its own memory";
 const LOOKS: &str = "it looked at its own mappings or code";
 const OWN_FILTER: &str = "it has its calls filtered, or uses the register that the agent needs";
 const PLACE: &str = "it wanted the agent's place in memory";
@@ -138,19 +136,15 @@ impl shown::Hidden for Recorder {
 }
 
 impl Recorder {
-    /// Whether the agent may come to a process: nobody else sees its memory.
+    /// Whether the agent may come to a process: nobody else uses its memory, but threads that take turns.
     pub(super) fn may_have_agent(&self, tid: pid_t) -> bool {
         if !self.world.replayable {
             return true;
         }
         self.tasks.get(&tid).is_some_and(|task| {
-            let space = task.space.borrow();
-            let others = self.tasks.values().filter(|other| Rc::ptr_eq(&other.space, &task.space));
-            let may_share = self.world.turns.chaos.is_none();
+            let mut sharing = self.tasks.values().filter(|other| Rc::ptr_eq(&other.space, &task.space));
             // One that another process waits for uses its memory.
-            let is_settled =
-                others.clone().all(|other| !other.is_stranded && Rc::ptr_eq(&other.process, &task.process));
-            !space.is_joined && is_settled && (may_share || others.count() == 1)
+            sharing.all(|other| !other.is_stranded && Rc::ptr_eq(&other.process, &task.process))
         })
     }
 
@@ -184,15 +178,10 @@ impl Recorder {
             let has = |flags: u64, flag: c_int| flags & flag as u64 != 0;
             let flags = flags_of(call, &Memory::default(), task.tid);
             if has(flags, libc::CLONE_VM) {
-                let takes_turns = has(flags, libc::CLONE_THREAD) && self.world.turns.chaos.is_none();
-                return (!takes_turns && !has(flags, libc::CLONE_VFORK)).then_some(OTHER_THREAD);
+                let takes_turns = has(flags, libc::CLONE_THREAD) || has(flags, libc::CLONE_VFORK);
+                return (!takes_turns).then_some(OTHER_PROCESS);
             }
-            // The child is in its group, in which threads take turns.
-            return space.is_seen_written().then_some(SHARES);
-        }
-        // Who maps a file takes turns with others from when there are any; of who attaches a segment it is not known before.
-        if call.name() == "shmat" && maps_to_write(task.tid, call) {
-            return Some(SHARES);
+            return None;
         }
         if is_beyond(call) {
             return Some(OWN_FILTER);
@@ -335,8 +324,8 @@ impl Recorder {
                 }
             }
         }
-        if std::mem::take(&mut self.world.some_leave) {
-            self.tell_to_leave();
+        if std::mem::take(&mut self.world.some_joined) {
+            self.stop_joined();
         }
         let Some(task) = self.tasks.get(&tid) else { return };
         let leaves = {
@@ -348,10 +337,11 @@ impl Recorder {
         }
     }
 
-    /// Has those stop at their next call whose agent is to leave.
-    pub(super) fn tell_to_leave(&self) {
+    /// Has those stop at their next call who take turns with other address spaces: there they wait for their turn, and are told what they
+    /// leave to the engine; or the agent leaves them.
+    pub(super) fn stop_joined(&self) {
         for task in self.tasks.values() {
-            if let Some(ring) = task.ring.as_ref().filter(|_| task.space.borrow().code.leaves.is_some()) {
+            if let Some(ring) = task.ring.as_ref().filter(|_| task.space.borrow().is_joined) {
                 ring.refuse(refuse::ALL);
             }
         }

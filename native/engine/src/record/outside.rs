@@ -11,7 +11,7 @@ use libc::pid_t;
 use trace_format::event::{EventKind, Lost, Side, slot};
 
 use super::layouts::{file_position, maps_to_write};
-use super::leaving::{SHARES, WRITTEN};
+use super::leaving::WRITTEN;
 use super::replayable::sink;
 use super::{Recorder, World};
 use crate::capture::Call;
@@ -65,7 +65,34 @@ fn piece_of_mapping(mapped: &SharedFile, from: u64, length: u64) -> Option<Piece
     (first < last).then(|| (mapped.start + (first - mapped.offset), last - first))
 }
 
+/// Memory that several processes may see.
+#[derive(Clone, Copy, PartialEq)]
+enum Shared {
+    /// Of a file, by device and inode.
+    File((u64, u64)),
+    /// Of a segment, shmget(2).
+    Segment(i32),
+}
+
+/// The memory that a call maps which others may see, too.
+fn shared_by(task: &Task, call: &Call) -> Option<Shared> {
+    let has = |flag: libc::c_int| call.args[3] & flag as u64 != 0;
+    match call.name() {
+        "mmap" | "mmap2" if has(libc::MAP_SHARED) && !has(libc::MAP_ANONYMOUS) => {
+            Some(Shared::File(task.fds.borrow().open(call.int(4))?.file))
+        }
+        "shmat" => Some(Shared::Segment(call.int(0))),
+        _ => None,
+    }
+}
+
 impl World {
+    /// The file that the kernel has behind a segment, if somebody has attached it.
+    fn segment(&self, number: i32) -> Option<(u64, u64)> {
+        let is_it = |(file, known): (&(u64, u64), &super::Sharing)| (known.segment == Some(number)).then_some(*file);
+        self.shared_files.iter().find_map(is_it)
+    }
+
     /// Whether a call writes to a file, by whatever way.
     fn writes_to_file(call: &Call) -> bool {
         call.plan.is_some_and(|plan| matches!(plan.role, Role::Writes | Role::WritesAt | Role::Moves(_)))
@@ -147,7 +174,7 @@ impl Recorder {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(call) = task.call else { return false };
         let spaces = self.written_spaces(task, &call);
-        if self.waits_for(tid, &spaces, WRITTEN) {
+        if self.waits_for(tid, &spaces, Some(WRITTEN)) {
             return true;
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
@@ -156,23 +183,42 @@ impl Recorder {
         false
     }
 
-    /// A thread is about to map a file that others have mapped shared. What is in it then is part of the call's event, so none of them
-    /// may be running. Whether it has to wait.
+    /// A thread is about to map memory that others have mapped shared, or are mapping just now. What is in it then is part of the
+    /// call's event, so none of them may be running. Whether it has to wait.
     pub(super) fn waits_to_share(&mut self, tid: pid_t) -> bool {
-        const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
         let Some(task) = self.tasks.get(&tid) else { return false };
-        let Some(call) = task.call.filter(|call| matches!(call.name(), "mmap" | "mmap2")) else { return false };
-        let is_shared = call.args[3] & MAP_SHARED != 0 && call.args[3] & libc::MAP_ANONYMOUS as u64 == 0;
-        let Some(open) = task.fds.borrow().open(call.int(4)).filter(|_| is_shared) else { return false };
-        let known = self.world.shared_files.get(&open.file);
-        let is_written = known.is_some_and(|known| known.written || maps_to_write(tid, &call));
-        let mut others = if is_written { self.world.mappers(task, open.file) } else { Vec::new() };
-        others.retain(|space| space.borrow().shares);
-        self.waits_for(tid, &others, SHARES)
+        let Some((call, shared)) = task.call.and_then(|call| Some((call, shared_by(task, &call)?))) else {
+            return false;
+        };
+        let file = match shared {
+            Shared::File(file) => Some(file),
+            Shared::Segment(number) => self.world.segment(number),
+        };
+        let mut is_written = maps_to_write(tid, &call);
+        let mut others = Vec::new();
+        if let Some(file) = file {
+            is_written |= self.world.shared_files.get(&file).is_some_and(|known| known.written);
+            others = self.world.mappers(task, file);
+            others.retain(|space| space.borrow().shares);
+        }
+        for other in
+            self.tasks.values().filter(|other| other.pending.is_none() && !Rc::ptr_eq(&other.space, &task.space))
+        {
+            let Some(coming) = other.call.filter(|coming| shared_by(other, coming) == Some(shared)) else {
+                continue;
+            };
+            is_written |= maps_to_write(other.tid, &coming);
+            others.push(Rc::clone(&other.space));
+        }
+        if !is_written {
+            return false;
+        }
+        self.waits_for(tid, &others, None)
     }
 
-    /// A thread takes turns with those of other address spaces from now on, which the agent leaves. Whether it has to wait for its own.
-    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>], why: &'static str) -> bool {
+    /// A thread takes turns with those of other address spaces from now on, which the agent perhaps `leaves`. Whether it has to wait for
+    /// its own.
+    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>], leaves: Option<&'static str>) -> bool {
         let Some(own_space) = self.tasks.get(&tid).map(|task| Rc::clone(&task.space)) else { return false };
         let own = own_space.borrow().group;
         for space in spaces {
@@ -182,9 +228,9 @@ impl Recorder {
             for joined in [space, &own_space] {
                 let mut joined = joined.borrow_mut();
                 joined.is_joined = true;
-                joined.code.leaves = Some(why);
+                joined.code.leaves = joined.code.leaves.or(leaves);
             }
-            self.tell_to_leave();
+            self.stop_joined();
             self.take_turns_of_stopped(space);
             if !self.world.turns.take(own, tid) {
                 if let Some(task) = self.tasks.get_mut(&tid) {
