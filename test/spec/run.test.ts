@@ -337,6 +337,21 @@ describe("trace spec prove", TIMEOUT, () => {
     expect(own.stderr).toContain("proved on 1 recording and an enforced run (exit 0, supervised)");
   });
 
+  it.skipIf(lacking("gcc"))("ends with 3 when a recording cannot tell what was done", () => {
+    writeFileSync(
+      join(place.work, "falls_back.c"),
+      "#include <sys/syscall.h>\n#include <unistd.h>\nint main(void) {\n  char p[120] = {0};\n  syscall(SYS_io_uring_setup, 1, p);\n  return 0;\n}\n",
+    );
+    expect(place.run("gcc", "-o", "falls_back", "falls_back.c").status).toBe(0);
+    const [spec, file] = ["../falls_back.spec", "../falls_back.trace"];
+    place.trace("record", "-q", "--force", "--observe", "-o", file, "--", "./falls_back");
+    place.trace("spec", "gen", "--force", "-o", spec, file);
+    const own = place.trace("spec", "prove", spec, file);
+    expect(own.status, own.stderr).toBe(3);
+    expect(own.stderr).toContain("cannot tell: io_uring");
+    expect(own.stderr).toContain("proved as far as recordings can tell on 1 recording");
+  });
+
   it("names the first call that is refused and had worked, and the grant that it lacks", () => {
     const text = readFileSync(join(place.base, "app.spec"), "utf8");
     const lines = text.split("\n").filter((line) => !/verb: read, object: \$PWD\/words/.test(line));
