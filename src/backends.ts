@@ -10,7 +10,7 @@ export type ReplayBackend = (typeof REPLAY_BACKENDS)[number];
 
 /**
  * How calls are captured: each stops the program (`ptrace`), or most are made and written down inside it (`agent`), which is
- * many times faster. In traces that can be replayed that is so for processes that share no memory which is written with others.
+ * many times faster.
  * `eager-agent` does so from the first call of each program on, also where that costs more than it saves: for tests.
  * `notify` is told by the kernel of each call before it is made (seccomp_unotify(2)). It needs no right to trace, so it works
  * where ptrace is refused and for programs that trace others; results, what calls write, and signals are not in the trace.

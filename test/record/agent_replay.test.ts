@@ -124,6 +124,16 @@ describe("the agent stays in a process", () => {
     expect(share(coverage)).toBeGreaterThan(0.9);
   });
 
+  test("that waits for events while its other threads wait, too", async () => {
+    const { coverage, stdout } = await recordAndReplay(
+      [compile("agent_events", "-pthread")],
+      eager,
+    );
+    expect(stdout).toBe("200 events\n");
+    const stopped = coverage.calls.find(({ what }) => what === "epoll_wait")?.count ?? 0;
+    expect(stopped).toBeLessThan(50);
+  });
+
   test("whose children ask and lock", async () => {
     const { coverage } = await recordAndReplay([compile("agent_vfork")], eager);
     expect(coverage.left).toEqual([]);

@@ -584,6 +584,14 @@ static int attempt(const struct frame *other, struct block *block, u64 form, i64
 	int is_made;
 
 	block->tries = form;
+	if (form == TRIES_IN_TURN) {
+		/* The engine first says that others want the turn, and looks then. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (block->refuse & (REFUSE_TURNS | REFUSE_ALL)) {
+			block->tries = 0;
+			return 0;
+		}
+	}
 	FENCE();
 	*result = agent_call(other);
 	FENCE();
@@ -898,16 +906,28 @@ static int comes_back(const struct row *row, const struct frame *frame)
 	}
 }
 
-/* epoll_wait(2) and epoll_pwait(2), made without waiting: 0 when nothing was there, and it is the engine's. */
-static int call_at_once(const struct frame *frame, struct block *block, i64 *result)
+/*
+ * Waits for events without giving the turn up: not at all, or until somebody wants it. Whether some came; if not, the engine makes the call
+ * with its whole time, to which this adds little.
+ */
+static int wait_in_turn(const struct frame *frame, struct block *block, i64 *result)
 {
+	enum { SMALL_PART = 16 };
+	int time = frame->args[3];
 	struct frame other;
 
 	other.rax = frame->rax;
 	for (u32 i = 0; i < 6; i++)
 		other.args[i] = frame->args[i];
 	other.args[3] = 0;
-	return attempt(&other, block, TRIES_NO_WAIT, result);
+	if (attempt(&other, block, TRIES_NO_WAIT, result))
+		return 1;
+	other.args[3] = time < 0 ? time : time / SMALL_PART;
+	if (*result || !other.args[3] || !attempt(&other, block, TRIES_IN_TURN, result))
+		return 0;
+	if (block->replayable)
+		read_clock(block);
+	return 1;
 }
 
 /*
@@ -1145,7 +1165,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	i64 result;
 	u32 size;
 	u64 content = 0;
-	int waits, asks, is_named = 0, at_once = 0;
+	int waits, asks, is_named = 0, in_turn = 0;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
@@ -1156,8 +1176,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		return leave(block);
 	waits = may_wait(row, frame);
 	if (waits && block->refuse & REFUSE_WAITS) {
-		at_once = waits_for_events(frame);
-		if (!at_once && !comes_back(row, frame))
+		in_turn = waits_for_events(frame);
+		if (!in_turn && !comes_back(row, frame))
 			return leave(block);
 		waits = 0;
 	}
@@ -1172,8 +1192,8 @@ int agent_handle(struct frame *frame, struct block *block)
 	record->size = writer.at - (u8 *)record;
 	asks = begin_time(block, waits, &record->start);
 	FENCE();
-	if (at_once) {
-		if (!call_at_once(frame, block, &result))
+	if (in_turn) {
+		if (!wait_in_turn(frame, block, &result))
 			return leave(block);
 	} else if (row->kind == KIND_OPEN) {
 		result = open_file(row, frame, block, &is_named);

@@ -895,7 +895,9 @@ impl Recorder {
         let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
         task.resumed = self.world.clock;
         if self.world.replayable {
-            Recorder::ready_to_go_on(task);
+            let was_wanted = task.resumed.saturating_sub(task.wanted) < turns::SOON_AGAIN_NS;
+            let is_wanted = was_wanted || self.world.turns.wanted_of(task.space.borrow().group).is_some();
+            Recorder::ready_to_go_on(task, is_wanted);
         }
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.

@@ -254,6 +254,8 @@ pub struct Task {
     pub held_since: u64,
     pub boundary: Option<Boundary>,
     pub traps: Traps,
+    /// When it was last brought out of a call in which it kept a turn that others wanted.
+    pub wanted: u64,
     /// Nanoseconds that the recorder computed to stop it in its own code, the last time.
     pub stopping_ns: u64,
     /// When it was let go on last.
@@ -333,6 +335,7 @@ impl Task {
             held_since: 0,
             boundary: None,
             traps: Traps::default(),
+            wanted: 0,
             stopping_ns: 0,
             resumed: 0,
             watched: (0, 0),

@@ -131,6 +131,8 @@ pub mod tries {
     pub const FORM: u64 = 1;
     /// It waits for nothing: when nothing was there, nothing has been made yet.
     pub const NO_WAIT: u64 = 2;
+    /// It waits as long as nobody else wants the turn: when nothing came, nothing has been made yet.
+    pub const IN_TURN: u64 = 3;
 }
 
 /// A set of files that is never too small: a bit for each, and some have the same.
@@ -186,6 +188,8 @@ pub mod refuse {
     pub const WAITS: u32 = 4;
     /// Calls about descriptors: what is known of them is another process's.
     pub const DESCRIPTORS: u32 = 8;
+    /// To keep the turn while a call waits: others want it.
+    pub const TURNS: u32 = 16;
 }
 
 /// The frame that the agent puts on its stack: the program's registers by offset. The flags are the word on the top.
@@ -406,11 +410,11 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
-        .chain(named!("TRIES", tries: FORM NO_WAIT))
+        .chain(named!("TRIES", tries: FORM NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))
-        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS))
+        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY KIND BYTES SYSCALL RDTSC RDTSCP))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES INSTRUCTIONS END_OF_LAP))

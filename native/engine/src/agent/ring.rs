@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use libc::c_int;
 use trace_format::event::{Side, Status};
@@ -417,6 +417,21 @@ impl Ring {
         self.set_half(block::REFUSE, bits);
     }
 
+    /// Has the agent keep the turn no longer while a call waits. Whether it is in such a call now, out of which it has to be brought.
+    #[must_use]
+    pub fn wants_turn(&self) -> bool {
+        self.refuse(self.refuses() | trace_format::ring::refuse::TURNS);
+        // The agent says first what it does, and looks then.
+        fence(Ordering::SeqCst);
+        self.waits_in_turn()
+    }
+
+    /// Whether the agent is in a call that waits, and keeps the turn.
+    #[must_use]
+    pub fn waits_in_turn(&self) -> bool {
+        self.word(block::TRIES) == tries::IN_TURN
+    }
+
     /// How far the agent is with a call. Only of a thread that stands still.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -438,7 +453,7 @@ impl Ring {
         const EINTR: i64 = -4;
         match self.word(block::TRIES) {
             tries::FORM => result < 0 && result != EINTR && !sys::is_restart(result),
-            tries::NO_WAIT => result == 0 || result == EINTR || sys::is_restart(result),
+            tries::NO_WAIT | tries::IN_TURN => result == 0 || result == EINTR || sys::is_restart(result),
             _ => false,
         }
     }

@@ -393,14 +393,14 @@ impl Recorder {
         answer
     }
 
-    /// A task is about to go on, now: while a signal is held for it, its next call stops.
-    pub(super) fn ready_to_go_on(task: &mut Task) {
+    /// A task is about to go on, now: while a signal is held for it, its next call stops. `is_wanted`: others wait for the turn.
+    pub(super) fn ready_to_go_on(task: &mut Task, is_wanted: bool) {
         if task.call.is_none() && (task.is_stranded || !task.has_block) {
             find_block(task);
         }
         let Some(ring) = &task.ring else { return };
         ring.set_clock(task.resumed);
-        let bits = refusals(task, true);
+        let bits = refusals(task, true) | if is_wanted { refuse::TURNS } else { 0 };
         if ring.refuses() != bits {
             ring.refuse(bits);
         }

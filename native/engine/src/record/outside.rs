@@ -232,7 +232,7 @@ impl Recorder {
             }
             self.stop_joined();
             self.take_turns_of_stopped(space);
-            if !self.world.turns.take(own, tid) {
+            if !self.take_turn(own, tid) {
                 if let Some(task) = self.tasks.get_mut(&tid) {
                     task.pending = Some(Pending::Enter);
                 }

@@ -15,6 +15,7 @@ use super::turns::{
     COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS,
 };
 use super::{Recorder, World};
+use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, Open};
@@ -455,14 +456,31 @@ impl Recorder {
         (signal == libc::SIGKILL && own != other && target.space.borrow().shares).then_some(other)
     }
 
+    /// The thread takes the turn, or is to wait for it: then whoever has it keeps it no longer than until its next call that waits.
+    pub(super) fn take_turn(&mut self, group: u32, tid: pid_t) -> bool {
+        if self.world.turns.take(group, tid) {
+            return true;
+        }
+        if let Some(holder) = self.world.turns.wanted_of(group)
+            && let Some(task) = self.tasks.get_mut(&holder)
+            && task.ring.as_ref().is_some_and(Ring::wants_turn)
+            && !task.interrupting
+        {
+            task.wanted = task.resumed.max(self.world.turns.now);
+            task.interrupting = sys::interrupt(holder).is_ok();
+        }
+        false
+    }
+
     fn leave_in_turn(&mut self, tid: pid_t, group: u32, result: i64, now: u64) {
         let others = self.tasks.len() > 1;
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
         if let Some(chaos) = self.world.turns.chaos.as_mut().filter(|_| result != 0) {
             // Asleep it was interrupted.
             chaos.woke(tid);
         }
-        if !self.world.turns.take(group, tid) {
+        let has_turn = self.take_turn(group, tid);
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if !has_turn {
             task.pending = Some(Pending::Leave(result, now));
         } else if self.world.turns.is_over(group, now) && others {
             // What a call has changed in the address space, or printed, comes before all that others do in their turns.
@@ -489,11 +507,12 @@ impl Recorder {
         self.leave(tid, result, at);
         if let Some(call) = call {
             self.tend(tid, &call, result);
-            let Some(task) = self.tasks.get_mut(&tid) else { return };
-            let group = task.space.borrow().group;
-            if !self.world.turns.take(group, tid) {
+            let Some(group) = self.tasks.get(&tid).map(|task| task.space.borrow().group) else { return };
+            if !self.take_turn(group, tid) {
                 // The call has mapped memory of others, one of whom is running.
-                task.pending = Some(Pending::Start);
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.pending = Some(Pending::Start);
+                }
                 return;
             }
         }
@@ -559,11 +578,10 @@ impl Recorder {
 
     /// A new task runs at once, or waits for its turn.
     pub(super) fn start(&mut self, tid: pid_t) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let group = task.space.borrow().group;
-        if self.world.turns.take(group, tid) {
+        let Some(group) = self.tasks.get(&tid).map(|task| task.space.borrow().group) else { return };
+        if self.take_turn(group, tid) {
             self.go_on(tid, 0);
-        } else {
+        } else if let Some(task) = self.tasks.get_mut(&tid) {
             task.pending = Some(Pending::Start);
         }
     }

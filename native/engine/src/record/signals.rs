@@ -8,6 +8,7 @@ use trace_format::ring::{BASE, RESERVED_END};
 use super::turns::PER_STOP;
 use super::{Recorder, World, enters_again};
 use crate::agent::code::{Code, State};
+use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory};
 use crate::place::{self, Place, Settled};
@@ -172,8 +173,14 @@ impl Recorder {
 
     /// A task that was asked to stop has stopped, somewhere.
     pub(super) fn interrupted(&mut self, tid: pid_t) {
+        let waits = self.tasks.get(&tid).and_then(|task| task.ring.as_ref()).is_some_and(Ring::waits_in_turn);
         if self.leave_agent(tid, 0) {
             return;
+        }
+        if let Some(task) = self.tasks.get_mut(&tid).filter(|_| waits) {
+            // It makes the call again, which is a boundary.
+            task.interrupting = false;
+            return self.go_on(tid, 0);
         }
         let Some(task) = self.tasks.get(&tid) else { return };
         let group = task.space.borrow().group;

@@ -27,6 +27,8 @@ pub(super) const MOST_PATIENCE: u32 = 5;
 pub(super) const PER_STOP: u64 = 2;
 /// How long a thread runs is told by its processor: on a busy machine it may take so many times as long by the clock.
 pub(super) const MOST_LOAD: u64 = 16;
+/// Whoever kept the turn in a call while others wanted it gives it up in such calls for this long.
+pub(super) const SOON_AGAIN_NS: u64 = 2_000_000;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
@@ -217,6 +219,11 @@ impl Turns {
             group.holder = holder;
             group.since = now;
         }
+    }
+
+    /// Who has the turn of a group, if others wait for it.
+    pub fn wanted_of(&self, group: u32) -> Option<pid_t> {
+        self.groups.get(&self.find(group)).filter(|group| !group.waiting.is_empty())?.holder
     }
 
     /// Holders of turns that others wait for.
