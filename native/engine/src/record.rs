@@ -860,7 +860,7 @@ impl Recorder {
         if tid == self.root && std::mem::take(&mut self.root_stopped) {
             self.control.program_stopped(false, 0);
         }
-        task.in_group_stop = false;
+        let was_in_group_stop = std::mem::take(&mut task.in_group_stop);
         self.world.placement.stopped(tid, &mut task.place, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         let is_in_call = task.call.is_some();
@@ -883,7 +883,7 @@ impl Recorder {
             sys::event::SECCOMP => self.syscall_stop(tid, now),
             sys::event::FORK | sys::event::VFORK | sys::event::CLONE => self.forked(tid),
             sys::event::EXEC => self.executed(tid),
-            sys::event::STOP => self.group_stop(tid, signal),
+            sys::event::STOP => self.group_stop(tid, signal, was_in_group_stop),
             _ => self.go_on(tid, 0),
         }
     }
@@ -967,9 +967,9 @@ impl Recorder {
         self.go_on(tid, signal);
     }
 
-    fn group_stop(&mut self, tid: pid_t, signal: c_int) {
+    fn group_stop(&mut self, tid: pid_t, signal: c_int, was_in_group_stop: bool) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
+        if signals::stops(signal) {
             self.world.decide(task, None);
             let event = self.world.event(task, EventKind::Stop, signal);
             self.world.commit(event, &Memory::default());
@@ -978,10 +978,14 @@ impl Recorder {
             let place = sys::registers(tid).map(|regs| (own_ip(regs.rip), regs.rsp));
             task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
             let _ = sys::resume(tid, Resume::Listen, 0);
+            let (group, is_in_call) = (task.space.borrow().group, task.call.is_some());
             let keeps = task.stopped_in_code && Rc::strong_count(&task.space) > 1;
+            // Who continues it needs the turn.
             if let Some(chaos) = self.world.turns.chaos.as_mut().filter(|_| !keeps) {
-                // Who continues it needs the turn.
                 chaos.release(tid);
+            } else if !is_in_call && self.gives_its_turn_up(tid) {
+                let next = self.world.turns.release(group, tid);
+                self.grant(next);
             }
             // A program that waits for the child of its vfork cannot stop before the child has gone on.
             let root_waits = |root: &Task| {
@@ -991,6 +995,8 @@ impl Recorder {
                 self.root_stopped = true;
                 self.control.program_stopped(true, signal);
             }
+        } else if was_in_group_stop && self.world.replayable && self.world.turns.chaos.is_none() {
+            self.continued(tid);
         } else if task.interrupting {
             self.interrupted(tid);
         } else if self.world.turns.chaos.is_some() && !(task.launching || task.call.is_some() || task.stopped_in_code) {

@@ -159,6 +159,8 @@ pub struct Boundary {
     pub sp: u64,
     /// Its own code may come to the same place again without an event: the place was interrupted, not called from.
     pub recurs: bool,
+    /// It was let go there by one instruction: until that is done it stands there, also where the place recurs.
+    pub steps: bool,
 }
 
 /// Where a word was changed, and what it was before.

@@ -81,7 +81,7 @@ impl World {
             event.args[1] = read.processor;
         }
         event.ret = i64::from(is_blocked);
-        task.boundary = Some(Boundary { ip: read.ip, sp: read.sp, recurs: false });
+        task.boundary = Some(Boundary { ip: read.ip, sp: read.sp, recurs: false, steps: false });
         self.commit(event, &Memory::default());
     }
 }

@@ -397,7 +397,7 @@ impl Recorder {
         }
         let recurs = role == Role::ReturnsFromHandler;
         let ip = task.space.borrow().code.own_ip(info.ip);
-        task.boundary = Some(Boundary { ip, sp: info.sp, recurs });
+        task.boundary = Some(Boundary { ip, sp: info.sp, recurs, steps: false });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
@@ -586,6 +586,22 @@ impl Recorder {
         }
     }
 
+    /// A thread that was stopped by a signal is continued. When it gave its turn up, others have run meanwhile: the trace tells when it
+    /// goes on.
+    pub(super) fn continued(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let group = task.space.borrow().group;
+        task.interrupting = false;
+        if task.launching || task.call.is_some() || self.world.turns.is_held_by(group, tid) {
+            self.go_on(tid, 0);
+            return;
+        }
+        task.pending = Some(Pending::Start);
+        if self.world.turns.take(group, tid) {
+            self.grant(Some(tid));
+        }
+    }
+
     /// Looks whether somebody has kept the turn, or a signal waiting, for too long.
     pub(super) fn tick(&mut self) {
         let now = self.world.read_clock();
@@ -599,7 +615,12 @@ impl Recorder {
             if task.pending.is_some() || task.interrupting || stops {
                 continue;
             }
-            if task.call.is_some() {
+            if task.in_group_stop {
+                // Nobody else was there when it was stopped.
+                let group = task.space.borrow().group;
+                let next = self.world.turns.release(group, tid);
+                self.grant(next);
+            } else if task.call.is_some() {
                 // Whoever ends, or leaves its memory, has its turn until that is done.
                 let patience = match role(task) {
                     Role::Exits | Role::EndsProcess => LONG_END_NS,
@@ -638,7 +659,7 @@ impl Recorder {
         for (tid, task) in self.tasks.iter_mut().filter(|(_, task)| !task.held.is_empty()) {
             idle = false;
             let due = now.saturating_sub(task.held_since) > SIGNAL_WAITS_NS;
-            let runs = task.call.is_none() && task.pending.is_none() && !task.interrupting;
+            let runs = task.call.is_none() && task.pending.is_none() && !(task.interrupting || task.in_group_stop);
             if due && runs && task.held.iter().any(|held| !held.queued) && sys::interrupt(*tid).is_ok() {
                 task.interrupting = true;
             }

@@ -77,23 +77,41 @@ impl Recorder {
         let place = (task.space.borrow().code.own_ip(stopped_at.0), stopped_at.1);
         // Before a call that is entered once more there is no boundary: the handler's own calls would be taken for it.
         let stands = !enters_again(task) && (queued.is_some() || stands_at(task, place));
+        if signal == libc::SIGCONT {
+            // It takes back what was to stop the process.
+            task.held.retain(|held| !stops(held.number));
+        }
         if becomes == disposition::HANDLED && !is_synchronous && !stands {
             hold(task, signal, info);
             self.world.turns.arm();
             self.go_on(tid, 0);
             return;
         }
+        if becomes == disposition::STOPS && !stands && !enters_again(task) && self.gives_its_turn_up(tid) {
+            // Others run while it is stopped: the place is to be found again.
+            let Some(task) = self.tasks.get_mut(&tid) else { return };
+            hold(task, signal, info);
+            task.interrupting = sys::interrupt(tid).is_ok();
+            self.world.turns.arm();
+            self.go_on(tid, 0);
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
         self.world.decide(task, Some(signal));
         let mut memory = Memory::default();
         memory.add(0, Side::In, &info);
         let event = self.world.signal_event(task, signal, &info, becomes, place);
         if becomes != disposition::HANDLED {
+            let boundary = task.boundary.filter(|_| stands);
             self.world.commit(event, &memory);
             if becomes == disposition::FATAL {
                 let pid = task.process.borrow().pid;
                 self.foresee_end(pid);
             }
-            self.go_on(tid, signal);
+            match boundary.filter(|boundary| boundary.recurs && becomes == disposition::NONE) {
+                Some(boundary) => self.go_on_from_handler(tid, boundary, signal),
+                None => self.go_on(tid, signal),
+            }
             return;
         }
         if handler.is_some_and(|handler| handler.once) {
@@ -119,13 +137,21 @@ impl Recorder {
             let length = frame_length(&capturer, &regs, place.1);
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
             super::traps::note_blocked(task);
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false });
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false, steps: false });
         }
         self.world.commit(event, &memory);
         match waited {
             Ok(waited) if !is_there => self.dispatch(waited),
             _ => self.go_on(tid, 0),
         }
+    }
+
+    /// Whether others wait for the turn of a thread that is stopped, or may come to: they see the same memory.
+    pub(super) fn gives_its_turn_up(&self, tid: pid_t) -> bool {
+        let Some(task) = self.tasks.get(&tid).filter(|_| self.world.turns.chaos.is_none()) else { return false };
+        let group = task.space.borrow().group;
+        let is_other = |other: &Task| other.tid != tid && self.world.turns.is_same(group, other.space.borrow().group);
+        self.tasks.values().any(is_other)
     }
 
     /// A thread has come back from a handler to some place of its own code. Signals that are deliverable now come before
@@ -144,7 +170,7 @@ impl Recorder {
             self.go_on(tid, 0);
             return;
         }
-        task.boundary = Some(Boundary { recurs: false, ..boundary });
+        task.boundary = Some(Boundary { steps: true, ..boundary });
         let regs = sys::registers(tid).ok();
         let instruction = regs.and_then(|regs| probe::decode(tid, way, probe::bits(&regs)));
         // A step would pass a call unseen; its stop is the next one anyway. So is that of a program that steps itself.
@@ -252,7 +278,7 @@ impl Recorder {
             if let Some((event, memory)) = stopped {
                 self.world.commit(event, &memory);
             }
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: true });
+            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: true, steps: false });
             let pid = task.process.borrow().pid;
             for held in task.held.iter_mut().filter(|held| !held.queued) {
                 held.queued = sys::tgkill(pid, tid, held.number).is_ok();
@@ -476,10 +502,15 @@ fn move_thread(task: &Task, code: &Code, to: impl Fn(u64) -> u64) {
 fn by_default(tid: pid_t, signal: c_int) -> u64 {
     match signal {
         libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT => disposition::NONE,
-        libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => disposition::STOPS,
+        _ if stops(signal) => disposition::STOPS,
         _ if ignores(tid, signal) => disposition::NONE,
         _ => disposition::FATAL,
     }
+}
+
+/// Whether a signal stops a process that does nothing about it.
+pub(super) fn stops(signal: c_int) -> bool {
+    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 /// Whether a process ignores a signal since before its program began.
@@ -501,7 +532,7 @@ fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
 
 /// Whether a thread has certainly run nothing since its last event.
 pub(super) fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
-    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && !boundary.recurs)
+    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && (!boundary.recurs || boundary.steps))
 }
 
 /// Whether a siginfo is that of a signal which this process has queued: by tgkill(2), or by going on from a stop with it.

@@ -102,6 +102,16 @@ impl Turns {
         group
     }
 
+    /// Whether both stand for one group by now.
+    pub fn is_same(&self, one: u32, other: u32) -> bool {
+        self.find(one) == self.find(other)
+    }
+
+    /// Whether the thread has the turn.
+    pub fn is_held_by(&self, group: u32, tid: pid_t) -> bool {
+        self.groups.get(&self.find(group)).is_some_and(|group| group.holder == Some(tid))
+    }
+
     fn of(&mut self, group: u32) -> &mut Group {
         let group = self.find(group);
         self.groups.entry(group).or_insert_with(|| {
@@ -291,7 +301,9 @@ mod tests {
     fn joined_groups_have_one_turn() {
         let mut turns = Turns::new(true, None);
         let (one, other) = (turns.new_group(1), turns.new_group(2));
+        assert!(!turns.is_same(one, other));
         turns.join(one, other);
+        assert!(turns.is_same(one, other));
         // The second one runs on, and waits at its next boundary.
         assert!(!turns.take(other, 2));
         assert_eq!(turns.release(one, 1), Some(2));
