@@ -498,28 +498,79 @@ pub fn kill(pid: pid_t, signal: c_int) -> io::Result<()> {
 
 /// Reads tracee memory; the result is how many bytes from `addr` on were readable (0 when none).
 pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
-    if buffer.is_empty() {
-        return 0;
+    let mut got = 0;
+    while got < buffer.len() {
+        let at = addr.wrapping_add(got as u64);
+        let rest = &mut buffer[got..];
+        let local = libc::iovec { iov_base: rest.as_mut_ptr().cast::<c_void>(), iov_len: rest.len() };
+        let remote = libc::iovec { iov_base: at as *mut c_void, iov_len: rest.len() };
+        // SAFETY: `local` covers `rest`; `remote` is only an address in the other process and never dereferenced here.
+        let read = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+        let read = usize::try_from(read).unwrap_or(0);
+        got += read;
+        if read < rest.len() {
+            let forced = read_write_only(tid, at.wrapping_add(read as u64), &mut rest[read..]);
+            got += forced;
+            if forced == 0 {
+                break;
+            }
+        }
     }
-    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
-    let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: buffer.len() };
-    // SAFETY: `local` covers `buffer`; `remote` is only an address in the other process and never dereferenced here.
-    let got = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(got).unwrap_or(0)
+    got
+}
+
+/// Reads memory that may be written and not read, from `addr` to its end at most; 0 where other memory or none is. The processor lets
+/// a program read it all the same, and so does the kernel in its calls: only who reads from outside is refused, but not by
+/// /proc/PID/mem.
+fn read_write_only(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let covers = |mapping: &crate::image::Mapping| addr.wrapping_sub(mapping.start) < mapping.length;
+    let mapping = query_mapping(tid, addr).unwrap_or_else(|_| crate::image::mappings(tid).into_iter().find(covers));
+    let Some(mapping) = mapping.filter(|mapping| mapping.prot & READ_WRITE == libc::PROT_WRITE as u64) else {
+        return 0;
+    };
+    let left = mapping.length.saturating_sub(addr.wrapping_sub(mapping.start));
+    let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    let (Ok(file), Ok(offset)) = (File::open(format!("/proc/{tid}/mem")), libc::off_t::try_from(addr)) else {
+        return 0;
+    };
+    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which is as long.
+    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), length, offset) };
+    usize::try_from(read).unwrap_or(0)
 }
 
 /// Reads pieces of tracee memory one behind the other; the result is how many bytes were read before the first piece that
 /// could not be read. `buffer` has room for all pieces.
 pub fn read_pieces(tid: pid_t, pieces: &[(u64, usize)], buffer: &mut [u8]) -> usize {
-    let wanted: usize = pieces.iter().map(|piece| piece.1).sum();
-    assert!(wanted <= buffer.len(), "{wanted} bytes into {}", buffer.len());
-    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: wanted };
     let remote: Vec<libc::iovec> =
         pieces.iter().map(|piece| libc::iovec { iov_base: piece.0 as *mut c_void, iov_len: piece.1 }).collect();
-    // SAFETY: `local` covers the start of `buffer`; `remote` are addresses in the other process.
+    read_vector(tid, &remote, buffer)
+}
+
+/// As [`read_pieces`], of pieces that are addresses in the other process.
+pub fn read_vector(tid: pid_t, pieces: &[libc::iovec], buffer: &mut [u8]) -> usize {
+    let wanted: usize = pieces.iter().map(|piece| piece.iov_len).sum();
+    assert!(wanted <= buffer.len(), "{wanted} bytes into {}", buffer.len());
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: wanted };
+    // SAFETY: `local` covers the start of `buffer`; the pieces are addresses in the other process.
     let got =
-        unsafe { libc::process_vm_readv(tid, &raw const local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
-    usize::try_from(got).unwrap_or(0)
+        unsafe { libc::process_vm_readv(tid, &raw const local, 1, pieces.as_ptr(), pieces.len() as libc::c_ulong, 0) };
+    let got = usize::try_from(got).unwrap_or(0);
+    // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are ever written through it.
+    let buffer = unsafe { &mut *(&raw mut *buffer as *mut [MaybeUninit<u8>]) };
+    let mut start = 0;
+    for piece in pieces {
+        let end = start + piece.iov_len;
+        if got < end {
+            // The first that is not there as a whole, and then those behind it.
+            let read = read_memory(tid, piece.iov_base as u64, &mut buffer[start..end]);
+            if read < piece.iov_len {
+                return got.max(start + read);
+            }
+        }
+        start = end;
+    }
+    wanted
 }
 
 /// Writes tracee memory; whether all bytes were written.

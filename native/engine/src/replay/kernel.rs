@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_long, c_void, pid_t};
 
+use crate::sys;
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -109,12 +111,7 @@ impl Pieces {
         if buffer.len() < self.bytes {
             buffer.resize(self.bytes, 0);
         }
-        let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: self.bytes };
-        // SAFETY: `local` covers the start of `buffer`; the remote pieces are addresses in the other process.
-        let got = unsafe {
-            libc::process_vm_readv(tid, &raw const local, 1, self.remote.as_ptr(), self.remote.len() as u64, 0)
-        };
-        usize::try_from(got).unwrap_or(0)
+        sys::read_vector(tid, &self.remote, &mut buffer[..self.bytes])
     }
 }
 
