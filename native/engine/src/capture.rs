@@ -98,9 +98,13 @@ pub fn failed(tid: pid_t, data: Data, call: &Call, result: i64, memory: &mut Mem
             readable_part(&mut capturer, call, pointer);
         }
     }
-    for pointer in plan.pointers.iter().filter(|pointer| pointer.dir == Dir::InOut) {
-        if let Shape::Struct(_) | Shape::Array(_) = pointer.shape {
-            take(&mut capturer, call, pointer, Side::Out, 0);
+    for pointer in &plan.pointers {
+        match pointer.shape {
+            Shape::Struct(_) | Shape::Array(_) if pointer.dir == Dir::InOut => {
+                take(&mut capturer, call, pointer, Side::Out, 0);
+            }
+            Shape::Irregular(family) => irregular::failed(family, &mut capturer, call, pointer, result),
+            _ => {}
         }
     }
 }

@@ -44,12 +44,19 @@ const LEGACY: &[Legacy] = &[
     legacy(0x5609, 6, 0), legacy(0x560a, 12, 0),
 ];
 
+/// Requests whose number promises memory, and which take a number or nothing: FICLONE, FIFREEZE, FITHAW, TIOCSIG,
+/// PERF_EVENT_IOC_SET_BPF, EVIOCGRAB, EVIOCREVOKE, WDIOC_KEEPALIVE.
+const BY_VALUE: [u32; 8] =
+    [0x4004_9409, 0xc004_5877, 0xc004_5878, 0x4004_5436, 0x4004_2408, 0x4004_4590, 0x4004_4591, 0x8004_5705];
+
 const SIOCGIFCONF: u32 = 0x8912;
+/// It returns a descriptor of the socket's network namespace, and takes nothing.
+const SIOCGSKNS: u32 = 0x894c;
 const FS_IOC_FIEMAP: u32 = 0xc020_660b;
 
 /// The interface requests of netdevice(7), all with one struct ifreq.
 fn is_ifreq(request: u32) -> bool {
-    (0x8910..=0x8994).contains(&request) && request != SIOCGIFCONF && !(0x8953..=0x8955).contains(&request)
+    (0x8910..=0x8994).contains(&request) && !matches!(request, SIOCGIFCONF | SIOCGSKNS | 0x8953..=0x8955)
         || (0x89a0..=0x89ff).contains(&request)
 }
 
@@ -57,6 +64,9 @@ fn is_ifreq(request: u32) -> bool {
 fn sizes(request: u32) -> (u64, u64) {
     if let Some(known) = LEGACY.iter().find(|known| known.request == request) {
         return (u64::from(known.reads), u64::from(known.writes));
+    }
+    if BY_VALUE.contains(&request) || request == SIOCGSKNS {
+        return (0, 0);
     }
     if is_ifreq(request) {
         return (40, 40);
@@ -87,7 +97,7 @@ pub fn descriptor_of_ioctl(request: u32) -> Option<NewDescriptor> {
     const NSFS: u32 = 0xb7;
     Some(match request {
         // NS_GET_USERNS, NS_GET_PARENT, the PIDFD_GET_*_NAMESPACE family, TIOCGPTPEER, USERFAULTFD_IOC_NEW, SIOCGSKNS.
-        0xb701 | 0xb702 | 0xff01..=0xff0a | 0x5441 | 0xaa00 | 0x894c => NewDescriptor::Result,
+        0xb701 | 0xb702 | 0xff01..=0xff0a | 0x5441 | 0xaa00 | SIOCGSKNS => NewDescriptor::Result,
         // NS_MNT_GET_NEXT, NS_MNT_GET_PREV: their struct grows.
         _ if request >> 8 & 0xff == NSFS && matches!(request & 0xff, 11 | 12) => NewDescriptor::Result,
         // KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_GET_STATS_FD, KVM_CREATE_GUEST_MEMFD, NE_CREATE_VM.
@@ -165,6 +175,14 @@ pub fn ioctl(site: &mut Site<'_, '_>) {
     }
 }
 
+/// A request that changes what it is given may have done so before it failed: FS_IOC_FIEMAP tells the flags that it does not know.
+pub fn failed(site: &mut Site<'_, '_>) {
+    let (reads, writes) = sizes(site.arg(1) as u32);
+    if reads != 0 {
+        site.writes(writes);
+    }
+}
+
 pub fn fcntl(site: &mut Site<'_, '_>) {
     const F_GETLK64: i32 = 12;
     const F_SETLK64: i32 = 13;
@@ -194,7 +212,7 @@ pub fn fcntl(site: &mut Site<'_, '_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{NewDescriptor, descriptor_of_ioctl, sizes};
+    use super::{NewDescriptor, SIOCGSKNS, descriptor_of_ioctl, sizes};
 
     #[test]
     fn descriptors_are_told_from_other_small_results() {
@@ -221,5 +239,14 @@ mod tests {
         assert_eq!(sizes(0x4004_5431), (4, 0));
         assert_eq!(sizes(0xc020_660b), (32, 32));
         assert_eq!(sizes(0x5421_0000 & 0xffff), (0, 0));
+    }
+
+    #[test]
+    fn a_number_is_no_address() {
+        const FICLONE: u32 = 0x4004_9409;
+        const TIOCSIG: u32 = 0x4004_5436;
+        for request in [FICLONE, TIOCSIG, SIOCGSKNS] {
+            assert_eq!(sizes(request), (0, 0), "{request:#x}");
+        }
     }
 }

@@ -224,7 +224,24 @@ fn tells_by_error(family: &str, result: i64) -> bool {
     match family {
         "file_handle" | "mount_id" => result == -i64::from(libc::EOVERFLOW),
         "perf_event_attr" | "sched_attr" => result == -i64::from(libc::E2BIG),
+        // The pages before the first hole of the range are told.
+        "mincore" => result == -i64::from(libc::ENOMEM),
         _ => false,
+    }
+}
+
+/// Takes what a call that failed has written behind one irregular argument all the same.
+pub fn failed(family: &str, capturer: &mut Capturer<'_>, call: &Call, pointer: &Pointer, result: i64) {
+    const UNTOUCHED: [i32; 5] = [libc::EFAULT, libc::EBADF, libc::ENOTTY, libc::EINVAL, libc::ENOSYS];
+    if UNTOUCHED.iter().any(|error| result == -i64::from(*error)) {
+        return;
+    }
+    let mut site = Site { capturer, call, slot: pointer.slot, when: When::Exit(result) };
+    match family {
+        "ioctl" => ioctl::failed(&mut site),
+        // Who waits for a lock says so in its word.
+        "futex" => process::futex(&mut site),
+        _ => {}
     }
 }
 
