@@ -200,7 +200,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     : await (await import("./runs.js")).recordRuns(options, once);
   const { result } = done;
   if (done.isKept) remember(result.path, context.env);
-  if (!options.quiet) report(context, done);
+  report(context, done);
   if (result.exitSignal !== undefined) return { signal: result.exitSignal };
   return { exitNow: result.exitCode ?? 0 };
 }
@@ -428,14 +428,17 @@ function onSignals(handlers: readonly (readonly [NodeJS.Signals, () => void])[])
 
 function report(context: CommandContext<Options>, done: RunsResult): void {
   const { result, isKept, warnings, remarks } = done;
-  const lines: string[] = [...result.notes, ...warnings].map((note) => `trace: note: ${note}`);
+  const { quiet, verbose } = context.options;
+  const notes = quiet ? [] : [...result.notes, ...warnings];
+  const lines: string[] = notes.map((note) => `trace: note: ${note}`);
+  // Always said: the trace is not what was asked for.
   if (result.failure) {
     lines.push(
       `trace: the trace is cut: ${result.failure.message}; ${result.lost.events} events were not written`,
     );
     if (result.failure.hint) lines.push(`  ${result.failure.hint}`);
   }
-  if (context.options.verbose || context.isTTY.stderr) {
+  if (!quiet && (verbose || context.isTTY.stderr)) {
     if (isKept) lines.push(`trace: ${result.summary}  (trace show)`);
     lines.push(...remarks.map((remark) => `trace: ${remark}`));
   }

@@ -124,6 +124,7 @@ describe("native and TypeScript agree", () => {
       { ...quiet("grep", "SigIgn", "/proc/self/status"), shell: 'trap "" HUP; "$@"; true' },
     ],
     ["a limit on files", { words: ["record", "true"], shell: 'ulimit -f 0; "$@"' }],
+    ["a limit on files, quietly", { words: ["record", "-q", "true"], shell: 'ulimit -f 0; "$@"' }],
     ["no program", { words: ["record"] }],
     ["an empty program", quiet("")],
     ["a missing program", quiet("no-such-program")],

@@ -12,12 +12,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// Notes and, for people, the summary; `None` when there is nothing to say.
+    /// Notes and, for people, the summary; `None` when there is nothing to say. That the trace is cut is always said.
     pub fn text(&self, outcome: &Outcome, output: &Path) -> Option<String> {
-        if self.quiet {
-            return None;
-        }
-        let mut lines: Vec<String> = outcome.notes.iter().map(|note| format!("trace: note: {note}")).collect();
+        let notes = outcome.notes.iter().filter(|_| !self.quiet);
+        let mut lines: Vec<String> = notes.map(|note| format!("trace: note: {note}")).collect();
         if let Some(failure) = &outcome.summary.failure {
             let (message, lost) = (failure.to_string(), outcome.summary.lost);
             let message = without_number(&message);
@@ -27,7 +25,7 @@ impl Told {
             }
         }
         // SAFETY: takes no pointer.
-        if self.verbose || unsafe { libc::isatty(2) } == 1 {
+        if !self.quiet && (self.verbose || unsafe { libc::isatty(2) } == 1) {
             lines.push(format!("trace: {}  (trace show)", outcome.line(output)));
         }
         (!lines.is_empty()).then(|| lines.join("\n") + "\n")
