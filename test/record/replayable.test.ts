@@ -65,6 +65,35 @@ it("without a place for programs, says once why no replay is possible, and what 
   expect(replayed.stderr.split("\n")[0]).toBe(`trace: the recording cannot be replayed: ${why}`);
 });
 
+describe("calls that no replay could answer", () => {
+  const asks = (number: number) =>
+    `import ctypes; libc = ctypes.CDLL(None, use_errno=True); libc.syscall(${number}, 0, 0); print(ctypes.get_errno())`;
+  const ENOSYS = "38\n";
+
+  it("are refused, and a note says so", async () => {
+    const IO_URING_SETUP = 425;
+    const { file, stdout } = await record(["python3", "-c", asks(IO_URING_SETUP)]);
+    expect(stdout).toBe(ENOSYS);
+    const { notes } = (await readWhole(file)).trace.info;
+    expect(notes.join()).toMatch(/^io_uring_setup was refused.*--observe/);
+  });
+
+  it("are not refused where there is to be no replay", async () => {
+    const IO_SETUP = 206;
+    const options = { options: ["--observe"] };
+    const { file, stdout } = await record(["python3", "-c", asks(IO_SETUP)], options);
+    expect(stdout).not.toBe(ENOSYS);
+    expect((await readWhole(file)).trace.info.notes).toEqual([]);
+  });
+
+  it("are not worth a note when every libc asks for them", async () => {
+    const RSEQ = 334;
+    const { file, stdout } = await record(["python3", "-c", asks(RSEQ)]);
+    expect(stdout).toBe(ENOSYS);
+    expect((await readWhole(file)).trace.info.notes).toEqual([]);
+  });
+});
+
 describe("small files that are mapped", () => {
   it("are in the trace and not in the object store", async () => {
     const [dir, cache] = [folder(), folder()];

@@ -81,6 +81,14 @@ impl World {
         if refused.is_err() {
             self.lost[Lost::TaskGone as usize] += 1;
         }
+        // Not rseq(2): every libc asks for it, and none misses it.
+        if matches!(
+            call.name(),
+            "io_uring_setup" | "io_setup" | "userfaultfd" | "perf_event_open" | "memfd_secret" | "iopl" | "ioperm"
+        ) {
+            let name = call.name();
+            self.note(&format!("{name} was refused, as by a kernel that lacks it: no replay could answer what comes of it; --observe lets programs have it"));
+        }
     }
 
     /// Remembers what the kernel will write into memory when this thread ends.
