@@ -59,18 +59,22 @@ pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec
         if mapping.prot & 2 == 0 || kernels || except.contains(&mapping.start) {
             continue;
         }
+        let end = mapping.start.saturating_add(mapping.length);
+        if let Some(told) = shared.filter(|_| mapping.shared) {
+            let inside = told.iter().filter(|(at, length)| *at >= mapping.start && at.saturating_add(*length) <= end);
+            found.extend(inside.map(|(at, length)| Window { at: *at, length: *length, shared: true }));
+            continue;
+        }
         // A page of a file has content also where nobody has looked at it yet.
         let has_content = mapping.ino != 0 && !mapping.shared;
         let mut at = mapping.start;
-        let end = mapping.start.saturating_add(mapping.length);
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
-            let counts = match shared {
-                Some(told) if mapping.shared => told.binary_search(&(at, length)).is_ok(),
-                _ => has_content || touched(pagemap.as_ref(), at, length),
-            };
-            if counts {
-                found.push(Window { at, length, shared: mapping.shared });
+            let parts = if has_content { vec![(at, length)] } else { touched(pagemap.as_ref(), at, length) };
+            if mapping.shared {
+                found.extend(parts.into_iter().map(|(at, length)| Window { at, length, shared: true }));
+            } else if !parts.is_empty() {
+                found.push(Window { at, length, shared: false });
             }
             at += length;
         }
@@ -101,16 +105,28 @@ fn plain_vector_state(image: &mut [u8]) {
     }
 }
 
-/// Whether any page of a range has content of its own; yes when the kernel will not say.
-fn touched(pagemap: Option<&File>, at: u64, length: u64) -> bool {
-    let Some(pagemap) = pagemap else { return true };
+/// The parts of a range that have content of their own: all of it when the kernel will not say.
+fn touched(pagemap: Option<&File>, at: u64, length: u64) -> Vec<(u64, u64)> {
+    /// Where pages are strewn over the range, it is one part.
+    const MOST: usize = 32;
     let mut entries = [0_u8; (WINDOW_PAGES * 8) as usize];
     let entries = &mut entries[..(length / PAGE * 8) as usize];
-    match pagemap.read_exact_at(entries, at / PAGE * 8) {
-        Ok(()) => entries
-            .chunks_exact(8)
-            .any(|entry| u64::from_le_bytes(entry.try_into().unwrap_or([255; 8])) & PRESENT_OR_SWAPPED != 0),
-        Err(_) => true,
+    let told = pagemap.is_some_and(|pagemap| pagemap.read_exact_at(entries, at / PAGE * 8).is_ok());
+    if !told {
+        return vec![(at, length)];
+    }
+    let is_there = |entry: &[u8]| u64::from_le_bytes(entry.try_into().unwrap_or([255; 8])) & PRESENT_OR_SWAPPED != 0;
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    for (index, _) in entries.chunks_exact(8).enumerate().filter(|(_, entry)| is_there(entry)) {
+        let page = at + index as u64 * PAGE;
+        match parts.last_mut().filter(|(start, length)| start + *length == page) {
+            Some((_, length)) => *length += PAGE,
+            None => parts.push((page, PAGE)),
+        }
+    }
+    match (parts.first(), parts.last()) {
+        (Some((first, _)), Some((last, length))) if parts.len() > MOST => vec![(*first, last + length - first)],
+        _ => parts,
     }
 }
 
@@ -224,5 +240,36 @@ mod tests {
         assert!(counts(None) && !counts(Some(&[])), "whoever reads it has touched it for the child");
         // SAFETY: nothing refers to the page any more.
         unsafe { libc::munmap(page, length) };
+    }
+
+    #[test]
+    fn looking_at_sparse_shared_memory_does_not_fill_it() {
+        const PAGES: u64 = 3 * WINDOW_PAGES;
+        let (length, flags) = ((PAGES * PAGE) as usize, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, which no reference points to.
+        let pages =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        assert_ne!(pages, libc::MAP_FAILED);
+        let child = Stopped::new();
+        let start = pages as u64;
+        let own = || -> Vec<(u64, u64)> {
+            let windows = windows(child.0, &[], None).into_iter();
+            let inside = windows.filter(|window| window.shared && (start..start + PAGES * PAGE).contains(&window.at));
+            inside.map(|window| ((window.at - start) / PAGE, window.length / PAGE)).collect()
+        };
+        let mut byte = [0];
+        for page in [3, 4, 600] {
+            assert_eq!(sys::read_pieces(child.0, &[(start + page * PAGE, 1)], &mut byte), 1);
+        }
+        assert_eq!(own(), [(3, 2), (600, 1)]);
+        let _ = state_hash(child.0, &windows(child.0, &[], None), &[]);
+        assert_eq!(own(), [(3, 2), (600, 1)]);
+        // Strewn all over, they are one part.
+        for page in (WINDOW_PAGES..2 * WINDOW_PAGES).step_by(8) {
+            assert_eq!(sys::read_pieces(child.0, &[(start + page * PAGE, 1)], &mut byte), 1);
+        }
+        assert_eq!(own(), [(3, 2), (WINDOW_PAGES, WINDOW_PAGES - 7)]);
+        // SAFETY: nothing refers to the pages any more.
+        unsafe { libc::munmap(pages, length) };
     }
 }
