@@ -244,6 +244,8 @@ pub struct Task {
     pub moving: Option<Box<Moving>>,
     /// The call that it is in writes into the memory of another process.
     pub writes_outside: bool,
+    /// It does so by the number of a process that has this very memory: its own, or one that shares it all.
+    pub writes_within: bool,
     /// It was stopped by a signal, and not continued yet.
     pub in_group_stop: bool,
     /// That was in the middle of its own code.
@@ -329,6 +331,7 @@ impl Task {
             restore: None,
             moving: None,
             writes_outside: false,
+            writes_within: false,
             in_group_stop: false,
             stopped_in_code: false,
             space: Rc::default(),

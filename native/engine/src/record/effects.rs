@@ -208,7 +208,9 @@ impl World {
         }
         if self.replayable {
             match plan.role {
-                Role::Writes | Role::WritesAt | Role::Moves(_) => self.wrote(task, call, result),
+                Role::Writes | Role::WritesAt | Role::WritesElsewhere | Role::Moves(_) => {
+                    self.wrote(task, call, result);
+                }
                 Role::Unmaps => self.unmapped(task, call),
                 Role::Remaps => World::remapped(task, call, result),
                 _ => self.changes_by_itself(task, call, result),

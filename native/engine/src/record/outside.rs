@@ -108,8 +108,13 @@ impl World {
             .collect()
     }
 
-    /// What a process has written into its own memory by a call: through /proc/self/mem, or to a file that it has mapped itself.
+    /// What a process has written into its own memory by a call: by its number, through /proc/self/mem, or to a file that it has
+    /// mapped itself.
     pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
+        if std::mem::take(&mut task.writes_within) && result > 0 {
+            let pieces = pieces_of_vector(task, call, result as u64);
+            self.take_written(task, pieces);
+        }
         let Some(fd) = sink(call).filter(|_| result > 0 && World::writes_to_file(call)) else { return };
         let length = result as u64;
         let Some(open) = task.fds.borrow().open(fd) else { return };
@@ -126,6 +131,11 @@ impl World {
             let mapped = space.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == open.file);
             mapped.filter_map(|mapped| piece_of_mapping(mapped, from, length)).collect()
         };
+        self.take_written(task, pieces);
+    }
+
+    /// Takes what a call has written into the memory of its own process.
+    fn take_written(&self, task: &mut Task, pieces: Vec<Piece>) {
         let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
         for (addr, length) in pieces {
             capturer.payload(slot::LAYOUT, Side::Out, addr, length);
@@ -174,11 +184,14 @@ impl Recorder {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(call) = task.call else { return false };
         let spaces = self.written_spaces(task, &call);
+        let is_within = call.plan.is_some_and(|plan| plan.role == Role::WritesElsewhere)
+            && self.task_numbered(task, call.int(0)).is_some_and(|target| Rc::ptr_eq(&target.space, &task.space));
         if self.waits_for(tid, &spaces, Some(WRITTEN)) {
             return true;
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.writes_outside = !spaces.is_empty();
+            task.writes_within = is_within;
         }
         false
     }
