@@ -572,6 +572,10 @@ impl Code {
             bytes.truncate((window::READ_AFTER + ip - page) as usize);
             got = sys::read_pieces(tid, &[(from, bytes.len())], &mut bytes);
         }
+        if ip > from + got as u64 {
+            // Its process has been killed. That tells nothing of the site.
+            return Err(Refused::ReadOnly);
+        }
         let around = Around { start: from, bytes: &bytes[..got], ip, length: kind.length(), eax };
         let mut branches = None;
         let chosen = window::choose(&around, |start, end| {

@@ -206,7 +206,7 @@ impl Around<'_> {
         let mut all = 0;
         for distance in NEAREST..FURTHEST {
             let Some(mut decoder) = addr.checked_sub(distance).and_then(|start| self.from(start)) else { continue };
-            while decoder.ip() < addr {
+            while decoder.can_decode() && decoder.ip() < addr {
                 let instruction = decoder.decode();
                 if instruction.next_ip() == addr && !instruction.is_invalid() {
                     votes.entry(instruction.ip()).or_insert((instruction, 0)).1 += 1;
@@ -521,6 +521,16 @@ mod tests {
         bytes.extend(after);
         bytes.extend([0x90; 64]);
         (bytes, ip)
+    }
+
+    #[test]
+    fn code_that_could_not_be_read_has_no_window() {
+        let (bytes, ip) = around(&[0xb8, 0x27, 0, 0, 0], &[]);
+        for got in 0..bytes.len() {
+            let around = Around { start: START, bytes: &bytes[..got], ip, length: CALL_BYTES, eax: Some(0x27) };
+            let is_there = START + got as u64 >= ip - CALL_BYTES;
+            assert_eq!(choose_in(&around).0.is_ok(), is_there, "{got} of {} bytes", bytes.len());
+        }
     }
 
     fn chosen(before: &[u8], after: &[u8], number: u32) -> (Result<Window, Refused>, u64) {
