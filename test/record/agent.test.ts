@@ -172,6 +172,14 @@ test.each([eager, { options: ["--backend=eager-agent"] }])(
   120_000,
 );
 
+test("a process with threads may be killed at any time", async () => {
+  const { code, signal, file } = await record([compile("agent_killed", "-pthread"), "200"], usual);
+  expect({ code, signal }).toEqual({ code: 0, signal: null });
+  const { events } = await readWhole(file);
+  const last = events.filter((event) => event.kind === "Exit").at(-1);
+  expect(last?.thread).toBe(0);
+}, 60_000);
+
 test("a thread that was there before the agent may be interrupted", async () => {
   const program = compile("agent_restart", "-pthread", "-static");
   const { code, signal, file } = await record([program], usual);

@@ -246,7 +246,7 @@ impl Walk<'_> {
     /// Waits for the stop that `is_it` tells by its wait status and the registers, over signals that come meanwhile.
     fn wait(&mut self, how: sys::Resume, is_it: impl Fn(c_int, &user_regs_struct) -> bool) -> Result<(), Settled> {
         loop {
-            let Ok(waited) = sys::wait_for(self.tid) else { return Err(Settled::Boundary) };
+            let Ok(waited) = sys::wait_stop(self.tid) else { return Err(Settled::Boundary) };
             if libc::WIFSTOPPED(waited.status) {
                 self.regs = sys::registers(self.tid).map_err(|_| Settled::Event(Box::new(waited)))?;
                 // What the program sends itself as SIGTRAP is a signal like any other.

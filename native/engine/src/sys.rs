@@ -2,6 +2,8 @@
 //!
 //! Nothing here decides anything; every `unsafe` block of the recorder that is not in `launch.rs` (after fork) is here.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -303,12 +305,70 @@ pub fn has_pending_signals(tid: pid_t) -> bool {
 
 /// Waits for the next stop or end of one tracee.
 pub fn wait_for(tid: pid_t) -> io::Result<Waited> {
+    if let Some(waited) = take(tid) {
+        return Ok(waited);
+    }
     loop {
         match wait(tid, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(None) => return Err(io::Error::from_raw_os_error(libc::ECHILD)),
             Ok(Some(waited)) => return Ok(waited),
             Err(error) => return Err(error),
+        }
+    }
+}
+
+thread_local! {
+    /// What [`await_report`] has taken of other tracees, for who waits for any.
+    static TAKEN: RefCell<VecDeque<Waited>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What a tracee has reported while another one was waited for.
+fn take(tid: pid_t) -> Option<Waited> {
+    TAKEN.with_borrow_mut(|taken| {
+        let place = taken.iter().position(|waited| waited.tid == tid)?;
+        taken.remove(place)
+    })
+}
+
+/// Waits for the next stop of a tracee whose process may be killed meanwhile. An end, and what others report, is left to [`wait_any`].
+///
+/// # Errors
+/// ESRCH when it has ended.
+pub fn wait_stop(tid: pid_t) -> io::Result<Waited> {
+    let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+    let taken = TAKEN.with_borrow(|taken| taken.iter().find(|waited| waited.tid == tid).map(|waited| waited.status));
+    if let Some(status) = taken {
+        return if libc::WIFSTOPPED(status) { wait_for(tid) } else { Err(gone()) };
+    }
+    while await_report(tid)? {
+        // A stop of one that is killed now is gone.
+        if let Some(waited) = wait(tid, libc::WNOHANG)? {
+            return Ok(waited);
+        }
+    }
+    Err(gone())
+}
+
+/// Waits until a tracee has a stop (`true`) or an end to tell. The end of a process' first thread is told when all its other threads have
+/// been waited for, and not before: so reports of others are taken while it has none.
+fn await_report(tid: pid_t) -> io::Result<bool> {
+    const ANY: c_int = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
+    // SAFETY: takes numbers only, and sends nothing.
+    let is_first = unsafe { libc::syscall(libc::SYS_tgkill, tid, tid, 0) } == 0;
+    loop {
+        let unhurried = if is_first { libc::WNOHANG } else { 0 };
+        match wait_id(libc::P_PID, tid, ANY | unhurried) {
+            Ok(Some((_, stopped))) => return Ok(stopped.is_some()),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if let Ok(Some((other, _))) = wait_id(libc::P_ALL, 0, ANY)
+            && other != tid
+            && let Ok(Some(waited)) = wait(other, libc::WNOHANG)
+        {
+            TAKEN.with_borrow_mut(|taken| taken.push_back(waited));
         }
     }
 }
@@ -320,7 +380,7 @@ pub fn poll_child(pid: pid_t) -> io::Result<Option<Waited>> {
 
 /// The stop or end of one tracee that is there already.
 pub fn poll(tid: pid_t) -> io::Result<Option<Waited>> {
-    wait(tid, libc::WNOHANG)
+    take(tid).map_or_else(|| wait(tid, libc::WNOHANG), |waited| Ok(Some(waited)))
 }
 
 /// Sets one argument register (0 to 5) of a tracee in a syscall stop.
@@ -381,6 +441,9 @@ pub fn wait_now(how: Waiting) -> Option<Waited> {
 }
 
 fn wait_how(how: Waiting, flags: c_int) -> io::Result<Option<Waited>> {
+    if let Some(waited) = TAKEN.with_borrow_mut(VecDeque::pop_front) {
+        return Ok(Some(waited));
+    }
     if how == Waiting::Plainly {
         return wait(-1, flags);
     }
@@ -1153,17 +1216,6 @@ pub fn effective_capabilities(tid: pid_t) -> io::Result<u64> {
     // SAFETY: the kernel reads a header of two words and writes the two halves of this version.
     check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), halves.as_mut_ptr()) })?;
     Ok(u64::from(halves[0][0]) | u64::from(halves[1][0]) << 32)
-}
-
-/// Waits until a tracee has stopped (`true`) or ended, and leaves it so that it can be waited for again.
-pub fn wait_keeping_ends(tid: pid_t) -> io::Result<bool> {
-    loop {
-        match wait_id(libc::P_PID, tid, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT) {
-            Ok(found) => return Ok(found.is_some_and(|(_, stopped)| stopped.is_some())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// The time stamp counter, on a thread that may read it.

@@ -175,12 +175,7 @@ impl<'a> Borrowed<'a> {
 
     /// The next stop. One that ends the thread stays to be waited for by others.
     fn wait(&mut self) -> io::Result<libc::c_int> {
-        let ended = !sys::wait_keeping_ends(self.tid)?;
-        if ended {
-            self.gone = true;
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(sys::wait_for(self.tid)?.status)
+        Ok(sys::wait_stop(self.tid).inspect_err(|_| self.gone = true)?.status)
     }
 }
 

@@ -791,7 +791,7 @@ impl Recorder {
                         continue;
                     }
                 }
-                let Ok(waited) = sys::interrupt(other_tid).and_then(|()| sys::wait_for(other_tid)) else { continue };
+                let Ok(waited) = sys::interrupt(other_tid).and_then(|()| sys::wait_stop(other_tid)) else { continue };
                 if libc::WIFSTOPPED(waited.status) {
                     is_clear &= !in_way(other_tid);
                 }

@@ -36,7 +36,7 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
     sys::set_registers(tid, &own).ok()?;
     let (mut came, mut result) = (Vec::new(), None);
     while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
-        let waited = sys::wait_for(tid).ok()?;
+        let waited = sys::wait_stop(tid).ok()?;
         if !libc::WIFSTOPPED(waited.status) {
             return None;
         }

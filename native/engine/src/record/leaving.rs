@@ -229,7 +229,7 @@ impl Recorder {
             if sys::resume(tid, Resume::Syscall, 0).is_err() {
                 return false;
             }
-            let Ok(waited) = sys::wait_for(tid) else { return false };
+            let Ok(waited) = sys::wait_stop(tid) else { return false };
             let status = waited.status;
             if status >> 8 == libc::SIGTRAP | 0x80 {
                 break;

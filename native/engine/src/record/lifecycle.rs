@@ -258,6 +258,11 @@ impl Recorder {
         self.end_recorded(&mut task);
         Recorder::return_ring(&mut task);
         self.end_calls(&mut task);
+        if task.making && flags & libc::CLONE_THREAD as u64 != 0 {
+            // Who ends last in a process is told by how many there are.
+            self.left_behind(&task, flags);
+            task.making = false;
+        }
         let last = {
             let mut process = task.process.borrow_mut();
             process.alive = process.alive.saturating_sub(1);

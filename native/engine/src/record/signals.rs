@@ -126,7 +126,7 @@ impl Recorder {
         }
         // To the first instruction of the handler, where its frame can be read.
         let _ = sys::resume(tid, Resume::Step, signal);
-        let waited = sys::wait_for(tid);
+        let waited = sys::wait_stop(tid);
         let regs = sys::registers(tid).ok();
         let is_there = waited.as_ref().is_ok_and(|waited| waited.status >> 8 == libc::SIGTRAP);
         if let Some(regs) = regs.filter(|_| is_there) {
@@ -180,10 +180,7 @@ impl Recorder {
             self.go_on(tid, signal);
             return;
         }
-        let Ok(waited) = sys::wait_for(tid) else {
-            self.world.lost[Lost::TaskGone as usize] += 1;
-            return;
-        };
+        let Ok(waited) = sys::wait_stop(tid) else { return };
         let is_done = waited.status >> 8 == libc::SIGTRAP
             && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::TRAP_TRACE);
         if is_done {
