@@ -15,6 +15,8 @@ pub const ILL_ILLOPN: c_int = 2;
 pub const TRAP_TRACE: c_int = 2;
 /// A hardware breakpoint.
 pub const TRAP_HWBKPT: c_int = 4;
+/// `si_code` of SIGSYS for a call of which a filter has made a trap, seccomp(2).
+pub const SYS_SECCOMP: c_int = 1;
 /// `si_code` of SIGSYS for a call that the program has sent to itself: prctl(2), PR_SET_SYSCALL_USER_DISPATCH. The kernel looks
 /// at that before a tracer hears of the call.
 pub const SYS_USER_DISPATCH: c_int = 2;
@@ -23,6 +25,12 @@ fn int(info: &SigInfo, at: usize) -> c_int {
     let mut bytes = [0; 4];
     bytes.copy_from_slice(&info[at..at + 4]);
     c_int::from_ne_bytes(bytes)
+}
+
+/// `si_signo`.
+#[must_use]
+pub fn signal(info: &SigInfo) -> c_int {
+    int(info, 0)
 }
 
 /// `si_code`.

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use libc::{c_int, c_long, c_void, pid_t};
 use trace_format::table::Arch;
 
-use crate::siginfo::SigInfo;
+use crate::siginfo::{self, SigInfo};
 
 /// `PTRACE_EVENT_*` numbers as they stand in the high half of a wait status, ptrace(2).
 pub mod event {
@@ -281,11 +281,11 @@ pub fn set_signal_mask(tid: pid_t, mask: u64) -> io::Result<()> {
     check(unsafe { libc::ptrace(PTRACE_SETSIGMASK, tid, 8_usize, &raw const mask) }).map(drop)
 }
 
-/// Whether signals wait for a stopped tracee or its process, blocked ones among them.
-#[must_use]
-pub fn has_pending_signals(tid: pid_t) -> bool {
+const PEEK_SHARED: u32 = 1;
+
+/// One of the signals that wait for a stopped tracee, by its place, or with [`PEEK_SHARED`] for its process: PTRACE_PEEKSIGINFO.
+fn waiting_signal(tid: pid_t, flags: u32, place: u64) -> io::Result<Option<SigInfo>> {
     const PTRACE_PEEKSIGINFO: u32 = 0x4209;
-    const PTRACE_PEEKSIGINFO_SHARED: u32 = 1;
     /// `struct ptrace_peeksiginfo_args` (linux/ptrace.h).
     #[repr(C)]
     struct Args {
@@ -293,14 +293,25 @@ pub fn has_pending_signals(tid: pid_t) -> bool {
         flags: u32,
         nr: i32,
     }
-    [0, PTRACE_PEEKSIGINFO_SHARED].into_iter().any(|flags| {
-        let args = Args { off: 0, flags, nr: 1 };
-        let mut info = [0_u8; 128];
-        // SAFETY: the kernel reads the arguments and writes the one siginfo_t of 128 bytes that they ask for.
-        let found = unsafe { libc::ptrace(PTRACE_PEEKSIGINFO, tid, &raw const args, info.as_mut_ptr()) };
-        // What cannot be told may be.
-        found != 0
-    })
+    let args = Args { off: place, flags, nr: 1 };
+    let mut info = [0_u8; 128];
+    // SAFETY: the kernel reads the arguments and writes the one siginfo_t of 128 bytes that they ask for.
+    let found = check(unsafe { libc::ptrace(PTRACE_PEEKSIGINFO, tid, &raw const args, info.as_mut_ptr()) })?;
+    Ok((found != 0).then_some(info))
+}
+
+/// Whether signals wait for a stopped tracee or its process, blocked ones among them.
+#[must_use]
+pub fn has_pending_signals(tid: pid_t) -> bool {
+    // What cannot be told may be.
+    [0, PEEK_SHARED].into_iter().any(|flags| !matches!(waiting_signal(tid, flags, 0), Ok(None)))
+}
+
+/// Whether a filter of the program has made a trap of the call that a tracee comes back from: its SIGSYS waits then.
+#[must_use]
+pub fn is_trapped_by_filter(tid: pid_t) -> bool {
+    let mut waiting = (0..).map_while(|place| waiting_signal(tid, 0, place).ok().flatten());
+    waiting.any(|info| siginfo::signal(&info) == libc::SIGSYS && siginfo::code(&info) == siginfo::SYS_SECCOMP)
 }
 
 /// Waits for the next stop or end of one tracee.

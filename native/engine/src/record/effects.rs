@@ -181,8 +181,8 @@ impl World {
         }
     }
 
-    /// What a call has changed. `result` is its raw result.
-    pub(super) fn after(&mut self, task: &mut Task, call: &Call, result: i64) {
+    /// Puts back what was changed for the kernel in what a call asks.
+    pub(super) fn put_back(task: &mut Task, call: &Call) {
         match task.restore.take() {
             Some(Restore::Argument(index, value)) => {
                 let _ = sys::set_argument(task.tid, call.arch, index, value);
@@ -192,6 +192,11 @@ impl World {
             }
             None => {}
         }
+    }
+
+    /// What a call has changed. `result` is its raw result.
+    pub(super) fn after(&mut self, task: &mut Task, call: &Call, result: i64) {
+        World::put_back(task, call);
         let Some(plan) = call.plan else { return };
         if is_error(result) {
             self.after_failure(plan.effect, result);
