@@ -92,7 +92,8 @@ describe("kill -9 of the recorder", () => {
     const file = join(dir, "x.trace");
     const progress = join(dir, "progress");
     // Slow, so that no block fills up: only time makes the writer write.
-    const script = `n=0; while :; do n=$((n + 1)); echo $n >> ${progress}; read -t 0.02 x; done`;
+    const wait = `mkfifo ${dir}/nothing; exec 3<>${dir}/nothing`;
+    const script = `${wait}; n=0; while :; do n=$((n + 1)); echo $n >> ${progress}; read -t 0.02 -u 3 x; done`;
     const recorder = start([...recordWords(file), "bash", "-c", script], {
       env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
       stdio: ["pipe", "ignore", "ignore"],
