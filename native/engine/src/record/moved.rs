@@ -230,11 +230,14 @@ impl Recorder {
         !waits
     }
 
-    /// The call at whose entry a thread stands is not made: this is its result.
+    /// The call at whose entry a thread stands, of a descriptor, does nothing: this is its result. It is made with a descriptor that is
+    /// none, for a filter of the program would look at the number of a call that is not made.
     pub(super) fn skip(&mut self, tid: pid_t, answer: i64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some(arch) = task.call.as_ref().map(|call| call.arch) else { return };
         let skipped = sys::registers(tid).and_then(|regs| {
-            let skipped = libc::user_regs_struct { orig_rax: u64::MAX, ..regs };
+            let mut skipped = regs;
+            *sys::argument(&mut skipped, arch, 0) = u64::MAX;
             sys::set_registers(tid, &skipped).map(|()| regs)
         });
         match skipped {
