@@ -780,6 +780,9 @@ impl Recorder {
                 is_clear &= !is_changed(call.ip);
             } else if self.stops.iter().any(|stop| stop.tid == other_tid) {
                 is_clear &= !in_way(other_tid);
+            } else if other.in_group_stop {
+                // Continued, it reports that before it runs anything; where it stands is not told before.
+                is_clear = false;
             } else {
                 match sys::state_of(other_tid) {
                     // It sleeps in a call that the agent has made, or runs nothing any more.
