@@ -925,8 +925,7 @@ static int wait_in_turn(const struct frame *frame, struct block *block, i64 *res
 	other.args[3] = time < 0 ? time : time / SMALL_PART;
 	if (*result || !other.args[3] || !attempt(&other, block, TRIES_IN_TURN, result))
 		return 0;
-	if (block->replayable)
-		read_clock(block);
+	read_clock(block);
 	return 1;
 }
 

@@ -895,9 +895,7 @@ impl Recorder {
         let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
         task.resumed = self.world.clock;
         if self.world.replayable {
-            let was_wanted = task.resumed.saturating_sub(task.wanted) < turns::SOON_AGAIN_NS;
-            let is_wanted = was_wanted || self.world.turns.wanted_of(task.space.borrow().group).is_some();
-            Recorder::ready_to_go_on(task, is_wanted);
+            Recorder::ready_to_go_on(task, &self.world.turns);
         }
         self.world.placement.resumed(&mut task.place, task.resumed, in_call);
         // A task that was killed meanwhile reports its end by itself.
@@ -937,9 +935,7 @@ impl Recorder {
                 self.world.enter(task, &info, now);
                 self.guard(tid);
                 self.keep_strict(tid);
-                if let Some(answer) = self.answers_shown(tid) {
-                    self.skip(tid, answer);
-                }
+                self.answer_shown(tid);
             }
             Ok(_) => {}
             Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,

@@ -163,6 +163,14 @@ pub struct Boundary {
     pub steps: bool,
 }
 
+impl Boundary {
+    /// A place to which a thread comes by events only.
+    #[must_use]
+    pub fn at(ip: u64, sp: u64) -> Boundary {
+        Boundary { ip, sp, recurs: false, steps: false }
+    }
+}
+
 /// Where a word was changed, and what it was before.
 #[derive(Clone, Copy, Debug)]
 pub enum Restore {

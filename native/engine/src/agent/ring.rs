@@ -419,7 +419,7 @@ impl Ring {
 
     /// Has the agent keep the turn no longer while a call waits. Whether it is in such a call now, out of which it has to be brought.
     #[must_use]
-    pub fn wants_turn(&self) -> bool {
+    pub fn ask_turn(&self) -> bool {
         self.refuse(self.refuses() | trace_format::ring::refuse::TURNS);
         // The agent says first what it does, and looks then.
         fence(Ordering::SeqCst);

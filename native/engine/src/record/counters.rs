@@ -81,7 +81,7 @@ impl World {
             event.args[1] = read.processor;
         }
         event.ret = i64::from(is_blocked);
-        task.boundary = Some(Boundary { ip: read.ip, sp: read.sp, recurs: false, steps: false });
+        task.boundary = Some(Boundary::at(read.ip, read.sp));
         self.commit(event, &Memory::default());
     }
 }

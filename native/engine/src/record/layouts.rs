@@ -52,7 +52,7 @@ impl World {
         };
         let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
         (event.arch, event.ip, event.sp) = (arch as u8, regs.rip, regs.rsp);
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false, steps: false });
+        task.boundary = Some(Boundary::at(regs.rip, regs.rsp));
         let mut rows = Vec::with_capacity(mappings.len() * ROW_BYTES);
         let mut tails = Vec::new();
         let mut above = 0;

@@ -17,6 +17,7 @@ use super::agent::{is_beyond, refusals};
 use super::lifecycle::flags_of;
 use super::replayable::Stream;
 use super::shown::{self, Hidden as _};
+use super::turns::{SOON_AGAIN_NS, Turns};
 use super::{Recorder, World};
 use crate::agent::code::State;
 use crate::agent::inject;
@@ -43,7 +44,7 @@ impl World {
     /// What is to be known of a call that a thread has made in the agent.
     pub(super) fn recorded_in_turn(task: &mut Task, call: &Call, result: i64) {
         World::remember_words(task, call);
-        task.boundary = Some(Boundary { ip: call.ip, sp: call.sp, recurs: false, steps: false });
+        task.boundary = Some(Boundary::at(call.ip, call.sp));
         task.preempted = 0;
         let masks = call.plan.is_some_and(|plan| plan.role == Role::Masks) && !capture::is_error(result);
         if masks && let Some(set) = task.memory.find(1, Side::In).filter(|set| set.len() == 8).map(word_of) {
@@ -393,13 +394,16 @@ impl Recorder {
         answer
     }
 
-    /// A task is about to go on, now: while a signal is held for it, its next call stops. `is_wanted`: others wait for the turn.
-    pub(super) fn ready_to_go_on(task: &mut Task, is_wanted: bool) {
+    /// A task is about to go on, now: while a signal is held for it, its next call stops, and where others want the turn it keeps it in no
+    /// call that waits.
+    pub(super) fn ready_to_go_on(task: &mut Task, turns: &Turns) {
         if task.call.is_none() && (task.is_stranded || !task.has_block) {
             find_block(task);
         }
         let Some(ring) = &task.ring else { return };
         ring.set_clock(task.resumed);
+        let was_wanted = task.resumed.saturating_sub(task.wanted) < SOON_AGAIN_NS;
+        let is_wanted = was_wanted || turns.wanted_of(task.space.borrow().group).is_some();
         let bits = refusals(task, true) | if is_wanted { refuse::TURNS } else { 0 };
         if ring.refuses() != bits {
             ring.refuse(bits);

@@ -78,7 +78,7 @@ impl World {
         (event.args[2], event.args[3]) = (regs.fs_base, if is_agents { 0 } else { regs.gs_base });
         let ip = birth.space.borrow().code.own_ip(regs.rip);
         (event.ip, event.sp) = (ip, regs.rsp);
-        task.boundary = Some(Boundary { ip, sp: regs.rsp, recurs: false, steps: false });
+        task.boundary = Some(Boundary::at(ip, regs.rsp));
         task.clear_tid = birth.clear_tid;
         let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory };
         capturer.structure(slot::LAYOUT, Side::Out, birth.set_tid, 4);

@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use libc::{c_int, pid_t};
 use trace_format::event::{Lost, Side, slot};
 use trace_format::syscalls;
+use trace_format::table::Arch;
 
 use super::layouts::file_position;
 use super::replayable::sink;
@@ -77,7 +78,29 @@ fn keeps_its_bytes(file: &File) -> bool {
     sys::file_system(file).is_ok_and(|kind| !OF_THE_KERNEL.contains(&kind))
 }
 
+/// Makes a call, whatever it is, one that does nothing: no argument of it is a descriptor or an address any more. Its number stays, since
+/// that is what a filter of the program looks at.
+fn do_nothing(regs: &mut libc::user_regs_struct, arch: Arch) {
+    for index in 0..6 {
+        *sys::argument(regs, arch, index) = u64::MAX;
+    }
+}
+
 impl World {
+    /// The call at whose entry a thread stands does nothing, and this is its result.
+    pub(super) fn skip(&mut self, task: &mut Task, answer: i64) {
+        let Some(arch) = task.call.as_ref().map(|call| call.arch) else { return };
+        let skipped = sys::registers(task.tid).and_then(|regs| {
+            let mut skipped = regs;
+            do_nothing(&mut skipped, arch);
+            sys::set_registers(task.tid, &skipped).map(|()| regs)
+        });
+        match skipped {
+            Ok(regs) => task.moving = Some(Box::new(Moving { regs, step: MovingStep::Answered(answer) })),
+            Err(_) => self.lost[Lost::TaskGone as usize] += 1,
+        }
+    }
+
     /// The descriptor that a thread is about to move data from, to an output of the first program.
     fn moves_from(&self, task: &Task) -> Option<(Call, c_int)> {
         let call = task.call?;
@@ -196,11 +219,19 @@ fn source_offset(task: &Task, call: &Call) -> Option<u64> {
 }
 
 impl Recorder {
+    /// What a thread is about to read is answered, if it would show the recorder. Whether it is.
+    pub(super) fn answer_shown(&mut self, tid: pid_t) -> bool {
+        let Some(answer) = self.answers_shown(tid) else { return false };
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            self.world.skip(task, answer);
+        }
+        true
+    }
+
     /// A thread is about to make the call at whose entry it stands. If that moves data to an output of the first program, it is changed
     /// so that they are seen. `false` when it only waits for its source.
     pub(super) fn prepare_move(&mut self, tid: pid_t) -> bool {
-        if let Some(answer) = self.answers_shown(tid) {
-            self.skip(tid, answer);
+        if self.answer_shown(tid) {
             return true;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return true };
@@ -210,7 +241,7 @@ impl Recorder {
         let mut changed = regs;
         let waits = matches!(step, MovingStep::Waits);
         match step {
-            MovingStep::Answered(_) => changed.orig_rax = u64::MAX,
+            MovingStep::Answered(_) => do_nothing(&mut changed, call.arch),
             MovingStep::Waits => {
                 let of_socket = task.fds.borrow().open(fd).is_some_and(|open| open.kind == ObjectKind::Socket);
                 let (name, flags) = if of_socket { ("recvfrom", libc::MSG_PEEK as u64) } else { ("read", 0) };
@@ -230,28 +261,15 @@ impl Recorder {
         !waits
     }
 
-    /// The call at whose entry a thread stands, of a descriptor, does nothing: this is its result. It is made with a descriptor that is
-    /// none, for a filter of the program would look at the number of a call that is not made.
-    pub(super) fn skip(&mut self, tid: pid_t, answer: i64) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let Some(arch) = task.call.as_ref().map(|call| call.arch) else { return };
-        let skipped = sys::registers(tid).and_then(|regs| {
-            let mut skipped = regs;
-            *sys::argument(&mut skipped, arch, 0) = u64::MAX;
-            sys::set_registers(tid, &skipped).map(|()| regs)
-        });
-        match skipped {
-            Ok(regs) => task.moving = Some(Box::new(Moving { regs, step: MovingStep::Answered(answer) })),
-            Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
-        }
-    }
-
     /// A thread has come back from a call that may have been changed so: its registers become what the program expects, and what
     /// was moved is kept. The call's result; nothing when the thread enters its call once more.
     pub(super) fn moved(&mut self, tid: pid_t, result: i64) -> Option<i64> {
         let Some(task) = self.tasks.get_mut(&tid) else { return Some(result) };
         let Some(moving) = task.moving.take() else { return Some(result) };
         let Moving { regs, step } = *moving;
+        // A filter of the program may have made a trap of it: then it has no result.
+        let is_trapped = result as u64 == regs.orig_rax && sys::is_trapped_by_filter(tid);
+        let step = if is_trapped { MovingStep::Again } else { step };
         let result = if let MovingStep::Answered(answer) = step { answer } else { result };
         let mut after = libc::user_regs_struct { rax: result as u64, ..regs };
         let again = matches!(step, MovingStep::Waits) && result == EFAULT;

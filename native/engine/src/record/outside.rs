@@ -207,10 +207,9 @@ impl Recorder {
             Shared::File(file) => Some(file),
             Shared::Segment(number) => self.world.segment(number),
         };
-        let mut is_written = maps_to_write(tid, &call);
-        let mut others = Vec::new();
+        let (mut others, mut is_written) = (Vec::new(), false);
         if let Some(file) = file {
-            is_written |= self.world.shared_files.get(&file).is_some_and(|known| known.written);
+            is_written = self.world.shared_files.get(&file).is_some_and(|known| known.written);
             others = self.world.mappers(task, file);
             others.retain(|space| space.borrow().shares);
         }
@@ -223,7 +222,7 @@ impl Recorder {
             is_written |= maps_to_write(other.tid, &coming);
             others.push(Rc::clone(&other.space));
         }
-        if !is_written {
+        if others.is_empty() || !(is_written || maps_to_write(tid, &call)) {
             return false;
         }
         self.waits_for(tid, &others, None)

@@ -69,18 +69,12 @@ impl World {
         }
     }
 
-    /// Lets a call that cannot be replayed fail with ENOSYS: the kernel skips it.
-    fn refuse(&mut self, task: &Task, call: &Call) {
+    /// Lets a call that cannot be replayed fail with ENOSYS.
+    fn refuse(&mut self, task: &mut Task, call: &Call) {
         if call.plan.is_none_or(|plan| plan.row.replay != Replay::Refuse) {
             return;
         }
-        let refused = sys::registers(task.tid).and_then(|mut regs| {
-            regs.orig_rax = u64::MAX;
-            sys::set_registers(task.tid, &regs)
-        });
-        if refused.is_err() {
-            self.lost[Lost::TaskGone as usize] += 1;
-        }
+        self.skip(task, -i64::from(libc::ENOSYS));
         // Not rseq(2): every libc asks for it, and none misses it.
         if matches!(
             call.name(),
@@ -405,7 +399,7 @@ impl Recorder {
         }
         let recurs = role == Role::ReturnsFromHandler;
         let ip = task.space.borrow().code.own_ip(info.ip);
-        task.boundary = Some(Boundary { ip, sp: info.sp, recurs, steps: false });
+        task.boundary = Some(Boundary { recurs, ..Boundary::at(ip, info.sp) });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;
@@ -471,10 +465,10 @@ impl Recorder {
         }
         if let Some(holder) = self.world.turns.wanted_of(group)
             && let Some(task) = self.tasks.get_mut(&holder)
-            && task.ring.as_ref().is_some_and(Ring::wants_turn)
+            && task.ring.as_ref().is_some_and(Ring::ask_turn)
             && !task.interrupting
         {
-            task.wanted = task.resumed.max(self.world.turns.now);
+            task.wanted = self.world.clock;
             task.interrupting = sys::interrupt(holder).is_ok();
         }
         false
@@ -605,7 +599,7 @@ impl Recorder {
             return;
         }
         task.pending = Some(Pending::Start);
-        if self.world.turns.take(group, tid) {
+        if self.take_turn(group, tid) {
             self.grant(Some(tid));
         }
     }

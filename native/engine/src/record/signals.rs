@@ -137,7 +137,7 @@ impl Recorder {
             let length = frame_length(&capturer, &regs, place.1);
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
             super::traps::note_blocked(task);
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false, steps: false });
+            task.boundary = Some(Boundary::at(regs.rip, regs.rsp));
         }
         self.world.commit(event, &memory);
         match waited {
@@ -201,7 +201,7 @@ impl Recorder {
             return;
         }
         if let Some(task) = self.tasks.get_mut(&tid).filter(|_| waits) {
-            // It makes the call again, which is a boundary.
+            // It stands behind the call, or makes it again: both are boundaries.
             task.interrupting = false;
             return self.go_on(tid, 0);
         }
@@ -275,7 +275,7 @@ impl Recorder {
             if let Some((event, memory)) = stopped {
                 self.world.commit(event, &memory);
             }
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: true, steps: false });
+            task.boundary = Some(Boundary { recurs: true, ..Boundary::at(regs.rip, regs.rsp) });
             let pid = task.process.borrow().pid;
             for held in task.held.iter_mut().filter(|held| !held.queued) {
                 held.queued = sys::tgkill(pid, tid, held.number).is_ok();

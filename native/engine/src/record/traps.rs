@@ -120,7 +120,7 @@ impl World {
         (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (eax, ebx, ecx, edx);
         regs.rip += CPUID.len() as u64;
         if sys::set_registers(task.tid, &regs).is_ok() && self.replayable {
-            task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false, steps: false });
+            task.boundary = Some(Boundary::at(regs.rip, regs.rsp));
             self.commit(event, &Memory::default());
         }
         true

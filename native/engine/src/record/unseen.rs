@@ -97,7 +97,7 @@ impl World {
         if !is_one || sys::set_registers(task.tid, &regs).is_err() {
             return is_one;
         }
-        task.boundary = Some(Boundary { ip: regs.rip, sp: regs.rsp, recurs: false, steps: false });
+        task.boundary = Some(Boundary::at(regs.rip, regs.rsp));
         self.commit(event, &Memory::default());
         true
     }
