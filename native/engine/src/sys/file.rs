@@ -1,0 +1,164 @@
+//! Files, pipes and sockets, of this process and behind the descriptors of others.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
+
+use libc::{c_int, c_long, pid_t};
+
+use super::check;
+
+/// A file of zeros in memory, which may be sealed, memfd_create(2).
+///
+/// # Errors
+/// As memfd_create(2) and ftruncate(2).
+pub fn memory_file(name: &CStr, length: u64) -> io::Result<File> {
+    // SAFETY: the name is a string with its end.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and owned by nobody else.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(length)?;
+    Ok(file)
+}
+
+/// The file behind a descriptor of another process, opened again for reading, so that it has a position of its own. A pipe
+/// stays the same pipe.
+pub fn open_again(tid: pid_t, fd: c_int) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/{tid}/fd/{fd}"))
+}
+
+/// The open file description behind a descriptor of another thread, shared with it, pidfd_getfd(2). `pid` is its process.
+pub fn share_descriptor(pid: pid_t, tid: pid_t, fd: c_int) -> io::Result<OwnedFd> {
+    /// Linux 6.9: the thread itself, which may have a table of its own.
+    const PIDFD_THREAD: c_int = libc::O_EXCL;
+    // SAFETY: takes no pointer.
+    let open = |of: pid_t, flags: c_int| check(unsafe { libc::syscall(libc::SYS_pidfd_open, of, flags) });
+    let process = open(tid, PIDFD_THREAD).or_else(|_| open(pid, 0))?;
+    // SAFETY: just made, and owned by nobody else.
+    let process = unsafe { OwnedFd::from_raw_fd(process as c_int) };
+    // SAFETY: takes no pointer.
+    let shared = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })?;
+    // SAFETY: just made, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(shared as c_int) })
+}
+
+/// A pipe of this process with room for so many bytes, if it may have that much: the ends to read and to write.
+pub fn wide_pipe(room: c_int) -> io::Result<(File, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: pipe2 writes two descriptors.
+    check(c_long::from(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }))?;
+    // SAFETY: takes no pointer; a smaller pipe is as good.
+    unsafe { libc::fcntl(ends[1], libc::F_SETPIPE_SZ, room) };
+    // SAFETY: both descriptors are new and owned by nobody else.
+    Ok(unsafe { (File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Copies what is in a pipe to another one, and leaves it there, tee(2). 0 when nothing will ever come.
+///
+/// # Errors
+/// EAGAIN when nothing has come yet.
+pub fn copy_pipe(from: &impl AsRawFd, to: &impl AsRawFd, most: usize) -> io::Result<usize> {
+    // SAFETY: takes no pointer.
+    let copied = unsafe { libc::tee(from.as_raw_fd(), to.as_raw_fd(), most, libc::SPLICE_F_NONBLOCK) };
+    check(copied as c_long).map(|copied| copied as usize)
+}
+
+/// Looks at what has come to a stream socket, and leaves it there. 0 when nothing will ever come.
+///
+/// # Errors
+/// EAGAIN when nothing has come yet.
+pub fn peek_socket(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`.
+    let got = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    check(got as c_long).map(|got| got as usize)
+}
+
+/// Whether a socket carries a stream of bytes.
+#[must_use]
+pub fn is_stream_socket(socket: &impl AsRawFd) -> bool {
+    let (mut kind, mut length) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+    let value = (&raw mut kind).cast();
+    // SAFETY: the kernel writes one int, whose length `length` says.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, value, &raw mut length) };
+    done == 0 && kind == libc::SOCK_STREAM
+}
+
+/// The parts of a file between two offsets that hold data: offset and length, lseek(2) with SEEK_DATA.
+pub fn data_extents(file: &File, from: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
+    /// A file of more parts is not one that is nearly empty.
+    const MOST: usize = 1 << 14;
+    // SAFETY: takes no pointer.
+    let seek = |at: u64, how: c_int| check(unsafe { libc::lseek(file.as_raw_fd(), at as i64, how) });
+    let (mut found, mut at) = (Vec::new(), from);
+    while at < end && found.len() < MOST {
+        let start = match seek(at, libc::SEEK_DATA) {
+            Ok(start) => start as u64,
+            // Nothing but a hole follows.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(found),
+            Err(error) => return Err(error),
+        };
+        if start >= end {
+            return Ok(found);
+        }
+        at = seek(start, libc::SEEK_HOLE)? as u64;
+        found.push((start, at.min(end) - start));
+    }
+    if at < end { Err(io::Error::from_raw_os_error(libc::EFBIG)) } else { Ok(found) }
+}
+
+/// The type of the file system that a file is on, statfs(2).
+pub fn file_system(file: &impl AsRawFd) -> io::Result<i64> {
+    let mut facts = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel writes one struct statfs.
+    check(c_long::from(unsafe { libc::fstatfs(file.as_raw_fd(), facts.as_mut_ptr()) }))?;
+    // SAFETY: zeroed above and then written by the kernel.
+    Ok(unsafe { facts.assume_init() }.f_type)
+}
+
+/// Whether two open descriptors of two processes are one open file description, kcmp(2); `None` when the kernel will not say.
+#[must_use]
+pub fn same_file(one: (pid_t, i32), other: (pid_t, i32)) -> Option<bool> {
+    kcmp_file(one, other).ok().map(|order| order == 0)
+}
+
+fn kcmp_file(one: (pid_t, i32), other: (pid_t, i32)) -> io::Result<c_long> {
+    const KCMP_FILE: c_long = 0;
+    // SAFETY: takes no pointer.
+    check(unsafe {
+        libc::syscall(libc::SYS_kcmp, one.0, other.0, KCMP_FILE, c_long::from(one.1), c_long::from(other.1))
+    })
+}
+
+/// Type, device and inode behind a path, following links; the path may be a magic link of /proc.
+pub fn stat(path: &CStr) -> io::Result<libc::stat> {
+    let mut buffer = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `path` is NUL-terminated and the kernel writes one stat.
+    check(c_long::from(unsafe { libc::stat(path.as_ptr(), buffer.as_mut_ptr()) }))?;
+    // SAFETY: filled by the kernel.
+    Ok(unsafe { buffer.assume_init() })
+}
+
+/// Reads a symbolic link into `buffer`; the length, or the error.
+pub fn read_link(path: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `path` is NUL-terminated, the kernel writes at most `buffer.len()` bytes.
+    let length = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(length as c_long).map(|length| length as usize)
+}
+
+/// Whether a descriptor of a process is open; `None` when the kernel will not say.
+#[must_use]
+pub fn is_open(pid: pid_t, fd: i32) -> Option<bool> {
+    match kcmp_file((pid, fd), (pid, fd)) {
+        Ok(_) => Some(true),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Some(false),
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,184 @@
+//! Memory and mappings of other processes.
+
+use std::fs::File;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::AsRawFd as _;
+
+use libc::{c_void, pid_t};
+
+use crate::image::{self, Mapping};
+
+/// Reads tracee memory; the result is how many bytes from `addr` on were readable (0 when none).
+pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    let mut got = 0;
+    while got < buffer.len() {
+        let at = addr.wrapping_add(got as u64);
+        let rest = &mut buffer[got..];
+        let local = libc::iovec { iov_base: rest.as_mut_ptr().cast::<c_void>(), iov_len: rest.len() };
+        let remote = libc::iovec { iov_base: at as *mut c_void, iov_len: rest.len() };
+        // SAFETY: `local` covers `rest`; `remote` is only an address in the other process and never dereferenced here.
+        let read = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+        let read = usize::try_from(read).unwrap_or(0);
+        got += read;
+        if read < rest.len() {
+            let forced = read_write_only(tid, at.wrapping_add(read as u64), &mut rest[read..]);
+            got += forced;
+            if forced == 0 {
+                break;
+            }
+        }
+    }
+    got
+}
+
+/// Reads memory that may be written and not read, from `addr` to its end at most; 0 where other memory or none is. The processor lets
+/// a program read it all the same, and so does the kernel in its calls: only who reads from outside is refused, but not by
+/// /proc/PID/mem.
+fn read_write_only(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let covers = |mapping: &Mapping| addr.wrapping_sub(mapping.start) < mapping.length;
+    let mapping = query_mapping(tid, addr).unwrap_or_else(|_| image::mappings(tid).into_iter().find(covers));
+    let Some(mapping) = mapping.filter(|mapping| mapping.prot & READ_WRITE == libc::PROT_WRITE as u64) else {
+        return 0;
+    };
+    let left = mapping.length.saturating_sub(addr.wrapping_sub(mapping.start));
+    let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    let (Ok(file), Ok(offset)) = (File::open(format!("/proc/{tid}/mem")), libc::off_t::try_from(addr)) else {
+        return 0;
+    };
+    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which is as long.
+    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), length, offset) };
+    usize::try_from(read).unwrap_or(0)
+}
+
+/// Reads pieces of tracee memory one behind the other; the result is how many bytes were read before the first piece that
+/// could not be read. `buffer` has room for all pieces.
+pub fn read_pieces(tid: pid_t, pieces: &[(u64, usize)], buffer: &mut [u8]) -> usize {
+    let remote: Vec<libc::iovec> =
+        pieces.iter().map(|piece| libc::iovec { iov_base: piece.0 as *mut c_void, iov_len: piece.1 }).collect();
+    read_vector(tid, &remote, buffer)
+}
+
+/// As [`read_pieces`], of pieces that are addresses in the other process.
+pub fn read_vector(tid: pid_t, pieces: &[libc::iovec], buffer: &mut [u8]) -> usize {
+    let wanted: usize = pieces.iter().map(|piece| piece.iov_len).sum();
+    assert!(wanted <= buffer.len(), "{wanted} bytes into {}", buffer.len());
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: wanted };
+    // SAFETY: `local` covers the start of `buffer`; the pieces are addresses in the other process.
+    let got =
+        unsafe { libc::process_vm_readv(tid, &raw const local, 1, pieces.as_ptr(), pieces.len() as libc::c_ulong, 0) };
+    let got = usize::try_from(got).unwrap_or(0);
+    // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are ever written through it.
+    let buffer = unsafe { &mut *(&raw mut *buffer as *mut [MaybeUninit<u8>]) };
+    let mut start = 0;
+    for piece in pieces {
+        let end = start + piece.iov_len;
+        if got < end {
+            // The first that is not there as a whole, and then those behind it.
+            let read = read_memory(tid, piece.iov_base as u64, &mut buffer[start..end]);
+            if read < piece.iov_len {
+                return got.max(start + read);
+            }
+        }
+        start = end;
+    }
+    wanted
+}
+
+/// Writes tracee memory; whether all bytes were written.
+pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
+    let local = libc::iovec { iov_base: bytes.as_ptr() as *mut c_void, iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: bytes.len() };
+    // SAFETY: `local` covers `bytes`, which the kernel only reads.
+    let done = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(done).is_ok_and(|done| done == bytes.len())
+}
+
+/// `struct procmap_query` (linux/fs.h).
+#[repr(C)]
+#[derive(Default)]
+struct MappingQuery {
+    size: u64,
+    query_flags: u64,
+    query_addr: u64,
+    vma_start: u64,
+    vma_end: u64,
+    vma_flags: u64,
+    vma_page_size: u64,
+    vma_offset: u64,
+    inode: u64,
+    dev_major: u32,
+    dev_minor: u32,
+    vma_name_size: u32,
+    build_id_size: u32,
+    vma_name_addr: u64,
+    build_id_addr: u64,
+}
+
+/// `PROCMAP_QUERY_VMA_EXECUTABLE` and `PROCMAP_QUERY_COVERING_OR_NEXT_VMA` of linux/fs.h.
+const NEXT_EXECUTABLE: u64 = 0x04 | 0x10;
+
+/// The mapping that covers `addr` in a process, or `None` when nothing is mapped there.
+///
+/// # Errors
+/// ENOTTY when the kernel has no such query (before Linux 6.11), or as open(2).
+pub fn query_mapping(tid: pid_t, addr: u64) -> io::Result<Option<Mapping>> {
+    query(&File::open(format!("/proc/{tid}/maps"))?, addr, 0)
+}
+
+/// The executable mappings of a process in the order of their addresses, without the page that the kernel maps into all
+/// (`[vsyscall]`).
+///
+/// # Errors
+/// As [`query_mapping`].
+pub fn query_executable(tid: pid_t) -> io::Result<Vec<Mapping>> {
+    let file = File::open(format!("/proc/{tid}/maps"))?;
+    let mut found: Vec<Mapping> = Vec::new();
+    let mut from = 0;
+    while let Some(mapping) = query(&file, from, NEXT_EXECUTABLE)? {
+        from = mapping.start.saturating_add(mapping.length);
+        found.push(mapping);
+    }
+    Ok(found)
+}
+
+/// Asks an open /proc/PID/maps for one mapping.
+fn query(maps: &File, addr: u64, flags: u64) -> io::Result<Option<Mapping>> {
+    /// `_IOWR(PROCFS_IOCTL_MAGIC 'f', 17, struct procmap_query)`.
+    const PROCMAP_QUERY: libc::c_ulong = 0xc068_6611;
+    let mut name = [0_u8; 4096];
+    let mut query = MappingQuery {
+        size: size_of::<MappingQuery>() as u64,
+        query_flags: flags,
+        query_addr: addr,
+        vma_name_size: name.len() as u32,
+        vma_name_addr: name.as_mut_ptr() as u64,
+        ..MappingQuery::default()
+    };
+    // SAFETY: `query` is a struct procmap_query of the size that it says, and its name buffer is `name`.
+    let result = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
+    }
+    let length = (query.vma_name_size as usize).saturating_sub(1).min(name.len());
+    Ok(Some(Mapping {
+        start: query.vma_start,
+        length: query.vma_end.saturating_sub(query.vma_start),
+        offset: query.vma_offset,
+        prot: query.vma_flags & 7,
+        shared: query.vma_flags & 8 != 0,
+        dev: libc::makedev(query.dev_major, query.dev_minor),
+        ino: query.inode,
+        path: name[..length].to_vec(),
+    }))
+}
+
+/// Writes memory of a stopped tracee whatever its protection is, as a debugger puts breakpoints. Shared memory
+/// only where the tracee may write itself.
+pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;
+    pieces.iter().try_for_each(|(addr, bytes)| memory.write_all_at(bytes, *addr))
+}
