@@ -1,15 +1,17 @@
-//! The ptrace recorder: one thread that waits for stops and turns them into events.
+//! The recorder: one thread that waits for stops and turns them, and what the agents' rings hold, into events.
 //!
-//! Every call of a tracee stops it twice, at entry and at exit. What is read at which stop follows from the syscall table
-//! (`capture.rs`); how calls change processes and descriptors is in `record/effects.rs`; births, execs and deaths are
-//! in `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
+//! `record/stops.rs` has its loop and `record/calls.rs` what is done with a call. What is read at which stop follows from the syscall
+//! table (`capture.rs`); how calls change processes and descriptors is in `record/effects.rs`; births, execs and deaths are in
+//! `record/lifecycle.rs`. With a capture filter only the calls that it wants (and those that carry state) stop.
 
 mod agent;
 mod attach;
 mod births;
 mod called;
+mod calls;
 mod changed;
 mod chaos;
+mod control;
 mod counters;
 mod cpuid;
 mod effects;
@@ -28,45 +30,40 @@ mod replayable;
 mod samples;
 mod shown;
 mod signals;
+mod stops;
 mod strict;
 mod traps;
 mod turns;
 mod unseen;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use libc::{c_int, pid_t};
 use rustc_hash::FxHashMap;
-use trace_format::event::{EventKind, Lost, Side, flag, slot};
+use trace_format::event::{EventKind, Lost};
 use trace_format::ring::block::KEPT_WORDS;
 
-use self::chaos::Settling;
-use crate::capture::{self, Call};
 use crate::counter::Timestamps;
 use crate::cpu::features::{self, Answers, Level};
 use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
 use crate::image::{Images, Mapping};
 use crate::keeper::{self, Keeper};
-use crate::launch::{self, Launched, Program};
+use crate::launch::{self, Program};
 use crate::memory::{Data, Memory};
 use crate::objects::Objects;
 use crate::placement::Placement;
-use crate::plan;
 use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::{Hash, Store};
-use crate::sys::{self, Resume, Waited, Waiting, is_restart};
-use crate::task::{Interrupted, MovingStep, Task};
+use crate::sys::{self, Resume, Waited, is_restart};
+use crate::task::Task;
 use crate::writer::{self, Summary, Writer};
 
+pub use control::Control;
 pub use facts::free_name;
 pub use samples::Wanted as WantedSamples;
 pub(crate) use strict::numbers as strict_numbers;
@@ -131,153 +128,6 @@ pub struct Options {
     pub enforce: Option<Enforcement>,
     /// Threads that enter these calls are copied, for their stacks.
     pub samples: Option<WantedSamples>,
-}
-
-/// Where the first program stands.
-#[derive(Debug)]
-enum Stage {
-    /// Not started; a signal for it came already.
-    NotYet(Option<c_int>),
-    Running {
-        root: pid_t,
-        /// In a group-stop.
-        stopped: bool,
-        /// This process is to stop when the program does.
-        stop_along: bool,
-    },
-    Ended,
-}
-
-impl Default for Stage {
-    fn default() -> Stage {
-        Stage::NotYet(None)
-    }
-}
-
-/// The other threads' hold on a running recording.
-#[derive(Debug, Default)]
-pub struct Control {
-    program: Mutex<Stage>,
-    aborted: AtomicBool,
-    /// Processes that are alive.
-    processes: Mutex<HashSet<pid_t>>,
-    /// The recorder's thread, as long as it waits for stops.
-    thread: AtomicI32,
-    stopping: AtomicBool,
-}
-
-/// Wakes the recorder from its wait. Nothing else uses it: glibc hands out the real-time signals from the other end.
-fn wake_signal() -> c_int {
-    libc::SIGRTMAX() - 3
-}
-
-impl Control {
-    /// Ends the recording: the first program and all that came from it are killed.
-    pub fn abort(&self) {
-        self.aborted.store(true, Ordering::SeqCst);
-        // What is born meanwhile is killed by the recorder when it shows up.
-        for pid in self.processes().iter() {
-            let _ = sys::kill(*pid, libc::SIGKILL);
-        }
-    }
-
-    /// Ends the recording and lets the processes go on unobserved.
-    pub fn detach(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        let thread = self.thread.load(Ordering::SeqCst);
-        if thread > 0 {
-            let _ = sys::tgkill(std::process::id() as pid_t, thread, wake_signal());
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
-
-    fn processes(&self) -> MutexGuard<'_, HashSet<pid_t>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A process is there. It is killed at once when the recording was aborted.
-    fn born(&self, pid: pid_t) {
-        self.processes().insert(pid);
-        if self.is_aborted() {
-            let _ = sys::kill(pid, libc::SIGKILL);
-        }
-    }
-
-    fn gone(&self, pid: pid_t) {
-        self.processes().remove(&pid);
-    }
-
-    /// Sends a signal to the first program; one that comes before its start waits for it. 0 sends nothing. `false` when
-    /// the program has ended, and only what it left behind is still recorded.
-    #[allow(clippy::must_use_candidate, reason = "sending is the purpose")]
-    pub fn signal(&self, signal: c_int) -> bool {
-        match &mut *self.program() {
-            Stage::NotYet(waiting) => {
-                if signal != 0 {
-                    waiting.get_or_insert(signal);
-                }
-                true
-            }
-            // Who continues our process group has continued the program too; it need not hear of it twice.
-            Stage::Running { stopped: false, .. } if signal == libc::SIGCONT => true,
-            Stage::Running { root, .. } => {
-                let _ = sys::kill(*root, signal);
-                true
-            }
-            Stage::Ended => false,
-        }
-    }
-
-    fn program(&self) -> MutexGuard<'_, Stage> {
-        self.program.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn program_started(&self, root: pid_t) {
-        let running = Stage::Running { root, stopped: false, stop_along: false };
-        if let Stage::NotYet(Some(signal)) = std::mem::replace(&mut *self.program(), running) {
-            let _ = sys::kill(root, signal);
-        }
-    }
-
-    /// The terminal asked our process group to stop: this process does so when the program does. One that handles the
-    /// signal first has its time, and one that ignores it goes on, observed.
-    pub fn stop_along(&self, signal: c_int) {
-        let now = match &mut *self.program() {
-            Stage::Running { stopped, stop_along, .. } => {
-                *stop_along = !*stopped;
-                *stopped
-            }
-            _ => true,
-        };
-        if now {
-            sys::stop_self(signal);
-        }
-    }
-
-    /// The program was stopped, or goes on.
-    fn program_stopped(&self, is_stopped: bool, signal: c_int) {
-        let now = match &mut *self.program() {
-            Stage::Running { stopped, stop_along, .. } => {
-                *stopped = is_stopped;
-                is_stopped && std::mem::take(stop_along)
-            }
-            _ => false,
-        };
-        if now {
-            sys::stop_self(signal);
-        }
-    }
-
-    fn program_ended(&self) {
-        *self.program() = Stage::Ended;
-    }
-
-    fn is_aborted(&self) -> bool {
-        self.aborted.load(Ordering::SeqCst)
-    }
 }
 
 /// What came of a recording.
@@ -658,66 +508,7 @@ impl World {
         }
         self.sink.commit(event, memory);
     }
-
-    /// Commits a call with its raw result, or as one that never returned.
-    fn commit_call(&mut self, task: &mut Task, call: &Call, result: Option<i64>, end: u64, mut flags: u8) {
-        if call.restarted {
-            flags |= flag::RESTARTED;
-        }
-        match result {
-            None => flags |= flag::NO_RETURN,
-            Some(result) if capture::is_error(result) => flags |= flag::ERROR,
-            Some(_) => {}
-        }
-        if task.memory.unreadable > 0 {
-            flags |= flag::PARTIAL;
-        }
-        if call.plan.is_none() {
-            self.lost[Lost::UnknownCall as usize] += 1;
-        }
-        let event = RawEvent {
-            kind: EventKind::Call,
-            flags,
-            arch: call.arch as u8,
-            nargs: call.nargs(),
-            code: call.number as i32,
-            thread: task.index,
-            start: self.time(call.start),
-            end: self.time(end),
-            entry_seq: call.entry_seq,
-            args: call.args,
-            ret: result.unwrap_or(0),
-            ip: call.ip,
-            sp: call.sp,
-            captures: 0,
-            refs: 0,
-        };
-        if let Some(sample) = task.sample.take() {
-            self.sink.sample(*sample);
-        }
-        self.commit(event, &task.memory);
-        task.memory.clear();
-    }
 }
-
-/// Whether a thread is about to enter the call that it is in once more, having waited for what it moves.
-fn enters_again(task: &Task) -> bool {
-    task.call.is_some() && task.moving.as_ref().is_some_and(|moving| matches!(moving.step, MovingStep::Again))
-}
-
-/// Whether a thread has entered the call that it is in once more.
-fn is_entered_again(task: &mut Task) -> bool {
-    let again = enters_again(task);
-    if again {
-        task.moving = None;
-    }
-    again
-}
-
-/// With one busy task, other stops are asked for after this many.
-const SELDOM: u32 = 4;
-/// With more tasks than this a second call for each stop costs less than what it spares.
-const MANY: usize = 32;
 
 struct Recorder {
     world: World,
@@ -753,441 +544,5 @@ impl Recorder {
             pace: pace::Pace::default(),
             keeper: None,
         }
-    }
-
-    /// Observes processes that run already, until they end or the recording is to stop.
-    fn observe(mut self, options: &Options) -> Result<Outcome, EngineError> {
-        if options.only.is_some() {
-            self.world.discard(&options.output);
-            let why = "a capture filter cannot be put into a process that runs already";
-            return Err(EngineError::start("filter", why));
-        }
-        // The recorder's end must not be the end of a server.
-        let trace_options = trace_options(false) & !libc::PTRACE_O_EXITKILL;
-        if let Err(error) = self.attach(&options.attach, trace_options) {
-            // What was seized already is let go when this thread ends.
-            self.world.discard(&options.output);
-            return Err(error);
-        }
-        self.run(None);
-        self.finish(None, &options.output)
-    }
-
-    fn run(&mut self, launched: Option<&Launched>) {
-        sys::catch(wake_signal());
-        if self.world.agent.is_some() {
-            self.pace.begin(wake_signal());
-        }
-        self.control.thread.store(sys::own_tid(), Ordering::SeqCst);
-        let mut released = launched.is_none();
-        let mut unasked = 0;
-        loop {
-            match self.settle_turns() {
-                Settling::Chosen(next) => self.grant(Some(next)),
-                Settling::Moving => Recorder::await_settling(),
-                Settling::NotDue | Settling::Asleep => match sys::wait_any(self.waiting()) {
-                    Ok(Some(waited)) => self.stops.push_back(waited),
-                    Ok(None) => self.woken(),
-                    Err(_) => break,
-                },
-            }
-            // Where one task at a time is busy, or has its turn, there is rarely another stop: then it is asked for only now
-            // and then.
-            unasked += 1;
-            let tasks = self.tasks.len();
-            if tasks > 1 && (unasked >= SELDOM || self.stops.is_empty() || self.world.turns.are_varied()) {
-                self.collect();
-                unasked = if self.stops.len() > 1 { SELDOM } else { 0 };
-            }
-            while let Some(waited) = self.stops.pop_front() {
-                self.dispatch(waited);
-                if let Some(launched) = launched.filter(|_| !released) {
-                    // The first stop is the one that was asked for; from here on everything is seen.
-                    released = launched.release().is_ok();
-                }
-            }
-            if !self.detaching && self.control.is_stopping() {
-                self.detach_all();
-            }
-        }
-        self.pace.end();
-        self.control.thread.store(0, Ordering::SeqCst);
-    }
-
-    /// No tracee has stopped: the time to look into the rings, and whether somebody has kept its turn for too long.
-    fn woken(&mut self) {
-        self.drain(None);
-        let now = sys::monotonic();
-        self.pace.woken(now, &mut self.world.placement);
-        if self.pace.is_due(now) {
-            self.age_clocks();
-        }
-        if self.world.replayable {
-            self.tick();
-        }
-    }
-
-    fn waiting(&self) -> Waiting {
-        if self.tasks.len() > MANY { Waiting::Sparing } else { Waiting::Plainly }
-    }
-
-    /// Adds the stops that are there already, so that tasks are served in the order in which they stopped: a wait alone looks
-    /// at the oldest task first, and one that stops often would keep the others waiting.
-    fn collect(&mut self) {
-        while let Some(waited) = sys::wait_now(self.waiting()) {
-            // A later state of the same id supersedes the earlier: it was killed, or an exec by a thread took it over.
-            self.stops.retain(|earlier| earlier.tid != waited.tid);
-            self.stops.push_back(waited);
-        }
-    }
-
-    fn dispatch(&mut self, waited: Waited) {
-        let (tid, status) = (waited.tid, waited.status);
-        // Of what others do while rings are emptied, nothing comes before this stop.
-        let now = self.world.read_clock();
-        if self.drain(Some(tid)) {
-            self.world.read_clock();
-        }
-        self.pace.stopped();
-        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
-            self.ended(&waited);
-            return;
-        }
-        let Some(task) = self.tasks.get_mut(&tid) else {
-            self.unknown_stopped(tid);
-            return;
-        };
-        if tid == self.root && std::mem::take(&mut self.root_stopped) {
-            self.control.program_stopped(false, 0);
-        }
-        let was_in_group_stop = std::mem::take(&mut task.in_group_stop);
-        self.world.placement.stopped(tid, &mut task.place, now);
-        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-        let is_in_call = task.call.is_some();
-        if self.detaching && self.stays_for(event) {
-            // The stop that was asked for is forgotten with this one.
-            let _ = sys::interrupt(tid);
-        } else if self.detaching {
-            let signal = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
-            if let Some(signal) = self.ready_to_leave(tid, signal) {
-                self.let_go(tid, signal);
-                self.forget(tid);
-            }
-            return;
-        }
-        match event {
-            0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid, now),
-            0 => self.signal_stop(tid, signal),
-            // The entry has been seen already, of a task whose own filter would hide calls from ours.
-            sys::event::SECCOMP if is_in_call => self.go_on(tid, 0),
-            sys::event::SECCOMP => self.syscall_stop(tid, now),
-            sys::event::FORK | sys::event::VFORK | sys::event::CLONE => self.forked(tid),
-            sys::event::EXEC => self.executed(tid),
-            sys::event::STOP => self.group_stop(tid, signal, was_in_group_stop),
-            _ => self.go_on(tid, 0),
-        }
-    }
-
-    /// Lets a task go on as its state wants, with a signal to deliver.
-    fn go_on(&mut self, tid: pid_t, signal: c_int) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let in_call = task.call.is_some();
-        let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
-        task.resumed = self.world.clock;
-        if self.world.replayable {
-            Recorder::ready_to_go_on(task, &self.world.turns);
-        }
-        self.world.placement.resumed(&mut task.place, task.resumed, in_call);
-        // A task that was killed meanwhile reports its end by itself.
-        let _ = sys::resume(tid, how, signal);
-    }
-
-    fn syscall_stop(&mut self, tid: pid_t, now: u64) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        match sys::syscall_info(tid) {
-            Ok(info) if self.world.replayable && info.op == sys::INFO_EXIT => return self.came_back(tid, &info, now),
-            Ok(info) if self.world.replayable && matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
-                if is_entered_again(task) {
-                    return self.went_away(tid);
-                }
-                if self.leaves_before(tid, &info) {
-                    return;
-                }
-                let Some(task) = self.tasks.get_mut(&tid) else { return };
-                task.at_filter = info.op == sys::INFO_SECCOMP;
-                self.world.enter(task, &info, now);
-                self.guard(tid);
-                self.keep_strict(tid);
-                return self.went_away(tid);
-            }
-            Ok(info) if info.op == sys::INFO_EXIT => {
-                let Some(result) = self.moved(tid, info.first as i64) else { return };
-                let Some(task) = self.tasks.get_mut(&tid) else { return };
-                if let Some(call) = task.call.take() {
-                    self.world.leave(task, call, result, now);
-                    if call.plan.is_some_and(|plan| plan.role == plan::Role::ReturnsFromHandler) {
-                        signals::lead_from_handler(task);
-                    }
-                    self.tend(tid, &call, result);
-                }
-            }
-            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
-                self.world.enter(task, &info, now);
-                self.guard(tid);
-                self.keep_strict(tid);
-                self.answer_shown(tid);
-            }
-            Ok(_) => {}
-            Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
-        }
-        self.go_on(tid, 0);
-    }
-
-    fn signal_stop(&mut self, tid: pid_t, signal: c_int) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if self.world.replayable && !task.launching {
-            return self.signal_in_turn(tid, signal);
-        }
-        if !task.launching && self.leave_agent(tid, signal) {
-            return;
-        }
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if self.world.answer_learnt(task, signal) {
-            return self.go_on(tid, 0);
-        }
-        self.world.decide(task, Some(signal));
-        if !task.launching {
-            self.world.signal(task, signal);
-            signals::show_own_place(task, signal);
-        }
-        self.go_on(tid, signal);
-    }
-
-    fn group_stop(&mut self, tid: pid_t, signal: c_int, was_in_group_stop: bool) {
-        let Some(task) = self.tasks.get_mut(&tid) else { return };
-        if signals::stops(signal) {
-            self.world.decide(task, None);
-            let event = self.world.event(task, EventKind::Stop, signal);
-            self.world.commit(event, &Memory::default());
-            task.in_group_stop = true;
-            let own_ip = |ip| task.space.borrow().code.own_ip(ip);
-            let place = sys::registers(tid).map(|regs| (own_ip(regs.rip), regs.rsp));
-            task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
-            let _ = sys::resume(tid, Resume::Listen, 0);
-            let (group, is_in_call) = (task.space.borrow().group, task.call.is_some());
-            let keeps = task.stopped_in_code && Rc::strong_count(&task.space) > 1;
-            // Who continues it needs the turn.
-            if let Some(chaos) = self.world.turns.chaos.as_mut().filter(|_| !keeps) {
-                chaos.release(tid);
-            } else if !is_in_call && self.gives_its_turn_up(tid) {
-                let next = self.world.turns.release(group, tid);
-                self.grant(next);
-            }
-            // A program that waits for the child of its vfork cannot stop before the child has gone on.
-            let root_waits = |root: &Task| {
-                root.call.as_ref().and_then(|call| call.plan).is_some_and(|plan| plan.effect == plan::Effect::Clone)
-            };
-            if tid == self.root || self.tasks.get(&self.root).is_some_and(root_waits) {
-                self.root_stopped = true;
-                self.control.program_stopped(true, signal);
-            }
-        } else if was_in_group_stop && self.world.replayable && self.world.turns.chaos.is_none() {
-            self.continued(tid);
-        } else if task.interrupting {
-            self.interrupted(tid);
-        } else if self.world.turns.chaos.is_some() && !(task.launching || task.call.is_some() || task.stopped_in_code) {
-            // It gave its turn up when it was stopped.
-            self.start(tid);
-        } else {
-            self.go_on(tid, 0);
-        }
-    }
-}
-
-impl World {
-    /// A task enters a call.
-    fn enter(&mut self, task: &mut Task, info: &sys::SyscallInfo, now: u64) {
-        self.decide(task, None);
-        let ip = task.space.borrow().code.own_ip(info.ip);
-        let mut call = Call { ip, start: now, entry_seq: self.sink.seq(), ..Call::entered(info) };
-        if task.launching && !matches!(call.name(), "execve" | "execveat") {
-            return;
-        }
-        continue_interrupted(task, &mut call);
-        task.making = call.plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
-        task.memory.clear();
-        capture::entry(task.tid, self.data, &call, &mut task.memory);
-        self.refer(task, &call);
-        self.before(task, &mut call);
-        let sampler = self.sampler.as_mut().filter(|sampler| !task.launching && sampler.wants(call.name()));
-        if let Some(sampler) = sampler {
-            task.sample = sampler.take(task, &call);
-        }
-        task.call = Some(call);
-    }
-
-    /// A task leaves a call.
-    fn leave(&mut self, task: &mut Task, call: Call, result: i64, now: u64) {
-        task.making = false;
-        if task.launching {
-            // The exec of the first program failed; the child reports it and ends.
-            return;
-        }
-        if result == i64::from(call.number) && sys::is_trapped_by_filter(task.tid) {
-            // The register of results has the number again, and nothing was done.
-            World::put_back(task, &call);
-            return self.commit_call(task, &call, Some(result), now, 0);
-        }
-        if self.replayable {
-            answer_clock_mode(task, &call, result);
-        }
-        capture::exit(task.tid, self.data, &call, result, &mut task.memory);
-        if let Some(first) = task.resumes {
-            // What it goes on with tells where it writes.
-            let plan = plan::by_number(call.arch, first.number);
-            let first = Call { number: first.number, plan, args: first.args, ..call };
-            capture::exit(task.tid, self.data, &first, result, &mut task.memory);
-        }
-        if !is_restart(result) {
-            task.resumes = None;
-        }
-        if self.replayable && capture::is_error(result) {
-            capture::failed(task.tid, self.data, &call, result, &mut task.memory);
-        }
-        if is_restart(result) || signals::is_interrupted_by_any(&call, result) {
-            task.undecided = Some((call, result, now));
-            return;
-        }
-        self.after(task, &call, result);
-        task.traps.gains_nothing |= call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl)
-            && call.int(0) == libc::PR_SET_NO_NEW_PRIVS
-            && result == 0;
-        if !self.replayable && call.name() == "prctl" && call.int(0) == libc::PR_SET_TSC && result == 0 {
-            task.traps.clock_is_forbidden = call.int(1) == libc::PR_TSC_SIGSEGV;
-        }
-        // What a loader does first is behind it then.
-        if task.traps.learns && task.trapped >= 2 {
-            World::end_learning(task);
-        }
-        if let Some(agent) = &mut self.agent {
-            *agent.counts.trapped.entry(call.number).or_default() += 1;
-            self.names_moved |= !capture::is_error(result) && moves_names(task, &call);
-            self.tell_known(task, &call);
-            World::hide_block(task, &call, result);
-        }
-        self.commit_call(task, &call, Some(result), now, 0);
-        if !self.pending_maps.is_empty() {
-            self.commit_maps(task);
-        }
-        if task.executed {
-            self.exec_event(task);
-            task.executed = false;
-        }
-    }
-
-    /// Settles what becomes of a call that was interrupted: the signal about to be delivered, or its absence, says it.
-    fn decide(&mut self, task: &mut Task, signal: Option<c_int>) {
-        let Some((call, result, end)) = task.undecided.take() else { return };
-        let handler = signal.and_then(|signal| task.handlers.borrow().get(&signal).copied());
-        let restarts = match handler {
-            _ if !is_restart(result) => {
-                let is_spared = signal.is_some_and(|signal| signals::has_no_effect(task, signal));
-                is_spared && signals::make_again(task.tid)
-            }
-            // No function of the program runs: the kernel starts the call again (or the signal kills).
-            None => true,
-            Some(handler) if !handler.is_caught() => true,
-            Some(handler) => result == -513 || (result == -512 && handler.restarts),
-        };
-        let flags = if restarts {
-            if task.interrupted.len() >= 8 {
-                task.interrupted.remove(0);
-            }
-            let Call { number, args, ip, sp, start, .. } = call;
-            // A resumed call that is interrupted again is still the first one.
-            let (number, args) = task.resumes.take().map_or((number, args), |first| (first.number, first.args));
-            task.interrupted.push(Interrupted { number, args, ip, sp, start });
-            flag::INTERRUPTED
-        } else {
-            0
-        };
-        let is_again = restarts && !is_restart(result);
-        self.commit_call(task, &call, Some(if is_again { signals::ERESTARTNOHAND } else { result }), end, flags);
-    }
-
-    fn signal(&mut self, task: &Task, signal: c_int) {
-        let mut memory = Memory::default();
-        let mut event = self.event(task, EventKind::Signal, signal);
-        if let Ok(info) = sys::signal_info(task.tid) {
-            memory.add(0, Side::In, &info);
-            let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-            event.nargs = 2;
-            event.args[0] = word(8) as u64;
-            event.args[1] = word(16) as u64;
-        }
-        self.commit(event, &memory);
-    }
-
-    /// Notes which objects stand behind the descriptors that a call names, and the directory that its paths start from.
-    fn refer(&mut self, task: &mut Task, call: &Call) {
-        let Some(plan) = call.plan else { return };
-        for &index in &plan.fds {
-            let fd = call.int(usize::from(index));
-            if fd >= 0
-                && let Some(object) = self.object(task, fd)
-            {
-                task.memory.refs.push(crate::raw::RawRef { slot: index, fd, object });
-            }
-        }
-        if plan.uses_cwd
-            && let Some(object) = self.cwd(task)
-        {
-            task.memory.refs.push(crate::raw::RawRef { slot: slot::CWD, fd: libc::AT_FDCWD, object });
-        }
-    }
-}
-
-/// Whether a call that was successful has given another name to a directory, or to what is below one.
-fn moves_names(task: &Task, call: &Call) -> bool {
-    let Some(plan) = call.plan.filter(|plan| plan.effect == plan::Effect::Rename) else { return false };
-    match call.name() {
-        "mount" | "umount" | "umount2" | "move_mount" | "setns" => return true,
-        "rename" | "renameat" | "renameat2" => {}
-        _ => return false,
-    }
-    plan.paths.iter().any(|path| {
-        let Some(given) = task.memory.string(path.slot) else { return true };
-        let base = match path.dir.map(|index| call.int(usize::from(index))) {
-            _ if given.first() == Some(&b'/') => String::from("root"),
-            None | Some(libc::AT_FDCWD) => String::from("cwd"),
-            Some(fd) => format!("fd/{fd}"),
-        };
-        let given = Path::new(OsStr::from_bytes(given));
-        let below = given.strip_prefix("/").unwrap_or(given);
-        match Path::new("/proc").join(task.tid.to_string()).join(base).join(below).symlink_metadata() {
-            Ok(facts) => facts.is_dir(),
-            // Nothing has the former name any more.
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-        }
-    })
-}
-
-/// Tells a program that asks for it (PR_GET_TSC, prctl(2)) whether `rdtsc` traps as far as it has said so itself.
-fn answer_clock_mode(task: &Task, call: &Call, result: i64) {
-    if call.plan.is_some_and(|plan| plan.role == plan::Role::Prctl) && call.int(0) == libc::PR_GET_TSC && result == 0 {
-        let mode = if task.traps.clock_is_forbidden { libc::PR_TSC_SIGSEGV } else { libc::PR_TSC_ENABLE };
-        sys::write_memory(task.tid, call.args[1], &mode.to_ne_bytes());
-    }
-}
-
-/// Joins a call to the interrupted one that it continues.
-fn continue_interrupted(task: &mut Task, call: &mut Call) {
-    let Some(last) = task.interrupted.last() else { return };
-    let same = last.number == call.number && last.ip == call.ip && last.sp == call.sp;
-    if same || call.name() == "restart_syscall" {
-        call.restarted = true;
-        call.start = last.start;
-        task.resumes = (call.name() == "restart_syscall").then_some(*last);
-        task.interrupted.pop();
     }
 }

@@ -18,8 +18,9 @@ use trace_format::event::{EventKind, Lost, flag};
 
 use self::ends::Watch;
 use self::tasks::Group;
+use super::control::wake_signal;
 use super::pace::SELDOM_NS;
-use super::{Control, Options, Outcome, World, filter, strict, wake_signal};
+use super::{Control, Options, Outcome, World, filter, strict};
 use crate::capture::Call;
 use crate::cpu::features::Level;
 use crate::error::EngineError;

@@ -5,8 +5,9 @@ use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 
+use super::stops::enters_again;
 use super::turns::PER_STOP;
-use super::{Recorder, World, enters_again};
+use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
 use crate::capture::{self, Call};

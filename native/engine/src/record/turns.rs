@@ -250,7 +250,7 @@ impl Turns {
             return;
         }
         if self.timer.is_none() {
-            self.timer = Timer::new(super::wake_signal());
+            self.timer = Timer::new(super::control::wake_signal());
         }
         if let Some(timer) = &self.timer {
             timer.every(TICK_NS);

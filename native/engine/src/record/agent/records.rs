@@ -1,0 +1,298 @@
+//! What the rings hold becomes events: in the order in which the calls ended, each as if the recorder had seen it made.
+
+use libc::pid_t;
+use trace_format::event::{Lost, Side, Status};
+use trace_format::table::Arch;
+
+use crate::agent::ring::{Captured, Damage, End, Progress, Record, Ring};
+use crate::agent::table;
+use crate::capture::Call;
+use crate::image::FileId;
+use crate::memory::Memory;
+use crate::objects::{Facts, Identity};
+use crate::plan;
+use crate::record::calls::continue_interrupted;
+use crate::record::{Recorder, World};
+use crate::resolve;
+use crate::sys;
+use crate::task::Task;
+
+/// So many bytes of records are taken at once: the processor still has them when they become events.
+const PIECE_BYTES: u64 = 64 << 10;
+
+/// A file that the agent has mapped.
+pub(in crate::record) struct ToldFile {
+    /// In the state in which it was before it was mapped.
+    pub file: FileId,
+    /// None of a file whose content is kept.
+    pub content: Option<Vec<u8>>,
+}
+
+impl Recorder {
+    /// Takes what is in the rings of all tasks, in the order in which the calls ended. Whether there was anything.
+    /// `stopped`: a task that has come to a stop, or ended.
+    pub(in crate::record) fn drain(&mut self, stopped: Option<pid_t>) -> bool {
+        let Some(agent) = &mut self.world.agent else { return false };
+        // Before any ring is looked at. What ends later may be seen in one ring, and not be there yet in another that was looked at
+        // before.
+        let limit = if self.world.replayable { u64::MAX } else { sys::counter() };
+        let mut filled = self.tasks.values_mut().filter(|task| task.ring.as_ref().is_some_and(Ring::has_more));
+        let Some(first) = filled.next() else { return false };
+        let mut bytes = std::mem::take(&mut agent.bytes);
+        agent.clock.refresh();
+        let several = filled.next().is_some();
+        if several {
+            self.drain_all(limit, stopped);
+        } else {
+            let tid = first.tid;
+            let limit = if self.tasks.len() > 1 && stopped != Some(tid) { limit } else { u64::MAX };
+            self.drain_one(tid, limit, &mut bytes);
+        }
+        if let Some(agent) = &mut self.world.agent {
+            agent.bytes = bytes;
+        }
+        true
+    }
+
+    /// Piece by piece, so that its thread finds room again soon.
+    fn drain_one(&mut self, tid: pid_t, limit: u64, bytes: &mut Vec<u8>) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let Some(end) = task.ring.as_ref().map(Ring::end) else { return };
+        while let Some(ring) = &mut task.ring {
+            match ring.read(end, PIECE_BYTES, bytes) {
+                Ok(Some(())) => {}
+                Ok(None) => return,
+                Err(Damage) => break,
+            }
+            let (mut taken, mut is_later) = (0, false);
+            while let Some((record, size)) =
+                Record::parse(&bytes[taken..]).filter(|(record, _)| self.world.makes(record))
+            {
+                is_later = record.end > limit;
+                if is_later {
+                    break;
+                }
+                let (start, end) = self.world.times(&record);
+                self.world.recorded(task, &record, start, end);
+                taken += size;
+            }
+            if taken == 0 && !is_later {
+                break;
+            }
+            self.pace.took(taken as u64);
+            if let Some(ring) = &mut task.ring {
+                ring.has_taken(taken as u64);
+            }
+            if is_later {
+                return;
+            }
+        }
+        task.ring.iter_mut().for_each(Ring::skip);
+        self.world.count_damage();
+    }
+
+    fn drain_all(&mut self, limit: u64, stopped: Option<pid_t>) {
+        // Up to now: who goes on writing meanwhile is not ahead of the others.
+        let mut taken: Vec<(pid_t, End, Vec<u8>)> = Vec::new();
+        let filled =
+            self.tasks.values().filter_map(|task| Some((task.tid, task.ring.as_ref().filter(|ring| ring.has_more())?)));
+        taken.extend(filled.map(|(tid, ring)| (tid, ring.end(), Vec::new())));
+        let mut order: Vec<(u64, usize, usize)> = Vec::new();
+        for (index, (tid, end, bytes)) in taken.iter_mut().enumerate() {
+            let Some(ring) = self.tasks.get_mut(tid).and_then(|task| task.ring.as_mut()) else { continue };
+            let limit = if stopped == Some(*tid) { u64::MAX } else { limit };
+            if ring.take(*end, limit, bytes).is_err() {
+                ring.skip();
+                self.world.count_damage();
+            }
+            self.pace.took(bytes.len() as u64);
+            let (mut at, mut last) = (0, 0);
+            while let Some((record, size)) = Record::parse(&bytes[at..]) {
+                // Within a ring the order is that of the records, whatever the counter says.
+                last = record.end.max(last);
+                order.push((last, index, at));
+                at += size;
+            }
+        }
+        order.sort_unstable();
+        for (_, index, at) in order {
+            let (tid, _, bytes) = &taken[index];
+            let (Some(task), Some((record, _))) = (self.tasks.get_mut(tid), Record::parse(&bytes[at..])) else {
+                continue;
+            };
+            if !self.world.makes(&record) {
+                self.world.count_damage();
+                continue;
+            }
+            let (start, end) = self.world.times(&record);
+            self.world.recorded(task, &record, start, end);
+        }
+    }
+
+    /// A task has ended: a call that it was making in the agent is told of.
+    pub(in crate::record) fn end_recorded(&mut self, task: &mut Task) {
+        let Some(ring) = &task.ring else { return };
+        if !matches!(ring.progress(), Progress::Calling | Progress::Made(_)) || task.call.is_some() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        ring.pending(&mut bytes);
+        let Some((record, _)) = Record::parse(&bytes) else { return };
+        let start = match &mut self.world.agent {
+            Some(agent) => {
+                agent.clock.refresh();
+                agent.clock.at(record.start)
+            }
+            None => return,
+        };
+        task.call = Some(self.world.begin_recorded(task, &record, start));
+    }
+}
+
+impl World {
+    fn call_of(&self, record: &Record<'_>, start: u64, thread: u32) -> Call {
+        let number = u32::from(record.number);
+        // Without a time of its own nothing is known to have happened meanwhile.
+        let is_timed = !self.replayable || record.start != record.end;
+        let agent = self.agent.as_ref().filter(|_| is_timed);
+        let since = agent.map_or(0, |agent| agent.ended_since(self.time(start), thread));
+        Call {
+            arch: Arch::X86_64,
+            number,
+            plan: plan::by_number(Arch::X86_64, number),
+            args: record.args,
+            ip: record.ip,
+            sp: record.sp,
+            start,
+            entry_seq: self.sink.seq().saturating_sub(since),
+            restarted: false,
+        }
+    }
+
+    /// The name of a file that a call has opened by a path of which no part was a symbolic link.
+    fn name_of_opened(&mut self, task: &Task, call: &Call) -> Option<Vec<u8>> {
+        let (slot, dir) = if call.name() == "open" { (0, libc::AT_FDCWD) } else { (1, call.int(0)) };
+        let given = task.memory.string(slot).filter(|given| !given.is_empty())?;
+        if given[0] == b'/' {
+            return Some(resolve::without_dots(given));
+        }
+        let base = if dir == libc::AT_FDCWD { self.cwd(task) } else { task.fds.borrow().get(dir) };
+        let base = base.and_then(|object| self.objects.path(object)).filter(|base| base.first() == Some(&b'/'))?;
+        Some(resolve::without_dots(&resolve::join(base, given)))
+    }
+
+    /// A call that the agent has begun, as if it had just been entered.
+    pub(super) fn begin_recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64) -> Call {
+        self.decide(task, None);
+        let mut call = self.call_of(record, start, task.index);
+        continue_interrupted(task, &mut call);
+        task.memory.clear();
+        add(&mut task.memory, record, Side::In);
+        self.refer(task, &call);
+        self.before(task, &mut call);
+        call
+    }
+
+    /// A call that the agent has made, or an instruction that it has answered.
+    fn recorded(&mut self, task: &mut Task, record: &Record<'_>, start: u64, end: u64) {
+        if let Some(kind) = record.answers() {
+            self.counted(task, record, kind, start);
+            return;
+        }
+        let call = self.begin_recorded(task, record, start);
+        let found = add(&mut task.memory, record, Side::Out);
+        // A complete record has all that it says, unless the program has written over it.
+        task.memory.unreadable += u32::from(record.count.saturating_sub(found));
+        let told = opened(record).and_then(|(facts, path)| {
+            let path = if path.is_empty() { self.name_of_opened(task, &call)? } else { path.to_vec() };
+            Some(Identity::new(path, Some(facts)))
+        });
+        if let Some(agent) = &mut self.agent {
+            agent.told = told;
+            agent.told_mapped = mapped(record);
+            agent.counts.in_process += 1;
+            let code = &mut task.space.borrow_mut().code;
+            if code.is_watched() {
+                code.has_used(&mut agent.known, record.ip);
+            }
+        }
+        self.after(task, &call, record.result);
+        if let Some(agent) = &mut self.agent {
+            agent.told = None;
+            agent.told_mapped = None;
+        }
+        if self.replayable {
+            World::recorded_in_turn(task, &call, record.result);
+            self.look_for_code(task);
+        }
+        self.commit_call(task, &call, Some(record.result), end.max(start), 0);
+    }
+
+    /// A ring holds something else than records: the program has written there.
+    fn count_damage(&mut self) {
+        self.lost[Lost::Memory as usize] += 1;
+        let why = "a program has written over the agent's ring: calls of it are missing";
+        self.note(why);
+        self.unreplayable(why);
+    }
+
+    /// Whether a record is of a call that agents make, or of an instruction that they answer where it traps. Of another one the program has
+    /// written it there.
+    fn makes(&self, record: &Record<'_>) -> bool {
+        match record.answers() {
+            Some(_) => self.replayable,
+            None => self.agent.as_ref().is_some_and(|agent| table::has(&agent.table, record.number.into())),
+        }
+    }
+
+    /// When a record's call began and ended.
+    fn times(&self, record: &Record<'_>) -> (u64, u64) {
+        self.agent.as_ref().map_or((0, 0), |agent| (agent.clock.at(record.start), agent.clock.at(record.end)))
+    }
+}
+
+/// Adds what a record has of one side to the memory of an event. How many captures it has that are well-formed.
+fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
+    let mut found = 0;
+    for (captured, bytes) in record.captures() {
+        found += 1;
+        let Captured::Memory(captured) = captured else { continue };
+        if captured.side != side {
+            continue;
+        }
+        memory.unreadable += u32::from(captured.status == Status::Unreadable);
+        memory.bytes.extend_from_slice(bytes);
+        memory.captures.push(captured);
+    }
+    found
+}
+
+/// What the agent has found out about a file that it has mapped.
+fn mapped(record: &Record<'_>) -> Option<ToldFile> {
+    /// Members of struct stat, by offset.
+    const INO: usize = 8;
+    const MODE: usize = 24;
+    const SIZE: usize = 48;
+    const MTIME: usize = 88;
+    const MTIME_NS: usize = 96;
+    let find = |wanted: fn(&Captured) -> bool| record.captures().find(|(captured, _)| wanted(captured));
+    let (_, facts) = find(|captured| matches!(captured, Captured::Mapped))?;
+    let content = find(|captured| matches!(captured, Captured::Content)).map(|(_, bytes)| bytes.to_vec());
+    let word = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
+    let changed = (word(MTIME)? as i64, word(MTIME_NS)? as i64);
+    // Mode and owner.
+    let ids = word(MODE)?;
+    let file = FileId::of_numbers((word(0)?, word(INO)?), changed, word(SIZE)?, (ids as u32, (ids >> 32) as u32));
+    Some(ToldFile { file, content })
+}
+
+/// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
+fn opened<'a>(record: &Record<'a>) -> Option<(Facts, &'a [u8])> {
+    /// Bytes of struct stat; device, inode and mode in it.
+    const STAT: usize = 144;
+    let (_, bytes) = record.captures().find(|(captured, _)| matches!(captured, Captured::Opened))?;
+    let (facts, path) = bytes.split_at_checked(STAT)?;
+    let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
+    let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
+    Some(((word(0), word(8), mode), path))
+}
