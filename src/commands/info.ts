@@ -159,7 +159,10 @@ async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {
     ],
   ];
   const { lost } = trace.info;
-  lines.push(["lost", lost === undefined ? "not known: the file has no end" : lostText(lost)]);
+  lines.push([
+    "lost",
+    lost === undefined ? "not known: the file has no end" : await lostText(lost),
+  ]);
   for (const note of trace.info.notes) lines.push(["note", note]);
   return lines;
 }
@@ -199,14 +202,18 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
   return lines;
 }
 
-function lostText(lost: LostCounts): string {
-  const parts = [
-    lost.memory > 0 && `${lost.memory} pieces of memory that could not be read`,
-    lost.tasks > 0 && `${lost.tasks} tasks that were gone before they were seen`,
-    lost.descriptors > 0 && `${lost.descriptors} descriptors of unknown files`,
-    lost.unknownCalls > 0 && `${lost.unknownCalls} calls without a name (recorded raw)`,
-  ].filter((part) => part !== false);
-  return parts.length === 0 ? "nothing" : parts.join(", ");
+async function lostText(lost: LostCounts): Promise<string> {
+  const { counted } = await import("../report/units.js");
+  const parts: [count: number, one: string, several: string, what: string][] = [
+    [lost.memory, "piece", "pieces", "of memory that could not be read"],
+    [lost.tasks, "task", "tasks", "that ended unseen"],
+    [lost.descriptors, "descriptor", "descriptors", "of unknown files"],
+    [lost.unknownCalls, "call", "calls", "without a name (recorded raw)"],
+  ];
+  const said = parts
+    .filter(([count]) => count > 0)
+    .map(([count, one, several, what]) => `${counted(count, one, several)} ${what}`);
+  return said.length === 0 ? "nothing" : said.join(", ");
 }
 
 async function fileLines(trace: Trace): Promise<Line[]> {

@@ -98,7 +98,7 @@ describe("trace info", () => {
     expect(stdout).toMatch(/^ {2}command {4}sh -c 'cat \| x'$/m);
     expect(stdout).toMatch(/^ {2}ended {6}exit 0$/m);
     expect(stdout).toMatch(/^ {2}events {5}15: 8 call, 1 signal, 2 task, 2 exec, 2 exit$/m);
-    expect(stdout).toMatch(/^ {2}lost {7}1 descriptors of unknown files$/m);
+    expect(stdout).toMatch(/^ {2}lost {7}1 descriptor of unknown files$/m);
     expect(stdout).toMatch(/^ {2}note {7}one remark$/m);
   });
 
