@@ -237,6 +237,9 @@ export class Events {
 
   #openText({ fd, name, object }: Extract<Value, { kind: "fd" }>, texts: Texts): string {
     if (object === undefined) return name ?? (fd < 0 ? String(fd) : "closed");
+    // Where a stream leads is the business of whoever started the program.
+    const stream = this.side.canon.names.stream(object.id);
+    if (stream !== undefined) return stream;
     if (object.path.startsWith("/")) return texts.words(object.path);
     return kindText(object);
   }

@@ -9,11 +9,12 @@ import { humanDuration } from "../report/units.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
 import { LOOKING, TIMED } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
-import type { Entry } from "./chains.js";
+import { type Entry, hashesOf } from "./chains.js";
+import { Chance, type ChanceSide, type Source } from "./chance.js";
 import type { ComparedProcess, RawDifference } from "./compare.js";
 import { Cut } from "./cut.js";
 import { Events, type Leaves, MOST_BYTES_TEXT, type Moved } from "./events.js";
-import { dataAspect, firstDifference, isExplained, soleData } from "./payload.js";
+import { dataAspect, firstDifference, soleData } from "./payload.js";
 import type { Aspect, Difference, ProcessRef } from "./result.js";
 import { KERNEL_FILE, type RuleName } from "./rules.js";
 
@@ -53,14 +54,19 @@ export class Explainer {
   readonly events: Both;
   readonly #c: Canonical;
   readonly #cut: Cut;
+  readonly #chance: Chance;
   readonly #explained = new Map<string, number>();
   #examined = 0;
   readonly #questions = new Map<number, ReadonlyMap<number, number>>();
-  #writers: ReadonlyMap<number, ReadonlySet<number>> | undefined;
+  readonly #writers: {
+    a?: ReadonlyMap<number, ReadonlySet<number>>;
+    b?: ReadonlyMap<number, ReadonlySet<number>>;
+  } = {};
 
   constructor(c: Canonical) {
     this.#c = c;
     this.#cut = new Cut(c);
+    this.#chance = new Chance(c.rules, chanceSide(c, "a"), chanceSide(c, "b"));
     this.events = { a: new Events(c.a, c.rules), b: new Events(c.b, c.rules) };
   }
 
@@ -69,7 +75,9 @@ export class Explainer {
     let more = compared.reduce((sum, one) => sum + one.more, 0);
     const raw = compared.flatMap(({ differences: own }) => own);
     raw.sort((x, y) => placeOf(x) - placeOf(y));
-    for (const one of raw) {
+    // What was drawn at random is known by who put it out: a reader may be noted before the writer.
+    const isMade = (one: RawDifference) => WRITING.has(this.#verbOf(one));
+    for (const one of [...raw.filter(isMade), ...raw.filter((one) => !isMade(one))]) {
       if (this.#examined >= MOST_EXAMINED) {
         more += 1;
         continue;
@@ -118,7 +126,7 @@ export class Explainer {
       await this.events.b.row(base.b?.seq ?? -1),
     ];
     if (rowA === undefined || rowB === undefined) return UNREAD;
-    const aspects = leafAspects(this.events.a.leaves(rowA), this.events.b.leaves(rowB), base.verb);
+    const aspects = this.#aspects(rowA, rowB, base.verb);
     const moved = await this.#data(a, b);
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
     if (moved.aspect !== undefined) aspects.push(moved.aspect);
@@ -141,6 +149,19 @@ export class Explainer {
     return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
   }
 
+  /** What differs of two events besides their bytes, and is no chance. */
+  #aspects(rowA: Row, rowB: Row, verb: string): Aspect[] {
+    const { a, b } = this.events;
+    const aspects = leafAspects(a.leaves(rowA), b.leaves(rowB), verb);
+    if (aspects.length === 0 || verb === "exec") return aspects;
+    const [plainA, plainB] = [a.plainLeaves(rowA), b.plainLeaves(rowB)];
+    const isChance = ({ what }: Aspect): boolean => {
+      const [one, other] = [plainA.get(what), plainB.get(what)];
+      return one !== undefined && other !== undefined && this.#chance.sameWords(one, other);
+    };
+    return aspects.filter((aspect) => !isChance(aspect));
+  }
+
   /** Of events that differ though all that is decoded of them is equal: the rule that made it so, or what is not decoded. */
   #undecoded(rowA: Row, rowB: Row, { verb, a, b }: Pick<Difference, "verb" | "a" | "b">) {
     const { a: one, b: other } = this.events;
@@ -157,8 +178,8 @@ export class Explainer {
   #isBeingWritten(aspects: readonly Aspect[], { stream, entry }: Entry): boolean {
     const isSize = aspects.every(({ what }) => /\.stx?_size$/.test(what));
     if (!isSize || !this.#c.rules.has("order")) return false;
-    this.#writers ??= writersOf(this.#c.a);
-    return (this.#writers.get(this.#c.a.names.hash[stream.name.at(entry)] ?? 0)?.size ?? 0) > 1;
+    const hash = this.#c.a.names.hash[stream.name.at(entry)] ?? 0;
+    return (this.#writersOf("a").get(hash)?.size ?? 0) > 1;
   }
 
   #slower(base: Omit<Difference, "side" | "aspects">, a: Entry, b: Entry): Difference | undefined {
@@ -185,7 +206,9 @@ export class Explainer {
     const verb = this.#c.verbs.names[a.stream.verb.at(a.entry)] ?? "";
     const texts = { a: this.#c.a.names.texts, b: this.#c.b.names.texts };
     const sorted = verb === "list" && this.#c.rules.has("directory-order");
-    if (isExplained(one.data, other.data, texts, sorted)) return { rule: "numbers-in-text" };
+    const source = this.#sourceOf(a, b, verb);
+    if (this.#chance.explains(one.data, other.data, source, sorted))
+      return { rule: "numbers-in-text" };
     const journal = /-(?:journal|wal|shm)$/.test(nameText(this.#c.a, a.stream.name.at(a.entry)));
     if (journal && this.#c.rules.has("journals") && one.data.length === other.data.length) {
       return { rule: "journals" };
@@ -197,6 +220,38 @@ export class Explainer {
     const aspect = dataAspect(data(one.data), data(other.data), texts);
     const [seqA, seqB] = [seqAt(one.starts), seqAt(other.starts)];
     return { aspect, ...(seqA !== undefined && { seqA }), ...(seqB !== undefined && { seqB }) };
+  }
+
+  /** A file that no traced process writes to comes from outside; who is at the other end of a stream is not known. */
+  #sourceOf(a: Entry, b: Entry, verb: string): Source {
+    if (WRITING.has(verb)) return "made";
+    const isOutside = ([key, { stream, entry }]: readonly ["a" | "b", Entry]): boolean => {
+      const { canon, names } = this.#c[key];
+      const name = stream.name.at(entry);
+      const isFile = canon.names.kind.at(name) === NameKind.Path;
+      return isFile && !this.#writersOf(key).has(names.hash[name] ?? 0);
+    };
+    const isInput = verb === "read" || verb === "pread";
+    return isInput &&
+      (
+        [
+          ["a", a],
+          ["b", b],
+        ] as const
+      ).every(isOutside)
+      ? "outside"
+      : "inside";
+  }
+
+  #writersOf(key: "a" | "b"): ReadonlyMap<number, ReadonlySet<number>> {
+    const known = this.#writers[key] ?? writersOf(this.#c[key]);
+    this.#writers[key] = known;
+    return known;
+  }
+
+  #verbOf({ a, b }: RawDifference): string {
+    const own = a ?? b;
+    return this.#c.verbs.names[own?.stream.verb.at(own.entry) ?? -1] ?? "?";
   }
 
   /** What the calls gave, where their bytes are equal or not recorded. */
@@ -381,7 +436,7 @@ export class Explainer {
   async #base(raw: RawDifference): Promise<Omit<Difference, "side" | "aspects">> {
     const { a, b, pair, kind } = raw;
     const own = a ?? b;
-    const verb = this.#c.verbs.names[own?.stream.verb.at(own.entry) ?? -1] ?? "?";
+    const verb = this.#verbOf(raw);
     const side = a === undefined ? this.#c.b : this.#c.a;
     const object = own === undefined ? "" : nameText(side, own.stream.name.at(own.entry));
     return {
@@ -417,17 +472,32 @@ function withoutStalls(differences: Difference[], explained: Map<string, number>
   return differences.filter(({ kind }) => kind !== "time");
 }
 
-/** Processes that write, by the hash of what they write to. */
+function chanceSide(c: Canonical, key: "a" | "b"): ChanceSide {
+  const { canon, names } = c[key];
+  const { trace } = canon;
+  const pairs = key === "a" ? c.lineage.ofA : c.lineage.ofB;
+  const processes = new Map<number, number>();
+  for (const { tid, process } of trace.threads) {
+    const pair = pairs.get(process);
+    if (pair !== undefined) processes.set(tid, pair);
+  }
+  const { startSeconds: from, duration } = trace;
+  return { texts: names.texts, processes, from, to: from + Math.ceil(duration / 1e9) };
+}
+
+/** Processes that write, by the hash of what they write to; a new name for something is written too. */
 function writersOf({ canon, names }: Side): Map<number, Set<number>> {
   const found = new Map<number, Set<number>>();
-  const writes = new Set(["write", "pwrite", "copy"].map((name) => canon.verbs.of(name)));
+  const writes = new Set(MAKING.map((name) => canon.verbs.of(name)));
   canon.streams.forEach((stream, thread) => {
     for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
       if (stream === undefined || !writes.has(stream.verb.at(entry))) continue;
-      const hash = names.hash[stream.name.at(entry)] ?? 0;
-      const own = found.get(hash) ?? new Set();
-      own.add(canon.trace.threads[thread]?.process ?? 0);
-      found.set(hash, own);
+      const process = canon.trace.threads[thread]?.process ?? 0;
+      for (const hash of hashesOf({ canon, names }, { stream, thread, entry })) {
+        const own = found.get(hash) ?? new Set();
+        own.add(process);
+        found.set(hash, own);
+      }
     }
   });
   return found;
@@ -506,6 +576,9 @@ function sideOf(verb: string, aspects: readonly Aspect[]): Difference["side"] {
 const READING: ReadonlySet<string> = new Set([
   ...["read", "receive", "pread", "readlink", "list", "getcwd"],
 ]);
+
+/** Calls that put contents under a name. */
+const MAKING = ["write", "pwrite", "copy", "rename", "link", "truncate", "ftruncate"];
 
 /** Their results say how much the program wrote. */
 const WRITING: ReadonlySet<string> = new Set(["write", "pwrite", "send"]);

@@ -1,4 +1,4 @@
-/** Bytes of two versions of an event: where they differ, what of that is a rule's, and how it is shown. */
+/** Bytes of two versions of an event: where they differ, and how that is shown. */
 
 import { quoteBytes } from "../show/notation.js";
 import { align } from "./align.js";
@@ -12,29 +12,12 @@ const AROUND = 12;
 const MOST_LINES = 4000;
 const MOST_SHOWN = 24;
 const MOST_WIDTH = 240;
-/** Bytes that are looked through for what rules explain. */
-const MOST_COMPARED = 2 << 20;
 
 /** Offset of the first byte that differs, or -1. */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length);
   for (let at = 0; at < length; at++) if (a[at] !== b[at]) return at;
   return a.length === b.length ? -1 : length;
-}
-
-/** True when what differs is only what the texts' rules take out. `sorted`: the order of lines does not matter. */
-export function isExplained(
-  a: Buffer,
-  b: Buffer,
-  texts: { readonly a: CanonicalTexts; readonly b: CanonicalTexts },
-  sorted: boolean,
-): boolean {
-  if (a.length > MOST_COMPARED || b.length > MOST_COMPARED) return false;
-  const canon = (data: Buffer, own: CanonicalTexts) => {
-    const text = own.prose(data.toString("latin1"));
-    return sorted ? text.split("\n").sort().join("\n") : text;
-  };
-  return canon(a, texts.a) === canon(b, texts.b);
 }
 
 export function isText(data: Uint8Array): boolean {

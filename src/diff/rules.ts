@@ -120,7 +120,7 @@ export const RULES = [
   },
   {
     name: "random",
-    what: "random bytes of getrandom, /dev/random and /dev/urandom",
+    what: "random bytes of getrandom, /dev/random and /dev/urandom, and what looks random in what programs put out, where it arrives too",
     why: "they are different each time by design",
     aside: ["getrandom"],
   },
@@ -247,7 +247,7 @@ export const RULES = [
   },
   {
     name: "numbers-in-text",
-    what: "process ids, ports, temporary names and addresses that a program writes, and clock times of the run",
+    what: "process ids, ports, temporary names, addresses and times that a program writes, as text or binary, and sums over them",
     why: "logs repeat what the kernel chose",
   },
 ] as const satisfies readonly Rule[];

@@ -158,6 +158,12 @@ export class Names {
     return this.path(path.slice(0, -DELETED.length));
   }
 
+  /** `stdin`, `stdout` or `stderr` of an object that the program began with, once it has a name. */
+  stream(index: number): string | undefined {
+    const name = (this.#ofObject[index] ?? 0) - 1;
+    return name >= 0 && this.kind.at(name) === NameKind.Inherited ? this.#texts[name] : undefined;
+  }
+
   /** The object of a name that stands for one without a path. */
   objectOf(name: number): FdObject | undefined {
     const kind = this.kind.at(name);

@@ -53,8 +53,8 @@ export class CanonicalTexts {
     this.#temporary = [...found].sort((x, y) => y[0].length - x[0].length).slice(0, MOST_NAMES);
   }
 
-  /** Paths and names in arguments and variables. */
-  words(text: string): string {
+  /** Paths and names in arguments and variables; numbers only where they are wanted. */
+  words(text: string, numbers = true): string {
     let out = this.#facts.places?.text(text) ?? text;
     if (this.#facts.rules.has("temp-names")) {
       for (const [name, stands] of this.#temporary) {
@@ -62,12 +62,12 @@ export class CanonicalTexts {
       }
     }
     const { rules } = this.#facts;
-    if (!rules.has("pids") && !rules.has("ports")) return out;
-    return out.replace(NUMBER, (digits) => this.#number(digits));
+    if (!numbers || (!rules.has("pids") && !rules.has("ports"))) return out;
+    return out.replace(NUMBER, (digits) => this.number(digits));
   }
 
   /** What a program wrote or read. */
-  prose(text: string): string {
+  prose(text: string, numbers = true): string {
     const { rules } = this.#facts;
     let out = text;
     if (rules.has("numbers-in-text")) {
@@ -81,7 +81,7 @@ export class CanonicalTexts {
       );
       out = out.replace(EPOCH, "<time>");
     }
-    return this.words(out);
+    return this.words(out, numbers);
   }
 
   /** Whether the run was in that second of an hour, of whatever time zone. */
@@ -99,7 +99,8 @@ export class CanonicalTexts {
     );
   }
 
-  #number(digits: string): string {
+  /** What stands for a process id or a port. */
+  number(digits: string): string {
     const { pids, ports, rules } = this.#facts;
     if (digits.length < 2) return digits;
     if (rules.has("pids") && pids.has(digits)) return "<pid>";
