@@ -15,6 +15,8 @@ export interface ChanceSide {
   readonly texts: CanonicalTexts;
   /** Which process an id stands for, the same number in both traces. */
   readonly processes: ReadonlyMap<number, number>;
+  /** Numbers of the inodes that it was told, their low 32 bits. */
+  readonly inodes: ReadonlySet<number>;
   /** When the recording began and ended, in seconds since 1970. */
   readonly from: number;
   readonly to: number;
@@ -34,6 +36,7 @@ const LEAST_EQUAL = 4;
 const LEAST_WORD = 12;
 /** Smaller numbers are of other things too. */
 const LEAST_PID = 256;
+const LEAST_INODE = 65_536;
 /** Seconds by which a program's clock may be off. */
 const OFF = 2;
 
@@ -148,11 +151,12 @@ export class Chance {
     return 0;
   }
 
-  /** Process ids of one process, and seconds of the run, in either order of bytes; behind such seconds their nanoseconds. */
+  /** Process ids of one process, inodes, and seconds of the run, in either order of bytes; behind such seconds their nanoseconds. */
   #areWords(a: Buffer, b: Buffer, from: number): boolean {
     for (const read of ["readUInt32LE", "readUInt32BE"] as const) {
       const [one, other] = [a[read](from), b[read](from)];
       if (this.#rules.has("pids") && this.#areOneProcess(one, other)) return true;
+      if (this.#rules.has("inodes") && this.#areInodes(one, other)) return true;
       if (!this.#rules.has("times")) continue;
       if (this.#areNow(one, other)) return true;
       const before = from >= 8 ? [from - 4, from - 8] : from >= 4 ? [from - 4] : [];
@@ -166,6 +170,11 @@ export class Chance {
     if (a < LEAST_PID || b < LEAST_PID) return false;
     const process = this.#a.processes.get(a);
     return process !== undefined && process === this.#b.processes.get(b);
+  }
+
+  #areInodes(a: number, b: number): boolean {
+    const isLarge = a >= LEAST_INODE && b >= LEAST_INODE;
+    return isLarge && this.#a.inodes.has(a) && this.#b.inodes.has(b);
   }
 
   #areNow(a: number, b: number): boolean {

@@ -12,7 +12,7 @@ import { CaptureSide, EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
 import { forPieces, NOT_OK } from "./canon/pieces.js";
-import { LENGTHS, type Plan } from "./canon/plan.js";
+import { LENGTHS, Op, type Plan } from "./canon/plan.js";
 import { kindText } from "./canon/settle.js";
 import { isDamage } from "./canon/trace.js";
 import type { Entry } from "./chains.js";
@@ -185,6 +185,7 @@ export class Events {
       if (this.#rules.ignoresArgument(call.name, arg.name)) continue;
       // How many bytes were asked for says the data itself, or how they were cut.
       if (plan.data !== undefined && (plan.data.slot === k || LENGTHS.has(arg.name))) continue;
+      if (!isCompared(plan, k)) continue;
       this.#valueLeaves(arg.name, arg.value, found, texts);
     }
     if (result.status === "ok" && plan.result && plan.data === undefined) {
@@ -222,12 +223,23 @@ export class Events {
         this.#valueLeaves(`${name} before`, value.before, found, texts);
         this.#valueLeaves(`${name} after`, value.after, found, texts);
         return;
+      case "choice":
+        found.set(
+          name,
+          this.#isOwnClock(value) ? "a clock of its own" : valueText(value, STRACE_NOTATION),
+        );
+        return;
       case "bytes":
         found.set(name, texts.prose(Buffer.from(value.bytes).toString("latin1")));
         return;
       default:
         found.set(name, texts.words(valueText(value, STRACE_NOTATION)));
     }
+  }
+
+  /** Clocks of a process or thread are made of its id. */
+  #isOwnClock({ set, value }: Extract<Value, { kind: "choice" }>): boolean {
+    return set === "clock_id" && (Number(value) | 0) < 0 && this.#rules.has("pids");
   }
 
   #objectText(value: Extract<Value, { kind: "fd" }>, texts: Texts): string {
@@ -305,6 +317,17 @@ export class Events {
         (names.length > 0 ? "\n" : ""),
     );
   }
+}
+
+/** Whether a step of the plan looks at the argument, or all of them are decoded. */
+function isCompared({ steps }: Plan, argument: number): boolean {
+  return steps.some(
+    ({ op, k, base }) =>
+      op === Op.Decode ||
+      op === Op.Control ||
+      (op !== Op.Constant && k === argument) ||
+      base === argument,
+  );
 }
 
 /** Lengths of addresses and messages, which say nothing of their own. */

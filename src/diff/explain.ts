@@ -482,7 +482,13 @@ function chanceSide(c: Canonical, key: "a" | "b"): ChanceSide {
     if (pair !== undefined) processes.set(tid, pair);
   }
   const { startSeconds: from, duration } = trace;
-  return { texts: names.texts, processes, from, to: from + Math.ceil(duration / 1e9) };
+  return {
+    texts: names.texts,
+    processes,
+    inodes: canon.inodes,
+    from,
+    to: from + Math.ceil(duration / 1e9),
+  };
 }
 
 /** Processes that write, by the hash of what they write to; a new name for something is written too. */

@@ -160,7 +160,8 @@ class LoneScan {
     const side = this.#c[this.#only];
     const { names } = side.canon;
     const own = names.kind.at(name) === NameKind.Pair ? names.y.at(name) : name;
-    if (names.kind.at(own) !== NameKind.Text) return;
+    const kind = names.kind.at(own);
+    if (kind !== NameKind.Text && (kind !== NameKind.Path || own === name)) return;
     if (this.#known.has(side.names.hash[own] as number)) return;
     const address = addressOf(nameText(side, own));
     if (address !== undefined) this.net.push({ address, what, ...this.#place(seq) });

@@ -52,8 +52,12 @@ export const RULES = [
   },
   {
     name: "inodes",
-    what: "inode, device and mount numbers, link counts, block counts, sizes of directories",
-    why: "they number what the file system has, and say nothing of what it is",
+    what: "inode, device and mount numbers, link counts, block counts, sizes of directories, System V ids",
+    why: "they number what the system has, and say nothing of what it is",
+    arguments: {
+      ...{ shmat: ["shmid"], shmctl: ["shmid"], semop: ["semid"], semtimedop: ["semid"] },
+      ...{ semctl: ["semid"], msgsnd: ["msqid"], msgrcv: ["msqid"], msgctl: ["msqid"] },
+    },
     members: {
       stat: ["st_dev", "st_ino", "st_nlink", "st_blocks", "st_blksize"],
       compat_stat: ["st_dev", "st_ino", "st_nlink", "st_blocks", "st_blksize"],

@@ -12,6 +12,8 @@ const PIDS = [
   [815, 816],
 ];
 
+const INODES = [10_741_022, 10_741_108];
+
 function chance(...without: RuleName[]): Chance {
   const rules = new RuleSet(without);
   const [a, b] = [0, 1].map((run) => {
@@ -22,10 +24,12 @@ function chance(...without: RuleName[]): Chance {
       places: undefined,
       pids: new Set(pids.map(String)),
       ports: new Set(),
+      ids: new Set(),
       from,
       to: from + 3,
     });
-    return { texts, processes: new Map(pids.map((pid, k) => [pid, k])), from, to: from + 3 };
+    const processes = new Map(pids.map((pid, k) => [pid, k]));
+    return { texts, processes, inodes: new Set([INODES[run] ?? 0]), from, to: from + 3 };
   });
   if (a === undefined || b === undefined) throw new Error("two sides");
   return new Chance(rules, a, b);
@@ -79,6 +83,13 @@ it("knows times of the run in binary data, and the nanoseconds behind them", () 
   });
   expect(isChance(...micros)).toBe(true);
   expect(chance("times").explains(...micros, "made", false)).toBe(false);
+});
+
+it("knows inodes in binary data that both runs were told of", () => {
+  const inodes = (numbers: readonly number[]) =>
+    messages((data, run) => void data.writeUInt32BE(numbers[run] ?? 0, 30));
+  expect(isChance(...inodes(INODES))).toBe(true);
+  expect(isChance(...inodes([10_741_022, 10_741_109]))).toBe(false);
 });
 
 it("knows addresses by the place in their page", () => {

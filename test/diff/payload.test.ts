@@ -10,6 +10,7 @@ const texts = new CanonicalTexts({
   places: undefined,
   pids: new Set(),
   ports: new Set(),
+  ids: new Set(),
   from: 0,
   to: 1,
 });

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type DiffOptions, diff } from "../../src/diff/diff.js";
 import type { DiffResult } from "../../src/diff/result.js";
 import { RULES, type RuleName } from "../../src/diff/rules.js";
+import { EventFlag } from "../../src/trace/batch.js";
 import { pack } from "../support/batch.js";
 import { TextTrace } from "../support/text_trace.js";
 import { listing, one, open, stat } from "./written.js";
@@ -46,6 +47,7 @@ const fstat = (bytes: Uint8Array) =>
     refs: [[0, 3, 1]],
   }) as const;
 
+const NO_RETURN = EventFlag.NoReturn;
 const O_RDWR_CREAT_EXCL = 0o302;
 
 describe("rules", () => {
@@ -364,6 +366,108 @@ describe("rules of what the system chose", () => {
       });
     await proves("short-sleeps", sleep(5));
     expect((await compare(sleep(200))).verdict).toBe("different");
+  });
+
+  it("sleeps whose length a clock decided, or the end of the program", async () => {
+    const sleeps =
+      (length: (run: number) => number, isCut = false) =>
+      (run: number) =>
+        one(run, (trace) => {
+          const captures = [[0, "in", 0x6000, pack([8, 0], [8, length(run)])]] as const;
+          trace.call("nanosleep", { args: [0x6000, 0], captures });
+          if (isCut && run === 1)
+            trace.call("nanosleep", { args: [0x6000, 0], captures, flags: NO_RETURN });
+        });
+    await proves(
+      "short-sleeps",
+      sleeps((run) => 150_910_000 + 10_000 * run),
+    );
+    await proves(
+      "short-sleeps",
+      sleeps(() => 200_000_000, true),
+    );
+    expect((await compare(sleeps((run) => (2 + run) * 1e8))).verdict).toBe("different");
+  });
+
+  it("the time at which a sleep ends, and not how many there are", async () => {
+    const until = (times: (run: number) => number) => (run: number) =>
+      one(run, (trace) => {
+        for (let k = 0; k < times(run); k++) {
+          trace.call("clock_nanosleep", {
+            ...{ args: [1, 1, 0x6000, 0], start: 1e9 * (k + 1), end: 1e9 * (k + 1) + 4e8 },
+            captures: [[2, "in", 0x6000, pack([8, 100 + run], [8, 0])]],
+          });
+        }
+      });
+    await proves(
+      "times",
+      until(() => 1),
+    );
+    expect((await compare(until((run) => 1 + run))).verdict).toBe("different");
+  });
+
+  it("clocks of threads, and no other clocks", async () => {
+    const timer = (clock: (run: number) => number) => (run: number) =>
+      one(run, (trace) => {
+        const event = pack([8, 0], [4, 34], [4, 0], [8, 0], [8, 0]);
+        trace.call("timer_create", {
+          args: [clock(run), 0x6000, 0x7000],
+          captures: [
+            [1, "in", 0x6000, event],
+            [2, "out", 0x7000, pack([4, 0])],
+          ],
+        });
+      });
+    await proves(
+      "pids",
+      timer((run) => -246_354 + 8 * run),
+    );
+    expect((await compare(timer((run) => run))).verdict).toBe("different");
+  });
+
+  it("System V ids, and where a program writes them", async () => {
+    const shared = (size: (run: number) => number) => (run: number) =>
+      one(run, (trace) => {
+        const id = 20_807_683 + run;
+        trace.object("file", "/srv/state");
+        trace.call("shmget", { args: [0, size(run), 0o1600], ret: id });
+        trace.call("shmat", { args: [id, 0, 0], ret: 0x7000_0000 + 0x1000 * run });
+        const text = `id ${id}\n`;
+        trace.call("write", {
+          args: [3, 0x3000, text.length],
+          ret: text.length,
+          captures: [[1, "in", 0x3000, text]],
+          refs: [[0, 3, 1]],
+        });
+      });
+    await proves(
+      "inodes",
+      shared(() => 56),
+    );
+    expect((await compare(shared((run) => 56 + run))).verdict).toBe("different");
+  });
+
+  it("sockets at temporary paths, and no other path", async () => {
+    const binds = (path: (run: number) => string) => (run: number) =>
+      one(run, (trace) => {
+        const address = Buffer.concat([pack([2, 1]), Buffer.from(`${path(run)}\0`)]);
+        trace.object("socket", "socket:[9]", "UNIX-STREAM").call("bind", {
+          args: [3, 0x4000, address.length],
+          captures: [[1, "in", 0x4000, address]],
+          refs: [[0, 3, 1]],
+        });
+      });
+    await proves(
+      "temp-names",
+      binds((run) => ["/tmp/bus-PGGp085dAn", "/tmp/bus-7jFm4uVgMB"][run] ?? ""),
+    );
+    for (const word of [
+      ["socket0", "socket1"],
+      ["system", "session"],
+    ]) {
+      const result = await compare(binds((run) => `/run/bus/${word[run]}`));
+      expect(result.verdict, word.join()).toBe("different");
+    }
   });
 
   it("kernel-files", async () => {

@@ -7,6 +7,7 @@
  *     d bytes that were read or written    xK socket address, an input    yK the same, an output
  *     iK input memory as it is    oK output memory as it is    sK struct, an input    uK struct, an output
  *     v everything by decoding the call    gK argument K of fcntl, as its command says
+ *     lK clock
  */
 
 export interface Form {

@@ -55,6 +55,8 @@ export class Names {
   readonly #deleted = new Set<number>();
   /** Paths that were made new in this run: by O_EXCL, mkdir and their like. */
   readonly made = new Set<number>();
+  /** Paths at which sockets were bound. */
+  readonly bound = new Set<number>();
 
   constructor(trace: Trace) {
     this.#trace = trace;

@@ -33,6 +33,7 @@ export const Op = {
   Struct: 14,
   Decode: 15,
   Control: 16,
+  Clock: 17,
 } as const;
 
 /** What of a call chance decides, which is compared otherwise. */
@@ -66,6 +67,8 @@ export interface Step {
   readonly base: number;
   /** Parts of a struct that are compared: offset and size, one after the other. */
   readonly parts: readonly number[];
+  /** Of the status of a file: where the number of its inode is, or -1. */
+  readonly inode: number;
 }
 
 export interface Plan {
@@ -76,8 +79,8 @@ export interface Plan {
   readonly verbHash: number;
   readonly aside: boolean;
   readonly chance: number;
-  /** Whether it makes a file that was not there before, or may; or an object without a path. */
-  readonly makes: "file" | "open" | "object" | undefined;
+  /** Whether it makes a file that was not there before, or may; a socket at a path; an object without a path; a System V id. */
+  readonly makes: "file" | "open" | "socket" | "object" | "id" | undefined;
   /** It never waits: when it takes long, the machine was busy. */
   readonly quick: boolean;
   readonly steps: readonly Step[];
@@ -128,6 +131,7 @@ const LETTERS: Readonly<Record<string, readonly [op: number, out: boolean]>> = {
   u: [Op.Struct, true],
   v: [Op.Decode, false],
   g: [Op.Control, false],
+  l: [Op.Clock, false],
 };
 
 /** How calls are compared, worked out once for all traces of a comparison. */
@@ -196,6 +200,8 @@ function planOf(
 
 function makesOf(call: string): Plan["makes"] {
   if (call === "open" || call === "openat") return "open";
+  if (call === "bind") return "socket";
+  if (ID_MAKERS.has(call)) return "id";
   if (MAKERS.has(call)) return "file";
   return OBJECT_MAKERS.has(call) ? "object" : undefined;
 }
@@ -211,6 +217,9 @@ const OBJECT_MAKERS: ReadonlySet<string> = new Set([
   ...["inotify_init", "inotify_init1", "memfd_create", "userfaultfd", "fanotify_init"],
 ]);
 
+/** Calls that give a number by which all processes know what it stands for. */
+const ID_MAKERS: ReadonlySet<string> = new Set(["shmget", "semget", "msgget"]);
+
 const QUICK: ReadonlySet<string> = new Set([
   ...["getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "clock_gettime"],
   ...["lseek", "brk", "mprotect", "munmap", "rt_sigaction", "rt_sigprocmask", "gettimeofday"],
@@ -225,6 +234,7 @@ function runOf(form: Form | undefined, rules: RuleSet): Form["run"] {
 /** Results that are numbers of the kernel's choice, or say what the outputs say. */
 function saysSomething(ret: Ret, call: string, rules: RuleSet): boolean {
   if (call === "getcwd" || call === "readlink" || call === "readlinkat") return false;
+  if (ID_MAKERS.has(call)) return !rules.has("inodes");
   if (ret.r === "pid") return !rules.has("pids");
   if (ret.r === "addr") return !rules.has("addresses");
   return ret.r !== "fd" && ret.r !== "never";
@@ -258,7 +268,8 @@ function stepsOf(
       const wanted = op === Op.Status ? STATUS : undefined;
       const isStruct = op === Op.Struct || op === Op.Status;
       const parts = isStruct ? partsOf(layout(struct), struct, rules, wanted) : [];
-      return { op, k, out, base, parts };
+      const inode = op === Op.Status ? inodeOf(layout(struct)) : -1;
+      return { op, k, out, base, parts, inode };
     });
 }
 
@@ -300,6 +311,10 @@ const STATUS = [
   ...["st_mode", "st_uid", "st_gid", "st_size"],
   ...["stx_mode", "stx_uid", "stx_gid", "stx_size"],
 ];
+
+function inodeOf(row: StructRow | undefined): number {
+  return row?.fields.find(({ name }) => name === "st_ino" || name === "stx_ino")?.offset ?? -1;
+}
 
 /** Members without those that a rule takes out, and without addresses. */
 function partsOf(
@@ -374,6 +389,8 @@ function tokenOf(arg: ArgRow, k: number, rules: RuleSet): string[] {
       return isNumber(ty.of.t) ? both("i", "o") : ["v"];
     case "addr":
       return rules.has("addresses") ? [] : [`q${k}`];
+    case "enum":
+      return [ty.set === "clock_id" ? `l${k}` : numberOf(ty, k)];
     case "strarray":
     case "fdset":
     case "mmsghdr":
@@ -382,8 +399,12 @@ function tokenOf(arg: ArgRow, k: number, rules: RuleSet): string[] {
     case "irregular":
       return ["v"];
     default:
-      return [registerSize(ty, 8) === 4 ? `w${k}` : `q${k}`];
+      return [numberOf(ty, k)];
   }
+}
+
+function numberOf(ty: ArgRow["ty"], k: number): string {
+  return registerSize(ty, 8) === 4 ? `w${k}` : `q${k}`;
 }
 
 function isNumber(kind: string): boolean {

@@ -66,7 +66,10 @@ function sideOf(canon: CanonicalTrace, places: Places | undefined, rules: RuleSe
   for (const { tid, pid } of canon.trace.threads) pids.add(String(tid)).add(String(pid));
   const { startSeconds: from, duration } = canon.trace;
   const to = from + Math.ceil(duration / 1e9);
-  const texts = new CanonicalTexts({ rules, places, pids, ports: portsOf(canon), from, to });
+  const texts = new CanonicalTexts({
+    ...{ rules, places, pids, ports: portsOf(canon), ids: canon.ids },
+    ...{ from, to },
+  });
   const mapped = new Map<number, string>();
   const { names } = canon;
   const hash = names.textHash.view().slice();
@@ -140,11 +143,12 @@ function skeletonsOf(
   const found = new Map<number, string>();
   const { names } = side.canon;
   const made = new Set([...names.made].map((name) => pathOf(side, name)));
+  const bound = new Set([...names.bound].map((name) => pathOf(side, name)));
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Path) continue;
     if (other.known.get(side.hash[name] as number) >= 0) continue;
     const path = pathOf(side, name);
-    const skeleton = skeletonOf(path, { made, pids: side.pids, fixed, other, rules });
+    const skeleton = skeletonOf(path, { made, bound, pids: side.pids, fixed, other, rules });
     if (skeleton !== path) found.set(name, skeleton);
   }
   return found;
@@ -152,6 +156,7 @@ function skeletonsOf(
 
 interface SkeletonFacts {
   readonly made: ReadonlySet<string>;
+  readonly bound: ReadonlySet<string>;
   readonly pids: ReadonlySet<string>;
   readonly fixed: FixedWords;
   readonly other: Side;
@@ -213,7 +218,10 @@ const TEMPORARY_PLACES = /^(?:\/tmp|\/var\/tmp|\/dev\/shm|\/run|\/var\/run)\//;
 const TEMPORARY_WORD = /tmp|temp/i;
 
 /** The path with its random and numbered parts replaced. */
-function skeletonOf(path: string, { made, pids, fixed, other, rules }: SkeletonFacts): string {
+function skeletonOf(
+  path: string,
+  { made, bound, pids, fixed, other, rules }: SkeletonFacts,
+): string {
   const parts = path.split("/");
   let prefix = "";
   for (let k = 1; k < parts.length; k++) {
@@ -223,7 +231,8 @@ function skeletonOf(path: string, { made, pids, fixed, other, rules }: SkeletonF
     if (k < parts.length - 1 && isKnown(other, prefix)) continue;
     const isMade = made.has(prefix);
     const isTemporary = TEMPORARY_PLACES.test(path) || TEMPORARY_WORD.test(part);
-    const mayBeRandom = rules.has("temp-names") && (isMade || isTemporary);
+    const isNew = isMade || bound.has(prefix);
+    const mayBeRandom = rules.has("temp-names") && (isNew || isTemporary);
     if (mayBeRandom && /^#\d+$/.test(part)) {
       parts[k] = "<temp>";
       continue;
@@ -250,7 +259,8 @@ function withoutRandom(name: string, sure: boolean): string {
 }
 
 function isRandom(run: string): boolean {
-  if (/\d/.test(run) && /[A-Za-z]/.test(run)) return true;
+  // A word that is numbered is none: socket0, worker12.
+  if (/\d/.test(run) && /[A-Za-z]/.test(run) && !/^[A-Za-z_]+\d{1,3}$/.test(run)) return true;
   if (/^\d+$/.test(run)) return true;
   // Upper case behind lower case more often than in CamelCase.
   return (

@@ -14,6 +14,8 @@ export interface TextFacts {
   readonly pids: ReadonlySet<string>;
   /** Ports that the kernel chose. */
   readonly ports: ReadonlySet<string>;
+  /** System V ids that it was given. */
+  readonly ids: ReadonlySet<string>;
   /** When the recording began and ended, in seconds since 1970. */
   readonly from: number;
   readonly to: number;
@@ -99,10 +101,11 @@ export class CanonicalTexts {
     );
   }
 
-  /** What stands for a process id or a port. */
+  /** What stands for a process id, a port, or a System V id. */
   number(digits: string): string {
-    const { pids, ports, rules } = this.#facts;
+    const { pids, ports, ids, rules } = this.#facts;
     if (digits.length < 2) return digits;
+    if (rules.has("inodes") && digits.length > 2 && ids.has(digits)) return "<id>";
     if (rules.has("pids") && pids.has(digits)) return "<pid>";
     return rules.has("ports") && ports.has(digits) ? "<port>" : digits;
   }

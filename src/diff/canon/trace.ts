@@ -89,6 +89,7 @@ const Special = {
 } as const;
 
 const EAGAIN = 11;
+const EEXIST = 17;
 const EINTR = 4;
 const ABSENT = 0x5f5f;
 const CLONE_THREAD = 0x10000;
@@ -96,6 +97,7 @@ const TIMER_ABSTIME = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const SHORT_SLEEP_NS = 50_000_000;
+const MILLISECOND_NS = 1_000_000;
 /** SIGALRM, SIGCHLD, SIGURG, SIGVTALRM, SIGPROF, SIGWINCH */
 const CHANCE_SIGNALS: ReadonlySet<number> = new Set([14, 17, 23, 26, 27, 28]);
 /** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV */
@@ -105,6 +107,8 @@ const FIRST_REALTIME = 32;
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_TMPFILE = 0o20000000;
+/** Numbers of inodes that are kept. */
+const MOST_INODES = 1 << 20;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 
@@ -117,6 +121,16 @@ const NONE = NO_CONTENT;
 /** A part of the trace cannot be read: what is left is compared. Anything else that goes wrong is no property of the trace. */
 export function isDamage(error: unknown): error is TraceError {
   return error instanceof TraceError && error.code !== "CLOSED";
+}
+
+/** A sleep that names the time of its end. */
+function isUntil({ chance }: Plan, batch: DigestedBatch, i: number): boolean {
+  return chance === Chance.SleepUntil && (batch.args[12 * i + 2] as number) === TIMER_ABSTIME;
+}
+
+function wordAt(data: Uint8Array, at: number): number {
+  const high = ((data[at + 2] as number) << 16) | ((data[at + 3] as number) << 24);
+  return ((data[at] as number) | ((data[at + 1] as number) << 8) | high) >>> 0;
 }
 
 /** What the third argument of fcntl is, by command: nothing, a number, or what decoding says. */
@@ -140,6 +154,10 @@ export class CanonicalTrace {
   readonly pipeUsers = new Map<number, number>();
   /** Which process made an object that has no path, and which of its kind it was there. */
   readonly origins = new Map<number, { readonly process: number; readonly ordinal: number }>();
+  /** System V ids that it was given. */
+  readonly ids = new Set<string>();
+  /** Numbers of the inodes that it was told, their low 32 bits. */
+  readonly inodes = new Set<number>();
   /** Why a part could not be read. */
   failure: TraceError | undefined;
 
@@ -155,6 +173,8 @@ export class CanonicalTrace {
   readonly #mapVerb: number;
   readonly #threads: Trace["threads"];
   #name = NO_NAME;
+  /** Of a call with the address of a socket at a path: that path. */
+  #socketPath = NO_NAME;
   #object = -1;
   #kind = 0;
 
@@ -243,6 +263,7 @@ export class CanonicalTrace {
     const succeeded = (flags & NOT_OK) === 0;
     const hasher = this.#hasher.reset().number(plan.verbHash);
     this.#name = NO_NAME;
+    this.#socketPath = NO_NAME;
     this.#object = -1;
     this.#kind = Special.None;
     for (let s = 0; s < plan.steps.length; s++) {
@@ -257,10 +278,13 @@ export class CanonicalTrace {
     if (isAnonymous && this.#plans.rules.has("memory")) return;
     if (!succeeded) {
       hasher.word((flags & FAILED) !== 0 ? (batch.ret[2 * i] as number) : 1);
+      // What it would have made is as new as what it makes.
+      if (plan.makes === "open" && batch.ret[2 * i] !== -EEXIST) this.#noteMade(plan, batch, i);
       this.#push(stream, plan, batch, i, hasher.value);
       return;
     }
-    if (plan.makes === "object") this.#noteOrigins(plan, batch, i, process);
+    if (plan.makes === "id") this.ids.add(String(batch.ret[2 * i]));
+    else if (plan.makes === "object") this.#noteOrigins(plan, batch, i, process);
     else if (plan.makes !== undefined) this.#noteMade(plan, batch, i);
     const object = this.#object;
     let open = object >= 0 ? process.runs.get(object) : undefined;
@@ -296,7 +320,7 @@ export class CanonicalTrace {
         return (flags & NOT_OK) === 0 || (flags & NO_RETURN) !== 0;
       case Chance.Sleep:
       case Chance.SleepUntil:
-        return rules.has("short-sleeps") && this.#isShortSleep(plan, batch, i);
+        return rules.has("short-sleeps") && this.#isChanceSleep(plan, batch, i, flags);
       default:
         return true;
     }
@@ -316,15 +340,16 @@ export class CanonicalTrace {
     return data === undefined || data.length < 4 ? 0 : ((data[2] as number) & 1) << 16;
   }
 
-  #isShortSleep(plan: Plan, batch: DigestedBatch, i: number): boolean {
-    const absolute =
-      plan.chance === Chance.SleepUntil && (batch.args[12 * i + 2] as number) === TIMER_ABSTIME;
-    if (absolute) return (batch.duration[i] as number) < SHORT_SLEEP_NS;
+  /** Short, cut off by the end of the process, or of a length that was worked out from a clock. */
+  #isChanceSleep(plan: Plan, batch: DigestedBatch, i: number, flags: number): boolean {
+    if ((flags & NO_RETURN) !== 0) return true;
+    if (isUntil(plan, batch, i)) return (batch.duration[i] as number) < SHORT_SLEEP_NS;
     const capture = findCapture(batch, i, plan.chance === Chance.Sleep ? 0 : 2, IN);
     if (capture < 0) return false;
     const data = Buffer.from(captureBytes(batch, capture));
     if (data.length < 16) return false;
-    return data.readUInt32LE(0) === 0 && data.readUInt32LE(8) < SHORT_SLEEP_NS;
+    const [seconds, nanos] = [data.readUInt32LE(0), data.readUInt32LE(8)];
+    return (seconds === 0 && nanos < SHORT_SLEEP_NS) || nanos % MILLISECOND_NS !== 0;
   }
 
   #push(
@@ -362,6 +387,12 @@ export class CanonicalTrace {
       case Op.Word:
         hasher.word(batch.args[at] as number);
         return;
+      case Op.Clock: {
+        // Clocks of a process or thread are made of its id.
+        const isOwn = ((batch.args[at] as number) | 0) < 0 && this.#plans.rules.has("pids");
+        hasher.word(isOwn ? ABSENT : (batch.args[at] as number));
+        return;
+      }
       case Op.Long:
         hasher.word(batch.args[at] as number).word(batch.args[at + 1] as number);
         return;
@@ -393,12 +424,12 @@ export class CanonicalTrace {
         return;
       }
       default:
-        this.#memory(step, batch, i);
+        this.#memory(step, plan, batch, i);
     }
   }
 
   /** Steps that look at what an argument points to. */
-  #memory(step: Step, batch: DigestedBatch, i: number): void {
+  #memory(step: Step, plan: Plan, batch: DigestedBatch, i: number): void {
     const hasher = this.#hasher;
     const capture = captureAt(batch, i, step.k, step.out ? OUT : IN);
     if (capture < 0) {
@@ -428,13 +459,18 @@ export class CanonicalTrace {
         }
         return;
       default:
+        // A point in time at which a sleep ends is another one in each run.
+        if (isUntil(plan, batch, i) && this.#plans.rules.has("times")) return;
         hasher.bytes(batch.bytes, from, to);
     }
   }
 
   /** Mode, owner and size; no size of directories, kernel files, and streams that were there before. */
-  #status({ parts }: Step, data: Uint8Array, start: number, end: number): void {
+  #status({ parts, inode }: Step, data: Uint8Array, start: number, end: number): void {
     const hasher = this.#hasher;
+    if (inode >= 0 && start + inode + 4 <= end && this.inodes.size < MOST_INODES) {
+      this.inodes.add(wordAt(data, start + inode));
+    }
     const last = parts.length - 2;
     let mode = 0;
     for (let p = 0; p <= last; p += 2) {
@@ -467,7 +503,9 @@ export class CanonicalTrace {
       return;
     }
     const kept = out && this.#plans.rules.has("ports") ? text.replace(/:\d+$/, "") : text;
-    this.#name = this.names.pair(this.#name, this.names.other(kept));
+    const name = kept.startsWith("/") ? this.names.path(kept) : this.names.other(kept);
+    this.#socketPath = kept.startsWith("/") ? name : NO_NAME;
+    this.#name = this.names.pair(this.#name, name);
   }
 
   #descriptor(batch: DigestedBatch, i: number, k: number): void {
@@ -546,6 +584,10 @@ export class CanonicalTrace {
   }
 
   #noteMade(plan: Plan, batch: DigestedBatch, i: number): void {
+    if (plan.makes === "socket") {
+      if (this.#socketPath !== NO_NAME) this.names.bound.add(this.#socketPath);
+      return;
+    }
     if (plan.makes === "file") {
       this.names.made.add(this.#name);
       return;

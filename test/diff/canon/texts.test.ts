@@ -10,6 +10,7 @@ const texts = (...without: RuleName[]) =>
     places: undefined,
     pids: new Set(["4711"]),
     ports: new Set(["40001"]),
+    ids: new Set(),
     from: 0,
     to: 1,
   });
