@@ -21,6 +21,8 @@ interface Link extends Entry {
   readonly seq: number;
   readonly hash: number;
   readonly verb: number;
+  /** Of a name that many objects have, such as the sockets of a process: which of them. */
+  readonly object: number;
 }
 
 type Streams = readonly { readonly thread: number; readonly stream: Stream }[];
@@ -66,7 +68,9 @@ export function chainsOf(
       for (const name of partsOf(side, stream.name.at(entry))) {
         const hash = side.names.hash[name] as number;
         if (!wanted.has(hash)) continue;
-        const link = { stream, thread, entry, seq: stream.seq.at(entry) };
+        const { kind } = side.canon.names;
+        const object = kind.at(name) === NameKind.Object ? name : NO_NAME;
+        const link = { stream, thread, entry, seq: stream.seq.at(entry), object };
         const chain = found.get(hash) ?? [];
         chain.push({ ...link, hash: stream.rest.at(entry), verb: stream.verb.at(entry) });
         found.set(hash, chain);
@@ -79,13 +83,14 @@ export function chainsOf(
 
 /**
  * Names whose chains are not the same, with the first two events that differ. Between threads, events that only look may come
- * in any order.
+ * in any order. Objects that have one name are looked at one by one, and so is what each process of a pool does, as any of them
+ * may do it: there, two events that follow each other must not have changed places.
  */
 export function disorderOf(
   verbs: Verbs,
   a: Chains,
   b: Chains,
-  threads: boolean,
+  { threads, isPool }: { readonly threads: boolean; readonly isPool: boolean },
 ): Map<number, readonly [Entry, Entry]> {
   const looking = new Set([...LOOKING].map((verb) => verbs.of(verb)));
   const telling = (chain: readonly Link[]) =>
@@ -94,9 +99,41 @@ export function disorderOf(
   for (const [name, all] of a) {
     const one = telling(all);
     const other = telling(b.get(name) ?? []);
-    const place = one.findIndex(({ hash }, k) => hash !== other[k]?.hash);
-    const [left, right] = [one[place], other[place]];
-    if (left !== undefined && right !== undefined) found.set(name, [left, right]);
+    const areMany = isPool || (threads && one.some(({ object }) => object !== one[0]?.object));
+    const pair = areMany ? swapped(one, other, isPool) : parted(one, other);
+    if (pair !== undefined) found.set(name, pair);
+  }
+  return found;
+}
+
+type Two = readonly [Entry, Entry] | undefined;
+
+function parted(one: readonly Link[], other: readonly Link[]): Two {
+  const place = one.findIndex(({ hash }, k) => hash !== other[k]?.hash);
+  const [left, right] = [one[place], other[place]];
+  return left === undefined || right === undefined ? undefined : [left, right];
+}
+
+/** Two events that follow each other in one way on the one side, and in the other way on the other. */
+function swapped(one: readonly Link[], other: readonly Link[], byThread: boolean): Two {
+  const [a, b] = [neighbours(one, byThread), neighbours(other, byThread)];
+  for (const [key, [first, second]] of a) {
+    const [reverse, back] = [b.get(`${second.hash} ${first.hash}`), `${second.hash} ${first.hash}`];
+    if (reverse !== undefined && !b.has(key) && !a.has(back)) return [first, reverse[0]];
+  }
+  return undefined;
+}
+
+/** Events of one object, and in a pool of one thread, that follow each other. */
+function neighbours(chain: readonly Link[], byThread: boolean): Map<string, [Link, Link]> {
+  const last = new Map<number, Link>();
+  const found = new Map<string, [Link, Link]>();
+  for (const link of chain) {
+    const own = byThread && link.object === NO_NAME ? -1 - link.thread : link.object;
+    const before = last.get(own);
+    if (before !== undefined && before.hash !== link.hash)
+      found.set(`${before.hash} ${link.hash}`, [before, link]);
+    last.set(own, link);
   }
   return found;
 }

@@ -29,6 +29,8 @@ export type Source = "made" | "inside" | "outside";
 const MOST_COMPARED = 2 << 20;
 /** What processes made that looks random, kept to be known again. */
 const MOST_KEPT = 16 << 20;
+/** As long as there is no more of it, parts of it are known again too. */
+const MOST_SEARCHED = 64 << 10;
 /** A region of random bytes is at least so long, and this many equal bytes end it. */
 const LEAST_RANDOM = 8;
 const LEAST_EQUAL = 4;
@@ -44,7 +46,8 @@ export class Chance {
   readonly #rules: RuleSet;
   readonly #a: ChanceSide;
   readonly #b: ChanceSide;
-  readonly #made: (readonly [a: Buffer, b: Buffer])[] = [];
+  /** What was made in the first trace, and what in the second. */
+  readonly #made = new Map<string, Buffer>();
   #kept = 0;
 
   constructor(rules: RuleSet, a: ChanceSide, b: ChanceSide) {
@@ -56,8 +59,8 @@ export class Chance {
   /** True when chance is all that the bytes differ in. `sorted`: the order of lines does not matter. */
   explains(a: Buffer, b: Buffer, source: Source, sorted: boolean): boolean {
     if (a.length > MOST_COMPARED || b.length > MOST_COMPARED) return false;
-    const one = linesOf(a.toString("latin1"), sorted);
-    const other = linesOf(b.toString("latin1"), sorted);
+    const one = linesOf(a, sorted ? this.#a.texts : undefined);
+    const other = linesOf(b, sorted ? this.#b.texts : undefined);
     if (one.length === other.length) {
       if (one.every((line, k) => this.#sameText(line, other[k] ?? "", source))) return true;
     }
@@ -110,17 +113,21 @@ export class Chance {
 
   /** What looks random is so where it was made, and known again where it arrives. */
   #isMade(a: Buffer, b: Buffer, source: Source): boolean {
+    const key = a.toString("latin1");
     if (source === "made") {
       if (this.#kept + a.length <= MOST_KEPT) {
-        this.#made.push([a, b]);
+        this.#made.set(key, b);
         this.#kept += a.length;
       }
       return true;
     }
-    return this.#made.some(([one, other]) => {
-      const at = one.indexOf(a);
-      return at >= 0 && other.subarray(at, at + b.length).equals(b);
-    });
+    if (this.#made.get(key)?.equals(b) === true) return true;
+    if (this.#kept > MOST_SEARCHED) return false;
+    for (const [one, other] of this.#made) {
+      const at = one.indexOf(key);
+      if (at >= 0 && other.subarray(at, at + b.length).equals(b)) return true;
+    }
+    return false;
   }
 
   /** Numbers, addresses and random bytes in what is no text. */
@@ -233,9 +240,13 @@ function isAddress(value: bigint): boolean {
   return value >= 0x5500_0000_0000n && value < 0x8000_0000_0000n;
 }
 
-function linesOf(text: string, sorted: boolean): string[] {
-  const lines = text.split("\n");
-  return sorted ? lines.sort() : lines;
+/** Lines; sorted by what rules make of them, where their order does not matter. */
+function linesOf(data: Buffer, sorted: CanonicalTexts | undefined): string[] {
+  const lines = data.toString("latin1").split("\n");
+  if (sorted === undefined) return lines;
+  const keyed = lines.map((line) => ({ line, key: sorted.prose(line) }));
+  keyed.sort((x, y) => (x.key < y.key ? -1 : x.key > y.key ? 1 : 0));
+  return keyed.map(({ line }) => line);
 }
 
 /** Ids, cookies, sums: what differs of two words is long, has letters and digits, and almost nothing in it is equal. */

@@ -47,16 +47,17 @@ interface Threads {
   readonly streams: readonly { readonly thread: number; readonly stream: Stream }[];
 }
 
+/** Compares the processes of a pair, or those of a pool as if they were threads of one. */
 export function compareProcesses(
   canonical: Canonical,
-  pair: number,
+  pairs: readonly number[],
   options: CompareOptions,
 ): ComparedProcess {
-  const { a: processA, b: processB } = canonical.lineage.pairs[pair] ?? { a: 0, b: 0 };
-  const a = threadsOf(canonical.a, processA);
-  const b = threadsOf(canonical.b, processB);
-  const work = new ProcessComparison(canonical, pair, a, b, options);
-  return work.run();
+  const members = pairs.map((pair) => {
+    const { a, b } = canonical.lineage.pairs[pair] ?? { a: 0, b: 0 };
+    return { a: threadsOf(canonical.a, a), b: threadsOf(canonical.b, b) };
+  });
+  return new ProcessComparison(canonical, pairs, members, options).run();
 }
 
 function threadsOf(side: Side, process: number): Threads {
@@ -65,6 +66,11 @@ function threadsOf(side: Side, process: number): Threads {
     return stream === undefined ? [] : [{ thread, stream }];
   });
   return { side, streams };
+}
+
+interface Member {
+  readonly a: Threads;
+  readonly b: Threads;
 }
 
 /** An event without an equal so far, and the matched one before it on the other side. */
@@ -77,7 +83,8 @@ interface Left {
 
 class ProcessComparison {
   readonly #c: Canonical;
-  readonly #pair: number;
+  readonly #pairs: readonly number[];
+  readonly #members: readonly Member[];
   readonly #a: Threads;
   readonly #b: Threads;
   readonly #options: CompareOptions;
@@ -93,30 +100,51 @@ class ProcessComparison {
   readonly #placesA = new Words();
   readonly #placesB = new Words();
 
-  constructor(c: Canonical, pair: number, a: Threads, b: Threads, options: CompareOptions) {
+  constructor(
+    c: Canonical,
+    pairs: readonly number[],
+    members: readonly Member[],
+    options: CompareOptions,
+  ) {
     this.#c = c;
-    this.#pair = pair;
-    this.#a = a;
-    this.#b = b;
+    this.#pairs = pairs;
+    this.#members = members;
+    this.#a = { side: c.a, streams: members.flatMap(({ a }) => a.streams) };
+    this.#b = { side: c.b, streams: members.flatMap(({ b }) => b.streams) };
     this.#options = options;
   }
 
   run(): ComparedProcess {
+    for (const { a, b } of this.#members) {
+      const length = Math.max(a.streams.length, b.streams.length);
+      for (let k = 0; k < length; k++) this.#threads(a.streams[k], b.streams[k]);
+    }
     const count = Math.max(this.#a.streams.length, this.#b.streams.length);
-    for (let k = 0; k < count; k++) this.#threads(this.#a.streams[k], this.#b.streams[k]);
     if (this.#leftA.length > 0 && this.#leftB.length > 0) {
       this.#rematch();
       this.#pairByShape((left) => left.gap);
       if (count > 1 && this.#c.rules.has("pools")) this.#pairByShape(() => 0);
     }
-    this.#races();
+    for (const member of this.#members) this.#races(member);
     for (const { at, after } of this.#leftA) this.#add("removed", at, undefined, after);
     for (const { at, after } of this.#leftB) this.#add("added", undefined, at, after);
     return { differences: this.#found, equal: this.#equal, moved: this.#moved, more: this.#more };
   }
 
   #add(kind: RawKind, a: Entry | undefined, b: Entry | undefined, after = -1): void {
-    this.#found.push({ kind, pair: this.#pair, a, b, after });
+    this.#found.push({ kind, pair: this.#pairOf(a, b), a, b, after });
+  }
+
+  /** The processes in which an event is. */
+  #pairOf(a: Entry | undefined, b: Entry | undefined): number {
+    const [first = -1] = this.#pairs;
+    if (this.#pairs.length === 1) return first;
+    const { lineage } = this.#c;
+    const [{ canon }, index, thread] =
+      a === undefined
+        ? [this.#b.side, lineage.ofB, b?.thread]
+        : [this.#a.side, lineage.ofA, a.thread];
+    return index.get(canon.trace.threads[thread ?? -1]?.process ?? 0) ?? first;
   }
 
   #threads(
@@ -235,11 +263,14 @@ class ProcessComparison {
   }
 
   /** Names on which the events that both have come in another order. */
-  #disorder(wanted: ReadonlySet<number>): Map<number, readonly [Entry, Entry]> {
-    const a = chainsOf(this.#a.side, this.#a.streams, entriesOf(this.#leftA), wanted);
-    const b = chainsOf(this.#b.side, this.#b.streams, entriesOf(this.#leftB), wanted);
-    const threads = this.#hasThreads();
-    return disorderOf(this.#c.verbs, a, b, threads);
+  #disorder(
+    wanted: ReadonlySet<number>,
+    { a: one, b: other }: Member = { a: this.#a, b: this.#b },
+  ): Map<number, readonly [Entry, Entry]> {
+    const a = chainsOf(one.side, one.streams, entriesOf(this.#leftA), wanted);
+    const b = chainsOf(other.side, other.streams, entriesOf(this.#leftB), wanted);
+    const isPool = this.#members.length > 1 && one === this.#a;
+    return disorderOf(this.#c.verbs, a, b, { threads: this.#hasThreads(), isPool });
   }
 
   #hasThreads(): boolean {
@@ -247,15 +278,16 @@ class ProcessComparison {
   }
 
   /** Each thread did the same, but one file met them in another order: told once for each file. */
-  #races(): void {
-    if (!this.#hasThreads()) return;
+  #races(member: Member): void {
+    const { a: one, b: other } = member;
+    if (one.streams.length < 2 && other.streams.length < 2) return;
     const told = this.#found.filter(({ kind }) => kind === "moved").flatMap(({ a }) => a ?? []);
     const known = new Set(told.flatMap((at) => hashesOf(this.#a.side, at)));
-    const shared = sharedNames(this.#a.side, this.#a.streams);
-    for (const hash of sharedNames(this.#b.side, this.#b.streams)) shared.add(hash);
+    const shared = sharedNames(one.side, one.streams);
+    for (const hash of sharedNames(other.side, other.streams)) shared.add(hash);
     for (const hash of known) shared.delete(hash);
     if (shared.size === 0) return;
-    for (const [a, b] of this.#disorder(shared).values()) this.#add("moved", a, b);
+    for (const [a, b] of this.#disorder(shared, member).values()) this.#add("moved", a, b);
   }
 
   /** Whether the process ever had two children alive, in one of the traces. */
@@ -265,10 +297,8 @@ class ProcessComparison {
   }
 
   #hasChildrenAtATime(side: Side): boolean {
-    const number =
-      side === this.#c.a
-        ? this.#c.lineage.pairs[this.#pair]?.a
-        : this.#c.lineage.pairs[this.#pair]?.b;
+    const { a, b } = this.#c.lineage.pairs[this.#pairs[0] ?? -1] ?? {};
+    const number = side === this.#c.a ? a : b;
     let lastEnd = -1;
     for (const child of side.canon.trace.processes) {
       if (child.parent !== number) continue;

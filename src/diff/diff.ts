@@ -7,7 +7,7 @@ import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type Canonical, canonical, mismatches } from "./canon/canonical.js";
 import { causesOf } from "./causes.js";
-import { type ComparedProcess, compareProcesses } from "./compare.js";
+import { compareProcesses } from "./compare.js";
 import { isCut } from "./cut.js";
 import { Explainer } from "./explain.js";
 import { loneEffects, loneProcesses } from "./lone.js";
@@ -70,12 +70,9 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
   const c = await canonical(a, b, { rules, maps: givenMaps(options) });
   const noise = Math.max(c.a.canon.noise, c.b.canon.noise) / 1000;
   const slowCall = Math.max((options.slowCall ?? SLOW_CALL_MS) * 1000, ABOVE_NOISE * noise);
-  const compared = c.lineage.pairs.map(({ a: one, b: other }, pair): ComparedProcess | undefined =>
-    one > 0 && other > 0 ? compareProcesses(c, pair, { slowCall }) : undefined,
-  );
-  const present = compared.filter((one) => one !== undefined);
+  const compared = groupsOf(c).map((group) => compareProcesses(c, group, { slowCall }));
   const explainer = new Explainer(c);
-  const all = await explainer.all(present);
+  const all = await explainer.all(compared);
   const lones = loneProcesses(c, explainer);
   const effects = await loneEffects(c, explainer, lones);
   const isMasked = options.maskSecrets === true;
@@ -104,15 +101,28 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
     totals: {
       eventsA: eventsOf(c, "a"),
       eventsB: eventsOf(c, "b"),
-      equal: present.reduce((sum, { equal }) => sum + equal, 0),
-      moved: present.reduce((sum, { moved }) => sum + moved, 0),
-      processPairs: present.length,
+      equal: compared.reduce((sum, { equal }) => sum + equal, 0),
+      moved: compared.reduce((sum, { moved }) => sum + moved, 0),
+      processPairs: c.lineage.pairs.filter(({ a: one, b: other }) => one > 0 && other > 0).length,
       processesDiffering: differing.size + lones.length,
     },
     explained: Object.fromEntries(all.explained),
     rules: RULE_NAMES.filter((name) => rules.has(name)),
   };
   return withSources({ ...result, summary: summaryOf(result) }, a, b);
+}
+
+/** Pairs of processes that are compared together: one alone, or a pool. */
+function groupsOf({ lineage, rules }: Canonical): number[][] {
+  const groups = new Map<number, number[]>();
+  lineage.pairs.forEach(({ a, b }, pair) => {
+    if (a === 0 || b === 0) return;
+    const first = rules.has("pools") ? (lineage.pools[pair] ?? pair) : pair;
+    const own = groups.get(first);
+    if (own === undefined) groups.set(first, [pair]);
+    else own.push(pair);
+  });
+  return [...groups.values()];
 }
 
 function eventsOf(c: Canonical, key: "a" | "b"): number {

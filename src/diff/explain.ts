@@ -17,9 +17,13 @@ import { Events, type Leaves, MOST_BYTES_TEXT, type Moved } from "./events.js";
 import { dataAspect, firstDifference, soleData } from "./payload.js";
 import type { Aspect, Difference, ProcessRef } from "./result.js";
 import { KERNEL_FILE, type RuleName } from "./rules.js";
+import { Streams } from "./streams.js";
 
 /** Differences that are looked at one by one. */
 const MOST_EXAMINED = 20_000;
+
+/** Bytes of a whole stream that are compared. */
+const MOST_WHOLE = 2 << 20;
 
 /** Processes whose questions are kept. */
 const MOST_KEPT = 64;
@@ -55,6 +59,9 @@ export class Explainer {
   readonly #c: Canonical;
   readonly #cut: Cut;
   readonly #chance: Chance;
+  readonly #streams: Streams;
+  /** By verb and names: whether all that went through is the same. */
+  readonly #elsewhere = new Map<string, boolean>();
   readonly #explained = new Map<string, number>();
   #examined = 0;
   readonly #questions = new Map<number, ReadonlyMap<number, number>>();
@@ -66,6 +73,7 @@ export class Explainer {
   constructor(c: Canonical) {
     this.#c = c;
     this.#cut = new Cut(c);
+    this.#streams = new Streams(c);
     this.#chance = new Chance(c.rules, chanceSide(c, "a"), chanceSide(c, "b"));
     this.events = { a: new Events(c.a, c.rules), b: new Events(c.b, c.rules) };
   }
@@ -209,6 +217,8 @@ export class Explainer {
     const source = this.#sourceOf(a, b, verb);
     if (this.#chance.explains(one.data, other.data, source, sorted))
       return { rule: "numbers-in-text" };
+    const elsewhere = await this.#isElsewhere(a, b, verb);
+    if (elsewhere !== undefined) return { rule: elsewhere };
     const journal = /-(?:journal|wal|shm)$/.test(nameText(this.#c.a, a.stream.name.at(a.entry)));
     if (journal && this.#c.rules.has("journals") && one.data.length === other.data.length) {
       return { rule: "journals" };
@@ -220,6 +230,46 @@ export class Explainer {
     const aspect = dataAspect(data(one.data), data(other.data), texts);
     const [seqA, seqB] = [seqAt(one.starts), seqAt(other.starts)];
     return { aspect, ...(seqA !== undefined && { seqA }), ...(seqB !== undefined && { seqB }) };
+  }
+
+  /**
+   * Whether all bytes that go through a stream are the same, though other calls lie between them, or all lines that several
+   * processes write to a file, in whatever order.
+   */
+  async #isElsewhere(a: Entry, b: Entry, verb: string): Promise<RuleName | undefined> {
+    const { rules } = this.#c;
+    if (!STREAMING.has(verb) || !this.#c.payload) return undefined;
+    const isFile = this.#streams.isFile(a, "a");
+    const shared = (["a", "b"] as const).every((key) => {
+      const { stream, entry } = key === "a" ? a : b;
+      const hash = this.#c[key].names.hash[stream.name.at(entry)] ?? 0;
+      return (this.#writersOf(key).get(hash)?.size ?? 0) > 1;
+    });
+    if (isFile && (!rules.has("order") || verb !== "write" || !shared)) return undefined;
+    if (!isFile && !rules.has("chunks")) return undefined;
+    const key = `${verb} ${a.stream.name.at(a.entry)} ${b.stream.name.at(b.entry)}`;
+    let isSame = this.#elsewhere.get(key);
+    if (isSame === undefined) {
+      const [one, other] = [await this.#whole(a, "a", verb), await this.#whole(b, "b", verb)];
+      const source = WRITING.has(verb) ? "made" : "inside";
+      isSame = this.#chance.explains(one, other, source, isFile);
+      this.#elsewhere.set(key, isSame);
+    }
+    if (!isSame) return undefined;
+    return isFile ? "order" : "chunks";
+  }
+
+  /** All bytes that go through a stream, or that are written to a file. */
+  async #whole(at: Entry, key: "a" | "b", verb: string): Promise<Buffer> {
+    const pieces: Buffer[] = [];
+    let length = 0;
+    for (const own of this.#streams.alike(at, key, verb)) {
+      const { data } = await this.events[key].bytes(own);
+      pieces.push(data);
+      length += data.length;
+      if (length > MOST_WHOLE) break;
+    }
+    return Buffer.concat(pieces);
   }
 
   /** A file that no traced process writes to comes from outside; who is at the other end of a stream is not known. */
@@ -291,6 +341,12 @@ export class Explainer {
     if (row === undefined) return UNREAD;
     const rule = await this.#soleRule(raw, own, key, row, base.verb);
     if (rule !== undefined) return rule;
+    const other = this.#streams.counterpart(own, key);
+    if (other !== undefined) {
+      const [a, b] = key === "a" ? [own, other] : [other, own];
+      const elsewhere = await this.#isElsewhere(a, b, base.verb);
+      if (elsewhere !== undefined) return elsewhere;
+    }
     const call = events.call(row);
     const aspects: Aspect[] = [];
     const opens = opensFor(call);
@@ -582,6 +638,9 @@ function sideOf(verb: string, aspects: readonly Aspect[]): Difference["side"] {
 const READING: ReadonlySet<string> = new Set([
   ...["read", "receive", "pread", "readlink", "list", "getcwd"],
 ]);
+
+/** Calls of which any number may make one stream of bytes. */
+const STREAMING: ReadonlySet<string> = new Set(["read", "receive", "write", "send"]);
 
 /** Calls that put contents under a name. */
 const MAKING = ["write", "pwrite", "copy", "rename", "link", "truncate", "ftruncate"];

@@ -17,6 +17,8 @@ export interface Lineage {
   /** Index of the pair by number of the process. */
   readonly ofA: ReadonlyMap<number, number>;
   readonly ofB: ReadonlyMap<number, number>;
+  /** By pair: the first of the pool that it belongs to, or itself. */
+  readonly pools: readonly number[];
 }
 
 interface Node {
@@ -26,6 +28,7 @@ interface Node {
   /** Executable and arguments, in canonical form. */
   readonly words: readonly string[];
   readonly children: Node[];
+  isWorker: boolean;
 }
 
 export function matchProcesses(
@@ -34,18 +37,48 @@ export function matchProcesses(
   texts: { readonly a: CanonicalTexts; readonly b: CanonicalTexts },
 ): Lineage {
   const pairs: ProcessPair[] = [];
+  const pools: number[] = [];
   const queue: [Node[], Node[]][] = [[forest(a, texts.a), forest(b, texts.b)]];
   for (let k = 0; k < queue.length; k++) {
     const [left, right] = queue[k] ?? [[], []];
     const matches = matchSiblings(left, right);
+    const first = new Map<string, number>();
     for (const [one, other] of k === 0 ? paired(matches) : matches) {
-      pairs.push({ a: one?.number ?? 0, b: other?.number ?? 0 });
+      const number = pairs.push({ a: one?.number ?? 0, b: other?.number ?? 0 }) - 1;
+      const key = isWorker(one) && isWorker(other) ? one.words.join("\0") : undefined;
+      pools.push(key === undefined || k === 0 ? number : (first.get(key) ?? number));
+      if (key !== undefined && !first.has(key)) first.set(key, number);
       queue.push([one?.children ?? [], other?.children ?? []]);
     }
   }
   const index = (side: "a" | "b") =>
     new Map(pairs.flatMap((pair, k) => (pair[side] > 0 ? [[pair[side], k] as const] : [])));
-  return { pairs, ofA: index("a"), ofB: index("b") };
+  return { pairs, ofA: index("a"), ofB: index("b"), pools };
+}
+
+/**
+ * One of several that a process started alike, and that live at a time: any of them takes the next piece of work. They run the
+ * program of their parent, or all the same one with the same arguments.
+ */
+function isWorker(node: Node | undefined): node is Node {
+  return node?.isWorker === true;
+}
+
+/** Finds such among the children of one process. */
+function markWorkers(canon: CanonicalTrace, siblings: readonly Node[]): void {
+  const groups = group(siblings, ({ words }) => words.join("\0"));
+  for (const alike of groups.values()) {
+    const spans = alike.map(({ number }) => ({
+      from: canon.infos.get(number)?.createdBy ?? 0,
+      to: canon.processes.get(number)?.end?.seq ?? Number.POSITIVE_INFINITY,
+    }));
+    alike.forEach((node, k) => {
+      const own = spans[k];
+      node.isWorker =
+        own !== undefined &&
+        spans.some((span) => span !== own && span.from < own.to && own.from < span.to);
+    });
+  }
 }
 
 /** The roots, with all that comes from them. */
@@ -56,12 +89,13 @@ function forest(canon: CanonicalTrace, texts: CanonicalTexts): Node[] {
     const program = canon.processes.get(number)?.programs[0];
     const words =
       program === undefined ? [] : [program.path, ...program.argv].map((w) => texts.words(w));
-    const node = { number, program, words, children: [] };
+    const node: Node = { number, program, words, children: [], isWorker: false };
     nodes.set(number, node);
     const over = parent < number ? nodes.get(parent) : undefined;
     if (over === undefined) roots.push(node);
     else over.children.push(node);
   }
+  for (const { children } of nodes.values()) if (children.length > 1) markWorkers(canon, children);
   return roots;
 }
 

@@ -130,7 +130,7 @@ export const RULES = [
   },
   {
     name: "chunks",
-    what: "in how many pieces a stream is read or written",
+    what: "in how many pieces a stream is read or written, and what goes the other way between them",
     why: "a pipe or socket gives what has arrived so far",
   },
   {
@@ -206,12 +206,12 @@ export const RULES = [
   },
   {
     name: "pools",
-    what: "which thread of a process does the work",
-    why: "any thread of a pool takes the next piece; the order of calls on one file is compared",
+    what: "which thread of a process does the work, or which of several processes that one started alike",
+    why: "any of a pool takes the next piece; the order of calls on one file is compared",
   },
   {
     name: "order",
-    what: "the order of calls on different files where a process has several threads or children at a time; the size of a file while several processes write to it",
+    what: "the order of calls on different files where a process has several threads or children at a time; the size of a file, and the order of its lines, while several processes write to it",
     why: "they finish in any order; one that is alone has no such excuse",
   },
   {

@@ -165,6 +165,29 @@ describe("rules", () => {
     );
   });
 
+  it("chunks of a stream between which others go the other way", async () => {
+    const talk = (second: (run: number) => string) => (run: number) =>
+      one(run, (trace) => {
+        trace.object("socket", "socket:[7]", "UNIX-STREAM");
+        const moves = (call: string, side: "in" | "out", text: string) =>
+          trace.call(call, {
+            args: [3, 0x3000, 64, 0, 0, 0],
+            ret: text.length,
+            captures: [[1, side, 0x3000, text]],
+            refs: [[0, 3, 1]],
+          });
+        const news = "news";
+        moves("recvfrom", "out", run === 0 ? `hello ${news}` : "hello ");
+        moves("sendto", "in", "what");
+        moves("recvfrom", "out", run === 0 ? second(run) : `${news}${second(run)}`);
+      });
+    await proves(
+      "chunks",
+      talk(() => "end"),
+    );
+    expect((await compare(talk((run) => `end${run}`))).verdict).toBe("different");
+  });
+
   it("retries", async () => {
     await proves("retries", (run) =>
       one(run, (trace) => {

@@ -50,8 +50,8 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
       : new Places(placeMaps(startA, startB, options.maps));
   const names = settlePaths(one, other, places, rules);
   const lineage = matchProcesses(one, other, { a: names.a.texts, b: names.b.texts });
-  finish(one, names.a, lineage.ofA, rules);
-  if (other !== one) finish(other, names.b, lineage.ofB, rules);
+  finish(one, names.a, lineage, lineage.ofA, rules);
+  if (other !== one) finish(other, names.b, lineage, lineage.ofB, rules);
   const sideA = { canon: one, names: names.a };
   const sideB = other === one ? sideA : { canon: other, names: names.b };
   return { a: sideA, b: sideB, verbs: plans.verbs, rules, places, lineage, payload };
@@ -61,15 +61,18 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
 function finish(
   canon: CanonicalTrace,
   names: SettledNames,
+  { pools }: Lineage,
   pairs: ReadonlyMap<number, number>,
   rules: RuleSet,
 ): void {
   const threads = new Map(
     canon.trace.processes.map(({ number, threads: own }) => [number, own.length]),
   );
+  const pooled = new Set(rules.has("pools") ? pools.filter((pool, pair) => pool !== pair) : []);
   settleRest(canon, names, (process) => {
-    const pair = pairs.get(process) ?? -1;
-    return { pair, threads: (threads.get(process) ?? 1) > 1 };
+    const own = pairs.get(process) ?? -1;
+    const pool = rules.has("pools") ? (pools[own] ?? own) : own;
+    return { pair: pool, threads: (threads.get(process) ?? 1) > 1 || pooled.has(pool) };
   });
   const own = rules.has("wake-ups") ? selfPipes(canon) : new Set<number>();
   for (const stream of canon.streams) {
