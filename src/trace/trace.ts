@@ -54,8 +54,11 @@ export interface ReadOptions {
 
 export type TraceState = "complete" | "cut" | "recording";
 
-/** Blocks that `eventAt` keeps. */
+/** Blocks that `eventAt` keeps in any case, and the bytes up to which it keeps more: it is asked for events here and there. */
 const KEPT_BLOCKS = 4;
+const KEPT_BYTES = 128 << 20;
+/** Bytes of the columns of an event, about. */
+const EVENT_BYTES = 256;
 
 export class Trace implements TraceContext, EventSource {
   readonly path: string;
@@ -79,6 +82,8 @@ export class Trace implements TraceContext, EventSource {
   #threads: readonly ThreadInfo[] | undefined;
   #processes: readonly ProcessInfo[] | undefined;
   readonly #kept = new Map<number, Promise<EventBatch>>();
+  readonly #sizes = new Map<number, number>();
+  #keptBytes = 0;
   #closed = false;
 
   /** @internal Made by `openTrace`. */
@@ -181,15 +186,26 @@ export class Trace implements TraceContext, EventSource {
     const block = this.#blockOf(seq);
     if (block < 0) return undefined;
     let kept = this.#kept.get(block);
+    const isNew = kept === undefined;
     this.#kept.delete(block);
     kept ??= this.native.readBlock(block, columnBits(CALL_COLUMNS)).then(unwrap);
     this.#kept.set(block, kept);
-    for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= KEPT_BLOCKS) break;
-      this.#kept.delete(oldest);
-    }
     const batch = await kept;
+    if (isNew) this.#drop(block, batch);
     return { batch, i: seq - batch.firstSeq };
+  }
+
+  /** Lets go of the blocks that were asked for longest ago, now that there is one more. */
+  #drop(block: number, { count, bytes }: EventBatch): void {
+    const size = count * EVENT_BYTES + bytes.length;
+    this.#keptBytes += size;
+    this.#sizes.set(block, size);
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= KEPT_BLOCKS || this.#keptBytes <= KEPT_BYTES) break;
+      this.#kept.delete(oldest);
+      this.#keptBytes -= this.#sizes.get(oldest) ?? 0;
+      this.#sizes.delete(oldest);
+    }
   }
 
   #blockOf(seq: number): number {
