@@ -47,9 +47,10 @@ export async function causesOf(
   c: Canonical,
   explainer: Explainer,
   differences: readonly Difference[],
+  isRacy: readonly boolean[],
   lones: readonly LoneProcess[],
 ): Promise<Causes> {
-  const finder = new Finder(differences, lones);
+  const finder = new Finder(differences, isRacy, lones);
   const first = finder.first();
   if (first === undefined) return { first: undefined, others: [] };
   const then = finder.consequences(first);
@@ -63,14 +64,20 @@ export async function causesOf(
 
 class Finder {
   readonly #differences: readonly Difference[];
+  readonly #isRacy: readonly boolean[];
   readonly #lones: readonly LoneProcess[];
 
-  constructor(differences: readonly Difference[], lones: readonly LoneProcess[]) {
+  constructor(
+    differences: readonly Difference[],
+    isRacy: readonly boolean[],
+    lones: readonly LoneProcess[],
+  ) {
     this.#differences = differences;
+    this.#isRacy = isRacy;
     this.#lones = lones;
   }
 
-  /** The earliest; orders and times of calls only when nothing else differs. */
+  /** The earliest; what may be chance between threads, orders and times of calls only when nothing else differs. */
   first(): Candidate | undefined {
     const all: Candidate[] = [
       ...this.#differences.map((one, k) => ({ at: one.at, difference: k, lone: undefined })),
@@ -78,7 +85,9 @@ class Finder {
     ];
     const weight = ({ difference }: Candidate): number => {
       const kind = difference === undefined ? "" : this.#differences[difference]?.kind;
-      return kind === "time" ? 2 : kind === "moved" ? 1 : 0;
+      if (kind === "time") return 3;
+      if (kind === "moved") return 2;
+      return difference !== undefined && this.#isRacy[difference] === true ? 1 : 0;
     };
     all.sort((x, y) => weight(x) - weight(y) || x.at - y.at);
     const earliest = all[0];

@@ -77,7 +77,7 @@ async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<Dif
   const effects = await loneEffects(c, explainer, lones);
   const isMasked = options.maskSecrets === true;
   const differences = isMasked ? all.differences.map(maskedDifference) : all.differences;
-  const causes = await causesOf(c, explainer, differences, lones);
+  const causes = await causesOf(c, explainer, differences, all.isRacy, lones);
   const verdict = differences.length + lones.length + all.more > 0 ? "different" : "same";
   const differing = new Set(differences.map(({ process }) => `${process.a} ${process.b}`));
   const result: Omit<DiffResult, "summary"> = {

@@ -28,6 +28,9 @@ const MOST_WHOLE = 2 << 20;
 /** Processes whose questions are kept. */
 const MOST_KEPT = 64;
 
+/** Processes that are looked at, from one to who started it. */
+const MOST_DEPTH = 1000;
+
 /** An event that is there and could not be read again. */
 const UNREAD = Symbol("unread");
 
@@ -36,6 +39,8 @@ type Found = Difference | RuleName | typeof UNREAD | undefined;
 
 export interface Explained {
   readonly differences: Difference[];
+  /** Of each: whether it may be chance that another thread or worker was first, as nothing from outside is. */
+  readonly isRacy: readonly boolean[];
   readonly explained: Map<string, number>;
   /** Differences that were not looked at: too many, or their events could not be read again. */
   readonly more: number;
@@ -64,6 +69,8 @@ export class Explainer {
   readonly #elsewhere = new Map<string, boolean>();
   readonly #explained = new Map<string, number>();
   #examined = 0;
+  /** First pairs of pools. */
+  #pooled: ReadonlySet<number> | undefined;
   readonly #questions = new Map<number, ReadonlyMap<number, number>>();
   readonly #writers: {
     a?: ReadonlyMap<number, ReadonlySet<number>>;
@@ -80,6 +87,7 @@ export class Explainer {
 
   async all(compared: readonly ComparedProcess[]): Promise<Explained> {
     const differences: Difference[] = [];
+    const racy = new Set<Difference>();
     let more = compared.reduce((sum, one) => sum + one.more, 0);
     const raw = compared.flatMap(({ differences: own }) => own);
     raw.sort((x, y) => placeOf(x) - placeOf(y));
@@ -103,14 +111,47 @@ export class Explainer {
       }
       if (typeof found === "string")
         this.#explained.set(found, (this.#explained.get(found) ?? 0) + 1);
-      else if (found !== undefined) differences.push(found);
+      else if (found !== undefined) {
+        differences.push(found);
+        if (!this.#isFromOutside(one, found) && this.#isRacy(one.pair)) racy.add(found);
+      }
     }
     differences.sort((x, y) => x.at - y.at);
+    const left = withoutStalls(differences, this.#explained);
     return {
-      differences: withoutStalls(differences, this.#explained),
+      differences: left,
+      isRacy: left.map((one) => racy.has(one)),
       explained: this.#explained,
       more,
     };
+  }
+
+  /** Told otherwise by a file that no traced process makes, writes or deletes, or by whoever started the program. */
+  #isFromOutside({ a, b, pair }: RawDifference, { side, verb, kind, object }: Difference): boolean {
+    if (side !== "input" || kind !== "changed" || a === undefined || b === undefined) return false;
+    if (verb === "exec") return this.isFirst(pair);
+    if (!object.startsWith("/") || verb === "list" || KERNEL_FILE.test(object)) return false;
+    return this.#sourceOf(a, b, "read") === "outside";
+  }
+
+  /** A process that no traced one started. */
+  isFirst(pair: number): boolean {
+    const { a = 0 } = this.#c.lineage.pairs[pair] ?? {};
+    return (this.#c.a.canon.infos.get(a)?.parent ?? 0) === 0;
+  }
+
+  /** Whether threads or workers race in the process, or in the one that started it. */
+  #isRacy(pair: number): boolean {
+    const { pools, pairs, ofA } = this.#c.lineage;
+    this.#pooled ??= new Set(pools.filter((pool, own) => pool !== own));
+    for (let own = pair, depth = 0; depth < MOST_DEPTH; depth++) {
+      if (this.#hasThreads(own) || this.#pooled.has(pools[own] ?? own)) return true;
+      const parent = this.#c.a.canon.infos.get(pairs[own]?.a ?? 0)?.parent ?? 0;
+      const next = ofA.get(parent);
+      if (next === undefined) return false;
+      own = next;
+    }
+    return false;
   }
 
   /** All paths of it are what the project does not compare. */
@@ -278,7 +319,7 @@ export class Explainer {
     const isOutside = ([key, { stream, entry }]: readonly ["a" | "b", Entry]): boolean => {
       const { canon, names } = this.#c[key];
       const name = stream.name.at(entry);
-      const isFile = canon.names.kind.at(name) === NameKind.Path;
+      const isFile = canon.names.kind.at(name) === NameKind.Path && !canon.names.made.has(name);
       return isFile && !this.#writersOf(key).has(names.hash[name] ?? 0);
     };
     const isInput = verb === "read" || verb === "pread";
@@ -642,8 +683,11 @@ const READING: ReadonlySet<string> = new Set([
 /** Calls of which any number may make one stream of bytes. */
 const STREAMING: ReadonlySet<string> = new Set(["read", "receive", "write", "send"]);
 
-/** Calls that put contents under a name. */
-const MAKING = ["write", "pwrite", "copy", "rename", "link", "truncate", "ftruncate"];
+/** Calls that change what is under a name. */
+const MAKING = [
+  ...["write", "pwrite", "copy", "rename", "link", "truncate", "ftruncate"],
+  ...["unlink", "mkdir", "symlink", "mknod", "chmod", "fchmod", "chown", "fchown"],
+];
 
 /** Their results say how much the program wrote. */
 const WRITING: ReadonlySet<string> = new Set(["write", "pwrite", "send"]);

@@ -97,6 +97,25 @@ it("tells what changed places within the work", async () => {
   expect(result.differences.map(({ kind }) => kind)).toContain("moved");
 });
 
+it("names what comes from outside before what may be a race, and no file of its own before that", async () => {
+  const path = "/srv/log";
+  const config =
+    (written: boolean): Work =>
+    (trace, worker, run) => {
+      const text = `colour ${run}`;
+      if (worker === 0) trace.call("unlink", unlink(worker, `/srv/race${run}`));
+      if (worker === 1 && written) trace.call("write", write(worker, text));
+      if (worker === 1)
+        trace.call("read", {
+          ...{ thread: FIRST + worker, args: [3, 0x3000, 64], ret: text.length },
+          captures: [[1, "out", 0x3000, text]],
+          refs: [[0, 3, 1]],
+        });
+    };
+  expect((await compare(config(false))).firstCause?.object).toBe(path);
+  expect((await compare(config(true))).firstCause?.object).toMatch(/race/);
+});
+
 it("takes lines that several write to one file in any order", async () => {
   const lines =
     (last: (run: number) => string): Work =>
