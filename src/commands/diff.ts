@@ -26,6 +26,7 @@ interface Options {
   readonly without?: readonly string[];
   readonly map?: readonly string[];
   readonly ignorePath?: readonly string[];
+  readonly like?: readonly string[];
   readonly slowCall?: number;
   readonly limit: number;
   readonly showCanonical?: boolean;
@@ -91,6 +92,12 @@ export const command: CommandDef<Options> = {
     {
       flags: "--ignore-path <pattern>",
       help: "files that do not count: --ignore-path '/var/log/**'",
+      parse: collect,
+      group: "What counts",
+    },
+    {
+      flags: "--like <trace>",
+      help: "another run like A: what differs between those two does not count",
       parse: collect,
       group: "What counts",
     },
@@ -201,6 +208,7 @@ function diffOptionsOf(options: Options, project: ProjectConfig): DiffOptions {
     ignorePaths: [...(project.ignorePaths ?? []), ...(options.ignorePath ?? [])],
     maps: [...(options.map ?? []).map(readMap), ...(project.maps ?? [])],
     maskSecrets: options.showSecrets !== true,
+    ...(options.like !== undefined && { like: options.like }),
     ...(slowCall !== undefined && { slowCall }),
   };
 }

@@ -12,6 +12,7 @@ import { isCut } from "./cut.js";
 import { Explainer } from "./explain.js";
 import { loneEffects, loneProcesses } from "./lone.js";
 import { maskedAspect, maskedDifference } from "./mask.js";
+import { OwnDifferences } from "./own.js";
 import type { PlaceMap } from "./places.js";
 import type { DiffResult, TraceSide } from "./result.js";
 import { type ProjectRules, RULE_NAMES, type RuleName, RuleSet } from "./rules.js";
@@ -23,6 +24,8 @@ export interface DiffOptions extends ProjectRules {
   readonly without?: readonly RuleName[];
   /** What `b` in the second trace is in the first. Working directory, home, user and host are found by themselves. */
   readonly maps?: readonly { readonly a: string; readonly b: string }[];
+  /** More runs like the first: what they differ from it in does not count. */
+  readonly like?: readonly (Trace | string)[];
   /** Milliseconds by which a single call has to be slower, and five times slower, to count. Default 300; more where the machine was busy. */
   readonly slowCall?: number;
   /** Masks values of environment variables whose names look like secrets, as `trace diff` does. Default false. */
@@ -51,7 +54,12 @@ export async function diff(
     return own;
   };
   try {
-    return await diffTraces(await open(a), await open(b), options);
+    const first = await open(a);
+    const own = new OwnDifferences();
+    for (const run of options.like ?? []) {
+      own.add(await diffTraces(first, await open(run), options, new OwnDifferences()));
+    }
+    return await diffTraces(first, await open(b), options, own);
   } finally {
     for (const trace of opened) trace.close();
   }
@@ -65,15 +73,23 @@ export function givenMaps(options: DiffOptions): PlaceMap[] {
   return (options.maps ?? []).map((map) => ({ what: "--map", ...map }));
 }
 
-async function diffTraces(a: Trace, b: Trace, options: DiffOptions): Promise<DiffResult> {
+async function diffTraces(
+  a: Trace,
+  b: Trace,
+  options: DiffOptions,
+  own: OwnDifferences,
+): Promise<DiffResult> {
   const rules = ruleSet(options);
   const c = await canonical(a, b, { rules, maps: givenMaps(options) });
   const noise = Math.max(c.a.canon.noise, c.b.canon.noise) / 1000;
   const slowCall = Math.max((options.slowCall ?? SLOW_CALL_MS) * 1000, ABOVE_NOISE * noise);
   const compared = groupsOf(c).map((group) => compareProcesses(c, group, { slowCall }));
   const explainer = new Explainer(c);
-  const all = await explainer.all(compared);
-  const lones = loneProcesses(c, explainer);
+  const all = await explainer.all(compared, (one) => own.has(one));
+  const allLones = loneProcesses(c, explainer);
+  const lones = allLones.filter((lone) => !own.hasProcess(lone));
+  if (lones.length < allLones.length)
+    all.explained.set("like", (all.explained.get("like") ?? 0) + allLones.length - lones.length);
   const effects = await loneEffects(c, explainer, lones);
   const isMasked = options.maskSecrets === true;
   const differences = isMasked ? all.differences.map(maskedDifference) : all.differences;

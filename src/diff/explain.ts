@@ -85,7 +85,11 @@ export class Explainer {
     this.events = { a: new Events(c.a, c.rules), b: new Events(c.b, c.rules) };
   }
 
-  async all(compared: readonly ComparedProcess[]): Promise<Explained> {
+  /** `isOwn`: what runs of one side differ in from each other. */
+  async all(
+    compared: readonly ComparedProcess[],
+    isOwn: (one: Difference) => boolean,
+  ): Promise<Explained> {
     const differences: Difference[] = [];
     const racy = new Set<Difference>();
     let more = compared.reduce((sum, one) => sum + one.more, 0);
@@ -105,8 +109,16 @@ export class Explainer {
         more += 1;
         continue;
       }
-      if (typeof found === "object" && this.#isIgnored(found)) {
-        this.#explained.set("project", (this.#explained.get("project") ?? 0) + 1);
+      const without =
+        typeof found !== "object"
+          ? undefined
+          : this.#isIgnored(found)
+            ? "project"
+            : isOwn(found)
+              ? "like"
+              : undefined;
+      if (without !== undefined) {
+        this.#explained.set(without, (this.#explained.get(without) ?? 0) + 1);
         continue;
       }
       if (typeof found === "string")

@@ -66,7 +66,7 @@ function variablesOf({ verb, kind, aspects }: Difference): string[] | undefined 
 }
 
 /** The path with its numbers and random parts as stars. */
-function patternOf(path: string): string {
+export function patternOf(path: string): string {
   return path.replace(/[^/]+/g, (part) => {
     const text = part
       .replace(/\d{2,}|[0-9a-f]{8,}|[A-Za-z0-9_]*\d[A-Za-z0-9_]{4,}/g, "*")
