@@ -28,6 +28,9 @@ const MOST_WHOLE = 2 << 20;
 /** Processes whose questions are kept. */
 const MOST_KEPT = 64;
 
+/** Events of one kind among which those that moved the same are looked for. */
+const MOST_CROSSING = 64;
+
 /** Processes that are looked at, from one to who started it. */
 const MOST_DEPTH = 1000;
 
@@ -92,6 +95,7 @@ export class Explainer {
   ): Promise<Explained> {
     const differences: Difference[] = [];
     const racy = new Set<Difference>();
+    const moving: { raw: RawDifference; found: Difference }[] = [];
     let more = compared.reduce((sum, one) => sum + one.more, 0);
     const raw = compared.flatMap(({ differences: own }) => own);
     raw.sort((x, y) => placeOf(x) - placeOf(y));
@@ -125,9 +129,11 @@ export class Explainer {
         this.#explained.set(found, (this.#explained.get(found) ?? 0) + 1);
       else if (found !== undefined) {
         differences.push(found);
+        if (STREAMING.has(found.verb)) moving.push({ raw: one, found });
         if (!this.#isFromOutside(one, found) && this.#isRacy(one.pair)) racy.add(found);
       }
     }
+    await this.#crossing(moving, differences);
     differences.sort((x, y) => x.at - y.at);
     const left = withoutStalls(differences, this.#explained);
     return {
@@ -136,6 +142,52 @@ export class Explainer {
       explained: this.#explained,
       more,
     };
+  }
+
+  /**
+   * What threads or workers moved was put beside what has its place in the other trace. Where another of them moved the same, by
+   * the rules, both are taken out; what is left of two pairs is a pair.
+   */
+  async #crossing(
+    moving: readonly { readonly raw: RawDifference; readonly found: Difference }[],
+    differences: Difference[],
+  ): Promise<void> {
+    if (!this.#c.rules.has("pools") || !this.#c.payload) return;
+    const groups = new Map<string, { raw: RawDifference; found: Difference }[]>();
+    for (const { raw, found } of moving) {
+      if (!this.#isRacy(raw.pair)) continue;
+      const own = raw.a ?? raw.b;
+      const side = raw.a === undefined ? this.#c.b : this.#c.a;
+      const hash = own === undefined ? 0 : side.names.hash[own.stream.name.at(own.entry)];
+      const key = `${found.verb} ${hash}`;
+      const group = groups.get(key) ?? [];
+      if (group.length < MOST_CROSSING) group.push({ raw, found });
+      groups.set(key, group);
+    }
+    for (const group of groups.values()) {
+      if (group.length < 2 || !(await this.#isCrossed(group.map(({ raw }) => raw)))) continue;
+      for (const { found } of group) differences.splice(differences.indexOf(found), 1);
+      this.#explained.set("pools", (this.#explained.get("pools") ?? 0) + group.length);
+    }
+  }
+
+  /** Each event of the one side has one on the other that moved the same. */
+  async #isCrossed(group: readonly RawDifference[]): Promise<boolean> {
+    const left = group.flatMap(({ a }) => a ?? []);
+    const right = group.flatMap(({ b }) => b ?? []);
+    if (left.length !== right.length) return false;
+    const texts: Buffer[] = [];
+    for (const at of right) texts.push((await this.events.b.bytes(at)).data);
+    for (const at of left) {
+      const { data } = await this.events.a.bytes(at);
+      const source = WRITING.has(this.#c.verbs.names[at.stream.verb.at(at.entry)] ?? "")
+        ? "made"
+        : "inside";
+      const other = texts.findIndex((text) => this.#chance.explains(data, text, source, false));
+      if (other < 0) return false;
+      texts.splice(other, 1);
+    }
+    return true;
   }
 
   /** Told otherwise by a file that no traced process makes, writes or deletes, or by whoever started the program. */
@@ -454,10 +506,24 @@ export class Explainer {
     ) {
       return "unread-input";
     }
+    if (rules.has("wake-ups") && (await this.#isToken(own, key, verb))) return "wake-ups";
     const isKernelFile = KERNEL_FILE.test(object) && !["write", "unlink"].includes(verb);
     if (isKernelFile && rules.has("kernel-files") && this.#hasThreads(raw.pair))
       return "kernel-files";
     return undefined;
+  }
+
+  /** The same byte over and over, through a pipe that the process both reads and writes: tokens, as many as it takes. */
+  async #isToken(own: Entry, key: "a" | "b", verb: string): Promise<boolean> {
+    if ((verb !== "read" && verb !== "write") || !this.#c.payload) return false;
+    const { names, trace } = this.#c[key].canon;
+    if (names.objectOf(own.stream.name.at(own.entry))?.kind !== "pipe") return false;
+    const processOf = ({ thread }: Entry) => trace.threads[thread]?.process;
+    const isOwn = (other: Entry) => processOf(other) === processOf(own);
+    const isBoth = ["read", "write"].every((way) => this.#streams.alike(own, key, way).some(isOwn));
+    if (!isBoth) return false;
+    const { data } = await this.events[key].bytes(own);
+    return data.length > 0 && data.every((byte) => byte === data[0]);
   }
 
   /** A file that the process has mapped as its program, or a library of it, in both traces. */

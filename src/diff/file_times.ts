@@ -84,7 +84,9 @@ async function lastChange(
   const mode = number("st_mode") ?? number("stx_mode") ?? 0;
   if ((mode & 0o170000) !== 0o100000) return undefined;
   const seconds = number("st_mtime") ?? number("stx_mtime");
-  if (seconds === undefined) return undefined;
+  // What was changed during the run is no cause of it.
+  const { startSeconds } = explainer.events[key].side.canon.trace;
+  if (seconds === undefined || seconds > startSeconds) return undefined;
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime())
     ? undefined

@@ -195,7 +195,7 @@ export const RULES = [
   },
   {
     name: "wake-ups",
-    what: "eventfds, timerfds, signalfds, and pipes from a process to itself",
+    what: "eventfds, timerfds, signalfds, pipes from a process to itself, and how many tokens go through one that it shares",
     why: "threads wake each other by them, as often as it happens to be needed",
     aside: ["eventfd", "eventfd2", "timerfd_create", "signalfd", "signalfd4"],
   },

@@ -26,7 +26,8 @@ async function compare(work: Work, options: DiffOptions = {}): Promise<DiffResul
   const name = join(dir, `t${count++}`);
   const make = (run: number) =>
     one(run, (trace) => {
-      trace.object("file", "/srv/log").object("dir", "/srv");
+      trace.object("file", "/srv/log");
+      for (const socket of [2, 3]) trace.object("socket", `socket:[${socket}]`, "TCP");
       for (const worker of [0, 1]) {
         const pid = 2000 + 100 * run + worker;
         trace.thread(2 + worker, 1, pid, pid, 0, 3 + worker);
@@ -95,6 +96,31 @@ it("tells what changed places within the work", async () => {
     for (const call of isLast ? calls.reverse() : calls) call();
   });
   expect(result.differences.map(({ kind }) => kind)).toContain("moved");
+});
+
+it("finds the same answer at another worker, though its time is another one", async () => {
+  const answers =
+    (end: (run: number) => string): Work =>
+    (trace, worker, run) => {
+      const text = `at 12:00:0${run} job ${jobOf(worker, run)} ${end(run)}\n`;
+      trace.call("sendto", {
+        ...{ thread: FIRST + worker, args: [3, 0x3000, text.length, 0, 0, 0], ret: text.length },
+        captures: [[1, "in", 0x3000, text]],
+        refs: [[0, 3, 2 + worker]],
+      });
+    };
+  expect((await compare(answers(() => "done"))).verdict).toBe("same");
+  expect(
+    (
+      await compare(
+        answers(() => "done"),
+        { without: ["pools"] },
+      )
+    ).verdict,
+  ).toBe("different");
+  expect((await compare(answers((run) => (run === 0 ? "done" : "failed")))).verdict).toBe(
+    "different",
+  );
 });
 
 it("names what comes from outside before what may be a race, and no file of its own before that", async () => {

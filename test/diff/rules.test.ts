@@ -188,6 +188,28 @@ describe("rules", () => {
     expect((await compare(talk((run) => `end${run}`))).verdict).toBe("different");
   });
 
+  it("tokens in a pipe that a process reads and writes, and nothing else in it", async () => {
+    const tokens = (last: string) => (run: number) =>
+      one(run, (trace) => {
+        trace.object("pipe", "pipe:[7]");
+        for (const text of run === 0 ? ["+", "+"] : ["+", "+", "+", last]) {
+          for (const [call, side] of [
+            ["write", "in"],
+            ["read", "out"],
+          ] as const) {
+            trace.call(call, {
+              args: [3, 0x3000, text.length],
+              ret: text.length,
+              captures: [[1, side, 0x3000, text]],
+              refs: [[0, 3, 1]],
+            });
+          }
+        }
+      });
+    await proves("wake-ups", tokens("+"));
+    expect((await compare(tokens("stop"))).verdict).toBe("different");
+  });
+
   it("retries", async () => {
     await proves("retries", (run) =>
       one(run, (trace) => {
