@@ -7,6 +7,7 @@
 import { align } from "./align.js";
 import { type Canonical, type Side, shapeOf } from "./canon/canonical.js";
 import { Words } from "./canon/columns.js";
+import { NameKind } from "./canon/names.js";
 import type { Stream } from "./canon/run.js";
 import { chainsOf, disorderOf, type Entry, hashesOf, sharedNames } from "./chains.js";
 
@@ -96,6 +97,7 @@ class ProcessComparison {
   #moved = 0;
   #more = 0;
   #parallel: boolean | undefined;
+  #isPolling: boolean | undefined;
   /** Numbers of the events of the first threads that are equal, by which events of other threads are placed. */
   readonly #placesA = new Words();
   readonly #placesB = new Words();
@@ -259,7 +261,22 @@ class ProcessComparison {
     const { rules } = this.#c;
     if (hashesOf(this.#a.side, one.at).some((hash) => disorder.has(hash))) return false;
     if (this.#hasThreads() && rules.has("pools")) return true;
-    return rules.has("order") && this.#isParallel();
+    if (!rules.has("order")) return false;
+    return this.#isParallel() || (this.#polls() && this.#isTalk(one.at));
+  }
+
+  /** Through pipes, sockets and standard streams: who waits for several of them goes by which is ready first. */
+  #isTalk({ stream, entry }: Entry): boolean {
+    const kind = this.#a.side.canon.names.kind.at(stream.name.at(entry));
+    return kind === NameKind.Object || kind === NameKind.Inherited;
+  }
+
+  #polls(): boolean {
+    const { a } = this.#c.lineage.pairs[this.#pairs[0] ?? -1] ?? {};
+    this.#isPolling ??= [...(this.#a.side.canon.processes.get(a ?? 0)?.calls.keys() ?? [])].some(
+      (call) => /^(?:p?poll|p?select|epoll_p?wait|_newselect)/.test(call),
+    );
+    return this.#isPolling;
   }
 
   /** Names on which the events that both have come in another order. */

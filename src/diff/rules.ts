@@ -211,7 +211,7 @@ export const RULES = [
   },
   {
     name: "order",
-    what: "the order of calls on different files where a process has several threads or children at a time; the size of a file, and the order of its lines, while several processes write to it",
+    what: "the order of calls on different files where a process has several threads or children at a time, and on different streams where it waits for several; the size of a file, and the order of its lines, while several processes write to it",
     why: "they finish in any order; one that is alone has no such excuse",
   },
   {

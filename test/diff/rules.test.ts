@@ -188,6 +188,42 @@ describe("rules", () => {
     expect((await compare(talk((run) => `end${run}`))).verdict).toBe("different");
   });
 
+  it("order of what goes through two sockets, where a process waits for both", async () => {
+    const talks = (polls: boolean, names: readonly string[]) => (run: number) =>
+      one(run, (trace) => {
+        for (const [k, name] of names.entries())
+          trace.object(name.startsWith("/") ? "file" : "socket", name, k === 0 ? "TCP" : "UDP");
+        if (polls) trace.call("poll", { args: [0x1000, 2, -1], ret: 1 });
+        for (const k of run === 0 ? [0, 1] : [1, 0]) {
+          trace.call("write", {
+            args: [3 + k, 0x3000, 2],
+            ret: 2,
+            captures: [[1, "in", 0x3000, "ok"]],
+            refs: [[0, 3 + k, 1 + k]],
+          });
+        }
+      });
+    const sockets = ["socket:[7]", "socket:[8]"];
+    await proves("order", talks(true, sockets));
+    expect((await compare(talks(false, sockets))).verdict).toBe("different");
+    expect((await compare(talks(true, ["/srv/one", "/srv/two"]))).verdict).toBe("different");
+  });
+
+  it("a file that a stream leads to, when another process is given it", async () => {
+    await proves("streams", (run) =>
+      one(run, (trace) => {
+        const path = `/logs/run${run}`;
+        trace.object("file", path).object("file", path);
+        trace.call("fstat", {
+          ...fstat(stat(5 + run, 7, 1e9)),
+          args: [1, 0x2000],
+          refs: [[0, 1, 1]],
+        });
+        trace.call("close", { args: [9], refs: [[0, 9, 2]] });
+      }),
+    );
+  });
+
   it("tokens in a pipe that a process reads and writes, and nothing else in it", async () => {
     const tokens = (last: string) => (run: number) =>
       one(run, (trace) => {

@@ -51,6 +51,8 @@ export class Names {
   readonly #trace: Trace;
   /** Name of each object, plus 1. */
   #ofObject: Int32Array;
+  /** Names of the files to which the streams lead that the program began with. */
+  readonly #streams = new Map<string, number>();
   /** Objects whose paths end otherwise than their names. */
   readonly #deleted = new Set<number>();
   /** Paths that were made new in this run: by O_EXCL, mkdir and their like. */
@@ -151,8 +153,13 @@ export class Names {
     if (path === undefined) return NO_NAME;
     const object = fd >= 0 && fd <= 2 ? this.#trace.objects[index] : undefined;
     if (object !== undefined && object.createdBy < 0) {
-      return this.#add(NameKind.Inherited, index, 0, STREAMS[fd]);
+      const name = this.#add(NameKind.Inherited, index, 0, STREAMS[fd]);
+      if (path.startsWith("/") && !path.startsWith("/dev/")) this.#streams.set(path, name);
+      return name;
     }
+    // Handed over to another process, it is another object there.
+    const stream = this.#streams.get(path);
+    if (stream !== undefined) return stream;
     if (!path.startsWith("/")) return this.#add(NameKind.Object, index, 0);
     // memfds are called /memfd:name; they have no place in the file system.
     if (!path.endsWith(DELETED)) return this.path(path);
