@@ -30,7 +30,7 @@ const MOST_COMPARED = 2 << 20;
 /** What processes made that looks random, kept to be known again. */
 const MOST_KEPT = 16 << 20;
 /** As long as there is no more of it, parts of it are known again too. */
-const MOST_SEARCHED = 64 << 10;
+const MOST_SEARCHED = 1 << 20;
 /** A region of random bytes is at least so long, and this many equal bytes end it. */
 const LEAST_RANDOM = 8;
 const LEAST_EQUAL = 4;
@@ -39,6 +39,8 @@ const LEAST_WORD = 12;
 /** Smaller numbers are of other things too. */
 const LEAST_PID = 256;
 const LEAST_INODE = 65_536;
+/** Share of a random word that may be equal. */
+const MOST_EQUAL = 2 / 5;
 /** Seconds by which a program's clock may be off. */
 const OFF = 2;
 
@@ -249,7 +251,7 @@ function linesOf(data: Buffer, sorted: CanonicalTexts | undefined): string[] {
   return keyed.map(({ line }) => line);
 }
 
-/** Ids, cookies, sums: what differs of two words is long, has letters and digits, and almost nothing in it is equal. */
+/** Ids, cookies, sums: what differs of two words is long, has letters and digits, and little in it is equal: a clock may have a part in it. */
 function areRandom(a: string, b: string): boolean {
   let from = 0;
   while (from < a.length && from < b.length && a[from] === b[from]) from += 1;
@@ -263,7 +265,7 @@ function areRandom(a: string, b: string): boolean {
   if (one.length !== other.length || !isMixed(one) || !isMixed(other)) return false;
   let equal = 0;
   for (let k = 0; k < one.length; k++) if (one[k] === other[k]) equal += 1;
-  return equal <= one.length / 4;
+  return equal <= one.length * MOST_EQUAL;
 }
 
 /** Hexadecimal, or letters of both cases and digits that change places more often than in a name. */

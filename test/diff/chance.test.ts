@@ -119,6 +119,8 @@ it("takes ids and sums in text for random, and no names", () => {
   expect(isChance(`guid=${id("a")}`, `guid=${id("b")}`)).toBe(true);
   expect(isChance(`guid=${id("a")}`, `guid=${id("b")}`, "outside")).toBe(false);
   expect(isChance(`guid=${id("a")} on`, `guid=${id("b")} off`)).toBe(false);
+  const [first, second] = ["83b43ab63b8040dccb1172ad6b0abadc", "4c0698bc3588bd997a5ba4d46b0abadd"];
+  expect(isChance(`guid=${first}`, `guid=${second}`)).toBe(true);
   expect(isChance("open /srv/Alpha7/Report1", "open /srv/Omega9/Summary")).toBe(false);
   expect(isChance("cookieAuthentication", "passwordEnforcements")).toBe(false);
 });
