@@ -31,6 +31,8 @@ const MOST_COMPARED = 2 << 20;
 const MOST_KEPT = 16 << 20;
 /** As long as there is no more of it, parts of it are known again too. */
 const MOST_SEARCHED = 1 << 20;
+/** Of those that begin alike, so many. */
+const MOST_ALIKE = 8;
 /** A region of random bytes is at least so long, and this many equal bytes end it. */
 const LEAST_RANDOM = 8;
 const LEAST_EQUAL = 4;
@@ -50,6 +52,8 @@ export class Chance {
   readonly #b: ChanceSide;
   /** What was made in the first trace, and what in the second. */
   readonly #made = new Map<string, Buffer>();
+  /** Of the former those that begin alike. */
+  readonly #begun = new Map<string, readonly string[]>();
   #kept = 0;
 
   constructor(rules: RuleSet, a: ChanceSide, b: ChanceSide) {
@@ -119,6 +123,8 @@ export class Chance {
     if (source === "made") {
       if (this.#kept + a.length <= MOST_KEPT) {
         this.#made.set(key, b);
+        const begin = beginOf(a);
+        this.#begun.set(begin, [...(this.#begun.get(begin) ?? []), key].slice(-MOST_ALIKE));
         this.#kept += a.length;
       }
       return true;
@@ -223,7 +229,15 @@ export class Chance {
     while (end > at && a[end - 1] === b[end - 1]) end -= 1;
     const [one, other] = [a.subarray(at, end), b.subarray(at, end)];
     if (!looksRandom(one) || !looksRandom(other)) return 0;
-    return this.#isMade(one, other, source) ? end : 0;
+    if (this.#isMade(one, other, source)) return end;
+    // Several that were made one by one arrive as one.
+    for (const key of this.#begun.get(beginOf(one)) ?? []) {
+      const length = key.length;
+      const isFirst = one.subarray(0, length).equals(Buffer.from(key, "latin1"));
+      const same = this.#made.get(key)?.equals(other.subarray(0, length)) === true;
+      if (isFirst && same) return at + length;
+    }
+    return 0;
   }
 }
 
@@ -285,6 +299,10 @@ function kindOf(unit: number): number {
   if (unit >= 0x30 && unit <= 0x39) return 0;
   if (unit >= 0x61 && unit <= 0x7a) return 1;
   return unit >= 0x41 && unit <= 0x5a ? 2 : OTHER;
+}
+
+function beginOf(data: Buffer): string {
+  return data.toString("latin1", 0, LEAST_RANDOM);
 }
 
 /** Most values are there once, as of bytes that are drawn; and they are no text. */

@@ -114,6 +114,18 @@ it("knows again what was drawn at random, and only that", () => {
   expect(own.explains(a, b, "outside", false)).toBe(false);
 });
 
+it("knows again what was made in two pieces and arrives in one", () => {
+  const own = chance();
+  const draw = (seed: string) => createHash("sha256").update(seed).digest();
+  const pieces = ["one", "two"].map((piece) => [draw(`${piece} 0`), draw(`${piece} 1`)] as const);
+  for (const [a, b] of pieces) expect(own.explains(a, b, "made", false)).toBe(true);
+  const whole = [0, 1].map((run) => Buffer.concat(pieces.map((piece) => piece[run] ?? draw(""))));
+  const [a = draw(""), b = draw("")] = whole;
+  expect(own.explains(a, b, "inside", false)).toBe(true);
+  const other = Buffer.concat([b.subarray(0, 32), draw("other")]);
+  expect(own.explains(a, other, "inside", false)).toBe(false);
+});
+
 it("takes ids and sums in text for random, and no names", () => {
   const id = (seed: string) => createHash("md5").update(seed).digest("hex");
   expect(isChance(`guid=${id("a")}`, `guid=${id("b")}`)).toBe(true);
