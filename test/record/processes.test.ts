@@ -65,6 +65,25 @@ describe("a process is made by", () => {
     expect(trace.processes.length).toBe(11);
   });
 
+  it.each(["--backend=agent", "--observe"])(
+    "a namespace whose first a fault ends, with %s",
+    async (how) => {
+      const script =
+        "import ctypes, os; os.kill(1, 15); print('goes on', flush=True); ctypes.string_at(0)";
+      const native = await run(["unshare", "-Urpf", "python3", "-c", script]);
+      const isRefused = native.code === 1 && native.stderr.startsWith("unshare: ");
+      expect(isRefused ? "goes on\n" : native.stdout).toBe("goes on\n");
+      const { code, signal, stdout } = await record(["unshare", "-Urpf", "python3", "-c", script], {
+        options: [how],
+      });
+      expect({ code, signal, stdout }).toEqual({
+        code: native.code,
+        signal: native.signal,
+        stdout: native.stdout,
+      });
+    },
+  );
+
   it("300 forks at once", async () => {
     const { trace } = await alike([tree, "bomb", "300"]);
     expect(trace.processes.length).toBe(301);

@@ -59,6 +59,12 @@ pub fn call_number(info: &SigInfo) -> c_int {
     int(info, 24)
 }
 
+/// Whether a breakpoint of the program's own code (int3) was run: its thread stands behind it.
+#[must_use]
+pub fn is_breakpoint(info: &SigInfo) -> bool {
+    signal(info) == libc::SIGTRAP && code(info) == SI_KERNEL
+}
+
 /// Whether a signal comes from the instruction at which its thread stands: it recurs in replay.
 #[must_use]
 pub fn is_synchronous(signal: c_int, code: c_int) -> bool {

@@ -1,6 +1,6 @@
 //! What the recorder knows of each thread and process.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -63,6 +63,20 @@ pub struct Process {
     /// User and system time in microseconds of children that have ended.
     pub children_user: u64,
     pub children_system: u64,
+    /// Whether it is the first one of a namespace, when that was asked.
+    pub is_first: OnceCell<bool>,
+}
+
+impl Process {
+    /// Whether it has the number 1 in a namespace of its own, pid_namespaces(7).
+    #[must_use]
+    pub fn is_first_of_namespace(&self) -> bool {
+        *self.is_first.get_or_init(|| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+            let ids = status.lines().find_map(|line| line.strip_prefix("NStgid:")).unwrap_or_default();
+            ids.split_whitespace().skip(1).last() == Some("1")
+        })
+    }
 }
 
 /// A call that the kernel will restart, so that its parts can be told as one.

@@ -18,7 +18,7 @@ use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
 use crate::state;
 use crate::stepped::{self, TRAP_FLAG};
-use crate::sys::{self, Resume, USER_CS};
+use crate::sys::{self, Resume, USER_CS, Waited};
 use crate::task::{Boundary, HeldSignal, Pending, Task};
 
 impl Recorder {
@@ -72,7 +72,8 @@ impl Recorder {
             Some(handler) if handler.is_caught() && is_synchronous && !catches(tid, signal) => disposition::FATAL,
             Some(handler) if handler.is_caught() => disposition::HANDLED,
             Some(handler) if handler.addr == 1 && !is_synchronous => disposition::NONE,
-            Some(_) | None => by_default(tid, signal),
+            Some(_) | None if is_synchronous => disposition::FATAL,
+            Some(_) | None => by_default(task, signal),
         };
         let stopped_at = sys::syscall_info(tid).map(|info| (info.ip, info.sp)).unwrap_or_default();
         let place = (task.space.borrow().code.own_ip(stopped_at.0), stopped_at.1);
@@ -111,7 +112,7 @@ impl Recorder {
             }
             match boundary.filter(|boundary| boundary.recurs && becomes == disposition::NONE) {
                 Some(boundary) => self.go_on_from_handler(tid, boundary, signal),
-                None => self.go_on(tid, signal),
+                None => self.go_on_unhandled(tid, signal, &info),
             }
             return;
         }
@@ -145,6 +146,27 @@ impl Recorder {
             Ok(waited) if !is_there => self.dispatch(waited),
             _ => self.go_on(tid, 0),
         }
+    }
+
+    /// Lets a task go on with a signal that it does not handle. The kernel lets no fault end the first process of a namespace while it
+    /// is traced: it would run into it for ever. Untraced it runs into it once more, and ends.
+    pub(super) fn go_on_unhandled(&mut self, tid: pid_t, signal: c_int, info: &SigInfo) {
+        if !self.tasks.get(&tid).is_some_and(|task| is_spared(task, signal)) {
+            return self.go_on(tid, signal);
+        }
+        if !siginfo::is_synchronous(signal, siginfo::code(info)) {
+            // One that stops would be taken all the same.
+            return self.go_on(tid, 0);
+        }
+        if let Ok(regs) = sys::registers(tid)
+            && siginfo::is_breakpoint(info)
+        {
+            let _ = sys::set_registers(tid, &user_regs_struct { rip: regs.rip - 1, ..regs });
+        }
+        self.let_go(tid, 0);
+        // SAFETY: times and counts, for which zeros are valid.
+        let usage = unsafe { std::mem::zeroed() };
+        self.ended(&Waited { tid, status: signal, usage });
     }
 
     /// Whether others wait for the turn of a thread that is stopped, or may come to: they see the same memory.
@@ -465,7 +487,7 @@ pub(super) fn has_no_effect(task: &Task, signal: c_int) -> bool {
     match task.handler(signal) {
         Some(handler) if handler.is_caught() => false,
         Some(handler) if handler.addr == 1 => true,
-        _ => signal != 0 && by_default(task.tid, signal) == disposition::NONE,
+        _ => signal != 0 && by_default(task, signal) == disposition::NONE,
     }
 }
 
@@ -497,13 +519,20 @@ fn move_thread(task: &Task, code: &Code, to: impl Fn(u64) -> u64) {
 }
 
 /// What happens by default, signal(7).
-fn by_default(tid: pid_t, signal: c_int) -> u64 {
+fn by_default(task: &Task, signal: c_int) -> u64 {
     match signal {
         libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT => disposition::NONE,
+        _ if ignores(task.tid, signal) || is_spared(task, signal) => disposition::NONE,
         _ if stops(signal) => disposition::STOPS,
-        _ if ignores(tid, signal) => disposition::NONE,
         _ => disposition::FATAL,
     }
+}
+
+/// Whether the kernel spares a process what a signal that is not handled does: the first one of a namespace, pid_namespaces(7). SIGSTOP
+/// is obeyed when it comes from outside.
+pub(super) fn is_spared(task: &Task, signal: c_int) -> bool {
+    let is_from_inside = || sys::signal_info(task.tid).is_ok_and(|info| siginfo::pid(&info) != 0);
+    task.process.borrow().is_first_of_namespace() && (signal != libc::SIGSTOP || is_from_inside())
 }
 
 /// Whether a signal stops a process that does nothing about it.

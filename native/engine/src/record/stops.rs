@@ -226,6 +226,12 @@ impl Recorder {
         if !task.launching {
             self.world.signal(task, signal);
             signals::show_own_place(task, signal);
+            if signals::is_spared(task, signal)
+                && !signals::catches(tid, signal)
+                && let Ok(info) = sys::signal_info(tid)
+            {
+                return self.go_on_unhandled(tid, signal, &info);
+            }
         }
         self.go_on(tid, signal);
     }
