@@ -84,6 +84,17 @@ describe("a process is made by", () => {
     },
   );
 
+  it.each(["agent", "ptrace"])(
+    "threads that its end cuts short, whose calls are no loss to the %s backend",
+    async (name) => {
+      const words = [compile("cut_short", "-pthread"), "20"];
+      for (let k = 0; k < 4; k++) {
+        const { trace } = await alike(words, ["--observe", `--backend=${name}`]);
+        expect(trace.info.lost?.tasks).toBe(0);
+      }
+    },
+  );
+
   it("300 forks at once", async () => {
     const { trace } = await alike([tree, "bomb", "300"]);
     expect(trace.processes.length).toBe(301);

@@ -496,6 +496,12 @@ impl World {
         }
     }
 
+    /// A stop could not be looked at. Where the task was killed meanwhile nothing is lost: a call that it was about to enter is not made,
+    /// and one that it was about to leave is told as one that never returned.
+    fn could_not_look(&mut self, error: &std::io::Error) {
+        self.lost[Lost::TaskGone as usize] += u64::from(error.raw_os_error() != Some(libc::ESRCH));
+    }
+
     fn commit(&mut self, event: RawEvent, memory: &Memory) {
         if let Some(sampler) = self.sampler.as_mut().filter(|_| matches!(event.kind, EventKind::Map | EventKind::Exec))
         {

@@ -2,7 +2,7 @@
 //! where they only tell of an instruction that traps. Threads that come to no boundary are stopped in their own code.
 
 use libc::{c_int, pid_t, user_regs_struct};
-use trace_format::event::{EventKind, Lost, Side, disposition, slot};
+use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END};
 
 use super::stops::enters_again;
@@ -27,10 +27,12 @@ impl Recorder {
         if self.leave_agent(tid, signal) {
             return;
         }
-        let Ok(mut info) = sys::signal_info(tid) else {
-            self.world.lost[Lost::TaskGone as usize] += 1;
-            self.go_on(tid, signal);
-            return;
+        let mut info = match sys::signal_info(tid) {
+            Ok(info) => info,
+            Err(error) => {
+                self.world.could_not_look(&error);
+                return self.go_on(tid, signal);
+            }
         };
         if self.put_moved_back(tid, signal, &info) {
             return;

@@ -205,7 +205,7 @@ impl Recorder {
                 self.answer_shown(tid);
             }
             Ok(_) => {}
-            Err(_) => self.world.lost[Lost::TaskGone as usize] += 1,
+            Err(error) => self.world.could_not_look(&error),
         }
         self.go_on(tid, 0);
     }
