@@ -49,6 +49,8 @@ pub struct Place {
     pub changed: Vec<Word>,
     /// It is in a short loop that reads memory: it may be waiting for another thread.
     pub may_wait: bool,
+    /// A turn of that loop changes nothing: it surely is.
+    pub waits: bool,
 }
 
 /// Where a thread has been led.
@@ -112,10 +114,14 @@ enum Around {
 impl Walk<'_> {
     /// Goes on to a place for a probe, and around its loop.
     fn lead_on(&mut self) -> Result<Place, Settled> {
-        let before = Snapshot::take(self.tid);
-        self.run_for_a_moment()?;
+        let waits = self.waits()?;
+        // Where nothing changes it need not be looked what does.
+        let before = (!waits).then(|| Snapshot::take(self.tid));
+        if !waits {
+            self.run_for_a_moment()?;
+        }
         self.deadline = sys::monotonic().saturating_add(LONGEST_NS);
-        let mut may_wait = false;
+        let mut may_wait = waits;
         for tried in 0..MOST_TO_PLACE {
             let ip = self.regs.rip;
             let is_wanted = |_: &u64| tried >= MOST_TO_EASY || probe::inner_starts(self.tid, ip, self.bits).is_empty();
@@ -132,7 +138,7 @@ impl Walk<'_> {
             }
             match self.around(ip, end)? {
                 Around::Returned(steps, reads) => {
-                    may_wait = reads && steps <= SHORT;
+                    may_wait |= reads && steps <= SHORT;
                     break;
                 }
                 // The next place will do: its loop is a long one.
@@ -140,7 +146,30 @@ impl Walk<'_> {
                 Around::Unfit => {}
             }
         }
-        Ok(Place { regs: self.regs, changed: before.changed(self.tid), may_wait })
+        let changed = before.map(|before| before.changed(self.tid)).unwrap_or_default();
+        Ok(Place { regs: self.regs, changed, may_wait, waits })
+    }
+
+    /// Whether the thread comes round to where it stands with nothing changed, having read memory on the way: only others can end that.
+    fn waits(&mut self) -> Result<bool, Settled> {
+        let begin = sys::register_bytes(&self.regs);
+        let mut factory = InstructionInfoFactory::new();
+        let mut reads = false;
+        for _ in 0..SHORT {
+            let instruction = self.at_own_code()?;
+            for used in factory.info(&instruction).used_memory() {
+                match used.access() {
+                    OpAccess::Read | OpAccess::CondRead => reads = true,
+                    OpAccess::NoMemAccess | OpAccess::None => {}
+                    _ => return Ok(false),
+                }
+            }
+            self.step_from(&instruction)?;
+            if sys::register_bytes(&self.regs) == begin {
+                return Ok(reads);
+            }
+        }
+        Ok(false)
     }
 
     /// Lets the thread run, and stops it wherever it is then.

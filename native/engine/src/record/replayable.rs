@@ -531,6 +531,19 @@ impl Recorder {
         }
     }
 
+    /// Lets a thread go on that stands where its event left it, now or, when it has had its turn for long, when others have had theirs.
+    /// Whoever waits with an eye on the clock may make no call for long.
+    pub(super) fn go_on_in_turn(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let (group, now) = (task.space.borrow().group, self.world.clock);
+        if self.world.turns.chaos.is_some() || !self.world.turns.is_over(group, now) {
+            return self.go_on(tid, 0);
+        }
+        task.pending = Some(Pending::Start);
+        let next = self.world.turns.yield_to_next(group, tid);
+        self.grant(next);
+    }
+
     /// Commits the call that a thread has come back from.
     fn leave(&mut self, tid: pid_t, result: i64, at: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };

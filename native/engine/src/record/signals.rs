@@ -42,8 +42,7 @@ impl Recorder {
             && let Some(site) = self.world.answer_counter(task, &info)
         {
             self.tend_counter(tid, site);
-            self.go_on(tid, 0);
-            return;
+            return self.go_on_in_turn(tid);
         }
         if (signal == libc::SIGSEGV && self.world.answer_cpuid(task, &info))
             || (signal == libc::SIGILL && self.world.answer_unseen(task, &info))
@@ -287,9 +286,11 @@ impl Recorder {
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
-            // One that may wait for another is not given more and more time, but what stopping it costs.
+            // One that may wait for another is not given more and more time, but what stopping it costs; one that surely waits has no use
+            // even for that.
             if place.may_wait {
-                (task.preempted, task.stopping_ns) = (0, task.stopping_ns / PER_STOP);
+                let cost = if place.waits { 0 } else { task.stopping_ns / PER_STOP };
+                (task.preempted, task.stopping_ns) = (0, cost);
             }
             stopped
         });
