@@ -7,7 +7,7 @@ import { firstRung } from "./generalise.js";
 import type { Grant, Role, Spec } from "./model.js";
 import { WITHHELD } from "./needed.js";
 import { identityName, matchRole } from "./roles.js";
-import { expanded, type Tokens, tokensOf } from "./tokens.js";
+import { expanded, type Tokens, tokensOfRun } from "./tokens.js";
 
 export interface Violation {
   /** Name of the role, or of the program when the spec has no role for it. */
@@ -32,10 +32,7 @@ export interface CheckResult {
 
 export async function checkTrace(spec: Spec, trace: Trace): Promise<CheckResult> {
   const seen = await Collector.read(trace);
-  const tokens = tokensOf(
-    (name) => seen.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1),
-    seen.cwd,
-  );
+  const tokens = tokensOfRun(seen);
   const roles = new Map<string, Role | undefined>();
   for (const observed of seen.roles.values())
     roles.set(observed.key, roleOf(spec, observed, tokens));

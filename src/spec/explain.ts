@@ -11,7 +11,7 @@ import { Collector, type ObservedRole } from "./collect.js";
 import { RoleEvaluator } from "./evaluate.js";
 import type { Grant, Role, Spec } from "./model.js";
 import { matchRole } from "./roles.js";
-import { expanded, tokensOf } from "./tokens.js";
+import { expanded, tokensOfRun } from "./tokens.js";
 
 export interface Explained {
   /** One line for each event: number, thread, call. */
@@ -35,10 +35,7 @@ export async function eventsOf(
         accesses.push({ seq, observed, verb, object });
     },
   });
-  const tokens = tokensOf(
-    (name) => seen.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1),
-    seen.cwd,
-  );
+  const tokens = tokensOfRun(seen);
   const evaluator = new RoleEvaluator({ ...role, grants: [grant] }, tokens);
   const isRole = new Map<ObservedRole, boolean>();
   const belongs = (observed: ObservedRole): boolean => {

@@ -33,7 +33,7 @@ import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";
 import { argvShape, identityName } from "./roles.js";
 import { agreedStamps, type Stamps } from "./stamps.js";
-import { expanded, type Tokens, tokenised, tokensOf } from "./tokens.js";
+import { expanded, type Tokens, tokenised, tokensOfRun } from "./tokens.js";
 
 export interface GenOptions {
   readonly ladder?: Ladder;
@@ -99,10 +99,7 @@ class Generator {
       events: trace.eventCount,
       ...(kernel !== undefined && { kernel }),
     });
-    const tokens = tokensOf(
-      (name) => seen.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1),
-      seen.cwd,
-    );
+    const tokens = tokensOfRun(seen);
     if (number === 1) {
       this.#tokens = tokens;
       this.#command = info.command;

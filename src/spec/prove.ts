@@ -5,7 +5,7 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { release, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { native } from "../native.js";
 import { startRecording } from "../record.js";
 import { openTrace } from "../trace/open.js";
@@ -19,7 +19,7 @@ import { isAliasOf } from "./needed.js";
 import type { Compiled, CompileOptions } from "./policy.js";
 import { type ProbeResult, probeAll } from "./probes.js";
 import { identityName } from "./roles.js";
-import type { Tokens } from "./tokens.js";
+import { type Tokens, tokensOfRun } from "./tokens.js";
 
 /** A call that failed under enforcement, and had worked before. */
 export interface FatalDenial {
@@ -155,7 +155,7 @@ function endOf({ info }: Trace): string | undefined {
 const REFUSED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ENOSYS", "EXDEV"]);
 
 /**
- * The first call that was refused and that the same program could make before: what else was refused is noise. `mayLack`: so
+ * The first call that was refused and that the same program could make before, be it under another name: what else was refused is noise. `mayLack`: so
  * is that there is no such call (ENOSYS), as a kernel before it says: programs then do without.
  */
 async function fatalDenial(
@@ -165,6 +165,7 @@ async function fatalDenial(
   mayLack: boolean,
 ): Promise<FatalDenial | undefined> {
   const [now, before] = [await Collector.read(enforced), await Collector.read(baseline)];
+  const named = { now: namesOf(now), before: namesOf(before) };
   const denials = [...now.roles.values()].flatMap((role) =>
     [...role.probes.values()]
       .filter(({ error }) => REFUSED.has(error))
@@ -173,7 +174,19 @@ async function fatalDenial(
   denials.sort((a, b) => a.probe.first - b.probe.first);
   for (const { role, probe } of denials) {
     const own = sameRole(before, role);
-    if (own?.accesses.has(`${probe.verb} ${probe.object}`) !== true) continue;
+    if (own === undefined) continue;
+    const name = named.now(probe);
+    const had = [...own.accesses.values()]
+      .filter(({ verb }) => verb === probe.verb)
+      .map(named.before);
+    const failed = () =>
+      [...own.probes.values()].some(
+        (other) => other.verb === probe.verb && named.before(other) === name,
+      );
+    // What has a new name in each run, beside that of before.
+    const isMade = () =>
+      probe.verb === "create" && had.some((other) => dirname(other) === dirname(name)) && !failed();
+    if (!had.includes(name) && !isMade()) continue;
     if (isLacking(probe) && (mayLack || isReplaced(probe, role))) continue;
     return {
       role: identityName(role.identity, role.lines[0]?.[0]),
@@ -185,6 +198,12 @@ async function fatalDenial(
     };
   }
   return undefined;
+}
+
+/** What objects of a run are called, wherever it ran. */
+function namesOf(seen: Observation): (access: Pick<ObservedProbe, "verb" | "object">) => string {
+  const tokens = tokensOfRun(seen);
+  return (access) => firstRung(access, tokens).object;
 }
 
 function isLacking({ verb, error }: ObservedProbe): boolean {

@@ -27,6 +27,16 @@ export function tokensOf(env: (name: string) => string | undefined, cwd: string)
   return tokens;
 }
 
+/** Those of a recorded run, by the environment and the directory of its first program. */
+export function tokensOfRun(run: {
+  readonly env: readonly string[];
+  readonly cwd: string;
+}): Tokens {
+  const env = (name: string) =>
+    run.env.find((text) => text.startsWith(`${name}=`))?.slice(name.length + 1);
+  return tokensOf(env, run.cwd);
+}
+
 /** A plain path as an object: escaped, and its head replaced by the token that says most. */
 export function tokenised(path: string, tokens: Tokens): string {
   let best: string | undefined;

@@ -371,6 +371,17 @@ describe("trace spec prove", TIMEOUT, () => {
     expect(shown.stdout).toContain("openat");
   });
 
+  it("names what is refused under a name that is new in each run, in whatever directory", () => {
+    const script = "echo > w-$(echo $$ | tr 0-9 a-j); exit 0";
+    place.trace("record", "-q", "--force", "-o", "../new.trace", "--", "sh", "-c", script);
+    place.trace("spec", "gen", "--force", "-o", "../new.spec", "../new.trace");
+    const there = 'mkdir -p ../there && cd ../there && exec "$@"';
+    const words = [cli, "spec", "prove", "../new.spec", "../new.trace"];
+    const own = place.run("sh", "-c", there, "sh", ...words);
+    expect(own.stderr).toMatch(/sh: create .*\/there\/w-[a-j]+ fails with EACCES \(@\d+\)/);
+    expect(own.status).toBe(2);
+  });
+
   it.skipIf(lacking("python3"))("ends a program that hangs, and all that it has started", () => {
     const { own, left } = hanging("prove", "../hang.spec", "../hang.trace");
     expect(own.status).toBe(2);
