@@ -155,8 +155,8 @@ function endOf({ info }: Trace): string | undefined {
 const REFUSED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ENOSYS", "EXDEV"]);
 
 /**
- * The first call that was refused and that the same program could make before, be it under another name: what else was refused is noise. `mayLack`: so
- * is that there is no such call (ENOSYS), as a kernel before it says: programs then do without.
+ * The first call that was refused and that the same program could make before, be it under another name: what else was
+ * refused is noise. `mayLack`: so is that there is no such call (ENOSYS), as a kernel before it says: programs then do without.
  */
 async function fatalDenial(
   enforced: Trace,

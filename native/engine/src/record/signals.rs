@@ -165,9 +165,7 @@ impl Recorder {
             let _ = sys::set_registers(tid, &user_regs_struct { rip: regs.rip - 1, ..regs });
         }
         self.let_go(tid, 0);
-        // SAFETY: times and counts, for which zeros are valid.
-        let usage = unsafe { std::mem::zeroed() };
-        self.ended(&Waited { tid, status: signal, usage });
+        self.ended(&Waited::without_usage(tid, signal));
     }
 
     /// Whether others wait for the turn of a thread that is stopped, or may come to: they see the same memory.

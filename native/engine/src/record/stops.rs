@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use libc::{c_int, pid_t};
-use trace_format::event::{EventKind, Lost};
+use trace_format::event::EventKind;
 
 use crate::error::EngineError;
 use crate::launch::Launched;

@@ -18,6 +18,15 @@ pub struct Waited {
     pub usage: libc::rusage,
 }
 
+impl Waited {
+    /// Of a stop, or of an end that was not waited for.
+    #[must_use]
+    pub fn without_usage(tid: pid_t, status: c_int) -> Waited {
+        // SAFETY: a struct of numbers, for which zeros are valid.
+        Waited { tid, status, usage: unsafe { std::mem::zeroed() } }
+    }
+}
+
 /// How stops of any tracee are waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waiting {
@@ -138,10 +147,8 @@ fn wait_how(how: Waiting, flags: c_int) -> io::Result<Option<Waited>> {
         // It may be another's by now: a stop of one that was killed is gone, and its end may come only after others.
         let found = match stopped {
             Some(_) => {
-                wait_id(libc::P_PID, tid, libc::WSTOPPED | libc::WNOHANG).ok().flatten().and_then(|(tid, status)| {
-                    // SAFETY: a struct of numbers, for which zeros are valid.
-                    status.map(|status| Waited { tid, status, usage: unsafe { std::mem::zeroed() } })
-                })
+                let stopped = wait_id(libc::P_PID, tid, libc::WSTOPPED | libc::WNOHANG).ok().flatten();
+                stopped.and_then(|(tid, status)| Some(Waited::without_usage(tid, status?)))
             }
             None => wait(tid, libc::WNOHANG).ok().flatten(),
         };
