@@ -161,7 +161,7 @@ enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_REA
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
-enum { ENOENT = 2, EINTR = 4, EFAULT = 14 };
+enum { ENOENT = 2, EINTR = 4, EBADF = 9, EFAULT = 14, ENOSYS = 38 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
 enum { MAP_AT_ADDRESS = 0x100010, MAP_ANONYMOUS = 0x20 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
@@ -788,6 +788,31 @@ static int renames_no_directory(const struct frame *frame)
 	       format_of((const u8 *)facts) != DIRECTORY;
 }
 
+/*
+ * Whether a call may empty a file that somebody has mapped: the engine looks after those, before they are changed. One that is made by the
+ * call, or replaces another meanwhile, nobody has mapped.
+ */
+static int truncates_mapped(const struct frame *frame, const struct block *block)
+{
+	enum { TRUNC = 01000, NOFOLLOW = 0400000, AT_NOFOLLOW = 0x100 };
+	int is_at = frame->rax != NR_OPEN;
+	u64 flags = frame->args[is_at + 1], from = is_at ? frame->args[0] : (u64)AT_FDCWD, facts[STAT_BYTES / 8];
+
+	if (!(flags & TRUNC))
+		return 0;
+	if (agent_own_call(NR_NEWFSTATAT, from, frame->args[is_at], (u64)facts, flags & NOFOLLOW ? AT_NOFOLLOW : 0) < 0)
+		return 0;
+	return has_file(block->seen, (const u8 *)facts) || has_file(block->mapped, (const u8 *)facts);
+}
+
+/* Whether a call closes what is not open: programs close all numbers that there may be, before they execute another one. */
+static int closes_nothing(const struct frame *frame)
+{
+	enum { F_GETFD = 1 };
+
+	return agent_own_call(NR_FCNTL, frame->args[0], F_GETFD, 0, 0) == -EBADF;
+}
+
 /* Whether this call of a kind is the agent's. */
 static inline int admits(const struct row *row, const struct frame *frame, const struct block *block)
 {
@@ -795,15 +820,14 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 
 	for (u32 slots = row->fds; slots; slots &= slots - 1)
 		if (!is_known((int)args[__builtin_ctz(slots)]))
-			return 0;
+			return row->kind == KIND_CLOSE && closes_nothing(frame);
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
 		return 0;
 	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL))
 		return 0;
 	switch (row->kind) {
 	case KIND_OPEN:
-		/* O_TRUNC in the flags of open(2) and openat(2) */
-		if (block->replayable && args[frame->rax == NR_OPEN ? 1 : 2] & 01000)
+		if (block->replayable && truncates_mapped(frame, block))
 			return 0;
 		/* fall through */
 	case KIND_DUP:
@@ -1082,15 +1106,21 @@ static void look_again(const struct block *block, const struct writer *writer, u
 		known[fd] |= KNOWN_WRITES_STOP;
 }
 
-/* A call that the recorder has fail: as if it had been made. */
-static i64 refuse_call(struct block *block)
+/* What a call surely results in that need not be made: one that the recorder has fail, or that closes nothing. 0 of all others. */
+static inline i64 known_result(const struct row *row, const struct frame *frame)
 {
-	enum { ENOSYS = 38 };
+	if (row->kind == KIND_REFUSED)
+		return -ENOSYS;
+	return row->kind == KIND_CLOSE && !is_known((int)frame->args[0]) ? -EBADF : 0;
+}
 
-	block->result = -ENOSYS;
+/* As if the call had been made. */
+static i64 answer_call(struct block *block, i64 result)
+{
+	block->result = result;
 	FENCE();
 	block->phase = PHASE_CALLED;
-	return -ENOSYS;
+	return result;
 }
 
 static int leave(struct block *block)
@@ -1161,7 +1191,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	struct row made;
 	struct writer writer;
 	struct record *record;
-	i64 result;
+	i64 result, answer;
 	u32 size;
 	u64 content = 0;
 	int waits, asks, is_named = 0, in_turn = 0;
@@ -1186,6 +1216,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	    (!begin_lap(block) || !take_call(&writer, block, row, frame, &content)))
 		return leave(block);
 	record = writer.record;
+	answer = known_result(row, frame);
 	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
 		known[(u32)frame->args[0]] = 0;
 	record->size = writer.at - (u8 *)record;
@@ -1197,7 +1228,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	} else if (row->kind == KIND_OPEN) {
 		result = open_file(row, frame, block, &is_named);
 	} else {
-		result = row->kind == KIND_REFUSED ? refuse_call(block) : agent_call(frame);
+		result = answer ? answer_call(block, answer) : agent_call(frame);
 	}
 	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {

@@ -1,6 +1,6 @@
 //! The kernel calls of the recorder, one thin safe function each.
 //!
-//! Nothing here decides anything; every `unsafe` block of the recorder that is not in `launch.rs` (after fork) is here.
+//! Nothing here decides anything. What only one module asks of the kernel is there.
 
 mod clock;
 mod file;

@@ -42,11 +42,16 @@ pub fn has(table: &[u8], number: u32) -> bool {
 }
 
 /// Whether a call may be the agent's also where it is to be replayed. One that waits for a child has to come behind the child's end,
-/// and before one that changes a file it is looked whether that was as it is to be.
+/// and before one that changes a mapped file it is looked whether that was as it is to be.
 fn may_be_replayed(plan: &Plan) -> bool {
     // The flags of the last one are in memory.
-    const ENGINES: [&str; 7] = ["wait4", "pkey_mprotect", "truncate", "ftruncate", "fallocate", "creat", "openat2"];
+    const ENGINES: [&str; 5] = ["wait4", "pkey_mprotect", "truncate", "creat", "openat2"];
     (plan.row.replay != Replay::Refuse || is_refused(plan)) && !ENGINES.contains(&plan.row.name)
+}
+
+/// Whether a call makes a file longer or shorter by its descriptor, the first argument: others see that as they see what is written.
+fn changes_size(plan: &Plan) -> bool {
+    matches!(plan.row.name, "ftruncate" | "fallocate")
 }
 
 /// What is not allowed where it is to be replayed, and each program tries as it begins.
@@ -65,7 +70,8 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
     }
     row[table::COUNT as usize] = pointers.len() as u8;
     row[table::FDS as usize] = plan.fds.iter().fold(0, |bits, slot| bits | 1 << slot);
-    row[table::SINK as usize] = plan.sink.map_or(0, |slot| slot + 1);
+    let sink = if changes_size(plan) { Some(0) } else { plan.sink };
+    row[table::SINK as usize] = sink.map_or(0, |slot| slot + 1);
     row[table::WAITS as usize] = match plan.row.blocks {
         // What may wait of these is not the agent's.
         _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
