@@ -9,13 +9,14 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::changes::Snapshot;
 use crate::image;
 use crate::probe::{self, Word, bits};
 use crate::siginfo::{self, SigInfo};
+use crate::state;
 use crate::stepped;
 use crate::sys;
 
@@ -49,8 +50,8 @@ pub struct Place {
     pub changed: Vec<Word>,
     /// It is in a short loop that reads memory: it may be waiting for another thread.
     pub may_wait: bool,
-    /// A turn of that loop changes nothing: it surely is.
-    pub waits: bool,
+    /// The instructions of that loop, where a turn of it changes nothing: it surely is, and each turn is like any other.
+    pub waits_at: Vec<u64>,
 }
 
 /// Where a thread has been led.
@@ -101,6 +102,45 @@ struct Walk<'a> {
     steps: usize,
 }
 
+/// Instructions of a loop that changes nothing.
+pub const LONGEST_TURN: usize = SHORT;
+
+/// A turn of a loop in which a thread waits: nothing but registers changes on the way, and in the end they are what they were. So it is
+/// the same turn again and again, until somebody else changes what it reads.
+pub struct Turn {
+    factory: InstructionInfoFactory,
+    /// Memory was read.
+    pub reads: bool,
+}
+
+impl Default for Turn {
+    fn default() -> Turn {
+        Turn { factory: InstructionInfoFactory::new(), reads: false }
+    }
+}
+
+impl Turn {
+    /// Whether an instruction may be part of it: it writes to no memory, and to no registers but the general ones and flags.
+    pub fn takes(&mut self, instruction: &Instruction) -> bool {
+        let info = self.factory.info(instruction);
+        let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
+        let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
+        let memory = info.used_memory().iter();
+        self.reads |= memory.clone().any(|used| is_read(used.access()));
+        let keeps_memory = memory.clone().all(|used| is_read(used.access()) || is_nothing(used.access()));
+        let keeps_registers = info
+            .used_registers()
+            .iter()
+            .all(|used| is_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
+        keeps_memory && keeps_registers && !probe::is_boundary(instruction)
+    }
+}
+
+/// Whether a register is one that is looked at where a turn ends.
+fn is_general(register: Register) -> bool {
+    register.is_gpr() || register.is_ip()
+}
+
 /// How a walk around a loop ended.
 enum Around {
     /// At the place where it began, after so many steps; whether memory was read on the way.
@@ -114,31 +154,26 @@ enum Around {
 impl Walk<'_> {
     /// Goes on to a place for a probe, and around its loop.
     fn lead_on(&mut self) -> Result<Place, Settled> {
-        let waits = self.waits()?;
-        // Where nothing changes it need not be looked what does.
-        let before = (!waits).then(|| Snapshot::take(self.tid));
-        if !waits {
-            self.run_for_a_moment()?;
+        if let Some(turn) = self.turn()?
+            && let Some(place) = self.lead_within(&turn)?
+        {
+            return Ok(place);
         }
+        let before = Snapshot::take(self.tid);
+        self.run_for_a_moment()?;
         self.deadline = sys::monotonic().saturating_add(LONGEST_NS);
-        let mut may_wait = waits;
+        let mut may_wait = false;
         for tried in 0..MOST_TO_PLACE {
-            let ip = self.regs.rip;
-            let is_wanted = |_: &u64| tried >= MOST_TO_EASY || probe::inner_starts(self.tid, ip, self.bits).is_empty();
-            let window = probe::window_end(self.tid, ip, self.bits).filter(is_wanted);
-            let fits = |end: &u64| {
-                !(self.is_foreign)(ip..*end) && !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered))
-            };
-            let Some(end) = window.filter(fits) else {
+            let Some(end) = self.window(self.regs.rip, tried < MOST_TO_EASY) else {
                 self.step()?;
                 continue;
             };
             if self.is_late() {
                 break;
             }
-            match self.around(ip, end)? {
+            match self.around(self.regs.rip, end)? {
                 Around::Returned(steps, reads) => {
-                    may_wait |= reads && steps <= SHORT;
+                    may_wait = reads && steps <= SHORT;
                     break;
                 }
                 // The next place will do: its loop is a long one.
@@ -146,30 +181,47 @@ impl Walk<'_> {
                 Around::Unfit => {}
             }
         }
-        let changed = before.map(|before| before.changed(self.tid)).unwrap_or_default();
-        Ok(Place { regs: self.regs, changed, may_wait, waits })
+        Ok(Place { regs: self.regs, changed: before.changed(self.tid), may_wait, waits_at: Vec::new() })
     }
 
-    /// Whether the thread comes round to where it stands with nothing changed, having read memory on the way: only others can end that.
-    fn waits(&mut self) -> Result<bool, Settled> {
-        let begin = sys::register_bytes(&self.regs);
-        let mut factory = InstructionInfoFactory::new();
-        let mut reads = false;
-        for _ in 0..SHORT {
+    /// The end of what a probe's jump at `ip` overwrites, where one can stand there. `is_easy`: on no beginning of another instruction.
+    fn window(&self, ip: u64, is_easy: bool) -> Option<u64> {
+        let is_wanted = |_: &u64| !is_easy || probe::inner_starts(self.tid, ip, self.bits).is_empty();
+        let fits = |end: &u64| {
+            !(self.is_foreign)(ip..*end) && !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered))
+        };
+        probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)
+    }
+
+    /// Where the thread comes round to where it stands with nothing changed, having read memory on the way, its registers at each
+    /// instruction: only others can end that.
+    fn turn(&mut self) -> Result<Option<Vec<user_regs_struct>>, Settled> {
+        let mut turn = Turn::default();
+        let mut states = Vec::new();
+        for _ in 0..LONGEST_TURN {
             let instruction = self.at_own_code()?;
-            for used in factory.info(&instruction).used_memory() {
-                match used.access() {
-                    OpAccess::Read | OpAccess::CondRead => reads = true,
-                    OpAccess::NoMemAccess | OpAccess::None => {}
-                    _ => return Ok(false),
-                }
+            if !turn.takes(&instruction) {
+                break;
             }
+            states.push(self.regs);
             self.step_from(&instruction)?;
-            if sys::register_bytes(&self.regs) == begin {
-                return Ok(reads);
+            if state::same_registers(&self.regs, &states[0]) {
+                return Ok(Some(states).filter(|_| turn.reads));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Leads a thread that stands where a turn begins to the best place in it. `None` when others whom nobody stops have ended its wait.
+    fn lead_within(&mut self, turn: &[user_regs_struct]) -> Result<Option<Place>, Settled> {
+        let best = |is_easy: bool| turn.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
+        let chosen = best(true).or_else(|| best(false)).unwrap_or(0);
+        for _ in 0..chosen {
+            self.step()?;
+        }
+        let waits_at = turn.iter().map(|regs| regs.rip).collect();
+        let place = Place { regs: self.regs, changed: Vec::new(), may_wait: true, waits_at };
+        Ok(state::same_registers(&self.regs, &turn[chosen]).then_some(place))
     }
 
     /// Lets the thread run, and stops it wherever it is then.

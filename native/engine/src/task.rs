@@ -1,7 +1,7 @@
 //! What the recorder knows of each thread and process.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use libc::pid_t;
@@ -112,9 +112,21 @@ pub struct Space {
     pub call_at: Option<u64>,
     /// What the agent has changed in its code.
     pub code: Code,
+    /// Instructions of loops in which its threads have waited for each other.
+    pub waits_at: HashSet<u64>,
 }
 
 impl Space {
+    /// A thread waits in a loop of these instructions.
+    pub fn knows_waits(&mut self, at: &[u64]) {
+        /// A program with more of them makes them as it goes.
+        const MOST: usize = 1 << 14;
+        if self.waits_at.len() > MOST {
+            self.waits_at.clear();
+        }
+        self.waits_at.extend(at);
+    }
+
     /// It has memory with others that it or they may write.
     #[must_use]
     pub fn is_seen_written(&self) -> bool {
@@ -290,8 +302,12 @@ pub struct Task {
     pub watched: (u64, u64),
     /// It was asked to stop.
     pub interrupting: bool,
+    /// That was only to see whether it stands where threads wait.
+    pub looked_at: bool,
     /// How often it was stopped in its own code since its last call.
     pub preempted: u32,
+    /// Since its last call it has only waited in a loop of its own, for others or for the clock, as far as is known.
+    pub only_waits: bool,
     /// The word that the kernel clears when it ends: set_tid_address(2), CLONE_CHILD_CLEARTID.
     pub clear_tid: u64,
     /// Head of its list of robust futexes, get_robust_list(2).
@@ -367,7 +383,9 @@ impl Task {
             resumed: 0,
             watched: (0, 0),
             interrupting: false,
+            looked_at: false,
             preempted: 0,
+            only_waits: false,
             clear_tid: 0,
             robust_list: 0,
             word: 8,
@@ -495,7 +513,9 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
     // A child has the turns of its maker, if it has memory with it that one of them writes.
     let is_joined = space.is_seen_written();
-    let copy = Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code };
+    let waits_at = space.waits_at.clone();
+    let copy =
+        Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code, waits_at };
     Rc::new(RefCell::new(copy))
 }
 

@@ -12,7 +12,7 @@ use trace_format::table::{Arch, Blocks, Replay};
 use super::chaos;
 use super::signals::queue_held;
 use super::turns::{
-    COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS,
+    COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS,
 };
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
@@ -170,6 +170,8 @@ impl World {
 
 /// A signal that was queued for a thread has stopped it by then.
 const STOPS_SOON_NS: u64 = 100_000_000;
+/// One that was asked to stop and still runs after this long is asked again.
+const ASKED_AGAIN_NS: u64 = 4_000_000;
 /// A call that has not come back after this long and does not sleep keeps others waiting no longer.
 const BUSY_CALL_NS: u64 = 100_000_000;
 /// A call that writes into another process keeps the turn this long: that one must not run before it is done.
@@ -392,7 +394,7 @@ impl Recorder {
         let Some(result) = self.moved(tid, info.first as i64) else { return };
         self.wrote_outside(tid, result);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        task.preempted = 0;
+        (task.preempted, task.only_waits) = (0, false);
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
             super::traps::note_blocked(task);
@@ -484,7 +486,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if !has_turn {
             task.pending = Some(Pending::Leave(result, now));
-        } else if self.world.turns.is_over(group, now) && others {
+        } else if self.world.turns.is_over(group, SLICE_NS, now) && others {
             // What a call has changed in the address space, or printed, comes before all that others do in their turns.
             let shows = |call: &Call| executes(call) || sink(call).is_some();
             if task.call.as_ref().is_some_and(shows) && !capture::is_error(result) {
@@ -536,9 +538,11 @@ impl Recorder {
     pub(super) fn go_on_in_turn(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let (group, now) = (task.space.borrow().group, self.world.clock);
-        if self.world.turns.chaos.is_some() || !self.world.turns.is_over(group, now) {
+        let slice = task.slice();
+        if self.world.turns.chaos.is_some() || !self.world.turns.is_over(group, slice, now) {
             return self.go_on(tid, 0);
         }
+        task.only_waits = true;
         task.pending = Some(Pending::Start);
         let next = self.world.turns.yield_to_next(group, tid);
         self.grant(next);
@@ -622,11 +626,16 @@ impl Recorder {
         let now = self.world.read_clock();
         let contended = self.world.turns.contended();
         let mut idle = contended.is_empty();
+        let is_varied = self.world.turns.are_varied();
         for tid in contended {
             let Some(task) = self.tasks.get_mut(&tid) else { continue };
             let since = now.saturating_sub(task.resumed);
             // A signal that was queued soon stops it anyway, if it is not blocked.
             let stops = since < STOPS_SOON_NS && task.held.iter().any(|held| held.queued);
+            if task.interrupting && task.pending.is_none() && since > ASKED_AGAIN_NS {
+                // Another stop came first, with which the kernel forgets the one that was asked for.
+                let _ = sys::interrupt(tid);
+            }
             if task.pending.is_some() || task.interrupting || stops {
                 continue;
             }
@@ -654,20 +663,24 @@ impl Recorder {
                     self.grant(next);
                 }
             } else {
-                if let Some(ring) = task.ring.as_ref().filter(|_| since > SLICE_NS) {
+                let slice = task.slice();
+                if let Some(ring) = task.ring.as_ref().filter(|_| since > slice) {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);
                 }
                 // Stopping it takes only a small part of its time.
-                let patience = (COMPUTES_NS << task.preempted.min(MOST_PATIENCE)).max(task.stopping_ns * PER_STOP);
+                let patience = COMPUTES_NS << task.preempted.min(MOST_PATIENCE);
+                let patience = if task.only_waits { slice } else { patience.max(task.stopping_ns * PER_STOP) };
                 let ran = task.ran();
                 // A call in the agent that was not to wait, and does.
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);
                 let is_over =
                     waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
-                if is_over && sys::interrupt(tid).is_ok() {
+                let is_looked_at = since > LOOKS_NS && !task.space.borrow().waits_at.is_empty() && !is_varied;
+                if (is_over || is_looked_at) && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
-                    task.preempted += 1;
+                    task.looked_at = !is_over;
+                    task.preempted += u32::from(is_over);
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Side, disposition, slot};
-use trace_format::ring::{BASE, RESERVED_END};
+use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
 use super::turns::PER_STOP;
@@ -218,6 +218,23 @@ impl Recorder {
 
     /// A task that was asked to stop has stopped, somewhere.
     pub(super) fn interrupted(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if !std::mem::take(&mut task.looked_at) {
+            return self.stopped_somewhere(tid, false);
+        }
+        let (resumed, refused) = (task.resumed, task.ring.as_ref().map_or(0, Ring::refuses));
+        self.stopped_somewhere(tid, true);
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            // It goes on as if nothing had been.
+            task.resumed = resumed;
+            if let Some(ring) = task.ring.as_ref().filter(|_| refused & refuse::ALL == refuse::ALL) {
+                ring.refuse(refuse::ALL);
+            }
+        }
+    }
+
+    /// The same. `only_looks`: it has no reason to stop but that it stands where threads wait.
+    fn stopped_somewhere(&mut self, tid: pid_t, only_looks: bool) {
         let waits = self.tasks.get(&tid).and_then(|task| task.ring.as_ref()).is_some_and(Ring::waits_in_turn);
         if self.leave_agent(tid, 0) {
             return;
@@ -255,6 +272,9 @@ impl Recorder {
                 return self.go_on(tid, 0);
             }
             let Some(task) = self.tasks.get_mut(&tid) else { return };
+            if only_looks && task.held.is_empty() && !task.space.borrow().waits_at.contains(&own_ip) {
+                return self.go_on(tid, 0);
+            }
             self.world.placement.fetch_back(tid, &mut task.place);
             let mut came = Vec::new();
             let pid = task.process.borrow().pid;
@@ -284,12 +304,12 @@ impl Recorder {
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
-            // One that may wait for another is not given more and more time, but what stopping it costs; one that surely waits has no use
-            // even for that.
+            // One that may wait for another is not given more and more time, but what stopping it costs.
             if place.may_wait {
-                let cost = if place.waits { 0 } else { task.stopping_ns / PER_STOP };
-                (task.preempted, task.stopping_ns) = (0, cost);
+                (task.preempted, task.stopping_ns) = (0, task.stopping_ns / PER_STOP);
             }
+            task.only_waits = !place.waits_at.is_empty();
+            task.space.borrow_mut().knows_waits(&place.waits_at);
             stopped
         });
         // One that was queued already has a stop of its own, when it is not blocked.
@@ -404,9 +424,13 @@ impl World {
         let is_apart = |addr: u64, length: u64| {
             apart.iter().any(|(start, apart)| addr.wrapping_add(length) > *start && addr < start + apart)
         };
-        let mut windows = state::windows(tid, &[], None);
+        // One that waits is in a state that stays: there is no other turn to be told from.
+        let waits = !place.waits_at.is_empty();
+        let mut windows = if waits { Vec::new() } else { state::windows(tid, &[], None) };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
-        memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
+        if !waits {
+            memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
+        }
         let is_told = |(addr, _): &&Word| !is_apart(*addr, 8);
         let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
         let shared = windows.iter().filter(|window| window.shared);

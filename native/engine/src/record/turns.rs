@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use super::chaos::Chaos;
 use crate::sys::{self, Timer};
+use crate::task::Task;
 
 /// How long a thread keeps its turn over boundaries while others wait.
 pub(super) const SLICE_NS: u64 = 3_000_000;
@@ -29,6 +30,8 @@ pub(super) const PER_STOP: u64 = 2;
 pub(super) const MOST_LOAD: u64 = 16;
 /// Whoever kept the turn in a call while others wanted it gives it up in such calls for this long.
 pub(super) const SOON_AGAIN_NS: u64 = 2_000_000;
+/// The same for one that has only waited in a loop of its own since its last call: it looks, and lets the others run.
+pub(super) const LOOKS_NS: u64 = 1_000_000;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
@@ -36,7 +39,14 @@ pub(super) const LONG_CALL_NS: u64 = 5_000_000;
 /// The same for one that ends a thread or a program: what the kernel writes then is told when it has ended.
 pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
-const TICK_NS: i64 = 4_000_000;
+const TICK_NS: i64 = 2_000_000;
+
+impl Task {
+    /// How long it keeps its turn while others wait.
+    pub(super) fn slice(&self) -> u64 {
+        if self.only_waits { LOOKS_NS } else { SLICE_NS }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Group {
@@ -189,13 +199,13 @@ impl Turns {
         }
     }
 
-    /// A thread passes a boundary: whether its slice is over.
-    pub fn is_over(&mut self, group: u32, now: u64) -> bool {
+    /// A thread passes a boundary: whether its slice, of so many nanoseconds, is over.
+    pub fn is_over(&mut self, group: u32, slice: u64, now: u64) -> bool {
         if let Some(chaos) = &mut self.chaos {
             return chaos.is_over();
         }
         let chosen = self.of(group);
-        !chosen.waiting.is_empty() && now.saturating_sub(chosen.since) > SLICE_NS
+        !chosen.waiting.is_empty() && now.saturating_sub(chosen.since) > slice
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {

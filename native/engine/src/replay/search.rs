@@ -4,6 +4,9 @@
 //! A probe in its code (`probe.rs`) stops the thread where registers and a few words of memory are equal. Each time that this
 //! is not the moment after all, the recorded memory near the place tells words that differ, and the probe learns them. Only
 //! where all of that is equal, the whole memory is hashed. Where no probe can stand, a hardware breakpoint does its work.
+//!
+//! Of a thread that waited in a loop that changes nothing there is no hash: it is in that state as soon as it waits there again, since it
+//! would for ever.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -18,8 +21,9 @@ use super::kernel::{self, Go, Register};
 use super::remote::RemoteCall;
 use super::run::Runner;
 use super::tracee::{At, Thread};
-use super::watch::{Halt, lost};
+use super::watch::{Halt, Watch, lost};
 use crate::image;
+use crate::place;
 use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state;
@@ -39,7 +43,8 @@ const NEAR: u8 = 4;
 /// The state that a thread is to be in.
 struct Wanted<'a> {
     regs: user_regs_struct,
-    hash: &'a [u8],
+    /// Of its memory; `None` when it waits in a loop that changes nothing.
+    hash: Option<&'a [u8]>,
     /// What the hash leaves out: address and length.
     holes: Vec<(u64, u64)>,
     /// The shared memory that it counts: address and length, in this order.
@@ -60,7 +65,7 @@ impl<'a> Wanted<'a> {
         shared.sort_unstable();
         Some(Wanted {
             regs: event.captured(0, Side::In).and_then(registers_of)?,
-            hash: event.captured(1, Side::In)?,
+            hash: event.captured(1, Side::In),
             holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
             shared,
             words,
@@ -69,10 +74,12 @@ impl<'a> Wanted<'a> {
     }
 
     /// Whether a thread with these registers is in the state. `except` are mappings of replay's own, by their start.
-    fn is_state(&self, tid: libc::pid_t, regs: &user_regs_struct, except: &[u64]) -> bool {
-        state::same_registers(regs, &self.regs)
-            && self.unlike(tid, 1).is_empty()
-            && state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), &self.holes)[..] == *self.hash
+    fn is_state(&self, tid: libc::pid_t, regs: &user_regs_struct, except: &[u64], watch: &Watch) -> Result<bool, Halt> {
+        if !state::same_registers(regs, &self.regs) || !self.unlike(tid, 1).is_empty() {
+            return Ok(false);
+        }
+        let Some(hash) = self.hash else { return waits(tid, regs, watch) };
+        Ok(state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), &self.holes)[..] == *hash)
     }
 
     /// The first words near the place that hold something else, with what they should hold.
@@ -138,7 +145,7 @@ impl Runner<'_> {
         thread.settle()?;
         thread.at = At::Held;
         let regs = sys::registers(thread.tid).map_err(|error| lost(thread.tid, &error))?;
-        if wanted.is_state(thread.tid, &regs, &[self.remote.stub.data()]) {
+        if wanted.is_state(thread.tid, &regs, &[self.remote.stub.data()], &self.remote.watch)? {
             return Ok(());
         }
         if self.run_to_probe(thread, target, event, &mut wanted)? {
@@ -161,7 +168,7 @@ impl Runner<'_> {
         let except = [self.remote.stub.data()];
         let is_there = || -> Result<bool, Halt> {
             let regs = sys::registers(tid).map_err(failed)?;
-            Ok(wanted.is_state(tid, &regs, &except))
+            wanted.is_state(tid, &regs, &except, &self.remote.watch)
         };
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
         let deadline = self.deadline(thread, event);
@@ -234,7 +241,7 @@ impl Runner<'_> {
                 Stop::Equal(regs) => {
                     // Code that the program may write to counts, as it was.
                     site.close(&probe)?;
-                    if wanted.is_state(tid, &regs, &except) {
+                    if wanted.is_state(tid, &regs, &except, &self.remote.watch)? {
                         thread.replace_registers(*regs);
                         break true;
                     }
@@ -304,6 +311,35 @@ impl Runner<'_> {
             }
         }
     }
+}
+
+/// Whether a thread that stands in its own code with these registers waits there: a turn of its loop changes nothing. It stands where it
+/// stood afterwards.
+fn waits(tid: libc::pid_t, regs: &user_regs_struct, watch: &Watch) -> Result<bool, Halt> {
+    let failed = move |error: std::io::Error| lost(tid, &error);
+    let before = sys::registers(tid).map_err(failed)?;
+    sys::set_registers(tid, regs).map_err(failed)?;
+    let mut turn = place::Turn::default();
+    let mut now = *regs;
+    let mut is_round = false;
+    for _ in 0..place::LONGEST_TURN {
+        let next = probe::decode(tid, now.rip, probe::bits(&now));
+        if !next.is_some_and(|instruction| turn.takes(&instruction)) {
+            break;
+        }
+        kernel::go(tid, Go::Step, 0).map_err(failed)?;
+        if watch.wait(tid)? >> 8 != libc::SIGTRAP {
+            break;
+        }
+        now = sys::registers(tid).map_err(failed)?;
+        is_round = turn.reads && state::same_registers(&now, regs);
+        if is_round {
+            break;
+        }
+    }
+    // Nothing but registers has changed.
+    sys::set_registers(tid, &before).map_err(failed)?;
+    Ok(is_round)
 }
 
 /// Why a thread with a probe in its code has stopped.
