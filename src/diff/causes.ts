@@ -32,6 +32,9 @@ const WRITES: ReadonlySet<string> = new Set([
   "chown",
 ]);
 
+/** By which the bytes of a file come. */
+const READS: ReadonlySet<string> = new Set(["read", "pread"]);
+
 export interface Causes {
   readonly first: Cause | undefined;
   readonly others: readonly Cause[];
@@ -220,7 +223,7 @@ function linesOf(own: Difference, differences: readonly Difference[]): readonly 
   const first = lines(own);
   if (first.length > 0 || !["stat", "open", "access"].includes(own.verb)) return first;
   const read = differences.find(
-    (one) => one.object === own.object && one.verb === "read" && lines(one).length > 0,
+    (one) => one.object === own.object && READS.has(one.verb) && lines(one).length > 0,
   );
   return read === undefined ? [] : lines(read);
 }

@@ -11,7 +11,7 @@ import { TraceError } from "../../src/errors.js";
 import { openTrace } from "../../src/trace/open.js";
 import { pack } from "../support/batch.js";
 import { TextTrace } from "../support/text_trace.js";
-import { listing, one, read, type StartOptions, type Write } from "./written.js";
+import { listing, one, read, type StartOptions, stat, type Write } from "./written.js";
 
 let dir = "";
 beforeAll(() => {
@@ -349,4 +349,19 @@ describe("messages of i386", () => {
     );
     expect(result.verdict).toBe("different");
   });
+});
+
+it.each(["read", "pread64"])("what a file of another size says, by %s", async (name) => {
+  const text = (run: number) => (run === 0 ? "one\nten\n" : "one\ntwo\nten\n");
+  const result = await compare((trace, run) => {
+    const { args, ...bytes } = read(text(run));
+    trace.object("file", "/srv/conf").call("fstat", {
+      args: [3, 0x2000],
+      captures: [[1, "out", 0x2000, stat(text(run).length, 7, 1e9)]],
+      refs: [[0, 3, 1]],
+    });
+    trace.call(name, { ...bytes, args: name === "read" ? args : [...args, 0] });
+  });
+  expect(result.firstCause?.summary).toMatch(/stat \/srv\/conf: size is 8 in A, 12 in B/);
+  expect(result.firstCause?.lines).toContain("+two");
 });
