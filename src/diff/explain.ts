@@ -72,8 +72,6 @@ export class Explainer {
   readonly #elsewhere = new Map<string, boolean>();
   readonly #explained = new Map<string, number>();
   #examined = 0;
-  /** First pairs of pools. */
-  #pooled: ReadonlySet<number> | undefined;
   readonly #questions = new Map<number, ReadonlyMap<number, number>>();
   readonly #writers: {
     a?: ReadonlyMap<number, ReadonlySet<number>>;
@@ -113,29 +111,19 @@ export class Explainer {
         more += 1;
         continue;
       }
-      const without =
-        typeof found !== "object"
-          ? undefined
-          : this.#isIgnored(found)
-            ? "project"
-            : isOwn(found)
-              ? "like"
-              : undefined;
-      if (without !== undefined) {
-        this.#explained.set(without, (this.#explained.get(without) ?? 0) + 1);
-        continue;
-      }
-      if (typeof found === "string")
-        this.#explained.set(found, (this.#explained.get(found) ?? 0) + 1);
-      else if (found !== undefined) {
+      if (found === undefined) continue;
+      if (typeof found === "string") this.#explain(found);
+      else if (this.#isIgnored(found)) this.#explain("project");
+      else if (isOwn(found)) this.#explain("like");
+      else {
         differences.push(found);
         if (STREAMING.has(found.verb)) moving.push({ raw: one, found });
         if (!this.#isFromOutside(one, found) && this.#isRacy(one.pair)) racy.add(found);
       }
     }
-    await this.#crossing(moving, differences);
-    differences.sort((x, y) => x.at - y.at);
-    const left = withoutStalls(differences, this.#explained);
+    const crossed = await this.#crossed(moving);
+    const rest = differences.filter((one) => !crossed.has(one)).sort((x, y) => x.at - y.at);
+    const left = withoutStalls(rest, this.#explained);
     return {
       differences: left,
       isRacy: left.map((one) => racy.has(one)),
@@ -144,15 +132,19 @@ export class Explainer {
     };
   }
 
+  #explain(by: string, count = 1): void {
+    this.#explained.set(by, (this.#explained.get(by) ?? 0) + count);
+  }
+
   /**
    * What threads or workers moved was put beside what has its place in the other trace. Where another of them moved the same, by
    * the rules, both are taken out; what is left of two pairs is a pair.
    */
-  async #crossing(
+  async #crossed(
     moving: readonly { readonly raw: RawDifference; readonly found: Difference }[],
-    differences: Difference[],
-  ): Promise<void> {
-    if (!this.#c.rules.has("pools") || !this.#c.payload) return;
+  ): Promise<ReadonlySet<Difference>> {
+    const crossed = new Set<Difference>();
+    if (!this.#c.rules.has("pools") || !this.#c.payload) return crossed;
     const groups = new Map<string, { raw: RawDifference; found: Difference }[]>();
     for (const { raw, found } of moving) {
       if (!this.#isRacy(raw.pair)) continue;
@@ -166,9 +158,10 @@ export class Explainer {
     }
     for (const group of groups.values()) {
       if (group.length < 2 || !(await this.#isCrossed(group.map(({ raw }) => raw)))) continue;
-      for (const { found } of group) differences.splice(differences.indexOf(found), 1);
-      this.#explained.set("pools", (this.#explained.get("pools") ?? 0) + group.length);
+      for (const { found } of group) crossed.add(found);
+      this.#explain("pools", group.length);
     }
+    return crossed;
   }
 
   /** Each event of the one side has one on the other that moved the same. */
@@ -180,9 +173,7 @@ export class Explainer {
     for (const at of right) texts.push((await this.events.b.bytes(at)).data);
     for (const at of left) {
       const { data } = await this.events.a.bytes(at);
-      const source = WRITING.has(this.#c.verbs.names[at.stream.verb.at(at.entry)] ?? "")
-        ? "made"
-        : "inside";
+      const source = sourceOfStream(this.#c.verbs.names[at.stream.verb.at(at.entry)] ?? "");
       const other = texts.findIndex((text) => this.#chance.explains(data, text, source, false));
       if (other < 0) return false;
       texts.splice(other, 1);
@@ -206,10 +197,9 @@ export class Explainer {
 
   /** Whether threads or workers race in the process, or in the one that started it. */
   #isRacy(pair: number): boolean {
-    const { pools, pairs, ofA } = this.#c.lineage;
-    this.#pooled ??= new Set(pools.filter((pool, own) => pool !== own));
+    const { pools, pooled, pairs, ofA } = this.#c.lineage;
     for (let own = pair, depth = 0; depth < MOST_DEPTH; depth++) {
-      if (this.#hasThreads(own) || this.#pooled.has(pools[own] ?? own)) return true;
+      if (this.#hasThreads(own) || pooled.has(pools[own] ?? own)) return true;
       const parent = this.#c.a.canon.infos.get(pairs[own]?.a ?? 0)?.parent ?? 0;
       const next = ofA.get(parent);
       if (next === undefined) return false;
@@ -356,7 +346,7 @@ export class Explainer {
     let isSame = this.#elsewhere.get(key);
     if (isSame === undefined) {
       const [one, other] = [await this.#whole(a, "a", verb), await this.#whole(b, "b", verb)];
-      const source = WRITING.has(verb) ? "made" : "inside";
+      const source = sourceOfStream(verb);
       isSame = this.#chance.explains(one, other, source, isFile);
       this.#elsewhere.set(key, isSame);
     }
@@ -664,6 +654,11 @@ function chanceSide(c: Canonical, key: "a" | "b"): ChanceSide {
     from,
     to: from + Math.ceil(duration / 1e9),
   };
+}
+
+/** Where the bytes of a stream come from, of which nobody knows who is at its other end. */
+function sourceOfStream(verb: string): Source {
+  return WRITING.has(verb) ? "made" : "inside";
 }
 
 /** Processes that write, by the hash of what they write to; a new name for something is written too. */

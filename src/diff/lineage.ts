@@ -19,6 +19,8 @@ export interface Lineage {
   readonly ofB: ReadonlyMap<number, number>;
   /** By pair: the first of the pool that it belongs to, or itself. */
   readonly pools: readonly number[];
+  /** The pools that have more than one pair. */
+  readonly pooled: ReadonlySet<number>;
 }
 
 interface Node {
@@ -53,7 +55,8 @@ export function matchProcesses(
   }
   const index = (side: "a" | "b") =>
     new Map(pairs.flatMap((pair, k) => (pair[side] > 0 ? [[pair[side], k] as const] : [])));
-  return { pairs, ofA: index("a"), ofB: index("b"), pools };
+  const pooled = new Set(pools.filter((pool, pair) => pool !== pair));
+  return { pairs, ofA: index("a"), ofB: index("b"), pools, pooled };
 }
 
 /**

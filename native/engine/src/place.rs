@@ -120,8 +120,12 @@ impl Default for Turn {
 }
 
 impl Turn {
-    /// Whether an instruction may be part of it: it writes to no memory, and to no registers but the general ones and flags.
+    /// Whether an instruction may be part of it: it writes to no memory, and to no registers but the general ones and flags; and it
+    /// is passed with one step, as those that repeat themselves are not everywhere.
     pub fn takes(&mut self, instruction: &Instruction) -> bool {
+        if probe::is_boundary(instruction) || repeats(instruction) {
+            return false;
+        }
         let info = self.factory.info(instruction);
         let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
         let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
@@ -132,8 +136,13 @@ impl Turn {
             .used_registers()
             .iter()
             .all(|used| is_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
-        keeps_memory && keeps_registers && !probe::is_boundary(instruction)
+        keeps_memory && keeps_registers
     }
+}
+
+/// Whether an instruction repeats itself: a step passes one turn of it, or all.
+fn repeats(instruction: &Instruction) -> bool {
+    (instruction.has_rep_prefix() || instruction.has_repne_prefix()) && instruction.is_string_instruction()
 }
 
 /// Whether a register is one that is looked at where a turn ends.
@@ -299,8 +308,7 @@ impl Walk<'_> {
     /// Goes on by one instruction. One that repeats itself is passed as a whole, where the processor can do that.
     fn step_from(&mut self, instruction: &Instruction) -> Result<(), Settled> {
         self.steps += 1;
-        let repeats = instruction.has_rep_prefix() || instruction.has_repne_prefix();
-        if repeats && instruction.is_string_instruction() {
+        if repeats(instruction) {
             let behind = sys::Breakpoint::set(self.tid, instruction.next_ip());
             if let Some(behind) = behind {
                 let next = instruction.next_ip();
@@ -422,6 +430,8 @@ fn within((start, end): (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use iced_x86::{Decoder, DecoderOptions};
+
     use super::*;
 
     #[test]
@@ -432,5 +442,29 @@ mod tests {
         assert_eq!(within((0x10, 0x30), &mapped), [(0x10, 0x18), (0x20, 0x28)]);
         assert_eq!(within((0x40, 0x48), &mapped), [(0x44, 0x48)]);
         assert_eq!(within((0x18, 0x20), &mapped), []);
+    }
+
+    /// Whether an instruction may be part of a turn, and whether it reads memory then.
+    fn takes(code: &[u8]) -> (bool, bool) {
+        let mut turn = Turn::default();
+        let is_taken = turn.takes(&Decoder::new(64, code, DecoderOptions::NONE).decode());
+        (is_taken, turn.reads)
+    }
+
+    #[test]
+    fn a_turn_reads_and_changes_nothing_but_general_registers() {
+        // mov rax, [rdi]; cmp dword [rdi], 0; pause; jmp
+        assert_eq!(takes(&[0x48, 0x8b, 0x07]), (true, true));
+        assert_eq!(takes(&[0x83, 0x3f, 0x00]), (true, true));
+        assert_eq!(takes(&[0xf3, 0x90]), (true, false));
+        assert_eq!(takes(&[0xeb, 0xfe]), (true, false));
+        // mov [rdi], rax; lock inc dword [rdi]; call; movaps xmm0, [rdi]
+        for code in [&[0x48, 0x89, 0x07][..], &[0xf0, 0xff, 0x07], &[0xe8, 0, 0, 0, 0], &[0x0f, 0x28, 0x07]] {
+            assert!(!takes(code).0, "{code:x?}");
+        }
+        // What a step does not pass as a whole, repe cmpsb, and what the recorder hears of: rdtsc, syscall.
+        for code in [&[0xf3, 0xa6][..], &[0x0f, 0x31], &[0x0f, 0x05]] {
+            assert_eq!(takes(code), (false, false), "{code:x?}");
+        }
     }
 }

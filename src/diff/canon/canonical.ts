@@ -61,18 +61,19 @@ export async function canonical(a: Trace, b: Trace, options: CanonicalOptions): 
 function finish(
   canon: CanonicalTrace,
   names: SettledNames,
-  { pools }: Lineage,
+  { pools, pooled }: Lineage,
   pairs: ReadonlyMap<number, number>,
   rules: RuleSet,
 ): void {
   const threads = new Map(
     canon.trace.processes.map(({ number, threads: own }) => [number, own.length]),
   );
-  const pooled = new Set(rules.has("pools") ? pools.filter((pool, pair) => pool !== pair) : []);
+  const arePooled = rules.has("pools");
   settleRest(canon, names, (process) => {
     const own = pairs.get(process) ?? -1;
-    const pool = rules.has("pools") ? (pools[own] ?? own) : own;
-    return { pair: pool, threads: (threads.get(process) ?? 1) > 1 || pooled.has(pool) };
+    const pool = arePooled ? (pools[own] ?? own) : own;
+    const isPool = arePooled && pooled.has(pool);
+    return { pair: pool, threads: (threads.get(process) ?? 1) > 1 || isPool };
   });
   const own = rules.has("wake-ups") ? selfPipes(canon) : new Set<number>();
   for (const stream of canon.streams) {

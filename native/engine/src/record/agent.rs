@@ -284,10 +284,9 @@ impl Recorder {
             self.give_up(tid);
         }
         let stays = self.tasks.get(&tid).is_some_and(|task| task.space.borrow().code.is_patched());
-        if stays && let Ok(regs) = sys::registers(tid) {
+        if let Some(task) = self.tasks.get_mut(&tid).filter(|_| stays) {
             // Without those pages the program could not go on: the call is not made.
-            let refused = libc::user_regs_struct { orig_rax: u64::MAX, rax: -libc::ENOMEM as u64, ..regs };
-            let _ = sys::set_registers(tid, &refused);
+            self.world.skip(task, -i64::from(libc::ENOMEM));
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::task::Task;
 
 /// How long a thread keeps its turn over boundaries while others wait.
 pub(super) const SLICE_NS: u64 = 3_000_000;
+/// The same for one that has only waited in a loop of its own since its last call: it looks, and lets the others run.
+pub(super) const LOOKS_NS: u64 = 1_000_000;
 /// A thread that runs this long without a boundary while others wait is stopped where it is.
 pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
@@ -30,8 +32,6 @@ pub(super) const PER_STOP: u64 = 2;
 pub(super) const MOST_LOAD: u64 = 16;
 /// Whoever kept the turn in a call while others wanted it gives it up in such calls for this long.
 pub(super) const SOON_AGAIN_NS: u64 = 2_000_000;
-/// The same for one that has only waited in a loop of its own since its last call: it looks, and lets the others run.
-pub(super) const LOOKS_NS: u64 = 1_000_000;
 /// A signal waits this long for a boundary.
 pub(super) const SIGNAL_WAITS_NS: u64 = 10_000_000;
 /// A call that should come back at once, and has not after this long, is taken for one that waits.
