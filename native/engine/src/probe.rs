@@ -298,9 +298,7 @@ fn assemble(
     code.add(gpr8::al, 0x7f)?;
     code.sahf()?;
     code.mov(rax, qword_ptr(saved_rax))?;
-    for instruction in window {
-        code.add_instruction(*instruction)?;
-    }
+    add_moved(&mut code, window)?;
     code.jmp(window.last().map_or(0, Instruction::next_ip))?;
     // Data in lines of the cache of its own: writes to lines that hold code are slow.
     code.nops_with_size(128)?;
@@ -313,6 +311,17 @@ fn assemble(
     let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
     let (hit, out, saved) = (done.label_ip(&hit)?, done.label_ip(&out)?, done.label_ip(&saved_rax)?);
     Ok(Assembled { code: done.inner.code_buffer, hit, out, saved })
+}
+
+/// Adds instructions that were moved. A branch from one of them to the first leads to the probe, and not to what stands here for it.
+fn add_moved(code: &mut CodeAssembler, window: &[Instruction]) -> Result<(), iced_x86::IcedError> {
+    for instruction in window {
+        // By its address a branch would find it here.
+        let mut moved = *instruction;
+        moved.set_ip(0);
+        code.add_instruction(moved)?;
+    }
+    Ok(())
 }
 
 /// The same for 32-bit code.
@@ -361,9 +370,7 @@ fn assemble_32(
     code.add(gpr8::al, 0x7f)?;
     code.sahf()?;
     code.mov(eax, kept(0))?;
-    for instruction in window {
-        code.add_instruction(*instruction)?;
-    }
+    add_moved(&mut code, window)?;
     code.jmp(window.last().map_or(0, Instruction::next_ip))?;
     let done = code.assemble_options(base, iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
     let (hit, out) = (done.label_ip(&hit)?, done.label_ip(&out)?);
@@ -418,6 +425,20 @@ mod tests {
         assert!(all.iter().any(|instruction| instruction.next_ip() == hit));
         assert!(all.iter().any(|instruction| instruction.ip() == out && out > hit));
         assert_eq!(code.len() as u64, saved - 0x9000 + 3 * 8);
+    }
+
+    #[test]
+    fn a_loop_of_what_a_probe_replaces_comes_round_to_the_probe() {
+        // mov eax, [rdx]; test eax, eax; je 0x1000
+        let code = [0x8b, 0x02, 0x85, 0xc0, 0x74, 0xfa];
+        let window: Vec<Instruction> = Decoder::with_ip(64, &code, 0x1000, DecoderOptions::NONE).into_iter().collect();
+        // SAFETY: the struct has only integers.
+        let state: user_regs_struct = unsafe { std::mem::zeroed() };
+        let Assembled { code, out, .. } = assemble(&window, &state, &[], 0x9000).unwrap();
+        let moved = Decoder::with_ip(64, &code[(out - 0x9000) as usize..], out, DecoderOptions::NONE);
+        let branches: Vec<u64> =
+            moved.into_iter().map(|moved| moved.near_branch_target()).filter(|target| *target != 0).take(2).collect();
+        assert_eq!(branches, [0x1000, 0x1006]);
     }
 
     #[test]
