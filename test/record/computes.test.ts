@@ -5,8 +5,9 @@ import { describe, expect, it } from "vitest";
 import { replayWords } from "../replay/support.js";
 import { bytesOf, compile, type Event, readWhole, record, run, stateOf } from "./support.js";
 
-async function recordedAndReplayed(mode: string) {
-  const recorded = await record([compile("computes", "-pthread"), mode]);
+/** The events of threads that were stopped in their own code. */
+async function recordedAndReplayed(mode: string, ...flags: string[]): Promise<Event[]> {
+  const recorded = await record([compile("computes", "-pthread", ...flags), mode]);
   expect(recorded).toMatchObject({ code: 0, stderr: "" });
   const { events } = await readWhole(recorded.file);
   const replayed = await run(replayWords(recorded.file, "-q"), {
@@ -14,8 +15,13 @@ async function recordedAndReplayed(mode: string) {
   });
   expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
   const preempted = events.filter(({ kind }) => kind === "Preempt");
-  expect(preempted.filter((event) => !leavesDeadStackOut(event))).toEqual([]);
-  return preempted.length;
+  expect(preempted.filter((event) => !(waits(event) || leavesDeadStackOut(event)))).toEqual([]);
+  return preempted;
+}
+
+/** Whether it only waited in a loop, a turn of which changes nothing: then there is no hash of its memory. */
+function waits(event: Event): boolean {
+  return event.args[0] === 0n && bytesOf(event, 1).length === 0;
 }
 
 /** The stack pointer among the registers, and what is below it that the program may use. */
@@ -36,12 +42,28 @@ function leavesDeadStackOut(event: Event): boolean {
 describe("threads that compute", () => {
   // Stopping one costs as much as it costs to look at 40 MiB; at each slice it would be more than a hundred times.
   it("are stopped seldom in a short loop that reads memory, which may be one that waits", async () => {
-    const stops = await recordedAndReplayed("sums");
+    const { length: stops } = await recordedAndReplayed("sums");
     expect(stops).toBeGreaterThanOrEqual(2);
     expect(stops).toBeLessThan(60);
   });
 
   it("are found again in a loop of short instructions where memory is crowded", async () => {
-    expect(await recordedAndReplayed("crowded")).toBeGreaterThanOrEqual(2);
+    expect((await recordedAndReplayed("crowded")).length).toBeGreaterThanOrEqual(2);
   });
+
+  // Each job is waited for by three threads. One that is given the turn while nothing has changed for it would only look again; to
+  // look at 40 MiB, as where it is not seen that a thread waits, would be done at each job.
+  it.each(["-O0", "-O2"])(
+    "get their turns in a pool when what they wait for has changed, %s",
+    async (level) => {
+      const stops = await recordedAndReplayed("pool", level);
+      expect(stops.filter(waits).length).toBeGreaterThan(100);
+      expect(stops.length).toBeLessThan(200 * 6);
+      expect(stops.filter((event) => event.args[0] === 0n && !waits(event)).length).toBeLessThan(
+        40,
+      );
+      // One knows by which words it is found again.
+      expect(stops.filter(waits).filter((event) => bytesOf(event, 2).length === 0)).toEqual([]);
+    },
+  );
 });

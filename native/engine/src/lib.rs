@@ -54,4 +54,5 @@ mod trap;
 mod unseen;
 pub mod unwind;
 pub mod usage;
+mod waits;
 pub mod writer;

@@ -7,9 +7,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::changes::Snapshot;
@@ -19,6 +20,7 @@ use crate::siginfo::{self, SigInfo};
 use crate::state;
 use crate::stepped;
 use crate::sys;
+use crate::waits::{LONGEST_TURN, Turn, Wait, repeats};
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
@@ -50,15 +52,31 @@ pub struct Place {
     pub changed: Vec<Word>,
     /// It is in a short loop that reads memory: it may be waiting for another thread.
     pub may_wait: bool,
-    /// The instructions of that loop, where a turn of it changes nothing: it surely is, and each turn is like any other.
-    pub waits_at: Vec<u64>,
+    /// A turn of that loop, where it changes nothing: it surely is, and each turn is like any other.
+    pub wait: Option<Rc<Wait>>,
+}
+
+impl Place {
+    /// In a turn that is known to be gone round again: the thread, which is stopped, is put where it is best found.
+    pub fn in_wait(tid: pid_t, wait: Rc<Wait>) -> Option<Place> {
+        let regs = *wait.regs();
+        // It has been there, and nothing but registers was another.
+        sys::set_registers(tid, &regs).ok()?;
+        Some(Place { regs, changed: Vec::new(), may_wait: true, wait: Some(wait) })
+    }
+
+    /// The words of which one has to change before it goes on; none where that is not known.
+    #[must_use]
+    pub fn waits_for(&self) -> &[Word] {
+        self.wait.as_ref().map_or(&[], |wait| wait.words())
+    }
 }
 
 /// Where a thread has been led.
 pub enum Settled {
     /// It stands there.
     Place(Box<Place>),
-    /// It comes to a call or a trap by itself.
+    /// It comes to a call or a trap by itself, or nothing was to be found.
     Boundary,
     /// Something happened to it, as wait4(2) tells.
     Event(Box<sys::Waited>),
@@ -67,23 +85,55 @@ pub enum Settled {
 /// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
 /// are held back, and added to `came`. `is_foreign`: a part of the code is not the program's own, and nothing stops there.
 pub fn settle(pid: pid_t, tid: pid_t, is_foreign: &dyn Fn(Range<u64>) -> bool, came: &mut Vec<Came>) -> Settled {
-    let Ok(regs) = sys::registers(tid) else { return Settled::Boundary };
-    let deadline = sys::monotonic().saturating_add(LONGEST_NS);
-    let mut walk = Walk {
-        pid,
-        tid,
-        bits: bits(&regs),
-        decoded: HashMap::new(),
-        entered: HashSet::new(),
-        is_foreign,
-        came,
-        regs,
-        deadline,
-        steps: 0,
-    };
+    let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Settled::Boundary };
     match walk.lead_on() {
         Ok(place) => Settled::Place(Box::new(place)),
         Err(settled) => settled,
+    }
+}
+
+/// As [`settle`], if the thread only waits for others where it stands; else it has gone on by a few instructions, and is at no place.
+pub fn settle_waiting(
+    pid: pid_t,
+    tid: pid_t,
+    is_foreign: &dyn Fn(Range<u64>) -> bool,
+    came: &mut Vec<Came>,
+) -> Settled {
+    let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Settled::Boundary };
+    match walk.waiting_place() {
+        Ok(Some(place)) => Settled::Place(Box::new(place)),
+        Ok(None) => Settled::Boundary,
+        Err(settled) => settled,
+    }
+}
+
+/// What a thread is found to do that stands behind a boundary.
+pub enum Found {
+    /// It comes round to that boundary with nothing but registers changed, until one of these words is another or the boundary answers
+    /// otherwise. It stands where it stood.
+    Waits(Vec<Word>),
+    /// Something else. It stands where it stood.
+    Works,
+    /// Something happened to it, as wait4(2) tells, on its way on.
+    Event(Box<sys::Waited>),
+}
+
+/// Looks whether a thread that stands behind a boundary is in a loop around it that only waits. `is_round` tells by an address whether the
+/// boundary comes next. Signals that come on the way are held back, and added to `came`.
+pub fn around_boundary(pid: pid_t, tid: pid_t, is_round: &dyn Fn(u64) -> bool, came: &mut Vec<Came>) -> Found {
+    // It may be in code that was moved, which is stepped through like any other.
+    let Some(mut walk) = Walk::new(pid, tid, &|_| false, came) else { return Found::Works };
+    let begin = walk.regs;
+    let found = walk.words_up_to(is_round);
+    if let Err(Settled::Event(waited)) = found {
+        return Found::Event(waited);
+    }
+    if sys::set_registers(tid, &begin).is_err() {
+        return Found::Works;
+    }
+    match found {
+        Ok(words) if !words.is_empty() => Found::Waits(words),
+        _ => Found::Works,
     }
 }
 
@@ -102,54 +152,6 @@ struct Walk<'a> {
     steps: usize,
 }
 
-/// Instructions of a loop that changes nothing.
-pub const LONGEST_TURN: usize = SHORT;
-
-/// A turn of a loop in which a thread waits: nothing but registers changes on the way, and in the end they are what they were. So it is
-/// the same turn again and again, until somebody else changes what it reads.
-pub struct Turn {
-    factory: InstructionInfoFactory,
-    /// Memory was read.
-    pub reads: bool,
-}
-
-impl Default for Turn {
-    fn default() -> Turn {
-        Turn { factory: InstructionInfoFactory::new(), reads: false }
-    }
-}
-
-impl Turn {
-    /// Whether an instruction may be part of it: it writes to no memory, and to no registers but the general ones and flags; and it
-    /// is passed with one step, as those that repeat themselves are not everywhere.
-    pub fn takes(&mut self, instruction: &Instruction) -> bool {
-        if probe::is_boundary(instruction) || repeats(instruction) {
-            return false;
-        }
-        let info = self.factory.info(instruction);
-        let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
-        let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
-        let memory = info.used_memory().iter();
-        self.reads |= memory.clone().any(|used| is_read(used.access()));
-        let keeps_memory = memory.clone().all(|used| is_read(used.access()) || is_nothing(used.access()));
-        let keeps_registers = info
-            .used_registers()
-            .iter()
-            .all(|used| is_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
-        keeps_memory && keeps_registers
-    }
-}
-
-/// Whether an instruction repeats itself: a step passes one turn of it, or all.
-fn repeats(instruction: &Instruction) -> bool {
-    (instruction.has_rep_prefix() || instruction.has_repne_prefix()) && instruction.is_string_instruction()
-}
-
-/// Whether a register is one that is looked at where a turn ends.
-fn is_general(register: Register) -> bool {
-    register.is_gpr() || register.is_ip()
-}
-
 /// How a walk around a loop ended.
 enum Around {
     /// At the place where it began, after so many steps; whether memory was read on the way.
@@ -160,12 +162,32 @@ enum Around {
     Unfit,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// Of a thread that is stopped; `None` when it is gone.
+    fn new(
+        pid: pid_t,
+        tid: pid_t,
+        is_foreign: &'a dyn Fn(Range<u64>) -> bool,
+        came: &'a mut Vec<Came>,
+    ) -> Option<Walk<'a>> {
+        let regs = sys::registers(tid).ok()?;
+        Some(Walk {
+            pid,
+            tid,
+            bits: bits(&regs),
+            decoded: HashMap::new(),
+            entered: HashSet::new(),
+            is_foreign,
+            came,
+            regs,
+            deadline: sys::monotonic().saturating_add(LONGEST_NS),
+            steps: 0,
+        })
+    }
+
     /// Goes on to a place for a probe, and around its loop.
     fn lead_on(&mut self) -> Result<Place, Settled> {
-        if let Some(turn) = self.turn()?
-            && let Some(place) = self.lead_within(&turn)?
-        {
+        if let Some(place) = self.waiting_place()? {
             return Ok(place);
         }
         let before = Snapshot::take(self.tid);
@@ -190,7 +212,14 @@ impl Walk<'_> {
                 Around::Unfit => {}
             }
         }
-        Ok(Place { regs: self.regs, changed: before.changed(self.tid), may_wait, waits_at: Vec::new() })
+        let changed = before.changed(self.tid);
+        Ok(Place { regs: self.regs, changed, may_wait, wait: None })
+    }
+
+    /// The best place in the loop in which the thread waits, if it does.
+    fn waiting_place(&mut self) -> Result<Option<Place>, Settled> {
+        let wait = self.turn()?;
+        Ok(wait.and_then(|wait| Place::in_wait(self.tid, wait)))
     }
 
     /// The end of what a probe's jump at `ip` overwrites, where one can stand there. `is_easy`: on no beginning of another instruction.
@@ -202,35 +231,43 @@ impl Walk<'_> {
         probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)
     }
 
-    /// Where the thread comes round to where it stands with nothing changed, having read memory on the way, its registers at each
-    /// instruction: only others can end that.
-    fn turn(&mut self) -> Result<Option<Vec<user_regs_struct>>, Settled> {
+    /// Where the thread comes round to where it stands with nothing changed, having read memory on the way: only others can end that.
+    fn turn(&mut self) -> Result<Option<Rc<Wait>>, Settled> {
         let mut turn = Turn::default();
         let mut states = Vec::new();
         for _ in 0..LONGEST_TURN {
             let instruction = self.at_own_code()?;
-            if !turn.takes(&instruction) {
+            if !turn.takes(&instruction, &self.regs) {
                 break;
             }
             states.push(self.regs);
             self.step_from(&instruction)?;
             if state::same_registers(&self.regs, &states[0]) {
-                return Ok(Some(states).filter(|_| turn.reads));
+                if !turn.reads {
+                    break;
+                }
+                let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
+                let stands_at = best(true).or_else(|| best(false)).unwrap_or(0);
+                return Ok(Some(Rc::new(Wait::new(self.tid, &turn, states, stands_at))));
             }
         }
         Ok(None)
     }
 
-    /// Leads a thread that stands where a turn begins to the best place in it. `None` when others whom nobody stops have ended its wait.
-    fn lead_within(&mut self, turn: &[user_regs_struct]) -> Result<Option<Place>, Settled> {
-        let best = |is_easy: bool| turn.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
-        let chosen = best(true).or_else(|| best(false)).unwrap_or(0);
-        for _ in 0..chosen {
-            self.step()?;
+    /// The words that the thread reads up to a place, if nothing but registers changes on the way; none when it does not come there.
+    fn words_up_to(&mut self, is_there: &dyn Fn(u64) -> bool) -> Result<Vec<Word>, Settled> {
+        let mut turn = Turn::default();
+        for _ in 0..LONGEST_TURN {
+            if is_there(self.regs.rip) {
+                return Ok(turn.words(self.tid));
+            }
+            let instruction = self.at_own_code()?;
+            if !turn.takes(&instruction, &self.regs) {
+                break;
+            }
+            self.step_from(&instruction)?;
         }
-        let waits_at = turn.iter().map(|regs| regs.rip).collect();
-        let place = Place { regs: self.regs, changed: Vec::new(), may_wait: true, waits_at };
-        Ok(state::same_registers(&self.regs, &turn[chosen]).then_some(place))
+        Ok(Vec::new())
     }
 
     /// Lets the thread run, and stops it wherever it is then.
@@ -430,8 +467,6 @@ fn within((start, end): (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use iced_x86::{Decoder, DecoderOptions};
-
     use super::*;
 
     #[test]
@@ -442,29 +477,5 @@ mod tests {
         assert_eq!(within((0x10, 0x30), &mapped), [(0x10, 0x18), (0x20, 0x28)]);
         assert_eq!(within((0x40, 0x48), &mapped), [(0x44, 0x48)]);
         assert_eq!(within((0x18, 0x20), &mapped), []);
-    }
-
-    /// Whether an instruction may be part of a turn, and whether it reads memory then.
-    fn takes(code: &[u8]) -> (bool, bool) {
-        let mut turn = Turn::default();
-        let is_taken = turn.takes(&Decoder::new(64, code, DecoderOptions::NONE).decode());
-        (is_taken, turn.reads)
-    }
-
-    #[test]
-    fn a_turn_reads_and_changes_nothing_but_general_registers() {
-        // mov rax, [rdi]; cmp dword [rdi], 0; pause; jmp
-        assert_eq!(takes(&[0x48, 0x8b, 0x07]), (true, true));
-        assert_eq!(takes(&[0x83, 0x3f, 0x00]), (true, true));
-        assert_eq!(takes(&[0xf3, 0x90]), (true, false));
-        assert_eq!(takes(&[0xeb, 0xfe]), (true, false));
-        // mov [rdi], rax; lock inc dword [rdi]; call; movaps xmm0, [rdi]
-        for code in [&[0x48, 0x89, 0x07][..], &[0xf0, 0xff, 0x07], &[0xe8, 0, 0, 0, 0], &[0x0f, 0x28, 0x07]] {
-            assert!(!takes(code).0, "{code:x?}");
-        }
-        // What a step does not pass as a whole, repe cmpsb, and what the recorder hears of: rdtsc, syscall.
-        for code in [&[0xf3, 0xa6][..], &[0x0f, 0x31], &[0x0f, 0x05]] {
-            assert_eq!(takes(code), (false, false), "{code:x?}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the recorder knows of each thread and process.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use libc::pid_t;
@@ -17,6 +17,7 @@ use crate::raw::RawEvent;
 use crate::store::Hash;
 use crate::sys;
 use crate::unseen::Site;
+use crate::waits::Waits;
 
 /// What a process does about one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,21 +113,11 @@ pub struct Space {
     pub call_at: Option<u64>,
     /// What the agent has changed in its code.
     pub code: Code,
-    /// Instructions of loops in which its threads have waited for each other.
-    pub waits_at: HashSet<u64>,
+    /// Loops in which its threads have waited for each other.
+    pub waits: Waits,
 }
 
 impl Space {
-    /// A thread waits in a loop of these instructions.
-    pub fn knows_waits(&mut self, at: &[u64]) {
-        /// A program with more of them makes them as it goes.
-        const MOST: usize = 1 << 14;
-        if self.waits_at.len() > MOST {
-            self.waits_at.clear();
-        }
-        self.waits_at.extend(at);
-    }
-
     /// It has memory with others that it or they may write.
     #[must_use]
     pub fn is_seen_written(&self) -> bool {
@@ -304,6 +295,8 @@ pub struct Task {
     pub interrupting: bool,
     /// That was only to see whether it stands where threads wait.
     pub looked_at: bool,
+    /// How often that has been done since it was last seen there.
+    pub looks: u32,
     /// How often it was stopped in its own code since its last call.
     pub preempted: u32,
     /// Since its last call it has only waited in a loop of its own, for others or for the clock, as far as is known.
@@ -384,6 +377,7 @@ impl Task {
             watched: (0, 0),
             interrupting: false,
             looked_at: false,
+            looks: 0,
             preempted: 0,
             only_waits: false,
             clear_tid: 0,
@@ -513,9 +507,9 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
     // A child has the turns of its maker, if it has memory with it that one of them writes.
     let is_joined = space.is_seen_written();
-    let waits_at = space.waits_at.clone();
+    let waits = space.waits.clone();
     let copy =
-        Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code, waits_at };
+        Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code, waits };
     Rc::new(RefCell::new(copy))
 }
 

@@ -3,6 +3,7 @@
  *   computes sums      each adds up an array, in a loop of a few instructions, while much memory is in use
  *   computes crowded   each counts in a loop of short instructions, and memory is taken where a jump to it would be made of
  *                      nothing but instructions that trap
+ *   computes pool      two wait for work in loops, one of them with an eye on the counter, and a third one for what they make of it
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -42,6 +43,42 @@ static void crowd(void) {
   }
 }
 
+enum { JOBS = 200 };
+static volatile uint32_t job[2], done[2];
+
+static void *works(void *argument) {
+  int own = (int)(intptr_t)argument;
+  uint32_t last = 0;
+  for (int k = 0; k < JOBS; k++) {
+    while (job[own] == last)
+      if (own) __builtin_ia32_rdtsc();
+    last = job[own];
+    uint32_t sum = last;
+    for (int word = 0; word < WORDS; word++) sum = sum * 31 + words[word];
+    done[own] = sum | 1;
+  }
+  return NULL;
+}
+
+static int pool(void) {
+  pthread_t workers[2];
+  uint32_t sum = 0;
+  for (intptr_t k = 0; k < 2; k++) pthread_create(&workers[k], NULL, works, (void *)k);
+  for (uint32_t k = 1; k <= JOBS; k++) {
+    for (int worker = 0; worker < 2; worker++) {
+      done[worker] = 0;
+      job[worker] = k + sum * 2;
+    }
+    for (int worker = 0; worker < 2; worker++) {
+      while (!done[worker]) {}
+      sum += done[worker];
+    }
+  }
+  for (int k = 0; k < 2; k++) pthread_join(workers[k], NULL);
+  printf("%u\n", sum);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
   pthread_t threads[THREADS];
@@ -49,6 +86,7 @@ int main(int argc, char **argv) {
   void *used = mmap(NULL, IN_USE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memset(used, 1, IN_USE);
   for (int k = 0; k < WORDS; k++) words[k] = (uint32_t)k * 2654435761u;
+  if (argc > 1 && strcmp(argv[1], "pool") == 0) return pool();
   if (is_crowded) crowd();
   for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, is_crowded ? counts : sums, &results[k]);
   for (int k = 0; k < THREADS; k++) pthread_join(threads[k], NULL);

@@ -356,6 +356,16 @@ impl Code {
         self.sites.values().any(|site| site.start < range.end && range.start < site.start + site.original.len() as u64)
     }
 
+    /// Whether a thread that goes on at `ip` reads the counter with the instruction before `behind` next: it stands there, or where a jump is
+    /// in its place.
+    #[must_use]
+    pub fn reads_counter_at(&self, ip: u64, behind: u64) -> bool {
+        match self.sites.get(&behind) {
+            Some(site) => ip == site.start,
+            None => (2..=3).contains(&behind.wrapping_sub(ip)),
+        }
+    }
+
     /// Whether a jump's place ends there in bytes that are no part of the jump.
     #[must_use]
     pub fn is_left_over(&self, ip: u64) -> bool {

@@ -10,15 +10,17 @@ use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay};
 
 use super::chaos;
-use super::signals::queue_held;
+use super::signals::{hold_again, queue_held};
 use super::turns::{
-    COMPUTES_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, SIGNAL_WAITS_NS, SLICE_NS,
+    COMPUTES_NS, FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP,
+    SIGNAL_WAITS_NS, SLICE_NS, WAITS_WITH_CLOCK_NS,
 };
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, Open};
+use crate::place::{self, Found};
 use crate::plan::Role;
 use crate::raw::{Definition, ObjectKind, RawCapture};
 use crate::sys;
@@ -539,13 +541,54 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let (group, now) = (task.space.borrow().group, self.world.clock);
         let slice = task.slice();
-        if self.world.turns.chaos.is_some() || !self.world.turns.is_over(group, slice, now) {
+        let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, FINE_LOOKS_NS, now);
+        let is_over = self.world.turns.is_over(group, slice, now);
+        if self.world.turns.chaos.is_some() || !(is_over || is_looked_at) {
             return self.go_on(tid, 0);
         }
-        task.only_waits = true;
-        task.pending = Some(Pending::Start);
-        let next = self.world.turns.yield_to_next(group, tid);
+        let next = match self.words_around_counter(tid) {
+            Found::Event(waited) => return self.dispatch(*waited),
+            Found::Waits(words) => {
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    (task.only_waits, task.looks) = (false, 0);
+                }
+                self.world.turns.park(group, tid, words, WAITS_WITH_CLOCK_NS)
+            }
+            Found::Works if is_over => {
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.only_waits = true;
+                }
+                self.world.turns.yield_to_next(group, tid)
+            }
+            Found::Works => return self.go_on(tid, 0),
+        };
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.pending = Some(Pending::Start);
+        }
         self.grant(next);
+    }
+
+    /// Whether a thread that has just read the counter does so in a loop that only waits.
+    fn words_around_counter(&mut self, tid: pid_t) -> Found {
+        let Some(task) = self.tasks.get_mut(&tid).filter(|task| task.held.is_empty()) else { return Found::Works };
+        let Some(boundary) = task.boundary else { return Found::Works };
+        let Ok(regs) = sys::registers(tid) else { return Found::Works };
+        let space = Rc::clone(&task.space);
+        if let Some(words) = space.borrow().waits.counting(tid, boundary.ip, &regs) {
+            return Found::Waits(words);
+        }
+        let is_round = |ip: u64| space.borrow().code.reads_counter_at(ip, boundary.ip);
+        let mut came = Vec::new();
+        let pid = task.process.borrow().pid;
+        let found = place::around_boundary(pid, tid, &is_round, &mut came);
+        for (number, info) in came {
+            hold_again(task, number, info);
+        }
+        self.world.read_clock();
+        if let Found::Waits(words) = &found {
+            space.borrow_mut().waits.learn_counting(boundary.ip, &regs, words);
+        }
+        found
     }
 
     /// Commits the call that a thread has come back from.
@@ -624,9 +667,12 @@ impl Recorder {
     /// Looks whether somebody has kept the turn, or a signal waiting, for too long.
     pub(super) fn tick(&mut self) {
         let now = self.world.read_clock();
+        for tid in self.world.turns.wake() {
+            self.grant(Some(tid));
+        }
         let contended = self.world.turns.contended();
-        let mut idle = contended.is_empty();
-        let is_varied = self.world.turns.are_varied();
+        let mut idle = contended.is_empty() && !self.world.turns.has_parked();
+        let (is_varied, is_fine) = (self.world.turns.are_varied(), self.world.turns.are_fine());
         for tid in contended {
             let Some(task) = self.tasks.get_mut(&tid) else { continue };
             let since = now.saturating_sub(task.resumed);
@@ -664,7 +710,8 @@ impl Recorder {
                 }
             } else {
                 let slice = task.slice();
-                if let Some(ring) = task.ring.as_ref().filter(|_| since > slice) {
+                let looks = if is_fine { FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE) } else { LOOKS_NS };
+                if let Some(ring) = task.ring.as_ref().filter(|_| since > slice.min(looks)) {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);
                 }
@@ -676,11 +723,12 @@ impl Recorder {
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);
                 let is_over =
                     waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
-                let is_looked_at = since > LOOKS_NS && !task.space.borrow().waits_at.is_empty() && !is_varied;
+                let is_looked_at = since > looks && !task.space.borrow().waits.is_empty() && !is_varied;
                 if (is_over || is_looked_at) && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
                     task.looked_at = !is_over;
                     task.preempted += u32::from(is_over);
+                    task.looks += u32::from(!is_over);
                 }
             }
         }
@@ -694,6 +742,8 @@ impl Recorder {
         }
         if idle {
             self.world.turns.disarm();
+        } else {
+            self.world.turns.arm();
         }
     }
 

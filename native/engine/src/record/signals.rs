@@ -6,7 +6,7 @@ use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
-use super::turns::PER_STOP;
+use super::turns::{PER_STOP, WAITS_FOR_WORDS_NS};
 use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
@@ -20,6 +20,10 @@ use crate::state;
 use crate::stepped::{self, TRAP_FLAG};
 use crate::sys::{self, Resume, USER_CS, Waited};
 use crate::task::{Boundary, HeldSignal, Pending, Task};
+
+/// After so many looks at a thread that was where nobody is known to have waited it is stepped on, to see whether it waits there; and after
+/// twice as many again.
+const LOOKS_TO_STEP: u32 = 4;
 
 impl Recorder {
     /// A signal is about to be delivered to a task.
@@ -272,13 +276,20 @@ impl Recorder {
                 return self.go_on(tid, 0);
             }
             let Some(task) = self.tasks.get_mut(&tid) else { return };
-            if only_looks && task.held.is_empty() && !task.space.borrow().waits_at.contains(&own_ip) {
+            let only_looks = only_looks && task.held.is_empty();
+            let is_known = task.space.borrow().waits.has(own_ip);
+            if only_looks && !is_known && !(task.looks >= LOOKS_TO_STEP && task.looks.is_power_of_two()) {
                 return self.go_on(tid, 0);
             }
             self.world.placement.fetch_back(tid, &mut task.place);
             let mut came = Vec::new();
             let pid = task.process.borrow().pid;
-            let settled = place::settle(pid, tid, &|range| self.is_foreign(tid, range), &mut came);
+            let known = task.space.borrow().waits.of(tid, &regs).and_then(|wait| Place::in_wait(tid, wait));
+            let settle = if only_looks && !is_known { place::settle_waiting } else { place::settle };
+            let settled = match known {
+                Some(place) => Settled::Place(Box::new(place)),
+                None => settle(pid, tid, &|range| self.is_foreign(tid, range), &mut came),
+            };
             let Some(task) = self.tasks.get_mut(&tid) else { return };
             for (number, info) in came {
                 hold_again(task, number, info);
@@ -298,9 +309,12 @@ impl Recorder {
             return self.go_on(tid, 0);
         }
         let regs = place.as_ref().map_or(regs, |place| place.regs);
-        let dead = place.as_ref().map(|place| self.dead_stacks(tid, place.regs.rsp)).unwrap_or_default();
+        // Of the memory of one that waits for words nothing else counts.
+        let compared = place.as_ref().filter(|place| place.waits_for().is_empty());
+        let dead = compared.map(|place| self.dead_stacks(tid, place.regs.rsp)).unwrap_or_default();
         let holes: Vec<(u64, u64)> = holes.into_iter().chain(dead).collect();
         let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let mut waits_for = Vec::new();
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
@@ -308,8 +322,12 @@ impl Recorder {
             if place.may_wait {
                 (task.preempted, task.stopping_ns) = (0, task.stopping_ns / PER_STOP);
             }
-            task.only_waits = !place.waits_at.is_empty();
-            task.space.borrow_mut().knows_waits(&place.waits_at);
+            // Who is told by words that its wait is over has something to do then.
+            (task.only_waits, task.looks) = (place.wait.is_some() && place.waits_for().is_empty(), 0);
+            if let Some(wait) = &place.wait {
+                task.space.borrow_mut().waits.learn(wait);
+            }
+            waits_for = place.waits_for().to_vec();
             stopped
         });
         // One that was queued already has a stop of its own, when it is not blocked.
@@ -334,7 +352,11 @@ impl Recorder {
             }
             None => Pending::Start,
         });
-        let next = self.world.turns.yield_to_next(group, tid);
+        let next = if waits_for.is_empty() || self.world.turns.are_varied() || !task.held.is_empty() {
+            self.world.turns.yield_to_next(group, tid)
+        } else {
+            self.world.turns.park(group, tid, waits_for, WAITS_FOR_WORDS_NS)
+        };
         self.grant(next);
     }
 
@@ -425,14 +447,16 @@ impl World {
             apart.iter().any(|(start, apart)| addr.wrapping_add(length) > *start && addr < start + apart)
         };
         // One that waits is in a state that stays: there is no other turn to be told from.
-        let waits = !place.waits_at.is_empty();
+        let waits = place.wait.is_some();
         let mut windows = if waits { Vec::new() } else { state::windows(tid, &[], None) };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
         if !waits {
             memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
         }
         let is_told = |(addr, _): &&Word| !is_apart(*addr, 8);
-        let words: Vec<Word> = place.changed.iter().filter(is_told).copied().collect();
+        let waits_for = place.waits_for();
+        let words = if waits_for.is_empty() { &place.changed } else { waits_for };
+        let words: Vec<Word> = words.iter().filter(is_told).copied().collect();
         let shared = windows.iter().filter(|window| window.shared);
         let shared: Vec<(u64, u64)> = shared.map(|window| (window.at, window.length)).collect();
         for (slot, pairs) in [(2, &words[..]), (3, holes), (5, &shared[..])] {
@@ -441,8 +465,10 @@ impl World {
                 memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
             }
         }
-        for (addr, bytes) in place::near(tid, place, &apart) {
-            memory.add_at(4, Side::In, addr, &bytes);
+        if waits_for.is_empty() {
+            for (addr, bytes) in place::near(tid, place, &apart) {
+                memory.add_at(4, Side::In, addr, &bytes);
+            }
         }
         let mut event = self.event(task, EventKind::Preempt, 0);
         event.nargs = 1;
@@ -601,7 +627,7 @@ fn is_own(info: &SigInfo) -> bool {
 }
 
 /// Keeps a signal that came while a thread was led on, maybe one that had been queued again and whose stop that was.
-fn hold_again(task: &mut Task, number: c_int, info: SigInfo) {
+pub(super) fn hold_again(task: &mut Task, number: c_int, info: SigInfo) {
     if !takes_back(&mut task.held, number, &info) {
         hold(task, number, info);
     }

@@ -4,7 +4,8 @@
 //! A group is an address space, or several that are joined by memory that one of them may write and another one sees.
 //! A thread gives its turn up when it enters a call that may wait, when its slice is over, and when it ends; a thread that
 //! comes back from a call takes the turn, or stays stopped until it is handed over. A call is committed when its thread
-//! goes on, so the order of commits tells everything and nothing else needs to be stored. A recording that explores schedules
+//! goes on, so the order of commits tells everything and nothing else needs to be stored. A thread that only waits in a loop for memory
+//! to change, as pools of workers do for some time, is given no turn before it has changed. A recording that explores schedules
 //! has one group, whose turns are drawn (`chaos.rs`).
 
 use std::collections::VecDeque;
@@ -13,13 +14,18 @@ use libc::pid_t;
 use rustc_hash::FxHashMap;
 
 use super::chaos::Chaos;
+use crate::probe::Word;
 use crate::sys::{self, Timer};
 use crate::task::Task;
+use crate::waits;
 
 /// How long a thread keeps its turn over boundaries while others wait.
 pub(super) const SLICE_NS: u64 = 3_000_000;
 /// The same for one that has only waited in a loop of its own since its last call: it looks, and lets the others run.
 pub(super) const LOOKS_NS: u64 = 1_000_000;
+/// Where threads have lately waited so, a holder whose turn others want is looked at after this long, and each time that it does not wait
+/// twice as long after it was let go on.
+pub(super) const FINE_LOOKS_NS: u64 = 250_000;
 /// A thread that runs this long without a boundary while others wait is stopped where it is.
 pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
@@ -40,6 +46,15 @@ pub(super) const LONG_CALL_NS: u64 = 5_000_000;
 pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
 const TICK_NS: i64 = 2_000_000;
+/// The same where threads have lately waited in loops for each other: who has ended such a wait may begin to wait itself.
+const FINE_TICK_NS: i64 = 250_000;
+/// So lately.
+const LATELY_NS: u64 = 100_000_000;
+/// A thread whose words hold still is given a turn all the same after this long: somebody may have written to one of them before they were
+/// looked at, and nobody is told of a signal for it.
+pub(super) const WAITS_FOR_WORDS_NS: u64 = 100_000_000;
+/// The same for one that also looks at the clock.
+pub(super) const WAITS_WITH_CLOCK_NS: u64 = 10_000_000;
 
 impl Task {
     /// How long it keeps its turn while others wait.
@@ -54,8 +69,33 @@ struct Group {
     /// Since when.
     since: u64,
     waiting: VecDeque<pid_t>,
+    /// Those that would only see that nothing has changed.
+    parked: Vec<Parked>,
     /// It became part of another one.
     joined: Option<u32>,
+}
+
+impl Group {
+    /// Puts those into the queue that may have something to do.
+    fn wake(&mut self, now: u64) {
+        for parked in self.parked.extract_if(.., |parked| !parked.waits(now)) {
+            self.waiting.push_back(parked.tid);
+        }
+    }
+}
+
+/// A stopped thread that waits for memory to change.
+#[derive(Debug)]
+struct Parked {
+    tid: pid_t,
+    words: Vec<Word>,
+    until: u64,
+}
+
+impl Parked {
+    fn waits(&self, now: u64) -> bool {
+        now < self.until && waits::hold_still(self.tid, &self.words) && !sys::has_pending_signals(self.tid)
+    }
 }
 
 /// The turns of all groups.
@@ -69,7 +109,10 @@ pub(super) struct Turns {
     /// The one turn of all groups, in a recording that explores schedules.
     pub(super) chaos: Option<Chaos>,
     timer: Option<Timer>,
-    is_armed: bool,
+    /// Nanoseconds from one look to the next; 0 while nobody waits.
+    period: i64,
+    /// Until then looks are fine.
+    fine_until: u64,
     /// The time of the stop that is looked at.
     pub now: u64,
 }
@@ -78,7 +121,7 @@ impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
     pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
         let (groups, chaos) = (FxHashMap::default(), chaos.map(Chaos::new));
-        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, is_armed: false, now: 0 }
+        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, period: 0, fine_until: 0, now: 0 }
     }
 
     /// A group of its own, whose turn `holder` has.
@@ -172,6 +215,7 @@ impl Turns {
         } else if !chosen.waiting.is_empty() {
             chosen.waiting.retain(|waiting| *waiting != tid);
         }
+        chosen.parked.retain(|parked| parked.tid != tid);
         self.hand_on(group)
     }
 
@@ -189,6 +233,46 @@ impl Turns {
         let next = self.hand_on(group);
         self.take(group, tid);
         if next.is_none() { Some(tid) } else { next }
+    }
+
+    /// The thread, which is stopped and has the turn, has nothing to do while these words hold what they do, or for so many nanoseconds. The
+    /// thread that gets the turn; when there is none, it is free.
+    pub fn park(&mut self, group: u32, tid: pid_t, words: Vec<Word>, longest: u64) -> Option<pid_t> {
+        let now = sys::monotonic();
+        self.fine_until = now + LATELY_NS;
+        let chosen = self.of(group);
+        chosen.parked.push(Parked { tid, words, until: now + longest });
+        if chosen.holder == Some(tid) {
+            chosen.holder = None;
+        }
+        let next = self.hand_on(group);
+        self.arm();
+        next
+    }
+
+    /// Looks at those that wait for memory to change. Threads that get turns which are free.
+    pub fn wake(&mut self) -> Vec<pid_t> {
+        let now = self.now;
+        let parked = |group: &Group| !group.parked.is_empty();
+        let with: Vec<u32> = self.groups.iter().filter(|(_, group)| parked(group)).map(|(number, _)| *number).collect();
+        if with.is_empty() {
+            return Vec::new();
+        }
+        self.fine_until = now + LATELY_NS;
+        for number in &with {
+            self.of(*number).wake(now);
+        }
+        with.into_iter().filter_map(|number| self.hand_on(number)).collect()
+    }
+
+    /// Whether threads have lately waited in loops for each other.
+    pub fn are_fine(&self) -> bool {
+        self.now < self.fine_until
+    }
+
+    /// Whether threads wait for memory to change.
+    pub fn has_parked(&self) -> bool {
+        self.groups.values().any(|group| !group.parked.is_empty())
     }
 
     /// The thread, which is the holder, lets those settle that it has sent a signal to, and goes on.
@@ -210,8 +294,13 @@ impl Turns {
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
         let number = self.find(group);
+        let now = self.now;
         let group = self.groups.get_mut(&number)?;
-        if group.holder.is_some() || group.waiting.is_empty() {
+        if group.holder.is_some() {
+            return None;
+        }
+        group.wake(now);
+        if group.waiting.is_empty() {
             return None;
         }
         let next = group.waiting.pop_front();
@@ -233,8 +322,10 @@ impl Turns {
         gone.joined = Some(into);
         self.separate -= 1;
         let (holder, waiting) = (gone.holder.take(), std::mem::take(&mut gone.waiting));
+        let parked = std::mem::take(&mut gone.parked);
         let group = self.of(into);
         group.waiting.extend(waiting);
+        group.parked.extend(parked);
         if group.holder.is_none() {
             group.holder = holder;
             group.since = now;
@@ -254,25 +345,26 @@ impl Turns {
         self.groups.values().filter(|group| !group.waiting.is_empty()).filter_map(|group| group.holder).collect()
     }
 
-    /// Has the waits of this thread interrupted every few milliseconds, until [`Turns::disarm`].
+    /// Has the waits of this thread interrupted every few milliseconds, or more often, until [`Turns::disarm`].
     pub fn arm(&mut self) {
-        if self.is_armed {
+        self.set_period(if self.are_fine() { FINE_TICK_NS } else { TICK_NS });
+    }
+
+    /// Nobody waits for anything.
+    pub fn disarm(&mut self) {
+        self.set_period(0);
+    }
+
+    fn set_period(&mut self, period: i64) {
+        if self.period == period {
             return;
         }
         if self.timer.is_none() {
             self.timer = Timer::new(super::control::wake_signal());
         }
         if let Some(timer) = &self.timer {
-            timer.every(TICK_NS);
-            self.is_armed = true;
-        }
-    }
-
-    /// Nobody waits for anything.
-    pub fn disarm(&mut self) {
-        if let Some(timer) = self.timer.as_ref().filter(|_| self.is_armed) {
-            timer.every(0);
-            self.is_armed = false;
+            timer.every(period);
+            self.period = period;
         }
     }
 }

@@ -23,12 +23,12 @@ use super::run::Runner;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, Watch, lost};
 use crate::image;
-use crate::place;
 use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state;
 use crate::stepped;
 use crate::sys;
+use crate::waits;
 
 /// Words that a probe begins with.
 const FIRST_WORDS: usize = 32;
@@ -319,12 +319,12 @@ fn waits(tid: libc::pid_t, regs: &user_regs_struct, watch: &Watch) -> Result<boo
     let failed = move |error: std::io::Error| lost(tid, &error);
     let before = sys::registers(tid).map_err(failed)?;
     sys::set_registers(tid, regs).map_err(failed)?;
-    let mut turn = place::Turn::default();
+    let mut turn = waits::Turn::default();
     let mut now = *regs;
     let mut is_round = false;
-    for _ in 0..place::LONGEST_TURN {
+    for _ in 0..waits::LONGEST_TURN {
         let next = probe::decode(tid, now.rip, probe::bits(&now));
-        if !next.is_some_and(|instruction| turn.takes(&instruction)) {
+        if !next.is_some_and(|instruction| turn.takes(&instruction, &now)) {
             break;
         }
         kernel::go(tid, Go::Step, 0).map_err(failed)?;
