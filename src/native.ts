@@ -265,6 +265,7 @@ export interface NativeTrace {
   fileUsage(): Promise<NativeFileUsage>;
   packed(): { readonly hash: string; readonly bytes: number }[];
   /** Puts mapped files into the trace, or into a copy of it. */
+  missing(): Promise<Outcome<readonly NativeMissingFile[]>>;
   pack(output: string | undefined, force: boolean): Promise<Outcome<NativePacking>>;
   /** Writes the trace as text, to the standard output when there is no path. */
   dumpText(path: string | undefined, force: boolean): Promise<Outcome<boolean>>;
@@ -468,11 +469,16 @@ export interface NativeSqlite {
   finish(): Promise<Outcome<boolean>>;
 }
 
+export interface NativeMissingFile {
+  readonly hash: string;
+  readonly path: string;
+}
+
 export interface NativePacking {
   readonly added: number;
   readonly addedBytes: number;
   readonly present: number;
-  readonly missing: readonly { readonly hash: string; readonly path: string }[];
+  readonly missing: readonly NativeMissingFile[];
   readonly bytesTotal: number;
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{AsyncTask, Env, Result, Task};
 use napi_derive::napi;
 use trace_engine::error::EngineError;
-use trace_engine::pack::{self, PackSummary};
+use trace_engine::pack::{self, Mapped, PackSummary};
 use trace_engine::reader::Trace;
 use trace_engine::store::Store;
 use trace_engine::text;
@@ -32,6 +32,12 @@ pub struct MissingFile {
     pub path: String,
 }
 
+impl From<Mapped> for MissingFile {
+    fn from(file: Mapped) -> MissingFile {
+        MissingFile { hash: hex(&file.hash), path: String::from_utf8_lossy(&file.path).into_owned() }
+    }
+}
+
 /// What packing did.
 #[napi(object, object_from_js = false)]
 pub struct Packing {
@@ -44,15 +50,11 @@ pub struct Packing {
 
 impl From<PackSummary> for Packing {
     fn from(summary: PackSummary) -> Packing {
-        let missing = summary
-            .missing
-            .into_iter()
-            .map(|file| MissingFile { hash: hex(&file.hash), path: String::from_utf8_lossy(&file.path).into_owned() });
         Packing {
             added: summary.added as f64,
             added_bytes: summary.bytes as f64,
             present: summary.present as f64,
-            missing: missing.collect(),
+            missing: summary.missing.into_iter().map(MissingFile::from).collect(),
             bytes_total: summary.bytes_total as f64,
         }
     }
@@ -65,6 +67,12 @@ impl NativeTrace {
     pub fn packed(&self) -> Result<Vec<PackedFile>> {
         let files = self.opened()?.packed();
         Ok(files.iter().map(|file| PackedFile { hash: file.hex(), bytes: file.total as f64 }).collect())
+    }
+
+    /// The files that a replay needs and that are neither in the trace nor in the object store.
+    #[napi]
+    pub fn missing(&self) -> Result<AsyncTask<Missing>> {
+        Ok(AsyncTask::new(Missing { trace: self.opened()? }))
     }
 
     /// Puts the mapped files into the trace, or into a copy of it.
@@ -102,6 +110,23 @@ impl Task for Pack {
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
         Ok(outcome(output, Packing::from))
+    }
+}
+
+pub struct Missing {
+    trace: Arc<Trace>,
+}
+
+impl Task for Missing {
+    type Output = std::result::Result<Vec<Mapped>, EngineError>;
+    type JsValue = Outcome<Vec<MissingFile>>;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Ok(self.trace.missing(&Store::of_user()))
+    }
+
+    fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
+        Ok(outcome(output, |files| files.into_iter().map(MissingFile::from).collect()))
     }
 }
 

@@ -1,6 +1,7 @@
 /** `trace info`: what a trace file is, how it was made, and what is in it. */
 
 import { usageError } from "../errors.js";
+import type { NativeMissingFile } from "../native.js";
 import { EventKind } from "../trace/batch.js";
 import type { Coverage } from "../trace/coverage.js";
 import { type LostCounts, replayability, statusText, type TraceInfo } from "../trace/info.js";
@@ -68,13 +69,20 @@ async function run(context: CommandContext<Options>): Promise<number> {
   }
   const trace = await openNamed(path, context);
   const counts = await countKinds(trace);
+  const missing = counts.failure === undefined ? await missingFiles(trace) : [];
   if (options.format === "json") {
     const { coverageOf } = await import("../trace/coverage.js");
-    stdout.write(infoJson(trace, counts, coverageOf(trace.info)));
-  } else stdout.write(await infoText(trace, counts, context));
+    stdout.write(infoJson(trace, counts, missing, coverageOf(trace.info)));
+  } else stdout.write(await infoText(trace, counts, missing, context));
   trace.close();
   if (counts.failure !== undefined) throw counts.failure;
   return 0;
+}
+
+/** What keeps a trace from being replayed here that could be replayed elsewhere. */
+async function missingFiles(trace: Trace): Promise<readonly NativeMissingFile[]> {
+  const { mode, obstacles } = replayability(trace.info);
+  return mode === "replayable" && obstacles.length === 0 ? trace.missingFiles() : [];
 }
 
 type Line = readonly [label: string, text: string];
@@ -82,12 +90,14 @@ type Line = readonly [label: string, text: string];
 async function infoText(
   trace: Trace,
   counts: Counts,
+  missing: readonly NativeMissingFile[],
   context: CommandContext<Options>,
 ): Promise<string> {
   const { painter } = await import("../report/color.js");
   const paint = painter(colorChoice(context.options.color), context.isTTY.stdout, context.env);
   const lines: Line[] = [
     ...(await recordingLines(trace)),
+    ...(await replayLines(trace.info, missing)),
     ...(await contentLines(trace, counts)),
     ...(await fileLines(trace)),
     ...(context.options.coverage === true ? await coverageLines(trace.info) : []),
@@ -126,20 +136,32 @@ async function recordingLines(trace: Trace): Promise<Line[]> {
   ].filter((part) => part);
   if (how.length > 0) lines.push(["captured", how.join(", ")]);
   if (fact("cpu") !== "") lines.push(["CPU", fact("cpu")]);
-  lines.push(...replayLines(trace.info).map(([name, text]): Line => [name, printable(text)]));
   return lines;
 }
 
 /** Whether the trace can be replayed, and why not. */
-function replayLines(info: TraceInfo): Line[] {
+async function replayLines(
+  info: TraceInfo,
+  missing: readonly NativeMissingFile[],
+): Promise<Line[]> {
+  const { printable } = await import("../report/text.js");
   const { mode, observedBy, obstacles } = replayability(info);
-  if (mode === "replayable" && obstacles.length === 0) return [["replay", "can be replayed"]];
-  if (mode === "replayable") return obstacles.map((reason) => ["replay", `cannot: ${reason}`]);
-  const how =
-    observedBy.length > 0
-      ? observedBy.join(" ")
-      : "--observe, or only in part (-p, -e, --data, --detach-on-exit)";
-  return [["replay", `cannot: it was recorded with ${how}`]];
+  const cannot = (reason: string): Line => ["replay", `cannot: ${printable(reason)}`];
+  if (mode !== "replayable") {
+    const how =
+      observedBy.length > 0
+        ? observedBy.join(" ")
+        : "--observe, or only in part (-p, -e, --data, --detach-on-exit)";
+    return [cannot(`it was recorded with ${how}`)];
+  }
+  if (obstacles.length > 0) return obstacles.map(cannot);
+  if (missing.length === 0) return [["replay", "can be replayed"]];
+  const { counted } = await import("../report/units.js");
+  const files = counted(missing.length, "mapped file is", "mapped files are");
+  return [
+    cannot(`${files} neither in the trace nor in the object store`),
+    ...missing.map(({ path, hash }): Line => ["", `${printable(path)} (BLAKE3 ${hash})`]),
+  ];
 }
 
 async function contentLines(trace: Trace, counts: Counts): Promise<Line[]> {
@@ -236,7 +258,12 @@ async function fileLines(trace: Trace): Promise<Line[]> {
   return lines;
 }
 
-function infoJson(trace: Trace, counts: Counts, coverage: Coverage | undefined): string {
+function infoJson(
+  trace: Trace,
+  counts: Counts,
+  missing: readonly NativeMissingFile[],
+  coverage: Coverage | undefined,
+): string {
   const { info } = trace;
   const document = {
     schema: "trace.info",
@@ -265,7 +292,7 @@ function infoJson(trace: Trace, counts: Counts, coverage: Coverage | undefined):
     packed: trace.packedFiles(),
     lost: info.lost ?? null,
     notes: info.notes,
-    replay: replayability(info),
+    replay: { ...replayability(info), missing },
     coverage: coverage ?? null,
     facts: Object.fromEntries(info.facts),
   };

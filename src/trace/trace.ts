@@ -13,6 +13,7 @@ import {
   type NativeElfFacts,
   type NativeFileUsage,
   type NativeHeader,
+  type NativeMissingFile,
   type NativePacking,
   type NativeReplay,
   type NativeReplayOptions,
@@ -235,6 +236,15 @@ export class Trace implements TraceContext, EventSource {
   /** The mapped files that are packed into the trace, by their BLAKE3 hashes. */
   packedFiles(): readonly { readonly hash: string; readonly bytes: number }[] {
     return this.native.packed();
+  }
+
+  /**
+   * The mapped files that a replay needs and that are neither in the trace nor in this user's object store.
+   *
+   * @throws TraceError `CORRUPT`, `IO`
+   */
+  async missingFiles(): Promise<readonly NativeMissingFile[]> {
+    return unwrap(await this.native.missing());
   }
 
   /**

@@ -16,7 +16,7 @@ import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { replay as replayTrace } from "../../src/replay.js";
 import { openTrace } from "../../src/trace/open.js";
-import { folder, type Recorded, record, run, stateOf } from "../record/support.js";
+import { cli, folder, type Recorded, record, run, stateOf } from "../record/support.js";
 import {
   assemble,
   callsOf,
@@ -524,6 +524,31 @@ describe("a trace that cannot be replayed", () => {
       expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
       expect(stderr).toMatch(/^trace: .*\/program.*[\da-f]{16}/);
       expect(stderr).toContain("trace pack");
+    }
+  });
+
+  it("says beforehand which library is gone, however late it was mapped", async () => {
+    const copy = elsewhere(asked.file);
+    const cache = join(dirname(copy), "cache");
+    const info = async (XDG_CACHE_HOME: string, ...options: string[]) =>
+      (await run([cli, "info", copy, ...options], { env: { XDG_CACHE_HOME } })).stdout;
+    const missing = async (folder: string): Promise<{ hash: string; path: string }[]> =>
+      JSON.parse(await info(folder, "--format=json")).replay.missing;
+    expect(await info(cache)).toMatch(/^ {2}replay +can be replayed$/m);
+    expect(await missing(cache)).toEqual([]);
+    const all = await missing(folder());
+    expect(all.map(({ path }) => path).filter((path) => /\/program$/.test(path))).toHaveLength(1);
+    const { hash, path } = first(all.filter((file) => /\/libc[.-].*so/.test(file.path)));
+    rmSync(join(cache, "trace/objects", hash.slice(0, 2), hash.slice(2)));
+    expect(await info(cache)).toContain(
+      "cannot: 1 mapped file is neither in the trace nor in the object store\n" +
+        `             ${path} (BLAKE3 ${hash})\n`,
+    );
+    expect(await missing(cache)).toEqual([{ hash, path }]);
+    for (const options of [[], ["--exec-only"]]) {
+      const { code, stdout, stderr } = await replay(copy, options);
+      expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
+      expect(stderr).toContain(`the mapped file ${path} is neither`);
     }
   });
 

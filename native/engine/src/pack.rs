@@ -11,11 +11,13 @@ use trace_format::column::{Columns, NO_CONTENT, Projection};
 use trace_format::event::{EventKind, Side, slot};
 use trace_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
 use trace_format::limits;
+use trace_format::table::Arch;
 use trace_format::varint::{Cursor, DecodeError, Problem};
 
 use crate::error::EngineError;
 use crate::index::{self, Entry, Extra, ObjectPiece};
 use crate::layout::{self, Row};
+use crate::plan::{self, Effect};
 use crate::reader::{State, Trace};
 use crate::store::{Hash, Store, read_verified};
 use crate::writer::{Sink, lock};
@@ -135,14 +137,35 @@ impl Trace {
     /// # Errors
     /// When a block is damaged.
     pub fn mapped(&self) -> Result<Vec<Mapped>, EngineError> {
+        self.mapped_files().map(|all| all.files)
+    }
+
+    /// What a replay maps and would not find: it is neither in the trace nor in the store.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub fn missing(&self, store: &Store) -> Result<Vec<Mapped>, EngineError> {
+        let packed: HashSet<Hash> = self.packed().iter().map(|packed| packed.hash).collect();
+        let MappedFiles { mut files, replayed, .. } = self.mapped_files()?;
+        files.retain(|Mapped { hash, .. }| {
+            replayed.contains(hash) && !packed.contains(hash) && store.get(hash).is_none()
+        });
+        Ok(files)
+    }
+
+    fn mapped_files(&self) -> Result<MappedFiles, EngineError> {
         let mut all = MappedFiles::default();
         for number in 0..self.blocks().len() {
+            let columns = self.decode_block(number, Projection::CORE)?;
+            if !(0..columns.count as usize).any(|row| may_map(&columns, row)) {
+                continue;
+            }
             let columns = self.decode_block(number, Projection { captures: true, refs: true, ..Projection::BASE })?;
             for row in 0..columns.count as usize {
                 self.mapped_by(&columns, row, &mut all);
             }
         }
-        Ok(all.files)
+        Ok(all)
     }
 
     fn mapped_by(&self, columns: &Columns, row: usize, all: &mut MappedFiles) {
@@ -159,6 +182,7 @@ impl Trace {
         let rows = captures.clone().find(layout).and_then(|at| bytes_of(columns, at)).map(layout::rows);
         for hash in rows.iter().flatten().filter(|row| !row.has_content()).filter_map(Row::hash) {
             all.add(*hash, self.mapped_path(columns, row));
+            all.replayed.insert(*hash);
         }
     }
 
@@ -187,6 +211,19 @@ impl Trace {
     }
 }
 
+/// Whether an event may tell of a mapped file.
+fn may_map(columns: &Columns, row: usize) -> bool {
+    match EventKind::from_code(columns.kind[row]) {
+        Some(EventKind::Exec | EventKind::Map) => true,
+        Some(EventKind::Call) => {
+            let arch = Arch::from_code(columns.arch[row]);
+            let plan = arch.and_then(|arch| plan::by_number(arch, columns.code[row] as u32));
+            plan.is_some_and(|plan| matches!(plan.effect, Effect::Mmap | Effect::Shmat))
+        }
+        _ => false,
+    }
+}
+
 /// Bytes of capture `at`; nothing when it has none.
 fn bytes_of(columns: &Columns, at: usize) -> Option<&[u8]> {
     let content = columns.cap_content[at];
@@ -201,6 +238,8 @@ fn bytes_of(columns: &Columns, at: usize) -> Option<&[u8]> {
 struct MappedFiles {
     files: Vec<Mapped>,
     places: HashMap<Hash, usize>,
+    /// Those that replay maps.
+    replayed: HashSet<Hash>,
 }
 
 impl MappedFiles {

@@ -89,7 +89,7 @@ pub struct Options {
     pub process: Option<u32>,
     /// Only the events up to this one.
     pub until: Option<u64>,
-    /// Only build the address space of each exec: checks that all files that programs were loaded from are there.
+    /// Only build the address space of each exec, when all files that are mapped are there.
     pub exec_only: bool,
     /// Replaying threads.
     pub jobs: usize,
@@ -184,6 +184,9 @@ pub fn replay(
     }
     kernel::raise_descriptor_limit();
     let files = Files::new(trace, Store::of_user());
+    if options.exec_only {
+        files.demand_all()?;
+    }
     let parts = parts(&scan, options)?;
     let mut sink = Sink::new(output);
     let mut round = |with_agent: bool| {

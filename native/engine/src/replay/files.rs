@@ -130,6 +130,15 @@ impl<'a> Files<'a> {
         Ok(Content { file: file.into(), is_copy: true })
     }
 
+    /// Whether all of them are there, also those that no exec maps.
+    ///
+    /// # Errors
+    /// `missing-object` with the first that is not; when a block is damaged.
+    pub fn demand_all(&self) -> Result<(), EngineError> {
+        let missing = self.trace.missing(&self.store)?;
+        missing.first().map_or(Ok(()), |first| Err(self.missing(&first.hash)))
+    }
+
     fn missing(&self, hash: &Hash) -> EngineError {
         let hex = blake3::Hash::from_bytes(*hash).to_hex().to_string();
         let name = self.name(hash);
