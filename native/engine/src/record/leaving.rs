@@ -125,13 +125,17 @@ fn maps_over(call: &Call, mut parts: impl Iterator<Item = (u64, u64)>) -> bool {
 }
 
 impl shown::Hidden for Recorder {
+    fn hides_vdso(&self) -> bool {
+        self.world.replayable
+    }
+
     fn mappings(&self, pid: pid_t) -> Vec<Range<u64>> {
         let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
         task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
     }
 
     fn under_filter(&self, tid: pid_t) -> Option<shown::UnderFilter> {
-        let task = self.tasks.get(&tid)?;
+        let task = self.tasks.get(&tid).filter(|_| self.is_filtered())?;
         Some(shown::UnderFilter { gains_nothing: task.traps.gains_nothing || sys::gains_nothing() })
     }
 }
@@ -371,7 +375,7 @@ impl Recorder {
         if let Some(answer) = self.answers_cpuid_mode(tid) {
             return Some(answer);
         }
-        if !self.is_filtered() {
+        if !self.is_filtered() && (!self.world.replayable || self.world.mapping_files.is_empty()) {
             return None;
         }
         let task = self.tasks.get(&tid)?;

@@ -1,6 +1,6 @@
 //! Files of /proc that tell a program where its memory is (`maps`, `smaps`), and whether its calls are filtered (`status`): what the
-//! agent has mapped is not among it, nor is the recording's filter. Reads of them are answered here, from what the file says without
-//! that, and the kernel skips the call.
+//! agent has mapped is not among it, nor is the recording's filter, nor the vDSO (`auxv`, too) where it is not there in replay. Reads
+//! of them are answered here, from what the file says without that, and the kernel skips the call.
 //!
 //! The kernel would tell where in the file a description stands, but has moved nothing there: that is kept here, for the object
 //! behind all descriptors of it.
@@ -29,6 +29,8 @@ enum Kind {
     Mappings,
     /// A line for each fact of a task.
     Status,
+    /// The auxiliary vector, getauxval(3).
+    Auxiliary,
     /// Memory, in a way that cannot be told without the agent's.
     Memory,
 }
@@ -56,6 +58,7 @@ impl Shown {
         let kind = match name {
             b"maps" | b"smaps" => Kind::Mappings,
             b"status" => Kind::Status,
+            b"auxv" => Kind::Auxiliary,
             b"smaps_rollup" | b"numa_maps" | b"mem" | b"pagemap" | b"map_files" => Kind::Memory,
             _ if inside.windows(11).any(|part| part == b"/map_files/") => Kind::Memory,
             _ => return None,
@@ -66,7 +69,7 @@ impl Shown {
     /// Whether a call about it neither shows what the agent has mapped nor does anything to it that is not known here.
     pub fn allows(&self, call: &Call) -> bool {
         match call.name() {
-            _ if self.kind == Kind::Status => true,
+            _ if matches!(self.kind, Kind::Status | Kind::Auxiliary) => true,
             "close" | "fstat" | "newfstatat" | "statx" | "fcntl" | "ioctl" | "dup" | "dup2" | "dup3" => true,
             name => reads(name) && self.answers(call),
         }
@@ -100,7 +103,7 @@ impl Shown {
         const PAGE: usize = 4096;
         let rest = usize::try_from(offset).ok().and_then(|offset| self.text.get(offset..)).unwrap_or_default();
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest.len());
-        if count <= PAGE || self.kind == Kind::Status {
+        if count <= PAGE || self.kind != Kind::Mappings {
             return &rest[..count];
         }
         let end = rest[..PAGE].iter().rposition(|byte| *byte == b'\n').map_or(PAGE, |last| last + 1);
@@ -169,9 +172,25 @@ fn without(range: &Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
     left
 }
 
-/// The text of such a file without the mappings in `holes`. One that has become one with a mapping of the program is told as what
-/// is left of it.
-fn told(text: &[u8], holes: &[Range<u64>]) -> Vec<u8> {
+/// Whether a line is about the vDSO, or the kernel's data that it reads.
+fn is_vdso(line: &[u8]) -> bool {
+    let name = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    name == b"[vdso]" || name == b"[vvar]" || name.starts_with(b"[vvar_")
+}
+
+/// An auxiliary vector in which the vDSO is not named, as on the stack of a new program.
+fn without_vdso(vector: &[u8]) -> Vec<u8> {
+    const WORD: usize = size_of::<u64>();
+    let mut out = vector.to_vec();
+    for pair in out.chunks_exact_mut(2 * WORD).filter(|pair| word_of(&pair[..WORD]) == libc::AT_SYSINFO_EHDR) {
+        pair[..WORD].copy_from_slice(&libc::AT_IGNORE.to_le_bytes());
+    }
+    out
+}
+
+/// The text of such a file without the mappings in `holes`, and without the vDSO where that is hidden. One that has become one with a
+/// mapping of the program is told as what is left of it.
+fn told(text: &[u8], holes: &[Range<u64>], hides_vdso: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut is_kept = true;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -181,7 +200,7 @@ fn told(text: &[u8], holes: &[Range<u64>]) -> Vec<u8> {
             }
             continue;
         };
-        let left = without(&range, holes);
+        let left = if hides_vdso && is_vdso(line) { Vec::new() } else { without(&range, holes) };
         is_kept = !left.is_empty();
         if left == [range] {
             out.extend_from_slice(line);
@@ -269,6 +288,8 @@ pub(super) fn asked(task: &Task, call: &Call, filtered: UnderFilter) -> Option<i
 
 /// What is not to be told of recorded tasks.
 pub(super) trait Hidden {
+    /// Whether programs run without the vDSO.
+    fn hides_vdso(&self) -> bool;
     /// What the agent has mapped in a process.
     fn mappings(&self, pid: pid_t) -> Vec<Range<u64>>;
     /// What a task has of the recording; `None` of one that is not recorded.
@@ -284,7 +305,12 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
         return None;
     }
     let filtered = hidden.under_filter(shown.tid);
-    if shown.kind == Kind::Status && filtered.is_none() {
+    let has_news = match shown.kind {
+        Kind::Status => filtered.is_some(),
+        Kind::Auxiliary => hidden.hides_vdso(),
+        Kind::Mappings | Kind::Memory => true,
+    };
+    if !has_news {
         return None;
     }
     let position = match shown.position {
@@ -312,9 +338,10 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
         let mut text = Vec::new();
         let opened = File::open(format!("/proc/{}/fd/{}", task.tid, call.int(0)));
         opened.and_then(|mut file| file.read_to_end(&mut text)).ok()?;
-        shown.text = match filtered.filter(|_| shown.kind == Kind::Status) {
-            Some(filtered) => filtered.told(&text),
-            None => told(&text, &hidden.mappings(shown.pid)),
+        shown.text = match (shown.kind, filtered) {
+            (Kind::Status, Some(filtered)) => filtered.told(&text),
+            (Kind::Auxiliary, _) => without_vdso(&text),
+            _ => told(&text, &hidden.mappings(shown.pid), hidden.hides_vdso()),
         };
     }
     match shown.fill(task.tid, from, &buffers) {
@@ -364,7 +391,7 @@ mod tests {
     #[test]
     fn what_is_in_a_hole_is_not_told() {
         let maps = b"1000-2000 r-xp 0 00:00 0\n3000-5000 rw-p 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n";
-        let told = |holes: &[Range<u64>]| String::from_utf8(told(maps, holes)).unwrap();
+        let told = |holes: &[Range<u64>]| String::from_utf8(told(maps, holes, false)).unwrap();
         assert_eq!(
             told(std::slice::from_ref(&(0x3000..0x5000))),
             "1000-2000 r-xp 0 00:00 0\n5000-6000 r--p 0 08:01 7 /a-b c\n"
@@ -377,9 +404,23 @@ mod tests {
         assert_eq!(told(&[]).as_bytes(), maps);
         let smaps = b"1000-2000 r-xp 0 00:00 0\nSize: 4 kB\nVmFlags: rd ex\n3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n";
         assert_eq!(
-            super::told(smaps, std::slice::from_ref(&(0x1000..0x2000))),
+            super::told(smaps, std::slice::from_ref(&(0x1000..0x2000)), false),
             b"3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n"
         );
+    }
+
+    #[test]
+    fn the_vdso_is_hidden() {
+        let stack = "3000-4000 rw-p 0 00:00 0                          [stack]\n";
+        let vdso = "1000-2000 r--p 0 00:00 0  [vvar]\nVmFlags: rd\n2000-3000 r--p 0 00:00 0  [vvar_vclock]\n\
+                    4000-5000 r-xp 0 00:00 0  [vdso]\nSize: 4 kB\n";
+        let file = "5000-6000 r-xp 0 08:01 7 /[vdso]\n";
+        let text = format!("{stack}{vdso}{file}");
+        assert_eq!(told(text.as_bytes(), &[], true), format!("{stack}{file}").into_bytes());
+        assert_eq!(told(text.as_bytes(), &[], false), text.into_bytes());
+        let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let vector = words(&[16, 33, 33, 0x7fff_0000, 6, 4096, 0, 0]);
+        assert_eq!(without_vdso(&vector), words(&[16, 33, 1, 0x7fff_0000, 6, 4096, 0, 0]));
     }
 
     #[test]
