@@ -114,6 +114,19 @@ impl FdTable {
     }
 }
 
+/// Whether a file is in a file system that a process serves, fuse(4), by the list of mounts: nothing is asked of that process. So is
+/// one whose mount is not listed.
+#[must_use]
+pub fn is_on_fuse(tid: pid_t, fd: i32) -> bool {
+    let text = |name: &str| std::fs::read_to_string(format!("/proc/{tid}/{name}")).unwrap_or_default();
+    let facts = text(&format!("fdinfo/{fd}"));
+    let Some(mount) = facts.lines().find_map(|line| line.strip_prefix("mnt_id:")) else { return false };
+    let mounts = text("mountinfo");
+    let of_mount = |line: &&str| line.split(' ').next() == Some(mount.trim());
+    let kind = mounts.lines().find(of_mount).and_then(|line| line.split_once(" - ")?.1.split(' ').next());
+    kind.is_none_or(|kind| kind == "fuseblk" || kind.split('.').next() == Some("fuse"))
+}
+
 /// Device, inode and mode of a file.
 pub type Facts = (u64, u64, u32);
 

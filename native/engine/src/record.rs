@@ -315,6 +315,8 @@ struct World {
     lookout: Option<(std::fs::File, std::os::fd::OwnedFd)>,
     /// Objects that stand for the memory of a process (/proc/PID/mem), and its number.
     memory_files: FxHashMap<u32, pid_t>,
+    /// A recorded process has had /dev/fuse open.
+    serves_files: bool,
     /// Objects that tell where a process has mapped what.
     mapping_files: FxHashMap<u32, shown::Shown>,
     /// Files and segments that are mapped shared, by device and inode.
@@ -432,6 +434,7 @@ impl World {
             shown_cpu: may_trap.then(|| Answers::new(shown_cpu)),
             lookout: None,
             memory_files: FxHashMap::default(),
+            serves_files: false,
             mapping_files: FxHashMap::default(),
             shared_files: FxHashMap::default(),
             shared_files_checked: 0,

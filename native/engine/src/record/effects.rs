@@ -1,6 +1,6 @@
 //! How calls change what is known of a process: descriptors, working directory, handlers, mappings, CPU masks.
 
-use libc::c_int;
+use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::table::Arch;
 
@@ -68,6 +68,7 @@ impl World {
         let shown = Shown::of(&identity.path);
         let kept = (!self.follows).then(|| identity.clone());
         let is_ready = identity.is_always_ready();
+        self.serves_files |= identity.kind == ObjectKind::CharDevice && identity.path == b"/dev/fuse";
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
         if let Some(identity) = kept {
@@ -81,6 +82,12 @@ impl World {
         let open = Open { object, kind, file, is_ready, only_reads };
         task.fds.borrow_mut().set(fd, open);
         Some(open)
+    }
+
+    /// Whether a recorded process may be the one that serves a file, fuse(4). To open it, or to read it in a program's memory, would
+    /// wait for one that may be stopped, for ever.
+    pub(super) fn is_served(&self, tid: pid_t, fd: i32) -> bool {
+        self.serves_files && objects::is_on_fuse(tid, fd)
     }
 
     /// The object of the working directory.

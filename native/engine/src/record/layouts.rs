@@ -163,6 +163,11 @@ impl World {
             ino: identity.ino,
             path: identity.path,
         };
+        if self.is_served(task.tid, asked.fd) {
+            self.could_not_keep(&mapping);
+            task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
+            return;
+        }
         if self.replayable {
             self.describe_mapping(task, &mapping, identity.kind, asked.fd);
         }

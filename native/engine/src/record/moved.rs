@@ -5,7 +5,8 @@
 //! it is looked into before (tee(2), MSG_PEEK), and the call then moves no more than was seen: a short count, as all of
 //! these calls may give. While a source has nothing, the thread waits in a call that takes nothing away (a read to where
 //! nothing is mapped), and enters its own when something is there. A source that gives other bytes each time (a device, a
-//! file of /proc) is answered with EINVAL, as by kernels that cannot move its data; programs read and write it then.
+//! file of /proc), or that a recorded process may have to give (fuse(4)), is answered with EINVAL, as by kernels that cannot
+//! move its data; programs read and write it then.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -114,6 +115,7 @@ impl World {
         let count = call.args[count_index(call)];
         let kind = task.fds.borrow().open(fd)?.kind;
         match kind {
+            ObjectKind::File if self.is_served(task.tid, fd) => Some((MovingStep::Answered(EINVAL), count)),
             ObjectKind::File | ObjectKind::Memfd | ObjectKind::BlockDevice => {
                 let file = sys::open_again(task.tid, fd).or_else(|_| {
                     let pid = task.process.borrow().pid;
