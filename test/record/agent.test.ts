@@ -32,6 +32,7 @@ describe("programs that check themselves find nothing changed", () => {
     "agent_pointers",
     "agent_faults",
     "agent_pages",
+    "agent_reserves",
     "agent_tasks",
     "agent_alignment",
     "agent_counter",
@@ -251,6 +252,14 @@ test("leaves a program alone whose memory is limited, or locked", async () => {
   const { code, stdout, file } = await record([program], { options: ["--backend=eager-agent"] });
   expect({ code, stdout }).toEqual({ code: 0, stdout: native.stdout });
   expect((await read(file)).trace.info.facts.get("agent")).toContain("limited, or locked");
+});
+
+test("stays where much more is reserved than its place", async () => {
+  for (const options of [["--backend=eager-agent"], ["--backend=eager-agent", "--observe"]]) {
+    const { code, file } = await record([compile("agent_reserves")], { options });
+    expect(code).toBe(0);
+    expect((await read(file)).trace.info.facts.get("agent")).not.toContain("left");
+  }
 });
 
 test("is not among the mappings that a program reads", async () => {

@@ -116,6 +116,19 @@ fn asks_for_place(call: &Call) -> bool {
     matches!(call.name(), "mincore" | "msync") && call.args[0] < RESERVED_END && end > BASE
 }
 
+/// Whether a call only asks for much more address space than the agent has, if all of it is free: who asks has to take no for an answer,
+/// since anything may be there, and looks elsewhere. So do Java's virtual machines, at places that are drawn.
+fn reserves_around(call: &Call) -> bool {
+    const HOW: c_int = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_ANONYMOUS;
+    let [start, length, prot, flags, ..] = call.args;
+    call.name() == "mmap"
+        && prot == libc::PROT_NONE as u64
+        && flags & HOW as u64 == (libc::MAP_FIXED_NOREPLACE | libc::MAP_ANONYMOUS) as u64
+        && start < RESERVED_END
+        && start.saturating_add(length) > BASE
+        && length > RESERVED_END - BASE
+}
+
 /// Whether a call maps something where one of these parts of memory is, by address and length.
 fn maps_over(call: &Call, mut parts: impl Iterator<Item = (u64, u64)>) -> bool {
     const AT_ADDRESS: u64 = (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) as u64;
@@ -191,7 +204,8 @@ impl Recorder {
         if is_beyond(call) {
             return Some(OWN_FILTER);
         }
-        if takes_place(call) || maps_over(call, space.code.areas().chain([(BASE, RESERVED_END - BASE)])) {
+        let own = space.code.areas().chain([(BASE, RESERVED_END - BASE)]);
+        if takes_place(call) || (!reserves_around(call) && maps_over(call, own)) {
             return Some(PLACE);
         }
         if measures_memory(call) {
@@ -388,6 +402,9 @@ impl Recorder {
         }
         if asks_for_place(&call) && task.space.borrow().code.arena.is_some() {
             return Some(-i64::from(libc::ENOMEM));
+        }
+        if reserves_around(&call) && task.space.borrow().code.arena.is_some() {
+            return Some(-i64::from(libc::EEXIST));
         }
         if self.world.mapping_files.is_empty() {
             return None;
