@@ -59,6 +59,11 @@ export class PhaseTracker {
   }
 
   made(access: Observed, seq: number): void {
+    // Whoever accepts one connection will accept another one, though a recording may show the first alone.
+    if (access.verb === "accept") {
+      access.phases |= INIT | SERVE;
+      return;
+    }
     if (this.#serving) {
       access.phases |= this.#after.has(this.current) ? SERVE : INIT | SERVE;
       return;

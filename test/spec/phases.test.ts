@@ -42,6 +42,15 @@ describe("phases", () => {
     expect(phasesOf(by(MAIN), accepts(MAIN), by(MAIN))).toEqual([INIT, SERVE]);
   });
 
+  it("are both for connections themselves: more of them may come", () => {
+    const tracker = new PhaseTracker();
+    const accept: Observed = { verb: "accept", object: "tcp:*:80", count: 1, first: 0, phases: 0 };
+    tracker.current = MAIN;
+    tracker.made(accept, 0);
+    tracker.serves(MAIN);
+    expect(accept.phases).toBe(BOTH);
+  });
+
   it("are both where another thread accepts meanwhile", () => {
     const steps = [by(MAIN), starts(MAIN, 1, 5), by(MAIN), by(1), accepts(1), by(MAIN), by(1)];
     expect(phasesOf(...steps)).toEqual([INIT, BOTH, INIT, BOTH, SERVE]);
