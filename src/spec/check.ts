@@ -3,7 +3,7 @@
 import type { Trace } from "../trace/trace.js";
 import { Collector, type Observed, type ObservedRole, PID_MARK } from "./collect.js";
 import { RoleEvaluator } from "./evaluate.js";
-import { firstRung } from "./generalise.js";
+import { firstRung, type Proposal } from "./generalise.js";
 import type { Grant, Role, Spec } from "./model.js";
 import { WITHHELD } from "./needed.js";
 import { identityName, matchRole } from "./roles.js";
@@ -108,11 +108,7 @@ function violationOf(role: Role, access: Observed, tokens: Tokens): Violation {
 }
 
 /** The line that allows what a role was refused. One that is there may allow it in one phase alone: two would contradict. */
-export function allowingLine(
-  roles: readonly Role[],
-  name: string,
-  grant: Pick<Grant, "verb" | "object">,
-): string {
+export function allowingLine(roles: readonly Role[], name: string, grant: Proposal): string {
   const own = roles.find((role) => role.name === name)?.grants ?? [];
   const known = own.find(({ verb, object }) => verb === grant.verb && object === grant.object);
   const line = grantLine(grant);
@@ -120,8 +116,10 @@ export function allowingLine(
 }
 
 /** A grant as the line to put into the spec. */
-export function grantLine({ verb, object }: Pick<Grant, "verb" | "object">): string {
+export function grantLine({ verb, object, rung, adds, beyond }: Proposal): string {
   const quote = (text: string) =>
     /^[\w$/.@+=-][\w$/.@+=:*-]*$/.test(text) && !text.endsWith(":") ? text : JSON.stringify(text);
-  return `- {verb: ${quote(verb)}, object: ${quote(object)}}`;
+  const more = [rung && `, rung: ${rung}`, adds !== undefined && `, adds: ${adds}`];
+  const line = `- {verb: ${quote(verb)}, object: ${quote(object)}${more.filter(Boolean).join("")}}`;
+  return beyond === undefined ? line : `${line}; a name that is new in each run needs ${beyond}`;
 }

@@ -5,6 +5,7 @@
 
 import { refObject, rowIndex } from "../decode/context.js";
 import { captureText, decodeExec } from "../decode/event.js";
+import { constant } from "../decode/flags.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
@@ -291,7 +292,12 @@ export class Collector {
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
       this.#access(process, seq, role, verb, this.#target(number, verb, object), error);
       if (error === undefined && (verb === "create" || verb === "bind"))
-        this.#stamps.made(number, object.replace(/^unix:/, ""), batch.start[i] ?? 0);
+        this.#stamps.made(
+          number,
+          object.replace(/^unix:/, ""),
+          batch.start[i] ?? 0,
+          isPrivate(batch, i, name),
+        );
     });
     if (error !== undefined) return;
     if (TELLS_NUMBER.has(name)) this.#stamps.told(number, batch.ret[2 * i] ?? 0);
@@ -428,6 +434,27 @@ export class Collector {
       })
       .replace(/\/task\/\d+(?=\/|$)/, "/task/\u0000");
   }
+}
+
+/** By call, where its flags and its mode stand among its arguments. A directory is always a new one. */
+const MAKES: ReadonlyMap<string, readonly [flags: number | undefined, mode: number]> = new Map([
+  ["open", [1, 2]],
+  ["openat", [2, 3]],
+  ["mkdir", [undefined, 1]],
+  ["mkdirat", [undefined, 2]],
+]);
+const O_EXCL = Number(constant("open_flags", "O_EXCL") ?? 0);
+const OTHERS = 0o77;
+
+/** Whether a call made something new that nobody else may open. */
+function isPrivate(batch: EventBatch, i: number, name: string): boolean {
+  const at = MAKES.get(name);
+  if (at === undefined) return false;
+  const argument = (n: number) => batch.args[12 * i + 2 * n] ?? 0;
+  const [flags, mode] = at;
+  return (
+    (flags === undefined || (argument(flags) & O_EXCL) !== 0) && (argument(mode) & OTHERS) === 0
+  );
 }
 
 /** Stands for a process id in plain objects, until `generalise.ts` makes a token of it: no path holds it. */

@@ -13,7 +13,7 @@
 import { readdirSync } from "node:fs";
 import type { Observed } from "./collect.js";
 import { PID_MARK } from "./collect.js";
-import { PATH_VERBS, type Reason, type Rung, type Verb } from "./model.js";
+import { type Grant, PATH_VERBS, type Reason, type Rung, type Spec, type Verb } from "./model.js";
 import { literalPath, PathPattern, plainPath } from "./object.js";
 import { directoryOf, protection } from "./places.js";
 import { type Stamps, withoutStamps } from "./stamps.js";
@@ -70,6 +70,8 @@ const MADE_UP: readonly RegExp[] = [
   /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g,
   /(?<!\d)\d{4}-\d\d-\d\d(?:[T_ .-]?\d\d[:._h-]?\d\d(?:[:._m-]?\d\d(?:[.,_]\d{1,9})?)?Z?)?(?!\d)/g,
   /[0-9a-f]{16,}/g,
+  // Shorter ones hold letters and digits, and stand alone.
+  /(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![0-9A-Za-z])/g,
   // In base 36, with digits here and there.
   /(?<![0-9A-Za-z])(?=(?:[a-z]*\d+[a-z]+){3})[0-9a-z]{20,}(?![0-9A-Za-z])/g,
   /(?<!\d)\d{5,}/g,
@@ -188,9 +190,10 @@ export class Climber {
       const object = renames.get(draft.object);
       if (object !== undefined && this.#may(object)) {
         draft.object = object;
-        draft.rung = "sibling";
+        draft.rung = rungOf(object);
       }
     }
+    this.#wholes(paths);
     this.#replacements(paths, replaced);
     if (this.#ladder.highest === "directory") for (const own of roles) this.#crowds(own);
     for (const own of roles) this.#ports(own);
@@ -219,7 +222,8 @@ export class Climber {
   ): string {
     return changedNames(object, (name, path, directory) => {
       const stamps = this.#stamps.get(path.replace(/^unix:/, ""));
-      const stampless = stamps === undefined ? name : withoutStamps(name, stamps);
+      const stampless =
+        stamps === undefined ? name : withoutStamps(name, stamps, SCRATCH.test(directory));
       return change(stampless, path, directory) ?? stampless;
     });
   }
@@ -259,6 +263,23 @@ export class Climber {
       `${object} was not generalised, since ${why}: later runs may ask for other names there`,
     );
     return false;
+  }
+
+  /** Says where names have so little in common that all of a directory that others use as well are granted. */
+  #wholes(paths: readonly Draft[]): void {
+    const wholes = paths.filter(
+      ({ object, rung }) =>
+        rung === "directory" &&
+        !isPattern(directoryOf(object)) &&
+        !SCRATCH.test(directoryOf(object)),
+    );
+    for (const own of groupBy(wholes, ({ object }) => object)) {
+      const verbs = [...new Set(own.map(({ verb }) => verb))].sort().join(", ");
+      const object = own[0]?.object ?? "";
+      this.remarks.add(
+        `${object} is granted whole (${verbs}): the programs make names there that are new in each run and have nothing in common`,
+      );
+    }
   }
 
   /** What is replaced by rename is another file each time: its directory is granted. */
@@ -315,6 +336,11 @@ export class Climber {
   }
 }
 
+/** How far up a pattern of names is: all names of a directory are no siblings any more. */
+function rungOf(object: string): Rung {
+  return object.endsWith("/*") ? "directory" : "sibling";
+}
+
 /** First port that Linux gives out by itself (ip(7), ip_local_port_range). */
 const FIRST_EPHEMERAL = 32768;
 /** Larger groups would take long to compare, and are no few names that differ. */
@@ -323,9 +349,12 @@ const MAX_GROUP = 512;
 /** What `--learn` proposes: as a recording would show it, one access after the other. */
 export class Learner {
   readonly #tokens: Tokens;
-  readonly #made = new Set<string>();
+  /** Objects that the program has made, with the form of their names where they have one. */
+  readonly #made = new Map<string, string | undefined>();
   /** Forms of names that programs make, as the spec grants them already. */
   readonly #forms: readonly { readonly object: string; readonly pattern: PathPattern }[];
+  /** By directory, names that were made when the spec was recorded. */
+  readonly #before: ReadonlyMap<string, readonly string[]>;
   #choosesPorts: boolean;
 
   /** `grants`: of the spec that is to be completed. */
@@ -337,28 +366,74 @@ export class Learner {
         (grant) => makesName(grant) && isPattern(grant.object) && !/\/\*+$/.test(grant.object),
       )
       .map(({ object }) => ({ object, pattern: new PathPattern(expanded(object, tokens)) }));
+    const plain = grants.filter((grant) => makesName(grant) && !isPattern(grant.object));
+    this.#before = new Map(
+      groupBy(plain, ({ object }) => directoryOf(object)).map((own) => [
+        directoryOf(own[0]?.object ?? ""),
+        own.map(({ object }) => object),
+      ]),
+    );
   }
 
-  /** The object of a grant that was found to be missing, with what the program makes up as a pattern. */
-  objectOf(grant: Pick<Draft, "verb" | "object">): string {
+  /** What to grant in place of what was found to be missing, and how much more that allows. */
+  proposal(grant: Pick<Grant, "verb" | "object">): Proposal {
     const { verb, object } = grant;
+    if (!isPathVerb(verb)) return { verb, object: this.#addressOf(grant) };
+    if (makesName(grant) && !this.#made.has(object)) this.#made.set(object, this.#formOf(object));
+    const granted = this.#grantedForm(object);
+    const general = granted ?? changedNames(object, (_, path) => this.#made.get(path));
+    if (general === object) return { verb, object };
+    // What the spec grants in such a place somebody has wanted there.
+    const why = granted === undefined ? mayStand(general, this.#tokens) : undefined;
+    if (why !== undefined) return { verb, object, beyond: `${general}, but ${why}` };
+    const own = new Set([expanded(object, this.#tokens)]);
+    const adds = namesAdded(expanded(general, this.#tokens), own);
+    return { verb, object: general, rung: rungOf(general), ...(adds !== undefined && { adds }) };
+  }
+
+  /** An address, with any port where the kernel chooses them. */
+  #addressOf(grant: Pick<Grant, "verb" | "object">): string {
     this.#choosesPorts ||= choosesPort(grant);
-    const port = ephemeralPort(object);
-    if (port !== undefined) return this.#choosesPorts ? `${port.head}*` : object;
-    if (!isPathVerb(verb)) return object;
-    if (makesName(grant)) this.#made.add(object);
+    const port = ephemeralPort(grant.object);
+    return port !== undefined && this.#choosesPorts ? `${port.head}*` : grant.object;
+  }
+
+  /** An object whose name has a form that the spec grants, or that stands below a directory that has. */
+  #grantedForm(object: string): string | undefined {
     const parts = object.split("/");
-    // It may have such a name, or stand below a directory that has.
     for (let end = parts.length; end > 1; end--) {
       const path = plainPath(expanded(parts.slice(0, end).join("/"), this.#tokens));
       const form = this.#forms.find(({ pattern }) => path !== undefined && pattern.matches(path));
       if (form !== undefined) return [form.object, ...parts.slice(end)].join("/");
     }
-    const general = changedNames(object, (name, path, directory) =>
-      this.#made.has(path) ? madeName(name, directory) : undefined,
-    );
-    return mayStand(general, this.#tokens) === undefined ? general : object;
+    return undefined;
   }
+
+  /** The form of a name that is made: by its looks, or by one that another run made in its place. */
+  #formOf(object: string): string | undefined {
+    const directory = directoryOf(object);
+    const name = object.slice(object.lastIndexOf("/") + 1);
+    const isScratch = SCRATCH.test(directory);
+    const alike = (this.#before.get(directory) ?? []).map((other) =>
+      commonForm(other, object, isScratch),
+    );
+    const form = madeName(name, directory) ?? longest(alike)?.slice(directory.length + 1);
+    return form === name ? undefined : form;
+  }
+}
+
+/** What completes that spec. */
+export function learnerOf({ roles }: Pick<Spec, "roles">, tokens: Tokens): Learner {
+  return new Learner(
+    tokens,
+    roles.flatMap(({ grants }) => grants),
+  );
+}
+
+/** A grant that would do, with its rung where it allows more than was asked for, and the names that are there which it takes in. */
+export interface Proposal extends Pick<Grant, "verb" | "object" | "rung" | "adds"> {
+  /** What a name that is new in each run would need, and why that is not proposed. */
+  readonly beyond?: string;
 }
 
 function makesName({ verb }: Pick<Draft, "verb">): boolean {
@@ -461,11 +536,6 @@ function pairUp(
   made: ReadonlySet<string>,
   renames: Map<string, string>,
 ): void {
-  const plain = (form: string) => form.replaceAll("*", "").length;
-  const longest = (forms: readonly (string | undefined)[]) =>
-    forms.reduce((best, form) =>
-      form !== undefined && (best === undefined || plain(form) > plain(best)) ? form : best,
-    );
   for (const one of group) {
     const others = group.filter((other) => disjoint(one.runs, other.runs));
     if (others.length === 0) continue;
@@ -481,6 +551,16 @@ function pairUp(
       );
     if (best !== undefined) renames.set(one.object, best);
   }
+}
+
+/** That of them which says most. */
+function longest(forms: readonly (string | undefined)[]): string | undefined {
+  const plain = (form: string) => form.replaceAll("*", "").length;
+  return forms.reduce<string | undefined>(
+    (best, form) =>
+      form !== undefined && (best === undefined || plain(form) > plain(best)) ? form : best,
+    undefined,
+  );
 }
 
 function disjoint(one: ReadonlySet<number>, other: ReadonlySet<number>): boolean {

@@ -70,8 +70,9 @@ export function protection(directory: string, home: string | undefined): string 
     : undefined;
 }
 
-/** Caches, logs and counters in a home directory. */
-const CACHES = /^(?:\.cache|\.npm\/_logs|\.config\/go\/telemetry)(?:\/|$)/;
+/** Caches, logs and counters in a home directory, and what programs keep for a while beside their configuration. */
+const CACHES =
+  /^(?:\.cache|\.npm\/_logs|\.config\/go\/telemetry|\.[^/]+\/(?:tmp|temp|cache))(?:\/|$)/;
 
 /** The directory that an object's last name stands in. */
 export function directoryOf(object: string): string {

@@ -26,6 +26,20 @@ const ZONES = [-12 * 3600, 14 * 3600] as const;
 /** Seconds by which a clock that a program reads and that of the recording may be apart. */
 const SLACK = 2;
 
+/**
+ * mkstemp(3), mkdtemp(3) and tempfile of Python make files and directories that are new and only the user's: six letters and
+ * digits, or eight with underscores, are random then whatever words they look like. Six small letters are words more often.
+ */
+const PRIVATE_NAMES: readonly RegExp[] = [
+  /^(|.*[-._])(?![a-z]{6}(?:\.|$))[A-Za-z0-9]{6}((?:\.[A-Za-z0-9]{1,8}){0,2})$/,
+  /^(|.*[-._])[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/,
+];
+
+/** Under what the form of a whole name is found among its stamps. No word is like that. */
+function wholeName(name: string): string {
+  return `/${name}`;
+}
+
 /** Follows who was told which number, event by event, and finds the names that were made with one. */
 export class StampFinder {
   readonly #start: { readonly startSeconds: number; readonly startNanos: number };
@@ -53,8 +67,8 @@ export class StampFinder {
     this.#told.set(child, new Set(this.#told.get(parent)));
   }
 
-  /** A process made a name, `nanos` after the start of the recording. */
-  made(process: number, path: string, nanos: number): void {
+  /** A process made a name, `nanos` after the start of the recording; `isPrivate`: as temporary files are made. */
+  made(process: number, path: string, nanos: number, isPrivate = false): void {
     const name = path.slice(path.lastIndexOf("/") + 1);
     const stamps = new Map<string, string>();
     for (const word of name.match(/[0-9A-Za-z]+/g) ?? []) {
@@ -65,7 +79,11 @@ export class StampFinder {
     }
     const known = this.#found.get(path);
     const agreed = known === undefined ? stamps : [...stamps].filter(([word]) => known.has(word));
-    this.#found.set(path, new Map(agreed));
+    const kept = new Map(agreed);
+    // It has its name from whoever made it first.
+    const whole = known === undefined ? isPrivate && privateForm(name) : known.get(wholeName(name));
+    if (whole) kept.set(wholeName(name), whole);
+    this.#found.set(path, kept);
   }
 
   /** The form of a word that is a number which the process was told, or ends with one in hexadecimal. */
@@ -105,6 +123,11 @@ export class StampFinder {
   }
 }
 
+function privateForm(name: string): string | undefined {
+  const found = PRIVATE_NAMES.map((form) => form.exec(name)).find((match) => match !== null);
+  return found && `${found[1]}*${found[2]}`;
+}
+
 /** Stamps by object, of those that have them in each run that made them: a name that two runs made is of neither. */
 export function agreedStamps(
   runs: ReadonlyMap<string, ReadonlyMap<number, Stamps>>,
@@ -112,13 +135,17 @@ export function agreedStamps(
   const agreed = new Map<string, Stamps>();
   for (const [object, byRun] of runs) {
     const [first = new Map(), ...others] = byRun.values();
-    const stamps = [...first].filter(([word]) => others.every((other) => other.has(word)));
+    const isOfOneRun = others.length === 0;
+    const stamps = [...first].filter(([word]) =>
+      word.startsWith("/") ? isOfOneRun : others.every((other) => other.has(word)),
+    );
     if (stamps.length > 0) agreed.set(object, new Map(stamps));
   }
   return agreed;
 }
 
-/** The name with what stands for its stamps. */
-export function withoutStamps(name: string, stamps: Stamps): string {
-  return name.replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
+/** The name with what stands for its stamps; `isScratch`: in a directory for temporary files. */
+export function withoutStamps(name: string, stamps: Stamps, isScratch = false): string {
+  const whole = isScratch ? stamps.get(wholeName(name)) : undefined;
+  return whole ?? name.replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
 }

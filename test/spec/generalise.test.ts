@@ -149,7 +149,7 @@ describe("the ladder", () => {
       { verb: "read", object: "$TMP/x*" },
     ] as const;
     const learner = new Learner(TOKENS, forms);
-    const of = (verb: Verb, object: string) => learner.objectOf({ verb, object });
+    const of = (verb: Verb, object: string) => learner.proposal({ verb, object }).object;
     expect(of("read", "$TMP/ccV1owEG.o")).toBe("$TMP/cc*.o");
     expect(of("list", "$TMP/ccV1owEG.o/below/it")).toBe("$TMP/cc*.o/below/it");
     expect(of("read", "$TMP/xV1owEG.o")).toBe("$TMP/xV1owEG.o");
@@ -165,6 +165,61 @@ describe("the ladder", () => {
     expect(of("syscall", "unlink")).toBe("unlink");
   });
 
+  it("proposes the form that a new name has in common with one of the recording, and what it adds", () => {
+    const dir = mkdtempSync(join(tmpdir(), "trace-proposal-"));
+    try {
+      for (const name of ["job-else.log", "other"]) writeFileSync(join(dir, name), "");
+      const tokens = { PWD: dir };
+      const grants = ["job-myqfeqda.log", ".a.FIAPOI", "Makefile"].map(
+        (name) => ({ verb: "create", object: `$PWD/${name}` }) as const,
+      );
+      const learner = new Learner(tokens, grants);
+      const of = (verb: Verb, object: string) => learner.proposal({ verb, object });
+      const job = { object: "$PWD/job-*.log", rung: "sibling", adds: 1 };
+      expect(of("read", "$PWD/job-ighxzago.log").object).toBe("$PWD/job-ighxzago.log");
+      expect(of("create", "$PWD/job-ighxzago.log")).toEqual({ verb: "create", ...job });
+      expect(of("delete", "$PWD/job-ighxzago.log")).toEqual({ verb: "delete", ...job });
+      expect(of("create", "$PWD/.a.abcdef").object).toBe("$PWD/.a.*");
+      expect(of("create", "/etc/x/49b85118")).toEqual({
+        verb: "create",
+        object: "/etc/x/49b85118",
+        beyond: "/etc/x/*, but /etc is protected",
+      });
+      expect(of("create", "$PWD/settings")).toEqual({ verb: "create", object: "$PWD/settings" });
+      expect(of("create", "$PWD/49b85118")).toEqual({
+        verb: "create",
+        object: "$PWD/*",
+        rung: "directory",
+        adds: 2,
+      });
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it("says where all names of a directory are granted", () => {
+    const make = (run: number, object: string): Draft => ({
+      verb: "create",
+      object,
+      rung: "token",
+      because: undefined,
+      count: 1,
+      runs: new Set([run]),
+      first: `${run}@1`,
+      phases: 1,
+    });
+    const drafts = ["$PWD/49b85118", "$TMP/49b85118"].map((object) => make(1, object));
+    const climber = new Climber(TOKENS, DEFAULT_LADDER, 1, false, new Map());
+    const [climbed = []] = climber.climb([drafts], new Set());
+    expect(climbed.map(({ object, rung }) => [object, rung])).toEqual([
+      ["$PWD/*", "directory"],
+      ["$TMP/*", "directory"],
+    ]);
+    expect([...climber.remarks]).toEqual([
+      expect.stringMatching(/^\$PWD\/\* is granted whole \(create\): /),
+    ]);
+  });
+
   it("never climbs into protected places", () => {
     for (const place of [
       "/",
@@ -176,6 +231,8 @@ describe("the ladder", () => {
       "/home/me/.config/app",
       "/home/me/.npm",
       "/home/me/.npm/_logs2",
+      "/home/me/.ssh/tmp",
+      "/home/me/.ansible/tmp2",
       "/home/me/.config/go",
       "/root/x",
     ]) {
@@ -186,6 +243,7 @@ describe("the ladder", () => {
       "/home/me/work",
       "/home/me/.cache/app",
       "/home/me/.npm/_logs",
+      "/home/me/.ansible/tmp",
       "/home/me/.config/go/telemetry/local",
       "/var/lib/app",
       "/dev/shm",

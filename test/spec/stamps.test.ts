@@ -97,3 +97,43 @@ describe("a name tells", () => {
     expect(agreed(stamp, other).size).toBe(0);
   });
 });
+
+describe("a name that was made for its maker alone", () => {
+  const found = (...made: (readonly [name: string, isPrivate: boolean])[]) => {
+    const finder = new StampFinder({ startSeconds: START, startNanos: 0 });
+    for (const [name, isPrivate] of made) finder.made(1, `/w/${name}`, SECOND, isPrivate);
+    return finder.found;
+  };
+  const general = (name: string, isScratch = true) =>
+    withoutStamps(name, found([name, true]).get(`/w/${name}`) ?? new Map(), isScratch);
+
+  it("is random among temporary files, though it be letters alone", () => {
+    expect(general("uogyfryj")).toBe("*");
+    expect(general("pip-uogyfryj.whl")).toBe("pip-*.whl");
+    expect(general("sh-thd.FIAPOI")).toBe("sh-thd.*");
+    expect(general("socket")).toBe("socket");
+    expect(general("app.socket")).toBe("app.socket");
+    expect(general("uogyfryj", false)).toBe("uogyfryj");
+  });
+
+  it("is not when it was there before, and stays so when it is made again", () => {
+    const again = found(["uogyfryj", true], ["uogyfryj", false]);
+    expect(withoutStamps("uogyfryj", again.get("/w/uogyfryj") ?? new Map(), true)).toBe("*");
+    const late = found(["uogyfryj", false], ["uogyfryj", true]);
+    expect(withoutStamps("uogyfryj", late.get("/w/uogyfryj") ?? new Map(), true)).toBe("uogyfryj");
+  });
+
+  it("is not when two runs made it", () => {
+    const one = found(["uogyfryj", true]).get("/w/uogyfryj") ?? new Map();
+    const runs = new Map([
+      [
+        "$TMP/uogyfryj",
+        new Map([
+          [1, one],
+          [2, one],
+        ]),
+      ],
+    ]);
+    expect(agreedStamps(runs).size).toBe(0);
+  });
+});

@@ -10,6 +10,7 @@ import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { allowingLine } from "../../spec/check.js";
 import { readSpec, specText } from "../../spec/file.js";
+import { type Learner, learnerOf } from "../../spec/generalise.js";
 import type { Spec } from "../../spec/model.js";
 import type { Proof } from "../../spec/prove.js";
 import type { CommandContext, CommandDef } from "../command.js";
@@ -110,7 +111,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
   context.stderr.write(
     options.format === "json"
       ? `${JSON.stringify({ schema: 1, ...summaryOf(proof) }, undefined, 2)}\n`
-      : textOf(proof, spec),
+      : textOf(proof, spec, learnerOf(spec, tokens)),
   );
   if (!proof.proved) return 2;
   if (options.minimize === true)
@@ -126,7 +127,7 @@ function summaryOf({ compiled, ...rest }: Proof): object {
   return { ...rest, supervised: compiled.policy.supervised, coarse: compiled.coarse };
 }
 
-function textOf(proof: Proof, spec: Spec): string {
+function textOf(proof: Proof, spec: Spec, learner: Learner): string {
   const { checks, run: own, probes, compiled, kernel, landlock } = proof;
   const lines: string[] = [];
   for (const { trace, violations, unknown } of checks) {
@@ -145,13 +146,13 @@ function textOf(proof: Proof, spec: Spec): string {
   if (own.fatal !== undefined) {
     const { role, verb, object, error, seq, grant } = own.fatal;
     lines.push(`${role}: ${verb} ${object} fails with ${error} (@${seq}), and worked before`);
-    lines.push(`  to allow it: ${allowingLine(spec.roles, role, grant)}`);
+    lines.push(`  to allow it: ${allowingLine(spec.roles, role, learner.proposal(grant))}`);
   } else if (own.late === undefined && own.before !== undefined && own.before !== own.ended) {
     lines.push(`under enforcement the program ends with ${own.ended}, before with ${own.before}`);
     const [first] = own.refusals;
     if (first !== undefined)
       lines.push(
-        `  first refusal: ${first.role}: ${allowingLine(spec.roles, first.role, first.grant)}`,
+        `  first refusal: ${first.role}: ${allowingLine(spec.roles, first.role, learner.proposal(first.grant))}`,
       );
   }
   const passed = probes.filter(({ denied }) => !denied);

@@ -14,7 +14,7 @@ import {
   startEnforced,
 } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
-import { Learner } from "../../spec/generalise.js";
+import { type Learner, learnerOf } from "../../spec/generalise.js";
 import type { Role, Spec } from "../../spec/model.js";
 import { expanded, type Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
@@ -50,7 +50,10 @@ export const command: CommandDef<Options> = {
   passThrough: true,
   failureExitCode: 125,
   options: [
-    { flags: "--learn", help: "refuse nothing; tell what would have been refused, as grants" },
+    {
+      flags: "--learn",
+      help: "refuse nothing; tell what would have been refused, as grants",
+    },
     { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
     {
       flags: "--supervise <when>",
@@ -151,10 +154,7 @@ class Teller {
   constructor(options: Options, { roles }: Spec, tokens: Tokens) {
     this.#options = options;
     this.#roles = roles;
-    this.#learner = new Learner(
-      tokens,
-      roles.flatMap(({ grants }) => grants),
-    );
+    this.#learner = learnerOf({ roles }, tokens);
     this.#runs = new Set(
       roles.flatMap(({ name, grants }) =>
         grants
@@ -175,20 +175,21 @@ class Teller {
       return;
     }
     const { role, call, verb, object, grant, killed } = refusal;
+    const proposal = this.#learner.proposal(grant);
     if (!this.#isNew(`${role} ${verb} ${object}`) || this.#options.quiet === true) return;
     const error = this.#failed.get(`${role} ${grant.verb} ${grant.object}`);
     const before = error === undefined ? "" : `, which failed with ${error} when it was recorded`;
     const what = killed
       ? `ended: ${object} was started without a grant`
       : `refused ${verb} ${object} (${call})${before}`;
-    const line = `trace: ${role}: ${what}; to allow it: ${allowingLine(this.#roles, role, grant)}`;
+    const line = `trace: ${role}: ${what}; to allow it: ${allowingLine(this.#roles, role, proposal)}`;
     if (error === undefined || this.#options.verbose === true) say(line);
     else this.#late.push(line);
   }
 
   #learnt({ role, verb, object, grant }: Refusal): void {
     if (verb === "exec" && this.#runs.has(`${role} ${object}`)) return;
-    const needed = { ...grant, object: this.#learner.objectOf(grant) };
+    const needed = this.#learner.proposal(grant);
     if (!this.#isNew(`${role} ${needed.verb} ${needed.object}`)) return;
     if (this.#options.quiet !== true) say(`trace: ${role} needs: ${grantLine(needed)}`);
   }
