@@ -101,6 +101,7 @@ export interface NativeAttempt {
 export interface NativeEnforced {
   readonly pid: number;
   wait(): Promise<Outcome<number>>;
+  letGo(): void;
 }
 
 export interface NativeRecording {

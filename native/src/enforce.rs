@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use napi::bindgen_prelude::{AsyncTask, Buffer, Env, Error, FnArgs, Result, Status, Task};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use trace_engine::enforce::{self, Attempt, Enforcement, Policy, Refusal, Report, Running};
+use trace_engine::enforce::{self, Attempt, Enforcement, Policy, Reaper, Refusal, Report, Running};
 use trace_engine::error::EngineError;
 use trace_engine::launch::{self, Program, Restored, Surroundings};
 
@@ -89,6 +89,7 @@ fn attempt_of(options: &AttemptOptions) -> std::result::Result<Attempt, EngineEr
 #[napi]
 pub struct Enforced {
     pid: i32,
+    reaper: Option<Arc<Reaper>>,
     running: Arc<Mutex<Option<Running>>>,
 }
 
@@ -125,6 +126,14 @@ impl Enforced {
     pub fn wait(&self) -> AsyncTask<WaitEnforced> {
         AsyncTask::new(WaitEnforced { running: Arc::clone(&self.running) })
     }
+
+    /// What it has left running goes on when this process ends; it is killed then without this.
+    #[napi]
+    pub fn let_go(&self) {
+        if let Some(reaper) = &self.reaper {
+            reaper.let_go();
+        }
+    }
 }
 
 fn os_string(buffer: &Buffer) -> OsString {
@@ -151,7 +160,11 @@ pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader:
         };
         enforce::start(&program, &enforcement, options.adopt)
     };
-    outcome(start(), |running| Enforced { pid: running.pid, running: Arc::new(Mutex::new(Some(running))) })
+    outcome(start(), |running| Enforced {
+        pid: running.pid,
+        reaper: running.reaper(),
+        running: Arc::new(Mutex::new(Some(running))),
+    })
 }
 
 /// Version of Landlock that the kernel offers; 0: none.

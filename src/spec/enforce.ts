@@ -88,6 +88,8 @@ export interface Enforced extends Compiled {
   readonly pid: number;
   /** The program's wait status, when all that it started has ended. */
   readonly status: Promise<number>;
+  /** What it has left running goes on when this process ends; otherwise all that it has started is killed then. */
+  readonly letGo: () => void;
 }
 
 /** First kernel of each version of Landlock that adds a guarantee, and what is missing before. */
@@ -173,7 +175,7 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
     ),
   );
   const status = running.wait().then(unwrap).then(settled);
-  return { ...compiled, pid: running.pid, status };
+  return { ...compiled, pid: running.pid, status, letGo: () => running.letGo() };
 }
 
 /** Kills all processes below this one. They are stopped first, so that none starts another one or loses its parent meanwhile. */

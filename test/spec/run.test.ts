@@ -90,21 +90,26 @@ function cwdOf(pid: string): string | undefined {
 }
 
 describe.each(["always", "never"])("spec run --supervise=%s that is killed", TIMEOUT, (how) => {
-  it("ends the program", async () => {
+  it("ends the program and all that it has started", async () => {
     const other = new SpecPlace();
-    const own = other.learn("sh", "-c", "echo $$ > pid; read line; true");
-    const file = join(other.work, "pid");
-    writeFileSync(file, "");
-    const words = ["spec", "run", `--supervise=${how}`, own];
+    // The second one has lost its parent, the third one has its own session.
+    const command = [
+      'sleep "$0" & echo $! > one; (sleep "$0" & echo $! > two)',
+      'setsid sh -c \'echo $$ > three; sleep "$0"; true\' "$0" & echo $$ > pid; read line; true',
+    ].join("; ");
+    const own = other.learn("sh", "-c", command, "0.1");
+    const pidOf = (name: string) => readFileSync(join(other.work, name), "utf8").trim();
+    const names = ["one", "two", "three", "pid"];
+    for (const name of names) writeFileSync(join(other.work, name), "");
+    const words = ["spec", "run", `--supervise=${how}`, own, "--", "sh", "-c", command, "60"];
     const { cwd, env } = { cwd: other.work, env: other.env };
     // What it reads from does not end with it.
     const running = spawn(cli, words, { cwd, env, stdio: ["pipe", "ignore", "ignore"] });
     const until = (holds: () => boolean) => expect.poll(holds, { timeout: 20_000 }).toBe(true);
-    await until(() => readFileSync(file, "utf8").endsWith("\n"));
-    const pid = readFileSync(file, "utf8").trim();
-    expect(runs(pid)).toBe(true);
+    await until(() => names.every((name) => pidOf(name) !== ""));
+    expect(names.filter((name) => !runs(pidOf(name)))).toEqual([]);
     running.kill("SIGKILL");
-    await until(() => !runs(pid));
+    await until(() => names.every((name) => !runs(pidOf(name))));
     running.stdin.destroy();
     other.leave();
   });

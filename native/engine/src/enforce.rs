@@ -18,6 +18,7 @@ mod pattern;
 mod policy;
 mod probe;
 mod processes;
+mod reaper;
 mod rules;
 mod ruleset;
 mod sockets;
@@ -32,6 +33,7 @@ use libc::pid_t;
 pub use gate::{Gate, STEP_FILTER, STEP_HANDOVER, STEP_LANDLOCK, STEP_PRIVILEGES};
 pub use policy::Policy;
 pub use probe::{Attempt, attempt};
+pub use reaper::{Forked, Reaper};
 pub use ruleset::version as landlock_version;
 pub use supervise::{Refusal, Report};
 
@@ -97,12 +99,13 @@ pub struct Running {
     pub pid: pid_t,
     supervisor: Option<Supervising>,
     launched: launch::Launched,
+    reaper: Option<Arc<Reaper>>,
     adopts: bool,
 }
 
 /// Starts a program under a policy, unrecorded. `adopts`: processes that lose their parents become children of this one, which
-/// must have no others, so that all that the program has started is found among its descendants. The program is killed when the
-/// thread that has called this ends, prctl(2).
+/// must have no others, so that all that the program has started is found among its descendants. When this process is killed,
+/// so are the program and all that it has started (`reaper.rs`).
 ///
 /// # Errors
 /// As [`launch::find`]; `policy` when it cannot be enforced.
@@ -114,24 +117,37 @@ pub fn start(program: &Program, enforcement: &Enforcement, adopts: bool) -> Resu
     let how = How { untraced: true, ..How::default() };
     let mut launched = launch::launch_enforced(program, &how, None, Some(enforcement))?;
     let supervisor = launched.take_supervisor();
+    let reaper = launched.take_reaper().map(Arc::new);
     launched.release().map_err(|error| EngineError::start("system", format!("the program is gone: {error}")))?;
-    Ok(Running { pid: launched.pid, supervisor, launched, adopts })
+    Ok(Running { pid: launched.pid, supervisor, launched, reaper, adopts })
 }
 
 impl Running {
+    /// Who lets go of what the program has left running.
+    #[must_use]
+    pub fn reaper(&self) -> Option<Arc<Reaper>> {
+        self.reaper.clone()
+    }
+
     /// Waits for the program, and for all that it left running. Gives its wait status.
     ///
     /// # Errors
     /// When it did not get as far as its program.
     pub fn wait(self) -> Result<i32, EngineError> {
-        let status = wait_for(self.pid)
-            .map_err(|error| EngineError::start("system", format!("cannot wait for the program: {error}")))?;
+        let status = match &self.reaper {
+            Some(reaper) => reaper.wait(),
+            None => wait_for(self.pid)
+                .map_err(|error| EngineError::start("system", format!("cannot wait for the program: {error}")))?,
+        };
         if let Some(error) = self.launched.failure() {
             return Err(error);
         }
         while self.adopts && wait_for(ANY_CHILD).is_ok() {}
         if let Some(supervisor) = self.supervisor {
             ended(supervisor)?;
+        }
+        if let Some(reaper) = self.reaper {
+            reaper.let_go();
         }
         Ok(status)
     }

@@ -118,9 +118,15 @@ pub struct Launched {
     failure: OwnedFd,
     path: PathBuf,
     supervisor: Option<enforce::Supervising>,
+    reaper: Option<enforce::Reaper>,
 }
 
 impl Launched {
+    /// The parent of a program that a policy is enforced on, which is not recorded.
+    pub fn take_reaper(&mut self) -> Option<enforce::Reaper> {
+        self.reaper.take()
+    }
+
     /// The thread that answers for the program, when a policy is enforced on it.
     pub fn take_supervisor(&mut self) -> Option<enforce::Supervising> {
         self.supervisor.take()
@@ -374,8 +380,15 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
         failure: failure_write.as_raw_fd(),
         others: [go_write.as_raw_fd(), failure_read.as_raw_fd()],
     };
+    let has_reaper = put_on.gate.is_some() && put_on.attempt.is_none() && how.untraced;
     // SAFETY: the child calls only `child`, which makes async-signal-safe calls and never returns.
-    let pid = unsafe { libc::fork() };
+    let (pid, reaper) = match unsafe { has_reaper.then(|| enforce::Reaper::fork()).transpose() } {
+        // SAFETY: as above.
+        Ok(None) => (unsafe { libc::fork() }, None),
+        Ok(Some(enforce::Forked::Program)) => (0, None),
+        Ok(Some(enforce::Forked::Parent(pid, reaper))) => (pid, Some(reaper)),
+        Err(error) => return Err(EngineError::start("system", format!("cannot make a process: {error}"))),
+    };
     match pid {
         -1 => Err(EngineError::start("system", format!("cannot make a process: {}", io::Error::last_os_error()))),
         // SAFETY: this is the child of the fork above; `plan` holds valid pointers for it.
@@ -398,7 +411,7 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
                 ));
             }
             let shown = program.cwd.clone().filter(|cwd| !cwd.is_dir()).unwrap_or(path);
-            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor: None })
+            Ok(Launched { pid, go: go_write, failure: failure_read, path: shown, supervisor: None, reaper })
         }
     }
 }

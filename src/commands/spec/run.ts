@@ -120,7 +120,10 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   try {
     const status = await Promise.race([running.status, left.signalled]);
     teller.finish();
-    if (typeof status !== "number") return status;
+    if (typeof status !== "number") {
+      running.letGo();
+      return status;
+    }
     if (isLate) {
       say(`trace: ended after ${humanDuration((options.timeout ?? 0) * 1e6)} (--timeout)`);
       return { exitNow: TIMED_OUT };
