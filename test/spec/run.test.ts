@@ -10,6 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingGuarantees } from "../../src/spec/enforce.js";
@@ -213,6 +214,15 @@ describe("trace spec run", TIMEOUT, () => {
     const own = place.trace("spec", "run", "--learn", spec, "--", "sh", "-c", "cat other");
     expect(own.stdout).toBe("other\n");
     expect(own.stderr).toContain("cat needs: - {verb: read, object: $PWD/other}");
+  });
+
+  it.skipIf(lacking("perl"))("learns of no rings, by which all would pass unseen", () => {
+    const other = new SpecPlace();
+    const script = 'my $p = "\\0" x 120; syscall(425, 1, $p) < 0 and print $! + 0';
+    const own = other.trace("spec", "run", "--learn", other.learn("perl", "-e", script));
+    expect(own.stdout).toBe(String(constants.errno.ENOSYS));
+    expect(own.stderr).not.toContain("io_uring");
+    other.leave();
   });
 
   it("learns nothing from a program that does what it did", () => {

@@ -52,7 +52,7 @@ export const command: CommandDef<Options> = {
   options: [
     {
       flags: "--learn",
-      help: "refuse nothing; tell what would have been refused, as grants",
+      help: "refuse nothing but io_uring; tell what would have been refused, as grants",
     },
     { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
     {

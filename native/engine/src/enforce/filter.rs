@@ -37,9 +37,11 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
     // Where nobody listens, nobody lets the child into its program.
     let first = (otherwise == Otherwise::Refuse).then_some(libc::SYS_execve);
     // Calls that programs do without are refused at once. The flags of clone3 stand in memory, where no filter sees them: programs
-    // fall back to clone. Who learns wants to see them all.
+    // fall back to clone. Who learns wants to see them all, and that nothing passes by in rings.
     let missing: Vec<i64> = match otherwise {
-        Otherwise::Notify if policy.learn => Vec::new(),
+        Otherwise::Notify if policy.learn => {
+            policy.absent.iter().copied().filter(|call| RINGS.contains(call)).collect()
+        }
         _ => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
     };
     for number in policy.pass.iter().chain(&NEEDED).chain(&first).copied() {
@@ -174,6 +176,9 @@ fn open_rules(opens: Opens, flags: u8) -> Conditions {
     let rules = modes.iter().map(|mode| SeccompRule::new(vec![argument(flags, mask.clone(), *mode as u64)?]));
     Ok(Some(rules.collect::<Result<_, _>>()?))
 }
+
+/// What programs do by rings no filter sees.
+const RINGS: [i64; 3] = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
 /// Calls that truncate a file which need not be open for writing, in ways that no filter sees: by its name, by flags in memory.
 /// (`io_uring_setup` opens by rings.)
