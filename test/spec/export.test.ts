@@ -392,6 +392,24 @@ describe("exports", TIMEOUT, () => {
     }
   });
 
+  it("node looks for what is not there as it does without flags", () => {
+    const script = `const fs = require("node:fs");
+for (const name of ["gone", ".env"]) {
+  try { fs.statSync(name); } catch (error) { console.log(name, error.code); }
+}
+`;
+    const other = new SpecPlace({ "own.cjs": script });
+    try {
+      const own = other.learn(process.execPath, "own.cjs");
+      const { stdout } = other.trace("spec", "export", "--to=node", own);
+      const flags = stdout.replace(/\\\n/g, "").trim();
+      const done = other.run("sh", "-c", `eval "exec $0 $1 own.cjs"`, process.execPath, flags);
+      expect(done.stdout, done.stderr).toBe("gone ENOENT\n.env ERR_ACCESS_DENIED\n");
+    } finally {
+      other.leave();
+    }
+  });
+
   it("node is given the network where it has to be", () => {
     const spec = specWith(roleOf("node", "/usr/bin/node", "", [["connect", "unix:$TMP/s"]]));
     const flags = (major: number) => exportNode(spec, OPTIONS, major).text;

@@ -6,7 +6,8 @@ import { TraceError } from "../../errors.js";
 import { shellWord } from "../../tree/shell.js";
 import { isPathVerb } from "../generalise.js";
 import { type Grant, type Role, SOCKET_VERBS, type Spec } from "../model.js";
-import { parseAddress } from "../object.js";
+import { parseAddress, plainPath } from "../object.js";
+import { isSecret } from "../places.js";
 import { expanded } from "../tokens.js";
 import {
   type Exported,
@@ -62,6 +63,10 @@ function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Pa
     if (named === undefined) continue;
     (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(named) : named);
   }
+  for (const path of missedBy(role, options, passed)) {
+    const named = name(path);
+    if (named === path) read.add(path);
+  }
   return { read: inOrder(read), write: inOrder(write) };
 }
 
@@ -81,6 +86,26 @@ function passedBy(role: Role, { tokens }: ExportOptions): ReadonlySet<string> {
   }
   return passed;
 }
+
+/**
+ * What a script looked for in vain: without a flag it is told that it may not, which is another error than the one that it reckons
+ * with. The loader looks for modules without leave.
+ */
+function missedBy(
+  { probes = [] }: Role,
+  { tokens }: ExportOptions,
+  passed: ReadonlySet<string>,
+): string[] {
+  const paths = probes
+    .filter(({ verb, error }) => (verb === "read" || verb === "stat") && error === "ENOENT")
+    .flatMap(({ object }) => plainPath(expanded(object, tokens)) ?? []);
+  return paths.filter(
+    (path) => !passed.has(path) && !MODULE.test(path) && !MODULES.test(path) && !isSecret(path),
+  );
+}
+const MODULES = /\/node_modules(?:\/|$)/;
+
+const MISSED = "names that were looked for in vain can be read, since a refusal is another error";
 
 /** What the flags make of a grant of a path. */
 function pathVerdict(
@@ -184,6 +209,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
     }),
     remarks: [
       ...orderRemark(roles),
+      ...(roles.some(({ probes = [] }) => probes.length > 0) ? [MISSED] : []),
       `flags of Node.js ${major}; addons, child processes and inherited descriptors are not held by them`,
     ],
   };
@@ -249,6 +275,7 @@ export const deno: Target = {
       }),
       remarks: [
         ...orderRemark(roles),
+        ...(roles.some(({ probes = [] }) => probes.length > 0) ? [MISSED] : []),
         "programs that it runs and libraries that it loads are not held by the flags",
       ],
     };
