@@ -273,13 +273,14 @@ export class Climber {
         !isPattern(directoryOf(object)) &&
         !SCRATCH.test(directoryOf(object)),
     );
-    for (const own of groupBy(wholes, ({ object }) => object)) {
-      const verbs = [...new Set(own.map(({ verb }) => verb))].sort().join(", ");
-      const object = own[0]?.object ?? "";
+    const verbs = [...new Set(wholes.map(({ verb }) => verb))].sort().join(", ");
+    const objects = [...new Set(wholes.map(({ object }) => object))].sort();
+    const more = objects.length - MOST_TOLD;
+    const told = objects.slice(0, MOST_TOLD).join(", ") + (more > 0 ? ` and ${more} more` : "");
+    if (objects.length > 0)
       this.remarks.add(
-        `${object} is granted whole (${verbs}): the programs make names there that are new in each run and have nothing in common`,
+        `${told} ${objects.length > 1 ? "are" : "is"} granted whole (${verbs}): the programs make names there that are new in each run and have nothing in common`,
       );
-    }
   }
 
   /** What is replaced by rename is another file each time: its directory is granted. */
@@ -341,6 +342,9 @@ function rungOf(object: string): Rung {
   return object.endsWith("/*") ? "directory" : "sibling";
 }
 
+/** How many directories a remark names. */
+const MOST_TOLD = 3;
+
 /** First port that Linux gives out by itself (ip(7), ip_local_port_range). */
 const FIRST_EPHEMERAL = 32768;
 /** Larger groups would take long to compare, and are no few names that differ. */
@@ -379,7 +383,9 @@ export class Learner {
   proposal(grant: Pick<Grant, "verb" | "object">): Proposal {
     const { verb, object } = grant;
     if (!isPathVerb(verb)) return { verb, object: this.#addressOf(grant) };
-    if (makesName(grant) && !this.#made.has(object)) this.#made.set(object, this.#formOf(object));
+    // Where it may be made it is not told that it was.
+    if ((makesName(grant) || OF_MADE.has(verb)) && !this.#made.has(object))
+      this.#made.set(object, this.#formOf(object, makesName(grant)));
     const granted = this.#grantedForm(object);
     const general = granted ?? changedNames(object, (_, path) => this.#made.get(path));
     if (general === object) return { verb, object };
@@ -410,14 +416,16 @@ export class Learner {
   }
 
   /** The form of a name that is made: by its looks, or by one that another run made in its place. */
-  #formOf(object: string): string | undefined {
+  #formOf(object: string, isMade: boolean): string | undefined {
     const directory = directoryOf(object);
     const name = object.slice(object.lastIndexOf("/") + 1);
     const isScratch = SCRATCH.test(directory);
     const alike = (this.#before.get(directory) ?? []).map((other) =>
       commonForm(other, object, isScratch),
     );
-    const form = madeName(name, directory) ?? longest(alike)?.slice(directory.length + 1);
+    const form =
+      (isMade ? madeName(name, directory) : undefined) ??
+      longest(alike)?.slice(directory.length + 1);
     return form === name ? undefined : form;
   }
 }
@@ -435,6 +443,9 @@ export interface Proposal extends Pick<Grant, "verb" | "object" | "rung" | "adds
   /** What a name that is new in each run would need, and why that is not proposed. */
   readonly beyond?: string;
 }
+
+/** What programs do with files that they have made. */
+const OF_MADE: ReadonlySet<Verb> = new Set<Verb>(["write", "delete", "chmeta"]);
 
 function makesName({ verb }: Pick<Draft, "verb">): boolean {
   return verb === "create" || verb === "rename";
@@ -652,6 +663,9 @@ function chanceInWord(a: string, b: string, head: number, tail: number): [number
   const hasTail = isChance.test(behind) || behind.length === 1;
   const isOneWord = own.every((text) => /^[0-9A-Za-z]*$/.test(text));
   const around = isOneWord ? before + behind : "";
+  // Of words of letters one at an end is alike in every thirteenth pair.
+  if (own.every((text) => /^[A-Za-z]{5,}$/.test(text)) && own[0]?.length === own[1]?.length)
+    return [before.length === 1 ? 1 : 0, behind.length === 1 ? 1 : 0];
   return [
     isChance.test(before) && isRandom(/^[0-9A-Za-z]*/, before + around) ? before.length : 0,
     hasTail && isRandom(/[0-9A-Za-z]*$/, behind + around) ? behind.length : 0,

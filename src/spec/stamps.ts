@@ -27,18 +27,16 @@ const ZONES = [-12 * 3600, 14 * 3600] as const;
 const SLACK = 2;
 
 /**
- * mkstemp(3), mkdtemp(3) and tempfile of Python make files and directories that are new and only the user's: six letters and
- * digits, or eight with underscores, are random then whatever words they look like. Six small letters are words more often.
+ * mkstemp(3) and mkdtemp(3) make files and directories that are new and only the user's: six letters and digits are random then,
+ * whatever words they look like. Six small letters are words more often.
  */
-const PRIVATE_NAMES: readonly RegExp[] = [
-  /^(|.*[-._])(?![a-z]{6}(?:\.|$))[A-Za-z0-9]{6}((?:\.[A-Za-z0-9]{1,8}){0,2})$/,
-  /^(|.*[-._])[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/,
-];
+const LIBC_NAME = /^(|.*[-._])(?![a-z]{6}(?:\.|$))[A-Za-z0-9]{6}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+/** As does tempfile of Python. Eight small letters are words elsewhere than among temporary files. */
+const PYTHON_NAME = /^(|.*[-._])[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
-/** Under what the form of a whole name is found among its stamps. No word is like that. */
-function wholeName(name: string): string {
-  return `/${name}`;
-}
+/** Under what the form of a whole name is found among its stamps: that in any directory, and among temporary files. No word is like that. */
+const ANYWHERE = "/";
+const AMONG_TEMPORARY = "//";
 
 /** Follows who was told which number, event by event, and finds the names that were made with one. */
 export class StampFinder {
@@ -81,8 +79,11 @@ export class StampFinder {
     const agreed = known === undefined ? stamps : [...stamps].filter(([word]) => known.has(word));
     const kept = new Map(agreed);
     // It has its name from whoever made it first.
-    const whole = known === undefined ? isPrivate && privateForm(name) : known.get(wholeName(name));
-    if (whole) kept.set(wholeName(name), whole);
+    const whole = known ?? (isPrivate ? privateForms(name) : new Map<string, string>());
+    for (const key of [ANYWHERE, AMONG_TEMPORARY]) {
+      const form = whole.get(key);
+      if (form !== undefined) kept.set(key, form);
+    }
     this.#found.set(path, kept);
   }
 
@@ -123,9 +124,13 @@ export class StampFinder {
   }
 }
 
-function privateForm(name: string): string | undefined {
-  const found = PRIVATE_NAMES.map((form) => form.exec(name)).find((match) => match !== null);
-  return found && `${found[1]}*${found[2]}`;
+function privateForms(name: string): Map<string, string> {
+  const forms = new Map<string, string>();
+  const [libc, python] = [LIBC_NAME, PYTHON_NAME].map((form) => form.exec(name));
+  const found = libc ?? python;
+  if (found) forms.set(AMONG_TEMPORARY, `${found[1]}*${found[2]}`);
+  if (libc?.[1]) forms.set(ANYWHERE, `${libc[1]}*${libc[2]}`);
+  return forms;
 }
 
 /** Stamps by object, of those that have them in each run that made them: a name that two runs made is of neither. */
@@ -146,6 +151,6 @@ export function agreedStamps(
 
 /** The name with what stands for its stamps; `isScratch`: in a directory for temporary files. */
 export function withoutStamps(name: string, stamps: Stamps, isScratch = false): string {
-  const whole = isScratch ? stamps.get(wholeName(name)) : undefined;
+  const whole = (isScratch ? stamps.get(AMONG_TEMPORARY) : undefined) ?? stamps.get(ANYWHERE);
   return whole ?? name.replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
 }

@@ -94,6 +94,8 @@ describe("the ladder", () => {
     expect(commonForm("/w/cc3eisk2", "/w/ccdh4e8x")).toBe("/w/cc*");
     expect(commonForm("/w/z1*.o", "/w/z7*.o")).toBe("/w/z*.o");
     expect(commonForm("/w/z1\\*.o", "/w/z7\\*.o")).toBe("/w/z*\\*.o");
+    expect(commonForm("/w/job-myqfeqda.log", "/w/job-mqxyzzya.log")).toBe("/w/job-*.log");
+    expect(commonForm("/w/x-reportaa.log", "/w/x-reporzzz.log")).toBe(undefined);
     expect(commonForm("/1", "/2")).toBeUndefined();
     expect(commonForm("/w/alpha", "/w/gamma")).toBeUndefined();
     expect(commonForm("/a/b/c", "/a/b/c/d")).toBeUndefined();
@@ -179,6 +181,7 @@ describe("the ladder", () => {
       expect(of("read", "$PWD/job-ighxzago.log").object).toBe("$PWD/job-ighxzago.log");
       expect(of("create", "$PWD/job-ighxzago.log")).toEqual({ verb: "create", ...job });
       expect(of("delete", "$PWD/job-ighxzago.log")).toEqual({ verb: "delete", ...job });
+      expect(of("delete", "$PWD/job-qqxyzzya.log")).toEqual({ verb: "delete", ...job });
       expect(of("create", "$PWD/.a.abcdef").object).toBe("$PWD/.a.*");
       expect(of("create", "/etc/x/49b85118")).toEqual({
         verb: "create",

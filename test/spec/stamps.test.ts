@@ -114,6 +114,14 @@ describe("a name that was made for its maker alone", () => {
     expect(general("socket")).toBe("socket");
     expect(general("app.socket")).toBe("app.socket");
     expect(general("uogyfryj", false)).toBe("uogyfryj");
+    expect(general("FIAPOI", false)).toBe("FIAPOI");
+  });
+
+  it("is random anywhere, as mkstemp makes it behind a name", () => {
+    expect(general(".a.FIAPOI", false)).toBe(".a.*");
+    expect(general("kR.tmp.aBcdef.tmp", false)).toBe("kR.tmp.*.tmp");
+    expect(general("app.socket", false)).toBe("app.socket");
+    expect(general("app-settings", false)).toBe("app-settings");
   });
 
   it("is not when it was there before, and stays so when it is made again", () => {
