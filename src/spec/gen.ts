@@ -8,6 +8,7 @@ import {
   DEFAULT_LADDER,
   type Draft,
   firstRung,
+  isMadeUp,
   isPathVerb,
   type Ladder,
   namesAdded,
@@ -114,7 +115,8 @@ class Generator {
     }
     // By the key of this run's role: paths below $PWD differ from run to run.
     const keys = new Map<string, RoleDraft>();
-    for (const role of seen.roles.values()) keys.set(role.key, this.#role(role, tokens));
+    const made = madeBy(seen, tokens);
+    for (const role of seen.roles.values()) keys.set(role.key, this.#role(role, tokens, made));
     for (const role of seen.roles.values()) this.#merge(role, number, tokens, keys);
     const named = new Map(
       seen.channels.map((channel) => [channel, this.#channel(channel, keys)] as const),
@@ -127,10 +129,14 @@ class Generator {
     }
   }
 
-  #role(seen: ObservedRole, tokens: Tokens): RoleDraft {
+  /** `made`: what this run's programs have made. A script with a name that is new in each run could not be found again by it. */
+  #role(seen: ObservedRole, tokens: Tokens, made: ReadonlySet<string>): RoleDraft {
     const exe = tokenised(seen.identity.exe, tokens);
-    const script =
+    const own =
       seen.identity.script === undefined ? undefined : tokenised(seen.identity.script, tokens);
+    const isNew = own !== undefined && isMadeUp(own, made);
+    const script = isNew ? undefined : own;
+    const identity = { exe: seen.identity.exe, script: isNew ? undefined : seen.identity.script };
     const key = `${exe}\0${script ?? ""}`;
     let role = this.#roles.get(key);
     if (role === undefined) {
@@ -138,7 +144,7 @@ class Generator {
         key,
         exe,
         script,
-        name: this.#freeName(identityName(seen.identity, seen.lines[0]?.[0])),
+        name: this.#freeName(identityName(identity, seen.lines[0]?.[0])),
         from: new Set(),
         lines: [],
         drafts: new Map(),
@@ -155,6 +161,10 @@ class Generator {
       };
       this.#roles.set(key, role);
     }
+    if (isNew)
+      this.#unknown.add(
+        `${role.name} runs scripts whose names are new in each run: any other script that it runs may do what these do`,
+      );
     return role;
   }
 
@@ -384,6 +394,16 @@ class Generator {
       ...(isSplit && phase !== undefined && verb !== "syscall" && { phase }),
     };
   }
+}
+
+/** The objects that the programs of a run have made, by create and rename. */
+function madeBy({ roles }: Observation, tokens: Tokens): ReadonlySet<string> {
+  const accesses = [...roles.values()].flatMap((role) => [...role.accesses.values()]);
+  return new Set(
+    accesses
+      .filter(({ verb }) => verb === "create" || verb === "rename")
+      .map((access) => firstRung(access, tokens).object),
+  );
 }
 
 function added(object: string, because: "alias" | "needed"): Grant {

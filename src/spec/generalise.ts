@@ -107,7 +107,12 @@ export function siblingName(
   if (gcc !== null) return `cc*${gcc[1]}`;
   const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
   if (general !== name) {
-    const plain = asOne(general);
+    // `x-1305hl4vv4hi`: of a name that was made, what stands next to the number may be random as well.
+    const plain = asOne(
+      general.replace(/\*([A-Za-z0-9_]{6,})(?![A-Za-z0-9_])/g, (whole, rest: string) =>
+        isTemporary && looksRandom(rest, isScratch) ? "*" : whole,
+      ),
+    );
     // `rb20261127-27887-q1qamy`: there may be random letters behind.
     return (isTemporary ? siblingName(plain, true, isScratch) : undefined) ?? plain;
   }
@@ -386,8 +391,9 @@ export class Learner {
     // Where it may be made it is not told that it was.
     if ((makesName(grant) || OF_MADE.has(verb)) && !this.#made.has(object))
       this.#made.set(object, this.#formOf(object, makesName(grant)));
-    const granted = this.#grantedForm(object);
-    const general = granted ?? changedNames(object, (_, path) => this.#made.get(path));
+    const made = changedNames(object, (_, path) => this.#made.get(path));
+    const granted = this.#grantedForm(object, made);
+    const general = granted ?? made;
     if (general === object) return { verb, object };
     // What the spec grants in such a place somebody has wanted there.
     const why = granted === undefined ? mayStand(general, this.#tokens) : undefined;
@@ -404,13 +410,13 @@ export class Learner {
     return port !== undefined && this.#choosesPorts ? `${port.head}*` : grant.object;
   }
 
-  /** An object whose name has a form that the spec grants, or that stands below a directory that has. */
-  #grantedForm(object: string): string | undefined {
+  /** An object whose name has a form that the spec grants, or that stands below a directory that has; `made` says the rest of it. */
+  #grantedForm(object: string, made: string): string | undefined {
     const parts = object.split("/");
     for (let end = parts.length; end > 1; end--) {
       const path = plainPath(expanded(parts.slice(0, end).join("/"), this.#tokens));
       const form = this.#forms.find(({ pattern }) => path !== undefined && pattern.matches(path));
-      if (form !== undefined) return [form.object, ...parts.slice(end)].join("/");
+      if (form !== undefined) return [form.object, ...made.split("/").slice(end)].join("/");
     }
     return undefined;
   }
@@ -479,6 +485,14 @@ function changedNames(
 /** The form of a name that a program has made; undefined when nothing in it is made up. */
 function madeName(name: string, directory: string): string | undefined {
   return siblingName(name, true, SCRATCH.test(directory));
+}
+
+/** Whether an object has a name that looks made up, of those that the programs have made. */
+export function isMadeUp(object: string, made: ReadonlySet<string>): boolean {
+  const general = changedNames(object, (name, path, directory) =>
+    made.has(path) ? madeName(name, directory) : undefined,
+  );
+  return general !== object;
 }
 
 /** Why a pattern may not stand where it does; undefined when it may. */

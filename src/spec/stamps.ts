@@ -30,9 +30,9 @@ const SLACK = 2;
  * mkstemp(3) and mkdtemp(3) make files and directories that are new and only the user's: six letters and digits are random then,
  * whatever words they look like. Six small letters are words more often.
  */
-const LIBC_NAME = /^(|.*[-._])(?![a-z]{6}(?:\.|$))[A-Za-z0-9]{6}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
-/** As does tempfile of Python. Eight small letters are words elsewhere than among temporary files. */
-const PYTHON_NAME = /^(|.*[-._])[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+const LIBC_NAME = /^(|.*[-._])(?![a-z]{6}(?:\.|$))([A-Za-z0-9]{6})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+/** As does tempfile of Python. Small letters alone are words elsewhere than among temporary files. */
+const PYTHON_NAME = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
 /** Under what the form of a whole name is found among its stamps: that in any directory, and among temporary files. No word is like that. */
 const ANYWHERE = "/";
@@ -128,8 +128,9 @@ function privateForms(name: string): Map<string, string> {
   const forms = new Map<string, string>();
   const [libc, python] = [LIBC_NAME, PYTHON_NAME].map((form) => form.exec(name));
   const found = libc ?? python;
-  if (found) forms.set(AMONG_TEMPORARY, `${found[1]}*${found[2]}`);
-  if (libc?.[1]) forms.set(ANYWHERE, `${libc[1]}*${libc[2]}`);
+  if (found) forms.set(AMONG_TEMPORARY, `${found[1]}*${found[3]}`);
+  const random = libc ?? (/\d|_/.test(python?.[2] ?? "") ? python : null);
+  if (random?.[1]) forms.set(ANYWHERE, `${random[1]}*${random[3]}`);
   return forms;
 }
 

@@ -71,6 +71,8 @@ describe("the ladder", () => {
     ["ccMauvw1.res", "cc*.res"],
     ["ccpah7c7.s", "cc*.s"],
     ["cc54676D.ltrans0.ltrans.o", "cc*.ltrans0.ltrans.o"],
+    ["ansible-local-22095hl4vv4hi", "ansible-local-*"],
+    ["12345report.csv", "*report.csv"],
     ["report2", undefined],
     ["archives", undefined],
   ])("%s of python becomes %s among temporary files", (name, general) => {
@@ -154,6 +156,7 @@ describe("the ladder", () => {
     const of = (verb: Verb, object: string) => learner.proposal({ verb, object }).object;
     expect(of("read", "$TMP/ccV1owEG.o")).toBe("$TMP/cc*.o");
     expect(of("list", "$TMP/ccV1owEG.o/below/it")).toBe("$TMP/cc*.o/below/it");
+    expect(of("create", "$TMP/ccV1owEG.o/.qhw8yvt8")).toBe("$TMP/cc*.o/.*");
     expect(of("read", "$TMP/xV1owEG.o")).toBe("$TMP/xV1owEG.o");
     expect(of("read", "$PWD/words")).toBe("$PWD/words");
     expect(of("read", "$TMP/zz3aB9xQ")).toBe("$TMP/zz3aB9xQ");

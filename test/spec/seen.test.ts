@@ -49,6 +49,21 @@ udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(("::1", 0)); u
       expect(found.spec).toContain(grant);
   });
 
+  it("a script by its interpreter where its name is new in each run", () => {
+    const found = learned(`import os, subprocess, sys, tempfile
+with tempfile.TemporaryDirectory() as place:
+    path = os.path.join(place, "part.py")
+    with open(path, "w") as part: part.write("print(open('app.py').readline().split()[1], flush=True)")
+    subprocess.run([sys.executable, path], check=True)
+`);
+    expectEnough(found, "os,\n");
+    expect(found.spec.match(/^ {2}- name: .*/gm)).toEqual([
+      expect.stringMatching(/:app\.py$/),
+      expect.stringMatching(/python[\d.]*$/),
+    ]);
+    expect(found.spec).toContain("runs scripts whose names are new in each run");
+  });
+
   it("whom a server of datagrams answers to, whatever port the kernel gives the client", () => {
     const found = learned(`import socket
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(("127.0.0.1", 18931))

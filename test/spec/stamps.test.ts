@@ -122,6 +122,7 @@ describe("a name that was made for its maker alone", () => {
     expect(general("kR.tmp.aBcdef.tmp", false)).toBe("kR.tmp.*.tmp");
     expect(general("app.socket", false)).toBe("app.socket");
     expect(general("app-settings", false)).toBe("app-settings");
+    expect(general(".qhwzyvt8", false)).toBe(".*");
   });
 
   it("is not when it was there before, and stays so when it is made again", () => {
