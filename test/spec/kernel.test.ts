@@ -13,7 +13,7 @@ import { compilePolicy } from "../../src/spec/policy.js";
 import { attempt } from "../../src/spec/probes.js";
 
 /** Pairs of a spec and an access; SPEC_PAIRS asks for more, and SPEC_SEED for others: pair n is drawn from seed SPEC_SEED + n. */
-const PAIRS = Number(process.env.SPEC_PAIRS ?? 400);
+const PAIRS = Number(process.env.SPEC_PAIRS ?? 2000);
 const SEED = Number(process.env.SPEC_SEED ?? 0);
 
 let base = "";
