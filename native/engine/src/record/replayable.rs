@@ -541,30 +541,30 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let (group, now) = (task.space.borrow().group, self.world.clock);
         let slice = task.slice();
-        let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, FINE_LOOKS_NS, now);
+        let looks = FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE);
+        let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, looks, now);
         let is_over = self.world.turns.is_over(group, slice, now);
         if self.world.turns.chaos.is_some() || !(is_over || is_looked_at) {
             return self.go_on(tid, 0);
         }
-        let next = match self.words_around_counter(tid) {
+        let found = self.words_around_counter(tid);
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        let next = match found {
             Found::Event(waited) => return self.dispatch(*waited),
-            Found::Waits(words) => {
-                if let Some(task) = self.tasks.get_mut(&tid) {
-                    (task.only_waits, task.looks) = (false, 0);
-                }
-                self.world.turns.park(group, tid, words, WAITS_WITH_CLOCK_NS)
+            Found::Works if !is_over => {
+                task.looks += 1;
+                return self.go_on(tid, 0);
             }
-            Found::Works if is_over => {
-                if let Some(task) = self.tasks.get_mut(&tid) {
-                    task.only_waits = true;
-                }
+            Found::Works => {
+                task.only_waits = true;
                 self.world.turns.yield_to_next(group, tid)
             }
-            Found::Works => return self.go_on(tid, 0),
+            Found::Waits(words) => {
+                (task.only_waits, task.looks) = (false, 0);
+                self.world.turns.park(group, tid, words, WAITS_WITH_CLOCK_NS)
+            }
         };
-        if let Some(task) = self.tasks.get_mut(&tid) {
-            task.pending = Some(Pending::Start);
-        }
+        task.pending = Some(Pending::Start);
         self.grant(next);
     }
 
