@@ -19,6 +19,18 @@ import { expanded, tokensOf } from "../../src/spec/tokens.js";
 
 const TOKENS = tokensOf((name) => ({ HOME: "/home/me", TMPDIR: "/tmp" })[name], "/home/me/work");
 
+/** What one run created. */
+const created = (run: number, object: string, rung: Draft["rung"]): Draft => ({
+  verb: "create",
+  object,
+  rung,
+  because: undefined,
+  count: 1,
+  runs: new Set([run]),
+  first: `${run}@1`,
+  phases: 1,
+});
+
 describe("the ladder", () => {
   it.each([
     ["/home/me/work/a", "$PWD/a", "token"],
@@ -105,16 +117,7 @@ describe("the ladder", () => {
   });
 
   it("compares what is known of each name before the names themselves", () => {
-    const make = (run: number, object: string): Draft => ({
-      verb: "create",
-      object,
-      rung: "literal",
-      because: undefined,
-      count: 1,
-      runs: new Set([run]),
-      first: `${run}@1`,
-      phases: 1,
-    });
+    const make = (run: number, object: string) => created(run, object, "literal");
     const runs = ["/w/s-123456-0wb43bj-working", "/w/s-123789-04la2zb-working"];
     const drafts = runs.flatMap((directory, k) => [
       make(k + 1, directory),
@@ -204,17 +207,7 @@ describe("the ladder", () => {
   });
 
   it("says where all names of a directory are granted", () => {
-    const make = (run: number, object: string): Draft => ({
-      verb: "create",
-      object,
-      rung: "token",
-      because: undefined,
-      count: 1,
-      runs: new Set([run]),
-      first: `${run}@1`,
-      phases: 1,
-    });
-    const drafts = ["$PWD/49b85118", "$TMP/49b85118"].map((object) => make(1, object));
+    const drafts = ["$PWD/49b85118", "$TMP/49b85118"].map((object) => created(1, object, "token"));
     const climber = new Climber(TOKENS, DEFAULT_LADDER, 1, false, new Map());
     const [climbed = []] = climber.climb([drafts], new Set());
     expect(climbed.map(({ object, rung }) => [object, rung])).toEqual([

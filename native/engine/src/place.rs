@@ -84,23 +84,16 @@ pub enum Settled {
 
 /// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
 /// are held back, and added to `came`. `is_foreign`: a part of the code is not the program's own, and nothing stops there.
-pub fn settle(pid: pid_t, tid: pid_t, is_foreign: &dyn Fn(Range<u64>) -> bool, came: &mut Vec<Came>) -> Settled {
-    let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Settled::Boundary };
-    match walk.lead_on() {
-        Ok(place) => Settled::Place(Box::new(place)),
-        Err(settled) => settled,
-    }
-}
-
-/// As [`settle`], if the thread only waits for others where it stands; else it has gone on by a few instructions, and is at no place.
-pub fn settle_waiting(
+/// `only_waiting`: if it waits for others where it stands; else it goes on by a few instructions, and is at no place.
+pub fn settle(
     pid: pid_t,
     tid: pid_t,
+    only_waiting: bool,
     is_foreign: &dyn Fn(Range<u64>) -> bool,
     came: &mut Vec<Came>,
 ) -> Settled {
     let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Settled::Boundary };
-    match walk.waiting_place() {
+    match if only_waiting { walk.waiting_place() } else { walk.lead_on().map(Some) } {
         Ok(Some(place)) => Settled::Place(Box::new(place)),
         Ok(None) => Settled::Boundary,
         Err(settled) => settled,
@@ -124,17 +117,13 @@ pub fn around_boundary(pid: pid_t, tid: pid_t, is_round: &dyn Fn(u64) -> bool, c
     // It may be in code that was moved, which is stepped through like any other.
     let Some(mut walk) = Walk::new(pid, tid, &|_| false, came) else { return Found::Works };
     let begin = walk.regs;
-    let found = walk.words_up_to(is_round);
-    if let Err(Settled::Event(waited)) = found {
-        return Found::Event(waited);
-    }
-    if sys::set_registers(tid, &begin).is_err() {
-        return Found::Works;
-    }
-    match found {
-        Ok(words) if !words.is_empty() => Found::Waits(words),
-        _ => Found::Works,
-    }
+    let words = match walk.go_round(&|regs| is_round(regs.rip)) {
+        Err(Settled::Event(waited)) => return Found::Event(waited),
+        Ok(Some((turn, _))) => turn.words(tid),
+        Ok(None) | Err(_) => Vec::new(),
+    };
+    let is_back = sys::set_registers(tid, &begin).is_ok();
+    if is_back && !words.is_empty() { Found::Waits(words) } else { Found::Works }
 }
 
 /// A thread on its way.
@@ -231,8 +220,23 @@ impl<'a> Walk<'a> {
         probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)
     }
 
-    /// Where the thread comes round to where it stands with nothing changed, having read memory on the way: only others can end that.
+    /// The turn in which the thread comes round to where it stands with nothing changed, having read memory on the way: only others can
+    /// end that.
     fn turn(&mut self) -> Result<Option<Rc<Wait>>, Settled> {
+        let begin = self.regs;
+        let round = self.go_round(&|regs| state::same_registers(regs, &begin))?;
+        Ok(round.filter(|(turn, _)| turn.reads).map(|(turn, states)| {
+            let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
+            let stands_at = best(true).or_else(|| best(false)).unwrap_or(0);
+            Rc::new(Wait::new(self.tid, &turn, states, stands_at))
+        }))
+    }
+
+    /// Goes on to where a turn ends, if nothing but registers changes on the way; with the registers at each instruction.
+    fn go_round(
+        &mut self,
+        is_round: &dyn Fn(&user_regs_struct) -> bool,
+    ) -> Result<Option<(Turn, Vec<user_regs_struct>)>, Settled> {
         let mut turn = Turn::default();
         let mut states = Vec::new();
         for _ in 0..LONGEST_TURN {
@@ -242,32 +246,11 @@ impl<'a> Walk<'a> {
             }
             states.push(self.regs);
             self.step_from(&instruction)?;
-            if state::same_registers(&self.regs, &states[0]) {
-                if !turn.reads {
-                    break;
-                }
-                let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
-                let stands_at = best(true).or_else(|| best(false)).unwrap_or(0);
-                return Ok(Some(Rc::new(Wait::new(self.tid, &turn, states, stands_at))));
+            if is_round(&self.regs) {
+                return Ok(Some((turn, states)));
             }
         }
         Ok(None)
-    }
-
-    /// The words that the thread reads up to a place, if nothing but registers changes on the way; none when it does not come there.
-    fn words_up_to(&mut self, is_there: &dyn Fn(u64) -> bool) -> Result<Vec<Word>, Settled> {
-        let mut turn = Turn::default();
-        for _ in 0..LONGEST_TURN {
-            if is_there(self.regs.rip) {
-                return Ok(turn.words(self.tid));
-            }
-            let instruction = self.at_own_code()?;
-            if !turn.takes(&instruction, &self.regs) {
-                break;
-            }
-            self.step_from(&instruction)?;
-        }
-        Ok(Vec::new())
     }
 
     /// Lets the thread run, and stops it wherever it is then.

@@ -285,8 +285,9 @@ impl Recorder {
         }
         let stays = self.tasks.get(&tid).is_some_and(|task| task.space.borrow().code.is_patched());
         if let Some(task) = self.tasks.get_mut(&tid).filter(|_| stays) {
-            // Without those pages the program could not go on: the call is not made.
+            // Without those pages the program could not go on: the call is not made, and has an error that it may have anyway.
             self.world.skip(task, -i64::from(libc::ENOMEM));
+            self.world.note("a call that would have taken the agent's pages from a program was refused with ENOMEM: it could not leave");
         }
     }
 }

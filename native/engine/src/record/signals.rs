@@ -285,10 +285,11 @@ impl Recorder {
             let mut came = Vec::new();
             let pid = task.process.borrow().pid;
             let known = task.space.borrow().waits.of(tid, &regs).and_then(|wait| Place::in_wait(tid, wait));
-            let settle = if only_looks && !is_known { place::settle_waiting } else { place::settle };
-            let settled = match known {
-                Some(place) => Settled::Place(Box::new(place)),
-                None => settle(pid, tid, &|range| self.is_foreign(tid, range), &mut came),
+            let settled = if let Some(place) = known {
+                Settled::Place(Box::new(place))
+            } else {
+                let only_waiting = only_looks && !is_known;
+                place::settle(pid, tid, only_waiting, &|range| self.is_foreign(tid, range), &mut came)
             };
             let Some(task) = self.tasks.get_mut(&tid) else { return };
             for (number, info) in came {
