@@ -11,6 +11,7 @@ import {
   isMadeUp,
   isPathVerb,
   type Ladder,
+  makesName,
   namesAdded,
 } from "./generalise.js";
 import { fewestLinks } from "./links.js";
@@ -399,11 +400,7 @@ class Generator {
 /** The objects that the programs of a run have made, by create and rename. */
 function madeBy({ roles }: Observation, tokens: Tokens): ReadonlySet<string> {
   const accesses = [...roles.values()].flatMap((role) => [...role.accesses.values()]);
-  return new Set(
-    accesses
-      .filter(({ verb }) => verb === "create" || verb === "rename")
-      .map((access) => firstRung(access, tokens).object),
-  );
+  return new Set(accesses.filter(makesName).map((access) => firstRung(access, tokens).object));
 }
 
 function added(object: string, because: "alias" | "needed"): Grant {

@@ -453,7 +453,8 @@ export interface Proposal extends Pick<Grant, "verb" | "object" | "rung" | "adds
 /** What programs do with files that they have made. */
 const OF_MADE: ReadonlySet<Verb> = new Set<Verb>(["write", "delete", "chmeta"]);
 
-function makesName({ verb }: Pick<Draft, "verb">): boolean {
+/** Whether what was done makes a name. */
+export function makesName({ verb }: Pick<Draft, "verb">): boolean {
   return verb === "create" || verb === "rename";
 }
 
