@@ -5,18 +5,25 @@
 
 use libc::c_int;
 
+use trace_format::ring;
+
 use crate::placement::Placement;
 use crate::sys::Timer;
 
 /// How often rings are looked into that fill slowly, and clocks of agents become old.
 pub(super) const SELDOM_NS: i64 = 50_000_000;
-/// The same of rings that fill quickly: in a millisecond hardly more than half a megabyte is written.
+/// The same of rings that fill quickly.
 const OFTEN_NS: i64 = 1_000_000;
+/// The same of those that are written to without end, half a megabyte in a millisecond and more: the recorder takes that as fast as it
+/// comes, but it may have to wait for a CPU, and a thread whose ring is full waits until all of it was taken.
+const ALWAYS_NS: i64 = 250_000;
 /// So many bytes in one period are many.
 const MANY_BYTES: u64 = 64 << 10;
+/// So many in one of the short periods are written without end: a quarter of a ring.
+const ENDLESS_BYTES: u64 = ring::BUFFER_BYTES / 4;
 /// After so many periods with less they are looked into half as often.
 const QUIET_PERIODS: u32 = 16;
-/// More stops than this in one of the short periods cost more on another CPU than what is gained there.
+/// More stops than this in a millisecond cost more on another CPU than what is gained there.
 const FEW_STOPS: u32 = 4;
 
 /// When the recorder wakes up by itself.
@@ -54,7 +61,9 @@ impl Pace {
     /// So much was in the rings.
     pub fn took(&mut self, bytes: u64) {
         self.bytes += bytes;
-        if self.bytes > MANY_BYTES {
+        if self.bytes > ENDLESS_BYTES && self.period <= OFTEN_NS {
+            self.set(ALWAYS_NS);
+        } else if self.bytes > MANY_BYTES && self.period > OFTEN_NS {
             self.set(OFTEN_NS);
         }
     }
@@ -71,7 +80,7 @@ impl Pace {
         }
         if self.bytes > MANY_BYTES {
             self.quiet = 0;
-            if self.stops <= FEW_STOPS {
+            if i64::from(self.stops) * OFTEN_NS <= i64::from(FEW_STOPS) * self.period.min(OFTEN_NS) {
                 placement.step_aside();
             }
         } else if self.quiet < QUIET_PERIODS {
