@@ -56,7 +56,7 @@ impl Identity {
 }
 
 /// Changes with how sites are patched.
-const PATCHED: &str = "patched-1";
+const PATCHED: &str = "patched-2";
 
 /// A folder of objects.
 #[derive(Debug)]

@@ -68,16 +68,26 @@ impl Part {
 struct Learnt {
     /// The hash of the whole file, if it is known.
     hash: Option<Hash>,
-    /// Sites were added that an earlier recording did not know.
+    /// Something is known of it that an earlier recording did not know.
     is_new: bool,
     branches: Option<Rc<Branches>>,
     sites: Vec<Proved>,
     refused: HashMap<u64, Refused>,
-    /// Programs that began in it.
-    begun: u32,
+    begun: Begun,
     /// The code of all its sites, once it has been made.
     made: Option<Rc<Batch>>,
 }
+
+/// Programs that began in an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    pub here: u32,
+    /// The same in earlier recordings; not counted any further than [`WORTH_BEGUN`].
+    pub earlier: u32,
+}
+
+/// So many programs have begun with some code before one of them is made to tell which calls are there.
+pub const WORTH_BEGUN: u32 = 3;
 
 /// A site that was patched once.
 struct Proved {
@@ -169,8 +179,9 @@ impl Known {
     /// A part of a file with this content was mapped: what an earlier recording has noted about it, `note` tells.
     pub fn meet(&mut self, part: &Part, hash: Option<Hash>, note: impl FnOnce(&Hash) -> Option<String>) {
         let Some(hash) = hash.filter(|_| !self.images.contains_key(&part.key)) else { return };
-        let sites = note(&hash).map(|text| from_text(&text, part)).unwrap_or_default();
-        *self.image(part.key) = Learnt { hash: Some(hash), sites, ..Learnt::default() };
+        let (earlier, sites) = note(&hash).map(|text| from_text(&text, part)).unwrap_or_default();
+        let begun = Begun { here: 0, earlier };
+        *self.image(part.key) = Learnt { hash: Some(hash), sites, begun, ..Learnt::default() };
     }
 
     /// A program has made a call in an image.
@@ -204,16 +215,17 @@ impl Known {
         notes.extend(news.map(|hash| (hash, String::new())));
         for ((_, offset, length), image) in &self.images {
             if let Some(text) = image.hash.and_then(|hash| notes.get_mut(&hash)) {
-                add_text(text, (*offset, *length), &image.sites);
+                add_text(text, (*offset, *length), image.begun, &image.sites);
             }
         }
         notes.into_iter().collect()
     }
 
     /// A program begins in this code. How many have, and whether any of its sites is known.
-    pub fn begins(&mut self, part: &Part) -> (u32, bool) {
+    pub fn begins(&mut self, part: &Part) -> (Begun, bool) {
         let image = self.image(part.key);
-        image.begun = image.begun.saturating_add(1);
+        image.is_new |= image.begun.total() < WORTH_BEGUN;
+        image.begun.here = image.begun.here.saturating_add(1);
         (image.begun, !image.sites.is_empty())
     }
 
@@ -371,6 +383,12 @@ pub(super) fn change<const N: usize>(code: &mut [u8], at: usize, by: impl FnOnce
     }
 }
 
+impl Begun {
+    fn total(self) -> u32 {
+        self.earlier.saturating_add(self.here).min(WORTH_BEGUN)
+    }
+}
+
 impl Proved {
     /// Its trampoline, and what is put over it.
     fn code(&self, origin: u64, base: u64, entries: Entries) -> Option<(Vec<u8>, Site)> {
@@ -383,10 +401,10 @@ impl Proved {
     }
 }
 
-/// Adds the sites of a part of a file to a note: a line for the part, with its offset and length, and one for each site, with its places
-/// in the part and what a jump goes over. All numbers are hexadecimal.
-fn add_text(text: &mut String, (offset, length): (u64, u64), sites: &[Proved]) {
-    let _ = writeln!(text, "part {offset:x} {length:x}");
+/// Adds what is known of a part of a file to a note: a line for the part, with its offset, its length, and how many programs began in it,
+/// and one for each site, with its places in the part and what a jump goes over. All numbers are hexadecimal.
+fn add_text(text: &mut String, (offset, length): (u64, u64), begun: Begun, sites: &[Proved]) {
+    let _ = writeln!(text, "part {offset:x} {length:x} {:x}", begun.total());
     for site in sites {
         let _ = write!(text, "{:x} {:x} ", site.ip, site.start);
         site.original.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
@@ -394,8 +412,9 @@ fn add_text(text: &mut String, (offset, length): (u64, u64), sites: &[Proved]) {
     }
 }
 
-/// The sites of a part in a note. What is not well-formed is left out; whether the code is what it says is seen when it is patched.
-fn from_text(text: &str, part: &Part) -> Vec<Proved> {
+/// How many programs began in a part, and its sites, by a note. What is not well-formed is left out; whether the code is what it says is
+/// seen when it is patched.
+fn from_text(text: &str, part: &Part) -> (u32, Vec<Proved>) {
     /// Most bytes that a jump goes over: a few instructions.
     const MOST_BYTES: usize = 64;
     let (_, offset, length) = part.key;
@@ -414,12 +433,11 @@ fn from_text(text: &str, part: &Part) -> Vec<Proved> {
             original,
         })
     };
-    let header = format!("part {offset:x} {length:x}");
+    let header = format!("part {offset:x} {length:x} ");
     let mut lines = text.lines();
-    if !lines.any(|line| line == header) {
-        return Vec::new();
-    }
-    lines.take_while(|line| !line.starts_with("part ")).filter_map(site).take(MOST_SITES).collect()
+    let Some(begun) = lines.find_map(|line| line.strip_prefix(&header)) else { return (0, Vec::new()) };
+    let begun = number(Some(begun)).map_or(0, |begun| begun.min(WORTH_BEGUN.into()) as u32);
+    (begun, lines.take_while(|line| !line.starts_with("part ")).filter_map(site).take(MOST_SITES).collect())
 }
 
 /// Where distances differ in code that is the same but for them.
@@ -496,7 +514,8 @@ mod tests {
         let (old, new) = (part(1), part(2));
         assert_eq!(old.range(), 0x7000_1000..0x7000_6000);
         let mut known = Known::default();
-        assert_eq!((known.begins(&old), known.begins(&old), known.begins(&new)), ((1, false), (2, false), (1, false)));
+        let begun = |here| (Begun { here, earlier: 0 }, false);
+        assert_eq!([known.begins(&old), known.begins(&old), known.begins(&new)], [begun(1), begun(2), begun(1)]);
         let (_, site) = proved()[0].code(old.start, 0x6000_0000, ENTRIES).unwrap();
         known.add(&old, old.start + 0x1007, &site);
         assert_eq!((known.begins(&old).1, known.begins(&new).1), (true, false));
@@ -582,6 +601,24 @@ mod tests {
     }
 
     #[test]
+    fn how_many_began_is_counted_over_recordings_and_no_further_than_needed() {
+        let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
+        let part = Part { key: (file, 0x1000, 0x5000), start: 0x7000_0000, length: 0x5000 };
+        let mut text = None;
+        for earlier in 0..WORTH_BEGUN {
+            let mut known = Known::default();
+            known.meet(&part, Some([7; 32]), |_| text.clone());
+            assert!(known.notes().is_empty());
+            assert_eq!(known.begins(&part), (Begun { here: 1, earlier }, false));
+            text = Some(known.notes()[0].1.clone());
+        }
+        let mut known = Known::default();
+        known.meet(&part, Some([7; 32]), |_| text);
+        assert_eq!(known.begins(&part), (Begun { here: 1, earlier: WORTH_BEGUN }, false));
+        assert!(known.notes().is_empty());
+    }
+
+    #[test]
     fn a_note_that_makes_no_sense_is_left_out() {
         let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
         let part = Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 };
@@ -603,12 +640,15 @@ mod tests {
             "2007 1000 b827000000",
             "1007 1000 \u{e4}\u{e4}\u{e4}\u{e4}\u{e4}",
         ] {
-            let text = format!("part 0 5000\n{line}\n{sound}\npart 1 5000\n{sound}\n");
-            let found = from_text(&text, &part);
+            let text = format!("part 0 5000 1\n{line}\n{sound}\npart 1 5000 1\n{sound}\n");
+            let (_, found) = from_text(&text, &part);
             assert!(found.len() <= 1 && found.iter().all(|site| site.ip == 0x1007), "{line}");
             let _ = Batch::of(&found, ENTRIES);
         }
-        assert!(from_text(sound, &part).is_empty());
-        assert_eq!(from_text(&format!("part 0 5000\n{sound}"), &part).len(), 1);
+        assert!(from_text(sound, &part).1.is_empty());
+        for (count, begun) in [("0", 0), ("2", 2), ("ffffffffffffffff", WORTH_BEGUN), ("-1", 0), ("", 0), ("1 2", 0)] {
+            let (found, sites) = from_text(&format!("part 0 5000 {count}\n{sound}"), &part);
+            assert_eq!((found, sites.len()), (begun, 1), "{count}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::EINTR;
 use super::told::refusals;
 use crate::agent::code::{self, State};
 use crate::agent::inject;
+use crate::agent::known::WORTH_BEGUN;
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Arena, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
@@ -20,18 +21,18 @@ use crate::task::Task;
 
 /// So many calls of a program stop it before the agent is worth its price. Most short programs make hardly more.
 const WORTH_AGENT: u32 = 40;
-/// So many programs have begun with some code before one of them is made to tell which calls are there.
-const WORTH_BEGUN: u32 = 3;
 
 impl Recorder {
     /// Whether a program that has not run yet is to have the agent from its first call on: when what it begins with, its loader mostly,
-    /// was patched before, or when that has been begun often enough to find out.
+    /// was patched before, or when that has been begun often enough to find out. Who records one short program after the other finds out
+    /// with one of them.
     pub(super) fn is_worth_from_start(&mut self, tid: pid_t) -> bool {
         let Some(agent) = &mut self.world.agent else { return false };
         let Some(task) = self.tasks.get(&tid) else { return false };
         let part = sys::registers(tid).ok().and_then(|regs| task.space.borrow().code.part_at(regs.rip));
         let Some((begun, has_sites)) = part.map(|part| agent.known.begins(&part)) else { return agent.eager };
-        agent.eager || has_sites || (agent.waits == 0 && begun >= WORTH_BEGUN)
+        let is_begun = |count| count >= WORTH_BEGUN;
+        agent.eager || has_sites || is_begun(begun.earlier) || (agent.waits == 0 && is_begun(begun.here))
     }
 
     /// A task has been stopped in whose process the agent is not: it comes when that has happened often enough, or at once if it was asked
