@@ -1,7 +1,7 @@
 //! Which words of a thread's memory change while it runs for a moment: the counters of its loops are among them, wherever
 //! they are, and tell one turn from another.
 
-use std::mem::MaybeUninit;
+use std::cell::Cell;
 
 use libc::pid_t;
 
@@ -19,7 +19,16 @@ const PAGE: usize = 4096;
 const WORD: usize = 8;
 
 /// The memory of a stopped tracee, as far as it is looked at.
-pub struct Snapshot(Vec<(u64, Vec<u8>)>);
+pub struct Snapshot {
+    /// Address of each part, and where in `bytes` it ends.
+    parts: Vec<(u64, usize)>,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    /// The memory of a snapshot that was taken before: to get new memory each time takes as long as to fill it.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A word that has changed, and by how much.
 struct Change {
@@ -39,13 +48,13 @@ impl Snapshot {
             left = left.saturating_sub(window.length);
             fits
         };
-        let windows = windows.into_iter().take_while(fits);
-        let piece = |window: Window| {
-            let mut bytes = Vec::new();
-            read(tid, window.at, window.length as usize, &mut bytes);
-            (window.at, bytes)
-        };
-        Snapshot(windows.map(piece).collect())
+        let mut snapshot = Snapshot { parts: Vec::new(), bytes: SPARE.take() };
+        snapshot.bytes.clear();
+        for window in windows.into_iter().take_while(fits) {
+            sys::read_behind(tid, window.at, window.length as usize, &mut snapshot.bytes);
+            snapshot.parts.push((window.at, snapshot.bytes.len()));
+        }
+        snapshot
     }
 
     /// Words that hold something else now, with what they hold: those that look most like counters.
@@ -53,8 +62,11 @@ impl Snapshot {
     pub fn changed(&self, tid: pid_t) -> Vec<Word> {
         let mut changes: Vec<Change> = Vec::new();
         let mut now = Vec::new();
-        for (start, before) in &self.0 {
-            read(tid, *start, before.len(), &mut now);
+        let mut taken = 0;
+        for (start, end) in &self.parts {
+            let before = &self.bytes[std::mem::replace(&mut taken, *end)..*end];
+            now.clear();
+            sys::read_behind(tid, *start, before.len(), &mut now);
             for (index, (old, new)) in before.chunks(PAGE).zip(now.chunks(PAGE)).enumerate() {
                 if old != new {
                     of_page(*start + (index * PAGE) as u64, old, new, &mut changes);
@@ -63,6 +75,12 @@ impl Snapshot {
         }
         changes.sort_by_key(|change| change.by);
         changes.iter().take(MOST_WORDS).map(|change| change.word).collect()
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        SPARE.set(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -86,16 +104,6 @@ fn distance(old: u64, new: u64) -> u64 {
     const HALF: u32 = 32;
     let by = (new.wrapping_sub(old) as i64).unsigned_abs();
     if by.trailing_zeros() >= HALF { by >> HALF } else { by }
-}
-
-/// Replaces the bytes of a buffer by those of a tracee's memory, as far as it is there.
-fn read(tid: pid_t, addr: u64, length: usize, bytes: &mut Vec<u8>) {
-    bytes.clear();
-    bytes.reserve_exact(length);
-    let room: &mut [MaybeUninit<u8>] = &mut bytes.spare_capacity_mut()[..length];
-    let got = sys::read_memory(tid, addr, room);
-    // SAFETY: the kernel has written the first `got` bytes of the spare capacity, which begins where the vector does.
-    unsafe { bytes.set_len(got) };
 }
 
 #[cfg(test)]

@@ -184,17 +184,6 @@ impl Capturer<'_> {
         self.memory.captures.push(RawCapture { slot, side, status, addr, wanted, len: len as u32 });
     }
 
-    /// Reads up to `length` bytes at `addr` behind the bytes that are there; how many there were.
-    fn append(&mut self, addr: u64, length: usize) -> usize {
-        self.memory.bytes.reserve(length);
-        let old = self.memory.bytes.len();
-        let spare = &mut self.memory.bytes.spare_capacity_mut()[..length];
-        let got = sys::read_memory(self.tid, addr, spare);
-        // SAFETY: `reserve` made room for `length` more bytes and the kernel has written the first `got <= length` of them.
-        unsafe { self.memory.bytes.set_len(old + got) };
-        got
-    }
-
     /// Takes `length` bytes of a struct or another value that the call's meaning depends on.
     pub fn structure(&mut self, slot: u8, side: Side, addr: u64, length: u64) {
         self.take(slot, side, addr, length, Data::Paths);
@@ -241,7 +230,7 @@ impl Capturer<'_> {
         }
         let room = MAX_EVENT_BYTES.saturating_sub(self.memory.bytes.len());
         let bounded = usize::try_from(length).unwrap_or(usize::MAX).min(room);
-        let got = self.append(addr, bounded);
+        let got = sys::read_behind(self.tid, addr, bounded, &mut self.memory.bytes);
         let status = if got < bounded {
             Status::Unreadable
         } else if (bounded as u64) < length {
@@ -271,7 +260,7 @@ impl Capturer<'_> {
             // Never across a page in one bite: the next page may not be mapped.
             let to_page = PAGE - at % PAGE;
             let bite = to_page.min(if length == 0 { STRING_BITE as u64 } else { PAGE });
-            let got = self.append(at, bite as usize);
+            let got = sys::read_behind(self.tid, at, bite as usize, &mut self.memory.bytes);
             let fresh = &self.memory.bytes[old + length..];
             if let Some(nul) = fresh.iter().position(|byte| *byte == 0) {
                 self.memory.bytes.truncate(old + length + nul + 1);

@@ -4,7 +4,6 @@
 //! right before the program has run its first instruction. Everything is checked, since the program could have been
 //! changed meanwhile; what does not look as expected is left to /proc.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use libc::pid_t;
@@ -32,7 +31,8 @@ impl Stack {
     pub fn read(tid: pid_t, sp: u64) -> Option<Stack> {
         let mut size = BITE;
         loop {
-            let bytes = read(tid, sp, size);
+            let mut bytes = Vec::new();
+            sys::read_behind(tid, sp, size, &mut bytes);
             let is_all = bytes.len() < size;
             match Stack::parse(bytes, sp) {
                 Some(stack) => return Some(stack),
@@ -125,16 +125,6 @@ impl Stack {
 pub fn auxiliary(auxv: &[u8], wanted: u64) -> Option<u64> {
     let word = |bytes: &[u8]| bytes.try_into().map(u64::from_ne_bytes).ok();
     auxv.chunks_exact(2 * WORD).find(|pair| word(&pair[..WORD]) == Some(wanted)).and_then(|pair| word(&pair[WORD..]))
-}
-
-/// Up to `size` bytes, as far as they are there.
-fn read(tid: pid_t, addr: u64, size: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size);
-    let room: &mut [MaybeUninit<u8>] = &mut bytes.spare_capacity_mut()[..size];
-    let got = sys::read_memory(tid, addr, room);
-    // SAFETY: the kernel has written the first `got` bytes of the spare capacity.
-    unsafe { bytes.set_len(got) };
-    bytes
 }
 
 #[cfg(test)]

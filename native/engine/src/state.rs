@@ -1,8 +1,8 @@
 //! The whole state of a thread that is stopped in the middle of its own code, as a hash: what must be equal for the
 //! future to be equal. The recorder stores it where it preempts a thread, replay looks for the moment at which it recurs.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 
 use libc::pid_t;
@@ -31,17 +31,75 @@ pub struct Window {
 /// depends on the kernel.
 #[must_use]
 pub fn state_hash(tid: pid_t, windows: &[Window], holes: &[(u64, u64)]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
     let mut vector = [0_u8; 16 << 10];
-    if let Ok(length) = sys::vector_registers(tid, &mut vector) {
-        plain_vector_state(&mut vector);
-        hasher.update(&vector[..length]);
+    let length = sys::vector_registers(tid, &mut vector).unwrap_or(0);
+    plain_vector_state(&mut vector);
+    MEMORY_HASHER.with_borrow_mut(|hasher| {
+        hasher.begin(&vector[..length]);
+        for window in windows {
+            hasher.window(tid, window, holes);
+        }
+        hasher.finish()
+    })
+}
+
+/// A hash of memory in the making.
+struct MemoryHasher {
+    hasher: blake3::Hasher,
+    /// What a window holds.
+    window: Vec<u8>,
+    /// What is hashed next: many pages at once, which takes half as long as one after the other.
+    next: Vec<u8>,
+}
+
+thread_local! {
+    /// Kept: to get new memory for it each time takes as long as the rest.
+    static MEMORY_HASHER: RefCell<MemoryHasher> = RefCell::new(MemoryHasher::new());
+}
+
+impl MemoryHasher {
+    const NEXT_BYTES: usize = 128 << 10;
+
+    fn new() -> MemoryHasher {
+        MemoryHasher { hasher: blake3::Hasher::new(), window: Vec::new(), next: Vec::with_capacity(Self::NEXT_BYTES) }
     }
-    let mut buffer = vec![0_u8; (WINDOW_PAGES * PAGE) as usize];
-    for window in windows {
-        hash_window(tid, window.at, &mut buffer[..window.length as usize], holes, &mut hasher);
+
+    fn begin(&mut self, with: &[u8]) {
+        self.hasher.reset();
+        self.next.clear();
+        self.next.extend_from_slice(with);
     }
-    *hasher.finalize().as_bytes()
+
+    /// Adds the pages of a window that are not all zeros, each with its address.
+    fn window(&mut self, tid: pid_t, window: &Window, holes: &[(u64, u64)]) {
+        const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+        let at = window.at;
+        self.window.clear();
+        sys::read_behind(tid, at, window.length as usize, &mut self.window);
+        let end = at + self.window.len() as u64;
+        for &(start, length) in holes {
+            let (first, last) = (start.max(at), start.saturating_add(length).min(end));
+            if first < last {
+                self.window[(first - at) as usize..(last - at) as usize].fill(0);
+            }
+        }
+        for (index, page) in self.window.chunks(PAGE as usize).enumerate() {
+            if *page != ZEROS[..page.len()] {
+                self.next.extend_from_slice(&(at + index as u64 * PAGE).to_le_bytes());
+                self.next.extend_from_slice(page);
+            }
+            if self.next.len() + size_of::<u64>() + PAGE as usize > Self::NEXT_BYTES {
+                self.hasher.update(&self.next);
+                self.next.clear();
+            }
+        }
+    }
+
+    fn finish(&mut self) -> [u8; 32] {
+        self.hasher.update(&self.next);
+        self.next.clear();
+        *self.hasher.finalize().as_bytes()
+    }
 }
 
 /// The parts of a tracee's writable memory that may have content of their own. Memory that only the kernel writes (`[vvar]`,
@@ -71,11 +129,7 @@ pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec
         while at < end {
             let length = (end - at).min(WINDOW_PAGES * PAGE);
             let parts = if has_content { vec![(at, length)] } else { touched(pagemap.as_ref(), at, length) };
-            if mapping.shared {
-                found.extend(parts.into_iter().map(|(at, length)| Window { at, length, shared: true }));
-            } else if !parts.is_empty() {
-                found.push(Window { at, length, shared: false });
-            }
+            found.extend(parts.into_iter().map(|(at, length)| Window { at, length, shared: mapping.shared }));
             at += length;
         }
     }
@@ -127,24 +181,6 @@ fn touched(pagemap: Option<&File>, at: u64, length: u64) -> Vec<(u64, u64)> {
     match (parts.first(), parts.last()) {
         (Some((first, _)), Some((last, length))) if parts.len() > MOST => vec![(*first, last + length - first)],
         _ => parts,
-    }
-}
-
-fn hash_window(tid: pid_t, at: u64, buffer: &mut [u8], holes: &[(u64, u64)], hasher: &mut blake3::Hasher) {
-    // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are written through it.
-    let view = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    let got = sys::read_memory(tid, at, view);
-    for &(start, length) in holes {
-        let (first, last) = (start.max(at), start.saturating_add(length).min(at + got as u64));
-        if first < last {
-            buffer[(first - at) as usize..(last - at) as usize].fill(0);
-        }
-    }
-    for (index, page) in buffer[..got].chunks(PAGE as usize).enumerate() {
-        if page.iter().any(|byte| *byte != 0) {
-            hasher.update(&(at + index as u64 * PAGE).to_le_bytes());
-            hasher.update(page);
-        }
     }
 }
 

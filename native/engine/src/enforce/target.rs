@@ -41,10 +41,8 @@ pub struct Target<'a> {
 impl Target<'_> {
     /// Up to `length` bytes at `addr`, as far as they can be read.
     pub fn read(&self, addr: u64, length: usize) -> Result<Vec<u8>, Errno> {
-        let mut bytes = Vec::with_capacity(length);
-        let got = sys::read_memory(self.tid, addr, &mut bytes.spare_capacity_mut()[..length]);
-        // SAFETY: the call has written that many bytes.
-        unsafe { bytes.set_len(got) };
+        let mut bytes = Vec::new();
+        let got = sys::read_behind(self.tid, addr, length, &mut bytes);
         if got == 0 && length > 0 { Err(libc::EFAULT) } else { Ok(bytes) }
     }
 

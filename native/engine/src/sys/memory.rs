@@ -52,6 +52,17 @@ fn read_write_only(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
     usize::try_from(read).unwrap_or(0)
 }
 
+/// Appends what a part of tracee memory holds, up to what cannot be read. How many bytes those are.
+pub fn read_behind(tid: pid_t, addr: u64, length: usize, bytes: &mut Vec<u8>) -> usize {
+    let filled = bytes.len();
+    bytes.reserve(length);
+    let room: &mut [MaybeUninit<u8>] = &mut bytes.spare_capacity_mut()[..length];
+    let got = read_memory(tid, addr, room);
+    // SAFETY: the kernel has written the first `got` bytes of the spare capacity, which begins where the vector ends.
+    unsafe { bytes.set_len(filled + got) };
+    got
+}
+
 /// Reads pieces of tracee memory one behind the other; the result is how many bytes were read before the first piece that
 /// could not be read. `buffer` has room for all pieces.
 pub fn read_pieces(tid: pid_t, pieces: &[(u64, usize)], buffer: &mut [u8]) -> usize {

@@ -58,11 +58,7 @@ impl Pieces {
             && data.len() < most
         {
             let length = (most - data.len()).min(*left as usize);
-            let start = data.len();
-            let got = sys::read_memory(caller.tid, *at, &mut data.spare_capacity_mut()[..length]);
-            // SAFETY: the call has written that many bytes behind those that were there.
-            unsafe { data.set_len(start + got) };
-            if got < length {
+            if sys::read_behind(caller.tid, *at, length, &mut data) < length {
                 return Err(libc::EFAULT);
             }
             (*at, *left) = (at.wrapping_add(length as u64), *left - length as u64);
