@@ -3,8 +3,9 @@
 //! A ptrace stop costs 2.7 us when the recorder runs on the tracee's own CPU and ten times as much when it does not, so
 //! tracees are kept on the recorder's CPU for as long as they stop often. A tracee that computes for a while without a
 //! call while others want the CPU is let go to any CPU of its own mask, and fetched back when it starts to stop often again or
-//! executes a program, since programs stop often while they begin. The program never sees this: `sched_getaffinity` is answered
-//! with the mask that it would have, and a task whose program sets its own mask is left alone from then on.
+//! executes a program, since programs stop often while they begin. The program never sees this: `sched_getaffinity` and `status` in /proc
+//! are answered with the mask that it would have, and a task for which a program chooses CPUs is left alone from then on, until it is
+//! given all of them again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ struct Slot {
     running_since: AtomicU64,
     /// The watcher has let it go.
     released: AtomicBool,
+    /// A program chose its CPUs.
+    own: AtomicBool,
 }
 
 impl Slot {
@@ -51,18 +54,24 @@ impl Slot {
 /// Where one task stands.
 #[derive(Debug, Default)]
 pub struct Place {
-    /// The program chose its CPUs itself.
-    pub own: bool,
     slot: Arc<Slot>,
     close_stops: u8,
     resumed_at: u64,
 }
 
 impl Place {
-    /// The place of a task whose program chose its CPUs itself, or did not.
+    /// The place of a task whose CPUs a program chose, or did not.
     #[must_use]
     pub fn new(own: bool) -> Place {
-        Place { own, ..Place::default() }
+        let place = Place::default();
+        place.slot.own.store(own, Ordering::Relaxed);
+        place
+    }
+
+    /// A program chose its CPUs.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.slot.own.load(Ordering::Relaxed)
     }
 
     /// It was let go to all CPUs.
@@ -146,20 +155,22 @@ impl Placement {
 
     /// A task appeared, on whatever CPU.
     pub fn adopt(&mut self, tid: pid_t, place: &Place) {
-        if let Some(home) = self.home.filter(|_| !place.own) {
+        let Some(home) = self.home else { return };
+        if !place.is_own() {
             let _ = sys::set_affinity(tid, &home);
-            self.follow(tid, place);
         }
+        self.follow(tid, place);
     }
 
     /// A task appeared whose parent was on the recorder's CPU, or `released`. It is given the CPUs that it should have from it: the
     /// parent may have been on its way to others when it made the task.
     pub fn adopt_child(&mut self, tid: pid_t, place: &Place, released: bool) {
-        if let Some(home) = self.home.filter(|_| !place.own) {
+        let Some(home) = self.home else { return };
+        if !place.is_own() {
             let _ = sys::set_affinity(tid, if released { &self.visible } else { &home });
             place.slot.released.store(released, Ordering::Relaxed);
-            self.follow(tid, place);
         }
+        self.follow(tid, place);
     }
 
     fn follow(&mut self, tid: pid_t, place: &Place) {
@@ -180,7 +191,7 @@ impl Placement {
             self.come_back(now, last_stop);
         }
         place.slot.running_since.store(0, Ordering::Relaxed);
-        if place.own || !place.is_released() {
+        if place.is_own() || !place.is_released() {
             return;
         }
         let close = now.saturating_sub(place.resumed_at) < CLOSE_NS;
@@ -192,7 +203,7 @@ impl Placement {
 
     /// A stopped task is about to stop many times: it is fetched back if it was let go.
     pub fn fetch_back(&self, tid: pid_t, place: &mut Place) {
-        if let Some(home) = self.home.filter(|_| !place.own && place.is_released()) {
+        if let Some(home) = self.home.filter(|_| !place.is_own() && place.is_released()) {
             place.close_stops = 0;
             place.slot.released.store(false, Ordering::Relaxed);
             let _ = sys::set_affinity(tid, &home);
@@ -201,13 +212,39 @@ impl Placement {
 
     /// A task goes on: inside a call, where it may sleep, or in its own code.
     pub fn resumed(&self, place: &mut Place, now: u64, in_call: bool) {
-        if self.home.is_some() && !place.own {
+        if self.home.is_some() && !place.is_own() {
             place.resumed_at = now;
             place.slot.running_since.store(if in_call { 0 } else { now }, Ordering::Relaxed);
         }
     }
 
-    /// A task is gone, or chose its own CPUs.
+    /// A program has chosen the CPUs of a task, its own or another.
+    pub fn chosen(&self, tid: pid_t, mask: &CpuMask) {
+        let Some(home) = self.home else { return };
+        let tasks = self.watched.tasks();
+        let Some((_, slot)) = tasks.iter().find(|(watched, _)| *watched == tid) else { return };
+        let is_own = self.visible.without(mask).count() > 0;
+        slot.own.store(is_own, Ordering::Relaxed);
+        slot.released.store(false, Ordering::Relaxed);
+        // The watcher may have let it go since.
+        let _ = sys::set_affinity(tid, if is_own { mask } else { &home });
+    }
+
+    /// The mask that a task would have without the recorder, where it has another one.
+    #[must_use]
+    pub fn shown(&self, tid: pid_t) -> Option<CpuMask> {
+        let tasks = self.watched.tasks();
+        let is_kept = tasks.iter().any(|(watched, slot)| *watched == tid && !slot.own.load(Ordering::Relaxed));
+        is_kept.then_some(self.visible)
+    }
+
+    /// All tasks that are recorded, where tasks are being moved.
+    #[must_use]
+    pub fn tids(&self) -> Vec<pid_t> {
+        self.watched.tasks().iter().map(|(tid, _)| *tid).collect()
+    }
+
+    /// A task is gone.
     pub fn forget(&self, tid: pid_t) {
         if self.home.is_some() {
             self.watched.tasks().retain(|(watched, _)| *watched != tid);
@@ -235,7 +272,8 @@ impl Placement {
 /// Lets the tasks go that compute while others want the CPU too. How many run there.
 fn release(tasks: &[(pid_t, Arc<Slot>)], last_stop: u64, visible: &CpuMask, others: &CpuMask) -> usize {
     let now = sys::monotonic();
-    let at_home = tasks.iter().filter(|(_, slot)| !slot.released.load(Ordering::Relaxed));
+    let is_elsewhere = |slot: &Slot| slot.released.load(Ordering::Relaxed) || slot.own.load(Ordering::Relaxed);
+    let at_home = tasks.iter().filter(|(_, slot)| !is_elsewhere(slot));
     // The agent makes calls that wait and stop nothing.
     let is_awake =
         |tid: pid_t, since: u64| now.saturating_sub(since) <= COMPUTES_NS || sys::state_of(tid) == Some(b'R');

@@ -429,7 +429,7 @@ pub struct Birth {
     pub identity: Option<(u64, Rc<Identity>)>,
     pub traps: Traps,
     pub stepwise: bool,
-    /// The parent's program chose its CPUs itself.
+    /// A program chose the parent's CPUs.
     pub own_place: bool,
     /// The parent was let go to all CPUs, or was not; absent when nobody knows.
     pub released: Option<bool>,
@@ -457,7 +457,7 @@ impl Birth {
             identity: parent.identity.clone().filter(|_| !has(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)),
             traps: parent.traps,
             stepwise: parent.stepwise,
-            own_place: parent.place.own,
+            own_place: parent.place.is_own(),
             released: Some(parent.place.is_released()),
             set_tid: 0,
             parent_word: 0,

@@ -7,6 +7,7 @@ use libc::pid_t;
 
 use super::Recorder;
 use crate::error::EngineError;
+use crate::placement::Place;
 use crate::sys;
 
 /// Seizes all threads of a process, also those that appear meanwhile.
@@ -60,7 +61,7 @@ impl Recorder {
                     self.world.exec_event(&mut task);
                 }
                 // Its program may have chosen its CPUs long ago.
-                task.place.own = true;
+                task.place = Place::new(true);
                 self.tasks.insert(tid, task);
             }
         }

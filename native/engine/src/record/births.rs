@@ -11,6 +11,7 @@ use libc::{c_int, pid_t};
 use super::Recorder;
 use super::lifecycle::clone_flags;
 use crate::agent::code::{Code, State};
+use crate::placement::Place;
 use crate::sys::{self, Waited};
 use crate::task::{Birth, Task};
 
@@ -138,7 +139,7 @@ impl Recorder {
         task.handlers = birth.handlers;
         task.identity = birth.identity;
         task.stepwise = birth.stepwise;
-        task.place.own = birth.own_place;
+        task.place = Place::new(birth.own_place);
         task.traps = birth.traps;
         task.space = birth.space;
         if is_new {
@@ -177,7 +178,7 @@ impl Recorder {
 
     /// Lets a task that is stopped go on unobserved.
     pub(super) fn let_go(&mut self, tid: pid_t, signal: c_int) {
-        let own_place = self.tasks.get(&tid).is_some_and(|task| task.place.own);
+        let own_place = self.tasks.get(&tid).is_some_and(|task| task.place.is_own());
         self.world.placement.forget(tid);
         if self.world.placement.is_active() && !own_place {
             let _ = sys::set_affinity(tid, &self.world.placement.visible);

@@ -5,6 +5,7 @@ use trace_format::event::{EventKind, Lost, Side, slot};
 use trace_format::table::Arch;
 
 use super::World;
+use super::outside::numbered;
 use super::shown::Shown;
 use crate::agent::known::Part;
 use crate::capture::{Call, is_error};
@@ -257,10 +258,7 @@ impl World {
             Effect::Shmat if self.replayable => self.describe_segment(task, call, result),
             Effect::Shmat => {}
             Effect::Mprotect => self.protected(task, call),
-            Effect::SetAffinity => {
-                task.place.own = true;
-                self.placement.forget(task.tid);
-            }
+            Effect::SetAffinity => self.chose_cpus(task, call),
             Effect::GetAffinity => self.show_affinity(task, call, result),
         }
     }
@@ -565,26 +563,34 @@ impl World {
         self.commit(event, &memory);
     }
 
-    /// Answers `sched_getaffinity` with the mask that the program would have without the recorder.
-    fn show_affinity(&mut self, task: &mut Task, call: &Call, result: i64) {
-        let of = call.int(0);
-        if !self.placement.is_active() || (of == 0 && task.place.own) {
-            return;
+    /// The task that a call about CPUs is about, by a number of the caller's own process ids or 0; `None` where tasks are not being moved,
+    /// and of one that is not recorded.
+    fn placed(&self, task: &Task, call: &Call) -> Option<pid_t> {
+        if !self.placement.is_active() {
+            return None;
         }
-        let length = usize::try_from(result).unwrap_or(0).min(size_of::<CpuMask>());
-        let bytes: Vec<u8> = self.placement.visible.0.iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
-        let asked_of_other = of != 0 && of != task.tid;
-        if asked_of_other && !self.is_home(of) {
-            return;
-        }
-        if sys::write_memory(task.tid, call.args[2], &bytes) {
-            task.memory.replace(2, Side::Out, &bytes);
+        if call.int(0) == 0 { Some(task.tid) } else { numbered(task.tid, call.int(0), self.placement.tids()) }
+    }
+
+    /// A program has set a mask (sched_setaffinity(2)).
+    fn chose_cpus(&mut self, task: &Task, call: &Call) {
+        let Some(of) = self.placed(task, call) else { return };
+        let mut bytes = [0; size_of::<CpuMask>()];
+        let length = usize::try_from(call.args[1]).unwrap_or(usize::MAX).min(bytes.len());
+        let got = sys::read_pieces(task.tid, &[(call.args[2], length)], &mut bytes);
+        if got == length {
+            self.placement.chosen(of, &CpuMask(std::array::from_fn(|word| word_of(&bytes[word * 8..][..8]))));
         }
     }
 
-    /// Whether a task has the mask that we gave it.
-    fn is_home(&self, tid: c_int) -> bool {
-        sys::affinity(tid).is_ok_and(|mask| Some(mask) == self.placement.home())
+    /// Answers `sched_getaffinity` with the mask that the program would have without the recorder.
+    fn show_affinity(&mut self, task: &mut Task, call: &Call, result: i64) {
+        let Some(mask) = self.placed(task, call).and_then(|of| self.placement.shown(of)) else { return };
+        let length = usize::try_from(result).unwrap_or(0).min(size_of::<CpuMask>());
+        let bytes: Vec<u8> = mask.0.iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
+        if sys::write_memory(task.tid, call.args[2], &bytes) {
+            task.memory.replace(2, Side::Out, &bytes);
+        }
     }
 }
 

@@ -147,6 +147,10 @@ impl shown::Hidden for Recorder {
         task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
     }
 
+    fn cpus(&self, tid: pid_t) -> Option<sys::CpuMask> {
+        self.world.placement.shown(tid)
+    }
+
     fn under_filter(&self, tid: pid_t) -> Option<shown::UnderFilter> {
         let task = self.tasks.get(&tid).filter(|_| self.is_filtered())?;
         Some(shown::UnderFilter { gains_nothing: task.traps.gains_nothing || sys::gains_nothing() })
@@ -383,13 +387,14 @@ impl Recorder {
         }
     }
 
-    /// A task is about to make a call that tells where its memory is, or that its calls are filtered: whether it is answered without what
-    /// is the recording's.
+    /// A task is about to make a call that tells where its memory is, that its calls are filtered, or on which CPUs it runs: whether it is
+    /// answered without what is the recording's.
     pub(super) fn answers_shown(&mut self, tid: pid_t) -> Option<i64> {
         if let Some(answer) = self.answers_cpuid_mode(tid) {
             return Some(answer);
         }
-        if !self.is_filtered() && (!self.world.replayable || self.world.mapping_files.is_empty()) {
+        let hides_in_files = self.world.replayable || self.world.placement.is_active();
+        if !self.is_filtered() && (!hides_in_files || self.world.mapping_files.is_empty()) {
             return None;
         }
         let task = self.tasks.get(&tid)?;

@@ -186,7 +186,7 @@ impl Recorder {
             self.world.placement.forget(former);
             self.world.placement.forget(tid);
             caller.tid = tid;
-            caller.place = Place::new(caller.place.own);
+            caller.place = Place::new(caller.place.is_own());
             self.world.placement.adopt(tid, &caller.place);
             self.tasks.insert(tid, caller);
         }

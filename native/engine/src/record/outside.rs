@@ -143,20 +143,27 @@ impl World {
     }
 }
 
+/// Which of these threads, by the recorder's numbers, has this one in the process ids of another: the recorder's own, or those of its
+/// namespace.
+pub(super) fn numbered(by: pid_t, number: pid_t, tids: impl IntoIterator<Item = pid_t>) -> Option<pid_t> {
+    let namespace = |tid: pid_t| std::fs::read_link(format!("/proc/{tid}/ns/pid")).ok();
+    let own = namespace(by);
+    let mut tids = tids.into_iter();
+    if own == std::fs::read_link("/proc/self/ns/pid").ok() {
+        return tids.find(|tid| *tid == number);
+    }
+    let innermost = |tid: pid_t| {
+        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        line.split_whitespace().last()?.parse::<pid_t>().ok()
+    };
+    tids.find(|tid| innermost(*tid) == Some(number) && namespace(*tid) == own)
+}
+
 impl Recorder {
     /// The thread that has this number in the process ids of a task: the recorder's own, or those of its namespace.
     pub(super) fn task_numbered(&self, by: &Task, number: pid_t) -> Option<&Task> {
-        let namespace = |tid: pid_t| std::fs::read_link(format!("/proc/{tid}/ns/pid")).ok();
-        let own = namespace(by.tid);
-        if own == std::fs::read_link("/proc/self/ns/pid").ok() {
-            return self.tasks.get(&number);
-        }
-        let innermost = |tid: pid_t| {
-            let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-            let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-            line.split_whitespace().last()?.parse::<pid_t>().ok()
-        };
-        self.tasks.values().find(|task| innermost(task.tid) == Some(number) && namespace(task.tid) == own)
+        self.tasks.get(&numbered(by.tid, number, self.tasks.keys().copied())?)
     }
 
     /// The address spaces besides its own that a call may write to.

@@ -1,6 +1,7 @@
-//! Files of /proc that tell a program where its memory is (`maps`, `smaps`), and whether its calls are filtered (`status`): what the
-//! agent has mapped is not among it, nor is the recording's filter, nor the vDSO (`auxv`, too) where it is not there in replay. Reads
-//! of them are answered here, from what the file says without that, and the kernel skips the call.
+//! Files of /proc that tell a program where its memory is (`maps`, `smaps`), whether its calls are filtered and on which CPUs it may run
+//! (`status`): what the agent has mapped is not among it, nor is the recording's filter, nor the vDSO (`auxv`, too) where it is not there
+//! in replay; and its CPUs are those that it would have. Reads of them are answered here, from what the file says without that, and the
+//! kernel skips the call.
 //!
 //! The kernel would tell where in the file a description stands, but has moved nothing there: that is kept here, for the object
 //! behind all descriptors of it.
@@ -16,7 +17,7 @@ use trace_format::table::Arch;
 use super::layouts::file_position;
 use crate::capture::Call;
 use crate::memory::word_of;
-use crate::sys;
+use crate::sys::{self, CpuMask};
 use crate::task::Task;
 
 const EFAULT: i64 = -(libc::EFAULT as i64);
@@ -222,6 +223,42 @@ pub(super) struct UnderFilter {
     pub gains_nothing: bool,
 }
 
+/// The text of `status` with another mask of CPUs: in groups of 32, and as a list (cpuset(7), "FORMATS").
+fn told_cpus(text: &[u8], mask: &CpuMask) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(value) = line.strip_prefix(b"Cpus_allowed:\t") {
+            let width = value.trim_ascii_end().len();
+            out.extend_from_slice(format!("Cpus_allowed:\t{}\n", mask_of_width(mask, width)).as_bytes());
+        } else if line.starts_with(b"Cpus_allowed_list:\t") {
+            out.extend_from_slice(format!("Cpus_allowed_list:\t{}\n", list_of(mask)).as_bytes());
+        } else {
+            out.extend_from_slice(line);
+        }
+    }
+    out
+}
+
+/// A mask as the kernel prints it: as many digits as the machine may have CPUs, with a comma before each eight.
+fn mask_of_width(mask: &CpuMask, width: usize) -> String {
+    let groups = mask.0.iter().rev().flat_map(|word| [word >> 32, word & 0xffff_ffff]);
+    let all: Vec<String> = groups.map(|group| format!("{group:08x}")).collect();
+    let all = all.join(",");
+    all[all.len() - width.min(all.len())..].to_owned()
+}
+
+/// The numbers in a mask, with ranges.
+fn list_of(mask: &CpuMask) -> String {
+    let has = |cpu: usize| mask.0.get(cpu / 64).is_some_and(|word| word & 1 << (cpu % 64) != 0);
+    let numbers: Vec<usize> = (0..mask.0.len() * 64).filter(|cpu| has(*cpu)).collect();
+    let range = |range: &[usize]| match range {
+        [first, .., last] => format!("{first}-{last}"),
+        single => single.iter().map(usize::to_string).collect(),
+    };
+    let ranges: Vec<String> = numbers.chunk_by(|cpu, next| cpu + 1 == *next).map(range).collect();
+    ranges.join(",")
+}
+
 impl UnderFilter {
     /// The text of `status` as it would be without the recording's filter: `Seccomp_filters` since Linux 5.9 says how many there are.
     fn told(self, text: &[u8]) -> Vec<u8> {
@@ -292,6 +329,8 @@ pub(super) trait Hidden {
     fn hides_vdso(&self) -> bool;
     /// What the agent has mapped in a process.
     fn mappings(&self, pid: pid_t) -> Vec<Range<u64>>;
+    /// The CPUs that a task would have; `None` where it has them.
+    fn cpus(&self, tid: pid_t) -> Option<CpuMask>;
     /// What a task has of the recording; `None` of one that is not recorded.
     fn under_filter(&self, tid: pid_t) -> Option<UnderFilter>;
 }
@@ -305,8 +344,9 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
         return None;
     }
     let filtered = hidden.under_filter(shown.tid);
+    let cpus = hidden.cpus(shown.tid);
     let has_news = match shown.kind {
-        Kind::Status => filtered.is_some(),
+        Kind::Status => filtered.is_some() || cpus.is_some(),
         Kind::Auxiliary => hidden.hides_vdso(),
         Kind::Mappings | Kind::Memory => true,
     };
@@ -338,10 +378,18 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
         let mut text = Vec::new();
         let opened = File::open(format!("/proc/{}/fd/{}", task.tid, call.int(0)));
         opened.and_then(|mut file| file.read_to_end(&mut text)).ok()?;
-        shown.text = match (shown.kind, filtered) {
-            (Kind::Status, Some(filtered)) => filtered.told(&text),
-            (Kind::Auxiliary, _) => without_vdso(&text),
-            _ => told(&text, &hidden.mappings(shown.pid), hidden.hides_vdso()),
+        shown.text = match shown.kind {
+            Kind::Status => {
+                if let Some(filtered) = filtered {
+                    text = filtered.told(&text);
+                }
+                if let Some(cpus) = cpus {
+                    text = told_cpus(&text, &cpus);
+                }
+                text
+            }
+            Kind::Auxiliary => without_vdso(&text),
+            Kind::Mappings | Kind::Memory => told(&text, &hidden.mappings(shown.pid), hidden.hides_vdso()),
         };
     }
     match shown.fill(task.tid, from, &buffers) {
@@ -386,6 +434,22 @@ mod tests {
         let two = "Name:\ta\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\nX:\tSeccomp: 2\n";
         assert_eq!(told(3, true), two);
         assert_eq!(own_filters(b"Seccomp:\t2\n"), 0);
+    }
+
+    #[test]
+    fn cpus_are_told_as_the_kernel_prints_them() {
+        let mut mask = CpuMask::single(33);
+        mask.0[0] |= 0b1011;
+        let told = |text: &str| String::from_utf8(told_cpus(text.as_bytes(), &mask)).unwrap();
+        let list = "Cpus_allowed_list:\t0-1,3,33\n";
+        assert_eq!(
+            told("Cpus_allowed:\t00,00000002\nCpus_allowed_list:\t1\nMems_allowed:\t1\n"),
+            format!("Cpus_allowed:\t02,0000000b\n{list}Mems_allowed:\t1\n")
+        );
+        // As many digits as there may be CPUs.
+        assert_eq!(told("Cpus_allowed:\t2\n"), "Cpus_allowed:\tb\n");
+        let own = std::fs::read("/proc/thread-self/status").unwrap();
+        assert_eq!(told_cpus(&own, &sys::affinity(0).unwrap()), own);
     }
 
     #[test]

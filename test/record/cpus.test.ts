@@ -1,0 +1,30 @@
+/** What a program is told of its CPUs is what it is told without a recorder, which keeps it on one of them. */
+
+import { expect, test } from "vitest";
+import { compile, record, run } from "./support.js";
+
+test.each([
+  { options: [] },
+  { options: ["--backend=eager-agent"] },
+  { options: ["--backend=ptrace"] },
+  { options: ["--observe"] },
+  { options: ["--observe", "--backend=ptrace"] },
+])("recorded with $options", async ({ options }) => {
+  const program = compile("cpus", "-pthread");
+  const native = await run([program]);
+  expect(native).toMatchObject({ code: 0, stderr: "" });
+  expect(native.stdout).toMatch(/^at first: mask( \d+)+ own( \d+)+ Cpus_allowed:/);
+  const recorded = await record([program], { options });
+  expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: native.stdout });
+});
+
+test("of another process, also by its number in a namespace", async () => {
+  const script =
+    "sleep 9 & taskset -pc 0 $! | cut -d: -f2; taskset -pc $! | cut -d: -f2; taskset -pc $$ | cut -d: -f2; kill $!";
+  for (const words of [["sh"], ["unshare", "-Urpf", "--mount-proc", "sh"]]) {
+    const native = await run([...words, "-c", script]);
+    if (native.code !== 0) continue;
+    const recorded = await record([...words, "-c", script]);
+    expect(recorded).toMatchObject({ code: 0, stdout: native.stdout });
+  }
+});
