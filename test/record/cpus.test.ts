@@ -1,7 +1,8 @@
-/** What a program is told of its CPUs is what it is told without a recorder, which keeps it on one of them. */
+/** What a program is told of its CPUs is what it is told without a recorder, which keeps it on one of them; and a replay runs where it has bound itself. */
 
+import { dirname } from "node:path";
 import { expect, test } from "vitest";
-import { compile, record, run } from "./support.js";
+import { cli, compile, record, run, stateOf } from "./support.js";
 
 test.each([
   { options: [] },
@@ -16,6 +17,12 @@ test.each([
   expect(native.stdout).toMatch(/^at first: mask( \d+)+ own( \d+)+ Cpus_allowed:/);
   const recorded = await record([program], { options });
   expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: native.stdout });
+  if (options.includes("--observe")) return;
+  for (const backend of ["agent", "ptrace"]) {
+    const words = [cli, "replay", "-q", `--backend=${backend}`, recorded.file];
+    const env = stateOf(dirname(recorded.file));
+    expect(await run(words, { env })).toMatchObject({ code: 0, stdout: native.stdout, stderr: "" });
+  }
 });
 
 test("of another process, also by its number in a namespace", async () => {

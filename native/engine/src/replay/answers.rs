@@ -47,7 +47,7 @@ fn manner_of(name: &str) -> Manner {
         "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "brk" | "madvise" | "remap_file_pages"
         | "shmat" | "shmdt" | "sigaltstack" | "arch_prctl" | "modify_ldt" | "prlimit64" | "setrlimit"
         | "pkey_alloc" | "pkey_free" | "map_shadow_stack" | "clone" | "clone3" | "fork" | "vfork" | "execve"
-        | "execveat" | "rt_sigreturn" | "exit" | "exit_group" | "prctl" => Manner::Special,
+        | "execveat" | "rt_sigreturn" | "exit" | "exit_group" | "prctl" | "sched_setaffinity" => Manner::Special,
         _ => Manner::Answers,
     }
 }

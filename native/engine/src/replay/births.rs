@@ -73,6 +73,8 @@ impl Runner<'_> {
         self.remote.await_birth(tid)?;
         let mut child = Thread::new(event.thread(), tid, process);
         child.mask = parent.mask;
+        // The kernel has bound it as its parent.
+        child.cpu = parent.cpu;
         let mut regs = *parent.registers()?;
         regs.rax = 0;
         regs.orig_rax = u64::MAX;
@@ -130,9 +132,9 @@ impl Runner<'_> {
 
     /// A program begins: a fresh process with what the kernel had mapped.
     pub(super) fn exec(&mut self, event: &Event<'_>) -> Result<(), Halt> {
-        let stack_room = match self.threads.get(event.thread() as usize) {
-            Some(Some(old)) => old.process.borrow().stack_room,
-            _ => layout::STACK_ROOM,
+        let (stack_room, cpu) = match self.threads.get(event.thread() as usize) {
+            Some(Some(old)) => (old.process.borrow().stack_room, old.cpu),
+            _ => (layout::STACK_ROOM, None),
         };
         self.leave(event.thread());
         let is_i386 = event.arch() == Arch::I386 as u8;
@@ -157,6 +159,7 @@ impl Runner<'_> {
         });
         self.done.threads += 1;
         let mut thread = Thread::new(event.thread(), pid, process);
+        thread.bind(cpu);
         self.build(&thread, &blank, &rows)?;
         self.write_outputs(&thread, event)?;
         thread.replace_registers(first_registers(event, is_i386));

@@ -296,6 +296,10 @@ impl Runner<'_> {
                 self.natively_as(thread, event, &call, result)
             }
             "prlimit64" | "setrlimit" => self.limit_stack(thread, event, name),
+            "sched_setaffinity" => {
+                self.bind(thread, event);
+                Ok(())
+            }
             "pkey_alloc" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_alloc, &args[..2]), result),
             "pkey_free" => self.natively_as(thread, event, &RemoteCall::new(libc::SYS_pkey_free, &args[..1]), result),
             "map_shadow_stack" => {
@@ -394,6 +398,21 @@ impl Runner<'_> {
         let expected = if wanted < start { wanted as i64 } else { 0 };
         self.keep_off(wanted.min(start), wanted.abs_diff(start))?;
         self.natively_as(thread, event, &call, expected)
+    }
+
+    /// A program has chosen the CPUs of a thread, its own or another (sched_setaffinity(2)).
+    fn bind(&mut self, thread: &mut Thread, event: &Event<'_>) {
+        let mask = event.captured(2, Side::In).unwrap_or_default();
+        let mut cpus = (0..mask.len() * 8).filter(|cpu| mask[cpu / 8] & 1 << (cpu % 8) != 0);
+        let cpu = cpus.next().filter(|_| cpus.next().is_none());
+        let number = event.arg(0) as i32;
+        let recorded = self.job.trace.definitions().threads();
+        let has_number = |index: u32| recorded.get(index as usize).is_some_and(|recorded| recorded.tid == number);
+        if number == 0 || has_number(thread.index) {
+            thread.bind(cpu);
+        } else if let Some(other) = self.threads.iter_mut().flatten().find(|other| has_number(other.index)) {
+            other.bind(cpu);
+        }
     }
 
     /// Whether the descriptor of a mapping is one of a file, and not of something that only provides memory.

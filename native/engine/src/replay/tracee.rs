@@ -11,7 +11,7 @@ use super::kernel::{self, Register};
 use super::watch::{Halt, lost};
 use crate::agent::code::Code;
 use crate::memory::Memory;
-use crate::sys::{self, SyscallInfo};
+use crate::sys::{self, CpuMask, SyscallInfo};
 
 /// An address space.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +121,8 @@ pub struct Thread {
     pub waiting_mask: Option<u64>,
     /// Memory of the call that it stands at, taken because another thread of its group went on.
     pub memory: Option<Box<Memory>>,
+    /// The CPU that its program has bound it to.
+    pub cpu: Option<usize>,
     /// Answers to the calls that it makes next.
     pub answers: Answers,
 }
@@ -137,6 +139,7 @@ impl Thread {
             mask: None,
             waiting_mask: None,
             memory: None,
+            cpu: None,
             answers: Answers::default(),
         }
     }
@@ -144,6 +147,18 @@ impl Thread {
     #[must_use]
     pub fn pid(&self) -> pid_t {
         self.process.borrow().pid
+    }
+
+    /// Its program has bound it to one CPU, as in the recording: `cpuid` tells which one it runs on, and programs that look at the machine
+    /// ask on each. One that may run on several is kept on the replaying thread's. Where there is no such CPU it stays.
+    pub fn bind(&mut self, cpu: Option<usize>) {
+        if self.cpu == cpu {
+            return;
+        }
+        self.cpu = cpu;
+        if let Ok(mask) = cpu.map_or_else(|| sys::affinity(0), |cpu| Ok(CpuMask::single(cpu))) {
+            let _ = sys::set_affinity(self.tid, &mask);
+        }
     }
 
     #[must_use]
