@@ -1,6 +1,6 @@
 //! What was loaded: the facts of a program image after exec, and of ELF files that are mapped executable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -147,6 +147,8 @@ pub struct Images {
     known: HashMap<FileId, ElfFacts>,
     /// Of files that were mapped and not executed.
     hashes: HashMap<FileId, Option<[u8; 32]>>,
+    /// Files whose times do not tell their states apart, by device and inode.
+    untold: HashSet<(u64, u64)>,
     /// Mapped files that have the same name for this process, by the mapping's device and inode.
     mapped: HashMap<(u64, u64), (Vec<u8>, FileId)>,
     /// Mapped files as they were found at the present stop, by the mapping's device and inode.
@@ -168,6 +170,7 @@ impl Images {
         Images {
             known: HashMap::new(),
             hashes: HashMap::new(),
+            untold: HashSet::new(),
             mapped: HashMap::new(),
             states: Vec::new(),
             everywhere: None,
@@ -179,6 +182,10 @@ impl Images {
 
     /// Keeps any file in the object store; its hash, when that was possible. `meta` tells in which state it is.
     pub fn keep(&mut self, path: &Path, meta: &Metadata) -> Option<[u8; 32]> {
+        if self.changes_untold((meta.dev(), meta.ino())) {
+            let kept = self.store.put_afresh(path);
+            return self.kept(kept);
+        }
         // The times of a file that has just changed do not tell its states apart.
         let id = FileId::settled(meta);
         if let Some(known) =
@@ -192,6 +199,18 @@ impl Images {
             self.remember_hash(id, hash);
         }
         hash
+    }
+
+    /// From now on a file may be written to through memory, which changes its times once in a while, or never when it is in memory itself
+    /// (shmem): its content is looked at each time. False when that was known.
+    pub fn distrust(&mut self, file: (u64, u64)) -> bool {
+        self.untold.insert(file)
+    }
+
+    /// Whether a file may have changed since without another time.
+    #[must_use]
+    pub fn changes_untold(&self, file: (u64, u64)) -> bool {
+        self.untold.contains(&file)
     }
 
     /// What an earlier recording has noted about the calls in a file's code.

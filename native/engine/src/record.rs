@@ -326,6 +326,8 @@ struct World {
     /// Files that were mapped and whose content is kept, as agents are told (`ring::block::KEPT`), and which was replaced last.
     kept_files: Vec<[u64; KEPT_WORDS as usize]>,
     next_kept: usize,
+    /// Which of them agents are still to be told to forget.
+    forgotten_kept: Vec<usize>,
     /// Files that have been mapped since it was asked last.
     new_files: Vec<(u64, u64)>,
     /// Address spaces take turns with others, whose agents do not know yet.
@@ -440,6 +442,7 @@ impl World {
             shared_files_checked: 0,
             kept_files: Vec::new(),
             next_kept: 0,
+            forgotten_kept: Vec::new(),
             new_files: Vec::new(),
             some_joined: false,
             names_moved: false,

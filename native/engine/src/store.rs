@@ -74,6 +74,12 @@ impl Drop for Unfinished {
     }
 }
 
+fn open_to_keep(path: &Path) -> Result<File, EngineError> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+    options.open(path).map_err(|source| EngineError::io("open", path, source))
+}
+
 impl Store {
     /// The user's store: `trace/objects` in `$XDG_CACHE_HOME`, or in `.cache` of the home folder.
     #[must_use]
@@ -114,12 +120,15 @@ impl Store {
     /// # Errors
     /// When the file cannot be read or the store cannot be written.
     pub fn put(&self, path: &Path) -> Result<Hash, EngineError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(path)
-            .map_err(|source| EngineError::io("open", path, source))?;
-        self.put_file(&file, path)
+        self.put_file(&open_to_keep(path)?, path)
+    }
+
+    /// As [`Store::put`], for a file whose times do not tell whether it has changed.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_afresh(&self, path: &Path) -> Result<Hash, EngineError> {
+        self.copy_in(&open_to_keep(path)?, path)
     }
 
     /// As [`Store::put`], for an open file; `path` is for errors.

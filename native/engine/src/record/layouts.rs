@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::event::{Lost, Side, slot};
 use trace_format::ring::MOST_MAPPED;
-use trace_format::ring::block::KEPT_FILES;
+use trace_format::ring::block::{KEPT_FILES, KEPT_WORDS};
 use trace_format::table::Arch;
 
 use super::World;
@@ -35,6 +36,8 @@ const SMALL_FILE: u64 = MOST_MAPPED;
 const MAX_FILE: u64 = 4 << 30;
 /// What is said of each file of which there is no copy.
 pub(super) const NOT_KEPT: &str = " could not be kept";
+/// What an agent is told of a file instead of its state, so that it takes no file for it.
+const NO_STATE: [u64; KEPT_WORDS as usize] = [u64::MAX; KEPT_WORDS as usize];
 
 impl World {
     /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
@@ -289,8 +292,8 @@ impl World {
 
     /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped.
     fn tell_kept(&mut self, task: &Task, meta: &Metadata) {
-        use std::os::unix::fs::MetadataExt as _;
-        if self.agent.is_none() || FileId::settled(meta).is_none() {
+        let is_untold = self.images.changes_untold((meta.dev(), meta.ino()));
+        if self.agent.is_none() || is_untold || FileId::settled(meta).is_none() {
             return;
         }
         let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()].map(|time| time as u64);
@@ -307,6 +310,19 @@ impl World {
         self.kept_files[number] = words;
         if let Some(ring) = &task.ring {
             ring.keep(number, &words);
+        }
+    }
+
+    /// A file may be written to through memory: no agent knows its content by its times any more.
+    fn distrust(&mut self, file: (u64, u64)) {
+        if !self.images.distrust(file) {
+            return;
+        }
+        for (number, words) in
+            self.kept_files.iter_mut().enumerate().filter(|(_, words)| words[..2] == [file.0, file.1])
+        {
+            *words = NO_STATE;
+            self.forgotten_kept.push(number);
         }
     }
 
@@ -383,6 +399,9 @@ impl World {
         known.written &= !others.is_empty();
         known.written |= is_written;
         let is_joined = known.written && !others.is_empty();
+        if is_written {
+            self.distrust(file);
+        }
         {
             let mut space = task.space.borrow_mut();
             space.shares = true;

@@ -336,6 +336,11 @@ impl Recorder {
             // What was opened before that is in a record.
             self.drain(None);
         }
+        for number in std::mem::take(&mut self.world.forgotten_kept) {
+            for ring in self.tasks.values().filter_map(|task| task.ring.as_ref()) {
+                ring.keep(number, &self.world.kept_files[number]);
+            }
+        }
         for file in files {
             for task in self.tasks.values().filter(|task| is_known_to_agent(task)) {
                 for (fd, _) in task.fds.borrow().of_file(file).filter(|(fd, _)| u64::from(*fd) < KNOWN_BYTES) {
