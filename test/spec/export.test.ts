@@ -183,6 +183,29 @@ describe("exports", TIMEOUT, () => {
     }
   });
 
+  it("a unit makes a mount of no file that is removed, replaced, built or bound", () => {
+    const grants: Words = [
+      ["write", "/srv/app/data"],
+      ["rename", "/srv/app/data"],
+      ["create", "/srv/app/build/tool"],
+      ["exec", "/srv/app/build/tool"],
+      ["bind", "unix:/run/app/socket"],
+      ["write", "/root/log"],
+      ["exec", "/usr/bin/app"],
+    ];
+    const spec = specWith(roleOf("app", "/usr/bin/app", "", grants));
+    const { text, judged } = systemd.export(spec, OPTIONS);
+    const paths = (directive: string) =>
+      [...text.matchAll(new RegExp(`^${directive}=-?(.*)$`, "gm"))].map(([, path]) => path);
+    expect(paths("ReadWritePaths")).toEqual(["/run/app", "/srv/app", "/root/log"]);
+    expect(paths("ReadOnlyPaths")).toEqual(["/home", "/root", "/run", "/run/user", "/dev/shm"]);
+    expect(paths("ExecPaths")).toEqual(["/srv/app", "/usr/bin/app"]);
+    expect(paths("NoExecPaths")).toContain("/run/app");
+    expect(paths("NoExecPaths")).not.toContain("/srv/app");
+    const ran = judged.filter(({ grant }) => grant.verb === "exec");
+    expect(ran.map(({ verdict }) => verdict)).toEqual(["widened", "kept"]);
+  });
+
   it("what a unit cannot name is told", () => {
     const remarks = (command: string[], PWD = "/") =>
       systemd.export(

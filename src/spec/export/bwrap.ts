@@ -11,6 +11,7 @@ import {
   type Exported,
   type ExportOptions,
   inOrder,
+  isBelow,
   judgeAll,
   pathUse,
   type Target,
@@ -99,11 +100,6 @@ function quoted(word: string): string {
 /** bubblewrap makes its own. */
 function isVirtual(path: string): boolean {
   return /^\/(?:proc|dev)(?:\/|$)/.test(path) || path === "/";
-}
-
-function isBelow(path: string, others: ReadonlySet<string>): boolean {
-  for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
-  return false;
 }
 
 function binds(readable: ReadonlySet<string>, writable: ReadonlySet<string>): string[] {

@@ -11,6 +11,7 @@ import {
   type Exported,
   type ExportOptions,
   inOrder,
+  isBelow,
   isLibrary,
   type Judge,
   judgeAll,
@@ -28,6 +29,12 @@ export const systemd: Target = {
   export: exportSystemd,
 };
 
+/**
+ * Places that ProtectSystem=strict leaves as they are, so that they have to be named: those of ProtectHome=, /run since
+ * ProtectControlGroups= and others mount it anew (systemd 252), and what PrivateDevices= puts below /dev.
+ */
+const LEFT_WRITABLE: readonly string[] = ["/home", "/root", "/run", "/run/user", "/dev/shm"];
+
 const IN_DIRECTORY: ReadonlySet<string> = new Set(["create", "delete", "rename", "bind"]);
 
 /** Families that RestrictAddressFamilies= knows by these names. */
@@ -42,7 +49,7 @@ const FAMILIES: Readonly<Record<string, string>> = {
 
 function exportSystemd(spec: Spec, options: ExportOptions): Exported {
   const { tokens, name, known } = options;
-  const { writable, runnable } = placesOf(spec, tokens);
+  const { writable, runnable, readable, sealed, built } = placesOf(spec, tokens);
   const calls = callsOf(spec).filter((call) => known?.has(call) ?? true);
   const unknown = callsOf(spec).filter((call) => known?.has(call) === false);
   const families = [
@@ -65,7 +72,9 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
     "CapabilityBoundingSet=",
     "ProtectSystem=strict",
     ...inOrder(writable).map((path) => `ReadWritePaths=-${escaped(path)}`),
+    ...readable.map((path) => `ReadOnlyPaths=-${path}`),
     "NoExecPaths=/",
+    ...inOrder(sealed).map((path) => `NoExecPaths=-${escaped(path)}`),
     ...inOrder(runnable).map((path) => `ExecPaths=-${escaped(path)}`),
     "PrivateDevices=yes",
     "ProtectKernelTunables=yes",
@@ -89,7 +98,7 @@ function exportSystemd(spec: Spec, options: ExportOptions): Exported {
   ];
   return {
     text: `${lines.join("\n")}\n`,
-    judged: judgeAll(spec, judgeFor(options)),
+    judged: judgeAll(spec, judgeFor(options, built)),
     remarks: remarksOf(spec, options, { program, directory, unknown }),
   };
 }
@@ -111,6 +120,7 @@ function remarksOf(
   return [
     ...unionRemark(spec),
     "directives that an older systemd does not know are ignored by it: verify before use",
+    "ports are held where `systemctl --version` says +BPF_FRAMEWORK: SocketBindDeny= does nothing elsewhere",
     ...(unknown.length > 0
       ? [`left out, since this systemd does not know them: ${unknown.join(", ")}`]
       : []),
@@ -128,24 +138,48 @@ function remarksOf(
   ];
 }
 
+interface Places {
+  readonly writable: ReadonlySet<string>;
+  /** Left writable by other directives, though nothing is written there. */
+  readonly readable: readonly string[];
+  readonly runnable: ReadonlySet<string>;
+  /** Mounts of their own, that NoExecPaths=/ does not reach. */
+  readonly sealed: ReadonlySet<string>;
+  /** Directories of `writable` with something that is run. */
+  readonly built: ReadonlySet<string>;
+}
+
 /** What is written, and what is run. Libraries are mapped for execution: they count as run. */
-function placesOf(spec: Spec, tokens: ExportOptions["tokens"]) {
+function placesOf(spec: Spec, tokens: ExportOptions["tokens"]): Places {
   const grants = spec.roles.flatMap((role) => role.grants);
-  const writable = new Set<string>();
-  const runnable = new Set<string>();
+  const directories = new Set<string>();
+  const files = new Set<string>();
+  const run = new Set<string>();
   for (const { verb, object } of grants) {
-    if (!isPathVerb(verb)) continue;
-    const { path, isTree } = pathUse(object, tokens);
-    if (/^\/(?:proc|dev)(?:\/|$)/.test(path)) continue;
-    if (IN_DIRECTORY.has(verb)) writable.add(isTree ? path : dirname(path));
-    else if (verb === "write" || verb === "chmeta") writable.add(path);
-    else if (verb === "exec") runnable.add(path);
+    const isSocket = verb === "bind" && /^unix:[/$]/.test(object);
+    if (!isPathVerb(verb) && !isSocket) continue;
+    const { path, isTree } = pathUse(isSocket ? object.slice("unix:".length) : object, tokens);
+    if (/^\/(?:proc|dev(?!\/shm\/))(?:\/|$)/.test(path)) continue;
+    if (IN_DIRECTORY.has(verb)) directories.add(isTree ? path : dirname(path));
+    else if (verb === "write" || verb === "chmeta") (isTree ? directories : files).add(path);
+    else if (verb === "exec" || (verb === "read" && isLibrary(path))) run.add(path);
   }
-  for (const { verb, object } of grants) {
-    const { path } = pathUse(object, tokens);
-    if (verb === "read" && isLibrary(path)) runnable.add(path);
-  }
-  return { writable, runnable };
+  // What has a line of its own becomes a mount point, which cannot be removed or replaced: not so in a directory that has one.
+  const outermost = [...directories].filter((path) => !isBelow(path, directories));
+  const writable = new Set([
+    ...outermost,
+    ...[...files].filter((path) => !isIn(path, directories)),
+  ]);
+  const isBuiltIn = (place: string) => [...run].some((path) => isIn(path, new Set([place])));
+  const built = new Set(outermost.filter(isBuiltIn));
+  const readable = LEFT_WRITABLE.filter((path) => !isIn(path, writable));
+  const runnable = new Set([...[...run].filter((path) => !isIn(path, built)), ...built]);
+  const sealed = new Set([...writable, ...readable].filter((path) => !runnable.has(path)));
+  return { writable, readable, runnable, sealed, built };
+}
+
+function isIn(path: string, places: ReadonlySet<string>): boolean {
+  return places.has(path) || isBelow(path, places);
 }
 
 function internetHosts(spec: Spec): string[] {
@@ -229,7 +263,7 @@ function quoted(text: string): string {
 }
 
 /** What the format makes of each grant. */
-function judgeFor({ known, tokens }: ExportOptions): Judge {
+function judgeFor({ known, tokens }: ExportOptions, built: ReadonlySet<string>): Judge {
   return ({ verb, object }) => {
     if (verb === "syscall") {
       const call = object.split("(")[0] ?? "";
@@ -244,9 +278,11 @@ function judgeFor({ known, tokens }: ExportOptions): Judge {
       return ["widened", "the host is held, its port is not"];
     }
     if (!isPathVerb(verb)) return ["widened", "any process of the same user"];
-    const { isExact } = pathUse(object, tokens);
+    const { isExact, path } = pathUse(object, tokens);
     if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
-    if (verb === "exec") return ["kept"];
+    if (verb === "exec" && isIn(path, built))
+      return ["widened", "whatever stands in the directory, which is written to, can be run"];
+    if (verb === "exec") return isExact ? ["kept"] : ["widened", "the directory"];
     if (IN_DIRECTORY.has(verb)) return ["widened", "the whole directory can be written"];
     return ["lost", "everything can be read and looked at, as the user may"];
   };

@@ -3,6 +3,7 @@
  * translated in silence: what a format cannot say is either given more widely than it was granted, or not at all.
  */
 
+import { dirname } from "node:path";
 import type { Grant, Role, Spec } from "../model.js";
 import { plainPath, type SocketAddress, subtreeOf } from "../object.js";
 import { expanded, type Tokens } from "../tokens.js";
@@ -115,6 +116,12 @@ export function sentTo({ host }: SocketAddress): string {
 /** Every path once, shortest first: what stands below another comes behind it. */
 export function inOrder(paths: Iterable<string>): string[] {
   return [...new Set(paths)].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+}
+
+/** Whether one of the others is a directory that it stands in, near or far; the root is none. */
+export function isBelow(path: string, others: ReadonlySet<string>): boolean {
+  for (let at = dirname(path); at !== "/"; at = dirname(at)) if (others.has(at)) return true;
+  return false;
 }
 
 /** Those of ASCII: formats that refuse control characters read names byte by byte. */
