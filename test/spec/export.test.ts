@@ -433,6 +433,31 @@ for (const name of ["gone", ".env"]) {
     }
   });
 
+  it("what was looked for in vain is told of only where flags were added for it", () => {
+    const remarks = (to: "node" | "deno", probes: Role["probes"], ...grants: Words) => {
+      const role = { ...roleOf(to, `/usr/bin/${to}`, "", grants), probes: probes ?? [] };
+      const { remarks: told } =
+        to === "deno"
+          ? deno.export(specWith(role), OPTIONS)
+          : exportNode(specWith(role), OPTIONS, 24);
+      return told.join("\n");
+    };
+    const probe = (object: string, error = "ENOENT") => [{ verb: "read" as const, object, error }];
+    for (const to of ["node", "deno"] as const) {
+      const said = "names that were looked for in vain";
+      expect(remarks(to, probe("/srv/gone"))).toContain(said);
+      // Granted in another run or with all that is below; the loader's; refused; and none of a file.
+      expect(remarks(to, probe("/srv/gone"), ["read", "/srv/gone"])).not.toContain(said);
+      expect(remarks(to, probe("/srv/gone"), ["read", "/srv/**"])).not.toContain(said);
+      expect(remarks(to, probe("/srv/node_modules/x"))).not.toContain(said);
+      expect(remarks(to, probe("/srv/gone", "EACCES"))).not.toContain(said);
+      const connect = [
+        { verb: "connect" as const, object: "tcp:127.0.0.1:1", error: "ECONNREFUSED" },
+      ];
+      expect(remarks(to, connect)).not.toContain(said);
+    }
+  });
+
   it("node is given the network where it has to be", () => {
     const spec = specWith(roleOf("node", "/usr/bin/node", "", [["connect", "unix:$TMP/s"]]));
     const flags = (major: number) => exportNode(spec, OPTIONS, major).text;

@@ -13,6 +13,7 @@ import {
   type Exported,
   type ExportOptions,
   inOrder,
+  isBelow,
   type Judge,
   type Judged,
   pathUse,
@@ -25,6 +26,8 @@ const CHANGES: ReadonlySet<string> = new Set(["write", "create", "delete", "rena
 interface Paths {
   readonly read: readonly string[];
   readonly write: readonly string[];
+  /** What of `read` no grant gives: names that were looked for in vain. */
+  readonly missed: readonly string[];
 }
 
 /** How a runtime names paths in its flags. */
@@ -54,6 +57,7 @@ const DENO: Naming = {
 function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Paths {
   const read = new Set<string>();
   const write = new Set<string>();
+  const trees = new Set<string>();
   const passed = passedBy(role, options);
   for (const { verb, object } of role.grants) {
     if (!isPathVerb(verb) || verb === "exec") continue;
@@ -62,12 +66,12 @@ function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Pa
     const named = name(use.path);
     if (named === undefined) continue;
     (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(named) : named);
+    if (use.isTree && !CHANGES.has(verb)) trees.add(named);
   }
-  for (const path of missedBy(role, options, passed)) {
-    const named = name(path);
-    if (named === path) read.add(path);
-  }
-  return { read: inOrder(read), write: inOrder(write) };
+  const missed = missedBy(role, options, passed).filter(
+    (path) => name(path) === path && !read.has(path) && !isBelow(path, trees),
+  );
+  return { read: inOrder([...read, ...missed]), write: inOrder(write), missed };
 }
 
 const MODULE = /\.(?:[cm]?[jt]sx?|json|node|wasm)$/;
@@ -105,7 +109,12 @@ function missedBy(
 }
 const MODULES = /\/node_modules(?:\/|$)/;
 
-const MISSED = "names that were looked for in vain can be read, since a refusal is another error";
+/** Said only where flags were added for them. */
+function missedRemark(paths: readonly Paths[]): string[] {
+  return paths.some(({ missed }) => missed.length > 0)
+    ? ["names that were looked for in vain can be read, since a refusal is another error"]
+    : [];
+}
 
 /** What the flags make of a grant of a path. */
 function pathVerdict(
@@ -181,8 +190,9 @@ export const node: Target = {
 export function exportNode(spec: Spec, options: ExportOptions, major: number): Exported {
   const roles = rolesRunBy(spec, "Node.js", /^(?:node|nodejs)$/);
   const hasNetFlag = major >= 25;
-  const lines = roles.map((role) => {
-    const { read, write } = pathsOf(role, options, NODE);
+  const paths = roles.map((role) => pathsOf(role, options, NODE));
+  const lines = roles.map((role, k) => {
+    const { read = [], write = [] } = paths[k] ?? {};
     const flags = [
       major >= 23 ? "--permission" : "--experimental-permission",
       ...read.map((path) => `--allow-fs-read=${path}`),
@@ -209,7 +219,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
     }),
     remarks: [
       ...orderRemark(roles),
-      ...(roles.some(({ probes = [] }) => probes.length > 0) ? [MISSED] : []),
+      ...missedRemark(paths),
       `flags of Node.js ${major}; addons, child processes and inherited descriptors are not held by them`,
     ],
   };
@@ -242,11 +252,11 @@ export const deno: Target = {
   perRole: false,
   export(spec, options): Exported {
     const roles = rolesRunBy(spec, "Deno", /^deno$/);
-    const lines = roles.map((role) => {
-      const paths = pathsOf(role, options, DENO);
+    const paths = roles.map((role) => pathsOf(role, options, DENO));
+    const lines = roles.map((role, k) => {
       const sockets = unixSockets(role, options);
-      const read = inOrder([...paths.read, ...sockets]);
-      const write = inOrder([...paths.write, ...sockets]);
+      const read = inOrder([...(paths[k]?.read ?? []), ...sockets]);
+      const write = inOrder([...(paths[k]?.write ?? []), ...sockets]);
       const programs = role.grants
         .filter(({ verb }) => verb === "exec")
         .map(({ object }) => pathUse(object, options.tokens).path);
@@ -275,7 +285,7 @@ export const deno: Target = {
       }),
       remarks: [
         ...orderRemark(roles),
-        ...(roles.some(({ probes = [] }) => probes.length > 0) ? [MISSED] : []),
+        ...missedRemark(paths),
         "programs that it runs and libraries that it loads are not held by the flags",
       ],
     };
