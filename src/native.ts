@@ -95,6 +95,8 @@ export interface NativeEnforceOptions {
 export interface NativeAttempt {
   readonly kind: string;
   readonly path?: Uint8Array;
+  /** The new name, of what is given one. */
+  readonly to?: Uint8Array;
   readonly port?: number;
 }
 

@@ -59,25 +59,46 @@ pub struct EnforceOptions {
 pub struct AttemptOptions {
     pub kind: String,
     pub path: Option<Buffer>,
+    /// The new name, of what is given one.
+    pub to: Option<Buffer>,
     pub port: Option<u32>,
 }
 
 fn attempt_of(options: &AttemptOptions) -> std::result::Result<Attempt, EngineError> {
     let wrong = |message: String| EngineError::Start { code: "policy", message };
-    let path = || {
-        let bytes = options.path.as_ref().map(|path| path.to_vec()).unwrap_or_default();
+    let text = |bytes: &Option<Buffer>| {
+        let bytes = bytes.as_ref().map(|path| path.to_vec()).unwrap_or_default();
         CString::new(bytes).map_err(|_| wrong("a path holds a NUL byte".into()))
     };
+    let path = || text(&options.path);
+    let to = || text(&options.to);
     let port = options.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(1);
     Ok(match options.kind.as_str() {
         "read" => Attempt::Read(path()?),
         "write" => Attempt::Write(path()?),
         "exec" => Attempt::Exec(path()?),
+        "list" => Attempt::List(path()?),
+        "look" => Attempt::Look(path()?),
+        "truncate" => Attempt::Truncate(path()?),
+        "make-directory" => Attempt::MakeDirectory(path()?),
+        "remove" => Attempt::Remove { path: path()?, directory: false },
+        "remove-directory" => Attempt::Remove { path: path()?, directory: true },
+        "rename" => Attempt::Rename { from: path()?, to: to()? },
+        "link" => Attempt::Link { from: path()?, to: to()? },
+        "set-mode" => Attempt::SetMode(path()?),
+        "set-owner" => Attempt::SetOwner(path()?),
+        "set-times" => Attempt::SetTimes(path()?),
+        "bind-path" => Attempt::BindPath(path()?),
+        "connect-path" => Attempt::ConnectPath(path()?),
+        "bind" => Attempt::Bind { port, listen: false },
+        "listen" => Attempt::Bind { port, listen: true },
         "connect" => Attempt::Connect { port, protocol: 0 },
         "mptcp" => Attempt::Connect { port, protocol: libc::IPPROTO_MPTCP },
         "datagram" => Attempt::Datagram { port },
         "io_uring" => Attempt::Ring,
         "signal-parent" => Attempt::SignalParent,
+        "signal-self" => Attempt::SignalSelf,
+        "signal-group" => Attempt::SignalGroup,
         "trace-parent" => Attempt::TraceParent,
         "namespace" => Attempt::Namespace,
         "crypto-socket" => Attempt::CryptoSocket,

@@ -3,12 +3,26 @@
  * both. Each disagreement is a mistake in one of them.
  */
 
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RoleEvaluator } from "../../src/spec/evaluate.js";
-import type { Grant, PlainVerb, Role, Spec } from "../../src/spec/model.js";
+import {
+  type Grant,
+  PATH_VERBS,
+  type PlainVerb,
+  type Role,
+  type Spec,
+} from "../../src/spec/model.js";
 import { compilePolicy } from "../../src/spec/policy.js";
 import { attempt } from "../../src/spec/probes.js";
 
@@ -18,12 +32,21 @@ const SEED = Number(process.env.SPEC_SEED ?? 0);
 
 let base = "";
 const FILES = ["a", "b1", "b2", "dir/a", "dir/b1", "dir/sub/a", "dir/sub/b2", "cc.x"];
+const DIRECTORIES = ["dir", "dir/sub", "dir/empty"];
+/** Names that are not there. */
+const NEW = ["new", "b3", "dir/new.x", "dir/sub/new", "dir/cc"];
+
+/** What is there before each attempt. */
+function layOut(): void {
+  for (const name of readdirSync(base)) rmSync(join(base, name), { recursive: true, force: true });
+  for (const name of DIRECTORIES) mkdirSync(join(base, name), { recursive: true });
+  // Anybody may run them, but they are no programs.
+  for (const name of FILES) writeFileSync(join(base, name), "x", { mode: 0o755 });
+  symlinkSync("a", join(base, "link"));
+}
 
 beforeAll(() => {
   base = realpathSync(mkdtempSync(join(tmpdir(), "trace-kernel-")));
-  mkdirSync(join(base, "dir/sub"), { recursive: true });
-  for (const name of FILES) writeFileSync(join(base, name), "x");
-  symlinkSync("a", join(base, "link"));
 });
 
 afterAll(() => rmSync(base, { recursive: true, force: true }));
@@ -43,6 +66,7 @@ const OBJECTS = [
   "a",
   "b1",
   "b*",
+  "dir",
   "dir/*",
   "dir/**",
   "dir/sub/*",
@@ -50,61 +74,165 @@ const OBJECTS = [
   "cc*",
   "*.x",
   "dir/sub/a",
+  "dir/empty",
+  "dir/new*",
   "link",
   "*/b1",
 ];
-const VERBS: readonly PlainVerb[] = ["read", "write", "create", "exec", "stat"];
+const VERBS: readonly PlainVerb[] = [
+  "read",
+  "write",
+  "create",
+  "delete",
+  "rename",
+  "exec",
+  "list",
+  "stat",
+  "chmeta",
+];
+/** What is granted on an object by its name, and has not to grow when the object gets another one. */
+const OF_OBJECTS: readonly PlainVerb[] = ["read", "write", "exec", "list", "stat", "chmeta"];
 
 interface Access {
-  readonly verbs: readonly PlainVerb[];
-  readonly object: string;
+  /** All of it has to be granted. */
+  readonly asks: readonly (readonly [verb: PlainVerb, object: string])[];
+  /** The object gets another name, and so does all that it holds: names in it, from which nothing is different. */
+  readonly moved?: {
+    readonly from: string;
+    readonly to: string;
+    readonly within: readonly string[];
+  };
   readonly attempt: Parameters<typeof attempt>[1];
 }
 
+/** Calls that name one object, with what they ask for. */
+const SIMPLE: readonly (readonly [kind: string, verb: PlainVerb])[] = [
+  ["read", "read"],
+  ["write", "write"],
+  ["truncate", "write"],
+  ["exec", "exec"],
+  ["look", "stat"],
+  ["set-mode", "chmeta"],
+  ["set-owner", "chmeta"],
+  ["set-times", "chmeta"],
+];
+/** Calls that name what is not there yet. */
+const MAKING: readonly (readonly [kind: string, verbs: readonly PlainVerb[]])[] = [
+  ["write", ["write", "create"]],
+  ["make-directory", ["create"]],
+];
+/** Names that some pattern tells from others. */
+const WITHIN = ["a", "b1", "bz", "b2", "cc.x", "ccz", "z.x", "z", "new", "sub", "empty"];
+
 function accessOf(random: (below: number) => number): Access {
-  const name = FILES[random(FILES.length)] ?? "a";
-  const path = join(base, name);
+  const pick = <T>(from: readonly T[]): T => from[random(from.length)] as T;
+  const at = (name: string) => join(base, name);
   const port = 1 + random(3);
-  switch (random(5)) {
-    case 0:
-      // A file that is there is opened for writing, one that is not is made.
-      return {
-        verbs: ["write"],
-        object: path,
-        attempt: { kind: "write", path: Buffer.from(path) },
-      };
+  const file = at(pick(FILES));
+  const fresh = at(pick(NEW));
+  switch (random(14)) {
+    case 0: {
+      const [kind, verbs] = pick(MAKING);
+      const asks = verbs.map((verb) => [verb, fresh] as const);
+      return { asks, attempt: { kind, path: Buffer.from(fresh) } };
+    }
     case 1:
       return {
-        verbs: ["write", "create"],
-        object: `${path}.new`,
-        attempt: { kind: "write", path: Buffer.from(`${path}.new`) },
+        asks: [["connect", `tcp:127.0.0.1:${port}`]],
+        attempt: { kind: "connect", port },
       };
     case 2:
       return {
-        verbs: ["connect"],
-        object: `tcp:127.0.0.1:${port}`,
-        attempt: { kind: "connect", port },
-      };
-    case 3:
-      return {
-        verbs: ["connect"],
-        object: `udp:127.0.0.1:${port}`,
+        asks: [["connect", `udp:127.0.0.1:${port}`]],
         attempt: { kind: "datagram", port },
       };
+    case 3: {
+      const kind = pick(["bind", "listen"] as const);
+      const own = FREE_PORT + port;
+      const verbs: readonly PlainVerb[] = kind === "bind" ? ["bind"] : ["bind", "listen"];
+      const asks = verbs.map((verb) => [verb, `tcp:127.0.0.1:${own}`] as const);
+      return { asks, attempt: { kind, port: own } };
+    }
+    case 4: {
+      // What a link is called by is removed, and not what it leads to.
+      const path = random(4) === 0 ? at("link") : file;
+      return { asks: [["delete", path]], attempt: { kind: "remove", path: Buffer.from(path) } };
+    }
+    case 5: {
+      const path = at("dir/empty");
+      return {
+        asks: [["delete", path]],
+        attempt: { kind: "remove-directory", path: Buffer.from(path) },
+      };
+    }
+    case 6: {
+      const directory = random(3) === 0 ? at(pick(["dir/sub", "dir/empty"])) : undefined;
+      const from = directory ?? (random(6) === 0 ? at("link") : file);
+      const to = directory === undefined && random(2) === 0 ? at(pick(FILES)) : fresh;
+      if (to.startsWith(`${from}/`)) return accessOf(random);
+      const deep = WITHIN.flatMap((name) => [name, ...WITHIN.map((other) => `${name}/${other}`)]);
+      return {
+        asks: [
+          ["rename", from],
+          ["rename", to],
+        ],
+        moved: { from, to, within: directory === undefined ? [] : deep },
+        attempt: { kind: "rename", path: Buffer.from(from), to: Buffer.from(to) },
+      };
+    }
+    case 7:
+      return {
+        asks: [
+          ["write", file],
+          ["create", fresh],
+        ],
+        moved: { from: file, to: fresh, within: [] },
+        attempt: { kind: "link", path: Buffer.from(file), to: Buffer.from(fresh) },
+      };
+    case 8: {
+      const kind = pick(["bind-path", "connect-path"] as const);
+      const path = kind === "bind-path" ? fresh : file;
+      const verb = kind === "bind-path" ? "bind" : "connect";
+      return { asks: [[verb, `unix:${path}`]], attempt: { kind, path: Buffer.from(path) } };
+    }
+    case 9: {
+      const [kind, object] = pick([
+        ["signal-self", "self"],
+        ["signal-group", "group"],
+        ["signal-parent", "outside"],
+      ] as const);
+      return { asks: [["signal", object]], attempt: { kind } };
+    }
+    case 10: {
+      const path = at(pick(DIRECTORIES));
+      return { asks: [["list", path]], attempt: { kind: "list", path: Buffer.from(path) } };
+    }
     default: {
+      const [kind, verb] = pick(SIMPLE);
       const isLink = random(4) === 0;
-      const named = isLink ? join(base, "link") : path;
-      const object = isLink ? join(base, "a") : path;
-      return { verbs: ["read"], object, attempt: { kind: "read", path: Buffer.from(named) } };
+      const named = isLink ? at("link") : file;
+      const object = isLink ? at("a") : file;
+      return { asks: [[verb, object]], attempt: { kind, path: Buffer.from(named) } };
     }
   }
 }
 
-const CALLS = ["open", "openat", "socket", "connect", "sendto", "unlink"];
+/** Nothing listens at this port and the next ones. */
+const FREE_PORT = 47_100;
 
-function specOf(random: (below: number) => number): Spec {
+const CALLS = (
+  "open openat socket connect sendto bind listen unlink rmdir rename link mkdir truncate chmod chown utimensat stat " +
+  "newfstatat execve kill getpid getppid"
+).split(" ");
+
+/** Grants at random; what is asked for is granted more often than by chance. */
+function specOf(random: (below: number) => number, { asks }: Access): Spec {
   const grants: Grant[] = CALLS.map((object) => ({ verb: "syscall", object }));
-  for (const kind of ["socket(inet,stream,tcp)", "socket(inet,dgram,udp)"]) {
+  for (const kind of [
+    "socket(inet,stream,tcp)",
+    "socket(inet,dgram,udp)",
+    "socket(unix,stream,0)",
+  ]) {
     grants.push({ verb: "syscall", object: kind });
   }
   for (let k = random(6); k >= 0; k--) {
@@ -121,6 +249,24 @@ function specOf(random: (below: number) => number): Spec {
   ];
   for (let k = random(3); k > 0; k--) {
     grants.push({ verb: "connect", object: hosts[random(hosts.length)] ?? "" });
+  }
+  for (let k = random(3); k > 0; k--) {
+    const verb = (["bind", "listen"] as const)[random(2)] ?? "bind";
+    const ports = [`127.0.0.1:${FREE_PORT + 1}`, `*:${FREE_PORT + 2}`, "127.0.0.1:*"];
+    grants.push({ verb, object: `tcp:${ports[random(ports.length)]}` });
+  }
+  for (let k = random(2); k > 0; k--) {
+    const verb = (["bind", "connect"] as const)[random(2)] ?? "bind";
+    grants.push({ verb, object: `unix:${base}/${OBJECTS[random(OBJECTS.length)]}` });
+  }
+  if (random(3) === 0) {
+    const whom = ["self", "group", "outside", "any"];
+    grants.push({ verb: "signal", object: whom[random(whom.length)] ?? "self" });
+  }
+  const isGranted = random(3) > 0;
+  for (const [verb, object] of isGranted ? asks : []) {
+    const wider = PATH_VERBS.has(verb) ? [`${dirname(object)}/*`, `${base}/**`, object] : [object];
+    grants.push({ verb, object: wider[random(wider.length)] ?? object });
   }
   const unique = [
     ...new Map(grants.map((grant) => [`${grant.verb} ${grant.object}`, grant])).values(),
@@ -143,30 +289,45 @@ async function disagreement(
   supervise: "always" | "never",
 ): Promise<string | undefined> {
   const random = generator(seed);
-  const spec = specOf(random);
   const access = accessOf(random);
+  const spec = specOf(random, access);
   const [role] = spec.roles;
   if (role === undefined) return "no role";
   const evaluator = new RoleEvaluator(role, {});
-  const allowed = access.verbs.every(
-    (verb) => evaluator.grantFor(verb, access.object) !== undefined,
-  );
+  const may = (verb: PlainVerb, object: string) => evaluator.grantFor(verb, object) !== undefined;
+  const allowed = access.asks.every(([verb, object]) => may(verb, object));
+  const expected = !allowed ? "refused" : gains(access.moved, may) ? "kept apart" : "done";
   const { policy } = compilePolicy(spec, { tokens: {}, supervise });
   const { denied, result } = await attempt(JSON.stringify(policy), access.attempt);
-  // A policy without a supervisor is as wide as the spec or wider.
-  const agrees = supervise === "always" ? denied !== allowed : !allowed || !denied;
+  const found = denied ? "refused" : result === "EXDEV" ? "kept apart" : "done";
+  // A policy without a supervisor is as wide as the spec or wider, but for what is moved (Landlock knows whole directories).
+  const agrees =
+    found === expected ||
+    (supervise === "never" &&
+      (expected !== "done" || (access.moved !== undefined && found === "kept apart")));
   if (agrees) return undefined;
   const given = role.grants
     .filter(({ verb }) => verb !== "syscall")
     .map(({ verb, object }) => `${verb} ${object}`);
-  return `seed ${seed}: ${access.verbs} ${access.object} is ${allowed ? "granted" : "not granted"}, and gave ${result}; grants: ${given.join(", ")}`;
+  const { kind } = access.attempt;
+  return `seed ${seed}: ${kind} ${access.asks.join(" and ")} should be ${expected}, and gave ${result}; grants: ${given.join(", ")}`;
+}
+
+/** Whether an object would be open to more under its new name. */
+function gains(moved: Access["moved"], may: (verb: PlainVerb, object: string) => boolean): boolean {
+  if (moved === undefined) return false;
+  const { from, to, within } = moved;
+  const pairs = [
+    [from, to] as const,
+    ...within.map((name) => [`${from}/${name}`, `${to}/${name}`] as const),
+  ];
+  return pairs.some(([old, name]) => OF_OBJECTS.some((verb) => may(verb, name) && !may(verb, old)));
 }
 
 async function disagreements(supervise: "always" | "never", count: number): Promise<string[]> {
   const found: string[] = [];
   for (let seed = SEED + 1; seed <= SEED + count; seed++) {
-    // A write attempt removes what it made, and a file that it opened.
-    for (const name of FILES) writeFileSync(join(base, name), "x");
+    layOut();
     const what = await disagreement(seed, supervise);
     if (what !== undefined) found.push(what);
   }
