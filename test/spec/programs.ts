@@ -313,4 +313,107 @@ export const PROGRAMS: readonly RealProgram[] = [
     },
     script: "exec python3 net.py",
   },
+  {
+    name: "restic",
+    needs: ["restic"],
+    files: { a: "one\n", b: "two\n" },
+    setup: "mkdir data; mv a b data; printf x > key; restic -q -r repo -p key init",
+    script:
+      "restic -q -r repo -p key backup data; restic -q -r repo -p key check; restic -q -r repo -p key restore latest --target out; cat out/data/a out/data/b",
+  },
+  {
+    name: "borg",
+    needs: ["borg"],
+    files: { a: "one\n", b: "two\n" },
+    script:
+      "export BORG_BASE_DIR=$PWD/state BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes BORG_RELOCATED_REPO_ACCESS_IS_OK=yes; borg init -e none repo; borg create repo::first a b; mkdir out; cd out; borg extract ../repo::first; cat a b; borg list --short ../repo",
+  },
+  {
+    name: "emacs --batch",
+    needs: ["emacs"],
+    files: { a: "b\na\nc\n" },
+    script:
+      "exec emacs --batch -Q a --eval '(progn (sort-lines nil (point-min) (point-max)) (write-file \"sorted\") (princ (buffer-string)))' 2> /dev/null",
+  },
+  {
+    name: "cmake and ninja",
+    needs: ["cmake", "ninja", "gcc"],
+    files: {
+      "CMakeLists.txt":
+        "cmake_minimum_required(VERSION 3.13)\nproject(app C)\nadd_library(one STATIC one.c)\nadd_executable(app main.c)\ntarget_link_libraries(app one)\n",
+      "one.c": "int one(void) { return 1; }\n",
+      "main.c": '#include <stdio.h>\nint one(void);\nint main(void) { printf("%d\\n", one()); }\n',
+    },
+    script: "cmake -G Ninja -S . -B build > /dev/null && ninja -C build > /dev/null && ./build/app",
+  },
+  {
+    name: "gpg",
+    needs: ["gpg", "gpgconf"],
+    files: { a: "text\n" },
+    script:
+      'mkdir -m 700 keys; export GNUPGHOME="$PWD/keys"; gpg -q --batch --passphrase "" --quick-generate-key me@example.org ed25519 sign never 2> /dev/null; gpg -q --batch -s -o a.gpg a; gpg -q --batch -d a.gpg 2> /dev/null; gpgconf --kill all; echo done',
+  },
+  {
+    name: "sftp and rsync",
+    needs: ["sftp", "rsync", "md5sum"],
+    files: { a: "text\n" },
+    script:
+      "printf 'put a b\\nmkdir d\\nrename b d/c\\nls d\\n' | sftp -q -b - -D /usr/lib/openssh/sftp-server | grep -v ^sftp; rsync -a d/ e; rsync -a --delete --checksum a e/; find e -type f | sort | xargs md5sum",
+  },
+  {
+    name: "unbound",
+    needs: ["unbound", "dig"],
+    files: {
+      "unbound.conf":
+        'server:\n  interface: 127.0.0.1\n  port: 5399\n  chroot: ""\n  username: ""\n  directory: "."\n  pidfile: "unbound.pid"\n  use-syslog: no\n  logfile: "log"\n  do-daemonize: no\n  num-threads: 2\n  local-zone: "test." static\n  local-data: "host.test. A 192.0.2.7"\nremote-control:\n  control-enable: no\n',
+    },
+    script:
+      "unbound -c unbound.conf & until dig +short +time=1 +tries=1 -p 5399 @127.0.0.1 host.test | grep '^[0-9]'; do sleep 0.05; done; kill $!; wait $!; echo done",
+  },
+  {
+    name: "haproxy and a python server",
+    needs: ["haproxy", "curl", "python3"],
+    files: {
+      "server.py": SERVER,
+      numbers: "1\n2\n3\n",
+      "haproxy.cfg":
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: haproxy replaces it.
+        "global\n  nbthread 2\n  stats socket unix@admin\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\nfrontend in\n  bind unix@front\n  default_backend out\nbackend out\n  server one 127.0.0.1:${BACK}\n",
+    },
+    script:
+      "python3 server.py > port & server=$!; until [ -s port ]; do sleep 0.02; done; BACK=$(cat port) haproxy -db -f haproxy.cfg 2> log & until [ -S front ] && curl -s --unix-socket front http://x/numbers -o copy; do sleep 0.02; done; cat copy; kill $! $server; wait 2> /dev/null; echo done",
+  },
+  {
+    name: "mosquitto",
+    needs: ["mosquitto", "mosquitto_pub"],
+    files: {
+      "mosquitto.conf":
+        "listener 18993 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location ./\nlog_dest none\nuser root\n",
+    },
+    script:
+      "mosquitto -c mosquitto.conf & until mosquitto_pub -p 18993 -t t -m hello -r 2> /dev/null; do sleep 0.05; done; mosquitto_sub -p 18993 -t t -C 1; kill $!; wait $!; ls *.db",
+  },
+  {
+    name: "openmpi",
+    needs: ["mpirun", "hostname"],
+    script:
+      "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; mpirun --oversubscribe -n 3 sh -c 'echo $OMPI_COMM_WORLD_RANK' | sort",
+  },
+  {
+    name: "git gc",
+    needs: ["git"],
+    files: { a: "one\n" },
+    setup:
+      "git init -q .; git config user.email a@b.c; git config user.name n; for n in 1 2 3; do echo $n >> a; git add a; git commit -qm $n; done; git branch other HEAD~1",
+    script:
+      "git gc -q --prune=now; git fsck --no-progress; git log --format=%s --all; ls .git/objects/pack | wc -l",
+  },
+  {
+    name: "typescript compiler",
+    needs: ["node"],
+    files: {
+      "a.ts": "export const twice = (n: number): number => 2 * n;\nconsole.log(twice(21));\n",
+    },
+    script: 'node "$NODE_PACKAGES/typescript/bin/tsc" --module commonjs a.ts && node a.js',
+  },
 ];
