@@ -34,6 +34,9 @@ const TIMEOUT = { timeout: 120_000 };
 const OPTIONS = { tokens: { TMP: "/scratch" }, base: "none", name: "app", known: undefined };
 const COMMAND = "cat words | sort > out; cat out";
 
+/** crun refuses machines with cgroups of both versions, even where it is to make none: here it sees those of the second. */
+const CRUN = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec crun --cgroup-manager=disabled "$@"';
+
 let place: SpecPlace;
 
 beforeAll(() => {
@@ -566,29 +569,26 @@ for (const name of ["gone", ".env"]) {
     },
   );
 
-  it.skipIf(lacking("runc") || process.getuid?.() !== 0)(
-    "runc starts a container with the profile, and the program works in it",
-    () => {
-      exported("oci-seccomp", "../seccomp.json");
-      const bundle = join(place.base, "bundle");
-      for (const program of ["/bin/sh", "/bin/cat", "/usr/bin/sort"]) install(bundle, program);
-      const config = containerConfig(JSON.parse(read("../seccomp.json")) as object, place.work);
-      writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
-      const name = `trace-spec-${process.pid}`;
-      const done = spawnSync(
-        "runc",
-        ["--root", join(place.base, "runc"), "run", "--bundle", bundle, name],
-        {
-          encoding: "utf8",
-          timeout: 60_000,
-          cwd: place.work,
-          env: place.env,
-        },
-      );
-      expect(done.status, done.stderr).toBe(0);
-      expect(done.stdout).toBe("a\nb\n");
-    },
-  );
+  describe.each([
+    ["runc", ["runc"]],
+    ["crun", ["unshare", "--mount", "--propagation=private", "sh", "-c", CRUN, "crun"]],
+  ] as const)("%s", (runtime, command) => {
+    it.skipIf(lacking(runtime) || process.getuid?.() !== 0)(
+      "starts a container with the profile, and the program works in it",
+      () => {
+        exported("oci-seccomp", "../seccomp.json", `--base=${runtime}`);
+        const bundle = join(place.base, runtime);
+        for (const program of ["/bin/sh", "/bin/cat", "/usr/bin/sort"]) install(bundle, program);
+        const config = containerConfig(JSON.parse(read("../seccomp.json")) as object, place.work);
+        writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+        const name = `trace-spec-${process.pid}`;
+        const state = join(place.base, `${runtime}-state`);
+        const done = place.run(...command, "--root", state, "run", "--bundle", bundle, name);
+        expect(done.status, done.stderr).toBe(0);
+        expect(done.stdout).toBe("a\nb\n");
+      },
+    );
+  });
 });
 
 /** Copies a program and its libraries to where it finds them in a container. */
