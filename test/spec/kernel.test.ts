@@ -79,17 +79,8 @@ const OBJECTS = [
   "link",
   "*/b1",
 ];
-const VERBS: readonly PlainVerb[] = [
-  "read",
-  "write",
-  "create",
-  "delete",
-  "rename",
-  "exec",
-  "list",
-  "stat",
-  "chmeta",
-];
+/** What is asked of paths; nothing is mounted. */
+const VERBS = ([...PATH_VERBS] as PlainVerb[]).filter((verb) => verb !== "mount");
 /** What is granted on an object by its name, and has not to grow when the object gets another one. */
 const OF_OBJECTS: readonly PlainVerb[] = ["read", "write", "exec", "list", "stat", "chmeta"];
 

@@ -44,13 +44,16 @@ impl Snapshot {
         windows.sort_unstable_by_key(|window| (window.length, window.at));
         let mut left = MOST_BYTES;
         let fits = |window: &Window| {
-            let fits = window.length <= left;
-            left = left.saturating_sub(window.length);
-            fits
+            let rest = left.checked_sub(window.length);
+            left = rest.unwrap_or(left);
+            rest.is_some()
         };
-        let mut snapshot = Snapshot { parts: Vec::new(), bytes: SPARE.take() };
+        let windows: Vec<Window> = windows.into_iter().take_while(fits).collect();
+        let mut snapshot = Snapshot { parts: Vec::with_capacity(windows.len()), bytes: SPARE.take() };
         snapshot.bytes.clear();
-        for window in windows.into_iter().take_while(fits) {
+        // Room for all of it: a buffer that grows is copied, and becomes up to twice as large.
+        snapshot.bytes.reserve_exact((MOST_BYTES - left) as usize);
+        for window in windows {
             sys::read_behind(tid, window.at, window.length as usize, &mut snapshot.bytes);
             snapshot.parts.push((window.at, snapshot.bytes.len()));
         }

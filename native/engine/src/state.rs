@@ -48,12 +48,12 @@ struct MemoryHasher {
     hasher: blake3::Hasher,
     /// What a window holds.
     window: Vec<u8>,
-    /// What is hashed next: many pages at once, which takes half as long as one after the other.
+    /// What is hashed next: many pages at once, whose blocks BLAKE3 takes side by side.
     next: Vec<u8>,
 }
 
 thread_local! {
-    /// Kept: to get new memory for it each time takes as long as the rest.
+    /// Kept: new memory has to be made by the kernel, page by page.
     static MEMORY_HASHER: RefCell<MemoryHasher> = RefCell::new(MemoryHasher::new());
 }
 

@@ -55,7 +55,7 @@ impl Identity {
     }
 }
 
-/// Changes with how sites are patched.
+/// Changes with how sites are patched, and with what is noted of them.
 const PATCHED: &str = "patched-2";
 
 /// A folder of objects.

@@ -23,7 +23,9 @@ import {
 
 const CHANGES: ReadonlySet<string> = new Set(["write", "create", "delete", "rename", "chmeta"]);
 
+/** What is named for a role. */
 interface Paths {
+  readonly role: Role;
   readonly read: readonly string[];
   readonly write: readonly string[];
   /** What of `read` no grant gives: names that were looked for in vain. */
@@ -71,7 +73,7 @@ function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Pa
   const missed = missedBy(role, options, passed).filter(
     (path) => name(path) === path && !read.has(path) && !isBelow(path, trees),
   );
-  return { read: inOrder([...read, ...missed]), write: inOrder(write), missed };
+  return { role, read: inOrder([...read, ...missed]), write: inOrder(write), missed };
 }
 
 const MODULE = /\.(?:[cm]?[jt]sx?|json|node|wasm)$/;
@@ -191,8 +193,7 @@ export function exportNode(spec: Spec, options: ExportOptions, major: number): E
   const roles = rolesRunBy(spec, "Node.js", /^(?:node|nodejs)$/);
   const hasNetFlag = major >= 25;
   const paths = roles.map((role) => pathsOf(role, options, NODE));
-  const lines = roles.map((role, k) => {
-    const { read = [], write = [] } = paths[k] ?? {};
+  const lines = paths.map(({ role, read, write }) => {
     const flags = [
       major >= 23 ? "--permission" : "--experimental-permission",
       ...read.map((path) => `--allow-fs-read=${path}`),
@@ -253,10 +254,8 @@ export const deno: Target = {
   export(spec, options): Exported {
     const roles = rolesRunBy(spec, "Deno", /^deno$/);
     const paths = roles.map((role) => pathsOf(role, options, DENO));
-    const lines = roles.map((role, k) => {
+    const lines = paths.map(({ role, read, write }) => {
       const sockets = unixSockets(role, options);
-      const read = inOrder([...(paths[k]?.read ?? []), ...sockets]);
-      const write = inOrder([...(paths[k]?.write ?? []), ...sockets]);
       const programs = role.grants
         .filter(({ verb }) => verb === "exec")
         .map(({ object }) => pathUse(object, options.tokens).path);
@@ -264,8 +263,8 @@ export const deno: Target = {
       const others = programs.filter((path) => !own.includes(path) && !/\/ld-linux|,/.test(path));
       const flags = [
         "--no-prompt",
-        ...list("--allow-read", read),
-        ...list("--allow-write", write),
+        ...list("--allow-read", inOrder([...read, ...sockets])),
+        ...list("--allow-write", inOrder([...write, ...sockets])),
         ...netFlag(role, sockets),
         ...list("--allow-run", others),
       ];

@@ -4,7 +4,6 @@
 //! hardly anything stops, they are emptied from another CPU before that.
 
 use libc::c_int;
-
 use trace_format::ring;
 
 use crate::placement::Placement;
@@ -14,8 +13,8 @@ use crate::sys::Timer;
 pub(super) const SELDOM_NS: i64 = 50_000_000;
 /// The same of rings that fill quickly.
 const OFTEN_NS: i64 = 1_000_000;
-/// The same of those that are written to without end, half a megabyte in a millisecond and more: the recorder takes that as fast as it
-/// comes, but it may have to wait for a CPU, and a thread whose ring is full waits until all of it was taken.
+/// The same of those that are written to without end: the recorder takes that as fast as it comes, but it may have to wait for a CPU, and
+/// a thread whose ring is full waits until all of it was taken.
 const ALWAYS_NS: i64 = 250_000;
 /// So many bytes in one period are many.
 const MANY_BYTES: u64 = 64 << 10;
