@@ -28,9 +28,15 @@ pub fn descriptor(process: &OwnedFd, fd: c_int) -> io::Result<OwnedFd> {
 /// Whether the process runs: one that nobody has waited for yet does not.
 pub fn is_alive(handle: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // Not by the library, whose threads may be ended while they wait: here none does.
-    // SAFETY: one entry of this frame, and no waiting.
-    unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, 0) == 0 }
+    loop {
+        // Not by the library, whose threads may be ended while they wait: here none does.
+        // SAFETY: one entry of this frame, and no waiting.
+        let ready = unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, 0) };
+        // A signal that is pending interrupts it, though it does not wait.
+        if ready >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return ready == 0;
+        }
+    }
 }
 
 /// Whether the process has its number still: it runs, or nobody has waited for it yet.
@@ -73,6 +79,22 @@ pub fn end_of(handle: &OwnedFd) -> io::Result<Option<c_int>> {
 #[cfg(test)]
 mod tests {
     use super::{end_of, has_number, is_alive, open};
+    use crate::sys;
+
+    #[test]
+    fn a_process_is_alive_also_when_a_signal_comes() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat starts");
+        let handle = open(child.id() as i32, 0).expect("it has a handle");
+        sys::catch(libc::SIGUSR2);
+        let timer = sys::Timer::new(libc::SIGUSR2).expect("a timer");
+        timer.every(20_000);
+        let died = (0..100_000).filter(|_| !is_alive(&handle)).count();
+        drop(timer);
+        drop(child.stdin.take());
+        child.wait().expect("it ends");
+        assert_eq!(died, 0);
+    }
 
     #[test]
     fn the_end_of_a_process_is_told_by_its_handle() {

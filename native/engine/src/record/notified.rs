@@ -144,7 +144,8 @@ impl Notified {
         let process = self.world.new_process(self.root);
         let mut task = self.world.new_task(self.root, process, None, false);
         task.launching = true;
-        self.take_in(self.root, task);
+        self.has_group(self.root);
+        self.tasks.insert(self.root, task);
     }
 
     /// Answers calls until nobody is left who could make one.

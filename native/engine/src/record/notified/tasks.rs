@@ -10,7 +10,7 @@ use super::Notified;
 use super::images::{Asked, Key};
 use crate::pidfd;
 use crate::record::births::whose;
-use crate::task::{Birth, Task};
+use crate::task::Birth;
 
 /// A process.
 pub(super) struct Group {
@@ -53,6 +53,10 @@ impl Notified {
         let Some((group, parent)) = whose(tid) else { return false };
         let is_thread = group != tid && self.groups.contains_key(&group);
         let birth = self.birth(if is_thread { group } else { parent }, is_thread);
+        // Before its task is told of, which has to end as well.
+        if !self.has_group(group) {
+            return false;
+        }
         let process = if is_thread {
             let known = self.tasks.values().find(|task| task.process.borrow().pid == group);
             known.map(|task| Rc::clone(&task.process))
@@ -70,7 +74,8 @@ impl Notified {
         task.handlers = birth.handlers;
         task.identity = birth.identity;
         task.space = birth.space;
-        self.take_in(group, task)
+        self.tasks.insert(tid, task);
+        true
     }
 
     /// What a task inherits: of the process that has asked for one, or of one that is gone, in the order in which they asked.
@@ -86,19 +91,19 @@ impl Notified {
         found.and_then(|index| self.births.remove(index)).map_or_else(orphan, |(_, birth)| birth)
     }
 
-    /// Adds a task, and its process when it is the first of it. `false` when that is gone.
-    pub(super) fn take_in(&mut self, pid: pid_t, task: Task) -> bool {
-        if !self.groups.contains_key(&pid) {
-            let Ok(handle) = pidfd::open(pid, 0) else { return false };
-            if self.watch.process(pid, &handle).is_err() {
-                return false;
-            }
-            let code_at = FxHashSet::default();
-            let (exec, has_mapped, code, gone, ended) = (None, false, None, Vec::new(), None);
-            self.groups.insert(pid, Group { handle, exec, has_mapped, code_at, code, gone, ended });
-            self.control.born(pid);
+    /// Whether a process is known; one that is new is watched from now on. `false` when it is gone.
+    pub(super) fn has_group(&mut self, pid: pid_t) -> bool {
+        if self.groups.contains_key(&pid) {
+            return true;
         }
-        self.tasks.insert(task.tid, task);
+        let Ok(handle) = pidfd::open(pid, 0) else { return false };
+        if self.watch.process(pid, &handle).is_err() {
+            return false;
+        }
+        let code_at = FxHashSet::default();
+        let (exec, has_mapped, code, gone, ended) = (None, false, None, Vec::new(), None);
+        self.groups.insert(pid, Group { handle, exec, has_mapped, code_at, code, gone, ended });
+        self.control.born(pid);
         true
     }
 }
