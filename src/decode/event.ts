@@ -41,13 +41,13 @@ export interface RegisterValue {
   readonly value: Num;
 }
 
-/** An instruction that the recorder answered. */
+/** An instruction that the recorder answered, or executed by itself. */
 export interface TrapEvent {
-  /** `rdtsc`, `cpuid`, `rdrand`, ..., or the bare number where nothing has it. */
+  /** `rdtsc`, `cpuid`, `rdrand`, ..., what became of guarded memory, or the bare number where nothing has it. */
   readonly instruction: string;
   /** What `cpuid` was asked. */
   readonly before: readonly RegisterValue[];
-  /** What it was answered; the counter stands under `tsc`. */
+  /** What it was answered; the counter stands under `tsc`, and where in guarded memory it was under `address`. */
   readonly after: readonly RegisterValue[];
 }
 
@@ -63,7 +63,11 @@ const TRAPS: readonly {
   { name: "rdrand", before: [], after: ["value", "carry"] },
   { name: "rdseed", before: [], after: ["value", "carry"] },
   { name: "rdpid", before: [], after: ["value"] },
+  { name: "guard", before: [], after: ["address"] },
 ];
+
+/** What a `guard` tells, by `guard` in native/format/src/event.rs. */
+const GUARD_EVENTS = ["shared memory touched", "shared memory open", "shared memory guarded"];
 
 export function decodeTrap(batch: EventBatch, i: number): TrapEvent {
   const trap = TRAPS[batch.code[i] ?? -1];
@@ -72,6 +76,10 @@ export function decodeTrap(batch: EventBatch, i: number): TrapEvent {
     const at = 12 * i + 2 * k;
     return { name, value: unsigned(batch.args[at] ?? 0, batch.args[at + 1] ?? 0) };
   });
+  if (trap.name === "guard") {
+    const what = GUARD_EVENTS[batch.args[12 * i + 2] ?? -1] ?? "shared memory";
+    return { instruction: what, before: [], after: values };
+  }
   const asked = trap.before.length;
   return { instruction: trap.name, before: values.slice(0, asked), after: values.slice(asked) };
 }

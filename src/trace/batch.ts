@@ -35,9 +35,10 @@ export const EventKind = {
   /** Something could not be captured. Capture 0 is the text; `code` says which counter; args[0] = how many. */
   Note: 7,
   /**
-   * An instruction was answered by the recorder. `code` = 0 rdtsc, 1 rdtscp, 2 cpuid, 3 rdrand, 4 rdseed, 5 rdpid. args of the first
+   * An instruction was answered by the recorder. `code` = 0 rdtsc, 1 rdtscp, 2 cpuid, 3 rdrand, 4 rdseed, 5 rdpid, 6 guard. args of the first
    * two: 0 the counter, 1 what rdtscp puts into ecx; of cpuid: 0 eax and 1 ecx before, 2 to 5 eax, ebx, ecx, edx after; of the
-   * last three: 0 the value, 1 the carry flag, 2 to 4 register and lengths.
+   * next three: 0 the value, 1 the carry flag, 2 to 4 register and lengths; of guard, which is any instruction that touches shared
+   * memory: 0 the address, 1 whether it was touched (0), is guarded no more (1) or from now on (2), 2 and 3 length and protection.
    */
   Trap: 8,
   /** A thread that ran long without a call was stopped at `ip`, to let others run or to deliver a signal. */

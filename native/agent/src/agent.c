@@ -46,9 +46,9 @@ struct block {
 	u64 rcx, r11, processor;
 	u64 counter, counter_time, counter_rate;
 	u64 seen[FILES_BYTES / 8], mapped[FILES_BYTES / 8], written[FILES_BYTES / 8];
-	struct {
+	struct part {
 		u64 start, end;
-	} code[BLOCK_CODE_PARTS], last;
+	} code[BLOCK_CODE_PARTS], guarded[BLOCK_GUARDED_PARTS], last;
 	u64 kept[BLOCK_KEPT_FILES][BLOCK_KEPT_WORDS];
 };
 
@@ -120,6 +120,7 @@ AT(block, seen, BLOCK_SEEN);
 AT(block, mapped, BLOCK_MAPPED);
 AT(block, written, BLOCK_WRITTEN);
 AT(block, code, BLOCK_CODE);
+AT(block, guarded, BLOCK_GUARDED);
 AT(block, last, BLOCK_LAST);
 AT(block, kept, BLOCK_KEPT);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
@@ -380,13 +381,24 @@ static inline int is_known(int fd)
 	return fd < 0 || (fd < RING_KNOWN_BYTES && known[fd]);
 }
 
+static inline int is_in(const struct part *parts, u32 count, u64 addr, u64 length)
+{
+	for (u32 i = 0; i < count; i++)
+		if (addr < parts[i].end && parts[i].start < addr + length)
+			return 1;
+	return 0;
+}
+
 /* Whether memory is where there are jumps to the agent in the program's code. */
 static inline int is_code(const struct block *block, u64 addr, u64 length)
 {
-	for (u32 i = 0; i < BLOCK_CODE_PARTS; i++)
-		if (addr < block->code[i].end && block->code[i].start < addr + length)
-			return 1;
-	return 0;
+	return is_in(block->code, BLOCK_CODE_PARTS, addr, length);
+}
+
+/* Whether memory is where the kernel must not touch it. The first part is there if any is. */
+static inline int is_guarded(const struct block *block, u64 addr, u64 length)
+{
+	return block->guarded[0].end && is_in(block->guarded, BLOCK_GUARDED_PARTS, addr, length);
 }
 
 struct piece {
@@ -415,6 +427,8 @@ static i64 take_vector(struct writer *writer, const struct pointer *pointer, con
 		return -1;
 	for (u64 i = 0; i < count; i++) {
 		if (pieces[i].length > RING_BUFFER_BYTES)
+			return -1;
+		if (is_guarded(writer->block, pieces[i].addr, pieces[i].length))
 			return -1;
 		total += pieces[i].length;
 		if (pointer->direction == DIRECTION_OUT)
@@ -466,7 +480,8 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 		i64 total;
 
 		if (pointer->shape == SHAPE_STRING) {
-			if (!take_string(writer, pointer->slot, addr, pointer->omit))
+			if (is_guarded(writer->block, addr, 1) ||
+			    !take_string(writer, pointer->slot, addr, pointer->omit))
 				return 0;
 			continue;
 		}
@@ -483,7 +498,7 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			continue;
 		}
 		length = length_of(pointer, frame, -1);
-		if (length > RING_BUFFER_BYTES)
+		if (length > RING_BUFFER_BYTES || is_guarded(writer->block, addr, length))
 			return 0;
 		if (pointer->direction != DIRECTION_IN)
 			room += length + CAPTURE_BYTES + 8;
@@ -843,7 +858,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 0;
 		return !(args[2] & 4) && !is_ours(args[0], args[1]);
 	case KIND_PROTECT:
-		return !(args[2] & 4) && !is_ours(args[0], args[1]);
+		return !(args[2] & 4) && !is_ours(args[0], args[1]) && !is_guarded(block, args[0], args[1]);
 	case KIND_UNMAP:
 		return !is_ours(args[0], args[1]);
 	case KIND_RENAME:
@@ -852,6 +867,8 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		/* ARCH_SET_FS; or the limits of the process itself, and no new ones */
 		return frame->rax == NR_ARCH_PRCTL ? args[0] == 0x1002 : !(int)args[0] && !args[2];
 	case KIND_FUTEX:
+		if (is_guarded(block, args[0], sizeof(u32)))
+			return 0;
 		/* FUTEX_WAKE, or FUTEX_WAIT and FUTEX_WAIT_BITSET without a timeout. */
 		switch (args[1] & 0x7f) {
 		case 1:

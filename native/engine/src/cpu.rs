@@ -27,7 +27,7 @@ pub fn has(instruction: Trap) -> bool {
         Trap::Rdrand => std::is_x86_feature_detected!("rdrand"),
         Trap::Rdseed => std::is_x86_feature_detected!("rdseed"),
         Trap::Rdpid => cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & RDPID != 0,
-        Trap::Rdtsc | Trap::Rdtscp | Trap::Cpuid => true,
+        Trap::Rdtsc | Trap::Rdtscp | Trap::Cpuid | Trap::Guard => true,
     }
 }
 

@@ -17,6 +17,7 @@ mod cpuid;
 mod effects;
 mod facts;
 mod filter;
+mod guarded;
 mod keeping;
 mod layouts;
 mod leaving;

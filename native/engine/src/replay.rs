@@ -17,6 +17,7 @@ mod check;
 pub mod desync;
 pub(crate) mod event;
 mod files;
+mod guards;
 mod kernel;
 mod output;
 mod pages;

@@ -7,6 +7,8 @@ pub type SigInfo = [u8; 128];
 
 /// Sent by the kernel.
 pub const SI_KERNEL: c_int = 0x80;
+/// Memory that is there, but not for this, sigaction(2).
+pub const SEGV_ACCERR: c_int = 2;
 /// Sent by tgkill(2).
 pub const SI_TKILL: c_int = -6;
 /// An instruction that is none.

@@ -103,6 +103,9 @@ pub struct Space {
     pub is_joined: bool,
     /// File mappings that have not been undone as a whole.
     pub shared_files: Vec<SharedFile>,
+    /// Memory of those that is kept from its threads (`record/guarded.rs`); and what its last call has mapped, which is to be.
+    pub guards: Vec<Guard>,
+    pub to_guard: Option<Guard>,
     /// The code of the loader of its program.
     pub loader: Option<Loader>,
     /// Instructions that were made to trap, by their address.
@@ -145,6 +148,19 @@ pub struct SharedFile {
     pub offset: u64,
     pub dev: u64,
     pub ino: u64,
+}
+
+/// Shared memory of a file that the threads of an address space can touch only by events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    pub start: u64,
+    pub length: u64,
+    /// The `PROT_*` bits that the program has asked for.
+    pub prot: u64,
+    /// Device and inode.
+    pub file: (u64, u64),
+    /// How often it was touched.
+    pub touched: u32,
 }
 
 /// What has to be done when a thread gets its turn.
@@ -508,8 +524,23 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     // A child has the turns of its maker, if it has memory with it that one of them writes.
     let is_joined = space.is_seen_written();
     let waits = space.waits.clone();
-    let copy =
-        Space { group, shares, writes_shared, is_joined, shared_files, loader, unseen, vdso, call_at, code, waits };
+    // No guard is there when an address space is copied.
+    let (guards, to_guard) = (Vec::new(), None);
+    let copy = Space {
+        group,
+        shares,
+        writes_shared,
+        is_joined,
+        shared_files,
+        guards,
+        to_guard,
+        loader,
+        unseen,
+        vdso,
+        call_at,
+        code,
+        waits,
+    };
     Rc::new(RefCell::new(copy))
 }
 

@@ -132,7 +132,7 @@ pub mod slot {
     pub const COUNT: u8 = 11;
 }
 
-/// Which instruction a [`EventKind::Trap`] stands for.
+/// Which instruction a [`EventKind::Trap`] stands for; [`Trap::Guard`] is any that touches guarded memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Trap {
@@ -142,16 +142,27 @@ pub enum Trap {
     Rdrand = 3,
     Rdseed = 4,
     Rdpid = 5,
+    Guard = 6,
 }
 
 impl Trap {
     /// The instruction with this code, if there is one.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Trap> {
-        [Trap::Rdtsc, Trap::Rdtscp, Trap::Cpuid, Trap::Rdrand, Trap::Rdseed, Trap::Rdpid]
-            .get(usize::try_from(code).ok()?)
-            .copied()
+        const ALL: [Trap; 7] =
+            [Trap::Rdtsc, Trap::Rdtscp, Trap::Cpuid, Trap::Rdrand, Trap::Rdseed, Trap::Rdpid, Trap::Guard];
+        ALL.get(usize::try_from(code).ok()?).copied()
     }
+}
+
+/// What a [`Trap::Guard`] tells: its `args[1]`. `args[0]` is an address in the memory.
+pub mod guard {
+    /// The thread has executed the instruction at which it stood, which touches that memory.
+    pub const TOUCHED: u64 = 0;
+    /// The memory of its process is not guarded any more. It stands before an instruction that touches it, or at the entry of a call.
+    pub const LIFTED: u64 = 1;
+    /// This memory, which its last call has mapped, is guarded from now on: `args[2]` is its length, `args[3]` its `PROT_*` bits.
+    pub const SET: u64 = 2;
 }
 
 /// What became of a signal: `args[2]` of a [`EventKind::Signal`].

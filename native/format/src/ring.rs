@@ -115,8 +115,12 @@ pub mod block {
     /// something there are the engine's. Written by the engine.
     pub const CODE: u64 = WRITTEN + super::files::BYTES;
     pub const CODE_PARTS: u64 = 4;
+    /// Parts of memory that the kernel must not touch for the program: start and end of each, 0 where there are fewer. Calls that are
+    /// given something there are the engine's. Written by the engine.
+    pub const GUARDED: u64 = CODE + CODE_PARTS * 16;
+    pub const GUARDED_PARTS: u64 = 4;
     /// Where the agent has mapped such a file last: start and end. In there it maps more by itself.
-    pub const LAST: u64 = CODE + CODE_PARTS * 16;
+    pub const LAST: u64 = GUARDED + GUARDED_PARTS * 16;
     /// Files whose content the engine has kept, in the states in which it has: device, inode, size, times of the last change of content
     /// and of the inode in seconds and nanoseconds, 64 bits each. Written by the engine.
     pub const KEPT: u64 = LAST + 16;
@@ -409,7 +413,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
-            SEEN MAPPED WRITTEN CODE CODE_PARTS LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
+            SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
         .chain(named!("TRIES", tries: FORM NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))

@@ -335,9 +335,18 @@ impl Ring {
 
     /// Code with jumps to the agent is in these parts of memory.
     pub fn set_code(&self, parts: &[Range<u64>]) {
-        for index in 0..block::CODE_PARTS {
+        self.set_parts(block::CODE, block::CODE_PARTS, parts);
+    }
+
+    /// The kernel must not touch these parts of memory for the program.
+    pub fn set_guarded(&self, parts: &[Range<u64>]) {
+        self.set_parts(block::GUARDED, block::GUARDED_PARTS, parts);
+    }
+
+    fn set_parts(&self, table: u64, most: u64, parts: &[Range<u64>]) {
+        for index in 0..most {
             let part = parts.get(index as usize).cloned().unwrap_or(0..0);
-            let at = block::CODE + index * 16;
+            let at = table + index * 16;
             // At no time more than there is, or was.
             self.set_word(at + 8, 0);
             self.set_word(at, part.start);

@@ -13,7 +13,6 @@ pub(super) type Numbers = (i64, u64);
 /// Lets a stopped tracee execute a call with up to six arguments; its raw result, `None` when it cannot. The registers and blocked
 /// signals are `regs` and what they were afterwards. Signals that come meanwhile are sent again.
 pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, args: &[u64]) -> Option<i64> {
-    const MOST_SIGNALS: usize = 64;
     let tid = task.tid;
     let is_64_bit = regs.cs == USER_CS;
     let (number, instruction) = if is_64_bit { (numbers.0 as u64, image::SYSCALL) } else { (numbers.1, image::INT_80) };
@@ -31,20 +30,50 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
     } else {
         [own.rbx, own.rcx, own.rdx, own.rsi, own.rdi, own.rbp] = all;
     }
-    let mask = sys::signal_mask(tid).ok()?;
-    sys::set_signal_mask(tid, u64::MAX).ok()?;
     sys::set_registers(tid, &own).ok()?;
-    let (mut came, mut result) = (Vec::new(), None);
+    let is_made = matches!(step(task), Stepped::Done);
+    let raw = |after: user_regs_struct| if is_64_bit { after.rax as i64 } else { (after.rax as i32).into() };
+    let result = sys::registers(tid).ok().filter(|_| is_made).map(raw);
+    let _ = sys::set_registers(tid, regs);
+    result
+}
+
+/// How a step has ended.
+pub(super) enum Stepped {
+    Done,
+    /// The instruction has raised a signal, at which the task stands now.
+    Raised,
+    /// The task has ended, or came to no end of the instruction.
+    Gone,
+}
+
+/// Lets a stopped tracee execute one instruction. Signals that come meanwhile are sent again.
+pub(super) fn step(task: &Task) -> Stepped {
+    const MOST_SIGNALS: usize = 64;
+    /// What an instruction raises: blocked it would end the program.
+    const RAISED: u64 = 1 << (libc::SIGILL - 1)
+        | 1 << (libc::SIGTRAP - 1)
+        | 1 << (libc::SIGBUS - 1)
+        | 1 << (libc::SIGFPE - 1)
+        | 1 << (libc::SIGSEGV - 1);
+    let tid = task.tid;
+    let Ok(mask) = sys::signal_mask(tid) else { return Stepped::Gone };
+    if sys::set_signal_mask(tid, mask | !RAISED).is_err() {
+        return Stepped::Gone;
+    }
+    let (mut came, mut stepped) = (Vec::new(), Stepped::Gone);
     while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
-        let waited = sys::wait_stop(tid).ok()?;
+        let Ok(waited) = sys::wait_stop(tid) else { return Stepped::Gone };
         if !libc::WIFSTOPPED(waited.status) {
-            return None;
+            return Stepped::Gone;
         }
         let signal = waited.status >> 8;
-        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
-        if signal == libc::SIGTRAP && sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) > 0) {
-            let raw = |after: user_regs_struct| if is_64_bit { after.rax as i64 } else { (after.rax as i32).into() };
-            result = sys::registers(tid).ok().map(raw);
+        let is_signal = (1..=64).contains(&signal);
+        let raised =
+            is_signal && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
+        if raised {
+            // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
+            stepped = if signal == libc::SIGTRAP { Stepped::Done } else { Stepped::Raised };
             break;
         }
         if waited.status >> 16 == sys::event::STOP {
@@ -52,13 +81,12 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
             came.retain(|came| *came != libc::SIGSTOP);
             came.extend((libc::WSTOPSIG(waited.status) != libc::SIGTRAP).then_some(libc::SIGSTOP));
         }
-        came.extend((1..=64).contains(&signal).then_some(signal));
+        came.extend(is_signal.then_some(signal));
     }
-    let _ = sys::set_registers(tid, regs);
     let _ = sys::set_signal_mask(tid, mask);
     let pid = task.process.borrow().pid;
     for signal in came {
         let _ = sys::tgkill(pid, tid, signal);
     }
-    result
+    stepped
 }

@@ -22,7 +22,7 @@ use crate::objects;
 use crate::raw::{ObjectKind, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, USER32_CS};
-use crate::task::{Boundary, Loader, SharedFile, Space, Task};
+use crate::task::{Boundary, Guard, Loader, SharedFile, Space, Task};
 
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
@@ -129,7 +129,9 @@ impl World {
         World::forget_unseen(task, result as u64, asked.length);
         if asked.flags & libc::MAP_FIXED as u64 != 0 {
             let (start, end) = pages(result as u64, asked.length);
-            cut_files(&mut task.space.borrow_mut().shared_files, start, end);
+            let mut space = task.space.borrow_mut();
+            cut_files(&mut space.shared_files, start, end);
+            space.cut_guards(start, end);
         }
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
@@ -241,7 +243,8 @@ impl World {
         }
         let hash = self.describe_content(task, mapping, fd);
         if mapping.shared {
-            self.share(task, mapping, mapping.prot & PROT_WRITE != 0 || is_writable(&open_file(task.tid, fd)));
+            let is_written = mapping.prot & PROT_WRITE != 0 || is_writable(&open_file(task.tid, fd));
+            self.share(task, mapping, is_written, kind == ObjectKind::File);
         } else {
             // Pages that were not written to still show what is in the file.
             self.remember_file(task, mapping);
@@ -333,7 +336,7 @@ impl World {
         let length = length.next_multiple_of(PAGE);
         let mapping = Mapping { start, length, offset: 0, prot, shared: true, dev, ino, path: Vec::new() };
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
-        self.share(task, &mapping, true);
+        self.share(task, &mapping, true, false);
     }
 
     /// shmat(2): the segment, and what is in it when nobody of this recording has put that there.
@@ -352,7 +355,7 @@ impl World {
             let mut capturer = Capturer { tid: task.tid, word: 8, data, memory: &mut task.memory };
             capturer.structure(slot::LAYOUT, Side::Out, start, length);
         }
-        self.share(task, &mapping, prot & PROT_WRITE != 0);
+        self.share(task, &mapping, prot & PROT_WRITE != 0, false);
         if let Some(known) = self.shared_files.get_mut(&(mapping.dev, mapping.ino)) {
             known.segment = Some(call.int(0));
         }
@@ -388,17 +391,21 @@ impl World {
         self.shared_files_checked = self.shared_files.len();
     }
 
-    /// Joins the turns of those that see the same memory. `is_written`: it may be written to, now or after mprotect(2).
-    fn share(&mut self, task: &mut Task, mapping: &Mapping, is_written: bool) {
+    /// Joins the turns of those that see the same memory, unless it is guarded. `is_written`: it may be written to, now or after
+    /// mprotect(2). `may_guard`: it is a file.
+    fn share(&mut self, task: &mut Task, mapping: &Mapping, is_written: bool, may_guard: bool) {
         let file = (mapping.dev, mapping.ino);
         let mut others = self.mappers(task, file);
         others.retain(|space| space.borrow().shares);
+        let are_guarded = others.iter().all(|other| other.borrow().guards_all_of(file));
+        let may_guard = may_guard && are_guarded && self.can_guard(task, file);
         self.remember_file(task, mapping);
         let known = self.shared_files.entry(file).or_default();
         // Nobody has it mapped any more, and it may be another file that has its number by now.
         known.written &= !others.is_empty();
         known.written |= is_written;
-        let is_joined = known.written && !others.is_empty();
+        let is_guarded = known.written && may_guard;
+        let is_joined = known.written && !others.is_empty() && !is_guarded;
         if is_written {
             self.distrust(file);
         }
@@ -406,6 +413,13 @@ impl World {
             let mut space = task.space.borrow_mut();
             space.shares = true;
             space.writes_shared |= is_written;
+            space.to_guard = is_guarded.then_some(Guard {
+                start: mapping.start,
+                length: mapping.length,
+                prot: mapping.prot,
+                file,
+                touched: 0,
+            });
             if !is_joined {
                 return;
             }
@@ -438,7 +452,14 @@ impl World {
     /// A part of the address space is gone.
     pub(super) fn unmapped(&mut self, task: &Task, call: &Call) {
         let (start, end) = pages(call.args[0], call.args[1]);
-        let cut = cut_files(&mut task.space.borrow_mut().shared_files, start, end);
+        let cut = {
+            let mut space = task.space.borrow_mut();
+            space.cut_guards(start, end);
+            if let Some(ring) = task.ring.as_ref().filter(|_| !space.guards.is_empty()) {
+                ring.set_guarded(&space.guarded_parts());
+            }
+            cut_files(&mut space.shared_files, start, end)
+        };
         for (file, _) in cut.into_iter().filter(|(file, shown)| file == shown) {
             self.check_mapped((file.dev, file.ino));
         }

@@ -30,7 +30,7 @@ use crate::objects::Open;
 use crate::plan::{self, Role};
 use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, Resume};
-use crate::task::{Boundary, Task};
+use crate::task::{Boundary, Guard, Task};
 
 /// Why the agent leaves a process.
 const OTHER_PROCESS: &str = "it began a process in its own memory";
@@ -147,6 +147,11 @@ impl shown::Hidden for Recorder {
         task.map_or_else(Vec::new, |task| task.space.borrow().code.mappings().collect())
     }
 
+    fn guards(&self, pid: pid_t) -> Vec<Guard> {
+        let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
+        task.map_or_else(Vec::new, |task| task.space.borrow().guards.clone())
+    }
+
     fn cpus(&self, tid: pid_t) -> Option<sys::CpuMask> {
         self.world.placement.shown(tid)
     }
@@ -243,7 +248,7 @@ impl Recorder {
 
     /// Has a task that is at the entry of a call stand before the program's own instruction of it. When `false`, it has come to
     /// another stop, or has ended.
-    fn go_back_before(&mut self, tid: pid_t, info: &sys::SyscallInfo) -> bool {
+    pub(super) fn go_back_before(&mut self, tid: pid_t, info: &sys::SyscallInfo) -> bool {
         let skip = |regs| sys::set_registers(tid, &libc::user_regs_struct { orig_rax: u64::MAX, rax: 0, ..regs });
         if sys::registers(tid).and_then(skip).is_err() {
             return false;

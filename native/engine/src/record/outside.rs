@@ -17,6 +17,7 @@ use super::{Recorder, World};
 use crate::capture::Call;
 use crate::memory::{Capturer, Memory, word_of};
 use crate::plan::Role;
+use crate::raw::ObjectKind;
 use crate::task::{Pending, SharedFile, Space, Task};
 
 /// The processes of this number whose memory a path of /proc stands for.
@@ -72,6 +73,11 @@ enum Shared {
     File((u64, u64)),
     /// Of a segment, shmget(2).
     Segment(i32),
+}
+
+/// What a call maps that has a descriptor for it.
+fn kind_of_mapped(task: &Task, call: &Call) -> Option<ObjectKind> {
+    Some(task.fds.borrow().open(call.int(4))?.kind)
 }
 
 /// The memory that a call maps which others may see, too.
@@ -136,8 +142,12 @@ impl World {
 
     /// Takes what a call has written into the memory of its own process.
     fn take_written(&self, task: &mut Task, pieces: Vec<Piece>) {
-        let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
         for (addr, length) in pieces {
+            if let Some(bytes) = World::read_guarded(task, addr, length) {
+                task.memory.add_written(slot::LAYOUT, addr, &bytes);
+                continue;
+            }
+            let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
             capturer.payload(slot::LAYOUT, Side::Out, addr, length);
         }
     }
@@ -218,7 +228,8 @@ impl Recorder {
         if let Some(file) = file {
             is_written = self.world.shared_files.get(&file).is_some_and(|known| known.written);
             others = self.world.mappers(task, file);
-            others.retain(|space| space.borrow().shares);
+            // Those that cannot touch it unseen may run on.
+            others.retain(|space| space.borrow().shares && !space.borrow().guards_all_of(file));
         }
         for other in
             self.tasks.values().filter(|other| other.pending.is_none() && !Rc::ptr_eq(&other.space, &task.space))
@@ -226,6 +237,13 @@ impl Recorder {
             let Some(coming) = other.call.filter(|coming| shared_by(other, coming) == Some(shared)) else {
                 continue;
             };
+            let is_guarded = |mapper: &Task, call: &Call| {
+                let is_file = kind_of_mapped(mapper, call) == Some(ObjectKind::File);
+                is_file && file.is_some_and(|file| self.world.can_guard(mapper, file))
+            };
+            if is_guarded(task, &call) && is_guarded(other, &coming) {
+                continue;
+            }
             is_written |= maps_to_write(other.tid, &coming);
             others.push(Rc::clone(&other.space));
         }
@@ -237,7 +255,12 @@ impl Recorder {
 
     /// A thread takes turns with those of other address spaces from now on, which the agent perhaps `leaves`. Whether it has to wait for
     /// its own.
-    fn waits_for(&mut self, tid: pid_t, spaces: &[Rc<RefCell<Space>>], leaves: Option<&'static str>) -> bool {
+    pub(super) fn waits_for(
+        &mut self,
+        tid: pid_t,
+        spaces: &[Rc<RefCell<Space>>],
+        leaves: Option<&'static str>,
+    ) -> bool {
         let Some(own_space) = self.tasks.get(&tid).map(|task| Rc::clone(&task.space)) else { return false };
         let own = own_space.borrow().group;
         for space in spaces {
@@ -313,8 +336,12 @@ impl Recorder {
         let threads = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space) && !task.executed);
         let Some(target) = threads.min_by_key(|task| task.index) else { return };
         let mut memory = Memory::default();
-        let mut capturer = Capturer { tid: target.tid, word: 8, data: self.world.data, memory: &mut memory };
         for (addr, length) in pieces {
+            if let Some(bytes) = World::read_guarded(target, *addr, *length) {
+                memory.add_written(slot::LAYOUT, *addr, &bytes);
+                continue;
+            }
+            let mut capturer = Capturer { tid: target.tid, word: 8, data: self.world.data, memory: &mut memory };
             capturer.payload(slot::LAYOUT, Side::Out, *addr, *length);
         }
         memory.add(0, Side::In, b"another process has written into the memory of this one");

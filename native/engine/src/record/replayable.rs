@@ -299,7 +299,7 @@ impl Recorder {
             return;
         };
         self.world.refuse(task, &call);
-        if self.waits_to_write_outside(tid) || self.waits_to_share(tid) {
+        if self.lifts_before(tid) || self.waits_to_write_outside(tid) || self.waits_to_share(tid) {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -603,6 +603,7 @@ impl Recorder {
                 task.memory.bytes.extend_from_slice(&writes.bytes);
             }
             self.world.leave(task, call, result, at);
+            self.guard_mapped(tid);
         }
     }
 

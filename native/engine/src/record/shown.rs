@@ -18,7 +18,7 @@ use super::layouts::file_position;
 use crate::capture::Call;
 use crate::memory::word_of;
 use crate::sys::{self, CpuMask};
-use crate::task::Task;
+use crate::task::{Guard, Task};
 
 const EFAULT: i64 = -(libc::EFAULT as i64);
 const EINVAL: i64 = -(libc::EINVAL as i64);
@@ -216,6 +216,24 @@ fn told(text: &[u8], holes: &[Range<u64>], hides_vdso: bool) -> Vec<u8> {
     out
 }
 
+/// The text of such a file in which guarded memory has the protection that its program has asked for.
+fn unguarded(mut text: Vec<u8>, guards: &[Guard]) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(length) = text[at..].iter().position(|byte| *byte == b'\n').filter(|_| !guards.is_empty()) {
+        let line = &mut text[at..at + length];
+        let guard = addresses(line).and_then(|range| guards.iter().find(|guard| guard.has(range.start)));
+        let rights = line.iter().position(|byte| *byte == b' ').and_then(|end| line.get_mut(end + 1..end + 4));
+        if let (Some(guard), Some(rights)) = (guard, rights) {
+            let all = [(libc::PROT_READ, b'r'), (libc::PROT_WRITE, b'w'), (libc::PROT_EXEC, b'x')];
+            for (shown, (right, letter)) in rights.iter_mut().zip(all) {
+                *shown = if guard.prot & right as u64 != 0 { letter } else { b'-' };
+            }
+        }
+        at += length + 1;
+    }
+    text
+}
+
 /// What a task has that is the recording's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UnderFilter {
@@ -329,6 +347,8 @@ pub(super) trait Hidden {
     fn hides_vdso(&self) -> bool;
     /// What the agent has mapped in a process.
     fn mappings(&self, pid: pid_t) -> Vec<Range<u64>>;
+    /// What is guarded there.
+    fn guards(&self, pid: pid_t) -> Vec<Guard>;
     /// The CPUs that a task would have; `None` where it has them.
     fn cpus(&self, tid: pid_t) -> Option<CpuMask>;
     /// What a task has of the recording; `None` of one that is not recorded.
@@ -389,7 +409,10 @@ pub(super) fn answer(files: &mut FxHashMap<u32, Shown>, task: &Task, call: &Call
                 text
             }
             Kind::Auxiliary => without_vdso(&text),
-            Kind::Mappings | Kind::Memory => told(&text, &hidden.mappings(shown.pid), hidden.hides_vdso()),
+            Kind::Mappings | Kind::Memory => {
+                let text = told(&text, &hidden.mappings(shown.pid), hidden.hides_vdso());
+                unguarded(text, &hidden.guards(shown.pid))
+            }
         };
     }
     match shown.fill(task.tid, from, &buffers) {
@@ -471,6 +494,16 @@ mod tests {
             super::told(smaps, std::slice::from_ref(&(0x1000..0x2000)), false),
             b"3000-5000 rw-p 0 00:00 0\nSize: 8 kB\n"
         );
+    }
+
+    #[test]
+    fn guarded_memory_has_the_rights_that_its_program_wants() {
+        let maps =
+            b"1000-2000 r-xp 0 00:00 0\n3000-5000 ---s 0 08:01 7 /a b\nRss: 0 kB\n5000-6000 ---s 0 08:01 7 /a b\n";
+        let guard = Guard { start: 0x3000, length: 0x2000, prot: 3, file: (0, 0), touched: 0 };
+        let shown = String::from_utf8(unguarded(maps.to_vec(), &[guard])).unwrap();
+        assert_eq!(shown, String::from_utf8_lossy(maps).replacen("---s", "rw-s", 1));
+        assert_eq!(unguarded(maps.to_vec(), &[]), maps);
     }
 
     #[test]

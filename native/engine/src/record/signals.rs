@@ -41,6 +41,9 @@ impl Recorder {
         if self.put_moved_back(tid, signal, &info) {
             return;
         }
+        if self.touches_guarded(tid, signal, &info) {
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if signal == libc::SIGSEGV
             && let Some(site) = self.world.answer_counter(task, &info)
@@ -408,7 +411,11 @@ impl Recorder {
         let trapped = regs.is_some_and(|regs| match signal {
             libc::SIGSEGV if task.traps.learns => self.world.is_cpuid(tid, regs.rip),
             _ if !self.world.replayable => false,
-            libc::SIGSEGV => super::counters::kind_at(tid, regs.rip).is_some() || self.world.is_cpuid(tid, regs.rip),
+            libc::SIGSEGV => {
+                super::counters::kind_at(tid, regs.rip).is_some()
+                    || self.world.is_cpuid(tid, regs.rip)
+                    || sys::signal_info(tid).is_ok_and(|info| super::guarded::is_at_guard(task, &info))
+            }
             libc::SIGILL => World::unseen_at(task, regs.rip).is_some(),
             _ => false,
         });

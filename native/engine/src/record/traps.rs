@@ -164,6 +164,7 @@ fn restore_handler(task: &Task, regs: &libc::user_regs_struct, signal: c_int, ha
 pub(super) fn give_back(world: &World, task: &Task) {
     World::put_unseen_back(task);
     let Ok(regs) = sys::registers(task.tid) else { return };
+    super::guarded::give_back(task, &regs);
     if world.traps_all_cpuid() {
         World::set_cpuid(task, &regs, true);
     }

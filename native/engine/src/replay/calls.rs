@@ -9,6 +9,7 @@ use trace_format::table::Arch;
 use super::agent;
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
+use super::guards;
 use super::kernel::{self, Go, Register};
 use super::remote::RemoteCall;
 use super::run::Runner;
@@ -228,7 +229,7 @@ impl Runner<'_> {
     }
 
     /// The same, with the result that it has to have.
-    fn natively_as(
+    pub(super) fn natively_as(
         &mut self,
         thread: &mut Thread,
         event: &Event<'_>,
@@ -251,6 +252,7 @@ impl Runner<'_> {
             "mmap" | "mmap2" => self.mmap(thread, event, name),
             "munmap" => {
                 self.keep_off(args[0], args[1])?;
+                guards::cut(&mut thread.space().borrow_mut().guards, args[0], round_up(args[1]));
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &args[..2]), 0)
             }
             "mprotect" | "pkey_mprotect" => {
@@ -315,7 +317,7 @@ impl Runner<'_> {
     }
 
     /// The stub's pages are not the program's.
-    fn keep_off(&self, start: u64, length: u64) -> Result<(), Halt> {
+    pub(super) fn keep_off(&self, start: u64, length: u64) -> Result<(), Halt> {
         if length == 0 || !self.remote.stub.overlaps(start, start.saturating_add(length)) {
             return Ok(());
         }
@@ -327,6 +329,7 @@ impl Runner<'_> {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
         let start = event.ret() as u64;
+        guards::cut(&mut thread.space().borrow_mut().guards, start, round_up(length));
         let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
         if let Some(row) = row {
             let mut row = row.mapped_at(start, round_up(length), prot);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use libc::c_int;
 use trace_format::column::Projection;
-use trace_format::event::{EventKind, Side, Trap, disposition, flag, slot};
+use trace_format::event::{EventKind, Side, Trap, disposition, flag, guard, slot};
 use trace_format::table::Arch;
 
 use super::event::Event;
@@ -342,6 +342,7 @@ impl Pass {
             EventKind::Trap => match Trap::from_code(event.code()) {
                 Some(Trap::Cpuid) => self.scan.traps.cpuid = true,
                 Some(Trap::Rdtsc | Trap::Rdtscp) => self.scan.traps.tsc = true,
+                Some(Trap::Guard) if event.arg(1) == guard::SET => special = Some(Next::Stays),
                 _ => {}
             },
             EventKind::Preempt if event.arg(0) == 1 => special = Some(Next::Stays),

@@ -231,6 +231,9 @@ impl Runner<'_> {
 
     /// An instruction that the recorder answered, or its agent: it traps here too, and gets the same answer.
     pub(super) fn trap(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
+        if Trap::from_code(event.code()) == Some(Trap::Guard) {
+            return self.guard(thread, event, columns);
+        }
         self.answer_trap(thread, event)?;
         self.tend(thread, event)?;
         self.go_on(thread, event, columns)
@@ -243,24 +246,7 @@ impl Runner<'_> {
             Some(Trap::Rdrand | Trap::Rdseed | Trap::Rdpid) => (libc::SIGILL, siginfo::ILL_ILLOPN),
             _ => (libc::SIGSEGV, siginfo::SI_KERNEL),
         };
-        let At::Signal(signal, info) = thread.at else {
-            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
-        };
-        let regs = *thread.registers()?;
-        if (signal, siginfo::code(&info)) != expected {
-            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
-        }
-        if self.own_place(thread, regs.rip) != event.ip() {
-            return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
-        }
-        if regs.rsp != event.sp() {
-            return Err(self.desync(event, Some(thread), DesyncReason::Sp.into()));
-        }
-        // The kernel unblocks a signal that it has to force upon a thread, and forgets what was to be done about it.
-        if thread.mask.is_none_or(|mask| mask & 1 << (signal - 1) != 0) {
-            thread.mask = None;
-            thread.actions().borrow_mut().applied.remove(&signal);
-        }
+        let signal = self.at_trap(thread, event, expected)?;
         let regs = thread.registers()?;
         let low = u64::from(u32::MAX);
         match trap {
@@ -285,15 +271,49 @@ impl Runner<'_> {
                 (regs.rax, regs.rbx, regs.rcx, regs.rdx) = (event.arg(2), event.arg(3), event.arg(4), event.arg(5));
                 regs.rip += 2;
             }
-            None => return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into())),
+            Some(Trap::Guard) | None => {
+                return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
+            }
         }
         regs.orig_rax = u64::MAX;
-        if event.ret() == 1 {
-            // The recorder has blocked it again.
-            let mask = thread.blocked()? | 1 << (signal - 1);
-            thread.block(mask)?;
+        Runner::keep_blocked(thread, event, signal)
+    }
+
+    /// A thread stands at the instruction at which it has trapped in the recording: the signal of it, which it gets no more.
+    pub(super) fn at_trap(
+        &mut self,
+        thread: &mut Thread,
+        event: &Event<'_>,
+        expected: (c_int, c_int),
+    ) -> Result<c_int, Halt> {
+        let At::Signal(signal, info) = thread.at else {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
+        };
+        let regs = *thread.registers()?;
+        if (signal, siginfo::code(&info)) != expected {
+            return Err(self.desync(event, Some(thread), DesyncReason::Kind.into()));
         }
-        Ok(())
+        if self.own_place(thread, regs.rip) != event.ip() {
+            return Err(self.desync(event, Some(thread), DesyncReason::Ip.into()));
+        }
+        if regs.rsp != event.sp() {
+            return Err(self.desync(event, Some(thread), DesyncReason::Sp.into()));
+        }
+        // The kernel unblocks a signal that it has to force upon a thread, and forgets what was to be done about it.
+        if thread.mask.is_none_or(|mask| mask & 1 << (signal - 1) != 0) {
+            thread.mask = None;
+            thread.actions().borrow_mut().applied.remove(&signal);
+        }
+        Ok(signal)
+    }
+
+    /// The recorder has blocked the signal again, if it was.
+    pub(super) fn keep_blocked(thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
+        if event.ret() != 1 {
+            return Ok(());
+        }
+        let mask = thread.blocked()? | 1 << (signal - 1);
+        thread.block(mask)
     }
 
     /// A thread gets its turn, or was stopped in the middle of its own code and goes on now.

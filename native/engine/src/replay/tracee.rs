@@ -7,6 +7,7 @@ use std::rc::Rc;
 use libc::{c_int, pid_t, user_regs_struct};
 
 use super::answers::Answers;
+use super::guards::Guard;
 use super::kernel::{self, Register};
 use super::watch::{Halt, lost};
 use crate::agent::code::Code;
@@ -28,6 +29,8 @@ pub struct Space {
     pub segments: Vec<(u64, u64)>,
     /// It has private mappings of files that others may write to by shared ones.
     pub looks: bool,
+    /// Memory that is kept from its threads.
+    pub guards: Vec<Guard>,
     /// Which of its code leads to the agent.
     pub code: Code,
 }

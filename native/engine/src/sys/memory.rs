@@ -44,12 +44,25 @@ fn read_write_only(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
     };
     let left = mapping.length.saturating_sub(addr.wrapping_sub(mapping.start));
     let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    read_as_debugger(tid, addr, &mut buffer[..length])
+}
+
+/// Reads memory whatever its protection is; the result is how many bytes.
+fn read_as_debugger(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
     let (Ok(file), Ok(offset)) = (File::open(format!("/proc/{tid}/mem")), libc::off_t::try_from(addr)) else {
         return 0;
     };
-    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which is as long.
-    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), length, offset) };
+    // SAFETY: the kernel writes at most as many bytes as `buffer` has.
+    let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
     usize::try_from(read).unwrap_or(0)
+}
+
+/// Reads memory that is kept from its program for the time being; whether all of it was there.
+pub fn read_kept(tid: pid_t, addr: u64, buffer: &mut [u8]) -> bool {
+    let length = buffer.len();
+    // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are ever written through it.
+    let buffer = unsafe { &mut *(&raw mut *buffer as *mut [MaybeUninit<u8>]) };
+    read_as_debugger(tid, addr, buffer) == length
 }
 
 /// Appends what a part of tracee memory holds, up to what cannot be read. How many bytes those are.

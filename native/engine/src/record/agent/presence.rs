@@ -271,6 +271,7 @@ impl World {
             ring.ask_names();
         }
         ring.set_code(&task.space.borrow().code.parts());
+        ring.set_guarded(&task.space.borrow().guarded_parts());
         self.begin_replayable(task, &ring);
         task.ring = Some(ring);
     }
