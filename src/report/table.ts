@@ -70,6 +70,9 @@ function fitting(
   return [...shown];
 }
 
+/** Columns of the rule under the last column, whose texts may be of any length where nothing cuts them. */
+const LONGEST_LAST_RULE = 40;
+
 /** Lines without trailing blanks, each ended. */
 export function tableText(
   columns: readonly Column[],
@@ -122,7 +125,10 @@ function linesText(
     "bold",
   );
   for (const row of rows) out += line(row);
-  if (foot !== undefined) out += line(room.map((columnsOf) => "-".repeat(columnsOf))) + line(foot);
+  // A rule need not be as long as the longest command.
+  const rule = (columnsOf: number, k: number) =>
+    "-".repeat(k === columns.length - 1 ? Math.min(columnsOf, LONGEST_LAST_RULE) : columnsOf);
+  if (foot !== undefined) out += line(room.map(rule)) + line(foot);
   return out;
 }
 

@@ -82,6 +82,11 @@ describe("tables", () => {
     expect(text).toBe("calls  name\n    1  a\n1,000\n-----  -----\n1,001  total\n");
   });
 
+  it("have a rule of which one sees the end", () => {
+    const text = tableText(columns, [["1", "a".repeat(5000)]], { foot: ["1", "total"] });
+    expect(text.split("\n")[2]).toMatch(/^-{5} {2}-{5,80}$/);
+  });
+
   it("fit the terminal", () => {
     const text = tableText(columns, [["1", "a".repeat(100)]], { width: 40 });
     for (const line of text.trimEnd().split("\n")) expect(width(line)).toBeLessThanOrEqual(40);
