@@ -22,10 +22,12 @@ import {
 } from "../trace/batch.js";
 import {
   CHANGES_DESCRIPTOR,
+  CONTROLS,
   EXECS,
   OPENS,
   PATH_ARGUMENTS,
   REACHES_INTO,
+  reachedBy,
   SIGNALS,
   USER_CALLS,
 } from "./calls.js";
@@ -44,6 +46,8 @@ const O_TRUNC = flag("O_TRUNC");
 const O_PATH = flag("O_PATH");
 const O_DIRECTORY = flag("O_DIRECTORY");
 const TMPFILE = flag("O_TMPFILE") & ~O_DIRECTORY;
+/** Of fcntl(2). */
+const F_SETOWN = 8;
 const RESULTLESS = EventFlag.NoReturn | EventFlag.NoResult;
 
 /** Errors with which a call has done its work, or will have. */
@@ -105,8 +109,13 @@ export class AccessReader {
    * All accesses of the call in row `i` but the call itself. Events have to come in their order. `cwd`: where the process
    * stands, from which the paths of unix sockets are read.
    */
-  read(batch: EventBatch, i: number, name: string, cwd: string, emit: Emit): void {
+  read(batch: EventBatch, i: number, name: string, cwd: string, tell: Emit): void {
     this.#cwd = cwd;
+    const emit: Emit = (verb, object) => {
+      const reached = reachedBy(verb, object);
+      if (reached !== undefined) tell("ptrace", `other ${reached}`);
+      tell(verb, object);
+    };
     const flagsAt = OPENS.get(name);
     if (flagsAt !== undefined) this.#open(batch, i, name, flagsAt, emit);
     else if (EXECS.has(name)) this.#path(batch, i, 0, "exec", emit);
@@ -114,6 +123,8 @@ export class AccessReader {
     else if (CHANGES_DESCRIPTOR.has(name)) this.#descriptor(batch, i, emit);
     else if (SIGNALS.has(name)) this.#signal(batch, i, name, emit);
     else if (REACHES_INTO.has(name)) this.#reaches(batch, i, name, emit);
+    else if (CONTROLS.has(name)) this.#controls(batch, i, name, emit);
+    else if (name === "fcntl") this.#owner(batch, i, emit);
     else if (USER_CALLS.has(name)) this.#user(batch, i, name, emit);
     else if (name === "ioctl") this.#ioctl(batch, i, emit);
     else this.#socket(batch, i, name, emit);
@@ -202,6 +213,30 @@ export class AccessReader {
 
   #reaches(batch: EventBatch, i: number, name: string, emit: Emit): void {
     emit("ptrace", `pid ${this.#low(batch, i, REACHES_INTO.get(name) ?? 0) | 0}`);
+  }
+
+  /** What a program does to itself in this way needs no more than the call. */
+  #controls(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const how = CONTROLS.get(name);
+    if (how === undefined) return;
+    const id = this.#low(batch, i, how.arg) | 0;
+    const { which, changes } = how;
+    if (changes !== undefined && !this.#isGiven(batch, i, changes)) return;
+    const kind = which === undefined ? 0 : (this.#low(batch, i, which.arg) | 0) - which.process;
+    if (kind === 0 && id !== 0) emit("ptrace", `other ${id}`);
+    else if (kind === 1) emit("ptrace", `pid ${-id}`);
+    else if (kind !== 0) emit("ptrace", "pid -1");
+  }
+
+  /** Whom the kernel tells by signals what comes in. */
+  #owner(batch: EventBatch, i: number, emit: Emit): void {
+    const owner = this.#low(batch, i, 2) | 0;
+    if (this.#low(batch, i, 1) === F_SETOWN && owner !== 0) emit("signal", `other ${owner}`);
+  }
+
+  /** Whether an address is not NULL. */
+  #isGiven(batch: EventBatch, i: number, k: number): boolean {
+    return this.#low(batch, i, k) !== 0 || (batch.args[12 * i + 2 * k + 1] ?? 0) !== 0;
   }
 
   /** Whom it becomes. To stay who one is, or root, needs no more than the call. */

@@ -79,3 +79,44 @@ export const REACHES_INTO: ReadonlyMap<string, number> = new Map([
   ["process_vm_readv", 0],
   ["process_vm_writev", 0],
 ]);
+
+/**
+ * Calls that change how another process runs (its limits, its turn, its priority), with the argument that names it and, where a
+ * number may also be that of a group or user, the argument that says so with what stands there for a process. Of `prlimit64` only
+ * with new limits (`changes`, an address).
+ */
+export const CONTROLS: ReadonlyMap<
+  string,
+  {
+    readonly arg: number;
+    readonly which?: { readonly arg: number; readonly process: number };
+    readonly changes?: number;
+  }
+> = new Map([
+  ["prlimit64", { arg: 0, changes: 2 }],
+  ["sched_setparam", { arg: 0 }],
+  ["sched_setscheduler", { arg: 0 }],
+  ["sched_setaffinity", { arg: 0 }],
+  ["sched_setattr", { arg: 0 }],
+  ["setpriority", { arg: 1, which: { arg: 0, process: 0 } }],
+  ["ioprio_set", { arg: 1, which: { arg: 0, process: 1 } }],
+]);
+
+/** What everybody may read of every process, in `/proc/PID` and in `/proc/PID/task/TID`: as in native/engine/src/enforce/reach.rs. */
+const OPEN_TO_ALL: ReadonlySet<string> = new Set([
+  ..."cgroup cmdline comm coredump_filter cpuset limits loginuid mountinfo mounts net oom_adj".split(
+    " ",
+  ),
+  ..."oom_score oom_score_adj sched schedstat sessionid stat statm status task".split(" "),
+  "",
+]);
+
+/** The process that an access of a file of `/proc` reaches into, as ptrace(2) does; undefined when it reaches into none. */
+export function reachedBy(verb: Verb, path: string): number | undefined {
+  const changes = verb === "write" || verb === "chmeta";
+  if (!changes && verb !== "read" && verb !== "list") return undefined;
+  const [, pid, rest = ""] = /^\/proc\/(\d+)(?:\/task\/\d+)?(?:\/(.*))?$/s.exec(path) ?? [];
+  if (pid === undefined || (!changes && OPEN_TO_ALL.has(rest.replace(/^net\/.*/s, "net"))))
+    return undefined;
+  return Number(pid);
+}

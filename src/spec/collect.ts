@@ -290,7 +290,9 @@ export class Collector {
       this.#unknown.add("a file was being opened when the recording or the thread ended");
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
-      this.#access(process, seq, role, verb, this.#target(number, verb, object), error);
+      const target = this.#target(number, verb, object);
+      if (target === undefined) return;
+      this.#access(process, seq, role, verb, target, error);
       if (error === undefined && (verb === "create" || verb === "bind"))
         this.#stamps.made(
           number,
@@ -355,15 +357,21 @@ export class Collector {
     else known.add(target);
   }
 
-  /** Targets of signals and of ptrace, by who they are. */
-  #target(from: number, verb: Verb, object: string): string {
+  /** Targets of signals and of ptrace, by who they are; undefined: none of others. */
+  #target(from: number, verb: Verb, object: string): string | undefined {
     if (verb !== "signal" && verb !== "ptrace") return object;
-    const id = Number(object.split(" ")[1]);
+    const [kind, word] = object.split(" ");
+    const target = this.#targetOf(from, kind, Number(word));
+    return kind === "other" && target === "self" ? undefined : target;
+  }
+
+  /** `pid`, `tid`, or `other`: a process or thread that the caller may be itself. */
+  #targetOf(from: number, kind: string | undefined, id: number): string {
     if (id === 0) return "group";
     if (id < 0) return id === -1 ? "any" : this.#named(from, this.#byPid.get(-id), "group");
-    const number = object.startsWith("tid")
-      ? this.#trace.threads.find(({ tid }) => tid === id)?.process
-      : this.#byPid.get(id);
+    const byTid = () => this.#trace.threads.find(({ tid }) => tid === id)?.process;
+    const number =
+      kind === "tid" ? byTid() : (this.#byPid.get(id) ?? (kind === "other" ? byTid() : undefined));
     return this.#named(from, number, "outside");
   }
 

@@ -45,6 +45,9 @@ export const DEFAULT_LADDER: Ladder = { highest: "sibling", crowd: 24 };
 /** Line ends, and what stands for bytes that are no text (UTF-8): a spec has no words for them. */
 const UNWRITABLE = /[\n\uFFFD]+/g;
 
+/** Of a process that is not in the recording, which is another one in the next. The first one is there always. */
+const OTHER_PROCESS = /^\/proc\/(?!1(?:\/|$))\d+(?=\/|$)/;
+
 /** The object of a plain access, as far up as tokens go. */
 export function firstRung(
   { verb, object }: Pick<Observed, "verb" | "object">,
@@ -54,7 +57,9 @@ export function firstRung(
   if (!isPathVerb(verb) && !isUnix) return { object, rung: "literal" };
   const path = isUnix ? object.slice("unix:".length) : object;
   const scheme = isUnix ? "unix:" : "";
-  const named = `${scheme}${tokenised(path, tokens)}`.replaceAll(PID_MARK, "@{pid}");
+  const named = `${scheme}${tokenised(path, tokens)}`
+    .replaceAll(PID_MARK, "@{pid}")
+    .replace(OTHER_PROCESS, "/proc/@{pid}");
   const general = named.replace(/^\/dev\/pts\/\d+$/, "/dev/pts/*").replace(UNWRITABLE, "*");
   if (general !== named) return { object: general, rung: "sibling" };
   const isToken = /^(?:unix:)?\$/.test(named) || named.includes("@{pid}");

@@ -210,6 +210,8 @@ const SUPERVISED: ReadonlySet<string> = new Set([
   ...REACHES_INTO.keys(),
   ...CHANGES_DESCRIPTOR,
   ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg getsockname".split(" "),
+  // They lead to files past all names, and to mounts.
+  ..."open_by_handle_at fsopen fsconfig fsmount open_tree_attr".split(" "),
   // They change as whom the program acts, and the supervisor has to act as the same.
   ...USER_CALLS.keys(),
   "setgroups",
@@ -347,6 +349,8 @@ function canonical(path: string): string {
 }
 
 const DEFAULT_PROTOCOLS: ReadonlySet<string> = new Set(["stream,tcp", "dgram,udp"]);
+
+const [AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, IPPROTO_TCP] = [1, 2, 10, 1, 6];
 
 /** `socket(inet,stream,tcp)` as numbers. A protocol that is the default of its type may be given as 0 too. */
 function socketRules(object: string): SocketRule[] {
@@ -551,6 +555,8 @@ function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
     )
   ) {
     reasons.push("addresses of sockets, of which Landlock knows TCP ports only");
+  } else if (roles.some(reachesFreely)) {
+    reasons.push("sockets that reach any address, as Landlock knows TCP ports only");
   }
   if (has(({ verb }) => verb === "chmeta"))
     reasons.push("changes of metadata, which Landlock does not restrict");
@@ -567,6 +573,24 @@ function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
     !object.endsWith("/*");
   if (has(isForm)) reasons.push("names of one form in a directory");
   return reasons;
+}
+
+const ADDRESSES = "connect bind sendto sendmsg sendmmsg"
+  .split(" ")
+  .flatMap((name) => callNumber(name) ?? []);
+
+/**
+ * Whether a role that was granted no address could name any: its sockets are of a family or protocol that nobody asks for those.
+ * Programs make such sockets to no end: a libc asks for a name service that is not there.
+ */
+function reachesFreely({ sockets, calls }: PolicyRole): boolean {
+  return sockets.some(isUnrestricted) && ADDRESSES.some((call) => calls.includes(call));
+}
+
+function isUnrestricted([family, type, protocol]: SocketRule): boolean {
+  const isInternet = family === AF_INET || family === AF_INET6;
+  const isTcp = type === SOCK_STREAM && (protocol === 0 || protocol === IPPROTO_TCP);
+  return family === -1 || family === AF_UNIX || (isInternet && !isTcp);
 }
 
 /** Whether the rule of a grant stands on a directory that holds more than was granted. */

@@ -127,7 +127,8 @@ export class StampFinder {
 function privateForms(name: string): Map<string, string> {
   const forms = new Map<string, string>();
   const [libc, python] = [LIBC_NAME, PYTHON_NAME].map((form) => form.exec(name));
-  const found = libc ?? python;
+  // Of eight characters the second may be an underscore, behind which six are left.
+  const found = python ?? libc;
   if (found) forms.set(AMONG_TEMPORARY, `${found[1]}*${found[3]}`);
   const random = libc ?? (/\d|_/.test(python?.[2] ?? "") ? python : null);
   if (random?.[1]) forms.set(ANYWHERE, `${random[1]}*${random[3]}`);

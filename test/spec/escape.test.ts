@@ -1,5 +1,6 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
+import { once } from "node:events";
 import {
   copyFileSync,
   mkdirSync,
@@ -9,6 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -49,6 +51,7 @@ interface Tried {
   readonly calls?: string;
   /** A second role, which may make no call but those that a start needs. */
   readonly second?: boolean;
+  readonly supervise?: "auto" | "always" | "never";
 }
 
 function specOf({ grants = [], calls = "", second: two }: Tried): Spec {
@@ -63,7 +66,7 @@ async function tried(words: readonly string[], wanted: Tried) {
   const refusals: Refusal[] = [];
   const running = startEnforced(specOf(wanted), {
     tokens: {},
-    supervise: "always",
+    supervise: wanted.supervise ?? "always",
     // Some calls change the user, as which the supervisor does not act.
     weaker: true,
     command: [program, ...words],
@@ -184,7 +187,7 @@ describe.skipIf(lacking("gcc"))("names of /proc", () => {
 
 /** Calls with paths that nobody checks. */
 const UNCHECKED =
-  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at";
+  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at open_by_handle_at";
 
 describe.skipIf(lacking("gcc"))("calls that a supervisor judges", () => {
   it("have a rule each", async () => {
@@ -369,6 +372,89 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
     expect(await become("65534", "setuid")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("processes outside", () => {
+  const calls =
+    "prlimit64 sched_getaffinity sched_setaffinity setpriority socketpair fcntl ioctl prctl";
+  // Not this one, whose files of /proc are the program's own where it names them.
+  const outside = String(process.ppid);
+
+  it("are not told how to run", async () => {
+    for (const supervise of ["always", "never"] as const) {
+      for (const what of ["limit", "turn", "priority"]) {
+        const run = (pid: string) => tried(["control", what, pid], { calls, supervise });
+        expect(await run("0"), what).toBe(0);
+        expect(await run("own"), what).toBe(0);
+        expect(await run(outside), what).toBe(EPERM);
+      }
+      for (const all of ["group", "user"])
+        expect(await tried(["control", all, "0"], { calls, supervise }), all).toBe(EPERM);
+      expect(await tried(["control", "ask", outside], { calls, supervise })).toBe(0);
+    }
+  });
+
+  it("are told how to run by whom that was granted", async () => {
+    const grants: Words = [["ptrace", "outside"]];
+    expect(await tried(["control", "limit", outside], { calls, grants })).toBe(0);
+  });
+
+  it("get no signals for what another one reads", async () => {
+    for (const way of ["plain", "struct", "ioctl"])
+      expect(await tried(["own", way, outside], { calls }), way).toBe(EPERM);
+    expect(await tried(["own", "plain", "own"], { calls })).toBe(0);
+  });
+
+  it("are not looked into by files of /proc, whatever their names are granted as", async () => {
+    const grants: Words = [
+      ["read", "/proc/**"],
+      ["write", "/proc/**"],
+    ];
+    const look = (name: string, how: string, more: Words = []) =>
+      tried(["look", name, how], { grants: [...grants, ...more] });
+    for (const name of ["environ", "maps", "mem"]) {
+      expect(await look(`/proc/${outside}/${name}`, "read"), name).toBe(EACCES);
+      expect(await look(`/proc/self/${name}`, "read"), name).toBe(0);
+    }
+    expect(await look(`/proc/${outside}/task/${outside}/mem`, "write")).toBe(EACCES);
+    expect(await look(`/proc/${outside}/oom_score_adj`, "write")).toBe(EACCES);
+    expect(await look(`/proc/${outside}/stat`, "read")).toBe(0);
+    expect(await look(`/proc/${outside}/environ`, "read", [["ptrace", "outside"]])).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("packets", () => {
+  it("go straight to the address that was checked", async () => {
+    const calls = "socket(inet,dgram,udp) socket setsockopt";
+    for (const supervise of ["always", "never"] as const) {
+      expect(await tried(["route", "there"], { calls, supervise })).toBe(EPERM);
+      expect(await tried(["route", "back"], { calls, supervise })).toBe(0);
+    }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("sockets that were made to no end", () => {
+  it("reach nothing else", async () => {
+    const calls = "socket(unix,stream,0) socket connect";
+    const server = createServer().listen(at("socket"));
+    await once(server, "listening");
+    try {
+      const grants: Words = [["connect", `unix:${at("socket")}`]];
+      const run = (granted: Words) =>
+        tried(["connect", at("socket")], { calls, grants: granted, supervise: "auto" });
+      expect(await run(grants)).toBe(0);
+      expect(await run([])).toBe(EACCES);
+    } finally {
+      server.close();
+    }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("a program that nobody may look into", () => {
+  it("is answered as others are", async () => {
+    const grants: Words = [["read", at("file")]];
+    expect(await tried(["undumpable", at("file")], { grants, calls: "prctl" })).toBe(0);
   });
 });
 

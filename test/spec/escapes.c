@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <asm/sockios.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -404,6 +407,53 @@ static int serve_and_run(char **words) {
 
 static int become(char **words) { return outcome(setuid(atoi(words[0]))); }
 
+/* Changes nothing of how a process runs, by calls that could. */
+static int control(char **words) {
+  int pid = strcmp(words[1], "own") == 0 ? getpid() : atoi(words[1]);
+  struct rlimit limit;
+  cpu_set_t processors;
+  if (strcmp(words[0], "ask") == 0) return outcome(prlimit(pid, RLIMIT_CORE, NULL, &limit));
+  must(getrlimit(RLIMIT_CORE, &limit));
+  must(sched_getaffinity(0, sizeof processors, &processors));
+  if (strcmp(words[0], "limit") == 0) return outcome(prlimit(pid, RLIMIT_CORE, &limit, NULL));
+  if (strcmp(words[0], "turn") == 0) return outcome(sched_setaffinity(pid, sizeof processors, &processors));
+  if (strcmp(words[0], "group") == 0) return outcome(setpriority(PRIO_PGRP, 0, 0));
+  if (strcmp(words[0], "user") == 0) return outcome(setpriority(PRIO_USER, 0, 0));
+  return outcome(setpriority(PRIO_PROCESS, pid, 0));
+}
+
+/* Has the kernel signal a process when there is something to read. */
+static int own(char **words) {
+  int ends[2];
+  must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  int pid = strcmp(words[1], "own") == 0 ? getpid() : atoi(words[1]);
+  struct f_owner_ex owner = {F_OWNER_PID, pid};
+  if (strcmp(words[0], "struct") == 0) return outcome(fcntl(ends[0], F_SETOWN_EX, &owner));
+  if (strcmp(words[0], "ioctl") == 0) return outcome(ioctl(ends[0], FIOSETOWN, &pid));
+  return outcome(fcntl(ends[0], F_SETOWN, pid));
+}
+
+/* Sends packets by way of another host, loosely (RFC 791), or takes that back. */
+static int route(char **words) {
+  unsigned char by[] = {131, 7, 4, 127, 0, 0, 2, 0};
+  int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+  return outcome(setsockopt(fd, IPPROTO_IP, IP_OPTIONS, by, strcmp(words[0], "back") == 0 ? 0 : sizeof by));
+}
+
+/* Opens a file once the kernel was told that nobody should look into this process. */
+static int undumpable(char **words) {
+  must(prctl(PR_SET_DUMPABLE, 0));
+  return outcome(open(words[0], O_RDONLY));
+}
+
+static int look(char **words) { return outcome(open(words[0], flags_of(words[1]))); }
+
+static int connect_to(char **words) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", words[0]);
+  return outcome(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
+}
+
 static int nothing(char **words) {
   (void)words;
   return 0;
@@ -448,6 +498,12 @@ static const struct {
     {"bound-name", bound_name},
     {"serve-and-run", serve_and_run},
     {"become", become},
+    {"control", control},
+    {"own", own},
+    {"route", route},
+    {"undumpable", undumpable},
+    {"look", look},
+    {"connect", connect_to},
     {"nothing", nothing},
 };
 

@@ -75,6 +75,20 @@ asked, who = server.recvfrom(99); server.sendto(asked + b"ed", who); print(clien
     expect(found.spec).toContain("{verb: connect, object: udp:127.0.0.1:18931");
   });
 
+  it("into which processes a program reaches, by calls and by files of /proc", () => {
+    const found = learned(`import os, resource, subprocess
+child = subprocess.Popen("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdin.write(b"there\\n"); child.stdin.flush(); child.stdout.readline()
+resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0)); os.sched_setaffinity(os.getpid(), os.sched_getaffinity(0))
+print(len(open(f"/proc/{child.pid}/maps").readline()) > 0, open("/proc/self/environ").read() != "")
+print(len(open(f"/proc/{os.getppid()}/environ").read(1)))
+child.stdin.close(); child.wait()
+`);
+    expectEnough(found, "True True\n1\n");
+    const grants = found.spec.match(/\{verb: ptrace, object: "?[^",]*/g);
+    expect(grants).toEqual(["{verb: ptrace, object: outside", "{verb: ptrace, object: role:cat"]);
+  });
+
   it("files without a name by the directory that they are made in", () => {
     const found = learned(`import os
 fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600); os.write(fd, b"text"); print(os.pread(fd, 9, 0))

@@ -110,6 +110,7 @@ describe("a name that was made for its maker alone", () => {
   it("is random among temporary files, though it be letters alone", () => {
     expect(general("uogyfryj")).toBe("*");
     expect(general("pip-uogyfryj.whl")).toBe("pip-*.whl");
+    expect(general("h_b2rmo5")).toBe("*");
     expect(general("sh-thd.FIAPOI")).toBe("sh-thd.*");
     expect(general("socket")).toBe("socket");
     expect(general("app.socket")).toBe("app.socket");

@@ -18,6 +18,7 @@ mod pattern;
 mod policy;
 mod probe;
 mod processes;
+mod reach;
 mod reaper;
 mod rules;
 mod ruleset;

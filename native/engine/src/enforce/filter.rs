@@ -48,9 +48,13 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules().map_err(wrong)?,
-            libc::SYS_ioctl => ioctl_rules().map_err(wrong)?,
+            libc::SYS_ioctl => ioctl_rules(policy.supervised).map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
+            libc::SYS_setsockopt => option_rules().map_err(wrong)?,
+            libc::SYS_prctl if policy.supervised => dumpable_rules().map_err(wrong)?,
+            libc::SYS_fcntl if policy.supervised => owner_rules().map_err(wrong)?,
+            number if controlled(number, &[0; 6]).is_some() => own_rules(number).map_err(wrong)?,
             libc::SYS_open if holds_truncation(policy) => truncation_rules(1).map_err(wrong)?,
             libc::SYS_openat if holds_truncation(policy) => truncation_rules(2).map_err(wrong)?,
             libc::SYS_clone3 if policy.learn => None,
@@ -240,8 +244,24 @@ const NEW_TIME: u64 = 0x80;
 /// Requests of ioctl(2) that type into the terminal of whoever started the program.
 pub const TYPES: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// Whether nobody may make the call, whoever was granted it: new namespaces, and typing into a terminal. Decided by registers,
-/// of which the kernel looks at the lower half.
+/// Requests of ioctl(2) that have a process told by signals; whom, stands in memory. Programs do it by fcntl(2) as well.
+const OWNS: [u64; 2] = [FIOSETOWN, SIOCSPGRP];
+
+/// Of asm-generic/sockios.h.
+const FIOSETOWN: u64 = 0x8901;
+const SIOCSPGRP: u64 = 0x8902;
+
+/// Options of sockets by which packets go another way than straight to the address that they are for: level, and options.
+const ROUTES: [(i32, &[i32]); 2] = [
+    (libc::IPPROTO_IP, &[libc::IP_OPTIONS]),
+    (libc::IPPROTO_IPV6, &[libc::IPV6_RTHDR, libc::IPV6_RTHDRDSTOPTS, OLD_ROUTING_HEADER, libc::IPV6_2292PKTOPTIONS]),
+];
+
+/// `IPV6_2292RTHDR` of linux/in6.h.
+pub const OLD_ROUTING_HEADER: i32 = 5;
+
+/// Whether nobody may make the call, whoever was granted it: new namespaces, typing into a terminal, and packets that take a way
+/// of their own. Decided by registers, of which the kernel looks at the lower half.
 #[must_use]
 pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
     match number {
@@ -249,9 +269,103 @@ pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
         libc::SYS_unshare => args[0] & (NAMESPACES | NEW_TIME) != 0,
         // It may be any of them that the descriptor stands for.
         libc::SYS_setns => true,
-        libc::SYS_ioctl => TYPES.contains(&(args[1] & u64::from(u32::MAX))),
+        libc::SYS_ioctl => [TYPES, OWNS].concat().contains(&(args[1] & u64::from(u32::MAX))),
+        // Without a value an option is taken back.
+        libc::SYS_setsockopt => {
+            let is_route = |(level, options): &(i32, &[i32])| {
+                *level == args[1] as i32 && options.contains(&(args[2] as i32)) && args[4] as i32 != 0
+            };
+            ROUTES.iter().any(is_route)
+        }
         _ => false,
     }
+}
+
+/// Whom a call is about that changes how processes run: their limits, their turn, their priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controlled {
+    Caller,
+    /// A process or thread.
+    One(i32),
+    /// A process group; 0: that of the caller.
+    Group(i32),
+    /// All processes of a user.
+    All,
+}
+
+/// `IOPRIO_WHO_PROCESS` and the next of linux/ioprio.h; those of setpriority(2) count from 0.
+const FIRST_WHO: i32 = 1;
+
+/// `None`: the call is no such call, or only asks. Decided by registers.
+#[must_use]
+pub fn controlled(number: i64, args: &[u64; 6]) -> Option<Controlled> {
+    let (kind, id) = match number {
+        libc::SYS_prlimit64 => return (args[2] != 0 || args[0] == 0).then(|| one(args[0])),
+        libc::SYS_sched_setparam
+        | libc::SYS_sched_setscheduler
+        | libc::SYS_sched_setaffinity
+        | libc::SYS_sched_setattr => return Some(one(args[0])),
+        libc::SYS_setpriority => (args[0] as i32, args[1]),
+        libc::SYS_ioprio_set => ((args[0] as i32).wrapping_sub(FIRST_WHO), args[1]),
+        _ => return None,
+    };
+    Some(match kind {
+        0 => one(id),
+        1 => Controlled::Group(id as i32),
+        _ => Controlled::All,
+    })
+}
+
+fn one(id: u64) -> Controlled {
+    if id as i32 == 0 { Controlled::Caller } else { Controlled::One(id as i32) }
+}
+
+/// Those that [`controlled`] finds to be about the caller, or about nobody.
+fn own_rules(number: i64) -> Conditions {
+    let caller = |index: u8| argument(index, SeccompCmpOp::Eq, 0);
+    let rules = match number {
+        libc::SYS_prlimit64 => {
+            let asks = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+            vec![vec![caller(0)?], vec![asks]]
+        }
+        libc::SYS_setpriority => vec![vec![caller(0)?, caller(1)?]],
+        libc::SYS_ioprio_set => vec![vec![argument(0, SeccompCmpOp::Eq, FIRST_WHO as u64)?, caller(1)?]],
+        _ => vec![vec![caller(0)?]],
+    };
+    Ok(Some(rules.into_iter().map(SeccompRule::new).collect::<Result<_, _>>()?))
+}
+
+/// Any option of a socket but those of [`ROUTES`], and taking these back.
+fn option_rules() -> Conditions {
+    let mut others = Vec::new();
+    let mut rules = vec![SeccompRule::new(vec![argument(4, SeccompCmpOp::Eq, 0)?])?];
+    for (level, options) in ROUTES {
+        others.push(argument(1, SeccompCmpOp::Ne, level as u64)?);
+        let mut own = vec![argument(1, SeccompCmpOp::Eq, level as u64)?];
+        for option in options {
+            own.push(argument(2, SeccompCmpOp::Ne, *option as u64)?);
+        }
+        rules.push(SeccompRule::new(own)?);
+    }
+    rules.push(SeccompRule::new(others)?);
+    Ok(Some(rules))
+}
+
+/// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more.
+fn dumpable_rules() -> Conditions {
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::Ne, libc::PR_SET_DUMPABLE as u64)?])?]))
+}
+
+/// Commands of fcntl(2) that have a process told by signals.
+pub const OWNERS: [i32; 2] = [libc::F_SETOWN, F_SETOWN_EX];
+
+/// Of asm-generic/fcntl.h: whom, stands in memory.
+const F_SETOWN_EX: i32 = 15;
+
+/// All commands but those of [`OWNERS`].
+fn owner_rules() -> Conditions {
+    let others = OWNERS.map(|command| argument(1, SeccompCmpOp::Ne, command as u64));
+    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
 }
 
 /// No new namespaces: in one of its own a program could mount, and become another user.
@@ -265,10 +379,12 @@ fn unshare_rules() -> Conditions {
     Ok(Some(vec![SeccompRule::new(vec![argument(0, namespaces, 0)?])?]))
 }
 
-/// Anything but typing into the terminal of whoever started the program.
-fn ioctl_rules() -> Conditions {
-    let others = TYPES.map(|request| argument(1, SeccompCmpOp::Ne, request));
-    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
+/// Anything but typing into the terminal of whoever started the program, and under a supervisor having others told by signals:
+/// those Landlock keeps inside the tree, and not apart there.
+fn ioctl_rules(supervised: bool) -> Conditions {
+    let owns = OWNS.iter().filter(|_| supervised);
+    let others = TYPES.iter().chain(owns).map(|request| argument(1, SeccompCmpOp::Ne, *request));
+    Ok(Some(vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?]))
 }
 
 #[cfg(test)]
@@ -338,5 +454,52 @@ mod tests {
         assert!(!program[..first].iter().any(arguments));
         assert_eq!(answer(&program, libc::SYS_getppid, [0; 6]), libc::SECCOMP_RET_ALLOW);
         assert_eq!(answer(&program, libc::SYS_socket, [0; 6]), libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    }
+    #[test]
+    fn how_a_process_runs_is_told_by_itself() {
+        use Controlled::{All, Caller, Group, One};
+        let calls = [libc::SYS_prlimit64, libc::SYS_sched_setattr, libc::SYS_setpriority, libc::SYS_ioprio_set];
+        let program = program(&policy(&calls, &[]), Otherwise::Notify, true).unwrap();
+        for (number, args, whom) in [
+            (libc::SYS_prlimit64, [0, 4, 1, 0], Some(Caller)),
+            (libc::SYS_prlimit64, [7, 4, 1 << 32, 0], Some(One(7))),
+            (libc::SYS_prlimit64, [7, 4, 0, 1], None),
+            (libc::SYS_sched_setattr, [1 << 32, 1, 0, 0], Some(Caller)),
+            (libc::SYS_sched_setattr, [7, 1, 0, 0], Some(One(7))),
+            (libc::SYS_setpriority, [0, 0, 19, 0], Some(Caller)),
+            (libc::SYS_setpriority, [0, 7, 19, 0], Some(One(7))),
+            (libc::SYS_setpriority, [1, 0, 19, 0], Some(Group(0))),
+            (libc::SYS_setpriority, [2, 7, 19, 0], Some(All)),
+            (libc::SYS_ioprio_set, [1, 0, 0, 0], Some(Caller)),
+            (libc::SYS_ioprio_set, [0, 0, 0, 0], Some(All)),
+        ] {
+            let args = [args[0], args[1], args[2], args[3], 0, 0];
+            assert_eq!(controlled(number, &args), whom, "{number} {args:?}");
+            let is_own = matches!(whom, None | Some(Caller));
+            assert_eq!(answer(&program, number, args) == libc::SECCOMP_RET_ALLOW, is_own, "{number} {args:?}");
+        }
+    }
+
+    #[test]
+    fn some_options_and_commands_are_looked_at() {
+        let calls = [libc::SYS_setsockopt, libc::SYS_prctl, libc::SYS_fcntl, libc::SYS_ioctl];
+        let program = program(&policy(&calls, &[]), Otherwise::Notify, true).unwrap();
+        let passes = |number, args: [u64; 5]| {
+            let args = [args[0], args[1], args[2], args[3], args[4], 0];
+            answer(&program, number, args) == libc::SECCOMP_RET_ALLOW
+        };
+        let (ip, ipv6) = (libc::IPPROTO_IP as u64, libc::IPPROTO_IPV6 as u64);
+        for (level, option) in [(ip, libc::IP_OPTIONS), (ipv6, libc::IPV6_RTHDR), (ipv6, OLD_ROUTING_HEADER)] {
+            assert!(!passes(libc::SYS_setsockopt, [3, level, option as u64, 1, 8]));
+            assert!(passes(libc::SYS_setsockopt, [3, level, option as u64, 1, 0]));
+            assert!(passes(libc::SYS_setsockopt, [3, libc::SOL_SOCKET as u64, option as u64, 1, 8]));
+        }
+        assert!(passes(libc::SYS_setsockopt, [3, ip, libc::IP_TOS as u64, 1, 4]));
+        assert!(!passes(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 0, 0, 0, 0]));
+        assert!(passes(libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0, 0, 0]));
+        assert!(!passes(libc::SYS_fcntl, [3, libc::F_SETOWN as u64, 1, 0, 0]));
+        assert!(passes(libc::SYS_fcntl, [3, libc::F_GETFL as u64, 0, 0, 0]));
+        assert!(!passes(libc::SYS_ioctl, [3, FIOSETOWN, 1, 0, 0]));
+        assert!(passes(libc::SYS_ioctl, [3, libc::FIONREAD, 1, 0, 0]));
     }
 }

@@ -19,9 +19,10 @@ use serde::Serialize;
 
 use super::apart::{Apart, patiently};
 use super::files;
-use super::filter;
+use super::filter::{self, Controlled};
 use super::policy::Policy;
 use super::processes::{Processes, Stranger};
+use super::reach;
 use super::rules::{Peer, RoleRules, Rules, verb};
 use super::sockets;
 use super::target::{Errno, Target};
@@ -146,6 +147,9 @@ pub type Report = Arc<dyn Fn(&Refusal) + Send + Sync>;
 struct RoleCheck<'a> {
     rules: &'a Rules,
     roles: &'a [usize],
+    /// The process that asks, and all that are known.
+    pid: i32,
+    processes: &'a RefCell<Processes>,
     serving: bool,
     learn: bool,
     /// What was refused to the call: verbs and objects.
@@ -161,12 +165,38 @@ impl RoleCheck<'_> {
         self.refused.borrow_mut().push((verb.to_owned(), object));
         if self.learn { Ok(()) } else { Err(libc::EACCES) }
     }
+
+    /// That each of these processes, named as grants name them, may be touched.
+    fn touch(&self, verb: &str, targets: impl IntoIterator<Item = String>) -> Result<(), Errno> {
+        match targets.into_iter().find(|target| !self.all(|role| role.may_touch(verb, target))) {
+            None => Ok(()),
+            Some(target) => self.refuse(verb, target),
+        }
+    }
+
+    /// What grants call another process.
+    fn names_of(&self, pid: i32) -> Vec<String> {
+        let roles = self.processes.borrow_mut().roles_of(pid, self.rules);
+        if !roles.is_empty() {
+            return roles.into_iter().map(|role| format!("role:{}", self.rules.roles[role].name)).collect();
+        }
+        vec![if is_own_thread(self.pid, pid) { "self".to_owned() } else { "outside".to_owned() }]
+    }
+
+    /// That what a file of /proc tells of another process may be known, or changed. The supervisor opens such files with its own
+    /// rights: nobody else keeps the processes outside from being looked into, or those of another role.
+    fn reach(&self, bits: u16, path: &[u8]) -> Result<(), Errno> {
+        match reach::reached(bits, path) {
+            Some(pid) if pid != self.pid && !is_own_thread(self.pid, pid) => self.touch("ptrace", self.names_of(pid)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Check for RoleCheck<'_> {
     fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno> {
         if self.all(|role| role.may(bits, path, self.serving)) {
-            return Ok(());
+            return self.reach(bits, path);
         }
         // Every verb that is missing needs a grant of its own; without a role, all are. That a name is made is told before what is
         // done with the object.
@@ -215,7 +245,7 @@ impl Check for RoleCheck<'_> {
 pub struct Supervisor {
     listener: Arc<Listener>,
     rules: Arc<Rules>,
-    processes: Processes,
+    processes: Rc<RefCell<Processes>>,
     policy: Arc<Policy>,
     judged: HashSet<i64>,
     bound: sockets::Bound,
@@ -247,7 +277,7 @@ impl Supervisor {
             // SAFETY: takes no argument.
             is_root: unsafe { libc::geteuid() } == 0,
             rules: Arc::new(Rules::new(&policy)),
-            processes,
+            processes: Rc::new(RefCell::new(processes)),
             judged: policy.judged.iter().copied().collect(),
             bound: sockets::Bound::default(),
             known: Rc::default(),
@@ -291,14 +321,16 @@ impl Supervisor {
             roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
         };
         if !self.policy.supervised {
-            if self.is_first_exec(notification) {
+            if self.is_first_exec(notification) || controls_itself(notification) {
                 self.listener.pass(id);
             } else {
                 self.refuse_call(notification);
             }
             return;
         }
-        let met = self.processes.of(tid, rules, learn, may_exec);
+        let processes = Rc::clone(&self.processes);
+        let mut known_processes = processes.borrow_mut();
+        let met = known_processes.of(tid, rules, learn, may_exec);
         // What was found out of a thread that is gone by now may be of another one.
         if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
             return;
@@ -311,7 +343,9 @@ impl Supervisor {
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
         let handle = process.handle();
-        let check = RoleCheck { rules, roles: &roles, serving, learn, refused: RefCell::default() };
+        drop(known_processes);
+        let (processes, refused) = (processes.as_ref(), RefCell::default());
+        let check = RoleCheck { rules, roles: &roles, pid, processes, serving, learn, refused };
         let asked = Asked {
             number,
             args: notification.args,
@@ -346,9 +380,10 @@ impl Supervisor {
     }
 
     /// The exec of the child itself, which is no call of the program. Only looked at where nobody else keeps count.
-    fn is_first_exec(&mut self, notification: &Notification) -> bool {
+    fn is_first_exec(&self, notification: &Notification) -> bool {
         let Notification { tid, number, .. } = *notification;
-        let first = self.processes.known(tid).filter(|process| process.fresh && number == libc::SYS_execve);
+        let mut processes = self.processes.borrow_mut();
+        let first = processes.known(tid).filter(|process| process.fresh && number == libc::SYS_execve);
         first.is_some_and(|process| std::mem::take(&mut process.fresh))
     }
 
@@ -370,7 +405,7 @@ impl Supervisor {
             libc::SYS_getsockname => sockets::name(asked, &self.bound),
             libc::SYS_listen => sockets::listen(asked, check, &self.bound),
             libc::SYS_accept | libc::SYS_accept4 => {
-                let phase = self.processes.known(asked.target.tgid).map(|process| process.phase());
+                let phase = self.processes.borrow_mut().known(asked.target.tgid).map(|process| process.phase());
                 sockets::accept(asked, check, &self.bound, phase.unwrap_or_default())
             }
             libc::SYS_setuid
@@ -388,18 +423,21 @@ impl Supervisor {
             | libc::SYS_tkill
             | libc::SYS_tgkill
             | libc::SYS_rt_sigqueueinfo
-            | libc::SYS_rt_tgsigqueueinfo => self.touch(asked, check, "signal", asked.args[0] as i32),
+            | libc::SYS_rt_tgsigqueueinfo => touch(asked, check, "signal", asked.args[0] as i32),
             libc::SYS_process_vm_readv | libc::SYS_process_vm_writev => {
-                self.touch(asked, check, "ptrace", asked.args[0] as i32)
+                touch(asked, check, "ptrace", asked.args[0] as i32)
             }
-            libc::SYS_ptrace => self.touch(asked, check, "ptrace", asked.args[1] as i32),
+            libc::SYS_ptrace => touch(asked, check, "ptrace", asked.args[1] as i32),
+            libc::SYS_fcntl => own(asked, check),
+            libc::SYS_prctl if asked.args[0] as i32 == libc::PR_SET_DUMPABLE => Ok(self.stay_dumpable()),
+            number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
             number => by_number(number, &self.judged),
         }
     }
 
     /// The kernel runs the program; what it then is decides its role before it is given anything.
     fn exec(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
-        let is_fresh = self.processes.known(asked.target.tgid).is_some_and(|process| process.fresh);
+        let is_fresh = self.processes.borrow_mut().known(asked.target.tgid).is_some_and(|process| process.fresh);
         // Who learns is told of the first program as well, and of what the kernel opens besides, for which Landlock asks later.
         if !is_fresh || check.learn {
             let place = files::exec_place(asked)?;
@@ -411,10 +449,16 @@ impl Supervisor {
                 check.path(verb::EXEC, &found.path)?;
             }
         }
-        if let Some(process) = self.processes.known(asked.target.tgid) {
+        if let Some(process) = self.processes.borrow_mut().known(asked.target.tgid) {
             process.expect_exec(asked.target.tid);
         }
         Ok(Answer::Pass)
+    }
+
+    /// The kernel keeps a process that is not dumpable from all but root: a supervisor that is not root could not answer for it. It
+    /// is told that it is so, and by whom else it is kept is not changed.
+    fn stay_dumpable(&self) -> Answer {
+        if self.is_root { Answer::Pass } else { Answer::Value(0) }
     }
 
     /// As whom a program acts: the supervisor does not follow. Root may stay root; that it gives root up has to be granted with
@@ -433,43 +477,6 @@ impl Supervisor {
         let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let object = format!("{} {}", asked.number, words.join(" "));
         check.refuse("syscall", object).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
-    }
-
-    /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
-    fn touch(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {
-        let own = asked.target.tgid;
-        // Nobody is no matter of grants: programs ask in this way whether somebody is there still.
-        if pid > 0 && is_nobody(pid) {
-            return Err(libc::ESRCH);
-        }
-        let targets = match pid {
-            0 => vec!["group".to_owned()],
-            -1 => vec!["any".to_owned()],
-            pid if pid == own || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => {
-                vec!["self".to_owned()]
-            }
-            pid => self.names_of(own, pid.unsigned_abs() as i32),
-        };
-        // One that may be in several roles is touched by who may touch them all.
-        let missing = targets.into_iter().find(|target| !check.all(|role| role.may_touch(verb, target)));
-        match missing {
-            None => Ok(Answer::Pass),
-            Some(target) => check.refuse(verb, target).map(|()| Answer::Pass).map_err(|_| libc::EPERM),
-        }
-    }
-
-    /// What grants call another process.
-    fn names_of(&mut self, own: i32, pid: i32) -> Vec<String> {
-        let roles = self.processes.roles_of(pid, &self.rules);
-        if !roles.is_empty() {
-            return roles.into_iter().map(|role| format!("role:{}", self.rules.roles[role].name)).collect();
-        }
-        vec![if self.is_own_thread(own, pid) { "self".to_owned() } else { "outside".to_owned() }]
-    }
-
-    #[allow(clippy::unused_self, reason = "belongs to who is whom")]
-    fn is_own_thread(&self, pid: i32, tid: i32) -> bool {
-        std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
     }
 
     fn deliver(&self, (tid, tgid, id): (i32, i32, u64), answer: Answer) {
@@ -491,19 +498,22 @@ impl Supervisor {
     /// Without a supervisor only calls are notified that no role may make.
     fn refuse_call(&self, notification: &Notification) {
         let Notification { id, tid, number, args, .. } = *notification;
-        let (object, errno) = if number == libc::SYS_socket {
-            (format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]), libc::EACCES)
+        let (verb, object, errno) = if number == libc::SYS_socket {
+            ("syscall", format!("socket {} {} {}", args[0], args[1] & 0xf, args[2]), libc::EACCES)
+        } else if self.policy.pass.contains(&number) && filter::controlled(number, &args).is_some() {
+            // Who it is, is not looked up: what another process of the tree may be made to do, only a supervisor grants.
+            ("ptrace", "outside".to_owned(), libc::EPERM)
         } else {
-            (number.to_string(), libc::EPERM)
+            ("syscall", number.to_string(), libc::EPERM)
         };
-        let (role, verb) = (self.rules.roles[self.policy.root].name.clone(), "syscall".to_owned());
+        let (role, verb) = (self.rules.roles[self.policy.root].name.clone(), verb.to_owned());
         (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno, killed: false });
         self.listener.refuse(id, errno);
     }
 
-    fn role_name(&mut self, roles: &[usize], pid: i32) -> String {
+    fn role_name(&self, roles: &[usize], pid: i32) -> String {
         match roles {
-            [] => self.processes.known(pid).map(|process| process.exe()).unwrap_or_default(),
+            [] => self.processes.borrow_mut().known(pid).map(|process| process.exe()).unwrap_or_default(),
             roles => roles.iter().map(|role| self.rules.roles[*role].name.as_str()).collect::<Vec<_>>().join("|"),
         }
     }
@@ -525,6 +535,57 @@ impl Supervisor {
     }
 }
 
+/// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
+fn touch(asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {
+    // Nobody is no matter of grants: programs ask in this way whether somebody is there still.
+    if pid > 0 && is_nobody(pid) {
+        return Err(libc::ESRCH);
+    }
+    // One that may be in several roles is touched by who may touch them all.
+    let targets = match pid {
+        0 => vec!["group".to_owned()],
+        -1 => vec!["any".to_owned()],
+        pid if pid == check.pid || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => {
+            vec!["self".to_owned()]
+        }
+        pid => check.names_of(pid.unsigned_abs() as i32),
+    };
+    check.touch(verb, targets).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
+}
+
+/// How another process runs, which the kernel lets a user change of all that are his.
+fn control(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+    match filter::controlled(asked.number, &asked.args) {
+        None | Some(Controlled::Caller) => Ok(Answer::Pass),
+        Some(Controlled::One(pid)) if is_own_thread(check.pid, pid) => Ok(Answer::Pass),
+        Some(Controlled::One(pid)) => touch(asked, check, "ptrace", pid),
+        Some(Controlled::Group(group)) => touch(asked, check, "ptrace", -group),
+        Some(Controlled::All) => touch(asked, check, "ptrace", -1),
+    }
+}
+
+/// Who is told by signals that something can be read: as if whoever asks for it sent them.
+fn own(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+    match (asked.args[1] as i32, asked.args[2] as i32) {
+        (libc::F_SETOWN, 0) => Ok(Answer::Pass),
+        (libc::F_SETOWN, pid) if pid == check.pid => Ok(Answer::Pass),
+        (libc::F_SETOWN, pid) => touch(asked, check, "signal", pid),
+        // Whom, stands in memory.
+        (command, _) if filter::OWNERS.contains(&command) => Err(libc::EPERM),
+        _ => Ok(Answer::Pass),
+    }
+}
+
+/// Whether a call is about how the process runs that makes it, of which no register tells the number.
+fn controls_itself(Notification { tid, number, args, .. }: &Notification) -> bool {
+    matches!(filter::controlled(*number, args), Some(Controlled::One(pid)) if is_own_thread(*tid, pid))
+}
+
+/// Whether a thread is one of a process, of which any thread tells.
+fn is_own_thread(pid: i32, tid: i32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
+}
+
 /// Whether no process or thread has a number.
 fn is_nobody(id: i32) -> bool {
     sys::kill(id, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
@@ -544,6 +605,9 @@ fn by_number(number: i64, judged: &HashSet<i64>) -> Result<Answer, Errno> {
     }
 }
 
+/// Of Linux 6.15.
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+
 /// Calls that change where names lead, which is the same for the supervisor and all programs.
 fn moves_names(number: i64) -> bool {
     matches!(
@@ -553,6 +617,10 @@ fn moves_names(number: i64) -> bool {
             | libc::SYS_mount
             | libc::SYS_umount2
             | libc::SYS_open_tree
+            | SYS_OPEN_TREE_ATTR
+            | libc::SYS_fsopen
+            | libc::SYS_fsconfig
+            | libc::SYS_fsmount
             | libc::SYS_move_mount
             | libc::SYS_fspick
             | libc::SYS_mount_setattr

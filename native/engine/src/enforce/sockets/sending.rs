@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option, patiently};
+use crate::enforce::filter::OLD_ROUTING_HEADER;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
 use crate::sys;
@@ -22,8 +23,6 @@ const MAX_RIGHTS: usize = 253;
 /// Size of a `struct cmsghdr`, and what the next one is aligned to.
 const CONTROL_HEADER: usize = 16;
 const CONTROL_ALIGN: usize = 8;
-/// `IPV6_2292RTHDR` of linux/in6.h.
-const OLD_ROUTING_HEADER: i32 = 5;
 
 /// Bytes that are still in the program's memory: address and length.
 struct Pieces(VecDeque<(u64, u64)>);
