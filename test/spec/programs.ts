@@ -416,4 +416,91 @@ export const PROGRAMS: readonly RealProgram[] = [
     },
     script: 'node "$NODE_PACKAGES/typescript/bin/tsc" --module commonjs a.ts && node a.js',
   },
+  {
+    name: "ripgrep",
+    needs: ["rg"],
+    setup: "mkdir -p d/e; seq 1 3000 > d/a; seq 1 500 > d/e/b; echo d/a > .ignore",
+    script: "rg -c --sort path 7; rg --no-ignore --sort path -n '^77' d; rg --files | sort",
+  },
+  {
+    name: "imagemagick",
+    needs: ["convert", "identify"],
+    script:
+      "convert -size 64x64 gradient:red-blue -resize 50% a.png && identify a.png && convert a.png -rotate 90 rgb:- | md5sum",
+  },
+  {
+    name: "ghostscript",
+    needs: ["gs"],
+    files: {
+      "a.ps": "%!PS\n/Helvetica findfont 40 scalefont setfont 20 20 moveto (text) show showpage\n",
+    },
+    script:
+      "gs -q -dBATCH -dNOPAUSE -sDEVICE=pbmraw -r36 -sOutputFile=a.pbm a.ps && md5sum a.pbm && gs -q -dBATCH -dNOPAUSE -sDEVICE=pdfwrite -sOutputFile=a.pdf a.ps && gs -q -dBATCH -dNOPAUSE -sDEVICE=txtwrite -sOutputFile=- a.pdf",
+  },
+  {
+    name: "tesseract",
+    needs: ["gs", "tesseract"],
+    files: {
+      "a.ps": "%!PS\n/Helvetica findfont 40 scalefont setfont 20 20 moveto (HELLO) show showpage\n",
+    },
+    setup:
+      "gs -q -dBATCH -dNOPAUSE -sDEVICE=pnggray -r100 -dDEVICEWIDTHPOINTS=200 -dDEVICEHEIGHTPOINTS=80 -sOutputFile=a.png a.ps",
+    script: "tesseract a.png - 2> /dev/null",
+  },
+  {
+    name: "php web server",
+    needs: ["php", "curl"],
+    files: {
+      "index.php":
+        "<?php session_save_path(__DIR__); session_start(); echo strtoupper($_GET['a']), \"\\n\";",
+    },
+    script:
+      'php -S 127.0.0.1:0 2> log & until port=$(sed -n \'s/.*127.0.0.1:\\([0-9]*\\)) started.*/\\1/p\' log) && [ -n "$port" ]; do sleep 0.02; done; curl -s "http://127.0.0.1:$port/?a=hello"; kill $!; wait $!; echo $?',
+  },
+  {
+    name: "ffmpeg",
+    needs: ["ffmpeg"],
+    script:
+      "ffmpeg -v error -f lavfi -i testsrc=d=1:s=64x64:r=5 -c:v mpeg4 -bitexact a.avi && ffmpeg -v error -i a.avi -f framemd5 -bitexact -",
+  },
+  {
+    name: "latex",
+    needs: ["pdflatex"],
+    files: {
+      "a.tex":
+        "\\documentclass{article}\\begin{document}\\section{One}\\label{o} See \\ref{o}. $x^2$\\end{document}\n",
+    },
+    script:
+      "export SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1; pdflatex -interaction=batchmode a > /dev/null; pdflatex -interaction=batchmode a > /dev/null; grep -c Output a.log; cat a.aux",
+  },
+  {
+    name: "sphinx",
+    needs: ["sphinx-build"],
+    files: {
+      "conf.py": "project = 'p'\n",
+      "index.rst": "Title\n=====\n\nSome *text*.\n\n.. code-block:: python\n\n   print(1)\n",
+    },
+    script: "sphinx-build -q -b html . out && grep -c print out/index.html && ls out",
+  },
+  {
+    name: "gunicorn",
+    needs: ["gunicorn", "curl"],
+    files: {
+      "app.py":
+        "def app(environ, start):\n    start('200 OK', [])\n    return [environ['PATH_INFO'].encode() + b'\\n']\n",
+    },
+    script:
+      "gunicorn -w 2 -b unix:$PWD/sock app:app 2> log & until [ -S sock ] && curl -s --unix-socket sock http://x/one; do sleep 0.05; done; for n in 1 2 3 4; do curl -s --unix-socket sock http://x/$n; done; kill $!; wait $!; echo $?",
+  },
+  {
+    name: "cargo test",
+    needs: ["cargo"],
+    files: {
+      "Cargo.toml":
+        '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n[lib]\npath = "lib.rs"\n',
+      "lib.rs":
+        'pub fn two() -> u32 { 2 }\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn is_two() { std::fs::write(std::env::temp_dir().join("x"), b"x").unwrap(); assert_eq!(super::two(), 2); }\n    #[test]\n    fn threads() { assert_eq!(std::thread::spawn(super::two).join().unwrap(), 2); }\n}\n',
+    },
+    script: "cargo test -q --offline 2> /dev/null | sed 's/finished in .*//'",
+  },
 ];
