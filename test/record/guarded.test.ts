@@ -9,7 +9,7 @@ import { compile, type Event, folder, readWhole, record, run, stateOf } from "./
 const GUARD = 6;
 const [TOUCHED, LIFTED, SET] = [0n, 1n, 2n];
 /** From so many on memory is touched often: `MOST_TOUCHES` in native/engine/src/record/guarded.rs. */
-const MOST_TOUCHES = 256;
+const MOST_TOUCHES = 160;
 
 const PROGRAMS = 2;
 

@@ -103,9 +103,8 @@ pub struct Space {
     pub is_joined: bool,
     /// File mappings that have not been undone as a whole.
     pub shared_files: Vec<SharedFile>,
-    /// Memory of those that is kept from its threads (`record/guarded.rs`); and what its last call has mapped, which is to be.
-    pub guards: Vec<Guard>,
-    pub to_guard: Option<Guard>,
+    /// Memory of those that is kept from its threads.
+    pub guards: Guards,
     /// The code of the loader of its program.
     pub loader: Option<Loader>,
     /// Instructions that were made to trap, by their address.
@@ -148,6 +147,16 @@ pub struct SharedFile {
     pub offset: u64,
     pub dev: u64,
     pub ino: u64,
+}
+
+/// What is guarded of an address space (`record/guarded.rs`).
+#[derive(Debug, Default)]
+pub struct Guards {
+    pub all: Vec<Guard>,
+    /// What its last call has mapped, which is to be guarded.
+    pub next: Option<Guard>,
+    /// Some of it was touched often, or could not be guarded: nothing else will be.
+    pub are_over: bool,
 }
 
 /// Shared memory of a file that the threads of an address space can touch only by events.
@@ -525,7 +534,7 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let is_joined = space.is_seen_written();
     let waits = space.waits.clone();
     // No guard is there when an address space is copied.
-    let (guards, to_guard) = (Vec::new(), None);
+    let guards = Guards { are_over: space.guards.are_over, ..Guards::default() };
     let copy = Space {
         group,
         shares,
@@ -533,7 +542,6 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
         is_joined,
         shared_files,
         guards,
-        to_guard,
         loader,
         unseen,
         vdso,

@@ -21,7 +21,7 @@ use super::turns::SLICE_NS;
 use super::{Recorder, World};
 use crate::capture::Call;
 use crate::memory::{Memory, word_of};
-use crate::plan::Effect;
+use crate::plan::{Effect, Role};
 use crate::probe;
 use crate::siginfo::{self, SigInfo};
 use crate::stepped;
@@ -29,9 +29,9 @@ use crate::sys;
 use crate::task::{Boundary, Guard, Pending, SharedFile, Space, Task};
 
 const MPROTECT: Numbers = (libc::SYS_mprotect, 125);
-/// Memory that was touched so often is not guarded any more: an event costs as much as some milliseconds of turns that are waited for,
-/// after this many.
-const MOST_TOUCHES: u32 = 256;
+/// Memory that was touched so often is not guarded any more, and its process guards nothing from then on. (A Go compiler touches its
+/// counters some 100 times; each costs 90 us.)
+const MOST_TOUCHES: u32 = 160;
 const WORD: usize = 8;
 /// Bytes of a vector of iovec(3type), or of another structure with addresses.
 const MOST_STRUCTURE: usize = 1024 * 2 * WORD;
@@ -61,29 +61,29 @@ impl Space {
     /// Whether all that it has mapped of a file is guarded.
     pub(super) fn guards_all_of(&self, file: (u64, u64)) -> bool {
         let mut mapped = self.shared_files.iter().filter(|mapped| (mapped.dev, mapped.ino) == file);
-        mapped.all(|mapped| self.guards.iter().any(|guard| guard.covers(mapped)))
+        mapped.all(|mapped| self.guards.all.iter().any(|guard| guard.covers(mapped)))
     }
 
     /// A part of the address space is gone.
     pub(super) fn cut_guards(&mut self, start: u64, end: u64) {
-        for guard in std::mem::take(&mut self.guards) {
+        for guard in std::mem::take(&mut self.guards.all) {
             let (first, last) = (guard.start, guard.start.saturating_add(guard.length));
             let parts = [(first, last.min(start)), (first.max(end), last)];
             let left = parts.into_iter().filter(|(first, last)| first < last);
-            self.guards.extend(left.map(|(start, last)| Guard { start, length: last - start, ..guard }));
+            self.guards.all.extend(left.map(|(start, last)| Guard { start, length: last - start, ..guard }));
         }
     }
 
     /// Whether it has memory that is guarded there.
     pub(super) fn is_guarded(&self, start: u64, length: u64) -> bool {
-        self.guards.iter().any(|guard| guard.overlaps(start, length))
+        self.guards.all.iter().any(|guard| guard.overlaps(start, length))
     }
 }
 
 /// A call that gives the kernel something to do with guarded memory, or that would leave it to somebody who does not know of it.
 fn meets_guard(task: &Task, call: &Call) -> bool {
     let space = task.space.borrow();
-    let is_in = |addr: u64| space.guards.iter().any(|guard| guard.has(addr));
+    let is_in = |addr: u64| space.guards.all.iter().any(|guard| guard.has(addr));
     let is_fork = call.plan.is_some_and(|plan| plan.effect == Effect::Clone)
         && super::lifecycle::clone_flags(task) & libc::CLONE_VM as u64 == 0;
     if is_fork || filters(call) {
@@ -119,7 +119,8 @@ impl World {
             && !self.turns.are_varied()
             && !task.stepwise
             && !space.is_joined
-            && (space.guards.len() as u64) < GUARDED_PARTS
+            && !space.guards.are_over
+            && (space.guards.all.len() as u64) < GUARDED_PARTS
             && space.guards_all_of(file)
     }
 
@@ -145,14 +146,14 @@ impl Recorder {
     /// A call of a task has been committed: what it has mapped is guarded, if it is to be.
     pub(super) fn guard_mapped(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let Some(guard) = task.space.borrow_mut().to_guard.take() else { return };
+        let Some(guard) = task.space.borrow_mut().guards.next.take() else { return };
         let Ok(regs) = sys::registers(tid) else { return };
         if !guard.protect(task, &regs, false) {
             // Others that map it are guarded, so that nothing is known to have happened yet.
             return self.join_mappers(tid, &[guard]);
         }
         let place = (task.space.borrow().code.own_ip(regs.rip), regs.rsp);
-        task.space.borrow_mut().guards.push(guard);
+        task.space.borrow_mut().guards.all.push(guard);
         self.world.guard_event(task, guard::SET, place, [guard.start, guard.length, guard.prot]);
         self.tell_guards(tid);
     }
@@ -173,11 +174,11 @@ impl Recorder {
         }
         let addr = siginfo::address(info);
         let space = Rc::clone(&task.space);
-        let Some(index) = space.borrow().guards.iter().position(|guard| guard.has(addr)) else { return false };
+        let Some(index) = space.borrow().guards.all.iter().position(|guard| guard.has(addr)) else { return false };
         let Ok(regs) = sys::registers(tid) else { return false };
         let place = (space.borrow().code.own_place(tid, regs.rip), regs.rsp);
         self.world.keep_signal(task, signal, &regs);
-        let guards = space.borrow().guards.clone();
+        let guards = space.borrow().guards.all.clone();
         if !guards.iter().all(|guard| guard.protect(task, &regs, true)) {
             self.world.unreplayable("memory that several processes map could not be given back to one of them");
             return false;
@@ -205,7 +206,7 @@ impl Recorder {
         if let Some(instruction) = instruction {
             stepped::clear_stack(tid, &instruction, after.rsp);
         }
-        if let Some(guard) = space.borrow_mut().guards.get_mut(index) {
+        if let Some(guard) = space.borrow_mut().guards.all.get_mut(index) {
             guard.touched += 1;
         }
         self.world.guard_event(task, guard::TOUCHED, place, [addr, 0, 0]);
@@ -225,7 +226,11 @@ impl Recorder {
     /// The guarded memory of a task, which stands before an instruction that touches it, is its own again: whoever maps it takes turns.
     fn lifted(&mut self, tid: pid_t, addr: u64, place: (u64, u64)) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let guards = std::mem::take(&mut task.space.borrow_mut().guards);
+        let guards = {
+            let mut space = task.space.borrow_mut();
+            space.guards.are_over = true;
+            std::mem::take(&mut space.guards.all)
+        };
         self.world.guard_event(task, guard::LIFTED, place, [addr, 0, 0]);
         task.boundary = Some(Boundary::at(place.0, place.1));
         let group = task.space.borrow().group;
@@ -258,13 +263,32 @@ impl Recorder {
         self.stop_joined();
     }
 
+    /// Whether threads end that hold robust locks, futex(2): the kernel writes to these, wherever they are.
+    fn leaves_locks(&self, task: &Task, call: &Call) -> bool {
+        let holds = |thread: &Task| {
+            let head = thread.robust_list;
+            let mut first = [0; WORD];
+            let first = &mut first[..thread.word.clamp(1, WORD)];
+            head != 0
+                && sys::read_pieces(thread.tid, &[(head, first.len())], first) == first.len()
+                && word_of(first) != head
+        };
+        match call.plan.map(|plan| plan.role) {
+            Some(Role::Exits) => holds(task),
+            Some(Role::EndsProcess) => {
+                self.tasks.values().filter(|thread| Rc::ptr_eq(&thread.space, &task.space)).any(holds)
+            }
+            _ => false,
+        }
+    }
+
     /// A thread is about to make a call that meets guarded memory: it is lifted before, for which it may have to wait. Whether there is
     /// nothing more to do now.
     pub(super) fn lifts_before(&mut self, tid: pid_t) -> bool {
         let Some(task) = self.tasks.get(&tid) else { return false };
         let Some(call) = task.call else { return false };
-        let guards = task.space.borrow().guards.clone();
-        if guards.is_empty() || !meets_guard(task, &call) {
+        let guards = task.space.borrow().guards.all.clone();
+        if guards.is_empty() || !(meets_guard(task, &call) || self.leaves_locks(task, &call)) {
             return false;
         }
         let mut others: Vec<Rc<RefCell<Space>>> =
@@ -286,7 +310,7 @@ impl Recorder {
             self.world.unreplayable("memory that several processes map could not be given back to one of them");
         }
         let place = (regs.rip, regs.rsp);
-        task.space.borrow_mut().guards.clear();
+        task.space.borrow_mut().guards.all.clear();
         self.world.guard_event(task, guard::LIFTED, place, [guards[0].start, 0, 0]);
         regs.rip = task.space.borrow_mut().code.way_to(tid, regs.rip);
         let _ = sys::set_registers(tid, &regs);
@@ -299,13 +323,13 @@ impl Recorder {
 impl Space {
     /// Where the kernel must not come.
     pub(super) fn guarded_parts(&self) -> Vec<std::ops::Range<u64>> {
-        self.guards.iter().map(|guard| guard.start..guard.start.saturating_add(guard.length)).collect()
+        self.guards.all.iter().map(|guard| guard.start..guard.start.saturating_add(guard.length)).collect()
     }
 }
 
 /// Gives a task that is let go its memory back.
 pub(super) fn give_back(task: &Task, regs: &user_regs_struct) {
-    for guard in &task.space.borrow().guards.clone() {
+    for guard in &task.space.borrow().guards.all.clone() {
         guard.protect(task, regs, true);
     }
 }
@@ -313,31 +337,34 @@ pub(super) fn give_back(task: &Task, regs: &user_regs_struct) {
 /// Whether a task has stopped at an instruction that touches guarded memory.
 pub(super) fn is_at_guard(task: &Task, info: &SigInfo) -> bool {
     let addr = siginfo::address(info);
-    siginfo::code(info) == siginfo::SEGV_ACCERR && task.space.borrow().guards.iter().any(|guard| guard.has(addr))
+    siginfo::code(info) == siginfo::SEGV_ACCERR && task.space.borrow().guards.all.iter().any(|guard| guard.has(addr))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Guards;
 
     const FILE: (u64, u64) = (1, 2);
 
     fn space() -> Space {
         let guard = Guard { start: 0x7000, length: 0x4000, prot: 3, file: FILE, touched: 0 };
         let mapped = SharedFile { start: 0x7000, length: 0x4000, offset: 0, dev: FILE.0, ino: FILE.1 };
-        Space { guards: vec![guard], shared_files: vec![mapped], ..Space::default() }
+        let guards = Guards { all: vec![guard], ..Guards::default() };
+        Space { guards, shared_files: vec![mapped], ..Space::default() }
     }
 
     #[test]
     fn what_is_unmapped_is_guarded_no_more() {
         let mut space = space();
         space.cut_guards(0x8000, 0x9000);
-        let parts = |space: &Space| space.guards.iter().map(|guard| (guard.start, guard.length)).collect::<Vec<_>>();
+        let parts =
+            |space: &Space| space.guards.all.iter().map(|guard| (guard.start, guard.length)).collect::<Vec<_>>();
         assert_eq!(parts(&space), [(0x7000, 0x1000), (0x9000, 0x2000)]);
         space.cut_guards(0x7000, 0xa000);
         assert_eq!(parts(&space), [(0xa000, 0x1000)]);
         space.cut_guards(0, u64::MAX);
-        assert_eq!(space.guards, []);
+        assert_eq!(space.guards.all, []);
     }
 
     #[test]

@@ -398,7 +398,8 @@ impl World {
         let mut others = self.mappers(task, file);
         others.retain(|space| space.borrow().shares);
         let are_guarded = others.iter().all(|other| other.borrow().guards_all_of(file));
-        let may_guard = may_guard && are_guarded && self.can_guard(task, file);
+        let is_data = mapping.prot & PROT_EXEC == 0;
+        let may_guard = may_guard && is_data && are_guarded && self.can_guard(task, file);
         self.remember_file(task, mapping);
         let known = self.shared_files.entry(file).or_default();
         // Nobody has it mapped any more, and it may be another file that has its number by now.
@@ -413,7 +414,7 @@ impl World {
             let mut space = task.space.borrow_mut();
             space.shares = true;
             space.writes_shared |= is_written;
-            space.to_guard = is_guarded.then_some(Guard {
+            space.guards.next = is_guarded.then_some(Guard {
                 start: mapping.start,
                 length: mapping.length,
                 prot: mapping.prot,
@@ -455,7 +456,7 @@ impl World {
         let cut = {
             let mut space = task.space.borrow_mut();
             space.cut_guards(start, end);
-            if let Some(ring) = task.ring.as_ref().filter(|_| !space.guards.is_empty()) {
+            if let Some(ring) = task.ring.as_ref().filter(|_| !space.guards.all.is_empty()) {
                 ring.set_guarded(&space.guarded_parts());
             }
             cut_files(&mut space.shared_files, start, end)

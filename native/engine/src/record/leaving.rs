@@ -149,7 +149,7 @@ impl shown::Hidden for Recorder {
 
     fn guards(&self, pid: pid_t) -> Vec<Guard> {
         let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
-        task.map_or_else(Vec::new, |task| task.space.borrow().guards.clone())
+        task.map_or_else(Vec::new, |task| task.space.borrow().guards.all.clone())
     }
 
     fn cpus(&self, tid: pid_t) -> Option<sys::CpuMask> {
