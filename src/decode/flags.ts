@@ -162,6 +162,16 @@ export function constant(set: string, name: string): Num | undefined {
   return undefined;
 }
 
+/**
+ * The number of a name that the tables have, for those who decide by it.
+ * @throws RangeError when they lack it
+ */
+export function known(set: string, name: string): number {
+  const value = constant(set, name);
+  if (value === undefined) throw new RangeError(`${set} has no ${name}`);
+  return Number(value);
+}
+
 /** `O_???` for set `open_flags`: what to call bits that no name covers. */
 export function unknownName(set: string): string {
   let name = UNKNOWN[set] ?? prefixes.get(set);

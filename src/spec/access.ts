@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import { decodeCall } from "../decode/call.js";
 import { refObject, type TraceContext } from "../decode/context.js";
-import { choiceName, constant } from "../decode/flags.js";
+import { choiceName, known } from "../decode/flags.js";
 import { captureBytes, findCapture } from "../decode/memory.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { Value } from "../decode/value.js";
@@ -37,7 +37,7 @@ import { isDescriptorName } from "./object.js";
 /** Gets each access of a call; the object is a plain path, address or word, and no pattern yet. */
 export type Emit = (verb: Verb, object: string) => void;
 
-const flag = (name: string): number => Number(constant("open_flags", name) ?? 0);
+const flag = (name: string): number => known("open_flags", name);
 const ACCESS_MODE = 3;
 const O_WRONLY = 1;
 const O_RDWR = 2;
@@ -46,8 +46,7 @@ const O_TRUNC = flag("O_TRUNC");
 const O_PATH = flag("O_PATH");
 const O_DIRECTORY = flag("O_DIRECTORY");
 const TMPFILE = flag("O_TMPFILE") & ~O_DIRECTORY;
-/** Of fcntl(2). */
-const F_SETOWN = 8;
+const F_SETOWN = known("fcntl_cmd", "F_SETOWN");
 const RESULTLESS = EventFlag.NoReturn | EventFlag.NoResult;
 
 /** Errors with which a call has done its work, or will have. */

@@ -3,6 +3,7 @@
  * are not here ask for nothing but themselves (`syscall NAME`) or are read by `access.ts`.
  */
 
+import { OPEN_TO_ALL } from "../decode/procfs.generated.js";
 import type { Verb } from "./model.js";
 
 const STAT: readonly Verb[] = ["stat"];
@@ -102,21 +103,12 @@ export const CONTROLS: ReadonlyMap<
   ["ioprio_set", { arg: 1, which: { arg: 0, process: 1 } }],
 ]);
 
-/** What everybody may read of every process, in `/proc/PID` and in `/proc/PID/task/TID`: as in native/engine/src/enforce/reach.rs. */
-const OPEN_TO_ALL: ReadonlySet<string> = new Set([
-  ..."cgroup cmdline comm coredump_filter cpuset limits loginuid mountinfo mounts net oom_adj".split(
-    " ",
-  ),
-  ..."oom_score oom_score_adj sched schedstat sessionid stat statm status task".split(" "),
-  "",
-]);
-
 /** The process that an access of a file of `/proc` reaches into, as ptrace(2) does; undefined when it reaches into none. */
 export function reachedBy(verb: Verb, path: string): number | undefined {
   const changes = verb === "write" || verb === "chmeta";
   if (!changes && verb !== "read" && verb !== "list") return undefined;
   const [, pid, rest = ""] = /^\/proc\/(\d+)(?:\/task\/\d+)?(?:\/(.*))?$/s.exec(path) ?? [];
-  if (pid === undefined || (!changes && OPEN_TO_ALL.has(rest.replace(/^net\/.*/s, "net"))))
+  if (pid === undefined || (!changes && OPEN_TO_ALL.includes(rest.replace(/^net\/.*/s, "net"))))
     return undefined;
   return Number(pid);
 }

@@ -5,7 +5,7 @@
 
 import { refObject, rowIndex } from "../decode/context.js";
 import { captureText, decodeExec } from "../decode/event.js";
-import { constant } from "../decode/flags.js";
+import { known } from "../decode/flags.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
@@ -451,7 +451,7 @@ const MAKES: ReadonlyMap<string, readonly [flags: number | undefined, mode: numb
   ["mkdir", [undefined, 1]],
   ["mkdirat", [undefined, 2]],
 ]);
-const O_EXCL = Number(constant("open_flags", "O_EXCL") ?? 0);
+const O_EXCL = known("open_flags", "O_EXCL");
 const OTHERS = 0o77;
 
 /** Whether a call made something new that nobody else may open. */

@@ -14,7 +14,7 @@
 
 import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { dirname } from "node:path";
-import { constant } from "../decode/flags.js";
+import { constant, known } from "../decode/flags.js";
 import { NAMES, X86_64 } from "../decode/names.generated.js";
 import { SYSCALLS } from "../decode/tables.generated.js";
 import { TraceError } from "../errors.js";
@@ -350,7 +350,11 @@ function canonical(path: string): string {
 
 const DEFAULT_PROTOCOLS: ReadonlySet<string> = new Set(["stream,tcp", "dgram,udp"]);
 
-const [AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM, IPPROTO_TCP] = [1, 2, 10, 1, 6];
+const AF_UNIX = known("addr_family", "AF_UNIX");
+const AF_INET = known("addr_family", "AF_INET");
+const AF_INET6 = known("addr_family", "AF_INET6");
+const SOCK_STREAM = known("socket_type", "SOCK_STREAM");
+const IPPROTO_TCP = known("socket_protocol_inet", "IPPROTO_TCP");
 
 /** `socket(inet,stream,tcp)` as numbers. A protocol that is the default of its type may be given as 0 too. */
 function socketRules(object: string): SocketRule[] {

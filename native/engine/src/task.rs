@@ -9,6 +9,7 @@ use libc::pid_t;
 use crate::agent::code::Code;
 use crate::agent::ring::Ring;
 use crate::capture::Call;
+use crate::guard::Guard;
 use crate::image::{self, Identity};
 use crate::memory::Memory;
 use crate::objects::FdTable;
@@ -152,20 +153,19 @@ pub struct SharedFile {
 /// What is guarded of an address space (`record/guarded.rs`).
 #[derive(Debug, Default)]
 pub struct Guards {
-    pub all: Vec<Guard>,
+    pub all: Vec<Guarded>,
     /// What its last call has mapped, which is to be guarded.
-    pub next: Option<Guard>,
+    pub next: Option<Guarded>,
+    /// Less is guarded than the agents know.
+    pub are_cut: bool,
     /// Some of it was touched often, or could not be guarded: nothing else will be.
     pub are_over: bool,
 }
 
 /// Shared memory of a file that the threads of an address space can touch only by events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guard {
-    pub start: u64,
-    pub length: u64,
-    /// The `PROT_*` bits that the program has asked for.
-    pub prot: u64,
+pub struct Guarded {
+    pub guard: Guard,
     /// Device and inode.
     pub file: (u64, u64),
     /// How often it was touched.

@@ -13,6 +13,7 @@ pub mod flags;
 pub mod frame;
 pub mod limits;
 pub mod numbers;
+pub mod procfs;
 pub mod ring;
 pub mod structs;
 pub mod syscalls;

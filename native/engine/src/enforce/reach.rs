@@ -1,30 +1,8 @@
 //! Which files of /proc tell of another process, or change, what only who may trace it is meant to: proc(5).
 
-use super::rules::verb;
+use trace_format::procfs::OPEN_TO_ALL;
 
-/// What everybody may read of everybody, in `/proc/PID` and in `/proc/PID/task/TID`.
-const OPEN_TO_ALL: [&[u8]; 20] = [
-    b"",
-    b"cgroup",
-    b"cmdline",
-    b"comm",
-    b"coredump_filter",
-    b"cpuset",
-    b"limits",
-    b"loginuid",
-    b"mountinfo",
-    b"mounts",
-    b"oom_adj",
-    b"oom_score",
-    b"oom_score_adj",
-    b"sched",
-    b"schedstat",
-    b"sessionid",
-    b"stat",
-    b"statm",
-    b"status",
-    b"task",
-];
+use super::rules::verb;
 
 /// The process that somebody reaches into who reads, writes or lists a canonical path; `None`: none is.
 #[must_use]
@@ -35,7 +13,8 @@ pub fn reached(bits: u16, path: &[u8]) -> Option<i32> {
     }
     let (pid, rest) = number_of(path.strip_prefix(b"/proc/")?)?;
     let name = rest.strip_prefix(b"task/").and_then(number_of).map_or(rest, |(_, rest)| rest);
-    let is_open = OPEN_TO_ALL.contains(&name) || name == b"net" || name.starts_with(b"net/");
+    let name = if name.starts_with(b"net/") { b"net" } else { name };
+    let is_open = OPEN_TO_ALL.iter().any(|open| open.as_bytes() == name);
     (changes || !is_open).then_some(pid)
 }
 

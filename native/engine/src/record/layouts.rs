@@ -15,6 +15,7 @@ use trace_format::table::Arch;
 use super::World;
 use super::agent::ToldFile;
 use crate::capture::Call;
+use crate::guard::Guard;
 use crate::image::{self, FileId, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
 use crate::memory::{Capturer, Memory, word_of};
@@ -22,7 +23,7 @@ use crate::objects;
 use crate::raw::{ObjectKind, RawEvent};
 use crate::stack::Stack;
 use crate::sys::{self, USER32_CS};
-use crate::task::{Boundary, Guard, Loader, SharedFile, Space, Task};
+use crate::task::{Boundary, Guarded, Loader, SharedFile, Space, Task};
 
 const MAP_SHARED: u64 = libc::MAP_SHARED as u64;
 const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
@@ -131,7 +132,7 @@ impl World {
             let (start, end) = pages(result as u64, asked.length);
             let mut space = task.space.borrow_mut();
             cut_files(&mut space.shared_files, start, end);
-            space.cut_guards(start, end);
+            space.cut_guards(&(start..end));
         }
         let shared = asked.flags & MAP_SHARED != 0;
         let executable = asked.prot & PROT_EXEC != 0;
@@ -395,8 +396,7 @@ impl World {
     /// mprotect(2). `may_guard`: it is a file.
     fn share(&mut self, task: &mut Task, mapping: &Mapping, is_written: bool, may_guard: bool) {
         let file = (mapping.dev, mapping.ino);
-        let mut others = self.mappers(task, file);
-        others.retain(|space| space.borrow().shares);
+        let others = self.sharing_mappers(task, &[file]);
         let are_guarded = others.iter().all(|other| other.borrow().guards_all_of(file));
         let is_data = mapping.prot & PROT_EXEC == 0;
         let may_guard = may_guard && is_data && are_guarded && self.can_guard(task, file);
@@ -414,26 +414,25 @@ impl World {
             let mut space = task.space.borrow_mut();
             space.shares = true;
             space.writes_shared |= is_written;
-            space.guards.next = is_guarded.then_some(Guard {
-                start: mapping.start,
-                length: mapping.length,
-                prot: mapping.prot,
-                file,
-                touched: 0,
-            });
-            if !is_joined {
-                return;
-            }
-            space.is_joined = true;
+            let guard = Guard { start: mapping.start, length: mapping.length, prot: mapping.prot };
+            space.guards.next = is_guarded.then_some(Guarded { guard, file, touched: 0 });
         }
-        let group = task.space.borrow().group;
+        if is_joined {
+            self.join_turns(&task.space, &others);
+            self.some_joined = true;
+        }
+    }
+
+    /// An address space takes turns with others from now on. Whoever runs there goes on running; the caller waits.
+    pub(super) fn join_turns(&mut self, space: &Rc<RefCell<Space>>, others: &[Rc<RefCell<Space>>]) {
+        let group = space.borrow().group;
         for other in others {
-            let mut other = other.borrow_mut();
-            // Whoever runs there goes on running; the caller waits.
-            self.turns.join(other.group, group);
-            other.is_joined = true;
+            let others_group = other.borrow().group;
+            self.turns.join(others_group, group);
+            for joined in [space, other] {
+                joined.borrow_mut().is_joined = true;
+            }
         }
-        self.some_joined = true;
     }
 
     /// A process was forked that has a group of its own: it maps the files that its maker has mapped, and nobody writes there.
@@ -455,10 +454,7 @@ impl World {
         let (start, end) = pages(call.args[0], call.args[1]);
         let cut = {
             let mut space = task.space.borrow_mut();
-            space.cut_guards(start, end);
-            if let Some(ring) = task.ring.as_ref().filter(|_| !space.guards.all.is_empty()) {
-                ring.set_guarded(&space.guarded_parts());
-            }
+            space.cut_guards(&(start..end));
             cut_files(&mut space.shared_files, start, end)
         };
         for (file, _) in cut.into_iter().filter(|(file, shown)| file == shown) {
@@ -471,8 +467,11 @@ impl World {
     pub(super) fn remapped(task: &Task, call: &Call, result: i64) {
         let [old, old_length, new_length, flags, ..] = call.args;
         let keeps = flags & libc::MREMAP_DONTUNMAP as u64 != 0;
-        let files = &mut task.space.borrow_mut().shared_files;
-        move_files(files, pages(old, old_length), pages(result as u64, new_length), keeps);
+        let (start, end) = pages(result as u64, new_length);
+        let mut space = task.space.borrow_mut();
+        // The guard of what has moved was lifted before.
+        space.cut_guards(&(start..end));
+        move_files(&mut space.shared_files, pages(old, old_length), (start, end), keeps);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::agent::code::State;
 use crate::agent::inject;
 use crate::agent::remote::Borrowed;
 use crate::capture::{self, Call};
+use crate::guard::Guard;
 use crate::image::{self, Mapping};
 use crate::layout::STACK_ROOM;
 use crate::memory::{Memory, word_of};
@@ -30,7 +31,7 @@ use crate::objects::Open;
 use crate::plan::{self, Role};
 use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, Resume};
-use crate::task::{Boundary, Guard, Task};
+use crate::task::{Boundary, Task};
 
 /// Why the agent leaves a process.
 const OTHER_PROCESS: &str = "it began a process in its own memory";
@@ -149,7 +150,7 @@ impl shown::Hidden for Recorder {
 
     fn guards(&self, pid: pid_t) -> Vec<Guard> {
         let task = self.tasks.values().find(|task| task.process.borrow().pid == pid);
-        task.map_or_else(Vec::new, |task| task.space.borrow().guards.all.clone())
+        task.map_or_else(Vec::new, |task| task.space.borrow().guards.all.iter().map(|kept| kept.guard).collect())
     }
 
     fn cpus(&self, tid: pid_t) -> Option<sys::CpuMask> {

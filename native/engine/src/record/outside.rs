@@ -114,6 +114,12 @@ impl World {
             .collect()
     }
 
+    /// Those of them that share it, for some files.
+    pub(super) fn sharing_mappers(&self, task: &Task, files: &[(u64, u64)]) -> Vec<Rc<RefCell<Space>>> {
+        let mappers = files.iter().flat_map(|file| self.mappers(task, *file));
+        mappers.filter(|space| space.borrow().shares).collect()
+    }
+
     /// What a process has written into its own memory by a call: by its number, through /proc/self/mem, or to a file that it has
     /// mapped itself.
     pub(super) fn wrote(&mut self, task: &mut Task, call: &Call, result: i64) {
@@ -227,9 +233,9 @@ impl Recorder {
         let (mut others, mut is_written) = (Vec::new(), false);
         if let Some(file) = file {
             is_written = self.world.shared_files.get(&file).is_some_and(|known| known.written);
-            others = self.world.mappers(task, file);
+            others = self.world.sharing_mappers(task, &[file]);
             // Those that cannot touch it unseen may run on.
-            others.retain(|space| space.borrow().shares && !space.borrow().guards_all_of(file));
+            others.retain(|space| !space.borrow().guards_all_of(file));
         }
         for other in
             self.tasks.values().filter(|other| other.pending.is_none() && !Rc::ptr_eq(&other.space, &task.space))
@@ -264,13 +270,10 @@ impl Recorder {
         let Some(own_space) = self.tasks.get(&tid).map(|task| Rc::clone(&task.space)) else { return false };
         let own = own_space.borrow().group;
         for space in spaces {
-            let group = space.borrow().group;
-            // Whoever runs there goes on running; the caller waits.
-            self.world.turns.join(group, own);
+            self.world.join_turns(&own_space, std::slice::from_ref(space));
             for joined in [space, &own_space] {
-                let mut joined = joined.borrow_mut();
-                joined.is_joined = true;
-                joined.code.leaves = joined.code.leaves.or(leaves);
+                let code = &mut joined.borrow_mut().code;
+                code.leaves = code.leaves.or(leaves);
             }
             self.stop_joined();
             self.take_turns_of_stopped(space);

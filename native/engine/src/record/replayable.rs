@@ -603,7 +603,7 @@ impl Recorder {
                 task.memory.bytes.extend_from_slice(&writes.bytes);
             }
             self.world.leave(task, call, result, at);
-            self.guard_mapped(tid);
+            self.follow_guards(tid);
         }
     }
 

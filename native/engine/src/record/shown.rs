@@ -16,9 +16,10 @@ use trace_format::table::Arch;
 
 use super::layouts::file_position;
 use crate::capture::Call;
+use crate::guard::{self, Guard};
 use crate::memory::word_of;
 use crate::sys::{self, CpuMask};
-use crate::task::{Guard, Task};
+use crate::task::Task;
 
 const EFAULT: i64 = -(libc::EFAULT as i64);
 const EINVAL: i64 = -(libc::EINVAL as i64);
@@ -161,16 +162,9 @@ fn addresses(line: &[u8]) -> Option<Range<u64>> {
 
 /// What is left of a range without others.
 fn without(range: &Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut left = vec![range.clone()];
-    for hole in holes {
-        let cut = |part: Range<u64>| {
-            let before = part.start..part.end.min(hole.start);
-            let behind = part.start.max(hole.end)..part.end;
-            [before, behind].into_iter().filter(|part| !part.is_empty())
-        };
-        left = left.into_iter().flat_map(cut).collect();
-    }
-    left
+    holes
+        .iter()
+        .fold(vec![range.clone()], |left, hole| left.iter().flat_map(|part| guard::outside(part, hole)).collect())
 }
 
 /// Whether a line is about the vDSO, or the kernel's data that it reads.
@@ -218,9 +212,10 @@ fn told(text: &[u8], holes: &[Range<u64>], hides_vdso: bool) -> Vec<u8> {
 
 /// The text of such a file in which guarded memory has the protection that its program has asked for.
 fn unguarded(mut text: Vec<u8>, guards: &[Guard]) -> Vec<u8> {
-    let mut at = 0;
-    while let Some(length) = text[at..].iter().position(|byte| *byte == b'\n').filter(|_| !guards.is_empty()) {
-        let line = &mut text[at..at + length];
+    if guards.is_empty() {
+        return text;
+    }
+    for line in text.split_mut(|byte| *byte == b'\n') {
         let guard = addresses(line).and_then(|range| guards.iter().find(|guard| guard.has(range.start)));
         let rights = line.iter().position(|byte| *byte == b' ').and_then(|end| line.get_mut(end + 1..end + 4));
         if let (Some(guard), Some(rights)) = (guard, rights) {
@@ -229,7 +224,6 @@ fn unguarded(mut text: Vec<u8>, guards: &[Guard]) -> Vec<u8> {
                 *shown = if guard.prot & right as u64 != 0 { letter } else { b'-' };
             }
         }
-        at += length + 1;
     }
     text
 }
@@ -500,7 +494,7 @@ mod tests {
     fn guarded_memory_has_the_rights_that_its_program_wants() {
         let maps =
             b"1000-2000 r-xp 0 00:00 0\n3000-5000 ---s 0 08:01 7 /a b\nRss: 0 kB\n5000-6000 ---s 0 08:01 7 /a b\n";
-        let guard = Guard { start: 0x3000, length: 0x2000, prot: 3, file: (0, 0), touched: 0 };
+        let guard = Guard { start: 0x3000, length: 0x2000, prot: 3 };
         let shown = String::from_utf8(unguarded(maps.to_vec(), &[guard])).unwrap();
         assert_eq!(shown, String::from_utf8_lossy(maps).replacen("---s", "rw-s", 1));
         assert_eq!(unguarded(maps.to_vec(), &[]), maps);

@@ -495,6 +495,7 @@ impl Runner<'_> {
         self.keep_off(new, new_length)?;
         let (flags, target) =
             if new == old { (0, 0) } else { (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new) };
+        guards::cut(&mut thread.space().borrow_mut().guards, new, round_up(new_length));
         let call = RemoteCall::new(libc::SYS_mremap, &[old, old_length, new_length, flags, target]);
         self.natively_as(thread, event, &call, new as i64)
     }

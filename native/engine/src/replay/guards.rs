@@ -12,6 +12,7 @@ use super::remote::RemoteCall;
 use super::run::Runner;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, lost};
+use crate::guard::Guard;
 use crate::probe;
 use crate::siginfo;
 use crate::stepped;
@@ -20,29 +21,15 @@ use crate::sys;
 /// Guards of one address space: more than a recorder sets.
 const MOST: usize = 64;
 
-/// A part of memory and the `PROT_*` bits that its program has asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Guard {
-    start: u64,
-    length: u64,
-    prot: u64,
-}
-
-impl Guard {
-    fn call(&self, is_open: bool) -> RemoteCall {
-        let prot = if is_open { self.prot } else { libc::PROT_NONE as u64 };
-        RemoteCall::new(libc::SYS_mprotect, &[self.start, self.length, prot])
-    }
+/// The call by which memory is what its program wants it to be, or is kept from it.
+fn call(guard: &Guard, is_open: bool) -> RemoteCall {
+    RemoteCall::new(libc::SYS_mprotect, &guard.protection(is_open))
 }
 
 /// A part of an address space is gone.
 pub fn cut(guards: &mut Vec<Guard>, start: u64, length: u64) {
-    let end = start.saturating_add(length);
-    for guard in std::mem::take(guards) {
-        let (first, last) = (guard.start, guard.start.saturating_add(guard.length));
-        let left = [(first, last.min(start)), (first.max(end), last)].into_iter().filter(|(first, last)| first < last);
-        guards.extend(left.map(|(start, last)| Guard { start, length: last - start, ..guard }));
-    }
+    let gone = start..start.saturating_add(length);
+    *guards = std::mem::take(guards).into_iter().flat_map(|guard| guard.without(&gone)).collect();
 }
 
 impl Runner<'_> {
@@ -78,7 +65,7 @@ impl Runner<'_> {
         }
         self.keep_off(start, length)?;
         let guard = Guard { start, length, prot: prot & 7 };
-        self.natively_as(thread, event, &guard.call(false), 0)?;
+        self.natively_as(thread, event, &call(&guard, false), 0)?;
         space.borrow_mut().guards.push(guard);
         Ok(())
     }
@@ -99,7 +86,7 @@ impl Runner<'_> {
 
     fn protect(&mut self, thread: &mut Thread, event: &Event<'_>, is_open: bool) -> Result<(), Halt> {
         let guards = thread.space().borrow().guards.clone();
-        guards.iter().try_for_each(|guard| self.natively_as(thread, event, &guard.call(is_open), 0))
+        guards.iter().try_for_each(|guard| self.natively_as(thread, event, &call(guard, is_open), 0))
     }
 
     /// Executes the instruction at which a thread stands.
@@ -134,20 +121,5 @@ impl Runner<'_> {
         thread.at = At::Held;
         self.protect(thread, event, false)?;
         Runner::keep_blocked(thread, event, signal)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_unmapped_is_guarded_no_more() {
-        let mut guards = vec![Guard { start: 0x7000, length: 0x4000, prot: 3 }];
-        cut(&mut guards, 0x8000, 0x1000);
-        let left: Vec<(u64, u64)> = guards.iter().map(|guard| (guard.start, guard.length)).collect();
-        assert_eq!(left, [(0x7000, 0x1000), (0x9000, 0x2000)]);
-        cut(&mut guards, 0, u64::MAX);
-        assert!(guards.is_empty());
     }
 }

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use libc::{c_int, pid_t, user_regs_struct};
 
 use super::answers::Answers;
-use super::guards::Guard;
 use super::kernel::{self, Register};
 use super::watch::{Halt, lost};
 use crate::agent::code::Code;
+use crate::guard::Guard;
 use crate::memory::Memory;
 use crate::sys::{self, CpuMask, SyscallInfo};
 

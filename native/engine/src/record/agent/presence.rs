@@ -271,7 +271,10 @@ impl World {
             ring.ask_names();
         }
         ring.set_code(&task.space.borrow().code.parts());
-        ring.set_guarded(&task.space.borrow().guarded_parts());
+        let guarded = task.space.borrow().guarded_parts();
+        if !guarded.is_empty() {
+            ring.set_guarded(&guarded);
+        }
         self.begin_replayable(task, &ring);
         task.ring = Some(ring);
     }
