@@ -1,5 +1,6 @@
 //! A file that can no longer be written: nothing stops, the trace ends on a whole frame, and the counts are right.
 
+#[path = "files/common.rs"]
 mod common;
 
 use common::{Folder, Random, definitions, options, wild_batch};

@@ -1,5 +1,6 @@
 //! The writer's memory has a bound, however much goes through it.
 
+#[path = "files/common.rs"]
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,5 +1,6 @@
 //! Recordings that are replayed: whole and in parts, faithful and changed, and with damage of every sort.
 
+#[path = "files/common.rs"]
 mod common;
 
 use std::io::Cursor;

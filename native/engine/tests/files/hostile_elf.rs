@@ -1,18 +1,14 @@
 //! Damaged and malicious program files: what they say about themselves, their unwind tables and their debug information is read
 //! as far as it goes, within stated bounds of memory and time, and a place of which less is known says why.
 
-mod common;
-#[path = "common/counting.rs"]
-mod counting;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Folder, Random};
-use counting::Bounds;
+use crate::common::{Folder, Random};
+use crate::counting::Bounds;
 use object::{Object as _, ObjectSection as _};
 use trace_engine::binary::Binary;
 use trace_engine::elf;

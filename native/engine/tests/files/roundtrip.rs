@@ -1,8 +1,6 @@
 //! What goes into a trace comes out of it: all columns, any selection of them, equal contents once, bounded memory.
 
-mod common;
-
-use common::{Folder, Random, check_against, definitions, options, wild_batch, write};
+use crate::common::{Folder, Random, check_against, definitions, options, wild_batch, write};
 use trace_engine::raw::{Definition, RawBatch, RawCapture, RawEvent};
 use trace_engine::reader::{State, Trace};
 use trace_engine::writer::{Options, Writer};

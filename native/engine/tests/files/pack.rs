@@ -1,11 +1,9 @@
 //! The object store, and files packed into a trace and taken out again.
 
-mod common;
-
 use std::io::Cursor;
 use std::path::Path;
 
-use common::{Folder, Random, check_against, options, write};
+use crate::common::{Folder, Random, check_against, options, write};
 use trace_engine::pack::pack;
 use trace_engine::raw::{Definition, RawBatch, RawCapture, RawEvent};
 use trace_engine::reader::{State, Trace};

@@ -1,15 +1,11 @@
 //! Damaged and malicious files: every one gives a clean error or a valid prefix, within stated bounds of memory and
 //! time.
 
-mod common;
-#[path = "common/counting.rs"]
-mod counting;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Folder, Random, options, small_trace, wild_batch, write};
-use counting::Bounds;
+use crate::common::{Folder, Random, options, small_trace, wild_batch, write};
+use crate::counting::Bounds;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawBatch;
 use trace_engine::reader::{Layout, Move, State, Trace};
@@ -238,7 +234,7 @@ fn every_truncation_gives_a_prefix() {
     for number in 0..3 {
         batches.push(wild_batch(&mut random, number * 20, 20, &mut clock));
     }
-    batches[0].definitions = common::definitions(&mut random);
+    batches[0].definitions = crate::common::definitions(&mut random);
     // One block per batch, so that there are prefixes of several lengths.
     let mut writer = trace_engine::writer::BlockWriter::create(&path, &options()).unwrap();
     for batch in &batches {
@@ -291,7 +287,7 @@ fn a_trace_without_its_index_is_searched() {
     let trace = Trace::open(&cut).unwrap();
     assert_eq!(trace.state(), State::Cut);
     assert_eq!(trace.blocks(), complete.blocks());
-    common::check_against(&trace, &batches, 1);
+    crate::common::check_against(&trace, &batches, 1);
 
     // A damaged index is no better than none.
     let mut bytes = std::fs::read(&path).unwrap();
@@ -300,7 +296,7 @@ fn a_trace_without_its_index_is_searched() {
     let trace = Trace::open(&cut).unwrap();
     assert_eq!(trace.state(), State::Cut);
     assert_eq!(trace.damage().unwrap().code(), "corrupt");
-    common::check_against(&trace, &batches, 1);
+    crate::common::check_against(&trace, &batches, 1);
 }
 
 #[test]
@@ -310,7 +306,7 @@ fn a_bad_block_in_the_middle_leaves_the_others() {
     let mut random = Random(8);
     let mut clock = 0;
     let mut first = wild_batch(&mut random, 0, 40_000, &mut clock);
-    first.definitions = common::definitions(&mut random);
+    first.definitions = crate::common::definitions(&mut random);
     let second = wild_batch(&mut random, 40_000, 40_000, &mut clock);
     write(&path, &options(), &[first, second]);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -380,7 +376,7 @@ fn frames_of_unknown_kinds_are_skipped() {
     std::fs::write(&path, &made).unwrap();
     let trace = Trace::open(&path).unwrap();
     assert!(trace.damage().is_none());
-    common::check_against(&trace, &batches, 1);
+    crate::common::check_against(&trace, &batches, 1);
 }
 
 #[test]
@@ -433,7 +429,7 @@ fn write_without_index(path: &Path, mut file: Vec<u8>) {
 
 /// File header and definitions of a trace.
 fn definitions_only(path: &Path) -> Vec<u8> {
-    let definitions = common::definitions(&mut Random(1));
+    let definitions = crate::common::definitions(&mut Random(1));
     write(path, &options(), &[RawBatch { definitions, ..RawBatch::default() }]);
     let mut bytes = std::fs::read(path).unwrap();
     let (index, _) = *frames(&bytes).last().unwrap();

@@ -1,10 +1,8 @@
 //! The text twin: the same trace as lines and back, and mistakes in the lines.
 
-mod common;
-
 use std::io::Cursor;
 
-use common::{Folder, check_against, options, small_trace};
+use crate::common::{Folder, check_against, options, small_trace};
 use trace_engine::error::EngineError;
 use trace_engine::reader::{State, Trace};
 use trace_engine::text::{assemble, dump};

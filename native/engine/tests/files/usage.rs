@@ -1,10 +1,8 @@
 //! What was done with each path: the sums that a writer stores are those of the events.
 
-mod common;
-
 use std::path::Path;
 
-use common::{Folder, Random, options, wild_batch};
+use crate::common::{Folder, Random, options, wild_batch};
 use trace_engine::raw::{Definition, ObjectKind, RawBatch, RawCapture, RawEvent, RawRef};
 use trace_engine::reader::Trace;
 use trace_engine::text::{assemble, dump};
