@@ -3,7 +3,8 @@
 import type { Trace } from "../trace/trace.js";
 import { Collector, type Observed, type ObservedRole, PID_MARK } from "./collect.js";
 import { RoleEvaluator } from "./evaluate.js";
-import { firstRung, type Proposal } from "./generalise.js";
+import { firstRung } from "./generalise.js";
+import type { Proposal } from "./learner.js";
 import type { Grant, Role, Spec } from "./model.js";
 import { WITHHELD } from "./needed.js";
 import { identityName, matchRole } from "./roles.js";

@@ -8,8 +8,7 @@
  */
 
 import { PID_MARK } from "./collect.js";
-import { isPathVerb } from "./generalise.js";
-import { type Grant, type Phase, type Role, SOCKET_VERBS, type Verb } from "./model.js";
+import { type Grant, isPathVerb, type Phase, type Role, SOCKET_VERBS, type Verb } from "./model.js";
 import { coversAddress, coversPath, PathPattern } from "./object.js";
 import { expanded, type Tokens } from "./tokens.js";
 

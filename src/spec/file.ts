@@ -9,7 +9,7 @@ import { Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, v
 import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
 import { startsAsTrace } from "../trace/magic.js";
-import { PATH_VERBS, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
+import { isPathVerb, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
 import { parseAddress, subtreeOf } from "./object.js";
 import { LIMITS, SCHEMA } from "./schema.js";
 import { TOKEN_NAMES } from "./tokens.js";
@@ -216,7 +216,7 @@ function checkObjects(spec: Spec, place: Place): void {
 
 /** Why an object does not fit its verb; undefined when it does. */
 export function objectFault(verb: string, object: string): string | undefined {
-  if (PATH_VERBS.has(verb) || verb.startsWith("ioctl:")) return pathFault(object);
+  if (isPathVerb(verb)) return pathFault(object);
   if (SOCKET_VERBS.has(verb)) {
     if (object.startsWith("unix:/") || object.startsWith("unix:$"))
       return pathFault(object.slice(5));

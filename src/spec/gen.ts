@@ -8,16 +8,15 @@ import {
   DEFAULT_LADDER,
   type Draft,
   firstRung,
-  isMadeUp,
-  isPathVerb,
   type Ladder,
   makesName,
-  namesAdded,
 } from "./generalise.js";
 import { fewestLinks } from "./links.js";
+import { isMadeUp } from "./made_up.js";
 import {
   type Channel,
   type Grant,
+  isPathVerb,
   type Limits,
   type Phase,
   type Probe,
@@ -30,6 +29,7 @@ import {
   type Verb,
 } from "./model.js";
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
+import { namesAdded } from "./names_added.js";
 import { aliasesOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";

@@ -1,8 +1,7 @@
 /** How much authority a spec gives, counted: granted against used, per role and against one profile for the whole tree. */
 
 import { type Dirent, readdirSync } from "node:fs";
-import { isPathVerb } from "./generalise.js";
-import { type Grant, type Role, SOCKET_VERBS, type Spec } from "./model.js";
+import { type Grant, isPathVerb, type Role, SOCKET_VERBS, type Spec } from "./model.js";
 import { PathPattern, plainPath, subtreeOf } from "./object.js";
 import { isSecret } from "./places.js";
 import { expanded, type Tokens } from "./tokens.js";

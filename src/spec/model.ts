@@ -44,6 +44,10 @@ export const PATH_VERBS: ReadonlySet<string> = new Set<Verb>([
   "mount",
 ]);
 
+export function isPathVerb(verb: string): boolean {
+  return PATH_VERBS.has(verb) || verb.startsWith("ioctl:");
+}
+
 /** Verbs whose object is a socket address. */
 export const SOCKET_VERBS: ReadonlySet<string> = new Set<Verb>([
   "connect",

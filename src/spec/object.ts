@@ -32,6 +32,11 @@ export function plainPath(object: string): string | undefined {
   return out;
 }
 
+/** Whether a wildcard is in it: it may stand for several names. */
+export function isPattern(object: string): boolean {
+  return /(?<!\\)\*/.test(object);
+}
+
 /** What stands for a descriptor of whoever names it, by its number: `/dev/fd/3`, `/proc/self/fd/3`. */
 export function isDescriptorName(path: string): boolean {
   return /^\/(?:dev|proc\/(?:\d+|self|thread-self)(?:\/task\/\d+)?)\/fd\/\d+$/.test(path);

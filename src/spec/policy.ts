@@ -27,8 +27,7 @@ import {
   SIGNALS,
   USER_CALLS,
 } from "./calls.js";
-import { isPathVerb } from "./generalise.js";
-import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
+import { type Grant, isPathVerb, type Role, rootRole, SOCKET_VERBS, type Spec } from "./model.js";
 import { literalPath, PathPattern, parseAddress, plainPath, subtreeOf } from "./object.js";
 import { type ScriptOptions, scriptOptions } from "./roles.js";
 import { expanded, type Tokens } from "./tokens.js";

@@ -10,7 +10,7 @@ import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { allowingLine } from "../../spec/check.js";
 import { readSpec, specText } from "../../spec/file.js";
-import { type Learner, learnerOf } from "../../spec/generalise.js";
+import { type Learner, learnerOf } from "../../spec/learner.js";
 import type { Spec } from "../../spec/model.js";
 import type { Proof } from "../../spec/prove.js";
 import type { CommandContext, CommandDef } from "../command.js";

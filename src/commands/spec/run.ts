@@ -14,7 +14,7 @@ import {
   startEnforced,
 } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
-import { type Learner, learnerOf } from "../../spec/generalise.js";
+import { type Learner, learnerOf } from "../../spec/learner.js";
 import type { Role, Spec } from "../../spec/model.js";
 import { expanded, type Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";

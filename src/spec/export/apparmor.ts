@@ -1,7 +1,6 @@
 /** AppArmor: one profile with a child profile for each role, so that every program has its own grants. */
 
-import { isPathVerb } from "../generalise.js";
-import { type Grant, type Role, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
+import { type Grant, isPathVerb, type Role, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { coversPath } from "../object.js";
 import { expanded, type Tokens } from "../tokens.js";
 import { type Exported, type ExportOptions, isLibrary, judgeAll, type Target } from "./target.js";

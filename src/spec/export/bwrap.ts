@@ -3,8 +3,7 @@
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { singleQuoted } from "../../tree/shell.js";
-import { isPathVerb } from "../generalise.js";
-import { type Link, SOCKET_VERBS, type Spec } from "../model.js";
+import { isPathVerb, type Link, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
 import { expanded } from "../tokens.js";
 import {

@@ -1,8 +1,7 @@
 /** Firejail profiles. */
 
 import { dirname } from "node:path";
-import { isPathVerb } from "../generalise.js";
-import { SOCKET_VERBS, type Spec } from "../model.js";
+import { isPathVerb, SOCKET_VERBS, type Spec } from "../model.js";
 import { isSecret } from "../places.js";
 import {
   ASCII_CONTROL,

@@ -1,7 +1,6 @@
 /** Rulesets of landlockconfig, in JSON. */
 
-import { isPathVerb } from "../generalise.js";
-import { SOCKET_VERBS, type Spec } from "../model.js";
+import { isPathVerb, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
 import { compilePolicy } from "../policy.js";
 import { expanded } from "../tokens.js";

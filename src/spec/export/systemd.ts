@@ -1,8 +1,7 @@
 /** A systemd service unit. */
 
 import { basename, dirname, resolve } from "node:path";
-import { isPathVerb } from "../generalise.js";
-import { rootRole, SOCKET_VERBS, type Spec } from "../model.js";
+import { isPathVerb, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress, plainPath } from "../object.js";
 import { expanded } from "../tokens.js";
 import {
