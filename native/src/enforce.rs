@@ -21,7 +21,7 @@ const QUEUE: usize = 4096;
 pub type OnRefusal =
     ThreadsafeFunction<FnArgs<(String,)>, napi::Unknown<'static>, FnArgs<(String,)>, Status, false, true, QUEUE>;
 
-/// What to enforce, of the policy that `src/spec/policy.ts` compiled.
+/// What to enforce, of the policy that `src/spec/compile.ts` made.
 pub fn enforcement(
     policy: &str,
     notify: bool,

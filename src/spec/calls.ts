@@ -3,6 +3,7 @@
  * are not here ask for nothing but themselves (`syscall NAME`) or are read by `access.ts`.
  */
 
+import { NAMES, X86_64 } from "../decode/names.generated.js";
 import { OPEN_TO_ALL } from "../decode/procfs.generated.js";
 import type { Verb } from "./model.js";
 
@@ -111,4 +112,17 @@ export function reachedBy(verb: Verb, path: string): number | undefined {
   if (pid === undefined || (!changes && OPEN_TO_ALL.includes(rest.replace(/^net\/.*/s, "net"))))
     return undefined;
   return Number(pid);
+}
+
+/** Numbers of calls on x86-64. */
+export const CALL_NUMBERS: ReadonlyMap<string, number> = new Map(
+  [...X86_64].flatMap((row, number) => {
+    const name = row < 0 ? undefined : NAMES[row];
+    return name === undefined ? [] : [[name, number] as const];
+  }),
+);
+
+/** Number of a call on x86-64; undefined when it has none. */
+export function callNumber(name: string): number | undefined {
+  return CALL_NUMBERS.get(name);
 }

@@ -8,9 +8,9 @@ import { openFilesLimit } from "../record.js";
 import { unwrap } from "../trace/failure.js";
 import { socketWords } from "./access.js";
 import { USER_CALLS } from "./calls.js";
+import { type Compiled, type CompileOptions, compilePolicy } from "./compile.js";
 import type { Grant, Spec } from "./model.js";
 import { literalPath } from "./object.js";
-import { type Compiled, type CompileOptions, compilePolicy } from "./policy.js";
 import { type Tokens, tokenised } from "./tokens.js";
 
 /** An access that was refused, and the grant that would allow it. */

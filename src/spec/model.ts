@@ -1,6 +1,6 @@
 /**
  * What a sandbox spec is, as data. A spec says for each program of a process tree (a *role*) what it was granted: files,
- * addresses, programs, signals, syscalls. It knows no enforcement mechanism; `policy.ts` and `export/` translate it.
+ * addresses, programs, signals, syscalls. It knows no enforcement mechanism; `compile.ts` and `export/` translate it.
  * `schema.ts` is the same shape as JSON schema, and what files are checked against.
  */
 

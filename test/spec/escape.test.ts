@@ -15,9 +15,10 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { syscallName } from "../../src/decode/context.js";
+import { callNumber } from "../../src/spec/calls.js";
+import { compilePolicy } from "../../src/spec/compile.js";
 import { type Refusal, startEnforced } from "../../src/spec/enforce.js";
 import type { Grant, Phase, Role, Spec } from "../../src/spec/model.js";
-import { callNumber, compilePolicy } from "../../src/spec/policy.js";
 import { lacking } from "../support/tools.js";
 import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 

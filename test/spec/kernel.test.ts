@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { compilePolicy } from "../../src/spec/compile.js";
 import { RoleEvaluator } from "../../src/spec/evaluate.js";
 import {
   type Grant,
@@ -23,7 +24,6 @@ import {
   type Role,
   type Spec,
 } from "../../src/spec/model.js";
-import { compilePolicy } from "../../src/spec/policy.js";
 import { attempt } from "../../src/spec/probes.js";
 
 /** Pairs of a spec and an access; SPEC_PAIRS asks for more, and SPEC_SEED for others: pair n is drawn from seed SPEC_SEED + n. */

@@ -4,9 +4,10 @@ import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { callNumber } from "../../src/spec/calls.js";
+import { compilePolicy } from "../../src/spec/compile.js";
 import { startEnforced } from "../../src/spec/enforce.js";
 import type { Grant } from "../../src/spec/model.js";
-import { callNumber, compilePolicy } from "../../src/spec/policy.js";
 import { lacking } from "../support/tools.js";
 import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 

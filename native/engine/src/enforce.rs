@@ -1,6 +1,6 @@
 //! Enforcing a policy on a program and all that it starts, as an ordinary user.
 //!
-//! `src/spec/policy.ts` compiles a spec to plain data (`policy.rs`). The child puts on Landlock (`ruleset.rs`) and a seccomp
+//! `src/spec/compile.ts` compiles a spec to plain data (`policy.rs`). The child puts on Landlock (`ruleset.rs`) and a seccomp
 //! filter (`filter.rs`) on its way to its program (`gate.rs`). Calls that these cannot judge are notified (`notify.rs`) to a
 //! supervisor (`supervise.rs`), which finds the caller's role (`processes.rs`), asks what it may do (`rules.rs`), and performs
 //! the call itself (`files.rs`, `sockets.rs`), on a thread of its own if it may wait (`apart.rs`).

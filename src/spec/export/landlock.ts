@@ -1,8 +1,8 @@
 /** Rulesets of landlockconfig, in JSON. */
 
+import { compilePolicy } from "../compile.js";
 import { isPathVerb, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
-import { compilePolicy } from "../policy.js";
 import { expanded } from "../tokens.js";
 import { type Exported, type ExportOptions, judgeAll, type Target, unionRemark } from "./target.js";
 

@@ -1,4 +1,4 @@
-//! What is enforced, as plain data. `src/spec/policy.ts` makes it and says what each part means.
+//! What is enforced, as plain data. `src/spec/compile.ts` makes it, `src/spec/policy.ts` says what each part means.
 
 use serde::Deserialize;
 
