@@ -1,5 +1,6 @@
 /** Compares two traces. */
 
+import { append } from "../group.js";
 import { baseName } from "../report/path.js";
 import { counted } from "../report/units.js";
 import { statusText } from "../trace/info.js";
@@ -86,7 +87,7 @@ async function diffTraces(
   const compared = groupsOf(c).map((group) => compareProcesses(c, group, { slowCall }));
   const explainer = new Explainer(c);
   const all = await explainer.all(compared, (one) => own.has(one));
-  const allLones = loneProcesses(c, explainer);
+  const allLones = loneProcesses(c);
   const lones = allLones.filter((lone) => !own.hasProcess(lone));
   if (lones.length < allLones.length)
     all.explained.set("like", (all.explained.get("like") ?? 0) + allLones.length - lones.length);
@@ -134,9 +135,7 @@ function groupsOf({ lineage, rules }: Canonical): number[][] {
   lineage.pairs.forEach(({ a, b }, pair) => {
     if (a === 0 || b === 0) return;
     const first = rules.has("pools") ? (lineage.pools[pair] ?? pair) : pair;
-    const own = groups.get(first);
-    if (own === undefined) groups.set(first, [pair]);
-    else own.push(pair);
+    append(groups, first, pair);
   });
   return [...groups.values()];
 }

@@ -45,6 +45,12 @@ export const MOST_BYTES_TEXT = "8 MiB";
 /** Most characters of an event's line. */
 const MOST_TEXT = 400;
 
+/** Those of both traces. */
+export interface BothEvents {
+  readonly a: Events;
+  readonly b: Events;
+}
+
 export class Events {
   readonly side: Side;
   readonly #rules: RuleSet;

@@ -1,10 +1,12 @@
 /** Processes that only one of the traces has: which they are, and what they did that the other trace does not know of. */
 
+import { opensFor } from "./aspects.js";
 import { type Canonical, nameText } from "./canon/canonical.js";
 import { NameKind } from "./canon/names.js";
 import type { Stream } from "./canon/run.js";
 import { Cut } from "./cut.js";
-import { commandOf, type Explainer, opensFor } from "./explain.js";
+import type { Explainer } from "./explain.js";
+import { commandOf, processOf } from "./pairs.js";
 import type { FileChange, LoneProcess, NetChange, ProcessRef } from "./result.js";
 import { addressOf, FILE_VERBS, isMoreTelling, NET_VERBS, OPENS } from "./summary.js";
 
@@ -12,7 +14,7 @@ import { addressOf, FILE_VERBS, isMoreTelling, NET_VERBS, OPENS } from "./summar
 const MOST_FILES = 2000;
 
 /** Of a tree of such, each. */
-export function loneProcesses(c: Canonical, explainer: Explainer): LoneProcess[] {
+export function loneProcesses(c: Canonical): LoneProcess[] {
   const cut = new Cut(c);
   const found: LoneProcess[] = [];
   c.lineage.pairs.forEach(({ a, b }, pair) => {
@@ -28,13 +30,13 @@ export function loneProcesses(c: Canonical, explainer: Explainer): LoneProcess[]
     const seq = info?.createdBy ?? 0;
     const streams = (info?.threads ?? []).map((thread) => side.canon.streams[thread]);
     const process: ProcessRef = {
-      ...explainer.processOf(pair),
+      ...processOf(c, pair),
       command: program === undefined ? [] : commandOf(side, number, program.seq),
     };
     found.push({
       only,
       process,
-      parent: parentPair === undefined ? undefined : explainer.processOf(parentPair, seq),
+      parent: parentPair === undefined ? undefined : processOf(c, parentPair, seq),
       seq,
       at: only === "a" ? seq : placeInA(c, parentPair, seq),
       events: streams.reduce((sum, stream) => sum + (stream?.length ?? 0), 0),
