@@ -3,6 +3,8 @@
  * Common ends first, then hashes that are unique on both sides (patience), then Myers' algorithm between them.
  */
 
+import { append } from "../group.js";
+
 /** For each event of a: the index in b, or -1. */
 export type Matches = Int32Array;
 
@@ -189,10 +191,7 @@ function greedy(
   const { fromA, toA, fromB, toB } = stretch;
   const places = new Map<number, number[]>();
   for (let y = toB - 1; y >= fromB; y--) {
-    const hash = b[y] as number;
-    const own = places.get(hash);
-    if (own === undefined) places.set(hash, [y]);
-    else own.push(y);
+    append(places, b[y] as number, y);
   }
   let next = fromB;
   // No further ahead than a stretch like this is long on average.

@@ -3,6 +3,7 @@
  * meets, in which order, is behaviour.
  */
 
+import { append } from "../group.js";
 import type { Side } from "./canon/canonical.js";
 import { LOOKING } from "./canon/forms.js";
 import { NameKind, NO_NAME } from "./canon/names.js";
@@ -71,9 +72,8 @@ export function chainsOf(
         const { kind } = side.canon.names;
         const object = kind.at(name) === NameKind.Object ? name : NO_NAME;
         const link = { stream, thread, entry, seq: stream.seq.at(entry), object };
-        const chain = found.get(hash) ?? [];
-        chain.push({ ...link, hash: stream.rest.at(entry), verb: stream.verb.at(entry) });
-        found.set(hash, chain);
+        const [rest, verb] = [stream.rest.at(entry), stream.verb.at(entry)];
+        append(found, hash, { ...link, hash: rest, verb });
       }
     }
   }

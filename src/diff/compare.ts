@@ -4,6 +4,7 @@
  * changed places, is not two differences.
  */
 
+import { append } from "../group.js";
 import { align } from "./align.js";
 import { type Canonical, type Side, shapeOf } from "./canon/canonical.js";
 import { Words } from "./canon/columns.js";
@@ -231,9 +232,7 @@ class ProcessComparison {
     for (let k = this.#leftB.length - 1; k >= 0; k--) {
       const left = this.#leftB[k] as Left;
       const hash = left.at.stream.rest.at(left.at.entry);
-      const own = waiting.get(hash);
-      if (own === undefined) waiting.set(hash, [left]);
-      else own.push(left);
+      append(waiting, hash, left);
     }
     const moves: [Left, Left][] = [];
     const takenA = new Set<Left>();

@@ -3,6 +3,7 @@
  * many-eth such child of its parent it was. What is left over is matched by the program alone, then by likeness of arguments.
  */
 
+import { groupBy } from "../group.js";
 import type { CanonicalTexts } from "./canon/texts.js";
 import type { CanonicalTrace, Program } from "./canon/trace.js";
 
@@ -69,7 +70,7 @@ function isWorker(node: Node | undefined): node is Node {
 
 /** Finds such among the children of one process. */
 function markWorkers(canon: CanonicalTrace, siblings: readonly Node[]): void {
-  const groups = group(siblings, ({ words }) => words.join("\0"));
+  const groups = groupBy(siblings, ({ words }) => words.join("\0"));
   for (const alike of groups.values()) {
     const spans = alike.map(({ number }) => ({
       from: canon.infos.get(number)?.createdBy ?? 0,
@@ -136,7 +137,7 @@ function paired(matches: readonly Match[]): Match[] {
 
 /** Those with one key, in their order. */
 function byKey(a: readonly Node[], b: readonly Node[], key: (node: Node) => string): Match[] {
-  const waiting = group(b, key);
+  const waiting = groupBy(b, key);
   const matches: Match[] = [];
   const next = new Map<string, number>();
   for (const node of a) {
@@ -150,22 +151,12 @@ function byKey(a: readonly Node[], b: readonly Node[], key: (node: Node) => stri
   return matches;
 }
 
-function group(nodes: readonly Node[], key: (node: Node) => string): Map<string, Node[]> {
-  const groups = new Map<string, Node[]>();
-  for (const node of nodes) {
-    const own = groups.get(key(node));
-    if (own === undefined) groups.set(key(node), [node]);
-    else own.push(node);
-  }
-  return groups;
-}
-
 /** Comparisons of one node with others before it takes what comes next. */
 const MOST_TRIES = 200;
 
 /** Of those with one key, the ones whose arguments are most alike. */
 function byLikeness(a: readonly Node[], b: readonly Node[], key: (node: Node) => string): Match[] {
-  const waiting = group(b, key);
+  const waiting = groupBy(b, key);
   const matches: Match[] = [];
   for (const node of a) {
     const others = waiting.get(key(node));

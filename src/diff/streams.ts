@@ -1,5 +1,6 @@
 /** Events by what they go through: pipes and sockets of one process, and files whoever writes them. */
 
+import { append } from "../group.js";
 import type { Canonical } from "./canon/canonical.js";
 import { NameKind } from "./canon/names.js";
 import { kindText } from "./canon/settle.js";
@@ -43,9 +44,7 @@ export class Streams {
       for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
         if (stream === undefined || stream.verb.at(entry) !== number) continue;
         const id = this.#idOf(key, stream.name.at(entry));
-        const own = found.get(id);
-        if (own === undefined) found.set(id, [{ stream, thread, entry }]);
-        else own.push({ stream, thread, entry });
+        append(found, id, { stream, thread, entry });
       }
     });
     const seqOf = ({ stream, entry }: Entry) => stream.seq.at(entry);

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { syscallName } from "../decode/context.js";
 import { TraceError } from "../errors.js";
+import { append } from "../group.js";
 import { native } from "../native.js";
 import { openFilesLimit } from "../record.js";
 import { unwrap } from "../trace/failure.js";
@@ -205,9 +206,7 @@ function descendantsOf(root: number): number[] {
     if (!/^\d+$/.test(name)) continue;
     const parent = parentOf(name);
     if (parent === undefined) continue;
-    const known = children.get(parent);
-    if (known === undefined) children.set(parent, [Number(name)]);
-    else known.push(Number(name));
+    append(children, parent, Number(name));
   }
   const found = [...(children.get(root) ?? [])];
   for (const pid of found) found.push(...(children.get(pid) ?? []));

@@ -7,6 +7,7 @@
  * read it.
  */
 
+import { append } from "../group.js";
 import { PID_MARK } from "./collect.js";
 import { type Grant, isPathVerb, type Phase, type Role, SOCKET_VERBS, type Verb } from "./model.js";
 import { coversAddress, coversPath, PathPattern } from "./object.js";
@@ -55,9 +56,7 @@ export class RoleEvaluator {
       this.#literal.set(`${grant.verb} ${object}`, grant);
       const isPath = isPathVerb(grant.verb);
       const compiled = { grant, object, pattern: isPath ? new PathPattern(object) : undefined };
-      const known = this.#patterns.get(grant.verb);
-      if (known === undefined) this.#patterns.set(grant.verb, [compiled]);
-      else known.push(compiled);
+      append(this.#patterns, grant.verb, compiled);
     }
   }
 

@@ -1,5 +1,6 @@
 /** The processes of a trace as a tree: who started whom, what ran, how long, how it ended. */
 
+import { append } from "../group.js";
 import type { Painter } from "../report/color.js";
 import { cut, printable, width } from "../report/text.js";
 import { counted, humanDuration } from "../report/units.js";
@@ -20,7 +21,7 @@ export function treeOf(history: History): TreeNode[] {
     // Parents come before their children; what says otherwise is damaged, and stands on its own.
     const hasParent = life.parent !== 0 && life.parent < life.number && history.life(life.parent);
     if (!hasParent) roots.push(life);
-    else children.set(life.parent, [...(children.get(life.parent) ?? []), life]);
+    else append(children, life.parent, life);
   }
   return buildNodes(roots, children);
 }

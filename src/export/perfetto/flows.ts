@@ -7,6 +7,7 @@
  */
 
 import { captureBytes, findCapture } from "../../decode/memory.js";
+import { groupBy } from "../../group.js";
 import { addressText, type CallFacts, type RowShape } from "../../query/facts.js";
 import { CaptureSide, type EventBatch, Slot, type ThreadInfo } from "../../trace/batch.js";
 import type { Trace } from "../../trace/trace.js";
@@ -264,12 +265,6 @@ export class Flows {
 
 /** By the index of the thread that made them, in the order in which they were made. */
 function childrenOf(threads: readonly ThreadInfo[]): Map<number, ThreadInfo[]> {
-  const children = new Map<number, ThreadInfo[]>();
-  for (const thread of threads) {
-    if (thread.parent < 0) continue;
-    const known = children.get(thread.parent);
-    if (known === undefined) children.set(thread.parent, [thread]);
-    else known.push(thread);
-  }
-  return children;
+  const born = threads.filter(({ parent }) => parent >= 0);
+  return groupBy(born, ({ parent }) => parent);
 }

@@ -1,5 +1,6 @@
 /** Rulesets of landlockconfig, in JSON. */
 
+import { groupBy } from "../../group.js";
 import { compilePolicy } from "../compile.js";
 import { isPathVerb, SOCKET_VERBS, type Spec } from "../model.js";
 import { plainPath } from "../object.js";
@@ -25,11 +26,7 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
     ...(scopeSignal ? ["signal"] : []),
   ];
   // One entry for all paths with the same rights.
-  const byRights = new Map<string, string[]>();
-  for (const { path, rights } of rules) {
-    const key = rights.join(" ");
-    byRights.set(key, [...(byRights.get(key) ?? []), path]);
-  }
+  const byRights = groupBy(rules, ({ rights }) => rights.join(" "));
   const config = {
     abi: ABI,
     ruleset: [
@@ -39,9 +36,9 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
         ...(scoped.length > 0 && { scoped }),
       },
     ],
-    pathBeneath: [...byRights].map(([rights, parent]) => ({
+    pathBeneath: [...byRights].map(([rights, places]) => ({
       allowedAccess: rights.split(" "),
-      parent,
+      parent: places.map(({ path }) => path),
     })),
     netPort: [
       ...(connect?.length ? [{ allowedAccess: ["connect_tcp"], port: connect }] : []),
