@@ -4,8 +4,9 @@
  */
 
 import { groupBy } from "../group.js";
+import type { Program } from "./canon/process.js";
 import type { CanonicalTexts } from "./canon/texts.js";
-import type { CanonicalTrace, Program } from "./canon/trace.js";
+import type { CanonicalTrace } from "./canon/trace.js";
 
 export interface ProcessPair {
   /** Numbers of the processes; 0 where one trace has no such process. */

@@ -3,7 +3,7 @@
  * for those of the first, and whatever `--map A=B` says.
  */
 
-import type { Program } from "./canon/trace.js";
+import type { Program } from "./canon/process.js";
 
 /** `b` in the second trace is `a` in the first. */
 export interface PlaceMap {
