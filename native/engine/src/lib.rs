@@ -12,6 +12,7 @@ pub mod elf;
 pub mod end;
 pub mod enforce;
 pub mod error;
+mod extension;
 mod guard;
 mod image;
 pub mod index;

@@ -4,23 +4,24 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use trace_format::column::{Columns, NO_CONTENT, Projection};
 use trace_format::event::{EventKind, Side, slot};
-use trace_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
+use trace_format::frame::{FrameHeader, FrameKind};
 use trace_format::limits;
 use trace_format::table::Arch;
 use trace_format::varint::{Cursor, DecodeError, Problem};
 
 use crate::error::EngineError;
-use crate::index::{self, Entry, Extra, ObjectPiece};
+use crate::extension::Extension;
+use crate::index::{self, Extra, ObjectPiece};
 use crate::layout::{self, Row};
 use crate::plan::{self, Effect};
-use crate::reader::{State, Trace};
+use crate::reader::Trace;
 use crate::store::{Hash, Store, read_verified};
-use crate::writer::{Sink, lock};
+use crate::writer::Sink;
 
 /// A file inside a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,54 +365,21 @@ impl Pieces {
 /// When the trace is being recorded or damaged inside, when `out` exists and `force` is not set, or when something
 /// cannot be read or written.
 pub fn pack(trace: &Trace, store: &Store, out: Option<&Path>, force: bool) -> Result<PackSummary, EngineError> {
-    if trace.state() == State::Recording {
-        return Err(EngineError::Busy { path: trace.path().to_owned() });
-    }
-    let resolved =
-        std::fs::canonicalize(trace.path()).map_err(|source| EngineError::io("find", trace.path(), source))?;
-    let target = match out {
-        Some(path) if path.exists() && !force => return Err(EngineError::Exists { path: path.to_owned() }),
-        Some(path) => path,
-        None => &resolved,
-    };
     let present: HashSet<Hash> = trace.packed().iter().map(|packed| packed.hash).collect();
     let mut summary = PackSummary::default();
-    let (file, unfinished) = Unfinished::beside(target)?;
-    lock(&file, libc::LOCK_EX).ok();
-    let cannot = |source| EngineError::io("write", target, source);
-    let end = trace.entries().last().map_or(HEADER_BYTES as u64, Entry::end);
-    copy_start(trace, end, &file)?;
-    let mut sink = Sink::over(target, file.try_clone().map_err(cannot)?, end, trace.entries().to_vec());
+    let mut extension = Extension::begin(trace, out, force)?;
     for mapped in trace.mapped()? {
         if present.contains(&mapped.hash) {
             summary.present += 1;
-        } else if let Some(bytes) = put_in(&mapped, store, &mut sink)? {
+        } else if let Some(bytes) = put_in(&mapped, store, &mut extension.sink)? {
             summary.added += 1;
             summary.bytes += bytes;
         } else {
             summary.missing.push(mapped);
         }
     }
-    if trace.state() == State::Complete {
-        sink.complete();
-    }
-    if let Some(failure) = sink.take_failure() {
-        return Err(failure);
-    }
-    summary.bytes_total = sink.end();
-    unfinished.rename(target)?;
+    summary.bytes_total = extension.finish()?;
     Ok(summary)
-}
-
-/// Copies the frames of the trace, without index and end.
-pub(crate) fn copy_start(trace: &Trace, end: u64, mut to: &File) -> Result<(), EngineError> {
-    let cannot = |source| EngineError::io("copy", trace.path(), source);
-    let mut from = File::open(trace.path()).map_err(cannot)?;
-    let mode = from.metadata().map_err(cannot)?.permissions();
-    to.set_permissions(mode).map_err(cannot)?;
-    from.seek(SeekFrom::Start(0)).map_err(cannot)?;
-    let copied = io::copy(&mut from.take(end), &mut to).map_err(cannot)?;
-    if copied == end { Ok(()) } else { Err(cannot(io::ErrorKind::UnexpectedEof.into())) }
 }
 
 /// Puts one file into the trace; `None` when the store does not have it as it was.

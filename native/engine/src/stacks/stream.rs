@@ -1,20 +1,17 @@
 //! Stacks in a trace: STACKS frames (FORMAT.md), each of which can be read without any other.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
-use trace_format::frame::{FrameKind, HEADER_BYTES};
+use trace_format::frame::FrameKind;
 use trace_format::limits::{MAX_FRAME_BYTES, MAX_FRAME_STACKS, MAX_STACK_DEPTH, MAX_STACK_STRING, MAX_STACK_TABLE};
 use trace_format::varint::{Cursor, DecodeError, Problem, put, put_signed};
 
 use super::{CodeFile, NO_FILE, NO_STRING, Place, SourceRow, Stacks};
 use crate::error::EngineError;
-use crate::index::Entry;
-use crate::pack::{Unfinished, copy_start};
-use crate::reader::{State, Trace};
+use crate::extension::Extension;
+use crate::reader::Trace;
 use crate::unwind::End;
-use crate::writer::{Sink, lock};
 
 /// Memory that the stacks of a trace may need.
 const MOST_BYTES: u64 = 4 << 30;
@@ -244,22 +241,7 @@ impl Trace {
 /// # Errors
 /// When the trace is being recorded, when `out` exists and `force` is not set, or when something cannot be written.
 pub fn add(trace: &Trace, stacks: &Stacks, out: Option<&Path>, force: bool) -> Result<Added, EngineError> {
-    if trace.state() == State::Recording {
-        return Err(EngineError::Busy { path: trace.path().to_owned() });
-    }
-    let resolved =
-        std::fs::canonicalize(trace.path()).map_err(|source| EngineError::io("find", trace.path(), source))?;
-    let target = match out {
-        Some(path) if path.exists() && !force => return Err(EngineError::Exists { path: path.to_owned() }),
-        Some(path) => path,
-        None => &resolved,
-    };
-    let (file, unfinished) = Unfinished::beside(target)?;
-    lock(&file, libc::LOCK_EX).ok();
-    let cannot = |source| EngineError::io("write", target, source);
-    let end = trace.entries().last().map_or(HEADER_BYTES as u64, Entry::end);
-    copy_start(trace, end, &file)?;
-    let mut sink = Sink::over(target, File::try_clone(&file).map_err(cannot)?, end, trace.entries().to_vec());
+    let mut extension = Extension::begin(trace, out, force)?;
     let earlier = trace.entries().iter().filter(|entry| entry.kind() == Some(FrameKind::Stacks));
     let mut first: u64 = earlier.map(|entry| u64::from(entry.header.count)).sum();
     let mut row = 0;
@@ -271,19 +253,12 @@ pub fn add(trace: &Trace, stacks: &Stacks, out: Option<&Path>, force: bool) -> R
                 None => end = row + (end - row).div_ceil(2),
             }
         };
-        sink.frame(FrameKind::Stacks, &payload, first, (end - row) as u32);
+        extension.sink.frame(FrameKind::Stacks, &payload, first, (end - row) as u32);
         first += (end - row) as u64;
         row = end;
     }
-    if trace.state() == State::Complete {
-        sink.complete();
-    }
-    if let Some(failure) = sink.take_failure() {
-        return Err(failure);
-    }
-    let added = Added { stacks: stacks.seqs.len() as u64, places: stacks.places.len() as u64, bytes_total: sink.end() };
-    unfinished.rename(target)?;
-    Ok(added)
+    let bytes_total = extension.finish()?;
+    Ok(Added { stacks: stacks.seqs.len() as u64, places: stacks.places.len() as u64, bytes_total })
 }
 
 #[cfg(test)]
