@@ -4,6 +4,7 @@ import { compareSpecs, differenceMarkdown, differenceText } from "../../src/spec
 import { mergeSpecs } from "../../src/spec/merge.js";
 import type { Grant, Role, Spec } from "../../src/spec/model.js";
 import { validateSpec } from "../../src/spec/validate.js";
+import { specWith } from "./support.js";
 
 function spec(grants: readonly string[], rest: Partial<Role> = {}, more: Partial<Spec> = {}): Spec {
   const role: Role = {
@@ -16,17 +17,7 @@ function spec(grants: readonly string[], rest: Partial<Role> = {}, more: Partial
     }),
     ...rest,
   };
-  return {
-    traceSpec: 1,
-    command: [],
-    tokens: {},
-    runs: [],
-    roles: [role],
-    channels: [],
-    triggers: [],
-    unknown: [],
-    ...more,
-  };
+  return { ...specWith(role), ...more };
 }
 
 const BASE = [

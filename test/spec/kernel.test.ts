@@ -25,6 +25,7 @@ import {
   type Spec,
 } from "../../src/spec/model.js";
 import { attempt } from "../../src/spec/probes.js";
+import { specWith } from "./support.js";
 
 /** Pairs of a spec and an access; SPEC_PAIRS asks for more, and SPEC_SEED for others: pair n is drawn from seed SPEC_SEED + n. */
 const PAIRS = Number(process.env.SPEC_PAIRS ?? 2000);
@@ -263,16 +264,7 @@ function specOf(random: (below: number) => number, { asks }: Access): Spec {
     ...new Map(grants.map((grant) => [`${grant.verb} ${grant.object}`, grant])).values(),
   ];
   const role: Role = { name: "app", exe: ["/usr/bin/true"], from: [], grants: unique };
-  return {
-    traceSpec: 1,
-    command: [],
-    tokens: {},
-    runs: [],
-    roles: [role],
-    channels: [],
-    triggers: [],
-    unknown: [],
-  };
+  return specWith(role);
 }
 
 async function disagreement(

@@ -118,17 +118,19 @@ function newGroup(line) {
   return { where: line.where, narrow, headers, declarations: [], sets: [] };
 }
 
+/** Reads a line that begins a group, or declares something for it; false for any other. */
+function readGroupLine(line, groups) {
+  if (line.head.startsWith("@")) groups.push(newGroup(line));
+  else if (line.head.startsWith("!")) {
+    groups.at(-1).declarations.push([line.head.slice(1), ...line.parts].join("\n"));
+  } else return false;
+  return true;
+}
+
 function parseFlags() {
   const groups = [];
   for (const line of logicalLines("flags.in")) {
-    if (line.head.startsWith("@")) {
-      groups.push(newGroup(line));
-      continue;
-    }
-    if (line.head.startsWith("!")) {
-      groups.at(-1).declarations.push([line.head.slice(1), ...line.parts].join("\n"));
-      continue;
-    }
+    if (readGroupLine(line, groups)) continue;
     const match = line.head.match(/^(mask|enum|list|part) ([a-z0-9_]+):(.*)$/);
     if (!match)
       fail(
@@ -170,14 +172,7 @@ const TYPES = new Set(
 function parseStructs() {
   const groups = [];
   for (const line of logicalLines("structs.in")) {
-    if (line.head.startsWith("@")) {
-      groups.push(newGroup(line));
-      continue;
-    }
-    if (line.head.startsWith("!")) {
-      groups.at(-1).declarations.push([line.head.slice(1), ...line.parts].join("\n"));
-      continue;
-    }
+    if (readGroupLine(line, groups)) continue;
     const match = line.head.match(/^([a-z0-9_]+):\s*(.+)$/);
     if (!match) fail(line.where, `expected "NAME: C type", found "${line.head}"`);
     const fields = line.parts.map((part) => parseField(part, line.where));
