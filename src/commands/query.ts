@@ -75,7 +75,12 @@ export const command: CommandDef<Options> = {
       default: "text",
       group: "Output",
     },
-    { flags: "-o, --output <file>", help: "the file of --format parquet", group: "Output" },
+    {
+      flags: "-o, --output <file>",
+      help: "write to a file",
+      defaultText: "the standard output",
+      group: "Output",
+    },
     { flags: "--force", help: "replace an existing file", group: "Output" },
     {
       flags: "--show-secrets",
@@ -107,7 +112,9 @@ async function run(context: CommandContext<Options>): Promise<number> {
     return 0;
   }
   if (options.schema === true) {
-    const tables = await tablesNamed([...context.args, ...(options.table ? [options.table] : [])]);
+    // Tables have the same columns in all traces.
+    const names = context.args.filter((word) => !word.endsWith(".trace"));
+    const tables = await tablesNamed([...names, ...(options.table ? [options.table] : [])]);
     context.stdout.write(answers.schemaText(tables, options.format));
     return 0;
   }
@@ -328,19 +335,41 @@ async function print(
     import("../report/color.js"),
   ]);
   const results = await resultsOf(context, runs, asked);
+  const isFile = options.output !== undefined;
   const render: RenderOptions = {
     format: options.format as ResultFormat,
     limit: options.limit ?? SHOWN,
-    paint: painter(colorChoice(options.color), isTTY.stdout, env),
-    width: terminalWidth(context),
+    paint: painter(colorChoice(options.color), isTTY.stdout && !isFile, env),
+    width: isFile ? Number.POSITIVE_INFINITY : terminalWidth(context),
     partial: runs.some(({ trace }) => trace.state !== "complete" || trace.damage !== undefined),
   };
+  if (isFile) return save(context, renderResults(results, render));
   const isPaged = options.pager && isForPeople(options);
   const output = openOutput(context, isPaged);
   try {
     await writeAll(output, renderResults(results, render));
   } finally {
     await output.end();
+  }
+}
+
+/** Into the file of `-o`, which has its name when all is written. */
+async function save(
+  context: CommandContext<Options>,
+  chunks: AsyncIterable<string | Uint8Array>,
+): Promise<void> {
+  const { output, force = false } = context.options;
+  const [{ openTarget }, { writeAll }] = await Promise.all([
+    import("../export/target.js"),
+    import("../report/output.js"),
+  ]);
+  const target = await openTarget(context, output, force);
+  try {
+    await writeAll(target, chunks);
+    await target.finish();
+  } catch (error) {
+    await target.abandon();
+    throw error;
   }
 }
 

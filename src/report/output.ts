@@ -77,7 +77,7 @@ function pagerOutput(command: string, env: CommandContext["env"], stdout: Writab
 
 /** Writes everything that `chunks` gives, as long as somebody reads. */
 export async function writeAll(
-  output: Output,
+  output: Pick<Output, "write">,
   chunks: AsyncIterable<string | Uint8Array>,
 ): Promise<void> {
   for await (const chunk of chunks) {

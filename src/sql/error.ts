@@ -14,6 +14,12 @@ export function sqlError(error: unknown, tables: readonly TableDef[]): TraceErro
   const [message = "", ...rest] = text.replace(PLACE, "").split("\n");
   const place = PLACE.exec(text);
   const plain = message.replace(/^(?:Failed to extract statements: )?[A-Z][A-Za-z ]+ Error: /, "");
+  if (text.startsWith("Out of Memory Error")) {
+    return new TraceError("OUT_OF_MEMORY", "the SQL takes more memory than it may", {
+      cause: error,
+      hint: "--memory gives it more (--memory=4G); a LIMIT or fewer columns need less",
+    });
+  }
   const { what, hint } = explained(plain, rest.join("\n"), tables);
   const lines = [...(place === null ? [] : pointer(place)), ...(hint === undefined ? [] : [hint])];
   const where = place === null ? "in the SQL" : `in the SQL, line ${place[1]}`;

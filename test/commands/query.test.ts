@@ -242,6 +242,30 @@ describe("mistakes", () => {
   });
 });
 
+describe("an answer", () => {
+  it("goes into the file of -o in any format, which is not replaced unasked", async () => {
+    const file = folder.file("answer.csv");
+    const words = [path, "failed", "--columns=name", "--format=csv"];
+    expect(await query(...words, "-o", file)).toBe("");
+    const text = readFileSync(file, "utf8");
+    expect(text).toBe(await query(...words));
+    expect(await failure(...words, "-o", file)).toMatchObject({ code: "EXISTS" });
+    expect(await query(...words, "-o", file, "--force")).toBe("");
+    const nowhere = folder.file("no/where.csv");
+    expect(await failure(...words, "-o", nowhere)).toMatchObject({ code: "NO_DIRECTORY" });
+  });
+
+  it("names the columns of a table, also when a trace is named", async () => {
+    expect(await query(path, "--schema", "exec")).toBe(await query("--schema", "exec"));
+  });
+
+  it("says how a statement gets more memory", async () => {
+    const error = await failure(path, "--memory=1", "SELECT count(*) FROM event");
+    expect(error).toMatchObject({ code: "OUT_OF_MEMORY" });
+    expect(error.hint).toContain("--memory=4G");
+  });
+});
+
 describe("a trace that was cut", () => {
   it("is asked as far as it goes, and the answer says so", async () => {
     const cut = folder.file("cut.trace");
