@@ -1,5 +1,6 @@
 /** Compares two traces. */
 
+import { TraceError } from "../errors.js";
 import { append } from "../group.js";
 import { baseName } from "../report/path.js";
 import { counted } from "../report/units.js";
@@ -7,6 +8,7 @@ import { statusText } from "../trace/info.js";
 import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type Canonical, canonical, mismatches } from "./canon/canonical.js";
+import type { CanonicalTrace } from "./canon/trace.js";
 import { causesOf } from "./causes.js";
 import { compareProcesses } from "./compare.js";
 import { isCut } from "./cut.js";
@@ -74,6 +76,22 @@ export function givenMaps(options: DiffOptions): PlaceMap[] {
   return (options.maps ?? []).map((map) => ({ what: "--map", ...map }));
 }
 
+/** A trace of which no event can be read is like any other, whatever was recorded. @throws TraceError unless it holds none */
+function refuseNone({ trace: { path, state }, failure }: CanonicalTrace): void {
+  const again = { hint: "record it again: trace record -o FILE PROGRAM" };
+  const none = "nothing can be compared";
+  if (failure !== undefined) {
+    const message = `${path} cannot be read from its first event on: ${none}: ${failure.message}`;
+    throw new TraceError(failure.code, message, { ...again, cause: failure });
+  }
+  if (state === "cut")
+    throw new TraceError("CUT", `${path} is cut before its first event: ${none}`, again);
+  if (state === "recording")
+    throw new TraceError("BUSY", `${path} holds no events yet: ${none}`, {
+      hint: "wait until the recording ends",
+    });
+}
+
 async function diffTraces(
   a: Trace,
   b: Trace,
@@ -82,6 +100,7 @@ async function diffTraces(
 ): Promise<DiffResult> {
   const rules = ruleSet(options);
   const c = await canonical(a, b, { rules, maps: givenMaps(options) });
+  for (const { canon } of [c.a, c.b]) if (canon.streams.length === 0) refuseNone(canon);
   const noise = Math.max(c.a.canon.noise, c.b.canon.noise) / 1000;
   const slowCall = Math.max((options.slowCall ?? SLOW_CALL_MS) * 1000, ABOVE_NOISE * noise);
   const compared = groupsOf(c).map((group) => compareProcesses(c, group, { slowCall }));

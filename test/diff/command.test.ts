@@ -1,5 +1,7 @@
 /** `trace diff` and `trace accept` as typed: output, formats, exit codes, and what they say of mistakes. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   copyFileSync,
   existsSync,
@@ -14,7 +16,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DiffResult } from "../../src/diff/result.js";
 import { TraceError } from "../../src/errors.js";
+import { damageFirstBlock } from "../support/damage.js";
 import { FailedRun, runCommand } from "../support/run.js";
+import { lacking } from "../support/tools.js";
 import { one, open, type StartOptions, type Write } from "./written.js";
 
 let dir = "";
@@ -312,6 +316,36 @@ describe("rules of a project", () => {
     expect(
       (await runCommand(["diff", "--learn", at("fast.trace"), at("again.trace")])).stdout,
     ).toMatch(/no rules are needed/);
+  });
+});
+
+describe("a trace that is cut before its first event", () => {
+  it("is not the same as another", async () => {
+    writeFileSync(at("head.trace"), readFileSync(at("fast.trace")).subarray(0, 100));
+    expect(await mistake("diff", at("fast.trace"), at("head.trace"))).toMatch(
+      /head\.trace is cut before its first event: nothing can be compared\nrecord it again/,
+    );
+  });
+
+  it("may be one that is damaged there", async () => {
+    damageFirstBlock(at("fast.trace"), at("damaged.trace"));
+    expect(await mistake("diff", at("damaged.trace"), at("fast.trace"))).toMatch(
+      /damaged\.trace cannot be read from its first event on: nothing can be compared: .* damaged .*\nrecord it again/,
+    );
+  });
+
+  it.skipIf(lacking("flock"))("may be one that is just being recorded", async () => {
+    writeFileSync(at("begun.trace"), readFileSync(at("fast.trace")).subarray(0, 100));
+    // As the recorder holds it.
+    const recorder = spawn("flock", ["-x", at("begun.trace"), "sh", "-c", "echo held; exec cat"]);
+    await once(recorder.stdout, "data");
+    try {
+      expect(await mistake("diff", at("begun.trace"), at("fast.trace"))).toMatch(
+        /begun\.trace holds no events yet: nothing can be compared\nwait until the recording ends/,
+      );
+    } finally {
+      recorder.stdin.end();
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-/** A trace of several blocks with a damaged one among them. */
+/** Traces of which blocks of events are damaged. */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { TextTrace } from "./text_trace.js";
@@ -33,4 +33,12 @@ export async function damagedTrace(path: string): Promise<string> {
   bytes.fill(0xff, last + 200, last + 300);
   writeFileSync(path, bytes);
   return path;
+}
+
+/** A copy of a trace of which no event can be read. */
+export function damageFirstBlock(path: string, copy: string): void {
+  const bytes = readFileSync(path);
+  const end = bytes.indexOf(BLOCK) + 100;
+  bytes.fill(0xff, end - 10, end);
+  writeFileSync(copy, bytes);
 }
