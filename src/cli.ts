@@ -12,6 +12,7 @@ import { readPlainly } from "./commands/plain.js";
 import { commandNames, loadAllCommands, loadCommand } from "./commands/registry.js";
 import { isSystemError, TraceError, usageError } from "./errors.js";
 import { native } from "./native.js";
+import { explainedError } from "./trace/failure.js";
 
 const defaultFailure = 2;
 
@@ -114,14 +115,12 @@ async function runCommand(command: CommandDef, words: readonly string[]): Promis
 function report(error: unknown, failure: number): number {
   if (error instanceof TraceError) {
     const hint = error.hint === undefined ? "" : `  ${error.hint.replaceAll("\n", "\n  ")}\n`;
-    const pointer =
-      error instanceof Error && "pointer" in error ? `${String(error.pointer)}\n` : hint;
-    complain(`trace: ${error.message}\n${pointer}`);
+    complain(`trace: ${error.message}\n${hint}`);
     return error.exitCode ?? failure;
   }
   if (isSystemError(error)) {
-    complain(`trace: ${error.message}\n`);
-    return failure;
+    const { syscall = "use", path = "the output" } = error;
+    return report(explainedError(error, syscall, path), failure);
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   complain(`trace: internal error, please report it\n${text}\n`);

@@ -14,7 +14,7 @@ import type {
 } from "./native.js";
 import { StackTable } from "./stacks/table.js";
 import { type EventBatch, EventKind } from "./trace/batch.js";
-import { unwrap } from "./trace/failure.js";
+import { ioError, unwrap } from "./trace/failure.js";
 import { openTrace } from "./trace/open.js";
 import type { Trace } from "./trace/trace.js";
 
@@ -285,7 +285,7 @@ function aborted(signal: AbortSignal): TraceError {
 }
 
 function outputError(errno: number): TraceError {
-  return new TraceError("IO", `the program's output cannot be written (errno ${errno})`);
+  return ioError("write", "the program's output", errno);
 }
 
 /** The wait status with which the program or process ended; undefined where the replay does not come to that. */

@@ -62,6 +62,18 @@ describe("trace", () => {
   });
 });
 
+describe("a full disk", () => {
+  it.each([["show --help"], ["fields"], ["query --schema"]])("is named by trace %s", (words) => {
+    const script = `"${cli}" ${words} > /dev/full`;
+    const { status, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr:
+        "trace: cannot write the output: no space left on device\n  make room, or write to another disk\n",
+    });
+  });
+});
+
 describe("ending by a signal", () => {
   it.each(["SIGTERM", "SIGSEGV", "SIGPIPE", "SIGUSR1", "SIGKILL"] as const)("%s", (name) => {
     const script = `require(process.argv[1]).dieBySignal(${constants.signals[name]})`;

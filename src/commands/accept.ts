@@ -2,6 +2,7 @@
 
 import { copyFile, rename, rm } from "node:fs/promises";
 import { TraceError, usageError } from "../errors.js";
+import { explainedError } from "../trace/failure.js";
 import type { CommandContext, CommandDef } from "./command.js";
 import { openNamed } from "./selection.js";
 
@@ -48,13 +49,9 @@ async function run(context: CommandContext<Options>): Promise<number> {
   try {
     await copyFile(path, fresh);
     await rename(fresh, options.as);
-  } catch (cause) {
+  } catch (error) {
     await rm(fresh, { force: true });
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new TraceError("IO", `cannot write ${options.as}: ${reason}`, {
-      hint: "name another file with --as",
-      cause,
-    });
+    throw explainedError(error, "create", options.as);
   }
   stderr.write(`trace: ${options.as} is now ${path}\n`);
   return 0;

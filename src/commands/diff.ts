@@ -6,7 +6,7 @@ import type { DiffOptions } from "../diff/diff.js";
 import type { FailOn } from "../diff/golden.js";
 import type { DiffResult } from "../diff/result.js";
 import { RULE_NAMES, type RuleName } from "../diff/rules.js";
-import { TraceError, usageError } from "../errors.js";
+import { usageError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
 import { counted } from "../report/units.js";
 import type { CommandContext, CommandDef } from "./command.js";
@@ -365,13 +365,12 @@ async function report(
 async function write(context: CommandContext<Options>, text: string): Promise<void> {
   const { options } = context;
   if (options.output !== undefined) {
-    const { writeFile } = await import("node:fs/promises");
-    await writeFile(options.output, text).catch((cause: NodeJS.ErrnoException) => {
-      throw new TraceError("IO", `cannot write ${options.output}: ${cause.code ?? cause.message}`, {
-        hint: "name another file with -o",
-        cause,
-      });
-    });
+    const { output } = options;
+    const [{ writeFile }, { explained }] = await Promise.all([
+      import("node:fs/promises"),
+      import("../trace/failure.js"),
+    ]);
+    await explained("create", output, () => writeFile(output, text));
     return;
   }
   const { openOutput } = await import("../report/output.js");

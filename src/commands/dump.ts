@@ -2,7 +2,7 @@
 
 import { TraceError, usageError } from "../errors.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { openNamed, splitTrace } from "./selection.js";
+import { onlyTrace, openNamed } from "./selection.js";
 
 interface Options {
   readonly output?: string;
@@ -45,10 +45,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
     }
     return assemble(options.assemble, options.output, force);
   }
-  const { path, words } = splitTrace(context);
-  if (words[0] !== undefined) {
-    throw usageError(`unexpected argument '${words[0]}'`, "trace dump takes a trace file");
-  }
+  const path = onlyTrace(context, "dump");
   const trace = await openNamed(path, context);
   await trace.dumpText(options.output, force);
   trace.close();

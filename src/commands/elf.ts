@@ -93,7 +93,7 @@ function processNumber(word: string): number {
   const number = /^p(\d+)$/.exec(word)?.[1];
   if (number !== undefined) return Number(number);
   throw usageError(
-    `unexpected argument '${word}'`,
+    `${word} is neither a trace nor a process`,
     "trace elf takes a trace file and processes: p3",
   );
 }

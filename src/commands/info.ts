@@ -1,13 +1,12 @@
 /** `trace info`: what a trace file is, how it was made, and what is in it. */
 
-import { usageError } from "../errors.js";
 import type { NativeMissingFile } from "../native.js";
 import { EventKind } from "../trace/batch.js";
 import type { Coverage } from "../trace/coverage.js";
 import { type LostCounts, replayability, statusText, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
+import { colorChoice, colorOption, onlyTrace, openNamed } from "./selection.js";
 
 interface Options {
   readonly format: "text" | "json";
@@ -63,10 +62,7 @@ async function countKinds(trace: Trace): Promise<Counts> {
 
 async function run(context: CommandContext<Options>): Promise<number> {
   const { options, stdout } = context;
-  const { path, words } = splitTrace(context);
-  if (words[0] !== undefined) {
-    throw usageError(`unexpected argument '${words[0]}'`, "trace info takes a trace file");
-  }
+  const path = onlyTrace(context, "info");
   const trace = await openNamed(path, context);
   const counts = await countKinds(trace);
   const missing = counts.failure === undefined ? await missingFiles(trace) : [];
@@ -97,7 +93,7 @@ async function infoText(
   const paint = painter(colorChoice(context.options.color), context.isTTY.stdout, context.env);
   const lines: Line[] = [
     ...(await recordingLines(trace)),
-    ...(await replayLines(trace.info, missing)),
+    ...(await replayLines(trace, missing)),
     ...(await contentLines(trace, counts)),
     ...(await fileLines(trace)),
     ...(context.options.coverage === true ? await coverageLines(trace.info) : []),
@@ -141,12 +137,16 @@ async function recordingLines(trace: Trace): Promise<Line[]> {
 
 /** Whether the trace can be replayed, and why not. */
 async function replayLines(
-  info: TraceInfo,
+  { info, state }: Trace,
   missing: readonly NativeMissingFile[],
 ): Promise<Line[]> {
+  const isCut = state !== "complete";
   const { printable } = await import("../report/text.js");
   const { mode, observedBy, obstacles } = replayability(info);
   const cannot = (reason: string): Line => ["replay", `cannot: ${printable(reason)}`];
+  if (isCut && !info.facts.has("mode")) {
+    return [cannot("the trace is cut before it says how it was recorded")];
+  }
   if (mode !== "replayable") {
     const how =
       observedBy.length > 0

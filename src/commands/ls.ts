@@ -5,6 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { TraceError } from "../errors.js";
 import { defaultTrace } from "../state.js";
+import { explainedError } from "../trace/failure.js";
 import { startsAsTrace } from "../trace/magic.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
@@ -99,7 +100,8 @@ async function tracesAt(path: string): Promise<string[]> {
     entries = await readdir(path, { withFileTypes: true });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new TraceError(code === "ENOENT" ? "NO_FILE" : "IO", `cannot list ${path}: ${code}`, {
+    if (code !== "ENOENT") throw explainedError(error, "list", path);
+    throw new TraceError("NO_FILE", `there is no file or folder ${path}`, {
       hint: "trace ls takes folders and trace files",
       cause: error,
     });

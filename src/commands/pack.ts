@@ -1,8 +1,7 @@
 /** `trace pack`: puts the programs and libraries that a trace speaks of into the trace itself. */
 
-import { usageError } from "../errors.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { openNamed, splitTrace } from "./selection.js";
+import { onlyTrace, openNamed } from "./selection.js";
 
 interface Options {
   readonly output?: string;
@@ -32,9 +31,7 @@ export const command: CommandDef<Options> = {
 
 async function run(context: CommandContext<Options>): Promise<number> {
   const { options, stderr } = context;
-  const { path, words } = splitTrace(context);
-  if (words[0] !== undefined)
-    throw usageError(`unexpected argument '${words[0]}'`, "trace pack takes a trace file");
+  const path = onlyTrace(context, "pack");
   const trace = await openNamed(path, context);
   const packing = await trace.pack(options.output, options.force === true);
   trace.close();

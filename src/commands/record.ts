@@ -360,9 +360,16 @@ function changedEnvironment(
 
 /** The syscalls that a capture expression lets through: it may speak of nothing but syscalls. */
 async function captureNames(expressions: readonly string[]): Promise<string[]> {
-  const [{ captureSysnos, combineStraceExpressions }, { syscallEntries, vocabulary }] =
-    await Promise.all([import("../query/filter/index.js"), import("../query/syscalls.js")]);
-  const filter = combineStraceExpressions(expressions, { vocabulary });
+  const [
+    { captureSysnos, combineStraceExpressions },
+    { syscallEntries, vocabulary },
+    { pointing },
+  ] = await Promise.all([
+    import("../query/filter/index.js"),
+    import("../query/syscalls.js"),
+    import("./selection.js"),
+  ]);
+  const filter = pointing(() => combineStraceExpressions(expressions, { vocabulary }));
   const names = filter && captureSysnos(filter, syscallEntries);
   if (names === undefined) {
     throw new TraceError("BAD_FILTER", "a capture filter can only name syscalls and classes", {

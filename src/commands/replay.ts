@@ -5,12 +5,12 @@
  */
 
 import { REPLAY_BACKENDS, type ReplayBackend } from "../backends.js";
-import { TraceError, usageError } from "../errors.js";
+import { usageError } from "../errors.js";
 import type { DesyncReport } from "../replay/report.js";
 import type { ReplayOptions, ReplayResult } from "../replay.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
-import { colorChoice, colorOption, openNamed, splitTrace } from "./selection.js";
+import { colorChoice, colorOption, onlyTrace, openNamed } from "./selection.js";
 import { timeSpan, wholeNumber } from "./values.js";
 
 interface Options {
@@ -120,10 +120,7 @@ function eventNumber(text: string): number {
 }
 
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
-  const { path, words } = splitTrace(context);
-  if (words[0] !== undefined) {
-    throw usageError(`unexpected argument '${words[0]}'`, "trace replay takes a trace file");
-  }
+  const path = onlyTrace(context, "replay");
   const trace = await openNamed(path, context);
   checkRange(trace, context.options);
   const rounds = await replayAll(trace, context.options);
@@ -274,10 +271,12 @@ async function writeReport(
     if (text !== "") stderr.write(text);
     return;
   }
-  const { writeFile } = await import("node:fs/promises");
-  await writeFile(options.report, text).catch((cause: NodeJS.ErrnoException) => {
-    throw new TraceError("IO", `cannot write the report: ${cause.message}`, { cause });
-  });
+  const { report } = options;
+  const [{ writeFile }, { explained }] = await Promise.all([
+    import("node:fs/promises"),
+    import("../trace/failure.js"),
+  ]);
+  await explained("create", report, () => writeFile(report, text));
 }
 
 async function summary(trace: Trace, rounds: Rounds, options: Options): Promise<string> {

@@ -107,6 +107,15 @@ export function splitTrace(context: Pick<CommandContext, "args" | "env">): Words
   return { path, words: args };
 }
 
+/** The trace of a command that takes nothing else: whatever the word is, it can only be meant as one. */
+export function onlyTrace(context: Pick<CommandContext, "args" | "env">, command: string): string {
+  const [first, second] = context.args;
+  if (first !== undefined && second === undefined && !isSelector(first)) return first;
+  const { path, words } = splitTrace(context);
+  if (words[0] === undefined) return path;
+  throw usageError(`unexpected argument '${words[0]}'`, `trace ${command} takes a trace file`);
+}
+
 export interface SeveralWords {
   /** As the user wrote them, or the latest trace. */
   readonly paths: readonly string[];
@@ -130,6 +139,8 @@ export function splitTraces(context: Pick<CommandContext, "args" | "env">): Seve
 /** A bare word may be the name of a syscall; then only a real trace of that name is taken for one. */
 function isTrace(word: string): boolean {
   if (isSelector(word)) return false;
+  // Of a variable that is not set: no filter, either.
+  if (word === "") return true;
   if (word.endsWith(".trace") || /^(?:\/|\.\.?\/|~)/.test(word)) return true;
   if (!existsSync(word)) return false;
   return /^[a-z0-9_]+$/.test(word) ? startsAsTrace(word) : true;
@@ -209,7 +220,7 @@ function wordsFilter(
     );
   }
   const selectors = words.filter(isSelector);
-  if (selectors.length === 0) return parse(words.join(" "));
+  if (selectors.length === 0) return telling(words, parse);
   try {
     return parse(words.join(" "));
   } catch {
@@ -223,8 +234,23 @@ function wordsFilter(
   }
 }
 
+/** Words as a filter. Whoever named a trace that is not there is told what the word was taken for. */
+function telling(words: readonly string[], parse: (text: string) => Filter): Filter {
+  try {
+    return parse(words.join(" "));
+  } catch (error) {
+    const [word = ""] = words;
+    if (words.length > 1 || !(error instanceof TraceError) || !/^[\w-]+$/.test(word)) throw error;
+    const what = `${word} is no trace, so it was taken for a filter`;
+    throw new TraceError(error.code, error.message, {
+      hint: [error.hint, what].filter((line) => line !== undefined).join("\n"),
+      cause: error,
+    });
+  }
+}
+
 /** An error in a filter, with the place marked below the text. */
-function pointing<T>(parse: () => T): T {
+export function pointing<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {

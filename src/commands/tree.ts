@@ -1,8 +1,7 @@
 /** `trace tree`: the processes, what they ran, how long, and how they ended. */
 
-import { usageError } from "../errors.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { colorChoice, colorOption, openNamed, splitTrace, terminalWidth } from "./selection.js";
+import { colorChoice, colorOption, onlyTrace, openNamed, terminalWidth } from "./selection.js";
 
 interface Options {
   readonly commands?: boolean;
@@ -46,9 +45,7 @@ export const command: CommandDef<Options> = {
 
 async function run(context: CommandContext<Options>): Promise<number> {
   const { options, isTTY, env } = context;
-  const { path, words } = splitTrace(context);
-  if (words[0] !== undefined)
-    throw usageError(`unexpected argument '${words[0]}'`, "trace tree takes a trace file");
+  const path = onlyTrace(context, "tree");
   const trace = await openNamed(path, context);
   const [{ History }, render, shell, { maskVariable }, { openOutput }, { painter }] =
     await Promise.all([

@@ -39,7 +39,8 @@ export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: stri
   return (text) => {
     const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
     if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-    const upper = max === Number.MAX_SAFE_INTEGER ? "" : ` to ${max}`;
+    const isHuge = Math.abs(value) > Number.MAX_SAFE_INTEGER;
+    const upper = max === Number.MAX_SAFE_INTEGER && !isHuge ? "" : ` to ${max}`;
     throw usageError(`not a whole number from ${min}${upper}`);
   };
 }

@@ -5,12 +5,12 @@
 
 import { once } from "node:events";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
 import { createGzip } from "node:zlib";
 import type { CommandContext } from "../commands/command.js";
-import { isSystemError, TraceError } from "../errors.js";
 import { streamOutput } from "../report/output.js";
-import { traceError } from "../trace/failure.js";
+import { explained, ioError, traceError } from "../trace/failure.js";
+
+const EISDIR = 21;
 
 export interface Target {
   /** Waits while the other end is behind. False: nobody reads any more. */
@@ -48,7 +48,7 @@ export async function draftOf(
   if (found !== undefined && !found.isFile() && !found.isDirectory()) {
     return { draft: path, isSpecial: true };
   }
-  if (found?.isDirectory() === true) throw ioError("create", path, 21, "is a directory");
+  if (found?.isDirectory() === true) throw ioError("create", path, EISDIR);
   if (found !== undefined && !force) {
     throw traceError({ code: "exists", message: `${path} exists already`, facts: { path } });
   }
@@ -119,34 +119,4 @@ function compressed(target: Target): Target {
       await target.abandon();
     },
   };
-}
-
-/** What the system says, as the error that users see. */
-export async function explained<T>(
-  doing: "create" | "write",
-  path: string,
-  run: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await run();
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    const text = /^[A-Z0-9]+: (.*?)(?:, \w+)?(?: '.*)?$/s.exec(error.message)?.[1] ?? error.message;
-    throw ioError(doing, path, Math.abs(error.errno ?? 0), text);
-  }
-}
-
-const ENOENT = 2;
-const EFBIG = 27;
-const ENOSPC = 28;
-
-function ioError(doing: string, path: string, errno: number, text: string): TraceError {
-  const message = `cannot ${doing} ${path}: ${text}`;
-  const facts = { doing, path, errno };
-  if (errno === EFBIG) {
-    return new TraceError("IO", message, { hint: "ulimit -f says how large a file may be" });
-  }
-  const code =
-    errno === ENOSPC ? "disk-full" : errno === ENOENT && doing === "create" ? "no-directory" : "io";
-  return traceError({ code, message, facts: { ...facts, directory: dirname(path) } });
 }

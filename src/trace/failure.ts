@@ -1,7 +1,8 @@
-/** Errors of the engine, as they cross the addon boundary, to errors that users see. */
+/** Errors of the engine, as they cross the addon boundary, and those of the system, as node raises them, to errors that users see. */
 
 import { dirname } from "node:path";
-import { TraceError } from "../errors.js";
+import { getSystemErrorMap } from "node:util";
+import { isSystemError, TraceError } from "../errors.js";
 
 /** What the addon returns in place of a value. */
 export interface NativeFailure {
@@ -14,8 +15,11 @@ export type Outcome<T> = T | NativeFailure;
 
 type Hint = (facts: NativeFailure["facts"]) => string | undefined;
 
+const ENOENT = 2;
 const EACCES = 13;
 const EISDIR = 21;
+const EFBIG = 27;
+const ENOSPC = 28;
 
 const hints: Readonly<Record<string, Hint>> = {
   "no-file": () => "trace ls lists the traces of a folder; trace record -o FILE PROGRAM makes one",
@@ -52,6 +56,7 @@ const hints: Readonly<Record<string, Hint>> = {
 
 function ioHint({ errno, path, doing }: NativeFailure["facts"]): string | undefined {
   if (errno === EISDIR) return "name a file in it";
+  if (errno === EFBIG) return "ulimit -f says how large a file may be";
   if (errno !== EACCES) return undefined;
   const what = doing === "create" ? dirname(String(path)) : path;
   return `look at its permissions: ls -ld ${what}`;
@@ -106,4 +111,35 @@ function isFailure(outcome: unknown): outcome is NativeFailure {
 export function unwrap<T>(outcome: Outcome<T>): T {
   if (isFailure(outcome)) throw traceError(outcome);
   return outcome;
+}
+
+/** What the system says of an error, in lower case. */
+export function systemText(errno: number): string {
+  return getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
+}
+
+/** That something could not be done with a file or stream. */
+export function ioError(doing: string, path: string, errno: number): TraceError {
+  const isNew = doing === "create" && errno === ENOENT;
+  const code = errno === ENOSPC ? "disk-full" : isNew ? "no-directory" : "io";
+  const message = `cannot ${doing} ${path}: ${systemText(errno)}`;
+  return traceError({ code, message, facts: { doing, path, errno } });
+}
+
+/** An error of the system as one that says what it was about; any other as it is. */
+export function explainedError(error: unknown, doing: string, path: string): unknown {
+  return isSystemError(error) ? ioError(doing, path, Math.abs(error.errno ?? 0)) : error;
+}
+
+/** Runs what may meet an error of the system, and says then what was being done. */
+export async function explained<T>(
+  doing: "create" | "write",
+  path: string,
+  run: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw explainedError(error, doing, path);
+  }
 }

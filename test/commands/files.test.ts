@@ -91,7 +91,38 @@ describe("trace tree", () => {
   });
 });
 
+describe.each(["tree", "info", "pack", "dump", "replay"])("trace %s", (name) => {
+  it("takes its word for the name of a trace, whatever it is", async () => {
+    const cases = [
+      ["", "NO_FILE", "the name of the trace is empty"],
+      [folder.path, "NOT_A_TRACE", `${folder.path} is not a trace: it is a directory`],
+      ["nothing", "NO_FILE", "there is no file nothing"],
+    ] as const;
+    for (const [word, code, message] of cases) {
+      expect(await failure(name, word)).toMatchObject({ code, message });
+    }
+    await rememberLatest(path, env);
+    expect(await failure(name, "p3")).toMatchObject({ code: "USAGE" });
+  });
+});
+
+describe("trace show", () => {
+  it("says that a word without a trace was taken for a filter", async () => {
+    await rememberLatest(path, env);
+    const error = await failure("show", "nothing");
+    expect(error).toMatchObject({ message: expect.stringContaining("is not a syscall") });
+    expect(error.hint).toMatch(/\nnothing is no trace, so it was taken for a filter$/);
+  });
+});
+
 describe("trace info", () => {
+  it("does not guess how a trace was recorded that is cut before it says so", async () => {
+    const cut = folder.file("head.trace");
+    writeFileSync(cut, readFileSync(path).subarray(0, 100));
+    const { stdout } = await run("info", cut);
+    expect(stdout).toContain("cannot: the trace is cut before it says how it was recorded");
+  });
+
   it("tells about the recording and the file", async () => {
     const { stdout } = await run("info", path);
     expect(stdout).toMatch(/sample\.trace {2}complete$/m);

@@ -349,6 +349,16 @@ describe("a trace that is cut before its first event", () => {
   });
 });
 
+describe("files that cannot be written", () => {
+  it("are told as everywhere", async () => {
+    const nowhere = at("no/where");
+    const told = `cannot create ${nowhere}: no such file or directory\nmake its directory first: mkdir -p ${at("no")}`;
+    const pair = [at("fast.trace"), at("plain.trace")];
+    expect(await mistake("diff", ...pair, "-o", nowhere)).toBe(told);
+    expect(await mistake("accept", at("plain.trace"), "--as", nowhere)).toBe(told);
+  });
+});
+
 describe("golden traces", () => {
   it("are accepted at a desk and never in continuous integration", async () => {
     const golden = at("golden.trace");

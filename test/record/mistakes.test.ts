@@ -236,7 +236,7 @@ describe("options that", () => {
     const { code, stderr } = await run([cli, ...words], { cwd: folder() });
     expect(code).toBe(125);
     expect(stderr).toBe(
-      "trace: `opnat` is not a syscall\ntrace=read,opnat\n           ^^^^^\ndid you mean openat?\n",
+      "trace: in the filter, column 12: `opnat` is not a syscall\n  trace=read,opnat\n             ^^^^^\n  did you mean openat?\n",
     );
   });
 

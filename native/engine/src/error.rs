@@ -153,7 +153,7 @@ impl EngineError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            EngineError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => "disk-full",
+            EngineError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk-full",
             EngineError::Io { doing: "create", source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "no-directory"
             }

@@ -5,6 +5,7 @@ import { isSystemError, TraceError } from "../../errors.js";
 import { readSpec } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
 import { type Tokens, tokensOf } from "../../spec/tokens.js";
+import { explainedError } from "../../trace/failure.js";
 import type { Trace } from "../../trace/trace.js";
 import type { CommandContext, OptionDef } from "../command.js";
 import { openNamed } from "../selection.js";
@@ -37,7 +38,8 @@ export function deliver(
   try {
     writeFileSync(output, text, { flag: force ? "w" : "wx" });
   } catch (error) {
-    if (!isSystemError(error) || error.code !== "EEXIST") throw error;
+    if (!isSystemError(error) || error.code !== "EEXIST")
+      throw explainedError(error, "create", output);
     throw new TraceError("EXISTS", `${output} exists already`, {
       hint: "choose another name, or replace it with --force",
     });

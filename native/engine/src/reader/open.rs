@@ -29,8 +29,9 @@ pub(super) fn open(path: &Path) -> Result<Trace, EngineError> {
     let cannot = |source| EngineError::io("open", path, source);
     let not = |why| EngineError::NotATrace { path: path.to_owned(), why };
     // A pipe would make `open` wait.
-    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(not("it is not a regular file"));
+    let kind = std::fs::metadata(path).map_err(cannot)?.file_type();
+    if !kind.is_file() {
+        return Err(not(if kind.is_dir() { "it is a directory" } else { "it is not a regular file" }));
     }
     let file = File::open(path).map_err(cannot)?;
     let recording = !lock(&file, libc::LOCK_SH).unwrap_or(true);
