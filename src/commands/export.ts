@@ -5,7 +5,7 @@ import { type ExportFormat, FORMATS, formatOf } from "../export/formats.js";
 import { WEIGHTS, type Weight } from "../export/stacks.js";
 import type { Filter } from "../query/filter/index.js";
 import type { Trace } from "../trace/trace.js";
-import type { CommandContext, CommandDef } from "./command.js";
+import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import {
   type FilterFlags,
   filterOf,
@@ -85,7 +85,7 @@ export const command: CommandDef<Options> = {
   run,
 };
 
-async function run(context: CommandContext<Options>): Promise<number> {
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { options } = context;
   const format = formatOf(options.to, options.output);
   const { paths, words } = splitTraces(context);
@@ -141,11 +141,12 @@ async function exportEvents(
   format: ExportFormat,
   trace: Trace,
   filter: Filter | undefined,
-): Promise<number> {
+): Promise<ExitStatus> {
   const { options } = context;
-  const [{ openTarget }, { eventExport }] = await Promise.all([
+  const [{ openTarget }, { eventExport }, { whole }] = await Promise.all([
     import("../export/target.js"),
     import("./exporting.js"),
+    import("../export/whole.js"),
   ]);
   const made = await eventExport(format.name, trace, filter, {
     weight: options.weight,
@@ -154,13 +155,10 @@ async function exportEvents(
     stacks: options.stacks === true,
   });
   const target = await openTarget(context, options.output, options.force === true);
-  try {
+  const ended = await whole(target, async () => {
     for await (const chunk of made.chunks) if (!(await target.write(chunk))) break;
-    await target.finish();
-  } catch (error) {
-    await target.abandon();
-    throw error;
-  }
+  });
+  if (ended !== undefined) return ended;
   // What could be read is there; that there is more is an error all the same.
   const failure = made.failure();
   if (failure !== undefined) throw failure;
@@ -172,16 +170,17 @@ async function exportRows(
   format: ExportFormat,
   paths: readonly string[],
   filter: Filter | undefined,
-): Promise<number> {
+): Promise<ExitStatus> {
   const { options } = context;
-  const [{ exportTables }, { openSink, tablesNamed }] = await Promise.all([
+  const [{ exportTables }, { openSink, tablesNamed }, { whole }] = await Promise.all([
     import("../export/tables.js"),
     import("../export/sinks.js"),
+    import("../export/whole.js"),
   ]);
   const tables = tablesNamed(options.table, format);
   const sink = await openSink(context, format, options, paths.length > 1);
   let failure: unknown;
-  try {
+  const ended = await whole(sink, async () => {
     for (const path of paths) {
       const trace = await openNamed(path, context);
       const showSecrets = options.showSecrets === true;
@@ -191,11 +190,8 @@ async function exportRows(
         trace.close();
       }
     }
-    await sink.finish();
-  } catch (error) {
-    await sink.abandon();
-    throw error;
-  }
+  });
+  if (ended !== undefined) return ended;
   if (failure !== undefined) throw failure;
   return 0;
 }

@@ -7,7 +7,7 @@ import { TraceError, usageError } from "../errors.js";
 import type { Filter } from "../query/filter/index.js";
 import { nearestName } from "../query/nearest.js";
 import type { TableDef } from "../tables/table.js";
-import type { CommandContext, CommandDef } from "./command.js";
+import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import {
   colorChoice,
   colorOption,
@@ -104,7 +104,7 @@ export const command: CommandDef<Options> = {
   run,
 };
 
-async function run(context: CommandContext<Options>): Promise<number> {
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { options } = context;
   const answers = await import("../answer/catalog.js");
   if (options.list === true) {
@@ -122,11 +122,10 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const question = await readQuestion(words, options);
   const runs = await openRuns(paths, context);
   try {
-    await (options.format === "parquet" ? toParquet : print)(context, runs, question);
+    return await (options.format === "parquet" ? toParquet : print)(context, runs, question);
   } finally {
     for (const { trace } of runs) trace.close();
   }
-  return 0;
 }
 
 /** What was asked: SQL, or a question that needs no database. */
@@ -327,7 +326,7 @@ async function print(
   context: CommandContext<Options>,
   runs: readonly Run[],
   asked: Asked,
-): Promise<void> {
+): Promise<ExitStatus> {
   const { options, isTTY, env } = context;
   const [{ renderResults }, { openOutput, writeAll }, { painter }] = await Promise.all([
     import("../answer/results.js"),
@@ -351,33 +350,29 @@ async function print(
   } finally {
     await output.end();
   }
+  return 0;
 }
 
 /** Into the file of `-o`, which has its name when all is written. */
 async function save(
   context: CommandContext<Options>,
   chunks: AsyncIterable<string | Uint8Array>,
-): Promise<void> {
+): Promise<ExitStatus> {
   const { output, force = false } = context.options;
-  const [{ openTarget }, { writeAll }] = await Promise.all([
+  const [{ openTarget }, { writeAll }, { whole }] = await Promise.all([
     import("../export/target.js"),
     import("../report/output.js"),
+    import("../export/whole.js"),
   ]);
   const target = await openTarget(context, output, force);
-  try {
-    await writeAll(target, chunks);
-    await target.finish();
-  } catch (error) {
-    await target.abandon();
-    throw error;
-  }
+  return (await whole(target, () => writeAll(target, chunks))) ?? 0;
 }
 
 async function toParquet(
   context: CommandContext<Options>,
   runs: readonly Run[],
   asked: Asked,
-): Promise<void> {
+): Promise<ExitStatus> {
   const { output, force = false } = context.options;
   if (output === undefined) {
     throw usageError(
@@ -392,4 +387,5 @@ async function toParquet(
   const own = sqlOptions(context);
   if ("sql" in asked) await newParquet(output, force, { runs, statement: asked.sql }, own);
   else await newParquet(output, force, catalog.batchesOf(runs, asked.rows), own);
+  return 0;
 }

@@ -9,16 +9,13 @@ import { createGzip } from "node:zlib";
 import type { CommandContext } from "../commands/command.js";
 import { streamOutput } from "../report/output.js";
 import { explained, ioError, traceError } from "../trace/failure.js";
+import type { Unfinished } from "./whole.js";
 
 const EISDIR = 21;
 
-export interface Target {
+export interface Target extends Unfinished {
   /** Waits while the other end is behind. False: nobody reads any more. */
   write(chunk: string | Uint8Array): Promise<boolean>;
-  /** Makes the file whole. */
-  finish(): Promise<void>;
-  /** Leaves nothing behind. */
-  abandon(): Promise<void>;
 }
 
 /** @throws TraceError when the file is there already, or cannot be made. */
@@ -36,7 +33,7 @@ export async function openTarget(
 
 function standardOutput({ stdout }: Pick<CommandContext, "stdout">): Target {
   const { write } = streamOutput(stdout);
-  return { write, finish: async () => {}, abandon: async () => {} };
+  return { write, hasDraft: false, finish: async () => {}, abandon: async () => {} };
 }
 
 /** What is written until the file is whole. Devices and pipes are written as they are. */
@@ -59,16 +56,16 @@ export async function draftOf(
 }
 
 class FileTarget implements Target {
+  readonly hasDraft: boolean;
   readonly #path: string;
   readonly #draft: string;
   readonly #file: FileHandle;
-  readonly #isSpecial: boolean;
 
   constructor(path: string, draft: string, file: FileHandle, isSpecial: boolean) {
     this.#path = path;
     this.#draft = draft;
     this.#file = file;
-    this.#isSpecial = isSpecial;
+    this.hasDraft = !isSpecial;
   }
 
   async write(chunk: string | Uint8Array): Promise<boolean> {
@@ -85,14 +82,14 @@ class FileTarget implements Target {
 
   async finish(): Promise<void> {
     await explained("write", this.#path, () => this.#file.close());
-    if (!this.#isSpecial) {
+    if (this.hasDraft) {
       await explained("create", this.#path, () => rename(this.#draft, this.#path));
     }
   }
 
   async abandon(): Promise<void> {
     await this.#file.close().catch(() => {});
-    if (!this.#isSpecial) await rm(this.#draft, { force: true }).catch(() => {});
+    if (this.hasDraft) await rm(this.#draft, { force: true }).catch(() => {});
   }
 }
 
@@ -105,6 +102,7 @@ function compressed(target: Target): Target {
   // Its failure is met by the next write, or at the end.
   pump.catch(() => {});
   return {
+    hasDraft: target.hasDraft,
     async write(chunk) {
       if (!gzip.write(chunk)) await Promise.race([once(gzip, "drain"), pump]);
       return true;

@@ -4,7 +4,7 @@
  * whole; until then their folder has a name that those engines skip.
  */
 
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { TraceError } from "../../errors.js";
 import { type NativeParquet, native } from "../../native.js";
@@ -16,10 +16,13 @@ import { Handover, nativeColumns } from "./native.js";
 import { columnNames, type RowSink, type Run, type TableSink } from "./sink.js";
 
 export class ParquetSink implements TableSink {
+  readonly hasDraft = true;
   readonly #folder: string;
   readonly #force: boolean;
   /** Folders that are being filled, and where they go. */
   readonly #drafts: { readonly draft: string; readonly place: string }[] = [];
+  /** All folders that were not there before, those below after those above. */
+  readonly #made: string[] = [];
 
   constructor(folder: string, force: boolean) {
     this.#folder = folder;
@@ -42,7 +45,7 @@ export class ParquetSink implements TableSink {
       });
     }
     await rm(draft, { recursive: true, force: true }).catch(() => {});
-    await explained("create", draft, () => makeFolder(draft));
+    await explained("create", draft, () => makeFolder(draft, this.#made));
     this.#drafts.push({ draft, place });
     return new ParquetRows(startWriter(draft, run, table), columnNames(table.columns));
   }
@@ -58,11 +61,12 @@ export class ParquetSink implements TableSink {
 
   async abandon(): Promise<void> {
     for (const { draft } of this.#drafts) await rm(draft, { recursive: true, force: true });
+    // Those that are gone, or that others use by now, stay as they are.
+    for (const folder of this.#made.reverse()) await rmdir(folder).catch(() => {});
   }
 }
 
 async function isThere(path: string): Promise<boolean> {
-  const { stat } = await import("node:fs/promises");
   return stat(path).then(
     () => true,
     () => false,
@@ -112,15 +116,20 @@ class ParquetRows implements RowSink {
   }
 }
 
-/** Makes a folder and those above it. Node's own way to do so never ends below /proc, where nothing can be made. */
-async function makeFolder(path: string): Promise<void> {
+/**
+ * Makes a folder and those above it, and notes which were made. Node's own way to do so never ends below /proc, where nothing can
+ * be made.
+ */
+async function makeFolder(path: string, made: string[]): Promise<void> {
   try {
     await mkdir(path);
+    made.push(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
     if (code !== "ENOENT" || dirname(path) === path) throw error;
-    await makeFolder(dirname(path));
+    await makeFolder(dirname(path), made);
     await mkdir(path);
+    made.push(path);
   }
 }

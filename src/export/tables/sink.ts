@@ -3,6 +3,7 @@
 import type { TraceError } from "../../errors.js";
 import type { TableBatch, TableColumn, TableDef } from "../../tables/table.js";
 import type { Trace } from "../../trace/trace.js";
+import type { Unfinished } from "../whole.js";
 
 /** One trace of those that are exported. */
 export interface Run {
@@ -24,13 +25,9 @@ export interface RowSink {
   end(): Promise<void>;
 }
 
-export interface TableSink {
+export interface TableSink extends Unfinished {
   /** Begins a table of a run. The one before has ended. */
   begin(run: Run, table: TableDef): Promise<RowSink>;
-  /** Everything that was written is whole and in its place. */
-  finish(): Promise<void>;
-  /** Leaves nothing behind of what is not whole. */
-  abandon(): Promise<void>;
 }
 
 /** Names of all columns of a table, as a scan takes them. */

@@ -11,6 +11,7 @@ import { Handover, nativeColumns } from "./native.js";
 import { columnNames, type RowSink, type Run, type TableSink } from "./sink.js";
 
 export class SqliteSink implements TableSink {
+  readonly hasDraft = true;
   readonly #path: string;
   readonly #draft: string;
   readonly #file: NativeSqlite;

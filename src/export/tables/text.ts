@@ -75,6 +75,10 @@ export class TextSink implements TableSink {
     return rows;
   }
 
+  get hasDraft(): boolean {
+    return this.#target.hasDraft;
+  }
+
   async finish(): Promise<void> {
     await this.#target.finish();
   }
