@@ -3,7 +3,7 @@
 import { printable } from "../report/text.js";
 import { counted } from "../report/units.js";
 import { RoleEvaluator } from "./evaluate.js";
-import { type Grant, grantText, type Role, type Spec } from "./model.js";
+import { type Grant, grantText, PHASES, type Role, type Spec } from "./model.js";
 import { sortedGrants } from "./order.js";
 
 export interface RoleChange {
@@ -58,10 +58,17 @@ function renamer(from: Spec, to: Spec): (grant: Grant) => Grant {
   };
 }
 
-/** Grants of `role` that `by` does not cover. */
+/** Grants of `role` that `by` does not cover; where it covers one in all phases but one, that one of it. */
 function uncovered(by: Role, role: Role, renamed: (grant: Grant) => Grant): Grant[] {
   const evaluator = new RoleEvaluator(by, {});
-  return sortedGrants(role.grants.filter((grant) => !evaluator.covers(renamed(grant), {})));
+  const missing = role.grants.flatMap((grant) => {
+    if (evaluator.covers(renamed(grant), {})) return [];
+    if (grant.phase !== undefined) return [grant];
+    const phases = PHASES.map((phase) => ({ ...grant, phase }));
+    const left = phases.filter((one) => !evaluator.covers(renamed(one), {}));
+    return left.length === phases.length ? [grant] : left;
+  });
+  return sortedGrants(missing);
 }
 
 const SYMBOLS = { widened: "+", narrowed: "-" } as const;
@@ -88,7 +95,7 @@ function textsOf(grants: readonly Grant[]): string[] {
   const texts = grants
     .filter(({ verb }) => verb !== "syscall" || !isFolded)
     .map((grant) =>
-      grant.phase === undefined ? grantText(grant) : `${grantText(grant)} (only in ${grant.phase})`,
+      grant.phase === undefined ? grantText(grant) : `${grantText(grant)} (in ${grant.phase})`,
     );
   const folded = `${calls.length} syscalls: ${calls.map(({ object }) => object).join(" ")}`;
   return isFolded ? [...texts, folded] : texts;

@@ -75,15 +75,30 @@ describe("comparing specs", () => {
     const difference = compareSpecs(spec(BASE), after);
     const folded = `8 syscalls: ${calls.join(" ")}`;
     expect(differenceText(difference)).toBe(
-      `other  (new role)\n  + read /a|b (only in init)\n  + ${folded}\nwidened: 9 grants wider, 0 narrower\n`,
+      `other  (new role)\n  + read /a|b (in init)\n  + ${folded}\nwidened: 9 grants wider, 0 narrower\n`,
     );
     expect(differenceMarkdown(difference).split("\n").slice(4)).toEqual([
-      "| other (new) | wider | `read /a\\|b (only in init)` |",
+      "| other (new) | wider | `read /a\\|b (in init)` |",
       `| other (new) | wider | \`${folded}\` |`,
       "",
     ]);
     const few = compareSpecs(spec([]), spec(["syscall read"]));
     expect(differenceText(few)).toBe("app\n  + syscall read\nwidened: 1 grant wider, 0 narrower\n");
+  });
+
+  it("a grant for all of a run is wider by the phase that it was not for", () => {
+    const [name, key] = ["app", { verb: "read", object: "/key" } as const];
+    const role = (...grants: Grant[]): Spec => specWith({ name, exe: ["/app"], from: [], grants });
+    const always = role(key);
+    const init = role({ ...key, phase: "init" });
+    const each = role({ ...key, phase: "init" }, { ...key, phase: "serve" });
+    expect(differenceText(compareSpecs(init, always))).toBe(
+      "app\n  + read /key (in serve)\nwidened: 1 grant wider, 0 narrower\n",
+    );
+    expect(differenceText(compareSpecs(always, init))).toBe(
+      "app\n  - read /key (in serve)\nnarrowed: 0 grants wider, 1 narrower\n",
+    );
+    expect(compareSpecs(each, always).verdict).toBe("equal");
   });
 
   it("what was refused in one phase is allowed in place of the other one", () => {
