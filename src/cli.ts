@@ -12,6 +12,7 @@ import { readPlainly } from "./commands/plain.js";
 import { commandNames, loadAllCommands, loadCommand } from "./commands/registry.js";
 import { isSystemError, TraceError, usageError } from "./errors.js";
 import { native } from "./native.js";
+import { removeAllTemporary } from "./temporary.js";
 import { explainedError } from "./trace/failure.js";
 
 const defaultFailure = 2;
@@ -158,6 +159,7 @@ function end(status: ExitStatus): void {
 }
 
 function endBySignal(signal: number): void {
+  removeAllTemporary();
   native().dieBySignal(signal);
   process.exitCode = 128 + signal;
 }

@@ -51,15 +51,16 @@ async function run(context: CommandContext<Options>): Promise<number> {
 
 /** Records a program that every system has, into a folder of its own. */
 async function tryRecording(): Promise<Trial> {
-  const [{ record }, { mkdtemp, rm }, { tmpdir }, { join }] = await Promise.all([
-    import("../record.js"),
-    import("node:fs/promises"),
-    import("node:os"),
-    import("node:path"),
-  ]);
+  const [{ record }, { temporaryDirectory, removeTemporary }, { tmpdir }, { join }] =
+    await Promise.all([
+      import("../record.js"),
+      import("../temporary.js"),
+      import("node:os"),
+      import("node:path"),
+    ]);
   let folder: string | undefined;
   try {
-    folder = await mkdtemp(join(tmpdir(), "trace-doctor-"));
+    folder = temporaryDirectory(join(tmpdir(), "trace-doctor-"));
     const begin = process.hrtime.bigint();
     const { events, path } = await record({
       command: ["/bin/sh", "-c", ":"],
@@ -71,7 +72,7 @@ async function tryRecording(): Promise<Trial> {
   } catch (error) {
     return whyFailed(error);
   } finally {
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) removeTemporary(folder);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Output that is whole or not there: what was begun is taken back when something fails, and when a signal ends the command. */
 
 import { constants } from "node:os";
+import { ENDING } from "../temporary.js";
 
 export interface Unfinished {
   /** Whether there is something to take back. What went into a stream or a device is gone. */
@@ -10,8 +11,6 @@ export interface Unfinished {
   /** Leaves nothing behind. */
   abandon(): Promise<void>;
 }
-
-const ENDING = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 
 /** Fills the output and makes it whole. Gives back the signal that came before it was, by which the command ends then. */
 export async function whole(

@@ -3,11 +3,11 @@
  * recording that the spec was made from; then attempts are made at what it does not grant.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
 import { release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { native } from "../native.js";
 import { startRecording } from "../record.js";
+import { removeTemporary, temporaryDirectory } from "../temporary.js";
 import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
 import { type CheckResult, checkTrace } from "./check.js";
@@ -106,7 +106,7 @@ async function enforcedRun(
   baseline: Trace | undefined,
   options: ProveOptions & { readonly timeout: number },
 ): Promise<Proof["run"]> {
-  const folder = mkdtempSync(join(tmpdir(), "trace-prove-"));
+  const folder = temporaryDirectory(join(tmpdir(), "trace-prove-"));
   const output = options.output ?? join(folder, "enforced.trace");
   const refusals: Refusal[] = [];
   const { timeout } = options;
@@ -138,7 +138,7 @@ async function enforcedRun(
     }
   } finally {
     clearTimeout(timer);
-    rmSync(folder, { recursive: true, force: true });
+    removeTemporary(folder);
   }
 }
 

@@ -3,7 +3,6 @@
  * dependency, loaded here and nowhere else.
  */
 
-import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type * as api from "@duckdb/node-api";
@@ -11,6 +10,7 @@ import type duckdb from "@duckdb/node-bindings";
 import type { ResultValue } from "../answer/results.js";
 import { TraceError } from "../errors.js";
 import type { TableBatch, TableColumn } from "../tables/table.js";
+import { removeTemporary } from "../temporary.js";
 import { databaseMemory, spillDirectory } from "./limits.js";
 import { sqlType } from "./types.js";
 import { ChunkWriter } from "./vectors.js";
@@ -87,7 +87,7 @@ export class Database {
       });
       return new Database(instance, await instance.connect(), modules, directory);
     } catch (error) {
-      rmSync(directory, { recursive: true, force: true });
+      removeTemporary(directory);
       throw error;
     }
   }
@@ -148,6 +148,6 @@ export class Database {
   close(): void {
     this.connection.closeSync();
     this.#instance.closeSync();
-    rmSync(this.#directory, { recursive: true, force: true });
+    removeTemporary(this.#directory);
   }
 }

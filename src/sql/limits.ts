@@ -1,8 +1,9 @@
 /** How much memory a database may take, and where it puts what does not fit. */
 
-import { mkdirSync, mkdtempSync, readFileSync, statfsSync } from "node:fs";
+import { mkdirSync, readFileSync, statfsSync } from "node:fs";
 import { homedir, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { temporaryDirectory } from "../temporary.js";
 
 const CGROUPS = "/sys/fs/cgroup";
 
@@ -60,10 +61,10 @@ export function spillDirectory(env: Readonly<Record<string, string | undefined>>
   for (const place of [env.TMPDIR ?? tmpdir(), cache]) {
     try {
       mkdirSync(place, { recursive: true });
-      if (statfsSync(place).type !== TMPFS) return mkdtempSync(join(place, "trace-query-"));
+      if (statfsSync(place).type !== TMPFS) return temporaryDirectory(join(place, "trace-query-"));
     } catch {
       // Not there, or not ours to write: the next one.
     }
   }
-  return mkdtempSync(join(tmpdir(), "trace-query-"));
+  return temporaryDirectory(join(tmpdir(), "trace-query-"));
 }

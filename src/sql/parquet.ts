@@ -1,8 +1,9 @@
 /** Answers as Parquet files. */
 
-import { renameSync, rmSync, statSync } from "node:fs";
+import { renameSync, statSync } from "node:fs";
 import type { Run } from "../answer/answer.js";
 import type { TableBatch, TableColumn } from "../tables/table.js";
+import { removeTemporary, temporary } from "../temporary.js";
 import { traceError } from "../trace/failure.js";
 import { Database, sqlText } from "./database.js";
 import { guarded, provide, type SqlOptions } from "./query.js";
@@ -33,9 +34,10 @@ export async function newParquet(
   if (!force && statSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw traceError({ code: "exists", message: `${path} exists already`, facts: { path } });
   }
-  const draft = `${path}.partial`;
-  const database = await Database.open(options);
+  const draft = temporary(`${path}.partial`);
+  let database: Database | undefined;
   try {
+    database = await Database.open(options);
     const failure =
       "statement" in what
         ? await provide(database, what.runs, what.statement, options)
@@ -43,11 +45,12 @@ export async function newParquet(
     const source =
       "statement" in what ? what.statement.replace(/;\s*$/, "") : "FROM tables_on_disk.main.answer";
     const copy = `COPY (${source}\n) TO ${sqlText(draft)} (FORMAT parquet, COMPRESSION zstd)`;
-    await guarded(() => database.connection.run(copy));
+    const { connection } = database;
+    await guarded(() => connection.run(copy));
     renameSync(draft, path);
     if (failure !== undefined) throw failure;
   } finally {
-    database.close();
-    rmSync(draft, { force: true });
+    database?.close();
+    removeTemporary(draft);
   }
 }
