@@ -83,7 +83,8 @@ async function run(context: CommandContext<Options>): Promise<number> {
     ]);
     stdout.write(csvText([["path", "start", "state", "events", "bytes", "command"], ...rows]));
   } else if (entries.length === 0) {
-    context.stderr.write("trace: no traces here\n  make one with: trace record PROGRAM\n");
+    const places = args.length === 0 ? "here" : `in ${args.join(", ")}`;
+    context.stderr.write(`trace: no traces ${places}\n  make one with: trace record PROGRAM\n`);
   } else {
     stdout.write(
       await listText(context, entries, latest === undefined ? undefined : resolve(latest)),
@@ -101,7 +102,7 @@ async function tracesAt(path: string): Promise<string[]> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ENOENT") throw explainedError(error, "list", path);
-    throw new TraceError("NO_FILE", `there is no file or folder ${path}`, {
+    throw new TraceError("NO_FILE", `there is no file or folder ${path || "of an empty name"}`, {
       hint: "trace ls takes folders and trace files",
       cause: error,
     });

@@ -1,5 +1,6 @@
 /** Errors of the engine, as they cross the addon boundary, and those of the system, as node raises them, to errors that users see. */
 
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { getSystemErrorMap } from "node:util";
 import { isSystemError, TraceError } from "../errors.js";
@@ -30,7 +31,7 @@ const hints: Readonly<Record<string, Hint>> = {
   exists: () => "choose another name, or replace it with --force",
   busy: () => "wait until the recording ends, or write to another file",
   io: (facts) => ioHint(facts),
-  "no-directory": (facts) => `make its directory first: mkdir -p ${dirname(String(facts.path))}`,
+  "no-directory": (facts) => directoryHint(dirname(String(facts.path))),
   "disk-full": () => "make room, or write to another disk",
   "not-found": () => "check the spelling, or give a path with a slash: ./PROGRAM",
   "not-executable": (facts) => executableHint(String(facts.message)),
@@ -60,6 +61,12 @@ function ioHint({ errno, path, doing }: NativeFailure["facts"]): string | undefi
   if (errno !== EACCES) return undefined;
   const what = doing === "create" ? dirname(String(path)) : path;
   return `look at its permissions: ls -ld ${what}`;
+}
+
+/** File systems that the kernel makes up have directories in which nothing can be made. */
+function directoryHint(directory: string): string {
+  if (existsSync(directory)) return `nothing can be made in ${directory}: name another place`;
+  return `make its directory first: mkdir -p ${directory}`;
 }
 
 function executableHint(message: string): string {

@@ -201,8 +201,14 @@ describe("trace ls", () => {
     mkdirSync(empty);
     const { stdout, stderr, status } = await run("ls", empty);
     expect({ stdout, status }).toEqual({ stdout: "", status: 0 });
-    expect(stderr).toContain("trace record");
+    expect(stderr).toBe(`trace: no traces in ${empty}\n  make one with: trace record PROGRAM\n`);
     expect(await failure("ls", folder.file("nowhere"))).toMatchObject({ code: "NO_FILE" });
+    expect((await failure("ls", "")).message).toBe("there is no file or folder of an empty name");
+  });
+
+  it("names another place for a file where the kernel lets nobody make one", async () => {
+    const hint = "nothing can be made in /proc: name another place";
+    expect(await failure("dump", path, "-o", "/proc/x")).toMatchObject({ hint });
   });
 });
 
