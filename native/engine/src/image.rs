@@ -188,10 +188,8 @@ impl Images {
         }
         // The times of a file that has just changed do not tell its states apart.
         let id = FileId::settled(meta);
-        if let Some(known) =
-            id.and_then(|id| self.known.get(&id).map(|facts| facts.hash).or(self.hashes.get(&id).copied()))
-        {
-            return known;
+        if let Some(known) = id.and_then(|id| self.hash_of(&id)) {
+            return *known;
         }
         let kept = self.store.put(path);
         let hash = self.kept(kept);
@@ -223,10 +221,27 @@ impl Images {
         self.store.note_patched_sites(hash, text);
     }
 
-    /// The hash of a file that is kept.
+    /// Whether a file that was kept in this state is known again by it: it may have settled while it was being kept.
     #[must_use]
-    pub fn kept_as(&self, id: &FileId) -> Option<[u8; 32]> {
-        self.known.get(id).map_or_else(|| self.hashes.get(id).copied().flatten(), |facts| facts.hash)
+    pub fn knows_again(&self, meta: &Metadata) -> bool {
+        !self.changes_untold((meta.dev(), meta.ino()))
+            && FileId::settled(meta).is_some_and(|id| self.hash_of(&id).is_some_and(Option::is_some))
+    }
+
+    /// The hash of a file that was kept in this state. Where that is forgotten, it is kept once more, unless it has changed since; `there`
+    /// gives a path to it.
+    pub fn kept_as(&mut self, id: &FileId, there: impl FnOnce() -> PathBuf) -> Option<[u8; 32]> {
+        if let Some(known) = self.hash_of(id) {
+            return *known;
+        }
+        let path = there();
+        let meta = fs::metadata(&path).ok().filter(|meta| FileId::from(meta) == Some(*id))?;
+        self.keep(&path, &meta)
+    }
+
+    /// What is remembered of a file in this state: its hash, if it could be kept.
+    fn hash_of(&self, id: &FileId) -> Option<&Option<[u8; 32]>> {
+        self.known.get(id).map(|facts| &facts.hash).or_else(|| self.hashes.get(id))
     }
 
     fn kept(&mut self, result: Result<[u8; 32], EngineError>) -> Option<[u8; 32]> {
@@ -582,6 +597,50 @@ mod tests {
         assert!(facts.hash.is_some_and(|hash| Store::at(&folder).get(&hash).is_some()));
         std::fs::remove_dir_all(folder).unwrap();
         assert!(facts.interpreter.starts_with(b"/lib"), "{facts:?}");
+    }
+
+    #[test]
+    fn a_file_that_settles_while_it_is_kept_is_not_known_again() {
+        const SOON: i128 = 100_000_000;
+        let folder = std::env::temp_dir().join(format!("trace-settles-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("file");
+        fs::write(&path, "content").unwrap();
+        let settles_soon = i128::from(sys::realtime()) - RACY_NS + SOON;
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(settles_soon as u64);
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let mut images = Images::new(Store::at(&folder.join("store")), false);
+        let hash = images.keep(&path, &meta);
+        assert!(hash.is_some());
+        let was_settled = !images.hashes.is_empty();
+        std::thread::sleep(std::time::Duration::from_nanos(2 * SOON as u64));
+        assert_eq!(images.knows_again(&meta), was_settled);
+        assert_eq!(images.keep(&path, &meta), hash);
+        assert!(images.knows_again(&meta));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_was_kept_and_is_forgotten_is_kept_again_unless_it_has_changed() {
+        let folder = std::env::temp_dir().join(format!("trace-forgotten-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("file");
+        fs::write(&path, "content").unwrap();
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(long_ago).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let id = FileId::settled(&meta).unwrap();
+        let mut images = Images::new(Store::at(&folder.join("store")), false);
+        let hash = images.keep(&path, &meta);
+        assert!(images.knows_again(&meta));
+        images.hashes.clear();
+        assert_eq!(images.kept_as(&id, || path.clone()), hash);
+        images.hashes.clear();
+        file.set_len(3).unwrap();
+        assert_eq!(images.kept_as(&id, || path.clone()), None);
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::World;
 use super::agent::ToldFile;
 use crate::capture::Call;
 use crate::guard::Guard;
-use crate::image::{self, FileId, Mapping};
+use crate::image::{self, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
 use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
@@ -203,7 +203,7 @@ impl World {
     /// The agent has mapped a file whose content was kept before.
     fn mapped_as_kept(&mut self, task: &mut Task, asked: &Asked, start: u64, told: &ToldFile) {
         let mapping = self.told_mapping(task, asked, start, told);
-        let hash = self.images.kept_as(&told.file);
+        let hash = self.images.kept_as(&told.file, || image::reachable(task.tid, &mapping.path));
         if hash.is_none() {
             self.could_not_keep(&mapping);
         }
@@ -296,8 +296,7 @@ impl World {
 
     /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped.
     fn tell_kept(&mut self, task: &Task, meta: &Metadata) {
-        let is_untold = self.images.changes_untold((meta.dev(), meta.ino()));
-        if self.agent.is_none() || is_untold || FileId::settled(meta).is_none() {
+        if self.agent.is_none() || !self.images.knows_again(meta) {
             return;
         }
         let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()].map(|time| time as u64);
