@@ -1,8 +1,9 @@
 /** What a program is told of its CPUs is what it is told without a recorder, which keeps it on one of them; and a replay runs where it has bound itself. */
 
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { cli, compile, record, run, stateOf } from "./support.js";
+import { cli, compile, folder, readWhole, record, recordWords, run, stateOf } from "./support.js";
 
 test.each([
   { options: [] },
@@ -36,4 +37,21 @@ test.for([
   expect(native.stdout.trim().split("\n")).toHaveLength(4);
   const recorded = await record([...words, "-c", script]);
   expect(recorded).toMatchObject({ code: 0, stdout: native.stdout });
+});
+
+test("one that keeps what cpuid told is found again on another CPU", async ({ skip }) => {
+  const allowed = /^Cpus_allowed_list:\t(\d+).*?(\d+)$/m.exec(
+    readFileSync("/proc/self/status", "utf8"),
+  );
+  skip(allowed === null, "there is one CPU");
+  const [, first = "", last = ""] = allowed ?? [];
+  const dir = folder();
+  const [file, env] = [join(dir, "out.trace"), stateOf(dir)];
+  const words = [...recordWords(file), compile("asked_cpu")];
+  const recorded = await run(["taskset", "-c", first, ...words], { env });
+  expect(recorded).toMatchObject({ code: 0, stdout: "interrupted\n", stderr: "" });
+  const { events } = await readWhole(file);
+  expect(events.some(({ kind, args }) => kind === "Preempt" && args[0] === 0n)).toBe(true);
+  const replayed = await run(["taskset", "-c", last, cli, "replay", "-q", file], { env });
+  expect(replayed).toMatchObject({ code: 0, stdout: recorded.stdout, stderr: "" });
 });

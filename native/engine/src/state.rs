@@ -26,18 +26,82 @@ pub struct Window {
     pub shared: bool,
 }
 
-/// Hash of the vector registers of a stopped thread and of memory: of its `windows`, without the bytes in `holes` (address and
-/// length), where calls that have not been committed may have written. Pages of zeros do not count: whether they are there
-/// depends on the kernel.
+/// What a hash of memory leaves out.
+#[derive(Clone, Copy)]
+pub struct Uncounted<'a> {
+    /// Where calls that have not been committed may have written, and other memory that is nobody's: address and length.
+    pub holes: &'a [(u64, u64)],
+    /// What programs have kept of this processor's answers.
+    pub answers: Option<ProcessorAnswers>,
+}
+
+/// How a program's own copy of what `cpuid` has told it is known: by EAX and EBX of leaf 1, side by side. Where `cpuid` cannot be
+/// caught, what follows them tells on which CPU it was asked (of EBX the upper byte, of leaves 11 and 0x8000001e more): replay may be on
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessorAnswers {
+    signature: u32,
+    /// Without the number of the CPU.
+    features: u32,
+}
+
+impl ProcessorAnswers {
+    /// Of EBX: all but the number of the CPU.
+    const OF_ALL_CPUS: u32 = 0x00ff_ffff;
+    const WORD: usize = 4;
+    /// From EAX on: programs keep a handful of leaves together, in the order in which they asked for them.
+    const KEPT: usize = 512;
+
+    /// Those of the processor that this runs on.
+    #[must_use]
+    pub fn own() -> ProcessorAnswers {
+        let told = sys::cpuid(1, 0);
+        ProcessorAnswers { signature: told.eax, features: told.ebx & Self::OF_ALL_CPUS }
+    }
+
+    /// As one number, which is never 0.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        u64::from(self.features) << 32 | u64::from(self.signature)
+    }
+
+    #[must_use]
+    pub fn of_number(number: u64) -> Option<ProcessorAnswers> {
+        let features = (number >> 32) as u32 & Self::OF_ALL_CPUS;
+        (number != 0).then_some(ProcessorAnswers { signature: number as u32, features })
+    }
+
+    /// Makes zeros of all copies in a piece of memory that begins at a word.
+    fn blank(self, bytes: &mut [u8]) {
+        let word = |bytes: &[u8], at: usize| {
+            bytes.get(at..at + Self::WORD).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()))
+        };
+        let signature = self.signature.to_le_bytes();
+        let mut from = 0;
+        while let Some(found) = memchr::memmem::find(&bytes[from..], &signature) {
+            let at = from + found;
+            let features = word(bytes, at + Self::WORD).map(|word| word & Self::OF_ALL_CPUS);
+            if at.is_multiple_of(Self::WORD) && features == Some(self.features) {
+                from = bytes.len().min(at + Self::KEPT);
+                bytes[at..from].fill(0);
+            } else {
+                from = at + 1;
+            }
+        }
+    }
+}
+
+/// Hash of the vector registers of a stopped thread and of memory: of its `windows`, without what is `uncounted`. Pages of zeros do
+/// not count: whether they are there depends on the kernel.
 #[must_use]
-pub fn state_hash(tid: pid_t, windows: &[Window], holes: &[(u64, u64)]) -> [u8; 32] {
+pub fn state_hash(tid: pid_t, windows: &[Window], uncounted: Uncounted<'_>) -> [u8; 32] {
     let mut vector = [0_u8; 16 << 10];
     let length = sys::vector_registers(tid, &mut vector).unwrap_or(0);
     plain_vector_state(&mut vector);
     MEMORY_HASHER.with_borrow_mut(|hasher| {
         hasher.begin(&vector[..length]);
         for window in windows {
-            hasher.window(tid, window, holes);
+            hasher.window(tid, window, uncounted);
         }
         hasher.finish()
     })
@@ -71,13 +135,16 @@ impl MemoryHasher {
     }
 
     /// Adds the pages of a window that are not all zeros, each with its address.
-    fn window(&mut self, tid: pid_t, window: &Window, holes: &[(u64, u64)]) {
+    fn window(&mut self, tid: pid_t, window: &Window, uncounted: Uncounted<'_>) {
         const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
         let at = window.at;
         self.window.clear();
         sys::read_behind(tid, at, window.length as usize, &mut self.window);
         let end = at + self.window.len() as u64;
-        for &(start, length) in holes {
+        if let Some(answers) = uncounted.answers {
+            answers.blank(&mut self.window);
+        }
+        for &(start, length) in uncounted.holes {
             let (first, last) = (start.max(at), start.saturating_add(length).min(end));
             if first < last {
                 self.window[(first - at) as usize..(last - at) as usize].fill(0);
@@ -202,6 +269,8 @@ pub fn same_registers(one: &libc::user_regs_struct, other: &libc::user_regs_stru
 mod tests {
     use super::*;
 
+    const EVERYTHING: Uncounted<'static> = Uncounted { holes: &[], answers: None };
+
     /// Another process, or the state would change with the stack that looks at it. It goes with its owner.
     struct Stopped(pid_t);
 
@@ -246,10 +315,55 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_what_cpuid_told_are_blank() {
+        let answers = ProcessorAnswers { signature: 0x00a1_0f11, features: 0x0002_0800 };
+        assert_eq!(ProcessorAnswers::of_number(answers.number()), Some(answers));
+        assert_eq!(ProcessorAnswers::of_number(0), None);
+        let told_on = |cpu: u8| {
+            let mut bytes = vec![7_u8; 1024];
+            bytes[64..68].copy_from_slice(&answers.signature.to_le_bytes());
+            bytes[128..136].copy_from_slice(&(answers.number() | u64::from(cpu) << 56).to_le_bytes());
+            bytes[200] = cpu;
+            answers.blank(&mut bytes);
+            bytes
+        };
+        assert_eq!(told_on(0), told_on(1));
+        assert!(told_on(1)[128..128 + ProcessorAnswers::KEPT].iter().all(|byte| *byte == 0));
+        assert!(told_on(1)[128 + ProcessorAnswers::KEPT..].iter().all(|byte| *byte == 7));
+        // At the end of a piece, and where only one of the words is the same, or both are no words.
+        let mut end = [answers.number().to_le_bytes(), [1; 8]].concat();
+        answers.blank(&mut end);
+        assert_eq!(end, [0; 16]);
+        for others in [answers.number() ^ 1, answers.number() ^ 1 << 32] {
+            let mut bytes = others.to_le_bytes();
+            answers.blank(&mut bytes);
+            assert_eq!(bytes, others.to_le_bytes());
+        }
+        let beside = [&[1][..], &answers.number().to_le_bytes(), &[1; 7]].concat();
+        let mut blanked = beside.clone();
+        answers.blank(&mut blanked);
+        assert_eq!(blanked, beside);
+    }
+
+    #[test]
+    fn a_kept_number_of_a_cpu_does_not_change_the_hash() {
+        let mut kept = Box::new([0_u64; 8]);
+        let answers = ProcessorAnswers::own();
+        kept[0] = answers.number();
+        let child = Stopped::new();
+        let hash = |answers| state_hash(child.0, &windows(child.0, &[], None), Uncounted { answers, ..EVERYTHING });
+        let before = [hash(Some(answers)), hash(None)];
+        let of_another = answers.number() ^ 1 << 56;
+        assert!(sys::write_memory(child.0, kept.as_ptr() as u64, &of_another.to_le_bytes()));
+        assert_eq!(hash(Some(answers)), before[0]);
+        assert_ne!(hash(None), before[1]);
+    }
+
+    #[test]
     fn memory_changes_the_hash_and_reading_does_not() {
         let page = Box::new([7_u8; 64]);
         let child = Stopped::new();
-        let hash = || state_hash(child.0, &windows(child.0, &[], None), &[]);
+        let hash = || state_hash(child.0, &windows(child.0, &[], None), EVERYTHING);
         let before = hash();
         assert_eq!(before, hash());
         assert!(sys::write_memory(child.0, page.as_ptr() as u64, &[8]));
@@ -298,7 +412,7 @@ mod tests {
             assert_eq!(sys::read_pieces(child.0, &[(start + page * PAGE, 1)], &mut byte), 1);
         }
         assert_eq!(own(), [(3, 2), (600, 1)]);
-        let _ = state_hash(child.0, &windows(child.0, &[], None), &[]);
+        let _ = state_hash(child.0, &windows(child.0, &[], None), EVERYTHING);
         assert_eq!(own(), [(3, 2), (600, 1)]);
         // Strewn all over, they are one part.
         for page in (WINDOW_PAGES..2 * WINDOW_PAGES).step_by(8) {

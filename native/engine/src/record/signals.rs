@@ -16,7 +16,7 @@ use crate::place::{self, Place, Settled};
 use crate::probe::{self, Word};
 use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
-use crate::state;
+use crate::state::{self, ProcessorAnswers, Uncounted};
 use crate::stepped::{self, TRAP_FLAG};
 use crate::sys::{self, Resume, USER_CS, Waited};
 use crate::task::{Boundary, HeldSignal, Pending, Task};
@@ -458,8 +458,9 @@ impl World {
         let waits = place.wait.is_some();
         let mut windows = if waits { Vec::new() } else { state::windows(tid, &[], None) };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
+        let answers = self.shown_cpu.is_none().then(ProcessorAnswers::own);
         if !waits {
-            memory.add(1, Side::In, &state::state_hash(tid, &windows, holes));
+            memory.add(1, Side::In, &state::state_hash(tid, &windows, Uncounted { holes, answers }));
         }
         let is_told = |(addr, _): &&Word| !is_apart(*addr, 8);
         let waits_for = place.waits_for();
@@ -479,7 +480,8 @@ impl World {
             }
         }
         let mut event = self.event(task, EventKind::Preempt, 0);
-        event.nargs = 1;
+        event.nargs = 2;
+        event.args[1] = answers.map_or(0, ProcessorAnswers::number);
         (event.ip, event.sp) = (regs.rip, regs.rsp);
         (event, memory)
     }

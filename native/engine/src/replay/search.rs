@@ -25,7 +25,7 @@ use super::watch::{Halt, Watch, lost};
 use crate::image;
 use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
-use crate::state;
+use crate::state::{self, ProcessorAnswers, Uncounted};
 use crate::stepped;
 use crate::sys;
 use crate::waits;
@@ -47,6 +47,8 @@ struct Wanted<'a> {
     hash: Option<&'a [u8]>,
     /// What the hash leaves out: address and length.
     holes: Vec<(u64, u64)>,
+    /// And what the program has kept of these.
+    answers: Option<ProcessorAnswers>,
     /// The shared memory that it counts: address and length, in this order.
     shared: Vec<(u64, u64)>,
     /// Words that tell turns of the loop apart.
@@ -67,6 +69,7 @@ impl<'a> Wanted<'a> {
             regs: event.captured(0, Side::In).and_then(registers_of)?,
             hash: event.captured(1, Side::In),
             holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
+            answers: ProcessorAnswers::of_number(event.arg(1)),
             shared,
             words,
             near: event.captures().filter(is_near).collect(),
@@ -79,7 +82,8 @@ impl<'a> Wanted<'a> {
             return Ok(false);
         }
         let Some(hash) = self.hash else { return waits(tid, regs, watch) };
-        Ok(state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), &self.holes)[..] == *hash)
+        let uncounted = Uncounted { holes: &self.holes, answers: self.answers };
+        Ok(state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), uncounted)[..] == *hash)
     }
 
     /// The first words near the place that hold something else, with what they should hold.
