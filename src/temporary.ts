@@ -3,41 +3,48 @@
  * whoever has a handler for it decides what becomes of the process, and of what is in them.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { native } from "./native.js";
 
 /** Signals that end a process and leave it the time to clear away. */
 export const ENDING = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 
-const places = new Set<string>();
+/** What is to be removed, and whether it is a directory of ours, which goes with all that is in it. */
+const places = new Map<string, boolean>();
 
 /** A new directory whose name begins so. */
 export function temporaryDirectory(prefix: string): string {
-  return temporary(mkdtempSync(prefix));
+  return minded(mkdtempSync(prefix), true);
 }
 
-/** Has whatever is there removed at the end. */
-export function temporary(place: string): string {
+/** A file that will be made there. A directory of that name is not ours, and stays. */
+export function temporaryFile(path: string): string {
+  return minded(path, false);
+}
+
+function minded(place: string, isDirectory: boolean): string {
   if (places.size === 0) {
     process.on("exit", removeAllTemporary);
     for (const name of ENDING) process.on(name, ended);
   }
-  places.add(place);
+  places.set(place, isDirectory);
   return place;
 }
 
 export function removeTemporary(place: string): void {
+  const recursive = places.get(place) === true;
   places.delete(place);
   if (places.size === 0) {
     process.off("exit", removeAllTemporary);
     for (const name of ENDING) process.off(name, ended);
   }
-  rmSync(place, { recursive: true, force: true });
+  const isOthers = !recursive && statSync(place, { throwIfNoEntry: false })?.isDirectory();
+  if (isOthers !== true) rmSync(place, { recursive, force: true });
 }
 
 /** For who ends this process in a way of which node knows nothing. */
 export function removeAllTemporary(): void {
-  for (const place of places) {
+  for (const place of places.keys()) {
     try {
       removeTemporary(place);
     } catch {

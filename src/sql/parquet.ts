@@ -3,7 +3,7 @@
 import { renameSync, statSync } from "node:fs";
 import type { Run } from "../answer/answer.js";
 import type { TableBatch, TableColumn } from "../tables/table.js";
-import { removeTemporary, temporary } from "../temporary.js";
+import { removeTemporary, temporaryFile } from "../temporary.js";
 import { traceError } from "../trace/failure.js";
 import { Database, sqlText } from "./database.js";
 import { guarded, provide, type SqlOptions } from "./query.js";
@@ -34,7 +34,7 @@ export async function newParquet(
   if (!force && statSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw traceError({ code: "exists", message: `${path} exists already`, facts: { path } });
   }
-  const draft = temporary(`${path}.partial`);
+  const draft = temporaryFile(`${path}.partial`);
   let database: Database | undefined;
   try {
     database = await Database.open(options);

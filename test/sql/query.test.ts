@@ -1,4 +1,11 @@
-import { existsSync, statSync, truncateSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ResultValue } from "../../src/answer/results.js";
 import type { TraceError } from "../../src/errors.js";
@@ -201,5 +208,14 @@ describe("Parquet", () => {
       code: "IO",
       message: expect.stringContaining("nowhere"),
     });
+  });
+
+  it("leaves a folder alone that has the name of its draft", async () => {
+    const path = folder.file("taken.parquet");
+    mkdirSync(`${path}.partial`);
+    writeFileSync(`${path}.partial/notes`, "mine");
+    const what = { runs: [{ name: "x", trace }], statement: "SELECT 1" };
+    await expect(newParquet(path, false, what, {})).rejects.toMatchObject({ code: "IO" });
+    expect(readFileSync(`${path}.partial/notes`, "utf8")).toBe("mine");
   });
 });

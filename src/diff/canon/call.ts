@@ -4,6 +4,7 @@
  */
 
 import { decodeCall } from "../../decode/call.js";
+import { known } from "../../decode/flags.js";
 import { fcntlArgument } from "../../decode/irregular/fcntl.js";
 import { addressText } from "../../query/facts.js";
 import { CaptureSide, type DigestedBatch, NO_CONTENT } from "../../trace/batch.js";
@@ -20,7 +21,7 @@ import { Special, SpecialObjects } from "./special.js";
 import { feedArguments } from "./value.js";
 
 const ABSENT = 0x5f5f;
-const O_CREAT = 0o100;
+const O_CREAT = known("open_flags", "O_CREAT");
 const O_TMPFILE = 0o20000000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;

@@ -4,6 +4,7 @@
  */
 
 import { captureText, decodeExec, decodeExit } from "../../decode/event.js";
+import { known } from "../../decode/flags.js";
 import { captureBytes, findCapture } from "../../decode/memory.js";
 import { TraceError } from "../../errors.js";
 import {
@@ -33,10 +34,10 @@ export interface CanonOptions {
 }
 
 const EEXIST = 17;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_CREAT = 0o100;
-const O_EXCL = 0o200;
+const F_GETFL = known("fcntl_cmd", "F_GETFL");
+const F_SETFL = known("fcntl_cmd", "F_SETFL");
+const O_CREAT = known("open_flags", "O_CREAT");
+const O_EXCL = known("open_flags", "O_EXCL");
 
 // An imported table is looked up through a getter wherever it is used, once for every event.
 const { Call: CALL } = EventKind;

@@ -458,7 +458,7 @@ impl World {
         let waits = place.wait.is_some();
         let mut windows = if waits { Vec::new() } else { state::windows(tid, &[], None) };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
-        let answers = self.shown_cpu.is_none().then(ProcessorAnswers::own);
+        let answers = (!waits && self.shown_cpu.is_none()).then(ProcessorAnswers::own);
         if !waits {
             memory.add(1, Side::In, &state::state_hash(tid, &windows, Uncounted { holes, answers }));
         }
