@@ -32,7 +32,7 @@ impl Stack {
         let mut size = BITE;
         loop {
             let mut bytes = Vec::new();
-            sys::read_behind(tid, sp, size, &mut bytes);
+            sys::read_to_end(tid, sp, size, &mut bytes);
             let is_all = bytes.len() < size;
             match Stack::parse(bytes, sp) {
                 Some(stack) => return Some(stack),

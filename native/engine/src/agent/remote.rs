@@ -47,7 +47,10 @@ pub struct Borrowed<'a> {
     pid: pid_t,
     /// What the thread is to go on with.
     pub regs: user_regs_struct,
-    mask: u64,
+    /// What it stood still with.
+    found: user_regs_struct,
+    /// Its mask of signals, when it has made a call here.
+    mask: Option<u64>,
     /// Its own call was interrupted, and the kernel is still to say whether it is made again.
     pub restarts: bool,
     /// It was to be stopped meanwhile.
@@ -60,10 +63,17 @@ impl<'a> Borrowed<'a> {
     /// When the thread is gone, or does not stand still.
     pub fn new(image: &'a Image, pid: pid_t, tid: pid_t) -> io::Result<Borrowed<'a>> {
         let regs = sys::registers(tid)?;
-        let mask = sys::signal_mask(tid)?;
-        // Whatever comes meanwhile waits.
-        sys::set_signal_mask(tid, u64::MAX)?;
-        Ok(Borrowed { image, tid, pid, regs, mask, restarts: false, stopped: false, gone: false })
+        Ok(Borrowed { image, tid, pid, regs, found: regs, mask: None, restarts: false, stopped: false, gone: false })
+    }
+
+    /// It is about to make a call: whatever signal comes meanwhile waits.
+    fn block_signals(&mut self) -> io::Result<()> {
+        if self.mask.is_none() {
+            let mask = sys::signal_mask(self.tid)?;
+            sys::set_signal_mask(self.tid, u64::MAX)?;
+            self.mask = Some(mask);
+        }
+        Ok(())
     }
 
     #[must_use]
@@ -76,6 +86,7 @@ impl<'a> Borrowed<'a> {
     /// # Errors
     /// When the thread ended, or the call failed.
     pub fn bootstrap(&mut self, instruction: u64, number: i64, args: [u64; 6]) -> io::Result<u64> {
+        self.block_signals()?;
         let mut regs = self.regs;
         regs.orig_rax = u64::MAX;
         regs.rip = instruction;
@@ -146,6 +157,7 @@ impl<'a> Borrowed<'a> {
             table.extend(words.flat_map(u64::to_le_bytes));
         }
         let end = SCRATCH + table.len() as u64;
+        self.block_signals()?;
         if !sys::write_memory(self.tid, SCRATCH, &table) {
             return Err(io::Error::from_raw_os_error(libc::EFAULT));
         }
@@ -181,7 +193,7 @@ impl<'a> Borrowed<'a> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        if self.gone {
+        if self.gone || (self.mask.is_none() && self.regs == self.found) {
             return;
         }
         if !self.restarts {
@@ -189,7 +201,9 @@ impl Drop for Borrowed<'_> {
             self.regs.orig_rax = u64::MAX;
         }
         let _ = sys::set_registers(self.tid, &self.regs);
-        let _ = sys::set_signal_mask(self.tid, self.mask);
+        if let Some(mask) = self.mask {
+            let _ = sys::set_signal_mask(self.tid, mask);
+        }
         if self.stopped {
             let _ = sys::tgkill(self.pid, self.tid, libc::SIGSTOP);
         }

@@ -15,11 +15,7 @@ pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
     while got < buffer.len() {
         let at = addr.wrapping_add(got as u64);
         let rest = &mut buffer[got..];
-        let local = libc::iovec { iov_base: rest.as_mut_ptr().cast::<c_void>(), iov_len: rest.len() };
-        let remote = libc::iovec { iov_base: at as *mut c_void, iov_len: rest.len() };
-        // SAFETY: `local` covers `rest`; `remote` is only an address in the other process and never dereferenced here.
-        let read = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
-        let read = usize::try_from(read).unwrap_or(0);
+        let read = read_once(tid, at, rest);
         got += read;
         if read < rest.len() {
             let forced = read_write_only(tid, at.wrapping_add(read as u64), &mut rest[read..]);
@@ -30,6 +26,15 @@ pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
         }
     }
     got
+}
+
+/// Reads what may be read, up to what may not or is not there.
+fn read_once(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: buffer.len() };
+    // SAFETY: `local` covers `buffer`; `remote` is only an address in the other process and never dereferenced here.
+    let read = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).unwrap_or(0)
 }
 
 /// Reads memory that may be written and not read, from `addr` to its end at most; 0 where other memory or none is. The processor lets
@@ -67,10 +72,20 @@ pub fn read_kept(tid: pid_t, addr: u64, buffer: &mut [u8]) -> bool {
 
 /// Appends what a part of tracee memory holds, up to what cannot be read. How many bytes those are.
 pub fn read_behind(tid: pid_t, addr: u64, length: usize, bytes: &mut Vec<u8>) -> usize {
+    append(length, bytes, |room| read_memory(tid, addr, room))
+}
+
+/// The same of memory that ends somewhere, and may be read up to there.
+pub fn read_to_end(tid: pid_t, addr: u64, length: usize, bytes: &mut Vec<u8>) -> usize {
+    append(length, bytes, |room| read_once(tid, addr, room))
+}
+
+/// Appends what is read into so much room; how many bytes those are.
+fn append(length: usize, bytes: &mut Vec<u8>, read: impl FnOnce(&mut [MaybeUninit<u8>]) -> usize) -> usize {
     let filled = bytes.len();
     bytes.reserve(length);
     let room: &mut [MaybeUninit<u8>] = &mut bytes.spare_capacity_mut()[..length];
-    let got = read_memory(tid, addr, room);
+    let got = read(room);
     // SAFETY: the kernel has written the first `got` bytes of the spare capacity, which begins where the vector ends.
     unsafe { bytes.set_len(filled + got) };
     got
@@ -199,10 +214,106 @@ fn query(maps: &File, addr: u64, flags: u64) -> io::Result<Option<Mapping>> {
     }))
 }
 
-/// Writes memory of a stopped tracee whatever its protection is, as a debugger puts breakpoints. Shared memory
-/// only where the tracee may write itself.
+/// Writes memory of a stopped tracee, whose other threads are stopped too, whatever its protection is, as a debugger puts breakpoints.
+/// Shared memory only where the tracee may write itself.
+///
+/// # Errors
+/// As open(2) and write(2). What stands before the piece that cannot be written, and some behind it, may have been written.
 pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;
-    pieces.iter().try_for_each(|(addr, bytes)| memory.write_all_at(bytes, *addr))
+    let write = |(addr, bytes): &(u64, &[u8])| memory.write_all_at(bytes, *addr);
+    let runs = runs_of(pieces);
+    let spans: Vec<(u64, usize)> = runs.iter().filter(|run| run.len() > 1).map(|run| span_of(run)).collect();
+    let mut between = vec![0; spans.iter().map(|span| span.1).sum()];
+    if read_pieces(tid, &spans, &mut between) != between.len() {
+        return pieces.iter().try_for_each(write);
+    }
+    let mut rest = &mut between[..];
+    for run in &runs {
+        if let [piece] = run[..] {
+            write(&piece)?;
+            continue;
+        }
+        let (start, length) = span_of(run);
+        let (all, others) = rest.split_at_mut(length);
+        for (addr, bytes) in run {
+            let at = (addr - start) as usize;
+            all[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        write(&(start, all))?;
+        rest = others;
+    }
+    Ok(())
+}
+
+type Piece<'a> = (u64, &'a [u8]);
+
+/// Pieces that are so close to each other that to write what lies between them too costs less than another call. The first ones come first.
+fn runs_of<'a>(pieces: &[Piece<'a>]) -> Vec<Vec<Piece<'a>>> {
+    const CLOSE: u64 = 512;
+    let mut sorted: Vec<(usize, &Piece<'a>)> = pieces.iter().enumerate().collect();
+    sorted.sort_by_key(|(_, piece)| piece.0);
+    let mut runs: Vec<(usize, Vec<Piece<'a>>)> = Vec::new();
+    for (index, piece) in sorted {
+        match runs.last_mut() {
+            Some((first, run)) if run.last().and_then(|last| gap(last, piece)).is_some_and(|gap| gap <= CLOSE) => {
+                *first = index.min(*first);
+                run.push(*piece);
+            }
+            _ => runs.push((index, vec![*piece])),
+        }
+    }
+    runs.sort_by_key(|(first, _)| *first);
+    runs.into_iter().map(|(_, run)| run).collect()
+}
+
+/// The bytes between two pieces; `None` when the second begins in the first.
+fn gap(first: &Piece<'_>, second: &Piece<'_>) -> Option<u64> {
+    second.0.checked_sub(first.0.checked_add(first.1.len() as u64)?)
+}
+
+/// Where a run begins, and its length.
+fn span_of(run: &[Piece<'_>]) -> (u64, usize) {
+    let start = run.first().map_or(0, |first| first.0);
+    let end = run.last().map_or(0, |(addr, bytes)| addr + bytes.len() as u64);
+    (start, (end - start) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_are_close_are_written_at_once_and_nothing_between_them_changes() {
+        let mut page: Vec<u8> = (0..4096_u32).map(|at| at as u8).collect();
+        let start = page.as_mut_ptr() as u64;
+        let far = [1_u8; 4];
+        let pieces: [Piece<'_>; 5] =
+            [(start + 3000, &far), (start + 40, b"ab"), (start, b"xyz"), (start + 42, b"c"), (start + 600, b"q")];
+        let runs = runs_of(&pieces);
+        let starts: Vec<Vec<u64>> = runs.iter().map(|run| run.iter().map(|piece| piece.0 - start).collect()).collect();
+        assert_eq!(starts, [vec![3000], vec![0, 40, 42], vec![600]]);
+        let own = std::process::id() as pid_t;
+        write_code(own, &pieces).unwrap();
+        let mut expected: Vec<u8> = (0..4096_u32).map(|at| at as u8).collect();
+        for (addr, bytes) in pieces {
+            let at = (addr - start) as usize;
+            expected[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let mut now = vec![0; page.len()];
+        assert!(read_kept(own, start, &mut now));
+        assert_eq!(now, expected);
+    }
+
+    #[test]
+    fn pieces_that_overlap_are_written_in_their_order() {
+        let mut bytes = Box::new([0_u8; 64]);
+        let start = bytes.as_mut_ptr() as u64;
+        let own = std::process::id() as pid_t;
+        write_code(own, &[(start, b"aaaa"), (start + 2, b"bb"), (start + 4, b"c")]).unwrap();
+        let mut now = vec![0; 6];
+        assert!(read_kept(own, start, &mut now));
+        assert_eq!(now, b"aabbc\0");
+    }
 }
