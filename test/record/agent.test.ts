@@ -75,6 +75,33 @@ test("no call of any thread or process is lost, and nearly all are made in the p
   expect(inProcess + trapped).toBeLessThanOrEqual(events.length);
 });
 
+test.each([eager, { options: ["--backend=eager-agent"] }])(
+  "the end of a child is told before the call that has waited for it, %o",
+  async (how) => {
+    // One of them is not where the recorder is, and is quicker than it.
+    const loop = "n=0; while [ $n -lt 200 ]; do /usr/bin/true; n=$((n + 1)); done";
+    const both = `taskset -c 0 sh -c '${loop}' & taskset -c 1 sh -c '${loop}'; wait`;
+    const { code, file } = await record(["sh", "-c", both], how);
+    expect(code).toBe(0);
+    const { trace, events } = await readWhole(file);
+    const pidOf = (event: Event) => trace.threads[event.thread]?.pid;
+    const ended = new Set<number | undefined>();
+    let waited = 0;
+    for (const event of events) {
+      if (event.kind === "Exit") ended.add(pidOf(event));
+      if (event.name !== "wait4" || event.ret <= 0) continue;
+      expect(ended.has(Number(event.ret))).toBe(true);
+      waited += 1;
+    }
+    expect(waited).toBe(402);
+    // They wait, and end, without a stop.
+    const { calls = [] } = coverageOf(trace.info) ?? {};
+    const stops = calls.filter(({ what }) => ["wait4", "exit_group"].includes(what));
+    expect(stops.reduce((sum, { count }) => sum + count, 0)).toBeLessThan(80);
+  },
+  120_000,
+);
+
 test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   "nor of more threads than a few, %o",
   async (how) => {

@@ -863,6 +863,8 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return !is_ours(args[0], args[1]);
 	case KIND_RENAME:
 		return renames_no_directory(frame);
+	case KIND_END:
+		return !(block->refuse & REFUSE_ENDS);
 	case KIND_OWN:
 		/* ARCH_SET_FS; or the limits of the process itself, and no new ones */
 		return frame->rax == NR_ARCH_PRCTL ? args[0] == 0x1002 : !(int)args[0] && !args[2];

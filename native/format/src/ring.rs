@@ -194,6 +194,8 @@ pub mod refuse {
     pub const DESCRIPTORS: u32 = 8;
     /// To keep the turn while a call waits: others want it.
     pub const TURNS: u32 = 16;
+    /// Calls that end the process: others may see what the kernel writes to its memory then.
+    pub const ENDS: u32 = 32;
 }
 
 /// The frame that the agent puts on its stack: the program's registers by offset. The flags are the word on the top.
@@ -334,6 +336,8 @@ pub mod kind {
     pub const OWN: u8 = 13;
     /// It is not made, and fails as in a kernel that does not have it.
     pub const REFUSED: u8 = 14;
+    /// It ends the process, and does not come back.
+    pub const END: u8 = 15;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -418,13 +422,15 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))
-        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS))
+        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS ENDS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY KIND BYTES SYSCALL RDTSC RDTSCP))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES INSTRUCTIONS END_OF_LAP))
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
-        .chain(named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED))
+        .chain(
+            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END),
+        )
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))

@@ -625,10 +625,22 @@ impl Code {
         let (trap, behind) = (patch.trap, patch.behind);
         let site = Site { start: window.start, original, jump: patch.jump, at, is_counter, base, trap, behind };
         if let Some(part) = part.filter(|_| !is_counter) {
-            known.add(&part, ip, &site);
+            known.add(&part, ip, site.start, &site.original);
         }
         self.add(ip, site);
         Ok(())
+    }
+
+    /// The site of a call is patched in other processes that run this code: in this one it is not passed again.
+    pub fn learn(&mut self, known: &mut Known, tid: pid_t, passed: Passed) {
+        let ip = passed.ip;
+        let Some(part) = self.part_at(ip) else { return };
+        if !known.has_site(&part, ip)
+            && let Ok(chosen) = self.choose(known, tid, passed, Some(part))
+        {
+            known.add(&part, ip, chosen.window.start, &chosen.original);
+        }
+        self.has_used(known, ip);
     }
 
     fn add(&mut self, ip: u64, site: Site) {

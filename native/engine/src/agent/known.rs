@@ -229,13 +229,13 @@ impl Known {
         (image.begun, !image.sites.is_empty())
     }
 
-    /// A site was patched.
-    pub(super) fn add(&mut self, part: &Part, ip: u64, site: &Site) {
+    /// A jump can be put over these bytes, from `start` on, for the site of a call.
+    pub(super) fn add(&mut self, part: &Part, ip: u64, start: u64, original: &[u8]) {
         let image = self.image(part.key);
         let ip = ip - part.start;
-        let is_inside = part.range().contains(&site.start);
+        let is_inside = part.range().contains(&start);
         if is_inside && image.sites.len() < MOST_SITES && !image.sites.iter().any(|proved| proved.ip == ip) {
-            image.sites.push(Proved { ip, start: site.start - part.start, original: site.original.clone() });
+            image.sites.push(Proved { ip, start: start - part.start, original: original.to_vec() });
             image.made = None;
             image.is_new = true;
         }
@@ -517,7 +517,7 @@ mod tests {
         let begun = |here| (Begun { here, earlier: 0 }, false);
         assert_eq!([known.begins(&old), known.begins(&old), known.begins(&new)], [begun(1), begun(2), begun(1)]);
         let (_, site) = proved()[0].code(old.start, 0x6000_0000, ENTRIES).unwrap();
-        known.add(&old, old.start + 0x1007, &site);
+        known.add(&old, old.start + 0x1007, site.start, &site.original);
         assert_eq!((known.begins(&old).1, known.begins(&new).1), (true, false));
         assert_eq!(known.insides(&old).first(), Some(&(0x7000_2001..0x7000_2005)));
         known.refuse(&old, old.start + 0x40, Refused::JumpedInto);
@@ -537,7 +537,7 @@ mod tests {
         let learnt = part(0);
         let (_, site) = proved()[0].code(learnt.start, 0x6000_0000, ENTRIES).unwrap();
         known.meet(&learnt, Some([7; 32]), |_| None);
-        known.add(&learnt, learnt.start + 0x1007, &site);
+        known.add(&learnt, learnt.start + 0x1007, site.start, &site.original);
         for ino in 1..3 * MOST_IMAGES as u64 {
             known.meet(&part(ino), Some([8; 32]), |_| None);
             assert!(known.images.len() <= MOST_IMAGES);
@@ -556,7 +556,7 @@ mod tests {
         let mut known = Known::default();
         for proved in proved() {
             let (_, site) = proved.code(library.start, 0x6000_0000, ENTRIES).unwrap();
-            known.add(&library, library.start + proved.ip, &site);
+            known.add(&library, library.start + proved.ip, site.start, &site.original);
         }
         assert!(known.has_site(&library, library.start + 0x2002) && !known.has_site(&library, 0x2002));
         let sites = |known: &mut Known, program: Option<&Part>| {
@@ -588,7 +588,7 @@ mod tests {
         assert!(known.notes().is_empty());
         for proved in proved() {
             let (_, site) = proved.code(first.start, 0x6000_0000, ENTRIES).unwrap();
-            known.add(&first, first.start + proved.ip, &site);
+            known.add(&first, first.start + proved.ip, site.start, &site.original);
         }
         let notes = known.notes();
         let [(hash, text)] = &notes[..] else { panic!("{notes:?}") };

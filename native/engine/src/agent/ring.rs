@@ -259,27 +259,32 @@ impl Ring {
         self.set_word(block::TAKEN, self.taken);
     }
 
-    /// Takes all records up to there of calls that ended at `limit` or before, behind those in `out`.
+    /// Takes all records up to there, behind those in `out`, or up to the first that `stays`.
     ///
     /// # Errors
     /// When there is something else. It is not looked at again.
-    pub fn take(&mut self, end: End, limit: u64, out: &mut Vec<u8>) -> Result<(), Damage> {
+    pub fn take(
+        &mut self,
+        end: End,
+        mut stays: impl FnMut(&Record<'_>) -> bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
         let mut piece = Vec::new();
         while self.read(end, BUFFER_BYTES, &mut piece)?.is_some() {
-            let (mut whole, mut is_later) = (0, false);
+            let (mut whole, mut is_last) = (0, false);
             while let Some((record, size)) = Record::parse(&piece[whole..]) {
-                is_later = record.end > limit;
-                if is_later {
+                is_last = stays(&record);
+                if is_last {
                     break;
                 }
                 whole += size;
             }
-            if whole == 0 && !is_later {
+            if whole == 0 && !is_last {
                 return Err(Damage);
             }
             out.extend_from_slice(&piece[..whole]);
             self.has_taken(whole as u64);
-            if is_later {
+            if is_last {
                 break;
             }
         }
@@ -702,7 +707,7 @@ mod tests {
         let mut ring =
             filled(last, &[last, BUFFER_BYTES, BUFFER_BYTES + SIZE], &[last + SIZE], BUFFER_BYTES + 2 * SIZE);
         let (end, mut bytes) = (ring.end(), Vec::new());
-        assert_eq!(ring.take(end, u64::MAX, &mut bytes), Ok(()));
+        assert_eq!(ring.take(end, |_| false, &mut bytes), Ok(()));
         assert_eq!((bytes.len() as u64, ring.has_more()), (3 * SIZE, false));
         assert_eq!(ring.word(block::TAKEN), BUFFER_BYTES + 2 * SIZE);
         ring.rewind();
@@ -726,7 +731,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_later_is_left_for_the_next_time() {
+    fn what_is_to_stay_is_left_for_the_next_time() {
         const SIZE: u64 = record::BYTES;
         let mut ring = filled(0, &[0, SIZE, 2 * SIZE], &[], 3 * SIZE);
         for (number, end) in [10, 20, 30].into_iter().enumerate() {
@@ -734,7 +739,7 @@ mod tests {
         }
         let (end, mut bytes) = (ring.end(), Vec::new());
         for (limit, taken) in [(9, 0), (20, 2 * SIZE), (29, 2 * SIZE), (u64::MAX, 3 * SIZE)] {
-            assert_eq!(ring.take(end, limit, &mut bytes), Ok(()));
+            assert_eq!(ring.take(end, |record| record.end > limit, &mut bytes), Ok(()));
             assert_eq!((bytes.len() as u64, ring.word(block::TAKEN)), (taken, taken));
         }
     }
@@ -745,13 +750,13 @@ mod tests {
             let mut ring = filled(0, &[0], &[], head);
             let end = ring.end();
             assert!(ring.has_more());
-            assert_eq!(ring.take(end, u64::MAX, &mut Vec::new()), Err(Damage));
+            assert_eq!(ring.take(end, |_| false, &mut Vec::new()), Err(Damage));
             ring.skip();
         }
         // A lap cannot end behind the head.
         let mut ring = filled(0, &[], &[0], record::BYTES);
         let end = ring.end();
-        assert_eq!(ring.take(end, u64::MAX, &mut Vec::new()), Err(Damage));
+        assert_eq!(ring.take(end, |_| false, &mut Vec::new()), Err(Damage));
     }
 
     #[test]

@@ -41,11 +41,11 @@ pub fn has(table: &[u8], number: u32) -> bool {
     u64::from(number) < table::NUMBERS && table.get(number as usize).is_some_and(|row| *row != 0)
 }
 
-/// Whether a call may be the agent's also where it is to be replayed. One that waits for a child has to come behind the child's end,
-/// and before one that changes a mapped file it is looked whether that was as it is to be.
+/// Whether a call may be the agent's also where it is to be replayed. Before one that changes a mapped file it is looked whether that was
+/// as it is to be.
 fn may_be_replayed(plan: &Plan) -> bool {
     // The flags of the last one are in memory.
-    const ENGINES: [&str; 5] = ["wait4", "pkey_mprotect", "truncate", "creat", "openat2"];
+    const ENGINES: [&str; 4] = ["pkey_mprotect", "truncate", "creat", "openat2"];
     (plan.row.replay != Replay::Refuse || is_refused(plan)) && !ENGINES.contains(&plan.row.name)
 }
 
@@ -78,6 +78,8 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
         _ if matches!(plan.role, Role::Yields) => 1,
         // Only a FIFO has one wait.
         _ if kind_of(plan) == Some(kind::OPEN) => 0,
+        // It is told when that was.
+        _ if kind_of(plan) == Some(kind::END) => 1,
         Blocks::Never => 0,
         Blocks::May => 1,
         Blocks::Fd(slot) => slot + 2,
@@ -98,6 +100,9 @@ fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
 /// What is special about a call, or `None` when it is the engine's.
 fn kind_of(plan: &Plan) -> Option<u8> {
     let name = plan.row.name;
+    if name == "exit_group" {
+        return Some(kind::END);
+    }
     if plan.row.replay == Replay::Lifecycle || plan.changes_identity {
         return None;
     }
@@ -271,6 +276,7 @@ mod tests {
             "arch_prctl",
             "prlimit64",
             "rseq",
+            "exit_group",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -281,7 +287,6 @@ mod tests {
             "clone",
             "clone3",
             "exit",
-            "exit_group",
             "rt_sigreturn",
             "kill",
             "ptrace",
@@ -303,17 +308,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_replayed_waits_for_children_and_is_refused_in_the_engine() {
+    fn what_is_to_be_replayed_is_refused_in_the_engine() {
         let table = build(Data::All, true, |_| false);
-        for name in ["read", "write", "openat", "mmap", "brk", "rt_sigprocmask", "poll", "nanosleep", "getrandom"] {
+        for name in
+            ["read", "write", "openat", "mmap", "brk", "rt_sigprocmask", "poll", "nanosleep", "wait4", "exit_group"]
+        {
             assert!(has(&table, number(name)), "{name}");
         }
         for syscall in SYSCALLS.iter().filter(|syscall| syscall.replay == Replay::Refuse) {
             let number = syscall.number.on(Arch::X86_64).map_or(u32::MAX, u32::from);
             assert_eq!(has(&table, number), syscall.name == "rseq", "{}", syscall.name);
         }
-        // What the last two change is looked at before.
-        for name in ["wait4", "creat", "openat2"] {
+        // What they change is looked at before.
+        for name in ["creat", "openat2"] {
             assert!(!has(&table, number(name)), "{name}");
         }
     }

@@ -276,6 +276,7 @@ impl Recorder {
             self.uncover_own(tid);
         }
         self.uncover_looked_at(tid);
+        self.learn_last(tid);
         let Some(task) = self.tasks.get(&tid) else { return };
         if !task.call.as_ref().is_some_and(takes_place) {
             return;

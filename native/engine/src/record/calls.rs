@@ -34,6 +34,9 @@ impl World {
         if let Some(sampler) = sampler {
             task.sample = sampler.take(task, &call);
         }
+        if let Some(agent) = &mut self.agent {
+            *agent.counts.trapped.entry(call.number).or_default() += 1;
+        }
         task.call = Some(call);
     }
 
@@ -80,8 +83,7 @@ impl World {
         if task.traps.learns && task.trapped >= 2 {
             World::end_learning(task);
         }
-        if let Some(agent) = &mut self.agent {
-            *agent.counts.trapped.entry(call.number).or_default() += 1;
+        if self.agent.is_some() {
             self.names_moved |= !capture::is_error(result) && moves_names(task, &call);
             self.tell_known(task, &call);
             World::hide_block(task, &call, result);

@@ -85,6 +85,11 @@ impl Control {
         self.processes().remove(&pid);
     }
 
+    /// Whether a process is there, as far as was told.
+    pub(super) fn has(&self, pid: pid_t) -> bool {
+        self.processes().contains(&pid)
+    }
+
     /// Sends a signal to the first program; one that comes before its start waits for it. 0 sends nothing. `false` when
     /// the program has ended, and only what it left behind is still recorded.
     #[allow(clippy::must_use_candidate, reason = "sending is the purpose")]

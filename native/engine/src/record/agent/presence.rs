@@ -235,6 +235,8 @@ impl Recorder {
                     own.orig_rax = number;
                 }
                 if let Some((record, _)) = Record::parse(&bytes) {
+                    // One that is made again is counted then.
+                    agent.counts.in_process += u64::from(!sys::is_restart(result));
                     agent.clock.refresh();
                     let start = agent.clock.at(record.start);
                     let call = self.world.begin_recorded(task, &record, start);

@@ -1,6 +1,6 @@
 //! What the rings hold becomes events: in the order in which the calls ended, each as if the recorder had seen it made.
 
-use libc::pid_t;
+use libc::{c_int, pid_t};
 use trace_format::event::{Lost, Side, Status};
 use trace_format::table::Arch;
 
@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::objects::{Facts, Identity};
 use crate::plan;
 use crate::record::calls::continue_interrupted;
+use crate::record::control::Control;
 use crate::record::{Recorder, World};
 use crate::resolve;
 use crate::sys;
@@ -31,7 +32,41 @@ pub(in crate::record) struct ToldFile {
 impl Recorder {
     /// Takes what is in the rings of all tasks, in the order in which the calls ended. Whether there was anything.
     /// `stopped`: a task that has come to a stop, or ended.
+    ///
+    /// The end of a process comes before the call of its parent that tells of it, wait4(2). The parent hears of it when it has been
+    /// waited for here, but may be quicker than what is done about it then.
     pub(in crate::record) fn drain(&mut self, stopped: Option<pid_t>) -> bool {
+        let mut unseen = Unseen::default();
+        let is_any = self.drain_before_ends(stopped, &mut unseen);
+        while let Some((tid, pid)) = unseen.held.take() {
+            let was_there = self.tell_ends_of(pid);
+            if !was_there && stopped != Some(tid) {
+                // That is being done.
+                break;
+            }
+            unseen.is_let_go = !was_there;
+            self.drain_before_ends(stopped, &mut unseen);
+        }
+        is_any
+    }
+
+    /// Tells of the ends of a process and its threads that have been waited for already. Whether there were any.
+    fn tell_ends_of(&mut self, pid: pid_t) -> bool {
+        let mut is_any = false;
+        while let Some(index) = self.stops.iter().position(|waited| {
+            let task = self.tasks.get(&waited.tid);
+            !libc::WIFSTOPPED(waited.status) && task.is_some_and(|task| task.process.borrow().pid == pid)
+        }) {
+            is_any = true;
+            if let Some(waited) = self.stops.remove(index) {
+                self.ended(&waited);
+            }
+        }
+        is_any
+    }
+
+    /// The same, up to calls that tell of ends of which nothing has been told here.
+    fn drain_before_ends(&mut self, stopped: Option<pid_t>, unseen: &mut Unseen) -> bool {
         let Some(agent) = &mut self.world.agent else { return false };
         // Before any ring is looked at. What ends later may be seen in one ring, and not be there yet in another that was looked at
         // before.
@@ -42,11 +77,11 @@ impl Recorder {
         agent.clock.refresh();
         let several = filled.next().is_some();
         if several {
-            self.drain_all(limit, stopped);
+            self.drain_all(limit, stopped, unseen);
         } else {
             let tid = first.tid;
             let limit = if self.tasks.len() > 1 && stopped != Some(tid) { limit } else { u64::MAX };
-            self.drain_one(tid, limit, &mut bytes);
+            self.drain_one(tid, limit, unseen, &mut bytes);
         }
         if let Some(agent) = &mut self.world.agent {
             agent.bytes = bytes;
@@ -55,7 +90,7 @@ impl Recorder {
     }
 
     /// Piece by piece, so that its thread finds room again soon.
-    fn drain_one(&mut self, tid: pid_t, limit: u64, bytes: &mut Vec<u8>) {
+    fn drain_one(&mut self, tid: pid_t, limit: u64, unseen: &mut Unseen, bytes: &mut Vec<u8>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let Some(end) = task.ring.as_ref().map(Ring::end) else { return };
         while let Some(ring) = &mut task.ring {
@@ -68,7 +103,7 @@ impl Recorder {
             while let Some((record, size)) =
                 Record::parse(&bytes[taken..]).filter(|(record, _)| self.world.makes(record))
             {
-                is_later = record.end > limit;
+                is_later = record.end > limit || unseen.holds(tid, &record, &self.control);
                 if is_later {
                     break;
                 }
@@ -91,7 +126,7 @@ impl Recorder {
         self.world.count_damage();
     }
 
-    fn drain_all(&mut self, limit: u64, stopped: Option<pid_t>) {
+    fn drain_all(&mut self, limit: u64, stopped: Option<pid_t>, unseen: &mut Unseen) {
         // Up to now: who goes on writing meanwhile is not ahead of the others.
         let mut taken: Vec<(pid_t, End, Vec<u8>)> = Vec::new();
         let filled =
@@ -101,7 +136,9 @@ impl Recorder {
         for (index, (tid, end, bytes)) in taken.iter_mut().enumerate() {
             let Some(ring) = self.tasks.get_mut(tid).and_then(|task| task.ring.as_mut()) else { continue };
             let limit = if stopped == Some(*tid) { u64::MAX } else { limit };
-            if ring.take(*end, limit, bytes).is_err() {
+            let control = &self.control;
+            let stays = |record: &Record<'_>| record.end > limit || unseen.holds(*tid, record, control);
+            if ring.take(*end, stays, bytes).is_err() {
                 ring.skip();
                 self.world.count_damage();
             }
@@ -251,6 +288,41 @@ impl World {
     }
 }
 
+/// A call that tells of the end of a process, of which nothing has been told yet.
+#[derive(Default)]
+struct Unseen {
+    /// The task that has made it, and the process.
+    held: Option<(pid_t, pid_t)>,
+    /// It is told of all the same.
+    is_let_go: bool,
+}
+
+impl Unseen {
+    /// Whether a record of this task is to wait for the end of a process.
+    fn holds(&mut self, tid: pid_t, record: &Record<'_>, control: &Control) -> bool {
+        let Some(pid) = reaped(record).filter(|pid| !self.is_let_go && control.has(*pid)) else { return false };
+        self.held = Some((tid, pid));
+        true
+    }
+}
+
+/// The process whose end a call of wait4(2) has told of.
+fn reaped(record: &Record<'_>) -> Option<pid_t> {
+    /// Slots of its status and its options.
+    const STATUS: u8 = 1;
+    const OPTIONS: usize = 2;
+    if libc::c_long::from(record.number) != libc::SYS_wait4 || record.result <= 0 {
+        return None;
+    }
+    let status = record.captures().find_map(|(captured, bytes)| match captured {
+        Captured::Memory(captured) if captured.slot == STATUS => Some(c_int::from_le_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    });
+    let tells_of_stops = record.args[OPTIONS] & (libc::WUNTRACED | libc::WCONTINUED) as u64 != 0;
+    let is_end = status.map_or(!tells_of_stops, |status| libc::WIFEXITED(status) || libc::WIFSIGNALED(status));
+    pid_t::try_from(record.result).ok().filter(|_| is_end)
+}
+
 /// Adds what a record has of one side to the memory of an event. How many captures it has that are well-formed.
 fn add(memory: &mut Memory, record: &Record<'_>, side: Side) -> u8 {
     let mut found = 0;
@@ -295,4 +367,64 @@ fn opened<'a>(record: &Record<'a>) -> Option<(Facts, &'a [u8])> {
     let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
     let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
     Some(((word(0), word(8), mode), path))
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_format::ring::{capture, record};
+
+    use super::*;
+
+    const TID: pid_t = 7;
+    const CHILD: pid_t = 4711;
+
+    /// A record of wait4(2) that came back with `result`, and wrote a status.
+    fn wait4(result: i64, status: Option<c_int>, options: c_int) -> Vec<u8> {
+        let mut bytes = vec![0; record::BYTES as usize];
+        let mut put =
+            |offset: u64, value: &[u8]| bytes[offset as usize..offset as usize + value.len()].copy_from_slice(value);
+        put(record::NUMBER, &(libc::SYS_wait4 as u16).to_le_bytes());
+        put(record::RESULT, &result.to_le_bytes());
+        put(record::ARGS + 2 * 8, &(options as u64).to_le_bytes());
+        put(record::CAPTURES, &[u8::from(status.is_some())]);
+        if let Some(status) = status {
+            let mut head = vec![0; capture::BYTES as usize];
+            head[capture::WANTED as usize] = 4;
+            head[capture::LENGTH as usize] = 4;
+            head[capture::SLOT as usize] = 1;
+            head[capture::SIDE as usize] = Side::Out as u8;
+            bytes.extend(head);
+            bytes.extend(status.to_le_bytes());
+            bytes.extend([0; 4]);
+        }
+        let size = bytes.len() as u32;
+        bytes[record::SIZE as usize..record::SIZE as usize + 4].copy_from_slice(&size.to_le_bytes());
+        bytes
+    }
+
+    fn told(bytes: &[u8]) -> Option<pid_t> {
+        reaped(&Record::parse(bytes).unwrap().0)
+    }
+
+    #[test]
+    fn what_a_wait_has_told_of_an_end_waits_for_that() {
+        let (exited, killed, stopped) = (3 << 8, libc::SIGKILL, libc::SIGSTOP << 8 | 0x7f);
+        let child = i64::from(CHILD);
+        assert_eq!(told(&wait4(child, Some(exited), 0)), Some(CHILD));
+        assert_eq!(told(&wait4(child, Some(killed), libc::WUNTRACED)), Some(CHILD));
+        assert_eq!(told(&wait4(child, None, libc::WNOHANG)), Some(CHILD));
+        // It may have been stopped.
+        assert_eq!(told(&wait4(child, None, libc::WUNTRACED)), None);
+        assert_eq!(told(&wait4(child, Some(stopped), libc::WUNTRACED)), None);
+        assert_eq!((told(&wait4(0, None, libc::WNOHANG)), told(&wait4(-10, None, 0))), (None, None));
+        let (bytes, control) = (wait4(child, Some(exited), 0), Control::default());
+        let (record, _) = Record::parse(&bytes).unwrap();
+        let mut unseen = Unseen::default();
+        assert!(!unseen.holds(TID, &record, &control));
+        control.processes().insert(CHILD);
+        assert!(unseen.holds(TID, &record, &control));
+        assert_eq!(unseen.held, Some((TID, CHILD)));
+        unseen.is_let_go = true;
+        assert!(!unseen.holds(TID, &record, &control));
+    }
 }

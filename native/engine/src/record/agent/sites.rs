@@ -152,6 +152,17 @@ impl Recorder {
         }
     }
 
+    /// A task has entered a call that does not come back: its site is patched in the next process that runs this code.
+    pub(super) fn learn_last(&mut self, tid: pid_t) {
+        let (Some(agent), Some(task)) = (&mut self.world.agent, self.tasks.get(&tid)) else { return };
+        let is_last = |call: &Call| call.arch == Arch::X86_64 && call.name() == "exit_group";
+        let Some(call) = task.call.filter(is_last) else { return };
+        let code = &mut task.space.borrow_mut().code;
+        if task.ring.is_some() && code.state == State::Present {
+            code.learn(&mut agent.known, tid, Passed::call(call.ip, call.number));
+        }
+    }
+
     /// Patches the site that a task has just passed. When another thread is in the way, the next time will do.
     pub(in crate::record) fn patch(&mut self, tid: pid_t, passed: Passed) {
         let Passed { ip, kind, .. } = passed;

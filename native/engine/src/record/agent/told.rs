@@ -128,9 +128,11 @@ pub(in crate::record) fn refusals(task: &Task, replayable: bool) -> u32 {
     if !replayable {
         return apart;
     }
-    let takes_turns = Rc::strong_count(&task.space) > 1 || task.space.borrow().is_joined;
+    let space = task.space.borrow();
+    let takes_turns = Rc::strong_count(&task.space) > 1 || space.is_joined;
     let waits = if takes_turns { refuse::WAITS } else { 0 };
-    apart | waits | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
+    let ends = if space.is_seen_written() || !space.guards.all.is_empty() { refuse::ENDS } else { 0 };
+    apart | waits | ends | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
 }
 
 /// A call whose descriptor is for reading only.
