@@ -50,6 +50,7 @@ struct block {
 		u64 start, end;
 	} code[BLOCK_CODE_PARTS], guarded[BLOCK_GUARDED_PARTS], last;
 	u64 kept[BLOCK_KEPT_FILES][BLOCK_KEPT_WORDS];
+	u64 waited[BLOCK_COUNTERS];
 };
 
 struct record {
@@ -123,6 +124,7 @@ AT(block, code, BLOCK_CODE);
 AT(block, guarded, BLOCK_GUARDED);
 AT(block, last, BLOCK_LAST);
 AT(block, kept, BLOCK_KEPT);
+AT(block, waited, BLOCK_WAITED);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -1165,6 +1167,18 @@ static u64 counter_at(const struct block *block, u64 time)
 	return block->counter + (u64)(grown >> 32);
 }
 
+/* Whether threads have waited for others behind this address, and others want the turn now. */
+static int is_waited_at(const struct block *block, u64 ip)
+{
+	u32 i = 0;
+
+	if (!(block->refuse & REFUSE_TURNS))
+		return 0;
+	while (i < BLOCK_COUNTERS && block->waited[i] != ip)
+		i++;
+	return i < BLOCK_COUNTERS;
+}
+
 /* rdtsc or rdtscp: 0 when it was answered, 1 when it is the engine's. */
 int agent_count(struct frame *frame, struct block *block)
 {
@@ -1172,7 +1186,8 @@ int agent_count(struct frame *frame, struct block *block)
 	struct record *record;
 	struct writer writer;
 
-	if (!block->replayable || !block->counter_rate || block->refuse & REFUSE_ALL)
+	if (!block->replayable || !block->counter_rate || block->refuse & REFUSE_ALL ||
+	    is_waited_at(block, frame->site[SITE_IP / 8]))
 		return leave(block);
 	if (has_lapped(block))
 		begin_lap(block);

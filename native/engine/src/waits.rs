@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register, UsedMemory};
 use libc::{pid_t, user_regs_struct};
+use trace_format::ring::block;
 
 use crate::memory::word_of;
 use crate::probe::{self, Word, bits};
@@ -214,6 +215,8 @@ pub struct Waits {
     instructions: HashSet<u64>,
     turns: VecDeque<Rc<Wait>>,
     counting: VecDeque<Rc<Counting>>,
+    /// Behind which reads of the counter threads have waited, the latest first.
+    counters: Vec<u64>,
 }
 
 impl Waits {
@@ -247,8 +250,19 @@ impl Waits {
         self.turns.iter().find(|wait| wait.goes_on(tid, regs)).map(Rc::clone)
     }
 
+    /// Behind which reads of the counter threads have waited.
+    #[must_use]
+    pub fn counters(&self) -> &[u64] {
+        &self.counters
+    }
+
     /// A thread that has read the counter before `ip` waits so.
     pub fn learn_counting(&mut self, ip: u64, regs: &user_regs_struct, words: &[Word]) {
+        if self.counters.first() != Some(&ip) {
+            self.counters.retain(|known| *known != ip);
+            self.counters.truncate(block::COUNTERS as usize - 1);
+            self.counters.insert(0, ip);
+        }
         self.counting.truncate(MOST_TURNS - 1);
         self.counting.push_front(Rc::new(Counting { ip, kept: kept(regs), words: words.to_vec() }));
     }
@@ -351,5 +365,14 @@ mod tests {
         assert_eq!(waits.counting(tid, 0x40, &user_regs_struct { rsp: 1, ..states[0] }), None);
         *awaited = std::hint::black_box(8);
         assert!(waits.of(tid, &states[0]).is_none() && waits.counting(tid, 0x40, &states[0]).is_none());
+    }
+
+    #[test]
+    fn the_latest_reads_of_the_counter_behind_which_threads_have_waited_are_known() {
+        let mut waits = Waits::default();
+        for ip in [1, 2, 3, 2, 4, 5] {
+            waits.learn_counting(ip, &registers(), &[]);
+        }
+        assert_eq!(waits.counters(), [5, 4, 2, 3]);
     }
 }

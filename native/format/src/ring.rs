@@ -126,7 +126,11 @@ pub mod block {
     pub const KEPT: u64 = LAST + 16;
     pub const KEPT_FILES: u64 = 32;
     pub const KEPT_WORDS: u64 = 7;
-    pub const BYTES: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;
+    /// Behind which reads of the counter threads have waited for others, 0 where there are fewer: while others want the turn these are the
+    /// engine's. Written by the engine.
+    pub const WAITED: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;
+    pub const COUNTERS: u64 = 4;
+    pub const BYTES: u64 = WAITED + COUNTERS * 8;
 }
 
 /// How a call is made in another form at first.
@@ -192,7 +196,7 @@ pub mod refuse {
     pub const WAITS: u32 = 4;
     /// Calls about descriptors: what is known of them is another process's.
     pub const DESCRIPTORS: u32 = 8;
-    /// To keep the turn while a call waits: others want it.
+    /// To keep the turn while a call waits, or to answer where threads have waited: others want it.
     pub const TURNS: u32 = 16;
     /// Calls that end the process: others may see what the kernel writes to its memory then.
     pub const ENDS: u32 = 32;
@@ -417,7 +421,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .into_iter()
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
-            SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS BYTES))
+            SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
+            BYTES))
         .chain(named!("TRIES", tries: FORM NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))

@@ -378,6 +378,13 @@ impl Ring {
         word.fetch_or(1 << (bit % 64), Ordering::SeqCst);
     }
 
+    /// Behind these reads of the counter threads have waited for others.
+    pub fn set_waited(&self, counters: &[u64]) {
+        for index in 0..block::COUNTERS {
+            self.set_word(block::WAITED + index * 8, counters.get(index as usize).copied().unwrap_or(0));
+        }
+    }
+
     /// The agent has mapped nothing last: what was there may be something else by now.
     pub fn forget_last(&self) {
         self.set_word(block::LAST + 8, 0);

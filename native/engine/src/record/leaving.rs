@@ -440,7 +440,11 @@ impl Recorder {
         let Some(ring) = &task.ring else { return };
         ring.set_clock(task.resumed);
         let was_wanted = task.resumed.saturating_sub(task.wanted) < SOON_AGAIN_NS;
-        let is_wanted = was_wanted || turns.wanted_of(task.space.borrow().group).is_some();
+        let space = task.space.borrow();
+        let is_wanted = was_wanted || turns.is_awaited(space.group);
+        if is_wanted && !space.waits.counters().is_empty() {
+            ring.set_waited(space.waits.counters());
+        }
         let bits = refusals(task, true) | if is_wanted { refuse::TURNS } else { 0 };
         if ring.refuses() != bits {
             ring.refuse(bits);

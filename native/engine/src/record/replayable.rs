@@ -543,6 +543,9 @@ impl Recorder {
         let slice = task.slice();
         let looks = FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE);
         let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, looks, now);
+        if self.waits_as_before(tid) {
+            return;
+        }
         let is_over = self.world.turns.is_over(group, slice, now);
         if self.world.turns.chaos.is_some() || !(is_over || is_looked_at) {
             return self.go_on(tid, 0);
@@ -566,6 +569,25 @@ impl Recorder {
         };
         task.pending = Some(Pending::Start);
         self.grant(next);
+    }
+
+    /// A thread has just read the counter: whether it waits as another time, while others want the turn or may; then it is given up.
+    fn waits_as_before(&mut self, tid: pid_t) -> bool {
+        let turns = &mut self.world.turns;
+        let Some(task) = self.tasks.get_mut(&tid).filter(|task| task.held.is_empty()) else { return false };
+        let (group, boundary) = (task.space.borrow().group, task.boundary);
+        let is_place = |boundary: &Boundary| task.space.borrow().waits.counters().contains(&boundary.ip);
+        let Some(boundary) = boundary.filter(is_place) else { return false };
+        if turns.are_varied() || !turns.is_awaited(group) {
+            return false;
+        }
+        let Ok(regs) = sys::registers(tid) else { return false };
+        let Some(words) = task.space.borrow().waits.counting(tid, boundary.ip, &regs) else { return false };
+        (task.only_waits, task.looks) = (false, 0);
+        task.pending = Some(Pending::Start);
+        let next = turns.park(group, tid, words, WAITS_WITH_CLOCK_NS);
+        self.grant(next);
+        true
     }
 
     /// Whether a thread that has just read the counter does so in a loop that only waits.

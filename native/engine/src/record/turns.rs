@@ -332,6 +332,12 @@ impl Turns {
         }
     }
 
+    /// Whether others wait for the turn of a group, or for memory to change.
+    pub fn is_awaited(&self, group: u32) -> bool {
+        let group = self.groups.get(&self.find(group));
+        group.is_some_and(|group| !(group.waiting.is_empty() && group.parked.is_empty()))
+    }
+
     /// Who has the turn of a group, if others wait for it.
     pub fn wanted_of(&self, group: u32) -> Option<pid_t> {
         self.groups.get(&self.find(group)).filter(|group| !group.waiting.is_empty())?.holder
