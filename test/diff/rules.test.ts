@@ -439,6 +439,32 @@ describe("rules of what the system chose", () => {
     );
   });
 
+  it("ports that the kernel chose and a program then names", async () => {
+    for (const call of ["accept", "getsockname"]) {
+      await proves("ports", (run) => {
+        const port = String(51_207 + run);
+        const address = Buffer.from([2, 0, 200, 7 + run, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        return one(run, (trace) => {
+          trace
+            .object("socket", "socket:[9]", "TCP")
+            .call(call, {
+              args: [3, 0x4000, 0x5000],
+              captures: [[1, "out", 0x4000, address]],
+              refs: [[0, 3, 1]],
+            })
+            .event("exec", {
+              captures: [
+                [0, "in", 0, "/bin/handle"],
+                [1, "in", 0, `handle\0--peer=127.0.0.1:${port}\0`],
+                [2, "in", 0, `REMOTE_PORT=${port}\0`],
+                [3, "in", 0, "/srv"],
+              ],
+            });
+        });
+      });
+    }
+  });
+
   it("short-sleeps, and only short ones", async () => {
     const sleep = (millis: number) =>
       extra("nanosleep", {

@@ -17,6 +17,7 @@ import { type Names, NO_NAME } from "./names.js";
 import { ITSELF, PathJoiner } from "./paths.js";
 import { captureAt } from "./pieces.js";
 import { Op, type Plan, type Step } from "./plan.js";
+import { chosenPort } from "./ports.js";
 import { Special, SpecialObjects } from "./special.js";
 import { feedArguments } from "./value.js";
 
@@ -53,6 +54,8 @@ export class CanonicalCall {
   readonly threads = new HashIndex();
   /** Numbers of the inodes that programs were told, their low 32 bits. */
   readonly inodes = new Set<number>();
+  /** Ports of addresses that the kernel told, and that it may have chosen. */
+  readonly ports = new Set<string>();
   /** Processes that use each pipe: the number, or -1 for several. */
   readonly pipeUsers = new Map<number, number>();
   readonly #trace: Trace;
@@ -224,10 +227,16 @@ export class CanonicalCall {
       this.hash.word(data[0] ?? 0);
       return;
     }
-    const kept = out && this.#rules.has("ports") ? text.replace(/:\d+$/, "") : text;
+    const kept = out && this.#rules.has("ports") ? this.#withoutPort(text) : text;
     const name = kept.startsWith("/") ? this.#names.path(kept) : this.#names.other(kept);
     this.socketPath = kept.startsWith("/") ? name : NO_NAME;
     this.name = this.#names.pair(this.name, name);
+  }
+
+  #withoutPort(address: string): string {
+    const port = chosenPort(address);
+    if (port !== undefined) this.ports.add(port);
+    return address.replace(/:\d+$/, "");
   }
 
   #descriptor(batch: DigestedBatch, i: number, k: number): void {

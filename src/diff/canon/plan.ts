@@ -84,6 +84,8 @@ export interface Plan {
   /** It never waits: when it takes long, the machine was busy. */
   readonly quick: boolean;
   readonly steps: readonly Step[];
+  /** Whether the kernel tells an address in it. */
+  readonly told: boolean;
   readonly run: Form["run"];
   /** Whether the result is a number that means something. */
   readonly result: boolean;
@@ -191,6 +193,7 @@ function planOf(
     makes: makesOf(call),
     quick: QUICK.has(call),
     steps,
+    told: steps.some(({ op, out }) => op === Op.Address && out),
     run: runOf(form, rules),
     result: row !== undefined && saysSomething(row.ret, call, rules),
     data,

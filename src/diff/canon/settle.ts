@@ -9,6 +9,7 @@ import type { RuleSet } from "../rules.js";
 import { HashIndex } from "./columns.js";
 import { mixed, mixed2, textHash } from "./hash.js";
 import { NameKind } from "./names.js";
+import { chosenPort } from "./ports.js";
 import { CanonicalTexts } from "./texts.js";
 import type { CanonicalTrace } from "./trace.js";
 
@@ -117,17 +118,15 @@ class Folders {
 }
 
 /** Ports that addresses of the trace name and that are in the range from which the kernel chooses. */
-function portsOf({ names }: CanonicalTrace): Set<string> {
-  const ports = new Set<string>();
+function portsOf({ names, ports: told }: CanonicalTrace): Set<string> {
+  const ports = new Set(told);
   for (let name = 1; name < names.count; name++) {
     if (names.kind.at(name) !== NameKind.Text) continue;
-    const port = /:(\d+)$/.exec(names.text(name))?.[1];
-    if (port !== undefined && Number(port) >= FIRST_CHOSEN_PORT) ports.add(port);
+    const port = chosenPort(names.text(name));
+    if (port !== undefined) ports.add(port);
   }
   return ports;
 }
-
-const FIRST_CHOSEN_PORT = 32_768;
 
 function pathOf({ canon, mapped }: Side, name: number): string {
   return mapped.get(name) ?? canon.names.text(name);

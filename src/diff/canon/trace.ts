@@ -105,6 +105,11 @@ export class CanonicalTrace {
     return this.#current.pipeUsers;
   }
 
+  /** Ports of addresses that its programs were told, and that the kernel may have chosen. */
+  get ports(): ReadonlySet<string> {
+    return this.#current.ports;
+  }
+
   /** Numbers of the inodes that its programs were told, their low 32 bits. */
   get inodes(): ReadonlySet<number> {
     return this.#current.inodes;
@@ -160,10 +165,13 @@ export class CanonicalTrace {
     if (plan.quick && (batch.duration[i] as number) > this.noise) {
       this.noise = batch.duration[i] as number;
     }
-    if (plan.aside || isChanceCall(this.#plans.rules, plan, batch, i)) return;
+    const isAside = plan.aside || isChanceCall(this.#plans.rules, plan, batch, i);
+    // A port that the kernel chose is one wherever it stands, also when that was asked for in a call that does not count.
+    if (isAside && !plan.told) return;
     const succeeded = (flags & NOT_OK) === 0;
     const call = this.#current.reset(plan.verbHash);
     call.take(plan, batch, i, succeeded);
+    if (isAside) return;
     if (call.kind === Special.WakeUp && this.#plans.rules.has("wake-ups")) return;
     if (call.kind === Special.Inherited && this.#isShared(plan, batch, i)) return;
     const isAnonymous = plan.verb === this.#mapVerb && call.name === NO_NAME;
