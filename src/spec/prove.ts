@@ -179,14 +179,22 @@ async function fatalDenial(
     const had = [...own.accesses.values()]
       .filter(({ verb }) => verb === probe.verb)
       .map(named.before);
-    const failed = () =>
+    const failed = (error?: string) =>
       [...own.probes.values()].some(
-        (other) => other.verb === probe.verb && named.before(other) === name,
+        (other) =>
+          other.verb === probe.verb &&
+          named.before(other) === name &&
+          (error === undefined || other.error === error),
       );
     // What has a new name in each run, beside that of before.
     const isMade = () =>
       probe.verb === "create" && had.some((other) => dirname(other) === dirname(name)) && !failed();
     if (!had.includes(name) && !isMade()) continue;
+    // One verb stands for several questions, as access(2) asks of three rights: what worked still does, what failed had failed.
+    const has = [...role.accesses.values()].some(
+      (access) => access.verb === probe.verb && named.now(access) === name,
+    );
+    if (has && failed(probe.error)) continue;
     if (isLacking(probe) && (mayLack || isReplaced(probe, role))) continue;
     return {
       role: identityName(role.identity, role.lines[0]?.[0]),

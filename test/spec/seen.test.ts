@@ -49,6 +49,13 @@ udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(("::1", 0)); u
       expect(found.spec).toContain(grant);
   });
 
+  it("that of several questions about a file only some were answered well", () => {
+    const found = learned(`import os
+print(os.access("app.py", os.R_OK), os.access("app.py", os.X_OK))
+`);
+    expectEnough(found, "True False\n");
+  });
+
   it("a script by its interpreter where its name is new in each run", () => {
     const found = learned(`import os, subprocess, sys, tempfile
 with tempfile.TemporaryDirectory() as place:
