@@ -50,7 +50,8 @@ const ALIASES: readonly (readonly string[])[] = [
 
 /**
  * What healthy runs seldom show: the kernel's own restarts and returns from handlers, ending, aborting, clocks that the
- * vDSO hides on most machines, starting threads, giving memory back, waiting where others were quick enough.
+ * vDSO hides on most machines, starting threads, giving memory back, waiting where others were quick enough, and asking
+ * where one is when nobody has told it in PWD.
  */
 export const NEEDED: readonly string[] = [
   "restart_syscall",
@@ -86,6 +87,7 @@ export const NEEDED: readonly string[] = [
   "nanosleep",
   "clock_nanosleep",
   "getrandom",
+  "getcwd",
   "write",
   "writev",
   "close",

@@ -344,6 +344,18 @@ describe("trace spec explain", TIMEOUT, () => {
   });
 });
 
+describe("a shell that was recorded with PWD", TIMEOUT, () => {
+  it("asks where it is when it is started without", () => {
+    const own = new SpecPlace();
+    own.env.PWD = own.work;
+    const spec = own.learn("sh", "-c", "echo here");
+    delete own.env.PWD;
+    const ran = own.trace("spec", "run", spec);
+    own.leave();
+    expect(ran).toEqual({ status: 0, stdout: "here\n", stderr: "" });
+  });
+});
+
 describe("trace spec prove", TIMEOUT, () => {
   it("proves a spec by its recording, an enforced run and attempts that fail", () => {
     const own = place.trace("spec", "prove", "--record=../proof.trace", spec, "../base.trace");
