@@ -30,7 +30,7 @@ import {
 } from "./model.js";
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { namesAdded } from "./names_added.js";
-import { aliasesOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
+import { aliasesOf, companionsOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
 import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";
 import { argvShape, identityName } from "./roles.js";
@@ -339,8 +339,10 @@ class Generator {
       ...others.map((object) => added(object, "alias")),
     ];
     const granted = new Set([...calls, ...others]);
+    const begun = new Set([...granted, ...companionsOf(granted)]);
+    const needed = new Set([...begun, ...aliasesOf(begun), ...NEEDED]);
     grants.push(
-      ...NEEDED.filter((name) => !granted.has(name)).map((name) => added(name, "needed")),
+      ...[...needed].filter((name) => !granted.has(name)).map((name) => added(name, "needed")),
     );
     const probes = [...role.probes.values()].map(({ probe, count }) => ({ ...probe, count }));
     const limits: Limits = {

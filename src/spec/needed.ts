@@ -49,6 +49,16 @@ const ALIASES: readonly (readonly string[])[] = [
 ];
 
 /**
+ * Calls that go on with what one of them made: whether all are made in a run may depend on how long it takes. Each is about
+ * objects of the program's own.
+ */
+const COMPANIONS: readonly (readonly string[])[] = [
+  ["epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait"],
+  ["timerfd_create", "timerfd_settime", "timerfd_gettime"],
+  ["timer_create", "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete"],
+];
+
+/**
  * What healthy runs seldom show: the kernel's own restarts and returns from handlers, ending, aborting, clocks that the
  * vDSO hides on most machines, starting threads, giving memory back, waiting where others were quick enough, and asking
  * where one is when nobody has told it in PWD.
@@ -124,9 +134,15 @@ export function isAliasOf(one: string, other: string): boolean {
 
 /** Other names of the calls in `seen`, in the order of the groups; none that is there already. */
 export function aliasesOf(seen: ReadonlySet<string>): string[] {
-  const found = new Set<string>();
-  for (const group of ALIASES) {
-    if (group.some((name) => seen.has(name))) for (const name of group) found.add(name);
-  }
-  return [...found].filter((name) => !seen.has(name));
+  return restOf(ALIASES, seen);
+}
+
+/** What goes on with what the calls in `seen` made; none that is there already. */
+export function companionsOf(seen: ReadonlySet<string>): string[] {
+  return restOf(COMPANIONS, seen);
+}
+
+function restOf(groups: readonly (readonly string[])[], seen: ReadonlySet<string>): string[] {
+  const begun = groups.filter((group) => group.some((name) => seen.has(name)));
+  return [...new Set(begun.flat())].filter((name) => !seen.has(name));
 }

@@ -49,6 +49,13 @@ udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(("::1", 0)); u
       expect(found.spec).toContain(grant);
   });
 
+  it("what waits for an epoll instance, whether a run was so short that nothing did or not", () => {
+    const { spec } = learned("import select; select.epoll()");
+    for (const call of ["epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2"])
+      expect(spec).toContain(`{verb: syscall, object: ${call}, because: needed}`);
+    expect(spec).not.toContain("timerfd_settime");
+  });
+
   it("that of several questions about a file only some were answered well", () => {
     const found = learned(`import os
 print(os.access("app.py", os.R_OK), os.access("app.py", os.X_OK))
