@@ -49,7 +49,8 @@ export async function checkTrace(spec: Spec, trace: Trace): Promise<CheckResult>
   return { violations, unknown: seen.unknown, accesses };
 }
 
-function roleOf(spec: Spec, observed: ObservedRole, tokens: Tokens): Role | undefined {
+/** The role of a spec that a program of a recording has. */
+export function roleOf(spec: Spec, observed: ObservedRole, tokens: Tokens): Role | undefined {
   const argv = observed.lines[0] ?? [];
   const cwd = tokens.PWD ?? "/";
   return matchRole(spec.roles, observed.identity.exe, argv, cwd, (text) => expanded(text, tokens));

@@ -147,7 +147,11 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
   }
   return {
     name: role.name,
-    exe: role.exe.map((exe) => canonical(plainPath(expanded(exe, tokens)) ?? exe)),
+    exe: role.exe.map((exe) => {
+      const own = expanded(exe, tokens);
+      const plain = plainPath(own);
+      return plain === undefined ? own : literalPath(canonical(plain));
+    }),
     ...(role.script !== undefined && {
       script: {
         path: plainPath(expanded(role.script, tokens)) ?? role.script,

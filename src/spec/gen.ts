@@ -1,5 +1,6 @@
 /** Recordings to a spec: the union of what their programs did, role by role, with where each grant comes from. */
 
+import { basename } from "node:path";
 import type { Trace } from "../trace/trace.js";
 import type { InheritedDescriptor, ObservedChannel } from "./channels.js";
 import { Collector, type Observation, type ObservedRole } from "./collect.js";
@@ -12,7 +13,7 @@ import {
   makesName,
 } from "./generalise.js";
 import { fewestLinks } from "./links.js";
-import { isMadeUp } from "./made_up.js";
+import { madeUpForm } from "./made_up.js";
 import {
   type Channel,
   type Grant,
@@ -130,14 +131,23 @@ class Generator {
     }
   }
 
-  /** `made`: what this run's programs have made. A script with a name that is new in each run could not be found again by it. */
+  /**
+   * `made`: what this run's programs have made. A program or a script with a name that is new in each run could not be found
+   * again by it.
+   */
   #role(seen: ObservedRole, tokens: Tokens, made: ReadonlySet<string>): RoleDraft {
-    const exe = tokenised(seen.identity.exe, tokens);
+    const plain = firstRung({ verb: "exec", object: seen.identity.exe }, tokens).object;
+    const form = madeUpForm(plain, made);
+    const exe = form ?? plain;
     const own =
       seen.identity.script === undefined ? undefined : tokenised(seen.identity.script, tokens);
-    const isNew = own !== undefined && isMadeUp(own, made);
+    const isNew = own !== undefined && madeUpForm(own, made) !== undefined;
     const script = isNew ? undefined : own;
-    const identity = { exe: seen.identity.exe, script: isNew ? undefined : seen.identity.script };
+    const identity = {
+      exe: form ?? seen.identity.exe,
+      script: isNew ? undefined : seen.identity.script,
+    };
+    const hasName = form === undefined || basename(form) === basename(plain);
     const key = `${exe}\0${script ?? ""}`;
     let role = this.#roles.get(key);
     if (role === undefined) {
@@ -145,7 +155,7 @@ class Generator {
         key,
         exe,
         script,
-        name: this.#freeName(identityName(identity, seen.lines[0]?.[0])),
+        name: this.#freeName(identityName(identity, hasName ? seen.lines[0]?.[0] : undefined)),
         from: new Set(),
         lines: [],
         drafts: new Map(),
@@ -162,6 +172,10 @@ class Generator {
       };
       this.#roles.set(key, role);
     }
+    if (form !== undefined)
+      this.#unknown.add(
+        `${role.name} is made anew in each run: any other program that is made as ${form} may do what it does`,
+      );
     if (isNew)
       this.#unknown.add(
         `${role.name} runs scripts whose names are new in each run: any other script that it runs may do what these do`,

@@ -108,10 +108,10 @@ export function madeName(name: string, directory: string): string | undefined {
   return siblingName(name, true, SCRATCH.test(directory));
 }
 
-/** Whether an object has a name that looks made up, of those that the programs have made. */
-export function isMadeUp(object: string, made: ReadonlySet<string>): boolean {
+/** An object with the forms of the names that look made up, of those that the programs have made; undefined when none does. */
+export function madeUpForm(object: string, made: ReadonlySet<string>): string | undefined {
   const general = changedNames(object, (name, path, directory) =>
     made.has(path) ? madeName(name, directory) : undefined,
   );
-  return general !== object;
+  return general === object ? undefined : general;
 }

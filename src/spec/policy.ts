@@ -60,7 +60,7 @@ export interface PolicyScript extends ScriptOptions {
 
 export interface PolicyRole {
   readonly name: string;
-  /** Canonical paths of executables. */
+  /** Executables, as objects: canonical paths, and patterns of those that are made anew in each run. */
   readonly exe: readonly string[];
   readonly script?: PolicyScript;
   /** Numbers of the calls that it may make. */

@@ -10,7 +10,7 @@ import { startRecording } from "../record.js";
 import { removeTemporary, temporaryDirectory } from "../temporary.js";
 import { openTrace } from "../trace/open.js";
 import type { Trace } from "../trace/trace.js";
-import { type CheckResult, checkTrace } from "./check.js";
+import { type CheckResult, checkTrace, roleOf } from "./check.js";
 import { Collector, type Observation, type ObservedProbe, type ObservedRole } from "./collect.js";
 import type { Compiled, CompileOptions } from "./compile.js";
 import { needsDescriptors, preparePolicy, type Refusal, refusalOf } from "./enforce.js";
@@ -19,7 +19,7 @@ import type { Grant, Spec, Verb } from "./model.js";
 import { isAliasOf } from "./needed.js";
 import { type ProbeResult, probeAll } from "./probes.js";
 import { identityName } from "./roles.js";
-import { type Tokens, tokensOfRun } from "./tokens.js";
+import { tokensOfRun } from "./tokens.js";
 
 /** A call that failed under enforcement, and had worked before. */
 export interface FatalDenial {
@@ -131,7 +131,7 @@ async function enforcedRun(
     try {
       const before = baseline && endOf(baseline);
       const mayLack = endsAsBefore({ ended, before });
-      const fatal = baseline && (await fatalDenial(enforced, baseline, options.tokens, mayLack));
+      const fatal = baseline && (await fatalDenial(enforced, baseline, spec, options, mayLack));
       return { ended, before, refusals, fatal, ...(end.signal.aborted && { late: timeout }) };
     } finally {
       enforced.close();
@@ -161,7 +161,8 @@ const REFUSED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "ENOSYS", "EXDE
 async function fatalDenial(
   enforced: Trace,
   baseline: Trace,
-  tokens: Tokens,
+  spec: Spec,
+  { tokens }: Pick<ProveOptions, "tokens">,
   mayLack: boolean,
 ): Promise<FatalDenial | undefined> {
   const [now, before] = [await Collector.read(enforced), await Collector.read(baseline)];
@@ -173,7 +174,7 @@ async function fatalDenial(
   );
   denials.sort((a, b) => a.probe.first - b.probe.first);
   for (const { role, probe } of denials) {
-    const own = sameRole(before, role);
+    const own = sameRole(before, role, spec);
     if (own === undefined) continue;
     const name = named.now(probe);
     const had = [...own.accesses.values()]
@@ -224,11 +225,15 @@ function isReplaced({ object }: ObservedProbe, role: ObservedRole): boolean {
   return made.some((other) => other.object !== object && isAliasOf(object, other.object));
 }
 
-function sameRole(seen: Observation, role: ObservedRole): ObservedRole | undefined {
-  return (
+/** The same program in another run: by name, or, of one that is made anew in each run, by what it is in the spec. */
+function sameRole(seen: Observation, role: ObservedRole, spec: Spec): ObservedRole | undefined {
+  const named =
     seen.roles.get(role.key) ??
-    [...seen.roles.values()].find(({ identity }) => identity.exe === role.identity.exe)
-  );
+    [...seen.roles.values()].find(({ identity }) => identity.exe === role.identity.exe);
+  if (named !== undefined) return named;
+  const tokens = tokensOfRun(seen);
+  const own = roleOf(spec, role, tokens);
+  return own && [...seen.roles.values()].find((other) => roleOf(spec, other, tokens) === own);
 }
 
 /** Whether a spec with these grants left out is still enough. */

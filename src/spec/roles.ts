@@ -6,6 +6,7 @@
 
 import { basename, resolve } from "node:path";
 import type { Role } from "./model.js";
+import { PathPattern, plainPath } from "./object.js";
 
 /** How an interpreter is told what it runs. */
 export interface ScriptOptions {
@@ -81,7 +82,8 @@ export function identityName({ exe, script }: Identity, called = exe): string {
 
 /**
  * Role of a spec for an executable and its command line, read from `cwd`. Among those of that executable, the one whose
- * script it runs goes first, then the one without a script. `expand` replaces tokens.
+ * script it runs goes first, then the one without a script. A role that names it goes before one with a pattern for it.
+ * `expand` replaces tokens.
  */
 export function matchRole<R extends Pick<Role, "exe" | "script">>(
   roles: readonly R[],
@@ -90,7 +92,11 @@ export function matchRole<R extends Pick<Role, "exe" | "script">>(
   cwd: string,
   expand: (text: string) => string,
 ): R | undefined {
-  const same = roles.filter((role) => role.exe.some((path) => expand(path) === exe));
+  const named = roles.filter((role) => role.exe.some((own) => plainPath(expand(own)) === exe));
+  const same =
+    named.length > 0
+      ? named
+      : roles.filter((role) => role.exe.some((own) => new PathPattern(expand(own)).matches(exe)));
   const given = scriptGiven(scriptOptions(exe), argv);
   const runs = (script: string) =>
     given !== undefined && [given, resolve(cwd, given)].includes(expand(script));

@@ -356,6 +356,29 @@ describe("a shell that was recorded with PWD", TIMEOUT, () => {
   });
 });
 
+describe("a program that is made anew in each run", TIMEOUT, () => {
+  it("has its role wherever it is made", () => {
+    const own = new SpecPlace();
+    const script =
+      'dir=$(mktemp -d) && cp /usr/bin/printf "$dir/tool" && "$dir/tool" made && rm -r "$dir"';
+    const spec = own.learn("sh", "-c", script);
+    const text = readFileSync(join(own.base, "app.spec"), "utf8");
+    const ran = own.trace("spec", "run", spec);
+    const other = own.run("sh", "-c", `mv ../base.trace ../first.trace; ${script}`);
+    own.learn("sh", "-c", script);
+    writeFileSync(join(own.base, "first.spec"), text);
+    const checked = own.trace("spec", "check", "../first.spec", "../base.trace");
+    const proof = own.trace("spec", "prove", "../first.spec", "../first.trace");
+    own.leave();
+    expect(text).toMatch(/- name: tool\n {4}exe: \["?\$TMP\/tmp\S*\*\/tool"?\]/);
+    expect(text).toContain("tool is made anew in each run");
+    expect(ran).toEqual({ status: 0, stdout: "made", stderr: "" });
+    expect(other.status).toBe(0);
+    expect(checked.status, checked.stdout).toBe(0);
+    expect(proof.status, proof.stderr).toBe(0);
+  });
+});
+
 describe("trace spec prove", TIMEOUT, () => {
   it("proves a spec by its recording, an enforced run and attempts that fail", () => {
     const own = place.trace("spec", "prove", "--record=../proof.trace", spec, "../base.trace");

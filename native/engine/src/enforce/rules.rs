@@ -92,7 +92,7 @@ impl Peer {
 /// One role, ready to be asked.
 pub struct RoleRules {
     pub name: String,
-    exe: Vec<Vec<u8>>,
+    exe: Vec<Pattern>,
     script: Option<Script>,
     calls: HashSet<i64>,
     sockets: Vec<SocketRule>,
@@ -109,7 +109,7 @@ impl RoleRules {
     pub fn new(role: &Role) -> RoleRules {
         let mut rules = RoleRules {
             name: role.name.clone(),
-            exe: role.exe.iter().map(|exe| exe.clone().into_bytes()).collect(),
+            exe: role.exe.iter().map(|exe| Pattern::new(exe)).collect(),
             script: role.script.clone(),
             calls: role.calls.iter().copied().collect(),
             sockets: role.sockets.clone(),
@@ -225,8 +225,14 @@ impl RoleRules {
         has(target) || has("any") || (target == "self" && has("group"))
     }
 
+    /// Whether it names that executable.
     fn is(&self, exe: &[u8]) -> bool {
-        self.exe.iter().any(|own| own == exe)
+        self.exe.iter().any(|own| matches!(own, Pattern::Plain(path) if path == exe))
+    }
+
+    /// Whether it is a role of that executable, by name or pattern.
+    fn covers(&self, exe: &[u8]) -> bool {
+        self.exe.iter().any(|own| own.matches(exe))
     }
 }
 
@@ -244,17 +250,21 @@ impl Rules {
     /// The role of an executable and its command line, read from `cwd`: the one whose script it runs first.
     #[must_use]
     pub fn role_of(&self, exe: &[u8], words: &[&[u8]], cwd: &[u8]) -> Option<usize> {
-        let named = self
-            .roles
-            .iter()
-            .position(|role| role.is(exe) && role.script.as_ref().is_some_and(|script| script.is_run_by(words, cwd)));
-        named.or_else(|| self.roles.iter().position(|role| role.script.is_none() && role.is(exe)))
+        let same = self.candidates(exe);
+        let script = |index: &usize| self.roles[*index].script.as_ref();
+        let runs = |index: &usize| script(index).is_some_and(|script| script.is_run_by(words, cwd));
+        let named = same.iter().copied().find(runs);
+        named.or_else(|| same.iter().copied().find(|index| script(index).is_none()))
     }
 
-    /// All roles of an executable.
+    /// All roles of an executable: those that name it, or else those that have a pattern for it.
     #[must_use]
     pub fn candidates(&self, exe: &[u8]) -> Vec<usize> {
-        self.roles.iter().enumerate().filter(|(_, role)| role.is(exe)).map(|(index, _)| index).collect()
+        let those = |fits: &dyn Fn(&RoleRules) -> bool| -> Vec<usize> {
+            self.roles.iter().enumerate().filter(|(_, role)| fits(role)).map(|(index, _)| index).collect()
+        };
+        let named = those(&|role| role.is(exe));
+        if named.is_empty() { those(&|role| role.covers(exe)) } else { named }
     }
 }
 
@@ -359,6 +369,17 @@ mod tests {
         assert!(!runs("python3 other.py /srv/app.py") && !runs("python3 -W /srv/app.py other.py"));
         assert!(!runs("python3 -c pass /srv/app.py") && !runs("python3 -Ic pass /srv/app.py") && !runs("python3"));
         assert!(!script.is_run_by(&words("python3 app.py"), b"/elsewhere"));
+    }
+
+    #[test]
+    fn a_program_has_the_role_that_names_it_before_one_with_a_pattern_for_it() {
+        let role = |exe: &str| RoleRules::new(&Role { exe: vec![exe.into()], ..role_of(Vec::new()) });
+        let rules = Rules { roles: vec![role("/t/build*/app"), role("/t/build1/app"), role("/t/a\\*b")] };
+        let of = |exe: &str| rules.role_of(exe.as_bytes(), &[], b"/");
+        assert_eq!((of("/t/build1/app"), of("/t/build2/app")), (Some(1), Some(0)));
+        assert_eq!((of("/t/build2/other"), of("/t/build2/x/app")), (None, None));
+        assert_eq!((of("/t/a*b"), of("/t/axb")), (Some(2), None));
+        assert_eq!((rules.candidates(b"/t/build1/app"), rules.candidates(b"/t/build2/app")), (vec![1], vec![0]));
     }
 
     #[test]
