@@ -27,6 +27,9 @@ const TEMPORARY_TAIL = /^(.*[._-](?:tmp|TMP|temp)[._-]?)[A-Za-z0-9]*\d[A-Za-z0-9
 /** gcc: six random letters and digits behind `cc`, whatever words they look like. */
 const GCC_NAME = /^cc[A-Za-z0-9]{6}((?:\.[A-Za-z0-9_]{1,8}){1,3})$/;
 
+/** tempfile of python, called without a prefix: eight such characters, of which several in a row may be digits. */
+const PYTHON_NAME = /^tmp[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+
 /** tempfile of python: eight small letters, digits and underscores behind the prefix. */
 const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
@@ -44,6 +47,8 @@ export function siblingName(
 ): string | undefined {
   const gcc = isTemporary && isScratch ? GCC_NAME.exec(name) : null;
   if (gcc !== null) return `cc*${gcc[1]}`;
+  const plainPython = isTemporary && isScratch ? PYTHON_NAME.exec(name) : null;
+  if (plainPython !== null) return `tmp*${plainPython[1]}`;
   const general = MADE_UP.reduce((text, form) => text.replace(form, "*"), name);
   if (general !== name) {
     // `x-1305hl4vv4hi`: of a name that was made, what stands next to the number may be random as well.

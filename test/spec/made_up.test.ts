@@ -34,6 +34,8 @@ describe("made-up names", () => {
     ["pip-install-ss0k3x_1", "pip-install-*"],
     ["pip-ephem-wheel-cache-v2lewtd4", "pip-ephem-wheel-cache-*"],
     ["x_ab0cd_9x.whl", "x_*.whl"],
+    ["tmpee55078q", "tmp*"],
+    ["tmp397198_l.json", "tmp*.json"],
     ["ccjpFuit.s", "cc*.s"],
     // Letters that make a word, or a name of python's, or numbers.
     ["ccWNUWZJ.s", "cc*.s"],
