@@ -21,6 +21,7 @@ import {
   Slot,
 } from "../trace/batch.js";
 import {
+  ALTERS,
   CHANGES_DESCRIPTOR,
   CONTROLS,
   EXECS,
@@ -247,8 +248,15 @@ export class AccessReader {
     if (ids.some((id) => id > 0 || id < -1)) emit("syscall", `${name}(${ids.join()})`);
   }
 
-  /** Only devices have ioctls that are worth a grant: those of files and sockets are granted with the call. */
+  /**
+   * Only devices have ioctls that are worth a grant of their own: those of files and sockets are granted with the call, but for
+   * those that change a file.
+   */
   #ioctl(batch: EventBatch, i: number, emit: Emit): void {
+    if (ALTERS.has(this.#low(batch, i, 1))) {
+      this.#descriptor(batch, i, emit);
+      return;
+    }
     const object = refObject(batch, i, this.#trace, 0);
     if (object === undefined || (object.kind !== "chr" && object.kind !== "blk")) return;
     const path = pathOf(object);

@@ -47,6 +47,14 @@ export const CHANGES_DESCRIPTOR: ReadonlySet<string> = new Set([
   "fremovexattr",
 ]);
 
+/**
+ * Requests of ioctl(2) that change the file behind any descriptor of it (FS_IOC_SETFLAGS, FS_IOC_SETVERSION, that of ext4, and
+ * FS_IOC_FSSETXATTR); as in native/engine/src/enforce/filter.rs.
+ */
+export const ALTERS: ReadonlySet<number> = new Set([
+  0x40086602, 0x40087602, 0x40086604, 0x401c5820,
+]);
+
 /** Calls that open a path, with the argument that holds the flags; -1: `creat`, which has none. */
 export const OPENS: ReadonlyMap<string, number> = new Map([
   ["open", 1],

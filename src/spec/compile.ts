@@ -96,8 +96,9 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
 const FORKS = ["clone", "fork", "vfork"].flatMap((name) => callNumber(name) ?? []);
 
 /**
- * openat2(2), where it is granted only as another name of calls that were seen. Its flags stand in memory, where no filter sees
- * them; programs do without it, as on a kernel that lacks it.
+ * Calls that nobody gets without a supervisor: fanotify_init(2), which leads to files past all names, and openat2(2), where it is
+ * granted only as another name of calls that were seen. Its flags stand in memory, where no filter sees them; programs do without
+ * it, as on a kernel that lacks it.
  */
 function unseenOf({ roles }: Spec): number[] {
   const isSeen = roles.some(({ grants }) =>
@@ -106,7 +107,8 @@ function unseenOf({ roles }: Spec): number[] {
         verb === "syscall" && object === "openat2" && because !== "alias",
     ),
   );
-  return isSeen ? [] : [callNumber("openat2") ?? -1];
+  const names = isSeen ? ["fanotify_init"] : ["fanotify_init", "openat2"];
+  return names.flatMap((name) => callNumber(name) ?? []);
 }
 
 /** From this version of the kernel on programs know how to do without a call. */

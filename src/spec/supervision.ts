@@ -28,8 +28,9 @@ const SUPERVISED: ReadonlySet<string> = new Set([
   ...REACHES_INTO.keys(),
   ...CHANGES_DESCRIPTOR,
   ..."socket connect bind listen accept accept4 sendto sendmsg sendmmsg getsockname".split(" "),
-  // They lead to files past all names, and to mounts.
-  ..."open_by_handle_at fsopen fsconfig fsmount open_tree_attr".split(" "),
+  // They lead to files past all names, and to mounts. What fanotify tells of comes with descriptors of it.
+  ..."open_by_handle_at fanotify_init fanotify_mark".split(" "),
+  ..."fsopen fsconfig fsmount open_tree_attr".split(" "),
   // They change as whom the program acts, and the supervisor has to act as the same.
   ...USER_CALLS.keys(),
   "setgroups",

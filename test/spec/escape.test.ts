@@ -188,7 +188,7 @@ describe.skipIf(lacking("gcc"))("names of /proc", () => {
 
 /** Calls with paths that nobody checks. */
 const UNCHECKED =
-  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at open_by_handle_at";
+  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at open_by_handle_at fanotify_init fanotify_mark";
 
 describe.skipIf(lacking("gcc"))("calls that a supervisor judges", () => {
   it("have a rule each", async () => {
@@ -373,6 +373,33 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
     expect(await become("65534", "setuid")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("files that are granted for reading", () => {
+  it("are not changed by requests to their file system", async () => {
+    const grants: Words = [["read", at("file")]];
+    const calls = "ioctl";
+    // Not every file system has flags of files.
+    const can = await tried(["alter", at("file")], {
+      calls,
+      grants: [...grants, ["chmeta", at("file")]],
+    });
+    expect([0, EOPNOTSUPP]).toContain(can);
+    expect(await tried(["alter", at("file")], { calls, grants })).toBe(EACCES);
+    const alone = { calls, grants, supervise: "never" } as const;
+    expect(await tried(["alter", at("file")], alone)).toBe(EPERM);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("what others open", () => {
+  it("is nobody's who was granted the call that tells of it", async () => {
+    const calls = "fanotify_init fanotify_mark";
+    for (const [supervise, errno] of [
+      ["always", ENOSYS],
+      ["never", EPERM],
+    ] as const)
+      expect(await tried(["watch-all", base], { calls, supervise }), supervise).toBe(errno);
   });
 });
 

@@ -7,6 +7,7 @@
 #include <asm/sockios.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -448,6 +450,21 @@ static int undumpable(char **words) {
 
 static int look(char **words) { return outcome(open(words[0], flags_of(words[1]))); }
 
+/** Sets a flag of a file that was opened for reading. */
+static int alter(char **words) {
+  int fd = must(open(words[0], O_RDONLY)), flags = 0;
+  must(ioctl(fd, FS_IOC_GETFLAGS, &flags));
+  flags |= FS_NOATIME_FL;
+  return outcome(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
+/** Has the kernel tell of what is opened in a directory. */
+static int watch_all(char **words) {
+  int fd = syscall(SYS_fanotify_init, FAN_CLASS_NOTIF, O_RDONLY);
+  if (fd < 0) return errno;
+  return outcome(syscall(SYS_fanotify_mark, fd, FAN_MARK_ADD, FAN_OPEN | FAN_EVENT_ON_CHILD, AT_FDCWD, words[0]));
+}
+
 static int connect_to(char **words) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", words[0]);
@@ -503,6 +520,8 @@ static const struct {
     {"route", route},
     {"undumpable", undumpable},
     {"look", look},
+    {"alter", alter},
+    {"watch-all", watch_all},
     {"connect", connect_to},
     {"nothing", nothing},
 };

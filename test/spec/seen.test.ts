@@ -49,6 +49,20 @@ udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(("::1", 0)); u
       expect(found.spec).toContain(grant);
   });
 
+  it("that a file was changed by a request to its file system", () => {
+    const found = learned(`import array, fcntl
+GET, SET, NOATIME = 0x80086601, 0x40086602, 0x80
+with open("app.py") as file:
+    flags = array.array("i", [0])
+    fcntl.ioctl(file, GET, flags)
+    fcntl.ioctl(file, SET, array.array("i", [flags[0] | NOATIME]))
+    fcntl.ioctl(file, GET, flags)
+    print(bool(flags[0] & NOATIME))
+`);
+    expectEnough(found, "True\n");
+    expect(found.spec).toContain("{verb: chmeta, object: $PWD/app.py");
+  });
+
   it("what waits for an epoll instance, whether a run was so short that nothing did or not", () => {
     const { spec } = learned("import select; select.epoll()");
     for (const call of ["epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2"])

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use super::filter;
 use super::interpreter;
 use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
@@ -86,6 +87,7 @@ pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
         libc::SYS_link => link(asked, check, (at, a[0]), (at, a[1]), 0),
         libc::SYS_linkat => link(asked, check, (low(a[0]), a[1]), (low(a[2]), a[3]), low(a[4])),
         libc::SYS_inotify_add_watch => watch(asked, check),
+        libc::SYS_ioctl => alter(asked, check, filter::altered(asked.number, &asked.args)?),
         // Programs do without them: their arguments stand in structs that grow, and handles lead past all names.
         SYS_SETXATTRAT..=SYS_REMOVEXATTRAT
         | SYS_FILE_GETATTR
@@ -595,6 +597,22 @@ fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
     check_held(check, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
+}
+
+/// What ioctl(2) changes of a file, for which one that was opened for reading will do.
+fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
+    let [fd, request, addr, ..] = asked.args;
+    let place = Walker::new(&asked.target).held(low(fd))?;
+    check_held(check, &place)?;
+    let mut value = asked.target.read_exact(addr, size)?;
+    asked.still_waiting()?;
+    let held = asked.target.descriptor(fd)?;
+    let (own, meant) = (facts_of(&held)?, facts_of(&place.fd)?);
+    if (own.st_dev, own.st_ino) != (meant.st_dev, meant.st_ino) {
+        return Err(libc::EBADF);
+    }
+    // SAFETY: the kernel reads no more than was read of the program.
+    done(unsafe { libc::ioctl(held.as_raw_fd(), request as libc::Ioctl, value.as_mut_ptr()) }.into())
 }
 
 fn check_held(check: &dyn Check, place: &Place) -> Result<(), Errno> {

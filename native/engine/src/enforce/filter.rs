@@ -48,7 +48,7 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules().map_err(wrong)?,
-            libc::SYS_ioctl => ioctl_rules(policy.supervised).map_err(wrong)?,
+            libc::SYS_ioctl => ioctl_rules(policy).map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
             libc::SYS_setsockopt => option_rules().map_err(wrong)?,
@@ -247,6 +247,45 @@ pub const TYPES: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// Requests of ioctl(2) that have a process told by signals; whom, stands in memory. Programs do it by fcntl(2) as well.
 const OWNS: [u64; 2] = [FIOSETOWN, SIOCSPGRP];
 
+/// Requests of ioctl(2) that change what is told of a file, for which any descriptor of it will do: flags as `immutable`, the
+/// version, the project. With how many bytes the kernel reads.
+const ALTERS: [(u64, usize); 4] =
+    [(FS_IOC_SETFLAGS, 4), (FS_IOC_SETVERSION, 4), (EXT4_IOC_SETVERSION, 4), (FS_IOC_FSSETXATTR, 28)];
+
+/// Of linux/fs.h and fs/ext4/ext4.h.
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+const FS_IOC_SETVERSION: u64 = 0x4008_7602;
+const EXT4_IOC_SETVERSION: u64 = 0x4008_6604;
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+
+/// Requests of ioctl(2) that freeze, trim, shut down or name the file system of any descriptor, seal a file for ever, or make and
+/// remove subvolumes: of linux/fs.h, linux/fsverity.h, linux/fscrypt.h and linux/btrfs.h.
+const OF_FILE_SYSTEMS: [u64; 16] = [
+    0xc004_5877, // FIFREEZE
+    0xc004_5878, // FITHAW
+    0xc018_5879, // FITRIM
+    0x8004_587d, // FS_IOC_SHUTDOWN
+    0x4100_9432, // FS_IOC_SETFSLABEL
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0xc040_6618, // FS_IOC_REMOVE_ENCRYPTION_KEY
+    0xc040_6619, // FS_IOC_REMOVE_ENCRYPTION_KEY_ALL_USERS
+    0x5000_9401, // BTRFS_IOC_SNAP_CREATE
+    0x5000_940e, // BTRFS_IOC_SUBVOL_CREATE
+    0x5000_940f, // BTRFS_IOC_SNAP_DESTROY
+    0x5000_9417, // BTRFS_IOC_SNAP_CREATE_V2
+    0x5000_9418, // BTRFS_IOC_SUBVOL_CREATE_V2
+    0x5000_943f, // BTRFS_IOC_SNAP_DESTROY_V2
+];
+
+/// Of a call that changes what is told of the file behind its descriptor, by ioctl(2): how many bytes it reads.
+#[must_use]
+pub fn altered(number: i64, args: &[u64; 6]) -> Option<usize> {
+    let request = args[1] & u64::from(u32::MAX);
+    ALTERS.iter().find(|(own, _)| number == libc::SYS_ioctl && *own == request).map(|(_, size)| *size)
+}
+
 /// Of asm-generic/sockios.h.
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
@@ -260,8 +299,8 @@ const ROUTES: [(i32, &[i32]); 2] = [
 /// `IPV6_2292RTHDR` of linux/in6.h.
 pub const OLD_ROUTING_HEADER: i32 = 5;
 
-/// Whether nobody may make the call, whoever was granted it: new namespaces, typing into a terminal, and packets that take a way
-/// of their own. Decided by registers, of which the kernel looks at the lower half.
+/// Whether nobody may make the call, whoever was granted it: new namespaces, typing into a terminal, changing whole file systems,
+/// and packets that take a way of their own. Decided by registers, of which the kernel looks at the lower half.
 #[must_use]
 pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
     match number {
@@ -269,7 +308,10 @@ pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
         libc::SYS_unshare => args[0] & (NAMESPACES | NEW_TIME) != 0,
         // It may be any of them that the descriptor stands for.
         libc::SYS_setns => true,
-        libc::SYS_ioctl => TYPES.iter().chain(&OWNS).any(|request| *request == args[1] & u64::from(u32::MAX)),
+        libc::SYS_ioctl => {
+            let mut requests = TYPES.iter().chain(&OWNS).chain(&OF_FILE_SYSTEMS);
+            requests.any(|request| *request == args[1] & u64::from(u32::MAX))
+        }
         // Without a value an option is taken back.
         libc::SYS_setsockopt => {
             let is_route = |(level, options): &(i32, &[i32])| {
@@ -379,11 +421,16 @@ fn unshare_rules() -> Conditions {
     Ok(Some(vec![SeccompRule::new(vec![argument(0, namespaces, 0)?])?]))
 }
 
-/// Anything but typing into the terminal of whoever started the program, and under a supervisor having others told by signals:
-/// those Landlock keeps inside the tree, and not apart there.
-fn ioctl_rules(supervised: bool) -> Conditions {
-    let owns = OWNS.iter().filter(|_| supervised);
-    let others = TYPES.iter().chain(owns).map(|request| argument(1, SeccompCmpOp::Ne, *request));
+/// Anything but typing into the terminal of whoever started the program, changing whole file systems, and changing a file that may
+/// be read only. Under a supervisor also but having others told by signals: those Landlock keeps inside the tree, and not apart there.
+fn ioctl_rules(policy: &Policy) -> Conditions {
+    let owns = OWNS.iter().filter(|_| policy.supervised);
+    // Which files may be changed, only a supervisor tells.
+    let is_left =
+        !policy.supervised && policy.roles.iter().flat_map(|role| &role.grants).any(|one| one.verb == "chmeta");
+    let alters = ALTERS.iter().filter(|_| !is_left).map(|(request, _)| request);
+    let all = TYPES.iter().chain(&OF_FILE_SYSTEMS).chain(owns).chain(alters);
+    let others = all.map(|request| argument(1, SeccompCmpOp::Ne, *request));
     Ok(Some(vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?]))
 }
 
@@ -502,5 +549,10 @@ mod tests {
         assert!(passes(libc::SYS_fcntl, [3, libc::F_GETFL as u64, 0, 0, 0]));
         assert!(!passes(libc::SYS_ioctl, [3, FIOSETOWN, 1, 0, 0]));
         assert!(passes(libc::SYS_ioctl, [3, libc::FIONREAD, 1, 0, 0]));
+        assert!(!passes(libc::SYS_ioctl, [3, FS_IOC_SETFLAGS, 1, 0, 0]));
+        for request in OF_FILE_SYSTEMS {
+            assert!(!passes(libc::SYS_ioctl, [3, request, 0, 0, 0]));
+            assert!(is_never(libc::SYS_ioctl, &[3, request, 0, 0, 0, 0]));
+        }
     }
 }
