@@ -356,6 +356,34 @@ describe("a shell that was recorded with PWD", TIMEOUT, () => {
   });
 });
 
+describe("a program that read all it had when it was recorded", TIMEOUT, () => {
+  it("goes back in a file that has more than it uses", () => {
+    const own = new SpecPlace({ words: "a\n" });
+    const spec = own.learn("head", "-2", "words");
+    writeFileSync(join(own.work, "words"), "a\nb\nc\n");
+    const ran = own.trace("spec", "run", spec);
+    own.leave();
+    expect(ran).toEqual({ status: 0, stdout: "a\nb\n", stderr: "" });
+  });
+});
+
+describe("a command that the spec has no role for", TIMEOUT, () => {
+  it("is told, with how it comes to one", () => {
+    const own = new SpecPlace({ "app.sh": "cat words\n", "other.sh": "echo\n", words: "b\n" });
+    const spec = own.learn("sh", "app.sh");
+    const script = own.trace("spec", "run", spec, "--", "sh", "other.sh");
+    const program = own.trace("spec", "run", spec, "--", "ls");
+    own.leave();
+    expect(script.stderr).toBe(
+      "trace: /usr/bin/dash: ended: the spec has no role for it but with app.sh; record such a run as well, and give both recordings to trace spec gen\n",
+    );
+    expect(program.status).toBe(126);
+    expect(program.stderr).toContain(
+      "the spec does not let it be run: it is for sh app.sh; record",
+    );
+  });
+});
+
 describe("a program that is made anew in each run", TIMEOUT, () => {
   it("has its role wherever it is made", () => {
     const own = new SpecPlace();

@@ -1,8 +1,8 @@
 /** `trace spec run`: a program under a spec. */
 
-import { writeSync } from "node:fs";
+import { accessSync, constants as modes, writeSync } from "node:fs";
 import { constants } from "node:os";
-import { usageError } from "../../errors.js";
+import { TraceError, usageError } from "../../errors.js";
 import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { allowingLine, grantLine } from "../../spec/check.js";
@@ -16,6 +16,7 @@ import {
 import { readSpec } from "../../spec/file.js";
 import { type Learner, learnerOf } from "../../spec/learner.js";
 import type { Role, Spec } from "../../spec/model.js";
+import { PathPattern } from "../../spec/object.js";
 import { expanded, type Tokens } from "../../spec/tokens.js";
 import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { timeSpan } from "../values.js";
@@ -118,7 +119,10 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
       endDescendants();
     }, options.timeout);
   try {
-    const status = await Promise.race([running.status, left.signalled]);
+    const ended = running.status.catch((error: unknown) => {
+      throw withReason(spec, error);
+    });
+    const status = await Promise.race([ended, left.signalled]);
     teller.finish();
     if (typeof status !== "number") {
       running.letGo();
@@ -138,6 +142,32 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   }
 }
 
+/** Why a program was not started: of one that is there and may be run, that the spec is for another. */
+function withReason(spec: Spec, error: unknown): unknown {
+  if (!(error instanceof TraceError) || error.code !== "NOT_EXECUTABLE") return error;
+  const path = /^(.*): Permission denied$/s.exec(error.message)?.[1];
+  if (path === undefined || !isExecutable(path)) return error;
+  const hint = `the spec does not let it be run: it is for ${spec.command.join(" ")}; ${ANOTHER_RUN}`;
+  const { code, message, exitCode } = error;
+  return new TraceError(code, message, {
+    hint,
+    cause: error,
+    ...(exitCode !== undefined && { exitCode }),
+  });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, modes.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** How a program comes to a role. */
+const ANOTHER_RUN = "record such a run as well, and give both recordings to trace spec gen";
+
 /** As timeout(1). */
 const TIMED_OUT = 124;
 
@@ -145,6 +175,7 @@ const TIMED_OUT = 124;
 class Teller {
   readonly #options: Options;
   readonly #roles: readonly Role[];
+  readonly #tokens: Tokens;
   readonly #learner: Learner;
   /** How accesses failed when they were recorded, by role, verb and object. */
   readonly #failed: ReadonlyMap<string, string>;
@@ -157,6 +188,7 @@ class Teller {
   constructor(options: Options, { roles }: Spec, tokens: Tokens) {
     this.#options = options;
     this.#roles = roles;
+    this.#tokens = tokens;
     this.#learner = learnerOf({ roles }, tokens);
     this.#runs = new Set(
       roles.flatMap(({ name, grants }) =>
@@ -182,12 +214,35 @@ class Teller {
     if (!this.#isNew(`${role} ${verb} ${object}`) || this.#options.quiet === true) return;
     const error = this.#failed.get(`${role} ${grant.verb} ${grant.object}`);
     const before = error === undefined ? "" : `, which failed with ${error} when it was recorded`;
+    if (killed && !this.#hasRole(object)) {
+      say(
+        `trace: ${object}: ended: the spec has no role for it${this.#scriptsOf(object)}; ${ANOTHER_RUN}`,
+      );
+      return;
+    }
     const what = killed
       ? `ended: ${object} was started without a grant`
       : `refused ${verb} ${object} (${call})${before}`;
     const line = `trace: ${role}: ${what}; to allow it: ${allowingLine(this.#roles, role, proposal)}`;
     if (error === undefined || this.#options.verbose === true) say(line);
     else this.#late.push(line);
+  }
+
+  /** Whether a program has a role whatever it is told to run. */
+  #hasRole(exe: string): boolean {
+    return this.#rolesOf(exe).some(({ script }) => script === undefined);
+  }
+
+  #rolesOf(exe: string): readonly Role[] {
+    return this.#roles.filter((role) =>
+      role.exe.some((own) => new PathPattern(expanded(own, this.#tokens)).matches(exe)),
+    );
+  }
+
+  /** With what an interpreter has roles. */
+  #scriptsOf(exe: string): string {
+    const scripts = this.#rolesOf(exe).flatMap(({ script }) => script ?? []);
+    return scripts.length === 0 ? "" : ` but with ${scripts.join(", ")}`;
   }
 
   #learnt({ role, verb, object, grant }: Refusal): void {
