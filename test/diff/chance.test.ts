@@ -53,6 +53,18 @@ it("leaves a number that both have, whatever has that number in one run", () => 
   expect(isChance("4711\npid 4711\n", "4713\npid 815\n")).toBe(false);
 });
 
+it("takes times of the run without separators for times, and no others", () => {
+  const at = (run: number, seconds: number) =>
+    new Date(((START[run] ?? 0) + seconds) * 1000).toISOString().replace(/[-:]|\.000/g, "");
+  const [a, b] = [at(0, 1), at(1, 2)];
+  expect(isChance(`made ${a}\n`, `made ${b}\n`)).toBe(true);
+  expect(isChance(`backup-${a.replace("T", "-")}`, `backup-${b.replace("T", "-")}`)).toBe(true);
+  const plain = (text: string) => text.replace(/[TZ]/g, "");
+  expect(isChance(`csn ${plain(a)}.123456Z#1`, `csn ${plain(b)}.654321Z#1`)).toBe(true);
+  expect(isChance(`made ${a}\n`, `made ${at(1, 1000)}\n`)).toBe(false);
+  expect(isChance("id 20150101101112\n", "id 20150101101113\n")).toBe(false);
+});
+
 it("takes no time or span out of what comes from outside", () => {
   expect(isChance("waited 5s\n", "waited 6s\n")).toBe(true);
   expect(isChance("timeout 5s\n", "timeout 6s\n", "outside")).toBe(false);

@@ -28,6 +28,9 @@ const CLOCK =
   /\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:\d{4}-\d\d-\d\d[T _])?(?:(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?:\d{1,2} |\d{4} ))?\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: (?:[A-Z]{3,4}|[+-]\d{4}))?(?: \d{4})?(?:Z|[+-]\d\d:?\d\d)?/g;
 /** Times and days in names of files, `18-50-41`, `2026-11-26`: taken out when they are those of the run. */
 const DASHED = /(?<!\d)(?:[01]?\d|2[0-3])([-._])([0-5]\d)\1([0-5]\d)(?!\d)/g;
+/** A day and a time without separators, `20261126T185041Z`, `20261126-185041`, with a fraction perhaps: likewise. */
+const COMPACT =
+  /(?<!\d)(\d{4})(\d\d)(\d\d)[T_-]?(?:[01]\d|2[0-3])([0-5]\d)([0-5]\d)(?:[.,]\d+)?Z?(?!\d)/g;
 const DAY = /(?<!\d)(\d{4})([-./]?)(\d\d)\2(\d\d)(?!\d)/g;
 /** Seconds by which a program's clock may be off. */
 const OFF = 2;
@@ -77,6 +80,14 @@ export class CanonicalTexts {
       out = out.replace(CLOCK, "<time>").replace(SPAN, "<span>");
       out = out.replace(DASHED, (found, _, minute: string, second: string) =>
         this.#isNow(Number(minute) * 60 + Number(second)) ? "<time>" : found,
+      );
+      out = out.replace(
+        COMPACT,
+        (found, year: string, month: string, day: string, minute: string, second: string) =>
+          this.#isToday(`${year}-${month}-${day}`) &&
+          this.#isNow(Number(minute) * 60 + Number(second))
+            ? "<time>"
+            : found,
       );
       out = out.replace(DAY, (found, year: string, _, month: string, day: string) =>
         this.#isToday(`${year}-${month}-${day}`) ? "<day>" : found,
