@@ -214,19 +214,25 @@ fn query(maps: &File, addr: u64, flags: u64) -> io::Result<Option<Mapping>> {
     }))
 }
 
+/// What is to be written, and where.
+type Piece<'a> = (u64, &'a [u8]);
+
 /// Writes memory of a stopped tracee, whose other threads are stopped too, whatever its protection is, as a debugger puts breakpoints.
 /// Shared memory only where the tracee may write itself.
 ///
 /// # Errors
 /// As open(2) and write(2). What stands before the piece that cannot be written, and some behind it, may have been written.
-pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
+pub fn write_code(tid: pid_t, pieces: &[Piece<'_>]) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{tid}/mem"))?;
-    let write = |(addr, bytes): &(u64, &[u8])| memory.write_all_at(bytes, *addr);
+    let write = |(addr, bytes): &Piece<'_>| memory.write_all_at(bytes, *addr);
+    if let [piece] = pieces {
+        return write(piece);
+    }
     let runs = runs_of(pieces);
     let spans: Vec<(u64, usize)> = runs.iter().filter(|run| run.len() > 1).map(|run| span_of(run)).collect();
     let mut between = vec![0; spans.iter().map(|span| span.1).sum()];
-    if read_pieces(tid, &spans, &mut between) != between.len() {
+    if !spans.is_empty() && read_pieces(tid, &spans, &mut between) != between.len() {
         return pieces.iter().try_for_each(write);
     }
     let mut rest = &mut between[..];
@@ -246,8 +252,6 @@ pub fn write_code(tid: pid_t, pieces: &[(u64, &[u8])]) -> io::Result<()> {
     }
     Ok(())
 }
-
-type Piece<'a> = (u64, &'a [u8]);
 
 /// Pieces that are so close to each other that to write what lies between them too costs less than another call. The first ones come first.
 fn runs_of<'a>(pieces: &[Piece<'a>]) -> Vec<Vec<Piece<'a>>> {
