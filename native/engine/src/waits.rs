@@ -215,8 +215,6 @@ pub struct Waits {
     instructions: HashSet<u64>,
     turns: VecDeque<Rc<Wait>>,
     counting: VecDeque<Rc<Counting>>,
-    /// Behind which reads of the counter threads have waited, the latest first.
-    counters: Vec<u64>,
 }
 
 impl Waits {
@@ -250,19 +248,34 @@ impl Waits {
         self.turns.iter().find(|wait| wait.goes_on(tid, regs)).map(Rc::clone)
     }
 
-    /// Behind which reads of the counter threads have waited.
+    /// Behind which reads of the counter threads have waited: the latest, 0 where there are fewer.
     #[must_use]
-    pub fn counters(&self) -> &[u64] {
-        &self.counters
+    pub fn counters(&self) -> [u64; block::COUNTERS as usize] {
+        let mut counters = [0; block::COUNTERS as usize];
+        let mut count = 0;
+        for Counting { ip, .. } in self.counting.iter().map(Rc::as_ref) {
+            if count < counters.len() && !counters[..count].contains(ip) {
+                counters[count] = *ip;
+                count += 1;
+            }
+        }
+        counters
+    }
+
+    /// Whether threads have waited behind any.
+    #[must_use]
+    pub fn has_countings(&self) -> bool {
+        !self.counting.is_empty()
+    }
+
+    /// Whether threads have waited behind this read of the counter.
+    #[must_use]
+    pub fn has_counting(&self, ip: u64) -> bool {
+        self.counting.iter().any(|known| known.ip == ip)
     }
 
     /// A thread that has read the counter before `ip` waits so.
     pub fn learn_counting(&mut self, ip: u64, regs: &user_regs_struct, words: &[Word]) {
-        if self.counters.first() != Some(&ip) {
-            self.counters.retain(|known| *known != ip);
-            self.counters.truncate(block::COUNTERS as usize - 1);
-            self.counters.insert(0, ip);
-        }
         self.counting.truncate(MOST_TURNS - 1);
         self.counting.push_front(Rc::new(Counting { ip, kept: kept(regs), words: words.to_vec() }));
     }
@@ -374,5 +387,6 @@ mod tests {
             waits.learn_counting(ip, &registers(), &[]);
         }
         assert_eq!(waits.counters(), [5, 4, 2, 3]);
+        assert!(waits.has_counting(1) && !waits.has_counting(6));
     }
 }

@@ -379,9 +379,9 @@ impl Ring {
     }
 
     /// Behind these reads of the counter threads have waited for others.
-    pub fn set_waited(&self, counters: &[u64]) {
-        for index in 0..block::COUNTERS {
-            self.set_word(block::WAITED + index * 8, counters.get(index as usize).copied().unwrap_or(0));
+    pub fn set_waited(&self, counters: [u64; block::COUNTERS as usize]) {
+        for (index, ip) in counters.into_iter().enumerate() {
+            self.set_word(block::WAITED + index as u64 * 8, ip);
         }
     }
 

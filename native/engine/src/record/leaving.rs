@@ -442,7 +442,8 @@ impl Recorder {
         let was_wanted = task.resumed.saturating_sub(task.wanted) < SOON_AGAIN_NS;
         let space = task.space.borrow();
         let is_wanted = was_wanted || turns.is_awaited(space.group);
-        if is_wanted && !space.waits.counters().is_empty() {
+        // Others may come to want the turn while it runs.
+        if space.waits.has_countings() {
             ring.set_waited(space.waits.counters());
         }
         let bits = refusals(task, true) | if is_wanted { refuse::TURNS } else { 0 };

@@ -22,6 +22,7 @@ use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, Open};
 use crate::place::{self, Found};
 use crate::plan::Role;
+use crate::probe::Word;
 use crate::raw::{Definition, ObjectKind, RawCapture};
 use crate::sys;
 use crate::task::{Birth, Boundary, Pending, Task};
@@ -543,14 +544,15 @@ impl Recorder {
         let slice = task.slice();
         let looks = FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE);
         let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, looks, now);
-        if self.waits_as_before(tid) {
-            return;
-        }
         let is_over = self.world.turns.is_over(group, slice, now);
-        if self.world.turns.chaos.is_some() || !(is_over || is_looked_at) {
+        if self.world.turns.chaos.is_some() {
             return self.go_on(tid, 0);
         }
-        let found = self.words_around_counter(tid);
+        let found = match self.words_as_before(tid, group) {
+            Some(words) => Found::Waits(words),
+            None if is_over || is_looked_at => self.words_around_counter(tid),
+            None => return self.go_on(tid, 0),
+        };
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let next = match found {
             Found::Event(waited) => return self.dispatch(*waited),
@@ -571,23 +573,15 @@ impl Recorder {
         self.grant(next);
     }
 
-    /// A thread has just read the counter: whether it waits as another time, while others want the turn or may; then it is given up.
-    fn waits_as_before(&mut self, tid: pid_t) -> bool {
-        let turns = &mut self.world.turns;
-        let Some(task) = self.tasks.get_mut(&tid).filter(|task| task.held.is_empty()) else { return false };
-        let (group, boundary) = (task.space.borrow().group, task.boundary);
-        let is_place = |boundary: &Boundary| task.space.borrow().waits.counters().contains(&boundary.ip);
-        let Some(boundary) = boundary.filter(is_place) else { return false };
-        if turns.are_varied() || !turns.is_awaited(group) {
-            return false;
+    /// For which words a thread that has just read the counter waits, if it does as another time, and others want the turn or may.
+    fn words_as_before(&self, tid: pid_t, group: u32) -> Option<Vec<Word>> {
+        if !self.world.turns.is_awaited(group) {
+            return None;
         }
-        let Ok(regs) = sys::registers(tid) else { return false };
-        let Some(words) = task.space.borrow().waits.counting(tid, boundary.ip, &regs) else { return false };
-        (task.only_waits, task.looks) = (false, 0);
-        task.pending = Some(Pending::Start);
-        let next = turns.park(group, tid, words, WAITS_WITH_CLOCK_NS);
-        self.grant(next);
-        true
+        let task = self.tasks.get(&tid).filter(|task| task.held.is_empty())?;
+        let space = task.space.borrow();
+        let boundary = task.boundary.filter(|boundary| space.waits.has_counting(boundary.ip))?;
+        space.waits.counting(tid, boundary.ip, &sys::registers(tid).ok()?)
     }
 
     /// Whether a thread that has just read the counter does so in a loop that only waits.
@@ -596,9 +590,6 @@ impl Recorder {
         let Some(boundary) = task.boundary else { return Found::Works };
         let Ok(regs) = sys::registers(tid) else { return Found::Works };
         let space = Rc::clone(&task.space);
-        if let Some(words) = space.borrow().waits.counting(tid, boundary.ip, &regs) {
-            return Found::Waits(words);
-        }
         let is_round = |ip: u64| space.borrow().code.reads_counter_at(ip, boundary.ip);
         let mut came = Vec::new();
         let pid = task.process.borrow().pid;
