@@ -3,6 +3,7 @@
  * are not here ask for nothing but themselves (`syscall NAME`) or are read by `access.ts`.
  */
 
+import { known } from "../decode/flags.js";
 import { NAMES, X86_64 } from "../decode/names.generated.js";
 import { OPEN_TO_ALL } from "../decode/procfs.generated.js";
 import type { Verb } from "./model.js";
@@ -47,13 +48,12 @@ export const CHANGES_DESCRIPTOR: ReadonlySet<string> = new Set([
   "fremovexattr",
 ]);
 
-/**
- * Requests of ioctl(2) that change the file behind any descriptor of it (FS_IOC_SETFLAGS, FS_IOC_SETVERSION, that of ext4, and
- * FS_IOC_FSSETXATTR); as in native/engine/src/enforce/filter.rs.
- */
-export const ALTERS: ReadonlySet<number> = new Set([
-  0x40086602, 0x40087602, 0x40086604, 0x401c5820,
-]);
+/** Requests of ioctl(2) that change the file behind any descriptor of it; as in native/engine/src/enforce/filter.rs. */
+export const ALTERS: ReadonlySet<number> = new Set(
+  ["FS_IOC_SETFLAGS", "FS_IOC_SETVERSION", "EXT4_IOC_SETVERSION", "FS_IOC_FSSETXATTR"].map((name) =>
+    known("ioctl_names", name),
+  ),
+);
 
 /** Calls that open a path, with the argument that holds the flags; -1: `creat`, which has none. */
 export const OPENS: ReadonlyMap<string, number> = new Map([

@@ -19,7 +19,7 @@ import type { Grant, Spec, Verb } from "./model.js";
 import { isAliasOf } from "./needed.js";
 import { type ProbeResult, probeAll } from "./probes.js";
 import { identityName } from "./roles.js";
-import { tokensOfRun } from "./tokens.js";
+import { type Tokens, tokensOfRun } from "./tokens.js";
 
 /** A call that failed under enforcement, and had worked before. */
 export interface FatalDenial {
@@ -131,7 +131,8 @@ async function enforcedRun(
     try {
       const before = baseline && endOf(baseline);
       const mayLack = endsAsBefore({ ended, before });
-      const fatal = baseline && (await fatalDenial(enforced, baseline, spec, options, mayLack));
+      const fatal =
+        baseline && (await fatalDenial(enforced, baseline, spec, options.tokens, mayLack));
       return { ended, before, refusals, fatal, ...(end.signal.aborted && { late: timeout }) };
     } finally {
       enforced.close();
@@ -162,7 +163,7 @@ async function fatalDenial(
   enforced: Trace,
   baseline: Trace,
   spec: Spec,
-  { tokens }: Pick<ProveOptions, "tokens">,
+  tokens: Tokens,
   mayLack: boolean,
 ): Promise<FatalDenial | undefined> {
   const [now, before] = [await Collector.read(enforced), await Collector.read(baseline)];
