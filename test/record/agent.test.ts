@@ -10,6 +10,7 @@ import {
   cli,
   compile,
   type Event,
+  firstAndLastCpu,
   read,
   readWhole,
   record,
@@ -80,7 +81,8 @@ test.each([eager, { options: ["--backend=eager-agent"] }])(
   async (how) => {
     // One of them is not where the recorder is, and is quicker than it.
     const loop = "n=0; while [ $n -lt 200 ]; do /usr/bin/true; n=$((n + 1)); done";
-    const both = `taskset -c 0 sh -c '${loop}' & taskset -c 1 sh -c '${loop}'; wait`;
+    const [first, last] = firstAndLastCpu();
+    const both = `taskset -c ${first} sh -c '${loop}' & taskset -c ${last} sh -c '${loop}'; wait`;
     const { code, file } = await record(["sh", "-c", both], how);
     expect(code).toBe(0);
     const { trace, events } = await readWhole(file);
@@ -101,6 +103,29 @@ test.each([eager, { options: ["--backend=eager-agent"] }])(
   },
   120_000,
 );
+
+test("the end of a child is told before the wait for it where processes have other numbers", async ({
+  skip,
+}) => {
+  const loop = "n=0; while [ $n -lt 100 ]; do /usr/bin/true; n=$((n + 1)); done";
+  const words = ["unshare", "-Urpf", "--mount-proc", "sh", "-c"];
+  const { code: made } = await run([...words, "true"]);
+  skip(made !== 0, "no namespaces of users and processes can be made here");
+  const { code, file } = await record([...words, loop], { options: ["--backend=eager-agent"] });
+  expect(code).toBe(0);
+  const { trace, events } = await readWhole(file);
+  let ended = 0;
+  let waited = 0;
+  for (const event of events) {
+    // Of the shell, and of what it runs.
+    if (event.process === 2 && event.name === "wait4" && event.ret > 0) waited += 1;
+    if (event.process > 2 && event.kind === "Exit") ended += 1;
+    expect(waited).toBeLessThanOrEqual(ended);
+  }
+  expect([ended, waited]).toEqual([100, 100]);
+  const stops = coverageOf(trace.info)?.calls.find(({ what }) => what === "wait4")?.count;
+  expect(stops).toBeGreaterThanOrEqual(100);
+});
 
 test.each([eager, { options: ["--observe", "--backend=ptrace"] }])(
   "nor of more threads than a few, %o",

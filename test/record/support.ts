@@ -27,6 +27,14 @@ function ownFolder(): string {
   return base;
 }
 
+/** The first and the last of the CPUs that this process may use. */
+export function firstAndLastCpu(): [first: string, last: string] {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const [, first = "0", last = first] =
+    /^Cpus_allowed_list:\t(\d+)\b(?:.*\b(\d+))?$/m.exec(status) ?? [];
+  return [first, last];
+}
+
 /** A fresh folder, open to every user; all are removed after the tests of the file. */
 export function folder(): string {
   execFileSync("chmod", ["755", ownFolder()]);

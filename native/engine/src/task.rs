@@ -67,6 +67,8 @@ pub struct Process {
     pub children_system: u64,
     /// Whether it is the first one of a namespace, when that was asked.
     pub is_first: OnceCell<bool>,
+    /// It is told other numbers of tasks than there are here, pid_namespaces(7): that was so of one that it, or who made it, had made.
+    pub is_apart: bool,
 }
 
 impl Process {
@@ -287,6 +289,8 @@ pub struct Task {
     pub becomes: Option<u32>,
     /// It is in a call that makes a task, and the stop that tells of that one has not come.
     pub making: bool,
+    /// The task that it has made in the present call.
+    pub made: Option<pid_t>,
     /// Nothing is recorded before the exec of the first program.
     pub launching: bool,
     /// A flags word that was changed at entry and has to be put back at exit.
@@ -383,6 +387,7 @@ impl Task {
             executed: false,
             becomes: None,
             making: false,
+            made: None,
             launching: false,
             restore: None,
             moving: None,

@@ -73,6 +73,7 @@ impl Recorder {
         let child = sys::event_message(tid).ok().and_then(|child| pid_t::try_from(child).ok());
         if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
             task.making = false;
+            task.made = Some(child);
             let mut birth = Birth::of(task, clone_flags(task));
             if !birth.shares_memory() && task.space.borrow().is_seen_written() {
                 task.space.borrow_mut().is_joined = true;
@@ -128,7 +129,11 @@ impl Recorder {
             Rc::clone(&birth.process)
         } else {
             let process = self.world.new_process(tid);
-            process.borrow_mut().parent = birth.parent.map(|_| birth.process.borrow().pid);
+            {
+                let (mut own, maker) = (process.borrow_mut(), birth.process.borrow());
+                own.parent = birth.parent.map(|_| maker.pid);
+                own.is_apart = maker.is_apart;
+            }
             process
         };
         let mut task = self.world.new_task(tid, process, Some(&birth), ended.is_none());

@@ -237,7 +237,10 @@ impl World {
         }
         match plan.effect {
             Effect::Nothing | Effect::NewFd | Effect::Close | Effect::Exec | Effect::Ptrace => {}
-            Effect::Clone => self.opened_by_clone(task, call),
+            Effect::Clone => {
+                task.process.borrow_mut().is_apart |= task.made.take().is_some_and(|made| i64::from(made) != result);
+                self.opened_by_clone(task, call);
+            }
             Effect::Dup => self.duplicated(task, call.int(0), result as i32),
             Effect::SomeNewFd if returns_descriptor(call) => self.opened(task, call, result as i32),
             Effect::SomeNewFd => {}

@@ -38,13 +38,17 @@ impl Recorder {
     pub(in crate::record) fn drain(&mut self, stopped: Option<pid_t>) -> bool {
         let mut unseen = Unseen::default();
         let is_any = self.drain_before_ends(stopped, &mut unseen);
-        while let Some((tid, pid)) = unseen.held.take() {
-            let was_there = self.tell_ends_of(pid);
-            if !was_there && stopped != Some(tid) {
-                // That is being done.
-                break;
+        while !unseen.held.is_empty() {
+            let held = std::mem::take(&mut unseen.held);
+            let told = held.iter().fold(false, |told, (_, pid)| self.tell_ends_of(*pid) | told);
+            if !told {
+                // They are being told. But nothing of a task that stands still comes behind its stop.
+                let is_held = |tid: &pid_t| held.iter().any(|(own, _)| own == tid);
+                match stopped.filter(|tid| unseen.let_go.is_none() && is_held(tid)) {
+                    Some(tid) => unseen.let_go = Some(tid),
+                    None => break,
+                }
             }
-            unseen.is_let_go = !was_there;
             self.drain_before_ends(stopped, &mut unseen);
         }
         is_any
@@ -288,20 +292,22 @@ impl World {
     }
 }
 
-/// A call that tells of the end of a process, of which nothing has been told yet.
+/// Calls that tell of ends of processes of which nothing has been told yet.
 #[derive(Default)]
 struct Unseen {
-    /// The task that has made it, and the process.
-    held: Option<(pid_t, pid_t)>,
-    /// It is told of all the same.
-    is_let_go: bool,
+    /// The task that has made each, and the process.
+    held: Vec<(pid_t, pid_t)>,
+    /// Those of this task are told of all the same.
+    let_go: Option<pid_t>,
 }
 
 impl Unseen {
     /// Whether a record of this task is to wait for the end of a process.
     fn holds(&mut self, tid: pid_t, record: &Record<'_>, control: &Control) -> bool {
-        let Some(pid) = reaped(record).filter(|pid| !self.is_let_go && control.has(*pid)) else { return false };
-        self.held = Some((tid, pid));
+        let Some(pid) = reaped(record).filter(|pid| self.let_go != Some(tid) && control.has(*pid)) else {
+            return false;
+        };
+        self.held.push((tid, pid));
         true
     }
 }
@@ -423,8 +429,9 @@ mod tests {
         assert!(!unseen.holds(TID, &record, &control));
         control.processes().insert(CHILD);
         assert!(unseen.holds(TID, &record, &control));
-        assert_eq!(unseen.held, Some((TID, CHILD)));
-        unseen.is_let_go = true;
-        assert!(!unseen.holds(TID, &record, &control));
+        assert!(unseen.holds(TID + 1, &record, &control));
+        assert_eq!(unseen.held, [(TID, CHILD), (TID + 1, CHILD)]);
+        unseen.let_go = Some(TID);
+        assert!(!unseen.holds(TID, &record, &control) && unseen.holds(TID + 1, &record, &control));
     }
 }
