@@ -11,6 +11,7 @@ import type { ResultValue } from "../answer/results.js";
 import { TraceError } from "../errors.js";
 import type { TableBatch, TableColumn } from "../tables/table.js";
 import { removeTemporary } from "../temporary.js";
+import { databaseError } from "./error.js";
 import { databaseMemory, spillDirectory } from "./limits.js";
 import { sqlType } from "./types.js";
 import { ChunkWriter } from "./vectors.js";
@@ -88,7 +89,7 @@ export class Database {
       return new Database(instance, await instance.connect(), modules, directory);
     } catch (error) {
       removeTemporary(directory);
-      throw error;
+      throw databaseError(error) ?? error;
     }
   }
 
@@ -103,7 +104,8 @@ export class Database {
   }
 
   /**
-   * Makes a table of batches. What was before an error is in the table then; the error is returned.
+   * Makes a table of batches. What was before an error of theirs is in the table then; the error is returned. One of the database is
+   * thrown: what it has of them is no answer.
    */
   async fill(
     catalog: string,
@@ -122,6 +124,8 @@ export class Database {
     try {
       for await (const batch of batches) writer.append(batch);
     } catch (error) {
+      const own = databaseError(error);
+      if (own !== undefined) throw own;
       failure = error;
     }
     writer.close();

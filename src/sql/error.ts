@@ -7,19 +7,31 @@ import type { TableDef } from "../tables/table.js";
 /** `LINE 1: SELECT ...` and the line with the caret below it. */
 const PLACE = /\n+LINE (\d+): (.*)\n( *)\^/;
 
-export function sqlError(error: unknown, tables: readonly TableDef[]): TraceError {
-  const text = error instanceof Error ? error.message : String(error);
+/** As a statement has it, and as an appender, which leaves out of which kind it is. */
+const OUT_OF_MEMORY = /^(?:Out of Memory Error: |Failed to append: could not allocate )/;
+
+const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** What the database lacked, whatever it was asked: a file, or memory. Nothing of another error. */
+export function databaseError(error: unknown): TraceError | undefined {
+  const text = textOf(error);
   const io = /^IO Error: (.*)/.exec(text)?.[1];
   if (io !== undefined) return new TraceError("IO", io, { cause: error });
+  if (!OUT_OF_MEMORY.test(text)) return undefined;
+  return new TraceError("OUT_OF_MEMORY", "the SQL takes more memory than it may", {
+    cause: error,
+    hint: "--memory gives it more (--memory=4G); a LIMIT or fewer columns need less",
+  });
+}
+
+/** An error of a statement, or of the database. */
+export function sqlError(error: unknown, tables: readonly TableDef[]): TraceError {
+  const own = databaseError(error);
+  if (own !== undefined) return own;
+  const text = textOf(error);
   const [message = "", ...rest] = text.replace(PLACE, "").split("\n");
   const place = PLACE.exec(text);
   const plain = message.replace(/^(?:Failed to extract statements: )?[A-Z][A-Za-z ]+ Error: /, "");
-  if (text.startsWith("Out of Memory Error")) {
-    return new TraceError("OUT_OF_MEMORY", "the SQL takes more memory than it may", {
-      cause: error,
-      hint: "--memory gives it more (--memory=4G); a LIMIT or fewer columns need less",
-    });
-  }
   const { what, hint } = explained(plain, rest.join("\n"), tables);
   const lines = [...(place === null ? [] : pointer(place)), ...(hint === undefined ? [] : [hint])];
   const where = place === null ? "in the SQL" : `in the SQL, line ${place[1]}`;

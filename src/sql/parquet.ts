@@ -6,6 +6,7 @@ import type { TableBatch, TableColumn } from "../tables/table.js";
 import { removeTemporary, temporaryFile } from "../temporary.js";
 import { traceError } from "../trace/failure.js";
 import { Database, sqlText } from "./database.js";
+import { databaseError } from "./error.js";
 import { guarded, provide, type SqlOptions } from "./query.js";
 
 export interface Statement {
@@ -23,7 +24,7 @@ export interface Rows {
  * Writes an answer to a new file. It has its name when it is whole. What could be read of a damaged trace is written, and
  * its damage thrown then.
  *
- * @throws TraceError `EXISTS` unless `force`, `BAD_SQL`, `NO_DATABASE`, `IO`
+ * @throws TraceError `EXISTS` unless `force`, `BAD_SQL`, `OUT_OF_MEMORY`, `NO_DATABASE`, `IO`
  */
 export async function newParquet(
   path: string,
@@ -49,6 +50,8 @@ export async function newParquet(
     await guarded(() => connection.run(copy));
     renameSync(draft, path);
     if (failure !== undefined) throw failure;
+  } catch (error) {
+    throw databaseError(error) ?? error;
   } finally {
     database?.close();
     removeTemporary(draft);

@@ -12,7 +12,7 @@ import { RUN, runBatches } from "../answer/runs.js";
 import { TABLES } from "../tables/registry.js";
 import type { TableColumn, TableDef } from "../tables/table.js";
 import { Database, type DatabaseOptions, quoted } from "./database.js";
-import { sqlError } from "./error.js";
+import { databaseError, sqlError } from "./error.js";
 import { type Needs, needsOf } from "./needs.js";
 import { sqlType } from "./types.js";
 
@@ -28,7 +28,7 @@ export function sqlColumns(table: TableDef): readonly TableColumn[] {
 /**
  * Answers a statement. The rows have to be read to their end, or the iteration left, before the database is gone.
  *
- * @throws TraceError `BAD_SQL` with the place of the mistake, `NO_DATABASE`
+ * @throws TraceError `BAD_SQL` with the place of the mistake, `OUT_OF_MEMORY`, `NO_DATABASE`, `IO`
  */
 export async function sqlResults(
   runs: readonly Run[],
@@ -42,11 +42,11 @@ export async function sqlResults(
     return { columns: columnsOf(result), rows: new ResultRows(rowsOf(database, result, failure)) };
   } catch (error) {
     database.close();
-    throw error;
+    throw databaseError(error) ?? error;
   }
 }
 
-/** Errors of the database as those that users see. */
+/** Errors of a statement as those that users see. */
 export async function guarded<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run();

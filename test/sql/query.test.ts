@@ -171,6 +171,37 @@ describe("what a statement needs", () => {
   });
 });
 
+describe("too little memory", () => {
+  it("is said wherever it is wanting, and nothing is answered from what there was room for", async () => {
+    const path = folder.file("large.trace");
+    const text = new TextTrace().thread(1, 1, 7, 7).event("task", { args: [0, 0] });
+    for (let k = 0; k < 40_000; k++) text.call("getpid", { ret: 7 });
+    await text.write(path);
+    const large = await openTrace(path);
+    const runs = [{ name: "large", trace: large }];
+    const [statement, codes] = ["SELECT count(*) FROM event WHERE ret = 7", new Set<unknown>()];
+    for (const memory of [1, 32_000, 64_000, 128_000, 256_000, 512_000, 1_000_000, 64_000_000]) {
+      const answer = async () => {
+        const rows: ResultValue[][] = [];
+        for await (const row of (await sqlResults(runs, statement, { memory })).rows)
+          rows.push([...row]);
+        return rows;
+      };
+      const found = await answer().catch((error: unknown) => error as TraceError);
+      if (Array.isArray(found)) expect(found).toEqual([[40_000n]]);
+      else codes.add(found.code);
+      const draft = folder.file(`of-${memory}.parquet`);
+      const written = await newParquet(draft, false, { runs, statement }, { memory }).catch(
+        (error: unknown) => error as TraceError,
+      );
+      expect(existsSync(draft)).toBe(written === undefined);
+      if (written !== undefined) codes.add(written.code);
+    }
+    large.close();
+    expect([...codes]).toEqual(["OUT_OF_MEMORY"]);
+  });
+});
+
 describe("a trace that is not whole", () => {
   it("answers with what there is, and says so then", async () => {
     const path = folder.file("damaged.trace");
