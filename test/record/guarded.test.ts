@@ -3,7 +3,16 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { replayWords } from "../replay/support.js";
-import { compile, type Event, folder, readWhole, record, run, stateOf } from "./support.js";
+import {
+  compile,
+  type Event,
+  folder,
+  readWhole,
+  record,
+  recordAndReplay,
+  run,
+  stateOf,
+} from "./support.js";
 
 /** Code of a Trap event that tells of guarded memory, and what it tells: `guard` in native/format/src/event.rs. */
 const GUARD = 6;
@@ -47,4 +56,12 @@ describe("a file that several programs map", () => {
     expect(told(events, LIFTED)).toBe(PROGRAMS);
     expect(told(events, TOUCHED)).toBeLessThanOrEqual(PROGRAMS * MOST_TOUCHES);
   });
+});
+
+it("what was written behind the end of a file is there in replay for those who map it next", async () => {
+  const [program, name] = [compile("behind_end"), `/behind_end-${process.pid}`];
+  expect(await run([program, name, "leave"])).toMatchObject({ code: 0 });
+  const { stdout } = await recordAndReplay([program, name], []);
+  const seen = ["before outside", "alone first", "child first", "parent second", "again second"];
+  expect(stdout).toBe(`${seen.join("\n")}\n`);
 });

@@ -242,8 +242,15 @@ impl World {
             }
             return;
         }
-        let hash = self.describe_content(task, mapping, fd);
+        let meta = self.images.state_of_mapping(mapping, || open_file(task.tid, fd));
+        let hash = self.describe_content(task, mapping, meta.as_ref(), fd);
         if mapping.shared {
+            let is_known = self.shared_files.contains_key(&(mapping.dev, mapping.ino));
+            let left = behind_end(task.tid, mapping, meta.as_ref().map_or(0, Metadata::len));
+            // Replay may have there what somebody has written before.
+            if let Some((addr, bytes)) = left.filter(|(_, bytes)| is_known || bytes.iter().any(|byte| *byte != 0)) {
+                task.memory.add_written(slot::LAYOUT, addr, &bytes);
+            }
             let is_written = mapping.prot & PROT_WRITE != 0 || is_writable(&open_file(task.tid, fd));
             self.share(task, mapping, is_written, kind == ObjectKind::File);
         } else {
@@ -254,25 +261,30 @@ impl World {
     }
 
     /// Says what is in a file that a call has mapped: in the trace itself, or in the object store. The hash of its content.
-    fn describe_content(&mut self, task: &mut Task, mapping: &Mapping, fd: i32) -> Option<[u8; 32]> {
-        let meta = self.images.state_of_mapping(mapping, || open_file(task.tid, fd));
-        let size = meta.as_ref().map_or(0, Metadata::len);
+    fn describe_content(
+        &mut self,
+        task: &mut Task,
+        mapping: &Mapping,
+        meta: Option<&Metadata>,
+        fd: i32,
+    ) -> Option<[u8; 32]> {
+        let size = meta.map_or(0, Metadata::len);
         if let Some(content) = small_content(task.tid, mapping, size) {
             let hash = Some(*blake3::hash(&content).as_bytes());
             World::add_content(task, mapping, hash, &content);
             return hash;
         }
         let file = open_file(task.tid, fd);
-        if let Some(pieces) = meta.as_ref().and_then(|meta| sparse_content(mapping, &file, meta)) {
+        if let Some(pieces) = meta.and_then(|meta| sparse_content(mapping, &file, meta)) {
             for (addr, bytes) in pieces {
                 task.memory.add_written(slot::LAYOUT, addr, &bytes);
             }
             task.memory.add(slot::LAYOUT, Side::In, &Row::sparse(mapping, size).bytes());
             return None;
         }
-        let hash = meta.as_ref().and_then(|meta| self.keep_mapped(mapping, &file, meta));
+        let hash = meta.and_then(|meta| self.keep_mapped(mapping, &file, meta));
         if let Some(meta) = meta.filter(|_| hash.is_some()) {
-            self.tell_kept(task, &meta);
+            self.tell_kept(task, meta);
         }
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).bytes());
         hash
@@ -614,6 +626,15 @@ fn sparse_content(mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<Vec
         pieces.push((mapping.start + (start - mapping.offset), bytes));
     }
     Some(pieces)
+}
+
+/// What a mapping shows behind the end of its file, in the last page. It is not in the file, but who maps that shared can write there,
+/// and others see it as long as the page stays in memory, mmap(2).
+fn behind_end(tid: pid_t, mapping: &Mapping, size: u64) -> Option<Piece> {
+    let shown = size.checked_sub(mapping.offset).filter(|shown| *shown < mapping.length)?;
+    let mut bytes = vec![0; (shown.next_multiple_of(PAGE) - shown) as usize];
+    let addr = mapping.start + shown;
+    (!bytes.is_empty() && sys::read_kept(tid, addr, &mut bytes)).then_some((addr, bytes))
 }
 
 /// What mmap(2) was asked for.

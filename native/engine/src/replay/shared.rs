@@ -91,9 +91,13 @@ impl Shared {
     }
 }
 
-/// Makes `to` what `from` is; pages that are equal already are not written.
+/// Makes `to` what `from` is; pages that are equal already are not written. Where it has that length already, what is in the last page
+/// behind its end stays: truncation would clear that.
 fn copy(from: &File, to: &File) -> io::Result<()> {
-    to.set_len(from.metadata()?.len())?;
+    let length = from.metadata()?.len();
+    if to.metadata()?.len() != length {
+        to.set_len(length)?;
+    }
     let (mut wanted, mut present) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut at = 0;
     loop {
