@@ -1,6 +1,6 @@
 /** Recording with the agent: programs that would notice it, every call counted, and the same events as with ptrace. */
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -203,6 +203,18 @@ test("files are opened as without the agent, and have their names", async () => 
   expect(expected.results.size).toBeGreaterThan(1);
   expect(await told(eager.options)).toEqual(expected);
   expect(await told(["--backend=eager-agent"])).toEqual(expected);
+});
+
+test("who answers for each file that is opened is asked once", async (context) => {
+  const NO_RIGHT = 77;
+  const program = compile("asked_once");
+  const folder = await mkdtemp(join(tmpdir(), "trace-asked-"));
+  const file = join(folder, "file");
+  await writeFile(file, "");
+  if ((await run([program, file])).code === NO_RIGHT) context.skip();
+  const { code, stdout } = await record([program, file], { options: ["--backend=eager-agent"] });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "asked 50 times\n" });
+  await rm(folder, { recursive: true });
 });
 
 test("what a killed program was doing is told", async () => {

@@ -164,7 +164,7 @@ enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_REA
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
-enum { ENOENT = 2, EINTR = 4, EBADF = 9, EFAULT = 14, ENOSYS = 38 };
+enum { EINTR = 4, EBADF = 9, EFAULT = 14, ENOSYS = 38 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
 enum { MAP_AT_ADDRESS = 0x100010, MAP_ANONYMOUS = 0x20 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
@@ -613,7 +613,7 @@ static int attempt(const struct frame *other, struct block *block, u64 form, i64
 	*result = agent_call(other);
 	FENCE();
 	if (form == TRIES_FORM)
-		is_made = *result >= 0 || *result == -ENOENT || *result == -EINTR;
+		is_made = *result != -TRIES_FORM_REFUSED && *result != -TRIES_FORM_UNKNOWN && *result != -TRIES_FORM_LINK;
 	else
 		is_made = *result && *result != -EINTR;
 	if (!is_made) {

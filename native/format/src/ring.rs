@@ -135,8 +135,16 @@ pub mod block {
 
 /// How a call is made in another form at first.
 pub mod tries {
-    /// When it fails, nothing has been made yet.
+    /// When it fails by one of three errors, nothing has been made yet. By any other the call would fail as well, and is not made
+    /// again: who answers for each file that is opened, fanotify(7), would be asked twice.
     pub const FORM: u64 = 1;
+    /// EINVAL: the form refuses what the call ignores.
+    pub const FORM_REFUSED: u64 = 22;
+    /// ENOSYS: the kernel does not have it.
+    pub const FORM_UNKNOWN: u64 = 38;
+    /// ELOOP: part of the path is a symbolic link.
+    pub const FORM_LINK: u64 = 40;
+    pub const FORM_ERRORS: [u64; 3] = [FORM_REFUSED, FORM_UNKNOWN, FORM_LINK];
     /// It waits for nothing: when nothing was there, nothing has been made yet.
     pub const NO_WAIT: u64 = 2;
     /// It waits as long as nobody else wants the turn: when nothing came, nothing has been made yet.
@@ -423,7 +431,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
             BYTES))
-        .chain(named!("TRIES", tries: FORM NO_WAIT IN_TURN))
+        .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))

@@ -473,7 +473,7 @@ impl Ring {
     pub fn has_failed(&self, result: i64) -> bool {
         const EINTR: i64 = -4;
         match self.word(block::TRIES) {
-            tries::FORM => result < 0 && result != EINTR && !sys::is_restart(result),
+            tries::FORM => result < 0 && tries::FORM_ERRORS.contains(&result.unsigned_abs()),
             tries::NO_WAIT | tries::IN_TURN => result == 0 || result == EINTR || sys::is_restart(result),
             _ => false,
         }
