@@ -4,7 +4,16 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { cli, environment, folder, readWhole, record, run, stateOf } from "./support.js";
+import {
+  cli,
+  environment,
+  folder,
+  readWhole,
+  record,
+  recordAndReplay,
+  run,
+  stateOf,
+} from "./support.js";
 
 /** How many instructions were answered in each process. */
 async function traps(file: string): Promise<Map<number, number>> {
@@ -129,3 +138,10 @@ function files(dir: string): string[] {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
 }
+
+it("libraries are known again in a user namespace, where they belong to somebody else", async (context) => {
+  const program = ["unshare", "--user", "sh", "-c", "id -u; id -u; id -u"];
+  if ((await run(program)).code !== 0) context.skip();
+  const { stdout } = await recordAndReplay(program, ["--backend=eager-agent"]);
+  expect(stdout).toMatch(/^(\d+)\n\1\n\1\n$/);
+});

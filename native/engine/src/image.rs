@@ -118,6 +118,11 @@ impl FileId {
         (self.modified.0, self.modified.1, self.size)
     }
 
+    /// Whether another one is the same, as a program was told of it: whose a file is has another number in another user namespace.
+    fn is_as_told(&self, told: &FileId) -> bool {
+        *self == FileId { owner: self.owner, ..*told }
+    }
+
     /// A file in its present state; `None` when it was changed so short ago that its states cannot be told apart.
     #[must_use]
     pub fn settled(meta: &Metadata) -> Option<FileId> {
@@ -235,7 +240,7 @@ impl Images {
             return *known;
         }
         let path = there();
-        let meta = fs::metadata(&path).ok().filter(|meta| FileId::from(meta) == Some(*id))?;
+        let meta = fs::metadata(&path).ok().filter(|meta| FileId::from(meta).is_some_and(|own| own.is_as_told(id)))?;
         self.keep(&path, &meta)
     }
 
