@@ -20,6 +20,7 @@ const names = [
   "tsc-trap",
   "cpuid-trap",
   "seccomp-notify",
+  "call-dispatch",
   "landlock",
   "perf-counters",
 ]);
@@ -54,6 +55,7 @@ function of(
 }
 
 const EPERM = 1;
+const EIO = 5;
 const ENOSYS = 38;
 
 describe("findings", () => {
@@ -122,7 +124,7 @@ describe("findings", () => {
 
   it.each([
     ["seccomp", {}, { "seccomp-filter": ENOSYS }],
-    ["seccomp", { seccomp: 2 }, {}],
+    ["seccomp", { seccomp: 2 }, { "call-dispatch": EIO }],
     ["tracer", { tracer: { pid: 7, name: "gdb" } }, {}],
     ["/proc", { hidesProcesses: true }, {}],
     ["disk", { freeBytes: 1 << 20 }, {}],

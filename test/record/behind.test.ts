@@ -6,7 +6,10 @@ import { expect, onTestFinished, test } from "vitest";
 import { openTrace } from "../../src/trace/open.js";
 import { cli, compile, ended, folder, recordWords, start, stateOf } from "./support.js";
 
+const FILTERED = "the agent, where calls are filtered already";
+
 const ways = {
+  [FILTERED]: ["--backend=eager-agent"],
   "the usual way": [],
   "the agent": ["--backend=eager-agent"],
   "the agent, observing": ["--observe", "--backend=eager-agent"],
@@ -78,7 +81,8 @@ for (const [name, options] of Object.entries(ways)) {
       onTestFinished(() => {
         for (const pid of marked(mark)) process.kill(Number(pid), "SIGKILL");
       });
-      const recorder = start([...recordWords(file, ...options), ...program], {
+      const under = name === FILTERED ? [compile("refuse"), "enosys=1000", "--"] : [];
+      const recorder = start([...under, ...recordWords(file, ...options), ...program], {
         env: { ...stateOf(dir), TRACE_TEST_MARK: dir },
       });
       const end = ended(recorder);
@@ -98,6 +102,7 @@ for (const [name, options] of Object.entries(ways)) {
       // A page or two of its own, and variables of the program that it was forked from.
       const own = keepers(mark).filter((pid) => isOf(pid, cli));
       if (name === "the agent") expect(own).not.toEqual([]);
+      if (name === FILTERED) expect(own).toEqual([]);
       expect(own.filter((keeper) => memoryOf(keeper) > 2048)).toEqual([]);
       writeFileSync(go, "");
       await until(() => existsSync(result) && readFileSync(result, "utf8").endsWith("\n"));

@@ -145,6 +145,8 @@ export interface Recorded extends Ended {
 export interface RecordRunOptions extends RunOptions {
   /** Options of `trace record`. */
   readonly options?: readonly string[];
+  /** What `trace record` is started by. */
+  readonly under?: readonly string[];
 }
 
 /** Records a program in a fresh folder. */
@@ -154,7 +156,8 @@ export async function record(
 ): Promise<Recorded> {
   const dir = folder();
   const file = join(dir, "out.trace");
-  const words = [...recordWords(file, ...(options.options ?? [])), ...argv];
+  const own = recordWords(file, ...(options.options ?? []));
+  const words = [...(options.under ?? []), ...own, ...argv];
   const env = { ...stateOf(dir), ...options.env };
   return { file, ...(await run(words, { ...options, env })) };
 }
@@ -371,9 +374,9 @@ export interface Replayed {
 export async function recordAndReplay(
   argv: readonly string[],
   options: readonly string[],
-  code = 0,
+  { code = 0, under = [] }: { readonly code?: number; readonly under?: readonly string[] } = {},
 ): Promise<Replayed> {
-  const recorded = await record(argv, { options });
+  const recorded = await record(argv, { options, under });
   expect({ code: recorded.code, stderr: recorded.stderr }).toEqual({ code, stderr: "" });
   const { trace, events } = await readWhole(recorded.file);
   expect(trace.info.facts.get("backend")).toBe("agent");

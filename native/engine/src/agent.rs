@@ -15,6 +15,7 @@ pub mod stopped;
 pub mod table;
 pub mod window;
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use object::read::elf::{ElfFile64, ProgramHeader as _};
@@ -49,6 +50,14 @@ pub struct Replay {
     /// Where reads and writes of the program's memory may fault, and where all of them go on then.
     pub faults: [u64; 3],
     pub failed: u64,
+}
+
+impl Image {
+    /// Where the two instructions end that make calls.
+    #[must_use]
+    pub fn calls_end(&self) -> Range<u64> {
+        self.called.min(self.own_called)..self.called.max(self.own_called) + 1
+    }
 }
 
 impl Replay {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_uint, pid_t};
 
+use crate::sys;
+
 /// One ability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
@@ -33,7 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 static MARKER: u64 = 0x7472_6163_652d_6f6b;
 
 fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    code_of(&io::Error::last_os_error())
+}
+
+fn code_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }
 
 fn checked(result: c_long) -> Result<i64, i32> {
@@ -61,6 +67,7 @@ pub fn probe() -> Vec<Check> {
         unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0) }
     }));
     checks.push(Check::new("seccomp-notify", notify()));
+    checks.push(Check::new("call-dispatch", dispatch()));
     checks.push(Check::new("landlock", landlock()));
     checks.push(Check::new("perf-counters", perf()));
     checks
@@ -70,7 +77,7 @@ pub fn probe() -> Vec<Check> {
 ///
 /// # Safety
 /// `call` may do nothing but make system calls.
-unsafe fn forked(call: fn() -> c_long) -> Result<i64, i32> {
+unsafe fn forked(call: impl Fn() -> c_long) -> Result<i64, i32> {
     // SAFETY: the child makes system calls only, and ends.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
@@ -275,6 +282,39 @@ fn emulated() -> [Check; 2] {
     [Check::new("sysemu", emulated.and(ended)), Check::new("signal-mask", attached.and(mask))]
 }
 
+/// Has the calls of a child sent back to it as signals: how the recorder sees calls that are filtered already.
+pub(crate) fn dispatch() -> Result<i64, i32> {
+    let (read_end, _write_end) = pipe()?;
+    // SAFETY: the child makes system calls only, and ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        emulated_child(read_end.as_raw_fd());
+    }
+    if pid < 0 {
+        return Err(errno());
+    }
+    // SAFETY: attaches to a child of our own, and asks it to stop.
+    let attached = checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(libc::PTRACE_O_EXITKILL)) })
+        .and_then(|_| checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) }));
+    let mut works = attached.and(Err(libc::EIO));
+    if attached.is_err() {
+        kill(pid);
+    }
+    wait_for(pid, Instant::now() + PATIENCE, |_| {
+        works = sys::set_dispatch(pid, Some(&(0..1))).map_or_else(|error| Err(code_of(&error)), |()| Ok(0));
+        kill(pid);
+    });
+    works
+}
+
+/// Whether a call with these arguments fails as the kernel has it fail, in a child: no filter answers it otherwise.
+pub(crate) fn fails_as(number: c_long, args: [c_long; 4], errno: c_int) -> bool {
+    let [first, second, third, fourth] = args;
+    // SAFETY: the call fails before it does anything.
+    let failed = unsafe { forked(|| libc::syscall(number, first, second, third, fourth)) };
+    failed == Err(errno)
+}
+
 /// Kills a child that has not been waited for.
 fn kill(pid: pid_t) {
     // SAFETY: the number is that of a child of our own until it is waited for.
@@ -335,10 +375,9 @@ fn read_marker(pid: pid_t) -> Result<i64, i32> {
 
 fn read_proc(pid: pid_t) -> Result<i64, i32> {
     use std::os::unix::fs::FileExt as _;
-    let code = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
     let mut copy = [0; 8];
-    let file = std::fs::File::open(format!("/proc/{pid}/mem")).map_err(code)?;
-    file.read_exact_at(&mut copy, (&raw const MARKER) as u64).map_err(code)?;
+    let file = std::fs::File::open(format!("/proc/{pid}/mem")).map_err(|error| code_of(&error))?;
+    file.read_exact_at(&mut copy, (&raw const MARKER) as u64).map_err(|error| code_of(&error))?;
     if u64::from_ne_bytes(copy) == MARKER { Ok(8) } else { Err(libc::EFAULT) }
 }
 

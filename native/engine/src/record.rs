@@ -14,6 +14,7 @@ mod chaos;
 mod control;
 mod counters;
 mod cpuid;
+mod dispatch;
 mod effects;
 mod facts;
 mod filter;
@@ -174,16 +175,21 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;
-    let image = usable_agent(options);
-    let filter = match (&options.only, image) {
-        (Some(names), _) => Some(filter::program(names)),
-        (None, Ok(image)) => image.map(crate::agent::filter::program),
-        (None, Err(_)) => None,
+    let usable = usable_agent(options);
+    let filter = match (&options.only, &usable) {
+        // What an older filter refuses would not come to it.
+        (Some(names), _) => (!sys::has_own_filter()).then(|| filter::program(names)),
+        (None, Ok(Some(Usable { image, older: None }))) => Some(crate::agent::filter::program(image)),
+        (None, _) => None,
     };
     // Programs that are already spread over the machine stay where they are.
     let placement = Placement::new(!options.unpinned && options.attach.is_empty());
-    let mut world = World::new(options, writer, placement, (started, filter.is_some()), image.ok().flatten());
-    if let Err(why) = image {
+    let (usable, why) = match usable {
+        Ok(usable) => (usable, None),
+        Err(why) => (None, Some(why)),
+    };
+    let mut world = World::new(options, writer, placement, (started, filter.is_some()), usable);
+    if let Some(why) = why {
         world.falls_back(why, options.backend != Backend::Usual);
     }
     let mut recorder = Recorder::new(world, Arc::clone(control), options);
@@ -235,24 +241,32 @@ fn unenforceable(options: &Options) -> Option<&'static str> {
 ///
 /// # Errors
 /// What it cannot do.
-fn usable_agent(options: &Options) -> Result<Option<&'static crate::agent::Image>, &'static str> {
+fn usable_agent(options: &Options) -> Result<Option<Usable>, &'static str> {
     if matches!(options.backend, Backend::Ptrace | Backend::Notify) {
         return Ok(None);
     }
-    match options {
+    let older = match options {
         Options { only: Some(_), .. } => Err("with a capture filter (-e)"),
         // Its notifications come before the stops that the agent's filter asks for.
         Options { enforce: Some(_), .. } => Err("under a policy"),
         Options { detach_on_exit: true, .. } => Err("with --detach-on-exit"),
         // A choice is made at each boundary, and most of them would be none.
         Options { chaos: Some(_), .. } => Err("with --chaos"),
-        // What that answers never comes to the agent's filter: such a call would not be seen.
-        // Nor could what the program leaves running go on without the recorder.
-        _ if !keeper::is_possible() => Err("with this kernel (Linux 5.9 can)"),
-        _ if sys::has_own_filter() => Err("where calls are filtered already (seccomp), as in most containers"),
         Options { attach, .. } if !attach.is_empty() => Err("for programs that run already (-p)"),
-        _ => crate::agent::image().map(Some).ok_or("in this build"),
-    }
+        // What that answers never comes to the agent's filter: such a call would not be seen.
+        _ if sys::has_own_filter() => dispatch::OlderFilter::find().map(Some),
+        // What the program leaves running could not go on without the recorder.
+        _ if !keeper::is_possible() => Err("with this kernel (Linux 5.9 can)"),
+        _ => Ok(None),
+    }?;
+    let image = crate::agent::image().ok_or("in this build")?;
+    Ok(Some(Usable { image, older }))
+}
+
+/// The agent, and the filter under which it has to work.
+struct Usable {
+    image: &'static crate::agent::Image,
+    older: Option<dispatch::OlderFilter>,
 }
 
 fn trace_options(filtered: bool) -> c_int {
@@ -280,8 +294,10 @@ struct World {
     data: Data,
     /// How tasks go on outside calls.
     between: Resume,
-    /// Every call is seen.
-    sees_all: bool,
+    /// Not by a filter: calls that are not the agent's are sent back (`dispatch.rs`).
+    dispatches: bool,
+    /// Only calls of these names are to be seen.
+    only: Option<Vec<String>>,
     /// What calls result in is seen: what is known of descriptors and directories is kept up to date by it.
     follows: bool,
     /// The objects that are known, where they have to be compared.
@@ -333,7 +349,7 @@ struct World {
     new_files: Vec<(u64, u64)>,
     /// Address spaces take turns with others, whose agents do not know yet.
     some_joined: bool,
-    /// Directories have other names than they had when they were opened.
+    /// Directories have other names than they had when they were opened, or files cannot be opened in the way that tells their names.
     names_moved: bool,
     /// There has been more than one task.
     are_several: bool,
@@ -363,7 +379,7 @@ impl World {
         writer: Writer,
         placement: Placement,
         (started, filtered): (u64, bool),
-        image: Option<&'static crate::agent::Image>,
+        usable: Option<Usable>,
     ) -> World {
         let mut definitions: Vec<Definition> = facts::of(&options.program)
             .into_iter()
@@ -373,8 +389,13 @@ impl World {
         let replayable = observed_by.is_empty();
         let mode = if replayable { "replayable" } else { "observe" };
         let sampler = options.samples.as_ref().map(samples::Sampler::new);
+        let older = usable.as_ref().and_then(|usable| usable.older);
         let is_sampled = |name: &str| sampler.as_ref().is_some_and(|sampler| sampler.wants(name));
-        let agent = image.map(|image| agent::Agent::new(image, options.data, replayable, options.backend, is_sampled));
+        // Where calls are sent back, what a thread blocks has to be known.
+        let is_mask = |name: &str| older.is_some() && !replayable && name == "rt_sigprocmask";
+        let stops = |name: &str| is_sampled(name) || is_mask(name);
+        let agent =
+            usable.map(|usable| agent::Agent::new(usable.image, options.data, replayable, options.backend, stops));
         let backend = match &agent {
             Some(_) => "agent",
             None if options.backend == Backend::Notify => "notify",
@@ -414,8 +435,9 @@ impl World {
             placement,
             definitions,
             data: options.data,
-            between: if filtered { Resume::Cont } else { Resume::Syscall },
-            sees_all: options.only.is_none(),
+            between: if filtered || older.is_some() { Resume::Cont } else { Resume::Syscall },
+            dispatches: older.is_some(),
+            only: options.only.clone(),
             follows: options.backend != Backend::Notify,
             identities: FxHashMap::default(),
             agent,
@@ -446,7 +468,7 @@ impl World {
             forgotten_kept: Vec::new(),
             new_files: Vec::new(),
             some_joined: false,
-            names_moved: false,
+            names_moved: older.is_some_and(|older| !older.opens),
             are_several: false,
             loader_sites: HashMap::new(),
             sampler,

@@ -1,6 +1,6 @@
 //! What the recorder knows of each thread and process.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -350,6 +350,8 @@ pub struct Task {
     pub fds_apart: bool,
     /// It stands at the entry of its call because a filter has stopped it there.
     pub at_filter: bool,
+    /// Calls of it that are not the agent's are sent back (`record/dispatch.rs`).
+    pub is_armed: Cell<bool>,
     /// It stops at each call by itself, since a filter of its own comes before the recorder's.
     pub stepwise: bool,
     /// It is in the strict mode of seccomp, as far as it knows.
@@ -420,6 +422,7 @@ impl Task {
             trapped: 0,
             fds_apart: false,
             at_filter: false,
+            is_armed: Cell::new(false),
             stepwise: false,
             is_strict: false,
         }

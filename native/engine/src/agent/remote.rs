@@ -41,6 +41,7 @@ impl Call {
 
 /// A thread that stands still at the end of a call, at its birth or in a signal stop, and is used for calls until this is
 /// dropped: then its registers are back, as [`Borrowed::regs`] says.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the thread")]
 pub struct Borrowed<'a> {
     image: &'a Image,
     tid: pid_t,
@@ -53,6 +54,8 @@ pub struct Borrowed<'a> {
     mask: Option<u64>,
     /// Its own call was interrupted, and the kernel is still to say whether it is made again.
     pub restarts: bool,
+    /// A filter of the recorder stops it at calls that are not the agent's.
+    pub is_filtered: bool,
     /// It was to be stopped meanwhile.
     stopped: bool,
     gone: bool,
@@ -63,7 +66,18 @@ impl<'a> Borrowed<'a> {
     /// When the thread is gone, or does not stand still.
     pub fn new(image: &'a Image, pid: pid_t, tid: pid_t) -> io::Result<Borrowed<'a>> {
         let regs = sys::registers(tid)?;
-        Ok(Borrowed { image, tid, pid, regs, found: regs, mask: None, restarts: false, stopped: false, gone: false })
+        Ok(Borrowed {
+            image,
+            tid,
+            pid,
+            regs,
+            found: regs,
+            mask: None,
+            restarts: false,
+            is_filtered: true,
+            stopped: false,
+            gone: false,
+        })
     }
 
     /// It is about to make a call: whatever signal comes meanwhile waits.
@@ -94,15 +108,16 @@ impl<'a> Borrowed<'a> {
         (regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9) =
             (args[0], args[1], args[2], args[3], args[4], args[5]);
         sys::set_registers(self.tid, &regs)?;
-        // The filter stops it at the entry; then it is stopped at the exit.
-        let mut how = Resume::Cont;
+        // The filter stops it at the entry, where there is one; then it is stopped at the exit.
+        let (mut how, mut is_entered) = (if self.is_filtered { Resume::Cont } else { Resume::Syscall }, false);
         loop {
             sys::resume(self.tid, how, 0)?;
             let status = self.wait()?;
-            if status >> 16 == sys::event::SECCOMP {
-                how = Resume::Syscall;
-            } else if status >> 8 == libc::SIGTRAP | 0x80 {
+            let is_call = status >> 8 == libc::SIGTRAP | 0x80;
+            if is_call && is_entered {
                 break;
+            } else if is_call || status >> 16 == sys::event::SECCOMP {
+                (how, is_entered) = (Resume::Syscall, true);
             } else {
                 self.came_between(status, &sys::registers(self.tid)?)?;
             }

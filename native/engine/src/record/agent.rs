@@ -11,6 +11,7 @@ mod told;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::rc::Rc;
 
 use libc::pid_t;
@@ -108,6 +109,11 @@ impl Agent {
             waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
+    }
+
+    /// Where the instructions end whose calls are the agent's.
+    pub fn passing(&self) -> Range<u64> {
+        self.image.calls_end()
     }
 
     /// The address of a `syscall` instruction in a program's vDSO, where it was in the last program's.

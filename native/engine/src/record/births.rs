@@ -183,7 +183,11 @@ impl Recorder {
 
     /// Lets a task that is stopped go on unobserved.
     pub(super) fn let_go(&mut self, tid: pid_t, signal: c_int) {
-        let own_place = self.tasks.get(&tid).is_some_and(|task| task.place.is_own());
+        let task = self.tasks.get(&tid);
+        let own_place = task.is_some_and(|task| task.place.is_own());
+        if let Some(task) = task {
+            task.disarm();
+        }
         self.world.placement.forget(tid);
         if self.world.placement.is_active() && !own_place {
             let _ = sys::set_affinity(tid, &self.world.placement.visible);

@@ -14,6 +14,7 @@ pub(super) type Numbers = (i64, u64);
 /// signals are `regs` and what they were afterwards. Signals that come meanwhile are sent again.
 pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, args: &[u64]) -> Option<i64> {
     let tid = task.tid;
+    task.disarm();
     let is_64_bit = regs.cs == USER_CS;
     let (number, instruction) = if is_64_bit { (numbers.0 as u64, image::SYSCALL) } else { (numbers.1, image::INT_80) };
     let mut own = user_regs_struct {

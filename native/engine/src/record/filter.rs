@@ -1,4 +1,4 @@
-//! The seccomp program of a capture filter: which calls stop at all.
+//! A capture filter: which calls stop at all, by a seccomp program where no other filter comes before that.
 
 use trace_format::syscalls::SYSCALLS;
 use trace_format::table::Arch;
@@ -8,22 +8,24 @@ use crate::plan::{self, Effect};
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 
+/// Whether a capture filter of these names has a call recorded: one of them, or one that carries state that the recorder follows.
+#[must_use]
+pub fn wants(names: &[String], arch: Arch, number: u32) -> bool {
+    let Some(plan) = plan::by_number(arch, number) else { return true };
+    names.iter().any(|wanted| wanted == plan.row.name)
+        // They may ask for what a kernel that filters refuses (strict.rs).
+        || matches!(plan.row.name, "prctl" | "seccomp")
+        || plan.effect != Effect::Nothing
+}
+
 /// The classic BPF program that stops the named calls, and those that carry state that the recorder follows.
 ///
 /// A call of an architecture or number that the table does not know stops too: nothing unknown passes unseen.
 #[must_use]
 pub fn program(names: &[String]) -> Vec<libc::sock_filter> {
-    let wanted = |name: &str, arch: Arch, number: u16| {
-        names.iter().any(|wanted| wanted == name)
-            // They may ask for what a kernel that filters refuses (strict.rs).
-            || matches!(name, "prctl" | "seccomp")
-            || plan::by_number(arch, u32::from(number)).is_some_and(|plan| plan.effect != Effect::Nothing)
-    };
     let numbers = |arch: Arch| -> Vec<(u16, bool)> {
-        let mut numbers: Vec<(u16, bool)> = SYSCALLS
-            .iter()
-            .filter_map(|row| row.number.on(arch).map(|number| (number, wanted(row.name, arch, number))))
-            .collect();
+        let known = SYSCALLS.iter().filter_map(|row| row.number.on(arch));
+        let mut numbers: Vec<(u16, bool)> = known.map(|number| (number, wants(names, arch, number.into()))).collect();
         numbers.sort_unstable();
         numbers
     };

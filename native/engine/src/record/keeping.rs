@@ -23,12 +23,17 @@ const ENDED: &str = "the recording was ended";
 impl Recorder {
     /// Calls of the recorded programs pass a filter, and would fail where nobody answers.
     pub(super) fn is_filtered(&self) -> bool {
+        self.stops_seldom() && !self.world.dispatches
+    }
+
+    /// Tasks do not stop at each of their calls.
+    pub(super) fn stops_seldom(&self) -> bool {
         self.world.between == Resume::Cont
     }
 
     /// Programs are not what they would be without the recorder, and have to be made so before they are let go.
     pub(super) fn has_changed_programs(&self) -> bool {
-        self.world.replayable || self.is_filtered()
+        self.world.replayable || self.stops_seldom()
     }
 
     /// Whether a task that is to be let go cannot be at a stop of this kind: who it is, or whom it has made, is still to be seen. In the
@@ -58,7 +63,7 @@ impl Recorder {
     }
 
     /// Takes the agent away from a task: its pages too when no other task uses them.
-    fn remove_agent(&mut self, tid: pid_t) {
+    pub(super) fn remove_agent(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let space = Rc::clone(&task.space);
         if space.borrow().code.is_untouched() && !task.has_block && !task.is_stranded {

@@ -299,6 +299,8 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return false };
         let pid = task.process.borrow().pid;
         let instruction = task.call_instruction(image::SYSCALL);
+        task.disarm();
+        let is_filtered = !self.world.dispatches;
         let Some(agent) = &self.world.agent else { return false };
         if space.borrow().code.is_patched() {
             return false;
@@ -306,6 +308,7 @@ impl Recorder {
         let areas: Vec<(u64, u64)> = space.borrow().code.areas().chain([(FIRST_RING, RINGS_BYTES)]).collect();
         let removed = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
+            thread.is_filtered = is_filtered;
             thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
             inject::remove(&mut thread, at, areas.into_iter())
         });
@@ -405,7 +408,7 @@ impl Recorder {
             return Some(answer);
         }
         let hides_in_files = self.world.replayable || self.world.placement.is_active();
-        if !self.is_filtered() && (!hides_in_files || self.world.mapping_files.is_empty()) {
+        if !self.stops_seldom() && (!hides_in_files || self.world.mapping_files.is_empty()) {
             return None;
         }
         let task = self.tasks.get(&tid)?;

@@ -143,7 +143,7 @@ impl World {
     fn identity(&mut self, task: &mut Task, facts: &ElfFacts) -> Rc<Identity> {
         // With a capture filter the calls that change it do not stop.
         if let Some((changes, identity)) = &task.identity
-            && self.sees_all
+            && self.only.is_none()
             && !facts.sets_ids
             && *changes == self.identity_changes
             && identity.still_holds(task.tid)

@@ -36,6 +36,8 @@ use crate::writer::{self, Writer};
 
 /// What the trace says of itself.
 const UNSEEN: &str = "recorded by notifications: what calls resulted in and wrote, and signals, are not in the trace";
+/// The same where an older filter answers before this one, seccomp(2).
+const REFUSED: &str = "calls are filtered already (seccomp): those that are refused there are not in the trace";
 
 /// Records a program and all that it starts, until the last of them ends.
 ///
@@ -55,6 +57,9 @@ pub(super) fn record(options: &Options, control: &Arc<Control>) -> Result<Outcom
     let writer = Writer::create(&options.output, &writer_options)?;
     let mut world = World::new(options, writer, Placement::new(false), (started, false), None);
     world.note(UNSEEN);
+    if sys::has_own_filter() {
+        world.note(REFUSED);
+    }
     let launched = match launch::launch_listening(&options.program, &listening) {
         Ok(launched) => launched,
         Err(error) => {

@@ -391,6 +391,12 @@ impl Recorder {
         if !self.has_changed_programs() || !self.tasks.contains_key(&tid) {
             return Some(signal);
         }
+        let signal = if self.is_sent_back(tid, signal) {
+            self.stand_before_call(tid);
+            0
+        } else {
+            signal
+        };
         let info = sys::syscall_info(tid).ok();
         if let Some(info) = info.filter(|info| info.op == sys::INFO_EXIT) {
             // With the result and the registers of the call that it believes to have made.
@@ -402,7 +408,7 @@ impl Recorder {
             let _ = sys::resume(tid, Resume::Syscall, 0);
             return None;
         }
-        if self.is_filtered() && self.leave_agent(tid, signal) {
+        if self.stops_seldom() && self.leave_agent(tid, signal) {
             let _ = sys::interrupt(tid);
             return None;
         }
@@ -432,6 +438,8 @@ impl Recorder {
         let signal = if trapped { 0 } else { signal };
         if self.is_filtered() {
             self.hand_to_keeper(tid, signal);
+        } else if self.stops_seldom() {
+            self.remove_agent(tid);
         }
         Some(signal)
     }

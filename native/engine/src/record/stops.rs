@@ -12,7 +12,7 @@ use crate::memory::Memory;
 use crate::plan;
 use crate::record::chaos::Settling;
 use crate::record::control::wake_signal;
-use crate::record::{Options, Outcome, Recorder, signals, trace_options};
+use crate::record::{Options, Outcome, Recorder, World, filter, signals, trace_options};
 use crate::sys::{self, Resume, Waited, Waiting};
 use crate::task::{MovingStep, Task};
 
@@ -144,6 +144,7 @@ impl Recorder {
         }
         match event {
             0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid, now),
+            0 if self.enters_sent_back(tid, signal, now) => {}
             0 => self.signal_stop(tid, signal),
             // The entry has been seen already, of a task whose own filter would hide calls from ours.
             sys::event::SECCOMP if is_in_call => self.go_on(tid, 0),
@@ -159,7 +160,7 @@ impl Recorder {
     pub(super) fn go_on(&mut self, tid: pid_t, signal: c_int) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let in_call = task.call.is_some();
-        let how = if in_call || task.stepwise { Resume::Syscall } else { self.world.between };
+        let how = if in_call { Resume::Syscall } else { self.world.between_calls(task) };
         task.resumed = self.world.clock;
         if self.world.replayable {
             Recorder::ready_to_go_on(task, &self.world.turns);
@@ -198,7 +199,7 @@ impl Recorder {
                     self.tend(tid, &call, result);
                 }
             }
-            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
+            Ok(info) if matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) && self.world.wants(task, &info) => {
                 self.world.enter(task, &info, now);
                 self.guard(tid);
                 self.keep_strict(tid);
@@ -232,6 +233,9 @@ impl Recorder {
             {
                 return self.go_on_unhandled(tid, signal, &info);
             }
+        }
+        if task.is_armed.get() && task.handler(signal).is_some_and(|handler| handler.is_caught()) {
+            return self.go_into_handler(tid, signal);
         }
         self.go_on(tid, signal);
     }
@@ -274,6 +278,14 @@ impl Recorder {
         } else {
             self.go_on(tid, 0);
         }
+    }
+}
+
+impl World {
+    /// Whether a call at whose entry a task has stopped is to be looked at. Not all are where a task stops at each.
+    fn wants(&self, task: &Task, info: &sys::SyscallInfo) -> bool {
+        let is_wanted = |names: &Vec<String>| filter::wants(names, info.machine(), info.first as u32);
+        task.is_strict || self.only.as_ref().is_none_or(is_wanted)
     }
 }
 

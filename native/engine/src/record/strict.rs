@@ -45,7 +45,7 @@ impl Recorder {
     /// A task has entered a call: gives it the mode, or holds it to that.
     pub(super) fn keep_strict(&mut self, tid: pid_t) {
         // Without a filter the kernel does it itself.
-        if self.world.between == sys::Resume::Syscall {
+        if !self.is_filtered() {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::ops::Range;
 
 use libc::{c_int, pid_t};
 use trace_format::table::Arch;
@@ -57,6 +58,35 @@ pub fn resume(tid: pid_t, how: Resume, signal: c_int) -> io::Result<()> {
     };
     // SAFETY: none of these requests takes a pointer.
     check(unsafe { libc::ptrace(request, tid, 0_usize, signal as usize) }).map(drop)
+}
+
+/// `struct ptrace_sud_config` (linux/ptrace.h).
+#[repr(C)]
+struct DispatchConfig {
+    mode: u64,
+    selector: u64,
+    offset: u64,
+    len: u64,
+}
+
+/// Has the calls of a stopped tracee come back to it as SIGSYS, before any filter sees them, but those from instructions that end in
+/// `passing`; none of them, without that. `PR_SET_SYSCALL_USER_DISPATCH` of prctl(2), set by the tracer (Linux 6.4).
+pub fn set_dispatch(tid: pid_t, passing: Option<&Range<u64>>) -> io::Result<()> {
+    const PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG: u32 = 0x4210;
+    const PR_SYS_DISPATCH_OFF: u64 = 0;
+    const PR_SYS_DISPATCH_ON: u64 = 1;
+    let config = match passing {
+        Some(passing) => DispatchConfig {
+            mode: PR_SYS_DISPATCH_ON,
+            selector: 0,
+            offset: passing.start,
+            len: passing.end - passing.start,
+        },
+        None => DispatchConfig { mode: PR_SYS_DISPATCH_OFF, selector: 0, offset: 0, len: 0 },
+    };
+    let request = PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG;
+    // SAFETY: the kernel reads one `ptrace_sud_config`, whose size it is told.
+    check(unsafe { libc::ptrace(request, tid, size_of::<DispatchConfig>(), &raw const config) }).map(drop)
 }
 
 /// The message of the last ptrace event (a new tid, a former tid).

@@ -61,10 +61,13 @@ impl Recorder {
             return;
         }
         let known = self.world.known_table(task);
+        task.disarm();
+        let is_filtered = !self.world.dispatches;
         let Some(agent) = &mut self.world.agent else { return };
         let instruction = agent.call_instruction(task);
         let injected = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
+            thread.is_filtered = is_filtered;
             let area = code::best_place_for(thread.regs.rip);
             let (image, table, arenas) = (agent.image, &agent.table[..], &mut agent.arenas);
             inject::program(&mut inject::Parts { image, table, known: &known, arenas, area }, &mut thread, at)

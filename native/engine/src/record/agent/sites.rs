@@ -280,13 +280,13 @@ impl Recorder {
     }
 
     /// Threads that were held go on. One that was to be stopped for another reason, too, is to be so again.
-    pub(super) fn release(&self, held: Vec<pid_t>) {
+    pub(super) fn release(&mut self, held: Vec<pid_t>) {
         for tid in held {
             if self.detaching {
                 let _ = sys::interrupt(tid);
             }
-            let is_stepwise = self.tasks.get(&tid).is_some_and(|task| task.stepwise);
-            let _ = sys::resume(tid, if is_stepwise { Resume::Syscall } else { Resume::Cont }, 0);
+            let how = self.tasks.get_mut(&tid).map_or(Resume::Cont, |task| self.world.between_calls(task));
+            let _ = sys::resume(tid, how, 0);
         }
     }
 }
