@@ -278,10 +278,11 @@ function leakFinding(facts: MachineFacts): Finding {
 }
 
 function extraFindings(checks: ReadonlyMap<string, NativeCheck>, failed: ErrorOf): Finding[] {
-  const other = (topic: string, name: string, good: string, bad: string): Finding => {
+  const other = (topic: string, name: string, good: string, bad: string, fix?: string): Finding => {
     const error = failed(name);
     if (error === undefined) return { topic, verdict: "ok", text: good };
-    return { topic, verdict: "note", text: `${bad} (${error})` };
+    const note: Finding = { topic, verdict: "note", text: `${bad} (${error})` };
+    return fix === undefined ? note : { ...note, fix };
   };
   const version = checks.get("landlock")?.value ?? 0;
   const counters = failed("perf-counters") === undefined ? "there" : "not there";
@@ -297,6 +298,13 @@ function extraFindings(checks: ReadonlyMap<string, NativeCheck>, failed: ErrorOf
       "seccomp-notify",
       "seccomp can ask another process",
       "no seccomp notification",
+    ),
+    other(
+      "supervision",
+      "shared-descriptors",
+      "calls of a program under a policy can be answered (pidfd_getfd)",
+      "calls of a program under a policy cannot be answered (pidfd_getfd)",
+      "containers: --cap-add=SYS_PTRACE; else trace spec run --no-supervisor --weaker",
     ),
     other("Landlock", "landlock", `version ${version}`, "not there"),
     other(

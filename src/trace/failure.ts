@@ -51,6 +51,8 @@ const hints: Readonly<Record<string, Hint>> = {
   unreplayable: () => "everything else works on it: trace show, trace stat, trace tree",
   policy: () => "trace spec validate says what is wrong with a spec",
   enforce: () => "trace doctor says what this kernel offers",
+  unsupervised: () =>
+    "containers: --cap-add=SYS_PTRACE; or hold it without a supervisor: --no-supervisor --weaker",
   nested: () => "run it outside of that sandbox, or with --no-supervisor --weaker",
   "object-missing": () => "it was removed from the cache; record again with --pack to keep it",
 };

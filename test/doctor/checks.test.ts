@@ -21,6 +21,7 @@ const names = [
   "cpuid-trap",
   "seccomp-notify",
   "call-dispatch",
+  "shared-descriptors",
   "landlock",
   "perf-counters",
 ]);
@@ -129,6 +130,7 @@ describe("findings", () => {
     ["/proc", { hidesProcesses: true }, {}],
     ["disk", { freeBytes: 1 << 20 }, {}],
     ["disk", { freeBytes: undefined }, {}],
+    ["supervision", {}, { "shared-descriptors": EPERM }],
     ["Landlock", {}, { landlock: ENOSYS }],
   ])("%s is noted", (topic, facts, errors) => {
     expect(of(facts, errors).get(topic)).toMatchObject({ verdict: "note" });

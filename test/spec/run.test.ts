@@ -14,7 +14,9 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingGuarantees } from "../../src/spec/enforce.js";
+import { compile } from "../record/support.js";
 import { cli } from "../support/command.js";
+import { syscallNumber } from "../support/number.js";
 import { lacking } from "../support/tools.js";
 import { type Ran, SpecPlace } from "./support.js";
 
@@ -249,6 +251,16 @@ describe("trace spec run", TIMEOUT, () => {
     expect(own.status).not.toBe(0);
     expect(own.stderr).toContain("another supervisor already");
     expect(own.stderr).toContain("--no-supervisor --weaker");
+  });
+
+  it("says what a container lacks, and what to do then", () => {
+    const under = [compile("refuse"), `eperm=${syscallNumber("pidfd_getfd", 0)}`, "--", cli];
+    const own = place.run(...under, "spec", "run", spec);
+    expect(own.status).toBe(125);
+    expect(own.stderr).toContain("pidfd_getfd(2) is refused: Operation not permitted");
+    expect(own.stderr).toContain("--cap-add=SYS_PTRACE");
+    const other = place.run(...under, "spec", "run", "--no-supervisor", "--weaker", spec);
+    expect(other.stdout).toBe("12\na\nb\n");
   });
 
   it("works without a supervisor, more coarsely, and says how", () => {

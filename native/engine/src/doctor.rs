@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_uint, pid_t};
 
-use crate::sys;
+use crate::{pidfd, sys};
 
 /// One ability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub fn probe() -> Vec<Check> {
     }));
     checks.push(Check::new("seccomp-notify", notify()));
     checks.push(Check::new("call-dispatch", dispatch()));
+    let shares = pidfd::shares_descriptors();
+    checks.push(Check::new("shared-descriptors", shares.map(|()| 0).map_err(|error| code_of(&error))));
     checks.push(Check::new("landlock", landlock()));
     checks.push(Check::new("perf-counters", perf()));
     checks

@@ -12,6 +12,7 @@ use trace_format::table::Arch;
 
 use crate::listening::{Control, message};
 use crate::notify;
+use crate::pidfd;
 
 /// Flags with which the filter is put on: `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and, since Linux 5.19,
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: no signal interrupts a call that was received.
@@ -31,11 +32,8 @@ pub struct Keeper {
 /// told that nobody has a filter any more.
 #[must_use]
 pub fn is_possible() -> bool {
-    // SAFETY: takes no pointer; there is no such descriptor.
-    let got = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) };
-    let has_getfd = got == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EBADF);
     // SAFETY: no descriptor has this number.
-    has_getfd && unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0
+    pidfd::shares_descriptors().is_ok() && unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) } == 0
 }
 
 const fn line(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {

@@ -15,6 +15,7 @@ use crate::enforce::{self, Enforcement, Gate};
 use crate::error::EngineError;
 use crate::listening::{self, Listening};
 use crate::objects;
+use crate::pidfd;
 use crate::sys;
 
 /// What to run.
@@ -327,6 +328,12 @@ pub fn launch_enforced(
     filter: Option<&[libc::sock_filter]>,
     enforcement: Option<&Enforcement>,
 ) -> Result<Launched, EngineError> {
+    if enforcement.is_some_and(|own| own.notify)
+        && let Err(error) = pidfd::shares_descriptors()
+    {
+        let why = format!("the calls of a program cannot be answered where pidfd_getfd(2) is refused: {error}");
+        return Err(EngineError::start("unsupervised", why));
+    }
     let gate = enforcement.map(|own| Gate::new(&own.policy, own.notify)).transpose()?;
     let attempt = enforcement.and_then(|own| own.attempt.as_ref());
     let mut launched = start(program, how, &PutOn { filter, gate: gate.as_ref(), attempt, listening: None })?;

@@ -25,6 +25,19 @@ pub fn descriptor(process: &OwnedFd, fd: c_int) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
 }
 
+/// Whether descriptors of other processes can be had: most containers refuse that.
+///
+/// # Errors
+/// How it fails.
+pub fn shares_descriptors() -> io::Result<()> {
+    // SAFETY: takes no pointer; there is no such descriptor.
+    let error = match unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, 0, 0) } {
+        -1 => io::Error::last_os_error(),
+        _ => return Ok(()),
+    };
+    if error.raw_os_error() == Some(libc::EBADF) { Ok(()) } else { Err(error) }
+}
+
 /// Whether the process runs: one that nobody has waited for yet does not.
 pub fn is_alive(handle: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
