@@ -111,6 +111,14 @@ test.each([
   ["a program that is refused calls", [compile("filtered"), "50"]],
   ["a shell", ["bash", "-c", "for k in 1 2 3 4; do (echo $k; exit $k) | cat; done; echo $?"]],
   ["threads", ["python3", "-c", "import threading as t; t.Thread(target=print).start()"]],
+  [
+    "a program that a thread executes",
+    [
+      "python3",
+      "-c",
+      "import os, threading as t; t.Thread(target=os.execl, args=('/bin/ls', 'ls')).start()",
+    ],
+  ],
   ["Go", [compileGo("pitfall_stacks")]],
   ["node", ["node", "-e", "setTimeout(() => console.log(Math.random(), Date.now()), 10)"]],
 ])("%s can be replayed", async (_, program) => {

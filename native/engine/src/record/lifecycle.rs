@@ -207,6 +207,7 @@ impl Recorder {
         task.fds_apart = false;
         task.trapped = 0;
         task.traps.learns = false;
+        task.is_armed.set(false);
         self.world.check_mapped_of(&task.space);
         let former_group = task.space.borrow().group;
         let group = self.world.turns.new_group(tid);
