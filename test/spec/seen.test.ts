@@ -165,6 +165,16 @@ print(os.read(leader, 99)); os.waitpid(child, 0)
     expect(found.spec).toContain("{verb: write, object: /dev/tty,");
   });
 
+  it("that there was no terminal, of which nothing is said where there is none again", () => {
+    const found = learned(`import os
+if os.fork() == 0:
+    os.setsid()
+    os.execlp("sh", "sh", "-c", "(exec 3<>/dev/tty) 2>&1; true")
+os.wait()
+`);
+    expectEnough(found, "sh: 1: cannot create /dev/tty: No such device or address\n");
+  });
+
   it.skipIf(process.geteuid?.() !== 0)("short numbers of processes in names, by one run", () => {
     const place = new SpecPlace({
       "app.py": `import os

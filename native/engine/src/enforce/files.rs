@@ -250,9 +250,14 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
     if flags & libc::O_DIRECTORY != 0 {
         return Err(libc::ENOTDIR);
     }
+    let is_own_terminal = device_of(&place.fd)? == Some(OWN_TERMINAL);
+    if is_own_terminal && asked.target.terminal() == 0 {
+        // There is nothing that could be refused.
+        return Err(libc::ENXIO);
+    }
     check_open(asked, check, file_bits(flags), &place)?;
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
-    let object = if device_of(&place.fd)? == Some(OWN_TERMINAL) { terminal_of(asked)? } else { place.fd };
+    let object = if is_own_terminal { terminal_of(asked)? } else { place.fd };
     let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&object)?;
     if may_wait {
         return Ok(Opened::Slow(object, flags));
