@@ -63,6 +63,21 @@ describe.each(Object.entries(ways))("%s", (_, options) => {
     expect(coverageOf(trace.info)?.inProcess).toBeGreaterThan(threads * each);
   });
 
+  test("the flags of a program that handles signals stay its own", async () => {
+    const program = [compile("loads_flags"), options.length > 0 ? "loop" : "calls"];
+    const { code, signal } = await record(program, {
+      under: passing,
+      options: [...options, eager],
+    });
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+  });
+
+  test("who is stopped and continued at once goes on", async () => {
+    const program = [compile("stop_continue"), "400"];
+    const ended = await record(program, { under: passing, options: [...options, eager] });
+    expect(ended).toMatchObject({ code: 0, signal: null, stdout: "" });
+  }, 60_000);
+
   test("calls of 32-bit programs are told", async () => {
     const { code, file } = await record([compile("foreign_abi")], {
       under: passing,
@@ -119,6 +134,8 @@ test.each([
       "import os, threading as t; t.Thread(target=os.execl, args=('/bin/ls', 'ls')).start()",
     ],
   ],
+  ["calls that are made again before flags are loaded", [compile("loads_flags"), "calls"]],
+  ["a process that is stopped and continued", [compile("stop_continue"), "400"]],
   ["Go", [compileGo("pitfall_stacks")]],
   ["node", ["node", "-e", "setTimeout(() => console.log(Math.random(), Date.now()), 10)"]],
 ])("%s can be replayed", async (_, program) => {

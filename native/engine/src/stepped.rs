@@ -4,6 +4,7 @@
 use iced_x86::{Instruction, Mnemonic};
 use libc::{pid_t, user_regs_struct};
 
+use crate::image;
 use crate::memory::word_of;
 use crate::sys::{self, USER_CS};
 
@@ -24,7 +25,7 @@ pub fn clear_stack(tid: pid_t, instruction: &Instruction, sp: u64) {
 /// Takes the flag out of the frame of a handler that a thread was stepped to. `before`: the registers that were interrupted,
 /// `at_handler`: those at the first instruction of the handler. The kernel leaves it there when what stands at the interrupted
 /// place looks like an instruction that loads the flags, since it takes it for the program's own then. Where a jump has
-/// replaced code that may be any of its bytes.
+/// replaced code that may be any of its bytes. A call that the handler has interrupted may be made again: then the frame has its place.
 pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs_struct) {
     /// Where the saved flags are, from the stack pointer on, and the size of a word there: `struct rt_sigframe` of x86-64, and
     /// both frames of i386 (asm/sigframe.h). The place that was interrupted stands 8 bytes before.
@@ -33,6 +34,8 @@ pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs
         return;
     }
     let is_64bit = before.cs == USER_CS;
+    let is_made_again = before.orig_rax as i64 >= 0 && sys::is_restart(before.rax as i64);
+    let call = before.rip.wrapping_sub(image::SYSCALL.len() as u64);
     for (offset, word) in FLAGS.into_iter().filter(|(_, word)| is_64bit == (*word == 8)) {
         let at = at_handler.rsp.wrapping_add(offset);
         let mut saved = [0; 16];
@@ -40,7 +43,7 @@ pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs
             continue;
         }
         let (place, flags) = (word_of(&saved[..word]), word_of(&saved[8..8 + word]));
-        if place == before.rip {
+        if place == before.rip || (is_made_again && place == call) {
             if flags & TRAP_FLAG != 0 {
                 sys::write_memory(tid, at, &(flags & !TRAP_FLAG).to_le_bytes()[..word]);
             }
@@ -89,6 +92,16 @@ mod tests {
                 let bytes = std::hint::black_box(frame(is_64bit, offset, 0x302));
                 let cs = if is_64bit { USER_CS } else { sys::USER32_CS };
                 let before = user_regs_struct { rip: place, eflags: 0x202 | own_flags, cs, ..zeroed() };
+                let at_handler = user_regs_struct { rsp: bytes.as_ptr() as u64, cs, ..zeroed() };
+                clear_frame(own(), &before, &at_handler);
+                assert_eq!(std::hint::black_box(bytes), frame(is_64bit, offset, expected));
+            }
+            // Behind a call that is made again the frame has the place of the call.
+            for (rax, orig_rax, expected) in [(-512, 0, 0x202), (-4, 0, 0x302), (-512, -1, 0x302)] {
+                let bytes = std::hint::black_box(frame(is_64bit, offset, 0x302));
+                let cs = if is_64bit { USER_CS } else { sys::USER32_CS };
+                let (rax, orig_rax) = (i64::cast_unsigned(rax), i64::cast_unsigned(orig_rax));
+                let before = user_regs_struct { rip: 0x7002, eflags: 0x202, cs, rax, orig_rax, ..zeroed() };
                 let at_handler = user_regs_struct { rsp: bytes.as_ptr() as u64, cs, ..zeroed() };
                 clear_frame(own(), &before, &at_handler);
                 assert_eq!(std::hint::black_box(bytes), frame(is_64bit, offset, expected));

@@ -17,6 +17,7 @@ use crate::agent::code::State;
 use crate::doctor;
 use crate::image;
 use crate::siginfo;
+use crate::stepped;
 use crate::sys::{self, Resume};
 use crate::task::Task;
 
@@ -101,26 +102,22 @@ impl Recorder {
         let Some(mask) = self.stand_before_call(tid) else { return true };
         // What comes before the entry would come in the middle of an instruction.
         let _ = sys::set_signal_mask(tid, u64::MAX);
-        let (mut was_asked, mut was_stopped) = (false, false);
+        let mut was_asked = false;
         while sys::resume(tid, Resume::Syscall, 0).is_ok() {
             let Ok(waited) = sys::wait_stop(tid) else { break };
-            let (status, event) = (waited.status, waited.status >> 16);
+            let status = waited.status;
             if status >> 8 == libc::SIGTRAP | 0x80 {
                 let _ = sys::set_signal_mask(tid, mask);
-                if let Some(task) = self.tasks.get(&tid).filter(|_| was_stopped) {
-                    let _ = sys::tgkill(task.process.borrow().pid, tid, libc::SIGSTOP);
-                }
                 if was_asked {
                     let _ = sys::interrupt(tid);
                 }
                 self.syscall_stop(tid, now);
                 break;
             }
-            if event == sys::event::STOP {
+            if status >> 16 == sys::event::STOP && libc::WSTOPSIG(status) == libc::SIGTRAP {
                 was_asked = true;
-            } else if event == 0 && libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGSTOP {
-                was_stopped = true;
             } else {
+                // One that is to be stopped stands before the call then: sent once more, the signal would outlive a SIGCONT.
                 let _ = sys::set_signal_mask(tid, mask);
                 self.stops.push_back(waited);
                 break;
@@ -131,10 +128,14 @@ impl Recorder {
 
     /// Lets a task go on to the first instruction of its handler, which may block more than it did.
     pub(super) fn go_into_handler(&mut self, tid: pid_t, signal: c_int) {
+        let before = sys::registers(tid);
         let _ = sys::resume(tid, Resume::Step, signal);
         let Ok(waited) = sys::wait_stop(tid) else { return };
         match self.tasks.get_mut(&tid).filter(|_| waited.status >> 8 == libc::SIGTRAP) {
             Some(task) => {
+                if let (Ok(before), Ok(regs)) = (before, sys::registers(tid)) {
+                    stepped::clear_frame(tid, &before, &regs);
+                }
                 note_blocked(task);
                 self.go_on(tid, 0);
             }
