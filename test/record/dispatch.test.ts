@@ -78,6 +78,12 @@ describe.each(Object.entries(ways))("%s", (_, options) => {
     expect(ended).toMatchObject({ code: 0, signal: null, stdout: "" });
   }, 60_000);
 
+  test("no call is lost where somebody sends the signal", async () => {
+    const program = [compile("sent_sigsys"), "10000"];
+    const ended = await record(program, { under: passing, options: [...options, eager] });
+    expect(ended).toMatchObject({ code: 0, signal: null, stdout: "0 wrong, handled 1\n" });
+  }, 120_000);
+
   test("calls of 32-bit programs are told", async () => {
     const { code, file } = await record([compile("foreign_abi")], {
       under: passing,

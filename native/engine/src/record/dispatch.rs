@@ -85,6 +85,7 @@ impl World {
             Some(passing) if sys::set_dispatch(task.tid, Some(&passing)).is_ok() => {
                 task.is_armed.set(true);
                 note_blocked(task);
+                tell_made(task.tid);
                 Resume::Cont
             }
             _ if self.dispatches => Resume::Syscall,
@@ -152,15 +153,19 @@ impl Recorder {
         is_forced || self.is_one_with_pending(task)
     }
 
-    /// Whether a thread that blocks SIGSYS has got one nevertheless: another one was pending, which the kernel took for the one that is
-    /// sent for a call. The agent may just have unblocked it.
+    /// Whether a thread has got a SIGSYS that was pending, which the kernel took for the one that it sends for a call. A thread that blocks it
+    /// gets no other; the agent may just have unblocked it. For one that does not, the kernel has put back what the call was entered with.
     fn is_one_with_pending(&self, task: &Task) -> bool {
         let blocks = task.traps.blocked & 1 << (libc::SIGSYS - 1) != 0;
-        let Some(ip) = sys::registers(task.tid).ok().map(|regs| regs.rip).filter(|_| blocks) else { return false };
+        let Ok(regs) = sys::registers(task.tid) else { return false };
+        let ip = regs.rip;
         let is_agents = self.world.agent.as_ref().is_some_and(|agent| agent.passing().contains(&ip));
         let mut code = [0; CALL_BYTES as usize];
         let before = [(ip.wrapping_sub(CALL_BYTES), code.len())];
-        !is_agents && sys::read_pieces(task.tid, &before, &mut code) == code.len() && CALLS.contains(&code)
+        (blocks || is_put_back(&regs))
+            && !is_agents
+            && sys::read_pieces(task.tid, &before, &mut code) == code.len()
+            && CALLS.contains(&code)
     }
 
     /// Has a task stand before the call that was sent back, and make it as it would without the recorder. The signals that it blocks.
@@ -178,5 +183,19 @@ impl Recorder {
         let before = libc::user_regs_struct { rip: regs.rip.wrapping_sub(CALL_BYTES), orig_rax: u64::MAX, ..regs };
         sys::set_registers(tid, &before).ok()?;
         sys::signal_mask(tid).ok()
+    }
+}
+
+/// Whether a thread has the registers with which it entered a call, or the call's result is its number by chance.
+fn is_put_back(regs: &libc::user_regs_struct) -> bool {
+    regs.orig_rax as i64 >= 0 && regs.rax == regs.orig_rax
+}
+
+/// The call of a stopped thread that has come back from it is not to be taken for one that is sent back.
+fn tell_made(tid: pid_t) {
+    if let Ok(regs) = sys::registers(tid)
+        && is_put_back(&regs)
+    {
+        let _ = sys::set_registers(tid, &libc::user_regs_struct { orig_rax: u64::MAX, ..regs });
     }
 }
