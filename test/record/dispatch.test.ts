@@ -79,7 +79,7 @@ describe.each(Object.entries(ways))("%s", (_, options) => {
   }, 60_000);
 
   test("no call is lost where somebody sends the signal", async () => {
-    const program = [compile("sent_sigsys"), "10000"];
+    const program = [compile("sent_sigsys", "-pthread"), "6000"];
     const ended = await record(program, { under: passing, options: [...options, eager] });
     expect(ended).toMatchObject({ code: 0, signal: null, stdout: "0 wrong, handled 1\n" });
   }, 120_000);
