@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
         if sys::interrupt(self.tid).is_err() {
             return Err(Settled::Boundary);
         }
-        self.wait(sys::Resume::Syscall, |status, _| {
+        self.wait(sys::Resume::Syscall, self.regs.eflags, |status, _| {
             status >> 16 == sys::event::STOP && status >> 8 & 0xff == libc::SIGTRAP
         })
     }
@@ -337,7 +337,14 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
         }
+        let flags = self.regs.eflags;
         self.go_on(sys::Resume::Step, |_, _| true)?;
+        if self.regs.eflags & stepped::TRAP_FLAG != 0
+            && !stepped::loads_flags(instruction)
+            && let Some(own) = stepped::clear_flag(self.tid, flags)
+        {
+            self.regs.eflags = own;
+        }
         stepped::clear_stack(self.tid, instruction, self.regs.rsp);
         if self.regs.rip != instruction.next_ip() {
             self.entered.insert(self.regs.rip);
@@ -346,14 +353,21 @@ impl<'a> Walk<'a> {
     }
 
     fn go_on(&mut self, how: sys::Resume, is_it: impl Fn(c_int, &user_regs_struct) -> bool) -> Result<(), Settled> {
+        let flags = self.regs.eflags;
         if sys::resume(self.tid, how, 0).is_err() {
             return Err(Settled::Boundary);
         }
-        self.wait(how, |status, regs| status >> 8 == libc::SIGTRAP && is_it(status, regs))
+        self.wait(how, flags, |status, regs| status >> 8 == libc::SIGTRAP && is_it(status, regs))
     }
 
-    /// Waits for the stop that `is_it` tells by its wait status and the registers, over signals that come meanwhile.
-    fn wait(&mut self, how: sys::Resume, is_it: impl Fn(c_int, &user_regs_struct) -> bool) -> Result<(), Settled> {
+    /// Waits for the stop that `is_it` tells by its wait status and the registers, over signals that come meanwhile. `flags`: those with which
+    /// the thread went on.
+    fn wait(
+        &mut self,
+        how: sys::Resume,
+        flags: u64,
+        is_it: impl Fn(c_int, &user_regs_struct) -> bool,
+    ) -> Result<(), Settled> {
         loop {
             let Ok(waited) = sys::wait_stop(self.tid) else { return Err(Settled::Boundary) };
             if libc::WIFSTOPPED(waited.status) {
@@ -362,6 +376,9 @@ impl<'a> Walk<'a> {
                 let is_sent = self.signal_of(&waited).is_some_and(|(_, info)| siginfo::code(&info) <= 0);
                 if !is_sent && is_it(waited.status, &self.regs) {
                     return Ok(());
+                }
+                if how == sys::Resume::Step {
+                    stepped::clear_flag(self.tid, flags);
                 }
             }
             self.pass(waited, how)?;

@@ -22,6 +22,25 @@ pub fn clear_stack(tid: pid_t, instruction: &Instruction, sp: u64) {
     }
 }
 
+/// Takes the flag out of the registers of a thread that had it not when it was stepped. The kernel takes it for the program's own from a step
+/// on whose instruction loads the flags, as long as the thread is stepped, and where such a step has ended before its instruction.
+/// `before`: the flags that it had. Those that it has now, where they were changed.
+pub fn clear_flag(tid: pid_t, before: u64) -> Option<u64> {
+    let regs = sys::registers(tid).ok()?;
+    if before & TRAP_FLAG != 0 || regs.eflags & TRAP_FLAG == 0 {
+        return None;
+    }
+    let own = user_regs_struct { eflags: regs.eflags & !TRAP_FLAG, ..regs };
+    sys::set_registers(tid, &own).ok().map(|()| own.eflags)
+}
+
+/// Whether an instruction loads the flags, and with them the program's own state of this one.
+#[must_use]
+pub fn loads_flags(instruction: &Instruction) -> bool {
+    use Mnemonic::{Iret, Iretd, Iretq, Popf, Popfd, Popfq};
+    matches!(instruction.mnemonic(), Popf | Popfd | Popfq | Iret | Iretd | Iretq)
+}
+
 /// Takes the flag out of the frame of a handler that a thread was stepped to. `before`: the registers that were interrupted,
 /// `at_handler`: those at the first instruction of the handler. The kernel leaves it there when what stands at the interrupted
 /// place looks like an instruction that loads the flags, since it takes it for the program's own then. Where a jump has

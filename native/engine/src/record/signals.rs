@@ -219,6 +219,7 @@ impl Recorder {
             task.boundary = None;
             self.go_on(tid, 0);
         } else {
+            stepped::clear_flag(tid, regs.map_or(0, |regs| regs.eflags));
             self.dispatch(waited);
         }
     }
