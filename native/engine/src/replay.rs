@@ -407,6 +407,11 @@ fn failure(halt: Halt) -> EngineError {
     match halt {
         Halt::Failed(error) => error,
         Halt::Aborted => EngineError::replay("aborted", "the replay was stopped", Vec::new()),
-        Halt::Stuck | Halt::Desync(_) => EngineError::Broken { part: "replay" },
+        Halt::Stuck => EngineError::replay(
+            "no-answer",
+            "a process of the replay did not do in time what it was to do; --stuck-after gives it more",
+            Vec::new(),
+        ),
+        Halt::Desync(_) => EngineError::Broken { part: "replay" },
     }
 }

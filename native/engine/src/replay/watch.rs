@@ -57,7 +57,7 @@ impl Watch {
 
     /// The wait status of the tracee's next stop or end.
     pub fn wait(&self, tid: pid_t) -> Result<c_int, Halt> {
-        let mut since = None;
+        let (mut waited, mut looked) = (0, sys::monotonic());
         loop {
             match kernel::wait(tid) {
                 Ok(Some(status)) => return Ok(status),
@@ -66,7 +66,9 @@ impl Watch {
             }
             self.check()?;
             let now = sys::monotonic();
-            if now - *since.get_or_insert(now) > self.limit_ns {
+            waited += counted(now - looked);
+            looked = now;
+            if waited > self.limit_ns {
                 return Err(Halt::Stuck);
             }
         }
@@ -78,8 +80,26 @@ impl Watch {
     }
 }
 
+/// How much of the time between two looks counts: a machine that stood still, or had no time for who waits here, had none for the tracee.
+fn counted(since: u64) -> u64 {
+    const MOST_NS: u64 = 4 * TICK_NS.unsigned_abs();
+    since.min(MOST_NS)
+}
+
 /// A tracee is not there any more: somebody else has killed it.
 pub fn lost(tid: pid_t, error: &std::io::Error) -> EngineError {
     let message = format!("a process of the replay (pid {tid}) was ended from outside: {error}; replay again");
     EngineError::replay("lost", message, vec![("pid", crate::error::Fact::Number(tid.unsigned_abs().into()))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn a_machine_that_stood_still_has_not_waited() {
+        let second = 1_000_000_000;
+        assert_eq!(counted(50_000_000), 50_000_000);
+        assert!(counted(30 * second) < second);
+    }
 }
