@@ -39,7 +39,9 @@ export function removeTemporary(place: string): void {
     for (const name of ENDING) process.off(name, ended);
   }
   const isOthers = !recursive && statSync(place, { throwIfNoEntry: false })?.isDirectory();
-  if (isOthers !== true) rmSync(place, { recursive, force: true });
+  // Other threads may be writing to a directory still.
+  const again = recursive ? { maxRetries: 5, retryDelay: 20 } : {};
+  if (isOthers !== true) rmSync(place, { recursive, force: true, ...again });
 }
 
 /** For who ends this process in a way of which node knows nothing. */
