@@ -79,13 +79,21 @@ pub fn probe() -> Vec<Check> {
 ///
 /// # Safety
 /// `call` may do nothing but make system calls.
-unsafe fn forked(call: impl Fn() -> c_long) -> Result<i64, i32> {
+unsafe fn forked(call: fn() -> c_long) -> Result<i64, i32> {
+    // SAFETY: as the caller says.
+    unsafe { forked_as(|| if call() < 0 { errno() } else { 0 }) }
+}
+
+/// Runs `code_of_calls` in a child: the errno that it gives, 0 for none.
+///
+/// # Safety
+/// It may do nothing but make system calls.
+unsafe fn forked_as(code_of_calls: impl Fn() -> c_int) -> Result<i64, i32> {
     // SAFETY: the child makes system calls only, and ends.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let code = if call() < 0 { errno() } else { 0 };
         // SAFETY: does not return.
-        unsafe { libc::_exit(code) };
+        unsafe { libc::_exit(code_of_calls()) };
     }
     if pid < 0 {
         return Err(errno());
@@ -238,23 +246,12 @@ fn emulated() -> [Check; 2] {
         Ok(ends) => ends,
         Err(code) => return failed(code),
     };
-    // SAFETY: the child makes system calls only, and ends.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        emulated_child(read_end.as_raw_fd());
-    }
-    if pid < 0 {
-        return failed(errno());
-    }
-    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
-    // SAFETY: attaches to a child of our own, and asks it to stop.
-    let attached = checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(options)) })
-        .and_then(|_| checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) }));
+    let (pid, attached) = match attached_child(read_end.as_raw_fd()) {
+        Ok(child) => child,
+        Err(code) => return failed(code),
+    };
     let mut mask = Err(libc::ENOSYS);
     let mut emulated = attached;
-    if attached.is_err() {
-        kill(pid);
-    }
     let mut done = false;
     let end = wait_for(pid, Instant::now() + PATIENCE, |status| {
         if status >> 16 == libc::PTRACE_EVENT_STOP {
@@ -284,24 +281,31 @@ fn emulated() -> [Check; 2] {
     [Check::new("sysemu", emulated.and(ended)), Check::new("signal-mask", attached.and(mask))]
 }
 
-/// Has the calls of a child sent back to it as signals: how the recorder sees calls that are filtered already.
-pub(crate) fn dispatch() -> Result<i64, i32> {
-    let (read_end, _write_end) = pipe()?;
+/// A child that makes the calls of [`emulated_child`], and whether it is attached and asked to stop. If not, it is killed.
+fn attached_child(never: c_int) -> Result<(pid_t, Result<i64, i32>), i32> {
     // SAFETY: the child makes system calls only, and ends.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        emulated_child(read_end.as_raw_fd());
+        emulated_child(never);
     }
     if pid < 0 {
         return Err(errno());
     }
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
     // SAFETY: attaches to a child of our own, and asks it to stop.
-    let attached = checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(libc::PTRACE_O_EXITKILL)) })
+    let attached = checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(options)) })
         .and_then(|_| checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) }));
-    let mut works = attached.and(Err(libc::EIO));
     if attached.is_err() {
         kill(pid);
     }
+    Ok((pid, attached))
+}
+
+/// Has the calls of a child sent back to it as signals: how the recorder sees calls that are filtered already.
+pub(crate) fn dispatch() -> Result<i64, i32> {
+    let (read_end, _write_end) = pipe()?;
+    let (pid, attached) = attached_child(read_end.as_raw_fd())?;
+    let mut works = attached.and(Err(libc::EIO));
     wait_for(pid, Instant::now() + PATIENCE, |_| {
         works = sys::set_dispatch(pid, Some(&(0..1))).map_or_else(|error| Err(code_of(&error)), |()| Ok(0));
         kill(pid);
@@ -309,12 +313,17 @@ pub(crate) fn dispatch() -> Result<i64, i32> {
     works
 }
 
-/// Whether a call with these arguments fails as the kernel has it fail, in a child: no filter answers it otherwise.
-pub(crate) fn fails_as(number: c_long, args: [c_long; 4], errno: c_int) -> bool {
-    let [first, second, third, fourth] = args;
-    // SAFETY: the call fails before it does anything.
-    let failed = unsafe { forked(|| libc::syscall(number, first, second, third, fourth)) };
-    failed == Err(errno)
+/// Number of a call, arguments of which not all are right, and what the kernel finds wrong with them.
+pub(crate) type Wrong = (c_long, [c_long; 4], c_int);
+
+/// Whether all of these calls fail in a child as the kernel has them fail: no filter answers them otherwise, or ends who makes them.
+pub(crate) fn reach_kernel(calls: &[Wrong]) -> bool {
+    let reaches = |&(number, [first, second, third, fourth], wrong): &Wrong| {
+        // SAFETY: the call fails before it does anything.
+        (unsafe { libc::syscall(number, first, second, third, fourth) }) < 0 && errno() == wrong
+    };
+    // SAFETY: the child only makes these calls.
+    unsafe { forked_as(|| if calls.iter().all(reaches) { 0 } else { libc::EACCES }) == Ok(0) }
 }
 
 /// Kills a child that has not been waited for.

@@ -61,7 +61,7 @@ use crate::raw::{Definition, RawEvent};
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::store::{Hash, Store};
-use crate::sys::{self, Resume, Waited, is_restart};
+use crate::sys::{self, Resume, Waited};
 use crate::task::Task;
 use crate::writer::{self, Summary, Writer};
 

@@ -53,7 +53,7 @@ pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs
         return;
     }
     let is_64bit = before.cs == USER_CS;
-    let is_made_again = before.orig_rax as i64 >= 0 && sys::is_restart(before.rax as i64);
+    let is_made_again = sys::is_interrupted(before);
     let call = before.rip.wrapping_sub(image::SYSCALL.len() as u64);
     for (offset, word) in FLAGS.into_iter().filter(|(_, word)| is_64bit == (*word == 8)) {
         let at = at_handler.rsp.wrapping_add(offset);

@@ -1,10 +1,11 @@
 /*
- * Makes calls that an older filter may refuse: `filtered N` makes getpriority(2) N times at one place and once at each of eight others,
+ * Makes calls that an older filter may refuse: `filtered N` makes getpriority(2) N times at one place and once at each of nine others,
  * and clone(2) with a namespace of its own. Says what it was told, and whether its signals were its own all the time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { VALUE = 7077 };
 
 static int refused, made;
 static volatile sig_atomic_t handled, lost;
@@ -70,7 +73,8 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_usr1};
 	int times = argc > 1 ? atoi(argv[1]) : 0;
-	sigset_t all, none;
+	sigset_t all, none, own;
+	siginfo_t info;
 
 	sigfillset(&all);
 	sigemptyset(&none);
@@ -91,6 +95,14 @@ int main(int argc, char **argv)
 	check(__LINE__, is_kept(1, on_sigsys) && !handled);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	check(__LINE__, is_kept(0, on_sigsys) && handled == 1);
+	sigemptyset(&own);
+	sigaddset(&own, SIGSYS);
+	sigprocmask(SIG_BLOCK, &own, NULL);
+	pthread_sigqueue(pthread_self(), SIGSYS, (union sigval){.sival_int = VALUE});
+	count(RAW(SYS_getpriority));
+	check(__LINE__, sigwaitinfo(&own, &info) == SIGSYS && info.si_code == SI_QUEUE && info.si_value.sival_int == VALUE &&
+				info.si_pid == getpid());
+	sigprocmask(SIG_UNBLOCK, &own, NULL);
 	signal(SIGSYS, SIG_IGN);
 	count(RAW(SYS_getpriority));
 	count(RAW(SYS_getpriority));

@@ -39,6 +39,23 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
     result
 }
 
+/// Lends memory of a stopped tracee that is free to use, by its address: below the stack, and below what functions without frames use of it.
+/// Afterwards it is what it was.
+pub(super) fn with_scratch<T>(
+    task: &Task,
+    regs: &user_regs_struct,
+    bytes: usize,
+    act: impl FnOnce(u64) -> Option<T>,
+) -> Option<T> {
+    const RED_ZONE: u64 = 128;
+    let scratch = regs.rsp.checked_sub(RED_ZONE + bytes as u64)? & !15;
+    let mut before = vec![0; bytes];
+    (sys::read_pieces(task.tid, &[(scratch, bytes)], &mut before) == bytes).then_some(())?;
+    let done = act(scratch);
+    sys::write_memory(task.tid, scratch, &before);
+    done
+}
+
 /// How a step has ended.
 pub(super) enum Stepped {
     Done,

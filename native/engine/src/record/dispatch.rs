@@ -10,13 +10,13 @@
 use libc::{c_int, c_long, pid_t};
 
 use super::agent::Agent;
-use super::called::{Numbers, call_in};
+use super::called::{Numbers, call_in, with_scratch};
 use super::traps::note_blocked;
 use super::{Recorder, World};
 use crate::agent::code::State;
-use crate::doctor;
+use crate::doctor::{self, Wrong};
 use crate::image;
-use crate::siginfo;
+use crate::siginfo::{self, SigInfo};
 use crate::stepped;
 use crate::sys::{self, Resume};
 use crate::task::Task;
@@ -36,19 +36,15 @@ impl OlderFilter {
     pub fn find() -> Result<OlderFilter, &'static str> {
         doctor::dispatch()
             .map_err(|_| "where calls are filtered already (seccomp) with this kernel (Linux 6.4 can)")?;
-        let asks = |call: &OwnCall| doctor::fails_as(call.0, call.1, call.2);
-        if !OWN_CALLS.iter().all(asks) {
+        if !doctor::reach_kernel(&OWN_CALLS) {
             return Err("where calls that it makes for itself are filtered (seccomp)");
         }
-        Ok(OlderFilter { opens: asks(&OPENS) })
+        Ok(OlderFilter { opens: doctor::reach_kernel(&[OPENS]) })
     }
 }
 
-/// Number, arguments of which not all are right, and what the kernel finds wrong with them.
-type OwnCall = (c_long, [c_long; 4], c_int);
-
 /// Calls that the agent makes for itself.
-const OWN_CALLS: [OwnCall; 6] = [
+const OWN_CALLS: [Wrong; 6] = [
     (libc::SYS_fstat, [-1, 0, 0, 0], libc::EBADF),
     (libc::SYS_fcntl, [-1, libc::F_GETFD as c_long, 0, 0], libc::EBADF),
     (libc::SYS_poll, [0, 1, 0, 0], libc::EFAULT),
@@ -56,9 +52,11 @@ const OWN_CALLS: [OwnCall; 6] = [
     (libc::SYS_newfstatat, [libc::AT_FDCWD as c_long, 0, 0, 0], libc::EFAULT),
     (libc::SYS_clock_gettime, [libc::CLOCK_MONOTONIC as c_long, 1, 0, 0], libc::EFAULT),
 ];
-const OPENS: OwnCall = (libc::SYS_openat2, [libc::AT_FDCWD as c_long, 0, 0, 0], libc::EINVAL);
+const OPENS: Wrong = (libc::SYS_openat2, [libc::AT_FDCWD as c_long, 0, 0, 0], libc::EINVAL);
 
-const TGKILL: Numbers = (libc::SYS_tgkill, 270);
+const GETPID: Numbers = (libc::SYS_getpid, 20);
+const GETTID: Numbers = (libc::SYS_gettid, 224);
+const RT_TGSIGQUEUEINFO: Numbers = (libc::SYS_rt_tgsigqueueinfo, 335);
 /// Bytes of an instruction of a call.
 const CALL_BYTES: u64 = 2;
 /// The one of 64-bit programs, and that of others; it stands before the place where `sysenter` comes back to, too.
@@ -76,31 +74,35 @@ impl Task {
 impl World {
     /// How a task goes on that is in no call: so that it stops at those only that are not the agent's, where that is possible.
     pub(super) fn between_calls(&self, task: &mut Task) -> Resume {
-        let has_agent = task.ring.is_some() && task.space.borrow().code.state == State::Present;
-        let passing = self.agent.as_ref().filter(|_| self.dispatches && has_agent).map(Agent::passing);
-        match passing {
-            // It may be in the agent, and goes on there also when that has left.
-            _ if task.is_armed.get() => Resume::Cont,
-            _ if task.stepwise => Resume::Syscall,
-            Some(passing) if sys::set_dispatch(task.tid, Some(&passing)).is_ok() => {
-                task.is_armed.set(true);
-                note_blocked(task);
-                tell_made(task.tid);
-                Resume::Cont
-            }
-            _ if self.dispatches => Resume::Syscall,
-            _ => self.between,
+        // It may be in the agent, and goes on there also when that has left.
+        if task.is_armed.get() {
+            return Resume::Cont;
         }
+        if task.stepwise {
+            return Resume::Syscall;
+        }
+        if !self.dispatches || self.arm(task) { self.between } else { Resume::Syscall }
+    }
+
+    /// Has the calls of a stopped task sent back that are not the agent's, if that is in it.
+    fn arm(&self, task: &mut Task) -> bool {
+        let has_agent = task.ring.is_some() && task.space.borrow().code.state == State::Present;
+        let passing = self.agent.as_ref().filter(|_| has_agent).map(Agent::passing);
+        let is_armed = passing.is_some_and(|passing| sys::set_dispatch(task.tid, Some(&passing)).is_ok());
+        task.is_armed.set(is_armed);
+        if is_armed {
+            note_blocked(task);
+            tell_made(task.tid);
+        }
+        is_armed
     }
 }
 
 impl Recorder {
     /// Has a call entered that was sent back, if that is what a task has stopped for.
     pub(super) fn enters_sent_back(&mut self, tid: pid_t, signal: c_int, now: u64) -> bool {
-        if !self.is_sent_back(tid, signal) {
-            return false;
-        }
-        let Some(mask) = self.stand_before_call(tid) else { return true };
+        let Some(sent_back) = self.sent_back(tid, signal) else { return false };
+        let Some(mask) = self.stand_before_call(tid, &sent_back) else { return true };
         // What comes before the entry would come in the middle of an instruction.
         let _ = sys::set_signal_mask(tid, u64::MAX);
         let mut was_asked = false;
@@ -144,13 +146,12 @@ impl Recorder {
         }
     }
 
-    /// Whether a task has stopped for a call that was sent back.
-    pub(super) fn is_sent_back(&self, tid: pid_t, signal: c_int) -> bool {
-        let Some(task) = self.tasks.get(&tid).filter(|task| signal == libc::SIGSYS && task.is_armed.get()) else {
-            return false;
-        };
-        let is_forced = sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::SYS_USER_DISPATCH);
-        is_forced || self.is_one_with_pending(task)
+    /// What a task has stopped with for a call that was sent back; nothing where it has stopped for something else.
+    pub(super) fn sent_back(&self, tid: pid_t, signal: c_int) -> Option<SentBack> {
+        let task = self.tasks.get(&tid).filter(|task| signal == libc::SIGSYS && task.is_armed.get())?;
+        let info = sys::signal_info(tid).ok()?;
+        let is_forced = siginfo::code(&info) == siginfo::SYS_USER_DISPATCH;
+        (is_forced || self.is_one_with_pending(task)).then_some(SentBack { pending: (!is_forced).then_some(info) })
     }
 
     /// Whether a thread has got a SIGSYS that was pending, which the kernel took for the one that it sends for a call. A thread that blocks it
@@ -169,21 +170,38 @@ impl Recorder {
     }
 
     /// Has a task stand before the call that was sent back, and make it as it would without the recorder. The signals that it blocks.
-    pub(super) fn stand_before_call(&mut self, tid: pid_t) -> Option<u64> {
+    pub(super) fn stand_before_call(&mut self, tid: pid_t, sent_back: &SentBack) -> Option<u64> {
         let task = self.tasks.get(&tid)?;
         task.disarm();
         let regs = sys::registers(tid).ok()?;
-        let was_pending = !sys::signal_info(tid).is_ok_and(|info| siginfo::code(&info) == siginfo::SYS_USER_DISPATCH);
         self.world.keep_signal(task, libc::SIGSYS, &regs);
-        if was_pending {
-            // One that was sent to a single thread, in practice by that itself.
-            let ids = [task.process.borrow().pid, tid, libc::SIGSYS].map(|id| id as u64);
-            call_in(task, &regs, TGKILL, &ids);
+        if let Some(info) = &sent_back.pending
+            && send_again(task, &regs, info).is_none()
+        {
+            self.world.note("a SIGSYS that was pending was lost while a call was entered");
         }
         let before = libc::user_regs_struct { rip: regs.rip.wrapping_sub(CALL_BYTES), orig_rax: u64::MAX, ..regs };
         sys::set_registers(tid, &before).ok()?;
         sys::signal_mask(tid).ok()
     }
+}
+
+/// A call that was sent back.
+pub(super) struct SentBack {
+    /// The signal that was pending, with which the one for the call has become one.
+    pending: Option<SigInfo>,
+}
+
+/// Has a stopped thread send a signal to itself that it had got, as it was.
+fn send_again(task: &Task, regs: &libc::user_regs_struct, info: &SigInfo) -> Option<()> {
+    // By the numbers that it has in its own namespace.
+    let [pid, tid] = [GETPID, GETTID].map(|own| call_in(task, regs, own, &[]));
+    let ids = [pid? as u64, tid? as u64, siginfo::signal(info) as u64];
+    with_scratch(task, regs, info.len(), |scratch| {
+        sys::write_memory(task.tid, scratch, info).then_some(())?;
+        let sent = call_in(task, regs, RT_TGSIGQUEUEINFO, &[ids[0], ids[1], ids[2], scratch]);
+        (sent == Some(0)).then_some(())
+    })
 }
 
 /// Whether a thread has the registers with which it entered a call, or the call's result is its number by chance.

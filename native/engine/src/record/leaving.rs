@@ -309,7 +309,7 @@ impl Recorder {
         let removed = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
             thread.is_filtered = is_filtered;
-            thread.restarts = regs.orig_rax as i64 >= 0 && super::is_restart(regs.rax as i64);
+            thread.restarts = sys::is_interrupted(&regs);
             inject::remove(&mut thread, at, areas.into_iter())
         });
         match removed {

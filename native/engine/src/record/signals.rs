@@ -392,11 +392,12 @@ impl Recorder {
         if !self.has_changed_programs() || !self.tasks.contains_key(&tid) {
             return Some(signal);
         }
-        let signal = if self.is_sent_back(tid, signal) {
-            self.stand_before_call(tid);
-            0
-        } else {
-            signal
+        let signal = match self.sent_back(tid, signal) {
+            Some(sent_back) => {
+                self.stand_before_call(tid, &sent_back);
+                0
+            }
+            None => signal,
         };
         let info = sys::syscall_info(tid).ok();
         if let Some(info) = info.filter(|info| info.op == sys::INFO_EXIT) {

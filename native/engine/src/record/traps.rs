@@ -4,7 +4,7 @@
 use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
-use super::called::{Numbers, call_in};
+use super::called::{Numbers, call_in, with_scratch};
 use super::signals::catches;
 use super::{Recorder, World};
 use crate::memory::Memory;
@@ -139,25 +139,16 @@ impl Recorder {
 
 /// Sets the handler of an action whose other members are as they were.
 fn restore_handler(task: &Task, regs: &libc::user_regs_struct, signal: c_int, handler: u64) -> Option<()> {
-    const RED_ZONE: u64 = 128;
     let word = if regs.cs == USER_CS { 8 } else { 4 };
-    // Memory below the stack, and below what functions without frames use of it, is free to use.
-    let scratch = regs.rsp.checked_sub(RED_ZONE + 2 * ACTION_BYTES as u64)? & !15;
-    let (mut before, mut action) = ([0; ACTION_BYTES], [0; ACTION_BYTES]);
-    let read = |buffer: &mut [u8]| {
-        (sys::read_pieces(task.tid, &[(scratch, ACTION_BYTES)], buffer) == ACTION_BYTES).then_some(())
-    };
     let act = |args: &[u64]| call_in(task, regs, RT_SIGACTION, args).filter(|result| *result == 0).map(drop);
-    read(&mut before)?;
-    let done = (|| {
+    with_scratch(task, regs, ACTION_BYTES, |scratch| {
         act(&[signal as u64, 0, scratch, SET_BYTES])?;
-        read(&mut action)?;
+        let mut action = [0; ACTION_BYTES];
+        (sys::read_pieces(task.tid, &[(scratch, ACTION_BYTES)], &mut action) == ACTION_BYTES).then_some(())?;
         action[..word].copy_from_slice(&handler.to_le_bytes()[..word]);
         sys::write_memory(task.tid, scratch, &action).then_some(())?;
         act(&[signal as u64, scratch, 0, SET_BYTES])
-    })();
-    sys::write_memory(task.tid, scratch, &before);
-    done
+    })
 }
 
 /// Lets a stopped tracee do by itself what was answered for it: nobody will do that any more.

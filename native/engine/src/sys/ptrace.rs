@@ -300,3 +300,9 @@ pub fn argument(regs: &mut libc::user_regs_struct, arch: Arch, index: usize) -> 
 pub fn is_restart(result: i64) -> bool {
     matches!(result, -512 | -513 | -514 | -516)
 }
+
+/// Whether a stopped tracee stands behind a call that was interrupted, and may be made again.
+#[must_use]
+pub fn is_interrupted(regs: &libc::user_regs_struct) -> bool {
+    regs.orig_rax as i64 >= 0 && is_restart(regs.rax as i64)
+}

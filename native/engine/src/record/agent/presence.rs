@@ -145,7 +145,7 @@ impl Recorder {
             }
             None => {
                 let mut thread = Borrowed::new(agent.image, pid, tid)?;
-                thread.restarts = regs.orig_rax as i64 >= 0 && sys::is_restart(regs.rax as i64);
+                thread.restarts = sys::is_interrupted(&regs);
                 inject::ring(&mut thread)
             }
         });
