@@ -1,11 +1,13 @@
 /** Replay through the agent finds what replay by stops finds, and answers calls without a stop. */
 
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { REPLAY_BACKENDS, type ReplayBackend } from "../../src/backends.js";
 import { type ReplayOptions, type ReplayResult, replay } from "../../src/replay.js";
-import { compile, record } from "../record/support.js";
+import { compile, folder, record } from "../record/support.js";
 import { changes } from "./changes.js";
 import { assemble, partsOf, type TextEvent } from "./support.js";
 
@@ -97,6 +99,56 @@ it("threads are replayed through the agent as well", async () => {
   const { result } = await through("eager-agent", file);
   expect(result).toMatchObject({ faithful: true, repeated: false });
   expect(result.answered).toBeGreaterThan(200);
+});
+
+describe("small files that are mapped one after the other", () => {
+  it("have in them what they have", { timeout: 60_000 }, async () => {
+    const program = compile("small_maps", "-pthread");
+    const { code, file, stdout } = await record([program], { cwd: folder() });
+    expect(code).toBeNull();
+    const [again, found] = ["as in the file: 192", stdout.trimEnd().split("\n")];
+    expect(found.filter((line) => line === again).length).toBe(8);
+    expect(found.filter((line) => line !== again)).toEqual([
+      "together: 1 1 1",
+      "writing: 11 0 11",
+      "after that: 1 1 1",
+      "gone: 11",
+      "child: 1 121 11",
+      "thread: 1 1",
+      "without its middle: 0 11 0",
+      "moved: 122 1",
+      "new memory: 0",
+      "as new: 0 119",
+      "whole: 1",
+      "end",
+    ]);
+    const reference = await through("ptrace", file);
+    expect(reference.result).toMatchObject({ faithful: true });
+    for (const backend of REPLAY_BACKENDS.filter((backend) => backend !== "ptrace")) {
+      const replayed = await through(backend, file);
+      expect(verdict(replayed)).toEqual(verdict(reference));
+      expect(replayed.result.repeated).toBe(false);
+      expect(replayed.result.answered / replayed.result.events).toBeGreaterThan(0.8);
+    }
+  });
+
+  it("cost git no stop", async () => {
+    const cwd = folder();
+    const git = (...words: string[]) => execFileSync("git", words, { cwd, encoding: "utf8" });
+    git("init", "-q", ".");
+    git("config", "user.name", "A");
+    git("config", "user.email", "a@example.org");
+    for (let commit = 0; commit < 100; commit++) {
+      writeFileSync(join(cwd, "a.txt"), `${commit}\n`);
+      git("add", "a.txt");
+      git("-c", "commit.gpgsign=false", "commit", "-q", "-m", `commit ${commit}`);
+    }
+    const { file, stdout } = await record(["git", "log", "--stat"], { cwd });
+    const { result, output } = await through("agent", file);
+    expect(result).toMatchObject({ faithful: true, repeated: false });
+    expect(output.map(([, text]) => text).join("")).toBe(stdout);
+    expect(result.answered / result.events).toBeGreaterThan(0.8);
+  });
 });
 
 it("stacks are those of a replay by stops", async () => {

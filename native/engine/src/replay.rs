@@ -19,6 +19,7 @@ pub(crate) mod event;
 mod files;
 mod guards;
 mod kernel;
+mod lent;
 mod output;
 mod pages;
 mod ranges;

@@ -22,6 +22,7 @@ use super::calls;
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel;
+use super::lent::Step;
 use super::remote::{Remote, RemoteCall};
 use super::run::Runner;
 use super::scan::{self, Scan};
@@ -197,14 +198,21 @@ impl Runner<'_> {
     fn add_answer(&mut self, event: &Event<'_>, columns: &Columns) -> Result<bool, Halt> {
         let manner = manner(event);
         let is_special = manner == Manner::Special || (manner == Manner::Grows && !self.shared.is_empty());
-        if is_special || self.job.scan.next(event.thread(), event.seq()).is_some() || self.reaches_agent(event) {
+        if is_special || self.job.scan.is_special_after(event.thread(), event.seq()) || self.reaches_agent(event) {
             return Ok(false);
         }
         let Some(thread) = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut) else {
             return Ok(false);
         };
-        if !thread.answers.add(event, columns) {
+        let space = thread.space();
+        let step = if manner == Manner::Maps { Step::of(&space.borrow().lent, event, &self.shared) } else { None };
+        if (manner == Manner::Maps && step.is_none())
+            || !thread.answers.add(event, columns, step.as_ref().map(Step::pieces).unwrap_or_default())
+        {
             return Ok(false);
+        }
+        if let Some(step) = step {
+            space.borrow_mut().lent.follow(step);
         }
         if manner == Manner::Remembers {
             calls::remember(thread, event, scan::name(event))?;
@@ -332,6 +340,9 @@ impl Runner<'_> {
             } else {
                 self.check(thread, &event)?;
                 self.write_outputs(thread, &event)?;
+                if manner(&event) == Manner::Maps {
+                    self.write_small_file(thread, &event)?;
+                }
                 thread.set_result(event.ret())?;
             }
             self.tend(thread, &event)?;
@@ -355,14 +366,20 @@ impl Runner<'_> {
     /// to patch the site.
     pub(super) fn tend(&mut self, thread: &mut Thread, event: &Event<'_>) -> Result<(), Halt> {
         let Some(agent) = &mut self.agent else { return Ok(()) };
+        let space = thread.space();
+        let is_answered = || match manner(event) {
+            Manner::Special => false,
+            Manner::Maps => space.borrow().lent.is_worth(),
+            Manner::Answers | Manner::Remembers | Manner::Grows => true,
+        };
         let passed = match (answers::counts(event), thread.at) {
             (Some(kind), _) => Passed::counter(event.ip().wrapping_add(kind.length()), kind),
-            (None, At::Call(info)) if manner(event) != Manner::Special => Passed::call(info.ip, info.first as u32),
+            (None, At::Call(info)) if is_answered() => Passed::call(info.ip, info.first as u32),
             _ => return Ok(()),
         };
         agent.stops += 1;
         let is_patient = agent.stops < agent.patience;
-        let (eager, space) = (agent.eager, thread.space());
+        let eager = agent.eager;
         let state = space.borrow().code.state;
         match state {
             State::Absent => return self.bring_agent(thread),

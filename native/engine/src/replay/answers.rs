@@ -28,6 +28,8 @@ pub enum Manner {
     Remembers,
     /// The same, unless a file changes that somebody has mapped.
     Grows,
+    /// More, unless it is a small file, and where it is mapped its pages stay (`lent.rs`).
+    Maps,
     /// More, or nobody knows.
     Special,
 }
@@ -44,10 +46,11 @@ fn manner_of(name: &str) -> Manner {
     match name {
         "rt_sigaction" | "rt_sigprocmask" => Manner::Remembers,
         "ftruncate" | "fallocate" | "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => Manner::Grows,
-        "mmap" | "munmap" | "mprotect" | "pkey_mprotect" | "mremap" | "brk" | "madvise" | "remap_file_pages"
-        | "shmat" | "shmdt" | "sigaltstack" | "arch_prctl" | "modify_ldt" | "prlimit64" | "setrlimit"
-        | "pkey_alloc" | "pkey_free" | "map_shadow_stack" | "clone" | "clone3" | "fork" | "vfork" | "execve"
-        | "execveat" | "rt_sigreturn" | "exit" | "exit_group" | "prctl" | "sched_setaffinity" => Manner::Special,
+        "mmap" | "munmap" => Manner::Maps,
+        "mprotect" | "pkey_mprotect" | "mremap" | "brk" | "madvise" | "remap_file_pages" | "shmat" | "shmdt"
+        | "sigaltstack" | "arch_prctl" | "modify_ldt" | "prlimit64" | "setrlimit" | "pkey_alloc" | "pkey_free"
+        | "map_shadow_stack" | "clone" | "clone3" | "fork" | "vfork" | "execve" | "execveat" | "rt_sigreturn"
+        | "exit" | "exit_group" | "prctl" | "sched_setaffinity" => Manner::Special,
         _ => Manner::Answers,
     }
 }
@@ -132,18 +135,23 @@ impl Answers {
         self.events.binary_search_by_key(&offset, |event| event.1).ok()
     }
 
-    /// Adds the answer of an event; `false` when there is no room for it.
-    pub fn add(&mut self, event: &Event<'_>, columns: &Columns) -> bool {
-        let length = |captured: Captured<'_>| piece::BYTES + (captured.bytes.len() as u64).next_multiple_of(8);
+    /// Adds the answer of an event, and what is written beside the memory in it; `false` when there is no room for it.
+    pub fn add(&mut self, event: &Event<'_>, columns: &Columns, more: [(u64, &[u8]); 2]) -> bool {
+        let length = |bytes: &[u8]| piece::BYTES + (bytes.len() as u64).next_multiple_of(8);
         let (mut compared, mut written, mut size) = (0_u32, 0_u32, answer::BYTES);
         for captured in event.captures() {
             if captured.is_input() {
                 compared += 1;
-                size += length(captured);
+                size += length(captured.bytes);
             } else if captured.is_output() {
                 written += 1;
-                size += length(captured);
+                size += length(captured.bytes);
             }
+        }
+        let more = more.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        for (_, bytes) in more.clone() {
+            written += 1;
+            size += length(bytes);
         }
         if size > ANSWERS_BYTES - self.size {
             return false;
@@ -171,26 +179,28 @@ impl Answers {
             word(answer::ARGS + (index - first) as u64 * 8, event.arg(index));
         }
         self.bytes.extend_from_slice(&head);
+        let mut add = |captured: Captured<'_>| self.add_piece(captured.addr, captured.bytes, columns);
         if compared > 0 {
-            event.captures().filter(Captured::is_input).for_each(|captured| self.add_piece(captured, columns));
+            event.captures().filter(Captured::is_input).for_each(&mut add);
         }
         if written > 0 {
-            event.captures().filter(Captured::is_output).for_each(|captured| self.add_piece(captured, columns));
+            event.captures().filter(Captured::is_output).for_each(add);
+            more.for_each(|(addr, bytes)| self.add_piece(addr, bytes, columns));
         }
         self.events.push((event.seq(), self.size));
         self.size += size;
         true
     }
 
-    fn add_piece(&mut self, captured: Captured<'_>, columns: &Columns) {
-        let length = captured.bytes.len();
-        self.bytes.extend_from_slice(&captured.addr.to_le_bytes());
+    fn add_piece(&mut self, addr: u64, bytes: &[u8], columns: &Columns) {
+        let length = bytes.len();
+        self.bytes.extend_from_slice(&addr.to_le_bytes());
         self.bytes.extend_from_slice(&(length as u64).to_le_bytes());
-        if length >= LONG {
-            let start = captured.bytes.as_ptr() as usize - columns.bytes.as_ptr() as usize;
+        if length >= LONG && columns.bytes.as_ptr_range().contains(&bytes.as_ptr()) {
+            let start = bytes.as_ptr() as usize - columns.bytes.as_ptr() as usize;
             self.long.push((self.bytes.len(), start, length));
         } else {
-            self.bytes.extend_from_slice(captured.bytes);
+            self.bytes.extend_from_slice(bytes);
             self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         }
     }
@@ -216,6 +226,7 @@ mod tests {
     use super::*;
 
     const BASE: u64 = 0x7000_0000;
+    const NO_MORE: [(u64, &[u8]); 2] = [(0, &[]); 2];
 
     /// A block with calls of one number; each has these contents at 0x1000: compared, or else written.
     fn block(calls: &[&[(bool, usize)]]) -> Columns {
@@ -266,7 +277,7 @@ mod tests {
         let columns = block(&calls);
         let mut answers = Answers::default();
         for row in 0..4 {
-            assert!(answers.add(&Event::new(&columns, row), &columns));
+            assert!(answers.add(&Event::new(&columns, row), &columns, NO_MORE));
         }
         let memory = placed(&answers, &columns);
         let starts: Vec<u64> = (0..4).map(|index| answers.addr(BASE, index) - BASE - ANSWERS).collect();
@@ -284,11 +295,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_beside_the_memory_of_an_event_comes_last() {
+        let columns = block(&[&[(true, 5)]]);
+        let more = [(0x2000, &columns.bytes[1..4]), (0x2003, &[0; 3000][..])];
+        let mut answers = Answers::default();
+        assert!(answers.add(&Event::new(&columns, 0), &columns, more));
+        let memory = placed(&answers, &columns);
+        let half = |at: u64| u32::from_le_bytes(memory[at as usize..at as usize + 4].try_into().unwrap());
+        assert_eq!((half(answer::COMPARED), half(answer::WRITTEN)), (0, 3));
+        let (second, third) = (answer::BYTES + 24, answer::BYTES + 48);
+        assert_eq!(
+            [word(&memory, second), word(&memory, second + 8), word(&memory, second + 16)],
+            [0x2000, 3, 0x03_0201]
+        );
+        assert_eq!([word(&memory, third), word(&memory, third + 8)], [0x2003, 3000]);
+        assert!(
+            memory.len() as u64 == third + 16 + 3000 && memory[third as usize + 16..].iter().all(|byte| *byte == 0)
+        );
+    }
+
+    #[test]
     fn only_the_starts_of_answers_are_positions() {
         let columns = block(&[&[], &[(false, 20)]]);
         let mut answers = Answers::default();
         for row in 0..2 {
-            answers.add(&Event::new(&columns, row), &columns);
+            answers.add(&Event::new(&columns, row), &columns, NO_MORE);
         }
         let start = BASE + ANSWERS;
         let end = start + answers.size;
@@ -304,12 +335,12 @@ mod tests {
     fn what_does_not_fit_is_left() {
         let columns = block(&[&[(false, 200 << 10)], &[(true, 60 << 10)], &[]]);
         let mut answers = Answers::default();
-        assert!(answers.add(&Event::new(&columns, 0), &columns));
-        assert!(!answers.add(&Event::new(&columns, 1), &columns));
-        assert!(answers.add(&Event::new(&columns, 2), &columns));
+        assert!(answers.add(&Event::new(&columns, 0), &columns, NO_MORE));
+        assert!(!answers.add(&Event::new(&columns, 1), &columns, NO_MORE));
+        assert!(answers.add(&Event::new(&columns, 2), &columns, NO_MORE));
         assert_eq!(answers.len(), 2);
         answers.clear();
-        assert!(answers.is_empty() && answers.add(&Event::new(&columns, 1), &columns));
+        assert!(answers.is_empty() && answers.add(&Event::new(&columns, 1), &columns, NO_MORE));
         assert_eq!(placed(&answers, &columns).len() as u64, answers.size);
     }
 
@@ -320,7 +351,8 @@ mod tests {
         assert_eq!(manner("getppid"), Manner::Answers);
         assert_eq!(manner("write"), Manner::Grows);
         assert_eq!(manner("rt_sigaction"), Manner::Remembers);
-        for name in ["mmap", "clone3", "execve", "rt_sigreturn", "exit_group", "brk", "arch_prctl", "prctl"] {
+        assert_eq!(manner("mmap"), Manner::Maps);
+        for name in ["mremap", "clone3", "execve", "rt_sigreturn", "exit_group", "brk", "arch_prctl", "prctl"] {
             assert_eq!(manner(name), Manner::Special, "{name}");
         }
     }

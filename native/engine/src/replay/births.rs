@@ -64,6 +64,7 @@ impl Runner<'_> {
         if !makes {
             return Err(self.desync(event, Some(parent), DesyncReason::Kind.into()));
         }
+        self.give_back(parent, event)?;
         let flags = event.arg(1);
         let kept = flags & (VM | THREAD | SIGHAND | SYSVSEM);
         let base = if flags & THREAD != 0 { CLONE_ALWAYS } else { CLONE_PROCESS };

@@ -249,13 +249,16 @@ impl Runner<'_> {
         let result = event.ret();
         let same = |number| RemoteCall::new(number, &args);
         match name {
+            "mmap" | "munmap" if self.lend(thread, event)? => Ok(()),
             "mmap" | "mmap2" => self.mmap(thread, event, name),
             "munmap" => {
+                self.take_place(thread, event, args[0], args[1])?;
                 self.keep_off(args[0], args[1])?;
                 guards::cut(&mut thread.space().borrow_mut().guards, args[0], round_up(args[1]));
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &args[..2]), 0)
             }
             "mprotect" | "pkey_mprotect" => {
+                self.take_place(thread, event, args[0], args[1])?;
                 self.keep_off(args[0], args[1])?;
                 let number = if name == "mprotect" { libc::SYS_mprotect } else { libc::SYS_pkey_mprotect };
                 self.natively_as(thread, event, &same(number), 0)
@@ -264,6 +267,7 @@ impl Runner<'_> {
             "brk" => self.brk(thread, event),
             "madvise" => self.madvise(thread, event),
             "remap_file_pages" => {
+                self.take_place(thread, event, args[0], args[1])?;
                 self.keep_off(args[0], args[1])?;
                 self.natively_as(thread, event, &same(libc::SYS_remap_file_pages), 0)
             }
@@ -274,6 +278,7 @@ impl Runner<'_> {
                 let Some(at) = space.segments.iter().position(|(start, _)| *start == args[0]) else { return Ok(()) };
                 let (start, length) = space.segments.swap_remove(at);
                 drop(space);
+                self.take_place(thread, event, start, length)?;
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &[start, length]), 0)
             }
             "rt_sigaction" | "sigaction" | "signal" | "rt_sigprocmask" | "sigprocmask" | "ssetmask" => {
@@ -329,6 +334,7 @@ impl Runner<'_> {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
         let start = event.ret() as u64;
+        self.take_place(thread, event, start, mapped_length(length, flags))?;
         guards::cut(&mut thread.space().borrow_mut().guards, start, round_up(length));
         let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
         if let Some(row) = row {
@@ -366,6 +372,7 @@ impl Runner<'_> {
         let below = end_below(thread, start).map_or(PAGE * 16, |below| below.saturating_add(GAP));
         let room = thread.process.borrow().stack_room;
         let first = end.saturating_sub(room).max(below).min(start);
+        self.take_place(thread, event, first, end - first)?;
         self.keep_off(first, end - first)?;
         let flags = MAP_MEMORY | libc::MAP_GROWSDOWN as u64;
         let call = RemoteCall::new(libc::SYS_mmap, &[first, end - first, prot, flags, u64::MAX, 0]);
@@ -398,6 +405,7 @@ impl Runner<'_> {
         if wanted == start {
             return Ok(());
         }
+        self.take_place(thread, event, wanted.min(start), wanted.abs_diff(start))?;
         let expected = if wanted < start { wanted as i64 } else { 0 };
         self.keep_off(wanted.min(start), wanted.abs_diff(start))?;
         self.natively_as(thread, event, &call, expected)
@@ -493,6 +501,8 @@ impl Runner<'_> {
         let new = event.ret() as u64;
         self.keep_off(old, old_length)?;
         self.keep_off(new, new_length)?;
+        self.take_place(thread, event, old, old_length)?;
+        self.take_place(thread, event, new, new_length)?;
         let (flags, target) =
             if new == old { (0, 0) } else { (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new) };
         guards::cut(&mut thread.space().borrow_mut().guards, new, round_up(new_length));
@@ -514,6 +524,7 @@ impl Runner<'_> {
             None => end_below(thread, end).unwrap_or(end),
         };
         if end > start && end - start < MOST {
+            self.take_place(thread, event, start, end - start)?;
             self.keep_off(start, end - start)?;
             let args = [start, end - start, (libc::PROT_READ | libc::PROT_WRITE) as u64, MAP_MEMORY, u64::MAX, 0];
             return self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), start as i64);
@@ -543,6 +554,7 @@ impl Runner<'_> {
             | MADV_DONTNEED_LOCKED
             | MADV_GUARD_INSTALL
             | MADV_GUARD_REMOVE => {
+                self.take_place(thread, event, args[0], args[1])?;
                 self.keep_off(args[0], args[1])?;
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_madvise, &args[..3]), event.ret())
             }
@@ -555,6 +567,7 @@ impl Runner<'_> {
         let Some(row) = row.filter(|row| row.start == event.ret() as u64) else {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
+        self.take_place(thread, event, row.start, row.length())?;
         thread.space().borrow_mut().segments.push((row.start, row.length()));
         self.map_row(thread, event, &row)
     }

@@ -300,6 +300,9 @@ impl<'a> Runner<'a> {
     pub(super) fn go_on(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         thread.memory = None;
         self.run_sharing(thread, columns)?;
+        if self.job.scan.is_special_after(thread.index, event.seq()) {
+            self.give_back(thread, event)?;
+        }
         match self.job.scan.next(thread.index, event.seq()) {
             Some(Next::Stays | Next::Handler) => {
                 thread.at = At::Held;

@@ -34,6 +34,8 @@ pub struct Scan {
     next: HashMap<u64, Next>,
     /// The last event of each thread that moves it.
     last: Vec<u64>,
+    /// Events after which a thread runs into the fault of one of its instructions.
+    before_fault: HashSet<u64>,
     pub places: FreePlaces,
     pub traps: Traps,
     pub units: Units,
@@ -170,6 +172,13 @@ impl Scan {
         }
     }
 
+    /// Whether something else than a call comes after an event of a thread, and it may be memory that is as it should be on which that
+    /// depends.
+    #[must_use]
+    pub fn is_special_after(&self, thread: u32, seq: u64) -> bool {
+        self.before_fault.contains(&seq) || self.next(thread, seq).is_some()
+    }
+
     /// Reads the whole trace.
     ///
     /// # Errors
@@ -180,6 +189,7 @@ impl Scan {
             scan: Scan {
                 next: HashMap::new(),
                 last: vec![NONE; threads],
+                before_fault: HashSet::new(),
                 places: FreePlaces::all(),
                 traps: Traps::default(),
                 units: Units::default(),
@@ -355,6 +365,9 @@ impl Pass {
         let Some(last) = self.scan.last.get_mut(thread) else { return };
         if let Some(special) = special.filter(|_| *last != NONE) {
             self.scan.next.entry(*last).or_insert(special);
+        }
+        if event.kind() == EventKind::Signal && is_synchronous(event) {
+            self.scan.before_fault.insert(*last);
         }
         if moves {
             *last = event.seq();

@@ -8,6 +8,7 @@ use libc::{c_int, pid_t, user_regs_struct};
 
 use super::answers::Answers;
 use super::kernel::{self, Register};
+use super::lent::Lent;
 use super::watch::{Halt, lost};
 use crate::agent::code::Code;
 use crate::guard::Guard;
@@ -33,6 +34,8 @@ pub struct Space {
     pub guards: Vec<Guard>,
     /// Which of its code leads to the agent.
     pub code: Code,
+    /// Its pages for small files that are mapped again and again.
+    pub lent: Lent,
 }
 
 /// What a process does about a signal, as a call has set it.
