@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_is_written_beside_the_memory_of_an_event_comes_last() {
-        let columns = block(&[&[(true, 5)]]);
+        let columns = block(&[&[(false, 5)]]);
         let more = [(0x2000, &columns.bytes[1..4]), (0x2003, &[0; 3000][..])];
         let mut answers = Answers::default();
         assert!(answers.add(&Event::new(&columns, 0), &columns, more));
