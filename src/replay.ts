@@ -26,8 +26,8 @@ export interface ReplayOptions {
   /** Only load each program: shows whether all files that were mapped are still to be had. */
   readonly execOnly?: boolean;
   /**
-   * Most processes that are replayed at the same time; 1 when absent. More of them run on other processors than the recorded
-   * one, whose number `cpuid` tells.
+   * Most processes that are replayed at the same time; when absent, one for each processor, as far as there is something for
+   * it to do. More than one run on other processors than the recorded one, whose number `cpuid` tells.
    */
   readonly jobs?: number;
   /** Gets what the program wrote to its standard output (1) and error (2), in the order in which it did. */
@@ -156,7 +156,10 @@ export interface ReplayResult {
   readonly addedStacks: NativeAddedStacks | undefined;
   /** How many calls were answered without a stop. */
   readonly answered: number;
-  /** The agent found a difference, and all was replayed again without it, which alone tells differences. */
+  /**
+   * There was a difference while the agent answered calls, or processes ran side by side without anybody having asked for it,
+   * and all was replayed again without: that alone tells differences.
+   */
   readonly repeated: boolean;
 }
 
@@ -222,7 +225,7 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     process: options.process,
     until: options.until,
     execOnly: options.execOnly ?? false,
-    jobs: options.jobs ?? 1,
+    jobs: options.jobs ?? 0,
     toDescriptors: options.inheritStreams ?? false,
     warnOnly: options.onDesync === "warn",
     stuckAfter: options.stuckAfter,

@@ -32,6 +32,7 @@ pub struct ReplayOptions {
     pub until: Option<f64>,
     /// Only up to each exec's layout.
     pub exec_only: bool,
+    /// 0: one for each processor.
     pub jobs: u32,
     /// Write the program's output to this process's standard output and error.
     pub to_descriptors: bool,
@@ -277,7 +278,7 @@ impl NativeTrace {
             process: options.process,
             until: options.until.map(|seq| seq as u64),
             exec_only: options.exec_only,
-            jobs: options.jobs as usize,
+            jobs: (options.jobs != 0).then_some(options.jobs as usize),
             mute: output.is_none() && !options.to_descriptors,
             warn_only: options.warn_only,
             stacks: options.stacks.as_ref().map(Into::into),

@@ -56,7 +56,7 @@ export const command: CommandDef<Options> = {
       flags: "-j, --jobs <n>",
       help: "processes that are replayed at the same time",
       parse: wholeNumber(1, 1024),
-      defaultText: "1",
+      defaultText: "one for each processor",
     },
     { flags: "--until <event>", help: "stop after this event (@1234)", parse: eventNumber },
     { flags: "--exec-only", help: "only load the programs: are all files still to be had?" },

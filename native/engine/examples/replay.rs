@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut number = || args.next().ok_or("a number is missing");
         match arg.as_str() {
             "--process" => options.process = Some(number()?.parse()?),
-            "--jobs" => options.jobs = number()?.parse()?,
+            "--jobs" => options.jobs = Some(number()?.parse()?),
             "--until" => options.until = Some(number()?.parse()?),
             "--stuck" => options.stuck_after = std::time::Duration::from_secs(number()?.parse()?),
             "--exec-only" => options.exec_only = true,

@@ -93,8 +93,8 @@ pub struct Options {
     pub until: Option<u64>,
     /// Only build the address space of each exec, when all files that are mapped are there.
     pub exec_only: bool,
-    /// Replaying threads.
-    pub jobs: usize,
+    /// Replaying threads; as many as there is something for, up to one for each CPU, when nobody says.
+    pub jobs: Option<usize>,
     /// The programs' output is thrown away.
     pub mute: bool,
     /// Differences in values are reported, and the replay goes on with what was recorded.
@@ -112,7 +112,7 @@ impl Default for Options {
             process: None,
             until: None,
             exec_only: false,
-            jobs: 1,
+            jobs: None,
             mute: false,
             warn_only: false,
             stuck_after: Duration::from_secs(30),
@@ -189,30 +189,40 @@ pub fn replay(
     if options.exec_only {
         files.demand_all()?;
     }
-    let parts = parts(&scan, options)?;
+    let parts = parts(&scan, options, most_jobs(&scan, options))?;
+    // Nobody has asked for it, and programs may see that they run on another CPU.
+    let is_spread = options.jobs.is_none() && parts.len() > 1;
     let mut sink = Sink::new(output);
-    let mut round = |with_agent: bool| {
+    let mut round = |is_first: bool, parts: Vec<Option<Vec<bool>>>| {
         let merge = Merge::new(std::mem::replace(&mut sink, Sink::new(Box::new(Nowhere))), parts.len());
         let differs = AtomicBool::new(false);
         let (streams, differs) = (Streams::of(trace), &differs);
-        let job = Job { trace, scan: &scan, files: &files, options, streams, merge: &merge, with_agent, differs };
-        let results = run_all(&job, parts.clone(), control);
+        let (with_agent, is_final) = (is_first, !is_first || !is_spread);
+        let job =
+            Job { trace, scan: &scan, files: &files, options, streams, merge: &merge, with_agent, is_final, differs };
+        let results = run_all(&job, parts, control);
         sink = merge.into_sink().again();
         results.into_iter().try_fold(Done::default(), |mut done, result| {
             done.add(result.map_err(failure)?);
             Ok(done)
         })
     };
-    let mut done = round(true)?;
+    let mut done = round(true, parts)?;
     // The reference alone says what differs, and whether.
-    let repeated = !done.is_reference && !done.desyncs.is_empty();
+    let repeated = (!done.is_reference || is_spread) && !done.desyncs.is_empty();
     if repeated {
         let first =
             done.desyncs.iter().min_by_key(|desync| desync.seq).map(|desync| (desync.seq, desync.reason.name()));
-        done = round(false)?;
-        // Where it finds nothing, that was the agent's doing, or came of being slow.
+        let was_reference = done.is_reference;
+        done = round(false, self::parts(&scan, options, options.jobs.unwrap_or(1))?)?;
+        // Where it finds nothing, that was the agent's doing, or that of another CPU, or came of being slow.
+        let meanwhile = match (was_reference, is_spread) {
+            (true, _) => "processes were replayed side by side",
+            (false, true) => "calls were answered in the programs and processes replayed side by side",
+            (false, false) => "calls were answered in the programs",
+        };
         done.notes.extend(first.filter(|_| done.desyncs.is_empty()).map(|(seq, reason)| {
-            format!("event {seq} differed ({reason}) while calls were answered in the programs, so all was replayed once more")
+            format!("event {seq} differed ({reason}) while {meanwhile}, so all was replayed once more")
         }));
     }
     done.desyncs.sort_by_key(|desync| desync.seq);
@@ -335,8 +345,24 @@ fn scan_in_thread(trace: &Trace, options: &Options, control: &Arc<Control>) -> R
     }
 }
 
+/// How many replaying threads there are at most. Where memory is compared as a whole, and where programs choose their CPUs, all are
+/// on one.
+fn most_jobs(scan: &Scan, options: &Options) -> usize {
+    match options.jobs {
+        Some(jobs) => jobs,
+        None if scan.has_states() || scan.binds || options.warn_only => 1,
+        None => scan.units.worth().min(cpus().len()),
+    }
+}
+
+/// The CPUs that this process may run on.
+fn cpus() -> Vec<usize> {
+    let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
+    (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect()
+}
+
 /// Which units each replaying thread has; all when there is only one that has everything.
-fn parts(scan: &Scan, options: &Options) -> Result<Vec<Option<Vec<bool>>>, EngineError> {
+fn parts(scan: &Scan, options: &Options, most: usize) -> Result<Vec<Option<Vec<bool>>>, EngineError> {
     let count = scan.units.len();
     let mut wanted = vec![options.process.is_none(); count];
     if let Some(process) = options.process {
@@ -349,7 +375,7 @@ fn parts(scan: &Scan, options: &Options) -> Result<Vec<Option<Vec<bool>>>, Engin
             wanted[unit as usize] = true;
         }
     }
-    let most = if options.stacks.is_some() { 1 } else { options.jobs };
+    let most = if options.stacks.is_some() { 1 } else { most };
     let jobs = most.clamp(1, 64).min(scan.units.count().max(1));
     if jobs == 1 {
         return Ok(vec![options.process.map(|_| wanted)]);
@@ -365,8 +391,7 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         return vec![Err(EngineError::replay("address-taken", message, Vec::new()).into())];
     };
     let _unsignalled = sys::StopsUnsignalled::new();
-    let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
-    let cpus: Vec<usize> = (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect();
+    let cpus = cpus();
     let many = parts.len() > 1;
     // Memory holds the number, by which a state would differ.
     let has_states = job.scan.has_states();

@@ -73,9 +73,11 @@ fn a_tree_of_processes_replays_whole_in_parts_and_in_parallel() {
     lines.sort_unstable();
     assert_eq!(lines, ["begin", "caught", "child", "end"]);
 
-    let (parallel, same) = replayed(&path, &Options { jobs: 2, ..Options::default() });
-    assert!(parallel.unwrap().desyncs.is_empty());
-    assert_eq!(same, output);
+    for jobs in [1, 2, 64] {
+        let (outcome, same) = replayed(&path, &Options { jobs: Some(jobs), ..Options::default() });
+        assert!(outcome.unwrap().desyncs.is_empty());
+        assert_eq!(same, output);
+    }
 
     // The process that became cat.
     let threads = Trace::open(&path).unwrap().definitions().threads().len() as u64;

@@ -43,6 +43,8 @@ pub struct Job<'a> {
     pub merge: &'a Merge,
     /// Calls may be answered in the tracees.
     pub with_agent: bool,
+    /// What differs without the agent is what is said.
+    pub is_final: bool,
     /// Set when some thread has found a difference where calls are.
     pub differs: &'a AtomicBool,
 }
@@ -164,8 +166,8 @@ impl<'a> Runner<'a> {
                 Ok(()) => {}
                 Err(Halt::Desync(desync)) => {
                     self.report(*desync);
-                    // What this one would still write is not known, where calls are answered in tracees.
-                    if self.agent.is_some() {
+                    // What this one would still write is not known.
+                    if self.is_said_again() {
                         self.job.differs.store(true, Ordering::Relaxed);
                     } else {
                         self.job.merge.reached(self.lane, u64::MAX);
@@ -468,10 +470,14 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Whether another replay will say what differs.
+    fn is_said_again(&self) -> bool {
+        self.agent.is_some() || !self.job.is_final
+    }
+
     /// Everything that can be said about a difference.
     pub(super) fn desync(&self, event: &Event<'_>, thread: Option<&Thread>, difference: Difference) -> Halt {
-        if self.agent.is_some() {
-            // Another replay will say it.
+        if self.is_said_again() {
             return Halt::Desync(Box::new(Desync::unsaid(event, difference.reason)));
         }
         let (frames, script) = thread.map(|thread| self.frames(thread)).unwrap_or_default();

@@ -39,6 +39,8 @@ pub struct Scan {
     pub places: FreePlaces,
     pub traps: Traps,
     pub units: Units,
+    /// A program has chosen the CPUs of a thread, which those have that come of it.
+    pub binds: bool,
 }
 
 /// Parts of a trace that can be replayed each for itself: an exec's life, with the processes forked from it that have not
@@ -124,14 +126,28 @@ impl Units {
         self.starts.get(&seq).map_or(0, |unit| self.sizes[*unit as usize])
     }
 
+    /// The units that stand for all, each with the events of those that were joined with it.
+    fn totals(&self) -> Vec<(u32, u64)> {
+        let mut totals: HashMap<u32, u64> = HashMap::new();
+        for (unit, size) in self.sizes.iter().enumerate() {
+            *totals.entry(self.find(unit as u32)).or_default() += size;
+        }
+        totals.into_iter().collect()
+    }
+
+    /// For how many workers there is something to do as long as the one with the largest unit works.
+    #[must_use]
+    pub fn worth(&self) -> usize {
+        let totals = self.totals();
+        let all: u64 = totals.iter().map(|(_, size)| size).sum();
+        let largest = totals.iter().map(|(_, size)| *size).max().unwrap_or(0).max(1);
+        usize::try_from(all.div_ceil(largest)).map_or(1, |workers| workers.max(1))
+    }
+
     /// Spreads the units over so many workers, the largest first; by unit its worker.
     #[must_use]
     pub fn shares(&self, workers: usize) -> Vec<usize> {
-        let mut total: HashMap<u32, u64> = HashMap::new();
-        for (unit, size) in self.sizes.iter().enumerate() {
-            *total.entry(self.find(unit as u32)).or_default() += size;
-        }
-        let mut units: Vec<(u32, u64)> = total.into_iter().collect();
+        let mut units = self.totals();
         units.sort_unstable_by_key(|(unit, size)| (std::cmp::Reverse(*size), *unit));
         let mut loads = vec![0_u64; workers.max(1)];
         let mut shares = vec![0; self.sizes.len()];
@@ -193,6 +209,7 @@ impl Scan {
                 places: FreePlaces::all(),
                 traps: Traps::default(),
                 units: Units::default(),
+                binds: false,
             },
             unit: vec![None; threads],
             breaks: HashMap::new(),
@@ -315,6 +332,7 @@ impl Pass {
             EventKind::Map | EventKind::Stop | EventKind::Note => return,
             EventKind::Call => {
                 self.scan.traps.tsc |= forbids_clock(event);
+                self.scan.binds |= name(event) == "sched_setaffinity" && event.flags() & flag::ERROR == 0;
                 self.occupy(event);
             }
             EventKind::Signal => match event.arg(2) {
@@ -479,5 +497,47 @@ impl Pass {
                 self.scan.units.join(pair[0], pair[1]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(sizes: &[u64]) -> Units {
+        let mut units = Units::default();
+        for size in sizes {
+            let unit = units.new_unit();
+            units.sizes[unit as usize] = *size;
+        }
+        units
+    }
+
+    #[test]
+    fn there_are_as_many_workers_as_the_largest_unit_lets_be_of_use() {
+        for (sizes, workers) in [
+            (&[][..], 1),
+            (&[0, 0], 1),
+            (&[500], 1),
+            (&[500, 1], 2),
+            (&[500, 500], 2),
+            (&[500, 400, 101], 3),
+            (&[10; 64], 64),
+        ] {
+            assert_eq!(units(sizes).worth(), workers, "{sizes:?}");
+        }
+        let mut joined = units(&[10, 10, 10, 10]);
+        joined.join(0, 1);
+        joined.join(3, 1);
+        assert_eq!(joined.worth(), 2);
+    }
+
+    #[test]
+    fn workers_get_units_by_their_size() {
+        let mut units = units(&[5, 9, 4, 6]);
+        assert_eq!(units.shares(2), [1, 0, 0, 1]);
+        units.join(0, 1);
+        assert_eq!(units.shares(2), [0, 0, 1, 1]);
+        assert_eq!(units.shares(1), [0; 4]);
     }
 }
