@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
   cli,
+  compile,
   environment,
   folder,
   readWhole,
@@ -145,3 +146,17 @@ it("libraries are known again in a user namespace, where they belong to somebody
   const { stdout } = await recordAndReplay(program, ["--backend=eager-agent"]);
   expect(stdout).toMatch(/^(\d+)\n\1\n\1\n$/);
 });
+
+it.each(["agent", "ptrace"])(
+  "what one thread gives back while signals come is gone before another one gets it, with %s",
+  async (backend) => {
+    const program = compile("signalled_unmaps", "-pthread");
+    for (let round = 0; round < 3; round++) {
+      const { file, stdout } = await record([program], { options: [`--backend=${backend}`] });
+      expect(stdout).toBe("wrong: 0\n");
+      const again = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
+      expect(again).toMatchObject({ code: 0, stdout, stderr: "" });
+    }
+  },
+  120_000,
+);

@@ -339,7 +339,7 @@ impl Recorder {
         }
         if leads {
             self.leader_left(tid, group);
-        } else if waits || interrupts {
+        } else if waits || (interrupts && !executes(&call)) {
             let next = self.world.turns.release(group, tid);
             if let (Some(chaos), Some(task)) = (&mut self.world.turns.chaos, self.tasks.get(&tid)) {
                 if role == Role::Yields {
