@@ -35,6 +35,7 @@ mod tracee;
 mod watch;
 mod zygote;
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,6 +57,8 @@ use crate::stacks::Stacks;
 use crate::store::Store;
 use crate::sys::{self, Counterless, CpuMask, TrapsCpuid};
 
+/// Most replaying threads where nobody says how many: each decodes the whole trace.
+const MOST_JOBS: usize = 8;
 /// Most desyncs that are kept.
 const MOST_DESYNCS: usize = 256;
 
@@ -351,14 +354,11 @@ fn most_jobs(scan: &Scan, options: &Options) -> usize {
     match options.jobs {
         Some(jobs) => jobs,
         None if scan.has_states() || scan.binds || options.warn_only => 1,
-        None => scan.units.worth().min(cpus().len()),
+        None => {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            scan.units.worth().min(processors).min(MOST_JOBS)
+        }
     }
-}
-
-/// The CPUs that this process may run on.
-fn cpus() -> Vec<usize> {
-    let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
-    (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect()
 }
 
 /// Which units each replaying thread has; all when there is only one that has everything.
@@ -391,7 +391,8 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         return vec![Err(EngineError::replay("address-taken", message, Vec::new()).into())];
     };
     let _unsignalled = sys::StopsUnsignalled::new();
-    let cpus = cpus();
+    let allowed = sys::affinity(0).unwrap_or(CpuMask([u64::MAX; 16]));
+    let cpus: Vec<usize> = (0..1024).filter(|cpu| allowed.0[cpu / 64] & 1 << (cpu % 64) != 0).collect();
     let many = parts.len() > 1;
     // Memory holds the number, by which a state would differ.
     let has_states = job.scan.has_states();

@@ -204,15 +204,18 @@ impl Runner<'_> {
         let Some(thread) = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut) else {
             return Ok(false);
         };
-        let space = thread.space();
-        let step = if manner == Manner::Maps { Step::of(&space.borrow().lent, event, &self.shared) } else { None };
-        if (manner == Manner::Maps && step.is_none())
-            || !thread.answers.add(event, columns, step.as_ref().map(Step::pieces).unwrap_or_default())
-        {
+        let step = match manner {
+            Manner::Maps => match Step::of(&thread.space().borrow().lent, event, &self.shared) {
+                None => return Ok(false),
+                step => step,
+            },
+            _ => None,
+        };
+        if !thread.answers.add(event, columns, step.as_ref().map(Step::pieces).unwrap_or_default()) {
             return Ok(false);
         }
         if let Some(step) = step {
-            space.borrow_mut().lent.follow(step);
+            thread.space().borrow_mut().lent.follow(step);
         }
         if manner == Manner::Remembers {
             calls::remember(thread, event, scan::name(event))?;

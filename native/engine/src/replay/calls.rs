@@ -252,14 +252,12 @@ impl Runner<'_> {
             "mmap" | "munmap" if self.lend(thread, event)? => Ok(()),
             "mmap" | "mmap2" => self.mmap(thread, event, name),
             "munmap" => {
-                self.take_place(thread, event, args[0], args[1])?;
-                self.keep_off(args[0], args[1])?;
+                self.claim(thread, event, args[0], args[1])?;
                 guards::cut(&mut thread.space().borrow_mut().guards, args[0], round_up(args[1]));
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &args[..2]), 0)
             }
             "mprotect" | "pkey_mprotect" => {
-                self.take_place(thread, event, args[0], args[1])?;
-                self.keep_off(args[0], args[1])?;
+                self.claim(thread, event, args[0], args[1])?;
                 let number = if name == "mprotect" { libc::SYS_mprotect } else { libc::SYS_pkey_mprotect };
                 self.natively_as(thread, event, &same(number), 0)
             }
@@ -267,8 +265,7 @@ impl Runner<'_> {
             "brk" => self.brk(thread, event),
             "madvise" => self.madvise(thread, event),
             "remap_file_pages" => {
-                self.take_place(thread, event, args[0], args[1])?;
-                self.keep_off(args[0], args[1])?;
+                self.claim(thread, event, args[0], args[1])?;
                 self.natively_as(thread, event, &same(libc::SYS_remap_file_pages), 0)
             }
             "shmat" => self.shmat(thread, event),
@@ -278,7 +275,6 @@ impl Runner<'_> {
                 let Some(at) = space.segments.iter().position(|(start, _)| *start == args[0]) else { return Ok(()) };
                 let (start, length) = space.segments.swap_remove(at);
                 drop(space);
-                self.take_place(thread, event, start, length)?;
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_munmap, &[start, length]), 0)
             }
             "rt_sigaction" | "sigaction" | "signal" | "rt_sigprocmask" | "sigprocmask" | "ssetmask" => {
@@ -321,12 +317,19 @@ impl Runner<'_> {
         }
     }
 
-    /// The stub's pages are not the program's.
-    pub(super) fn keep_off(&self, start: u64, length: u64) -> Result<(), Halt> {
-        if length == 0 || !self.remote.stub.overlaps(start, start.saturating_add(length)) {
-            return Ok(());
+    /// Part of an address space is about to become something else: not the stub's pages, which are not the program's, and nothing stays
+    /// there that was lent.
+    pub(super) fn claim(
+        &mut self,
+        thread: &mut Thread,
+        event: &Event<'_>,
+        start: u64,
+        length: u64,
+    ) -> Result<(), Halt> {
+        if length != 0 && self.remote.stub.overlaps(start, start.saturating_add(length)) {
+            return Err(address_taken(start, length).into());
         }
-        Err(address_taken(start, length).into())
+        self.take_place(thread, event, start, length)
     }
 
     fn mmap(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {
@@ -334,7 +337,6 @@ impl Runner<'_> {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
         let start = event.ret() as u64;
-        self.take_place(thread, event, start, mapped_length(length, flags))?;
         guards::cut(&mut thread.space().borrow_mut().guards, start, round_up(length));
         let row = event.captured(slot::LAYOUT, Side::In).and_then(|bytes| layout::rows(bytes).first().copied());
         if let Some(row) = row {
@@ -349,7 +351,7 @@ impl Runner<'_> {
             return self.map_row(thread, event, &row);
         }
         let length = mapped_length(length, flags);
-        self.keep_off(start, length)?;
+        self.claim(thread, event, start, length)?;
         if flags & libc::MAP_GROWSDOWN as u64 != 0 {
             return self.map_growing(thread, event, start, length, prot & 7);
         }
@@ -372,8 +374,7 @@ impl Runner<'_> {
         let below = end_below(thread, start).map_or(PAGE * 16, |below| below.saturating_add(GAP));
         let room = thread.process.borrow().stack_room;
         let first = end.saturating_sub(room).max(below).min(start);
-        self.take_place(thread, event, first, end - first)?;
-        self.keep_off(first, end - first)?;
+        self.claim(thread, event, first, end - first)?;
         let flags = MAP_MEMORY | libc::MAP_GROWSDOWN as u64;
         let call = RemoteCall::new(libc::SYS_mmap, &[first, end - first, prot, flags, u64::MAX, 0]);
         self.natively_as(thread, event, &call, first as i64)
@@ -405,9 +406,8 @@ impl Runner<'_> {
         if wanted == start {
             return Ok(());
         }
-        self.take_place(thread, event, wanted.min(start), wanted.abs_diff(start))?;
         let expected = if wanted < start { wanted as i64 } else { 0 };
-        self.keep_off(wanted.min(start), wanted.abs_diff(start))?;
+        self.claim(thread, event, wanted.min(start), wanted.abs_diff(start))?;
         self.natively_as(thread, event, &call, expected)
     }
 
@@ -435,7 +435,7 @@ impl Runner<'_> {
 
     /// Maps a file or shared memory where it was.
     fn map_row(&mut self, thread: &mut Thread, event: &Event<'_>, row: &Row) -> Result<(), Halt> {
-        self.keep_off(row.start, row.length())?;
+        self.claim(thread, event, row.start, row.length())?;
         if self.looks_at_shared(row) {
             thread.space().borrow_mut().looks = true;
         }
@@ -499,10 +499,8 @@ impl Runner<'_> {
         const MREMAP_DONTUNMAP: u64 = 4;
         let [old, old_length, new_length, flags, ..] = event.args();
         let new = event.ret() as u64;
-        self.keep_off(old, old_length)?;
-        self.keep_off(new, new_length)?;
-        self.take_place(thread, event, old, old_length)?;
-        self.take_place(thread, event, new, new_length)?;
+        self.claim(thread, event, old, old_length)?;
+        self.claim(thread, event, new, new_length)?;
         let (flags, target) =
             if new == old { (0, 0) } else { (MREMAP_MAYMOVE | MREMAP_FIXED | flags & MREMAP_DONTUNMAP, new) };
         guards::cut(&mut thread.space().borrow_mut().guards, new, round_up(new_length));
@@ -524,13 +522,12 @@ impl Runner<'_> {
             None => end_below(thread, end).unwrap_or(end),
         };
         if end > start && end - start < MOST {
-            self.take_place(thread, event, start, end - start)?;
-            self.keep_off(start, end - start)?;
+            self.claim(thread, event, start, end - start)?;
             let args = [start, end - start, (libc::PROT_READ | libc::PROT_WRITE) as u64, MAP_MEMORY, u64::MAX, 0];
             return self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), start as i64);
         }
         if end < start {
-            self.keep_off(end, start - end)?;
+            self.claim(thread, event, end, start - end)?;
             let call = RemoteCall::new(libc::SYS_munmap, &[end, start - end]);
             return self.natively_as(thread, event, &call, 0);
         }
@@ -554,8 +551,7 @@ impl Runner<'_> {
             | MADV_DONTNEED_LOCKED
             | MADV_GUARD_INSTALL
             | MADV_GUARD_REMOVE => {
-                self.take_place(thread, event, args[0], args[1])?;
-                self.keep_off(args[0], args[1])?;
+                self.claim(thread, event, args[0], args[1])?;
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_madvise, &args[..3]), event.ret())
             }
             _ => Ok(()),
@@ -567,7 +563,6 @@ impl Runner<'_> {
         let Some(row) = row.filter(|row| row.start == event.ret() as u64) else {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         };
-        self.take_place(thread, event, row.start, row.length())?;
         thread.space().borrow_mut().segments.push((row.start, row.length()));
         self.map_row(thread, event, &row)
     }

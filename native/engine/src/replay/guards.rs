@@ -63,7 +63,7 @@ impl Runner<'_> {
         if !matches!(thread.at, At::Held) || is_full {
             return Err(self.desync(event, Some(thread), DesyncReason::Impossible.into()));
         }
-        self.keep_off(start, length)?;
+        self.claim(thread, event, start, length)?;
         let guard = Guard { start, length, prot: prot & 7 };
         self.natively_as(thread, event, &call(&guard, false), 0)?;
         space.borrow_mut().guards.push(guard);

@@ -219,7 +219,7 @@ impl Runner<'_> {
             if !is_worth {
                 return Ok(false);
             }
-            self.keep_off(pages.start, length)?;
+            self.claim(thread, event, pages.start, length)?;
             let args = [pages.start, length, READ_WRITE, MAP_MEMORY, u64::MAX, 0];
             self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), event.ret())?;
             space.borrow_mut().lent.add(&pages);
