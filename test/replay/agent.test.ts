@@ -132,7 +132,7 @@ describe("small files that are mapped one after the other", () => {
     }
   });
 
-  it("cost git no stop", async () => {
+  it("cost git hardly a stop", async () => {
     const cwd = folder();
     const git = (...words: string[]) => execFileSync("git", words, { cwd, encoding: "utf8" });
     git("init", "-q", ".");

@@ -349,11 +349,11 @@ fn scan_in_thread(trace: &Trace, options: &Options, control: &Arc<Control>) -> R
 }
 
 /// How many replaying threads there are at most. Where memory is compared as a whole, and where programs choose their CPUs, all are
-/// on one.
+/// on one; and one process has one program at a time.
 fn most_jobs(scan: &Scan, options: &Options) -> usize {
     match options.jobs {
         Some(jobs) => jobs,
-        None if scan.has_states() || scan.binds || options.warn_only => 1,
+        None if scan.has_states() || scan.binds || options.warn_only || options.process.is_some() => 1,
         None => {
             let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
             scan.units.worth().min(processors).min(MOST_JOBS)

@@ -22,7 +22,7 @@ use super::calls;
 use super::desync::DesyncReason;
 use super::event::Event;
 use super::kernel;
-use super::lent::Step;
+use super::lent::{SmallFile, Step};
 use super::remote::{Remote, RemoteCall};
 use super::run::Runner;
 use super::scan::{self, Scan};
@@ -198,14 +198,17 @@ impl Runner<'_> {
     fn add_answer(&mut self, event: &Event<'_>, columns: &Columns) -> Result<bool, Halt> {
         let manner = manner(event);
         let is_special = manner == Manner::Special || (manner == Manner::Grows && !self.shared.is_empty());
-        if is_special || self.job.scan.is_special_after(event.thread(), event.seq()) || self.reaches_agent(event) {
+        if is_special || self.job.scan.next(event.thread(), event.seq()).is_some() || self.reaches_agent(event) {
             return Ok(false);
         }
         let Some(thread) = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut) else {
             return Ok(false);
         };
+        if self.job.scan.is_before_fault(event.seq()) && !thread.space().borrow().lent.is_empty() {
+            return Ok(false);
+        }
         let step = match manner {
-            Manner::Maps => match Step::of(&thread.space().borrow().lent, event, &self.shared) {
+            Manner::Maps => match Step::without_call(&thread.space().borrow().lent, event, &self.shared) {
                 None => return Ok(false),
                 step => step,
             },
@@ -343,8 +346,8 @@ impl Runner<'_> {
             } else {
                 self.check(thread, &event)?;
                 self.write_outputs(thread, &event)?;
-                if manner(&event) == Manner::Maps {
-                    self.write_small_file(thread, &event)?;
+                if let Some(file) = SmallFile::of(&event) {
+                    self.write_lent(thread, &event, file.pieces())?;
                 }
                 thread.set_result(event.ret())?;
             }

@@ -329,7 +329,10 @@ impl Runner<'_> {
         if length != 0 && self.remote.stub.overlaps(start, start.saturating_add(length)) {
             return Err(address_taken(start, length).into());
         }
-        self.take_place(thread, event, start, length)
+        if thread.space().borrow_mut().lent.make_room(start, length) {
+            return Ok(());
+        }
+        self.give_back(thread, event)
     }
 
     fn mmap(&mut self, thread: &mut Thread, event: &Event<'_>, name: &str) -> Result<(), Halt> {

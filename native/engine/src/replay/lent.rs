@@ -16,6 +16,7 @@ use super::calls::MAP_MEMORY;
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
 use super::kernel;
+use super::ranges::Ranges;
 use super::remote::RemoteCall;
 use super::run::Runner;
 use super::scan;
@@ -41,8 +42,8 @@ type Pages = Range<u64>;
 pub struct Lent {
     /// How many small files were mapped since no pages stayed.
     count: u32,
-    /// Those that stay, none of which touches another one.
-    pages: Vec<Pages>,
+    /// Those that stay.
+    pages: Ranges,
     /// What the program has mapped of them: what it would be otherwise, and all that is in the file.
     mapped: Vec<(Row, Vec<u8>)>,
 }
@@ -54,37 +55,27 @@ impl Lent {
         self.count >= FEW
     }
 
-    fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
     }
 
     /// Whether all of them stay, and the program has nothing there.
     fn are_free(&self, pages: &Pages) -> bool {
-        self.pages.iter().any(|own| own.start <= pages.start && pages.end <= own.end) && !self.meets_mapped(pages)
+        self.pages.cover(pages.start, pages.end) && !self.meets_mapped(pages)
     }
 
     fn meets_mapped(&self, pages: &Pages) -> bool {
         self.mapped.iter().any(|(own, _)| own.start < pages.end && pages.start < own.end)
     }
 
-    /// They stay from now on.
-    fn add(&mut self, pages: &Pages) {
-        let mut all = pages.clone();
-        self.pages.retain(|own| {
-            let touches = own.start <= all.end && all.start <= own.end;
-            if touches {
-                all = all.start.min(own.start)..all.end.max(own.end);
-            }
-            !touches
-        });
-        self.pages.push(all);
-    }
-
-    /// They no longer do.
-    fn cut(&mut self, pages: &Pages) {
-        let parts = |own: Pages| [own.start..own.end.min(pages.start), own.start.max(pages.end)..own.end];
-        self.pages =
-            std::mem::take(&mut self.pages).into_iter().flat_map(parts).filter(|own| !own.is_empty()).collect();
+    /// Something else is to be there; `false` when that cannot be before [`Runner::give_back`].
+    pub fn make_room(&mut self, start: u64, length: u64) -> bool {
+        let pages = pages_of(start, length).filter(|pages| !self.meets_mapped(pages));
+        if let Some(pages) = &pages {
+            self.pages.cut(pages.start, pages.end);
+        }
+        pages.is_some() || self.is_empty()
     }
 
     /// The program maps or unmaps some of them.
@@ -96,17 +87,16 @@ impl Lent {
     }
 
     fn bytes(&self) -> u64 {
-        self.pages.iter().map(|own| own.end - own.start).sum()
+        self.pages.iter().map(|(start, end)| end - start).sum()
     }
 
     /// Nothing stays from now on: the pages that are to be unmapped, and what is to be mapped.
-    fn give_back(&mut self) -> (Vec<Pages>, Vec<(Row, Vec<u8>)>) {
-        let mapped = std::mem::take(&mut self.mapped);
+    fn give_back(&mut self) -> (Ranges, Vec<(Row, Vec<u8>)>) {
+        let Lent { mut pages, mapped, .. } = std::mem::take(self);
         for (own, _) in &mapped {
-            self.cut(&(own.start..own.end));
+            pages.cut(own.start, own.end);
         }
-        self.count = 0;
-        (std::mem::take(&mut self.pages), mapped)
+        (pages, mapped)
     }
 }
 
@@ -122,7 +112,7 @@ pub struct SmallFile<'e> {
 impl<'e> SmallFile<'e> {
     /// The file that an event maps, if it is a small one whose content stands there, mapped for this process alone at a place that
     /// the kernel has chosen.
-    fn of(event: &Event<'e>) -> Option<SmallFile<'e>> {
+    pub fn of(event: &Event<'e>) -> Option<SmallFile<'e>> {
         let [_, length, prot, flags, _, offset] = event.args();
         let is_fit = event.arch() == Arch::X86_64 as u8
             && scan::name(event) == "mmap"
@@ -148,7 +138,8 @@ impl<'e> SmallFile<'e> {
         self.row.start..self.row.end
     }
 
-    fn pieces(&self) -> [(u64, &'e [u8]); 2] {
+    /// What is written to its pages.
+    pub fn pieces(&self) -> [(u64, &'e [u8]); 2] {
         let end = self.row.start + self.content.len() as u64;
         [(self.row.start, self.content), (end, &ZEROS[..(self.row.end - end) as usize])]
     }
@@ -161,22 +152,27 @@ pub enum Step<'e> {
 }
 
 impl<'e> Step<'e> {
-    /// What a call does with them, if that is all it does.
-    pub fn of(lent: &Lent, event: &Event<'e>, shared: &Shared) -> Option<Step<'e>> {
-        if lent.is_empty() {
-            return None;
-        }
+    /// What a call does with pages that stay, or are to stay.
+    fn of(lent: &Lent, event: &Event<'e>, shared: &Shared) -> Option<Step<'e>> {
         match scan::name(event) {
-            "mmap" => {
-                let is_fit = |file: &SmallFile<'_>| lent.are_free(&file.pages()) && !shared.has(&file.row);
-                SmallFile::of(event).filter(is_fit).map(Step::Maps)
-            }
+            "mmap" => SmallFile::of(event).filter(|file| !shared.has(&file.row)).map(Step::Maps),
             "munmap" => {
                 let pages = pages_of(event.arg(0), event.arg(1))?;
                 lent.mapped.iter().any(|(own, _)| (own.start..own.end) == pages).then_some(Step::Unmaps(pages))
             }
             _ => None,
         }
+    }
+
+    /// The same, where that is all that it does.
+    pub fn without_call(lent: &Lent, event: &Event<'e>, shared: &Shared) -> Option<Step<'e>> {
+        if lent.is_empty() {
+            return None;
+        }
+        Step::of(lent, event, shared).filter(|step| match step {
+            Step::Maps(file) => lent.are_free(&file.pages()),
+            Step::Unmaps(_) => true,
+        })
     }
 
     /// What is written to them.
@@ -204,55 +200,48 @@ impl Runner<'_> {
         }
         let space = thread.space();
         let step = Step::of(&space.borrow().lent, event, &self.shared);
-        let step = if let Some(step) = step {
-            step
-        } else {
-            let Some(file) = SmallFile::of(event).filter(|file| !self.shared.has(&file.row)) else {
-                return Ok(false);
-            };
-            let (pages, length) = (file.pages(), file.row.length());
-            let is_worth = {
-                let lent = &mut space.borrow_mut().lent;
-                lent.count += 1;
-                lent.is_worth() && !lent.meets_mapped(&pages) && lent.bytes() + length <= MOST_BYTES
-            };
-            if !is_worth {
-                return Ok(false);
-            }
-            self.claim(thread, event, pages.start, length)?;
-            let args = [pages.start, length, READ_WRITE, MAP_MEMORY, u64::MAX, 0];
-            self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), event.ret())?;
-            space.borrow_mut().lent.add(&pages);
-            Step::Maps(file)
-        };
-        self.write_small_file(thread, event)?;
+        let Some(step) = step else { return Ok(false) };
+        if let Step::Maps(file) = &step
+            && !self.keep_pages(thread, event, file)?
+        {
+            return Ok(false);
+        }
+        self.write_lent(thread, event, step.pieces())?;
         space.borrow_mut().lent.follow(step);
         Ok(true)
     }
 
-    /// Writes the content of a file that a call maps to pages that stay.
-    pub(super) fn write_small_file(&mut self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
-        let Some(file) = SmallFile::of(event) else { return Ok(()) };
-        if kernel::write_pieces(thread.tid, file.pieces().into_iter(), &mut self.room) {
-            return Ok(());
+    /// Has the pages of a file stay mapped, if more files are to be expected there; whether they do.
+    fn keep_pages(&mut self, thread: &mut Thread, event: &Event<'_>, file: &SmallFile<'_>) -> Result<bool, Halt> {
+        let (pages, length, space) = (file.pages(), file.row.length(), thread.space());
+        {
+            let lent = &mut space.borrow_mut().lent;
+            if lent.are_free(&pages) {
+                return Ok(true);
+            }
+            lent.count += 1;
+            if !lent.is_worth() || lent.meets_mapped(&pages) || lent.bytes() + length > MOST_BYTES {
+                return Ok(false);
+            }
         }
-        Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr: file.row.start }.into()))
+        self.claim(thread, event, pages.start, length)?;
+        let args = [pages.start, length, READ_WRITE, MAP_MEMORY, u64::MAX, 0];
+        self.natively_as(thread, event, &RemoteCall::new(libc::SYS_mmap, &args), event.ret())?;
+        space.borrow_mut().lent.pages.add(pages.start, pages.end);
+        Ok(true)
     }
 
-    /// Part of an address space is about to become something else.
-    pub(super) fn take_place(
+    /// Writes to pages that stay.
+    pub(super) fn write_lent(
         &mut self,
-        thread: &mut Thread,
+        thread: &Thread,
         event: &Event<'_>,
-        start: u64,
-        length: u64,
+        pieces: [(u64, &[u8]); 2],
     ) -> Result<(), Halt> {
-        let space = thread.space();
-        let Some(pages) = pages_of(start, length).filter(|pages| !space.borrow().lent.meets_mapped(pages)) else {
-            return self.give_back(thread, event);
-        };
-        space.borrow_mut().lent.cut(&pages);
-        Ok(())
+        if kernel::write_pieces(thread.tid, pieces.into_iter(), &mut self.room) {
+            return Ok(());
+        }
+        Err(self.desync(event, Some(thread), DesyncReason::Unmapped { addr: pieces[0].0 }.into()))
     }
 
     /// Makes memory what the program thinks it is.
@@ -262,11 +251,12 @@ impl Runner<'_> {
             return Ok(());
         }
         let (gone, mapped) = space.borrow_mut().lent.give_back();
-        let unmap = |pages: &Pages| RemoteCall::new(libc::SYS_munmap, &[pages.start, pages.end - pages.start]);
+        let unmap = |(start, end)| RemoteCall::new(libc::SYS_munmap, &[start, end - start]);
         let mut calls: Vec<RemoteCall> = gone.iter().map(unmap).collect();
         for (row, whole) in &mapped {
-            let Some(hash) = row.hash() else { continue };
-            self.job.files.supply(hash, whole)?;
+            if let Some(hash) = row.hash() {
+                self.job.files.supply(hash, whole)?;
+            }
             calls.push(self.mapping_call(row)?);
         }
         let (pid, tid, regs) = (thread.pid(), thread.tid, *thread.registers()?);
@@ -302,35 +292,30 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_touch_become_one_and_are_cut() {
+    fn room_is_made_where_the_program_has_nothing() {
         let mut lent = Lent::default();
-        lent.add(&pages(10, 12));
-        lent.add(&pages(20, 24));
-        lent.add(&pages(12, 14));
-        assert_eq!(lent.bytes(), 8 * PAGE);
-        assert!(lent.are_free(&pages(10, 14)) && lent.are_free(&pages(21, 22)));
-        assert!(!lent.are_free(&pages(9, 11)) && !lent.are_free(&pages(13, 21)));
-        lent.cut(&pages(22, 23));
-        lent.cut(&pages(0, 11));
-        lent.cut(&pages(14, 20));
-        let mut left = lent.pages.clone();
-        left.sort_unstable_by_key(|own| own.start);
-        assert_eq!(left, [pages(11, 14), pages(20, 22), pages(23, 24)]);
-        lent.cut(&pages(0, 100));
-        assert!(lent.is_empty() && lent.give_back().0.is_empty());
+        assert!(lent.make_room(1, 1) && lent.is_empty());
+        lent.pages.add(10 * PAGE, 14 * PAGE);
+        lent.pages.add(20 * PAGE, 24 * PAGE);
+        lent.mapped.push(mapped(11, 12));
+        assert!(lent.make_room(12 * PAGE, 1) && lent.make_room(21 * PAGE, 2 * PAGE));
+        assert!(!lent.make_room(0, 30 * PAGE) && !lent.make_room(21 * PAGE + 1, 1));
+        assert_eq!(lent.bytes(), 5 * PAGE);
+        assert!(lent.are_free(&pages(10, 11)) && !lent.are_free(&pages(10, 12)) && !lent.are_free(&pages(12, 13)));
     }
 
     #[test]
     fn what_is_given_back_is_as_the_program_has_mapped_it() {
         let mut lent = Lent { count: FEW, ..Lent::default() };
         assert!(lent.is_worth());
-        lent.add(&pages(10, 20));
+        lent.pages.add(10 * PAGE, 20 * PAGE);
         lent.mapped.extend([mapped(12, 14), mapped(16, 17)]);
         assert!(lent.meets_mapped(&pages(13, 15)) && !lent.meets_mapped(&pages(14, 16)));
         assert!(lent.are_free(&pages(14, 16)) && !lent.are_free(&pages(10, 20)));
         lent.follow(Step::Unmaps(pages(16, 17)));
         lent.mapped.push(mapped(18, 19));
         let (gone, there) = lent.give_back();
+        let gone: Vec<Pages> = gone.iter().map(|(start, end)| start..end).collect();
         assert_eq!(gone, [pages(10, 12), pages(14, 18), pages(19, 20)]);
         assert_eq!(there, [mapped(12, 14), mapped(18, 19)]);
         assert!(lent.is_empty() && lent.mapped.is_empty() && !lent.is_worth());

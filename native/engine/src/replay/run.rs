@@ -302,10 +302,11 @@ impl<'a> Runner<'a> {
     pub(super) fn go_on(&mut self, thread: &mut Thread, event: &Event<'_>, columns: &Columns) -> Result<(), Halt> {
         thread.memory = None;
         self.run_sharing(thread, columns)?;
-        if self.job.scan.is_special_after(thread.index, event.seq()) {
+        let next = self.job.scan.next(thread.index, event.seq());
+        if next.is_some() || self.job.scan.is_before_fault(event.seq()) {
             self.give_back(thread, event)?;
         }
-        match self.job.scan.next(thread.index, event.seq()) {
+        match next {
             Some(Next::Stays | Next::Handler) => {
                 thread.at = At::Held;
                 Ok(())

@@ -188,11 +188,10 @@ impl Scan {
         }
     }
 
-    /// Whether something else than a call comes after an event of a thread, and it may be memory that is as it should be on which that
-    /// depends.
+    /// Whether the thread of an event runs into a fault after it, which depends on what is mapped.
     #[must_use]
-    pub fn is_special_after(&self, thread: u32, seq: u64) -> bool {
-        self.before_fault.contains(&seq) || self.next(thread, seq).is_some()
+    pub fn is_before_fault(&self, seq: u64) -> bool {
+        self.before_fault.contains(&seq)
     }
 
     /// Reads the whole trace.
