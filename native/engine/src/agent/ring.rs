@@ -481,14 +481,16 @@ impl Ring {
 
     /// The record of the call that is being made, with what was taken at entry.
     pub fn pending(&self, out: &mut Vec<u8>) {
-        let start = self.word(block::PENDING) % BUFFER_BYTES;
+        let (start, length) = self.pending_place();
+        self.copy(start, length, out);
+    }
+
+    /// Where that record begins in the buffer, and its bytes: as many as it says, at most up to the buffer's end.
+    fn pending_place(&self) -> (u64, u64) {
+        let start = (self.word(block::PENDING) % BUFFER_BYTES) & !7;
         let room = BUFFER_BYTES - start;
-        if room < record::BYTES {
-            return out.clear();
-        }
-        // As long as it says, at most the whole buffer.
-        let size = self.word(HEAD_BYTES + (start & !7)) & 0xffff_ffff;
-        self.copy(start, size.min(room), out);
+        let size = if room < record::BYTES { 0 } else { self.word(HEAD_BYTES + start) & 0xffff_ffff };
+        (start, size.min(room))
     }
 
     /// A word of the control block or the stack.
@@ -502,8 +504,14 @@ impl Drop for Ring {
     fn drop(&mut self) {
         if let Some((arena, number)) = self.part.take() {
             // A call that was being made has left part of a record.
-            if !matches!(self.word(block::PHASE) as u32, 0 | phase::DONE | phase::LEFT) {
-                self.memory.used = BUFFER_BYTES;
+            match self.word(block::PHASE) as u32 {
+                0 | phase::DONE | phase::LEFT => {}
+                // It has not come back: exit(2) and the like.
+                phase::CALLING => {
+                    let (start, length) = self.pending_place();
+                    self.memory.used = self.memory.used.max(start + length);
+                }
+                _ => self.memory.used = BUFFER_BYTES,
             }
             let memory = std::mem::replace(&mut self.memory, Memory::none());
             arena.free.borrow_mut().push((number, Some(memory)));
@@ -790,6 +798,43 @@ mod tests {
         assert_eq!((again.addr, again.refuses(), again.has_more()), (FIRST_RING, 0, false));
         let others: Vec<Ring> = std::iter::from_fn(|| arena.ring()).collect();
         assert_eq!(others.len(), 3);
+    }
+
+    #[test]
+    fn what_a_program_left_in_its_rings_is_cleared_as_far_as_it_goes() {
+        let arena = Rc::new(Arena::new(made(RING_BYTES), 1).unwrap());
+        let last = |ring: &Ring| ring.word(HEAD_BYTES + BUFFER_BYTES - 8);
+        let used = || arena.free.borrow()[0].1.as_ref().unwrap().used;
+        // It has ended in a call, whose record says how long it is.
+        let ring = arena.ring().unwrap();
+        ring.set_word(block::PENDING, 64);
+        ring.set_word(block::PHASE, u64::from(phase::CALLING));
+        ring.set_word(HEAD_BYTES + 64, 160);
+        ring.set_word(HEAD_BYTES + 64 + 152, 7);
+        drop(ring);
+        assert_eq!(used(), 64 + 160);
+        arena.clear();
+        let ring = arena.ring().unwrap();
+        assert_eq!((used_words(&ring), last(&ring)), (0, 0));
+        // Nothing tells how far it was.
+        ring.set_word(block::PHASE, u64::from(phase::CALLED));
+        ring.set_word(HEAD_BYTES + BUFFER_BYTES - 8, 9);
+        drop(ring);
+        assert_eq!(used(), BUFFER_BYTES);
+        arena.clear();
+        let ring = arena.ring().unwrap();
+        assert_eq!(last(&ring), 0);
+        // A length that is more than there is.
+        ring.set_word(block::PENDING, BUFFER_BYTES - 128);
+        ring.set_word(block::PHASE, u64::from(phase::CALLING));
+        ring.set_word(HEAD_BYTES + BUFFER_BYTES - 128, u64::from(u32::MAX));
+        drop(ring);
+        assert_eq!(used(), BUFFER_BYTES);
+    }
+
+    /// Words of the first page of records that are not zero.
+    fn used_words(ring: &Ring) -> usize {
+        (0..4096).step_by(8).filter(|offset| ring.word(HEAD_BYTES + offset) != 0).count()
     }
 
     #[test]
