@@ -329,26 +329,45 @@ impl Capturer<'_> {
             }
             return;
         }
-        let mut pieces = [(0_u64, 0_usize); GROUP];
-        for (piece, pointer) in pieces.iter_mut().zip(pointers) {
-            *piece = (*pointer, ((PAGE - pointer % PAGE) as usize).min(GROUP_BITE));
-        }
-        let pieces = &pieces[..pointers.len()];
-        let mut buffer = [0_u8; GROUP * GROUP_BITE];
-        let mut readable = sys::read_pieces(self.tid, pieces, &mut buffer);
-        let mut rest = &buffer[..];
-        for &(pointer, length) in pieces {
-            let (bytes, after) = rest.split_at(length);
-            rest = after;
-            // A piece counts only when it was read whole; the kernel stops at the first one that it cannot read.
-            let whole = readable >= length;
-            readable = readable.saturating_sub(length);
-            match bytes.iter().position(|byte| *byte == 0).filter(|_| whole) {
-                Some(nul) => {
-                    self.memory.bytes.extend_from_slice(&bytes[..=nul]);
-                    self.push(slot, side, Status::Whole, pointer, nul as u64 + 1, nul + 1);
+        let bite = |pointer: u64| ((PAGE - pointer % PAGE) as usize).min(GROUP_BITE);
+        let mut sorted = [0_u64; GROUP];
+        let sorted = &mut sorted[..pointers.len()];
+        sorted.copy_from_slice(pointers);
+        sorted.sort_unstable();
+        // Strings of a new program's stack stand one behind the other: each piece costs the kernel as much as all their bytes.
+        let mut pieces: Vec<(u64, usize)> = Vec::with_capacity(pointers.len());
+        for &pointer in &*sorted {
+            let length = bite(pointer);
+            match pieces.last_mut() {
+                Some((start, whole)) if pointer - *start <= *whole as u64 => {
+                    *whole = (*whole).max((pointer - *start) as usize + length);
                 }
-                None => self.string(slot, side, pointer),
+                _ => pieces.push((pointer, length)),
+            }
+        }
+        let mut buffer = [0_u8; GROUP * GROUP_BITE];
+        let readable = sys::read_pieces(self.tid, &pieces, &mut buffer);
+        let found = |pointer: u64| {
+            let mut at = 0;
+            for &(start, length) in &pieces {
+                if pointer.wrapping_sub(start) < length as u64 {
+                    // A piece counts only when it was read whole; the kernel stops at the first one that it cannot read.
+                    let bytes = buffer[at..at + length]
+                        .get((pointer - start) as usize..)
+                        .filter(|_| at + length <= readable)?;
+                    return bytes.iter().position(|byte| *byte == 0).map(|nul| &bytes[..=nul]);
+                }
+                at += length;
+            }
+            None
+        };
+        for pointer in pointers {
+            match found(*pointer) {
+                Some(string) => {
+                    self.memory.bytes.extend_from_slice(string);
+                    self.push(slot, side, Status::Whole, *pointer, string.len() as u64, string.len());
+                }
+                None => self.string(slot, side, *pointer),
             }
         }
     }
@@ -410,5 +429,46 @@ mod tests {
         assert_eq!((captures, &bytes[..]), (expected, &b"something else"[..]));
         let (captures, bytes) = taken(Data::None, &[first]);
         assert_eq!((captures, bytes.len()), (vec![(first.0, Status::Omitted, 0)], 0));
+    }
+
+    #[test]
+    fn strings_are_taken_in_their_order_wherever_they_stand() {
+        const PAGES: usize = 3 * PAGE as usize;
+        // SAFETY: a new mapping, whose address the kernel chooses; it stays until the process ends.
+        let start = unsafe {
+            let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            libc::mmap(std::ptr::null_mut(), PAGES, prot, flags, -1, 0)
+        };
+        assert_ne!(start, libc::MAP_FAILED);
+        // SAFETY: the last of the three pages of that mapping.
+        assert_eq!(unsafe { libc::mprotect(start.byte_add(2 * PAGE as usize), PAGE as usize, libc::PROT_NONE) }, 0);
+        let start = start as u64;
+        let tid = std::process::id() as pid_t;
+        let long = [&[b'l'; 3 * GROUP_BITE][..], b"\0"].concat();
+        // One behind the other across a page, a long one, and one that nothing ends before memory does.
+        let across = start + PAGE - 6;
+        let cut = start + 2 * PAGE - 3;
+        let all: [(u64, &[u8]); 5] =
+            [(start, b"first\0"), (across, b"one\0"), (across + 4, b"three\0"), (start + 256, &long), (cut, b"cut")];
+        assert!(sys::write_pieces(tid, &all));
+        let order = [all[2].0, all[0].0, all[3].0, cut, all[1].0, 8, all[2].0 + 1];
+        let table: Vec<u8> = order.iter().chain(&[0]).flat_map(|pointer| pointer.to_le_bytes()).collect();
+        let mut memory = Memory::default();
+        let mut capturer = Capturer { tid, word: 8, data: Data::All, memory: &mut memory };
+        capturer.strings(1, Side::In, table.as_ptr() as u64);
+        let strings: Vec<_> = memory.captures[1..].iter().map(|taken| (taken.addr, taken.status, taken.len)).collect();
+        let whole = |addr, length: usize| (addr, Status::Whole, length as u32);
+        let unreadable = |addr, length| (addr, Status::Unreadable, length);
+        let expected = [
+            whole(order[0], 6),
+            whole(order[1], 6),
+            whole(order[2], long.len()),
+            unreadable(cut, 3),
+            whole(order[4], 4),
+            unreadable(8, 0),
+            whole(order[6], 5),
+        ];
+        assert_eq!(strings, expected);
+        assert_eq!(memory.bytes[table.len()..], [b"three\0first\0", &long[..], b"cutone\0hree\0"].concat());
     }
 }

@@ -110,9 +110,7 @@ fn unmap(start: u64, length: u64) -> Call {
 }
 
 fn write(thread: &Borrowed<'_>, pieces: &[(u64, &[u8])]) -> io::Result<()> {
-    let tid = thread.tid();
-    let is_written = pieces.iter().all(|(addr, bytes)| bytes.is_empty() || sys::write_memory(tid, *addr, bytes));
-    if is_written { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
+    if sys::write_pieces(thread.tid(), pieces) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
 }
 
 /// Maps rings that others have used before, by the name that the recorder's descriptor has for all processes which may look at it, and

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 use libc::{c_void, pid_t};
 
 use crate::image::{self, Mapping};
+use crate::layout::PAGE;
 
 /// Reads tracee memory; the result is how many bytes from `addr` on were readable (0 when none).
 pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
@@ -134,6 +135,17 @@ pub fn write_memory(tid: pid_t, addr: u64, bytes: &[u8]) -> bool {
     usize::try_from(done).is_ok_and(|done| done == bytes.len())
 }
 
+/// Writes several pieces of tracee memory, at most `IOV_MAX`, with one call; whether all bytes were written.
+pub fn write_pieces(tid: pid_t, pieces: &[Piece<'_>]) -> bool {
+    let piece = |start: *mut c_void, bytes: &[u8]| libc::iovec { iov_base: start, iov_len: bytes.len() };
+    let local: Vec<_> = pieces.iter().map(|(_, bytes)| piece(bytes.as_ptr() as *mut c_void, bytes)).collect();
+    let remote: Vec<_> = pieces.iter().map(|(addr, bytes)| piece(*addr as *mut c_void, bytes)).collect();
+    let (here, there, count) = (local.as_ptr(), remote.as_ptr(), pieces.len() as libc::c_ulong);
+    // SAFETY: `local` covers the pieces, which the kernel only reads; the others are addresses in the other process.
+    let done = unsafe { libc::process_vm_writev(tid, here, count, there, count, 0) };
+    usize::try_from(done).is_ok_and(|done| done == pieces.iter().map(|(_, bytes)| bytes.len()).sum::<usize>())
+}
+
 /// `struct procmap_query` (linux/fs.h).
 #[repr(C)]
 #[derive(Default)]
@@ -253,9 +265,10 @@ pub fn write_code(tid: pid_t, pieces: &[Piece<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Pieces that are so close to each other that to write what lies between them too costs less than another call. The first ones come first.
+/// Pieces that are so close to each other that to write what lies between them too costs less than another call: there is no page between
+/// them that would become a copy. The first ones come first.
 fn runs_of<'a>(pieces: &[Piece<'a>]) -> Vec<Vec<Piece<'a>>> {
-    const CLOSE: u64 = 512;
+    const CLOSE: u64 = PAGE - 1;
     let mut sorted: Vec<(usize, &Piece<'a>)> = pieces.iter().enumerate().collect();
     sorted.sort_by_key(|(_, piece)| piece.0);
     let mut runs: Vec<(usize, Vec<Piece<'a>>)> = Vec::new();
@@ -290,17 +303,17 @@ mod tests {
 
     #[test]
     fn pieces_that_are_close_are_written_at_once_and_nothing_between_them_changes() {
-        let mut page: Vec<u8> = (0..4096_u32).map(|at| at as u8).collect();
+        let mut page: Vec<u8> = (0..8192_u32).map(|at| at as u8).collect();
         let start = page.as_mut_ptr() as u64;
         let far = [1_u8; 4];
         let pieces: [Piece<'_>; 5] =
-            [(start + 3000, &far), (start + 40, b"ab"), (start, b"xyz"), (start + 42, b"c"), (start + 600, b"q")];
+            [(start + 7000, &far), (start + 40, b"ab"), (start, b"xyz"), (start + 42, b"c"), (start + 600, b"q")];
         let runs = runs_of(&pieces);
         let starts: Vec<Vec<u64>> = runs.iter().map(|run| run.iter().map(|piece| piece.0 - start).collect()).collect();
-        assert_eq!(starts, [vec![3000], vec![0, 40, 42], vec![600]]);
+        assert_eq!(starts, [vec![7000], vec![0, 40, 42, 600]]);
         let own = std::process::id() as pid_t;
         write_code(own, &pieces).unwrap();
-        let mut expected: Vec<u8> = (0..4096_u32).map(|at| at as u8).collect();
+        let mut expected: Vec<u8> = (0..8192_u32).map(|at| at as u8).collect();
         for (addr, bytes) in pieces {
             let at = (addr - start) as usize;
             expected[at..at + bytes.len()].copy_from_slice(bytes);
@@ -308,6 +321,17 @@ mod tests {
         let mut now = vec![0; page.len()];
         assert!(read_kept(own, start, &mut now));
         assert_eq!(now, expected);
+    }
+
+    #[test]
+    fn pieces_are_written_with_one_call_as_far_as_they_can_be() {
+        let mut bytes = Box::new([0_u8; 8]);
+        let (start, own) = (bytes.as_mut_ptr() as u64, std::process::id() as pid_t);
+        let mut now = vec![0; bytes.len()];
+        assert!(write_pieces(own, &[(start + 6, b"yz"), (start, b""), (start, b"ab")]));
+        assert!(read_kept(own, start, &mut now));
+        assert_eq!(now, b"ab\0\0\0\0yz");
+        assert!(!write_pieces(own, &[(start, b"q"), (8, b"q")]));
     }
 
     #[test]
