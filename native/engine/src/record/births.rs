@@ -74,7 +74,12 @@ impl Recorder {
         if let (Some(child), Some(task)) = (child, self.tasks.get_mut(&tid)) {
             task.making = false;
             task.made = Some(child);
-            let mut birth = Birth::of(task, clone_flags(task));
+            let flags = clone_flags(task);
+            if flags & libc::CLONE_THREAD as u64 == 0 {
+                // The new process will stop often, and its maker will mostly wait for it.
+                self.world.placement.fetch_back(tid, &mut task.place);
+            }
+            let mut birth = Birth::of(task, flags);
             if !birth.shares_memory() && task.space.borrow().is_seen_written() {
                 task.space.borrow_mut().is_joined = true;
             }
