@@ -48,6 +48,27 @@ test.for([
   expect(recorded).toMatchObject({ code: 0, stdout: native.stdout });
 });
 
+test.each([{ options: [] }, { options: ["--observe"] }])(
+  "what the loader has asked is the same in all programs, recorded with $options",
+  async ({ options }) => {
+    // The fourth program of a loader and those after it are spared the question. getconf(1) shows what its loader was told.
+    const script = "for i in 1 2 3 4 5 6 7 8; do getconf -a | grep CACHE; done";
+    const native = await run(["sh", "-c", script]);
+    expect(native.stdout).toMatch(/LEVEL1_DCACHE_SIZE +\d/);
+    const recorded = await record(["sh", "-c", script], { options });
+    expect(recorded).toMatchObject({ code: 0, stdout: native.stdout, stderr: "" });
+    if (options.length > 0) return;
+    const env = stateOf(dirname(recorded.file));
+    const replayed = await run([cli, "replay", "-q", recorded.file], { env });
+    expect(replayed).toMatchObject({ code: 0, stdout: native.stdout, stderr: "" });
+    const { events } = await readWhole(recorded.file);
+    const written = events
+      .filter(({ kind }) => kind === "Exec")
+      .map(({ captures }) => captures.length);
+    expect(written.at(-1)).toBeGreaterThan(written[0] ?? 0);
+  },
+);
+
 test("one that keeps what cpuid told is found again on another CPU", async ({ skip }) => {
   const [first, last] = firstAndLastCpu();
   skip(first === last, "there is one CPU");

@@ -226,6 +226,12 @@ impl Images {
         self.store.note_patched_sites(hash, text);
     }
 
+    /// Opens the content of a file that was kept.
+    #[must_use]
+    pub fn open_kept(&self, hash: &[u8; 32]) -> Option<File> {
+        File::open(self.store.get(hash)?).ok()
+    }
+
     /// Whether a file that was kept in this state is known again by it: it may have settled while it was being kept.
     #[must_use]
     pub fn knows_again(&self, meta: &Metadata) -> bool {

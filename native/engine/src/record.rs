@@ -353,7 +353,7 @@ struct World {
     names_moved: bool,
     /// There has been more than one task.
     are_several: bool,
-    /// What traps in loaders, by their hash.
+    /// What loaders are spared, by their hash.
     loader_sites: HashMap<Hash, loader::Sites>,
     sampler: Option<samples::Sampler>,
 }

@@ -1,4 +1,5 @@
-//! Where a program file has instructions whose results no call tells of and that do not trap: RDRAND, RDSEED, RDPID.
+//! Where a program file has instructions whose results no call tells of and that do not trap: RDRAND, RDSEED, RDPID; and CPUID, which
+//! few machines can trap.
 //!
 //! A place counts only when it is proved to be such an instruction. Large programs have hundreds of places with the same
 //! bytes that are none: parts of other instructions, tables, constants. So their bytes only say where to look. The function
@@ -33,8 +34,32 @@ pub struct Site {
     pub first: [u8; 2],
 }
 
-/// What all three begin with, but for prefixes: 0F C7 and a byte from F0 to FF (Intel SDM volume 2).
-const OPCODE: [u8; 2] = [0x0f, 0xc7];
+/// What is looked for.
+struct Sought {
+    /// Two bytes that it has, behind its prefixes (Intel SDM volume 2).
+    opcode: [u8; 2],
+    /// The least that the byte behind them is.
+    least_next: u8,
+    is_it: fn(&Instruction) -> bool,
+    /// Its success is told by the carry flag.
+    sets_carry: bool,
+}
+
+/// What has other results each time.
+const UNSEEN: Sought = Sought {
+    opcode: [0x0f, 0xc7],
+    least_next: 0xf0,
+    is_it: |instruction| matches!(instruction.mnemonic(), Mnemonic::Rdrand | Mnemonic::Rdseed | Mnemonic::Rdpid),
+    sets_carry: true,
+};
+
+const CPUID: Sought = Sought {
+    opcode: [0x0f, 0xa2],
+    least_next: 0,
+    is_it: |instruction| instruction.mnemonic() == Mnemonic::Cpuid,
+    sets_carry: false,
+};
+
 /// Most places that are looked at in one file.
 const MOST_PLACES: usize = 1 << 14;
 /// Longest function that is decoded.
@@ -44,9 +69,26 @@ const PIECE: usize = 1 << 20;
 /// Longest instruction.
 const LONGEST: u64 = 15;
 
-/// Finds the proved instructions of an ELF file, in the order of their offsets; none in a file that is something else.
+/// Finds the proved instructions of an ELF file whose results are others each time, in the order of their offsets; none in a file that is
+/// something else.
 #[must_use]
 pub fn sites(file: &File) -> Vec<Site> {
+    let found = proved(file, &UNSEEN).into_iter().filter_map(|(offset, instruction)| {
+        let mut first = [0; 2];
+        file.read_exact_at(&mut first, offset).ok()?;
+        site_of(&instruction, offset, first)
+    });
+    found.collect()
+}
+
+/// Offsets in an ELF file at which `cpuid` is proved to stand, in order.
+#[must_use]
+pub fn asking(file: &File) -> Vec<u64> {
+    proved(file, &CPUID).into_iter().map(|(offset, _)| offset).collect()
+}
+
+/// The proved instructions of a file with their offsets, in the order of these.
+fn proved(file: &File, sought: &Sought) -> Vec<(u64, Instruction)> {
     let Ok(own) = file.try_clone() else { return Vec::new() };
     let cache = ReadCache::new(own);
     let Ok(elf) = object::File::parse(&cache) else { return Vec::new() };
@@ -55,20 +97,16 @@ pub fn sites(file: &File) -> Vec<Site> {
         Architecture::I386 => 32,
         _ => return Vec::new(),
     };
-    let mut code = Code { elf: &elf, bits, functions: HashMap::new() };
+    let mut code = Code { elf: &elf, bits, sought, functions: HashMap::new() };
     let mut found = Vec::new();
-    for (offset, address) in places(file, &elf) {
+    for (offset, address) in places(file, &elf, sought) {
         if let Some(site) = code.site_at(address) {
             // Its prefixes come before its opcode.
-            let offset = offset - (address - site.ip());
-            let mut first = [0; 2];
-            if file.read_exact_at(&mut first, offset).is_ok() {
-                found.extend(site_of(&site, offset, first));
-            }
+            found.push((offset - (address - site.ip()), site));
         }
     }
-    found.sort_unstable_by_key(|site| site.offset);
-    found.dedup();
+    found.sort_unstable_by_key(|(offset, _)| *offset);
+    found.dedup_by_key(|(offset, _)| *offset);
     found
 }
 
@@ -91,8 +129,8 @@ fn site_of(instruction: &Instruction, offset: u64, first: [u8; 2]) -> Option<Sit
 }
 
 /// Offset and address of each place in the executable segments that has the bytes.
-fn places<'data, R: ReadRef<'data>>(file: &File, elf: &object::File<'data, R>) -> Vec<(u64, u64)> {
-    let finder = memmem::Finder::new(&OPCODE);
+fn places<'data, R: ReadRef<'data>>(file: &File, elf: &object::File<'data, R>, sought: &Sought) -> Vec<(u64, u64)> {
+    let finder = memmem::Finder::new(&sought.opcode);
     let mut found = Vec::new();
     let mut buffer = vec![0; PIECE];
     for segment in elf.segments() {
@@ -105,7 +143,7 @@ fn places<'data, R: ReadRef<'data>>(file: &File, elf: &object::File<'data, R>) -
             let wanted = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
             let Some(got) = file.read_at(&mut buffer[..wanted], start + at).ok().filter(|got| *got > 0) else { break };
             for place in finder.find_iter(&buffer[..got]) {
-                if buffer[..got].get(place + 2).is_some_and(|byte| *byte >= 0xf0) {
+                if buffer[..got].get(place + 2).is_some_and(|byte| *byte >= sought.least_next) {
                     found.push((start + at + place as u64, segment.address() + at + place as u64));
                 }
                 if found.len() >= MOST_PLACES {
@@ -123,6 +161,7 @@ fn places<'data, R: ReadRef<'data>>(file: &File, elf: &object::File<'data, R>) -
 struct Code<'a, 'data, R: ReadRef<'data>> {
     elf: &'a object::File<'data, R>,
     bits: u32,
+    sought: &'a Sought,
     /// What was found in the functions so far, by their start.
     functions: HashMap<u64, Vec<Instruction>>,
 }
@@ -136,11 +175,9 @@ impl<'data, R: ReadRef<'data>> Code<'_, 'data, R> {
         }
         let segment = self.elf.segments().find(|segment| address.wrapping_sub(segment.address()) < segment.size())?;
         let bytes = segment.data_range(start, end - start).ok()??;
-        let bits = self.bits;
-        let function = Function { bytes, start, bits };
+        let function = Function { bytes, start, bits: self.bits, sought: self.sought };
         let known = self.functions.entry(start).or_insert_with(|| function.reached());
-        let covers =
-            |found: &&Instruction| (found.ip()..found.next_ip()).contains(&address) && address + 2 < found.next_ip();
+        let covers = |found: &&Instruction| found.ip() <= address && address + 2 <= found.next_ip();
         known.iter().find(covers).copied().or_else(|| function.passed(address))
     }
 
@@ -183,6 +220,7 @@ struct Function<'a> {
     bytes: &'a [u8],
     start: u64,
     bits: u32,
+    sought: &'a Sought,
 }
 
 impl Function<'_> {
@@ -204,7 +242,7 @@ impl Function<'_> {
         while let Some(mut address) = open.pop() {
             while seen.insert(address) {
                 let Some(instruction) = self.at(address) else { break };
-                if is_unseen(&instruction) {
+                if (self.sought.is_it)(&instruction) {
                     found.push(instruction);
                 }
                 let flow = instruction.flow_control();
@@ -230,10 +268,13 @@ impl Function<'_> {
     /// The instruction around an address, come to by decoding everything from the function's start on, if its success is asked
     /// for afterwards.
     fn passed(&self, address: u64) -> Option<Instruction> {
+        if !self.sought.sets_carry {
+            return None;
+        }
         let mut at = self.start;
         while at <= address {
             let instruction = self.at(at)?;
-            if is_unseen(&instruction) && address + 2 < instruction.next_ip() && address - at < LONGEST {
+            if (self.sought.is_it)(&instruction) && address + 2 < instruction.next_ip() && address - at < LONGEST {
                 return self.asks_for_carry(instruction.next_ip()).then_some(instruction);
             }
             at = instruction.next_ip();
@@ -256,10 +297,6 @@ impl Function<'_> {
         }
         false
     }
-}
-
-fn is_unseen(instruction: &Instruction) -> bool {
-    matches!(instruction.mnemonic(), Mnemonic::Rdrand | Mnemonic::Rdseed | Mnemonic::Rdpid)
 }
 
 /// Sites as a line each, for the object store.
@@ -293,7 +330,7 @@ mod tests {
     const SETC_CL: [u8; 3] = [0x0f, 0x92, 0xc1];
 
     fn function(bytes: &[u8]) -> Function<'_> {
-        Function { bytes, start: 0x1000, bits: 64 }
+        Function { bytes, start: 0x1000, bits: 64, sought: &UNSEEN }
     }
 
     fn mnemonics(found: &[Instruction]) -> Vec<(u64, Mnemonic)> {
@@ -360,5 +397,27 @@ mod tests {
         let found = sites(&file);
         let used = if std::arch::is_x86_feature_detected!("rdrand") { std::hint::black_box(draw)() } else { Some(0) };
         assert!(used.is_some() && found.iter().any(|site| site.trap == Trap::Rdrand), "{found:?}");
+    }
+
+    #[test]
+    fn cpuid_is_proved_along_branches_alone() {
+        // jae +3; cpuid; ret; ff e0 is jmp rax, and what is behind it no branch leads to.
+        let code = [&[0x73, 3][..], &[0x0f, 0xa2], &[0xc3], &[0xff, 0xe0], &[0x0f, 0xa2], &SETC_CL].concat();
+        let function = Function { bytes: &code, start: 0x1000, bits: 64, sought: &CPUID };
+        assert_eq!(mnemonics(&function.reached()), [(0x1002, Mnemonic::Cpuid)]);
+        assert_eq!(function.passed(0x1007), None);
+    }
+
+    #[test]
+    fn the_loader_asks_for_the_processor() {
+        // Of glibc; others do not ask.
+        let Ok(file) = File::open("/lib64/ld-linux-x86-64.so.2") else { return };
+        let found = asking(&file);
+        assert!(found.len() > 5 && found.is_sorted(), "{found:?}");
+        for offset in found {
+            let mut code = [0; 2];
+            file.read_exact_at(&mut code, offset).unwrap();
+            assert_eq!(code, CPUID.opcode);
+        }
     }
 }

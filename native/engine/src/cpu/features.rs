@@ -153,6 +153,36 @@ pub fn has_subleaves(leaf: u32) -> bool {
     !matches!(leaf, 0..=3 | 5 | 6 | 9 | 0xa | 0x15 | 0x16 | 0x8000_0000..=0x8000_0008)
 }
 
+/// What glibc's loader asks for, with how many subleaves (its cpu_features.c and dl-cacheinfo.h), as far as this processor has the leaves,
+/// and what it says.
+#[must_use]
+pub fn asked_by_loaders() -> Vec<((u32, u32), Answer)> {
+    const ASKED: [(u32, u32); 17] = [
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (4, 6),
+        (7, 2),
+        (0xb, 3),
+        (0xd, 10),
+        (0x14, 1),
+        (0x19, 1),
+        (0x24, 1),
+        (0x8000_0000, 1),
+        (0x8000_0001, 1),
+        (0x8000_0005, 1),
+        (0x8000_0006, 1),
+        (0x8000_0007, 1),
+        (0x8000_0008, 1),
+        (0x8000_001d, 5),
+    ];
+    let highest = [said(0, 0)[EAX], said(0x8000_0000, 0)[EAX]];
+    let has = |leaf: u32| leaf <= highest[usize::from(leaf >= 0x8000_0000)];
+    let questions = ASKED.iter().filter(|(leaf, _)| has(*leaf));
+    let questions = questions.flat_map(|(leaf, subleaves)| (0..*subleaves).map(|subleaf| (*leaf, subleaf)));
+    questions.map(|(leaf, subleaf)| ((leaf, subleaf), said(leaf, subleaf))).collect()
+}
+
 /// What has been answered, since a virtual machine can take longer to say it than the kernel takes for many stops.
 pub struct Answers {
     level: Option<Level>,

@@ -1,11 +1,14 @@
-//! `cpuid` answered inside a program: the instructions that have trapped are led around to code that looks their answers up in a table,
+//! `cpuid` answered inside a program: its instructions are led around to code that looks their answers up in a table,
 //! behind the code of the same file, in what the last page of its mapping has left.
 //!
-//! A trap is a dozen times what a stop costs where a virtual machine has to be left for it, and glibc's loader comes to seventy. What
-//! the table does not have is asked for by a `cpuid` of that code, which traps as before.
+//! A virtual machine has to be left for each, which takes as long as a stop, and a dozen times that where it traps as well; glibc's loader
+//! comes to seventy. What the table does not have is asked for by a `cpuid` of that code, as before.
 
 use crate::agent::window::{self, Around, Branches};
 use crate::cpu::features::{self, Answer};
+
+/// `cpuid`
+pub(super) const CPUID: [u8; 2] = [0x0f, 0xa2];
 
 /// What `cpuid` is asked: leaf and subleaf.
 pub(super) type Question = (u32, u32);
@@ -21,10 +24,14 @@ pub(super) struct Mapped<'a> {
     pub used: usize,
 }
 
-/// What to write where, so that the code answers by itself. `sites`: where `cpuid` stands, with a leaf that it was asked for there.
-/// Sites around which there is no room for a jump are left out, and answers when there is no room for all.
+/// What to write where, so that the code answers by itself. `sites`: where `cpuid` stands, with a leaf that it was asked for there, if any
+/// is known. Sites around which there is no room for a jump are left out, and answers when there is no room for all.
 #[must_use]
-pub(super) fn build(code: &Mapped<'_>, sites: &[(u64, u32)], answers: &[(Question, Answer)]) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn build(
+    code: &Mapped<'_>,
+    sites: &[(u64, Option<u32>)],
+    answers: &[(Question, Answer)],
+) -> Vec<(u64, Vec<u8>)> {
     let room = code.used.next_multiple_of(16)..code.bytes.len();
     let base = code.start + room.start as u64;
     let mut own = lookup(answers);
@@ -56,19 +63,18 @@ pub(super) fn build(code: &Mapped<'_>, sites: &[(u64, u32)], answers: &[(Questio
 /// calls the lookup at `base`. Windows before end at `last`.
 fn lead_around(
     code: &Mapped<'_>,
-    (site, leaf): (u64, u32),
+    (site, leaf): (u64, Option<u32>),
     branches: &Branches,
     last: u64,
     at: u64,
     base: u64,
 ) -> Option<(u64, u64, Vec<u8>, Vec<u8>)> {
-    /// `cpuid`
-    const LENGTH: u64 = 2;
+    const LENGTH: u64 = CPUID.len() as u64;
     let ip = site + LENGTH;
     let offset = |addr: u64| (addr.saturating_sub(code.start) as usize).min(code.used);
     let from = ip.saturating_sub(window::READ_BEFORE).max(code.start);
     let bytes = code.bytes.get(offset(from)..offset(ip + window::READ_AFTER))?;
-    let around = Around { start: from, bytes, ip, length: LENGTH, eax: Some(leaf) };
+    let around = Around { start: from, bytes, ip, length: LENGTH, eax: leaf };
     let leads = |start, end| branches.lead_between(&around, code.start, start, end);
     let window = window::choose(&around, leads).ok().filter(|window| window.start >= last)?;
     let call = |at: u64| {
@@ -185,7 +191,7 @@ mod tests {
         let site = start + (at + SITE) as u64;
         // Leaf 1 has no subleaves, leaf 4 has.
         let answers = [((1, 7), [1, 2, 3, 4]), ((4, 1), [5, 6, 7, 8])];
-        let written = build(&mapped, &[(site, 1)], &answers);
+        let written = build(&mapped, &[(site, Some(1))], &answers);
         assert_eq!(written.len(), 2);
         for (addr, bytes) in &written {
             assert!(*addr >= start && *addr + bytes.len() as u64 <= start + PAGE as u64);
@@ -207,14 +213,14 @@ mod tests {
         let bytes = read(start);
         let site = start + (at + SITE) as u64;
         assert!(bytes[at + ASKS.len()..].iter().all(|byte| *byte == 0));
-        let build = |used| build(&Mapped { start, bytes: &bytes, used }, &[(site, 1)], &[((1, 0), [1, 2, 3, 4])]);
+        let build = |used| build(&Mapped { start, bytes: &bytes, used }, &[(site, Some(1))], &[((1, 0), [1, 2, 3, 4])]);
         assert!(build(PAGE - 32).is_empty() && build(PAGE).is_empty() && build(PAGE + 1).is_empty());
         assert!(!build(PAGE - 256).is_empty());
         // What is behind the site is jumped to, from the end.
         let mut bytes = bytes.clone();
         bytes[at + ASKS.len()..at + ASKS.len() + 2].copy_from_slice(&[0xeb, (SITE as i8 - ASKS.len() as i8) as u8]);
         let mapped = Mapped { start, bytes: &bytes, used: at + ASKS.len() + 2 };
-        let written = super::build(&mapped, &[(site, 1)], &[]);
+        let written = super::build(&mapped, &[(site, Some(1))], &[]);
         assert!(
             written
                 .iter()

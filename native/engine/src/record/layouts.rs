@@ -87,11 +87,9 @@ impl World {
         let mut capturer = Capturer { tid: task.tid, word: arch.word(), data: self.data, memory };
         capturer.structures(slot::LAYOUT, Side::Out, &tails);
         let hash = |code: &Mapping| mappings.iter().find(|(mapping, _)| mapping == code).and_then(|(_, hash)| *hash);
-        let loader = Loader::find(stack, mappings.iter().map(|(mapping, _)| mapping), hash);
-        if let Some(loader) = &loader {
-            self.replace_sites(task, loader, memory);
+        if let Some(loader) = Loader::find(stack, mappings.iter().map(|(mapping, _)| mapping), hash) {
+            self.spare_loader(task, loader, memory);
         }
-        task.space.borrow_mut().loader = loader;
     }
 
     /// The mappings of a new program with the hashes of their files. A file has several, one after the other.

@@ -125,11 +125,12 @@ impl World {
         if self.replayable {
             self.describe_space(task, space, stack.as_mut(), (&mut event, &mut memory));
             self.name_streams(task);
-        } else if self.shown_cpu.is_some() {
+        } else if self.agent.is_some() {
             let images = &mut self.images;
             let hash = |code: &Mapping| images.facts_of_mapping(code, &image::reachable(tid, &code.path)).hash;
             if let Some(loader) = Loader::find(stack.as_ref(), &mappings, hash) {
-                self.spare_cpuid(task, loader);
+                // Nothing of what it writes has to come again.
+                self.spare_loader(task, loader, &mut Memory::default());
             }
         }
         self.commit(event, &memory);

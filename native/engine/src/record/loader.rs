@@ -4,8 +4,11 @@
 //! A site that has trapped once is known by the loader's hash and its place in the file. In the next program that has the
 //! same loader, a time stamp is replaced by an instruction of the same length that leaves in place what was in its registers, before
 //! the program runs: any number will do, as long as it comes again in replay; and `cpuid` by a jump to code that knows what was answered
-//! (`cpuid.rs`). What was written is part of the Exec event, so replay needs to know nothing of it. A program whose loader is to tell
-//! its times (LD_DEBUG) traps.
+//! (`cpuid.rs`). Few processors and fewer virtual machines let `cpuid` trap: elsewhere the sites are those that are proved in the loader's
+//! file, and what glibc's asks is asked before. What was written is part of the Exec event, so replay needs to know nothing of it. A
+//! program whose loader is to tell its times (LD_DEBUG) is spared nothing.
+
+use std::fs::File;
 
 use libc::pid_t;
 use object::Endianness;
@@ -24,6 +27,7 @@ use crate::stack::{self, Stack};
 use crate::store::Hash;
 use crate::sys;
 use crate::task::{Loader, Task};
+use crate::unseen;
 
 /// `rdtsc`
 const READS: [u8; LENGTH] = [0x0f, 0x31];
@@ -42,19 +46,18 @@ const MOST_CODE: u64 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Sites {
     clocks: Vec<u64>,
-    /// Where `cpuid` stands, and a leaf that it was asked for there.
-    asking: Vec<(u64, u32)>,
+    /// Where `cpuid` stands, and a leaf that it was asked for there, if it has been.
+    asking: Vec<(u64, Option<u32>)>,
     answers: Vec<(Question, Answer)>,
-    /// What is to be written so that these are answered, from the mapping's start on; none while it has not been made of the present
-    /// sites and answers.
-    answering: Option<Vec<(u64, Vec<u8>)>>,
-    /// How many programs it has loaded, where they are only observed.
+    /// What is to be written in place of these, from the mapping's start on; none while it has not been made of what is known now.
+    instead: Option<Vec<(u64, Vec<u8>)>>,
+    /// How many programs it has loaded.
     loaded: u32,
 }
 
-/// Where programs are only observed, `cpuid` traps once in the program that a loader loads after so many others: those have paid what
-/// it costs to find out, had they been spared it.
-const WORTH_TRAPS: u32 = 4;
+/// Where `cpuid` does not trap in all programs, a loader is looked into with the program that it loads after so many others: those have
+/// paid what it costs to find out, had they been spared it.
+const WORTH_LOOKING: u32 = 4;
 
 impl Loader {
     /// Finds the loader of a program that has not run yet by its code, among mappings with the hashes of their files; none if it has none,
@@ -114,6 +117,7 @@ impl World {
         let Some((sites, offset)) = self.sites_at(task, ip) else { return };
         if sites.clocks.len() < MOST_SITES && !sites.clocks.contains(&offset) {
             sites.clocks.push(offset);
+            sites.instead = None;
         }
     }
 
@@ -124,45 +128,51 @@ impl World {
         let is_new = !sites.answers.iter().any(|(known, _)| *known == question);
         if is_new && sites.answers.len() < MOST_SITES {
             sites.answers.push((question, answer));
-            sites.answering = None;
+            sites.instead = None;
         }
         let is_known = sites.asking.iter().any(|(known, _)| *known == offset);
         if !is_known && sites.asking.len() < MOST_SITES {
-            sites.asking.push((offset, leaf));
-            sites.answering = None;
+            sites.asking.push((offset, Some(leaf)));
+            sites.instead = None;
         }
     }
 
-    /// Replaces the sites that are known of a new program's loader, and adds what was written to its Exec event.
-    pub(super) fn replace_sites(&mut self, task: &Task, loader: &Loader, memory: &mut Memory) {
-        let Some(sites) = self.loader_sites.get_mut(&loader.hash) else { return };
-        sites.answer(task.tid, loader, memory);
-        replace_clocks(task, loader, &sites.clocks, memory);
-    }
-
-    /// Spares a new program that is only observed the `cpuid` of its loader, or has them trap to learn what they say.
-    pub(super) fn spare_cpuid(&mut self, task: &mut Task, loader: Loader) {
-        if self.loader_sites.len() >= MOST_LOADERS && !self.loader_sites.contains_key(&loader.hash) {
-            return;
-        }
-        let sites = self.loader_sites.entry(loader.hash).or_default();
-        sites.loaded = sites.loaded.saturating_add(1);
-        if sites.loaded == WORTH_TRAPS {
-            task.traps.learns = sys::registers(task.tid).is_ok_and(|regs| World::set_cpuid(task, &regs, false));
-            note_blocked(task);
-        } else {
-            sites.answer(task.tid, &loader, &mut Memory::default());
+    /// Spares a new program what is known of its loader, finds out what is worth it, and adds what was written to its Exec event.
+    pub(super) fn spare_loader(&mut self, task: &mut Task, loader: Loader, memory: &mut Memory) {
+        if self.loader_sites.len() < MOST_LOADERS || self.loader_sites.contains_key(&loader.hash) {
+            let (traps_in_all, can_trap) = (self.traps_all_cpuid(), self.shown_cpu.is_some());
+            let sites = self.loader_sites.entry(loader.hash).or_default();
+            sites.loaded = sites.loaded.saturating_add(1);
+            let is_worth = !traps_in_all && sites.loaded == WORTH_LOOKING;
+            if is_worth && !can_trap {
+                sites.look_into(self.images.open_kept(&loader.hash));
+            }
+            if is_worth && can_trap {
+                task.traps.learns = sys::registers(task.tid).is_ok_and(|regs| World::set_cpuid(task, &regs, false));
+                note_blocked(task);
+            } else {
+                sites.replace(task.tid, &loader, memory);
+            }
         }
         task.space.borrow_mut().loader = Some(loader);
     }
 }
 
 impl Sites {
-    /// Has the loader of a program that has not run yet answer what is known, and adds what was written to memory.
-    fn answer(&mut self, tid: pid_t, loader: &Loader, memory: &mut Memory) {
-        let made = self.answering.take().unwrap_or_else(|| answering(tid, loader, self));
+    /// Finds out where a loader asks for the processor, and what it is to be told, without a trap.
+    fn look_into(&mut self, file: Option<File>) {
+        let Some(asking) = file.map(|file| unseen::asking(&file)).filter(|asking| !asking.is_empty()) else { return };
+        self.asking = asking.into_iter().take(MOST_SITES).map(|offset| (offset, None)).collect();
+        self.answers = features::asked_by_loaders();
+        self.answers.truncate(MOST_SITES);
+        self.instead = None;
+    }
+
+    /// Replaces what is known in the loader of a program that has not run yet, and adds what was written to memory.
+    fn replace(&mut self, tid: pid_t, loader: &Loader, memory: &mut Memory) {
+        let instead = self.instead.take().unwrap_or_else(|| self.instead_of(tid, loader));
         let pieces: Vec<(u64, &[u8])> =
-            made.iter().map(|(offset, bytes)| (loader.start + offset, &bytes[..])).collect();
+            instead.iter().map(|(offset, bytes)| (loader.start + offset, &bytes[..])).collect();
         let written = if pieces.is_empty() { Ok(()) } else { sys::write_code(tid, &pieces) };
         for (addr, bytes) in pieces {
             let mut is = bytes.to_vec();
@@ -171,95 +181,33 @@ impl Sites {
                 memory.add_written(slot::LAYOUT, addr, &is);
             }
         }
-        self.answering = Some(made);
+        self.instead = Some(instead);
     }
-}
 
-/// What answers the known sites of a loader, that of a new program which has not run yet. Addresses are from its mapping's start on.
-fn answering(tid: pid_t, loader: &Loader, sites: &Sites) -> Vec<(u64, Vec<u8>)> {
-    if sites.asking.is_empty() || loader.length > MOST_CODE {
-        return Vec::new();
-    }
-    let mut bytes = vec![0; loader.length as usize];
-    let Some(used) = loader.used(tid) else { return Vec::new() };
-    if sys::read_pieces(tid, &[(loader.start, bytes.len())], &mut bytes) < bytes.len() {
-        return Vec::new();
-    }
-    let code = cpuid::Mapped { start: loader.start, bytes: &bytes, used };
-    // A question that was not known has come from behind the code.
-    let own = |offset: u64| offset.checked_sub(loader.offset).filter(|at| *at < used as u64);
-    let asking: Vec<_> =
-        sites.asking.iter().filter_map(|(offset, leaf)| Some((loader.start + own(*offset)?, *leaf))).collect();
-    let written = cpuid::build(&code, &asking, &sites.answers);
-    written.into_iter().map(|(addr, bytes)| (addr - loader.start, bytes)).collect()
-}
-
-/// Replaces the time stamps at these offsets in a new program's loader.
-fn replace_clocks(task: &Task, loader: &Loader, offsets: &[u64], memory: &mut Memory) {
-    let addresses = offsets.iter().map(|offset| loader.start.wrapping_add(offset.wrapping_sub(loader.offset)));
-    let addresses: Vec<u64> = addresses.filter(|addr| loader.holds(*addr)).collect();
-    let Some(mut runs) = read_runs(task.tid, &addresses) else { return };
-    for addr in &addresses {
-        let Some(code) = runs.iter_mut().find_map(|run| site_in(run, *addr)).filter(|code| **code == READS) else {
-            return;
-        };
-        code.copy_from_slice(&KEEPS);
-    }
-    let pieces: Vec<(u64, &[u8])> = runs.iter().map(|(start, code)| (*start, &code[..])).collect();
-    if sys::write_code(task.tid, &pieces).is_err() {
-        // Some of them may have been written.
-        runs = read_runs(task.tid, &addresses).unwrap_or_default();
-    }
-    for addr in addresses {
-        if runs.iter_mut().find_map(|run| site_in(run, addr)).is_some_and(|code| *code == KEEPS) {
-            memory.add_written(slot::LAYOUT, addr, &KEEPS);
+    /// What is to be written in place of the known sites, made of the loader of a new program which has not run yet. Addresses are from its
+    /// mapping's start on.
+    fn instead_of(&self, tid: pid_t, loader: &Loader) -> Vec<(u64, Vec<u8>)> {
+        if (self.asking.is_empty() && self.clocks.is_empty()) || loader.length > MOST_CODE {
+            return Vec::new();
         }
-    }
-}
-
-/// Code from an address on.
-type Run = (u64, Vec<u8>);
-
-/// Reads the code with the sites at these addresses, as few pieces as may be: what is close together is written at once.
-/// `None` when some of it cannot be read.
-fn read_runs(tid: pid_t, addresses: &[u64]) -> Option<Vec<Run>> {
-    let mut runs = runs_of(addresses);
-    let pieces: Vec<(u64, usize)> = runs.iter().map(|(start, code)| (*start, code.len())).collect();
-    let mut all = vec![0; pieces.iter().map(|piece| piece.1).sum()];
-    if sys::read_pieces(tid, &pieces, &mut all) < all.len() {
-        return None;
-    }
-    let mut rest = &all[..];
-    for (_, code) in &mut runs {
-        let (own, others) = rest.split_at(code.len());
-        code.copy_from_slice(own);
-        rest = others;
-    }
-    Some(runs)
-}
-
-/// The runs of code that hold the sites at these addresses, as zeros.
-fn runs_of(addresses: &[u64]) -> Vec<Run> {
-    /// Bytes between two sites that cost less than another piece.
-    const CLOSE: u64 = 1024;
-    let mut sorted = addresses.to_vec();
-    sorted.sort_unstable();
-    let mut runs: Vec<Run> = Vec::new();
-    for addr in sorted {
-        match runs.last_mut() {
-            Some((start, code)) if addr - (*start + code.len() as u64).min(addr) <= CLOSE => {
-                code.resize((addr - *start) as usize + LENGTH, 0);
-            }
-            _ => runs.push((addr, vec![0; LENGTH])),
+        let mut bytes = vec![0; loader.length as usize];
+        let Some(used) = loader.used(tid) else { return Vec::new() };
+        if sys::read_pieces(tid, &[(loader.start, bytes.len())], &mut bytes) < bytes.len() {
+            return Vec::new();
         }
+        let code = cpuid::Mapped { start: loader.start, bytes: &bytes, used };
+        // A question that was not known has come from behind the code.
+        let place = |offset: u64| offset.checked_sub(loader.offset).filter(|at| *at < used as u64);
+        let stands_at = |at: u64, what: [u8; LENGTH]| bytes[at as usize..].starts_with(&what);
+        let asking = self.asking.iter().filter_map(|(offset, leaf)| Some((place(*offset)?, *leaf)));
+        let asking: Vec<_> =
+            asking.filter(|(at, _)| stands_at(*at, cpuid::CPUID)).map(|(at, leaf)| (loader.start + at, leaf)).collect();
+        let written = cpuid::build(&code, &asking, &self.answers);
+        let mut instead: Vec<_> = written.into_iter().map(|(addr, bytes)| (addr - loader.start, bytes)).collect();
+        let clocks = self.clocks.iter().filter_map(|offset| place(*offset)).filter(|at| stands_at(*at, READS));
+        instead.extend(clocks.map(|at| (at, KEEPS.to_vec())));
+        instead
     }
-    runs
-}
-
-/// The code of the site at an address, where it is in that run.
-fn site_in((start, code): &mut Run, addr: u64) -> Option<&mut [u8]> {
-    let at = usize::try_from(addr.checked_sub(*start)?).ok()?;
-    code.get_mut(at..at.checked_add(LENGTH)?)
 }
 
 #[cfg(test)]
@@ -271,16 +219,6 @@ mod tests {
         let loader = Loader { hash: [1; 32], base: 0x5000, start: 0x7000, length: 0x1000, offset: 0x2000 };
         assert!(loader.holds(0x7000) && loader.holds(0x7ffe));
         assert!(!loader.holds(0x7fff) && !loader.holds(0x6fff));
-    }
-
-    #[test]
-    fn sites_that_are_close_are_written_at_once() {
-        let mut runs = runs_of(&[0x1800, 0x1000, 0x1010, 0x1011]);
-        assert_eq!(runs, [(0x1000, vec![0; 0x13]), (0x1800, vec![0; LENGTH])]);
-        site_in(&mut runs[0], 0x1010).expect("a site").copy_from_slice(&KEEPS);
-        assert_eq!(runs[0].1[0x10..0x12], KEEPS);
-        assert!(site_in(&mut runs[0], 0x1012).is_none() && site_in(&mut runs[1], 0x17ff).is_none());
-        assert!(runs_of(&[]).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
 use super::called::{Numbers, call_in, with_scratch};
+use super::cpuid::CPUID;
 use super::signals::catches;
 use super::{Recorder, World};
 use crate::memory::Memory;
@@ -15,7 +16,6 @@ use crate::task::{Boundary, Task};
 const PRCTL: Numbers = (libc::SYS_prctl, 172);
 const ARCH_PRCTL: Numbers = (libc::SYS_arch_prctl, 384);
 const RT_SIGACTION: Numbers = (libc::SYS_rt_sigaction, 174);
-const CPUID: [u8; 2] = [0x0f, 0xa2];
 /// Bytes of a kernel signal set, and of the largest struct sigaction with one.
 const SET_BYTES: u64 = 8;
 const ACTION_BYTES: usize = 32;
