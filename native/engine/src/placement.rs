@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(1);
 const SLOW_TICK: Duration = Duration::from_millis(4);
 /// A task that has not stopped for this long computes.
 const COMPUTES_NS: u64 = 1_000_000;
+/// One that was found asleep meanwhile is not looked at again for this long: it costs more than all else of a look.
+const SLEEPS_NS: u64 = 4_000_000;
 /// Others want the CPU when one of them has stopped so long ago, or later.
 const STOPPED_LATELY_NS: u64 = 3_000_000;
 /// A released task that came to this many stops at less than [`CLOSE_NS`] from each other is fetched back.
@@ -33,6 +35,8 @@ const CLOSE_NS: u64 = 150_000;
 struct Slot {
     /// Since when the task runs its own code; 0 while it is stopped or inside a call, where it may sleep.
     running_since: AtomicU64,
+    /// Until when it is taken to sleep in a call of the agent, which stops nothing.
+    asleep_until: AtomicU64,
     /// The watcher has let it go.
     released: AtomicBool,
     /// A program chose its CPUs.
@@ -48,6 +52,21 @@ impl Slot {
         if sys::set_affinity(tid, visible).is_ok() {
             self.released.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a task that runs since then is not asleep in a call that has not stopped it.
+    fn is_awake(&self, tid: pid_t, since: u64, now: u64) -> bool {
+        if now.saturating_sub(since) <= COMPUTES_NS {
+            return true;
+        }
+        if now < self.asleep_until.load(Ordering::Relaxed) {
+            return false;
+        }
+        let is_awake = sys::state_of(tid) == Some(b'R');
+        if !is_awake {
+            self.asleep_until.store(now + SLEEPS_NS, Ordering::Relaxed);
+        }
+        is_awake
     }
 }
 
@@ -274,12 +293,9 @@ fn release(tasks: &[(pid_t, Arc<Slot>)], last_stop: u64, visible: &CpuMask, othe
     let now = sys::monotonic();
     let is_elsewhere = |slot: &Slot| slot.released.load(Ordering::Relaxed) || slot.own.load(Ordering::Relaxed);
     let at_home = tasks.iter().filter(|(_, slot)| !is_elsewhere(slot));
-    // The agent makes calls that wait and stop nothing.
-    let is_awake =
-        |tid: pid_t, since: u64| now.saturating_sub(since) <= COMPUTES_NS || sys::state_of(tid) == Some(b'R');
     let running: Vec<(&(pid_t, Arc<Slot>), u64)> = at_home
         .map(|task| (task, task.1.running_since.load(Ordering::Relaxed)))
-        .filter(|((tid, _), since)| *since != 0 && is_awake(*tid, *since))
+        .filter(|((tid, slot), since)| *since != 0 && slot.is_awake(*tid, *since, now))
         .collect();
     let times: Vec<u64> = running.iter().map(|(_, since)| *since).collect();
     for (order, index) in computing(&times, last_stop, now).into_iter().enumerate() {
