@@ -1,15 +1,15 @@
 //! Captured bytes, each stored once: the table of what has been written, and the CONTENT frame in the making.
 //!
-//! Chunks are known by a keyed BLAKE3 hash, cut to 128 bits. The key is the random id of the trace, so nothing that
-//! was made before the recording can collide. The table is bounded: when it is full the chunks that were seen first
-//! are forgotten, and are stored again if they come back. Small chunks, of which there may be one for each event, are looked for among
-//! those that were stored lately at first, and the smallest nowhere else.
+//! Chunks are known by a HighwayHash of 128 bits, whose random key is known to nobody else, so that nobody can have two collide. The table
+//! is bounded: when it is full the chunks that were seen first are forgotten, and are stored again if they come back. Small chunks,
+//! of which there may be one for each event, are only looked for among those that were stored lately.
 
 mod recent;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use highway::{HighwayHash as _, HighwayHasher, Key};
 use trace_format::limits::CLOSE_CONTENT_BYTES;
 use trace_format::varint::{Cursor, DecodeError, Problem, put};
 
@@ -19,10 +19,8 @@ pub(crate) use self::recent::quick_hash;
 /// Chunks that are remembered; some 20 MB.
 pub const REMEMBERED: usize = 400_000;
 
-/// Chunks up to this many bytes are looked for among those that were stored lately.
-const SMALL: usize = 4096;
-/// Chunks below are looked for only there: what a BLAKE3 hash costs is more than to store them.
-const SMALLEST: usize = 512;
+/// Chunks below are only looked for among those that were stored lately: what it costs to remember them is more than to store them.
+const SMALL: usize = 512;
 
 /// Keys are hashes already.
 #[derive(Default)]
@@ -52,7 +50,7 @@ pub(crate) type FoldedMap<K, V> = HashMap<K, V, BuildHasherDefault<Folded>>;
 
 /// Gives each distinct chunk a number.
 pub struct Contents {
-    key: [u8; 32],
+    key: [u64; 4],
     numbers: FoldedMap<u128, u64>,
     oldest: VecDeque<u128>,
     remembered: usize,
@@ -65,11 +63,11 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// A table for the trace with this id.
+    /// An empty table for so many chunks. `key` is random.
     #[must_use]
-    pub fn new(id: [u8; 16], remembered: usize) -> Self {
+    pub fn new(key: [u64; 4], remembered: usize) -> Self {
         Contents {
-            key: blake3::derive_key("trace content 1", &id),
+            key,
             numbers: FoldedMap::default(),
             oldest: VecDeque::new(),
             remembered,
@@ -83,9 +81,11 @@ impl Contents {
 
     /// The number of a chunk; it becomes pending when it is new.
     pub fn add(&mut self, chunk: &[u8]) -> u64 {
-        let quick = (chunk.len() <= SMALL).then(|| quick_hash(chunk));
-        let known = quick.and_then(|hash| self.recent.find(hash, chunk, &self.bytes));
-        let known = if known.is_none() && chunk.len() >= SMALLEST { self.remember(chunk) } else { known };
+        let quick = (chunk.len() < SMALL).then(|| quick_hash(chunk));
+        let known = match quick {
+            Some(hash) => self.recent.find(hash, chunk, &self.bytes),
+            None => self.remember(chunk),
+        };
         if let Some(number) = known {
             self.deduplicated += chunk.len() as u64;
             return number;
@@ -101,11 +101,9 @@ impl Contents {
 
     /// The number of a chunk by its hash; when it is new it gets the next one.
     fn remember(&mut self, chunk: &[u8]) -> Option<u64> {
-        let hash = blake3::keyed_hash(&self.key, chunk);
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash.as_bytes()[..16]);
-        let short = u128::from_le_bytes(short);
-        if let Some(&number) = self.numbers.get(&short) {
+        let [low, high] = HighwayHasher::new(Key(self.key)).hash128(chunk);
+        let hash = u128::from(high) << 64 | u128::from(low);
+        if let Some(&number) = self.numbers.get(&hash) {
             return Some(number);
         }
         if self.oldest.len() >= self.remembered
@@ -113,8 +111,8 @@ impl Contents {
         {
             self.numbers.remove(&forgotten);
         }
-        self.numbers.insert(short, self.next());
-        self.oldest.push_back(short);
+        self.numbers.insert(hash, self.next());
+        self.oldest.push_back(hash);
         None
     }
 

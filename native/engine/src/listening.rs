@@ -10,6 +10,7 @@ use libc::{c_int, c_long, sock_filter};
 
 use crate::error::EngineError;
 use crate::notify::Listener;
+use crate::sys;
 
 /// The step in which the filter is put on, and the one in which its listening end is handed over.
 pub const STEP_LISTEN: c_int = 20;
@@ -42,12 +43,7 @@ impl Listening {
         }
         // SAFETY: both descriptors are new and owned by nobody else.
         let ends = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
-        let mut secret = [0_u64; 2];
-        let length = size_of_val(&secret);
-        // SAFETY: writes at most so many bytes into a local array.
-        if unsafe { libc::getrandom(secret.as_mut_ptr().cast(), length, 0) } != length as isize {
-            return Err(system());
-        }
+        let secret = sys::random_words().map_err(|_| system())?;
         let mut all = passing(secret);
         all.extend_from_slice(code);
         Ok(Listening { code: all, secret, ends })

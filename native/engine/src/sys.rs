@@ -24,6 +24,18 @@ pub use process::*;
 pub use ptrace::*;
 pub use wait::*;
 
+/// Words that nobody can guess, getrandom(2).
+///
+/// # Errors
+/// As there.
+pub fn random_words<const COUNT: usize>() -> io::Result<[u64; COUNT]> {
+    let mut words = [0_u64; COUNT];
+    let length = std::mem::size_of_val(&words);
+    // SAFETY: writes at most so many bytes into a local array.
+    let got = unsafe { libc::getrandom(words.as_mut_ptr().cast(), length, 0) };
+    if got == length as isize { Ok(words) } else { Err(io::Error::last_os_error()) }
+}
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -16,6 +16,7 @@ use crate::error::EngineError;
 use crate::index::Extra;
 use crate::raw::{Definition, RawBatch, RawCapture, RawEvent, RawRef};
 use crate::stacks::samples::{self, Sample};
+use crate::sys;
 use crate::usage::written::Written;
 
 /// Events of a block: more make the file hardly smaller, and do not stay in the processor's caches from the time at which they come to that
@@ -69,8 +70,9 @@ impl BlockWriter {
     /// # Errors
     /// When the file exists and `force` is not set, is being recorded, or cannot be made.
     pub fn create(path: &Path, options: &Options) -> Result<BlockWriter, EngineError> {
+        let key = content_key(path)?;
         let (sink, header) = Sink::create(path, options)?;
-        Ok(BlockWriter::over(sink, &header, options))
+        Ok(BlockWriter::over(sink, &header, key, options))
     }
 
     /// The file, for frames of other kinds. They go behind what has been flushed.
@@ -86,18 +88,19 @@ impl BlockWriter<Apart> {
     /// # Errors
     /// As there, and when there can be no thread.
     pub(super) fn create_apart(path: &Path, options: &Options) -> Result<BlockWriter<Apart>, EngineError> {
+        let key = content_key(path)?;
         let (sink, header) = Sink::create(path, options)?;
         let output = Apart::begin(sink).map_err(|source| cannot_start(path, source))?;
-        Ok(BlockWriter::over(output, &header, options))
+        Ok(BlockWriter::over(output, &header, key, options))
     }
 }
 
 impl<O: Output> BlockWriter<O> {
-    fn over(output: O, header: &FileHeader, options: &Options) -> BlockWriter<O> {
+    fn over(output: O, header: &FileHeader, key: [u64; 4], options: &Options) -> BlockWriter<O> {
         BlockWriter {
             output,
             tick_ns: header.tick_ns.max(1).into(),
-            contents: Contents::new(header.id, options.remembered_chunks),
+            contents: Contents::new(key, options.remembered_chunks),
             definitions: definitions::Encoder::default(),
             encoder: Encoder::new(),
             rows: BlockRows::default(),
@@ -356,6 +359,11 @@ impl<O: Output> BlockWriter<O> {
         summary.failure = sink.take_failure();
         summary
     }
+}
+
+/// A key for the hashes of one trace's contents.
+fn content_key(path: &Path) -> Result<[u64; 4], EngineError> {
+    sys::random_words().map_err(|source| cannot_start(path, source))
 }
 
 /// Writes the sums of so many events, where they are worth their room.

@@ -1,7 +1,7 @@
 //! The file itself: created safely, locked while it is written, and always ending on a whole frame.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use trace_format::frame::{Codec, FileHeader, FrameHeader, FrameKind, HEADER_BYTE
 use super::Options;
 use crate::error::EngineError;
 use crate::index::{self, BlockSummary, Entry, Extra};
+use crate::sys;
 
 /// Compression level of everything: higher ones gain little and cost the recorded program time.
 const LEVEL: i32 = 3;
@@ -50,10 +51,14 @@ impl Sink {
         lock(&file, libc::LOCK_EX).ok();
         let id = match options.id {
             Some(id) => id,
-            None => random_id().map_err(|source| {
-                remove(path);
-                EngineError::io("make an id for", path, source)
-            })?,
+            None => {
+                let words = sys::random_words().map_err(|source| {
+                    remove(path);
+                    EngineError::io("make an id for", path, source)
+                });
+                let [first, second] = words?;
+                (u128::from(first) << 64 | u128::from(second)).to_ne_bytes()
+            }
         };
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let header = FileHeader {
@@ -271,10 +276,4 @@ pub(crate) fn remove(path: &Path) {
     if std::fs::metadata(path).is_ok_and(|facts| facts.is_file()) {
         let _ = std::fs::remove_file(path);
     }
-}
-
-fn random_id() -> io::Result<[u8; 16]> {
-    let mut id = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
-    Ok(id)
 }
