@@ -2,7 +2,7 @@
 //!
 //! Chunks are known by a HighwayHash of 128 bits, whose random key is known to nobody else, so that nobody can have two collide. The table
 //! is bounded: when it is full the chunks that were seen first are forgotten, and are stored again if they come back. Small chunks,
-//! of which there may be one for each event, are only looked for among those that were stored lately.
+//! of which there may be one for each event, are looked for among those that were stored lately at first, and the smallest nowhere else.
 
 mod recent;
 
@@ -19,8 +19,10 @@ pub(crate) use self::recent::quick_hash;
 /// Chunks that are remembered; some 20 MB.
 pub const REMEMBERED: usize = 400_000;
 
-/// Chunks below are only looked for among those that were stored lately: what it costs to remember them is more than to store them.
-const SMALL: usize = 512;
+/// Chunks up to this many bytes are looked for among those that were stored lately.
+const SMALL: usize = 1024;
+/// Chunks below are looked for only there: what it costs to remember them is more than to store them.
+const SMALLEST: usize = 512;
 
 /// Keys are hashes already.
 #[derive(Default)]
@@ -81,11 +83,9 @@ impl Contents {
 
     /// The number of a chunk; it becomes pending when it is new.
     pub fn add(&mut self, chunk: &[u8]) -> u64 {
-        let quick = (chunk.len() < SMALL).then(|| quick_hash(chunk));
-        let known = match quick {
-            Some(hash) => self.recent.find(hash, chunk, &self.bytes),
-            None => self.remember(chunk),
-        };
+        let quick = (chunk.len() <= SMALL).then(|| quick_hash(chunk));
+        let known = quick.and_then(|hash| self.recent.find(hash, chunk, &self.bytes));
+        let known = if known.is_none() && chunk.len() >= SMALLEST { self.remember(chunk) } else { known };
         if let Some(number) = known {
             self.deduplicated += chunk.len() as u64;
             return number;
