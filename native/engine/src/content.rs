@@ -87,7 +87,7 @@ impl Contents {
         let known = quick.and_then(|hash| self.recent.find(hash, chunk, &self.bytes));
         let known = if known.is_none() && chunk.len() >= SMALLEST { self.remember(chunk) } else { known };
         if let Some(number) = known {
-            self.deduplicated += chunk.len() as u64;
+            self.came_again(chunk.len());
             return number;
         }
         let number = self.next();
@@ -97,6 +97,11 @@ impl Contents {
         self.lens.push(chunk.len() as u32);
         self.bytes.extend_from_slice(chunk);
         number
+    }
+
+    /// So many bytes need not be stored once more.
+    pub fn came_again(&mut self, bytes: usize) {
+        self.deduplicated += bytes as u64;
     }
 
     /// The number of a chunk by its hash; when it is new it gets the next one.

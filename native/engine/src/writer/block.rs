@@ -144,10 +144,11 @@ impl<O: Output> BlockWriter<O> {
             self.push_sample(sample);
         }
         let (mut captures, mut refs, mut bytes) = (&batch.captures[..], &batch.refs[..], &batch.bytes[..]);
+        let mut before = None;
         for event in &batch.events {
             let (own_captures, other_captures) = captures.split_at(event.captures.into());
             let (own_refs, other_refs) = refs.split_at(event.refs.into());
-            bytes = self.push(event, own_captures, own_refs, bytes);
+            bytes = self.push(event, own_captures, own_refs, bytes, &mut before);
             (captures, refs) = (other_captures, other_refs);
         }
     }
@@ -172,13 +173,15 @@ impl<O: Output> BlockWriter<O> {
         self.samples = Samples { first, ..Samples::default() };
     }
 
-    /// Takes over one event and gives back the bytes that belong to the next ones.
+    /// Takes over one event and gives back the bytes that belong to the next ones. `before`: the content before, and its number in the
+    /// block; many programs write what they have just read.
     fn push<'a>(
         &mut self,
         event: &RawEvent,
         captures: &[RawCapture],
         refs: &[RawRef],
         mut bytes: &'a [u8],
+        before: &mut Option<(&'a [u8], u32)>,
     ) -> &'a [u8] {
         let seq = self.first + self.rows.rows.len() as u64;
         let last = limits::MAX_TIME_NS / self.tick_ns;
@@ -207,7 +210,16 @@ impl<O: Output> BlockWriter<O> {
             let kept = &own[..own.len().min(room)];
             room -= kept.len();
             let cut = kept.len() < own.len();
-            let content = self.content(kept);
+            let content = match *before {
+                Some((equal, number)) if equal == kept => {
+                    if !is_inline(kept) {
+                        self.contents.came_again(kept.len());
+                    }
+                    number
+                }
+                _ => self.content(kept),
+            };
+            *before = Some((kept, content));
             if let Some(usage) = &mut self.usage {
                 usage.captured(event, capture, content, kept);
             }
@@ -233,6 +245,7 @@ impl<O: Output> BlockWriter<O> {
             || self.content_bytes >= limits::CLOSE_BLOCK_BYTES.into()
         {
             self.flush();
+            *before = None;
         }
         bytes
     }
@@ -242,7 +255,7 @@ impl<O: Output> BlockWriter<O> {
         if bytes.is_empty() {
             return NO_CONTENT;
         }
-        let inline = bytes.len() < limits::INLINE_BELOW as usize;
+        let inline = is_inline(bytes);
         let chunks_at = self.rows.chunks.len();
         let hash = if inline {
             quick_hash(bytes)
@@ -359,6 +372,11 @@ impl<O: Output> BlockWriter<O> {
         summary.failure = sink.take_failure();
         summary
     }
+}
+
+/// Whether a content stays in the block.
+fn is_inline(bytes: &[u8]) -> bool {
+    bytes.len() < limits::INLINE_BELOW as usize
 }
 
 /// A key for the hashes of one trace's contents.
