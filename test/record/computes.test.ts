@@ -66,4 +66,14 @@ describe("threads that compute", () => {
       expect(stops.filter(waits).filter((event) => bytesOf(event, 2).length === 0)).toEqual([]);
     },
   );
+
+  it("let others run soon while they wait and count how often they have looked", async () => {
+    const stops = (await recordedAndReplayed("patient", "-O2")).filter(
+      (event) => event.args[0] === 0n && !waits(event),
+    );
+    expect(stops.length).toBeGreaterThan(100);
+    const between = stops.slice(1).map(({ start }, k) => start - (stops[k]?.start ?? 0));
+    // One that may compute has 20 ms.
+    expect(between.sort((a, b) => a - b)[between.length >> 1]).toBeLessThan(10_000_000);
+  });
 });

@@ -54,6 +54,15 @@ pub struct Place {
     pub may_wait: bool,
     /// A turn of that loop, where it changes nothing: it surely is, and each turn is like any other.
     pub wait: Option<Rc<Wait>>,
+    /// The same where it counts its turns.
+    pub patient: Option<Patient>,
+}
+
+/// A loop in which a thread waits for words to change, and counts its turns: it goes on some time as if they had.
+pub struct Patient {
+    pub words: Vec<Word>,
+    /// Its instructions.
+    pub code: Vec<u64>,
 }
 
 impl Place {
@@ -62,7 +71,12 @@ impl Place {
         let regs = *wait.regs();
         // It has been there, and nothing but registers was another.
         sys::set_registers(tid, &regs).ok()?;
-        Some(Place { regs, changed: Vec::new(), may_wait: true, wait: Some(wait) })
+        Some(Place { regs, changed: Vec::new(), may_wait: true, wait: Some(wait), patient: None })
+    }
+
+    /// Where the thread stands in a loop of which it counts the turns.
+    fn in_patient(regs: user_regs_struct, patient: Patient) -> Place {
+        Place { regs, changed: Vec::new(), may_wait: true, wait: None, patient: Some(patient) }
     }
 
     /// The words of which one has to change before it goes on; none where that is not known.
@@ -141,6 +155,14 @@ struct Walk<'a> {
     steps: usize,
 }
 
+/// Turns of a loop that change nothing but registers, the last of them with the registers at each instruction.
+enum Rounds {
+    /// One, which will be the same again.
+    Same(Turn, Vec<user_regs_struct>),
+    /// Several that read the same.
+    Counted(Turn, Vec<user_regs_struct>),
+}
+
 /// How a walk around a loop ended.
 enum Around {
     /// At the place where it began, after so many steps; whether memory was read on the way.
@@ -202,13 +224,25 @@ impl<'a> Walk<'a> {
             }
         }
         let changed = before.changed(self.tid);
-        Ok(Place { regs: self.regs, changed, may_wait, wait: None })
+        Ok(Place { regs: self.regs, changed, may_wait, wait: None, patient: None })
     }
 
     /// The best place in the loop in which the thread waits, if it does.
     fn waiting_place(&mut self) -> Result<Option<Place>, Settled> {
-        let wait = self.turn()?;
-        Ok(wait.and_then(|wait| Place::in_wait(self.tid, wait)))
+        Ok(match self.rounds()? {
+            Some(Rounds::Same(turn, states)) => {
+                let stands_at = self.best_of(&states);
+                Place::in_wait(self.tid, Rc::new(Wait::new(self.tid, &turn, states, stands_at)))
+            }
+            Some(Rounds::Counted(turn, states)) => {
+                let regs = states[self.best_of(&states)];
+                let words = turn.words(self.tid);
+                let is_there = !words.is_empty() && sys::set_registers(self.tid, &regs).is_ok();
+                let code = states.iter().map(|regs| regs.rip).collect();
+                is_there.then(|| Place::in_patient(regs, Patient { words, code }))
+            }
+            None => None,
+        })
     }
 
     /// The end of what a probe's jump at `ip` overwrites, where one can stand there. `is_easy`: on no beginning of another instruction.
@@ -220,16 +254,38 @@ impl<'a> Walk<'a> {
         probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)
     }
 
-    /// The turn in which the thread comes round to where it stands with nothing changed, having read memory on the way: only others can
-    /// end that.
-    fn turn(&mut self) -> Result<Option<Rc<Wait>>, Settled> {
+    /// At which of these instructions a probe stands best.
+    fn best_of(&self, states: &[user_regs_struct]) -> usize {
+        let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
+        best(true).or_else(|| best(false)).unwrap_or(0)
+    }
+
+    /// How the thread comes round to where it stands with no memory changed, having read the same on the way: only others can end that, or
+    /// its own patience.
+    fn rounds(&mut self) -> Result<Option<Rounds>, Settled> {
         let begin = self.regs;
-        let round = self.go_round(&|regs| state::same_registers(regs, &begin))?;
-        Ok(round.filter(|(turn, _)| turn.reads).map(|(turn, states)| {
-            let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
-            let stands_at = best(true).or_else(|| best(false)).unwrap_or(0);
-            Rc::new(Wait::new(self.tid, &turn, states, stands_at))
-        }))
+        let (mut whole, mut last, mut before) = (Turn::default(), Turn::default(), None);
+        let (mut states, mut began) = (Vec::new(), 0);
+        for _ in 0..LONGEST_TURN {
+            let instruction = self.at_own_code()?;
+            if !(whole.takes(&instruction, &self.regs) && last.takes(&instruction, &self.regs)) {
+                break;
+            }
+            states.push(self.regs);
+            self.step_from(&instruction)?;
+            if self.regs.rip != begin.rip {
+                continue;
+            }
+            if state::same_registers(&self.regs, &begin) {
+                return Ok(whole.reads.then_some(Rounds::Same(whole, states)));
+            }
+            if before.is_some_and(|before| last.reads_like(&before)) {
+                return Ok(Some(Rounds::Counted(last, states.split_off(began))));
+            }
+            before = Some(std::mem::take(&mut last));
+            began = states.len();
+        }
+        Ok(None)
     }
 
     /// Goes on to where a turn ends, if nothing but registers changes on the way; with the registers at each instruction.

@@ -1,5 +1,5 @@
 //! Loops in which threads wait for others. A turn of such a loop reads memory and changes nothing but registers, so it is the same turn again
-//! and again until somebody else writes to a word that it reads.
+//! and again until somebody else writes to a word that it reads. One that counts its turns changes a register as well, and ends some time.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
@@ -36,12 +36,14 @@ pub struct Turn {
     code: BTreeSet<u64>,
     /// These are not all.
     reads_more: bool,
+    /// The addresses that were read, in their order.
+    path: Vec<u64>,
 }
 
 impl Default for Turn {
     fn default() -> Turn {
-        let (at, code) = (BTreeSet::new(), BTreeSet::new());
-        Turn { factory: InstructionInfoFactory::new(), reads: false, at, code, reads_more: false }
+        let (at, code, path) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Turn { factory: InstructionInfoFactory::new(), reads: false, at, code, reads_more: false, path }
     }
 }
 
@@ -59,6 +61,7 @@ impl Turn {
         let memory = info.used_memory().iter();
         for used in memory.clone().filter(|used| is_read(used.access())) {
             self.reads = true;
+            self.path.extend(address_of(used, regs));
             match words_of(used, regs) {
                 Some(words) if self.at.len() < MOST_WORDS => self.at.extend(words),
                 _ => self.reads_more = true,
@@ -76,6 +79,12 @@ impl Turn {
     #[must_use]
     pub fn words(&self, tid: pid_t) -> Vec<Word> {
         if self.reads_more { Vec::new() } else { held(tid, &self.at).unwrap_or_default() }
+    }
+
+    /// Whether this turn has read what another one has, from the same instructions on: neither goes through memory.
+    #[must_use]
+    pub fn reads_like(&self, other: &Turn) -> bool {
+        self.reads && !self.reads_more && self.path == other.path && self.code == other.code
     }
 }
 
@@ -100,9 +109,14 @@ pub fn hold_still(tid: pid_t, words: &[Word]) -> bool {
     values(tid, words).is_some_and(|now| words.iter().zip(now).all(|((_, before), now)| *before == now))
 }
 
+/// The address of memory that an instruction reads, where it follows from registers.
+fn address_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<u64> {
+    used.virtual_address(0, |register, _, _| value_of(register, regs))
+}
+
 /// The aligned words that memory is in which an instruction reads, when its place follows from registers of 64-bit code.
 fn words_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<impl Iterator<Item = u64>> {
-    let at = used.virtual_address(0, |register, _, _| value_of(register, regs))?;
+    let at = address_of(used, regs)?;
     let last = at.checked_add((used.memory_size().size() as u64).checked_sub(1)?)?;
     (bits(regs) == 64).then(|| words_in(at, last))
 }
@@ -230,12 +244,17 @@ impl Waits {
         self.instructions.contains(&ip)
     }
 
-    /// A thread waits so.
-    pub fn learn(&mut self, wait: &Rc<Wait>) {
+    /// Instructions are part of such a loop.
+    pub fn learn_code(&mut self, code: impl Iterator<Item = u64>) {
         if self.instructions.len() > MOST_INSTRUCTIONS {
             self.instructions.clear();
         }
-        self.instructions.extend(wait.states.iter().map(|regs| regs.rip));
+        self.instructions.extend(code);
+    }
+
+    /// A thread waits so.
+    pub fn learn(&mut self, wait: &Rc<Wait>) {
+        self.learn_code(wait.states.iter().map(|regs| regs.rip));
         if !self.turns.iter().any(|known| Rc::ptr_eq(known, wait)) {
             self.turns.truncate(MOST_TURNS - 1);
             self.turns.push_front(Rc::clone(wait));
@@ -353,6 +372,22 @@ mod tests {
             assert!(turn.takes(&load, &regs));
         }
         assert!(turn.reads && turn.reads_more && turn.words(std::process::id() as pid_t).is_empty());
+    }
+
+    #[test]
+    fn turns_read_alike_when_no_address_is_another() {
+        let turn = |rdi: u64| {
+            let (mut turn, regs) = (Turn::default(), user_regs_struct { rdi, rax: rdi * 3, ..registers() });
+            // cmp byte [rdi], 0; pause
+            for code in [&[0x80, 0x3f, 0x00][..], &[0xf3, 0x90]] {
+                assert!(turn.takes(&Decoder::new(64, code, DecoderOptions::NONE).decode(), &regs));
+            }
+            turn
+        };
+        assert!(turn(0x1000).reads_like(&turn(0x1000)));
+        // The next byte of the same word: a string is gone through.
+        assert!(!turn(0x1001).reads_like(&turn(0x1000)));
+        assert!(!Turn::default().reads_like(&Turn::default()));
     }
 
     #[test]

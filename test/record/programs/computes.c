@@ -4,6 +4,7 @@
  *   computes crowded   each counts in a loop of short instructions, and memory is taken where a jump to it would be made of
  *                      nothing but instructions that trap
  *   computes pool      two wait for work in loops, one of them with an eye on the counter, and a third one for what they make of it
+ *   computes patient   the same, but both count their turns, and look whether they are to pause from time to time
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -60,10 +61,27 @@ static void *works(void *argument) {
   return NULL;
 }
 
-static int pool(void) {
+static pthread_mutex_t pausing = PTHREAD_MUTEX_INITIALIZER;
+
+static void *tries(void *argument) {
+  int own = (int)(intptr_t)argument;
+  uint32_t last = 0;
+  for (int k = 0; k < JOBS; k++) {
+    while (job[own] == last) {
+      for (int turns = 0; turns < 1000000 && job[own] == last; turns++) {}
+      pthread_mutex_lock(&pausing);
+      pthread_mutex_unlock(&pausing);
+    }
+    last = job[own];
+    done[own] = last | 1;
+  }
+  return NULL;
+}
+
+static int pool(void *(*worker)(void *)) {
   pthread_t workers[2];
   uint32_t sum = 0;
-  for (intptr_t k = 0; k < 2; k++) pthread_create(&workers[k], NULL, works, (void *)k);
+  for (intptr_t k = 0; k < 2; k++) pthread_create(&workers[k], NULL, worker, (void *)k);
   for (uint32_t k = 1; k <= JOBS; k++) {
     for (int worker = 0; worker < 2; worker++) {
       done[worker] = 0;
@@ -81,12 +99,13 @@ static int pool(void) {
 
 int main(int argc, char **argv) {
   int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
+  if (argc > 1 && strcmp(argv[1], "patient") == 0) return pool(tries);
   pthread_t threads[THREADS];
   uint32_t results[THREADS];
   void *used = mmap(NULL, IN_USE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memset(used, 1, IN_USE);
   for (int k = 0; k < WORDS; k++) words[k] = (uint32_t)k * 2654435761u;
-  if (argc > 1 && strcmp(argv[1], "pool") == 0) return pool();
+  if (argc > 1 && strcmp(argv[1], "pool") == 0) return pool(works);
   if (is_crowded) crowd();
   for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, is_crowded ? counts : sums, &results[k]);
   for (int k = 0; k < THREADS; k++) pthread_join(threads[k], NULL);

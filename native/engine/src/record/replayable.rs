@@ -12,8 +12,8 @@ use trace_format::table::{Arch, Blocks, Replay};
 use super::chaos;
 use super::signals::{hold_again, queue_held};
 use super::turns::{
-    COMPUTES_NS, FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP,
-    SIGNAL_WAITS_NS, SLICE_NS, WAITS_WITH_CLOCK_NS,
+    COMPUTES_NS, FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, Patience,
+    SIGNAL_WAITS_NS, SLICE_NS,
 };
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
@@ -566,7 +566,7 @@ impl Recorder {
             }
             Found::Waits(words) => {
                 (task.only_waits, task.looks) = (false, 0);
-                self.world.turns.park(group, tid, words, WAITS_WITH_CLOCK_NS)
+                self.world.turns.park(group, tid, words, Patience::WITH_CLOCK)
             }
         };
         task.pending = Some(Pending::Start);

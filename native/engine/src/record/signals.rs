@@ -6,7 +6,7 @@ use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
-use super::turns::{PER_STOP, WAITS_FOR_WORDS_NS};
+use super::turns::{PER_STOP, Patience, looks_worth};
 use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
@@ -319,7 +319,7 @@ impl Recorder {
         let dead = compared.map(|place| self.dead_stacks(tid, place.regs.rsp)).unwrap_or_default();
         let holes: Vec<(u64, u64)> = holes.into_iter().chain(dead).collect();
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let mut waits_for = Vec::new();
+        let (mut waits_for, mut patience) = (Vec::new(), Patience::FOR_WORDS);
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
@@ -333,6 +333,12 @@ impl Recorder {
                 task.space.borrow_mut().waits.learn(wait);
             }
             waits_for = place.waits_for().to_vec();
+            if let Some(patient) = place.patient {
+                task.space.borrow_mut().waits.learn_code(patient.code.into_iter());
+                // All its memory was looked at, which is not to take more time than it has.
+                task.looks = looks_worth(task.stopping_ns * PER_STOP);
+                (waits_for, patience) = (patient.words, Patience::COUNTED);
+            }
             stopped
         });
         // One that was queued already has a stop of its own, when it is not blocked.
@@ -360,7 +366,7 @@ impl Recorder {
         let next = if waits_for.is_empty() || self.world.turns.are_varied() || !task.held.is_empty() {
             self.world.turns.yield_to_next(group, tid)
         } else {
-            self.world.turns.park(group, tid, waits_for, WAITS_FOR_WORDS_NS)
+            self.world.turns.park(group, tid, waits_for, patience)
         };
         self.grant(next);
     }

@@ -50,11 +50,29 @@ const TICK_NS: i64 = 2_000_000;
 const FINE_TICK_NS: i64 = 250_000;
 /// So lately.
 const LATELY_NS: u64 = 100_000_000;
-/// A thread whose words hold still is given a turn all the same after this long: somebody may have written to one of them before they were
-/// looked at, and nobody is told of a signal for it.
-pub(super) const WAITS_FOR_WORDS_NS: u64 = 100_000_000;
-/// The same for one that also looks at the clock.
-pub(super) const WAITS_WITH_CLOCK_NS: u64 = 10_000_000;
+
+/// What ends the wait of a thread whose words hold still.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// It is given a turn all the same after this long.
+    longest: u64,
+    /// It is given a turn when nobody else wants one.
+    has_own_end: bool,
+}
+
+impl Patience {
+    /// Nothing does, but that somebody may have written to one of them before they were looked at, and nobody is told of a signal for it.
+    pub const FOR_WORDS: Patience = Patience { longest: 100_000_000, has_own_end: false };
+    /// It also looks at the clock.
+    pub const WITH_CLOCK: Patience = Patience { longest: 10_000_000, has_own_end: false };
+    /// It counts its turns, or computes with what those words hold.
+    pub const COUNTED: Patience = Patience { longest: 10_000_000, has_own_end: true };
+}
+
+/// How many looks there have to have been for the time to the next one to be as long as a stop that took the recorder so long.
+pub(super) fn looks_worth(stopping_ns: u64) -> u32 {
+    (0..MOST_PATIENCE).find(|looks| FINE_LOOKS_NS << looks >= stopping_ns).unwrap_or(MOST_PATIENCE)
+}
 
 impl Task {
     /// How long it keeps its turn while others wait.
@@ -82,6 +100,14 @@ impl Group {
             self.waiting.push_back(parked.tid);
         }
     }
+
+    /// Takes out the one whose turn comes next: the first that wants it, or else one that can make something of it.
+    fn take_next(&mut self) -> Option<pid_t> {
+        self.waiting.pop_front().or_else(|| {
+            let patient = self.parked.iter().position(|parked| parked.has_own_end)?;
+            Some(self.parked.remove(patient).tid)
+        })
+    }
 }
 
 /// A stopped thread that waits for memory to change.
@@ -90,6 +116,7 @@ struct Parked {
     tid: pid_t,
     words: Vec<Word>,
     until: u64,
+    has_own_end: bool,
 }
 
 impl Parked {
@@ -235,13 +262,14 @@ impl Turns {
         if next.is_none() { Some(tid) } else { next }
     }
 
-    /// The thread, which is stopped and has the turn, has nothing to do while these words hold what they do, or for so many nanoseconds. The
+    /// The thread, which is stopped and has the turn, has nothing to do while these words hold what they do, as far as its patience goes. The
     /// thread that gets the turn; when there is none, it is free.
-    pub fn park(&mut self, group: u32, tid: pid_t, words: Vec<Word>, longest: u64) -> Option<pid_t> {
+    pub fn park(&mut self, group: u32, tid: pid_t, words: Vec<Word>, patience: Patience) -> Option<pid_t> {
         let now = sys::monotonic();
         self.fine_until = now + LATELY_NS;
         let chosen = self.of(group);
-        chosen.parked.push(Parked { tid, words, until: now + longest });
+        let Patience { longest, has_own_end } = patience;
+        chosen.parked.push(Parked { tid, words, until: now + longest, has_own_end });
         if chosen.holder == Some(tid) {
             chosen.holder = None;
         }
@@ -300,10 +328,7 @@ impl Turns {
             return None;
         }
         group.wake(now);
-        if group.waiting.is_empty() {
-            return None;
-        }
-        let next = group.waiting.pop_front();
+        let next = Some(group.take_next()?);
         group.holder = next;
         // Stopping the one before may have taken longer than a slice.
         group.since = sys::monotonic();
@@ -377,11 +402,18 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use super::super::control::wake_signal;
     use super::*;
+
+    /// Turns are taken, and whoever waits for one is told of the time by a signal.
+    fn turns() -> Turns {
+        sys::catch(wake_signal());
+        Turns::new(true, None)
+    }
 
     #[test]
     fn one_thread_of_a_group_has_the_turn_and_the_others_get_it_in_order() {
-        let mut turns = Turns::new(true, None);
+        let mut turns = turns();
         let group = turns.new_group(1);
         assert!(turns.take(group, 1));
         assert!(!turns.take(group, 2));
@@ -407,7 +439,7 @@ mod tests {
 
     #[test]
     fn joined_groups_have_one_turn() {
-        let mut turns = Turns::new(true, None);
+        let mut turns = turns();
         let (one, other) = (turns.new_group(1), turns.new_group(2));
         assert!(!turns.is_same(one, other));
         turns.join(one, other);
@@ -416,5 +448,23 @@ mod tests {
         assert!(!turns.take(other, 2));
         assert_eq!(turns.release(one, 1), Some(2));
         assert!(turns.take(other, 2));
+    }
+
+    #[test]
+    fn who_counts_its_turns_gets_one_when_nobody_else_wants_it() {
+        let parked =
+            |tid, Patience { longest: until, has_own_end }| Parked { tid, words: Vec::new(), until, has_own_end };
+        let mut group = Group { waiting: [1].into(), ..Group::default() };
+        group.parked = vec![parked(2, Patience::FOR_WORDS), parked(3, Patience::COUNTED), parked(4, Patience::COUNTED)];
+        assert_eq!([(); 4].map(|()| group.take_next()), [Some(1), Some(3), Some(4), None]);
+        assert_eq!(group.parked.len(), 1);
+    }
+
+    #[test]
+    fn looks_are_as_far_apart_as_stops_take_time() {
+        assert_eq!(looks_worth(0), 0);
+        assert_eq!(looks_worth(FINE_LOOKS_NS + 1), 1);
+        assert_eq!(looks_worth(FINE_LOOKS_NS * 4), 2);
+        assert_eq!(looks_worth(u64::MAX), MOST_PATIENCE);
     }
 }
