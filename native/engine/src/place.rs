@@ -20,7 +20,7 @@ use crate::siginfo::{self, SigInfo};
 use crate::state;
 use crate::stepped;
 use crate::sys;
-use crate::waits::{LONGEST_TURN, Turn, Wait, repeats};
+use crate::waits::{self, LONGEST_TURN, Passes, Turn, Wait, repeats};
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
@@ -29,10 +29,17 @@ const MOST_TO_PLACE: usize = 400;
 const MOST_TO_EASY: usize = 64;
 /// Steps around a loop.
 const AROUND: usize = 400;
+/// Steps around a loop twice, where its turns may write: a short one, and one that the thread is likely to wait in.
+const TWICE_AROUND: usize = 2 * LONGEST_TURN;
+const TWICE_AROUND_LONG: usize = 600;
+/// Turns that are compared with the one before.
+const MOST_COMPARED: usize = 8;
 /// Steps of all kinds.
-const MOST: usize = 900;
+const MOST: usize = 1500;
 /// No further steps after this time: a step can cost ten times as much when the thread runs on another processor.
 const LONGEST_NS: u64 = 6_000_000;
+/// The same around a loop twice.
+const LONGEST_AROUND_NS: u64 = 20_000_000;
 /// Instructions of a loop that may wait for a word of memory to change.
 const SHORT: usize = 64;
 /// How long the thread runs to see what changes: on a processor, and at most by the clock, where others want the processor.
@@ -58,7 +65,7 @@ pub struct Place {
     pub patient: Option<Patient>,
 }
 
-/// A loop in which a thread waits for words to change, and counts its turns: it goes on some time as if they had.
+/// A loop in which a thread waits for words to change, as far as is known: it may count its turns, and go on some time as if they had.
 pub struct Patient {
     pub words: Vec<Word>,
     /// Its instructions.
@@ -72,11 +79,6 @@ impl Place {
         // It has been there, and nothing but registers was another.
         sys::set_registers(tid, &regs).ok()?;
         Some(Place { regs, changed: Vec::new(), may_wait: true, wait: Some(wait), patient: None })
-    }
-
-    /// Where the thread stands in a loop of which it counts the turns.
-    fn in_patient(regs: user_regs_struct, patient: Patient) -> Place {
-        Place { regs, changed: Vec::new(), may_wait: true, wait: None, patient: Some(patient) }
     }
 
     /// The words of which one has to change before it goes on; none where that is not known.
@@ -96,18 +98,31 @@ pub enum Settled {
     Event(Box<sys::Waited>),
 }
 
+/// How far a thread is led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// To a place if it waits for others where it stands; else it goes on by a few instructions, and is at no place.
+    OnlyWaiting,
+    Usual,
+    /// So far that it is seen whether it waits in a loop of many instructions.
+    Thorough,
+}
+
 /// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
 /// are held back, and added to `came`. `is_foreign`: a part of the code is not the program's own, and nothing stops there.
-/// `only_waiting`: if it waits for others where it stands; else it goes on by a few instructions, and is at no place.
 pub fn settle(
     pid: pid_t,
     tid: pid_t,
-    only_waiting: bool,
+    effort: Effort,
     is_foreign: &dyn Fn(Range<u64>) -> bool,
     came: &mut Vec<Came>,
 ) -> Settled {
     let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Settled::Boundary };
-    match if only_waiting { walk.waiting_place() } else { walk.lead_on().map(Some) } {
+    if effort == Effort::Thorough {
+        walk.is_thorough = true;
+        walk.deadline = sys::monotonic().saturating_add(LONGEST_AROUND_NS);
+    }
+    match if effort == Effort::OnlyWaiting { walk.waiting_place() } else { walk.lead_on().map(Some) } {
         Ok(Some(place)) => Settled::Place(Box::new(place)),
         Ok(None) => Settled::Boundary,
         Err(settled) => settled,
@@ -153,14 +168,15 @@ struct Walk<'a> {
     regs: user_regs_struct,
     deadline: u64,
     steps: usize,
+    is_thorough: bool,
 }
 
-/// Turns of a loop that change nothing but registers, the last of them with the registers at each instruction.
+/// A turn of a loop, with the registers at each instruction.
 enum Rounds {
-    /// One, which will be the same again.
+    /// One that changes nothing and will be the same again.
     Same(Turn, Vec<user_regs_struct>),
-    /// Several that read the same.
-    Counted(Turn, Vec<user_regs_struct>),
+    /// One that has gone the way of the one before, with the words on it and what they held then.
+    Alike { words: Vec<Word>, states: Vec<user_regs_struct> },
 }
 
 /// How a walk around a loop ended.
@@ -193,6 +209,7 @@ impl<'a> Walk<'a> {
             regs,
             deadline: sys::monotonic().saturating_add(LONGEST_NS),
             steps: 0,
+            is_thorough: false,
         })
     }
 
@@ -234,12 +251,16 @@ impl<'a> Walk<'a> {
                 let stands_at = self.best_of(&states);
                 Place::in_wait(self.tid, Rc::new(Wait::new(self.tid, &turn, states, stands_at)))
             }
-            Some(Rounds::Counted(turn, states)) => {
-                let regs = states[self.best_of(&states)];
-                let words = turn.words(self.tid);
-                let is_there = !words.is_empty() && sys::set_registers(self.tid, &regs).is_ok();
+            Some(Rounds::Alike { words, states }) => {
+                // Memory was written on the way, so that there is no way back.
+                for _ in 0..self.best_of(&states) {
+                    self.step()?;
+                }
+                let (words, changed) = waits::still_and_changed(self.tid, &words);
+                let is_place = !words.is_empty() && self.window(self.regs.rip, false).is_some();
                 let code = states.iter().map(|regs| regs.rip).collect();
-                is_there.then(|| Place::in_patient(regs, Patient { words, code }))
+                let patient = Some(Patient { words, code });
+                is_place.then_some(Place { regs: self.regs, changed, may_wait: true, wait: None, patient })
             }
             None => None,
         })
@@ -260,29 +281,41 @@ impl<'a> Walk<'a> {
         best(true).or_else(|| best(false)).unwrap_or(0)
     }
 
-    /// How the thread comes round to where it stands with no memory changed, having read the same on the way: only others can end that, or
-    /// its own patience.
+    /// How the thread comes round to where it stands, if it does: only others can end that, or its own patience.
     fn rounds(&mut self) -> Result<Option<Rounds>, Settled> {
         let begin = self.regs;
-        let (mut whole, mut last, mut before) = (Turn::default(), Turn::default(), None);
-        let (mut states, mut began) = (Vec::new(), 0);
-        for _ in 0..LONGEST_TURN {
+        let (mut whole, mut last) = (Some(Turn::default()), Turn::that_may_write());
+        let mut before: Option<(Turn, Vec<Word>)> = None;
+        let (mut states, mut began, mut compared) = (Vec::new(), 0, 0);
+        let most = if self.is_thorough { TWICE_AROUND_LONG } else { TWICE_AROUND };
+        while states.len() < most && !self.is_late() {
             let instruction = self.at_own_code()?;
-            if !(whole.takes(&instruction, &self.regs) && last.takes(&instruction, &self.regs)) {
-                break;
+            match last.passes(&instruction, &self.regs) {
+                Some(Passes::Reading) => {}
+                Some(Passes::Writing) => whole = None,
+                None => break,
             }
+            if states.len() == LONGEST_TURN {
+                whole = None;
+            }
+            whole = whole.and_then(|mut whole| whole.takes(&instruction, &self.regs).then_some(whole));
             states.push(self.regs);
             self.step_from(&instruction)?;
             if self.regs.rip != begin.rip {
                 continue;
             }
-            if state::same_registers(&self.regs, &begin) {
+            if let Some(whole) = whole.take_if(|_| state::same_registers(&self.regs, &begin)) {
                 return Ok(whole.reads.then_some(Rounds::Same(whole, states)));
             }
-            if before.is_some_and(|before| last.reads_like(&before)) {
-                return Ok(Some(Rounds::Counted(last, states.split_off(began))));
+            let words = last.words(self.tid);
+            if let Some((_, words)) = before.filter(|(before, _)| last.goes_like(before)) {
+                return Ok(Some(Rounds::Alike { words, states: states.split_off(began) }));
             }
-            before = Some(std::mem::take(&mut last));
+            compared += 1;
+            if compared > MOST_COMPARED && whole.is_none() {
+                break;
+            }
+            before = Some((std::mem::replace(&mut last, Turn::that_may_write()), words));
             began = states.len();
         }
         Ok(None)

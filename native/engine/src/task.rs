@@ -14,6 +14,7 @@ use crate::image::{self, Identity};
 use crate::memory::Memory;
 use crate::objects::FdTable;
 use crate::placement::Place;
+use crate::probe::Word;
 use crate::raw::RawEvent;
 use crate::store::Hash;
 use crate::sys;
@@ -326,6 +327,10 @@ pub struct Task {
     pub looked_at: bool,
     /// How often that has been done since it was last seen there.
     pub looks: u32,
+    /// The words for which it was last found to wait in what may end by itself.
+    pub patient_for: Vec<Word>,
+    /// How long it is left alone after that.
+    pub patient_ns: u64,
     /// How often it was stopped in its own code since its last call.
     pub preempted: u32,
     /// Since its last call it has only waited in a loop of its own, for others or for the clock, as far as is known.
@@ -410,6 +415,8 @@ impl Task {
             interrupting: false,
             looked_at: false,
             looks: 0,
+            patient_for: Vec::new(),
+            patient_ns: 0,
             preempted: 0,
             only_waits: false,
             clear_tid: 0,

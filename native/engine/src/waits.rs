@@ -1,5 +1,6 @@
 //! Loops in which threads wait for others. A turn of such a loop reads memory and changes nothing but registers, so it is the same turn again
-//! and again until somebody else writes to a word that it reads. One that counts its turns changes a register as well, and ends some time.
+//! and again until somebody else writes to a word that it reads. Code that was compiled for debuggers, or calls functions, writes to its stack in
+//! each turn, and a loop that counts its turns changes a register or a word as well: these may end some time by themselves.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
@@ -17,12 +18,22 @@ use crate::sys;
 pub const LONGEST_TURN: usize = 64;
 /// Words that a thread may wait for.
 const MOST_WORDS: usize = 16;
+/// Words that are read and written in a turn that writes, most of them of its stack.
+const MOST_PASSED: usize = 128;
 /// Turns that are remembered of an address space; those that came long ago are forgotten.
 const MOST_TURNS: usize = 64;
 /// Instructions of them. A program with more makes them as it goes.
 const MOST_INSTRUCTIONS: usize = 1 << 14;
 /// Bytes of a word.
 const WORD: u64 = 8;
+
+/// What an instruction does to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// At most it reads.
+    Reading,
+    Writing,
+}
 
 /// A turn of a loop in which a thread waits: nothing but registers changes on the way, and in the end they are what they were. So it is
 /// the same turn again and again, until somebody else changes what it reads.
@@ -36,43 +47,64 @@ pub struct Turn {
     code: BTreeSet<u64>,
     /// These are not all.
     reads_more: bool,
-    /// The addresses that were read, in their order.
+    /// The addresses that were read and written, in their order.
     path: Vec<u64>,
+    /// How many words there may be.
+    most: usize,
 }
 
 impl Default for Turn {
     fn default() -> Turn {
-        let (at, code, path) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Turn { factory: InstructionInfoFactory::new(), reads: false, at, code, reads_more: false, path }
+        Turn::of(MOST_WORDS)
     }
 }
 
 impl Turn {
+    fn of(most: usize) -> Turn {
+        let (at, code, path) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Turn { factory: InstructionInfoFactory::new(), reads: false, at, code, reads_more: false, path, most }
+    }
+
+    /// One that may write to memory.
+    #[must_use]
+    pub fn that_may_write() -> Turn {
+        Turn::of(MOST_PASSED)
+    }
+
     /// Whether an instruction may be part of it: it writes to no memory, and to no registers but the general ones and flags; and it
     /// is passed with one step, as those that repeat themselves are not everywhere. With these registers it is come to.
     pub fn takes(&mut self, instruction: &Instruction, regs: &user_regs_struct) -> bool {
+        self.passes(instruction, regs) == Some(Passes::Reading)
+    }
+
+    /// What an instruction does that is passed with one step and writes to no registers but the general ones and flags.
+    pub fn passes(&mut self, instruction: &Instruction, regs: &user_regs_struct) -> Option<Passes> {
         if probe::is_boundary(instruction) || repeats(instruction) {
-            return false;
+            return None;
         }
         self.code.extend(words_in(instruction.ip(), instruction.next_ip().saturating_sub(1)));
         let info = self.factory.info(instruction);
-        let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
+        let is_only_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
         let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
-        let memory = info.used_memory().iter();
-        for used in memory.clone().filter(|used| is_read(used.access())) {
-            self.reads = true;
+        let memory = info.used_memory().iter().filter(|used| !is_nothing(used.access()));
+        let mut passes = Passes::Reading;
+        for used in memory {
+            if is_only_read(used.access()) {
+                self.reads = true;
+            } else {
+                passes = Passes::Writing;
+            }
             self.path.extend(address_of(used, regs));
             match words_of(used, regs) {
-                Some(words) if self.at.len() < MOST_WORDS => self.at.extend(words),
+                Some(words) if self.at.len() < self.most => self.at.extend(words),
                 _ => self.reads_more = true,
             }
         }
-        let keeps_memory = memory.clone().all(|used| is_read(used.access()) || is_nothing(used.access()));
         let keeps_registers = info
             .used_registers()
             .iter()
-            .all(|used| is_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
-        keeps_memory && keeps_registers
+            .all(|used| is_only_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
+        keeps_registers.then_some(passes)
     }
 
     /// The words that were read and what they hold, of a thread that is stopped. None when it is not known which these are.
@@ -81,9 +113,9 @@ impl Turn {
         if self.reads_more { Vec::new() } else { held(tid, &self.at).unwrap_or_default() }
     }
 
-    /// Whether this turn has read what another one has, from the same instructions on: neither goes through memory.
+    /// Whether this turn has gone the way of another one: neither goes through memory.
     #[must_use]
-    pub fn reads_like(&self, other: &Turn) -> bool {
+    pub fn goes_like(&self, other: &Turn) -> bool {
         self.reads && !self.reads_more && self.path == other.path && self.code == other.code
     }
 }
@@ -101,6 +133,16 @@ fn values(tid: pid_t, words: &[Word]) -> Option<Vec<u64>> {
     let mut bytes = vec![0; words.len() * WORD as usize];
     let is_read = sys::read_pieces(tid, &pieces, &mut bytes) == bytes.len();
     is_read.then(|| bytes.chunks_exact(WORD as usize).map(word_of).collect())
+}
+
+/// Splits words into those of a thread's memory that hold what they held, and those that changed, with what they hold now.
+#[must_use]
+pub fn still_and_changed(tid: pid_t, words: &[Word]) -> (Vec<Word>, Vec<Word>) {
+    let now = values(tid, words).unwrap_or_default();
+    let now = words.iter().zip(now).map(|((addr, before), now)| ((*addr, now), *before == now));
+    let (still, changed): (Vec<_>, Vec<_>) = now.partition(|(_, holds)| *holds);
+    let plain = |words: Vec<(Word, bool)>| words.into_iter().map(|(word, _)| word).collect();
+    (plain(still), plain(changed))
 }
 
 /// Whether words of a thread's memory hold what they held.
@@ -375,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_read_alike_when_no_address_is_another() {
+    fn turns_go_alike_when_no_address_is_another() {
         let turn = |rdi: u64| {
             let (mut turn, regs) = (Turn::default(), user_regs_struct { rdi, rax: rdi * 3, ..registers() });
             // cmp byte [rdi], 0; pause
@@ -384,10 +426,36 @@ mod tests {
             }
             turn
         };
-        assert!(turn(0x1000).reads_like(&turn(0x1000)));
+        assert!(turn(0x1000).goes_like(&turn(0x1000)));
         // The next byte of the same word: a string is gone through.
-        assert!(!turn(0x1001).reads_like(&turn(0x1000)));
-        assert!(!Turn::default().reads_like(&Turn::default()));
+        assert!(!turn(0x1001).goes_like(&turn(0x1000)));
+        assert!(!Turn::default().goes_like(&Turn::default()));
+    }
+
+    #[test]
+    fn a_turn_that_may_write_passes_what_writes_to_memory() {
+        let passes = |code: &[u8]| {
+            let instruction = Decoder::new(64, code, DecoderOptions::NONE).decode();
+            Turn::that_may_write().passes(&instruction, &registers())
+        };
+        // mov rax, [rdi]; then mov [rdi], rax; lock inc dword [rdi]; call
+        assert_eq!(passes(&[0x48, 0x8b, 0x07]), Some(Passes::Reading));
+        for code in [&[0x48, 0x89, 0x07][..], &[0xf0, 0xff, 0x07], &[0xe8, 0, 0, 0, 0]] {
+            assert_eq!(passes(code), Some(Passes::Writing), "{code:x?}");
+        }
+        // movaps xmm0, [rdi]; repe cmpsb; syscall
+        for code in [&[0x0f, 0x28, 0x07][..], &[0xf3, 0xa6], &[0x0f, 0x05]] {
+            assert_eq!(passes(code), None, "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn words_are_told_apart_by_whether_they_changed() {
+        // SAFETY: takes nothing and returns a number.
+        let tid = unsafe { libc::gettid() };
+        let held = std::hint::black_box(Box::new([7_u64, 8]));
+        let at = &raw const held[0] as u64;
+        assert_eq!(still_and_changed(tid, &[(at, 7), (at + 8, 9)]), (vec![(at, 7)], vec![(at + 8, 8)]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
  *                      nothing but instructions that trap
  *   computes pool      two wait for work in loops, one of them with an eye on the counter, and a third one for what they make of it
  *   computes patient   the same, but both count their turns, and look whether they are to pause from time to time
+ *   computes far       the same, and a turn takes more than a hundred instructions
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -61,6 +62,7 @@ static void *works(void *argument) {
   return NULL;
 }
 
+static int turns_are_long;
 static pthread_mutex_t pausing = PTHREAD_MUTEX_INITIALIZER;
 
 static void *tries(void *argument) {
@@ -68,7 +70,8 @@ static void *tries(void *argument) {
   uint32_t last = 0;
   for (int k = 0; k < JOBS; k++) {
     while (job[own] == last) {
-      for (int turns = 0; turns < 1000000 && job[own] == last; turns++) {}
+      for (int turns = 0; turns < 1000000 && job[own] == last; turns++)
+        if (turns_are_long) __asm__ volatile(".rept 100\n\tmov %0, %%eax\n\t.endr" : : "m"(words[0]) : "eax");
       pthread_mutex_lock(&pausing);
       pthread_mutex_unlock(&pausing);
     }
@@ -99,7 +102,8 @@ static int pool(void *(*worker)(void *)) {
 
 int main(int argc, char **argv) {
   int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
-  if (argc > 1 && strcmp(argv[1], "patient") == 0) return pool(tries);
+  turns_are_long = argc > 1 && strcmp(argv[1], "far") == 0;
+  if (turns_are_long || (argc > 1 && strcmp(argv[1], "patient") == 0)) return pool(tries);
   pthread_t threads[THREADS];
   uint32_t results[THREADS];
   void *used = mmap(NULL, IN_USE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

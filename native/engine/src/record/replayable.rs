@@ -26,6 +26,7 @@ use crate::probe::Word;
 use crate::raw::{Definition, ObjectKind, RawCapture};
 use crate::sys;
 use crate::task::{Birth, Boundary, Pending, Task};
+use crate::waits;
 
 impl World {
     /// The recording cannot be replayed, for this reason.
@@ -637,6 +638,10 @@ impl Recorder {
                 }
             }
             Some(Pending::Preempted(stopped)) => {
+                if !waits::hold_still(tid, &task.patient_for) {
+                    // Somebody has ended its wait: the next one may be for the same again.
+                    task.patient_for.clear();
+                }
                 let (mut event, memory) = *stopped;
                 event.entry_seq = event.entry_seq.min(self.world.sink.seq());
                 self.world.commit(event, &memory);
@@ -725,6 +730,7 @@ impl Recorder {
             } else {
                 let slice = task.slice();
                 let looks = if is_fine { FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE) } else { LOOKS_NS };
+                let looks = looks.max(task.patient_ns);
                 if let Some(ring) = task.ring.as_ref().filter(|_| since > slice.min(looks)) {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);

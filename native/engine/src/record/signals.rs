@@ -6,13 +6,13 @@ use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
-use super::turns::{PER_STOP, Patience, looks_worth};
+use super::turns::{PER_STOP, Patience};
 use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory};
-use crate::place::{self, Place, Settled};
+use crate::place::{self, Effort, Place, Settled};
 use crate::probe::{self, Word};
 use crate::raw::RawEvent;
 use crate::siginfo::{self, SigInfo};
@@ -24,6 +24,8 @@ use crate::task::{Boundary, HeldSignal, Pending, Task};
 /// After so many looks at a thread that was where nobody is known to have waited it is stepped on, to see whether it waits there; and after
 /// twice as many again.
 const LOOKS_TO_STEP: u32 = 4;
+/// One that was stopped so often without a call is stepped on for long, to see whether it waits in a long loop.
+const PREEMPTED_TO_LOOK: u32 = 3;
 
 impl Recorder {
     /// A signal is about to be delivered to a task.
@@ -292,8 +294,13 @@ impl Recorder {
             let settled = if let Some(place) = known {
                 Settled::Place(Box::new(place))
             } else {
-                let only_waiting = only_looks && !is_known;
-                place::settle(pid, tid, only_waiting, &|range| self.is_foreign(tid, range), &mut came)
+                let effort = match task.preempted {
+                    _ if is_known => Effort::Thorough,
+                    _ if only_looks => Effort::OnlyWaiting,
+                    0..PREEMPTED_TO_LOOK => Effort::Usual,
+                    _ => Effort::Thorough,
+                };
+                place::settle(pid, tid, effort, &|range| self.is_foreign(tid, range), &mut came)
             };
             let Some(task) = self.tasks.get_mut(&tid) else { return };
             for (number, info) in came {
@@ -335,9 +342,10 @@ impl Recorder {
             waits_for = place.waits_for().to_vec();
             if let Some(patient) = place.patient {
                 task.space.borrow_mut().waits.learn_code(patient.code.into_iter());
-                // All its memory was looked at, which is not to take more time than it has.
-                task.looks = looks_worth(task.stopping_ns * PER_STOP);
-                (waits_for, patience) = (patient.words, Patience::COUNTED);
+                task.is_patient_again(&patient.words);
+                (waits_for, patience) = (patient.words, Patience::counted(task.patient_ns));
+            } else {
+                task.patient_ns = 0;
             }
             stopped
         });

@@ -31,6 +31,8 @@ pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
 /// stopped a few times, one that waits in a loop for another thread soon lets it run.
 pub(super) const MOST_PATIENCE: u32 = 5;
+/// One that may wait in such a loop has at most this long before it is looked at.
+const MOST_PATIENT_NS: u64 = 80_000_000;
 /// It runs so many times as long as the recorder has computed to stop it where it was. (One that may wait for another thread
 /// runs as long as that: whether it does or not, it takes at most twice the time that it needs.)
 pub(super) const PER_STOP: u64 = 2;
@@ -65,19 +67,26 @@ impl Patience {
     pub const FOR_WORDS: Patience = Patience { longest: 100_000_000, has_own_end: false };
     /// It also looks at the clock.
     pub const WITH_CLOCK: Patience = Patience { longest: 10_000_000, has_own_end: false };
-    /// It counts its turns, or computes with what those words hold.
-    pub const COUNTED: Patience = Patience { longest: 10_000_000, has_own_end: true };
-}
 
-/// How many looks there have to have been for the time to the next one to be as long as a stop that took the recorder so long.
-pub(super) fn looks_worth(stopping_ns: u64) -> u32 {
-    (0..MOST_PATIENCE).find(|looks| FINE_LOOKS_NS << looks >= stopping_ns).unwrap_or(MOST_PATIENCE)
+    /// It may count its turns, or compute with what those words hold. The others have as long as it had before it was found there.
+    pub fn counted(ran: u64) -> Patience {
+        Patience { longest: ran.max(10_000_000), has_own_end: true }
+    }
 }
 
 impl Task {
     /// How long it keeps its turn while others wait.
     pub(super) fn slice(&self) -> u64 {
         if self.only_waits { LOOKS_NS } else { SLICE_NS }
+    }
+
+    /// It was found to wait for words by what may be a wait that ends by itself. It is left alone then for as long as it takes to stop it,
+    /// and longer each time that nobody has changed one of them: it may compute.
+    pub(super) fn is_patient_again(&mut self, words: &[Word]) {
+        let is_again = !self.patient_for.is_empty() && self.patient_for == words;
+        let longer = if is_again { (self.patient_ns * 2).clamp(FINE_LOOKS_NS, MOST_PATIENT_NS) } else { 0 };
+        self.patient_ns = longer.max(self.stopping_ns * PER_STOP);
+        self.patient_for = words.to_vec();
     }
 }
 
@@ -402,6 +411,8 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::super::control::wake_signal;
     use super::*;
 
@@ -455,16 +466,24 @@ mod tests {
         let parked =
             |tid, Patience { longest: until, has_own_end }| Parked { tid, words: Vec::new(), until, has_own_end };
         let mut group = Group { waiting: [1].into(), ..Group::default() };
-        group.parked = vec![parked(2, Patience::FOR_WORDS), parked(3, Patience::COUNTED), parked(4, Patience::COUNTED)];
+        group.parked =
+            vec![parked(2, Patience::FOR_WORDS), parked(3, Patience::counted(0)), parked(4, Patience::counted(1))];
         assert_eq!([(); 4].map(|()| group.take_next()), [Some(1), Some(3), Some(4), None]);
         assert_eq!(group.parked.len(), 1);
     }
 
     #[test]
-    fn looks_are_as_far_apart_as_stops_take_time() {
-        assert_eq!(looks_worth(0), 0);
-        assert_eq!(looks_worth(FINE_LOOKS_NS + 1), 1);
-        assert_eq!(looks_worth(FINE_LOOKS_NS * 4), 2);
-        assert_eq!(looks_worth(u64::MAX), MOST_PATIENCE);
+    fn who_is_found_again_with_nothing_changed_is_left_alone_for_longer() {
+        let mut task = Task::new(1, 0, Rc::default());
+        task.stopping_ns = FINE_LOOKS_NS / PER_STOP;
+        let mut found = |word| {
+            task.is_patient_again(&[(8, word)]);
+            task.patient_ns / FINE_LOOKS_NS
+        };
+        assert_eq!([1, 1, 1, 2, 2].map(&mut found), [1, 2, 4, 1, 2]);
+        for _ in 0..20 {
+            found(2);
+        }
+        assert_eq!(found(2), MOST_PATIENT_NS / FINE_LOOKS_NS);
     }
 }
