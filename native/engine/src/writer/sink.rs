@@ -49,17 +49,10 @@ impl Sink {
     pub(crate) fn create(path: &Path, options: &Options) -> Result<(Sink, FileHeader), EngineError> {
         let file = open_new(path, options.force)?;
         lock(&file, libc::LOCK_EX).ok();
-        let id = match options.id {
-            Some(id) => id,
-            None => {
-                let words = sys::random_words().map_err(|source| {
-                    remove(path);
-                    EngineError::io("make an id for", path, source)
-                });
-                let [first, second] = words?;
-                (u128::from(first) << 64 | u128::from(second)).to_ne_bytes()
-            }
-        };
+        let id = options.id.map_or_else(random_id, Ok).map_err(|source| {
+            remove(path);
+            EngineError::io("make an id for", path, source)
+        })?;
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let header = FileHeader {
             version: VERSION,
@@ -276,4 +269,9 @@ pub(crate) fn remove(path: &Path) {
     if std::fs::metadata(path).is_ok_and(|facts| facts.is_file()) {
         let _ = std::fs::remove_file(path);
     }
+}
+
+fn random_id() -> io::Result<[u8; 16]> {
+    let [first, second] = sys::random_words()?;
+    Ok((u128::from(first) << 64 | u128::from(second)).to_ne_bytes())
 }
