@@ -14,6 +14,7 @@ import {
 } from "./generalise.js";
 import { fewestLinks } from "./links.js";
 import { madeUpForm } from "./made_up.js";
+import { changesOfMade } from "./metadata.js";
 import {
   type Channel,
   type Grant,
@@ -318,7 +319,8 @@ class Generator {
       replaced,
     );
     const roles = drafts.map((role, k) => {
-      const own = climbed[k] ?? [];
+      const plain = climbed[k] ?? [];
+      const own = [...plain, ...changesOfMade(plain)];
       return this.#finish(role, [...own, ...gainedByMoves(role.moves, own, this.#tokens)]);
     });
     const channels = [...this.#channels.values()];
