@@ -22,7 +22,7 @@ import type { Grant, Phase, Role, Spec } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
 import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
-const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV } = constants.errno;
+const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV, ELOOP } = constants.errno;
 /** Nothing listens there. */
 const PORT = "1";
 
@@ -373,6 +373,43 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
     expect(await become("65534", "setuid")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("names that are resolved with restrictions", () => {
+  const BENEATH = "0x8";
+  const IN_ROOT = "0x10";
+  const NO_SYMLINKS = "0x4";
+  const open = (name: string, resolve: string, grants: Words, how = "read") => {
+    const all: Words = [["list", base], ...grants];
+    return tried(["resolve", base, name, resolve, how], { calls: "openat2", grants: all });
+  };
+
+  it("lead to what they would without enforcement", async () => {
+    symlinkSync("file", at("link"));
+    const read: Words = [["read", at("file")]];
+    for (const resolve of ["0x1", "0x2", NO_SYMLINKS, BENEATH, IN_ROOT])
+      expect(await open("file", resolve, read), resolve).toBe(0);
+    expect(await open("link", BENEATH, read)).toBe(0);
+    expect(await open("link", NO_SYMLINKS, read)).toBe(ELOOP);
+    expect(await open("/file", IN_ROOT, read)).toBe(0);
+    expect(await open("/file", BENEATH, read)).toBe(EXDEV);
+    expect(await open("../file", BENEATH, [["read", "/**"]])).toBe(EXDEV);
+    expect(await open("../file", IN_ROOT, read)).toBe(0);
+    const create: Words = [
+      ["create", at("other")],
+      ["write", at("other")],
+    ];
+    expect(await open("other", BENEATH, create, "write")).toBe(0);
+  });
+
+  it("lead to nothing that was not granted", async () => {
+    symlinkSync("file", at("link"));
+    for (const resolve of [BENEATH, IN_ROOT]) {
+      expect(await open("file", resolve, []), resolve).toBe(EACCES);
+      expect(await open("link", resolve, [["read", at("link")]]), resolve).toBe(EACCES);
+      expect(await open("other", resolve, [], "write"), resolve).toBe(EACCES);
+    }
   });
 });
 

@@ -471,6 +471,14 @@ static int connect_to(char **words) {
   return outcome(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
 }
 
+/* Opens a name below a directory as openat2(2) is told to resolve it. */
+static int resolve(char **words) {
+  struct open_how how = {.flags = flags_of(words[3]), .resolve = strtol(words[2], NULL, 0)};
+  if (how.flags != O_RDONLY) how = (struct open_how){.flags = O_CREAT | how.flags, .mode = 0600, .resolve = how.resolve};
+  int directory = must(open(words[0], O_RDONLY | O_DIRECTORY));
+  return outcome(syscall(SYS_openat2, directory, words[1], &how, sizeof how));
+}
+
 static int nothing(char **words) {
   (void)words;
   return 0;
@@ -523,6 +531,7 @@ static const struct {
     {"alter", alter},
     {"watch-all", watch_all},
     {"connect", connect_to},
+    {"resolve", resolve},
     {"nothing", nothing},
 };
 

@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::filter;
 use super::interpreter;
-use super::paths::{Entry, Place, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how};
+use super::paths::{
+    Entry, Place, RESOLVE_ALL, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how,
+};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
@@ -153,7 +155,14 @@ fn holds(asked: &Asked<'_>, place: &Place, bits: u16) -> Result<bool, Errno> {
 
 fn open(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32, mode: u64) -> Done {
     let path = asked.target.text(addr)?;
-    open_path(asked, check, dirfd, &path, flags, mode as u32)
+    open_path(asked, check, dirfd, &path, &How { flags, mode: mode as u32, resolve: 0 })
+}
+
+/// How a path is opened, as in `struct open_how`.
+struct How {
+    flags: i32,
+    mode: u32,
+    resolve: u64,
 }
 
 /// `struct open_how`: flags, mode, resolve.
@@ -161,15 +170,17 @@ fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let bytes = asked.target.read_exact(asked.args[2], 24)?;
     let path = asked.target.text(asked.args[1])?;
     let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-    // How names are resolved is this supervisor's business: programs fall back to openat.
-    if word(16) != 0 || asked.args[3] < 24 {
+    // What newer kernels take besides, programs do without.
+    if word(16) & !RESOLVE_ALL != 0 || asked.args[3] < 24 {
         return Err(libc::ENOSYS);
     }
-    open_path(asked, check, low(asked.args[0]), &path, word(0) as i32, word(8) as u32)
+    let how = How { flags: word(0) as i32, mode: word(8) as u32, resolve: word(16) };
+    open_path(asked, check, low(asked.args[0]), &path, &how)
 }
 
 /// Opens a path that was read of the thread's memory, which need not have been found to be waiting still.
-fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, flags: i32, mode: u32) -> Done {
+fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, how: &How) -> Done {
+    let How { flags, mode, resolve } = *how;
     let cloexec = flags & libc::O_CLOEXEC != 0;
     // To open a file for reading changes nothing, and only a thread that has waited all along can be given the descriptor: it
     // need not be asked whether it does.
@@ -177,14 +188,16 @@ fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, flag
     if changes {
         asked.still_waiting()?;
     }
-    if let Some(opened) = open_granted(check, asked.known, name, flags) {
+    if resolve == 0
+        && let Some(opened) = open_granted(check, asked.known, name, flags)
+    {
         return opened.map(|fd| Answer::Descriptor(fd, cloexec));
     }
     if !changes {
         asked.still_waiting()?;
     }
     let path = name.to_bytes();
-    let walker = Walker::new(&asked.target);
+    let walker = Walker::with(&asked.target, resolve);
     match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
         Ok(place) => open_place(check, place, flags, mode, asked).map(|fd| match fd {
             Opened::Bare => Answer::Pass,
@@ -192,7 +205,7 @@ fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, flag
             Opened::Slow(object, flags) => Answer::SlowOpen(object, flags, cloexec),
         }),
         Err(libc::ENOENT) if flags & libc::O_CREAT != 0 => {
-            create(asked, check, dirfd, path, flags, mode).map(|fd| Answer::Descriptor(fd, cloexec))
+            create(asked, check, dirfd, path, how).map(|fd| Answer::Descriptor(fd, cloexec))
         }
         Err(errno) => Err(errno),
     }
@@ -394,18 +407,12 @@ pub fn reopen(fd: &OwnedFd, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::open(name_of(fd).as_ptr(), flags, mode) }.into()).map_err(|error| errno_of(&error))
 }
 
-fn create(
-    asked: &Asked<'_>,
-    check: &dyn Check,
-    dirfd: i32,
-    path: &[u8],
-    flags: i32,
-    mode: u32,
-) -> Result<OwnedFd, Errno> {
+fn create(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], how: &How) -> Result<OwnedFd, Errno> {
+    let How { flags, mode, resolve } = *how;
     if path.last() == Some(&b'/') {
         return Err(libc::EISDIR);
     }
-    let entry = Walker::new(&asked.target).entry(dirfd, path)?;
+    let entry = Walker::with(&asked.target, resolve).entry(dirfd, path)?;
     check.path(verb::CREATE | file_bits(flags), &entry.path)?;
     let mode = mode & !asked.target.umask();
     let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;

@@ -66,20 +66,34 @@ fn canonical(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(buffer[..length].to_vec())
 }
 
+/// Of openat2(2): names are taken below the directory that they start from, and stay there.
+const RESOLVE_BENEATH: u64 = 0x08;
+const RESOLVE_IN_ROOT: u64 = 0x10;
+const SCOPED: u64 = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+/// All that openat2(2) lets a program ask for, the others being `RESOLVE_NO_XDEV` and `RESOLVE_CACHED`.
+pub const RESOLVE_ALL: u64 = SCOPED | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | 0x01 | 0x20;
+
 /// Resolves names for one thread.
 pub struct Walker<'a> {
     target: &'a Target<'a>,
     own: u32,
+    /// How the thread wants names to be resolved, `RESOLVE_*` of openat2(2); 0: as by any call.
+    resolve: u64,
 }
 
 impl<'a> Walker<'a> {
     #[must_use]
     pub fn new(target: &'a Target<'a>) -> Walker<'a> {
-        Walker { target, own: std::process::id() }
+        Walker::with(target, 0)
+    }
+
+    #[must_use]
+    pub fn with(target: &'a Target<'a>, resolve: u64) -> Walker<'a> {
+        Walker { target, own: std::process::id(), resolve }
     }
 
     fn base(&self, dirfd: i32, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-        if path.first() == Some(&b'/') {
+        if path.first() == Some(&b'/') && self.resolve & SCOPED == 0 {
             Ok(None)
         } else if dirfd == libc::AT_FDCWD {
             self.target.cwd().map(Some)
@@ -94,9 +108,30 @@ impl<'a> Walker<'a> {
             return Err(libc::ENOENT);
         }
         let base = self.base(dirfd, path)?;
-        let own = self.rewritten(path);
+        // What stands for the thread's directory of /proc is a link, which may not be wanted.
+        let own = if self.resolve & (SCOPED | RESOLVE_NO_SYMLINKS) == 0 { self.rewritten(path) } else { None };
         let named = own.as_deref().unwrap_or(path);
-        self.walk(base.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd), named, follow, MAX_LINKS)
+        let base = base.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
+        if self.resolve == 0 {
+            return self.walk(base, named, follow, MAX_LINKS);
+        }
+        self.restricted(base, named, follow)
+    }
+
+    /// As the kernel resolves it under the restrictions of the thread.
+    fn restricted(&self, base: i32, path: &[u8], follow: bool) -> Result<Place, Errno> {
+        let flags = if follow { 0 } else { libc::O_NOFOLLOW };
+        let is_told = self.resolve & (SCOPED | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS) != 0;
+        let fd = open_path(base, path, flags, self.resolve | RESOLVE_NO_MAGICLINKS).map_err(|errno| match errno {
+            // A magic link was not ruled out by the thread: it falls back to other calls.
+            libc::ELOOP if !is_told => libc::ENOSYS,
+            errno => errno,
+        })?;
+        let path = canonical(&fd)?;
+        match self.exchanged(&path) {
+            Some(meant) => self.walk(libc::AT_FDCWD, &meant, follow, MAX_LINKS),
+            None => Ok(Place { fd, path, own: false, descriptor: None }),
+        }
     }
 
     /// The object of a descriptor.
