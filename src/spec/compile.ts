@@ -19,7 +19,7 @@ import {
   type UserRule,
 } from "./policy.js";
 import { scriptOptions } from "./roles.js";
-import { coarseOf, judgedCalls, reasonsOf } from "./supervision.js";
+import { coarseOf, judgedCalls, reasonsOf, seenCalls } from "./supervision.js";
 import { expanded, type Tokens } from "./tokens.js";
 
 export interface Compiled {
@@ -60,10 +60,10 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
   const common = [...all].filter((call) => roles.every(({ calls }) => calls.includes(call)));
   const own = judgedCalls(roles);
   const judged = new Set(own);
-  const forks = FORKS.filter((call) => all.has(call));
+  const uninterrupted = UNINTERRUPTED.filter((call) => all.has(call));
   const unseen = new Set(supervised ? [] : unseenOf(spec));
   const pass = supervised
-    ? [...new Set([...common, ...forks])].filter((call) => !judged.has(call))
+    ? [...new Set([...common, ...uninterrupted])].filter((call) => !judged.has(call))
     : [...all].filter((call) => !unseen.has(call));
   const sockets = unique(roles.flatMap((role) => role.sockets));
   const policy: Policy = {
@@ -90,25 +90,23 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
 }
 
 /**
- * A signal may interrupt a call before a supervisor has it, and shells do not try again to fork. What is started that way is
- * still its parent's role; new namespaces are refused to all.
+ * A signal may interrupt a call before a supervisor has it, and shells do not try again to fork or to make a pipe. What is started
+ * that way is still its parent's role; new namespaces are refused to all.
  */
-const FORKS = ["clone", "fork", "vfork"].flatMap((name) => callNumber(name) ?? []);
+const UNINTERRUPTED = "clone fork vfork pipe pipe2"
+  .split(" ")
+  .flatMap((name) => callNumber(name) ?? []);
 
 /**
- * Calls that nobody gets without a supervisor: fanotify_init(2), which leads to files past all names, and openat2(2), where it is
- * granted only as another name of calls that were seen. Its flags stand in memory, where no filter sees them; programs do without
- * it, as on a kernel that lacks it.
+ * Calls that nobody gets without a supervisor: fanotify_init(2), which leads to files past all names, and where they are granted only
+ * as other names of calls that were seen, those whose arguments stand in memory, where no filter sees them. That is openat2(2),
+ * which programs do without as on a kernel that lacks it, and messages where there are pairs of sockets (`pairsReach`).
  */
 function unseenOf({ roles }: Spec): number[] {
-  const isSeen = roles.some(({ grants }) =>
-    grants.some(
-      ({ verb, object, because }) =>
-        verb === "syscall" && object === "openat2" && because !== "alias",
-    ),
-  );
-  const names = isSeen ? ["fanotify_init"] : ["fanotify_init", "openat2"];
-  return names.flatMap((name) => callNumber(name) ?? []);
+  const seen = new Set(roles.flatMap((role) => [...seenCalls(role)]));
+  const messages = seen.has("socketpair") ? ["sendmsg", "sendmmsg"] : [];
+  const names = ["openat2", ...messages].filter((name) => !seen.has(name));
+  return ["fanotify_init", ...names].flatMap((name) => callNumber(name) ?? []);
 }
 
 /** From this version of the kernel on programs know how to do without a call. */

@@ -15,7 +15,7 @@ import {
   USER_CALLS,
 } from "./calls.js";
 import { holdsMore, isAboutName } from "./landlock.js";
-import { isPathVerb, SOCKET_VERBS, type Spec } from "./model.js";
+import { isPathVerb, type Role, SOCKET_VERBS, type Spec } from "./model.js";
 import { parseAddress, plainPath, subtreeOf } from "./object.js";
 import type { PolicyGrant, PolicyRole, SocketRule } from "./policy.js";
 
@@ -69,10 +69,10 @@ export function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
     )
   ) {
     reasons.push("addresses of sockets, of which Landlock knows TCP ports only");
-  } else if (roles.some(reachesFreely)) {
+  } else if (roles.some(reachesFreely) || spec.roles.some(pairsReach)) {
     reasons.push("sockets that reach any address, as Landlock knows TCP ports only");
   }
-  if (has(({ verb }) => verb === "chmeta"))
+  if (has(({ verb }) => verb === "chmeta") || roles.some(changesNothing))
     reasons.push("changes of metadata, which Landlock does not restrict");
   if (has(({ verb, object }) => (verb === "signal" || verb === "ptrace") && object !== "self")) {
     reasons.push("signals to certain processes");
@@ -105,6 +105,39 @@ const ADDRESSES = "connect bind sendto sendmsg sendmmsg"
  */
 function reachesFreely({ sockets, calls }: PolicyRole): boolean {
   return sockets.some(isUnrestricted) && ADDRESSES.some((call) => calls.includes(call));
+}
+
+/**
+ * Whether a role could name any address to one of a pair of sockets, which is a socket as any other. A filter sees the address of
+ * sendto(2) only, and does not tell a netlink socket, which has one too, from a pair.
+ */
+function pairsReach(role: Role): boolean {
+  const seen = seenCalls(role);
+  const isSent =
+    seen.has("sendto") &&
+    [...seen].some((call) => call.startsWith("socket(") && !/^socket\(inet6?,/.test(call));
+  return seen.has("socketpair") && (isSent || REACHING.some((call) => seen.has(call)));
+}
+
+const REACHING = "connect bind sendmsg sendmmsg".split(" ");
+
+/** Calls of a role, but for those that are only other names of what was seen. */
+export function seenCalls({ grants }: Role): Set<string> {
+  const seen = grants.filter(({ verb, because }) => verb === "syscall" && because !== "alias");
+  return new Set(seen.map(({ object }) => object));
+}
+
+/** Calls that change what is told of files. */
+const CHANGES: readonly number[] = [
+  ...CHANGES_DESCRIPTOR,
+  ...[...PATH_ARGUMENTS].filter(([, verbs]) => verbs.includes("chmeta")).map(([name]) => name),
+].flatMap((name) => callNumber(name) ?? []);
+
+/** Whether a role makes such calls, and none was granted a file: all have failed, or were about what has no name. */
+function changesNothing({ calls, grants }: PolicyRole): boolean {
+  return (
+    CHANGES.some((call) => calls.includes(call)) && !grants.some(({ verb }) => verb === "chmeta")
+  );
 }
 
 function isUnrestricted([family, type, protocol]: SocketRule): boolean {

@@ -1,5 +1,6 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   copyFileSync,
@@ -63,21 +64,34 @@ function specOf({ grants = [], calls = "", second: two }: Tried): Spec {
 }
 
 /** The errno of the attempt, 0 when it worked. */
-async function tried(words: readonly string[], wanted: Tried) {
+async function tried(words: readonly string[], wanted: Tried, more: readonly Grant[] = []) {
+  const { errno } = await attempted(words, wanted, more);
+  return errno;
+}
+
+/** As `tried`, with what was refused meanwhile. `more`: of the first role. */
+async function attempted(words: readonly string[], wanted: Tried, more: readonly Grant[] = []) {
   const refusals: Refusal[] = [];
-  const running = startEnforced(specOf(wanted), {
-    tokens: {},
-    supervise: wanted.supervise ?? "always",
-    // Some calls change the user, as which the supervisor does not act.
-    weaker: true,
-    command: [program, ...words],
-    cwd: base,
-    onRefusal: (refusal) => refusals.push(refusal),
-  });
+  const { roles, ...rest } = specOf(wanted);
+  const own = roles.map((role, k) =>
+    k === 0 ? { ...role, grants: [...role.grants, ...more] } : role,
+  );
+  const running = startEnforced(
+    { ...rest, roles: own },
+    {
+      tokens: {},
+      supervise: wanted.supervise ?? "always",
+      // Some calls change the user, as which the supervisor does not act.
+      weaker: true,
+      command: [program, ...words],
+      cwd: base,
+      onRefusal: (refusal) => refusals.push(refusal),
+    },
+  );
   const status = await running.status;
   expect(status & 0x7f).toBe(0);
   expect(status >> 8, "the attempt was made").not.toBe(255);
-  return status >> 8;
+  return { errno: status >> 8, refusals };
 }
 
 const at = (name: string) => join(base, name);
@@ -160,10 +174,22 @@ describe.skipIf(lacking("gcc"))("calls that only one of two roles may make", () 
 
 describe.skipIf(lacking("gcc"))("messages", () => {
   it("do not connect", async () => {
-    const calls = "socket(inet,stream,tcp) socket sendmsg sendmmsg";
-    for (const many of ["one", "many"]) {
-      expect(await tried(["fast-open", PORT, many], { calls })).toBe(EOPNOTSUPP);
+    const calls = "socket(inet,stream,tcp) socket sendmsg sendmmsg sendto";
+    for (const supervise of ["always", "never"] as const) {
+      for (const many of ["one", "many"]) {
+        expect(await tried(["fast-open", PORT, many], { calls, supervise })).toBe(EOPNOTSUPP);
+      }
     }
+    const plain = (supervise: "always" | "never") =>
+      tried(["fast-open", PORT, "plain"], { calls, supervise });
+    expect(await plain("always")).toBe(EACCES);
+    expect(await plain("never")).toBe(EOPNOTSUPP);
+  });
+
+  it("end before one whose address was not granted", async () => {
+    const calls = "socket(inet,dgram,udp) socket sendmmsg";
+    const grants: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
+    expect(await tried(["send-between", PORT, "2"], { calls, grants })).toBe(1);
   });
 
   it("of more bytes than can be counted are refused", async () => {
@@ -373,6 +399,67 @@ describe.skipIf(lacking("gcc") || process.geteuid?.() !== 0)("a program that is 
     expect(await become("65534", "setuid")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65533)")).toBe(EPERM);
     expect(await become("65534", "setuid setuid(65534)")).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("one of a pair of sockets", () => {
+  const receive = `import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+    receiver.bind(sys.argv[1]); print(flush=True); sys.stdin.read()`;
+
+  it.skipIf(lacking("python3"))("sends to nobody else", async () => {
+    const receiver = spawn("python3", ["-c", receive, at("socket")]);
+    await once(receiver.stdout, "data");
+    try {
+      const run = (way: string, calls: string, ...more: Grant[]) => {
+        const wanted = { calls: `socketpair ${calls}`, supervise: "auto" } as const;
+        return tried(["pair", way, at("socket")], wanted, more);
+      };
+      const alias: Grant = { verb: "syscall", object: "sendmsg", because: "alias" };
+      for (const way of ["connect", "send", "message"])
+        expect(await run(way, "connect sendto sendmsg"), way).toBe(EACCES);
+      expect(await run("send", "sendto", alias)).toBe(EOPNOTSUPP);
+      expect(await run("message", "sendto", alias)).toBe(EPERM);
+      expect(await run("own", "sendto", alias)).toBe(0);
+      expect(await run("own", "sendto sendmsg")).toBe(0);
+    } finally {
+      receiver.kill();
+    }
+  });
+
+  it("needs no supervisor to send to the other", () => {
+    const reasons = (calls: string) =>
+      compilePolicy(specOf({ calls }), { tokens: {}, supervise: "auto" }).reasons;
+    expect(reasons("socketpair sendto recvfrom")).toEqual([]);
+    expect(reasons("socketpair sendmsg")).toEqual([expect.stringContaining("reach any address")]);
+    expect(reasons("socketpair sendto socket(netlink,raw,0) socket")).toHaveLength(1);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("what is told of a file", () => {
+  it("is not changed by a program of which all such calls had failed", async () => {
+    const grants: Words = [["read", at("file")]];
+    const calls = "chmod chown utimensat fchmod";
+    for (const way of ["mode", "owner", "times", "held"]) {
+      const run = (more: Words) =>
+        tried(["change", way, at("file")], {
+          calls,
+          grants: [...grants, ...more],
+          supervise: "auto",
+        });
+      expect(await run([]), way).toBe(EACCES);
+      expect(await run([["chmeta", at("file")]]), way).toBe(0);
+    }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("calls that nobody has heard of", () => {
+  it("are answered as by a kernel that lacks them", async () => {
+    for (const supervise of ["always", "never"] as const) {
+      // Behind all numbers, and getpid(2) of the x32 ABI.
+      for (const number of ["600", "0x40000027"])
+        expect(await tried(["unheard-of", number], { supervise }), number).toBe(ENOSYS);
+    }
   });
 });
 

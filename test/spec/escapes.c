@@ -134,6 +134,8 @@ static int fast_open(char **words) {
   struct mmsghdr message = {.msg_hdr = {
       .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &piece, .msg_iovlen = 1}};
   if (strcmp(words[1], "many") == 0) return outcome(sendmmsg(fd, &message, 1, MSG_FASTOPEN));
+  if (strcmp(words[1], "plain") == 0)
+    return outcome(sendto(fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof address));
   return outcome(sendmsg(fd, &message.msg_hdr, MSG_FASTOPEN));
 }
 
@@ -471,12 +473,49 @@ static int connect_to(char **words) {
   return outcome(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
 }
 
+/* To a socket that was made as one of a pair, which is one as any other. */
+static int pair(char **words) {
+  int ends[2];
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", words[1]);
+  must(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+  if (strcmp(words[0], "connect") == 0) return outcome(connect(ends[0], (struct sockaddr *)&address, sizeof address));
+  if (strcmp(words[0], "send") == 0) return outcome(sendto(ends[0], "x", 1, 0, (struct sockaddr *)&address, sizeof address));
+  if (strcmp(words[0], "own") == 0) return outcome(send(ends[0], "x", 1, 0));
+  struct iovec piece = {"x", 1};
+  struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &piece, .msg_iovlen = 1};
+  return outcome(sendmsg(ends[0], &message, 0));
+}
+
+/* Changes what is told of a file, to what it is already where that can be. */
+static int change(char **words) {
+  if (strcmp(words[0], "mode") == 0) return outcome(chmod(words[1], 0600));
+  if (strcmp(words[0], "owner") == 0) return outcome(chown(words[1], -1, -1));
+  if (strcmp(words[0], "times") == 0) return outcome(utimensat(AT_FDCWD, words[1], NULL, 0));
+  return outcome(fchmod(must(open(words[1], O_RDONLY)), 0600));
+}
+
+/* A call that no kernel has, or one of another ABI. */
+static int unheard_of(char **words) { return outcome(syscall(strtol(words[0], NULL, 0), 0, 0, 0, 0, 0)); }
+
 /* Opens a name below a directory as openat2(2) is told to resolve it. */
 static int resolve(char **words) {
   struct open_how how = {.flags = flags_of(words[3]), .resolve = strtol(words[2], NULL, 0)};
   if (how.flags != O_RDONLY) how = (struct open_how){.flags = O_CREAT | how.flags, .mode = 0600, .resolve = how.resolve};
   int directory = must(open(words[0], O_RDONLY | O_DIRECTORY));
   return outcome(syscall(SYS_openat2, directory, words[1], &how, sizeof how));
+}
+
+/* Sends several messages, of which that in the middle goes elsewhere: how many were sent. */
+static int send_between(char **words) {
+  int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+  struct sockaddr_in some = loopback(AF_INET, words[0]), other = loopback(AF_INET, words[1]);
+  struct iovec piece = {"x", 1};
+  struct mmsghdr messages[3] = {0};
+  for (int k = 0; k < 3; k++)
+    messages[k].msg_hdr = (struct msghdr){
+        .msg_name = k == 1 ? &other : &some, .msg_namelen = sizeof some, .msg_iov = &piece, .msg_iovlen = 1};
+  return sendmmsg(fd, messages, 3, 0);
 }
 
 static int nothing(char **words) {
@@ -531,7 +570,11 @@ static const struct {
     {"alter", alter},
     {"watch-all", watch_all},
     {"connect", connect_to},
+    {"pair", pair},
+    {"change", change},
+    {"unheard-of", unheard_of},
     {"resolve", resolve},
+    {"send-between", send_between},
     {"nothing", nothing},
 };
 

@@ -793,6 +793,12 @@ pub fn by_number(arch: Arch, number: u32) -> Option<&'static Syscall> {
     SYSCALLS.get(usize::from(row))
 }
 
+/// The number behind those of all syscalls that the table knows.
+#[must_use]
+pub const fn first_unknown(arch: Arch) -> usize {
+    size_of_index(arch)
+}
+
 /// The row of the syscall of that name in `arch`.
 #[must_use]
 pub fn by_name(arch: Arch, name: &str) -> Option<&'static Syscall> {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
+use trace_format::syscalls::first_unknown;
+use trace_format::table::Arch;
 
 use super::policy::{Opens, Policy, SocketRule};
 use crate::error::EngineError;
@@ -52,8 +54,11 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
             libc::SYS_setsockopt => option_rules().map_err(wrong)?,
-            libc::SYS_prctl if policy.supervised => dumpable_rules().map_err(wrong)?,
+            libc::SYS_prctl if policy.supervised => process_rules().map_err(wrong)?,
             libc::SYS_fcntl if policy.supervised => owner_rules().map_err(wrong)?,
+            libc::SYS_sendto if !policy.supervised => sendto_rules(policy).map_err(wrong)?,
+            libc::SYS_sendmsg if !policy.supervised => message_rules(2).map_err(wrong)?,
+            libc::SYS_sendmmsg if !policy.supervised => message_rules(3).map_err(wrong)?,
             number if controlled(number, &[0; 6]).is_some() => own_rules(number).map_err(wrong)?,
             libc::SYS_open if holds_truncation(policy) => truncation_rules(1).map_err(wrong)?,
             libc::SYS_openat if holds_truncation(policy) => truncation_rules(2).map_err(wrong)?,
@@ -90,6 +95,9 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
         }
     }
     let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    if otherwise == Otherwise::Refuse || !policy.learn {
+        answer_unknown(&mut program, absent);
+    }
     answer_first(&mut program, allowed.iter().copied(), libc::SECCOMP_RET_ALLOW);
     // Before those: what programs do without is refused, whatever is said of it.
     answer_first(&mut program, missing.iter().copied(), absent);
@@ -108,11 +116,7 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
 fn answer_first(program: &mut BpfProgram, numbers: impl Iterator<Item = i64>, answer: u32) {
     /// So far a step can jump.
     const REACH: usize = u8::MAX as usize;
-    let loads_number = |one: &seccompiler::sock_filter| {
-        u32::from(one.code) == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS && one.k as usize == NUMBER_AT
-    };
-    // Before it, the program has made sure of whose numbers they are.
-    let Some(at) = program.iter().position(loads_number) else { return };
+    let Some(behind) = behind_number(program) else { return };
     let numbers: Vec<u32> = numbers.map(|number| number as u32).collect();
     let steps = numbers.chunks(REACH).flat_map(|some| {
         let tests = some.iter().enumerate().map(|(k, number)| {
@@ -121,8 +125,26 @@ fn answer_first(program: &mut BpfProgram, numbers: impl Iterator<Item = i64>, an
         });
         tests.chain([step(libc::BPF_RET | libc::BPF_K, (0, 0), answer)])
     });
-    let behind = at + 1;
     program.splice(behind..behind, steps.collect::<Vec<_>>());
+}
+
+/// Has a program answer all numbers behind those that any kernel is known to have: of calls that are newer, and of the x32 ABI.
+fn answer_unknown(program: &mut BpfProgram, answer: u32) {
+    let Some(behind) = behind_number(program) else { return };
+    let first = first_unknown(Arch::X86_64) as u32;
+    let steps = [
+        step(libc::BPF_JMP | libc::BPF_K | libc::BPF_JGE, (0, 1), first),
+        step(libc::BPF_RET | libc::BPF_K, (0, 0), answer),
+    ];
+    program.splice(behind..behind, steps);
+}
+
+/// Behind the step of a program that loads the number of the call. Before it, the program has made sure of whose numbers they are.
+fn behind_number(program: &BpfProgram) -> Option<usize> {
+    let loads_number = |one: &seccompiler::sock_filter| {
+        u32::from(one.code) == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS && one.k as usize == NUMBER_AT
+    };
+    program.iter().position(loads_number).map(|at| at + 1)
 }
 
 /// Where a filter finds the number of the call.
@@ -164,6 +186,22 @@ fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
         rules.push(SeccompRule::new(conditions)?);
     }
     Ok((!rules.is_empty()).then_some(rules))
+}
+
+/// sendto(2) that connects to nobody, as Landlock is not asked about a connection that begins with data (`MSG_FASTOPEN`). One of a
+/// pair of sockets is a socket as any other, and sends to whoever is named: where there are pairs, nobody is.
+fn sendto_rules(policy: &Policy) -> Conditions {
+    if policy.pass.contains(&libc::SYS_socketpair) {
+        let address = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+        return Ok(Some(vec![SeccompRule::new(vec![address])?]));
+    }
+    message_rules(3)
+}
+
+/// Messages that do not connect, by the argument that holds their flags.
+fn message_rules(flags: u8) -> Conditions {
+    let connects = SeccompCmpOp::MaskedEq(libc::MSG_FASTOPEN as u64);
+    Ok(Some(vec![SeccompRule::new(vec![argument(flags, connects, 0)?])?]))
 }
 
 /// Opens of what exists that Landlock alone decides about, by the argument that holds their flags. Making files and
@@ -300,7 +338,7 @@ const ROUTES: [(i32, &[i32]); 2] = [
 pub const OLD_ROUTING_HEADER: i32 = 5;
 
 /// Whether nobody may make the call, whoever was granted it: new namespaces, typing into a terminal, changing whole file systems,
-/// and packets that take a way of their own. Decided by registers, of which the kernel looks at the lower half.
+/// packets that take a way of their own, and passing for another program. Decided by registers, of which the kernel looks at the lower half.
 #[must_use]
 pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
     match number {
@@ -312,6 +350,8 @@ pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
             let mut requests = TYPES.iter().chain(&OWNS).chain(&OF_FILE_SYSTEMS);
             requests.any(|request| *request == args[1] & u64::from(u32::MAX))
         }
+        // It changes which program the kernel says that a process runs, by which its role is told.
+        libc::SYS_prctl => args[0] as i32 == libc::PR_SET_MM,
         // Without a value an option is taken back.
         libc::SYS_setsockopt => {
             let is_route = |(level, options): &(i32, &[i32])| {
@@ -323,7 +363,8 @@ pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
     }
 }
 
-/// Whom a call is about that changes how processes run: their limits, their turn, their priority.
+/// Whom a call is about that changes how processes run (their limits, their turn, their priority, where their memory lies), or that
+/// looks into them past all files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controlled {
     Caller,
@@ -346,7 +387,15 @@ pub fn controlled(number: i64, args: &[u64; 6]) -> Option<Controlled> {
         libc::SYS_sched_setparam
         | libc::SYS_sched_setscheduler
         | libc::SYS_sched_setaffinity
-        | libc::SYS_sched_setattr => return Some(one(args[0])),
+        | libc::SYS_sched_setattr
+        | libc::SYS_migrate_pages
+        | libc::SYS_move_pages
+        | libc::SYS_get_robust_list => return Some(one(args[0])),
+        // Of all processes, or of those of a control group, which a descriptor stands for.
+        libc::SYS_perf_event_open if !args[1] as u32 == 0 || args[4] & PERF_FLAG_PID_CGROUP != 0 => {
+            return Some(Controlled::All);
+        }
+        libc::SYS_perf_event_open => return Some(one(args[1])),
         libc::SYS_setpriority => (args[0] as i32, args[1]),
         libc::SYS_ioprio_set => ((args[0] as i32).wrapping_sub(FIRST_WHO), args[1]),
         _ => return None,
@@ -357,6 +406,9 @@ pub fn controlled(number: i64, args: &[u64; 6]) -> Option<Controlled> {
         _ => Controlled::All,
     })
 }
+
+/// Of linux/perf_event.h.
+const PERF_FLAG_PID_CGROUP: u64 = 4;
 
 fn one(id: u64) -> Controlled {
     if id as i32 == 0 { Controlled::Caller } else { Controlled::One(id as i32) }
@@ -371,6 +423,10 @@ fn own_rules(number: i64) -> Conditions {
             vec![vec![caller(0)?], vec![asks]]
         }
         libc::SYS_setpriority => vec![vec![caller(0)?, caller(1)?]],
+        libc::SYS_perf_event_open => {
+            let no_group = argument(4, SeccompCmpOp::MaskedEq(PERF_FLAG_PID_CGROUP), 0)?;
+            vec![vec![caller(1)?, no_group]]
+        }
         libc::SYS_ioprio_set => vec![vec![argument(0, SeccompCmpOp::Eq, FIRST_WHO as u64)?, caller(1)?]],
         _ => vec![vec![caller(0)?]],
     };
@@ -393,9 +449,10 @@ fn option_rules() -> Conditions {
     Ok(Some(rules))
 }
 
-/// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more.
-fn dumpable_rules() -> Conditions {
-    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::Ne, libc::PR_SET_DUMPABLE as u64)?])?]))
+/// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more, and `PR_SET_MM`.
+fn process_rules() -> Conditions {
+    let others = [libc::PR_SET_DUMPABLE, libc::PR_SET_MM].map(|what| argument(0, SeccompCmpOp::Ne, what as u64));
+    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
 }
 
 /// Commands of fcntl(2) that have a process told by signals.
@@ -454,6 +511,7 @@ mod tests {
                 code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => value = word(k as usize),
                 code if code == libc::BPF_ALU | libc::BPF_AND | libc::BPF_K => value &= k,
                 code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => jump(value == k),
+                code if code == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => jump(value >= k),
                 code if code == libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K => jump(value & k != 0),
                 code if code == libc::BPF_JMP | libc::BPF_JA => at += k as usize,
                 code if code == libc::BPF_RET | libc::BPF_K => return k,
@@ -475,21 +533,33 @@ mod tests {
     #[test]
     fn every_number_has_its_answer() {
         const ABSENT: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-        // More than a step can jump over.
-        let numbers = 500..1100;
+        let numbers = 65..150;
         let pass: Vec<i64> = numbers.clone().filter(|number| number % 2 == 0).chain([libc::SYS_clone]).collect();
         let absent: Vec<i64> = numbers.filter(|number| number % 3 == 0).collect();
         let program = program(&policy(&pass, &absent), Otherwise::Notify, true).unwrap();
         for number in 0..1200 {
             let meant = match number {
                 _ if absent.contains(&number) || number == libc::SYS_clone3 => ABSENT,
+                _ if number >= first_unknown(Arch::X86_64) as i64 => ABSENT,
                 _ if pass.contains(&number) || NEEDED.contains(&number) => libc::SECCOMP_RET_ALLOW,
                 _ => libc::SECCOMP_RET_USER_NOTIF,
             };
             assert_eq!(answer(&program, number, [0; 6]), meant, "call {number}");
         }
+        // getpid(2) of the x32 ABI.
+        assert_eq!(answer(&program, 0x4000_0000 | libc::SYS_getpid, [0; 6]), ABSENT);
         let namespaces = [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0];
         assert_eq!(answer(&program, libc::SYS_clone, namespaces), libc::SECCOMP_RET_USER_NOTIF);
+    }
+
+    #[test]
+    fn more_numbers_are_answered_than_a_step_can_jump_over() {
+        let mut program = program(&policy(&[], &[]), Otherwise::Notify, true).unwrap();
+        answer_first(&mut program, (500..1100).step_by(2), libc::SECCOMP_RET_ALLOW);
+        for number in 500..1200 {
+            let is_named = number < 1100 && number % 2 == 0;
+            assert_eq!(answer(&program, number, [0; 6]) == libc::SECCOMP_RET_ALLOW, is_named, "call {number}");
+        }
     }
 
     #[test]
@@ -506,7 +576,15 @@ mod tests {
     #[test]
     fn how_a_process_runs_is_told_by_itself() {
         use Controlled::{All, Caller, Group, One};
-        let calls = [libc::SYS_prlimit64, libc::SYS_sched_setattr, libc::SYS_setpriority, libc::SYS_ioprio_set];
+        let calls = [
+            libc::SYS_prlimit64,
+            libc::SYS_sched_setattr,
+            libc::SYS_setpriority,
+            libc::SYS_ioprio_set,
+            libc::SYS_move_pages,
+            libc::SYS_get_robust_list,
+            libc::SYS_perf_event_open,
+        ];
         let program = program(&policy(&calls, &[]), Otherwise::Notify, true).unwrap();
         for (number, args, whom) in [
             (libc::SYS_prlimit64, [0, 4, 1, 0], Some(Caller)),
@@ -520,12 +598,44 @@ mod tests {
             (libc::SYS_setpriority, [2, 7, 19, 0], Some(All)),
             (libc::SYS_ioprio_set, [1, 0, 0, 0], Some(Caller)),
             (libc::SYS_ioprio_set, [0, 0, 0, 0], Some(All)),
+            (libc::SYS_move_pages, [7, 0, 0, 0], Some(One(7))),
+            (libc::SYS_get_robust_list, [0, 1, 1, 0], Some(Caller)),
+            (libc::SYS_perf_event_open, [1, 0, u64::MAX, u64::MAX], Some(Caller)),
+            (libc::SYS_perf_event_open, [1, 7, u64::MAX, u64::MAX], Some(One(7))),
+            (libc::SYS_perf_event_open, [1, u64::from(u32::MAX), 0, u64::MAX], Some(All)),
         ] {
             let args = [args[0], args[1], args[2], args[3], 0, 0];
             assert_eq!(controlled(number, &args), whom, "{number} {args:?}");
             let is_own = matches!(whom, None | Some(Caller));
             assert_eq!(answer(&program, number, args) == libc::SECCOMP_RET_ALLOW, is_own, "{number} {args:?}");
         }
+        let group = [1, 0, 0, u64::MAX, PERF_FLAG_PID_CGROUP, 0];
+        assert_eq!(controlled(libc::SYS_perf_event_open, &group), Some(All));
+        assert_ne!(answer(&program, libc::SYS_perf_event_open, group), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn messages_name_nobody_where_only_the_kernel_holds_them() {
+        let alone = |pass: &[i64]| {
+            let mut policy = policy(pass, &[]);
+            policy.supervised = false;
+            program(&policy, Otherwise::Notify, true).unwrap()
+        };
+        let passes = |program: &BpfProgram, number, flags: i32, address: u64| {
+            let args = match number {
+                libc::SYS_sendmsg => [3, 1, flags as u64, 0, 0, 0],
+                _ => [3, 1, 1, flags as u64, address, 16],
+            };
+            answer(program, number, args) == libc::SECCOMP_RET_ALLOW
+        };
+        let plain = alone(&[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg]);
+        let paired = alone(&[libc::SYS_sendto, libc::SYS_socketpair]);
+        for number in [libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg] {
+            assert!(passes(&plain, number, libc::MSG_NOSIGNAL, 1), "{number}");
+            assert!(!passes(&plain, number, libc::MSG_NOSIGNAL | libc::MSG_FASTOPEN, 1), "{number}");
+        }
+        assert!(passes(&paired, libc::SYS_sendto, libc::MSG_NOSIGNAL, 0));
+        assert!(!passes(&paired, libc::SYS_sendto, 0, 1) && !passes(&paired, libc::SYS_sendto, 0, 1 << 32));
     }
 
     #[test]
@@ -545,6 +655,11 @@ mod tests {
         assert!(passes(libc::SYS_setsockopt, [3, ip, libc::IP_TOS as u64, 1, 4]));
         assert!(!passes(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 0, 0, 0, 0]));
         assert!(passes(libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0, 0, 0]));
+        // By its lower half, as the kernel takes it.
+        for option in [libc::PR_SET_MM as u64, 1 << 32 | libc::PR_SET_MM as u64] {
+            assert!(!passes(libc::SYS_prctl, [option, 13, 3, 0, 0]));
+            assert!(is_never(libc::SYS_prctl, &[option, 13, 3, 0, 0, 0]));
+        }
         assert!(!passes(libc::SYS_fcntl, [3, libc::F_SETOWN as u64, 1, 0, 0]));
         assert!(passes(libc::SYS_fcntl, [3, libc::F_GETFL as u64, 0, 0, 0]));
         assert!(!passes(libc::SYS_ioctl, [3, FIOSETOWN, 1, 0, 0]));

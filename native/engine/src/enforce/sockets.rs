@@ -16,6 +16,7 @@ use super::paths::{Walker, name_of};
 use super::rules::Peer;
 use super::supervise::{Answer, Asked, Caller, Check, Slow};
 use super::target::{Errno, checked};
+use crate::sys;
 
 type Done = Result<Answer, Errno>;
 
@@ -93,21 +94,22 @@ fn family_of(socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<i32, Errno
 /// that takes a connection back.
 fn peer_of(asked: &Asked<'_>, socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<Option<Peer>, Errno> {
     let family = family_of(socket, use_of, address)?;
-    let port = || address.get(2..4).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]])).ok_or(libc::EINVAL);
     Ok(match family {
-        libc::AF_INET => {
-            let bytes: [u8; 4] = address.get(4..8).and_then(|bytes| bytes.try_into().ok()).ok_or(libc::EINVAL)?;
-            let host = IpAddr::V4(Ipv4Addr::from(bytes));
-            Some(Peer::Internet { protocol: protocol_of(socket)?, host, port: port()? })
-        }
-        libc::AF_INET6 => {
-            let bytes: [u8; 16] = address.get(8..24).and_then(|bytes| bytes.try_into().ok()).ok_or(libc::EINVAL)?;
-            let host = IpAddr::V6(Ipv6Addr::from(bytes));
-            Some(Peer::Internet { protocol: protocol_of(socket)?, host, port: port()? })
-        }
+        libc::AF_INET | libc::AF_INET6 => Some(internet_peer(family, address, protocol_of(socket)?)?),
         libc::AF_UNIX => unix_peer(asked, &address[SUN_PATH..])?,
         _ => None,
     })
+}
+
+/// An internet address that is taken for one of a family.
+fn internet_peer(family: i32, address: &[u8], protocol: &'static str) -> Result<Peer, Errno> {
+    let port = address.get(2..4).and_then(<[u8]>::first_chunk).ok_or(libc::EINVAL)?;
+    let host = if family == libc::AF_INET6 {
+        IpAddr::V6(Ipv6Addr::from(*address.get(8..).and_then(<[u8]>::first_chunk).ok_or(libc::EINVAL)?))
+    } else {
+        IpAddr::V4(Ipv4Addr::from(*address.get(4..).and_then(<[u8]>::first_chunk).ok_or(libc::EINVAL)?))
+    };
+    Ok(Peer::Internet { protocol, host, port: u16::from_be_bytes(*port) })
 }
 
 fn unix_peer(asked: &Asked<'_>, name: &[u8]) -> Result<Option<Peer>, Errno> {
@@ -169,6 +171,37 @@ fn checked_address(
         check.peer("connect", &peer)?;
     }
     Ok((bytes, None))
+}
+
+/// Calls that send to whom they name.
+pub const SENDS: [i64; 3] = [libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg];
+
+/// To whom such a call of a thread goes, as an object of a grant, as far as its memory tells: only to be told, and never to decide.
+#[must_use]
+pub fn named(tid: i32, number: i64, args: &[u64; 6]) -> String {
+    let read = |at: u64, length: usize| {
+        let mut bytes = Vec::new();
+        sys::read_behind(tid, at, length.min(MAX_ADDRESS as usize), &mut bytes);
+        bytes
+    };
+    let word = |at: u64| read(at, 8).try_into().map_or(0, u64::from_ne_bytes);
+    let (at, length) = match number {
+        libc::SYS_sendto => (args[4], args[5]),
+        _ => (word(args[1]), word(args[1] + 8) & u64::from(u32::MAX)),
+    };
+    let address = read(at, length as usize);
+    let peer = match address.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family))) {
+        Some(family @ (libc::AF_INET | libc::AF_INET6 | libc::AF_UNSPEC)) => {
+            internet_peer(family, &address, "tcp").ok()
+        }
+        Some(libc::AF_UNIX) => match &address[SUN_PATH..] {
+            [] => None,
+            [0, name @ ..] => Some(Peer::UnixAbstract(name.to_vec())),
+            name => Some(Peer::UnixPath(name.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())),
+        },
+        _ => None,
+    };
+    peer.map_or_else(|| "an address".to_owned(), |peer| peer.object())
 }
 
 fn is_blocking(socket: &OwnedFd) -> bool {

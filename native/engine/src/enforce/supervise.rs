@@ -503,6 +503,8 @@ impl Supervisor {
         } else if self.policy.pass.contains(&number) && filter::controlled(number, &args).is_some() {
             // Who it is, is not looked up: what another process of the tree may be made to do, only a supervisor grants.
             ("ptrace", "outside".to_owned(), libc::EPERM)
+        } else if self.policy.pass.contains(&number) && sockets::SENDS.contains(&number) {
+            ("connect", sockets::named(tid, number, &args), libc::EOPNOTSUPP)
         } else if self.policy.pass.contains(&number) && filter::altered(number, &args).is_some() {
             let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", args[0] as i32)).unwrap_or_default();
             ("chmeta", path.to_string_lossy().into_owned(), libc::EPERM)
