@@ -212,7 +212,8 @@ export class AccessReader {
   }
 
   #reaches(batch: EventBatch, i: number, name: string, emit: Emit): void {
-    emit("ptrace", `pid ${this.#low(batch, i, REACHES_INTO.get(name) ?? 0) | 0}`);
+    for (const k of REACHES_INTO.get(name) ?? [])
+      emit("ptrace", `pid ${this.#low(batch, i, k) | 0}`);
   }
 
   /** What a program does to itself in this way needs no more than the call. */
@@ -223,7 +224,11 @@ export class AccessReader {
     const { which, changes } = how;
     if (changes !== undefined && !this.#isGiven(batch, i, changes)) return;
     const kind = which === undefined ? 0 : (this.#low(batch, i, which.arg) | 0) - which.process;
-    if (kind === 0 && id !== 0) emit("ptrace", `other ${id}`);
+    // Only one counts events of a control group, which a descriptor stands for.
+    const isGroup =
+      name === "perf_event_open" && (this.#low(batch, i, 4) & PERF_FLAG_PID_CGROUP) !== 0;
+    if (isGroup) emit("ptrace", "pid -1");
+    else if (kind === 0 && id !== 0) emit("ptrace", `other ${id}`);
     else if (kind === 1) emit("ptrace", `pid ${-id}`);
     else if (kind !== 0) emit("ptrace", "pid -1");
   }
@@ -363,6 +368,8 @@ export function isAnswered(batch: EventBatch, i: number): boolean {
   return !isResultless(batch, i) && ((batch.flags[i] ?? 0) & EventFlag.Error) === 0;
 }
 
+/** Of linux/perf_event.h. */
+const PERF_FLAG_PID_CGROUP = 4;
 const TYPE_MASK = 0xf;
 
 /** `inet,stream,tcp`: family, type and protocol of socket(2), the protocol that is meant where it says 0. */

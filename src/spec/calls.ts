@@ -83,17 +83,18 @@ export const SIGNALS: ReadonlyMap<string, { readonly arg: number; readonly id: "
     ["rt_tgsigqueueinfo", { arg: 0, id: "pid" }],
   ]);
 
-/** Calls that read or change the memory of another process, with the argument that names it. */
-export const REACHES_INTO: ReadonlyMap<string, number> = new Map([
-  ["ptrace", 1],
-  ["process_vm_readv", 0],
-  ["process_vm_writev", 0],
+/** Calls that read or change the memory of other processes, or compare what they have, with the arguments that name them. */
+export const REACHES_INTO: ReadonlyMap<string, readonly number[]> = new Map([
+  ["ptrace", [1]],
+  ["process_vm_readv", [0]],
+  ["process_vm_writev", [0]],
+  ["kcmp", [0, 1]],
 ]);
 
 /**
- * Calls that change how another process runs (its limits, its turn, its priority), with the argument that names it and, where a
- * number may also be that of a group or user, the argument that says so with what stands there for a process. Of `prlimit64` only
- * with new limits (`changes`, an address).
+ * Calls that change how another process runs (its limits, its turn, its priority, where its memory lies) or look into it past all
+ * files, with the argument that names it and, where a number may also be that of a group or user, the argument that says so with
+ * what stands there for a process. Of `prlimit64` only with new limits (`changes`, an address).
  */
 export const CONTROLS: ReadonlyMap<
   string,
@@ -110,6 +111,10 @@ export const CONTROLS: ReadonlyMap<
   ["sched_setattr", { arg: 0 }],
   ["setpriority", { arg: 1, which: { arg: 0, process: 0 } }],
   ["ioprio_set", { arg: 1, which: { arg: 0, process: 1 } }],
+  ["migrate_pages", { arg: 0 }],
+  ["move_pages", { arg: 0 }],
+  ["get_robust_list", { arg: 0 }],
+  ["perf_event_open", { arg: 1 }],
 ]);
 
 /** The process that an access of a file of `/proc` reaches into, as ptrace(2) does; undefined when it reaches into none. */

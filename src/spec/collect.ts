@@ -12,6 +12,7 @@ import type { Trace } from "../trace/trace.js";
 import { AccessReader, failureOf, isAnswered, isResultless, isSeen } from "./access.js";
 import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
+import { ProcessGroups } from "./groups.js";
 import { isLink } from "./links.js";
 import type { Verb } from "./model.js";
 import { PhaseTracker } from "./phases.js";
@@ -102,6 +103,7 @@ export class Collector {
   readonly #processes = new Map<number, Process>();
   readonly #channels: ChannelCollector;
   readonly #byPid = new Map<number, number>();
+  readonly #groups: ProcessGroups;
   readonly #unknown = new Set<string>();
   readonly #stamps: StampFinder;
   readonly #links = new Map<string, string>();
@@ -114,6 +116,7 @@ export class Collector {
     this.#reader = new AccessReader(trace);
     this.#channels = new ChannelCollector(trace);
     this.#stamps = new StampFinder(trace);
+    this.#groups = new ProcessGroups(trace.processes);
     for (const { number, pid } of trace.processes) this.#byPid.set(pid, number);
   }
 
@@ -194,6 +197,7 @@ export class Collector {
     const phases = from.phases.fork(by, thread);
     this.#processes.set(number, { role, phases, execPath: undefined, cwd });
     this.#channels.fork(parent.process, number);
+    this.#groups.fork(parent.process, number);
     this.#stamps.fork(parent.process, number);
   }
 
@@ -290,9 +294,8 @@ export class Collector {
       this.#unknown.add("a file was being opened when the recording or the thread ended");
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
-      const target = this.#target(number, verb, object);
-      if (target === undefined) return;
-      this.#access(process, seq, role, verb, target, error);
+      for (const target of this.#targets(number, verb, object))
+        this.#access(process, seq, role, verb, target, error);
       if (error === undefined && (verb === "create" || verb === "bind"))
         this.#stamps.made(
           number,
@@ -302,6 +305,11 @@ export class Collector {
         );
     });
     if (error !== undefined) return;
+    if (name === "wait4") this.#groups.waitedFor(batch.ret[2 * i] ?? 0);
+    if (name === "setsid") this.#groups.lead(number);
+    if (name === "setpgid") {
+      this.#groups.join(number, batch.args[12 * i] ?? 0, batch.args[12 * i + 2] ?? 0);
+    }
     if (TELLS_NUMBER.has(name)) this.#stamps.told(number, batch.ret[2 * i] ?? 0);
     if (name === "chdir") {
       process.cwd = this.#reader.facts.resolvedPath(batch, i, 0) ?? process.cwd;
@@ -357,22 +365,31 @@ export class Collector {
     else known.add(target);
   }
 
-  /** Targets of signals and of ptrace, by who they are; undefined: none of others. */
-  #target(from: number, verb: Verb, object: string): string | undefined {
-    if (verb !== "signal" && verb !== "ptrace") return object;
+  /** Targets of signals and of ptrace, by who they are. */
+  #targets(from: number, verb: Verb, object: string): string[] {
+    if (verb !== "signal" && verb !== "ptrace") return [object];
     const [kind, word] = object.split(" ");
-    const target = this.#targetOf(from, kind, Number(word));
-    return kind === "other" && target === "self" ? undefined : target;
+    const id = Number(word);
+    if (id < -1) return this.#members(from, -id);
+    const target = this.#targetOf(from, kind, id);
+    return kind === "other" && target === "self" ? [] : [target];
   }
 
   /** `pid`, `tid`, or `other`: a process or thread that the caller may be itself. */
   #targetOf(from: number, kind: string | undefined, id: number): string {
     if (id === 0) return "group";
-    if (id < 0) return id === -1 ? "any" : this.#named(from, this.#byPid.get(-id), "group");
+    if (id < 0) return "any";
     const byTid = () => this.#trace.threads.find(({ tid }) => tid === id)?.process;
     const number =
       kind === "tid" ? byTid() : (this.#byPid.get(id) ?? (kind === "other" ? byTid() : undefined));
     return this.#named(from, number, "outside");
+  }
+
+  /** All that are in a process group by now. That of whoever started the recording is granted as a group. */
+  #members(from: number, group: number): string[] {
+    const numbers = this.#groups.members(group);
+    if (numbers.length === 0) return ["group"];
+    return [...new Set(numbers.map((number) => this.#named(from, number, "outside")))];
   }
 
   #named(from: number, number: number | undefined, otherwise: string): string {

@@ -120,7 +120,9 @@ const ABSENT: readonly number[] = [...CALL_NUMBERS].flatMap(([name, number]) => 
 });
 
 /** Calls on a process by its handle, whose role no register tells. */
-const HANDLES = "pidfd_send_signal pidfd_getfd".split(" ").map(callNumber);
+const HANDLES = "pidfd_send_signal pidfd_getfd process_madvise process_mrelease"
+  .split(" ")
+  .map(callNumber);
 
 /** Of several roles none may make them: one could take descriptors of another. */
 function withoutHandles(role: PolicyRole): PolicyRole {

@@ -453,6 +453,52 @@ describe.skipIf(lacking("gcc"))("what is told of a file", () => {
   });
 });
 
+describe.skipIf(lacking("gcc"))("another role", () => {
+  const calls = "setpgid pipe2 fork clone wait4 kill dup2 ptrace set_robust_list gettid";
+  const run = (words: readonly string[], grants: Words, more = "") => {
+    const all: Words = [["exec", second], ...grants];
+    return tried(words, { calls: `${calls} ${more}`, second: true, grants: all });
+  };
+
+  it("gets no signal as one of a group whose leader may get it", async () => {
+    const own: Words = [
+      ["signal", "role:app"],
+      ["signal", "self"],
+    ];
+    for (const way of ["one", "group"]) {
+      expect(await run(["signal-other", way, second], own), way).toBe(EPERM);
+      expect(await run(["signal-other", way, second], [...own, ["signal", "role:second"]])).toBe(0);
+    }
+    expect(await run(["signal-other", "group", second], [["signal", "group"]])).toBe(0);
+  });
+
+  it("is not traced once it runs, by who traced what it was before", async () => {
+    const own: Words = [
+      ["ptrace", "role:app"],
+      ["ptrace", "group"],
+    ];
+    expect(await run(["trace-other", second], own)).toBe(EPERM);
+    expect(await run(["trace-other", second], [...own, ["ptrace", "role:second"]])).toBe(0);
+  });
+
+  it("is not looked into past all files", async () => {
+    const more = "kcmp get_robust_list move_pages perf_event_open";
+    for (const way of ["compare", "list", "move"]) {
+      const look = (whom: string, grants: Words = []) =>
+        run(["look-into", way, whom, second], grants, more);
+      expect(await look("own", [["ptrace", "self"]]), way).toBe(0);
+      expect(await look("other"), way).toBe(EPERM);
+      const both: Words = [
+        ["ptrace", "self"],
+        ["ptrace", "role:second"],
+      ];
+      expect(await look("other", both), way).toBe(0);
+    }
+    for (const whom of ["other", "-1"])
+      expect(await run(["look-into", "count", whom, second], [], more), whom).toBe(EPERM);
+  });
+});
+
 describe.skipIf(lacking("gcc"))("calls that nobody has heard of", () => {
   it("are answered as by a kernel that lacks them", async () => {
     for (const supervise of ["always", "never"] as const) {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -18,11 +19,13 @@
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -495,6 +498,62 @@ static int change(char **words) {
   return outcome(fchmod(must(open(words[1], O_RDONLY)), 0600));
 }
 
+/* A child that runs another program, in the process group of this one. It stands still before its first call when it is traced,
+ * and else has made some when this comes back. */
+static int run_other(const char *path, int is_traced) {
+  int out[2], in[2];
+  char byte;
+  must(pipe(out));
+  must(pipe(in));
+  int pid = must(fork());
+  if (pid == 0) {
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    close(in[0]);
+    close(in[1]);
+    if (is_traced && ptrace(PTRACE_TRACEME, 0, 0, 0) < 0) _exit(254);
+    execl(path, path, "stand", NULL);
+    _exit(253);
+  }
+  int status = 0;
+  if (is_traced) must(waitpid(pid, &status, 0));
+  else must(read(out[0], &byte, 1));
+  if (is_traced && !WIFSTOPPED(status)) exit(255);
+  return pid;
+}
+
+/* Says that it is there, and stays until its input ends. */
+static int stand(char **words) {
+  (void)words;
+  char byte;
+  must(write(1, "x", 1));
+  return read(0, &byte, 1);
+}
+
+/* Asks whether a signal could be sent to another program, by its number or by that of the group. */
+static int signal_other(char **words) {
+  setpgid(0, 0);
+  int other = run_other(words[1], 0);
+  return outcome(kill(strcmp(words[0], "group") == 0 ? -getpid() : other, 0));
+}
+
+static int trace_other(char **words) {
+  struct user_regs_struct registers;
+  return outcome(ptrace(PTRACE_GETREGS, run_other(words[0], 1), 0, &registers));
+}
+
+/* Looks into another process, or changes where its memory lies, past all files. */
+static int look_into(char **words) {
+  int pid = strcmp(words[1], "own") == 0 ? getpid() : strcmp(words[1], "other") == 0 ? run_other(words[2], 0) : atoi(words[1]);
+  long head = 0, length = 0;
+  if (strcmp(words[0], "compare") == 0) return outcome(syscall(SYS_kcmp, getpid(), pid, 1, 0, 0));
+  if (strcmp(words[0], "list") == 0) return outcome(syscall(SYS_get_robust_list, pid, &head, &length));
+  if (strcmp(words[0], "move") == 0) return outcome(syscall(SYS_move_pages, pid, 0, NULL, NULL, NULL, 0));
+  struct perf_event_attr event = {
+      .type = PERF_TYPE_SOFTWARE, .size = sizeof event, .config = PERF_COUNT_SW_TASK_CLOCK, .exclude_kernel = 1};
+  return outcome(syscall(SYS_perf_event_open, &event, pid, pid == -1 ? 0 : -1, -1, 0));
+}
+
 /* A call that no kernel has, or one of another ABI. */
 static int unheard_of(char **words) { return outcome(syscall(strtol(words[0], NULL, 0), 0, 0, 0, 0, 0)); }
 
@@ -572,6 +631,10 @@ static const struct {
     {"connect", connect_to},
     {"pair", pair},
     {"change", change},
+    {"stand", stand},
+    {"signal-other", signal_other},
+    {"trace-other", trace_other},
+    {"look-into", look_into},
     {"unheard-of", unheard_of},
     {"resolve", resolve},
     {"send-between", send_between},

@@ -117,6 +117,23 @@ child.stdin.close(); child.wait()
     expect(grants).toEqual(["{verb: ptrace, object: outside", "{verb: ptrace, object: role:cat"]);
   });
 
+  it("all programs of a group that gets a signal, whichever of them leads it", () => {
+    const found = learned(`import os, signal, subprocess
+def begun(name, group):
+    child = subprocess.Popen(name, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=group)
+    child.stdin.write(b"there\\n"); child.stdin.flush(); child.stdout.readline()
+    return child
+leader = begun("tee", 0); other = begun("cat", leader.pid)
+os.killpg(leader.pid, signal.SIGTERM)
+print(leader.wait(), other.wait())
+`);
+    expectEnough(found, "-15 -15\n");
+    expect(found.spec.match(/\{verb: signal, object: "?[^",]*/g)).toEqual([
+      "{verb: signal, object: role:cat",
+      "{verb: signal, object: role:tee",
+    ]);
+  });
+
   it("files without a name by the directory that they are made in", () => {
     const found = learned(`import os
 fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600); os.write(fd, b"text"); print(os.pread(fd, 9, 0))

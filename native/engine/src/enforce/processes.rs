@@ -51,6 +51,15 @@ impl Process {
         Arc::clone(&self.serving)
     }
 
+    /// Program and command line that it has by now, when one of its threads was let into an exec that has not failed.
+    fn run_meanwhile(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.exec.is_empty() {
+            return None;
+        }
+        let (exe, line) = (exe_of(self.pid), line_of(self.pid));
+        (!exe.is_empty() && (exe != self.exe || line != self.line)).then_some((exe, line))
+    }
+
     #[must_use]
     pub fn exe(&self) -> String {
         String::from_utf8_lossy(&self.exe).into_owned()
@@ -77,6 +86,9 @@ pub struct Processes {
     threads: HashMap<i32, (i32, OwnedFd)>,
     known: HashMap<i32, Process>,
 }
+
+/// Most forks one in another that are gone through for who is known.
+const MOST_ANCESTORS: usize = 64;
 
 /// Most entries before those of dead threads are thrown away.
 const CLEAN_AT: usize = 4096;
@@ -131,13 +143,17 @@ impl Processes {
         self.known.get_mut(&pid)
     }
 
-    /// Roles of another process, when it is one of the tree. One that has ended is what it was until it is waited for.
+    /// Roles of another process, when it is one of the tree. One that has ended is what it was until it is waited for, one that
+    /// runs another program by now is what that is, though it has not called yet.
     #[must_use]
     pub fn roles_of(&mut self, pid: i32, rules: &Rules) -> Vec<usize> {
         if let Some(process) = self.known.get(&pid)
             && has_number(&process.handle)
         {
-            return process.roles.to_vec();
+            return match process.run_meanwhile() {
+                Some((exe, line)) => role_now(pid, &exe, &line, rules).into_iter().collect(),
+                None => process.roles.to_vec(),
+            };
         }
         let parent = status_number(pid, "PPid:").unwrap_or(0);
         match self.known.get(&parent) {
@@ -171,14 +187,48 @@ impl Processes {
         Some((pid, true))
     }
 
+    /// The process that a forked one is what it is by, which runs the same program. One in between that has made no call of which
+    /// anybody knows has run no other either, as that is such a call: it is passed over.
+    fn ancestor(&self, pid: i32, exe: &[u8]) -> Option<&Process> {
+        let mut child = pid;
+        for _ in 0..MOST_ANCESTORS {
+            let parent = status_number(child, "PPid:")?;
+            if let Some(process) = self.known.get(&parent)
+                && is_alive(&process.handle)
+            {
+                return Some(process).filter(|process| process.exe == exe);
+            }
+            if parent <= 1 || exe_of(parent) != exe {
+                return None;
+            }
+            child = parent;
+        }
+        None
+    }
+
+    /// Meets what a process has forked so far, before it runs another program: they are what it was.
+    pub fn meet_children(&mut self, pid: i32, rules: &Rules) {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return };
+        let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        let children: Vec<i32> = lists
+            .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        for child in children {
+            if self.known.get(&child).is_some_and(|process| is_alive(&process.handle)) {
+                continue;
+            }
+            if let Some(process) = self.meet(child, rules) {
+                self.known.insert(child, process);
+            }
+        }
+    }
+
     /// A process that calls for the first time: forked, and not yet another program.
     fn meet(&self, pid: i32, rules: &Rules) -> Option<Process> {
         let handle = Arc::new(pidfd::open(pid, 0).ok()?);
         let exe = exe_of(pid);
         let line = line_of(pid);
-        let parent = self.known.get(&status_number(pid, "PPid:")?);
-        let inherited = parent.filter(|parent| parent.exe == exe && is_alive(&parent.handle));
-        let (roles, serving) = match inherited {
+        let (roles, serving) = match self.ancestor(pid, &exe) {
             Some(parent) => (Arc::clone(&parent.roles), parent.is_serving()),
             // Its parent ended, or runs something else by now.
             None => (
@@ -189,6 +239,17 @@ impl Processes {
         let serving = Arc::new(AtomicBool::new(serving));
         Some(Process { pid, handle, roles, serving, exe, line, exec: Vec::new(), fresh: false })
     }
+}
+
+/// Numbers of all processes of a group, of the tree or not.
+#[must_use]
+pub fn members_of(group: i32) -> Vec<i32> {
+    let numbers = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // SAFETY: takes no pointer.
+    numbers.filter(|pid| unsafe { libc::getpgid(*pid) } == group).collect()
 }
 
 /// After an exec: the same as before when it failed, else the role of what runs now.
@@ -206,8 +267,7 @@ fn recheck(
         process.exec.retain(|other| *other != tid);
         return Ok(());
     }
-    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let role = rules.role_of(&exe, &words, &cwd_of(process.pid));
+    let role = role_now(process.pid, &exe, &line, rules);
     match role {
         Some(_) | None
             if learn || (role.is_some() && (process.fresh || may_exec(&process.roles, &exe, process.is_serving()))) =>
@@ -222,6 +282,12 @@ fn recheck(
         }
         _ => Err(Stranger { pid: process.pid, exe }),
     }
+}
+
+/// The role of a process by the program that it runs, and its command line.
+fn role_now(pid: i32, exe: &[u8], line: &[u8], rules: &Rules) -> Option<usize> {
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    rules.role_of(exe, &words, &cwd_of(pid))
 }
 
 fn status_number(tid: i32, field: &str) -> Option<i32> {
@@ -261,6 +327,88 @@ mod tests {
         process.expect_exec(2);
         assert!(recheck(process, 1, &nothing(), false, |_, _, _| true).is_ok());
         assert_eq!(process.exec, [2]);
+    }
+
+    #[test]
+    fn a_process_is_what_it_runs_by_now_before_it_calls() {
+        let own = std::process::id() as i32;
+        let mut processes = Processes::default();
+        processes.first(own, 0, false).unwrap();
+        let process = processes.known(own).unwrap();
+        let role = |name: &str, exe: &str| {
+            let role = serde_json::json!({
+                "name": name, "exe": [exe], "script": null, "calls": [], "sockets": [], "users": [], "grants": [],
+            });
+            crate::enforce::rules::RoleRules::new(&serde_json::from_value(role).unwrap())
+        };
+        let rules = Rules { roles: vec![role("before", "/before"), role("now", &process.exe())] };
+        process.exe = b"/before".to_vec();
+        assert_eq!(processes.roles_of(own, &rules), [0]);
+        processes.known(own).unwrap().expect_exec(own);
+        assert_eq!(processes.roles_of(own, &rules), [1]);
+    }
+
+    /// A child that has a child, which both only sleep, and are killed in the end.
+    fn with_grandchild(test: impl FnOnce(i32, i32)) {
+        use std::io::Read as _;
+        let (mut reads, writes) = std::io::pipe().unwrap();
+        // SAFETY: the children make system calls only.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above; a pipe takes four bytes at once.
+            unsafe {
+                let own = libc::fork();
+                if own > 0 {
+                    libc::write(std::os::fd::AsRawFd::as_raw_fd(&writes), (&raw const own).cast(), 4);
+                }
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+        let mut bytes = [0; 4];
+        reads.read_exact(&mut bytes).unwrap();
+        let grandchild = i32::from_ne_bytes(bytes);
+        test(child, grandchild);
+        for pid in [grandchild, child] {
+            // SAFETY: both are processes of this test.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        // SAFETY: as above; nothing is told of how it ended.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+
+    #[test]
+    fn a_process_is_what_those_are_that_it_was_forked_by() {
+        let own = std::process::id() as i32;
+        with_grandchild(|child, grandchild| {
+            let mut processes = Processes::default();
+            processes.first(own, 7, false).unwrap();
+            assert_eq!(*processes.meet(grandchild, &nothing()).unwrap().roles, [7]);
+            processes.known(own).unwrap().exe = b"/other".to_vec();
+            assert!(processes.meet(grandchild, &nothing()).unwrap().roles.is_empty());
+            processes.first(child, 8, false).unwrap();
+            assert_eq!(*processes.meet(grandchild, &nothing()).unwrap().roles, [8]);
+        });
+    }
+
+    #[test]
+    fn a_process_stays_what_its_parent_was_before_that_ran_another_program() {
+        with_grandchild(|child, grandchild| {
+            let mut processes = Processes::default();
+            processes.first(child, 8, false).unwrap();
+            processes.meet_children(child, &nothing());
+            processes.known(child).unwrap().exe = b"/other".to_vec();
+            assert_eq!(*processes.known(grandchild).unwrap().roles, [8]);
+        });
+    }
+
+    #[test]
+    fn members_of_a_group_are_found() {
+        // SAFETY: takes no argument.
+        let group = unsafe { libc::getpgrp() };
+        assert!(members_of(group).contains(&(std::process::id() as i32)));
+        assert!(members_of(i32::MAX).is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - Calls that may wait are performed on a thread of their own (`apart.rs`).
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::apart::{Apart, patiently};
 use super::files;
 use super::filter::{self, Controlled};
 use super::policy::Policy;
-use super::processes::{Processes, Stranger};
+use super::processes::{Processes, Stranger, members_of};
 use super::reach;
 use super::rules::{Peer, RoleRules, Rules, verb};
 use super::sockets;
@@ -183,6 +183,17 @@ impl RoleCheck<'_> {
         vec![if is_own_thread(self.pid, pid) { "self".to_owned() } else { "outside".to_owned() }]
     }
 
+    /// What grants call the processes of a group. That of the caller may be granted as a whole.
+    fn names_of_group(&self, verb: &str, group: i32) -> BTreeSet<String> {
+        // SAFETY: takes no pointer.
+        let is_own = unsafe { libc::getpgid(self.pid) } == group;
+        if is_own && self.all(|role| role.may_touch(verb, "group")) {
+            return ["group".to_owned()].into();
+        }
+        let names = |pid| if pid == self.pid { vec!["self".to_owned()] } else { self.names_of(pid) };
+        members_of(group).into_iter().flat_map(names).collect()
+    }
+
     /// That what a file of /proc tells of another process may be known, or changed. The supervisor opens such files with its own
     /// rights: nobody else keeps the processes outside from being looked into, or those of another role.
     fn reach(&self, bits: u16, path: &[u8]) -> Result<(), Errno> {
@@ -293,6 +304,8 @@ impl Supervisor {
     pub fn run(mut self) -> std::io::Result<()> {
         // One that came while a descriptor is handed over would leave the program without it.
         sys::block_signals(None);
+        // A call can be interrupted until it was received: not for longer than it has to be, however busy the machine is.
+        let _short = sys::ShortSlices::new();
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
         // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
         unsafe {
@@ -428,6 +441,10 @@ impl Supervisor {
                 touch(asked, check, "ptrace", asked.args[0] as i32)
             }
             libc::SYS_ptrace => touch(asked, check, "ptrace", asked.args[1] as i32),
+            libc::SYS_kcmp => {
+                let both = asked.args[..2].iter().map(|pid| touch(asked, check, "ptrace", *pid as i32));
+                both.fold(Ok(Answer::Pass), Result::and)
+            }
             libc::SYS_fcntl => own(asked, check),
             libc::SYS_prctl if asked.args[0] as i32 == libc::PR_SET_DUMPABLE => Ok(self.stay_dumpable()),
             number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
@@ -449,7 +466,9 @@ impl Supervisor {
                 check.path(verb::EXEC, &found.path)?;
             }
         }
-        if let Some(process) = self.processes.borrow_mut().known(asked.target.tgid) {
+        let mut processes = self.processes.borrow_mut();
+        processes.meet_children(asked.target.tgid, &self.rules);
+        if let Some(process) = processes.known(asked.target.tgid) {
             process.expect_exec(asked.target.tid);
         }
         Ok(Answer::Pass)
@@ -553,7 +572,8 @@ fn touch(asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Resu
         pid if pid == check.pid || (asked.number == libc::SYS_tkill && pid == asked.target.tid) => {
             vec!["self".to_owned()]
         }
-        pid => check.names_of(pid.unsigned_abs() as i32),
+        pid if pid > 0 => check.names_of(pid),
+        group => check.names_of_group(verb, group.wrapping_neg()).into_iter().collect(),
     };
     check.touch(verb, targets).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
 }
