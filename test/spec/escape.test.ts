@@ -620,6 +620,28 @@ describe.skipIf(lacking("gcc"))("processes outside", () => {
     expect(await look(`/proc/${outside}/stat`, "read")).toBe(0);
     expect(await look(`/proc/${outside}/environ`, "read", [["ptrace", "outside"]])).toBe(0);
   });
+
+  const hold = `import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); os.unlink(sys.argv[1])
+print(os.getpid(), fd, os.memfd_create("memory"), flush=True); sys.stdin.read()`;
+
+  it.skipIf(lacking("python3"))("keep what they hold that has no name any more", async () => {
+    const holder = spawn("python3", ["-c", hold, at("other")]);
+    try {
+      const [line] = await once(holder.stdout, "data");
+      const [pid, ...held] = String(line).trim().split(" ");
+      const grants: Words = [
+        ["read", "/**"],
+        ["write", "/**"],
+      ];
+      for (const fd of held)
+        for (const how of ["read", "write"])
+          expect(await tried(["look", `/proc/${pid}/fd/${fd}`, how], { grants })).toBe(EACCES);
+      expect(held).toHaveLength(2);
+    } finally {
+      holder.kill();
+    }
+  });
 });
 
 describe.skipIf(lacking("gcc"))("packets", () => {

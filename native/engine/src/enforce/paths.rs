@@ -185,6 +185,10 @@ impl<'a> Walker<'a> {
             if !is_own && !path.starts_with(b"/") {
                 return Err(libc::EACCES);
             }
+            // Memory and removed files of another process have no name that could have been granted.
+            if !place.path.starts_with(own.as_bytes()) && facts_of(&fd)?.st_nlink == 0 {
+                return Err(libc::EACCES);
+            }
             let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
             return Ok(Place { fd, path, own: is_own, descriptor: number.filter(|_| is_own) });
         }
