@@ -623,7 +623,7 @@ describe.skipIf(lacking("gcc"))("processes outside", () => {
 
   const hold = `import os, sys
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); os.unlink(sys.argv[1])
-print(os.getpid(), fd, os.memfd_create("memory"), flush=True); sys.stdin.read()`;
+sys.stdout.write(f"{os.getpid()} {fd} {os.memfd_create('memory')}"); sys.stdout.flush(); sys.stdin.read()`;
 
   it.skipIf(lacking("python3"))("keep what they hold that has no name any more", async () => {
     const holder = spawn("python3", ["-c", hold, at("other")]);
