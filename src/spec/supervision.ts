@@ -108,7 +108,7 @@ function reachesFreely({ sockets, calls }: PolicyRole): boolean {
 }
 
 /**
- * Whether a role could name any address to one of a pair of sockets, which is a socket as any other. A filter sees the address of
+ * Whether a role could name any address to one of a pair of sockets, which is one like all others. A filter sees the address of
  * sendto(2) only, and does not tell a netlink socket, which has one too, from a pair.
  */
 function pairsReach(role: Role): boolean {

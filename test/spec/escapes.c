@@ -476,7 +476,7 @@ static int connect_to(char **words) {
   return outcome(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
 }
 
-/* To a socket that was made as one of a pair, which is one as any other. */
+/* To a socket that was made as one of a pair, which is one like all others. */
 static int pair(char **words) {
   int ends[2];
   struct sockaddr_un address = {.sun_family = AF_UNIX};

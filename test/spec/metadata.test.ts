@@ -1,20 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Draft } from "../../src/spec/generalise.js";
 import { changesOfMade } from "../../src/spec/metadata.js";
-import type { Verb } from "../../src/spec/model.js";
-
-function draft(verb: Verb, object: string): Draft {
-  return {
-    verb,
-    object,
-    rung: "literal",
-    because: undefined,
-    count: 1,
-    runs: new Set([1]),
-    first: "1@1",
-    phases: 3,
-  };
-}
+import { draft } from "./support.js";
 
 /** What is granted besides, as `verb object`. */
 const besides = (...drafts: Draft[]) =>

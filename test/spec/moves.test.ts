@@ -1,20 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Draft } from "../../src/spec/generalise.js";
-import type { Verb } from "../../src/spec/model.js";
 import { gainedByMoves } from "../../src/spec/moves.js";
-
-function draft(verb: Verb, object: string, phases = 3): Draft {
-  return {
-    verb,
-    object,
-    rung: "literal",
-    because: undefined,
-    count: 1,
-    runs: new Set([1]),
-    first: "1@1",
-    phases,
-  };
-}
+import { draft } from "./support.js";
 
 /** What the old name of a rename gains, as `verb object`. */
 function gained(from: string, to: string, others: readonly Draft[]): string[] {

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Draft } from "../../src/spec/generalise.js";
 import type { Grant, Phase, Role, Spec, Verb } from "../../src/spec/model.js";
 import { cli, nodeFolder } from "../support/command.js";
 
@@ -109,5 +110,19 @@ export function specWith(...roles: Role[]): Spec {
     channels: [],
     triggers: [],
     unknown: [],
+  };
+}
+
+/** A draft of what one recording needs once. `phases`: bits, by default both. */
+export function draft(verb: Verb, object: string, phases = 3): Draft {
+  return {
+    verb,
+    object,
+    rung: "literal",
+    because: undefined,
+    count: 1,
+    runs: new Set([1]),
+    first: "1@1",
+    phases,
   };
 }

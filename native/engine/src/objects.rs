@@ -335,9 +335,7 @@ fn kind_of(path: &[u8], mode: u32) -> ObjectKind {
 /// The open descriptors of a process in ascending order.
 #[must_use]
 pub fn open_descriptors(pid: pid_t) -> Option<Vec<i32>> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let mut fds: Vec<i32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
+    let mut fds = sys::numbers_in(&format!("/proc/{pid}/fd")).ok()?;
     fds.sort_unstable();
     Some(fds)
 }

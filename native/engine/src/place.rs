@@ -20,7 +20,7 @@ use crate::siginfo::{self, SigInfo};
 use crate::state;
 use crate::stepped;
 use crate::sys;
-use crate::waits::{self, LONGEST_TURN, Passes, Turn, Wait, repeats};
+use crate::waits::{self, LONGEST_TURN, Turn, Wait, repeats};
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
@@ -290,15 +290,11 @@ impl<'a> Walk<'a> {
         let most = if self.is_thorough { TWICE_AROUND_LONG } else { TWICE_AROUND };
         while states.len() < most && !self.is_late() {
             let instruction = self.at_own_code()?;
-            match last.passes(&instruction, &self.regs) {
-                Some(Passes::Reading) => {}
-                Some(Passes::Writing) => whole = None,
-                None => break,
+            if last.passes(&instruction, &self.regs).is_none() {
+                break;
             }
-            if states.len() == LONGEST_TURN {
-                whole = None;
-            }
-            whole = whole.and_then(|mut whole| whole.takes(&instruction, &self.regs).then_some(whole));
+            let is_short = states.len() < LONGEST_TURN;
+            whole = whole.and_then(|mut whole| (is_short && whole.takes(&instruction, &self.regs)).then_some(whole));
             states.push(self.regs);
             self.step_from(&instruction)?;
             if self.regs.rip != begin.rip {

@@ -162,7 +162,6 @@ struct OpenHow {
 }
 
 fn open_path(root: Option<&CStr>, path: &CStr) -> io::Result<OwnedFd> {
-    const RESOLVE_IN_ROOT: u64 = 0x10;
     let flags = libc::O_PATH | libc::O_CLOEXEC;
     let raw = match root {
         // SAFETY: `path` is NUL-terminated.
@@ -170,7 +169,7 @@ fn open_path(root: Option<&CStr>, path: &CStr) -> io::Result<OwnedFd> {
         Some(root) => {
             use std::os::unix::ffi::OsStrExt as _;
             let root = File::open(std::ffi::OsStr::from_bytes(root.to_bytes()))?;
-            let how = OpenHow { flags: flags as u64, mode: 0, resolve: RESOLVE_IN_ROOT };
+            let how = OpenHow { flags: flags as u64, mode: 0, resolve: libc::RESOLVE_IN_ROOT };
             // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size, `root` is open.
             unsafe {
                 libc::syscall(

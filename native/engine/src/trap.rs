@@ -7,6 +7,9 @@ use trace_format::event::Trap;
 /// What stands where an instruction was that does not trap by itself: `ud2`.
 pub const UNDEFINED: [u8; 2] = [0x0f, 0x0b];
 
+/// `cpuid`
+pub const CPUID: [u8; 2] = [0x0f, 0xa2];
+
 /// Bits of the flags register.
 mod flags {
     pub const CARRY: u64 = 1;

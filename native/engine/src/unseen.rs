@@ -18,6 +18,8 @@ use object::read::{ReadCache, ReadRef};
 use object::{Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SegmentFlags};
 use trace_format::event::Trap;
 
+use crate::trap;
+
 /// An instruction in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -53,8 +55,8 @@ const UNSEEN: Sought = Sought {
     sets_carry: true,
 };
 
-const CPUID: Sought = Sought {
-    opcode: [0x0f, 0xa2],
+const ASKING: Sought = Sought {
+    opcode: trap::CPUID,
     least_next: 0,
     is_it: |instruction| instruction.mnemonic() == Mnemonic::Cpuid,
     sets_carry: false,
@@ -84,7 +86,7 @@ pub fn sites(file: &File) -> Vec<Site> {
 /// Offsets in an ELF file at which `cpuid` is proved to stand, in order.
 #[must_use]
 pub fn asking(file: &File) -> Vec<u64> {
-    proved(file, &CPUID).into_iter().map(|(offset, _)| offset).collect()
+    proved(file, &ASKING).into_iter().map(|(offset, _)| offset).collect()
 }
 
 /// The proved instructions of a file with their offsets, in the order of these.
@@ -403,7 +405,7 @@ mod tests {
     fn cpuid_is_proved_along_branches_alone() {
         // jae +3; cpuid; ret; ff e0 is jmp rax, and what is behind it no branch leads to.
         let code = [&[0x73, 3][..], &[0x0f, 0xa2], &[0xc3], &[0xff, 0xe0], &[0x0f, 0xa2], &SETC_CL].concat();
-        let function = Function { bytes: &code, start: 0x1000, bits: 64, sought: &CPUID };
+        let function = Function { bytes: &code, start: 0x1000, bits: 64, sought: &ASKING };
         assert_eq!(mnemonics(&function.reached()), [(0x1002, Mnemonic::Cpuid)]);
         assert_eq!(function.passed(0x1007), None);
     }
@@ -417,7 +419,7 @@ mod tests {
         for offset in found {
             let mut code = [0; 2];
             file.read_exact_at(&mut code, offset).unwrap();
-            assert_eq!(code, CPUID.opcode);
+            assert_eq!(code, trap::CPUID);
         }
     }
 }

@@ -7,9 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::filter;
 use super::interpreter;
-use super::paths::{
-    Entry, Place, RESOLVE_ALL, RESOLVE_NO_SYMLINKS, Walker, facts_of, is_link, kind_of, name_of, open_how,
-};
+use super::paths::{Entry, Place, RESOLVE_ALL, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
@@ -294,7 +292,7 @@ fn terminal_of(asked: &Asked<'_>) -> Result<OwnedFd, Errno> {
         _ => return Err(libc::ENXIO),
     };
     let name = CStr::from_bytes_with_nul(name.as_bytes()).map_err(|_| libc::ENXIO)?;
-    let found = open_how(libc::AT_FDCWD, name, libc::O_PATH | libc::O_CLOEXEC, RESOLVE_NO_SYMLINKS)?;
+    let found = open_how(libc::AT_FDCWD, name, libc::O_PATH | libc::O_CLOEXEC, libc::RESOLVE_NO_SYMLINKS)?;
     if device_of(&found)? == Some(device) { Ok(found) } else { Err(libc::ENXIO) }
 }
 
@@ -332,7 +330,7 @@ fn open_granted(check: &dyn Check, known: &KnownFiles, name: &CStr, flags: i32) 
         return None;
     }
     let own = flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let fd = match open_how(libc::AT_FDCWD, name, own, RESOLVE_NO_SYMLINKS) {
+    let fd = match open_how(libc::AT_FDCWD, name, own, libc::RESOLVE_NO_SYMLINKS) {
         Err(libc::ENOENT) => return Some(Err(libc::ENOENT)),
         fd => fd.ok()?,
     };

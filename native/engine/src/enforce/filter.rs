@@ -189,7 +189,7 @@ fn socket_rules(sockets: &[SocketRule], number: i64) -> Conditions {
 }
 
 /// sendto(2) that connects to nobody, as Landlock is not asked about a connection that begins with data (`MSG_FASTOPEN`). One of a
-/// pair of sockets is a socket as any other, and sends to whoever is named: where there are pairs, nobody is.
+/// pair of sockets is one like all others, and sends to whoever is named: where there are pairs, nobody is.
 fn sendto_rules(policy: &Policy) -> Conditions {
     if policy.pass.contains(&libc::SYS_socketpair) {
         let address = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;

@@ -4,6 +4,8 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use libc::{RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS};
+
 use super::target::{Errno, Target, errno, errno_of};
 use crate::pidfd::owned;
 use crate::resolve::join;
@@ -30,9 +32,6 @@ pub struct Entry {
 
 /// Most links that are followed by hand.
 const MAX_LINKS: u32 = 40;
-const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
-/// Of openat2(2): a link anywhere on the way is an error.
-pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 
 #[repr(C)]
 struct OpenHow {
@@ -66,12 +65,11 @@ fn canonical(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(buffer[..length].to_vec())
 }
 
-/// Of openat2(2): names are taken below the directory that they start from, and stay there.
-const RESOLVE_BENEATH: u64 = 0x08;
-const RESOLVE_IN_ROOT: u64 = 0x10;
+/// Names are taken below the directory that they start from, and stay there.
 const SCOPED: u64 = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
-/// All that openat2(2) lets a program ask for, the others being `RESOLVE_NO_XDEV` and `RESOLVE_CACHED`.
-pub const RESOLVE_ALL: u64 = SCOPED | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | 0x01 | 0x20;
+/// All that openat2(2) lets a program ask for.
+pub const RESOLVE_ALL: u64 =
+    SCOPED | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV | libc::RESOLVE_CACHED;
 
 /// Resolves names for one thread.
 pub struct Walker<'a> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::rules::Rules;
 use crate::pidfd::{self, has_number, is_alive};
+use crate::sys;
 
 /// `PIDFD_THREAD` of linux/pidfd.h is `O_EXCL`.
 const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
@@ -208,17 +209,13 @@ impl Processes {
 
     /// Meets what a process has forked so far, before it runs another program: they are what it was.
     pub fn meet_children(&mut self, pid: i32, rules: &Rules) {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return };
-        let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-        let children: Vec<i32> = lists
-            .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
-            .collect();
-        for child in children {
-            if self.known.get(&child).is_some_and(|process| is_alive(&process.handle)) {
-                continue;
-            }
-            if let Some(process) = self.meet(child, rules) {
-                self.known.insert(child, process);
+        for tid in sys::numbers_in(&format!("/proc/{pid}/task")).unwrap_or_default() {
+            let list = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
+            for child in list.split_whitespace().filter_map(|word| word.parse().ok()) {
+                let is_known = self.known.get(&child).is_some_and(|process| is_alive(&process.handle));
+                if !is_known && let Some(process) = self.meet(child, rules) {
+                    self.known.insert(child, process);
+                }
             }
         }
     }
@@ -244,12 +241,10 @@ impl Processes {
 /// Numbers of all processes of a group, of the tree or not.
 #[must_use]
 pub fn members_of(group: i32) -> Vec<i32> {
-    let numbers = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut members = sys::numbers_in("/proc").unwrap_or_default();
     // SAFETY: takes no pointer.
-    numbers.filter(|pid| unsafe { libc::getpgid(*pid) } == group).collect()
+    members.retain(|pid| unsafe { libc::getpgid(*pid) } == group);
+    members
 }
 
 /// After an exec: the same as before when it failed, else the role of what runs now.

@@ -575,6 +575,10 @@ fn touch(asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Resu
         pid if pid > 0 => check.names_of(pid),
         group => check.names_of_group(verb, group.wrapping_neg()).into_iter().collect(),
     };
+    // Who joins the group from now on was not looked at.
+    if targets.is_empty() {
+        return Err(libc::ESRCH);
+    }
     check.touch(verb, targets).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
 }
 

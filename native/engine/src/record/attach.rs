@@ -44,9 +44,8 @@ fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
 }
 
 fn threads_of(pid: pid_t) -> Result<Vec<pid_t>, EngineError> {
-    let list = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .map_err(|_| EngineError::start("no-process", format!("there is no process {pid}")))?;
-    Ok(list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    sys::numbers_in(&format!("/proc/{pid}/task"))
+        .map_err(|_| EngineError::start("no-process", format!("there is no process {pid}")))
 }
 
 impl Recorder {

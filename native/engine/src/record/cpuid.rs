@@ -6,9 +6,7 @@
 
 use crate::agent::window::{self, Around, Branches};
 use crate::cpu::features::{self, Answer};
-
-/// `cpuid`
-pub(super) const CPUID: [u8; 2] = [0x0f, 0xa2];
+use crate::trap::CPUID;
 
 /// What `cpuid` is asked: leaf and subleaf.
 pub(super) type Question = (u32, u32);

@@ -8,6 +8,7 @@
 //! file, and what glibc's asks is asked before. What was written is part of the Exec event, so replay needs to know nothing of it. A
 //! program whose loader is to tell its times (LD_DEBUG) is spared nothing.
 
+use std::collections::HashMap;
 use std::fs::File;
 
 use libc::pid_t;
@@ -27,6 +28,7 @@ use crate::stack::{self, Stack};
 use crate::store::Hash;
 use crate::sys;
 use crate::task::{Loader, Task};
+use crate::trap::CPUID;
 use crate::unseen;
 
 /// `rdtsc`
@@ -106,10 +108,7 @@ impl World {
     /// What is known of the loader of a task that has trapped at an address in it, and the place in its file.
     fn sites_at(&mut self, task: &Task, ip: u64) -> Option<(&mut Sites, u64)> {
         let loader = task.space.borrow().loader.filter(|loader| loader.holds(ip))?;
-        if self.loader_sites.len() >= MOST_LOADERS && !self.loader_sites.contains_key(&loader.hash) {
-            return None;
-        }
-        Some((self.loader_sites.entry(loader.hash).or_default(), loader.offset + (ip - loader.start)))
+        Some((Sites::of(&mut self.loader_sites, &loader)?, loader.offset + (ip - loader.start)))
     }
 
     /// A task has trapped at this `rdtsc`.
@@ -139,9 +138,8 @@ impl World {
 
     /// Spares a new program what is known of its loader, finds out what is worth it, and adds what was written to its Exec event.
     pub(super) fn spare_loader(&mut self, task: &mut Task, loader: Loader, memory: &mut Memory) {
-        if self.loader_sites.len() < MOST_LOADERS || self.loader_sites.contains_key(&loader.hash) {
-            let (traps_in_all, can_trap) = (self.traps_all_cpuid(), self.shown_cpu.is_some());
-            let sites = self.loader_sites.entry(loader.hash).or_default();
+        let (traps_in_all, can_trap) = (self.traps_all_cpuid(), self.shown_cpu.is_some());
+        if let Some(sites) = Sites::of(&mut self.loader_sites, &loader) {
             sites.loaded = sites.loaded.saturating_add(1);
             let is_worth = !traps_in_all && sites.loaded == WORTH_LOOKING;
             if is_worth && !can_trap {
@@ -159,6 +157,12 @@ impl World {
 }
 
 impl Sites {
+    /// Those of a loader; none when others are remembered already, and no more.
+    fn of<'a>(all: &'a mut HashMap<Hash, Sites>, loader: &Loader) -> Option<&'a mut Sites> {
+        let has_room = all.len() < MOST_LOADERS || all.contains_key(&loader.hash);
+        has_room.then(|| all.entry(loader.hash).or_default())
+    }
+
     /// Finds out where a loader asks for the processor, and what it is to be told, without a trap.
     fn look_into(&mut self, file: Option<File>) {
         let Some(asking) = file.map(|file| unseen::asking(&file)).filter(|asking| !asking.is_empty()) else { return };
@@ -201,7 +205,7 @@ impl Sites {
         let stands_at = |at: u64, what: [u8; LENGTH]| bytes[at as usize..].starts_with(&what);
         let asking = self.asking.iter().filter_map(|(offset, leaf)| Some((place(*offset)?, *leaf)));
         let asking: Vec<_> =
-            asking.filter(|(at, _)| stands_at(*at, cpuid::CPUID)).map(|(at, leaf)| (loader.start + at, leaf)).collect();
+            asking.filter(|(at, _)| stands_at(*at, CPUID)).map(|(at, leaf)| (loader.start + at, leaf)).collect();
         let written = cpuid::build(&code, &asking, &self.answers);
         let mut instead: Vec<_> = written.into_iter().map(|(addr, bytes)| (addr - loader.start, bytes)).collect();
         let clocks = self.clocks.iter().filter_map(|offset| place(*offset)).filter(|at| stands_at(*at, READS));

@@ -5,13 +5,13 @@ use libc::{c_int, pid_t};
 use trace_format::event::{EventKind, Trap};
 
 use super::called::{Numbers, call_in, with_scratch};
-use super::cpuid::CPUID;
 use super::signals::catches;
 use super::{Recorder, World};
 use crate::memory::Memory;
 use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, USER_CS};
 use crate::task::{Boundary, Task};
+use crate::trap::CPUID;
 
 const PRCTL: Numbers = (libc::SYS_prctl, 172);
 const ARCH_PRCTL: Numbers = (libc::SYS_arch_prctl, 384);

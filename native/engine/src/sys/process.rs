@@ -147,6 +147,15 @@ pub fn state_of(tid: pid_t) -> Option<u8> {
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
 }
 
+/// The numbers that a directory of /proc lists: processes, threads of one, its descriptors.
+///
+/// # Errors
+/// As open(2): there is no such process any more, or it is not to be looked at.
+pub fn numbers_in(directory: &str) -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir(directory)?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
 /// The effective capabilities of a thread, capget(2).
 ///
 /// # Errors
