@@ -36,6 +36,7 @@ static void *busy(void *unused) {
         check(syscall(SYS_getpid) == own, "getpid");
         check(read(zero, bytes, sizeof bytes) == sizeof bytes && bytes[0] == 0 && bytes[63] == 0, "read");
         check(open("/nowhere", O_RDONLY) == -1 && errno == ENOENT, "open");
+        check(syscall(SYS_getpriority, 0, 0) > 0, "getpriority");
         turns++;
     }
     close(zero);

@@ -424,6 +424,12 @@ impl Recorder {
             let _ = sys::resume(tid, Resume::Syscall, 0);
             return None;
         }
+        let has_come_back = info.is_some_and(|info| info.op == sys::INFO_EXIT);
+        if signal == 0 && !has_come_back && sys::has_raised_signal(tid) {
+            // It comes next, and may be for the recorder alone: of an instruction that traps, or a call that is sent back.
+            let _ = sys::resume(tid, Resume::Cont, 0);
+            return None;
+        }
         if self.stops_seldom() && self.leave_agent(tid, signal) {
             let _ = sys::interrupt(tid);
             return None;

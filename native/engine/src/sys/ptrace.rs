@@ -265,11 +265,26 @@ pub fn has_pending_signals(tid: pid_t) -> bool {
     [0, PEEK_SHARED].into_iter().any(|flags| !matches!(waiting_signal(tid, flags, 0), Ok(None)))
 }
 
+/// The signals that wait for a stopped tracee alone, blocked ones among them.
+fn own_waiting_signals(tid: pid_t) -> impl Iterator<Item = SigInfo> {
+    (0..).map_while(move |place| waiting_signal(tid, 0, place).ok().flatten())
+}
+
 /// Whether a filter of the program has made a trap of the call that a tracee comes back from: its SIGSYS waits then.
 #[must_use]
 pub fn is_trapped_by_filter(tid: pid_t) -> bool {
-    let mut waiting = (0..).map_while(|place| waiting_signal(tid, 0, place).ok().flatten());
-    waiting.any(|info| siginfo::signal(&info) == libc::SIGSYS && siginfo::code(&info) == siginfo::SYS_SECCOMP)
+    own_waiting_signals(tid)
+        .any(|info| siginfo::signal(&info) == libc::SIGSYS && siginfo::code(&info) == siginfo::SYS_SECCOMP)
+}
+
+/// Whether a tracee that was stopped between two instructions has raised a signal with the one before, which is to come next.
+#[must_use]
+pub fn has_raised_signal(tid: pid_t) -> bool {
+    own_waiting_signals(tid).any(|info| match siginfo::signal(&info) {
+        // One that was pending already takes the place of the kernel's, which has let it through.
+        libc::SIGSYS => signal_mask(tid).is_ok_and(|mask| mask & 1 << (libc::SIGSYS - 1) == 0),
+        signal => siginfo::is_synchronous(signal, siginfo::code(&info)),
+    })
 }
 
 /// Sets one argument register (0 to 5) of a tracee in a syscall stop.

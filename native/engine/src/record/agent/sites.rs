@@ -230,8 +230,9 @@ impl Recorder {
     /// of it.
     pub(super) fn hold_running(&mut self, tid: pid_t, space: &Rc<RefCell<Space>>) -> Vec<pid_t> {
         let is_own = self.tasks.get(&tid).is_some_and(|task| Rc::ptr_eq(&task.space, space));
-        // Where they take turns, no other runs; nor where there is none.
-        if is_own && (self.world.replayable || Rc::strong_count(space) <= 2) || !space.borrow().code.is_patched() {
+        // Where they take turns, no other runs; nor where there is none. At the end those that were let go run as they like.
+        let take_turns = self.world.replayable && !self.detaching;
+        if is_own && (take_turns || Rc::strong_count(space) <= 2) || !space.borrow().code.is_patched() {
             return Vec::new();
         }
         self.hold(tid, space, |_| false).0
