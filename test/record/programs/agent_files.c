@@ -107,9 +107,12 @@ int main(void)
 	/* A descriptor is known to the agent only some calls later. */
 	for (int i = 0; i < TURNS; i++)
 		turn(i);
-	/* A file that nobody in this program has ever opened for writing. */
+	/* Files that nobody in this program has ever opened for writing. One of them may be taken for one that was: the set of those says
+	 * of some hundredth of all files that they are in it. */
+	static const char *const others[] = {"/usr/include/errno.h", "/usr/include/fcntl.h", "/usr/include/signal.h", "/usr/include/stdio.h",
+	                                     "/usr/include/stdlib.h", "/usr/include/string.h", "/usr/include/time.h", "/usr/include/unistd.h"};
 	for (int i = 0; i < TURNS; i++) {
-		int fd = open("/etc/passwd", O_RDONLY);
+		int fd = open(others[i % (sizeof(others) / sizeof(*others))], O_RDONLY);
 		char start[8];
 		const char *at = mmap(NULL, 32 << 10, PROT_READ, MAP_PRIVATE, fd, 0);
 		CHECK(at != MAP_FAILED && read(fd, start, sizeof(start)) == sizeof(start) && !memcmp(at, start, sizeof(start)));
