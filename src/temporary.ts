@@ -12,36 +12,56 @@ export const ENDING = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 /** What is to be removed, and whether it is a directory of ours, which goes with all that is in it. */
 const places = new Map<string, boolean>();
 
+let areMinded = false;
+
 /** A new directory whose name begins so. */
 export function temporaryDirectory(prefix: string): string {
-  return minded(mkdtempSync(prefix), true);
+  // Before it is there: a signal that nobody minds ends the process at once.
+  mindSignals();
+  try {
+    const place = mkdtempSync(prefix);
+    places.set(place, true);
+    return place;
+  } finally {
+    leaveSignals();
+  }
 }
 
 /** A file that will be made there. A directory of that name is not ours, and stays. */
 export function temporaryFile(path: string): string {
-  return minded(path, false);
+  mindSignals();
+  places.set(path, false);
+  return path;
 }
 
-function minded(place: string, isDirectory: boolean): string {
-  if (places.size === 0) {
-    process.on("exit", removeAllTemporary);
-    for (const name of ENDING) process.on(name, ended);
-  }
-  places.set(place, isDirectory);
-  return place;
+function mindSignals(): void {
+  if (areMinded) return;
+  areMinded = true;
+  process.on("exit", removeAllTemporary);
+  for (const name of ENDING) process.on(name, ended);
+}
+
+/** Once there is nothing to remove. One that has come until now is heard of before. */
+function leaveSignals(): void {
+  setImmediate(() => {
+    if (places.size > 0 || !areMinded) return;
+    areMinded = false;
+    process.off("exit", removeAllTemporary);
+    for (const name of ENDING) process.off(name, ended);
+  });
 }
 
 export function removeTemporary(place: string): void {
   const recursive = places.get(place) === true;
-  places.delete(place);
-  if (places.size === 0) {
-    process.off("exit", removeAllTemporary);
-    for (const name of ENDING) process.off(name, ended);
-  }
   const isOthers = !recursive && statSync(place, { throwIfNoEntry: false })?.isDirectory();
   // Other threads may be writing to a directory still.
   const again = recursive ? { maxRetries: 5, retryDelay: 20 } : {};
-  if (isOthers !== true) rmSync(place, { recursive, force: true, ...again });
+  try {
+    if (isOthers !== true) rmSync(place, { recursive, force: true, ...again });
+  } finally {
+    places.delete(place);
+    leaveSignals();
+  }
 }
 
 /** For who ends this process in a way of which node knows nothing. */

@@ -154,8 +154,8 @@ async function exportEvents(
     showSecrets: options.showSecrets === true,
     stacks: options.stacks === true,
   });
-  const target = await openTarget(context, options.output, options.force === true);
-  const ended = await whole(target, async () => {
+  const open = () => openTarget(context, options.output, options.force === true);
+  const ended = await whole(open, async (target) => {
     for await (const chunk of made.chunks) if (!(await target.write(chunk))) break;
   });
   if (ended !== undefined) return ended;
@@ -178,9 +178,9 @@ async function exportRows(
     import("../export/whole.js"),
   ]);
   const tables = tablesNamed(options.table, format);
-  const sink = await openSink(context, format, options, paths.length > 1);
+  const open = () => openSink(context, format, options, paths.length > 1);
   let failure: unknown;
-  const ended = await whole(sink, async () => {
+  const ended = await whole(open, async (sink) => {
     for (const path of paths) {
       const trace = await openNamed(path, context);
       const showSecrets = options.showSecrets === true;

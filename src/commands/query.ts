@@ -364,8 +364,8 @@ async function save(
     import("../report/output.js"),
     import("../export/whole.js"),
   ]);
-  const target = await openTarget(context, output, force);
-  return (await whole(target, () => writeAll(target, chunks))) ?? 0;
+  const open = () => openTarget(context, output, force);
+  return (await whole(open, (target) => writeAll(target, chunks))) ?? 0;
 }
 
 async function toParquet(

@@ -1,7 +1,11 @@
 /** Output that is whole or not there: what was begun is taken back when something fails, and when a signal ends the command. */
 
 import { constants } from "node:os";
+import { setTimeout } from "node:timers/promises";
 import { ENDING } from "../temporary.js";
+
+/** What is being opened when a signal comes is open by then, or waits for somebody. */
+const SOON_MS = 200;
 
 export interface Unfinished {
   /** Whether there is something to take back. What went into a stream or a device is gone. */
@@ -12,25 +16,35 @@ export interface Unfinished {
   abandon(): Promise<void>;
 }
 
-/** Fills the output and makes it whole. Gives back the signal that came before it was, by which the command ends then. */
-export async function whole(
-  output: Unfinished,
-  fill: () => Promise<void>,
+/**
+ * Opens an output, fills it and makes it whole. Gives back the signal that came before it was, by which the command ends then. Signals are
+ * minded before there is anything to take back.
+ */
+export async function whole<Output extends Unfinished>(
+  open: () => Promise<Output>,
+  fill: (output: Output) => Promise<void>,
 ): Promise<{ readonly signal: number } | undefined> {
-  const ending = output.hasDraft ? signalled() : undefined;
-  const filled = fill().then(() => output.finish());
+  const ending = signalled();
   try {
-    const signal = await Promise.race([filled, ...(ending === undefined ? [] : [ending.signal])]);
-    if (signal === undefined) return undefined;
-    // What is being written meanwhile fails, which nobody has to know.
-    filled.catch(() => {});
-    await output.abandon();
-    return { signal };
-  } catch (error) {
-    await output.abandon();
-    throw error;
+    const late = ending.signal.then(() => setTimeout(SOON_MS));
+    const output = await Promise.race([open(), late]);
+    // A pipe waits for its reader, who may never come.
+    if (output === undefined) return { signal: await ending.signal };
+    if (!output.hasDraft) ending.forget();
+    const filled = fill(output).then(() => output.finish());
+    try {
+      const signal = await Promise.race([filled, ending.signal]);
+      if (signal === undefined) return undefined;
+      // What is being written meanwhile fails, which nobody has to know.
+      filled.catch(() => {});
+      await output.abandon();
+      return { signal };
+    } catch (error) {
+      await output.abandon();
+      throw error;
+    }
   } finally {
-    ending?.forget();
+    ending.forget();
   }
 }
 
