@@ -55,7 +55,6 @@ export function findings(
     kernelFinding(facts, failed),
     cpuFinding(facts),
     diskFinding(facts),
-    leakFinding(facts),
     ...extraFindings(errors, failed),
   ];
 }
@@ -263,17 +262,6 @@ function diskFinding(facts: MachineFacts): Finding {
     verdict: "note",
     text,
     fix: "record to another disk with -o, or less with --data=paths",
-  };
-}
-
-function leakFinding(facts: MachineFacts): Finding {
-  const topic = "LeakSanitizer";
-  const set = facts.sanitizers.length > 0 ? ` (${facts.sanitizers.join(", ")} set)` : "";
-  return {
-    topic,
-    verdict: "note",
-    text: `cannot work in a traced program${set}: it fails at exit, and the program with it`,
-    fix: "for programs built with -fsanitize=address: ASAN_OPTIONS=detect_leaks=0 trace record ...",
   };
 }
 

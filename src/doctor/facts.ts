@@ -25,7 +25,6 @@ export interface MachineFacts {
   readonly hidesProcesses: boolean;
   /** Bytes left in the current folder; undefined when it cannot be asked. */
   readonly freeBytes: number | undefined;
-  readonly sanitizers: readonly string[];
 }
 
 function read(path: string): string | undefined {
@@ -70,7 +69,6 @@ export function machineFacts(env: Env): MachineFacts {
       read("/proc/self/mounts") ?? "",
     ),
     freeBytes: freeBytes("."),
-    sanitizers: ["ASAN_OPTIONS", "LSAN_OPTIONS"].filter((name) => env[name] !== undefined),
   };
 }
 

@@ -39,7 +39,6 @@ const healthy: MachineFacts = {
   usable: 4,
   hidesProcesses: false,
   freeBytes: 1 << 40,
-  sanitizers: [],
 };
 
 function of(

@@ -253,19 +253,6 @@ describe("programs that trace", () => {
     expect(recorded.stderr).toMatch(/Operation not permitted/);
     expect((await readWhole(recorded.file)).trace.info.notes.join()).toContain("only one tracer");
   });
-
-  it("LeakSanitizer says that it cannot work, and so do we", async () => {
-    const leak = compile("leak", "-fsanitize=address");
-    const recorded = await record([leak]);
-    expect(recorded.stdout).toBe("1\n");
-    expect(recorded.stderr).toContain("LeakSanitizer");
-    const notes = (await readWhole(recorded.file)).trace.info.notes.join();
-    expect(notes).toContain("LeakSanitizer");
-    // What they say to do about it helps.
-    const [words = ""] = /ASAN_OPTIONS=\S+/.exec(notes) ?? [];
-    const without = await record(["env", words, leak]);
-    expect(without).toMatchObject({ code: 0, stdout: "1\n", stderr: "" });
-  });
 });
 
 describe("programs with a seccomp filter of their own", () => {

@@ -19,6 +19,7 @@ mod effects;
 mod facts;
 mod filter;
 mod guarded;
+mod inspected;
 mod keeping;
 mod layouts;
 mod leaving;
@@ -561,6 +562,8 @@ struct Recorder {
     pace: pace::Pace,
     /// Answers what is let go under a filter of this recording.
     keeper: Option<Keeper>,
+    /// Those that the program itself has stopped.
+    inspected: FxHashMap<pid_t, inspected::Inspected>,
 }
 
 impl Recorder {
@@ -578,6 +581,7 @@ impl Recorder {
             detaching: false,
             pace: pace::Pace::default(),
             keeper: None,
+            inspected: FxHashMap::default(),
         }
     }
 }

@@ -2,19 +2,16 @@
 //! future to be equal. The recorder stores it where it preempts a thread, replay looks for the moment at which it recurs.
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 
 use libc::pid_t;
 
 use crate::image;
-use crate::sys;
+use crate::sys::{self, Pagemap};
 
 const PAGE: u64 = 4096;
-/// Pages that are looked at with one read.
+/// Pages of the longest window.
 const WINDOW_PAGES: u64 = 512;
-/// Bits of /proc/PID/pagemap, proc_pid_pagemap(5): in memory, or swapped out.
-const PRESENT_OR_SWAPPED: u64 = 3 << 62;
 
 /// A part of a tracee's writable memory.
 #[derive(Clone, Copy)]
@@ -177,7 +174,7 @@ impl MemoryHasher {
 /// told them: `shared`, address and length, in their order.
 #[must_use]
 pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec<Window> {
-    let pagemap = File::open(format!("/proc/{tid}/pagemap")).ok();
+    let pagemap = Pagemap::open(tid).ok();
     let mut found = Vec::new();
     for mapping in image::mappings(tid) {
         let kernels = mapping.path.starts_with(b"[v");
@@ -192,13 +189,10 @@ pub fn windows(tid: pid_t, except: &[u64], shared: Option<&[(u64, u64)]>) -> Vec
         }
         // A page of a file has content also where nobody has looked at it yet.
         let has_content = mapping.ino != 0 && !mapping.shared;
-        let mut at = mapping.start;
-        while at < end {
-            let length = (end - at).min(WINDOW_PAGES * PAGE);
-            let parts = if has_content { vec![(at, length)] } else { touched(pagemap.as_ref(), at, length) };
-            found.extend(parts.into_iter().map(|(at, length)| Window { at, length, shared: mapping.shared }));
-            at += length;
-        }
+        let whole = || std::iter::once(mapping.start..end).collect();
+        let touched = pagemap.as_ref().filter(|_| !has_content).and_then(|map| map.touched(mapping.start..end).ok());
+        let parts = in_windows(mapping.start, &touched.unwrap_or_else(whole));
+        found.extend(parts.into_iter().map(|(at, length)| Window { at, length, shared: mapping.shared }));
     }
     found
 }
@@ -226,29 +220,27 @@ fn plain_vector_state(image: &mut [u8]) {
     }
 }
 
-/// The parts of a range that have content of their own: all of it when the kernel will not say.
-fn touched(pagemap: Option<&File>, at: u64, length: u64) -> Vec<(u64, u64)> {
-    /// Where pages are strewn over the range, it is one part.
+/// Parts of a mapping, cut where windows of it begin: addresses and lengths. Where they are strewn over a window, they are one part.
+fn in_windows(start: u64, parts: &[Range<u64>]) -> Vec<(u64, u64)> {
     const MOST: usize = 32;
-    let mut entries = [0_u8; (WINDOW_PAGES * 8) as usize];
-    let entries = &mut entries[..(length / PAGE * 8) as usize];
-    let told = pagemap.is_some_and(|pagemap| pagemap.read_exact_at(entries, at / PAGE * 8).is_ok());
-    if !told {
-        return vec![(at, length)];
-    }
-    let is_there = |entry: &[u8]| u64::from_le_bytes(entry.try_into().unwrap_or([255; 8])) & PRESENT_OR_SWAPPED != 0;
-    let mut parts: Vec<(u64, u64)> = Vec::new();
-    for (index, _) in entries.chunks_exact(8).enumerate().filter(|(_, entry)| is_there(entry)) {
-        let page = at + index as u64 * PAGE;
-        match parts.last_mut().filter(|(start, length)| start + *length == page) {
-            Some((_, length)) => *length += PAGE,
-            None => parts.push((page, PAGE)),
+    const BYTES: u64 = WINDOW_PAGES * PAGE;
+    let window_of = |at: u64| (at - start) / BYTES;
+    let mut cut: Vec<(u64, u64)> = Vec::new();
+    for part in parts {
+        let mut at = part.start;
+        while at < part.end {
+            let end = part.end.min(start + (window_of(at) + 1) * BYTES);
+            cut.push((at, end - at));
+            at = end;
         }
     }
-    match (parts.first(), parts.last()) {
-        (Some((first, _)), Some((last, length))) if parts.len() > MOST => vec![(*first, last + length - first)],
-        _ => parts,
-    }
+    let windows = cut.chunk_by(|one, other| window_of(one.0) == window_of(other.0));
+    windows
+        .flat_map(|parts| match parts {
+            [(first, _), .., (last, length)] if parts.len() > MOST => vec![(*first, last + length - first)],
+            _ => parts.to_vec(),
+        })
+        .collect()
 }
 
 /// Whether two sets of registers are the same place: all but what only says how the thread was stopped.

@@ -70,6 +70,7 @@ impl Recorder {
     /// Lets everything go that is still observed.
     pub(super) fn detach_all(&mut self) {
         self.detaching = true;
+        self.release_all_inspected(|_| true);
         if !self.has_changed_programs() {
             for tid in self.births.take_early() {
                 self.let_go(tid, 0);

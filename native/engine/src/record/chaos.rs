@@ -237,7 +237,8 @@ impl Recorder {
         let now = sys::monotonic();
         let (since, looks) = chaos.looked.unwrap_or((now, 0));
         let is_late = now.saturating_sub(since) > SETTLES_NS;
-        let is_moving = !is_late && self.tasks.values().any(|task| !is_settled(&self.world, task));
+        let is_held = |task: &Task| self.inspected.contains_key(&task.tid);
+        let is_moving = !is_late && self.tasks.values().any(|task| !is_held(task) && !is_settled(&self.world, task));
         let looks = if is_moving { 0 } else { looks + 1 };
         let tasks = &self.tasks;
         let Some(chaos) = self.world.turns.chaos.as_mut() else { return Settling::NotDue };
@@ -250,7 +251,7 @@ impl Recorder {
         let has_come = chaos.sleep_on(now, order);
         // A sleeper whose time has come is waited for, however long that takes.
         let is_awaited = chaos.sleepers.iter().any(|sleeper| {
-            let is_stopped = tasks.get(&sleeper.tid).is_none_or(|task| task.in_group_stop);
+            let is_stopped = tasks.get(&sleeper.tid).is_none_or(|task| task.in_group_stop || is_held(task));
             sleeper.until <= chaos.clock && !chaos.waiting.contains(&sleeper.tid) && !is_stopped
         });
         if is_awaited || !has_come {

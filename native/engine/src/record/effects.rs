@@ -269,7 +269,7 @@ impl World {
     fn after_failure(&mut self, effect: Effect, result: i64) {
         const EPERM: i64 = -1;
         if effect == Effect::Ptrace && result == EPERM {
-            self.note("the program itself uses ptrace (a debugger, strace, or LeakSanitizer) and was refused: a process can have only one tracer; sanitizers do without it by ASAN_OPTIONS=detect_leaks=0");
+            self.note("the program itself uses ptrace (a debugger, or strace) and was refused: a process can have only one tracer; --backend=notify can record it");
         }
     }
 

@@ -13,8 +13,8 @@ const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 pub fn wants(names: &[String], arch: Arch, number: u32) -> bool {
     let Some(plan) = plan::by_number(arch, number) else { return true };
     names.iter().any(|wanted| wanted == plan.row.name)
-        // They may ask for what a kernel that filters refuses (strict.rs).
-        || matches!(plan.row.name, "prctl" | "seccomp")
+        // They may ask for what a kernel that filters refuses (strict.rs), or for threads that the recorder has stopped (inspected.rs).
+        || matches!(plan.row.name, "prctl" | "seccomp" | "wait4")
         || plan.effect != Effect::Nothing
 }
 

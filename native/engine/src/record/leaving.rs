@@ -404,7 +404,7 @@ impl Recorder {
     /// A task is about to make a call that tells where its memory is, that its calls are filtered, or on which CPUs it runs: whether it is
     /// answered without what is the recording's.
     pub(super) fn answers_shown(&mut self, tid: pid_t) -> Option<i64> {
-        if let Some(answer) = self.answers_cpuid_mode(tid) {
+        if let Some(answer) = self.answers_cpuid_mode(tid).or_else(|| self.answers_inspector(tid)) {
             return Some(answer);
         }
         let hides_in_files = self.world.replayable || self.world.placement.is_active();

@@ -289,6 +289,7 @@ impl Recorder {
             self.world.turns.drop_group(group);
         }
         self.grant(next);
+        self.inspector_gone(tid);
         self.left_behind(&task, flags);
         if tid == self.root {
             self.control.program_ended();
@@ -324,6 +325,7 @@ impl Recorder {
         if let Some(mut task) = self.tasks.remove(&tid) {
             self.control.gone(task.process.borrow().pid);
             self.end_calls(&mut task);
+            self.inspector_gone(tid);
         }
     }
 

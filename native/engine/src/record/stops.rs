@@ -120,6 +120,9 @@ impl Recorder {
             self.ended(&waited);
             return;
         }
+        if self.keeps_still(&waited) {
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&tid) else {
             self.unknown_stopped(tid);
             return;

@@ -23,7 +23,7 @@ use crate::error::{EngineError, Fact};
 use crate::layout::{self, PAGE, Row};
 use crate::memory::word_of;
 use crate::raw::ObjectKind;
-use crate::sys;
+use crate::sys::{self, Pagemap};
 
 /// Results by which the kernel tells itself to restart a call (include/linux/errno.h).
 const ERESTARTSYS: i64 = -512;
@@ -610,19 +610,10 @@ impl Runner<'_> {
     }
 }
 
-/// The first page from `start` on that has been used, at most `end`; proc_pid_pagemap(5).
+/// The first page from `start` on that has been used, at most `end`.
 fn first_used(thread: &Thread, start: u64, end: u64) -> u64 {
-    /// In memory, or swapped out.
-    const USED: u64 = 3 << 62;
-    let mut entries = vec![0; usize::try_from((end - start) / PAGE * 8).unwrap_or(0)];
-    let read = std::fs::File::open(format!("/proc/{}/pagemap", thread.tid))
-        .and_then(|file| std::os::unix::fs::FileExt::read_exact_at(&file, &mut entries, start / PAGE * 8));
-    if read.is_err() {
-        return start;
-    }
-    let (entries, _) = entries.as_chunks::<8>();
-    let used = entries.iter().position(|entry| u64::from_le_bytes(*entry) & USED != 0);
-    used.map_or(end, |index| start + index as u64 * PAGE)
+    let used = Pagemap::open(thread.tid).and_then(|pages| pages.touched(start..end));
+    used.map_or(start, |used| used.first().map_or(end, |part| part.start))
 }
 
 /// The end of the last mapping below an address.

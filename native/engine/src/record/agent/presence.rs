@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use libc::{c_int, pid_t};
-use trace_format::ring::{SPARE, refuse};
+use trace_format::ring::{BASE, RESERVED_END, SPARE, refuse};
 
 use super::EINTR;
 use super::told::refusals;
@@ -186,6 +186,23 @@ impl Recorder {
         {
             task.space.borrow_mut().code.pool.0.push(ring);
         }
+    }
+
+    /// The registers of a stopped task as they would be without the recorder.
+    pub(in crate::record) fn own_registers(&self, tid: pid_t) -> Option<libc::user_regs_struct> {
+        let task = self.tasks.get(&tid)?;
+        let regs = sys::registers(tid).ok()?;
+        let Some(agent) = &self.world.agent else { return Some(regs) };
+        let block = task.ring.as_ref().map_or(Block::Spare(tid), Block::Ring);
+        let mut own = match stopped::place(agent.image, block, &regs, false) {
+            Place::Outside => regs,
+            place => stopped::program(agent.image, tid, block, &regs, place).ok()?.0,
+        };
+        own.rip = task.space.borrow().code.own_ip(own.rip);
+        if (BASE..RESERVED_END).contains(&own.gs_base) {
+            own.gs_base = 0;
+        }
+        Some(own)
     }
 
     /// A signal is about to be delivered to a task that may be in the agent: afterwards it is not. `true` when there is nothing to
