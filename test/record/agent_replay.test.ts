@@ -57,6 +57,17 @@ test("small files that are mapped have what is in them when others write, in rep
   }
 });
 
+test.skipIf(process.getuid?.() !== 0)(
+  "the first segment of shared memory that a container has, whose number is 0",
+  async () => {
+    for (const options of [eager, usual]) {
+      const under = ["unshare", "--ipc"];
+      const { stdout } = await recordAndReplay([compile("segment")], options, { under });
+      expect(stdout).toBe("segment 0: 1\n");
+    }
+  },
+);
+
 test("nearly all calls of a program with one thread are made in the process", async () => {
   const { coverage } = await recordAndReplay(["find", "/usr/include", "-name", "*.h"], usual);
   const { inProcess, trapped, left } = coverage;

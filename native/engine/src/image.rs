@@ -513,10 +513,11 @@ pub fn mappings(tid: pid_t) -> Vec<Mapping> {
     maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect()
 }
 
-/// The file mapping at an address, or `None` when there is none or it is anonymous.
+/// The file mapping at an address, or `None` when there is none or it is anonymous. The first segment of shmget(2), of a machine or a
+/// container, has the number 0, and its file as well.
 #[must_use]
 pub fn file_mapping_at(tid: pid_t, addr: u64) -> Option<Mapping> {
-    executable_mapping_at(tid, addr).filter(|mapping| mapping.ino != 0)
+    executable_mapping_at(tid, addr).filter(|mapping| mapping.dev != 0)
 }
 
 /// The mapping of code at an address.
