@@ -26,10 +26,14 @@ export async function whole<Output extends Unfinished>(
 ): Promise<{ readonly signal: number } | undefined> {
   const ending = signalled();
   try {
-    const late = ending.signal.then(() => setTimeout(SOON_MS));
-    const output = await Promise.race([open(), late]);
-    // A pipe waits for its reader, who may never come.
-    if (output === undefined) return { signal: await ending.signal };
+    const opening = open();
+    const late = ending.signal.then(() => setTimeout(SOON_MS, undefined, { ref: false }));
+    const output = await Promise.race([opening, late]);
+    if (output === undefined) {
+      // A pipe waits for its reader, who may never come.
+      opening.then((output) => output.abandon()).catch(() => {});
+      return { signal: await ending.signal };
+    }
     if (!output.hasDraft) ending.forget();
     const filled = fill(output).then(() => output.finish());
     try {

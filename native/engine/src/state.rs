@@ -92,7 +92,7 @@ impl ProcessorAnswers {
 /// not count: whether they are there depends on the kernel.
 #[must_use]
 pub fn state_hash(tid: pid_t, windows: &[Window], uncounted: Uncounted<'_>) -> [u8; 32] {
-    let mut vector = [0_u8; 16 << 10];
+    let mut vector = [0_u8; sys::MOST_VECTOR_STATE];
     let length = sys::vector_registers(tid, &mut vector).unwrap_or(0);
     plain_vector_state(&mut vector);
     MEMORY_HASHER.with_borrow_mut(|hasher| {

@@ -22,11 +22,9 @@ const EFAULT: i64 = -(libc::EFAULT as i64);
 const EINVAL: i64 = -(libc::EINVAL as i64);
 const EIO: i64 = -(libc::EIO as i64);
 
-/// The registers of a program, `elf_gregset_t`, and all that XSAVE saves: elf(5), linux/elf.h.
-const NT_PRSTATUS: u64 = 1;
-const NT_X86_XSTATE: u64 = 0x202;
-/// More than any processor saves.
-const MOST_STATE: usize = 16 << 10;
+/// The registers of a program, `elf_gregset_t`, and all that XSAVE saves.
+const NT_PRSTATUS: u64 = libc::NT_PRSTATUS as u64;
+const NT_X86_XSTATE: u64 = sys::NT_X86_XSTATE as u64;
 
 /// A thread that stands still until its inspector lets it go.
 pub(super) struct Inspected {
@@ -56,10 +54,10 @@ impl Recorder {
         if !is_meant || self.inspected.contains_key(&target) {
             return None;
         }
-        // Its calls are answered here.
-        own.ring.iter().for_each(|ring| ring.refuse(refuse::ALL));
         let stops = self.hold_still(target)?;
         self.inspected.insert(target, Inspected { by: tid, is_told: false, stops });
+        // Its calls are answered here.
+        self.tasks.get(&tid)?.ring.iter().for_each(|ring| ring.refuse(refuse::ALL));
         Some(0)
     }
 
@@ -67,7 +65,7 @@ impl Recorder {
     fn hold_still(&mut self, tid: pid_t) -> Option<Vec<Waited>> {
         const SOON_NS: u64 = 100_000_000;
         if let Some(index) = self.stops.iter().position(|stop| stop.tid == tid) {
-            let is_stop = self.stops.get(index).is_some_and(|stop| libc::WIFSTOPPED(stop.status));
+            let is_stop = libc::WIFSTOPPED(self.stops[index].status);
             return is_stop.then(|| self.stops.remove(index).into_iter().collect());
         }
         let task = self.tasks.get(&tid)?;
@@ -120,7 +118,7 @@ impl Recorder {
         match which {
             NT_PRSTATUS => self.own_registers(tid).map(|regs| sys::register_bytes(&regs).to_vec()),
             NT_X86_XSTATE => {
-                let mut state = vec![0; MOST_STATE];
+                let mut state = vec![0; sys::MOST_VECTOR_STATE];
                 let length = sys::vector_registers(tid, &mut state).ok()?;
                 state.truncate(length);
                 Some(state)
@@ -131,7 +129,7 @@ impl Recorder {
 
     /// Who attaches to a thread waits for its stop.
     fn waits_for_inspected(&mut self, tid: pid_t, call: &Call) -> Option<i64> {
-        const STATUS: c_int = libc::SIGSTOP << 8 | 0x7f;
+        const STATUS: c_int = libc::W_STOPCODE(libc::SIGSTOP);
         let wanted = call.int(0);
         let mut found = self.inspected.iter_mut().filter(|(_, inspected)| inspected.by == tid && !inspected.is_told);
         let (target, inspected) = found.find(|(target, _)| wanted == -1 || wanted == **target)?;

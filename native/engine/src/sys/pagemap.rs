@@ -143,8 +143,7 @@ mod tests {
         unsafe { libc::madvise(addr, LENGTH as usize, libc::MADV_NOHUGEPAGE) };
         let mut wanted: Vec<Range<u64>> = Vec::new();
         // More than one scan has room for, and some next to each other.
-        for number in (0..1500).chain([1 << 28, (1 << 28) + 1, LENGTH / PAGE - 1]) {
-            let page = if number < 1500 { number * 2 } else { number };
+        for page in (0..1500).map(|number| number * 2).chain([1 << 28, (1 << 28) + 1, LENGTH / PAGE - 1]) {
             let at = start + page * PAGE;
             // SAFETY: a page of the mapping above, which nobody else knows.
             unsafe { std::ptr::write_volatile(at as *mut u8, 1) };

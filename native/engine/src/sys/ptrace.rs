@@ -208,9 +208,13 @@ fn set_debug_register(tid: pid_t, number: usize, value: u64) -> io::Result<()> {
     check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, place, value as usize) }).map(drop)
 }
 
+/// All that XSAVE saves, as a set of registers (linux/elf.h).
+pub const NT_X86_XSTATE: usize = 0x202;
+/// More bytes of it than any processor has.
+pub const MOST_VECTOR_STATE: usize = 16 << 10;
+
 /// The floating-point and vector registers of a stopped tracee (`NT_X86_XSTATE`), at most `buffer.len()` bytes; how many there are.
 pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
-    const NT_X86_XSTATE: usize = 0x202;
     let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: the iovec covers `buffer`, of which the kernel writes at most the given length.
     check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut piece) })?;

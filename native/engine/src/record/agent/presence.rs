@@ -193,7 +193,7 @@ impl Recorder {
         let task = self.tasks.get(&tid)?;
         let regs = sys::registers(tid).ok()?;
         let Some(agent) = &self.world.agent else { return Some(regs) };
-        let block = task.ring.as_ref().map_or(Block::Spare(tid), Block::Ring);
+        let block = block_of(task);
         let mut own = match stopped::place(agent.image, block, &regs, false) {
             Place::Outside => regs,
             place => stopped::program(agent.image, tid, block, &regs, place).ok()?.0,
@@ -214,7 +214,7 @@ impl Recorder {
             return false;
         }
         let Ok(regs) = sys::registers(tid) else { return false };
-        let block = task.ring.as_ref().map_or(Block::Spare(tid), Block::Ring);
+        let block = block_of(task);
         // One that somebody sent may come where a fault does.
         let is_fault = matches!(signal, libc::SIGSEGV | libc::SIGBUS)
             && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
@@ -276,6 +276,11 @@ impl Recorder {
         let _ = sys::set_registers(tid, &own);
         false
     }
+}
+
+/// Where the agent keeps what it does for a task.
+fn block_of(task: &Task) -> Block<'_> {
+    task.ring.as_ref().map_or(Block::Spare(task.tid), Block::Ring)
 }
 
 impl World {
