@@ -51,6 +51,11 @@ describe("threads that compute", () => {
     expect((await recordedAndReplayed("crowded")).length).toBeGreaterThanOrEqual(2);
   });
 
+  // V8's own functions are such code.
+  it("are not stopped where the program reads its code", async () => {
+    expect((await recordedAndReplayed("constants")).length).toBeGreaterThanOrEqual(2);
+  });
+
   // Each job is waited for by three threads. One that is given the turn while nothing has changed for it would only look again; to
   // look at 40 MiB, as where it is not seen that a thread waits, would be done at each job.
   it.each(["-O0", "-O2"])(

@@ -3,6 +3,7 @@ pub mod agent;
 pub mod binary;
 mod capture;
 mod changes;
+mod constants;
 pub mod content;
 mod counter;
 pub mod cpu;

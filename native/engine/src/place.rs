@@ -14,6 +14,7 @@ use iced_x86::{Instruction, InstructionInfoFactory, OpAccess};
 use libc::{c_int, pid_t, user_regs_struct};
 
 use crate::changes::Snapshot;
+use crate::constants::Nearby;
 use crate::image;
 use crate::probe::{self, Word, bits};
 use crate::siginfo::{self, SigInfo};
@@ -161,6 +162,8 @@ struct Walk<'a> {
     tid: pid_t,
     bits: u32,
     decoded: HashMap<u64, Instruction>,
+    /// What code reads from code, near where it was asked last.
+    nearby: Option<Nearby>,
     /// Instructions that were jumped to: no probe may overwrite them but at its beginning.
     entered: HashSet<u64>,
     is_foreign: &'a dyn Fn(Range<u64>) -> bool,
@@ -203,6 +206,7 @@ impl<'a> Walk<'a> {
             tid,
             bits: bits(&regs),
             decoded: HashMap::new(),
+            nearby: None,
             entered: HashSet::new(),
             is_foreign,
             came,
@@ -267,17 +271,30 @@ impl<'a> Walk<'a> {
     }
 
     /// The end of what a probe's jump at `ip` overwrites, where one can stand there. `is_easy`: on no beginning of another instruction.
-    fn window(&self, ip: u64, is_easy: bool) -> Option<u64> {
+    fn window(&mut self, ip: u64, is_easy: bool) -> Option<u64> {
         let is_wanted = |_: &u64| !is_easy || probe::inner_starts(self.tid, ip, self.bits).is_empty();
         let fits = |end: &u64| {
             !(self.is_foreign)(ip..*end) && !self.entered.iter().any(|entered| (ip + 1..*end).contains(entered))
         };
-        probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)
+        let end = probe::window_end(self.tid, ip, self.bits).filter(is_wanted).filter(fits)?;
+        (!self.is_read(&(ip..end))).then_some(end)
+    }
+
+    /// Whether the program's code reads what stands in a piece of it.
+    fn is_read(&mut self, code: &Range<u64>) -> bool {
+        if self.bits != 64 {
+            return false;
+        }
+        let tid = self.tid;
+        if !self.nearby.as_ref().is_some_and(|nearby| nearby.is_of(code)) {
+            self.nearby = None;
+        }
+        self.nearby.get_or_insert_with(|| Nearby::of(tid, code.start)).reads(code)
     }
 
     /// At which of these instructions a probe stands best.
-    fn best_of(&self, states: &[user_regs_struct]) -> usize {
-        let best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
+    fn best_of(&mut self, states: &[user_regs_struct]) -> usize {
+        let mut best = |is_easy: bool| states.iter().position(|regs| self.window(regs.rip, is_easy).is_some());
         best(true).or_else(|| best(false)).unwrap_or(0)
     }
 
@@ -340,6 +357,8 @@ impl<'a> Walk<'a> {
 
     /// Lets the thread run, and stops it wherever it is then.
     fn run_for_a_moment(&mut self) -> Result<(), Settled> {
+        // It may make code meanwhile.
+        self.nearby = None;
         let before = sys::cpu_time(self.pid).unwrap_or(0);
         if sys::resume(self.tid, sys::Resume::Syscall, 0).is_err() {
             return Err(Settled::Boundary);

@@ -3,6 +3,7 @@
  *   computes sums      each adds up an array, in a loop of a few instructions, while much memory is in use
  *   computes crowded   each counts in a loop of short instructions, and memory is taken where a jump to it would be made of
  *                      nothing but instructions that trap
+ *   computes constants each adds a number that the loop has twice: the second time it is read out of the instruction that has it
  *   computes pool      two wait for work in loops, one of them with an eye on the counter, and a third one for what they make of it
  *   computes patient   the same, but both count their turns, and look whether they are to pause from time to time
  *   computes far       the same, and a turn takes more than a hundred instructions
@@ -32,6 +33,17 @@ static void *counts(void *result) {
       "1:\n\tadd %0, %1\n\tinc %0\n\tdec %2\n\tjnz 1b"
       : "+r"(a), "+r"(b), "+r"(left));
   *(uint32_t *)result = a ^ b;
+  return NULL;
+}
+
+static void *adds(void *result) {
+  uint64_t sum = 1, number, left = 300000000;
+  __asm__ volatile(
+      "1:\n\tmovabs $0x123456789abcdef1, %1\n\tadd %1, %0\n\trol %0\n\tadd 1b+2(%%rip), %0\n\tdec %2\n\tjnz 1b"
+      : "+r"(sum), "=&r"(number), "+r"(left)
+      :
+      : "cc");
+  *(uint32_t *)result = (uint32_t)(sum ^ sum >> 32);
   return NULL;
 }
 
@@ -102,6 +114,8 @@ static int pool(void *(*worker)(void *)) {
 
 int main(int argc, char **argv) {
   int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
+  int has_constants = argc > 1 && strcmp(argv[1], "constants") == 0;
+  void *(*computes)(void *) = is_crowded ? counts : has_constants ? adds : sums;
   turns_are_long = argc > 1 && strcmp(argv[1], "far") == 0;
   if (turns_are_long || (argc > 1 && strcmp(argv[1], "patient") == 0)) return pool(tries);
   pthread_t threads[THREADS];
@@ -111,7 +125,7 @@ int main(int argc, char **argv) {
   for (int k = 0; k < WORDS; k++) words[k] = (uint32_t)k * 2654435761u;
   if (argc > 1 && strcmp(argv[1], "pool") == 0) return pool(works);
   if (is_crowded) crowd();
-  for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, is_crowded ? counts : sums, &results[k]);
+  for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, computes, &results[k]);
   for (int k = 0; k < THREADS; k++) pthread_join(threads[k], NULL);
   printf("%u %u %u\n", results[0], results[1], results[2]);
   return 0;

@@ -18,6 +18,8 @@ use iced_x86::{
 use trace_format::event::Trap;
 use trace_format::ring::{block, site};
 
+use crate::constants::Constants;
+
 /// Bytes of a jump with a 32-bit distance.
 pub const JUMP_BYTES: usize = 5;
 /// Bytes of a `syscall` instruction.
@@ -102,7 +104,7 @@ impl Passed {
 pub enum Refused {
     /// No instructions around it that could be moved.
     NoWindow,
-    /// Something jumps into the instructions around it.
+    /// Something jumps into the instructions around it, or reads what stands in them.
     JumpedInto,
     /// The registers did not hold what the instruction before it puts there.
     OtherWay,
@@ -122,7 +124,7 @@ impl Refused {
     pub fn why(self) -> &'static str {
         match self {
             Refused::NoWindow => "no room for a jump",
-            Refused::JumpedInto => "a jump leads into the instructions around it",
+            Refused::JumpedInto => "code jumps into the instructions around it, or reads them",
             Refused::OtherWay => "reached without the instruction before it",
             Refused::NoRoom => "no free memory within reach",
             Refused::ReadOnly => "its code cannot be written",
@@ -262,7 +264,8 @@ fn can_move(instruction: &Instruction) -> bool {
     flow && !special && !instruction.is_invalid()
 }
 
-/// The instructions that a jump can replace. `branches` tells whether something in the code jumps to an address strictly between two.
+/// The instructions that a jump can replace. `branches` tells whether something in the code jumps to an address strictly between two, or
+/// reads there.
 ///
 /// # Errors
 /// Why there are none.
@@ -274,6 +277,7 @@ pub fn choose(around: &Around<'_>, mut branches: impl FnMut(u64, u64) -> bool) -
     let before = around.before(at, 1).filter(|one| one[0].len() as u64 >= least && movable_before(one));
     if let Some(one) = before.filter(|_| around.eax.is_some())
         && !loads_number(&one[0]).is_some_and(is_other_way)
+        && !(holds_constant(&one[0]) && branches(one[0].ip(), at))
     {
         return Ok(Window { start: one[0].ip(), end: at, before: one, after: Vec::new() });
     }
@@ -303,6 +307,11 @@ fn movable_before(instructions: &[Instruction]) -> bool {
     instructions.iter().all(|one| can_move(one) && one.flow_control() == FlowControl::Next)
 }
 
+/// Whether other instructions may read the number that this one has in it.
+fn holds_constant(instruction: &Instruction) -> bool {
+    instruction.code() == Code::Mov_r64_imm64
+}
+
 /// What an instruction puts into `eax`, if it is a constant.
 fn loads_number(instruction: &Instruction) -> Option<u64> {
     let is_constant = matches!(instruction.code(), Code::Mov_r32_imm32 | Code::Mov_rm32_imm32 | Code::Mov_rm64_imm32);
@@ -310,10 +319,11 @@ fn loads_number(instruction: &Instruction) -> Option<u64> {
     (is_constant && matches!(to, Register::EAX | Register::RAX)).then(|| instruction.immediate(1) & 0xffff_ffff)
 }
 
-/// Offsets in a mapping that its code may jump to, wherever its instructions begin: more than there are, so that none is
+/// Offsets in a mapping that its code may jump to or read from, wherever its instructions begin: more than there are, so that none is
 /// overlooked.
 pub struct Branches {
     targets: Vec<u32>,
+    constants: Constants,
 }
 
 impl Branches {
@@ -333,21 +343,23 @@ impl Branches {
                 .extend(target.filter(|target| (0..bytes.len() as i64).contains(target)).map(|target| target as u32));
         }
         targets.sort_unstable();
-        Branches { targets }
+        Branches { targets, constants: Constants::of(bytes) }
     }
 
-    /// Whether something may jump to an address strictly between two. `base` is where the
+    /// Whether something may jump to an address strictly between two, or read there. `base` is where the
     /// mapping begins. Short jumps are looked for in `around`.
     #[must_use]
     pub fn lead_between(&self, around: &Around<'_>, base: u64, start: u64, end: u64) -> bool {
         let at = |target: u32| base + u64::from(target);
         let first = self.targets.partition_point(|target| at(*target) <= start);
         let far = self.targets.get(first).is_some_and(|target| at(*target) < end);
-        far || around.bytes.windows(2).enumerate().any(|(index, pair)| {
-            let is_jump = matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3);
-            let target = (around.start + index as u64 + 2).wrapping_add_signed(i64::from(pair[1] as i8));
-            is_jump && target > start && target < end
-        })
+        let is_read = self.constants.are_between(start.saturating_sub(base), end.saturating_sub(base));
+        far || is_read
+            || around.bytes.windows(2).enumerate().any(|(index, pair)| {
+                let is_jump = matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3);
+                let target = (around.start + index as u64 + 2).wrapping_add_signed(i64::from(pair[1] as i8));
+                is_jump && target > start && target < end
+            })
     }
 }
 
@@ -574,6 +586,17 @@ mod tests {
         // jmp back to the compare
         let (window, _) = chosen(&[0x31, 0xc0], &[&follows[..], &[0xeb, 0xf6]].concat(), 0);
         assert_ne!(window.map(|window| window.after.len()), Ok(1));
+    }
+
+    #[test]
+    fn an_instruction_whose_number_is_read_stays() {
+        // movabs rsi, 1; syscall; mov rdx, [rip + ...], which begins 7 bytes further
+        let number = [0x48, 0xbe, 1, 0, 0, 0, 0, 0, 0, 0];
+        let reads = |distance: i8| [&[0x48, 0x8b, 0x15, distance as u8, 0xff, 0xff, 0xff, 0x90][..], &[0xc3]].concat();
+        let (window, ip) = chosen(&number, &reads(-64), 39);
+        assert_eq!(window.unwrap().start, ip - 12);
+        let (window, ip) = chosen(&number, &reads(-17), 39);
+        assert_eq!(window.unwrap().start, ip - 2);
     }
 
     #[test]
