@@ -138,6 +138,12 @@ impl Row {
         self.kind & kind::SHORT != 0
     }
 
+    /// Whether this is a mapping of a file that was empty then.
+    #[must_use]
+    pub fn is_of_empty_file(&self) -> bool {
+        self.is_short() && self.hash().is_none() && self.sparse_size().is_none()
+    }
+
     /// Bytes.
     #[must_use]
     pub fn length(&self) -> u64 {

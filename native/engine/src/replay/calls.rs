@@ -124,9 +124,8 @@ impl Runner<'_> {
         mapping.is_some_and(|mapping| {
             let inside = addr - mapping.start;
             let length = (mapping.length - inside).min(bytes.len() as u64);
-            mapping.shared
-                && length == bytes.len() as u64
-                && self.shared.write(mapping.ino, mapping.offset + inside, bytes)
+            // Of a private mapping only what is behind the end of its file could not be written.
+            length == bytes.len() as u64 && self.shared.write(mapping.ino, mapping.offset + inside, bytes)
         })
     }
 
@@ -461,16 +460,16 @@ impl Runner<'_> {
         Err(self.desync(event, Some(thread), DesyncReason::Result { actual }.into()))
     }
 
-    /// Whether a row is a private mapping of what somebody may write to by a shared one.
+    /// Whether a row is a private mapping of what somebody may write to by a shared one, or of a file that has no content of its own here.
     pub(super) fn looks_at_shared(&self, row: &Row) -> bool {
-        !row.is_shared() && (row.sparse_size().is_some() || (row.hash().is_some() && self.shared.has(row)))
+        let is_known = row.hash().is_some() && self.shared.has(row);
+        !row.is_shared() && (is_known || row.sparse_size().is_some() || row.is_of_empty_file())
     }
 
     /// The call that maps what a row says.
     pub(super) fn mapping_call(&mut self, row: &Row) -> Result<RemoteCall, Halt> {
-        // A private mapping of a file that somebody maps shared sees what is written there.
-        let is_file = row.hash().is_some() && self.shared.has(row);
-        let (fd, flags, offset) = if row.is_shared() || is_file || row.sparse_size().is_some() {
+        // A private mapping of a file that somebody maps shared sees what is written there; one of an empty file may grow, too.
+        let (fd, flags, offset) = if row.is_shared() || self.looks_at_shared(row) {
             let file = self.shared.file(row, self.job.files)?;
             let fd = self.zygote.descriptor(&self.remote, Content::Shared(row.dev, row.ino), file)?;
             let kind = if row.is_shared() { MAP_SHARED } else { MAP_PRIVATE };
