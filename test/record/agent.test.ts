@@ -310,6 +310,13 @@ test("leaves a program alone whose memory is limited, or locked", async () => {
   expect((await read(file)).trace.info.facts.get("agent")).toContain("limited, or locked");
 });
 
+test("stays where memory is said to have no limit", async () => {
+  const script = "ulimit -v unlimited; for k in $(seq 100); do echo $k > /dev/null; done; echo done";
+  const { code, stdout, file } = await record(["bash", "-c", script], eager);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "done\n" });
+  expect((await read(file)).trace.info.facts.get("agent")).not.toContain("left");
+});
+
 test("stays where much more is reserved than its place", async () => {
   for (const options of [["--backend=eager-agent"], ["--backend=eager-agent", "--observe"]]) {
     const { code, file } = await record([compile("agent_reserves")], { options });

@@ -101,8 +101,14 @@ pub(super) fn takes_place(call: &Call) -> bool {
 }
 
 /// Whether the result of a call, or of later ones that map memory, depends on how much is mapped: what is there for the agent counts.
-fn measures_memory(call: &Call) -> bool {
-    let limits = |resource: c_int, limit: u64| resource as u32 == libc::RLIMIT_AS && limit != 0;
+fn measures_memory(call: &Call, tid: pid_t) -> bool {
+    let limits = |resource: c_int, limit: u64| {
+        let mut soft = libc::RLIM_INFINITY.to_ne_bytes();
+        resource as u32 == libc::RLIMIT_AS
+            && limit != 0
+            && sys::read_pieces(tid, &[(limit, soft.len())], &mut soft) == soft.len()
+            && u64::from_ne_bytes(soft) != libc::RLIM_INFINITY
+    };
     match call.name() {
         "mlockall" => true,
         "setrlimit" => limits(call.int(0), call.args[1]),
@@ -218,7 +224,7 @@ impl Recorder {
         if takes_place(call) || (!reserves_around(call) && maps_over(call, own)) {
             return Some(PLACE);
         }
-        if measures_memory(call) {
+        if measures_memory(call, task.tid) {
             return Some(MEASURES);
         }
         if call.name() == "process_vm_readv" && call.int(0) == task.process.borrow().pid {
