@@ -311,7 +311,8 @@ test("leaves a program alone whose memory is limited, or locked", async () => {
 });
 
 test("stays where memory is said to have no limit", async () => {
-  const script = "ulimit -v unlimited; for k in $(seq 100); do echo $k > /dev/null; done; echo done";
+  const script =
+    "ulimit -v unlimited; for k in $(seq 100); do echo $k > /dev/null; done; echo done";
   const { code, stdout, file } = await record(["bash", "-c", script], eager);
   expect({ code, stdout }).toEqual({ code: 0, stdout: "done\n" });
   expect((await read(file)).trace.info.facts.get("agent")).not.toContain("left");
