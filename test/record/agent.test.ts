@@ -158,19 +158,27 @@ test.each([[[]], [["forged"]]])(
   },
 );
 
-test("bytes, paths and results are those of the ptrace backend", async () => {
-  const program = compile("agent_pointers");
-  const told = async (options: readonly string[]) => {
-    const { events } = await read((await record([program], { options })).file);
-    return toldOf(events);
-  };
-  const [agent, ptrace] = [
-    await told(eager.options),
-    await told(["--observe", "--backend=ptrace"]),
-  ];
-  expect(agent.length).toBeGreaterThan(1000);
-  expect(agent).toEqual(ptrace);
-});
+test.each([
+  ["agent_pointers", [], "all"],
+  ["agent_pointers", [], "paths"],
+  ["agent_messages", ["-no-pie", "-pthread"], "all"],
+  ["agent_messages", ["-no-pie", "-pthread"], "paths"],
+])(
+  "bytes, paths and results are those of the ptrace backend: %s %j, data of %s",
+  async (name, flags, data) => {
+    const program = compile(name, ...flags);
+    const told = async (options: readonly string[]) => {
+      const { file } = await record([program], { options: [...options, `--data=${data}`] });
+      return toldOf((await read(file)).events);
+    };
+    const [agent, ptrace] = [
+      await told(eager.options),
+      await told(["--observe", "--backend=ptrace"]),
+    ];
+    expect(agent.length).toBeGreaterThan(1000);
+    expect(agent).toEqual(ptrace);
+  },
+);
 
 test("files are opened as without the agent, and have their names", async () => {
   const program = compile("agent_opens");

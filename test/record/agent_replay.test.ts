@@ -33,8 +33,11 @@ describe("programs that check themselves find nothing changed, in replay neither
   );
 });
 
-test("bytes, results and failures are those of the ptrace backend", async () => {
-  const program = compile("agent_pointers");
+test.each([
+  ["agent_pointers", []],
+  ["agent_messages", ["-no-pie", "-pthread"]],
+])("bytes, results and failures are those of the ptrace backend: %s", async (name, flags) => {
+  const program = compile(name, ...flags);
   const told = async (options: readonly string[]) => {
     const { events } = await readWhole((await record([program], { options })).file);
     return toldOf(events);
@@ -42,6 +45,16 @@ test("bytes, results and failures are those of the ptrace backend", async () => 
   const [agent, ptrace] = [await told(eager), await told(["--backend=ptrace"])];
   expect(agent.length).toBeGreaterThan(1000);
   expect(agent).toEqual(ptrace);
+});
+
+test("messages and sets of descriptors are waited for, in replay too", async () => {
+  const program = compile("agent_messages", "-no-pie", "-pthread");
+  for (const options of [eager, usual]) {
+    const { coverage } = await recordAndReplay([program, "waits"], options);
+    if (options !== eager) continue;
+    const made = coverage.calls.find(({ what }) => what === "recvmsg")?.count ?? 0;
+    expect(made).toBeLessThan(150);
+  }
 });
 
 test("small files that are mapped have what is in them when others write, in replay too", async () => {

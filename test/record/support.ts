@@ -276,6 +276,8 @@ export async function readWhole(file: string): Promise<Read> {
 export function toldOf(events: readonly Event[]) {
   // Before that there is the process's number.
   const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
+  // Of a struct sockaddr_in of 127.0.0.1 the port differs, and of sockets their number.
+  const told = (bytes: Buffer) => bytes.toString("hex").replace(/(?<=0200)....(?=7f00)/g, "port");
   return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
     name,
     // Addresses differ.
@@ -283,9 +285,9 @@ export function toldOf(events: readonly Event[]) {
     flags,
     captures: captures.map(({ slot, side, status, wanted, bytes }) =>
       // The table of a vector has addresses in it.
-      [slot, side, status, wanted, name.endsWith("v") ? bytes.length : bytes.toString("hex")],
+      [slot, side, status, wanted, name.endsWith("v") ? bytes.length : told(bytes)],
     ),
-    refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path]),
+    refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path.replace(/\[\d+\]/, "[]")]),
   }));
 }
 

@@ -160,7 +160,8 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_READV = 19, NR_SENDTO = 44, NR_RECVFROM = 45, NR_FCNTL = 72,
+enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_READV = 19, NR_SENDTO = 44, NR_RECVFROM = 45,
+       NR_SENDMSG = 46, NR_RECVMSG = 47, NR_GETSOCKNAME = 51, NR_FCNTL = 72,
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { AT_FDCWD = -100 };
@@ -212,10 +213,37 @@ static inline int waits_for_events(const struct frame *frame)
 	return frame->rax == NR_EPOLL_WAIT || (frame->rax == NR_EPOLL_PWAIT && !frame->args[4]);
 }
 
+/* Whether a call of a socket is told not to wait. */
+static inline int is_told_not_to_wait(const struct frame *frame)
+{
+	enum { MSG_DONTWAIT = 0x40 };
+
+	switch (frame->rax) {
+	case NR_SENDTO:
+	case NR_RECVFROM:
+		return frame->args[3] & MSG_DONTWAIT;
+	case NR_SENDMSG:
+	case NR_RECVMSG:
+		return frame->args[2] & MSG_DONTWAIT;
+	default:
+		return 0;
+	}
+}
+
+/* Whether the time that select(2) has is over at once. */
+static int has_no_time(u64 addr)
+{
+	u64 time[2];
+
+	return addr && !agent_copy(time, addr, sizeof(time)) && !time[0] && !time[1];
+}
+
 static int may_wait(const struct row *row, const struct frame *frame)
 {
 	if (row->waits >= 2)
-		return has((int)frame->args[row->waits - 2], KNOWN_WAITS);
+		return has((int)frame->args[row->waits - 2], KNOWN_WAITS) && !is_told_not_to_wait(frame);
+	if (row->kind == KIND_SELECT)
+		return !has_no_time(frame->args[4]);
 	if (row->kind == KIND_FUTEX)
 		return (frame->args[1] & 0x7f) != 1;
 	/* Some have a time that is over at once. */
@@ -354,6 +382,9 @@ static int take_string(struct writer *writer, u8 slot, u64 addr, int omit)
 	return 1;
 }
 
+/* Descriptors that a set of select(2) is taken to have at most, as in the engine's capture.rs. */
+enum { MOST_BITS = 1 << 20 };
+
 /* Bytes behind a pointer, when the call is about to be made (result < 0) or has come back. */
 static inline u64 length_of(const struct pointer *pointer, const struct frame *frame, i64 result)
 {
@@ -364,6 +395,10 @@ static inline u64 length_of(const struct pointer *pointer, const struct frame *f
 		return pointer->size;
 	case LENGTH_ARG32:
 		count = (u32)count;
+		break;
+	case LENGTH_BITS:
+		count = (u32)count > MOST_BITS ? MOST_BITS : (u32)count;
+		count = (count + 63) / 64;
 		break;
 	case LENGTH_RESULT:
 		if (result >= 0 && (u64)result < count)
@@ -410,17 +445,16 @@ struct piece {
 enum { MOST_PIECES = 64 };
 
 /*
- * The table of a vector and, of a call that sends, the buffers behind it. How many bytes it is about, or -1 when it is for the
- * engine.
+ * The table of a vector and, of a call that sends, the buffers behind it. How much room is needed for those that are filled, or -1 when the
+ * call is for the engine.
  */
-static i64 take_vector(struct writer *writer, const struct pointer *pointer, const struct frame *frame)
+static i64 take_pieces(struct writer *writer, const struct pointer *pointer, u64 addr, u64 count)
 {
-	u64 addr = frame->args[pointer->slot], count = frame->args[pointer->argument];
 	const struct capture *table = (const struct capture *)writer->at;
 	const struct piece *pieces = (const struct piece *)(table + 1);
 	u64 total = 0;
 
-	if (!addr || count > MOST_PIECES || pointer->omit || !fits(writer, count * sizeof(*pieces)))
+	if (!addr || count > MOST_PIECES || !fits(writer, count * sizeof(*pieces)))
 		return -1;
 	take(writer, pointer->slot, SIDE_IN, addr, count * sizeof(*pieces), 0);
 	if (!count)
@@ -432,27 +466,110 @@ static i64 take_vector(struct writer *writer, const struct pointer *pointer, con
 			return -1;
 		if (is_guarded(writer->block, pieces[i].addr, pieces[i].length))
 			return -1;
-		total += pieces[i].length;
+		total += pointer->omit ? 0 : pieces[i].length;
 		if (pointer->direction == DIRECTION_OUT)
 			continue;
-		if (!fits(writer, pieces[i].length) || is_code(writer->block, pieces[i].addr, pieces[i].length))
+		if (!fits(writer, pointer->omit ? 0 : pieces[i].length) ||
+		    is_code(writer->block, pieces[i].addr, pieces[i].length))
 			return -1;
-		take(writer, pointer->slot, SIDE_IN, pieces[i].addr, pieces[i].length, 0);
+		take(writer, pointer->slot, SIDE_IN, pieces[i].addr, pieces[i].length, pointer->omit);
 	}
 	return total + count * (CAPTURE_BYTES + 8);
 }
 
-/* The buffers that a call has filled, of a vector whose table is the record's first capture. */
-static void take_filled(struct writer *writer, const struct pointer *pointer, u64 count, i64 result)
+static i64 take_vector(struct writer *writer, const struct pointer *pointer, const struct frame *frame)
 {
-	const struct piece *pieces = (const struct piece *)((const struct capture *)(writer->record + 1) + 1);
+	return take_pieces(writer, pointer, frame->args[pointer->slot], frame->args[pointer->argument]);
+}
+
+/* The buffers that a call has filled, of a vector whose table is in this capture. */
+static void take_filled(struct writer *writer, const struct pointer *pointer, const struct capture *table, u64 count,
+			i64 result)
+{
+	const struct piece *pieces = (const struct piece *)(table + 1);
 	u64 left = result;
 
-	for (u64 i = 0; i < count && left; i++) {
+	for (u64 i = 0; i < count && i < MOST_PIECES && left; i++) {
 		u64 length = pieces[i].length < left ? pieces[i].length : left;
-		take(writer, pointer->slot, SIDE_OUT, pieces[i].addr, length, 0);
+		take(writer, pointer->slot, SIDE_OUT, pieces[i].addr, length, pointer->omit);
 		left -= length;
 	}
+}
+
+/* struct msghdr, recvmsg(2). */
+struct message {
+	u64 name;
+	u32 name_length, pad;
+	u64 pieces, count, control, control_length;
+	u32 flags, pad2;
+};
+
+/* What is taken at most of a name, and of control data, as in the engine's capture.rs. */
+enum { MOST_NAME = 4096, MOST_CONTROL = 64 << 10 };
+
+/* Whether no descriptors come with messages of a socket: those of other families than AF_UNIX have none to give. */
+static int brings_no_descriptors(u32 fd)
+{
+	enum { AF_INET = 2, AF_INET6 = 10, AF_NETLINK = 16 };
+	u16 address[64];
+	u32 length = sizeof(address);
+
+	if (agent_own_call(NR_GETSOCKNAME, fd, (u64)address, (u64)&length, 0) < 0)
+		return 0;
+	return address[0] == AF_INET || address[0] == AF_INET6 || address[0] == AF_NETLINK;
+}
+
+/* What a message that is to be sent, or received, consists of. As take_pieces(). */
+static i64 take_message(struct writer *writer, const struct pointer *pointer, const struct frame *frame)
+{
+	u64 addr = frame->args[pointer->slot];
+	const struct capture *head = (const struct capture *)writer->at;
+	const struct message *message = (const struct message *)(head + 1);
+	const struct block *block = writer->block;
+	int receives = pointer->direction == DIRECTION_OUT;
+	u64 name_length, control_length;
+	i64 total = 0;
+
+	if (!addr || is_guarded(block, addr, sizeof(*message)) || !fits(writer, sizeof(*message)))
+		return -1;
+	take(writer, pointer->slot, SIDE_IN, addr, sizeof(*message), 0);
+	if (head->status != WHOLE)
+		return -1;
+	name_length = message->name_length < MOST_NAME ? message->name_length : MOST_NAME;
+	name_length = message->name ? name_length : 0;
+	control_length = message->control ? message->control_length : 0;
+	if (control_length && (!receives || control_length > MOST_CONTROL || !brings_no_descriptors(frame->args[0])))
+		return -1;
+	if (is_guarded(block, message->name, name_length) || is_guarded(block, message->control, control_length))
+		return -1;
+	if (!receives && name_length) {
+		if (!fits(writer, name_length) || is_code(block, message->name, name_length))
+			return -1;
+		take(writer, pointer->slot, SIDE_IN, message->name, name_length, 0);
+	}
+	if (message->count)
+		total = take_pieces(writer, pointer, message->pieces, message->count);
+	return total < 0 ? -1 : total + (i64)(sizeof(*message) + name_length + control_length + 3 * (CAPTURE_BYTES + 8));
+}
+
+/* What has come with a message whose header is the record's first capture, and the table of its buffers the second. */
+static void take_received(struct writer *writer, const struct pointer *pointer, u64 addr, i64 result)
+{
+	const struct capture *head = (const struct capture *)(writer->record + 1), *told;
+	const struct message *before = (const struct message *)(head + 1), *message;
+	u32 length;
+
+	told = (const struct capture *)writer->at;
+	take(writer, pointer->slot, SIDE_OUT, addr, sizeof(*message), 0);
+	message = (const struct message *)(told + 1);
+	if (told->status != WHOLE)
+		return;
+	/* The kernel says how long the name is, also when there is less room for it. */
+	length = message->name_length < before->name_length ? message->name_length : before->name_length;
+	take(writer, pointer->slot, SIDE_OUT, message->name, length < MOST_NAME ? length : MOST_NAME, 0);
+	take_filled(writer, pointer, (const struct capture *)((const u8 *)(head + 1) + sizeof(*message)), before->count, result);
+	take(writer, pointer->slot, SIDE_OUT, message->control,
+	     message->control_length < MOST_CONTROL ? message->control_length : MOST_CONTROL, 0);
 }
 
 /* Whether the engine knows what all descriptors of a struct pollfd array stand for. */
@@ -468,6 +585,23 @@ static int polls_known(u64 addr, u64 length)
 	for (u64 at = 0; at < length; at += sizeof(entry))
 		if (agent_copy(&entry, addr + at, sizeof(entry)) || !is_known(entry.fd))
 			return 0;
+	return 1;
+}
+
+/* The same of a set of select(2). */
+static int selects_known(u64 addr, u64 length)
+{
+	u64 word;
+
+	if (!addr)
+		return 1;
+	for (u64 at = 0; at < length; at += sizeof(word)) {
+		if (agent_copy(&word, addr + at, sizeof(word)))
+			return 0;
+		for (; word; word &= word - 1)
+			if (!is_known(at * 8 + __builtin_ctzll(word)))
+				return 0;
+	}
 	return 1;
 }
 
@@ -492,8 +626,9 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 				return 0;
 			continue;
 		}
-		if (pointer->shape == SHAPE_IOVEC) {
-			total = take_vector(writer, pointer, frame);
+		if (pointer->shape == SHAPE_IOVEC || pointer->shape == SHAPE_MESSAGE) {
+			total = pointer->shape == SHAPE_IOVEC ? take_vector(writer, pointer, frame) :
+								take_message(writer, pointer, frame);
 			if (total < 0)
 				return 0;
 			room += pointer->direction == DIRECTION_OUT ? total : 0;
@@ -508,6 +643,8 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			if (!fits(writer, length) || is_code(writer->block, addr, length))
 				return 0;
 			if (row->kind == KIND_POLL && pointer->slot == 0 && !polls_known(addr, length))
+				return 0;
+			if (pointer->length == LENGTH_BITS && !selects_known(addr, length))
 				return 0;
 			take(writer, pointer->slot, SIDE_IN, addr, length, pointer->omit);
 		}
@@ -525,7 +662,10 @@ static void take_outputs(struct writer *writer, const struct row *row, const str
 		if (pointer->direction == DIRECTION_IN)
 			continue;
 		if (pointer->shape == SHAPE_IOVEC)
-			take_filled(writer, pointer, frame->args[pointer->argument], result);
+			take_filled(writer, pointer, (const struct capture *)(writer->record + 1),
+				    frame->args[pointer->argument], result);
+		else if (pointer->shape == SHAPE_MESSAGE)
+			take_received(writer, pointer, frame->args[pointer->slot], result);
 		else
 			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length_of(pointer, frame, result),
 			     pointer->omit);
@@ -840,7 +980,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return row->kind == KIND_CLOSE && closes_nothing(frame);
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
 		return 0;
-	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL))
+	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL || row->kind == KIND_SELECT))
 		return 0;
 	switch (row->kind) {
 	case KIND_OPEN:
@@ -893,7 +1033,7 @@ struct polled {
 	u16 events, found;
 };
 
-enum { POLLIN = 1, POLLOUT = 4 };
+enum { POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16 };
 
 /* Whether a descriptor is ready to be read from, or written to. */
 static int is_ready(u32 fd, u16 events)
@@ -913,6 +1053,49 @@ static int finds_at_once(u64 addr, u64 count)
 	       agent_own_call(NR_POLL, (u64)entries, count, 0, 0) > 0;
 }
 
+/* The same of select(2), whose sets are looked at by poll(2): only of few descriptors. */
+static int selects_at_once(const struct frame *frame)
+{
+	enum { MOST = 64 };
+	/* What makes a descriptor a member of each set, select(2). */
+	static const u16 asked[3] = { POLLIN, POLLOUT, POLLPRI }, found[3] = { POLLIN | POLLHUP | POLLERR, POLLOUT | POLLERR, POLLPRI };
+	u32 count = frame->args[0];
+
+	if (count > MOST)
+		return 0;
+	for (u32 set = 0; set < 3; set++) {
+		u64 addr = frame->args[1 + set], word;
+
+		if (!addr)
+			continue;
+		if (agent_copy(&word, addr, sizeof(word)))
+			return 0;
+		for (word &= count == MOST ? ~0ull : (1ull << count) - 1; word; word &= word - 1) {
+			struct polled entry = { __builtin_ctzll(word), asked[set], 0 };
+
+			if (agent_own_call(NR_POLL, (u64)&entry, 1, 0, 0) == 1 && entry.found & found[set])
+				return 1;
+		}
+	}
+	return 0;
+}
+
+/* Whether a message is so small that there is room for it in a socket that can be written to. */
+static int is_small_message(u64 addr)
+{
+	enum { MOST = 8, SMALL = 4096 };
+	struct piece pieces[MOST];
+	struct message message;
+	u64 total = 0;
+
+	if (agent_copy(&message, addr, sizeof(message)) || message.count > MOST ||
+	    agent_copy(pieces, message.pieces, message.count * sizeof(pieces[0])))
+		return 0;
+	for (u64 i = 0; i < message.count; i++)
+		total += pieces[i].length < SMALL ? pieces[i].length : SMALL + 1;
+	return total <= SMALL;
+}
+
 /*
  * Whether a call that may wait surely does not: others wait for this thread's turn then, who cannot have it before the engine knows. One
  * of another program may be faster, and take what was there: the engine sees to that.
@@ -928,6 +1111,8 @@ static int comes_back(const struct row *row, const struct frame *frame)
 		return !agent_copy(&word, args[0], sizeof(word)) && word != (u32)args[2];
 	if (frame->rax == NR_POLL)
 		return finds_at_once(args[0], args[1]);
+	if (row->kind == KIND_SELECT)
+		return selects_at_once(frame);
 	if (row->waits < 2)
 		return 0;
 	fd = args[row->waits - 2];
@@ -942,6 +1127,10 @@ static int comes_back(const struct row *row, const struct frame *frame)
 	case NR_READ:
 	case NR_READV:
 		return is_ready(fd, POLLIN);
+	case NR_RECVMSG:
+		return !(args[2] & MSG_WAITALL) && is_ready(fd, POLLIN);
+	case NR_SENDMSG:
+		return is_small_message(args[1]) && is_ready(fd, POLLOUT);
 	case NR_WRITE:
 	case NR_SENDTO:
 		/* For so much there is room then, pipe(7). */
@@ -1025,6 +1214,12 @@ static const struct row *by_command(const struct row *row, const struct frame *f
 	}
 }
 
+/* Whether what is behind a pointer points on. */
+static inline int is_nested(const struct pointer *pointer)
+{
+	return pointer->shape == SHAPE_IOVEC || pointer->shape == SHAPE_MESSAGE;
+}
+
 /*
  * What a call that failed may have changed all the same, as the engine takes it (capture.rs): what is there of memory that is not
  * there as a whole, and what the call was given to read and to write.
@@ -1036,7 +1231,7 @@ static void take_after_error(struct writer *writer, const struct row *row, const
 		u64 addr = frame->args[pointer->slot], length = length_of(pointer, frame, -1);
 		struct capture *capture;
 
-		if (pointer->direction != DIRECTION_OUT || pointer->shape == SHAPE_IOVEC || !addr || pointer->omit)
+		if (pointer->direction != DIRECTION_OUT || is_nested(pointer) || !addr || pointer->omit)
 			continue;
 		if (length > SHAPE_MOST)
 			length = SHAPE_MOST;
@@ -1050,7 +1245,7 @@ static void take_after_error(struct writer *writer, const struct row *row, const
 	for (u32 i = 0; i < row->count; i++) {
 		const struct pointer *pointer = &row->pointers[i];
 
-		if (pointer->direction == DIRECTION_IN_OUT && pointer->shape != SHAPE_IOVEC)
+		if (pointer->direction == DIRECTION_IN_OUT && !is_nested(pointer))
 			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length_of(pointer, frame, 0),
 			     pointer->omit);
 	}

@@ -350,6 +350,8 @@ pub mod kind {
     pub const REFUSED: u8 = 14;
     /// It ends the process, and does not come back.
     pub const END: u8 = 15;
+    /// Only of descriptors that are known, in the sets behind arguments 1 to 3.
+    pub const SELECT: u8 = 16;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -364,6 +366,8 @@ pub mod shape {
     pub const ARRAY: u8 = 5;
     /// Only when there is none.
     pub const ABSENT: u8 = 6;
+    /// `struct msghdr`, with what it points to. Only without control data, or where that can hold no descriptor.
+    pub const MESSAGE: u8 = 7;
     /// Most bytes of a sized structure, most elements of an array.
     pub const MOST: u64 = 64 << 10;
 }
@@ -378,6 +382,8 @@ pub mod length {
     pub const ARG32: u8 = 2;
     /// The result, at most an argument.
     pub const RESULT: u8 = 3;
+    /// Words of 64 bits that have a bit for each number below an argument, 32 bits.
+    pub const BITS: u8 = 4;
 }
 
 /// Directions of a row's captures, as [`crate::table::Dir`].
@@ -442,10 +448,10 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
-            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END),
+            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT),
         )
-        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MOST))
-        .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT))
+        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE MOST))
+        .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))
 }
 

@@ -108,9 +108,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     }
     // What these tell or do concerns others, the agent itself, or descriptors that stand in memory.
     let engines = [
-        "select",
-        "pselect6",
-        "sendmsg",
         "sendmmsg",
         "recvmmsg",
         "waitid",
@@ -170,6 +167,9 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     }
     match plan.effect {
         Effect::Nothing if matches!(name, "poll" | "ppoll") => Some(kind::POLL),
+        Effect::Nothing if matches!(name, "select" | "pselect6") => Some(kind::SELECT),
+        // What may come with descriptors is not the agent's.
+        Effect::Receive => Some(kind::PLAIN),
         Effect::Rename if name.starts_with("rename") => Some(kind::RENAME),
         Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
@@ -186,6 +186,8 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         Shape::String => (shape::STRING, 1, Data::Paths),
         Shape::Payload => (shape::BYTES, 1, Data::All),
         Shape::Iovec => (shape::IOVEC, 1, Data::All),
+        Shape::Msghdr => (shape::MESSAGE, 1, Data::All),
+        Shape::FdSet => (shape::BYTES, 8, Data::Paths),
         Shape::Struct(size) if pointer.len == Len::Own => (shape::BYTES, size, Data::Paths),
         Shape::Struct(_) => (shape::SIZED, 1, Data::Paths),
         Shape::Array(size) => (shape::ARRAY, size, Data::Paths),
@@ -195,11 +197,16 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         Shape::Irregular("fcntl" | "ioctl") => {
             return packed(pointer, shape::BYTES, length::OWN, 0, data < Data::Paths, 1);
         }
+        // The mask of signals, and its size: the engine looks there, if there is one.
+        Shape::Irregular("pselect6_sigmask") => {
+            return packed(pointer, shape::ABSENT, length::OWN, 0, false, 1);
+        }
         _ => return None,
     };
     let argument = |index: u8| usize::from(index) < plan.row.args.len();
     let (source, index) = match pointer.len {
         Len::Own => (length::OWN, 0),
+        Len::Arg(index) if argument(index) && matches!(pointer.shape, Shape::FdSet) => (length::BITS, index),
         Len::Fixed(count) if shape == shape::ARRAY => {
             return packed(pointer, shape::BYTES, length::OWN, 0, data < needs, size * count);
         }
@@ -212,8 +219,10 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         Len::RetMax(index) if argument(index) && pointer.dir == Dir::Out => (length::RESULT, index),
         _ => return None,
     };
-    // The buffers of a vector may be left out, but its table tells where they are: the engine does that.
-    if shape == shape::IOVEC && (data < needs || source == length::OWN) {
+    // The buffers of a vector may be left out; its table tells where they are.
+    if matches!(shape, shape::IOVEC | shape::MESSAGE) && data < Data::Paths
+        || shape == shape::IOVEC && source == length::OWN
+    {
         return None;
     }
     packed(pointer, shape, source, index, data < needs, size)
@@ -277,6 +286,10 @@ mod tests {
             "prlimit64",
             "rseq",
             "exit_group",
+            "select",
+            "pselect6",
+            "sendmsg",
+            "recvmsg",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -296,9 +309,7 @@ mod tests {
             "setuid",
             "umask",
             "pipe2",
-            "recvmsg",
-            "select",
-            "pselect6",
+            "recvmmsg",
             "sched_getaffinity",
             "sigaltstack",
         ] {
