@@ -147,6 +147,21 @@ it("libraries are known again in a user namespace, where they belong to somebody
   expect(stdout).toMatch(/^(\d+)\n\1\n\1\n$/);
 });
 
+it.each(["--backend=agent", "--backend=ptrace", "--observe", "--observe --backend=ptrace"])(
+  "signals to a process go to its first thread, which waits: %s",
+  async (words) => {
+    const options = words.split(" ");
+    const { code, file, stdout } = await record([compile("signal_leader", "-pthread")], {
+      options,
+    });
+    const handled = stdout.replace(/^\w+: 12 by the first thread, 0 by others\n/gm, ".");
+    expect({ code, handled }).toEqual({ code: 0, handled: "......." });
+    if (options.includes("--observe")) return;
+    const again = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
+    expect(again).toMatchObject({ code: 0, stdout, stderr: "" });
+  },
+);
+
 it.each(["agent", "ptrace"])(
   "what one thread gives back while signals come is gone before another one gets it, with %s",
   async (backend) => {

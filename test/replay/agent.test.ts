@@ -26,7 +26,7 @@ async function through(
   const output: [number, string][] = [];
   const onOutput = (stream: 1 | 2, bytes: Uint8Array) =>
     void output.push([stream, Buffer.from(bytes).toString("latin1")]);
-  const result = await replay(file, { onOutput, stuckAfter: 3000, ...options, backend });
+  const result = await replay(file, { onOutput, ...options, backend });
   return { result, output };
 }
 
@@ -184,7 +184,7 @@ describe("a trace that was changed", () => {
         await assemble({ ...parts, events }, changed);
         const [reference, agent] = await Promise.all(
           (["ptrace", "eager-agent"] as const).map((backend) =>
-            through(backend, changed).then(
+            through(backend, changed, { stuckAfter: 3000 }).then(
               (replayed) => ({ replayed, said: undefined }),
               (error: Error) => ({ replayed: undefined, said: error.message }),
             ),

@@ -278,6 +278,22 @@ fn changes_identity(name: &str) -> bool {
     )
 }
 
+/// The argument by which a call that waits says which signals are blocked meanwhile; for pselect6(2) that is a struct in between, with the
+/// address and the size of the set.
+#[must_use]
+pub fn waiting_mask(name: &str) -> Option<u8> {
+    match name {
+        "rt_sigsuspend" => Some(0),
+        "ppoll" | "ppoll_time64" => Some(3),
+        "epoll_pwait" | "epoll_pwait2" => Some(4),
+        "pselect6" | "pselect6_time64" => Some(PSELECT_MASK),
+        _ => None,
+    }
+}
+
+/// [`waiting_mask`] of pselect6(2).
+pub const PSELECT_MASK: u8 = 5;
+
 /// Calls that record/effects.rs asks for by name, before and after they are made.
 fn is_unusual(name: &str) -> bool {
     matches!(

@@ -22,6 +22,7 @@ mod guarded;
 mod inspected;
 mod keeping;
 mod layouts;
+mod leader;
 mod leaving;
 mod lifecycle;
 mod loader;

@@ -5,6 +5,8 @@ use libc::c_int;
 /// The bytes of a `siginfo_t`.
 pub type SigInfo = [u8; 128];
 
+/// Sent by kill(2).
+pub const SI_USER: c_int = 0;
 /// Sent by the kernel.
 pub const SI_KERNEL: c_int = 0x80;
 /// Memory that is there, but not for this, sigaction(2).

@@ -46,6 +46,9 @@ impl Recorder {
         if self.touches_guarded(tid, signal, &info) {
             return;
         }
+        if self.leave_to_leader(tid, signal, &info) {
+            return self.go_on(tid, 0);
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if signal == libc::SIGSEGV
             && let Some(site) = self.world.answer_counter(task, &info)
@@ -641,7 +644,8 @@ pub(super) fn catches(tid: pid_t, signal: c_int) -> bool {
     is_in_mask(tid, "SigCgt:", signal)
 }
 
-fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
+/// Whether a signal is in a mask of a thread, as proc_pid_status(5) tells it.
+pub(super) fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix(label));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
@@ -662,7 +666,7 @@ fn is_queued_again(info: &SigInfo) -> bool {
 }
 
 /// Whether the recorder has sent a signal.
-fn is_own(info: &SigInfo) -> bool {
+pub(super) fn is_own(info: &SigInfo) -> bool {
     siginfo::code(info) == siginfo::SI_TKILL && siginfo::pid(info) == std::process::id() as c_int
 }
 
@@ -687,7 +691,7 @@ fn takes_back(held: &mut [HeldSignal], number: c_int, info: &SigInfo) -> bool {
 const SIGRTMIN: c_int = 32;
 
 /// Keeps a signal for the next boundary. One of the old signals is pending once, however often it is sent, signal(7).
-fn hold(task: &mut Task, number: c_int, info: SigInfo) {
+pub(super) fn hold(task: &mut Task, number: c_int, info: SigInfo) {
     if number < SIGRTMIN && task.held.iter().any(|held| held.number == number) {
         return;
     }

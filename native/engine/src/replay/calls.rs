@@ -22,6 +22,7 @@ use crate::capture::Call;
 use crate::error::{EngineError, Fact};
 use crate::layout::{self, PAGE, Row};
 use crate::memory::word_of;
+use crate::plan;
 use crate::raw::ObjectKind;
 use crate::sys::{self, Pagemap};
 
@@ -155,16 +156,9 @@ impl Runner<'_> {
         if !matches!(self.job.scan.next(thread.index, event.seq()), Some(Next::Handler)) {
             return;
         }
-        let slot = match name {
-            "rt_sigsuspend" => 0,
-            "ppoll" | "ppoll_time64" => 3,
-            "epoll_pwait" | "epoll_pwait2" => 4,
-            "pselect6" | "pselect6_time64" => 5,
-            _ => return,
-        };
+        let Some(slot) = plan::waiting_mask(name) else { return };
         let mut inputs = event.captures().filter(|capture| capture.slot == slot && capture.side == Side::In as u8);
-        // pselect6 has a struct in between: address and size of the set.
-        let set = if slot == 5 { inputs.nth(1) } else { inputs.next() };
+        let set = if slot == plan::PSELECT_MASK { inputs.nth(1) } else { inputs.next() };
         thread.waiting_mask = set.filter(|set| set.bytes.len() >= 8).map(|set| word_of(&set.bytes[..8]));
     }
 

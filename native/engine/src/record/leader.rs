@@ -1,0 +1,85 @@
+//! Signals to a process whose first thread is to have them. The kernel chooses that one, if it does not block the signal, and wakes it; but a
+//! thread that comes back from a stop of its tracer looks by itself for what was sent to the process, and is first as often as not. A
+//! program whose first thread only waits for signals would wait for ever.
+
+use libc::{c_int, pid_t};
+use trace_format::event::Side;
+
+use super::Recorder;
+use super::signals::{hold, is_in_mask, is_own};
+use crate::capture::Call;
+use crate::memory::word_of;
+use crate::plan;
+use crate::siginfo::{self, SigInfo};
+use crate::sys;
+use crate::task::{Pending, Task};
+
+impl Recorder {
+    /// Whether a signal is left to the first thread of its process: the kernel has chosen that one, if it does not block it, but who comes back
+    /// from a stop meanwhile takes what was sent to the process. Where turns are taken that one has to wait in a call: there it can have it.
+    pub(super) fn leave_to_leader(&mut self, tid: pid_t, signal: c_int, info: &SigInfo) -> bool {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        let leader = task.process.borrow().pid;
+        // Of the thread's own that was queued again the number is all that is known.
+        let may_be_own = || task.held.iter().any(|held| held.number == signal);
+        let is_caught = || task.handler(signal).is_some_and(|handler| handler.is_caught());
+        if leader == tid
+            || self.world.turns.chaos.is_some()
+            || !is_to_first(signal, info)
+            || may_be_own()
+            || !is_caught()
+        {
+            return false;
+        }
+        let Some(leading) = self.tasks.get_mut(&leader) else { return false };
+        // It may have been woken already, and found nothing.
+        let is_woken = matches!(leading.pending, Some(Pending::Leave(result, _)) if sys::is_restart(result));
+        let waits = leading.call.is_some() && (leading.pending.is_none() || is_woken);
+        let can_have_it = !leading.launching && !leading.in_group_stop && leading.held.is_empty();
+        if (self.world.replayable && !waits) || !can_have_it || !is_let_in(leading, signal) {
+            return false;
+        }
+        if !is_woken && sys::tgkill(leader, leader, signal).is_err() {
+            return false;
+        }
+        hold(leading, signal, *info);
+        leading.held.iter_mut().for_each(|held| held.queued = !is_woken);
+        true
+    }
+
+    /// A signal comes to a thread that was left to it: it is as it was sent.
+    pub(super) fn take_as_sent(&mut self, tid: pid_t, signal: c_int, info: &SigInfo) {
+        let Some(task) = self.tasks.get_mut(&tid).filter(|_| is_own(info)) else { return };
+        let Some(index) = task.held.iter().position(|held| held.number == signal) else { return };
+        let _ = sys::set_signal_info(tid, &task.held.remove(index).info);
+    }
+}
+
+/// Whether the kernel chooses the first thread for such a signal before any other. SIGCHLD is for the thread that has made the child, and what
+/// a thread does itself (it writes where nobody reads, it runs for long) is for that one, though it looks as if somebody had sent it.
+fn is_to_first(signal: c_int, info: &SigInfo) -> bool {
+    let is_own_doing =
+        matches!(signal, libc::SIGPIPE | libc::SIGXFSZ | libc::SIGXCPU | libc::SIGPROF | libc::SIGVTALRM);
+    let code = siginfo::code(info);
+    matches!(code, siginfo::SI_USER | siginfo::SI_KERNEL) && !is_own_doing && !siginfo::is_synchronous(signal, code)
+}
+
+/// Whether a thread is there and does not block a signal, or not while it waits. Woken in vain it is about to wait again.
+fn is_let_in(task: &Task, signal: c_int) -> bool {
+    if matches!(sys::state_of(task.tid), None | Some(b'Z' | b'X')) {
+        return false;
+    }
+    let woken = task.undecided.filter(|(_, result, _)| sys::is_restart(*result)).map(|(call, ..)| call);
+    match task.call.or(woken).and_then(|call| mask_while_waiting(task, &call)) {
+        Some(mask) => mask & 1 << (signal - 1) == 0,
+        None => !is_in_mask(task.tid, "SigBlk:", signal),
+    }
+}
+
+/// The signals that are blocked only while a call waits, if it has said which.
+fn mask_while_waiting(task: &Task, call: &Call) -> Option<u64> {
+    let slot = plan::waiting_mask(call.name())?;
+    let set = task.memory.find(slot, Side::In).filter(|set| set.len() >= 8)?;
+    let set = if slot == plan::PSELECT_MASK { task.memory.at_entry(slot, word_of(&set[..8]))? } else { set };
+    set.get(..8).map(word_of)
+}
