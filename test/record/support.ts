@@ -276,8 +276,13 @@ export async function readWhole(file: string): Promise<Read> {
 export function toldOf(events: readonly Event[]) {
   // Before that there is the process's number.
   const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
-  // Of a struct sockaddr_in of 127.0.0.1 the port differs, and of sockets their number.
-  const told = (bytes: Buffer) => bytes.toString("hex").replace(/(?<=0200)....(?=7f00)/g, "port");
+  // Of a struct sockaddr_in the port differs, which the kernel has chosen, and of sockets their number.
+  const [asked] = calls(events, "getsockname");
+  const port = asked && bytesOf(asked, 1, "out").toString("hex", 0, 4);
+  const told = (bytes: Buffer) => {
+    const text = bytes.toString("hex");
+    return port === undefined ? text : text.replaceAll(port, "0200port");
+  };
   return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
     name,
     // Addresses differ.
@@ -287,7 +292,11 @@ export function toldOf(events: readonly Event[]) {
       // The table of a vector has addresses in it.
       [slot, side, status, wanted, name.endsWith("v") ? bytes.length : told(bytes)],
     ),
-    refs: refs.map(({ slot, fd, object }) => [slot, fd, object.path.replace(/\[\d+\]/, "[]")]),
+    refs: refs.map(({ slot, fd, object }) => [
+      slot,
+      fd,
+      object.path.replace(/^socket:\[\d+\]$/, "socket"),
+    ]),
   }));
 }
 

@@ -462,7 +462,7 @@ static i64 take_pieces(struct writer *writer, const struct pointer *pointer, u64
 	if (table->status != WHOLE)
 		return -1;
 	for (u64 i = 0; i < count; i++) {
-		if (pieces[i].length > RING_BUFFER_BYTES)
+		if (!pointer->omit && pieces[i].length > RING_BUFFER_BYTES)
 			return -1;
 		if (is_guarded(writer->block, pieces[i].addr, pieces[i].length))
 			return -1;
@@ -475,11 +475,6 @@ static i64 take_pieces(struct writer *writer, const struct pointer *pointer, u64
 		take(writer, pointer->slot, SIDE_IN, pieces[i].addr, pieces[i].length, pointer->omit);
 	}
 	return total + count * (CAPTURE_BYTES + 8);
-}
-
-static i64 take_vector(struct writer *writer, const struct pointer *pointer, const struct frame *frame)
-{
-	return take_pieces(writer, pointer, frame->args[pointer->slot], frame->args[pointer->argument]);
 }
 
 /* The buffers that a call has filled, of a vector whose table is in this capture. */
@@ -627,8 +622,9 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			continue;
 		}
 		if (pointer->shape == SHAPE_IOVEC || pointer->shape == SHAPE_MESSAGE) {
-			total = pointer->shape == SHAPE_IOVEC ? take_vector(writer, pointer, frame) :
-								take_message(writer, pointer, frame);
+			total = pointer->shape == SHAPE_IOVEC ?
+					take_pieces(writer, pointer, addr, frame->args[pointer->argument]) :
+					take_message(writer, pointer, frame);
 			if (total < 0)
 				return 0;
 			room += pointer->direction == DIRECTION_OUT ? total : 0;

@@ -285,11 +285,8 @@ impl<'a> Walk<'a> {
         if self.bits != 64 {
             return false;
         }
-        let tid = self.tid;
-        if !self.nearby.as_ref().is_some_and(|nearby| nearby.is_of(code)) {
-            self.nearby = None;
-        }
-        self.nearby.get_or_insert_with(|| Nearby::of(tid, code.start)).reads(code)
+        let known = self.nearby.take().filter(|nearby| nearby.is_of(code));
+        self.nearby.insert(known.unwrap_or_else(|| Nearby::of(self.tid, code.start))).reads(code)
     }
 
     /// At which of these instructions a probe stands best.

@@ -6,7 +6,7 @@ use libc::{c_int, pid_t};
 use trace_format::event::Side;
 
 use super::Recorder;
-use super::signals::{hold, is_in_mask, is_own};
+use super::signals::{hold, is_in_mask, is_own, take_held};
 use crate::capture::Call;
 use crate::memory::word_of;
 use crate::plan;
@@ -43,15 +43,28 @@ impl Recorder {
             return false;
         }
         hold(leading, signal, *info);
-        leading.held.iter_mut().for_each(|held| held.queued = !is_woken);
+        if let Some(held) = leading.held.last_mut() {
+            held.queued = !is_woken;
+        }
         true
     }
 
-    /// A signal comes to a thread that was left to it: it is as it was sent.
-    pub(super) fn take_as_sent(&mut self, tid: pid_t, signal: c_int, info: &SigInfo) {
-        let Some(task) = self.tasks.get_mut(&tid).filter(|_| is_own(info)) else { return };
-        let Some(index) = task.held.iter().position(|held| held.number == signal) else { return };
-        let _ = sys::set_signal_info(tid, &task.held.remove(index).info);
+    /// The same where no turns are taken; what was left to this thread before is made what was sent.
+    pub(super) fn is_left_to_leader(&mut self, tid: pid_t, signal: c_int) -> bool {
+        let Some(task) = self.tasks.get(&tid) else { return false };
+        if task.held.is_empty() && task.process.borrow().alive == 1 {
+            return false;
+        }
+        let Ok(info) = sys::signal_info(tid) else { return false };
+        if self.leave_to_leader(tid, signal, &info) {
+            return true;
+        }
+        if let Some(sent) = self.tasks.get_mut(&tid).and_then(|task| take_held(task, signal, &info))
+            && is_own(&info)
+        {
+            let _ = sys::set_signal_info(tid, &sent);
+        }
+        false
     }
 }
 

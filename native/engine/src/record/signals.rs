@@ -679,12 +679,23 @@ pub(super) fn hold_again(task: &mut Task, number: c_int, info: SigInfo) {
 
 /// Whether a signal that has come is one that had been queued again; it is no longer, then.
 fn takes_back(held: &mut [HeldSignal], number: c_int, info: &SigInfo) -> bool {
-    let is_again = |held: &&mut HeldSignal| held.number == number && held.queued;
-    let Some(held) = held.iter_mut().find(is_again).filter(|_| number < SIGRTMIN || is_queued_again(info)) else {
-        return false;
-    };
-    held.queued = false;
-    true
+    let index = queued_again(held, number, info);
+    if let Some(index) = index {
+        held[index].queued = false;
+    }
+    index.is_some()
+}
+
+/// Which of these signals has come, if it is one that had been queued again. Of the old ones one is pending at most, whoever has sent it.
+fn queued_again(held: &[HeldSignal], number: c_int, info: &SigInfo) -> Option<usize> {
+    let index = held.iter().position(|held| held.number == number && held.queued);
+    index.filter(|_| number < SIGRTMIN || is_queued_again(info))
+}
+
+/// Takes a signal from those that were queued again, when it has come: its siginfo.
+pub(super) fn take_held(task: &mut Task, number: c_int, info: &SigInfo) -> Option<SigInfo> {
+    let index = queued_again(&task.held, number, info)?;
+    Some(task.held.remove(index).info)
 }
 
 /// The first of the signals that are pending as often as they are sent, signal(7).

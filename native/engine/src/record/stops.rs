@@ -222,11 +222,8 @@ impl Recorder {
         if !task.launching && self.leave_agent(tid, signal) {
             return;
         }
-        if let Ok(info) = sys::signal_info(tid) {
-            if self.leave_to_leader(tid, signal, &info) {
-                return self.go_on(tid, 0);
-            }
-            self.take_as_sent(tid, signal, &info);
+        if self.is_left_to_leader(tid, signal) {
+            return self.go_on(tid, 0);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         if self.world.answer_learnt(task, signal) {

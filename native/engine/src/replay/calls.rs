@@ -126,7 +126,8 @@ impl Runner<'_> {
             let inside = addr - mapping.start;
             let length = (mapping.length - inside).min(bytes.len() as u64);
             // Of a private mapping only what is behind the end of its file could not be written.
-            length == bytes.len() as u64 && self.shared.write(mapping.ino, mapping.offset + inside, bytes)
+            length == bytes.len() as u64
+                && self.shared.write((mapping.dev, mapping.ino), mapping.offset + inside, bytes)
         })
     }
 

@@ -77,10 +77,10 @@ impl Shared {
         }
     }
 
-    /// Writes to the file with this inode here; whether there is one.
-    pub fn write(&self, ino: u64, offset: u64, bytes: &[u8]) -> bool {
+    /// Writes to the file with this device and inode here; whether there is one.
+    pub fn write(&self, known: (u64, u64), offset: u64, bytes: &[u8]) -> bool {
         use std::os::unix::fs::MetadataExt as _;
-        let own = |file: &&File| file.metadata().is_ok_and(|meta| meta.ino() == ino);
+        let own = |file: &&File| file.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == known);
         let end = offset.saturating_add(bytes.len() as u64);
         end <= MOST_BYTES && self.0.values().find(own).is_some_and(|file| file.write_all_at(bytes, offset).is_ok())
     }
