@@ -12,7 +12,7 @@ import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
 const { EINTR, EACCES } = constants.errno;
 const CALLS =
-  "socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom setsockopt rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid";
+  "socket socket(unix,*,*) bind listen accept accept4 connect sendto recvfrom setsockopt rt_sigaction rt_sigprocmask rt_sigreturn setitimer clone clone3 futex madvise munmap exit mknod mknodat nanosleep clock_nanosleep fcntl restart_syscall gettid pipe pipe2";
 
 let base = "";
 let program = "";
@@ -89,6 +89,11 @@ describe.skipIf(lacking("gcc"))("calls that wait", () => {
       socket("accept", "s7"),
     ]);
     expect(await outcomes(["accept", at("s7"), "limit"], own)).toEqual([EINTR, EINTR]);
+  });
+
+  it("for the supervisor are not interrupted by what comes while it decides another", async () => {
+    const spec = specOf([["read", at("file")]]);
+    expect(await outcomes(["behind", at("none"), at("file")], spec)).toEqual([0, 0]);
   });
 
   it("for the first connection end the phase before it, not their beginning", async () => {

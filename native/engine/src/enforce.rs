@@ -20,6 +20,7 @@ mod probe;
 mod processes;
 mod reach;
 mod reaper;
+mod receiving;
 mod rules;
 mod ruleset;
 mod sockets;

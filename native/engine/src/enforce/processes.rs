@@ -139,6 +139,12 @@ impl Processes {
         Ok(Some(Met { process, is_new }))
     }
 
+    /// Whether a thread of this number has called before.
+    #[must_use]
+    pub fn has_met(&self, tid: i32) -> bool {
+        self.threads.contains_key(&tid)
+    }
+
     /// A process that was met.
     pub fn known(&mut self, pid: i32) -> Option<&mut Process> {
         self.known.get_mut(&pid)

@@ -12,7 +12,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -23,6 +22,7 @@ use super::filter::{self, Controlled};
 use super::policy::Policy;
 use super::processes::{Processes, Stranger, members_of};
 use super::reach;
+use super::receiving::{self, Decide};
 use super::rules::{Peer, RoleRules, Rules, verb};
 use super::sockets;
 use super::target::{Errno, Target};
@@ -256,11 +256,11 @@ impl Check for RoleCheck<'_> {
 pub struct Supervisor {
     listener: Arc<Listener>,
     rules: Arc<Rules>,
-    processes: Rc<RefCell<Processes>>,
+    processes: RefCell<Processes>,
     policy: Arc<Policy>,
     judged: HashSet<i64>,
-    bound: sockets::Bound,
-    known: Rc<files::KnownFiles>,
+    bound: RefCell<sockets::Bound>,
+    known: files::KnownFiles,
     apart: Apart,
     /// Whether this process acts as root, and so would for a program that is somebody else by now.
     is_root: bool,
@@ -288,10 +288,10 @@ impl Supervisor {
             // SAFETY: takes no argument.
             is_root: unsafe { libc::geteuid() } == 0,
             rules: Arc::new(Rules::new(&policy)),
-            processes: Rc::new(RefCell::new(processes)),
+            processes: RefCell::new(processes),
             judged: policy.judged.iter().copied().collect(),
-            bound: sockets::Bound::default(),
-            known: Rc::default(),
+            bound: RefCell::default(),
+            known: files::KnownFiles::default(),
             policy,
             report,
         })
@@ -300,96 +300,9 @@ impl Supervisor {
     /// Answers until no process has the filter any more.
     ///
     /// # Errors
-    /// When the kernel gives no more notifications, though there are processes that wait for answers.
-    pub fn run(mut self) -> std::io::Result<()> {
-        // One that came while a descriptor is handed over would leave the program without it.
-        sys::block_signals(None);
-        // A call can be interrupted until it was received: not for longer than it has to be, however busy the machine is.
-        let _short = sys::ShortSlices::new();
-        // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
-        // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
-        unsafe {
-            if libc::unshare(libc::CLONE_FS) == 0 {
-                libc::umask(0);
-            }
-        }
-        loop {
-            match self.listener.receive() {
-                Ok(Some(notification)) => self.handle(&notification),
-                Ok(None) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn handle(&mut self, notification: &Notification) {
-        let Notification { id, tid, number, .. } = *notification;
-        let rules = Arc::clone(&self.rules);
-        let rules = rules.as_ref();
-        let listener = Arc::clone(&self.listener);
-        let known = Rc::clone(&self.known);
-        let learn = self.policy.learn;
-        let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
-            roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
-        };
-        if !self.policy.supervised {
-            if self.is_first_exec(notification) || controls_itself(notification) {
-                self.listener.pass(id);
-            } else {
-                self.refuse_call(notification);
-            }
-            return;
-        }
-        let processes = Rc::clone(&self.processes);
-        let mut known_processes = processes.borrow_mut();
-        let met = known_processes.of(tid, rules, learn, may_exec);
-        // What was found out of a thread that is gone by now may be of another one.
-        if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
-            return;
-        }
-        let process = match met {
-            Ok(Some(met)) => met.process,
-            Ok(None) => return self.listener.refuse(id, libc::EACCES),
-            Err(stranger) => return self.end_stranger(&stranger, number, id),
-        };
-        let is_start = process.fresh && number == libc::SYS_execve;
-        let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
-        let handle = process.handle();
-        drop(known_processes);
-        let (processes, refused) = (processes.as_ref(), RefCell::default());
-        let check = RoleCheck { rules, roles: &roles, pid, processes, serving, learn, refused };
-        let asked = Asked {
-            number,
-            args: notification.args,
-            target: Target { tid, tgid: pid, process: &handle },
-            known: &known,
-            listener: &listener,
-            id,
-        };
-        let answer = if is_start || is_harmless(number) || check.all(|role| role.may_call(number)) {
-            self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
-        } else {
-            check.refused.borrow_mut().push(("syscall".into(), number.to_string()));
-            match learn {
-                false => Answer::Refused(libc::EPERM),
-                // What it is about is learnt as well.
-                true if self.judged.contains(&number) && !moves_names(number) => {
-                    self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
-                }
-                true => Answer::Pass,
-            }
-        };
-        for (verb, object) in check.refused.take() {
-            let errno = match &answer {
-                Answer::Refused(errno) => *errno,
-                _ if verb == "syscall" => libc::EPERM,
-                _ => libc::EACCES,
-            };
-            let role = self.role_name(&roles, pid);
-            (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
-        }
-        self.deliver((tid, pid, id), answer);
+    /// As [`receiving::run`].
+    pub fn run(self) -> std::io::Result<()> {
+        receiving::run(&Arc::clone(&self.listener), self)
     }
 
     /// The exec of the child itself, which is no call of the program. Only looked at where nobody else keeps count.
@@ -401,7 +314,7 @@ impl Supervisor {
     }
 
     /// What the call is answered with, when its number was granted.
-    fn decide(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+    fn decide(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
         if let Some(done) = files::answer(asked, check) {
             return done;
         }
@@ -411,15 +324,15 @@ impl Supervisor {
         match asked.number {
             libc::SYS_execve | libc::SYS_execveat => self.exec(asked, check),
             libc::SYS_connect => sockets::connect(asked, check),
-            libc::SYS_bind => sockets::bind(asked, check, &mut self.bound),
+            libc::SYS_bind => sockets::bind(asked, check, &mut self.bound.borrow_mut()),
             libc::SYS_sendto => sockets::sendto(asked, check),
             libc::SYS_sendmsg => sockets::sendmsg(asked, check),
             libc::SYS_sendmmsg => sockets::sendmmsg(asked, check),
-            libc::SYS_getsockname => sockets::name(asked, &self.bound),
-            libc::SYS_listen => sockets::listen(asked, check, &self.bound),
+            libc::SYS_getsockname => sockets::name(asked, &self.bound.borrow()),
+            libc::SYS_listen => sockets::listen(asked, check, &self.bound.borrow()),
             libc::SYS_accept | libc::SYS_accept4 => {
                 let phase = self.processes.borrow_mut().known(asked.target.tgid).map(|process| process.phase());
-                sockets::accept(asked, check, &self.bound, phase.unwrap_or_default())
+                sockets::accept(asked, check, &self.bound.borrow(), phase.unwrap_or_default())
             }
             libc::SYS_setuid
             | libc::SYS_setgid
@@ -453,7 +366,7 @@ impl Supervisor {
     }
 
     /// The kernel runs the program; what it then is decides its role before it is given anything.
-    fn exec(&mut self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+    fn exec(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
         let is_fresh = self.processes.borrow_mut().known(asked.target.tgid).is_some_and(|process| process.fresh);
         // Who learns is told of the first program as well, and of what the kernel opens besides, for which Landlock asks later.
         if !is_fresh || check.learn {
@@ -556,6 +469,87 @@ impl Supervisor {
         (self.report)(&refusal);
         let _ = sys::kill(stranger.pid, libc::SIGKILL);
         self.listener.refuse(id, libc::EACCES);
+    }
+}
+
+impl Decide for Supervisor {
+    /// Who calls for the first time is looked up first, as are those whom a call is about; before an exec all that was forked is.
+    fn takes_long(&self, notification: &Notification) -> bool {
+        let looks_others_up = matches!(
+            notification.number,
+            libc::SYS_execve
+                | libc::SYS_execveat
+                | libc::SYS_kill
+                | libc::SYS_tkill
+                | libc::SYS_tgkill
+                | libc::SYS_rt_sigqueueinfo
+                | libc::SYS_rt_tgsigqueueinfo
+        );
+        looks_others_up || !self.processes.borrow().has_met(notification.tid)
+    }
+
+    fn handle(&self, notification: &Notification) {
+        let Notification { id, tid, number, .. } = *notification;
+        let (rules, listener, learn) = (self.rules.as_ref(), self.listener.as_ref(), self.policy.learn);
+        let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
+            roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
+        };
+        if !self.policy.supervised {
+            if self.is_first_exec(notification) || controls_itself(notification) {
+                self.listener.pass(id);
+            } else {
+                self.refuse_call(notification);
+            }
+            return;
+        }
+        let mut known_processes = self.processes.borrow_mut();
+        let met = known_processes.of(tid, rules, learn, may_exec);
+        // What was found out of a thread that is gone by now may be of another one.
+        if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
+            return;
+        }
+        let process = match met {
+            Ok(Some(met)) => met.process,
+            Ok(None) => return self.listener.refuse(id, libc::EACCES),
+            Err(stranger) => return self.end_stranger(&stranger, number, id),
+        };
+        let is_start = process.fresh && number == libc::SYS_execve;
+        let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
+        let handle = process.handle();
+        drop(known_processes);
+        let (processes, refused) = (&self.processes, RefCell::default());
+        let check = RoleCheck { rules, roles: &roles, pid, processes, serving, learn, refused };
+        let asked = Asked {
+            number,
+            args: notification.args,
+            target: Target { tid, tgid: pid, process: &handle },
+            known: &self.known,
+            listener,
+            id,
+        };
+        let answer = if is_start || is_harmless(number) || check.all(|role| role.may_call(number)) {
+            self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
+        } else {
+            check.refused.borrow_mut().push(("syscall".into(), number.to_string()));
+            match learn {
+                false => Answer::Refused(libc::EPERM),
+                // What it is about is learnt as well.
+                true if self.judged.contains(&number) && !moves_names(number) => {
+                    self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
+                }
+                true => Answer::Pass,
+            }
+        };
+        for (verb, object) in check.refused.take() {
+            let errno = match &answer {
+                Answer::Refused(errno) => *errno,
+                _ if verb == "syscall" => libc::EPERM,
+                _ => libc::EACCES,
+            };
+            let role = self.role_name(&roles, pid);
+            (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
+        }
+        self.deliver((tid, pid, id), answer);
     }
 }
 
