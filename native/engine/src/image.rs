@@ -513,6 +513,18 @@ pub fn mappings(tid: pid_t) -> Vec<Mapping> {
     maps.split(|byte| *byte == b'\n').filter_map(parse_mapping).collect()
 }
 
+/// The mappings of a process that have part of one of these ranges, which are in order and apart.
+///
+/// Asked with `PROCMAP_QUERY` (Linux 6.11), which does not walk the whole list; taken from the list where that is missing.
+#[must_use]
+pub fn mappings_in(tid: pid_t, ranges: &[(u64, u64)]) -> Vec<Mapping> {
+    let has_part = |mapping: &Mapping| {
+        let end = mapping.start.saturating_add(mapping.length);
+        ranges.iter().any(|range| mapping.start < range.1 && range.0 < end)
+    };
+    sys::query_ranges(tid, ranges).unwrap_or_else(|_| mappings(tid).into_iter().filter(has_part).collect())
+}
+
 /// The file mapping at an address, or `None` when there is none or it is anonymous. The first segment of shmget(2), of a machine or a
 /// container, has the number 0, and its file as well.
 #[must_use]

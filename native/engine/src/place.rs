@@ -71,6 +71,8 @@ pub struct Patient {
     pub words: Vec<Word>,
     /// Its instructions.
     pub code: Vec<u64>,
+    /// It says so itself: no loop that computes has the instruction `pause`.
+    pub pauses: bool,
 }
 
 impl Place {
@@ -80,6 +82,12 @@ impl Place {
         // It has been there, and nothing but registers was another.
         sys::set_registers(tid, &regs).ok()?;
         Some(Place { regs, changed: Vec::new(), may_wait: true, wait: Some(wait), patient: None })
+    }
+
+    /// Whether it surely waits for another thread, as long as its patience lasts.
+    #[must_use]
+    pub fn is_counted_wait(&self) -> bool {
+        self.patient.as_ref().is_some_and(|patient| patient.pauses)
     }
 
     /// The words of which one has to change before it goes on; none where that is not known.
@@ -179,7 +187,7 @@ enum Rounds {
     /// One that changes nothing and will be the same again.
     Same(Turn, Vec<user_regs_struct>),
     /// One that has gone the way of the one before, with the words on it and what they held then.
-    Alike { words: Vec<Word>, states: Vec<user_regs_struct> },
+    Alike { words: Vec<Word>, states: Vec<user_regs_struct>, pauses: bool },
 }
 
 /// How a walk around a loop ended.
@@ -255,7 +263,7 @@ impl<'a> Walk<'a> {
                 let stands_at = self.best_of(&states);
                 Place::in_wait(self.tid, Rc::new(Wait::new(self.tid, &turn, states, stands_at)))
             }
-            Some(Rounds::Alike { words, states }) => {
+            Some(Rounds::Alike { words, states, pauses }) => {
                 // Memory was written on the way, so that there is no way back.
                 for _ in 0..self.best_of(&states) {
                     self.step()?;
@@ -263,7 +271,7 @@ impl<'a> Walk<'a> {
                 let (words, changed) = waits::still_and_changed(self.tid, &words);
                 let is_place = !words.is_empty() && self.window(self.regs.rip, false).is_some();
                 let code = states.iter().map(|regs| regs.rip).collect();
-                let patient = Some(Patient { words, code });
+                let patient = Some(Patient { words, code, pauses });
                 is_place.then_some(Place { regs: self.regs, changed, may_wait: true, wait: None, patient })
             }
             None => None,
@@ -319,7 +327,7 @@ impl<'a> Walk<'a> {
             }
             let words = last.words(self.tid);
             if let Some((_, words)) = before.filter(|(before, _)| last.goes_like(before)) {
-                return Ok(Some(Rounds::Alike { words, states: states.split_off(began) }));
+                return Ok(Some(Rounds::Alike { words, states: states.split_off(began), pauses: last.pauses }));
             }
             compared += 1;
             if compared > MOST_COMPARED && whole.is_none() {
@@ -532,12 +540,13 @@ pub fn near(tid: pid_t, place: &Place, holes: &[(u64, u64)]) -> Vec<Piece> {
         *end &= !(WORD - 1);
     }
     ranges.sort_unstable();
-    let mappings = image::mappings(tid);
+    let ranges = merged(&ranges);
+    let mappings = image::mappings_in(tid, &ranges);
     let writable = mappings.iter().filter(|mapping| mapping.prot & 3 == 3 && !mapping.path.starts_with(b"[v"));
     let writable: Vec<(u64, u64)> =
         writable.map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length))).collect();
     let mut pieces: Vec<Piece> = Vec::new();
-    for (start, end) in merged(&ranges).into_iter().flat_map(|range| within(range, &writable)) {
+    for (start, end) in ranges.into_iter().flat_map(|range| within(range, &writable)) {
         let mut bytes = vec![0; (end - start) as usize];
         let is_hole = holes.iter().any(|(hole, length)| *hole < end && start < hole.saturating_add(*length));
         if !is_hole && sys::read_pieces(tid, &[(start, bytes.len())], &mut bytes) == bytes.len() {

@@ -23,6 +23,9 @@ pub struct Window {
     pub shared: bool,
 }
 
+/// A hole that leaves nothing of memory.
+pub const EVERYTHING: (u64, u64) = (0, u64::MAX);
+
 /// What a hash of memory leaves out.
 #[derive(Clone, Copy)]
 pub struct Uncounted<'a> {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
-use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register, UsedMemory};
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, UsedMemory};
 use libc::{pid_t, user_regs_struct};
 use trace_format::ring::block;
 
@@ -41,6 +41,8 @@ pub struct Turn {
     factory: InstructionInfoFactory,
     /// Memory was read.
     pub reads: bool,
+    /// The processor was told that this is a loop that waits, by `pause`.
+    pub pauses: bool,
     /// Addresses of the words that were read.
     at: BTreeSet<u64>,
     /// The same of the instructions.
@@ -62,7 +64,16 @@ impl Default for Turn {
 impl Turn {
     fn of(most: usize) -> Turn {
         let (at, code, path) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Turn { factory: InstructionInfoFactory::new(), reads: false, at, code, reads_more: false, path, most }
+        Turn {
+            factory: InstructionInfoFactory::new(),
+            reads: false,
+            pauses: false,
+            at,
+            code,
+            reads_more: false,
+            path,
+            most,
+        }
     }
 
     /// One that may write to memory.
@@ -83,6 +94,7 @@ impl Turn {
             return None;
         }
         self.code.extend(words_in(instruction.ip(), instruction.next_ip().saturating_sub(1)));
+        self.pauses |= instruction.mnemonic() == Mnemonic::Pause;
         let info = self.factory.info(instruction);
         let is_only_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
         let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
@@ -265,12 +277,17 @@ fn kept(regs: &user_regs_struct) -> [u64; 8] {
     [regs.rsp, regs.rbx, regs.rbp, regs.r12, regs.r13, regs.r14, regs.r15, regs.fs_base]
 }
 
+/// So many calls make it likely: one may also have computed before it.
+const ENOUGH_SUSPECTED: u32 = 4;
+
 /// What is known of the loops in which threads of an address space have waited.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
     instructions: HashSet<u64>,
     turns: VecDeque<Rc<Wait>>,
     counting: VecDeque<Rc<Counting>>,
+    /// How often a thread has made a call that waits for a word after it had run for long, as it does that has looked at the word in vain.
+    suspected: u32,
 }
 
 impl Waits {
@@ -278,6 +295,17 @@ impl Waits {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.instructions.is_empty()
+    }
+
+    /// Whether one has, though nobody has seen it.
+    #[must_use]
+    pub fn are_suspected(&self) -> bool {
+        self.suspected >= ENOUGH_SUSPECTED
+    }
+
+    /// A thread may have waited so before it makes a call that waits.
+    pub fn suspect(&mut self) {
+        self.suspected = self.suspected.saturating_add(1);
     }
 
     /// Whether an instruction is part of such a loop.
@@ -469,13 +497,15 @@ mod tests {
             |words: Vec<Word>, code: Vec<Word>| Rc::new(Wait { states: states.clone(), words, code, stands_at: 1 });
         let code = vec![(&raw const *code as u64, *code)];
         let mut waits = Waits::default();
-        assert!(waits.is_empty());
+        assert!(waits.is_empty() && !waits.are_suspected());
         // Of one it is not known what it waits for.
         waits.learn(&wait(Vec::new(), code.clone()));
         assert!(waits.has(0x10) && waits.has(0x20) && !waits.has(0x30) && waits.of(tid, &states[0]).is_none());
         waits.learn(&wait(vec![(at, 7)], code));
         assert_eq!(waits.of(tid, &states[0]).map(|wait| wait.regs().rip), Some(0x20));
         assert!(waits.of(tid, &user_regs_struct { rax: 1, ..states[0] }).is_none());
+        (0..ENOUGH_SUSPECTED).for_each(|_| waits.suspect());
+        assert!(waits.are_suspected());
         waits.learn_counting(0x40, &states[0], &[(at, 7)]);
         assert_eq!(waits.counting(tid, 0x40, &user_regs_struct { rax: 1, ..states[0] }), Some(vec![(at, 7)]));
         assert_eq!(waits.counting(tid, 0x40, &user_regs_struct { rsp: 1, ..states[0] }), None);

@@ -7,13 +7,18 @@
  *   computes pool      two wait for work in loops, one of them with an eye on the counter, and a third one for what they make of it
  *   computes patient   the same, but both count their turns, and look whether they are to pause from time to time
  *   computes far       the same, and a turn takes more than a hundred instructions
+ *   computes team      they meet again and again, as threads of OpenMP do: who comes first looks for some milliseconds whether the
+ *                      others have come, and sleeps then; how often all have looked is printed, too
  */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { THREADS = 3, WORDS = 1 << 14, ROUNDS = 40000, IN_USE = 40 << 20 };
 
@@ -93,6 +98,36 @@ static void *tries(void *argument) {
   return NULL;
 }
 
+enum { LOOKS = 300000 };
+static uint32_t arrived, meeting;
+static volatile uint32_t looked[32];
+
+static void meet(void) {
+  uint32_t now = __atomic_load_n(&meeting, __ATOMIC_ACQUIRE);
+  if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == THREADS) {
+    arrived = 0;
+    __atomic_store_n(&meeting, now + 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &meeting, FUTEX_WAKE_PRIVATE, THREADS, NULL, NULL, 0);
+    return;
+  }
+  for (int looks = 0; looks < LOOKS; looks++) {
+    if (__atomic_load_n(&meeting, __ATOMIC_ACQUIRE) != now) return;
+    looked[16]++;
+    __builtin_ia32_pause();
+  }
+  while (__atomic_load_n(&meeting, __ATOMIC_ACQUIRE) == now) syscall(SYS_futex, &meeting, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+}
+
+static void *meets(void *result) {
+  uint32_t sum = 0;
+  for (uint32_t k = 0; k < JOBS; k++) {
+    for (int word = 0; word < WORDS; word++) sum = sum * 31 + words[word];
+    meet();
+  }
+  *(uint32_t *)result = sum;
+  return NULL;
+}
+
 static int pool(void *(*worker)(void *)) {
   pthread_t workers[2];
   uint32_t sum = 0;
@@ -115,7 +150,8 @@ static int pool(void *(*worker)(void *)) {
 int main(int argc, char **argv) {
   int is_crowded = argc > 1 && strcmp(argv[1], "crowded") == 0;
   int has_constants = argc > 1 && strcmp(argv[1], "constants") == 0;
-  void *(*computes)(void *) = is_crowded ? counts : has_constants ? adds : sums;
+  int is_team = argc > 1 && strcmp(argv[1], "team") == 0;
+  void *(*computes)(void *) = is_crowded ? counts : has_constants ? adds : is_team ? meets : sums;
   turns_are_long = argc > 1 && strcmp(argv[1], "far") == 0;
   if (turns_are_long || (argc > 1 && strcmp(argv[1], "patient") == 0)) return pool(tries);
   pthread_t threads[THREADS];
@@ -127,6 +163,6 @@ int main(int argc, char **argv) {
   if (is_crowded) crowd();
   for (int k = 0; k < THREADS; k++) pthread_create(&threads[k], NULL, computes, &results[k]);
   for (int k = 0; k < THREADS; k++) pthread_join(threads[k], NULL);
-  printf("%u %u %u\n", results[0], results[1], results[2]);
+  printf("%u %u %u, %u looks\n", results[0], results[1], results[2], looked[16]);
   return 0;
 }

@@ -6,9 +6,10 @@ use libc::{c_int, pid_t};
 use trace_format::event::Side;
 
 use super::Recorder;
-use super::signals::{hold, is_in_mask, is_own, take_held};
+use super::signals::{hold, hold_again, is_in_mask, is_own, take_held};
 use crate::capture::Call;
 use crate::memory::word_of;
+use crate::place::Came;
 use crate::plan;
 use crate::siginfo::{self, SigInfo};
 use crate::sys;
@@ -34,7 +35,9 @@ impl Recorder {
         let Some(leading) = self.tasks.get_mut(&leader) else { return false };
         // It may have been woken already, and found nothing.
         let is_woken = matches!(leading.pending, Some(Pending::Leave(result, _)) if sys::is_restart(result));
-        let waits = leading.call.is_some() && (leading.pending.is_none() || is_woken);
+        // Or it has left its call, and waits for its turn to make it again.
+        let is_about_to = matches!(leading.undecided, Some((_, result, _)) if sys::is_restart(result));
+        let waits = is_about_to || leading.call.is_some() && (leading.pending.is_none() || is_woken);
         let can_have_it = !leading.launching && !leading.in_group_stop && leading.held.is_empty();
         if (self.world.replayable && !waits) || !can_have_it || !is_let_in(leading, signal) {
             return false;
@@ -47,6 +50,17 @@ impl Recorder {
             held.queued = !is_woken;
         }
         true
+    }
+
+    /// Signals that came while a thread was led through its code are held for it, or left to the first thread.
+    pub(super) fn came_on_the_way(&mut self, tid: pid_t, came: Vec<Came>) {
+        for (signal, info) in came {
+            if !self.leave_to_leader(tid, signal, &info)
+                && let Some(task) = self.tasks.get_mut(&tid)
+            {
+                hold_again(task, signal, info);
+            }
+        }
     }
 
     /// The same where no turns are taken; what was left to this thread before is made what was sent.

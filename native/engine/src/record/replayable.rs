@@ -10,10 +10,10 @@ use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay};
 
 use super::chaos;
-use super::signals::{hold_again, queue_held};
+use super::signals::queue_held;
 use super::turns::{
     COMPUTES_NS, FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, Patience,
-    SIGNAL_WAITS_NS, SLICE_NS,
+    SIGNAL_WAITS_NS, SLICE_NS, TICK_NS,
 };
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
@@ -324,6 +324,10 @@ impl Recorder {
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let group = task.space.borrow().group;
+        let ran = self.world.clock.saturating_sub(task.resumed);
+        if waits && role == Role::Futex && ran > LOOKS_NS && self.world.turns.is_awaited(group) {
+            task.space.borrow_mut().waits.suspect();
+        }
         let mut signal = queue_held(task);
         let interrupts = signal != 0;
         if interrupts && task.at_filter {
@@ -595,9 +599,7 @@ impl Recorder {
         let mut came = Vec::new();
         let pid = task.process.borrow().pid;
         let found = place::around_boundary(pid, tid, &is_round, &mut came);
-        for (number, info) in came {
-            hold_again(task, number, info);
-        }
+        self.came_on_the_way(tid, came);
         self.world.read_clock();
         if let Found::Waits(words) = &found {
             space.borrow_mut().waits.learn_counting(boundary.ip, &regs, words);
@@ -743,7 +745,12 @@ impl Recorder {
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);
                 let is_over =
                     waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
-                let is_looked_at = since > looks && !task.space.borrow().waits.is_empty() && !is_varied;
+                let is_looked_at = !is_varied && {
+                    let waits = &task.space.borrow().waits;
+                    // One that makes calls in the agent comes to a stop before it is looked at.
+                    let is_suspected = || waits.are_suspected() && since > looks + TICK_NS as u64;
+                    if waits.is_empty() { is_suspected() } else { since > looks }
+                };
                 if (is_over || is_looked_at) && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;
                     task.looked_at = !is_over;

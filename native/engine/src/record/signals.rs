@@ -305,10 +305,7 @@ impl Recorder {
                 };
                 place::settle(pid, tid, effort, &|range| self.is_foreign(tid, range), &mut came)
             };
-            let Some(task) = self.tasks.get_mut(&tid) else { return };
-            for (number, info) in came {
-                hold_again(task, number, info);
-            }
+            self.came_on_the_way(tid, came);
             self.world.read_clock();
             match settled {
                 Settled::Place(place) => Some(place),
@@ -325,7 +322,7 @@ impl Recorder {
         }
         let regs = place.as_ref().map_or(regs, |place| place.regs);
         // Of the memory of one that waits for words nothing else counts.
-        let compared = place.as_ref().filter(|place| place.waits_for().is_empty());
+        let compared = place.as_ref().filter(|place| place.waits_for().is_empty() && !place.is_counted_wait());
         let dead = compared.map(|place| self.dead_stacks(tid, place.regs.rsp)).unwrap_or_default();
         let holes: Vec<(u64, u64)> = holes.into_iter().chain(dead).collect();
         let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -489,7 +486,10 @@ impl World {
         };
         // One that waits is in a state that stays: there is no other turn to be told from.
         let waits = place.wait.is_some();
-        let mut windows = if waits { Vec::new() } else { state::windows(tid, &[], None) };
+        // One that waits and counts its turns is in a state that comes once, as nobody changes what it reads in its turn: registers, the stack
+        // and what registers point to tell.
+        let counts = place.is_counted_wait();
+        let mut windows = if waits || counts { Vec::new() } else { state::windows(tid, &[], None) };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
         let answers = (!waits && self.shown_cpu.is_none()).then(ProcessorAnswers::own);
         if !waits {
@@ -501,7 +501,8 @@ impl World {
         let words: Vec<Word> = words.iter().filter(is_told).copied().collect();
         let shared = windows.iter().filter(|window| window.shared);
         let shared: Vec<(u64, u64)> = shared.map(|window| (window.at, window.length)).collect();
-        for (slot, pairs) in [(2, &words[..]), (3, holes), (5, &shared[..])] {
+        let uncounted = if counts { &[state::EVERYTHING] } else { holes };
+        for (slot, pairs) in [(2, &words[..]), (3, uncounted), (5, &shared[..])] {
             if !pairs.is_empty() {
                 let words = pairs.iter().flat_map(|(addr, other)| [*addr, *other]);
                 memory.add(slot, Side::In, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());

@@ -47,7 +47,7 @@ pub(super) const LONG_CALL_NS: u64 = 5_000_000;
 /// The same for one that ends a thread or a program: what the kernel writes then is told when it has ended.
 pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
-const TICK_NS: i64 = 2_000_000;
+pub(super) const TICK_NS: i64 = 2_000_000;
 /// The same where threads have lately waited in loops for each other: who has ended such a wait may begin to wait itself.
 const FINE_TICK_NS: i64 = 250_000;
 /// So lately.

@@ -82,8 +82,13 @@ impl<'a> Wanted<'a> {
             return Ok(false);
         }
         let Some(hash) = self.hash else { return waits(tid, regs, watch) };
+        let is_counted = !self.holes.contains(&state::EVERYTHING);
+        if !is_counted && !waits::hold_still(tid, &self.words) {
+            return Ok(false);
+        }
+        let windows = if is_counted { state::windows(tid, except, Some(&self.shared)) } else { Vec::new() };
         let uncounted = Uncounted { holes: &self.holes, answers: self.answers };
-        Ok(state::state_hash(tid, &state::windows(tid, except, Some(&self.shared)), uncounted)[..] == *hash)
+        Ok(state::state_hash(tid, &windows, uncounted)[..] == *hash)
     }
 
     /// The first words near the place that hold something else, with what they should hold.

@@ -167,8 +167,9 @@ struct MappingQuery {
     build_id_addr: u64,
 }
 
-/// `PROCMAP_QUERY_VMA_EXECUTABLE` and `PROCMAP_QUERY_COVERING_OR_NEXT_VMA` of linux/fs.h.
-const NEXT_EXECUTABLE: u64 = 0x04 | 0x10;
+/// `PROCMAP_QUERY_COVERING_OR_NEXT_VMA` of linux/fs.h, and that with `PROCMAP_QUERY_VMA_EXECUTABLE`.
+const NEXT: u64 = 0x10;
+const NEXT_EXECUTABLE: u64 = NEXT | 0x04;
 
 /// The mapping that covers `addr` in a process, or `None` when nothing is mapped there.
 ///
@@ -176,6 +177,31 @@ const NEXT_EXECUTABLE: u64 = 0x04 | 0x10;
 /// ENOTTY when the kernel has no such query (before Linux 6.11), or as open(2).
 pub fn query_mapping(tid: pid_t, addr: u64) -> io::Result<Option<Mapping>> {
     query(&File::open(format!("/proc/{tid}/maps"))?, addr, 0)
+}
+
+/// The mappings of a process that have part of one of these ranges (first address, and the one behind it), which are in order and apart.
+///
+/// # Errors
+/// As [`query_mapping`].
+pub fn query_ranges(tid: pid_t, ranges: &[(u64, u64)]) -> io::Result<Vec<Mapping>> {
+    let file = File::open(format!("/proc/{tid}/maps"))?;
+    let mut found: Vec<Mapping> = Vec::new();
+    let mut from = 0;
+    for &(start, end) in ranges {
+        from = from.max(start);
+        while from < end
+            && let Some(mapping) = query(&file, from, NEXT)?
+        {
+            from = mapping.start.saturating_add(mapping.length);
+            // The next one may begin in a later range.
+            if mapping.start >= end {
+                from = mapping.start;
+                break;
+            }
+            found.push(mapping);
+        }
+    }
+    Ok(found)
 }
 
 /// The executable mappings of a process in the order of their addresses, without the page that the kernel maps into all
