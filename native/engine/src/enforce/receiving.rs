@@ -112,12 +112,11 @@ impl Post {
                 Err(TryLockError::Poisoned(own)) => Some(own.into_inner()),
                 Err(TryLockError::WouldBlock) => None,
             };
-            match own.filter(|own| !own.takes_long(&call)) {
-                Some(own) => handle(&*own, listener, &call),
-                None => {
-                    self.leave();
-                    return Ok(call);
-                }
+            if let Some(own) = own.filter(|own| !own.takes_long(&call)) {
+                handle(&*own, listener, &call);
+            } else {
+                self.leave();
+                return Ok(call);
             }
         }
     }
