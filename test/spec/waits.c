@@ -165,7 +165,7 @@ static int execute_late(void) {
   for (int k = 0; k < FAMILY; k++)
     if (must(fork()) == 0) _exit((int)read(ends[0], &byte, 1));
   must((int)write(ready[1], "x", 1));
-  char *words[] = {(char *)path, "nothing", NULL};
+  char *words[] = {"waits", "nothing", NULL};
   execve("/proc/self/exe", words, NULL);
   _exit(1);
 }
@@ -193,7 +193,10 @@ static int nothing(char **words) {
 static const struct {
   const char *name;
   int (*way)(char **);
-} WAYS[] = {{"send", send_full}, {"accept", accept_late}, {"pipe", open_pipe}, {"phases", phases}, {"behind", open_behind}, {"nothing", nothing}};
+} WAYS[] = {
+    {"send", send_full}, {"accept", accept_late},  {"pipe", open_pipe},
+    {"phases", phases},  {"behind", open_behind}, {"nothing", nothing},
+};
 
 int main(int argc, char **argv) {
   for (size_t k = 0; argc > 1 && k < sizeof WAYS / sizeof *WAYS; k++)

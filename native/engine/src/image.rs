@@ -615,6 +615,45 @@ mod tests {
     }
 
     #[test]
+    fn mappings_are_found_by_ranges_as_in_the_list() {
+        const PAGE: u64 = 4096;
+        let map = |at: u64, pages: u64, prot: i32, flags: i32| {
+            let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: new memory, or such that was taken here and that nothing else uses.
+            unsafe { libc::mmap(at as *mut libc::c_void, (pages * PAGE) as usize, prot, flags, -1, 0) as u64 }
+        };
+        // Two pages each, of another kind than those around them, with a gap in the middle.
+        let base = map(0, 12, libc::PROT_NONE, 0);
+        for (page, prot) in [(2, libc::PROT_READ), (4, libc::PROT_READ | libc::PROT_WRITE), (8, libc::PROT_READ)] {
+            assert_eq!(map(base + page * PAGE, 2, prot, libc::MAP_FIXED), base + page * PAGE);
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::munmap((base + 6 * PAGE) as *mut libc::c_void, 2 * PAGE as usize) }, 0);
+        let tid = std::process::id() as pid_t;
+        let at = |page: u64, byte: u64| base + page * PAGE + byte;
+        let listed = |ranges: &[(u64, u64)]| -> Vec<u64> {
+            let has_part = |mapping: &&Mapping| {
+                ranges.iter().any(|(start, end)| mapping.start < *end && mapping.start + mapping.length > *start)
+            };
+            mappings(tid).iter().filter(has_part).map(|mapping| mapping.start).collect()
+        };
+        for (ranges, count) in [
+            (vec![(at(2, 8), at(2, 16))], 1),
+            // Both in one mapping; from one into the next; nothing but the gap; over the gap.
+            (vec![(at(2, 0), at(2, 8)), (at(3, 0), at(3, 8))], 1),
+            (vec![(at(3, 4088), at(4, 8))], 2),
+            (vec![(at(6, 0), at(8, 0))], 0),
+            (vec![(at(5, 0), at(8, 8))], 2),
+            (vec![(at(6, 0), at(6, 8)), (at(7, 0), at(8, 8)), (at(9, 0), at(10, 8))], 2),
+        ] {
+            let found: Vec<u64> = mappings_in(tid, &ranges).iter().map(|mapping| mapping.start).collect();
+            assert_eq!((&found, found.len()), (&listed(&ranges), count), "{ranges:x?} of {base:x}");
+        }
+        // SAFETY: as above.
+        unsafe { libc::munmap(base as *mut libc::c_void, 12 * PAGE as usize) };
+    }
+
+    #[test]
     fn this_program_has_a_build_id_and_a_loader() {
         let folder = std::env::temp_dir().join(format!("trace-image-{}", std::process::id()));
         let facts = Images::new(Store::at(&folder), true).facts(Path::new("/proc/self/exe"));

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 
 use crate::notify::{Listener, Notification};
 use crate::sys;
@@ -26,7 +26,8 @@ pub trait Decide: Send {
 /// Answers the calls of a listener until no process has the filter any more.
 ///
 /// # Errors
-/// When the kernel gives no more notifications, though there are processes that wait for answers.
+/// When the kernel gives no more notifications, though there are processes that wait for answers; when a decision has panicked: that call
+/// and all later ones failed with ENOSYS.
 pub fn run(listener: &Listener, decide: impl Decide) -> io::Result<()> {
     // One that came while a descriptor is handed over would leave the program without it.
     sys::block_signals(None);
@@ -37,8 +38,14 @@ pub fn run(listener: &Listener, decide: impl Decide) -> io::Result<()> {
             // One does as well, with more calls that are interrupted.
             let _ = thread.spawn_scoped(scope, || post.serve(listener, &decide));
         }
-        post.serve(listener, &decide)
-    })
+        post.serve(listener, &decide);
+    });
+    let failure = post.lock().failure.take();
+    match failure {
+        Some(error) => Err(error),
+        None if decide.is_poisoned() => Err(io::Error::other("a decision panicked")),
+        None => Ok(()),
+    }
 }
 
 /// Who receives.
@@ -53,6 +60,8 @@ struct State {
     is_taken: bool,
     /// There is nothing more to receive.
     is_over: bool,
+    /// Why there is nothing, though processes wait.
+    failure: Option<io::Error>,
 }
 
 impl Post {
@@ -74,13 +83,15 @@ impl Post {
         self.free.notify_one();
     }
 
-    fn end(&self) {
-        self.lock().is_over = true;
+    fn end(&self, why: io::Error) {
+        let mut state = self.lock();
+        state.is_over = true;
+        state.failure = Some(why).filter(|why| why.kind() != io::ErrorKind::NotFound);
         self.free.notify_all();
     }
 
-    fn serve(&self, listener: &Listener, decide: &Mutex<impl Decide>) -> io::Result<()> {
-        // However busy the machine is.
+    fn serve(&self, listener: &Listener, decide: &Mutex<impl Decide>) {
+        // A call waits to be received no longer than it has to, however busy the machine is.
         let _short = sys::ShortSlices::new();
         // The umask of created files is the program's: it is applied by hand. It belongs to this thread from now on.
         // SAFETY: takes no pointer; only this thread's view of its working directory and mask is split off.
@@ -90,30 +101,19 @@ impl Post {
             }
         }
         while self.take() {
-            let received = self.receive(listener, decide);
-            if received.is_err() {
-                self.end();
-            }
-            match received {
-                Ok(call) => handle(&*decide.lock().unwrap_or_else(PoisonError::into_inner), listener, &call),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(error),
+            match self.receive(listener, decide) {
+                Ok(call) => answer(decide.lock(), listener, &call),
+                Err(error) => self.end(error),
             }
         }
-        Ok(())
     }
 
     /// The next call that takes long, when the post was left for it. Others are answered before.
     fn receive(&self, listener: &Listener, decide: &Mutex<impl Decide>) -> io::Result<Notification> {
         loop {
             let Some(call) = listener.receive()? else { continue };
-            let own = match decide.try_lock() {
-                Ok(own) => Some(own),
-                Err(TryLockError::Poisoned(own)) => Some(own.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            };
-            if let Some(own) = own.filter(|own| !own.takes_long(&call)) {
-                handle(&*own, listener, &call);
+            if let Some(own) = decide.try_lock().ok().filter(|own| !own.takes_long(&call)) {
+                answer(Ok(own), listener, &call);
             } else {
                 self.leave();
                 return Ok(call);
@@ -122,9 +122,56 @@ impl Post {
     }
 }
 
-/// A call whose decision panics is refused, as nobody else would answer it.
-fn handle(decide: &impl Decide, listener: &Listener, call: &Notification) {
-    if catch_unwind(AssertUnwindSafe(|| decide.handle(call))).is_err() {
-        listener.refuse(call.id, libc::EPERM);
+/// Decides a call. A panic poisons what decides: nothing is granted any more, as by a supervisor that is gone.
+fn answer(own: LockResult<MutexGuard<'_, impl Decide>>, listener: &Listener, call: &Notification) {
+    let is_decided = own.is_ok_and(|own| catch_unwind(AssertUnwindSafe(move || own.handle(call))).is_ok());
+    if !is_decided {
+        listener.refuse(call.id, libc::ENOSYS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Panics<'a>(&'a AtomicUsize);
+
+    impl Decide for Panics<'_> {
+        fn takes_long(&self, _: &Notification) -> bool {
+            false
+        }
+
+        fn handle(&self, _: &Notification) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            panic!("as it is to");
+        }
+    }
+
+    /// Where nobody listens: to receive there fails, and what is sent goes nowhere.
+    fn nobody() -> Listener {
+        Listener::new(File::open("/dev/null").unwrap().into())
+    }
+
+    #[test]
+    fn a_listener_that_fails_is_an_error_whoever_receives() {
+        // On a thread of its own, whose signals it blocks.
+        let fails = || run(&nobody(), Panics(&AtomicUsize::new(0))).is_err();
+        for _ in 0..50 {
+            assert!(std::thread::spawn(fails).join().unwrap());
+        }
+    }
+
+    #[test]
+    fn nothing_is_decided_after_a_panic() {
+        let call = Notification { id: 1, tid: 1, arch: 0, number: 0, args: [0; 6], ip: 0 };
+        let (listener, decided) = (nobody(), AtomicUsize::new(0));
+        let decide = Mutex::new(Panics(&decided));
+        for _ in 0..3 {
+            answer(decide.lock(), &listener, &call);
+        }
+        assert!(decide.is_poisoned() && decided.load(Ordering::Relaxed) == 1);
     }
 }

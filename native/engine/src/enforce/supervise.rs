@@ -255,7 +255,7 @@ impl Check for RoleCheck<'_> {
 
 pub struct Supervisor {
     listener: Arc<Listener>,
-    rules: Arc<Rules>,
+    rules: Rules,
     processes: RefCell<Processes>,
     policy: Arc<Policy>,
     judged: HashSet<i64>,
@@ -287,7 +287,7 @@ impl Supervisor {
             listener,
             // SAFETY: takes no argument.
             is_root: unsafe { libc::geteuid() } == 0,
-            rules: Arc::new(Rules::new(&policy)),
+            rules: Rules::new(&policy),
             processes: RefCell::new(processes),
             judged: policy.judged.iter().copied().collect(),
             bound: RefCell::default(),
@@ -345,11 +345,7 @@ impl Supervisor {
             libc::SYS_socket => socket(asked, check),
             // Its flags stand in memory; clone(2) does the same.
             libc::SYS_clone3 => Err(libc::ENOSYS),
-            libc::SYS_kill
-            | libc::SYS_tkill
-            | libc::SYS_tgkill
-            | libc::SYS_rt_sigqueueinfo
-            | libc::SYS_rt_tgsigqueueinfo => touch(asked, check, "signal", asked.args[0] as i32),
+            number if SIGNALS.contains(&number) => touch(asked, check, "signal", asked.args[0] as i32),
             libc::SYS_process_vm_readv | libc::SYS_process_vm_writev => {
                 touch(asked, check, "ptrace", asked.args[0] as i32)
             }
@@ -475,22 +471,14 @@ impl Supervisor {
 impl Decide for Supervisor {
     /// Who calls for the first time is looked up first, as are those whom a call is about; before an exec all that was forked is.
     fn takes_long(&self, notification: &Notification) -> bool {
-        let looks_others_up = matches!(
-            notification.number,
-            libc::SYS_execve
-                | libc::SYS_execveat
-                | libc::SYS_kill
-                | libc::SYS_tkill
-                | libc::SYS_tgkill
-                | libc::SYS_rt_sigqueueinfo
-                | libc::SYS_rt_tgsigqueueinfo
-        );
-        looks_others_up || !self.processes.borrow().has_met(notification.tid)
+        let Notification { tid, number, .. } = *notification;
+        let looks_others_up = matches!(number, libc::SYS_execve | libc::SYS_execveat) || SIGNALS.contains(&number);
+        looks_others_up || !self.processes.borrow().has_met(tid)
     }
 
     fn handle(&self, notification: &Notification) {
         let Notification { id, tid, number, .. } = *notification;
-        let (rules, listener, learn) = (self.rules.as_ref(), self.listener.as_ref(), self.policy.learn);
+        let (rules, listener, learn) = (&self.rules, self.listener.as_ref(), self.policy.learn);
         let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
             roles.iter().all(|role| rules.roles[*role].may(verb::EXEC, exe, serving))
         };
@@ -552,6 +540,10 @@ impl Decide for Supervisor {
         self.deliver((tid, pid, id), answer);
     }
 }
+
+/// Calls that send a signal to whom their first argument tells.
+const SIGNALS: [i64; 5] =
+    [libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo];
 
 /// Signals and ptrace: who it is for is a number in a register. Landlock keeps them inside the tree.
 fn touch(asked: &Asked<'_>, check: &RoleCheck<'_>, verb: &str, pid: i32) -> Result<Answer, Errno> {

@@ -746,10 +746,10 @@ impl Recorder {
                 let is_over =
                     waits || since > patience && (ran > patience || since > patience.saturating_mul(MOST_LOAD));
                 let is_looked_at = !is_varied && {
-                    let waits = &task.space.borrow().waits;
+                    let loops = &task.space.borrow().waits;
                     // One that makes calls in the agent comes to a stop before it is looked at.
-                    let is_suspected = || waits.are_suspected() && since > looks + TICK_NS as u64;
-                    if waits.is_empty() { is_suspected() } else { since > looks }
+                    let is_suspected = || loops.are_suspected() && since > looks + TICK_NS as u64;
+                    if loops.is_empty() { is_suspected() } else { since > looks }
                 };
                 if (is_over || is_looked_at) && sys::interrupt(tid).is_ok() {
                     task.interrupting = true;

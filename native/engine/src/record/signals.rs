@@ -489,9 +489,10 @@ impl World {
         // One that waits and counts its turns is in a state that comes once, as nobody changes what it reads in its turn: registers, the stack
         // and what registers point to tell.
         let counts = place.is_counted_wait();
-        let mut windows = if waits || counts { Vec::new() } else { state::windows(tid, &[], None) };
+        let is_compared = !(waits || counts);
+        let mut windows = if is_compared { state::windows(tid, &[], None) } else { Vec::new() };
         windows.retain(|window| !agents.is_some_and(|(start, length)| (start..start + length).contains(&window.at)));
-        let answers = (!waits && self.shown_cpu.is_none()).then(ProcessorAnswers::own);
+        let answers = (is_compared && self.shown_cpu.is_none()).then(ProcessorAnswers::own);
         if !waits {
             memory.add(1, Side::In, &state::state_hash(tid, &windows, Uncounted { holes, answers }));
         }

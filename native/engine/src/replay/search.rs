@@ -6,7 +6,8 @@
 //! where all of that is equal, the whole memory is hashed. Where no probe can stand, a hardware breakpoint does its work.
 //!
 //! Of a thread that waited in a loop that changes nothing there is no hash: it is in that state as soon as it waits there again, since it
-//! would for ever.
+//! would for ever. Of one that counted its turns the hash leaves out all memory: as nobody changes what it waits for while it has the turn,
+//! registers, the words that change and what is near come together once.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
