@@ -36,7 +36,7 @@ export interface ReplayOptions {
   readonly inheritStreams?: boolean;
   /** What to do at a difference: stop (the default), or go on with what was recorded. */
   readonly onDesync?: "stop" | "warn";
-  /** Milliseconds without any progress after which a replay is stuck, which is a desync too. Default: 30,000. */
+  /** Milliseconds that a program may run without a call before it is stuck, which is a desync too. Default: 30,000. */
   readonly stuckAfter?: number;
   /** Take the stacks of these events (calls and signals), as they were when the event began. */
   readonly stacks?: StackOptions;

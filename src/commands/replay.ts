@@ -82,7 +82,7 @@ export const command: CommandDef<Options> = {
     { flags: "--timeout <time>", help: "give up after this time (30, 10m)", parse: timeSpan },
     {
       flags: "--stuck-after <time>",
-      help: "time without a call after which the program is stuck",
+      help: "time that a program may run without a call before it is stuck",
       parse: timeSpan,
       defaultText: "30s",
     },

@@ -434,9 +434,11 @@ fn failure(halt: Halt) -> EngineError {
     match halt {
         Halt::Failed(error) => error,
         Halt::Aborted => EngineError::replay("aborted", "the replay was stopped", Vec::new()),
-        Halt::Stuck => EngineError::replay(
+        Halt::Stuck(seen) => EngineError::replay(
             "no-answer",
-            "a process of the replay did not do in time what it was to do; --stuck-after gives it more",
+            format!(
+                "a process of the replay did not do in time what it was to do ({seen}); --stuck-after gives it more"
+            ),
             Vec::new(),
         ),
         Halt::Desync(_) => EngineError::Broken { part: "replay" },

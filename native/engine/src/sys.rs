@@ -10,6 +10,7 @@ mod own;
 mod pagemap;
 mod process;
 mod ptrace;
+mod stat;
 mod wait;
 
 use std::io;
@@ -24,6 +25,7 @@ pub use own::*;
 pub use pagemap::*;
 pub use process::*;
 pub use ptrace::*;
+pub use stat::*;
 pub use wait::*;
 
 /// Words that nobody can guess, getrandom(2).

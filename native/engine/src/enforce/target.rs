@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use crate::pidfd::{self, owned};
-use crate::sys;
+use crate::sys::{self, Stat};
 
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
@@ -114,11 +114,7 @@ impl Target<'_> {
     /// Device number of the terminal that its session has; 0 when it has none.
     #[must_use]
     pub fn terminal(&self) -> libc::dev_t {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.tid)).unwrap_or_default();
-        // Behind the name: state, parent, process group, session, terminal (proc_pid_stat(5)).
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let number: u32 = fields.split_whitespace().nth(4).and_then(|word| word.parse().ok()).unwrap_or(0);
-        libc::makedev((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00))
+        Stat::of_process(self.tid).map_or(0, |stat| stat.terminal())
     }
 
     /// The file mode creation mask.

@@ -22,7 +22,7 @@ use super::scan::{self, Next, Scan};
 use super::shared::Shared;
 use super::stacks::{Taker, Wanted};
 use super::tracee::{At, Process, Thread};
-use super::watch::{Halt, lost};
+use super::watch::{Halt, Patience, lost};
 use super::zygote::Zygote;
 use super::{MOST_DESYNCS, Options};
 use crate::capture::{self, Call};
@@ -359,7 +359,7 @@ impl<'a> Runner<'a> {
         let mut taken = None;
         loop {
             match self.remote.watch.wait(thread.tid) {
-                Err(Halt::Stuck) => {}
+                Err(Halt::Stuck(_)) => {}
                 result => return result,
             }
             let now = self.answers_taken(thread);
@@ -377,10 +377,10 @@ impl<'a> Runner<'a> {
     }
 
     /// Until when a thread may go on from stop to stop without coming to where it is to be.
-    pub(super) fn deadline(&self, thread: &Thread, event: &Event<'_>) -> u64 {
-        let patience = u64::try_from(self.job.options.stuck_after.as_nanos()).unwrap_or(u64::MAX);
+    pub(super) fn patience(&self, thread: &Thread, event: &Event<'_>) -> Patience {
+        let least = u64::try_from(self.job.options.stuck_after.as_nanos()).unwrap_or(u64::MAX);
         let allowed = self.recorded_gap(thread.index, event.seq()).saturating_mul(20);
-        sys::monotonic().saturating_add(patience).saturating_add(allowed)
+        Patience::new(thread.tid, least.saturating_add(allowed))
     }
 
     /// Nanoseconds between the end of an event and the begin of the next one of its thread.
@@ -405,7 +405,7 @@ impl<'a> Runner<'a> {
         let _ = sys::interrupt(thread.tid);
         match self.remote.watch.wait(thread.tid) {
             Ok(_) => {}
-            Err(Halt::Stuck) => return super::remote::gone(thread.tid),
+            Err(Halt::Stuck(_)) => return super::remote::gone(thread.tid),
             Err(halt) => return halt,
         }
         let mut halt = self.desync(event, Some(thread), DesyncReason::Stuck.into());

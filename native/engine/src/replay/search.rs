@@ -181,13 +181,13 @@ impl Runner<'_> {
             wanted.is_state(tid, &regs, &except, &self.remote.watch)
         };
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
-        let deadline = self.deadline(thread, event);
+        let patience = self.patience(thread, event);
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
             let hit =
                 matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
-            if !hit || sys::monotonic() > deadline {
+            if !hit || patience.is_over() {
                 drop(breakpoint);
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
             }
@@ -223,13 +223,13 @@ impl Runner<'_> {
         self.step_out(thread, &probe, site.ip)?;
         site.open(&probe)?;
         let except = [self.remote.stub.data(), room.start];
-        let deadline = self.deadline(thread, event);
+        let patience = self.patience(thread, event);
         let mut landings = 0;
         let found = loop {
             kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
             thread.at = self.await_stop(thread, event)?;
             let stop = site.stop_of(&probe, thread)?;
-            if matches!(stop, Stop::Other) || sys::monotonic() > deadline {
+            if matches!(stop, Stop::Other) || patience.is_over() {
                 site.close(&probe)?;
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
             }

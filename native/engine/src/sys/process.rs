@@ -139,14 +139,6 @@ pub fn current_cpu() -> usize {
     usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
 
-/// The state of a thread, as its `stat` tells it in one letter, proc_pid_stat(5); `None` when it is gone.
-#[must_use]
-pub fn state_of(tid: pid_t) -> Option<u8> {
-    // Of the thread alone: for its process the kernel would sum up over all threads.
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).ok()?;
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next())
-}
-
 /// The numbers that a directory of /proc lists: processes, threads of one, its descriptors.
 ///
 /// # Errors

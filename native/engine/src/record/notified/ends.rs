@@ -8,7 +8,7 @@ use libc::{c_int, pid_t};
 use super::Notified;
 use crate::capture::Call;
 use crate::pidfd;
-use crate::sys;
+use crate::sys::{self, Stat};
 use crate::task::Task;
 
 /// What the recorder waits for: a call that asks, and ends of processes.
@@ -166,28 +166,7 @@ impl Notified {
     }
 }
 
-/// User and system time of a process in microseconds, proc_pid_stat(5), as long as it has not been waited for.
+/// User and system time of a process in microseconds, as long as it has not been waited for.
 fn times(pid: pid_t) -> (u64, u64) {
-    /// A clock tick: USER_HZ is 100 on every architecture of this program.
-    const TICK: u64 = 10_000;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before may hold anything.
-    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut numbers = behind_name.split_ascii_whitespace().skip(11).map(|word| word.parse().unwrap_or(0_u64) * TICK);
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::times;
-
-    #[test]
-    fn a_process_that_runs_has_times() {
-        let before = times(std::process::id() as i32);
-        // Time on a processor, which others may want as well.
-        let until = crate::sys::own_cpu_time() + 60_000_000;
-        while crate::sys::own_cpu_time() < until {}
-        let after = times(std::process::id() as i32);
-        assert!(after.0 + after.1 > before.0 + before.1, "{before:?} {after:?}");
-    }
+    Stat::of_process(pid).map_or((0, 0), |stat| stat.times())
 }

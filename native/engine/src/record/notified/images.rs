@@ -7,6 +7,7 @@ use libc::pid_t;
 
 use super::Notified;
 use crate::image::{self, Mapping};
+use crate::sys::Stat;
 use crate::task::Space;
 
 /// A process that has asked to execute a program, as it was.
@@ -41,14 +42,11 @@ impl Asked {
 /// Where the kernel has put program, arguments and environment: members 26 to 28 and 45 to 51 of proc_pid_stat(5), and what file
 /// is run. Zeros where the process may not be looked into.
 fn laid_out(tid: pid_t) -> Option<Vec<u8>> {
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
-    let (_, numbers) = stat.rsplit_once(')')?;
-    let words: Vec<&str> = numbers.split_ascii_whitespace().collect();
-    let name = stat.split_once('(')?.1.rsplit_once(')')?.0;
-    let mut layout = name.as_bytes().to_vec();
-    for word in words.get(23..26)?.iter().chain(words.get(42..49)?) {
+    let stat = Stat::of_process(tid)?;
+    let mut layout = stat.name().as_bytes().to_vec();
+    for number in (26..=28).chain(45..=51) {
         layout.push(b' ');
-        layout.extend_from_slice(word.as_bytes());
+        layout.extend_from_slice(stat.field(number).as_bytes());
     }
     let exe = std::fs::read_link(format!("/proc/{tid}/exe")).ok();
     layout.extend(exe.into_iter().flat_map(|exe| exe.into_os_string().into_encoded_bytes()));
