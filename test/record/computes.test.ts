@@ -78,8 +78,9 @@ describe("threads that compute", () => {
       const stops = await recordedAndReplayed("pool", level);
       expect(stops.filter(waits).length).toBeGreaterThan(100);
       expect(stops.length).toBeLessThan(200 * 6);
+      // A few before it is known where they wait, and not one for each of the 600 times that somebody waits for a job.
       expect(stops.filter((event) => event.args[0] === 0n && !waits(event)).length).toBeLessThan(
-        40,
+        100,
       );
       // One knows by which words it is found again.
       expect(stops.filter(waits).filter((event) => bytesOf(event, 2).length === 0)).toEqual([]);

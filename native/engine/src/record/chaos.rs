@@ -22,6 +22,8 @@ use crate::task::Task;
 
 /// A choice is made without those that are still on their way after this time.
 const SETTLES_NS: u64 = 1_000_000_000;
+/// How much of it may pass from one look to the next: while a machine stands still nobody is on his way.
+const LOOK_NS: u64 = 1_000_000;
 /// How long nothing is done while threads are on their way.
 const NAP: Duration = Duration::from_micros(10);
 /// Looks at all threads that have to agree: what was on its way during the first one may have woken another before the second.
@@ -53,8 +55,8 @@ pub(super) struct Chaos {
     sleepers: Vec<Sleeper>,
     /// Who computes since its last boundary, and what its process had run when that was seen first.
     computes: Option<(pid_t, u64)>,
-    /// Since when a choice is due, and how many looks have found all threads settled.
-    looked: Option<(u64, u32)>,
+    /// Looks while a choice is due.
+    looked: Option<Looked>,
 }
 
 impl Chaos {
@@ -208,6 +210,16 @@ impl Chaos {
     }
 }
 
+/// What looks at all threads have found, until a choice is made.
+struct Looked {
+    /// When the last look was.
+    at: u64,
+    /// How long threads have been on their way.
+    waited: u64,
+    /// How many looks in a row have found all of them settled.
+    settled: u32,
+}
+
 /// A thread that sleeps because it asked to.
 struct Sleeper {
     tid: pid_t,
@@ -235,15 +247,17 @@ impl Recorder {
     pub(super) fn settle_turns(&mut self) -> Settling {
         let Some(chaos) = self.world.turns.chaos.as_ref().filter(|chaos| chaos.is_due) else { return Settling::NotDue };
         let now = sys::monotonic();
-        let (since, looks) = chaos.looked.unwrap_or((now, 0));
-        let is_late = now.saturating_sub(since) > SETTLES_NS;
+        let (waited, settled) = chaos.looked.as_ref().map_or((0, 0), |looked| {
+            (looked.waited + now.saturating_sub(looked.at).min(LOOK_NS), looked.settled)
+        });
+        let is_late = waited > SETTLES_NS;
         let is_held = |task: &Task| self.inspected.contains_key(&task.tid);
         let is_moving = !is_late && self.tasks.values().any(|task| !is_held(task) && !is_settled(&self.world, task));
-        let looks = if is_moving { 0 } else { looks + 1 };
+        let settled = if is_moving { 0 } else { settled + 1 };
         let tasks = &self.tasks;
         let Some(chaos) = self.world.turns.chaos.as_mut() else { return Settling::NotDue };
-        chaos.looked = Some((since, looks));
-        if looks < LOOKS && !is_late {
+        chaos.looked = Some(Looked { at: now, waited, settled });
+        if settled < LOOKS && !is_late {
             return Settling::Moving;
         }
         // Only now: a thread that is on its way goes before sleepers.
