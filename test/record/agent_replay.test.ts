@@ -1,5 +1,7 @@
 /** Recordings through the agent that can be replayed: they are what the ptrace backend makes, and the agent leaves when it has to. */
 
+import { copyFileSync, utimesSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
 import {
@@ -61,6 +63,43 @@ test("messages and sets of descriptors are the agent's where their pointers and 
   expect(stopped.get("recvmsg")).toBeLessThan(400);
   expect(stopped.get("select")).toBeLessThan(250);
   expect(stopped.get("pselect6") ?? 0).toBeLessThan(10);
+});
+
+describe("code of files that are kept is mapped without the engine", () => {
+  test("by a program that is run again and again: load events are those of the ptrace backend", async () => {
+    const argv = ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do ls -l /etc/passwd; done"];
+    const { events, coverage } = await recordAndReplay(argv, usual);
+    const loads = (of: typeof events) =>
+      of
+        .filter(({ kind }) => kind === "Map")
+        .map(({ args, captures }) => [
+          args.slice(1),
+          captures.map(({ bytes }) => bytes.toString("hex")),
+        ]);
+    const reference = await readWhole((await record(argv, { options: ["--backend=ptrace"] })).file);
+    expect(loads(events)).toEqual(loads(reference.events));
+    // Three libraries of `ls` and that of the shell.
+    expect(loads(events).length).toBeGreaterThanOrEqual(8 * 3);
+    const stopped = coverage.calls.find(({ what }) => what === "mmap")?.count ?? 0;
+    expect(stopped).toBeLessThan(25);
+  });
+
+  test.each([
+    ["usual", usual],
+    ["eager", eager],
+  ])("also where another library comes to its place, %s", async (_, options) => {
+    const place = folder();
+    const old = new Date(2001, 1, 1);
+    const [first = "", second = ""] = [7, 9].map((value) => {
+      const library = join(place, `${value}.so`);
+      copyFileSync(compile("loads_code", "-shared", "-fPIC", `-DVALUE=${value}`), library);
+      // What has just changed is not known by its times.
+      utimesSync(library, old, old);
+      return library;
+    });
+    const { stdout } = await recordAndReplay([compile("loads_code"), first, second], options);
+    expect(stdout).toBe(`${"140\n".repeat(6)}${"180\n".repeat(6)}`);
+  });
 });
 
 test("small files that are mapped have what is in them when others write, in replay too", async () => {

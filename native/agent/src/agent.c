@@ -851,39 +851,40 @@ static inline int is_in_last(const struct block *block, const u64 *args)
 
 /*
  * Whether a call maps a file that was opened for reading, in a way in which it makes no difference who does it when its content is kept:
- * not PROT_EXEC; MAP_PRIVATE and perhaps MAP_DENYWRITE, MAP_NORESERVE and MAP_POPULATE, and MAP_FIXED only where the same file was mapped.
+ * code that nobody may write to, or no code; MAP_PRIVATE and perhaps MAP_DENYWRITE, MAP_NORESERVE and MAP_POPULATE, and MAP_FIXED only
+ * where the same file was mapped.
  */
 static inline int maps_file(const struct frame *frame, const struct block *block)
 {
 	const u64 *args = frame->args;
 
-	return !(args[2] & 4) && (args[3] & ~0xc810ull) == 2 && has((int)args[4], KNOWN_READS) &&
+	return (args[2] & 6) != 6 && (args[3] & ~0xc810ull) == 2 && has((int)args[4], KNOWN_READS) &&
 	       (!(args[3] & MAP_AT_ADDRESS) || is_in_last(block, args));
 }
 
-/* Whether a call maps memory of no file that is private, where there was none, or where the agent has mapped a file last. */
+/* Whether a call maps memory of no file that is private and no code, where there was none, or where the agent has mapped a file last. */
 static inline int maps_private(const struct frame *frame, const struct block *block)
 {
 	const u64 *args = frame->args;
 
-	return (args[3] & 0x2f) == 0x22 &&
+	return !(args[2] & 4) && (args[3] & 0x2f) == 0x22 &&
 	       (!(args[3] & MAP_AT_ADDRESS) || ((args[3] & ~0xc000ull) == 0x32 && is_in_last(block, args)));
 }
 
-/* Whether a file is one whose content the engine has, in this state. */
-static int is_kept(const struct block *block, const u8 *facts)
+/* Whether a file is one whose content the engine has, in this state; `code`: and one in whose code it has nothing to change. */
+static int is_kept(const struct block *block, const u8 *facts, u64 code)
 {
 	/* Device, inode, size, times of the last changes: members of struct stat in words */
-	static const u8 words[BLOCK_KEPT_WORDS] = { 0, 1, 6, 11, 12, 13, 14 };
+	static const u8 words[BLOCK_KEPT_WORDS - 1] = { 0, 1, 6, 11, 12, 13, 14 };
 
 	for (u32 i = 0; i < BLOCK_KEPT_FILES; i++) {
+		volatile const u64 *kept = block->kept[i];
 		u32 same = 0;
 
-		while (same < BLOCK_KEPT_WORDS &&
-		       *(volatile const u64 *)&block->kept[i][same] == ((const u64 *)facts)[words[same]])
+		while (same < sizeof words && kept[same] == ((const u64 *)facts)[words[same]])
 			same++;
-		if (same == BLOCK_KEPT_WORDS)
-			return 1;
+		if (same == sizeof words)
+			return !code || kept[same];
 	}
 	return 0;
 }
@@ -905,7 +906,7 @@ static int take_mapped(struct writer *writer, const struct block *block, const s
 	    has_file(block->written, facts))
 		return 0;
 	*size = 0;
-	if (!is_kept(block, facts)) {
+	if (!is_kept(block, facts, frame->args[2] & 4)) {
 		*size = *(const u64 *)(facts + SIZE);
 		if (!block->maps || !maps_small_file(frame) || !*size || *size > RING_MOST_MAPPED || *size > frame->args[1])
 			return 0;
@@ -994,7 +995,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		/* MAP_ANONYMOUS and MAP_PRIVATE, of all that tell the kind of a mapping */
 		if (block->replayable && !maps_file(frame, block) && !maps_private(frame, block))
 			return 0;
-		return !(args[2] & 4) && !is_ours(args[0], args[1]);
+		return (block->replayable || !(args[2] & 4)) && !is_ours(args[0], args[1]);
 	case KIND_PROTECT:
 		return !(args[2] & 4) && !is_ours(args[0], args[1]) && !is_guarded(block, args[0], args[1]);
 	case KIND_UNMAP:

@@ -250,6 +250,15 @@ impl Images {
         self.keep(&path, &meta)
     }
 
+    /// The facts of a file as it was in this state, unless they are forgotten and it has changed since; `there` gives a path to it.
+    pub fn facts_as(&mut self, id: &FileId, there: impl FnOnce() -> PathBuf) -> ElfFacts {
+        if let Some(known) = self.known.get(id) {
+            return known.clone();
+        }
+        let path = there();
+        FileId::of(&path).filter(|own| own.is_as_told(id)).map(|own| self.facts_of(own, &path)).unwrap_or_default()
+    }
+
     /// What is remembered of a file in this state: its hash, if it could be kept.
     fn hash_of(&self, id: &FileId) -> Option<&Option<[u8; 32]>> {
         self.known.get(id).map(|facts| &facts.hash).or_else(|| self.hashes.get(id))

@@ -53,7 +53,7 @@ use crate::counter::Timestamps;
 use crate::cpu::features::{self, Answers, Level};
 use crate::enforce::{self, Enforcement};
 use crate::error::EngineError;
-use crate::image::{Images, Mapping};
+use crate::image::{ElfFacts, FileId, Images, Mapping};
 use crate::keeper::{self, Keeper};
 use crate::launch::{self, Program};
 use crate::memory::{Data, Memory};
@@ -316,7 +316,7 @@ struct World {
     /// The path of the file that was identified last, until a path argument is resolved with it.
     opened: Option<Vec<u8>>,
     /// Executable mappings that the current call made, and where their files can be read.
-    pending_maps: Vec<(Mapping, PathBuf)>,
+    pending_maps: Vec<(Mapping, ElfFacts)>,
     /// How many calls of all processes have changed who a process is.
     identity_changes: u64,
     /// The recording is made so that it can be replayed.
@@ -342,6 +342,8 @@ struct World {
     shared_files: FxHashMap<(u64, u64), Sharing>,
     /// How many there were when it was looked which are still mapped.
     shared_files_checked: usize,
+    /// How often small files were mapped by calls that the engine has made.
+    small_mapped: FxHashMap<FileId, u32>,
     /// Files that were mapped and whose content is kept, as agents are told (`ring::block::KEPT`), and which was replaced last.
     kept_files: Vec<[u64; KEPT_WORDS as usize]>,
     next_kept: usize,
@@ -451,6 +453,7 @@ impl World {
             notes: Vec::new(),
             opened: None,
             pending_maps: Vec::new(),
+            small_mapped: FxHashMap::default(),
             identity_changes: 0,
             replayable,
             obstacles: Vec::new(),

@@ -122,10 +122,12 @@ pub mod block {
     /// Where the agent has mapped such a file last: start and end. In there it maps more by itself.
     pub const LAST: u64 = GUARDED + GUARDED_PARTS * 16;
     /// Files whose content the engine has kept, in the states in which it has: device, inode, size, times of the last change of content
-    /// and of the inode in seconds and nanoseconds, 64 bits each. Written by the engine.
+    /// and of the inode in seconds and nanoseconds, 64 bits each; and whether their code may be mapped without the engine, which has
+    /// nothing to change in it then. Written by the engine.
     pub const KEPT: u64 = LAST + 16;
     pub const KEPT_FILES: u64 = 32;
-    pub const KEPT_WORDS: u64 = 7;
+    /// Those of a file's state, and that of its code.
+    pub const KEPT_WORDS: u64 = 8;
     /// Behind which reads of the counter threads have waited for others, 0 where there are fewer: while others want the turn these are the
     /// engine's. Written by the engine.
     pub const WAITED: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;

@@ -89,9 +89,7 @@ impl World {
             World::hide_block(task, &call, result);
         }
         self.commit_call(task, &call, Some(result), now, 0);
-        if !self.pending_maps.is_empty() {
-            self.commit_maps(task);
-        }
+        self.commit_maps(task);
         if task.executed {
             self.exec_event(task);
             task.executed = false;

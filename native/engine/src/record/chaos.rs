@@ -247,9 +247,10 @@ impl Recorder {
     pub(super) fn settle_turns(&mut self) -> Settling {
         let Some(chaos) = self.world.turns.chaos.as_ref().filter(|chaos| chaos.is_due) else { return Settling::NotDue };
         let now = sys::monotonic();
-        let (waited, settled) = chaos.looked.as_ref().map_or((0, 0), |looked| {
-            (looked.waited + now.saturating_sub(looked.at).min(LOOK_NS), looked.settled)
-        });
+        let (waited, settled) = chaos
+            .looked
+            .as_ref()
+            .map_or((0, 0), |looked| (looked.waited + now.saturating_sub(looked.at).min(LOOK_NS), looked.settled));
         let is_late = waited > SETTLES_NS;
         let is_held = |task: &Task| self.inspected.contains_key(&task.tid);
         let is_moving = !is_late && self.tasks.values().any(|task| !is_held(task) && !is_settled(&self.world, task));

@@ -528,18 +528,17 @@ impl World {
         }
         self.images.look_again();
         if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
-            let file = image::reachable(task.tid, &mapping.path);
+            let facts = self.images.facts_of_mapping(&mapping, &image::reachable(task.tid, &mapping.path));
             if self.replayable {
-                self.trap_unseen_of_call(task, &mapping, &file);
+                self.trap_unseen_of_call(task, &mapping, &facts);
             }
-            self.pending_maps.push((mapping, file));
+            self.pending_maps.push((mapping, facts));
         }
     }
 
     /// Commits the load events that the last call caused, after the call itself.
     pub(super) fn commit_maps(&mut self, task: &Task) {
-        for (mapping, file) in std::mem::take(&mut self.pending_maps) {
-            let facts = self.images.facts_of_mapping(&mapping, &file);
+        for (mapping, facts) in std::mem::take(&mut self.pending_maps) {
             self.map_event(task, &mapping, &facts);
         }
     }

@@ -16,7 +16,7 @@ use super::World;
 use super::agent::ToldFile;
 use crate::capture::Call;
 use crate::guard::Guard;
-use crate::image::{self, Mapping};
+use crate::image::{self, FileId, Mapping};
 use crate::layout::{PAGE, ROW_BYTES, Row};
 use crate::memory::{Capturer, Memory, word_of};
 use crate::objects;
@@ -38,7 +38,13 @@ const MAX_FILE: u64 = 4 << 30;
 /// What is said of each file of which there is no copy.
 pub(super) const NOT_KEPT: &str = " could not be kept";
 /// What an agent is told of a file instead of its state, so that it takes no file for it.
-const NO_STATE: [u64; KEPT_WORDS as usize] = [u64::MAX; KEPT_WORDS as usize];
+const NO_STATE: [u64; KEPT_WORDS as usize] = {
+    let mut words = [u64::MAX; KEPT_WORDS as usize];
+    words[CODE_WORD] = 0;
+    words
+};
+/// Where it is told whether code of a file may be mapped without the engine.
+const CODE_WORD: usize = KEPT_WORDS as usize - 1;
 
 impl World {
     /// Adds to an Exec event what the address space is made of, and hides the vDSO from the program.
@@ -178,10 +184,17 @@ impl World {
         if executable {
             mapping.length = asked.length;
             let file = open_file(task.tid, asked.fd);
+            let facts = self.images.facts_of_mapping(&mapping, &file);
             if self.replayable {
-                self.trap_unseen_of_call(task, &mapping, &file);
+                self.trap_unseen_of_call(task, &mapping, &facts);
+                if facts.hash.is_some()
+                    && facts.unseen.is_empty()
+                    && let Some(meta) = self.images.state_of_mapping(&mapping, || file)
+                {
+                    self.tell_kept(task, &meta, true);
+                }
             }
-            self.pending_maps.push((mapping, file));
+            self.pending_maps.push((mapping, facts));
         }
     }
 
@@ -207,6 +220,10 @@ impl World {
         }
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
         self.remember_told(task, &mapping, told, hash);
+        if asked.prot & PROT_EXEC != 0 {
+            let facts = self.images.facts_as(&told.file, || image::reachable(task.tid, &mapping.path));
+            self.pending_maps.push((Mapping { length: asked.length, ..mapping }, facts));
+        }
     }
 
     fn told_mapping(&mut self, task: &Task, asked: &Asked, start: u64, told: &ToldFile) -> Mapping {
@@ -267,7 +284,8 @@ impl World {
         fd: i32,
     ) -> Option<[u8; 32]> {
         let size = meta.map_or(0, Metadata::len);
-        if let Some(content) = small_content(task.tid, mapping, size) {
+        let is_often_mapped = meta.is_some_and(|meta| self.is_often_mapped(meta));
+        if let Some(content) = small_content(task.tid, mapping, size).filter(|_| !is_often_mapped) {
             let hash = Some(*blake3::hash(&content).as_bytes());
             World::add_content(task, mapping, hash, &content);
             return hash;
@@ -282,10 +300,28 @@ impl World {
         }
         let hash = meta.and_then(|meta| self.keep_mapped(mapping, &file, meta));
         if let Some(meta) = meta.filter(|_| hash.is_some()) {
-            self.tell_kept(task, meta);
+            self.tell_kept(task, meta, false);
         }
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(mapping, hash).bytes());
         hash
+    }
+
+    /// Whether a small file in this state has been mapped some times before: when it is kept, agents map it by themselves.
+    fn is_often_mapped(&mut self, meta: &Metadata) -> bool {
+        /// So many times its content is told once more.
+        const SELDOM: u32 = 2;
+        /// Most files of which it is remembered.
+        const MOST: usize = 1 << 12;
+        if self.agent.is_none() || meta.len() > SMALL_FILE {
+            return false;
+        }
+        let Some(id) = FileId::settled(meta) else { return false };
+        if self.small_mapped.len() >= MOST {
+            self.small_mapped.clear();
+        }
+        let times = self.small_mapped.entry(id).or_default();
+        *times = times.saturating_add(1);
+        *times > SELDOM
     }
 
     fn keep_mapped(&mut self, mapping: &Mapping, file: &Path, meta: &Metadata) -> Option<[u8; 32]> {
@@ -304,25 +340,29 @@ impl World {
         self.unreplayable(&format!("the mapped file {shown}{NOT_KEPT}"));
     }
 
-    /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped.
-    fn tell_kept(&mut self, task: &Task, meta: &Metadata) {
+    /// Tells a task's agent, and those that are still to come, that a file in this state need not be looked at when it is mapped; `code`:
+    /// nor its code.
+    fn tell_kept(&mut self, task: &Task, meta: &Metadata, code: bool) {
         if self.agent.is_none() || !self.images.knows_again(meta) {
             return;
         }
         let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()].map(|time| time as u64);
-        let words = [meta.dev(), meta.ino(), meta.len(), times[0], times[1], times[2], times[3]];
-        let known = self.kept_files.iter().position(|kept| kept[..2] == words[..2]);
+        let state = [meta.dev(), meta.ino(), meta.len(), times[0], times[1], times[2], times[3]];
+        let known = self.kept_files.iter().position(|kept| kept[..2] == state[..2]);
         let number = known.unwrap_or_else(|| {
             if self.kept_files.len() < KEPT_FILES as usize {
-                self.kept_files.push(words);
+                self.kept_files.push(NO_STATE);
                 return self.kept_files.len() - 1;
             }
             self.next_kept = (self.next_kept + 1) % self.kept_files.len();
             self.next_kept
         });
-        self.kept_files[number] = words;
+        let words = &mut self.kept_files[number];
+        let is_known = words[..CODE_WORD] == state && words[CODE_WORD] != 0;
+        words[..CODE_WORD].copy_from_slice(&state);
+        words[CODE_WORD] = u64::from(code || is_known);
         if let Some(ring) = &task.ring {
-            ring.keep(number, &words);
+            ring.keep(number, words);
         }
     }
 

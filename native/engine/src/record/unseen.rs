@@ -1,8 +1,6 @@
 //! Instructions whose results no call tells of, and that do not trap: RDRAND, RDSEED, RDPID. Those that are proved to be in a program
 //! file are replaced by `ud2` when it is mapped, and answered where that traps. Replay puts the same bytes there.
 
-use std::path::Path;
-
 use trace_format::event::{EventKind, Side, Trap, slot};
 
 use super::World;
@@ -50,12 +48,11 @@ impl World {
     }
 
     /// The same for what the call has mapped or made executable that a task is in.
-    pub(super) fn trap_unseen_of_call(&mut self, task: &mut Task, mapping: &Mapping, file: &Path) {
+    pub(super) fn trap_unseen_of_call(&mut self, task: &mut Task, mapping: &Mapping, facts: &ElfFacts) {
         if mapping.shared {
             return;
         }
-        let facts = self.images.facts_of_mapping(mapping, file);
-        for (addr, length) in self.trap_unseen(task, mapping, &facts) {
+        for (addr, length) in self.trap_unseen(task, mapping, facts) {
             let mut capturer = Capturer { tid: task.tid, word: 8, data: self.data, memory: &mut task.memory };
             capturer.structure(slot::LAYOUT, Side::Out, addr, length);
         }

@@ -267,6 +267,7 @@ impl World {
             self.look_for_code(task);
         }
         self.commit_call(task, &call, Some(record.result), end.max(start), 0);
+        self.commit_maps(task);
     }
 
     /// A ring holds something else than records: the program has written there.
