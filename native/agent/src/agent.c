@@ -389,6 +389,7 @@ enum { MOST_BITS = 1 << 20 };
 static inline u64 length_of(const struct pointer *pointer, const struct frame *frame, i64 result)
 {
 	u64 count = frame->args[pointer->argument];
+	u32 word;
 
 	switch (pointer->length) {
 	case LENGTH_OWN:
@@ -403,6 +404,11 @@ static inline u64 length_of(const struct pointer *pointer, const struct frame *f
 	case LENGTH_RESULT:
 		if (result >= 0 && (u64)result < count)
 			count = result;
+		break;
+	case LENGTH_POINTEE:
+		if (agent_copy(&word, count, sizeof(word)))
+			word = 0;
+		count = word;
 		break;
 	default:
 		break;
@@ -645,15 +651,29 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			take(writer, pointer->slot, SIDE_IN, addr, length, pointer->omit);
 		}
 	}
-	if (row->kind == KIND_OPEN)
+	if (row->kind == KIND_OPEN || row->kind == KIND_MAKE)
 		room += CAPTURE_BYTES + STAT_BYTES + NAME_BYTES + 8;
 	return fits(writer, room);
+}
+
+/* How many bytes the program has room for, by the record's first capture; all where it has not said that. */
+static u64 room_told(const struct writer *writer, const struct pointer *pointer)
+{
+	const struct capture *told = (const struct capture *)(writer->record + 1);
+	u32 room;
+
+	if (writer->at < (const u8 *)(told + 1) + sizeof(room) || told->slot != pointer->argument || told->side != SIDE_IN ||
+	    told->status != WHOLE)
+		return ~0ull;
+	room = *(const u32 *)(told + 1);
+	return (u64)room * pointer->size;
 }
 
 static void take_outputs(struct writer *writer, const struct row *row, const struct frame *frame, i64 result)
 {
 	for (u32 i = 0; i < row->count; i++) {
 		const struct pointer *pointer = &row->pointers[i];
+		u64 length, room;
 
 		if (pointer->direction == DIRECTION_IN)
 			continue;
@@ -662,9 +682,12 @@ static void take_outputs(struct writer *writer, const struct row *row, const str
 				    frame->args[pointer->argument], result);
 		else if (pointer->shape == SHAPE_MESSAGE)
 			take_received(writer, pointer, frame->args[pointer->slot], result);
-		else
-			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length_of(pointer, frame, result),
+		else {
+			length = length_of(pointer, frame, result);
+			room = pointer->length == LENGTH_POINTEE ? room_told(writer, pointer) : length;
+			take(writer, pointer->slot, SIDE_OUT, frame->args[pointer->slot], length < room ? length : room,
 			     pointer->omit);
+		}
 	}
 }
 
@@ -959,6 +982,14 @@ static int truncates_mapped(const struct frame *frame, const struct block *block
 	return has_file(block->seen, (const u8 *)facts) || has_file(block->mapped, (const u8 *)facts);
 }
 
+/* Whether an option of a socket is a filter, a program that is elsewhere in memory: SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF. */
+static inline int leads_to_program(const u64 *args)
+{
+	enum { SOL_SOCKET = 1, FILTER = 26, REUSEPORT_FILTER = 51 };
+
+	return (u32)args[1] == SOL_SOCKET && ((u32)args[2] == FILTER || (u32)args[2] == REUSEPORT_FILTER);
+}
+
 /* Whether a call closes what is not open: programs close all numbers that there may be, before they execute another one. */
 static int closes_nothing(const struct frame *frame)
 {
@@ -985,6 +1016,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 0;
 		/* fall through */
 	case KIND_DUP:
+	case KIND_MAKE:
 		return !(block->refuse & REFUSE_OPENS);
 	case KIND_FCNTL:
 		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK; F_DUPFD, F_DUPFD_CLOEXEC */
@@ -1002,6 +1034,8 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return !is_ours(args[0], args[1]);
 	case KIND_RENAME:
 		return renames_no_directory(frame);
+	case KIND_OPTION:
+		return !leads_to_program(args);
 	case KIND_END:
 		return !(block->refuse & REFUSE_ENDS);
 	case KIND_OWN:
@@ -1470,6 +1504,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		}
 		if (row->kind == KIND_OPEN)
 			identify(&writer, block, result, is_named, opens_to_write(frame));
+		else if (row->kind == KIND_MAKE)
+			identify(&writer, block, result, 0, 0);
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
 			known[result] = known[(u32)frame->args[0]];
 	} else if (block->replayable) {

@@ -354,6 +354,10 @@ pub mod kind {
     pub const END: u8 = 15;
     /// Only of descriptors that are known, in the sets behind arguments 1 to 3.
     pub const SELECT: u8 = 16;
+    /// The result is a new descriptor of no file, whose identity the agent asks for.
+    pub const MAKE: u8 = 17;
+    /// An option of a socket, setsockopt(2), that does not lead to more memory.
+    pub const OPTION: u8 = 18;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -386,6 +390,9 @@ pub mod length {
     pub const RESULT: u8 = 3;
     /// Words of 64 bits that have a bit for each number below an argument, 32 bits.
     pub const BITS: u8 = 4;
+    /// The 32 bits behind an argument, of which the kernel says how much there is: at most as many as there were. They are what is
+    /// first taken of the call.
+    pub const POINTEE: u8 = 5;
 }
 
 /// Directions of a row's captures, as [`crate::table::Dir`].
@@ -450,10 +457,10 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
-            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT),
+            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION),
         )
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE MOST))
-        .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS))
+        .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS POINTEE))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))
 }
 

@@ -59,6 +59,20 @@ fn is_refused(plan: &Plan) -> bool {
     plan.row.name == "rseq"
 }
 
+/// Calls that make a descriptor of what has no name and is not mapped. Who has connected, where that is asked for, the engine looks up.
+const MAKERS: [&str; 10] = [
+    "socket",
+    "accept",
+    "accept4",
+    "epoll_create",
+    "epoll_create1",
+    "eventfd",
+    "eventfd2",
+    "inotify_init",
+    "inotify_init1",
+    "timerfd_create",
+];
+
 type Row = [u8; table::ROW_BYTES as usize];
 
 fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
@@ -152,6 +166,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         return None;
     }
     match name {
+        "setsockopt" => return Some(kind::OPTION),
         "madvise" => return Some(kind::UNMAP),
         "ioctl" => return Some(kind::IOCTL),
         "arch_prctl" | "prlimit64" => return Some(kind::OWN),
@@ -173,6 +188,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         Effect::Rename if name.starts_with("rename") => Some(kind::RENAME),
         Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
+        Effect::NewFd if MAKERS.contains(&name) => Some(kind::MAKE),
         Effect::Close => Some(kind::CLOSE),
         Effect::Dup => Some(kind::DUP),
         Effect::Mmap => Some(kind::MAP),
@@ -192,7 +208,7 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         Shape::Struct(_) => (shape::SIZED, 1, Data::Paths),
         Shape::Array(size) => (shape::ARRAY, size, Data::Paths),
         // Entries of directories, and values of socket options: bytes of a length that the row gives.
-        Shape::Irregular("dirents") => (shape::BYTES, 1, Data::Paths),
+        Shape::Irregular("dirents" | "sockopt") => (shape::BYTES, 1, Data::Paths),
         // By the command, the agent knows how much there is, and in which direction it goes.
         Shape::Irregular("fcntl" | "ioctl") => {
             return packed(pointer, shape::BYTES, length::OWN, 0, data < Data::Paths, 1);
@@ -214,6 +230,7 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
             let narrow = matches!(plan.row.args[usize::from(index)].ty, Ty::Int | Ty::Uint);
             (if narrow { length::ARG32 } else { length::ARG }, index)
         }
+        Len::Pointee(index) if tells_length(plan, pointer, index) => (length::POINTEE, index),
         // How much there is to be, only memory says: the engine looks there, if there is anything.
         Len::Pointee(_) | Len::PointeeWord(_) => return packed(pointer, shape::ABSENT, length::OWN, 0, false, 1),
         Len::RetMax(index) if argument(index) && pointer.dir == Dir::Out => (length::RESULT, index),
@@ -226,6 +243,13 @@ fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
         return None;
     }
     packed(pointer, shape, source, index, data < needs, size)
+}
+
+/// Whether what a call writes is as long as it says behind another argument, which is the first that is taken of it.
+fn tells_length(plan: &Plan, pointer: &Pointer, index: u8) -> bool {
+    let read = plan.pointers.iter().find(|other| other.dir != Dir::Out);
+    let is_told = |read: &Pointer| read.slot == index && matches!(read.shape, Shape::Struct(4) | Shape::Array(4));
+    pointer.dir == Dir::Out && read.is_some_and(is_told)
 }
 
 fn packed(pointer: &Pointer, shape: u8, source: u8, index: u8, omit: bool, size: u32) -> Option<[u8; 8]> {
@@ -290,6 +314,12 @@ mod tests {
             "pselect6",
             "sendmsg",
             "recvmsg",
+            "socket",
+            "setsockopt",
+            "getsockopt",
+            "getpeername",
+            "accept4",
+            "eventfd2",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
