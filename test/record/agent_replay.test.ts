@@ -59,7 +59,17 @@ test("sockets and what else is made without a file are those of the ptrace backe
   expect(told).toEqual(toldOf((await readWhole(ptrace.file)).events));
   const stopped = new Map(agent.coverage.calls.map(({ what, count }) => [what, count]));
   // Of 60 to 1,440 of each. Calls with a filter are the engine's.
-  const makers = ["socket", "accept", "accept4", "eventfd2", "epoll_create1", "getsockname"];
+  const makers = [
+    "socket",
+    "accept",
+    "accept4",
+    "eventfd2",
+    "epoll_create1",
+    "pipe",
+    "pipe2",
+    "socketpair",
+    "getsockname",
+  ];
   expect(makers.filter((name) => (stopped.get(name) ?? 0) > 5)).toEqual([]);
   expect(stopped.get("setsockopt")).toBeLessThan(200);
 });

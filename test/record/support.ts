@@ -276,7 +276,7 @@ export async function readWhole(file: string): Promise<Read> {
 export function toldOf(events: readonly Event[]) {
   // Before that there is the process's number.
   const from = events.findIndex((event) => event.refs[0]?.object.path === "/dev/null");
-  // Of a struct sockaddr_in the port differs, which the kernel has chosen, and of sockets their number.
+  // Of a struct sockaddr_in the port differs, which the kernel has chosen, and of sockets and pipes their number.
   const [asked] = calls(events, "getsockname");
   const port = asked && bytesOf(asked, 1, "out").toString("hex", 0, 4);
   const told = (bytes: Buffer) => {
@@ -295,7 +295,7 @@ export function toldOf(events: readonly Event[]) {
     refs: refs.map(({ slot, fd, object }) => [
       slot,
       fd,
-      object.path.replace(/^socket:\[\d+\]$/, "socket"),
+      object.path.replace(/^(socket|pipe):\[\d+\]$/, "$1"),
     ]),
   }));
 }

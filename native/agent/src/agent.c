@@ -606,6 +606,12 @@ static int selects_known(u64 addr, u64 length)
 	return 1;
 }
 
+/* How many descriptors a call makes, of which the agent asks what they stand for. */
+static inline u32 made_by(const struct row *row)
+{
+	return row->kind == KIND_PAIR ? 2 : row->kind == KIND_OPEN || row->kind == KIND_MAKE;
+}
+
 /* Takes what the kernel will read, and looks whether there is room for what it will write. */
 static int take_inputs(struct writer *writer, const struct row *row, const struct frame *frame)
 {
@@ -651,8 +657,7 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 			take(writer, pointer->slot, SIDE_IN, addr, length, pointer->omit);
 		}
 	}
-	if (row->kind == KIND_OPEN || row->kind == KIND_MAKE)
-		room += CAPTURE_BYTES + STAT_BYTES + NAME_BYTES + 8;
+	room += made_by(row) * (CAPTURE_BYTES + STAT_BYTES + NAME_BYTES + 8);
 	return fits(writer, room);
 }
 
@@ -843,6 +848,17 @@ static void identify(struct writer *writer, struct block *block, u32 fd, int is_
 		known[fd] = what_is_known(facts, writable, block);
 }
 
+/* The same of two that a call has written. */
+static void identify_both(struct writer *writer, struct block *block, u64 addr)
+{
+	u32 both[2];
+
+	if (agent_copy(both, addr, sizeof(both)))
+		return;
+	identify(writer, block, both[0], 0, 0);
+	identify(writer, block, both[1], 0, 0);
+}
+
 /* Whether the call makes another descriptor of one that is known. */
 static inline int duplicates(const struct row *row, const u64 *args)
 {
@@ -1017,6 +1033,7 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		/* fall through */
 	case KIND_DUP:
 	case KIND_MAKE:
+	case KIND_PAIR:
 		return !(block->refuse & REFUSE_OPENS);
 	case KIND_FCNTL:
 		/* F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK; F_DUPFD, F_DUPFD_CLOEXEC */
@@ -1506,6 +1523,8 @@ int agent_handle(struct frame *frame, struct block *block)
 			identify(&writer, block, result, is_named, opens_to_write(frame));
 		else if (row->kind == KIND_MAKE)
 			identify(&writer, block, result, 0, 0);
+		else if (row->kind == KIND_PAIR)
+			identify_both(&writer, block, frame->args[row->pointers[0].slot]);
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)
 			known[result] = known[(u32)frame->args[0]];
 	} else if (block->replayable) {

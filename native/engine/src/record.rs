@@ -315,7 +315,7 @@ struct World {
     notes: Vec<String>,
     /// The path of the file that was identified last, until a path argument is resolved with it.
     opened: Option<Vec<u8>>,
-    /// Executable mappings that the current call made, and where their files can be read.
+    /// Executable mappings that the current call made, and what is known of their files.
     pending_maps: Vec<(Mapping, ElfFacts)>,
     /// How many calls of all processes have changed who a process is.
     identity_changes: u64,

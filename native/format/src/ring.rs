@@ -329,8 +329,8 @@ pub mod kind {
     pub const CLOSE: u8 = 3;
     /// Only the commands that read or set flags, that ask for or set locks without waiting, or that make another descriptor.
     pub const FCNTL: u8 = 4;
-    /// Only without PROT_EXEC in argument 2, and not over the agent's pages. What is to be replayed maps nothing but private memory,
-    /// of no file, or of one whose content is kept.
+    /// Not over the agent's pages, and without PROT_EXEC in argument 2. What is to be replayed maps nothing but private memory, of no
+    /// file, or of one whose content is kept: of that its code, too, where the engine has nothing to change in it.
     pub const MAP: u8 = 5;
     /// Not over the agent's pages.
     pub const UNMAP: u8 = 6;
@@ -358,6 +358,8 @@ pub mod kind {
     pub const MAKE: u8 = 17;
     /// An option of a socket, setsockopt(2), that does not lead to more memory.
     pub const OPTION: u8 = 18;
+    /// Two new descriptors of no file are written behind its only pointer.
+    pub const PAIR: u8 = 19;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -457,7 +459,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
-            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION),
+            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR),
         )
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS POINTEE))

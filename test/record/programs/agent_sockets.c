@@ -104,6 +104,16 @@ static void connects(int server, int round)
 	CHECK(close(client) == 0 && read(accepted, bytes, 1) == 0 && close(accepted) == 0 && unlink("client") == 0);
 }
 
+static int nonblocking(int *ends)
+{
+	return pipe2(ends, O_NONBLOCK | O_CLOEXEC);
+}
+
+static int sockets(int *ends)
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends);
+}
+
 static void others(void)
 {
 	int made[] = { eventfd(3, EFD_NONBLOCK), epoll_create1(EPOLL_CLOEXEC), timerfd_create(CLOCK_MONOTONIC, 0), inotify_init1(IN_NONBLOCK),
@@ -116,6 +126,19 @@ static void others(void)
 	for (unsigned i = 0; i < sizeof made / sizeof made[0]; i++)
 		CHECK(made[i] >= 0 && close(made[i]) == 0);
 	CHECK(eventfd(0, 0x100000) == -1 && errno == EINVAL && socket(-1, SOCK_STREAM, 0) == -1);
+}
+
+static void pairs(void)
+{
+	static int ends[2];
+	static int (*const makers[])(int *) = { pipe, nonblocking, sockets };
+
+	for (unsigned i = 0; i < sizeof makers / sizeof makers[0]; i++) {
+		CHECK(makers[i](ends) == 0 && write(ends[1], "through", 7) == 7 && read(ends[0], bytes, sizeof bytes) == 7);
+		CHECK(makers[i](BAD) == -1 && errno == EFAULT);
+		CHECK(close(ends[1]) == 0 && read(ends[0], bytes, 1) == 0 && close(ends[0]) == 0);
+	}
+	CHECK(pipe2(ends, 0x1000000) == -1 && errno == EINVAL);
 }
 
 int main(int argc, char **argv)
@@ -131,6 +154,7 @@ int main(int argc, char **argv)
 	for (int round = 0; round < ROUNDS; round++) {
 		connects(server, round);
 		others();
+		pairs();
 	}
 	return 0;
 }

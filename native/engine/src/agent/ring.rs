@@ -647,7 +647,7 @@ impl<'a> Record<'a> {
             let bytes = rest.get(capture::BYTES as usize..)?.get(..length)?;
             let (addr, wanted) = (word(head, capture::ADDR)?, word(head, capture::WANTED)?);
             let captured = match byte(capture::SLOT) {
-                capture::OPENED => Captured::Opened,
+                capture::OPENED => Captured::Opened { fd: wanted as i32 },
                 capture::MAPPED => Captured::Mapped,
                 capture::CONTENT => Captured::Content,
                 slot if slot < 6 => {
@@ -667,8 +667,10 @@ impl<'a> Record<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Captured {
     Memory(RawCapture),
-    /// What the new descriptor stands for: `struct stat` and name.
-    Opened,
+    /// What a new descriptor stands for: `struct stat` and name.
+    Opened {
+        fd: i32,
+    },
     /// The file that is to be mapped: `struct stat`.
     Mapped,
     /// What is in it.
@@ -846,7 +848,7 @@ mod tests {
         assert_eq!((first.number, size), (39, length));
         let found: Vec<_> = first.captures().collect();
         assert!(matches!(found[0], (Captured::Memory(RawCapture { slot: 1, len: 3, .. }), b"abc")));
-        assert!(matches!(found[1], (Captured::Opened, b"xy")));
+        assert!(matches!(found[1], (Captured::Opened { fd: 2 }, b"xy")));
         assert!(Record::parse(&bytes[size..]).is_some());
     }
 

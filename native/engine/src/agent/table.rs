@@ -78,6 +78,10 @@ type Row = [u8; table::ROW_BYTES as usize];
 fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
     let mut row: Row = [0; table::ROW_BYTES as usize];
     row[table::KIND as usize] = if replayable && is_refused(plan) { kind::REFUSED } else { kind_of(plan)? };
+    if row[table::KIND as usize] == kind::PAIR && data < Data::Paths {
+        // Which descriptors were made is told by what is written.
+        return None;
+    }
     let pointers: Vec<&Pointer> = plan.pointers.iter().filter(|pointer| !is_ignored(plan, pointer)).collect();
     if pointers.len() as u64 > table::CAPTURES {
         return None;
@@ -189,6 +193,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         Effect::Nothing | Effect::Rename | Effect::Sigaction => Some(kind::PLAIN),
         Effect::NewFd if matches!(name, "open" | "openat" | "openat2" | "creat") => Some(kind::OPEN),
         Effect::NewFd if MAKERS.contains(&name) => Some(kind::MAKE),
+        Effect::TwoFds(_) => Some(kind::PAIR),
         Effect::Close => Some(kind::CLOSE),
         Effect::Dup => Some(kind::DUP),
         Effect::Mmap => Some(kind::MAP),
@@ -320,6 +325,8 @@ mod tests {
             "getpeername",
             "accept4",
             "eventfd2",
+            "pipe2",
+            "socketpair",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -338,7 +345,6 @@ mod tests {
             "seccomp",
             "setuid",
             "umask",
-            "pipe2",
             "recvmmsg",
             "sched_getaffinity",
             "sigaltstack",

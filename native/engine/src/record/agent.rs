@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
 
-use libc::pid_t;
+use libc::{c_int, pid_t};
 use trace_format::ring::refuse;
 use trace_format::table::Arch;
 
@@ -46,8 +46,8 @@ pub(super) struct Agent {
     /// Where in the vDSO an instruction of a call was found.
     call_in_vdso: Option<u64>,
     clock: Clock,
-    /// Identity of the descriptor that the present record's call has opened.
-    pub told: Option<Identity>,
+    /// Identities of the descriptors that the present record's call has opened.
+    told: Vec<(c_int, Identity)>,
     /// The file that the present record's call has mapped.
     pub told_mapped: Option<ToldFile>,
     /// When the last events ended, and of which thread they were; latest at the back.
@@ -86,6 +86,12 @@ const EINTR: i64 = -4;
 const MOST_ENDS: usize = 1 << 14;
 
 impl Agent {
+    /// What the present record tells of a descriptor that its call has opened.
+    pub fn take_told(&mut self, fd: c_int) -> Option<Identity> {
+        let index = self.told.iter().position(|(told, _)| *told == fd)?;
+        Some(self.told.swap_remove(index).1)
+    }
+
     /// `stops`: calls of which names the program is to be stopped for.
     pub fn new(
         image: &'static Image,
@@ -101,7 +107,7 @@ impl Agent {
             arenas: Arenas::default(),
             call_in_vdso: None,
             clock: Clock::new(replayable),
-            told: None,
+            told: Vec::new(),
             told_mapped: None,
             ends: VecDeque::new(),
             counts: Counts::default(),

@@ -49,7 +49,7 @@ impl World {
 
     /// Asks what a new descriptor stands for. `made_by` is the call that made it, absent when it was there before.
     fn identify(&mut self, task: &Task, fd: i32, made_by: Option<&Call>) -> Option<Open> {
-        let told = self.agent.as_mut().filter(|_| made_by.is_some()).and_then(|agent| agent.told.take());
+        let told = self.agent.as_mut().filter(|_| made_by.is_some()).and_then(|agent| agent.take_told(fd));
         let identity = match told.map_or_else(|| objects::identify(task.tid, fd), Ok) {
             Ok(identity) => identity,
             Err(error) => {
@@ -245,7 +245,7 @@ impl World {
             Effect::SomeNewFd if returns_descriptor(call) => self.opened(task, call, result as i32),
             Effect::SomeNewFd => {}
             Effect::Socketcall => self.socketcall(task, call, result as i32),
-            Effect::TwoFds(index) => self.two_opened(task, call, call.args[usize::from(index)]),
+            Effect::TwoFds(slot) => self.two_written(task, call, slot),
             Effect::CloseRange => closed_range(task, call),
             Effect::Fcntl => {
                 if matches!(call.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
@@ -293,6 +293,16 @@ impl World {
         task.memory.refs.push(RawRef { slot: slot::RET, fd: new, object: open.object });
     }
 
+    /// pipe(2) and socketpair(2) have written two descriptors, which are known as they were then: the agent has recorded it a while ago.
+    fn two_written(&mut self, task: &mut Task, call: &Call, slot: u8) {
+        let written = task.memory.find(slot, Side::Out).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+        let Some(both) = written.map(u64::from_le_bytes) else {
+            return self.two_opened(task, call, call.args[usize::from(slot)]);
+        };
+        self.opened_nested(task, call, both as i32);
+        self.opened_nested(task, call, (both >> 32) as i32);
+    }
+
     fn two_opened(&mut self, task: &mut Task, call: &Call, addr: u64) {
         self.opened_in_memory(task, call, addr);
         self.opened_in_memory(task, call, addr.wrapping_add(4));
@@ -301,7 +311,15 @@ impl World {
     /// The call has put a new descriptor into memory.
     fn opened_in_memory(&mut self, task: &mut Task, call: &Call, addr: u64) {
         let capturer = Capturer { tid: task.tid, word: call.arch.word(), data: self.data, memory: &mut task.memory };
-        let Some(fd) = capturer.peek_u32(addr).map(|fd| fd as i32).filter(|fd| *fd >= 0) else { return };
+        if let Some(fd) = capturer.peek_u32(addr) {
+            self.opened_nested(task, call, fd as i32);
+        }
+    }
+
+    fn opened_nested(&mut self, task: &mut Task, call: &Call, fd: i32) {
+        if fd < 0 {
+            return;
+        }
         task.fds.borrow_mut().close(fd);
         if let Some(Open { object, .. }) = self.identify(task, fd, Some(call)) {
             task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });

@@ -244,10 +244,11 @@ impl World {
         let found = add(&mut task.memory, record, Side::Out);
         // A complete record has all that it says, unless the program has written over it.
         task.memory.unreadable += u32::from(record.count.saturating_sub(found));
-        let told = opened(record).and_then(|(facts, path)| {
+        let told = opened(record).filter_map(|(fd, facts, path)| {
             let path = if path.is_empty() { self.name_of_opened(task, &call)? } else { path.to_vec() };
-            Some(Identity::new(path, Some(facts)))
+            Some((fd, Identity::new(path, Some(facts))))
         });
+        let told = told.collect();
         if let Some(agent) = &mut self.agent {
             agent.told = told;
             agent.told_mapped = mapped(record);
@@ -259,7 +260,7 @@ impl World {
         }
         self.after(task, &call, record.result);
         if let Some(agent) = &mut self.agent {
-            agent.told = None;
+            agent.told.clear();
             agent.told_mapped = None;
         }
         if self.replayable {
@@ -365,15 +366,17 @@ fn mapped(record: &Record<'_>) -> Option<ToldFile> {
     Some(ToldFile { file, content })
 }
 
-/// What the agent has found out about a new descriptor. Its name is empty when it is that of the call.
-fn opened<'a>(record: &Record<'a>) -> Option<(Facts, &'a [u8])> {
+/// What the agent has found out about new descriptors. The name of one is empty when it is that of the call.
+fn opened<'a>(record: &Record<'a>) -> impl Iterator<Item = (i32, Facts, &'a [u8])> {
     /// Bytes of struct stat; device, inode and mode in it.
     const STAT: usize = 144;
-    let (_, bytes) = record.captures().find(|(captured, _)| matches!(captured, Captured::Opened))?;
-    let (facts, path) = bytes.split_at_checked(STAT)?;
-    let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
-    let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
-    Some(((word(0), word(8), mode), path))
+    record.captures().filter_map(|(captured, bytes)| {
+        let Captured::Opened { fd } = captured else { return None };
+        let (facts, path) = bytes.split_at_checked(STAT)?;
+        let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
+        let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
+        Some((fd, (word(0), word(8), mode), path))
+    })
 }
 
 #[cfg(test)]
