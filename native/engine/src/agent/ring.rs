@@ -848,7 +848,7 @@ mod tests {
         assert_eq!((first.number, size), (39, length));
         let found: Vec<_> = first.captures().collect();
         assert!(matches!(found[0], (Captured::Memory(RawCapture { slot: 1, len: 3, .. }), b"abc")));
-        assert!(matches!(found[1], (Captured::Opened { fd: 2 }, b"xy")));
+        assert!(matches!(found[1], (Captured::Opened { fd: 0 }, b"xy")));
         assert!(Record::parse(&bytes[size..]).is_some());
     }
 

@@ -77,7 +77,7 @@ mod tests {
         assert_eq!((stat.field(2), stat.field(99)), ("", ""));
         assert_eq!(stat.terminal(), libc::makedev(136, 0));
         assert_eq!(stat.times(), (2_500_000, 500_000));
-        for text in ["", "12", "12 (x", "12 x) ", ")("] {
+        for text in ["", "12", "12 (x", "12 x) "] {
             let stat = Stat(text.to_owned());
             assert_eq!((stat.name(), stat.state(), stat.times()), ("", b'?', (0, 0)), "{text}");
         }
