@@ -1041,10 +1041,10 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 			return 1;
 		return duplicates(row, args) && !(block->refuse & REFUSE_OPENS);
 	case KIND_MAP:
-		/* MAP_ANONYMOUS and MAP_PRIVATE, of all that tell the kind of a mapping */
-		if (block->replayable && !maps_file(frame, block) && !maps_private(frame, block))
+		/* Where nothing is to be replayed, the engine tells of code as it is mapped. */
+		if (block->replayable ? !maps_file(frame, block) && !maps_private(frame, block) : args[2] & 4)
 			return 0;
-		return (block->replayable || !(args[2] & 4)) && !is_ours(args[0], args[1]);
+		return !is_ours(args[0], args[1]);
 	case KIND_PROTECT:
 		return !(args[2] & 4) && !is_ours(args[0], args[1]) && !is_guarded(block, args[0], args[1]);
 	case KIND_UNMAP:

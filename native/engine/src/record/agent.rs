@@ -86,12 +86,6 @@ const EINTR: i64 = -4;
 const MOST_ENDS: usize = 1 << 14;
 
 impl Agent {
-    /// What the present record tells of a descriptor that its call has opened.
-    pub fn take_told(&mut self, fd: c_int) -> Option<Identity> {
-        let index = self.told.iter().position(|(told, _)| *told == fd)?;
-        Some(self.told.swap_remove(index).1)
-    }
-
     /// `stops`: calls of which names the program is to be stopped for.
     pub fn new(
         image: &'static Image,
@@ -115,6 +109,12 @@ impl Agent {
             waits: if backend == Backend::Usual { WORTH_FIRST } else { 0 },
             bytes: Vec::new(),
         }
+    }
+
+    /// What the present record tells of a descriptor that its call has opened.
+    pub fn take_told(&mut self, fd: c_int) -> Option<Identity> {
+        let index = self.told.iter().position(|(told, _)| *told == fd)?;
+        Some(self.told.swap_remove(index).1)
     }
 
     /// Where the instructions end whose calls are the agent's.

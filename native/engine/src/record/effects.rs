@@ -547,15 +547,23 @@ impl World {
         self.images.look_again();
         if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
             let facts = self.images.facts_of_mapping(&mapping, &image::reachable(task.tid, &mapping.path));
-            if self.replayable {
-                self.trap_unseen_of_call(task, &mapping, &facts);
-            }
-            self.pending_maps.push((mapping, facts));
+            self.code_appears(task, mapping, facts);
         }
+    }
+
+    /// The present call has mapped code of a file, or made it executable: its load event follows.
+    pub(super) fn code_appears(&mut self, task: &mut Task, mapping: Mapping, facts: ElfFacts) {
+        if self.replayable {
+            self.trap_unseen_of_call(task, &mapping, &facts);
+        }
+        self.pending_maps.push((mapping, facts));
     }
 
     /// Commits the load events that the last call caused, after the call itself.
     pub(super) fn commit_maps(&mut self, task: &Task) {
+        if self.pending_maps.is_empty() {
+            return;
+        }
         for (mapping, facts) in std::mem::take(&mut self.pending_maps) {
             self.map_event(task, &mapping, &facts);
         }

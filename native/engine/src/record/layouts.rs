@@ -185,16 +185,14 @@ impl World {
             mapping.length = asked.length;
             let file = open_file(task.tid, asked.fd);
             let facts = self.images.facts_of_mapping(&mapping, &file);
-            if self.replayable {
-                self.trap_unseen_of_call(task, &mapping, &facts);
-                if facts.hash.is_some()
-                    && facts.unseen.is_empty()
-                    && let Some(meta) = self.images.state_of_mapping(&mapping, || file)
-                {
-                    self.tell_kept(task, &meta, true);
-                }
+            if self.replayable
+                && facts.hash.is_some()
+                && facts.unseen.is_empty()
+                && let Some(meta) = self.images.state_of_mapping(&mapping, || file)
+            {
+                self.tell_kept(task, &meta, true);
             }
-            self.pending_maps.push((mapping, facts));
+            self.code_appears(task, mapping, facts);
         }
     }
 
@@ -284,8 +282,9 @@ impl World {
         fd: i32,
     ) -> Option<[u8; 32]> {
         let size = meta.map_or(0, Metadata::len);
-        let is_often_mapped = meta.is_some_and(|meta| self.is_often_mapped(meta));
-        if let Some(content) = small_content(task.tid, mapping, size).filter(|_| !is_often_mapped) {
+        if !meta.is_some_and(|meta| self.is_often_mapped(meta))
+            && let Some(content) = small_content(task.tid, mapping, size)
+        {
             let hash = Some(*blake3::hash(&content).as_bytes());
             World::add_content(task, mapping, hash, &content);
             return hash;

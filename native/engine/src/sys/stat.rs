@@ -51,7 +51,7 @@ impl Stat {
         libc::makedev((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00))
     }
 
-    /// User and system time in microseconds, in clock ticks.
+    /// User and system time in microseconds, whole clock ticks of each.
     #[must_use]
     pub fn times(&self) -> (u64, u64) {
         let time = |number| self.field(number).parse().unwrap_or(0_u64).saturating_mul(TICK_US);

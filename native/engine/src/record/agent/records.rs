@@ -244,11 +244,11 @@ impl World {
         let found = add(&mut task.memory, record, Side::Out);
         // A complete record has all that it says, unless the program has written over it.
         task.memory.unreadable += u32::from(record.count.saturating_sub(found));
-        let told = opened(record).filter_map(|(fd, facts, path)| {
+        let mut told = self.agent.as_mut().map(|agent| std::mem::take(&mut agent.told)).unwrap_or_default();
+        told.extend(opened(record).filter_map(|(fd, facts, path)| {
             let path = if path.is_empty() { self.name_of_opened(task, &call)? } else { path.to_vec() };
             Some((fd, Identity::new(path, Some(facts))))
-        });
-        let told = told.collect();
+        }));
         if let Some(agent) = &mut self.agent {
             agent.told = told;
             agent.told_mapped = mapped(record);
