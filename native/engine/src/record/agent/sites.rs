@@ -132,6 +132,10 @@ impl Recorder {
             let at = thread.regs.rip;
             let patched = code.patch_known(agent.image.entries(), &mut thread, &mut agent.known, (&part, at));
             agent.counts.patched += patched.unwrap_or(0);
+            if agent.known.has_site(&part, addr) {
+                // The call that stopped it, and will not in the next process.
+                code.has_used(&mut agent.known, addr);
+            }
         }
         self.release(held);
         self.tell_code(&space);
