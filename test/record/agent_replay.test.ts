@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
 import {
+  bytesOf,
+  calls,
   compile,
   folder,
   type Replayed,
@@ -72,6 +74,29 @@ test("sockets and what else is made without a file are those of the ptrace backe
   ];
   expect(makers.filter((name) => (stopped.get(name) ?? 0) > 5)).toEqual([]);
   expect(stopped.get("setsockopt")).toBeLessThan(200);
+});
+
+test("a socket that is to wait again holds nobody up, and the clock that is told is the event's time", async () => {
+  const program = compile("agent_toggles", "-pthread");
+  for (const options of [eager, usual]) {
+    const { events, stdout } = await recordAndReplay([program], options);
+    expect(stdout).toBe("done\n");
+    expect(calls(events, "read").filter(({ ret }) => ret === -11).length).toBe(24 * 50);
+    const own = events.find(({ name }) => name === "socketpair")?.thread;
+    const MONOTONIC = 1n;
+    const told = calls(events, "clock_gettime").filter(
+      ({ args, ret, thread }) => args[0] === MONOTONIC && ret === 0 && thread === own,
+    );
+    expect(told.length).toBeGreaterThan(24 * 40);
+    const late = told.map((event) => {
+      const now = bytesOf(event, 1, "out");
+      return Number(now.readBigInt64LE(0)) * 1e9 + Number(now.readBigInt64LE(8)) - event.start;
+    });
+    const usually = [...late].sort((a, b) => a - b)[late.length >> 1] ?? 0;
+    // To 100 ns; the engine's are of when they began. A double has 53 bits.
+    const exact = late.filter((one) => Math.abs(one - usually) <= 256);
+    expect(exact.length).toBeGreaterThan(told.length * 0.9);
+  }
 });
 
 test("messages and sets of descriptors are waited for, in replay too", async () => {

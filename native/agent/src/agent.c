@@ -164,6 +164,7 @@ enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_REA
        NR_SENDMSG = 46, NR_RECVMSG = 47, NR_GETSOCKNAME = 51, NR_FCNTL = 72,
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
+enum { CLOCK_MONOTONIC = 1 };
 enum { AT_FDCWD = -100 };
 enum { EINTR = 4, EBADF = 9, EFAULT = 14, ENOSYS = 38 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
@@ -191,10 +192,10 @@ static inline int has(int fd, u8 bit)
 
 /*
  * The clock of a recording that is to be replayed. The counter traps there, and so would the vDSO: it is asked for by a call, which
- * costs as much as a cheap call of the program. So it is read around calls that may wait; and once in so many others, or at each of
- * them where they are far apart, or when the engine says that it has become old. Else the time is that of the last reading.
+ * costs as much as a cheap call of the program. So it is read around calls that may wait; and at each other one where they are far
+ * apart, else once in so many, or when the engine says that it has become old. Else the time is that of the last reading.
  */
-enum { SELDOM = 16, FAR_APART_NS = 4000 };
+enum { FAR_APART_NS = 16000, APART_NS = 4000, SOMETIMES = 4, SELDOM = 16 };
 
 static u64 read_clock(struct block *block)
 {
@@ -202,7 +203,7 @@ static u64 read_clock(struct block *block)
 		u64 seconds, nanoseconds;
 	} now;
 
-	if (!agent_own_call(NR_CLOCK_GETTIME, 1, (u64)&now, 0, 0))
+	if (!agent_own_call(NR_CLOCK_GETTIME, CLOCK_MONOTONIC, (u64)&now, 0, 0))
 		block->clock = now.seconds * 1000000000 + now.nanoseconds;
 	return block->clock;
 }
@@ -252,8 +253,26 @@ static int may_wait(const struct row *row, const struct frame *frame)
 	return row->waits && !(waits_for_events(frame) && !(u32)frame->args[3]);
 }
 
+/* Whether a call tells the program what the clock here says, and so that. */
+static inline int tells_clock(const struct block *block, const struct frame *frame)
+{
+	return block->replayable && frame->rax == NR_CLOCK_GETTIME && frame->args[0] == CLOCK_MONOTONIC;
+}
+
+/* The clock was read, which said `before` last: after how many calls it is to be read again. */
+static void plan_next(struct block *block, u64 before)
+{
+	u64 since = block->clock - before;
+
+	if (since > (u64)FAR_APART_NS * block->since)
+		block->every = 1;
+	else
+		block->every = since > (u64)APART_NS * block->since ? SOMETIMES : SELDOM;
+	block->since = 0;
+}
+
 /* The time before a call; whether it is to be asked for afterwards, too. */
-static int begin_time(struct block *block, int waits, u64 *start)
+static int begin_time(struct block *block, const struct frame *frame, int waits, u64 *start)
 {
 	u64 before = block->clock;
 
@@ -262,21 +281,38 @@ static int begin_time(struct block *block, int waits, u64 *start)
 		return 1;
 	}
 	block->since++;
-	if (waits || block->stale || block->since >= block->every) {
+	if (waits || ((block->stale || block->since >= block->every) && !tells_clock(block, frame))) {
 		block->stale = 0;
 		read_clock(block);
-		block->every = block->clock - before > (u64)FAR_APART_NS * block->since ? 1 : SELDOM;
-		block->since = 0;
+		plan_next(block, before);
 	}
 	*start = block->clock;
 	return waits || block->every == 1;
 }
 
-static inline u64 end_time(struct block *block, int asks)
+static inline u64 end_time(struct block *block, const struct frame *frame, int asks)
 {
 	if (!block->replayable)
 		return counter();
-	return asks ? read_clock(block) : block->clock;
+	return asks && !tells_clock(block, frame) ? read_clock(block) : block->clock;
+}
+
+/* A call has told what the clock says, in its only capture. */
+static void take_time(struct block *block, struct record *record)
+{
+	const struct capture *told = (const struct capture *)(record + 1);
+	const u64 *now = (const u64 *)(told + 1);
+	u64 before = block->clock;
+
+	if (record->captures != 1 || told->status != WHOLE)
+		return;
+	block->clock = now[0] * 1000000000 + now[1];
+	if (block->clock < before)
+		/* Somebody has written over it meanwhile. */
+		block->clock = before;
+	block->stale = 0;
+	plan_next(block, before);
+	record->start = record->end = block->clock;
 }
 
 static inline u8 *aligned(u8 *at)
@@ -1148,7 +1184,7 @@ static int is_small_message(u64 addr)
  * Whether a call that may wait surely does not: others wait for this thread's turn then, who cannot have it before the engine knows. One
  * of another program may be faster, and take what was there: the engine sees to that.
  */
-static int comes_back(const struct row *row, const struct frame *frame)
+static int comes_back(const struct row *row, const struct frame *frame, const struct block *block)
 {
 	enum { F_GETFL = 3, O_NONBLOCK = 04000, MSG_WAITALL = 0x100, PIPE_BUF = 4096 };
 	const u64 *args = frame->args;
@@ -1164,7 +1200,15 @@ static int comes_back(const struct row *row, const struct frame *frame)
 	if (row->waits < 2)
 		return 0;
 	fd = args[row->waits - 2];
+	/*
+	 * As it was a moment ago, since the clock was read. Who else has the socket may have said otherwise: then the engine sees to it as
+	 * to one whose bytes another has taken.
+	 */
+	if (has(fd, KNOWN_NO_WAIT) && block->since)
+		return 1;
 	flags = agent_own_call(NR_FCNTL, fd, F_GETFL, 0, 0);
+	if (flags >= 0 && fd < RING_KNOWN_BYTES && known[fd])
+		known[fd] = (known[fd] & ~KNOWN_NO_WAIT) | (flags & O_NONBLOCK ? KNOWN_NO_WAIT : 0);
 	if (flags < 0 || flags & O_NONBLOCK)
 		return 1;
 	switch (frame->rax) {
@@ -1186,6 +1230,15 @@ static int comes_back(const struct row *row, const struct frame *frame)
 	default:
 		return 0;
 	}
+}
+
+/* Whether a call says if those about its descriptor are to wait: F_SETFL, FIONBIO. */
+static inline int says_whether_to_wait(const struct row *row, const struct frame *frame)
+{
+	enum { F_SETFL = 4, FIONBIO = 0x5421 };
+
+	return (row->kind == KIND_FCNTL && (u32)frame->args[1] == F_SETFL) ||
+	       (row->kind == KIND_IOCTL && (u32)frame->args[1] == FIONBIO);
 }
 
 /*
@@ -1483,7 +1536,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	waits = may_wait(row, frame);
 	if (waits && block->refuse & REFUSE_WAITS) {
 		in_turn = waits_for_events(frame);
-		if (!in_turn && !comes_back(row, frame))
+		if (!in_turn && !comes_back(row, frame, block))
 			return leave(block);
 		waits = 0;
 	}
@@ -1494,10 +1547,14 @@ int agent_handle(struct frame *frame, struct block *block)
 		return leave(block);
 	record = writer.record;
 	answer = known_result(row, frame);
-	if (row->kind == KIND_CLOSE && (u32)frame->args[0] < RING_KNOWN_BYTES)
-		known[(u32)frame->args[0]] = 0;
+	if ((u32)frame->args[0] < RING_KNOWN_BYTES) {
+		if (row->kind == KIND_CLOSE)
+			known[(u32)frame->args[0]] = 0;
+		else if (says_whether_to_wait(row, frame))
+			known[(u32)frame->args[0]] &= ~KNOWN_NO_WAIT;
+	}
 	record->size = writer.at - (u8 *)record;
-	asks = begin_time(block, waits, &record->start);
+	asks = begin_time(block, frame, waits, &record->start);
 	FENCE();
 	if (in_turn) {
 		if (!wait_in_turn(frame, block, &result))
@@ -1507,9 +1564,11 @@ int agent_handle(struct frame *frame, struct block *block)
 	} else {
 		result = answer ? answer_call(block, answer) : agent_call(frame);
 	}
-	record->end = end_time(block, asks);
+	record->end = end_time(block, frame, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
+		if (tells_clock(block, frame))
+			take_time(block, record);
 		if (content)
 			take_content(&writer, block, result, content);
 		if (row->kind == KIND_MAP && block->replayable && !(frame->args[3] & (MAP_ANONYMOUS | MAP_AT_ADDRESS))) {

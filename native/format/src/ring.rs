@@ -178,6 +178,8 @@ pub mod known {
     pub const WAITS: u8 = 4;
     /// A regular file that was opened for reading only.
     pub const READS: u8 = 8;
+    /// It was asked to say so rather than to wait when the agent looked last.
+    pub const NO_WAIT: u8 = 16;
 }
 
 /// How far the agent has come with a call.
@@ -450,7 +452,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
             BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
-        .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS))
+        .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))
         .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))
         .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS ENDS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
