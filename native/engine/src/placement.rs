@@ -122,7 +122,7 @@ pub struct Placement {
     home: Option<CpuMask>,
     watched: Arc<Watched>,
     watcher: Option<JoinHandle<()>>,
-    /// The recorder has left its CPU to a task; and how many stops have come close to each other since.
+    /// Recorder and tasks run on any CPU; and how many stops have come close to each other since.
     aside: bool,
     close_stops: u8,
 }
@@ -137,26 +137,36 @@ impl Placement {
         Placement { visible, home, watched: Arc::default(), watcher: None, aside: false, close_stops: 0 }
     }
 
-    /// The recorder leaves its CPU to tasks that go on without stops, until they stop often again. It does not when there are others on
-    /// the other CPUs.
+    /// Tasks go on without stops: they and the recorder run where the kernel likes until they stop often again. Kept on one CPU, they
+    /// would have to share it with whoever they talk to. Nothing changes when some run elsewhere already.
     pub fn step_aside(&mut self) {
-        let is_alone = || !self.watched.tasks().iter().any(|(_, slot)| slot.released.load(Ordering::Relaxed));
-        if let Some(home) = self.home.filter(|_| !self.aside && is_alone()) {
-            let others = self.visible.without(&home);
-            self.aside = others.count() > 0 && sys::set_affinity(0, &others).is_ok();
-            self.close_stops = 0;
+        let Some(home) = self.home.filter(|_| !self.aside) else { return };
+        let tasks = self.watched.tasks();
+        if tasks.iter().any(|(_, slot)| slot.released.load(Ordering::Relaxed)) {
+            return;
         }
+        // At once to another one, not when the kernel next looks at how busy each is.
+        let others = self.visible.without(&home);
+        self.aside = others.count() > 0 && sys::set_affinity(0, &others).is_ok();
+        if self.aside {
+            let _ = sys::set_affinity(0, &self.visible);
+            tasks.iter().filter(|(_, slot)| !slot.own.load(Ordering::Relaxed)).for_each(|(tid, slot)| {
+                slot.let_go(*tid, None, &self.visible);
+            });
+        }
+        self.close_stops = 0;
     }
 
-    /// A task has stopped: it is served from its own CPU if it or others do that often.
+    /// A task has stopped: all are served from one CPU if it or others do that often.
     fn come_back(&mut self, now: u64, last_stop: u64) {
         let close = now.saturating_sub(last_stop) < CLOSE_NS;
         self.close_stops = if close { self.close_stops.saturating_add(1) } else { 0 };
-        if self.close_stops >= CLOSE_STOPS
-            && let Some(home) = &self.home
-        {
-            self.aside = false;
-            let _ = sys::set_affinity(0, home);
+        let Some(home) = self.home.filter(|_| self.close_stops >= CLOSE_STOPS) else { return };
+        self.aside = false;
+        let _ = sys::set_affinity(0, &home);
+        for (tid, slot) in self.watched.tasks().iter().filter(|(_, slot)| !slot.own.load(Ordering::Relaxed)) {
+            slot.released.store(false, Ordering::Relaxed);
+            let _ = sys::set_affinity(*tid, &home);
         }
     }
 
