@@ -204,13 +204,16 @@ async function coverageLines(info: TraceInfo): Promise<Line[]> {
     const why = info.facts.get("without_agent") ?? "by the ptrace backend";
     return [["coverage", `every call stopped the program (${why})`]];
   }
-  const { inProcess, trapped, patched, calls, refused, left } = coverage;
+  const { inProcess, trapped, patched, faults, calls, refused, left } = coverage;
   const share = ((inProcess / Math.max(inProcess + trapped, 1)) * 100).toFixed(1);
   const lines: Line[] = [
     ["coverage", `${share} % of calls in the process: ${humanCount(inProcess)}`],
     ["", `${humanCount(trapped)} stopped it`],
     ["", `${counted(patched, "place", "places")} in code patched`],
   ];
+  if (faults > 0) {
+    lines.push(["", `${counted(faults, "pointer", "pointers")} to memory that is not there`]);
+  }
   for (const { count, what } of refused) {
     lines.push(["", `${counted(count, "place", "places")} left alone: ${printable(what)}`]);
   }

@@ -15,6 +15,8 @@ export interface Coverage {
   readonly trapped: number;
   /** Places in the code of all processes that were patched. */
   readonly patched: number;
+  /** How often a bad pointer of the program has stopped it while the agent looked there. */
+  readonly faults: number;
   /** The calls that stopped it, the most frequent first; at most 32 of them. */
   readonly calls: readonly Counted[];
   /** Places that were left alone, by reason. */
@@ -44,6 +46,7 @@ export function coverageOf(info: TraceInfo): Coverage | undefined {
     inProcess: number("in_process"),
     trapped: number("trapped"),
     patched: number("patched"),
+    faults: number("faults"),
     calls: list("call"),
     refused: list("refused"),
     left: list("left"),

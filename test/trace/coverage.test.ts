@@ -10,6 +10,7 @@ test("reads what the recorder has counted", () => {
     "in_process=90",
     "trapped=10",
     "patched=7",
+    "faults=3",
     "call=6 openat",
     "call=4 execve",
     "refused=2 no room for a jump",
@@ -19,6 +20,7 @@ test("reads what the recorder has counted", () => {
     inProcess: 90,
     trapped: 10,
     patched: 7,
+    faults: 3,
     calls: [
       { count: 6, what: "openat" },
       { count: 4, what: "execve" },
@@ -30,7 +32,8 @@ test("reads what the recorder has counted", () => {
 
 test("a trace without the agent has none, and a strange one has zeros", () => {
   expect(coverageOf(info([]))).toBeUndefined();
-  const nothing = { inProcess: 0, trapped: 0, patched: 0, calls: [], refused: [], left: [] };
+  const none = { inProcess: 0, trapped: 0, patched: 0, faults: 0 };
+  const nothing = { ...none, calls: [], refused: [], left: [] };
   expect(coverageOf(info([["agent", ""]]))).toEqual(nothing);
   expect(
     coverageOf(info([["agent", "in_process=-5\ntrapped=x\npatched=1e99\ncall=\n=\n"]])),

@@ -442,7 +442,7 @@ static inline u64 length_of(const struct pointer *pointer, const struct frame *f
 			count = result;
 		break;
 	case LENGTH_POINTEE:
-		if (agent_copy(&word, count, sizeof(word)))
+		if (!count || agent_copy(&word, count, sizeof(word)))
 			word = 0;
 		count = word;
 		break;

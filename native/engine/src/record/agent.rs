@@ -65,6 +65,8 @@ pub(super) struct Agent {
 #[derive(Default)]
 pub(super) struct Counts {
     pub in_process: u64,
+    /// How often the agent has come to memory that is not there, which stops it: a program's pointer was bad.
+    pub faults: u64,
     /// By number of the call.
     pub trapped: HashMap<u32, u64>,
     pub patched: u64,
@@ -148,9 +150,9 @@ impl Agent {
 
     /// A line for the trace's facts.
     pub fn summary(&self) -> String {
-        let Counts { in_process, trapped, patched, refused, left } = &self.counts;
+        let Counts { in_process, faults, trapped, patched, refused, left } = &self.counts;
         let all: u64 = trapped.values().sum();
-        let mut text = format!("in_process={in_process}\ntrapped={all}\npatched={patched}");
+        let mut text = format!("in_process={in_process}\ntrapped={all}\npatched={patched}\nfaults={faults}");
         let name = |number| plan::by_number(Arch::X86_64, number).map_or("?", |plan| plan.row.name);
         let mut calls: Vec<_> = trapped.iter().map(|(number, count)| (*count, name(*number))).collect();
         calls.sort_unstable_by(|one, other| other.cmp(one));

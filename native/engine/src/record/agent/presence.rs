@@ -226,6 +226,7 @@ impl Recorder {
         match place {
             Place::Outside => return false,
             Place::Fault(on) => {
+                agent.counts.faults += 1;
                 let regs = libc::user_regs_struct { rip: on, ..regs };
                 if self.world.replayable {
                     self.world.keep_signal(task, signal, &regs);
