@@ -51,6 +51,7 @@ struct block {
 	} code[BLOCK_CODE_PARTS], guarded[BLOCK_GUARDED_PARTS], last;
 	u64 kept[BLOCK_KEPT_FILES][BLOCK_KEPT_WORDS];
 	u64 waited[BLOCK_COUNTERS];
+	u64 believes;
 };
 
 struct record {
@@ -125,6 +126,7 @@ AT(block, guarded, BLOCK_GUARDED);
 AT(block, last, BLOCK_LAST);
 AT(block, kept, BLOCK_KEPT);
 AT(block, waited, BLOCK_WAITED);
+AT(block, believes, BLOCK_BELIEVES);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -1184,9 +1186,9 @@ static int is_small_message(u64 addr)
  * Whether a call that may wait surely does not: others wait for this thread's turn then, who cannot have it before the engine knows. One
  * of another program may be faster, and take what was there: the engine sees to that.
  */
-static int comes_back(const struct row *row, const struct frame *frame, const struct block *block)
+static int comes_back(const struct row *row, const struct frame *frame, struct block *block)
 {
-	enum { F_GETFL = 3, O_NONBLOCK = 04000, MSG_WAITALL = 0x100, PIPE_BUF = 4096 };
+	enum { F_GETFL = 3, O_NONBLOCK = 04000, MSG_WAITALL = 0x100, PIPE_BUF = 4096, OFTEN = 32 };
 	const u64 *args = frame->args;
 	u32 word, fd;
 	i64 flags;
@@ -1201,11 +1203,14 @@ static int comes_back(const struct row *row, const struct frame *frame, const st
 		return 0;
 	fd = args[row->waits - 2];
 	/*
-	 * As it was a moment ago, since the clock was read. Who else has the socket may have said otherwise: then the engine sees to it as
-	 * to one whose bytes another has taken.
+	 * As it was a moment ago. Who else has the socket may have said otherwise: then the engine sees to it as to one whose bytes another
+	 * has taken.
 	 */
-	if (has(fd, KNOWN_NO_WAIT) && block->since)
+	if (has(fd, KNOWN_NO_WAIT) && block->believes) {
+		block->believes--;
 		return 1;
+	}
+	block->believes = OFTEN;
 	flags = agent_own_call(NR_FCNTL, fd, F_GETFL, 0, 0);
 	if (flags >= 0 && fd < RING_KNOWN_BYTES && known[fd])
 		known[fd] = (known[fd] & ~KNOWN_NO_WAIT) | (flags & O_NONBLOCK ? KNOWN_NO_WAIT : 0);

@@ -132,7 +132,9 @@ pub mod block {
     /// engine's. Written by the engine.
     pub const WAITED: u64 = KEPT + KEPT_FILES * KEPT_WORDS * 8;
     pub const COUNTERS: u64 = 4;
-    pub const BYTES: u64 = WAITED + COUNTERS * 8;
+    /// How often it is still believed that descriptors do not wait which did not before.
+    pub const BELIEVES: u64 = WAITED + COUNTERS * 8;
+    pub const BYTES: u64 = BELIEVES + 8;
 }
 
 /// How a call is made in another form at first.
@@ -449,7 +451,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
-            BYTES))
+            BELIEVES BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))
