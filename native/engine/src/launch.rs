@@ -435,6 +435,21 @@ pub fn own_tracer() -> String {
     format!(", as it is itself traced by {} ({tracer})", name.trim_end())
 }
 
+/// Puts a filter on. Before Linux 5.16 a program with one has its processor speculate less unless the filter says otherwise: it would be
+/// slower than alone, and see that in /proc/self/status.
+///
+/// # Safety
+/// The filter must be valid.
+unsafe fn put_on(filter: &libc::sock_fprog) -> bool {
+    let filter: *const libc::sock_fprog = filter;
+    // SAFETY: both calls are async-signal-safe, and read the filter.
+    unsafe {
+        let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, filter) == 0
+            || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, filter) == 0
+    }
+}
+
 /// The child between fork and exec.
 ///
 /// # Safety
@@ -489,10 +504,7 @@ unsafe fn child(plan: &Plan<'_>) -> ! {
         }
         if let Some(filter) = &plan.filter {
             // With CAP_SYS_ADMIN the filter needs no no_new_privs, and set-user-ID programs keep working.
-            if libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const *filter) != 0
-                && (libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                    || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const *filter) != 0)
-            {
+            if !put_on(filter) && (libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !put_on(filter)) {
                 fail(STEP_FILTER);
             }
         }

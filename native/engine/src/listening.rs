@@ -18,7 +18,8 @@ pub const STEP_HAND_OVER: c_int = 21;
 
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19): a call that was received is given up for a fatal signal only.
 const STEADY: c_long = 1 << 5;
-const NEW_LISTENER: c_long = 1 << 3;
+/// With `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: what the processor may do is as it was.
+const NEW_LISTENER: c_long = 1 << 3 | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as c_long;
 
 /// What the child puts on, made before the fork.
 pub struct Listening {
