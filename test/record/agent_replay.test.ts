@@ -8,6 +8,7 @@ import {
   bytesOf,
   calls,
   compile,
+  type Event,
   folder,
   type Replayed,
   readWhole,
@@ -100,6 +101,35 @@ test("a socket that is to wait again holds nobody up, and the clock that is told
     const exact = late.filter((one) => Math.abs(one - usually) <= 256);
     expect(exact.length).toBeGreaterThan(told.length * 0.9);
   }
+});
+
+test("what is moved, bytes and memory, is that of the ptrace backend, and moved by the agent", async () => {
+  const program = compile("agent_moves", "-no-pie");
+  const argv = [program, folder()];
+  // What is mapped is told with its address, which differs.
+  const toldBy = (events: readonly Event[]) =>
+    toldOf(events).map((event) =>
+      ["mmap", "mremap"].includes(event.name) ? { ...event, captures: [] } : event,
+    );
+  const ptrace = async (options: readonly string[]) =>
+    toldBy((await readWhole((await record(argv, { options })).file)).events);
+  // Of 40 to 372 of each. To an address mremap is the engine's, or to no length, or of a file that is shared; and sendfile to the output
+  // of a recording that is to be replayed.
+  const expectMade = (coverage: Coverage | undefined, output: number) => {
+    const stopped = new Map(coverage?.calls.map(({ what, count }) => [what, count]));
+    const made = ["copy_file_range", "fsync", "fdatasync", "sync_file_range"];
+    expect(made.filter((name) => (stopped.get(name) ?? 0) > 5)).toEqual([]);
+    expect(stopped.get("sendfile") ?? 0).toBeLessThan(output + 20);
+    expect(stopped.get("mremap") ?? 0).toBeLessThan(180);
+  };
+  const replayed = await recordAndReplay(argv, eager);
+  const told = toldBy(replayed.events);
+  expect(told.length).toBeGreaterThan(1500);
+  expect(told).toEqual(await ptrace(["--backend=ptrace"]));
+  expectMade(replayed.coverage, 40);
+  const observed = await readWhole((await record(argv, { options: [...eager, "--observe"] })).file);
+  expect(toldBy(observed.events)).toEqual(await ptrace(["--backend=ptrace", "--observe"]));
+  expectMade(coverageOf(observed.trace.info), 0);
 });
 
 test("messages and sets of descriptors are waited for, in replay too", async () => {

@@ -286,7 +286,7 @@ export function toldOf(events: readonly Event[]) {
   return events.slice(from).map(({ name, ret, flags, captures, refs }) => ({
     name,
     // Addresses differ.
-    ret: name === "mmap" ? 0 : ret,
+    ret: (name === "mmap" || name === "mremap") && ret > 0 ? 0 : ret,
     flags,
     captures: captures.map(({ slot, side, status, wanted, bytes }) =>
       // The table of a vector has addresses in it.

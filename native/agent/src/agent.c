@@ -52,6 +52,7 @@ struct block {
 	u64 kept[BLOCK_KEPT_FILES][BLOCK_KEPT_WORDS];
 	u64 waited[BLOCK_COUNTERS];
 	u64 believes;
+	u64 outputs[BLOCK_MOST_OUTPUTS][2];
 };
 
 struct record {
@@ -127,6 +128,7 @@ AT(block, last, BLOCK_LAST);
 AT(block, kept, BLOCK_KEPT);
 AT(block, waited, BLOCK_WAITED);
 AT(block, believes, BLOCK_BELIEVES);
+AT(block, outputs, BLOCK_OUTPUTS);
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -1044,6 +1046,31 @@ static inline int leads_to_program(const u64 *args)
 	return (u32)args[1] == SOL_SOCKET && ((u32)args[2] == FILTER || (u32)args[2] == REUSEPORT_FILTER);
 }
 
+/*
+ * Whether mremap(2) moves or resizes only what is the program's own: nothing that has jumps to the agent, which would lead elsewhere from
+ * another place, nor the file that was mapped last, in which more may be mapped.
+ */
+static int remaps_own(const struct block *block, const u64 *args)
+{
+	enum { MAYMOVE = 1 };
+
+	return args[1] && args[2] && !(args[3] & ~(u64)MAYMOVE) && !is_ours(args[0], args[1]) && !is_code(block, args[0], args[1]) &&
+	       !is_guarded(block, args[0], args[1]) && !is_in(&block->last, 1, args[0], args[1]);
+}
+
+/* Whether a descriptor may stand for output of the first program: what is moved there has to be looked at before. */
+static int may_be_output(const struct block *block, u64 fd)
+{
+	u64 facts[STAT_BYTES / 8];
+
+	if (agent_own_call(NR_FSTAT, fd, (u64)facts, 0, 0) < 0)
+		return 0;
+	for (u32 i = 0; i < BLOCK_MOST_OUTPUTS; i++)
+		if (block->outputs[i][0] == facts[0] && block->outputs[i][1] == facts[1])
+			return 1;
+	return 0;
+}
+
 /* Whether a call closes what is not open: programs close all numbers that there may be, before they execute another one. */
 static int closes_nothing(const struct frame *frame)
 {
@@ -1087,6 +1114,10 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 		return !(args[2] & 4) && !is_ours(args[0], args[1]) && !is_guarded(block, args[0], args[1]);
 	case KIND_UNMAP:
 		return !is_ours(args[0], args[1]);
+	case KIND_REMAP:
+		return remaps_own(block, args);
+	case KIND_MOVE:
+		return !block->replayable || !may_be_output(block, args[row->sink - 1]);
 	case KIND_RENAME:
 		return renames_no_directory(frame);
 	case KIND_OPTION:
@@ -1277,7 +1308,7 @@ static const struct row *by_command(const struct row *row, const struct frame *f
 {
 	enum { F_GETLK = 5, F_SETLK = 6, FLOCK_BYTES = 32 };
 	enum { TCGETS = 0x5401, TIOCGPGRP = 0x540f, TIOCGWINSZ = 0x5413, FIONREAD = 0x541b, FIONBIO = 0x5421,
-	       FIONCLEX = 0x5450, FIOCLEX = 0x5451 };
+	       FIONCLEX = 0x5450, FIOCLEX = 0x5451, FICLONE = 0x40049409 };
 	struct pointer *pointer = &made->pointers[0];
 	u32 command = frame->args[1];
 
@@ -1311,6 +1342,10 @@ static const struct row *by_command(const struct row *row, const struct frame *f
 	case FIONREAD:
 		pointer->size = 4;
 		return made;
+	case FICLONE:
+		/* It writes to the file. */
+		made->sink = 1;
+		/* fall through */
 	case FIONCLEX:
 	case FIOCLEX:
 		made->count = 0;

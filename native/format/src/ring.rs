@@ -134,7 +134,10 @@ pub mod block {
     pub const COUNTERS: u64 = 4;
     /// How often it is still believed that descriptors do not wait which did not before.
     pub const BELIEVES: u64 = WAITED + COUNTERS * 8;
-    pub const BYTES: u64 = BELIEVES + 8;
+    /// The files of the first program's output, device and inode of each: what is moved there is the engine's. Written by the engine.
+    pub const OUTPUTS: u64 = BELIEVES + 8;
+    pub const MOST_OUTPUTS: u64 = 3;
+    pub const BYTES: u64 = OUTPUTS + MOST_OUTPUTS * 16;
 }
 
 /// How a call is made in another form at first.
@@ -364,6 +367,10 @@ pub mod kind {
     pub const OPTION: u8 = 18;
     /// Two new descriptors of no file are written behind its only pointer.
     pub const PAIR: u8 = 19;
+    /// mremap(2) of memory that has nothing of the agent, nor jumps to it, to no address that is given.
+    pub const REMAP: u8 = 20;
+    /// Bytes are moved from one descriptor to another: not to the first program's output where that is to be replayed.
+    pub const MOVE: u8 = 21;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -451,7 +458,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
-            BELIEVES BYTES))
+            BELIEVES OUTPUTS MOST_OUTPUTS BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))
@@ -463,7 +470,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
-            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR),
+            named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR
+                REMAP MOVE),
         )
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS POINTEE))

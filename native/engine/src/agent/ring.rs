@@ -369,6 +369,13 @@ impl Ring {
         }
     }
 
+    /// A file is the first program's output, the one with that number.
+    pub fn has_output(&self, number: usize, (dev, ino): (u64, u64)) {
+        let at = block::OUTPUTS + number as u64 % block::MOST_OUTPUTS * 16;
+        self.set_word(at, dev);
+        self.set_word(at + 8, ino);
+    }
+
     fn add_file(&self, set: u64, (dev, ino): (u64, u64)) {
         let bit = files::bit(dev, ino);
         let offset = set + bit / 64 * 8;

@@ -73,6 +73,9 @@ const MAKERS: [&str; 10] = [
     "timerfd_create",
 ];
 
+/// Calls that wait for a disk, or take long without.
+const TAKES_LONG: [&str; 6] = ["fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "copy_file_range"];
+
 type Row = [u8; table::ROW_BYTES as usize];
 
 fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
@@ -91,6 +94,8 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
     let sink = if changes_size(plan) { Some(0) } else { plan.sink };
     row[table::SINK as usize] = sink.map_or(0, |slot| slot + 1);
     row[table::WAITS as usize] = match plan.row.blocks {
+        // Others run meanwhile, and how long that was is told.
+        _ if TAKES_LONG.contains(&plan.row.name) => 1,
         // What may wait of these is not the agent's.
         _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
         _ if matches!(plan.role, Role::Yields) => 1,
@@ -130,7 +135,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "recvmmsg",
         "waitid",
         "vmsplice",
-        "mremap",
         "restart_syscall",
         "process_madvise",
         "process_vm_readv",
@@ -140,12 +144,6 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         "sched_setattr",
         "shmdt",
         "remap_file_pages",
-        // They take long, and the agent would not measure how long.
-        "fsync",
-        "fdatasync",
-        "sync",
-        "syncfs",
-        "sync_file_range",
         // They tell where memory is mapped.
         "mincore",
         "msync",
@@ -179,7 +177,9 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     match plan.role {
         Role::Plain | Role::Masks | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
         Role::Yields if name != "vfork" => {}
+        Role::Moves(_) if matches!(name, "sendfile" | "copy_file_range") => return Some(kind::MOVE),
         Role::Unmaps => return Some(kind::UNMAP),
+        Role::Remaps => return Some(kind::REMAP),
         Role::Futex => return Some(kind::FUTEX),
         Role::Fcntl => return Some(kind::FCNTL),
         _ => return None,
@@ -327,6 +327,10 @@ mod tests {
             "eventfd2",
             "pipe2",
             "socketpair",
+            "mremap",
+            "fdatasync",
+            "sendfile",
+            "copy_file_range",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }

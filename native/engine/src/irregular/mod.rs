@@ -11,7 +11,7 @@ mod network;
 mod process;
 mod system;
 
-pub use ioctl::{NewDescriptor, descriptor_of_ioctl};
+pub use ioctl::{NewDescriptor, descriptor_of_ioctl, takes_descriptor};
 
 use trace_format::event::Side;
 use trace_format::table::{Dir, Len};

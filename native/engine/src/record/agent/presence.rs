@@ -322,6 +322,9 @@ impl World {
         for (number, words) in self.kept_files.iter().enumerate() {
             ring.keep(number, words);
         }
+        for (number, file) in self.streams.iter().filter_map(Stream::file).enumerate() {
+            ring.has_output(number, file);
+        }
         if self.are_several {
             self.streams.iter().filter_map(Stream::file).for_each(|file| ring.see(file));
             return;
