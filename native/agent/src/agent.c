@@ -170,7 +170,7 @@ enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_REA
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { CLOCK_MONOTONIC = 1 };
 enum { AT_FDCWD = -100 };
-enum { EINTR = 4, EBADF = 9, EFAULT = 14, ENOSYS = 38 };
+enum { ENOENT = 2, EINTR = 4, EBADF = 9, EACCES = 13, EFAULT = 14, ENOTDIR = 20, ENOSYS = 38 };
 /* MAP_FIXED and MAP_FIXED_NOREPLACE */
 enum { MAP_AT_ADDRESS = 0x100010, MAP_ANONYMOUS = 0x20 };
 /* What is known of a descriptor: a struct stat, and a name of at most a page. */
@@ -422,6 +422,35 @@ static int take_string(struct writer *writer, u8 slot, u64 addr, int omit)
 	return 1;
 }
 
+/* Addresses of strings and the strings, as the engine takes them; 0 when the call is for it, since there are many or some cannot be read. */
+static int take_strings(struct writer *writer, u8 slot, u64 addr)
+{
+	/* With what else is captured there must be fewer than a byte can count. */
+	enum { MOST = 200 };
+	struct capture *capture = begin(writer, slot, SIDE_IN, addr, 0);
+	const u64 *pointers = (const u64 *)(capture + 1);
+	u64 count = 0;
+
+	if (!addr)
+		return 1;
+	do {
+		if (count == MOST || !fits(writer, (count + 1) * sizeof(*pointers)) ||
+		    agent_copy((u64 *)pointers + count, addr + count * sizeof(*pointers), sizeof(*pointers)))
+			return 0;
+	} while (pointers[count++]);
+	if (writer->record->captures + count > MOST)
+		return 0;
+	capture->wanted = count * sizeof(*pointers);
+	finish(writer, capture, capture->wanted, WHOLE);
+	for (u64 i = 0; i + 1 < count; i++) {
+		const struct capture *string = (const struct capture *)writer->at;
+
+		if (!pointers[i] || !take_string(writer, slot, pointers[i], 0) || string->status != WHOLE)
+			return 0;
+	}
+	return 1;
+}
+
 /* Descriptors that a set of select(2) is taken to have at most, as in the engine's capture.rs. */
 enum { MOST_BITS = 1 << 20 };
 
@@ -665,6 +694,11 @@ static int take_inputs(struct writer *writer, const struct row *row, const struc
 		if (pointer->shape == SHAPE_STRING) {
 			if (is_guarded(writer->block, addr, 1) ||
 			    !take_string(writer, pointer->slot, addr, pointer->omit))
+				return 0;
+			continue;
+		}
+		if (pointer->shape == SHAPE_STRINGS) {
+			if (!take_strings(writer, pointer->slot, addr))
 				return 0;
 			continue;
 		}
@@ -1079,6 +1113,15 @@ static int closes_nothing(const struct frame *frame)
 	return agent_own_call(NR_FCNTL, frame->args[0], F_GETFD, 0, 0) == -EBADF;
 }
 
+/* How execve(2) fails when the way to its program does already, as that of any file; 0 where there is something. */
+static i64 exec_error(const struct frame *frame)
+{
+	u64 facts[STAT_BYTES / 8];
+	i64 result = agent_own_call(NR_NEWFSTATAT, (u64)AT_FDCWD, frame->args[0], (u64)facts, 0);
+
+	return result == -ENOENT || result == -ENOTDIR || result == -EACCES ? result : 0;
+}
+
 /* Whether this call of a kind is the agent's. */
 static inline int admits(const struct row *row, const struct frame *frame, const struct block *block)
 {
@@ -1463,11 +1506,16 @@ static void look_again(const struct block *block, const struct writer *writer, u
 		known[fd] |= KNOWN_WRITES_STOP;
 }
 
-/* What a call surely results in that need not be made: one that the recorder has fail, or that closes nothing. 0 of all others. */
+/*
+ * What a call surely results in that need not be made: one that the recorder has fail, that closes nothing, or executes nothing. 0 of all
+ * others.
+ */
 static inline i64 known_result(const struct row *row, const struct frame *frame)
 {
 	if (row->kind == KIND_REFUSED)
 		return -ENOSYS;
+	if (row->kind == KIND_EXEC)
+		return exec_error(frame);
 	return row->kind == KIND_CLOSE && !is_known((int)frame->args[0]) ? -EBADF : 0;
 }
 
@@ -1573,6 +1621,9 @@ int agent_handle(struct frame *frame, struct block *block)
 		row = by_command(row, frame, &made);
 	if (!row || !admits(row, frame, block))
 		return leave(block);
+	answer = known_result(row, frame);
+	if (row->kind == KIND_EXEC && !answer)
+		return leave(block);
 	waits = may_wait(row, frame);
 	if (waits && block->refuse & REFUSE_WAITS) {
 		in_turn = waits_for_events(frame);
@@ -1586,7 +1637,6 @@ int agent_handle(struct frame *frame, struct block *block)
 	    (!begin_lap(block) || !take_call(&writer, block, row, frame, &content)))
 		return leave(block);
 	record = writer.record;
-	answer = known_result(row, frame);
 	if ((u32)frame->args[0] < RING_KNOWN_BYTES) {
 		if (row->kind == KIND_CLOSE)
 			known[(u32)frame->args[0]] = 0;

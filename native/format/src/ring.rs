@@ -20,7 +20,7 @@ use core::fmt::Write as _;
 /// everywhere; below 2 GiB and above where programs without a position of their own are linked.
 pub const BASE: u64 = 0x7000_0000;
 /// The agent's code.
-pub const TEXT_BYTES: u64 = 0x4000;
+pub const TEXT_BYTES: u64 = 0x5000;
 /// What the agent does for which call; written by the engine.
 pub const TABLE: u64 = BASE + TEXT_BYTES;
 pub const TABLE_BYTES: u64 = 0x4000;
@@ -371,6 +371,8 @@ pub mod kind {
     pub const REMAP: u8 = 20;
     /// Bytes are moved from one descriptor to another: not to the first program's output where that is to be replayed.
     pub const MOVE: u8 = 21;
+    /// Only where no program is: who looks for one along PATH comes to many such places. It is not made.
+    pub const EXEC: u8 = 22;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -387,6 +389,8 @@ pub mod shape {
     pub const ABSENT: u8 = 6;
     /// `struct msghdr`, with what it points to. Only without control data, or where that can hold no descriptor.
     pub const MESSAGE: u8 = 7;
+    /// Addresses of strings, the last one being 0, and the strings.
+    pub const STRINGS: u8 = 8;
     /// Most bytes of a sized structure, most elements of an array.
     pub const MOST: u64 = 64 << 10;
 }
@@ -471,9 +475,9 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
             named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR
-                REMAP MOVE),
+                REMAP MOVE EXEC),
         )
-        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE MOST))
+        .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE STRINGS MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS POINTEE))
         .chain(named!("DIRECTION", direction: IN OUT IN_OUT))
 }

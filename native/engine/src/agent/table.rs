@@ -99,8 +99,8 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
         // What may wait of these is not the agent's.
         _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
         _ if matches!(plan.role, Role::Yields) => 1,
-        // Only a FIFO has one wait.
-        _ if kind_of(plan) == Some(kind::OPEN) => 0,
+        // Only a FIFO has one wait, and what is not there none.
+        _ if matches!(kind_of(plan), Some(kind::OPEN | kind::EXEC)) => 0,
         // It is told when that was.
         _ if kind_of(plan) == Some(kind::END) => 1,
         Blocks::Never => 0,
@@ -123,8 +123,10 @@ fn is_ignored(plan: &Plan, pointer: &Pointer) -> bool {
 /// What is special about a call, or `None` when it is the engine's.
 fn kind_of(plan: &Plan) -> Option<u8> {
     let name = plan.row.name;
-    if name == "exit_group" {
-        return Some(kind::END);
+    match name {
+        "exit_group" => return Some(kind::END),
+        "execve" => return Some(kind::EXEC),
+        _ => {}
     }
     if plan.row.replay == Replay::Lifecycle || plan.changes_identity {
         return None;
@@ -205,6 +207,9 @@ fn kind_of(plan: &Plan) -> Option<u8> {
 fn capture(plan: &Plan, pointer: &Pointer, data: Data) -> Option<[u8; 8]> {
     let (shape, size, needs) = match pointer.shape {
         Shape::String => (shape::STRING, 1, Data::Paths),
+        // Without the strings, the engine says of each that it is left out.
+        Shape::Strings if data < Data::Paths => return None,
+        Shape::Strings => return packed(pointer, shape::STRINGS, length::OWN, 0, false, 1),
         Shape::Payload => (shape::BYTES, 1, Data::All),
         Shape::Iovec => (shape::IOVEC, 1, Data::All),
         Shape::Msghdr => (shape::MESSAGE, 1, Data::All),
@@ -331,11 +336,11 @@ mod tests {
             "fdatasync",
             "sendfile",
             "copy_file_range",
+            "execve",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
         for name in [
-            "execve",
             "fork",
             "vfork",
             "clone",
