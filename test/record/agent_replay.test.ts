@@ -156,6 +156,16 @@ test("programs that are looked for where there are none are so in the process, a
   }
 });
 
+test("what programs load has its name, also where many load it at once", async () => {
+  const script = "for i in 1 2 3 4 5 6 7 8 9 10; do sort /dev/null | cat | tail -1 & done; wait";
+  const { events } = await recordAndReplay(["sh", "-c", script], usual);
+  const loaded = events
+    .filter(({ kind }) => kind === "Map")
+    .map((event) => bytesOf(event, 0, "in").toString());
+  expect(loaded.filter((path) => path === "")).toEqual([]);
+  expect(loaded.filter((path) => path.includes("/libc.so")).length).toBe(31);
+});
+
 test("messages and sets of descriptors are waited for, in replay too", async () => {
   const program = compile("agent_messages", "-no-pie", "-pthread");
   for (const options of [eager, usual]) await recordAndReplay([program, "waits"], options);

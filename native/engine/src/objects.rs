@@ -3,7 +3,7 @@
 //! An object is one open file description (or a directory that somebody works in). Its identity is asked of the kernel
 //! through /proc when a descriptor first shows up, and then followed through dup, fork, exec and close.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::CStr;
 use std::io::{self, Write as _};
 
@@ -175,11 +175,15 @@ pub struct Objects {
     /// Paths of directory objects, to resolve against: of those that were used lately, and of the ones before.
     paths: HashMap<u32, Vec<u8>>,
     older_paths: HashMap<u32, Vec<u8>>,
-    /// The object that was numbered last: what is mapped has mostly just been opened.
-    last: Option<(u32, Identity)>,
+    /// The objects that were numbered lately, the latest first: what is mapped has mostly just been opened, but what others have opened
+    /// meanwhile may come between.
+    lately: VecDeque<(u32, Identity)>,
     /// Protocols of sockets, as far as known: an accepted socket has that of the listening one.
     details: HashMap<u32, Vec<u8>>,
 }
+
+/// Most objects that were numbered lately.
+const MOST_LATELY: usize = 256;
 
 /// Most remembered objects of a sort; beyond it an object may get a second number.
 pub const MAX_REMEMBERED: usize = 1 << 16;
@@ -242,7 +246,8 @@ impl Objects {
             ino: identity.ino,
             created_by,
         });
-        self.last = Some((object, identity));
+        self.lately.truncate(MOST_LATELY - 1);
+        self.lately.push_front((object, identity));
         object
     }
 
@@ -272,10 +277,10 @@ impl Objects {
         self.details.get(&object).map_or(&[], Vec::as_slice)
     }
 
-    /// The identity of an object, if it is the one that was numbered last.
+    /// The identity of an object, if it was numbered lately.
     #[must_use]
-    pub fn last(&self, object: u32) -> Option<Identity> {
-        self.last.as_ref().filter(|(last, _)| *last == object).map(|(_, identity)| identity.clone())
+    pub fn lately(&self, object: u32) -> Option<&Identity> {
+        self.lately.iter().find(|(numbered, _)| *numbered == object).map(|(_, identity)| identity)
     }
 
     fn remember_path(&mut self, object: u32, path: Vec<u8>) {

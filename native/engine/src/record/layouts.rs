@@ -155,7 +155,7 @@ impl World {
                 None => self.mapped_as_kept(task, &asked, result as u64, &told),
             };
         }
-        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
+        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.lately(object).cloned());
         let Some(identity) = known.or_else(|| objects::identify(task.tid, asked.fd).ok()) else {
             self.unreplayable("a mapped file could not be identified");
             return;
@@ -226,7 +226,7 @@ impl World {
 
     fn told_mapping(&mut self, task: &Task, asked: &Asked, start: u64, told: &ToldFile) -> Mapping {
         let (dev, ino) = told.file.numbers();
-        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.last(object));
+        let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.lately(object).cloned());
         let known = known.or_else(|| objects::identify(task.tid, asked.fd).ok());
         let known = known.filter(|identity| (identity.dev, identity.ino) == (dev, ino));
         let path = known.map(|identity| identity.path).unwrap_or_default();

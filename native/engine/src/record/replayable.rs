@@ -44,7 +44,7 @@ impl World {
         for (fd, key) in [(1, "stdout"), (2, "stderr")] {
             if let Some(open) = self.open(task, fd) {
                 let Open { object, file, .. } = open;
-                let path = self.objects.last(object).map_or_else(Vec::new, |identity| identity.path);
+                let path = self.objects.lately(object).map_or_else(Vec::new, |identity| identity.path.clone());
                 let file = Some(file).filter(|_| objects::shows_output(&path));
                 self.streams.push(Stream { object, file, writer: None, waiting: VecDeque::new() });
                 self.definitions.push(Definition::Meta { key: key.into(), value: object.to_string().into_bytes() });
