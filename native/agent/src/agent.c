@@ -422,35 +422,6 @@ static int take_string(struct writer *writer, u8 slot, u64 addr, int omit)
 	return 1;
 }
 
-/* Addresses of strings and the strings, as the engine takes them; 0 when the call is for it, since there are many or some cannot be read. */
-static int take_strings(struct writer *writer, u8 slot, u64 addr)
-{
-	/* With what else is captured there must be fewer than a byte can count. */
-	enum { MOST = 200 };
-	struct capture *capture = begin(writer, slot, SIDE_IN, addr, 0);
-	const u64 *pointers = (const u64 *)(capture + 1);
-	u64 count = 0;
-
-	if (!addr)
-		return 1;
-	do {
-		if (count == MOST || !fits(writer, (count + 1) * sizeof(*pointers)) ||
-		    agent_copy((u64 *)pointers + count, addr + count * sizeof(*pointers), sizeof(*pointers)))
-			return 0;
-	} while (pointers[count++]);
-	if (writer->record->captures + count > MOST)
-		return 0;
-	capture->wanted = count * sizeof(*pointers);
-	finish(writer, capture, capture->wanted, WHOLE);
-	for (u64 i = 0; i + 1 < count; i++) {
-		const struct capture *string = (const struct capture *)writer->at;
-
-		if (!pointers[i] || !take_string(writer, slot, pointers[i], 0) || string->status != WHOLE)
-			return 0;
-	}
-	return 1;
-}
-
 /* Descriptors that a set of select(2) is taken to have at most, as in the engine's capture.rs. */
 enum { MOST_BITS = 1 << 20 };
 
@@ -511,6 +482,37 @@ static inline int is_code(const struct block *block, u64 addr, u64 length)
 static inline int is_guarded(const struct block *block, u64 addr, u64 length)
 {
 	return block->guarded[0].end && is_in(block->guarded, BLOCK_GUARDED_PARTS, addr, length);
+}
+
+/* Addresses of strings and the strings, as the engine takes them; 0 when the call is for it, since there are many or some cannot be read. */
+static int take_strings(struct writer *writer, u8 slot, u64 addr)
+{
+	/* With what else is captured there must be fewer than a byte can count. */
+	enum { MOST = 200 };
+	struct capture *capture = begin(writer, slot, SIDE_IN, addr, 0);
+	u64 *pointers = (u64 *)(capture + 1), count = 0;
+
+	if (!addr)
+		return 1;
+	if (is_guarded(writer->block, addr, MOST * sizeof(*pointers)))
+		return 0;
+	do {
+		if (count == MOST || !fits(writer, (count + 1) * sizeof(*pointers)) ||
+		    agent_copy(&pointers[count], addr + count * sizeof(*pointers), sizeof(*pointers)))
+			return 0;
+	} while (pointers[count++]);
+	if (writer->record->captures + count > MOST)
+		return 0;
+	capture->wanted = count * sizeof(*pointers);
+	finish(writer, capture, capture->wanted, WHOLE);
+	for (u64 i = 0; i + 1 < count; i++) {
+		const struct capture *string = (const struct capture *)writer->at;
+
+		if (!pointers[i] || is_guarded(writer->block, pointers[i], 1) ||
+		    !take_string(writer, slot, pointers[i], 0) || string->status != WHOLE)
+			return 0;
+	}
+	return 1;
 }
 
 struct piece {
