@@ -275,8 +275,8 @@ static void plan_next(struct block *block, u64 before)
 	block->since = 0;
 }
 
-/* The time before a call; whether it is to be asked for afterwards, too. */
-static int begin_time(struct block *block, const struct frame *frame, int waits, u64 *start)
+/* The time before a call, which may tell it; whether it is to be asked for afterwards, too. */
+static int begin_time(struct block *block, int waits, int tells, u64 *start)
 {
 	u64 before = block->clock;
 
@@ -285,32 +285,33 @@ static int begin_time(struct block *block, const struct frame *frame, int waits,
 		return 1;
 	}
 	block->since++;
-	if (waits || ((block->stale || block->since >= block->every) && !tells_clock(block, frame))) {
+	if (waits || ((block->stale || block->since >= block->every) && !tells)) {
 		block->stale = 0;
 		read_clock(block);
 		plan_next(block, before);
 	}
 	*start = block->clock;
-	return waits || block->every == 1;
+	return tells ? 0 : waits || block->every == 1;
 }
 
-static inline u64 end_time(struct block *block, const struct frame *frame, int asks)
+static inline u64 end_time(struct block *block, int asks)
 {
 	if (!block->replayable)
 		return counter();
-	return asks && !tells_clock(block, frame) ? read_clock(block) : block->clock;
+	return asks ? read_clock(block) : block->clock;
 }
 
-/* A call has told what the clock says, in its only capture. */
-static void take_time(struct block *block, struct record *record)
+/* A call was to tell what the clock says, in its only capture. When it has not, the clock is read. */
+static void take_time(struct block *block, struct record *record, i64 result)
 {
 	const struct capture *told = (const struct capture *)(record + 1);
 	const u64 *now = (const u64 *)(told + 1);
 	u64 before = block->clock;
 
-	if (record->captures != 1 || told->status != WHOLE)
-		return;
-	block->clock = now[0] * 1000000000 + now[1];
+	if (result || record->captures != 1 || told->status != WHOLE)
+		read_clock(block);
+	else
+		block->clock = now[0] * 1000000000 + now[1];
 	if (block->clock < before)
 		/* Somebody has written over it meanwhile. */
 		block->clock = before;
@@ -1614,7 +1615,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	i64 result, answer;
 	u32 size;
 	u64 content = 0;
-	int waits, asks, is_named = 0, in_turn = 0;
+	int waits, asks, tells, is_named = 0, in_turn = 0;
 
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
@@ -1646,7 +1647,8 @@ int agent_handle(struct frame *frame, struct block *block)
 			known[(u32)frame->args[0]] &= ~KNOWN_NO_WAIT;
 	}
 	record->size = writer.at - (u8 *)record;
-	asks = begin_time(block, frame, waits, &record->start);
+	tells = tells_clock(block, frame);
+	asks = begin_time(block, waits, tells, &record->start);
 	FENCE();
 	if (in_turn) {
 		if (!wait_in_turn(frame, block, &result))
@@ -1656,11 +1658,9 @@ int agent_handle(struct frame *frame, struct block *block)
 	} else {
 		result = answer ? answer_call(block, answer) : agent_call(frame);
 	}
-	record->end = end_time(block, frame, asks);
+	record->end = end_time(block, asks);
 	if (result >= 0 || result < -4095) {
 		take_outputs(&writer, row, frame, result);
-		if (tells_clock(block, frame))
-			take_time(block, record);
 		if (content)
 			take_content(&writer, block, result, content);
 		if (row->kind == KIND_MAP && block->replayable && !(frame->args[3] & (MAP_ANONYMOUS | MAP_AT_ADDRESS))) {
@@ -1681,6 +1681,8 @@ int agent_handle(struct frame *frame, struct block *block)
 	} else if (block->replayable) {
 		take_after_error(&writer, row, frame, result);
 	}
+	if (tells)
+		take_time(block, record, result);
 	record->result = result;
 	frame->rax = result;
 	size = writer.at - (u8 *)record;

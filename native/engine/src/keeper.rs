@@ -14,12 +14,6 @@ use crate::listening::{Control, message};
 use crate::notify;
 use crate::pidfd;
 
-/// Flags with which the filter is put on: `SECCOMP_FILTER_FLAG_NEW_LISTENER`, with what the processor may do as it was
-/// (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`), and, since Linux 5.19,
-/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: no signal interrupts a call that was received.
-pub const LISTENS: u64 = 1 << 3 | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-pub const STEADY: u64 = 1 << 5;
-
 /// What the keeper answers for a listener, and for one that it could not take.
 const TAKEN: u8 = 1;
 const NOT_TAKEN: u8 = 0;

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use libc::{c_int, c_long, sock_filter};
+use libc::{c_int, sock_filter};
 
 use crate::error::EngineError;
 use crate::notify::Listener;
@@ -16,10 +16,10 @@ use crate::sys;
 pub const STEP_LISTEN: c_int = 20;
 pub const STEP_HAND_OVER: c_int = 21;
 
-/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19): a call that was received is given up for a fatal signal only.
-const STEADY: c_long = 1 << 5;
-/// With `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: what the processor may do is as it was.
-const NEW_LISTENER: c_long = 1 << 3 | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as c_long;
+/// Flags of a filter that has a listener, with what the processor may do as it was.
+pub const LISTENS: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+/// Since Linux 5.19: a call that was received is given up for a fatal signal only.
+pub const STEADY: u64 = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
 /// What the child puts on, made before the fork.
 pub struct Listening {
@@ -61,11 +61,10 @@ impl Listening {
         let program = libc::sock_fprog { len: self.code.len() as u16, filter: self.code.as_ptr().cast_mut() };
         // SAFETY: all are system calls on descriptors and memory that were made before the fork, or are of this frame.
         unsafe {
-            let listen = |flags: c_long| {
-                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-            };
-            let listen_steadily = || match listen(NEW_LISTENER | STEADY) {
-                -1 if *libc::__errno_location() == libc::EINVAL => listen(NEW_LISTENER),
+            let listen =
+                |flags: u64| libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program);
+            let listen_steadily = || match listen(LISTENS | STEADY) {
+                -1 if *libc::__errno_location() == libc::EINVAL => listen(LISTENS),
                 result => result,
             };
             let mut listener = listen_steadily();

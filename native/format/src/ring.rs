@@ -136,7 +136,7 @@ pub mod block {
     pub const BELIEVES: u64 = WAITED + COUNTERS * 8;
     /// The files of the first program's output, device and inode of each: what is moved there is the engine's. Written by the engine.
     pub const OUTPUTS: u64 = BELIEVES + 8;
-    pub const MOST_OUTPUTS: u64 = 3;
+    pub const MOST_OUTPUTS: u64 = 2;
     pub const BYTES: u64 = OUTPUTS + MOST_OUTPUTS * 16;
 }
 

@@ -128,10 +128,9 @@ pub fn takes_descriptor(request: u32) -> bool {
     matches!(request, 0x4c00 | 0x4c06 | 0x4004_9409 | 0x2405 | 0x4004_2408 | 0xab00)
 }
 
-/// The descriptors that a request is about, besides the first argument.
+/// The descriptors in memory that a request is about.
 fn mention_descriptors(site: &mut Site<'_, '_>, request: u32) {
     match request {
-        _ if takes_descriptor(request) => site.mentions(site.arg(2)),
         // LOOP_CONFIGURE, FICLONERANGE, FUSE_DEV_IOC_CLONE, FUSE_DEV_IOC_BACKING_OPEN, F2FS_IOC_MOVE_RANGE, KVM_IRQFD.
         0x4c0a | 0x4020_940d | 0x8004_e500 | 0x4010_e501 | 0xc020_f509 | 0x4020_ae76 => mention_at(site, 0),
         // EXT4_IOC_MOVE_EXT, VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_SET_VRING_ERR.

@@ -10,7 +10,7 @@ use super::shown::Shown;
 use crate::agent::known::Part;
 use crate::capture::{Call, is_error};
 use crate::image::{self, ElfFacts, Mapping};
-use crate::irregular::{NewDescriptor, descriptor_of_ioctl};
+use crate::irregular::{NewDescriptor, descriptor_of_ioctl, takes_descriptor};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, Open, ProcPath};
 use crate::plan::{Effect, Role, Shape};
@@ -451,6 +451,7 @@ impl World {
                 self.refer_nested(task, call.int(3));
                 self.refer_nested(task, call.int(4));
             }
+            ("ioctl", request, fd) if takes_descriptor(request as u32) => self.refer_nested(task, fd),
             ("poll" | "ppoll" | "ppoll_time64", ..) => self.refer_polled(task),
             ("select" | "_newselect" | "pselect6" | "pselect6_time64", ..) => self.refer_selected(task, call),
             ("sendmsg" | "sendmmsg", ..) => self.refer_passed(task, call, Side::In),

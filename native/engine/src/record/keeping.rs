@@ -9,6 +9,7 @@ use trace_format::ring::{BASE, RESERVED_END};
 use super::Recorder;
 use super::called::{Numbers, call_in};
 use crate::keeper::{self, Keeper};
+use crate::listening::{LISTENS, STEADY};
 use crate::sys::{self, Resume, USER_CS};
 use crate::task::Task;
 
@@ -167,9 +168,9 @@ fn address_mask(regs: &user_regs_struct) -> u64 {
 fn listen(task: &Task, regs: &user_regs_struct, page: u64) -> io::Result<u64> {
     let put_on = |flags| call(task, regs, SECCOMP, &[libc::SECCOMP_SET_MODE_FILTER.into(), flags, page]);
     let is = |error: &io::Error, errno: c_int| error.raw_os_error() == Some(errno);
-    let steadily = || match put_on(keeper::LISTENS | keeper::STEADY) {
+    let steadily = || match put_on(LISTENS | STEADY) {
         // Before Linux 5.19.
-        Err(error) if is(&error, libc::EINVAL) => put_on(keeper::LISTENS),
+        Err(error) if is(&error, libc::EINVAL) => put_on(LISTENS),
         result => result,
     };
     match steadily() {

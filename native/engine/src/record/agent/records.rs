@@ -8,7 +8,6 @@ use crate::agent::ring::{Captured, Damage, End, Progress, Record, Ring};
 use crate::agent::table;
 use crate::capture::Call;
 use crate::image::FileId;
-use crate::irregular::takes_descriptor;
 use crate::memory::Memory;
 use crate::objects::{Facts, Identity};
 use crate::plan;
@@ -230,9 +229,6 @@ impl World {
         continue_interrupted(task, &mut call);
         task.memory.clear();
         add(&mut task.memory, record, Side::In);
-        if call.name() == "ioctl" && takes_descriptor(call.int(1) as u32) {
-            task.memory.mentioned.push(call.int(2));
-        }
         self.refer(task, &call);
         self.before(task, &mut call);
         call
