@@ -15,13 +15,7 @@
  *     or behind the call (see entry.S). So there is no recursion, and the phase in the block has to be right at all times.
  *  8. Layouts are those of native/format/src/ring.rs, asserted below.
  */
-#include "ring.h"
-
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef long long i64;
+#include "site.h"
 
 struct frame {
 	u64 rax;
@@ -53,6 +47,9 @@ struct block {
 	u64 waited[BLOCK_COUNTERS];
 	u64 believes;
 	u64 outputs[BLOCK_MOST_OUTPUTS][2];
+	struct twin {
+		u64 length, offset, moves;
+	} twins[BLOCK_TWINS];
 };
 
 struct record {
@@ -129,6 +126,8 @@ AT(block, kept, BLOCK_KEPT);
 AT(block, waited, BLOCK_WAITED);
 AT(block, believes, BLOCK_BELIEVES);
 AT(block, outputs, BLOCK_OUTPUTS);
+AT(block, twins, BLOCK_TWINS_AT);
+_Static_assert(sizeof(struct twin) == BLOCK_TWIN_BYTES, "twin");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
 AT(record, number, RECORD_NUMBER);
@@ -159,12 +158,13 @@ _Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY 
 
 i64 agent_call(const struct frame *frame);
 i64 agent_own_call(u64 number, u64 first, u64 second, u64 third, u64 fourth);
+i64 agent_own_mapping(u64 number, u64 first, u64 second, u64 third, u64 fourth, u64 fifth);
 u64 agent_copy(void *to, u64 from, u64 length);
 i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_READV = 19, NR_SENDTO = 44, NR_RECVFROM = 45,
+enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_MMAP = 9, NR_MUNMAP = 11, NR_READV = 19, NR_MREMAP = 25, NR_SENDTO = 44, NR_RECVFROM = 45,
        NR_SENDMSG = 46, NR_RECVMSG = 47, NR_GETSOCKNAME = 51, NR_FCNTL = 72,
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
@@ -333,6 +333,8 @@ struct writer {
 	const struct block *block;
 	/* Device and inode of the file that was opened, as in a struct stat. */
 	u64 opened[2];
+	/* What waits to take the place of the code that is mapped, from 1 on. */
+	u64 twin;
 };
 
 /* A set of files, by device and inode in a struct stat. The engine adds to them at the same time. */
@@ -987,8 +989,11 @@ static inline int maps_private(const struct frame *frame, const struct block *bl
 	       (!(args[3] & MAP_AT_ADDRESS) || ((args[3] & ~0xc000ull) == 0x32 && is_in_last(block, args)));
 }
 
-/* Whether a file is one whose content the engine has, in this state; `code`: and one in whose code it has nothing to change. */
-static int is_kept(const struct block *block, const u8 *facts, u64 code)
+/*
+ * Whether a file is one whose content the engine has, in this state; `code`: and one in whose code it has nothing to change: more than 1 by
+ * the number of what waits to take its place.
+ */
+static u64 is_kept(const struct block *block, const u8 *facts, u64 code)
 {
 	/* Device, inode, size, times of the last changes: members of struct stat in words */
 	static const u8 words[BLOCK_KEPT_WORDS - 1] = { 0, 1, 6, 11, 12, 13, 14 };
@@ -1000,7 +1005,7 @@ static int is_kept(const struct block *block, const u8 *facts, u64 code)
 		while (same < sizeof words && kept[same] == ((const u64 *)facts)[words[same]])
 			same++;
 		if (same == sizeof words)
-			return !code || kept[same];
+			return code ? kept[same] : 1;
 	}
 	return 0;
 }
@@ -1015,20 +1020,62 @@ static int take_mapped(struct writer *writer, const struct block *block, const s
 	enum { SIZE = 48 };
 	struct capture *capture = begin(writer, CAPTURE_MAPPED, SIDE_IN, 0, STAT_BYTES);
 	u8 *facts = (u8 *)(capture + 1);
+	u64 kept;
 
-	if (!fits(writer, STAT_BYTES + CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
+	/* The last of them is that of a twin. */
+	if (!fits(writer, STAT_BYTES + 2 * CAPTURE_BYTES + 8 + RING_MOST_MAPPED))
 		return 0;
 	if (agent_own_call(NR_FSTAT, frame->args[4], (u64)facts, 0, 0) < 0 || format_of(facts) != REGULAR ||
 	    has_file(block->written, facts))
 		return 0;
 	*size = 0;
-	if (!is_kept(block, facts, frame->args[2] & 4)) {
+	kept = is_kept(block, facts, frame->args[2] & 4);
+	writer->twin = kept > 1 ? kept - 1 : 0;
+	if (!kept) {
 		*size = *(const u64 *)(facts + SIZE);
 		if (!block->maps || !maps_small_file(frame) || !*size || *size > RING_MOST_MAPPED || *size > frame->args[1])
 			return 0;
 	}
 	finish(writer, capture, STAT_BYTES, WHOLE);
 	return 1;
+}
+
+/*
+ * Code with jumps to the agent takes the place of a library's that has just been mapped, where that waits for it, with its trampolines where
+ * nothing is. What has been begun is noted before, for a signal may find the thread here.
+ */
+static void put_twin(struct writer *writer, struct block *block, const struct frame *frame, u64 addr)
+{
+	enum { READ_AND_EXECUTE = 5, PRIVATE = 2, MAYMOVE = 1, FIXED = 2, NOREPLACE = 0x100000 };
+	u64 number = writer->twin - 1;
+	struct twin *twin = &block->twins[number % BLOCK_TWINS];
+	u64 code = RING_LENT + number * (RING_LENT_CODE + RING_AREA_BYTES), place = addr - RING_DISTANCE;
+	u64 length = (frame->args[1] + 4095) & ~4095ull;
+	u32 part = 0;
+
+	/* What is read there is the engine's then. */
+	while (part < BLOCK_CODE_PARTS && block->code[part].end)
+		part++;
+	if (part == BLOCK_CODE_PARTS || number >= BLOCK_TWINS || frame->args[2] != READ_AND_EXECUTE || !length || length != twin->length ||
+	    frame->args[5] != twin->offset || addr <= (u64)RING_DISTANCE + RING_RESERVED_END)
+		return;
+	twin->length = 0;
+	if ((u64)agent_own_mapping(NR_MMAP, place, RING_AREA_BYTES, 0, PRIVATE | MAP_ANONYMOUS | NOREPLACE, -1) != place)
+		return;
+	twin->moves = place;
+	FENCE();
+	if ((u64)agent_own_mapping(NR_MREMAP, code + RING_LENT_CODE, RING_AREA_BYTES, RING_AREA_BYTES, MAYMOVE | FIXED, place) !=
+		    place ||
+	    (u64)agent_own_mapping(NR_MREMAP, code, length, length, MAYMOVE | FIXED, addr) != addr) {
+		agent_own_call(NR_MUNMAP, place, RING_AREA_BYTES, 0, 0);
+	} else {
+		block->code[part].start = addr;
+		block->code[part].end = addr + length;
+		finish(writer, begin(writer, CAPTURE_TWIN, SIDE_OUT, addr, number), 0, WHOLE);
+		writer->record->size = writer->at - (u8 *)writer->record;
+	}
+	FENCE();
+	twin->moves = 0;
 }
 
 /* Takes the content of a file that has been mapped. */
@@ -1451,6 +1498,7 @@ static void begin_record(struct writer *writer, const struct block *block)
 	writer->replayable = block->replayable;
 	writer->block = block;
 	writer->opened[0] = writer->opened[1] = 0;
+	writer->twin = 0;
 }
 
 /* Goes on at the start of the buffer, if the engine has taken what was there. */
@@ -1476,7 +1524,7 @@ static inline void say_site(struct record *record, const struct block *block, co
 {
 	record->number = number;
 	record->captures = 0;
-	record->ip = frame->site[SITE_IP / 8];
+	record->ip = ip_of(frame->site);
 	record->sp = block->sp;
 }
 
@@ -1574,7 +1622,7 @@ int agent_count(struct frame *frame, struct block *block)
 	struct writer writer;
 
 	if (!block->replayable || !block->counter_rate || block->refuse & REFUSE_ALL ||
-	    is_waited_at(block, frame->site[SITE_IP / 8]))
+	    is_waited_at(block, ip_of(frame->site)))
 		return leave(block);
 	if (has_lapped(block))
 		begin_lap(block);
@@ -1663,6 +1711,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		take_outputs(&writer, row, frame, result);
 		if (content)
 			take_content(&writer, block, result, content);
+		if (writer.twin)
+			put_twin(&writer, block, frame, result);
 		if (row->kind == KIND_MAP && block->replayable && !(frame->args[3] & (MAP_ANONYMOUS | MAP_AT_ADDRESS))) {
 			block->last.start = result;
 			block->last.end = result + (frame->args[1] + 4095) / 4096 * 4096;

@@ -38,7 +38,10 @@ agent_called:
 	ret
 	.size	agent_call, . - agent_call
 
-/* A call of the agent's own: number in rdi, four arguments in rsi, rdx, rcx, r8. */
+/* A call of the agent's own: number in rdi, four arguments in rsi, rdx, rcx, r8; one that maps has another in r9, and a sixth that is 0. */
+	.globl	agent_own_mapping
+	.type	agent_own_mapping, @function
+agent_own_mapping:
 	.globl	agent_own_call
 	.type	agent_own_call, @function
 agent_own_call:
@@ -47,6 +50,8 @@ agent_own_call:
 	mov	%rdx, %rsi
 	mov	%rcx, %rdx
 	mov	%r8, %r10
+	mov	%r9, %r8
+	xor	%r9d, %r9d
 own:
 	syscall
 	.globl	agent_own_called
@@ -55,18 +60,22 @@ agent_own_called:
 	.size	agent_own_call, . - agent_own_call
 
 /*
- * Calls for the engine, from the table at r15 to r14: number, six arguments, and in the last word the argument that is to be
- * the first call's result (-1 for none). The results replace the last words. r12 and r13 are process and thread, which stops
- * itself at the end: no signal mask keeps it from that.
+ * Calls for the engine, from the table at r15 to r14: number, six arguments, and in the last word the argument that is to be an earlier
+ * result, and above the lowest byte how many bytes before this call that one is (-1 for none). The results replace the last words. With
+ * the number -1 nothing is called: where the two words at the first argument are not the second and the third, as many bytes of the table
+ * are left out as the fourth says. r12 and r13 are process and thread, which stops itself at the end: no signal mask keeps it from that.
  */
 	.globl	agent_remote
 agent_remote:
-	mov	%r15, %rbp
 1:	mov	56(%r15), %rcx
 	test	%rcx, %rcx
 	js	2f
-	mov	56(%rbp), %rax
-	mov	%rax, 8(%r15, %rcx, 8)
+	movzbl	%cl, %edx
+	shr	$8, %rcx
+	mov	%r15, %rax
+	sub	%rcx, %rax
+	mov	56(%rax), %rax
+	mov	%rax, 8(%r15, %rdx, 8)
 2:	mov	(%r15), %rax
 	mov	8(%r15), %rdi
 	mov	16(%r15), %rsi
@@ -74,9 +83,11 @@ agent_remote:
 	mov	32(%r15), %r10
 	mov	40(%r15), %r8
 	mov	48(%r15), %r9
+	test	%rax, %rax
+	js	4f
 	call	own
 	mov	%rax, 56(%r15)
-	add	$64, %r15
+3:	add	$64, %r15
 	cmp	%r14, %r15
 	jb	1b
 	mov	$234, %eax		/* tgkill */
@@ -85,6 +96,14 @@ agent_remote:
 	mov	$19, %edx		/* SIGSTOP */
 	call	own
 	ud2
+4:	cmp	%rsi, (%rdi)
+	jne	5f
+	cmp	%rdx, 8(%rdi)
+	je	3b
+5:	add	%r10, %r15
+	jmp	3b
+	.globl	agent_remote_end
+agent_remote_end:
 
 	.macro make_frame site
 	mov	%rsp, %gs:BLOCK_SP

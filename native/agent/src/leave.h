@@ -28,6 +28,7 @@
 	mov	SITE_AFTER(%rdx), %rcx
 	test	%eax, %eax
 	cmovnz	SITE_TRAP(%rdx), %rcx
+	add	%rdx, %rcx
 	mov	%rcx, %gs:BLOCK_LEAVE
 	/* The flags: with sahf, unless there is one of DF, TF, NT and AC among them. */
 	mov	\flags(%rsp), %r11
@@ -46,6 +47,7 @@
 	mov	%gs:BLOCK_R11, %r11
 	.else
 	mov	SITE_IP(%rdx), %rcx
+	lea	(%rcx, %rdx), %rcx	/* changes no flag */
 	.endif
 	mov	\rax(%rsp), %rax
 	mov	\args(%rsp), %rdi

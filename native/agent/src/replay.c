@@ -9,12 +9,7 @@
  * This code may stand anywhere: it knows no address, and finds its block through %gs.
  */
 #include "answers.h"
-#include "ring.h"
-
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef long long i64;
+#include "site.h"
 
 struct replay_frame {
 	u64 rax;
@@ -96,7 +91,7 @@ int replay_count(struct replay_frame *frame, struct replay_block *block)
 	u64 kind = frame->site[SITE_KIND / 8];
 
 	if (answer == block->end || answer->number != (RECORD_INSTRUCTIONS | kind) ||
-	    answer->ip != frame->site[SITE_IP / 8] || answer->sp != block->sp)
+	    answer->ip != ip_of(frame->site) || answer->sp != block->sp)
 		return 1;
 	frame->rax = (u32)answer->result;
 	frame->args[2] = (u64)answer->result >> 32;
@@ -114,7 +109,7 @@ int replay_handle(struct replay_frame *frame, struct replay_block *block)
 
 	if (answer == block->end)
 		return 1;
-	if (answer->number != (u32)frame->rax || answer->ip != frame->site[SITE_IP / 8] || answer->sp != block->sp)
+	if (answer->number != (u32)frame->rax || answer->ip != ip_of(frame->site) || answer->sp != block->sp)
 		return 1;
 	for (u32 i = 0; i < answer->nargs; i++)
 		if (answer->args[i] != frame->args[i])

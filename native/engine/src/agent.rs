@@ -11,8 +11,10 @@ pub mod inject;
 pub mod known;
 pub mod remote;
 pub mod ring;
+mod sites;
 pub mod stopped;
 pub mod table;
+pub mod twin;
 pub mod window;
 
 use std::ops::Range;
@@ -38,6 +40,7 @@ pub struct Image {
     pub own_call: u64,
     pub own_called: u64,
     pub remote: u64,
+    remote_end: u64,
     /// Where reads of the program's memory may fault, and where each goes on then.
     pub faults: [(u64, u64); 3],
     pub replay: Replay,
@@ -53,6 +56,13 @@ pub struct Replay {
 }
 
 impl Image {
+    /// Its first bytes, with what makes calls for the engine.
+    #[must_use]
+    pub fn begins(&self) -> &[u8] {
+        let end = self.own_called.max(self.remote_end) - layout::BASE;
+        &self.text[..(end as usize).min(self.text.len())]
+    }
+
     /// Where the two instructions end that make calls.
     #[must_use]
     pub fn calls_end(&self) -> Range<u64> {
@@ -115,6 +125,7 @@ fn parse(elf: &[u8]) -> Option<Image> {
         own_call: symbol("agent_own_call")?,
         own_called: symbol("agent_own_called")?,
         remote: symbol("agent_remote")?,
+        remote_end: symbol("agent_remote_end")?,
         faults: [
             (symbol("agent_copy_reads")?, symbol("agent_copy_failed")?),
             (symbol("agent_string_reads")?, string_failed),

@@ -20,8 +20,8 @@ use crate::memory::{MAX_EVENT_BYTES, Memory};
 use crate::objects::ProcPath;
 use crate::stack::{self, Stack};
 use crate::store::{RACY_NS, Store};
-use crate::sys;
 use crate::unseen::Site;
+use crate::{sys, twins};
 
 /// Slots of the captures of an Exec event (event.rs).
 mod exec_slot {
@@ -568,7 +568,7 @@ pub fn call_instruction(tid: pid_t, instruction: [u8; 2]) -> Option<u64> {
 }
 
 /// One line of /proc/PID/maps, proc_pid_maps(5); `None` for a line that is not of that form.
-fn parse_mapping(line: &[u8]) -> Option<Mapping> {
+pub fn parse_mapping(line: &[u8]) -> Option<Mapping> {
     let mut words = line.splitn(6, |byte| *byte == b' ');
     let range = std::str::from_utf8(words.next()?).ok()?;
     let prot = words.next()?;
@@ -582,7 +582,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
     let (major, minor) = device.split_once(':')?;
     let (major, minor) = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
     let bit = |index: usize, letter: u8, value: u64| if prot.get(index) == Some(&letter) { value } else { 0 };
-    Some(Mapping {
+    Some(twins::own(Mapping {
         start,
         length: end.checked_sub(start)?,
         offset,
@@ -591,7 +591,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
         dev: libc::makedev(major, minor),
         ino,
         path,
-    })
+    }))
 }
 
 fn hex(text: &[u8]) -> Option<u64> {

@@ -54,6 +54,7 @@ pub mod tally;
 mod task;
 pub mod text;
 mod trap;
+mod twins;
 mod unseen;
 pub mod unwind;
 pub mod usage;

@@ -8,6 +8,7 @@ use libc::pid_t;
 
 use crate::agent::code::Code;
 use crate::agent::ring::Ring;
+use crate::agent::twin::Instead;
 use crate::capture::Call;
 use crate::guard::Guard;
 use crate::image::{self, Identity};
@@ -111,6 +112,8 @@ pub struct Space {
     pub guards: Guards,
     /// The code of the loader of its program.
     pub loader: Option<Loader>,
+    /// What is to stand in place of some of its loader's code.
+    pub spared: Option<Spared>,
     /// Instructions that were made to trap, by their address.
     pub unseen: Vec<(u64, Site)>,
     /// Where the vDSO begins, if the program has one.
@@ -141,6 +144,13 @@ pub struct Loader {
     pub length: u64,
     /// In the file.
     pub offset: u64,
+}
+
+/// What is to stand in place of some code of a loader, and whether it does.
+#[derive(Clone, Debug)]
+pub struct Spared {
+    pub instead: Rc<Instead>,
+    pub is_written: bool,
 }
 
 /// A mapping of a file.
@@ -542,8 +552,19 @@ impl Birth {
 /// A copy of an address space: of the mappings only the shared ones stay connected. The group is given by who makes it.
 fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
     let space = space.borrow();
-    let Space { group, shares, writes_shared, ref shared_files, ref unseen, loader, vdso, call_at, ref code, .. } =
-        *space;
+    let Space {
+        group,
+        shares,
+        writes_shared,
+        ref shared_files,
+        ref unseen,
+        loader,
+        ref spared,
+        vdso,
+        call_at,
+        ref code,
+        ..
+    } = *space;
     let (shared_files, unseen, code) = (shared_files.clone(), unseen.clone(), code.clone());
     // A child has the turns of its maker, if it has memory with it that one of them writes.
     let is_joined = space.is_seen_written();
@@ -558,6 +579,7 @@ fn copied(space: &Rc<RefCell<Space>>) -> Rc<RefCell<Space>> {
         shared_files,
         guards,
         loader,
+        spared: spared.clone(),
         unseen,
         vdso,
         call_at,

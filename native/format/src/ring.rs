@@ -52,7 +52,15 @@ pub const FIRST_RING: u64 = BASE + (1 << 20);
 /// one that nobody uses.
 pub const RINGS: u64 = 64;
 pub const RINGS_BYTES: u64 = RINGS * RING_BYTES;
-pub const RESERVED_END: u64 = FIRST_RING + RINGS_BYTES;
+/// Code of libraries with jumps to the agent, and the trampolines behind each: where they are until a library is mapped.
+pub const LENT: u64 = FIRST_RING + RINGS_BYTES;
+pub const LENT_CODE: u64 = 4 << 20;
+/// Bytes of trampolines that are mapped at once.
+pub const AREA_BYTES: u64 = 64 << 10;
+/// Trampolines are this far below the code that they belong to, or a few steps more; those of code that was changed before it was mapped
+/// always this far.
+pub const DISTANCE: u64 = 256 << 20;
+pub const RESERVED_END: u64 = LENT + block::TWINS * (LENT_CODE + AREA_BYTES);
 /// Where the stack begins, downwards: 8 less than a multiple of 16, so that the frame ends at one.
 pub const STACK_TOP: u64 = HEAD_BYTES - 8;
 
@@ -123,7 +131,7 @@ pub mod block {
     pub const LAST: u64 = GUARDED + GUARDED_PARTS * 16;
     /// Files whose content the engine has kept, in the states in which it has: device, inode, size, times of the last change of content
     /// and of the inode in seconds and nanoseconds, 64 bits each; and whether their code may be mapped without the engine, which has
-    /// nothing to change in it then. Written by the engine.
+    /// nothing to change in it then: 1, or more by the number of its code at [`super::LENT`] (`TWINS_AT`). Written by the engine.
     pub const KEPT: u64 = LAST + 16;
     pub const KEPT_FILES: u64 = 32;
     /// Those of a file's state, and that of its code.
@@ -137,7 +145,15 @@ pub mod block {
     /// The files of the first program's output, device and inode of each: what is moved there is the engine's. Written by the engine.
     pub const OUTPUTS: u64 = BELIEVES + 8;
     pub const MOST_OUTPUTS: u64 = 2;
-    pub const BYTES: u64 = OUTPUTS + MOST_OUTPUTS * 16;
+    /// Code at [`super::LENT`], for each: its length, 0 where it is not there (any more); the offset in its file; and the address of the
+    /// trampolines for which the agent has begun to move it, until it says so in a record. Written by the engine before the thread runs.
+    pub const TWINS_AT: u64 = OUTPUTS + MOST_OUTPUTS * 16;
+    pub const TWINS: u64 = 2;
+    pub const TWIN_LENGTH: u64 = 0;
+    pub const TWIN_OFFSET: u64 = 8;
+    pub const TWIN_MOVES: u64 = 16;
+    pub const TWIN_BYTES: u64 = 24;
+    pub const BYTES: u64 = TWINS_AT + TWINS * TWIN_BYTES;
 }
 
 /// How a call is made in another form at first.
@@ -238,7 +254,8 @@ pub mod frame {
 
 /// What a trampoline says of its site, by offset.
 pub mod site {
-    /// Where the program goes on after a call that the agent has made.
+    /// Where the program goes on after a call that the agent has made. This and the next two are distances from this data, so that a
+    /// trampoline is the same wherever its image is mapped.
     pub const AFTER: u64 = 0;
     /// The site's own instruction in the trampoline, for what the engine gets.
     pub const TRAP: u64 = 8;
@@ -300,6 +317,8 @@ pub mod capture {
     /// Slots of a file that the agent has mapped: its `struct stat` before, and its content behind.
     pub const MAPPED: u8 = 0xf1;
     pub const CONTENT: u8 = 0xf2;
+    /// Behind those: what was mapped is code that was at [`super::LENT`], the one with the number `WANTED`. No bytes.
+    pub const TWIN: u8 = 0xf3;
 }
 
 /// The table: an index by number, then the rows that it names.
@@ -449,6 +468,10 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         ("RING_KNOWN", KNOWN),
         ("RING_KNOWN_BYTES", KNOWN_BYTES),
         ("RING_RESERVED_END", RESERVED_END),
+        ("RING_LENT", LENT),
+        ("RING_LENT_CODE", LENT_CODE),
+        ("RING_AREA_BYTES", AREA_BYTES),
+        ("RING_DISTANCE", DISTANCE),
         ("RING_HEAD_BYTES", HEAD_BYTES),
         ("RING_BUFFER_BYTES", BUFFER_BYTES),
         ("RING_SHORT_LAP", SHORT_LAP),
@@ -462,7 +485,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
-            BELIEVES OUTPUTS MOST_OUTPUTS BYTES))
+            BELIEVES OUTPUTS MOST_OUTPUTS TWINS_AT TWINS TWIN_BYTES BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))
@@ -471,7 +494,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY KIND BYTES SYSCALL RDTSC RDTSCP))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES INSTRUCTIONS END_OF_LAP))
-        .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT))
+        .chain(named!("CAPTURE", capture: ADDR WANTED LENGTH SLOT SIDE STATUS BYTES OPENED MAPPED CONTENT TWIN))
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
             named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR

@@ -1,26 +1,23 @@
 //! The code of one address space: which of its sites are patched, where their trampolines are, and what was left alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use iced_x86::{Decoder, DecoderOptions};
 use libc::pid_t;
-use trace_format::ring::{BASE, END, FIRST_RING, RESERVED_END, RINGS_BYTES, block};
+use trace_format::ring::{AREA_BYTES, BASE, DISTANCE, END, FIRST_RING, RESERVED_END, block};
 
-use super::known::{self, Known, MOST_SITES, Part, Place};
+use super::known::{Known, MOST_SITES, Part, Place};
 use super::remote::{self, Borrowed, Call};
 use super::ring::{Arena, Ring};
+use super::sites::{Site, Sites};
+use super::twin::{Twin, trampolines_of};
 use super::window::{self, Around, Entries, Kind, Passed, Refused, TRAMPOLINE_BYTES, Window};
 use crate::layout::PAGE;
 use crate::sys;
 
-/// Bytes of trampolines that are mapped at once.
-pub const AREA_BYTES: u64 = 64 << 10;
 const _: () = assert!(MOST_SITES as u64 * TRAMPOLINE_BYTES <= AREA_BYTES);
-/// Trampolines are this far below the code that they belong to, or a few steps more.
-const DISTANCE: u64 = 256 << 20;
 const STEP: u64 = 64 << 20;
 
 /// No byte of a jump is further from the address behind its site's instruction.
@@ -39,71 +36,6 @@ pub enum State {
     Present,
     /// It cannot be there, or not any more.
     Off,
-}
-
-/// A patched site.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Site {
-    pub start: u64,
-    pub original: Vec<u8>,
-    pub jump: Vec<u8>,
-    /// The instruction that it is about, and whether that reads the time stamp counter.
-    pub at: u64,
-    pub is_counter: bool,
-    /// Its trampoline, and in there its own instruction and what comes behind that.
-    pub base: u64,
-    pub trap: u64,
-    pub behind: u64,
-}
-
-impl Site {
-    /// The same at another place.
-    pub fn moved(&self, place: Place) -> Site {
-        let mut jump = self.jump.clone();
-        // Behind the first byte of a jump there is how far it goes.
-        known::change(&mut jump, 1, |far| place.to_trampolines(u32::from_le_bytes(far)).to_le_bytes());
-        let own = |addr| place.in_trampolines(addr);
-        let (start, at) = (place.in_image(self.start), place.in_image(self.at));
-        let (base, trap, behind) = (own(self.base), own(self.trap), own(self.behind));
-        Site { start, original: self.original.clone(), jump, at, is_counter: self.is_counter, base, trap, behind }
-    }
-
-    /// Whether a thread that is to go on at this address would find part of the jump.
-    fn has_inside(&self, ip: u64) -> bool {
-        ip > self.start && ip - self.start < self.jump.len() as u64
-    }
-
-    /// Whether memory has part of the jump.
-    fn meets(&self, start: u64, end: u64) -> bool {
-        self.start < end && start < self.start + self.jump.len() as u64
-    }
-
-    /// Whether the jump is still there: the program may have put other code there.
-    fn is_there(&self, tid: pid_t) -> bool {
-        let mut now = vec![0; self.jump.len()];
-        sys::read_pieces(tid, &[(self.start, now.len())], &mut now) == now.len() && now == self.jump
-    }
-
-    /// The program's own address for one of a moved instruction in the trampoline. `ip`: behind the site's instruction.
-    fn original_of(&self, tid: pid_t, addr: u64, ip: u64) -> Option<u64> {
-        self.moved_instructions(tid, ip).into_iter().find(|(moved, _)| *moved == addr).map(|(_, own)| own)
-    }
-
-    /// The instructions that were moved to the trampoline: their addresses there, and the program's own. `ip`: behind the site's
-    /// instruction.
-    fn moved_instructions(&self, tid: pid_t, ip: u64) -> Vec<(u64, u64)> {
-        let mut moved = [0; TRAMPOLINE_BYTES as usize];
-        if sys::read_pieces(tid, &[(self.base, moved.len())], &mut moved) != moved.len() {
-            return Vec::new();
-        }
-        let is_before = self.start < self.at;
-        let (from, own) = if is_before { (self.base, self.start) } else { (self.behind, ip) };
-        let Some(moved) = moved.get((from - self.base) as usize..) else { return Vec::new() };
-        let Some(original) = self.original.get((own - self.start) as usize..) else { return Vec::new() };
-        let moved = Decoder::with_ip(64, moved, from, DecoderOptions::NONE);
-        let own = Decoder::with_ip(64, original, own, DecoderOptions::NONE);
-        moved.into_iter().zip(own).map(|(moved, own)| (moved.ip(), own.ip())).collect()
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -220,10 +152,7 @@ pub struct Code {
     counted: HashMap<u64, u32>,
     /// The program has forbidden itself to read the counter.
     forbids_counter: bool,
-    /// By the address behind the site's instruction.
-    sites: BTreeMap<u64, Site>,
-    /// Of the instruction in a trampoline: the addresses behind it, and behind the program's own.
-    traps: HashMap<u64, u64>,
+    sites: Sites,
     refused: HashMap<u64, Refused>,
     /// Code of files.
     images: Vec<Part>,
@@ -235,7 +164,7 @@ pub struct Code {
     pub pool: Pool,
     /// The rings of this program and of those that it was forked from, where the agent has come to it.
     pub arena: Option<Rc<Arena>>,
-    /// What `traps` was when the agent left: threads may still be in calls that they have made there.
+    /// The ends of calls in its trampolines when the agent left: threads may still be in some that they have made there.
     former: HashMap<u64, u64>,
     /// Why it is to leave at the next call that stops a thread.
     pub leaves: Option<&'static str>,
@@ -243,6 +172,8 @@ pub struct Code {
     returns: u32,
     /// A thread was let go in a trampoline, which is to stay.
     pub has_inside: bool,
+    /// Code of libraries that waits to be mapped in their place, by number.
+    pub lent: Vec<Option<Rc<Twin>>>,
     /// From where so many of the next calls are made is noted: all sites were patched, used or not.
     watched: u32,
 }
@@ -255,7 +186,7 @@ impl Code {
         const MOST_RETURNS: u32 = 4;
         let returns = self.returns + 1;
         let state = if may_return && returns <= MOST_RETURNS { State::Absent } else { State::Off };
-        Code { state, returns, former: self.traps.clone(), ..Code::default() }
+        Code { state, returns, former: self.sites.ends(), ..Code::default() }
     }
 
     /// The program's own address for one in a trampoline that was there before the agent left.
@@ -267,13 +198,13 @@ impl Code {
     /// Whether what ends at an address of the program is patched, and reads the time stamp counter: it changes no register otherwise.
     #[must_use]
     pub fn counts(&self, ip: u64) -> bool {
-        self.sites.get(&ip).is_some_and(|site| site.is_counter)
+        self.sites.is_counter(ip)
     }
 
     /// The program's own address for one in a trampoline, as a call's instruction pointer.
     #[must_use]
     pub fn own_ip(&self, ip: u64) -> u64 {
-        self.traps.get(&ip).or_else(|| self.former.get(&ip)).copied().unwrap_or(ip)
+        self.sites.end_of(ip).or_else(|| self.former.get(&ip).copied()).unwrap_or(ip)
     }
 
     /// The place of the program that a thread has come to which a signal finds in a trampoline; any other address stays.
@@ -281,7 +212,7 @@ impl Code {
     pub fn own_place(&self, tid: pid_t, addr: u64) -> u64 {
         let own = self.own_ip(addr);
         let of = |site: &Site| own.wrapping_sub(site.base) < TRAMPOLINE_BYTES;
-        let site = self.is_trampoline(own).then(|| self.sites.iter().find(|(_, site)| of(site))).flatten();
+        let site = self.is_trampoline(own).then(|| self.sites.all().iter().find(|(_, site)| of(site))).flatten();
         let Some((&ip, site)) = site else { return own };
         let moved = site.original_of(tid, own, ip);
         // What is left is the way to the agent, or back to the program.
@@ -292,7 +223,7 @@ impl Code {
     /// threads may be running there.
     #[must_use]
     pub fn moved_place(&self, tid: pid_t, addr: u64) -> u64 {
-        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        let inside = self.sites.all().iter().find(|(_, site)| site.has_inside(addr));
         let Some((&ip, site)) = inside.filter(|(_, site)| site.is_there(tid)) else { return addr };
         match addr {
             _ if addr == ip => site.behind,
@@ -310,7 +241,7 @@ impl Code {
     pub fn shows(&self, addr: u64, length: u64) -> bool {
         let end = addr.saturating_add(length);
         let near = addr.saturating_sub(MOST_APART)..end.saturating_add(MOST_APART);
-        self.sites.range(near).any(|(_, site)| site.meets(addr, end))
+        !self.sites.is_apart(&near) && self.sites.all().range(near).any(|(_, site)| site.meets(addr, end))
     }
 
     /// Parts of memory that have all the jumps, as many as the agent looks at.
@@ -318,8 +249,7 @@ impl Code {
     pub fn parts(&self) -> Vec<Range<u64>> {
         /// What is between two sites of the same library's code is code, mostly.
         const NEAR: u64 = 512 << 10;
-        let mut jumps: Vec<Range<u64>> =
-            self.sites.values().map(|site| site.start..site.start + site.jump.len() as u64).collect();
+        let mut jumps: Vec<Range<u64>> = self.sites.jumps().collect();
         jumps.sort_unstable_by_key(|jump| jump.start);
         let mut parts: Vec<Range<u64>> = Vec::new();
         for jump in jumps {
@@ -337,7 +267,11 @@ impl Code {
     /// Puts what the program has into bytes that were read from an address.
     pub fn cover_up(&self, addr: u64, bytes: &mut [u8]) {
         let end = addr.saturating_add(bytes.len() as u64);
-        for site in self.sites.values().filter(|site| site.meets(addr, end)) {
+        let near = addr.saturating_sub(MOST_APART)..end.saturating_add(MOST_APART);
+        if self.sites.is_apart(&near) {
+            return;
+        }
+        for site in self.sites.all().values().filter(|site| site.meets(addr, end)) {
             for (own, at) in site.original.iter().zip(site.start..).filter(|(_, at)| (addr..end).contains(at)) {
                 bytes[(at - addr) as usize] = *own;
             }
@@ -353,14 +287,17 @@ impl Code {
     /// Whether a range of code has part of a jump.
     #[must_use]
     pub fn is_changed(&self, range: &Range<u64>) -> bool {
-        self.sites.values().any(|site| site.start < range.end && range.start < site.start + site.original.len() as u64)
+        self.sites
+            .all()
+            .values()
+            .any(|site| site.start < range.end && range.start < site.start + site.original.len() as u64)
     }
 
     /// Whether a thread that goes on at `ip` reads the counter with the instruction before `behind` next: it stands there, or where a jump is
     /// in its place.
     #[must_use]
     pub fn reads_counter_at(&self, ip: u64, behind: u64) -> bool {
-        match self.sites.get(&behind) {
+        match self.sites.all().get(&behind) {
             Some(site) => ip == site.start,
             None => (2..=3).contains(&behind.wrapping_sub(ip)),
         }
@@ -369,7 +306,7 @@ impl Code {
     /// Whether a jump's place ends there in bytes that are no part of the jump.
     #[must_use]
     pub fn is_left_over(&self, ip: u64) -> bool {
-        self.sites.values().any(|site| site.has_inside(ip) && ip - site.start >= window::JUMP_BYTES as u64)
+        self.sites.all().values().any(|site| site.has_inside(ip) && ip - site.start >= window::JUMP_BYTES as u64)
     }
 
     /// An instruction at `rip` has raised a signal. Where it was moved, or is what a jump has left of one, the program's own is put
@@ -384,7 +321,8 @@ impl Code {
 
     /// What the agent has mapped.
     pub fn mappings(&self) -> impl Iterator<Item = Range<u64>> {
-        let own = [(BASE, END - BASE), (FIRST_RING, RINGS_BYTES)].into_iter().filter(|_| self.arena.is_some());
+        let own =
+            [(BASE, END - BASE), (FIRST_RING, RESERVED_END - FIRST_RING)].into_iter().filter(|_| self.arena.is_some());
         own.chain(self.areas()).map(|(start, length)| start..start + length)
     }
 
@@ -397,7 +335,7 @@ impl Code {
     /// instruction, or the code cannot be written.
     pub fn uncover(&mut self, tid: pid_t, addr: u64) -> Option<u64> {
         let of = |site: &Site| addr.wrapping_sub(site.base) < TRAMPOLINE_BYTES;
-        let (ip, site) = self.sites.iter().find(|(_, site)| of(site)).map(|(ip, site)| (*ip, site.clone()))?;
+        let (ip, site) = self.sites.all().iter().find(|(_, site)| of(site)).map(|(ip, site)| (*ip, site.clone()))?;
         let own = site.original_of(tid, addr, ip)?;
         self.put_back(tid, ip, &site).then_some(own)
     }
@@ -405,7 +343,7 @@ impl Code {
     /// Where a thread goes on that is to be at an address of the program: where a jump now is, in the trampoline, or at what
     /// was there before. Other addresses stay.
     pub fn way_to(&mut self, tid: pid_t, addr: u64) -> u64 {
-        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        let inside = self.sites.all().iter().find(|(_, site)| site.has_inside(addr));
         let inside = inside.filter(|(_, site)| site.is_there(tid));
         let Some((ip, site)) = inside.map(|(ip, site)| (*ip, site.clone())) else { return addr };
         if addr == ip {
@@ -417,7 +355,7 @@ impl Code {
 
     /// Puts back what was there where an address is inside a jump: a thread will come to it that cannot be led around.
     pub fn clear(&mut self, tid: pid_t, addr: u64) {
-        let inside = self.sites.iter().find(|(_, site)| site.has_inside(addr));
+        let inside = self.sites.all().iter().find(|(_, site)| site.has_inside(addr));
         if let Some((ip, site)) = inside.map(|(ip, site)| (*ip, site.clone())) {
             self.put_back(tid, ip, &site);
         }
@@ -431,7 +369,7 @@ impl Code {
     }
 
     fn put_back_all(&mut self, tid: pid_t, is_meant: impl Fn(&Site) -> bool) {
-        let meant = self.sites.iter().filter(|(_, site)| is_meant(site));
+        let meant = self.sites.all().iter().filter(|(_, site)| is_meant(site));
         let meant: Vec<(u64, Site)> = meant.map(|(ip, site)| (*ip, site.clone())).collect();
         for (ip, site) in meant {
             self.put_back(tid, ip, &site);
@@ -441,7 +379,7 @@ impl Code {
     fn put_back(&mut self, tid: pid_t, ip: u64, site: &Site) -> bool {
         let done = site.is_there(tid) && sys::write_code(tid, &[(site.start, &site.original)]).is_ok();
         if done {
-            self.sites.remove(&ip);
+            self.sites.all_mut().remove(&ip);
             self.refused.insert(ip, Refused::Interrupted);
         }
         done
@@ -454,7 +392,7 @@ impl Code {
     }
 
     fn may_become_site(&self, ip: u64) -> bool {
-        self.state == State::Present && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip)
+        self.state == State::Present && !self.sites.has(ip) && !self.refused.contains_key(&ip)
     }
 
     /// Of a copy that another process has: it may live for a few calls only.
@@ -543,7 +481,7 @@ impl Code {
     /// Nothing has ever been patched.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        self.traps.is_empty()
+        self.sites.is_untouched()
     }
 
     /// Memory was unmapped: what is mapped there later is something else.
@@ -551,7 +489,7 @@ impl Code {
         // All of the last page.
         let length = length.saturating_add(start % PAGE).next_multiple_of(PAGE);
         let is_gone = |ip: u64| ip.wrapping_sub(start) < length;
-        self.sites.retain(|ip, _| !is_gone(*ip));
+        self.sites.forget(&(start..start.saturating_add(length)), is_gone);
         self.refused.retain(|ip, _| !is_gone(*ip));
         self.as_known.retain(|part| !is_gone(part.start));
         self.protected(start, length);
@@ -627,7 +565,7 @@ impl Code {
         if let Some(part) = part.filter(|_| !is_counter) {
             known.add(&part, ip, site.start, &site.original);
         }
-        self.add(ip, site);
+        self.sites.add(ip, site);
         Ok(())
     }
 
@@ -641,12 +579,6 @@ impl Code {
             known.add(&part, ip, chosen.window.start, &chosen.original);
         }
         self.has_used(known, ip);
-    }
-
-    fn add(&mut self, ip: u64, site: Site) {
-        self.traps.insert(site.trap + (ip - site.at), ip);
-        self.traps.insert(site.behind, ip);
-        self.sites.insert(ip, site);
     }
 
     /// Whether the sites of a part of the program that are known from other processes have been patched, or there are none.
@@ -690,7 +622,7 @@ impl Code {
             let Some((there, others)) = rest.split_at_checked(site.original.len()) else { break };
             rest = others;
             let ip = place.in_image(*ip);
-            if there == site.original && !self.sites.contains_key(&ip) && !self.refused.contains_key(&ip) {
+            if there == site.original && !self.sites.has(ip) && !self.refused.contains_key(&ip) {
                 sites.push((ip, site.moved(place)));
             }
         }
@@ -707,9 +639,17 @@ impl Code {
             if ip == at && site.has_inside(ip) {
                 thread.go_on_at(site.behind);
             }
-            self.add(ip, site);
+            self.sites.add(ip, site);
         }
         Ok(count)
+    }
+
+    /// A twin was mapped in place of a part of the program, and its trampolines in front of it.
+    pub fn has_twin(&mut self, part: &Part, twin: &Twin) {
+        let Some(start) = trampolines_of(part) else { return };
+        self.areas.push(Area { start, used: twin.batch.length() });
+        self.as_known.push(part.range());
+        self.sites.place(part.range(), Place::new(part.start, start), Rc::clone(&twin.batch));
     }
 
     /// Where the next trampolines within reach of code go.
@@ -726,6 +666,11 @@ impl Code {
             }
         }
         Err(Refused::NoRoom)
+    }
+
+    /// There is an area in which nothing will be of any use.
+    pub fn has_left_over(&mut self, start: u64) {
+        self.areas.push(Area { start, used: AREA_BYTES });
     }
 
     /// An area for trampolines was mapped.
@@ -746,7 +691,7 @@ impl Code {
     pub fn restore(&mut self, tid: pid_t) -> io::Result<()> {
         self.state = State::Off;
         let mut outcome = Ok(());
-        self.sites.retain(|_, site| {
+        self.sites.all_mut().retain(|_, site| {
             let written =
                 if site.is_there(tid) { sys::write_code(tid, &[(site.start, &site.original)]) } else { Ok(()) };
             let stays = written.is_err();

@@ -6,19 +6,24 @@ use std::rc::Rc;
 
 use libc::pid_t;
 use trace_format::ring::{
-    BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RING_BYTES, RINGS, SPARE, STACK_TOP, TABLE, block, refuse,
+    AREA_BYTES, BASE, END, FIRST_RING, KNOWN, KNOWN_BYTES, LENT, RESERVED_END, RING_BYTES, RINGS, SPARE, STACK_TOP,
+    TABLE, block, refuse,
 };
 
+use super::known::Part;
 use super::remote::{self, Borrowed, Call, NAME};
 use super::ring::{Arena, Arenas, Ring};
+use super::twin::{self, Twin, trampolines_of};
 use super::{Image, code};
 use crate::sys;
 
-/// The control block of a process that has just been forked.
+/// What is not 0 of the control block of a process that has just been forked.
 fn spare_block() -> Vec<u8> {
-    let mut bytes = vec![0; block::BYTES as usize];
-    let refuses = u64::from(refuse::ALL) << 32;
-    for (offset, value) in [(block::SELF, SPARE), (block::STACK, SPARE + STACK_TOP), (block::PHASE, refuses)] {
+    const MEMBERS: [(u64, u64); 3] =
+        [(block::SELF, SPARE), (block::STACK, SPARE + STACK_TOP), (block::PHASE, (refuse::ALL as u64) << 32)];
+    let end = MEMBERS.iter().map(|(offset, _)| offset + 8).max().unwrap_or(0);
+    let mut bytes = vec![0; end as usize];
+    for (offset, value) in MEMBERS {
         bytes[offset as usize..offset as usize + 8].copy_from_slice(&value.to_le_bytes());
     }
     bytes
@@ -33,14 +38,58 @@ pub struct Parts<'a> {
     pub arenas: &'a mut Arenas,
     /// Where an area for trampolines would be good.
     pub area: u64,
+    /// The code that the program begins with, and what is to be mapped in its place, with an area.
+    pub begins: Option<(Part, Rc<Twin>)>,
+    /// What is to wait for libraries.
+    pub lent: &'a [Rc<Twin>],
 }
 
 /// What has been put there.
 pub struct Put {
     pub arena: Rc<Arena>,
     pub ring: Ring,
-    /// The area, if it is there.
+    /// The area, if it is there and no twin's.
     pub area: Option<u64>,
+    /// Whether the twin is there.
+    pub begins: bool,
+    /// Which of those that wait are.
+    pub lent: Vec<bool>,
+}
+
+/// A twin in the table of calls.
+struct Lending {
+    /// The call that maps its code, and where that is to be.
+    call: usize,
+    addr: u64,
+}
+
+/// Adds the calls that map a twin: its trampolines first, and its code only where those are, and only of the very file. With what a program
+/// begins with comes the agent's code.
+fn lend(calls: &mut Vec<Call>, names: &mut Vec<(u64, String)>, twin: &Twin, at: (u64, u64), flag: i32) -> Lending {
+    /// Where its name goes, behind that of the rings' file, and its struct stat.
+    const NAME_BYTES: u64 = 0x40;
+    const STAT_BYTES: u64 = 0xa0;
+    let number = names.len() as u64 + 1;
+    let (name, stat) = (NAME + number * NAME_BYTES, STAT + number * STAT_BYTES);
+    names.push((name, twin.name()));
+    let (addr, trampolines) = at;
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let begins = flag == libc::MAP_FIXED;
+    let first = calls.len();
+    calls.extend([
+        Call::new(libc::SYS_open, &[name, flags as u64]),
+        Call::new(libc::SYS_fstat, &[0, stat]).with_result(1, 0),
+        Call::unless(stat, twin.numbers(), 3 + usize::from(begins)),
+        twin.map_trampolines(trampolines).with_result(3, 4),
+        Call::unless_result(first + 3, trampolines, 1 + usize::from(begins)),
+    ]);
+    if begins {
+        calls.push(twin.map_agent().with_result(5, 4));
+    }
+    let call = calls.len();
+    calls.push(twin.map_code(addr, flag).with_result(call - first, 4));
+    calls.push(Call::new(libc::SYS_close, &[0]).with_result(call + 1 - first, 0));
+    Lending { call, addr }
 }
 
 /// Maps the agent into a program, with a ring for the thread. `instruction`: where a `syscall` is.
@@ -69,40 +118,88 @@ pub fn program(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>, instruction: u6
 
 /// Puts the agent and its rings onto its pages.
 fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
+    let mut calls = Vec::new();
+    let mut names = Vec::new();
+    let begins = parts.begins.as_ref().and_then(|(part, twin)| {
+        let at = (part.start, trampolines_of(part)?);
+        Some(lend(&mut calls, &mut names, twin, at, libc::MAP_FIXED))
+    });
+    let lent: Vec<Lending> = (0..)
+        .zip(parts.lent)
+        .map(|(number, twin)| lend(&mut calls, &mut names, twin, twin::lent(number), libc::MAP_FIXED_NOREPLACE))
+        .collect();
+    if begins.is_none() {
+        calls.extend([protect_code(), code::area(parts.area)]);
+    }
+    calls.push(protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE));
     let spare = spare_block();
     let known = &parts.known[..parts.known.len().min(KNOWN_BYTES as usize)];
-    let pieces: [(u64, &[u8]); 4] = [(BASE, &parts.image.text), (SPARE, &spare), (TABLE, parts.table), (KNOWN, known)];
+    let mut pieces: Vec<(u64, &[u8])> = vec![(SPARE, &spare), (KNOWN, known)];
+    // Of code that is mapped only what maps it has to be there before.
+    let own = if begins.is_some() { parts.image.begins() } else { &parts.image.text[..] };
+    pieces.push((BASE, own));
+    if begins.is_none() {
+        pieces.push((TABLE, parts.table));
+    }
+    pieces.extend(names.iter().map(|(addr, name)| (*addr, name.as_bytes())));
     write(thread, &pieces)?;
-    let protect = |start, end, prot: i32| Call::new(libc::SYS_mprotect, &[start, end - start, prot as u64]);
-    let more = [
-        protect(BASE, KNOWN, libc::PROT_READ | libc::PROT_EXEC),
-        protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE),
-        code::area(parts.area),
-    ];
     let mut done = Vec::new();
-    let arena = match own_rings(parts.arenas, thread, &more, &mut done) {
+    let arena = match own_rings(parts.arenas, thread, &calls, &mut done) {
         Some(arena) => Ok(arena),
-        None => new_rings(thread, &more, &mut done),
+        None => new_rings(thread, &calls, &mut done),
     };
-    let area = done.get(2).filter(|mapped| **mapped as u64 == parts.area).map(|_| parts.area);
+    let is_there = |lending: &Lending| done.get(lending.call).is_some_and(|mapped| *mapped as u64 == lending.addr);
+    let has_begun = begins.as_ref().is_some_and(is_there);
+    let lent: Vec<bool> = lent.iter().map(is_there).collect();
+    let has_area = begins.is_none() && done.get(1).is_some_and(|mapped| *mapped as u64 == parts.area);
+    let protected = done.last().map_or(Ok(0), |raw| remote::result(*raw as u64));
     let put = arena.and_then(|arena| {
-        let failed = done.iter().take(2).find_map(|raw| remote::result(*raw as u64).err());
-        let ring =
-            failed.map_or_else(|| arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped")), Err);
+        let ring = protected
+            .and_then(|_| put_code(parts, thread, begins.is_some(), has_begun))
+            .and_then(|()| arena.ring().ok_or_else(|| io::Error::other("its ring cannot be mapped")));
         if ring.is_err() {
             let _ = thread.run(&[unmap(FIRST_RING, arena.length())]);
         }
-        Ok(Put { ring: ring?, arena, area })
+        Ok(Put { ring: ring?, arena, area: has_area.then_some(parts.area), begins: has_begun, lent })
     });
-    match &put {
-        Ok(put) => thread.regs.gs_base = put.ring.addr,
-        Err(_) => {
-            if let Some(area) = area {
-                let _ = thread.run(&[unmap(area, code::AREA_BYTES)]);
-            }
-        }
+    if let Ok(put) = &put {
+        thread.regs.gs_base = put.ring.addr;
+    } else {
+        take_back(parts, thread, has_begun, has_area);
     }
     put
+}
+
+/// Puts the agent's code there, where that was to be mapped with a twin, and is not.
+fn put_code(parts: &Parts<'_>, thread: &mut Borrowed<'_>, was_to_begin: bool, has_begun: bool) -> io::Result<()> {
+    if !was_to_begin || has_begun {
+        return Ok(());
+    }
+    write(thread, &[(BASE, &parts.image.text), (TABLE, parts.table)])?;
+    let done = thread.run(&[protect_code()])?;
+    remote::result(done[0] as u64).map(drop)
+}
+
+/// Takes out of a program what has been mapped beside the agent's pages.
+fn take_back(parts: &Parts<'_>, thread: &mut Borrowed<'_>, has_begun: bool, has_area: bool) {
+    let mut calls = vec![unmap(LENT, RESERVED_END - LENT)];
+    if let Some((part, twin)) = parts.begins.as_ref().filter(|_| has_begun) {
+        twin.undo(thread.tid(), part.start);
+        calls.extend(trampolines_of(part).map(|start| unmap(start, AREA_BYTES)));
+    }
+    if has_area {
+        calls.push(unmap(parts.area, AREA_BYTES));
+    }
+    let _ = thread.run(&calls);
+}
+
+fn protect(start: u64, end: u64, prot: i32) -> Call {
+    Call::new(libc::SYS_mprotect, &[start, end - start, prot as u64])
+}
+
+/// The call that lets nobody write to the agent's code and table.
+fn protect_code() -> Call {
+    protect(BASE, KNOWN, libc::PROT_READ | libc::PROT_EXEC)
 }
 
 fn unmap(start: u64, length: u64) -> Call {
@@ -113,6 +210,9 @@ fn write(thread: &Borrowed<'_>, pieces: &[(u64, &[u8])]) -> io::Result<()> {
     if sys::write_pieces(thread.tid(), pieces) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFAULT)) }
 }
 
+/// Where the program's struct stat of the rings' file goes.
+const STAT: u64 = NAME + 0x100;
+
 /// Maps rings that others have used before, by the name that the recorder's descriptor has for all processes which may look at it, and
 /// makes more calls. `None` when the program sees another file there, or none.
 fn own_rings(
@@ -121,28 +221,26 @@ fn own_rings(
     more: &[Call],
     results: &mut Vec<i64>,
 ) -> Option<Rc<Arena>> {
-    /// Where the program's struct stat goes; device and inode in it.
-    const STAT: u64 = NAME + 0x100;
+    /// Device and inode in a struct stat.
     const NUMBERS: usize = 16;
     let arena = arenas.take().ok()??;
     let (fd, (dev, ino)) = arena.identity().ok()?;
     let name = format!("/proc/{}/fd/{fd}\0", std::process::id());
     write(thread, &[(NAME, name.as_bytes())]).ok()?;
     let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut calls = vec![
+    let mut calls = more.to_vec();
+    calls.extend([
         Call::new(libc::SYS_open, &[NAME, flags as u64]),
-        Call::new(libc::SYS_fstat, &[0, STAT]).with_first(0),
+        Call::new(libc::SYS_fstat, &[0, STAT]).with_result(1, 0),
         map(FIRST_RING, arena.length()),
-        Call::new(libc::SYS_close, &[0]).with_first(0),
-    ];
-    let own = calls.len();
-    calls.extend(more);
-    let mut raw = thread.run(&calls).ok()?;
+        Call::new(libc::SYS_close, &[0]).with_result(3, 0),
+    ]);
+    results.extend(thread.run(&calls).ok()?);
+    let raw = results.split_off(more.len());
     let mut numbers = [0; NUMBERS];
     let is_read = sys::read_pieces(thread.tid(), &[(STAT, NUMBERS)], &mut numbers) == NUMBERS;
     let is_it = is_read && numbers == [dev.to_le_bytes(), ino.to_le_bytes()].concat()[..];
     let is_mapped = raw[2] as u64 == FIRST_RING;
-    results.extend(raw.split_off(own));
     if is_it && is_mapped && raw[1] == 0 {
         return Some(arena);
     }
@@ -203,12 +301,12 @@ pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<
     Ok(())
 }
 
-/// Maps the file that the first call of a run has opened, at an address unless that is 0.
+/// Maps the file that a call has opened which is the second before this one, at an address unless that is 0.
 fn map(addr: u64, length: u64) -> Call {
     let place = if addr == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
     let flags = (libc::MAP_SHARED | place) as u64;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_first(4)
+    Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_result(2, 4)
 }
 
 /// Maps a new file for rings, at an address unless that is 0. The file, and where it is.
@@ -216,7 +314,7 @@ fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64) -> io::Result<(F
     write(thread, &[(NAME, b"trace\0")])?;
     let calls = [
         Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)]),
-        Call::new(libc::SYS_ftruncate, &[0, length]).with_first(0),
+        Call::new(libc::SYS_ftruncate, &[0, length]).with_result(1, 0),
         map(addr, length),
     ];
     let results = thread.run(&calls)?;

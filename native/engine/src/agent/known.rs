@@ -9,8 +9,12 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use libc::pid_t;
+use rustc_hash::FxHashMap;
+use trace_format::ring::DISTANCE;
+use trace_format::ring::site::IP as SITE_IP;
 
-use super::code::Site;
+use super::sites::Site;
+use super::twin::{Agent, Instead, MOST_TWIN, Twin, trampolines_of};
 use super::window::{self, Branches, CALL_BYTES, Entries, JUMP_BYTES, Kind, Refused, TRAMPOLINE_BYTES, Window};
 use crate::image::{self, FileId, Mapping};
 use crate::layout::PAGE;
@@ -33,6 +37,8 @@ pub struct Part {
     key: Key,
     pub start: u64,
     pub length: u64,
+    /// `PROT_*` bits.
+    prot: u64,
 }
 
 impl Part {
@@ -41,7 +47,8 @@ impl Part {
     pub fn of(mapping: &Mapping, file: FileId) -> Option<Part> {
         let is_shown = mapping.ino != 0 && !mapping.shared && mapping.prot & libc::PROT_WRITE as u64 == 0;
         let length = mapping.length.checked_next_multiple_of(PAGE)?;
-        is_shown.then_some(Part { key: (file, mapping.offset, length), start: mapping.start, length })
+        let (start, prot) = (mapping.start, mapping.prot);
+        is_shown.then_some(Part { key: (file, mapping.offset, length), start, length, prot })
     }
 
     /// The code at an address of a process.
@@ -49,6 +56,12 @@ impl Part {
     pub fn at(tid: pid_t, addr: u64) -> Option<Part> {
         let mapping = image::executable_mapping_at(tid, addr)?;
         Part::of(&mapping, FileId::of_mapping(tid, &mapping)?)
+    }
+
+    /// The file in its state, and the offset of the part in it.
+    #[must_use]
+    pub fn file(&self) -> (FileId, u64) {
+        (self.key.0, self.key.1)
     }
 
     /// Whether both are the same part of the same file.
@@ -76,6 +89,11 @@ struct Learnt {
     begun: Begun,
     /// The code of all its sites, once it has been made.
     made: Option<Rc<Batch>>,
+    /// The code with all its sites patched, which processes map.
+    twin: Option<Rc<Twin>>,
+    /// Processes that have run it since that was made, and how often it was.
+    runs: u32,
+    twins: u32,
 }
 
 /// Programs that began in an image.
@@ -97,29 +115,32 @@ struct Proved {
 }
 
 /// The code of known sites of an image, as if that were mapped at [`ORIGIN`] and the trampolines were at [`TRAMPOLINES`].
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     trampolines: Vec<u8>,
     moving: Moving,
-    /// The address behind each `syscall`, and the rest.
+    /// The address behind each `syscall`, in that order, and the rest.
     pub sites: Vec<(u64, Site)>,
+    /// Where calls end in the trampolines, and behind which `syscall` that is.
+    ends: FxHashMap<u64, u64>,
+    /// From the first jump to behind the last.
+    jumps: Option<Range<u64>>,
 }
 
 const ORIGIN: u64 = 1 << 40;
-const TRAMPOLINES: u64 = ORIGIN - (1 << 28);
+const TRAMPOLINES: u64 = ORIGIN - DISTANCE;
 
-/// What changes in trampolines with their place and that of the image, by where it stands.
-#[derive(Default)]
+/// What changes in trampolines with their distance from the image: distances to there, by where they stand.
+#[derive(Debug, Default)]
 struct Moving {
-    /// Addresses in the trampolines.
-    own: Vec<usize>,
-    /// Addresses in the image.
-    others: Vec<usize>,
-    /// Distances from the trampolines to the image.
-    distances: Vec<usize>,
+    /// Of four bytes, in code.
+    short: Vec<usize>,
+    /// Of eight, in data.
+    long: Vec<usize>,
 }
 
 /// By how much an image is further up than [`ORIGIN`], and by how much more its trampolines are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     further: u64,
     more: u64,
@@ -129,6 +150,10 @@ pub(super) struct Place {
 #[derive(Default)]
 pub struct Known {
     images: HashMap<Key, Learnt>,
+    /// All twins that were made: processes may have them mapped.
+    twins: Vec<Rc<Twin>>,
+    /// They are made at once, whether they are worth it or not.
+    eager: bool,
     /// Which programs have made calls in which images. One that only reads an image and translates it makes none there.
     ran: HashMap<(Key, Key), Used>,
 }
@@ -143,6 +168,12 @@ struct Used {
 }
 
 impl Known {
+    /// `eager`: twins are made at once, [`Known::wants_twin`].
+    #[must_use]
+    pub fn new(eager: bool) -> Known {
+        Known { eager, ..Known::default() }
+    }
+
     fn image(&mut self, key: Key) -> &mut Learnt {
         if self.images.len() >= MOST_IMAGES && !self.images.contains_key(&key) {
             // What was learnt by stops stays for as long as it can.
@@ -279,6 +310,62 @@ impl Known {
         sites.iter().map(inside).collect()
     }
 
+    /// The twin of an image in which this has been replaced, if there is one.
+    #[must_use]
+    pub fn twin(&self, part: &Part, instead: Option<&Rc<Instead>>) -> Option<Rc<Twin>> {
+        let twin = self.images.get(&part.key)?.twin.as_ref()?;
+        let is_same = instead.map_or(twin.instead.is_empty(), |instead| Rc::ptr_eq(instead, &twin.instead));
+        is_same.then(|| Rc::clone(twin))
+    }
+
+    /// Whether there is a twin in which this has been replaced.
+    #[must_use]
+    pub fn has_twin_with(&self, instead: &Rc<Instead>) -> bool {
+        self.twins.iter().any(|twin| Rc::ptr_eq(&twin.instead, instead))
+    }
+
+    /// A process runs an image. Whether it is worth to make a twin of it, or another one, as many more have run it than there are reasons
+    /// to believe that something is still learnt.
+    pub fn wants_twin(&mut self, part: &Part, instead: Option<&Rc<Instead>>) -> bool {
+        /// So many run an image before.
+        const WORTH: u32 = 3;
+        /// So often one is made of an image, and so many of all.
+        const MOST: u32 = 8;
+        const MOST_OF_ALL: usize = 64;
+        if self.twins.len() >= MOST_OF_ALL {
+            return false;
+        }
+        let is_current = self.twin(part, instead).is_some();
+        let Some(image) = self.images.get_mut(&part.key) else { return false };
+        image.runs = image.runs.saturating_add(1);
+        // One that is to tell its times has nothing replaced, and others have.
+        let is_other = !is_current && (image.twin.is_none() || instead.is_some());
+        let is_fit = part.prot == (libc::PROT_READ | libc::PROT_EXEC) as u64 && part.length <= MOST_TWIN;
+        let is_new = is_other || image.twin.as_ref().is_some_and(|twin| twin.known < image.sites.len());
+        let is_worth = self.eager || image.runs >= WORTH << image.twins;
+        is_fit && is_new && !image.sites.is_empty() && image.twins < MOST && is_worth
+    }
+
+    /// Makes a twin of the code that a process has mapped as `mapping`, and has not changed but for what is in `instead`.
+    pub fn make_twin(
+        &mut self,
+        (part, mapping): (&Part, Mapping),
+        code: Vec<u8>,
+        instead: &Rc<Instead>,
+        agent: &Agent<'_>,
+    ) -> Option<Rc<Twin>> {
+        trampolines_of(part)?;
+        let image = self.images.get_mut(&part.key)?;
+        (image.runs, image.twins) = (0, image.twins + 1);
+        let is_there =
+            |site: &&Proved| code.get(site.start as usize..).is_some_and(|at| at.starts_with(&site.original));
+        let batch = Batch::of(image.sites.iter().filter(is_there), agent.image.entries());
+        let twin = Rc::new(Twin::new(mapping, code, batch, instead, (image.sites.len(), agent)).ok()?);
+        image.twin = Some(Rc::clone(&twin));
+        self.twins.push(Rc::clone(&twin));
+        Some(twin)
+    }
+
     /// The code, which leads to the agent, of the known sites of an image that a program has used in another process; or of all, where none
     /// has. Whether it is all.
     pub(super) fn batch(&mut self, program: Option<&Part>, part: &Part, entries: Entries) -> Option<(Rc<Batch>, bool)> {
@@ -300,7 +387,7 @@ impl Batch {
         /// So much further up the image is in another process, and so much more the trampolines. Both show in the lowest byte.
         const FURTHER: u64 = (1 << 36) + 0x11;
         const MORE: u64 = 0x0101_0101;
-        let mut batch = Batch { trampolines: Vec::new(), moving: Moving::default(), sites: Vec::new() };
+        let mut batch = Batch::default();
         let place = Place { further: FURTHER, more: MORE };
         for site in sites {
             let at = batch.trampolines.len();
@@ -308,9 +395,8 @@ impl Batch {
             let here = site.code(ORIGIN, base, entries);
             let there = site.code(ORIGIN + FURTHER, base + FURTHER + MORE, entries);
             let (Some((code, own)), Some((other, moved))) = (here, there) else { continue };
-            let (addresses, site_address) = window::addresses(code.len());
-            let distances = differences(&code[..addresses[0]], &other);
-            let moving = Moving { own: addresses.to_vec(), others: vec![site_address], distances };
+            let data = window::data_of(code.len());
+            let moving = Moving { short: differences(&code[..data], &other), long: vec![data + SITE_IP as usize] };
             if moving.applied(code.clone(), place) != other || own.moved(place) != moved {
                 continue;
             }
@@ -319,7 +405,43 @@ impl Batch {
             batch.trampolines.resize(at + TRAMPOLINE_BYTES as usize, 0xcc);
             batch.sites.push((ORIGIN + site.ip, own));
         }
+        batch.sites.sort_unstable_by_key(|(ip, _)| *ip);
+        batch.ends = batch.sites.iter().flat_map(|(ip, site)| site.ends(*ip).map(|end| (end, *ip))).collect();
+        let ranges = || batch.sites.iter().map(|(_, site)| site.range());
+        let jumps = ranges().reduce(|all, jump| all.start.min(jump.start)..all.end.max(jump.end));
+        batch.jumps = jumps;
         batch
+    }
+
+    /// Whether a site is among them, where the image is at a place.
+    pub fn has(&self, place: Place, ip: u64) -> bool {
+        let ip = place.back_in_image(ip);
+        self.sites.binary_search_by_key(&ip, |(ip, _)| *ip).is_ok()
+    }
+
+    /// The address behind the `syscall` whose call ends at an address in the trampolines, where the image is at a place.
+    pub fn end_of(&self, place: Place, addr: u64) -> Option<u64> {
+        self.ends.get(&place.back_in_trampolines(addr)).map(|ip| place.in_image(*ip))
+    }
+
+    /// From the first jump to behind the last, where the image is at a place.
+    pub fn jumps(&self, place: Place) -> Option<Range<u64>> {
+        self.jumps.as_ref().map(|jumps| place.in_image(jumps.start)..place.in_image(jumps.end))
+    }
+
+    /// What is written into the image, by where it stands there, when the trampolines are at [`DISTANCE`].
+    pub fn written(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.sites.iter().map(|(_, site)| (site.start - ORIGIN, &site.jump[..]))
+    }
+
+    /// What is there without.
+    pub fn originals(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.sites.iter().map(|(_, site)| (site.start - ORIGIN, &site.original[..]))
+    }
+
+    /// The trampolines at [`DISTANCE`] from the image.
+    pub fn trampolines(&self) -> &[u8] {
+        &self.trampolines
     }
 
     /// Bytes of its trampolines.
@@ -344,6 +466,14 @@ impl Place {
         addr.wrapping_add(self.further)
     }
 
+    pub fn back_in_image(self, addr: u64) -> u64 {
+        addr.wrapping_sub(self.further)
+    }
+
+    pub fn back_in_trampolines(self, addr: u64) -> u64 {
+        self.back_in_image(addr).wrapping_sub(self.more)
+    }
+
     pub fn in_trampolines(self, addr: u64) -> u64 {
         self.in_image(addr).wrapping_add(self.more)
     }
@@ -356,21 +486,16 @@ impl Place {
 
 impl Moving {
     fn extend(&mut self, other: &Moving, by: usize) {
-        self.own.extend(other.own.iter().map(|at| at + by));
-        self.others.extend(other.others.iter().map(|at| at + by));
-        self.distances.extend(other.distances.iter().map(|at| at + by));
+        self.short.extend(other.short.iter().map(|at| at + by));
+        self.long.extend(other.long.iter().map(|at| at + by));
     }
 
     fn applied(&self, mut code: Vec<u8>, place: Place) -> Vec<u8> {
-        for at in &self.own {
-            change(&mut code, *at, |word| place.in_trampolines(u64::from_le_bytes(word)).to_le_bytes());
+        for at in &self.short {
+            change(&mut code, *at, |far| u32::from_le_bytes(far).wrapping_sub(place.more as u32).to_le_bytes());
         }
-        for at in &self.others {
-            change(&mut code, *at, |word| place.in_image(u64::from_le_bytes(word)).to_le_bytes());
-        }
-        for at in &self.distances {
-            let further = |word| u32::from_le_bytes(word).wrapping_sub(place.more as u32).to_le_bytes();
-            change(&mut code, *at, further);
+        for at in &self.long {
+            change(&mut code, *at, |far| u64::from_le_bytes(far).wrapping_sub(place.more).to_le_bytes());
         }
         code
     }
@@ -456,6 +581,7 @@ fn differences(one: &[u8], other: &[u8]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sites::Sites;
     use super::*;
 
     const ENTRIES: Entries = Entries { call: 0x7000_0123, counter: 0 };
@@ -496,6 +622,92 @@ mod tests {
     }
 
     #[test]
+    fn sites_that_were_placed_are_what_they_are_one_by_one() {
+        let sites = proved();
+        let batch = Rc::new(Batch::of(&sites, ENTRIES));
+        let start = 0x7f12_3456_7000;
+        let (range, place) = (start..start + 0x5000, Place::new(start, start - DISTANCE));
+        let (mut placed, mut single) = (Sites::default(), Sites::default());
+        placed.place(range.clone(), place, Rc::clone(&batch));
+        for (ip, site) in &batch.sites {
+            single.add(place.in_image(*ip), site.moved(place));
+        }
+        let ends: Vec<u64> = single.ends().into_keys().collect();
+        assert_eq!(ends.len(), 2 * sites.len());
+        let told = |sites: &Sites| {
+            let all: Vec<(u64, Site)> = sites.all().iter().map(|(ip, site)| (*ip, site.clone())).collect();
+            let own: Vec<Option<u64>> = ends.iter().map(|end| sites.end_of(*end)).collect();
+            (all, own, sites.ends(), sites.is_empty(), sites.is_untouched())
+        };
+        assert_eq!(told(&placed), told(&single));
+        for proved in &sites {
+            let ip = start + proved.ip;
+            assert!(placed.has(ip) && single.has(ip) && !placed.has(ip + 1) && !placed.is_counter(ip));
+        }
+        assert!(placed.is_apart(&(0..start)) && !placed.is_apart(&(start..start + 1)));
+        let (first, last) = (start + sites[0].start, single.all().values().map(|site| site.range().end).max());
+        assert_eq!(placed.jumps().collect::<Vec<_>>(), [first..last.unwrap()]);
+        // One is taken away, and a part of the image; where their trampolines are is still known.
+        for sites in [&mut placed, &mut single] {
+            sites.all_mut().remove(&(start + 0x1007));
+            sites.forget(&(start + 0x2000..start + 0x3000), |ip| (start + 0x2000..start + 0x3000).contains(&ip));
+        }
+        assert_eq!(told(&placed), told(&single));
+        assert_eq!(placed.all().keys().collect::<Vec<_>>(), [&(start + 0x3009)]);
+        // What is gone as a whole has nothing to be made of.
+        let mut gone = Sites::default();
+        gone.place(range.clone(), place, batch);
+        gone.forget(&range, |ip| range.contains(&ip));
+        assert!(gone.is_empty() && !gone.is_untouched() && gone.end_of(ends[0]).is_some());
+    }
+
+    #[test]
+    fn a_twin_has_the_sites_that_are_there_and_what_else_is_replaced() {
+        use std::io::Read as _;
+        let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
+        let part = Part { key: (file, 0x1000, 0x5000), start: 0x7f00_0000_0000, length: 0x5000, prot: 5 };
+        let path = b"/lib/some.so".to_vec();
+        let mapping =
+            Mapping { start: part.start, length: 0x5000, offset: 0x1000, prot: 5, shared: false, dev: 1, ino: 2, path };
+        let mut known = Known::new(true);
+        assert!(!known.wants_twin(&part, None));
+        let mut code = vec![0x90; 0x5000];
+        for proved in proved() {
+            known.add(&part, part.start + proved.ip, part.start + proved.start, &proved.original);
+            code[proved.start as usize..][..proved.original.len()].copy_from_slice(&proved.original);
+        }
+        // Another program is there, in place of one of them.
+        code[0x2000] = 0x55;
+        assert!(known.wants_twin(&part, None));
+        let instead: Rc<Instead> = Rc::new(vec![(0x4000, vec![1, 2, 3])]);
+        let image = crate::agent::image().unwrap();
+        let agent = Agent { image, table: &[7; 16] };
+        let twin = known.make_twin((&part, mapping.clone()), code.clone(), &instead, &agent).unwrap();
+        assert_eq!((twin.sites(), twin.length()), (2, 0x5000));
+        let [dev, ino] = twin.numbers();
+        let mut bytes = Vec::new();
+        let mut file = std::fs::File::open(twin.name().trim_end_matches('\0')).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        for (at, jump) in twin.batch.written() {
+            assert_eq!((bytes[at as usize], jump.len() >= JUMP_BYTES), (0xe9, true));
+            code[at as usize..][..jump.len()].copy_from_slice(jump);
+        }
+        code[0x4000..0x4003].copy_from_slice(&[1, 2, 3]);
+        assert!(bytes.starts_with(&code) && bytes[0x5000..].starts_with(twin.batch.trampolines()));
+        // Nobody may change it.
+        let writes = std::fs::OpenOptions::new().write(true).open(twin.name().trim_end_matches('\0'));
+        assert!(writes.and_then(|file| file.set_len(0)).is_err());
+        let listed = Mapping { dev, ino, offset: 0, path: b"/memfd:trace-code (deleted)".to_vec(), ..mapping.clone() };
+        assert_eq!(crate::twins::own(listed), mapping);
+        // It is the one for what has the same replaced, and for nothing else.
+        assert!(known.twin(&part, Some(&instead)).is_some() && known.has_twin_with(&instead));
+        assert!(known.twin(&part, None).is_none() && known.twin(&part, Some(&Rc::default())).is_none());
+        assert!(!known.wants_twin(&part, Some(&instead)) && !known.wants_twin(&part, None));
+        known.add(&part, part.start + 0x3100, part.start + 0x30f9, &[0x90; 7]);
+        assert!(known.wants_twin(&part, Some(&instead)));
+    }
+
+    #[test]
     fn what_is_known_of_a_file_is_of_one_state_of_it() {
         let part = |modified| {
             let file = FileId::of_numbers((1, 2), (modified, 0), 0x9000, (0o10_0755, 0));
@@ -531,7 +743,7 @@ mod tests {
     fn what_was_learnt_stays_when_there_are_many_images() {
         let part = |ino: u64| {
             let file = FileId::of_numbers((1, ino), (3, 0), 0x9000, (0o10_0755, 0));
-            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 }
+            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000, prot: 5 }
         };
         let mut known = Known::default();
         let learnt = part(0);
@@ -550,7 +762,7 @@ mod tests {
     fn the_next_process_of_a_program_gets_what_it_uses() {
         let part = |ino: u64| {
             let file = FileId::of_numbers((1, ino), (3, 0), 0x9000, (0o10_0755, 0));
-            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 }
+            Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000, prot: 5 }
         };
         let (program, other, library) = (part(1), part(2), part(3));
         let mut known = Known::default();
@@ -579,7 +791,8 @@ mod tests {
     #[test]
     fn what_was_noted_is_known_to_the_next_recording() {
         let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
-        let part = |offset: u64| Part { key: (file, offset, 0x5000), start: 0x7000_0000 + offset, length: 0x5000 };
+        let part =
+            |offset: u64| Part { key: (file, offset, 0x5000), start: 0x7000_0000 + offset, length: 0x5000, prot: 5 };
         let (first, second) = (part(0x1000), part(0x8000));
         let mut known = Known::default();
         for part in [&first, &second] {
@@ -603,7 +816,7 @@ mod tests {
     #[test]
     fn how_many_began_is_counted_over_recordings_and_no_further_than_needed() {
         let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
-        let part = Part { key: (file, 0x1000, 0x5000), start: 0x7000_0000, length: 0x5000 };
+        let part = Part { key: (file, 0x1000, 0x5000), start: 0x7000_0000, length: 0x5000, prot: 5 };
         let mut text = None;
         for earlier in 0..WORTH_BEGUN {
             let mut known = Known::default();
@@ -621,7 +834,7 @@ mod tests {
     #[test]
     fn a_note_that_makes_no_sense_is_left_out() {
         let file = FileId::of_numbers((1, 2), (3, 0), 0x9000, (0o10_0755, 0));
-        let part = Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000 };
+        let part = Part { key: (file, 0, 0x5000), start: 0x7000_0000, length: 0x5000, prot: 5 };
         let sound = "1007 1000 b827000000";
         for line in [
             "",

@@ -14,28 +14,42 @@ const CALL_BYTES: usize = 64;
 /// The name of a ring's file, behind the table.
 pub const NAME: u64 = SCRATCH + 0x800;
 /// Most calls of one run: half of a page, the stack being at the other end.
-const MOST_CALLS: usize = 24;
+const MOST_CALLS: usize = 28;
 
-/// A call: number and arguments; which of them is to be the first call's result.
+/// A call: number and arguments; which of them is to be an earlier call's result, and of which.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     number: i64,
     args: [u64; 6],
-    first_result: i64,
+    earlier: i64,
 }
 
 impl Call {
     #[must_use]
     pub fn new(number: i64, args: &[u64]) -> Call {
-        let mut call = Call { number, args: [0; 6], first_result: -1 };
+        let mut call = Call { number, args: [0; 6], earlier: -1 };
         call.args[..args.len()].copy_from_slice(args);
         call
     }
 
-    /// With the result of the first call of the run as an argument.
+    /// No call, but a condition: unless the two words at an address are these, so many calls that follow are not made, and their results
+    /// say nothing.
     #[must_use]
-    pub fn with_first(self, argument: i64) -> Call {
-        Call { first_result: argument, ..self }
+    pub fn unless(addr: u64, [first, second]: [u64; 2], skipped: usize) -> Call {
+        Call::new(-1, &[addr, first, second, (skipped * CALL_BYTES) as u64])
+    }
+
+    /// The same for a call of the run, by its place in it, that has just been made: unless that is its result.
+    #[must_use]
+    pub fn unless_result(call: usize, result: u64, skipped: usize) -> Call {
+        // Behind a result there is the next call's number, which is this one's.
+        Call::unless(SCRATCH + ((call + 1) * CALL_BYTES) as u64 - 8, [result, u64::MAX], skipped)
+    }
+
+    /// With the result of an earlier call of the run as an argument: of the one so many calls before.
+    #[must_use]
+    pub fn with_result(self, before: usize, argument: i64) -> Call {
+        Call { earlier: ((before * CALL_BYTES) << 8) as i64 | argument, ..self }
     }
 }
 
@@ -168,7 +182,7 @@ impl<'a> Borrowed<'a> {
         assert!(calls.len() <= MOST_CALLS, "{} calls", calls.len());
         let mut table = Vec::with_capacity(calls.len() * CALL_BYTES);
         for call in calls {
-            let words = [call.number as u64].into_iter().chain(call.args).chain([call.first_result as u64]);
+            let words = [call.number as u64].into_iter().chain(call.args).chain([call.earlier as u64]);
             table.extend(words.flat_map(u64::to_le_bytes));
         }
         let end = SCRATCH + table.len() as u64;

@@ -376,6 +376,25 @@ impl Ring {
         self.set_word(at + 8, ino);
     }
 
+    /// Code of this length, of a library's part from an offset on, waits with a number.
+    pub fn lend(&self, number: usize, length: u64, offset: u64) {
+        let at = block::TWINS_AT + number as u64 % block::TWINS * block::TWIN_BYTES;
+        self.set_word(at + block::TWIN_OFFSET, offset);
+        self.set_word(at + block::TWIN_MOVES, 0);
+        self.set_word(at + block::TWIN_LENGTH, length);
+    }
+
+    /// For which trampolines the agent has begun to put code that waits in place of a library's, and has not written that down.
+    /// Told once.
+    #[must_use]
+    pub fn take_moving(&self) -> Option<u64> {
+        let at = |number: u64| block::TWINS_AT + number * block::TWIN_BYTES + block::TWIN_MOVES;
+        let moving = (0..block::TWINS).map(at).find(|at| self.head_word(*at) != 0)?;
+        let place = self.head_word(moving);
+        self.set_word(moving, 0);
+        Some(place)
+    }
+
     fn add_file(&self, set: u64, (dev, ino): (u64, u64)) {
         let bit = files::bit(dev, ino);
         let offset = set + bit / 64 * 8;
@@ -657,6 +676,7 @@ impl<'a> Record<'a> {
                 capture::OPENED => Captured::Opened { fd: wanted as i32 },
                 capture::MAPPED => Captured::Mapped,
                 capture::CONTENT => Captured::Content,
+                capture::TWIN => Captured::Twin { number: wanted },
                 slot if slot < 6 => {
                     let side = Side::from_code(byte(capture::SIDE)).filter(|side| *side != Side::Resolved)?;
                     let status = Status::from_code(byte(capture::STATUS))?;
@@ -682,6 +702,10 @@ pub enum Captured {
     Mapped,
     /// What is in it.
     Content,
+    /// It was replaced by what was lent with this number.
+    Twin {
+        number: u64,
+    },
 }
 
 #[cfg(test)]

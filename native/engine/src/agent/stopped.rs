@@ -113,8 +113,8 @@ impl Site {
             let at = offset as usize;
             u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
         };
-        let (after, trap) = (word(site::AFTER), word(site::TRAP));
-        Ok(Site { after, trap, ip: word(site::IP), kind: word(site::KIND) })
+        let place = |offset: u64| addr.wrapping_add(word(offset));
+        Ok(Site { after: place(site::AFTER), trap: place(site::TRAP), ip: place(site::IP), kind: word(site::KIND) })
     }
 }
 

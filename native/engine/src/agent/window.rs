@@ -420,8 +420,14 @@ pub fn build(window: &Window, (ip, kind): (u64, Kind), base: u64, entries: Entri
     let data = code.len();
     let after = if window.after.is_empty() { ip } else { behind };
     let entry = if is_call { entries.call } else { entries.counter };
-    let members =
-        [(site::AFTER, behind), (site::TRAP, trap), (site::IP, ip), (site::ENTRY, entry), (site::KIND, kind.told())];
+    let from_data = |addr: u64| addr.wrapping_sub(base + data as u64);
+    let members = [
+        (site::AFTER, from_data(behind)),
+        (site::TRAP, from_data(trap)),
+        (site::IP, from_data(ip)),
+        (site::ENTRY, entry),
+        (site::KIND, kind.told()),
+    ];
     for (offset, value) in members {
         debug_assert_eq!(code.len() - data, offset as usize);
         code.extend(value.to_le_bytes());
@@ -455,12 +461,10 @@ fn tell_in_block(addr: u64) -> [u8; 24] {
     code
 }
 
-/// Where addresses stand in a trampoline of that length: those in itself, and that of the site.
+/// Where the data of a trampoline of that length begins.
 #[must_use]
-pub fn addresses(length: usize) -> ([usize; 2], usize) {
-    let data = length - site::BYTES as usize;
-    let at = |offset: u64| data + offset as usize;
-    ([at(site::AFTER), at(site::TRAP)], at(site::IP))
+pub fn data_of(length: usize) -> usize {
+    length - site::BYTES as usize
 }
 
 /// The jump over a window to code at `base` that does what stood there with something else in place of the site, and that code.
@@ -628,7 +632,8 @@ mod tests {
             let at = (at - base) as usize;
             u64::from_le_bytes(patch.trampoline[at..at + 8].try_into().unwrap())
         };
-        assert_eq!([word(data), word(data + site::TRAP), word(data + site::IP)], [patch.after, patch.trap, ip]);
+        let place = |offset: u64| data.wrapping_add(word(data + offset));
+        assert_eq!([place(site::AFTER), place(site::TRAP), place(site::IP)], [patch.after, patch.trap, ip]);
         let far = START + (1 << 32);
         let window = chosen(&[0x31, 0xc0], &[0xc3, 0x66, 0x90], 0).0.unwrap();
         assert!(build(&window, (ip, Kind::Call), far, ENTRIES).is_err());
@@ -659,7 +664,7 @@ mod tests {
             let at = (data + offset - base) as usize;
             u64::from_le_bytes(patch.trampoline[at..at + 8].try_into().unwrap())
         };
-        assert_eq!([word(site::AFTER), word(site::IP)], [patch.behind, ip]);
+        assert_eq!([site::AFTER, site::IP].map(|offset| data.wrapping_add(word(offset))), [patch.behind, ip]);
         assert_eq!([word(site::ENTRY), word(site::KIND)], [ENTRIES.counter, site::RDTSCP]);
     }
 }

@@ -8,6 +8,7 @@ mod presence;
 mod records;
 mod sites;
 mod told;
+mod twins;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -25,8 +26,9 @@ use super::leaving::takes_place;
 use super::{Backend, Recorder};
 use crate::agent::clock::Clock;
 use crate::agent::code::State;
-use crate::agent::known::Known;
+use crate::agent::known::{Known, Part};
 use crate::agent::ring::{Arenas, Ring};
+use crate::agent::twin::Twin;
 use crate::agent::window::Refused;
 use crate::agent::{Image, table};
 use crate::capture::Call;
@@ -50,6 +52,10 @@ pub(super) struct Agent {
     told: Vec<(c_int, Identity)>,
     /// The file that the present record's call has mapped.
     pub told_mapped: Option<ToldFile>,
+    /// Where the present call has mapped code whose twin is there now.
+    pub twin_put: Option<(u64, Rc<Twin>)>,
+    /// Twins of libraries.
+    libraries: Vec<(Part, Rc<Twin>)>,
     /// When the last events ended, and of which thread they were; latest at the back.
     ends: VecDeque<(u64, u32)>,
     pub counts: Counts,
@@ -99,12 +105,14 @@ impl Agent {
         Agent {
             image,
             table: table::build(data, replayable, stops),
-            known: Known::default(),
+            known: Known::new(backend == Backend::EagerAgent),
             arenas: Arenas::default(),
             call_in_vdso: None,
             clock: Clock::new(replayable),
             told: Vec::new(),
             told_mapped: None,
+            twin_put: None,
+            libraries: Vec::new(),
             ends: VecDeque::new(),
             counts: Counts::default(),
             eager: backend == Backend::EagerAgent,
@@ -247,11 +255,13 @@ impl Recorder {
             State::Absent
                 if effect == Some(Effect::Exec) && self.may_have_agent(tid) && self.is_worth_from_start(tid) =>
             {
-                self.inject(tid);
                 let begins = sys::registers(tid).map_or(0, |regs| regs.rip);
+                let twin = self.twin_to_begin(tid, begins);
+                self.inject(tid, twin);
                 if let Some(task) = self.tasks.get(&tid) {
                     task.space.borrow_mut().code.from_start = true;
                 }
+                self.write_spared(tid);
                 self.patch_known(tid, begins);
             }
             State::Absent => self.come_to(tid),

@@ -577,6 +577,9 @@ impl World {
             let images = &self.images;
             agent.known.meet(&part, facts.hash, |hash| images.patched_sites(hash));
             task.space.borrow_mut().code.mapped(part);
+            if let Some((_, twin)) = agent.twin_put.take_if(|(start, _)| *start == part.start) {
+                self.has_put_twin(task, &part, &twin);
+            }
         }
         let mut memory = Memory::default();
         memory.add(0, Side::In, &mapping.path);

@@ -218,6 +218,11 @@ impl World {
         }
         task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, hash).bytes());
         self.remember_told(task, &mapping, told, hash);
+        if let Some(agent) = &mut self.agent
+            && let Some(twin) = told.twin.and_then(|number| task.space.borrow_mut().code.lent.get_mut(number)?.take())
+        {
+            agent.twin_put = Some((start, twin));
+        }
         if asked.prot & PROT_EXEC != 0 {
             let facts = self.images.facts_as(&told.file, || image::reachable(task.tid, &mapping.path));
             self.pending_maps.push((Mapping { length: asked.length, ..mapping }, facts));

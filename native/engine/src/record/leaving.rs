@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use libc::{c_int, pid_t};
 use trace_format::event::Side;
-use trace_format::ring::{BASE, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, RINGS_BYTES, SPARE, known, refuse};
+use trace_format::ring::{BASE, FIRST_RING, KNOWN, KNOWN_BYTES, RESERVED_END, SPARE, known, refuse};
 use trace_format::table::Arch;
 
 use super::agent::{is_beyond, refusals};
@@ -311,7 +311,8 @@ impl Recorder {
         if space.borrow().code.is_patched() {
             return false;
         }
-        let areas: Vec<(u64, u64)> = space.borrow().code.areas().chain([(FIRST_RING, RINGS_BYTES)]).collect();
+        let areas: Vec<(u64, u64)> =
+            space.borrow().code.areas().chain([(FIRST_RING, RESERVED_END - FIRST_RING)]).collect();
         let removed = instruction.ok_or_else(|| std::io::Error::other("the process has no vDSO")).and_then(|at| {
             let mut thread = Borrowed::new(agent.image, pid, tid)?;
             thread.is_filtered = is_filtered;

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::rc::Rc;
 
 use libc::pid_t;
 use object::Endianness;
@@ -20,6 +21,7 @@ use trace_format::event::slot;
 use super::World;
 use super::cpuid::{self, Question};
 use super::traps::note_blocked;
+use crate::agent::twin::Instead;
 use crate::cpu::features::{self, Answer};
 use crate::image::Mapping;
 use crate::layout::PAGE;
@@ -27,7 +29,7 @@ use crate::memory::Memory;
 use crate::stack::{self, Stack};
 use crate::store::Hash;
 use crate::sys;
-use crate::task::{Loader, Task};
+use crate::task::{Loader, Spared, Task};
 use crate::trap::CPUID;
 use crate::unseen;
 
@@ -52,7 +54,7 @@ pub(super) struct Sites {
     asking: Vec<(u64, Option<u32>)>,
     answers: Vec<(Question, Answer)>,
     /// What is to be written in place of these, from the mapping's start on; none while it has not been made of what is known now.
-    instead: Option<Vec<(u64, Vec<u8>)>>,
+    instead: Option<Rc<Instead>>,
     /// How many programs it has loaded.
     loaded: u32,
 }
@@ -97,6 +99,12 @@ impl Loader {
         let (offset, size) = (code.p_offset(endian), code.p_filesz(endian).max(code.p_memsz(endian)));
         let used = offset.checked_add(size)?.checked_sub(self.offset)?;
         usize::try_from(used.min(self.length)).ok()
+    }
+
+    /// Writes this in place of what a program that has not run yet has there. Whether all of it is there now.
+    pub(super) fn write(&self, tid: pid_t, instead: &Instead) -> bool {
+        let pieces: Vec<(u64, &[u8])> = instead.iter().map(|(at, bytes)| (self.start + at, &bytes[..])).collect();
+        pieces.is_empty() || sys::write_code(tid, &pieces).is_ok()
     }
 
     fn holds(&self, addr: u64) -> bool {
@@ -149,7 +157,18 @@ impl World {
                 task.traps.learns = sys::registers(task.tid).is_ok_and(|regs| World::set_cpuid(task, &regs, false));
                 note_blocked(task);
             } else {
-                sites.replace(task.tid, &loader, memory);
+                let instead = sites.instead(task.tid, &loader);
+                let has_twin = self.agent.as_ref().is_some_and(|agent| agent.known.has_twin_with(&instead));
+                let is_written = !has_twin && loader.write(task.tid, &instead);
+                for (offset, bytes) in &*instead {
+                    let (addr, mut is) = (loader.start + offset, bytes.clone());
+                    // Some of them may have been written.
+                    if has_twin || is_written || sys::read_pieces(task.tid, &[(addr, is.len())], &mut is) == is.len() {
+                        memory.add_written(slot::LAYOUT, addr, &is);
+                    }
+                }
+                let is_written = !has_twin;
+                task.space.borrow_mut().spared = Some(Spared { instead, is_written });
             }
         }
         task.space.borrow_mut().loader = Some(loader);
@@ -172,25 +191,16 @@ impl Sites {
         self.instead = None;
     }
 
-    /// Replaces what is known in the loader of a program that has not run yet, and adds what was written to memory.
-    fn replace(&mut self, tid: pid_t, loader: &Loader, memory: &mut Memory) {
-        let instead = self.instead.take().unwrap_or_else(|| self.instead_of(tid, loader));
-        let pieces: Vec<(u64, &[u8])> =
-            instead.iter().map(|(offset, bytes)| (loader.start + offset, &bytes[..])).collect();
-        let written = if pieces.is_empty() { Ok(()) } else { sys::write_code(tid, &pieces) };
-        for (addr, bytes) in pieces {
-            let mut is = bytes.to_vec();
-            // Some of them may have been written.
-            if written.is_ok() || sys::read_pieces(tid, &[(addr, is.len())], &mut is) == is.len() {
-                memory.add_written(slot::LAYOUT, addr, &is);
-            }
-        }
-        self.instead = Some(instead);
+    /// What is to stand in place of what is known, in the loader of a program that has not run yet.
+    fn instead(&mut self, tid: pid_t, loader: &Loader) -> Rc<Instead> {
+        let instead = self.instead.take().unwrap_or_else(|| Rc::new(self.instead_of(tid, loader)));
+        self.instead = Some(Rc::clone(&instead));
+        instead
     }
 
     /// What is to be written in place of the known sites, made of the loader of a new program which has not run yet. Addresses are from its
     /// mapping's start on.
-    fn instead_of(&self, tid: pid_t, loader: &Loader) -> Vec<(u64, Vec<u8>)> {
+    fn instead_of(&self, tid: pid_t, loader: &Loader) -> Instead {
         if (self.asking.is_empty() && self.clocks.is_empty()) || loader.length > MOST_CODE {
             return Vec::new();
         }

@@ -20,6 +20,7 @@ use crate::guard::{self, Guard};
 use crate::memory::word_of;
 use crate::sys::{self, CpuMask};
 use crate::task::Task;
+use crate::twins;
 
 const EFAULT: i64 = -(libc::EFAULT as i64);
 const EINVAL: i64 = -(libc::EINVAL as i64);
@@ -198,7 +199,10 @@ fn told(text: &[u8], holes: &[Range<u64>], hides_vdso: bool) -> Vec<u8> {
         let left = if hides_vdso && is_vdso(line) { Vec::new() } else { without(&range, holes) };
         is_kept = !left.is_empty();
         if left == [range] {
-            out.extend_from_slice(line);
+            match twins::own_line(line) {
+                Some(own) => out.extend_from_slice(&own),
+                None => out.extend_from_slice(line),
+            }
             continue;
         }
         let rest = line.iter().position(|byte| *byte == b' ').map_or(&line[line.len()..], |end| &line[end..]);

@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kernel;
 use crate::error::{EngineError, Fact};
 use crate::image::Mapping;
 use crate::pack::Packed;
 use crate::reader::Trace;
 use crate::store::{Hash, Store, read_verified};
+use crate::sys;
 
 /// Most files that are kept open.
 const MOST_OPEN: usize = 256;
@@ -119,7 +119,7 @@ impl<'a> Files<'a> {
 
     fn copy(&self, hash: &Hash, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<Content, EngineError> {
         let unwritable = |source| EngineError::io("copy a mapped file to memory from", self.trace.path(), source);
-        let mut file = File::from(kernel::memory_file(c"trace-object").map_err(unwritable)?);
+        let mut file = sys::memory_file(c"trace-object", 0).map_err(unwritable)?;
         fill(&mut file).and_then(|()| file.flush()).map_err(|error| match error.raw_os_error() {
             Some(_) => unwritable(error),
             None => self.missing(hash),

@@ -143,21 +143,6 @@ pub fn write_pieces<'a>(tid: pid_t, pieces: impl Iterator<Item = (u64, &'a [u8])
     whole
 }
 
-/// A file in memory whose content may be mapped executable, memfd_create(2).
-pub fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
-    /// Since Linux 6.3; without it a system may be set up to make the file not executable.
-    const MFD_EXEC: u32 = 0x10;
-    // SAFETY: the name is NUL-terminated.
-    let make = |flags: u32| unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC | flags) };
-    let mut fd = make(MFD_EXEC);
-    if fd < 0 {
-        fd = make(0);
-    }
-    let fd = check(fd)?;
-    // SAFETY: the descriptor is new and owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
-}
-
 /// Allocates or releases a part of a file, fallocate(2); failing leaves it as it was.
 pub fn allocate(file: BorrowedFd<'_>, mode: c_int, offset: i64, length: i64) {
     // SAFETY: takes no pointer.

@@ -11,6 +11,7 @@ use super::files::Files;
 use super::kernel;
 use crate::error::EngineError;
 use crate::layout::Row;
+use crate::sys;
 
 /// Largest shared file that is made for a row without content; a trace may ask for any size.
 const MOST_BYTES: u64 = 1 << 40;
@@ -30,7 +31,7 @@ impl Shared {
         };
         let file: &File = match self.0.entry((row.dev, row.ino)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(kernel::memory_file(c"trace-shared").map_err(failed)?.into()),
+            Entry::Vacant(new) => new.insert(sys::memory_file(c"trace-shared", 0).map_err(failed)?),
         };
         if let Some(hash) = row.hash() {
             let content = files.get(hash)?;

@@ -85,8 +85,7 @@ impl Zygote {
         let system = |doing: &'static str| {
             move |error: std::io::Error| EngineError::replay("refused", format!("cannot {doing}: {error}"), Vec::new())
         };
-        let program = kernel::memory_file(c"trace-replay").map_err(system("make a file in memory"))?;
-        let mut program = File::from(program);
+        let mut program = sys::memory_file(c"trace-replay", 0).map_err(system("make a file in memory"))?;
         program.write_all(&remote.stub.program()).map_err(system("write a file in memory"))?;
         let (socket, theirs) = kernel::socket_pair().map_err(system("make a socket"))?;
         let (go, start) = kernel::socket_pair().map_err(system("make a socket"))?;

@@ -10,20 +10,57 @@ use libc::{c_int, c_long, pid_t};
 
 use super::check;
 
-/// A file of zeros in memory, which may be sealed, memfd_create(2).
+/// A file of zeros in memory, which may be sealed and mapped executable, memfd_create(2).
 ///
 /// # Errors
 /// As memfd_create(2) and ftruncate(2).
 pub fn memory_file(name: &CStr, length: u64) -> io::Result<File> {
+    /// Since Linux 6.3; without it a system may be set up to make the file not executable.
+    const MFD_EXEC: u32 = 0x10;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: the name is a string with its end.
-    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let make = |flags: u32| check(c_long::from(unsafe { libc::memfd_create(name.as_ptr(), flags) }));
+    let fd = make(flags | MFD_EXEC).or_else(|_| make(flags))?;
     // SAFETY: just made, and owned by nobody else.
-    let file = unsafe { File::from_raw_fd(fd) };
+    let file = unsafe { File::from_raw_fd(fd as c_int) };
     file.set_len(length)?;
     Ok(file)
+}
+
+/// Has a file in memory consist of large pages, of which a process that maps it gets many at each fault, madvise(2) with `MADV_COLLAPSE`
+/// (Linux 6.1). Where the kernel does not do that, it stays as it is. The length is to be a multiple of [`LARGE_PAGE`].
+pub fn collapse(file: &File, length: u64) {
+    const MADV_COLLAPSE: c_int = 25;
+    let Ok(room) = usize::try_from(length + LARGE_PAGE) else { return };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping, whose address the kernel chooses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), room, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return;
+    }
+    let aligned = start.map_addr(|addr| addr.next_multiple_of(LARGE_PAGE as usize));
+    let length = length as usize;
+    // SAFETY: in place of part of that mapping, which nobody uses.
+    unsafe {
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        if libc::mmap(aligned, length, libc::PROT_READ, flags, file.as_raw_fd(), 0) == aligned {
+            libc::madvise(aligned, length, MADV_COLLAPSE);
+        }
+        libc::munmap(start, room);
+    }
+}
+
+/// Bytes of a large page.
+pub const LARGE_PAGE: u64 = 2 << 20;
+
+/// Lets nobody change a file in memory any more, fcntl(2) with F_ADD_SEALS.
+///
+/// # Errors
+/// As that.
+pub fn seal(file: &File) -> io::Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: takes no pointer.
+    check(c_long::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })).map(drop)
 }
 
 /// The file behind a descriptor of another process, opened again for reading, so that it has a position of its own. A pipe

@@ -9,6 +9,7 @@ use libc::{c_void, pid_t};
 
 use crate::image::{self, Mapping};
 use crate::layout::PAGE;
+use crate::twins;
 
 /// Reads tracee memory; the result is how many bytes from `addr` on were readable (0 when none).
 pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
@@ -240,7 +241,7 @@ fn query(maps: &File, addr: u64, flags: u64) -> io::Result<Option<Mapping>> {
         return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
     }
     let length = (query.vma_name_size as usize).saturating_sub(1).min(name.len());
-    Ok(Some(Mapping {
+    Ok(Some(twins::own(Mapping {
         start: query.vma_start,
         length: query.vma_end.saturating_sub(query.vma_start),
         offset: query.vma_offset,
@@ -249,7 +250,7 @@ fn query(maps: &File, addr: u64, flags: u64) -> io::Result<Option<Mapping>> {
         dev: libc::makedev(query.dev_major, query.dev_minor),
         ino: query.inode,
         path: name[..length].to_vec(),
-    }))
+    })))
 }
 
 /// What is to be written, and where.

@@ -7,12 +7,14 @@ use trace_format::ring::{BASE, RESERVED_END, SPARE, refuse};
 
 use super::EINTR;
 use super::told::refusals;
+use super::twins::twin_put;
 use crate::agent::code::{self, State};
 use crate::agent::inject;
-use crate::agent::known::WORTH_BEGUN;
+use crate::agent::known::{Part, WORTH_BEGUN};
 use crate::agent::remote::Borrowed;
 use crate::agent::ring::{Arena, Record, Ring};
 use crate::agent::stopped::{self, Block, Place};
+use crate::agent::twin::Twin;
 use crate::record::replayable::Stream;
 use crate::record::{Recorder, World, signals};
 use crate::siginfo;
@@ -45,12 +47,13 @@ impl Recorder {
             code.stops
         };
         if (agent.eager || (stops >= WORTH_AGENT && agent.waits == 0)) && self.may_have_agent(tid) {
-            self.inject(tid);
+            self.inject(tid, None);
         }
     }
 
-    /// Puts the agent into the program of a task that stands behind a call, or where it is about to get a signal.
-    pub(super) fn inject(&mut self, tid: pid_t) {
+    /// Puts the agent into the program of a task that stands behind a call, or where it is about to get a signal. `begins`: the code that
+    /// the program is about to begin with, and what is to be mapped in its place.
+    pub(super) fn inject(&mut self, tid: pid_t, begins: Option<(Part, Rc<Twin>)>) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let pid = task.process.borrow().pid;
         let is_64 = sys::registers(tid).is_ok_and(|regs| regs.cs == sys::USER_CS && regs.gs_base == 0);
@@ -61,6 +64,7 @@ impl Recorder {
             return;
         }
         let known = self.world.known_table(task);
+        let lent = begins.as_ref().map_or_else(Vec::new, |_| self.world.twins_to_lend(task));
         task.disarm();
         let is_filtered = !self.world.dispatches;
         let Some(agent) = &mut self.world.agent else { return };
@@ -70,17 +74,30 @@ impl Recorder {
             thread.is_filtered = is_filtered;
             let area = code::best_place_for(thread.regs.rip);
             let (image, table, arenas) = (agent.image, &agent.table[..], &mut agent.arenas);
-            inject::program(&mut inject::Parts { image, table, known: &known, arenas, area }, &mut thread, at)
+            let begins = begins.clone();
+            let parts = &mut inject::Parts { image, table, known: &known, arenas, area, begins, lent: &lent };
+            inject::program(parts, &mut thread, at)
         });
         match injected {
-            Ok(inject::Put { arena, ring, area }) => {
+            Ok(put) => {
+                let inject::Put { arena, ring, area, .. } = put;
                 {
-                    let code = &mut task.space.borrow_mut().code;
+                    let space = &mut *task.space.borrow_mut();
+                    let code = &mut space.code;
                     code.state = State::Present;
                     code.arena = Some(arena);
                     if let Some(start) = area {
                         code.has_area(start);
                     }
+                    if let Some((part, twin)) = begins.filter(|_| put.begins) {
+                        code.has_twin(&part, &twin);
+                        agent.counts.patched += twin.sites();
+                        if let Some(spared) = &mut space.spared {
+                            spared.is_written = true;
+                        }
+                    }
+                    code.lent =
+                        lent.into_iter().zip(put.lent).map(|(twin, is_there)| is_there.then_some(twin)).collect();
                 }
                 task.has_block = true;
                 self.world.hand_over(task, ring);
@@ -256,6 +273,9 @@ impl Recorder {
                     own.orig_rax = number;
                 }
                 if let Some((record, _)) = Record::parse(&bytes) {
+                    if i64::from(record.number) == libc::SYS_mmap {
+                        agent.twin_put = twin_put(task, result as u64);
+                    }
                     // One that is made again is counted then.
                     agent.counts.in_process += u64::from(!sys::is_restart(result));
                     agent.clock.refresh();
@@ -319,9 +339,7 @@ impl World {
         for file in self.shared_files.keys() {
             ring.see(*file);
         }
-        for (number, words) in self.kept_files.iter().enumerate() {
-            ring.keep(number, words);
-        }
+        self.keep_and_lend(task, ring);
         for (number, file) in self.streams.iter().filter_map(Stream::file).enumerate() {
             ring.has_output(number, file);
         }

@@ -27,6 +27,8 @@ pub(in crate::record) struct ToldFile {
     pub file: FileId,
     /// None of a file whose content is kept.
     pub content: Option<Vec<u8>>,
+    /// What was lent to its process and has taken its place, by number.
+    pub twin: Option<usize>,
 }
 
 impl Recorder {
@@ -363,7 +365,11 @@ fn mapped(record: &Record<'_>) -> Option<ToldFile> {
     // Mode and owner.
     let ids = word(MODE)?;
     let file = FileId::of_numbers((word(0)?, word(INO)?), changed, word(SIZE)?, (ids as u32, (ids >> 32) as u32));
-    Some(ToldFile { file, content })
+    let twin = find(|captured| matches!(captured, Captured::Twin { .. })).and_then(|(captured, _)| match captured {
+        Captured::Twin { number } => usize::try_from(number).ok(),
+        _ => None,
+    });
+    Some(ToldFile { file, content, twin })
 }
 
 /// What the agent has found out about new descriptors. The name of one is empty when it is that of the call.

@@ -123,6 +123,9 @@ impl Recorder {
         let insides = self.world.agent.as_ref().map_or_else(Vec::new, |agent| agent.known.insides(&part));
         let is_changed = |ip| insides.iter().any(|inside| inside.contains(&ip));
         let Some(held) = self.hold_others(tid, &space, is_changed) else { return };
+        if let Some(task) = self.tasks.get(&tid) {
+            self.world.runs_library(task, &part);
+        }
         let Some(agent) = &mut self.world.agent else { return };
         if let Some(program) = space.borrow().code.program() {
             agent.known.has_run(program, &part);

@@ -1,0 +1,52 @@
+/** Code in which jumps lead to the agent already takes the place of a loader's and a library's: programs notice nothing. */
+
+import { describe, expect, test } from "vitest";
+import { coverageOf } from "../../src/trace/coverage.js";
+import { compile, folder, readWhole, record, recordAndReplay } from "./support.js";
+
+const eager = "--backend=eager-agent";
+const usual = "--backend=agent";
+
+describe("programs that are executed again and again are as without", () => {
+  test.each([usual, eager])(
+    "their memory, descriptors and code, while signals come: %s",
+    async (backend) => {
+      const { stdout, coverage } = await recordAndReplay([compile("agent_twins"), "60"], [backend]);
+      expect(stdout).toBe("as without\n");
+      expect(coverage.patched).toBeGreaterThan(60 * 20);
+    },
+    120_000,
+  );
+
+  test.each([
+    "agent_registers",
+    "agent_window",
+    "agent_signals",
+    "agent_pointers",
+    "agent_code",
+    "agent_maps",
+  ])(
+    "%s",
+    async (name) => {
+      const program = compile(name, "-pthread");
+      const loop = `for i in 1 2 3 4 5 6 7 8; do "$0" "$1" >"$1/out" || exit 1; done`;
+      const { coverage } = await recordAndReplay(
+        ["/bin/sh", "-c", loop, program, folder()],
+        [usual],
+      );
+      expect(coverage.patched).toBeGreaterThan(60);
+    },
+    120_000,
+  );
+});
+
+test("a short program stops for its birth, its exec and its end, and for no call of its libraries", async () => {
+  const loop = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done";
+  const { file, code } = await record(["/bin/sh", "-c", loop], { options: [usual] });
+  expect(code).toBe(0);
+  const { trace } = await readWhole(file);
+  const coverage = coverageOf(trace.info);
+  if (coverage === undefined) throw new Error("the trace does not tell of the agent");
+  // vfork, execve and rt_sigreturn of each round; the first few programs are those that the others learn from.
+  expect(coverage.trapped).toBeLessThan(3 * 200 + 150);
+});
