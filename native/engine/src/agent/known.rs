@@ -646,7 +646,7 @@ mod tests {
         }
         assert!(placed.is_apart(&(0..start)) && !placed.is_apart(&(start..start + 1)));
         let (first, last) = (start + sites[0].start, single.all().values().map(|site| site.range().end).max());
-        assert_eq!(placed.jumps().collect::<Vec<_>>(), [first..last.unwrap()]);
+        assert_eq!(placed.jumps().map(|jumps| (jumps.start, jumps.end)).collect::<Vec<_>>(), [(first, last.unwrap())]);
         // One is taken away, and a part of the image; where their trampolines are is still known.
         for sites in [&mut placed, &mut single] {
             sites.all_mut().remove(&(start + 0x1007));
