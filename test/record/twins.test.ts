@@ -1,5 +1,6 @@
 /** Code in which jumps lead to the agent already takes the place of a loader's and a library's: programs notice nothing. */
 
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { coverageOf } from "../../src/trace/coverage.js";
 import { compile, folder, readWhole, record, recordAndReplay } from "./support.js";
@@ -49,4 +50,17 @@ test("a short program stops for its birth, its exec and its end, and for no call
   if (coverage === undefined) throw new Error("the trace does not tell of the agent");
   // vfork, execve and rt_sigreturn of each round; the first few programs are those that the others learn from.
   expect(coverage.trapped).toBeLessThan(3 * 200 + 150);
+});
+
+test("what stops one child of a process stops no later one, nor do descriptors and files that all may read", async () => {
+  const argv = [compile("agent_kin"), join(folder(), "file"), "40"];
+  const { stdout, coverage } = await recordAndReplay(argv, [usual]);
+  expect(stdout).toBe("all the same\n");
+  const stops = new Map(coverage.calls.map(({ what, count }) => [what, count]));
+  // One of a closed descriptor for each.
+  expect(stops.get("dup2")).toBeLessThan(50);
+  expect(stops.get("mmap") ?? 0).toBeLessThan(20);
+  for (const name of ["getsid", "getpgid", "dup3", "pipe", "munmap", "read"])
+    expect(stops.get(name) ?? 0).toBeLessThan(5);
+  await recordAndReplay(argv, [eager]);
 });

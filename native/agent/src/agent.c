@@ -969,14 +969,16 @@ static inline int is_in_last(const struct block *block, const u64 *args)
 
 /*
  * Whether a call maps a file that was opened for reading, in a way in which it makes no difference who does it when its content is kept:
- * code that nobody may write to, or no code; MAP_PRIVATE and perhaps MAP_DENYWRITE, MAP_NORESERVE and MAP_POPULATE, and MAP_FIXED only
- * where the same file was mapped.
+ * code that nobody may write to, or no code; MAP_PRIVATE, or MAP_SHARED only to be read, and perhaps MAP_DENYWRITE, MAP_NORESERVE and
+ * MAP_POPULATE, and MAP_FIXED only where the same file was mapped.
  */
 static inline int maps_file(const struct frame *frame, const struct block *block)
 {
 	const u64 *args = frame->args;
+	u64 flags = args[3] & ~0xc800ull;
+	int is_private = (args[2] & 6) != 6 && (flags & ~0x10ull) == 2, is_read = args[2] == 1 && flags == 1;
 
-	return (args[2] & 6) != 6 && (args[3] & ~0xc810ull) == 2 && has((int)args[4], KNOWN_READS) &&
+	return (is_private || is_read) && has((int)args[4], KNOWN_READS) &&
 	       (!(args[3] & MAP_AT_ADDRESS) || is_in_last(block, args));
 }
 
@@ -1155,12 +1157,15 @@ static int may_be_output(const struct block *block, u64 fd)
 	return 0;
 }
 
-/* Whether a call closes what is not open: programs close all numbers that there may be, before they execute another one. */
-static int closes_nothing(const struct frame *frame)
+/*
+ * Whether a call closes what is not open: programs close all numbers that there may be, before they execute another one, and give free
+ * numbers to what they have.
+ */
+static int closes_nothing(u64 fd)
 {
 	enum { F_GETFD = 1 };
 
-	return agent_own_call(NR_FCNTL, frame->args[0], F_GETFD, 0, 0) == -EBADF;
+	return agent_own_call(NR_FCNTL, fd, F_GETFD, 0, 0) == -EBADF;
 }
 
 /* How execve(2) fails when the way to its program does already, as that of any file; 0 where there is something. */
@@ -1177,9 +1182,13 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 {
 	const u64 *args = frame->args;
 
-	for (u32 slots = row->fds; slots; slots &= slots - 1)
-		if (!is_known((int)args[__builtin_ctz(slots)]))
-			return row->kind == KIND_CLOSE && closes_nothing(frame);
+	for (u32 slots = row->fds; slots; slots &= slots - 1) {
+		u32 slot = __builtin_ctz(slots);
+		int closes = row->kind == KIND_CLOSE || (row->kind == KIND_DUP && slot == 1);
+
+		if (!is_known((int)args[slot]) && !(closes && closes_nothing(args[slot])))
+			return 0;
+	}
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))
 		return 0;
 	if (block->refuse & REFUSE_DESCRIPTORS && (row->fds || row->kind == KIND_POLL || row->kind == KIND_SELECT))

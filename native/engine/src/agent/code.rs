@@ -1,5 +1,6 @@
 //! The code of one address space: which of its sites are patched, where their trampolines are, and what was left alone.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
@@ -172,6 +173,10 @@ pub struct Code {
     returns: u32,
     /// A thread was let go in a trampoline, which is to stay.
     pub has_inside: bool,
+    /// Sites that were patched by stops, here or in processes that are copies of this one, or that this one is a copy of: the address
+    /// behind each. And so many of them were looked at here.
+    kin: Rc<RefCell<Vec<u64>>>,
+    caught_up: usize,
     /// Code of libraries that waits to be mapped in their place, by number.
     pub lent: Vec<Option<Rc<Twin>>>,
     /// From where so many of the next calls are made is noted: all sites were patched, used or not.
@@ -376,6 +381,44 @@ impl Code {
         }
     }
 
+    /// Sites that have been patched in copies of this process since it was asked last, and are not here.
+    pub fn news(&mut self) -> Vec<u64> {
+        let kin = self.kin.borrow();
+        let from = std::mem::replace(&mut self.caught_up, kin.len());
+        let news = kin.get(from..).unwrap_or_default();
+        news.iter().copied().filter(|ip| self.may_become_site(*ip)).collect()
+    }
+
+    /// Patches sites that are known, as far as the code there is what it was and the thread, which is the only one that runs, does not
+    /// stand in it. How many were.
+    pub fn catch_up(
+        &mut self,
+        entries: Entries,
+        thread: &mut impl Host,
+        known: &Known,
+        (ips, at): (&[u64], u64),
+    ) -> u64 {
+        let mut count = 0;
+        for ip in ips {
+            let Some(part) = self.part_at(*ip) else { continue };
+            let Ok(base) = self.room(thread, part.range(), TRAMPOLINE_BYTES) else { return count };
+            let Some((trampoline, site)) = known.code_of(&part, *ip, base, entries) else { continue };
+            let mut now = vec![0; site.original.len()];
+            let is_there = sys::read_pieces(thread.tid(), &[(site.start, now.len())], &mut now) == now.len()
+                && now == site.original;
+            if !is_there || site.has_inside(at) {
+                continue;
+            }
+            let pieces: [(u64, &[u8]); 2] = [(base, &trampoline), (site.start, &site.jump)];
+            if sys::write_code(thread.tid(), &pieces).is_ok() {
+                self.use_room(base, TRAMPOLINE_BYTES);
+                self.sites.add(*ip, site);
+                count += 1;
+            }
+        }
+        count
+    }
+
     fn put_back(&mut self, tid: pid_t, ip: u64, site: &Site) -> bool {
         let done = site.is_there(tid) && sys::write_code(tid, &[(site.start, &site.original)]).is_ok();
         if done {
@@ -564,6 +607,10 @@ impl Code {
         let site = Site { start: window.start, original, jump: patch.jump, at, is_counter, base, trap, behind };
         if let Some(part) = part.filter(|_| !is_counter) {
             known.add(&part, ip, site.start, &site.original);
+            let mut kin = self.kin.borrow_mut();
+            if kin.len() < MOST_SITES {
+                kin.push(ip);
+            }
         }
         self.sites.add(ip, site);
         Ok(())

@@ -299,6 +299,13 @@ impl Known {
         self.images.get(&part.key).is_some_and(|image| image.sites.iter().any(|site| site.ip == at))
     }
 
+    /// The trampoline of a known site, which is to be at `base`, and what is put over the site.
+    pub(super) fn code_of(&self, part: &Part, ip: u64, base: u64, entries: Entries) -> Option<(Vec<u8>, Site)> {
+        let at = ip.checked_sub(part.start)?;
+        let proved = self.images.get(&part.key)?.sites.iter().find(|proved| proved.ip == at)?;
+        proved.code(part.start, base, entries)
+    }
+
     /// Where no thread may stand when the known sites of a part are patched: behind the start of each.
     #[must_use]
     pub fn insides(&self, part: &Part) -> Vec<Range<u64>> {

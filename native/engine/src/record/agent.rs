@@ -251,6 +251,9 @@ impl Recorder {
         let is_agents = table::has(&agent.table, call.number);
         let effect = call.plan.map(|plan| plan.effect);
         let (has_ring, state) = (task.ring.is_some(), task.space.borrow().code.state);
+        if state == State::Present && has_ring {
+            self.catch_up(tid);
+        }
         match state {
             State::Absent
                 if effect == Some(Effect::Exec) && self.may_have_agent(tid) && self.is_worth_from_start(tid) =>

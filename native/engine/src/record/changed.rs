@@ -2,13 +2,14 @@
 //! content, and nothing tells when that was. What can be noticed is that the file is another one when it is unmapped,
 //! or its process ends, than it was when it was mapped; such a recording cannot be replayed, and says so.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::World;
 use crate::capture::Call;
@@ -90,18 +91,31 @@ impl World {
     }
 
     /// Looks whether files that an address space maps have been changed from outside, when it goes, or lets go of some.
-    pub(super) fn check_mapped_of(&mut self, space: &Rc<std::cell::RefCell<Space>>) {
+    pub(super) fn check_mapped_of(&mut self, space: &Rc<RefCell<Space>>) {
         if !self.replayable || Rc::strong_count(space) > 1 {
             return;
         }
         let files: HashSet<(u64, u64)> = space.borrow().shared_files.iter().map(|file| (file.dev, file.ino)).collect();
         for file in files {
-            self.check_mapped(file);
+            self.check_mapped_by(space, file);
         }
     }
 
+    /// Looks whether a file has been changed from outside of which an address space has let go all or a part, unless others still map it:
+    /// it is the same file in the same state for them, and is looked at when they let go.
+    pub(super) fn check_mapped_by(&mut self, space: &Rc<RefCell<Space>>, file: (u64, u64)) {
+        let Some(known) = self.shared_files.get(&file) else { return };
+        let maps =
+            |space: &RefCell<Space>| space.borrow().shared_files.iter().any(|mapped| (mapped.dev, mapped.ino) == file);
+        let others = known.spaces.iter().filter_map(Weak::upgrade);
+        if others.filter(|other| !Rc::ptr_eq(other, space)).any(|other| maps(&other)) {
+            return;
+        }
+        self.check_mapped(file);
+    }
+
     /// Looks whether a mapped file has been changed from outside.
-    pub(super) fn check_mapped(&mut self, file: (u64, u64)) {
+    fn check_mapped(&mut self, file: (u64, u64)) {
         let Some(known) = self.shared_files.get(&file).filter(|known| !(known.changed || known.written)) else {
             return;
         };

@@ -236,11 +236,16 @@ impl World {
         let known = known.filter(|identity| (identity.dev, identity.ino) == (dev, ino));
         let path = known.map(|identity| identity.path).unwrap_or_default();
         let length = asked.length.next_multiple_of(PAGE);
-        Mapping { start, length, offset: asked.offset, prot: asked.prot, shared: false, dev, ino, path }
+        let shared = asked.flags & MAP_SHARED != 0;
+        Mapping { start, length, offset: asked.offset, prot: asked.prot, shared, dev, ino, path }
     }
 
-    fn remember_told(&mut self, task: &Task, mapping: &Mapping, told: &ToldFile, hash: Option<[u8; 32]>) {
-        self.remember_file(task, mapping);
+    fn remember_told(&mut self, task: &mut Task, mapping: &Mapping, told: &ToldFile, hash: Option<[u8; 32]>) {
+        if mapping.shared {
+            self.share(task, mapping, false, true);
+        } else {
+            self.remember_file(task, mapping);
+        }
         self.watch_mapped_as(mapping, told.file.state(), hash);
     }
 
@@ -511,7 +516,7 @@ impl World {
             cut_files(&mut space.shared_files, start, end)
         };
         for (file, _) in cut.into_iter().filter(|(file, shown)| file == shown) {
-            self.check_mapped((file.dev, file.ino));
+            self.check_mapped_by(&task.space, (file.dev, file.ino));
         }
         World::forget_unseen(task, start, end - start);
     }

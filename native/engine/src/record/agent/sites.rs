@@ -144,6 +144,33 @@ impl Recorder {
         self.tell_code(&space);
     }
 
+    /// Patches what has stopped copies of a task's process, which the next ones would stop at as well.
+    pub(super) fn catch_up(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let (pid, space) = (task.process.borrow().pid, Rc::clone(&task.space));
+        if !self.all_have_rings(&space) {
+            return;
+        }
+        let news = space.borrow_mut().code.news();
+        if news.is_empty() {
+            return;
+        }
+        let insides: Vec<_> = {
+            let (Some(agent), code) = (&self.world.agent, &space.borrow().code) else { return };
+            news.iter().filter_map(|ip| code.part_at(*ip)).flat_map(|part| agent.known.insides(&part)).collect()
+        };
+        let is_changed = |ip| insides.iter().any(|inside| inside.contains(&ip));
+        let Some(held) = self.hold_others(tid, &space, is_changed) else { return };
+        let Some(agent) = &mut self.world.agent else { return };
+        if let Ok(mut thread) = Borrowed::new(agent.image, pid, tid) {
+            let at = thread.regs.rip;
+            let code = &mut space.borrow_mut().code;
+            agent.counts.patched += code.catch_up(agent.image.entries(), &mut thread, &agent.known, (&news, at));
+        }
+        self.release(held);
+        self.tell_code(&space);
+    }
+
     /// Patches the site of a call that a task has just made, if that is worth its price by now.
     pub(super) fn patch_if_worth(&mut self, tid: pid_t, call: &Call) {
         let (Some(agent), Some(task)) = (&self.world.agent, self.tasks.get(&tid)) else { return };
