@@ -141,14 +141,21 @@ impl Chosen {
     }
 }
 
+/// What has stopped processes that are copies of each other.
+#[derive(Debug, Default)]
+struct Kin {
+    /// Sites that have stopped a thread once.
+    once: HashSet<u64>,
+    /// Those that were patched then: the address behind each.
+    patched: Vec<u64>,
+}
+
 /// What is known of an address space. Copied when a process forks, as its memory is.
 #[derive(Clone, Debug, Default)]
 pub struct Code {
     pub state: State,
     /// Calls that stopped a thread before the agent was there.
     pub stops: u32,
-    /// Sites that have stopped a thread once.
-    once: HashSet<u64>,
     /// How often each `rdtsc` has stopped a thread that is not a site yet, by the address behind it.
     counted: HashMap<u64, u32>,
     /// The program has forbidden itself to read the counter.
@@ -173,9 +180,9 @@ pub struct Code {
     returns: u32,
     /// A thread was let go in a trampoline, which is to stay.
     pub has_inside: bool,
-    /// Sites that were patched by stops, here or in processes that are copies of this one, or that this one is a copy of: the address
-    /// behind each. And so many of them were looked at here.
-    kin: Rc<RefCell<Vec<u64>>>,
+    /// What is known of stops here and in processes that are copies of this one, or that this one is a copy of.
+    kin: Rc<RefCell<Kin>>,
+    /// So many sites that were patched there have been looked at here.
     caught_up: usize,
     /// Code of libraries that waits to be mapped in their place, by number.
     pub lent: Vec<Option<Rc<Twin>>>,
@@ -384,8 +391,8 @@ impl Code {
     /// Sites that have been patched in copies of this process since it was asked last, and are not here.
     pub fn news(&mut self) -> Vec<u64> {
         let kin = self.kin.borrow();
-        let from = std::mem::replace(&mut self.caught_up, kin.len());
-        let news = kin.get(from..).unwrap_or_default();
+        let from = std::mem::replace(&mut self.caught_up, kin.patched.len());
+        let news = kin.patched.get(from..).unwrap_or_default();
         news.iter().copied().filter(|ip| self.may_become_site(*ip)).collect()
     }
 
@@ -431,7 +438,7 @@ impl Code {
     /// Whether a site that has stopped a thread is worth to be patched, which costs more than a stop: when it has done so before.
     /// Or the first time, where it is worth that `at_once`.
     pub fn is_worth(&mut self, ip: u64, at_once: impl FnOnce(&Code) -> bool) -> bool {
-        self.may_become_site(ip) && (at_once(self) || !self.once.insert(ip))
+        self.may_become_site(ip) && (at_once(self) || !self.kin.borrow_mut().once.insert(ip))
     }
 
     fn may_become_site(&self, ip: u64) -> bool {
@@ -440,7 +447,8 @@ impl Code {
 
     /// Of a copy that another process has: it may live for a few calls only.
     pub fn forget_stops(&mut self) {
-        self.once.clear();
+        self.kin = Rc::default();
+        self.caught_up = 0;
     }
 
     /// A `rdtsc` or `rdtscp` has stopped a thread. Whether it is worth to be patched.
@@ -607,10 +615,7 @@ impl Code {
         let site = Site { start: window.start, original, jump: patch.jump, at, is_counter, base, trap, behind };
         if let Some(part) = part.filter(|_| !is_counter) {
             known.add(&part, ip, site.start, &site.original);
-            let mut kin = self.kin.borrow_mut();
-            if kin.len() < MOST_SITES {
-                kin.push(ip);
-            }
+            self.tell_kin(ip);
         }
         self.sites.add(ip, site);
         Ok(())
@@ -626,6 +631,17 @@ impl Code {
             known.add(&part, ip, chosen.window.start, &chosen.original);
         }
         self.has_used(known, ip);
+        if !self.sites.has(ip) {
+            self.tell_kin(ip);
+        }
+    }
+
+    /// Copies of this process patch this site, too, if it is known.
+    fn tell_kin(&self, ip: u64) {
+        let patched = &mut self.kin.borrow_mut().patched;
+        if patched.len() < MOST_SITES && !patched.contains(&ip) {
+            patched.push(ip);
+        }
     }
 
     /// Whether the sites of a part of the program that are known from other processes have been patched, or there are none.
