@@ -343,6 +343,8 @@ pub struct Task {
     pub patient_ns: u64,
     /// How often it was stopped in its own code since its last call.
     pub preempted: u32,
+    /// How often, and one after the other, it was then in a loop that may wait, while its memory changed: it mostly computes.
+    pub progressed: u32,
     /// Since its last call it has only waited in a loop of its own, for others or for the clock, as far as is known.
     pub only_waits: bool,
     /// The word that the kernel clears when it ends: set_tid_address(2), CLONE_CHILD_CLEARTID.
@@ -428,6 +430,7 @@ impl Task {
             patient_for: Vec::new(),
             patient_ns: 0,
             preempted: 0,
+            progressed: 0,
             only_waits: false,
             clear_tid: 0,
             robust_list: 0,

@@ -193,7 +193,7 @@ impl Notified {
         let tid = notification.tid;
         let mut verdict = Verdict::Pass;
         if self.listener.is_waiting(notification.id) && self.knows(tid) {
-            self.catch_up(tid);
+            self.catch_up(tid, notification.id);
             if let Some(mut task) = self.tasks.remove(&tid) {
                 verdict = self.take(&mut task, notification);
                 self.tasks.insert(tid, task);

@@ -402,7 +402,7 @@ impl Recorder {
         let Some(result) = self.moved(tid, info.first as i64) else { return };
         self.wrote_outside(tid, result);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        (task.preempted, task.only_waits) = (0, false);
+        (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
             super::traps::note_blocked(task);

@@ -6,7 +6,7 @@ use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
-use super::turns::{PER_STOP, Patience};
+use super::turns::{MOST_PROGRESS, PER_STOP, Patience};
 use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
@@ -330,9 +330,11 @@ impl Recorder {
         let stopped = place.map(|place| {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
-            // One that may wait for another is not given more and more time, but what stopping it costs.
+            // One that may wait for another is not given more and more time, but what stopping it costs; some more while its memory changes.
             if place.may_wait {
-                (task.preempted, task.stopping_ns) = (0, task.stopping_ns / PER_STOP);
+                task.progressed = if place.changed.is_empty() { 0 } else { task.progressed + 1 };
+                let more = (task.progressed / 2).min(MOST_PROGRESS);
+                (task.preempted, task.stopping_ns) = (0, (task.stopping_ns << more) / PER_STOP);
             }
             // Who is told by words that its wait is over has something to do then.
             (task.only_waits, task.looks) = (place.wait.is_some() && place.waits_for().is_empty(), 0);

@@ -36,6 +36,8 @@ const MOST_PATIENT_NS: u64 = 80_000_000;
 /// It runs so many times as long as the recorder has computed to stop it where it was. (One that may wait for another thread
 /// runs as long as that: whether it does or not, it takes at most twice the time that it needs.)
 pub(super) const PER_STOP: u64 = 2;
+/// Such a one whose memory changes each time gets twice as long so many times.
+pub(super) const MOST_PROGRESS: u32 = 3;
 /// How long a thread runs is told by its processor: on a busy machine it may take so many times as long by the clock.
 pub(super) const MOST_LOAD: u64 = 16;
 /// Whoever kept the turn in a call while others wanted it gives it up in such calls for this long.

@@ -54,14 +54,17 @@ fn laid_out(tid: pid_t) -> Option<Vec<u8>> {
 }
 
 impl Notified {
-    /// Tells of what earlier calls of its process have led to: a program that was executed, code that was mapped.
-    pub(super) fn catch_up(&mut self, tid: pid_t) {
+    /// Tells of what earlier calls of its process have led to: a program that was executed, code that was mapped. A task asks with the
+    /// notification `id`.
+    pub(super) fn catch_up(&mut self, tid: pid_t, id: u64) {
         let Some(pid) = self.tasks.get(&tid).map(|task| task.process.borrow().pid) else { return };
         let Some(group) = self.groups.get_mut(&pid) else { return };
         if let Some(asked) = group.exec.take_if(|asked| asked.by == tid || tid == pid) {
-            if asked.was_done(pid) {
+            // The first thread of a process ends before another one takes its place: it is the new program that asks if it still does.
+            let (was_done, is_waiting) = (asked.was_done(pid), self.listener.is_waiting(id));
+            if was_done && is_waiting {
                 self.executed(pid, asked.by);
-            } else if asked.by != tid {
+            } else if asked.by != tid || !is_waiting {
                 // Another thread of the process: the one that asked is still at it.
                 group.exec = Some(asked);
             }
