@@ -164,7 +164,8 @@ i64 agent_copy_string(void *to, u64 from, u64 most);
 
 enum { SIDE_IN, SIDE_OUT };
 enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
-enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_MMAP = 9, NR_MUNMAP = 11, NR_READV = 19, NR_MREMAP = 25, NR_SENDTO = 44, NR_RECVFROM = 45,
+enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_MMAP = 9, NR_MUNMAP = 11, NR_READV = 19,
+       NR_MREMAP = 25, NR_SENDTO = 44, NR_RECVFROM = 45,
        NR_SENDMSG = 46, NR_RECVMSG = 47, NR_GETSOCKNAME = 51, NR_FCNTL = 72,
        NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
@@ -1058,8 +1059,8 @@ static void put_twin(struct writer *writer, struct block *block, const struct fr
 	/* What is read there is the engine's then. */
 	while (part < BLOCK_CODE_PARTS && block->code[part].end)
 		part++;
-	if (part == BLOCK_CODE_PARTS || number >= BLOCK_TWINS || frame->args[2] != READ_AND_EXECUTE || !length || length != twin->length ||
-	    frame->args[5] != twin->offset || addr <= (u64)RING_DISTANCE + RING_RESERVED_END)
+	if (part == BLOCK_CODE_PARTS || number >= BLOCK_TWINS || frame->args[2] != READ_AND_EXECUTE || !length ||
+	    length != twin->length || frame->args[5] != twin->offset || addr <= (u64)RING_DISTANCE + RING_RESERVED_END)
 		return;
 	twin->length = 0;
 	if ((u64)agent_own_mapping(NR_MMAP, place, RING_AREA_BYTES, 0, PRIVATE | MAP_ANONYMOUS | NOREPLACE, -1) != place)

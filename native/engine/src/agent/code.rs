@@ -388,6 +388,12 @@ impl Code {
         }
     }
 
+    /// Whether sites have been patched in copies of this process since it was asked last which.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.kin.borrow().patched.len() > self.caught_up
+    }
+
     /// Sites that have been patched in copies of this process since it was asked last, and are not here.
     pub fn news(&mut self) -> Vec<u64> {
         let kin = self.kin.borrow();

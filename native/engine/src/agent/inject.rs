@@ -128,9 +128,10 @@ fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
         .zip(parts.lent)
         .map(|(number, twin)| lend(&mut calls, &mut names, twin, twin::lent(number), libc::MAP_FIXED_NOREPLACE))
         .collect();
-    if begins.is_none() {
+    let area = begins.is_none().then(|| {
         calls.extend([protect_code(), code::area(parts.area)]);
-    }
+        calls.len() - 1
+    });
     calls.push(protect(KNOWN, END, libc::PROT_READ | libc::PROT_WRITE));
     let spare = spare_block();
     let known = &parts.known[..parts.known.len().min(KNOWN_BYTES as usize)];
@@ -151,7 +152,7 @@ fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
     let is_there = |lending: &Lending| done.get(lending.call).is_some_and(|mapped| *mapped as u64 == lending.addr);
     let has_begun = begins.as_ref().is_some_and(is_there);
     let lent: Vec<bool> = lent.iter().map(is_there).collect();
-    let has_area = begins.is_none() && done.get(1).is_some_and(|mapped| *mapped as u64 == parts.area);
+    let has_area = area.and_then(|call| done.get(call)).is_some_and(|mapped| *mapped as u64 == parts.area);
     let protected = done.last().map_or(Ok(0), |raw| remote::result(*raw as u64));
     let put = arena.and_then(|arena| {
         let ring = protected

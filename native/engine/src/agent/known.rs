@@ -347,13 +347,15 @@ impl Known {
         image.runs = image.runs.saturating_add(1);
         // One that is to tell its times has nothing replaced, and others have.
         let is_other = !is_current && (image.twin.is_none() || instead.is_some());
-        let is_fit = part.prot == (libc::PROT_READ | libc::PROT_EXEC) as u64 && part.length <= MOST_TWIN;
+        let is_fit = part.prot == (libc::PROT_READ | libc::PROT_EXEC) as u64
+            && part.length <= MOST_TWIN
+            && trampolines_of(part).is_some();
         let is_new = is_other || image.twin.as_ref().is_some_and(|twin| twin.known < image.sites.len());
         let is_worth = self.eager || image.runs >= WORTH << image.twins;
         is_fit && is_new && !image.sites.is_empty() && image.twins < MOST && is_worth
     }
 
-    /// Makes a twin of the code that a process has mapped as `mapping`, and has not changed but for what is in `instead`.
+    /// Makes a twin of the code of a part's file, which a process has mapped as `mapping`.
     pub fn make_twin(
         &mut self,
         (part, mapping): (&Part, Mapping),
@@ -361,7 +363,6 @@ impl Known {
         instead: &Rc<Instead>,
         agent: &Agent<'_>,
     ) -> Option<Rc<Twin>> {
-        trampolines_of(part)?;
         let image = self.images.get_mut(&part.key)?;
         (image.runs, image.twins) = (0, image.twins + 1);
         let is_there =

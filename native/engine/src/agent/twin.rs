@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::rc::Rc;
 
 use libc::pid_t;
-use trace_format::ring::{AREA_BYTES, BASE, DISTANCE, KNOWN, LENT, LENT_CODE, TABLE};
+use trace_format::ring::{AREA_BYTES, BASE, DISTANCE, KNOWN, LENT, LENT_CODE, RESERVED_END, TABLE};
 
 use super::Image;
 use super::known::{Batch, Part};
@@ -146,10 +146,12 @@ pub fn lent(number: usize) -> (u64, u64) {
     (start, start + LENT_CODE)
 }
 
-/// Where the trampolines of code have to be.
+/// Where the trampolines of code have to be; `None` where they cannot be.
 #[must_use]
 pub fn trampolines_of(part: &Part) -> Option<u64> {
-    part.start.checked_sub(DISTANCE)
+    let start = part.start.checked_sub(DISTANCE)?;
+    let is_free = start >= RESERVED_END || start + AREA_BYTES <= BASE;
+    is_free.then_some(start)
 }
 
 fn mapping(addr: u64, length: u64, flag: i32, offset: u64) -> Call {

@@ -148,7 +148,7 @@ impl Recorder {
     pub(super) fn catch_up(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get(&tid) else { return };
         let (pid, space) = (task.process.borrow().pid, Rc::clone(&task.space));
-        if !self.all_have_rings(&space) {
+        if !space.borrow().code.has_news() || !self.all_have_rings(&space) {
             return;
         }
         let news = space.borrow_mut().code.news();

@@ -4,6 +4,9 @@
 //! A loader's is mapped before the program runs. Those of libraries wait on the agent's pages until the agent maps the library: only in
 //! processes of programs that have made calls in it before, since others may only read it (`patch_known`).
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::rc::Rc;
 
 use libc::pid_t;
@@ -12,9 +15,8 @@ use trace_format::ring::block;
 use crate::agent::known::Part;
 use crate::agent::ring::Ring;
 use crate::agent::twin::{self, Instead, Twin};
-use crate::image;
+use crate::image::{self, FileId};
 use crate::record::{Recorder, World};
-use crate::sys;
 use crate::task::Task;
 
 impl Recorder {
@@ -47,17 +49,14 @@ impl Recorder {
 }
 
 impl World {
-    /// Makes a twin of code that a process has mapped and not changed, but for what the recorder has written there.
+    /// Makes a twin of code that a process has mapped. It is read from its file: what a process has in memory it may have changed, and others
+    /// are to run this.
     pub(super) fn make_twin(&mut self, task: &Task, part: &Part, instead: Option<&Rc<Instead>>) {
         let Some(agent) = &mut self.agent else { return };
         let Some(mapping) = image::executable_mapping_at(task.tid, part.start) else { return };
-        let mut code = vec![0; part.length as usize];
-        let is_whole = (mapping.start, mapping.length) == (part.start, part.length)
-            && sys::read_pieces(task.tid, &[(part.start, code.len())], &mut code) == code.len();
-        if !is_whole {
-            return;
-        }
-        task.space.borrow().code.cover_up(part.start, &mut code);
+        let is_whole = (mapping.start, mapping.length) == (part.start, part.length);
+        let there = image::reachable(task.tid, &mapping.path);
+        let Some(code) = is_whole.then(|| code_in(&there, part)).flatten() else { return };
         let instead = instead.cloned().unwrap_or_default();
         let own = twin::Agent { image: agent.image, table: &agent.table };
         agent.known.make_twin((part, mapping), code, &instead, &own);
@@ -127,6 +126,19 @@ impl World {
         }
         self.runs_library(task, part);
     }
+}
+
+/// The code of a part in its file, as it is mapped; `None` when the file is another one by now.
+fn code_in(path: &Path, part: &Part) -> Option<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let (state, offset) = part.file();
+    let meta = file.metadata().ok().filter(|meta| FileId::settled(meta) == Some(state))?;
+    let mut code = vec![0; part.length as usize];
+    // Behind the end of the file a mapping has zeros, up to the end of its page.
+    let there = meta.len().checked_sub(offset)?.min(part.length) as usize;
+    file.read_exact_at(&mut code[..there], offset).ok()?;
+    Some(code)
 }
 
 /// A signal has found a task behind the call that mapped something at an address: which twin is there by now. What was begun and not
