@@ -1,5 +1,6 @@
 /** Code in which jumps lead to the agent already takes the place of a loader's and a library's: programs notice nothing. */
 
+import { utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { coverageOf } from "../../src/trace/coverage.js";
@@ -50,6 +51,16 @@ test("a short program stops for its birth, its exec and its end, and for no call
   if (coverage === undefined) throw new Error("the trace does not tell of the agent");
   // vfork, execve and rt_sigreturn of each round; the first few programs are those that the others learn from.
   expect(coverage.trapped).toBeLessThan(3 * 200 + 150);
+});
+
+test("instructions that are answered where they trap still do in programs that begin with their own code", async () => {
+  const loop = 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "$0" || exit 1; done';
+  const program = compile("agent_random", "-static-pie");
+  // What has just been written is not known by its times.
+  utimesSync(program, 1_000_000_000, 1_000_000_000);
+  const { stdout, coverage } = await recordAndReplay(["/bin/sh", "-c", loop, program], [usual]);
+  expect(coverage.patched).toBeGreaterThan(12);
+  expect(stdout.trim().split("\n").length).toBe(12);
 });
 
 test("what stops one child of a process stops no later one, nor do descriptors and files that all may read", async () => {

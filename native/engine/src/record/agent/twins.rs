@@ -17,7 +17,7 @@ use crate::agent::ring::Ring;
 use crate::agent::twin::{self, Instead, Twin};
 use crate::image::{self, FileId};
 use crate::record::{Recorder, World};
-use crate::task::Task;
+use crate::task::{Space, Task};
 
 impl Recorder {
     /// The code that a new program begins with, and what is to be mapped in its place.
@@ -25,7 +25,11 @@ impl Recorder {
         let (agent, task) = (self.world.agent.as_mut()?, self.tasks.get(&tid)?);
         let (part, spared) = {
             let space = task.space.borrow();
-            (space.code.part_at(begins)?, space.spared.as_ref().map(|spared| Rc::clone(&spared.instead)))
+            let part = space.code.part_at(begins)?;
+            if has_traps(&space, &part) {
+                return None;
+            }
+            (part, space.spared.as_ref().map(|spared| Rc::clone(&spared.instead)))
         };
         let instead = spared.as_ref();
         if agent.known.wants_twin(&part, instead) {
@@ -65,8 +69,11 @@ impl World {
     /// A library's code runs in a process, or has been mapped to be run: others get a twin of it, if that is worth it.
     pub(super) fn runs_library(&mut self, task: &Task, part: &Part) {
         let Some(agent) = &mut self.agent else { return };
-        let is_loader = task.space.borrow().loader.is_some_and(|loader| loader.start == part.start);
-        if is_loader || !agent.known.wants_twin(part, None) {
+        let is_other = {
+            let space = task.space.borrow();
+            space.loader.is_some_and(|loader| loader.start == part.start) || has_traps(&space, part)
+        };
+        if is_other || !agent.known.wants_twin(part, None) {
             return;
         }
         self.make_twin(task, part, None);
@@ -126,6 +133,11 @@ impl World {
         }
         self.runs_library(task, part);
     }
+}
+
+/// Whether instructions were made to trap in a part of a process: they do not in its file, nor in a twin.
+fn has_traps(space: &Space, part: &Part) -> bool {
+    space.unseen.iter().any(|(addr, _)| part.range().contains(addr))
 }
 
 /// The code of a part in its file, as it is mapped; `None` when the file is another one by now.
