@@ -63,6 +63,16 @@ test("instructions that are answered where they trap still do in programs that b
   expect(stdout.trim().split("\n").length).toBe(12);
 });
 
+test("a loader that is spared as others are, and is a file that has just been written, is as its recording says", async () => {
+  const loader = join(folder(), "loader");
+  const program = compile("agent_random", `-Wl,--dynamic-linker=${loader}`);
+  const loop =
+    'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do /bin/true; done; cp -L "$1" "$2"; "$0"; "$0"';
+  const argv = ["/bin/sh", "-c", loop, program, "/lib64/ld-linux-x86-64.so.2", loader];
+  const { stdout } = await recordAndReplay(argv, [usual]);
+  expect(stdout.trim().split("\n").length).toBe(2);
+});
+
 test("what stops one child of a process stops no later one, nor do descriptors and files that all may read", async () => {
   const argv = [compile("agent_kin"), join(folder(), "file"), "40"];
   const { stdout, coverage } = await recordAndReplay(argv, [usual]);

@@ -1070,6 +1070,9 @@ static void put_twin(struct writer *writer, struct block *block, const struct fr
 	if ((u64)agent_own_mapping(NR_MREMAP, code + RING_LENT_CODE, RING_AREA_BYTES, RING_AREA_BYTES, MAYMOVE | FIXED, place) !=
 		    place ||
 	    (u64)agent_own_mapping(NR_MREMAP, code, length, length, MAYMOVE | FIXED, addr) != addr) {
+		/* What the engine was told of is there for as long as that is. */
+		twin->moves = 0;
+		FENCE();
 		agent_own_call(NR_MUNMAP, place, RING_AREA_BYTES, 0, 0);
 	} else {
 		block->code[part].start = addr;
@@ -1185,9 +1188,10 @@ static inline int admits(const struct row *row, const struct frame *frame, const
 
 	for (u32 slots = row->fds; slots; slots &= slots - 1) {
 		u32 slot = __builtin_ctz(slots);
-		int closes = row->kind == KIND_CLOSE || (row->kind == KIND_DUP && slot == 1);
 
-		if (!is_known((int)args[slot]) && !(closes && closes_nothing(args[slot])))
+		if (is_known((int)args[slot]))
+			continue;
+		if ((row->kind != KIND_CLOSE && (row->kind != KIND_DUP || slot != 1)) || !closes_nothing(args[slot]))
 			return 0;
 	}
 	if (row->sink && has((int)args[row->sink - 1], KNOWN_WRITES_STOP))

@@ -299,10 +299,7 @@ impl Code {
     /// Whether a range of code has part of a jump.
     #[must_use]
     pub fn is_changed(&self, range: &Range<u64>) -> bool {
-        self.sites
-            .all()
-            .values()
-            .any(|site| site.start < range.end && range.start < site.start + site.original.len() as u64)
+        self.sites.all().values().any(|site| site.meets(range.start, range.end))
     }
 
     /// Whether a thread that goes on at `ip` reads the counter with the instruction before `behind` next: it stands there, or where a jump is

@@ -63,6 +63,17 @@ struct Lending {
     addr: u64,
 }
 
+/// The calls that open a file by a name, look whether it is the very one, by its struct stat that goes to an address, and otherwise leave
+/// out so many calls that follow.
+fn open_very(name: u64, access: i32, stat: u64, numbers: [u64; 2], skipped: usize) -> [Call; 3] {
+    let flags = access | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    [
+        Call::new(libc::SYS_open, &[name, flags as u64]),
+        Call::new(libc::SYS_fstat, &[0, stat]).with_result(1, 0),
+        Call::unless(stat, numbers, skipped),
+    ]
+}
+
 /// Adds the calls that map a twin: its trampolines first, and its code only where those are, and only of the very file. With what a program
 /// begins with comes the agent's code.
 fn lend(calls: &mut Vec<Call>, names: &mut Vec<(u64, String)>, twin: &Twin, at: (u64, u64), flag: i32) -> Lending {
@@ -73,13 +84,10 @@ fn lend(calls: &mut Vec<Call>, names: &mut Vec<(u64, String)>, twin: &Twin, at: 
     let (name, stat) = (NAME + number * NAME_BYTES, STAT + number * STAT_BYTES);
     names.push((name, twin.name()));
     let (addr, trampolines) = at;
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     let begins = flag == libc::MAP_FIXED;
     let first = calls.len();
+    calls.extend(open_very(name, libc::O_RDONLY, stat, twin.numbers(), 3 + usize::from(begins)));
     calls.extend([
-        Call::new(libc::SYS_open, &[name, flags as u64]),
-        Call::new(libc::SYS_fstat, &[0, stat]).with_result(1, 0),
-        Call::unless(stat, twin.numbers(), 3 + usize::from(begins)),
         twin.map_trampolines(trampolines).with_result(3, 4),
         Call::unless_result(first + 3, trampolines, 1 + usize::from(begins)),
     ]);
@@ -166,7 +174,7 @@ fn fill(parts: &mut Parts<'_>, thread: &mut Borrowed<'_>) -> io::Result<Put> {
     if let Ok(put) = &put {
         thread.regs.gs_base = put.ring.addr;
     } else {
-        take_back(parts, thread, has_begun, has_area);
+        take_back(parts, thread, has_begun, has_area)?;
     }
     put
 }
@@ -182,16 +190,16 @@ fn put_code(parts: &Parts<'_>, thread: &mut Borrowed<'_>, was_to_begin: bool, ha
 }
 
 /// Takes out of a program what has been mapped beside the agent's pages.
-fn take_back(parts: &Parts<'_>, thread: &mut Borrowed<'_>, has_begun: bool, has_area: bool) {
+fn take_back(parts: &Parts<'_>, thread: &mut Borrowed<'_>, has_begun: bool, has_area: bool) -> io::Result<()> {
     let mut calls = vec![unmap(LENT, RESERVED_END - LENT)];
     if let Some((part, twin)) = parts.begins.as_ref().filter(|_| has_begun) {
-        twin.undo(thread.tid(), part.start);
+        twin.undo(thread.tid(), part.start)?;
         calls.extend(trampolines_of(part).map(|start| unmap(start, AREA_BYTES)));
     }
     if has_area {
         calls.push(unmap(parts.area, AREA_BYTES));
     }
-    let _ = thread.run(&calls);
+    thread.run(&calls).map(drop)
 }
 
 fn protect(start: u64, end: u64, prot: i32) -> Call {
@@ -222,33 +230,18 @@ fn own_rings(
     more: &[Call],
     results: &mut Vec<i64>,
 ) -> Option<Rc<Arena>> {
-    /// Device and inode in a struct stat.
-    const NUMBERS: usize = 16;
     let arena = arenas.take().ok()??;
     let (fd, (dev, ino)) = arena.identity().ok()?;
     let name = format!("/proc/{}/fd/{fd}\0", std::process::id());
     write(thread, &[(NAME, name.as_bytes())]).ok()?;
-    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut calls = more.to_vec();
-    calls.extend([
-        Call::new(libc::SYS_open, &[NAME, flags as u64]),
-        Call::new(libc::SYS_fstat, &[0, STAT]).with_result(1, 0),
-        map(FIRST_RING, arena.length()),
-        Call::new(libc::SYS_close, &[0]).with_result(3, 0),
-    ]);
+    calls.extend(open_very(NAME, libc::O_RDWR, STAT, [dev, ino], 1));
+    let call = calls.len();
+    calls.extend([map(FIRST_RING, arena.length(), 3), Call::new(libc::SYS_close, &[0]).with_result(4, 0)]);
     results.extend(thread.run(&calls).ok()?);
-    let raw = results.split_off(more.len());
-    let mut numbers = [0; NUMBERS];
-    let is_read = sys::read_pieces(thread.tid(), &[(STAT, NUMBERS)], &mut numbers) == NUMBERS;
-    let is_it = is_read && numbers == [dev.to_le_bytes(), ino.to_le_bytes()].concat()[..];
-    let is_mapped = raw[2] as u64 == FIRST_RING;
-    if is_it && is_mapped && raw[1] == 0 {
-        return Some(arena);
-    }
-    if is_mapped {
-        let _ = thread.run(&[unmap(FIRST_RING, arena.length())]);
-    }
-    None
+    let is_mapped = results.get(call).is_some_and(|mapped| *mapped as u64 == FIRST_RING);
+    results.truncate(more.len());
+    is_mapped.then_some(arena)
 }
 
 /// Maps a new file with rings, which the program makes itself. `more`: calls that are made when there are no results of them yet.
@@ -302,12 +295,12 @@ pub fn remove(thread: &mut Borrowed<'_>, instruction: u64, areas: impl Iterator<
     Ok(())
 }
 
-/// Maps the file that a call has opened which is the second before this one, at an address unless that is 0.
-fn map(addr: u64, length: u64) -> Call {
+/// Maps the file that a call has opened, so many before this one, at an address unless that is 0.
+fn map(addr: u64, length: u64, before: usize) -> Call {
     let place = if addr == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
     let flags = (libc::MAP_SHARED | place) as u64;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_result(2, 4)
+    Call::new(libc::SYS_mmap, &[addr, length, prot, flags, 0, 0]).with_result(before, 4)
 }
 
 /// Maps a new file for rings, at an address unless that is 0. The file, and where it is.
@@ -316,7 +309,7 @@ fn map_rings(thread: &mut Borrowed<'_>, addr: u64, length: u64) -> io::Result<(F
     let calls = [
         Call::new(libc::SYS_memfd_create, &[NAME, u64::from(libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)]),
         Call::new(libc::SYS_ftruncate, &[0, length]).with_result(1, 0),
-        map(addr, length),
+        map(addr, length, 2),
     ];
     let results = thread.run(&calls)?;
     let fd = remote::result(results[0] as u64)?;

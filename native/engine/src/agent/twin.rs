@@ -14,7 +14,7 @@ use libc::pid_t;
 use trace_format::ring::{AREA_BYTES, BASE, DISTANCE, KNOWN, LENT, LENT_CODE, RESERVED_END, TABLE};
 
 use super::Image;
-use super::known::{Batch, Part};
+use super::known::{Batch, Part, Place};
 use super::remote::Call;
 use crate::image::Mapping;
 use crate::sys;
@@ -102,10 +102,8 @@ impl Twin {
     /// Whether a process has it mapped at an address.
     #[must_use]
     pub fn is_at(&self, tid: pid_t, start: u64) -> bool {
-        self.batch.written().next().is_some_and(|(at, jump)| {
-            let mut found = vec![0; jump.len()];
-            sys::read_pieces(tid, &[(start + at, found.len())], &mut found) == found.len() && found == jump
-        })
+        let place = Place::new(start, start.wrapping_sub(DISTANCE));
+        self.batch.sites.first().is_some_and(|(_, site)| site.moved(place).is_there(tid))
     }
 
     /// How many of its sites lead to the agent.
@@ -115,9 +113,12 @@ impl Twin {
     }
 
     /// Writes what the program has over the jumps, where a process has mapped it at an address: nothing leads to the agent then.
-    pub fn undo(&self, tid: pid_t, start: u64) {
+    ///
+    /// # Errors
+    /// When the code cannot be written, and leads to the agent still.
+    pub fn undo(&self, tid: pid_t, start: u64) -> io::Result<()> {
         let pieces: Vec<(u64, &[u8])> = self.batch.originals().map(|(at, original)| (start + at, original)).collect();
-        let _ = sys::write_code(tid, &pieces);
+        sys::write_code(tid, &pieces)
     }
 
     /// The call that maps the trampolines somewhere, if nothing is there, from a descriptor which is still missing.

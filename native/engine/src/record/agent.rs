@@ -182,8 +182,15 @@ impl Agent {
 }
 
 impl Recorder {
-    /// A task has come back from a call that stopped it, which has been committed: the time to look after its agent.
+    /// A task has come back from a call that stopped it, which has been committed while `World::tends`: the time to look after its agent, and
+    /// to write what its loader is spared where nothing was mapped that has it.
     pub(super) fn tend(&mut self, tid: pid_t, call: &Call, result: i64) {
+        self.world.tends = false;
+        self.tend_agent(tid, call, result);
+        self.write_spared(tid);
+    }
+
+    fn tend_agent(&mut self, tid: pid_t, call: &Call, result: i64) {
         self.synchronise(tid, call, result);
         if self.world.agent.is_none() {
             return;

@@ -19,6 +19,7 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use trace_format::event::slot;
 
 use super::World;
+use super::agent::Agent;
 use super::cpuid::{self, Question};
 use super::traps::note_blocked;
 use crate::agent::twin::Instead;
@@ -158,17 +159,18 @@ impl World {
                 note_blocked(task);
             } else {
                 let instead = sites.instead(task.tid, &loader);
-                let has_twin = self.agent.as_ref().is_some_and(|agent| agent.known.has_twin_with(&instead));
-                let is_written = !has_twin && loader.write(task.tid, &instead);
+                // It may be mapped instead.
+                let has_twin = |agent: &Agent| agent.known.has_twin_with(&instead);
+                let waits = self.tends && self.agent.as_ref().is_some_and(has_twin);
+                let is_whole = waits || loader.write(task.tid, &instead);
                 for (offset, bytes) in &*instead {
                     let (addr, mut is) = (loader.start + offset, bytes.clone());
                     // Some of them may have been written.
-                    if has_twin || is_written || sys::read_pieces(task.tid, &[(addr, is.len())], &mut is) == is.len() {
+                    if is_whole || sys::read_pieces(task.tid, &[(addr, is.len())], &mut is) == is.len() {
                         memory.add_written(slot::LAYOUT, addr, &is);
                     }
                 }
-                let is_written = !has_twin;
-                task.space.borrow_mut().spared = Some(Spared { instead, is_written });
+                task.space.borrow_mut().spared = Some(Spared { instead, is_written: !waits });
             }
         }
         task.space.borrow_mut().loader = Some(loader);

@@ -516,6 +516,7 @@ impl Recorder {
 
     fn leave_and_go_on(&mut self, tid: pid_t, result: i64, at: u64) {
         let call = self.tasks.get(&tid).and_then(|task| task.call);
+        self.world.tends = call.is_some();
         self.leave(tid, result, at);
         if let Some(call) = call {
             self.tend(tid, &call, result);
