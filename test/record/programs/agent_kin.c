@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(condition) ((condition) ? (void)0 : (printf("line %d: %s: %m\n", __LINE__, #condition), _exit(1)))
+#define CHECK(condition) ((condition) ? (void)0 : (dprintf(2, "line %d: %s: %m\n", __LINE__, #condition), _exit(1)))
 
 enum { LENGTH = 3 * 4096 + 17 };
 
@@ -23,7 +23,8 @@ static int child(const char *path, int number)
 	char *mapped, byte = 'a' + number % 26;
 
 	CHECK(file >= 0 && other >= 0);
-	CHECK(getsid(0) > 0 && getpgid(0) > 0);
+	/* Nought where its leader is outside of this namespace of processes. */
+	CHECK(getsid(0) == getsid(getppid()) && getpgid(0) == getpgid(getppid()));
 	/* A free number, one that is open, one of its own, and one that is none. */
 	CHECK(dup2(file, 50) == 50 && dup2(other, 50) == 50 && write(50, "x", 1) == 1);
 	CHECK(dup2(other, other) == other && dup3(file, 51, O_CLOEXEC) == 51);
@@ -43,9 +44,12 @@ static int child(const char *path, int number)
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 2 ? atoi(argv[2]) : 40, file = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600), status;
+	int rounds = argc > 2 ? atoi(argv[2]) : 40, file, status;
 	static char content[LENGTH];
 
+	/* Whoever starts it may have left any open. */
+	CHECK(close_range(3, ~0U, 0) == 0);
+	file = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
 	for (int at = 0; at < LENGTH; at++)
 		content[at] = (char)(at * 7);
 	CHECK(write(file, content, LENGTH) == LENGTH && close(file) == 0);
