@@ -3,11 +3,12 @@
 //! A ptrace stop costs 2.7 us when the recorder runs on the tracee's own CPU and ten times as much when it does not, so
 //! tracees are kept on the recorder's CPU for as long as they stop often. A tracee that computes for a while without a
 //! call while others want the CPU is let go to any CPU of its own mask, and fetched back when it starts to stop often again or
-//! executes a program, since programs stop often while they begin. The program never sees this: `sched_getaffinity` and `status` in /proc
+//! executes a program, since programs stop often while they begin. Who takes turns with it wants no CPU meanwhile: it waits for the turn, and
+//! handing that on to another CPU takes as long as ten stops. The program never sees this: `sched_getaffinity` and `status` in /proc
 //! are answered with the mask that it would have, and a task for which a program chooses CPUs is left alone from then on, until it is
 //! given all of them again.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +38,8 @@ struct Slot {
     running_since: AtomicU64,
     /// Until when it is taken to sleep in a call of the agent, which stops nothing.
     asleep_until: AtomicU64,
+    /// Those that take turns with it have the same one; 0 where nobody does.
+    group: AtomicU32,
     /// The watcher has let it go.
     released: AtomicBool,
     /// A program chose its CPUs.
@@ -106,12 +109,31 @@ struct Watched {
     tasks: Mutex<Vec<(pid_t, Arc<Slot>)>>,
     /// When a task came to a stop last.
     last_stop: AtomicU64,
+    /// Its group, and when one of another group did.
+    last_group: AtomicU32,
+    last_of_others: AtomicU64,
     ends: AtomicBool,
 }
 
 impl Watched {
     fn tasks(&self) -> MutexGuard<'_, Vec<(pid_t, Arc<Slot>)>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task of a group has stopped. When one did before.
+    fn stopped(&self, group: u32, now: u64) -> u64 {
+        let before = self.last_stop.swap(now, Ordering::Relaxed);
+        if take_turns(self.last_group.swap(group, Ordering::Relaxed), group) {
+            return before;
+        }
+        self.last_of_others.store(before, Ordering::Relaxed);
+        before
+    }
+
+    /// When a task stopped last that takes no turns with those of a group.
+    fn last_stop_beside(&self, group: u32) -> u64 {
+        let is_own = take_turns(self.last_group.load(Ordering::Relaxed), group);
+        if is_own { &self.last_of_others } else { &self.last_stop }.load(Ordering::Relaxed)
     }
 }
 
@@ -210,12 +232,13 @@ impl Placement {
         }
     }
 
-    /// A task came to a stop.
-    pub fn stopped(&mut self, tid: pid_t, place: &mut Place, now: u64) {
+    /// A task of a group came to a stop.
+    pub fn stopped(&mut self, tid: pid_t, place: &mut Place, group: u32, now: u64) {
         if self.home.is_none() {
             return;
         }
-        let last_stop = self.watched.last_stop.swap(now, Ordering::Relaxed);
+        place.slot.group.store(group, Ordering::Relaxed);
+        let last_stop = self.watched.stopped(group, now);
         if self.aside {
             self.come_back(now, last_stop);
         }
@@ -289,7 +312,7 @@ impl Placement {
             let mut before = 0;
             while !watched.ends.load(Ordering::Relaxed) {
                 let last_stop = watched.last_stop.load(Ordering::Relaxed);
-                let several = release(&watched.tasks(), last_stop, &visible, &others) > 1;
+                let several = release(&watched, &visible, &others) > 1;
                 let is_busy = several || std::mem::replace(&mut before, last_stop) != last_stop;
                 std::thread::sleep(if is_busy { TICK } else { SLOW_TICK });
             }
@@ -299,29 +322,54 @@ impl Placement {
 }
 
 /// Lets the tasks go that compute while others want the CPU too. How many run there.
-fn release(tasks: &[(pid_t, Arc<Slot>)], last_stop: u64, visible: &CpuMask, others: &CpuMask) -> usize {
-    let now = sys::monotonic();
+fn release(watched: &Watched, visible: &CpuMask, others: &CpuMask) -> usize {
+    let (tasks, now) = (watched.tasks(), sys::monotonic());
     let is_elsewhere = |slot: &Slot| slot.released.load(Ordering::Relaxed) || slot.own.load(Ordering::Relaxed);
-    let at_home = tasks.iter().filter(|(_, slot)| !is_elsewhere(slot));
-    let running: Vec<(&(pid_t, Arc<Slot>), u64)> = at_home
+    let running: Vec<(&(pid_t, Arc<Slot>), Running)> = tasks
+        .iter()
+        .filter(|(_, slot)| !is_elsewhere(slot))
         .map(|task| (task, task.1.running_since.load(Ordering::Relaxed)))
         .filter(|((tid, slot), since)| *since != 0 && slot.is_awake(*tid, *since, now))
+        .map(|(task, since)| {
+            let group = task.1.group.load(Ordering::Relaxed);
+            (task, Running { since, group, stopped_beside: watched.last_stop_beside(group) })
+        })
         .collect();
-    let times: Vec<u64> = running.iter().map(|(_, since)| *since).collect();
-    for (order, index) in computing(&times, last_stop, now).into_iter().enumerate() {
+    let states: Vec<Running> = running.iter().map(|(_, state)| *state).collect();
+    for (order, index) in computing(&states, now).into_iter().enumerate() {
         let ((tid, slot), _) = running[index];
         slot.let_go(*tid, Some(others).filter(|others| order < others.count() as usize), visible);
     }
     running.len()
 }
 
-/// Which of the tasks that run since those times compute while others want the CPU: that run too, or stop.
-/// One that computes alone is best off where it is.
-fn computing(times: &[u64], last_stop: u64, now: u64) -> Vec<usize> {
-    let some_stop = now.saturating_sub(last_stop) < STOPPED_LATELY_NS;
-    let is_alone = |since: u64| times.len() < 2 && !(some_stop && last_stop > since);
-    let computes = |since: u64| !is_alone(since) && now.saturating_sub(since) > COMPUTES_NS;
-    (0..times.len()).filter(|index| computes(times[*index])).collect()
+/// A task that runs its own code.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    since: u64,
+    group: u32,
+    /// When another one stopped last that takes no turns with it.
+    stopped_beside: u64,
+}
+
+/// Whether tasks of two groups take turns with each other.
+fn take_turns(one: u32, other: u32) -> bool {
+    one == other && one != 0
+}
+
+/// Which of these tasks compute while others want the CPU: that run too, or stop. One that computes alone is best off where it is.
+fn computing(tasks: &[Running], now: u64) -> Vec<usize> {
+    let is_beside = |index: usize, task: &Running| {
+        (0..tasks.len()).any(|other| other != index && !take_turns(tasks[other].group, task.group))
+    };
+    let some_stop = |task: &Running| {
+        task.stopped_beside > task.since && now.saturating_sub(task.stopped_beside) < STOPPED_LATELY_NS
+    };
+    let computes = |index: usize| {
+        let task = &tasks[index];
+        now.saturating_sub(task.since) > COMPUTES_NS && (is_beside(index, task) || some_stop(task))
+    };
+    (0..tasks.len()).filter(|index| computes(*index)).collect()
 }
 
 impl Drop for Placement {
@@ -343,18 +391,41 @@ mod tests {
     const LONG_AGO: u64 = 1_000;
     const NOW: u64 = 50_000_000;
 
+    /// Tasks that take no turns, after one of them has stopped.
+    fn computing_of(since: &[u64], last_stop: u64) -> Vec<usize> {
+        let running = |since: &u64| Running { since: *since, group: 0, stopped_beside: last_stop };
+        computing(&since.iter().map(running).collect::<Vec<_>>(), NOW)
+    }
+
     #[test]
     fn a_task_that_computes_alone_stays() {
-        assert_eq!(computing(&[LONG_AGO], LONG_AGO, NOW), [0; 0]);
-        assert_eq!(computing(&[], NOW, NOW), [0; 0]);
+        assert_eq!(computing_of(&[LONG_AGO], LONG_AGO), [0; 0]);
+        assert_eq!(computing_of(&[], NOW), [0; 0]);
         let long_before = NOW - 2 * STOPPED_LATELY_NS;
-        assert_eq!(computing(&[LONG_AGO], long_before, NOW), [0; 0]);
+        assert_eq!(computing_of(&[LONG_AGO], long_before), [0; 0]);
     }
 
     #[test]
     fn tasks_go_that_compute_while_others_run_or_stop() {
-        assert_eq!(computing(&[LONG_AGO], NOW - 10, NOW), [0]);
-        assert_eq!(computing(&[LONG_AGO, NOW - 10], LONG_AGO, NOW), [0]);
-        assert_eq!(computing(&[NOW - COMPUTES_NS, LONG_AGO, LONG_AGO], LONG_AGO, NOW), [1, 2]);
+        assert_eq!(computing_of(&[LONG_AGO], NOW - 10), [0]);
+        assert_eq!(computing_of(&[LONG_AGO, NOW - 10], LONG_AGO), [0]);
+        assert_eq!(computing_of(&[NOW - COMPUTES_NS, LONG_AGO, LONG_AGO], LONG_AGO), [1, 2]);
+    }
+
+    #[test]
+    fn who_waits_for_a_turn_wants_no_cpu() {
+        let watched = Watched::default();
+        let running = |group| Running { since: LONG_AGO, group, stopped_beside: watched.last_stop_beside(group) };
+        watched.stopped(7, NOW - 30);
+        watched.stopped(7, NOW - 20);
+        assert_eq!(computing(&[running(7)], NOW), [0; 0]);
+        assert_eq!(computing(&[running(8)], NOW), [0]);
+        assert_eq!(computing(&[running(7), running(7)], NOW), [0; 0]);
+        assert_eq!(computing(&[running(7), running(8)], NOW), [0, 1]);
+        watched.stopped(8, NOW - 10);
+        watched.stopped(7, NOW - 5);
+        assert_eq!(computing(&[running(7)], NOW), [0]);
+        assert_eq!(watched.stopped(0, NOW), NOW - 5);
+        assert_eq!((watched.last_stop_beside(7), watched.last_stop_beside(0)), (NOW, NOW));
     }
 }

@@ -131,7 +131,8 @@ impl Recorder {
             self.control.program_stopped(false, 0);
         }
         let was_in_group_stop = std::mem::take(&mut task.in_group_stop);
-        self.world.placement.stopped(tid, &mut task.place, now);
+        let group = self.world.turns.common(task.space.borrow().group);
+        self.world.placement.stopped(tid, &mut task.place, group, now);
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         let is_in_call = task.call.is_some();
         if self.detaching && self.stays_for(event) {

@@ -193,6 +193,15 @@ impl Turns {
         group
     }
 
+    /// The number of all who take turns with those of a group; 0 where nobody does.
+    pub fn common(&self, group: u32) -> u32 {
+        match (self.are_taken, &self.chaos) {
+            (false, _) => 0,
+            (true, Some(_)) => 1,
+            (true, None) => self.find(group),
+        }
+    }
+
     /// Whether both stand for one group by now.
     pub fn is_same(&self, one: u32, other: u32) -> bool {
         self.find(one) == self.find(other)
