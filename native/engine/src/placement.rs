@@ -3,8 +3,8 @@
 //! A ptrace stop costs 2.7 us when the recorder runs on the tracee's own CPU and ten times as much when it does not, so
 //! tracees are kept on the recorder's CPU for as long as they stop often. A tracee that computes for a while without a
 //! call while others want the CPU is let go to any CPU of its own mask, and fetched back when it starts to stop often again or
-//! executes a program, since programs stop often while they begin. Who takes turns with it wants no CPU meanwhile: it waits for the turn, and
-//! handing that on to another CPU takes as long as ten stops. The program never sees this: `sched_getaffinity` and `status` in /proc
+//! executes a program, since programs stop often while they begin. Those that take turns with each other want no CPU meanwhile: they wait for
+//! the turn. They stay together where that is handed on often, as each hand-over to another CPU takes as long as ten stops. The program never sees this: `sched_getaffinity` and `status` in /proc
 //! are answered with the mask that it would have, and a task for which a program chooses CPUs is left alone from then on, until it is
 //! given all of them again.
 
@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libc::pid_t;
+use rustc_hash::FxHashMap;
 
 use crate::sys::{self, CpuMask};
 
@@ -30,6 +31,14 @@ const STOPPED_LATELY_NS: u64 = 3_000_000;
 /// A released task that came to this many stops at less than [`CLOSE_NS`] from each other is fetched back.
 const CLOSE_STOPS: u8 = 16;
 const CLOSE_NS: u64 = 150_000;
+/// Those that take turns stop often with more stops than this in a millisecond, and then still with that many. Who comes next is woken at
+/// each of them.
+const OFTEN: u64 = 6;
+const STILL_OFTEN: u64 = 3;
+/// Over at least so long.
+const RATE_NS: u64 = 4_000_000;
+/// So many groups are known at a time.
+const MOST_RATES: usize = 1024;
 
 /// What recorder and watcher both know of a task.
 #[derive(Debug, Default)]
@@ -103,15 +112,70 @@ impl Place {
     }
 }
 
+/// How often those stop that take turns with each other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    since: u64,
+    stops: u64,
+    is_high: bool,
+}
+
+impl Rate {
+    fn stopped(&mut self, now: u64) {
+        self.stops += 1;
+        let time = now.saturating_sub(self.since);
+        if time >= RATE_NS {
+            let limit = if self.is_high { STILL_OFTEN } else { OFTEN };
+            (self.since, self.is_high) = (now, self.stops * 1_000_000 > limit * time);
+            self.stops = 0;
+        }
+    }
+
+    fn is_high(&self, now: u64) -> bool {
+        self.is_high && now.saturating_sub(self.since) < 2 * RATE_NS
+    }
+}
+
+/// When tasks came to a stop.
+#[derive(Debug, Default)]
+struct Stops {
+    last: u64,
+    /// The group of that one, and when one of another group did.
+    group: u32,
+    last_beside: u64,
+    rates: FxHashMap<u32, Rate>,
+}
+
+impl Stops {
+    /// A task of a group has stopped. When one did before, and whether that group stops often.
+    fn stopped(&mut self, group: u32, now: u64) -> (u64, bool) {
+        let before = std::mem::replace(&mut self.last, now);
+        if !take_turns(std::mem::replace(&mut self.group, group), group) {
+            self.last_beside = before;
+        }
+        if group == 0 {
+            return (before, false);
+        }
+        if self.rates.len() >= MOST_RATES {
+            self.rates.clear();
+        }
+        let rate = self.rates.entry(group).or_default();
+        rate.stopped(now);
+        (before, rate.is_high(now))
+    }
+
+    /// When a task stopped last that wants the CPU of one of a group.
+    fn last_for(&self, group: u32, now: u64) -> u64 {
+        let stay = self.rates.get(&group).is_some_and(|rate| rate.is_high(now));
+        if stay && take_turns(self.group, group) { self.last_beside } else { self.last }
+    }
+}
+
 /// What recorder and watcher both know of all tasks.
 #[derive(Debug, Default)]
 struct Watched {
     tasks: Mutex<Vec<(pid_t, Arc<Slot>)>>,
-    /// When a task came to a stop last.
-    last_stop: AtomicU64,
-    /// Its group, and when one of another group did.
-    last_group: AtomicU32,
-    last_of_others: AtomicU64,
+    stops: Mutex<Stops>,
     ends: AtomicBool,
 }
 
@@ -120,20 +184,8 @@ impl Watched {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task of a group has stopped. When one did before.
-    fn stopped(&self, group: u32, now: u64) -> u64 {
-        let before = self.last_stop.swap(now, Ordering::Relaxed);
-        if take_turns(self.last_group.swap(group, Ordering::Relaxed), group) {
-            return before;
-        }
-        self.last_of_others.store(before, Ordering::Relaxed);
-        before
-    }
-
-    /// When a task stopped last that takes no turns with those of a group.
-    fn last_stop_beside(&self, group: u32) -> u64 {
-        let is_own = take_turns(self.last_group.load(Ordering::Relaxed), group);
-        if is_own { &self.last_of_others } else { &self.last_stop }.load(Ordering::Relaxed)
+    fn stops(&self) -> MutexGuard<'_, Stops> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,7 +290,7 @@ impl Placement {
             return;
         }
         place.slot.group.store(group, Ordering::Relaxed);
-        let last_stop = self.watched.stopped(group, now);
+        let (last_stop, is_often) = self.watched.stops().stopped(group, now);
         if self.aside {
             self.come_back(now, last_stop);
         }
@@ -248,7 +300,7 @@ impl Placement {
         }
         let close = now.saturating_sub(place.resumed_at) < CLOSE_NS;
         place.close_stops = if close { place.close_stops + 1 } else { 0 };
-        if place.close_stops >= CLOSE_STOPS {
+        if is_often || place.close_stops >= CLOSE_STOPS {
             self.fetch_back(tid, place);
         }
     }
@@ -311,7 +363,7 @@ impl Placement {
             let _ = sys::set_affinity(0, &visible);
             let mut before = 0;
             while !watched.ends.load(Ordering::Relaxed) {
-                let last_stop = watched.last_stop.load(Ordering::Relaxed);
+                let last_stop = watched.stops().last;
                 let several = release(&watched, &visible, &others) > 1;
                 let is_busy = several || std::mem::replace(&mut before, last_stop) != last_stop;
                 std::thread::sleep(if is_busy { TICK } else { SLOW_TICK });
@@ -323,7 +375,7 @@ impl Placement {
 
 /// Lets the tasks go that compute while others want the CPU too. How many run there.
 fn release(watched: &Watched, visible: &CpuMask, others: &CpuMask) -> usize {
-    let (tasks, now) = (watched.tasks(), sys::monotonic());
+    let (tasks, stops, now) = (watched.tasks(), watched.stops(), sys::monotonic());
     let is_elsewhere = |slot: &Slot| slot.released.load(Ordering::Relaxed) || slot.own.load(Ordering::Relaxed);
     let running: Vec<(&(pid_t, Arc<Slot>), Running)> = tasks
         .iter()
@@ -332,9 +384,10 @@ fn release(watched: &Watched, visible: &CpuMask, others: &CpuMask) -> usize {
         .filter(|((tid, slot), since)| *since != 0 && slot.is_awake(*tid, *since, now))
         .map(|(task, since)| {
             let group = task.1.group.load(Ordering::Relaxed);
-            (task, Running { since, group, stopped_beside: watched.last_stop_beside(group) })
+            (task, Running { since, group, stopped_beside: stops.last_for(group, now) })
         })
         .collect();
+    drop(stops);
     let states: Vec<Running> = running.iter().map(|(_, state)| *state).collect();
     for (order, index) in computing(&states, now).into_iter().enumerate() {
         let ((tid, slot), _) = running[index];
@@ -348,7 +401,7 @@ fn release(watched: &Watched, visible: &CpuMask, others: &CpuMask) -> usize {
 struct Running {
     since: u64,
     group: u32,
-    /// When another one stopped last that takes no turns with it.
+    /// When one stopped last that wants its CPU.
     stopped_beside: u64,
 }
 
@@ -413,19 +466,29 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_turn_wants_no_cpu() {
-        let watched = Watched::default();
-        let running = |group| Running { since: LONG_AGO, group, stopped_beside: watched.last_stop_beside(group) };
-        watched.stopped(7, NOW - 30);
-        watched.stopped(7, NOW - 20);
-        assert_eq!(computing(&[running(7)], NOW), [0; 0]);
-        assert_eq!(computing(&[running(8)], NOW), [0]);
-        assert_eq!(computing(&[running(7), running(7)], NOW), [0; 0]);
-        assert_eq!(computing(&[running(7), running(8)], NOW), [0, 1]);
-        watched.stopped(8, NOW - 10);
-        watched.stopped(7, NOW - 5);
-        assert_eq!(computing(&[running(7)], NOW), [0]);
-        assert_eq!(watched.stopped(0, NOW), NOW - 5);
-        assert_eq!((watched.last_stop_beside(7), watched.last_stop_beside(0)), (NOW, NOW));
+    fn who_takes_turns_stays_where_that_happens_often() {
+        const PERIOD: u64 = 100_000;
+        let mut stops = Stops::default();
+        let running =
+            |stops: &Stops, group| Running { since: LONG_AGO, group, stopped_beside: stops.last_for(group, NOW) };
+        let begin = NOW - 2 * RATE_NS;
+        let often: Vec<bool> =
+            (0..80).map(|index| stops.stopped(7, begin + index * PERIOD)).map(|(_, is_often)| is_often).collect();
+        assert_eq!((often[0], often[79]), (false, true));
+        assert_eq!(computing(&[running(&stops, 7)], NOW), [0; 0]);
+        assert_eq!(computing(&[running(&stops, 8)], NOW), [0]);
+        assert_eq!(computing(&[running(&stops, 7), running(&stops, 7)], NOW), [0; 0]);
+        assert_eq!(computing(&[running(&stops, 7), running(&stops, 8)], NOW), [0, 1]);
+        // One that takes no turns with it wants the CPU, and so does one that does where they seldom stop.
+        assert_eq!(stops.stopped(8, NOW - 20).0, begin + 79 * PERIOD);
+        stops.stopped(7, NOW - 10);
+        assert_eq!(computing(&[running(&stops, 7)], NOW), [0]);
+        let mut seldom = Stops::default();
+        seldom.stopped(7, NOW - RATE_NS);
+        assert_eq!(seldom.stopped(7, NOW - 10), (NOW - RATE_NS, false));
+        assert_eq!(computing(&[running(&seldom, 7)], NOW), [0]);
+        // Nobody takes turns in what is only observed.
+        let often = (0..80).any(|index| stops.stopped(0, begin + index * PERIOD).1);
+        assert_eq!((often, stops.last_for(0, NOW)), (false, begin + 79 * PERIOD));
     }
 }
