@@ -172,10 +172,8 @@ function coversName(outer: string, inner: string): boolean {
   const innerPieces = piecesOf(inner);
   const isPlain = innerPieces.every((piece) => typeof piece === "string");
   if (isPlain) return matchesName(piecesOf(outer), innerPieces.join(""));
-  // A private character stands for each wildcard of the inner pattern, and only `*` of the outer one can take it.
-  const marked = innerPieces
-    .map((piece) => (typeof piece === "string" ? piece : "\uE000"))
-    .join("");
+  // A slash, which no name has, stands for each wildcard of the inner pattern, and only `*` of the outer one can take it.
+  const marked = innerPieces.map((piece) => (typeof piece === "string" ? piece : "/")).join("");
   return matchesName(piecesOf(outer), marked);
 }
 

@@ -72,6 +72,14 @@ describe("patterns of paths", () => {
   });
 });
 
+describe("a wildcard", () => {
+  it("is covered by no character, whatever it is", () => {
+    for (const character of ["\uE000", "\0", "?", "%", "\u{10FFFD}"])
+      expect(coversPath(`/d/a${character}b`, "/d/a*b")).toBe(false);
+    expect(coversPath("/d/a*", "/d/a*b")).toBe(true);
+  });
+});
+
 describe("what a pattern says of what is below a directory", () => {
   it("is what is left of it", () => {
     expect(belowPath("/d/a/x", "/d/a")).toBe("x");

@@ -70,16 +70,21 @@ function safe(name: string): string {
   return name.replace(/[^\w.-]/g, "_");
 }
 
+/** The number of a process, in a pattern. */
+const PID = "@{pid}";
+
 /** Characters that AppArmor reads as patterns; ours are `*` and the last name `**`. */
 function globOf(object: string, tokens: Tokens): string {
-  const own = expanded(object, tokens).replaceAll("@{pid}", "\uE000");
+  const own = expanded(object, tokens);
   let out = "";
   for (let at = 0; at < own.length; at++) {
     const character = own[at] ?? "";
     if (character === "\\") out += escapedCharacter(own[++at] ?? "");
     else if (character === "*") out += "*";
-    else if (character === "\uE000") out += "[0-9]*";
-    else out += escapedCharacter(character);
+    else if (own.startsWith(PID, at)) {
+      out += "[0-9]*";
+      at += PID.length - 1;
+    } else out += escapedCharacter(character);
   }
   return out;
 }
