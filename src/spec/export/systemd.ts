@@ -159,7 +159,8 @@ function placesOf(spec: Spec, tokens: ExportOptions["tokens"]): Places {
     if (!isPathVerb(verb) && !isSocket) continue;
     const { path, isTree } = pathUse(isSocket ? object.slice("unix:".length) : object, tokens);
     if (/^\/(?:proc|dev(?!\/shm\/))(?:\/|$)/.test(path)) continue;
-    if (IN_DIRECTORY.has(verb)) directories.add(isTree ? path : dirname(path));
+    if (!isNameable(placeOf(verb, path, isTree))) continue;
+    if (IN_DIRECTORY.has(verb)) directories.add(placeOf(verb, path, isTree));
     else if (verb === "write" || verb === "chmeta") (isTree ? directories : files).add(path);
     else if (verb === "exec" || (verb === "read" && isLibrary(path))) run.add(path);
   }
@@ -175,6 +176,16 @@ function placesOf(spec: Spec, tokens: ExportOptions["tokens"]): Places {
   const runnable = new Set([...[...run].filter((path) => !isIn(path, built)), ...built]);
   const sealed = new Set([...writable, ...readable].filter((path) => !runnable.has(path)));
   return { writable, readable, runnable, sealed, built };
+}
+
+/** What has to be there for a grant. */
+function placeOf(verb: string, path: string, isTree: boolean): string {
+  return IN_DIRECTORY.has(verb) && !isTree ? dirname(path) : path;
+}
+
+/** Lines end there, and in lists of paths nothing stands for it: `\n` would be an `n`. */
+function isNameable(path: string): boolean {
+  return !/[\n\r]/.test(path);
 }
 
 function isIn(path: string, places: ReadonlySet<string>): boolean {
@@ -212,10 +223,10 @@ function bindRule(object: string): string[] {
   ];
 }
 
-/** Specifiers begin with `%`, lists are split at blanks. */
+/** Specifiers begin with `%`, lists are split at blanks. A backslash takes the next character as it is, whatever that is. */
 function escaped(text: string): string {
   const plain = text.replaceAll("%", "%%");
-  return /[\s"'\\]/.test(plain) ? quoted(plain) : plain;
+  return /[\s"'\\]/.test(plain) ? `"${plain.replace(/["\\]/g, "\\$&")}"` : plain;
 }
 
 /** The file that is run, and behind `@` as what it is told that it was called. */
@@ -277,7 +288,10 @@ function judgeFor({ known, tokens }: ExportOptions, built: ReadonlySet<string>):
       return ["widened", "the host is held, its port is not"];
     }
     if (!isPathVerb(verb)) return ["widened", "any process of the same user"];
-    const { isExact, path } = pathUse(object, tokens);
+    const { isExact, isTree, path } = pathUse(object, tokens);
+    const isHeld = verb === "write" || verb === "exec" || IN_DIRECTORY.has(verb);
+    if (isHeld && !isNameable(placeOf(verb, path, isTree)))
+      return ["lost", "a unit has no word for such a name: it is refused"];
     if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
     if (verb === "exec" && isIn(path, built))
       return ["widened", "whatever stands in the directory, which is written to, can be run"];
