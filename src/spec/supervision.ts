@@ -34,6 +34,8 @@ const SUPERVISED: ReadonlySet<string> = new Set([
   // They change as whom the program acts, and the supervisor has to act as the same.
   ...USER_CALLS.keys(),
   "setgroups",
+  // By it the supervisor would wait for the program when it reads its memory.
+  "userfaultfd",
 ]);
 
 const JUDGED: readonly number[] = [...SUPERVISED].flatMap((name) => callNumber(name) ?? []);

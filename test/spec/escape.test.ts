@@ -23,7 +23,8 @@ import type { Grant, Phase, Role, Spec } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
 import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
-const { EACCES, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV, ELOOP } = constants.errno;
+const { EACCES, EAGAIN, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV, ELOOP } =
+  constants.errno;
 /** Nothing listens there. */
 const PORT = "1";
 
@@ -214,7 +215,7 @@ describe.skipIf(lacking("gcc"))("names of /proc", () => {
 
 /** Calls with paths that nobody checks. */
 const UNCHECKED =
-  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at open_by_handle_at fanotify_init fanotify_mark";
+  "setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr name_to_handle_at open_by_handle_at fanotify_init fanotify_mark userfaultfd";
 
 describe.skipIf(lacking("gcc"))("calls that a supervisor judges", () => {
   it("have a rule each", async () => {
@@ -312,6 +313,45 @@ describe.skipIf(lacking("gcc"))("sockets of files", () => {
     };
     expect(await run("serve")).toBe(0);
     expect(await run("init")).toBe(EACCES);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("what was granted before the first connection", () => {
+  it("is nobody's whom one that serves has made, whoever its parent is", async () => {
+    const calls =
+      "fork clone set_robust_list pipe pipe2 socket(unix,stream,0) socket bind listen connect accept";
+    const socket = `unix:${at("socket")}`;
+    const grants: Words = [
+      ...(["bind", "listen", "connect", "accept"] as const).map((verb) => [verb, socket] as const),
+      ["read", at("file"), "init"],
+    ];
+    for (const whose of ["child", "sibling"]) {
+      rmSync(at("socket"), { force: true });
+      const words = ["open-as-sibling", at("socket"), at("file"), whose];
+      expect(await tried(words, { calls, grants }), whose).toBe(EACCES);
+    }
+  });
+});
+
+describe.skipIf(lacking("gcc"))("a supervisor", () => {
+  it("is not made to wait for the program when it opens files", async () => {
+    const calls = "fcntl";
+    const grants: Words = [
+      ["read", at("file")],
+      ["write", at("file")],
+    ];
+    expect(await tried(["lease", at("file"), "ask"], { calls, grants })).toBe(0);
+    expect(await tried(["lease", at("file"), "take"], { calls, grants })).toBe(EAGAIN);
+  });
+
+  it("knows processes whose names are no text", async () => {
+    const calls = "umask prctl fork clone set_robust_list wait4 fstat newfstatat";
+    const grants: Words = [
+      ["create", at("other")],
+      ["read", at("other")],
+      ["write", at("other")],
+    ];
+    expect(await tried(["odd-name", at("other")], { calls, grants })).toBe(0);
   });
 });
 

@@ -412,6 +412,49 @@ static int serve_and_run(char **words) {
   return errno;
 }
 
+/* Opens a file in a process that another one, which serves, has made a child of this one, which does not. */
+static int open_as_sibling(char **words) {
+  int fd = bound(words[0]), result[2], code = 255;
+  if (listen(fd, 1) < 0) return errno;
+  must(pipe(result));
+  if (must(fork()) == 0) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", words[0]);
+    must(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
+    must(accept(fd, NULL, NULL));
+    int is_sibling = strcmp(words[2], "sibling") == 0;
+    if (must(syscall(SYS_clone, (is_sibling ? CLONE_PARENT : 0) | SIGCHLD, 0, 0, 0, 0)) == 0) {
+      code = outcome(open(words[1], O_RDONLY));
+      must(write(result[1], &code, sizeof code));
+    }
+    _exit(0);
+  }
+  must(read(result[0], &code, sizeof code));
+  return code;
+}
+
+/* Has whoever opens a file wait for this program. */
+static int lease(char **words) {
+  int fd = must(open(words[0], O_RDWR));
+  return outcome(fcntl(fd, strcmp(words[1], "ask") == 0 ? F_GETLEASE : F_SETLEASE, F_WRLCK));
+}
+
+/* Makes a file in a child of a process whose name is no text: EIO when it has another mode than it should. */
+static int odd_name(char **words) {
+  int status;
+  umask(077);
+  must(prctl(PR_SET_NAME, "\xd0"));
+  if (must(fork()) == 0) {
+    struct stat facts;
+    int fd = open(words[0], O_CREAT | O_RDWR, 0666);
+    if (fd < 0) _exit(errno);
+    must(fstat(fd, &facts));
+    _exit((facts.st_mode & 0777) == 0600 ? 0 : EIO);
+  }
+  must(wait(&status));
+  return WEXITSTATUS(status);
+}
+
 static int become(char **words) { return outcome(setuid(atoi(words[0]))); }
 
 /* Changes nothing of how a process runs, by calls that could. */
@@ -620,6 +663,9 @@ static const struct {
     {"signal-ended", signal_ended},
     {"bound-name", bound_name},
     {"serve-and-run", serve_and_run},
+    {"open-as-sibling", open_as_sibling},
+    {"lease", lease},
+    {"odd-name", odd_name},
     {"become", become},
     {"control", control},
     {"own", own},

@@ -221,15 +221,12 @@ pub fn patiently<T>(caller: &Caller<'_>, mut call: impl FnMut() -> Result<T, Err
 
 /// What a waiting call ends with when a handler of its thread has to run; `None`: no handler has.
 fn interruption(tid: i32, tgid: i32) -> Option<Errno> {
-    interruption_in(&std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?, tid == tgid)
+    interruption_in(&sys::status_of(tid)?, tid == tgid)
 }
 
 /// As [`interruption`], by the text of `/proc/TID/status`. `is_first`: the first thread of its process.
 fn interruption_in(status: &str, is_first: bool) -> Option<Errno> {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        Some(line.strip_prefix(':')?.trim())
-    };
+    let field = |name: &str| sys::status_field(status, name);
     let set = |name: &str| field(name).and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
     let handled = set("SigCgt") & !set("SigBlk");
     let is_alone = field("Threads") == Some("1");

@@ -49,13 +49,13 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
     for number in policy.pass.iter().chain(&NEEDED).chain(&first).copied() {
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
-            libc::SYS_clone => clone_rules().map_err(wrong)?,
+            libc::SYS_clone => clone_rules(policy.supervised).map_err(wrong)?,
             libc::SYS_ioctl => ioctl_rules(policy).map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
             libc::SYS_setsockopt => option_rules().map_err(wrong)?,
             libc::SYS_prctl if policy.supervised => process_rules().map_err(wrong)?,
-            libc::SYS_fcntl if policy.supervised => owner_rules().map_err(wrong)?,
+            libc::SYS_fcntl if policy.supervised => command_rules().map_err(wrong)?,
             libc::SYS_sendto if !policy.supervised => sendto_rules(policy).map_err(wrong)?,
             libc::SYS_sendmsg if !policy.supervised => message_rules(2).map_err(wrong)?,
             libc::SYS_sendmmsg if !policy.supervised => message_rules(3).map_err(wrong)?,
@@ -285,6 +285,9 @@ pub const TYPES: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// Requests of ioctl(2) that have a process told by signals; whom, stands in memory. Programs do it by fcntl(2) as well.
 const OWNS: [u64; 2] = [FIOSETOWN, SIOCSPGRP];
 
+/// `USERFAULTFD_IOC_NEW` of linux/userfaultfd.h: as userfaultfd(2), by which whoever reads memory waits for the program.
+const HOLDS_UP: u64 = 0xaa00;
+
 /// Requests of ioctl(2) that change what is told of a file, for which any descriptor of it will do: flags as `immutable`, the
 /// version, the project. With how many bytes the kernel reads.
 const ALTERS: [(u64, usize); 4] =
@@ -347,7 +350,7 @@ pub fn is_never(number: i64, args: &[u64; 6]) -> bool {
         // It may be any of them that the descriptor stands for.
         libc::SYS_setns => true,
         libc::SYS_ioctl => {
-            let mut requests = TYPES.iter().chain(&OWNS).chain(&OF_FILE_SYSTEMS);
+            let mut requests = TYPES.iter().chain(&OWNS).chain(&OF_FILE_SYSTEMS).chain([&HOLDS_UP]);
             requests.any(|request| *request == args[1] & u64::from(u32::MAX))
         }
         // It changes which program the kernel says that a process runs, by which its role is told.
@@ -449,9 +452,11 @@ fn option_rules() -> Conditions {
     Ok(Some(rules))
 }
 
-/// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more, and `PR_SET_MM`.
+/// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more, `PR_SET_MM`, and
+/// what changes whose children a process has.
 fn process_rules() -> Conditions {
-    let others = [libc::PR_SET_DUMPABLE, libc::PR_SET_MM].map(|what| argument(0, SeccompCmpOp::Ne, what as u64));
+    let others = [libc::PR_SET_DUMPABLE, libc::PR_SET_MM, libc::PR_SET_CHILD_SUBREAPER]
+        .map(|what| argument(0, SeccompCmpOp::Ne, what as u64));
     Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
 }
 
@@ -461,15 +466,24 @@ pub const OWNERS: [i32; 2] = [libc::F_SETOWN, F_SETOWN_EX];
 /// Of asm-generic/fcntl.h: whom, stands in memory.
 const F_SETOWN_EX: i32 = 15;
 
-/// All commands but those of [`OWNERS`].
-fn owner_rules() -> Conditions {
-    let others = OWNERS.map(|command| argument(1, SeccompCmpOp::Ne, command as u64));
-    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
+/// Commands of fcntl(2) by which others wait for the program when they open a file, or change a directory: the supervisor, and
+/// with it all other programs.
+pub const LEASES: [i32; 2] = [libc::F_SETLEASE, F_SETDELEG];
+
+/// Of linux/fcntl.h, Linux 6.19.
+const F_SETDELEG: i32 = 1040;
+
+/// All commands but those of [`OWNERS`] and [`LEASES`].
+fn command_rules() -> Conditions {
+    let others = OWNERS.iter().chain(&LEASES).map(|command| argument(1, SeccompCmpOp::Ne, *command as u64));
+    Ok(Some(vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?]))
 }
 
-/// No new namespaces: in one of its own a program could mount, and become another user.
-fn clone_rules() -> Conditions {
-    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::MaskedEq(NAMESPACES), 0)?])?]))
+/// No new namespaces: in one of its own a program could mount, and become another user. Under a supervisor no children of another
+/// process either, of which it has to know.
+fn clone_rules(is_supervised: bool) -> Conditions {
+    let looked_at = NAMESPACES | if is_supervised { libc::CLONE_PARENT as u64 } else { 0 };
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::MaskedEq(looked_at), 0)?])?]))
 }
 
 /// As [`clone_rules`].
@@ -479,9 +493,10 @@ fn unshare_rules() -> Conditions {
 }
 
 /// Anything but typing into the terminal of whoever started the program, changing whole file systems, and changing a file that may
-/// be read only. Under a supervisor also but having others told by signals: those Landlock keeps inside the tree, and not apart there.
+/// be read only. Under a supervisor also but having others told by signals, as those Landlock keeps inside the tree and not apart
+/// there, and having it wait.
 fn ioctl_rules(policy: &Policy) -> Conditions {
-    let owns = OWNS.iter().filter(|_| policy.supervised);
+    let owns = OWNS.iter().chain([&HOLDS_UP]).filter(|_| policy.supervised);
     // Which files may be changed, only a supervisor tells.
     let is_left =
         !policy.supervised && policy.roles.iter().flat_map(|role| &role.grants).any(|one| one.verb == "chmeta");
@@ -550,6 +565,8 @@ mod tests {
         assert_eq!(answer(&program, 0x4000_0000 | libc::SYS_getpid, [0; 6]), ABSENT);
         let namespaces = [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0];
         assert_eq!(answer(&program, libc::SYS_clone, namespaces), libc::SECCOMP_RET_USER_NOTIF);
+        let siblings = [libc::CLONE_PARENT as u64 | libc::SIGCHLD as u64, 0, 0, 0, 0, 0];
+        assert_eq!(answer(&program, libc::SYS_clone, siblings), libc::SECCOMP_RET_USER_NOTIF);
     }
 
     #[test]
@@ -654,6 +671,7 @@ mod tests {
         }
         assert!(passes(libc::SYS_setsockopt, [3, ip, libc::IP_TOS as u64, 1, 4]));
         assert!(!passes(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 0, 0, 0, 0]));
+        assert!(!passes(libc::SYS_prctl, [libc::PR_SET_CHILD_SUBREAPER as u64, 1, 0, 0, 0]));
         assert!(passes(libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0, 0, 0]));
         // By its lower half, as the kernel takes it.
         for option in [libc::PR_SET_MM as u64, 1 << 32 | libc::PR_SET_MM as u64] {
@@ -661,6 +679,7 @@ mod tests {
             assert!(is_never(libc::SYS_prctl, &[option, 13, 3, 0, 0, 0]));
         }
         assert!(!passes(libc::SYS_fcntl, [3, libc::F_SETOWN as u64, 1, 0, 0]));
+        assert!(!passes(libc::SYS_fcntl, [3, libc::F_SETLEASE as u64, 1, 0, 0]));
         assert!(passes(libc::SYS_fcntl, [3, libc::F_GETFL as u64, 0, 0, 0]));
         assert!(!passes(libc::SYS_ioctl, [3, FIOSETOWN, 1, 0, 0]));
         assert!(passes(libc::SYS_ioctl, [3, libc::FIONREAD, 1, 0, 0]));

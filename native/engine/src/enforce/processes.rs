@@ -1,7 +1,7 @@
 //! Which role a thread acts in. Processes inherit the role of the one that forked them, and get another by running another
 //! program; what is trusted is what the kernel says they run, never what they say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,13 +86,22 @@ pub struct Stranger {
 pub struct Processes {
     threads: HashMap<i32, (i32, OwnedFd)>,
     known: HashMap<i32, Process>,
+    /// Most threads of which handles are held; 0: it was not asked yet how many descriptors there can be.
+    most_threads: usize,
+    /// Threads that were looked up since what is gone was let go of.
+    looked_up: usize,
+    /// Numbers of processes of which others make children: these are not what their parent is.
+    mixed: HashSet<i32>,
+    /// Programs of processes that are forgotten, which had accepted a connection.
+    served: HashSet<Vec<u8>>,
 }
 
 /// Most forks one in another that are gone through for who is known.
 const MOST_ANCESTORS: usize = 64;
 
-/// Most entries before those of dead threads are thrown away.
-const CLEAN_AT: usize = 4096;
+/// Most threads of which handles are held, and the part of all descriptors that these may be.
+const MOST_THREADS: usize = 4096;
+const PART_OF_DESCRIPTORS: u64 = 4;
 
 impl Processes {
     /// The first program, whose role is given.
@@ -126,7 +135,7 @@ impl Processes {
         let Some((pid, is_new)) = self.process_of(tid) else { return Ok(None) };
         // A thread that is alive is one of a process that is.
         if !self.known.get(&pid).is_some_and(|process| !is_new || is_alive(&process.handle)) {
-            self.known.remove(&pid);
+            self.forget(|other| other.pid != pid);
             let Some(process) = self.meet(pid, rules) else { return Ok(None) };
             self.known.insert(pid, process);
         }
@@ -134,7 +143,9 @@ impl Processes {
         let mut is_new = is_new;
         if !process.exec.is_empty() {
             is_new = true;
+            let before = process.is_serving().then(|| process.exe.clone());
             recheck(process, tid, rules, learn, may_exec)?;
+            self.served.extend(before.filter(|_| !process.is_serving()));
         }
         Ok(Some(Met { process, is_new }))
     }
@@ -143,6 +154,24 @@ impl Processes {
     #[must_use]
     pub fn has_met(&self, tid: i32) -> bool {
         self.threads.contains_key(&tid)
+    }
+
+    /// Another process makes children of this one, now or later: by clone(2), or as it takes those in that lose their parents.
+    pub fn mixes(&mut self, pid: i32) {
+        self.mixed.insert(pid);
+    }
+
+    /// As [`Processes::mixes`], of the parent of a process.
+    pub fn parent_mixes(&mut self, pid: i32) {
+        if let Some(parent) = status_number(pid, "PPid") {
+            self.mixes(parent);
+        }
+    }
+
+    /// Forgets the processes that are not to be kept, but for what their children have of them.
+    fn forget(&mut self, keeps: impl Fn(&Process) -> bool) {
+        let gone = self.known.extract_if(|_, process| !keeps(process)).map(|(_, process)| process);
+        self.served.extend(gone.filter(Process::is_serving).map(|process| process.exe));
     }
 
     /// A process that was met.
@@ -162,7 +191,7 @@ impl Processes {
                 None => process.roles.to_vec(),
             };
         }
-        let parent = status_number(pid, "PPid:").unwrap_or(0);
+        let parent = status_number(pid, "PPid").unwrap_or(0);
         match self.known.get(&parent) {
             Some(process) if is_alive(&process.handle) => match exe_of(pid) {
                 // It ended without a call, and so runs nothing any more.
@@ -181,17 +210,31 @@ impl Processes {
         {
             return Some((*pid, false));
         }
-        let pid = status_number(tid, "Tgid:")?;
+        let pid = status_number(tid, "Tgid")?;
+        self.clean();
         // Kernels before 6.9 have handles of processes only: other threads are looked up each time.
-        let handle = pidfd::open(tid, PIDFD_THREAD).or_else(|_| pidfd::open(tid, 0));
-        if self.threads.len() >= CLEAN_AT {
-            self.threads.retain(|_, (_, handle)| is_alive(handle));
-            self.known.retain(|_, process| has_number(&process.handle));
-        }
-        if let Ok(handle) = handle {
+        if self.threads.len() < self.most_threads
+            && let Ok(handle) = pidfd::open(tid, PIDFD_THREAD).or_else(|_| pidfd::open(tid, 0))
+        {
             self.threads.insert(tid, (pid, handle));
         }
         Some((pid, true))
+    }
+
+    /// Lets go of what is gone when there may be no more of it: without descriptors nothing can be decided.
+    fn clean(&mut self) {
+        if self.most_threads == 0 {
+            let part = sys::soft_limit(0, sys::OPEN_FILES) / PART_OF_DESCRIPTORS;
+            self.most_threads = usize::try_from(part).unwrap_or(MOST_THREADS).clamp(1, MOST_THREADS);
+        }
+        self.looked_up += 1;
+        let is_full = self.threads.len().max(self.known.len()) >= self.most_threads;
+        // Where most are alive it is of little use, and not tried each time.
+        if is_full && self.looked_up > self.most_threads / 2 {
+            self.looked_up = 0;
+            self.threads.retain(|_, (_, handle)| is_alive(handle));
+            self.forget(|process| has_number(&process.handle));
+        }
     }
 
     /// The process that a forked one is what it is by, which runs the same program. One in between that has made no call of which
@@ -199,7 +242,10 @@ impl Processes {
     fn ancestor(&self, pid: i32, exe: &[u8]) -> Option<&Process> {
         let mut child = pid;
         for _ in 0..MOST_ANCESTORS {
-            let parent = status_number(child, "PPid:")?;
+            let parent = status_number(child, "PPid")?;
+            if self.mixed.contains(&parent) {
+                return None;
+            }
             if let Some(process) = self.known.get(&parent)
                 && is_alive(&process.handle)
             {
@@ -226,6 +272,11 @@ impl Processes {
         }
     }
 
+    /// Whether a process of a program has accepted a connection.
+    fn has_served(&self, exe: &[u8]) -> bool {
+        self.served.contains(exe) || self.known.values().any(|process| process.exe == exe && process.is_serving())
+    }
+
     /// A process that calls for the first time: forked, and not yet another program.
     fn meet(&self, pid: i32, rules: &Rules) -> Option<Process> {
         let handle = Arc::new(pidfd::open(pid, 0).ok()?);
@@ -233,11 +284,8 @@ impl Processes {
         let line = line_of(pid);
         let (roles, serving) = match self.ancestor(pid, &exe) {
             Some(parent) => (Arc::clone(&parent.roles), parent.is_serving()),
-            // Its parent ended, or runs something else by now.
-            None => (
-                rules.candidates(&exe).into(),
-                self.known.values().any(|process| process.exe == exe && process.is_serving()),
-            ),
+            // Its parent ended, or runs something else by now, or nobody knows which one it was.
+            None => (rules.candidates(&exe).into(), self.has_served(&exe)),
         };
         let serving = Arc::new(AtomicBool::new(serving));
         Some(Process { pid, handle, roles, serving, exe, line, exec: Vec::new(), fresh: false })
@@ -292,14 +340,23 @@ fn role_now(pid: i32, exe: &[u8], line: &[u8], rules: &Rules) -> Option<usize> {
 }
 
 fn status_number(tid: i32, field: &str) -> Option<i32> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
+    sys::status_field(&sys::status_of(tid)?, field)?.parse().ok()
 }
 
+/// The program that a process runs, by the name that it had when it was started, though it was removed or replaced since.
 fn exe_of(pid: i32) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt as _;
-    std::fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.into_os_string().into_vec()).unwrap_or_default()
+    let Ok(path) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return Vec::new() };
+    let is_there = path.symlink_metadata().is_ok();
+    let mut name = path.into_os_string().into_vec();
+    if !is_there && name.ends_with(GONE) {
+        name.truncate(name.len() - GONE.len());
+    }
+    name
 }
+
+/// What the kernel adds to the name of a file that is gone, proc(5).
+const GONE: &[u8] = b" (deleted)";
 
 fn cwd_of(pid: i32) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt as _;
@@ -402,6 +459,49 @@ mod tests {
             processes.known(child).unwrap().exe = b"/other".to_vec();
             assert_eq!(*processes.known(grandchild).unwrap().roles, [8]);
         });
+    }
+
+    #[test]
+    fn nobody_is_what_a_parent_is_that_has_the_children_of_others() {
+        let own = std::process::id() as i32;
+        with_grandchild(|child, grandchild| {
+            let mut processes = Processes::default();
+            processes.first(own, 7, false).unwrap();
+            processes.known(own).unwrap().phase().store(true, Ordering::Relaxed);
+            processes.parent_mixes(grandchild);
+            assert_eq!(*processes.meet(child, &nothing()).unwrap().roles, [7]);
+            let met = processes.meet(grandchild, &nothing()).unwrap();
+            assert!(met.roles.is_empty() && met.is_serving());
+            // That a process of the program has served is not forgotten with it.
+            processes.forget(|process| process.pid != own);
+            assert!(processes.known(own).is_none() && processes.meet(grandchild, &nothing()).unwrap().is_serving());
+        });
+    }
+
+    #[test]
+    fn a_program_that_is_gone_has_its_name() {
+        let path = std::env::temp_dir().join(format!("trace-gone-{}", std::process::id()));
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let mut child = std::process::Command::new(&path).arg("60").spawn().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let exe = exe_of(child.id() as i32);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(exe, path.into_os_string().into_encoded_bytes());
+    }
+
+    #[test]
+    fn threads_are_let_go_of_before_there_are_no_descriptors() {
+        let mut processes = Processes { most_threads: 2, ..Processes::default() };
+        for _ in 0..5 {
+            let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            assert!(processes.process_of(child.id() as i32).is_some_and(|(_, is_new)| is_new));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(processes.threads.len() <= 2);
+        }
+        let own = std::process::id() as i32;
+        assert_eq!((processes.process_of(own), processes.process_of(own)), (Some((own, true)), Some((own, false))));
     }
 
     #[test]

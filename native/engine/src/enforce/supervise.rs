@@ -356,6 +356,14 @@ impl Supervisor {
             }
             libc::SYS_fcntl => own(asked, check),
             libc::SYS_prctl if asked.args[0] as i32 == libc::PR_SET_DUMPABLE => Ok(self.stay_dumpable()),
+            libc::SYS_prctl if asked.args[0] as i32 == libc::PR_SET_CHILD_SUBREAPER => {
+                self.processes.borrow_mut().mixes(check.pid);
+                Ok(Answer::Pass)
+            }
+            libc::SYS_clone if asked.args[0] & libc::CLONE_PARENT as u64 != 0 => {
+                self.processes.borrow_mut().parent_mixes(check.pid);
+                Ok(Answer::Pass)
+            }
             number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
             number => by_number(number, &self.judged),
         }
@@ -579,9 +587,11 @@ fn control(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
     }
 }
 
-/// Who is told by signals that something can be read: as if whoever asks for it sent them.
+/// Who is told by signals that something can be read: as if whoever asks for it sent them. Who may be made to wait: nobody, as
+/// where a file is open already.
 fn own(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
     match (asked.args[1] as i32, asked.args[2] as i32) {
+        (command, _) if filter::LEASES.contains(&command) => Err(libc::EAGAIN),
         (libc::F_SETOWN, 0) => Ok(Answer::Pass),
         (libc::F_SETOWN, pid) if pid == check.pid => Ok(Answer::Pass),
         (libc::F_SETOWN, pid) => touch(asked, check, "signal", pid),

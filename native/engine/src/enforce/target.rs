@@ -120,8 +120,8 @@ impl Target<'_> {
     /// The file mode creation mask.
     #[must_use]
     pub fn umask(&self) -> u32 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.tid)).unwrap_or_default();
-        let word = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-        word.and_then(|word| u32::from_str_radix(word.trim(), 8).ok()).unwrap_or(0o022)
+        let status = sys::status_of(self.tid).unwrap_or_default();
+        let word = sys::status_field(&status, "Umask");
+        word.and_then(|word| u32::from_str_radix(word, 8).ok()).unwrap_or(0o077)
     }
 }

@@ -7,7 +7,7 @@ use libc::{c_int, c_long, pid_t};
 
 use super::check;
 
-/// A limit of a task in bytes, getrlimit(2), and what /proc/PID/limits calls it.
+/// A limit of a task, getrlimit(2), and what /proc/PID/limits calls it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     resource: libc::__rlimit_resource_t,
@@ -18,6 +18,22 @@ pub struct Limit {
 pub const FILE_SIZE: Limit = Limit { resource: libc::RLIMIT_FSIZE, label: "Max file size" };
 /// How much it may have mapped.
 pub const ADDRESS_SPACE: Limit = Limit { resource: libc::RLIMIT_AS, label: "Max address space" };
+/// How many descriptors it may have.
+pub const OPEN_FILES: Limit = Limit { resource: libc::RLIMIT_NOFILE, label: "Max open files" };
+
+/// What /proc/TID/status says of a thread: its name, which may hold anything, need not be text. `None` when it is gone.
+#[must_use]
+pub fn status_of(tid: pid_t) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{tid}/status")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The value of a field of such a text.
+#[must_use]
+pub fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim())
+}
 
 /// What the soft limit of a task is.
 #[must_use]

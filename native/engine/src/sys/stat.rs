@@ -12,13 +12,18 @@ impl Stat {
     /// Of a thread alone; `None` when it is gone.
     #[must_use]
     pub fn of_thread(tid: pid_t) -> Option<Stat> {
-        std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).ok().map(Stat)
+        Stat::at(&format!("/proc/{tid}/task/{tid}/stat"))
     }
 
     /// Of the process that a thread is of, its times summed up over all threads; `None` when it is gone.
     #[must_use]
     pub fn of_process(tid: pid_t) -> Option<Stat> {
-        std::fs::read_to_string(format!("/proc/{tid}/stat")).ok().map(Stat)
+        Stat::at(&format!("/proc/{tid}/stat"))
+    }
+
+    fn at(path: &str) -> Option<Stat> {
+        let bytes = std::fs::read(path).ok()?;
+        Some(Stat(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The name, which may hold anything.
