@@ -50,9 +50,14 @@ export const CHANGES_DESCRIPTOR: ReadonlySet<string> = new Set([
 
 /** Requests of ioctl(2) that change the file behind any descriptor of it; as in native/engine/src/enforce/filter.rs. */
 export const ALTERS: ReadonlySet<number> = new Set(
-  ["FS_IOC_SETFLAGS", "FS_IOC_SETVERSION", "EXT4_IOC_SETVERSION", "FS_IOC_FSSETXATTR"].map((name) =>
-    known("ioctl_names", name),
-  ),
+  [
+    "FS_IOC_SETFLAGS",
+    "FS_IOC_SETVERSION",
+    "EXT4_IOC_SETVERSION",
+    "FS_IOC_FSSETXATTR",
+    "FAT_IOCTL_SET_ATTRIBUTES",
+    "BTRFS_IOC_SUBVOL_SETFLAGS",
+  ].map((name) => known("ioctl_names", name)),
 );
 
 /** Calls that open a path, with the argument that holds the flags; -1: `creat`, which has none. */

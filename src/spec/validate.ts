@@ -121,6 +121,9 @@ function reachability(spec: Spec): Finding[] {
   return found;
 }
 
+const RINGS =
+  "io_uring_setup: nobody judges what is done by rings: sockets of any kind to any address, and what Landlock lets any role do with files";
+
 const CALLS: ReadonlySet<string> = new Set(NAMES);
 
 /** Verbs for which a missing file means that the spec is out of date; others make files. */
@@ -149,6 +152,7 @@ function grants(role: Role, tokens: Tokens): Finding[] {
         ),
       );
     }
+    if (verb === "syscall" && word === "io_uring_setup") found.push(warning(about, RINGS));
     const token = lacksToken(object, tokens);
     if (token !== undefined)
       found.push(warning(about, `${verb} ${object}: $${token} has no value here`));

@@ -154,6 +154,11 @@ describe("validating specs", () => {
       /error: there is no syscall opennat; did you mean openat/,
     ],
     [
+      "what nobody judges",
+      spec(["syscall io_uring_setup"]),
+      /warning: io_uring_setup: nobody judges what is done by rings/,
+    ],
+    [
       "a path that is gone",
       spec(["read /nonexistent/file"]),
       /warning: paths that are not there now: \/nonexistent\/file/,

@@ -168,6 +168,9 @@ function isExecutable(path: string): boolean {
 /** How a program comes to a role. */
 const ANOTHER_RUN = "record such a run as well, and give both recordings to trace spec gen";
 
+/** Most different accesses that are told, and remembered for that. */
+const MOST_TOLD = 100_000;
+
 /** As timeout(1). */
 const TIMED_OUT = 124;
 
@@ -182,6 +185,7 @@ class Teller {
   /** What each role may run under the name of a link, as the loader that programs name is one. */
   readonly #runs: ReadonlySet<string>;
   readonly #told = new Map<string, number>();
+  #isFull = false;
   /** What failed when it was recorded as well, which only matters to a program that fails now. */
   readonly #late: string[] = [];
 
@@ -252,9 +256,15 @@ class Teller {
     if (this.#options.quiet !== true) say(`trace: ${role} needs: ${grantLine(needed)}`);
   }
 
-  /** Whether it comes for the first time. */
+  /** Whether it comes for the first time. A program that tries anything is not told of for ever. */
   #isNew(key: string): boolean {
     const times = (this.#told.get(key) ?? 0) + 1;
+    if (times === 1 && this.#told.size >= MOST_TOLD) {
+      if (!this.#isFull && this.#options.quiet !== true)
+        say(`trace: ${MOST_TOLD} different accesses were told: others are not`);
+      this.#isFull = true;
+      return false;
+    }
     this.#told.set(key, times);
     return times === 1;
   }

@@ -289,19 +289,28 @@ const OWNS: [u64; 2] = [FIOSETOWN, SIOCSPGRP];
 const HOLDS_UP: u64 = 0xaa00;
 
 /// Requests of ioctl(2) that change what is told of a file, for which any descriptor of it will do: flags as `immutable`, the
-/// version, the project. With how many bytes the kernel reads.
-const ALTERS: [(u64, usize); 4] =
-    [(FS_IOC_SETFLAGS, 4), (FS_IOC_SETVERSION, 4), (EXT4_IOC_SETVERSION, 4), (FS_IOC_FSSETXATTR, 28)];
+/// version, the project, that nobody may write. With how many bytes the kernel reads.
+const ALTERS: [(u64, usize); 6] = [
+    (FS_IOC_SETFLAGS, 4),
+    (FS_IOC_SETVERSION, 4),
+    (EXT4_IOC_SETVERSION, 4),
+    (FS_IOC_FSSETXATTR, 28),
+    (FAT_IOCTL_SET_ATTRIBUTES, 4),
+    (BTRFS_IOC_SUBVOL_SETFLAGS, 8),
+];
 
-/// Of linux/fs.h and fs/ext4/ext4.h.
+/// Of linux/fs.h, fs/ext4/ext4.h, linux/msdos_fs.h and linux/btrfs.h.
 const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
 const FS_IOC_SETVERSION: u64 = 0x4008_7602;
 const EXT4_IOC_SETVERSION: u64 = 0x4008_6604;
 const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+const FAT_IOCTL_SET_ATTRIBUTES: u64 = 0x4004_7211;
+const BTRFS_IOC_SUBVOL_SETFLAGS: u64 = 0x4008_941a;
 
-/// Requests of ioctl(2) that freeze, trim, shut down or name the file system of any descriptor, seal a file for ever, or make and
-/// remove subvolumes: of linux/fs.h, linux/fsverity.h, linux/fscrypt.h and linux/btrfs.h.
-const OF_FILE_SYSTEMS: [u64; 16] = [
+/// Requests of ioctl(2) that freeze, trim, shut down, resize or name the file system of any descriptor, seal a file for ever, make
+/// and remove subvolumes, or tell what is in files past their names: of linux/fs.h, linux/fsverity.h, linux/fscrypt.h,
+/// linux/btrfs.h, fs/ext4/ext4.h and linux/f2fs.h.
+const OF_FILE_SYSTEMS: [u64; 36] = [
     0xc004_5877, // FIFREEZE
     0xc004_5878, // FITHAW
     0xc018_5879, // FITRIM
@@ -318,6 +327,26 @@ const OF_FILE_SYSTEMS: [u64; 16] = [
     0x5000_9417, // BTRFS_IOC_SNAP_CREATE_V2
     0x5000_9418, // BTRFS_IOC_SUBVOL_CREATE_V2
     0x5000_943f, // BTRFS_IOC_SNAP_DESTROY_V2
+    0x4048_9426, // BTRFS_IOC_SEND
+    0x4044_9426, // BTRFS_IOC_SEND of 32-bit programs
+    0xd000_9411, // BTRFS_IOC_TREE_SEARCH
+    0xc070_9411, // BTRFS_IOC_TREE_SEARCH_V2
+    0xc0c8_9425, // BTRFS_IOC_SET_RECEIVED_SUBVOL
+    0x4008_9413, // BTRFS_IOC_DEFAULT_SUBVOL
+    0x4030_9439, // BTRFS_IOC_SET_FEATURES
+    0xc010_9428, // BTRFS_IOC_QUOTA_CTL
+    0x5000_9403, // BTRFS_IOC_RESIZE
+    0x5000_940c, // BTRFS_IOC_BALANCE
+    0xc400_9420, // BTRFS_IOC_BALANCE_V2
+    0x5000_940a, // BTRFS_IOC_ADD_DEV
+    0x5000_940b, // BTRFS_IOC_RM_DEV
+    0x5000_943a, // BTRFS_IOC_RM_DEV_V2
+    0xca28_9435, // BTRFS_IOC_DEV_REPLACE
+    0x4008_6607, // EXT4_IOC_GROUP_EXTEND
+    0x4028_6608, // EXT4_IOC_GROUP_ADD
+    0x4008_6610, // EXT4_IOC_RESIZE_FS
+    0x4008_662c, // EXT4_IOC_SETFSUUID
+    0x4008_f510, // F2FS_IOC_RESIZE_FS
 ];
 
 /// Of a call that changes what is told of the file behind its descriptor, by ioctl(2): how many bytes it reads.
