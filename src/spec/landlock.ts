@@ -7,7 +7,14 @@ import { existsSync, lstatSync } from "node:fs";
 import { dirname } from "node:path";
 import { callNumber } from "./calls.js";
 import { canonical, isOfThisProcess } from "./canonical.js";
-import { literalPath, PathPattern, parseAddress, plainPath, subtreeOf } from "./object.js";
+import {
+  coversPath,
+  literalPath,
+  PathPattern,
+  parseAddress,
+  plainPath,
+  subtreeOf,
+} from "./object.js";
 import type { FsRight, Policy, PolicyGrant, PolicyRole } from "./policy.js";
 
 const READS: readonly FsRight[] = ["read_file"];
@@ -34,46 +41,28 @@ const NAMELESS = "/#tmpfile";
 
 export function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
   const rules = new Map<string, Set<FsRight>>();
-  const add = (path: string, rights: readonly FsRight[]) => {
+  const grants = roles.flatMap((role) => role.grants);
+  const places = new Places(grants);
+  const add = (path: string | undefined, rights: readonly FsRight[]) => {
+    if (path === undefined) return;
     const known = rules.get(path) ?? new Set();
     for (const right of rights) known.add(right);
     rules.set(path, known);
   };
-  // A rule stands on a file as it is now: what the programs make anew is granted by its directory.
-  const grants = roles.flatMap((role) => role.grants);
-  const made = new Set(grants.filter(isAboutName).map(({ object }) => object));
-  const makes = new PathSet([...made]);
-  const leaves = new PathSet(
-    grants.filter(({ verb }) => /^(?:delete|rename)$/.test(verb)).map(({ object }) => object),
-  );
-  // What is not there and is not made is not granted by what is there: its directory would give everything else in it. A
-  // directory that is made and that may be removed can be another one later.
-  const addExisting = (wanted: string, rights: readonly FsRight[]) => {
-    if (isOfThisProcess(wanted)) return;
-    let place = wanted;
-    while (place !== "/") {
-      if (existsSync(place) && !(isDirectory(place) && makes.has(place) && leaves.has(place)))
-        break;
-      if (!makes.has(place)) return;
-      place = dirname(place);
-    }
-    add(place, rights);
-  };
   const links = roles.some(({ calls }) =>
     ["link", "linkat"].some((name) => calls.includes(callNumber(name) ?? -1)),
   );
-  for (const { verb, object } of grants) {
-    const path = object.startsWith("unix:/") ? object.slice("unix:".length) : object;
-    if (!path.startsWith("/")) continue;
+  for (const grant of grants) {
+    const { verb } = grant;
+    const path = pathOf(grant);
+    if (path === undefined) continue;
     const rights = verb.startsWith("ioctl:") ? { own: ["ioctl_dev"] as const } : RIGHTS[verb];
-    if (rights?.own !== undefined) addExisting(placeOf(path, made.has(object)), rights.own);
-    if (rights?.parent !== undefined) addExisting(placeOf(path, true), rights.parent);
+    if (rights?.own !== undefined) add(places.own(grant, path), rights.own);
+    if (rights?.parent !== undefined) add(places.parent(path), rights.parent);
     // A file without a name is one of its directory to Landlock, whatever is in it (O_TMPFILE).
-    if (verb === "create" && path.endsWith(NAMELESS))
-      addExisting(placeOf(path, true), ["read_file", "write_file"]);
+    if (isNameless(grant)) add(places.parent(path), ["read_file", "write_file"]);
     // Links to another directory move rights between them.
-    if (links && (verb === "create" || verb === "write"))
-      addExisting(placeOf(path, true), ["refer"]);
+    if (links && (verb === "create" || verb === "write")) add(places.parent(path), ["refer"]);
   }
   const connect = portsOf(grants, "connect");
   const bind = portsOf(grants, "bind");
@@ -87,6 +76,83 @@ export function landlockOf(roles: readonly PolicyRole[]): Policy["landlock"] {
     ),
   };
 }
+
+function pathOf({ object }: PolicyGrant): string | undefined {
+  const path = object.startsWith("unix:/") ? object.slice("unix:".length) : object;
+  return path.startsWith("/") ? path : undefined;
+}
+
+function isNameless({ verb, object }: PolicyGrant): boolean {
+  return verb === "create" && object.endsWith(NAMELESS);
+}
+
+/** Where the rules of grants stand: on files as they are now. What the programs make anew is granted by its directory. */
+class Places {
+  readonly #made: ReadonlySet<string>;
+  readonly #makes: PathSet;
+  readonly #leaves: PathSet;
+
+  constructor(grants: readonly PolicyGrant[]) {
+    this.#made = new Set(grants.filter(isAboutName).map(({ object }) => object));
+    this.#makes = new PathSet([...this.#made]);
+    this.#leaves = new PathSet(
+      grants.filter(({ verb }) => /^(?:delete|rename)$/.test(verb)).map(({ object }) => object),
+    );
+  }
+
+  /** For rights on the object itself; `path` is its path. */
+  own({ object }: PolicyGrant, path: string): string | undefined {
+    return this.#existing(placeOf(path, this.#made.has(object)));
+  }
+
+  /** For rights on the directory that it stands in. */
+  parent(path: string): string | undefined {
+    return this.#existing(placeOf(path, true));
+  }
+
+  /**
+   * What is not there and is not made is not granted by what is there: its directory would give everything else in it. A directory
+   * that is made and that may be removed can be another one later.
+   */
+  #existing(wanted: string): string | undefined {
+    if (isOfThisProcess(wanted)) return undefined;
+    let place = wanted;
+    while (place !== "/") {
+      const isAnother = isDirectory(place) && this.#makes.has(place) && this.#leaves.has(place);
+      if (existsSync(place) && !isAnother) break;
+      if (!this.#makes.has(place)) return undefined;
+      place = dirname(place);
+    }
+    return place;
+  }
+}
+
+/**
+ * Whether Landlock opens files that were not granted: all below the directory of one that is made, since rules stand on what is
+ * there already, and below that of a file without a name.
+ */
+export function opensOthers({ grants }: PolicyRole): boolean {
+  const places = new Places(grants);
+  const isGranted = (verb: string, place: string) =>
+    grants.some(
+      (grant) =>
+        grant.verb === verb &&
+        coversPath(grant.object, `${literalPath(place).replace(/\/$/, "")}/**`),
+    );
+  return grants.some((grant) => {
+    const { verb, object } = grant;
+    if (isNameless(grant)) {
+      const place = places.parent(object);
+      return place !== undefined && !["read", "write"].every((one) => isGranted(one, place));
+    }
+    if (!OPENS_FILES.has(verb) || subtreeOf(object) !== undefined) return false;
+    const plain = plainPath(object);
+    if (plain === undefined) return false;
+    const place = places.own(grant, object);
+    return place !== undefined && place !== plain && !isGranted(verb, place);
+  });
+}
+const OPENS_FILES: ReadonlySet<string> = new Set(["read", "write", "exec"]);
 
 /** TCP ports; undefined when one grant allows any. */
 function portsOf(grants: readonly PolicyGrant[], verb: string): number[] | undefined {

@@ -476,6 +476,29 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
   });
 });
 
+describe.skipIf(lacking("gcc"))("files beside one that a program makes", () => {
+  it("are not opened by it, though it is not said that it be supervised", async () => {
+    const grants = (["create", "read", "write"] as const).map(
+      (verb) => [verb, at("other")] as const,
+    );
+    for (const way of ["read", "write"])
+      expect(await tried(["look", at("file"), way], { grants, supervise: "auto" }), way).toBe(
+        EACCES,
+      );
+  });
+
+  it("need no supervisor where all of them were granted", () => {
+    const reasons = (...grants: Words) =>
+      compilePolicy(specOf({ grants }), { tokens: {}, supervise: "auto" }).reasons;
+    const own = [["create", at("other")] as const, ["write", at("other")] as const];
+    const why = expect.stringContaining("Landlock opens all others");
+    expect(reasons(...own)).toEqual([why]);
+    expect(reasons(...own, ["write", `${base}/**`])).toEqual([]);
+    expect(reasons(["create", `${base}/#tmpfile`])).toEqual([why]);
+    expect(reasons(["write", at("file")], ["create", at("other")])).toEqual([]);
+  });
+});
+
 describe.skipIf(lacking("gcc"))("what is told of a file", () => {
   it("is not changed by a program of which all such calls had failed", async () => {
     const grants: Words = [["read", at("file")]];
