@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -23,7 +24,7 @@ import type { Grant, Phase, Role, Spec } from "../../src/spec/model.js";
 import { lacking } from "../support/tools.js";
 import { compileStatic, roleOf, specWith, type Words } from "./support.js";
 
-const { EACCES, EAGAIN, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV, ELOOP } =
+const { EACCES, EAGAIN, ESRCH, EPERM, EOPNOTSUPP, ENOSYS, EMSGSIZE, EPIPE, EXDEV, ELOOP } =
   constants.errno;
 /** Nothing listens there. */
 const PORT = "1";
@@ -55,11 +56,13 @@ interface Tried {
   /** A second role, which may make no call but those that a start needs. */
   readonly second?: boolean;
   readonly supervise?: "auto" | "always" | "never";
+  /** What it may look at, by default all. */
+  readonly looks?: string;
 }
 
-function specOf({ grants = [], calls = "", second: two }: Tried): Spec {
+function specOf({ grants = [], calls = "", second: two, looks = "/**" }: Tried): Spec {
   return specWith(
-    roleOf("app", program, calls, [["exec", program], ["stat", "/**"], ...grants]),
+    roleOf("app", program, calls, [["exec", program], ["stat", looks], ...grants]),
     ...(two === true ? [{ ...roleOf("second", second, "", []), from: ["app"] }] : []),
   );
 }
@@ -255,6 +258,18 @@ describe.skipIf(lacking("gcc"))("what is exchanged while a call is looked at", (
     for (const family of ["inet", "unix"]) {
       expect(await tried(["exchange-send", PORT, family], { calls }), family).toBe(EACCES);
     }
+  });
+
+  it("tells no more than fstat", async () => {
+    for (const name of ["socketa", "socketb"]) writeFileSync(at(name), "");
+    const inode = String(statSync(at("socketb")).ino);
+    const calls = "clone getxattr";
+    const errno = await tried(["exchange-path", at("socket"), inode], {
+      calls,
+      looks: at("socketa"),
+    });
+    // The moment may not have come.
+    expect([EACCES, ESRCH]).toContain(errno);
   });
 
   it("gives no socket another name", async () => {

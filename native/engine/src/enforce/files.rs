@@ -120,6 +120,16 @@ fn check_place(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno>
     if place.own { Ok(()) } else { check.path(bits, &place.path) }
 }
 
+/// As [`check_place`] of more than fstat(2) tells, for which a descriptor has to be open with rights: without any (`O_PATH`) the
+/// kernel may have opened another object than the one that was checked.
+fn check_more(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Result<(), Errno> {
+    let is_open = |bits| holds(asked, place, bits);
+    if place.own && (is_nameless(place)? || is_open(verb::READ)? || is_open(verb::WRITE)?) {
+        return Ok(());
+    }
+    check.path(verb::STAT, &place.path)
+}
+
 /// Objects without a name (pipes, sockets, removed files) are nobody else's.
 fn is_nameless(place: &Place) -> Result<bool, Errno> {
     Ok(!place.path.starts_with(b"/") || facts_of(&place.fd)?.st_nlink == 0)
@@ -489,7 +499,7 @@ fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer:
     if !is_link(&place.fd)? {
         return Err(libc::EINVAL);
     }
-    check_place(check, verb::STAT, &place)?;
+    check_more(asked, check, &place)?;
     let mut text = vec![0_u8; (size as usize).min(4096)];
     // SAFETY: an empty path means the descriptor; the buffer has that size.
     let length =
@@ -522,7 +532,7 @@ fn chdir(asked: &Asked<'_>, check: &dyn Check) -> Done {
 fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let [addr, name, buffer, size, ..] = asked.args;
     let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
-    check_place(check, verb::STAT, &place)?;
+    check_more(asked, check, &place)?;
     let name = asked.target.text(name)?;
     let mut value = vec![0_u8; (size as usize).min(XATTR_MAX)];
     // SAFETY: both names are NUL-terminated; the buffer has that size.
@@ -538,7 +548,7 @@ fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
 fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let [addr, buffer, size, ..] = asked.args;
     let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
-    check_place(check, verb::STAT, &place)?;
+    check_more(asked, check, &place)?;
     let mut list = vec![0_u8; (size as usize).min(XATTR_MAX)];
     // SAFETY: the name is NUL-terminated; the buffer has that size.
     let length =
@@ -822,7 +832,7 @@ fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [fd, addr, mask, ..] = asked.args;
     let follow = mask as u32 & libc::IN_DONT_FOLLOW == 0;
     let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
-    check_place(check, verb::STAT, &place)?;
+    check_more(asked, check, &place)?;
     let inotify = asked.target.descriptor(fd)?;
     let mask = mask as u32 & !libc::IN_DONT_FOLLOW;
     // SAFETY: the name is NUL-terminated.
