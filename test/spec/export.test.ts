@@ -176,6 +176,15 @@ describe("exports", TIMEOUT, () => {
       ["/x/new\nline", "lost"],
     ]);
     expect(text(apparmor)).toContain("/x/new\\012line wk,");
+    const ends: Words = [
+      ["write", "/x/a blank\\\\"],
+      ["write", "/x/b blank"],
+    ];
+    const profile = apparmor.export(
+      specWith(roleOf("app", "/usr/bin/app", "", ends)),
+      OPTIONS,
+    ).text;
+    expect(profile).toContain('"/x/a blank\\134" wk,');
   });
 
   it.skipIf(lacking("systemd-analyze"))("systemd starts the very command", () => {

@@ -90,8 +90,10 @@ function globOf(object: string, tokens: Tokens): string {
 }
 
 function escapedCharacter(character: string): string {
-  if (character < " ") return `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`;
-  return /[*?[\]{}^"\\@]/.test(character) ? `\\${character}` : character;
+  // A backslash by its number, too: before the quote at the end of a word it would take that in.
+  if (character < " " || character === "\\")
+    return `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`;
+  return /[*?[\]{}^"@]/.test(character) ? `\\${character}` : character;
 }
 
 function quoted(glob: string): string {
