@@ -128,27 +128,30 @@ class Places {
 }
 
 /**
- * Whether Landlock opens files that were not granted: all below the directory of one that is made, since rules stand on what is
- * there already, and below that of a file without a name.
+ * Whether Landlock lets a role open, remove or replace files that were not granted: all below the directory of one that is made or
+ * removed, since rules stand on what is there already, and below that of a file without a name.
  */
-export function opensOthers({ grants }: PolicyRole): boolean {
+export function reachesOthers({ grants }: PolicyRole): boolean {
   const places = new Places(grants);
-  const isGranted = (verb: string, place: string) =>
-    grants.some(
-      (grant) =>
-        grant.verb === verb &&
-        coversPath(grant.object, `${literalPath(place).replace(/\/$/, "")}/**`),
-    );
+  const known = new Map<string, boolean>();
+  const isGranted = (verb: string, place: string) => {
+    const key = `${verb} ${place}`;
+    const tree = `${literalPath(place).replace(/\/$/, "")}/**`;
+    const found =
+      known.get(key) ??
+      grants.some((grant) => grant.verb === verb && coversPath(grant.object, tree));
+    known.set(key, found);
+    return found;
+  };
   return grants.some((grant) => {
     const { verb, object } = grant;
     if (isNameless(grant)) {
       const place = places.parent(object);
       return place !== undefined && !["read", "write"].every((one) => isGranted(one, place));
     }
-    if (!OPENS_FILES.has(verb) || subtreeOf(object) !== undefined) return false;
     const plain = plainPath(object);
-    if (plain === undefined) return false;
-    const place = places.own(grant, object);
+    if (plain === undefined || !(OPENS_FILES.has(verb) || isAboutName(grant))) return false;
+    const place = isAboutName(grant) ? places.parent(object) : places.own(grant, object);
     return place !== undefined && place !== plain && !isGranted(verb, place);
   });
 }

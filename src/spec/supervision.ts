@@ -14,7 +14,7 @@ import {
   SIGNALS,
   USER_CALLS,
 } from "./calls.js";
-import { holdsMore, isAboutName, opensOthers } from "./landlock.js";
+import { holdsMore, isAboutName, reachesOthers } from "./landlock.js";
 import { isPathVerb, type Role, SOCKET_VERBS, type Spec } from "./model.js";
 import { parseAddress, plainPath, subtreeOf } from "./object.js";
 import type { PolicyGrant, PolicyRole, SocketRule } from "./policy.js";
@@ -88,8 +88,10 @@ export function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
     subtreeOf(object) === undefined &&
     !object.endsWith("/*");
   if (has(isForm)) reasons.push("names of one form in a directory");
-  if (roles.some(opensOthers))
-    reasons.push("files that are made, as Landlock opens all others of their directory with them");
+  if (roles.some(reachesOthers))
+    reasons.push(
+      "files that are made or removed, of whose directory Landlock gives all others too",
+    );
   return reasons;
 }
 

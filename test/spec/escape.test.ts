@@ -505,12 +505,19 @@ describe.skipIf(lacking("gcc"))("files beside one that a program makes", () => {
   it("need no supervisor where all of them were granted", () => {
     const reasons = (...grants: Words) =>
       compilePolicy(specOf({ grants }), { tokens: {}, supervise: "auto" }).reasons;
-    const own = [["create", at("other")] as const, ["write", at("other")] as const];
-    const why = expect.stringContaining("Landlock opens all others");
+    const own: Words = [
+      ["create", at("other")],
+      ["write", at("other")],
+    ];
+    const tree = `${base}/**`;
+    const why = expect.stringContaining("Landlock gives all others");
     expect(reasons(...own)).toEqual([why]);
-    expect(reasons(...own, ["write", `${base}/**`])).toEqual([]);
+    expect(reasons(...own, ["write", tree], ["create", tree])).toEqual([]);
+    expect(reasons(...own, ["write", tree])).toEqual([why]);
     expect(reasons(["create", `${base}/#tmpfile`])).toEqual([why]);
-    expect(reasons(["write", at("file")], ["create", at("other")])).toEqual([]);
+    for (const verb of ["create", "delete", "rename"] as const)
+      expect(reasons([verb, at("other")]), verb).toEqual([why]);
+    expect(reasons(["write", at("file")])).toEqual([]);
   });
 });
 
