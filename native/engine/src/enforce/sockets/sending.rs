@@ -10,8 +10,10 @@ use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
 use crate::sys;
 
-/// Most bytes of one message, and most bytes of a stream that are copied at once.
+/// Most bytes of one message.
 const MAX_MESSAGE: usize = 1 << 20;
+/// Most bytes of a stream that are copied at once: they stay here as long as the call waits, and many may.
+const MAX_COPIED: usize = 1 << 16;
 /// Most pieces of a message (UIO_MAXIOV), and messages of one call.
 const MAX_PIECES: usize = 1024;
 /// Most bytes that the kernel moves in one call (`MAX_RW_COUNT`).
@@ -106,10 +108,12 @@ impl Sending {
         if !self.is_stream && self.pieces.total() > MAX_MESSAGE as u64 {
             return Err(libc::EMSGSIZE);
         }
+        // The last byte of urgent data is that of its call.
+        let is_cut = self.is_stream && self.flags & libc::MSG_OOB == 0;
+        let most = if is_cut { MAX_COPIED } else { MAX_MESSAGE };
         let mut sent = 0;
         loop {
-            let one =
-                self.pieces.take(caller, MAX_MESSAGE).and_then(|data| Ok((self.send_one(caller, &data)?, data.len())));
+            let one = self.pieces.take(caller, most).and_then(|data| Ok((self.send_one(caller, &data)?, data.len())));
             match one {
                 Err(errno) if sent == 0 => return Err(errno),
                 Err(_) => return Ok(sent),
