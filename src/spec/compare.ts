@@ -2,6 +2,7 @@
 
 import { printable } from "../report/text.js";
 import { counted } from "../report/units.js";
+import { needsDescriptors } from "./descriptors.js";
 import { RoleEvaluator } from "./evaluate.js";
 import { type Grant, grantText, PHASES, type Role, type Spec } from "./model.js";
 import { sortedGrants } from "./order.js";
@@ -15,6 +16,8 @@ export interface RoleChange {
 
 export interface SpecDifference {
   readonly verdict: "equal" | "narrowed" | "widened";
+  /** Whether only the second has programs started with all descriptors that are open, whatever they lead to. */
+  readonly passesDescriptors: boolean;
   readonly changes: readonly RoleChange[];
 }
 
@@ -26,16 +29,31 @@ function sameRole(one: Role, other: Role): boolean {
 export function compareSpecs(before: Spec, after: Spec): SpecDifference {
   const changes: RoleChange[] = [];
   for (const role of after.roles) {
-    const old = before.roles.find((candidate) => sameRole(candidate, role));
+    // Which programs it is for counts as well: one may have been another role's, or none's.
+    const exes = role.exe.filter((exe) => roleOf(after, exe, role.script) === role);
+    const olds = exes.map((exe) => roleOf(before, exe, role.script));
+    const old = olds.find((one) => one !== undefined);
     if (old === undefined) {
-      changes.push({ role: role.name, what: "new", widened: role.grants, narrowed: [] });
+      const isKnown = before.roles.some((candidate) => sameRole(candidate, role));
+      if (!isKnown)
+        changes.push({ role: role.name, what: "new", widened: role.grants, narrowed: [] });
       continue;
     }
+    for (const exe of exes.filter((_, k) => olds[k] === undefined)) {
+      const name = `${role.name} ${exe}`;
+      changes.push({ role: name, what: "new", widened: role.grants, narrowed: [] });
+    }
     const renamed = renamer(after, before);
-    const widened = uncovered(old, role, renamed);
+    const known = [...new Set(olds)].filter((one) => one !== undefined);
+    const widened = new Set(known.flatMap((one) => uncovered(one, role, renamed)));
     const narrowed = uncovered(role, old, renamer(before, after));
-    if (widened.length + narrowed.length > 0) {
-      changes.push({ role: role.name, what: "changed", widened, narrowed });
+    if (widened.size + narrowed.length > 0) {
+      changes.push({
+        role: role.name,
+        what: "changed",
+        widened: sortedGrants([...widened]),
+        narrowed,
+      });
     }
   }
   for (const role of before.roles) {
@@ -43,9 +61,16 @@ export function compareSpecs(before: Spec, after: Spec): SpecDifference {
       changes.push({ role: role.name, what: "gone", widened: [], narrowed: role.grants });
     }
   }
+  const passesDescriptors = needsDescriptors(after) && !needsDescriptors(before);
   const isWider = changes.some(({ what, widened }) => what === "new" || widened.length > 0);
-  const verdict = isWider ? "widened" : changes.length > 0 ? "narrowed" : "equal";
-  return { verdict, changes };
+  const verdict =
+    isWider || passesDescriptors ? "widened" : changes.length > 0 ? "narrowed" : "equal";
+  return { verdict, passesDescriptors, changes };
+}
+
+/** The role that a program has in a spec: the first that names it. */
+function roleOf({ roles }: Spec, exe: string, script: string | undefined): Role | undefined {
+  return roles.find((role) => role.script === script && role.exe.includes(exe));
 }
 
 /** Names of roles in objects (`role:cc1`) from one spec's to the other's. */
@@ -73,8 +98,10 @@ function uncovered(by: Role, role: Role, renamed: (grant: Grant) => Grant): Gran
 
 const SYMBOLS = { widened: "+", narrowed: "-" } as const;
 
-export function differenceText({ verdict, changes }: SpecDifference): string {
-  const lines: string[] = [];
+const PASSES = "programs are started with all descriptors that are open";
+
+export function differenceText({ verdict, passesDescriptors, changes }: SpecDifference): string {
+  const lines: string[] = passesDescriptors ? [`${SYMBOLS.widened} ${PASSES}`] : [];
   for (const { role, what, widened, narrowed } of changes) {
     const note = what === "new" ? "  (new role)" : what === "gone" ? "  (role is gone)" : "";
     lines.push(`${role}${note}`);
@@ -109,8 +136,13 @@ function summary(verdict: SpecDifference["verdict"], changes: readonly RoleChang
 }
 
 /** For pull requests. */
-export function differenceMarkdown({ verdict, changes }: SpecDifference): string {
+export function differenceMarkdown({
+  verdict,
+  passesDescriptors,
+  changes,
+}: SpecDifference): string {
   const lines = [`**Sandbox spec: ${summary(verdict, changes)}**`, ""];
+  if (passesDescriptors) lines.push(`Wider: ${PASSES}.`, "");
   if (changes.length > 0) lines.push("| role | | grant |", "| --- | --- | --- |");
   const cell = (text: string) => `\`${text.replaceAll("`", "'").replaceAll("|", "\\|")}\``;
   for (const { role, what, widened, narrowed } of changes) {

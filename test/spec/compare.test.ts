@@ -86,6 +86,33 @@ describe("comparing specs", () => {
     expect(differenceText(few)).toBe("app\n  + syscall read\nwidened: 1 grant wider, 0 narrower\n");
   });
 
+  it("tells of programs that get the role of another one, or one at all", () => {
+    const strong: Role = { ...(spec(["read /key"]).roles[0] as Role), name: "strong" };
+    const weak: Role = { ...strong, name: "weak", exe: ["/usr/bin/weak"], grants: [] };
+    const before = specWith(strong, weak);
+    const both = { ...strong, exe: [...strong.exe, ...weak.exe] };
+    expect(differenceText(compareSpecs(before, specWith(both, weak)))).toBe(
+      "strong\n  + read /key\nwidened: 1 grant wider, 0 narrower\n",
+    );
+    // The first that names a program has it.
+    expect(compareSpecs(before, specWith(weak, both)).verdict).toBe("equal");
+    const other = { ...strong, exe: [...strong.exe, "/usr/bin/other"] };
+    expect(differenceText(compareSpecs(before, specWith(other, weak)))).toBe(
+      "strong /usr/bin/other  (new role)\n  + read /key\nwidened: 1 grant wider, 0 narrower\n",
+    );
+    expect(compareSpecs(specWith(both, weak), specWith(both, weak)).verdict).toBe("equal");
+    expect(compareSpecs(specWith(both, weak), before).verdict).toBe("narrowed");
+  });
+
+  it("tells that programs are started with whatever is open", () => {
+    const after = spec(BASE, { descriptors: [{ fd: 7, is: "file /x", use: ["read"] }] });
+    const difference = compareSpecs(spec(BASE), after);
+    expect(difference.verdict).toBe("widened");
+    expect(differenceText(difference)).toMatch(/^\+ programs are started with all descriptors/);
+    expect(differenceMarkdown(difference)).toContain("Wider: programs are started with all");
+    expect(compareSpecs(after, after).verdict).toBe("equal");
+  });
+
   it("a grant for all of a run is wider by the phase that it was not for", () => {
     const [name, key] = ["app", { verb: "read", object: "/key" } as const];
     const role = (...grants: Grant[]): Spec => specWith({ name, exe: ["/app"], from: [], grants });

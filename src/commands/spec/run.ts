@@ -6,13 +6,8 @@ import { TraceError, usageError } from "../../errors.js";
 import { printable } from "../../report/text.js";
 import { counted, humanDuration } from "../../report/units.js";
 import { allowingLine, grantLine } from "../../spec/check.js";
-import {
-  type Enforced,
-  endDescendants,
-  needsDescriptors,
-  type Refusal,
-  startEnforced,
-} from "../../spec/enforce.js";
+import { needsDescriptors } from "../../spec/descriptors.js";
+import { type Enforced, endDescendants, type Refusal, startEnforced } from "../../spec/enforce.js";
 import { readSpec } from "../../spec/file.js";
 import { type Learner, learnerOf } from "../../spec/learner.js";
 import type { Role, Spec } from "../../spec/model.js";
