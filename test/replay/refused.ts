@@ -4,6 +4,7 @@
  */
 export const REFUSED: ReadonlyMap<string, RegExp> = new Map([
   // Who serves the file may be stopped, so that the recorder would wait for itself.
+  ["io_fuse_executed", /the mapped file \S+\/fuse-\w+\/file could not be kept/],
   ["io_fuse_mapped", /the mapped file \S+\/fuse-\w+\/file could not be kept/],
 ]);
 

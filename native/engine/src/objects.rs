@@ -123,7 +123,24 @@ pub fn is_on_fuse(tid: pid_t, fd: i32) -> bool {
     let Some(mount) = facts.lines().find_map(|line| line.strip_prefix("mnt_id:")) else { return false };
     let mounts = text("mountinfo");
     let of_mount = |line: &&str| line.split(' ').next() == Some(mount.trim());
-    let kind = mounts.lines().find(of_mount).and_then(|line| line.split_once(" - ")?.1.split(' ').next());
+    mounts.lines().find(of_mount).is_none_or(is_mounted_by_fuse)
+}
+
+/// The devices of all file systems that a process sees and that a process serves, fuse(4).
+#[must_use]
+pub fn served_devices(tid: pid_t) -> Vec<u64> {
+    let mounts = std::fs::read_to_string(format!("/proc/{tid}/mountinfo")).unwrap_or_default();
+    let served = mounts.lines().filter(|line| is_mounted_by_fuse(line));
+    let device = |line: &str| {
+        let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    served.filter_map(device).collect()
+}
+
+/// Whether a line of mountinfo is of such a file system, or does not tell.
+fn is_mounted_by_fuse(line: &str) -> bool {
+    let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next());
     kind.is_none_or(|kind| kind == "fuseblk" || kind.split('.').next() == Some("fuse"))
 }
 
@@ -203,8 +220,7 @@ pub fn identify(tid: pid_t, fd: i32) -> io::Result<Identity> {
     let mut target = [0_u8; 4096];
     let length = sys::read_link(link.as_c_str(), &mut target)?;
     let path = target[..length].to_vec();
-    let facts = sys::stat(link.as_c_str()).ok();
-    Ok(Identity::new(path, facts.map(|facts| (facts.st_dev, facts.st_ino, facts.st_mode))))
+    Ok(Identity::new(path, sys::known_facts(link.as_c_str()).ok()))
 }
 
 impl Objects {
@@ -260,8 +276,7 @@ impl Objects {
         if let Some(known) = self.directories.get(path) {
             return Some(*known);
         }
-        let facts = sys::stat(link.as_c_str()).ok();
-        let (dev, ino) = facts.map_or((0, 0), |facts| (facts.st_dev, facts.st_ino));
+        let (dev, ino, _) = sys::known_facts(link.as_c_str()).unwrap_or_default();
         let identity = Identity { kind: ObjectKind::Dir, path: path.to_vec(), dev, ino };
         let object = self.number(identity, Vec::new(), None, out);
         if self.directories.len() >= MAX_REMEMBERED {

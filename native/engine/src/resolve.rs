@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -24,9 +24,17 @@ pub struct Resolver {
     known: HashMap<(Vec<u8>, bool), Canonical>,
     /// The canonical paths of directories.
     directories: HashMap<Box<[u8]>, Canonical>,
+    /// Only what the kernel knows without asking anybody is told ([`Resolver::ask_nobody`]).
+    asks_nobody: bool,
 }
 
 impl Resolver {
+    /// From now on a path is not told where a file system would have to be asked for it: a process that serves one, fuse(4), may be stopped.
+    /// A name that a call has just used is known to the kernel, unless its file system forbids that.
+    pub fn ask_nobody(&mut self) {
+        self.asks_nobody = true;
+    }
+
     /// Names may mean something else from now on.
     pub fn forget(&mut self) {
         if !self.known.is_empty() {
@@ -67,15 +75,17 @@ impl Resolver {
         let slash = trimmed.iter().rposition(|byte| *byte == b'/')?;
         let (directory, name) = (&trimmed[..slash.max(1)], &trimmed[slash + 1..]);
         if matches!(name, b"" | b"." | b"..") || (follow && root.is_some()) {
-            return canonical(root, path);
+            return canonical(root, path, self.asks_nobody);
         }
         let found = join(self.directory(root, directory)?, name);
-        if follow && !is_no_link(&found) { canonical(root, path) } else { Some(found) }
+        let may_be_link = follow && (self.asks_nobody || !is_no_link(&found));
+        if may_be_link { canonical(root, path, self.asks_nobody) } else { Some(found) }
     }
 
     fn directory(&mut self, root: Option<&CStr>, path: &[u8]) -> Option<&[u8]> {
         if !self.directories.contains_key(path) {
-            self.directories.insert(path.into(), canonical(root, path).map(Vec::into_boxed_slice));
+            let found = canonical(root, path, self.asks_nobody);
+            self.directories.insert(path.into(), found.map(Vec::into_boxed_slice));
         }
         self.directories.get(path)?.as_deref()
     }
@@ -135,9 +145,9 @@ fn meant(given: &[u8], found: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn canonical(root: Option<&CStr>, path: &[u8]) -> Option<Vec<u8>> {
+fn canonical(root: Option<&CStr>, path: &[u8], asks_nobody: bool) -> Option<Vec<u8>> {
     let path = CString::new(path).ok()?;
-    let file = open_path(root, &path).ok()?;
+    let file = open_path(root, &path, if asks_nobody { libc::RESOLVE_CACHED } else { 0 }).ok()?;
     let link = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     let mut target = [0_u8; 4096];
     let length = sys::read_link(&link, &mut target).ok()?;
@@ -161,26 +171,24 @@ struct OpenHow {
     resolve: u64,
 }
 
-fn open_path(root: Option<&CStr>, path: &CStr) -> io::Result<OwnedFd> {
+fn open_path(root: Option<&CStr>, path: &CStr, resolve: u64) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_CLOEXEC;
-    let raw = match root {
+    let raw = if root.is_none() && resolve == 0 {
         // SAFETY: `path` is NUL-terminated.
-        None => i64::from(unsafe { libc::open(path.as_ptr(), flags) }),
-        Some(root) => {
-            use std::os::unix::ffi::OsStrExt as _;
-            let root = File::open(std::ffi::OsStr::from_bytes(root.to_bytes()))?;
-            let how = OpenHow { flags: flags as u64, mode: 0, resolve: libc::RESOLVE_IN_ROOT };
-            // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size, `root` is open.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_openat2,
-                    root.as_raw_fd(),
-                    path.as_ptr(),
-                    &raw const how,
-                    std::mem::size_of::<OpenHow>(),
-                )
-            }
-        }
+        i64::from(unsafe { libc::open(path.as_ptr(), flags) })
+    } else {
+        use std::os::unix::ffi::OsStrExt as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let open = |root: &CStr| {
+            let root = std::ffi::OsStr::from_bytes(root.to_bytes());
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(root)
+        };
+        let root = root.map(open).transpose()?;
+        let base = root.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
+        let in_root = if root.is_some() { libc::RESOLVE_IN_ROOT } else { 0 };
+        let how = OpenHow { flags: flags as u64, mode: 0, resolve: resolve | in_root };
+        // SAFETY: `path` is NUL-terminated, `how` is a struct open_how of the given size, `base` is open.
+        unsafe { libc::syscall(libc::SYS_openat2, base, path.as_ptr(), &raw const how, std::mem::size_of::<OpenHow>()) }
     };
     if raw < 0 {
         return Err(io::Error::last_os_error());

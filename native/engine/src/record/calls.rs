@@ -84,7 +84,7 @@ impl World {
             World::end_learning(task);
         }
         if self.agent.is_some() {
-            self.names_moved |= !capture::is_error(result) && moves_names(task, &call);
+            self.names_moved |= !capture::is_error(result) && moves_names(task, &call, self.serves_files);
             self.tell_known(task, &call);
             World::hide_block(task, &call, result);
         }
@@ -198,11 +198,13 @@ impl World {
     }
 }
 
-/// Whether a call that was successful has given another name to a directory, or to what is below one.
-pub(super) fn moves_names(task: &Task, call: &Call) -> bool {
+/// Whether a call that was successful has given another name to a directory, or to what is below one. Where a recorded process
+/// may have to answer for files (fuse(4)), that is not looked at: it is taken for so.
+pub(super) fn moves_names(task: &Task, call: &Call, serves_files: bool) -> bool {
     let Some(plan) = call.plan.filter(|plan| plan.effect == plan::Effect::Rename) else { return false };
     match call.name() {
         "mount" | "umount" | "umount2" | "move_mount" | "setns" => return true,
+        "rename" | "renameat" | "renameat2" if serves_files => return true,
         "rename" | "renameat" | "renameat2" => {}
         _ => return false,
     }

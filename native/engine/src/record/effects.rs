@@ -69,7 +69,10 @@ impl World {
         let shown = Shown::of(&identity.path);
         let kept = (!self.follows).then(|| identity.clone());
         let is_ready = identity.is_always_ready();
-        self.serves_files |= identity.kind == ObjectKind::CharDevice && identity.path == b"/dev/fuse";
+        if identity.kind == ObjectKind::CharDevice && identity.path == b"/dev/fuse" {
+            self.serves_files = true;
+            self.resolver.ask_nobody();
+        }
         let object = self.objects.number(identity, detail, created_by, &mut self.definitions);
         self.memory_files.extend(memory.map(|pid| (object, pid)));
         if let Some(identity) = kept {
@@ -89,6 +92,13 @@ impl World {
     /// wait for one that may be stopped, for ever.
     pub(super) fn is_served(&self, tid: pid_t, fd: i32) -> bool {
         self.serves_files && objects::is_on_fuse(tid, fd)
+    }
+
+    /// Before the mapped files of a process are looked at: those that are served are left alone.
+    pub(super) fn leave_served(&mut self, tid: pid_t) {
+        if self.serves_files {
+            self.images.leave_alone(objects::served_devices(tid));
+        }
     }
 
     /// The object of the working directory.
@@ -546,6 +556,7 @@ impl World {
             return;
         }
         self.images.look_again();
+        self.leave_served(task.tid);
         if let Some(mapping) = image::file_mapping_at(task.tid, call.args[0]) {
             let facts = self.images.facts_of_mapping(&mapping, &image::reachable(task.tid, &mapping.path));
             self.code_appears(task, mapping, facts);

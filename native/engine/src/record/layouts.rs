@@ -114,6 +114,10 @@ impl World {
     /// The hash of a file that an exec has mapped.
     fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
         use std::os::unix::fs::MetadataExt as _;
+        if self.images.leaves_alone(mapping) {
+            self.could_not_keep(mapping);
+            return None;
+        }
         let mut hash = self.images.facts_of_mapping(mapping, &image::reachable(tid, &mapping.path)).hash;
         if hash.is_none() {
             // The program file has no name any more, or never had one.
@@ -174,6 +178,7 @@ impl World {
             path: identity.path,
         };
         if self.is_served(task.tid, asked.fd) {
+            self.images.leave_alone([mapping.dev]);
             self.could_not_keep(&mapping);
             task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
             return;

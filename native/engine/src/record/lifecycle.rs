@@ -102,6 +102,7 @@ impl World {
         self.take_leaders_place(task);
         self.images.look_again();
         let tid = task.tid;
+        self.leave_served(tid);
         // Only right after an exec does the stack hold what the kernel has put there.
         let info = if task.executed { sys::syscall_info(tid).ok() } else { None };
         let fresh = info.filter(|info| info.machine() == Arch::X86_64);

@@ -183,6 +183,22 @@ pub fn stat(path: &CStr) -> io::Result<libc::stat> {
     Ok(unsafe { buffer.assume_init() })
 }
 
+/// Device, inode and mode of a file, as the kernel knows them: no server or process that serves the file is asked.
+///
+/// # Errors
+/// As statx(2).
+pub fn known_facts(path: &CStr) -> io::Result<(u64, u64, u32)> {
+    let mut buffer = MaybeUninit::<libc::statx>::zeroed();
+    let wanted = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO;
+    // SAFETY: `path` is NUL-terminated and the kernel writes one statx.
+    let result =
+        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, wanted, buffer.as_mut_ptr()) };
+    check(c_long::from(result))?;
+    // SAFETY: filled by the kernel.
+    let facts = unsafe { buffer.assume_init() };
+    Ok((libc::makedev(facts.stx_dev_major, facts.stx_dev_minor), facts.stx_ino, u32::from(facts.stx_mode)))
+}
+
 /// Reads a symbolic link into `buffer`; the length, or the error.
 pub fn read_link(path: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `path` is NUL-terminated, the kernel writes at most `buffer.len()` bytes.

@@ -58,6 +58,9 @@ impl World {
     pub(super) fn make_twin(&mut self, task: &Task, part: &Part, instead: Option<&Rc<Instead>>) {
         let Some(agent) = &mut self.agent else { return };
         let Some(mapping) = image::executable_mapping_at(task.tid, part.start) else { return };
+        if self.images.leaves_alone(&mapping) {
+            return;
+        }
         let is_whole = (mapping.start, mapping.length) == (part.start, part.length);
         let there = image::reachable(task.tid, &mapping.path);
         let Some(code) = is_whole.then(|| code_in(&there, part)).flatten() else { return };
