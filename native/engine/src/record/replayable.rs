@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use libc::{c_int, pid_t};
+use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, Status, slot};
 use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay};
@@ -235,6 +235,17 @@ fn write_later(memory: &mut Memory, addr: u64, value: u32) {
     });
 }
 
+/// The next held signal of a thread that stands at the entry of a call or behind one, to go on with; 0 where there is none, or where it
+/// was sent, since what goes on from the stop of a filter gets lost. Whether there was one.
+fn queue_next(task: &mut Task) -> (c_int, bool) {
+    let signal = queue_held(task);
+    if signal != 0 && task.at_filter {
+        let _ = sys::tgkill(task.process.borrow().pid, task.tid, signal);
+        return (0, true);
+    }
+    (signal, signal != 0)
+}
+
 /// The futex that a thread is about to wait for in a way that makes the kernel write to it (FUTEX_LOCK_PI,
 /// FUTEX_LOCK_PI2): address and content.
 fn lock_word(task: &Task) -> Option<(u64, u32)> {
@@ -328,14 +339,11 @@ impl Recorder {
         if waits && role == Role::Futex && ran > LOOKS_NS && self.world.turns.is_awaited(group) {
             task.space.borrow_mut().waits.suspect();
         }
-        let mut signal = queue_held(task);
-        let interrupts = signal != 0;
-        if interrupts && task.at_filter {
-            // What is sent by going on from such a stop gets lost.
-            let _ = sys::tgkill(own, tid, signal);
-            signal = 0;
-        }
+        let (signal, interrupts) = queue_next(task);
         let lock = if role == Role::Futex { lock_word(task) } else { None };
+        if call.name() == "sched_yield" && !interrupts && self.gives_way(tid, &call) {
+            return;
+        }
         if interrupts || !self.queue_for_stream(tid) {
             self.carry_out(tid, signal);
         }
@@ -355,6 +363,29 @@ impl Recorder {
             }
             self.grant(next);
         }
+    }
+
+    /// A thread that yields to others who want its turn need not be let into the kernel for that, and be stopped once more: it has its
+    /// result where it stands, and the turn goes on. Whether it does.
+    fn gives_way(&mut self, tid: pid_t, call: &Call) -> bool {
+        let Some(task) = self.tasks.get_mut(&tid).filter(|task| task.at_filter) else { return false };
+        let group = task.space.borrow().group;
+        let turns = &self.world.turns;
+        if turns.chaos.is_some() || !turns.is_awaited(group) || self.world.between_calls(task) != sys::Resume::Cont {
+            return false;
+        }
+        // No call: the kernel makes none, and asks no filter once more.
+        let skipped = sys::registers(tid)
+            .and_then(|regs| sys::set_registers(tid, &user_regs_struct { orig_rax: u64::MAX, rax: 0, ..regs }));
+        if skipped.is_err() {
+            return false;
+        }
+        (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
+        task.boundary = Some(Boundary::at(call.ip, call.sp));
+        task.pending = Some(Pending::Leave(0, self.world.clock));
+        let next = self.world.turns.yield_to_next(group, tid);
+        self.grant(next);
+        true
     }
 
     /// The kernel marks the word of a lock with an owner while a thread waits for it: told before others run on.
@@ -403,6 +434,7 @@ impl Recorder {
         self.wrote_outside(tid, result);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
+        task.at_filter = false;
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
             super::traps::note_blocked(task);
@@ -535,7 +567,7 @@ impl Recorder {
     /// Lets a thread go on behind the call that it has come back from, with a signal that was held meanwhile.
     fn go_on_behind(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        let signal = queue_held(task);
+        let (signal, _) = queue_next(task);
         match task.boundary.filter(|boundary| boundary.recurs) {
             Some(boundary) => self.go_on_from_handler(tid, boundary, signal),
             None => self.go_on(tid, signal),
