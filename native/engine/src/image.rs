@@ -308,7 +308,8 @@ impl Images {
     }
 
     /// Files of these file systems, by device, are not looked at from now on: who serves them may be stopped.
-    pub fn leave_alone(&mut self, devices: impl IntoIterator<Item = u64>) {
+    pub fn leave_alone(&mut self, devices: impl IntoIterator<Item = u64> + Clone) {
+        sys::ask_nobody(devices.clone());
         self.served.extend(devices);
     }
 

@@ -10,6 +10,7 @@ mod own;
 mod pagemap;
 mod process;
 mod ptrace;
+mod served;
 mod stat;
 mod wait;
 
@@ -25,6 +26,7 @@ pub use own::*;
 pub use pagemap::*;
 pub use process::*;
 pub use ptrace::*;
+pub use served::*;
 pub use stat::*;
 pub use wait::*;
 

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd as _;
 
 use libc::{c_void, pid_t};
 
+use super::served;
 use crate::image::{self, Mapping};
 use crate::layout::PAGE;
 use crate::twins;
@@ -32,6 +33,8 @@ pub fn read_memory(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usi
 
 /// Reads what may be read, up to what may not or is not there.
 fn read_once(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> usize {
+    let there = served::without_asking(tid, addr, buffer.len());
+    let buffer = &mut buffer[..there];
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
     let remote = libc::iovec { iov_base: addr as *mut c_void, iov_len: buffer.len() };
     // SAFETY: `local` covers `buffer`; `remote` is only an address in the other process and never dereferenced here.
@@ -59,6 +62,8 @@ fn read_as_debugger(tid: pid_t, addr: u64, buffer: &mut [MaybeUninit<u8>]) -> us
     let (Ok(file), Ok(offset)) = (File::open(format!("/proc/{tid}/mem")), libc::off_t::try_from(addr)) else {
         return 0;
     };
+    let there = served::without_asking(tid, addr, buffer.len());
+    let buffer = &mut buffer[..there];
     // SAFETY: the kernel writes at most as many bytes as `buffer` has.
     let read = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
     usize::try_from(read).unwrap_or(0)
@@ -106,10 +111,12 @@ pub fn read_vector(tid: pid_t, pieces: &[libc::iovec], buffer: &mut [u8]) -> usi
     let wanted: usize = pieces.iter().map(|piece| piece.iov_len).sum();
     assert!(wanted <= buffer.len(), "{wanted} bytes into {}", buffer.len());
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: wanted };
-    // SAFETY: `local` covers the start of `buffer`; the pieces are addresses in the other process.
-    let got =
-        unsafe { libc::process_vm_readv(tid, &raw const local, 1, pieces.as_ptr(), pieces.len() as libc::c_ulong, 0) };
-    let got = usize::try_from(got).unwrap_or(0);
+    let read_all = || {
+        // SAFETY: `local` covers the start of `buffer`; the pieces are addresses in the other process.
+        unsafe { libc::process_vm_readv(tid, &raw const local, 1, pieces.as_ptr(), pieces.len() as libc::c_ulong, 0) }
+    };
+    // Else each piece is looked at.
+    let got = if served::is_all_there() { usize::try_from(read_all()).unwrap_or(0) } else { 0 };
     // SAFETY: u8 and MaybeUninit<u8> have the same layout, and only initialised bytes are ever written through it.
     let buffer = unsafe { &mut *(&raw mut *buffer as *mut [MaybeUninit<u8>]) };
     let mut start = 0;
