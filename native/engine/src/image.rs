@@ -158,8 +158,6 @@ pub struct Images {
     mapped: HashMap<(u64, u64), (Vec<u8>, FileId)>,
     /// Mapped files as they were found at the present stop, by the mapping's device and inode.
     states: Vec<((u64, u64), Metadata)>,
-    /// The file systems of which nothing is asked ([`Images::leave_alone`]).
-    served: HashSet<u64>,
     /// The page that the kernel maps into every 64-bit process, if it does: one mapping or none. Not known before the first
     /// exec.
     everywhere: Option<Vec<Mapping>>,
@@ -180,7 +178,6 @@ impl Images {
             untold: HashSet::new(),
             mapped: HashMap::new(),
             states: Vec::new(),
-            served: HashSet::new(),
             everywhere: None,
             store,
             seeks_unseen,
@@ -307,18 +304,6 @@ impl Images {
         facts
     }
 
-    /// Files of these file systems, by device, are not looked at from now on: who serves them may be stopped.
-    pub fn leave_alone(&mut self, devices: impl IntoIterator<Item = u64> + Clone) {
-        sys::ask_nobody(devices.clone());
-        self.served.extend(devices);
-    }
-
-    /// Whether a mapped file is one that is not looked at.
-    #[must_use]
-    pub fn leaves_alone(&self, mapping: &Mapping) -> bool {
-        self.served.contains(&mapping.dev)
-    }
-
     /// Another stop: files may have changed since the last one.
     pub fn look_again(&mut self) {
         self.states.clear();
@@ -329,7 +314,7 @@ impl Images {
     /// The mapping's name is tried first: where it means the same file for this process, the way through /proc is spared.
     pub fn state_of_mapping(&mut self, mapping: &Mapping, there: impl FnOnce() -> PathBuf) -> Option<Metadata> {
         let key = (mapping.dev, mapping.ino);
-        if self.leaves_alone(mapping) {
+        if sys::is_served(mapping.dev) {
             return None;
         }
         if let Some((_, known)) = self.states.iter().find(|(known, _)| *known == key) {
@@ -477,7 +462,7 @@ pub fn exec_facts(
     let facts = match own {
         Some(own) => images.facts_of_mapping(own, &exe),
         // Which file it is is known by its name alone here.
-        None if mappings.iter().any(|mapping| mapping.path == path && images.leaves_alone(mapping)) => {
+        None if mappings.iter().any(|mapping| mapping.path == path && sys::is_served(mapping.dev)) => {
             ElfFacts::default()
         }
         None => images.facts(&exe),

@@ -426,12 +426,12 @@ fn start(program: &Program, how: &How, put_on: &PutOn<'_>) -> Result<Launched, E
 /// Who traces this process, to be said where that keeps it from tracing others; empty when nobody does.
 #[must_use]
 pub fn own_tracer() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+    let status = sys::text_of("/proc/self/status").unwrap_or_default();
+    let tracer = sys::status_field(&status, "TracerPid").unwrap_or("0");
     if tracer == "0" {
         return String::new();
     }
-    let name = std::fs::read_to_string(format!("/proc/{tracer}/comm")).unwrap_or_default();
+    let name = sys::text_of(&format!("/proc/{tracer}/comm")).unwrap_or_default();
     format!(", as it is itself traced by {} ({tracer})", name.trim_end())
 }
 

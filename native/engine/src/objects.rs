@@ -118,7 +118,7 @@ impl FdTable {
 /// one whose mount is not listed.
 #[must_use]
 pub fn is_on_fuse(tid: pid_t, fd: i32) -> bool {
-    let text = |name: &str| std::fs::read_to_string(format!("/proc/{tid}/{name}")).unwrap_or_default();
+    let text = |name: &str| sys::text_of(&format!("/proc/{tid}/{name}")).unwrap_or_default();
     let facts = text(&format!("fdinfo/{fd}"));
     let Some(mount) = facts.lines().find_map(|line| line.strip_prefix("mnt_id:")) else { return false };
     let mounts = text("mountinfo");
@@ -129,7 +129,7 @@ pub fn is_on_fuse(tid: pid_t, fd: i32) -> bool {
 /// The devices of all file systems that a process sees and that a process serves, fuse(4).
 #[must_use]
 pub fn served_devices(tid: pid_t) -> Vec<u64> {
-    let mounts = std::fs::read_to_string(format!("/proc/{tid}/mountinfo")).unwrap_or_default();
+    let mounts = sys::text_of(&format!("/proc/{tid}/mountinfo")).unwrap_or_default();
     let served = mounts.lines().filter(|line| is_mounted_by_fuse(line));
     let device = |line: &str| {
         let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;

@@ -3,10 +3,10 @@
 //! A ptrace stop costs 2.7 us when the recorder runs on the tracee's own CPU and ten times as much when it does not, so
 //! tracees are kept on the recorder's CPU for as long as they stop often. A tracee that computes for a while without a
 //! call while others want the CPU is let go to any CPU of its own mask, and fetched back when it starts to stop often again or
-//! executes a program, since programs stop often while they begin. Those that take turns with each other want no CPU meanwhile: they wait for
-//! the turn. They stay together where that is handed on often, as each hand-over to another CPU takes as long as ten stops. The program never sees this: `sched_getaffinity` and `status` in /proc
-//! are answered with the mask that it would have, and a task for which a program chooses CPUs is left alone from then on, until it is
-//! given all of them again.
+//! executes a program, since programs stop often while they begin. Those that take turns with each other want no CPU meanwhile:
+//! they wait for the turn. They stay together where that is handed on often, as each hand-over to another CPU takes as long as ten
+//! stops. The program never sees this: `sched_getaffinity` and `status` in /proc are answered with the mask that it would have, and
+//! a task for which a program chooses CPUs is left alone from then on, until it is given all of them again.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -375,20 +375,22 @@ impl Placement {
 
 /// Lets the tasks go that compute while others want the CPU too. How many run there.
 fn release(watched: &Watched, visible: &CpuMask, others: &CpuMask) -> usize {
-    let (tasks, stops, now) = (watched.tasks(), watched.stops(), sys::monotonic());
+    let (tasks, now) = (watched.tasks(), sys::monotonic());
     let is_elsewhere = |slot: &Slot| slot.released.load(Ordering::Relaxed) || slot.own.load(Ordering::Relaxed);
-    let running: Vec<(&(pid_t, Arc<Slot>), Running)> = tasks
+    let running: Vec<(&(pid_t, Arc<Slot>), u64)> = tasks
         .iter()
         .filter(|(_, slot)| !is_elsewhere(slot))
         .map(|task| (task, task.1.running_since.load(Ordering::Relaxed)))
         .filter(|((tid, slot), since)| *since != 0 && slot.is_awake(*tid, *since, now))
-        .map(|(task, since)| {
-            let group = task.1.group.load(Ordering::Relaxed);
-            (task, Running { since, group, stopped_beside: stops.last_for(group, now) })
-        })
         .collect();
+    // Only now: the recorder waits at each stop for whoever has these.
+    let stops = watched.stops();
+    let state = |&((_, slot), since): &(&(pid_t, Arc<Slot>), u64)| {
+        let group = slot.group.load(Ordering::Relaxed);
+        Running { since, group, stopped_beside: stops.last_for(group, now) }
+    };
+    let states: Vec<Running> = running.iter().map(state).collect();
     drop(stops);
-    let states: Vec<Running> = running.iter().map(|(_, state)| *state).collect();
     for (order, index) in computing(&states, now).into_iter().enumerate() {
         let ((tid, slot), _) = running[index];
         slot.let_go(*tid, Some(others).filter(|others| order < others.count() as usize), visible);

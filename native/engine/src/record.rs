@@ -344,9 +344,9 @@ struct World {
     shared_files_checked: usize,
     /// How often small files were mapped by calls that the engine has made.
     small_mapped: FxHashMap<FileId, u32>,
-    /// Files that were mapped and whose content is kept, as agents are told (`ring::block::KEPT`), and which was replaced last.
     /// Whoever leaves a call now tends to its task at once ([`Recorder::tend`]): what its loader is spared may wait for that.
     tends: bool,
+    /// Files that were mapped and whose content is kept, as agents are told (`ring::block::KEPT`), and which was replaced last.
     kept_files: Vec<[u64; KEPT_WORDS as usize]>,
     next_kept: usize,
     /// Which of them agents are still to be told to forget.

@@ -37,10 +37,8 @@ impl Resolver {
 
     /// Names may mean something else from now on.
     pub fn forget(&mut self) {
-        if !self.known.is_empty() {
-            self.known.clear();
-            self.directories.clear();
-        }
+        self.known.clear();
+        self.directories.clear();
     }
 
     /// The canonical path of `path` relative to `base`, when it can be told and is not simply `base/path`.
@@ -63,7 +61,10 @@ impl Resolver {
                 self.forget();
             }
             let found = self.look_up(root, &key.0, follow).map(|found| meant(&key.0, found).into_boxed_slice());
-            self.known.insert((key.0.clone(), follow), found.clone());
+            // What the kernel does not remember now it may remember later.
+            if found.is_some() || !self.asks_nobody {
+                self.known.insert((key.0.clone(), follow), found.clone());
+            }
             found
         };
         canonical.filter(|canonical| **canonical != *key.0)
@@ -85,6 +86,9 @@ impl Resolver {
     fn directory(&mut self, root: Option<&CStr>, path: &[u8]) -> Option<&[u8]> {
         if !self.directories.contains_key(path) {
             let found = canonical(root, path, self.asks_nobody);
+            if found.is_none() && self.asks_nobody {
+                return None;
+            }
             self.directories.insert(path.into(), found.map(Vec::into_boxed_slice));
         }
         self.directories.get(path)?.as_deref()

@@ -376,6 +376,12 @@ pub struct Task {
 }
 
 impl Task {
+    /// It has come to a boundary by a call: what was found out of its own code before counts no more.
+    pub fn comes_to(&mut self, boundary: Boundary) {
+        self.boundary = Some(boundary);
+        (self.preempted, self.progressed, self.only_waits) = (0, 0, false);
+    }
+
     /// Nanoseconds that its process has run since it was let go on, or since this was asked first after that.
     pub fn ran(&mut self) -> u64 {
         let Some(total) = sys::cpu_time(self.process.borrow().pid) else { return 0 };

@@ -135,7 +135,8 @@ impl Processes {
         let Some((pid, is_new)) = self.process_of(tid) else { return Ok(None) };
         // A thread that is alive is one of a process that is.
         if !self.known.get(&pid).is_some_and(|process| !is_new || is_alive(&process.handle)) {
-            self.forget(|other| other.pid != pid);
+            let gone = self.known.remove(&pid);
+            self.forgets(gone);
             let Some(process) = self.meet(pid, rules) else { return Ok(None) };
             self.known.insert(pid, process);
         }
@@ -170,8 +171,13 @@ impl Processes {
 
     /// Forgets the processes that are not to be kept, but for what their children have of them.
     fn forget(&mut self, keeps: impl Fn(&Process) -> bool) {
-        let gone = self.known.extract_if(|_, process| !keeps(process)).map(|(_, process)| process);
-        self.served.extend(gone.filter(Process::is_serving).map(|process| process.exe));
+        let gone: Vec<Process> =
+            self.known.extract_if(|_, process| !keeps(process)).map(|(_, process)| process).collect();
+        self.forgets(gone);
+    }
+
+    fn forgets(&mut self, gone: impl IntoIterator<Item = Process>) {
+        self.served.extend(gone.into_iter().filter(Process::is_serving).map(|process| process.exe));
     }
 
     /// A process that was met.

@@ -208,9 +208,7 @@ fn maker_of(tid: pid_t) -> Option<pid_t> {
 
 /// The process of a thread, and that one's parent.
 pub(super) fn whose(tid: pid_t) -> Option<(pid_t, pid_t)> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    let field = |label: &str| -> Option<pid_t> {
-        status.lines().find_map(|line| line.strip_prefix(label))?.trim().parse().ok()
-    };
-    Some((field("Tgid:")?, field("PPid:")?))
+    let status = sys::status_of(tid)?;
+    let field = |name: &str| sys::status_field(&status, name)?.parse().ok();
+    Some((field("Tgid")?, field("PPid")?))
 }

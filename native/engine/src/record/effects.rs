@@ -95,9 +95,9 @@ impl World {
     }
 
     /// Before the mapped files of a process are looked at: those that are served are left alone.
-    pub(super) fn leave_served(&mut self, tid: pid_t) {
+    pub(super) fn leave_served(&self, tid: pid_t) {
         if self.serves_files {
-            self.images.leave_alone(objects::served_devices(tid));
+            sys::ask_nobody(objects::served_devices(tid));
         }
     }
 

@@ -114,7 +114,7 @@ impl World {
     /// The hash of a file that an exec has mapped.
     fn keep_program(&mut self, tid: pid_t, mapping: &Mapping) -> Option<[u8; 32]> {
         use std::os::unix::fs::MetadataExt as _;
-        if self.images.leaves_alone(mapping) {
+        if sys::is_served(mapping.dev) {
             self.could_not_keep(mapping);
             return None;
         }
@@ -178,7 +178,7 @@ impl World {
             path: identity.path,
         };
         if self.is_served(task.tid, asked.fd) {
-            self.images.leave_alone([mapping.dev]);
+            sys::ask_nobody([mapping.dev]);
             self.could_not_keep(&mapping);
             task.memory.add(slot::LAYOUT, Side::In, &Row::of(&mapping, None).bytes());
             return;

@@ -99,7 +99,7 @@ fn is_let_in(task: &Task, signal: c_int) -> bool {
     let woken = task.undecided.filter(|(_, result, _)| sys::is_restart(*result)).map(|(call, ..)| call);
     match task.call.or(woken).and_then(|call| mask_while_waiting(task, &call)) {
         Some(mask) => mask & 1 << (signal - 1) == 0,
-        None => !is_in_mask(task.tid, "SigBlk:", signal),
+        None => !is_in_mask(task.tid, "SigBlk", signal),
     }
 }
 

@@ -45,8 +45,7 @@ impl World {
     /// What is to be known of a call that a thread has made in the agent.
     pub(super) fn recorded_in_turn(task: &mut Task, call: &Call, result: i64) {
         World::remember_words(task, call);
-        task.boundary = Some(Boundary::at(call.ip, call.sp));
-        (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
+        task.comes_to(Boundary::at(call.ip, call.sp));
         let masks = call.plan.is_some_and(|plan| plan.role == Role::Masks) && !capture::is_error(result);
         if masks && let Some(set) = task.memory.find(1, Side::In).filter(|set| set.len() == 8).map(word_of) {
             const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);

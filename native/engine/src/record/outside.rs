@@ -18,6 +18,7 @@ use crate::capture::Call;
 use crate::memory::{Capturer, Memory, word_of};
 use crate::plan::Role;
 use crate::raw::ObjectKind;
+use crate::sys;
 use crate::task::{Pending, SharedFile, Space, Task};
 
 /// The processes of this number whose memory a path of /proc stands for.
@@ -169,9 +170,8 @@ pub(super) fn numbered(by: pid_t, number: pid_t, tids: impl IntoIterator<Item = 
         return tids.find(|tid| *tid == number);
     }
     let innermost = |tid: pid_t| {
-        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-        line.split_whitespace().last()?.parse::<pid_t>().ok()
+        let status = sys::status_of(tid)?;
+        sys::status_field(&status, "NSpid")?.split_whitespace().last()?.parse::<pid_t>().ok()
     };
     tids.find(|tid| innermost(*tid) == Some(number) && namespace(*tid) == own)
 }

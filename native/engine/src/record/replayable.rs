@@ -380,8 +380,7 @@ impl Recorder {
         if skipped.is_err() {
             return false;
         }
-        (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
-        task.boundary = Some(Boundary::at(call.ip, call.sp));
+        task.comes_to(Boundary::at(call.ip, call.sp));
         task.pending = Some(Pending::Leave(0, self.world.clock));
         let next = self.world.turns.yield_to_next(group, tid);
         self.grant(next);
@@ -433,7 +432,6 @@ impl Recorder {
         let Some(result) = self.moved(tid, info.first as i64) else { return };
         self.wrote_outside(tid, result);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
-        (task.preempted, task.progressed, task.only_waits) = (0, 0, false);
         task.at_filter = false;
         let (role, wrote) = (role(task), task.call.as_ref().is_some_and(|call| sink(call).is_some()));
         if matches!(role, Role::Masks | Role::ReturnsFromHandler) {
@@ -441,7 +439,7 @@ impl Recorder {
         }
         let recurs = role == Role::ReturnsFromHandler;
         let ip = task.space.borrow().code.own_ip(info.ip);
-        task.boundary = Some(Boundary { recurs, ..Boundary::at(ip, info.sp) });
+        task.comes_to(Boundary { recurs, ..Boundary::at(ip, info.sp) });
         if task.launching || task.call.is_none() {
             self.leave_and_go_on(tid, result, now);
             return;

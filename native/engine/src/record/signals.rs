@@ -640,19 +640,18 @@ pub(super) fn stops(signal: c_int) -> bool {
 
 /// Whether a process ignores a signal since before its program began.
 fn ignores(tid: pid_t, signal: c_int) -> bool {
-    is_in_mask(tid, "SigIgn:", signal)
+    is_in_mask(tid, "SigIgn", signal)
 }
 
 /// Whether a process has a handler for a signal.
 pub(super) fn catches(tid: pid_t, signal: c_int) -> bool {
-    is_in_mask(tid, "SigCgt:", signal)
+    is_in_mask(tid, "SigCgt", signal)
 }
 
 /// Whether a signal is in a mask of a thread, as proc_pid_status(5) tells it.
-pub(super) fn is_in_mask(tid: pid_t, label: &str, signal: c_int) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix(label));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+pub(super) fn is_in_mask(tid: pid_t, field: &str, signal: c_int) -> bool {
+    let status = sys::status_of(tid).unwrap_or_default();
+    let mask = sys::status_field(&status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
     mask & 1 << (signal - 1) != 0
 }
 
@@ -749,6 +748,20 @@ fn frame_length(capturer: &Capturer<'_>, regs: &libc::user_regs_struct, before: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_no_text_hides_no_mask() {
+        let ignores_pipes = || {
+            // SAFETY: the name is a string with its end; the number of this thread takes no argument.
+            let tid = unsafe {
+                libc::prctl(libc::PR_SET_NAME, c"\xff\xfe".as_ptr());
+                libc::gettid()
+            };
+            ignores(tid, libc::SIGPIPE)
+        };
+        // Every Rust program does.
+        assert!(std::thread::spawn(ignores_pipes).join().unwrap());
+    }
 
     #[test]
     fn a_signal_that_was_queued_and_not_taken_is_held_again() {

@@ -21,11 +21,17 @@ pub const ADDRESS_SPACE: Limit = Limit { resource: libc::RLIMIT_AS, label: "Max 
 /// How many descriptors it may have.
 pub const OPEN_FILES: Limit = Limit { resource: libc::RLIMIT_NOFILE, label: "Max open files" };
 
-/// What /proc/TID/status says of a thread: its name, which may hold anything, need not be text. `None` when it is gone.
+/// What a file of /proc says: names in it, which may hold anything, need not be text. `None` when it is gone.
+#[must_use]
+pub fn text_of(path: &str) -> Option<String> {
+    let bytes = std::fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What /proc/TID/status says of a thread. `None` when it is gone.
 #[must_use]
 pub fn status_of(tid: pid_t) -> Option<String> {
-    let bytes = std::fs::read(format!("/proc/{tid}/status")).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    text_of(&format!("/proc/{tid}/status"))
 }
 
 /// The value of a field of such a text.

@@ -15,7 +15,7 @@ static ARE_ANY: AtomicBool = AtomicBool::new(false);
 /// Their devices.
 static DEVICES: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// Of mapped files of these devices nothing is read from now on that is not in memory.
+/// Files of these devices are not looked at from now on, and nothing of them is read that is not in memory.
 pub fn ask_nobody(devices: impl IntoIterator<Item = u64>) {
     let mut known = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices {
@@ -24,6 +24,12 @@ pub fn ask_nobody(devices: impl IntoIterator<Item = u64>) {
         }
     }
     ARE_ANY.store(!known.is_empty(), Ordering::Relaxed);
+}
+
+/// Whether files of a device are not to be looked at.
+#[must_use]
+pub fn is_served(device: u64) -> bool {
+    !is_all_there() && DEVICES.lock().unwrap_or_else(PoisonError::into_inner).contains(&device)
 }
 
 /// Whether all memory can be read without asking anybody.
@@ -38,7 +44,7 @@ pub(super) fn without_asking(tid: pid_t, addr: u64, length: usize) -> usize {
     }
     let end = addr.saturating_add(length as u64);
     let pages = addr / PAGE * PAGE..end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX / PAGE * PAGE);
-    // What the kernel does not say is not memory that it would read either.
+    // Whose pages the kernel does not tell, of that it reads nothing either.
     let Ok(touched) = Pagemap::open(tid).and_then(|pagemap| pagemap.touched(pages.clone())) else { return length };
     let mut from = pages.start;
     for part in touched.into_iter().chain(std::iter::once(pages.end..pages.end)) {
@@ -54,11 +60,8 @@ pub(super) fn without_asking(tid: pid_t, addr: u64, length: usize) -> usize {
 
 /// Where the first of those files is mapped between two addresses.
 fn first_served(tid: pid_t, from: u64, to: u64) -> Option<u64> {
-    let devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
     let mappings = query_ranges(tid, &[(from, to)]).unwrap_or_else(|_| image::mappings(tid));
     let overlaps = |start: u64, length: u64| start < to && start.saturating_add(length) > from;
-    let served = mappings
-        .iter()
-        .find(|mapping| overlaps(mapping.start, mapping.length) && devices.contains(&mapping.dev) && mapping.ino != 0);
+    let served = mappings.iter().find(|mapping| overlaps(mapping.start, mapping.length) && is_served(mapping.dev));
     served.map(|mapping| mapping.start.max(from))
 }

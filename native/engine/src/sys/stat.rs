@@ -22,8 +22,7 @@ impl Stat {
     }
 
     fn at(path: &str) -> Option<Stat> {
-        let bytes = std::fs::read(path).ok()?;
-        Some(Stat(String::from_utf8_lossy(&bytes).into_owned()))
+        super::text_of(path).map(Stat)
     }
 
     /// The name, which may hold anything.

@@ -17,6 +17,7 @@ use crate::agent::ring::Ring;
 use crate::agent::twin::{self, Instead, Twin};
 use crate::image::{self, FileId};
 use crate::record::{Recorder, World};
+use crate::sys;
 use crate::task::{Space, Task};
 
 impl Recorder {
@@ -58,7 +59,7 @@ impl World {
     pub(super) fn make_twin(&mut self, task: &Task, part: &Part, instead: Option<&Rc<Instead>>) {
         let Some(agent) = &mut self.agent else { return };
         let Some(mapping) = image::executable_mapping_at(task.tid, part.start) else { return };
-        if self.images.leaves_alone(&mapping) {
+        if sys::is_served(mapping.dev) {
             return;
         }
         let is_whole = (mapping.start, mapping.length) == (part.start, part.length);
