@@ -50,6 +50,7 @@ struct block {
 	struct twin {
 		u64 length, offset, moves;
 	} twins[BLOCK_TWINS];
+	u64 back[2], returning;
 };
 
 struct record {
@@ -127,6 +128,8 @@ AT(block, waited, BLOCK_WAITED);
 AT(block, believes, BLOCK_BELIEVES);
 AT(block, outputs, BLOCK_OUTPUTS);
 AT(block, twins, BLOCK_TWINS_AT);
+AT(block, back, BLOCK_BACK);
+AT(block, returning, BLOCK_RETURNING);
 _Static_assert(sizeof(struct twin) == BLOCK_TWIN_BYTES, "twin");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
@@ -159,6 +162,7 @@ _Static_assert(SITE_AFTER == 0 && SITE_TRAP == 8 && SITE_IP == 16 && SITE_ENTRY 
 i64 agent_call(const struct frame *frame);
 i64 agent_own_call(u64 number, u64 first, u64 second, u64 third, u64 fourth);
 i64 agent_own_mapping(u64 number, u64 first, u64 second, u64 third, u64 fourth, u64 fifth);
+_Noreturn void agent_return(const void *context);
 u64 agent_copy(void *to, u64 from, u64 length);
 i64 agent_copy_string(void *to, u64 from, u64 most);
 
@@ -167,7 +171,7 @@ enum { WHOLE, TRUNCATED, UNREADABLE, OMITTED };
 enum { NR_READ = 0, NR_WRITE = 1, NR_OPEN = 2, NR_FSTAT = 5, NR_POLL = 7, NR_MMAP = 9, NR_MUNMAP = 11, NR_READV = 19,
        NR_MREMAP = 25, NR_SENDTO = 44, NR_RECVFROM = 45,
        NR_SENDMSG = 46, NR_RECVMSG = 47, NR_GETSOCKNAME = 51, NR_FCNTL = 72,
-       NR_RENAME = 82, NR_READLINK = 89, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
+       NR_RENAME = 82, NR_READLINK = 89, NR_RT_SIGPENDING = 127, NR_ARCH_PRCTL = 158, NR_CLOCK_GETTIME = 228, NR_EPOLL_WAIT = 232, NR_OPENAT = 257,
        NR_NEWFSTATAT = 262, NR_EPOLL_PWAIT = 281, NR_RENAMEAT2 = 316, NR_OPENAT2 = 437 };
 enum { CLOCK_MONOTONIC = 1 };
 enum { AT_FDCWD = -100 };
@@ -1572,15 +1576,15 @@ static void look_again(const struct block *block, const struct writer *writer, u
 }
 
 /*
- * What a call surely results in that need not be made: one that the recorder has fail, that closes nothing, or executes nothing. 0 of all
- * others.
+ * What a call surely results in that need not be made: one that the recorder has fail, that closes nothing, or executes nothing where to
+ * execute something is the engine's. 0 of all others.
  */
-static inline i64 known_result(const struct row *row, const struct frame *frame)
+static inline i64 known_result(const struct row *row, const struct frame *frame, const struct block *block)
 {
 	if (row->kind == KIND_REFUSED)
 		return -ENOSYS;
 	if (row->kind == KIND_EXEC)
-		return exec_error(frame);
+		return block->refuse & REFUSE_EXECS ? exec_error(frame) : 0;
 	return row->kind == KIND_CLOSE && !is_known((int)frame->args[0]) ? -EBADF : 0;
 }
 
@@ -1597,6 +1601,68 @@ static int leave(struct block *block)
 {
 	block->phase = PHASE_LEFT;
 	return 1;
+}
+
+/* The thread has left by rt_sigreturn(2) last: its record is complete. */
+static inline void end_return(struct block *block)
+{
+	u64 size = block->returning;
+
+	if (!size)
+		return;
+	block->returning = 0;
+	FENCE();
+	block->head += size;
+	FENCE();
+}
+
+/* What rt_sigreturn(2) reads, of a frame that is 8 bytes below: struct ucontext (asm/ucontext.h, asm/sigcontext.h). */
+struct context {
+	u64 flags, link, stack[3], r8_to_r15[8], rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+	u16 cs, gs, fs, ss;
+	u64 fault[4], state, reserved[8], mask;
+};
+_Static_assert(sizeof(struct context) == 304, "context");
+
+/*
+ * Whether a handler comes back to the place that it has interrupted, and nothing happens on the way that the engine has to know of: signals
+ * that come as soon as they are let in, steps, and calls that are made again.
+ */
+static int comes_from_handler(const struct block *block, struct context *context)
+{
+	enum { CS_64 = 0x33, TRAP_FLAG = 0x100, SET_BYTES = 8, FIRST_RESTART = -516, LAST_RESTART = -512 };
+	u64 pending = 0;
+
+	if (!block->back[0] || agent_copy(context, block->sp, sizeof(*context)))
+		return 0;
+	if (context->rip != block->back[0] || context->cs != CS_64 || context->eflags & TRAP_FLAG)
+		return 0;
+	if ((i64)context->rax >= FIRST_RESTART && (i64)context->rax <= LAST_RESTART)
+		return 0;
+	return !block->replayable || (!agent_own_call(NR_RT_SIGPENDING, (u64)&pending, SET_BYTES, 0, 0) && !pending);
+}
+
+/* Leaves by rt_sigreturn(2), with a copy of the context: what the program has in memory stays as it is. 1 when the call is the engine's. */
+static __attribute__((noinline)) int return_from_handler(const struct row *row, struct frame *frame, struct block *block)
+{
+	struct context context;
+	struct writer writer;
+	u64 unused;
+	int asks;
+
+	if (!comes_from_handler(block, &context) || !take_call(&writer, block, row, frame, &unused) || !fits(&writer, sizeof(context.mask)))
+		return leave(block);
+	asks = begin_time(block, 0, 0, &writer.record->start);
+	take(&writer, 0, SIDE_IN, block->sp + __builtin_offsetof(struct context, mask), sizeof(context.mask), row->pointers[0].omit);
+	writer.record->end = end_time(block, asks);
+	writer.record->result = context.rax;
+	writer.record->size = writer.at - (u8 *)writer.record;
+	context.rip = block->back[1];
+	FENCE();
+	block->phase = PHASE_RETURNING;
+	FENCE();
+	block->returning = writer.record->size;
+	agent_return(&context);
 }
 
 /* What is behind the number of the processor, as rdtscp gives it: the limit of a segment that the kernel has for this. */
@@ -1635,6 +1701,7 @@ int agent_count(struct frame *frame, struct block *block)
 	struct record *record;
 	struct writer writer;
 
+	end_return(block);
 	if (!block->replayable || !block->counter_rate || block->refuse & REFUSE_ALL ||
 	    is_waited_at(block, ip_of(frame->site)))
 		return leave(block);
@@ -1679,6 +1746,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	u64 content = 0;
 	int waits, asks, tells, is_named = 0, in_turn = 0;
 
+	end_return(block);
 	if (number >= TABLE_NUMBERS || !indexes[number] || block->refuse & REFUSE_ALL)
 		return leave(block);
 	row = &rows[indexes[number]];
@@ -1686,8 +1754,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		row = by_command(row, frame, &made);
 	if (!row || !admits(row, frame, block))
 		return leave(block);
-	answer = known_result(row, frame);
-	if (row->kind == KIND_EXEC && !answer)
+	answer = known_result(row, frame, block);
+	if (row->kind == KIND_EXEC && !answer && block->refuse & REFUSE_EXECS)
 		return leave(block);
 	waits = may_wait(row, frame);
 	if (waits && block->refuse & REFUSE_WAITS) {
@@ -1698,6 +1766,8 @@ int agent_handle(struct frame *frame, struct block *block)
 	}
 	if (has_lapped(block))
 		begin_lap(block);
+	if (row->kind == KIND_RETURN)
+		return return_from_handler(row, frame, block);
 	if (!take_call(&writer, block, row, frame, &content) &&
 	    (!begin_lap(block) || !take_call(&writer, block, row, frame, &content)))
 		return leave(block);

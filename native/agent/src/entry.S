@@ -59,6 +59,15 @@ agent_own_called:
 	ret
 	.size	agent_own_call, . - agent_own_call
 
+/* Leaves the agent for good, by rt_sigreturn(2) with the context at rdi. */
+	.globl	agent_return
+	.type	agent_return, @function
+agent_return:
+	mov	%rdi, %rsp
+	mov	$15, %eax
+	jmp	own
+	.size	agent_return, . - agent_return
+
 /*
  * Calls for the engine, from the table at r15 to r14: number, six arguments, and in the last word the argument that is to be an earlier
  * result, and above the lowest byte how many bytes before this call that one is (-1 for none). The results replace the last words. With

@@ -85,6 +85,12 @@ impl Image {
         (layout::BASE..layout::BASE + layout::TEXT_BYTES).contains(&ip)
     }
 
+    /// The same behind the beginning of its entries, where the block does not tell of the present call yet.
+    #[must_use]
+    pub fn is_within(&self, ip: u64) -> bool {
+        self.covers(ip) && !(self.entry..self.entered).contains(&ip) && !self.enters_for_counter(ip)
+    }
+
     /// Whether a thread there comes from a site that reads the counter, and its registers are still the program's.
     #[must_use]
     pub fn enters_for_counter(&self, ip: u64) -> bool {

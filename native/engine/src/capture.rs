@@ -47,6 +47,13 @@ impl Call {
         }
     }
 
+    /// A call of a 64-bit program of which nothing is known but its number, and when it was.
+    #[must_use]
+    pub fn unknown(number: u32, start: u64, entry_seq: u64) -> Call {
+        let (arch, plan) = (Arch::X86_64, plan::by_number(Arch::X86_64, number));
+        Call { arch, number, plan, args: [0; 6], ip: 0, sp: 0, start, entry_seq, restarted: false }
+    }
+
     /// The row's name, or an empty string for an unknown number.
     #[must_use]
     pub fn name(&self) -> &'static str {

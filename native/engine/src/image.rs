@@ -15,6 +15,7 @@ use object::read::elf::{FileHeader, ProgramHeader as _};
 use object::{Endianness, FileKind};
 use trace_format::event::Side;
 
+use crate::binary::Binary;
 use crate::error::EngineError;
 use crate::memory::{MAX_EVENT_BYTES, Memory};
 use crate::objects::ProcPath;
@@ -230,6 +231,12 @@ impl Images {
     #[must_use]
     pub fn open_kept(&self, hash: &[u8; 32]) -> Option<File> {
         File::open(self.store.get(hash)?).ok()
+    }
+
+    /// The content of a file that was kept.
+    #[must_use]
+    pub fn binary(&self, hash: &[u8; 32]) -> Option<Binary> {
+        Binary::map(&self.store.get(hash)?)
     }
 
     /// Whether a file that was kept in this state is known again by it: it may have settled while it was being kept.

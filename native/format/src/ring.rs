@@ -153,7 +153,13 @@ pub mod block {
     pub const TWIN_OFFSET: u64 = 8;
     pub const TWIN_MOVES: u64 = 16;
     pub const TWIN_BYTES: u64 = 24;
-    pub const BYTES: u64 = TWINS_AT + TWINS * TWIN_BYTES;
+    /// The place that a handler has interrupted last, as its frame has it, and where a thread goes on that comes back to it: there, or
+    /// where its code was moved to. 0 where that is the engine's. Written by the engine.
+    pub const BACK: u64 = TWINS_AT + TWINS * TWIN_BYTES;
+    /// Bytes of a record behind `HEAD` of a call that does not come back to the agent, rt_sigreturn(2): it is complete when the thread has
+    /// left by that call. Added to `HEAD` when the agent is entered next, or by the engine.
+    pub const RETURNING: u64 = BACK + 16;
+    pub const BYTES: u64 = RETURNING + 8;
 }
 
 /// How a call is made in another form at first.
@@ -217,6 +223,8 @@ pub mod phase {
     pub const LEFT: u32 = 5;
     /// An instruction is answered: that is done when its record is complete.
     pub const ANSWERING: u32 = 6;
+    /// The thread is about to leave by rt_sigreturn(2), as long as it is in the agent's code; `RETURNING` in the block tells of the record.
+    pub const RETURNING: u32 = 7;
 }
 
 /// What the engine lets the agent not do.
@@ -233,6 +241,8 @@ pub mod refuse {
     pub const TURNS: u32 = 16;
     /// Calls that end the process: others may see what the kernel writes to its memory then.
     pub const ENDS: u32 = 32;
+    /// Calls that execute a program: they end other threads, or others may see what the kernel writes to the memory that is left.
+    pub const EXECS: u32 = 64;
 }
 
 /// The frame that the agent puts on its stack: the program's registers by offset. The flags are the word on the top.
@@ -341,6 +351,8 @@ pub mod table {
     /// Rows of captures, from here on.
     pub const FIRST: u64 = 8;
     pub const CAPTURE_BYTES: u64 = 8;
+    /// Where one says whether its bytes are left out.
+    pub const OMIT: u64 = 5;
     pub const ROW_BYTES: u64 = FIRST + CAPTURES * CAPTURE_BYTES;
     /// Bytes of all of it.
     pub const BYTES: u64 = NUMBERS + ROWS * ROW_BYTES;
@@ -390,8 +402,11 @@ pub mod kind {
     pub const REMAP: u8 = 20;
     /// Bytes are moved from one descriptor to another: not to the first program's output where that is to be replayed.
     pub const MOVE: u8 = 21;
-    /// Only where no program is: who looks for one along PATH comes to many such places. It is not made.
+    /// execve(2). Where it is the engine's to execute something, only of what is no program: who looks for one along PATH comes to many such
+    /// places. It is not made then.
     pub const EXEC: u8 = 22;
+    /// rt_sigreturn(2), to the place that the handler has interrupted.
+    pub const RETURN: u8 = 23;
 }
 
 /// What is behind a pointer of a row. Members by offset: slot, direction, shape, where the length is from, its argument,
@@ -485,12 +500,12 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
-            BELIEVES OUTPUTS MOST_OUTPUTS TWINS_AT TWINS TWIN_BYTES BYTES))
+            BELIEVES OUTPUTS MOST_OUTPUTS TWINS_AT TWINS TWIN_BYTES BACK RETURNING BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))
-        .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING))
-        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS ENDS))
+        .chain(named!("PHASE", phase: ENTERED CALLING CALLED DONE LEFT ANSWERING RETURNING))
+        .chain(named!("REFUSE", refuse: ALL OPENS WAITS DESCRIPTORS TURNS ENDS EXECS))
         .chain(named!("FRAME", frame: RAX ARGS RBX RBP R12 R13 R14 R15 SITE FLAGS BYTES))
         .chain(named!("SITE", site: AFTER TRAP IP ENTRY KIND BYTES SYSCALL RDTSC RDTSCP))
         .chain(named!("RECORD", record: SIZE NUMBER CAPTURES START END RESULT IP SP ARGS BYTES INSTRUCTIONS END_OF_LAP))
@@ -498,7 +513,7 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("TABLE", table: NUMBERS ROWS CAPTURES KIND COUNT FDS SINK WAITS FIRST CAPTURE_BYTES ROW_BYTES))
         .chain(
             named!("KIND", kind: PLAIN OPEN CLOSE FCNTL MAP UNMAP FUTEX DUP POLL PROTECT IOCTL RENAME OWN REFUSED END SELECT MAKE OPTION PAIR
-                REMAP MOVE EXEC),
+                REMAP MOVE EXEC RETURN),
         )
         .chain(named!("SHAPE", shape: STRING BYTES IOVEC SIZED ARRAY ABSENT MESSAGE STRINGS MOST))
         .chain(named!("LENGTH", length: OWN ARG ARG32 RESULT BITS POINTEE))

@@ -362,6 +362,20 @@ impl Code {
         addr
     }
 
+    /// Where a thread goes on that comes back to an address of the program, if that is known without a change: where a jump is behind an
+    /// instruction there, in the trampoline. `None` in other places inside of a jump.
+    #[must_use]
+    pub fn way_back(&self, tid: pid_t, addr: u64) -> Option<u64> {
+        let near = addr.saturating_sub(MOST_APART)..addr.saturating_add(MOST_APART);
+        if self.sites.is_apart(&near) {
+            return Some(addr);
+        }
+        match self.sites.all().range(near).find(|(_, site)| site.has_inside(addr)) {
+            None => Some(addr),
+            Some((&ip, site)) => (ip == addr && site.is_there(tid)).then_some(site.behind),
+        }
+    }
+
     /// Puts back what was there where an address is inside a jump: a thread will come to it that cannot be led around.
     pub fn clear(&mut self, tid: pid_t, addr: u64) {
         let inside = self.sites.all().iter().find(|(_, site)| site.has_inside(addr));

@@ -273,8 +273,8 @@ impl Known {
     }
 
     /// A site cannot be patched, in no process.
-    pub(super) fn refuse(&mut self, part: &Part, ip: u64, reason: Refused) {
-        if matches!(reason, Refused::NoWindow | Refused::JumpedInto) {
+    pub fn refuse(&mut self, part: &Part, ip: u64, reason: Refused) {
+        if matches!(reason, Refused::NoWindow | Refused::JumpedInto | Refused::Recognised) {
             let refused = &mut self.image(part.key).refused;
             if refused.len() < MOST_SITES {
                 refused.insert(ip - part.start, reason);

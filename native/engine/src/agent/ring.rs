@@ -417,6 +417,34 @@ impl Ring {
         self.set_word(block::LAST, 0);
     }
 
+    /// A handler has interrupted this place, and a thread that comes back to it goes on at the other. Zeros: that is the engine's.
+    pub fn set_back(&self, place: u64, way: u64) {
+        self.set_word(block::BACK, 0);
+        self.set_word(block::BACK + 8, way);
+        self.set_word(block::BACK, place);
+    }
+
+    /// Whether the thread has left the agent by rt_sigreturn(2) last, or was about to, and the record of that is not complete.
+    #[must_use]
+    pub fn is_returning(&self) -> bool {
+        self.word(block::RETURNING) != 0
+    }
+
+    /// The same of a thread that stands still in the agent's code, behind the beginning of its entry: whether it has yet to make that call.
+    #[must_use]
+    pub fn has_yet_to_return(&self) -> bool {
+        self.word(block::PHASE) as u32 == phase::RETURNING
+    }
+
+    /// The thread has left by that call, or (`false`) will be moved to before it.
+    pub fn end_return(&self, has_left: bool) {
+        let size = self.word(block::RETURNING);
+        self.set_word(block::RETURNING, 0);
+        if has_left {
+            self.set_word(block::HEAD, self.word(block::HEAD).wrapping_add(size));
+        }
+    }
+
     /// The clock is read again at the next call.
     pub fn clock_is_old(&self) {
         self.set_half(block::STALE, 1);
@@ -483,7 +511,7 @@ impl Ring {
     #[must_use]
     pub fn progress(&self) -> Progress {
         match (self.word(block::PHASE) as u32, self.word(block::HEAD) == self.word(block::PENDING)) {
-            (phase::ENTERED | phase::LEFT, _) => Progress::NotMade,
+            (phase::ENTERED | phase::LEFT | phase::RETURNING, _) => Progress::NotMade,
             (phase::ANSWERING, true) => Progress::NotMade,
             (phase::CALLING, _) => Progress::Calling,
             (phase::CALLED, true) => match self.word(block::RESULT) as i64 {

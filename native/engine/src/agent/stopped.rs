@@ -76,7 +76,7 @@ pub fn place(image: &Image, block: Block<'_>, regs: &user_regs_struct, is_fault:
     if is_fault && let Some((_, on)) = image.faults.iter().find(|(reads, _)| *reads == ip) {
         return Place::Fault(*on);
     }
-    if (image.entry..image.entered).contains(&ip) || image.enters_for_counter(ip) {
+    if !image.is_within(ip) {
         return Place::Entering;
     }
     match block.progress() {

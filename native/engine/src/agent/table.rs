@@ -89,6 +89,10 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
     if pointers.len() as u64 > table::CAPTURES {
         return None;
     }
+    if row[table::KIND as usize] == kind::RETURN {
+        // What it reads is where the stack pointer is.
+        row[(table::FIRST + table::OMIT) as usize] = u8::from(data < Data::Paths);
+    }
     row[table::COUNT as usize] = pointers.len() as u8;
     row[table::FDS as usize] = plan.fds.iter().fold(0, |bits, slot| bits | 1 << slot);
     let sink = if changes_size(plan) { Some(0) } else { plan.sink };
@@ -126,6 +130,7 @@ fn kind_of(plan: &Plan) -> Option<u8> {
     match name {
         "exit_group" => return Some(kind::END),
         "execve" => return Some(kind::EXEC),
+        "rt_sigreturn" => return Some(kind::RETURN),
         _ => {}
     }
     if plan.row.replay == Replay::Lifecycle || plan.changes_identity {
@@ -337,6 +342,7 @@ mod tests {
             "sendfile",
             "copy_file_range",
             "execve",
+            "rt_sigreturn",
         ] {
             assert!(has(&table, number(name)), "{name}");
         }
@@ -346,7 +352,6 @@ mod tests {
             "clone",
             "clone3",
             "exit",
-            "rt_sigreturn",
             "kill",
             "ptrace",
             "chdir",

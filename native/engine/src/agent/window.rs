@@ -116,6 +116,8 @@ pub enum Refused {
     Interrupted,
     /// It is in memory that the program writes itself, or shares.
     Written,
+    /// Unwinders know a signal's frame by the instructions that return from the handler: there is no table that tells them.
+    Recognised,
 }
 
 impl Refused {
@@ -130,6 +132,7 @@ impl Refused {
             Refused::ReadOnly => "its code cannot be written",
             Refused::Interrupted => "a signal came in the instructions around it",
             Refused::Written => "its code is in memory that the program has written, or shares",
+            Refused::Recognised => "it returns from signal handlers, and is known by its instructions",
         }
     }
 }

@@ -44,11 +44,20 @@ pub(super) const WRITTEN: &str = "another process wrote into its memory";
 impl World {
     /// What is to be known of a call that a thread has made in the agent.
     pub(super) fn recorded_in_turn(task: &mut Task, call: &Call, result: i64) {
+        const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+        let role = call.plan.map(|plan| plan.role);
         World::remember_words(task, call);
         task.comes_to(Boundary::at(call.ip, call.sp));
-        let masks = call.plan.is_some_and(|plan| plan.role == Role::Masks) && !capture::is_error(result);
+        if role == Some(Role::ReturnsFromHandler) {
+            // To some place of its code, from which it has gone on.
+            task.boundary = None;
+            if let Some(mask) = task.memory.find(0, Side::In).filter(|mask| mask.len() == 8).map(word_of) {
+                task.traps.blocked = mask & !UNBLOCKABLE;
+            }
+            return;
+        }
+        let masks = role == Some(Role::Masks) && !capture::is_error(result);
         if masks && let Some(set) = task.memory.find(1, Side::In).filter(|set| set.len() == 8).map(word_of) {
-            const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
             let blocked = &mut task.traps.blocked;
             *blocked = match call.int(0) {
                 libc::SIG_BLOCK => *blocked | set,

@@ -192,8 +192,14 @@ impl Recorder {
             self.world.placement.adopt(tid, &caller.place);
             self.tasks.insert(tid, caller);
         }
+        let sharer = self.sharer_of(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         self.world.placement.fetch_back(tid, &mut task.place);
+        if self.world.executed_recorded(task)
+            && let Some(sharer) = sharer
+        {
+            self.world.take_last_writes(task, sharer);
+        }
         self.world.written_by_exec(task);
         task.executed = true;
         task.launching = false;
@@ -223,6 +229,13 @@ impl Recorder {
             let next = self.world.turns.release(former_group, gone);
             self.grant(next);
         }
+    }
+
+    /// Another task with the memory of this one.
+    fn sharer_of(&self, tid: pid_t) -> Option<pid_t> {
+        let task = self.tasks.get(&tid).filter(|task| Rc::strong_count(&task.space) > 1)?;
+        let mut others = self.tasks.values();
+        others.find(|other| other.tid != tid && Rc::ptr_eq(&other.space, &task.space)).map(|other| other.tid)
     }
 
     /// Commits what a task was in the middle of when it ended.
@@ -258,7 +271,7 @@ impl Recorder {
             event.entry_seq = event.entry_seq.min(self.world.sink.seq());
             self.world.commit(event, &memory);
         }
-        self.end_recorded(&mut task);
+        self.world.take_pending(&mut task);
         Recorder::return_ring(&mut task);
         self.end_calls(&mut task);
         if task.making && flags & libc::CLONE_THREAD as u64 != 0 {

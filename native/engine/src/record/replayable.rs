@@ -98,8 +98,9 @@ impl World {
         }
     }
 
-    /// The writes of a thread that ends: robust futexes that it holds, and the word that tells of its end, futex(2).
-    fn take_last_writes(&self, task: &mut Task) {
+    /// The writes of a thread that ends: robust futexes that it holds, and the word that tells of its end, futex(2). `seen_by`: a thread that
+    /// has its memory.
+    pub(super) fn take_last_writes(&self, task: &mut Task, seen_by: pid_t) {
         const WAITERS: u32 = 0x8000_0000;
         const OWNER_DIED: u32 = 0x4000_0000;
         const TID_MASK: u32 = 0x3fff_ffff;
@@ -109,7 +110,7 @@ impl World {
         if task.robust_list != 0 {
             let word = task.word as u64;
             let mut unused = Memory::default();
-            let peek = Capturer { tid: task.tid, word: word as usize, data: self.data, memory: &mut unused };
+            let peek = Capturer { tid: seen_by, word: word as usize, data: self.data, memory: &mut unused };
             let head = task.robust_list;
             // `struct robust_list_head`: the first entry, the offset of the futex in each, the entry in work.
             let mut bytes = [0; 24];
@@ -324,7 +325,7 @@ impl Recorder {
         let role = role(task);
         let leads = role == Role::Exits && own == tid && alive > 1;
         match role {
-            Role::Exits => self.world.take_last_writes(task),
+            Role::Exits => self.world.take_last_writes(task, tid),
             Role::EndsProcess => self.foresee_end(own),
             Role::Kills(_) => {
                 if let Some(killed) = self.kills_sharer(tid) {
@@ -461,7 +462,8 @@ impl Recorder {
     /// A process is about to be killed: what the kernel will write then has to be known before its memory is gone.
     pub(super) fn foresee_end(&mut self, pid: pid_t) {
         for task in self.tasks.values_mut().filter(|task| task.process.borrow().pid == pid) {
-            self.world.take_last_writes(task);
+            let tid = task.tid;
+            self.world.take_last_writes(task, tid);
         }
     }
 

@@ -153,6 +153,7 @@ impl Recorder {
             capturer.structure(slot::LAYOUT, Side::Out, regs.rsp, length);
             super::traps::note_blocked(task);
             task.boundary = Some(Boundary::at(regs.rip, regs.rsp));
+            self.world.tell_way_back(task, place.0);
         }
         self.world.commit(event, &memory);
         match waited {

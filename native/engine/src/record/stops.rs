@@ -112,6 +112,7 @@ impl Recorder {
         let (tid, status) = (waited.tid, waited.status);
         // Of what others do while rings are emptied, nothing comes before this stop.
         let now = self.world.read_clock();
+        self.settle_return(tid, !libc::WIFSTOPPED(status));
         if self.drain(Some(tid)) {
             self.world.read_clock();
         }
@@ -235,6 +236,11 @@ impl Recorder {
         if !task.launching {
             self.world.signal(task, signal);
             signals::show_own_place(task, signal);
+            if task.handler(signal).is_some_and(|handler| handler.is_caught())
+                && let Ok(regs) = sys::registers(tid)
+            {
+                self.world.tell_way_back(task, regs.rip);
+            }
             if signals::is_spared(task, signal)
                 && !signals::catches(tid, signal)
                 && let Ok(info) = sys::signal_info(tid)

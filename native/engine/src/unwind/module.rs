@@ -191,6 +191,12 @@ impl Module {
         section
     }
 
+    /// Whether the tables say of an address of the file that it is the code to which a signal's handler returns.
+    #[must_use]
+    pub fn is_signal_frame(&self, address: u64) -> bool {
+        self.row(address, &mut UnwindContext::new()).is_some_and(|row| row.is_signal)
+    }
+
     /// What the tables say of an address of the file.
     pub(super) fn row(&self, address: u64, context: &mut UnwindContext<usize>) -> Option<Rc<Row>> {
         if let Some(known) = self.rows.borrow().get(&address) {

@@ -10,7 +10,7 @@ use crate::capture::Call;
 use crate::image::FileId;
 use crate::memory::Memory;
 use crate::objects::{Facts, Identity};
-use crate::plan;
+use crate::plan::{self, Effect};
 use crate::record::calls::continue_interrupted;
 use crate::record::control::Control;
 use crate::record::{Recorder, World};
@@ -171,28 +171,64 @@ impl Recorder {
             self.world.recorded(task, &record, start, end);
         }
     }
+}
 
-    /// A task has ended: a call that it was making in the agent is told of.
-    pub(in crate::record) fn end_recorded(&mut self, task: &mut Task) {
+impl Recorder {
+    /// A task has come to a stop, or ended. If it has left the agent by rt_sigreturn(2) last, the record of that is complete; if it stands
+    /// before that call still, there is none.
+    pub(in crate::record) fn settle_return(&mut self, tid: pid_t, has_ended: bool) {
+        let Some(ring) = self.tasks.get(&tid).and_then(|task| task.ring.as_ref()).filter(|ring| ring.is_returning())
+        else {
+            return;
+        };
+        let image = self.world.agent.as_ref().map(|agent| agent.image);
+        let stands =
+            !has_ended && sys::registers(tid).is_ok_and(|regs| image.is_some_and(|image| image.is_within(regs.rip)));
+        ring.end_return(!(stands && ring.has_yet_to_return()));
+    }
+}
+
+impl World {
+    /// A task has ended, or executed a program: the call that it was making in the agent is one that it is in.
+    pub(in crate::record) fn take_pending(&mut self, task: &mut Task) {
         let Some(ring) = &task.ring else { return };
         if !matches!(ring.progress(), Progress::Calling | Progress::Made(_)) || task.call.is_some() {
             return;
         }
         let mut bytes = Vec::new();
         ring.pending(&mut bytes);
-        let Some((record, _)) = Record::parse(&bytes) else { return };
-        let start = match &mut self.world.agent {
-            Some(agent) => {
-                agent.clock.refresh();
-                agent.clock.at(record.start)
-            }
-            None => return,
-        };
-        task.call = Some(self.world.begin_recorded(task, &record, start));
+        let record = Record::parse(&bytes).map(|(record, _)| record).filter(|record| self.makes(record));
+        let (Some(record), Some(agent)) = (record, &mut self.agent) else { return self.count_damage() };
+        agent.clock.refresh();
+        let start = agent.clock.at(record.start);
+        task.call = Some(self.begin_recorded(task, &record, start));
     }
-}
 
-impl World {
+    /// A task has executed a program: if it has made that call in the agent, it is in it. Whether it is so.
+    pub(in crate::record) fn executed_recorded(&mut self, task: &mut Task) -> bool {
+        if task.launching || task.call.is_some() || task.ring.is_none() {
+            return false;
+        }
+        self.take_pending(task);
+        let is_exec = |call: &Call| call.plan.is_some_and(|plan| plan.effect == Effect::Exec);
+        if !task.call.as_ref().is_some_and(is_exec) {
+            // The program has written over the record.
+            task.call = Some(Call::unknown(libc::SYS_execve as u32, self.clock, self.sink.seq()));
+            task.memory.clear();
+            task.memory.unreadable = 1;
+            self.count_damage();
+            return true;
+        }
+        if let (Some(agent), Some(call)) = (&mut self.agent, &task.call) {
+            agent.counts.in_process += 1;
+            let code = &mut task.space.borrow_mut().code;
+            if code.is_watched() {
+                code.has_used(&mut agent.known, call.ip);
+            }
+        }
+        true
+    }
+
     fn call_of(&self, record: &Record<'_>, start: u64, thread: u32) -> Call {
         let number = u32::from(record.number);
         // Without a time of its own nothing is known to have happened meanwhile.

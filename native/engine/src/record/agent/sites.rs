@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use libc::pid_t;
 use trace_format::event::Side;
@@ -12,11 +13,12 @@ use crate::agent::known::Part;
 use crate::agent::remote::Borrowed;
 use crate::agent::window::{Kind, Passed, Refused};
 use crate::capture::Call;
-use crate::image;
+use crate::image::{self, Images};
 use crate::record::layouts::file_position;
 use crate::record::{Recorder, shown};
 use crate::sys::{self, Resume};
 use crate::task::{Space, Task};
+use crate::unwind::module::Module;
 
 /// Code that is longer is not looked at for the first call in it.
 const MOST_AT_ONCE: u64 = 4 << 20;
@@ -86,11 +88,14 @@ impl Recorder {
         self.release(held);
     }
 
-    /// Tells the agents of an address space where there are jumps.
+    /// Tells the agents of an address space where there are jumps. There may be one now where a handler has to come back to.
     fn tell_code(&self, space: &Rc<RefCell<Space>>) {
         let parts = space.borrow().code.parts();
         let sharing = self.tasks.values().filter(|task| Rc::ptr_eq(&task.space, space));
-        sharing.filter_map(|task| task.ring.as_ref()).for_each(|ring| ring.set_code(&parts));
+        for ring in sharing.filter_map(|task| task.ring.as_ref()) {
+            ring.set_code(&parts);
+            ring.set_back(0, 0);
+        }
     }
 
     /// Whether every thread of an address space finds a block of its own when it comes to a patched site. One that is in a call
@@ -186,10 +191,10 @@ impl Recorder {
         }
     }
 
-    /// A task has entered a call that does not come back: its site is patched in the next process that runs this code.
+    /// A task has entered a call that does not come back, or not here: its site is patched in the next process that runs this code.
     pub(super) fn learn_last(&mut self, tid: pid_t) {
         let (Some(agent), Some(task)) = (&mut self.world.agent, self.tasks.get(&tid)) else { return };
-        let is_last = |call: &Call| call.arch == Arch::X86_64 && call.name() == "exit_group";
+        let is_last = |call: &Call| call.arch == Arch::X86_64 && matches!(call.name(), "exit_group" | "execve");
         let Some(call) = task.call.filter(is_last) else { return };
         let code = &mut task.space.borrow_mut().code;
         if task.ring.is_some() && code.state == State::Present {
@@ -206,7 +211,16 @@ impl Recorder {
         let space = Rc::clone(&task.space);
         let chosen = if is_own_code(tid, ip, self.world.replayable) {
             let code = &space.borrow().code;
-            code.choose(&mut agent.known, tid, passed, code.part_at(ip))
+            let part = code.part_at(ip);
+            let chosen = code.choose(&mut agent.known, tid, passed, part);
+            if chosen.is_ok() && is_return(passed) && !tells_of_frame(&mut self.world.images, tid, ip) {
+                if let Some(part) = &part {
+                    agent.known.refuse(part, ip, Refused::Recognised);
+                }
+                Err(Refused::Recognised)
+            } else {
+                chosen
+            }
         } else {
             Err(Refused::Written)
         };
@@ -216,7 +230,7 @@ impl Recorder {
                 let Some(held) = self.hold_others(tid, &space, |at| chosen.is_inside(at)) else { return };
                 let Some(agent) = &mut self.world.agent else { return };
                 let outcome = match Borrowed::new(agent.image, pid, tid) {
-                    Ok(mut thread) if thread.regs.rip == ip => {
+                    Ok(mut thread) if stands_behind(passed, &thread.regs, |at| chosen.is_inside(at)) => {
                         space.borrow_mut().code.patch(agent.image.entries(), &mut thread, &mut agent.known, chosen)
                     }
                     _ => Err(Refused::ReadOnly),
@@ -343,6 +357,28 @@ pub(in crate::record) fn forget_code(task: &Task, call: &Call, result: i64) {
     for (start, length) in parts {
         code.unmapped(*start, *length);
     }
+}
+
+/// Whether a thread has passed a site, and is somewhere where its code may be changed: behind it, or where a handler has come back to.
+fn stands_behind(passed: Passed, regs: &libc::user_regs_struct, is_inside: impl Fn(u64) -> bool) -> bool {
+    if is_return(passed) { !is_inside(regs.rip) } else { regs.rip == passed.ip }
+}
+
+/// Whether a site is that of rt_sigreturn(2).
+fn is_return(passed: Passed) -> bool {
+    passed.kind == Kind::Call && passed.eax == Some(libc::SYS_rt_sigreturn as u32)
+}
+
+/// Whether unwinders find a signal's frame by the tables of the file whose code is at an address. Where there are none they look at the
+/// instructions, which have to stay then.
+fn tells_of_frame(images: &mut Images, tid: pid_t, ip: u64) -> bool {
+    let Some(mapping) = image::executable_mapping_at(tid, ip) else { return false };
+    let hash = images.facts_of_mapping(&mapping, &image::reachable(tid, &mapping.path)).hash;
+    let module = hash.and_then(|hash| images.binary(&hash)).and_then(|binary| Module::new(Arc::new(binary)));
+    module.is_some_and(|module| {
+        let address = module.address_of(ip - 1 - mapping.start + mapping.offset);
+        address.is_some_and(|address| module.is_signal_frame(address))
+    })
 }
 
 /// Whether code may be changed: what is written to shared memory is in its file, too. `replayable`: only that of a file, which the program

@@ -54,6 +54,16 @@ impl World {
         }
     }
 
+    /// Tells the agent of a task which place of the program a handler interrupts, and where it goes on that comes back there. Where calls are
+    /// sent back, the engine has to see to what becomes of SIGSYS.
+    pub(in crate::record) fn tell_way_back(&self, task: &Task, place: u64) {
+        let Some(ring) = task.ring.as_ref().filter(|_| !self.dispatches) else { return };
+        match task.space.borrow().code.way_back(task.tid, place) {
+            Some(way) => ring.set_back(place, way),
+            None => ring.set_back(0, 0),
+        }
+    }
+
     /// Tells the agent of a task which descriptors of the present call are known now. Before the call is committed.
     pub(in crate::record) fn tell_known(&self, task: &Task, call: &Call) {
         if self.agent.is_none() || task.fds_apart || task.space.borrow().code.state != State::Present {
@@ -132,8 +142,9 @@ pub(in crate::record) fn refusals(task: &Task, replayable: bool) -> u32 {
     let takes_turns = Rc::strong_count(&task.space) > 1 || space.is_joined;
     // By a number of another namespace nobody sees which end a call has waited for: the call stops behind that.
     let waits = if takes_turns || task.process.borrow().is_apart { refuse::WAITS } else { 0 };
-    let ends = if space.is_seen_written() || !space.guards.all.is_empty() { refuse::ENDS } else { 0 };
-    apart | waits | ends | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
+    let ends = if space.is_seen_written() || !space.guards.all.is_empty() { refuse::ENDS | refuse::EXECS } else { 0 };
+    let execs = if task.process.borrow().alive > 1 { refuse::EXECS } else { 0 };
+    apart | waits | ends | execs | if task.fds_apart { refuse::DESCRIPTORS } else { 0 }
 }
 
 /// A call whose descriptor is for reading only.
