@@ -1,8 +1,10 @@
 /** Recordings through the agent that can be replayed: they are what the ptrace backend makes, and the agent leaves when it has to. */
 
+import { execFileSync } from "node:child_process";
 import { copyFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { Slot } from "../../src/trace/batch.js";
 import { type Coverage, coverageOf } from "../../src/trace/coverage.js";
 import {
   bytesOf,
@@ -11,6 +13,7 @@ import {
   compileBy,
   type Event,
   folder,
+  objectOf,
   type Replayed,
   readWhole,
   record,
@@ -194,6 +197,30 @@ test("what programs load has its name, also where many load it at once", async (
   expect(loaded.filter((path) => path === "")).toEqual([]);
   expect(loaded.filter((path) => path.includes("/libc.so")).length).toBe(31);
 });
+
+test("a file has its name however often a path has led to it through links", async () => {
+  const dir = folder();
+  const script = [
+    "mkdir d; echo a > d/one; ln -s d l; p=$PWD/l/one",
+    "cat $p; cat $p; cat $p; cat $p",
+    // Renamed; with another link to it; replaced; and where the directory has another name.
+    "mv d/one d/two; ln -s two d/one; cat $p; cat $p",
+    "ln d/two d/also; cat $p; rm d/two; ln -sf also d/one; cat $p; cat $p; cat $p",
+    "mv d e; ln -sfn e l; cat $p",
+  ];
+  const told = async (options: readonly string[]) => {
+    const { file } = await record(["sh", "-c", script.join("\n")], { cwd: dir, options });
+    const { events } = await readWhole(file);
+    execFileSync("rm", ["-r", "e", "l"], { cwd: dir });
+    return calls(events, "openat")
+      .filter((event) => bytesOf(event, 1, "in").toString().startsWith(`${dir}/l/one`))
+      .map((event) => objectOf(event, Slot.Ret)?.path.slice(dir.length + 1));
+  };
+  const names = ["d/one", "d/two", "d/two", "d/two", "d/also", "d/also", "d/also", "e/also"];
+  const expected = ["d/one", "d/one", "d/one", ...names];
+  for (const options of [eager, usual, [...eager, "--observe"], ["--backend=ptrace"]])
+    expect(await told(options)).toEqual(expected);
+}, 60_000);
 
 test("messages and sets of descriptors are waited for, in replay too", async () => {
   const program = compile("agent_messages", "-no-pie", "-pthread");

@@ -51,6 +51,9 @@ struct block {
 		u64 length, offset, moves;
 	} twins[BLOCK_TWINS];
 	u64 back[2], returning;
+	struct name {
+		u64 path, dev, ino, seconds, nanoseconds, number;
+	} names[BLOCK_MOST_NAMES];
 };
 
 struct record {
@@ -130,6 +133,8 @@ AT(block, outputs, BLOCK_OUTPUTS);
 AT(block, twins, BLOCK_TWINS_AT);
 AT(block, back, BLOCK_BACK);
 AT(block, returning, BLOCK_RETURNING);
+AT(block, names, BLOCK_NAMES);
+_Static_assert(sizeof(struct name) == BLOCK_NAME_WORDS * 8, "name");
 _Static_assert(sizeof(struct twin) == BLOCK_TWIN_BYTES, "twin");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "block");
 AT(record, size, RECORD_SIZE);
@@ -840,6 +845,33 @@ static int may_be_of_proc(const u8 *facts)
 	return !(device >> 8 & 0xfff) && !*(const u64 *)(facts + SIZE) && !*(const u64 *)(facts + BLOCKS);
 }
 
+/* What is known of the absolute path that a call is given, the first that is captured of it: to which file it leads through links. */
+static const struct name *find_name(const struct writer *writer, const struct block *block)
+{
+	const struct capture *given = (const struct capture *)(writer->record + 1);
+	const u8 *path = (const u8 *)(given + 1);
+	u64 hash = PATH_HASH_START;
+
+	if (!block->names[0].number || block->asks || !writer->record->captures || given->status != WHOLE || *path != '/')
+		return 0;
+	for (; path < writer->at && *path; path++)
+		hash = (hash ^ *path) * PATH_HASH_FACTOR;
+	for (u32 i = 0; i < BLOCK_MOST_NAMES && block->names[i].number; i++)
+		if (block->names[i].path == hash)
+			return &block->names[i];
+	return 0;
+}
+
+/* Whether a file is the one that a path was known to lead to, unchanged: neither it nor a link of it has another name then. */
+static int is_as_known(const struct name *name, const u8 *facts)
+{
+	enum { DEV, INO, LINKS, CHANGED = 13, CHANGED_NS };
+	const u64 *words = (const u64 *)facts;
+
+	return words[DEV] == name->dev && words[INO] == name->ino && words[LINKS] == 1 && words[CHANGED] == name->seconds &&
+	       words[CHANGED_NS] == name->nanoseconds;
+}
+
 /*
  * Makes a call in another form at first. Whether that was it; if not, nothing has been made. What the engine takes for a failure, of a
  * thread that it finds here, is in Ring::has_failed.
@@ -878,7 +910,7 @@ static int attempt(const struct frame *other, struct block *block, u64 form, i64
  * kernel need not be asked for that, which takes longer than to open it. Unless directories have other names by now than they had when
  * they were opened.
  */
-static i64 open_file(const struct row *row, const struct frame *frame, struct block *block, int *is_named)
+static i64 open_file(const struct row *row, const struct frame *frame, struct block *block, const struct name *known_name, int *is_named)
 {
 	enum { CREATES = 0100, UNNAMED = 020000000, NO_SYMLINKS = 4, MODE = 07777 };
 	int is_at = frame->rax == NR_OPENAT;
@@ -890,7 +922,7 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 	struct frame other;
 	i64 result;
 
-	if ((!is_at && frame->rax != NR_OPEN) || flags & UNNAMED || row->pointers[0].omit || block->asks)
+	if ((!is_at && frame->rax != NR_OPEN) || known_name || flags & UNNAMED || row->pointers[0].omit || block->asks)
 		return agent_call(frame);
 	other.rax = NR_OPENAT2;
 	other.args[0] = is_at ? frame->args[0] : (u64)AT_FDCWD;
@@ -904,7 +936,7 @@ static i64 open_file(const struct row *row, const struct frame *frame, struct bl
 }
 
 /* Asks what a new descriptor stands for, before anything can have closed it. */
-static void identify(struct writer *writer, struct block *block, u32 fd, int is_named, int writable)
+static void identify(struct writer *writer, struct block *block, u32 fd, const struct name *name, int is_named, int writable)
 {
 	struct capture *capture = begin(writer, CAPTURE_OPENED, SIDE_OUT, 0, fd);
 	u8 *facts = (u8 *)(capture + 1);
@@ -922,7 +954,9 @@ static void identify(struct writer *writer, struct block *block, u32 fd, int is_
 	writer->opened[1] = *(const u64 *)(facts + 8);
 	facts[STAT_BYTES] = 0;
 	length = 0;
-	if (!is_named || may_be_of_proc(facts)) {
+	if (name && is_as_known(name, facts)) {
+		capture->addr = name->number;
+	} else if (!is_named || may_be_of_proc(facts)) {
 		length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES, 0);
 		if (length <= 0 || length >= NAME_BYTES)
 			return;
@@ -939,8 +973,8 @@ static void identify_both(struct writer *writer, struct block *block, u64 addr)
 
 	if (agent_copy(both, addr, sizeof(both)))
 		return;
-	identify(writer, block, both[0], 0, 0);
-	identify(writer, block, both[1], 0, 0);
+	identify(writer, block, both[0], 0, 0, 0);
+	identify(writer, block, both[1], 0, 0, 0);
 }
 
 /* Whether the call makes another descriptor of one that is known. */
@@ -1741,6 +1775,7 @@ int agent_handle(struct frame *frame, struct block *block)
 	struct row made;
 	struct writer writer;
 	struct record *record;
+	const struct name *name = 0;
 	i64 result, answer;
 	u32 size;
 	u64 content = 0;
@@ -1786,7 +1821,8 @@ int agent_handle(struct frame *frame, struct block *block)
 		if (!wait_in_turn(frame, block, &result))
 			return leave(block);
 	} else if (row->kind == KIND_OPEN) {
-		result = open_file(row, frame, block, &is_named);
+		name = find_name(&writer, block);
+		result = open_file(row, frame, block, name, &is_named);
 	} else {
 		result = answer ? answer_call(block, answer) : agent_call(frame);
 	}
@@ -1805,9 +1841,9 @@ int agent_handle(struct frame *frame, struct block *block)
 			block->last.start = block->last.end = 0;
 		}
 		if (row->kind == KIND_OPEN)
-			identify(&writer, block, result, is_named, opens_to_write(frame));
+			identify(&writer, block, result, name, is_named, opens_to_write(frame));
 		else if (row->kind == KIND_MAKE)
-			identify(&writer, block, result, 0, 0);
+			identify(&writer, block, result, 0, 0, 0);
 		else if (row->kind == KIND_PAIR)
 			identify_both(&writer, block, frame->args[row->pointers[0].slot]);
 		else if (duplicates(row, frame->args) && result < RING_KNOWN_BYTES)

@@ -159,8 +159,29 @@ pub mod block {
     /// Bytes of a record behind `HEAD` of a call that does not come back to the agent, rt_sigreturn(2): it is complete when the thread has
     /// left by that call. Added to `HEAD` when the agent is entered next, or by the engine.
     pub const RETURNING: u64 = BACK + 16;
-    pub const BYTES: u64 = RETURNING + 8;
+    /// Files to which paths lead through symbolic links: the hash of the path ([`super::path_hash`]), device, inode, the times of the inode's
+    /// last change in seconds and nanoseconds, and the number that the engine has given to the name, 0 where there are fewer. Written by the
+    /// engine.
+    pub const NAMES: u64 = RETURNING + 8;
+    pub const MOST_NAMES: u64 = 48;
+    pub const NAME_WORDS: u64 = 6;
+    pub const BYTES: u64 = NAMES + MOST_NAMES * NAME_WORDS * 8;
 }
+
+/// The hash of a path, FNV-1a with 64 bits.
+#[must_use]
+pub const fn path_hash(path: &[u8]) -> u64 {
+    let mut hash = PATH_HASH_START;
+    let mut at = 0;
+    while at < path.len() {
+        hash = (hash ^ path[at] as u64).wrapping_mul(PATH_HASH_FACTOR);
+        at += 1;
+    }
+    hash
+}
+
+pub const PATH_HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+pub const PATH_HASH_FACTOR: u64 = 0x100_0000_01b3;
 
 /// How a call is made in another form at first.
 pub mod tries {
@@ -322,7 +343,8 @@ pub mod capture {
     pub const STATUS: u64 = 22;
     pub const BYTES: u64 = 24;
     /// Slot of what the agent found out about a descriptor that a call has opened: `struct stat`, then its name as
-    /// /proc/PID/fd shows it. There is no name when it is that of the call: no part of that was a symbolic link.
+    /// /proc/PID/fd shows it. There is no name when it is that of the call: no part of that was a symbolic link; or when `ADDR` is its number,
+    /// of those in the block (`NAMES`).
     pub const OPENED: u8 = 0xf0;
     /// Slots of a file that the agent has mapped: its `struct stat` before, and its content behind.
     pub const MAPPED: u8 = 0xf1;
@@ -493,6 +515,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         ("RING_NEARLY_ALL", NEARLY_ALL),
         ("RING_MOST_STRING", MOST_STRING),
         ("RING_MOST_MAPPED", MOST_MAPPED),
+        ("PATH_HASH_START", PATH_HASH_START),
+        ("PATH_HASH_FACTOR", PATH_HASH_FACTOR),
     ];
     plain
         .map(|(name, value)| (String::from(name), value))
@@ -500,7 +524,8 @@ fn constants() -> impl Iterator<Item = (String, u64)> {
         .chain(named!("BLOCK", block: SELF STACK SP LEAVE RESULT PHASE REFUSE HEAD PENDING REPLAYABLE STALE
             CLOCK EVERY SINCE TAKEN TRIES MAPS ASKS SITE RCX R11 PROCESSOR COUNTER COUNTER_TIME COUNTER_RATE
             SEEN MAPPED WRITTEN CODE CODE_PARTS GUARDED GUARDED_PARTS LAST KEPT KEPT_FILES KEPT_WORDS WAITED COUNTERS
-            BELIEVES OUTPUTS MOST_OUTPUTS TWINS_AT TWINS TWIN_BYTES BACK RETURNING BYTES))
+            BELIEVES OUTPUTS MOST_OUTPUTS TWINS_AT TWINS TWIN_BYTES BACK RETURNING NAMES MOST_NAMES
+            NAME_WORDS BYTES))
         .chain(named!("TRIES", tries: FORM FORM_REFUSED FORM_UNKNOWN FORM_LINK NO_WAIT IN_TURN))
         .chain(named!("FILES", files: BYTES INODE_FACTOR DEVICE_FACTOR SHIFT))
         .chain(named!("KNOWN", known: IS WRITES_STOP WAITS READS NO_WAIT))

@@ -376,6 +376,14 @@ impl Ring {
         self.set_word(at + 8, ino);
     }
 
+    /// To which file a path leads, by what [`block::NAMES`] has of each.
+    pub fn set_name(&self, index: usize, words: &[u64; block::NAME_WORDS as usize]) {
+        let at = block::NAMES + index as u64 % block::MOST_NAMES * block::NAME_WORDS * 8;
+        for (index, word) in words.iter().enumerate() {
+            self.set_word(at + index as u64 * 8, *word);
+        }
+    }
+
     /// Code of this length, of a library's part from an offset on, waits with a number.
     pub fn lend(&self, number: usize, length: u64, offset: u64) {
         let at = block::TWINS_AT + number as u64 % block::TWINS * block::TWIN_BYTES;
@@ -701,7 +709,7 @@ impl<'a> Record<'a> {
             let bytes = rest.get(capture::BYTES as usize..)?.get(..length)?;
             let (addr, wanted) = (word(head, capture::ADDR)?, word(head, capture::WANTED)?);
             let captured = match byte(capture::SLOT) {
-                capture::OPENED => Captured::Opened { fd: wanted as i32 },
+                capture::OPENED => Captured::Opened { fd: wanted as i32, number: addr },
                 capture::MAPPED => Captured::Mapped,
                 capture::CONTENT => Captured::Content,
                 capture::TWIN => Captured::Twin { number: wanted },
@@ -722,9 +730,10 @@ impl<'a> Record<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Captured {
     Memory(RawCapture),
-    /// What a new descriptor stands for: `struct stat` and name.
+    /// What a new descriptor stands for: `struct stat` and name; or the number of that (`block::NAMES`), else 0.
     Opened {
         fd: i32,
+        number: u64,
     },
     /// The file that is to be mapped: `struct stat`.
     Mapped,
@@ -907,7 +916,7 @@ mod tests {
         assert_eq!((first.number, size), (39, length));
         let found: Vec<_> = first.captures().collect();
         assert!(matches!(found[0], (Captured::Memory(RawCapture { slot: 1, len: 3, .. }), b"abc")));
-        assert!(matches!(found[1], (Captured::Opened { fd: 0 }, b"xy")));
+        assert!(matches!(found[1], (Captured::Opened { fd: 0, .. }, b"xy")));
         assert!(Record::parse(&bytes[size..]).is_some());
     }
 

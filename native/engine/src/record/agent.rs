@@ -4,6 +4,7 @@
 //! At every stop of any task all rings are emptied first, so that a call that stops is committed behind those that its
 //! process has made before.
 
+mod names;
 mod presence;
 mod records;
 mod sites;
@@ -19,6 +20,7 @@ use libc::{c_int, pid_t};
 use trace_format::ring::refuse;
 use trace_format::table::Arch;
 
+use self::names::Names;
 pub(super) use self::records::ToldFile;
 pub(super) use self::sites::forget_code;
 pub(super) use self::told::{opens_to_read, refusals};
@@ -54,6 +56,8 @@ pub(super) struct Agent {
     pub told_mapped: Option<ToldFile>,
     /// Where the present call has mapped code whose twin is there now.
     pub twin_put: Option<(u64, Rc<Twin>)>,
+    /// Of files to which paths lead through links.
+    pub names: Names,
     /// Twins of libraries.
     libraries: Vec<(Part, Rc<Twin>)>,
     /// When the last events ended, and of which thread they were; latest at the back.
@@ -112,6 +116,7 @@ impl Agent {
             told: Vec::new(),
             told_mapped: None,
             twin_put: None,
+            names: Names::default(),
             libraries: Vec::new(),
             ends: VecDeque::new(),
             counts: Counts::default(),

@@ -317,6 +317,8 @@ impl World {
         ring.refuse(refusals(task, self.replayable));
         if self.names_moved {
             ring.ask_names();
+        } else if let Some(agent) = &self.agent {
+            agent.names.tell(&ring);
         }
         ring.set_code(&task.space.borrow().code.parts());
         let guarded = task.space.borrow().guarded_parts();

@@ -248,10 +248,25 @@ impl World {
         }
     }
 
+    /// The name of what a call has opened.
+    fn path_of_opened(&mut self, task: &Task, call: &Call, opened: &Opened<'_>) -> Option<Vec<u8>> {
+        if opened.number != 0 {
+            let (dev, ino, _) = opened.facts();
+            return self.agent.as_ref()?.names.get(opened.number, (dev, ino)).map(<[u8]>::to_vec);
+        }
+        if opened.path.is_empty() {
+            return self.name_of_opened(task, call);
+        }
+        if let (Some(agent), Some(given)) = (&mut self.agent, given_path(task, call)) {
+            agent.names.learn(given, opened.stat, opened.path);
+        }
+        Some(opened.path.to_vec())
+    }
+
     /// The name of a file that a call has opened by a path of which no part was a symbolic link.
     fn name_of_opened(&mut self, task: &Task, call: &Call) -> Option<Vec<u8>> {
-        let (slot, dir) = if call.name() == "open" { (0, libc::AT_FDCWD) } else { (1, call.int(0)) };
-        let given = task.memory.string(slot).filter(|given| !given.is_empty())?;
+        let dir = if call.name() == "open" { libc::AT_FDCWD } else { call.int(0) };
+        let given = given_path(task, call).filter(|given| !given.is_empty())?;
         if given[0] == b'/' {
             return Some(resolve::without_dots(given));
         }
@@ -283,9 +298,9 @@ impl World {
         // A complete record has all that it says, unless the program has written over it.
         task.memory.unreadable += u32::from(record.count.saturating_sub(found));
         let mut told = self.agent.as_mut().map(|agent| std::mem::take(&mut agent.told)).unwrap_or_default();
-        told.extend(opened(record).filter_map(|(fd, facts, path)| {
-            let path = if path.is_empty() { self.name_of_opened(task, &call)? } else { path.to_vec() };
-            Some((fd, Identity::new(path, Some(facts))))
+        told.extend(opened(record).filter_map(|opened| {
+            let path = self.path_of_opened(task, &call, &opened)?;
+            Some((opened.fd, Identity::new(path, Some(opened.facts()))))
         }));
         if let Some(agent) = &mut self.agent {
             agent.told = told;
@@ -408,17 +423,43 @@ fn mapped(record: &Record<'_>) -> Option<ToldFile> {
     Some(ToldFile { file, content, twin })
 }
 
-/// What the agent has found out about new descriptors. The name of one is empty when it is that of the call.
-fn opened<'a>(record: &Record<'a>) -> impl Iterator<Item = (i32, Facts, &'a [u8])> {
-    /// Bytes of struct stat; device, inode and mode in it.
+/// What the agent has found out about a new descriptor.
+struct Opened<'a> {
+    fd: i32,
+    stat: &'a [u8],
+    /// Empty when it is that of the call, or one with a number.
+    path: &'a [u8],
+    /// Of the name, as in [`super::names`]; 0 for none.
+    number: u64,
+}
+
+impl Opened<'_> {
+    /// Device, inode and mode, of its `struct stat`.
+    fn facts(&self) -> Facts {
+        let word = |at: usize| u64::from_le_bytes(self.stat[at..at + 8].try_into().unwrap_or_default());
+        let mode = u32::from_le_bytes(self.stat[24..28].try_into().unwrap_or_default());
+        (word(0), word(8), mode)
+    }
+}
+
+/// What the agent has found out about new descriptors.
+fn opened<'a>(record: &Record<'a>) -> impl Iterator<Item = Opened<'a>> {
+    /// Bytes of struct stat.
     const STAT: usize = 144;
     record.captures().filter_map(|(captured, bytes)| {
-        let Captured::Opened { fd } = captured else { return None };
-        let (facts, path) = bytes.split_at_checked(STAT)?;
-        let word = |at: usize| u64::from_le_bytes(facts[at..at + 8].try_into().unwrap_or_default());
-        let mode = u32::from_le_bytes(facts[24..28].try_into().unwrap_or_default());
-        Some((fd, (word(0), word(8), mode), path))
+        let Captured::Opened { fd, number } = captured else { return None };
+        let (stat, path) = bytes.split_at_checked(STAT)?;
+        Some(Opened { fd, stat, path, number })
     })
+}
+
+/// The path that a call which opens a file was given.
+fn given_path<'a>(task: &'a Task, call: &Call) -> Option<&'a [u8]> {
+    match call.name() {
+        "open" => task.memory.string(0),
+        "openat" => task.memory.string(1),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
