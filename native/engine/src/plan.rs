@@ -86,7 +86,7 @@ pub enum Role {
     Plain,
     /// Lets others run, whatever its row says.
     Yields,
-    /// Waits for the child when its flags say so (CLONE_VFORK).
+    /// Makes a task, and waits for it when its flags say so (CLONE_VFORK).
     Clones,
     /// Waits, or takes a lock, as its operation says.
     Futex,
@@ -321,8 +321,8 @@ fn is_unusual(name: &str) -> bool {
 
 fn role_of(name: &str) -> Role {
     match name {
-        "sched_yield" | "vfork" => Role::Yields,
-        "clone" | "clone3" => Role::Clones,
+        "sched_yield" => Role::Yields,
+        "clone" | "clone3" | "vfork" => Role::Clones,
         "futex" | "futex_time64" => Role::Futex,
         "fcntl" | "fcntl64" => Role::Fcntl,
         "exit" => Role::Exits,

@@ -182,8 +182,13 @@ fn kind_of(plan: &Plan) -> Option<u8> {
         _ => {}
     }
     match plan.role {
-        Role::Plain | Role::Masks | Role::Writes | Role::WritesAt | Role::SetsTidAddress | Role::SetsRobustList => {}
-        Role::Yields if name != "vfork" => {}
+        Role::Plain
+        | Role::Yields
+        | Role::Masks
+        | Role::Writes
+        | Role::WritesAt
+        | Role::SetsTidAddress
+        | Role::SetsRobustList => {}
         Role::Moves(_) if matches!(name, "sendfile" | "copy_file_range") => return Some(kind::MOVE),
         Role::Unmaps => return Some(kind::UNMAP),
         Role::Remaps => return Some(kind::REMAP),

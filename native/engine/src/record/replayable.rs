@@ -342,7 +342,7 @@ impl Recorder {
         }
         let (signal, interrupts) = queue_next(task);
         let lock = if role == Role::Futex { lock_word(task) } else { None };
-        if call.name() == "sched_yield" && !interrupts && self.gives_way(tid, &call) {
+        if role == Role::Yields && !interrupts && self.gives_way(tid, &call) {
             return;
         }
         if interrupts || !self.queue_for_stream(tid) {
