@@ -444,13 +444,11 @@ impl Ring {
         self.word(block::PHASE) as u32 == phase::RETURNING
     }
 
-    /// The thread has left by that call, or (`false`) will be moved to before it.
-    pub fn end_return(&self, has_left: bool) {
+    /// The thread has left by that call.
+    pub fn end_return(&self) {
         let size = self.word(block::RETURNING);
         self.set_word(block::RETURNING, 0);
-        if has_left {
-            self.set_word(block::HEAD, self.word(block::HEAD).wrapping_add(size));
-        }
+        self.set_word(block::HEAD, self.word(block::HEAD).wrapping_add(size));
     }
 
     /// The clock is read again at the next call.
@@ -482,6 +480,8 @@ impl Ring {
     pub fn has_left(&self) {
         self.set_half(block::PHASE, phase::LEFT);
         self.set_word(block::TRIES, 0);
+        // Of a call that it has not made any more.
+        self.set_word(block::RETURNING, 0);
     }
 
     /// What the time is, for a thread that is about to go on.

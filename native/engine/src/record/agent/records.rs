@@ -174,17 +174,18 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// A task has come to a stop, or ended. If it has left the agent by rt_sigreturn(2) last, the record of that is complete; if it stands
-    /// before that call still, there is none.
+    /// A task has come to a stop, or ended. If it has left the agent by rt_sigreturn(2) last, the record of that is complete; it is not yet
+    /// if it stands before that call, which it will make unless it is moved out of the agent.
     pub(in crate::record) fn settle_return(&mut self, tid: pid_t, has_ended: bool) {
         let Some(ring) = self.tasks.get(&tid).and_then(|task| task.ring.as_ref()).filter(|ring| ring.is_returning())
         else {
             return;
         };
         let image = self.world.agent.as_ref().map(|agent| agent.image);
-        let stands =
-            !has_ended && sys::registers(tid).is_ok_and(|regs| image.is_some_and(|image| image.is_within(regs.rip)));
-        ring.end_return(!(stands && ring.has_yet_to_return()));
+        let stands = |regs: &libc::user_regs_struct| image.is_some_and(|image| image.is_within(regs.rip));
+        if has_ended || !ring.has_yet_to_return() || !sys::registers(tid).is_ok_and(|regs| stands(&regs)) {
+            ring.end_return();
+        }
     }
 }
 
