@@ -70,6 +70,19 @@ describe("threads that compute", () => {
     expect((await recordedAndReplayed("constants")).length).toBeGreaterThanOrEqual(2);
   });
 
+  // A probe that is put there before would be overwritten: translators of code make no call when they have made some.
+  it("are found again in code that they have written since their last call", async () => {
+    const recorded = await record([compile("writes_code", "-pthread")]);
+    expect(recorded).toMatchObject({ code: 0, stderr: "" });
+    const { events } = await readWhole(recorded.file);
+    const inCode = events.filter((event) => event.kind === "Preempt" && event.args[0] === 0n);
+    expect(inCode.length).toBeGreaterThanOrEqual(2);
+    const replayed = await run(replayWords(recorded.file, "-q"), {
+      env: stateOf(dirname(recorded.file)),
+    });
+    expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
+  });
+
   // Each job is waited for by three threads. One that is given the turn while nothing has changed for it would only look again; to
   // look at 40 MiB, as where it is not seen that a thread waits, would be done at each job.
   it.each(["-O0", "-O2"])(

@@ -556,6 +556,24 @@ pub fn near(tid: pid_t, place: &Place, holes: &[(u64, u64)]) -> Vec<Piece> {
     pieces
 }
 
+/// The code that a probe at `ip` would overwrite, where it can become other code without a call: replay may come there before it is
+/// written.
+#[must_use]
+pub fn changing_code(tid: pid_t, regs: &user_regs_struct) -> Option<Piece> {
+    let end = probe::window_end(tid, regs.rip, bits(regs))?;
+    if !may_change(tid, regs.rip) {
+        return None;
+    }
+    let mut code = vec![0; (end - regs.rip) as usize];
+    (sys::read_pieces(tid, &[(regs.rip, code.len())], &mut code) == code.len()).then_some((regs.rip, code))
+}
+
+/// Whether memory may be written to where it is, or at another place where the same is mapped.
+fn may_change(tid: pid_t, addr: u64) -> bool {
+    let mappings = image::mappings_in(tid, &[(addr, addr + 1)]);
+    mappings.iter().any(|mapping| mapping.shared || mapping.prot & libc::PROT_WRITE as u64 != 0)
+}
+
 /// Sorted ranges, with those that touch made one.
 fn merged(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut all: Vec<(u64, u64)> = Vec::new();

@@ -19,6 +19,8 @@ pub const MOST_WORDS: usize = 48;
 pub const JUMP_BYTES: usize = 5;
 /// Longest instruction.
 const LONGEST: usize = 15;
+/// Bytes of code that a probe overwrites at most: of instructions over which its jump fits.
+pub const MOST_OVERWRITTEN: usize = JUMP_BYTES - 1 + LONGEST;
 /// Bytes of memory that a probe takes, its code and its data.
 pub const PROBE_BYTES: u64 = 4096;
 /// Where the data of a 32-bit probe is: in lines of the cache that hold no code.

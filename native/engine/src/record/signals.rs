@@ -517,6 +517,9 @@ impl World {
                 memory.add_at(4, Side::In, addr, &bytes);
             }
         }
+        if let Some((addr, bytes)) = place::changing_code(tid, regs) {
+            memory.add_at(4, Side::In, addr, &bytes);
+        }
         let mut event = self.event(task, EventKind::Preempt, 0);
         event.nargs = 2;
         event.args[1] = answers.map_or(0, ProcessorAnswers::number);

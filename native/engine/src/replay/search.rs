@@ -10,6 +10,7 @@
 //! registers, the words that change and what is near come together once.
 
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use libc::user_regs_struct;
@@ -38,6 +39,8 @@ const LEARNED: usize = 2;
 /// A probe whose middle is jumped to so often is given up. Stepping out of it is slow, and a breakpoint in its place is slower: each
 /// turn of the loop stops there.
 const MOST_LANDINGS: u32 = 2_000_000;
+/// Bytes of a word.
+const WORD: u64 = 8;
 /// Slot of the memory near the place.
 const NEAR: u8 = 4;
 
@@ -56,6 +59,8 @@ struct Wanted<'a> {
     words: Vec<Word>,
     /// Memory near the place.
     near: Vec<Captured<'a>>,
+    /// The code at the place, where it may not be there yet.
+    code: Option<Captured<'a>>,
 }
 
 impl<'a> Wanted<'a> {
@@ -64,16 +69,20 @@ impl<'a> Wanted<'a> {
         let mut words = pairs(event.captured(2, Side::In).unwrap_or_default());
         words.truncate(FIRST_WORDS);
         let is_near = |capture: &Captured<'_>| capture.slot == NEAR && capture.side == Side::In as u8;
+        let regs = event.captured(0, Side::In).and_then(registers_of)?;
+        let mut near: Vec<Captured<'a>> = event.captures().filter(is_near).collect();
+        let code = near.pop_if(|last| last.addr == regs.rip && last.bytes.len() <= probe::MOST_OVERWRITTEN);
         let mut shared = pairs(event.captured(5, Side::In).unwrap_or_default());
         shared.sort_unstable();
         Some(Wanted {
-            regs: event.captured(0, Side::In).and_then(registers_of)?,
+            regs,
             hash: event.captured(1, Side::In),
             holes: pairs(event.captured(3, Side::In).unwrap_or_default()),
             answers: ProcessorAnswers::of_number(event.arg(1)),
             shared,
             words,
-            near: event.captures().filter(is_near).collect(),
+            near,
+            code,
         })
     }
 
@@ -92,9 +101,24 @@ impl<'a> Wanted<'a> {
         Ok(state::state_hash(tid, &windows, uncounted)[..] == *hash)
     }
 
+    /// Whether the code at the place is the one at which the recorder stopped the thread.
+    fn has_code(&self, tid: libc::pid_t) -> bool {
+        self.code.as_ref().is_none_or(|code| {
+            let mut actual = [0; probe::MOST_OVERWRITTEN];
+            let actual = &mut actual[..code.bytes.len()];
+            sys::read_pieces(tid, &[(code.addr, actual.len())], actual) == actual.len() && actual == code.bytes
+        })
+    }
+
+    /// The words that a probe can compare: all but those that its jump overwrites.
+    fn words_beside(&self, overwritten: &Range<u64>) -> Vec<Word> {
+        let is_beside = |(addr, _): &&Word| addr + WORD <= overwritten.start || overwritten.end <= *addr;
+        self.words.iter().filter(is_beside).copied().collect()
+    }
+
     /// The first words near the place that hold something else, with what they should hold.
     fn unlike(&self, tid: libc::pid_t, most: usize) -> Vec<Word> {
-        const WORD: usize = 8;
+        const WORD: usize = self::WORD as usize;
         let mut found = Vec::new();
         for piece in &self.near {
             let mut actual = vec![0; piece.bytes.len()];
@@ -129,6 +153,15 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// How far a thread is run by a breakpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// To its state.
+    State,
+    /// To where the code at the place is the recorded one, if that is before its state.
+    Code,
+}
+
 impl Runner<'_> {
     /// Runs a thread until it is in the state in which the recorder stopped it.
     pub(super) fn run_to_state(
@@ -158,20 +191,25 @@ impl Runner<'_> {
         if wanted.is_state(thread.tid, &regs, &[self.remote.stub.data()], &self.remote.watch)? {
             return Ok(());
         }
-        if self.run_to_probe(thread, target, event, &mut wanted)? {
+        // Code that is written later would write over a probe, and make nothing of it stop.
+        if !wanted.has_code(thread.tid) && self.run_to_breakpoint(thread, target, event, &wanted, Until::Code)? {
             return Ok(());
         }
-        self.run_to_breakpoint(thread, target, event, &wanted)
+        if !self.run_to_probe(thread, target, event, &mut wanted)? {
+            self.run_to_breakpoint(thread, target, event, &wanted, Until::State)?;
+        }
+        Ok(())
     }
 
-    /// Runs a thread to a state by a breakpoint of the processor's.
+    /// Runs a thread to a state by a breakpoint of the processor's; whether it is in that state.
     fn run_to_breakpoint(
         &mut self,
         thread: &mut Thread,
         target: &Event<'_>,
         event: &Event<'_>,
         wanted: &Wanted<'_>,
-    ) -> Result<(), Halt> {
+        until: Until,
+    ) -> Result<bool, Halt> {
         thread.settle()?;
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
@@ -192,12 +230,15 @@ impl Runner<'_> {
                 return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
             }
             if is_there()? || self.step_through_repetition(thread, &wanted.regs, &is_there)? {
-                break;
+                thread.at = At::Held;
+                return Ok(true);
+            }
+            if until == Until::Code && wanted.has_code(tid) {
+                thread.at = At::Held;
+                return Ok(false);
             }
             self.remote.watch.check()?;
         }
-        thread.at = At::Held;
-        Ok(())
     }
 
     /// Runs a thread to a state by a probe in its own code; false when that cannot be put there.
@@ -210,7 +251,11 @@ impl Runner<'_> {
     ) -> Result<bool, Halt> {
         let tid = thread.tid;
         let Some(room) = room_near(tid, &wanted.regs) else { return Ok(false) };
-        let Some(mut probe) = Probe::new(tid, &wanted.regs, &wanted.words, room.base) else { return Ok(false) };
+        let overwritten =
+            wanted.regs.rip..probe::window_end(tid, wanted.regs.rip, probe::bits(&wanted.regs)).unwrap_or(0);
+        let probe_now =
+            |wanted: &Wanted<'_>| Probe::new(tid, &wanted.regs, &wanted.words_beside(&overwritten), room.base);
+        let Some(mut probe) = probe_now(wanted) else { return Ok(false) };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
         let map = [room.start, room.length, prot as u64, flags as u64, u64::MAX, 0];
@@ -256,7 +301,7 @@ impl Runner<'_> {
                         break true;
                     }
                     if wanted.learn(tid)
-                        && let Some(better) = Probe::new(tid, &wanted.regs, &wanted.words, room.base)
+                        && let Some(better) = probe_now(wanted)
                     {
                         probe = better;
                         site.insert(&probe)?;
