@@ -326,6 +326,14 @@ test("stays where memory is said to have no limit", async () => {
   expect((await read(file)).trace.info.facts.get("agent")).not.toContain("left");
 });
 
+test("stays where it is only asked what filters the kernel can put on", async () => {
+  for (const options of [["--backend=eager-agent"], ["--backend=eager-agent", "--observe"]]) {
+    const { code, stderr, file } = await record([compile("agent_asks_filters")], { options });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect((await read(file)).trace.info.facts.get("agent")).not.toContain("left");
+  }
+});
+
 test("stays where much more is reserved than its place", async () => {
   for (const options of [["--backend=eager-agent"], ["--backend=eager-agent", "--observe"]]) {
     const { code, file } = await record([compile("agent_reserves")], { options });

@@ -25,6 +25,7 @@ pub(super) use self::records::ToldFile;
 pub(super) use self::sites::forget_code;
 pub(super) use self::told::{opens_to_read, refusals};
 use super::leaving::takes_place;
+use super::strict;
 use super::{Backend, Recorder};
 use crate::agent::clock::Clock;
 use crate::agent::code::State;
@@ -355,12 +356,51 @@ pub(super) fn is_beyond(call: &Call) -> bool {
     }
 }
 
-/// A call after which the program's own filter decides before the recorder's does.
+/// A call after which the program's own filter decides before the recorder's does. Libraries ask what the kernel can do by calls that
+/// surely fail, with no filter or with arguments that a mode does not take (seccomp(2)): after those nothing is otherwise.
 pub(super) fn filters(call: &Call) -> bool {
+    let has_filter = call.args[2] != 0;
     match call.name() {
-        // SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER
-        "seccomp" => matches!(call.int(0), 0 | 1),
-        "prctl" => call.int(0) == libc::PR_SET_SECCOMP,
+        "seccomp" => strict::is_asked_for(call) || (call.int(0) as u32 == libc::SECCOMP_SET_MODE_FILTER && has_filter),
+        "prctl" if call.int(0) == libc::PR_SET_SECCOMP => {
+            strict::is_asked_for(call) || (call.args[1] == u64::from(libc::SECCOMP_MODE_FILTER) && has_filter)
+        }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_format::syscalls::SYSCALLS;
+    use trace_format::table::Arch;
+
+    use super::filters;
+    use crate::capture::Call;
+    use crate::sys::SyscallInfo;
+
+    #[test]
+    fn a_call_that_only_asks_for_what_the_kernel_can_do_filters_nothing() {
+        const FILTER: u64 = 0x1000;
+        const TSYNC: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC;
+        const SET_SECCOMP: u64 = libc::PR_SET_SECCOMP as u64;
+        let is_filter = |name: &str, args: [u64; 3]| {
+            let row = SYSCALLS.iter().find(|row| row.name == name).expect("a row");
+            let number = row.number.on(Arch::X86_64).expect("a number");
+            let args = [args[0], args[1], args[2], 0, 0, 0];
+            filters(&Call::entered(&SyscallInfo::entry(0xc000_003e, (0, 0), u64::from(number), args)))
+        };
+        for args in [[0, 0, 0], [1, 0, FILTER], [1, TSYNC, FILTER]] {
+            assert!(is_filter("seccomp", args), "{args:x?}");
+        }
+        // Of the mode without a filter, of a flag, of an action.
+        for args in [[0, 1, 0], [1, 0, 0], [1, TSYNC, 0], [2, 0, FILTER], [3, 0, FILTER]] {
+            assert!(!is_filter("seccomp", args), "{args:x?}");
+        }
+        for args in [[SET_SECCOMP, 1, 0], [SET_SECCOMP, 2, FILTER]] {
+            assert!(is_filter("prctl", args), "{args:x?}");
+        }
+        for args in [[SET_SECCOMP, 2, 0], [SET_SECCOMP, 0, 0], [libc::PR_GET_SECCOMP as u64, 0, 0]] {
+            assert!(!is_filter("prctl", args), "{args:x?}");
+        }
     }
 }
