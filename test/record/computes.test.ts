@@ -83,6 +83,19 @@ describe("threads that compute", () => {
     expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
   });
 
+  // Each is told that it has something to do by what it polls, and counts how often it does.
+  it("let others run soon where they read the time stamp counter and poll", async () => {
+    const rounds = 300;
+    const program = [compile("polls_counter"), `${rounds}`];
+    const recorded = await record(program, { options: ["--backend=eager-agent"] });
+    expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: "handed over\n" });
+    const { events } = await readWhole(recorded.file);
+    const reads = events.filter(({ kind }) => kind === "Trap");
+    expect(reads.length).toBeGreaterThan(2 * rounds);
+    // A turn of three milliseconds has six thousand.
+    expect(reads.length).toBeLessThan(2 * rounds * 2500);
+  });
+
   // Each job is waited for by three threads. One that is given the turn while nothing has changed for it would only look again; to
   // look at 40 MiB, as where it is not seen that a thread waits, would be done at each job.
   it.each(["-O0", "-O2"])(

@@ -347,6 +347,8 @@ pub struct Task {
     pub progressed: u32,
     /// Since its last call it has only waited in a loop of its own, for others or for the clock, as far as is known.
     pub only_waits: bool,
+    /// Turns in a row that it has given up where it read the counter, with no call since the first but such as tell nothing new.
+    pub counted_turns: u32,
     /// The word that the kernel clears when it ends: set_tid_address(2), CLONE_CHILD_CLEARTID.
     pub clear_tid: u64,
     /// Head of its list of robust futexes, get_robust_list(2).
@@ -379,7 +381,7 @@ impl Task {
     /// It has come to a boundary by a call: what was found out of its own code before counts no more.
     pub fn comes_to(&mut self, boundary: Boundary) {
         self.boundary = Some(boundary);
-        (self.preempted, self.progressed, self.only_waits) = (0, 0, false);
+        (self.preempted, self.progressed, self.only_waits, self.counted_turns) = (0, 0, false, 0);
     }
 
     /// Nanoseconds that its process has run since it was let go on, or since this was asked first after that.
@@ -438,6 +440,7 @@ impl Task {
             preempted: 0,
             progressed: 0,
             only_waits: false,
+            counted_turns: 0,
             clear_tid: 0,
             robust_list: 0,
             word: 8,

@@ -41,13 +41,27 @@ const PLACE: &str = "it wanted the agent's place in memory";
 const MEASURES: &str = "its memory is limited, or locked";
 pub(super) const WRITTEN: &str = "another process wrote into its memory";
 
+/// Whether a call is one of those that a thread makes between two looks at what it polls: it looks at the clock, or has found no descriptor
+/// to be ready.
+fn finds_nothing(call: &Call, result: i64) -> bool {
+    match call.name() {
+        "clock_gettime" | "gettimeofday" | "time" => true,
+        "poll" | "ppoll" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "select" | "pselect6" => result == 0,
+        _ => false,
+    }
+}
+
 impl World {
     /// What is to be known of a call that a thread has made in the agent.
     pub(super) fn recorded_in_turn(task: &mut Task, call: &Call, result: i64) {
         const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
         let role = call.plan.map(|plan| plan.role);
         World::remember_words(task, call);
-        task.comes_to(Boundary::at(call.ip, call.sp));
+        if finds_nothing(call, result) {
+            task.boundary = Some(Boundary::at(call.ip, call.sp));
+        } else {
+            task.comes_to(Boundary::at(call.ip, call.sp));
+        }
         if role == Some(Role::ReturnsFromHandler) {
             // To some place of its code, from which it has gone on.
             task.boundary = None;

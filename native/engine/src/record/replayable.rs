@@ -583,11 +583,14 @@ impl Recorder {
         let looks = FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE);
         let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, looks, now);
         let is_over = self.world.turns.is_over(group, slice, now);
+        let is_known_to_poll = task.counted_turns > 0 && !task.counted_turns.is_power_of_two();
         if self.world.turns.chaos.is_some() {
             return self.go_on(tid, 0);
         }
         let found = match self.words_as_before(tid, group) {
             Some(words) => Found::Waits(words),
+            // To look costs as much as a short turn.
+            None if is_over && is_known_to_poll => Found::Works,
             None if is_over || is_looked_at => self.words_around_counter(tid),
             None => return self.go_on(tid, 0),
         };
@@ -599,11 +602,12 @@ impl Recorder {
                 return self.go_on(tid, 0);
             }
             Found::Works => {
+                task.counted_turns = if task.only_waits { task.counted_turns.saturating_add(1) } else { 0 };
                 task.only_waits = true;
                 self.world.turns.yield_to_next(group, tid)
             }
             Found::Waits(words) => {
-                (task.only_waits, task.looks) = (false, 0);
+                (task.only_waits, task.counted_turns, task.looks) = (false, 0, 0);
                 self.world.turns.park(group, tid, words, Patience::WITH_CLOCK)
             }
         };
@@ -772,7 +776,7 @@ impl Recorder {
                 }
                 // Stopping it takes only a small part of its time.
                 let patience = COMPUTES_NS << task.preempted.min(MOST_PATIENCE);
-                let patience = if task.only_waits { slice } else { patience.max(task.stopping_ns * PER_STOP) };
+                let patience = if task.only_waits { LOOKS_NS } else { patience.max(task.stopping_ns * PER_STOP) };
                 let ran = task.ran();
                 // A call in the agent that was not to wait, and does.
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);

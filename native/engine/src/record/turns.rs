@@ -23,6 +23,9 @@ use crate::waits;
 pub(super) const SLICE_NS: u64 = 3_000_000;
 /// The same for one that has only waited in a loop of its own since its last call: it looks, and lets the others run.
 pub(super) const LOOKS_NS: u64 = 1_000_000;
+/// One that has read the counter in several turns, and otherwise only looked at the clock and for descriptors that are not ready, polls
+/// something, as those do that exchange messages through memory: it has half as long in each further turn, so many times.
+pub(super) const MOST_COUNTED: u32 = 4;
 /// Where threads have lately waited so, a holder whose turn others want is looked at after this long, and each time that it does not wait
 /// twice as long after it was let go on.
 pub(super) const FINE_LOOKS_NS: u64 = 250_000;
@@ -79,7 +82,7 @@ impl Patience {
 impl Task {
     /// How long it keeps its turn while others wait.
     pub(super) fn slice(&self) -> u64 {
-        if self.only_waits { LOOKS_NS } else { SLICE_NS }
+        if self.only_waits { LOOKS_NS >> self.counted_turns.min(MOST_COUNTED) } else { SLICE_NS }
     }
 
     /// It was found to wait for words by what may be a wait that ends by itself. It is left alone then for as long as it takes to stop it,
