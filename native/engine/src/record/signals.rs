@@ -367,6 +367,11 @@ impl Recorder {
             self.go_on(tid, 0);
             return;
         }
+        if stopped.is_none() && task.undecided.is_some() {
+            // What becomes of the call that was interrupted is told where it goes on, mostly by making it again, and gives its turn up. Where it
+            // stands now is behind no event.
+            return self.go_on(tid, 0);
+        }
         task.pending = Some(match stopped {
             Some(stopped) => {
                 task.boundary = None;
