@@ -25,6 +25,7 @@ mod rules;
 mod ruleset;
 mod sockets;
 mod supervise;
+mod share;
 mod target;
 
 use std::sync::Arc;

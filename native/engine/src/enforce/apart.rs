@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::share::Share;
 use super::supervise::{Answer, Caller};
 use super::target::Errno;
 use crate::notify::Listener;
 use crate::sys;
 
-/// Most calls that are under way at once.
+/// Most calls that are under way at once, of one role when there are no others.
 const MAX_CALLS: usize = 1024;
 /// How often the watch looks while a call has not waited for long, and when all have.
 const SOON: Duration = Duration::from_millis(10);
@@ -36,6 +37,15 @@ struct Call {
     since: Instant,
     tid: i32,
     tgid: i32,
+    holder: Holder,
+}
+
+/// Whose call it is, and how many descriptors it holds meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holder {
+    /// The first of its roles.
+    pub role: Option<usize>,
+    pub descriptors: usize,
 }
 
 #[derive(Default)]
@@ -72,20 +82,30 @@ impl Shared {
 pub struct Apart {
     listener: Arc<Listener>,
     shared: Arc<Shared>,
+    shares: Shares,
 }
 
 impl Apart {
+    /// `roles`: how many there are that have to have their part.
     #[must_use]
-    pub fn new(listener: Arc<Listener>) -> Apart {
-        Apart { listener, shared: Arc::default() }
+    pub fn new(listener: Arc<Listener>, roles: usize) -> Apart {
+        let calls = Share { limit: MAX_CALLS, roles };
+        Apart { listener, shared: Arc::default(), shares: Shares { calls, descriptors: Share::of_descriptors(roles) } }
     }
 
     /// Performs the call of a thread (its number, its process, the notification) by `work`, and answers it. If there can be no more
-    /// threads, the call fails as one for which the system has no means.
-    pub fn start(&self, (tid, tgid, id): (i32, i32, u64), work: impl FnOnce(&Caller<'_>) -> Answer + Send + 'static) {
-        let call = Call { worker: None, since: Instant::now(), tid, tgid };
+    /// threads, or its role has as many calls as it may, the call fails as one for which the system has no means.
+    pub fn start(
+        &self,
+        (tid, tgid, id): (i32, i32, u64),
+        holder: Holder,
+        work: impl FnOnce(&Caller<'_>) -> Answer + Send + 'static,
+    ) {
+        let call = Call { worker: None, since: Instant::now(), tid, tgid, holder };
         self.watch();
-        let Some(place) = Place::take(&self.shared, id, call) else { return self.listener.refuse(id, libc::EAGAIN) };
+        let Some(place) = Place::take(&self.shared, self.shares, id, call) else {
+            return self.listener.refuse(id, libc::EAGAIN);
+        };
         let listener = Arc::clone(&self.listener);
         let spawned = std::thread::Builder::new().name("trace-call".into()).spawn(move || {
             place.begin();
@@ -120,6 +140,23 @@ impl Drop for Apart {
     }
 }
 
+/// How much all calls may take.
+#[derive(Clone, Copy)]
+struct Shares {
+    calls: Share,
+    descriptors: Share,
+}
+
+impl Shares {
+    /// Whether there may be one more call.
+    fn allow(self, calls: &HashMap<u64, Call>, holder: Holder) -> bool {
+        let own = || calls.values().filter(|call| call.holder.role == holder.role);
+        let held = |some: &mut dyn Iterator<Item = &Call>| some.map(|call| call.holder.descriptors).sum::<usize>();
+        self.calls.allows(calls.len(), own().count())
+            && self.descriptors.allows(held(&mut calls.values()) + holder.descriptors, held(&mut own()))
+    }
+}
+
 /// One of the calls, as long as it is under way.
 struct Place {
     shared: Arc<Shared>,
@@ -128,9 +165,9 @@ struct Place {
 
 impl Place {
     /// `None`: there are too many, or nobody would interrupt it.
-    fn take(shared: &Arc<Shared>, id: u64, call: Call) -> Option<Place> {
+    fn take(shared: &Arc<Shared>, shares: Shares, id: u64, call: Call) -> Option<Place> {
         let mut state = shared.lock();
-        if !state.is_watched || state.calls.len() >= MAX_CALLS {
+        if !state.is_watched || !shares.allow(&state.calls, call.holder) {
             return None;
         }
         state.calls.insert(id, call);
@@ -248,8 +285,16 @@ mod tests {
     use super::*;
 
     fn call() -> Call {
-        Call { worker: None, since: Instant::now(), tid: 0, tgid: 0 }
+        call_of(0, 1)
     }
+
+    fn call_of(role: usize, descriptors: usize) -> Call {
+        let holder = Holder { role: Some(role), descriptors };
+        Call { worker: None, since: Instant::now(), tid: 0, tgid: 0, holder }
+    }
+
+    const SHARES: Shares =
+        Shares { calls: Share { limit: MAX_CALLS, roles: 2 }, descriptors: Share { limit: 2 * MAX_CALLS, roles: 2 } };
 
     fn watched() -> Arc<Shared> {
         let shared = Arc::new(Shared::default());
@@ -259,19 +304,19 @@ mod tests {
 
     #[test]
     fn no_call_is_performed_without_a_watch() {
-        assert!(Place::take(&Arc::default(), 1, call()).is_none());
-        assert!(Place::take(&watched(), 1, call()).is_some());
+        assert!(Place::take(&Arc::default(), SHARES, 1, call()).is_none());
+        assert!(Place::take(&watched(), SHARES, 1, call()).is_some());
     }
 
     #[test]
     fn a_watch_that_rests_is_woken_once() {
         let shared = watched();
-        let place = Place::take(&shared, 1, call()).unwrap();
+        let place = Place::take(&shared, SHARES, 1, call()).unwrap();
         assert!(shared.lock().performed().is_empty());
         place.begin();
         assert_eq!(shared.lock().performed().len(), 1);
         shared.lock().is_resting = true;
-        let other = Place::take(&shared, 2, call());
+        let other = Place::take(&shared, SHARES, 2, call());
         assert!(other.is_some() && !shared.lock().is_resting);
         drop(place);
         assert!(shared.lock().performed().is_empty());
@@ -280,10 +325,26 @@ mod tests {
     #[test]
     fn calls_that_wait_are_bounded() {
         let shared = watched();
-        let places: Vec<_> = (0..).map_while(|id| Place::take(&shared, id, call())).collect();
+        let places: Vec<_> = (0..).map_while(|id| Place::take(&shared, SHARES, id, call())).collect();
         assert_eq!(places.len(), MAX_CALLS);
-        drop(places);
+        // Those of another role are performed all the same.
+        let others: Vec<_> =
+            (MAX_CALLS as u64..).map_while(|id| Place::take(&shared, SHARES, id, call_of(1, 1))).collect();
+        assert_eq!(others.len(), MAX_CALLS / 2);
+        drop((places, others));
         assert!(shared.lock().calls.is_empty());
+    }
+
+    #[test]
+    fn descriptors_that_calls_hold_are_bounded() {
+        let shared = watched();
+        let take = |id, role, held| Place::take(&shared, SHARES, id, call_of(role, held));
+        let own = take(1, 0, 2 * MAX_CALLS - 2).unwrap();
+        assert!(take(2, 0, 2).is_none());
+        let others = (take(3, 1, MAX_CALLS).unwrap(), take(4, 1, 1).is_none());
+        assert!(others.1);
+        drop(own);
+        assert!(take(5, 0, 2).is_some());
     }
 
     #[test]

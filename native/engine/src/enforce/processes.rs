@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::rules::Rules;
+use super::share::Share;
 use crate::pidfd::{self, has_number, is_alive};
 use crate::sys;
 
@@ -82,12 +83,13 @@ pub struct Stranger {
     pub exe: Vec<u8>,
 }
 
-#[derive(Default)]
 pub struct Processes {
     threads: HashMap<i32, (i32, OwnedFd)>,
     known: HashMap<i32, Process>,
-    /// Most threads of which handles are held; 0: it was not asked yet how many descriptors there can be.
+    /// Most threads of which handles are held.
     most_threads: usize,
+    /// Processes of which handles are held.
+    share: Share,
     /// Threads that were looked up since what is gone was let go of.
     looked_up: usize,
     /// Numbers of processes of which others make children: these are not what their parent is.
@@ -99,11 +101,25 @@ pub struct Processes {
 /// Most forks one in another that are gone through for who is known.
 const MOST_ANCESTORS: usize = 64;
 
-/// Most threads of which handles are held, and the part of all descriptors that these may be.
+/// Most threads of which handles are held.
 const MOST_THREADS: usize = 4096;
-const PART_OF_DESCRIPTORS: u64 = 4;
 
 impl Processes {
+    /// `roles`: how many there are.
+    #[must_use]
+    pub fn new(roles: usize) -> Processes {
+        let share = Share::of_descriptors(roles);
+        Processes {
+            threads: HashMap::new(),
+            known: HashMap::new(),
+            most_threads: share.limit.clamp(1, MOST_THREADS),
+            share,
+            looked_up: 0,
+            mixed: HashSet::new(),
+            served: HashSet::new(),
+        }
+    }
+
     /// The first program, whose role is given.
     pub fn first(&mut self, pid: i32, role: usize, fresh: bool) -> std::io::Result<()> {
         let process = Process {
@@ -137,7 +153,9 @@ impl Processes {
         if !self.known.get(&pid).is_some_and(|process| !is_new || is_alive(&process.handle)) {
             let gone = self.known.remove(&pid);
             self.forgets(gone);
-            let Some(process) = self.meet(pid, rules) else { return Ok(None) };
+            let Some(process) = self.meet(pid, rules).filter(|process| self.has_room(process)) else {
+                return Ok(None);
+            };
             self.known.insert(pid, process);
         }
         let Some(process) = self.known.get_mut(&pid) else { return Ok(None) };
@@ -229,10 +247,6 @@ impl Processes {
 
     /// Lets go of what is gone when there may be no more of it: without descriptors nothing can be decided.
     fn clean(&mut self) {
-        if self.most_threads == 0 {
-            let part = sys::soft_limit(0, sys::OPEN_FILES) / PART_OF_DESCRIPTORS;
-            self.most_threads = usize::try_from(part).unwrap_or(MOST_THREADS).clamp(1, MOST_THREADS);
-        }
         self.looked_up += 1;
         let is_full = self.threads.len().max(self.known.len()) >= self.most_threads;
         // Where most are alive it is of little use, and not tried each time.
@@ -241,6 +255,13 @@ impl Processes {
             self.threads.retain(|_, (_, handle)| is_alive(handle));
             self.forget(|process| has_number(&process.handle));
         }
+    }
+
+    /// Whether a handle of one more process may be held: a role that has forked as many as there is room for is refused what others
+    /// still get.
+    fn has_room(&self, process: &Process) -> bool {
+        let own = || self.known.values().filter(|other| other.roles == process.roles).count();
+        self.known.len() < self.share.limit || self.share.allows(self.known.len(), own())
     }
 
     /// The process that a forked one is what it is by, which runs the same program. One in between that has made no call of which
@@ -271,7 +292,7 @@ impl Processes {
             let list = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
             for child in list.split_whitespace().filter_map(|word| word.parse().ok()) {
                 let is_known = self.known.get(&child).is_some_and(|process| is_alive(&process.handle));
-                if !is_known && let Some(process) = self.meet(child, rules) {
+                if !is_known && let Some(process) = self.meet(child, rules).filter(|process| self.has_room(process)) {
                     self.known.insert(child, process);
                 }
             }
@@ -384,7 +405,7 @@ mod tests {
     #[test]
     fn an_exec_that_failed_is_that_of_its_thread_only() {
         let own = std::process::id() as i32;
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(1);
         processes.first(own, 0, false).unwrap();
         let process = processes.known(own).unwrap();
         process.expect_exec(1);
@@ -396,7 +417,7 @@ mod tests {
     #[test]
     fn a_process_is_what_it_runs_by_now_before_it_calls() {
         let own = std::process::id() as i32;
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(1);
         processes.first(own, 0, false).unwrap();
         let process = processes.known(own).unwrap();
         let role = |name: &str, exe: &str| {
@@ -446,7 +467,7 @@ mod tests {
     fn a_process_is_what_those_are_that_it_was_forked_by() {
         let own = std::process::id() as i32;
         with_grandchild(|child, grandchild| {
-            let mut processes = Processes::default();
+            let mut processes = Processes::new(1);
             processes.first(own, 7, false).unwrap();
             assert_eq!(*processes.meet(grandchild, &nothing()).unwrap().roles, [7]);
             processes.known(own).unwrap().exe = b"/other".to_vec();
@@ -459,7 +480,7 @@ mod tests {
     #[test]
     fn a_process_stays_what_its_parent_was_before_that_ran_another_program() {
         with_grandchild(|child, grandchild| {
-            let mut processes = Processes::default();
+            let mut processes = Processes::new(1);
             processes.first(child, 8, false).unwrap();
             processes.meet_children(child, &nothing());
             processes.known(child).unwrap().exe = b"/other".to_vec();
@@ -471,7 +492,7 @@ mod tests {
     fn nobody_is_what_a_parent_is_that_has_the_children_of_others() {
         let own = std::process::id() as i32;
         with_grandchild(|child, grandchild| {
-            let mut processes = Processes::default();
+            let mut processes = Processes::new(1);
             processes.first(own, 7, false).unwrap();
             processes.known(own).unwrap().phase().store(true, Ordering::Relaxed);
             processes.parent_mixes(grandchild);
@@ -498,7 +519,7 @@ mod tests {
 
     #[test]
     fn threads_are_let_go_of_before_there_are_no_descriptors() {
-        let mut processes = Processes { most_threads: 2, ..Processes::default() };
+        let mut processes = Processes { most_threads: 2, ..Processes::new(1) };
         for _ in 0..5 {
             let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
             assert!(processes.process_of(child.id() as i32).is_some_and(|(_, is_new)| is_new));
@@ -508,6 +529,23 @@ mod tests {
         }
         let own = std::process::id() as i32;
         assert_eq!((processes.process_of(own), processes.process_of(own)), (Some((own, true)), Some((own, false))));
+    }
+
+    #[test]
+    fn a_role_leaves_others_room_for_their_processes() {
+        let own = std::process::id() as i32;
+        let mut processes = Processes { share: Share { limit: 2, roles: 2 }, ..Processes::new(2) };
+        processes.first(own, 0, false).unwrap();
+        let of = |role: usize, pid: i32| {
+            let mut other = Processes::new(2);
+            other.first(own, role, false).unwrap();
+            Process { pid, ..other.known.remove(&own).unwrap() }
+        };
+        assert!(processes.has_room(&of(0, 1)));
+        processes.known.insert(1, of(0, 1));
+        assert!(!processes.has_room(&of(0, 2)) && processes.has_room(&of(1, 2)));
+        processes.known.insert(2, of(1, 2));
+        assert!(!processes.has_room(&of(1, 3)));
     }
 
     #[test]
@@ -521,7 +559,7 @@ mod tests {
     #[test]
     fn another_program_is_asked_for_in_the_phase_of_its_process() {
         let own = std::process::id() as i32;
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(1);
         processes.first(own, 0, false).unwrap();
         let process = processes.known(own).unwrap();
         let role = serde_json::json!({

@@ -229,6 +229,16 @@ impl Slow {
         if may_wait { Answer::Slow(self) } else { self.perform(caller) }
     }
 
+    /// How many it holds, at most, until it is performed.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        match self {
+            // The socket, and the directory of its peer or what was accepted.
+            Slow::Connect { .. } | Slow::Accept(_) => 2,
+            Slow::Send(sending) => 2 + sending.passed(),
+        }
+    }
+
     pub fn perform(self, caller: &Caller<'_>) -> Answer {
         match self {
             Slow::Connect { socket, address, _hold } => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::apart::{Apart, patiently};
+use super::apart::{Apart, Holder, patiently};
 use super::files;
 use super::filter::{self, Controlled};
 use super::policy::Policy;
@@ -279,11 +279,11 @@ impl Supervisor {
         runs_program: bool,
         report: Report,
     ) -> std::io::Result<Supervisor> {
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(policy.roles.len());
         processes.first(pid, policy.root, runs_program)?;
         let listener = Arc::new(Listener::new(listener));
         Ok(Supervisor {
-            apart: Apart::new(Arc::clone(&listener)),
+            apart: Apart::new(Arc::clone(&listener), policy.roles.len()),
             listener,
             // SAFETY: takes no argument.
             is_root: unsafe { libc::geteuid() } == 0,
@@ -415,19 +415,25 @@ impl Supervisor {
         check.refuse("syscall", object).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
     }
 
-    fn deliver(&self, (tid, tgid, id): (i32, i32, u64), answer: Answer) {
+    /// `role`: the first of the caller's.
+    fn deliver(&self, (tid, tgid, id): (i32, i32, u64), role: Option<usize>, answer: Answer) {
         match answer {
             Answer::Value(value) => self.listener.answer(id, value),
             Answer::Descriptor(fd, cloexec) => self.listener.answer_with(id, &fd, cloexec),
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
-                self.apart.start((tid, tgid, id), move |caller| slow.perform(caller));
+                let holder = Holder { role, descriptors: slow.descriptors() };
+                self.apart.start((tid, tgid, id), holder, move |caller| slow.perform(caller));
             }
-            Answer::SlowOpen(object, flags, cloexec) => self.apart.start((tid, tgid, id), move |caller| {
-                let opened = patiently(caller, || files::reopen(&object, flags, 0));
-                opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec))
-            }),
+            Answer::SlowOpen(object, flags, cloexec) => {
+                // The object, and what is opened of it.
+                let holder = Holder { role, descriptors: 2 };
+                self.apart.start((tid, tgid, id), holder, move |caller| {
+                    let opened = patiently(caller, || files::reopen(&object, flags, 0));
+                    opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec))
+                });
+            }
         }
     }
 
@@ -545,7 +551,7 @@ impl Decide for Supervisor {
             let role = self.role_name(&roles, pid);
             (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
         }
-        self.deliver((tid, pid, id), answer);
+        self.deliver((tid, pid, id), roles.first().copied(), answer);
     }
 }
 

@@ -90,6 +90,11 @@ struct Control {
 }
 
 impl Sending {
+    /// How many descriptors are in the message.
+    pub fn passed(&self) -> usize {
+        self.control.rights.len()
+    }
+
     pub fn may_wait(&self) -> bool {
         self.flags & libc::MSG_DONTWAIT == 0 && is_blocking(&self.socket)
     }
