@@ -95,8 +95,8 @@ function exportFirejail(spec: Spec, options: ExportOptions): Exported {
       .map((path) => `blacklist ${named(path)}`),
     "read-only /",
     ...inOrder(writable)
-      .filter((path) => path !== "/")
-      .map((path) => `read-write ${named(path)}`),
+      .filter((path) => path !== "/" && named(path) === path)
+      .map((path) => `read-write ${path}`),
   ];
   return {
     text: `${lines.join("\n")}\n`,
@@ -134,7 +134,8 @@ function writablePlace(verb: string, object: string, tokens: ExportOptions["toke
 
 /**
  * A path as a profile names it. Firejail ends comments and lines where they end, makes one of several blanks, refuses what shells
- * give a meaning to, and knows no quotes: for such a character stands the pattern of any one.
+ * give a meaning to, and knows no quotes: for such a character stands the pattern of any one. By that more is kept from a program;
+ * nothing is given to it.
  */
 function named(path: string): string {
   const plain = path.replace(/[&;%,{}\\<>!^"#*?[]/g, "?").replace(ASCII_CONTROL, "?");
@@ -160,7 +161,7 @@ function judgeFor({ known, tokens }: ExportOptions): Judge {
       const place = writablePlace(verb, object, tokens);
       if (place === "/") return ["lost", "the root directory stays read-only"];
       if (named(place) !== place)
-        return ["widened", `firejail cannot name it: ${named(place)} stands for it`];
+        return ["lost", "firejail has no word for such a name: it stays read-only"];
     }
     if (verb === "write") return isExact ? ["kept"] : ["widened", "the directory"];
     return CHANGES.has(verb)

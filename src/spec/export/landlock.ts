@@ -26,7 +26,10 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
     ...(scopeSignal ? ["signal"] : []),
   ];
   // One entry for all paths with the same rights.
-  const byRights = groupBy(rules, ({ rights }) => rights.join(" "));
+  const byRights = groupBy(
+    rules.filter(({ path }) => isNameable(path)),
+    ({ rights }) => rights.join(" "),
+  );
   const config = {
     abi: ABI,
     ruleset: [
@@ -67,6 +70,8 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
           : ["widened", "any process of the tree"];
       if (verb === "stat" || verb === "chmeta") return ["lost", "Landlock does not restrict it"];
       if (verb.startsWith("ioctl:")) return ["widened", "any ioctl of the device"];
+      if (!isNameable(expanded(object, tokens)))
+        return ["lost", "the format takes a part of the name for a variable: it is refused"];
       if (/^(?:create|delete|rename)$/.test(verb)) return ["widened", "any name in the directory"];
       return plainPath(expanded(object, tokens)) === undefined
         ? ["widened", "the whole directory"]
@@ -77,4 +82,9 @@ function exportLandlock(spec: Spec, { tokens }: ExportOptions): Exported {
       "rules stand on files as they are now: a file that is replaced is another one",
     ],
   };
+}
+
+/** Whether a path stands for itself: there are variables, and no way to write what looks like one. */
+function isNameable(path: string): boolean {
+  return !path.includes("${");
 }

@@ -33,29 +33,26 @@ interface Paths {
 
 /** How a runtime names paths in its flags. */
 interface Naming {
-  /** What stands for a path; undefined when nothing but the root directory would. */
-  readonly name: (path: string) => string | undefined;
-  /** All that is below a directory, by what stands for that. */
-  readonly tree: (name: string) => string;
+  /** Whether a path can be named, with nothing else by the same word. */
+  readonly names: (path: string) => boolean;
+  /** All that is below a directory. */
+  readonly tree: (path: string) => string;
 }
 
-/** Any `*` is a pattern, and one that is not at the end ends the program. */
+/** Any `*` is a pattern, and one that is not at the end ends the program in newer versions. */
 const NODE: Naming = {
-  name: (path) => path.replace(/\*.*$/s, "*"),
-  tree: (name) => (name.endsWith("*") ? name : `${name === "/" ? "" : name}/*`),
+  names: (path) => !path.includes("*"),
+  tree: (path) => `${path === "/" ? "" : path}/*`,
 };
 
-/** Lists are separated by commas, for which there is no other word: the directory that holds such a name. */
+/** Lists are separated by commas, for which there is no other word. */
 const DENO: Naming = {
-  name: (path) =>
-    path.includes(",")
-      ? path.slice(0, path.lastIndexOf("/", path.indexOf(","))) || undefined
-      : path,
-  tree: (name) => name,
+  names: (path) => !path.includes(","),
+  tree: (path) => path,
 };
 
 /** What a runtime opens before it reads its flags needs none: the loader's files, its own configuration. */
-function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Paths {
+function pathsOf(role: Role, options: ExportOptions, { names, tree }: Naming): Paths {
   const read = new Set<string>();
   const write = new Set<string>();
   const trees = new Set<string>();
@@ -64,13 +61,12 @@ function pathsOf(role: Role, options: ExportOptions, { name, tree }: Naming): Pa
     if (!isPathVerb(verb) || verb === "exec") continue;
     const use = pathUse(object, options.tokens);
     if (verb === "stat" && passed.has(use.path)) continue;
-    const named = name(use.path);
-    if (named === undefined) continue;
-    (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(named) : named);
-    if (use.isTree && !CHANGES.has(verb)) trees.add(named);
+    if (!names(use.path)) continue;
+    (CHANGES.has(verb) ? write : read).add(use.isTree ? tree(use.path) : use.path);
+    if (use.isTree && !CHANGES.has(verb)) trees.add(use.path);
   }
   const missed = missedBy(role, options, passed).filter(
-    (path) => name(path) === path && !read.has(path) && !isBelow(path, trees),
+    (path) => names(path) && !read.has(path) && !isBelow(path, trees),
   );
   return { role, read: inOrder([...read, ...missed]), write: inOrder(write), missed };
 }
@@ -122,13 +118,10 @@ function pathVerdict(
   { verb, object }: Grant,
   role: Role,
   options: ExportOptions,
-  { name }: Naming,
+  { names }: Naming,
 ): readonly [Verdict, string?] {
   const { path, isExact } = pathUse(object, options.tokens);
-  const named = name(path);
-  if (named === undefined) return ["lost", "the flags have no word for such a name: it is refused"];
-  if (named !== path)
-    return ["widened", `the flags have no word for such a name: ${named} stands for it`];
+  if (!names(path)) return ["lost", NO_WORD];
   if (verb === "stat" && passedBy(role, options).has(path))
     return ["lost", "the loader may, a script is refused: it would be all that is below"];
   if (isDirectory(path))
@@ -137,6 +130,8 @@ function pathVerdict(
     ? ["kept"]
     : ["widened", "reading or writing of that path or directory"];
 }
+
+const NO_WORD = "the flags have no word for such a name: it is refused";
 
 /** As the runtimes look at the paths of their flags when they start. */
 function isDirectory(path: string): boolean {
@@ -274,10 +269,12 @@ export const deno: Target = {
       judged: judge(spec, roles, (grant, role) => {
         const { verb, object } = grant;
         if (verb === "syscall") return ["lost", "calls are not filtered"];
-        if (SOCKET_VERBS.has(verb)) return socketVerdict(verb, object);
+        if (SOCKET_VERBS.has(verb))
+          return object.startsWith("unix:") && !DENO.names(object)
+            ? ["lost", NO_WORD]
+            : socketVerdict(verb, object);
         if (!isPathVerb(verb)) return ["widened"];
-        if (verb === "exec" && object.includes(","))
-          return ["lost", "the flags have no word for such a name: it is refused"];
+        if (verb === "exec" && object.includes(",")) return ["lost", NO_WORD];
         if (verb === "exec" && pathUse(object, options.tokens).isExact) return ["kept"];
         return pathVerdict(grant, role, options, DENO);
       }),
@@ -298,7 +295,8 @@ function list(flag: string, values: readonly string[]): string[] {
 function unixSockets({ grants }: Role, { tokens }: ExportOptions): string[] {
   return grants
     .filter(({ verb, object }) => SOCKET_VERBS.has(verb) && /^unix:[/$]/.test(object))
-    .flatMap(({ object }) => DENO.name(pathUse(object.slice("unix:".length), tokens).path) ?? []);
+    .map(({ object }) => pathUse(object.slice("unix:".length), tokens).path)
+    .filter(DENO.names);
 }
 
 /** Deno has no word for any host at one port. */
