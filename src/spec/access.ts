@@ -32,6 +32,8 @@ import {
   SIGNALS,
   USER_CALLS,
 } from "./calls.js";
+import { netlinkChange } from "./capabilities.js";
+import { choiceObject, choosesBy } from "./choices.js";
 import type { Verb } from "./model.js";
 import { isDescriptorName } from "./object.js";
 
@@ -116,6 +118,8 @@ export class AccessReader {
       if (reached !== undefined) tell("ptrace", `other ${reached}`);
       tell(verb, object);
     };
+    this.#choice(batch, i, name, emit);
+    if (SENDS.has(name)) this.#netlink(batch, i, name, emit);
     const flagsAt = OPENS.get(name);
     if (flagsAt !== undefined) this.#open(batch, i, name, flagsAt, emit);
     else if (EXECS.has(name)) this.#path(batch, i, 0, "exec", emit);
@@ -132,6 +136,35 @@ export class AccessReader {
 
   #low(batch: EventBatch, i: number, k: number): number {
     return batch.args[12 * i + 2 * k] ?? 0;
+  }
+
+  /** What a call chooses by its registers, where that reaches further than the call itself. */
+  #choice(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const args = choosesBy(name);
+    if (args === undefined) return;
+    const object = choiceObject(
+      name,
+      args.map((k) => this.#low(batch, i, k)),
+    );
+    if (object !== undefined) emit("syscall", object);
+  }
+
+  /** What messages to a netlink socket change; they may be written to it as to any file. */
+  #netlink(batch: EventBatch, i: number, name: string, emit: Emit): void {
+    const { detail = "" } = refObject(batch, i, this.#trace, 0) ?? {};
+    if (!detail.startsWith("NETLINK")) return;
+    const protocol = /^NETLINK(?:-|:\[)([A-Z_]+)/.exec(detail)?.[1]?.toLowerCase() ?? "*";
+    const isWhole = name === "sendto" || name === "write";
+    const capture = isWhole ? findCapture(batch, i, 1, CaptureSide.In) : -1;
+    const types =
+      capture < 0
+        ? typesIn(decodeCall(batch, i, this.#trace).args[1]?.value)
+        : messageTypes(captureBytes(batch, capture));
+    for (const type of types.length > 0 ? new Set(types) : [undefined]) {
+      const object =
+        type === undefined ? `sendto(netlink,${protocol},*)` : netlinkChange(protocol, type);
+      if (object !== undefined) emit("syscall", object);
+    }
   }
 
   #open(batch: EventBatch, i: number, name: string, flagsAt: number, emit: Emit): void {
@@ -357,6 +390,39 @@ export class AccessReader {
     }
   }
 }
+
+/** Calls by which messages get to a netlink socket. */
+const SENDS: ReadonlySet<string> = new Set("sendto sendmsg sendmmsg write writev".split(" "));
+
+/** Size of `struct nlmsghdr`. */
+const MESSAGE_HEADER = 16;
+
+/** Types of the messages in a buffer, netlink(7). */
+function messageTypes(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const types: number[] = [];
+  for (let at = 0; at + MESSAGE_HEADER <= bytes.length; ) {
+    const length = view.getUint32(at, true);
+    types.push(view.getUint16(at + 4, true));
+    if (length < MESSAGE_HEADER) break;
+    at += Math.ceil(length / 4) * 4;
+  }
+  return types;
+}
+
+/** Types of the messages in a decoded value. */
+function typesIn(value: Value | undefined): number[] {
+  if (value === undefined) return [];
+  if (value.kind === "array") return value.items.flatMap(typesIn);
+  if (value.kind !== "struct") return [];
+  return value.fields.flatMap(({ name, value: member }) => {
+    if (name !== "nlmsg_type") return typesIn(member);
+    return [member.kind === "choice" ? Number(member.value) : CONTROL_TYPE];
+  });
+}
+
+/** The one type that is no constant: that which tells the families of generic netlink. */
+const CONTROL_TYPE = 16;
 
 /** The call never came back, or nobody saw how. */
 export function isResultless(batch: EventBatch, i: number): boolean {

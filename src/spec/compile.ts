@@ -7,10 +7,13 @@ import { SYSCALLS } from "../decode/tables.generated.js";
 import { TraceError } from "../errors.js";
 import { CALL_NUMBERS, callNumber, USER_CALLS } from "./calls.js";
 import { canonical, isOfThisProcess } from "./canonical.js";
+import { unneededCapabilities } from "./capabilities.js";
+import { choicePolicies, choiceRule } from "./choices.js";
 import { heldOpens, landlockOf, NO_OPENS } from "./landlock.js";
 import { type Grant, isPathVerb, type Role, rootRole, type Spec } from "./model.js";
 import { literalPath, plainPath } from "./object.js";
 import {
+  type ChoiceRule,
   POLICY_VERSION,
   type Policy,
   type PolicyGrant,
@@ -77,6 +80,8 @@ export function compilePolicy(spec: Spec, options: CompileOptions): Compiled {
         ? heldOpens(roles)
         : NO_OPENS,
     sockets,
+    choices: choicePolicies(),
+    without: options.learn === true ? [] : unneededCapabilities(spec),
     landlock: landlockOf(roles),
     roles,
     root,
@@ -134,6 +139,7 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
   const calls = new Set<number>();
   const sockets: SocketRule[] = [];
   const users: UserRule[] = [];
+  const choices: ChoiceRule[] = [];
   for (const grant of role.grants) {
     const word = /^\w+/.exec(grant.object)?.[0] ?? "";
     if (grant.verb !== "syscall") {
@@ -145,6 +151,8 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
     calls.add(number);
     const ids = USER_CALLS.has(word) ? /\(([-\d,]+)\)$/.exec(grant.object)?.[1] : undefined;
     if (ids !== undefined) users.push([number, ids.split(",").map(Number)]);
+    const choice = choiceRule(grant.object);
+    if (choice !== undefined) choices.push(choice);
     if (word === "socket" && grant.object.includes("(")) sockets.push(...socketRules(grant.object));
   }
   return {
@@ -163,6 +171,7 @@ function policyRole(role: Role, tokens: Tokens): PolicyRole {
     calls: [...calls].sort((a, b) => a - b),
     sockets,
     users,
+    choices,
     grants,
   };
 }

@@ -9,6 +9,7 @@ import { openFilesLimit } from "../record.js";
 import { unwrap } from "../trace/failure.js";
 import { socketWords } from "./access.js";
 import { USER_CALLS } from "./calls.js";
+import { choiceObject } from "./choices.js";
 import { type Compiled, type CompileOptions, compilePolicy } from "./compile.js";
 import type { Grant, Spec } from "./model.js";
 import { literalPath } from "./object.js";
@@ -58,10 +59,11 @@ function plainObject(verb: string, object: string): string {
   if (socket !== null) {
     return `socket(${socketWords(Number(socket[1]), Number(socket[2]), Number(socket[3]))})`;
   }
-  // A call that changes as whom a program acts, with its ids.
-  const [number = "", ...ids] = object.split(" ");
+  // With the ids of whom a program becomes, or what a call chooses by.
+  const [number = "", ...words] = object.split(" ");
   const name = syscallName(0, Number(number));
-  return ids.length === 0 ? name : `${name}(${ids.join()})`;
+  if (words.length === 0) return name;
+  return choiceObject(name, words.map(Number)) ?? `${name}(${words.join()})`;
 }
 
 function grantObject(object: string, tokens: Tokens): string {

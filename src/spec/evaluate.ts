@@ -8,6 +8,7 @@
  */
 
 import { append } from "../group.js";
+import { coversChoice } from "./choices.js";
 import { PID_MARK } from "./collect.js";
 import { type Grant, isPathVerb, type Phase, type Role, SOCKET_VERBS, type Verb } from "./model.js";
 import { coversAddress, coversPath, PathPattern } from "./object.js";
@@ -101,9 +102,12 @@ function coversPhase(outer: Grant, inner: Grant): boolean {
   return outer.phase === undefined || outer.phase === inner.phase;
 }
 
-/** `socket(inet,*,*)` covers `socket(inet,stream,tcp)`; a bare name covers nothing but itself. */
+/**
+ * `socket(inet,*,*)` covers `socket(inet,stream,tcp)`; a bare name covers nothing but itself. Of calls that choose, names and numbers
+ * mean the same.
+ */
 export function coversCall(outer: string, inner: string): boolean {
-  if (outer === inner) return true;
+  if (outer === inner || coversChoice(outer, inner)) return true;
   const one = /^(\w+)\((.*)\)$/.exec(outer);
   const other = /^(\w+)\((.*)\)$/.exec(inner);
   if (one === null || other === null || one[1] !== other[1]) return false;

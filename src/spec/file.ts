@@ -9,6 +9,7 @@ import { Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, v
 import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
 import { startsAsTrace } from "../trace/magic.js";
+import { isChoiceFault } from "./choices.js";
 import { isPathVerb, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
 import { parseAddress, subtreeOf } from "./object.js";
 import { LIMITS, SCHEMA } from "./schema.js";
@@ -225,9 +226,11 @@ export function objectFault(verb: string, object: string): string | undefined {
       : undefined;
   }
   if (verb === "syscall") {
-    return /^[a-z_][a-z0-9_]*(?:\([\w,*-]+\))?$/.test(object)
-      ? undefined
-      : "not a syscall: openat, socket(inet,stream,tcp)";
+    if (!/^[a-z_][a-z0-9_]*(?:\([\w,*-]+\))?$/.test(object))
+      return "not a syscall: openat, socket(inet,stream,tcp), setsockopt(SOL_SOCKET,SO_MARK)";
+    return isChoiceFault(object)
+      ? "no such choice of the call: its constants as in setsockopt(SOL_SOCKET,SO_MARK), numbers, or *"
+      : undefined;
   }
   return /^(?:self|group|any|outside|role:\S+)$/.test(object)
     ? undefined

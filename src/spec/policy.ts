@@ -15,7 +15,7 @@
 import type { ScriptOptions } from "./roles.js";
 
 /** Version of this data; the enforcer refuses another one. */
-export const POLICY_VERSION = 3;
+export const POLICY_VERSION = 4;
 
 /** Rights of Landlock by their names in the kernel's documentation, lower case without prefix. */
 export type FsRight =
@@ -46,6 +46,23 @@ export type SocketRule = readonly [family: number, type: number, protocol: numbe
 /** A call that changes as whom a program acts, by its number, with the ids that it may be given. */
 export type UserRule = readonly [call: number, ids: readonly number[]];
 
+/** A test of an argument, of its lower half: `has`: all bits of the value. */
+export type ArgumentTest = readonly [
+  arg: number,
+  is: "eq" | "ne" | "le" | "ge" | "has",
+  value: number,
+];
+
+/** A call that is many in one (choices.ts): what it chooses by, and what comes with the call itself, any of these lists of tests. */
+export interface ChoicePolicy {
+  readonly call: number;
+  readonly args: readonly number[];
+  readonly free: readonly (readonly ArgumentTest[])[];
+}
+
+/** One of those that a call may be, by its number and the values that it is chosen by; -1 stands for any. */
+export type ChoiceRule = readonly [call: number, values: readonly number[]];
+
 export interface PolicyGrant {
   readonly verb: string;
   /** Expanded, in the language of object.ts. */
@@ -67,6 +84,7 @@ export interface PolicyRole {
   readonly calls: readonly number[];
   readonly sockets: readonly SocketRule[];
   readonly users: readonly UserRule[];
+  readonly choices: readonly ChoiceRule[];
   readonly grants: readonly PolicyGrant[];
 }
 
@@ -83,6 +101,9 @@ export interface Policy {
   readonly opens: { readonly reading: boolean; readonly writing: boolean };
   /** Arguments of socket(2) that pass, when the filter decides. */
   readonly sockets: readonly SocketRule[];
+  readonly choices: readonly ChoicePolicy[];
+  /** Numbers of capabilities that programs of root give up, and the supervisor with them. */
+  readonly without: readonly number[];
   readonly landlock: {
     readonly rules: readonly LandlockRule[];
     /** TCP ports; missing: any. */

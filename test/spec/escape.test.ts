@@ -125,6 +125,87 @@ describe.skipIf(lacking("gcc"))("descriptors that are opened again", () => {
   });
 });
 
+describe.skipIf(lacking("gcc"))("calls that are many in one", () => {
+  const number = (name: string) => `${callNumber(name)}`;
+  const sockets = "socket(inet,dgram,udp) socket setsockopt ioctl";
+
+  it.each(["always", "never"] as const)(
+    "pass as what was granted (supervised: %s)",
+    async (supervise) => {
+      const of = (calls: string, ...words: string[]) =>
+        attempted(words, { calls, supervise }).then(({ errno, refusals }) => [
+          errno,
+          ...refusals.map(({ grant }) => `${grant.verb} ${grant.object}`),
+        ]);
+      // SO_MARK
+      expect(await of(sockets, "option", "1", "36")).toEqual([
+        EPERM,
+        "syscall setsockopt(SOL_SOCKET,SO_MARK)",
+      ]);
+      for (const granted of ["SOL_SOCKET,SO_MARK", "1,36", "SOL_SOCKET,*"])
+        expect(await of(`${sockets} setsockopt(${granted})`, "option", "1", "36")).toEqual([0]);
+      // SO_BROADCAST; a level that few programs use.
+      expect(await of(sockets, "option", "1", "6")).toEqual([0]);
+      expect(await of(sockets, "option", "263", "1")).toEqual([
+        EPERM,
+        "syscall setsockopt(SOL_PACKET,PACKET_ADD_MEMBERSHIP)",
+      ]);
+      // SIOCGIFFLAGS, SIOCSIFFLAGS
+      expect(await of(sockets, "interface", "0x8913")).toEqual([0]);
+      expect(await of(sockets, "interface", "0x8914")).toEqual([
+        EPERM,
+        "syscall ioctl(SIOCSIFFLAGS)",
+      ]);
+      // PR_SET_PTRACER of any, PR_GET_NO_NEW_PRIVS
+      expect(await of("prctl", "call", number("prctl"), "0x59616d61", "-1", "0", "0")).toEqual([
+        EPERM,
+        "syscall prctl(PR_SET_PTRACER)",
+      ]);
+      expect(await of("prctl", "call", number("prctl"), "40", "0x10000", "0", "0")).not.toContain(
+        EPERM,
+      );
+      // A new segment of shared memory, and one that others of the user find as well.
+      expect(await of("shmget", "call", number("shmget"), "0x7ace", "4096", "0", "0")).toEqual([
+        EPERM,
+        "syscall shmget(31438)",
+      ]);
+      expect(await of("keyctl", "call", number("keyctl"), "11", "-3", "0", "0")).toEqual([
+        EPERM,
+        "syscall keyctl(KEYCTL_READ)",
+      ]);
+      expect(
+        await of("keyctl keyctl(KEYCTL_DESCRIBE)", "call", number("keyctl"), "11", "-3", "0", "0"),
+      ).toEqual([EPERM, "syscall keyctl(KEYCTL_READ)"]);
+    },
+  );
+});
+
+describe.skipIf(lacking("gcc") || process.getuid?.() !== 0)("programs of root", () => {
+  const netlink = "socket socket(netlink,raw,0) sendto sendmsg ioctl";
+  const granted = "sendto(netlink,route,16)";
+  const udp = "socket socket(inet,dgram,udp) sendmsg";
+  const peer: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
+
+  it.each(["always", "never"] as const)(
+    "change no interface without leave (supervised: %s)",
+    async (supervise) => {
+      const ways = ["change-interface"];
+      expect(await tried(ways, { calls: netlink, supervise })).toBe(EPERM);
+      expect(await tried(ways, { calls: `${netlink} ${granted}`, supervise })).toBe(0);
+    },
+  );
+
+  it.each(["always", "never"] as const)(
+    "send no marked packets without leave (supervised: %s)",
+    async (supervise) => {
+      const ways = ["mark-message", PORT];
+      const mark = "setsockopt(SOL_SOCKET,SO_MARK)";
+      expect(await tried(ways, { calls: udp, grants: peer, supervise })).toBe(EPERM);
+      expect(await tried(ways, { calls: `${udp} ${mark}`, grants: peer, supervise })).toBe(0);
+    },
+  );
+});
+
 describe.skipIf(lacking("gcc"))("addresses of no family", () => {
   const calls = "socket(inet,dgram,udp) socket sendto sendmsg bind connect";
 

@@ -10,6 +10,8 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <linux/perf_event.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -641,6 +643,58 @@ static int send_between(char **words) {
   return sendmmsg(fd, messages, 3, 0);
 }
 
+/* Sets an option of a socket, as a number. */
+static int option(char **words) {
+  int one = 1, fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+  return outcome(setsockopt(fd, atoi(words[0]), atoi(words[1]), &one, sizeof one));
+}
+
+/* Asks an interface of a socket, or changes it. */
+static int interface(char **words) {
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING};
+  int fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+  return outcome(ioctl(fd, strtoul(words[0], NULL, 0), &request));
+}
+
+/* Any call, by its number and four numbers. */
+static int number_call(char **words) {
+  long value[5];
+  for (int k = 0; k < 5; k++) value[k] = strtoul(words[k], NULL, 0);
+  return outcome(syscall(value[0], value[1], value[2], value[3], value[4]));
+}
+
+/* Asks the kernel to change an interface, by a message that would leave it as it is. */
+static int change_interface(char **words) {
+  struct {
+    struct nlmsghdr head;
+    struct ifinfomsg interface;
+  } ask = {{.nlmsg_len = sizeof ask, .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+           {.ifi_index = 1}};
+  struct {
+    struct nlmsghdr head;
+    struct nlmsgerr error;
+    char more[256];
+  } told = {0};
+  (void)words;
+  int fd = must(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+  must(write(fd, &ask, sizeof ask));
+  must(read(fd, &told, sizeof told));
+  return -told.error.error;
+}
+
+/* Sends a message with a mark, which its control data asks for. */
+static int mark_message(char **words) {
+  struct sockaddr_in peer = loopback(AF_INET, words[0]);
+  struct iovec piece = {"x", 1};
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct msghdr message = {.msg_name = &peer, .msg_namelen = sizeof peer, .msg_iov = &piece, .msg_iovlen = 1,
+                           .msg_control = control, .msg_controllen = sizeof control};
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SO_MARK};
+  *(int *)CMSG_DATA(head) = 7;
+  return outcome(sendmsg(must(socket(AF_INET, SOCK_DGRAM, 0)), &message, 0));
+}
+
 static int nothing(char **words) {
   (void)words;
   return 0;
@@ -706,6 +760,11 @@ static const struct {
     {"unheard-of", unheard_of},
     {"resolve", resolve},
     {"send-between", send_between},
+    {"option", option},
+    {"interface", interface},
+    {"call", number_call},
+    {"change-interface", change_interface},
+    {"mark-message", mark_message},
     {"nothing", nothing},
 };
 

@@ -51,8 +51,10 @@ const nothing = JSON.stringify({
   judged: [],
   opens: { reading: false, writing: false },
   sockets: [],
+  choices: [],
+  without: [],
   landlock: { rules: [], scopeAbstract: false, scopeSignal: false },
-  roles: [{ name: "none", exe: [], calls: [], sockets: [], users: [], grants: [] }],
+  roles: [{ name: "none", exe: [], calls: [], sockets: [], users: [], choices: [], grants: [] }],
   root: 0,
   learn: true,
 } satisfies Policy);

@@ -9,6 +9,8 @@
 //! the filter express. The supervisor only narrows that, role by role.
 
 mod apart;
+mod capabilities;
+mod choices;
 mod files;
 mod filter;
 mod gate;
@@ -23,9 +25,9 @@ mod reaper;
 mod receiving;
 mod rules;
 mod ruleset;
+mod share;
 mod sockets;
 mod supervise;
-mod share;
 mod target;
 
 use std::sync::Arc;
@@ -74,6 +76,8 @@ impl Enforcement {
         }
         let own = self.clone();
         let work = move || {
+            // It has what the programs have, and no more: it performs their calls.
+            capabilities::give_up(&own.policy.without)?;
             // Without a listener the child has failed, and says why; without a supervisor nobody lets it go on.
             if let Ok(Some(listener)) = gate.take(pid, |listener| {
                 let runs_program = own.attempt.is_none();

@@ -62,7 +62,7 @@ function protocol(family: number, value: number): Value {
 const SOL = { IP: 0, SOCKET: 1, IPV6: 41 } as const;
 
 /** Sets of option names by level. */
-const OPTIONS: Readonly<Record<number, string>> = {
+export const OPTION_SETS: Readonly<Record<number, string>> = {
   0: "sockopt_ip",
   1: "sockopt_socket",
   6: "sockopt_tcp",
@@ -91,7 +91,7 @@ const OPTIONS: Readonly<Record<number, string>> = {
 };
 
 function optionName(level: number, option: number, get: boolean): Value {
-  const set = OPTIONS[level];
+  const set = OPTION_SETS[level];
   if (set === undefined) return int(option | 0);
   const name = get ? choiceName(`${set}_get`, option) : undefined;
   return name === undefined ? choice(set, option) : { kind: "choice", set, value: option, name };

@@ -1,6 +1,7 @@
 /** Firejail profiles. */
 
 import { dirname } from "node:path";
+import { choosesBy } from "../choices.js";
 import { isPathVerb, SOCKET_VERBS, type Spec } from "../model.js";
 import { isSecret } from "../places.js";
 import {
@@ -148,6 +149,7 @@ function judgeFor({ known, tokens }: ExportOptions): Judge {
     if (verb === "syscall") {
       const call = object.split("(")[0] ?? "";
       if (known?.has(call) === false) return ["lost", "this firejail does not know the call"];
+      if (choosesBy(call) !== undefined) return ["widened", "whatever the call chooses"];
       return object.includes("(")
         ? ["widened", "families are told apart, types and protocols are not"]
         : ["kept"];

@@ -3,7 +3,9 @@
 import { constant } from "../../decode/flags.js";
 import { NAMES, X86_64 } from "../../decode/names.generated.js";
 import { SYSCALLS } from "../../decode/tables.generated.js";
+import { choiceOf, choiceTests, choosesBy, freeChoices } from "../choices.js";
 import type { Spec } from "../model.js";
+import type { ArgumentTest } from "../policy.js";
 import {
   callsOf,
   type Exported,
@@ -62,12 +64,14 @@ function exportSeccomp(spec: Spec, options: ExportOptions): Exported {
   const own = RUNTIME[options.base] ?? [];
   const isKnown = (name: string) => options.known?.has(name) ?? true;
   const kinds = socketKinds(spec);
+  const chosen = choicesOf(spec).filter(({ call }) => isKnown(call) && !own.includes(call));
+  const isHeld = (name: string) => isHeldByChoice(name) && !own.includes(name);
   const allowed = [...new Set([...granted, ...own])]
-    .filter((name) => isKnown(name) && name !== "socket")
+    .filter((name) => isKnown(name) && name !== "socket" && !isHeld(name))
     .sort();
-  const old = olderCalls().filter(
-    (name) => !allowed.includes(name) && name !== "socket" && isKnown(name),
-  );
+  const free = granted.filter((name) => isKnown(name) && isHeld(name)).flatMap(freeRules);
+  const looked = new Set(["socket", ...allowed, ...[...free, ...chosen].map(({ call }) => call)]);
+  const old = olderCalls().filter((name) => !looked.has(name) && isKnown(name));
   const rules: Rule[] = [
     { names: allowed, action: "SCMP_ACT_ALLOW" },
     ...kinds.map((kind) => ({
@@ -75,6 +79,13 @@ function exportSeccomp(spec: Spec, options: ExportOptions): Exported {
       action: "SCMP_ACT_ALLOW",
       args: socketArguments(kind),
     })),
+    ...[...free, ...chosen]
+      .filter(({ call }) => isHeld(call))
+      .map(({ call, tests }) => ({
+        names: [call],
+        action: "SCMP_ACT_ALLOW",
+        ...(tests.length > 0 && { args: tests.map(argumentOf) }),
+      })),
     // A denied call that programs have always had fails as forbidden; a newer one as missing, so that they fall back.
     { names: old, action: "SCMP_ACT_ERRNO", errnoRet: EPERM },
   ];
@@ -91,7 +102,11 @@ function exportSeccomp(spec: Spec, options: ExportOptions): Exported {
       if (verb !== "syscall")
         return ["lost", "a seccomp filter sees no paths and addresses: nothing holds them back"];
       const name = object.split("(")[0] ?? "";
-      return isKnown(name) ? ["kept"] : ["lost", "the installed libseccomp does not know the call"];
+      if (!isKnown(name)) return ["lost", "the installed libseccomp does not know the call"];
+      const isChoice = choosesBy(name) !== undefined;
+      return isChoice && !isHeld(name)
+        ? ["widened", "whatever the call chooses: a profile cannot leave some out"]
+        : ["kept"];
     }),
     remarks: [
       ...unionRemark(spec),
@@ -108,6 +123,39 @@ function exportSeccomp(spec: Spec, options: ExportOptions): Exported {
         : []),
     ],
   };
+}
+
+interface ChosenRule {
+  readonly call: string;
+  readonly tests: readonly ArgumentTest[];
+}
+
+/** Whether a profile can say what comes with a call that chooses: each argument is compared with one value. */
+function isHeldByChoice(name: string): boolean {
+  const free = freeChoices(name);
+  return free?.every((tests) => tests.every(([, is]) => is === "eq")) === true;
+}
+
+/** Rules for what comes with the call itself. */
+function freeRules(call: string): ChosenRule[] {
+  return (freeChoices(call) ?? []).map((tests) => ({ call, tests }));
+}
+
+/** What calls of any role were granted to choose. */
+function choicesOf(spec: Spec): ChosenRule[] {
+  const objects = new Set(
+    spec.roles.flatMap(({ grants }) =>
+      grants.flatMap(({ verb, object }) => (verb === "syscall" ? [object] : [])),
+    ),
+  );
+  return [...objects].sort().flatMap((object) => {
+    const [call, tests] = [choiceOf(object)?.call, choiceTests(object)];
+    return call === undefined || tests === undefined ? [] : [{ call, tests }];
+  });
+}
+
+function argumentOf([index, , value]: ArgumentTest): Argument {
+  return { index, value: 0xffff_ffff, valueTwo: value, op: "SCMP_CMP_MASKED_EQ" };
 }
 
 /** Calls of x86-64 that are older than what programs can do without. */

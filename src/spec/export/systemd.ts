@@ -1,6 +1,7 @@
 /** A systemd service unit. */
 
 import { basename, dirname, resolve } from "node:path";
+import { choosesBy } from "../choices.js";
 import { isPathVerb, rootRole, SOCKET_VERBS, type Spec } from "../model.js";
 import { parseAddress, plainPath } from "../object.js";
 import { expanded } from "../tokens.js";
@@ -278,6 +279,7 @@ function judgeFor({ known, tokens }: ExportOptions, built: ReadonlySet<string>):
     if (verb === "syscall") {
       const call = object.split("(")[0] ?? "";
       if (known?.has(call) === false) return ["lost", "this systemd does not know the call"];
+      if (choosesBy(call) !== undefined) return ["widened", "whatever the call chooses"];
       return object.includes("(")
         ? ["widened", "families are told apart, types and protocols are not"]
         : ["kept"];

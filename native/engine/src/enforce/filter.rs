@@ -8,6 +8,7 @@ use seccompiler::{
 use trace_format::syscalls::first_unknown;
 use trace_format::table::Arch;
 
+use super::choices::{self, Alternatives, Is, Test};
 use super::policy::{Opens, Policy, SocketRule};
 use crate::error::EngineError;
 
@@ -47,14 +48,19 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
         _ => policy.absent.iter().copied().chain([libc::SYS_clone3]).collect(),
     };
     for number in policy.pass.iter().chain(&NEEDED).chain(&first).copied() {
+        if let Some(tests) = looked_at(policy, number) {
+            if tests.iter().any(Vec::is_empty) {
+                allowed.insert(number);
+            } else if !tests.is_empty() {
+                rules.insert(number, rules_of(&tests).map_err(wrong)?);
+            }
+            continue;
+        }
         let own = match number {
             libc::SYS_socket | libc::SYS_socketpair => socket_rules(&policy.sockets, number).map_err(wrong)?,
             libc::SYS_clone => clone_rules(policy.supervised).map_err(wrong)?,
-            libc::SYS_ioctl => ioctl_rules(policy).map_err(wrong)?,
             libc::SYS_unshare => unshare_rules().map_err(wrong)?,
             libc::SYS_setns => None,
-            libc::SYS_setsockopt => option_rules().map_err(wrong)?,
-            libc::SYS_prctl if policy.supervised => process_rules().map_err(wrong)?,
             libc::SYS_fcntl if policy.supervised => command_rules().map_err(wrong)?,
             libc::SYS_sendto if !policy.supervised => sendto_rules(policy).map_err(wrong)?,
             libc::SYS_sendmsg if !policy.supervised => message_rules(2).map_err(wrong)?,
@@ -465,28 +471,55 @@ fn own_rules(number: i64) -> Conditions {
     Ok(Some(rules.into_iter().map(SeccompRule::new).collect::<Result<_, _>>()?))
 }
 
-/// Any option of a socket but those of [`ROUTES`], and taking these back.
-fn option_rules() -> Conditions {
-    let mut others = Vec::new();
-    let mut rules = vec![SeccompRule::new(vec![argument(4, SeccompCmpOp::Eq, 0)?])?];
-    for (level, options) in ROUTES {
-        others.push(argument(1, SeccompCmpOp::Ne, level as u64)?);
-        let mut own = vec![argument(1, SeccompCmpOp::Eq, level as u64)?];
-        for option in options {
-            own.push(argument(2, SeccompCmpOp::Ne, *option as u64)?);
-        }
-        rules.push(SeccompRule::new(own)?);
+/// What passes of a call by its arguments alone: that nobody is kept from (none of [`is_never`]) and that comes with the call or was
+/// granted (`choices.rs`). `None`: other rules are made of it, or none.
+fn looked_at(policy: &Policy, number: i64) -> Option<Alternatives> {
+    let own = match number {
+        libc::SYS_setsockopt => Some(option_tests()),
+        libc::SYS_prctl if policy.supervised => Some(vec![process_tests()]),
+        libc::SYS_ioctl => Some(vec![ioctl_tests(policy)]),
+        _ => None,
+    };
+    match (choices::alternatives(policy, number), own) {
+        (Some(chosen), Some(own)) => Some(choices::both(&chosen, &own)),
+        (chosen, own) => chosen.or(own),
     }
-    rules.push(SeccompRule::new(others)?);
-    Ok(Some(rules))
+}
+
+fn rules_of(alternatives: &Alternatives) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let condition = |Test(arg, is, value): &Test| {
+        let value = u64::from(*value);
+        match is {
+            Is::Eq => argument(*arg, SeccompCmpOp::Eq, value),
+            Is::Ne => argument(*arg, SeccompCmpOp::Ne, value),
+            Is::Le => argument(*arg, SeccompCmpOp::Le, value),
+            Is::Ge => argument(*arg, SeccompCmpOp::Ge, value),
+            Is::Has => argument(*arg, SeccompCmpOp::MaskedEq(value), value),
+        }
+    };
+    let rule = |tests: &Vec<Test>| SeccompRule::new(tests.iter().map(condition).collect::<Result<_, _>>()?);
+    alternatives.iter().map(rule).collect()
+}
+
+/// Any option of a socket but those of [`ROUTES`], and taking these back.
+fn option_tests() -> Alternatives {
+    let mut others = Vec::new();
+    let mut alternatives = Vec::new();
+    for (level, options) in ROUTES {
+        others.push(Test(1, Is::Ne, level as u32));
+        let own = options.iter().map(|option| Test(2, Is::Ne, *option as u32));
+        alternatives.push([Test(1, Is::Eq, level as u32)].into_iter().chain(own).collect());
+    }
+    alternatives.insert(0, others);
+    alternatives.push(vec![Test(4, Is::Eq, 0)]);
+    alternatives
 }
 
 /// All but `PR_SET_DUMPABLE`, after which a supervisor that is not root could not answer for the process any more, `PR_SET_MM`, and
 /// what changes whose children a process has.
-fn process_rules() -> Conditions {
-    let others = [libc::PR_SET_DUMPABLE, libc::PR_SET_MM, libc::PR_SET_CHILD_SUBREAPER]
-        .map(|what| argument(0, SeccompCmpOp::Ne, what as u64));
-    Ok(Some(vec![SeccompRule::new(others.into_iter().collect::<Result<_, _>>()?)?]))
+fn process_tests() -> Vec<Test> {
+    let others = [libc::PR_SET_DUMPABLE, libc::PR_SET_MM, libc::PR_SET_CHILD_SUBREAPER];
+    others.map(|what| Test(0, Is::Ne, what as u32)).to_vec()
 }
 
 /// Commands of fcntl(2) that have a process told by signals.
@@ -524,20 +557,24 @@ fn unshare_rules() -> Conditions {
 /// Anything but typing into the terminal of whoever started the program, changing whole file systems, and changing a file that may
 /// be read only. Under a supervisor also but having others told by signals, as those Landlock keeps inside the tree and not apart
 /// there, and having it wait.
-fn ioctl_rules(policy: &Policy) -> Conditions {
+fn ioctl_tests(policy: &Policy) -> Vec<Test> {
     let owns = OWNS.iter().chain([&HOLDS_UP]).filter(|_| policy.supervised);
     // Which files may be changed, only a supervisor tells.
     let is_left =
         !policy.supervised && policy.roles.iter().flat_map(|role| &role.grants).any(|one| one.verb == "chmeta");
     let alters = ALTERS.iter().filter(|_| !is_left).map(|(request, _)| request);
     let all = TYPES.iter().chain(&OF_FILE_SYSTEMS).chain(owns).chain(alters);
-    let others = all.map(|request| argument(1, SeccompCmpOp::Ne, *request));
-    Ok(Some(vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?]))
+    all.map(|request| Test(1, Is::Ne, *request as u32)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enforce::policy::{Choice, Role};
+
+    /// One that was granted nothing.
+    const ROLE: &str =
+        r#"{"name":"r","exe":[],"script":null,"calls":[],"sockets":[],"users":[],"choices":[],"grants":[]}"#;
 
     /// What the kernel makes of a call, by the steps that filters are made of.
     fn answer(program: &BpfProgram, number: i64, args: [u64; 6]) -> u32 {
@@ -556,6 +593,7 @@ mod tests {
                 code if code == libc::BPF_ALU | libc::BPF_AND | libc::BPF_K => value &= k,
                 code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => jump(value == k),
                 code if code == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => jump(value >= k),
+                code if code == libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K => jump(value > k),
                 code if code == libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K => jump(value & k != 0),
                 code if code == libc::BPF_JMP | libc::BPF_JA => at += k as usize,
                 code if code == libc::BPF_RET | libc::BPF_K => return k,
@@ -566,8 +604,8 @@ mod tests {
 
     fn policy(pass: &[i64], absent: &[i64]) -> Policy {
         let text = format!(
-            r#"{{"version":3,"supervised":true,"pass":{pass:?},"absent":{absent:?},"judged":[],"roles":[{{"name":"r","exe":[],
-            "script":null,"calls":[],"sockets":[],"users":[],"grants":[]}}],"root":0,"learn":false,"sockets":[],
+            r#"{{"version":4,"supervised":true,"pass":{pass:?},"absent":{absent:?},"judged":[],"roles":[{{"name":"r","exe":[],
+            "script":null,"calls":[],"sockets":[],"users":[],"choices":[],"grants":[]}}],"root":0,"learn":false,"sockets":[],"choices":[],"without":[],
             "opens":{{"reading":false,"writing":false}},
             "landlock":{{"rules":[],"connect":null,"bind":null,"scopeAbstract":false,"scopeSignal":false}}}}"#
         );
@@ -658,6 +696,61 @@ mod tests {
         let group = [1, 0, 0, u64::MAX, PERF_FLAG_PID_CGROUP, 0];
         assert_eq!(controlled(libc::SYS_perf_event_open, &group), Some(All));
         assert_ne!(answer(&program, libc::SYS_perf_event_open, group), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn a_call_that_chooses_passes_as_what_was_granted() {
+        let calls = [libc::SYS_setsockopt, libc::SYS_keyctl, libc::SYS_ioctl];
+        let granted = |supervised: bool| {
+            let mut own = policy(&calls, &[]);
+            own.supervised = supervised;
+            let choice = |call, args: &[u8], free: &str| Choice {
+                call,
+                args: args.to_vec(),
+                free: serde_json::from_str(free).unwrap(),
+            };
+            own.choices = vec![
+                choice(
+                    libc::SYS_setsockopt,
+                    &[1, 2],
+                    r#"[[[1,"eq",1],[2,"ne",36],[2,"ne",25]],[[1,"eq",0],[2,"le",51]]]"#,
+                ),
+                choice(libc::SYS_keyctl, &[0], "[]"),
+                choice(libc::SYS_ioctl, &[1], r#"[[[1,"le",35071]],[[1,"ge",35840]],[[1,"eq",35091]]]"#),
+            ];
+            let role = |choices| Role { choices, ..serde_json::from_str(ROLE).unwrap() };
+            own.roles = vec![
+                role(vec![(libc::SYS_setsockopt, vec![1, 36]), (libc::SYS_keyctl, vec![11])]),
+                role(vec![(libc::SYS_setsockopt, vec![1, 36]), (libc::SYS_ioctl, vec![0x8914])]),
+            ];
+            program(&own, Otherwise::Notify, true).unwrap()
+        };
+        let passes = |program: &BpfProgram, number, args: [u64; 3]| {
+            let args = [args[0], args[1], args[2], 1, 4, 0];
+            answer(program, number, args) == libc::SECCOMP_RET_ALLOW
+        };
+        for supervised in [true, false] {
+            let program = granted(supervised);
+            for (option, is_free) in [(2, true), (25, false), (36, true)] {
+                assert_eq!(passes(&program, libc::SYS_setsockopt, [3, 1, option]), is_free, "SOL_SOCKET {option}");
+            }
+            assert!(passes(&program, libc::SYS_setsockopt, [3, 0, 1]));
+            assert!(!passes(&program, libc::SYS_setsockopt, [3, 0, libc::IP_OPTIONS as u64]));
+            assert!(
+                !passes(&program, libc::SYS_setsockopt, [3, 0, 64])
+                    && !passes(&program, libc::SYS_setsockopt, [3, 263, 1])
+            );
+            // Of what one role was granted and not the other a supervisor decides.
+            assert_eq!(passes(&program, libc::SYS_keyctl, [11, 0, 0]), !supervised);
+            assert!(!passes(&program, libc::SYS_keyctl, [12, 0, 0]));
+            assert_eq!(passes(&program, libc::SYS_ioctl, [3, 0x8914, 0]), !supervised);
+            assert!(
+                passes(&program, libc::SYS_ioctl, [3, 0x8913, 0]) && passes(&program, libc::SYS_ioctl, [3, 0x5401, 0])
+            );
+            assert!(!passes(&program, libc::SYS_ioctl, [3, 0x8916, 0]));
+            assert!(!passes(&program, libc::SYS_ioctl, [3, libc::TIOCSTI, 0]));
+            assert!(!passes(&program, libc::SYS_ioctl, [3, OF_FILE_SYSTEMS[0], 0]));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use libc::c_int;
 
+use super::capabilities;
 use super::filter::{self, Otherwise};
 use super::policy::Policy;
 use super::ruleset;
@@ -17,6 +18,8 @@ pub struct Gate {
     ruleset: Option<OwnedFd>,
     program: Vec<libc::sock_filter>,
     notify: bool,
+    /// Capabilities to be given up.
+    without: Vec<u8>,
     /// The child says on the first which number its listener has, and waits on the second until that was fetched.
     report: (OwnedFd, OwnedFd),
     go: (OwnedFd, OwnedFd),
@@ -38,7 +41,14 @@ impl Gate {
         let judges_opens = ruleset.is_some() && ruleset::judges_opens();
         let program = filter::program(policy, otherwise, judges_opens)?;
         let plain = program.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
-        Ok(Gate { ruleset, program: plain.collect(), notify, report: pipe()?, go: pipe()? })
+        Ok(Gate {
+            ruleset,
+            program: plain.collect(),
+            notify,
+            without: policy.without.clone(),
+            report: pipe()?,
+            go: pipe()?,
+        })
     }
 
     /// The child's part.
@@ -49,6 +59,9 @@ impl Gate {
     /// # Safety
     /// Only in a child of fork that goes on to its exec.
     pub unsafe fn pass(&self) -> Result<(), c_int> {
+        if capabilities::give_up(&self.without).is_err() {
+            return Err(STEP_PRIVILEGES);
+        }
         // SAFETY: all are system calls on descriptors and memory that were made before the fork.
         unsafe {
             if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {

@@ -2,10 +2,12 @@
 
 use serde::Deserialize;
 
+use super::capabilities;
+use super::choices::Test;
 use crate::error::EngineError;
 
 /// The version that this enforcer understands.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// More than any spec compiles to.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -14,6 +16,9 @@ pub type SocketRule = (i32, i32, i32);
 
 /// Number of a call that changes as whom a program acts, and its ids.
 pub type UserRule = (i64, Vec<i32>);
+
+/// Number of a call that chooses, and the values that it was granted; -1 is any.
+pub type ChoiceRule = (i64, Vec<i64>);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -27,6 +32,9 @@ pub struct Policy {
     pub judged: Vec<i64>,
     pub opens: Opens,
     pub sockets: Vec<SocketRule>,
+    pub choices: Vec<Choice>,
+    /// Numbers of capabilities that nobody needs.
+    pub without: Vec<u8>,
     pub landlock: Landlock,
     pub roles: Vec<Role>,
     pub root: usize,
@@ -67,7 +75,17 @@ pub struct Role {
     pub calls: Vec<i64>,
     pub sockets: Vec<SocketRule>,
     pub users: Vec<UserRule>,
+    pub choices: Vec<ChoiceRule>,
     pub grants: Vec<Grant>,
+}
+
+/// A call that is many in one: the arguments by which it chooses, and what comes with the call itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Choice {
+    pub call: i64,
+    pub args: Vec<u8>,
+    pub free: Vec<Vec<Test>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -109,6 +127,15 @@ impl Policy {
         let policy: Policy = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if policy.root >= policy.roles.len() {
             return Err(wrong(format!("role {} of {} is to be the first", policy.root, policy.roles.len())));
+        }
+        if let Some(number) = policy.without.iter().find(|number| **number >= capabilities::MOST) {
+            return Err(wrong(format!("there is no capability {number}")));
+        }
+        let arguments = |choice: &Choice| -> Vec<u8> {
+            choice.args.iter().copied().chain(choice.free.iter().flatten().map(|test| test.0)).collect()
+        };
+        if let Some(argument) = policy.choices.iter().flat_map(arguments).find(|argument| *argument > 5) {
+            return Err(wrong(format!("a call chooses by argument {argument}, there are 0 to 5")));
         }
         Ok(policy)
     }

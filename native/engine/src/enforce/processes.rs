@@ -422,7 +422,7 @@ mod tests {
         let process = processes.known(own).unwrap();
         let role = |name: &str, exe: &str| {
             let role = serde_json::json!({
-                "name": name, "exe": [exe], "script": null, "calls": [], "sockets": [], "users": [], "grants": [],
+                "name": name, "exe": [exe], "script": null, "calls": [], "sockets": [], "users": [], "choices": [], "grants": [],
             });
             crate::enforce::rules::RoleRules::new(&serde_json::from_value(role).unwrap())
         };
@@ -563,7 +563,7 @@ mod tests {
         processes.first(own, 0, false).unwrap();
         let process = processes.known(own).unwrap();
         let role = serde_json::json!({
-            "name": "now", "exe": [process.exe()], "script": null, "calls": [], "sockets": [], "users": [], "grants": [],
+            "name": "now", "exe": [process.exe()], "script": null, "calls": [], "sockets": [], "users": [], "choices": [], "grants": [],
         });
         let role: crate::enforce::policy::Role = serde_json::from_value(role).unwrap();
         let rules = Rules { roles: vec![crate::enforce::rules::RoleRules::new(&role)] };

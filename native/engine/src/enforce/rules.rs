@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::choices;
 use super::pattern::{Pattern, Rest};
-use super::policy::{Policy, Role, Script, SocketRule, UserRule};
+use super::policy::{ChoiceRule, Policy, Role, Script, SocketRule, UserRule};
 use crate::resolve::join;
 
 /// Verbs of paths, as bits.
@@ -97,6 +98,7 @@ pub struct RoleRules {
     calls: HashSet<i64>,
     sockets: Vec<SocketRule>,
     users: Vec<UserRule>,
+    choices: Vec<ChoiceRule>,
     plain: HashMap<Vec<u8>, Masks>,
     patterns: Vec<(Pattern, Masks)>,
     /// Verb, address, phases.
@@ -114,6 +116,7 @@ impl RoleRules {
             calls: role.calls.iter().copied().collect(),
             sockets: role.sockets.clone(),
             users: role.users.clone(),
+            choices: role.choices.clone(),
             plain: HashMap::new(),
             patterns: Vec::new(),
             addresses: Vec::new(),
@@ -161,6 +164,12 @@ impl RoleRules {
     #[must_use]
     pub fn may_become(&self, number: i64, ids: &[i32]) -> bool {
         self.users.iter().any(|(own, granted)| *own == number && granted == ids)
+    }
+
+    /// Whether a call that chooses was granted with these values.
+    #[must_use]
+    pub fn may_choose(&self, number: i64, values: &[u32]) -> bool {
+        self.choices.iter().any(|(own, granted)| *own == number && choices::covers(granted, values))
     }
 
     /// Whether all verbs of `bits` are granted on a canonical path.
@@ -349,6 +358,7 @@ mod tests {
             calls: Vec::new(),
             sockets: Vec::new(),
             users: Vec::new(),
+            choices: Vec::new(),
             grants,
         }
     }

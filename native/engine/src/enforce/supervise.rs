@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::apart::{Apart, Holder, patiently};
+use super::choices;
 use super::files;
 use super::filter::{self, Controlled};
 use super::policy::Policy;
@@ -321,6 +322,7 @@ impl Supervisor {
         if filter::is_never(asked.number, &asked.args) {
             return Err(libc::EPERM);
         }
+        self.choose(asked, check)?;
         match asked.number {
             libc::SYS_execve | libc::SYS_execveat => self.exec(asked, check),
             libc::SYS_connect => sockets::connect(asked, check),
@@ -366,6 +368,16 @@ impl Supervisor {
             }
             number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
             number => by_number(number, &self.judged),
+        }
+    }
+
+    /// That a call that is many in one was granted as the one that it is.
+    fn choose(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<(), Errno> {
+        match choices::chosen(&self.policy, asked.number, &asked.args) {
+            Some(values) if !check.all(|role| role.may_choose(asked.number, &values)) => {
+                check.refuse("syscall", chosen_object(asked.number, &values)).map_err(|_| libc::EPERM)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -451,7 +463,8 @@ impl Supervisor {
             let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", args[0] as i32)).unwrap_or_default();
             ("chmeta", path.to_string_lossy().into_owned(), libc::EPERM)
         } else {
-            ("syscall", number.to_string(), libc::EPERM)
+            let values = choices::chosen(&self.policy, number, &args).filter(|_| self.policy.pass.contains(&number));
+            ("syscall", values.map_or(number.to_string(), |values| chosen_object(number, &values)), libc::EPERM)
         };
         let (role, verb) = (self.rules.roles[self.policy.root].name.clone(), verb.to_owned());
         (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno, killed: false });
@@ -539,7 +552,10 @@ impl Decide for Supervisor {
                 true if self.judged.contains(&number) && !moves_names(number) => {
                     self.decide(&asked, &check).unwrap_or_else(Answer::Refused)
                 }
-                true => Answer::Pass,
+                true => {
+                    let _ = self.choose(&asked, &check);
+                    Answer::Pass
+                }
             }
         };
         for (verb, object) in check.refused.take() {
@@ -553,6 +569,11 @@ impl Decide for Supervisor {
         }
         self.deliver((tid, pid, id), roles.first().copied(), answer);
     }
+}
+
+/// What was refused to a call that chooses, as `src/spec/enforce.ts` reads it.
+fn chosen_object(number: i64, values: &[u32]) -> String {
+    values.iter().fold(number.to_string(), |text, value| format!("{text} {value}"))
 }
 
 /// Calls that send a signal to whom their first argument tells.
