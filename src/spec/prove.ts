@@ -238,29 +238,33 @@ function sameRole(seen: Observation, role: ObservedRole, spec: Spec): ObservedRo
   return own && [...seen.roles.values()].find((other) => roleOf(spec, other, tokens) === own);
 }
 
-/** Whether a spec with these grants left out is still enough. */
-export type StillWorks = (spec: Spec) => Promise<boolean>;
+/** Whether a spec with these grants left out is still enough; undefined: there will be no more answers. */
+export type StillWorks = (spec: Spec) => Promise<boolean | undefined>;
 
 /** Verbs whose grants may be tried. Whether the others are needed shows in what a program leaves behind, and not in the program. */
 const WITHOUT_TRACE: ReadonlySet<Verb> = new Set<Verb>(["read", "list", "stat"]);
 
 /**
  * Removes grants as long as the program goes on working: halves first, then halves of halves. Calls of the system are
- * left alone, since what they would be needed for happens seldom.
+ * left alone, since what they would be needed for happens seldom. When there are no more answers, what was not tried stays
+ * (`isWhole` is false).
  */
 export async function minimize(
   spec: Spec,
   works: StillWorks,
-): Promise<{ readonly spec: Spec; readonly removed: number }> {
+): Promise<{ readonly spec: Spec; readonly removed: number; readonly isWhole: boolean }> {
   let current = spec;
   let removed = 0;
+  let isWhole = true;
   for (const { name } of spec.roles) {
     const role = current.roles.find((one) => one.name === name);
     const candidates = role?.grants.filter(({ verb }) => WITHOUT_TRACE.has(verb)) ?? [];
     const drop = async (grants: readonly Grant[]): Promise<void> => {
-      if (grants.length === 0) return;
+      if (grants.length === 0 || !isWhole) return;
       const trial = without(current, name, new Set(grants));
-      if (await works(trial)) {
+      const answer = await works(trial);
+      isWhole = answer !== undefined;
+      if (answer === true) {
         current = trial;
         removed += grants.length;
         return;
@@ -272,7 +276,7 @@ export async function minimize(
     };
     await drop(candidates);
   }
-  return { spec: current, removed };
+  return { spec: current, removed, isWhole };
 }
 
 function without(spec: Spec, name: string, grants: ReadonlySet<Grant>): Spec {

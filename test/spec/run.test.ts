@@ -1,6 +1,7 @@
 /** Specs of real programs, enforced by the built command. */
 
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   existsSync,
   mkdirSync,
@@ -506,6 +507,35 @@ describe("trace spec prove", TIMEOUT, () => {
     expect(small).toContain("object: $PWD/words");
     expect(place.trace("spec", "run", "../small.spec").stdout).toBe("b\na\n");
     expect(existsSync(join(place.base, "small.spec"))).toBe(true);
+  });
+
+  it("writes what it has found when it is interrupted, and leaves nothing behind", async () => {
+    const other = new SpecPlace({ words: "b\n" });
+    // Each run adds a line.
+    const command = ["sh", "-c", "echo >> runs; sleep 0.3; exec cat words"];
+    const own = other.learn(...command);
+    const scratch = join(other.base, "tmp");
+    const words = ["spec", "prove", "--minimize", "-o", "../small.spec", own, "../base.trace"];
+    const running = spawn(cli, [...words, "--", ...command], { cwd: other.work, env: other.env });
+    let said = "";
+    running.stderr.on("data", (piece: Buffer) => {
+      said += piece.toString();
+    });
+    // Recorded, proved, run twice as it is: the next one has fewer grants.
+    const timer = setInterval(() => {
+      if (readFileSync(join(other.work, "runs"), "utf8").length <= 4) return;
+      clearInterval(timer);
+      running.kill("SIGINT");
+    }, 50);
+    const [, signal] = (await once(running, "close")) as [number | null, string | null];
+    expect(signal, said).toBe("SIGINT");
+    expect(said).toContain("interrupted: grants that were not tried by then are left in");
+    expect(other.trace("spec", "run", "../small.spec")).toMatchObject({ status: 0, stdout: "b\n" });
+    expect(readdirSync(scratch)).toEqual([]);
+    expect(readdirSync(other.base).filter((name) => name.startsWith(".trace"))).toEqual([]);
+    const again = other.trace(...words);
+    expect(again).toMatchObject({ status: 2, stderr: expect.stringContaining("exists already") });
+    other.leave();
   });
 
   it("leaves in what changes something, and what a program only complains about", () => {

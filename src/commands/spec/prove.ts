@@ -1,9 +1,10 @@
 /** `trace spec prove`: is a spec enough for its program, and is it tight? Exit code 0 yes, 2 no, 3 cannot tell. */
 
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { TraceError } from "../../errors.js";
 import { printable } from "../../report/text.js";
@@ -13,9 +14,17 @@ import { readSpec, specText } from "../../spec/file.js";
 import { type Learner, learnerOf } from "../../spec/learner.js";
 import type { Spec } from "../../spec/model.js";
 import type { Proof } from "../../spec/prove.js";
-import type { CommandContext, CommandDef } from "../command.js";
+import { ENDING, removeTemporary, temporaryDirectory } from "../../temporary.js";
+import type { CommandContext, CommandDef, ExitStatus } from "../command.js";
 import { timeSpan } from "../values.js";
-import { deliver, outputOptions, tokensHere, tracesOf, withTraces } from "./shared.js";
+import {
+  deliver,
+  outputOptions,
+  refuseExisting,
+  tokensHere,
+  tracesOf,
+  withTraces,
+} from "./shared.js";
 
 interface Options {
   readonly minimize?: boolean;
@@ -80,7 +89,7 @@ export const command: CommandDef<Options> = {
   run,
 };
 
-async function run(context: CommandContext<Options>): Promise<number> {
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { args, options, env } = context;
   const [path = "", ...words] = args;
   const spec = readSpec(path);
@@ -93,6 +102,8 @@ async function run(context: CommandContext<Options>): Promise<number> {
       hint: "trace spec prove SPEC -- PROGRAM",
     });
   }
+  // Before anything is run: what is found takes long to find.
+  if (options.minimize === true) refuseExisting(options.output, options.force === true);
   const baselines = named.length > 0 ? named : tracesOf(spec);
   const tokens = tokensHere(env);
   const { prove, timeLimit } = await import("../../spec/prove.js");
@@ -114,8 +125,10 @@ async function run(context: CommandContext<Options>): Promise<number> {
       : textOf(proof, spec, learnerOf(spec, tokens)),
   );
   if (!proof.proved) return 2;
-  if (options.minimize === true)
-    await writeMinimal(context, spec, command, { timeout, ended: proof.run.ended });
+  if (options.minimize === true) {
+    const signal = await writeMinimal(context, spec, command, { timeout, ended: proof.run.ended });
+    if (signal !== undefined) return { signal };
+  }
   return tellsAll(proof) ? 0 : 3;
 }
 
@@ -171,45 +184,38 @@ function textOf(proof: Proof, spec: Spec, learner: Learner): string {
   return `${lines.map(printable).join("\n")}\n`;
 }
 
-/** Runs the program again and again with fewer grants; what it prints and how it `ended` has to stay the same. */
+/** What a run prints and how it ends. */
+interface Outcome {
+  readonly text: string;
+  readonly errors: string;
+}
+
+/**
+ * Runs the program again and again with fewer grants; what it prints and how it `ended` has to stay the same. A signal ends that: what
+ * was found until then is written all the same, and the signal given back.
+ */
 async function writeMinimal(
   context: CommandContext<Options>,
   spec: Spec,
   command: readonly string[],
   { timeout, ended }: { readonly timeout: number; readonly ended: string },
-): Promise<void> {
+): Promise<number | undefined> {
   const { minimize } = await import("../../spec/prove.js");
   const { options } = context;
-  const folder = mkdtempSync(join(tmpdir(), "trace-minimize-"));
+  const folder = temporaryDirectory(join(tmpdir(), "trace-minimize-"));
+  const interruption = new Interruption();
   try {
     const outcome = (trial: Spec) => {
       const file = join(folder, "trial.spec");
       writeFileSync(file, specText(trial));
-      const words = [
-        CLI,
-        "spec",
-        "run",
-        "-q",
-        `--supervise=${options.supervise}`,
-        `--timeout=${timeout}ms`,
-        file,
-        "--",
-        ...command,
-      ];
-      const done = spawnSync(process.execPath, words, {
-        stdio: ["ignore", "pipe", "pipe"],
-        // It ends by itself before.
-        timeout: timeout + SPARE_MS,
-        killSignal: "SIGKILL",
-        maxBuffer: 1 << 28,
-      });
-      const how =
-        done.signal === null ? `exit ${done.status}` : `signal ${constants.signals[done.signal]}`;
-      const text = `${how}\n${done.stdout.toString("latin1")}`;
-      return { text, errors: done.stderr.toString("latin1") };
+      const own = ["-q", `--supervise=${options.supervise}`, `--timeout=${timeout}ms`];
+      const words = [CLI, "spec", "run", ...own, file, "--", ...command];
+      return outcomeOf(words, timeout + SPARE_MS, interruption);
     };
-    const [wanted, again] = [outcome(spec), outcome(spec)];
-    if (wanted.text !== again.text || !wanted.text.startsWith(`${ended}\n`)) {
+    const wanted = await outcome(spec);
+    const again = wanted && (await outcome(spec));
+    if (again === undefined) return interruption.signal;
+    if (wanted?.text !== again.text || !again.text.startsWith(`${ended}\n`)) {
       throw new TraceError(
         "NOT_REPEATABLE",
         "the program does not print and end the same when it is run again: what it needs cannot be tried",
@@ -218,18 +224,91 @@ async function writeMinimal(
     }
     // Programs tell of what they lack, and some then go on.
     const isSilent = wanted.errors === again.errors;
-    const { spec: small, removed } = await minimize(spec, async (trial) => {
-      const { text, errors } = outcome(trial);
-      return text === wanted.text && (!isSilent || errors === wanted.errors);
+    const found = await minimize(spec, async (trial) => {
+      const now = await outcome(trial);
+      return now && now.text === wanted.text && (!isSilent || now.errors === wanted.errors);
     });
-    deliver(context, specText(small), options.output, options.force === true);
+    deliver(context, specText(found.spec), options.output, options.force === true);
+    const rest = found.isWhole
+      ? ""
+      : "; interrupted: grants that were not tried by then are left in";
     context.stderr.write(
-      `trace: ${counted(removed, "grant")} left out; the program prints and ends the same without\n`,
+      `trace: ${counted(found.removed, "grant")} left out; the program prints and ends the same without${rest}\n`,
     );
+    return interruption.signal;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    interruption.forget();
+    removeTemporary(folder);
   }
 }
+
+/** A signal that ends this command, once it has put away what it has. */
+class Interruption {
+  /** Its number. */
+  signal: number | undefined;
+  #end: (how: NodeJS.Signals) => void = () => {};
+  readonly #handle = (_name: string, signal: number): void => {
+    // A second one waits for nothing.
+    this.#end(this.signal === undefined ? "SIGTERM" : "SIGKILL");
+    this.signal ??= signal;
+  };
+
+  constructor() {
+    for (const name of ENDING) process.on(name, this.#handle);
+  }
+
+  /** How to end what runs now. */
+  set ends(end: (how: NodeJS.Signals) => void) {
+    this.#end = end;
+  }
+
+  forget(): void {
+    for (const name of ENDING) process.off(name, this.#handle);
+  }
+}
+
+/** Runs this program with these words. Undefined when a signal has come meanwhile: then nothing can be told by it. */
+async function outcomeOf(
+  words: readonly string[],
+  timeout: number,
+  interruption: Interruption,
+): Promise<Outcome | undefined> {
+  if (interruption.signal !== undefined) return undefined;
+  const child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "pipe"] });
+  interruption.ends = (how) => child.kill(how);
+  // It ends by itself before.
+  const timer = setTimeout(() => child.kill("SIGKILL"), timeout);
+  const [text, errors] = [child.stdout, child.stderr].map((stream) => gathered(stream, child));
+  try {
+    const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
+      (resolve, reject) => {
+        child.once("error", reject);
+        child.once("close", (...how) => resolve(how));
+      },
+    );
+    if (interruption.signal !== undefined) return undefined;
+    const how = signal === null ? `exit ${code}` : `signal ${constants.signals[signal]}`;
+    return { text: `${how}\n${text?.() ?? ""}`, errors: errors?.() ?? "" };
+  } finally {
+    clearTimeout(timer);
+    interruption.ends = () => {};
+  }
+}
+
+/** What comes out of a stream, byte by byte; who sends too much of it is ended. */
+function gathered(stream: Readable, child: ChildProcess): () => string {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  stream.on("data", (piece: Buffer) => {
+    length += piece.length;
+    if (length > MOST_OUTPUT) child.kill("SIGKILL");
+    else pieces.push(piece);
+  });
+  return () => Buffer.concat(pieces).toString("latin1");
+}
+
+/** Most bytes of output that are compared. */
+const MOST_OUTPUT = 1 << 28;
 
 /** How long a run that is ended may take to end. */
 const SPARE_MS = 10_000;

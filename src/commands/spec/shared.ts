@@ -1,10 +1,21 @@
 /** What the verbs of `trace spec` share. */
 
-import { existsSync, realpathSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { isSystemError, TraceError } from "../../errors.js";
 import { readSpec } from "../../spec/file.js";
 import type { Spec } from "../../spec/model.js";
 import { type Tokens, tokensOf } from "../../spec/tokens.js";
+import { removeTemporary, temporaryFile } from "../../temporary.js";
 import { explainedError } from "../../trace/failure.js";
 import type { Trace } from "../../trace/trace.js";
 import type { CommandContext, OptionDef } from "../command.js";
@@ -24,7 +35,7 @@ export async function formatSpec(spec: Spec, format: SpecFormat): Promise<string
   return format === "json" ? specJson(spec) : specText(spec);
 }
 
-/** Writes to a file that is not there yet, or to the standard output. */
+/** Writes to a file that is not there yet, or to the standard output. The file is there with all of it, or not at all. */
 export function deliver(
   context: Pick<CommandContext, "stdout">,
   text: string,
@@ -36,14 +47,57 @@ export function deliver(
     return;
   }
   try {
-    writeFileSync(output, text, { flag: force ? "w" : "wx" });
+    const known = lstatSync(output, { throwIfNoEntry: false });
+    if (known !== undefined && !force) throw exists(output);
+    const before = statSync(output, { throwIfNoEntry: false });
+    // A device, a pipe, or what a link leads to that is not there yet is written to, and not replaced.
+    if (known !== undefined && before?.isFile() !== true) writeFileSync(output, text);
+    else writeWhole(before === undefined ? output : realpathSync(output), text, before?.mode);
   } catch (error) {
-    if (!isSystemError(error) || error.code !== "EEXIST")
-      throw explainedError(error, "create", output);
-    throw new TraceError("EXISTS", `${output} exists already`, {
-      hint: "choose another name, or replace it with --force",
-    });
+    if (error instanceof TraceError) throw error;
+    if (isSystemError(error) && error.code === "EEXIST") throw exists(output);
+    throw explainedError(error, "create", output);
   }
+}
+
+/** `mode`: of the file that is replaced; undefined: there must be none. */
+function writeWhole(path: string, text: string, mode: number | undefined): void {
+  const beside = temporaryFile(join(dirname(path), `.trace-${process.pid}.tmp`));
+  try {
+    writeFileSync(beside, text, { flag: "wx" });
+    if (mode === undefined) nameNew(beside, path);
+    else {
+      chmodSync(beside, mode & 0o7777);
+      renameSync(beside, path);
+    }
+  } finally {
+    removeTemporary(beside);
+  }
+}
+
+/** Gives a file a name that is not there yet. */
+function nameNew(file: string, path: string): void {
+  try {
+    linkSync(file, path);
+  } catch (error) {
+    // Some file systems have no links.
+    if (!isSystemError(error) || !/^(?:EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS)$/.test(error.code ?? ""))
+      throw error;
+    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) throw exists(path);
+    renameSync(file, path);
+  }
+}
+
+/** @throws TraceError `EXISTS` when there is such a file, and it may not be replaced */
+export function refuseExisting(output: string | undefined, force: boolean): void {
+  if (output !== undefined && !force && lstatSync(output, { throwIfNoEntry: false }) !== undefined)
+    throw exists(output);
+}
+
+function exists(output: string): TraceError {
+  return new TraceError("EXISTS", `${output} exists already`, {
+    hint: "choose another name, or replace it with --force",
+  });
 }
 
 export const outputOptions: readonly OptionDef[] = [
