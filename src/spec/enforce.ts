@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { syscallName } from "../decode/context.js";
+import { choiceName } from "../decode/flags.js";
 import { TraceError } from "../errors.js";
 import { append } from "../group.js";
 import { native } from "../native.js";
@@ -26,6 +27,8 @@ export interface Refusal {
   readonly grant: Pick<Grant, "verb" | "object">;
   /** The process was ended, since it ran a program that its role may not run. */
   readonly killed: boolean;
+  /** No grant would allow it: it is refused to everybody. */
+  readonly forbidden: boolean;
 }
 
 /** As the engine writes it. */
@@ -37,10 +40,12 @@ interface RawRefusal {
   readonly object: string;
   readonly errno: number;
   readonly killed: boolean;
+  readonly forbidden: boolean;
 }
 
 export function refusalOf(text: string, tokens: Tokens): Refusal {
-  const { role, pid, call, verb, object: raw, killed } = JSON.parse(text) as RawRefusal;
+  const refusal = JSON.parse(text) as RawRefusal;
+  const { role, pid, call, verb, object: raw, killed, forbidden } = refusal;
   const object = plainObject(verb, raw);
   return {
     role,
@@ -50,8 +55,16 @@ export function refusalOf(text: string, tokens: Tokens): Refusal {
     object,
     grant: { verb: verb as Grant["verb"], object: grantObject(object, tokens) },
     killed,
+    forbidden,
   };
 }
+
+/** Names of what calls are told to do. */
+const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ["fcntl", "fcntl_cmd"],
+  ["ioctl", "ioctl_names"],
+  ["prctl", "prctl_option"],
+]);
 
 function plainObject(verb: string, object: string): string {
   if (verb !== "syscall") return object;
@@ -63,7 +76,12 @@ function plainObject(verb: string, object: string): string {
   const [number = "", ...words] = object.split(" ");
   const name = syscallName(0, Number(number));
   if (words.length === 0) return name;
-  return choiceObject(name, words.map(Number)) ?? `${name}(${words.join()})`;
+  const choice = choiceObject(name, words.map(Number));
+  const set = COMMANDS.get(name);
+  return (
+    choice ??
+    `${name}(${words.map((word) => (set && choiceName(set, Number(word))) ?? word).join()})`
+  );
 }
 
 function grantObject(object: string, tokens: Tokens): string {

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { NAMES } from "../decode/names.generated.js";
 import { nearestName } from "../query/nearest.js";
 import { type Channel, PATH_VERBS, type Role, type Spec } from "./model.js";
+import { WITHHELD } from "./needed.js";
 import { plainPath } from "./object.js";
 import { expanded, lacksToken, type Tokens } from "./tokens.js";
 
@@ -122,7 +123,7 @@ function reachability(spec: Spec): Finding[] {
 }
 
 const RINGS =
-  "io_uring_setup: nobody judges what is done by rings: sockets of any kind to any address, and what Landlock lets any role do with files";
+  "io_uring: nobody judges what is done by rings: sockets of any kind to any address, and what Landlock lets any role do with files";
 
 const CALLS: ReadonlySet<string> = new Set(NAMES);
 
@@ -141,6 +142,7 @@ function grants(role: Role, tokens: Tokens): Finding[] {
       found.push(warning(about, `its program ${path} is gone`));
   }
   const gone: string[] = [];
+  let rings: Finding | undefined;
   for (const { verb, object } of role.grants) {
     const word = /^\w+/.exec(object)?.[0] ?? "";
     if (verb === "syscall" && !CALLS.has(word)) {
@@ -152,7 +154,7 @@ function grants(role: Role, tokens: Tokens): Finding[] {
         ),
       );
     }
-    if (verb === "syscall" && word === "io_uring_setup") found.push(warning(about, RINGS));
+    if (verb === "syscall" && WITHHELD.has(word)) rings ??= warning(about, RINGS);
     const token = lacksToken(object, tokens);
     if (token !== undefined)
       found.push(warning(about, `${verb} ${object}: $${token} has no value here`));
@@ -161,6 +163,7 @@ function grants(role: Role, tokens: Tokens): Finding[] {
     const path = plainPath(expanded(object, tokens));
     if (path !== undefined && !path.startsWith("/proc/") && !existsSync(path)) gone.push(path);
   }
+  if (rings !== undefined) found.push(rings);
   if (gone.length > 0) {
     const more = gone.length > 3 ? ` and ${gone.length - 3} more` : "";
     found.push(

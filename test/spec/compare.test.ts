@@ -183,7 +183,7 @@ describe("validating specs", () => {
     [
       "what nobody judges",
       spec(["syscall io_uring_setup"]),
-      /warning: io_uring_setup: nobody judges what is done by rings/,
+      /warning: io_uring: nobody judges what is done by rings/,
     ],
     [
       "a path that is gone",

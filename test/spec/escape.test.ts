@@ -56,6 +56,7 @@ interface Tried {
   /** A second role, which may make no call but those that a start needs. */
   readonly second?: boolean;
   readonly supervise?: "auto" | "always" | "never";
+  readonly learn?: boolean;
   /** What it may look at, by default all. */
   readonly looks?: string;
 }
@@ -85,6 +86,7 @@ async function attempted(words: readonly string[], wanted: Tried, more: readonly
     {
       tokens: {},
       supervise: wanted.supervise ?? "always",
+      ...(wanted.learn !== undefined && { learn: wanted.learn }),
       // Some calls change the user, as which the supervisor does not act.
       weaker: true,
       command: [program, ...words],
@@ -438,6 +440,25 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     ];
     expect(await tried(["lease", at("file"), "ask"], { calls, grants })).toBe(0);
     expect(await tried(["lease", at("file"), "take"], { calls, grants })).toBe(EAGAIN);
+  });
+
+  it.each([false, true])("says what no grant allows (learning: %s)", async (learn) => {
+    const grants: Words = [
+      ["read", "/**"],
+      ["write", "/**"],
+    ];
+    const told = async (words: readonly string[], calls: string) => {
+      const { errno, refusals } = await attempted(words, { calls, grants, learn });
+      return [errno, ...refusals.map(({ object, forbidden }) => [object, forbidden])];
+    };
+    expect(await told(["lease", at("file"), "take"], "fcntl")).toEqual([
+      EAGAIN,
+      ["fcntl(F_SETLEASE)", true],
+    ]);
+    const holdUp = ["call", `${callNumber("userfaultfd")}`, "0", "0", "0", "0"];
+    for (const calls of ["userfaultfd", ""].slice(0, learn ? 2 : 1))
+      expect(await told(holdUp, calls)).toEqual([ENOSYS, ["userfaultfd", true]]);
+    expect(await told(["unshare-namespace"], "unshare")).toEqual([EPERM, ["unshare", true]]);
   });
 
   it("knows processes whose names are no text", async () => {

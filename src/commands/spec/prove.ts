@@ -162,7 +162,7 @@ function textOf(proof: Proof, spec: Spec, learner: Learner): string {
     lines.push(`  to allow it: ${allowingLine(spec.roles, role, learner.proposal(grant))}`);
   } else if (own.late === undefined && own.before !== undefined && own.before !== own.ended) {
     lines.push(`under enforcement the program ends with ${own.ended}, before with ${own.before}`);
-    const [first] = own.refusals;
+    const first = own.refusals.find(({ forbidden }) => !forbidden);
     if (first !== undefined)
       lines.push(
         `  first refusal: ${first.role}: ${allowingLine(spec.roles, first.role, learner.proposal(first.grant))}`,

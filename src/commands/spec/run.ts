@@ -48,7 +48,7 @@ export const command: CommandDef<Options> = {
   options: [
     {
       flags: "--learn",
-      help: "refuse nothing but io_uring; tell what would have been refused, as grants",
+      help: "refuse nothing but io_uring and what no grant allows; tell what would have been refused, as grants",
     },
     { flags: "--weaker", help: "go on although this kernel lacks a guarantee" },
     {
@@ -204,6 +204,10 @@ class Teller {
   }
 
   refused(refusal: Refusal): void {
+    if (refusal.forbidden) {
+      this.#forbidden(refusal);
+      return;
+    }
     if (this.#options.learn === true) {
       this.#learnt(refusal);
       return;
@@ -225,6 +229,12 @@ class Teller {
     const line = `trace: ${role}: ${what}; to allow it: ${allowingLine(this.#roles, role, proposal)}`;
     if (error === undefined || this.#options.verbose === true) say(line);
     else this.#late.push(line);
+  }
+
+  /** What is refused to everybody, also where grants are learnt. */
+  #forbidden({ role, verb, object, call }: Refusal): void {
+    if (this.#isNew(`${role} ${verb} ${object}`) && this.#options.quiet !== true)
+      say(`trace: ${role}: refused ${verb} ${object} (${call}), which no grant allows`);
   }
 
   /** Whether a program has a role whatever it is told to run. */

@@ -140,6 +140,8 @@ pub struct Refusal {
     pub errno: i32,
     /// The process was ended: it ran a program that its role may not run.
     pub killed: bool,
+    /// No grant would allow it: what it asks for is refused to everybody.
+    pub forbidden: bool,
 }
 
 /// Takes refusals as they happen.
@@ -155,6 +157,8 @@ struct RoleCheck<'a> {
     learn: bool,
     /// What was refused to the call: verbs and objects.
     refused: RefCell<Vec<(String, String)>>,
+    /// What is refused to everybody.
+    forbidden: RefCell<Option<String>>,
 }
 
 impl RoleCheck<'_> {
@@ -165,6 +169,18 @@ impl RoleCheck<'_> {
     fn refuse(&self, verb: &str, object: String) -> Result<(), Errno> {
         self.refused.borrow_mut().push((verb.to_owned(), object));
         if self.learn { Ok(()) } else { Err(libc::EACCES) }
+    }
+
+    /// The call is one that nobody may make as it was made: that is told, as a grant would change nothing.
+    fn forbid(&self, number: i64, args: &[u64; 6]) {
+        let told: &[usize] = match number {
+            libc::SYS_fcntl | libc::SYS_ioctl => &[1],
+            libc::SYS_prctl => &[0],
+            libc::SYS_setsockopt => &[1, 2],
+            _ => &[],
+        };
+        let values: Vec<u32> = told.iter().map(|arg| args[*arg] as u32).collect();
+        *self.forbidden.borrow_mut() = Some(chosen_object(number, &values));
     }
 
     /// That each of these processes, named as grants name them, may be touched.
@@ -320,6 +336,7 @@ impl Supervisor {
             return done;
         }
         if filter::is_never(asked.number, &asked.args) {
+            check.forbid(asked.number, &asked.args);
             return Err(libc::EPERM);
         }
         self.choose(asked, check)?;
@@ -367,7 +384,13 @@ impl Supervisor {
                 Ok(Answer::Pass)
             }
             number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
-            number => by_number(number, &self.judged),
+            number => {
+                let answer = by_number(number, &self.judged);
+                if answer.is_err() {
+                    check.forbid(number, &asked.args);
+                }
+                answer
+            }
         }
     }
 
@@ -466,8 +489,9 @@ impl Supervisor {
             let values = choices::chosen(&self.policy, number, &args).filter(|_| self.policy.pass.contains(&number));
             ("syscall", values.map_or(number.to_string(), |values| chosen_object(number, &values)), libc::EPERM)
         };
+        let forbidden = filter::is_never(number, &args) && self.policy.pass.contains(&number);
         let (role, verb) = (self.rules.roles[self.policy.root].name.clone(), verb.to_owned());
-        (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno, killed: false });
+        (self.report)(&Refusal { role, pid: tid, call: number, verb, object, errno, killed: false, forbidden });
         self.listener.refuse(id, errno);
     }
 
@@ -488,6 +512,7 @@ impl Supervisor {
             object,
             errno: libc::EACCES,
             killed: true,
+            forbidden: false,
         };
         (self.report)(&refusal);
         let _ = sys::kill(stranger.pid, libc::SIGKILL);
@@ -532,8 +557,9 @@ impl Decide for Supervisor {
         let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
         let handle = process.handle();
         drop(known_processes);
-        let (processes, refused) = (&self.processes, RefCell::default());
-        let check = RoleCheck { rules, roles: &roles, pid, processes, serving, learn, refused };
+        let processes = &self.processes;
+        let (refused, forbidden) = (RefCell::default(), RefCell::default());
+        let check = RoleCheck { rules, roles: &roles, pid, processes, serving, learn, refused, forbidden };
         let asked = Asked {
             number,
             args: notification.args,
@@ -558,14 +584,21 @@ impl Decide for Supervisor {
                 }
             }
         };
-        for (verb, object) in check.refused.take() {
+        // A grant of the call would not help.
+        let forbidden = check.forbidden.take();
+        let refused = match &forbidden {
+            Some(object) => vec![("syscall".to_owned(), object.clone())],
+            None => check.refused.take(),
+        };
+        for (verb, object) in refused {
             let errno = match &answer {
                 Answer::Refused(errno) => *errno,
                 _ if verb == "syscall" => libc::EPERM,
                 _ => libc::EACCES,
             };
             let role = self.role_name(&roles, pid);
-            (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false });
+            let forbidden = forbidden.is_some();
+            (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false, forbidden });
         }
         self.deliver((tid, pid, id), roles.first().copied(), answer);
     }
@@ -618,12 +651,21 @@ fn control(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
 /// where a file is open already.
 fn own(asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
     match (asked.args[1] as i32, asked.args[2] as i32) {
-        (command, _) if filter::LEASES.contains(&command) => Err(libc::EAGAIN),
+        (command, _) if filter::LEASES.contains(&command) => {
+            // Who takes one back, or asks for none, has none.
+            if asked.args[2] as i32 != libc::F_UNLCK {
+                check.forbid(asked.number, &asked.args);
+            }
+            Err(libc::EAGAIN)
+        }
         (libc::F_SETOWN, 0) => Ok(Answer::Pass),
         (libc::F_SETOWN, pid) if pid == check.pid => Ok(Answer::Pass),
         (libc::F_SETOWN, pid) => touch(asked, check, "signal", pid),
         // Whom, stands in memory.
-        (command, _) if filter::OWNERS.contains(&command) => Err(libc::EPERM),
+        (command, _) if filter::OWNERS.contains(&command) => {
+            check.forbid(asked.number, &asked.args);
+            Err(libc::EPERM)
+        }
         _ => Ok(Answer::Pass),
     }
 }
