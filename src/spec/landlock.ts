@@ -3,7 +3,7 @@
  * directory that it comes to stand in, and of opens it is told which are held to the letter all the same.
  */
 
-import { existsSync, lstatSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { callNumber } from "./calls.js";
 import { canonical, isOfThisProcess } from "./canonical.js";
@@ -155,6 +155,30 @@ export function reachesOthers({ grants }: PolicyRole): boolean {
     return place !== undefined && place !== plain && !isGranted(verb, place);
   });
 }
+
+/** Whether the rule of a grant `DIR/*` gives what is in the directories that stand in it by now, and is not granted. */
+export function opensBelow({ grants }: PolicyRole): boolean {
+  return grants.some(({ verb, object }) => {
+    const plain = object.endsWith("/*") ? plainPath(object.slice(0, -2)) : undefined;
+    if (plain === undefined || RIGHTS[verb]?.own === undefined) return false;
+    const isGranted = (name: string) => {
+      const tree = `${literalPath(`${plain}/${name}`)}/**`;
+      return grants.some((grant) => grant.verb === verb && coversPath(grant.object, tree));
+    };
+    return directoriesIn(plain === "" ? "/" : plain).some((name) => !isGranted(name));
+  });
+}
+
+/** Names of the directories in one; none when it is not there, or keeps them to itself. */
+function directoriesIn(directory: string): string[] {
+  try {
+    const all = readdirSync(directory, { withFileTypes: true });
+    return all.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch {
+    return [];
+  }
+}
+
 const OPENS_FILES: ReadonlySet<string> = new Set(["read", "write", "exec"]);
 
 /** TCP ports; undefined when one grant allows any. */

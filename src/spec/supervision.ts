@@ -14,7 +14,7 @@ import {
   SIGNALS,
   USER_CALLS,
 } from "./calls.js";
-import { holdsMore, isAboutName, reachesOthers } from "./landlock.js";
+import { holdsMore, isAboutName, opensBelow, reachesOthers } from "./landlock.js";
 import { isPathVerb, type Role, SOCKET_VERBS, type Spec } from "./model.js";
 import { parseAddress, plainPath, subtreeOf } from "./object.js";
 import type { PolicyGrant, PolicyRole, SocketRule } from "./policy.js";
@@ -85,9 +85,10 @@ export function reasonsOf(spec: Spec, roles: readonly PolicyRole[]): string[] {
   const isForm = ({ verb, object }: PolicyGrant) =>
     isPathVerb(verb) &&
     plainPath(object) === undefined &&
-    subtreeOf(object) === undefined &&
-    !object.endsWith("/*");
+    plainPath(subtreeOf(object) ?? object.replace(/\/\*$/, "")) === undefined;
   if (has(isForm)) reasons.push("names of one form in a directory");
+  if (roles.some(opensBelow))
+    reasons.push("directories without what is below those in them, as Landlock gives all of it");
   if (roles.some(reachesOthers))
     reasons.push(
       "files that are made or removed, of whose directory Landlock gives all others too",

@@ -461,6 +461,19 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     expect(await told(["unshare-namespace"], "unshare")).toEqual([EPERM, ["unshare", true]]);
   });
 
+  it("is there for directories in which there are others", async () => {
+    mkdirSync(at("dir/deep"), { recursive: true });
+    writeFileSync(at("dir/deep/file"), "text");
+    for (const read of [at("dir/*"), `${base}/d*/*`, `${base}/d*/x/**`])
+      expect(
+        await tried(["open", at("dir/deep/file"), "read"], {
+          grants: [["read", read]],
+          supervise: "auto",
+        }),
+        read,
+      ).toBe(EACCES);
+  });
+
   it("knows processes whose names are no text", async () => {
     const calls = "umask prctl fork clone set_robust_list wait4 fstat newfstatat";
     const grants: Words = [

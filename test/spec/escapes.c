@@ -61,6 +61,8 @@ static int reopen(char **words) {
   return outcome(open(own_name(fd), flags_of(words[2])));
 }
 
+static int plain_open(char **words) { return outcome(open(words[0], flags_of(words[1]))); }
+
 /* As reopen, through the directory of descriptors held open. */
 static int reopen_at(char **words) {
   char name[16];
@@ -704,6 +706,7 @@ static const struct {
   const char *name;
   int (*way)(char **);
 } WAYS[] = {
+    {"open", plain_open},
     {"reopen", reopen},
     {"reopen-at", reopen_at},
     {"open-oddly", open_oddly},
