@@ -1,6 +1,8 @@
 //! Calls that are many in one, told apart by values in registers: options of sockets, requests of ioctl(2), commands of keyctl(2). What
 //! comes with the call itself, and what has to be granted, the policy says; filter and supervisor decide by the same tests.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::policy::{Choice, Policy, Role};
@@ -67,21 +69,23 @@ pub fn covers(granted: &[i64], values: &[u32]) -> bool {
 #[must_use]
 pub fn alternatives(policy: &Policy, number: i64) -> Option<Alternatives> {
     let choice = policy.choices.iter().find(|choice| choice.call == number)?;
-    let of = |role: &Role| -> Vec<Vec<i64>> {
+    let of = |role: &Role| -> BTreeSet<Vec<i64>> {
         role.choices.iter().filter(|(call, _)| *call == number).map(|(_, values)| values.clone()).collect()
     };
-    let mut granted: Vec<Vec<i64>> = policy.roles.iter().flat_map(of).collect();
-    granted.sort_unstable();
-    granted.dedup();
-    let is_common = |values: &Vec<i64>| policy.roles.iter().all(|role| of(role).contains(values));
+    let roles: Vec<BTreeSet<Vec<i64>>> = policy.roles.iter().map(of).collect();
+    let granted: BTreeSet<&Vec<i64>> = roles.iter().flatten().collect();
+    let is_common = |values: &Vec<i64>| roles.iter().all(|own| own.contains(values));
     let passing = granted.into_iter().filter(|values| !policy.supervised || is_common(values));
-    Some(choice.free.iter().cloned().chain(passing.map(|values| tests_of(choice, &values))).collect())
+    Some(choice.free.iter().cloned().chain(passing.map(|values| tests_of(choice, values))).collect())
 }
 
 fn tests_of(choice: &Choice, values: &[i64]) -> Vec<Test> {
     let pairs = choice.args.iter().zip(values).filter(|(_, value)| **value != ANY);
     pairs.map(|(arg, value)| Test(*arg, Is::Eq, *value as u32)).collect()
 }
+
+/// Most that are compared with each other. A filter has no room for more, which whoever makes it will say.
+const MOST_COMPARED: usize = 1024;
 
 /// Where both hold, without tests that the others decide already.
 #[must_use]
@@ -90,6 +94,9 @@ pub fn both(one: &Alternatives, other: &Alternatives) -> Alternatives {
     let mut simple: Alternatives = joined.filter_map(|tests| simplified(&tests)).collect();
     // What holds wherever one with more tests does, stands for both.
     simple.sort_by_key(Vec::len);
+    if simple.len() > MOST_COMPARED {
+        return simple;
+    }
     let mut kept: Alternatives = Vec::new();
     for tests in simple {
         if !kept.iter().any(|fewer| fewer.iter().all(|test| tests.contains(test))) {
