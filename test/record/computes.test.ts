@@ -96,6 +96,22 @@ describe("threads that compute", () => {
     expect(reads.length).toBeLessThan(2 * rounds * 2500);
   });
 
+  // Wherever its turn could end otherwise, the lock is held.
+  it("let others have a lock that they hold where they read the time stamp counter", async () => {
+    const rounds = 20;
+    const program = [compile("locked_counter", "-pthread"), `${rounds}`];
+    const recorded = await record(program, { options: ["--backend=ptrace"] });
+    expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: "done\n" });
+    const replayed = await run(replayWords(recorded.file, "-q"), {
+      env: stateOf(dirname(recorded.file)),
+    });
+    expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: "done\n" });
+    const { events } = await readWhole(recorded.file);
+    const STEPPED = 2n;
+    const led = events.filter(({ kind, args }) => kind === "Preempt" && args[0] === STEPPED);
+    expect(led.length).toBeGreaterThan(rounds / 2);
+  });
+
   // Each job is waited for by three threads. One that is given the turn while nothing has changed for it would only look again; to
   // look at 40 MiB, as where it is not seen that a thread waits, would be done at each job.
   it.each(["-O0", "-O2"])(

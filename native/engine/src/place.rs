@@ -164,6 +164,32 @@ pub fn around_boundary(pid: pid_t, tid: pid_t, is_round: &dyn Fn(u64) -> bool, c
     if is_back && !words.is_empty() { Found::Waits(words) } else { Found::Works }
 }
 
+/// Steps a thread that stands behind a boundary until it `is_there`, by at most so many instructions of its own code that take a step each.
+/// By how many, with the registers then. `None` when it has not come there, and stands somewhere on the way.
+///
+/// # Errors
+/// What has happened to it on its way.
+pub fn step_until(
+    (pid, tid): (pid_t, pid_t),
+    most: u64,
+    is_foreign: &dyn Fn(Range<u64>) -> bool,
+    is_there: &dyn Fn() -> bool,
+    came: &mut Vec<Came>,
+) -> Result<Option<(u64, user_regs_struct)>, Settled> {
+    let Some(mut walk) = Walk::new(pid, tid, is_foreign, came) else { return Ok(None) };
+    for steps in 1..=most {
+        let instruction = walk.at_own_code()?;
+        if repeats(&instruction) || !stepped::leaves_flag(&instruction) || walk.regs.eflags & stepped::TRAP_FLAG != 0 {
+            break;
+        }
+        walk.step_from(&instruction)?;
+        if is_there() {
+            return Ok(Some((steps, walk.regs)));
+        }
+    }
+    Ok(None)
+}
+
 /// A thread on its way.
 struct Walk<'a> {
     pid: pid_t,

@@ -13,7 +13,7 @@ pub const TRAP_FLAG: u64 = 1 << 8;
 
 /// Takes the flag out of what a stepped `pushf` has stored, which is where the stack pointer is now. Other instructions store none.
 pub fn clear_stack(tid: pid_t, instruction: &Instruction, sp: u64) {
-    if !matches!(instruction.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq) {
+    if !stores_flags(instruction) {
         return;
     }
     let mut second = [0];
@@ -39,6 +39,16 @@ pub fn clear_flag(tid: pid_t, before: u64) -> Option<u64> {
 pub fn loads_flags(instruction: &Instruction) -> bool {
     use Mnemonic::{Iret, Iretd, Iretq, Popf, Popfd, Popfq};
     matches!(instruction.mnemonic(), Popf | Popfd | Popfq | Iret | Iretd | Iretq)
+}
+
+/// Whether an instruction has nothing to do with the flag: it neither loads nor stores it.
+#[must_use]
+pub fn leaves_flag(instruction: &Instruction) -> bool {
+    !loads_flags(instruction) && !stores_flags(instruction)
+}
+
+fn stores_flags(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq)
 }
 
 /// Takes the flag out of the frame of a handler that a thread was stepped to. `before`: the registers that were interrupted,

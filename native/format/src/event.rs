@@ -116,6 +116,16 @@ impl Status {
     }
 }
 
+/// How a thread was preempted: argument 0.
+pub mod preempt {
+    /// It was stopped in its own code, in a state that the event tells.
+    pub const STATE: u64 = 0;
+    /// It stood where its last event left it, and has its turn.
+    pub const TURN: u64 = 1;
+    /// It was stopped so many steps, argument 1, behind where its last event left it.
+    pub const STEPPED: u64 = 2;
+}
+
 /// Slots of captures and references beyond the arguments 0 to 5.
 pub mod slot {
     /// The return value.

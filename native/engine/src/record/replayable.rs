@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use libc::{c_int, pid_t, user_regs_struct};
-use trace_format::event::{EventKind, Lost, Side, Status, slot};
+use trace_format::event::{EventKind, Lost, Side, Status, preempt, slot};
 use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay};
 
@@ -20,7 +20,7 @@ use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
 use crate::memory::{Capturer, Data, Memory, word_of};
 use crate::objects::{self, Open};
-use crate::place::{self, Found};
+use crate::place::{self, Found, Settled};
 use crate::plan::Role;
 use crate::probe::Word;
 use crate::raw::{Definition, ObjectKind, RawCapture};
@@ -168,7 +168,7 @@ impl World {
     fn turn_event(&mut self, task: &Task) {
         let mut event = self.event(task, EventKind::Preempt, 0);
         event.nargs = 1;
-        event.args[0] = 1;
+        event.args[0] = preempt::TURN;
         self.commit(event, &Memory::default());
     }
 }
@@ -594,6 +594,9 @@ impl Recorder {
             None if is_over || is_looked_at => self.words_around_counter(tid),
             None => return self.go_on(tid, 0),
         };
+        if is_over && matches!(found, Found::Works) && self.hands_on_between(tid, group) {
+            return;
+        }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let next = match found {
             Found::Event(waited) => return self.dispatch(*waited),
@@ -613,6 +616,43 @@ impl Recorder {
         };
         task.pending = Some(Pending::Start);
         self.grant(next);
+    }
+
+    /// Threads may wait in vain for what the thread that has the turn changes between two reads of the counter alone, and has changed back when
+    /// it comes to the next one, where its turn would end: a lock that is held while the clock is read. It is led on to where they see it, and
+    /// gives its turn up there. Whether something has become of it.
+    fn hands_on_between(&mut self, tid: pid_t, group: u32) -> bool {
+        /// So far it is led.
+        const MOST: u64 = 64;
+        let Some((waiter, words)) = self.world.turns.waits_in_vain(group) else { return false };
+        let Some(task) = self.tasks.get(&tid).filter(|task| task.held.is_empty() && task.boundary.is_some()) else {
+            return false;
+        };
+        let pid = task.process.borrow().pid;
+        let mut came = Vec::new();
+        let is_there = || !waits::hold_still(waiter, &words);
+        let led = place::step_until((pid, tid), MOST, &|range| self.is_foreign(tid, range), &is_there, &mut came);
+        self.came_on_the_way(tid, came);
+        self.world.read_clock();
+        if !matches!(led, Ok(Some(_))) {
+            self.world.turns.waits_anew(group, waiter);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else { return true };
+        match led {
+            Ok(Some((steps, regs))) if task.held.is_empty() => {
+                let mut event = self.world.event(task, EventKind::Preempt, 0);
+                event.nargs = 2;
+                (event.args[0], event.args[1]) = (preempt::STEPPED, steps);
+                (event.ip, event.sp) = (regs.rip, regs.rsp);
+                task.boundary = None;
+                task.pending = Some(Pending::Preempted(Box::new((event, Memory::default()))));
+                let next = self.world.turns.yield_to_next(group, tid);
+                self.grant(next);
+            }
+            Err(Settled::Event(waited)) => self.dispatch(*waited),
+            _ => self.go_on(tid, 0),
+        }
+        true
     }
 
     /// For which words a thread that has just read the counter waits, if it does as another time, and others want the turn or may.

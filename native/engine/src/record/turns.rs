@@ -103,6 +103,8 @@ struct Group {
     waiting: VecDeque<pid_t>,
     /// Those that would only see that nothing has changed.
     parked: Vec<Parked>,
+    /// What threads have waited for each time that they waited, and how often in a row.
+    again: FxHashMap<pid_t, (Vec<Word>, u32)>,
     /// It became part of another one.
     joined: Option<u32>,
 }
@@ -266,7 +268,25 @@ impl Turns {
             chosen.waiting.retain(|waiting| *waiting != tid);
         }
         chosen.parked.retain(|parked| parked.tid != tid);
+        chosen.again.remove(&tid);
         self.hand_on(group)
+    }
+
+    /// A thread that has waited for the same words again and again, in each of its turns, and wants the turn or waits for them; with the words.
+    pub fn waits_in_vain(&self, group: u32) -> Option<(pid_t, Vec<Word>)> {
+        /// It has had a turn as often, and found them as before.
+        const OFTEN: u32 = 3;
+        let group = self.groups.get(&self.find(group))?;
+        let mut those = group.waiting.iter().copied().chain(group.parked.iter().map(|parked| parked.tid));
+        those.find_map(|tid| {
+            let (words, times) = group.again.get(&tid)?;
+            (*times >= OFTEN).then(|| (tid, words.clone()))
+        })
+    }
+
+    /// What a thread waits for is not there between two reads of the counter.
+    pub fn waits_anew(&mut self, group: u32, tid: pid_t) {
+        self.of(group).again.remove(&tid);
     }
 
     /// The thread goes to the end of the queue. The thread that gets the turn.
@@ -291,6 +311,9 @@ impl Turns {
         let now = sys::monotonic();
         self.fine_until = now + LATELY_NS;
         let chosen = self.of(group);
+        let (before, times) = chosen.again.entry(tid).or_default();
+        *times = if *before == words { times.saturating_add(1) } else { 0 };
+        before.clone_from(&words);
         let Patience { longest, has_own_end } = patience;
         chosen.parked.push(Parked { tid, words, until: now + longest, has_own_end });
         if chosen.holder == Some(tid) {
@@ -484,6 +507,25 @@ mod tests {
             vec![parked(2, Patience::FOR_WORDS), parked(3, Patience::counted(0)), parked(4, Patience::counted(1))];
         assert_eq!([(); 4].map(|()| group.take_next()), [Some(1), Some(3), Some(4), None]);
         assert_eq!(group.parked.len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_the_same_again_and_again_waits_in_vain() {
+        let mut turns = Turns::new(true, None);
+        let group = turns.new_group(1);
+        let waits = |turns: &mut Turns, word| {
+            turns.park(group, 2, vec![(8, word)], Patience::FOR_WORDS);
+            turns.of(group).parked.clear();
+            turns.of(group).waiting = [2].into();
+            turns.waits_in_vain(group)
+        };
+        let in_vain = Some((2, vec![(8, 1)]));
+        assert_eq!([1, 1, 1, 1, 1].map(|word| waits(&mut turns, word) == in_vain), [false, false, false, true, true]);
+        // Something has changed for it, or is expected to.
+        assert_eq!(waits(&mut turns, 2), None);
+        assert_eq!([1, 1, 1, 1].map(|word| waits(&mut turns, word) == in_vain), [false, false, false, true]);
+        turns.waits_anew(group, 2);
+        assert_eq!(turns.waits_in_vain(group), None);
     }
 
     #[test]

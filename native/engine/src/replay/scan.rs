@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use libc::c_int;
 use trace_format::column::Projection;
-use trace_format::event::{EventKind, Side, Trap, disposition, flag, guard, slot};
+use trace_format::event::{EventKind, Side, Trap, disposition, flag, guard, preempt, slot};
 use trace_format::table::Arch;
 
 use super::event::Event;
@@ -292,7 +292,7 @@ fn needs_own_state(event: &Event<'_>) -> bool {
     const ARCH_SET_GS: c_int = 0x1001;
     const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
     match event.kind() {
-        EventKind::Preempt => event.arg(0) != 1,
+        EventKind::Preempt => event.arg(0) != preempt::TURN,
         EventKind::Signal => event.code() == libc::SIGSYS,
         EventKind::Exec => event.arch() != Arch::X86_64 as u8,
         EventKind::Call if event.arch() != Arch::X86_64 as u8 => true,
@@ -372,7 +372,7 @@ impl Pass {
                 Some(Trap::Guard) if event.arg(1) == guard::SET => special = Some(Next::Stays),
                 _ => {}
             },
-            EventKind::Preempt if event.arg(0) == 1 => special = Some(Next::Stays),
+            EventKind::Preempt if event.arg(0) == preempt::TURN => special = Some(Next::Stays),
             EventKind::Preempt => special = Some(Next::Preempted(event.seq())),
         }
         if let Some(unit) = self.unit.get(thread).copied().flatten() {

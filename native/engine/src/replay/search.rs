@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt as _;
 
 use libc::user_regs_struct;
 use trace_format::column::{Columns, Projection};
-use trace_format::event::Side;
+use trace_format::event::{Side, preempt};
 
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
@@ -182,6 +182,9 @@ impl Runner<'_> {
     }
 
     fn run_to(&mut self, thread: &mut Thread, target: &Event<'_>, event: &Event<'_>) -> Result<(), Halt> {
+        if target.arg(0) == preempt::STEPPED {
+            return self.step_to(thread, target);
+        }
         let Some(mut wanted) = Wanted::of(target) else {
             return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
         };
@@ -197,6 +200,30 @@ impl Runner<'_> {
         }
         if !self.run_to_probe(thread, target, event, &mut wanted)? {
             self.run_to_breakpoint(thread, target, event, &wanted, Until::State)?;
+        }
+        Ok(())
+    }
+
+    /// Steps a thread as far as the recorder has stepped it.
+    fn step_to(&mut self, thread: &mut Thread, target: &Event<'_>) -> Result<(), Halt> {
+        /// No recorder steps further.
+        const MOST: u64 = 1 << 16;
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        if target.arg(1) > MOST {
+            return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
+        }
+        thread.settle()?;
+        for _ in 0..target.arg(1) {
+            kernel::go(tid, Go::Step, 0).map_err(failed)?;
+            if self.remote.watch.wait(tid)? >> 8 != libc::SIGTRAP {
+                return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
+            }
+        }
+        thread.at = At::Held;
+        let regs = sys::registers(tid).map_err(failed)?;
+        if (regs.rip, regs.rsp) != (target.ip(), target.sp()) {
+            return Err(self.desync(target, Some(thread), DesyncReason::State.into()));
         }
         Ok(())
     }
