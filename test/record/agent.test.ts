@@ -236,6 +236,31 @@ test("what a killed program was doing is told", async () => {
   expect((last?.flags ?? 0) & 1).toBe(1);
 });
 
+test.each([[], ["--observe"]])(
+  "what a thread was doing is told when another one executes a program, %o",
+  async (...mode) => {
+    const program = compile("exec_beside", "-pthread");
+    const { code, file } = await record([program], {
+      options: ["--backend=eager-agent", ...mode.flat()],
+    });
+    expect(code).toBe(0);
+    const { events } = await readWhole(file);
+    // NO_RETURN
+    const unfinished = events.filter(
+      ({ kind, flags, name }) => kind === "Call" && flags & 1 && name !== "exit",
+    );
+    const whose = unfinished.map(({ name, thread }) => [name, thread]);
+    expect(whose).toEqual([
+      ["futex", 0],
+      ["exit_group", 0],
+    ]);
+    expect(calls(events, "execve").map(({ ret, thread }) => [ret, thread])).toEqual([
+      [0, 0],
+      [0, 3],
+    ]);
+  },
+);
+
 test.each([eager, { options: ["--backend=eager-agent"] }])(
   "each stop of a process is told of, also while its code is patched, %o",
   async (how) => {

@@ -9,7 +9,8 @@
  *  3. A stack of its own. The program's may be tiny, and belongs to the program.
  *  4. The program's memory is read by agent_copy and agent_copy_string only: a pointer may be bad, which the engine turns into
  *     a short copy. Nothing of the program is ever written but what the kernel writes for it.
- *  5. A call is made by agent_call, once, after everything that could make this code give up. What follows cannot fail.
+ *  5. A call is made by agent_call, once, after everything that could make this code give up. What follows cannot fail. The one that
+ *     leaves for good is made by agent_return.
  *  6. It makes no call of its own that could wait, and none that changes the process.
  *  7. A signal finds a thread in here at any instruction. It is never delivered here: the engine moves the thread to before
  *     or behind the call (see entry.S). So there is no recursion, and the phase in the block has to be right at all times.

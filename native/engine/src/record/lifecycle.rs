@@ -182,6 +182,7 @@ impl Recorder {
                 let group = leader.space.borrow().group;
                 let next = self.world.turns.release(group, tid);
                 self.grant(next);
+                self.world.take_pending(&mut leader);
                 self.end_calls(&mut leader);
                 caller.becomes = Some(leader.index);
             }
