@@ -73,7 +73,6 @@ struct row {
 	struct pointer pointers[TABLE_CAPTURES];
 };
 
-#define AT(type, member, offset) _Static_assert(__builtin_offsetof(struct type, member) == (offset), #type "." #member)
 AT(frame, rax, FRAME_RAX);
 AT(frame, args, FRAME_ARGS);
 AT(frame, rbx, FRAME_RBX);

@@ -38,7 +38,6 @@ struct replay_block {
 	u64 rcx, r11;
 };
 
-#define AT(type, member, offset) _Static_assert(__builtin_offsetof(struct type, member) == (offset), #type "." #member)
 AT(replay_frame, rax, REPLAY_FRAME_RAX);
 AT(replay_frame, args, REPLAY_FRAME_ARGS);
 AT(replay_frame, site, REPLAY_FRAME_SITE);

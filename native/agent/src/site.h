@@ -7,6 +7,9 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
+/* A layout is the one of the contract. */
+#define AT(type, member, offset) _Static_assert(__builtin_offsetof(struct type, member) == (offset), #type "." #member)
+
 /* The address behind the program's own instruction. */
 static inline u64 ip_of(const u64 *site)
 {

@@ -384,6 +384,12 @@ impl Task {
         (self.preempted, self.progressed, self.only_waits, self.counted_turns) = (0, 0, false, 0);
     }
 
+    /// Whether something was found out of its own code since its last boundary by a call.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.only_waits || (self.preempted, self.progressed, self.counted_turns) != (0, 0, 0)
+    }
+
     /// Nanoseconds that its process has run since it was let go on, or since this was asked first after that.
     pub fn ran(&mut self) -> u64 {
         let Some(total) = sys::cpu_time(self.process.borrow().pid) else { return 0 };

@@ -379,6 +379,8 @@ impl Ring {
     /// To which file a path leads, by what [`block::NAMES`] has of each.
     pub fn set_name(&self, index: usize, words: &[u64; block::NAME_WORDS as usize]) {
         let at = block::NAMES + index as u64 % block::MOST_NAMES * block::NAME_WORDS * 8;
+        // The number last: at no time it is that of another file.
+        self.set_word(at + (block::NAME_WORDS - 1) * 8, 0);
         for (index, word) in words.iter().enumerate() {
             self.set_word(at + index as u64 * 8, *word);
         }

@@ -103,7 +103,7 @@ fn row(plan: &Plan, data: Data, replayable: bool) -> Option<Row> {
         // What may wait of these is not the agent's.
         _ if matches!(plan.role, Role::Fcntl) || plan.row.name == "ioctl" => 0,
         _ if matches!(plan.role, Role::Yields) => 1,
-        // Only a FIFO has one wait, and what is not there none.
+        // Only a FIFO has one wait, and who executes a program does not come back.
         _ if matches!(kind_of(plan), Some(kind::OPEN | kind::EXEC)) => 0,
         // It is told when that was.
         _ if kind_of(plan) == Some(kind::END) => 1,

@@ -57,7 +57,7 @@ impl World {
         const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
         let role = call.plan.map(|plan| plan.role);
         World::remember_words(task, call);
-        if finds_nothing(call, result) {
+        if task.is_watched() && finds_nothing(call, result) {
             task.boundary = Some(Boundary::at(call.ip, call.sp));
         } else {
             task.comes_to(Boundary::at(call.ip, call.sp));

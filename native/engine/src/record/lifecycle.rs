@@ -193,7 +193,7 @@ impl Recorder {
             self.world.placement.adopt(tid, &caller.place);
             self.tasks.insert(tid, caller);
         }
-        let sharer = self.sharer_of(tid);
+        let sharer = self.sees_last_writes(tid);
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         self.world.placement.fetch_back(tid, &mut task.place);
         if self.world.executed_recorded(task)
@@ -232,9 +232,10 @@ impl Recorder {
         }
     }
 
-    /// Another task with the memory of this one.
-    fn sharer_of(&self, tid: pid_t) -> Option<pid_t> {
-        let task = self.tasks.get(&tid).filter(|task| Rc::strong_count(&task.space) > 1)?;
+    /// Another task with the memory of this one, in which the kernel may write as it leaves.
+    fn sees_last_writes(&self, tid: pid_t) -> Option<pid_t> {
+        let writes = |task: &&Task| self.world.replayable && (task.robust_list, task.clear_tid) != (0, 0);
+        let task = self.tasks.get(&tid).filter(writes).filter(|task| Rc::strong_count(&task.space) > 1)?;
         let mut others = self.tasks.values();
         others.find(|other| other.tid != tid && Rc::ptr_eq(&other.space, &task.space)).map(|other| other.tid)
     }

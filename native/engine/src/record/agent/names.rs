@@ -10,6 +10,9 @@ use crate::agent::ring::Ring;
 /// Most names that are ever told, so that each is still known when a record tells of it.
 const MOST: usize = 4096;
 
+/// Which word is the number.
+const NUMBER: usize = NAME_WORDS as usize - 1;
+
 /// As the agent has them.
 type Words = [u64; NAME_WORDS as usize];
 
@@ -26,13 +29,14 @@ pub(in crate::record) struct Names {
 
 impl Names {
     /// The name with a number, of a file that is told by device and inode.
-    pub(in crate::record) fn get(&self, number: u64, file: (u64, u64)) -> Option<&[u8]> {
+    pub(super) fn get(&self, number: u64, file: (u64, u64)) -> Option<&[u8]> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         self.all.get(index).filter(|(own, _)| *own == file).map(|(_, name)| &name[..])
     }
 
-    /// A path that a call was given has led to a file, of which this is a `struct stat` and the name.
-    pub(in crate::record) fn learn(&mut self, given: &[u8], facts: &[u8], name: &[u8]) {
+    /// A path that a call was given has led to a file, of which this is a `struct stat` and the name. What its agent is to know, and where,
+    /// if that was not known.
+    pub(super) fn learn(&mut self, given: &[u8], facts: &[u8], name: &[u8]) -> Option<(usize, Words)> {
         const REGULAR: u64 = libc::S_IFREG as u64;
         let word = |index: usize| {
             facts
@@ -43,19 +47,29 @@ impl Names {
         // Where path and name are the same, it was asked for another reason.
         let leads = given.first() == Some(&b'/') && name.first() == Some(&b'/') && given != name;
         let is_plain = mode & u64::from(libc::S_IFMT) == REGULAR && links == 1 && !name.ends_with(b" (deleted)");
-        if !leads || !is_plain || self.all.len() >= MOST {
-            return;
+        if !leads || !is_plain {
+            return None;
+        }
+        let mut words = [path_hash(given), file.0, file.1, changed.0, changed.1, 0];
+        let same = self.told.iter().position(|told| told[0] == words[0]);
+        if let Some(index) = same.filter(|index| self.told[*index][..NUMBER] == words[..NUMBER]) {
+            // By another process, or before this one was told.
+            return Some((index, self.told[index]));
+        }
+        if self.all.len() >= MOST {
+            return None;
         }
         self.all.push((file, name.to_vec()));
-        let words = [path_hash(given), file.0, file.1, changed.0, changed.1, self.all.len() as u64];
-        if let Some(same) = self.told.iter_mut().find(|told| told[0] == words[0]) {
-            *same = words;
-        } else if self.told.len() < MOST_NAMES as usize {
-            self.told.push(words);
-        } else {
-            self.told[self.next] = words;
-            self.next = (self.next + 1) % self.told.len();
+        words[NUMBER] = self.all.len() as u64;
+        let index = same.unwrap_or(if self.told.len() < MOST_NAMES as usize { self.told.len() } else { self.next });
+        match self.told.get_mut(index) {
+            Some(told) => *told = words,
+            None => self.told.push(words),
         }
+        if same.is_none() {
+            self.next = (index + 1) % MOST_NAMES as usize;
+        }
+        Some((index, words))
     }
 
     /// Tells the agent of a thread that has not run yet.
@@ -85,10 +99,22 @@ mod tests {
         assert_eq!(names.get(1, (7, 5)), Some(&b"/usr/lib/a.so.1"[..]));
         // A number that a program has made up, or of another file.
         assert_eq!((names.get(1, (7, 6)), names.get(2, (7, 5)), names.get(0, (7, 5))), (None, None, None));
+        // Found out once more.
+        let known = names.learn(b"/lib/a.so", &facts(5, 1, 100), b"/usr/lib/a.so.1");
+        assert_eq!((known.map(|(index, words)| (index, words[NUMBER])), names.all.len()), (Some((0, 1)), 1));
         // Another file comes to the path: its name has another number.
         names.learn(b"/lib/a.so", &facts(6, 1, 100), b"/usr/lib/a.so.2");
         assert_eq!((names.told.len(), names.told[0][5]), (1, 2));
         assert_eq!(names.get(1, (7, 5)), Some(&b"/usr/lib/a.so.1"[..]));
+    }
+
+    #[test]
+    fn those_that_are_told_are_the_latest() {
+        let mut names = Names::default();
+        for number in 0..MOST_NAMES + 3 {
+            names.learn(format!("/lib/{number}").as_bytes(), &facts(number, 1, 1), b"/usr/lib/b");
+        }
+        assert_eq!((names.told.len() as u64, names.told[2][5], names.told[3][5]), (MOST_NAMES, MOST_NAMES + 3, 4));
     }
 
     #[test]
@@ -100,9 +126,5 @@ mod tests {
         names.learn(b"/lib/a.so", &facts(5, 1, 100), b"/usr/lib/a.so.1 (deleted)");
         names.learn(b"/lib/a.so", &facts(5, 1, 100)[..16], b"/usr/lib/a.so.1");
         assert!(names.told.is_empty());
-        for number in 0..MOST_NAMES + 3 {
-            names.learn(format!("/lib/{number}").as_bytes(), &facts(number, 1, 1), b"/usr/lib/b");
-        }
-        assert_eq!((names.told.len() as u64, names.told[2][5]), (MOST_NAMES, MOST_NAMES + 3));
     }
 }

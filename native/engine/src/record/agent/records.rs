@@ -258,8 +258,11 @@ impl World {
         if opened.path.is_empty() {
             return self.name_of_opened(task, call);
         }
-        if let (Some(agent), Some(given)) = (&mut self.agent, given_path(task, call)) {
-            agent.names.learn(given, opened.stat, opened.path);
+        if let (Some(agent), Some(given), Some(ring), false) =
+            (&mut self.agent, given_path(task, call), &task.ring, self.names_moved)
+            && let Some((index, words)) = agent.names.learn(given, opened.stat, opened.path)
+        {
+            ring.set_name(index, &words);
         }
         Some(opened.path.to_vec())
     }
