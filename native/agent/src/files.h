@@ -173,7 +173,7 @@ static void identify(struct writer *writer, struct block *block, u32 fd, const s
 	writer->opened[1] = *(const u64 *)(facts + 8);
 	facts[STAT_BYTES] = 0;
 	length = 0;
-	if (name && is_as_known(name, facts)) {
+	if (name && is_as_known(name, facts) && !may_be_of_proc(facts)) {
 		capture->addr = name->number;
 	} else if (!is_named || may_be_of_proc(facts)) {
 		length = agent_own_call(NR_READLINK, (u64)path, (u64)(facts + STAT_BYTES), NAME_BYTES, 0);

@@ -47,7 +47,9 @@ impl Names {
         // Where path and name are the same, it was asked for another reason.
         let leads = given.first() == Some(&b'/') && name.first() == Some(&b'/') && given != name;
         let is_plain = mode & u64::from(libc::S_IFMT) == REGULAR && links == 1 && !name.ends_with(b" (deleted)");
-        if !leads || !is_plain {
+        // What may be of /proc, by the agent's may_be_of_proc(): how such a file is read depends on its name.
+        let is_stored = word(0) >> 8 & 0xfff != 0 || (word(6), word(8)) != (0, 0);
+        if !leads || !is_plain || !is_stored {
             return None;
         }
         let mut words = [path_hash(given), file.0, file.1, changed.0, changed.1, 0];
@@ -89,6 +91,7 @@ mod tests {
         let mut words = [0; 18];
         (words[0], words[1], words[2], words[3], words[13]) =
             (7, ino, links, u64::from(libc::S_IFREG | 0o644), changed);
+        words[6] = 100;
         words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect()
     }
 
@@ -125,6 +128,9 @@ mod tests {
         names.learn(b"/usr/lib/a.so.1", &facts(5, 1, 100), b"/usr/lib/a.so.1");
         names.learn(b"/lib/a.so", &facts(5, 1, 100), b"/usr/lib/a.so.1 (deleted)");
         names.learn(b"/lib/a.so", &facts(5, 1, 100)[..16], b"/usr/lib/a.so.1");
+        let mut of_proc = facts(5, 1, 100);
+        of_proc[48] = 0;
+        names.learn(b"/proc/self/status", &of_proc, b"/proc/7/status");
         assert!(names.told.is_empty());
     }
 }
