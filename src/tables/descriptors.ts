@@ -157,6 +157,7 @@ export class Descriptors {
   #call(batch: EventBatch, i: number, process: number): void {
     const end = batch.refStart[i + 1] ?? 0;
     const shape = this.#facts.shape(batch, i);
+    if (shape?.name === "close" && this.#isOutlived(batch, i, process)) return;
     let table: FdTable | undefined;
     for (let r = batch.refStart[i] ?? 0; r < end; r++) {
       const slot = batch.refSlot[r] ?? 0;
@@ -193,6 +194,16 @@ export class Descriptors {
         break;
       default:
     }
+  }
+
+  /**
+   * Whether another thread had got the number again, and that has been told, before close(2) ended:
+   * what it closed has gone already.
+   */
+  #isOutlived(batch: EventBatch, i: number, process: number): boolean {
+    if (batch.refStart[i] === batch.refStart[i + 1]) return false;
+    const known = this.#table(process).objects.get(argument(batch, i, 0));
+    return known !== undefined && known !== batch.refObject[batch.refStart[i] ?? 0];
   }
 
   #isUnseen(batch: EventBatch, i: number): boolean {

@@ -33,6 +33,16 @@ pub struct Open {
 #[derive(Clone, Debug, Default)]
 pub struct FdTable {
     open: Vec<Option<Open>>,
+    outlived: Vec<Outlived>,
+}
+
+/// A descriptor whose number another thread got before anything was told of the call that closed it.
+#[derive(Clone, Copy, Debug)]
+struct Outlived {
+    fd: i32,
+    open: Open,
+    /// The event that tells who got the number. The close began before it.
+    until: u64,
 }
 
 impl FdTable {
@@ -77,6 +87,41 @@ impl FdTable {
     pub fn close(&mut self, fd: i32) {
         if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.open.get_mut(index)) {
             *slot = None;
+        }
+    }
+
+    /// The kernel has given out the number `fd`, as event `seq` will tell. If it is not known to be free, a call that is not told of yet has
+    /// closed what it stood for.
+    pub fn given_out(&mut self, fd: i32, seq: u64) {
+        /// As many threads can be about to return from close(2). Who closed by other calls, or died in it, is never told of.
+        const MOST: usize = 64;
+        let Some(open) = self.open(fd) else { return };
+        if self.outlived.len() == MOST {
+            self.outlived.remove(0);
+        }
+        self.outlived.push(Outlived { fd, open, until: seq });
+        self.close(fd);
+    }
+
+    /// What a close(2) of `fd` closes that began after `began` events. `Err`: it is not what the number stands for now.
+    fn of_close(&self, fd: i32, began: u64) -> Result<Option<Open>, usize> {
+        let owes = |outlived: &Outlived| outlived.fd == fd && began <= outlived.until;
+        self.outlived.iter().position(owes).map_or_else(|| Ok(self.open(fd)), Err)
+    }
+
+    /// The object that a close(2) of `fd` closes which began after `began` events.
+    #[must_use]
+    pub fn closed_by(&self, fd: i32, began: u64) -> Option<u32> {
+        let open =
+            self.of_close(fd, began).unwrap_or_else(|index| self.outlived.get(index).map(|outlived| outlived.open));
+        open.map(|open| open.object)
+    }
+
+    /// That close(2) has been told of.
+    pub fn close_begun(&mut self, fd: i32, began: u64) {
+        match self.of_close(fd, began) {
+            Err(index) => drop(self.outlived.remove(index)),
+            Ok(_) => self.close(fd),
         }
     }
 
@@ -384,6 +429,28 @@ mod tests {
             table.retain_open(own);
             assert_eq!((table.get(number), table.get(closed)), (Some(1), None));
         }
+    }
+
+    #[test]
+    fn a_close_that_is_told_late_closes_what_it_closed() {
+        let mut table = FdTable::default();
+        table.set(3, open(7));
+        // Two threads have closed 3, and two opens that got it are told of before them: events 10 and 20.
+        for (object, seq) in [(8, 10), (9, 20)] {
+            table.given_out(3, seq);
+            table.set(3, open(object));
+        }
+        assert_eq!((table.closed_by(3, 9), table.closed_by(4, 9)), (Some(7), None));
+        table.close_begun(3, 9);
+        assert_eq!((table.closed_by(3, 20), table.get(3)), (Some(8), Some(9)));
+        table.close_begun(3, 20);
+        assert_eq!(table.get(3), Some(9));
+        // One that began when all was told is of what the number stands for.
+        table.given_out(3, 30);
+        table.set(3, open(10));
+        assert_eq!(table.closed_by(3, 31), Some(10));
+        table.close_begun(3, 31);
+        assert_eq!(table.get(3), None);
     }
 
     #[test]

@@ -37,15 +37,17 @@ static void *work(void *name)
 
 int main(int argc, char **argv)
 {
-	pthread_t threads[2];
+	/* More than processors, so that some have closed a descriptor and are not back from it while others get its number. */
+	char *names[] = { "one", "two", "three", "four", "five", "six" };
+	pthread_t threads[6];
 
 	if (argc < 3 || chdir(argv[1]) != 0)
 		return 2;
 	rounds = atoi(argv[2]);
-	pthread_create(&threads[0], NULL, work, "one");
-	pthread_create(&threads[1], NULL, work, "two");
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
+	for (int i = 0; i < 6; i++)
+		pthread_create(&threads[i], NULL, work, names[i]);
+	for (int i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
 	pid_t child = fork();
 	if (child == 0) {
 		work("child");

@@ -184,9 +184,14 @@ impl World {
         let Some(plan) = call.plan else { return };
         for &index in &plan.fds {
             let fd = call.int(usize::from(index));
-            if fd >= 0
-                && let Some(object) = self.object(task, fd)
-            {
+            if fd < 0 {
+                continue;
+            }
+            let closed = match plan.effect {
+                plan::Effect::Close if self.follows => task.fds.borrow().closed_by(fd, call.entry_seq),
+                _ => None,
+            };
+            if let Some(object) = closed.or_else(|| self.object(task, fd)) {
                 task.memory.refs.push(crate::raw::RawRef { slot: index, fd, object });
             }
         }

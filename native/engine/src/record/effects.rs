@@ -127,7 +127,7 @@ impl World {
         if plan.effect == Effect::Close {
             // The number is free as soon as the call begins, and another thread may get it before this one returns. Linux
             // frees it whatever close(2) reports.
-            task.fds.borrow_mut().close(call.int(0));
+            task.fds.borrow_mut().close_begun(call.int(0), call.entry_seq);
         }
         if plan.role == Role::Prctl && self.replayable && call.int(0) == libc::PR_SET_TSC {
             self.keep_clock_trapped(task, call);
@@ -291,7 +291,7 @@ impl World {
     }
 
     fn opened(&mut self, task: &mut Task, call: &Call, fd: i32) {
-        task.fds.borrow_mut().close(fd);
+        task.fds.borrow_mut().given_out(fd, self.sink.seq());
         if let Some(Open { object, .. }) = self.identify(task, fd, Some(call)) {
             task.memory.refs.push(RawRef { slot: slot::RET, fd, object });
         }
@@ -330,7 +330,7 @@ impl World {
         if fd < 0 {
             return;
         }
-        task.fds.borrow_mut().close(fd);
+        task.fds.borrow_mut().given_out(fd, self.sink.seq());
         if let Some(Open { object, .. }) = self.identify(task, fd, Some(call)) {
             task.memory.refs.push(RawRef { slot: slot::NESTED, fd, object });
         }
@@ -503,7 +503,7 @@ impl World {
         }
         for fd in fds {
             if side == Side::Out {
-                task.fds.borrow_mut().close(fd);
+                task.fds.borrow_mut().given_out(fd, self.sink.seq());
             }
             self.refer_nested(task, fd);
         }
