@@ -130,6 +130,25 @@ describe("threads that compute", () => {
   );
 
   // Else each meeting takes as long as they look.
+  // All three were stopped before it had its turn again, and one of them once more for each signal: 60, 80 and, for answers, 460 times.
+  // An answer comes soon, unless there is no processor for it.
+  it.each([
+    ["sleeps", 40],
+    ["signals", 40],
+    ["messages", 120],
+  ])("let a thread that has little to do run before the others (%s)", async (mode, fewer) => {
+    const recorded = await record([compile("compute_beside", "-pthread"), mode]);
+    expect(recorded).toMatchObject({ code: 0, stderr: "" });
+    const { events } = await readWhole(recorded.file);
+    const stops = events.filter(({ kind }) => kind === "Preempt").length;
+    expect(stops).toBeGreaterThanOrEqual(10);
+    expect(stops).toBeLessThan(fewer);
+    const replayed = await run(replayWords(recorded.file, "-q"), {
+      env: stateOf(dirname(recorded.file)),
+    });
+    expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
+  });
+
   it("let others run soon in loops of which the processor is told", async () => {
     const { stops, events } = await stopsAndEvents("team", "-O2");
     expect(stops.filter(countsItsTurns).length).toBeGreaterThan(100);

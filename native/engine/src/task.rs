@@ -327,6 +327,8 @@ pub struct Task {
     pub wanted: u64,
     /// Nanoseconds that the recorder computed to stop it in its own code, the last time.
     pub stopping_ns: u64,
+    /// It was in a loop then that may wait for another thread.
+    pub may_wait: bool,
     /// When it was let go on last.
     pub resumed: u64,
     /// When it had been let go on that it was first looked at since then, and how long its process had run.
@@ -436,6 +438,7 @@ impl Task {
             traps: Traps::default(),
             wanted: 0,
             stopping_ns: 0,
+            may_wait: false,
             resumed: 0,
             watched: (0, 0),
             interrupting: false,

@@ -12,8 +12,8 @@ use trace_format::table::{Arch, Blocks, Replay};
 use super::chaos;
 use super::signals::queue_held;
 use super::turns::{
-    COMPUTES_NS, FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, PER_STOP, Patience,
-    SIGNAL_WAITS_NS, SLICE_NS, TICK_NS,
+    FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, Patience, SIGNAL_WAITS_NS, SLICE_NS,
+    TICK_NS,
 };
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
@@ -354,7 +354,7 @@ impl Recorder {
         if leads {
             self.leader_left(tid, group);
         } else if waits || (interrupts && !executes(&call)) {
-            let next = self.world.turns.release(group, tid);
+            let next = self.world.turns.release_to_wait(group, tid);
             if let (Some(chaos), Some(task)) = (&mut self.world.turns.chaos, self.tasks.get(&tid)) {
                 if role == Role::Yields {
                     chaos.give_way(tid);
@@ -383,7 +383,7 @@ impl Recorder {
         }
         task.comes_to(Boundary::at(call.ip, call.sp));
         task.pending = Some(Pending::Leave(0, self.world.clock));
-        let next = self.world.turns.yield_to_next(group, tid);
+        let next = self.world.turns.yield_to_all(group, tid);
         self.grant(next);
         true
     }
@@ -724,7 +724,7 @@ impl Recorder {
                 let (mut event, memory) = *stopped;
                 event.entry_seq = event.entry_seq.min(self.world.sink.seq());
                 self.world.commit(event, &memory);
-                self.go_on(tid, 0);
+                self.go_on_from_place(tid);
             }
             None => {}
         }
@@ -769,10 +769,11 @@ impl Recorder {
             self.grant(Some(tid));
         }
         let contended = self.world.turns.contended();
-        let mut idle = contended.is_empty() && !self.world.turns.has_parked();
+        let mut idle = contended.is_empty() && !self.world.turns.has_parked() && !self.world.turns.has_kept();
         let (is_varied, is_fine) = (self.world.turns.are_varied(), self.world.turns.are_fine());
         for tid in contended {
             let Some(task) = self.tasks.get_mut(&tid) else { continue };
+            let is_pressed = self.world.turns.is_pressed(task.space.borrow().group);
             let since = now.saturating_sub(task.resumed);
             // A signal that was queued soon stops it anyway, if it is not blocked.
             let stops = since < STOPS_SOON_NS && task.held.iter().any(|held| held.queued);
@@ -814,9 +815,7 @@ impl Recorder {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);
                 }
-                // Stopping it takes only a small part of its time.
-                let patience = COMPUTES_NS << task.preempted.min(MOST_PATIENCE);
-                let patience = if task.only_waits { LOOKS_NS } else { patience.max(task.stopping_ns * PER_STOP) };
+                let patience = task.computes_for(is_pressed);
                 let ran = task.ran();
                 // A call in the agent that was not to wait, and does.
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);

@@ -6,7 +6,7 @@ use trace_format::event::{EventKind, Side, disposition, slot};
 use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
-use super::turns::{MOST_PROGRESS, PER_STOP, Patience};
+use super::turns::Patience;
 use super::{Recorder, World};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
@@ -230,6 +230,20 @@ impl Recorder {
         }
     }
 
+    /// Lets a preempted thread go on from its place, of which has been told. Signals that others have sent it in their turns come there:
+    /// a little later it would have to be led to another place.
+    pub(super) fn go_on_from_place(&mut self, tid: pid_t) {
+        let Some(task) = self.tasks.get(&tid) else { return };
+        let regs = if sys::has_pending_signals(tid) { sys::registers(tid).ok() } else { None };
+        match regs {
+            Some(regs) => {
+                let own_ip = task.space.borrow().code.own_ip(regs.rip);
+                self.go_on_from_handler(tid, Boundary { recurs: true, ..Boundary::at(own_ip, regs.rsp) }, 0);
+            }
+            None => self.go_on(tid, 0),
+        }
+    }
+
     /// A task that was asked to stop has stopped, somewhere.
     pub(super) fn interrupted(&mut self, tid: pid_t) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
@@ -332,10 +346,10 @@ impl Recorder {
             let stopped = self.world.preempt_event(task, &place, &holes);
             task.stopping_ns = sys::own_cpu_time().saturating_sub(began);
             // One that may wait for another is not given more and more time, but what stopping it costs; some more while its memory changes.
+            task.may_wait = place.may_wait;
             if place.may_wait {
+                task.preempted = 0;
                 task.progressed = if place.changed.is_empty() { 0 } else { task.progressed + 1 };
-                let more = (task.progressed / 2).min(MOST_PROGRESS);
-                (task.preempted, task.stopping_ns) = (0, (task.stopping_ns << more) / PER_STOP);
             }
             // Who is told by words that its wait is over has something to do then.
             (task.only_waits, task.looks) = (place.wait.is_some() && place.waits_for().is_empty(), 0);
@@ -380,7 +394,7 @@ impl Recorder {
             None => Pending::Start,
         });
         let next = if waits_for.is_empty() || self.world.turns.are_varied() || !task.held.is_empty() {
-            self.world.turns.yield_to_next(group, tid)
+            self.world.turns.yield_to_all(group, tid)
         } else {
             self.world.turns.park(group, tid, waits_for, patience)
         };

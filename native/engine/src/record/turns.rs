@@ -85,12 +85,30 @@ impl Task {
         if self.only_waits { LOOKS_NS >> self.counted_turns.min(MOST_COUNTED) } else { SLICE_NS }
     }
 
+    /// How long it may run without a boundary while others wait, before it is stopped where it is.
+    pub(super) fn computes_for(&self, is_pressed: bool) -> u64 {
+        let least = match self.preempted.min(MOST_PATIENCE) {
+            _ if self.only_waits => return LOOKS_NS,
+            _ if is_pressed => SLICE_NS,
+            more => COMPUTES_NS << more,
+        };
+        least.max(self.worth_stopping(is_pressed))
+    }
+
+    /// How long it runs at least for what it takes to stop it.
+    fn worth_stopping(&self, is_pressed: bool) -> u64 {
+        match (self.progressed / 2).min(MOST_PROGRESS) {
+            _ if is_pressed || !self.may_wait => self.stopping_ns * PER_STOP,
+            more => self.stopping_ns << more,
+        }
+    }
+
     /// It was found to wait for words by what may be a wait that ends by itself. It is left alone then for as long as it takes to stop it,
     /// and longer each time that nobody has changed one of them: it may compute.
     pub(super) fn is_patient_again(&mut self, words: &[Word]) {
         let is_again = !self.patient_for.is_empty() && self.patient_for == words;
         let longer = if is_again { (self.patient_ns * 2).clamp(FINE_LOOKS_NS, MOST_PATIENT_NS) } else { 0 };
-        self.patient_ns = longer.max(self.stopping_ns * PER_STOP);
+        self.patient_ns = longer.max(self.worth_stopping(false));
         self.patient_for = words.to_vec();
     }
 }
@@ -100,7 +118,18 @@ struct Group {
     holder: Option<pid_t>,
     /// Since when.
     since: u64,
+    /// Those that have come to a boundary: many have little to do before they wait for something else.
     waiting: VecDeque<pid_t>,
+    /// Those that were stopped while they computed, or yield to all others. They come behind the others, but not for ever.
+    behind: VecDeque<pid_t>,
+    /// How long the others have had the turn while somebody was behind them.
+    passed: u64,
+    /// The holder was behind.
+    has_been_behind: bool,
+    /// Nobody has the turn until then but who comes to a boundary; 0: whoever wants it has it.
+    kept_until: u64,
+    /// Below 0: nobody came, and so many times it is not kept. Above: so many times nobody need come.
+    worth_keeping: i8,
     /// Those that would only see that nothing has changed.
     parked: Vec<Parked>,
     /// What threads have waited for each time that they waited, and how often in a row.
@@ -110,6 +139,62 @@ struct Group {
 }
 
 impl Group {
+    /// Whether somebody wants the turn.
+    fn is_wanted(&self) -> bool {
+        !(self.waiting.is_empty() && self.behind.is_empty())
+    }
+
+    /// Those who want it.
+    fn wanting(&self) -> impl Iterator<Item = pid_t> {
+        self.waiting.iter().chain(&self.behind).copied()
+    }
+
+    /// The turn is given up by one who waits for something. Whoever he has just woken up is not back from his call yet, and would have to wait
+    /// for all who compute: so the turn is kept for who comes to a boundary, for a moment, where somebody came before. Whether it is.
+    fn keep(&mut self, now: u64) -> bool {
+        const KEPT_NS: u64 = 300_000;
+        let is_next_behind = self.waiting.is_empty() && !self.behind.is_empty() && self.passed < COMPUTES_NS;
+        if !is_next_behind || self.has_been_behind {
+            return false;
+        }
+        if self.worth_keeping < 0 {
+            self.worth_keeping += 1;
+            return false;
+        }
+        self.kept_until = now + KEPT_NS;
+        true
+    }
+
+    /// The turn is kept no longer: somebody came, or nobody. A slice is so much longer that one of a few is worth it.
+    fn was_kept(&mut self, for_somebody: bool) {
+        const FEW: i8 = 8;
+        self.kept_until = 0;
+        self.worth_keeping = match self.worth_keeping {
+            worth if for_somebody => (worth + FEW).min(2 * FEW),
+            0 => -2 * FEW,
+            worth => worth - 1,
+        };
+    }
+
+    /// The thread wants it no more.
+    fn leave(&mut self, tid: pid_t) {
+        for queue in [&mut self.waiting, &mut self.behind] {
+            if !queue.is_empty() {
+                queue.retain(|other| *other != tid);
+            }
+        }
+        self.parked.retain(|parked| parked.tid != tid);
+    }
+
+    /// The turn of the last holder is over.
+    fn count_passed(&mut self, now: u64) {
+        if self.behind.is_empty() {
+            self.passed = 0;
+        } else if !self.has_been_behind {
+            self.passed += now.saturating_sub(self.since);
+        }
+    }
+
     /// Puts those into the queue that may have something to do.
     fn wake(&mut self, now: u64) {
         for parked in self.parked.extract_if(.., |parked| !parked.waits(now)) {
@@ -117,8 +202,14 @@ impl Group {
         }
     }
 
-    /// Takes out the one whose turn comes next: the first that wants it, or else one that can make something of it.
+    /// Takes out the one whose turn comes next: the first that wants it, or else one that can make something of it. Who computes
+    /// gets it when all others wait for something, or when they have had it for as long as such a one has it at least.
     fn take_next(&mut self) -> Option<pid_t> {
+        self.has_been_behind = !self.behind.is_empty() && (self.waiting.is_empty() || self.passed >= COMPUTES_NS);
+        if self.has_been_behind {
+            self.passed = 0;
+            return self.behind.pop_front();
+        }
         self.waiting.pop_front().or_else(|| {
             let patient = self.parked.iter().position(|parked| parked.has_own_end)?;
             Some(self.parked.remove(patient).tid)
@@ -156,6 +247,8 @@ pub(super) struct Turns {
     period: i64,
     /// Until then looks are fine.
     fine_until: u64,
+    /// Until then turns may be kept for who comes to a boundary.
+    keeps_until: u64,
     /// The time of the stop that is looked at.
     pub now: u64,
 }
@@ -164,7 +257,18 @@ impl Turns {
     /// `chaos` is the seed of a recording that varies the order of threads.
     pub fn new(are_taken: bool, chaos: Option<u64>) -> Turns {
         let (groups, chaos) = (FxHashMap::default(), chaos.map(Chaos::new));
-        Turns { are_taken, groups, separate: 0, next: 1, chaos, timer: None, period: 0, fine_until: 0, now: 0 }
+        Turns {
+            are_taken,
+            groups,
+            separate: 0,
+            next: 1,
+            chaos,
+            timer: None,
+            period: 0,
+            fine_until: 0,
+            keeps_until: 0,
+            now: 0,
+        }
     }
 
     /// A group of its own, whose turn `holder` has.
@@ -238,14 +342,18 @@ impl Turns {
         let group = self.of(group);
         match group.holder {
             Some(holder) if holder == tid => return true,
-            None if group.waiting.is_empty() => {
+            None if !group.is_wanted() || group.kept_until > 0 => {
+                if group.kept_until > 0 {
+                    group.was_kept(true);
+                }
                 group.holder = Some(tid);
                 group.since = now;
+                group.has_been_behind = false;
                 return true;
             }
             _ => {}
         }
-        if !group.waiting.contains(&tid) {
+        if !group.wanting().any(|waiting| waiting == tid) {
             group.waiting.push_back(tid);
         }
         self.arm();
@@ -254,22 +362,45 @@ impl Turns {
 
     /// The thread neither has the turn nor waits for it any more. The thread that gets the turn, if one does.
     pub fn release(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
-        if !self.are_taken {
+        if self.gives_up(group, tid) { self.hand_on(group) } else { None }
+    }
+
+    /// The same of one that waits for something.
+    pub fn release_to_wait(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        if !self.gives_up(group, tid) {
             return None;
+        }
+        let now = sys::monotonic();
+        let chosen = self.of(group);
+        if chosen.holder.is_none() && chosen.kept_until == 0 {
+            chosen.wake(now);
+            chosen.count_passed(now);
+            chosen.since = now;
+            if chosen.keep(now) {
+                self.keeps_until = self.keeps_until.max(now + LATELY_NS);
+                self.arm();
+                return None;
+            }
+        }
+        self.hand_on(group)
+    }
+
+    /// Whether turns are handed on when the thread neither has one nor waits for one any more.
+    fn gives_up(&mut self, group: u32, tid: pid_t) -> bool {
+        if !self.are_taken {
+            return false;
         }
         if let Some(chaos) = &mut self.chaos {
             chaos.release(tid);
-            return None;
+            return false;
         }
         let chosen = self.of(group);
         if chosen.holder == Some(tid) {
             chosen.holder = None;
-        } else if !chosen.waiting.is_empty() {
-            chosen.waiting.retain(|waiting| *waiting != tid);
         }
-        chosen.parked.retain(|parked| parked.tid != tid);
+        chosen.leave(tid);
         chosen.again.remove(&tid);
-        self.hand_on(group)
+        true
     }
 
     /// A thread that has waited for the same words again and again, in each of its turns, and wants the turn or waits for them; with the words.
@@ -277,7 +408,7 @@ impl Turns {
         /// It has had a turn as often, and found them as before.
         const OFTEN: u32 = 3;
         let group = self.groups.get(&self.find(group))?;
-        let mut those = group.waiting.iter().copied().chain(group.parked.iter().map(|parked| parked.tid));
+        let mut those = group.wanting().chain(group.parked.iter().map(|parked| parked.tid));
         those.find_map(|tid| {
             let (words, times) = group.again.get(&tid)?;
             (*times >= OFTEN).then(|| (tid, words.clone()))
@@ -305,6 +436,20 @@ impl Turns {
         if next.is_none() { Some(tid) } else { next }
     }
 
+    /// The thread, which was stopped while it computed or lets all others run, goes behind those that come to boundaries. The thread that gets
+    /// the turn.
+    pub fn yield_to_all(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        let next = self.yield_to_next(group, tid);
+        if self.chaos.is_none() {
+            let chosen = self.of(group);
+            if let Some(index) = chosen.waiting.iter().position(|waiting| *waiting == tid) {
+                chosen.waiting.remove(index);
+                chosen.behind.push_back(tid);
+            }
+        }
+        next
+    }
+
     /// The thread, which is stopped and has the turn, has nothing to do while these words hold what they do, as far as its patience goes. The
     /// thread that gets the turn; when there is none, it is free.
     pub fn park(&mut self, group: u32, tid: pid_t, words: Vec<Word>, patience: Patience) -> Option<pid_t> {
@@ -324,15 +469,15 @@ impl Turns {
         next
     }
 
-    /// Looks at those that wait for memory to change. Threads that get turns which are free.
+    /// Looks at those that wait for memory to change, and for how long turns are kept. Threads that get turns which are free.
     pub fn wake(&mut self) -> Vec<pid_t> {
         let now = self.now;
-        let parked = |group: &Group| !group.parked.is_empty();
-        let with: Vec<u32> = self.groups.iter().filter(|(_, group)| parked(group)).map(|(number, _)| *number).collect();
-        if with.is_empty() {
-            return Vec::new();
+        let looked_at = |group: &Group| !group.parked.is_empty() || group.kept_until > 0;
+        let with: Vec<u32> =
+            self.groups.iter().filter(|(_, group)| looked_at(group)).map(|(number, _)| *number).collect();
+        if self.has_parked() {
+            self.fine_until = now + LATELY_NS;
         }
-        self.fine_until = now + LATELY_NS;
         for number in &with {
             self.of(*number).wake(now);
         }
@@ -363,7 +508,7 @@ impl Turns {
             return chaos.is_over();
         }
         let chosen = self.of(group);
-        !chosen.waiting.is_empty() && now.saturating_sub(chosen.since) > slice
+        chosen.is_wanted() && now.saturating_sub(chosen.since) > slice
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
@@ -374,10 +519,19 @@ impl Turns {
             return None;
         }
         group.wake(now);
+        // Stopping the one before may have taken longer than a slice.
+        let begins = sys::monotonic();
+        if group.kept_until > 0 {
+            if group.waiting.is_empty() && begins < group.kept_until {
+                return None;
+            }
+            group.was_kept(!group.waiting.is_empty());
+        } else {
+            group.count_passed(begins);
+        }
         let next = Some(group.take_next()?);
         group.holder = next;
-        // Stopping the one before may have taken longer than a slice.
-        group.since = sys::monotonic();
+        group.since = begins;
         next
     }
 
@@ -390,13 +544,14 @@ impl Turns {
         }
         let now = self.now;
         let Some(gone) = self.groups.get_mut(&from) else { return };
-        gone.joined = Some(into);
         self.separate -= 1;
-        let (holder, waiting) = (gone.holder.take(), std::mem::take(&mut gone.waiting));
-        let parked = std::mem::take(&mut gone.parked);
+        let gone = std::mem::take(gone);
+        self.groups.insert(from, Group { joined: Some(into), ..Group::default() });
+        let holder = gone.holder;
         let group = self.of(into);
-        group.waiting.extend(waiting);
-        group.parked.extend(parked);
+        group.waiting.extend(gone.waiting);
+        group.behind.extend(gone.behind);
+        group.parked.extend(gone.parked);
         if group.holder.is_none() {
             group.holder = holder;
             group.since = now;
@@ -406,12 +561,22 @@ impl Turns {
     /// Whether others wait for the turn of a group, or for memory to change.
     pub fn is_awaited(&self, group: u32) -> bool {
         let group = self.groups.get(&self.find(group));
-        group.is_some_and(|group| !(group.waiting.is_empty() && group.parked.is_empty()))
+        group.is_some_and(|group| group.is_wanted() || !group.parked.is_empty())
     }
 
     /// Who has the turn of a group, if others wait for it.
     pub fn wanted_of(&self, group: u32) -> Option<pid_t> {
-        self.groups.get(&self.find(group)).filter(|group| !group.waiting.is_empty())?.holder
+        self.groups.get(&self.find(group)).filter(|group| group.is_wanted())?.holder
+    }
+
+    /// Whether somebody wants the turn of a group who has come to a boundary.
+    pub fn is_pressed(&self, group: u32) -> bool {
+        self.groups.get(&self.find(group)).is_some_and(|group| !group.waiting.is_empty())
+    }
+
+    /// Whether the turn of a group is kept.
+    pub fn has_kept(&self) -> bool {
+        self.now < self.keeps_until && self.groups.values().any(|group| group.kept_until > 0)
     }
 
     /// Holders of turns that others wait for.
@@ -419,12 +584,13 @@ impl Turns {
         if let Some(chaos) = &self.chaos {
             return chaos.contended().into_iter().collect();
         }
-        self.groups.values().filter(|group| !group.waiting.is_empty()).filter_map(|group| group.holder).collect()
+        self.groups.values().filter(|group| group.is_wanted()).filter_map(|group| group.holder).collect()
     }
 
     /// Has the waits of this thread interrupted every few milliseconds, or more often, until [`Turns::disarm`].
     pub fn arm(&mut self) {
-        self.set_period(if self.are_fine() { FINE_TICK_NS } else { TICK_NS });
+        let is_fine = self.are_fine() || self.now < self.keeps_until;
+        self.set_period(if is_fine { FINE_TICK_NS } else { TICK_NS });
     }
 
     /// Nobody waits for anything.
@@ -476,6 +642,71 @@ mod tests {
         assert_eq!(turns.yield_to_next(group, 2), Some(2));
         assert_eq!(turns.release(group, 2), None);
         assert!(turns.take(group, 9));
+    }
+
+    #[test]
+    fn who_computes_comes_behind_those_at_boundaries_but_not_for_ever() {
+        let mut turns = turns();
+        let group = turns.new_group(1);
+        for tid in 2..=5 {
+            turns.take(group, tid);
+        }
+        assert_eq!(turns.yield_to_all(group, 1), Some(2));
+        assert_eq!(turns.yield_to_all(group, 2), Some(3));
+        assert!(turns.is_pressed(group));
+        assert_eq!(turns.release(group, 3), Some(4));
+        // They have had it for long enough together.
+        turns.of(group).since -= COMPUTES_NS;
+        assert_eq!(turns.yield_to_next(group, 4), Some(1));
+        assert_eq!(turns.yield_to_all(group, 1), Some(5));
+        assert_eq!([5, 4].map(|tid| turns.release(group, tid)), [Some(4), Some(2)]);
+        // Only such as compute are left.
+        assert!(!turns.is_pressed(group) && turns.is_awaited(group));
+        assert_eq!(turns.contended(), [2]);
+        assert_eq!([2, 1].map(|tid| turns.release(group, tid)), [Some(1), None]);
+    }
+
+    #[test]
+    fn a_turn_is_kept_for_whoever_was_woken_up_where_somebody_comes() {
+        let mut turns = turns();
+        let group = turns.new_group(1);
+        turns.take(group, 2);
+        assert_eq!(turns.yield_to_all(group, 1), Some(2));
+        let expire = |turns: &mut Turns| {
+            turns.of(group).kept_until = 1;
+            turns.now = sys::monotonic();
+            turns.wake()
+        };
+        // The one who comes has it at once; when he waits in turn, it is kept again.
+        for (from, to) in [(2, 3), (3, 2)] {
+            assert_eq!(turns.release_to_wait(group, from), None);
+            turns.now = sys::monotonic();
+            assert!(turns.has_kept() && turns.take(group, to));
+        }
+        // Nobody comes: who computes has it, a little later, and then at once.
+        for _ in 0..17 {
+            assert_eq!(turns.release_to_wait(group, 2), None);
+            assert_eq!(expire(&mut turns), [1]);
+            assert!(!turns.take(group, 2));
+            assert_eq!(turns.yield_to_all(group, 1), Some(2));
+        }
+        assert_eq!(turns.release_to_wait(group, 2), Some(1));
+        assert!(!turns.has_kept());
+    }
+
+    #[test]
+    fn who_computes_runs_for_long_unless_others_wait_at_boundaries() {
+        let mut task = Task::new(1, 0, Rc::default());
+        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [SLICE_NS, COMPUTES_NS]);
+        task.preempted = 3;
+        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [SLICE_NS, COMPUTES_NS << 3]);
+        // It is worth what it takes to stop it.
+        task.stopping_ns = 200_000_000;
+        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [400_000_000; 2]);
+        (task.may_wait, task.progressed) = (true, 4);
+        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [400_000_000, 800_000_000]);
+        task.only_waits = true;
+        assert_eq!(task.computes_for(true), LOOKS_NS);
     }
 
     #[test]
