@@ -773,7 +773,7 @@ impl Recorder {
         let (is_varied, is_fine) = (self.world.turns.are_varied(), self.world.turns.are_fine());
         for tid in contended {
             let Some(task) = self.tasks.get_mut(&tid) else { continue };
-            let is_pressed = self.world.turns.is_pressed(task.space.borrow().group);
+            let pressed = self.world.turns.pressed(task.space.borrow().group);
             let since = now.saturating_sub(task.resumed);
             // A signal that was queued soon stops it anyway, if it is not blocked.
             let stops = since < STOPS_SOON_NS && task.held.iter().any(|held| held.queued);
@@ -815,7 +815,7 @@ impl Recorder {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);
                 }
-                let patience = task.computes_for(is_pressed);
+                let patience = task.computes_for(pressed);
                 let ran = task.ran();
                 // A call in the agent that was not to wait, and does.
                 let waits = since > LONG_CALL_NS && task.ring.is_some() && is_asleep(tid);

@@ -394,7 +394,7 @@ impl Recorder {
             None => Pending::Start,
         });
         let next = if waits_for.is_empty() || self.world.turns.are_varied() || !task.held.is_empty() {
-            self.world.turns.yield_to_all(group, tid)
+            self.world.turns.preempted(group, tid)
         } else {
             self.world.turns.park(group, tid, waits_for, patience)
         };

@@ -85,14 +85,10 @@ impl Task {
         if self.only_waits { LOOKS_NS >> self.counted_turns.min(MOST_COUNTED) } else { SLICE_NS }
     }
 
-    /// How long it may run without a boundary while others wait, before it is stopped where it is.
-    pub(super) fn computes_for(&self, is_pressed: bool) -> u64 {
-        let least = match self.preempted.min(MOST_PATIENCE) {
-            _ if self.only_waits => return LOOKS_NS,
-            _ if is_pressed => SLICE_NS,
-            more => COMPUTES_NS << more,
-        };
-        least.max(self.worth_stopping(is_pressed))
+    /// How long it may run without a boundary while others wait, before it is stopped where it is. `pressed`: as [`Turns::pressed`] says.
+    pub(super) fn computes_for(&self, pressed: Option<u64>) -> u64 {
+        let longest = COMPUTES_NS << self.preempted.min(MOST_PATIENCE);
+        if self.only_waits { LOOKS_NS } else { pressed.unwrap_or(longest).max(self.worth_stopping(pressed.is_some())) }
     }
 
     /// How long it runs at least for what it takes to stop it.
@@ -120,12 +116,16 @@ struct Group {
     since: u64,
     /// Those that have come to a boundary: many have little to do before they wait for something else.
     waiting: VecDeque<pid_t>,
-    /// Those that were stopped while they computed, or yield to all others. They come behind the others, but not for ever.
+    /// Those that compute, or yield to all others. They come behind the others, but not for ever.
     behind: VecDeque<pid_t>,
+    /// Those that were lately stopped while they computed, and in how many turns they have yet to do otherwise.
+    computing: FxHashMap<pid_t, u8>,
     /// How long the others have had the turn while somebody was behind them.
     passed: u64,
     /// The holder was behind.
     has_been_behind: bool,
+    /// It has its turn because the others have had it for long enough.
+    is_due: bool,
     /// Nobody has the turn until then but who comes to a boundary; 0: whoever wants it has it.
     kept_until: u64,
     /// Below 0: nobody came, and so many times it is not kept. Above: so many times nobody need come.
@@ -176,6 +176,16 @@ impl Group {
         };
     }
 
+    /// The thread waits for something, before it was stopped.
+    fn gives_up_by_itself(&mut self, tid: pid_t) {
+        if let Some(turns) = self.computing.get_mut(&tid) {
+            *turns -= 1;
+            if *turns == 0 {
+                self.computing.remove(&tid);
+            }
+        }
+    }
+
     /// The thread wants it no more.
     fn leave(&mut self, tid: pid_t) {
         for queue in [&mut self.waiting, &mut self.behind] {
@@ -205,7 +215,8 @@ impl Group {
     /// Takes out the one whose turn comes next: the first that wants it, or else one that can make something of it. Who computes
     /// gets it when all others wait for something, or when they have had it for as long as such a one has it at least.
     fn take_next(&mut self) -> Option<pid_t> {
-        self.has_been_behind = !self.behind.is_empty() && (self.waiting.is_empty() || self.passed >= COMPUTES_NS);
+        self.is_due = !self.behind.is_empty() && self.passed >= COMPUTES_NS;
+        self.has_been_behind = self.is_due || (self.waiting.is_empty() && !self.behind.is_empty());
         if self.has_been_behind {
             self.passed = 0;
             return self.behind.pop_front();
@@ -340,21 +351,23 @@ impl Turns {
         }
         let now = self.now;
         let group = self.of(group);
+        let computes = group.computing.contains_key(&tid);
         match group.holder {
             Some(holder) if holder == tid => return true,
-            None if !group.is_wanted() || group.kept_until > 0 => {
+            None if !group.is_wanted() || (group.kept_until > 0 && !computes) => {
                 if group.kept_until > 0 {
                     group.was_kept(true);
                 }
                 group.holder = Some(tid);
                 group.since = now;
-                group.has_been_behind = false;
+                (group.has_been_behind, group.is_due) = (computes, false);
                 return true;
             }
             _ => {}
         }
         if !group.wanting().any(|waiting| waiting == tid) {
-            group.waiting.push_back(tid);
+            let queue = if computes { &mut group.behind } else { &mut group.waiting };
+            queue.push_back(tid);
         }
         self.arm();
         false
@@ -362,7 +375,12 @@ impl Turns {
 
     /// The thread neither has the turn nor waits for it any more. The thread that gets the turn, if one does.
     pub fn release(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
-        if self.gives_up(group, tid) { self.hand_on(group) } else { None }
+        if !self.gives_up(group, tid) {
+            return None;
+        }
+        // It may be gone.
+        self.of(group).computing.remove(&tid);
+        self.hand_on(group)
     }
 
     /// The same of one that waits for something.
@@ -372,6 +390,7 @@ impl Turns {
         }
         let now = sys::monotonic();
         let chosen = self.of(group);
+        chosen.gives_up_by_itself(tid);
         if chosen.holder.is_none() && chosen.kept_until == 0 {
             chosen.wake(now);
             chosen.count_passed(now);
@@ -436,8 +455,18 @@ impl Turns {
         if next.is_none() { Some(tid) } else { next }
     }
 
-    /// The thread, which was stopped while it computed or lets all others run, goes behind those that come to boundaries. The thread that gets
-    /// the turn.
+    /// The thread, which was stopped while it computed, goes behind those that come to boundaries, also when it has come to one itself: its
+    /// next turns will mostly be like this one. The thread that gets the turn.
+    pub fn preempted(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
+        /// Of turns that it gives up by itself until it is like the others.
+        const TURNS: u8 = 3;
+        if self.chaos.is_none() {
+            self.of(group).computing.insert(tid, TURNS);
+        }
+        self.yield_to_next(group, tid)
+    }
+
+    /// The thread, which lets all others run, goes behind those that come to boundaries. The thread that gets the turn.
     pub fn yield_to_all(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
         let next = self.yield_to_next(group, tid);
         if self.chaos.is_none() {
@@ -552,6 +581,7 @@ impl Turns {
         group.waiting.extend(gone.waiting);
         group.behind.extend(gone.behind);
         group.parked.extend(gone.parked);
+        group.computing.extend(gone.computing);
         if group.holder.is_none() {
             group.holder = holder;
             group.since = now;
@@ -569,9 +599,11 @@ impl Turns {
         self.groups.get(&self.find(group)).filter(|group| group.is_wanted())?.holder
     }
 
-    /// Whether somebody wants the turn of a group who has come to a boundary.
-    pub fn is_pressed(&self, group: u32) -> bool {
-        self.groups.get(&self.find(group)).is_some_and(|group| !group.waiting.is_empty())
+    /// How long the holder may compute at most while somebody wants the turn of a group who has come to a boundary: as long as those had it
+    /// before, if they had it for long. `None`: nobody does.
+    pub fn pressed(&self, group: u32) -> Option<u64> {
+        let group = self.groups.get(&self.find(group)).filter(|group| !group.waiting.is_empty())?;
+        Some(if group.is_due { COMPUTES_NS } else { SLICE_NS })
     }
 
     /// Whether the turn of a group is kept.
@@ -651,19 +683,43 @@ mod tests {
         for tid in 2..=5 {
             turns.take(group, tid);
         }
-        assert_eq!(turns.yield_to_all(group, 1), Some(2));
-        assert_eq!(turns.yield_to_all(group, 2), Some(3));
-        assert!(turns.is_pressed(group));
+        assert_eq!(turns.preempted(group, 1), Some(2));
+        assert_eq!(turns.preempted(group, 2), Some(3));
+        assert_eq!(turns.pressed(group), Some(SLICE_NS));
         assert_eq!(turns.release(group, 3), Some(4));
         // They have had it for long enough together.
         turns.of(group).since -= COMPUTES_NS;
         assert_eq!(turns.yield_to_next(group, 4), Some(1));
-        assert_eq!(turns.yield_to_all(group, 1), Some(5));
+        assert_eq!(turns.pressed(group), Some(COMPUTES_NS));
+        assert_eq!(turns.preempted(group, 1), Some(5));
         assert_eq!([5, 4].map(|tid| turns.release(group, tid)), [Some(4), Some(2)]);
         // Only such as compute are left.
-        assert!(!turns.is_pressed(group) && turns.is_awaited(group));
+        assert!(turns.pressed(group).is_none() && turns.is_awaited(group));
         assert_eq!(turns.contended(), [2]);
         assert_eq!([2, 1].map(|tid| turns.release(group, tid)), [Some(1), None]);
+    }
+
+    #[test]
+    fn who_was_stopped_while_it_computed_is_behind_for_some_more_turns() {
+        let mut turns = turns();
+        let group = turns.new_group(1);
+        turns.take(group, 2);
+        assert_eq!(turns.preempted(group, 1), Some(2));
+        // Three times it has the turn for as long as it wants it.
+        for _ in 0..3 {
+            turns.take(group, 3);
+            assert_eq!(turns.release_to_wait(group, 2), Some(3));
+            turns.take(group, 2);
+            assert_eq!(turns.release_to_wait(group, 3), Some(2));
+            turns.of(group).worth_keeping = -1;
+            assert_eq!(turns.release_to_wait(group, 2), Some(1));
+            turns.take(group, 2);
+            assert_eq!(turns.release_to_wait(group, 1), Some(2));
+            turns.take(group, 1);
+        }
+        // Now it is like the others.
+        turns.take(group, 3);
+        assert_eq!([2, 1].map(|tid| turns.release(group, tid)), [Some(1), Some(3)]);
     }
 
     #[test]
@@ -697,16 +753,17 @@ mod tests {
     #[test]
     fn who_computes_runs_for_long_unless_others_wait_at_boundaries() {
         let mut task = Task::new(1, 0, Rc::default());
-        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [SLICE_NS, COMPUTES_NS]);
+        let times = |task: &Task| [Some(SLICE_NS), None].map(|pressed| task.computes_for(pressed));
+        assert_eq!(times(&task), [SLICE_NS, COMPUTES_NS]);
         task.preempted = 3;
-        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [SLICE_NS, COMPUTES_NS << 3]);
+        assert_eq!(times(&task), [SLICE_NS, COMPUTES_NS << 3]);
         // It is worth what it takes to stop it.
         task.stopping_ns = 200_000_000;
-        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [400_000_000; 2]);
+        assert_eq!(times(&task), [400_000_000; 2]);
         (task.may_wait, task.progressed) = (true, 4);
-        assert_eq!([true, false].map(|is_pressed| task.computes_for(is_pressed)), [400_000_000, 800_000_000]);
+        assert_eq!(times(&task), [400_000_000, 800_000_000]);
         task.only_waits = true;
-        assert_eq!(task.computes_for(true), LOOKS_NS);
+        assert_eq!(times(&task), [LOOKS_NS; 2]);
     }
 
     #[test]
