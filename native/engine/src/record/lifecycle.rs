@@ -10,6 +10,7 @@ use trace_format::ring::{BASE, RESERVED_END};
 use trace_format::table::Arch;
 
 use super::layouts::NOT_KEPT;
+use super::replayable::sink;
 use super::{Outcome, Recorder, World};
 use crate::capture::Call;
 use crate::error::{EngineError, without_number};
@@ -267,11 +268,20 @@ impl Recorder {
         };
         let flags = clone_flags(&task);
         self.leave_streams(tid);
-        // What it has run since its last event stays, where others see its memory.
-        if let Some(Pending::Preempted(stopped)) = task.pending.take() {
-            let (mut event, memory) = *stopped;
-            event.entry_seq = event.entry_seq.min(self.world.sink.seq());
-            self.world.commit(event, &memory);
+        match task.pending.take() {
+            // What it has run since its last event stays, where others see its memory.
+            Some(Pending::Preempted(stopped)) => {
+                let (mut event, memory) = *stopped;
+                event.entry_seq = event.entry_seq.min(self.world.sink.seq());
+                self.world.commit(event, &memory);
+            }
+            // What it has sent has arrived, though it never had a turn to see that. Of other calls more than the result would have to be told.
+            Some(Pending::Leave(result, at)) if task.call.as_ref().is_some_and(|call| sink(call).is_some()) => {
+                if let Some(call) = task.call.take() {
+                    self.world.commit_call(&mut task, &call, Some(result), at, 0);
+                }
+            }
+            _ => {}
         }
         self.world.take_pending(&mut task);
         Recorder::return_ring(&mut task);

@@ -183,6 +183,15 @@ const BUSY_CALL_NS: u64 = 100_000_000;
 const LONG_WRITE_NS: u64 = 1_000_000_000;
 
 /// The role of the call that a task is in; a plain one when the table does not know it.
+/// Waits until a thread that is in a call sleeps there or stops, for a short time.
+fn await_rest(tid: pid_t) {
+    const LONGEST_NS: u64 = 2_000_000;
+    let deadline = sys::monotonic() + LONGEST_NS;
+    while !matches!(sys::state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
+        std::thread::sleep(std::time::Duration::from_micros(10));
+    }
+}
+
 fn role(task: &Task) -> Role {
     task.call.as_ref().and_then(|call| call.plan).map_or(Role::Plain, |plan| plan.role)
 }
@@ -326,10 +335,18 @@ impl Recorder {
         let leads = role == Role::Exits && own == tid && alive > 1;
         match role {
             Role::Exits => self.world.take_last_writes(task, tid),
-            Role::EndsProcess => self.foresee_end(own),
-            Role::Kills(_) => {
+            Role::EndsProcess => {
+                self.foresee_end(own);
+                if alive > 1 {
+                    self.await_sent(Some(own));
+                }
+            }
+            Role::Kills(index) => {
                 if let Some(killed) = self.kills_sharer(tid) {
                     self.foresee_end(killed);
+                }
+                if call.int(usize::from(index)) == libc::SIGKILL {
+                    self.await_sent(None);
                 }
             }
             _ => {}
@@ -388,13 +405,29 @@ impl Recorder {
         true
     }
 
+    /// Whoever is killed comes to no stop any more, and what it has sent would be taken for not sent: so a call that sends, and is about to come
+    /// back, is waited for before somebody is killed. `of`: of this process only.
+    fn await_sent(&mut self, of: Option<pid_t>) {
+        let sends = |task: &&Task| {
+            let is_sent = task.call.as_ref().is_some_and(|call| sink(call).is_some());
+            is_sent && task.pending.is_none() && of.is_none_or(|pid| task.process.borrow().pid == pid)
+        };
+        let sending: Vec<pid_t> = self.tasks.values().filter(sends).map(|task| task.tid).collect();
+        for tid in sending {
+            let known = self.stops.iter().position(|waited| waited.tid == tid);
+            let waited = known.and_then(|index| self.stops.remove(index)).or_else(|| {
+                await_rest(tid);
+                sys::poll(tid).ok().flatten()
+            });
+            if let Some(waited) = waited {
+                self.dispatch(waited);
+            }
+        }
+    }
+
     /// The kernel marks the word of a lock with an owner while a thread waits for it: told before others run on.
     fn await_lock(&mut self, tid: pid_t, (addr, before): (u64, u32)) {
-        const LONGEST_NS: u64 = 2_000_000;
-        let deadline = sys::monotonic() + LONGEST_NS;
-        while !matches!(sys::state_of(tid), Some(b'S' | b't' | b'Z' | b'X') | None) && sys::monotonic() < deadline {
-            std::thread::sleep(std::time::Duration::from_micros(10));
-        }
+        await_rest(tid);
         self.world.read_clock();
         let Some(task) = self.tasks.get(&tid) else { return };
         let mut memory = Memory::default();

@@ -1,0 +1,39 @@
+/* Children that are killed as soon as their memory says that they are about to write a line. */
+
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CHILDREN = 20 };
+
+int main(void)
+{
+	volatile int *begun = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	for (int i = 0; i < CHILDREN; i++) {
+		char line[40];
+		int length = snprintf(line, sizeof line, "child %d\n", i);
+
+		*begun = 0;
+		pid_t pid = fork();
+		if (pid == 0) {
+			/* Long enough for the parent to wait for its turn. */
+			for (volatile int turn = 0; turn < 3000000; turn++)
+				;
+			*begun = 1;
+			if (write(1, line, length) != length)
+				return 1;
+			for (;;)
+				pause();
+		}
+		while (!*begun)
+			usleep(300);
+		kill(pid, SIGKILL);
+		if (waitpid(pid, NULL, 0) != pid)
+			return 1;
+	}
+	return 0;
+}
