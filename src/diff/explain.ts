@@ -136,7 +136,8 @@ export class Explainer {
       await this.events.b.row(base.b?.seq ?? -1),
     ];
     if (rowA === undefined || rowB === undefined) return UNREAD;
-    const aspects = this.#aspects(rowA, rowB, base.verb);
+    const isExact = base.verb === "image" && this.#contents.sourceOf(a, b, "read") === "outside";
+    const aspects = this.#aspects(rowA, rowB, base.verb, isExact);
     const moved = await this.#contents.compare(a, b);
     if (moved.rule !== undefined && aspects.length === 0) return moved.rule;
     if (moved.aspect !== undefined) aspects.push(moved.aspect);
@@ -159,11 +160,14 @@ export class Explainer {
     return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
   }
 
-  /** What differs of two events besides their bytes, and is no chance. */
-  #aspects(rowA: Row, rowB: Row, verb: string): Aspect[] {
+  /**
+   * What differs of two events besides their bytes, and is no chance. `isExact`: nothing of it can be. Sums of two files look random,
+   * and so they are where the run made the files; of a program that was there before they say that it is another one.
+   */
+  #aspects(rowA: Row, rowB: Row, verb: string, isExact: boolean): Aspect[] {
     const { a, b } = this.events;
     const aspects = leafAspects(a.leaves(rowA), b.leaves(rowB), verb);
-    if (aspects.length === 0 || verb === "exec") return aspects;
+    if (aspects.length === 0 || isExact || verb === "exec") return aspects;
     const [plainA, plainB] = [a.plainLeaves(rowA), b.plainLeaves(rowB)];
     const isChance = ({ what }: Aspect): boolean => {
       const [one, other] = [plainA.get(what), plainB.get(what)];

@@ -1,9 +1,11 @@
 /** Files whose time of last change a process found to be another one in the other run. */
 
+import type { Value } from "../decode/value.js";
 import { type Canonical, nameText } from "./canon/canonical.js";
 import { NameKind } from "./canon/names.js";
 import type { Explainer } from "./explain.js";
 import type { ProcessRef } from "./result.js";
+import { KERNEL_FILE } from "./rules.js";
 
 export interface FileTime {
   readonly path: string;
@@ -56,13 +58,15 @@ async function timesOf(
       const name = stream.name.at(entry);
       if (canon.names.kind.at(name) !== NameKind.Path || ++looked > MOST_EVENTS) continue;
       const path = nameText(side, name);
-      if (times.has(path) || /^\/(?:proc|sys|dev)\//.test(path)) continue;
+      if (times.has(path) || KERNEL_FILE.test(path) || path.startsWith("/dev/")) continue;
       const time = await lastChange(explainer, key, stream.seq.at(entry));
       if (time !== undefined) times.set(path, time);
     }
   }
   return times;
 }
+
+type Fields = Extract<Value, { kind: "struct" }>["fields"];
 
 /** Time of the last change of a file, as stat or statx gave it. */
 async function lastChange(
@@ -74,19 +78,21 @@ async function lastChange(
   const call = row && explainer.events[key].call(row);
   const status = call?.args.find(({ value }) => value.kind === "struct")?.value;
   if (status?.kind !== "struct") return undefined;
-  const number = (name: string): number | undefined => {
-    const value = status.fields.find((field) => (field.key ?? field.name) === name)?.value;
-    if (value?.kind === "int") return Number(value.value);
-    if (value?.kind !== "struct") return undefined;
-    const seconds = value.fields.find(({ name: own }) => own === "tv_sec")?.value;
-    return seconds?.kind === "int" ? Number(seconds.value) : undefined;
+  const member = (of: Fields, name: string): number => {
+    const value = of.find((field) => (field.key ?? field.name) === name)?.value;
+    return value?.kind === "int" ? Number(value.value) : Number.NaN;
   };
-  const mode = number("st_mode") ?? number("stx_mode") ?? 0;
+  const mode = member(status.fields, "st_mode") || member(status.fields, "stx_mode");
   if ((mode & 0o170000) !== 0o100000) return undefined;
-  const seconds = number("st_mtime") ?? number("stx_mtime");
-  // What was changed during the run is no cause of it.
-  const { startSeconds } = explainer.events[key].side.canon.trace;
-  if (seconds === undefined || seconds > startSeconds) return undefined;
+  const timestamp = status.fields.find(({ name }) => name === "stx_mtime")?.value;
+  const [seconds, nanos] =
+    timestamp?.kind === "struct"
+      ? [member(timestamp.fields, "tv_sec"), member(timestamp.fields, "tv_nsec")]
+      : [member(status.fields, "st_mtime"), member(status.fields, "st_mtime_nsec")];
+  // What was changed during the run is no cause of it; files of /proc, under whatever name, come to be when they are asked for.
+  const { startSeconds, startNanos } = explainer.events[key].side.canon.trace;
+  const since = seconds - startSeconds || (nanos || 0) - startNanos;
+  if (!(since <= 0)) return undefined;
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime())
     ? undefined

@@ -128,6 +128,64 @@ describe("events that cannot be read again", () => {
   });
 });
 
+describe("programs", () => {
+  const image = (trace: TextTrace, path: string, run: number) => {
+    // Sums that have nothing in common, as those of two files.
+    const sum = ["2e551e17aed68f3d", "6ce9e79a189901e4"][run] ?? "";
+    return trace.event("map", {
+      args: [0x400000, 4096, 0, 5],
+      captures: [
+        [0, "in", 0, path],
+        [2, "in", 0, Buffer.from(sum, "hex")],
+      ],
+    });
+  };
+
+  it("that are other ones", async () => {
+    const result = await compare((trace, run) => void image(trace, "/srv/prog", run));
+    expect(result.firstCause?.summary).toMatch(/the file \/srv\/prog is another one/);
+  });
+
+  it("but not those that the run has made, which are compared when they are written", async () => {
+    const made: Write = (trace, run) => {
+      const names = ["/srv/new\0", "/srv/made\0"] as const;
+      trace.call("rename", {
+        args: [0x1000, 0x1100],
+        captures: names.map((name, k) => [k, "in", 0x1000 + 0x100 * k, name] as const),
+      });
+      image(trace, "/srv/made", run);
+    };
+    expect((await compare(made)).verdict).toBe("same");
+  });
+});
+
+describe("files that were changed before", () => {
+  /** A file of which no more differs than its time, and what the program does then. */
+  const looks = (path: string, after: (run: number) => number): Write => {
+    return (trace, run) => {
+      trace.object("file", path).call("fstat", {
+        args: [3, 0x2000],
+        captures: [[1, "out", 0x2000, stat(5, 7, after(run))]],
+        refs: [[0, 3, 1]],
+      });
+      if (run === 1) trace.call("fsync", { args: [3], refs: [[0, 3, 1]] });
+    };
+  };
+  const causeOf = async (path: string, after: (run: number) => number) =>
+    (await compare(looks(path, after))).firstCause?.summary;
+  const START = 1_700_000_000;
+
+  it("are named as the cause of what is done then", async () => {
+    expect(await causeOf("/srv/source", (run) => START - 5 + run)).toMatch(/source finds another/);
+  });
+
+  it("but not those that come to be when they are asked for", async () => {
+    expect(await causeOf("/etc/mtab", (run) => START + run)).toMatch(/fsync .* only in B/);
+    const running = "/tmp/hsperfdata_root/7";
+    expect(await causeOf(running, (run) => START - 5 + run)).toMatch(/fsync .* only in B/);
+  });
+});
+
 describe("calls", () => {
   it("that ask how long a value is, without reading it", async () => {
     const asks =
