@@ -22,7 +22,7 @@ interface Link extends Entry {
   readonly seq: number;
   readonly hash: number;
   readonly verb: number;
-  /** Of a name that many objects have, such as the sockets of a process: which of them. */
+  /** Of a name that many objects have, such as the sockets of a process and temporary files: which of them. */
   readonly object: number;
 }
 
@@ -69,8 +69,9 @@ export function chainsOf(
       for (const name of partsOf(side, stream.name.at(entry))) {
         const hash = side.names.hash[name] as number;
         if (!wanted.has(hash)) continue;
-        const { kind } = side.canon.names;
-        const object = kind.at(name) === NameKind.Object ? name : NO_NAME;
+        const isOneOfMany =
+          side.canon.names.kind.at(name) === NameKind.Object || side.names.stands.has(name);
+        const object = isOneOfMany ? name : NO_NAME;
         const link = { stream, thread, entry, seq: stream.seq.at(entry), object };
         const [rest, verb] = [stream.rest.at(entry), stream.verb.at(entry)];
         append(found, hash, { ...link, hash: rest, verb });

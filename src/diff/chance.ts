@@ -27,6 +27,8 @@ export type Source = "made" | "inside" | "outside";
 
 /** Bytes that are looked through. */
 const MOST_COMPARED = 2 << 20;
+/** Bytes that are no text in which temporary names are looked for, each of thousands perhaps. */
+const MOST_NAMED = 256 << 10;
 /** What processes made that looks random, kept to be known again. */
 const MOST_KEPT = 16 << 20;
 /** As long as there is no more of it, parts of it are known again too. */
@@ -70,7 +72,14 @@ export class Chance {
     if (one.length === other.length) {
       if (one.every((line, k) => this.#sameText(line, other[k] ?? "", source))) return true;
     }
-    return source !== "outside" && a.length === b.length && this.#sameBytes(a, b, source);
+    if (source === "outside") return false;
+    if (a.length === b.length && this.#sameBytes(a, b, source)) return true;
+    if (a.length > MOST_NAMED || b.length > MOST_NAMED) return false;
+    const [named, otherNamed] = [unnamed(a, this.#a.texts), unnamed(b, this.#b.texts)];
+    const isNamed = !named.equals(a) || !otherNamed.equals(b);
+    return (
+      isNamed && named.length === otherNamed.length && this.#sameBytes(named, otherNamed, source)
+    );
   }
 
   /** True when chance is all that two words of a call differ in. */
@@ -254,6 +263,11 @@ function isIn(seconds: number, { from, to }: ChanceSide): boolean {
 
 function isAddress(value: bigint): boolean {
   return value >= 0x5500_0000_0000n && value < 0x8000_0000_0000n;
+}
+
+/** Bytes with what stands for temporary names in their place: what is no text has such names in it too. */
+function unnamed(data: Buffer, texts: CanonicalTexts): Buffer {
+  return Buffer.from(texts.words(data.toString("latin1"), false), "latin1");
 }
 
 /** Lines; sorted by what rules make of them, where their order does not matter. */

@@ -246,7 +246,7 @@ export const RULES = [
   },
   {
     name: "session",
-    what: "environment variables of the terminal session: _, SHLVL, OLDPWD, SSH_*, XDG_SESSION_*, TMUX, ...",
+    what: "environment variables of the terminal session, and looks at the paths that they hold: _, SHLVL, OLDPWD, SSH_*, XDG_SESSION_*, TMUX, ...",
     why: "they say from where a program was started",
   },
   {
@@ -316,14 +316,22 @@ export class RuleSet {
 
   /** `NAME=value`, or the name alone. */
   ignoresVariable(variable: string): boolean {
-    const equals = variable.indexOf("=");
-    const name = equals < 0 ? variable : variable.slice(0, equals);
-    return this.#variables.has(name) || (this.has("session") && SESSION.test(name));
+    return this.#variables.has(nameOf(variable)) || this.isOfSession(variable);
+  }
+
+  /** Likewise. */
+  isOfSession(variable: string): boolean {
+    return this.has("session") && SESSION.test(nameOf(variable));
   }
 
   ignoresPath(path: string): boolean {
     return this.#paths.some((pattern) => pattern.test(path));
   }
+}
+
+function nameOf(variable: string): string {
+  const equals = variable.indexOf("=");
+  return equals < 0 ? variable : variable.slice(0, equals);
 }
 
 const SESSION =

@@ -53,6 +53,8 @@ export class SoleRules {
     if (rules.has("repeats") && LOOKING.has(verb) && this.#isImage(raw.pair, own, key)) {
       return "repeats";
     }
+    const isLook = verb === "stat" || verb === "access";
+    if (rules.has("session") && isLook && this.#isOfSession(raw.pair, own, key)) return "session";
     if (
       rules.has("unread-input") &&
       verb === "dup" &&
@@ -88,6 +90,16 @@ export class SoleRules {
       const process = this.#c[side].canon.processes.get(this.#c.lineage.pairs[pair]?.[side] ?? 0);
       return [...(process?.images ?? [])].some((name) => this.#c[side].names.hash[name] === hash);
     });
+  }
+
+  /** What a variable of the session names: shells look whether OLDPWD is still there. */
+  #isOfSession(pair: number, { stream, entry }: Entry, key: "a" | "b"): boolean {
+    const { canon } = this.#c[key];
+    const path = canon.names.text(stream.name.at(entry));
+    const process = canon.processes.get(this.#c.lineage.pairs[pair]?.[key] ?? 0);
+    return (process?.programs ?? []).some(({ env }) =>
+      env.some((variable) => variable.endsWith(`=${path}`) && this.#c.rules.isOfSession(variable)),
+    );
   }
 
   /** A library of that name is opened by the process in both traces. */

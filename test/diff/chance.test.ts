@@ -160,3 +160,27 @@ it("believes a sum over what is chance, and none over anything else", () => {
   expect(isChance(...summed([1_790_000_001, 1_790_000_502], [1, 1]))).toBe(true);
   expect(isChance(...summed([1_790_000_001, 1_790_000_502], [1, 2]))).toBe(false);
 });
+
+it("knows temporary names in what is no text, besides times of the run", () => {
+  const rules = new RuleSet();
+  const [from, to] = [1_790_000_000, 1_790_000_003];
+  const [a, b] = ["7pcbkuid", "vldl9t3v"].map((random) => {
+    const facts = { rules, places: undefined, pids: new Set<string>(), from, to };
+    const texts = new CanonicalTexts({ ...facts, ports: new Set(), ids: new Set() });
+    texts.temporary = new Map([[`/tmp/${random}`, "/tmp/<temp>"]]);
+    return { texts, processes: new Map(), inodes: new Set<number>(), from, to };
+  });
+  if (a === undefined || b === undefined) throw new Error("two sides");
+  /** As python writes the source of a module, and its time, into what it compiles. */
+  const compiled = (name: string, time: number) => {
+    const data = Buffer.from(`\xa7\r\r\n\0\0\0\0\x81/tmp/${name}/six.py\0`, "latin1");
+    data.writeUInt32LE(time, 4);
+    return data;
+  };
+  const explains = (one: Buffer, other: Buffer) =>
+    new Chance(rules, a, b).explains(one, other, "made", false);
+  const first = compiled("7pcbkuid", from);
+  expect(explains(first, compiled("vldl9t3v", to))).toBe(true);
+  expect(explains(first, compiled("vldl9t3v", to + 1000))).toBe(false);
+  expect(explains(first, compiled("elsewher", to))).toBe(false);
+});

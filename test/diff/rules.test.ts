@@ -119,6 +119,24 @@ describe("rules", () => {
     );
   });
 
+  it("temporary names, and below them the names that both have", async () => {
+    const result = await compare((run) =>
+      one(
+        run,
+        (trace) => {
+          const directory = `/tmp/pip-target-${["7pcbkuid", "vldl9t3v"][run]}`;
+          for (const path of [directory, `${directory}/python`]) {
+            trace.call("mkdir", { args: [0x1000], captures: [[0, "in", 0x1000, `${path}\0`]] });
+          }
+          if (run === 1) trace.call("sync");
+        },
+        { argv: ["/bin/python"] },
+      ),
+    );
+    expect(result.differences.map(({ verb }) => verb)).toEqual(["sync"]);
+    expect(result.firstCause?.process.command).toEqual(["/bin/python"]);
+  });
+
   it("temporary names beside words that hold the number of a process", async () => {
     // Of python's compileall, where the first run has a process 100.
     const result = await compare((run) =>
@@ -336,6 +354,21 @@ describe("rules", () => {
     await proves("session", (run) =>
       one(run, () => {}, { env: ["HOME=/root", `SHLVL=${run + 1}`] }),
     );
+  });
+
+  it("session: whether the directory is still there in which the shell was before", async () => {
+    const looks = (path: string, call: "stat" | "chdir") => (run: number) =>
+      one(
+        run,
+        (trace) => {
+          const named = `${path}${run}`;
+          trace.call(call, { args: [0x1000], captures: [[0, "in", 0x1000, `${named}\0`]] });
+        },
+        { env: [`OLDPWD=/before${run}`] },
+      );
+    await proves("session", looks("/before", "stat"));
+    expect((await compare(looks("/before", "chdir"))).verdict).toBe("different");
+    expect((await compare(looks("/other", "stat"))).verdict).toBe("different");
   });
 
   it("numbers-in-text: a program's own process id, and the time", async () => {
@@ -724,6 +757,35 @@ describe("threads and children", () => {
     );
     expect(result.verdict).toBe("different");
     expect(result.firstCause?.object).toBe("/one");
+  });
+
+  it("what threads do to temporary files comes in any order, and to one of them in this order", async () => {
+    const names = [
+      ["/tmp/ccgqGEZC", "/tmp/cc9Kd2Xy"],
+      ["/tmp/ccA8s7Qw", "/tmp/ccPo3Z1b"],
+    ];
+    /** The steps for each of two files; in the first run one thread does them all. */
+    const pool = (steps: (run: number) => readonly string[]) =>
+      compare((run) =>
+        threads((trace, workers) => {
+          const paths = names[run] ?? [];
+          for (const path of paths) trace.object("file", path);
+          for (const step of steps(run)) {
+            const [file, what] = [Number(step[0]), step.slice(1)];
+            const thread = run === 0 ? 0 : (workers[file] ?? 0);
+            const refs = [[0, 3, 3 + file]] as const;
+            const created = open(paths[file] ?? "", O_RDWR_CREAT_EXCL, 3, 3 + file);
+            if (what === "open") trace.call("openat", { ...created, thread });
+            if (what === "fsync") trace.call("fsync", { thread, refs, args: [3] });
+            if (what === "fchmod") trace.call("fchmod", { thread, refs, args: [3, 0o600] });
+          }
+        })(run),
+      );
+    const all = ["0open", "0fsync", "0fchmod", "1open", "1fsync", "1fchmod"];
+    const mixed = ["0open", "1open", "0fsync", "1fsync", "0fchmod", "1fchmod"];
+    expect((await pool((run) => (run === 0 ? all : mixed))).verdict).toBe("same");
+    const swapped = ["0open", "1open", "0fchmod", "1fchmod", "0fsync", "1fsync"];
+    expect((await pool((run) => (run === 0 ? all : swapped))).verdict).toBe("different");
   });
 
   /** A parent with two children at a time, which does two things in this order or that. */

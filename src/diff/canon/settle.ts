@@ -164,6 +164,8 @@ interface SkeletonFacts {
 
 /** Words of names, with what is hyphened to them. */
 const WORD = /[A-Za-z0-9_-]+/g;
+/** What may be random in them. */
+const RUN = /[A-Za-z0-9_]{6,}/g;
 
 /**
  * Words with digits in names that both traces have: `poly1305` and `cpython-311` are what they are, also in other names, and in
@@ -173,6 +175,7 @@ class FixedWords {
   readonly #one: Side;
   readonly #other: Side;
   #words: Set<string> | undefined;
+  #runs: Set<string> | undefined;
 
   constructor(one: Side, other: Side) {
     this.#one = one;
@@ -183,6 +186,18 @@ class FixedWords {
   has(word: string): boolean {
     this.#words ??= this.#find();
     return this.#words.has(word);
+  }
+
+  /** Whether both have it in a name that only one of them has: below a directory with a random name `python` is what it is. */
+  isInBoth(run: string): boolean {
+    this.#runs ??= this.#findRuns();
+    return this.#runs.has(run);
+  }
+
+  #findRuns(): Set<string> {
+    const one = runsOf(this.#one, this.#other);
+    const other = runsOf(this.#other, this.#one);
+    return new Set([...one].filter((run) => other.has(run)));
   }
 
   #find(): Set<string> {
@@ -203,6 +218,18 @@ class FixedWords {
     }
     return fixed;
   }
+}
+
+/** Runs of letters and digits in the names that the other trace does not have. */
+function runsOf(side: Side, other: Side): Set<string> {
+  const found = new Set<string>();
+  const { names } = side.canon;
+  for (let name = 1; name < names.count; name++) {
+    if (names.kind.at(name) !== NameKind.Path) continue;
+    if (other.known.get(side.hash[name] as number) >= 0) continue;
+    for (const run of pathOf(side, name).match(RUN) ?? []) found.add(run);
+  }
+  return found;
 }
 
 function hasDigit(text: string, from: number): boolean {
@@ -241,7 +268,7 @@ function skeletonOf(
       const named = rules.has("pids")
         ? word.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n))
         : word;
-      return mayBeRandom ? withoutRandom(named, isMade && isTemporary) : named;
+      return mayBeRandom ? withoutRandom(named, isMade && isTemporary, fixed) : named;
     });
   }
   return parts.join("/");
@@ -253,8 +280,10 @@ function isKnown({ known, folders }: Side, path: string): boolean {
 }
 
 /** `ccgqGEZC.s` is `<temp>.s`. `sure`: what is made new among temporary files may also look like a word. */
-function withoutRandom(name: string, sure: boolean): string {
-  return name.replace(/[A-Za-z0-9_]{6,}/g, (run) => (sure || isRandom(run) ? "<temp>" : run));
+function withoutRandom(name: string, sure: boolean, fixed: FixedWords): string {
+  return name.replace(RUN, (run) =>
+    (sure || isRandom(run)) && !fixed.isInBoth(run) ? "<temp>" : run,
+  );
 }
 
 function isRandom(run: string): boolean {
