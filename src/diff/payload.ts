@@ -12,6 +12,9 @@ const AROUND = 12;
 const MOST_LINES = 4000;
 const MOST_SHOWN = 24;
 const MOST_WIDTH = 240;
+/** Characters before what differs that long lines are shown with, and how long others may be: about as wide as a terminal. */
+const MOST_BEFORE = 48;
+const MOST_UNCUT = 72;
 
 /** Offset of the first byte that differs, or -1. */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number {
@@ -77,8 +80,7 @@ export function lineDiff(
 ): string[] {
   // The end of the last line begins no other one.
   const end = a.endsWith("\n") && b.endsWith("\n") ? -1 : undefined;
-  const one = a.slice(0, end).split("\n").slice(0, MOST_LINES);
-  const other = b.slice(0, end).split("\n").slice(0, MOST_LINES);
+  const [one, other] = differingLines(a.slice(0, end).split("\n"), b.slice(0, end).split("\n"));
   const matches = align(
     one.map((line) => textHash(texts.a.prose(line))),
     other.map((line) => textHash(texts.b.prose(line))),
@@ -95,6 +97,7 @@ export function lineDiff(
     if (x < one.length) marked.push(` ${one[x]}`);
     y = match + 1;
   }
+  cutToDifferences(marked);
   const near = marked.filter((line, k) =>
     [marked[k - 1], line, marked[k + 1]].some((own) => own !== undefined && own[0] !== " "),
   );
@@ -104,4 +107,35 @@ export function lineDiff(
   return near.length > MOST_SHOWN
     ? [...shown, ` ... ${near.length - MOST_SHOWN} more lines`]
     : shown;
+}
+
+/** Lines from one before the first that differs to one behind the last, as many as are compared. */
+function differingLines(a: readonly string[], b: readonly string[]): [string[], string[]] {
+  const shorter = Math.min(a.length, b.length);
+  let from = 0;
+  while (from < shorter && a[from] === b[from]) from += 1;
+  let equal = 0;
+  while (equal < shorter - from && a.at(-1 - equal) === b.at(-1 - equal)) equal += 1;
+  const part = (lines: readonly string[]) =>
+    lines.slice(Math.max(0, from - 1), lines.length - Math.max(0, equal - 1)).slice(0, MOST_LINES);
+  return [part(a), part(b)];
+}
+
+/** Lines that stand for each other begin, when they are long, shortly before what they differ in. */
+function cutToDifferences(marked: string[]): void {
+  for (let gone = 0; gone < marked.length; gone++) {
+    let come = gone;
+    while (marked[come]?.startsWith("-")) come += 1;
+    const count = come - gone;
+    for (let k = 0; k < count && marked[come + k]?.startsWith("+"); k++) {
+      const [one, other] = [marked[gone + k] ?? "", marked[come + k] ?? ""];
+      let at = 1;
+      while (at < one.length && one[at] === other[at]) at += 1;
+      const from = at - MOST_BEFORE / 2;
+      if (at <= MOST_BEFORE || Math.max(one.length, other.length) <= MOST_UNCUT) continue;
+      marked[gone + k] = `-...${one.slice(from)}`;
+      marked[come + k] = `+...${other.slice(from)}`;
+    }
+    gone = Math.max(gone, come - 1);
+  }
 }

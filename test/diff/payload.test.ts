@@ -33,3 +33,26 @@ it("shows no line behind the last one", () => {
 it("shows that only one side ends its last line", () => {
   expect(lines("one\n", "one")).toEqual([" one", "-"]);
 });
+
+it("shows the place at which long lines differ", () => {
+  const head = `{"list":[${"1,".repeat(80)}`;
+  expect(lines(`${head}"red"]}\n`, `${head}"blue"]}\n`)).toEqual([
+    '-...,1,1,1,1,1,1,1,1,1,1,1,"red"]}',
+    '+...,1,1,1,1,1,1,1,1,1,1,1,"blue"]}',
+  ]);
+  // Others are shown from their beginning.
+  expect(lines("x".repeat(60), `${"x".repeat(60)}y`)).toEqual([
+    `-${"x".repeat(60)}`,
+    `+${"x".repeat(60)}y`,
+  ]);
+});
+
+it("finds a line that differs behind thousands that do not", () => {
+  const long = Array.from({ length: 9000 }, (_, k) => `line ${k}`);
+  expect(lines(long.join("\n"), long.with(8000, "new").join("\n"))).toEqual([
+    " line 7999",
+    "-line 8000",
+    "+new",
+    " line 8001",
+  ]);
+});
