@@ -137,6 +137,37 @@ describe("rules", () => {
     expect(result.firstCause?.process.command).toEqual(["/bin/python"]);
   });
 
+  it("ids in the names of files that are made, and of no other files", async () => {
+    const ids = ["6062dc65-364d-4f64-a25b-e768c66dfd59", "03c04542-6cb1-49db-9477-6dc03be5b127"];
+    const opens = (flags: number) => (run: number) =>
+      one(run, (trace) => {
+        const path = `/root/.cache/${ids[run]}`;
+        trace.object("file", path).call("openat", open(path, flags, 3, 1));
+      });
+    await proves("temp-names", opens(O_RDWR_CREAT_EXCL));
+    expect((await compare(opens(0))).verdict).toBe("different");
+  });
+
+  it("times of the run in the names of files, and no other times", async () => {
+    // The run begins at 2023-11-14T22:13:20Z.
+    const logs = (names: readonly string[]) => (run: number) =>
+      one(run, (trace) => {
+        const path = `/root/logs/${names[run]}.log`;
+        trace.object("file", path).call("openat", open(path, 0o2101, 3, 1));
+      });
+    for (const names of [
+      ["2023-11-14T22_13_20_001Z-debug", "2023-11-14T22_13_21_950Z-debug"],
+      ["app-20231114-221320", "app-20231114-221321"],
+      ["core.1700000000", "core.1700000001"],
+    ])
+      await proves("times", logs(names));
+    for (const names of [
+      ["2023-11-14T22_11_20_001Z-debug", "2023-11-14T22_12_20_001Z-debug"],
+      ["core.1600000000", "core.1600000001"],
+    ])
+      expect((await compare(logs(names))).verdict, names.join()).toBe("different");
+  });
+
   it("temporary names beside words that hold the number of a process", async () => {
     // Of python's compileall, where the first run has a process 100.
     const result = await compare((run) =>
@@ -757,6 +788,31 @@ describe("threads and children", () => {
     );
     expect(result.verdict).toBe("different");
     expect(result.firstCause?.object).toBe("/one");
+  });
+
+  it("what another thread found in a directory is compared", async () => {
+    const lists = (object: number, thread: number, run: number) =>
+      ({ ...listing([`old${run}`]), thread, refs: [[0, 3, object]] }) as const;
+    const result = await compare((run) =>
+      threads((trace, [first, second]) => {
+        trace.call("getdents64", lists(1, second, run));
+        trace.call("getdents64", lists(2, first, run));
+      })(run),
+    );
+    const kinds = result.differences.map(({ kind, object }) => `${kind} ${object}`);
+    expect(kinds).toEqual(["changed /one", "changed /two"]);
+  });
+
+  it("what a thread does that has waited comes behind what others did until then", async () => {
+    const result = await compare((run) =>
+      threads((trace) => {
+        trace.call("fsync", fsync(1, 0)).call("fsync", fsync(2, 0));
+        if (run === 1) trace.call("vhangup", { thread: 1 });
+        trace.call("sync", { thread: 1 });
+      })(run),
+    );
+    const places = result.differences.map(({ verb, at }) => `${verb} ${at}`);
+    expect(places).toEqual(["vhangup 3.5"]);
   });
 
   it("what threads do to temporary files comes in any order, and to one of them in this order", async () => {

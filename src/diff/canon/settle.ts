@@ -10,7 +10,7 @@ import { HashIndex } from "./columns.js";
 import { mixed, mixed2, textHash } from "./hash.js";
 import { NameKind } from "./names.js";
 import { chosenPort } from "./ports.js";
-import { CanonicalTexts } from "./texts.js";
+import { CanonicalTexts, UUID } from "./texts.js";
 import type { CanonicalTrace } from "./trace.js";
 
 /** Names of one trace, settled. */
@@ -147,7 +147,8 @@ function skeletonsOf(
     if (names.kind.at(name) !== NameKind.Path) continue;
     if (other.known.get(side.hash[name] as number) >= 0) continue;
     const path = pathOf(side, name);
-    const skeleton = skeletonOf(path, { made, bound, pids: side.pids, fixed, other, rules });
+    const { texts, pids } = side;
+    const skeleton = skeletonOf(path, { made, bound, pids, texts, fixed, other, rules });
     if (skeleton !== path) found.set(name, skeleton);
   }
   return found;
@@ -157,6 +158,7 @@ interface SkeletonFacts {
   readonly made: ReadonlySet<string>;
   readonly bound: ReadonlySet<string>;
   readonly pids: ReadonlySet<string>;
+  readonly texts: CanonicalTexts;
   readonly fixed: FixedWords;
   readonly other: Side;
   readonly rules: RuleSet;
@@ -246,7 +248,7 @@ const TEMPORARY_WORD = /tmp|temp/i;
 /** The path with its random and numbered parts replaced. */
 function skeletonOf(
   path: string,
-  { made, bound, pids, fixed, other, rules }: SkeletonFacts,
+  { made, bound, pids, texts, fixed, other, rules }: SkeletonFacts,
 ): string {
   const parts = path.split("/");
   let prefix = "";
@@ -263,7 +265,9 @@ function skeletonOf(
       parts[k] = "<temp>";
       continue;
     }
-    parts[k] = part.replace(WORD, (word) => {
+    const timeless = rules.has("times") ? texts.name(part) : part;
+    const known = mayBeRandom ? timeless.replace(UUID, "<temp>") : timeless;
+    parts[k] = known.replace(WORD, (word) => {
       if (fixed.has(word)) return word;
       const named = rules.has("pids")
         ? word.replace(/\d{2,}/g, (n) => (pids.has(n) ? "<pid>" : n))

@@ -22,12 +22,12 @@ export interface TextFacts {
 }
 
 const ADDRESS = /\b0x[0-9a-f]{6,16}\b/g;
-const UUID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi;
+export const UUID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gi;
 /** Dates and times of day, with what stands between. */
 const CLOCK =
   /\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:\d{4}-\d\d-\d\d[T _])?(?:(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?:\d{1,2} |\d{4} ))?\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: (?:[A-Z]{3,4}|[+-]\d{4}))?(?: \d{4})?(?:Z|[+-]\d\d:?\d\d)?/g;
-/** Times and days in names of files, `18-50-41`, `2026-11-26`: taken out when they are those of the run. */
-const DASHED = /(?<!\d)(?:[01]?\d|2[0-3])([-._])([0-5]\d)\1([0-5]\d)(?!\d)/g;
+/** Times and days in names of files, `18-50-41`, `18_50_41_001Z`, `2026-11-26`: taken out when they are those of the run. */
+const DASHED = /(?<!\d)(?:[01]?\d|2[0-3])([-._])([0-5]\d)\1([0-5]\d)(?:[-._,]\d{3,9}Z?)?(?!\d)/g;
 /** A day and a time without separators, `20261126T185041Z`, `20261126-185041`, with a fraction perhaps: likewise. */
 const COMPACT =
   /(?<!\d)(\d{4})(\d\d)(\d\d)[T_-]?(?:[01]\d|2[0-3])([0-5]\d)([0-5]\d)(?:[.,]\d+)?Z?(?!\d)/g;
@@ -39,6 +39,8 @@ const SPAN = /\b\d+(?:[.,]\d+)? ?(?:ns|us|µs|ms|s|sec|secs|seconds?|millisecond
 const NUMBER = /\d+/g;
 /** Seconds (with a fraction), milliseconds, micro- and nanoseconds since 1970, of the years 2001 to 2096. */
 const EPOCH = /(?<![\w.])[1-3]\d{9}(?:\.\d+|\d{3}|\d{6}|\d{9})?(?!\d)/g;
+/** The same in names of files, `core.1700000000`. */
+const STAMP = /(?<!\d)[1-3]\d{9}(?:\d{3}|\d{6}|\d{9})?(?!\d)/g;
 
 export class CanonicalTexts {
   readonly #facts: TextFacts;
@@ -78,23 +80,37 @@ export class CanonicalTexts {
     if (rules.has("numbers-in-text")) {
       out = out.replace(UUID, "<uuid>").replace(ADDRESS, "<address>");
       out = out.replace(CLOCK, "<time>").replace(SPAN, "<span>");
-      out = out.replace(DASHED, (found, _, minute: string, second: string) =>
+      out = this.#withoutMoments(out);
+      out = out.replace(EPOCH, "<time>");
+    }
+    return this.words(out, numbers);
+  }
+
+  /** A name without the time of the run: of all files it is in logs and copies that are made now and then. */
+  name(text: string): string {
+    const { from, to } = this.#facts;
+    return this.#withoutMoments(text).replace(STAMP, (found) => {
+      const seconds = Number(found.slice(0, 10));
+      return seconds >= from - OFF && seconds <= to + OFF ? "<time>" : found;
+    });
+  }
+
+  #withoutMoments(text: string): string {
+    return text
+      .replace(DASHED, (found, _, minute: string, second: string) =>
         this.#isNow(Number(minute) * 60 + Number(second)) ? "<time>" : found,
-      );
-      out = out.replace(
+      )
+      .replace(
         COMPACT,
         (found, year: string, month: string, day: string, minute: string, second: string) =>
           this.#isToday(`${year}-${month}-${day}`) &&
           this.#isNow(Number(minute) * 60 + Number(second))
             ? "<time>"
             : found,
-      );
-      out = out.replace(DAY, (found, year: string, _, month: string, day: string) =>
+      )
+      .replace(DAY, (found, year: string, _, month: string, day: string) =>
         this.#isToday(`${year}-${month}-${day}`) ? "<day>" : found,
       );
-      out = out.replace(EPOCH, "<time>");
-    }
-    return this.words(out, numbers);
   }
 
   /** Whether the run was in that second of an hour, of whatever time zone. */
