@@ -99,7 +99,10 @@ class ProcessComparison {
   #more = 0;
   #parallel: boolean | undefined;
   #isPolling: boolean | undefined;
-  /** Numbers of the events of the first threads that are equal, by which events of other threads are placed. */
+  /**
+   * Numbers of the events of the first threads that are equal, by which events of other threads are placed: those of a pool may have
+   * waited since the beginning.
+   */
   readonly #placesA = new Words();
   readonly #placesB = new Words();
 
@@ -126,7 +129,11 @@ class ProcessComparison {
     if (this.#leftA.length > 0 && this.#leftB.length > 0) {
       this.#rematch();
       this.#pairByShape((left) => left.gap);
-      if (count > 1 && this.#c.rules.has("pools")) this.#pairByShape(() => 0);
+      if (count > 1 && this.#c.rules.has("pools")) {
+        // What one thread did in the one run, and another in the other, is in one order when all is in that of time.
+        for (const left of [this.#leftA, this.#leftB]) left.sort((x, y) => seqOf(x) - seqOf(y));
+        this.#pairByShape(() => 0);
+      }
     }
     for (const member of this.#members) this.#races(member);
     for (const { at, after } of this.#leftA) this.#add("removed", at, undefined, after);
@@ -165,18 +172,23 @@ class ProcessComparison {
     const matches = align(a.rest.view(), b.rest.view());
     const isFirst =
       one === this.#a.streams[0] && this.#a.streams.length + this.#b.streams.length > 2;
+    const leaveA = (entry: number, before: number): void => {
+      const after = Math.max(before, this.#placeOf(a.seq.at(entry), false));
+      this.#leave(this.#leftA, { at: { ...one, entry }, after, gap: this.#gap });
+    };
+    const leaveB = (entry: number, before: number): void => {
+      const after = Math.max(before, this.#placeOf(b.seq.at(entry), true));
+      this.#leave(this.#leftB, { at: { ...other, entry }, after, gap: this.#gap });
+    };
     let y = 0;
     for (let x = 0; x < matches.length; x++) {
       const match = matches[x] as number;
       if (match < 0) {
-        const after = y === 0 ? -1 : b.seq.at(y - 1);
-        this.#leave(this.#leftA, { at: { ...one, entry: x }, after, gap: this.#gap });
+        leaveA(x, y === 0 ? -1 : b.seq.at(y - 1));
         continue;
       }
       const before = x === 0 ? -1 : a.seq.at(x - 1);
-      for (; y < match; y++) {
-        this.#leave(this.#leftB, { at: { ...other, entry: y }, after: before, gap: this.#gap });
-      }
+      for (; y < match; y++) leaveB(y, before);
       y = match + 1;
       this.#gap += 1;
       this.#equal += 1;
@@ -184,9 +196,7 @@ class ProcessComparison {
       this.#time(a, x, b, match, one.thread, other.thread);
     }
     const before = a.length === 0 ? -1 : a.seq.at(a.length - 1);
-    for (; y < b.length; y++) {
-      this.#leave(this.#leftB, { at: { ...other, entry: y }, after: before, gap: this.#gap });
-    }
+    for (; y < b.length; y++) leaveB(y, before);
   }
 
   #note(a: number, b: number): void {
@@ -357,6 +367,10 @@ class ProcessComparison {
     this.#leftA = this.#leftA.filter((left) => !takenA.has(left));
     this.#leftB = this.#leftB.filter((left) => !takenB.has(left));
   }
+}
+
+function seqOf({ at: { stream, entry } }: Left): number {
+  return stream.seq.at(entry);
 }
 
 function entriesOf(left: readonly Left[]): Entry[] {
