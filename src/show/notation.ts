@@ -206,7 +206,7 @@ export function quoteBytes(bytes: Uint8Array, extra = "", quote = '"'): string {
     }
     const next = bytes[at + 1] ?? 0;
     const digits = byte.toString(8);
-    text += `\\${next >= 0x30 && next <= 0x39 ? digits.padStart(3, "0") : digits}`;
+    text += `\\${next >= 0x30 && next <= 0x37 ? digits.padStart(3, "0") : digits}`;
   }
   return text + quote;
 }

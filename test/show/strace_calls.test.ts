@@ -90,6 +90,12 @@ add('read(3</tmp/w/x>, "\\0017\\t\\33x", 4096)  = 5', "read", {
   captures: [out(1, 0x1000, text("\x017\t\x1bx"))],
   refs: [ref(0, 1)],
 });
+add('read(3</tmp/w/x>, "\\08\\0007", 4096)     = 4', "read", {
+  args: [3, 0x1000, 4096],
+  ret: 4,
+  captures: [out(1, 0x1000, text("\x008\x007"))],
+  refs: [ref(0, 1)],
+});
 add('read(3</tmp/w/x>, "", 4096)             = 0', "read", {
   args: [3, 0x1000, 4096],
   captures: [out(1, 0x1000, zeros(0))],
@@ -379,6 +385,13 @@ add(
     captures: [into(2, 0x1000, ifreq("lo", zeros(0))), out(2, 0x1000, ifreq("lo", pack([2, 772])))],
   },
 );
+add("ioctl(4, SIOCGIFCONF, {ifc_len=4096 => 0, ifc_buf=[]}) = 0", "ioctl", {
+  args: [4, 0x8912, 0x1000],
+  captures: [
+    into(2, 0x1000, pack([4, 4096], [4, 0], [8, 0x2000])),
+    out(2, 0x1000, pack([4, 0], [4, 0], [8, 0x2000])),
+  ],
+});
 add('ioctl(4, SIOCGIFFLAGS, {ifr_name="nope"}) = -1 ENODEV (No such device)', "ioctl", {
   args: [4, 0x8913, 0x1000],
   ret: -19,
@@ -902,6 +915,15 @@ test("the long form shows what the short one counts", () => {
   const spec = { args: [19, 0x1000, 8192], ret: 48, captures: [out(1, 0x1000, DIRENTS)] };
   expect(show("getdents64", spec, verbose)).toBe(
     'getdents64(19, [{d_ino=11, d_off=1, d_reclen=24, d_type=DT_DIR, d_name="."}, {d_ino=12, d_off=2, d_reclen=24, d_type=DT_REG, d_name="f1"}], 8192) = 48',
+  );
+});
+
+test("the long form has the number of a device where a file has its size", () => {
+  const verbose = { ...STRACE_NOTATION, verbose: true };
+  const status = STAT(0o020666, 0x500, 0);
+  const spec = { args: [3, 0x2000], captures: [out(1, 0x2000, status)], refs: [ref(0, 1)] };
+  expect(show("fstat", spec, verbose)).toMatch(
+    /st_blksize=4096, st_blocks=80, st_rdev=makedev\(0x5, 0\), st_atime=/,
   );
 });
 

@@ -49,17 +49,23 @@ function fsid(name: string): StructDecoder {
   };
 }
 
-/** A size, or a device number for what is a device; never both, as strace has it. */
+/** A size, or in its place a device number for what is a device; never both, as strace has it. */
 function sizeOrDevice(value: StructValue): StructValue {
   const mode = value.fields.find((member) => member.name === "st_mode")?.value;
   const type = mode?.kind === "int" ? Number(mode.value) & S_IFMT : 0;
   const device = type === S_IFCHR || type === S_IFBLK;
-  const shown = device ? "st_rdev" : "st_size";
-  const fields = value.fields.map(({ name, value: member, detail }) => {
-    if (name === "st_rdev" || name === "st_size") {
-      return name === shown ? { name, value: member } : { name, value: member, hidden: true };
+  const number = value.fields.find(({ name }) => name === "st_rdev");
+  const fields = value.fields.flatMap((member) => {
+    if (member.name === "st_size") {
+      const size = { name: member.name, value: member.value };
+      if (!device || number === undefined) return [size];
+      return [
+        { name: number.name, value: number.value },
+        { ...size, hidden: true },
+      ];
     }
-    return { name, value: member, ...(detail === true && { detail }) };
+    if (member.name !== "st_rdev") return [member];
+    return device ? [] : [{ ...member, hidden: true }];
   });
   return { ...value, fields };
 }

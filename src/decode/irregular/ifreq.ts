@@ -126,8 +126,9 @@ function ifname(call: CallContext): Value {
 }
 
 function length(bytes: number, size: number): IntValue {
-  const text = `${bytes} /* ${Math.floor(bytes / size)} * sizeof(struct ifreq) */`;
-  return { kind: "int", value: bytes, base: "dec", text };
+  const count = bytes / size;
+  const note = bytes > 0 && Number.isInteger(count) ? ` /* ${count} * sizeof(struct ifreq) */` : "";
+  return { kind: "int", value: bytes, base: "dec", text: `${bytes}${note}` };
 }
 
 /** Bounds what one ifconf lists. */
