@@ -17,6 +17,7 @@ import {
   type RegisterValue,
 } from "../decode/event.js";
 import { flags } from "../decode/flags.js";
+import { printable } from "../report/text.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { unsigned } from "../trace/word.js";
 import { finite, threadName } from "./json.js";
@@ -123,11 +124,11 @@ export class TextWriter {
         return palette("process", `+++ created${parent} (${how}) +++`);
       }
       case EventKind.Map: {
-        const path = captureText(batch, i, 0) ?? "";
+        const path = printable(captureText(batch, i, 0) ?? "");
         return palette("dim", `--- mapped ${path} at ${hexText(wide(0))}, ${wide(1)} bytes ---`);
       }
       case EventKind.Note:
-        return palette("error", `--- ${captureText(batch, i, 0) ?? "note"} ---`);
+        return palette("error", `--- ${printable(captureText(batch, i, 0) ?? "note")} ---`);
       case EventKind.Trap:
         return palette("dim", `--- ${trapText(batch, i)} ---`);
       case EventKind.Preempt: {
@@ -152,9 +153,11 @@ export class TextWriter {
   #exec(batch: EventBatch, i: number): string {
     const { palette, notation, showSecrets } = this.#options;
     const { path, argv, env } = decodeExec(batch, i);
-    let text = `+++ runs ${path} ${JSON.stringify(argv)}`;
+    // JSON leaves some characters that terminals obey.
+    const list = (words: readonly string[]) => printable(JSON.stringify(words));
+    let text = `+++ runs ${printable(path)} ${list(argv)}`;
     if (notation.verbose) {
-      text += ` ${JSON.stringify(showSecrets ? env : env.map(maskVariable))}`;
+      text += ` ${list(showSecrets ? env : env.map(maskVariable))}`;
     } else {
       text += `, ${env.length} ${env.length === 1 ? "variable" : "variables"}`;
     }

@@ -5,7 +5,17 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
-import { Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
+import {
+  Document,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  Scalar,
+  visit,
+} from "yaml";
 import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
 import { startsAsTrace } from "../trace/magic.js";
@@ -260,6 +270,9 @@ const FLOW_KEYS: ReadonlySet<string> = new Set([
   "links",
 ]);
 
+/** What nobody sees in a name, or what shows it in another order: written as escapes, which only stand between quotes. */
+const UNSEEN = /[\p{Cc}\p{Cf}\u2028\u2029]/u;
+
 /** The spec as YAML: a line for each grant. */
 export function specText(spec: Spec): string {
   const document = new Document(spec, { aliasDuplicateObjects: false });
@@ -268,6 +281,10 @@ export function specText(spec: Spec): string {
     " Change it as you like: trace spec validate checks it, trace spec explain says why a grant is there.",
   ].join("\n");
   visit(document, {
+    Scalar(_, scalar) {
+      if (typeof scalar.value === "string" && UNSEEN.test(scalar.value))
+        scalar.type = Scalar.QUOTE_DOUBLE;
+    },
     Pair(_, pair) {
       const key = isScalar(pair.key) ? String(pair.key.value) : "";
       if (!isSeq(pair.value)) return;
@@ -278,7 +295,11 @@ export function specText(spec: Spec): string {
       for (const item of pair.value.items) if (isMap(item)) item.flow = true;
     },
   });
-  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+  const text = document.toString({ lineWidth: 0, flowCollectionPadding: false });
+  const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) =>
+    character === "\n" ? character : character.split("").map(escaped).join(""),
+  );
 }
 
 export function specJson(spec: Spec): string {

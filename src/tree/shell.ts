@@ -10,12 +10,12 @@ export function singleQuoted(text: string): string {
 /** The word as a shell reads it: bare where that is safe, else in single quotes. */
 export function shellWord(word: string): string {
   if (/^[\w@%+=:,./-]+$/.test(word) && !/^[=~]/.test(word)) return word;
-  // Line ends are kept by single quotes; other control characters would not survive a terminal.
-  if (!/[\p{Cc}]/u.test(word.replaceAll("\n", ""))) return singleQuoted(word);
-  const escaped = word.replace(/[\p{Cc}'\\]/gu, (character) => {
-    const code = character.codePointAt(0) ?? 0;
+  // Line ends are kept by single quotes; other control characters would not survive a terminal, or mislead who reads it.
+  if (!/[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word.replaceAll("\n", ""))) return singleQuoted(word);
+  const escaped = word.replace(/[\p{Cc}\p{Cf}\u2028\u2029'\\]/gu, (character) => {
     if (character === "'" || character === "\\") return `\\${character}`;
-    return `\\${code.toString(8).padStart(3, "0")}`;
+    const bytes = [...Buffer.from(character)];
+    return bytes.map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
   });
   return `$'${escaped}'`;
 }

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { JSON_OPTIONS, jsonEvent } from "../../src/show/json.js";
 import { jsonLines } from "../../src/show/jsonl.js";
+import { STRACE_NOTATION } from "../../src/show/notation.js";
 import { COLOURS } from "../../src/show/palette.js";
 import { TEXT_OPTIONS, TextWriter } from "../../src/show/text.js";
 import type { EventBatch } from "../../src/trace/batch.js";
@@ -147,6 +148,36 @@ test("lines for people", () => {
   ]);
   const coloured = new TextWriter(context, { ...TEXT_OPTIONS, palette: COLOURS }).line(batch, 0);
   expect(coloured).toContain("\x1b[31m-1 EBADF (Bad file descriptor)\x1b[0m");
+});
+
+test("no line has what a terminal obeys", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const batch = new BatchBuilder()
+    .event({
+      ...execSpec,
+      captures: [
+        { slot: 0, bytes: bytes("/bin/a\x1b[2J\n") },
+        { slot: 1, bytes: cstr("a\x1b\u009b\u202e") },
+        { slot: 2, bytes: cstr("A=\x07\x7f") },
+        { slot: 3, bytes: bytes("/tmp") },
+      ],
+    })
+    .event({
+      kind: EventKind.Map,
+      code: 0,
+      args: [1, 2],
+      captures: [{ slot: 0, bytes: bytes("/a\x1b[m") }],
+    })
+    .event({ kind: EventKind.Note, code: 0, captures: [{ slot: 0, bytes: bytes("note\x1b[m") }] })
+    .build();
+  const verbose = { ...TEXT_OPTIONS, notation: { ...STRACE_NOTATION, verbose: true } };
+  const writer = new TextWriter(context, verbose);
+  const lines = [0, 1, 2].map((i) => writer.text(batch, i));
+  expect(lines).toEqual([
+    '+++ runs /bin/a\\x1b[2J\\n ["a\\u001b\\x9b\\u{202e}"] ["A=\\u0007\\x7f"] +++',
+    "--- mapped /a\\x1b[m at 0x1, 2 bytes ---",
+    "--- note\\x1b[m ---",
+  ]);
 });
 
 const registers = new Uint8Array(216);

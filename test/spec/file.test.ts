@@ -35,6 +35,14 @@ describe("spec files", () => {
     expect(parseSpec(specJson(spec))).toEqual(spec);
   });
 
+  it("show what is unseen in names, or turns them round", () => {
+    const spec = parseSpec(role('{verb: read, object: "/a\\u202eb\\u009b\\u200b\\t\\x1b[m"}'));
+    const text = specText(spec);
+    expect(text).toContain('object: "/a\\u202eb\\u009b\\u200b\\t\\e[m"');
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(parseSpec(text)).toEqual(spec);
+  });
+
   it.each([
     ["no YAML", "traceSpec: [1", /^BAD_SPEC app\.spec:1:\d+: /],
     ["another document", "- 1\n", /BAD_SPEC app\.spec: this is no spec/],

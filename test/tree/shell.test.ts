@@ -33,13 +33,15 @@ describe("shellWord", () => {
     ["~", "'~'"],
     ["a\nb", "'a\nb'"],
     ["\x1b[1m", "$'\\033[1m'"],
+    ["a\u009bx", "$'a\\302\\233x'"],
+    ["a\u202ex", "$'a\\342\\200\\256x'"],
   ])("%j is %s", (word, expected) => {
     expect(shellWord(word)).toBe(expected);
   });
 
   it("is read back by bash as what it was", () => {
     const word = fc.string({
-      unit: fc.constantFrom(..."ab '\"\\$`!*?~#&|;<>()[]{}=\n\t\x07\x1bé"),
+      unit: fc.constantFrom(..."ab '\"\\$`!*?~#&|;<>()[]{}=\n\t\x07\x1bé\u009b\u202e"),
     });
     fc.assert(
       fc.property(fc.array(word, { minLength: 1, maxLength: 20 }), (words) => {
