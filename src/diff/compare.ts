@@ -172,12 +172,14 @@ class ProcessComparison {
     const matches = align(a.rest.view(), b.rest.view());
     const isFirst =
       one === this.#a.streams[0] && this.#a.streams.length + this.#b.streams.length > 2;
+    // No event of a thread comes before the thread.
+    const [madeA, madeB] = [madeBy(this.#a.side, one.thread), madeBy(this.#b.side, other.thread)];
     const leaveA = (entry: number, before: number): void => {
-      const after = Math.max(before, this.#placeOf(a.seq.at(entry), false));
+      const after = Math.max(before, madeB, this.#placeOf(a.seq.at(entry), false));
       this.#leave(this.#leftA, { at: { ...one, entry }, after, gap: this.#gap });
     };
     const leaveB = (entry: number, before: number): void => {
-      const after = Math.max(before, this.#placeOf(b.seq.at(entry), true));
+      const after = Math.max(before, madeA, this.#placeOf(b.seq.at(entry), true));
       this.#leave(this.#leftB, { at: { ...other, entry }, after, gap: this.#gap });
     };
     let y = 0;
@@ -367,6 +369,11 @@ class ProcessComparison {
     this.#leftA = this.#leftA.filter((left) => !takenA.has(left));
     this.#leftB = this.#leftB.filter((left) => !takenB.has(left));
   }
+}
+
+/** Number of the event by which a thread was made; -1 of the first. */
+function madeBy({ canon: { trace } }: Side, thread: number): number {
+  return trace.threads[thread]?.createdBy ?? -1;
 }
 
 function seqOf({ at: { stream, entry } }: Left): number {

@@ -862,6 +862,18 @@ describe("threads and children", () => {
     return trace;
   };
 
+  it("what a child does first comes behind its start", async () => {
+    const result = await compare((run) => {
+      const argv = ["prog", String(run)];
+      const trace = one(run, (parent) => void parent.thread(2, 1, 500, 500, 0, 2), { argv });
+      trace.event("task", { thread: 1, args: [1, 0] });
+      if (run === 1) trace.call("sync", { thread: 1 });
+      return trace.event("exit", { thread: 1, args: [1, 0, 0, 0] });
+    });
+    expect(result.differences.map(({ verb }) => verb)).toEqual(["exec", "sync"]);
+    expect(result.firstCause?.summary).toMatch(/argument 1 is 0 in A, 1 in B/);
+  });
+
   it("order, where children run side by side", async () => {
     await proves("order", parent);
   });
