@@ -78,10 +78,14 @@ function changed({ verb, object, aspects }: Difference): string {
   return `${verbText(verb)} ${object}: ${what} is ${quoted(first?.a ?? null)} in A, ${quoted(first?.b ?? null)} in B${more}`;
 }
 
+/** Of two values that differ and are masked. */
+export const ANOTHER_SECRET = "another one, masked here (--show-secrets)";
+
 function startText(aspects: readonly Aspect[]): string {
   const parts = aspects.slice(0, 3).map(({ what, a, b }) => {
     if (a === null) return `${what} ${quoted(b)} only in B`;
     if (b === null) return `${what} ${quoted(a)} only in A`;
+    if (a === b) return `${what} is ${ANOTHER_SECRET}`;
     return `${what} is ${quoted(a)} in A, ${quoted(b)} in B`;
   });
   const more = aspects.length > 3 ? `, and ${aspects.length - 3} more` : "";

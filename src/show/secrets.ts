@@ -2,8 +2,9 @@
 
 import type { Value } from "../decode/value.js";
 
+/** Not of authors, nor of what is passed on: GIT_AUTHOR_NAME, TOX_TESTENV_PASSENV. */
 const SECRET =
-  /pass(word|wd|phrase)?|secret|token|api_?key|private|credential|auth|cookie|session/i;
+  /pass(?:word|wd|phrase|code|(?![a-z]))|secret|token|api_?key|private|credential|auth(?!or(?!i))|cookie|session|_(?:pwd|key)$/i;
 
 export const MASK = "***";
 

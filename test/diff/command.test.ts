@@ -204,6 +204,7 @@ describe("trace diff", () => {
       const { stdout } = await runCommand(["diff", ...words]);
       expect(stdout, words.join(" ")).toContain("API_TOKEN");
       expect(stdout, words.join(" ")).not.toMatch(/swordfish|marlin/);
+      expect(stdout, words.join(" ")).not.toMatch(/\*\*\* in A, \*\*\* in B/);
     }
     for (const words of [
       [one, other],

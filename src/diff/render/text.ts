@@ -5,7 +5,7 @@ import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
 import { siteText } from "../../stacks/kept.js";
 import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
-import { lonePhrase, phrase, processText, weightOf } from "../words.js";
+import { ANOTHER_SECRET, lonePhrase, phrase, processText, weightOf } from "../words.js";
 
 export const SECTIONS = ["stat", "files", "execs", "net", "events"] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -179,7 +179,8 @@ class TextReport {
     for (const { process, aspects } of starts.slice(0, limit)) {
       this.#row(2, `~ ${processText(process)}`, "yellow");
       for (const { what, a, b } of aspects.slice(0, 8)) {
-        this.#row(6, `${what}: ${a ?? "nothing"} in A, ${b ?? "nothing"} in B`);
+        const change = `${a ?? "nothing"} in A, ${b ?? "nothing"} in B`;
+        this.#row(6, `${what}: ${a === b ? ANOTHER_SECRET : change}`);
       }
     }
   }
