@@ -72,3 +72,10 @@ export function opensFor(call: Call | undefined): Difference["opens"] {
   if (names.includes("O_CREAT")) return "create";
   return names.some((name) => name === "O_WRONLY" || name === "O_RDWR") ? "write" : "read";
 }
+
+/** Which of its kind a call is that is on nothing: the first of its arguments that is one of several names. */
+export function aboutOf(call: Call | undefined, object: string): string | undefined {
+  if (call === undefined || object !== "") return undefined;
+  for (const { value } of call.args) if (value.kind === "choice") return value.name;
+  return undefined;
+}

@@ -167,8 +167,9 @@ export class Events {
     }
     found.set("working directory", words(cwd));
     const credentials = findCapture(batch, i, 6, CaptureSide.In);
-    if (credentials >= 0)
-      found.set("credentials", Buffer.from(captureBytes(batch, credentials)).toString());
+    if (credentials < 0) return;
+    const text = Buffer.from(captureBytes(batch, credentials)).toString();
+    for (const [, name = "", value = ""] of text.matchAll(CREDENTIAL)) found.set(name, value);
   }
 
   /** Names of the variables of a start in their order, those that a rule takes out left out. */
@@ -335,6 +336,9 @@ function isCompared({ steps }: Plan, argument: number): boolean {
       base === argument,
   );
 }
+
+/** `uid=0 0 0 0 gid=0 0 0 0 groups= umask=0022 capeff=0`. */
+const CREDENTIAL = /(\w+)=([^=]*?)(?= \w+=|$)/g;
 
 /** Lengths of addresses and messages, which say nothing of their own. */
 const IGNORED_SIZES: ReadonlySet<string> = new Set(["msg_namelen", "msg_controllen", "msg_flags"]);

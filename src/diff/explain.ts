@@ -3,9 +3,10 @@
  * it. Only what is reported is ever decoded whole.
  */
 
+import type { Call } from "../decode/value.js";
 import type { Row } from "../replay/rows.js";
 import { humanDuration } from "../report/units.js";
-import { leafAspects, opensFor, sideOf } from "./aspects.js";
+import { aboutOf, leafAspects, opensFor, sideOf } from "./aspects.js";
 import { type Canonical, nameText, type Side } from "./canon/canonical.js";
 import { TIMED } from "./canon/forms.js";
 import type { Entry } from "./chains.js";
@@ -155,9 +156,8 @@ export class Explainer {
     if (moved.seqB !== undefined && moved.seqB !== base.b?.seq) {
       refs.b = await this.events.b.refAt(moved.seqB, b.thread);
     }
-    const opens = opensFor(this.events.a.call(rowA));
     const side = sideOf(base.verb, aspects);
-    return { ...base, ...refs, at, side, aspects, ...(opens !== undefined && { opens }) };
+    return { ...base, ...refs, at, side, aspects, ...kindOf(this.events.a.call(rowA), base) };
   }
 
   /**
@@ -224,7 +224,6 @@ export class Explainer {
     }
     const call = events.call(row);
     const aspects: Aspect[] = [];
-    const opens = opensFor(call);
     if (["write", "send"].includes(base.verb) && this.#c.payload) {
       const lines = soleData((await events.bytes(own)).data);
       const sign = key === "a" ? "-" : "+";
@@ -241,7 +240,7 @@ export class Explainer {
       ...base,
       side: base.verb === "end" ? "end" : "action",
       aspects,
-      ...(opens !== undefined && { opens }),
+      ...kindOf(call, base),
     };
   }
 
@@ -267,6 +266,16 @@ export class Explainer {
     const own = a ?? b;
     return this.#c.verbs.names[own?.stream.verb.at(own.entry) ?? -1] ?? "?";
   }
+}
+
+/** What a file is opened for, and what a call is about that is on nothing with a name. */
+function kindOf(
+  call: Call | undefined,
+  { object }: Pick<Difference, "object">,
+): Pick<Difference, "opens" | "about"> {
+  const opens = opensFor(call);
+  const about = aboutOf(call, object);
+  return { ...(opens !== undefined && { opens }), ...(about !== undefined && { about }) };
 }
 
 /** When several processes are slow at one time, the machine was. */

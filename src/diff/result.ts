@@ -44,6 +44,8 @@ export interface Difference {
   readonly side: "input" | "action" | "end";
   /** Of calls that open a file: what for. */
   readonly opens?: "read" | "write" | "create" | undefined;
+  /** Of calls on nothing that has a name: which of their kind, `RLIMIT_NOFILE`, `PR_SET_NAME`. */
+  readonly about?: string | undefined;
   /** For order: number of the event in A, or of the event in A after which it comes. */
   readonly at: number;
   /** Of an event that only A has: the event in B after which it would come. */

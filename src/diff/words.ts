@@ -42,28 +42,25 @@ const WRITES: Readonly<Record<string, string>> = {
 
 /** What differs, without the process. */
 export function phrase(one: Difference): string {
-  const { kind, verb, object, aspects } = one;
+  const { kind, aspects } = one;
   if (kind === "added" || kind === "removed") {
     const errno = aspects.find(({ what }) => what === "errno");
     const failed = errno === undefined ? "" : ` (${errno.a ?? errno.b})`;
     return `${callText(one)}${failed} only in ${kind === "added" ? "B" : "A"}`;
   }
-  if (kind === "moved")
-    return `${verbText(verb)} ${object} comes at another place among other calls`.replace(
-      "  ",
-      " ",
-    );
+  if (kind === "moved") return `${callName(one)} comes at another place among other calls`;
   if (kind === "time") {
     const [aspect] = aspects;
-    return `${verbText(verb)} ${object} takes ${aspect?.a} in A, ${aspect?.b} in B`;
+    return `${callName(one)} takes ${aspect?.a} in A, ${aspect?.b} in B`;
   }
   return changed(one);
 }
 
-function changed({ verb, object, aspects }: Difference): string {
+function changed(one: Difference): string {
+  const { verb, object, aspects } = one;
   const errno = aspects.find(({ what }) => what === "errno");
   if (errno !== undefined) {
-    return `${verbText(verb)} ${object} gives ${errno.a} in A, ${errno.b} in B`;
+    return `${callName(one)} gives ${errno.a} in A, ${errno.b} in B`;
   }
   if (verb === "exec") return startText(aspects);
   if (verb === "end") return `ends with ${aspects[0]?.a} in A, ${aspects[0]?.b} in B`;
@@ -75,7 +72,7 @@ function changed({ verb, object, aspects }: Difference): string {
   const [first] = aspects;
   const more = aspects.length > 1 ? ` and ${aspects.length - 1} more` : "";
   const what = first?.what.replace(/^.*\.(?:stx?_)?/, "") ?? "";
-  return `${verbText(verb)} ${object}: ${what} is ${quoted(first?.a ?? null)} in A, ${quoted(first?.b ?? null)} in B${more}`;
+  return `${callName(one)}: ${what} is ${quoted(first?.a ?? null)} in A, ${quoted(first?.b ?? null)} in B${more}`;
 }
 
 /** Of two values that differ and are masked. */
@@ -92,9 +89,15 @@ function startText(aspects: readonly Aspect[]): string {
   return `is started otherwise: ${parts.join("; ")}${more}`;
 }
 
-function callText({ verb, object, opens }: Difference): string {
+function callText(one: Difference): string {
+  const { opens } = one;
   const how = opens === undefined || opens === "read" ? "" : ` to ${opens}`;
-  return `${verbText(verb)}${object === "" ? "" : ` ${object}`}${how}`;
+  return callName(one) + how;
+}
+
+/** What is called, and on what: `stat /etc/hosts`, `prlimit64 RLIMIT_NOFILE`, `sync`. */
+function callName({ verb, object, about = "" }: Difference): string {
+  return [verbText(verb), object || about].filter((word) => word !== "").join(" ");
 }
 
 const NAMES: Readonly<Record<string, string>> = {

@@ -62,6 +62,10 @@ it("takes times of the run without separators for times, and no others", () => {
   const plain = (text: string) => text.replace(/[TZ]/g, "");
   expect(isChance(`csn ${plain(a)}.123456Z#1`, `csn ${plain(b)}.654321Z#1`)).toBe(true);
   expect(isChance(`made ${a}\n`, `made ${at(1, 1000)}\n`)).toBe(false);
+  // Of the logs of Chromium.
+  const log = (time: string) => `[${time.slice(4, 8)}/${time.slice(9, 15)}.776159:ERROR:bus.cc]`;
+  expect(isChance(log(a), log(b))).toBe(true);
+  expect(isChance(log(a), log(at(1, 1000)))).toBe(false);
   expect(isChance("id 20150101101112\n", "id 20150101101113\n")).toBe(false);
 });
 

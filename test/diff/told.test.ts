@@ -186,6 +186,36 @@ describe("files that were changed before", () => {
   });
 });
 
+describe("sentences", () => {
+  it("name which limit another one is of", async () => {
+    const limits: Write = (trace, run) =>
+      trace.call("prlimit64", {
+        args: [0, 7, 0, 0x2000],
+        captures: [[3, "out", 0x2000, pack([8, 1024 - run], [8, 4096])]],
+      });
+    const result = await compare(limits);
+    expect(result.firstCause?.summary).toMatch(
+      /: prlimit64 RLIMIT_NOFILE: rlim_cur is 1024 in A, 1023 in B$/,
+    );
+    expect(result.differences[0]?.about).toBe("RLIMIT_NOFILE");
+  });
+
+  it("name what is another one of the rights of a program", async () => {
+    const starts = (trace: TextTrace, run: number) =>
+      trace.event("exec", {
+        captures: [
+          [0, "in", 0, "/bin/other"],
+          [1, "in", 0, "other\0"],
+          [2, "in", 0, "\0"],
+          [3, "in", 0, "/srv"],
+          ["ret", "in", 0, `uid=0 0 0 0 gid=0 0 0 0 groups= umask=00${run}2 capeff=0`],
+        ],
+      });
+    const result = await compare((trace, run) => void starts(trace, run));
+    expect(aspectsOf(result)).toEqual([{ what: "umask", a: "0002", b: "0012" }]);
+  });
+});
+
 describe("calls", () => {
   it("that ask how long a value is, without reading it", async () => {
     const asks =

@@ -31,6 +31,9 @@ const DASHED = /(?<!\d)(?:[01]?\d|2[0-3])([-._])([0-5]\d)\1([0-5]\d)(?:[-._,]\d{
 /** A day and a time without separators, `20261126T185041Z`, `20261126-185041`, with a fraction perhaps: likewise. */
 const COMPACT =
   /(?<!\d)(\d{4})(\d\d)(\d\d)[T_-]?(?:[01]\d|2[0-3])([0-5]\d)([0-5]\d)(?:[.,]\d+)?Z?(?!\d)/g;
+/** A day of some year and a time, `1126/185041.123456`: likewise. */
+const YEARLESS =
+  /(?<!\d)(?:0\d|1[0-2])[0-3]\d[/T_-](?:[01]\d|2[0-3])([0-5]\d)([0-5]\d)(?:[.,]\d+)?(?!\d)/g;
 const DAY = /(?<!\d)(\d{4})([-./]?)(\d\d)\2(\d\d)(?!\d)/g;
 /** Seconds by which a program's clock may be off. */
 const OFF = 2;
@@ -107,6 +110,9 @@ export class CanonicalTexts {
           this.#isNow(Number(minute) * 60 + Number(second))
             ? "<time>"
             : found,
+      )
+      .replace(YEARLESS, (found, minute: string, second: string) =>
+        this.#isNow(Number(minute) * 60 + Number(second)) ? "<time>" : found,
       )
       .replace(DAY, (found, year: string, _, month: string, day: string) =>
         this.#isToday(`${year}-${month}-${day}`) ? "<day>" : found,
