@@ -10,6 +10,7 @@ import { type Row, seqOf } from "../replay/rows.js";
 import { EventKind } from "../trace/batch.js";
 import { threadName } from "../trace/process.js";
 import type { Canonical } from "./canon/canonical.js";
+import { NEAR } from "./contents.js";
 import type { Explainer } from "./explain.js";
 import { changedTimes } from "./file_times.js";
 import type { Cause, ContextLine, Difference, LoneProcess } from "./result.js";
@@ -169,9 +170,6 @@ class Finder {
     return [...told].slice(0, MOST_CONSEQUENCES);
   }
 }
-
-/** Events by which a reader may be noted before its writer. */
-const NEAR = 64;
 
 function isSameProcess(one: Difference, other: Difference): boolean {
   return one.process.a === other.process.a && one.process.b === other.process.b;

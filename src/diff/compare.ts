@@ -127,6 +127,8 @@ class ProcessComparison {
     }
     const count = Math.max(this.#a.streams.length, this.#b.streams.length);
     if (this.#leftA.length > 0 && this.#leftB.length > 0) {
+      // What one that is alone does at one place is the same call with another result, before it is one from far away.
+      if (this.#isAlone()) this.#pairByShape((left) => left.gap);
       this.#rematch();
       this.#pairByShape((left) => left.gap);
       if (count > 1 && this.#c.rules.has("pools")) {
@@ -316,6 +318,13 @@ class ProcessComparison {
     for (const hash of known) shared.delete(hash);
     if (shared.size === 0) return;
     for (const [a, b] of this.#disorder(shared, member).values()) this.#add("moved", a, b);
+  }
+
+  /** Nobody else's pace decides what it does when. */
+  #isAlone(): boolean {
+    return (
+      this.#members.length === 1 && !this.#hasThreads() && !this.#isParallel() && !this.#polls()
+    );
   }
 
   /** Whether the process ever had two children alive, in one of the traces. */

@@ -14,6 +14,14 @@ import type { RuleName } from "./rules.js";
 import { Streams } from "./streams.js";
 import { MAKING, STREAMING, WRITING } from "./verbs.js";
 
+/** Who writes to a file, and from which event on. */
+interface Writers {
+  readonly processes: ReadonlySet<number>;
+  readonly first: number;
+}
+
+/** Events by which a reader may be noted before its writer. */
+export const NEAR = 64;
 /** Bytes of a whole stream that are compared. */
 const MOST_WHOLE = 2 << 20;
 
@@ -34,8 +42,8 @@ export class Contents {
   /** By verb and names: whether all that went through is the same. */
   readonly #elsewhere = new Map<string, boolean>();
   readonly #writers: {
-    a?: ReadonlyMap<number, ReadonlySet<number>>;
-    b?: ReadonlyMap<number, ReadonlySet<number>>;
+    a?: ReadonlyMap<number, Writers>;
+    b?: ReadonlyMap<number, Writers>;
   } = {};
 
   constructor(c: Canonical, events: BothEvents, cut: Cut) {
@@ -91,7 +99,7 @@ export class Contents {
     const shared = (["a", "b"] as const).every((key) => {
       const { stream, entry } = key === "a" ? a : b;
       const hash = this.#c[key].names.hash[stream.name.at(entry)] ?? 0;
-      return (this.writersOf(key).get(hash)?.size ?? 0) > 1;
+      return (this.writersOf(key).get(hash)?.processes.size ?? 0) > 1;
     });
     if (isFile && (!rules.has("order") || verb !== "write" || !shared)) return undefined;
     if (!isFile && !rules.has("chunks")) return undefined;
@@ -120,21 +128,23 @@ export class Contents {
     return Buffer.concat(pieces);
   }
 
-  /** A file that no traced process writes to comes from outside; who is at the other end of a stream is not known. */
+  /** What no traced process wrote to a file before comes from outside; who is at the other end of a stream is not known. */
   sourceOf(a: Entry, b: Entry, verb: string): Source {
     if (WRITING.has(verb)) return "made";
     const isOutside = (key: "a" | "b", { stream, entry }: Entry): boolean => {
       const { canon, names } = this.#c[key];
       const name = stream.name.at(entry);
       const isFile = canon.names.kind.at(name) === NameKind.Path && !canon.names.made.has(name);
-      return isFile && !this.writersOf(key).has(names.hash[name] ?? 0);
+      const written =
+        this.writersOf(key).get(names.hash[name] ?? 0)?.first ?? Number.POSITIVE_INFINITY;
+      return isFile && written > stream.seq.at(entry) + NEAR;
     };
     const isInput = verb === "read" || verb === "pread";
     return isInput && isOutside("a", a) && isOutside("b", b) ? "outside" : "inside";
   }
 
   /** Processes that write, by the hash of what they write to. */
-  writersOf(key: "a" | "b"): ReadonlyMap<number, ReadonlySet<number>> {
+  writersOf(key: "a" | "b"): ReadonlyMap<number, Writers> {
     const known = this.#writers[key] ?? writersOf(this.#c[key]);
     this.#writers[key] = known;
     return known;
@@ -193,16 +203,18 @@ export function sourceOfStream(verb: string): Source {
 }
 
 /** Processes that write, by the hash of what they write to; a new name for something is written too. */
-function writersOf({ canon, names }: Side): Map<number, Set<number>> {
-  const found = new Map<number, Set<number>>();
+function writersOf({ canon, names }: Side): Map<number, Writers> {
+  const found = new Map<number, { processes: Set<number>; first: number }>();
   const writes = new Set(MAKING.map((name) => canon.verbs.of(name)));
   canon.streams.forEach((stream, thread) => {
     for (let entry = 0; entry < (stream?.length ?? 0); entry++) {
       if (stream === undefined || !writes.has(stream.verb.at(entry))) continue;
       const process = canon.trace.threads[thread]?.process ?? 0;
       for (const hash of hashesOf({ canon, names }, { stream, thread, entry })) {
-        const own = found.get(hash) ?? new Set();
-        own.add(process);
+        const seq = stream.seq.at(entry);
+        const own = found.get(hash) ?? { processes: new Set(), first: seq };
+        own.processes.add(process);
+        own.first = Math.min(own.first, seq);
         found.set(hash, own);
       }
     }

@@ -195,7 +195,7 @@ export class Explainer {
     const isSize = aspects.every(({ what }) => /\.stx?_size$/.test(what));
     if (!isSize || !this.#c.rules.has("order")) return false;
     const hash = this.#c.a.names.hash[stream.name.at(entry)] ?? 0;
-    return (this.#contents.writersOf("a").get(hash)?.size ?? 0) > 1;
+    return (this.#contents.writersOf("a").get(hash)?.processes.size ?? 0) > 1;
   }
 
   #slower(base: Omit<Difference, "side" | "aspects">, a: Entry, b: Entry): Difference | undefined {

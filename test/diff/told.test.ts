@@ -186,6 +186,50 @@ describe("files that were changed before", () => {
   });
 });
 
+describe("files that are read, and written later", () => {
+  /** As git commit reads what HEAD was, writes both into its log, and then what HEAD is. */
+  const [first, second, third] = ["add2ca044bd82563", "ec11706cd3e1a768", "69d981b8316f5c8e"];
+  const write = (object: number, text: string) =>
+    ({
+      args: [3, 0x3000, text.length],
+      ret: text.length,
+      captures: [[1, "in", 0x3000, text]],
+      refs: [[0, 3, object]],
+    }) as const;
+
+  it("come from outside until then", async () => {
+    const commits: Write = (trace, run) => {
+      const [old, next] = run === 0 ? [first, second] : [second, third];
+      trace.object("file", "/srv/head").object("file", "/srv/log");
+      trace.call("read", read(old));
+      for (let k = 0; k < 80; k++) trace.call("fsync", { args: [4], refs: [[0, 4, 2]] });
+      trace.call("write", write(2, `${old} ${next}`));
+      trace.call("write", write(1, next));
+      trace.call("read", read(next));
+    };
+    const result = await compare(commits);
+    expect(result.firstCause?.summary).toMatch(/: reads other bytes from \/srv\/head$/);
+    // What was made in the run is random, and known again.
+    expect(result.differences.map(({ object }) => object)).toEqual(["/srv/head"]);
+  });
+
+  it("are compared where they are read first, though the other run reads the same later", async () => {
+    const reads: Write = (trace, run) => {
+      trace.object("file", "/srv/head");
+      for (const text of run === 0 ? ["one", "two"] : ["two", "six"]) {
+        trace.call("read", read(text));
+        trace.call("lseek", { args: [3, 0, 0], refs: [[0, 3, 1]] });
+        for (let k = 0; k < 9; k++) trace.call("fsync", { args: [k] });
+      }
+    };
+    const { differences } = await compare(reads);
+    expect(differences.map(({ kind, verb }) => `${kind} ${verb}`)).toEqual([
+      "changed read",
+      "changed read",
+    ]);
+  });
+});
+
 describe("sentences", () => {
   it("name which limit another one is of", async () => {
     const limits: Write = (trace, run) =>
