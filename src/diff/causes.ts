@@ -153,6 +153,7 @@ class Finder {
     );
     const own = first.difference === undefined ? undefined : this.#differences[first.difference];
     const wanted: (Difference | undefined)[] = [
+      own?.verb === "image" ? firstDone(own, this.#differences) : undefined,
       later.find((one) => one.side === "action" && own !== undefined && isSameProcess(one, own)),
       later.find((one) => one.side === "action"),
       later.find(({ verb, object }) => verb === "write" && /^std(?:out|err)$/.test(object)),
@@ -196,17 +197,31 @@ async function describe(
       consequences,
     };
   }
-  const [seqA, seqB] = [own.a?.seq ?? seqOfPlace(own, "a"), own.b?.seq ?? seqOfPlace(own, "b")];
+  // That a program was mapped says nothing of what is new in it.
+  const shown = (own.verb === "image" ? firstDone(own, differences) : undefined) ?? own;
+  const [a, b] = [shown.a?.seq ?? seqOfPlace(shown, "a"), shown.b?.seq ?? seqOfPlace(shown, "b")];
   return {
     summary: `${processText(own.process)}: ${phrase(own)}`,
     difference,
     process: own.process,
     object: objectOf(own),
-    lines: linesOf(own, differences),
-    contextA: await contextOf(c, explainer, "a", own.process.a, seqA, own.a !== undefined),
-    contextB: await contextOf(c, explainer, "b", own.process.b, seqB, own.b !== undefined),
+    lines: linesOf(shown, differences),
+    contextA: await contextOf(c, explainer, "a", shown.process.a, a, shown.a !== undefined),
+    contextB: await contextOf(c, explainer, "b", shown.process.b, b, shown.b !== undefined),
     consequences,
   };
+}
+
+/** What a process with another program, or another library, does otherwise first. */
+function firstDone(image: Difference, differences: readonly Difference[]): Difference | undefined {
+  return differences.find(
+    (one) =>
+      isSameProcess(one, image) &&
+      one.at > image.at &&
+      one.verb !== "image" &&
+      one.kind !== "moved" &&
+      one.kind !== "time",
+  );
 }
 
 /** Of an event that one side lacks: the event there after which it would come. */

@@ -146,6 +146,19 @@ describe("programs", () => {
     expect(result.firstCause?.summary).toMatch(/the file \/srv\/prog is another one/);
   });
 
+  it("and where they do something else first", async () => {
+    const result = await compare((trace, run) => {
+      image(trace, "/srv/prog", run);
+      trace.object("file", "/data").call("read", read("same"));
+      trace.call(run === 0 ? "fsync" : "fdatasync", { args: [3], refs: [[0, 3, 1]] });
+    });
+    expect(result.firstCause).toMatchObject({ object: "/srv/prog" });
+    const marked = (lines: readonly { mark: boolean; text: string }[] = []) =>
+      lines.filter(({ mark }) => mark).map(({ text }) => text);
+    expect(marked(result.firstCause?.contextA)).toEqual(["fsync(3</data>) = 0"]);
+    expect(result.firstCause?.consequences[0]).toBe("fsync /data only in A");
+  });
+
   it("but not those that the run has made, which are compared when they are written", async () => {
     const made: Write = (trace, run) => {
       const names = ["/srv/new\0", "/srv/made\0"] as const;
