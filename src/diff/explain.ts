@@ -54,7 +54,7 @@ export class Explainer {
     this.#cut = new Cut(c);
     this.events = { a: new Events(c.a, c.rules), b: new Events(c.b, c.rules) };
     this.#contents = new Contents(c, this.events, this.#cut);
-    this.#soleRules = new SoleRules(c, this.events, this.#contents.streams);
+    this.#soleRules = new SoleRules(c, this.events, this.#contents);
   }
 
   /** `isOwn`: what runs of one side differ in from each other. */

@@ -216,7 +216,7 @@ export const RULES = [
   },
   {
     name: "repeats",
-    what: "questions that are asked once more and answered alike, signal handlers that are set once more, and looks into the own program and its libraries",
+    what: "questions that are asked once more and answered alike, signal handlers that are set once more, and looks into the own program, its libraries, and files that a process with threads has mapped as well",
     why: "how often a loop asks depends on what has finished by then",
   },
   {

@@ -6,26 +6,30 @@ import { LOOKING } from "./canon/forms.js";
 import { NameKind } from "./canon/names.js";
 import type { Entry } from "./chains.js";
 import type { RawDifference } from "./compare.js";
+import type { Contents } from "./contents.js";
 import type { BothEvents } from "./events.js";
 import { entriesOf, hasThreads } from "./pairs.js";
 import { KERNEL_FILE, type RuleName } from "./rules.js";
 import type { Streams } from "./streams.js";
 import { QUESTIONS } from "./verbs.js";
 
-/** Processes whose questions are kept. */
+/** Processes whose questions, and whose mapped files, are kept. */
 const MOST_KEPT = 64;
 
 export class SoleRules {
   readonly #c: Canonical;
   readonly #events: BothEvents;
+  readonly #contents: Contents;
   readonly #streams: Streams;
+  readonly #mapped = new Map<number, ReadonlySet<number>>();
   /** By process and side, how often each question is asked. */
   readonly #questions = new Map<number, ReadonlyMap<number, number>>();
 
-  constructor(c: Canonical, events: BothEvents, streams: Streams) {
+  constructor(c: Canonical, events: BothEvents, contents: Contents) {
     this.#c = c;
     this.#events = events;
-    this.#streams = streams;
+    this.#contents = contents;
+    this.#streams = contents.streams;
   }
 
   /** The rule that explains an event of one side; undefined when none does. */
@@ -54,6 +58,7 @@ export class SoleRules {
       return "repeats";
     }
     const isLook = verb === "stat" || verb === "access";
+    if (rules.has("repeats") && this.#isLookedUp(raw.pair, own, key, verb)) return "repeats";
     if (rules.has("session") && isLook && this.#isOfSession(raw.pair, own, key)) return "session";
     if (
       rules.has("unread-input") &&
@@ -92,6 +97,23 @@ export class SoleRules {
     });
   }
 
+  /**
+   * A read of a file that the process has mapped as well in both traces, and that nobody writes: its threads look up in it what they
+   * need next, as those of Java do with classes, and two that need one thing at a time both read it.
+   */
+  #isLookedUp(pair: number, { stream, entry }: Entry, key: "a" | "b", verb: string): boolean {
+    if (!["read", "pread"].includes(verb) || !hasThreads(this.#c, pair)) return false;
+    const { canon, names } = this.#c[key];
+    const name = stream.name.at(entry);
+    const hash = names.hash[name] ?? 0;
+    return (
+      canon.names.kind.at(name) === NameKind.Path &&
+      (["a", "b"] as const).every(
+        (side) => this.#mappedBy(side, pair).has(hash) && !this.#contents.writersOf(side).has(hash),
+      )
+    );
+  }
+
   /** What a variable of the session names: shells look whether OLDPWD is still there. */
   #isOfSession(pair: number, { stream, entry }: Entry, key: "a" | "b"): boolean {
     const { canon } = this.#c[key];
@@ -121,6 +143,22 @@ export class SoleRules {
       const times = this.#questionsOf(key, pair).get(wanted) ?? 0;
       return times > (key === side ? 1 : 0);
     });
+  }
+
+  /** Hashes of the files that the process maps. */
+  #mappedBy(key: "a" | "b", pair: number): ReadonlySet<number> {
+    const number = pair * 2 + (key === "a" ? 0 : 1);
+    const known = this.#mapped.get(number);
+    if (known !== undefined) return known;
+    const found = new Set<number>();
+    const map = this.#c.verbs.of("map");
+    for (const { stream, entry } of entriesOf(this.#c, key, pair)) {
+      if (stream.verb.at(entry) === map)
+        found.add(this.#c[key].names.hash[stream.name.at(entry)] ?? 0);
+    }
+    if (this.#mapped.size >= MOST_KEPT) this.#mapped.clear();
+    this.#mapped.set(number, found);
+    return found;
   }
 
   /** How often the process asks each of its questions, by hash. */

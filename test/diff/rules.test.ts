@@ -790,6 +790,24 @@ describe("threads and children", () => {
     expect(result.firstCause?.object).toBe("/one");
   });
 
+  it("repeats: a thread looks something up once more, in a file that is mapped as well", async () => {
+    const looks = (mapped: boolean, written = false) =>
+      threads((trace, [first]) => {
+        const refs = [[0, 3, 1]] as const;
+        const text = (side: "in" | "out") => [[1, side, 0x3000, "class"]] as const;
+        if (mapped)
+          trace.call("mmap", { args: [0, 4096, 1, 1, 3, 0], ret: 0x7000_0000, refs: [[4, 3, 1]] });
+        if (written)
+          trace.call("pwrite64", { args: [3, 0x3000, 5, 0], ret: 5, refs, captures: text("in") });
+        const read = { args: [3, 0x3000, 5, 0], ret: 5, refs, captures: text("out") } as const;
+        trace.call("pread64", read);
+        if (first === 1) trace.call("pread64", { ...read, thread: 1, args: [3, 0x3000, 5, 64] });
+      });
+    await proves("repeats", looks(true));
+    expect((await compare(looks(false))).verdict).toBe("different");
+    expect((await compare(looks(true, true))).verdict).toBe("different");
+  });
+
   it("what another thread found in a directory is compared", async () => {
     const lists = (object: number, thread: number, run: number) =>
       ({ ...listing([`old${run}`]), thread, refs: [[0, 3, object]] }) as const;
