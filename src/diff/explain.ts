@@ -47,7 +47,6 @@ export class Explainer {
   readonly #contents: Contents;
   readonly #soleRules: SoleRules;
   readonly #explained = new Map<string, number>();
-  #examined = 0;
 
   constructor(c: Canonical) {
     this.#c = c;
@@ -68,15 +67,13 @@ export class Explainer {
     let more = compared.reduce((sum, one) => sum + one.more, 0);
     const raw = compared.flatMap(({ differences: own }) => own);
     raw.sort((x, y) => placeOf(x) - placeOf(y));
+    const within = raw.filter((one) => !this.#cut.isBeyond(one));
+    // The earliest: what comes of a cause may be millions.
+    const looked = within.slice(0, MOST_EXAMINED);
+    more += within.length - looked.length;
     // What was drawn at random is known by who put it out: a reader may be noted before the writer.
     const isMade = (one: RawDifference) => WRITING.has(this.#verbOf(one));
-    for (const one of [...raw.filter(isMade), ...raw.filter((one) => !isMade(one))]) {
-      if (this.#examined >= MOST_EXAMINED) {
-        more += 1;
-        continue;
-      }
-      if (this.#cut.isBeyond(one)) continue;
-      this.#examined += 1;
+    for (const one of [...looked.filter(isMade), ...looked.filter((one) => !isMade(one))]) {
       const found = await this.#one(one);
       if (found === UNREAD) {
         more += 1;

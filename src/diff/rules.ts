@@ -155,7 +155,7 @@ export const RULES = [
   },
   {
     name: "scheduler",
-    what: "futexes, yields, affinities, thread set-up and end, signals between own threads",
+    what: "futexes, yields, affinities, thread set-up, names and end, signals between own threads",
     why: "which thread came first is chance",
     aside: [
       ...["futex", "futex_time64", "futex_wake", "futex_wait", "futex_requeue", "futex_waitv"],

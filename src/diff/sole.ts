@@ -1,5 +1,6 @@
 /** Events that only one trace has, and the rules that explain them. */
 
+import type { Call } from "../decode/value.js";
 import type { Row } from "../replay/rows.js";
 import { type Canonical, nameText } from "./canon/canonical.js";
 import { LOOKING } from "./canon/forms.js";
@@ -58,6 +59,9 @@ export class SoleRules {
       return "repeats";
     }
     const isLook = verb === "stat" || verb === "access";
+    // A thread is called something when it begins, which it may not do before its process runs another program.
+    if (rules.has("scheduler") && isNaming(call) && hasThreads(this.#c, raw.pair))
+      return "scheduler";
     if (rules.has("repeats") && this.#isLookedUp(raw.pair, own, key, verb)) return "repeats";
     if (rules.has("session") && isLook && this.#isOfSession(raw.pair, own, key)) return "session";
     if (
@@ -193,4 +197,9 @@ export class SoleRules {
     }
     return true;
   }
+}
+
+function isNaming(call: Call | undefined): boolean {
+  const option = call?.name === "prctl" ? call.args[0]?.value : undefined;
+  return option?.kind === "choice" && option.name === "PR_SET_NAME";
 }

@@ -808,6 +808,18 @@ describe("threads and children", () => {
     expect((await compare(looks(true, true))).verdict).toBe("different");
   });
 
+  it("scheduler: a thread that comes to its name before its process runs another program", async () => {
+    const naming = (option: number) =>
+      threads((trace, [first]) => {
+        trace.call("sync");
+        if (first === 0) return;
+        const captures = [[1, "in", 0x3000, "worker\0"]] as const;
+        trace.call("prctl", { thread: 1, args: [option, 0x3000], captures });
+      });
+    await proves("scheduler", naming(15));
+    expect((await compare(naming(38))).verdict).toBe("different");
+  });
+
   it("what another thread found in a directory is compared", async () => {
     const lists = (object: number, thread: number, run: number) =>
       ({ ...listing([`old${run}`]), thread, refs: [[0, 3, object]] }) as const;

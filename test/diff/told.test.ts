@@ -243,6 +243,24 @@ describe("files that are read, and written later", () => {
   });
 });
 
+it("the first cause is told, however much comes of it", async () => {
+  const writes: Write = (trace, run) => {
+    trace.object("file", "/srv/data");
+    for (let k = 0; k < 20_050; k++) {
+      const text = `${k} ${run === 0 ? "one" : "two"}`;
+      trace.call("pwrite64", {
+        args: [3, 0x3000, text.length, k],
+        ret: text.length,
+        captures: [[1, "in", 0x3000, text]],
+        refs: [[0, 3, 1]],
+      });
+    }
+  };
+  const result = await compare(writes, (run) => ({ argv: ["prog", run === 0 ? "one" : "two"] }));
+  expect(result.firstCause?.summary).toMatch(/argument 1 is one in A, two in B/);
+  expect(result.differences.length + result.more).toBe(20_051);
+});
+
 describe("sentences", () => {
   it("name which limit another one is of", async () => {
     const limits: Write = (trace, run) =>
@@ -255,6 +273,17 @@ describe("sentences", () => {
       /: prlimit64 RLIMIT_NOFILE: rlim_cur is 1024 in A, 1023 in B$/,
     );
     expect(result.differences[0]?.about).toBe("RLIMIT_NOFILE");
+  });
+
+  it("show what long arguments differ in", async () => {
+    const script = `for i in range(300000): ${"work(i); ".repeat(20)}`;
+    const result = await compare(
+      () => {},
+      (run) => ({ argv: ["python3", "-c", `${script}print(i % ${97 - 8 * run})`] }),
+    );
+    expect(result.firstCause?.summary).toMatch(
+      / argument 2 is \.\.\..*print\(i % 97\) in A, \.\.\..*print\(i % 89\) in B$/,
+    );
   });
 
   it("name what is another one of the rights of a program", async () => {
