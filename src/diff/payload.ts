@@ -1,5 +1,6 @@
 /** Bytes of two versions of an event: where they differ, and how that is shown. */
 
+import { fromDifference } from "../report/text.js";
 import { quoteBytes } from "../show/notation.js";
 import { align } from "./align.js";
 import { textHash } from "./canon/hash.js";
@@ -12,8 +13,7 @@ const AROUND = 12;
 const MOST_LINES = 4000;
 const MOST_SHOWN = 24;
 const MOST_WIDTH = 240;
-/** Characters before what differs that long lines are shown with, and how long others may be: about as wide as a terminal. */
-const MOST_BEFORE = 48;
+/** Longer lines are shown from what they differ in on: about as wide as a terminal. */
 const MOST_UNCUT = 72;
 
 /** Offset of the first byte that differs, or -1. */
@@ -129,12 +129,9 @@ function cutToDifferences(marked: string[]): void {
     const count = come - gone;
     for (let k = 0; k < count && marked[come + k]?.startsWith("+"); k++) {
       const [one, other] = [marked[gone + k] ?? "", marked[come + k] ?? ""];
-      let at = 1;
-      while (at < one.length && one[at] === other[at]) at += 1;
-      const from = at - MOST_BEFORE / 2;
-      if (at <= MOST_BEFORE || Math.max(one.length, other.length) <= MOST_UNCUT) continue;
-      marked[gone + k] = `-...${one.slice(from)}`;
-      marked[come + k] = `+...${other.slice(from)}`;
+      const [first, second] = fromDifference(one.slice(1), other.slice(1), MOST_UNCUT);
+      marked[gone + k] = `-${first}`;
+      marked[come + k] = `+${second}`;
     }
     gone = Math.max(gone, come - 1);
   }

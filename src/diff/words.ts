@@ -1,6 +1,7 @@
 /** Differences in a sentence. */
 
 import { baseName } from "../report/path.js";
+import { fromDifference } from "../report/text.js";
 import { shellCommand } from "../tree/shell.js";
 import type { Aspect, Difference, LoneProcess, ProcessRef } from "./result.js";
 
@@ -23,7 +24,15 @@ export function lonePhrase({ only, process, parent, path, paths }: LoneProcess):
 
 function quoted(text: string | null): string {
   if (text === null) return "nothing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return text.length > MOST_QUOTED ? `${text.slice(0, MOST_QUOTED - 3)}...` : text;
+}
+
+const MOST_QUOTED = 80;
+
+/** `5 in A, 6 in B`. */
+export function inBoth({ a, b }: Pick<Aspect, "a" | "b">): string {
+  const [one, other] = a === null || b === null ? [a, b] : fromDifference(a, b, MOST_QUOTED);
+  return `${quoted(one)} in A, ${quoted(other)} in B`;
 }
 
 const READS: Readonly<Record<string, string>> = {
@@ -72,7 +81,7 @@ function changed(one: Difference): string {
   const [first] = aspects;
   const more = aspects.length > 1 ? ` and ${aspects.length - 1} more` : "";
   const what = first?.what.replace(/^.*\.(?:stx?_)?/, "") ?? "";
-  return `${callName(one)}: ${what} is ${quoted(first?.a ?? null)} in A, ${quoted(first?.b ?? null)} in B${more}`;
+  return `${callName(one)}: ${what} is ${inBoth(first ?? { a: null, b: null })}${more}`;
 }
 
 /** Of two values that differ and are masked. */
@@ -83,7 +92,7 @@ function startText(aspects: readonly Aspect[]): string {
     if (a === null) return `${what} ${quoted(b)} only in B`;
     if (b === null) return `${what} ${quoted(a)} only in A`;
     if (a === b) return `${what} is ${ANOTHER_SECRET}`;
-    return `${what} is ${quoted(a)} in A, ${quoted(b)} in B`;
+    return `${what} is ${inBoth({ a, b })}`;
   });
   const more = aspects.length > 3 ? `, and ${aspects.length - 3} more` : "";
   return `is started otherwise: ${parts.join("; ")}${more}`;

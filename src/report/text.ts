@@ -37,6 +37,15 @@ export function cutMiddle(text: string, columns: number): string {
   return `${characters.slice(0, head).join("")}…${characters.slice(-tail).join("")}`;
 }
 
+/** Two long texts, each from a little before what they differ in, so that it is seen when both are cut. */
+export function fromDifference(a: string, b: string, longest: number): [string, string] {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at += 1;
+  const before = Math.floor(longest / 3);
+  if (at <= 2 * before || Math.max(a.length, b.length) <= longest) return [a, b];
+  return [`...${a.slice(at - before)}`, `...${b.slice(at - before)}`];
+}
+
 /** Control characters, which would move the cursor or do worse, as `\x1b`; line ends as `\n`. */
 export function printable(text: string): string {
   if (narrow.test(text)) return text;

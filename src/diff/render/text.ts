@@ -5,7 +5,7 @@ import { cut, cutMiddle, printable, width, wrap } from "../../report/text.js";
 import { counted, humanCount, humanDuration } from "../../report/units.js";
 import { siteText } from "../../stacks/kept.js";
 import type { Cause, ContextLine, Difference, DiffResult, FileChange } from "../result.js";
-import { ANOTHER_SECRET, lonePhrase, phrase, processText, weightOf } from "../words.js";
+import { ANOTHER_SECRET, inBoth, lonePhrase, phrase, processText, weightOf } from "../words.js";
 
 export const SECTIONS = ["stat", "files", "execs", "net", "events"] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -178,9 +178,9 @@ class TextReport {
     this.#more(limit, programs.length, "execs");
     for (const { process, aspects } of starts.slice(0, limit)) {
       this.#row(2, `~ ${processText(process)}`, "yellow");
-      for (const { what, a, b } of aspects.slice(0, 8)) {
-        const change = `${a ?? "nothing"} in A, ${b ?? "nothing"} in B`;
-        this.#row(6, `${what}: ${a === b ? ANOTHER_SECRET : change}`);
+      for (const aspect of aspects.slice(0, 8)) {
+        const change = aspect.a === aspect.b ? ANOTHER_SECRET : inBoth(aspect);
+        this.#row(6, `${aspect.what}: ${change}`);
       }
     }
   }
