@@ -537,6 +537,8 @@ export interface NativeObjects {
   readonly pathEnd: Uint32Array;
   readonly detailEnd: Uint32Array;
   readonly text: string;
+  /** Of bytes that are part of no character: the unit of `text` that stands for it, and the byte, one after the other. */
+  readonly strays: Uint32Array;
 }
 
 /** One entry per thread in each array. */

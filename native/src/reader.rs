@@ -122,7 +122,8 @@ pub struct Threads {
 }
 
 /// What descriptors stand for, one entry per object in each array. Texts of object k are two pieces of `text`: its path,
-/// which ends before UTF-16 unit `path_end[k]`, and its detail, which ends before `detail_end[k]`.
+/// which ends before UTF-16 unit `path_end[k]`, and its detail, which ends before `detail_end[k]`. A byte that is part of no
+/// character is U+FFFD in it; `strays` has two numbers for each of them: the unit, and the byte.
 #[napi(object, object_from_js = false)]
 pub struct Objects {
     pub kind: Uint8Array,
@@ -132,6 +133,7 @@ pub struct Objects {
     pub path_end: Uint32Array,
     pub detail_end: Uint32Array,
     pub text: String,
+    pub strays: Uint32Array,
 }
 
 /// One block of events. Columns that were not asked for are empty.
@@ -344,11 +346,19 @@ impl NativeTrace {
         let definitions = trace.definitions();
         let found: Vec<_> = (from..to).map_while(|index| definitions.object(index as usize)).collect();
         let mut text = String::new();
+        let mut strays = Vec::new();
         let mut units = 0;
         let mut add = |bytes: &[u8]| {
-            let piece = String::from_utf8_lossy(bytes);
-            units += if piece.is_ascii() { piece.len() } else { piece.encode_utf16().count() };
-            text.push_str(&piece);
+            for chunk in bytes.utf8_chunks() {
+                let valid = chunk.valid();
+                units += if valid.is_ascii() { valid.len() } else { valid.encode_utf16().count() };
+                text.push_str(valid);
+                for &byte in chunk.invalid() {
+                    strays.extend([units as u32, u32::from(byte)]);
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    units += 1;
+                }
+            }
             units as u32
         };
         let (path_end, detail_end): (Vec<_>, Vec<_>) =
@@ -363,6 +373,7 @@ impl NativeTrace {
             path_end: path_end.into(),
             detail_end: detail_end.into(),
             text,
+            strays: strays.into(),
         })
     }
 

@@ -6,6 +6,7 @@
  */
 
 import { CaptureSide } from "../trace/batch.js";
+import { byteText } from "../trace/byte_text.js";
 import type { CallContext } from "./context.js";
 import { argDecoder, countsOptional, optionalArgs } from "./irregular/registry.js";
 import { u32, uword } from "./memory.js";
@@ -50,11 +51,9 @@ function isExit(row: ArgRow): boolean {
   return row.dir !== "in" && !isScalar(row.ty);
 }
 
-const utf8 = new TextDecoder();
-
 export function resolvedPath(call: CallContext, k: number): string | undefined {
   const found = call.memory.slot(k, Resolved);
-  return found === undefined ? undefined : utf8.decode(found.bytes);
+  return found === undefined ? undefined : byteText(found.bytes);
 }
 
 /** How many arguments of the row mean something in this call. */

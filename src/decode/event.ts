@@ -1,6 +1,7 @@
 /** Events that are no calls, as data: signals, exits, program starts, mappings. */
 
 import { CaptureSide, type EventBatch, EventKind } from "../trace/batch.js";
+import { byteText } from "../trace/byte_text.js";
 import { unsigned } from "../trace/word.js";
 import { CallContext, type TraceContext } from "./context.js";
 import { siginfo } from "./irregular/signal.js";
@@ -118,12 +119,10 @@ export function decodeExit(batch: EventBatch, i: number): ExitEvent {
   return { code: status.exited ?? ((batch.code[i] ?? 0) >> 8) & 0xff, core: false, process };
 }
 
-const utf8 = new TextDecoder();
-
 /** Text of the capture in that slot; undefined when there is none. */
 export function captureText(batch: EventBatch, i: number, slot: number): string | undefined {
   const capture = findCapture(batch, i, slot, CaptureSide.In);
-  return capture < 0 ? undefined : utf8.decode(captureBytes(batch, capture));
+  return capture < 0 ? undefined : byteText(captureBytes(batch, capture));
 }
 
 /** The strings of a capture that holds several, each ended by NUL. */

@@ -9,6 +9,7 @@ import type { Row } from "../replay/rows.js";
 import { STRACE_NOTATION, valueText } from "../show/notation.js";
 import { TEXT_OPTIONS, TextWriter } from "../show/text.js";
 import { CaptureSide, EventKind } from "../trace/batch.js";
+import { byteText, textBytes } from "../trace/byte_text.js";
 import { threadName } from "../trace/process.js";
 import type { Side } from "./canon/canonical.js";
 import { forPieces, NOT_OK } from "./canon/pieces.js";
@@ -317,12 +318,10 @@ export class Events {
     const names = (dirents?.kind === "array" ? dirents.items : []).flatMap((item) => {
       const name =
         item.kind === "struct" ? item.fields.find((f) => f.name === "d_name")?.value : undefined;
-      return name?.kind === "bytes" ? [Buffer.from(name.bytes).toString()] : [];
+      return name?.kind === "bytes" ? [byteText(name.bytes)] : [];
     });
-    return Buffer.from(
-      names.filter((name) => name !== "." && name !== "..").join("\n") +
-        (names.length > 0 ? "\n" : ""),
-    );
+    const lines = names.filter((name) => name !== "." && name !== "..").join("\n");
+    return Buffer.from(textBytes(names.length > 0 ? `${lines}\n` : lines));
   }
 }
 

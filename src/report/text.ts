@@ -1,5 +1,7 @@
 /** Text in columns of a terminal: widths, cuts, and what must not reach a terminal. */
 
+import { strayByte } from "../trace/byte_text.js";
+
 /** East Asian wide characters and pictures take two columns, combining marks and controls none. */
 const wide =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]$/u;
@@ -53,6 +55,8 @@ export function printable(text: string): string {
     const code = character.codePointAt(0) ?? 0;
     const named = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
     if (named !== undefined) return named;
+    const byte = strayByte(code);
+    if (byte !== undefined) return `\\x${byte.toString(16)}`;
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
   });
 }

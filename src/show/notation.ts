@@ -17,6 +17,7 @@ import type {
   WaitValue,
 } from "../decode/value.js";
 import type { FdObject } from "../trace/batch.js";
+import { textBytes } from "../trace/byte_text.js";
 import type { Palette } from "./palette.js";
 import { maskedEnvironment } from "./secrets.js";
 
@@ -158,7 +159,7 @@ function socketText({ detail, path }: FdObject): string {
 
 /** A path between angle brackets: those are escaped too. */
 function escapePath(path: string): string {
-  return quoteBytes(new TextEncoder().encode(path), "<>", "");
+  return quoteBytes(textBytes(path), "<>", "");
 }
 
 /** Most of a path that strace reads. */

@@ -271,7 +271,7 @@ const FLOW_KEYS: ReadonlySet<string> = new Set([
 ]);
 
 /** What nobody sees in a name, or what shows it in another order: written as escapes, which only stand between quotes. */
-const UNSEEN = /[\p{Cc}\p{Cf}\u2028\u2029]/u;
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
 
 /** The spec as YAML: a line for each grant. */
 export function specText(spec: Spec): string {
@@ -297,7 +297,7 @@ export function specText(spec: Spec): string {
   });
   const text = document.toString({ lineWidth: 0, flowCollectionPadding: false });
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) =>
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
     character === "\n" ? character : character.split("").map(escaped).join(""),
   );
 }

@@ -45,7 +45,7 @@ export interface Ladder {
 export const DEFAULT_LADDER: Ladder = { highest: "sibling", crowd: 24 };
 
 /** Line ends, and what stands for bytes that are no text (UTF-8): a spec has no words for them. */
-const UNWRITABLE = /[\n\uFFFD]+/g;
+const UNWRITABLE = /[\n\uFFFD\p{Cs}]+/gu;
 
 /** Of a process that is not in the recording, which is another one in the next. The first one is there always. */
 const OTHER_PROCESS = /^\/proc\/(?!1(?:\/|$))\d+(?=\/|$)/;

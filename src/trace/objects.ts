@@ -8,6 +8,7 @@
 
 import type { NativeObjects } from "../native.js";
 import type { FdObject } from "./batch.js";
+import { strayUnit } from "./byte_text.js";
 
 const STRETCH = 1024;
 
@@ -69,8 +70,21 @@ export class LazyObjects {
 
   #stretch(number: number): NativeObjects {
     const from = number * STRETCH;
-    return this.#fetch(from, Math.min(from + STRETCH, this.#length));
+    const columns = this.#fetch(from, Math.min(from + STRETCH, this.#length));
+    return columns.strays.length === 0 ? columns : { ...columns, text: withStrays(columns) };
   }
+}
+
+/** The text with the units that stand for bytes which are part of no character. */
+function withStrays({ text, strays }: NativeObjects): string {
+  let out = "";
+  let from = 0;
+  for (let k = 0; k < strays.length; k += 2) {
+    const at = strays[k] as number;
+    out += text.slice(from, at) + strayUnit(strays[k + 1] as number);
+    from = at + 1;
+  }
+  return out + text.slice(from);
 }
 
 function fill(objects: FdObject[], from: number, columns: NativeObjects): void {

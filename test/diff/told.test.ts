@@ -261,6 +261,43 @@ it("the first cause is told, however much comes of it", async () => {
   expect(result.differences.length + result.more).toBe(20_051);
 });
 
+it("names that are no text are told apart", async () => {
+  const names: readonly (readonly [string, string])[] = [
+    ["/srv/a\xff", "/srv/a\xfe"],
+    ["b\xff", "b\xfe"],
+  ];
+  for (const name of names) {
+    const stats: Write = (trace, run) => {
+      const path = Buffer.from(`${name[run]}\0`, "latin1");
+      const captures = [[1, "in", 0x1000, path]] as const;
+      trace.call("newfstatat", {
+        args: [-100, 0x1000, 0x2000, 0],
+        captures,
+        refs: [["cwd", -100, 0]],
+      });
+    };
+    const result = await compare(stats);
+    const objects = result.differences.map(({ object }) => object);
+    expect(objects.sort()).toEqual([
+      expect.stringMatching(/^\/srv\/[ab]\udcfe$/),
+      expect.stringMatching(/^\/srv\/[ab]\udcff$/),
+    ]);
+  }
+});
+
+it("names of open files that are no text are told apart", async () => {
+  const syncs: Write = (trace, run) => {
+    const path = Buffer.from(run === 0 ? "/srv/ä\xff" : "/srv/ä\xfe", "latin1");
+    trace.object("file", path).call("fsync", { args: [3], refs: [[0, 3, 1]] });
+  };
+  const { differences } = await compare(syncs);
+  expect(differences.map(({ object }) => object).sort()).toEqual([
+    "/srv/\udce4\udcfe",
+    "/srv/\udce4\udcff",
+  ]);
+  expect(differences[0]?.a?.text).toBe("fsync(3</srv/\\344\\377>) = 0");
+});
+
 describe("sentences", () => {
   it("name which limit another one is of", async () => {
     const limits: Write = (trace, run) =>

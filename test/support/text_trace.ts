@@ -66,7 +66,7 @@ export class TextTrace {
     return this;
   }
 
-  object(kind: string, path: string, detail = ""): this {
+  object(kind: string, path: string | Uint8Array, detail = ""): this {
     this.#definitions.push(
       `object ${this.#objects++} kind=${kind} dev=1 ino=${this.#objects} created=- ${quoted(path)} ${quoted(detail)}`,
     );

@@ -29,6 +29,7 @@ function source(there: number, asked: [number, number][] = []) {
       pathEnd: Uint32Array.from(ends, ([end]) => end),
       detailEnd: Uint32Array.from(ends, ([, end]) => end),
       text,
+      strays: new Uint32Array(),
     };
   };
 }
@@ -51,6 +52,18 @@ describe("the array", () => {
       });
     }
     expect([1, 5, 11].map((index) => objects[index]?.kind)).toEqual(["file", "socket", "unknown"]);
+  });
+
+  test("has names that are no UTF-8", () => {
+    const [one, other] = ["/a\ufffd", "/\ufffd\ufffd"];
+    const objects = new LazyObjects(2, () => ({
+      ...source(2)(0, 2),
+      pathEnd: Uint32Array.of(3, 6),
+      detailEnd: Uint32Array.of(3, 6),
+      text: one + other,
+      strays: Uint32Array.of(2, 0xff, 5, 0x80),
+    })).array();
+    expect([objects[0]?.path, objects[1]?.path]).toEqual(["/a\udcff", "/\ufffd\udc80"]);
   });
 
   test("asks for a stretch once, and for nothing outside", () => {

@@ -34,6 +34,7 @@ describe("shellWord", () => {
     ["a\nb", "'a\nb'"],
     ["\x1b[1m", "$'\\033[1m'"],
     ["a\u009bx", "$'a\\302\\233x'"],
+    ["a\udcffx", "$'a\\377x'"],
     ["a\u202ex", "$'a\\342\\200\\256x'"],
   ])("%j is %s", (word, expected) => {
     expect(shellWord(word)).toBe(expected);

@@ -3,6 +3,7 @@
  * for equal contents; by chance two of a hundred million differing events meet once in some two thousand comparisons of traces.
  */
 
+import { textBytes } from "../../trace/byte_text.js";
 import { CRC32, CRC32C } from "./crc.js";
 
 const LANE_A = 0x9e37_79b1;
@@ -132,7 +133,7 @@ const shared = new Hasher();
 /** Hash of a text as its UTF-8 bytes. */
 export function textHash(text: string): number {
   for (let at = 0; at < text.length; at++) {
-    if (text.charCodeAt(at) > 127) return bytesHash(Buffer.from(text));
+    if (text.charCodeAt(at) > 127) return bytesHash(textBytes(text));
   }
   return shared.reset().ascii(text).value;
 }

@@ -5,6 +5,7 @@
  */
 
 import type { FdObject } from "../../trace/batch.js";
+import { byteText } from "../../trace/byte_text.js";
 import type { Trace } from "../../trace/trace.js";
 import { HashIndex, Numbers, Words } from "./columns.js";
 import { mixed, mixed2, textHash } from "./hash.js";
@@ -36,7 +37,8 @@ let viewed: Buffer = Buffer.alloc(0);
 function textOf({ buffer, byteOffset, byteLength }: Uint8Array, from: number, to: number): string {
   if (viewed.buffer !== buffer || viewed.byteOffset !== byteOffset)
     viewed = Buffer.from(buffer, byteOffset, byteLength);
-  return viewed.toString("utf8", from, to);
+  const text = viewed.toString("utf8", from, to);
+  return text.includes("\ufffd") ? byteText(viewed.subarray(from, to)) : text;
 }
 
 export class Names {
@@ -89,10 +91,7 @@ export class Names {
   pathBytes(data: Uint8Array, from: number, to: number, hash: number): number {
     const known = this.#index.get(hash);
     if (known >= 0) return known;
-    const text = textOf(data, from, to);
-    // Bytes that are not UTF-8 were replaced: the hash of the text is another one.
-    const own = text.includes("\ufffd") ? textHash(text) : hash;
-    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, text, own));
+    return this.#remember(hash, this.#add(NameKind.Path, 0, 0, textOf(data, from, to), hash));
   }
 
   path(text: string): number {

@@ -2,6 +2,7 @@
 
 import { normalPath } from "../../query/facts.js";
 import { CaptureSide, type DigestedBatch, NO_CONTENT, Slot } from "../../trace/batch.js";
+import { byteText, writeText } from "../../trace/byte_text.js";
 import type { Trace } from "../../trace/trace.js";
 import { HashIndex } from "./columns.js";
 import { bytesHash, Hasher, mixed2, textHash } from "./hash.js";
@@ -97,7 +98,7 @@ export class PathJoiner {
       this.#isBaseNormal &&
       buffer[total - 1] !== SLASH &&
       arePartsNormal(buffer, this.#baseLength, total);
-    if (!isNormal) return this.#names.path(normalPath(buffer.toString("utf8", 0, total)));
+    if (!isNormal) return this.#names.path(normalPath(byteText(buffer.subarray(0, total))));
     const hasher = this.#hasher.from(this.#baseHasher);
     const hashed = hasher.words(buffer, this.#baseHashed, total);
     return this.#names.pathBytes(buffer, 0, total, hasher.rest(buffer, hashed, total, total).value);
@@ -107,7 +108,7 @@ export class PathJoiner {
   #begin(object: number): void {
     const buffer = this.#buffer;
     const text = (this.#trace.objectPath(object) ?? "").replace(/\/$/, "");
-    const length = Math.min(8192, buffer.write(text, 0, 8192));
+    const length = Math.min(8192, writeText(buffer, text, 8192));
     buffer[length] = SLASH;
     this.#base = object;
     this.#baseLength = length + 1;
@@ -123,7 +124,7 @@ function nulAt(data: Uint8Array, from: number, to: number): number {
 }
 
 function textUpToNul(data: Uint8Array, from: number, to: number): string {
-  return Buffer.from(data.subarray(from, nulAt(data, from, to))).toString();
+  return byteText(data.subarray(from, nulAt(data, from, to)));
 }
 
 function objectAt(batch: DigestedBatch, i: number, slot: number): number {

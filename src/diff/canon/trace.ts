@@ -15,6 +15,7 @@ import {
   NO_CONTENT,
   Slot,
 } from "../../trace/batch.js";
+import { byteText } from "../../trace/byte_text.js";
 import type { ProcessInfo } from "../../trace/process.js";
 import type { Trace } from "../../trace/trace.js";
 import { isChanceCall, isChanceSignal } from "./aside.js";
@@ -383,7 +384,7 @@ export class CanonicalTrace {
     if (capture < 0) return;
     const path = captureBytes(batch, capture);
     if (path[0] !== 0x2f || path.length > 4096) return;
-    const text = Buffer.from(path).toString();
+    const text = byteText(path);
     if (text.endsWith(" (deleted)") || /^\/(?:memfd:|dev\/|SYSV|anon)/.test(text)) return;
     const name = this.names.path(text);
     if (process.images.has(name)) return;
