@@ -16,6 +16,7 @@ import {
   NO_CONTENT,
   Slot,
 } from "../trace/batch.js";
+import { inUtf8 } from "../trace/byte_text.js";
 
 const NOT_OK = EventFlag.Error | EventFlag.NoReturn | EventFlag.NoResult;
 
@@ -174,8 +175,9 @@ export class CallFacts {
   namedPath(batch: EventBatch, i: number, n: number): string | undefined {
     const given = this.path(batch, i, n);
     if (given === undefined || given.startsWith("/")) return given && normalPath(given);
-    const base = this.#base(batch, i, n)?.path;
-    if (base === undefined) return undefined;
+    const directory = this.#base(batch, i, n)?.path;
+    if (directory === undefined) return undefined;
+    const base = inUtf8(directory);
     return given === "" ? base : normalPath(`${base}/${given}`);
   }
 

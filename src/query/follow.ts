@@ -5,6 +5,7 @@
 
 import { refObject } from "../decode/context.js";
 import { type EventBatch, EventFlag, EventKind, Slot } from "../trace/batch.js";
+import { inUtf8 } from "../trace/byte_text.js";
 import type { Trace } from "../trace/trace.js";
 import { CallFacts } from "./facts.js";
 
@@ -26,7 +27,7 @@ export async function followDescriptor(trace: Trace, what: string): Promise<Read
 function objectsOfPath(trace: Trace, path: string): Set<number> {
   const found = new Set<number>();
   for (let index = 0; index < trace.objects.length; index++) {
-    if (trace.objects[index]?.path === path) found.add(index);
+    if (inUtf8(trace.objects[index]?.path ?? "") === path) found.add(index);
   }
   return found;
 }

@@ -5,6 +5,7 @@
 
 import { captureText } from "../decode/event.js";
 import { EventKind, type ThreadInfo } from "../trace/batch.js";
+import { inUtf8 } from "../trace/byte_text.js";
 import { CALL_COLUMNS } from "../trace/columns.js";
 import { History, type ProgramStart } from "../trace/history.js";
 import type { Trace } from "../trace/trace.js";
@@ -80,7 +81,7 @@ export class ProcessTimes {
       if (path !== undefined) this.#cwds.add(thread.process, seq, path);
     } else if (name === "fchdir") {
       const object = this.#trace.objects[facts.objects(batch, i)[0] ?? -1];
-      if (object !== undefined) this.#cwds.add(thread.process, seq, object.path);
+      if (object !== undefined) this.#cwds.add(thread.process, seq, inUtf8(object.path));
     } else if (name === "prctl" && batch.args[12 * i] === PR_SET_NAME) {
       const text = captureText(batch, i, 1)?.split("\0")[0];
       if (text !== undefined) this.#names.add(thread.index, seq, text.slice(0, 15));

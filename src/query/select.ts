@@ -2,6 +2,7 @@
 
 import type { NativeChoiceParts } from "../native.js";
 import type { ColumnGroup, EventBatch } from "../trace/batch.js";
+import { inUtf8 } from "../trace/byte_text.js";
 import type { ReadOptions, Trace } from "../trace/trace.js";
 import { choiceOf } from "./choice.js";
 import { CallFacts } from "./facts.js";
@@ -28,7 +29,8 @@ export async function selectEvents(trace: Trace, filter: Filter | undefined): Pr
     facts: new CallFacts(trace),
     times: needsProcesses(filter) ? await ProcessTimes.read(trace) : undefined,
     parentOf: (process) => parents.get(process) ?? 0,
-    pathOf: (object) => trace.objects[object]?.path ?? "",
+    // Paths in arguments of a command are UTF-8.
+    pathOf: (object) => inUtf8(trace.objects[object]?.path ?? ""),
     kindOf: (object) => trace.objects[object]?.kind ?? "unknown",
   });
   const chosen = compileFilter(filter, resolver);

@@ -8,6 +8,7 @@ import type { NativeTally } from "../native.js";
 import { CallFacts } from "../query/facts.js";
 import { columnsOfBoth, type Selection } from "../query/select.js";
 import { type ColumnGroup, type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
+import { inUtf8 } from "../trace/byte_text.js";
 import { traceError } from "../trace/failure.js";
 import { History } from "../trace/history.js";
 import { threadName } from "../trace/process.js";
@@ -237,7 +238,8 @@ function pathOf(trace: Trace, facts: CallFacts, batch: EventBatch, i: number): s
   const own = facts.resolvedPath(batch, i, 0) ?? facts.path(batch, i, 0);
   if (own !== undefined) return own;
   const object = facts.objects(batch, i)[0];
-  return object === undefined ? undefined : trace.objects[object]?.path;
+  const path = object === undefined ? undefined : trace.objects[object]?.path;
+  return path === undefined ? undefined : inUtf8(path);
 }
 
 async function addTimes(trace: Trace, groups: Groups, total: Group): Promise<void> {

@@ -3,6 +3,8 @@
  * holds these numbers; each value is kept once.
  */
 
+import { inUtf8 } from "../trace/byte_text.js";
+
 /** Values in one array: value k is `bytes[offsets[k] .. offsets[k + 1]]`. */
 export interface PackedValues {
   readonly offsets: Uint32Array;
@@ -41,7 +43,7 @@ export class Dictionary {
     if (known !== undefined) return known;
     const code = this.#values.length;
     this.#codes.set(key, code);
-    this.#values.push(key);
+    this.#values.push(this.kind === "text" ? inUtf8(key) : key);
     this.#units += key.length;
     return code;
   }

@@ -37,6 +37,11 @@ export function textBytes(text: string): Uint8Array {
   return Buffer.concat(pieces);
 }
 
+/** The same for those who take nothing but UTF-8: U+FFFD stands for bytes that are part of no character. */
+export function inUtf8(text: string): string {
+  return STRAY.test(text) ? Buffer.from(text).toString() : text;
+}
+
 /** Writes the bytes of a text, at most so many; gives how many. */
 export function writeText(buffer: Buffer, text: string, most: number): number {
   return STRAY.test(text)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FailedRun, runCommand } from "../support/run.js";
-import { sampleTrace, temporaryFolder } from "../support/text_trace.js";
+import { sampleTrace, TextTrace, temporaryFolder } from "../support/text_trace.js";
 
 const folder = temporaryFolder();
 const path = folder.file("sample.trace");
@@ -40,6 +40,20 @@ describe("trace show", () => {
       });
     },
   );
+
+  it("has the bytes of names that are no text, which are found as a terminal would name them", async () => {
+    const file = folder.file("bytes.trace");
+    const named = Buffer.from("/srv/a\xff", "latin1");
+    const trace = new TextTrace().thread(1, 1, 100, 100).object("file", named);
+    await trace.call("fsync", { args: [3], refs: [[0, 3, 0]] }).write(file);
+    const choices = [["-P", "/srv/a\ufffd"], ["--follow-fd", "/srv/a\ufffd"], []];
+    for (const words of choices) {
+      const { stdout } = await runCommand(["show", file, ...words]);
+      expect(stdout, words.join(" ")).toContain("fsync(3</srv/a\\377>) = 0");
+    }
+    const json = (await runCommand(["show", file, "--format=jsonl"])).stdout;
+    expect(json).toContain('"path":"/srv/a\\udcff"');
+  });
 
   it("writes as strace does, parts of restarted calls included", async () => {
     const lines = (await show("--format=strace")).trimEnd().split("\n");

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { byteText, strayByte, textBytes, writeText } from "../../src/trace/byte_text.js";
+import { byteText, inUtf8, strayByte, textBytes, writeText } from "../../src/trace/byte_text.js";
 
 const bytes = (text: string) => Uint8Array.from(Buffer.from(text, "latin1"));
 
@@ -36,6 +36,10 @@ describe("bytes", () => {
         expect(JSON.parse(JSON.stringify(text))).toBe(text);
       }),
     );
+  });
+
+  it("are replaced where only UTF-8 will do", () => {
+    expect(["ä😀", "a\udcffb"].map(inUtf8)).toEqual(["ä😀", "a\ufffdb"]);
   });
 
   it("have units of their own where they are part of no character", () => {
