@@ -1,6 +1,7 @@
 /** `trace show`: the events of a trace as lines. */
 
 import { TraceError } from "../errors.js";
+import type { CompareFilter } from "../query/filter/ast.js";
 import type { Filter } from "../query/filter/index.js";
 import type { StackTable } from "../stacks/table.js";
 import type { Trace } from "../trace/trace.js";
@@ -126,7 +127,7 @@ async function run(context: CommandContext<Options>): Promise<number> {
   const shown = { any: false };
   try {
     await writeAll(output, watched(eventChunks(trace, filter, print), shown));
-    if (!shown.any && filter !== undefined) context.stderr.write(await nothingNote(trace));
+    if (!shown.any && filter !== undefined) context.stderr.write(await nothingNote(trace, filter));
   } finally {
     await output.end();
     trace.close();
@@ -145,12 +146,31 @@ async function* watched<T extends { readonly length: number }>(
   }
 }
 
-/** What is said when a filter chooses nothing: that may be so, or a number is of another trace. */
-async function nothingNote({ eventCount, processes }: Trace): Promise<string> {
+/** What is said when a filter chooses nothing: that may be so, a number is of another trace, or a pattern was taken for a text. */
+async function nothingNote({ eventCount, processes }: Trace, filter: Filter): Promise<string> {
   const { counted } = await import("../report/units.js");
   const last = processes.reduce((most, { number }) => Math.max(most, number), 1);
   const whose = last === 1 ? "of process p1" : `of processes p1 to p${last}`;
-  return `trace: note: no event is like that; the trace has ${counted(eventCount, "event")} ${whose}\n`;
+  const note = `trace: note: no event is like that; the trace has ${counted(eventCount, "event")} ${whose}\n`;
+  const pattern = patternAsText(filter);
+  if (pattern === undefined) return note;
+  const { formatFilter } = await import("../query/filter/index.js");
+  const [asked, meant] = [pattern, { ...pattern, op: "glob" as const }].map(formatFilter);
+  return `${note}  ${asked} asks for that very text; for a pattern: ${meant}\n`;
+}
+
+/** A comparison with a text that looks like a pattern of names. */
+function patternAsText(filter: Filter): CompareFilter | undefined {
+  if (filter.type === "not") return patternAsText(filter.term);
+  if (filter.type === "and" || filter.type === "or") {
+    for (const term of filter.terms) {
+      const found = patternAsText(term);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+  const isText = filter.type === "compare" && filter.op === "=" && filter.value.type === "string";
+  return isText && /[*?]/.test(String(filter.value.value)) ? filter : undefined;
 }
 
 /** Stacks of what is shown. A replay that goes astray gives those up to there. */

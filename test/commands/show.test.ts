@@ -41,6 +41,15 @@ describe("trace show", () => {
     },
   );
 
+  it("says how a pattern is asked for, where one was taken for a text", async () => {
+    const { stderr } = await runCommand(["show", path, "not failed and path = /etc/*"]);
+    expect(stderr).toMatch(
+      /no event is like that.*\n {2}path = "?\/etc\/\*"? asks for that very text; for a pattern: path glob "?\/etc\/\*"?\n$/,
+    );
+    const plain = await runCommand(["show", path, "path = /nowhere"]);
+    expect(plain.stderr).not.toMatch(/pattern/);
+  });
+
   it("has the bytes of names that are no text, which are found as a terminal would name them", async () => {
     const file = folder.file("bytes.trace");
     const named = Buffer.from("/srv/a\xff", "latin1");
