@@ -19,6 +19,7 @@ type Hint = (facts: NativeFailure["facts"]) => string | undefined;
 const ENOENT = 2;
 const EACCES = 13;
 const EISDIR = 21;
+const EMFILE = 24;
 const EFBIG = 27;
 const ENOSPC = 28;
 
@@ -59,6 +60,7 @@ const hints: Readonly<Record<string, Hint>> = {
 
 function ioHint({ errno, path, doing }: NativeFailure["facts"]): string | undefined {
   if (errno === EISDIR) return "name a file in it";
+  if (errno === EMFILE) return "raise the limit of open files: ulimit -n 1024";
   if (errno === EFBIG) return "ulimit -f says how large a file may be";
   if (errno !== EACCES) return undefined;
   const what = doing === "create" ? dirname(String(path)) : path;

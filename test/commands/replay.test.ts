@@ -552,6 +552,21 @@ describe("a trace that cannot be replayed", () => {
     }
   });
 
+  it("does not take a file that cannot be opened for one that is gone", async () => {
+    const libraries = `
+import glob, mmap
+for name in glob.glob("/usr/lib/x86_64-linux-gnu/lib*.so*")[:100]:
+    with open(name) as file: mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+`;
+    const { file } = await record(["python3", "-c", libraries]);
+    const words = ["prlimit", "--nofile=44:44", ...replayWords(file)];
+    const { code, stderr } = await run(words, { env: stateOf(dirname(file)) });
+    expect(code).toBe(125);
+    expect(stderr).toMatch(
+      /^trace: cannot \w.*: Too many open files\n {2}raise .*: ulimit -n 1024\n$/,
+    );
+  });
+
   it("that is cut is replayed up to the cut", async () => {
     const { file, stdout } = await record(["sh", "-c", "seq 40000"]);
     const cut = join(dirname(file), "cut.trace");

@@ -113,8 +113,13 @@ impl<'a> Files<'a> {
             });
             return failure.map_or(content, Err);
         }
-        let file = self.store.get(hash).and_then(|path| File::open(path).ok());
-        file.map(|file| Content { file: file.into(), is_copy: false }).ok_or_else(|| self.missing(hash))
+        let path = self.store.get(hash).ok_or_else(|| self.missing(hash))?;
+        match File::open(&path) {
+            Ok(file) => Ok(Content { file: file.into(), is_copy: false }),
+            // Others may remove objects.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(self.missing(hash)),
+            Err(source) => Err(EngineError::io("open", &path, source)),
+        }
     }
 
     fn copy(&self, hash: &Hash, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<Content, EngineError> {
