@@ -9,6 +9,7 @@ import {
   compile,
   environment,
   folder,
+  makeFolder,
   readWhole,
   record,
   recordAndReplay,
@@ -61,7 +62,8 @@ describe("what the loader asks of the processor", () => {
 
 it("without a place for programs, says once why no replay is possible, and what helps", async () => {
   const dir = folder();
-  const [file, place] = [join(dir, "out.trace"), join(dir, "file")];
+  // With so long a name there is no place beside the trace either.
+  const [file, place] = [join(dir, `${"o".repeat(244)}.trace`), join(dir, "file")];
   writeFileSync(place, "");
   const env = { ...stateOf(dir), XDG_CACHE_HOME: place };
   const { code, stderr } = await run([cli, "record", "-v", "-o", file, "ls", "/"], { env });
@@ -73,6 +75,42 @@ it("without a place for programs, says once why no replay is possible, and what 
   const replayed = await run([cli, "replay", file], { env });
   expect(replayed.code).toBe(125);
   expect(replayed.stderr.split("\n")[0]).toBe(`trace: the recording cannot be replayed: ${why}`);
+});
+
+describe("where the object store cannot be written", () => {
+  const program = ["sh", "-c", "ls -d / && exit 3"];
+
+  it("programs are in the trace itself, and nothing is left beside it", async () => {
+    const dir = folder();
+    const [file, place, kept] = [
+      join(dir, "out.trace"),
+      join(dir, "file"),
+      makeFolder(join(dir, "kept"), 0o755),
+    ];
+    writeFileSync(place, "");
+    const env = { ...stateOf(dir), XDG_CACHE_HOME: place };
+    const { code, stderr } = await run([cli, "record", "-o", file, ...program], { env });
+    expect({ code, stderr }).toEqual({
+      code: 3,
+      stderr: `trace: note: mapped files are in the trace itself: cannot write to the object store ${place}/trace/objects: Not a directory; XDG_CACHE_HOME can name another place for them\n`,
+    });
+    expect(readdirSync(dir).sort()).toEqual(["file", "kept", "out.trace", "state"]);
+    const replayed = await run([cli, "replay", file], { env: { ...env, XDG_CACHE_HOME: kept } });
+    expect(replayed).toMatchObject({ code: 3, stdout: "/\n", stderr: "" });
+    expect((await readWhole(file)).trace.info.facts.get("unreplayable")).toBe("");
+  });
+
+  it("they are there when the recorder is killed, too", async () => {
+    const dir = folder();
+    const [file, place] = [join(dir, "out.trace"), join(dir, "file")];
+    writeFileSync(place, "");
+    const env = { ...stateOf(dir), XDG_CACHE_HOME: place };
+    const words = [cli, "record", "-q", "-o", file, "sh", "-c", "ls -d /; sleep 2; kill -9 $PPID"];
+    expect((await run(words, { env })).signal).toBe("SIGKILL");
+    const replayed = await run([cli, "replay", file], { env: stateOf(dir) });
+    expect(replayed.stderr).toMatch(/^trace: \S+ is cut \(.*\)/);
+    expect(replayed).toMatchObject({ code: 0, stdout: "/\n" });
+  });
 });
 
 describe("calls that no replay could answer", () => {

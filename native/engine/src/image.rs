@@ -227,6 +227,18 @@ impl Images {
         self.store.note_patched_sites(hash, text);
     }
 
+    /// Files that are to be in the trace itself, since the store cannot be written.
+    #[must_use]
+    pub fn to_pack(&self) -> Vec<([u8; 32], File)> {
+        self.store.to_pack()
+    }
+
+    /// Why that is so.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<&EngineError> {
+        self.store.unwritable()
+    }
+
     /// Opens the content of a file that was kept.
     #[must_use]
     pub fn open_kept(&self, hash: &[u8; 32]) -> Option<File> {

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use trace_format::column::{Columns, NO_CONTENT, Projection};
@@ -371,7 +371,7 @@ pub fn pack(trace: &Trace, store: &Store, out: Option<&Path>, force: bool) -> Re
     for mapped in trace.mapped()? {
         if present.contains(&mapped.hash) {
             summary.present += 1;
-        } else if let Some(bytes) = put_in(&mapped, store, &mut extension.sink)? {
+        } else if let Some(bytes) = put_stored(&mapped.hash, store, &mut extension.sink)? {
             summary.added += 1;
             summary.bytes += bytes;
         } else {
@@ -383,21 +383,26 @@ pub fn pack(trace: &Trace, store: &Store, out: Option<&Path>, force: bool) -> Re
 }
 
 /// Puts one file into the trace; `None` when the store does not have it as it was.
-fn put_in(mapped: &Mapped, store: &Store, sink: &mut Sink) -> Result<Option<u64>, EngineError> {
-    let Some(path) = store.get(&mapped.hash) else { return Ok(None) };
+fn put_stored(hash: &Hash, store: &Store, sink: &mut Sink) -> Result<Option<u64>, EngineError> {
+    let Some(path) = store.get(hash) else { return Ok(None) };
     let cannot = |source| EngineError::io("read", &path, source);
-    let mut file = File::open(&path).map_err(cannot)?;
+    put_in(hash, &File::open(&path).map_err(cannot)?, sink).map_err(cannot)
+}
+
+/// Puts a file into the trace; `None` when its content is not what the hash says.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn put_in(hash: &Hash, mut file: &File, sink: &mut Sink) -> io::Result<Option<u64>> {
+    file.rewind()?;
     // Verified before anything is written: a damaged object must not get into the trace.
-    if !read_verified(&mut file, &mapped.hash, |_| {}, 256 << 10).map_err(cannot)? {
+    if !read_verified(file, hash, |_| {}, 256 << 10)? {
         return Ok(None);
     }
-    let total = file.stream_position().map_err(cannot)?;
-    file.rewind().map_err(cannot)?;
-    let mut pieces = Pieces::new(mapped.hash, total);
-    let whole = read_verified(&mut file, &mapped.hash, |bytes| pieces.add(bytes, sink), 256 << 10).map_err(cannot)?;
-    if pieces.end(sink) && whole {
-        return Ok(Some(total));
-    }
-    // It changed between the two readings; what was written is ignored, since its hash does not fit.
-    Ok(None)
+    let total = file.stream_position()?;
+    file.rewind()?;
+    let mut pieces = Pieces::new(*hash, total);
+    let whole = read_verified(file, hash, |bytes| pieces.add(bytes, sink), 256 << 10)?;
+    // Where it changed between the two readings, what was written is ignored, since its hash does not fit.
+    Ok((pieces.end(sink) && whole).then_some(total))
 }

@@ -3,6 +3,9 @@
 //! A batch owns no allocation per event. The recorder pushes into the four arrays; the writer reads them in order and
 //! gives the batch back empty.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use trace_format::event::{EventKind, Side, Status};
 
 use crate::stacks::samples::Sample;
@@ -124,13 +127,15 @@ pub struct RawBatch {
     pub samples: Vec<Sample>,
     /// Bytes of memory in the samples.
     pub sampled: usize,
+    /// Files to be packed, with their BLAKE3 hashes.
+    pub files: Vec<([u8; 32], Arc<File>)>,
 }
 
 impl RawBatch {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.definitions.is_empty()
+        self.events.is_empty() && self.definitions.is_empty() && self.files.is_empty()
     }
 
     /// Forgets the contents and keeps the allocations.
@@ -142,5 +147,6 @@ impl RawBatch {
         self.bytes.clear();
         self.samples.clear();
         self.sampled = 0;
+        self.files.clear();
     }
 }

@@ -433,11 +433,13 @@ impl World {
         if let Some(only) = &options.only {
             definitions.push(Definition::Meta { key: "only".into(), value: only.join(",").into_bytes() });
         }
+        // What only observes is shown without these files.
+        let store = if replayable { Store::of_user().or_beside(&options.output) } else { Store::of_user() };
         World {
             sink: Sink::new(writer),
             objects: Objects::default(),
             resolver: Resolver::default(),
-            images: Images::new(Store::of_user(), replayable),
+            images: Images::new(store, replayable),
             placement,
             definitions,
             data: options.data,
@@ -545,6 +547,7 @@ impl World {
             sampler.forget();
         }
         self.sink.define(&mut self.definitions);
+        self.sink.pack(self.images.to_pack());
         self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
         if let Some(agent) = self.agent.as_mut().filter(|_| self.threads > 1) {
             agent.committed(event.end, event.thread);

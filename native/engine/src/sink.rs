@@ -1,5 +1,6 @@
 //! Where finished events go: numbered, put into the open batch, and handed to the writer when the batch is full or old.
 
+use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use crate::memory::Memory;
 use crate::raw::{Definition, RawBatch, RawEvent};
 use crate::stacks::samples::Sample;
+use crate::store::Hash;
 use crate::writer::{Summary, Writer};
 
 /// A batch is handed over at this many events or bytes of memory.
@@ -77,6 +79,13 @@ impl Sink {
     pub fn define(&self, definitions: &mut Vec<Definition>) {
         if !definitions.is_empty() {
             self.shared.open().batch.definitions.append(definitions);
+        }
+    }
+
+    /// Puts files into the trace.
+    pub fn pack(&self, files: Vec<(Hash, File)>) {
+        if !files.is_empty() {
+            self.shared.open().batch.files.extend(files.into_iter().map(|(hash, file)| (hash, Arc::new(file))));
         }
     }
 

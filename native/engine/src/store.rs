@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::EngineError;
 use crate::unseen;
@@ -63,6 +63,26 @@ const PATCHED: &str = "patched-2";
 pub struct Store {
     root: PathBuf,
     known: Mutex<HashMap<Identity, Hash>>,
+    fallback: Option<Box<Fallback>>,
+}
+
+/// A folder of its own for one recording, used from the moment on at which the store cannot be written. Its objects are to be packed into
+/// the trace, and it goes with its owner.
+#[derive(Debug)]
+struct Fallback {
+    store: Store,
+    /// Objects that are not packed yet.
+    fresh: Mutex<Vec<Hash>>,
+    /// Why the store could not be written.
+    reason: OnceLock<EngineError>,
+}
+
+impl Drop for Fallback {
+    fn drop(&mut self) {
+        if self.reason.get().is_some() {
+            let _ = std::fs::remove_dir_all(&self.store.root);
+        }
+    }
 }
 
 /// Removes an unfinished file.
@@ -94,7 +114,32 @@ impl Store {
     /// The store in a folder, which is made when it is needed.
     #[must_use]
     pub fn at(root: &Path) -> Store {
-        Store { root: root.to_owned(), known: Mutex::default() }
+        Store { root: root.to_owned(), known: Mutex::default(), fallback: None }
+    }
+
+    /// The same with a folder beside the trace `output` for what cannot be written to the store: it is often read-only where programs are
+    /// built and tested, or the user has no home. Its objects have to be packed, see [`Store::to_pack`].
+    #[must_use]
+    pub fn or_beside(self, output: &Path) -> Store {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".objects-{}", std::process::id()));
+        let store = Store::at(&output.with_file_name(name));
+        let fallback = Fallback { store, fresh: Mutex::default(), reason: OnceLock::new() };
+        Store { fallback: Some(Box::new(fallback)), ..self }
+    }
+
+    /// The objects that were kept beside the trace since this was asked last.
+    #[must_use]
+    pub fn to_pack(&self) -> Vec<(Hash, File)> {
+        let Some(fallback) = &self.fallback else { return Vec::new() };
+        let fresh = std::mem::take(&mut *fallback.fresh.lock().unwrap_or_else(PoisonError::into_inner));
+        fresh.into_iter().filter_map(|hash| Some((hash, File::open(self.get(&hash)?).ok()?))).collect()
+    }
+
+    /// Why objects are kept beside the trace, if they are.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<&EngineError> {
+        self.fallback.as_ref()?.reason.get()
     }
 
     /// The folder.
@@ -112,7 +157,8 @@ impl Store {
     #[must_use]
     pub fn get(&self, hash: &Hash) -> Option<PathBuf> {
         let path = self.object_path(hash);
-        path.symlink_metadata().is_ok_and(|meta| meta.is_file()).then_some(path)
+        let own = path.symlink_metadata().is_ok_and(|meta| meta.is_file()).then_some(path);
+        own.or_else(|| self.fallback.as_ref()?.store.get(hash))
     }
 
     /// Makes sure that the content of a file is in the store.
@@ -224,6 +270,27 @@ impl Store {
     }
 
     fn copy_in(&self, file: &File, path: &Path) -> Result<Hash, EngineError> {
+        let Some(fallback) = &self.fallback else { return self.copy_to_root(file, path) };
+        let failure = match fallback.reason.get() {
+            Some(_) => None,
+            None => match self.copy_to_root(file, path) {
+                Ok(hash) => return Ok(hash),
+                Err(failure) => Some(failure),
+            },
+        };
+        match (fallback.store.copy_to_root(file, path), failure) {
+            (Ok(hash), failure) => {
+                if let Some(failure) = failure {
+                    let _ = fallback.reason.set(failure);
+                }
+                fallback.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(hash);
+                Ok(hash)
+            }
+            (Err(_), Some(failure)) | (Err(failure), None) => Err(failure),
+        }
+    }
+
+    fn copy_to_root(&self, file: &File, path: &Path) -> Result<Hash, EngineError> {
         let unwritable = |source| EngineError::io("write to the object store", &self.root, source);
         let (mut copy, unfinished) = self.unfinished().map_err(unwritable)?;
         // The hash is taken of the copy, so that it fits even when the file changes meanwhile.

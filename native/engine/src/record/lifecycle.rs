@@ -393,6 +393,7 @@ impl World {
             world.definitions.push(Definition::Meta { key: "agent".into(), value: agent.summary().into_bytes() });
         }
         world.sink.define(&mut world.definitions);
+        world.sink.pack(world.images.to_pack());
         drop(world.placement);
         Ok(Outcome {
             status,
@@ -407,6 +408,12 @@ impl World {
 
     /// One cause stands for all the files that it kept from being kept.
     fn tell_what_was_not_kept(&mut self) {
+        if let Some(failure) = self.images.unwritable().map(ToString::to_string) {
+            let failure = without_number(&failure);
+            self.note(&format!(
+                "mapped files are in the trace itself: {failure}; XDG_CACHE_HOME can name another place for them"
+            ));
+        }
         let Some(failure) = self.images.failure.take() else { return };
         let failure = failure.to_string();
         let failure = without_number(&failure);

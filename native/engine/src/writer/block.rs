@@ -140,6 +140,9 @@ impl<O: Output> BlockWriter<O> {
                 self.write_definitions();
             }
         }
+        for (hash, file) in &batch.files {
+            self.output.pack(hash, file);
+        }
         for sample in &batch.samples {
             self.push_sample(sample);
         }

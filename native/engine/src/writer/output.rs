@@ -1,5 +1,6 @@
 //! The way of finished frames into the file: at once, or compressed and written on a thread of their own.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,8 @@ use trace_format::frame::FrameKind;
 
 use super::block_signals;
 use super::sink::Sink;
+use crate::pack;
+use crate::store::Hash;
 
 /// Frames that wait at most: the large ones have a megabyte or two.
 const QUEUE: usize = 2;
@@ -23,6 +26,8 @@ pub trait Output {
     fn frame(&mut self, kind: FrameKind, raw: &mut Vec<u8>, first: u64, count: u32);
     /// A block of events.
     fn block(&mut self, header: BlockHeader, columns: &mut Vec<Vec<u8>>, first: u64, count: u32);
+    /// A file that is to be in the trace itself, under its hash. It is left out if it cannot be read.
+    fn pack(&mut self, hash: &Hash, file: &Arc<File>);
     /// The file, with all frames in it. None when that broke off, which is a mistake of this program.
     fn into_sink(self) -> Option<Sink>;
 }
@@ -40,6 +45,10 @@ impl Output for Sink {
         Sink::block(self, &header, columns, first, count);
     }
 
+    fn pack(&mut self, hash: &Hash, file: &Arc<File>) {
+        let _ = pack::put_in(hash, file, self);
+    }
+
     fn into_sink(self) -> Option<Sink> {
         Some(self)
     }
@@ -49,18 +58,23 @@ impl Output for Sink {
 enum Job {
     Frame { kind: FrameKind, raw: Vec<u8>, first: u64, count: u32 },
     Block { header: BlockHeader, columns: Vec<Vec<u8>>, first: u64, count: u32 },
+    File { hash: Hash, file: Arc<File> },
 }
 
 impl Job {
-    fn done(self, sink: &mut Sink) -> Empty {
+    fn done(self, sink: &mut Sink) -> Option<Empty> {
         match self {
             Job::Frame { kind, raw, first, count } => {
                 sink.frame(kind, &raw, first, count);
-                Empty::Raw(raw)
+                Some(Empty::Raw(raw))
             }
             Job::Block { header, columns, first, count } => {
                 sink.block(&header, &columns, first, count);
-                Empty::Columns(columns)
+                Some(Empty::Columns(columns))
+            }
+            Job::File { hash, file } => {
+                Output::pack(sink, &hash, &file);
+                None
             }
         }
     }
@@ -93,7 +107,9 @@ impl Apart {
             for job in waiting {
                 let empty = job.done(&mut sink);
                 says_failed.store(sink.has_failed(), Ordering::Relaxed);
-                let _ = give_back.send(empty);
+                if let Some(empty) = empty {
+                    let _ = give_back.send(empty);
+                }
             }
             sink
         };
@@ -128,6 +144,10 @@ impl Output for Apart {
         let empty = self.columns.pop().unwrap_or_else(|| vec![Vec::new(); COLUMNS]);
         let columns = std::mem::replace(columns, empty);
         self.send(Job::Block { header, columns, first, count });
+    }
+
+    fn pack(&mut self, hash: &Hash, file: &Arc<File>) {
+        self.send(Job::File { hash: *hash, file: Arc::clone(file) });
     }
 
     fn into_sink(self) -> Option<Sink> {
