@@ -298,6 +298,17 @@ describe("options that", () => {
 });
 
 describe("a kernel that", () => {
+  it("lets no signal be pending", async () => {
+    const dir = folder();
+    const mistake = {
+      code: 125,
+      line: "no signal may be pending",
+      hint: "raise the limit: ulimit -i",
+    };
+    await refused(["true"], mistake, { dir, prefix: ["prlimit", "--sigpending=0"] });
+    expectNoTrace(dir);
+  });
+
   it("does not let us trace", async () => {
     const dir = folder();
     await refused(

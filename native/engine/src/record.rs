@@ -174,6 +174,10 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
         );
         return Err(EngineError::start("cpu-level", why));
     }
+    if !sys::has_room_for_signals() {
+        let why = "no signal may be pending any more (RLIMIT_SIGPENDING), and recorded threads are told apart by who has sent theirs";
+        return Err(EngineError::start("signals", why));
+    }
     let started = sys::monotonic();
     let writer_options = writer::Options { force: options.force, ..writer::Options::default() };
     let writer = Writer::create(&options.output, &writer_options)?;

@@ -41,6 +41,18 @@ pub fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     Some(line.trim())
 }
 
+/// Whether more signals may be pending for this user (RLIMIT_SIGPENDING): else the kernel keeps no more of them than their numbers. True where
+/// that is not told.
+#[must_use]
+pub fn has_room_for_signals() -> bool {
+    let status = status_of(std::process::id() as pid_t).unwrap_or_default();
+    let Some((pending, most)) = status_field(&status, "SigQ").and_then(|queue| queue.split_once('/')) else {
+        return true;
+    };
+    let count = |text: &str| text.parse::<u64>().ok();
+    count(pending).zip(count(most)).is_none_or(|(pending, most)| pending < most)
+}
+
 /// What the soft limit of a task is.
 #[must_use]
 pub fn soft_limit(tid: pid_t, of: Limit) -> u64 {
