@@ -492,3 +492,20 @@ it("what interfaces are asked for is taken as long as its struct says", async ()
   );
   expect(lengths).toEqual([520, 520 + 3 * 92, 192 + 5 * 4, 180 + 7 * 4]);
 });
+
+describe("calls of the vsyscall page", () => {
+  for (const option of ["--backend=agent", "--observe"]) {
+    it(`change nothing of the others, with ${option}`, async () => {
+      const { file, code, stdout } = await record([compile("vsyscall")], { options: [option] });
+      expect(code).toBe(0);
+      const { trace, events } = await readWhole(file);
+      expect(
+        calls(events, "write")
+          .map((event) => bytesOf(event, 1).toString())
+          .join(""),
+      ).toBe(stdout);
+      const reasons = trace.info.facts.get("unreplayable");
+      if (stdout !== "") expect(reasons).toMatch(/^(a program has called the vsyscall page, .*)?$/);
+    });
+  }
+});

@@ -178,6 +178,11 @@ impl Recorder {
     pub(super) fn syscall_stop(&mut self, tid: pid_t, now: u64) {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         match sys::syscall_info(tid) {
+            // The kernel answers it while it handles a page fault: there is no end of it, and without a filter nobody is told of it.
+            Ok(info) if info.op == sys::INFO_SECCOMP && sys::is_in_vsyscall(info.ip) => {
+                self.world
+                    .unreplayable("a program has called the vsyscall page, and what that answers cannot be recorded");
+            }
             Ok(info) if self.world.replayable && info.op == sys::INFO_EXIT => return self.came_back(tid, &info, now),
             Ok(info) if self.world.replayable && matches!(info.op, sys::INFO_ENTRY | sys::INFO_SECCOMP) => {
                 if is_entered_again(task) {

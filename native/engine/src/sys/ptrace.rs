@@ -136,6 +136,13 @@ impl SyscallInfo {
     }
 }
 
+/// Whether an address is in the page at which the kernel offers three calls to old programs (`[vsyscall]`).
+#[must_use]
+pub fn is_in_vsyscall(addr: u64) -> bool {
+    const START: u64 = 0xffff_ffff_ff60_0000;
+    addr & !0xfff == START
+}
+
 pub const INFO_ENTRY: u8 = 1;
 pub const INFO_EXIT: u8 = 2;
 pub const INFO_SECCOMP: u8 = 3;
