@@ -75,6 +75,14 @@ describe.each(Object.entries(ways))("%s", (_, options) => {
     },
   );
 
+  test("a handler of SIGTRAP stays, though the program blocks that while it sends signals to itself", async () => {
+    const { code, signal, stdout } = await record([compile("blocked_trap")], {
+      under: passing,
+      options: [...options, eager],
+    });
+    expect({ code, signal, stdout }).toEqual({ code: 0, signal: null, stdout: "trap handled\n" });
+  });
+
   test("who is stopped and continued at once goes on", async () => {
     const program = [compile("stop_continue"), "400"];
     const ended = await record(program, { under: passing, options: [...options, eager] });

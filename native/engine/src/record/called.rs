@@ -1,6 +1,6 @@
 //! Calls that a stopped task makes for the recorder, at a call instruction of its vDSO.
 
-use libc::user_regs_struct;
+use libc::{c_int, user_regs_struct};
 
 use crate::image;
 use crate::siginfo;
@@ -32,7 +32,7 @@ pub(super) fn call_in(task: &Task, regs: &user_regs_struct, numbers: Numbers, ar
         [own.rbx, own.rcx, own.rdx, own.rsi, own.rdi, own.rbp] = all;
     }
     sys::set_registers(tid, &own).ok()?;
-    let is_made = matches!(step(task), Stepped::Done);
+    let is_made = matches!(make_call(task), Stepped::Done);
     let raw = |after: user_regs_struct| if is_64_bit { after.rax as i64 } else { (after.rax as i32).into() };
     let result = sys::registers(tid).ok().filter(|_| is_made).map(raw);
     let _ = sys::set_registers(tid, regs);
@@ -67,6 +67,30 @@ pub(super) enum Stepped {
 
 /// Lets a stopped tracee execute one instruction. Signals that come meanwhile are sent again.
 pub(super) fn step(task: &Task) -> Stepped {
+    let tid = task.tid;
+    lead(task, Resume::Step, |status| {
+        let signal = status >> 8;
+        let raised = (1..=64).contains(&signal)
+            && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
+        // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
+        raised.then_some(if signal == libc::SIGTRAP { Stepped::Done } else { Stepped::Raised })
+    })
+}
+
+/// Lets a stopped tracee make the call before which it stands. It is not stepped, since the trap of a step is forced upon it: where the
+/// program blocks SIGTRAP, the kernel would forget its handler.
+fn make_call(task: &Task) -> Stepped {
+    let (tid, mut is_entered) = (task.tid, false);
+    lead(task, Resume::Syscall, |status| {
+        let info = sys::syscall_info(tid).ok().filter(|_| status >> 8 == libc::SIGTRAP | 0x80)?;
+        is_entered |= info.op == sys::INFO_ENTRY;
+        // The end of another call may come first.
+        (is_entered && info.op == sys::INFO_EXIT).then_some(Stepped::Done)
+    })
+}
+
+/// Lets a stopped tracee go on until `end` says what a stop has brought. Signals that come meanwhile are sent again.
+fn lead(task: &Task, how: Resume, mut end: impl FnMut(c_int) -> Option<Stepped>) -> Stepped {
     const MOST_SIGNALS: usize = 64;
     /// What an instruction raises: blocked it would end the program.
     const RAISED: u64 = 1 << (libc::SIGILL - 1)
@@ -80,18 +104,13 @@ pub(super) fn step(task: &Task) -> Stepped {
         return Stepped::Gone;
     }
     let (mut came, mut stepped) = (Vec::new(), Stepped::Gone);
-    while came.len() < MOST_SIGNALS && sys::resume(tid, Resume::Step, 0).is_ok() {
+    while came.len() < MOST_SIGNALS && sys::resume(tid, how, 0).is_ok() {
         let Ok(waited) = sys::wait_stop(tid) else { return Stepped::Gone };
         if !libc::WIFSTOPPED(waited.status) {
             return Stepped::Gone;
         }
-        let signal = waited.status >> 8;
-        let is_signal = (1..=64).contains(&signal);
-        let raised =
-            is_signal && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
-        if raised {
-            // TRAP_TRACE, or TRAP_BRKPT where the step was a call.
-            stepped = if signal == libc::SIGTRAP { Stepped::Done } else { Stepped::Raised };
+        if let Some(ended) = end(waited.status) {
+            stepped = ended;
             break;
         }
         if waited.status >> 16 == sys::event::STOP {
@@ -99,7 +118,8 @@ pub(super) fn step(task: &Task) -> Stepped {
             came.retain(|came| *came != libc::SIGSTOP);
             came.extend((libc::WSTOPSIG(waited.status) != libc::SIGTRAP).then_some(libc::SIGSTOP));
         }
-        came.extend(is_signal.then_some(signal));
+        let signal = waited.status >> 8;
+        came.extend((1..=64).contains(&signal).then_some(signal));
     }
     let _ = sys::set_signal_mask(tid, mask);
     let pid = task.process.borrow().pid;
