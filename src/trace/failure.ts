@@ -50,6 +50,7 @@ const hints: Readonly<Record<string, Hint>> = {
   "cpu-level": () =>
     "leave --cpu out: the trace replays on processors of the same model; trace doctor says what this machine can",
   unreplayable: () => "everything else works on it: trace show, trace stat, trace tree",
+  proc: () => "mount it: mount -t proc proc /proc, or start with: unshare --mount-proc",
   signals: () => "raise the limit: ulimit -i 1024",
   policy: () => "trace spec validate says what is wrong with a spec",
   enforce: () => "trace doctor says what this kernel offers",

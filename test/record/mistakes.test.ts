@@ -8,9 +8,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { cli, compile, folder, run, stateOf } from "./support.js";
+import { cli, compile, folder, record, run, stateOf } from "./support.js";
 
 interface Mistake {
   readonly code: number;
@@ -298,6 +298,19 @@ describe("options that", () => {
 });
 
 describe("a kernel that", () => {
+  it("shows other processes in /proc", async ({ skip }) => {
+    const prefix = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
+    if ((await run([...prefix, "true"])).code !== 0) skip();
+    const dir = folder();
+    const mistake = { code: 125, line: "another pid namespace", hint: "mount -t proc proc /proc" };
+    await refused(["true"], mistake, { dir, prefix });
+    expectNoTrace(dir);
+    const { file } = await record(["true"]);
+    const env = stateOf(dirname(file));
+    const replayed = await run([...prefix, cli, "replay", file], { env });
+    expect(replayed).toMatchObject({ code: 125, stderr: expect.stringContaining(mistake.line) });
+  });
+
   it("lets no signal be pending", async () => {
     const dir = folder();
     const mistake = {

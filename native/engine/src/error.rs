@@ -121,6 +121,15 @@ impl EngineError {
         EngineError::Start { code, message: message.into() }
     }
 
+    /// Nobody is traced where /proc shows others under the numbers of tracees: their memory would be written.
+    pub(crate) fn unless_proc_is_own() -> Result<(), EngineError> {
+        match crate::sys::shows_own_processes() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(EngineError::start("proc", "/proc shows the processes of another pid namespace")),
+            Err(error) => Err(EngineError::start("proc", format!("/proc is not there: {error}"))),
+        }
+    }
+
     pub(crate) fn replay(
         code: &'static str,
         message: impl Into<String>,

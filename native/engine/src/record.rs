@@ -157,6 +157,7 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     if options.attach.is_empty() {
         launch::find(&options.program)?;
     }
+    EngineError::unless_proc_is_own()?;
     if options.backend == Backend::Notify {
         return notified::record(options, control);
     }

@@ -180,6 +180,7 @@ pub fn replay(
     control: &Arc<Control>,
 ) -> Result<Outcome, EngineError> {
     let started = sys::monotonic();
+    EngineError::unless_proc_is_own()?;
     refuse_unreplayable(trace)?;
     let scan = scan_in_thread(trace, options, control)?;
     if scan.traps.cpuid {

@@ -41,11 +41,20 @@ pub fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     Some(line.trim())
 }
 
+/// Whether /proc shows the processes of this pid namespace, by their numbers here. That of another one, proc(5), shows others under them.
+///
+/// # Errors
+/// When there is no /proc.
+pub fn shows_own_processes() -> io::Result<bool> {
+    let own = std::fs::read_link("/proc/self")?;
+    Ok(own.to_str() == Some(std::process::id().to_string().as_str()))
+}
+
 /// Whether more signals may be pending for this user (RLIMIT_SIGPENDING): else the kernel keeps no more of them than their numbers. True where
 /// that is not told.
 #[must_use]
 pub fn has_room_for_signals() -> bool {
-    let status = status_of(std::process::id() as pid_t).unwrap_or_default();
+    let status = text_of("/proc/self/status").unwrap_or_default();
     let Some((pending, most)) = status_field(&status, "SigQ").and_then(|queue| queue.split_once('/')) else {
         return true;
     };
