@@ -223,8 +223,27 @@ pub fn new_task(result: i64) -> Result<pid_t, Halt> {
         Ok(tid) if tid > 0 => Ok(tid),
         _ => {
             let error = std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EINVAL));
-            let message = format!("the kernel does not make a process or thread for the replay: {error}");
+            let mut message = format!("the kernel does not make a process or thread for the replay: {error}");
+            if error.raw_os_error() == Some(libc::EAGAIN) {
+                message += "; is their number limited (ulimit -u, pids.max of a container)?";
+            }
             Err(EngineError::replay("refused", message, Vec::new()).into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_processes_is_named() {
+        let text = |result: i32| match new_task(i64::from(result)) {
+            Err(Halt::Failed(error)) => error.to_string(),
+            _ => panic!("{result} is no failure of the kernel"),
+        };
+        assert!(text(-libc::EAGAIN).ends_with("(ulimit -u, pids.max of a container)?"));
+        assert!(!text(-libc::ENOMEM).contains("ulimit"));
+        assert!(matches!(new_task(7), Ok(7)));
     }
 }
