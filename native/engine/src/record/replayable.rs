@@ -535,7 +535,10 @@ impl Recorder {
 
     /// The thread takes the turn, or is to wait for it: then whoever has it keeps it no longer than until its next call that waits.
     pub(super) fn take_turn(&mut self, group: u32, tid: pid_t) -> bool {
-        if self.world.turns.take(group, tid) {
+        let has_waited = self.tasks.get(&tid).is_some_and(|task| role(task) == Role::Futex);
+        let turns = &mut self.world.turns;
+        let has_turn = if has_waited { turns.take_after_wait(group, tid) } else { turns.take(group, tid) };
+        if has_turn {
             return true;
         }
         if let Some(holder) = self.world.turns.wanted_of(group)

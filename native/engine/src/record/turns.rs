@@ -342,6 +342,17 @@ impl Turns {
 
     /// The thread takes the turn if it is free or its own; else it is put at the end of the queue.
     pub fn take(&mut self, group: u32, tid: pid_t) -> bool {
+        self.take_as(group, tid, false)
+    }
+
+    /// The same of one that has only waited for others, futex(2): one that computes comes behind the others. What other calls have done may be
+    /// known to others already, as what was written is.
+    pub fn take_after_wait(&mut self, group: u32, tid: pid_t) -> bool {
+        let computes = self.chaos.is_none() && self.of(group).computing.contains_key(&tid);
+        self.take_as(group, tid, computes)
+    }
+
+    fn take_as(&mut self, group: u32, tid: pid_t, is_behind: bool) -> bool {
         if let Some(chaos) = &mut self.chaos {
             let is_own = chaos.take(tid);
             if !is_own {
@@ -351,22 +362,21 @@ impl Turns {
         }
         let now = self.now;
         let group = self.of(group);
-        let computes = group.computing.contains_key(&tid);
         match group.holder {
             Some(holder) if holder == tid => return true,
-            None if !group.is_wanted() || (group.kept_until > 0 && !computes) => {
+            None if !group.is_wanted() || (group.kept_until > 0 && !is_behind) => {
                 if group.kept_until > 0 {
                     group.was_kept(true);
                 }
                 group.holder = Some(tid);
                 group.since = now;
-                (group.has_been_behind, group.is_due) = (computes, false);
+                (group.has_been_behind, group.is_due) = (is_behind, false);
                 return true;
             }
             _ => {}
         }
         if !group.wanting().any(|waiting| waiting == tid) {
-            let queue = if computes { &mut group.behind } else { &mut group.waiting };
+            let queue = if is_behind { &mut group.behind } else { &mut group.waiting };
             queue.push_back(tid);
         }
         self.arm();
@@ -463,7 +473,7 @@ impl Turns {
         if self.chaos.is_none() {
             self.of(group).computing.insert(tid, TURNS);
         }
-        self.yield_to_next(group, tid)
+        self.yield_to_all(group, tid)
     }
 
     /// The thread, which lets all others run, goes behind those that come to boundaries. The thread that gets the turn.
@@ -715,7 +725,7 @@ mod tests {
             assert_eq!(turns.release_to_wait(group, 2), Some(1));
             turns.take(group, 2);
             assert_eq!(turns.release_to_wait(group, 1), Some(2));
-            turns.take(group, 1);
+            turns.take_after_wait(group, 1);
         }
         // Now it is like the others.
         turns.take(group, 3);

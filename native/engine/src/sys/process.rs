@@ -46,8 +46,8 @@ pub fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 /// # Errors
 /// When there is no /proc.
 pub fn shows_own_processes() -> io::Result<bool> {
-    let own = std::fs::read_link("/proc/self")?;
-    Ok(own.to_str() == Some(std::process::id().to_string().as_str()))
+    let stat = std::fs::read("/proc/self/stat")?;
+    Ok(stat.split(|byte| *byte == b' ').next() == Some(std::process::id().to_string().as_bytes()))
 }
 
 /// Whether more signals may be pending for this user (RLIMIT_SIGPENDING): else the kernel keeps no more of them than their numbers. True where
