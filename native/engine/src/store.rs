@@ -55,6 +55,8 @@ impl Identity {
     }
 }
 
+/// Of a user's caches.
+const OBJECTS: &str = "trace/objects";
 /// Changes with how sites are patched, and with what is noted of them.
 const PATCHED: &str = "patched-2";
 
@@ -62,6 +64,8 @@ const PATCHED: &str = "patched-2";
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// The folder that it is in, where others may have made that: nothing of theirs is used.
+    among_others: Option<PathBuf>,
     known: Mutex<HashMap<Identity, Hash>>,
     fallback: Option<Box<Fallback>>,
 }
@@ -105,16 +109,32 @@ impl Store {
     #[must_use]
     pub fn of_user() -> Store {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(|| std::env::temp_dir().join(format!("cache-{}", user_id())));
-        Store::at(&cache.join("trace/objects"))
+        let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+        cache.map_or_else(
+            || Store::among_others(&std::env::temp_dir().join(format!("cache-{}", user_id()))),
+            |cache| Store::at(&cache.join(OBJECTS)),
+        )
+    }
+
+    /// The store in a folder that anybody may make: only when it is the user's own is it used.
+    fn among_others(cache: &Path) -> Store {
+        Store { among_others: Some(cache.to_owned()), ..Store::at(&cache.join(OBJECTS)) }
+    }
+
+    /// Whether nobody else can have put anything there.
+    fn is_own(&self) -> bool {
+        const OTHERS_WRITE: u32 = 0o022;
+        let Some(folder) = &self.among_others else { return true };
+        match folder.symlink_metadata() {
+            Ok(meta) => meta.is_dir() && meta.uid() == user_id() && meta.mode() & OTHERS_WRITE == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// The store in a folder, which is made when it is needed.
     #[must_use]
     pub fn at(root: &Path) -> Store {
-        Store { root: root.to_owned(), known: Mutex::default(), fallback: None }
+        Store { root: root.to_owned(), among_others: None, known: Mutex::default(), fallback: None }
     }
 
     /// The same with a folder beside the trace `output` for what cannot be written to the store: it is often read-only where programs are
@@ -157,7 +177,8 @@ impl Store {
     #[must_use]
     pub fn get(&self, hash: &Hash) -> Option<PathBuf> {
         let path = self.object_path(hash);
-        let own = path.symlink_metadata().is_ok_and(|meta| meta.is_file()).then_some(path);
+        let is_there = self.is_own() && path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        let own = is_there.then_some(path);
         own.or_else(|| self.fallback.as_ref()?.store.get(hash))
     }
 
@@ -200,6 +221,9 @@ impl Store {
         if let Some(hash) = known.get(identity) {
             return self.get(hash).is_some().then_some(*hash);
         }
+        if !self.is_own() {
+            return None;
+        }
         let text = std::fs::read_to_string(self.root.join("known").join(identity.name())).ok()?;
         let hash = *blake3::Hash::from_hex(text.trim()).ok()?.as_bytes();
         self.get(&hash)?;
@@ -216,9 +240,9 @@ impl Store {
     /// Best effort: a small text that is found again under its folder and name.
     fn write_note(&self, folder: &str, name: &str, text: &str) {
         let folder = self.root.join(folder);
-        let _ = make_folder(&folder).and_then(|()| {
-            let (mut file, unfinished) = self.unfinished()?;
+        let _ = self.unfinished().and_then(|(mut file, unfinished)| {
             file.write_all(text.as_bytes())?;
+            make_folder(&folder)?;
             std::fs::rename(&unfinished.0, folder.join(name))
         });
     }
@@ -248,6 +272,9 @@ impl Store {
     fn note(&self, folder: &str, hash: &Hash) -> Option<String> {
         /// None is nearly as long; one that is, is not what was written there.
         const MOST: u64 = 1 << 20;
+        if !self.is_own() {
+            return None;
+        }
         let path = self.root.join(folder).join(blake3::Hash::from_bytes(*hash).to_hex().as_str());
         let mut text = String::new();
         File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
@@ -261,6 +288,9 @@ impl Store {
     fn unfinished(&self) -> io::Result<(File, Unfinished)> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         make_folder(&self.root)?;
+        if !self.is_own() {
+            return Err(io::Error::other("the folder is somebody else's, or others may write there"));
+        }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join(format!("new-{}-{number}", std::process::id()));
         let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
@@ -374,5 +404,37 @@ pub(crate) fn read_verified(
         }
         hasher.update(&buffer[..filled]);
         piece(&buffer[..filled]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_used_where_others_may_write() {
+        let folder = std::env::temp_dir().join(format!("trace-store-{}", std::process::id()));
+        let allow = |mode| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+        let store = Store::among_others(&folder.join("cache"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = Path::new("/proc/self/exe");
+        // Nobody has made it yet: it is made for its owner alone.
+        let hash = store.put(program).unwrap();
+        assert!(store.get(&hash).is_some());
+        let other = Store::among_others(&folder);
+        allow(0o777);
+        assert!(other.put(program).unwrap_err().to_string().contains("object store"));
+        allow(0o700);
+        let hash = other.put(program).unwrap();
+        other.write_note(PATCHED, "name", "text");
+        assert!(other.get(&hash).is_some());
+        allow(0o770);
+        assert_eq!((other.get(&hash), other.put(program).is_ok()), (None, false));
+        allow(0o700);
+        // Nor is what a link leads to.
+        std::os::unix::fs::symlink(&folder, folder.join("link")).unwrap();
+        let linked = Store::among_others(&folder.join("link"));
+        assert_eq!((linked.get(&hash), linked.put(program).is_ok()), (None, false));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -596,6 +596,8 @@ impl Turns {
             group.holder = holder;
             group.since = now;
         }
+        // Whoever the turn of either was kept for: when it is free, it is looked after.
+        group.kept_until = if group.holder.is_some() { 0 } else { group.kept_until.max(gone.kept_until) };
     }
 
     /// Whether others wait for the turn of a group, or for memory to change.
@@ -794,6 +796,16 @@ mod tests {
         assert!(!turns.take(other, 2));
         assert_eq!(turns.release(one, 1), Some(2));
         assert!(turns.take(other, 2));
+        // A turn that is kept in one of them is free in both, until it is kept no longer.
+        let third = turns.new_group(3);
+        turns.take(third, 4);
+        assert_eq!(turns.preempted(third, 3), Some(4));
+        assert_eq!([turns.release(one, 2), turns.release_to_wait(third, 4)], [None; 2]);
+        turns.join(one, third);
+        turns.now = turns.of(one).kept_until;
+        assert!(turns.has_kept() && turns.now > 0);
+        turns.of(one).kept_until = 1;
+        assert_eq!(turns.wake(), [3]);
     }
 
     #[test]
