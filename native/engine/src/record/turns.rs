@@ -87,6 +87,8 @@ impl Task {
 
     /// How long it may run without a boundary while others wait, before it is stopped where it is. `pressed`: as [`Turns::pressed`] says.
     pub(super) fn computes_for(&self, pressed: Option<u64>) -> u64 {
+        // Stopping one may take longer than others would wait: until that is known of it, it is left alone.
+        let pressed = pressed.map(|pressed| if self.stopping_ns == 0 { COMPUTES_NS } else { pressed });
         let longest = COMPUTES_NS << self.preempted.min(MOST_PATIENCE);
         if self.only_waits { LOOKS_NS } else { pressed.unwrap_or(longest).max(self.worth_stopping(pressed.is_some())) }
     }
@@ -766,6 +768,8 @@ mod tests {
     fn who_computes_runs_for_long_unless_others_wait_at_boundaries() {
         let mut task = Task::new(1, 0, Rc::default());
         let times = |task: &Task| [Some(SLICE_NS), None].map(|pressed| task.computes_for(pressed));
+        assert_eq!(times(&task), [COMPUTES_NS; 2]);
+        task.stopping_ns = 1_000;
         assert_eq!(times(&task), [SLICE_NS, COMPUTES_NS]);
         task.preempted = 3;
         assert_eq!(times(&task), [SLICE_NS, COMPUTES_NS << 3]);
