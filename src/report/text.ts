@@ -48,10 +48,13 @@ export function fromDifference(a: string, b: string, longest: number): [string, 
   return [`...${a.slice(at - before)}`, `...${b.slice(at - before)}`];
 }
 
+/** What moves the cursor, is not seen, or shows the rest in another order. */
+export const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
+
 /** Control characters, which would move the cursor or do worse, as `\x1b`; line ends as `\n`. */
 export function printable(text: string): string {
   if (narrow.test(text)) return text;
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
+  return text.replace(UNSEEN, (character) => {
     const code = character.codePointAt(0) ?? 0;
     const named = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
     if (named !== undefined) return named;

@@ -18,6 +18,7 @@ import {
 } from "yaml";
 import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
+import { UNSEEN } from "../report/text.js";
 import { startsAsTrace } from "../trace/magic.js";
 import { isChoiceFault } from "./choices.js";
 import { isPathVerb, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
@@ -270,9 +271,6 @@ const FLOW_KEYS: ReadonlySet<string> = new Set([
   "links",
 ]);
 
-/** What nobody sees in a name, or what shows it in another order: written as escapes, which only stand between quotes. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
-
 /** The spec as YAML: a line for each grant. */
 export function specText(spec: Spec): string {
   const document = new Document(spec, { aliasDuplicateObjects: false });
@@ -282,7 +280,8 @@ export function specText(spec: Spec): string {
   ].join("\n");
   visit(document, {
     Scalar(_, scalar) {
-      if (typeof scalar.value === "string" && UNSEEN.test(scalar.value))
+      // Escapes only stand between quotes.
+      if (typeof scalar.value === "string" && scalar.value.search(UNSEEN) >= 0)
         scalar.type = Scalar.QUOTE_DOUBLE;
     },
     Pair(_, pair) {
@@ -297,7 +296,7 @@ export function specText(spec: Spec): string {
   });
   const text = document.toString({ lineWidth: 0, flowCollectionPadding: false });
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
+  return text.replace(UNSEEN, (character) =>
     character === "\n" ? character : character.split("").map(escaped).join(""),
   );
 }

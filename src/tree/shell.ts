@@ -1,5 +1,6 @@
 /** Words and program starts as lines for a POSIX shell. */
 
+import { UNSEEN } from "../report/text.js";
 import { textBytes } from "../trace/byte_text.js";
 import type { ProgramStart } from "../trace/history.js";
 
@@ -12,10 +13,8 @@ export function singleQuoted(text: string): string {
 export function shellWord(word: string): string {
   if (/^[\w@%+=:,./-]+$/.test(word) && !/^[=~]/.test(word)) return word;
   // Line ends are kept by single quotes; other control characters would not survive a terminal, or mislead who reads it.
-  if (!/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u.test(word.replaceAll("\n", "")))
-    return singleQuoted(word);
-  const escaped = word.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029'\\]/gu, (character) => {
-    if (character === "'" || character === "\\") return `\\${character}`;
+  if (word.replaceAll("\n", "").search(UNSEEN) < 0) return singleQuoted(word);
+  const escaped = word.replace(/['\\]/g, "\\$&").replace(UNSEEN, (character) => {
     const bytes = [...textBytes(character)];
     return bytes.map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
   });

@@ -141,7 +141,7 @@ describe("rules", () => {
     const ids = ["6062dc65-364d-4f64-a25b-e768c66dfd59", "03c04542-6cb1-49db-9477-6dc03be5b127"];
     const opens = (flags: number) => (run: number) =>
       one(run, (trace) => {
-        const path = `/root/.cache/${ids[run]}`;
+        const path = `/home/user/.cache/${ids[run]}`;
         trace.object("file", path).call("openat", open(path, flags, 3, 1));
       });
     await proves("temp-names", opens(O_RDWR_CREAT_EXCL));
@@ -152,7 +152,7 @@ describe("rules", () => {
     // The run begins at 2023-11-14T22:13:20Z.
     const logs = (names: readonly string[]) => (run: number) =>
       one(run, (trace) => {
-        const path = `/root/logs/${names[run]}.log`;
+        const path = `/home/user/logs/${names[run]}.log`;
         trace.object("file", path).call("openat", open(path, 0o2101, 3, 1));
       });
     for (const names of [

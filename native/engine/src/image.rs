@@ -228,9 +228,9 @@ impl Images {
     }
 
     /// Files that are to be in the trace itself, since the store cannot be written.
-    #[must_use]
-    pub fn to_pack(&self) -> Vec<([u8; 32], File)> {
-        self.store.to_pack()
+    pub fn take_unpacked(&mut self) -> Vec<([u8; 32], File)> {
+        let files = self.store.to_pack().into_iter();
+        files.filter_map(|file| file.map_err(|error| self.failure.get_or_insert(error)).ok()).collect()
     }
 
     /// Why that is so.

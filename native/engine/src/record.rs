@@ -552,7 +552,7 @@ impl World {
             sampler.forget();
         }
         self.sink.define(&mut self.definitions);
-        self.sink.pack(self.images.to_pack());
+        self.sink.pack(self.images.take_unpacked());
         self.lost[Lost::Memory as usize] += u64::from(memory.unreadable);
         if let Some(agent) = self.agent.as_mut().filter(|_| self.threads > 1) {
             agent.committed(event.end, event.thread);

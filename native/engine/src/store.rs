@@ -148,12 +148,16 @@ impl Store {
         Store { fallback: Some(Box::new(fallback)), ..self }
     }
 
-    /// The objects that were kept beside the trace since this was asked last.
+    /// The objects that were kept beside the trace since this was asked last; errors stand for those that are not there any more.
     #[must_use]
-    pub fn to_pack(&self) -> Vec<(Hash, File)> {
+    pub fn to_pack(&self) -> Vec<Result<(Hash, File), EngineError>> {
         let Some(fallback) = &self.fallback else { return Vec::new() };
         let fresh = std::mem::take(&mut *fallback.fresh.lock().unwrap_or_else(PoisonError::into_inner));
-        fresh.into_iter().filter_map(|hash| Some((hash, File::open(self.get(&hash)?).ok()?))).collect()
+        let opened = |hash: Hash| {
+            let path = fallback.store.object_path(&hash);
+            File::open(&path).map(|file| (hash, file)).map_err(|source| EngineError::io("open", &path, source))
+        };
+        fresh.into_iter().map(opened).collect()
     }
 
     /// Why objects are kept beside the trace, if they are.

@@ -77,6 +77,8 @@ pub struct Summary {
     pub bytes_definitions: u64,
     /// Captured bytes that were not stored since they were there already.
     pub bytes_deduplicated: u64,
+    /// Mapped files that were to be in the file, and could not be read as they were.
+    pub left_out: u64,
     /// Why the trace is cut, if it is.
     pub failure: Option<EngineError>,
 }

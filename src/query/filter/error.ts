@@ -1,6 +1,7 @@
 /** The one error that filters, ranges and strace expressions raise. It points into the text. */
 
 import { TraceError } from "../../errors.js";
+import { UNSEEN } from "../../report/text.js";
 
 /** Columns of the text that are shown around the place of an error. */
 const shownBefore = 60;
@@ -53,7 +54,7 @@ function draw(text: string, span: Span, hint: string | undefined): string {
 
 /** Control and direction characters would move the cursor and the carets, or do worse to a terminal. */
 function visible(text: string): string {
-  return text.replace(/[\t\n\r]/g, " ").replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, "\ufffd");
+  return text.replace(/[\t\n\r]/g, " ").replace(UNSEEN, "\ufffd");
 }
 
 /** East Asian wide characters and pictures take two columns of a terminal, combining marks none. */

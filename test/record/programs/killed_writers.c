@@ -1,9 +1,10 @@
-/* Children that are killed as soon as their memory says that they are about to write a line. */
+/* Children that are killed, by one call or another, as soon as their memory says that they are about to write a line. */
 
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +32,14 @@ int main(void)
 		}
 		while (!*begun)
 			usleep(300);
-		kill(pid, SIGKILL);
+		if (i % 2 == 0) {
+			kill(pid, SIGKILL);
+		} else {
+			int handle = syscall(SYS_pidfd_open, pid, 0);
+			if (handle < 0 || syscall(SYS_pidfd_send_signal, handle, SIGKILL, NULL, 0) != 0)
+				return 1;
+			close(handle);
+		}
 		if (waitpid(pid, NULL, 0) != pid)
 			return 1;
 	}

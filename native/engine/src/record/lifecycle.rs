@@ -373,6 +373,7 @@ impl World {
             world.discard(output);
             return Err(error);
         }
+        world.sink.pack(world.images.take_unpacked());
         world.tell_what_was_not_kept();
         let duration_ns = world.time(sys::monotonic());
         for (key, value) in [
@@ -393,14 +394,20 @@ impl World {
             world.definitions.push(Definition::Meta { key: "agent".into(), value: agent.summary().into_bytes() });
         }
         world.sink.define(&mut world.definitions);
-        world.sink.pack(world.images.to_pack());
         drop(world.placement);
+        let summary = world.sink.finish();
+        if summary.left_out > 0 {
+            let count = summary.left_out;
+            world.notes.push(format!(
+                "{count} mapped files could not be put into the trace, which cannot be replayed without them"
+            ));
+        }
         Ok(Outcome {
             status,
             processes: world.processes,
             threads: world.threads,
             duration_ns,
-            summary: world.sink.finish(),
+            summary,
             lost: world.lost,
             notes: world.notes,
         })

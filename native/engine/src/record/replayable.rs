@@ -7,7 +7,7 @@ use std::rc::Rc;
 use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, Status, preempt, slot};
 use trace_format::ring::refuse;
-use trace_format::table::{Arch, Blocks, Replay};
+use trace_format::table::{Arch, Blocks, Replay, Ty};
 
 use super::chaos;
 use super::signals::queue_held;
@@ -182,7 +182,6 @@ const BUSY_CALL_NS: u64 = 100_000_000;
 /// A call that writes into another process keeps the turn this long: that one must not run before it is done.
 const LONG_WRITE_NS: u64 = 1_000_000_000;
 
-/// The role of the call that a task is in; a plain one when the table does not know it.
 /// Waits until a thread that is in a call sleeps there or stops, for a short time.
 fn await_rest(tid: pid_t) {
     const LONGEST_NS: u64 = 2_000_000;
@@ -192,8 +191,15 @@ fn await_rest(tid: pid_t) {
     }
 }
 
+/// The role of the call that a task is in; a plain one when the table does not know it.
 fn role(task: &Task) -> Role {
     task.call.as_ref().and_then(|call| call.plan).map_or(Role::Plain, |plan| plan.role)
+}
+
+/// Whether a call sends SIGKILL, by whatever name it has whom it is for.
+fn kills(call: &Call) -> bool {
+    let args = call.plan.map_or(&[][..], |plan| plan.row.args);
+    args.iter().position(|arg| arg.ty == Ty::Signal).is_some_and(|index| call.int(index) == libc::SIGKILL)
 }
 
 /// The descriptor that a call sends data to.
@@ -341,15 +347,15 @@ impl Recorder {
                     self.await_sent(Some(own));
                 }
             }
-            Role::Kills(index) => {
+            Role::Kills(_) => {
                 if let Some(killed) = self.kills_sharer(tid) {
                     self.foresee_end(killed);
                 }
-                if call.int(usize::from(index)) == libc::SIGKILL {
-                    self.await_sent(None);
-                }
             }
             _ => {}
+        }
+        if kills(&call) {
+            self.await_sent(None);
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let group = task.space.borrow().group;

@@ -400,20 +400,8 @@ impl Turns {
         if !self.gives_up(group, tid) {
             return None;
         }
-        let now = sys::monotonic();
-        let chosen = self.of(group);
-        chosen.gives_up_by_itself(tid);
-        if chosen.holder.is_none() && chosen.kept_until == 0 {
-            chosen.wake(now);
-            chosen.count_passed(now);
-            chosen.since = now;
-            if chosen.keep(now) {
-                self.keeps_until = self.keeps_until.max(now + LATELY_NS);
-                self.arm();
-                return None;
-            }
-        }
-        self.hand_on(group)
+        self.of(group).gives_up_by_itself(tid);
+        self.hand_on_or(group, Group::keep)
     }
 
     /// Whether turns are handed on when the thread neither has one nor waits for one any more.
@@ -467,8 +455,8 @@ impl Turns {
         if next.is_none() { Some(tid) } else { next }
     }
 
-    /// The thread, which was stopped while it computed, goes behind those that come to boundaries, also when it has come to one itself: its
-    /// next turns will mostly be like this one. The thread that gets the turn.
+    /// The thread, which was stopped while it computed, goes behind those that come to boundaries, also when it has waited for something
+    /// then: its next turns will mostly be like this one. The thread that gets the turn.
     pub fn preempted(&mut self, group: u32, tid: pid_t) -> Option<pid_t> {
         /// Of turns that it gives up by itself until it is like the others.
         const TURNS: u8 = 3;
@@ -553,6 +541,11 @@ impl Turns {
     }
 
     fn hand_on(&mut self, group: u32) -> Option<pid_t> {
+        self.hand_on_or(group, |_, _| false)
+    }
+
+    /// The same of a free turn that is not to be kept from then on.
+    fn hand_on_or(&mut self, group: u32, keep: impl FnOnce(&mut Group, u64) -> bool) -> Option<pid_t> {
         let number = self.find(group);
         let now = self.now;
         let group = self.groups.get_mut(&number)?;
@@ -569,6 +562,11 @@ impl Turns {
             group.was_kept(!group.waiting.is_empty());
         } else {
             group.count_passed(begins);
+            if keep(group, begins) {
+                self.keeps_until = self.keeps_until.max(begins + LATELY_NS);
+                self.arm();
+                return None;
+            }
         }
         let next = Some(group.take_next()?);
         group.holder = next;

@@ -372,6 +372,7 @@ impl<O: Output> BlockWriter<O> {
                 _ => {}
             }
         }
+        summary.left_out = sink.left_out();
         summary.failure = sink.take_failure();
         summary
     }

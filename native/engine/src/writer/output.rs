@@ -26,7 +26,7 @@ pub trait Output {
     fn frame(&mut self, kind: FrameKind, raw: &mut Vec<u8>, first: u64, count: u32);
     /// A block of events.
     fn block(&mut self, header: BlockHeader, columns: &mut Vec<Vec<u8>>, first: u64, count: u32);
-    /// A file that is to be in the trace itself, under its hash. It is left out if it cannot be read.
+    /// A file that is to be in the trace itself, under its hash. One that cannot be read is left out, and told of in the end.
     fn pack(&mut self, hash: &Hash, file: &Arc<File>);
     /// The file, with all frames in it. None when that broke off, which is a mistake of this program.
     fn into_sink(self) -> Option<Sink>;
@@ -46,7 +46,9 @@ impl Output for Sink {
     }
 
     fn pack(&mut self, hash: &Hash, file: &Arc<File>) {
-        let _ = pack::put_in(hash, file, self);
+        if !matches!(pack::put_in(hash, file, self), Ok(Some(_))) {
+            self.has_left_out();
+        }
     }
 
     fn into_sink(self) -> Option<Sink> {

@@ -40,6 +40,8 @@ pub struct Sink {
     failure: Option<EngineError>,
     /// Events that are not in the file.
     lost: u64,
+    /// Files that were to be packed, and are not in it either.
+    left_out: u64,
     compressor: Option<zstd::bulk::Compressor<'static>>,
     /// Reused for each piece that is compressed, each payload, and each frame.
     compressed: Vec<u8>,
@@ -85,6 +87,7 @@ impl Sink {
             entries,
             failure: None,
             lost: 0,
+            left_out: 0,
             compressor,
             compressed: Vec::new(),
             buffer: Vec::new(),
@@ -107,6 +110,16 @@ impl Sink {
 
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// A file that was to be packed is not in the file.
+    pub(crate) fn has_left_out(&mut self) {
+        self.left_out += 1;
+    }
+
+    /// How many were not.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     pub(crate) fn take_failure(&mut self) -> Option<EngineError> {
