@@ -161,6 +161,13 @@ test.each([
   await recordAndReplay(program, [eager], { under: filter });
 });
 
+test("a thread that is asked to stop at the entry of a call is not taken for one behind the call before", async () => {
+  const { events } = await recordAndReplay([compile("polls_in_turn", "-pthread")], [eager], {
+    under: passing,
+  });
+  expect(events.filter(({ kind }) => kind === "Preempt").length).toBeGreaterThan(4);
+}, 120_000);
+
 test("does not come where calls that it makes itself are refused", async () => {
   const filter = under(`eperm=${syscallNumber("readlink", 0)}`);
   const { code, file } = await record(["true"], { under: filter, options: ["--backend=agent"] });

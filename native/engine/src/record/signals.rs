@@ -267,8 +267,8 @@ impl Recorder {
         if self.leave_agent(tid, 0) {
             return;
         }
-        if let Some(task) = self.tasks.get_mut(&tid).filter(|_| waits) {
-            // It stands behind the call, or makes it again: both are boundaries.
+        if let Some(task) = self.tasks.get_mut(&tid).filter(|task| waits || is_sent_back(task)) {
+            // It stands behind the call, or makes it, maybe again: both are boundaries.
             task.interrupting = false;
             return self.go_on(tid, 0);
         }
@@ -676,6 +676,12 @@ pub(super) fn is_in_mask(tid: pid_t, field: &str, signal: c_int) -> bool {
     let status = sys::status_of(tid).unwrap_or_default();
     let mask = sys::status_field(&status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
     mask & 1 << (signal - 1) != 0
+}
+
+/// Whether a stopped thread is about to enter a call that was sent back (`dispatch.rs`): where it stands looks like the place behind that
+/// call, maybe that of its last event, from which it has come round.
+pub(super) fn is_sent_back(task: &Task) -> bool {
+    task.is_armed.get() && sys::has_raised_signal(task.tid)
 }
 
 /// Whether a thread has certainly run nothing since its last event.
