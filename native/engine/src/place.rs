@@ -21,7 +21,7 @@ use crate::siginfo::{self, SigInfo};
 use crate::state;
 use crate::stepped;
 use crate::sys;
-use crate::waits::{self, LONGEST_TURN, Turn, Wait, repeats};
+use crate::waits::{self, Counted, LONGEST_TURN, Turn, Wait, repeats};
 
 /// Steps to an instruction that a probe can stand at.
 const MOST_TO_PLACE: usize = 400;
@@ -69,10 +69,7 @@ pub struct Place {
 /// A loop in which a thread waits for words to change, as far as is known: it may count its turns, and go on some time as if they had.
 pub struct Patient {
     pub words: Vec<Word>,
-    /// Its instructions.
-    pub code: Vec<u64>,
-    /// It says so itself: no loop that computes has the instruction `pause`.
-    pub pauses: bool,
+    pub counted: Rc<Counted>,
 }
 
 impl Place {
@@ -87,7 +84,7 @@ impl Place {
     /// Whether it surely waits for another thread, as long as its patience lasts.
     #[must_use]
     pub fn is_counted_wait(&self) -> bool {
-        self.patient.as_ref().is_some_and(|patient| patient.pauses)
+        self.patient.as_ref().is_some_and(|patient| patient.counted.pauses)
     }
 
     /// The words of which one has to change before it goes on; none where that is not known.
@@ -118,11 +115,12 @@ pub enum Effort {
 }
 
 /// Leads a thread that is stopped in its own code to a place that can be found again. Signals that come on the way
-/// are held back, and added to `came`. `is_foreign`: a part of the code is not the program's own, and nothing stops there.
+/// are held back, and added to `came`. `known`: the loop that it may wait in. `is_foreign`: a part of the code is not the program's own, and
+/// nothing stops there.
 pub fn settle(
     pid: pid_t,
     tid: pid_t,
-    effort: Effort,
+    (effort, known): (Effort, Option<&Rc<Counted>>),
     is_foreign: &dyn Fn(Range<u64>) -> bool,
     came: &mut Vec<Came>,
 ) -> Settled {
@@ -131,7 +129,16 @@ pub fn settle(
         walk.is_thorough = true;
         walk.deadline = sys::monotonic().saturating_add(LONGEST_AROUND_NS);
     }
-    match if effort == Effort::OnlyWaiting { walk.waiting_place() } else { walk.lead_on().map(Some) } {
+    let again = match known {
+        Some(known) => walk.waits_again(known),
+        None => Ok(None),
+    };
+    let place = match again {
+        Ok(None) if effort == Effort::OnlyWaiting => walk.waiting_place(),
+        Ok(None) => walk.lead_on().map(Some),
+        known => known,
+    };
+    match place {
         Ok(Some(place)) => Settled::Place(Box::new(place)),
         Ok(None) => Settled::Boundary,
         Err(settled) => settled,
@@ -212,8 +219,8 @@ struct Walk<'a> {
 enum Rounds {
     /// One that changes nothing and will be the same again.
     Same(Turn, Vec<user_regs_struct>),
-    /// One that has gone the way of the one before, with the words on it and what they held then.
-    Alike { words: Vec<Word>, states: Vec<user_regs_struct>, pauses: bool },
+    /// One that has gone the way of the one before, with the words on it and what they held then, and the registers that are others now.
+    Alike { words: Vec<Word>, states: Vec<user_regs_struct>, pauses: bool, varies: u32 },
 }
 
 /// How a walk around a loop ended.
@@ -289,19 +296,68 @@ impl<'a> Walk<'a> {
                 let stands_at = self.best_of(&states);
                 Place::in_wait(self.tid, Rc::new(Wait::new(self.tid, &turn, states, stands_at)))
             }
-            Some(Rounds::Alike { words, states, pauses }) => {
+            Some(Rounds::Alike { words, states, pauses, varies }) => {
                 // Memory was written on the way, so that there is no way back.
                 for _ in 0..self.best_of(&states) {
                     self.step()?;
                 }
                 let (words, changed) = waits::still_and_changed(self.tid, &words);
                 let is_place = !words.is_empty() && self.window(self.regs.rip, false).is_some();
-                let code = states.iter().map(|regs| regs.rip).collect();
-                let patient = Some(Patient { words, code, pauses });
+                let counted = Rc::new(self.counted(&states, varies, pauses));
+                let patient = Some(Patient { words, counted });
                 is_place.then_some(Place { regs: self.regs, changed, may_wait: true, wait: None, patient })
             }
             None => None,
         })
+    }
+
+    /// A loop of which these are the states of a turn, for a thread that stands in it.
+    fn counted(&mut self, states: &[user_regs_struct], varies: u32, pauses: bool) -> Counted {
+        let instructions: Vec<Instruction> =
+            states.iter().filter_map(|regs| self.decoded.get(&regs.rip).copied()).collect();
+        let with_fit = |instruction: Instruction| (instruction, self.window(instruction.ip(), false).is_some());
+        let instructions = instructions.into_iter().map(with_fit).collect();
+        Counted::new((self.tid, &self.regs), instructions, varies, pauses)
+    }
+
+    /// The place in a loop in which threads have waited before, where one that stands in it waits as they did. `None` where it does not, and
+    /// stands wherever it has come.
+    fn waits_again(&mut self, known: &Rc<Counted>) -> Result<Option<Place>, Settled> {
+        if !known.is_there(self.tid) {
+            return Ok(None);
+        }
+        let (words, changed) = match known.waits_for(self.tid, &self.regs).filter(|_| known.fits(self.regs.rip)) {
+            Some(words) => (words, Vec::new()),
+            None => match self.goes_round(known)? {
+                Some(turn) => turn.read_and_written(self.tid),
+                None => return Ok(None),
+            },
+        };
+        let is_place = known.fits(self.regs.rip) && !words.is_empty();
+        let patient = Some(Patient { words, counted: Rc::clone(known) });
+        Ok(is_place.then_some(Place { regs: self.regs, changed, may_wait: true, wait: None, patient }))
+    }
+
+    /// Goes round a known loop once, and on to where a probe can stand; nothing when it goes another way.
+    fn goes_round(&mut self, known: &Counted) -> Result<Option<Turn>, Settled> {
+        let begin = self.regs;
+        let mut passed = Turn::that_may_write();
+        for instruction in known.turn_from(begin.rip).into_iter().flatten() {
+            if self.regs.rip != instruction.ip() || passed.passes(instruction, &self.regs).is_none() {
+                return Ok(None);
+            }
+            self.step_from(instruction)?;
+        }
+        if self.regs.rip != begin.rip || !known.may_vary(waits::registers_between(&begin, &self.regs)) {
+            return Ok(None);
+        }
+        for instruction in known.turn_from(begin.rip).into_iter().flatten() {
+            if known.fits(instruction.ip()) {
+                break;
+            }
+            self.step_from(instruction)?;
+        }
+        Ok(Some(passed))
     }
 
     /// The end of what a probe's jump at `ip` overwrites, where one can stand there. `is_easy`: on no beginning of another instruction.
@@ -353,7 +409,14 @@ impl<'a> Walk<'a> {
             }
             let words = last.words(self.tid);
             if let Some((_, words)) = before.filter(|(before, _)| last.goes_like(before)) {
-                return Ok(Some(Rounds::Alike { words, states: states.split_off(began), pauses: last.pauses }));
+                let states = states.split_off(began);
+                let first = states.first().unwrap_or(&begin);
+                if states.len() < LONGEST_TURN && !last.writes() && state::same_registers(&self.regs, first) {
+                    // Only the turn in which it was found was another one.
+                    return Ok(Some(Rounds::Same(last, states)));
+                }
+                let varies = waits::registers_between(first, &self.regs);
+                return Ok(Some(Rounds::Alike { words, states, pauses: last.pauses, varies }));
             }
             compared += 1;
             if compared > MOST_COMPARED && whole.is_none() {

@@ -51,6 +51,8 @@ pub struct Turn {
     reads_more: bool,
     /// The addresses that were read and written, in their order.
     path: Vec<u64>,
+    /// Addresses of the words that were written.
+    written: BTreeSet<u64>,
     /// How many words there may be.
     most: usize,
 }
@@ -63,15 +65,15 @@ impl Default for Turn {
 
 impl Turn {
     fn of(most: usize) -> Turn {
-        let (at, code, path) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         Turn {
             factory: InstructionInfoFactory::new(),
             reads: false,
             pauses: false,
-            at,
-            code,
+            at: BTreeSet::new(),
+            code: BTreeSet::new(),
             reads_more: false,
-            path,
+            path: Vec::new(),
+            written: BTreeSet::new(),
             most,
         }
     }
@@ -101,14 +103,18 @@ impl Turn {
         let memory = info.used_memory().iter().filter(|used| !is_nothing(used.access()));
         let mut passes = Passes::Reading;
         for used in memory {
-            if is_only_read(used.access()) {
-                self.reads = true;
-            } else {
+            let is_written = !is_only_read(used.access());
+            if is_written {
                 passes = Passes::Writing;
+            } else {
+                self.reads = true;
             }
             self.path.extend(address_of(used, regs));
             match words_of(used, regs) {
-                Some(words) if self.at.len() < self.most => self.at.extend(words),
+                Some(words) if self.at.len() < self.most => {
+                    self.written.extend(words.clone().filter(|_| is_written));
+                    self.at.extend(words);
+                }
                 _ => self.reads_more = true,
             }
         }
@@ -123,6 +129,18 @@ impl Turn {
     #[must_use]
     pub fn words(&self, tid: pid_t) -> Vec<Word> {
         if self.reads_more { Vec::new() } else { held(tid, &self.at).unwrap_or_default() }
+    }
+
+    /// Whether memory was written.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !self.written.is_empty() || self.reads_more
+    }
+
+    /// The same, those first that were only read.
+    #[must_use]
+    pub fn read_and_written(&self, tid: pid_t) -> (Vec<Word>, Vec<Word>) {
+        self.words(tid).into_iter().partition(|(addr, _)| !self.written.contains(addr))
     }
 
     /// Whether this turn has gone the way of another one: neither goes through memory.
@@ -169,14 +187,14 @@ fn address_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<u64> {
 }
 
 /// The aligned words that memory is in which an instruction reads, when its place follows from registers of 64-bit code.
-fn words_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<impl Iterator<Item = u64>> {
+fn words_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<impl Iterator<Item = u64> + Clone> {
     let at = address_of(used, regs)?;
     let last = at.checked_add((used.memory_size().size() as u64).checked_sub(1)?)?;
     (bits(regs) == 64).then(|| words_in(at, last))
 }
 
 /// The aligned words that these bytes are in.
-fn words_in(first: u64, last: u64) -> impl Iterator<Item = u64> {
+fn words_in(first: u64, last: u64) -> impl Iterator<Item = u64> + Clone {
     (first / WORD..=last / WORD).map(|word| word * WORD)
 }
 
@@ -263,6 +281,148 @@ impl Wait {
     }
 }
 
+/// A loop in which threads have waited and counted their turns, so that no two were the same.
+#[derive(Debug)]
+pub struct Counted {
+    /// Its instructions in their order, and whether a probe can stand there.
+    instructions: Vec<(Instruction, bool)>,
+    /// The words that they are in, and what these held.
+    code: Vec<Word>,
+    /// The registers in which a turn may differ from the one before.
+    varies: u32,
+    /// What it compares, where registers alone tell the addresses and nothing is written; else nothing.
+    reads: Vec<Read>,
+    pub pauses: bool,
+}
+
+/// What a turn reads.
+#[derive(Debug)]
+struct Read {
+    memory: UsedMemory,
+    /// What was there.
+    value: u64,
+    /// The registers that held the same and keep it.
+    equals: u32,
+}
+
+impl Counted {
+    /// Of a thread that is stopped where such a loop begins, with these registers: in its turns some of them are not the same.
+    #[must_use]
+    pub fn new(
+        (tid, regs): (pid_t, &user_regs_struct),
+        instructions: Vec<(Instruction, bool)>,
+        varies: u32,
+        pauses: bool,
+    ) -> Counted {
+        let words =
+            instructions.iter().flat_map(|(instruction, _)| words_in(instruction.ip(), instruction.next_ip() - 1));
+        let code = held(tid, &words.collect()).unwrap_or_default();
+        let reads = Counted::reads(tid, regs, &instructions).unwrap_or_default();
+        Counted { instructions, code, varies, reads, pauses }
+    }
+
+    fn reads(tid: pid_t, regs: &user_regs_struct, instructions: &[(Instruction, bool)]) -> Option<Vec<Read>> {
+        let mut factory = InstructionInfoFactory::new();
+        let (mut read, mut written) = (Vec::new(), 0);
+        for (instruction, _) in instructions {
+            let info = factory.info(instruction);
+            let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
+            let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
+            let memory = info.used_memory().iter().filter(|used| !is_nothing(used.access()));
+            for used in memory {
+                read.push(Some(*used).filter(|used| is_read(used.access()))?);
+            }
+            let writes =
+                info.used_registers().iter().filter(|used| !is_read(used.access()) && !is_nothing(used.access()));
+            written =
+                writes.filter_map(|used| general_number(used.register())).fold(written, |bits, of| bits | 1 << of);
+        }
+        let held = general(regs);
+        let reads = read.into_iter().map(|memory| {
+            let told_by = [memory.base(), memory.index()].into_iter().filter_map(general_number);
+            let is_told = told_by.fold(0, |bits, of| bits | 1 << of) & written == 0;
+            let (value, mask) = value_at(tid, &memory, regs).filter(|_| is_told)?;
+            let same = (0..held.len()).filter(|of| written & 1 << of == 0 && held[*of] & mask == value);
+            Some(Read { memory, value, equals: same.fold(0, |bits, of| bits | 1 << of) })
+        });
+        reads.collect()
+    }
+
+    /// The words for which a thread waits that stands at one of the instructions with these registers, where all that it reads is what it was
+    /// in known turns, or what is in the same registers as there.
+    #[must_use]
+    pub fn waits_for(&self, tid: pid_t, regs: &user_regs_struct) -> Option<Vec<Word>> {
+        let held = general(regs);
+        let holds = |read: &Read| {
+            let now = value_at(tid, &read.memory, regs);
+            now.is_some_and(|(now, mask)| {
+                now == read.value || (0..held.len()).any(|of| read.equals & 1 << of != 0 && held[of] & mask == now)
+            })
+        };
+        if self.reads.is_empty() || !self.reads.iter().all(holds) {
+            return None;
+        }
+        let words = self.reads.iter().filter_map(|read| words_of(&read.memory, regs)).flatten().collect();
+        self::held(tid, &words)
+    }
+
+    /// Whether a probe can stand at an instruction of the loop.
+    #[must_use]
+    pub fn fits(&self, ip: u64) -> bool {
+        self.instructions.iter().any(|(instruction, fits)| *fits && instruction.ip() == ip)
+    }
+
+    /// The turn that begins at an instruction; `None` where it is not in this loop.
+    #[must_use]
+    pub fn turn_from(&self, ip: u64) -> Option<impl Iterator<Item = &Instruction>> {
+        let first = self.instructions.iter().position(|(instruction, _)| instruction.ip() == ip)?;
+        let turn = self.instructions[first..].iter().chain(&self.instructions[..first]);
+        Some(turn.map(|(instruction, _)| instruction))
+    }
+
+    /// Whether the code is what it was, for a thread that is stopped.
+    #[must_use]
+    pub fn is_there(&self, tid: pid_t) -> bool {
+        !self.code.is_empty() && hold_still(tid, &self.code)
+    }
+
+    /// Whether a turn that has changed these registers is like those that are known: the next one reads where it has read.
+    #[must_use]
+    pub fn may_vary(&self, changed: u32) -> bool {
+        changed & !self.varies == 0
+    }
+}
+
+/// What an instruction finds in memory of a stopped thread that comes to it with these registers, and the bits that it may have.
+fn value_at(tid: pid_t, memory: &UsedMemory, regs: &user_regs_struct) -> Option<(u64, u64)> {
+    let at = address_of(memory, regs).filter(|_| bits(regs) == 64)?;
+    let size = memory.memory_size().size();
+    let mut bytes = [0; WORD as usize];
+    let is_read = (1..=bytes.len()).contains(&size) && sys::read_pieces(tid, &[(at, size)], &mut bytes[..size]) == size;
+    is_read.then(|| (u64::from_le_bytes(bytes), u64::MAX >> (64 - 8 * size as u32)))
+}
+
+/// The general registers in the order in which instructions number them (Intel SDM volume 2, 2.1.3).
+fn general(regs: &user_regs_struct) -> [u64; 16] {
+    [
+        regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi, regs.r8, regs.r9, regs.r10,
+        regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
+    ]
+}
+
+/// The number of a general register, or of that which it is a part of.
+fn general_number(register: Register) -> Option<usize> {
+    let whole = register.full_register();
+    whole.is_gpr64().then(|| whole.number())
+}
+
+/// The general registers that are not the same, a bit for each.
+#[must_use]
+pub fn registers_between(one: &user_regs_struct, other: &user_regs_struct) -> u32 {
+    let both = general(one).into_iter().zip(general(other)).enumerate();
+    both.filter(|(_, (one, other))| one != other).fold(0, |bits, (index, _)| bits | 1 << index)
+}
+
 /// A turn around a read of the counter, which may end the wait too.
 #[derive(Debug)]
 struct Counting {
@@ -285,6 +445,7 @@ const ENOUGH_SUSPECTED: u32 = 4;
 pub struct Waits {
     instructions: HashSet<u64>,
     turns: VecDeque<Rc<Wait>>,
+    counted: VecDeque<Rc<Counted>>,
     counting: VecDeque<Rc<Counting>>,
     /// How often a thread has made a call that waits for a word after it had run for long, as it does that has looked at the word in vain.
     suspected: u32,
@@ -335,6 +496,21 @@ impl Waits {
     #[must_use]
     pub fn of(&self, tid: pid_t, regs: &user_regs_struct) -> Option<Rc<Wait>> {
         self.turns.iter().find(|wait| wait.goes_on(tid, regs)).map(Rc::clone)
+    }
+
+    /// A thread waits in a loop in which it counts its turns.
+    pub fn learn_counted(&mut self, counted: &Rc<Counted>) {
+        self.learn_code(counted.instructions.iter().map(|(instruction, _)| instruction.ip()));
+        if !self.counted.iter().any(|known| Rc::ptr_eq(known, counted)) {
+            self.counted.truncate(MOST_TURNS - 1);
+            self.counted.push_front(Rc::clone(counted));
+        }
+    }
+
+    /// The loop of this kind that has an instruction, if one is known.
+    #[must_use]
+    pub fn counted_at(&self, ip: u64) -> Option<Rc<Counted>> {
+        self.counted.iter().find(|known| known.turn_from(ip).is_some()).map(Rc::clone)
     }
 
     /// Behind which reads of the counter threads have waited: the latest, 0 where there are fewer.
@@ -474,6 +650,64 @@ mod tests {
         // movaps xmm0, [rdi]; repe cmpsb; syscall
         for code in [&[0x0f, 0x28, 0x07][..], &[0xf3, 0xa6], &[0x0f, 0x05]] {
             assert_eq!(passes(code), None, "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_written_are_told_apart() {
+        // SAFETY: takes nothing and returns a number.
+        let tid = unsafe { libc::gettid() };
+        let held = std::hint::black_box(Box::new([7_u64, 8]));
+        let at = &raw const held[0] as u64;
+        let mut turn = Turn::that_may_write();
+        // mov rax, [rdi]; mov [rdi+8], rax
+        for code in [&[0x48, 0x8b, 0x07][..], &[0x48, 0x89, 0x47, 0x08]] {
+            let instruction = Decoder::new(64, code, DecoderOptions::NONE).decode();
+            assert!(turn.passes(&instruction, &user_regs_struct { rdi: at, cs: 0x33, ..registers() }).is_some());
+        }
+        assert_eq!(turn.read_and_written(tid), (vec![(at, 7)], vec![(at + 8, 8)]));
+    }
+
+    #[test]
+    fn a_loop_that_counts_its_turns_is_known_again_by_what_it_reads() {
+        // mov eax, [rdi]; cmp eax, esi; jne +8; add rcx, 1; pause; jmp to the beginning
+        const LOOP: [u8; 14] = [0x8b, 0x07, 0x39, 0xf0, 0x75, 0x08, 0x48, 0x83, 0xc1, 0x01, 0xf3, 0x90, 0xeb, 0xf2];
+        // SAFETY: takes nothing and returns a number.
+        let tid = unsafe { libc::gettid() };
+        let code = std::hint::black_box(Box::new(LOOP));
+        let word = std::hint::black_box(Box::new(std::cell::Cell::new(5_u64)));
+        let (begin, at) = (code.as_ptr() as u64, word.as_ptr() as u64);
+        let decoder = Decoder::with_ip(64, &code[..], begin, DecoderOptions::NONE);
+        let instructions: Vec<(Instruction, bool)> = decoder.into_iter().map(|one| (one, one.ip() != begin)).collect();
+        let regs = user_regs_struct { rip: begin, rdi: at, rsi: 5, cs: 0x33, ..registers() };
+        let later = user_regs_struct { rcx: 9, ..regs };
+        let counted = Counted::new((tid, &regs), instructions, registers_between(&regs, &later), true);
+        assert!(counted.is_there(tid) && counted.may_vary(1 << 1) && !counted.may_vary(1 << 1 | 1 << 7));
+        assert_eq!((counted.fits(begin), counted.fits(begin + 2), counted.fits(begin + 3)), (false, true, false));
+        let from = |ip| counted.turn_from(ip).map(|turn| turn.map(|one| one.ip() - begin).collect::<Vec<_>>());
+        assert_eq!((from(begin + 6), from(begin + 1)), (Some(vec![6, 10, 12, 0, 2, 4]), None));
+        assert_eq!(counted.waits_for(tid, &later), Some(vec![(at, 5)]));
+        // Another round of the same: it waits as long as the word is what it was told.
+        word.set(6);
+        assert_eq!(counted.waits_for(tid, &later), None);
+        assert_eq!(counted.waits_for(tid, &user_regs_struct { rsi: 6, ..later }), Some(vec![(at, 6)]));
+        // What it has loaded says nothing: it may be that of a turn before.
+        assert_eq!(counted.waits_for(tid, &user_regs_struct { rax: 6, ..later }), None);
+        assert_eq!(counted.waits_for(tid, &user_regs_struct { rdi: 8, ..later }), None);
+    }
+
+    #[test]
+    fn a_loop_that_goes_through_memory_or_writes_is_stepped_round() {
+        // SAFETY: takes nothing and returns a number.
+        let tid = unsafe { libc::gettid() };
+        let word = std::hint::black_box(Box::new(0_u64));
+        let regs = user_regs_struct { rdi: &raw const *word as u64, cs: 0x33, ..registers() };
+        // mov rax, [rdi]; add rdi, 8; then mov [rdi], rax
+        for code in [&[0x48, 0x8b, 0x07, 0x48, 0x83, 0xc7, 0x08][..], &[0x48, 0x89, 0x07]] {
+            let code = code.to_vec();
+            let decoder = Decoder::with_ip(64, &code, code.as_ptr() as u64, DecoderOptions::NONE);
+            let counted = Counted::new((tid, &regs), decoder.into_iter().map(|one| (one, true)).collect(), 0, false);
+            assert_eq!(counted.waits_for(tid, &regs), None);
         }
     }
 

@@ -11,10 +11,7 @@ use trace_format::table::{Arch, Blocks, Replay, Ty};
 
 use super::chaos;
 use super::signals::queue_held;
-use super::turns::{
-    FINE_LOOKS_NS, LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, MOST_PATIENCE, Patience, SIGNAL_WAITS_NS, SLICE_NS,
-    TICK_NS,
-};
+use super::turns::{LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, Patience, SIGNAL_WAITS_NS, SLICE_NS, TICK_NS};
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
@@ -622,7 +619,7 @@ impl Recorder {
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         let (group, now) = (task.space.borrow().group, self.world.clock);
         let slice = task.slice();
-        let looks = FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE);
+        let looks = task.looked_at_after();
         let is_looked_at = self.world.turns.are_fine() && self.world.turns.is_over(group, looks, now);
         let is_over = self.world.turns.is_over(group, slice, now);
         let is_known_to_poll = task.counted_turns > 0 && !task.counted_turns.is_power_of_two();
@@ -851,8 +848,9 @@ impl Recorder {
                 }
             } else {
                 let slice = task.slice();
-                let looks = if is_fine { FINE_LOOKS_NS << task.looks.min(MOST_PATIENCE) } else { LOOKS_NS };
+                let looks = if is_fine { task.looked_at_after() } else { LOOKS_NS };
                 let looks = looks.max(task.patient_ns);
+                self.world.turns.looks_after(looks);
                 if let Some(ring) = task.ring.as_ref().filter(|_| since > slice.min(looks)) {
                     // It may be making calls in the agent, one of which is to stop it.
                     ring.refuse(refuse::ALL);

@@ -23,7 +23,7 @@ use crate::task::{Boundary, HeldSignal, Pending, Task};
 
 /// After so many looks at a thread that was where nobody is known to have waited it is stepped on, to see whether it waits there; and after
 /// twice as many again.
-const LOOKS_TO_STEP: u32 = 4;
+const LOOKS_TO_STEP: u32 = 6;
 /// One that was stopped so often without a call is stepped on for long, to see whether it waits in a long loop.
 const PREEMPTED_TO_LOOK: u32 = 3;
 
@@ -302,7 +302,7 @@ impl Recorder {
             let Some(task) = self.tasks.get_mut(&tid) else { return };
             let only_looks = only_looks && task.held.is_empty();
             let is_known = task.space.borrow().waits.has(own_ip);
-            if only_looks && !is_known && !(task.looks >= LOOKS_TO_STEP && task.looks.is_power_of_two()) {
+            if only_looks && !is_known && !is_worth_stepping(task.looks) {
                 return self.go_on(tid, 0);
             }
             self.world.placement.fetch_back(tid, &mut task.place);
@@ -318,7 +318,8 @@ impl Recorder {
                     0..PREEMPTED_TO_LOOK => Effort::Usual,
                     _ => Effort::Thorough,
                 };
-                place::settle(pid, tid, effort, &|range| self.is_foreign(tid, range), &mut came)
+                let counted = task.space.borrow().waits.counted_at(own_ip);
+                place::settle(pid, tid, (effort, counted.as_ref()), &|range| self.is_foreign(tid, range), &mut came)
             };
             self.came_on_the_way(tid, came);
             self.world.read_clock();
@@ -358,8 +359,8 @@ impl Recorder {
             }
             waits_for = place.waits_for().to_vec();
             if let Some(patient) = place.patient {
-                task.space.borrow_mut().waits.learn_code(patient.code.into_iter());
-                task.is_patient_again(&patient.words);
+                task.space.borrow_mut().waits.learn_counted(&patient.counted);
+                task.is_patient_again(&patient.words, patient.counted.pauses);
                 (waits_for, patience) = (patient.words, Patience::counted(task.patient_ns));
             } else {
                 task.patient_ns = 0;
@@ -676,6 +677,12 @@ pub(super) fn is_in_mask(tid: pid_t, field: &str, signal: c_int) -> bool {
     let status = sys::status_of(tid).unwrap_or_default();
     let mask = sys::status_field(&status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
     mask & 1 << (signal - 1) != 0
+}
+
+/// Whether a thread that is looked at again and again is stepped through its code to see whether it waits, so many looks after it was let go
+/// on: less and less often.
+fn is_worth_stepping(looks: u32) -> bool {
+    looks.checked_sub(LOOKS_TO_STEP).is_some_and(|more| more == 0 || more.is_power_of_two())
 }
 
 /// Whether a stopped thread is about to enter a call that was sent back (`dispatch.rs`): where it stands looks like the place behind that

@@ -27,8 +27,9 @@ pub(super) const LOOKS_NS: u64 = 1_000_000;
 /// something, as those do that exchange messages through memory: it has half as long in each further turn, so many times.
 pub(super) const MOST_COUNTED: u32 = 4;
 /// Where threads have lately waited so, a holder whose turn others want is looked at after this long, and each time that it does not wait
-/// twice as long after it was let go on.
-pub(super) const FINE_LOOKS_NS: u64 = 250_000;
+/// twice as long after it was let go on, so many times.
+const FINE_LOOKS_NS: u64 = 50_000;
+const MOST_FINE_LOOKS: u32 = 7;
 /// A thread that runs this long without a boundary while others wait is stopped where it is.
 pub(super) const COMPUTES_NS: u64 = 20_000_000;
 /// Each time that this happens to a thread between two calls it gets twice as long, so many times: one that computes is
@@ -53,8 +54,10 @@ pub(super) const LONG_CALL_NS: u64 = 5_000_000;
 pub(super) const LONG_END_NS: u64 = 2_000_000_000;
 /// How often it is looked whether somebody has kept the turn for too long.
 pub(super) const TICK_NS: i64 = 2_000_000;
-/// The same where threads have lately waited in loops for each other: who has ended such a wait may begin to wait itself.
+/// The same where threads have lately waited in loops for each other: who has ended such a wait may begin to wait itself. More often while
+/// one is looked at that often.
 const FINE_TICK_NS: i64 = 250_000;
+const FINEST_TICK_NS: i64 = 100_000;
 /// So lately.
 const LATELY_NS: u64 = 100_000_000;
 
@@ -85,6 +88,11 @@ impl Task {
         if self.only_waits { LOOKS_NS >> self.counted_turns.min(MOST_COUNTED) } else { SLICE_NS }
     }
 
+    /// How long it runs where threads have lately waited in loops for each other, until it is looked at.
+    pub(super) fn looked_at_after(&self) -> u64 {
+        FINE_LOOKS_NS << self.looks.min(MOST_FINE_LOOKS)
+    }
+
     /// How long it may run without a boundary while others wait, before it is stopped where it is. `pressed`: as [`Turns::pressed`] says.
     pub(super) fn computes_for(&self, pressed: Option<u64>) -> u64 {
         // Stopping one may take longer than others would wait: until that is known of it, it is left alone.
@@ -102,11 +110,11 @@ impl Task {
     }
 
     /// It was found to wait for words by what may be a wait that ends by itself. It is left alone then for as long as it takes to stop it,
-    /// and longer each time that nobody has changed one of them: it may compute.
-    pub(super) fn is_patient_again(&mut self, words: &[Word]) {
+    /// and longer each time that nobody has changed one of them: it may compute. Not one that `pauses`.
+    pub(super) fn is_patient_again(&mut self, words: &[Word], pauses: bool) {
         let is_again = !self.patient_for.is_empty() && self.patient_for == words;
         let longer = if is_again { (self.patient_ns * 2).clamp(FINE_LOOKS_NS, MOST_PATIENT_NS) } else { 0 };
-        self.patient_ns = longer.max(self.worth_stopping(false));
+        self.patient_ns = if pauses { 0 } else { longer.max(self.worth_stopping(false)) };
         self.patient_for = words.to_vec();
     }
 }
@@ -260,6 +268,8 @@ pub(super) struct Turns {
     period: i64,
     /// Until then looks are fine.
     fine_until: u64,
+    /// Somebody who has the turn is looked at sooner than that.
+    looks_often: bool,
     /// Until then turns may be kept for who comes to a boundary.
     keeps_until: u64,
     /// The time of the stop that is looked at.
@@ -279,6 +289,7 @@ impl Turns {
             timer: None,
             period: 0,
             fine_until: 0,
+            looks_often: false,
             keeps_until: 0,
             now: 0,
         }
@@ -484,6 +495,7 @@ impl Turns {
     pub fn park(&mut self, group: u32, tid: pid_t, words: Vec<Word>, patience: Patience) -> Option<pid_t> {
         let now = sys::monotonic();
         self.fine_until = now + LATELY_NS;
+        self.looks_often = true;
         let chosen = self.of(group);
         let (before, times) = chosen.again.entry(tid).or_default();
         *times = if *before == words { times.saturating_add(1) } else { 0 };
@@ -501,6 +513,7 @@ impl Turns {
     /// Looks at those that wait for memory to change, and for how long turns are kept. Threads that get turns which are free.
     pub fn wake(&mut self) -> Vec<pid_t> {
         let now = self.now;
+        self.looks_often = false;
         let looked_at = |group: &Group| !group.parked.is_empty() || group.kept_until > 0;
         let with: Vec<u32> =
             self.groups.iter().filter(|(_, group)| looked_at(group)).map(|(number, _)| *number).collect();
@@ -634,7 +647,16 @@ impl Turns {
     /// Has the waits of this thread interrupted every few milliseconds, or more often, until [`Turns::disarm`].
     pub fn arm(&mut self) {
         let is_fine = self.are_fine() || self.now < self.keeps_until;
-        self.set_period(if is_fine { FINE_TICK_NS } else { TICK_NS });
+        self.set_period(match () {
+            () if is_fine && self.looks_often => FINEST_TICK_NS,
+            () if is_fine => FINE_TICK_NS,
+            () => TICK_NS,
+        });
+    }
+
+    /// Somebody who has the turn is looked at after so long.
+    pub fn looks_after(&mut self, looks: u64) {
+        self.looks_often |= looks < FINE_TICK_NS as u64;
     }
 
     /// Nobody waits for anything.
@@ -845,7 +867,7 @@ mod tests {
         let mut task = Task::new(1, 0, Rc::default());
         task.stopping_ns = FINE_LOOKS_NS / PER_STOP;
         let mut found = |word| {
-            task.is_patient_again(&[(8, word)]);
+            task.is_patient_again(&[(8, word)], false);
             task.patient_ns / FINE_LOOKS_NS
         };
         assert_eq!([1, 1, 1, 2, 2].map(&mut found), [1, 2, 4, 1, 2]);
@@ -853,5 +875,7 @@ mod tests {
             found(2);
         }
         assert_eq!(found(2), MOST_PATIENT_NS / FINE_LOOKS_NS);
+        task.is_patient_again(&[(8, 2)], true);
+        assert_eq!(task.patient_ns, 0);
     }
 }

@@ -32,6 +32,7 @@ use crate::siginfo;
 use crate::stacks::Stacks;
 use crate::symbolize::Source;
 use crate::sys;
+use crate::waits::Waits;
 
 /// What all replaying threads have in common.
 pub struct Job<'a> {
@@ -125,6 +126,8 @@ pub struct Runner<'a> {
     pub(super) stacks: Option<Taker<'a>>,
     /// Answers calls inside the tracees, where that is wanted and can be.
     pub(super) agent: Option<Agent>,
+    /// Loops in which threads have been found to wait.
+    pub(super) waits: RefCell<Waits>,
     pub(super) done: Done,
 }
 
@@ -147,6 +150,7 @@ impl<'a> Runner<'a> {
             room: Pieces::default(),
             buffer: Vec::new(),
             stacks: job.options.stacks.as_ref().map(|wanted| taker(job, wanted)).transpose()?,
+            waits: RefCell::default(),
             agent: if job.with_agent { Agent::new(job.options, job.scan) } else { None },
             done: Done::default(),
         })

@@ -9,9 +9,11 @@
 //! would for ever. Of one that counted its turns the hash leaves out all memory: as nobody changes what it waits for while it has the turn,
 //! registers, the words that change and what is near come together once.
 
+use std::cell::{OnceCell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 
 use libc::user_regs_struct;
 use trace_format::column::{Columns, Projection};
@@ -30,7 +32,7 @@ use crate::siginfo;
 use crate::state::{self, ProcessorAnswers, Uncounted};
 use crate::stepped;
 use crate::sys;
-use crate::waits;
+use crate::waits::{self, Wait, Waits};
 
 /// Words that a probe begins with.
 const FIRST_WORDS: usize = 32;
@@ -86,12 +88,22 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Whether a thread with these registers is in the state. `except` are mappings of replay's own, by their start.
-    fn is_state(&self, tid: libc::pid_t, regs: &user_regs_struct, except: &[u64], watch: &Watch) -> Result<bool, Halt> {
+    /// Whether a thread with these registers is in the state. `except` are mappings of replay's own, by their start. `known`: loops in which
+    /// threads have been found to wait.
+    fn is_state(
+        &self,
+        (tid, regs): (libc::pid_t, &user_regs_struct),
+        except: &[u64],
+        watch: &Watch,
+        known: &RefCell<Waits>,
+    ) -> Result<bool, Halt> {
         if !state::same_registers(regs, &self.regs) || !self.unlike(tid, 1).is_empty() {
             return Ok(false);
         }
-        let Some(hash) = self.hash else { return waits(tid, regs, watch) };
+        let Some(hash) = self.hash else {
+            let is_known = known.borrow().of(tid, regs).is_some();
+            return if is_known { Ok(true) } else { waits(tid, regs, watch, &mut known.borrow_mut()) };
+        };
         let is_counted = !self.holes.contains(&state::EVERYTHING);
         if !is_counted && !waits::hold_still(tid, &self.words) {
             return Ok(false);
@@ -191,7 +203,7 @@ impl Runner<'_> {
         thread.settle()?;
         thread.at = At::Held;
         let regs = sys::registers(thread.tid).map_err(|error| lost(thread.tid, &error))?;
-        if wanted.is_state(thread.tid, &regs, &[self.remote.stub.data()], &self.remote.watch)? {
+        if wanted.is_state((thread.tid, &regs), &[self.remote.stub.data()], &self.remote.watch, &self.waits)? {
             return Ok(());
         }
         // Code that is written later would write over a probe, and make nothing of it stop.
@@ -243,7 +255,7 @@ impl Runner<'_> {
         let except = [self.remote.stub.data()];
         let is_there = || -> Result<bool, Halt> {
             let regs = sys::registers(tid).map_err(failed)?;
-            wanted.is_state(tid, &regs, &except, &self.remote.watch)
+            wanted.is_state((tid, &regs), &except, &self.remote.watch, &self.waits)
         };
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
         let patience = self.patience(thread, event);
@@ -323,7 +335,7 @@ impl Runner<'_> {
                 Stop::Equal(regs) => {
                     // Code that the program may write to counts, as it was.
                     site.close(&probe)?;
-                    if wanted.is_state(tid, &regs, &except, &self.remote.watch)? {
+                    if wanted.is_state((tid, &regs), &except, &self.remote.watch, &self.waits)? {
                         thread.replace_registers(*regs);
                         break true;
                     }
@@ -397,18 +409,19 @@ impl Runner<'_> {
 
 /// Whether a thread that stands in its own code with these registers waits there: a turn of its loop changes nothing. It stands where it
 /// stood afterwards.
-fn waits(tid: libc::pid_t, regs: &user_regs_struct, watch: &Watch) -> Result<bool, Halt> {
+fn waits(tid: libc::pid_t, regs: &user_regs_struct, watch: &Watch, known: &mut Waits) -> Result<bool, Halt> {
     let failed = move |error: std::io::Error| lost(tid, &error);
     let before = sys::registers(tid).map_err(failed)?;
     sys::set_registers(tid, regs).map_err(failed)?;
     let mut turn = waits::Turn::default();
-    let mut now = *regs;
+    let (mut now, mut states) = (*regs, Vec::new());
     let mut is_round = false;
     for _ in 0..waits::LONGEST_TURN {
         let next = probe::decode(tid, now.rip, probe::bits(&now));
         if !next.is_some_and(|instruction| turn.takes(&instruction, &now)) {
             break;
         }
+        states.push(now);
         kernel::go(tid, Go::Step, 0).map_err(failed)?;
         if watch.wait(tid)? >> 8 != libc::SIGTRAP {
             break;
@@ -421,6 +434,9 @@ fn waits(tid: libc::pid_t, regs: &user_regs_struct, watch: &Watch) -> Result<boo
     }
     // Nothing but registers has changed.
     sys::set_registers(tid, &before).map_err(failed)?;
+    if is_round {
+        known.learn(&Rc::new(Wait::new(tid, &turn, states, 0)));
+    }
     Ok(is_round)
 }
 
@@ -511,7 +527,15 @@ fn room_near(tid: libc::pid_t, regs: &user_regs_struct) -> Option<Room> {
     const LOWEST: u64 = 0x1_0000;
     const END_32: u64 = 0xff00_0000;
     const END: u64 = 0x7fff_0000_0000;
-    let mappings = image::mappings(tid);
+    // Walked through only where nothing is found, or the kernel does not tell of one place.
+    let listed = OnceCell::new();
+    let mappings = || listed.get_or_init(|| image::mappings(tid));
+    let is_free = |start: u64, end: u64| match sys::query_ranges(tid, &[(start, end)]) {
+        Ok(mapped) => mapped.is_empty(),
+        Err(_) => mappings()
+            .iter()
+            .all(|mapping| mapping.start.saturating_add(mapping.length) <= start || end <= mapping.start),
+    };
     let (ip, bits) = (regs.rip, probe::bits(regs));
     let is_32_bit = bits == 32;
     let end = if is_32_bit { END_32 } else { END };
@@ -520,17 +544,16 @@ fn room_near(tid: libc::pid_t, regs: &user_regs_struct) -> Option<Room> {
         let base = behind.wrapping_add_signed(distance.into());
         let base = if is_32_bit { base & u64::from(u32::MAX) } else { base };
         let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
-        let mut all = mappings.iter().map(|mapping| (mapping.start, mapping.start.saturating_add(mapping.length)));
         if (LOWEST..end - length).contains(&start)
             && (is_32_bit || base.abs_diff(ip) < REACH)
-            && all.all(|(first, last)| last + PROBE_BYTES <= start || start + length + PROBE_BYTES <= first)
+            && is_free(start - PROBE_BYTES, start + length + PROBE_BYTES)
         {
             return Some(Room { start, length, base });
         }
     }
     let mut free_from = LOWEST;
     let mut found: Option<u64> = None;
-    for mapping in &mappings {
+    for mapping in mappings() {
         let gap = free_from..mapping.start;
         free_from = mapping.start.saturating_add(mapping.length);
         if gap.end.saturating_sub(gap.start) < 3 * PROBE_BYTES {
