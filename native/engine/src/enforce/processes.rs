@@ -32,7 +32,7 @@ pub struct Process {
 
 impl Process {
     #[must_use]
-    pub fn handle(&self) -> Arc<OwnedFd> {
+    fn handle(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.handle)
     }
 
@@ -71,6 +71,9 @@ impl Process {
 /// The process of a thread that calls.
 pub struct Met<'a> {
     pub process: &'a mut Process,
+    /// Of the thread, by which its descriptors are fetched: they need not be those of its process (unshare(2)), and the first thread of
+    /// that may have ended. Where none is held, that of its process.
+    pub handle: Arc<OwnedFd>,
     /// Something was just read of a process by its number, which may be another's if the caller is gone. What is known of a
     /// thread that lives still is not: the one that called is the one that is known, or older than it and gone.
     pub is_new: bool,
@@ -84,7 +87,8 @@ pub struct Stranger {
 }
 
 pub struct Processes {
-    threads: HashMap<i32, (i32, OwnedFd)>,
+    /// By their numbers, with those of their processes.
+    threads: HashMap<i32, (i32, Arc<OwnedFd>)>,
     known: HashMap<i32, Process>,
     /// Most threads of which handles are held.
     most_threads: usize,
@@ -166,7 +170,8 @@ impl Processes {
             recheck(process, tid, rules, learn, may_exec)?;
             self.served.extend(before.filter(|_| !process.is_serving()));
         }
-        Ok(Some(Met { process, is_new }))
+        let handle = self.threads.get(&tid).map_or_else(|| process.handle(), |(_, handle)| Arc::clone(handle));
+        Ok(Some(Met { process, handle, is_new }))
     }
 
     /// Whether a thread of this number has called before.
@@ -240,7 +245,7 @@ impl Processes {
         if self.threads.len() < self.most_threads
             && let Ok(handle) = pidfd::open(tid, PIDFD_THREAD).or_else(|_| pidfd::open(tid, 0))
         {
-            self.threads.insert(tid, (pid, handle));
+            self.threads.insert(tid, (pid, Arc::new(handle)));
         }
         Some((pid, true))
     }

@@ -548,14 +548,13 @@ impl Decide for Supervisor {
         if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
             return;
         }
-        let process = match met {
-            Ok(Some(met)) => met.process,
+        let (process, handle) = match met {
+            Ok(Some(met)) => (met.process, met.handle),
             Ok(None) => return self.listener.refuse(id, libc::EACCES),
             Err(stranger) => return self.end_stranger(&stranger, number, id),
         };
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
-        let handle = process.handle();
         drop(known_processes);
         let processes = &self.processes;
         let (refused, forbidden) = (RefCell::default(), RefCell::default());
@@ -563,7 +562,7 @@ impl Decide for Supervisor {
         let asked = Asked {
             number,
             args: notification.args,
-            target: Target { tid, tgid: pid, process: &handle },
+            target: Target { tid, tgid: pid, thread: &handle },
             known: &self.known,
             listener,
             id,

@@ -35,7 +35,8 @@ pub fn checked(result: i64) -> Result<i64, Errno> {
 pub struct Target<'a> {
     pub tid: i32,
     pub tgid: i32,
-    pub process: &'a OwnedFd,
+    /// A handle of it.
+    pub thread: &'a OwnedFd,
 }
 
 impl Target<'_> {
@@ -92,7 +93,7 @@ impl Target<'_> {
 
     /// Its descriptor, as one of this process.
     pub fn descriptor(&self, fd: u64) -> Result<OwnedFd, Errno> {
-        pidfd::descriptor(self.process, fd as i32).map_err(|error| errno_of(&error))
+        pidfd::descriptor(self.thread, fd as i32).map_err(|error| errno_of(&error))
     }
 
     /// What its descriptor is open on, without the rights to use it.
