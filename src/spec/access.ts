@@ -86,6 +86,11 @@ export function pathOf(object: FdObject | undefined): string | undefined {
   return object.path.endsWith(DELETED) ? undefined : object.path;
 }
 
+/** The name of a program, as its role is called by: also of one that is removed, or only ever was in memory (memfd_create(2)). */
+export function programPath(path: string): string {
+  return path.endsWith(DELETED) ? path.slice(0, -DELETED.length) : path;
+}
+
 export class AccessReader {
   readonly #trace: TraceContext;
   readonly #facts: CallFacts;
@@ -226,9 +231,17 @@ export class AccessReader {
     if ((given === undefined || given === "") && !isMeta) return;
     const path =
       given === undefined || given === ""
-        ? pathOf(refObject(batch, i, this.#trace, this.#facts.shape(batch, i)?.fds[0] ?? 0))
+        ? this.#held(batch, i, verb)
         : this.#resolved(batch, i, n);
-    if (path?.startsWith("/")) emit(verb, path);
+    // As opening one anew (`#open`): it is that of what the program has already, which it may ask.
+    if (path?.startsWith("/") && !isOwnDescriptor(path)) emit(verb, path);
+  }
+
+  /** The path of what a call has a descriptor of. */
+  #held(batch: EventBatch, i: number, verb: Verb): string | undefined {
+    const at = this.#facts.shape(batch, i)?.fds[0] ?? 0;
+    const object = refObject(batch, i, this.#trace, at);
+    return verb === "exec" && object !== undefined ? programPath(object.path) : pathOf(object);
   }
 
   #descriptor(batch: EventBatch, i: number, emit: Emit): void {
@@ -340,7 +353,7 @@ export class AccessReader {
       case "accept":
       case "accept4": {
         const index = this.#facts.objects(batch, i)[0] ?? -1;
-        const at = this.#bound.get(index) ?? this.#inheritedListener(index);
+        const at = this.#bound.get(index) ?? this.#inheritedListener(index) ?? this.#unbound(index);
         if (at !== undefined) emit(name === "listen" ? "listen" : "accept", at);
         return;
       }
@@ -375,6 +388,13 @@ export class AccessReader {
     return object && socketObject(object, localAddress(object));
   }
 
+  /** Where an internet socket listens that was bound to nothing: at a port that the kernel chooses, of all addresses. */
+  #unbound(index: number): string | undefined {
+    const object = this.#trace.objects[index];
+    const family = /^(?:MP)?TCP(v6)?(?::|$)/.exec(object?.detail ?? "");
+    return family === null ? undefined : socketObject(object, family[1] ? "[::]:0" : "0.0.0.0:0");
+  }
+
   /** Addresses inside message headers: only datagrams have them, so that these calls are decoded whole. */
   #messages(batch: EventBatch, i: number, emit: Emit): void {
     const object = refObject(batch, i, this.#trace, 0);
@@ -389,6 +409,11 @@ export class AccessReader {
       if (address !== undefined) emit("connect", address);
     }
   }
+}
+
+/** As `isDescriptorName`, of whoever asks and of nobody else. */
+function isOwnDescriptor(path: string): boolean {
+  return isDescriptorName(path) && !/^\/proc\/\d/.test(path);
 }
 
 /** Calls by which messages get to a netlink socket. */

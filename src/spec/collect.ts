@@ -9,7 +9,14 @@ import { known } from "../decode/flags.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
-import { AccessReader, failureOf, isAnswered, isResultless, isSeen } from "./access.js";
+import {
+  AccessReader,
+  failureOf,
+  isAnswered,
+  isResultless,
+  isSeen,
+  programPath,
+} from "./access.js";
 import { EXECS, OPENS } from "./calls.js";
 import { ChannelCollector, type InheritedDescriptor, type ObservedChannel } from "./channels.js";
 import { ProcessGroups } from "./groups.js";
@@ -90,6 +97,14 @@ interface Process {
 }
 
 const MAX_LINES = 200;
+/**
+ * Errors of who had all that can be granted: a shell reads a program itself that the kernel cannot run, and a port that somebody
+ * else had may be free the next time.
+ */
+const FAILS_AFTERWARDS: ReadonlyMap<Verb, string> = new Map([
+  ["exec", "ENOEXEC"],
+  ["bind", "EADDRINUSE"],
+]);
 /** Calls that ask for the number of a process or thread. */
 const TELLS_NUMBER: ReadonlySet<string> = new Set(["getpid", "gettid", "getppid"]);
 /** renameat2(2). */
@@ -204,7 +219,8 @@ export class Collector {
   #exec(batch: EventBatch, i: number, number: number): void {
     const process = this.#process(number);
     const before = process.role;
-    const exec = decodeExec(batch, i);
+    const decoded = decodeExec(batch, i);
+    const exec = { ...decoded, path: programPath(decoded.path) };
     const seq = batch.firstSeq + i;
     if (before !== undefined) {
       // The interpreter of a script and the dynamic loader are opened for execution too.
@@ -276,7 +292,8 @@ export class Collector {
     const name = this.#nameOf(batch, i);
     const error = failureOf(batch, i);
     if (EXECS.has(name) && error === undefined) {
-      process.execPath = this.#reader.facts.resolvedPath(batch, i, 0);
+      const path = this.#reader.facts.resolvedPath(batch, i, 0);
+      process.execPath = path && programPath(path);
     }
     if (error === undefined) this.#followed(batch, i);
     if (role === undefined) return;
@@ -294,8 +311,9 @@ export class Collector {
       this.#unknown.add("a file was being opened when the recording or the thread ended");
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
+      const failure = error === FAILS_AFTERWARDS.get(verb) ? undefined : error;
       for (const target of this.#targets(number, verb, object))
-        this.#access(process, seq, role, verb, target, error);
+        this.#access(process, seq, role, verb, target, failure);
       if (error === undefined && (verb === "create" || verb === "bind"))
         this.#stamps.made(
           number,

@@ -33,8 +33,10 @@ import {
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { namesAdded } from "./names_added.js";
 import { aliasesOf, companionsOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
+import { MAX_OBJECT } from "./object.js";
 import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";
+import { choosesPort } from "./ports.js";
 import { argvShape, identityName } from "./roles.js";
 import { agreedStamps, type Stamps } from "./stamps.js";
 import { expanded, type Tokens, tokenised, tokensOfRun } from "./tokens.js";
@@ -259,6 +261,8 @@ class Generator {
   ): void {
     for (const { verb, object: plain, error, count } of seen.probes.values()) {
       const { object } = firstRung({ verb, object: named(plain) }, tokens);
+      // Nothing has a name that is longer, nor could it be granted.
+      if (object.length > MAX_OBJECT) continue;
       const key = `${verb} ${object} ${error}`;
       const known = role.probes.get(key);
       if (known !== undefined) known.count += count;
@@ -303,7 +307,7 @@ class Generator {
 
   spec(): Spec {
     const choosesPorts = [...this.#roles.values()].some(({ drafts }) =>
-      [...drafts.values()].some(({ verb, object }) => verb === "bind" && object.endsWith(":0")),
+      [...drafts.values()].some(choosesPort),
     );
     const replaced = new Set([...this.#roles.values()].flatMap((role) => [...role.replaced]));
     const climber = new Climber(

@@ -5,9 +5,9 @@ import type { Grant } from "./model.js";
 /** First port that Linux gives out by itself (ip(7), ip_local_port_range). */
 const FIRST_EPHEMERAL = 32768;
 
-/** A bind to port 0. */
+/** A bind to port 0, or to nothing before it listens. */
 export function choosesPort({ verb, object }: Pick<Grant, "verb" | "object">): boolean {
-  return verb === "bind" && object.endsWith(":0");
+  return (verb === "bind" || verb === "listen") && object.endsWith(":0");
 }
 
 /** An address with a port that the kernel may have chosen: what stands before it. */

@@ -40,7 +40,23 @@ function runs(group: string, ...words: readonly string[]): string {
 }
 
 describe.skipIf(lacking("gcc"))("unusual calls", { timeout: 120_000 }, () => {
+  it("make files by links that lead nowhere yet, and tell kinds of files by their errors", () => {
+    expect(runs("names")).toContain('lstat("made", &facts): 0\n');
+  });
+
+  it("change what has no name by descriptors, whatever their numbers are", () => {
+    expect(runs("held", "one", "more")).toContain("self: 1\n");
+  });
+
   it("use the descriptors of their own thread", () => {
     expect(runs("threads").match(/accept\(.*: 0\n/g)).toHaveLength(2);
+  });
+
+  it("listen by a name that takes all the room there is, and where they were not bound", () => {
+    expect(runs("sockets")).toContain("111 108\n");
+  });
+
+  it("run programs that are removed or in memory, and hand scripts to a shell", () => {
+    expect(runs("programs")).toBe("in memory: 0\nremoved: 0\nplain\nwithout an interpreter: 0\n");
   });
 });

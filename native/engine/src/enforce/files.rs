@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::filter;
 use super::interpreter;
-use super::paths::{Entry, Place, RESOLVE_ALL, Walker, facts_of, is_link, kind_of, name_of, open_how};
+use super::paths::{Entry, GONE, Place, RESOLVE_ALL, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
 use super::supervise::{Answer, Asked, Check};
 use super::target::{Errno, checked, errno_of};
@@ -32,7 +32,6 @@ fn low(value: u64) -> i32 {
 pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
     let a = asked.args;
     let at = libc::AT_FDCWD;
-    let nofollow = |flags: u64| low(flags) & libc::AT_SYMLINK_NOFOLLOW == 0;
     Some(match asked.number {
         libc::SYS_open => open(asked, check, at, a[0], low(a[1]), a[2]),
         libc::SYS_creat => open(asked, check, at, a[0], libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, a[1]),
@@ -57,9 +56,9 @@ pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
         libc::SYS_lsetxattr => set_attribute(asked, check, false),
         libc::SYS_removexattr => remove_attribute(asked, check, true),
         libc::SYS_lremovexattr => remove_attribute(asked, check, false),
-        libc::SYS_chmod => chmod(asked, check, at, a[0], a[1], true),
-        libc::SYS_fchmodat => chmod(asked, check, low(a[0]), a[1], a[2], true),
-        libc::SYS_fchmodat2 => chmod(asked, check, low(a[0]), a[1], a[2], nofollow(a[3])),
+        libc::SYS_chmod => chmod(asked, check, at, a[0], a[1], 0),
+        libc::SYS_fchmodat => chmod(asked, check, low(a[0]), a[1], a[2], 0),
+        libc::SYS_fchmodat2 => chmod(asked, check, low(a[0]), a[1], a[2], low(a[3])),
         libc::SYS_fchmod => fchmod(asked, check),
         libc::SYS_chown => chown(asked, check, at, a[0], (a[1], a[2]), 0),
         libc::SYS_lchown => chown(asked, check, at, a[0], (a[1], a[2]), libc::AT_SYMLINK_NOFOLLOW),
@@ -183,12 +182,22 @@ fn openat2(asked: &Asked<'_>, check: &dyn Check) -> Done {
         return Err(libc::ENOSYS);
     }
     let how = How { flags: word(0) as i32, mode: word(8) as u32, resolve: word(16) };
+    let makes = how.flags & (libc::O_CREAT | TMPFILE) != 0;
+    // open(2) takes no notice of either.
+    if word(0) > u64::from(u32::MAX) || (!makes && word(8) != 0) {
+        return Err(libc::EINVAL);
+    }
     open_path(asked, check, low(asked.args[0]), &path, &how)
 }
 
 /// Opens a path that was read of the thread's memory, which need not have been found to be waiting still.
 fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, how: &How) -> Done {
     let How { flags, mode, resolve } = *how;
+    let makes = libc::O_CREAT | libc::O_DIRECTORY;
+    // Since Linux 6.4, which says the same of files that are there.
+    if flags & (makes | libc::O_PATH) == makes {
+        return Err(libc::EINVAL);
+    }
     let cloexec = flags & libc::O_CLOEXEC != 0;
     // To open a file for reading changes nothing, and only a thread that has waited all along can be given the descriptor: it
     // need not be asked whether it does.
@@ -252,7 +261,10 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
         return Err(libc::EEXIST);
     }
     if kind == libc::S_IFLNK {
-        return Err(libc::ELOOP);
+        return Err(if flags & libc::O_DIRECTORY != 0 { libc::ENOTDIR } else { libc::ELOOP });
+    }
+    if kind == libc::S_IFSOCK {
+        return Err(libc::ENXIO);
     }
     let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
     if flags & TMPFILE != 0 {
@@ -420,7 +432,16 @@ fn create(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], how: &H
     if path.last() == Some(&b'/') {
         return Err(libc::EISDIR);
     }
-    let entry = Walker::with(&asked.target, resolve).entry(dirfd, path)?;
+    let walker = Walker::with(&asked.target, resolve);
+    let entry = if flags & (libc::O_EXCL | libc::O_NOFOLLOW) == 0 {
+        walker.opened(dirfd, path)?
+    } else {
+        walker.entry(dirfd, path)?
+    };
+    // A link that leads nowhere is there all the same.
+    if flags & libc::O_EXCL != 0 && exists(&entry) {
+        return Err(libc::EEXIST);
+    }
     check.path(verb::CREATE | file_bits(flags), &entry.path)?;
     let mode = mode & !asked.target.umask();
     let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -482,32 +503,51 @@ fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer:
     }
     let path = asked.target.string(addr)?;
     asked.still_waiting()?;
-    if path == b"/proc/self" || path == b"/proc/thread-self" {
-        let target = &asked.target;
-        let text = if path == b"/proc/self" {
-            target.tgid.to_string()
-        } else {
-            format!("{}/task/{}", target.tgid, target.tid)
-        };
-        let length = text.len().min(size as usize);
-        target.write(buffer, &text.as_bytes()[..length])?;
-        return Ok(Answer::Value(length as i64));
+    if let Some(text) = own_link(asked, &path) {
+        return answer_link(asked, buffer, size, text.as_bytes());
     }
     let walker = Walker::new(&asked.target);
     let place = if path.is_empty() { walker.held(dirfd)? } else { walker.place(dirfd, &path, false)? };
+    if let Some(text) = own_link(asked, &place.path) {
+        return answer_link(asked, buffer, size, text.as_bytes());
+    }
     // Programs ask this of every name on the way to a file; the kernel's answer says no more than that it is there.
     if !is_link(&place.fd)? {
         return Err(libc::EINVAL);
     }
-    check_more(asked, check, &place)?;
+    if !names_descriptor(asked, &place.path) {
+        check_more(asked, check, &place)?;
+    }
     let mut text = vec![0_u8; (size as usize).min(4096)];
     // SAFETY: an empty path means the descriptor; the buffer has that size.
     let length =
         checked(unsafe { libc::readlinkat(place.fd.as_raw_fd(), c"".as_ptr(), text.as_mut_ptr().cast(), text.len()) }
             as i64)
         .map_err(|errno| if errno == libc::ENOENT { libc::EINVAL } else { errno })?;
-    asked.target.write(buffer, &text[..length as usize])?;
-    Ok(Answer::Value(length))
+    answer_link(asked, buffer, size, &text[..length as usize])
+}
+
+/// What `/proc/self` and its like lead to, which is another process for whoever asks.
+fn own_link(asked: &Asked<'_>, path: &[u8]) -> Option<String> {
+    let target = &asked.target;
+    match path {
+        b"/proc/self" => Some(target.tgid.to_string()),
+        b"/proc/thread-self" => Some(format!("{}/task/{}", target.tgid, target.tid)),
+        _ => None,
+    }
+}
+
+/// Whether a canonical name is that of a descriptor of the process itself, which may ask what it has opened.
+fn names_descriptor(asked: &Asked<'_>, path: &[u8]) -> bool {
+    let rest = path.strip_prefix(format!("/proc/{}/", asked.target.tgid).as_bytes());
+    let number = rest.and_then(|rest| rest.strip_prefix(b"fd/"));
+    number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+}
+
+fn answer_link(asked: &Asked<'_>, buffer: u64, size: u64, text: &[u8]) -> Done {
+    let length = text.len().min(size as usize);
+    asked.target.write(buffer, &text[..length])?;
+    Ok(Answer::Value(length as i64))
 }
 
 fn statfs(asked: &Asked<'_>, check: &dyn Check) -> Done {
@@ -571,7 +611,7 @@ fn set_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
 
 fn set_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
     let [_, name, value, size, flags, _] = asked.args;
-    check.path(verb::CHMETA, &place.path)?;
+    check_change(check, verb::CHMETA, place)?;
     if size as usize > XATTR_MAX {
         return Err(libc::E2BIG);
     }
@@ -598,23 +638,27 @@ fn remove_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 fn remove_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
-    check.path(verb::CHMETA, &place.path)?;
+    check_change(check, verb::CHMETA, place)?;
     let name = asked.target.text(asked.args[1])?;
     asked.still_waiting()?;
     // SAFETY: both names are NUL-terminated.
     done(unsafe { libc::removexattr(name_of(&place.fd).as_ptr(), name.as_ptr()) }.into())
 }
 
-fn chmod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64, follow: bool) -> Done {
-    let place = place(asked, dirfd, addr, follow, false)?;
-    check.path(verb::CHMETA, &place.path)?;
+fn chmod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64, flags: i32) -> Done {
+    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(libc::EINVAL);
+    }
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    check_change(check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), mode as u32) }.into())
 }
 
 fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
-    check_held(check, &place)?;
+    check_change(check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
 }
@@ -623,7 +667,7 @@ fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
 fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
     let [fd, request, addr, ..] = asked.args;
     let place = Walker::new(&asked.target).held(low(fd))?;
-    check_held(check, &place)?;
+    check_change(check, verb::CHMETA, &place)?;
     let mut value = asked.target.read_exact(addr, size)?;
     asked.still_waiting()?;
     let held = asked.target.descriptor(fd)?;
@@ -635,8 +679,9 @@ fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
     done(unsafe { libc::ioctl(held.as_raw_fd(), request as libc::Ioctl, value.as_mut_ptr()) }.into())
 }
 
-fn check_held(check: &dyn Check, place: &Place) -> Result<(), Errno> {
-    if is_nameless(place)? { Ok(()) } else { check.path(verb::CHMETA, &place.path) }
+/// Checks that an object may be changed, by `CHMETA` or `WRITE`.
+fn check_change(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
+    if place.own && is_nameless(place)? { Ok(()) } else { check.path(bits, &place.path) }
 }
 
 fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid): (u64, u64), flags: i32) -> Done {
@@ -646,7 +691,7 @@ fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid)
     } else {
         place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
     };
-    check_held(check, &place)?;
+    check_change(check, verb::CHMETA, &place)?;
     // SAFETY: an empty path means the descriptor.
     done(
         unsafe { libc::fchownat(place.fd.as_raw_fd(), c"".as_ptr(), uid as u32, gid as u32, libc::AT_EMPTY_PATH) }
@@ -668,7 +713,7 @@ fn utimensat(asked: &Asked<'_>, check: &dyn Check) -> Done {
     } else {
         place(asked, low(dirfd), addr, follow, low(flags) & libc::AT_EMPTY_PATH != 0)?
     };
-    check_held(check, &place)?;
+    check_change(check, verb::CHMETA, &place)?;
     set_times(&place, read_times(asked, times, 1)?)
 }
 
@@ -686,7 +731,7 @@ fn read_times(asked: &Asked<'_>, addr: u64, scale: i64) -> Result<Option<[libc::
 
 fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times: u64, micro: bool) -> Done {
     let place = place(asked, dirfd, addr, true, false)?;
-    check.path(verb::CHMETA, &place.path)?;
+    check_change(check, verb::CHMETA, &place)?;
     if micro {
         return set_times(&place, read_times(asked, times, 1000)?);
     }
@@ -702,7 +747,10 @@ fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times:
 
 fn truncate(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
-    check.path(verb::WRITE, &place.path)?;
+    if kind_of(&place.fd)? == libc::S_IFDIR {
+        return Err(libc::EISDIR);
+    }
+    check_change(check, verb::WRITE, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::truncate(name_of(&place.fd).as_ptr(), asked.args[1] as i64) }.into())
 }
@@ -726,6 +774,11 @@ fn check_new(check: &dyn Check, entry: &Entry) -> Result<(), Errno> {
     if exists(entry) { Err(libc::EEXIST) } else { check.path(verb::CREATE, &entry.path) }
 }
 
+/// As [`check_new`], of what is no directory, and has no name that says so.
+fn check_new_file(check: &dyn Check, entry: &Entry) -> Result<(), Errno> {
+    if entry.is_directory && !exists(entry) { Err(libc::ENOENT) } else { check_new(check, entry) }
+}
+
 fn mkdir(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64) -> Done {
     let path = asked.target.string(addr)?;
     asked.still_waiting()?;
@@ -746,7 +799,7 @@ fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
         return Err(libc::EPERM);
     }
     let entry = entry(asked, dirfd, addr)?;
-    check_new(check, &entry)?;
+    check_new_file(check, &entry)?;
     let mode = mode as u32 & !asked.target.umask();
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::mknodat(entry.directory.as_raw_fd(), entry.name.as_ptr(), mode, device) }.into())
@@ -755,15 +808,19 @@ fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
 fn symlink(asked: &Asked<'_>, check: &dyn Check, text: u64, dirfd: i32, addr: u64) -> Done {
     let text = asked.target.text(text)?;
     let entry = entry(asked, dirfd, addr)?;
-    check_new(check, &entry)?;
+    check_new_file(check, &entry)?;
     // SAFETY: both names are NUL-terminated.
     done(unsafe { libc::symlinkat(text.as_ptr(), entry.directory.as_raw_fd(), entry.name.as_ptr()) }.into())
 }
 
 fn unlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32) -> Done {
     let entry = entry(asked, dirfd, addr)?;
-    if !exists(&entry) {
-        return Err(libc::ENOENT);
+    // Programs ask in this way what it is, and remove a directory then (remove(3)).
+    match (kind_at(&entry).ok_or(libc::ENOENT)? == libc::S_IFDIR, flags & libc::AT_REMOVEDIR != 0) {
+        (true, false) => return Err(libc::EISDIR),
+        (false, true) => return Err(libc::ENOTDIR),
+        (false, false) if entry.is_directory => return Err(libc::ENOTDIR),
+        _ => {}
     }
     check.path(verb::DELETE, &entry.path)?;
     // SAFETY: the name is NUL-terminated.
@@ -774,6 +831,9 @@ fn rename(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64)
     let from = entry(asked, from.0, from.1)?;
     let to = entry(asked, to.0, to.1)?;
     let kind = kind_at(&from).ok_or(libc::ENOENT)?;
+    if kind != libc::S_IFDIR && (from.is_directory || to.is_directory) {
+        return Err(libc::ENOTDIR);
+    }
     check.path(verb::RENAME, &from.path)?;
     check.path(verb::RENAME, &to.path)?;
     check.moved(&from.path, &to.path, kind == libc::S_IFDIR)?;
@@ -803,6 +863,12 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
     let entry = entry(asked, to.0, to.1)?;
     if exists(&entry) {
         return Err(libc::EEXIST);
+    }
+    if entry.is_directory {
+        return Err(libc::ENOENT);
+    }
+    if kind_of(&place.fd)? == libc::S_IFDIR {
+        return Err(libc::EPERM);
     }
     // However it was named: another name is another set of grants.
     let is_nameless = is_nameless(&place)?;
@@ -846,8 +912,17 @@ pub fn interpreter_of(asked: &Asked<'_>, program: &Place) -> Option<Place> {
     Walker::new(&asked.target).place(libc::AT_FDCWD, &path, true).ok()
 }
 
-/// The program of an exec: checked, and then run by the kernel. What really runs is looked at when it calls again.
+/// The program of an exec: checked, and then run by the kernel. What really runs is looked at when it calls again. One that is
+/// removed, or only ever was in memory, is granted by the name that it has then (`processes.rs`).
 pub fn exec_place(asked: &Asked<'_>) -> Result<Place, Errno> {
+    let mut place = named_program(asked)?;
+    if place.path.ends_with(GONE) && facts_of(&place.fd)?.st_nlink == 0 {
+        place.path.truncate(place.path.len() - GONE.len());
+    }
+    Ok(place)
+}
+
+fn named_program(asked: &Asked<'_>) -> Result<Place, Errno> {
     let a = asked.args;
     if asked.number == libc::SYS_execveat {
         let flags = low(a[4]);

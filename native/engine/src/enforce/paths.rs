@@ -28,7 +28,38 @@ pub struct Entry {
     pub directory: OwnedFd,
     pub name: CString,
     pub path: Vec<u8>,
+    /// The name ends with a slash: what has it, or gets it, has to be a directory.
+    pub is_directory: bool,
 }
+
+impl Entry {
+    fn new(directory: Place, name: &[u8], is_directory: bool) -> Result<Entry, Errno> {
+        let path = join(&directory.path, name);
+        Ok(Entry { directory: directory.fd, name: CString::new(name).map_err(|_| libc::ENOENT)?, path, is_directory })
+    }
+
+    /// What stands in the link that it is; `None`: it is none.
+    pub fn link(&self) -> Result<Option<Vec<u8>>, Errno> {
+        let mut text = vec![0_u8; 4096];
+        // SAFETY: the name is NUL-terminated; the buffer has that size.
+        let length = unsafe {
+            libc::readlinkat(self.directory.as_raw_fd(), self.name.as_ptr(), text.as_mut_ptr().cast(), text.len())
+        };
+        match usize::try_from(length) {
+            Ok(length) => {
+                text.truncate(length);
+                Ok(Some(text))
+            }
+            Err(_) => match errno() {
+                libc::EINVAL | libc::ENOENT => Ok(None),
+                errno => Err(errno),
+            },
+        }
+    }
+}
+
+/// What the kernel adds to the name of a file that is gone, proc(5).
+pub const GONE: &[u8] = b" (deleted)";
 
 /// Most links that are followed by hand.
 const MAX_LINKS: u32 = 40;
@@ -237,8 +268,26 @@ impl<'a> Walker<'a> {
             b"" => self.place(dirfd, b".", true)?,
             directory => self.place(dirfd, directory, true)?,
         };
-        let path = join(&place.path, name);
-        Ok(Entry { directory: place.fd, name: CString::new(name).map_err(|_| libc::ENOENT)?, path })
+        Entry::new(place, name, path.len() > trimmed.len())
+    }
+
+    /// As [`Walker::entry`], of a file that is made by being opened: where its name is a link that leads to nothing yet, the name
+    /// that it leads to.
+    pub fn opened(&self, dirfd: i32, path: &[u8]) -> Result<Entry, Errno> {
+        let mut entry = self.entry(dirfd, path)?;
+        for _ in 0..MAX_LINKS {
+            let Some(text) = entry.link()? else { return Ok(entry) };
+            // What holds links together is not known of one alone.
+            if self.resolve != 0 {
+                break;
+            }
+            let own = self.rewritten(&text);
+            let text = trimmed(own.as_deref().unwrap_or(&text));
+            let (directory, name) = split(text).ok_or(libc::ENOENT)?;
+            let directory = if directory.is_empty() { b".".as_slice() } else { directory };
+            entry = Entry::new(self.walk(entry.directory.as_raw_fd(), directory, true, MAX_LINKS)?, name, false)?;
+        }
+        Err(libc::ELOOP)
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::paths::GONE;
 use super::rules::Rules;
 use super::share::Share;
 use crate::pidfd::{self, has_number, is_alive};
@@ -386,9 +387,6 @@ fn exe_of(pid: i32) -> Vec<u8> {
     }
     name
 }
-
-/// What the kernel adds to the name of a file that is gone, proc(5).
-const GONE: &[u8] = b" (deleted)";
 
 fn cwd_of(pid: i32) -> Vec<u8> {
     use std::os::unix::ffi::OsStringExt as _;

@@ -56,10 +56,13 @@ impl Bound {
 
 /// bind(2) has no directory argument: a thread with a working directory of its own stands in the one that was checked.
 fn bind_in(socket: &OwnedFd, entry: &Entry, family: &[u8], umask: u32) -> Result<(), Errno> {
-    let name = entry.name.as_bytes_with_nul();
+    let name = entry.name.as_bytes();
     if name.len() > SUN_PATH_SIZE {
         return Err(libc::EINVAL);
     }
+    // One that takes all the room there is has no NUL behind it, unix(7).
+    let with_nul = entry.name.as_bytes_with_nul();
+    let name = &with_nul[..with_nul.len().min(SUN_PATH_SIZE)];
     let address = [family, name].concat();
     let work = || {
         // SAFETY: none takes a pointer but bind, whose address has that length.
@@ -97,7 +100,8 @@ mod tests {
         // SAFETY: a new socket, owned by nobody else.
         let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)) };
         let given = [&(libc::AF_UNIX as u16).to_ne_bytes()[..], b"/somewhere/name"].concat();
-        let entry = Entry { directory, name: CString::new("name").unwrap(), path: b"/checked/name".to_vec() };
+        let path = b"/checked/name".to_vec();
+        let entry = Entry { directory, name: CString::new("name").unwrap(), path, is_directory: false };
         let mut bound = Bound::default();
         assert!(bound.bind(&socket, entry, given.clone(), 0o077).is_ok());
         assert!(moved.join("name").exists() && !held.join("name").exists());
