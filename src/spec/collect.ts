@@ -117,6 +117,8 @@ export class Collector {
   readonly #roles = new Map<string, ObservedRole>();
   readonly #processes = new Map<number, Process>();
   readonly #channels: ChannelCollector;
+  /** By thread, the call that a signal has interrupted last: it is begun once more, unless that has killed the thread. */
+  readonly #interrupted = new Map<number, { readonly batch: EventBatch; readonly i: number }>();
   readonly #byPid = new Map<number, number>();
   readonly #groups: ProcessGroups;
   readonly #unknown = new Set<string>();
@@ -143,7 +145,16 @@ export class Collector {
     return collector.#observation();
   }
 
+  /** A call that was interrupted and never begun once more, as its thread was killed in it. */
+  #abandoned(thread: number): void {
+    const call = this.#interrupted.get(thread);
+    if (call === undefined) return;
+    this.#interrupted.delete(thread);
+    this.#call(call.batch, call.i, this.#trace.threads[thread]?.process ?? 0);
+  }
+
   #observation(): Observation {
+    for (const thread of this.#interrupted.keys()) this.#abandoned(thread);
     const { lost, notes } = this.#trace.info;
     if (this.#trace.state !== "complete") {
       this.#unknown.add("the recording is cut: what came after its end is missing");
@@ -169,9 +180,15 @@ export class Collector {
 
   #event(batch: EventBatch, i: number): void {
     const process = this.#trace.threads[batch.thread[i] ?? -1]?.process ?? 0;
+    const thread = batch.thread[i] ?? -1;
     switch (batch.kind[i]) {
       case EventKind.Call:
-        if (isSeen(batch, i)) this.#call(batch, i, process);
+        if (!isSeen(batch, i)) {
+          this.#interrupted.set(thread, { batch, i });
+          return;
+        }
+        this.#interrupted.delete(thread);
+        this.#call(batch, i, process);
         return;
       case EventKind.Task:
         this.#task(batch, i, process);
@@ -180,6 +197,7 @@ export class Collector {
         this.#exec(batch, i, process);
         return;
       case EventKind.Exit:
+        this.#abandoned(thread);
         this.#exit(batch, i, process);
         return;
       case EventKind.Note:

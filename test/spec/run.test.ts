@@ -369,6 +369,17 @@ describe("a shell that was recorded with PWD", TIMEOUT, () => {
   });
 });
 
+describe("a program that was killed in a call when it was recorded", TIMEOUT, () => {
+  it("may make that call", () => {
+    const place = new SpecPlace();
+    const script = "mkfifo pipe; timeout 1 cat pipe; echo $?; rm pipe";
+    place.learn("sh", "-c", script);
+    const ran = place.trace("spec", "run", "--supervise=always", "../app.spec");
+    expect(ran).toMatchObject({ status: 0, stdout: "124\n", stderr: "" });
+    place.leave();
+  });
+});
+
 describe("a program that read all it had when it was recorded", TIMEOUT, () => {
   it("goes back in a file that has more than it uses", () => {
     const own = new SpecPlace({ words: "a\n" });
