@@ -13,7 +13,7 @@
 import { groupBy } from "../group.js";
 import { formsAcrossRuns } from "./across_runs.js";
 import { type Observed, PID_MARK } from "./collect.js";
-import { changedNames, madeName, SCRATCH } from "./made_up.js";
+import { changedNames, fanOuts, madeName, SCRATCH } from "./made_up.js";
 import { isPathVerb, type Reason, type Rung, type Verb } from "./model.js";
 import { isPattern } from "./object.js";
 import { directoryOf, protection } from "./places.js";
@@ -137,12 +137,14 @@ export class Climber {
   #madeUp(paths: readonly Draft[], made: ReadonlySet<string>): Map<string, string> {
     const found = new Map<string, string>();
     if (!this.#mayBeSiblings()) return found;
+    const spread = fanOuts(made);
     for (const { object } of paths) {
       if (found.has(object) || isPattern(object)) continue;
       // A directory that the programs made is as new in each run as a file.
-      const general = this.#changed(object, (name, path, directory) =>
-        made.has(path) ? madeName(name, directory) : undefined,
-      );
+      const general = this.#changed(object, (name, path, directory) => {
+        if (!made.has(path)) return undefined;
+        return spread.has(path) ? "*" : madeName(name, directory);
+      });
       if (general !== object) found.set(object, general);
     }
     return found;

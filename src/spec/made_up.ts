@@ -60,7 +60,6 @@ export function siblingName(
     // `rb20261127-27887-q1qamy`: there may be random letters behind.
     return (isTemporary ? siblingName(plain, true, isScratch) : undefined) ?? plain;
   }
-  if (/^[0-9a-f]{2}$/.test(name) && isTemporary) return "*";
   if (!isTemporary) return undefined;
   const python = isScratch ? PYTHON_TAIL.exec(name) : null;
   // Words with a number at their end are no such names.
@@ -111,6 +110,22 @@ export function changedNames(
 /** The form of a name that a program has made; undefined when nothing in it is made up. */
 export function madeName(name: string, directory: string): string | undefined {
   return siblingName(name, true, SCRATCH.test(directory));
+}
+
+/** Two digits of a hash, by which files with the rest of it, or all, are spread over directories. Words are like that as well. */
+const FAN_OUT = /^[0-9a-f]{2}$/;
+const HASH = /^[0-9a-f]{16,}/;
+
+/** Those directories of objects that are named by the digits of a hash which what they hold is named by, as in git. */
+export function fanOuts(objects: Iterable<string>): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const object of objects) {
+    const parts = object.split("/");
+    let k = parts.length - 1;
+    if (!HASH.test(parts[k] ?? "")) continue;
+    for (k--; FAN_OUT.test(parts[k] ?? ""); k--) found.add(parts.slice(0, k + 1).join("/"));
+  }
+  return found;
 }
 
 /** An object with the forms of the names that look made up, of those that the programs have made; undefined when none does. */

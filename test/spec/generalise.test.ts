@@ -46,6 +46,23 @@ describe("the ladder", () => {
     ]);
   });
 
+  it("takes two digits for those of a hash where there is the rest of it, and for a name elsewhere", () => {
+    const names = [".git/objects/4b", ".git/objects/4b/825dc642cb6eb9a060e54bf8d69288fbee4904"];
+    const objects = [...names, "db", "ff", "cafe/db", "cafe/db/CURRENT"].map(
+      (name) => `$PWD/${name}`,
+    );
+    const climber = new Climber(TOKENS, DEFAULT_LADDER, 1, false, new Map());
+    const [climbed = []] = climber.climb(
+      [objects.map((object) => created(1, object, "token"))],
+      new Set(),
+    );
+    expect(climbed.map(({ object }) => object)).toEqual([
+      "$PWD/.git/objects/*",
+      "$PWD/.git/objects/*/*",
+      ...objects.slice(2),
+    ]);
+  });
+
   it("says where all names of a directory are granted", () => {
     const drafts = ["$PWD/49b85118", "$TMP/49b85118"].map((object) => created(1, object, "token"));
     const climber = new Climber(TOKENS, DEFAULT_LADDER, 1, false, new Map());
