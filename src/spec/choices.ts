@@ -230,6 +230,14 @@ function wordValue(choice: Choice, before: readonly number[], word: string): num
   return value === undefined ? undefined : Number(value);
 }
 
+/** The grant of every key of such a call, of the grant of one; undefined for what is none. */
+export function anyKeyOf(object: string): string | undefined {
+  const choice = choiceOf(object);
+  return choice !== undefined && CHOICES.get(choice.call) === KEYS
+    ? `${choice.call}(*)`
+    : undefined;
+}
+
 /** Whether a granted choice is that of another object, or holds it. */
 export function coversChoice(outer: string, inner: string): boolean {
   const one = choiceOf(outer);

@@ -12,6 +12,7 @@
 
 import { groupBy } from "../group.js";
 import { formsAcrossRuns } from "./across_runs.js";
+import { anyKeyOf } from "./choices.js";
 import { type Observed, PID_MARK } from "./collect.js";
 import { changedNames, fanOuts, madeName, SCRATCH } from "./made_up.js";
 import { isPathVerb, type Reason, type Rung, type Verb } from "./model.js";
@@ -126,6 +127,7 @@ export class Climber {
     this.#replacements(paths, replaced);
     if (this.#ladder.highest === "directory") for (const own of roles) this.#crowds(own);
     for (const own of roles) this.#ports(own);
+    for (const own of roles) this.#keys(own);
     return roles.map(merged);
   }
 
@@ -238,6 +240,22 @@ export class Climber {
       if (!this.#choosesPorts && !(answers && port.protocol === "udp")) continue;
       draft.object = `${port.head}*`;
       draft.rung = "sibling";
+    }
+  }
+
+  /** Keys of System V that are others in each run: some come from files (ftok(3)) or are agreed upon, others are random. */
+  #keys(drafts: readonly Draft[]): void {
+    const groups = groupBy(drafts, ({ object }) => anyKeyOf(object) ?? "");
+    for (const [object, group] of groups) {
+      const runs = new Set(group.flatMap((draft) => [...draft.runs]));
+      const own = group.filter((draft) => draft.runs.size === 1);
+      const withOwn = new Set(own.flatMap((draft) => [...draft.runs]));
+      if (object === "" || runs.size < 2 || withOwn.size < runs.size) continue;
+      for (const draft of own) {
+        draft.object = object;
+        draft.rung = "sibling";
+      }
+      this.remarks.add(`${object} is granted with any key: the programs use others in each run`);
     }
   }
 }

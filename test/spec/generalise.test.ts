@@ -63,6 +63,34 @@ describe("the ladder", () => {
     ]);
   });
 
+  it("grants keys that are new in each run as any, and others by themselves", () => {
+    const of = (run: number, object: string): Draft => ({
+      ...created(run, object, "literal"),
+      verb: "syscall",
+    });
+    const drafts = [1, 2].flatMap((run) => [
+      of(run, "shmget(0x4b01)"),
+      of(run, `shmget(0x51f${run})`),
+      of(run, `msgget(0x77${run}0)`),
+      of(run, `setsockopt(SOL_SOCKET,${run + 100})`),
+    ]);
+    drafts.push(of(1, "semget(0x9001)"));
+    const climber = new Climber(TOKENS, DEFAULT_LADDER, 2, false, new Map());
+    const both = drafts.map((draft) =>
+      draft.object === "shmget(0x4b01)" ? { ...draft, runs: new Set([1, 2]) } : draft,
+    );
+    const [climbed = []] = climber.climb([both], new Set());
+    expect(climbed.map(({ object }) => object)).toEqual([
+      "shmget(0x4b01)",
+      "shmget(*)",
+      "msgget(*)",
+      "setsockopt(SOL_SOCKET,101)",
+      "setsockopt(SOL_SOCKET,102)",
+      "semget(0x9001)",
+    ]);
+    expect(climber.remarks.size).toBe(2);
+  });
+
   it("says where all names of a directory are granted", () => {
     const drafts = ["$PWD/49b85118", "$TMP/49b85118"].map((object) => created(1, object, "token"));
     const climber = new Climber(TOKENS, DEFAULT_LADDER, 1, false, new Map());
