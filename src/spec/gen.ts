@@ -32,7 +32,14 @@ import {
 } from "./model.js";
 import { gainedByMoves, type Move, movesOf } from "./moves.js";
 import { namesAdded } from "./names_added.js";
-import { aliasesOf, companionsOf, IN_PLACE_OF_RINGS, NEEDED, WITHHELD } from "./needed.js";
+import {
+  aliasesOf,
+  companionsOf,
+  IN_PLACE_OF_RINGS,
+  NEEDED,
+  READ_BY_THREADS,
+  WITHHELD,
+} from "./needed.js";
 import { MAX_OBJECT } from "./object.js";
 import { sortedGrants } from "./order.js";
 import { INIT, SERVE } from "./phases.js";
@@ -364,6 +371,9 @@ class Generator {
     grants.push(
       ...[...needed].filter((name) => !granted.has(name)).map((name) => added(name, "needed")),
     );
+    const reads = usedBy.get("read");
+    if (role.threads > 0 && usesGlibc(drafts) && reads?.has(READ_BY_THREADS) !== true)
+      grants.push({ verb: "read", object: READ_BY_THREADS, because: "needed" });
     const probes = [...role.probes.values()].map(({ probe, count }) => ({ ...probe, count }));
     const limits: Limits = {
       processes: role.processes,
@@ -417,6 +427,10 @@ class Generator {
       ...(isSplit && phase !== undefined && verb !== "syscall" && { phase }),
     };
   }
+}
+
+function usesGlibc(drafts: readonly Draft[]): boolean {
+  return drafts.some(({ object }) => object.endsWith("/libc.so.6"));
 }
 
 /** The objects that the programs of a run have made, by create and rename. */

@@ -104,6 +104,9 @@ export const NEEDED: readonly string[] = [
   "close",
 ];
 
+/** What glibc reads before it gives back memory of a thread other than the first: when that is depends on how threads take turns. */
+export const READ_BY_THREADS = "/proc/sys/vm/overcommit_memory";
+
 /** Never granted by `gen`, whatever was seen: what goes through the rings passes every filter. */
 export const WITHHELD: ReadonlySet<string> = new Set([
   "io_uring_setup",

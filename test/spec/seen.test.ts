@@ -239,6 +239,15 @@ print(subprocess.run(["cat"], input=b"piped", stdout=subprocess.PIPE).stdout, fl
     expect(found.spec).not.toContain("was being opened");
   });
 
+  it("what threads read only when they take turns in another way", () => {
+    const { spec } = learned(`import threading
+thread = threading.Thread(target=print, args=("done",)); thread.start(); thread.join()
+`);
+    const file = "{verb: read, object: /proc/sys/vm/overcommit_memory";
+    expect(spec).toContain(file);
+    expect(learned("print('done')").spec).not.toContain(file);
+  });
+
   it("files of any name, on one line each, also where bytes of it are no text", () => {
     const found = learned(`import os
 for name in [b"new\\nline", b"star*x", b"back\\\\slash", b"$HOME", b" lead", b"\\xff\\xfe.x", b"@{pid}", b"\\x1b[2J", b"\\"quoted'"]:
