@@ -347,7 +347,7 @@ describe.skipIf(lacking("gcc"))("what is exchanged while a call is looked at", (
     for (const name of ["socketa", "socketb"]) writeFileSync(at(name), "");
     const inode = String(statSync(at("socketb")).ino);
     const calls = "clone getxattr";
-    const errno = await tried(["exchange-path", at("socket"), inode], {
+    const errno = await tried(["exchange-path", at("socket"), inode, "ask"], {
       calls,
       looks: at("socketa"),
     });
@@ -840,6 +840,26 @@ sys.stdout.write(f"{os.getpid()} {fd} {os.memfd_create('memory')}"); sys.stdout.
       expect(held).toHaveLength(2);
     } finally {
       holder.kill();
+    }
+  });
+
+  it("keep that from who takes hold of it past the check", async () => {
+    writeFileSync(at("socketa"), "");
+    const wanted: Tried = {
+      calls: "clone pipe pipe2 symlink getxattr chmod linkat pause kill",
+      looks: at("socketa"),
+      grants: [
+        ["create", at("#tmpfile")],
+        ["create", at("socketb")],
+        ["create", at("link")],
+        ["signal", "role:app"],
+      ],
+    };
+    for (const way of ["ask", "read", "change", "link"]) {
+      rmSync(at("socketb"), { force: true });
+      const errno = await tried(["exchange-held", at("socket"), way], wanted);
+      // The moment may not have come.
+      expect([EACCES, ESRCH], way).toContain(errno);
     }
   });
 });

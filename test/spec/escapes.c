@@ -302,10 +302,17 @@ static int exchange_bind(char **words) {
   return result;
 }
 
+static int looked_into(const char *way, const char *name) {
+  char room[64];
+  if (strcmp(way, "read") == 0) return outcome(open(name, O_RDONLY));
+  if (strcmp(way, "change") == 0) return outcome(chmod(name, 0600));
+  if (strcmp(way, "link") == 0) return outcome(linkat(AT_FDCWD, name, AT_FDCWD, "link", AT_SYMLINK_FOLLOW));
+  return outcome(getxattr(name, "user.name", room, sizeof room));
+}
+
 /* Takes hold of what has a name whose last byte is sometimes another one, and looks into that: ESRCH when it never does. */
 static int exchange_path(char **words) {
   static char path[256];
-  char room[64];
   snprintf(path, sizeof path, "%sa", words[0]);
   exchanging.byte = &path[strlen(words[0])];
   start_exchanging();
@@ -315,10 +322,39 @@ static int exchange_path(char **words) {
     int fd = open(path, O_PATH);
     if (fd < 0) continue;
     must(fstat(fd, &facts));
-    if (facts.st_ino == (ino_t)atol(words[1])) result = outcome(getxattr(own_name(fd), "user.name", room, sizeof room));
+    if (facts.st_ino == (ino_t)atol(words[1])) result = looked_into(words[2], own_name(fd));
     close(fd);
   }
   exchanging.done = 1;
+  return result;
+}
+
+/* As exchange_path, of a file without a name that only a child has, to which the other name is a link. */
+static int exchange_held(char **words) {
+  char name[256], target[64], number[32];
+  struct stat facts;
+  struct {
+    int fd;
+    long inode;
+  } held;
+  int ends[2];
+  snprintf(name, sizeof name, "%sb", words[0]);
+  must(pipe(ends));
+  int pid = must(fork());
+  if (pid == 0) {
+    held.fd = must(open(".", O_TMPFILE | O_RDWR, 0600));
+    must(fstat(held.fd, &facts));
+    held.inode = facts.st_ino;
+    must(write(ends[1], &held, sizeof held));
+    pause();
+  }
+  must(read(ends[0], &held, sizeof held));
+  snprintf(target, sizeof target, "/proc/%d/fd/%d", pid, held.fd);
+  must(symlink(target, name));
+  snprintf(number, sizeof number, "%ld", held.inode);
+  char *own[] = {words[0], number, words[1]};
+  int result = exchange_path(own);
+  kill(pid, SIGKILL);
   return result;
 }
 
@@ -736,6 +772,7 @@ static const struct {
     {"exchange-send", exchange_send},
     {"exchange-bind", exchange_bind},
     {"exchange-path", exchange_path},
+    {"exchange-held", exchange_held},
     {"stream-whole", stream_whole},
     {"pass-descriptor", pass_descriptor},
     {"broken-pipe", broken_pipe},

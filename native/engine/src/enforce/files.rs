@@ -122,42 +122,44 @@ fn check_place(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno>
 /// As [`check_place`] of more than fstat(2) tells, for which a descriptor has to be open with rights: without any (`O_PATH`) the
 /// kernel may have opened another object than the one that was checked.
 fn check_more(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Result<(), Errno> {
-    let is_open = |bits| holds(asked, place, bits);
-    if place.own && (is_nameless(place)? || is_open(verb::READ)? || is_open(verb::WRITE)?) {
-        return Ok(());
-    }
-    check.path(verb::STAT, &place.path)
+    if place.own && rights(asked, place)? != 0 { Ok(()) } else { check.path(verb::STAT, &place.path) }
 }
 
-/// Objects without a name (pipes, sockets, removed files) are nobody else's.
-fn is_nameless(place: &Place) -> Result<bool, Errno> {
-    Ok(!place.path.starts_with(b"/") || facts_of(&place.fd)?.st_nlink == 0)
+/// Whether it is an object without a name (a pipe, a socket, a removed file) that the thread has opened: those are nobody else's. One that
+/// it holds without rights may be another's all the same.
+fn is_own_nameless(asked: &Asked<'_>, place: &Place) -> Result<bool, Errno> {
+    if !place.own || (place.path.starts_with(b"/") && facts_of(&place.fd)?.st_nlink > 0) {
+        return Ok(false);
+    }
+    Ok(rights(asked, place)? != 0)
 }
 
 /// Checks that an object may be opened with some rights. A descriptor of it gives those that it has itself, and no more: one
 /// that was opened for reading does not let anybody write.
 fn check_open(asked: &Asked<'_>, check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
-    if place.own && (is_nameless(place)? || holds(asked, place, bits)?) {
+    if place.own && (rights(asked, place)? & bits == bits || is_own_nameless(asked, place)?) {
         return Ok(());
     }
     check.path(bits, &place.path)
 }
 
-/// Whether the descriptor that led to the object is open on it with all rights of `bits`.
-fn holds(asked: &Asked<'_>, place: &Place, bits: u16) -> Result<bool, Errno> {
-    let Some(number) = place.descriptor.and_then(|number| u64::try_from(number).ok()) else { return Ok(false) };
-    let Ok(held) = asked.target.descriptor(number) else { return Ok(false) };
+/// The rights with which the descriptor is open that led to the object.
+fn rights(asked: &Asked<'_>, place: &Place) -> Result<u16, Errno> {
+    let Some(number) = place.descriptor.and_then(|number| u64::try_from(number).ok()) else { return Ok(0) };
+    let Ok(held) = asked.target.descriptor(number) else { return Ok(0) };
     let (found, meant) = (facts_of(&held)?, facts_of(&place.fd)?);
+    if (found.st_dev, found.st_ino) != (meant.st_dev, meant.st_ino) {
+        return Ok(0);
+    }
     // SAFETY: takes no pointer.
     let flags = checked(unsafe { libc::fcntl(held.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
-    let has = match flags & libc::O_ACCMODE {
+    Ok(match flags & libc::O_ACCMODE {
         _ if flags & libc::O_PATH != 0 => 0,
         libc::O_RDONLY => verb::READ | verb::LIST,
         libc::O_WRONLY => verb::WRITE,
         libc::O_RDWR => verb::READ | verb::WRITE,
         _ => 0,
-    };
-    Ok((found.st_dev, found.st_ino) == (meant.st_dev, meant.st_ino) && has & bits == bits)
+    })
 }
 
 fn open(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32, mode: u64) -> Done {
@@ -611,7 +613,7 @@ fn set_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
 
 fn set_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
     let [_, name, value, size, flags, _] = asked.args;
-    check_change(check, verb::CHMETA, place)?;
+    check_change(asked, check, verb::CHMETA, place)?;
     if size as usize > XATTR_MAX {
         return Err(libc::E2BIG);
     }
@@ -638,7 +640,7 @@ fn remove_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 fn remove_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done {
-    check_change(check, verb::CHMETA, place)?;
+    check_change(asked, check, verb::CHMETA, place)?;
     let name = asked.target.text(asked.args[1])?;
     asked.still_waiting()?;
     // SAFETY: both names are NUL-terminated.
@@ -651,14 +653,14 @@ fn chmod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), mode as u32) }.into())
 }
 
 fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
 }
@@ -667,7 +669,7 @@ fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
 fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
     let [fd, request, addr, ..] = asked.args;
     let place = Walker::new(&asked.target).held(low(fd))?;
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     let mut value = asked.target.read_exact(addr, size)?;
     asked.still_waiting()?;
     let held = asked.target.descriptor(fd)?;
@@ -680,8 +682,8 @@ fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
 }
 
 /// Checks that an object may be changed, by `CHMETA` or `WRITE`.
-fn check_change(check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
-    if place.own && is_nameless(place)? { Ok(()) } else { check.path(bits, &place.path) }
+fn check_change(asked: &Asked<'_>, check: &dyn Check, bits: u16, place: &Place) -> Result<(), Errno> {
+    if is_own_nameless(asked, place)? { Ok(()) } else { check.path(bits, &place.path) }
 }
 
 fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid): (u64, u64), flags: i32) -> Done {
@@ -691,7 +693,7 @@ fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid)
     } else {
         place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
     };
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: an empty path means the descriptor.
     done(
         unsafe { libc::fchownat(place.fd.as_raw_fd(), c"".as_ptr(), uid as u32, gid as u32, libc::AT_EMPTY_PATH) }
@@ -713,7 +715,7 @@ fn utimensat(asked: &Asked<'_>, check: &dyn Check) -> Done {
     } else {
         place(asked, low(dirfd), addr, follow, low(flags) & libc::AT_EMPTY_PATH != 0)?
     };
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     set_times(&place, read_times(asked, times, 1)?)
 }
 
@@ -731,7 +733,7 @@ fn read_times(asked: &Asked<'_>, addr: u64, scale: i64) -> Result<Option<[libc::
 
 fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times: u64, micro: bool) -> Done {
     let place = place(asked, dirfd, addr, true, false)?;
-    check_change(check, verb::CHMETA, &place)?;
+    check_change(asked, check, verb::CHMETA, &place)?;
     if micro {
         return set_times(&place, read_times(asked, times, 1000)?);
     }
@@ -750,7 +752,7 @@ fn truncate(asked: &Asked<'_>, check: &dyn Check) -> Done {
     if kind_of(&place.fd)? == libc::S_IFDIR {
         return Err(libc::EISDIR);
     }
-    check_change(check, verb::WRITE, &place)?;
+    check_change(asked, check, verb::WRITE, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::truncate(name_of(&place.fd).as_ptr(), asked.args[1] as i64) }.into())
 }
@@ -871,7 +873,7 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
         return Err(libc::EPERM);
     }
     // However it was named: another name is another set of grants.
-    let is_nameless = is_nameless(&place)?;
+    let is_nameless = is_own_nameless(asked, &place)?;
     if !is_nameless {
         check.path(verb::WRITE, &place.path)?;
     }

@@ -19,7 +19,7 @@ pub struct Place {
     /// Reached through the thread's own descriptors, which it has already: it may be looked at. It says nothing of the rights
     /// that the descriptor has.
     pub own: bool,
-    /// Number of that descriptor, where a name in `/proc` led to it.
+    /// Number of that descriptor.
     pub descriptor: Option<i32>,
 }
 
@@ -164,10 +164,10 @@ impl<'a> Walker<'a> {
     }
 
     /// The object of a descriptor.
-    pub fn held(&self, fd: i32) -> Result<Place, Errno> {
-        let fd = self.target.place_of(fd)?;
+    pub fn held(&self, number: i32) -> Result<Place, Errno> {
+        let fd = self.target.place_of(number)?;
         let path = canonical(&fd)?;
-        Ok(Place { fd, path, own: true, descriptor: None })
+        Ok(Place { fd, path, own: true, descriptor: Some(number) })
     }
 
     fn walk(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
