@@ -660,6 +660,19 @@ describe.skipIf(lacking("gcc"))("another role", () => {
     return tried(words, { calls: `${calls} ${more}`, second: true, grants: all });
   };
 
+  it("is not written to as the one whose place it has taken", async () => {
+    // A link to a link, and so on, each by many directories: the last one is what is read.
+    const links = join(base, "links");
+    mkdirSync(join(links, "d"), { recursive: true });
+    for (let k = 0; k < 35; k++)
+      symlinkSync(`${"d/../".repeat(800)}l${k + 1}/.`, join(links, `l${k}`));
+    symlinkSync(".", join(links, "l35"));
+    symlinkSync("some text", join(links, "d", "last"));
+    for (let k = 0; k < 5; k++)
+      expect(await run(["write-behind", join(links, "l0/d/last"), second], [])).toBe(EACCES);
+    rmSync(links, { recursive: true });
+  });
+
   it("gets no signal as one of a group whose leader may get it", async () => {
     const own: Words = [
       ["signal", "role:app"],

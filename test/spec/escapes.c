@@ -358,6 +358,34 @@ static int exchange_held(char **words) {
   return result;
 }
 
+/* Looks whether somebody writes to its memory. */
+static volatile char untouched[4096];
+
+static int stay_untouched(char **words) {
+  (void)words;
+  for (int k = 0; k < 60000000; k++)
+    if (untouched[k % sizeof untouched] != 0) return 0;
+  return EACCES;
+}
+
+static char *next_program[] = {NULL, "stay-untouched", NULL};
+
+static int run_next(void *unused) {
+  (void)unused;
+  for (volatile int k = 0; k < 3000000; k++) continue;
+  execv(next_program[0], next_program);
+  _exit(255);
+}
+
+/* Has a link read that takes long to find, to where the program has its memory that another thread runs meanwhile. */
+static int write_behind(char **words) {
+  static char stack[65536] __attribute__((aligned(16)));
+  int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+  next_program[0] = words[1];
+  must(clone(run_next, stack + sizeof stack, flags, NULL));
+  for (;;) must(readlink(words[0], (char *)untouched, sizeof untouched));
+}
+
 /* A large stream in one call, to a reader that takes its time: EIO when less was sent. */
 static int stream_whole(char **words) {
   (void)words;
@@ -773,6 +801,8 @@ static const struct {
     {"exchange-bind", exchange_bind},
     {"exchange-path", exchange_path},
     {"exchange-held", exchange_held},
+    {"write-behind", write_behind},
+    {"stay-untouched", stay_untouched},
     {"stream-whole", stream_whole},
     {"pass-descriptor", pass_descriptor},
     {"broken-pipe", broken_pipe},

@@ -147,6 +147,7 @@ fn check_open(asked: &Asked<'_>, check: &dyn Check, bits: u16, place: &Place) ->
 fn rights(asked: &Asked<'_>, place: &Place) -> Result<u16, Errno> {
     let Some(number) = place.descriptor.and_then(|number| u64::try_from(number).ok()) else { return Ok(0) };
     let Ok(held) = asked.target.descriptor(number) else { return Ok(0) };
+    asked.still_waiting()?;
     let (found, meant) = (facts_of(&held)?, facts_of(&place.fd)?);
     if (found.st_dev, found.st_ino) != (meant.st_dev, meant.st_ino) {
         return Ok(0);
@@ -461,7 +462,7 @@ fn stat(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64
     let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
     check_place(check, verb::STAT, &place)?;
     let facts = facts_of(&place.fd)?;
-    asked.target.write(buffer, bytes_of(&facts))?;
+    asked.write(buffer, bytes_of(&facts))?;
     Ok(Answer::Value(0))
 }
 
@@ -480,7 +481,7 @@ fn statx(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let flags = (flags & !libc::AT_SYMLINK_NOFOLLOW) | libc::AT_EMPTY_PATH;
     // SAFETY: an empty path means the descriptor; the kernel fills the struct of this frame.
     checked(unsafe { libc::statx(place.fd.as_raw_fd(), c"".as_ptr(), flags, mask as u32, &raw mut facts) }.into())?;
-    asked.target.write(buffer, bytes_of(&facts))?;
+    asked.write(buffer, bytes_of(&facts))?;
     Ok(Answer::Value(0))
 }
 
@@ -548,7 +549,7 @@ fn names_descriptor(asked: &Asked<'_>, path: &[u8]) -> bool {
 
 fn answer_link(asked: &Asked<'_>, buffer: u64, size: u64, text: &[u8]) -> Done {
     let length = text.len().min(size as usize);
-    asked.target.write(buffer, &text[..length])?;
+    asked.write(buffer, &text[..length])?;
     Ok(Answer::Value(length as i64))
 }
 
@@ -559,7 +560,7 @@ fn statfs(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills the struct of this frame.
     checked(unsafe { libc::fstatfs(place.fd.as_raw_fd(), &raw mut facts) }.into())?;
-    asked.target.write(asked.args[1], bytes_of(&facts))?;
+    asked.write(asked.args[1], bytes_of(&facts))?;
     Ok(Answer::Value(0))
 }
 
@@ -582,7 +583,7 @@ fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
         libc::getxattr(name_of(&place.fd).as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
     } as i64)?;
     if size > 0 {
-        asked.target.write(buffer, &value[..length as usize])?;
+        asked.write(buffer, &value[..length as usize])?;
     }
     Ok(Answer::Value(length))
 }
@@ -596,7 +597,7 @@ fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let length =
         checked(unsafe { libc::listxattr(name_of(&place.fd).as_ptr(), list.as_mut_ptr().cast(), list.len()) } as i64)?;
     if size > 0 {
-        asked.target.write(buffer, &list[..length as usize])?;
+        asked.write(buffer, &list[..length as usize])?;
     }
     Ok(Answer::Value(length))
 }

@@ -313,7 +313,7 @@ pub fn name(asked: &Asked<'_>, bound: &Bound) -> Done {
     let room = i32::from_ne_bytes(room.try_into().map_err(|_| libc::EFAULT)?);
     let room = usize::try_from(room).map_err(|_| libc::EINVAL)?;
     asked.still_waiting()?;
-    asked.target.write(addr, &given[..given.len().min(room)])?;
-    asked.target.write(length_at, &(given.len() as u32).to_ne_bytes())?;
+    asked.write(addr, &given[..given.len().min(room)])?;
+    asked.write(length_at, &(given.len() as u32).to_ne_bytes())?;
     Ok(Answer::Value(0))
 }

@@ -5,7 +5,8 @@
 //!   copies. Passed on are calls that are decided by registers alone; execs, whose outcome is looked at before the program
 //!   gets anything; and what gives no rights (chdir, O_PATH), since whatever starts from there is asked again.
 //! - Memory and names of a thread are only believed after the notification was found to be waiting still; but for opens that
-//!   change nothing, whose descriptor is handed over only if it is.
+//!   change nothing, whose descriptor is handed over only if it is. Its memory is written to while it is: another thread may
+//!   run a program in its place, whose memory goes by the same number.
 //! - What is checked is an open object, never a name (`paths.rs`).
 //! - Calls that may wait are performed on a thread of their own (`apart.rs`).
 
@@ -75,6 +76,22 @@ impl Caller<'_> {
     pub fn is_waiting(&self) -> bool {
         self.listener.is_waiting(self.id)
     }
+
+    /// Writes to its memory, and not to that of a program which another thread of it has begun to run meanwhile. One that is begun in
+    /// this very moment is ended: it may have been written to.
+    ///
+    /// # Errors
+    /// EINTR when it does not wait any more; EFAULT.
+    pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if !self.is_waiting() {
+            return Err(libc::EINTR);
+        }
+        let is_written = bytes.is_empty() || sys::write_memory(self.tid, addr, bytes);
+        if is_written && !self.is_waiting() {
+            let _ = sys::tgkill(self.tgid, self.tid, libc::SIGKILL);
+        }
+        if is_written { Ok(()) } else { Err(libc::EFAULT) }
+    }
 }
 
 /// One call, and the thread that made it.
@@ -91,6 +108,14 @@ impl Asked<'_> {
     #[must_use]
     pub fn caller(&self) -> Caller<'_> {
         Caller { tid: self.target.tid, tgid: self.target.tgid, listener: self.listener, id: self.id }
+    }
+
+    /// As [`Caller::write`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.caller().write(addr, bytes)
     }
 
     /// What was read so far is the thread's only if this holds.

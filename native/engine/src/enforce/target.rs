@@ -82,15 +82,6 @@ impl Target<'_> {
         Err(libc::ENAMETOOLONG)
     }
 
-    pub fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
-        Target::write_to(self.tid, addr, bytes)
-    }
-
-    /// As [`Target::write`], of a thread.
-    pub fn write_to(tid: i32, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
-        if bytes.is_empty() || sys::write_memory(tid, addr, bytes) { Ok(()) } else { Err(libc::EFAULT) }
-    }
-
     /// Its descriptor, as one of this process.
     pub fn descriptor(&self, fd: u64) -> Result<OwnedFd, Errno> {
         pidfd::descriptor(self.thread, fd as i32).map_err(|error| errno_of(&error))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking, patiently};
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
-use crate::enforce::target::{Errno, Target, errno_of};
+use crate::enforce::target::{Errno, errno_of};
 use crate::pidfd::owned;
 
 /// A connection that is waited for.
@@ -71,10 +71,7 @@ impl Accepting {
         if self.address == 0 {
             return Ok(());
         }
-        if !caller.is_waiting() {
-            return Err(libc::EINTR);
-        }
-        Target::write_to(caller.tid, self.address, &name[..name.len().min(self.room)])?;
-        Target::write_to(caller.tid, self.length, &length.to_ne_bytes())
+        caller.write(self.address, &name[..name.len().min(self.room)])?;
+        caller.write(self.length, &length.to_ne_bytes())
     }
 }

@@ -337,7 +337,7 @@ pub fn sendmmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
         };
         match one() {
             Ok((length, is_short)) => {
-                asked.target.write(at + MESSAGE_SIZE as u64, &(length as u32).to_ne_bytes())?;
+                asked.write(at + MESSAGE_SIZE as u64, &(length as u32).to_ne_bytes())?;
                 sent += 1;
                 if is_short {
                     break;
