@@ -5,7 +5,7 @@
 
 import { resolve } from "node:path";
 import { decodeCall } from "../decode/call.js";
-import { refObject, type TraceContext } from "../decode/context.js";
+import { AT_FDCWD, refObject, type TraceContext } from "../decode/context.js";
 import { choiceName, known } from "../decode/flags.js";
 import { captureBytes, findCapture } from "../decode/memory.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
@@ -201,9 +201,17 @@ export class AccessReader {
 
   /** The canonical path. `/proc/self` is the caller, whoever it was whose view the path was resolved in. */
   #resolved(batch: EventBatch, i: number, n: number): string | undefined {
-    const path = this.#facts.resolvedPath(batch, i, n);
+    const path = this.#facts.resolvedPath(batch, i, n) ?? this.#belowCwd(batch, i, n);
     const isSelf = /^\/proc\/(?:thread-)?self(?:\/|$)/.test(this.#facts.path(batch, i, n) ?? "");
     return isSelf ? path?.replace(/^\/proc\/\d+(?=\/|$)/, "/proc/self") : path;
+  }
+
+  /** A name in the working directory, which the recorder could not ask for any more when the program ended at once. */
+  #belowCwd(batch: EventBatch, i: number, n: number): string | undefined {
+    const given = this.#facts.path(batch, i, n);
+    const base = this.#facts.shape(batch, i)?.bases[n] ?? -1;
+    if (!given || (base >= 0 && (this.#low(batch, i, base) | 0) !== AT_FDCWD)) return undefined;
+    return resolve("/", this.#cwd, given);
   }
 
   #openFlags(batch: EventBatch, i: number, name: string, flagsAt: number): number {

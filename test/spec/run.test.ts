@@ -369,6 +369,28 @@ describe("a shell that was recorded with PWD", TIMEOUT, () => {
   });
 });
 
+describe("a program that ends right after a call", TIMEOUT, () => {
+  it("may do that in the directory where it stood", () => {
+    const place = new SpecPlace();
+    place.learn("mkdir", "-p", "a", "b/c/d");
+    // Where it stood could not be asked for any more.
+    const events = place.trace("dump", "../base.trace").stdout.split(/\n(?=event )/);
+    const cut = events.map((event) =>
+      / code=83 /.test(event)
+        ? event.replace(/\n {2}(?:ref slot=cwd|capture slot=0 side=resolved) [^\n]*/g, "")
+        : event,
+    );
+    expect(cut).not.toEqual(events);
+    writeFileSync(join(place.base, "cut.txt"), cut.join("\n"));
+    place.trace("dump", "--assemble", "../cut.txt", "-o", "../cut.trace");
+    place.trace("spec", "gen", "--force", "-o", "../app.spec", "../cut.trace");
+    const spec = readFileSync(join(place.base, "app.spec"), "utf8");
+    for (const name of ["a", "b", "b/c", "b/c/d"])
+      expect(spec).toContain(`{verb: create, object: $PWD/${name},`);
+    place.leave();
+  });
+});
+
 describe("a program that was killed in a call when it was recorded", TIMEOUT, () => {
   it("may make that call", () => {
     const place = new SpecPlace();
