@@ -28,7 +28,7 @@ const TEMPORARY_TAIL = /^(.*[._-](?:tmp|TMP|temp)[._-]?)[A-Za-z0-9]*\d[A-Za-z0-9
 const GCC_NAME = /^cc[A-Za-z0-9]{6}((?:\.[A-Za-z0-9_]{1,8}){1,3})$/;
 
 /** tempfile of python, called without a prefix: eight such characters, of which several in a row may be digits. */
-const PYTHON_NAME = /^tmp[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+export const PYTHON_NAME = /^tmp[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
 
 /** tempfile of python: eight small letters, digits and underscores behind the prefix. */
 const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;

@@ -4,6 +4,7 @@
  */
 
 import { wallClock } from "../show/time.js";
+import { PYTHON_NAME as PLAIN_PYTHON_NAME } from "./made_up.js";
 
 /** What stands in a pattern for each such word of a name. */
 export type Stamps = ReadonlyMap<string, string>;
@@ -126,6 +127,8 @@ export class StampFinder {
 
 function privateForms(name: string): Map<string, string> {
   const forms = new Map<string, string>();
+  const plain = PLAIN_PYTHON_NAME.exec(name);
+  if (plain !== null) return forms.set(AMONG_TEMPORARY, `tmp*${plain[1]}`);
   const [libc, python] = [LIBC_NAME, PYTHON_NAME].map((form) => form.exec(name));
   // Of eight characters the second may be an underscore, behind which six are left.
   const found = python ?? libc;

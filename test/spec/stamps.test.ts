@@ -111,6 +111,8 @@ describe("a name that was made for its maker alone", () => {
     expect(general("uogyfryj")).toBe("*");
     expect(general("pip-uogyfryj.whl")).toBe("pip-*.whl");
     expect(general("h_b2rmo5")).toBe("*");
+    expect(general("tmpq_ab12cd")).toBe("tmp*");
+    expect(general("tmpq_ab12cd.txt")).toBe("tmp*.txt");
     expect(general("sh-thd.FIAPOI")).toBe("sh-thd.*");
     expect(general("socket")).toBe("socket");
     expect(general("app.socket")).toBe("app.socket");
