@@ -48,6 +48,9 @@ interface Options {
   readonly verbose?: boolean;
 }
 
+/** The kernel gives no larger ones out: PID_MAX_LIMIT of linux/threads.h. */
+const MOST_PID = 4_194_304;
+
 /** Signals that are meant for the program when they reach the recorder. */
 const forwarded = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 /** Signals that the terminal sends to the program as well: the program decides, the recorder stays. */
@@ -85,10 +88,13 @@ export const command: CommandDef<Options> = {
     },
     {
       flags: "-p <pid>",
-      help: "observe a process that runs already, until Ctrl-C",
+      help: "observe a process that runs already, until Ctrl-C; -p 4711,4712 or several -p: more of them",
       parse: (text, previous) => [
         ...((previous as number[] | undefined) ?? []),
-        wholeNumber(1)(text),
+        ...text
+          .trim()
+          .split(/[\s,]+/)
+          .map(wholeNumber(1, MOST_PID)),
       ],
     },
     { flags: "--detach-on-exit", help: "leave what the program started running when it ends" },
@@ -190,6 +196,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
       "leave one of the two out",
     );
   }
+  if (options.p !== undefined) checkObserving(options);
   const chosen = await recordOptions(context);
   const once = (changes: Partial<RecordOptions>) => recordOnce({ ...chosen, ...changes });
   const isPlain =
@@ -239,6 +246,18 @@ function checkOptions(options: Options): void {
       "leave -o out, or keep only the run that fails: --until-failure",
     );
   }
+}
+
+/** What is said of a program that is to be started means nothing to one that runs. */
+function checkObserving({ user, env, keep }: Options): void {
+  const onFailure = keep === "on-failure" ? keep : undefined;
+  const meaningless = { "--user": user, "--env": env, "--keep=on-failure": onFailure };
+  const name = Object.entries(meaningless).find(([, given]) => given !== undefined)?.[0];
+  if (name === undefined) return;
+  throw usageError(
+    `${name} is for a program that is started, and -p observes what runs already`,
+    `leave ${name} out`,
+  );
 }
 
 /** One recording, with the signals that come meanwhile passed on. */

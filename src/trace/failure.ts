@@ -43,6 +43,7 @@ const hints: Readonly<Record<string, Hint>> = {
   "empty-command": () => "name the program to run: trace record ls -l",
   "no-process": () => "ps -e lists the processes that run",
   permission: () => "trace doctor says what forbids it and how to allow it",
+  traced: () => "a process can have one tracer: end that one first",
   cwd: () => "start from a directory that exists and can be entered",
   user: () => "becoming another user needs root: sudo trace record -u USER ...",
   filter: () => "record everything instead (no -e), or look at: trace doctor",

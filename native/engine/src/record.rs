@@ -184,8 +184,8 @@ pub fn record(options: &Options, control: &Arc<Control>) -> Result<Outcome, Engi
     let writer = Writer::create(&options.output, &writer_options)?;
     let usable = usable_agent(options);
     let filter = match (&options.only, &usable) {
-        // What an older filter refuses would not come to it.
-        (Some(names), _) => (!sys::has_own_filter()).then(|| filter::program(names)),
+        // What an older filter refuses would not come to it, and none can be put into a process that runs already.
+        (Some(names), _) => (options.attach.is_empty() && !sys::has_own_filter()).then(|| filter::program(names)),
         (None, Ok(Some(Usable { image, older: None }))) => Some(crate::agent::filter::program(image)),
         (None, _) => None,
     };

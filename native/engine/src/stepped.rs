@@ -56,31 +56,51 @@ fn stores_flags(instruction: &Instruction) -> bool {
 /// place looks like an instruction that loads the flags, since it takes it for the program's own then. Where a jump has
 /// replaced code that may be any of its bytes. A call that the handler has interrupted may be made again: then the frame has its place.
 pub fn clear_frame(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs_struct) {
-    /// Where the saved flags are, from the stack pointer on, and the size of a word there: `struct rt_sigframe` of x86-64, and
-    /// both frames of i386 (asm/sigframe.h). The place that was interrupted stands 8 bytes before.
-    const FLAGS: [(u64, usize); 3] = [(184, 8), (228, 4), (72, 4)];
     if before.eflags & TRAP_FLAG != 0 {
         return;
     }
-    let is_64bit = before.cs == USER_CS;
-    let is_made_again = sys::is_interrupted(before);
-    let call = before.rip.wrapping_sub(image::SYSCALL.len() as u64);
-    for (offset, word) in FLAGS.into_iter().filter(|(_, word)| is_64bit == (*word == 8)) {
-        let at = at_handler.rsp.wrapping_add(offset);
-        let mut saved = [0; 16];
-        if sys::read_pieces(tid, &[(at.wrapping_sub(8), 8 + word)], &mut saved) < 8 + word {
-            continue;
-        }
-        let (place, flags) = (word_of(&saved[..word]), word_of(&saved[8..8 + word]));
-        if place == before.rip || (is_made_again && place == call) {
-            if flags & TRAP_FLAG != 0 {
-                sys::write_memory(tid, at, &(flags & !TRAP_FLAG).to_le_bytes()[..word]);
-            }
-            return;
-        }
+    let Some(frame) = Frame::find(tid, before, at_handler) else { return };
+    if frame.flags & TRAP_FLAG != 0 {
+        let flags = (frame.flags & !TRAP_FLAG).to_le_bytes();
+        sys::write_memory(tid, frame.flags_at, &flags[..frame.word]);
     }
 }
 
+/// Whether a call that a handler has interrupted is made again when that has ended; the same registers.
+#[must_use]
+pub fn makes_call_again(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs_struct) -> bool {
+    Frame::find(tid, before, at_handler).is_some_and(|frame| frame.place != before.rip)
+}
+
+/// What the frame of a handler says of the place that was interrupted.
+struct Frame {
+    place: u64,
+    flags: u64,
+    flags_at: u64,
+    /// The size of a word there.
+    word: usize,
+}
+
+impl Frame {
+    fn find(tid: pid_t, before: &user_regs_struct, at_handler: &user_regs_struct) -> Option<Frame> {
+        /// Where the saved flags are, from the stack pointer on, and the size of a word there: `struct rt_sigframe` of x86-64, and
+        /// both frames of i386 (asm/sigframe.h). The place that was interrupted stands 8 bytes before.
+        const FLAGS: [(u64, usize); 3] = [(184, 8), (228, 4), (72, 4)];
+        let is_64bit = before.cs == USER_CS;
+        let is_made_again = sys::is_interrupted(before);
+        let call = before.rip.wrapping_sub(image::SYSCALL.len() as u64);
+        FLAGS.into_iter().filter(|(_, word)| is_64bit == (*word == 8)).find_map(|(offset, word)| {
+            let flags_at = at_handler.rsp.wrapping_add(offset);
+            let mut saved = [0; 16];
+            if sys::read_pieces(tid, &[(flags_at.wrapping_sub(8), 8 + word)], &mut saved) < 8 + word {
+                return None;
+            }
+            let (place, flags) = (word_of(&saved[..word]), word_of(&saved[8..8 + word]));
+            let is_there = place == before.rip || (is_made_again && place == call);
+            is_there.then_some(Frame { place, flags, flags_at, word })
+        })
+    }
+}
 #[cfg(test)]
 mod tests {
     use iced_x86::{Decoder, DecoderOptions};

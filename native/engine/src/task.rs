@@ -34,6 +34,9 @@ pub struct Handler {
 }
 
 impl Handler {
+    /// Where the program has a function that nobody has seen it give.
+    pub const UNKNOWN: u64 = u64::MAX;
+
     /// A function of the program runs.
     #[must_use]
     pub fn is_caught(&self) -> bool {
@@ -315,6 +318,8 @@ pub struct Task {
     pub in_group_stop: bool,
     /// That was in the middle of its own code.
     pub stopped_in_code: bool,
+    /// It ran already when it was seized, and has not stopped since.
+    pub seized: bool,
     pub space: Rc<RefCell<Space>>,
     pub pending: Option<Pending>,
     /// Signals that came in the middle of its own code.
@@ -430,6 +435,7 @@ impl Task {
             writes_within: false,
             in_group_stop: false,
             stopped_in_code: false,
+            seized: false,
             space: Rc::default(),
             pending: None,
             held: Vec::new(),

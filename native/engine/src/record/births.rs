@@ -10,6 +10,8 @@ use libc::{c_int, pid_t};
 
 use super::Recorder;
 use super::lifecycle::clone_flags;
+use super::signals;
+use super::stops::signal_of;
 use crate::agent::code::{Code, State};
 use crate::placement::Place;
 use crate::sys::{self, Waited};
@@ -46,10 +48,11 @@ impl Births {
 
 impl Recorder {
     /// A task that is not known has stopped.
-    pub(super) fn unknown_stopped(&mut self, tid: pid_t) {
+    pub(super) fn unknown_stopped(&mut self, waited: &Waited) {
+        let tid = waited.tid;
         if self.detaching && !self.has_changed_programs() {
             self.births.told.remove(&tid);
-            self.let_go(tid, 0);
+            self.let_go(tid, signal_of(waited));
         } else if let Some(birth) = self.births.told.remove(&tid) {
             self.adopt(tid, birth, None);
         } else {
@@ -197,6 +200,7 @@ impl Recorder {
         if self.world.placement.is_active() && !own_place {
             let _ = sys::set_affinity(tid, &self.world.placement.visible);
         }
+        signals::make_stopped_again(tid);
         let _ = sys::resume(tid, sys::Resume::Detach, signal);
     }
 }

@@ -12,6 +12,7 @@ use crate::memory::Memory;
 use crate::plan;
 use crate::raw::RawEvent;
 use crate::record::{World, signals};
+use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, is_restart};
 use crate::task::{Interrupted, Task};
 
@@ -108,7 +109,7 @@ impl World {
             // No function of the program runs: the kernel starts the call again (or the signal kills).
             None => true,
             Some(handler) if !handler.is_caught() => true,
-            Some(handler) => result == -513 || (result == -512 && handler.restarts),
+            Some(handler) => result == -513 || (result == signals::ERESTARTSYS && handler.restarts),
         };
         let flags = if restarts {
             if task.interrupted.len() >= 8 {
@@ -167,14 +168,18 @@ impl World {
     }
 
     pub(super) fn signal(&mut self, task: &Task, signal: c_int) {
+        self.signal_as_told(task, signal, sys::signal_info(task.tid).ok().as_ref());
+    }
+
+    /// The same, with what the kernel tells of it.
+    pub(super) fn signal_as_told(&mut self, task: &Task, signal: c_int, info: Option<&SigInfo>) {
         let mut memory = Memory::default();
         let mut event = self.event(task, EventKind::Signal, signal);
-        if let Ok(info) = sys::signal_info(task.tid) {
-            memory.add(0, Side::In, &info);
-            let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        if let Some(info) = info {
+            memory.add(0, Side::In, info);
             event.nargs = 2;
-            event.args[0] = word(8) as u64;
-            event.args[1] = word(16) as u64;
+            event.args[0] = siginfo::code(info) as u64;
+            event.args[1] = siginfo::pid(info) as u64;
         }
         self.commit(event, &memory);
     }

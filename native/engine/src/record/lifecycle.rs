@@ -356,15 +356,16 @@ impl Recorder {
     }
 
     pub(super) fn finish(self, launched: Option<&Launched>, output: &Path) -> Result<Outcome, EngineError> {
-        self.world.finish(self.root_status.unwrap_or(0), launched, output)
+        let status = (self.root != 0).then(|| self.root_status.unwrap_or(0));
+        self.world.finish(status, launched, output)
     }
 }
 
 impl World {
-    /// Ends the recording of a program that ended with this wait status.
+    /// Ends the recording of a program that ended with this wait status; of one that ran already nobody is told.
     pub(super) fn finish(
         self,
-        status: c_int,
+        status: Option<c_int>,
         launched: Option<&Launched>,
         output: &Path,
     ) -> Result<Outcome, EngineError> {
@@ -376,15 +377,15 @@ impl World {
         world.sink.pack(world.images.take_unpacked());
         world.tell_what_was_not_kept();
         let duration_ns = world.time(sys::monotonic());
-        for (key, value) in [
-            ("status", status.to_string()),
+        let status_text = status.map(|status| ("status", status.to_string()));
+        for (key, value) in status_text.into_iter().chain([
             ("duration_ns", duration_ns.to_string()),
             ("processes", world.processes.to_string()),
             ("threads", world.threads.to_string()),
             ("lost", world.lost.map(|count| count.to_string()).join(" ")),
             ("notes", world.notes.join("\n")),
             ("unreplayable", world.obstacles.join("\n")),
-        ] {
+        ]) {
             world.definitions.push(Definition::Meta { key: key.into(), value: value.into_bytes() });
         }
         if let Some(agent) = &world.agent {
@@ -403,7 +404,7 @@ impl World {
             ));
         }
         Ok(Outcome {
-            status,
+            status: status.unwrap_or(0),
             processes: world.processes,
             threads: world.threads,
             duration_ns,

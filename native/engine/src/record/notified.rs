@@ -92,7 +92,7 @@ pub(super) fn record(options: &Options, control: &Arc<Control>) -> Result<Outcom
     recorder.run();
     control.program_ended();
     let status = recorder.root_status.unwrap_or(0);
-    recorder.world.finish(status, Some(&launched), &options.output)
+    recorder.world.finish(Some(status), Some(&launched), &options.output)
 }
 
 /// What this backend has no means for.

@@ -565,6 +565,8 @@ impl World {
     }
 }
 
+/// A raw result of a call that is made again when no handler runs, or one with `SA_RESTART`.
+pub(super) const ERESTARTSYS: i64 = -512;
 /// A raw result of a call that is made again when no handler runs.
 pub(super) const ERESTARTNOHAND: i64 = -514;
 
@@ -580,6 +582,7 @@ pub(super) fn is_interrupted_by_any(call: &Call, result: i64) -> bool {
                 | "epoll_pwait2"
                 | "semop"
                 | "semtimedop"
+                | "io_uring_enter"
                 | "rt_sigtimedwait"
                 | "io_getevents"
                 | "io_pgetevents"
@@ -602,6 +605,18 @@ pub(super) fn make_again(tid: pid_t) -> bool {
     let made = sys::registers(tid)
         .and_then(|regs| sys::set_registers(tid, &user_regs_struct { rax: ERESTARTNOHAND as u64, ..regs }));
     made.is_ok()
+}
+
+/// A thread is let go, perhaps behind a call that only the stop which it was asked for has interrupted: it makes that again. Where a handler
+/// comes first the call fails all the same.
+pub(super) fn make_stopped_again(tid: pid_t) {
+    let Ok(info) = sys::syscall_info(tid).map_err(drop) else { return };
+    if info.op == sys::INFO_EXIT
+        && let Ok(regs) = sys::registers(tid)
+        && is_interrupted_by_any(&Call::unknown(regs.orig_rax as u32, 0, 0), info.first as i64)
+    {
+        make_again(tid);
+    }
 }
 
 /// Whether a process takes no notice of a signal that is about to be delivered.

@@ -14,7 +14,7 @@ use crate::record::chaos::Settling;
 use crate::record::control::wake_signal;
 use crate::record::{Options, Outcome, Recorder, World, filter, signals, trace_options};
 use crate::sys::{self, Resume, Waited, Waiting};
-use crate::task::{MovingStep, Task};
+use crate::task::{Handler, MovingStep, Task};
 
 /// With one busy task, other stops are asked for after this many.
 const SELDOM: u32 = 4;
@@ -24,11 +24,6 @@ const MANY: usize = 32;
 impl Recorder {
     /// Observes processes that run already, until they end or the recording is to stop.
     pub(super) fn observe(mut self, options: &Options) -> Result<Outcome, EngineError> {
-        if options.only.is_some() {
-            self.world.discard(&options.output);
-            let why = "a capture filter cannot be put into a process that runs already";
-            return Err(EngineError::start("filter", why));
-        }
         // The recorder's end must not be the end of a server.
         let trace_options = trace_options(false) & !libc::PTRACE_O_EXITKILL;
         if let Err(error) = self.attach(&options.attach, trace_options) {
@@ -75,6 +70,9 @@ impl Recorder {
             }
             if !self.detaching && self.control.is_stopping() {
                 self.detach_all();
+            }
+            if self.has_let_go() {
+                break;
             }
         }
         self.pace.end();
@@ -125,9 +123,10 @@ impl Recorder {
             return;
         }
         let Some(task) = self.tasks.get_mut(&tid) else {
-            self.unknown_stopped(tid);
+            self.unknown_stopped(&waited);
             return;
         };
+        self.world.seized(task);
         if tid == self.root && std::mem::take(&mut self.root_stopped) {
             self.control.program_stopped(false, 0);
         }
@@ -140,7 +139,10 @@ impl Recorder {
             // The stop that was asked for is forgotten with this one.
             let _ = sys::interrupt(tid);
         } else if self.detaching {
-            let signal = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
+            let signal = signal_of(&waited);
+            if signal == 0 && self.comes_back_before_call(tid) {
+                return;
+            }
             if let Some(signal) = self.ready_to_leave(tid, signal) {
                 self.let_go(tid, signal);
                 self.forget(tid);
@@ -237,6 +239,16 @@ impl Recorder {
         if self.world.answer_learnt(task, signal) {
             return self.go_on(tid, 0);
         }
+        let is_unknown = task.handler(signal).is_some_and(|handler| handler.addr == Handler::UNKNOWN);
+        if is_unknown
+            && matches!(task.undecided, Some((_, signals::ERESTARTSYS, _)))
+            && let Ok(info) = sys::signal_info(tid)
+        {
+            return match self.learn_handler(tid, signal, &info) {
+                Some(waited) => self.dispatch(waited),
+                None => self.go_on(tid, 0),
+            };
+        }
         self.world.decide(task, Some(signal));
         if !task.launching {
             self.world.signal(task, signal);
@@ -307,6 +319,12 @@ impl World {
         let is_wanted = |names: &Vec<String>| filter::wants(names, info.machine(), info.first as u32);
         task.is_strict || self.only.as_ref().is_none_or(is_wanted)
     }
+}
+
+/// The signal that a task is about to get; 0 where it has stopped for something else.
+pub(super) fn signal_of(waited: &Waited) -> c_int {
+    let signal = libc::WSTOPSIG(waited.status);
+    if waited.status >> 16 == 0 && signal & 0x80 == 0 { signal } else { 0 }
 }
 
 /// Whether a thread is about to enter the call that it is in once more, having waited for what it moves.

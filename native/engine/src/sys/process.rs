@@ -89,6 +89,13 @@ pub fn has_own_filter() -> bool {
     unsafe { libc::prctl(libc::PR_GET_SECCOMP) == 2 }
 }
 
+/// Whether calls of a thread pass a filter, or are held to a few (strict mode), as proc_pid_status(5) tells it.
+#[must_use]
+pub fn filters_calls(tid: pid_t) -> bool {
+    let status = status_of(tid).unwrap_or_default();
+    status_field(&status, "Seccomp").is_some_and(|mode| mode != "0")
+}
+
 /// Whether this thread, and so all that it starts, gains no privileges, prctl(2).
 #[must_use]
 pub fn gains_nothing() -> bool {
