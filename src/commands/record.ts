@@ -198,13 +198,17 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   }
   if (options.p !== undefined) checkObserving(options);
   const chosen = await recordOptions(context);
-  const once = (changes: Partial<RecordOptions>) => recordOnce({ ...chosen, ...changes });
+  let wasAskedToEnd = false;
+  const askToEnd = () => {
+    wasAskedToEnd = true;
+  };
+  const once = (changes: Partial<RecordOptions>) => recordOnce({ ...chosen, ...changes }, askToEnd);
   const isPlain =
     options.keep === "always" &&
     (options.pack ?? options.chaos ?? options.runs ?? options.untilFailure) === undefined;
   const done: RunsResult = isPlain
     ? { result: await once({}), isKept: true, warnings: [], remarks: [] }
-    : await (await import("./runs.js")).recordRuns(options, once);
+    : await (await import("./runs.js")).recordRuns(options, once, () => wasAskedToEnd);
   const { result } = done;
   if (done.isKept) remember(result.path, context.env);
   report(context, done);
@@ -260,10 +264,12 @@ function checkObserving({ user, env, keep }: Options): void {
   );
 }
 
-/** One recording, with the signals that come meanwhile passed on. */
-async function recordOnce(options: RecordOptions): Promise<RecordResult> {
+/** One recording, with the signals that come meanwhile passed on. Of those that ask for an end `askedToEnd` is told. */
+async function recordOnce(options: RecordOptions, askedToEnd: () => void): Promise<RecordResult> {
   const recording = startRecording(options);
-  const release = options.attach ? endOnSignals(() => recording.detach()) : holdSignals(recording);
+  const release = options.attach
+    ? endOnSignals(() => recording.detach())
+    : holdSignals(recording, askedToEnd);
   try {
     return await recording.result;
   } finally {
@@ -415,21 +421,26 @@ function findUser(name: string): { uid: number; gid: number; groups: number[] } 
 }
 
 /** Passes signals on to the program while it runs; returns what ends that. */
-function holdSignals(recording: Recording): () => void {
+function holdSignals(recording: Recording, askedToEnd: () => void): () => void {
   let asked: NodeJS.Timeout | undefined;
   // A program that was asked to end, and did, is not waited for in what it left behind: that goes on, as without us.
   const endWithProgram = () => {
     if (!recording.kill(0)) recording.detach();
   };
+  const endFromTerminal = () => {
+    askedToEnd();
+    endWithProgram();
+  };
   const send = (name: NodeJS.Signals) => {
     const isThere = recording.kill(constants.signals[name]);
     if (name !== "SIGTERM" && name !== "SIGHUP") return;
+    askedToEnd();
     if (isThere) asked ??= setInterval(endWithProgram, 50);
     else recording.detach();
   };
   const release = onSignals([
     ...forwarded.map((name) => [name, () => send(name)] as const),
-    ...fromTerminal.map((name) => [name, endWithProgram] as const),
+    ...fromTerminal.map((name) => [name, endFromTerminal] as const),
     ...stopping.map((name) => [name, () => recording.stopAlong(constants.signals[name])] as const),
     ["SIGCONT", () => setTimeout(() => recording.kill(constants.signals.SIGCONT), continueAfterMs)],
   ]);

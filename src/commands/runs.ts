@@ -34,6 +34,7 @@ const SEEDS = 2 ** 32;
 export async function recordRuns(
   options: RunsOptions,
   record: (changes: Partial<RecordOptions>) => Promise<RecordResult>,
+  wasAskedToEnd: () => boolean,
 ): Promise<RunsResult> {
   const { untilFailure = false } = options;
   const onlyFailures = untilFailure || options.keep === "on-failure";
@@ -53,7 +54,8 @@ export async function recordRuns(
       warnings.push(...packed.warnings);
       remarks.push(...packed.remarks);
     }
-    if (run < most && !(untilFailure && failed) && !wasStopped(result)) continue;
+    const isOver = run >= most || (untilFailure && failed);
+    if (!isOver && !wasStopped(result) && !wasAskedToEnd()) continue;
     const reason = untilFailure ? "--until-failure" : "--keep=on-failure";
     if (!isKept) remarks.push(`the program succeeded, so its trace was removed (${reason})`);
     if (run > 1) remarks.push(`${run} runs, ${failures} failed`);
@@ -73,7 +75,7 @@ function remove(path: string): boolean {
   }
 }
 
-/** Whoever stops a run from the keyboard or by kill wants no other one. */
+/** Whoever ends a run from the keyboard or by kill wants no other one. */
 function wasStopped({ exitSignal }: RecordResult): boolean {
   const { SIGINT, SIGTERM, SIGQUIT, SIGHUP } = constants.signals;
   return exitSignal !== undefined && [SIGINT, SIGTERM, SIGQUIT, SIGHUP].includes(exitSignal);

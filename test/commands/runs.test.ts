@@ -7,7 +7,17 @@ import { afterAll, describe, expect, it } from "vitest";
 import { type RunsOptions, recordRuns } from "../../src/commands/runs.js";
 import type { RecordOptions, RecordResult } from "../../src/record.js";
 import { openTrace } from "../../src/trace/open.js";
-import { folder, record, recordWords, run, stateOf } from "../record/support.js";
+import {
+  contentOf,
+  ended,
+  folder,
+  record,
+  recordWords,
+  run,
+  start,
+  stateOf,
+  until,
+} from "../record/support.js";
 import { temporaryFolder } from "../support/text_trace.js";
 
 const scratch = temporaryFolder();
@@ -38,7 +48,7 @@ async function runs(options: Partial<RunsOptions>, ends: readonly number[]) {
       failure: undefined,
     };
   };
-  const done = await recordRuns({ keep: "always", ...options }, record);
+  const done = await recordRuns({ keep: "always", ...options }, record, () => false);
   const left = asked.map((_, k) => existsSync(scratch.file(`run-${k + 1}`)));
   return { ...done, asked, left };
 }
@@ -104,6 +114,27 @@ describe("recordRuns", () => {
 });
 
 describe("trace record", () => {
+  it("runs no program again when it was asked to end, also where the program makes an end of its own of that", async () => {
+    const dir = folder();
+    const script = 'trap "exit 0" INT; echo $$ >> pids; while :; do sleep 0.01; done';
+    const options = ["--runs=50", "--until-failure"];
+    const words = [...recordWords(join(dir, "x.trace"), ...options), "sh", "-c", script];
+    const recorder = start(words, { cwd: dir, env: stateOf(dir) });
+    const end = ended(recorder);
+    try {
+      const pid = await until(() => contentOf(join(dir, "pids")).trim());
+      // As from a terminal: both have it.
+      recorder.kill("SIGINT");
+      process.kill(Number(pid), "SIGINT");
+      expect(await end).toMatchObject({ code: 0, stderr: "" });
+      expect(contentOf(join(dir, "pids"))).toBe(`${pid}\n`);
+    } finally {
+      // With all that it records.
+      recorder.kill("SIGKILL");
+    }
+    expect(existsSync(join(dir, "x.trace"))).toBe(false);
+  });
+
   const counting = 'n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; [ "$n" -lt 2 ]';
 
   it("repeats a program until it fails, and keeps that one", async () => {
