@@ -6,7 +6,7 @@ import type { Coverage } from "../trace/coverage.js";
 import { type LostCounts, replayability, statusText, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import type { CommandContext, CommandDef } from "./command.js";
-import { colorChoice, colorOption, onlyTrace, openNamed } from "./selection.js";
+import { colorChoice, colorOption, onlyTrace, openNamed, terminalWidth } from "./selection.js";
 
 interface Options {
   readonly format: "text" | "json";
@@ -83,6 +83,9 @@ async function missingFiles(trace: Trace): Promise<readonly NativeMissingFile[]>
 
 type Line = readonly [label: string, text: string];
 
+/** Columns in front of the texts. */
+const MARGIN = 13;
+
 async function infoText(
   trace: Trace,
   counts: Counts,
@@ -98,9 +101,17 @@ async function infoText(
     ...(await fileLines(trace)),
     ...(context.options.coverage === true ? await coverageLines(trace.info) : []),
   ];
+  const { wrap } = await import("../report/text.js");
+  const room = Math.max(40, terminalWidth(context) - MARGIN);
+  const indent = `\n${" ".repeat(MARGIN)}`;
   const state = trace.state === "complete" ? "green" : "yellow";
   let out = `${paint("bold", trace.path)}  ${paint(state, trace.state)}\n`;
-  for (const [label, text] of lines) out += `  ${paint("dim", label.padEnd(11))}${text}\n`;
+  for (const [label, text] of lines) {
+    const head = `  ${paint("dim", label.padEnd(MARGIN - 2))}`;
+    // Elsewhere a line is one, however long a command is.
+    const parts = Number.isFinite(room) ? wrap(text, room) : [text];
+    out += `${head}${parts.join(indent)}\n`;
+  }
   return out;
 }
 

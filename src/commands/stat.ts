@@ -104,11 +104,13 @@ async function run(context: CommandContext<Options>): Promise<number> {
   if (options.C === true) await showCalls(context, trace, filter);
   const { by } = options;
   const statistics = await collectStatistics(trace, by, selection);
-  const ordered = sorted(statistics.rows, options.sort);
+  const isBegun = trace.info.facts.get("backend") === "notify";
+  const key = isBegun && options.sort === "time" ? "calls" : options.sort;
+  const ordered = sorted(statistics.rows, key);
   const many = by === "path" || by === "peer";
   const top = options.top ?? (many && options.format === "text" ? 30 : 0);
   const rows = top === 0 ? ordered : ordered.slice(0, top);
-  context.stdout.write(await reportText(context, { by, statistics, rows }));
+  context.stdout.write(await reportText(context, { by, isBegun, statistics, rows }));
   trace.close();
   if (statistics.failure !== undefined) throw statistics.failure;
   return 0;

@@ -83,27 +83,37 @@ function label(row: StatRow): string {
 
 export interface TableFacts {
   readonly by: Grouping;
+  /** Calls were only seen to begin: how long they took, whether they failed and what they moved is not known. */
+  readonly isBegun?: boolean;
   readonly statistics: Statistics;
   /** The rows to show, in their order. */
   readonly rows: readonly StatRow[];
 }
 
-export function statText(facts: TableFacts, paint: Painter, width: number): string {
-  const { by, rows, statistics } = facts;
+/** Columns and rows of the tables for people, the last row of all together: without the columns of which nothing is known. */
+function table({ by, isBegun, rows, statistics }: TableFacts) {
   const { total } = statistics;
-  const body = rows.map((row) => cells(row, by, total.durations.total));
-  const foot = cells(total, by, total.durations.total);
-  const hidden = statistics.rows.length - rows.length;
-  const more = hidden > 0 ? `${humanCount(hidden)} more rows; --top 0 shows all\n` : "";
-  return tableText(columns(by), body, { paint, width, foot }) + more;
+  const all = columns(by);
+  const isKnown = (_: unknown, k: number) => !isBegun || ["calls", by].includes(all[k]?.head ?? "");
+  return {
+    columns: all.filter(isKnown),
+    body: [...rows, total].map((row) => cells(row, by, total.durations.total).filter(isKnown)),
+  };
 }
 
-export function statMarkdown({ by, rows, statistics }: TableFacts): string {
-  const whole = statistics.total.durations.total;
-  return tableMarkdown(
-    columns(by),
-    [...rows, statistics.total].map((row) => cells(row, by, whole)),
-  );
+export function statText(facts: TableFacts, paint: Painter, width: number): string {
+  const { rows, statistics } = facts;
+  const { columns, body } = table(facts);
+  const foot = body.pop();
+  const hidden = statistics.rows.length - rows.length;
+  const more = hidden > 0 ? `${humanCount(hidden)} more rows; --top 0 shows all\n` : "";
+  const note = facts.isBegun ? "how long calls took was not recorded (--backend=notify)\n" : "";
+  return tableText(columns, body, { paint, width, ...(foot && { foot }) }) + more + note;
+}
+
+export function statMarkdown(facts: TableFacts): string {
+  const { columns, body } = table(facts);
+  return tableMarkdown(columns, body);
 }
 
 /** For each row, and for all together: how many calls took how long. */

@@ -133,6 +133,15 @@ describe("trace info", () => {
     expect(stdout).toMatch(/^ {2}note {7}one remark$/m);
   });
 
+  it("breaks long lines where a terminal ends, below each other", async () => {
+    const long = folder.file("long.trace");
+    await sampleTrace().meta("notes", "some words ".repeat(20).trim()).write(long);
+    const { stdout } = await runCommand(["info", long], { COLUMNS: "60" });
+    expect(stdout.split("\n").filter((line) => line.length > 60)).toEqual([]);
+    expect(stdout).toMatch(/\n {2}note {7}(?:some words ?){4}\n {13}(?:some words ?){4}\n/);
+    expect((await runCommand(["info", long])).stdout).toContain("some words ".repeat(19));
+  });
+
   it("is JSON, too", async () => {
     const document: unknown = JSON.parse((await run("info", path, "--format=json")).stdout);
     expect(document).toMatchObject({

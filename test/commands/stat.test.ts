@@ -53,6 +53,15 @@ describe("trace stat", () => {
     expect(names(await rows("--by", by)).sort()).toEqual([...expected].sort());
   });
 
+  it("says no times of calls that were only seen to begin", async () => {
+    const begun = folder.file("begun.trace");
+    await sampleTrace().meta("backend", "notify").write(begun);
+    const { stdout } = await runCommand(["stat", begun, "p1"]);
+    expect(stdout).toMatch(/^calls {2}syscall\n +2 {2}openat\n/);
+    expect(stdout).not.toMatch(/ (?:ns|ms)\b/);
+    expect(stdout).toMatch(/\nhow long calls took was not recorded/);
+  });
+
   it("counts the bytes of files, and the CPU time of processes", async () => {
     const pipe = (await rows("--by", "path")).find(({ name }) => name === "pipe:[17]");
     expect(pipe).toMatchObject({ read: 5, written: 5 });

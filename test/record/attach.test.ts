@@ -153,6 +153,7 @@ describe("which processes are observed", () => {
       child.stdin.end();
       await end;
       const { trace, events } = await read(recording.file);
+      expect(trace.info).toMatchObject({ command: ["python3", "-c", script], cwd: process.cwd() });
       expect(trace.processes.map((process) => process.pid)).toEqual([pid]);
       expect(trace.threads.map((thread) => thread.tid)).toEqual(threads);
       const paths = calls(events, "newfstatat", "stat").map(

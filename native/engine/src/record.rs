@@ -392,7 +392,8 @@ impl World {
         (started, filtered): (u64, bool),
         usable: Option<Usable>,
     ) -> World {
-        let mut definitions: Vec<Definition> = facts::of(&options.program)
+        let running = options.attach.first().map(|pid| facts::running(*pid));
+        let mut definitions: Vec<Definition> = facts::of(running.as_ref().unwrap_or(&options.program))
             .into_iter()
             .map(|(key, value)| Definition::Meta { key: key.into(), value: value.into_bytes() })
             .collect();

@@ -1,8 +1,11 @@
 //! What is said of a recording besides its events: the facts at the head of the trace, its name, and the line at the end.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+
+use libc::pid_t;
 
 use super::{Backend, Options, Outcome};
 use crate::launch::Program;
@@ -18,6 +21,16 @@ pub(super) fn of(program: &Program) -> [(&'static str, String); 3] {
         ("cwd", cwd.to_string_lossy().into_owned()),
         ("kernel", kernel_release()),
     ]
+}
+
+/// What a process runs, and where, as it would be started again.
+pub(super) fn running(pid: pid_t) -> Program {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = words.strip_suffix(&[0]).unwrap_or(&words);
+    let argv = words.split(|byte| *byte == 0).filter(|_| !words.is_empty()).map(|word| OsStr::from_bytes(word).into());
+    // Of a directory that was removed the kernel says so behind its name.
+    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+    Program { argv: argv.collect(), cwd: Some(cwd), ..Program::default() }
 }
 
 /// The options that keep a recording from being replayed, as they are written: what is left out, goes on unobserved, or has no
