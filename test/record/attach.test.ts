@@ -166,6 +166,37 @@ describe("which processes are observed", () => {
     }
   });
 
+  it("is told by the title that one has given itself", async () => {
+    const { child, pid, output } = talk([
+      compile("attached", "-pthread"),
+      ..."a few words".split(" "),
+    ]);
+    try {
+      await until(() => output() === "titled 0 0\n" && areAsleep(pid));
+      const recording = await observe([pid]);
+      await recording.end();
+      const { trace } = await read(recording.file);
+      expect(trace.info.command).toEqual(["server: idle"]);
+    } finally {
+      kill(child);
+    }
+  });
+
+  it("is those of them that are still there", async () => {
+    const child = spawn("sleep", ["100"], { env: environment, stdio: "ignore" });
+    const pid = child.pid ?? 0;
+    try {
+      await until(() => contentOf(`/proc/${pid}/comm`) === "sleep\n" && areAsleep(pid));
+      const recording = await observe([pid, 4_194_303, pid]);
+      await recording.end();
+      const { trace } = await read(recording.file);
+      expect(trace.processes.map((process) => process.pid)).toEqual([pid]);
+      expect(trace.info.notes).toEqual(["not observed: there is no process 4194303"]);
+    } finally {
+      kill(child);
+    }
+  });
+
   it("cannot be one of the kernel, or one that has ended", async () => {
     const parent = talk([
       "python3",

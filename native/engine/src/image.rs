@@ -471,7 +471,7 @@ pub fn exec_facts(
 ) -> ElfFacts {
     let (argv, env, auxv) = match stack {
         Some(stack) => (stack.argv().to_vec(), stack.env().to_vec(), stack.auxv().to_vec()),
-        None => (read_file(tid, "cmdline"), read_file(tid, "environ"), read_file(tid, "auxv")),
+        None => (command_line(tid), read_file(tid, "environ"), read_file(tid, "auxv")),
     };
     // Where the program begins, its own file is mapped (unless it has removed itself since).
     let entry = stack.and_then(|stack| stack::auxiliary(stack.auxv(), libc::AT_ENTRY));
@@ -499,6 +499,17 @@ pub fn exec_facts(
 pub fn identity_facts(identity: &Identity, memory: &mut Memory) {
     memory.add(exec_slot::CREDENTIALS, Side::In, identity.credentials.as_bytes());
     memory.add(exec_slot::MOUNT_NAMESPACE, Side::In, &identity.mount_namespace);
+}
+
+/// The arguments of a process, each with its NUL. Servers write a title over them, behind which the kernel shows zeros to their former end.
+pub fn command_line(tid: pid_t) -> Vec<u8> {
+    let mut words = read_file(tid, "cmdline");
+    let length = words.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    // One or two may as well be an empty argument.
+    if words.len() > length + 2 {
+        words.truncate(length + 1);
+    }
+    words
 }
 
 fn read_link(tid: pid_t, what: &str) -> Vec<u8> {

@@ -87,7 +87,17 @@ static void handler(int signal) {
 	(void)signal;
 }
 
-int main(void) {
+/* As servers do: over all arguments, with zeros behind it. */
+static void give_title(char **first, char *last) {
+	char *title = *first;
+	memset(title, 0, last + strlen(last) - title);
+	strcpy(title, "server: idle");
+	tell("titled", 0);
+}
+
+int main(int argc, char **argv) {
+	if (argc > 1)
+		give_title(argv, argv[argc - 1]);
 	void *(*bodies[])(void *) = {waits_for_events, waits_for_semaphore, waits_for_signal, waits_for_message};
 	pthread_t threads[4], other, timed;
 	char line[16];

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use libc::{c_int, pid_t, user_regs_struct};
 
 use super::births::whose;
+use super::stops::signal_of;
 use super::{Recorder, World, signals};
 use crate::capture::{self, Call};
 use crate::error::EngineError;
@@ -20,16 +21,9 @@ use crate::task::{Handler, Task};
 /// A wait that is not longer may begin anew.
 const SHORT_NS: u64 = 1_000_000_000;
 
-/// The processes to which these belong, each once: a thread stands for its process, as in strace(1) with `-f`.
-fn processes_of(ids: &[pid_t]) -> Result<Vec<pid_t>, EngineError> {
-    let mut processes = Vec::new();
-    for &id in ids {
-        let (process, _) = whose(id).ok_or_else(|| no_process(id))?;
-        if !processes.contains(&process) {
-            processes.push(process);
-        }
-    }
-    Ok(processes)
+/// The process to which this belongs: a thread stands for it, as in strace(1) with `-f`.
+fn process_of(id: pid_t) -> Result<pid_t, EngineError> {
+    whose(id).map(|(process, _)| process).ok_or_else(|| no_process(id))
 }
 
 fn no_process(id: pid_t) -> EngineError {
@@ -53,7 +47,11 @@ fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
                 }
                 // A thread that has just ended, or whose process goes on without it, as that of a leader may.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) || has_ended(tid) => {}
-                Err(error) => return Err(refused(pid, tid, &error)),
+                Err(error) => {
+                    let why = refused(pid, tid, &error);
+                    seized.into_iter().for_each(let_seized_go);
+                    return Err(why);
+                }
             }
         }
         if seized.len() == before {
@@ -67,6 +65,12 @@ fn seize_all(pid: pid_t, options: i32) -> Result<Vec<pid_t>, EngineError> {
     // The first thread of the process comes first.
     all.sort_unstable_by_key(|tid| (*tid != pid, *tid));
     Ok(all)
+}
+
+fn let_seized_go(tid: pid_t) {
+    if let Ok(waited) = sys::wait_stop(tid) {
+        let _ = sys::resume(tid, Resume::Detach, signal_of(&waited));
+    }
 }
 
 fn has_ended(tid: pid_t) -> bool {
@@ -116,31 +120,55 @@ fn handlers_of(tid: pid_t) -> HashMap<c_int, Handler> {
 }
 
 impl Recorder {
-    /// Takes in all threads of running processes.
+    /// Takes in the running processes that can be traced: whoever names several has looked for them a moment ago, and one may have ended.
     pub(super) fn attach(&mut self, ids: &[pid_t], options: i32) -> Result<(), EngineError> {
-        for pid in processes_of(ids)? {
-            let threads = seize_all(pid, options)?;
-            let process = self.world.new_process(pid);
-            let mut leader: Option<pid_t> = None;
-            for tid in threads {
-                let mut task = self.world.new_task(tid, Rc::clone(&process), None, false);
-                if let Some(leader) = leader.and_then(|leader| self.tasks.get(&leader)) {
-                    task.fds = Rc::clone(&leader.fds);
-                    task.location = Rc::clone(&leader.location);
-                    task.handlers = Rc::clone(&leader.handlers);
-                    task.space = Rc::clone(&leader.space);
-                } else {
-                    leader = Some(tid);
-                    task.handlers.replace(handlers_of(tid));
-                    self.world.exec_event(&mut task);
+        let mut observed = Vec::new();
+        let mut failures = Vec::new();
+        for &id in ids {
+            let process = process_of(id);
+            if process.as_ref().is_ok_and(|pid| observed.contains(pid)) {
+                continue;
+            }
+            match process.and_then(|pid| Ok((pid, seize_all(pid, options)?))) {
+                Ok((pid, threads)) => {
+                    observed.push(pid);
+                    self.take_in(pid, &threads);
                 }
-                task.seized = true;
-                // Its program may have chosen its CPUs long ago.
-                task.place = Place::new(true);
-                self.tasks.insert(tid, task);
+                Err(failure) => failures.push(failure),
             }
         }
+        if observed.is_empty()
+            && let Some(failure) = failures.pop()
+        {
+            return Err(failure);
+        }
+        for failure in failures {
+            self.world.note(&format!("not observed: {failure}"));
+        }
         Ok(())
+    }
+
+    /// Takes in all threads of a process, the first one first.
+    fn take_in(&mut self, pid: pid_t, threads: &[pid_t]) {
+        let process = self.world.new_process(pid);
+        let mut leader: Option<pid_t> = None;
+        for &tid in threads {
+            let mut task = self.world.new_task(tid, Rc::clone(&process), None, false);
+            if let Some(leader) = leader.and_then(|leader| self.tasks.get(&leader)) {
+                task.fds = Rc::clone(&leader.fds);
+                task.location = Rc::clone(&leader.location);
+                task.handlers = Rc::clone(&leader.handlers);
+                task.space = Rc::clone(&leader.space);
+            } else {
+                leader = Some(tid);
+                task.handlers.replace(handlers_of(tid));
+                self.world.exec_event(&mut task);
+            }
+            task.seized = true;
+            // Its program may have chosen its CPUs long ago.
+            task.place = Place::new(true);
+            self.tasks.insert(tid, task);
+        }
     }
 
     /// Lets everything go that is still observed.

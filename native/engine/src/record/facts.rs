@@ -8,6 +8,7 @@ use std::path::Path;
 use libc::pid_t;
 
 use super::{Backend, Options, Outcome};
+use crate::image;
 use crate::launch::Program;
 use crate::memory::Data;
 
@@ -25,7 +26,7 @@ pub(super) fn of(program: &Program) -> [(&'static str, String); 3] {
 
 /// What a process runs, and where, as it would be started again.
 pub(super) fn running(pid: pid_t) -> Program {
-    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = image::command_line(pid);
     let words = words.strip_suffix(&[0]).unwrap_or(&words);
     let argv = words.split(|byte| *byte == 0).filter(|_| !words.is_empty()).map(|word| OsStr::from_bytes(word).into());
     // Of a directory that was removed the kernel says so behind its name.
