@@ -63,6 +63,7 @@ const ENDS: readonly (string | undefined)[] = [
   "there are more frames than are taken",
   "the recorder made this call, and not the program",
   "the place to return to, by the unwind table, is no code",
+  "the next frame is beyond what was copied of the stack; trace record --stack-bytes=65536 copies more",
 ];
 
 export class StackTable {

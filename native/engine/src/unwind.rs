@@ -177,6 +177,8 @@ pub enum End {
     TooDeep,
     /// What the table gives as the place to return to is no code.
     NoCode,
+    /// The same as unreadable, in a copy: less of the stack was copied.
+    NotCopied,
 }
 
 impl End {
@@ -191,6 +193,7 @@ impl End {
             End::TooDeep => 4,
             // 5 is taken by calls without a thread.
             End::NoCode => 6,
+            End::NotCopied => 7,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::replay::event::Event;
 use crate::replay::scan;
 use crate::replay::stacks::Wanted;
 use crate::store::Hash;
-use crate::unwind::{Code, Process, Registers};
+use crate::unwind::{Code, End, Process, Registers};
 
 /// Most executable mappings of a process.
 const MOST_MAPPINGS: usize = 1 << 16;
@@ -253,7 +253,10 @@ impl Maker<'_> {
                 .collect();
         }
         let regs = sample.registers();
-        let end = self.collector.unwind(Registers::of(&regs), &mut Copied { sample, regions });
+        let end = match self.collector.unwind(Registers::of(&regs), &mut Copied { sample, regions }) {
+            End::Unreadable => End::NotCopied,
+            end => end,
+        };
         let moment = Moment { seq: sample.seq, process, space: space.number, thread_pointer: regs.fs_base };
         let mut memory = sample;
         self.collector.add(moment, end, regions, &mut memory);
