@@ -110,7 +110,7 @@ fn refused(pid: pid_t, tid: pid_t, error: &std::io::Error) -> EngineError {
 fn handlers_of(tid: pid_t) -> HashMap<c_int, Handler> {
     let status = sys::status_of(tid).unwrap_or_default();
     let mask = |field: &str| {
-        let mask = sys::status_field(&status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
+        let mask = signals::mask_of(&status, field);
         (1..=64).filter(move |signal| mask & 1 << (signal - 1) != 0)
     };
     let ignored = mask("SigIgn").map(|signal| (signal, Handler { addr: 1, restarts: false, once: false }));
@@ -290,24 +290,10 @@ const RESTART_BLOCK: i64 = -516;
 /// which would begin anew (unless that is short), or moves bytes, of which some may have been moved.
 fn is_cut_short(task: &Task, call: &Call) -> bool {
     match call.name() {
-        "epoll_wait" | "epoll_pwait" => call.int(3) > 0 && call.int(3) as u64 > SHORT_NS / 1_000_000,
-        "epoll_pwait2" | "semtimedop" => waits_long(task, call.args[3]),
-        "rt_sigtimedwait" => waits_long(task, call.args[2]),
-        "io_getevents" | "io_pgetevents" => waits_long(task, call.args[4]),
         "recvfrom" => call.int(3) & libc::MSG_WAITALL != 0,
         "recvmsg" => call.int(2) & libc::MSG_WAITALL != 0,
         "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "sendto" | "sendmsg" | "sendmmsg" | "recvmmsg"
         | "sendfile" | "splice" | "tee" | "vmsplice" | "copy_file_range" => true,
-        _ => false,
+        _ => signals::limit_of(task.tid, call).is_some_and(|limit| limit > SHORT_NS),
     }
-}
-
-/// Whether there is a time for which a call waits, and not a short one: `struct timespec`.
-fn waits_long(task: &Task, at: u64) -> bool {
-    let mut time = [0; 16];
-    if at == 0 || sys::read_pieces(task.tid, &[(at, time.len())], &mut time) < time.len() {
-        return false;
-    }
-    let word = |index: usize| crate::memory::word_of(&time[8 * index..8 * index + 8]);
-    word(0).saturating_mul(1_000_000_000).saturating_add(word(1)) > SHORT_NS
 }

@@ -101,11 +101,11 @@ impl World {
     pub(super) fn decide(&mut self, task: &mut Task, signal: Option<c_int>) {
         let Some((call, result, end)) = task.undecided.take() else { return };
         let handler = signal.and_then(|signal| task.handlers.borrow().get(&signal).copied());
+        let is_spared = signal.is_some_and(|signal| signals::has_no_effect(task, signal));
+        let waits_on = (is_spared && !is_restart(result)).then(|| signals::wait_on(task.tid, &call, end)).flatten();
+        let result = waits_on.unwrap_or(result);
         let restarts = match handler {
-            _ if !is_restart(result) => {
-                let is_spared = signal.is_some_and(|signal| signals::has_no_effect(task, signal));
-                is_spared && signals::make_again(task.tid)
-            }
+            _ if waits_on.is_some() || !is_restart(result) => is_restart(result),
             // No function of the program runs: the kernel starts the call again (or the signal kills).
             None => true,
             Some(handler) if !handler.is_caught() => true,
@@ -123,8 +123,7 @@ impl World {
         } else {
             0
         };
-        let is_again = restarts && !is_restart(result);
-        self.commit_call(task, &call, Some(if is_again { signals::ERESTARTNOHAND } else { result }), end, flags);
+        self.commit_call(task, &call, Some(result), end, flags);
     }
 
     /// Commits a call with its raw result, or as one that never returned.

@@ -10,7 +10,7 @@ use trace_format::ring::refuse;
 use trace_format::table::{Arch, Blocks, Replay, Ty};
 
 use super::chaos;
-use super::signals::queue_held;
+use super::signals::{self, queue_held};
 use super::turns::{LONG_CALL_NS, LONG_END_NS, LOOKS_NS, MOST_LOAD, Patience, SIGNAL_WAITS_NS, SLICE_NS, TICK_NS};
 use super::{Recorder, World};
 use crate::agent::ring::Ring;
@@ -734,6 +734,7 @@ impl Recorder {
                 task.memory.captures.extend_from_slice(&writes.captures);
                 task.memory.bytes.extend_from_slice(&writes.bytes);
             }
+            let result = signals::wait_on_for_nothing(tid, &call, result, at);
             self.world.leave(task, call, result, at);
             self.follow_guards(tid);
         }

@@ -607,6 +607,59 @@ pub(super) fn make_again(tid: pid_t) -> bool {
     made.is_ok()
 }
 
+/// The nanoseconds for which a call waits at most, of those that any signal ends; nothing where its arguments do not say.
+pub(super) fn limit_of(tid: pid_t, call: &Call) -> Option<u64> {
+    let timespec = |at: u64| {
+        let mut time = [0; 16];
+        let is_there = at != 0 && sys::read_pieces(tid, &[(at, time.len())], &mut time) == time.len();
+        let word = |index: usize| crate::memory::word_of(&time[8 * index..8 * index + 8]);
+        is_there.then(|| word(0).saturating_mul(1_000_000_000).saturating_add(word(1)))
+    };
+    match call.name() {
+        "epoll_wait" | "epoll_pwait" => u64::try_from(call.int(3)).ok().map(|milliseconds| milliseconds * 1_000_000),
+        "epoll_pwait2" | "semtimedop" => timespec(call.args[3]),
+        "rt_sigtimedwait" => timespec(call.args[2]),
+        "io_getevents" | "io_pgetevents" => timespec(call.args[4]),
+        _ => None,
+    }
+}
+
+/// Has a thread that has just come back from such a wait go on with it, as if no signal had come: it makes the call again, or is told that
+/// the time is over, which signals that keep coming would put off for ever. The raw result that it has now.
+pub(super) fn wait_on(tid: pid_t, call: &Call, now: u64) -> Option<i64> {
+    let is_over = limit_of(tid, call).is_some_and(|limit| now.saturating_sub(call.start) >= limit);
+    let result = match call.name() {
+        _ if !is_over => ERESTARTNOHAND,
+        "semtimedop" | "rt_sigtimedwait" => -i64::from(libc::EAGAIN),
+        _ => 0,
+    };
+    let told =
+        sys::registers(tid).and_then(|regs| sys::set_registers(tid, &user_regs_struct { rax: result as u64, ..regs }));
+    told.is_ok().then_some(result)
+}
+
+/// The same for a thread at the end of its call for which no signal is left: one that another thread has taken had woken it, as those that are
+/// ignored do only under a tracer. The raw result that the call has then. Reads and writes may end so by themselves, where programs serve files.
+pub(super) fn wait_on_for_nothing(tid: pid_t, call: &Call, result: i64, now: u64) -> i64 {
+    let may_be_own = matches!(call.name(), "read" | "readv" | "write" | "writev");
+    if !is_interrupted_by_any(call, result) || may_be_own || has_deliverable(tid) {
+        return result;
+    }
+    wait_on(tid, call, now).unwrap_or(result)
+}
+
+/// Whether a signal waits for a thread that it does not block.
+fn has_deliverable(tid: pid_t) -> bool {
+    let status = sys::status_of(tid).unwrap_or_default();
+    let mask = |field| mask_of(&status, field);
+    (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") != 0
+}
+
+/// A mask of signals in such a text.
+pub(super) fn mask_of(status: &str, field: &str) -> u64 {
+    sys::status_field(status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+}
+
 /// A thread is let go, perhaps behind a call that only the stop which it was asked for has interrupted: it makes that again. Where a handler
 /// comes first the call fails all the same.
 pub(super) fn make_stopped_again(tid: pid_t) {
@@ -690,8 +743,7 @@ pub(super) fn catches(tid: pid_t, signal: c_int) -> bool {
 /// Whether a signal is in a mask of a thread, as proc_pid_status(5) tells it.
 pub(super) fn is_in_mask(tid: pid_t, field: &str, signal: c_int) -> bool {
     let status = sys::status_of(tid).unwrap_or_default();
-    let mask = sys::status_field(&status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
-    mask & 1 << (signal - 1) != 0
+    mask_of(&status, field) & 1 << (signal - 1) != 0
 }
 
 /// Whether a thread that is looked at again and again is stepped through its code to see whether it waits, so many looks after it was let go

@@ -1,0 +1,28 @@
+/** Signals that nothing is done about interrupt nothing, though a tracer has the kernel deliver them. */
+
+import { dirname } from "node:path";
+import { expect, it } from "vitest";
+import { cli, compile, record, run, stateOf } from "./support.js";
+
+const waits = () => compile("spared", "-pthread");
+const told = "timed 0, in time\ninterrupted 0\n";
+
+it("is so without a recorder", async () => {
+  expect(await run([waits()])).toMatchObject({ code: 0, stdout: told });
+});
+
+it.each([[[]], [["--backend=ptrace"]]])(
+  "no wait ends or takes longer by them: %j",
+  async (options) => {
+    const { file, ...recorded } = await record([waits()], { options });
+    expect(recorded).toEqual({ code: 0, signal: null, stdout: told, stderr: "" });
+    const replayed = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
+    expect(replayed).toEqual(recorded);
+  },
+);
+
+it("nor does one that is only observed, as far as can be told", async () => {
+  const options = ["--observe", "--backend=ptrace"];
+  const { stdout } = await record([waits()], { options });
+  expect(stdout).toMatch(/^timed 0, in time\ninterrupted \d?\d\n$/);
+});
