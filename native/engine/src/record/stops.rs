@@ -72,6 +72,11 @@ impl Recorder {
                 self.detach_all();
             }
             if self.has_let_go() {
+                // A stop that was told of and not answered would be lost with this thread, and its signal with it.
+                self.collect();
+                while let Some(waited) = self.stops.pop_front() {
+                    self.dispatch(waited);
+                }
                 break;
             }
         }
