@@ -96,8 +96,13 @@ static void give_title(char **first, char *last) {
 }
 
 int main(int argc, char **argv) {
-	if (argc > 1)
+	if (argc > 1) {
+		char rest[16];
 		give_title(argv, argv[argc - 1]);
+		while (read(0, rest, sizeof rest) > 0)
+			;
+		return 0;
+	}
 	void *(*bodies[])(void *) = {waits_for_events, waits_for_semaphore, waits_for_signal, waits_for_message};
 	pthread_t threads[4], other, timed;
 	char line[16];
