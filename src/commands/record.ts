@@ -266,12 +266,14 @@ function checkObserving({ user, env, keep }: Options): void {
 
 /** One recording, with the signals that come meanwhile passed on. Of those that ask for an end `askedToEnd` is told. */
 async function recordOnce(options: RecordOptions, askedToEnd: () => void): Promise<RecordResult> {
-  const recording = startRecording(options);
+  let begun: Recording | undefined;
+  const recording = () => (begun ??= startRecording(options));
+  // Before it begins: a signal that comes in between would end this process alone.
   const release = options.attach
-    ? endOnSignals(() => recording.detach())
+    ? endOnSignals(() => recording().detach())
     : holdSignals(recording, askedToEnd);
   try {
-    return await recording.result;
+    return await recording().result;
   } finally {
     release();
   }
@@ -421,28 +423,33 @@ function findUser(name: string): { uid: number; gid: number; groups: number[] } 
 }
 
 /** Passes signals on to the program while it runs; returns what ends that. */
-function holdSignals(recording: Recording, askedToEnd: () => void): () => void {
+function holdSignals(recording: () => Recording, askedToEnd: () => void): () => void {
   let asked: NodeJS.Timeout | undefined;
   // A program that was asked to end, and did, is not waited for in what it left behind: that goes on, as without us.
   const endWithProgram = () => {
-    if (!recording.kill(0)) recording.detach();
+    if (!recording().kill(0)) recording().detach();
   };
   const endFromTerminal = () => {
     askedToEnd();
     endWithProgram();
   };
   const send = (name: NodeJS.Signals) => {
-    const isThere = recording.kill(constants.signals[name]);
+    const isThere = recording().kill(constants.signals[name]);
     if (name !== "SIGTERM" && name !== "SIGHUP") return;
     askedToEnd();
     if (isThere) asked ??= setInterval(endWithProgram, 50);
-    else recording.detach();
+    else recording().detach();
   };
   const release = onSignals([
     ...forwarded.map((name) => [name, () => send(name)] as const),
     ...fromTerminal.map((name) => [name, endFromTerminal] as const),
-    ...stopping.map((name) => [name, () => recording.stopAlong(constants.signals[name])] as const),
-    ["SIGCONT", () => setTimeout(() => recording.kill(constants.signals.SIGCONT), continueAfterMs)],
+    ...stopping.map(
+      (name) => [name, () => recording().stopAlong(constants.signals[name])] as const,
+    ),
+    [
+      "SIGCONT",
+      () => setTimeout(() => recording().kill(constants.signals.SIGCONT), continueAfterMs),
+    ],
   ]);
   return () => {
     clearInterval(asked);
