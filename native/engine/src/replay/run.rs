@@ -380,10 +380,10 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Until when a thread may go on from stop to stop without coming to where it is to be.
-    pub(super) fn patience(&self, thread: &Thread, event: &Event<'_>) -> Patience {
+    /// Until when a thread may go on from stop to stop behind an event without coming to its next one.
+    pub(super) fn patience(&self, thread: &Thread, event: &Event<'_>, next: &Event<'_>) -> Patience {
         let least = u64::try_from(self.job.options.stuck_after.as_nanos()).unwrap_or(u64::MAX);
-        let allowed = self.recorded_gap(thread.index, event.seq()).saturating_mul(20);
+        let allowed = next.start().saturating_sub(event.end()).saturating_mul(20);
         Patience::new(thread.tid, least.saturating_add(allowed))
     }
 

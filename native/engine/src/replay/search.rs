@@ -258,7 +258,7 @@ impl Runner<'_> {
             wanted.is_state((tid, &regs), &except, &self.remote.watch, &self.waits)
         };
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
-        let patience = self.patience(thread, event);
+        let patience = self.patience(thread, event, target);
         loop {
             kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
             thread.at = self.await_stop(thread, event)?;
@@ -307,7 +307,7 @@ impl Runner<'_> {
         self.step_out(thread, &probe, site.ip)?;
         site.open(&probe)?;
         let except = [self.remote.stub.data(), room.start];
-        let patience = self.patience(thread, event);
+        let patience = self.patience(thread, event, target);
         let mut landings = 0;
         let found = loop {
             kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
