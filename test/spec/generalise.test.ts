@@ -63,7 +63,7 @@ describe("the ladder", () => {
     ]);
   });
 
-  it("grants keys that are new in each run as any, and others by themselves", () => {
+  it("grants keys that are new in each run by one pattern, and others by themselves", () => {
     const of = (run: number, object: string): Draft => ({
       ...created(run, object, "literal"),
       verb: "syscall",

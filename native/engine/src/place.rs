@@ -617,11 +617,8 @@ pub fn near(tid: pid_t, place: &Place, holes: &[(u64, u64)]) -> Vec<Piece> {
     const BEFORE: u64 = 16;
     const BEHIND: u64 = 48;
     let regs = &place.regs;
-    let pointers = [
-        regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi, regs.rdi, regs.rbp, regs.r8, regs.r9, regs.r10, regs.r11,
-        regs.r12, regs.r13, regs.r14, regs.r15,
-    ];
-    let pointed = pointers.iter().map(|addr| (addr.saturating_sub(BEFORE), addr.saturating_add(BEHIND)));
+    let pointed =
+        waits::general(regs).into_iter().map(|addr| (addr.saturating_sub(BEFORE), addr.saturating_add(BEHIND)));
     let stack = (regs.rsp.saturating_sub(RED_ZONE), regs.rsp.saturating_add(STACK));
     let mut ranges: Vec<(u64, u64)> = pointed.chain([stack]).collect();
     for (start, end) in &mut ranges {

@@ -97,7 +97,7 @@ pub enum Role {
     /// Ends all threads but perhaps its own.
     EndsProcess,
     ReturnsFromHandler,
-    /// Sends the signal that is argument `n`.
+    /// Sends the signal that is argument `n`, to whom the first argument says: a process, a thread, or a descriptor of one.
     Kills(u8),
     /// Writes at the position of the file, or at the one that it is given.
     Writes,
@@ -328,8 +328,8 @@ fn role_of(name: &str) -> Role {
         "exit" => Role::Exits,
         "exit_group" | "execve" | "execveat" => Role::EndsProcess,
         "rt_sigreturn" | "sigreturn" => Role::ReturnsFromHandler,
-        "kill" | "tkill" => Role::Kills(1),
-        "tgkill" => Role::Kills(2),
+        "kill" | "tkill" | "rt_sigqueueinfo" | "pidfd_send_signal" => Role::Kills(1),
+        "tgkill" | "rt_tgsigqueueinfo" => Role::Kills(2),
         "write" | "writev" => Role::Writes,
         "pwrite64" | "pwritev" | "pwritev2" => Role::WritesAt,
         "set_tid_address" => Role::SetsTidAddress,

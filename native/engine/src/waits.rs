@@ -98,12 +98,10 @@ impl Turn {
         self.code.extend(words_in(instruction.ip(), instruction.next_ip().saturating_sub(1)));
         self.pauses |= instruction.mnemonic() == Mnemonic::Pause;
         let info = self.factory.info(instruction);
-        let is_only_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
-        let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
         let memory = info.used_memory().iter().filter(|used| !is_nothing(used.access()));
         let mut passes = Passes::Reading;
         for used in memory {
-            let is_written = !is_only_read(used.access());
+            let is_written = writes(used.access());
             if is_written {
                 passes = Passes::Writing;
             } else {
@@ -118,10 +116,8 @@ impl Turn {
                 _ => self.reads_more = true,
             }
         }
-        let keeps_registers = info
-            .used_registers()
-            .iter()
-            .all(|used| is_only_read(used.access()) || is_nothing(used.access()) || is_general(used.register()));
+        let keeps_registers =
+            info.used_registers().iter().all(|used| !writes(used.access()) || is_general(used.register()));
         keeps_registers.then_some(passes)
     }
 
@@ -235,6 +231,15 @@ pub fn repeats(instruction: &Instruction) -> bool {
     (instruction.has_rep_prefix() || instruction.has_repne_prefix()) && instruction.is_string_instruction()
 }
 
+/// Whether what an instruction does with a register or memory changes it, or may.
+fn writes(access: OpAccess) -> bool {
+    !matches!(access, OpAccess::Read | OpAccess::CondRead) && !is_nothing(access)
+}
+
+fn is_nothing(access: OpAccess) -> bool {
+    matches!(access, OpAccess::None | OpAccess::NoMemAccess)
+}
+
 /// Whether a register is one that is looked at where a turn ends.
 fn is_general(register: Register) -> bool {
     register.is_gpr() || register.is_ip()
@@ -326,24 +331,19 @@ impl Counted {
         let (mut read, mut written) = (Vec::new(), 0);
         for (instruction, _) in instructions {
             let info = factory.info(instruction);
-            let is_read = |access: OpAccess| matches!(access, OpAccess::Read | OpAccess::CondRead);
-            let is_nothing = |access: OpAccess| matches!(access, OpAccess::None | OpAccess::NoMemAccess);
-            let memory = info.used_memory().iter().filter(|used| !is_nothing(used.access()));
-            for used in memory {
-                read.push(Some(*used).filter(|used| is_read(used.access()))?);
+            for used in info.used_memory().iter().filter(|used| !is_nothing(used.access())) {
+                read.push(Some(*used).filter(|used| !writes(used.access()))?);
             }
-            let writes =
-                info.used_registers().iter().filter(|used| !is_read(used.access()) && !is_nothing(used.access()));
-            written =
-                writes.filter_map(|used| general_number(used.register())).fold(written, |bits, of| bits | 1 << of);
+            let registers = info.used_registers().iter().filter(|used| writes(used.access()));
+            written |= bits_of(registers.filter_map(|used| general_number(used.register())));
         }
         let held = general(regs);
         let reads = read.into_iter().map(|memory| {
             let told_by = [memory.base(), memory.index()].into_iter().filter_map(general_number);
-            let is_told = told_by.fold(0, |bits, of| bits | 1 << of) & written == 0;
+            let is_told = bits_of(told_by) & written == 0;
             let (value, mask) = value_at(tid, &memory, regs).filter(|_| is_told)?;
             let same = (0..held.len()).filter(|of| written & 1 << of == 0 && held[*of] & mask == value);
-            Some(Read { memory, value, equals: same.fold(0, |bits, of| bits | 1 << of) })
+            Some(Read { memory, value, equals: bits_of(same) })
         });
         reads.collect()
     }
@@ -403,7 +403,8 @@ fn value_at(tid: pid_t, memory: &UsedMemory, regs: &user_regs_struct) -> Option<
 }
 
 /// The general registers in the order in which instructions number them (Intel SDM volume 2, 2.1.3).
-fn general(regs: &user_regs_struct) -> [u64; 16] {
+#[must_use]
+pub fn general(regs: &user_regs_struct) -> [u64; 16] {
     [
         regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi, regs.r8, regs.r9, regs.r10,
         regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
@@ -420,7 +421,12 @@ fn general_number(register: Register) -> Option<usize> {
 #[must_use]
 pub fn registers_between(one: &user_regs_struct, other: &user_regs_struct) -> u32 {
     let both = general(one).into_iter().zip(general(other)).enumerate();
-    both.filter(|(_, (one, other))| one != other).fold(0, |bits, (index, _)| bits | 1 << index)
+    bits_of(both.filter(|(_, (one, other))| one != other).map(|(index, _)| index))
+}
+
+/// A bit for each of these numbers.
+fn bits_of(numbers: impl Iterator<Item = usize>) -> u32 {
+    numbers.fold(0, |bits, number| bits | 1 << number)
 }
 
 /// A turn around a read of the counter, which may end the wait too.

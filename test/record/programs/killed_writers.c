@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILDREN = 20 };
+enum { CHILDREN = 60 };
 
 int main(void)
 {

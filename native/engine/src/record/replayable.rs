@@ -7,7 +7,7 @@ use std::rc::Rc;
 use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, Lost, Side, Status, preempt, slot};
 use trace_format::ring::refuse;
-use trace_format::table::{Arch, Blocks, Replay, Ty};
+use trace_format::table::{Arch, Blocks, Replay};
 
 use super::chaos;
 use super::signals::{self, queue_held};
@@ -193,10 +193,16 @@ fn role(task: &Task) -> Role {
     task.call.as_ref().and_then(|call| call.plan).map_or(Role::Plain, |plan| plan.role)
 }
 
-/// Whether a call sends SIGKILL, by whatever name it has whom it is for.
+/// Whether a call sends SIGKILL.
 fn kills(call: &Call) -> bool {
-    let args = call.plan.map_or(&[][..], |plan| plan.row.args);
-    args.iter().position(|arg| arg.ty == Ty::Signal).is_some_and(|index| call.int(index) == libc::SIGKILL)
+    let role = call.plan.map(|plan| plan.role);
+    matches!(role, Some(Role::Kills(index)) if call.int(usize::from(index)) == libc::SIGKILL)
+}
+
+/// To whom a call of a thread sends a signal.
+fn sends_to(tid: pid_t, call: &Call) -> pid_t {
+    let number = call.int(0);
+    if call.name() == "pidfd_send_signal" { sys::process_of_pidfd(tid, number).unwrap_or(-1) } else { number }
 }
 
 /// The descriptor that a call sends data to.
@@ -529,11 +535,9 @@ impl Recorder {
     fn kills_sharer(&self, tid: pid_t) -> Option<pid_t> {
         let task = self.tasks.get(&tid).filter(|task| task.space.borrow().shares)?;
         let call = task.call.as_ref()?;
-        let Role::Kills(index) = role(task) else { return None };
-        let signal = call.int(usize::from(index));
-        let target = self.tasks.get(&call.int(0))?;
+        let target = self.tasks.get(&sends_to(tid, call)).filter(|_| kills(call))?;
         let (own, other) = (task.process.borrow().pid, target.process.borrow().pid);
-        (signal == libc::SIGKILL && own != other && target.space.borrow().shares).then_some(other)
+        (own != other && target.space.borrow().shares).then_some(other)
     }
 
     /// The thread takes the turn, or is to wait for it: then whoever has it keeps it no longer than until its next call that waits.

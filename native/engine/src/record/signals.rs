@@ -754,13 +754,14 @@ fn is_worth_stepping(looks: u32) -> bool {
 
 /// Whether a stopped thread is about to enter a call that was sent back (`dispatch.rs`): where it stands looks like the place behind that
 /// call, maybe that of its last event, from which it has come round.
-pub(super) fn is_sent_back(task: &Task) -> bool {
+fn is_sent_back(task: &Task) -> bool {
     task.is_armed.get() && sys::has_raised_signal(task.tid)
 }
 
 /// Whether a thread has certainly run nothing since its last event.
 pub(super) fn stands_at(task: &Task, (ip, sp): (u64, u64)) -> bool {
-    task.boundary.is_some_and(|boundary| boundary.ip == ip && boundary.sp == sp && (!boundary.recurs || boundary.steps))
+    let stands = |boundary: Boundary| boundary.ip == ip && boundary.sp == sp && (!boundary.recurs || boundary.steps);
+    task.boundary.is_some_and(stands) && !is_sent_back(task)
 }
 
 /// Whether a siginfo is that of a signal which this process has queued: by tgkill(2), or by going on from a stop with it.

@@ -286,8 +286,7 @@ impl Recorder {
             task.in_group_stop = true;
             let own_ip = |ip| task.space.borrow().code.own_ip(ip);
             let place = sys::registers(tid).map(|regs| (own_ip(regs.rip), regs.rsp));
-            let stands = |place| signals::stands_at(task, place) && !signals::is_sent_back(task);
-            task.stopped_in_code = task.call.is_none() && !place.is_ok_and(stands);
+            task.stopped_in_code = task.call.is_none() && !place.is_ok_and(|place| signals::stands_at(task, place));
             let _ = sys::resume(tid, Resume::Listen, 0);
             let (group, is_in_call) = (task.space.borrow().group, task.call.is_some());
             let keeps = task.stopped_in_code && Rc::strong_count(&task.space) > 1;

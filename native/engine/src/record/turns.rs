@@ -647,11 +647,8 @@ impl Turns {
     /// Has the waits of this thread interrupted every few milliseconds, or more often, until [`Turns::disarm`].
     pub fn arm(&mut self) {
         let is_fine = self.are_fine() || self.now < self.keeps_until;
-        self.set_period(match () {
-            () if is_fine && self.looks_often => FINEST_TICK_NS,
-            () if is_fine => FINE_TICK_NS,
-            () => TICK_NS,
-        });
+        let fine = if self.looks_often { FINEST_TICK_NS } else { FINE_TICK_NS };
+        self.set_period(if is_fine { fine } else { TICK_NS });
     }
 
     /// Somebody who has the turn is looked at after so long.

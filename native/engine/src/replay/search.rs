@@ -26,7 +26,7 @@ use super::remote::RemoteCall;
 use super::run::Runner;
 use super::tracee::{At, Thread};
 use super::watch::{Halt, Watch, lost};
-use crate::image;
+use crate::image::{self, Mapping};
 use crate::probe::{self, JUMP_BYTES, MOST_WORDS, PROBE_BYTES, Probe, Word};
 use crate::siginfo;
 use crate::state::{self, ProcessorAnswers, Uncounted};
@@ -527,26 +527,28 @@ fn room_near(tid: libc::pid_t, regs: &user_regs_struct) -> Option<Room> {
     const LOWEST: u64 = 0x1_0000;
     const END_32: u64 = 0xff00_0000;
     const END: u64 = 0x7fff_0000_0000;
-    // Walked through only where nothing is found, or the kernel does not tell of one place.
+    /// So many places are asked for one by one.
+    const ASKED: usize = 64;
+    // Walked through only where hardly anything is free, or the kernel does not tell of one place.
     let listed = OnceCell::new();
     let mappings = || listed.get_or_init(|| image::mappings(tid));
-    let is_free = |start: u64, end: u64| match sys::query_ranges(tid, &[(start, end)]) {
-        Ok(mapped) => mapped.is_empty(),
-        Err(_) => mappings()
-            .iter()
-            .all(|mapping| mapping.start.saturating_add(mapping.length) <= start || end <= mapping.start),
+    let is_free = |tried: usize, start: u64, end: u64| {
+        let asked = (tried < ASKED).then(|| sys::query_ranges(tid, &[(start, end)]).ok()).flatten();
+        let is_apart =
+            |mapping: &Mapping| mapping.start.saturating_add(mapping.length) <= start || end <= mapping.start;
+        asked.map_or_else(|| mappings().iter().all(is_apart), |mapped| mapped.is_empty())
     };
     let (ip, bits) = (regs.rip, probe::bits(regs));
     let is_32_bit = bits == 32;
     let end = if is_32_bit { END_32 } else { END };
     let behind = ip.wrapping_add(JUMP_BYTES as u64);
-    for distance in Probe::distances(bits, &probe::inner_starts(tid, ip, bits)) {
+    for (tried, distance) in Probe::distances(bits, &probe::inner_starts(tid, ip, bits)).enumerate() {
         let base = behind.wrapping_add_signed(distance.into());
         let base = if is_32_bit { base & u64::from(u32::MAX) } else { base };
         let (start, length) = (base & !(PROBE_BYTES - 1), 2 * PROBE_BYTES);
         if (LOWEST..end - length).contains(&start)
             && (is_32_bit || base.abs_diff(ip) < REACH)
-            && is_free(start - PROBE_BYTES, start + length + PROBE_BYTES)
+            && is_free(tried, start - PROBE_BYTES, start + length + PROBE_BYTES)
         {
             return Some(Room { start, length, base });
         }

@@ -41,6 +41,13 @@ pub fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     Some(line.trim())
 }
 
+/// The process that a descriptor of a task stands for, pidfd_open(2); `None` when it is none, or that is gone.
+#[must_use]
+pub fn process_of_pidfd(tid: pid_t, fd: i32) -> Option<pid_t> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
+    status_field(&info, "Pid")?.parse().ok().filter(|pid| *pid > 0)
+}
+
 /// Whether /proc shows the processes of this pid namespace, by their numbers here. That of another one, proc(5), shows others under them.
 ///
 /// # Errors
