@@ -145,6 +145,14 @@ export interface NativeReplayOptions {
   /** Of which events stacks are wanted. */
   readonly stacks: NativeStackRequest | undefined;
   readonly backend: string;
+  /** Where a debugger connects (a socket to make, or a port of 127.0.0.1), and before which event it has the word first. */
+  readonly debug: NativeDebugRequest | undefined;
+}
+
+export interface NativeDebugRequest {
+  readonly socket: string | undefined;
+  readonly port: number | undefined;
+  readonly at: number | undefined;
 }
 
 export interface NativeStackRequest {
@@ -198,6 +206,8 @@ export interface NativeCopiedStacks {
 export type NativeReplayOutput = (stream: number, bytes: Uint8Array) => void;
 
 export interface NativeReplay {
+  /** Whether a debugger can connect. */
+  readonly listens: boolean;
   wait(): Promise<Outcome<NativeReplayResult>>;
   abort(): void;
 }

@@ -3,10 +3,12 @@
  * free; the engine is a thread of the addon. What a desync means is said by `desyncReport`.
  */
 
+import { setTimeout as passed } from "node:timers/promises";
 import type { ReplayBackend } from "./backends.js";
 import { TraceError } from "./errors.js";
 import type {
   NativeAddedStacks,
+  NativeDebugRequest,
   NativeDesync,
   NativeReplay,
   NativeReplayOutput,
@@ -42,8 +44,23 @@ export interface ReplayOptions {
   readonly stacks?: StackOptions;
   /** What answers calls; the agent when absent. */
   readonly backend?: ReplayBackend;
+  /** Wait for a debugger, and let it stop the program wherever it likes, forwards and backwards. */
+  readonly debug?: DebugOptions;
   /** Kills what is being replayed, and makes the promise fail with `ABORTED`. */
   readonly signal?: AbortSignal;
+}
+
+/**
+ * A debugger that speaks gdb's remote protocol. It sees `ReplayOptions.process`, or else that of event `at`, or the first one, from
+ * where its last program begins. Nothing can be changed, for it has happened. The replay ends when the debugger leaves.
+ */
+export interface DebugOptions {
+  /** Where it connects: a socket that is made for this user alone, or a port of 127.0.0.1. */
+  readonly listen: { readonly socket: string } | { readonly port: number };
+  /** The event before which the program stops first. */
+  readonly at?: number;
+  /** Called when it can connect: the program stands where it is to be stopped first. */
+  readonly onListening?: () => void;
 }
 
 /** Of which events stacks are taken, and what becomes of them. */
@@ -192,7 +209,9 @@ async function replayOpen(trace: Trace, options: ReplayOptions): Promise<ReplayR
   sink.stop = abort;
   signal?.addEventListener("abort", abort, { once: true });
   try {
-    const outcome = await running.wait();
+    const waiting = running.wait();
+    if (options.debug) await announce(running, waiting, options.debug);
+    const outcome = await waiting;
     await sink.ended;
     if (sink.failure !== undefined) throw sink.failure.error;
     if (signal?.aborted) throw aborted(signal);
@@ -231,9 +250,36 @@ function start(trace: Trace, options: ReplayOptions, sink: OutputSink): NativeRe
     stuckAfter: options.stuckAfter,
     stacks: options.stacks && stackRequest(options.stacks),
     backend: options.backend ?? "agent",
+    debug: options.debug && debugRequest(options.debug),
   };
   if (!sink.isWanted) return trace.startReplay(native);
   return trace.startReplay(native, sink.take);
+}
+
+/** Says when a debugger can connect, if that comes to be. */
+async function announce(
+  running: NativeReplay,
+  waiting: Promise<unknown>,
+  { onListening }: DebugOptions,
+): Promise<void> {
+  const LOOK_AGAIN_MS = 10;
+  let isOver = false;
+  void waiting.then(
+    () => {
+      isOver = true;
+    },
+    () => {
+      isOver = true;
+    },
+  );
+  while (!isOver && !running.listens) await passed(LOOK_AGAIN_MS);
+  if (!isOver) onListening?.();
+}
+
+function debugRequest({ listen, at }: DebugOptions): NativeDebugRequest {
+  const where =
+    "socket" in listen ? { port: undefined, ...listen } : { socket: undefined, ...listen };
+  return { ...where, at };
 }
 
 function stackRequest({ from, to, only, write }: StackOptions): NativeStackRequest {

@@ -12,6 +12,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use trace_engine::error::EngineError;
 use trace_engine::raw::RawCapture;
+use trace_engine::replay::debug::{self, Address, Listener};
 use trace_engine::replay::{
     self, ActualStop, Backend, Control, Desync, DesyncReason, Options, Outcome, Output, StopKind,
 };
@@ -44,6 +45,29 @@ pub struct ReplayOptions {
     pub stacks: Option<StackRequest>,
     /// `ptrace`, `agent` or `eager-agent`.
     pub backend: String,
+    /// Wait for a debugger.
+    pub debug: Option<DebugRequest>,
+}
+
+/// Where a debugger connects, and where it has the word first.
+#[napi(object)]
+pub struct DebugRequest {
+    /// A socket to make; or a port of 127.0.0.1.
+    pub socket: Option<String>,
+    pub port: Option<u16>,
+    /// The event before which the program stops first.
+    pub at: Option<f64>,
+}
+
+impl DebugRequest {
+    fn wanted(self, process: Option<u32>) -> std::result::Result<debug::Wanted, EngineError> {
+        let address = match (self.socket, self.port) {
+            (Some(path), _) => Address::Socket(path.into()),
+            (None, port) => Address::Port((std::net::Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into()),
+        };
+        let listener = Arc::new(Listener::bind(&address)?);
+        Ok(debug::Wanted { listener, process, at: self.at.map(|seq| seq as u64) })
+    }
 }
 
 /// What came of a replay.
@@ -215,6 +239,12 @@ pub struct Replay {
 
 #[napi]
 impl Replay {
+    /// Whether a debugger can connect: the program has come to where it is to be stopped first.
+    #[napi(getter)]
+    pub fn listens(&self) -> bool {
+        self.control.awaits_debugger()
+    }
+
     /// The result, when the last process has been replayed. To be asked for once.
     #[napi]
     pub fn wait(&self) -> AsyncTask<WaitReplay> {
@@ -274,7 +304,8 @@ impl NativeTrace {
     #[allow(clippy::needless_pass_by_value, reason = "values from JavaScript are owned")]
     pub fn start_replay(&self, options: ReplayOptions, output: Option<Callback>) -> Result<Replay> {
         let defaults = Options::default();
-        let engine = Options {
+        let debug = options.debug.map(|request| request.wanted(options.process)).transpose();
+        let mut engine = Options {
             process: options.process,
             until: options.until.map(|seq| seq as u64),
             exec_only: options.exec_only,
@@ -287,6 +318,7 @@ impl NativeTrace {
             stuck_after: options
                 .stuck_after
                 .map_or(defaults.stuck_after, |millis| Duration::from_millis(millis.max(1.0) as u64)),
+            debug: None,
         };
         let (stopping, errno) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
         let output: Box<dyn Output> = match output {
@@ -302,6 +334,7 @@ impl NativeTrace {
         let running = std::thread::Builder::new()
             .name("trace-replay".into())
             .spawn(move || {
+                engine.debug = debug?;
                 let mut outcome = replay::replay(&trace, &engine, output, &replay_control)?;
                 let added = stacks::finish(&trace, &mut outcome, target.as_ref())?;
                 Ok((outcome, added))

@@ -25,6 +25,9 @@ interface Options {
   readonly backend: ReplayBackend;
   readonly timeout?: number;
   readonly stuckAfter?: number;
+  /** A port; true when gdb is to be started. */
+  readonly gdb?: number | true;
+  readonly at?: number;
   readonly format: "text" | "json";
   readonly report?: string;
   readonly color?: string | true;
@@ -44,7 +47,14 @@ export const command: CommandDef<Options> = {
     "The program computes again; what it asks of the kernel is answered from the trace and compared with it. No file, " +
     "network, clock or device is touched. Its output comes as it was, and its exit code is that of the recording; 3 says " +
     "that the program did something else, and a report on stderr says what and where.",
-  arguments: [{ name: "[trace]", help: "trace file; the latest one if left out" }],
+  arguments: [
+    { name: "[trace]", help: "trace file; the latest one if left out" },
+    {
+      name: "[gdb-args...]",
+      help: "with --gdb, behind --: what gdb is given besides",
+      complete: "none",
+    },
+  ],
   failureExitCode: 125,
   options: [
     {
@@ -87,6 +97,17 @@ export const command: CommandDef<Options> = {
       defaultText: "30s",
     },
     {
+      flags: "--gdb [port]",
+      help: "debug it with gdb, also backwards; with =PORT wait for a debugger there, on 127.0.0.1",
+      attached: true,
+      parse: portNumber,
+    },
+    {
+      flags: "--at <event>",
+      help: "with --gdb: stop first before this event (@1234)",
+      parse: eventNumber,
+    },
+    {
       flags: "--format <format>",
       help: "how to report; json always reports, also when nothing differs",
       choices: ["text", "json"],
@@ -102,6 +123,7 @@ export const command: CommandDef<Options> = {
     { line: "trace replay --process p3 build.trace", help: "one process of it" },
     { line: "trace replay --repeat 20 --no-output", help: "is it the same every time?" },
     { line: "trace replay --exec-only ci.trace", help: "is everything there that it needs?" },
+    { line: "trace replay --gdb --at @1234", help: "look at it there, and go back from there" },
     { line: "trace replay --format=json --report=report.json", help: "for other programs" },
   ],
   run,
@@ -119,7 +141,15 @@ function eventNumber(text: string): number {
   throw usageError("not an event", "events are numbered @0, @1, ...: trace show lists them");
 }
 
+function portNumber(text: string): number | true {
+  return text === "" ? true : wholeNumber(1, 65_535)(text);
+}
+
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
+  const { gdb, at } = context.options;
+  if (gdb !== undefined) return debug(context, gdb);
+  if (at !== undefined)
+    throw usageError("--at is for --gdb", "trace replay --until @N stops there");
   const path = onlyTrace(context, "replay");
   const trace = await openNamed(path, context);
   checkRange(trace, context.options);
@@ -139,6 +169,55 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   return result.exitCode ?? 0;
 }
 
+/** Replays under a debugger, until that leaves. */
+async function debug(context: CommandContext<Options>, gdb: number | true): Promise<ExitStatus> {
+  const { options, args } = context;
+  checkAlone(options);
+  const [first, ...rest] = args;
+  // What is for gdb begins with a dash, or there is a trace before it.
+  const isNamed = first !== undefined && !first.startsWith("-");
+  const gdbArgs = isNamed ? rest : args;
+  if (gdb !== true && gdbArgs.length > 0) {
+    throw usageError(
+      `unexpected argument '${gdbArgs[0]}'`,
+      "with --gdb=PORT gdb is yours to start; --gdb starts it",
+    );
+  }
+  const path = onlyTrace({ ...context, args: isNamed ? [first] : [] }, "replay");
+  const trace = await openNamed(path, context);
+  checkRange(trace, options);
+  checkEvent(trace, options.at);
+  const { debugged } = await import("../replay/gdb.js");
+  const { result, status } = await debugged(trace, {
+    args: gdbArgs,
+    stderr: context.stderr,
+    replay: replayOptions({ ...options, backend: "ptrace" }, true, undefined),
+    ...(gdb !== true && { port: gdb }),
+    ...(options.at !== undefined && { at: options.at }),
+  });
+  if (result !== undefined) await tell(trace, { result, replays: 1, duration: 0 }, context);
+  trace.close();
+  return result?.faithful === false ? EXIT_DESYNC : status;
+}
+
+/** Options that mean nothing to a debugger. */
+function checkAlone(options: Options): void {
+  const others: readonly [string, boolean][] = [
+    ["--until", options.until !== undefined],
+    ["--exec-only", options.execOnly === true],
+    ["--repeat", options.repeat > 1],
+    ["--jobs", options.jobs !== undefined],
+    ["--on-desync=warn", options.onDesync === "warn"],
+    ["--timeout", options.timeout !== undefined],
+  ];
+  const other = others.find(([, isGiven]) => isGiven);
+  if (other === undefined) return;
+  throw usageError(
+    `--gdb does not go with ${other[0]}`,
+    "in gdb a replay goes as far as you let it; --at @N stops there first",
+  );
+}
+
 function checkRange(trace: Trace, { process, until }: Options): void {
   if (process !== undefined && !trace.processes.some(({ number }) => number === process)) {
     throw usageError(
@@ -146,12 +225,15 @@ function checkRange(trace: Trace, { process, until }: Options): void {
       `it has p1 to p${trace.processes.at(-1)?.number ?? 0}: trace tree ${trace.path}`,
     );
   }
-  if (until !== undefined && until >= trace.eventCount) {
-    throw usageError(
-      `the trace has no event @${until}`,
-      trace.eventCount === 0 ? "it has none" : `its last one is @${trace.eventCount - 1}`,
-    );
-  }
+  checkEvent(trace, until);
+}
+
+function checkEvent(trace: Trace, number: number | undefined): void {
+  if (number === undefined || number < trace.eventCount) return;
+  throw usageError(
+    `the trace has no event @${number}`,
+    trace.eventCount === 0 ? "it has none" : `its last one is @${trace.eventCount - 1}`,
+  );
 }
 
 interface Rounds {
@@ -192,14 +274,18 @@ async function replayAll(trace: Trace, options: Options): Promise<Rounds | "time
   }
 }
 
-function replayOptions(options: Options, first: boolean, signal: AbortSignal): ReplayOptions {
+function replayOptions(
+  options: Options,
+  first: boolean,
+  signal: AbortSignal | undefined,
+): ReplayOptions {
   const { process, until, jobs, stuckAfter } = options;
   return {
     execOnly: options.execOnly ?? false,
     inheritStreams: options.output && first,
     onDesync: options.onDesync,
     backend: options.backend,
-    signal,
+    ...(signal && { signal }),
     ...(process !== undefined && { process }),
     ...(until !== undefined && { until }),
     ...(jobs !== undefined && { jobs }),
@@ -229,7 +315,8 @@ async function tell(trace: Trace, rounds: Rounds, context: CommandContext<Option
   if (isTalkative || (!options.quiet && !result.faithful)) {
     for (const note of result.notes) out += `trace: note: ${note}\n`;
   }
-  if (isTalkative) out += await summary(trace, rounds, options);
+  // How long somebody has looked at a program says nothing of it.
+  if (isTalkative && options.gdb === undefined) out += await summary(trace, rounds, options);
   if (out !== "") context.stderr.write(out);
 }
 

@@ -25,7 +25,7 @@ use crate::unseen::Site;
 use crate::{sys, twins};
 
 /// Slots of the captures of an Exec event (event.rs).
-mod exec_slot {
+pub mod exec_slot {
     pub const PATH: u8 = 0;
     pub const ARGV: u8 = 1;
     pub const ENV: u8 = 2;

@@ -14,6 +14,7 @@ mod answers;
 mod births;
 mod calls;
 mod check;
+pub mod debug;
 pub mod desync;
 pub(crate) mod event;
 mod files;
@@ -107,6 +108,8 @@ pub struct Options {
     /// Take stacks of these events; everything is replayed by one thread then.
     pub stacks: Option<stacks::Wanted>,
     pub backend: Backend,
+    /// A debugger is waited for, and has the word; everything is replayed by one thread, by stops.
+    pub debug: Option<debug::Wanted>,
 }
 
 impl Default for Options {
@@ -121,6 +124,7 @@ impl Default for Options {
             stuck_after: Duration::from_secs(30),
             stacks: None,
             backend: Backend::default(),
+            debug: None,
         }
     }
 }
@@ -129,12 +133,24 @@ impl Default for Options {
 #[derive(Debug, Default)]
 pub struct Control {
     aborted: AtomicBool,
+    /// A debugger may come.
+    waiting: AtomicBool,
 }
 
 impl Control {
     /// Ends the replay soon.
     pub fn abort(&self) {
         self.aborted.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the program has been stopped for the first time, and a debugger is waited for or there.
+    #[must_use]
+    pub fn awaits_debugger(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    fn await_debugger(&self) {
+        self.waiting.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
@@ -201,7 +217,7 @@ pub fn replay(
         let merge = Merge::new(std::mem::replace(&mut sink, Sink::new(Box::new(Nowhere))), parts.len());
         let differs = AtomicBool::new(false);
         let (streams, differs) = (Streams::of(trace), &differs);
-        let (with_agent, is_final) = (is_first, !is_first || !is_spread);
+        let (with_agent, is_final) = (is_first && options.debug.is_none(), !is_first || !is_spread);
         let job =
             Job { trace, scan: &scan, files: &files, options, streams, merge: &merge, with_agent, is_final, differs };
         let results = run_all(&job, parts, control);
@@ -353,6 +369,7 @@ fn scan_in_thread(trace: &Trace, options: &Options, control: &Arc<Control>) -> R
 /// on one; and one process has one program at a time.
 fn most_jobs(scan: &Scan, options: &Options) -> usize {
     match options.jobs {
+        _ if options.debug.is_some() => 1,
         Some(jobs) => jobs,
         None if scan.has_states() || scan.binds || options.warn_only || options.process.is_some() => 1,
         None => {
@@ -405,8 +422,11 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let spread = many && !cpus.is_empty() && !has_states;
         let cpu = if spread { cpus[lane % cpus.len()] } else { same };
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
-        let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
-        let mut runner = Runner::new(job, lane, units, remote)?;
+        let remote = || Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
+        if let Some(wanted) = &job.options.debug {
+            return debug::run(job, wanted, remote);
+        }
+        let mut runner = Runner::new(job, lane, units, remote())?;
         // What traps in the tracees traps here too, or the processor would be switched at every stop.
         let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
         let traps_cpuid = if job.scan.traps.cpuid { TrapsCpuid::new() } else { None };
@@ -442,6 +462,6 @@ fn failure(halt: Halt) -> EngineError {
             ),
             Vec::new(),
         ),
-        Halt::Desync(_) => EngineError::Broken { part: "replay" },
+        Halt::Desync(_) | Halt::Rewind | Halt::Over => EngineError::Broken { part: "replay" },
     }
 }

@@ -180,8 +180,8 @@ impl Runner<'_> {
         thread.mask = event.captured(0, Side::In).filter(|set| set.len() == 8).map(|set| word_of(set) & !UNBLOCKABLE);
         thread.waiting_mask = None;
         let is_patched = self.is_patched(thread);
-        if is_patched || self.job.scan.next(thread.index, event.seq()).is_some() {
-            // It is to stay where the handler interrupted it.
+        if is_patched || self.debugger.is_some() || self.job.scan.next(thread.index, event.seq()).is_some() {
+            // It is to stay where the handler interrupted it, or a debugger looks at it there.
             self.pass_to(thread, event, sys::INFO_EXIT)?;
         }
         if is_patched {

@@ -22,17 +22,21 @@ pub enum Go {
     ToBoundary,
     /// By one instruction; with a signal: to the first instruction of its handler.
     Step,
+    /// The same, and a call is not executed (PTRACE_SYSEMU_SINGLESTEP): the thread stops at its entry.
+    EmulatedStep,
 }
 
 /// Lets a stopped tracee go on, with the signal that it is to get (0 for none).
 pub fn go(tid: pid_t, how: Go, signal: c_int) -> io::Result<()> {
     /// linux/ptrace.h
     const PTRACE_SYSEMU: libc::c_uint = 31;
+    const PTRACE_SYSEMU_SINGLESTEP: libc::c_uint = 32;
     let request = match how {
         Go::Emulated => PTRACE_SYSEMU,
         Go::Natively => libc::PTRACE_CONT,
         Go::ToBoundary => libc::PTRACE_SYSCALL,
         Go::Step => libc::PTRACE_SINGLESTEP,
+        Go::EmulatedStep => PTRACE_SYSEMU_SINGLESTEP,
     };
     // SAFETY: none of these requests takes a pointer.
     check(unsafe { libc::ptrace(request, tid, 0_usize, signal as usize) }).map(drop)
@@ -218,7 +222,7 @@ pub struct Spawn<'a> {
 }
 
 /// Forks a child that waits for a byte from `start` and then executes the program, with one descriptor, no arguments and no
-/// environment, in a session of its own.
+/// environment, in a process group of its own.
 pub fn spawn(spawn: &Spawn<'_>) -> io::Result<pid_t> {
     // SAFETY: the child calls only `child`, which makes async-signal-safe calls and never returns.
     let pid = unsafe { libc::fork() };
@@ -249,8 +253,9 @@ unsafe fn child(spawn: &Spawn<'_>) -> ! {
                 _ => libc::_exit(127),
             }
         }
-        // A terminal's signals are for its foreground processes; the tracees of a replay are none of them.
-        libc::setsid();
+        // A terminal's signals are for its foreground processes; the tracees of a replay are none of them. They stay in the session: the
+        // kernel gives each one a share of the processor (sched(7), autogroups), and two that wait for each other are best in one.
+        libc::setpgid(0, 0);
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }

@@ -162,8 +162,13 @@ impl Sink {
 
     /// The same for output that begins anew, of which nothing is to be written twice.
     #[must_use]
-    pub fn again(self) -> Sink {
-        Sink { output: self.output, skip: self.written.max(self.skip), written: 0 }
+    pub fn again(mut self) -> Sink {
+        self.begin_anew();
+        self
+    }
+
+    fn begin_anew(&mut self) {
+        (self.skip, self.written) = (self.written.max(self.skip), 0);
     }
 
     fn write(&mut self, stream: u8, bytes: &[u8]) {
@@ -186,6 +191,12 @@ impl Merge {
     #[must_use]
     pub fn into_sink(self) -> Sink {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// All is replayed from its beginning once more; nothing is written twice. For one lane.
+    pub fn begin_anew(&self) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0.begin_anew();
     }
 
     /// Output of event `seq`; a lane's events come in order.

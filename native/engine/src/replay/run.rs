@@ -12,6 +12,7 @@ use trace_format::event::{EventKind, flag};
 
 use super::agent::Agent;
 use super::check::{self, Difference};
+use super::debug::Debugger;
 use super::desync::{ActualStop, Desync, DesyncReason, StopKind};
 use super::event::Event;
 use super::files::Files;
@@ -128,6 +129,8 @@ pub struct Runner<'a> {
     pub(super) agent: Option<Agent>,
     /// Loops in which threads have been found to wait.
     pub(super) waits: RefCell<Waits>,
+    /// Somebody looks on, and stops the program where they like.
+    pub(super) debugger: Option<RefCell<Debugger<'a>>>,
     pub(super) done: Done,
 }
 
@@ -151,6 +154,7 @@ impl<'a> Runner<'a> {
             buffer: Vec::new(),
             stacks: job.options.stacks.as_ref().map(|wanted| taker(job, wanted)).transpose()?,
             waits: RefCell::default(),
+            debugger: None,
             agent: if job.with_agent { Agent::new(job.options, job.scan) } else { None },
             done: Done::default(),
         })
@@ -176,7 +180,7 @@ impl<'a> Runner<'a> {
                     } else {
                         self.job.merge.reached(self.lane, u64::MAX);
                     }
-                    return Ok(());
+                    return self.end_debugging();
                 }
                 Err(halt) => return Err(halt),
             }
@@ -185,7 +189,7 @@ impl<'a> Runner<'a> {
         if !self.job.differs.load(Ordering::Relaxed) {
             self.job.merge.reached(self.lane, u64::MAX);
         }
-        Ok(())
+        self.end_debugging()
     }
 
     fn run_block(&mut self, columns: &Columns, until: u64) -> Result<(), Halt> {
@@ -200,6 +204,7 @@ impl<'a> Runner<'a> {
             if self.is_looked_at(&event) {
                 self.run_waiting(columns)?;
             }
+            self.consult(&event)?;
             if let Some(taker) = &mut self.stacks {
                 let thread = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut);
                 taker.before(&event, thread)?;
@@ -323,37 +328,46 @@ impl<'a> Runner<'a> {
 
     /// Runs a thread to its next stop; its event is still to come.
     pub(super) fn resume(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
+        self.begin_segment(thread, event)?;
         thread.settle()?;
-        kernel::go(thread.tid, Go::Emulated, signal).map_err(|error| lost(thread.tid, &error))?;
-        thread.at = self.await_stop(thread, event)?;
+        if let Some(at) = self.run_on(thread, event, signal, false)? {
+            thread.at = at;
+        }
         Ok(())
     }
 
     /// The next stop of a thread that runs: a call, a signal of its own making, or its end.
     pub(super) fn await_stop(&self, thread: &Thread, event: &Event<'_>) -> Result<At, Halt> {
-        let tid = thread.tid;
         loop {
             let status = self.patiently(thread, event)?;
-            if !libc::WIFSTOPPED(status) {
-                thread.process.borrow_mut().tids.retain(|other| *other != tid);
-                return Ok(At::Ended(status));
+            if let Some(at) = self.own_stop(thread, status)? {
+                return Ok(at);
             }
-            let (signal, kind) = (libc::WSTOPSIG(status), status >> 16);
-            if kind == 0 && signal == libc::SIGTRAP | 0x80 {
-                let mut info = sys::syscall_info(tid).map_err(|error| lost(tid, &error))?;
-                self.tell_own_site(thread, &mut info);
-                return Ok(At::Call(info));
-            }
-            if kind == 0 {
-                let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
-                let is_synchronous = siginfo::is_synchronous(signal, siginfo::code(&info));
-                if is_synchronous && !self.is_of_agent(thread, signal, &info)? {
-                    return Ok(At::Signal(signal, info));
-                }
-            }
-            // Signals from outside are none of the program's business.
-            kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
+            kernel::go(thread.tid, Go::Emulated, 0).map_err(|error| lost(thread.tid, &error))?;
         }
+    }
+
+    /// What a stop means for the program; `None` when it is none of its business, as signals from outside.
+    pub(super) fn own_stop(&self, thread: &Thread, status: c_int) -> Result<Option<At>, Halt> {
+        let tid = thread.tid;
+        if !libc::WIFSTOPPED(status) {
+            thread.process.borrow_mut().tids.retain(|other| *other != tid);
+            return Ok(Some(At::Ended(status)));
+        }
+        let (signal, kind) = (libc::WSTOPSIG(status), status >> 16);
+        if kind == 0 && signal == libc::SIGTRAP | 0x80 {
+            let mut info = sys::syscall_info(tid).map_err(|error| lost(tid, &error))?;
+            self.tell_own_site(thread, &mut info);
+            return Ok(Some(At::Call(info)));
+        }
+        if kind == 0 {
+            let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
+            let is_synchronous = siginfo::is_synchronous(signal, siginfo::code(&info));
+            if is_synchronous && !self.is_of_agent(thread, signal, &info)? {
+                return Ok(Some(At::Signal(signal, info)));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for a running thread, as long as one may expect of what it computes: the recording tells how long it took.

@@ -200,6 +200,7 @@ impl Runner<'_> {
         let Some(mut wanted) = Wanted::of(target) else {
             return Err(self.desync(target, Some(thread), DesyncReason::Impossible.into()));
         };
+        self.begin_segment(thread, event)?;
         thread.settle()?;
         thread.at = At::Held;
         let regs = sys::registers(thread.tid).map_err(|error| lost(thread.tid, &error))?;
@@ -260,8 +261,7 @@ impl Runner<'_> {
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
         let patience = self.patience(thread, event, target);
         loop {
-            kernel::go(tid, Go::Emulated, 0).map_err(failed)?;
-            thread.at = self.await_stop(thread, event)?;
+            thread.at = self.run_on(thread, event, 0, false)?.unwrap_or(At::Held);
             let hit =
                 matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
             if !hit || patience.is_over() {
@@ -295,6 +295,14 @@ impl Runner<'_> {
         let probe_now =
             |wanted: &Wanted<'_>| Probe::new(tid, &wanted.regs, &wanted.words_beside(&overwritten), room.base);
         let Some(mut probe) = probe_now(wanted) else { return Ok(false) };
+        // Its jump is no code that a debugger could step through, or have a breakpoint in.
+        let is_in_way = |own: &Runner<'_>, thread: &Thread| {
+            own.manner(thread, event)
+                .is_some_and(|how| how.steps || how.breaks.iter().any(|addr| overwritten.contains(addr)))
+        };
+        if is_in_way(self, thread) {
+            return Ok(false);
+        }
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
         let map = [room.start, room.length, prot as u64, flags as u64, u64::MAX, 0];
@@ -310,8 +318,14 @@ impl Runner<'_> {
         let patience = self.patience(thread, event, target);
         let mut landings = 0;
         let found = loop {
-            kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
-            thread.at = self.await_stop(thread, event)?;
+            match self.run_on(thread, event, 0, true)? {
+                Some(at) => thread.at = at,
+                None if is_in_way(self, thread) => {
+                    site.close(&probe)?;
+                    break false;
+                }
+                None => continue,
+            }
             let stop = site.stop_of(&probe, thread)?;
             if matches!(stop, Stop::Other) || patience.is_over() {
                 site.close(&probe)?;

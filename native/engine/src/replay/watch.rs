@@ -22,6 +22,10 @@ pub enum Halt {
     Aborted,
     /// A tracee runs and runs: what the kernel tells of it.
     Stuck(String),
+    /// A debugger goes back: all begins anew.
+    Rewind,
+    /// The debugger is gone.
+    Over,
 }
 
 impl From<EngineError> for Halt {
@@ -73,6 +77,11 @@ impl Watch {
             }
             before = Some(look);
         }
+    }
+
+    /// From now on a debugger may come.
+    pub fn await_debugger(&self) {
+        self.control.await_debugger();
     }
 
     /// Whether somebody has asked to stop.

@@ -215,3 +215,10 @@ pub fn is_open(pid: pid_t, fd: i32) -> Option<bool> {
         Err(_) => None,
     }
 }
+
+/// Whether a descriptor can be read without waiting, or its other end is gone; waits for it so many milliseconds, poll(2).
+pub fn is_readable(fd: c_int, within_ms: c_int) -> bool {
+    let mut wait = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry of this frame.
+    unsafe { libc::poll(&raw mut wait, 1, within_ms) > 0 }
+}

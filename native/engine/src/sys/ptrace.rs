@@ -193,26 +193,47 @@ impl Breakpoint {
     /// `None` when the machine has none to give.
     #[must_use]
     pub fn set(tid: pid_t, addr: u64) -> Option<Breakpoint> {
-        /// The first one is on, for execution (Intel SDM volume 3, 19.2.4).
-        const FIRST: u64 = 1;
         set_debug_register(tid, 0, addr).ok()?;
         let set = Breakpoint(tid);
-        set_debug_register(tid, 7, FIRST).ok()?;
+        let others = debug_register(tid, DEBUG_CONTROL).ok()?;
+        set_debug_register(tid, DEBUG_CONTROL, others | FIRST).ok()?;
         Some(set)
     }
 }
 
+/// The first one is on, for execution (Intel SDM volume 3, 19.2.4).
+const FIRST: u64 = 1;
+
 impl Drop for Breakpoint {
     fn drop(&mut self) {
         // Nothing to do for a tracee that is gone.
-        let _ = set_debug_register(self.0, 7, 0);
+        let others = debug_register(self.0, DEBUG_CONTROL).unwrap_or(0);
+        let _ = set_debug_register(self.0, DEBUG_CONTROL, others & !FIRST);
     }
 }
 
-fn set_debug_register(tid: pid_t, number: usize, value: u64) -> io::Result<()> {
-    let place = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
+/// The debug register that tells which of the others have stopped the thread, and the one that turns them on.
+pub const DEBUG_STATUS: usize = 6;
+pub const DEBUG_CONTROL: usize = 7;
+
+fn place_of_debug_register(number: usize) -> usize {
+    std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>()
+}
+
+/// Sets a debug register of a stopped tracee.
+pub fn set_debug_register(tid: pid_t, number: usize, value: u64) -> io::Result<()> {
+    let place = place_of_debug_register(number);
     // SAFETY: PTRACE_POKEUSER takes a place and a value, no pointer.
     check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, place, value as usize) }).map(drop)
+}
+
+/// A debug register of a stopped tracee.
+pub fn debug_register(tid: pid_t, number: usize) -> io::Result<u64> {
+    let place = place_of_debug_register(number);
+    let mut value = 0_u64;
+    // SAFETY: the kernel writes the word of this frame (the raw call stores what it has read there, ptrace(2)).
+    check(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKUSER, tid, place, &raw mut value) })?;
+    Ok(value)
 }
 
 /// All that XSAVE saves, as a set of registers (linux/elf.h).

@@ -1,0 +1,361 @@
+//! How a replayed thread is run under a debugger's eyes.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+
+use libc::{c_int, pid_t};
+use trace_format::event::{EventKind, disposition};
+
+use super::breaks;
+use super::course::{Beginning, Course, How, Passing, Verdict};
+use super::place::{Mark, Segment};
+use super::predecessors;
+use super::target::{Member, Reason};
+use super::{Asked, Debugger, Halt};
+use crate::probe;
+use crate::replay::event::Event;
+use crate::replay::kernel::{self, Go, Register};
+use crate::replay::remote;
+use crate::replay::run::Runner;
+use crate::replay::tracee::{At, Thread};
+use crate::replay::watch::lost;
+use crate::siginfo;
+use crate::stepped;
+use crate::sys;
+
+/// Bytes of the instruction of a call.
+const CALL_BYTES: u64 = 2;
+
+/// What a thread that was let go has come to.
+enum Stop {
+    /// Something of the program's.
+    Own(At),
+    /// A step, a breakpoint or a watchpoint of the debugger's.
+    Debuggers,
+    /// The user has asked for it.
+    Asked,
+}
+
+impl Runner<'_> {
+    /// Whether the debugger may stop a thread behind an event. Then its segment begins.
+    ///
+    /// # Errors
+    /// As [`Debugger::converse`].
+    pub(in crate::replay) fn begin_segment(&self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        if !debugger.borrow().sees(thread.index, event.seq()) {
+            return Ok(());
+        }
+        let verdict = {
+            let mut debugger = debugger.borrow_mut();
+            let Debugger { inferior, course, watched, memory, .. } = &mut *debugger;
+            let regs = thread.own_registers().ok_or_else(|| remote::gone(thread.tid))?;
+            let changed = if inferior.watches.is_empty() {
+                None
+            } else {
+                let memory = memory_of(memory, thread.pid())?;
+                watched.changed((thread.pid(), memory), &inferior.watches)
+            };
+            let is_caught = event.kind() == EventKind::Call && inferior.catch.has(event.code() as u64);
+            let segment = Segment { seq: event.seq(), thread: thread.index };
+            let returned = is_caught.then_some(event.code() as u64);
+            let asked = Asked { breaks: &inferior.breaks, watches: &inferior.watches };
+            course.begins(Beginning { segment, ip: regs.rip, changed, returned }, asked)
+        };
+        self.obey(verdict, Some(thread), None)
+    }
+
+    /// Whether the debugger stops before an event.
+    pub(in crate::replay) fn consult(&self, event: &Event<'_>) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        if !debugger.borrow().sees(event.thread(), event.seq()) {
+            // Others may run for long.
+            if event.seq().is_multiple_of(256) && debugger.borrow_mut().is_disturbed(&self.remote.watch)? {
+                return self.obey(Verdict::Stop(Reason::Interrupted), None, None);
+            }
+            return Ok(());
+        }
+        let thread = event.thread();
+        let shown = match event.kind() {
+            EventKind::Call => {
+                let number = event.code() as u64;
+                debugger.borrow().inferior.catch.has(number).then_some(Reason::Entry(thread, number))
+            }
+            EventKind::Signal if matches!(event.arg(2), disposition::HANDLED | disposition::FATAL) => {
+                Some(Reason::Signal(thread, event.code()))
+            }
+            EventKind::Exit => (event.arg(0) != 0).then_some(Reason::End),
+            EventKind::Exec if event.seq() != debugger.borrow().course.start().seq => Some(Reason::End),
+            EventKind::Trap | EventKind::Preempt | EventKind::Signal => None,
+            // No thread stands at such an event.
+            _ => return Ok(()),
+        };
+        let verdict = {
+            let mut debugger = debugger.borrow_mut();
+            let verdict = debugger.course.before(event.seq(), thread, shown);
+            let is_disturbed = debugger.is_disturbed(&self.remote.watch)?;
+            if is_disturbed && verdict == Verdict::GoOn { Verdict::Stop(Reason::Interrupted) } else { verdict }
+        };
+        self.obey(verdict, None, Some(thread))
+    }
+
+    /// The replay has come to its end: one can only go back from here.
+    pub(in crate::replay) fn end_debugging(&self) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        let verdict = debugger.borrow_mut().course.before(u64::MAX, u32::MAX, Some(Reason::End));
+        match verdict {
+            Verdict::GoOn => self.obey(Verdict::Stop(Reason::End), None, None),
+            verdict => self.obey(verdict, None, None),
+        }
+    }
+
+    fn obey(&self, verdict: Verdict, running: Option<&Thread>, next: Option<u32>) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        match verdict {
+            Verdict::GoOn => Ok(()),
+            Verdict::Rewind => Err(Halt::Rewind),
+            Verdict::Stop(reason) => {
+                let members = self.members(running, next);
+                let pid = members.first().map(|member| member.pid);
+                let mut debugger = debugger.borrow_mut();
+                debugger.converse(members, reason, &self.remote.watch)?;
+                // What is watched from now on is what it is now.
+                let Debugger { inferior, watched, memory, .. } = &mut *debugger;
+                if let Some(pid) = pid.filter(|_| !inferior.watches.is_empty()) {
+                    watched.changed((pid, memory_of(memory, pid)?), &inferior.watches);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The living threads of the debugged process. `running` is the one that was let go last, and `next` the one whose event is next.
+    fn members(&self, running: Option<&Thread>, next: Option<u32>) -> Vec<Member> {
+        let Some(debugger) = &self.debugger else { return Vec::new() };
+        let debugger = debugger.borrow();
+        let others = self.threads.iter().flatten().map(|thread| &**thread);
+        let threads = running.into_iter().chain(others).filter(|thread| debugger.sees(thread.index, u64::MAX));
+        let known = self.job.trace.definitions().threads();
+        let mut members: Vec<Member> = threads
+            .filter(|thread| !matches!(thread.at, At::Ended(_)) && !thread.process.borrow().has_ended)
+            .filter_map(|thread| {
+                let mut regs = thread.own_registers()?;
+                if next == Some(thread.index)
+                    && let At::Call(info) = thread.at
+                {
+                    // The kernel has not been told of the call: it is the next instruction.
+                    (regs.rip, regs.rax, regs.orig_rax) = (info.ip.wrapping_sub(CALL_BYTES), info.first, u64::MAX);
+                }
+                let own = known.get(thread.index as usize)?;
+                let number = usize::try_from(own.tid).ok().and_then(std::num::NonZeroUsize::new)?;
+                let (pid, tid) = (thread.pid(), thread.tid);
+                Some(Member { index: thread.index, number, ordinal: own.ordinal, pid, tid, regs })
+            })
+            .collect();
+        let first = next.or(running.map(|thread| thread.index));
+        members.sort_by_key(|member| (Some(member.index) != first, member.ordinal));
+        members
+    }
+
+    /// How a thread is run, if the debugger has a say in it.
+    pub(in crate::replay) fn manner(&self, thread: &Thread, event: &Event<'_>) -> Option<How> {
+        let debugger = self.debugger.as_ref()?.borrow();
+        debugger.sees(thread.index, event.seq()).then(|| debugger.course.how(debugger.asked()))
+    }
+
+    /// Runs a thread, which has its registers, to its next stop. `yields`: for code that stands in the way of the debugger's steps, `None` when
+    /// the user has had the word.
+    pub(in crate::replay) fn run_on(
+        &self,
+        thread: &Thread,
+        event: &Event<'_>,
+        signal: c_int,
+        yields: bool,
+    ) -> Result<Option<At>, Halt> {
+        let tid = thread.tid;
+        if self.manner(thread, event).is_none() {
+            kernel::go(tid, Go::Emulated, signal).map_err(|error| lost(tid, &error))?;
+            return self.await_stop(thread, event).map(Some);
+        }
+        let mut signal = signal;
+        loop {
+            let how = self.manner(thread, event).unwrap_or_default();
+            let before = sys::registers(tid).map_err(|error| lost(tid, &error))?;
+            let is_over = how.breaks.contains(&before.rip) || how.arrival_at(before.rip).is_some();
+            let steps = how.steps || is_over;
+            self.with_course(Course::lets_go);
+            let stop = if steps {
+                self.step_once(thread, (&how, signal))?
+            } else {
+                self.run_to_breaks(thread, (&how, signal))?
+            };
+            signal = 0;
+            let (verdict, is_word) = match stop {
+                Stop::Own(at) => return Ok(Some(at)),
+                Stop::Asked => {
+                    self.with_course(Course::is_lost);
+                    (Verdict::Stop(Reason::Interrupted), true)
+                }
+                Stop::Debuggers => {
+                    let verdict = self.weigh(thread, &how, before.rip)?;
+                    (verdict, verdict != Verdict::GoOn)
+                }
+            };
+            self.obey(verdict, Some(thread), None)?;
+            if is_word && yields {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn with_course(&self, act: impl FnOnce(&mut Course)) {
+        if let Some(debugger) = &self.debugger {
+            act(&mut debugger.borrow_mut().course);
+        }
+    }
+
+    /// What a stop of the debugger's means.
+    fn weigh(&self, thread: &Thread, how: &How, before: u64) -> Result<Verdict, Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(Verdict::GoOn) };
+        let mut debugger = debugger.borrow_mut();
+        let tid = thread.tid;
+        let regs = sys::registers(tid).map_err(|error| lost(tid, &error))?;
+        let ip = regs.rip;
+        let accessed = debugger.watched.taken(tid).map_err(|error| lost(tid, &error))?;
+        let Debugger { inferior, course, watched, memory, .. } = &mut *debugger;
+        if accessed.is_some() {
+            watched.changed((thread.pid(), memory_of(memory, thread.pid())?), &inferior.watches);
+        }
+        let asked = Asked { breaks: &inferior.breaks, watches: &inferior.watches };
+        let mark = match accessed {
+            _ if how.steps => Mark::Step,
+            Some(watch) => Mark::Access(watch),
+            // It has left a breakpoint, or has made one turn of a repeated instruction there.
+            None if ip == before => return Ok(Verdict::GoOn),
+            None if how.breaks.contains(&ip) => Mark::Arrival(ip),
+            None => match how.arrival_at(ip) {
+                Some(watch) => Mark::Access(watch),
+                None => return Ok(Verdict::GoOn),
+            },
+        };
+        let hints = || predecessors::of(tid, &regs, accessed);
+        Ok(course.passes(&Passing { mark, accessed, ip, hints: &hints }, asked))
+    }
+
+    /// Executes one instruction of a thread.
+    fn step_once(&self, thread: &Thread, (how, signal): (&How, c_int)) -> Result<Stop, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        self.set_watches(thread, how)?;
+        let before = sys::registers(tid).map_err(failed)?;
+        let instruction = probe::decode(tid, before.rip, probe::bits(&before));
+        kernel::go(tid, Go::EmulatedStep, signal).map_err(failed)?;
+        let stop = self.await_debugged(thread, Go::EmulatedStep)?;
+        let Some(instruction) = instruction.filter(|_| signal == 0) else { return Ok(stop) };
+        match &stop {
+            Stop::Own(At::Ended(_)) => {}
+            Stop::Own(At::Call(_)) => {
+                // The processor has put the flags into a register, with that of the step.
+                let mut regs = sys::registers(tid).map_err(failed)?;
+                if before.eflags & stepped::TRAP_FLAG == 0 && regs.r11 & stepped::TRAP_FLAG != 0 {
+                    regs.r11 &= !stepped::TRAP_FLAG;
+                    sys::set_registers(tid, &regs).map_err(failed)?;
+                }
+            }
+            _ if stepped::leaves_flag(&instruction) => {}
+            _ => {
+                stepped::clear_stack(tid, &instruction, sys::registers(tid).map_err(failed)?.rsp);
+                stepped::clear_flag(tid, before.eflags);
+            }
+        }
+        Ok(stop)
+    }
+
+    /// Runs a thread until it comes to a breakpoint or a watchpoint, or to something of its own.
+    fn run_to_breaks(&self, thread: &Thread, (how, signal): (&How, c_int)) -> Result<Stop, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        self.set_watches(thread, how)?;
+        let originals = self.with_memory(thread.pid(), |memory| breaks::insert(memory, &how.breaks))?;
+        kernel::go(tid, Go::Emulated, signal).map_err(failed)?;
+        let stop = self.await_debugged(thread, Go::Emulated);
+        self.with_memory(thread.pid(), |memory| breaks::remove(memory, &originals))?;
+        let stop = stop?;
+        if let Stop::Own(At::Signal(libc::SIGTRAP, info)) = &stop
+            && siginfo::is_breakpoint(info)
+        {
+            // The processor is behind it.
+            let ip = sys::registers(tid).map_err(failed)?.rip.wrapping_sub(1);
+            if originals.iter().any(|(addr, _)| *addr == ip) {
+                kernel::set_register(tid, Register::Rip, ip).map_err(failed)?;
+                return Ok(Stop::Debuggers);
+            }
+        }
+        Ok(stop)
+    }
+
+    fn set_watches(&self, thread: &Thread, how: &How) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        debugger.borrow_mut().watched.set(thread.tid, &how.watches).map_err(|error| lost(thread.tid, &error).into())
+    }
+
+    fn with_memory<T>(&self, pid: pid_t, act: impl FnOnce(&File) -> T) -> Result<T, Halt> {
+        let Some(debugger) = &self.debugger else { return Err(remote::gone(pid)) };
+        let mut debugger = debugger.borrow_mut();
+        Ok(act(memory_of(&mut debugger.memory, pid)?))
+    }
+
+    /// The next stop of a thread that runs, as [`Runner::await_stop`] has it, and those of the debugger.
+    fn await_debugged(&self, thread: &Thread, how: Go) -> Result<Stop, Halt> {
+        let tid = thread.tid;
+        let failed = move |error: std::io::Error| lost(tid, &error);
+        let mut is_asked = false;
+        loop {
+            let Some(status) = kernel::wait(tid).map_err(failed)? else {
+                // The timer of the wait. Nobody says for how long a program may run under a debugger.
+                self.remote.watch.check()?;
+                let Some(debugger) = &self.debugger else { continue };
+                if !is_asked && debugger.borrow_mut().is_disturbed(&self.remote.watch)? {
+                    is_asked = true;
+                    sys::interrupt(tid).map_err(failed)?;
+                }
+                continue;
+            };
+            let (signal, kind) = (libc::WSTOPSIG(status), status >> 16);
+            if libc::WIFSTOPPED(status) && kind == libc::PTRACE_EVENT_STOP && is_asked {
+                return Ok(Stop::Asked);
+            }
+            if libc::WIFSTOPPED(status) && kind == 0 && signal == libc::SIGTRAP {
+                let info = sys::signal_info(tid).map_err(failed)?;
+                let is_step = siginfo::code(&info) == siginfo::TRAP_TRACE && how == Go::EmulatedStep;
+                if is_step || (siginfo::code(&info) == siginfo::TRAP_HWBKPT && is_watchpoint(tid)?) {
+                    return Ok(Stop::Debuggers);
+                }
+            }
+            if let Some(at) = self.own_stop(thread, status)? {
+                return Ok(Stop::Own(at));
+            }
+            kernel::go(tid, how, 0).map_err(failed)?;
+        }
+    }
+}
+
+/// Whether a watchpoint has stopped a thread, and not the breakpoint that finds preempted ones.
+fn is_watchpoint(tid: pid_t) -> Result<bool, Halt> {
+    /// The first debug register.
+    const FINDS: u64 = 1;
+    let status = sys::debug_register(tid, sys::DEBUG_STATUS).map_err(|error| lost(tid, &error))?;
+    Ok(status & FINDS == 0)
+}
+
+/// The memory of a process, which is opened once.
+fn memory_of(known: &mut HashMap<pid_t, File>, pid: pid_t) -> Result<&File, Halt> {
+    use std::collections::hash_map::Entry;
+    Ok(match known.entry(pid) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => {
+            let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"));
+            new.insert(memory.map_err(|error| lost(pid, &error))?)
+        }
+    })
+}

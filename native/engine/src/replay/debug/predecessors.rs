@@ -1,0 +1,163 @@
+//! Which instruction a thread may have executed last: code cannot be decoded backwards, but most instructions that end where it stands can
+//! be told from those that only look so.
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+use libc::{pid_t, user_regs_struct};
+
+use super::place::Watch;
+use crate::probe;
+use crate::sys;
+
+/// Longest instruction.
+const LONGEST: usize = 15;
+/// The processor has two debug registers left for them.
+const MOST: usize = 2;
+
+/// The instructions that may have led a thread to where it stands, the likeliest first; by `accessed` memory, when they have touched that.
+pub fn of(tid: pid_t, regs: &user_regs_struct, accessed: Option<Watch>) -> Vec<u64> {
+    let mut code = [0; LONGEST];
+    let start = regs.rip.wrapping_sub(LONGEST as u64);
+    // What is before the page may not be mapped.
+    let in_page = ((regs.rip % 4096) as usize).min(LONGEST);
+    let first = LONGEST - in_page;
+    let got = if sys::read_pieces(tid, &[(start, LONGEST)], &mut code) == LONGEST {
+        0
+    } else if sys::read_pieces(tid, &[(start + first as u64, in_page)], &mut code[first..]) == in_page {
+        first
+    } else {
+        LONGEST
+    };
+    let mut found = ending_at(&code[got..], regs, accessed);
+    if accessed.is_none() {
+        found.extend(caller(tid, regs));
+        // A call comes from elsewhere, and what stands before a function is mostly no code of it.
+        found.sort_by_key(|(rank, _)| *rank);
+    }
+    found.truncate(MOST);
+    found.into_iter().map(|(_, addr)| addr).collect()
+}
+
+/// Instructions at the end of some code, which ends where a thread stands: how likely each is (less is more), and its address.
+fn ending_at(code: &[u8], regs: &user_regs_struct, accessed: Option<Watch>) -> Vec<(u8, u64)> {
+    let mut information = InstructionInfoFactory::new();
+    let mut found: Vec<(u8, u64)> = Vec::new();
+    for start in 0..code.len() {
+        let addr = regs.rip.wrapping_sub((code.len() - start) as u64);
+        let instruction = Decoder::with_ip(probe::bits(regs), &code[start..], addr, DecoderOptions::NONE).decode();
+        if instruction.is_invalid() || instruction.next_ip() != regs.rip {
+            continue;
+        }
+        match accessed {
+            None if instruction.flow_control() == FlowControl::Next => found.push((1, addr)),
+            None => {}
+            Some(watch) => match touch(&mut information, &instruction, regs, watch) {
+                Some(true) => found.push((0, addr)),
+                Some(false) => found.push((1, addr)),
+                None => {}
+            },
+        }
+    }
+    // The longest ones of a kind first: a prefix belongs to its instruction.
+    found.sort_by_key(|(rank, _)| *rank);
+    found
+}
+
+/// Whether an instruction touches watched memory, as far as the registers behind it tell; `None` when it touches none.
+fn touch(
+    information: &mut InstructionInfoFactory,
+    instruction: &Instruction,
+    regs: &user_regs_struct,
+    watch: Watch,
+) -> Option<bool> {
+    let used = information.info(instruction).used_memory();
+    let mut touches = used.iter().filter(|memory| {
+        !matches!(memory.access(), OpAccess::None | OpAccess::NoMemAccess)
+            && (watch.may_be_read() || is_written(memory.access()))
+    });
+    let first = touches.next()?;
+    let covers = |memory: &iced_x86::UsedMemory| {
+        let addr = memory.virtual_address(0, |register, _, _| value(regs, register));
+        let size = memory.memory_size().size().max(1) as u64;
+        addr.is_some_and(|addr| addr < watch.addr + u64::from(watch.length) && watch.addr < addr.saturating_add(size))
+    };
+    Some(covers(first) || touches.any(covers))
+}
+
+fn is_written(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+}
+
+fn value(regs: &user_regs_struct, register: Register) -> Option<u64> {
+    Some(match register {
+        Register::RAX => regs.rax,
+        Register::RBX => regs.rbx,
+        Register::RCX => regs.rcx,
+        Register::RDX => regs.rdx,
+        Register::RSI => regs.rsi,
+        Register::RDI => regs.rdi,
+        Register::RBP => regs.rbp,
+        Register::RSP => regs.rsp,
+        Register::R8 => regs.r8,
+        Register::R9 => regs.r9,
+        Register::R10 => regs.r10,
+        Register::R11 => regs.r11,
+        Register::R12 => regs.r12,
+        Register::R13 => regs.r13,
+        Register::R14 => regs.r14,
+        Register::R15 => regs.r15,
+        Register::FS => regs.fs_base,
+        Register::GS => regs.gs_base,
+        Register::CS | Register::DS | Register::ES | Register::SS => 0,
+        _ => return None,
+    })
+}
+
+/// The call that has led to the begin of a function, whose return address is on the stack then.
+fn caller(tid: pid_t, regs: &user_regs_struct) -> Option<(u8, u64)> {
+    /// A call with its 32-bit distance.
+    const CALL: (u8, u64) = (0xe8, 5);
+    let mut word = [0; 8];
+    (sys::read_pieces(tid, &[(regs.rsp, 8)], &mut word) == word.len()).then_some(())?;
+    let addr = u64::from_le_bytes(word).wrapping_sub(CALL.1);
+    let instruction = probe::decode(tid, addr, probe::bits(regs))?;
+    let leads_here = instruction.is_call_near() && instruction.near_branch64() == regs.rip;
+    (leads_here && instruction.len() as u64 == CALL.1).then_some((0, addr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::debug::place::Access;
+
+    const IP: u64 = 0x40_1000;
+
+    fn regs() -> user_regs_struct {
+        // SAFETY: the struct has only integers, for which all zeros are valid.
+        let mut regs: user_regs_struct = unsafe { std::mem::zeroed() };
+        (regs.rip, regs.cs, regs.rax) = (IP, sys::USER_CS, 0x7000);
+        regs
+    }
+
+    fn watch(addr: u64) -> Watch {
+        Watch { addr, length: 8, kind: Access::Write }
+    }
+
+    #[test]
+    fn the_instruction_that_wrote_is_the_one_whose_operand_is_the_memory() {
+        // mov %edx, 0x10(%rax) behind nop; with a prefix it is another one.
+        let code = [0x90, 0x48, 0x89, 0x50, 0x10];
+        assert_eq!(ending_at(&code, &regs(), Some(watch(0x7010))), [(0, IP - 4), (0, IP - 3)]);
+        // Elsewhere it may have been all the same: a register may have changed.
+        assert_eq!(ending_at(&code, &regs(), Some(watch(0x9000))), [(1, IP - 4), (1, IP - 3)]);
+        // What only reads has not written.
+        let code = [0x90, 0x48, 0x8b, 0x50, 0x10];
+        assert_eq!(ending_at(&code, &regs(), Some(watch(0x7010))), []);
+    }
+
+    #[test]
+    fn what_jumps_away_does_not_lead_to_what_stands_behind_it() {
+        // jmp +0; nop
+        assert_eq!(ending_at(&[0xeb, 0x00], &regs(), None), []);
+        assert_eq!(ending_at(&[0xeb, 0x00, 0x90], &regs(), None).last(), Some(&(1, IP - 1)));
+    }
+}
