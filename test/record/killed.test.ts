@@ -2,8 +2,9 @@
 
 import { dirname } from "node:path";
 import { expect, it } from "vitest";
+import { EventFlag } from "../../src/trace/batch.js";
 import { replayWords } from "../replay/support.js";
-import { calls, compile, readWhole, record, run, stateOf } from "./support.js";
+import { calls, cli, compile, readWhole, record, run, stateOf } from "./support.js";
 
 // Of most of them the trace said that they had not come back from write(2), and replay left out what they had written.
 it.each(["agent", "ptrace"])("what they have written is told, by %s", async (backend) => {
@@ -18,3 +19,27 @@ it.each(["agent", "ptrace"])("what they have written is told, by %s", async (bac
   });
   expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
 });
+
+// As parts of calls that go on they were left out wherever calls are shown and counted.
+it.each([["--backend=agent"], ["--backend=ptrace"], ["--observe"]])(
+  "calls that a signal ended with the process are shown, with %s",
+  async (option) => {
+    const recorded = await record([compile("ends_in_call")], { options: [option] });
+    expect(recorded).toMatchObject({ code: 0, stderr: "" });
+    const { events } = await readWhole(recorded.file);
+    const ended = calls(events, "clock_nanosleep", "nanosleep", "poll", "read").filter(
+      ({ process, ret }) => process > 1 && Number(ret) < -500,
+    );
+    expect(ended.map(({ ret, flags }) => [ret, flags & EventFlag.Interrupted])).toEqual([
+      [-516, 0],
+      [-516, 0],
+      [-512, 0],
+    ]);
+    const filter =
+      "proc != p1 and dur > 0ms and name in (nanosleep, clock_nanosleep, poll, read) and not ok";
+    const shown = await run([cli, "show", recorded.file, filter]);
+    expect(shown.stdout.split("\n").filter((line) => line.includes(" = ? ERESTART")).length).toBe(
+      3,
+    );
+  },
+);

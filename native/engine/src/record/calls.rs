@@ -106,7 +106,9 @@ impl World {
         let result = waits_on.unwrap_or(result);
         let restarts = match handler {
             _ if waits_on.is_some() || !is_restart(result) => is_restart(result),
-            // No function of the program runs: the kernel starts the call again (or the signal kills).
+            // Nothing goes on with it.
+            _ if signal.is_some_and(|signal| signals::is_fatal(task, signal)) => false,
+            // No function of the program runs: the kernel starts the call again.
             None => true,
             Some(handler) if !handler.is_caught() => true,
             Some(handler) => result == -513 || (result == signals::ERESTARTSYS && handler.restarts),

@@ -681,6 +681,11 @@ pub(super) fn has_no_effect(task: &Task, signal: c_int) -> bool {
     }
 }
 
+/// Whether a process ends with a signal that is about to be delivered.
+pub(super) fn is_fatal(task: &Task, signal: c_int) -> bool {
+    task.handler(signal).is_none_or(|handler| !handler.is_caught()) && by_default(task, signal) == disposition::FATAL
+}
+
 /// A signal is about to be delivered to a thread, perhaps in a trampoline: a handler finds the place where it would be without, which
 /// tells some what to do (musl and glibc 2.41 cancel a thread only between two places of their own code).
 pub(super) fn show_own_place(task: &Task, signal: c_int) {
