@@ -365,13 +365,8 @@ async function report(
 async function write(context: CommandContext<Options>, text: string): Promise<void> {
   const { options } = context;
   if (options.output !== undefined) {
-    const { output } = options;
-    const [{ writeFile }, { explained }] = await Promise.all([
-      import("node:fs/promises"),
-      import("../trace/failure.js"),
-    ]);
-    await explained("create", output, () => writeFile(output, text));
-    return;
+    const { writeText } = await import("../export/target.js");
+    return writeText(options.output, text);
   }
   const { openOutput } = await import("../report/output.js");
   const output = openOutput(context, options.pager && options.format === "text");

@@ -1,7 +1,7 @@
 /** `trace dump`: a trace as plain text that holds everything, and back. */
 
 import { TraceError, usageError } from "../errors.js";
-import type { CommandContext, CommandDef } from "./command.js";
+import type { CommandContext, CommandDef, ExitStatus } from "./command.js";
 import { onlyTrace, openNamed } from "./selection.js";
 
 interface Options {
@@ -30,7 +30,7 @@ export const command: CommandDef<Options> = {
   run,
 };
 
-async function run(context: CommandContext<Options>): Promise<number> {
+async function run(context: CommandContext<Options>): Promise<ExitStatus> {
   const { options, args } = context;
   const force = options.force === true;
   if (options.assemble !== undefined) {
@@ -47,8 +47,27 @@ async function run(context: CommandContext<Options>): Promise<number> {
   }
   const path = onlyTrace(context, "dump");
   const trace = await openNamed(path, context);
-  await trace.dumpText(options.output, force);
+  const { output } = options;
+  if (output === undefined) {
+    await trace.dumpText();
+    trace.close();
+    return 0;
+  }
+  const { writtenBy } = await import("../export/target.js");
+  let damage: unknown;
+  const ended = await writtenBy(output, force, async (draft) => {
+    try {
+      await trace.dumpText(draft, true);
+    } catch (error) {
+      if (!(error instanceof TraceError) || error.code !== "CORRUPT") throw error;
+      // What is before the damage is what the text is wanted for.
+      damage = error;
+    }
+  });
+  // Who is interrupted still reads it.
+  if (ended !== undefined) return ended;
   trace.close();
+  if (damage !== undefined) throw damage;
   return 0;
 }
 

@@ -9,7 +9,7 @@ import { createGzip } from "node:zlib";
 import type { CommandContext } from "../commands/command.js";
 import { streamOutput } from "../report/output.js";
 import { explained, ioError, traceError } from "../trace/failure.js";
-import type { Unfinished } from "./whole.js";
+import { type Unfinished, whole } from "./whole.js";
 
 const EISDIR = 21;
 
@@ -34,6 +34,45 @@ export async function openTarget(
 function standardOutput({ stdout }: Pick<CommandContext, "stdout">): Target {
   const { write } = streamOutput(stdout);
   return { write, hasDraft: false, finish: async () => {}, abandon: async () => {} };
+}
+
+/** Writes a text to a file that replaces what is there once it is whole. @throws TraceError when that cannot be. */
+export async function writeText(path: string, text: string): Promise<void> {
+  const { draft, isSpecial } = await draftOf(path, true);
+  const file = await explained("create", path, () => open(draft, isSpecial ? "w" : "wx"));
+  const target = new FileTarget(path, draft, file, isSpecial);
+  try {
+    await target.write(text);
+    await target.finish();
+  } catch (error) {
+    await target.abandon();
+    throw error;
+  }
+}
+
+/**
+ * Has a file written by somebody who is told its name, that of the draft. Gives back the signal that came before it was whole, by which
+ * the command ends then.
+ */
+export async function writtenBy(
+  path: string,
+  force: boolean,
+  write: (draft: string) => Promise<void>,
+): Promise<{ readonly signal: number } | undefined> {
+  const { draft, isSpecial } = await draftOf(path, force);
+  const file: Unfinished = {
+    hasDraft: !isSpecial,
+    finish: async () => {
+      if (!isSpecial) await explained("create", path, () => rename(draft, path));
+    },
+    abandon: async () => {
+      if (!isSpecial) await rm(draft, { force: true }).catch(() => {});
+    },
+  };
+  return whole(
+    async () => file,
+    () => write(draft),
+  );
 }
 
 /** What is written until the file is whole. Devices and pipes are written as they are. */

@@ -1,9 +1,11 @@
 /** Commands about whole files and about the program itself: tree, info, ls, fields, pack, dump, doctor. */
 
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FIELDS } from "../../src/query/fields.js";
 import { rememberLatest } from "../../src/state.js";
+import { cli } from "../support/command.js";
 import { type FailedRun, runCommand } from "../support/run.js";
 import { sampleTrace, TextTrace, temporaryFolder } from "../support/text_trace.js";
 
@@ -18,6 +20,14 @@ afterAll(() => folder.remove());
 
 async function run(...words: string[]) {
   return runCommand(words, env);
+}
+
+/** Writes a trace of several blocks, and gives back its bytes. */
+async function manyCalls(file: string): Promise<Buffer> {
+  const text = new TextTrace().thread(1, 1, 10, 10);
+  for (let k = 0; k < 50_000; k++) text.call("close", { args: [k] });
+  await text.write(file);
+  return readFileSync(file);
 }
 
 async function failure(...words: string[]) {
@@ -263,6 +273,16 @@ describe("trace dump", () => {
     expect(readFileSync(file, "utf8")).not.toBe("mine");
   });
 
+  it("keeps what is before the damage of a trace", async () => {
+    const [damaged, text] = ["damaged.trace", "damaged.txt"].map(folder.file) as [string, string];
+    const bytes = await manyCalls(folder.file("many.trace"));
+    bytes.fill(0, Math.floor(bytes.length / 2), Math.floor(bytes.length / 2) + 40);
+    writeFileSync(damaged, bytes);
+    expect(await failure("dump", damaged, "-o", text)).toMatchObject({ code: "CORRUPT" });
+    expect(readFileSync(text, "utf8")).toContain("event 1 call thread=0 code=3");
+    expect(existsSync(`${text}.partial`)).toBe(false);
+  });
+
   it("names the line of a mistake", async () => {
     const file = folder.file("wrong.txt");
     writeFileSync(file, "trace 1\ntick 100\nstart 1\nid 00\n");
@@ -270,6 +290,23 @@ describe("trace dump", () => {
     expect(error).toMatchObject({ code: "TEXT", message: expect.stringContaining("line 4") });
     expect(await failure("dump", "--assemble", file)).toMatchObject({ code: "USAGE" });
   });
+});
+
+describe("a file that finds no room", () => {
+  it.each([["dump"], ["diff", "--format=html", path]])(
+    "is not there at all: trace %s",
+    async (...[command = "", ...words]) => {
+      const trace = folder.file(`${command}-many.trace`);
+      await manyCalls(trace);
+      const output = folder.file(`${command}.out`);
+      const line = 'ulimit -f 8; exec "$@"';
+      const argv = ["-c", line, "sh", cli, command, ...words, trace, "-o", output];
+      const { status, stderr } = spawnSync("sh", argv, { env: { ...process.env, ...env } });
+      expect(status).toBe(2);
+      expect(String(stderr)).toMatch(/file too large/i);
+      expect([output, `${output}.partial`].filter(existsSync)).toEqual([]);
+    },
+  );
 });
 
 describe("trace pack", () => {
