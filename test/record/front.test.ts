@@ -200,3 +200,35 @@ it("the program finds the signals and descriptors that were there", async () => 
   );
   expect(recorded).toEqual(alone);
 });
+
+// Node opens /dev/null in their place: what was to be written there was lost, and the command ended as if it had been written.
+describe("standard streams that are closed", () => {
+  const shell = (redirection: string) => ["sh", "-c", `exec "$@" ${redirection}`, "sh", front];
+
+  it("are told of when there is something to write", async () => {
+    const done = await run([...shell(">&-"), "fields"]);
+    expect(done).toMatchObject({ code: 2, stderr: expect.stringMatching(/bad file descriptor/) });
+  });
+
+  it.each([
+    { redirection: ">&-", program: ["echo", "lost"] },
+    { redirection: "<&-", program: ["cat"] },
+  ])("are none to a program that node starts: $redirection", async ({ redirection, program }) => {
+    const words = [
+      ...shell(redirection),
+      "record",
+      "-q",
+      "-e",
+      "openat",
+      "-o",
+      join(folder(), "t.trace"),
+    ];
+    const done = await run([...words, ...program]);
+    expect(done).toMatchObject({ code: 1, stderr: expect.stringMatching(/Bad file descriptor/) });
+  });
+
+  it("take nothing from errors of others", async () => {
+    const done = await run([...shell("2>&-"), "show", "/nowhere/t.trace"]);
+    expect(done).toMatchObject({ code: 2, stdout: "", stderr: "" });
+  });
+});

@@ -19,6 +19,7 @@ const UNUSABLE: c_int = 126;
 
 /// Becomes `node cli.cjs` with the same words. Says why not when that fails, and returns the exit code for it.
 pub fn exec(words: &[OsString]) -> c_int {
+    keep_closed();
     let cli = match fs::read_link("/proc/self/exe") {
         Ok(own) => own.with_file_name("cli.cjs"),
         Err(error) => {
@@ -36,6 +37,19 @@ pub fn exec(words: &[OsString]) -> c_int {
     }
     say(&format!("trace: node cannot be run: {}\n  look at: command -v node\n", plain(&error)));
     UNUSABLE
+}
+
+/// Puts what cannot be written to, or read from, in the place of standard streams that are closed. Node opens `/dev/null` there: what it
+/// writes would be lost and nobody told, and so would what a recorded program writes.
+fn keep_closed() {
+    for (fd, how) in [(0, libc::O_WRONLY), (1, libc::O_RDONLY), (2, libc::O_RDONLY)] {
+        // SAFETY: plain calls on a static string; the lowest free number is `fd`, since those below it are open.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), how);
+            }
+        }
+    }
 }
 
 /// Returns only when it fails.
