@@ -10,7 +10,7 @@ import { decodeCall } from "../decode/call.js";
 import { decodeExit, decodeSignal } from "../decode/event.js";
 import { ERRNO_NAMES } from "../decode/names.generated.js";
 import type { Argument, Call, Result } from "../decode/value.js";
-import { type EventBatch, EventKind } from "../trace/batch.js";
+import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import { errorText, restartName } from "./errno_text.js";
 import { hexText, type Notation, STRACE_NOTATION, valueText } from "./notation.js";
 import type { EventSource, Keep, SpanningCalls } from "./source.js";
@@ -139,6 +139,8 @@ export class StraceWriter {
   #previous = 0;
   /** The last call of each thread that ended, by the thread's index. */
   readonly #last = new Map<number, string>();
+  /** When those parts ended of each thread's interrupted calls that the kernel has not begun again yet. */
+  readonly #parts = new Map<number, number[]>();
 
   constructor(source: Pick<EventSource, "trace">, options: StraceOptions) {
     this.#source = source;
@@ -159,7 +161,7 @@ export class StraceWriter {
   entry(batch: EventBatch, i: number): void {
     const call = decodeCall(batch, i, this.#source.trace);
     const { entry } = callText(call, this.#options.notation);
-    this.#begin(batch, i, batch.start[i] ?? 0, entry + this.#resumes(batch, i, call));
+    this.#begin(batch, i, this.#startOf(batch, i), entry + this.#resumes(batch, i, call));
     this.#open = batch.firstSeq + i;
   }
 
@@ -183,7 +185,7 @@ export class StraceWriter {
   call(batch: EventBatch, i: number): void {
     const call = decodeCall(batch, i, this.#source.trace);
     const { entry, exit } = callText(call, this.#options.notation);
-    this.#begin(batch, i, batch.start[i] ?? 0, entry + this.#resumes(batch, i, call));
+    this.#begin(batch, i, this.#startOf(batch, i), entry + this.#resumes(batch, i, call));
     const successor = successorOf(batch, i);
     if (successor < 0) {
       this.#finish(batch, i, call, exit);
@@ -201,6 +203,22 @@ export class StraceWriter {
     this.#out += "\n";
     this.#begin(batch, successor, end, `<... ${call.name} resumed>`);
     this.#finish(batch, i, call, exit);
+  }
+
+  /** When a call began: the last part of one that was begun again, which is an event with the start of the first. */
+  #startOf(batch: EventBatch, i: number): number {
+    const start = batch.start[i] ?? 0;
+    if (((batch.flags[i] ?? 0) & EventFlag.Restarted) === 0) return start;
+    return this.#parts.get(batch.thread[i] ?? -1)?.at(-1) ?? start;
+  }
+
+  /** Notes the end of a part, and that a call goes on. */
+  #noteParts(batch: EventBatch, i: number, end: number): void {
+    const thread = batch.thread[i] ?? -1;
+    const flags = batch.flags[i] ?? 0;
+    const parts = this.#parts.get(thread) ?? [];
+    if ((flags & EventFlag.Restarted) !== 0) parts.pop();
+    if ((flags & EventFlag.Interrupted) !== 0) this.#parts.set(thread, [...parts, end]);
   }
 
   /** What `restart_syscall` goes on with: the call that its thread made before. */
@@ -245,7 +263,9 @@ export class StraceWriter {
     const text = resultText(call.result, notation) + wideErrno(call);
     this.#out += `${tail.padEnd(RESULT_COLUMN - this.#column)}= ${text}`;
     if (call.name !== RESTART) this.#last.set(batch.thread[i] ?? -1, call.name);
-    if (duration && !gone) this.#out += ` ${durationText(batch.duration[i] ?? 0)}`;
+    const end = (batch.start[i] ?? 0) + (batch.duration[i] ?? 0);
+    if (duration && !gone) this.#out += ` ${durationText(end - this.#startOf(batch, i))}`;
+    this.#noteParts(batch, i, end);
     this.#out += `\n${this.#options.below?.(batch.firstSeq + i) ?? ""}`;
   }
 

@@ -182,3 +182,39 @@ test("times", async () => {
     "100        0.002500 getpid()            = 1 <0.000001>",
   ]);
 });
+
+// Each event of such a call has the start of the first part, since the last one tells the whole.
+test("times of a call that was begun again, with another one in a handler", async () => {
+  const { Interrupted, Restarted } = EventFlag;
+  const ms = 1_000_000;
+  const part = (flags: number, start: number, end: number, ret: number) => ({
+    args: [0, 0x1000, 1],
+    flags,
+    start: start * ms,
+    duration: (end - start) * ms,
+    ret,
+  });
+  const batch = new BatchBuilder()
+    .call("read", part(Interrupted, 10, 12, -512))
+    .call("read", part(Interrupted, 13, 14, -512))
+    .call("read", part(Restarted, 13, 17, 1))
+    .call("read", part(Interrupted | Restarted, 10, 20, -512))
+    .call("read", part(Restarted, 10, 25, 1))
+    .call("read", part(0, 30, 31, 1))
+    .build();
+  let text = "";
+  for await (const chunk of straceLines(source(batch), { ...STRACE_OPTIONS, time: "ttt" }))
+    text += chunk;
+  const times = text
+    .split("\n")
+    .map((line) => line.replace(/^100 {3}1700000000(\S+) .* <(.*)>$/, "$1 $2"));
+  expect(times).toEqual([
+    ".010000 0.002000",
+    ".013000 0.001000",
+    ".014000 0.003000",
+    ".012000 0.008000",
+    ".020000 0.005000",
+    ".030000 0.001000",
+    "",
+  ]);
+});
