@@ -64,6 +64,8 @@ const COMMANDS: ReadonlyMap<string, string> = new Map([
   ["fcntl", "fcntl_cmd"],
   ["ioctl", "ioctl_names"],
   ["prctl", "prctl_option"],
+  ["prlimit64", "rlimit_resource"],
+  ["setrlimit", "rlimit_resource"],
 ]);
 
 function plainObject(verb: string, object: string): string {

@@ -6,6 +6,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   realpathSync,
   rmSync,
   statSync,
@@ -283,6 +284,44 @@ describe.skipIf(lacking("gcc"))("messages", () => {
     const calls = "socket(inet,dgram,udp) socket sendmsg";
     const grants: Words = [["connect", `udp:127.0.0.1:${PORT}`]];
     expect(await tried(["huge-pieces", PORT], { calls, grants })).toBe(EMSGSIZE);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("core files", () => {
+  const calls = "setrlimit fork clone wait4 chdir rt_sigaction set_robust_list gettid";
+
+  it("are left by nobody, in a directory that another role may write to", async () => {
+    mkdirSync(at("dir"));
+    const { roles, ...rest } = specOf({ calls, second: true });
+    const [first, other] = roles as [Role, Role];
+    const makes: Grant[] = [
+      { verb: "create", object: `${at("dir")}/**` },
+      { verb: "write", object: `${at("dir")}/**` },
+    ];
+    const running = startEnforced(
+      { ...rest, roles: [first, { ...other, grants: [...other.grants, ...makes] }] },
+      {
+        tokens: {},
+        supervise: "auto",
+        weaker: true,
+        command: [program, "leave-core", at("dir")],
+        cwd: base,
+        onRefusal: () => {},
+      },
+    );
+    expect(await running.status).toBe(0);
+    expect(readdirSync(at("dir"))).toEqual([]);
+  });
+
+  it("are not made larger, by root either", async () => {
+    for (const call of ["setrlimit", "prlimit64"]) {
+      const { errno, refusals } = await attempted(["limit-core", call, "any"], { calls });
+      expect(errno, call).toBe(EPERM);
+      expect(refusals.map(({ object, forbidden }) => [object, forbidden])).toEqual([
+        [`${call}(RLIMIT_CORE)`, true],
+      ]);
+      expect(await tried(["limit-core", call, "none"], { calls }), call).toBe(0);
+    }
   });
 });
 

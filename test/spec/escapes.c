@@ -551,10 +551,10 @@ static int control(char **words) {
   int pid = strcmp(words[1], "own") == 0 ? getpid() : atoi(words[1]);
   struct rlimit limit;
   cpu_set_t processors;
-  if (strcmp(words[0], "ask") == 0) return outcome(prlimit(pid, RLIMIT_CORE, NULL, &limit));
-  must(getrlimit(RLIMIT_CORE, &limit));
+  if (strcmp(words[0], "ask") == 0) return outcome(prlimit(pid, RLIMIT_STACK, NULL, &limit));
+  must(getrlimit(RLIMIT_STACK, &limit));
   must(sched_getaffinity(0, sizeof processors, &processors));
-  if (strcmp(words[0], "limit") == 0) return outcome(prlimit(pid, RLIMIT_CORE, &limit, NULL));
+  if (strcmp(words[0], "limit") == 0) return outcome(prlimit(pid, RLIMIT_STACK, &limit, NULL));
   if (strcmp(words[0], "turn") == 0) return outcome(sched_setaffinity(pid, sizeof processors, &processors));
   if (strcmp(words[0], "group") == 0) return outcome(setpriority(PRIO_PGRP, 0, 0));
   if (strcmp(words[0], "user") == 0) return outcome(setpriority(PRIO_USER, 0, 0));
@@ -766,6 +766,30 @@ static int nothing(char **words) {
   return 0;
 }
 
+/* Core files as large as the second word says, set by the call that the first one names. */
+static int limit_core(char **words) {
+  rlim_t size = strcmp(words[1], "any") == 0 ? RLIM_INFINITY : 0;
+  struct rlimit limit = {size, size}, old = {1, 1};
+  if (strcmp(words[0], "setrlimit") == 0) return outcome(syscall(SYS_setrlimit, RLIMIT_CORE, &limit));
+  int error = outcome(prlimit(0, RLIMIT_CORE, &limit, &old));
+  return error != 0 || (old.rlim_cur == 0 && old.rlim_max == 0) ? error : 255;
+}
+
+/* Stands in a directory, and leaves what the kernel writes of it there. */
+static int leave_core(char **words) {
+  struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
+  pid_t child = must(fork());
+  if (child == 0) {
+    setrlimit(RLIMIT_CORE, &any);
+    must(chdir(words[0]));
+    signal(SIGSEGV, SIG_DFL);
+    *(volatile char *)8 = 0;
+  }
+  int status = 0;
+  must(waitpid(child, &status, 0));
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV ? 0 : 255;
+}
+
 static const struct {
   const char *name;
   int (*way)(char **);
@@ -835,6 +859,8 @@ static const struct {
     {"call", number_call},
     {"change-interface", change_interface},
     {"mark-message", mark_message},
+    {"limit-core", limit_core},
+    {"leave-core", leave_core},
     {"nothing", nothing},
 };
 

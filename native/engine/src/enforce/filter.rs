@@ -65,7 +65,10 @@ pub fn program(policy: &Policy, otherwise: Otherwise, judges_opens: bool) -> Res
             libc::SYS_sendto if !policy.supervised => sendto_rules(policy).map_err(wrong)?,
             libc::SYS_sendmsg if !policy.supervised => message_rules(2).map_err(wrong)?,
             libc::SYS_sendmmsg if !policy.supervised => message_rules(3).map_err(wrong)?,
-            number if controlled(number, &[0; 6]).is_some() => own_rules(number).map_err(wrong)?,
+            libc::SYS_setrlimit if policy.holds_cores() => core_rules().map_err(wrong)?,
+            number if controlled(number, &[0; 6]).is_some() => {
+                own_rules(number, policy.holds_cores()).map_err(wrong)?
+            }
             libc::SYS_open if holds_truncation(policy) => truncation_rules(1).map_err(wrong)?,
             libc::SYS_openat if holds_truncation(policy) => truncation_rules(2).map_err(wrong)?,
             libc::SYS_clone3 if policy.learn => None,
@@ -452,13 +455,33 @@ fn one(id: u64) -> Controlled {
     if id as i32 == 0 { Controlled::Caller } else { Controlled::One(id as i32) }
 }
 
-/// Those that [`controlled`] finds to be about the caller, or about nobody.
-fn own_rules(number: i64) -> Conditions {
+/// Of a call that sets how large a core file may be: where the new limit stands.
+#[must_use]
+pub fn core_limit(number: i64, args: &[u64; 6]) -> Option<u64> {
+    let is_core = |resource: u64| resource as u32 == libc::RLIMIT_CORE;
+    match number {
+        libc::SYS_setrlimit => is_core(args[0]).then_some(args[1]),
+        libc::SYS_prlimit64 => (is_core(args[1]) && args[2] != 0).then_some(args[2]),
+        _ => None,
+    }
+}
+
+/// Any limit but that of core files.
+fn core_rules() -> Conditions {
+    Ok(Some(vec![SeccompRule::new(vec![argument(0, SeccompCmpOp::Ne, libc::RLIMIT_CORE.into())?])?]))
+}
+
+/// Those that [`controlled`] finds to be about the caller, or about nobody. `holds_cores`: and none of [`core_limit`].
+fn own_rules(number: i64, holds_cores: bool) -> Conditions {
     let caller = |index: u8| argument(index, SeccompCmpOp::Eq, 0);
     let rules = match number {
         libc::SYS_prlimit64 => {
             let asks = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
-            vec![vec![caller(0)?], vec![asks]]
+            let mut own = vec![caller(0)?];
+            if holds_cores {
+                own.push(argument(1, SeccompCmpOp::Ne, libc::RLIMIT_CORE.into())?);
+            }
+            vec![own, vec![asks]]
         }
         libc::SYS_setpriority => vec![vec![caller(0)?, caller(1)?]],
         libc::SYS_perf_event_open => {
@@ -671,7 +694,7 @@ mod tests {
         ];
         let program = program(&policy(&calls, &[]), Otherwise::Notify, true).unwrap();
         for (number, args, whom) in [
-            (libc::SYS_prlimit64, [0, 4, 1, 0], Some(Caller)),
+            (libc::SYS_prlimit64, [0, 7, 1, 0], Some(Caller)),
             (libc::SYS_prlimit64, [7, 4, 1 << 32, 0], Some(One(7))),
             (libc::SYS_prlimit64, [7, 4, 0, 1], None),
             (libc::SYS_sched_setattr, [1 << 32, 1, 0, 0], Some(Caller)),
@@ -696,6 +719,25 @@ mod tests {
         let group = [1, 0, 0, u64::MAX, PERF_FLAG_PID_CGROUP, 0];
         assert_eq!(controlled(libc::SYS_perf_event_open, &group), Some(All));
         assert_ne!(answer(&program, libc::SYS_perf_event_open, group), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn no_core_file_is_made_larger_unseen() {
+        let calls = [libc::SYS_setrlimit, libc::SYS_prlimit64];
+        let core = u64::from(libc::RLIMIT_CORE);
+        for (supervised, learn) in [(true, false), (true, true), (false, false)] {
+            let mut own = policy(&calls, &[]);
+            (own.supervised, own.learn) = (supervised, learn);
+            let program = program(&own, Otherwise::Notify, true).unwrap();
+            let passes = |number, args: [u64; 6]| answer(&program, number, args) == libc::SECCOMP_RET_ALLOW;
+            let is_held = supervised && !learn;
+            assert_eq!(passes(libc::SYS_setrlimit, [core, 1, 0, 0, 0, 0]), !is_held);
+            assert_eq!(passes(libc::SYS_setrlimit, [1 << 32 | core, 1, 0, 0, 0, 0]), !is_held);
+            assert_eq!(passes(libc::SYS_prlimit64, [0, core, 1, 0, 0, 0]), !is_held);
+            assert!(passes(libc::SYS_prlimit64, [0, core, 0, 1, 0, 0]));
+            assert!(passes(libc::SYS_prlimit64, [0, core + 1, 1, 0, 0, 0]));
+            assert!(passes(libc::SYS_setrlimit, [core + 1, 1, 0, 0, 0, 0]));
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Gate {
     ruleset: Option<OwnedFd>,
     program: Vec<libc::sock_filter>,
     notify: bool,
+    /// No process leaves a core file: the kernel would write it by itself wherever the process stands, into what any role may write.
+    holds_cores: bool,
     /// Capabilities to be given up.
     without: Vec<u8>,
     /// The child says on the first which number its listener has, and waits on the second until that was fetched.
@@ -45,6 +47,7 @@ impl Gate {
             ruleset,
             program: plain.collect(),
             notify,
+            holds_cores: notify && policy.holds_cores(),
             without: policy.without.clone(),
             report: pipe()?,
             go: pipe()?,
@@ -65,6 +68,10 @@ impl Gate {
         // SAFETY: all are system calls on descriptors and memory that were made before the fork.
         unsafe {
             if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+                return Err(STEP_PRIVILEGES);
+            }
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            if self.holds_cores && libc::setrlimit(libc::RLIMIT_CORE, &raw const none) != 0 {
                 return Err(STEP_PRIVILEGES);
             }
             if let Some(ruleset) = &self.ruleset

@@ -139,4 +139,11 @@ impl Policy {
         }
         Ok(policy)
     }
+
+    /// Whether no process may leave a core file. Where roles are apart, the kernel would let any of them leave one where any other may
+    /// make files.
+    #[must_use]
+    pub fn holds_cores(&self) -> bool {
+        self.supervised && !self.learn
+    }
 }

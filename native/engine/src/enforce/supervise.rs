@@ -199,8 +199,8 @@ impl RoleCheck<'_> {
     /// The call is one that nobody may make as it was made: that is told, as a grant would change nothing.
     fn forbid(&self, number: i64, args: &[u64; 6]) {
         let told: &[usize] = match number {
-            libc::SYS_fcntl | libc::SYS_ioctl => &[1],
-            libc::SYS_prctl => &[0],
+            libc::SYS_fcntl | libc::SYS_ioctl | libc::SYS_prlimit64 => &[1],
+            libc::SYS_prctl | libc::SYS_setrlimit => &[0],
             libc::SYS_setsockopt => &[1, 2],
             _ => &[],
         };
@@ -408,6 +408,9 @@ impl Supervisor {
                 self.processes.borrow_mut().parent_mixes(check.pid);
                 Ok(Answer::Pass)
             }
+            number if self.policy.holds_cores() && filter::core_limit(number, &asked.args).is_some() => {
+                self.limit_core(asked, check)
+            }
             number if filter::controlled(number, &asked.args).is_some() => control(asked, check),
             number => {
                 let answer = by_number(number, &self.judged);
@@ -455,6 +458,30 @@ impl Supervisor {
     /// is told that it is so, and by whom else it is kept is not changed.
     fn stay_dumpable(&self) -> Answer {
         if self.is_root { Answer::Pass } else { Answer::Value(0) }
+    }
+
+    /// How large a core file of a process of the tree may be: it may leave none (`gate.rs`), and root is not let change that. Who
+    /// asks for none is told so; others get what those get who may not raise a limit.
+    fn limit_core(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
+        if asked.number == libc::SYS_prlimit64 {
+            control(asked, check)?;
+            let pid = asked.args[0] as i32;
+            let is_own = pid == 0 || is_own_thread(check.pid, pid);
+            if !is_own && self.processes.borrow_mut().roles_of(pid, &self.rules).is_empty() {
+                return Ok(Answer::Pass);
+            }
+        }
+        let at = filter::core_limit(asked.number, &asked.args).ok_or(libc::EINVAL)?;
+        let limit = asked.target.read_exact(at, size_of::<libc::rlimit64>())?;
+        asked.still_waiting()?;
+        if limit.iter().any(|byte| *byte != 0) {
+            check.forbid(asked.number, &asked.args);
+            return Err(libc::EPERM);
+        }
+        if asked.number == libc::SYS_prlimit64 && asked.args[3] != 0 {
+            asked.write(asked.args[3], &limit)?;
+        }
+        Ok(Answer::Value(0))
     }
 
     /// As whom a program acts: the supervisor does not follow. Root may stay root; that it gives root up has to be granted with
