@@ -287,6 +287,18 @@ describe.skipIf(lacking("gcc"))("messages", () => {
   });
 });
 
+describe.skipIf(lacking("gcc"))("many messages", () => {
+  const calls = "socketpair sendto sendmmsg rt_sigaction rt_sigreturn setitimer setsockopt";
+
+  it("wait for room like one", async () => {
+    expect(await tried(["send-when-full"], { calls })).toBe(constants.errno.EINTR);
+  });
+
+  it("are sent bit by bit when they hold much", async () => {
+    expect(await tried(["send-many"], { calls })).toBe(0);
+  });
+});
+
 describe.skipIf(lacking("gcc"))("core files", () => {
   const calls = "setrlimit fork clone wait4 chdir rt_sigaction set_robust_list gettid";
 

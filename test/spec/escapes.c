@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -790,6 +791,53 @@ static int leave_core(char **words) {
   return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV ? 0 : 255;
 }
 
+static void nothing_happens(int signal) { (void)signal; }
+
+/* Sends many messages where there is room for none: waits until a signal comes. */
+static int send_when_full(char **words) {
+  (void)words;
+  int ends[2];
+  must(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+  while (send(ends[0], "x", 1, MSG_DONTWAIT) == 1) {
+  }
+  struct sigaction action = {.sa_handler = nothing_happens};
+  must(sigaction(SIGALRM, &action, NULL));
+  // Again and again, as the first may come before the call is made.
+  struct itimerval soon = {{0, 20000}, {0, 20000}};
+  must(setitimer(ITIMER_REAL, &soon, NULL));
+  struct iovec piece = {"x", 1};
+  struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &piece, .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = &piece, .msg_iovlen = 1}}};
+  return outcome(sendmmsg(ends[0], messages, 2, 0));
+}
+
+/* Sends more messages at once than are held together, with a descriptor in each: how many are sent, and that all of those come. */
+static int send_many(char **words) {
+  (void)words;
+  enum { COUNT = 300 };
+  int ends[2], sent = 0, room = 1 << 20;
+  must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  must(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room));
+  static union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  memcpy(CMSG_DATA(&control.header), ends, sizeof(int));
+  struct iovec piece = {"xyz", 3};
+  static struct mmsghdr messages[COUNT];
+  for (int k = 0; k < COUNT; k++)
+    messages[k].msg_hdr = (struct msghdr){.msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  while (sent < COUNT) {
+    int more = sendmmsg(ends[0], messages + sent, COUNT - sent, 0);
+    if (more <= 0) return more < 0 ? errno : 255;
+    for (int k = sent; k < sent + more; k++)
+      if (messages[k].msg_len != 3) return 255;
+    sent += more;
+    char bytes[3 * COUNT];
+    for (int left = 3 * more; left > 0;) left -= must(read(ends[1], bytes, left));
+  }
+  return 0;
+}
+
 static const struct {
   const char *name;
   int (*way)(char **);
@@ -861,6 +909,8 @@ static const struct {
     {"mark-message", mark_message},
     {"limit-core", limit_core},
     {"leave-core", leave_core},
+    {"send-when-full", send_when_full},
+    {"send-many", send_many},
     {"nothing", nothing},
 };
 

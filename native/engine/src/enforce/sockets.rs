@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 pub use accepting::{Accepting, accept};
 pub use bound::Bound;
-pub use sending::{Sending, sendmmsg, sendmsg, sendto};
+pub use sending::{Sending, SendingMany, sendmmsg, sendmsg, sendto};
 
 use super::apart::{self, RESTART};
 use super::paths::{Walker, name_of};
@@ -219,11 +219,12 @@ pub fn connect(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 impl Slow {
-    /// At once where it cannot wait for anybody, else on a thread of its own.
+    /// At once where it takes no time, else on a thread of its own.
     fn answer(self, caller: &Caller<'_>) -> Answer {
         let may_wait = match &self {
             Slow::Connect { socket, .. } => is_blocking(socket),
             Slow::Send(sending) => sending.may_wait(),
+            Slow::SendMany(sending) => sending.may_wait(),
             Slow::Accept(accepting) => accepting.may_wait(),
         };
         if may_wait { Answer::Slow(self) } else { self.perform(caller) }
@@ -235,7 +236,8 @@ impl Slow {
         match self {
             // The socket, and the directory of its peer or what was accepted.
             Slow::Connect { .. } | Slow::Accept(_) => 2,
-            Slow::Send(sending) => 2 + sending.passed(),
+            Slow::Send(sending) => 1 + sending.held(),
+            Slow::SendMany(sending) => 1 + sending.held(),
         }
     }
 
@@ -249,6 +251,7 @@ impl Slow {
                 }))
             }
             Slow::Send(sending) => Answer::from_result(sending.perform(caller)),
+            Slow::SendMany(sending) => Answer::from_result(sending.perform(caller)),
             Slow::Accept(accepting) => accepting.perform(caller),
         }
     }

@@ -59,6 +59,7 @@ impl Answer {
 pub enum Slow {
     Connect { socket: OwnedFd, address: Vec<u8>, _hold: Option<OwnedFd> },
     Send(sockets::Sending),
+    SendMany(sockets::SendingMany),
     Accept(sockets::Accepting),
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
 
 use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option, patiently};
 use crate::enforce::filter::OLD_ROUTING_HEADER;
@@ -73,13 +74,14 @@ impl Pieces {
 
 /// A message that is being sent.
 pub struct Sending {
-    socket: OwnedFd,
+    /// Of many messages the same.
+    socket: Arc<OwnedFd>,
     address: Option<Vec<u8>>,
     pieces: Pieces,
     control: Control,
     flags: i32,
     is_stream: bool,
-    _hold: Option<OwnedFd>,
+    hold: Option<OwnedFd>,
 }
 
 /// Control data, and what the descriptors in it stand for.
@@ -90,13 +92,14 @@ struct Control {
 }
 
 impl Sending {
-    /// How many descriptors are in the message.
-    pub fn passed(&self) -> usize {
-        self.control.rights.len()
+    /// How many descriptors it holds besides the socket: that of its peer, and those in the message.
+    pub fn held(&self) -> usize {
+        usize::from(self.hold.is_some()) + self.control.rights.len()
     }
 
+    /// To copy much takes long as well, and does not end while somebody reads at the other end.
     pub fn may_wait(&self) -> bool {
-        self.flags & libc::MSG_DONTWAIT == 0 && is_blocking(&self.socket)
+        (self.flags & libc::MSG_DONTWAIT == 0 && is_blocking(&self.socket)) || self.pieces.total() > MAX_MESSAGE as u64
     }
 
     pub fn perform(mut self, caller: &Caller<'_>) -> Result<i64, Errno> {
@@ -168,13 +171,13 @@ pub fn sendto(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let (address, hold) = checked_address(asked, &socket, Use::Send, bytes, check)?;
     let is_stream = is_stream(&socket)?;
     let sending = Sending {
-        socket,
+        socket: Arc::new(socket),
         address: Some(address),
         pieces: Pieces::new([(buffer, length)])?,
         control: Control::default(),
         flags: flags as i32,
         is_stream,
-        _hold: hold,
+        hold,
     };
     Ok(Slow::Send(sending).answer(&asked.caller()))
 }
@@ -223,13 +226,13 @@ pub fn sendmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let socket = asked.target.descriptor(fd)?;
     refuse_fast_open(flags)?;
     refuse_copyless(flags)?;
-    let sending = sending(asked, socket, &message_at(asked, addr)?, flags as i32, check)?;
+    let sending = sending(asked, Arc::new(socket), &message_at(asked, addr)?, flags as i32, check)?;
     Ok(Slow::Send(sending).answer(&asked.caller()))
 }
 
 fn sending(
     asked: &Asked<'_>,
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     message: &Message,
     flags: i32,
     check: &dyn Check,
@@ -252,7 +255,7 @@ fn sending(
     let control = control_of(asked, &socket, message)?;
     asked.still_waiting()?;
     let is_stream = is_stream(&socket)?;
-    Ok(Sending { socket, address, pieces, control, flags, is_stream, _hold: hold })
+    Ok(Sending { socket, address, pieces, control, flags, is_stream, hold })
 }
 
 /// Control data with descriptors of this process in the place of the program's.
@@ -316,36 +319,101 @@ impl Control {
     }
 }
 
-/// sendmmsg(2), message by message.
+/// Messages of one sendmmsg(2), and where the length of each goes once it was sent.
+pub struct SendingMany(Vec<(u64, Sending)>);
+
+/// Most of what many messages hold until they are sent: descriptors, and pieces with as many bytes of control data as these take.
+/// One message may hold as much by itself.
+const MOST_HELD: usize = MAX_RIGHTS;
+const MOST_PIECES: usize = 1 << 14;
+
+/// sendmmsg(2). What follows a message that is refused, or that would be too much to be held, is not sent: as the kernel does with what
+/// it has no room for, the program is told how many were.
 pub fn sendmmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
     const STEP: u64 = 64;
     let [fd, addr, count, flags, ..] = asked.args;
-    let socket = asked.target.descriptor(fd)?;
+    let socket = Arc::new(asked.target.descriptor(fd)?);
     refuse_fast_open(flags)?;
     refuse_copyless(flags)?;
-    let caller = asked.caller();
-    let mut sent = 0;
+    let mut messages: Vec<(u64, Sending)> = Vec::new();
+    let (mut held, mut pieces) = (0, 0);
     for k in 0..count.min(MAX_PIECES as u64) {
-        let at = addr + k * STEP;
-        let one = || -> Result<(i64, bool), Errno> {
-            let socket = socket.try_clone().map_err(|_| libc::EMFILE)?;
-            let flags = flags as i32 | libc::MSG_DONTWAIT;
-            let sending = sending(asked, socket, &message_at(asked, at)?, flags, check)?;
-            let total = sending.pieces.total();
-            let length = sending.perform(&caller)?;
-            Ok((length, (length as u64) < total))
-        };
-        match one() {
-            Ok((length, is_short)) => {
-                asked.write(at + MESSAGE_SIZE as u64, &(length as u32).to_ne_bytes())?;
-                sent += 1;
-                if is_short {
-                    break;
-                }
-            }
-            Err(errno) if sent == 0 => return Err(errno),
+        let at = addr.wrapping_add(k * STEP);
+        let one = || sending(asked, Arc::clone(&socket), &message_at(asked, at)?, flags as i32, check);
+        let sending = match one() {
+            Err(errno) if messages.is_empty() => return Err(errno),
             Err(_) => break,
+            Ok(sending) => sending,
+        };
+        held += sending.held();
+        pieces += sending.pieces.0.len() + sending.control.bytes.len() / size_of::<libc::iovec>();
+        if !messages.is_empty() && (held > MOST_HELD || pieces > MOST_PIECES) {
+            break;
         }
+        messages.push((at.wrapping_add(MESSAGE_SIZE as u64), sending));
     }
-    Ok(Answer::Value(sent))
+    Ok(Slow::SendMany(SendingMany(messages)).answer(&asked.caller()))
+}
+
+impl SendingMany {
+    /// As [`Sending::may_wait`].
+    pub fn may_wait(&self) -> bool {
+        let total: u64 = self.0.iter().map(|(_, sending)| sending.pieces.total()).sum();
+        total > MAX_MESSAGE as u64 || self.0.iter().any(|(_, sending)| sending.may_wait())
+    }
+
+    /// How many descriptors they hold besides the socket.
+    pub fn held(&self) -> usize {
+        self.0.iter().map(|(_, sending)| sending.held()).sum()
+    }
+
+    /// One by one, until one is not sent as a whole.
+    pub fn perform(self, caller: &Caller<'_>) -> Result<i64, Errno> {
+        let mut sent = 0;
+        for (length_at, sending) in self.0 {
+            let total = sending.pieces.total();
+            match sending.perform(caller) {
+                Ok(length) => {
+                    caller.write(length_at, &(length as u32).to_ne_bytes())?;
+                    sent += 1;
+                    if (length as u64) < total {
+                        break;
+                    }
+                }
+                Err(errno) if sent == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::FromRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_kept_waiting_by_one_that_sends_much() {
+        let mut ends = [0; 2];
+        // SAFETY: two descriptors of this frame are written.
+        assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()) }, 0);
+        // SAFETY: they are new, and owned by nobody else.
+        let [socket, _other] = ends.map(|fd| Arc::new(unsafe { OwnedFd::from_raw_fd(fd) }));
+        let sending = |length: u64, flags: i32| Sending {
+            socket: Arc::clone(&socket),
+            address: None,
+            pieces: Pieces::new([(4096, length)]).unwrap(),
+            control: Control::default(),
+            flags,
+            is_stream: true,
+            hold: None,
+        };
+        let most = MAX_MESSAGE as u64;
+        assert!(!sending(most, libc::MSG_DONTWAIT).may_wait() && sending(1, 0).may_wait());
+        assert!(sending(most + 1, libc::MSG_DONTWAIT).may_wait());
+        let many = |length: u64| SendingMany((0..4).map(|at| (at, sending(length, libc::MSG_DONTWAIT))).collect());
+        assert!(!many(most / 4).may_wait() && many(most / 4 + 1).may_wait());
+    }
 }
