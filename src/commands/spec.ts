@@ -39,7 +39,8 @@ export const command: CommandDef = {
     "  diff      what does one spec allow more than another?\n" +
     "  export    in the format of another tool, with what is lost there\n" +
     "  merge     several specs as one\n" +
-    "  validate  names that lead nowhere, wiring that does not fit, paths that are gone\n" +
+    "  validate  names that lead nowhere, wiring that does not fit, roles that act for\n" +
+    "            others, paths that are gone\n" +
     "  metrics   how much authority it gives, granted against used\n" +
     "  schema    the JSON schema of spec files\n\n" +
     "trace spec VERB --help says more of each.",

@@ -149,6 +149,62 @@ export function coversPath(outer: string, inner: string): boolean {
   return own.every((name, k) => coversName(name, other[k] ?? ""));
 }
 
+/** Whether some path matches both. */
+export function meetsPath(one: string, other: string): boolean {
+  const [oneTree, otherTree] = [subtreeOf(one), subtreeOf(other)];
+  const of = (object: string) => (object === "/" ? [] : object.split("/").slice(1));
+  const [own, names] = [of(oneTree ?? one), of(otherTree ?? other)];
+  if (own.length > names.length && otherTree === undefined) return false;
+  if (own.length < names.length && oneTree === undefined) return false;
+  return own.slice(0, names.length).every((name, k) => meetsName(name, names[k] ?? ""));
+}
+
+/** A character, or any digit, or any at all; `many`: none or more of them. */
+interface Step {
+  readonly fits: string | typeof ANY | typeof DIGITS;
+  readonly many: boolean;
+}
+
+function stepsOf(name: string): Step[] {
+  return piecesOf(name).flatMap((piece): Step[] => {
+    if (piece === ANY) return [{ fits: ANY, many: true }];
+    const digit = { fits: DIGITS, many: false } as const;
+    if (piece === DIGITS) return [digit, { ...digit, many: true }];
+    return [...piece].map((fits) => ({ fits, many: false }));
+  });
+}
+
+function fitTogether(one: Step["fits"], other: Step["fits"]): boolean {
+  if (one === ANY || other === ANY || one === other) return true;
+  if (one === DIGITS) return isDigit(String(other), 0);
+  return other === DIGITS && isDigit(one, 0);
+}
+
+/** Whether some name matches both patterns. Time is bounded by the product of their lengths. */
+function meetsName(one: string, other: string): boolean {
+  if (one === other) return true;
+  if (!/[*\\@]/.test(one + other)) return false;
+  const [own, steps] = [stepsOf(one), stepsOf(other)];
+  // For each number of steps of `one` from its end: whether it meets the steps of `other` from `k` on.
+  let behind: boolean[] = [];
+  for (let at = own.length; at >= 0; at--) {
+    const here = new Array<boolean>(steps.length + 1).fill(false);
+    for (let k = steps.length; k >= 0; k--) {
+      const [step, next] = [own[at], steps[k]];
+      if (step === undefined && next === undefined) here[k] = true;
+      else if (step?.many === true && behind[k] === true) here[k] = true;
+      else if (next?.many === true && here[k + 1] === true) here[k] = true;
+      else if (step !== undefined && next !== undefined && fitTogether(step.fits, next.fits)) {
+        const alike = step.many === next.many;
+        if (alike) here[k] = behind[k + 1] === true;
+        else here[k] = step.many ? here[k + 1] === true : behind[k] === true;
+      }
+    }
+    behind = here;
+  }
+  return behind[0] === true;
+}
+
 /**
  * What a pattern says of what is below the directories of another one, as the names that follow theirs; undefined: nothing, or
  * not of all of them.

@@ -1,8 +1,10 @@
-/** What is wrong, or looks wrong, with a spec that can be read: names that lead nowhere, wiring that does not fit, paths that are gone. */
+/** What is wrong, or looks wrong, with a spec that can be read: names that lead nowhere, wiring that does not fit, roles that act for others. */
 
 import { existsSync } from "node:fs";
 import { NAMES } from "../decode/names.generated.js";
 import { nearestName } from "../query/nearest.js";
+import { counted } from "../report/units.js";
+import { type Deputy, deputiesOf } from "./deputies.js";
 import { type Channel, PATH_VERBS, type Role, type Spec } from "./model.js";
 import { WITHHELD } from "./needed.js";
 import { plainPath } from "./object.js";
@@ -13,6 +15,8 @@ export interface Finding {
   readonly level: "error" | "warning";
   readonly about: string;
   readonly message: string;
+  /** Of a role that may have another one act for it. */
+  readonly deputy?: Deputy;
 }
 
 /** `tokens` are those of this machine; they decide which paths are looked for. */
@@ -23,7 +27,19 @@ export function validateSpec(spec: Spec, tokens: Tokens): Finding[] {
     ...triggers(spec),
     ...reachability(spec),
     ...spec.roles.flatMap((role) => grants(role, tokens)),
+    ...deputiesOf(spec, tokens).map(deputyFinding),
   ];
+}
+
+function deputyFinding(deputy: Deputy): Finding {
+  const { writer, runner, meets, gains } = deputy;
+  const [first] = meets;
+  const ways = meets.length > 1 ? ` (and in ${counted(meets.length - 1, "more way")})` : "";
+  const more = gains.length > 1 ? ` (and ${gains.length - 1} more)` : "";
+  const message =
+    `may have ${runner} act for it: ${first?.writes} meets ${first?.runs}${ways}, ` +
+    `and ${runner} may ${gains[0]}${more}`;
+  return { ...warning(`role ${writer}`, message), deputy };
 }
 
 const error = (about: string, message: string): Finding => ({ level: "error", about, message });

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { allowingLine } from "../../src/spec/check.js";
 import { compareSpecs, differenceMarkdown, differenceText } from "../../src/spec/compare.js";
+import { deputiesOf } from "../../src/spec/deputies.js";
 import { mergeSpecs } from "../../src/spec/merge.js";
 import type { Grant, Role, Spec } from "../../src/spec/model.js";
+import { meetsPath } from "../../src/spec/object.js";
 import { validateSpec } from "../../src/spec/validate.js";
 import { specWith } from "./support.js";
 
@@ -147,6 +149,114 @@ describe("comparing specs", () => {
       expect(compareSpecs(part, merged).changes.flatMap(({ narrowed }) => narrowed)).toEqual([]);
     }
     expect(compareSpecs(merged, spec([...BASE, "read /x"])).verdict).toBe("equal");
+  });
+});
+
+describe("roles that act for others", () => {
+  const two = (
+    writes: string,
+    reads: string,
+    exe = "/usr/bin/python3",
+    more: Partial<Role> = {},
+  ) => {
+    const grant = (text: string): Grant => {
+      const [verb = "", object = ""] = text.split(/ (.*)/);
+      return { verb: verb as Grant["verb"], object };
+    };
+    const writer: Role = { name: "w", exe: ["/bin/w"], from: [], grants: [grant(writes)] };
+    const grants = [reads, "connect tcp:192.0.2.1:443", "write /out"].map(grant);
+    const runner: Role = { name: "r", exe: [exe], from: ["w"], grants, ...more };
+    return { ...spec([]), roles: [writer, runner] };
+  };
+  const found = (checked: Spec) =>
+    deputiesOf(checked, { PWD: "/work" }).map(({ writer, runner, meets }) => [
+      `${writer} ${runner}`,
+      ...meets.map(({ writes, runs }) => `${writes}: ${runs}`),
+    ]);
+
+  it.each([
+    ["its program", two("write /opt/*", "read /x", "/opt/tool"), "write /opt/*: program /opt/tool"],
+    [
+      "its script",
+      two("rename $PWD/run", "read /x", "/bin/sh", { script: "/work/run" }),
+      "rename $PWD/run: script /work/run",
+    ],
+    [
+      "its loader",
+      two("create /lib/ld.so", "exec /lib/ld.so"),
+      "create /lib/ld.so: exec /lib/ld.so",
+    ],
+    ["a library", two("write /x/**", "read /x/l.so.1", "/bin/r"), "write /x/**: read /x/l.so.1"],
+    [
+      "a hook of the loader",
+      two("create /etc/**", "read /etc/ld.so.preload", "/bin/r"),
+      "create /etc/**: read /etc/ld.so.preload",
+    ],
+    ["libraries of one form", two("write /x/**", "read /x/l*.so"), "write /x/**: read /x/l*.so"],
+    ["what it imports", two("write $PWD/a.py", "read $PWD/**"), "write $PWD/a.py: read $PWD/**"],
+    ["what it could import", two("write /x/**", "read /x/*"), "write /x/**: read /x/*"],
+    [
+      "a makefile",
+      two("write /m/*", "read /m/Makefile", "/bin/make"),
+      "write /m/*: read /m/Makefile",
+    ],
+  ])("run %s, which another one writes", (_, checked, meeting) => {
+    expect(found(checked)).toEqual([["w r", meeting]]);
+  });
+
+  it.each([
+    ["data", two("write /x/data", "read /x/data")],
+    ["data of one form", two("write /x/*.log", "read /x/*")],
+    ["what another tool runs", two("write /x/a.py", "read /x/a.py", "/bin/perl")],
+    ["names that meet nowhere", two("write /x/t*", "read /x/a*.py")],
+    ["anything that no interpreter reads", two("write /x/**", "read /x/**", "/bin/r")],
+    ["devices", two("write /dev/**", "read /dev/x.so")],
+  ])("are not seen in %s", (_, checked) => {
+    expect(found(checked)).toEqual([]);
+  });
+
+  it("are none where the writer may do the same itself", () => {
+    const checked = two("write /**", "read /x/a.py");
+    const [writer, runner] = checked.roles as [Role, Role];
+    expect(deputiesOf(checked, {})[0]?.gains).toEqual([
+      "connect tcp:192.0.2.1:443",
+      "read /x/a.py",
+    ]);
+    const grants = [...writer.grants, ...runner.grants];
+    expect(found({ ...checked, roles: [{ ...writer, grants }, runner] })).toEqual([]);
+  });
+
+  it("are told by validating, each pair once", () => {
+    const checked = two("write /opt/**", "read /opt/lib.so", "/opt/tool");
+    const told = validateSpec(checked, {}).filter(({ deputy }) => deputy !== undefined);
+    expect(told.map(({ level, about, message }) => [level, about, message])).toEqual([
+      [
+        "warning",
+        "role w",
+        "may have r act for it: write /opt/** meets program /opt/tool (and in 1 more way), and r may connect tcp:192.0.2.1:443 (and 2 more)",
+      ],
+    ]);
+  });
+});
+
+describe("patterns that meet", () => {
+  it.each([
+    ["/a/*.so", "/a/lib*", true],
+    ["/a/*.so", "/a/*.py", false],
+    ["/a/**", "/a", true],
+    ["/a/**", "/b/**", false],
+    ["/**", "/", true],
+    ["/a/*", "/a/b/c", false],
+    ["/a/x@{pid}", "/a/x1", true],
+    ["/a/x@{pid}", "/a/x*1", true],
+    ["/a/x@{pid}y", "/a/x1*2y", true],
+    ["/a/x@{pid}", "/a/xy", false],
+    ["/a/\\*", "/a/b", false],
+    ["/a/\\*", "/a/*", true],
+    ["/a/*b*c", "/a/*c*b", false],
+  ])("%s and %s: %s", (one, other, meets) => {
+    expect(meetsPath(one, other)).toBe(meets);
+    expect(meetsPath(other, one)).toBe(meets);
   });
 });
 

@@ -11,7 +11,8 @@ interface Options {
 
 export const command: CommandDef<Options> = {
   name: "spec validate",
-  summary: "names that lead nowhere, wiring that does not fit, paths that are gone",
+  summary:
+    "names that lead nowhere, wiring that does not fit, roles that act for others, paths that are gone",
   arguments: [{ name: "<spec>", help: "spec file" }],
   options: [
     {
