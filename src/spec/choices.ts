@@ -246,7 +246,12 @@ export function coversChoice(outer: string, inner: string): boolean {
   return one.values.every((value, k) => value === ANY_VALUE || value === other.values[k]);
 }
 
-/** Whether calls may have such words behind them: for those that do not choose, any. */
+/** Whether a call is many in one. */
+export function isChoice(call: string): boolean {
+  return CHOICES.has(call);
+}
+
+/** Whether the words behind a call that chooses are none of its choices. */
 export function isChoiceFault(object: string): boolean {
   const call = /^(\w+)\(/.exec(object)?.[1];
   return call !== undefined && CHOICES.has(call) && choiceOf(object) === undefined;

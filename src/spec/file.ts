@@ -20,7 +20,7 @@ import { isSystemError, TraceError } from "../errors.js";
 import { nearestName } from "../query/nearest.js";
 import { UNSEEN } from "../report/text.js";
 import { startsAsTrace } from "../trace/magic.js";
-import { isChoiceFault } from "./choices.js";
+import { wordsFault } from "./call_words.js";
 import { isPathVerb, SOCKET_VERBS, SPEC_VERSION, type Spec, VERBS } from "./model.js";
 import { parseAddress, subtreeOf } from "./object.js";
 import { LIMITS, SCHEMA } from "./schema.js";
@@ -239,9 +239,7 @@ export function objectFault(verb: string, object: string): string | undefined {
   if (verb === "syscall") {
     if (!/^[a-z_][a-z0-9_]*(?:\([\w,*-]+\))?$/.test(object))
       return "not a syscall: openat, socket(inet,stream,tcp), setsockopt(SOL_SOCKET,SO_MARK)";
-    return isChoiceFault(object)
-      ? "no such choice of the call: its constants as in setsockopt(SOL_SOCKET,SO_MARK), numbers, or *"
-      : undefined;
+    return wordsFault(object);
   }
   return /^(?:self|group|any|outside|role:\S+)$/.test(object)
     ? undefined

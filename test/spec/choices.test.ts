@@ -69,6 +69,39 @@ describe("calls that are many in one", () => {
     expect(objectFault("syscall", "socket(inet,stream,tcp)")).toBeUndefined();
   });
 
+  it.each([
+    ["socket(inet)", /^not a kind of socket/],
+    ["socket(inet,stream,tcp,*)", /^not a kind of socket/],
+    [
+      "socket(inet,streem,tcp)",
+      /^no kind of socket has the word streem: .*socket\(inet,stream,tcp\)/,
+    ],
+    ["socket(inet,stream,TCP)", /^write socket\(inet,stream,tcp\)$/],
+    ["socket(2,1,0)", /^write socket\(inet,stream,tcp\)$/],
+    ["socket(netlink,raw,udp)", /^write socket\(netlink,raw,17\)$/],
+    ["setuid(root)", /^not ids of a user or group, 1000$/],
+    ["setresuid(1,2)", /^not ids of a user or group, 1000,1000,1000$/],
+    ["sendto(route)", /^not a message to a netlink socket/],
+    ["openat(2)", /^the call has no words behind it: syscall openat$/],
+  ])("are not written otherwise: %s", (object, why) => {
+    expect(objectFault("syscall", object)).toMatch(why);
+  });
+
+  it.each([
+    "socket(inet,*,*)",
+    "socket(*,*,*)",
+    "socket(*,stream,tcp)",
+    "socket(unix,stream,0)",
+    "socket(unix,*,0)",
+    "socket(netlink,raw,15)",
+    "socket(inet6,raw,icmpv6)",
+    "setresuid(1000,-1,0)",
+    "sendto(netlink,route,16)",
+    "sendto(netlink,generic,*)",
+  ])("are written in one way: %s", (object) => {
+    expect(objectFault("syscall", object)).toBeUndefined();
+  });
+
   it("choose by arguments that they have", () => {
     const argsOf = new Map(NAMES.map((name, row) => [name, SYSCALLS[row]?.args.length ?? 0]));
     expect(choicePolicies().length).toBeGreaterThan(10);
