@@ -119,7 +119,8 @@ export class AccessReader {
   read(batch: EventBatch, i: number, name: string, cwd: string, tell: Emit): void {
     this.#cwd = cwd;
     const emit: Emit = (verb, object) => {
-      const reached = reachedBy(verb, object);
+      // What stands in a link of /proc is not for all either, though the link may be looked at.
+      const reached = reachedBy(READS_LINK.has(name) ? "read" : verb, object);
       if (reached !== undefined) tell("ptrace", `other ${reached}`);
       tell(verb, object);
     };
@@ -423,6 +424,8 @@ export class AccessReader {
 function isOwnDescriptor(path: string): boolean {
   return isDescriptorName(path) && !/^\/proc\/\d/.test(path);
 }
+
+const READS_LINK: ReadonlySet<string> = new Set(["readlink", "readlinkat"]);
 
 /** Calls by which messages get to a netlink socket. */
 const SENDS: ReadonlySet<string> = new Set("sendto sendmsg sendmmsg write writev".split(" "));

@@ -868,6 +868,17 @@ describe.skipIf(lacking("gcc"))("processes outside", () => {
     expect(await tried(["own", "plain", "own"], { calls })).toBe(0);
   });
 
+  it("do not have told by links of /proc what they run, where they stand and what they have open", async () => {
+    for (const name of ["exe", "cwd", "root", "fd/0", "ns/user"]) {
+      const read = (pid: string, grants: Words = []) =>
+        tried(["read-link", `/proc/${pid}/${name}`], { grants });
+      expect(await read(outside), name).toBe(EACCES);
+      expect(await read("self"), name).toBe(0);
+      expect(await read(outside, [["ptrace", "outside"]]), name).toBe(0);
+    }
+    expect(await tried(["read-link", "/proc/self"], {})).toBe(0);
+  });
+
   it("are not looked into by files of /proc, whatever their names are granted as", async () => {
     const grants: Words = [
       ["read", "/proc/**"],

@@ -588,6 +588,12 @@ static int undumpable(char **words) {
 
 static int look(char **words) { return outcome(open(words[0], flags_of(words[1]))); }
 
+/* What stands in a link. */
+static int read_link(char **words) {
+  char text[4096];
+  return outcome(readlink(words[0], text, sizeof text));
+}
+
 /** Sets a flag of a file that was opened for reading. */
 static int alter(char **words) {
   int fd = must(open(words[0], O_RDONLY)), flags = 0;
@@ -890,6 +896,7 @@ static const struct {
     {"route", route},
     {"undumpable", undumpable},
     {"look", look},
+    {"read-link", read_link},
     {"alter", alter},
     {"watch-all", watch_all},
     {"connect", connect_to},

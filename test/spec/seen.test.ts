@@ -117,6 +117,19 @@ child.stdin.close(); child.wait()
     expect(grants).toEqual(["{verb: ptrace, object: outside", "{verb: ptrace, object: role:cat"]);
   });
 
+  it("which other processes it asks for what they run, by links of /proc", () => {
+    const found = learned(`import os
+print(os.readlink(f"/proc/{os.getpid()}/exe") == os.readlink("/proc/self/exe"))
+`);
+    expectEnough(found, "True\n");
+    expect(found.spec).not.toContain("{verb: ptrace,");
+    const other = learned(`import os
+print(len(os.readlink(f"/proc/{os.getppid()}/exe")) > 0)
+`);
+    expectEnough(other, "True\n");
+    expect(other.spec).toContain("{verb: ptrace, object: outside");
+  });
+
   it("all programs of a group that gets a signal, whichever of them leads it", () => {
     const found = learned(`import os, signal, subprocess
 def begun(name, group):

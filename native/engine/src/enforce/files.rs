@@ -520,6 +520,7 @@ fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer:
     }
     if !names_descriptor(asked, &place.path) {
         check_more(asked, check, &place)?;
+        check.reads_link(&place.path)?;
     }
     let mut text = vec![0_u8; (size as usize).min(4096)];
     // SAFETY: an empty path means the descriptor; the buffer has that size.

@@ -133,6 +133,12 @@ pub trait Check {
     /// EACCES.
     fn path(&self, bits: u16, path: &[u8]) -> Result<(), Errno>;
 
+    /// That what a link of `/proc` tells of another process may be known, as [`Check::path`] asks of what is read there.
+    ///
+    /// # Errors
+    /// EACCES.
+    fn reads_link(&self, path: &[u8]) -> Result<(), Errno>;
+
     /// Whether that holds, without a word about it when it does not.
     fn grants(&self, bits: u16, path: &[u8]) -> bool;
 
@@ -259,6 +265,10 @@ impl Check for RoleCheck<'_> {
         let verbs: Vec<u16> = verb::NAMES.iter().rev().map(|(_, bit)| *bit).filter(missing).collect();
         let refused = verbs.iter().map(|bit| self.refuse(verb::name(*bit), object.clone()));
         refused.last().unwrap_or(Err(libc::EACCES))
+    }
+
+    fn reads_link(&self, path: &[u8]) -> Result<(), Errno> {
+        self.reach(verb::READ, path)
     }
 
     fn grants(&self, bits: u16, path: &[u8]) -> bool {
