@@ -776,7 +776,7 @@ static int nothing(char **words) {
 /* Core files as large as the second word says, set by the call that the first one names. */
 static int limit_core(char **words) {
   rlim_t size = strcmp(words[1], "any") == 0 ? RLIM_INFINITY : 0;
-  struct rlimit limit = {size, size}, old = {1, 1};
+  struct rlimit limit = {size, strcmp(words[1], "none") == 0 ? 0 : RLIM_INFINITY}, old = {1, 1};
   if (strcmp(words[0], "setrlimit") == 0) return outcome(syscall(SYS_setrlimit, RLIMIT_CORE, &limit));
   int error = outcome(prlimit(0, RLIMIT_CORE, &limit, &old));
   return error != 0 || (old.rlim_cur == 0 && old.rlim_max == 0) ? error : 255;

@@ -472,7 +472,7 @@ impl Supervisor {
     }
 
     /// How large a core file of a process of the tree may be: it may leave none (`gate.rs`), and root is not let change that. Who
-    /// asks for none is told so; others get what those get who may not raise a limit.
+    /// asks for none is told so, whatever the limit could be raised to later; others get what those get who may not raise one.
     fn limit_core(&self, asked: &Asked<'_>, check: &RoleCheck<'_>) -> Result<Answer, Errno> {
         if asked.number == libc::SYS_prlimit64 {
             control(asked, check)?;
@@ -485,12 +485,13 @@ impl Supervisor {
         let at = filter::core_limit(asked.number, &asked.args).ok_or(libc::EINVAL)?;
         let limit = asked.target.read_exact(at, size_of::<libc::rlimit64>())?;
         asked.still_waiting()?;
-        if limit.iter().any(|byte| *byte != 0) {
+        let (soft, _) = limit.split_at(size_of::<libc::rlim64_t>());
+        if soft.iter().any(|byte| *byte != 0) {
             check.forbid(asked.number, &asked.args);
             return Err(libc::EPERM);
         }
         if asked.number == libc::SYS_prlimit64 && asked.args[3] != 0 {
-            asked.write(asked.args[3], &limit)?;
+            asked.write(asked.args[3], &[0; size_of::<libc::rlimit64>()])?;
         }
         Ok(Answer::Value(0))
     }
