@@ -374,6 +374,9 @@ class Generator {
     const reads = usedBy.get("read");
     if (role.threads > 0 && usesGlibc(drafts) && reads?.has(READ_BY_THREADS) !== true)
       grants.push({ verb: "read", object: READ_BY_THREADS, because: "needed" });
+    // Who aborts, or ends as a signal would have ended it, sends that to itself; to whom, tgkill does not tell.
+    if (usedBy.get("signal")?.has("self") !== true)
+      grants.push({ verb: "signal", object: "self", because: "needed" });
     const probes = [...role.probes.values()].map(({ probe, count }) => ({ ...probe, count }));
     const limits: Limits = {
       processes: role.processes,

@@ -264,7 +264,7 @@ describe("exports", TIMEOUT, () => {
       const files = { words: "b\na\n", script: "sort words > out\n" };
       const other = new SpecPlace(files);
       try {
-        const script = "env sh script; kill -0 $$; sort words > last";
+        const script = "env sh script; kill -0 0; sort words > last";
         const own = other.learn("sh", "-c", script);
         other.trace("spec", "export", "--to=apparmor", "--name=app", "-o", "../app.aa", own);
         const done = other.run("apparmor_parser", "-QKT", "../app.aa");
@@ -282,6 +282,7 @@ describe("exports", TIMEOUT, () => {
         }
         expect(main).toContain("signal (send, receive) peer=app{,//*},");
         expect(child("sort")).toContain("signal (receive) peer=app{,//*},");
+        expect(child("sort")).toContain("signal (send) peer=@{profile_name},");
         expect(`${main}${children}`).not.toMatch(/^ *signal,/m);
       } finally {
         other.leave();

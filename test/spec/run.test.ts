@@ -453,6 +453,28 @@ describe("a program that is made anew in each run", TIMEOUT, () => {
   });
 });
 
+describe.skipIf(lacking("gcc"))("a program that aborts as it never did before", TIMEOUT, () => {
+  it("ends by the signal that says so, under a supervisor as well", () => {
+    const own = new SpecPlace({
+      "app.c": `#include <stdio.h>
+#include <stdlib.h>
+int main(void) { FILE *file = fopen("mode", "r"); if (getc(file) == 'x') abort(); return 0; }
+`,
+      mode: "-",
+    });
+    try {
+      expect(own.run("gcc", "-o", "app", "app.c").status).toBe(0);
+      const made = own.learn("sh", "-c", "./app; echo $?");
+      writeFileSync(join(own.work, "mode"), "x");
+      const { stdout, stderr } = own.trace("spec", "run", made);
+      expect(stdout).toBe(`${128 + constants.signals.SIGABRT}\n`);
+      expect(stderr).not.toContain("refused");
+    } finally {
+      own.leave();
+    }
+  });
+});
+
 describe("trace spec prove", TIMEOUT, () => {
   it("proves a spec by its recording, an enforced run and attempts that fail", () => {
     const own = place.trace("spec", "prove", "--record=../proof.trace", spec, "../base.trace");

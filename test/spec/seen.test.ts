@@ -141,7 +141,7 @@ os.killpg(leader.pid, signal.SIGTERM)
 print(leader.wait(), other.wait())
 `);
     expectEnough(found, "-15 -15\n");
-    expect(found.spec.match(/\{verb: signal, object: "?[^",]*/g)).toEqual([
+    expect(found.spec.match(/\{verb: signal, object: "?role:[^",]*/g)).toEqual([
       "{verb: signal, object: role:cat",
       "{verb: signal, object: role:tee",
     ]);

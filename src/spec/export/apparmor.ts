@@ -202,7 +202,13 @@ function processRules(role: Role, spec: Spec, profile: string): string[] {
   const traces = has(role, "ptrace") ? "trace, read, tracedby, readby" : "tracedby, readby";
   return [
     "signal (receive) peer=unconfined,",
-    `signal (${has(role, "signal") ? "send, receive" : "receive"}) ${own},`,
+    `signal (${signalsOthers(role) ? "send, receive" : "receive"}) ${own},`,
+    // A program of which nothing else is granted sends to those of its own profile.
+    ...(has(role, "signal") && !signalsOthers(role) ? ["signal (send) peer=@{profile_name},"] : []),
     ...(spec.roles.some((one) => has(one, "ptrace")) ? [`ptrace (${traces}) ${own},`] : []),
   ];
+}
+
+function signalsOthers({ grants }: Role): boolean {
+  return grants.some(({ verb, object }) => verb === "signal" && object !== "self");
 }
