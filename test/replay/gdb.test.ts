@@ -4,16 +4,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync, symlinkSync } from "node:fs";
 import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import {
   cli,
   compile,
   type Ended,
+  ended,
   environment,
   folder,
   readWhole,
   record,
   run,
+  start,
   stateOf,
 } from "../record/support.js";
 import { lacking } from "../support/tools.js";
@@ -37,6 +39,7 @@ async function gdb(
   options: readonly string[] = [],
 ): Promise<Ended> {
   const first = options.length === 0 ? TO_MAIN : [];
+  const env = stateOf(dirname(file));
   const words = [...QUIET, ...first, ...commands].flatMap((command) => ["-ex", command]);
   const argv = [
     cli,
@@ -50,7 +53,12 @@ async function gdb(
     "-nx",
     "-batch",
   ];
-  return run([...argv, ...words], { env: stateOf(dirname(file)) });
+  const child = start([...argv, ...words], { env });
+  // Also where a test is given up.
+  onTestFinished(() => {
+    child.kill();
+  });
+  return ended(child);
 }
 
 /** The lines that `printf` commands of gdb have written, which begin with a dash. */
@@ -68,7 +76,7 @@ describe.skipIf(!canDebug)("under gdb", () => {
     const { file, code } = await record(debugged());
     expect(code).toBe(0);
     const where = say("%d of %d", "value", "total");
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "break add",
       ...Array.from({ length: 3 }, () => ["continue", where]).flat(),
       "reverse-continue",
@@ -79,7 +87,7 @@ describe.skipIf(!canDebug)("under gdb", () => {
       "continue",
       where,
     ]);
-    expect(told(ended)).toEqual([
+    expect(told(session)).toEqual([
       "- 0 of 0",
       "- 1 of 0",
       "- 4 of 1",
@@ -87,14 +95,14 @@ describe.skipIf(!canDebug)("under gdb", () => {
       "- 0 of 0",
       "- 0 of 0",
     ]);
-    expect(ended.stdout).toContain("No more reverse-execution history");
-    expect(ended.code).toBe(0);
+    expect(session.stdout).toContain("No more reverse-execution history");
+    expect(session.code).toBe(0);
   });
 
   it("goes back from a crash to the line that caused it", async () => {
     const { file, signal } = await record(debugged("crash"));
     expect(signal).toBe("SIGSEGV");
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "continue",
       "backtrace 1",
       say("%d", "pointer == 0"),
@@ -103,16 +111,16 @@ describe.skipIf(!canDebug)("under gdb", () => {
       say("%d", "pointer == storage"),
       "backtrace",
     ]);
-    expect(ended.stdout).toContain("Program received signal SIGSEGV");
-    expect(told(ended)).toEqual(["- 1", "- 1"]);
-    expect(ended.stdout).toMatch(/#0 .* in lose \(\)|#0 {2}lose \(\)/);
-    expect(ended.stdout).toMatch(/#1 .* in main \(argc=2/);
+    expect(session.stdout).toContain("Program received signal SIGSEGV");
+    expect(told(session)).toEqual(["- 1", "- 1"]);
+    expect(session.stdout).toMatch(/#0 .* in lose \(\)|#0 {2}lose \(\)/);
+    expect(session.stdout).toMatch(/#1 .* in main \(argc=2/);
   });
 
   it("finds each write to watched memory in both directions, and what the kernel writes", async () => {
     const { file } = await record(debugged());
     const turns = 6;
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "watch storage[2]",
       ...Array.from({ length: turns }, () => ["continue", say("%ld", "storage[2]")]).flat(),
       ...Array.from({ length: turns }, () => ["reverse-continue", say("%ld", "storage[2]")]).flat(),
@@ -120,14 +128,14 @@ describe.skipIf(!canDebug)("under gdb", () => {
     const values = [3, 5, 11, 21, 35, 53, 75];
     const there = values.slice(1);
     const back = values.slice(0, turns).reverse();
-    expect(told(ended)).toEqual([...there, ...back].map((value) => `- ${value}`));
+    expect(told(session)).toEqual([...there, ...back].map((value) => `- ${value}`));
   });
 
   it("steps back over every instruction that it has stepped over, calls included", async () => {
     const { file } = await record(debugged());
     const steps = 60;
     const state = say("%#lx %#lx %#lx", "$pc", "$sp", "$rax ^ $rdx ^ $rsi ^ $rdi");
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "break write",
       "continue",
       "delete",
@@ -135,7 +143,7 @@ describe.skipIf(!canDebug)("under gdb", () => {
       ...Array.from({ length: steps }, () => ["stepi", state]).flat(),
       ...Array.from({ length: steps }, () => ["reverse-stepi", state]).flat(),
     ]);
-    const lines = told(ended);
+    const lines = told(session);
     expect(lines.length).toBe(2 * steps + 1);
     const there = lines.slice(0, steps + 1);
     expect(lines.slice(steps)).toEqual(there.toReversed());
@@ -147,14 +155,14 @@ describe.skipIf(!canDebug)("under gdb", () => {
     const { file } = await record(debugged());
     const where = 'python print("- %s" % gdb.selected_frame().name())';
     const line = 'python print("- %d" % gdb.selected_frame().find_sal().line)';
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "break add",
       "continue",
       "continue",
       ...["delete", line, "next", line, "next", line, "reverse-next", line],
       ...["finish", where, "reverse-step", where, line, "reverse-finish", where],
     ]);
-    const [first = "", ...lines] = told(ended);
+    const [first = "", ...lines] = told(session);
     const from = Number(first.slice(2));
     expect(lines).toEqual([
       ...[from + 1, from + 2, from + 1].map((number) => `- ${number}`),
@@ -165,7 +173,7 @@ describe.skipIf(!canDebug)("under gdb", () => {
 
   it("stops at signals, in handlers, and at calls", async () => {
     const { file } = await record(debugged());
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "handle SIGUSR1 stop print pass",
       "continue",
       say("%d", "handled"),
@@ -179,11 +187,11 @@ describe.skipIf(!canDebug)("under gdb", () => {
       "continue",
       say("%d %d", "total", "$rax"),
     ]);
-    expect(ended.stdout).toContain("Program received signal SIGUSR1");
-    expect(told(ended).slice(0, 2)).toEqual(["- 0", "- 10 0"]);
-    expect(ended.stdout).toContain("returned from syscall write");
-    expect(ended.stdout).toContain("call to syscall write");
-    expect(told(ended).slice(2)).toEqual(["- 30", "- 30", "- 30", "- 14", "- 30 1"]);
+    expect(session.stdout).toContain("Program received signal SIGUSR1");
+    expect(told(session).slice(0, 2)).toEqual(["- 0", "- 10 0"]);
+    expect(session.stdout).toContain("returned from syscall write");
+    expect(session.stdout).toContain("call to syscall write");
+    expect(told(session).slice(2)).toEqual(["- 30", "- 30", "- 30", "- 14", "- 30 1"]);
   });
 
   it("looks at a child, at the program that a process executes last, and from an event on", async () => {
@@ -216,7 +224,7 @@ describe.skipIf(!canDebug)("under gdb", () => {
     const { events } = await readWhole(file);
     // Some are found again in the middle of their code.
     expect(events.some(({ kind }) => kind === "Preempt")).toBe(true);
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "break exit",
       "continue",
       "delete",
@@ -225,19 +233,19 @@ describe.skipIf(!canDebug)("under gdb", () => {
       "info threads",
       ...Array.from({ length: 6 }, () => ["continue", say("%ld", "counter")]).flat(),
     ]);
-    const values = told(ended).map((line) => Number(line.slice(2)));
+    const values = told(session).map((line) => Number(line.slice(2)));
     expect(values.length).toBe(12);
     const back = values.slice(0, 6);
     expect(back.at(-1)).toBe(0);
     expect(values.slice(6)).toEqual([12, ...back].slice(0, 6).toReversed());
-    expect(ended.stdout).toMatch(/\(thread 2\).*(\n.*)*\(thread 4\)/);
+    expect(session.stdout).toMatch(/\(thread 2\).*(\n.*)*\(thread 4\)/);
   });
 
   it("has the program's files where they are gone, and changes nothing of what has happened", async () => {
     const program = compile("debugged", "-g", "-O0", "-fno-pie", "-no-pie");
     const { file } = await record([program]);
     rmSync(program);
-    const ended = await gdb(file, [
+    const session = await gdb(file, [
       "break add",
       "continue",
       "set var total = 5",
@@ -246,10 +254,10 @@ describe.skipIf(!canDebug)("under gdb", () => {
       "info proc mappings",
       say("%d", "total"),
     ]);
-    expect(told(ended)).toEqual(["- 0"]);
-    expect(ended.stdout).toMatch(/Breakpoint 2, add \(value=0\)/);
-    expect(ended.stdout).toContain(program);
-    expect(ended.stderr).toMatch(/Cannot access memory|Could not write|cannot/i);
+    expect(told(session)).toEqual(["- 0"]);
+    expect(session.stdout).toMatch(/Breakpoint 2, add \(value=0\)/);
+    expect(session.stdout).toContain(program);
+    expect(session.stderr).toMatch(/Cannot access memory|Could not write|cannot/i);
   });
 });
 
@@ -336,6 +344,12 @@ describe.skipIf(lacking("gcc"))("a debugger on a port", () => {
         remote.socket.write("\x03");
         expect(await remote.receive()).toMatch(/^T02thread/);
       }
+      // While it is run step by step, too, and then the way back is known.
+      expect(await remote.ask("qXfer:features:read:target.xml:0,10")).toMatch(/^m/);
+      const thread = /thread:p01\.([0-9a-f]+)/.exec(await remote.ask("?"))?.[1];
+      remote.send(`vCont;r0,7fffffffffff:p1.${thread}`);
+      remote.socket.write("\x03");
+      expect(await remote.receive()).toMatch(/^T02thread/);
       // From where it was stopped nothing leads back but the moments before.
       expect(await remote.ask("bc")).toMatch(/replaylog:begin/);
       remote.send("D;1");

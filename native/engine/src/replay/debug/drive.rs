@@ -23,6 +23,8 @@ use crate::siginfo;
 use crate::stepped;
 use crate::sys;
 
+/// Stops of the debugger's after which it is looked whether the user has asked to stop.
+const OFTEN: u32 = 256;
 /// Bytes of the instruction of a call.
 const CALL_BYTES: u64 = 2;
 
@@ -178,7 +180,16 @@ impl Runner<'_> {
             return self.await_stop(thread, event).map(Some);
         }
         let mut signal = signal;
+        let mut turn = 0_u32;
         loop {
+            turn = turn.wrapping_add(1);
+            // Where it stops all the time no wait is ever interrupted.
+            if turn.is_multiple_of(OFTEN) && self.is_disturbed()? {
+                self.obey(Verdict::Stop(Reason::Interrupted), Some(thread), None)?;
+                if yields {
+                    return Ok(None);
+                }
+            }
             let how = self.manner(thread, event).unwrap_or_default();
             let before = sys::registers(tid).map_err(|error| lost(tid, &error))?;
             let is_over = how.breaks.contains(&before.rip) || how.arrival_at(before.rip).is_some();
@@ -206,6 +217,12 @@ impl Runner<'_> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether the user has asked to stop.
+    fn is_disturbed(&self) -> Result<bool, Halt> {
+        self.remote.watch.check()?;
+        self.debugger.as_ref().map_or(Ok(false), |debugger| debugger.borrow_mut().is_disturbed(&self.remote.watch))
     }
 
     fn with_course(&self, act: impl FnOnce(&mut Course)) {
@@ -313,9 +330,7 @@ impl Runner<'_> {
         loop {
             let Some(status) = kernel::wait(tid).map_err(failed)? else {
                 // The timer of the wait. Nobody says for how long a program may run under a debugger.
-                self.remote.watch.check()?;
-                let Some(debugger) = &self.debugger else { continue };
-                if !is_asked && debugger.borrow_mut().is_disturbed(&self.remote.watch)? {
+                if self.is_disturbed()? && !is_asked {
                     is_asked = true;
                     sys::interrupt(tid).map_err(failed)?;
                 }
