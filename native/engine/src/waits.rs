@@ -177,8 +177,9 @@ pub fn hold_still(tid: pid_t, words: &[Word]) -> bool {
     values(tid, words).is_some_and(|now| words.iter().zip(now).all(|((_, before), now)| *before == now))
 }
 
-/// The address of memory that an instruction reads, where it follows from registers.
-fn address_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<u64> {
+/// The address of memory that an instruction uses, where it follows from registers.
+#[must_use]
+pub fn address_of(used: &UsedMemory, regs: &user_regs_struct) -> Option<u64> {
     used.virtual_address(0, |register, _, _| value_of(register, regs))
 }
 
@@ -232,7 +233,8 @@ pub fn repeats(instruction: &Instruction) -> bool {
 }
 
 /// Whether what an instruction does with a register or memory changes it, or may.
-fn writes(access: OpAccess) -> bool {
+#[must_use]
+pub fn writes(access: OpAccess) -> bool {
     !matches!(access, OpAccess::Read | OpAccess::CondRead) && !is_nothing(access)
 }
 

@@ -1,12 +1,13 @@
 //! Which instruction a thread may have executed last: code cannot be decoded backwards, but most instructions that end where it stands can
 //! be told from those that only look so.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, UsedMemory};
 use libc::{pid_t, user_regs_struct};
 
 use super::place::Watch;
 use crate::probe;
 use crate::sys;
+use crate::waits;
 
 /// Longest instruction.
 const LONGEST: usize = 15;
@@ -72,44 +73,15 @@ fn touch(
     let used = information.info(instruction).used_memory();
     let mut touches = used.iter().filter(|memory| {
         !matches!(memory.access(), OpAccess::None | OpAccess::NoMemAccess)
-            && (watch.may_be_read() || is_written(memory.access()))
+            && (watch.may_be_read() || waits::writes(memory.access()))
     });
     let first = touches.next()?;
-    let covers = |memory: &iced_x86::UsedMemory| {
-        let addr = memory.virtual_address(0, |register, _, _| value(regs, register));
+    let covers = |memory: &UsedMemory| {
+        let addr = waits::address_of(memory, regs);
         let size = memory.memory_size().size().max(1) as u64;
         addr.is_some_and(|addr| addr < watch.addr + u64::from(watch.length) && watch.addr < addr.saturating_add(size))
     };
     Some(covers(first) || touches.any(covers))
-}
-
-fn is_written(access: OpAccess) -> bool {
-    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
-}
-
-fn value(regs: &user_regs_struct, register: Register) -> Option<u64> {
-    Some(match register {
-        Register::RAX => regs.rax,
-        Register::RBX => regs.rbx,
-        Register::RCX => regs.rcx,
-        Register::RDX => regs.rdx,
-        Register::RSI => regs.rsi,
-        Register::RDI => regs.rdi,
-        Register::RBP => regs.rbp,
-        Register::RSP => regs.rsp,
-        Register::R8 => regs.r8,
-        Register::R9 => regs.r9,
-        Register::R10 => regs.r10,
-        Register::R11 => regs.r11,
-        Register::R12 => regs.r12,
-        Register::R13 => regs.r13,
-        Register::R14 => regs.r14,
-        Register::R15 => regs.r15,
-        Register::FS => regs.fs_base,
-        Register::GS => regs.gs_base,
-        Register::CS | Register::DS | Register::ES | Register::SS => 0,
-        _ => return None,
-    })
 }
 
 /// The call that has led to the begin of a function, whose return address is on the stack then.
