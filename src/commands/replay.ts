@@ -191,7 +191,7 @@ async function debug(context: CommandContext<Options>, gdb: number | true): Prom
   const { result, status } = await debugged(trace, {
     args: gdbArgs,
     stderr: context.stderr,
-    replay: replayOptions({ ...options, backend: "ptrace" }, true, undefined),
+    replay: replayOptions(options, true, undefined),
     ...(gdb !== true && { port: gdb }),
     ...(options.at !== undefined && { at: options.at }),
   });

@@ -381,6 +381,17 @@ describe.skipIf(lacking("gcc"))("a debugger on a port", () => {
     }
   });
 
+  it("refuses 32-bit programs, and what is forked from them", async () => {
+    const { file } = await record([compile("debugged", "-m32"), "child"]);
+    for (const process of ["p1", "p2"]) {
+      const words = [cli, "replay", "--gdb", "--process", process, file];
+      expect(await run(words, { env: stateOf(dirname(file)) })).toMatchObject({
+        code: 125,
+        stderr: expect.stringMatching(/32-bit programs are replayed, but not debugged/),
+      });
+    }
+  });
+
   it("says what does not go together", async () => {
     const { file } = await record(["/bin/true"]);
     const env = stateOf(dirname(file));

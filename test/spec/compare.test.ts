@@ -169,7 +169,7 @@ describe("roles that act for others", () => {
     return { ...spec([]), roles: [writer, runner] };
   };
   const found = (checked: Spec) =>
-    deputiesOf(checked, { PWD: "/work" }).map(({ writer, runner, meets }) => [
+    deputiesOf(checked, { PWD: "/srv/app" }).map(({ writer, runner, meets }) => [
       `${writer} ${runner}`,
       ...meets.map(({ writes, runs }) => `${writes}: ${runs}`),
     ]);
@@ -178,8 +178,8 @@ describe("roles that act for others", () => {
     ["its program", two("write /opt/*", "read /x", "/opt/tool"), "write /opt/*: program /opt/tool"],
     [
       "its script",
-      two("rename $PWD/run", "read /x", "/bin/sh", { script: "/work/run" }),
-      "rename $PWD/run: script /work/run",
+      two("rename $PWD/run", "read /x", "/bin/sh", { script: "/srv/app/run" }),
+      "rename $PWD/run: script /srv/app/run",
     ],
     [
       "its loader",

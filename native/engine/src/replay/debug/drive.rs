@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 
-use libc::{c_int, pid_t};
+use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, disposition};
 
 use super::breaks;
@@ -23,7 +23,7 @@ use crate::siginfo;
 use crate::stepped;
 use crate::sys;
 
-/// Stops of the debugger's after which it is looked whether the user has asked to stop.
+/// Stops of the debugger's, and events of others, after which it is looked whether the user has asked to stop.
 const OFTEN: u32 = 256;
 /// Bytes of the instruction of a call.
 const CALL_BYTES: u64 = 2;
@@ -72,7 +72,7 @@ impl Runner<'_> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
         if !debugger.borrow().sees(event.thread(), event.seq()) {
             // Others may run for long.
-            if event.seq().is_multiple_of(256) && debugger.borrow_mut().is_disturbed(&self.remote.watch)? {
+            if event.seq().is_multiple_of(OFTEN.into()) && self.is_disturbed()? {
                 return self.obey(Verdict::Stop(Reason::Interrupted), None, None);
             }
             return Ok(());
@@ -196,7 +196,7 @@ impl Runner<'_> {
             let steps = how.steps || is_over;
             self.with_course(Course::lets_go);
             let stop = if steps {
-                self.step_once(thread, (&how, signal))?
+                self.step_once(thread, &before, (&how, signal))?
             } else {
                 self.run_to_breaks(thread, (&how, signal))?
             };
@@ -259,13 +259,17 @@ impl Runner<'_> {
         Ok(course.passes(&Passing { mark, accessed, ip, hints: &hints }, asked))
     }
 
-    /// Executes one instruction of a thread.
-    fn step_once(&self, thread: &Thread, (how, signal): (&How, c_int)) -> Result<Stop, Halt> {
+    /// Executes one instruction of a thread, which has these registers.
+    fn step_once(
+        &self,
+        thread: &Thread,
+        before: &user_regs_struct,
+        (how, signal): (&How, c_int),
+    ) -> Result<Stop, Halt> {
         let tid = thread.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         self.set_watches(thread, how)?;
-        let before = sys::registers(tid).map_err(failed)?;
-        let instruction = probe::decode(tid, before.rip, probe::bits(&before));
+        let instruction = probe::decode(tid, before.rip, probe::bits(before));
         kernel::go(tid, Go::EmulatedStep, signal).map_err(failed)?;
         let stop = self.await_debugged(thread, Go::EmulatedStep)?;
         let Some(instruction) = instruction.filter(|_| signal == 0) else { return Ok(stop) };

@@ -67,7 +67,7 @@ fn library(trace: &Trace, debuggee: &Debuggee) -> Result<HashMap<Vec<u8>, Hash>,
     let mut library: HashMap<Vec<u8>, Hash> =
         trace.mapped()?.into_iter().map(|mapped| (mapped.path, mapped.hash)).collect();
     let named = debuggee.names.iter().filter_map(|(name, path)| Some((name.clone(), *library.get(path)?)));
-    let named: Vec<(Vec<u8>, Hash)> = named.chain(debuggee.interpreter.clone()).collect();
+    let named: Vec<(Vec<u8>, Hash)> = named.chain(debuggee.program.interpreter.clone()).collect();
     for (name, hash) in named {
         library.entry(name).or_insert(hash);
     }
@@ -84,8 +84,6 @@ struct Debuggee {
     is_own: Vec<bool>,
     /// Names by which files were opened, and what those files were.
     names: HashMap<Vec<u8>, Vec<u8>>,
-    /// The loader of the program, by the name that stands in it.
-    interpreter: Option<(Vec<u8>, Hash)>,
 }
 
 impl Debuggee {
@@ -103,7 +101,7 @@ impl Debuggee {
         }
         // The program that each process has, and how it came to run.
         let mut programs: HashMap<u32, Program> = HashMap::new();
-        let mut found: Option<(Segment, Program, u8)> = None;
+        let mut found: Option<(Segment, Program)> = None;
         let mut names = HashMap::new();
         let mut first = None;
         let at = wanted.at.unwrap_or(u64::MAX);
@@ -122,7 +120,7 @@ impl Debuggee {
                         programs.insert(thread.process, program.clone());
                         if thread.process == process {
                             let start = Segment { seq: event.seq(), thread: event.thread() };
-                            found = Some((start, program, event.arch()));
+                            found = Some((start, program));
                         }
                     }
                     // A forked process has its parent's program.
@@ -130,27 +128,26 @@ impl Debuggee {
                         let parent = event.arg(0).checked_sub(1).and_then(|parent| threads.get(parent as usize));
                         if let Some(program) = parent.and_then(|parent| programs.get(&parent.process)).cloned() {
                             let start = Segment { seq: event.seq(), thread: event.thread() };
-                            found = Some((start, program, Arch::X86_64 as u8));
+                            found = Some((start, program));
                         }
                     }
                     _ => {}
                 }
             }
         }
-        let Some((start, program, arch)) = found else {
+        let Some((start, program)) = found else {
             let message = format!(
                 "no program of process p{process} begins before that event; `trace ls` shows when each one does"
             );
             return Err(EngineError::replay("no-process", message, vec![("process", Fact::Number(process.into()))]));
         };
-        if arch == Arch::I386 as u8 {
+        if program.is_i386 {
             let message =
                 "32-bit programs are replayed, but not debugged yet; trace replay runs this one without --gdb";
             return Err(EngineError::replay("debugger", message, Vec::new()));
         }
         let first = first.unwrap_or_else(|| Place::start(start));
-        let interpreter = program.interpreter.clone();
-        Ok(Debuggee { process, program, start, first, is_own, names, interpreter })
+        Ok(Debuggee { process, program, start, first, is_own, names })
     }
 }
 
@@ -162,7 +159,7 @@ fn program_of(event: &Event<'_>) -> Program {
     let base = stack::auxiliary(&auxv, libc::AT_BASE);
     let loader = base.and_then(|base| rows.iter().find(|row| row.start == base)).and_then(|row| row.hash().copied());
     let interpreter = loader.map(|hash| (taken(exec_slot::INTERPRETER), hash));
-    Program { path: taken(exec_slot::PATH), auxv, interpreter }
+    Program { path: taken(exec_slot::PATH), auxv, interpreter, is_i386: event.arch() == Arch::I386 as u8 }
 }
 
 /// The name by which a call has opened a file, where that is not the file's own.

@@ -132,6 +132,8 @@ pub struct Program {
     pub auxv: Vec<u8>,
     /// Its loader, by the name that stands in it, and what was mapped there.
     pub interpreter: Option<(Vec<u8>, Hash)>,
+    /// Its code is of 32 bits.
+    pub is_i386: bool,
 }
 
 /// The debugged process, as gdb asks for it.
@@ -222,6 +224,14 @@ impl<'j> Inferior<'j> {
             Reason::Begin => MultiThreadStopReason::ReplayLog { tid: Some(first), pos: ReplayLogPosition::Begin },
             Reason::End => MultiThreadStopReason::ReplayLog { tid: Some(first), pos: ReplayLogPosition::End },
         }
+    }
+
+    /// Whether a breakpoint can be put there, as far as there is anything: in a shared mapping that the program may only read it cannot.
+    fn has_room_at(&self, addr: u64) -> bool {
+        let Some(member) = self.members.first() else { return true };
+        let mut byte = [0];
+        let is_there = sys::read_pieces(member.tid, &[(addr, 1)], &mut byte) == 1;
+        !is_there || sys::write_code(member.tid, &[(addr, &byte)]).is_ok()
     }
 
     fn index_of(&self, tid: Tid) -> u32 {
@@ -443,6 +453,9 @@ impl Breakpoints for Inferior<'_> {
 
 impl SwBreakpoint for Inferior<'_> {
     fn add_sw_breakpoint(&mut self, addr: u64, _kind: usize) -> TargetResult<bool, Self> {
+        if !self.has_room_at(addr) {
+            return Err(TargetError::Errno(libc::EFAULT as u8));
+        }
         self.breaks.insert(addr);
         Ok(true)
     }
