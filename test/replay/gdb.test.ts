@@ -241,6 +241,65 @@ describe.skipIf(!canDebug)("under gdb", () => {
     expect(session.stdout).toMatch(/\(thread 2\).*(\n.*)*\(thread 4\)/);
   });
 
+  it.each(["", "kept", "wiped", "shared"])(
+    "goes back through millions of instructions on memory that is %s",
+    async (how) => {
+      const argv = [compile("debugged_back", "-g", "-O1"), ...(how === "" ? [] : [how])];
+      const { file, signal } = await record(argv);
+      expect(signal).toBe("SIGSEGV");
+      const steps = 40;
+      const state = say("%#lx %#lx %#lx %#lx %d", "$pc", "$sp", "$rax", "$rcx", "*word");
+      const seen = say("%ld %d", "turns", "*word != $value");
+      const session = await gdb(file, [
+        "continue",
+        state,
+        ...Array.from({ length: steps }, () => ["reverse-stepi", state]).flat(),
+        ...Array.from({ length: steps }, () => ["stepi", state]).flat(),
+        "set $value = *word",
+        "watch -location *word",
+        ...Array.from({ length: 3 }, () => ["reverse-continue", seen, "set $value = *word"]).flat(),
+        ...Array.from({ length: 3 }, () => ["continue", say("%ld", "turns")]).flat(),
+        "delete",
+        "break rarely",
+        "reverse-continue",
+        say("%ld", "turns"),
+        "reverse-finish",
+        say("%ld", "turns"),
+      ]);
+      const lines = told(session);
+      const there = lines.slice(0, steps + 1);
+      expect(new Set(there).size).toBe(steps + 1);
+      expect(lines.slice(steps, 2 * steps + 1)).toEqual(there.toReversed());
+      // Behind each write the memory is what it was before the next one.
+      expect(lines.slice(2 * steps + 1)).toEqual([
+        "- 1000000 1",
+        "- 999431 1",
+        "- 995335 1",
+        "- 995335",
+        "- 999431",
+        "- 1000000",
+        "- 999424",
+        "- 999424",
+      ]);
+    },
+  );
+
+  it("counts arrivals at a breakpoint also where they come with a write to watched memory", async () => {
+    const argv = [compile("debugged_back", "-g", "-O1"), "private", "9000"];
+    const { file, signal } = await record(argv);
+    expect(signal).toBe("SIGSEGV");
+    const turns = say("%ld", "turns");
+    const session = await gdb(file, [
+      "continue",
+      "watch -location *word",
+      "break *behind_store",
+      ...Array.from({ length: 3 }, () => ["reverse-continue", turns]).flat(),
+      "delete 3",
+      ...["reverse-continue", turns, "break *behind_store", "reverse-continue", turns],
+    ]);
+    expect(told(session)).toEqual([9000, 8999, 8998, 8199, 8198].map((turn) => `- ${turn}`));
+  });
+
   it("has the program's files where they are gone, and changes nothing of what has happened", async () => {
     const program = compile("debugged", "-g", "-O0", "-fno-pie", "-no-pie");
     const { file } = await record([program]);

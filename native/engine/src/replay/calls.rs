@@ -549,6 +549,9 @@ impl Runner<'_> {
             | MADV_GUARD_INSTALL
             | MADV_GUARD_REMOVE => {
                 self.claim(thread, event, args[0], args[1])?;
+                if matches!(args[2] as c_int, libc::MADV_DONTFORK | libc::MADV_WIPEONFORK) {
+                    thread.space().borrow_mut().keeps_from_children = true;
+                }
                 self.natively_as(thread, event, &RemoteCall::new(libc::SYS_madvise, &args[..3]), event.ret())
             }
             _ => Ok(()),

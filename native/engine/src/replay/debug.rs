@@ -4,15 +4,18 @@
 //! What the program does between two events is run under breakpoints (`int3`, which are in its memory only while it runs), single steps and
 //! the processor's watchpoints. A moment is told by the way to it from the event before it (`place.rs`). To go back, all is replayed from the
 //! beginning: once with what the user watches, to find the last moment before the present one at which that would have stopped the
-//! program, and once more to that moment (`course.rs`).
+//! program, and once more to that moment (`course.rs`). Within the segment of a thread that the replay has come to, copies of the process do
+//! that instead (`scout.rs`).
 
 mod breaks;
 pub mod connection;
 mod course;
 mod drive;
+mod hunt;
 mod place;
 mod predecessors;
 mod registers;
+mod scout;
 mod session;
 mod target;
 
@@ -30,9 +33,12 @@ use crate::error::EngineError;
 pub use connection::{Address, Listener};
 pub use session::run;
 
+pub(super) use drive::RunUntil;
+
 use breaks::Watched;
 use connection::Line;
 use course::{Asked, Course};
+use scout::Body;
 use target::{Inferior, Member, Reason, Request};
 
 /// What is to be debugged.
@@ -67,6 +73,8 @@ pub struct Debugger<'j> {
     /// Memory of the tracees, to put breakpoints in.
     memory: HashMap<pid_t, File>,
     watched: Watched,
+    /// What runs ahead of the thread whose segment it is.
+    scout: Option<Body>,
     /// Why the debugger has gone, when that is not by its own will.
     failure: Option<String>,
 }
@@ -83,6 +91,7 @@ impl<'j> Debugger<'j> {
             interrupted: false,
             memory: HashMap::new(),
             watched: Watched::default(),
+            scout: None,
             failure: None,
         }
     }
@@ -111,6 +120,18 @@ impl<'j> Debugger<'j> {
         self.memory.clear();
         self.watched = Watched::default();
         self.interrupted = false;
+    }
+
+    /// The user sees a copy of the process, which runs ahead.
+    fn goes_ahead(&mut self, copy: Option<Body>) {
+        self.scout = copy;
+        self.inferior.ahead = copy.map(|copy| copy.tid);
+    }
+
+    /// A tracee is gone, and its number may come again.
+    fn forget(&mut self, tid: pid_t) {
+        self.memory.remove(&tid);
+        self.watched.forget(tid);
     }
 
     /// Whether a thread of the trace is one of the debugged program, which begins with an event.

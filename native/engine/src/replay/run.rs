@@ -12,7 +12,7 @@ use trace_format::event::{EventKind, flag};
 
 use super::agent::Agent;
 use super::check::{self, Difference};
-use super::debug::Debugger;
+use super::debug::{Debugger, RunUntil};
 use super::desync::{ActualStop, Desync, DesyncReason, StopKind};
 use super::event::Event;
 use super::files::Files;
@@ -330,7 +330,7 @@ impl<'a> Runner<'a> {
     pub(super) fn resume(&mut self, thread: &mut Thread, event: &Event<'_>, signal: c_int) -> Result<(), Halt> {
         self.begin_segment(thread, event)?;
         thread.settle()?;
-        if let Some(at) = self.run_on(thread, event, signal, false)? {
+        if let Some(at) = self.run_on(thread, event, signal, RunUntil::Event)? {
             thread.at = at;
         }
         Ok(())

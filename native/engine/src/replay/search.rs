@@ -19,6 +19,7 @@ use libc::user_regs_struct;
 use trace_format::column::{Columns, Projection};
 use trace_format::event::{Side, preempt};
 
+use super::debug::RunUntil;
 use super::desync::DesyncReason;
 use super::event::{Captured, Event};
 use super::kernel::{self, Go, Register};
@@ -261,7 +262,7 @@ impl Runner<'_> {
         let breakpoint = sys::Breakpoint::set(tid, wanted.regs.rip);
         let patience = self.patience(thread, event, target);
         loop {
-            thread.at = self.run_on(thread, event, 0, false)?.unwrap_or(At::Held);
+            thread.at = self.run_on(thread, event, 0, RunUntil::Breakpoint)?.unwrap_or(At::Held);
             let hit =
                 matches!(thread.at, At::Signal(libc::SIGTRAP, info) if siginfo::code(&info) == siginfo::TRAP_HWBKPT);
             if !hit || patience.is_over() {
@@ -318,7 +319,7 @@ impl Runner<'_> {
         let patience = self.patience(thread, event, target);
         let mut landings = 0;
         let found = loop {
-            match self.run_on(thread, event, 0, true)? {
+            match self.run_on(thread, event, 0, RunUntil::Word)? {
                 Some(at) => thread.at = at,
                 None if is_in_way(self, thread) => {
                     site.close(&probe)?;

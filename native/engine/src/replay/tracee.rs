@@ -28,6 +28,8 @@ pub struct Space {
     pub stack: Option<(u64, u64)>,
     /// SysV segments: start and length.
     pub segments: Vec<(u64, u64)>,
+    /// Children of its processes do not get all of its memory, or not as it is (MADV_DONTFORK, MADV_WIPEONFORK).
+    pub keeps_from_children: bool,
     /// It has private mappings of files that others may write to by shared ones.
     pub looks: bool,
     /// Memory that is kept from its threads.

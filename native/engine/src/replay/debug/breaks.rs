@@ -13,26 +13,77 @@ use crate::sys;
 /// `int3`.
 const BREAKPOINT: u8 = 0xcc;
 
-/// Puts breakpoints into memory; what was there. Where nothing is mapped there are none yet.
-pub fn insert(memory: &File, addresses: &[u64]) -> Vec<(u64, u8)> {
-    let put = |addr: &u64| {
-        let mut original = [0];
-        memory.read_exact_at(&mut original, *addr).ok()?;
-        if original[0] == BREAKPOINT {
-            // The program's own.
-            return None;
-        }
-        memory.write_all_at(&[BREAKPOINT], *addr).ok()?;
-        Some((*addr, original[0]))
-    };
-    addresses.iter().filter_map(put).collect()
+/// Breakpoints that are in the memory of a tracee, in their order, with the bytes that were there.
+#[derive(Default)]
+pub struct Inserted {
+    there: Vec<(u64, u8)>,
 }
 
-/// Takes breakpoints away. A process that has ended has none.
-pub fn remove(memory: &File, originals: &[(u64, u8)]) {
-    for (addr, original) in originals {
-        let _ = memory.write_all_at(&[*original], *addr);
+impl Inserted {
+    /// Has these addresses, which are in their order, and no others. Where nothing is mapped there are none yet.
+    pub fn be(&mut self, memory: &File, addresses: &[u64]) {
+        if self.there.iter().map(|(addr, _)| addr).eq(addresses) {
+            return;
+        }
+        self.there.retain(|(addr, original)| {
+            let stays = addresses.binary_search(addr).is_ok();
+            if !stays {
+                let _ = memory.write_all_at(&[*original], *addr);
+            }
+            stays
+        });
+        for addr in addresses {
+            if let Err(at) = self.place(*addr)
+                && let Some(original) = put(memory, *addr)
+            {
+                self.there.insert(at, (*addr, original));
+            }
+        }
     }
+
+    fn place(&self, addr: u64) -> Result<usize, usize> {
+        self.there.binary_search_by_key(&addr, |(addr, _)| *addr)
+    }
+
+    /// Whether there is one at an address.
+    #[must_use]
+    pub fn has(&self, addr: u64) -> bool {
+        self.place(addr).is_ok()
+    }
+
+    /// Takes the one at an address away until it is there [`Inserted::again`].
+    pub fn lift(&self, memory: &File, addr: u64) {
+        if let Ok(at) = self.place(addr) {
+            let _ = memory.write_all_at(&[self.there[at].1], addr);
+        }
+    }
+
+    pub fn again(&self, memory: &File, addr: u64) {
+        if self.has(addr) {
+            let _ = memory.write_all_at(&[BREAKPOINT], addr);
+        }
+    }
+
+    /// Puts into bytes that were read at an address what the program has there.
+    pub fn hide(&self, start: u64, bytes: &mut [u8]) {
+        for (addr, original) in &self.there {
+            let at = addr.checked_sub(start).and_then(|at| bytes.get_mut(at as usize));
+            if let Some(byte) = at {
+                *byte = *original;
+            }
+        }
+    }
+}
+
+/// Puts a breakpoint into memory; what was there, unless it is one of the program's own.
+fn put(memory: &File, addr: u64) -> Option<u8> {
+    let mut original = [0];
+    memory.read_exact_at(&mut original, addr).ok()?;
+    if original[0] == BREAKPOINT {
+        return None;
+    }
+    memory.write_all_at(&[BREAKPOINT], addr).ok()?;
+    Some(original[0])
 }
 
 /// The watchpoints that each thread has, and what was in watched memory when it was last looked at.
@@ -61,6 +112,12 @@ impl Watched {
         sys::set_debug_register(tid, sys::DEBUG_CONTROL, others | control(watches, FIRST).0)?;
         self.set.insert(tid, watches.to_vec());
         Ok(())
+    }
+
+    /// A thread is gone, and its number may come again.
+    pub fn forget(&mut self, tid: pid_t) {
+        self.set.remove(&tid);
+        self.values.retain(|(pid, _), _| *pid != tid);
     }
 
     /// The watchpoint that has stopped a thread, or that its last step has come upon.
@@ -134,13 +191,28 @@ mod tests {
     fn breakpoints_come_and_go() {
         let file = sys::memory_file(c"breaks", 0).expect("a file in memory");
         file.write_all_at(&[1, 2, BREAKPOINT, 4], 0).expect("room");
-        let originals = insert(&file, &[1, 2, 3, 99]);
-        assert_eq!(originals, [(1, 2), (3, 4)]);
-        let mut now = [0; 4];
-        file.read_exact_at(&mut now, 0).expect("it is there");
-        assert_eq!(now, [1, BREAKPOINT, BREAKPOINT, BREAKPOINT]);
-        remove(&file, &originals);
-        file.read_exact_at(&mut now, 0).expect("it is there");
-        assert_eq!(now, [1, 2, BREAKPOINT, 4]);
+        let mut inserted = Inserted::default();
+        let now = || {
+            let mut now = [0; 4];
+            file.read_exact_at(&mut now, 0).expect("it is there");
+            now
+        };
+        inserted.be(&file, &[1, 2, 3, 99]);
+        assert_eq!(now(), [1, BREAKPOINT, BREAKPOINT, BREAKPOINT]);
+        // The program's own is none of these, nor is one where there is no memory.
+        assert_eq!([0, 1, 2, 3, 99].map(|addr| inserted.has(addr)), [false, true, false, true, false]);
+        inserted.lift(&file, 3);
+        assert_eq!(now(), [1, BREAKPOINT, BREAKPOINT, 4]);
+        inserted.again(&file, 3);
+        let mut read = now();
+        inserted.hide(0, &mut read);
+        assert_eq!(read, [1, 2, BREAKPOINT, 4]);
+        let mut rest = [BREAKPOINT; 2];
+        inserted.hide(3, &mut rest);
+        assert_eq!(rest, [4, BREAKPOINT]);
+        inserted.be(&file, &[0, 3]);
+        assert_eq!(now(), [BREAKPOINT, 2, BREAKPOINT, BREAKPOINT]);
+        inserted.be(&file, &[]);
+        assert_eq!(now(), [1, 2, BREAKPOINT, 4]);
     }
 }

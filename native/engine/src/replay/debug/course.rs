@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::place::{Access, Guide, Leg, Mark, Place, Segment, Watch};
+use super::hunt::{End, Hunt, Outcome};
+use super::place::{Guide, Leg, Mark, Place, Segment, Watch, arrival};
 use super::target::{Motion, Reason, Request};
 
 /// What the user has asked to be stopped at.
@@ -39,14 +40,6 @@ impl How {
     }
 }
 
-/// Where a way ends whose last step is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Mark(Mark),
-    /// The thread's next event.
-    Event,
-}
-
 /// A moment that the user would be shown, why, and which instructions may have been the last one before it.
 #[derive(Clone, Debug)]
 struct Shown {
@@ -69,16 +62,19 @@ enum Goal {
     /// As the user has said.
     Forward { motion: Motion, moved: bool },
     /// To a moment, for the last thing before it that the user would have been shown.
-    Search { until: Guide, last: Option<Shown> },
-    /// From a moment to the next mark, for which of some instructions is the last one before it, and how often it was come to.
-    Count { from: Guide, to: Mark, passed: Vec<(u64, u64)>, last: Option<u64>, reason: Reason },
-    /// From a moment step by step, to see how many there are to the end.
-    Trail { from: Guide, to: End, steps: u64, reason: Reason },
+    Search(Search),
+    /// For the instruction before a moment.
+    Hunt(Box<Hunt>),
 }
 
-/// Arrivals at an instruction as the processor watches for them: code need not be written for that.
-fn arrival(addr: u64) -> Watch {
-    Watch { addr, length: 1, kind: Access::Execute }
+#[derive(Clone, Debug)]
+struct Search {
+    until: Guide,
+    last: Option<Shown>,
+    /// How many legs of the way were done where the pass began, in the segment of the moment; `None` when it began at the beginning of all.
+    began: Option<usize>,
+    /// From places with so many legs nothing was found.
+    vain: Option<usize>,
 }
 
 /// What has happened to a running thread.
@@ -87,6 +83,8 @@ pub struct Passing<'a> {
     pub mark: Mark,
     /// Watched memory that a step has touched.
     pub accessed: Option<Watch>,
+    /// Behind an access to memory it stands at an instruction that is watched for, too.
+    pub arrives: bool,
     /// Where the thread stands now.
     pub ip: u64,
     /// Tells which instructions may have been the last one before.
@@ -105,6 +103,7 @@ pub struct Beginning {
 }
 
 /// The course of a debugged replay.
+#[derive(Debug)]
 pub struct Course {
     goal: Goal,
     here: Place,
@@ -112,8 +111,11 @@ pub struct Course {
     next: u32,
     /// Where the debugged program begins.
     start: Segment,
-    /// Marks since the way to the goal last came to a corner.
+    /// Legs to the last corner of the way to the goal, and marks since then.
+    corner: Vec<Leg>,
     seen: HashMap<Mark, u64>,
+    /// The last thing that has happened has brought a corner.
+    turns: bool,
     /// The last segment of each thread.
     last: HashMap<u32, Segment>,
     /// Which instructions may have been the last one before the present moment.
@@ -129,7 +131,9 @@ impl Course {
             here: Place::start(start),
             next: start.thread,
             start,
+            corner: Vec::new(),
             seen: HashMap::new(),
+            turns: false,
             last: HashMap::new(),
             hints: Vec::new(),
         }
@@ -181,39 +185,25 @@ impl Course {
         };
         match &self.goal {
             Goal::Reach(guide, _) => follow(guide),
-            Goal::Trail { from, to, .. } => {
-                follow(from);
-                if from.is_in(segment) && from.is_done() {
-                    how.steps = true;
-                    if let End::Mark(Mark::Access(watch)) = to {
-                        how.watches.push(*watch);
-                    }
+            Goal::Hunt(hunt) => {
+                follow(hunt.start());
+                if hunt.start().is_in(segment) && hunt.start().is_done() {
+                    hunt.ask(&mut how);
                 }
             }
-            Goal::Count { from, to, passed, .. } => {
-                follow(from);
-                if from.is_in(segment) && from.is_done() {
-                    match *to {
-                        Mark::Step => {}
-                        Mark::Arrival(ip) => how.breaks.push(ip),
-                        Mark::Access(watch) => how.watches.push(watch),
-                    }
-                    how.watches.extend(passed.iter().map(|(addr, _)| arrival(*addr)));
-                }
-            }
-            Goal::Search { until, .. } => follow(until),
+            Goal::Search(search) => follow(&search.until),
             Goal::Forward { motion, .. } => match motion {
                 Motion::Continue => {}
                 Motion::Step(thread) | Motion::Range { thread, .. } => how.steps = *thread == segment.thread,
             },
         }
-        if matches!(self.goal, Goal::Forward { .. } | Goal::Search { .. }) {
+        if matches!(self.goal, Goal::Forward { .. } | Goal::Search(_)) {
             how.breaks.extend(asked.breaks);
-            how.breaks.sort_unstable();
-            how.breaks.dedup();
             let new = asked.watches.iter().filter(|watch| !how.watches.contains(watch)).copied().collect::<Vec<_>>();
             how.watches.extend(new);
         }
+        how.breaks.sort_unstable();
+        how.breaks.dedup();
         how
     }
 
@@ -233,6 +223,7 @@ impl Course {
         let thread = segment.thread;
         self.here = Place::start(segment);
         self.last.insert(thread, segment);
+        self.corner.clear();
         self.seen.clear();
         self.hints.clear();
         let shown = match (changed, returned) {
@@ -251,7 +242,7 @@ impl Course {
                 }
                 _ => shown.map_or(Verdict::GoOn, Verdict::Stop),
             },
-            Goal::Search { until, last } => {
+            Goal::Search(Search { until, last, .. }) => {
                 let is_end = until.is_in(segment) && until.is_done();
                 match shown {
                     // It was changed by the event: backwards that is seen before it.
@@ -267,7 +258,10 @@ impl Course {
 
     /// Something has happened to the running thread. Where the user has the word then, it is known how to come to the step before.
     pub fn passes(&mut self, passing: &Passing<'_>, asked: Asked<'_>) -> Verdict {
+        let done = |course: &Course| course.guide().map_or(0, |guide| guide.done().len());
+        let before = done(self);
         let verdict = self.weigh(passing, asked);
+        self.turns = verdict == Verdict::GoOn && done(self) > before;
         self.hints = match verdict {
             Verdict::Stop(_) => (passing.hints)(),
             _ => Vec::new(),
@@ -276,7 +270,7 @@ impl Course {
     }
 
     fn weigh(&mut self, passing: &Passing<'_>, asked: Asked<'_>) -> Verdict {
-        let Passing { mark, accessed, ip, hints } = *passing;
+        let Passing { mark, accessed, arrives, ip, hints } = *passing;
         self.here.go_on(mark);
         let Some(segment) = self.segment() else { return Verdict::GoOn };
         let thread = segment.thread;
@@ -304,10 +298,11 @@ impl Course {
                     };
                 shown.or(stepped.then_some(Reason::Stepped(thread))).map_or(Verdict::GoOn, Verdict::Stop)
             }
-            Goal::Search { until, last } => {
+            Goal::Search(Search { until, last, .. }) => {
                 let is_near = until.is_in(segment);
                 let is_on_way = is_near && until.next() == Some(mark);
-                let is_corner = is_near && until.passes(mark);
+                let second = Mark::Arrival(ip);
+                let is_corner = is_near && (until.passes(mark) || arrives && until.passes(second));
                 if is_near && until.is_done() {
                     // One stands behind it, so that it is the first thing backwards.
                     if let Some(reason @ Reason::Watchpoint(..)) = shown {
@@ -316,14 +311,18 @@ impl Course {
                     return self.found();
                 }
                 if is_corner {
+                    self.corner = until.done().to_vec();
                     self.seen.clear();
                 }
                 let count = *self.seen.entry(mark).and_modify(|count| *count += 1).or_insert(u64::from(!is_corner));
+                if arrives {
+                    self.seen.entry(second).and_modify(|count| *count += 1).or_insert(u64::from(!is_corner));
+                }
                 if let Some(reason) = shown {
                     let legs = if is_on_way {
                         until.so_far()
                     } else {
-                        let mut legs = if is_near { until.done().to_vec() } else { Vec::new() };
+                        let mut legs = self.corner.clone();
                         legs.push(Leg::so_often(mark, count));
                         legs
                     };
@@ -331,40 +330,11 @@ impl Course {
                 }
                 Verdict::GoOn
             }
-            Goal::Count { from, to, passed, last, .. } => {
-                if !from.is_in(segment) {
-                    return Verdict::GoOn;
-                }
-                if !from.is_done() {
-                    from.passes(mark);
-                    return Verdict::GoOn;
-                }
-                if mark == *to {
-                    return self.counted();
-                }
-                if let Some((addr, count)) = passed.iter_mut().find(|(addr, _)| mark == Mark::Access(arrival(*addr))) {
-                    *count += 1;
-                    *last = Some(*addr);
-                }
-                Verdict::GoOn
+            Goal::Hunt(hunt) if hunt.start().is_in(segment) => {
+                let outcome = hunt.passes(mark, touched.is_some(), ip);
+                self.take(outcome)
             }
-            Goal::Trail { from, to, steps, .. } => {
-                if !from.is_in(segment) {
-                    return Verdict::GoOn;
-                }
-                if !from.is_done() {
-                    from.passes(mark);
-                    return Verdict::GoOn;
-                }
-                *steps += u64::from(mark == Mark::Step);
-                let is_end = match to {
-                    End::Mark(Mark::Arrival(addr)) => *addr == ip,
-                    End::Mark(Mark::Access(watch)) => touched == Some(*watch),
-                    End::Mark(Mark::Step) => true,
-                    End::Event => false,
-                };
-                if is_end { self.trailed() } else { Verdict::GoOn }
-            }
+            Goal::Hunt(_) => Verdict::GoOn,
         }
     }
 
@@ -379,7 +349,7 @@ impl Course {
             Goal::Reach(guide, _) if is_past(guide) => Verdict::Stop(Reason::Interrupted),
             Goal::Reach(..) => Verdict::GoOn,
             Goal::Forward { .. } => shown.map_or(Verdict::GoOn, Verdict::Stop),
-            Goal::Search { until, last } => {
+            Goal::Search(Search { until, last, .. }) => {
                 if *until.place() == Place::Before(seq) || is_past(until) {
                     return self.found();
                 }
@@ -388,11 +358,103 @@ impl Course {
                 }
                 Verdict::GoOn
             }
-            Goal::Count { from, .. } if is_past(from) => self.counted(),
-            Goal::Count { .. } => Verdict::GoOn,
-            Goal::Trail { from, .. } if is_past(from) => self.trailed(),
-            Goal::Trail { .. } => Verdict::GoOn,
+            Goal::Hunt(hunt) if is_past(hunt.start()) => self.ends(),
+            Goal::Hunt(_) => Verdict::GoOn,
         }
+    }
+
+    /// Instructions that may have been the last one before the present moment, where the user has the word.
+    pub fn may_have_come_by(&mut self, hints: Vec<u64>) {
+        self.hints = hints;
+    }
+
+    /// Whether the goal, or the way to it, is in a segment.
+    #[must_use]
+    pub fn leads_into(&self, segment: Segment) -> bool {
+        self.guide().is_some_and(|guide| guide.is_in(segment))
+    }
+
+    fn guide(&self) -> Option<&Guide> {
+        match &self.goal {
+            Goal::Reach(guide, _) => Some(guide),
+            Goal::Search(search) => Some(&search.until),
+            Goal::Hunt(hunt) => Some(hunt.start()),
+            Goal::Forward { .. } => None,
+        }
+    }
+
+    fn guide_mut(&mut self) -> Option<&mut Guide> {
+        match &mut self.goal {
+            Goal::Reach(guide, _) => Some(guide),
+            Goal::Search(search) => Some(&mut search.until),
+            Goal::Hunt(hunt) => Some(hunt.start_mut()),
+            Goal::Forward { .. } => None,
+        }
+    }
+
+    /// Whether the next pass may begin where these legs lead in a segment. Then it does.
+    pub fn begins_at(&mut self, segment: Segment, legs: &[Leg]) -> bool {
+        match &mut self.goal {
+            Goal::Search(search) if search.vain.is_some_and(|vain| legs.len() >= vain) => return false,
+            Goal::Search(search) => search.began = Some(legs.len()),
+            _ => {}
+        }
+        let is_search = matches!(self.goal, Goal::Search(_));
+        // There is nothing to search between a place and itself.
+        let will_do =
+            |guide: &mut Guide| guide.is_in(segment) && guide.begin_behind(legs) && !(is_search && guide.is_done());
+        if !self.guide_mut().is_some_and(will_do) {
+            if let Goal::Search(search) = &mut self.goal {
+                search.began = None;
+            }
+            return false;
+        }
+        self.here = Place::In { segment, legs: legs.to_vec() };
+        self.corner = legs.to_vec();
+        self.seen.clear();
+        self.hints.clear();
+        true
+    }
+
+    /// What it means that a pass begins where it does.
+    #[must_use]
+    pub fn is_there(&self) -> Verdict {
+        match &self.goal {
+            Goal::Reach(guide, reason) if guide.is_done() => Verdict::Stop(*reason),
+            _ => Verdict::GoOn,
+        }
+    }
+
+    /// The legs to where the thread stands, when ways will begin there again: the last of them has just been done, or the goal is not far.
+    #[must_use]
+    pub fn corner(&self) -> Option<Vec<Leg>> {
+        /// Steps: tens of milliseconds, and one or two.
+        const NOT_FAR: [u64; 2] = [4096, 256];
+        let guide = self.guide()?;
+        if self.turns {
+            return Some(guide.done().to_vec());
+        }
+        guide.steps_left().filter(|left| NOT_FAR.contains(left)).map(|_| guide.so_far())
+    }
+
+    /// The thread has come to its next event.
+    pub fn ends(&mut self) -> Verdict {
+        let Goal::Hunt(hunt) = &mut self.goal else { return Verdict::GoOn };
+        let outcome = hunt.found();
+        self.take(outcome)
+    }
+
+    fn take(&mut self, outcome: Outcome) -> Verdict {
+        let Goal::Hunt(hunt) = &self.goal else { return Verdict::GoOn };
+        let reason = hunt.reason;
+        match outcome {
+            Outcome::GoOn => return Verdict::GoOn,
+            Outcome::Again => {}
+            Outcome::Before(place) => self.goal = Goal::Reach(Guide::to(place), reason),
+            // There the thread stands at what is its next event, and before it there was another event or a corner.
+            Outcome::NotBefore(place) => return self.step_back(Shown::at(place, reason)),
+        }
+        Verdict::Rewind
     }
 
     /// The user has said how to go on.
@@ -410,7 +472,8 @@ impl Course {
             }
             Request::BackContinue if self.here == Place::start(self.start) => Verdict::Stop(Reason::Begin),
             Request::BackContinue => {
-                self.goal = Goal::Search { until: Guide::to(self.here.clone()), last: None };
+                let until = Guide::to(self.here.clone());
+                self.goal = Goal::Search(Search { until, last: None, began: None, vain: None });
                 Verdict::Rewind
             }
             Request::BackStep(thread) => {
@@ -426,8 +489,8 @@ impl Course {
         let (place, reason) = match place.findable() {
             Place::Before(_) => match self.last.get(&self.next) {
                 Some(segment) => {
-                    let from = Guide::to(Place::start(*segment));
-                    self.goal = Goal::Trail { from, to: End::Event, steps: 0, reason };
+                    let hunt = Hunt::new(Place::start(*segment), End::Event, hints, reason);
+                    self.goal = Goal::Hunt(Box::new(hunt));
                     return Verdict::Rewind;
                 }
                 None => begin,
@@ -439,8 +502,7 @@ impl Course {
                     }
                     let from = Place::In { segment, legs };
                     if mark != Mark::Step {
-                        let (from, passed) = (Guide::to(from), hints.into_iter().map(|addr| (addr, 0)).collect());
-                        self.goal = Goal::Count { from, to: mark, passed, last: None, reason };
+                        self.goal = Goal::Hunt(Box::new(Hunt::new(from, End::Mark(mark), hints, reason)));
                         return Verdict::Rewind;
                     }
                     (from, reason)
@@ -456,50 +518,22 @@ impl Course {
 
     /// A search is over.
     fn found(&mut self) -> Verdict {
-        let Goal::Search { last, .. } = &mut self.goal else { return Verdict::GoOn };
-        let shown = last.take().unwrap_or_else(|| Shown::at(Place::start(self.start), Reason::Begin));
+        let Goal::Search(search) = &mut self.goal else { return Verdict::GoOn };
+        let shown = match (search.last.take(), search.began.take()) {
+            (Some(shown), _) => shown,
+            // Not behind where the pass began.
+            (None, began @ Some(_)) => {
+                search.vain = began;
+                search.until.begin_anew();
+                return Verdict::Rewind;
+            }
+            (None, None) => Shown::at(Place::start(self.start), Reason::Begin),
+        };
         // Backwards one comes to an access from behind, and stops before it.
         if matches!(shown.reason, Reason::Watchpoint(..)) && matches!(shown.place, Place::In { .. }) {
             return self.step_back(shown);
         }
         self.goal = Goal::Reach(Guide::to(shown.place), shown.reason);
-        Verdict::Rewind
-    }
-
-    /// The mark has been reached behind which instructions were counted. Where it was none of them, single steps find it.
-    fn counted(&mut self) -> Verdict {
-        let Goal::Count { from, to, passed, last, reason } = &self.goal else { return Verdict::GoOn };
-        let found = last.and_then(|last| passed.iter().find(|(addr, _)| *addr == last));
-        let (place, to, reason) = (from.place().clone(), *to, *reason);
-        self.goal = match (found, place) {
-            (Some((ip, count)), Place::In { segment, mut legs }) => {
-                legs.push(Leg::Arrivals { ip: *ip, count: *count });
-                Goal::Reach(Guide::to(Place::In { segment, legs }), reason)
-            }
-            (_, place) => Goal::Trail { from: Guide::to(place), to: End::Mark(to), steps: 0, reason },
-        };
-        Verdict::Rewind
-    }
-
-    /// The end of a trail has been reached: the place before it is known.
-    fn trailed(&mut self) -> Verdict {
-        let Goal::Trail { from, steps, reason, .. } = &self.goal else { return Verdict::GoOn };
-        let mut place = from.place().clone();
-        let reason = *reason;
-        match (*steps, &place) {
-            // There the thread stands at the call that is its next event, and before it there was another event.
-            (0, Place::In { segment, legs }) if legs.is_empty() => {
-                let (place, reason) = if *segment == self.start {
-                    (Place::start(self.start), Reason::Begin)
-                } else {
-                    (Place::Before(segment.seq), reason)
-                };
-                self.goal = Goal::Reach(Guide::to(place), reason);
-                return Verdict::Rewind;
-            }
-            (steps, _) => (1..steps).for_each(|_| place.go_on(Mark::Step)),
-        }
-        self.goal = Goal::Reach(Guide::to(place), reason);
         Verdict::Rewind
     }
 }
@@ -509,6 +543,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::replay::debug::place::Access;
 
     /// A thread's code: the addresses that it comes to behind each event, and the memory that each instruction writes. Whether the
     /// instruction before each is known, and how many steps it was run by.
@@ -556,8 +591,9 @@ mod tests {
                         let accessed = written.map(watch).filter(|watch| how.watches.contains(watch));
                         let before = code[from.1 - 1].0;
                         let hints = || if self.1 { vec![77, before] } else { vec![77] };
-                        let mut pass =
-                            |mark, accessed| course.passes(&Passing { mark, accessed, ip, hints: &hints }, asked);
+                        let mut pass = |mark, accessed| {
+                            course.passes(&Passing { mark, accessed, arrives: false, ip, hints: &hints }, asked)
+                        };
                         let verdict = if from.1 == code.len() {
                             // The call itself: no step ends.
                             Verdict::GoOn
@@ -740,7 +776,8 @@ mod tests {
             let mut session = Session::with_hints(has_hints);
             session.say(ON, &[20], &[]);
             assert_eq!(session.say(BACK, &[], &[100]), (reason, (0, 8)));
-            assert_eq!(session.program.2.get() == 0, has_hints);
+            // Where it is known one step shows that it is the one.
+            assert_eq!(session.program.2.get() == 1, has_hints);
         }
     }
 

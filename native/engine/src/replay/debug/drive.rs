@@ -6,10 +6,11 @@ use std::fs::{File, OpenOptions};
 use libc::{c_int, pid_t, user_regs_struct};
 use trace_format::event::{EventKind, disposition};
 
-use super::breaks;
+use super::breaks::Inserted;
 use super::course::{Beginning, Course, How, Passing, Verdict};
-use super::place::{Mark, Segment};
+use super::place::{Leg, Mark, Segment};
 use super::predecessors;
+use super::scout::{Body, Scouts};
 use super::target::{Member, Reason};
 use super::{Asked, Debugger, Halt};
 use crate::probe;
@@ -36,6 +37,19 @@ enum Stop {
     Debuggers,
     /// The user has asked for it.
     Asked,
+    /// A copy has come to where its thread has something of the program's.
+    Left,
+}
+
+/// What ends the running of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replay) enum RunUntil {
+    /// Its next event.
+    Event,
+    /// A breakpoint of the processor's.
+    Breakpoint,
+    /// The same, or that the user has had the word: there is code in the way of the debugger's steps.
+    Word,
 }
 
 impl Runner<'_> {
@@ -95,6 +109,11 @@ impl Runner<'_> {
         let verdict = {
             let mut debugger = debugger.borrow_mut();
             let verdict = debugger.course.before(event.seq(), thread, shown);
+            if let Verdict::Stop(_) = verdict {
+                let standing = self.threads.get(thread as usize).and_then(Option::as_deref);
+                let hints = standing.map_or(Vec::new(), hints_at_event);
+                debugger.course.may_have_come_by(hints);
+            }
             let is_disturbed = debugger.is_disturbed(&self.remote.watch)?;
             if is_disturbed && verdict == Verdict::GoOn { Verdict::Stop(Reason::Interrupted) } else { verdict }
         };
@@ -113,6 +132,14 @@ impl Runner<'_> {
 
     fn obey(&self, verdict: Verdict, running: Option<&Thread>, next: Option<u32>) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
+        if verdict != Verdict::GoOn {
+            eprintln!(
+                "{} OBEY {verdict:?} scout {:?} {:?}",
+                crate::sys::monotonic() / 1000000,
+                debugger.borrow().scout,
+                debugger.borrow().course
+            );
+        }
         match verdict {
             Verdict::GoOn => Ok(()),
             Verdict::Rewind => Err(Halt::Rewind),
@@ -141,7 +168,11 @@ impl Runner<'_> {
         let mut members: Vec<Member> = threads
             .filter(|thread| !matches!(thread.at, At::Ended(_)) && !thread.process.borrow().has_ended)
             .filter_map(|thread| {
-                let mut regs = thread.own_registers()?;
+                let copy = debugger.scout.filter(|_| Some(thread.index) == running.map(|running| running.index));
+                let mut regs = match copy {
+                    Some(copy) => sys::registers(copy.tid).ok()?,
+                    None => thread.own_registers()?,
+                };
                 if next == Some(thread.index)
                     && let At::Call(info) = thread.at
                 {
@@ -150,7 +181,7 @@ impl Runner<'_> {
                 }
                 let own = known.get(thread.index as usize)?;
                 let number = usize::try_from(own.tid).ok().and_then(std::num::NonZeroUsize::new)?;
-                let (pid, tid) = (thread.pid(), thread.tid);
+                let Body { pid, tid, .. } = copy.unwrap_or(Body::of(thread));
                 Some(Member { index: thread.index, number, ordinal: own.ordinal, pid, tid, regs })
             })
             .collect();
@@ -165,56 +196,143 @@ impl Runner<'_> {
         debugger.sees(thread.index, event.seq()).then(|| debugger.course.how(debugger.asked()))
     }
 
-    /// Runs a thread, which has its registers, to its next stop. `yields`: for code that stands in the way of the debugger's steps, `None` when
-    /// the user has had the word.
+    /// Runs a thread, which has its registers, to its next stop; `None` when the user has had the word, where that ends it.
     pub(in crate::replay) fn run_on(
         &self,
         thread: &Thread,
         event: &Event<'_>,
         signal: c_int,
-        yields: bool,
+        until: RunUntil,
     ) -> Result<Option<At>, Halt> {
         let tid = thread.tid;
         if self.manner(thread, event).is_none() {
             kernel::go(tid, Go::Emulated, signal).map_err(|error| lost(tid, &error))?;
             return self.await_stop(thread, event).map(Some);
         }
+        let body = Body::of(thread);
+        if until == RunUntil::Event && signal == 0 && self.leads_into(thread, event) && Scouts::can_be(thread) {
+            self.scout(thread, event)?;
+            // What was found in memory is behind it now.
+            self.set_watches(body, &How::default())?;
+            kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
+            let at = self.await_stop(thread, event)?;
+            self.look_at_watched(body)?;
+            return Ok(Some(at));
+        }
+        match self.run_body(thread, event, body, (signal, until), &mut None)? {
+            Stop::Own(at) => Ok(Some(at)),
+            Stop::Debuggers | Stop::Asked | Stop::Left => Ok(None),
+        }
+    }
+
+    fn leads_into(&self, thread: &Thread, event: &Event<'_>) -> bool {
+        let segment = Segment { seq: event.seq(), thread: thread.index };
+        self.debugger.as_ref().is_some_and(|debugger| debugger.borrow().course.leads_into(segment))
+    }
+
+    /// Sends copies of a process ahead, until one of them has come to the end of the segment.
+    fn scout(&self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        let segment = Segment { seq: event.seq(), thread: thread.index };
+        let mut scouts = Some(Scouts::new(self, thread)?);
+        let Some(first) = &mut scouts else { return Ok(()) };
+        first.begin()?;
+        loop {
+            let Some(body) = scouts.as_ref().and_then(Scouts::running) else { return Ok(()) };
+            debugger.borrow_mut().goes_ahead(Some(body));
+            let result = self.run_body(thread, event, body, (0, RunUntil::Event), &mut scouts);
+            debugger.borrow_mut().goes_ahead(None);
+            match (result, &mut scouts) {
+                (Ok(_), _) => return Ok(()),
+                (Err(Halt::Rewind), Some(scouts)) => {
+                    let will_do = |legs: &[Leg]| debugger.borrow_mut().course.begins_at(segment, legs);
+                    if !scouts.begin_anew(will_do)? {
+                        return Err(Halt::Rewind);
+                    }
+                }
+                (Err(halt), _) => return Err(halt),
+            }
+        }
+    }
+
+    /// A copy begins where the last one or its thread stood: that may be the goal.
+    fn begin_ahead(&self, thread: &Thread, body: Body) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        let verdict = debugger.borrow().course.is_there();
+        if verdict != Verdict::GoOn {
+            let regs = sys::registers(body.tid).map_err(|error| lost(body.tid, &error))?;
+            let hints = predecessors::of((body.tid, &Inserted::default()), &regs, None);
+            debugger.borrow_mut().course.may_have_come_by(hints);
+        }
+        self.obey(verdict, Some(thread), None)
+    }
+
+    /// Runs a thread or a copy of it to something of the program's, or to where running ends otherwise.
+    fn run_body(
+        &self,
+        thread: &Thread,
+        event: &Event<'_>,
+        body: Body,
+        (signal, until): (c_int, RunUntil),
+        scouts: &mut Option<Scouts<'_, '_>>,
+    ) -> Result<Stop, Halt> {
         let mut signal = signal;
         let mut turn = 0_u32;
+        let mut inserted = Inserted::default();
+        if body.is_copy {
+            self.begin_ahead(thread, body)?;
+        }
         loop {
             turn = turn.wrapping_add(1);
             // Where it stops all the time no wait is ever interrupted.
             if turn.is_multiple_of(OFTEN) && self.is_disturbed()? {
+                self.insert(body, &mut inserted, &[])?;
                 self.obey(Verdict::Stop(Reason::Interrupted), Some(thread), None)?;
-                if yields {
-                    return Ok(None);
+                if until == RunUntil::Word {
+                    return Ok(Stop::Asked);
                 }
             }
             let how = self.manner(thread, event).unwrap_or_default();
-            let before = sys::registers(tid).map_err(|error| lost(tid, &error))?;
+            let before = sys::registers(body.tid).map_err(|error| lost(body.tid, &error))?;
             let is_over = how.breaks.contains(&before.rip) || how.arrival_at(before.rip).is_some();
             let steps = how.steps || is_over;
             self.with_course(Course::lets_go);
             let stop = if steps {
-                self.step_once(thread, &before, (&how, signal))?
+                self.step_once(thread, body, &before, (&how, signal), &inserted)?
             } else {
-                self.run_to_breaks(thread, (&how, signal))?
+                self.run_to_breaks(thread, body, (&how, signal), &mut inserted)?
             };
             signal = 0;
-            let (verdict, is_word) = match stop {
-                Stop::Own(at) => return Ok(Some(at)),
+            let verdict = match stop {
+                Stop::Own(At::Ended(_)) => return Ok(stop),
+                Stop::Own(_) => {
+                    self.insert(body, &mut inserted, &[])?;
+                    return Ok(stop);
+                }
+                Stop::Left => {
+                    let verdict = self.debugger.as_ref().map(|debugger| debugger.borrow_mut().course.ends());
+                    self.obey(verdict.unwrap_or(Verdict::GoOn), Some(thread), None)?;
+                    return Ok(stop);
+                }
                 Stop::Asked => {
                     self.with_course(Course::is_lost);
-                    (Verdict::Stop(Reason::Interrupted), true)
+                    Verdict::Stop(Reason::Interrupted)
                 }
-                Stop::Debuggers => {
-                    let verdict = self.weigh(thread, &how, before.rip)?;
-                    (verdict, verdict != Verdict::GoOn)
-                }
+                Stop::Debuggers => self.weigh(body, &how, before.rip, &inserted)?,
             };
+            if verdict != Verdict::GoOn {
+                self.insert(body, &mut inserted, &[])?;
+            }
+            if let (Verdict::GoOn, Some(scouts), Some(debugger)) = (verdict, scouts.as_mut(), &self.debugger) {
+                let corner = debugger.borrow().course.corner();
+                if let Some(legs) = corner {
+                    self.insert(body, &mut inserted, &[])?;
+                    scouts.leave_behind(&legs)?;
+                }
+            }
             self.obey(verdict, Some(thread), None)?;
-            if is_word && yields {
-                return Ok(None);
+            if verdict != Verdict::GoOn && until == RunUntil::Word {
+                return Ok(stop);
             }
         }
     }
@@ -232,16 +350,16 @@ impl Runner<'_> {
     }
 
     /// What a stop of the debugger's means.
-    fn weigh(&self, thread: &Thread, how: &How, before: u64) -> Result<Verdict, Halt> {
+    fn weigh(&self, body: Body, how: &How, before: u64, inserted: &Inserted) -> Result<Verdict, Halt> {
         let Some(debugger) = &self.debugger else { return Ok(Verdict::GoOn) };
         let mut debugger = debugger.borrow_mut();
-        let tid = thread.tid;
+        let Body { pid, tid, .. } = body;
         let regs = sys::registers(tid).map_err(|error| lost(tid, &error))?;
         let ip = regs.rip;
         let accessed = debugger.watched.taken(tid).map_err(|error| lost(tid, &error))?;
         let Debugger { inferior, course, watched, memory, .. } = &mut *debugger;
         if accessed.is_some() {
-            watched.changed((thread.pid(), memory_of(memory, thread.pid())?), &inferior.watches);
+            watched.changed((pid, memory_of(memory, pid)?), &inferior.watches);
         }
         let asked = Asked { breaks: &inferior.breaks, watches: &inferior.watches };
         let mark = match accessed {
@@ -255,26 +373,36 @@ impl Runner<'_> {
                 None => return Ok(Verdict::GoOn),
             },
         };
-        let hints = || predecessors::of(tid, &regs, accessed);
-        Ok(course.passes(&Passing { mark, accessed, ip, hints: &hints }, asked))
+        let arrives = matches!(mark, Mark::Access(_)) && ip != before && how.breaks.contains(&ip);
+        let hints = || predecessors::of((tid, inserted), &regs, accessed);
+        Ok(course.passes(&Passing { mark, accessed, arrives, ip, hints: &hints }, asked))
     }
 
     /// Executes one instruction of a thread, which has these registers.
     fn step_once(
         &self,
         thread: &Thread,
+        body: Body,
         before: &user_regs_struct,
         (how, signal): (&How, c_int),
+        inserted: &Inserted,
     ) -> Result<Stop, Halt> {
-        let tid = thread.tid;
+        let tid = body.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
-        self.set_watches(thread, how)?;
+        self.set_watches(body, how)?;
+        let is_over = inserted.has(before.rip);
+        if is_over {
+            self.with_memory(body.pid, |memory| inserted.lift(memory, before.rip))?;
+        }
         let instruction = probe::decode(tid, before.rip, probe::bits(before));
         kernel::go(tid, Go::EmulatedStep, signal).map_err(failed)?;
-        let stop = self.await_debugged(thread, Go::EmulatedStep)?;
+        let stop = self.await_debugged(thread, body, Go::EmulatedStep)?;
+        if is_over {
+            self.with_memory(body.pid, |memory| inserted.again(memory, before.rip))?;
+        }
         let Some(instruction) = instruction.filter(|_| signal == 0) else { return Ok(stop) };
         match &stop {
-            Stop::Own(At::Ended(_)) => {}
+            Stop::Own(At::Ended(_)) | Stop::Left => {}
             Stop::Own(At::Call(_)) => {
                 // The processor has put the flags into a register, with that of the step.
                 let mut regs = sys::registers(tid).map_err(failed)?;
@@ -293,21 +421,28 @@ impl Runner<'_> {
     }
 
     /// Runs a thread until it comes to a breakpoint or a watchpoint, or to something of its own.
-    fn run_to_breaks(&self, thread: &Thread, (how, signal): (&How, c_int)) -> Result<Stop, Halt> {
-        let tid = thread.tid;
+    fn run_to_breaks(
+        &self,
+        thread: &Thread,
+        body: Body,
+        (how, signal): (&How, c_int),
+        inserted: &mut Inserted,
+    ) -> Result<Stop, Halt> {
+        let tid = body.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
-        self.set_watches(thread, how)?;
-        let originals = self.with_memory(thread.pid(), |memory| breaks::insert(memory, &how.breaks))?;
+        self.set_watches(body, how)?;
+        self.insert(body, inserted, &how.breaks)?;
         kernel::go(tid, Go::Emulated, signal).map_err(failed)?;
-        let stop = self.await_debugged(thread, Go::Emulated);
-        self.with_memory(thread.pid(), |memory| breaks::remove(memory, &originals))?;
-        let stop = stop?;
-        if let Stop::Own(At::Signal(libc::SIGTRAP, info)) = &stop
-            && siginfo::is_breakpoint(info)
-        {
+        let stop = self.await_debugged(thread, body, Go::Emulated)?;
+        let is_breakpoint = match &stop {
+            Stop::Own(At::Signal(libc::SIGTRAP, info)) => siginfo::is_breakpoint(info),
+            Stop::Left => sys::signal_info(tid).is_ok_and(|info| siginfo::is_breakpoint(&info)),
+            _ => false,
+        };
+        if is_breakpoint {
             // The processor is behind it.
             let ip = sys::registers(tid).map_err(failed)?.rip.wrapping_sub(1);
-            if originals.iter().any(|(addr, _)| *addr == ip) {
+            if inserted.has(ip) {
                 kernel::set_register(tid, Register::Rip, ip).map_err(failed)?;
                 return Ok(Stop::Debuggers);
             }
@@ -315,9 +450,25 @@ impl Runner<'_> {
         Ok(stop)
     }
 
-    fn set_watches(&self, thread: &Thread, how: &How) -> Result<(), Halt> {
+    /// Has breakpoints at these addresses in memory, and at no others.
+    fn insert(&self, body: Body, inserted: &mut Inserted, addresses: &[u64]) -> Result<(), Halt> {
+        self.with_memory(body.pid, |memory| inserted.be(memory, addresses))
+    }
+
+    fn set_watches(&self, body: Body, how: &How) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
-        debugger.borrow_mut().watched.set(thread.tid, &how.watches).map_err(|error| lost(thread.tid, &error).into())
+        debugger.borrow_mut().watched.set(body.tid, &how.watches).map_err(|error| lost(body.tid, &error).into())
+    }
+
+    /// What is watched is what it is now.
+    fn look_at_watched(&self, body: Body) -> Result<(), Halt> {
+        let Some(debugger) = &self.debugger else { return Ok(()) };
+        let mut debugger = debugger.borrow_mut();
+        let Debugger { inferior, watched, memory, .. } = &mut *debugger;
+        if !inferior.watches.is_empty() {
+            watched.changed((body.pid, memory_of(memory, body.pid)?), &inferior.watches);
+        }
+        Ok(())
     }
 
     fn with_memory<T>(&self, pid: pid_t, act: impl FnOnce(&File) -> T) -> Result<T, Halt> {
@@ -327,8 +478,8 @@ impl Runner<'_> {
     }
 
     /// The next stop of a thread that runs, as [`Runner::await_stop`] has it, and those of the debugger.
-    fn await_debugged(&self, thread: &Thread, how: Go) -> Result<Stop, Halt> {
-        let tid = thread.tid;
+    fn await_debugged(&self, thread: &Thread, body: Body, how: Go) -> Result<Stop, Halt> {
+        let tid = body.tid;
         let failed = move |error: std::io::Error| lost(tid, &error);
         let mut is_asked = false;
         loop {
@@ -351,12 +502,38 @@ impl Runner<'_> {
                     return Ok(Stop::Debuggers);
                 }
             }
-            if let Some(at) = self.own_stop(thread, status)? {
+            if body.is_copy {
+                if leaves(tid, status)? {
+                    return Ok(Stop::Left);
+                }
+            } else if let Some(at) = self.own_stop(thread, status)? {
                 return Ok(Stop::Own(at));
             }
             kernel::go(tid, how, 0).map_err(failed)?;
         }
     }
+}
+
+/// The instructions that may have led a thread to its event.
+fn hints_at_event(thread: &Thread) -> Vec<u64> {
+    let Some(mut regs) = thread.own_registers() else { return Vec::new() };
+    if let At::Call(info) = thread.at {
+        regs.rip = info.ip.wrapping_sub(CALL_BYTES);
+    }
+    predecessors::of((thread.tid, &Inserted::default()), &regs, None)
+}
+
+/// Whether a copy has come to something that is an event of its thread's.
+fn leaves(tid: pid_t, status: c_int) -> Result<bool, Halt> {
+    if !libc::WIFSTOPPED(status) {
+        return Ok(true);
+    }
+    let signal = libc::WSTOPSIG(status);
+    if status >> 16 != 0 {
+        return Ok(false);
+    }
+    let info = sys::signal_info(tid).map_err(|error| lost(tid, &error))?;
+    Ok(signal == libc::SIGTRAP | 0x80 || siginfo::is_synchronous(signal, siginfo::code(&info)))
 }
 
 /// Whether a watchpoint has stopped a thread, and not the breakpoint that finds preempted ones.

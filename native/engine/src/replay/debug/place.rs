@@ -30,6 +30,12 @@ pub enum Access {
     Execute,
 }
 
+/// Arrivals at an instruction as the processor watches for them: code need not be written for that.
+#[must_use]
+pub fn arrival(addr: u64) -> Watch {
+    Watch { addr, length: 1, kind: Access::Execute }
+}
+
 /// A piece of a thread's own code: what it does after an event, up to its next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Segment {
@@ -182,6 +188,26 @@ impl Guide {
         self.legs().get(self.done).and_then(Leg::marks).map(|(mark, _)| mark)
     }
 
+    /// Nothing of the way is done.
+    pub fn begin_anew(&mut self) {
+        (self.done, self.count) = (0, 0);
+    }
+
+    /// These legs are done and nothing else, if the way begins with them; whether it does.
+    pub fn begin_behind(&mut self, legs: &[Leg]) -> bool {
+        let Some((last, before)) = legs.split_last() else {
+            self.begin_anew();
+            return true;
+        };
+        let own = self.legs().get(before.len()).filter(|_| self.legs().starts_with(before));
+        let (Some((mark, count)), Some((last, done))) = (own.and_then(Leg::marks), last.marks()) else { return false };
+        if mark != last || done > count {
+            return false;
+        }
+        (self.done, self.count) = if done == count { (legs.len(), 0) } else { (before.len(), done) };
+        true
+    }
+
     /// How much of the current leg is done, behind the legs before it.
     #[must_use]
     pub fn so_far(&self) -> Vec<Leg> {
@@ -190,6 +216,15 @@ impl Guide {
             legs.push(Leg::so_often(mark, self.count));
         }
         legs
+    }
+
+    /// Steps of the current leg that are still to be made, when some have been.
+    #[must_use]
+    pub fn steps_left(&self) -> Option<u64> {
+        match self.legs().get(self.done)? {
+            Leg::Steps(count) if self.count > 0 => Some(count - self.count),
+            _ => None,
+        }
     }
 
     /// The legs that are done.
@@ -250,6 +285,26 @@ mod tests {
         }
         assert!(guide.is_done());
         assert_eq!(Place::In { segment: SEGMENT, legs: guide.so_far() }, place(&marks));
+    }
+
+    #[test]
+    fn a_way_can_be_gone_from_the_middle_of_a_leg() {
+        use Mark::{Arrival, Step};
+        let way = place(&[Arrival(16), Arrival(16), Arrival(16), Step, Step]);
+        let legs = |marks: &[Mark]| match place(marks) {
+            Place::In { legs, .. } => legs,
+            Place::Before(_) => Vec::new(),
+        };
+        let mut guide = Guide::to(way.clone());
+        for marks in [&[][..], &[Arrival(16)], &[Arrival(16); 3], &[Arrival(16), Arrival(16), Arrival(16), Step]] {
+            assert!(guide.begin_behind(&legs(marks)));
+            assert_eq!(guide.so_far(), legs(marks));
+        }
+        assert!(guide.begin_behind(&legs(&[Arrival(16), Arrival(16), Arrival(16), Step, Step])));
+        assert!(guide.is_done());
+        for marks in [&[Arrival(32)][..], &[Arrival(16); 4], &[Step], &[Arrival(16), Arrival(16), Step]] {
+            assert!(!guide.begin_behind(&legs(marks)));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, UsedMemory};
 use libc::{pid_t, user_regs_struct};
 
+use super::breaks::Inserted;
 use super::place::Watch;
 use crate::probe;
 use crate::sys;
@@ -15,7 +16,8 @@ const LONGEST: usize = 15;
 const MOST: usize = 2;
 
 /// The instructions that may have led a thread to where it stands, the likeliest first; by `accessed` memory, when they have touched that.
-pub fn of(tid: pid_t, regs: &user_regs_struct, accessed: Option<Watch>) -> Vec<u64> {
+/// `inserted`: breakpoints that are in its memory.
+pub fn of((tid, inserted): (pid_t, &Inserted), regs: &user_regs_struct, accessed: Option<Watch>) -> Vec<u64> {
     let mut code = [0; LONGEST];
     let start = regs.rip.wrapping_sub(LONGEST as u64);
     // What is before the page may not be mapped.
@@ -28,14 +30,19 @@ pub fn of(tid: pid_t, regs: &user_regs_struct, accessed: Option<Watch>) -> Vec<u
     } else {
         LONGEST
     };
+    inserted.hide(start, &mut code);
     let mut found = ending_at(&code[got..], regs, accessed);
     if accessed.is_none() {
-        found.extend(caller(tid, regs));
+        found.extend(caller((tid, inserted), regs));
         // A call comes from elsewhere, and what stands before a function is mostly no code of it.
         found.sort_by_key(|(rank, _)| *rank);
     }
     found.truncate(MOST);
-    found.into_iter().map(|(_, addr)| addr).collect()
+    let mut found: Vec<u64> = found.into_iter().map(|(_, addr)| addr).collect();
+    if let Some(addr) = callers((tid, inserted), regs).find(|addr| !found.contains(addr)) {
+        found.push(addr);
+    }
+    found
 }
 
 /// Instructions at the end of some code, which ends where a thread stands: how likely each is (less is more), and its address.
@@ -85,15 +92,38 @@ fn touch(
 }
 
 /// The call that has led to the begin of a function, whose return address is on the stack then.
-fn caller(tid: pid_t, regs: &user_regs_struct) -> Option<(u8, u64)> {
-    /// A call with its 32-bit distance.
-    const CALL: (u8, u64) = (0xe8, 5);
+fn caller(of: (pid_t, &Inserted), regs: &user_regs_struct) -> Option<(u8, u64)> {
     let mut word = [0; 8];
-    (sys::read_pieces(tid, &[(regs.rsp, 8)], &mut word) == word.len()).then_some(())?;
-    let addr = u64::from_le_bytes(word).wrapping_sub(CALL.1);
-    let instruction = probe::decode(tid, addr, probe::bits(regs))?;
-    let leads_here = instruction.is_call_near() && instruction.near_branch64() == regs.rip;
-    (leads_here && instruction.len() as u64 == CALL.1).then_some((0, addr))
+    (sys::read_pieces(of.0, &[(regs.rsp, 8)], &mut word) == word.len()).then_some(())?;
+    let call = call_before(of, u64::from_le_bytes(word), regs)?;
+    (call.near_branch64() == regs.rip).then_some((0, call.ip()))
+}
+
+/// Calls that the thread is in, as far as the top of its stack tells, the innermost first. What returns there has been called since.
+fn callers<'a>(of: (pid_t, &'a Inserted), regs: &'a user_regs_struct) -> impl Iterator<Item = u64> + 'a {
+    /// Frames are mostly smaller.
+    const WORDS: usize = 128;
+    let mut stack = [0; WORDS * 8];
+    let start = regs.rsp & !7;
+    // What is behind the stack's end is not there.
+    let room = (4096 - (start % 4096) as usize).min(stack.len());
+    let whole = sys::read_pieces(of.0, &[(start, stack.len())], &mut stack);
+    let got = if whole == stack.len() { whole } else { sys::read_pieces(of.0, &[(start, room)], &mut stack[..room]) };
+    let words: Vec<u64> =
+        stack[..got].chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+    words.into_iter().filter_map(move |word| call_before(of, word, regs)).map(|call| call.ip())
+}
+
+/// The direct call that stands before a return address.
+fn call_before((tid, inserted): (pid_t, &Inserted), addr: u64, regs: &user_regs_struct) -> Option<Instruction> {
+    /// A call with its 32-bit distance.
+    const CALL: usize = 5;
+    let start = addr.checked_sub(CALL as u64)?;
+    let mut code = [0; CALL];
+    (sys::read_pieces(tid, &[(start, CALL)], &mut code) == CALL).then_some(())?;
+    inserted.hide(start, &mut code);
+    let instruction = Decoder::with_ip(probe::bits(regs), &code, start, DecoderOptions::NONE).decode();
+    (instruction.is_call_near() && instruction.len() == CALL).then_some(instruction)
 }
 
 #[cfg(test)]

@@ -146,6 +146,8 @@ pub struct Inferior<'j> {
     stub: Stub,
     /// Living threads; the first one is the one that has stopped.
     pub members: Vec<Member>,
+    /// Whose memory is seen, where that is a copy of the process.
+    pub ahead: Option<pid_t>,
     pub breaks: BTreeSet<u64>,
     pub watches: Vec<Watch>,
     kinds: Vec<(u64, u64, WatchKind)>,
@@ -172,6 +174,7 @@ impl<'j> Inferior<'j> {
             program,
             stub,
             members: Vec::new(),
+            ahead: None,
             breaks: BTreeSet::new(),
             watches: Vec::new(),
             kinds: Vec::new(),
@@ -325,7 +328,7 @@ impl MultiThreadBase for Inferior<'_> {
 
     fn read_addrs(&mut self, start: u64, data: &mut [u8], tid: Tid) -> TargetResult<usize, Self> {
         let member = self.member(tid).or_else(|| self.members.first());
-        let tid = member.ok_or(TargetError::Errno(libc::ESRCH as u8))?.tid;
+        let tid = self.ahead.or(member.map(|member| member.tid)).ok_or(TargetError::Errno(libc::ESRCH as u8))?;
         let memory = File::open(format!("/proc/{tid}/mem"))?;
         let mut got = 0;
         while got < data.len() {
