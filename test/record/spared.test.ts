@@ -26,3 +26,32 @@ it("nor does one that is only observed, as far as can be told", async () => {
   const { stdout } = await record([waits()], { options });
   expect(stdout).toMatch(/^timed 0, in time\ninterrupted \d?\d\n$/);
 });
+
+const timed = [
+  ...["epoll_wait", "epoll_pwait", "epoll_pwait2"].map((name) => `${name} 0 -, in time\n`),
+  ...[
+    "semtimedop",
+    "sigtimedwait",
+    "recv",
+    "read",
+    "recvmsg",
+    "recvmmsg",
+    "accept",
+    "send",
+    "writev",
+  ].map((name) => `${name} -1 EAGAIN, in time\n`),
+  "nanosleep 0 -, in time\n",
+].join("");
+
+it.each([[[]], [["--backend=ptrace"]], [["--observe"]]])(
+  "each wait for some time ends when that is over: %j",
+  async (options) => {
+    const program = compile("limits");
+    expect(await run([program])).toMatchObject({ code: 0, stdout: timed });
+    const { file, ...recorded } = await record([program], { options });
+    expect(recorded).toEqual({ code: 0, signal: null, stdout: timed, stderr: "" });
+    if (options.includes("--observe")) return;
+    const replayed = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
+    expect(replayed).toEqual(recorded);
+  },
+);

@@ -25,6 +25,7 @@ mod layouts;
 mod leader;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod loader;
 mod moved;
 mod notified;
@@ -316,6 +317,8 @@ struct World {
     clock: u64,
     threads: u32,
     processes: u32,
+    /// Waits that are made once more, and when they are over.
+    limits: limits::Limits,
     lost: [u64; 4],
     notes: Vec<String>,
     /// The path of the file that was identified last, until a path argument is resolved with it.
@@ -459,6 +462,7 @@ impl World {
             clock: started,
             threads: 0,
             processes: 0,
+            limits: limits::Limits::default(),
             lost: [0; 4],
             notes: Vec::new(),
             opened: None,

@@ -297,6 +297,8 @@ pub struct Task {
     /// A call ended with a restart code: what becomes of it is known at the next stop.
     pub undecided: Option<(Call, i64, u64)>,
     pub interrupted: Vec<Interrupted>,
+    /// When the wait is over that it makes once more.
+    pub waits_until: Option<u64>,
     /// An exec happened inside the current call.
     pub executed: bool,
     /// The thread index that it goes on as when its exec has ended: it has taken the leader's place.
@@ -422,6 +424,7 @@ impl Task {
             memory: Memory::default(),
             sample: None,
             resumes: None,
+            waits_until: None,
             undecided: None,
             interrupted: Vec::new(),
             executed: false,

@@ -8,7 +8,7 @@ use libc::{c_int, pid_t, user_regs_struct};
 
 use super::births::whose;
 use super::stops::signal_of;
-use super::{Recorder, World, signals};
+use super::{Recorder, World, limits, signals};
 use crate::capture::{self, Call};
 use crate::error::EngineError;
 use crate::placement::Place;
@@ -294,6 +294,6 @@ fn is_cut_short(task: &Task, call: &Call) -> bool {
         "recvmsg" => call.int(2) & libc::MSG_WAITALL != 0,
         "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "sendto" | "sendmsg" | "sendmmsg" | "recvmmsg"
         | "sendfile" | "splice" | "tee" | "vmsplice" | "copy_file_range" => true,
-        _ => signals::limit_of(task.tid, call).is_some_and(|limit| limit > SHORT_NS),
+        _ => limits::of(task, call).is_some_and(|limit| limit > SHORT_NS),
     }
 }

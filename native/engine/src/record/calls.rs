@@ -26,6 +26,7 @@ impl World {
             return;
         }
         continue_interrupted(task, &mut call);
+        self.limits.enter(task, &call);
         task.making = call.plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
         capture::entry(task.tid, self.data, &call, &mut task.memory);
@@ -102,7 +103,7 @@ impl World {
         let Some((call, result, end)) = task.undecided.take() else { return };
         let handler = signal.and_then(|signal| task.handlers.borrow().get(&signal).copied());
         let is_spared = signal.is_some_and(|signal| signals::has_no_effect(task, signal));
-        let waits_on = (is_spared && !is_restart(result)).then(|| signals::wait_on(task.tid, &call, end)).flatten();
+        let waits_on = (is_spared && !is_restart(result)).then(|| signals::wait_on(task, &call, end)).flatten();
         let result = waits_on.unwrap_or(result);
         let restarts = match handler {
             _ if waits_on.is_some() || !is_restart(result) => is_restart(result),

@@ -738,7 +738,7 @@ impl Recorder {
                 task.memory.captures.extend_from_slice(&writes.captures);
                 task.memory.bytes.extend_from_slice(&writes.bytes);
             }
-            let result = signals::wait_on_for_nothing(tid, &call, result, at);
+            let result = signals::wait_on_for_nothing(task, &call, result, at);
             self.world.leave(task, call, result, at);
             self.follow_guards(tid);
         }

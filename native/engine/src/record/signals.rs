@@ -7,7 +7,7 @@ use trace_format::ring::{BASE, RESERVED_END, refuse};
 
 use super::stops::enters_again;
 use super::turns::Patience;
-use super::{Recorder, World};
+use super::{Recorder, World, limits};
 use crate::agent::code::{Code, State};
 use crate::agent::ring::Ring;
 use crate::capture::{self, Call};
@@ -588,64 +588,51 @@ pub(super) fn is_interrupted_by_any(call: &Call, result: i64) -> bool {
                 | "io_pgetevents"
                 | "accept"
                 | "accept4"
+                | "connect"
                 | "read"
                 | "readv"
                 | "recvfrom"
                 | "recvmsg"
+                | "recvmmsg"
                 | "write"
                 | "writev"
                 | "sendto"
                 | "sendmsg"
+                | "sendmmsg"
         )
 }
 
-/// Has a thread that stands before a signal make the call again that it has just come back from, which was interrupted. A wait for some
-/// time begins anew.
+/// Has a thread that stands before a signal make the call again that it has just come back from, which was interrupted.
 pub(super) fn make_again(tid: pid_t) -> bool {
     let made = sys::registers(tid)
         .and_then(|regs| sys::set_registers(tid, &user_regs_struct { rax: ERESTARTNOHAND as u64, ..regs }));
     made.is_ok()
 }
 
-/// The nanoseconds for which a call waits at most, of those that any signal ends; nothing where its arguments do not say.
-pub(super) fn limit_of(tid: pid_t, call: &Call) -> Option<u64> {
-    let timespec = |at: u64| {
-        let mut time = [0; 16];
-        let is_there = at != 0 && sys::read_pieces(tid, &[(at, time.len())], &mut time) == time.len();
-        let word = |index: usize| crate::memory::word_of(&time[8 * index..8 * index + 8]);
-        is_there.then(|| word(0).saturating_mul(1_000_000_000).saturating_add(word(1)))
-    };
-    match call.name() {
-        "epoll_wait" | "epoll_pwait" => u64::try_from(call.int(3)).ok().map(|milliseconds| milliseconds * 1_000_000),
-        "epoll_pwait2" | "semtimedop" => timespec(call.args[3]),
-        "rt_sigtimedwait" => timespec(call.args[2]),
-        "io_getevents" | "io_pgetevents" => timespec(call.args[4]),
-        _ => None,
-    }
-}
-
 /// Has a thread that has just come back from such a wait go on with it, as if no signal had come: it makes the call again, or is told that
-/// the time is over, which signals that keep coming would put off for ever. The raw result that it has now.
-pub(super) fn wait_on(tid: pid_t, call: &Call, now: u64) -> Option<i64> {
-    let is_over = limit_of(tid, call).is_some_and(|limit| now.saturating_sub(call.start) >= limit);
-    let result = match call.name() {
-        _ if !is_over => ERESTARTNOHAND,
-        "semtimedop" | "rt_sigtimedwait" => -i64::from(libc::EAGAIN),
-        _ => 0,
-    };
-    let told =
-        sys::registers(tid).and_then(|regs| sys::set_registers(tid, &user_regs_struct { rax: result as u64, ..regs }));
+/// the time is over. The raw result that it has now.
+pub(super) fn wait_on(task: &Task, call: &Call, now: u64) -> Option<i64> {
+    let result = if is_over(task, call, now) { limits::result(call) } else { ERESTARTNOHAND };
+    let told = sys::registers(task.tid)
+        .and_then(|regs| sys::set_registers(task.tid, &user_regs_struct { rax: result as u64, ..regs }));
     told.is_ok().then_some(result)
 }
 
+/// Whether the time is over that a call waits at most.
+fn is_over(task: &Task, call: &Call, now: u64) -> bool {
+    let until = task.waits_until.or_else(|| Some(call.start.saturating_add(limits::of(task, call)?)));
+    until.is_some_and(|until| now >= until)
+}
+
 /// The same for a thread at the end of its call for which no signal is left: one that another thread has taken had woken it, as those that are
-/// ignored do only under a tracer. The raw result that the call has then. Reads and writes may end so by themselves, where programs serve files.
-pub(super) fn wait_on_for_nothing(tid: pid_t, call: &Call, result: i64, now: u64) -> i64 {
-    let may_be_own = matches!(call.name(), "read" | "readv" | "write" | "writev");
-    if !is_interrupted_by_any(call, result) || may_be_own || has_deliverable(tid) {
+/// ignored do only under a tracer, or its time is over. The raw result that the call has then. Reads and writes may end so by themselves, where
+/// programs serve files.
+pub(super) fn wait_on_for_nothing(task: &Task, call: &Call, result: i64, now: u64) -> i64 {
+    let may_be_own = || matches!(call.name(), "read" | "readv" | "write" | "writev") && task.waits_until.is_none();
+    if !is_interrupted_by_any(call, result) || may_be_own() || has_deliverable(task.tid) {
         return result;
     }
-    wait_on(tid, call, now).unwrap_or(result)
+    wait_on(task, call, now).unwrap_or(result)
 }
 
 /// Whether a signal waits for a thread that it does not block.

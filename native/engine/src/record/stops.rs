@@ -95,6 +95,7 @@ impl Recorder {
         if self.world.replayable {
             self.tick();
         }
+        self.end_waits(now);
     }
 
     pub(super) fn waiting(&self) -> Waiting {
@@ -209,7 +210,7 @@ impl Recorder {
                 let Some(result) = self.moved(tid, info.first as i64) else { return };
                 let Some(task) = self.tasks.get_mut(&tid) else { return };
                 if let Some(call) = task.call.take() {
-                    let result = signals::wait_on_for_nothing(tid, &call, result, now);
+                    let result = signals::wait_on_for_nothing(task, &call, result, now);
                     self.world.tends = true;
                     self.world.leave(task, call, result, now);
                     if call.plan.is_some_and(|plan| plan.role == plan::Role::ReturnsFromHandler) {

@@ -57,8 +57,14 @@ impl Timer {
 
     /// Fires every so many nanoseconds, less than a second; never when 0.
     pub fn every(&self, nanoseconds: i64) {
-        let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
-        let setting = libc::itimerspec { it_interval: time, it_value: time };
+        self.set(nanoseconds, nanoseconds);
+    }
+
+    /// Fires in so many nanoseconds, and every so many from then on; never when the first are 0.
+    pub fn set(&self, first: i64, every: i64) {
+        const SECOND: i64 = 1_000_000_000;
+        let time = |time: i64| libc::timespec { tv_sec: time / SECOND, tv_nsec: time % SECOND };
+        let setting = libc::itimerspec { it_interval: time(every), it_value: time(first) };
         // SAFETY: the timer is alive and the setting of this frame.
         unsafe { libc::timer_settime(self.0, 0, &raw const setting, std::ptr::null_mut()) };
     }

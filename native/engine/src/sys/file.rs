@@ -86,6 +86,19 @@ pub fn share_descriptor(pid: pid_t, tid: pid_t, fd: c_int) -> io::Result<OwnedFd
     Ok(unsafe { OwnedFd::from_raw_fd(shared as c_int) })
 }
 
+/// How long calls that use a socket wait at most, by the option that says it: SO_RCVTIMEO or SO_SNDTIMEO, socket(7). In nanoseconds; 0 is without
+/// end.
+pub fn socket_limit(socket: &impl AsRawFd, option: c_int) -> io::Result<u64> {
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut length = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: the time and its length are of this frame.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut time).cast(), &raw mut length)
+    };
+    check(c_long::from(done))?;
+    Ok((time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_usec as u64 * 1000))
+}
+
 /// A pipe of this process with room for so many bytes, if it may have that much: the ends to read and to write.
 pub fn wide_pipe(room: c_int) -> io::Result<(File, OwnedFd)> {
     let mut ends = [0; 2];

@@ -237,8 +237,8 @@ impl Recorder {
             && sys::signal_info(tid).is_ok_and(|info| siginfo::is_synchronous(signal, siginfo::code(&info)));
         let mut place = stopped::place(agent.image, block, &regs, is_fault);
         if place == Place::Back(EINTR) && signals::has_no_effect(task, signal) {
-            // Without the recorder such a signal interrupts nothing.
-            place = Place::Before;
+            // Without the recorder such a signal interrupts nothing: what is left of its time is waited.
+            place = Place::Back(signals::ERESTARTNOHAND);
         }
         match place {
             Place::Outside => return false,
