@@ -106,6 +106,8 @@ export function wholeCallText(call: Call, style: Notation, column = 0): string {
 /** `args[0]` of the Exit event of a thread that goes on as the first of its process. */
 const SUPERSEDED = 2;
 const RESTART = "restart_syscall";
+/** ERESTART_RESTARTBLOCK: the call goes on by `restart_syscall`. */
+const RESTART_BLOCK = -516;
 
 /** The Exec event that follows call `i`, when its thread took the place of the first one; else -1. */
 function successorOf(batch: EventBatch, i: number): number {
@@ -139,8 +141,8 @@ export class StraceWriter {
   #previous = 0;
   /** The last call of each thread that ended, by the thread's index. */
   readonly #last = new Map<number, string>();
-  /** When those parts ended of each thread's interrupted calls that the kernel has not begun again yet. */
-  readonly #parts = new Map<number, number[]>();
+  /** Of each thread's interrupted calls that the kernel has not begun again yet: when those parts ended, and how it has them go on. */
+  readonly #parts = new Map<number, { readonly end: number; readonly resumes: boolean }[]>();
 
   constructor(source: Pick<EventSource, "trace">, options: StraceOptions) {
     this.#source = source;
@@ -159,14 +161,14 @@ export class StraceWriter {
   }
 
   entry(batch: EventBatch, i: number): void {
-    const call = decodeCall(batch, i, this.#source.trace);
+    const call = this.#decode(batch, i);
     const { entry } = callText(call, this.#options.notation);
     this.#begin(batch, i, this.#startOf(batch, i), entry + this.#resumes(batch, i, call));
     this.#open = batch.firstSeq + i;
   }
 
   exit(batch: EventBatch, i: number): void {
-    const call = decodeCall(batch, i, this.#source.trace);
+    const call = this.#decode(batch, i);
     const { exit } = callText(call, this.#options.notation);
     const successor = successorOf(batch, i);
     if (successor >= 0) {
@@ -183,7 +185,7 @@ export class StraceWriter {
 
   /** Entry and exit at once. */
   call(batch: EventBatch, i: number): void {
-    const call = decodeCall(batch, i, this.#source.trace);
+    const call = this.#decode(batch, i);
     const { entry, exit } = callText(call, this.#options.notation);
     this.#begin(batch, i, this.#startOf(batch, i), entry + this.#resumes(batch, i, call));
     const successor = successorOf(batch, i);
@@ -209,7 +211,7 @@ export class StraceWriter {
   #startOf(batch: EventBatch, i: number): number {
     const start = batch.start[i] ?? 0;
     if (((batch.flags[i] ?? 0) & EventFlag.Restarted) === 0) return start;
-    return this.#parts.get(batch.thread[i] ?? -1)?.at(-1) ?? start;
+    return this.#parts.get(batch.thread[i] ?? -1)?.at(-1)?.end ?? start;
   }
 
   /** Notes the end of a part, and that a call goes on. */
@@ -218,7 +220,16 @@ export class StraceWriter {
     const flags = batch.flags[i] ?? 0;
     const parts = this.#parts.get(thread) ?? [];
     if ((flags & EventFlag.Restarted) !== 0) parts.pop();
-    if ((flags & EventFlag.Interrupted) !== 0) this.#parts.set(thread, [...parts, end]);
+    if ((flags & EventFlag.Interrupted) === 0) return;
+    this.#parts.set(thread, [...parts, { end, resumes: batch.ret[2 * i] === RESTART_BLOCK }]);
+  }
+
+  /** A call as strace sees it: one that the kernel has go on by `restart_syscall` is that. */
+  #decode(batch: EventBatch, i: number): Call {
+    const call = decodeCall(batch, i, this.#source.trace);
+    const isRestarted = ((batch.flags[i] ?? 0) & EventFlag.Restarted) !== 0;
+    const part = isRestarted ? this.#parts.get(batch.thread[i] ?? -1)?.at(-1) : undefined;
+    return part?.resumes === true ? { ...call, name: RESTART, args: [] } : call;
   }
 
   /** What `restart_syscall` goes on with: the call that its thread made before. */

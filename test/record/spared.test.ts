@@ -2,7 +2,7 @@
 
 import { dirname } from "node:path";
 import { expect, it } from "vitest";
-import { cli, compile, record, run, stateOf } from "./support.js";
+import { calls, cli, compile, read, record, run, stateOf } from "./support.js";
 
 const waits = () => compile("spared", "-pthread");
 const told = "timed 0, in time\ninterrupted 0\n";
@@ -50,6 +50,8 @@ it.each([[[]], [["--backend=ptrace"]], [["--observe"]]])(
     expect(await run([program])).toMatchObject({ code: 0, stdout: timed });
     const { file, ...recorded } = await record([program], { options });
     expect(recorded).toEqual({ code: 0, signal: null, stdout: timed, stderr: "" });
+    const { events } = await read(file);
+    expect(calls(events, "restart_syscall")).toEqual([]);
     if (options.includes("--observe")) return;
     const replayed = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
     expect(replayed).toEqual(recorded);

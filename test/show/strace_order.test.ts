@@ -162,6 +162,26 @@ test("signals, stops and restarts", async () => {
   ]);
 });
 
+test("a call that goes on with what is left of its time is restart_syscall", async () => {
+  const { Interrupted, Restarted } = EventFlag;
+  const time = { slot: 0, addr: 0x1000, bytes: pack([8, 5], [8, 0]) };
+  const sleep = { args: [0x1000, 0], captures: [time] };
+  const batch = new BatchBuilder()
+    .call("nanosleep", { ...sleep, ret: -516, flags: EventFlag.Error | Interrupted })
+    .call("nanosleep", { ...sleep, ret: -516, flags: EventFlag.Error | Interrupted | Restarted })
+    .call("nanosleep", { ...sleep, ret: 0, flags: Restarted })
+    .call("nanosleep", { ...sleep, ret: 0 })
+    .build();
+  const resumed = "100   restart_syscall(<... resuming interrupted nanosleep ...>)";
+  expect(await lines(source(batch))).toEqual([
+    "100   nanosleep({tv_sec=5, tv_nsec=0}, NULL) = ? ERESTART_RESTARTBLOCK (Interrupted by signal)",
+    `${resumed} = ? ERESTART_RESTARTBLOCK (Interrupted by signal)`,
+    `${resumed} = 0`,
+    "100   nanosleep({tv_sec=5, tv_nsec=0}, NULL) = 0",
+    "",
+  ]);
+});
+
 test("times", async () => {
   const batch = new BatchBuilder()
     .call("getpid", { ret: 1, start: 1_500_000, duration: 2_345_678 })

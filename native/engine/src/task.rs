@@ -92,7 +92,6 @@ impl Process {
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupted {
     pub number: u32,
-    pub args: [u64; 6],
     pub ip: u64,
     pub sp: u64,
     pub start: u64,
@@ -292,8 +291,6 @@ pub struct Task {
     pub memory: Memory,
     /// What it was as it entered the call, where stacks are wanted.
     pub sample: Option<Box<crate::stacks::samples::Sample>>,
-    /// The call that the present restart_syscall(2) goes on with.
-    pub resumes: Option<Interrupted>,
     /// A call ended with a restart code: what becomes of it is known at the next stop.
     pub undecided: Option<(Call, i64, u64)>,
     pub interrupted: Vec<Interrupted>,
@@ -423,7 +420,6 @@ impl Task {
             call: None,
             memory: Memory::default(),
             sample: None,
-            resumes: None,
             waits_until: None,
             undecided: None,
             interrupted: Vec::new(),

@@ -16,6 +16,9 @@ use crate::siginfo::{self, SigInfo};
 use crate::sys::{self, is_restart};
 use crate::task::{Interrupted, Task};
 
+/// The call by which the kernel has one go on that has waited for a part of its time.
+pub(super) const RESUMES: &str = "restart_syscall";
+
 impl World {
     /// A task enters a call.
     pub(super) fn enter(&mut self, task: &mut Task, info: &sys::SyscallInfo, now: u64) {
@@ -58,15 +61,6 @@ impl World {
             answer_clock_mode(task, &call, result);
         }
         capture::exit(task.tid, self.data, &call, result, &mut task.memory);
-        if let Some(first) = task.resumes {
-            // What it goes on with tells where it writes.
-            let plan = plan::by_number(call.arch, first.number);
-            let first = Call { number: first.number, plan, args: first.args, ..call };
-            capture::exit(task.tid, self.data, &first, result, &mut task.memory);
-        }
-        if !is_restart(result) {
-            task.resumes = None;
-        }
         if self.replayable && capture::is_error(result) {
             capture::failed(task.tid, self.data, &call, result, &mut task.memory);
         }
@@ -118,10 +112,8 @@ impl World {
             if task.interrupted.len() >= 8 {
                 task.interrupted.remove(0);
             }
-            let Call { number, args, ip, sp, start, .. } = call;
-            // A resumed call that is interrupted again is still the first one.
-            let (number, args) = task.resumes.take().map_or((number, args), |first| (first.number, first.args));
-            task.interrupted.push(Interrupted { number, args, ip, sp, start });
+            let Call { number, ip, sp, start, .. } = call;
+            task.interrupted.push(Interrupted { number, ip, sp, start });
             flag::INTERRUPTED
         } else {
             0
@@ -245,14 +237,16 @@ pub(super) fn answer_clock_mode(task: &Task, call: &Call, result: i64) {
     }
 }
 
-/// Joins a call to the interrupted one that it continues.
+/// Joins a call to the interrupted one that it continues. What goes on by restart_syscall(2) is that call still, whose arguments are where they
+/// were.
 pub(super) fn continue_interrupted(task: &mut Task, call: &mut Call) {
     let Some(last) = task.interrupted.last() else { return };
     let same = last.number == call.number && last.ip == call.ip && last.sp == call.sp;
-    if same || call.name() == "restart_syscall" {
+    if same || call.name() == RESUMES {
         call.restarted = true;
         call.start = last.start;
-        task.resumes = (call.name() == "restart_syscall").then_some(*last);
+        call.number = last.number;
+        call.plan = plan::by_number(call.arch, last.number);
         task.interrupted.pop();
     }
 }

@@ -301,6 +301,8 @@ impl World {
 /// How long a thread that enters a call is going to sleep, if that is what it asks for; not until what time.
 pub(super) fn sleep_of(task: &Task, call: &Call) -> Option<u64> {
     let slot = match call.name() {
+        // What is left of its time is counted already.
+        _ if call.restarted => return None,
         "nanosleep" => 0,
         "clock_nanosleep" if call.int(1) & libc::TIMER_ABSTIME == 0 => 2,
         _ => return None,

@@ -3,16 +3,23 @@
 use trace_format::syscalls::SYSCALLS;
 use trace_format::table::Arch;
 
+use super::calls::RESUMES;
 use crate::plan::{self, Effect};
 
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+
+/// The calls that the kernel has go on by restart_syscall(2) when a signal has interrupted them.
+const GO_ON: [&str; 7] =
+    ["nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "poll", "ppoll", "futex", "futex_time64"];
 
 /// Whether a capture filter of these names has a call recorded: one of them, or one that carries state that the recorder follows.
 #[must_use]
 pub fn wants(names: &[String], arch: Arch, number: u32) -> bool {
     let Some(plan) = plan::by_number(arch, number) else { return true };
     names.iter().any(|wanted| wanted == plan.row.name)
+        // One of those that are wanted may go on by it.
+        || plan.row.name == RESUMES && names.iter().any(|name| GO_ON.contains(&name.as_str()))
         // They may ask for what a kernel that filters refuses (strict.rs), or for threads that the recorder has stopped (inspected.rs).
         || matches!(plan.row.name, "prctl" | "seccomp" | "wait4")
         || plan.effect != Effect::Nothing

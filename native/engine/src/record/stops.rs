@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::launch::Launched;
 use crate::memory::Memory;
 use crate::plan;
+use crate::record::calls::RESUMES;
 use crate::record::chaos::Settling;
 use crate::record::control::wake_signal;
 use crate::record::{Options, Outcome, Recorder, World, filter, signals, trace_options};
@@ -322,7 +323,12 @@ impl Recorder {
 impl World {
     /// Whether a call at whose entry a task has stopped is to be looked at. Not all are where a task stops at each.
     fn wants(&self, task: &Task, info: &sys::SyscallInfo) -> bool {
-        let is_wanted = |names: &Vec<String>| filter::wants(names, info.machine(), info.first as u32);
+        let is_wanted = |names: &Vec<String>| {
+            let resumes =
+                plan::by_number(info.machine(), info.first as u32).is_some_and(|plan| plan.row.name == RESUMES);
+            let is_known = !resumes || !task.interrupted.is_empty() || names.iter().any(|name| name == RESUMES);
+            is_known && filter::wants(names, info.machine(), info.first as u32)
+        };
         task.is_strict || self.only.as_ref().is_none_or(is_wanted)
     }
 }

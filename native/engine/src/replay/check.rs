@@ -1,6 +1,7 @@
 //! Whether a thread makes the recorded call: number, arguments, place, and the bytes that it hands out.
 
-use trace_format::event::Side;
+use trace_format::event::{Side, flag};
+use trace_format::numbers::nr;
 
 use super::desync::{DesyncReason, window};
 use super::event::{Captured, Event};
@@ -26,7 +27,7 @@ impl From<DesyncReason> for Difference {
 
 /// Compares all but memory.
 pub fn call(event: &Event<'_>, info: &SyscallInfo) -> Result<(), Difference> {
-    if info.machine() as u8 != event.arch() || info.first as u32 != event.code() as u32 {
+    if info.machine() as u8 != event.arch() || !is_number(event, info) {
         return Err(DesyncReason::Number.into());
     }
     for index in 0..event.nargs() {
@@ -41,6 +42,12 @@ pub fn call(event: &Event<'_>, info: &SyscallInfo) -> Result<(), Difference> {
         return Err(DesyncReason::Sp.into());
     }
     Ok(())
+}
+
+/// Whether that is the number of the recorded call, or of the one by which the kernel has it go on (ERESTART_RESTARTBLOCK).
+fn is_number(event: &Event<'_>, info: &SyscallInfo) -> bool {
+    let resumes = || Some(info.first as u32) == nr::RESTART_SYSCALL.on(info.machine()).map(u32::from);
+    info.first as u32 == event.code() as u32 || event.flags() & flag::RESTARTED != 0 && resumes()
 }
 
 fn differs(capture: &Captured<'_>, actual: &[u8]) -> Option<Difference> {
