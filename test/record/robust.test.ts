@@ -160,6 +160,25 @@ describe("a disk that fills up", () => {
     );
     expect((await read(file)).trace.state).toBe("cut");
   });
+
+  it("what was recorded until then is there, also in the first second", async () => {
+    const dir = folder();
+    const file = join(dir, "x.trace");
+    const words = recordWords(file).filter((word) => word !== "-q");
+    const loop = "for k in $(seq 50); do cat /etc/hostname > /dev/null; done";
+    const done = await run(
+      ["bash", "-c", 'ulimit -f 30; "$@"', "bash", ...words, "bash", "-c", loop],
+      {
+        env: stateOf(dir),
+      },
+    );
+    expect(done.code).toBe(0);
+    const [, lost = 0] = /; (\d+) events were not written/.exec(done.stderr) ?? [];
+    const { trace, events } = await read(file);
+    expect(trace.state).toBe("cut");
+    expect(Number(lost)).toBeGreaterThan(0);
+    expect(events.length).toBeGreaterThan(500);
+  });
 });
 
 describe("the library", () => {

@@ -99,6 +99,20 @@ pub fn socket_limit(socket: &impl AsRawFd, option: c_int) -> io::Result<u64> {
     Ok((time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_usec as u64 * 1000))
 }
 
+/// How many bytes there is room for where a file is, or this process may write to one, if that is less.
+pub fn room_for(file: &File) -> io::Result<u64> {
+    let mut disk = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: statvfs is plain data, and the kernel fills it.
+    let disk = unsafe {
+        check(c_long::from(libc::fstatvfs(file.as_raw_fd(), disk.as_mut_ptr())))?;
+        disk.assume_init()
+    };
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+    // SAFETY: the limit is of this frame.
+    check(c_long::from(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize).min(limit.rlim_cur))
+}
+
 /// A pipe of this process with room for so many bytes, if it may have that much: the ends to read and to write.
 pub fn wide_pipe(room: c_int) -> io::Result<(File, OwnedFd)> {
     let mut ends = [0; 2];

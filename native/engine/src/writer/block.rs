@@ -22,6 +22,14 @@ use crate::usage::written::Written;
 /// Events of a block: more make the file hardly smaller, and do not stay in the processor's caches from the time at which they come to that
 /// at which they are encoded.
 const BLOCK_EVENTS: usize = 8192;
+/// Captured bytes of a block: with so many it has enough.
+const BLOCK_BYTES: u64 = limits::CLOSE_BLOCK_BYTES as u64;
+
+/// Where there is less room than this, the first blocks are small, as what waits when the disk is full is lost. Each has as much as those
+/// before it, and at least this.
+const TIGHT_BYTES: u64 = 32 << 20;
+const FIRST_EVENTS: usize = 256;
+const FIRST_BYTES: u64 = 64 << 10;
 
 /// The sums of what is done with each path are stored if they are this small, or such a part of the file.
 const USAGE_BYTES: u64 = 256 << 10;
@@ -44,6 +52,8 @@ pub struct BlockWriter<O = Sink> {
     first: u64,
     /// Captured bytes of the block.
     content_bytes: u64,
+    /// With so many events or captured bytes it is closed.
+    most: (usize, u64),
     /// Contents of this block, their number plus 1, by a hash of their bytes or chunk numbers: the last one with the same upper bits. It
     /// is compared; what is not found is only told of twice.
     seen: Vec<u32>,
@@ -72,7 +82,8 @@ impl BlockWriter {
     pub fn create(path: &Path, options: &Options) -> Result<BlockWriter, EngineError> {
         let key = content_key(path)?;
         let (sink, header) = Sink::create(path, options)?;
-        Ok(BlockWriter::over(sink, &header, key, options))
+        let room = sink.room();
+        Ok(BlockWriter::over(sink, room, &header, key, options))
     }
 
     /// The file, for frames of other kinds. They go behind what has been flushed.
@@ -90,13 +101,16 @@ impl BlockWriter<Apart> {
     pub(super) fn create_apart(path: &Path, options: &Options) -> Result<BlockWriter<Apart>, EngineError> {
         let key = content_key(path)?;
         let (sink, header) = Sink::create(path, options)?;
+        let room = sink.room();
         let output = Apart::begin(sink).map_err(|source| cannot_start(path, source))?;
-        Ok(BlockWriter::over(output, &header, key, options))
+        Ok(BlockWriter::over(output, room, &header, key, options))
     }
 }
 
 impl<O: Output> BlockWriter<O> {
-    fn over(output: O, header: &FileHeader, key: [u64; 4], options: &Options) -> BlockWriter<O> {
+    fn over(output: O, room: Option<u64>, header: &FileHeader, key: [u64; 4], options: &Options) -> BlockWriter<O> {
+        let is_tight = room.is_some_and(|room| room < TIGHT_BYTES);
+        let most = if is_tight { (FIRST_EVENTS, FIRST_BYTES) } else { (BLOCK_EVENTS, BLOCK_BYTES) };
         BlockWriter {
             output,
             tick_ns: header.tick_ns.max(1).into(),
@@ -106,6 +120,7 @@ impl<O: Output> BlockWriter<O> {
             rows: BlockRows::default(),
             first: 0,
             content_bytes: 0,
+            most,
             seen: vec![0; 1 << SEEN_BITS],
             payload: Vec::new(),
             samples: Samples::default(),
@@ -241,11 +256,12 @@ impl<O: Output> BlockWriter<O> {
             fd: reference.fd,
             object: reference.object.min(limits::MAX_OBJECTS - 1),
         }));
-        if self.rows.rows.len() >= BLOCK_EVENTS
+        let (most_events, most_bytes) = self.most;
+        if self.rows.rows.len() >= most_events
             || self.rows.captures.len() >= limits::MAX_BLOCK_CAPTURES as usize / 2
             || self.rows.refs.len() >= limits::MAX_BLOCK_REFS as usize / 2
             || self.rows.inline.len() >= limits::CLOSE_INLINE_BYTES as usize
-            || self.content_bytes >= limits::CLOSE_BLOCK_BYTES.into()
+            || self.content_bytes >= most_bytes
         {
             self.flush();
             *before = None;
@@ -329,6 +345,10 @@ impl<O: Output> BlockWriter<O> {
         }
         self.rows.clear();
         self.seen.fill(0);
+        let (events, bytes) = self.most;
+        if self.first as usize > events {
+            self.most = ((2 * events).min(BLOCK_EVENTS), (2 * bytes).min(BLOCK_BYTES));
+        }
         self.content_bytes = 0;
         self.rows.object_base = self.definitions.objects();
         self.rows.content_base = self.contents.next();

@@ -96,6 +96,11 @@ impl Sink {
         }
     }
 
+    /// How many bytes there is room for, as far as that can be told.
+    pub(super) fn room(&self) -> Option<u64> {
+        sys::room_for(&self.file).ok()
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
