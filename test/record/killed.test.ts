@@ -43,3 +43,27 @@ it.each([["--backend=agent"], ["--backend=ptrace"], ["--observe"]])(
     );
   },
 );
+
+it.each([["--backend=agent"], ["--backend=ptrace"], ["--observe"]])(
+  "calls of those that were stopped in them are shown, with %s",
+  async (option) => {
+    const recorded = await record([compile("killed_while_stopped")], { options: [option] });
+    expect(recorded).toMatchObject({ code: 0, stderr: "" });
+    const { file } = recorded;
+    const { events } = await readWhole(file);
+    const unended = events.filter(
+      ({ process, kind, name, flags }) =>
+        kind === "Call" &&
+        name !== "exit_group" &&
+        process > 1 &&
+        (flags & EventFlag.NoReturn) !== 0,
+    );
+    expect(unended.map(({ name }) => name)).toEqual(["read", "clock_nanosleep", "poll", "pause"]);
+    const shown = await run([cli, "show", file, "proc != p1 and name in (read, poll)"]);
+    expect(shown.stdout).toMatch(/ read\(3<pipe:\[\d+\]>, \w+, 1\) = \? /);
+    expect(shown.stdout).toMatch(/ poll\(NULL, 0, 20000\) = \? /);
+    if (option === "--observe") return;
+    const replayed = await run(replayWords(file, "-q"), { env: stateOf(dirname(file)) });
+    expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
+  },
+);

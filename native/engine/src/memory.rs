@@ -74,6 +74,22 @@ impl Memory {
         }
     }
 
+    /// What was read of it at the entry of a call, and what that refers to.
+    #[must_use]
+    pub fn read(&self) -> Memory {
+        let mut read = Memory { refs: self.refs.clone(), ..Memory::default() };
+        let mut rest = &self.bytes[..];
+        for capture in &self.captures {
+            let (bytes, after) = rest.split_at(capture.len as usize);
+            rest = after;
+            if capture.side == Side::In {
+                read.captures.push(*capture);
+                read.bytes.extend_from_slice(bytes);
+            }
+        }
+        read
+    }
+
     /// Adds bytes that were not read from the tracee (a resolved path, an exec's environment).
     pub fn add(&mut self, slot: u8, side: Side, bytes: &[u8]) {
         self.add_at(slot, side, 0, bytes);

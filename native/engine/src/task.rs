@@ -294,6 +294,8 @@ pub struct Task {
     /// A call ended with a restart code: what becomes of it is known at the next stop.
     pub undecided: Option<(Call, i64, u64)>,
     pub interrupted: Vec<Interrupted>,
+    /// The last call, and the memory that it read, as long as the thread has done nothing since but to be interrupted in it.
+    pub left: Option<Box<(Call, Memory)>>,
     /// When the wait is over that it makes once more.
     pub waits_until: Option<u64>,
     /// An exec happened inside the current call.
@@ -420,6 +422,7 @@ impl Task {
             call: None,
             memory: Memory::default(),
             sample: None,
+            left: None,
             waits_until: None,
             undecided: None,
             interrupted: Vec::new(),

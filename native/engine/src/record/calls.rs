@@ -29,6 +29,7 @@ impl World {
             return;
         }
         continue_interrupted(task, &mut call);
+        task.left = None;
         self.limits.enter(task, &call);
         task.making = call.plan.is_some_and(|plan| plan.effect == plan::Effect::Clone);
         task.memory.clear();
@@ -114,6 +115,7 @@ impl World {
             }
             let Call { number, ip, sp, start, .. } = call;
             task.interrupted.push(Interrupted { number, ip, sp, start });
+            task.left = Some(Box::new((Call { restarted: true, ..call }, task.memory.read())));
             flag::INTERRUPTED
         } else {
             0
@@ -125,6 +127,9 @@ impl World {
     pub(super) fn commit_call(&mut self, task: &mut Task, call: &Call, result: Option<i64>, end: u64, mut flags: u8) {
         if call.restarted {
             flags |= flag::RESTARTED;
+        }
+        if flags & flag::INTERRUPTED == 0 {
+            task.left = None;
         }
         match result {
             None => flags |= flag::NO_RETURN,

@@ -206,6 +206,7 @@ impl Recorder {
         task.executed = true;
         task.launching = false;
         task.interrupted.clear();
+        task.left = None;
         // What was ignored stays ignored.
         let ignored =
             task.handlers.borrow().iter().filter(|(_, handler)| handler.addr == 1).map(|(k, v)| (*k, *v)).collect();
@@ -247,6 +248,13 @@ impl Recorder {
             self.world.commit_call(task, &call, Some(result), end, 0);
         }
         if let Some(call) = task.call.take() {
+            self.world.commit_call(task, &call, None, self.world.clock, 0);
+        }
+        // It was stopped, or came to no turn, before the kernel could make its call again.
+        if let Some(left) = task.left.take() {
+            let (call, memory) = *left;
+            let call = Call { entry_seq: self.world.sink.seq(), ..call };
+            task.memory = memory;
             self.world.commit_call(task, &call, None, self.world.clock, 0);
         }
     }

@@ -129,6 +129,7 @@ impl Recorder {
             }
             return;
         }
+        task.left = None;
         if handler.is_some_and(|handler| handler.once) {
             task.handlers.borrow_mut().remove(&signal);
         }

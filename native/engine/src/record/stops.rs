@@ -261,10 +261,11 @@ impl Recorder {
         if !task.launching {
             self.world.signal(task, signal);
             signals::show_own_place(task, signal);
-            if task.handler(signal).is_some_and(|handler| handler.is_caught())
-                && let Ok(regs) = sys::registers(tid)
-            {
-                self.world.tell_way_back(task, regs.rip);
+            if task.handler(signal).is_some_and(|handler| handler.is_caught()) {
+                task.left = None;
+                if let Ok(regs) = sys::registers(tid) {
+                    self.world.tell_way_back(task, regs.rip);
+                }
             }
             if signals::is_spared(task, signal)
                 && !signals::catches(tid, signal)
