@@ -139,14 +139,9 @@ impl Runner<'_> {
             self.remember_waiting_mask(thread, event, name);
             return Ok(());
         }
-        let number = match (event.ret(), Arch::from_code(event.arch())) {
-            (ERESTART_RESTARTBLOCK, Some(Arch::I386)) => 0,
-            (ERESTART_RESTARTBLOCK, _) => libc::SYS_restart_syscall as u64,
-            _ => event.code() as u64,
-        };
         let regs = thread.registers()?;
         regs.rip = regs.rip.wrapping_sub(2);
-        regs.rax = number;
+        regs.rax = event.code() as u64;
         regs.orig_rax = u64::MAX;
         Ok(())
     }

@@ -44,9 +44,9 @@ pub fn call(event: &Event<'_>, info: &SyscallInfo) -> Result<(), Difference> {
     Ok(())
 }
 
-/// Whether that is the number of the recorded call, or of the one by which the kernel has it go on (ERESTART_RESTARTBLOCK).
+/// Whether that is the number of the recorded call. Older traces tell what goes on (ERESTART_RESTARTBLOCK) as restart_syscall(2).
 fn is_number(event: &Event<'_>, info: &SyscallInfo) -> bool {
-    let resumes = || Some(info.first as u32) == nr::RESTART_SYSCALL.on(info.machine()).map(u32::from);
+    let resumes = || nr::RESTART_SYSCALL.on(info.machine()).map(i32::from) == Some(event.code());
     info.first as u32 == event.code() as u32 || event.flags() & flag::RESTARTED != 0 && resumes()
 }
 
