@@ -67,3 +67,12 @@ it.each([["--backend=agent"], ["--backend=ptrace"], ["--observe"]])(
     expect(replayed).toMatchObject({ code: 0, stderr: "", stdout: recorded.stdout });
   },
 );
+
+// Of a program that was killed before its first instruction the recorder could learn nothing, and gave up the whole recording.
+it.each(["agent", "ptrace"])("programs may be killed as they begin, by %s", async (backend) => {
+  const recorded = await record([compile("killed_in_exec")], { options: [`--backend=${backend}`] });
+  expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: "killed\n" });
+  const { file, stdout } = recorded;
+  const replayed = await run(replayWords(file, "-q"), { env: stateOf(dirname(file)) });
+  expect(replayed).toMatchObject({ code: 0, stderr: "", stdout });
+});

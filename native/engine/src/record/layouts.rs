@@ -56,8 +56,10 @@ impl World {
         (event, memory): (&mut RawEvent, &mut Memory),
     ) {
         let Ok(regs) = sys::registers(task.tid) else {
-            self.lost[Lost::TaskGone as usize] += 1;
-            self.unreplayable("a new program could not be looked into");
+            if !sys::is_gone(task.tid) {
+                self.lost[Lost::TaskGone as usize] += 1;
+                self.unreplayable("a new program could not be looked into");
+            }
             return;
         };
         let arch = if regs.cs == USER32_CS { Arch::I386 } else { Arch::X86_64 };
@@ -67,6 +69,10 @@ impl World {
         let mut tails = Vec::new();
         let mut above = 0;
         let mappings = self.keep_programs(task.tid, mappings);
+        if sys::is_gone(task.tid) {
+            // It was killed before its first instruction: nothing of it has to be known.
+            return;
+        }
         for (mapping, hash) in &mappings {
             let row = Row::of(mapping, *hash);
             rows.extend(row.bytes());
@@ -127,7 +133,7 @@ impl World {
             }
         }
         if hash.is_none() {
-            self.unreplayable(&format!("a mapped program file{NOT_KEPT}"));
+            self.unreplayable_of(tid, &format!("a mapped program file{NOT_KEPT}"));
         }
         hash
     }
@@ -161,7 +167,7 @@ impl World {
         }
         let known = task.fds.borrow().get(asked.fd).and_then(|object| self.objects.lately(object).cloned());
         let Some(identity) = known.or_else(|| objects::identify(task.tid, asked.fd).ok()) else {
-            self.unreplayable("a mapped file could not be identified");
+            self.unreplayable_of(task.tid, "a mapped file could not be identified");
             return;
         };
         if !self.is_watched(task, (identity.dev, identity.ino)) {
@@ -407,7 +413,7 @@ impl World {
     pub(super) fn describe_segment(&mut self, task: &mut Task, call: &Call, result: i64) {
         let start = result as u64;
         let Some(found) = image::file_mapping_at(task.tid, start) else {
-            self.unreplayable("a shared memory segment could not be identified");
+            self.unreplayable_of(task.tid, "a shared memory segment could not be identified");
             return;
         };
         let prot = if call.args[2] & SHM_RDONLY == 0 { 3 } else { 1 };

@@ -33,6 +33,13 @@ impl World {
         }
     }
 
+    /// The same for a reason that lies in a thread, unless that was killed: it does nothing any more that is to be replayed.
+    pub(super) fn unreplayable_of(&mut self, tid: pid_t, reason: &str) {
+        if !sys::is_gone(tid) {
+            self.unreplayable(reason);
+        }
+    }
+
     /// Says which objects the first program's output goes to.
     pub(super) fn name_streams(&mut self, task: &Task) {
         if std::mem::replace(&mut self.streams_named, true) {

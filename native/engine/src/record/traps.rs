@@ -68,7 +68,8 @@ impl World {
     /// Lets `cpuid` trap in a program that is about to begin: exec has ended that.
     pub(super) fn trap_cpuid(&mut self, task: &Task, regs: &libc::user_regs_struct) {
         if self.shown_cpu.is_some() && !World::set_cpuid(task, regs, false) {
-            self.unreplayable(
+            self.unreplayable_of(
+                task.tid,
                 "a program was told of this processor what a trace does not have (cpuid could not be caught)",
             );
         }

@@ -14,6 +14,7 @@ use super::event::Event;
 use super::kernel::{self, Go};
 use super::remote::RemoteCall;
 use super::run::Runner;
+use super::scan::Next;
 use super::tracee::{Actions, At, Process, Space, Thread};
 use super::watch::{Halt, lost};
 use super::zygote::{CLONE_ALWAYS, CLONE_PROCESS, new_task};
@@ -141,6 +142,10 @@ impl Runner<'_> {
         let is_i386 = event.arch() == Arch::I386 as u8;
         let bytes = event.captured(slot::LAYOUT, Side::In).unwrap_or_default();
         let rows = layout::with_room(layout::rows(bytes), stack_room);
+        if rows.is_empty() && self.job.scan.next(event.thread(), event.seq()) == Some(Next::Stays) {
+            // It was killed before its first instruction.
+            return Ok(());
+        }
         if rows.is_empty() {
             return Err(self.desync(event, None, DesyncReason::Impossible.into()));
         }

@@ -319,6 +319,12 @@ pub fn has_raised_signal(tid: pid_t) -> bool {
     })
 }
 
+/// Whether a tracee that had stopped was killed meanwhile.
+#[must_use]
+pub fn is_gone(tid: pid_t) -> bool {
+    registers(tid).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
 /// Sets one argument register (0 to 5) of a tracee in a syscall stop.
 pub fn set_argument(tid: pid_t, arch: Arch, index: usize, value: u64) -> io::Result<()> {
     let mut regs = registers(tid)?;
