@@ -138,6 +138,7 @@ const COMMANDS: ReadonlyMap<number, readonly [name: string, kind: string]> = new
   [0xb702, ["NS_GET_PARENT", "none"]],
   [0xb703, ["NS_GET_NSTYPE", "none"]],
   [0xb704, ["NS_GET_OWNER_UID", ">int"]],
+  [0x07b9, ["IOCTL_VM_SOCKETS_GET_LOCAL_CID", ">uint"]],
   [0x80045200, ["RNDGETENTCNT", ">int"]],
 ]);
 

@@ -13,7 +13,8 @@ const fn legacy(request: u32, reads: u16, writes: u16) -> Legacy {
     Legacy { request, reads, writes }
 }
 
-/// Requests whose number does not say what they do, ioctl_tty(2), netdevice(7), linux/fs.h, linux/loop.h, linux/kd.h, linux/vt.h.
+/// Requests whose number does not say what they do, ioctl_tty(2), netdevice(7), linux/fs.h, linux/loop.h, linux/kd.h, linux/vt.h,
+/// scsi/sg.h, linux/vm_sockets.h, ioctl_ns(2).
 #[rustfmt::skip]
 const LEGACY: &[Legacy] = &[
     // Terminals.
@@ -26,7 +27,8 @@ const LEGACY: &[Legacy] = &[
     legacy(libc::TIOCMSET as u32, 4, 0), legacy(libc::TIOCMBIS as u32, 4, 0), legacy(libc::TIOCMBIC as u32, 4, 0),
     legacy(libc::TIOCSTI as u32, 1, 0), legacy(libc::TIOCPKT as u32, 4, 0), legacy(libc::TIOCGSOFTCAR as u32, 0, 4),
     legacy(libc::TIOCSSOFTCAR as u32, 4, 0), legacy(0x541e, 0, 72), legacy(0x541f, 72, 0), legacy(0x541c, 1, 1),
-    legacy(0x5423, 4, 0), legacy(0x5424, 0, 4), legacy(0x5456, 0, 36), legacy(0x5457, 36, 0), legacy(0x5460, 0, 4),
+    legacy(0x5423, 4, 0), legacy(0x5424, 0, 4), legacy(0x5456, 0, 36), legacy(0x5457, 36, 0), legacy(0x5460, 0, 8),
+    legacy(0x542e, 0, 32), legacy(0x542f, 32, 32), legacy(0x5459, 0, 4), legacy(0x545d, 0, 80),
     // Sockets: a struct ifreq of 40 bytes for the interface requests.
     legacy(0x8901, 4, 0), legacy(0x8902, 4, 0), legacy(0x8903, 0, 4), legacy(0x8904, 0, 4), legacy(0x8905, 0, 4),
     legacy(0x8906, 0, 16), legacy(0x8907, 0, 16), legacy(0x890b, 120, 0), legacy(0x890c, 120, 0), legacy(0x8910, 40, 40),
@@ -35,13 +37,18 @@ const LEGACY: &[Legacy] = &[
     legacy(0x125d, 4, 0), legacy(0x125e, 0, 4), legacy(0x1260, 0, 8), legacy(0x1263, 0, 8), legacy(0x1265, 0, 8),
     legacy(0x1267, 0, 2), legacy(0x1268, 0, 4), legacy(0x1277, 16, 0), legacy(0x1278, 0, 4), legacy(0x1279, 0, 4),
     legacy(0x127a, 0, 4), legacy(0x127b, 0, 4), legacy(0x127c, 0, 4), legacy(0x127d, 16, 0), legacy(0x127e, 0, 2),
-    legacy(0x127f, 16, 0), legacy(0x0301, 0, 16), legacy(1, 4, 4), legacy(2, 0, 4),
+    legacy(0x127f, 16, 0), legacy(0x0301, 0, 16), legacy(0x030d, 0, 512), legacy(1, 4, 4), legacy(2, 0, 4),
+    legacy(0x2282, 0, 4), legacy(0x5382, 0, 8), legacy(0x5386, 0, 4),
     // Loop devices.
     legacy(0x4c02, 168, 0), legacy(0x4c03, 0, 168), legacy(0x4c04, 232, 0), legacy(0x4c05, 0, 232), legacy(0x4c0a, 304, 0),
     // Consoles.
     legacy(0x4b31, 0, 1), legacy(0x4b33, 0, 1), legacy(0x4b3b, 0, 4), legacy(0x4b44, 0, 4), legacy(0x4b46, 4, 4),
     legacy(0x4b64, 0, 4), legacy(0x5600, 0, 4), legacy(0x5601, 0, 8), legacy(0x5602, 8, 0), legacy(0x5603, 0, 6),
-    legacy(0x5609, 6, 0), legacy(0x560a, 12, 0),
+    legacy(0x5609, 6, 0), legacy(0x560a, 12, 0), legacy(0x560d, 0, 2), legacy(0x4b40, 0, 256), legacy(0x4b4c, 8, 8),
+    legacy(0x4b4d, 8, 0), legacy(0x4b52, 8, 8), legacy(0x4b62, 0, 4), legacy(0x4b69, 0, 512), legacy(0x4b70, 0, 48),
+    legacy(0x4b71, 48, 0),
+    // Virtual sockets, and who owns a namespace.
+    legacy(0x07b9, 0, 4), legacy(0xb704, 0, 4),
 ];
 
 /// Requests whose number promises memory, and which take a number or nothing: FICLONE, FIFREEZE, FITHAW, TIOCSIG,
@@ -239,6 +246,8 @@ mod tests {
     fn sizes_come_from_the_table_or_the_number() {
         assert_eq!(sizes(libc::TCGETS as u32), (0, 36));
         assert_eq!(sizes(libc::FIONREAD as u32), (0, 4));
+        assert_eq!(sizes(0x07b9), (0, 4));
+        assert_eq!(sizes(0xb704), (0, 4));
         assert_eq!(sizes(0x8913), (40, 40));
         assert_eq!(sizes(0x8004_5430), (0, 4));
         assert_eq!(sizes(0x4004_5431), (4, 0));
