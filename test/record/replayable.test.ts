@@ -213,3 +213,13 @@ it.each(["agent", "ptrace"])(
   },
   120_000,
 );
+
+// Each has a number of its own, and there was a reason for each.
+it("why a recording cannot be replayed is told once for all sockets that were mapped", async () => {
+  const { file, ...recorded } = await record([compile("maps_socket")]);
+  expect(recorded.code).toBe(0);
+  const replayed = await run([cli, "replay", "-q", file], { env: stateOf(dirname(file)) });
+  expect(replayed.stderr.split("\n")[0]).toBe(
+    "trace: the recording cannot be replayed: it maps a socket, whose memory changes without a call",
+  );
+});

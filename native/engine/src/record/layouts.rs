@@ -269,7 +269,9 @@ impl World {
     fn describe_mapping(&mut self, task: &mut Task, mapping: &Mapping, kind: ObjectKind, fd: i32) {
         if !matches!(kind, ObjectKind::File | ObjectKind::Memfd) {
             if mapping.path != b"/dev/zero" {
-                let shown = String::from_utf8_lossy(&mapping.path).into_owned();
+                let shown = String::from_utf8_lossy(&mapping.path);
+                // One after the other has a number of its own.
+                let shown = if kind == ObjectKind::Socket { "a socket" } else { &*shown };
                 self.unreplayable(&format!("it maps {shown}, whose memory changes without a call"));
             } else if mapping.shared {
                 self.describe_shared(task, mapping.start, mapping.length, mapping.prot);
