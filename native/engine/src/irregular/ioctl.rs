@@ -13,8 +13,8 @@ const fn legacy(request: u32, reads: u16, writes: u16) -> Legacy {
     Legacy { request, reads, writes }
 }
 
-/// Requests whose number does not say what they do, ioctl_tty(2), netdevice(7), linux/fs.h, linux/loop.h, linux/kd.h, linux/vt.h,
-/// scsi/sg.h, linux/vm_sockets.h, ioctl_ns(2).
+/// Requests whose number does not say what they do, or says it wrongly: ioctl_tty(2), netdevice(7), linux/fs.h, linux/loop.h, linux/kd.h, linux/vt.h,
+/// scsi/sg.h, linux/if_tun.h, linux/vm_sockets.h, ioctl_ns(2).
 #[rustfmt::skip]
 const LEGACY: &[Legacy] = &[
     // Terminals.
@@ -47,14 +47,21 @@ const LEGACY: &[Legacy] = &[
     legacy(0x5609, 6, 0), legacy(0x560a, 12, 0), legacy(0x560d, 0, 2), legacy(0x4b40, 0, 256), legacy(0x4b4c, 8, 8),
     legacy(0x4b4d, 8, 0), legacy(0x4b52, 8, 8), legacy(0x4b62, 0, 4), legacy(0x4b69, 0, 512), legacy(0x4b70, 0, 48),
     legacy(0x4b71, 48, 0),
+    // TUN devices, where most say that they take an int: a struct ifreq, or an int that is read and not written.
+    legacy(0x4004_54ca, 40, 40), legacy(0x8004_54d2, 0, 40), legacy(0x4004_54d9, 40, 0), legacy(0x8004_54e0, 4, 0),
+    legacy(0x8004_54e1, 4, 0),
     // Virtual sockets, and who owns a namespace.
     legacy(0x07b9, 0, 4), legacy(0xb704, 0, 4),
 ];
 
 /// Requests whose number promises memory, and which take a number or nothing: FICLONE, FIFREEZE, FITHAW, TIOCSIG,
-/// PERF_EVENT_IOC_SET_BPF, EVIOCGRAB, EVIOCREVOKE, WDIOC_KEEPALIVE.
-const BY_VALUE: [u32; 8] =
-    [0x4004_9409, 0xc004_5877, 0xc004_5878, 0x4004_5436, 0x4004_2408, 0x4004_4590, 0x4004_4591, 0x8004_5705];
+/// PERF_EVENT_IOC_SET_BPF, EVIOCGRAB, EVIOCREVOKE, WDIOC_KEEPALIVE, and TUNSETNOCSUM, TUNSETDEBUG, TUNSETPERSIST, TUNSETOWNER, TUNSETLINK,
+/// TUNSETGROUP and TUNSETOFFLOAD.
+#[rustfmt::skip]
+const BY_VALUE: [u32; 15] = [
+    0x4004_9409, 0xc004_5877, 0xc004_5878, 0x4004_5436, 0x4004_2408, 0x4004_4590, 0x4004_4591, 0x8004_5705,
+    0x4004_54c8, 0x4004_54c9, 0x4004_54cb, 0x4004_54cc, 0x4004_54cd, 0x4004_54ce, 0x4004_54d0,
+];
 
 const SIOCGIFCONF: u32 = 0x8912;
 /// It returns a descriptor of the socket's network namespace, and takes nothing.
@@ -248,6 +255,8 @@ mod tests {
         assert_eq!(sizes(libc::FIONREAD as u32), (0, 4));
         assert_eq!(sizes(0x07b9), (0, 4));
         assert_eq!(sizes(0xb704), (0, 4));
+        assert_eq!(sizes(0x4004_54ca), (40, 40));
+        assert_eq!(sizes(0x4004_54cc), (0, 0));
         assert_eq!(sizes(0x8913), (40, 40));
         assert_eq!(sizes(0x8004_5430), (0, 4));
         assert_eq!(sizes(0x4004_5431), (4, 0));
