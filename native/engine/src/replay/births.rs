@@ -37,7 +37,9 @@ impl Runner<'_> {
         // One that had no parent in the recording begins with its Exec.
         let Some(parent) = event.arg(0).checked_sub(1) else { return Ok(()) };
         let Some(mut parent) = self.threads.get_mut(parent as usize).and_then(Option::take) else {
-            if self.job.options.warn_only {
+            // It was killed with its parent, which is told first, as it was made: nobody has seen it.
+            let is_stillborn = self.job.scan.next(index, event.seq()) == Some(Next::Stays);
+            if is_stillborn || self.job.options.warn_only {
                 return Ok(());
             }
             return Err(self.desync(event, None, DesyncReason::Impossible.into()));
