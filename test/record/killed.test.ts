@@ -77,11 +77,14 @@ it.each(["agent", "ptrace"])("programs may be killed as they begin, by %s", asyn
   expect(replayed).toMatchObject({ code: 0, stderr: "", stdout });
 });
 
-// Of a child that was made as its parent was killed nobody had seen anything, and replay had no parent to make it.
-it("groups may be killed while they fork", async () => {
-  const recorded = await record([compile("killed_in_fork")], {});
-  expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: "killed\n" });
-  const { file, stdout } = recorded;
-  const replayed = await run(replayWords(file, "-q"), { env: stateOf(dirname(file)) });
-  expect(replayed).toMatchObject({ code: 0, stderr: "", stdout });
-});
+// Of a child that was made as its parent was killed the birth is told last, and replay had no parent to make it.
+it.each(["killed_in_fork", "orphaned_in_fork"])(
+  "processes may be killed while they fork: %s",
+  async (name) => {
+    const recorded = await record([compile(name)], {});
+    expect(recorded).toMatchObject({ code: 0, stderr: "", stdout: "killed\n" });
+    const { file, stdout } = recorded;
+    const replayed = await run(replayWords(file, "-q"), { env: stateOf(dirname(file)) });
+    expect(replayed).toMatchObject({ code: 0, stderr: "", stdout });
+  },
+);

@@ -48,6 +48,9 @@ impl Runner<'_> {
         let at = parent.index as usize;
         self.threads[at] = Some(parent);
         let mut child = child?;
+        if self.job.scan.posthumous_of(at as u32) == Some(event.seq()) {
+            self.leave(at as u32);
+        }
         self.write_outputs(&child, event)?;
         if self.job.scan.next(index, event.seq()).is_none() {
             self.before(&child);
@@ -239,6 +242,11 @@ impl Runner<'_> {
         }
         self.before(&thread);
         self.write_outputs(&thread, event)?;
+        if event.arg(0) == 1 && self.job.scan.posthumous_of(event.thread()).is_some_and(|birth| birth > event.seq()) {
+            // It stands where it makes another one, until that has come to be.
+            self.threads[index] = Some(thread);
+            return Ok(());
+        }
         if event.arg(0) == 1 {
             self.end_process(&thread.process);
             return Ok(());

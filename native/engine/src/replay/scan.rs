@@ -36,6 +36,8 @@ pub struct Scan {
     last: Vec<u64>,
     /// Events after which a thread runs into the fault of one of its instructions.
     before_fault: HashSet<u64>,
+    /// The births of tasks whose maker was killed as it made them, and that are told behind its end, by the maker's thread.
+    posthumous: HashMap<u32, u64>,
     pub places: FreePlaces,
     pub traps: Traps,
     pub units: Units,
@@ -188,6 +190,12 @@ impl Scan {
         }
     }
 
+    /// The birth that comes behind the end of a thread: it was killed as it made another one.
+    #[must_use]
+    pub fn posthumous_of(&self, thread: u32) -> Option<u64> {
+        self.posthumous.get(&thread).copied()
+    }
+
     /// Whether the thread of an event runs into a fault after it, which depends on what is mapped.
     #[must_use]
     pub fn is_before_fault(&self, seq: u64) -> bool {
@@ -205,6 +213,7 @@ impl Scan {
                 next: HashMap::new(),
                 last: vec![NONE; threads],
                 before_fault: HashSet::new(),
+                posthumous: HashMap::new(),
                 places: FreePlaces::all(),
                 traps: Traps::default(),
                 units: Units::default(),
@@ -215,6 +224,7 @@ impl Scan {
             mapping: HashMap::new(),
             shared: HashMap::new(),
             makes: vec![false; threads],
+            ended: HashSet::new(),
             space: vec![0; threads],
             latest: Vec::new(),
         };
@@ -257,6 +267,8 @@ struct Pass {
     shared: HashMap<(u64, u64), (Vec<u32>, bool)>,
     /// Threads that have made a task, in a call whose own event has not come.
     makes: Vec<bool>,
+    /// The threads that have ended.
+    ended: HashSet<u32>,
     /// The memory that a thread runs in, by number.
     space: Vec<usize>,
     /// The latest event of those that run in each memory.
@@ -347,6 +359,11 @@ impl Pass {
             },
             EventKind::Task => {
                 let parent = event.arg(0).checked_sub(1);
+                if let Some(ended) =
+                    parent.and_then(|parent| u32::try_from(parent).ok()).filter(|it| self.ended.contains(it))
+                {
+                    self.scan.posthumous.insert(ended, event.seq());
+                }
                 if let Some(makes) = parent.and_then(|parent| self.makes.get_mut(parent as usize)) {
                     *makes = true;
                 }
@@ -363,6 +380,7 @@ impl Pass {
                 self.enter_space(event, None);
             }
             EventKind::Exit => {
+                self.ended.insert(event.thread());
                 moves = false;
                 special = Some(Next::Stays);
             }
