@@ -123,6 +123,15 @@ impl World {
         self.commit_call(task, &call, Some(result), end, flags);
     }
 
+    /// Commits the call that a task will not come back to, which ends: it was stopped, or came to no turn, before the kernel could make it again.
+    pub(super) fn commit_left(&mut self, task: &mut Task) {
+        let Some(left) = task.left.take() else { return };
+        let (call, memory) = *left;
+        let call = Call { entry_seq: self.sink.seq(), ..call };
+        task.memory = memory;
+        self.commit_call(task, &call, None, self.clock, 0);
+    }
+
     /// Commits a call with its raw result, or as one that never returned.
     pub(super) fn commit_call(&mut self, task: &mut Task, call: &Call, result: Option<i64>, end: u64, mut flags: u8) {
         if call.restarted {

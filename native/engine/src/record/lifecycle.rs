@@ -250,13 +250,7 @@ impl Recorder {
         if let Some(call) = task.call.take() {
             self.world.commit_call(task, &call, None, self.world.clock, 0);
         }
-        // It was stopped, or came to no turn, before the kernel could make its call again.
-        if let Some(left) = task.left.take() {
-            let (call, memory) = *left;
-            let call = Call { entry_seq: self.world.sink.seq(), ..call };
-            task.memory = memory;
-            self.world.commit_call(task, &call, None, self.world.clock, 0);
-        }
+        self.world.commit_left(task);
     }
 
     pub(super) fn ended(&mut self, waited: &Waited) {

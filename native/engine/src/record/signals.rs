@@ -113,6 +113,9 @@ impl Recorder {
         }
         let Some(task) = self.tasks.get_mut(&tid) else { return };
         self.world.decide(task, Some(signal));
+        if becomes == disposition::FATAL {
+            self.world.commit_left(task);
+        }
         let mut memory = Memory::default();
         memory.add(0, Side::In, &info);
         let event = self.world.signal_event(task, signal, &info, becomes, place);
