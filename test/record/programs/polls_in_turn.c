@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 100, POLLS = 2000, WORK = 200, LONG = 100000000 };
+enum { ROUNDS = 100, POLLS = 2000, WORK = 200, LONG = 500000000 };
 
 static volatile unsigned long counter;
 static volatile int ready;
