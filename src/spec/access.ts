@@ -25,6 +25,7 @@ import {
   CHANGES_DESCRIPTOR,
   CONTROLS,
   EXECS,
+  linkOf,
   OPENS,
   PATH_ARGUMENTS,
   REACHES_INTO,
@@ -176,6 +177,7 @@ export class AccessReader {
   #open(batch: EventBatch, i: number, name: string, flagsAt: number, emit: Emit): void {
     const path = this.#resolved(batch, i, 0);
     if (path === undefined || !path.startsWith("/")) return;
+    this.#follows(batch, i, 0, path, emit);
     const flags = this.#openFlags(batch, i, name, flagsAt);
     const opened = refObject(batch, i, this.#trace, Slot.Ret);
     // Another descriptor of a pipe or socket that the program has already: there is no path to grant.
@@ -243,7 +245,16 @@ export class AccessReader {
         ? this.#held(batch, i, verb)
         : this.#resolved(batch, i, n);
     // As opening one anew (`#open`): it is that of what the program has already, which it may ask.
-    if (path?.startsWith("/") && !isOwnDescriptor(path)) emit(verb, path);
+    if (path === undefined || !path.startsWith("/") || isOwnDescriptor(path)) return;
+    this.#follows(batch, i, n, path, emit);
+    emit(verb, path);
+  }
+
+  /** A link of `/proc` that was followed on the way to a path: it tells of its process, as reading it does. */
+  #follows(batch: EventBatch, i: number, n: number, path: string, emit: Emit): void {
+    const name = this.#facts.namedPath(batch, i, n) ?? "";
+    const pid = name === path ? undefined : linkOf(name);
+    if (pid !== undefined) emit("ptrace", `other ${pid}`);
   }
 
   /** The path of what a call has a descriptor of. */

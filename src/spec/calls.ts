@@ -125,11 +125,23 @@ export const CONTROLS: ReadonlyMap<
 /** The process that an access of a file of `/proc` reaches into, as ptrace(2) does; undefined when it reaches into none. */
 export function reachedBy(verb: Verb, path: string): number | undefined {
   const changes = verb === "write" || verb === "chmeta";
-  if (!changes && verb !== "read" && verb !== "list") return undefined;
+  const reads = verb === "read" || verb === "list";
+  if (!changes && !reads && verb !== "stat") return undefined;
   const [, pid, rest = ""] = /^\/proc\/(\d+)(?:\/task\/\d+)?(?:\/(.*))?$/s.exec(path) ?? [];
-  if (pid === undefined || (!changes && OPEN_TO_ALL.includes(rest.replace(/^net\/.*/s, "net"))))
-    return undefined;
-  return Number(pid);
+  if (pid === undefined) return undefined;
+  const isOpen = OPEN_TO_ALL.includes(rest.replace(/^net\/.*/s, "net"));
+  // What it holds, and for what, is told by names and modes already.
+  return changes || (reads && !isOpen) || /^(?:fd|fdinfo|map_files)\//.test(rest)
+    ? Number(pid)
+    : undefined;
+}
+
+/** The process one of whose links in `/proc` a name leads through, or may end with; undefined when there is none. */
+export function linkOf(name: string): number | undefined {
+  const link =
+    /^\/proc\/(\d+)(?:\/task\/\d+)?\/(?:exe|cwd|root|(?:fd|map_files|ns)\/[^/]+)(?:\/|$)/s;
+  const pid = link.exec(name)?.[1];
+  return pid === undefined ? undefined : Number(pid);
 }
 
 /** Numbers of calls on x86-64. */

@@ -495,6 +495,27 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     expect(await tried(["lease", at("file"), "take"], { calls, grants })).toBe(EAGAIN);
   });
 
+  const takeLease = `import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print(flush=True); sys.stdin.read()`;
+
+  it.skipIf(lacking("python3"))("answers others while one waits for a lease", async () => {
+    const holder = spawn("python3", ["-c", takeLease, at("file")]);
+    try {
+      await once(holder.stdout, "data");
+      const calls = "fork clone set_robust_list truncate kill wait4 alarm clock_nanosleep";
+      const grants: Words = [
+        ["write", at("file")],
+        ["signal", "role:app"],
+      ];
+      expect(await tried(["hold-up", at("file")], { calls, grants })).toBe(0);
+    } finally {
+      holder.kill();
+    }
+  });
+
   it.each([false, true])("says what no grant allows (learning: %s)", async (learn) => {
     const grants: Words = [
       ["read", "/**"],
@@ -745,6 +766,15 @@ describe.skipIf(lacking("gcc"))("another role", () => {
     ];
     expect(await run(["trace-other", second], own)).toBe(EPERM);
     expect(await run(["trace-other", second], [...own, ["ptrace", "role:second"]])).toBe(0);
+  });
+
+  it("is not looked at for what it has open, and where it stands", async () => {
+    for (const way of ["file", "link", "past", "open"]) {
+      const look = (...more: Words) =>
+        run(["look-held", way, at("file"), second], [["read", at("file")], ...more]);
+      expect(await look(), way).toBe(EACCES);
+      expect(await look(["ptrace", "role:second"]), way).toBe(0);
+    }
   });
 
   it("is not looked into past all files", async () => {

@@ -693,6 +693,35 @@ static int look_into(char **words) {
   return outcome(syscall(SYS_perf_event_open, &event, pid, pid == -1 ? 0 : -1, -1, 0));
 }
 
+/* Looks at what another program has open: by its link, at the link, or past where it stands. */
+static int look_held(char **words) {
+  char name[64];
+  struct stat facts;
+  int fd = must(open(words[1], O_RDONLY));
+  int pid = run_other(words[2], 0);
+  if (strcmp(words[0], "past") == 0) {
+    snprintf(name, sizeof name, "/proc/%d/cwd/%s", pid, strrchr(words[1], '/') + 1);
+    return outcome(stat(name, &facts));
+  }
+  snprintf(name, sizeof name, "/proc/%d/fd/%d", pid, fd);
+  if (strcmp(words[0], "open") == 0) return outcome(open(name, O_RDONLY));
+  return outcome(strcmp(words[0], "link") == 0 ? lstat(name, &facts) : stat(name, &facts));
+}
+
+/* A child waits for whoever has taken a lease on a file, which it wants to be shorter; this one asks something meanwhile. */
+static int hold_up(char **words) {
+  struct stat facts;
+  int pid = must(fork());
+  if (pid == 0) _exit(outcome(truncate(words[0], 1)));
+  usleep(300000);
+  alarm(5);
+  int result = outcome(stat(words[0], &facts));
+  must(kill(pid, SIGKILL));
+  int status = 0;
+  must(waitpid(pid, &status, 0));
+  return WIFSIGNALED(status) && facts.st_size > 1 ? result : 255;
+}
+
 /* A call that no kernel has, or one of another ABI. */
 static int unheard_of(char **words) { return outcome(syscall(strtol(words[0], NULL, 0), 0, 0, 0, 0, 0)); }
 
@@ -906,6 +935,8 @@ static const struct {
     {"signal-other", signal_other},
     {"trace-other", trace_other},
     {"look-into", look_into},
+    {"look-held", look_held},
+    {"hold-up", hold_up},
     {"unheard-of", unheard_of},
     {"resolve", resolve},
     {"send-between", send_between},

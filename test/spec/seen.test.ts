@@ -130,6 +130,18 @@ print(len(os.readlink(f"/proc/{os.getppid()}/exe")) > 0)
     expect(other.spec).toContain("{verb: ptrace, object: outside");
   });
 
+  it("which other processes it looks at by their links of /proc", () => {
+    for (const link of ["exe", "cwd/."]) {
+      const looks = (whose: string) =>
+        learned(`import os; print(os.stat(f"/proc/{os.${whose}()}/${link}").st_mode > 0)`);
+      const own = looks("getpid");
+      expect(own.spec, link).not.toContain("{verb: ptrace,");
+      expect(own.ran.stdout, link).toBe("True\n");
+      // What its parent runs, reads and stands in is something else under enforcement: that is not granted.
+      expect(looks("getppid").spec, link).toContain("{verb: ptrace, object: outside");
+    }
+  });
+
   it("all programs of a group that gets a signal, whichever of them leads it", () => {
     const found = learned(`import os, signal, subprocess
 def begun(name, group):

@@ -16,6 +16,8 @@ use crate::sys;
 
 /// Most calls that are under way at once, of one role when there are no others.
 const MAX_CALLS: usize = 1024;
+/// Most bytes that these hold, as `MAX_CALLS`: two for each that sends as much of a stream as is sent at once.
+const MAX_BYTES: usize = MAX_CALLS << 17;
 /// How often the watch looks while a call has not waited for long, and when all have.
 const SOON: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_millis(100);
@@ -40,12 +42,20 @@ struct Call {
     holder: Holder,
 }
 
-/// Whose call it is, and how many descriptors it holds meanwhile.
+/// Whose call it is, and what it holds meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Holder {
     /// The first of its roles.
     pub role: Option<usize>,
+    pub held: Held,
+}
+
+/// Of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
     pub descriptors: usize,
+    /// At most, of its memory.
+    pub bytes: usize,
 }
 
 #[derive(Default)]
@@ -90,7 +100,9 @@ impl Apart {
     #[must_use]
     pub fn new(listener: Arc<Listener>, roles: usize) -> Apart {
         let calls = Share { limit: MAX_CALLS, roles };
-        Apart { listener, shared: Arc::default(), shares: Shares { calls, descriptors: Share::of_descriptors(roles) } }
+        let bytes = Share { limit: MAX_BYTES, roles };
+        let shares = Shares { calls, descriptors: Share::of_descriptors(roles), bytes };
+        Apart { listener, shared: Arc::default(), shares }
     }
 
     /// Performs the call of a thread (its number, its process, the notification) by `work`, and answers it. If there can be no more
@@ -145,15 +157,20 @@ impl Drop for Apart {
 struct Shares {
     calls: Share,
     descriptors: Share,
+    bytes: Share,
 }
 
 impl Shares {
     /// Whether there may be one more call.
     fn allow(self, calls: &HashMap<u64, Call>, holder: Holder) -> bool {
         let own = || calls.values().filter(|call| call.holder.role == holder.role);
-        let held = |some: &mut dyn Iterator<Item = &Call>| some.map(|call| call.holder.descriptors).sum::<usize>();
+        let allows = |share: Share, part: fn(&Held) -> usize| {
+            let sum = |some: &mut dyn Iterator<Item = &Call>| some.map(|call| part(&call.holder.held)).sum::<usize>();
+            share.allows(sum(&mut calls.values()) + part(&holder.held), sum(&mut own()))
+        };
         self.calls.allows(calls.len(), own().count())
-            && self.descriptors.allows(held(&mut calls.values()) + holder.descriptors, held(&mut own()))
+            && allows(self.descriptors, |held| held.descriptors)
+            && allows(self.bytes, |held| held.bytes)
     }
 }
 
@@ -289,12 +306,19 @@ mod tests {
     }
 
     fn call_of(role: usize, descriptors: usize) -> Call {
-        let holder = Holder { role: Some(role), descriptors };
+        call_with(role, Held { descriptors, bytes: 0 })
+    }
+
+    fn call_with(role: usize, held: Held) -> Call {
+        let holder = Holder { role: Some(role), held };
         Call { worker: None, since: Instant::now(), tid: 0, tgid: 0, holder }
     }
 
-    const SHARES: Shares =
-        Shares { calls: Share { limit: MAX_CALLS, roles: 2 }, descriptors: Share { limit: 2 * MAX_CALLS, roles: 2 } };
+    const SHARES: Shares = Shares {
+        calls: Share { limit: MAX_CALLS, roles: 2 },
+        descriptors: Share { limit: 2 * MAX_CALLS, roles: 2 },
+        bytes: Share { limit: MAX_BYTES, roles: 2 },
+    };
 
     fn watched() -> Arc<Shared> {
         let shared = Arc::new(Shared::default());
@@ -345,6 +369,19 @@ mod tests {
         assert!(others.1);
         drop(own);
         assert!(take(5, 0, 2).is_some());
+    }
+
+    #[test]
+    fn bytes_that_calls_hold_are_bounded() {
+        const MESSAGE: usize = 1 << 20;
+        let shared = watched();
+        let take =
+            |id, role| Place::take(&shared, SHARES, id, call_with(role, Held { descriptors: 1, bytes: MESSAGE }));
+        let own: Vec<_> = (0..).map_while(|id| take(id, 0)).collect();
+        assert!(own.len() < MAX_CALLS / 4 && own.len() > MAX_CALLS / 16);
+        // Another role has its part, and this one sends what is small.
+        assert!(take(MAX_CALLS as u64, 1).is_some());
+        assert!(Place::take(&shared, SHARES, 1 << 20, call()).is_some());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::filter;
 use super::interpreter;
 use super::paths::{Entry, GONE, Place, RESOLVE_ALL, Walker, facts_of, is_link, kind_of, name_of, open_how};
 use super::rules::verb;
-use super::supervise::{Answer, Asked, Check};
+use super::supervise::{Answer, Asked, Check, Slow};
 use super::target::{Errno, checked, errno_of};
 use crate::pidfd::owned;
 
@@ -98,20 +98,27 @@ pub fn answer(asked: &Asked<'_>, check: &dyn Check) -> Option<Done> {
 }
 
 /// The object of a path argument. An empty path means the descriptor where the call allows that.
-fn place(asked: &Asked<'_>, dirfd: i32, addr: u64, follow: bool, empty: bool) -> Result<Place, Errno> {
+fn place(
+    asked: &Asked<'_>,
+    check: &dyn Check,
+    dirfd: i32,
+    addr: u64,
+    follow: bool,
+    empty: bool,
+) -> Result<Place, Errno> {
     let path = asked.target.string(addr)?;
     asked.still_waiting()?;
-    let walker = Walker::new(&asked.target);
+    let walker = Walker::new(&asked.target, check);
     if path.is_empty() && empty {
         return if dirfd == libc::AT_FDCWD { walker.place(dirfd, b".", true) } else { walker.held(dirfd) };
     }
     walker.place(dirfd, &path, follow)
 }
 
-fn entry(asked: &Asked<'_>, dirfd: i32, addr: u64) -> Result<Entry, Errno> {
+fn entry(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64) -> Result<Entry, Errno> {
     let path = asked.target.string(addr)?;
     asked.still_waiting()?;
-    Walker::new(&asked.target).entry(dirfd, &path)
+    Walker::new(&asked.target, check).entry(dirfd, &path)
 }
 
 /// Checks that an object may be looked at, by `STAT` or `LIST`. What the thread holds a descriptor of it may look at anyway.
@@ -217,7 +224,7 @@ fn open_path(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, name: &CStr, how:
         asked.still_waiting()?;
     }
     let path = name.to_bytes();
-    let walker = Walker::with(&asked.target, resolve);
+    let walker = Walker::with(&asked.target, check, resolve);
     match walker.place(dirfd, path, flags & libc::O_NOFOLLOW == 0) {
         Ok(place) => open_place(check, place, flags, mode, asked).map(|fd| match fd {
             Opened::Bare => Answer::Pass,
@@ -236,7 +243,7 @@ enum Opened {
     /// is done with it is asked here again, of the object that it then leads to.
     Bare,
     Now(OwnedFd),
-    /// It may have to wait: for the other end of a pipe, for a device.
+    /// It may have to wait: for the other end of a pipe, for a device, until what a file holds is given up.
     Slow(OwnedFd, i32),
 }
 
@@ -295,7 +302,8 @@ fn open_place(check: &dyn Check, place: Place, flags: i32, mode: u32, asked: &As
     let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
     let object = if is_own_terminal { terminal_of(asked)? } else { place.fd };
     let may_wait = kind != libc::S_IFREG && flags & libc::O_NONBLOCK == 0 && !is_memory_device(&object)?;
-    if may_wait {
+    let empties = flags & libc::O_TRUNC != 0 && is_large(&facts_of(&object)?);
+    if may_wait || empties {
         return Ok(Opened::Slow(object, flags));
     }
     reopen(&object, flags, 0).map(Opened::Now)
@@ -331,7 +339,10 @@ fn device_of(fd: &OwnedFd) -> Result<Option<libc::dev_t>, Errno> {
 /// was granted or nothing, so that there is nothing to look up beforehand. `None`: it has to be done step by step.
 fn open_granted(check: &dyn Check, known: &KnownFiles, name: &CStr, flags: i32) -> Option<Result<OwnedFd, Errno>> {
     let path = name.to_bytes();
-    if flags & (libc::O_CREAT | libc::O_PATH | TMPFILE) != 0 || !is_tidy(path) || path.starts_with(b"/proc/") {
+    if flags & (libc::O_CREAT | libc::O_TRUNC | libc::O_PATH | TMPFILE) != 0
+        || !is_tidy(path)
+        || path.starts_with(b"/proc/")
+    {
         return None;
     }
     let mode = flags & libc::O_ACCMODE;
@@ -435,7 +446,7 @@ fn create(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, path: &[u8], how: &H
     if path.last() == Some(&b'/') {
         return Err(libc::EISDIR);
     }
-    let walker = Walker::with(&asked.target, resolve);
+    let walker = Walker::with(&asked.target, check, resolve);
     let entry = if flags & (libc::O_EXCL | libc::O_NOFOLLOW) == 0 {
         walker.opened(dirfd, path)?
     } else {
@@ -459,7 +470,7 @@ fn done(result: i64) -> Done {
 
 fn stat(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer: u64, flags: i32) -> Done {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    let place = place(asked, check, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
     check_place(check, verb::STAT, &place)?;
     let facts = facts_of(&place.fd)?;
     asked.write(buffer, bytes_of(&facts))?;
@@ -470,10 +481,10 @@ fn statx(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [dirfd, addr, flags, mask, buffer, _] = asked.args;
     let flags = low(flags);
     let place = if addr == 0 {
-        Walker::new(&asked.target).held(low(dirfd))?
+        Walker::new(&asked.target, check).held(low(dirfd))?
     } else {
         let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-        place(asked, low(dirfd), addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
+        place(asked, check, low(dirfd), addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
     };
     check_place(check, verb::STAT, &place)?;
     // SAFETY: a struct of plain numbers.
@@ -493,7 +504,7 @@ fn bytes_of<T>(value: &T) -> &[u8] {
 
 fn access(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: i32, flags: i32) -> Done {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    let place = place(asked, check, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
     check_place(check, verb::STAT, &place)?;
     let flags = (flags & libc::AT_EACCESS) | libc::AT_EMPTY_PATH;
     // SAFETY: an empty path means the descriptor.
@@ -509,7 +520,7 @@ fn readlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, buffer:
     if let Some(text) = own_link(asked, &path) {
         return answer_link(asked, buffer, size, text.as_bytes());
     }
-    let walker = Walker::new(&asked.target);
+    let walker = Walker::new(&asked.target, check);
     let place = if path.is_empty() { walker.held(dirfd)? } else { walker.place(dirfd, &path, false)? };
     if let Some(text) = own_link(asked, &place.path) {
         return answer_link(asked, buffer, size, text.as_bytes());
@@ -555,7 +566,7 @@ fn answer_link(asked: &Asked<'_>, buffer: u64, size: u64, text: &[u8]) -> Done {
 }
 
 fn statfs(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, asked.args[0], true, false)?;
     check_place(check, verb::STAT, &place)?;
     // SAFETY: a struct of plain numbers.
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
@@ -568,14 +579,14 @@ fn statfs(asked: &Asked<'_>, check: &dyn Check) -> Done {
 /// Where a thread stands cannot be changed from outside. The kernel does it, which gives nothing away: every later path is
 /// resolved from where the thread stands then.
 fn chdir(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, asked.args[0], true, false)?;
     check_place(check, verb::STAT, &place)?;
     Ok(Answer::Pass)
 }
 
 fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let [addr, name, buffer, size, ..] = asked.args;
-    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, addr, follow, false)?;
     check_more(asked, check, &place)?;
     let name = asked.target.text(name)?;
     let mut value = vec![0_u8; (size as usize).min(XATTR_MAX)];
@@ -591,7 +602,7 @@ fn get_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
 
 fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
     let [addr, buffer, size, ..] = asked.args;
-    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, addr, follow, false)?;
     check_more(asked, check, &place)?;
     let mut list = vec![0_u8; (size as usize).min(XATTR_MAX)];
     // SAFETY: the name is NUL-terminated; the buffer has that size.
@@ -604,12 +615,12 @@ fn list_attributes(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
 }
 
 fn set_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
-    let place = place(asked, libc::AT_FDCWD, asked.args[0], follow, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, asked.args[0], follow, false)?;
     set_attribute_of(asked, check, &place)
 }
 
 fn set_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    let place = Walker::new(&asked.target, check).held(low(asked.args[0]))?;
     set_attribute_of(asked, check, &place)
 }
 
@@ -632,12 +643,12 @@ fn set_attribute_of(asked: &Asked<'_>, check: &dyn Check, place: &Place) -> Done
 }
 
 fn remove_attribute(asked: &Asked<'_>, check: &dyn Check, follow: bool) -> Done {
-    let place = place(asked, libc::AT_FDCWD, asked.args[0], follow, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, asked.args[0], follow, false)?;
     remove_attribute_of(asked, check, &place)
 }
 
 fn remove_held_attribute(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    let place = Walker::new(&asked.target, check).held(low(asked.args[0]))?;
     remove_attribute_of(asked, check, &place)
 }
 
@@ -654,14 +665,14 @@ fn chmod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
         return Err(libc::EINVAL);
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    let place = place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    let place = place(asked, check, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?;
     check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), mode as u32) }.into())
 }
 
 fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = Walker::new(&asked.target).held(low(asked.args[0]))?;
+    let place = Walker::new(&asked.target, check).held(low(asked.args[0]))?;
     check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: the name is NUL-terminated.
     done(unsafe { libc::chmod(name_of(&place.fd).as_ptr(), asked.args[1] as u32) }.into())
@@ -670,7 +681,7 @@ fn fchmod(asked: &Asked<'_>, check: &dyn Check) -> Done {
 /// What ioctl(2) changes of a file, for which one that was opened for reading will do.
 fn alter(asked: &Asked<'_>, check: &dyn Check, size: usize) -> Done {
     let [fd, request, addr, ..] = asked.args;
-    let place = Walker::new(&asked.target).held(low(fd))?;
+    let place = Walker::new(&asked.target, check).held(low(fd))?;
     check_change(asked, check, verb::CHMETA, &place)?;
     let mut value = asked.target.read_exact(addr, size)?;
     asked.still_waiting()?;
@@ -691,9 +702,9 @@ fn check_change(asked: &Asked<'_>, check: &dyn Check, bits: u16, place: &Place) 
 fn chown(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, (uid, gid): (u64, u64), flags: i32) -> Done {
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     let place = if addr == 0 {
-        Walker::new(&asked.target).held(dirfd)?
+        Walker::new(&asked.target, check).held(dirfd)?
     } else {
-        place(asked, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
+        place(asked, check, dirfd, addr, follow, flags & libc::AT_EMPTY_PATH != 0)?
     };
     check_change(asked, check, verb::CHMETA, &place)?;
     // SAFETY: an empty path means the descriptor.
@@ -713,9 +724,9 @@ fn utimensat(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [dirfd, addr, times, flags, ..] = asked.args;
     let follow = low(flags) & libc::AT_SYMLINK_NOFOLLOW == 0;
     let place = if addr == 0 {
-        Walker::new(&asked.target).held(low(dirfd))?
+        Walker::new(&asked.target, check).held(low(dirfd))?
     } else {
-        place(asked, low(dirfd), addr, follow, low(flags) & libc::AT_EMPTY_PATH != 0)?
+        place(asked, check, low(dirfd), addr, follow, low(flags) & libc::AT_EMPTY_PATH != 0)?
     };
     check_change(asked, check, verb::CHMETA, &place)?;
     set_times(&place, read_times(asked, times, 1)?)
@@ -734,7 +745,7 @@ fn read_times(asked: &Asked<'_>, addr: u64, scale: i64) -> Result<Option<[libc::
 }
 
 fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times: u64, micro: bool) -> Done {
-    let place = place(asked, dirfd, addr, true, false)?;
+    let place = place(asked, check, dirfd, addr, true, false)?;
     check_change(asked, check, verb::CHMETA, &place)?;
     if micro {
         return set_times(&place, read_times(asked, times, 1000)?);
@@ -750,23 +761,86 @@ fn old_times(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, times:
 }
 
 fn truncate(asked: &Asked<'_>, check: &dyn Check) -> Done {
-    let place = place(asked, libc::AT_FDCWD, asked.args[0], true, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, asked.args[0], true, false)?;
     if kind_of(&place.fd)? == libc::S_IFDIR {
         return Err(libc::EISDIR);
     }
     check_change(asked, check, verb::WRITE, &place)?;
-    // SAFETY: the name is NUL-terminated.
-    done(unsafe { libc::truncate(name_of(&place.fd).as_ptr(), asked.args[1] as i64) }.into())
+    Ok(Answer::Slow(Slow::Freeing(Freeing::Truncation(place.fd, asked.args[1] as i64))))
 }
 
-/// `S_IFMT` bits of what stands there.
-fn kind_at(entry: &Entry) -> Option<u32> {
+/// Calls that give up what a file holds, which takes the longer the more that is; to truncate one also waits for whoever has taken a
+/// lease on it.
+pub enum Freeing {
+    /// To a length.
+    Truncation(OwnedFd, i64),
+    /// Flags of unlinkat(2).
+    Removal(Entry, i32),
+    /// From, to, flags of renameat2(2): what stood there is removed.
+    Replacement(Entry, Entry, u32),
+}
+
+/// A file that takes so much room is given up apart. (It takes as long as some opens.)
+const LARGE: i64 = 4 << 20;
+/// Unit of `st_blocks`, stat(2).
+const BLOCK: i64 = 512;
+
+fn is_large(facts: &libc::stat) -> bool {
+    facts.st_mode & libc::S_IFMT == libc::S_IFREG && facts.st_blocks >= LARGE / BLOCK
+}
+
+impl Freeing {
+    /// At once, or apart when what is given up is large: `stands` tells what it is.
+    fn answer(self, stands: Option<&libc::stat>) -> Done {
+        if stands.is_some_and(is_large) {
+            Ok(Answer::Slow(Slow::Freeing(self)))
+        } else {
+            self.perform().map(Answer::Value)
+        }
+    }
+
+    /// How many descriptors it holds.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Freeing::Truncation(..) | Freeing::Removal(..) => 1,
+            Freeing::Replacement(..) => 2,
+        }
+    }
+
+    /// # Errors
+    /// Those of the call.
+    pub fn perform(&self) -> Result<i64, Errno> {
+        let result = match self {
+            // SAFETY: the name is NUL-terminated.
+            Freeing::Truncation(file, length) => unsafe { libc::truncate(name_of(file).as_ptr(), *length) },
+            Freeing::Removal(entry, flags) => {
+                // SAFETY: the name is NUL-terminated.
+                unsafe { libc::unlinkat(entry.directory.as_raw_fd(), entry.name.as_ptr(), *flags) }
+            }
+            Freeing::Replacement(from, to, flags) => {
+                let (old, new) = (from.directory.as_raw_fd(), to.directory.as_raw_fd());
+                // SAFETY: both names are NUL-terminated.
+                unsafe { libc::renameat2(old, from.name.as_ptr(), new, to.name.as_ptr(), *flags) }
+            }
+        };
+        checked(result.into())
+    }
+}
+
+/// What stands there.
+fn facts_at(entry: &Entry) -> Option<libc::stat> {
     // SAFETY: a struct of plain numbers.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };
     let flags = libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: the name is NUL-terminated; the kernel fills the struct of this frame.
     let result = unsafe { libc::fstatat(entry.directory.as_raw_fd(), entry.name.as_ptr(), &raw mut facts, flags) };
-    (result == 0).then_some(facts.st_mode & libc::S_IFMT)
+    (result == 0).then_some(facts)
+}
+
+/// `S_IFMT` bits of it.
+fn kind_at(entry: &Entry) -> Option<u32> {
+    facts_at(entry).map(|facts| facts.st_mode & libc::S_IFMT)
 }
 
 fn exists(entry: &Entry) -> bool {
@@ -786,7 +860,7 @@ fn check_new_file(check: &dyn Check, entry: &Entry) -> Result<(), Errno> {
 fn mkdir(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64) -> Done {
     let path = asked.target.string(addr)?;
     asked.still_waiting()?;
-    let entry = match Walker::new(&asked.target).entry(dirfd, &path) {
+    let entry = match Walker::new(&asked.target, check).entry(dirfd, &path) {
         // `.`, `..` and `/` are there already.
         Err(libc::EINVAL | libc::EBUSY) => return Err(libc::EEXIST),
         entry => entry?,
@@ -802,7 +876,7 @@ fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
     if kind == libc::S_IFCHR || kind == libc::S_IFBLK {
         return Err(libc::EPERM);
     }
-    let entry = entry(asked, dirfd, addr)?;
+    let entry = entry(asked, check, dirfd, addr)?;
     check_new_file(check, &entry)?;
     let mode = mode as u32 & !asked.target.umask();
     // SAFETY: the name is NUL-terminated.
@@ -811,60 +885,51 @@ fn mknod(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, mode: u64,
 
 fn symlink(asked: &Asked<'_>, check: &dyn Check, text: u64, dirfd: i32, addr: u64) -> Done {
     let text = asked.target.text(text)?;
-    let entry = entry(asked, dirfd, addr)?;
+    let entry = entry(asked, check, dirfd, addr)?;
     check_new_file(check, &entry)?;
     // SAFETY: both names are NUL-terminated.
     done(unsafe { libc::symlinkat(text.as_ptr(), entry.directory.as_raw_fd(), entry.name.as_ptr()) }.into())
 }
 
 fn unlink(asked: &Asked<'_>, check: &dyn Check, dirfd: i32, addr: u64, flags: i32) -> Done {
-    let entry = entry(asked, dirfd, addr)?;
+    let entry = entry(asked, check, dirfd, addr)?;
     // Programs ask in this way what it is, and remove a directory then (remove(3)).
-    match (kind_at(&entry).ok_or(libc::ENOENT)? == libc::S_IFDIR, flags & libc::AT_REMOVEDIR != 0) {
+    let facts = facts_at(&entry).ok_or(libc::ENOENT)?;
+    match (facts.st_mode & libc::S_IFMT == libc::S_IFDIR, flags & libc::AT_REMOVEDIR != 0) {
         (true, false) => return Err(libc::EISDIR),
         (false, true) => return Err(libc::ENOTDIR),
         (false, false) if entry.is_directory => return Err(libc::ENOTDIR),
         _ => {}
     }
     check.path(verb::DELETE, &entry.path)?;
-    // SAFETY: the name is NUL-terminated.
-    done(unsafe { libc::unlinkat(entry.directory.as_raw_fd(), entry.name.as_ptr(), flags) }.into())
+    Freeing::Removal(entry, flags).answer(Some(&facts))
 }
 
 fn rename(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), flags: u32) -> Done {
-    let from = entry(asked, from.0, from.1)?;
-    let to = entry(asked, to.0, to.1)?;
+    let from = entry(asked, check, from.0, from.1)?;
+    let to = entry(asked, check, to.0, to.1)?;
     let kind = kind_at(&from).ok_or(libc::ENOENT)?;
     if kind != libc::S_IFDIR && (from.is_directory || to.is_directory) {
         return Err(libc::ENOTDIR);
     }
     check.path(verb::RENAME, &from.path)?;
     check.path(verb::RENAME, &to.path)?;
-    check.moved(&from.path, &to.path, kind == libc::S_IFDIR)?;
+    let replaced = facts_at(&to);
+    // Until what is large is given up, a directory may come to stand in either place.
+    let is_late = replaced.as_ref().is_some_and(is_large);
+    check.moved(&from.path, &to.path, is_late || kind == libc::S_IFDIR)?;
     if flags & libc::RENAME_EXCHANGE != 0
-        && let Some(kind) = kind_at(&to)
+        && let Some(facts) = &replaced
     {
-        check.moved(&to.path, &from.path, kind == libc::S_IFDIR)?;
+        check.moved(&to.path, &from.path, is_late || facts.st_mode & libc::S_IFMT == libc::S_IFDIR)?;
     }
-    // SAFETY: both names are NUL-terminated.
-    done(
-        unsafe {
-            libc::renameat2(
-                from.directory.as_raw_fd(),
-                from.name.as_ptr(),
-                to.directory.as_raw_fd(),
-                to.name.as_ptr(),
-                flags,
-            )
-        }
-        .into(),
-    )
+    Freeing::Replacement(from, to, flags).answer(replaced.as_ref())
 }
 
 fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), flags: i32) -> Done {
     let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
-    let place = place(asked, from.0, from.1, follow, flags & libc::AT_EMPTY_PATH != 0)?;
-    let entry = entry(asked, to.0, to.1)?;
+    let place = place(asked, check, from.0, from.1, follow, flags & libc::AT_EMPTY_PATH != 0)?;
+    let entry = entry(asked, check, to.0, to.1)?;
     if exists(&entry) {
         return Err(libc::EEXIST);
     }
@@ -901,7 +966,7 @@ fn link(asked: &Asked<'_>, check: &dyn Check, from: (i32, u64), to: (i32, u64), 
 fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
     let [fd, addr, mask, ..] = asked.args;
     let follow = mask as u32 & libc::IN_DONT_FOLLOW == 0;
-    let place = place(asked, libc::AT_FDCWD, addr, follow, false)?;
+    let place = place(asked, check, libc::AT_FDCWD, addr, follow, false)?;
     check_more(asked, check, &place)?;
     let inotify = asked.target.descriptor(fd)?;
     let mask = mask as u32 & !libc::IN_DONT_FOLLOW;
@@ -910,28 +975,66 @@ fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 /// The interpreter that running a file asks for, if it names one.
-pub fn interpreter_of(asked: &Asked<'_>, program: &Place) -> Option<Place> {
+pub fn interpreter_of(asked: &Asked<'_>, check: &dyn Check, program: &Place) -> Option<Place> {
     let file = reopen(&program.fd, libc::O_RDONLY, 0).ok()?;
     let path = interpreter::of(file.into())?;
-    Walker::new(&asked.target).place(libc::AT_FDCWD, &path, true).ok()
+    Walker::new(&asked.target, check).place(libc::AT_FDCWD, &path, true).ok()
 }
 
 /// The program of an exec: checked, and then run by the kernel. What really runs is looked at when it calls again. One that is
 /// removed, or only ever was in memory, is granted by the name that it has then (`processes.rs`).
-pub fn exec_place(asked: &Asked<'_>) -> Result<Place, Errno> {
-    let mut place = named_program(asked)?;
+pub fn exec_place(asked: &Asked<'_>, check: &dyn Check) -> Result<Place, Errno> {
+    let mut place = named_program(asked, check)?;
     if place.path.ends_with(GONE) && facts_of(&place.fd)?.st_nlink == 0 {
         place.path.truncate(place.path.len() - GONE.len());
     }
     Ok(place)
 }
 
-fn named_program(asked: &Asked<'_>) -> Result<Place, Errno> {
+fn named_program(asked: &Asked<'_>, check: &dyn Check) -> Result<Place, Errno> {
     let a = asked.args;
     if asked.number == libc::SYS_execveat {
         let flags = low(a[4]);
         let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-        return place(asked, low(a[0]), a[1], follow, flags & libc::AT_EMPTY_PATH != 0);
+        return place(asked, check, low(a[0]), a[1], follow, flags & libc::AT_EMPTY_PATH != 0);
     }
-    place(asked, libc::AT_FDCWD, a[0], true, false)
+    place(asked, check, libc::AT_FDCWD, a[0], true, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_is_given_up_apart() {
+        let base = std::env::temp_dir().join(format!("trace-freeing-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let entry = |name: &str| Entry {
+            directory: std::fs::File::open(&base).unwrap().into(),
+            name: std::ffi::CString::new(name).unwrap(),
+            path: Vec::new(),
+            is_directory: false,
+        };
+        for (name, size, is_apart) in [("small", 1, false), ("large", LARGE as usize, true)] {
+            let fill = || {
+                std::fs::write(base.join(name), vec![1; size]).unwrap();
+                // File systems find room for what is written when they write it.
+                std::fs::File::open(base.join(name)).unwrap().sync_all().unwrap();
+                std::fs::write(base.join("new"), "new").unwrap();
+                facts_at(&entry(name)).unwrap()
+            };
+            for freeing in [Freeing::Removal(entry(name), 0), Freeing::Replacement(entry("new"), entry(name), 0)] {
+                let facts = fill();
+                match freeing.answer(Some(&facts)).unwrap_or_else(Answer::Refused) {
+                    Answer::Slow(Slow::Freeing(freeing)) => {
+                        assert!(is_apart && facts_at(&entry(name)).unwrap().st_blocks == facts.st_blocks);
+                        assert_eq!(freeing.perform(), Ok(0));
+                    }
+                    answer => assert!(!is_apart && matches!(answer, Answer::Value(0))),
+                }
+                assert!(facts_at(&entry(name)).is_none_or(|facts| facts.st_size == 3));
+            }
+        }
+        std::fs::remove_dir_all(&base).unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use libc::{RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS};
 
+use super::supervise::Check;
 use super::target::{Errno, Target, errno, errno_of};
 use crate::pidfd::owned;
 use crate::resolve::join;
@@ -105,6 +106,8 @@ pub const RESOLVE_ALL: u64 =
 /// Resolves names for one thread.
 pub struct Walker<'a> {
     target: &'a Target<'a>,
+    /// Asked before a link of another process is followed.
+    check: &'a dyn Check,
     own: u32,
     /// How the thread wants names to be resolved, `RESOLVE_*` of openat2(2); 0: as by any call.
     resolve: u64,
@@ -112,13 +115,13 @@ pub struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     #[must_use]
-    pub fn new(target: &'a Target<'a>) -> Walker<'a> {
-        Walker::with(target, 0)
+    pub fn new(target: &'a Target<'a>, check: &'a dyn Check) -> Walker<'a> {
+        Walker::with(target, check, 0)
     }
 
     #[must_use]
-    pub fn with(target: &'a Target<'a>, resolve: u64) -> Walker<'a> {
-        Walker { target, own: std::process::id(), resolve }
+    pub fn with(target: &'a Target<'a>, check: &'a dyn Check, resolve: u64) -> Walker<'a> {
+        Walker { target, check, own: std::process::id(), resolve }
     }
 
     fn base(&self, dirfd: i32, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
@@ -218,6 +221,8 @@ impl<'a> Walker<'a> {
             if !place.path.starts_with(own.as_bytes()) && facts_of(&fd)?.st_nlink == 0 {
                 return Err(libc::EACCES);
             }
+            // The kernel asks who follows such a link, which is this process.
+            self.check.reads_link(&join(&place.path, name))?;
             let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
             return Ok(Place { fd, path, own: is_own, descriptor: number.filter(|_| is_own) });
         }

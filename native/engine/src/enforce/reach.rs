@@ -4,18 +4,23 @@ use trace_format::procfs::OPEN_TO_ALL;
 
 use super::rules::verb;
 
-/// The process that somebody reaches into who reads, writes or lists a canonical path; `None`: none is.
+/// Directories in which names tell what a process holds, and for what.
+const HELD: [&[u8]; 3] = [b"fd/", b"fdinfo/", b"map_files/"];
+
+/// The process that somebody reaches into who reads, writes, lists or looks at a canonical path; `None`: none is.
 #[must_use]
 pub fn reached(bits: u16, path: &[u8]) -> Option<i32> {
     let changes = bits & (verb::WRITE | verb::CHMETA) != 0;
-    if !changes && bits & (verb::READ | verb::LIST) == 0 {
+    let reads = bits & (verb::READ | verb::LIST) != 0;
+    if !changes && !reads && bits & verb::STAT == 0 {
         return None;
     }
     let (pid, rest) = number_of(path.strip_prefix(b"/proc/")?)?;
     let name = rest.strip_prefix(b"task/").and_then(number_of).map_or(rest, |(_, rest)| rest);
     let name = if name.starts_with(b"net/") { b"net" } else { name };
-    let is_open = OPEN_TO_ALL.iter().any(|open| open.as_bytes() == name);
-    (changes || !is_open).then_some(pid)
+    let is_open = || OPEN_TO_ALL.iter().any(|open| open.as_bytes() == name);
+    let is_held = || HELD.iter().any(|directory| name.starts_with(directory));
+    (changes || (reads && !is_open()) || is_held()).then_some(pid)
 }
 
 /// A number at the head, and what follows the slash behind it.
@@ -39,6 +44,10 @@ mod tests {
         }
         assert_eq!(reached(verb::WRITE, b"/proc/12/oom_score_adj"), Some(12));
         assert_eq!(reached(verb::STAT, b"/proc/12/mem"), None);
+        assert_eq!(reached(verb::STAT, b"/proc/12/fd"), None);
+        for path in ["/proc/12/fd/0", "/proc/12/task/13/fdinfo/0", "/proc/12/map_files/0-1"] {
+            assert_eq!(reached(verb::STAT, path.as_bytes()), Some(12), "{path}");
+        }
         for path in ["/proc/meminfo", "/proc/sys/kernel/12", "/proc", "/proc12/mem", "/tmp/12/mem"] {
             assert_eq!(reached(verb::READ | verb::WRITE, path.as_bytes()), None, "{path}");
         }

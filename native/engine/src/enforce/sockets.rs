@@ -11,7 +11,7 @@ pub use accepting::{Accepting, accept};
 pub use bound::Bound;
 pub use sending::{Sending, SendingMany, sendmmsg, sendmsg, sendto};
 
-use super::apart::{self, RESTART};
+use super::apart::{self, Held, RESTART};
 use super::paths::{Walker, name_of};
 use super::rules::Peer;
 use super::supervise::{Answer, Asked, Caller, Check, Slow};
@@ -92,11 +92,17 @@ fn family_of(socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<i32, Errno
 
 /// What an address names, for a grant; `None` for families that are granted with the socket itself, and for the address
 /// that takes a connection back.
-fn peer_of(asked: &Asked<'_>, socket: &OwnedFd, use_of: Use, address: &[u8]) -> Result<Option<Peer>, Errno> {
+fn peer_of(
+    asked: &Asked<'_>,
+    check: &dyn Check,
+    socket: &OwnedFd,
+    use_of: Use,
+    address: &[u8],
+) -> Result<Option<Peer>, Errno> {
     let family = family_of(socket, use_of, address)?;
     Ok(match family {
         libc::AF_INET | libc::AF_INET6 => Some(internet_peer(family, address, protocol_of(socket)?)?),
-        libc::AF_UNIX => unix_peer(asked, &address[SUN_PATH..])?,
+        libc::AF_UNIX => unix_peer(asked, check, &address[SUN_PATH..])?,
         _ => None,
     })
 }
@@ -112,14 +118,14 @@ fn internet_peer(family: i32, address: &[u8], protocol: &'static str) -> Result<
     Ok(Peer::Internet { protocol, host, port: u16::from_be_bytes(*port) })
 }
 
-fn unix_peer(asked: &Asked<'_>, name: &[u8]) -> Result<Option<Peer>, Errno> {
+fn unix_peer(asked: &Asked<'_>, check: &dyn Check, name: &[u8]) -> Result<Option<Peer>, Errno> {
     match name.first() {
         // The kernel chooses a name.
         None => Ok(None),
         Some(0) => Ok(Some(Peer::UnixAbstract(name[1..].to_vec()))),
         Some(_) => {
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-            let place = Walker::new(&asked.target).place(libc::AT_FDCWD, &name[..end], true)?;
+            let place = Walker::new(&asked.target, check).place(libc::AT_FDCWD, &name[..end], true)?;
             Ok(Some(Peer::UnixPath(place.path)))
         }
     }
@@ -143,7 +149,7 @@ fn held_address(
 ) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
     let name = &bytes[SUN_PATH..];
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let place = Walker::new(&asked.target).place(libc::AT_FDCWD, &name[..end], true)?;
+    let place = Walker::new(&asked.target, check).place(libc::AT_FDCWD, &name[..end], true)?;
     check.peer(verb, &Peer::UnixPath(place.path))?;
     let mut named = bytes[..SUN_PATH].to_vec();
     named.extend_from_slice(name_of(&place.fd).as_bytes_with_nul());
@@ -167,7 +173,7 @@ fn checked_address(
     if is_unix_path(&bytes) {
         return held_address(asked, &bytes, check, "connect");
     }
-    if let Some(peer) = peer_of(asked, socket, use_of, &bytes)? {
+    if let Some(peer) = peer_of(asked, check, socket, use_of, &bytes)? {
         check.peer("connect", &peer)?;
     }
     Ok((bytes, None))
@@ -226,18 +232,21 @@ impl Slow {
             Slow::Send(sending) => sending.may_wait(),
             Slow::SendMany(sending) => sending.may_wait(),
             Slow::Accept(accepting) => accepting.may_wait(),
+            Slow::Freeing(_) => true,
         };
         if may_wait { Answer::Slow(self) } else { self.perform(caller) }
     }
 
-    /// How many it holds, at most, until it is performed.
+    /// What it holds, at most, until it is performed.
     #[must_use]
-    pub fn descriptors(&self) -> usize {
+    pub fn held(&self) -> Held {
+        let besides = |Held { descriptors, bytes }| Held { descriptors: 1 + descriptors, bytes };
         match self {
             // The socket, and the directory of its peer or what was accepted.
-            Slow::Connect { .. } | Slow::Accept(_) => 2,
-            Slow::Send(sending) => 1 + sending.held(),
-            Slow::SendMany(sending) => 1 + sending.held(),
+            Slow::Connect { .. } | Slow::Accept(_) => Held { descriptors: 2, bytes: 0 },
+            Slow::Send(sending) => besides(sending.held()),
+            Slow::SendMany(sending) => besides(sending.held()),
+            Slow::Freeing(freeing) => Held { descriptors: freeing.descriptors(), bytes: 0 },
         }
     }
 
@@ -253,6 +262,7 @@ impl Slow {
             Slow::Send(sending) => Answer::from_result(sending.perform(caller)),
             Slow::SendMany(sending) => Answer::from_result(sending.perform(caller)),
             Slow::Accept(accepting) => accepting.perform(caller),
+            Slow::Freeing(freeing) => Answer::from_result(apart::patiently(caller, || freeing.perform())),
         }
     }
 }
@@ -264,11 +274,11 @@ pub fn bind(asked: &Asked<'_>, check: &dyn Check, bound: &mut Bound) -> Done {
     if is_unix_path(&bytes) {
         let name = &bytes[SUN_PATH..];
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let entry = Walker::new(&asked.target).entry(libc::AT_FDCWD, &name[..end])?;
+        let entry = Walker::new(&asked.target, check).entry(libc::AT_FDCWD, &name[..end])?;
         check.peer("bind", &Peer::UnixPath(entry.path.clone()))?;
         return bound.bind(&socket, entry, bytes, asked.target.umask());
     }
-    if let Some(peer) = peer_of(asked, &socket, Use::Bind, &bytes)? {
+    if let Some(peer) = peer_of(asked, check, &socket, Use::Bind, &bytes)? {
         check.peer("bind", &peer)?;
     }
     // SAFETY: the address has that length.
@@ -289,10 +299,10 @@ fn check_bound(asked: &Asked<'_>, verb: &str, check: &dyn Check, bound: &Bound) 
     } else if is_unix_path(bytes) {
         let name = &bytes[SUN_PATH..];
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let entry = Walker::new(&asked.target).entry(libc::AT_FDCWD, &name[..end])?;
+        let entry = Walker::new(&asked.target, check).entry(libc::AT_FDCWD, &name[..end])?;
         Some(Peer::UnixPath(entry.path))
     } else {
-        peer_of(asked, &socket, Use::Bind, bytes)?
+        peer_of(asked, check, &socket, Use::Bind, bytes)?
     };
     if let Some(peer) = peer {
         check.bound(verb, &peer)?;

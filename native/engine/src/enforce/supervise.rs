@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::apart::{Apart, Holder, patiently};
+use super::apart::{Apart, Held, Holder, patiently};
 use super::choices;
 use super::files;
 use super::filter::{self, Controlled};
@@ -40,7 +40,7 @@ pub enum Answer {
     Pass,
     /// On a thread of its own.
     Slow(Slow),
-    /// Opening a device or named pipe, which may wait: the object, flags, close-on-exec.
+    /// Opening a device or named pipe, or a file that it empties, which may wait: the object, flags, close-on-exec.
     SlowOpen(OwnedFd, i32, bool),
     Refused(Errno),
 }
@@ -61,6 +61,7 @@ pub enum Slow {
     Send(sockets::Sending),
     SendMany(sockets::SendingMany),
     Accept(sockets::Accepting),
+    Freeing(files::Freeing),
 }
 
 /// The thread that made a call.
@@ -448,11 +449,11 @@ impl Supervisor {
         let is_fresh = self.processes.borrow_mut().known(asked.target.tgid).is_some_and(|process| process.fresh);
         // Who learns is told of the first program as well, and of what the kernel opens besides, for which Landlock asks later.
         if !is_fresh || check.learn {
-            let place = files::exec_place(asked)?;
+            let place = files::exec_place(asked, check)?;
             check.path(verb::EXEC, &place.path)?;
             let mut next = Some(place).filter(|_| check.learn);
             for _ in 0..MAX_INTERPRETERS {
-                next = next.and_then(|program| files::interpreter_of(asked, &program));
+                next = next.and_then(|program| files::interpreter_of(asked, check, &program));
                 let Some(found) = &next else { break };
                 check.path(verb::EXEC, &found.path)?;
             }
@@ -522,12 +523,12 @@ impl Supervisor {
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
-                let holder = Holder { role, descriptors: slow.descriptors() };
+                let holder = Holder { role, held: slow.held() };
                 self.apart.start((tid, tgid, id), holder, move |caller| slow.perform(caller));
             }
             Answer::SlowOpen(object, flags, cloexec) => {
                 // The object, and what is opened of it.
-                let holder = Holder { role, descriptors: 2 };
+                let holder = Holder { role, held: Held { descriptors: 2, bytes: 0 } };
                 self.apart.start((tid, tgid, id), holder, move |caller| {
                     let opened = patiently(caller, || files::reopen(&object, flags, 0));
                     opened.map_or_else(Answer::Refused, |fd| Answer::Descriptor(fd, cloexec))

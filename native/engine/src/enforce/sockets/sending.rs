@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option, patiently};
+use crate::enforce::apart::Held;
 use crate::enforce::filter::OLD_ROUTING_HEADER;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
@@ -92,9 +93,27 @@ struct Control {
 }
 
 impl Sending {
-    /// How many descriptors it holds besides the socket: that of its peer, and those in the message.
-    pub fn held(&self) -> usize {
-        usize::from(self.hold.is_some()) + self.control.rights.len()
+    /// What it holds besides the socket: a descriptor of its peer and those in the message; what is known of it, and what is copied of
+    /// the program at once.
+    pub fn held(&self) -> Held {
+        Held {
+            descriptors: usize::from(self.hold.is_some()) + self.control.rights.len(),
+            bytes: self.known() + self.pieces.total().min(self.most() as u64) as usize,
+        }
+    }
+
+    fn known(&self) -> usize {
+        size_of::<Sending>() + self.pieces.0.len() * size_of::<(u64, u64)>() + self.control.bytes.len()
+    }
+
+    /// A stream goes bit by bit; the last byte of urgent data is that of its call.
+    fn is_cut(&self) -> bool {
+        self.is_stream && self.flags & libc::MSG_OOB == 0
+    }
+
+    /// Most bytes that are copied at once.
+    fn most(&self) -> usize {
+        if self.is_cut() { MAX_COPIED } else { MAX_MESSAGE }
     }
 
     /// To copy much takes long as well, and does not end while somebody reads at the other end.
@@ -116,9 +135,7 @@ impl Sending {
         if !self.is_stream && self.pieces.total() > MAX_MESSAGE as u64 {
             return Err(libc::EMSGSIZE);
         }
-        // The last byte of urgent data is that of its call.
-        let is_cut = self.is_stream && self.flags & libc::MSG_OOB == 0;
-        let most = if is_cut { MAX_COPIED } else { MAX_MESSAGE };
+        let most = self.most();
         let mut sent = 0;
         loop {
             let one = self.pieces.take(caller, most).and_then(|data| Ok((self.send_one(caller, &data)?, data.len())));
@@ -345,7 +362,7 @@ pub fn sendmmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
             Err(_) => break,
             Ok(sending) => sending,
         };
-        held += sending.held();
+        held += sending.held().descriptors;
         pieces += sending.pieces.0.len() + sending.control.bytes.len() / size_of::<libc::iovec>();
         if !messages.is_empty() && (held > MOST_HELD || pieces > MOST_PIECES) {
             break;
@@ -362,9 +379,12 @@ impl SendingMany {
         total > MAX_MESSAGE as u64 || self.0.iter().any(|(_, sending)| sending.may_wait())
     }
 
-    /// How many descriptors they hold besides the socket.
-    pub fn held(&self) -> usize {
-        self.0.iter().map(|(_, sending)| sending.held()).sum()
+    /// As [`Sending::held`]; one is copied at a time.
+    pub fn held(&self) -> Held {
+        let all = || self.0.iter().map(|(_, sending)| (sending, sending.held()));
+        let known: usize = all().map(|(sending, _)| sending.known()).sum();
+        let copied = all().map(|(sending, held)| held.bytes - sending.known()).max().unwrap_or(0);
+        Held { descriptors: all().map(|(_, held)| held.descriptors).sum(), bytes: known + copied }
     }
 
     /// One by one, until one is not sent as a whole.
@@ -415,5 +435,10 @@ mod tests {
         assert!(sending(most + 1, libc::MSG_DONTWAIT).may_wait());
         let many = |length: u64| SendingMany((0..4).map(|at| (at, sending(length, libc::MSG_DONTWAIT))).collect());
         assert!(!many(most / 4).may_wait() && many(most / 4 + 1).may_wait());
+        // What waits is held a bit of; what goes as a whole, as a whole.
+        assert!(sending(most, 0).held().bytes < 2 * MAX_COPIED);
+        let message = || Sending { is_stream: false, ..sending(most, 0) };
+        let (one, four) = (message().held().bytes, SendingMany((0..4).map(|at| (at, message())).collect()));
+        assert!(one >= MAX_MESSAGE && (one..2 * MAX_MESSAGE).contains(&four.held().bytes));
     }
 }
