@@ -97,6 +97,8 @@ export class AccessReader {
   readonly #facts: CallFacts;
   /** Address that a socket object was bound to. */
   readonly #bound = new Map<number, string>();
+  /** Names of directories that programs had open, once they are asked for. */
+  #directories: ReadonlySet<string> | undefined;
   #cwd = "/";
 
   constructor(trace: TraceContext) {
@@ -182,7 +184,7 @@ export class AccessReader {
     const opened = refObject(batch, i, this.#trace, Slot.Ret);
     // Another descriptor of a pipe or socket that the program has already: there is no path to grant.
     if (opened !== undefined && pathOf(opened) === undefined && isDescriptorName(path)) return;
-    const kind = opened?.kind;
+    const kind = opened?.kind ?? this.#kindUnseen(batch, i, path);
     if ((flags & O_PATH) !== 0) {
       emit("stat", path);
       return;
@@ -215,6 +217,17 @@ export class AccessReader {
     const base = this.#facts.shape(batch, i)?.bases[n] ?? -1;
     if (!given || (base >= 0 && (this.#low(batch, i, base) | 0) !== AT_FDCWD)) return undefined;
     return resolve("/", this.#cwd, given);
+  }
+
+  /** What an open found whose result is not in the recording, where what was done with the descriptor later tells that. */
+  #kindUnseen(batch: EventBatch, i: number, path: string): string | undefined {
+    if (!isResultless(batch, i)) return undefined;
+    this.#directories ??= new Set(
+      Array.from(this.#trace.objects)
+        .filter(({ kind }) => kind === "dir")
+        .map((object) => object.path),
+    );
+    return this.#directories.has(path) ? "dir" : undefined;
   }
 
   #openFlags(batch: EventBatch, i: number, name: string, flagsAt: number): number {

@@ -7,7 +7,7 @@ import { refObject, rowIndex } from "../decode/context.js";
 import { captureText, decodeExec } from "../decode/event.js";
 import { known } from "../decode/flags.js";
 import { NAMES } from "../decode/names.generated.js";
-import { type EventBatch, EventKind } from "../trace/batch.js";
+import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
 import type { Trace } from "../trace/trace.js";
 import {
   AccessReader,
@@ -326,7 +326,11 @@ export class Collector {
     // What nobody saw the end of is needed as much as what worked. Its arguments tell all about it, but what kind of file an
     // open would have found.
     if (isResultless(batch, i) && OPENS.has(name)) {
-      this.#unknown.add("a file was being opened when the recording or the thread ended");
+      this.#unknown.add(
+        ((batch.flags[i] ?? 0) & EventFlag.NoResult) !== 0
+          ? "what calls resulted in is not in the recording (--backend=notify): what failed is granted as what worked"
+          : "a file was being opened when the recording or the thread ended",
+      );
     }
     this.#reader.read(batch, i, name, process.cwd, (verb, object) => {
       const failure = error === FAILS_AFTERWARDS.get(verb) ? undefined : error;

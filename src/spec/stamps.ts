@@ -157,5 +157,5 @@ export function agreedStamps(
 /** The name with what stands for its stamps; `isScratch`: in a directory for temporary files. */
 export function withoutStamps(name: string, stamps: Stamps, isScratch = false): string {
   const whole = (isScratch ? stamps.get(AMONG_TEMPORARY) : undefined) ?? stamps.get(ANYWHERE);
-  return whole ?? name.replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
+  return (whole ?? name).replace(/[0-9A-Za-z]+/g, (word) => stamps.get(word) ?? word);
 }

@@ -327,4 +327,24 @@ os.system("true"); socket.socket().connect_ex(("127.0.0.1", 1)); sys.exit(len(sy
     expect(failed.stderr).toMatch(said);
     place.leave();
   });
+
+  it("directories as what they are where it has no results", () => {
+    const place = new SpecPlace({
+      "app.sh": 'for name in *; do echo "$name"; done < .; cat app.sh',
+    });
+    try {
+      const record = ["record", "-q", "--backend=notify", "-o", "../base.trace", "sh", "app.sh"];
+      expect(place.trace(...record).status).toBe(0);
+      const made = place.trace("spec", "gen", "-o", "../app.spec", "../base.trace");
+      expect(made.stderr).toContain("--backend=notify");
+      const spec = readFileSync(join(place.base, "app.spec"), "utf8");
+      expect(spec).toContain("{verb: list, object: $PWD,");
+      expect(spec).not.toContain("{verb: read, object: $PWD,");
+      const ran = place.trace("spec", "run", "../app.spec");
+      expect(ran.stderr).toBe("");
+      expect(ran.stdout).toMatch(/^app\.sh\n/);
+    } finally {
+      place.leave();
+    }
+  });
 });

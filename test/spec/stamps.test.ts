@@ -107,6 +107,16 @@ describe("a name that was made for its maker alone", () => {
   const general = (name: string, isScratch = true) =>
     withoutStamps(name, found([name, true]).get(`/w/${name}`) ?? new Map(), isScratch);
 
+  it("has the number of its maker beside what is random", () => {
+    const finder = new StampFinder({ startSeconds: START, startNanos: 0 });
+    finder.told(1, 6669);
+    const path = "/w/valgrind_proc_6669_auxv_9da44e32";
+    finder.made(1, path, SECOND, true);
+    expect(withoutStamps(path.slice(3), finder.found.get(path) ?? new Map(), true)).toBe(
+      "valgrind_proc_@{pid}_auxv_*",
+    );
+  });
+
   it("is random among temporary files, though it be letters alone", () => {
     expect(general("uogyfryj")).toBe("*");
     expect(general("pip-uogyfryj.whl")).toBe("pip-*.whl");
