@@ -8,6 +8,7 @@ import { captureText, decodeExec } from "../decode/event.js";
 import { known } from "../decode/flags.js";
 import { NAMES } from "../decode/names.generated.js";
 import { type EventBatch, EventFlag, EventKind } from "../trace/batch.js";
+import { replayability, type TraceInfo } from "../trace/info.js";
 import type { Trace } from "../trace/trace.js";
 import {
   AccessReader,
@@ -164,6 +165,7 @@ export class Collector {
         `the recorder lost ${lost.tasks} tasks and ${lost.descriptors} descriptors: accesses may be missing`,
       );
     }
+    for (const gap of gapsOf(this.#trace.info)) this.#unknown.add(gap);
     for (const note of notes) if (/lost|not recorded|unseen/.test(note)) this.#unknown.add(note);
     return {
       roles: this.#roles,
@@ -527,3 +529,18 @@ export const PID_MARK = "\u0000";
 const PID_DIRECTORY = `/proc/${PID_MARK}`;
 /** `Lost::TaskGone` of native/format/src/event.rs. */
 const LOST_TASK = 1;
+
+/** What is missing in a recording because of how it was made. */
+function gapsOf(info: Pick<TraceInfo, "facts">): string[] {
+  const { observedBy } = replayability(info);
+  const only = info.facts.get("only");
+  return [
+    ...(observedBy.includes("-p")
+      ? ["the program ran already when its recording began (-p): what it needs to start is missing"]
+      : []),
+    ...(only ? [`only some calls were recorded (-e ${only}): what others need is missing`] : []),
+    ...(info.facts.get("data") === "none"
+      ? ["no memory was recorded (--data=none): files and addresses are missing"]
+      : []),
+  ];
+}

@@ -1,5 +1,7 @@
 /** What kinds of accesses are seen as what they are: recorded, enforced, and proved. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -344,6 +346,35 @@ os.system("true"); socket.socket().connect_ex(("127.0.0.1", 1)); sys.exit(len(sy
       expect(ran.stderr).toBe("");
       expect(ran.stdout).toMatch(/^app\.sh\n/);
     } finally {
+      place.leave();
+    }
+  });
+
+  it("what is missing because of how it was made", async () => {
+    const place = new SpecPlace({ "app.sh": "echo ready; read line" });
+    const notes = (...words: string[]) => {
+      place.trace("record", "-q", "--force", "-o", "../base.trace", "--observe", ...words);
+      const made = place.trace("spec", "gen", "--force", "-o", "../app.spec", "../base.trace");
+      expect(made.status, made.stderr).toBe(0);
+      expect(readFileSync(join(place.base, "app.spec"), "utf8")).not.toContain("unknown: []");
+      return made.stderr;
+    };
+    const running = spawn("sh", [join(place.work, "app.sh")]);
+    try {
+      await once(running.stdout, "data");
+      const end = setTimeout(() => running.stdin.end("\n"), 1000);
+      const observed = spawn(cli, ["record", "-q", "-o", "x.trace", "-p", String(running.pid)], {
+        cwd: place.base,
+        env: place.env,
+      });
+      await once(observed, "exit");
+      clearTimeout(end);
+      const made = place.trace("spec", "gen", "-o", "../x.spec", "../x.trace");
+      expect(made.stderr).toContain("ran already when its recording began (-p)");
+      expect(notes("-e", "openat", "true")).toContain("only some calls were recorded (-e openat)");
+      expect(notes("--data=none", "true")).toContain("no memory was recorded (--data=none)");
+    } finally {
+      running.kill();
       place.leave();
     }
   });
