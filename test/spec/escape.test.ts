@@ -495,6 +495,23 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     expect(await tried(["lease", at("file"), "take"], { calls, grants })).toBe(EAGAIN);
   });
 
+  it("does not follow links that lead to each other ever more often", async () => {
+    const links = join(base, "links");
+    mkdirSync(links);
+    symlinkSync("/proc/self/cwd", join(links, "l0"));
+    for (let k = 1; k < 20; k++) symlinkSync(`l${k - 1}/l${k - 1}`, join(links, `l${k}`));
+    const grants: Words = [["list", "/**"]];
+    const open = (name: string) => tried(["open", join(links, name), "read"], { grants });
+    // Those stand in the directory in which the program does.
+    expect(await open("l0")).toBe(0);
+    expect(await open("l0/links/l0")).toBe(0);
+    for (let k = 0; k < 20; k++) symlinkSync(join(links, `l${k}`), at(`l${k}`));
+    expect(await open("l2")).toBe(0);
+    expect(await open("l19")).toBe(ELOOP);
+    for (let k = 0; k < 20; k++) rmSync(at(`l${k}`));
+    rmSync(links, { recursive: true });
+  });
+
   const takeLease = `import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 fd = os.open(sys.argv[1], os.O_RDWR)

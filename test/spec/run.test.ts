@@ -413,6 +413,27 @@ describe("a program that read all it had when it was recorded", TIMEOUT, () => {
   });
 });
 
+describe.skipIf(lacking("python3"))("a program that tries very long names", TIMEOUT, () => {
+  it("is not told of for ever", () => {
+    const other = new SpecPlace({
+      "app.py": `import os
+for k in range(int(open("count").read())):
+    try: os.open("${`${"x".repeat(200)}/`.repeat(15)}" + str(k), os.O_WRONLY | os.O_CREAT)
+    except OSError: pass
+print("done")`,
+      count: "0",
+    });
+    mkdirSync(join(other.work, `${"x".repeat(200)}/`.repeat(15)), { recursive: true });
+    const app = other.learn("python3", "app.py");
+    writeFileSync(join(other.work, "count"), "8000");
+    const words = `${cli} spec run --supervise=always ${app} 2>&1 | grep -v refused`;
+    const { stdout } = other.run("sh", "-c", words);
+    expect(stdout).toMatch(/^trace: \d+ different accesses were told: others are not$/m);
+    expect(stdout).toMatch(/^done$/m);
+    other.leave();
+  });
+});
+
 describe("a command that the spec has no role for", TIMEOUT, () => {
   it("is told, with how it comes to one", () => {
     const own = new SpecPlace({ "app.sh": "cat words\n", "other.sh": "echo\n", words: "b\n" });

@@ -163,8 +163,9 @@ function isExecutable(path: string): boolean {
 /** How a program comes to a role. */
 const ANOTHER_RUN = "record such a run as well, and give both recordings to trace spec gen";
 
-/** Most different accesses that are told, and remembered for that. */
+/** Most different accesses that are told, and remembered for that, and most characters of them. */
 const MOST_TOLD = 100_000;
+const MOST_CHARACTERS = 1 << 22;
 
 /** As timeout(1). */
 const TIMED_OUT = 124;
@@ -180,6 +181,7 @@ class Teller {
   /** What each role may run under the name of a link, as the loader that programs name is one. */
   readonly #runs: ReadonlySet<string>;
   readonly #told = new Map<string, number>();
+  #characters = 0;
   #isFull = false;
   /** What failed when it was recorded as well, which only matters to a program that fails now. */
   readonly #late: string[] = [];
@@ -213,8 +215,9 @@ class Teller {
       return;
     }
     const { role, call, verb, object, grant, killed } = refusal;
+    if (!this.#isNew(`${role} ${verb} ${object}`)) return;
     const proposal = this.#learner.proposal(grant);
-    if (!this.#isNew(`${role} ${verb} ${object}`) || this.#options.quiet === true) return;
+    if (this.#options.quiet === true) return;
     const error = this.#failed.get(`${role} ${grant.verb} ${grant.object}`);
     const before = error === undefined ? "" : `, which failed with ${error} when it was recorded`;
     if (killed && !this.#hasRole(object)) {
@@ -264,9 +267,10 @@ class Teller {
   /** Whether it comes for the first time. A program that tries anything is not told of for ever. */
   #isNew(key: string): boolean {
     const times = (this.#told.get(key) ?? 0) + 1;
-    if (times === 1 && this.#told.size >= MOST_TOLD) {
+    if (times === 1) this.#characters += key.length;
+    if (times === 1 && (this.#told.size >= MOST_TOLD || this.#characters > MOST_CHARACTERS)) {
       if (!this.#isFull && this.#options.quiet !== true)
-        say(`trace: ${MOST_TOLD} different accesses were told: others are not`);
+        say(`trace: ${this.#told.size} different accesses were told: others are not`);
       this.#isFull = true;
       return false;
     }

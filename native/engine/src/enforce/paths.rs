@@ -1,6 +1,7 @@
 //! What a path means to the thread that names it: the object itself, held open without rights, and its canonical name.
 //! What is checked and what is then used are the same object, so that nothing can be exchanged in between.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -62,8 +63,10 @@ impl Entry {
 /// What the kernel adds to the name of a file that is gone, proc(5).
 pub const GONE: &[u8] = b" (deleted)";
 
-/// Most links that are followed by hand.
+/// Most links that lead to a file which is made, as the kernel follows.
 const MAX_LINKS: u32 = 40;
+/// Most steps by hand: a link, or a name behind one of `/proc`.
+const MAX_STEPS: u32 = 64;
 
 #[repr(C)]
 struct OpenHow {
@@ -111,6 +114,9 @@ pub struct Walker<'a> {
     own: u32,
     /// How the thread wants names to be resolved, `RESOLVE_*` of openat2(2); 0: as by any call.
     resolve: u64,
+    /// Steps that may still be taken by hand. For all links together, as the kernel counts them: one that leads twice to another one,
+    /// which does the same, and so on, would keep everybody waiting.
+    steps: Cell<u32>,
 }
 
 impl<'a> Walker<'a> {
@@ -121,7 +127,7 @@ impl<'a> Walker<'a> {
 
     #[must_use]
     pub fn with(target: &'a Target<'a>, check: &'a dyn Check, resolve: u64) -> Walker<'a> {
-        Walker { target, check, own: std::process::id(), resolve }
+        Walker { target, check, own: std::process::id(), resolve, steps: Cell::new(MAX_STEPS) }
     }
 
     fn base(&self, dirfd: i32, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
@@ -145,7 +151,7 @@ impl<'a> Walker<'a> {
         let named = own.as_deref().unwrap_or(path);
         let base = base.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
         if self.resolve == 0 {
-            return self.walk(base, named, follow, MAX_LINKS);
+            return self.walk(base, named, follow);
         }
         self.restricted(base, named, follow)
     }
@@ -161,7 +167,7 @@ impl<'a> Walker<'a> {
         })?;
         let path = canonical(&fd)?;
         match self.exchanged(&path) {
-            Some(meant) => self.walk(libc::AT_FDCWD, &meant, follow, MAX_LINKS),
+            Some(meant) => self.walk(libc::AT_FDCWD, &meant, follow),
             None => Ok(Place { fd, path, own: false, descriptor: None }),
         }
     }
@@ -173,7 +179,7 @@ impl<'a> Walker<'a> {
         Ok(Place { fd, path, own: true, descriptor: Some(number) })
     }
 
-    fn walk(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
+    fn walk(&self, base: i32, path: &[u8], follow: bool) -> Result<Place, Errno> {
         let flags = if follow { 0 } else { libc::O_NOFOLLOW };
         match open_path(base, path, flags, RESOLVE_NO_MAGICLINKS) {
             Ok(fd) => {
@@ -181,29 +187,35 @@ impl<'a> Walker<'a> {
                 // The supervisor's own directory of /proc, where the thread's was meant.
                 match self.exchanged(&found) {
                     Some(meant) => {
-                        let links = links.checked_sub(1).ok_or(libc::ELOOP)?;
-                        self.walk(libc::AT_FDCWD, &meant, follow, links)
+                        self.step()?;
+                        self.walk(libc::AT_FDCWD, &meant, follow)
                     }
                     None => Ok(Place { fd, path: found, own: false, descriptor: None }),
                 }
             }
-            Err(libc::ELOOP) if links > 0 => self.by_hand(base, path, follow, links - 1),
+            Err(libc::ELOOP) => self.by_hand(base, path, follow),
             Err(errno) => Err(errno),
         }
     }
 
+    fn step(&self) -> Result<(), Errno> {
+        self.steps.set(self.steps.get().checked_sub(1).ok_or(libc::ELOOP)?);
+        Ok(())
+    }
+
     /// A magic link is on the way: directory and last name are looked at one after the other.
-    fn by_hand(&self, base: i32, path: &[u8], follow: bool, links: u32) -> Result<Place, Errno> {
+    fn by_hand(&self, base: i32, path: &[u8], follow: bool) -> Result<Place, Errno> {
+        self.step()?;
         let (directory, name) = split(path).ok_or(libc::ELOOP)?;
         let directory = if directory.is_empty() { b".".as_slice() } else { directory };
-        let place = self.walk(base, directory, true, links)?;
+        let place = self.walk(base, directory, true)?;
         let at = place.fd.as_raw_fd();
         if !follow {
-            return self.walk(at, name, false, links);
+            return self.walk(at, name, false);
         }
         let link = open_path(at, name, libc::O_NOFOLLOW, 0)?;
         if !is_link(&link)? {
-            return self.walk(at, name, true, links);
+            return self.walk(at, name, true);
         }
         if is_proc(&link)? {
             let fd = open_path(at, name, 0, 0)?;
@@ -211,7 +223,7 @@ impl<'a> Walker<'a> {
             let own = format!("/proc/{}/", self.target.tgid);
             // `self`, seen by the supervisor.
             if let Some(meant) = self.exchanged(&path) {
-                return self.walk(libc::AT_FDCWD, &meant, true, links);
+                return self.walk(libc::AT_FDCWD, &meant, true);
             }
             let is_own = place.path.starts_with(own.as_bytes()) && place.path.ends_with(b"/fd");
             if !is_own && !path.starts_with(b"/") {
@@ -233,7 +245,7 @@ impl<'a> Walker<'a> {
         let length = usize::try_from(length).map_err(|_| errno())?;
         let target = &buffer[..length];
         let own = self.rewritten(target);
-        self.walk(at, own.as_deref().unwrap_or(target), true, links)
+        self.walk(at, own.as_deref().unwrap_or(target), true)
     }
 
     /// `/proc/self` of the thread, where it stands at the head of a path.
@@ -290,7 +302,7 @@ impl<'a> Walker<'a> {
             let text = trimmed(own.as_deref().unwrap_or(&text));
             let (directory, name) = split(text).ok_or(libc::ENOENT)?;
             let directory = if directory.is_empty() { b".".as_slice() } else { directory };
-            entry = Entry::new(self.walk(entry.directory.as_raw_fd(), directory, true, MAX_LINKS)?, name, false)?;
+            entry = Entry::new(self.walk(entry.directory.as_raw_fd(), directory, true)?, name, false)?;
         }
         Err(libc::ELOOP)
     }

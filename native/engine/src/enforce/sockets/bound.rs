@@ -1,15 +1,20 @@
 //! Unix sockets that were bound to a path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::{SUN_PATH, option};
-use crate::enforce::paths::Entry;
+use crate::enforce::paths::{Entry, facts_of};
 use crate::enforce::supervise::Answer;
 use crate::enforce::target::{Errno, checked};
 
 /// Most sockets of which it is known.
 const MAX_BOUND: usize = 1 << 16;
+/// So many may be gone before that is looked at, or as many as there are.
+const MAX_GONE: usize = 1 << 10;
+/// All sockets of the family that there are, a line each behind the first; the seventh word is their number (proc_net_unix(5)).
+const SOCKETS: &str = "/proc/thread-self/net/unix";
+const NUMBER_WORD: usize = 6;
 /// `sizeof sun_path`.
 const SUN_PATH_SIZE: usize = 108;
 
@@ -19,16 +24,23 @@ struct Named {
     path: Vec<u8>,
     /// The address as the program gave it, ended with NUL as the kernel does.
     given: Vec<u8>,
+    /// Its number among those that there are.
+    number: u64,
 }
 
 /// Paths of sockets, by the cookies that the kernel gives them for life.
 #[derive(Default)]
-pub struct Bound(HashMap<u64, Named>);
+pub struct Bound {
+    named: HashMap<u64, Named>,
+    /// How many of them there were when it was looked last.
+    left: usize,
+}
 
 impl Bound {
     /// Binds a socket to a name in a directory that is held, so that neither can be exchanged for another after the check.
     pub fn bind(&mut self, socket: &OwnedFd, entry: Entry, given: Vec<u8>, umask: u32) -> Result<Answer, Errno> {
-        if self.0.len() >= MAX_BOUND {
+        self.make_room();
+        if self.named.len() >= MAX_BOUND {
             return Err(libc::ENOBUFS);
         }
         let cookie = option::<u64>(socket, libc::SO_COOKIE)?;
@@ -37,12 +49,25 @@ impl Bound {
         let mut given = given;
         given.truncate(end);
         given.push(0);
-        self.0.insert(cookie, Named { path: entry.path, given });
+        self.named.insert(cookie, Named { path: entry.path, given, number: facts_of(socket)?.st_ino });
         Ok(Answer::Value(0))
     }
 
+    /// Forgets those that are gone, of which nobody tells.
+    fn make_room(&mut self) {
+        if self.named.len() < (self.left + self.left.max(MAX_GONE)).min(MAX_BOUND) {
+            return;
+        }
+        if let Ok(list) = std::fs::read_to_string(SOCKETS) {
+            let number = |line: &str| line.split_whitespace().nth(NUMBER_WORD)?.parse().ok();
+            let there: HashSet<u64> = list.lines().filter_map(number).collect();
+            self.named.retain(|_, named| there.contains(&named.number));
+        }
+        self.left = self.named.len();
+    }
+
     fn named(&self, socket: &OwnedFd) -> Result<Option<&Named>, Errno> {
-        if self.0.is_empty() { Ok(None) } else { Ok(self.0.get(&option::<u64>(socket, libc::SO_COOKIE)?)) }
+        if self.named.is_empty() { Ok(None) } else { Ok(self.named.get(&option::<u64>(socket, libc::SO_COOKIE)?)) }
     }
 
     pub fn path_of(&self, socket: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
@@ -107,6 +132,32 @@ mod tests {
         assert!(moved.join("name").exists() && !held.join("name").exists());
         assert_eq!(bound.path_of(&socket).unwrap().as_deref(), Some(&b"/checked/name"[..]));
         assert_eq!(bound.given_of(&socket).unwrap(), Some([given.as_slice(), &[0]].concat().as_slice()));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn sockets_that_are_gone_leave_room() {
+        let base = std::env::temp_dir().join(format!("trace-bound-room-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let mut bound = Bound::default();
+        let mut bind = |name: &str| {
+            let directory = OwnedFd::from(std::fs::File::open(&base).unwrap());
+            // SAFETY: a new socket, owned by nobody else.
+            let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)) };
+            let path = name.as_bytes().to_vec();
+            let entry = Entry { directory, name: CString::new(name).unwrap(), path, is_directory: false };
+            let given = [&(libc::AF_UNIX as u16).to_ne_bytes()[..], name.as_bytes()].concat();
+            assert!(bound.bind(&socket, entry, given, 0).is_ok());
+            (socket, bound.named.len())
+        };
+        let (kept, _) = bind("kept");
+        let most = (0..4 * MAX_GONE).map(|_| {
+            let (_socket, known) = bind("gone");
+            std::fs::remove_file(base.join("gone")).unwrap();
+            known
+        });
+        assert!(most.max().unwrap() <= 2 * MAX_GONE);
+        assert_eq!(bound.path_of(&kept).unwrap().as_deref(), Some(&b"kept"[..]));
         std::fs::remove_dir_all(&base).unwrap();
     }
 }
