@@ -22,6 +22,8 @@ int main(void) {
 		return 1;
 	for (int way = 0; way < 4; way++) {
 		pid_t child = fork();
+		/* In a group of its own, which has a parent outside of it: SIGTSTP stops no orphaned one. */
+		setpgid(child, child);
 		if (child == 0)
 			wait_in(way);
 		int status;
