@@ -512,6 +512,20 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     rmSync(links, { recursive: true });
   });
 
+  it("does not wait where a socket is made to wait behind its back", async () => {
+    const socket = `unix:${at("socket")}`;
+    const grants: Words = [
+      ...(["bind", "listen", "accept", "connect"] as const).map((verb) => [verb, socket] as const),
+      ["signal", "role:app"],
+    ];
+    const calls = `socket(unix,stream,0) socket bind listen accept connect sendmsg fork clone set_robust_list fcntl prctl
+      rt_sigaction rt_sigreturn setitimer alarm clock_nanosleep kill`;
+    for (const way of ["accept", "connect", "send"]) {
+      rmSync(at("socket"), { force: true });
+      expect(await tried(["toggle", way, at("socket")], { calls, grants }), way).toBe(0);
+    }
+  });
+
   const takeLease = `import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 fd = os.open(sys.argv[1], os.O_RDWR)

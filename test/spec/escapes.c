@@ -722,6 +722,52 @@ static int hold_up(char **words) {
   return WIFSIGNALED(status) && facts.st_size > 1 ? result : 255;
 }
 
+static void on_signal(int number) { (void)number; }
+
+/* A socket that others make to wait, and not to wait, at every moment, while one accepts, connects or sends: does somebody else get answers? */
+static int toggle(char **words) {
+  const char *way = words[0], *path = words[1];
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  int listening = must(socket(AF_UNIX, SOCK_STREAM, 0)), fd = listening;
+  must(bind(listening, (struct sockaddr *)&address, sizeof address));
+  must(listen(listening, 0));
+  int sends = strcmp(way, "send") == 0, connects = strcmp(way, "connect") == 0;
+  if (sends || connects) fd = must(socket(AF_UNIX, SOCK_STREAM, 0));
+  if (sends) must(connect(fd, (struct sockaddr *)&address, sizeof address));
+  if (connects) must(connect(must(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&address, sizeof address));
+  int children[2];
+  for (int k = 0; k < 2; k++) {
+    if ((children[k] = must(fork())) > 0) continue;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (k == 0) {
+      fcntl(fd, F_SETFL, O_NONBLOCK);
+      fcntl(fd, F_SETFL, 0);
+    }
+    struct sigaction action = {.sa_handler = on_signal};
+    struct itimerval often = {{0, 3000}, {0, 3000}};
+    static char bytes[1 << 16];
+    struct iovec piece = {bytes, sizeof bytes};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (;;) {
+      if (sends) sendmsg(fd, &message, 0);
+      else if (connects) connect(fd, (struct sockaddr *)&address, sizeof address);
+      else accept(fd, NULL, NULL);
+    }
+  }
+  struct stat facts;
+  int result = 0;
+  for (int k = 0; k < 100 && result == 0; k++) {
+    alarm(4);
+    result = outcome(stat(path, &facts));
+    usleep(8000);
+  }
+  for (int k = 0; k < 2; k++) must(kill(children[k], SIGKILL));
+  return result;
+}
+
 /* A call that no kernel has, or one of another ABI. */
 static int unheard_of(char **words) { return outcome(syscall(strtol(words[0], NULL, 0), 0, 0, 0, 0, 0)); }
 
@@ -937,6 +983,7 @@ static const struct {
     {"look-into", look_into},
     {"look-held", look_held},
     {"hold-up", hold_up},
+    {"toggle", toggle},
     {"unheard-of", unheard_of},
     {"resolve", resolve},
     {"send-between", send_between},

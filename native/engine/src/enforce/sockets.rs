@@ -225,16 +225,18 @@ pub fn connect(asked: &Asked<'_>, check: &dyn Check) -> Done {
 }
 
 impl Slow {
-    /// At once where it takes no time, else on a thread of its own.
-    fn answer(self, caller: &Caller<'_>) -> Answer {
-        let may_wait = match &self {
-            Slow::Connect { socket, .. } => is_blocking(socket),
-            Slow::Send(sending) => sending.may_wait(),
-            Slow::SendMany(sending) => sending.may_wait(),
-            Slow::Accept(accepting) => accepting.may_wait(),
-            Slow::Freeing(_) => true,
-        };
-        if may_wait { Answer::Slow(self) } else { self.perform(caller) }
+    /// At once where it takes no time, else on a thread of its own. That a socket lets nobody wait says little: its program, and whoever
+    /// has it as well, may change that at any moment.
+    fn answer(mut self, caller: &Caller<'_>) -> Answer {
+        match &mut self {
+            // To whom datagrams go is only written down.
+            Slow::Connect { socket, .. } if option::<i32>(socket, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM) => {}
+            Slow::Send(sending) if !sending.may_wait() => sending.never_wait(),
+            Slow::SendMany(sending) if !sending.may_wait() => sending.never_wait(),
+            Slow::Accept(accepting) if accepting.is_in_vain() => return Answer::Refused(libc::EAGAIN),
+            _ => return Answer::Slow(self),
+        }
+        self.perform(caller)
     }
 
     /// What it holds, at most, until it is performed.

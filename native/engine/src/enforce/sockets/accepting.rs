@@ -40,8 +40,11 @@ pub fn accept(asked: &Asked<'_>, check: &dyn Check, bound: &Bound, phase: Arc<At
 }
 
 impl Accepting {
-    pub fn may_wait(&self) -> bool {
-        is_blocking(&self.listening)
+    /// Whether there is no connection, and nobody waits for one: what programs ask at the end of each round.
+    pub fn is_in_vain(&self) -> bool {
+        let mut ready = libc::pollfd { fd: self.listening.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one struct of this frame.
+        !is_blocking(&self.listening) && unsafe { libc::poll(&raw mut ready, 1, 0) } == 0
     }
 
     pub fn perform(self, caller: &Caller<'_>) -> Answer {

@@ -121,6 +121,10 @@ impl Sending {
         (self.flags & libc::MSG_DONTWAIT == 0 && is_blocking(&self.socket)) || self.pieces.total() > MAX_MESSAGE as u64
     }
 
+    pub fn never_wait(&mut self) {
+        self.flags |= libc::MSG_DONTWAIT;
+    }
+
     pub fn perform(mut self, caller: &Caller<'_>) -> Result<i64, Errno> {
         let done = self.send(caller);
         // Whoever writes to a stream that nobody reads gets a signal, which the kernel would have given to this thread.
@@ -377,6 +381,10 @@ impl SendingMany {
     pub fn may_wait(&self) -> bool {
         let total: u64 = self.0.iter().map(|(_, sending)| sending.pieces.total()).sum();
         total > MAX_MESSAGE as u64 || self.0.iter().any(|(_, sending)| sending.may_wait())
+    }
+
+    pub fn never_wait(&mut self) {
+        self.0.iter_mut().for_each(|(_, sending)| sending.never_wait());
     }
 
     /// As [`Sending::held`]; one is copied at a time.
