@@ -526,6 +526,18 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     }
   });
 
+  it("does not wait for bytes that are left on a connection", async () => {
+    const grants: Words = [
+      ["bind", "tcp:127.0.0.1:0"],
+      ...(["listen", "accept", "connect"] as const).map(
+        (verb) => [verb, "tcp:127.0.0.1:*"] as const,
+      ),
+    ];
+    const calls = `socket(inet,stream,tcp) socket bind listen accept connect getsockname sendmsg setsockopt fcntl clone wait4
+      alarm      clock_nanosleep`;
+    expect(await tried(["linger", at("file")], { calls, grants })).toBe(0);
+  });
+
   const takeLease = `import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 fd = os.open(sys.argv[1], os.O_RDWR)

@@ -15,6 +15,7 @@ mod files;
 mod filter;
 mod gate;
 mod interpreter;
+mod lent;
 mod paths;
 mod pattern;
 mod policy;

@@ -12,6 +12,7 @@ pub use bound::Bound;
 pub use sending::{Sending, SendingMany, sendmmsg, sendmsg, sendto};
 
 use super::apart::{self, Held, RESTART};
+use super::lent::Lent;
 use super::paths::{Walker, name_of};
 use super::rules::Peer;
 use super::supervise::{Answer, Asked, Caller, Check, Slow};
@@ -289,7 +290,7 @@ pub fn bind(asked: &Asked<'_>, check: &dyn Check, bound: &mut Bound) -> Done {
 }
 
 /// The address that a socket is bound to, checked.
-fn check_bound(asked: &Asked<'_>, verb: &str, check: &dyn Check, bound: &Bound) -> Result<OwnedFd, Errno> {
+fn check_bound(asked: &Asked<'_>, verb: &str, check: &dyn Check, bound: &Bound) -> Result<Lent, Errno> {
     let socket = asked.target.descriptor(asked.args[0])?;
     let mut bytes = [0_u8; MAX_ADDRESS as usize];
     let mut length = bytes.len() as libc::socklen_t;

@@ -21,6 +21,7 @@ use super::apart::{Apart, Held, Holder, patiently};
 use super::choices;
 use super::files;
 use super::filter::{self, Controlled};
+use super::lent::Lent;
 use super::policy::Policy;
 use super::processes::{Processes, Stranger, members_of};
 use super::reach;
@@ -57,7 +58,7 @@ impl Answer {
 
 /// Calls that may wait for others.
 pub enum Slow {
-    Connect { socket: OwnedFd, address: Vec<u8>, _hold: Option<OwnedFd> },
+    Connect { socket: Lent, address: Vec<u8>, _hold: Option<OwnedFd> },
     Send(sockets::Sending),
     SendMany(sockets::SendingMany),
     Accept(sockets::Accepting),

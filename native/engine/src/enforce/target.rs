@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use super::lent::Lent;
 use crate::pidfd::{self, owned};
 use crate::sys::{self, Stat};
 
@@ -83,8 +84,8 @@ impl Target<'_> {
     }
 
     /// Its descriptor, as one of this process.
-    pub fn descriptor(&self, fd: u64) -> Result<OwnedFd, Errno> {
-        pidfd::descriptor(self.thread, fd as i32).map_err(|error| errno_of(&error))
+    pub fn descriptor(&self, fd: u64) -> Result<Lent, Errno> {
+        pidfd::descriptor(self.thread, fd as i32).map(Lent::from).map_err(|error| errno_of(&error))
     }
 
     /// What its descriptor is open on, without the rights to use it.

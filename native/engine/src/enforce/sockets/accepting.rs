@@ -1,18 +1,19 @@
 //! accept(2), performed here: between a check and a call that the kernel does, the program could put another listening socket in
 //! the place of the one that was checked.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Bound, Done, MAX_ADDRESS, check_bound, is_blocking, patiently};
+use crate::enforce::lent::Lent;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, errno_of};
 use crate::pidfd::owned;
 
 /// A connection that is waited for.
 pub struct Accepting {
-    listening: OwnedFd,
+    listening: Lent,
     /// Where the program wants the address of the other side, and where its length stands; 0: it does not.
     address: u64,
     length: u64,

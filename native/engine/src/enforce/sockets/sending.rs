@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Done, MAX_ADDRESS, Use, address, checked_address, is_blocking, option, patiently};
 use crate::enforce::apart::Held;
 use crate::enforce::filter::OLD_ROUTING_HEADER;
+use crate::enforce::lent::Lent;
 use crate::enforce::supervise::{Answer, Asked, Caller, Check, Slow};
 use crate::enforce::target::{Errno, checked};
 use crate::sys;
@@ -76,7 +77,7 @@ impl Pieces {
 /// A message that is being sent.
 pub struct Sending {
     /// Of many messages the same.
-    socket: Arc<OwnedFd>,
+    socket: Arc<Lent>,
     address: Option<Vec<u8>>,
     pieces: Pieces,
     control: Control,
@@ -89,7 +90,7 @@ pub struct Sending {
 #[derive(Default)]
 struct Control {
     bytes: Vec<u8>,
-    rights: Vec<OwnedFd>,
+    rights: Vec<Lent>,
 }
 
 impl Sending {
@@ -253,7 +254,7 @@ pub fn sendmsg(asked: &Asked<'_>, check: &dyn Check) -> Done {
 
 fn sending(
     asked: &Asked<'_>,
-    socket: Arc<OwnedFd>,
+    socket: Arc<Lent>,
     message: &Message,
     flags: i32,
     check: &dyn Check,
@@ -428,7 +429,7 @@ mod tests {
         // SAFETY: two descriptors of this frame are written.
         assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()) }, 0);
         // SAFETY: they are new, and owned by nobody else.
-        let [socket, _other] = ends.map(|fd| Arc::new(unsafe { OwnedFd::from_raw_fd(fd) }));
+        let [socket, _other] = ends.map(|fd| Arc::new(Lent::from(unsafe { OwnedFd::from_raw_fd(fd) })));
         let sending = |length: u64, flags: i32| Sending {
             socket: Arc::clone(&socket),
             address: None,
