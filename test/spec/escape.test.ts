@@ -1,6 +1,6 @@
 /** Ways out of a sandbox that have to fail, made by a program that is enforced with a supervisor (`escapes.c`). */
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   copyFileSync,
@@ -536,6 +536,15 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
     const calls = `socket(inet,stream,tcp) socket bind listen accept connect getsockname sendmsg setsockopt fcntl clone wait4
       alarm      clock_nanosleep`;
     expect(await tried(["linger", at("file")], { calls, grants })).toBe(0);
+  });
+
+  it("opens no named pipe that a program wants to run", async () => {
+    const pipe = at("socket");
+    expect(spawnSync("mkfifo", ["-m", "777", pipe]).status).toBe(0);
+    for (const learn of [false, true])
+      expect(await tried(["run", pipe], { calls: "alarm", grants: [["exec", pipe]], learn })).toBe(
+        EACCES,
+      );
   });
 
   const takeLease = `import fcntl, os, signal, sys

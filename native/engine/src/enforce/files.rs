@@ -976,7 +976,9 @@ fn watch(asked: &Asked<'_>, check: &dyn Check) -> Done {
 
 /// The interpreter that running a file asks for, if it names one.
 pub fn interpreter_of(asked: &Asked<'_>, check: &dyn Check, program: &Place) -> Option<Place> {
-    let file = reopen(&program.fd, libc::O_RDONLY, 0).ok()?;
+    // To open a named pipe would wait, and no kernel runs one.
+    let is_file = kind_of(&program.fd) == Ok(libc::S_IFREG);
+    let file = is_file.then(|| reopen(&program.fd, libc::O_RDONLY, 0))?.ok()?;
     let path = interpreter::of(file.into())?;
     Walker::new(&asked.target, check).place(libc::AT_FDCWD, &path, true).ok()
 }
