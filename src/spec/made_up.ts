@@ -18,7 +18,7 @@ const MADE_UP: readonly RegExp[] = [
 
 /** mkstemp(3) and its like: the last six characters of the stem are random. Shorter endings are tried first. */
 const RANDOM_TAILS: readonly RegExp[] = [0, 1, 2].map(
-  (endings) => new RegExp(`^(.*?)([A-Za-z0-9_]{6})((?:\\.[A-Za-z0-9]{1,8}){${endings}})$`),
+  (endings) => new RegExp(`^(.*?)([A-Za-z0-9_]{6})((?:\\.[A-Za-z0-9]{1,8}){${endings}}~?)$`),
 );
 
 /** `name.tmp1a2b3`, which is renamed to `name` when it is whole. */
@@ -28,10 +28,10 @@ const TEMPORARY_TAIL = /^(.*[._-](?:tmp|TMP|temp)[._-]?)[A-Za-z0-9]*\d[A-Za-z0-9
 const GCC_NAME = /^cc[A-Za-z0-9]{6}((?:\.[A-Za-z0-9_]{1,8}){1,3})$/;
 
 /** tempfile of python, called without a prefix: eight such characters, of which several in a row may be digits. */
-export const PYTHON_NAME = /^tmp[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+export const PYTHON_NAME = /^tmp[a-z0-9_]{8}((?:\.[A-Za-z0-9]{1,8}){0,2}~?)$/;
 
-/** tempfile of python: eight small letters, digits and underscores behind the prefix. */
-const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+/** tempfile of python: eight small letters, digits and underscores behind the prefix; `~` marks a copy as one (Mercurial, editors). */
+const PYTHON_TAIL = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2}~?)$/;
 
 /** Directories for what is made and removed again. */
 export const SCRATCH = /^(?:\$TMP|\/tmp|\/var\/tmp|\/dev\/shm)(?:\/|$)/;

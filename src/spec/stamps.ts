@@ -31,9 +31,9 @@ const SLACK = 2;
  * mkstemp(3) and mkdtemp(3) make files and directories that are new and only the user's: six letters and digits are random then,
  * whatever words they look like. Six small letters are words more often.
  */
-const LIBC_NAME = /^(|.*[-._])(?![a-z]{6}(?:\.|$))([A-Za-z0-9]{6})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+const LIBC_NAME = /^(|.*[-._])(?![a-z]{6}(?:\.|$))([A-Za-z0-9]{6})((?:\.[A-Za-z0-9]{1,8}){0,2}~?)$/;
 /** As does tempfile of Python. Small letters alone are words elsewhere than among temporary files. */
-const PYTHON_NAME = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2})$/;
+const PYTHON_NAME = /^(|.*[-._])([a-z0-9_]{8})((?:\.[A-Za-z0-9]{1,8}){0,2}~?)$/;
 
 /** Under what the form of a whole name is found among its stamps: that in any directory, and among temporary files. No word is like that. */
 const ANYWHERE = "/";

@@ -121,6 +121,7 @@ describe("a name that was made for its maker alone", () => {
     expect(general("uogyfryj")).toBe("*");
     expect(general("pip-uogyfryj.whl")).toBe("pip-*.whl");
     expect(general("h_b2rmo5")).toBe("*");
+    expect(general(".requires-i4ek_m4u~", false)).toBe(".requires-*~");
     expect(general("tmpq_ab12cd")).toBe("tmp*");
     expect(general("tmpq_ab12cd.txt")).toBe("tmp*.txt");
     expect(general("sh-thd.FIAPOI")).toBe("sh-thd.*");
