@@ -13,6 +13,8 @@ export type Stamps = ReadonlyMap<string, string>;
 const PID_DIGITS = /^\d{3,}$/;
 /** All hexadecimal digits at the end of a word, in which there are digits and letters. */
 const PID_TAIL = /^(.*?)(?<![0-9a-f])(?=[a-f]*\d)(?=\d*[a-f])([0-9a-f]{4,8})$/;
+/** A word of its own that may be one in hexadecimal, though it has no letters. */
+const PID_HEX = /^\d{4,8}$/;
 /** Seconds to nanoseconds since 1970 have so many digits, with letters as digits too: all of them may be letters. */
 const TIME_WORD = /^(?=.*[a-z])[0-9a-z]{6,16}$/;
 const RADIXES: readonly (readonly [radix: number, digits: RegExp])[] = [
@@ -92,7 +94,8 @@ export class StampFinder {
   #pidForm(word: string, process: number): string | undefined {
     const told = this.#told.get(process);
     if (told === undefined) return undefined;
-    if (PID_DIGITS.test(word)) return told.has(word) ? "@{pid}" : undefined;
+    if (PID_DIGITS.test(word) && told.has(word)) return "@{pid}";
+    if (PID_HEX.test(word)) return told.has(String(Number.parseInt(word, 16))) ? "*" : undefined;
     const [, head = "", digits = ""] = PID_TAIL.exec(word) ?? [];
     return told.has(String(Number.parseInt(digits, 16))) ? `${head}*` : undefined;
   }

@@ -30,6 +30,8 @@ describe("a name tells", () => {
   it("such a number in hexadecimal at the end of a word", () => {
     expect(form("Rscript41cb.c0", [0x41cb])).toBe("Rscript*.c0");
     expect(form("41cb", [0x41cb])).toBe("*");
+    expect(form("#sql-temptable-6565-1-1c.MAI", [0x6565])).toBe("#sql-temptable-*-1-1c.MAI");
+    expect(form("run.650", [0x650])).toBe("run.650");
     expect(form("Rscripta41cb", [0x41cb])).toBe("Rscripta41cb");
     expect(form("cafe", [0xcafe])).toBe("cafe");
     expect(form("x1000", [0x1000])).toBe("x1000");
