@@ -12,6 +12,7 @@ import { readPlainly } from "./commands/plain.js";
 import { commandNames, loadAllCommands, loadCommand } from "./commands/registry.js";
 import { isSystemError, TraceError, usageError } from "./errors.js";
 import { native } from "./native.js";
+import { printable } from "./report/text.js";
 import { removeAllTemporary } from "./temporary.js";
 import { explainedError } from "./trace/failure.js";
 
@@ -95,10 +96,13 @@ function watchedStdout(): typeof process.stdout {
   return process.stdout;
 }
 
-/** Says what went wrong. Nobody may be there to hear it; that is not worth failing for. */
+/**
+ * Says what went wrong, in lines. What it quotes of files is not obeyed by a terminal. Nobody may be there to hear it; that is not worth
+ * failing for.
+ */
 function complain(text: string): void {
   try {
-    writeSync(2, text);
+    writeSync(2, text.split("\n").map(printable).join("\n"));
   } catch {}
 }
 

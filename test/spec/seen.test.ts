@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { cli } from "../support/command.js";
@@ -294,6 +294,15 @@ print("done")
     const { stderr } = place.trace(...words);
     expect(stderr).toMatch(/refused read \S*\/work\/\\x1b\[2J \(/);
     expect(stderr).not.toContain("\x1b");
+    const spec = readFileSync(join(place.base, "app.spec"), "utf8");
+    const evil = spec.replace(
+      "grants:",
+      `grants:\n      - {verb: read, object: "/\\e]0;x\\a/**/x"}`,
+    );
+    writeFileSync(join(place.base, "evil.spec"), evil);
+    expect(place.trace("spec", "validate", "../evil.spec").stderr).toContain(
+      "/\\x1b]0;x\\x07/**/x",
+    );
     place.leave();
   });
 
