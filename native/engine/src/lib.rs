@@ -1,4 +1,8 @@
 //! The engine: tracees, stops, the record loop, writer and reader.
+
+// What is to be said goes out as errors and notes: the terminal is that of who is recorded, replayed or debugged.
+#![deny(clippy::print_stderr, clippy::print_stdout, clippy::dbg_macro)]
+
 pub mod agent;
 pub mod binary;
 mod capture;

@@ -103,7 +103,6 @@ pub struct Beginning {
 }
 
 /// The course of a debugged replay.
-#[derive(Debug)]
 pub struct Course {
     goal: Goal,
     here: Place,
@@ -326,7 +325,9 @@ impl Course {
                         legs.push(Leg::so_often(mark, count));
                         legs
                     };
-                    *last = Some(Shown { place: Place::In { segment, legs }, reason, hints: hints() });
+                    // To a breakpoint one comes as it is told: what is before it is not asked for.
+                    let hints = if let Reason::Watchpoint(..) = reason { hints() } else { Vec::new() };
+                    *last = Some(Shown { place: Place::In { segment, legs }, reason, hints });
                 }
                 Verdict::GoOn
             }

@@ -132,28 +132,14 @@ impl Runner<'_> {
 
     fn obey(&self, verdict: Verdict, running: Option<&Thread>, next: Option<u32>) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
-        if verdict != Verdict::GoOn {
-            eprintln!(
-                "{} OBEY {verdict:?} scout {:?} {:?}",
-                crate::sys::monotonic() / 1000000,
-                debugger.borrow().scout,
-                debugger.borrow().course
-            );
-        }
         match verdict {
             Verdict::GoOn => Ok(()),
             Verdict::Rewind => Err(Halt::Rewind),
             Verdict::Stop(reason) => {
                 let members = self.members(running, next);
                 let pid = members.first().map(|member| member.pid);
-                let mut debugger = debugger.borrow_mut();
-                debugger.converse(members, reason, &self.remote.watch)?;
-                // What is watched from now on is what it is now.
-                let Debugger { inferior, watched, memory, .. } = &mut *debugger;
-                if let Some(pid) = pid.filter(|_| !inferior.watches.is_empty()) {
-                    watched.changed((pid, memory_of(memory, pid)?), &inferior.watches);
-                }
-                Ok(())
+                debugger.borrow_mut().converse(members, reason, &self.remote.watch)?;
+                pid.map_or(Ok(()), |pid| self.look_at_watched(pid))
             }
         }
     }
@@ -216,10 +202,10 @@ impl Runner<'_> {
             self.set_watches(body, &How::default())?;
             kernel::go(tid, Go::Emulated, 0).map_err(|error| lost(tid, &error))?;
             let at = self.await_stop(thread, event)?;
-            self.look_at_watched(body)?;
+            self.look_at_watched(body.pid)?;
             return Ok(Some(at));
         }
-        match self.run_body(thread, event, body, (signal, until), &mut None)? {
+        match self.run_body(thread, event, body, (signal, until), None)? {
             Stop::Own(at) => Ok(Some(at)),
             Stop::Debuggers | Stop::Asked | Stop::Left => Ok(None),
         }
@@ -234,23 +220,19 @@ impl Runner<'_> {
     fn scout(&self, thread: &Thread, event: &Event<'_>) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
         let segment = Segment { seq: event.seq(), thread: thread.index };
-        let mut scouts = Some(Scouts::new(self, thread)?);
-        let Some(first) = &mut scouts else { return Ok(()) };
-        first.begin()?;
+        let mut scouts = Scouts::new(self, thread)?;
+        let mut body = scouts.begin()?;
         loop {
-            let Some(body) = scouts.as_ref().and_then(Scouts::running) else { return Ok(()) };
             debugger.borrow_mut().goes_ahead(Some(body));
-            let result = self.run_body(thread, event, body, (0, RunUntil::Event), &mut scouts);
+            let result = self.run_body(thread, event, body, (0, RunUntil::Event), Some(&mut scouts));
             debugger.borrow_mut().goes_ahead(None);
-            match (result, &mut scouts) {
-                (Ok(_), _) => return Ok(()),
-                (Err(Halt::Rewind), Some(scouts)) => {
+            match result {
+                Ok(_) => return Ok(()),
+                Err(Halt::Rewind) => {
                     let will_do = |legs: &[Leg]| debugger.borrow_mut().course.begins_at(segment, legs);
-                    if !scouts.begin_anew(will_do)? {
-                        return Err(Halt::Rewind);
-                    }
+                    body = scouts.begin_anew(will_do)?.ok_or(Halt::Rewind)?;
                 }
-                (Err(halt), _) => return Err(halt),
+                Err(halt) => return Err(halt),
             }
         }
     }
@@ -274,7 +256,7 @@ impl Runner<'_> {
         event: &Event<'_>,
         body: Body,
         (signal, until): (c_int, RunUntil),
-        scouts: &mut Option<Scouts<'_, '_>>,
+        mut scouts: Option<&mut Scouts<'_, '_>>,
     ) -> Result<Stop, Halt> {
         let mut signal = signal;
         let mut turn = 0_u32;
@@ -323,7 +305,7 @@ impl Runner<'_> {
             if verdict != Verdict::GoOn {
                 self.insert(body, &mut inserted, &[])?;
             }
-            if let (Verdict::GoOn, Some(scouts), Some(debugger)) = (verdict, scouts.as_mut(), &self.debugger) {
+            if let (Verdict::GoOn, Some(scouts), Some(debugger)) = (verdict, scouts.as_deref_mut(), &self.debugger) {
                 let corner = debugger.borrow().course.corner();
                 if let Some(legs) = corner {
                     self.insert(body, &mut inserted, &[])?;
@@ -460,13 +442,13 @@ impl Runner<'_> {
         debugger.borrow_mut().watched.set(body.tid, &how.watches).map_err(|error| lost(body.tid, &error).into())
     }
 
-    /// What is watched is what it is now.
-    fn look_at_watched(&self, body: Body) -> Result<(), Halt> {
+    /// What is watched from now on is what it is now.
+    fn look_at_watched(&self, pid: pid_t) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
         let mut debugger = debugger.borrow_mut();
         let Debugger { inferior, watched, memory, .. } = &mut *debugger;
         if !inferior.watches.is_empty() {
-            watched.changed((body.pid, memory_of(memory, body.pid)?), &inferior.watches);
+            watched.changed((pid, memory_of(memory, pid)?), &inferior.watches);
         }
         Ok(())
     }

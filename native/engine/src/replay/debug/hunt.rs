@@ -216,7 +216,7 @@ impl Hunt {
             // It is there already.
             Look::Steps { taken: 0, .. } => Outcome::NotBefore(place),
             Look::Steps { taken, .. } => {
-                (1..*taken).for_each(|_| place.go_on(Mark::Step));
+                place.go_on_by(Mark::Step, taken - 1);
                 Outcome::Before(place)
             }
             Look::Arrivals { last, .. } => {

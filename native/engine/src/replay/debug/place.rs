@@ -67,12 +67,6 @@ pub enum Mark {
 }
 
 impl Leg {
-    /// The leg that a mark alone makes.
-    #[must_use]
-    pub fn of(mark: Mark) -> Leg {
-        Leg::so_often(mark, 1)
-    }
-
     /// The leg that the same mark makes so many times.
     #[must_use]
     pub fn so_often(mark: Mark, count: u64) -> Leg {
@@ -133,12 +127,18 @@ impl Place {
 
     /// Goes on by a mark.
     pub fn go_on(&mut self, mark: Mark) {
+        self.go_on_by(mark, 1);
+    }
+
+    /// Goes on by the same mark so many times.
+    pub fn go_on_by(&mut self, mark: Mark, times: u64) {
         let Place::In { legs, .. } = self else { return };
         match (legs.last_mut(), mark) {
-            (Some(Leg::Steps(count)), Mark::Step) => *count += 1,
-            (Some(Leg::Arrivals { ip, count }), Mark::Arrival(to)) if *ip == to => *count += 1,
-            (Some(Leg::Accesses { watch, count }), Mark::Access(of)) if *watch == of => *count += 1,
-            _ => legs.push(Leg::of(mark)),
+            _ if times == 0 => {}
+            (Some(Leg::Steps(count)), Mark::Step) => *count += times,
+            (Some(Leg::Arrivals { ip, count }), Mark::Arrival(to)) if *ip == to => *count += times,
+            (Some(Leg::Accesses { watch, count }), Mark::Access(of)) if *watch == of => *count += times,
+            _ => legs.push(Leg::so_often(mark, times)),
         }
     }
 }

@@ -39,7 +39,10 @@ pub fn of((tid, inserted): (pid_t, &Inserted), regs: &user_regs_struct, accessed
     }
     found.truncate(MOST);
     let mut found: Vec<u64> = found.into_iter().map(|(_, addr)| addr).collect();
-    if let Some(addr) = callers((tid, inserted), regs).find(|addr| !found.contains(addr)) {
+    // Where memory is watched the processor has no room for another one.
+    if accessed.is_none()
+        && let Some(addr) = callers((tid, inserted), regs).find(|addr| !found.contains(addr))
+    {
         found.push(addr);
     }
     found

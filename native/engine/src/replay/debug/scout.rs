@@ -120,25 +120,16 @@ impl<'r, 'j> Scouts<'r, 'j> {
         !image::mappings(thread.tid).iter().any(writable)
     }
 
-    /// Sends the next copy from the last waypoint that will do. Whether there is one.
-    pub fn begin_anew(&mut self, mut will_do: impl FnMut(&[Leg]) -> bool) -> Result<bool, Halt> {
+    /// Sends the next copy from the last waypoint that will do, if there is one.
+    pub fn begin_anew(&mut self, mut will_do: impl FnMut(&[Leg]) -> bool) -> Result<Option<Body>, Halt> {
         self.recall();
-        let Some(at) = (0..self.waypoints.len()).rev().find(|at| will_do(&self.waypoints[*at].legs)) else {
-            return Ok(false);
-        };
-        self.send(at)?;
-        Ok(true)
+        let at = (0..self.waypoints.len()).rev().find(|at| will_do(&self.waypoints[*at].legs));
+        at.map(|at| self.send(at)).transpose()
     }
 
     /// Sends the first copy.
-    pub fn begin(&mut self) -> Result<(), Halt> {
+    pub fn begin(&mut self) -> Result<Body, Halt> {
         self.send(0)
-    }
-
-    /// The copy that runs.
-    #[must_use]
-    pub fn running(&self) -> Option<Body> {
-        self.running
     }
 
     /// Leaves a copy behind where the running one stands.
@@ -157,11 +148,10 @@ impl<'r, 'j> Scouts<'r, 'j> {
         Ok(())
     }
 
-    fn send(&mut self, at: usize) -> Result<(), Halt> {
+    fn send(&mut self, at: usize) -> Result<Body, Halt> {
         let Waypoint { body, regs, .. } = &self.waypoints[at];
         let (body, regs) = (*body, *regs);
-        self.running = Some(self.copy(body, &regs)?);
-        Ok(())
+        Ok(*self.running.insert(self.copy(body, &regs)?))
     }
 
     /// A copy of a stopped process with one thread, which has these registers.
