@@ -52,7 +52,7 @@ impl Timer {
             event.sigev_notify_thread_id = own_tid();
             libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer)
         };
-        (done == 0).then_some(Timer(timer))
+        (done == 0).then(|| Timer(timer))
     }
 
     /// Fires every so many nanoseconds, less than a second; never when 0.

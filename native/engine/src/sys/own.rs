@@ -63,7 +63,7 @@ impl StopsUnsignalled {
     #[must_use]
     pub fn new() -> Option<StopsUnsignalled> {
         change_sigchld(|flags| flags & libc::SA_NOCLDSTOP == 0, |flags| flags | libc::SA_NOCLDSTOP)
-            .then_some(StopsUnsignalled(()))
+            .then(|| StopsUnsignalled(()))
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
             let set = |flags: c_int| flags & libc::SA_NOCLDSTOP != 0;
             drop(StopsUnsignalled(()));
             let guard = StopsUnsignalled::new();
-            let is_set = guard.is_some() && set(flags()) && StopsUnsignalled::new().is_none();
+            let is_set = guard.is_some() && StopsUnsignalled::new().is_none() && set(flags());
             drop(guard);
             let is_gone = !set(flags());
             let guard = StopsUnsignalled::new();
