@@ -153,6 +153,8 @@ export interface NativeDebugRequest {
   readonly socket: string | undefined;
   readonly port: number | undefined;
   readonly at: number | undefined;
+  /** Milliseconds of replay from one state that is kept to the next; 0 for none. */
+  readonly checkpointEvery: number | undefined;
 }
 
 export interface NativeStackRequest {

@@ -59,6 +59,11 @@ export interface DebugOptions {
   readonly listen: { readonly socket: string } | { readonly port: number };
   /** The event before which the program stops first. */
   readonly at?: number;
+  /**
+   * States of the programs are kept on the way, so that going back need not begin at the beginning: one for so many milliseconds of
+   * replay, as long as there is memory for them. 0: none. Default: 100.
+   */
+  readonly checkpointEvery?: number;
   /** Called when it can connect: the program stands where it is to be stopped first. */
   readonly onListening?: () => void;
 }
@@ -276,10 +281,10 @@ async function announce(
   if (!isOver) onListening?.();
 }
 
-function debugRequest({ listen, at }: DebugOptions): NativeDebugRequest {
+function debugRequest({ listen, at, checkpointEvery }: DebugOptions): NativeDebugRequest {
   const where =
     "socket" in listen ? { port: undefined, ...listen } : { socket: undefined, ...listen };
-  return { ...where, at };
+  return { ...where, at, checkpointEvery };
 }
 
 function stackRequest({ from, to, only, write }: StackOptions): NativeStackRequest {

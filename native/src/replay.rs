@@ -57,6 +57,8 @@ pub struct DebugRequest {
     pub port: Option<u16>,
     /// The event before which the program stops first.
     pub at: Option<f64>,
+    /// Milliseconds of replay from one state that is kept to the next, 0 for none; the engine's own choice when absent.
+    pub checkpoint_every: Option<f64>,
 }
 
 impl DebugRequest {
@@ -66,7 +68,10 @@ impl DebugRequest {
             (None, port) => Address::Port((std::net::Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into()),
         };
         let listener = Arc::new(Listener::bind(&address)?);
-        Ok(debug::Wanted { listener, process, at: self.at.map(|seq| seq as u64) })
+        let checkpoint_every = self
+            .checkpoint_every
+            .map_or(debug::CHECKPOINT_EVERY, |millis| Duration::from_micros((millis.max(0.0) * 1000.0) as u64));
+        Ok(debug::Wanted { listener, process, at: self.at.map(|seq| seq as u64), checkpoint_every })
     }
 }
 

@@ -28,6 +28,8 @@ interface Options {
   /** A port; true when gdb is to be started. */
   readonly gdb?: number | true;
   readonly at?: number;
+  /** Milliseconds. */
+  readonly checkpoints?: number;
   readonly format: "text" | "json";
   readonly report?: string;
   readonly color?: string | true;
@@ -108,6 +110,12 @@ export const command: CommandDef<Options> = {
       parse: eventNumber,
     },
     {
+      flags: "--checkpoints <time>",
+      help: "with --gdb: keep a state to go back to for so much replay, as long as there is memory; 0 for none",
+      parse: checkpointSpan,
+      defaultText: "100ms",
+    },
+    {
       flags: "--format <format>",
       help: "how to report; json always reports, also when nothing differs",
       choices: ["text", "json"],
@@ -141,13 +149,20 @@ function eventNumber(text: string): number {
   throw usageError("not an event", "events are numbered @0, @1, ...: trace show lists them");
 }
 
+function checkpointSpan(text: string): number {
+  return text === "0" ? 0 : timeSpan(text);
+}
+
 function portNumber(text: string): number | true {
   return text === "" ? true : wholeNumber(1, 65_535)(text);
 }
 
 async function run(context: CommandContext<Options>): Promise<ExitStatus> {
-  const { gdb, at } = context.options;
+  const { gdb, at, checkpoints } = context.options;
   if (gdb !== undefined) return debug(context, gdb);
+  if (checkpoints !== undefined) {
+    throw usageError("--checkpoints is for --gdb", "a replay that nobody looks at keeps no states");
+  }
   if (at !== undefined)
     throw usageError("--at is for --gdb", "trace replay --until @N stops there");
   const path = onlyTrace(context, "replay");
@@ -193,7 +208,10 @@ async function debug(context: CommandContext<Options>, gdb: number | true): Prom
     stderr: context.stderr,
     replay: replayOptions(options, true, undefined),
     ...(gdb !== true && { port: gdb }),
-    ...(options.at !== undefined && { at: options.at }),
+    debug: {
+      ...(options.at !== undefined && { at: options.at }),
+      ...(options.checkpoints !== undefined && { checkpointEvery: options.checkpoints }),
+    },
   });
   if (result !== undefined) await tell(trace, { result, replays: 1, duration: 0 }, context);
   trace.close();

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { isSystemError, TraceError } from "../errors.js";
-import { type ReplayOptions, type ReplayResult, replay } from "../replay.js";
+import { type DebugOptions, type ReplayOptions, type ReplayResult, replay } from "../replay.js";
 import { removeTemporary, temporaryDirectory } from "../temporary.js";
 import type { Trace } from "../trace/trace.js";
 
@@ -20,8 +20,8 @@ export interface Debugging {
   readonly replay: ReplayOptions;
   /** Where a debugger connects that somebody else starts. */
   readonly port?: number;
-  /** The event before which the program stops first. */
-  readonly at?: number;
+  /** As `DebugOptions` has them. */
+  readonly debug: Pick<DebugOptions, "at" | "checkpointEvery">;
 }
 
 export interface Debugged {
@@ -39,11 +39,10 @@ const END_MS = 5000;
 
 /** Replays until the debugger leaves. */
 export async function debugged(trace: Trace, debugging: Debugging): Promise<Debugged> {
-  const { port, at } = debugging;
-  const place = at === undefined ? {} : { at };
+  const { port } = debugging;
   if (port !== undefined) {
     const onListening = () => debugging.stderr.write(invitation(port));
-    const debug = { listen: { port }, onListening, ...place };
+    const debug = { ...debugging.debug, listen: { port }, onListening };
     return { result: await replay(trace, { ...debugging.replay, debug }), status: 0 };
   }
   const directory = temporaryDirectory(join(tmpdir(), "trace-gdb-"));
@@ -51,7 +50,7 @@ export async function debugged(trace: Trace, debugging: Debugging): Promise<Debu
   const ignore = () => {};
   process.on("SIGINT", ignore);
   try {
-    return await withGdb(trace, debugging, join(directory, "socket"), place);
+    return await withGdb(trace, debugging, join(directory, "socket"));
   } finally {
     process.off("SIGINT", ignore);
     removeTemporary(directory);
@@ -67,9 +66,8 @@ function invitation(port: number): string {
 
 async function withGdb(
   trace: Trace,
-  { args, replay: options }: Debugging,
+  { args, replay: options, debug: wanted }: Debugging,
   socket: string,
-  place: { readonly at?: number },
 ): Promise<Debugged> {
   const abort = new AbortController();
   const connect = CONNECT.flatMap((words) => ["-ex", words]);
@@ -80,7 +78,7 @@ async function withGdb(
   });
   const onListening = () =>
     come(spawn("gdb", ["-q", ...connect, ...target, ...args], { stdio: "inherit" }));
-  const debug = { listen: { socket }, onListening, ...place };
+  const debug = { ...wanted, listen: { socket }, onListening };
   const replayed = replay(trace, { ...options, debug, signal: abort.signal });
   const isOver = () => come(undefined);
   replayed.then(isOver, isOver);

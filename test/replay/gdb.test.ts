@@ -300,6 +300,54 @@ describe.skipIf(!canDebug)("under gdb", () => {
     expect(told(session)).toEqual([9000, 8999, 8998, 8199, 8198].map((turn) => `- ${turn}`));
   });
 
+  it.each([
+    ["threads and handlers on stacks of their own", []],
+    ["memory that a child shares", ["child"]],
+  ])("goes back to states that are kept: %s", async (_, args) => {
+    const program = compile("debugged_long", "-g", "-O1", "-pthread");
+    const { file, code } = await record([program, ...args]);
+    expect(code).toBe(0);
+    const state = say(
+      "%ld %d %d %.6f %#lx %#lx %d %#lx %#lx",
+      ...["turns", "handled[0]", "handled[1]", "sums[2]", "$pc", "$sp", "$eflags & 0x40"],
+      ...["$rax ^ $rbx ^ $r12 ^ $r13", "$xmm0.v2_int64[0] ^ $xmm1.v2_int64[0]"],
+    );
+    const times = (count: number, command: string) =>
+      Array.from({ length: count }, () => [command, state]).flat();
+    const commands = [
+      ...TO_MAIN,
+      "break handle",
+      ...times(15, "continue"),
+      ...times(4, "reverse-continue"),
+      ...times(8, "reverse-stepi"),
+      ...times(8, "stepi"),
+      "watch turns",
+      ...times(5, "reverse-continue"),
+      ...times(5, "continue"),
+      "delete",
+      // Nothing stops it before the beginning.
+      "reverse-continue",
+      "break handle",
+      ...times(3, "continue"),
+      "info threads",
+      "monitor checkpoints",
+    ];
+    const [without, kept] = await Promise.all(
+      ["0", "1ms"].map((span) => gdb(file, commands, [`--checkpoints=${span}`])),
+    );
+    const lines = told(kept as Ended);
+    expect(lines).toEqual(told(without as Ended));
+    expect(lines.length).toBe(15 + 4 + 8 + 8 + 5 + 5 + 3);
+    expect(new Set(lines).size).toBeGreaterThan(30);
+    expect(without?.stderr).toContain(
+      "0 states are kept to go back to; gone back to one of them: 0,",
+    );
+    expect(kept?.stderr).toMatch(/states are kept to go back to; gone back to one of them: [1-9]/);
+    const threads = (session: Ended | undefined) =>
+      session?.stdout.split("\n").filter((line) => /^[* ] +[0-9]+ +Thread/.test(line));
+    expect(threads(kept)).toEqual(threads(without));
+  });
+
   it("has the program's files where they are gone, and changes nothing of what has happened", async () => {
     const program = compile("debugged", "-g", "-O0", "-fno-pie", "-no-pie");
     const { file } = await record([program]);

@@ -51,7 +51,7 @@ impl Data {
 }
 
 /// Captures, references and bytes of one event. Reused from call to call.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Memory {
     pub captures: Vec<RawCapture>,
     pub refs: Vec<RawRef>,

@@ -422,16 +422,19 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let spread = many && !cpus.is_empty() && !has_states;
         let cpu = if spread { cpus[lane % cpus.len()] } else { same };
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
-        let remote = || Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
-        if let Some(wanted) = &job.options.debug {
-            return debug::run(job, wanted, remote);
-        }
-        let mut runner = Runner::new(job, lane, units, remote())?;
+        let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
         // What traps in the tracees traps here too, or the processor would be switched at every stop.
-        let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
-        let traps_cpuid = if job.scan.traps.cpuid { TrapsCpuid::new() } else { None };
-        let result = runner.run();
-        drop((counterless, traps_cpuid));
+        let trapping = || {
+            let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
+            (counterless, if job.scan.traps.cpuid { TrapsCpuid::new() } else { None })
+        };
+        if let Some(wanted) = &job.options.debug {
+            return debug::run(job, wanted, remote, trapping);
+        }
+        let mut runner = Runner::new(job, lane, units, remote)?;
+        let trapped = trapping();
+        let result = runner.run(0);
+        drop(trapped);
         let mut done = std::mem::take(&mut runner.done);
         done.answered = runner.agent.as_ref().map_or(0, |agent| agent.answered);
         done.is_reference = runner.agent.is_none();

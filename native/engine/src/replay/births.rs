@@ -27,6 +27,8 @@ const VM: u64 = libc::CLONE_VM as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
 const SIGHAND: u64 = libc::CLONE_SIGHAND as u64;
 const SYSVSEM: u64 = libc::CLONE_SYSVSEM as u64;
+/// Flags by which a thread of a process is made.
+pub const NEW_THREAD: u64 = VM | THREAD | SIGHAND | SYSVSEM | CLONE_ALWAYS;
 /// linux/sched.h; only clone3(2) takes it.
 const CLEAR_SIGHAND: u64 = 1 << 32;
 
@@ -129,7 +131,7 @@ impl Runner<'_> {
         self.next_group
     }
 
-    fn add_process(&mut self, process: Process) -> Rc<RefCell<Process>> {
+    pub(super) fn add_process(&mut self, process: Process) -> Rc<RefCell<Process>> {
         self.done.processes += 1;
         let pid = process.pid;
         let process = Rc::new(RefCell::new(process));
@@ -227,6 +229,14 @@ impl Runner<'_> {
         self.processes.remove(&process.borrow().pid);
     }
 
+    /// Ends all processes.
+    pub(super) fn end_all(&mut self) {
+        self.threads.fill_with(|| None);
+        for (_, process) in self.processes.drain() {
+            process.borrow_mut().end();
+        }
+    }
+
     /// A thread or process ends.
     pub(super) fn exit(&mut self, event: &Event<'_>) -> Result<(), Halt> {
         /// It goes on as the first thread of its process, with a new program.
@@ -296,8 +306,6 @@ fn first_registers(event: &Event<'_>, is_i386: bool) -> user_regs_struct {
 
 impl Drop for Runner<'_> {
     fn drop(&mut self) {
-        for (_, process) in self.processes.drain() {
-            process.borrow_mut().end();
-        }
+        self.end_all();
     }
 }

@@ -8,7 +8,9 @@
 //! that instead (`scout.rs`).
 
 mod breaks;
+mod checkpoints;
 pub mod connection;
+mod copies;
 mod course;
 mod drive;
 mod hunt;
@@ -22,6 +24,7 @@ mod target;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gdbstub::stub::GdbStubBuilder;
 use gdbstub::stub::state_machine::GdbStubStateMachine;
@@ -29,6 +32,7 @@ use libc::pid_t;
 
 use super::watch::{Halt, Watch as Waiting};
 use crate::error::EngineError;
+use crate::sys::StopsUnsignalled;
 
 pub use connection::{Address, Listener};
 pub use session::run;
@@ -36,6 +40,7 @@ pub use session::run;
 pub(super) use drive::RunUntil;
 
 use breaks::Watched;
+use checkpoints::Checkpoints;
 use connection::Line;
 use course::{Asked, Course};
 use scout::Body;
@@ -50,7 +55,12 @@ pub struct Wanted {
     pub process: Option<u32>,
     /// The event before which the program is stopped first; when absent, where its last program begins.
     pub at: Option<u64>,
+    /// Of how much replay one state is kept to go back to; of none when zero.
+    pub checkpoint_every: Duration,
 }
+
+/// As long as nobody says otherwise.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 
 /// Room for a packet: files and memory come in pieces of half of that.
 const PACKET_BYTES: usize = 1 << 16;
@@ -64,10 +74,13 @@ pub struct Debugger<'j> {
     machine: Option<Machine<'j>>,
     inferior: Inferior<'j>,
     course: Course,
+    checkpoints: Checkpoints,
     /// Whether each thread of the trace is one of the debugged process.
     is_own: Vec<bool>,
     /// The program runs, as far as the debugger knows.
     is_running: bool,
+    /// So many events have been looked at.
+    consulted: u32,
     /// The user has asked to stop it.
     interrupted: bool,
     /// Memory of the tracees, to put breakpoints in.
@@ -77,22 +90,28 @@ pub struct Debugger<'j> {
     scout: Option<Body>,
     /// Why the debugger has gone, when that is not by its own will.
     failure: Option<String>,
+    /// Who has started the debugger may want to hear of its end, and would hear of each stop of the program.
+    unsignalled: Option<StopsUnsignalled>,
 }
 
 impl<'j> Debugger<'j> {
-    fn new(listener: Arc<Listener>, inferior: Inferior<'j>, course: Course, is_own: Vec<bool>) -> Debugger<'j> {
+    fn new(wanted: &Wanted, inferior: Inferior<'j>, course: Course, is_own: Vec<bool>) -> Debugger<'j> {
+        let every = u64::try_from(wanted.checkpoint_every.as_nanos()).unwrap_or(u64::MAX / 2);
         Debugger {
-            listener,
+            listener: Arc::clone(&wanted.listener),
             machine: None,
             inferior,
             course,
+            checkpoints: Checkpoints::new(every),
             is_own,
             is_running: false,
+            consulted: 0,
             interrupted: false,
             memory: HashMap::new(),
             watched: Watched::default(),
             scout: None,
             failure: None,
+            unsignalled: None,
         }
     }
 
@@ -114,9 +133,8 @@ impl<'j> Debugger<'j> {
         self.turn(machine)
     }
 
-    /// All is replayed from the beginning, by new processes.
+    /// All is replayed anew, by new processes.
     fn begin_anew(&mut self) {
-        self.course.begin_anew();
         self.memory.clear();
         self.watched = Watched::default();
         self.interrupted = false;
@@ -246,6 +264,7 @@ impl<'j> Debugger<'j> {
         use course::Verdict;
         self.inferior.members = members;
         self.inferior.at.0 = self.course.seq();
+        self.inferior.states = self.checkpoints.told();
         self.interrupted = false;
         self.is_running = false;
         if reason == Reason::Connected {
@@ -267,6 +286,8 @@ impl<'j> Debugger<'j> {
             }
         }
         self.is_running = true;
+        self.checkpoints.resumes();
+        self.unsignalled = StopsUnsignalled::new().or(self.unsignalled.take());
         Ok(())
     }
 }

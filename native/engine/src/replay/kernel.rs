@@ -68,6 +68,21 @@ pub fn set_register(tid: pid_t, register: Register, value: u64) -> io::Result<()
     check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, register as usize, value as usize) }).map(drop)
 }
 
+/// The first part of a file that is no hole, at an offset or behind it: its start and end. A file may become longer meanwhile, not shorter.
+pub fn data_behind(file: BorrowedFd<'_>, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |at: u64, whence: c_int| {
+        let at = i64::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: lseek takes no pointer.
+        check(unsafe { libc::lseek(file.as_raw_fd(), at, whence) }).map(|at| at as u64)
+    };
+    match seek(at, libc::SEEK_DATA) {
+        Ok(start) => Ok(Some((start, seek(start, libc::SEEK_HOLE)?))),
+        // Nothing but a hole follows.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Pieces of memory of this process and of a tracee, prepared for one transfer and reused for the next.
 #[derive(Default)]
 pub struct Pieces {

@@ -168,7 +168,12 @@ impl Sink {
     }
 
     fn begin_anew(&mut self) {
-        (self.skip, self.written) = (self.written.max(self.skip), 0);
+        self.go_back(0);
+    }
+
+    /// It begins anew where so many bytes were written.
+    fn go_back(&mut self, written: u64) {
+        (self.skip, self.written) = (self.written.max(self.skip), written);
     }
 
     fn write(&mut self, stream: u8, bytes: &[u8]) {
@@ -193,10 +198,15 @@ impl Merge {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// All is replayed from its beginning once more; nothing is written twice. For one lane.
-    pub fn begin_anew(&self) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0.begin_anew();
+    /// How many bytes were written up to now. For one lane.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.written
+    }
+
+    /// All is replayed once more from where so many bytes were written; nothing is written twice. For one lane.
+    pub fn go_back(&self, written: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.go_back(written);
     }
 
     /// Output of event `seq`; a lane's events come in order.

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,7 +112,7 @@ pub struct Runner<'a> {
     /// The units that it replays; all when absent.
     units: Option<Vec<bool>>,
     /// Which threads of the trace are in one of them now.
-    is_own: Vec<bool>,
+    pub(super) is_own: Vec<bool>,
     pub(super) remote: Remote,
     pub(super) zygote: Zygote,
     pub(super) shared: Shared,
@@ -119,7 +120,7 @@ pub struct Runner<'a> {
     pub(super) threads: Vec<Option<Box<Thread>>>,
     pub(super) processes: HashMap<pid_t, Rc<RefCell<Process>>>,
     /// The thread of each group that ran last.
-    ran_last: HashMap<u32, u32>,
+    pub(super) ran_last: HashMap<u32, u32>,
     pub(super) next_group: u32,
     pub(super) room: Pieces,
     buffer: Vec<u8>,
@@ -160,17 +161,31 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Replays its part of the trace, up to the first desync (or beyond it, when those are only to be reported).
-    pub fn run(&mut self) -> Result<(), Halt> {
+    /// Nothing has been replayed.
+    pub(super) fn begin_anew(&mut self) {
+        self.end_all();
+        self.is_own.fill(self.units.is_none());
+        self.ran_last.clear();
+        self.next_group = 1;
+        self.shared = Shared::default();
+        self.zygote.forget_shared();
+        self.waits = RefCell::default();
+        self.job.merge.go_back(0);
+    }
+
+    /// Replays its part of the trace from an event on, before which it stands, up to the first desync (or beyond it, when those are only to be
+    /// reported).
+    pub fn run(&mut self, from: u64) -> Result<(), Halt> {
         let until = self.job.options.until.unwrap_or(u64::MAX);
-        for number in 0..self.job.trace.blocks().len() {
+        let first_block = self.job.trace.block_of(from).unwrap_or(0);
+        for number in first_block..self.job.trace.blocks().len() {
             let first = self.job.trace.blocks()[number].first_seq;
             self.job.merge.reached(self.lane, first);
             if first > until || self.job.differs.load(Ordering::Relaxed) {
                 break;
             }
             let columns = self.job.trace.decode_block(number, Projection::ALL)?;
-            match self.run_block(&columns, until) {
+            match self.run_block(&columns, from..=until) {
                 Ok(()) => {}
                 Err(Halt::Desync(desync)) => {
                     self.report(*desync);
@@ -192,10 +207,11 @@ impl<'a> Runner<'a> {
         self.end_debugging()
     }
 
-    fn run_block(&mut self, columns: &Columns, until: u64) -> Result<(), Halt> {
-        for row in 0..columns.count as usize {
+    fn run_block(&mut self, columns: &Columns, wanted: RangeInclusive<u64>) -> Result<(), Halt> {
+        let skipped = usize::try_from(wanted.start().saturating_sub(columns.first_seq)).unwrap_or(usize::MAX);
+        for row in skipped..columns.count as usize {
             let event = Event::new(columns, row);
-            if event.seq() > until {
+            if event.seq() > *wanted.end() {
                 break;
             }
             if !self.is_own(&event) || (self.job.options.exec_only && event.kind() != EventKind::Exec) {
@@ -204,6 +220,7 @@ impl<'a> Runner<'a> {
             if self.is_looked_at(&event) {
                 self.run_waiting(columns)?;
             }
+            self.keep_state(&event)?;
             self.consult(&event)?;
             if let Some(taker) = &mut self.stacks {
                 let thread = self.threads.get_mut(event.thread() as usize).and_then(Option::as_deref_mut);

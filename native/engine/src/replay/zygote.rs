@@ -171,6 +171,11 @@ impl Zygote {
         self.descriptors.remove(&content);
     }
 
+    /// All shared memory will be others.
+    pub fn forget_shared(&mut self) {
+        self.descriptors.retain(|content, _| !matches!(content, Content::Shared(..)));
+    }
+
     /// The number by which all tracees of this thread know a file.
     pub fn descriptor(&mut self, remote: &Remote, content: Content, file: BorrowedFd<'_>) -> Result<u64, Halt> {
         /// Places in the data pages: the message, its vector, its byte, its control part.

@@ -249,6 +249,13 @@ pub fn vector_registers(tid: pid_t, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(piece.iov_len.min(buffer.len()))
 }
 
+/// Sets the floating-point and vector registers of a stopped tracee, as [`vector_registers`] has given them.
+pub fn set_vector_registers(tid: pid_t, bytes: &[u8]) -> io::Result<()> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the iovec covers `bytes`, which the kernel only reads (PTRACE_SETREGSET, ptrace(2)).
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_X86_XSTATE, &raw const piece) }).map(drop)
+}
+
 /// Replaces the siginfo of the signal that the tracee is stopped for.
 pub fn set_signal_info(tid: pid_t, info: &SigInfo) -> io::Result<()> {
     // SAFETY: siginfo_t has 128 bytes, which the kernel reads.

@@ -75,6 +75,8 @@ struct Search {
     began: Option<usize>,
     /// From places with so many legs nothing was found.
     vain: Option<usize>,
+    /// Nor from this many states before it.
+    barren: usize,
 }
 
 /// What has happened to a running thread.
@@ -110,6 +112,8 @@ pub struct Course {
     next: u32,
     /// Where the debugged program begins.
     start: Segment,
+    /// The event before which the pass began, where that was not the beginning of all.
+    state: Option<u64>,
     /// Legs to the last corner of the way to the goal, and marks since then.
     corner: Vec<Leg>,
     seen: HashMap<Mark, u64>,
@@ -130,6 +134,7 @@ impl Course {
             here: Place::start(start),
             next: start.thread,
             start,
+            state: None,
             corner: Vec::new(),
             seen: HashMap::new(),
             turns: false,
@@ -150,11 +155,37 @@ impl Course {
         self.here.seq()
     }
 
-    /// All is replayed from the beginning.
-    pub fn begin_anew(&mut self) {
+    /// All is replayed anew: from the beginning, or from a state before an event, behind these segments of the threads.
+    pub fn begins_from(&mut self, state: Option<u64>, segments: HashMap<u32, Segment>) {
         self.seen.clear();
-        self.last.clear();
-        self.here = Place::start(self.start);
+        self.last = segments;
+        self.state = state;
+        self.here = state.map_or(Place::start(self.start), Place::Before);
+    }
+
+    /// From which event on the next pass has to see everything, and how many states it is to pass over that are before that: between
+    /// those and there is nothing that is looked for.
+    #[must_use]
+    pub fn needs(&self) -> (u64, usize) {
+        match &self.goal {
+            Goal::Forward { .. } => (0, 0),
+            Goal::Search(Search { until, barren, .. }) => {
+                // Between a place and itself is nothing.
+                let seq = match until.place() {
+                    Place::Before(seq) => seq.saturating_sub(1),
+                    place @ Place::In { .. } => place.seq(),
+                };
+                (seq, *barren)
+            }
+            Goal::Reach(guide, _) => (guide.place().seq(), 0),
+            Goal::Hunt(hunt) => (hunt.start().place().seq(), 0),
+        }
+    }
+
+    /// The last segment of each thread.
+    #[must_use]
+    pub fn segments(&self) -> &HashMap<u32, Segment> {
+        &self.last
     }
 
     /// A thread is stopped where nothing leads to again.
@@ -474,7 +505,7 @@ impl Course {
             Request::BackContinue if self.here == Place::start(self.start) => Verdict::Stop(Reason::Begin),
             Request::BackContinue => {
                 let until = Guide::to(self.here.clone());
-                self.goal = Goal::Search(Search { until, last: None, began: None, vain: None });
+                self.goal = Goal::Search(Search { until, last: None, began: None, vain: None, barren: 0 });
                 Verdict::Rewind
             }
             Request::BackStep(thread) => {
@@ -528,6 +559,13 @@ impl Course {
                 search.until.begin_anew();
                 return Verdict::Rewind;
             }
+            // Not behind the state where the pass began: from an earlier one, twice as far away.
+            (None, None) if self.state.is_some() => {
+                search.barren = 2 * search.barren + 1;
+                search.vain = Some(0);
+                search.until.begin_anew();
+                return Verdict::Rewind;
+            }
             (None, None) => Shown::at(Place::start(self.start), Reason::Begin),
         };
         // Backwards one comes to an access from behind, and stops before it.
@@ -547,8 +585,8 @@ mod tests {
     use crate::replay::debug::place::Access;
 
     /// A thread's code: the addresses that it comes to behind each event, and the memory that each instruction writes. Whether the
-    /// instruction before each is known, and how many steps it was run by.
-    struct Program(Vec<Vec<(u64, Option<u64>)>>, bool, Cell<u64>);
+    /// instruction before each is known, how many steps it was run by, and whether there is a state before the second segment to go back to.
+    struct Program(Vec<Vec<(u64, Option<u64>)>>, bool, Cell<u64>, bool);
 
     const THREAD: u32 = 3;
     const START: Segment = Segment { seq: 0, thread: THREAD };
@@ -559,12 +597,12 @@ mod tests {
 
     impl Program {
         /// Two segments: a loop of three turns that writes to 100 in each, and a straight piece that passes the loop's head once.
-        fn new(has_hints: bool) -> Program {
+        fn new(has_hints: bool, has_state: bool) -> Program {
             let turn = [(10, None), (11, Some(100)), (12, None)];
             let looped: Vec<(u64, Option<u64>)> =
                 [(1, None)].into_iter().chain(turn).chain(turn).chain(turn).chain([(20, None)]).collect();
             let straight = vec![(21, None), (10, None), (30, Some(200)), (31, None)];
-            Program(vec![looped, straight], has_hints, Cell::new(0))
+            Program(vec![looped, straight], has_hints, Cell::new(0), has_state)
         }
 
         /// Runs to the next stop; where that is: the segment and how many instructions were executed in it, or before which event.
@@ -614,8 +652,7 @@ mod tests {
                             Verdict::GoOn => {}
                             Verdict::Stop(reason) => return (reason, *from),
                             Verdict::Rewind => {
-                                *from = Program::rewind(course, asked);
-                                if let Err(stop) = self.begin(course, *from, asked) {
+                                if let Err(stop) = self.rewind(course, from, asked) {
                                     return stop;
                                 }
                                 continue 'pass;
@@ -628,8 +665,7 @@ mod tests {
                     match verdict {
                         Verdict::Stop(reason) => return (reason, (from.0, from.1)),
                         Verdict::Rewind => {
-                            *from = Program::rewind(course, asked);
-                            if let Err(stop) = self.begin(course, *from, asked) {
+                            if let Err(stop) = self.rewind(course, from, asked) {
                                 return stop;
                             }
                             continue 'pass;
@@ -648,9 +684,22 @@ mod tests {
             unreachable!("it went round");
         }
 
-        fn rewind(course: &mut Course, _: Asked<'_>) -> (usize, usize) {
-            course.begin_anew();
-            (0, 0)
+        /// Back to the state, where there is one and that will do, or to the beginning.
+        fn rewind(
+            &self,
+            course: &mut Course,
+            from: &mut (usize, usize),
+            asked: Asked<'_>,
+        ) -> Result<(), (Reason, (usize, usize))> {
+            const STATE: u64 = 10;
+            if self.3 && matches!(course.needs(), (STATE.., 0)) {
+                course.begins_from(Some(STATE), HashMap::from([(THREAD, START)]));
+                *from = (0, self.0[0].len());
+                return Ok(());
+            }
+            course.begins_from(None, HashMap::new());
+            *from = (0, 0);
+            self.begin(course, *from, asked)
         }
 
         fn begin(
@@ -677,11 +726,12 @@ mod tests {
 
     impl Session {
         fn new() -> Session {
-            Session::with_hints(true)
+            Session::with(true, false)
         }
 
-        fn with_hints(has_hints: bool) -> Session {
-            let program = Program::new(has_hints);
+        /// Whether instructions before others are known, and whether there is a state in the middle.
+        fn with(has_hints: bool, has_state: bool) -> Session {
+            let program = Program::new(has_hints, has_state);
             let mut course = Course::new(START, Place::start(START));
             let none = BTreeSet::new();
             let first = program.begin(&mut course, (0, 0), Asked { breaks: &none, watches: &[] });
@@ -696,8 +746,7 @@ mod tests {
             match self.course.request(request) {
                 Verdict::Stop(reason) => return (reason, self.at),
                 Verdict::Rewind => {
-                    self.at = Program::rewind(&mut self.course, asked);
-                    if let Err(stop) = self.program.begin(&mut self.course, self.at, asked) {
+                    if let Err(stop) = self.program.rewind(&mut self.course, &mut self.at, asked) {
                         return stop;
                     }
                 }
@@ -724,7 +773,11 @@ mod tests {
 
     #[test]
     fn breakpoints_stop_at_each_turn_in_both_directions() {
-        let mut session = Session::new();
+        [false, true].into_iter().for_each(stops_at_breakpoints);
+    }
+
+    fn stops_at_breakpoints(has_state: bool) {
+        let mut session = Session::with(true, has_state);
         let there: Vec<_> = (0..4).map(|_| session.say(ON, &[10], &[])).collect();
         assert_eq!(there, [(BREAK, (0, 1)), (BREAK, (0, 4)), (BREAK, (0, 7)), (BREAK, (1, 1))]);
         assert_eq!(session.say(ON, &[10], &[]).0, Reason::End);
@@ -740,7 +793,11 @@ mod tests {
 
     #[test]
     fn steps_lead_back_where_they_came_from() {
-        let mut session = Session::new();
+        [false, true].into_iter().for_each(steps_lead_back);
+    }
+
+    fn steps_lead_back(has_state: bool) {
+        let mut session = Session::with(true, has_state);
         let mut places = vec![(0, 0)];
         loop {
             let (reason, at) = session.say(STEP, &[], &[]);
@@ -774,7 +831,7 @@ mod tests {
     fn the_instruction_before_an_access_is_found_without_steps_where_it_is_known() {
         let reason = Reason::Watchpoint(THREAD, watch(100));
         for has_hints in [true, false] {
-            let mut session = Session::with_hints(has_hints);
+            let mut session = Session::with(has_hints, false);
             session.say(ON, &[20], &[]);
             assert_eq!(session.say(BACK, &[], &[100]), (reason, (0, 8)));
             // Where it is known one step shows that it is the one.
@@ -784,11 +841,15 @@ mod tests {
 
     #[test]
     fn watched_memory_stops_behind_the_write_and_backwards_before_it() {
-        [true, false].into_iter().for_each(stops_at_writes);
+        for has_hints in [true, false] {
+            for has_state in [true, false] {
+                stops_at_writes(has_hints, has_state);
+            }
+        }
     }
 
-    fn stops_at_writes(has_hints: bool) {
-        let mut session = Session::with_hints(has_hints);
+    fn stops_at_writes(has_hints: bool, has_state: bool) {
+        let mut session = Session::with(has_hints, has_state);
         let reason = Reason::Watchpoint(THREAD, watch(100));
         let there: Vec<_> = (0..3).map(|_| session.say(ON, &[], &[100])).collect();
         assert_eq!(there, [(reason, (0, 3)), (reason, (0, 6)), (reason, (0, 9))]);

@@ -26,6 +26,8 @@ use crate::sys;
 
 /// Stops of the debugger's, and events of others, after which it is looked whether the user has asked to stop.
 const OFTEN: u32 = 256;
+/// The same for events of the debugged process.
+const SOMETIMES: u32 = 16;
 /// Bytes of the instruction of a call.
 const CALL_BYTES: u64 = 2;
 
@@ -114,7 +116,9 @@ impl Runner<'_> {
                 let hints = standing.map_or(Vec::new(), hints_at_event);
                 debugger.course.may_have_come_by(hints);
             }
-            let is_disturbed = debugger.is_disturbed(&self.remote.watch)?;
+            debugger.consulted = debugger.consulted.wrapping_add(1);
+            let is_disturbed =
+                debugger.consulted.is_multiple_of(SOMETIMES) && debugger.is_disturbed(&self.remote.watch)?;
             if is_disturbed && verdict == Verdict::GoOn { Verdict::Stop(Reason::Interrupted) } else { verdict }
         };
         self.obey(verdict, None, Some(thread))
@@ -443,7 +447,7 @@ impl Runner<'_> {
     }
 
     /// What is watched from now on is what it is now.
-    fn look_at_watched(&self, pid: pid_t) -> Result<(), Halt> {
+    pub(super) fn look_at_watched(&self, pid: pid_t) -> Result<(), Halt> {
         let Some(debugger) = &self.debugger else { return Ok(()) };
         let mut debugger = debugger.borrow_mut();
         let Debugger { inferior, watched, memory, .. } = &mut *debugger;

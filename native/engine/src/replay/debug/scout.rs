@@ -7,14 +7,12 @@
 
 use libc::{pid_t, user_regs_struct};
 
+use super::copies::{self, Kept};
 use super::place::Leg;
 use crate::image;
-use crate::replay::kernel;
-use crate::replay::remote::RemoteCall;
 use crate::replay::run::Runner;
 use crate::replay::tracee::Thread;
 use crate::replay::watch::{Halt, lost};
-use crate::replay::zygote::{CLONE_PROCESS, new_task};
 use crate::sys;
 
 /// Copies that are left behind on the way.
@@ -53,63 +51,12 @@ pub struct Scouts<'r, 'j> {
     kept: Vec<Kept>,
 }
 
-/// Memory that children of a process do not get, or not as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kept {
-    start: u64,
-    length: u64,
-    is_wiped: bool,
-}
-
-impl Kept {
-    /// The call after which children get it, or do not any more.
-    fn call(&self, is_given: bool) -> RemoteCall {
-        let advice = match (self.is_wiped, is_given) {
-            (false, true) => libc::MADV_DOFORK,
-            (false, false) => libc::MADV_DONTFORK,
-            (true, true) => libc::MADV_KEEPONFORK,
-            (true, false) => libc::MADV_WIPEONFORK,
-        };
-        RemoteCall::new(libc::SYS_madvise, &[self.start, self.length, advice as u64])
-    }
-
-    /// What the kernel tells of a process, proc_pid_smaps(5).
-    fn of(smaps: &[u8]) -> Vec<Kept> {
-        let mut found: Vec<Kept> = Vec::new();
-        let mut range = None;
-        for line in smaps.split(|byte| *byte == b'\n') {
-            if let Some(flags) = line.strip_prefix(b"VmFlags:") {
-                let has = |flag: &[u8]| flags.split(u8::is_ascii_whitespace).any(|own| own == flag);
-                let is_wiped = has(b"wf");
-                if let (Some((start, end)), true) = (range.take(), is_wiped || has(b"dc")) {
-                    found.push(Kept { start, length: end - start, is_wiped });
-                }
-            } else if let Some(first) = range_of(line) {
-                range = Some(first);
-            }
-        }
-        found
-    }
-}
-
-/// The range with which the first line about a mapping begins.
-fn range_of(line: &[u8]) -> Option<(u64, u64)> {
-    let text = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?;
-    let (start, end) = text.split_once('-')?;
-    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    (start < end).then_some((start, end))
-}
-
 impl<'r, 'j> Scouts<'r, 'j> {
     /// For a thread that stands where a segment begins.
     pub fn new(runner: &'r Runner<'j>, thread: &Thread) -> Result<Scouts<'r, 'j>, Halt> {
         let regs = sys::registers(thread.tid).map_err(|error| lost(thread.tid, &error))?;
         let begin = Waypoint { body: Body::of(thread), regs, legs: Vec::new() };
-        let kept = if thread.space().borrow().keeps_from_children {
-            Kept::of(&std::fs::read(format!("/proc/{}/smaps", thread.tid)).unwrap_or_default())
-        } else {
-            Vec::new()
-        };
+        let kept = Kept::of(thread);
         Ok(Scouts { runner, waypoints: vec![begin], running: None, kept })
     }
 
@@ -156,25 +103,12 @@ impl<'r, 'j> Scouts<'r, 'j> {
 
     /// A copy of a stopped process with one thread, which has these registers.
     fn copy(&self, of: Body, regs: &user_regs_struct) -> Result<Body, Halt> {
-        let remote = &self.runner.remote;
-        let failed = |tid: pid_t| move |error: std::io::Error| lost(tid, &error);
-        let clone = RemoteCall::new(libc::SYS_clone, &[CLONE_PROCESS]);
         // What a copy has, its own copies get.
         let kept = if of.is_copy { &[][..] } else { &self.kept };
-        let given: Vec<RemoteCall> = kept.iter().map(|kept| kept.call(true)).collect();
-        let taken: Vec<RemoteCall> = kept.iter().map(|kept| kept.call(false)).collect();
-        remote.table(of.pid, of.tid, regs, &given)?;
-        let made = remote.one(of.pid, of.tid, regs, &clone)?;
-        remote.table(of.pid, of.tid, regs, &taken)?;
-        sys::set_registers(of.tid, regs).map_err(failed(of.tid))?;
-        let tid = new_task(made)?;
-        let body = Body { pid: tid, tid, is_copy: true };
-        let born = remote.await_birth(tid);
-        let placed = born.and_then(|()| Ok(sys::set_registers(tid, regs).map_err(failed(tid))?));
-        if placed.is_err() {
-            self.runner.dismiss(body);
-        }
-        placed.map(|()| body)
+        let made = copies::copy(&self.runner.remote, (of.pid, of.tid), regs, kept);
+        sys::set_registers(of.tid, regs).map_err(|error| lost(of.tid, &error))?;
+        let tid = made?;
+        Ok(Body { pid: tid, tid, is_copy: true })
     }
 
     /// Ends the copy that runs.
@@ -200,26 +134,6 @@ impl Runner<'_> {
         if let Some(debugger) = &self.debugger {
             debugger.borrow_mut().forget(body.tid);
         }
-        let _ = sys::kill(body.pid, libc::SIGKILL);
-        while let Ok(status) = kernel::wait(body.tid) {
-            if status.is_some_and(|status| !libc::WIFSTOPPED(status)) {
-                break;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_that_children_do_not_get_is_told_by_its_flags() {
-        let smaps = b"7f00-8f00 rw-p 00000000 00:00 0 \nRss:   4 kB\nVmFlags: rd wr mr mw me dc ac \n\
-            9000-a000 rw-p 00000000 00:00 0 [anon: x]\nVmFlags: rd wr mr mw me ac \n\
-            b000-c000 rw-p 00000000 00:00 0 \nVmFlags: rd wr wf sd \nVmFlags: dc \nzz-yy \nVmFlags: dc\n";
-        let kept = |start, length, is_wiped| Kept { start, length, is_wiped };
-        assert_eq!(Kept::of(smaps), [kept(0x7f00, 0x1000, false), kept(0xb000, 0x1000, true)]);
-        assert_eq!(Kept::of(b""), []);
+        copies::dismiss(body.tid);
     }
 }

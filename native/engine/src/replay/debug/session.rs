@@ -1,7 +1,6 @@
 //! A debugged replay from its beginning to its end: as many passes over the trace as the user goes back.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use trace_format::column::Projection;
 use trace_format::event::{EventKind, Side, slot};
@@ -23,43 +22,43 @@ use crate::replay::watch::Halt;
 use crate::stack;
 use crate::store::Hash;
 
-/// Replays under a debugger until that is gone. `remote` makes the means to make calls in tracees, for each pass.
+/// Replays under a debugger until that is gone. `trapping`: has instructions trap in this thread that do so in the tracees, as long as what it
+/// gives lives.
 ///
 /// # Errors
 /// When there is nothing to debug, or the replay fails.
-pub fn run<'a>(job: &'a Job<'a>, wanted: &Wanted, remote: impl Fn() -> Remote) -> Result<Done, Halt> {
+pub fn run<'a, T>(job: &'a Job<'a>, wanted: &Wanted, remote: Remote, trapping: impl Fn() -> T) -> Result<Done, Halt> {
     let debuggee = Debuggee::find(job.trace, wanted)?;
     let library = library(job.trace, &debuggee)?;
     let events = job.trace.totals().events;
-    let inferior = Inferior::new(job.files, (library, debuggee.program), remote().stub, events);
+    let inferior = Inferior::new(job.files, (library, debuggee.program), remote.stub, events);
     let course = Course::new(debuggee.start, debuggee.first);
-    let mut debugger = Debugger::new(Arc::clone(&wanted.listener), inferior, course, debuggee.is_own);
+    let debugger = Debugger::new(wanted, inferior, course, debuggee.is_own);
     let units = job.scan.units.of_process(debuggee.process);
     let mut is_wanted = vec![false; job.scan.units.len()];
     for unit in units {
         is_wanted[unit as usize] = true;
     }
+    let mut runner = Runner::new(job, 0, Some(is_wanted), remote)?;
+    runner.debugger = Some(debugger.into());
+    let trapped = trapping();
+    let mut from = 0;
     loop {
-        let mut runner = Runner::new(job, 0, Some(is_wanted.clone()), remote())?;
-        runner.debugger = Some(debugger.into());
-        let result = runner.run();
-        let mut done = std::mem::take(&mut runner.done);
-        let Some(taken) = runner.debugger.take() else { return Err(EngineError::Broken { part: "debugger" }.into()) };
-        debugger = taken.into_inner();
-        drop(runner);
-        match result {
+        match runner.run(from) {
             Err(Halt::Rewind) => {
-                debugger.begin_anew();
-                job.merge.begin_anew();
+                runner.done = Done::default();
+                from = runner.go_back()?;
             }
-            Ok(()) | Err(Halt::Over) => {
-                done.is_reference = true;
-                done.notes.extend(debugger.failure.map(|failure| format!("the debugger was left: {failure}")));
-                return Ok(done);
-            }
+            Ok(()) | Err(Halt::Over) => break,
             Err(halt) => return Err(halt),
         }
     }
+    drop(trapped);
+    let mut done = std::mem::take(&mut runner.done);
+    done.is_reference = true;
+    let failure = runner.debugger.take().and_then(|debugger| debugger.into_inner().failure);
+    done.notes.extend(failure.map(|failure| format!("the debugger was left: {failure}")));
+    Ok(done)
 }
 
 /// The files that the trace has, under all names by which the program knew them.

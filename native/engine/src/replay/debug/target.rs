@@ -157,6 +157,16 @@ pub struct Inferior<'j> {
     open: HashMap<u32, OwnedFd>,
     /// Where the replay is: the event's number, and how many there are.
     pub at: (u64, u64),
+    pub states: States,
+}
+
+/// What is kept to go back to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct States {
+    /// Numbers of the events before which there is a state.
+    pub before: Vec<u64>,
+    /// How often the replay has gone back to one, and to the beginning.
+    pub passes: [u64; 2],
 }
 
 impl<'j> Inferior<'j> {
@@ -183,6 +193,7 @@ impl<'j> Inferior<'j> {
             motion: Motion::Continue,
             open: HashMap::new(),
             at: (0, events),
+            states: States::default(),
         }
     }
 
@@ -536,8 +547,20 @@ impl MonitorCmd for Inferior<'_> {
     fn handle_monitor_cmd(&mut self, words: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
         if words == b"when" {
             outputln!(out, "event @{} of {}", self.at.0, self.at.1);
+        } else if words == b"checkpoints" {
+            let States { before, passes: [from_states, from_start] } = &self.states;
+            outputln!(
+                out,
+                "{} states are kept to go back to; gone back to one of them: {from_states}, to the start: {from_start}",
+                before.len()
+            );
+            let (first, last) = (before.first(), before.last());
+            if let (Some(first), Some(last)) = (first, last) {
+                outputln!(out, "the first before event @{first}, the last before @{last}");
+            }
         } else {
             outputln!(out, "monitor when: the number of the event that the replay is at, as `trace show` has it");
+            outputln!(out, "monitor checkpoints: the states that are kept to go back to");
         }
         Ok(())
     }
