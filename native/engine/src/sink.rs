@@ -9,13 +9,14 @@ use crate::memory::Memory;
 use crate::raw::{Definition, RawBatch, RawEvent};
 use crate::stacks::samples::Sample;
 use crate::store::Hash;
-use crate::writer::{Summary, Writer};
+use crate::writer::{Patience, Summary, Writer};
 
 /// A batch is handed over at this many events or bytes of memory.
 const FULL_EVENTS: usize = 4096;
 const FULL_BYTES: usize = 512 << 10;
-/// An unfinished batch waits at most this long when the tracees are silent.
+/// An unfinished batch waits at most this long when the tracees are silent, and the first one so long.
 const OLD: Duration = Duration::from_millis(250);
+const FIRST_OLD: Duration = Duration::from_millis(50);
 
 struct Open {
     batch: RawBatch,
@@ -57,10 +58,13 @@ impl Sink {
         let flushed = Arc::clone(&shared);
         let run = move || {
             let mut open = flushed.open();
+            let mut patience = Patience::new(FIRST_OLD, OLD);
             while !open.closing {
-                open = flushed.closed.wait_timeout(open, OLD).unwrap_or_else(PoisonError::into_inner).0;
+                let waited = flushed.closed.wait_timeout(open, patience.now());
+                open = waited.unwrap_or_else(PoisonError::into_inner).0;
                 if !open.batch.is_empty() {
                     open.hand_over();
+                    patience.grow();
                 }
             }
         };

@@ -26,6 +26,31 @@ pub const QUEUE: usize = 8;
 
 /// Events wait at most this long before they are written, as long as the recording lasts.
 pub const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// The first ones wait this long only: of a recording that is killed early little is to be missing.
+const FIRST_FLUSH_AFTER: Duration = Duration::from_millis(100);
+
+/// How long something may wait: four times as long as the last time, up to an end. (Each flush makes a trace larger, as what is behind it
+/// is compressed anew: twice as long made those of a second or two larger by a tenth.)
+pub(crate) struct Patience {
+    now: Duration,
+    most: Duration,
+}
+
+impl Patience {
+    #[must_use]
+    pub fn new(first: Duration, most: Duration) -> Patience {
+        Patience { now: first, most }
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub fn grow(&mut self) {
+        self.now = (self.now * 4).min(self.most);
+    }
+}
 
 /// Batches that grew beyond this many bytes are not kept for reuse.
 const KEEP_BATCH_BYTES: usize = 2 << 20;
@@ -108,9 +133,10 @@ impl Writer {
             // The sender ends the queue in two ways: `finish` sends an empty batch first, a drop does not.
             let mut whole = false;
             let mut oldest: Option<Instant> = None;
+            let mut patience = Patience::new(FIRST_FLUSH_AFTER, FLUSH_AFTER);
             loop {
                 let wait =
-                    oldest.map_or(Duration::from_secs(3600), |since| FLUSH_AFTER.saturating_sub(since.elapsed()));
+                    oldest.map_or(Duration::from_secs(3600), |since| patience.now().saturating_sub(since.elapsed()));
                 match batches.recv_timeout(wait) {
                     Ok(batch) if batch.is_empty() => whole = true,
                     Ok(mut batch) => {
@@ -126,8 +152,9 @@ impl Writer {
                 }
                 if !block.has_pending() {
                     oldest = None;
-                } else if *oldest.get_or_insert_with(Instant::now) + FLUSH_AFTER <= Instant::now() {
+                } else if *oldest.get_or_insert_with(Instant::now) + patience.now() <= Instant::now() {
                     block.flush();
+                    patience.grow();
                     oldest = None;
                 }
                 if block.has_failed() {
@@ -192,5 +219,23 @@ fn block_signals() {
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_to_its_end() {
+        let mut patience = Patience::new(Duration::from_millis(50), Duration::from_secs(1));
+        let waits: Vec<_> = std::iter::from_fn(|| {
+            let now = patience.now().as_millis();
+            patience.grow();
+            Some(now)
+        })
+        .take(5)
+        .collect();
+        assert_eq!(waits, [50, 200, 800, 1000, 1000]);
     }
 }
