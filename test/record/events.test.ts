@@ -403,8 +403,10 @@ describe("interrupted calls", () => {
 });
 
 describe("pointers that lead nowhere", () => {
-  it("are recorded as unreadable, and counted", async () => {
-    const { file, stdout } = await record([compile("bad_pointers")]);
+  // As pieces of memory that could not be read they said that the recording was not whole. The kernel could not read them either.
+  it.each(["agent", "ptrace"])("are recorded as unreadable, and are no loss, by %s", async (by) => {
+    const options = [`--backend=${by}`];
+    const { file, stdout } = await record([compile("bad_pointers")], { options });
     expect(stdout.match(/Bad address/g)?.length).toBe(8);
     const { trace, events } = await readWhole(file);
     const bad = events.filter((event) => event.kind === "Call" && event.ret === -14);
@@ -427,7 +429,7 @@ describe("pointers that lead nowhere", () => {
       ["writev", [0], true],
       ["execve", [0], true],
     ]);
-    expect(trace.info.lost).toMatchObject({ memory: 7, tasks: 0, descriptors: 0 });
+    expect(trace.info.lost).toMatchObject({ memory: 0, tasks: 0, descriptors: 0 });
   });
 });
 

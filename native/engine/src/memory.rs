@@ -90,6 +90,12 @@ impl Memory {
         read
     }
 
+    /// The call failed since the kernel could not read the memory either: what is missing of it is not lost.
+    pub fn excuse_unreadable(&mut self) {
+        let faulty = self.captures.iter().filter(|capture| capture.status == Status::Unreadable).count();
+        self.unreadable = self.unreadable.saturating_sub(faulty as u32);
+    }
+
     /// Adds bytes that were not read from the tracee (a resolved path, an exec's environment).
     pub fn add(&mut self, slot: u8, side: Side, bytes: &[u8]) {
         self.add_at(slot, side, 0, bytes);

@@ -148,6 +148,9 @@ impl World {
         if task.memory.unreadable > 0 {
             flags |= flag::PARTIAL;
         }
+        if result == Some(-i64::from(libc::EFAULT)) {
+            task.memory.excuse_unreadable();
+        }
         if call.plan.is_none() {
             self.lost[Lost::UnknownCall as usize] += 1;
         }
