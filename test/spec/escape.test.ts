@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
-import { constants, tmpdir } from "node:os";
+import { availableParallelism, constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { syscallName } from "../../src/decode/context.js";
@@ -537,6 +537,21 @@ describe.skipIf(lacking("gcc"))("a supervisor", () => {
       alarm      clock_nanosleep`;
     expect(await tried(["linger", at("file")], { calls, grants })).toBe(0);
   });
+
+  it.skipIf(availableParallelism() < 2)(
+    "answers others while one takes a descriptor late",
+    async () => {
+      const grants: Words = [
+        ["read", at("file")],
+        ["read", "/proc/*/status"],
+        ["signal", "role:app"],
+      ];
+      const calls = `sched_setaffinity sched_getaffinity sched_setscheduler prctl getrusage pread64 clone fork
+        set_robust_list alarm kill`;
+      expect(await tried(["overtake", at("file")], { calls, grants })).toBe(0);
+    },
+    120_000,
+  );
 
   it("opens no named pipe that a program wants to run", async () => {
     const pipe = at("socket");

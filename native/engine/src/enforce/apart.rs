@@ -123,7 +123,8 @@ impl Apart {
             place.begin();
             let caller = Caller { tid, tgid, listener: &listener, id };
             let answer = work(&caller);
-            drop(place);
+            // Until a descriptor was taken, which may be late, there is its thread.
+            let _held = Some(place).filter(|_| matches!(answer, Answer::Descriptor(..)));
             // A descriptor that is being handed over when a signal comes is lost: the program would be told that it has one.
             sys::block_signals(None);
             finish(&caller, answer);

@@ -25,7 +25,7 @@ use super::lent::Lent;
 use super::policy::Policy;
 use super::processes::{Processes, Stranger, members_of};
 use super::reach;
-use super::receiving::{self, Decide};
+use super::receiving::{self, Decide, HandOver};
 use super::rules::{Peer, RoleRules, Rules, verb};
 use super::sockets;
 use super::target::{Errno, Target};
@@ -357,7 +357,8 @@ impl Supervisor {
     /// # Errors
     /// As [`receiving::run`].
     pub fn run(self) -> std::io::Result<()> {
-        receiving::run(&Arc::clone(&self.listener), self)
+        let roles = self.policy.roles.len();
+        receiving::run(&Arc::clone(&self.listener), self, roles)
     }
 
     /// The exec of the child itself, which is no call of the program. Only looked at where nobody else keeps count.
@@ -516,11 +517,11 @@ impl Supervisor {
         check.refuse("syscall", object).map(|()| Answer::Pass).map_err(|_| libc::EPERM)
     }
 
-    /// `role`: the first of the caller's.
-    fn deliver(&self, (tid, tgid, id): (i32, i32, u64), role: Option<usize>, answer: Answer) {
+    /// `role`: the first of the caller's. Returns what is to be handed over.
+    fn deliver(&self, (tid, tgid, id): (i32, i32, u64), role: Option<usize>, answer: Answer) -> Option<HandOver> {
         match answer {
             Answer::Value(value) => self.listener.answer(id, value),
-            Answer::Descriptor(fd, cloexec) => self.listener.answer_with(id, &fd, cloexec),
+            Answer::Descriptor(fd, cloexec) => return Some(HandOver { role, fd, cloexec }),
             Answer::Pass => self.listener.pass(id),
             Answer::Refused(errno) => self.listener.refuse(id, errno),
             Answer::Slow(slow) => {
@@ -536,6 +537,7 @@ impl Supervisor {
                 });
             }
         }
+        None
     }
 
     /// Without a supervisor only calls are notified that no role may make.
@@ -594,7 +596,7 @@ impl Decide for Supervisor {
         looks_others_up || !self.processes.borrow().has_met(tid)
     }
 
-    fn handle(&self, notification: &Notification) {
+    fn handle(&self, notification: &Notification) -> Option<HandOver> {
         let Notification { id, tid, number, .. } = *notification;
         let (rules, listener, learn) = (&self.rules, self.listener.as_ref(), self.policy.learn);
         let may_exec = |roles: &[usize], exe: &[u8], serving: bool| {
@@ -606,18 +608,24 @@ impl Decide for Supervisor {
             } else {
                 self.refuse_call(notification);
             }
-            return;
+            return None;
         }
         let mut known_processes = self.processes.borrow_mut();
         let met = known_processes.of(tid, rules, learn, may_exec);
         // What was found out of a thread that is gone by now may be of another one.
         if !matches!(&met, Ok(Some(met)) if !met.is_new) && !listener.is_waiting(id) {
-            return;
+            return None;
         }
         let (process, handle) = match met {
             Ok(Some(met)) => (met.process, met.handle),
-            Ok(None) => return self.listener.refuse(id, libc::EACCES),
-            Err(stranger) => return self.end_stranger(&stranger, number, id),
+            Ok(None) => {
+                listener.refuse(id, libc::EACCES);
+                return None;
+            }
+            Err(stranger) => {
+                self.end_stranger(&stranger, number, id);
+                return None;
+            }
         };
         let is_start = process.fresh && number == libc::SYS_execve;
         let (roles, serving, pid) = (Arc::clone(&process.roles), process.is_serving(), process.pid);
@@ -665,7 +673,7 @@ impl Decide for Supervisor {
             let forbidden = forbidden.is_some();
             (self.report)(&Refusal { role, pid, call: number, verb, object, errno, killed: false, forbidden });
         }
-        self.deliver((tid, pid, id), roles.first().copied(), answer);
+        self.deliver((tid, pid, id), roles.first().copied(), answer)
     }
 }
 
