@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use napi::bindgen_prelude::{AsyncTask, Buffer, Env, Error, FnArgs, Result, Status, Task};
@@ -14,12 +15,50 @@ use trace_engine::launch::{self, Program, Restored, Surroundings};
 
 use crate::reader::{self, outcome};
 
-/// Most refusals that wait for JavaScript; further ones are not told.
+/// Most refusals that wait for JavaScript; further ones are counted only.
 const QUEUE: usize = 4096;
 
-/// Takes a refusal as JSON.
+/// Takes a refusal as JSON, or `{"leftOut": N}` where so many of them are missing.
 pub type OnRefusal =
     ThreadsafeFunction<FnArgs<(String,)>, napi::Unknown<'static>, FnArgs<(String,)>, Status, false, true, QUEUE>;
+
+/// Tells JavaScript of refusals; its program is never made to wait for that.
+struct Telling {
+    on_refusal: OnRefusal,
+    left_out: AtomicU64,
+}
+
+impl Telling {
+    fn tell(&self, refusal: &Refusal) {
+        let Ok(text) = serde_json::to_string(refusal) else { return };
+        let is_told = self.tell_left_out(ThreadsafeFunctionCallMode::NonBlocking)
+            && self.send(text, ThreadsafeFunctionCallMode::NonBlocking);
+        if !is_told {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether nothing is left out that was not told.
+    fn tell_left_out(&self, mode: ThreadsafeFunctionCallMode) -> bool {
+        let count = self.left_out.swap(0, Ordering::Relaxed);
+        let is_told = count == 0 || self.send(format!("{{\"leftOut\":{count}}}"), mode);
+        if !is_told {
+            self.left_out.fetch_add(count, Ordering::Relaxed);
+        }
+        is_told
+    }
+
+    fn send(&self, text: String, mode: ThreadsafeFunctionCallMode) -> bool {
+        self.on_refusal.call(FnArgs { data: (text,) }, mode) == Status::Ok
+    }
+}
+
+impl Drop for Telling {
+    /// Nobody is refused anything any more: JavaScript has time to take what waits.
+    fn drop(&mut self) {
+        self.tell_left_out(ThreadsafeFunctionCallMode::Blocking);
+    }
+}
 
 /// What to enforce, of the policy that `src/spec/compile.ts` made.
 pub fn enforcement(
@@ -29,11 +68,8 @@ pub fn enforcement(
     on_refusal: OnRefusal,
 ) -> std::result::Result<Enforcement, EngineError> {
     let policy = Arc::new(Policy::parse(policy)?);
-    let report: Report = Arc::new(move |refusal: &Refusal| {
-        if let Ok(text) = serde_json::to_string(refusal) {
-            on_refusal.call(FnArgs { data: (text,) }, ThreadsafeFunctionCallMode::NonBlocking);
-        }
-    });
+    let telling = Telling { on_refusal, left_out: AtomicU64::new(0) };
+    let report: Report = Arc::new(move |refusal: &Refusal| telling.tell(refusal));
     Ok(Enforcement { policy, report, notify, attempt })
 }
 

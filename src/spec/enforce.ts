@@ -43,8 +43,25 @@ interface RawRefusal {
   readonly forbidden: boolean;
 }
 
-export function refusalOf(text: string, tokens: Tokens): Refusal {
-  const refusal = JSON.parse(text) as RawRefusal;
+/** More was refused at once than can be told. */
+interface RawLeftOut {
+  readonly leftOut: number;
+}
+
+/** Who is told of refusals, and of how many are left out. */
+export interface Told {
+  readonly onRefusal: (refusal: Refusal) => void;
+  readonly onLeftOut?: (count: number) => void;
+}
+
+/** Tells what the engine has written. */
+export function tellRefusal(text: string, tokens: Tokens, { onRefusal, onLeftOut }: Told): void {
+  const written = JSON.parse(text) as RawRefusal | RawLeftOut;
+  if ("leftOut" in written) onLeftOut?.(written.leftOut);
+  else onRefusal(refusalOf(written, tokens));
+}
+
+function refusalOf(refusal: RawRefusal, tokens: Tokens): Refusal {
   const { role, pid, call, verb, object: raw, killed, forbidden } = refusal;
   const object = plainObject(verb, raw);
   return {
@@ -93,7 +110,7 @@ function grantObject(object: string, tokens: Tokens): string {
   return path === literalPath(object) ? path.replace(/^\/proc\/\d+(?=\/|$)/, "/proc/@{pid}") : path;
 }
 
-export interface EnforceOptions extends CompileOptions {
+export interface EnforceOptions extends CompileOptions, Told {
   readonly command: readonly (string | Uint8Array)[];
   readonly cwd?: string;
   readonly env?: readonly Uint8Array[];
@@ -104,7 +121,6 @@ export interface EnforceOptions extends CompileOptions {
   readonly inheritDescriptors?: boolean;
   /** All that the program starts stays below this process, which starts nothing else, so that `endDescendants` finds it. */
   readonly adopt?: boolean;
-  readonly onRefusal: (refusal: Refusal) => void;
 }
 
 export interface Enforced extends Compiled {
@@ -182,7 +198,7 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
         ...(options.cwd !== undefined && { cwd: Buffer.from(options.cwd) }),
         ...openFilesLimit(),
       },
-      (text) => options.onRefusal(refusalOf(text, options.tokens)),
+      (text) => tellRefusal(text, options.tokens, options),
     ),
   );
   const status = running.wait().then(unwrap).then(settled);

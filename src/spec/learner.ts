@@ -23,6 +23,10 @@ export interface Proposal extends Pick<Grant, "verb" | "object" | "rung" | "adds
 /** What programs do with files that they have made. */
 const OF_MADE: ReadonlySet<Verb> = new Set<Verb>(["write", "delete", "chmeta"]);
 
+/** Most names that are remembered, and most characters of them. */
+const MOST_MADE = 100_000;
+const MOST_CHARACTERS = 1 << 24;
+
 /** What `--learn` proposes: as a recording would show it, one access after the other. */
 export class Learner {
   readonly #tokens: Tokens;
@@ -33,6 +37,13 @@ export class Learner {
   /** By directory, names that were made when the spec was recorded. */
   readonly #before: ReadonlyMap<string, readonly string[]>;
   #choosesPorts: boolean;
+  #characters = 0;
+  #isFull = false;
+
+  /** Names that are made are not remembered any more. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
 
   /** `grants`: of the spec that is to be completed. */
   constructor(tokens: Tokens, grants: readonly Pick<Grant, "verb" | "object">[]) {
@@ -58,7 +69,7 @@ export class Learner {
     if (!isPathVerb(verb)) return { verb, object: this.#addressOf(grant) };
     // Where it may be made it is not told that it was.
     if ((makesName(grant) || OF_MADE.has(verb)) && !this.#made.has(object))
-      this.#made.set(object, this.#formOf(object, makesName(grant)));
+      this.#remember(object, this.#formOf(object, makesName(grant)));
     const made = changedNames(object, (_, path) => this.#made.get(path));
     const granted = this.#grantedForm(object, made);
     const general = granted ?? made;
@@ -69,6 +80,14 @@ export class Learner {
     const own = new Set([expanded(object, this.#tokens)]);
     const adds = namesAdded(expanded(general, this.#tokens), own);
     return { verb, object: general, rung: rungOf(general), ...(adds !== undefined && { adds }) };
+  }
+
+  #remember(object: string, form: string | undefined): void {
+    this.#isFull ||=
+      this.#made.size >= MOST_MADE || this.#characters + object.length > MOST_CHARACTERS;
+    if (this.#isFull) return;
+    this.#characters += object.length;
+    this.#made.set(object, form);
   }
 
   /** An address, with any port where the kernel chooses them. */

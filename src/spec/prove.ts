@@ -14,7 +14,7 @@ import { type CheckResult, checkTrace, roleOf } from "./check.js";
 import { Collector, type Observation, type ObservedProbe, type ObservedRole } from "./collect.js";
 import type { Compiled, CompileOptions } from "./compile.js";
 import { needsDescriptors } from "./descriptors.js";
-import { preparePolicy, type Refusal, refusalOf } from "./enforce.js";
+import { preparePolicy, type Refusal, tellRefusal } from "./enforce.js";
 import { firstRung } from "./generalise.js";
 import type { Grant, Spec, Verb } from "./model.js";
 import { isAliasOf } from "./needed.js";
@@ -44,6 +44,8 @@ export interface Proof {
     /** How the recording ended; undefined when there is none. */
     readonly before: string | undefined;
     readonly refusals: readonly Refusal[];
+    /** How many more refusals there were than could be told. */
+    readonly leftOut?: number;
     readonly fatal: FatalDenial | undefined;
   };
   readonly probes: readonly ProbeResult[];
@@ -110,6 +112,13 @@ async function enforcedRun(
   const folder = temporaryDirectory(join(tmpdir(), "trace-prove-"));
   const output = options.output ?? join(folder, "enforced.trace");
   const refusals: Refusal[] = [];
+  let leftOut = 0;
+  const told = {
+    onRefusal: (refusal: Refusal) => void refusals.push(refusal),
+    onLeftOut: (count: number) => {
+      leftOut += count;
+    },
+  };
   const { timeout } = options;
   const end = new AbortController();
   const timer = setTimeout(() => end.abort(), timeout);
@@ -123,7 +132,7 @@ async function enforcedRun(
       inheritDescriptors: needsDescriptors(spec),
       enforce: {
         policy: JSON.stringify(compiled.policy),
-        onRefusal: (text) => refusals.push(refusalOf(text, options.tokens)),
+        onRefusal: (text) => tellRefusal(text, options.tokens, told),
       },
     }).result.finally(() => clearTimeout(timer));
     const ended =
@@ -134,7 +143,14 @@ async function enforcedRun(
       const mayLack = endsAsBefore({ ended, before });
       const fatal =
         baseline && (await fatalDenial(enforced, baseline, spec, options.tokens, mayLack));
-      return { ended, before, refusals, fatal, ...(end.signal.aborted && { late: timeout }) };
+      return {
+        ended,
+        before,
+        refusals,
+        ...(leftOut > 0 && { leftOut }),
+        fatal,
+        ...(end.signal.aborted && { late: timeout }),
+      };
     } finally {
       enforced.close();
     }

@@ -33,6 +33,16 @@ describe("learning from refusals", () => {
     expect(of("syscall", "unlink")).toBe("unlink");
   });
 
+  it("remembers names as long as there is room for them", () => {
+    const learner = new Learner(TOKENS, []);
+    const long = `$TMP/${"x".repeat(4000)}`;
+    for (let k = 0; !learner.isFull; k++)
+      learner.proposal({ verb: "create", object: `${long}/${k}` });
+    const of = (verb: Verb) => learner.proposal({ verb, object: "$TMP/zz3aB9xQ" }).object;
+    expect(of("create")).toBe("$TMP/zz3aB9xQ");
+    expect(of("read")).toBe("$TMP/zz3aB9xQ");
+  });
+
   it("proposes the form that a new name has in common with one of the recording, and what it adds", () => {
     const dir = mkdtempSync(join(tmpdir(), "trace-proposal-"));
     try {

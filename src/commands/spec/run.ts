@@ -97,6 +97,7 @@ async function run(context: CommandContext<Options>): Promise<ExitStatus> {
     adopt: options.timeout !== undefined,
     command,
     onRefusal: (refusal) => teller.refused(refusal),
+    onLeftOut: (count) => teller.leftOut(count),
   });
   if (options.verbose === true) {
     say(
@@ -183,6 +184,8 @@ class Teller {
   readonly #told = new Map<string, number>();
   #characters = 0;
   #isFull = false;
+  #leftOut = 0;
+  #isLearnerFull = false;
   /** What failed when it was recorded as well, which only matters to a program that fails now. */
   readonly #late: string[] = [];
 
@@ -234,6 +237,17 @@ class Teller {
     else this.#late.push(line);
   }
 
+  /** More came at once than can be told. How many in all is said in the end. */
+  leftOut(count: number): void {
+    if (this.#leftOut === 0 && this.#options.quiet !== true)
+      say(`trace: ${this.#accesses} come faster than they can be told: some are left out`);
+    this.#leftOut += count;
+  }
+
+  get #accesses(): string {
+    return this.#options.learn === true ? "missing accesses" : "refusals";
+  }
+
   /** What is refused to everybody, also where grants are learnt. */
   #forbidden({ role, verb, object, call }: Refusal): void {
     if (this.#isNew(`${role} ${verb} ${object}`) && this.#options.quiet !== true)
@@ -260,6 +274,11 @@ class Teller {
   #learnt({ role, verb, object, grant }: Refusal): void {
     if (verb === "exec" && this.#runs.has(`${role} ${object}`)) return;
     const needed = this.#learner.proposal(grant);
+    if (this.#learner.isFull && !this.#isLearnerFull) {
+      this.#isLearnerFull = true;
+      if (this.#options.quiet !== true)
+        say("trace: so many names were made that further ones are proposed as they are");
+    }
     if (!this.#isNew(`${role} ${needed.verb} ${needed.object}`)) return;
     if (this.#options.quiet !== true) say(`trace: ${role} needs: ${grantLine(needed)}`);
   }
@@ -290,6 +309,10 @@ class Teller {
   }
 
   finish(): void {
+    if (this.#leftOut > 0 && this.#options.quiet !== true) {
+      const more = this.#options.learn === true ? "; add what was told, and run it again" : "";
+      say(`trace: ${this.#leftOut} ${this.#accesses} were left out${more}`);
+    }
     if (this.#options.verbose !== true || this.#told.size === 0) return;
     const verb = this.#options.learn === true ? "missing" : "refused";
     say(`trace: ${counted(this.#told.size, "different access", "different accesses")} ${verb}`);
