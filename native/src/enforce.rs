@@ -18,12 +18,12 @@ use crate::reader::{self, outcome};
 /// Most refusals that wait for JavaScript; further ones are counted only.
 const QUEUE: usize = 4096;
 
-/// Takes a refusal as JSON, or `{"leftOut": N}` where so many of them are missing.
+/// Takes a refusal as JSON, or `{"leftOut": N}` where so many of them are missing; behind the last one with `"isLast": true`.
 pub type OnRefusal =
     ThreadsafeFunction<FnArgs<(String,)>, napi::Unknown<'static>, FnArgs<(String,)>, Status, false, true, QUEUE>;
 
 /// Tells JavaScript of refusals; its program is never made to wait for that.
-struct Telling {
+pub struct Telling {
     on_refusal: OnRefusal,
     left_out: AtomicU64,
 }
@@ -31,21 +31,27 @@ struct Telling {
 impl Telling {
     fn tell(&self, refusal: &Refusal) {
         let Ok(text) = serde_json::to_string(refusal) else { return };
-        let is_told = self.tell_left_out(ThreadsafeFunctionCallMode::NonBlocking)
-            && self.send(text, ThreadsafeFunctionCallMode::NonBlocking);
+        let is_told = self.tell_left_out() && self.send(text, ThreadsafeFunctionCallMode::NonBlocking);
         if !is_told {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Returns whether nothing is left out that was not told.
-    fn tell_left_out(&self, mode: ThreadsafeFunctionCallMode) -> bool {
+    fn tell_left_out(&self) -> bool {
         let count = self.left_out.swap(0, Ordering::Relaxed);
-        let is_told = count == 0 || self.send(format!("{{\"leftOut\":{count}}}"), mode);
+        let is_told = count == 0
+            || self.send(format!("{{\"leftOut\":{count},\"isLast\":false}}"), ThreadsafeFunctionCallMode::NonBlocking);
         if !is_told {
             self.left_out.fetch_add(count, Ordering::Relaxed);
         }
         is_told
+    }
+
+    /// Nobody is refused anything any more: waits until JavaScript has taken so much that this has room. Not on its own thread.
+    pub fn end(&self) {
+        let count = self.left_out.swap(0, Ordering::Relaxed);
+        self.send(format!("{{\"leftOut\":{count},\"isLast\":true}}"), ThreadsafeFunctionCallMode::Blocking);
     }
 
     fn send(&self, text: String, mode: ThreadsafeFunctionCallMode) -> bool {
@@ -53,24 +59,18 @@ impl Telling {
     }
 }
 
-impl Drop for Telling {
-    /// Nobody is refused anything any more: JavaScript has time to take what waits.
-    fn drop(&mut self) {
-        self.tell_left_out(ThreadsafeFunctionCallMode::Blocking);
-    }
-}
-
-/// What to enforce, of the policy that `src/spec/compile.ts` made.
+/// What to enforce, of the policy that `src/spec/compile.ts` made; and who tells of refusals, to be told when there are no more.
 pub fn enforcement(
     policy: &str,
     notify: bool,
     attempt: Option<Attempt>,
     on_refusal: OnRefusal,
-) -> std::result::Result<Enforcement, EngineError> {
+) -> std::result::Result<(Enforcement, Arc<Telling>), EngineError> {
     let policy = Arc::new(Policy::parse(policy)?);
-    let telling = Telling { on_refusal, left_out: AtomicU64::new(0) };
-    let report: Report = Arc::new(move |refusal: &Refusal| telling.tell(refusal));
-    Ok(Enforcement { policy, report, notify, attempt })
+    let telling = Arc::new(Telling { on_refusal, left_out: AtomicU64::new(0) });
+    let own = Arc::clone(&telling);
+    let report: Report = Arc::new(move |refusal: &Refusal| own.tell(refusal));
+    Ok((Enforcement { policy, report, notify, attempt }, telling))
 }
 
 /// A program and how it is started. Strings cross as bytes.
@@ -148,10 +148,12 @@ pub struct Enforced {
     pid: i32,
     reaper: Option<Arc<Reaper>>,
     running: Arc<Mutex<Option<Running>>>,
+    telling: Arc<Telling>,
 }
 
 pub struct WaitEnforced {
     running: Arc<Mutex<Option<Running>>>,
+    telling: Arc<Telling>,
 }
 
 impl Task for WaitEnforced {
@@ -163,7 +165,9 @@ impl Task for WaitEnforced {
         let Some(running) = running else {
             return Err(Error::new(Status::GenericFailure, "the program was waited for already"));
         };
-        Ok(running.wait())
+        let status = running.wait();
+        self.telling.end();
+        Ok(status)
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<reader::Outcome<i32>> {
@@ -181,7 +185,7 @@ impl Enforced {
     /// Its wait status, when it and all that it left running have ended. To be asked for once.
     #[napi]
     pub fn wait(&self) -> AsyncTask<WaitEnforced> {
-        AsyncTask::new(WaitEnforced { running: Arc::clone(&self.running) })
+        AsyncTask::new(WaitEnforced { running: Arc::clone(&self.running), telling: Arc::clone(&self.telling) })
     }
 
     /// What it has left running goes on when this process ends; it is killed then without this.
@@ -203,7 +207,7 @@ fn os_string(buffer: &Buffer) -> OsString {
 pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader::Outcome<Enforced> {
     let start = || {
         let attempt = options.attempt.as_ref().map(attempt_of).transpose()?;
-        let enforcement = enforcement(&options.policy, options.notify, attempt, on_refusal)?;
+        let (enforcement, telling) = enforcement(&options.policy, options.notify, attempt, on_refusal)?;
         let program = Program {
             argv: options.argv.iter().map(os_string).collect(),
             env: options.env.as_ref().map(|env| env.iter().map(os_string).collect()),
@@ -215,12 +219,13 @@ pub fn start_enforced(options: EnforceOptions, on_refusal: OnRefusal) -> reader:
                 inherit: if options.inherit { launch::inherited() } else { Vec::new() },
             }),
         };
-        enforce::start(&program, &enforcement, options.adopt)
+        Ok((enforce::start(&program, &enforcement, options.adopt)?, telling))
     };
-    outcome(start(), |running| Enforced {
+    outcome(start(), |(running, telling)| Enforced {
         pid: running.pid,
         reaper: running.reaper(),
         running: Arc::new(Mutex::new(Some(running))),
+        telling,
     })
 }
 

@@ -15,7 +15,7 @@ use trace_engine::launch::{self, Program, Restored, Surroundings, User};
 use trace_engine::memory::Data;
 use trace_engine::record::{self, Backend, Control, Outcome, WantedSamples};
 
-use crate::enforce::{self, OnRefusal};
+use crate::enforce::{self, OnRefusal, Telling};
 use crate::reader::{self, outcome};
 
 /// What to record. Strings of the program cross as bytes, since Linux does not promise that they are UTF-8.
@@ -105,12 +105,14 @@ type Running = JoinHandle<std::result::Result<Outcome, EngineError>>;
 pub struct Recording {
     control: Arc<Control>,
     running: Arc<Mutex<Option<Running>>>,
+    telling: Option<Arc<Telling>>,
     output: PathBuf,
 }
 
 /// Waits for the end of a recording on a thread of the pool.
 pub struct Wait {
     running: Arc<Mutex<Option<Running>>>,
+    telling: Option<Arc<Telling>>,
     output: PathBuf,
 }
 
@@ -123,7 +125,11 @@ impl Task for Wait {
         let Some(running) = running else {
             return Err(Error::new(Status::GenericFailure, "the recording was waited for already"));
         };
-        Ok(running.join().unwrap_or(Err(EngineError::Broken { part: "recorder" })))
+        let outcome = running.join().unwrap_or(Err(EngineError::Broken { part: "recorder" }));
+        if let Some(telling) = &self.telling {
+            telling.end();
+        }
+        Ok(outcome)
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<reader::Outcome<RecordResult>> {
@@ -159,7 +165,8 @@ impl Recording {
     /// The result, when the last process has ended. To be asked for once.
     #[napi]
     pub fn wait(&self) -> AsyncTask<Wait> {
-        AsyncTask::new(Wait { running: Arc::clone(&self.running), output: self.output.clone() })
+        let (running, telling) = (Arc::clone(&self.running), self.telling.clone());
+        AsyncTask::new(Wait { running, telling, output: self.output.clone() })
     }
 
     /// Kills the recorded processes and ends the recording.
@@ -202,12 +209,12 @@ fn unknown(option: &str, value: &str) -> Error {
 /// Starts a recording on a thread of its own. `on_refusal` is told what the policy refuses.
 #[napi]
 pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) -> Result<Recording> {
-    let enforce = match (&options.policy, on_refusal) {
+    let (enforce, telling) = match (&options.policy, on_refusal) {
         (Some(policy), Some(on_refusal)) => {
             let made = enforce::enforcement(policy, true, None, on_refusal);
-            Some(made.map_err(|error| invalid(error.to_string()))?)
+            Some(made.map_err(|error| invalid(error.to_string()))?).unzip()
         }
-        (None, None) => None,
+        (None, None) => (None, None),
         (Some(_), None) => return Err(invalid("a policy needs a function that is told what it refuses".into())),
         (None, Some(_)) => return Err(invalid("without a policy nothing is refused".into())),
     };
@@ -250,7 +257,7 @@ pub fn start_recording(options: RecordOptions, on_refusal: Option<OnRefusal>) ->
         .name("trace-recorder".into())
         .spawn(move || record::record(&engine, &recorder_control))
         .map_err(|error| Error::new(Status::GenericFailure, format!("cannot start the recorder: {error}")))?;
-    Ok(Recording { control, running: Arc::new(Mutex::new(Some(running))), output })
+    Ok(Recording { control, running: Arc::new(Mutex::new(Some(running))), telling, output })
 }
 
 /// `<program>-<n>.trace` with the smallest free n, in the working directory.

@@ -43,9 +43,10 @@ interface RawRefusal {
   readonly forbidden: boolean;
 }
 
-/** More was refused at once than can be told. */
+/** More was refused at once than can be told; or nothing more will be. */
 interface RawLeftOut {
   readonly leftOut: number;
+  readonly isLast: boolean;
 }
 
 /** Who is told of refusals, and of how many are left out. */
@@ -54,11 +55,33 @@ export interface Told {
   readonly onLeftOut?: (count: number) => void;
 }
 
-/** Tells what the engine has written. */
-export function tellRefusal(text: string, tokens: Tokens, { onRefusal, onLeftOut }: Told): void {
-  const written = JSON.parse(text) as RawRefusal | RawLeftOut;
-  if ("leftOut" in written) onLeftOut?.(written.leftOut);
-  else onRefusal(refusalOf(written, tokens));
+/** Who takes what the engine writes of refusals. */
+export interface Taking {
+  readonly take: (text: string) => void;
+  /** The same value, when all has been taken that was refused to a program that has ended. */
+  readonly all: <T>(value: T) => Promise<T>;
+}
+
+/** Tells what the engine writes. */
+export function tellRefusals(tokens: Tokens, { onRefusal, onLeftOut }: Told): Taking {
+  let end = () => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const take = (text: string) => {
+    const written = JSON.parse(text) as RawRefusal | RawLeftOut;
+    if (!("leftOut" in written)) return onRefusal(refusalOf(written, tokens));
+    if (written.leftOut > 0) onLeftOut?.(written.leftOut);
+    if (written.isLast) end();
+  };
+  const all = async <T>(value: T) => {
+    // Refusals that are on their way keep no process.
+    const stay = setInterval(() => {}, 1000);
+    await ended;
+    clearInterval(stay);
+    return value;
+  };
+  return { take, all };
 }
 
 function refusalOf(refusal: RawRefusal, tokens: Tokens): Refusal {
@@ -186,6 +209,7 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
   const compiled = preparePolicy(spec, options);
   const bytes = (text: string | Uint8Array) =>
     typeof text === "string" ? Buffer.from(text) : text;
+  const { take, all } = tellRefusals(options.tokens, options);
   const running = unwrap(
     native().startEnforced(
       {
@@ -198,10 +222,10 @@ export function startEnforced(spec: Spec, options: EnforceOptions): Enforced {
         ...(options.cwd !== undefined && { cwd: Buffer.from(options.cwd) }),
         ...openFilesLimit(),
       },
-      (text) => tellRefusal(text, options.tokens, options),
+      take,
     ),
   );
-  const status = running.wait().then(unwrap).then(settled);
+  const status = running.wait().then(unwrap).then(all);
   return { ...compiled, pid: running.pid, status, letGo: () => running.letGo() };
 }
 
@@ -252,10 +276,4 @@ function parentOf(pid: string): number | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Refusals are told on their own way: those that were on it when the program ended come first. */
-async function settled<T>(value: T): Promise<T> {
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  return value;
 }

@@ -14,7 +14,7 @@ import { type CheckResult, checkTrace, roleOf } from "./check.js";
 import { Collector, type Observation, type ObservedProbe, type ObservedRole } from "./collect.js";
 import type { Compiled, CompileOptions } from "./compile.js";
 import { needsDescriptors } from "./descriptors.js";
-import { preparePolicy, type Refusal, tellRefusal } from "./enforce.js";
+import { preparePolicy, type Refusal, tellRefusals } from "./enforce.js";
 import { firstRung } from "./generalise.js";
 import type { Grant, Spec, Verb } from "./model.js";
 import { isAliasOf } from "./needed.js";
@@ -120,6 +120,7 @@ async function enforcedRun(
     },
   };
   const { timeout } = options;
+  const { take, all } = tellRefusals(options.tokens, told);
   const end = new AbortController();
   const timer = setTimeout(() => end.abort(), timeout);
   try {
@@ -132,9 +133,11 @@ async function enforcedRun(
       inheritDescriptors: needsDescriptors(spec),
       enforce: {
         policy: JSON.stringify(compiled.policy),
-        onRefusal: (text) => tellRefusal(text, options.tokens, told),
+        onRefusal: take,
       },
-    }).result.finally(() => clearTimeout(timer));
+    })
+      .result.then(all)
+      .finally(() => clearTimeout(timer));
     const ended =
       result.exitSignal === undefined ? `exit ${result.exitCode}` : `signal ${result.exitSignal}`;
     const enforced = await openTrace(output);

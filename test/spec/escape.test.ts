@@ -4,6 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -296,6 +297,42 @@ describe.skipIf(lacking("gcc"))("many messages", () => {
 
   it("are sent bit by bit when they hold much", async () => {
     expect(await tried(["send-many"], { calls })).toBe(0);
+  });
+});
+
+describe.skipIf(lacking("gcc"))("refusals", () => {
+  it("are told or counted, however many come while nobody listens", async () => {
+    const calls = 6000;
+    const command = [program, "read-often", "/etc/hostname", `${calls}`, at("done")];
+    const refused = { told: 0, leftOut: 0 };
+    const running = startEnforced(
+      specOf({
+        grants: [
+          ["create", at("done")],
+          ["write", at("done")],
+        ],
+      }),
+      {
+        tokens: {},
+        supervise: "always",
+        weaker: true,
+        command,
+        cwd: base,
+        onRefusal: () => {
+          refused.told++;
+        },
+        onLeftOut: (count) => {
+          refused.leftOut += count;
+        },
+      },
+    );
+    // Nothing is taken meanwhile.
+    const word = new Int32Array(new SharedArrayBuffer(4));
+    while (!existsSync(at("done")) && existsSync(`/proc/${running.pid}`))
+      Atomics.wait(word, 0, 0, 1);
+    expect(await running.status).toBe(0);
+    expect(refused.leftOut).toBeGreaterThan(0);
+    expect(refused.told + refused.leftOut).toBe(calls);
   });
 });
 

@@ -1022,6 +1022,14 @@ static int send_when_full(char **words) {
 }
 
 /* Sends more messages at once than are held together, with a descriptor in each: how many are sent, and that all of those come. */
+/* So many times the same, as fast as that goes; a file tells that it is done. */
+static int read_often(char **words) {
+  for (int k = atoi(words[1]); k > 0; k--) {
+    if (open(words[0], O_RDONLY) >= 0) return 255;
+  }
+  return open(words[2], O_WRONLY | O_CREAT, 0600) < 0 ? 255 : 0;
+}
+
 static int send_many(char **words) {
   (void)words;
   enum { COUNT = 300 };
@@ -1129,6 +1137,7 @@ static const struct {
     {"leave-core", leave_core},
     {"send-when-full", send_when_full},
     {"send-many", send_many},
+    {"read-often", read_often},
     {"nothing", nothing},
 };
 
