@@ -424,17 +424,15 @@ fn run_all(job: &Job<'_>, parts: Vec<Option<Vec<bool>>>, control: &Arc<Control>)
         let _ = sys::set_affinity(0, &CpuMask::single(cpu));
         let remote = Remote { stub, watch: Watch::new(control, job.options.stuck_after) };
         // What traps in the tracees traps here too, or the processor would be switched at every stop.
-        let trapping = || {
-            let counterless = if job.scan.traps.tsc { Counterless::new() } else { None };
-            (counterless, if job.scan.traps.cpuid { TrapsCpuid::new() } else { None })
-        };
+        let counterless = || if job.scan.traps.tsc { Counterless::new() } else { None };
         if let Some(wanted) = &job.options.debug {
-            return debug::run(job, wanted, remote, trapping);
+            return debug::run(job, wanted, remote, counterless);
         }
         let mut runner = Runner::new(job, lane, units, remote)?;
-        let trapped = trapping();
+        let counterless = counterless();
+        let traps_cpuid = if job.scan.traps.cpuid { TrapsCpuid::new() } else { None };
         let result = runner.run(0);
-        drop(trapped);
+        drop((counterless, traps_cpuid));
         let mut done = std::mem::take(&mut runner.done);
         done.answered = runner.agent.as_ref().map_or(0, |agent| agent.answered);
         done.is_reference = runner.agent.is_none();

@@ -4,7 +4,7 @@
 //! have in registers is noted. A copy costs as much memory as is written to afterwards, by the program or by another one. To go back there
 //! is to copy the copies and to make their threads anew, so that a state can be gone back to as often as one likes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use libc::{pid_t, user_regs_struct};
@@ -209,7 +209,7 @@ impl Runner<'_> {
                     self.keep_no_states();
                     return Ok(());
                 }
-                kept => Some(kept?),
+                kept => kept?,
             };
         }
         let Some(debugger) = &self.debugger else { return Ok(()) };
@@ -282,25 +282,22 @@ impl Runner<'_> {
         most_copies(sys::available_memory(), bytes)
     }
 
-    /// Whether the state can be made again from copies of the processes.
+    /// Whether the state can be made again from copies of the processes: each has its memory alone.
     fn can_be_kept(&self) -> bool {
-        let threads: Vec<&Thread> = self.threads.iter().flatten().map(|thread| &**thread).collect();
-        let stands = |thread: &&Thread| {
+        let stands = |thread: &Thread| {
             let has_registers = matches!(thread.at, At::Held | At::Call(_) | At::Signal(..));
             has_registers && thread.own_registers().is_some_and(|regs| regs.cs == USER_CS)
         };
-        let mut processes: Vec<_> = self.processes.values().map(|process| process.borrow()).collect();
-        processes.sort_by_key(|process| Rc::as_ptr(&process.space));
-        let is_alone = processes
-            .windows(2)
-            .all(|two| !Rc::ptr_eq(&two[0].space, &two[1].space) && !Rc::ptr_eq(&two[0].actions, &two[1].actions));
-        is_alone && !threads.is_empty() && threads.len() <= MOST_THREADS && threads.iter().all(stands)
+        let spaces: HashSet<_> = self.processes.values().map(|process| Rc::as_ptr(&process.borrow().space)).collect();
+        let threads = || self.threads.iter().flatten();
+        spaces.len() == self.processes.len()
+            && (1..=MOST_THREADS).contains(&threads().count())
+            && threads().all(|thread| stands(thread))
     }
 
-    /// The state before an event. Its position, and the segments of threads, are for others to say.
-    fn state_before(&mut self, seq: u64) -> Result<Checkpoint, Halt> {
-        let refused = || Halt::Failed(crate::error::EngineError::Broken { part: "state of the replay" });
-        let shared = self.shared.content(MOST_SHARED).ok_or_else(refused)?;
+    /// The state before an event, if not too much memory is shared. Its position, and the segments of threads, are for others to say.
+    fn state_before(&mut self, seq: u64) -> Result<Option<Checkpoint>, Halt> {
+        let Some(shared) = self.shared.content(MOST_SHARED) else { return Ok(None) };
         let mut processes: HashMap<pid_t, Former> = HashMap::new();
         for thread in self.threads.iter_mut().flatten() {
             let pid = thread.pid();
@@ -311,7 +308,7 @@ impl Runner<'_> {
                 }
             }
         }
-        Ok(Checkpoint {
+        Ok(Some(Checkpoint {
             seq,
             position: 0,
             processes: processes.into_values().collect(),
@@ -321,7 +318,7 @@ impl Runner<'_> {
             next_group: self.next_group,
             written: self.job.merge.written(),
             segments: HashMap::new(),
-        })
+        }))
     }
 
     /// Makes a state the present one.
