@@ -30,8 +30,8 @@ pub struct Telling {
 
 impl Telling {
     fn tell(&self, refusal: &Refusal) {
-        let Ok(text) = serde_json::to_string(refusal) else { return };
-        let is_told = self.tell_left_out() && self.send(text, ThreadsafeFunctionCallMode::NonBlocking);
+        let send = |text| self.send(text, ThreadsafeFunctionCallMode::NonBlocking);
+        let is_told = self.tell_left_out() && serde_json::to_string(refusal).is_ok_and(send);
         if !is_told {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }

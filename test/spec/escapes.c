@@ -1021,7 +1021,6 @@ static int send_when_full(char **words) {
   return outcome(sendmmsg(ends[0], messages, 2, 0));
 }
 
-/* Sends more messages at once than are held together, with a descriptor in each: how many are sent, and that all of those come. */
 /* So many times the same, as fast as that goes; a file tells that it is done. */
 static int read_often(char **words) {
   for (int k = atoi(words[1]); k > 0; k--) {
@@ -1030,6 +1029,7 @@ static int read_often(char **words) {
   return open(words[2], O_WRONLY | O_CREAT, 0600) < 0 ? 255 : 0;
 }
 
+/* Sends more messages at once than are held together, with a descriptor in each: how many are sent, and that all of those come. */
 static int send_many(char **words) {
   (void)words;
   enum { COUNT = 300 };

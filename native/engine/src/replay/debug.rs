@@ -2,9 +2,9 @@
 //! it was.
 //!
 //! What the program does between two events is run under breakpoints (`int3`, which are in its memory only while it runs), single steps and
-//! the processor's watchpoints. A moment is told by the way to it from the event before it (`place.rs`). To go back, all is replayed from the
-//! beginning: once with what the user watches, to find the last moment before the present one at which that would have stopped the
-//! program, and once more to that moment (`course.rs`). Within the segment of a thread that the replay has come to, copies of the process do
+//! the processor's watchpoints. A moment is told by the way to it from the event before it (`place.rs`). To go back, all is replayed from a
+//! state that was kept on the way (`checkpoints.rs`), or from the beginning: once with what the user watches, to find the last moment before
+//! the present one at which that would have stopped the program, and once more to that moment (`course.rs`). Within the segment of a thread that the replay has come to, copies of the process do
 //! that instead (`scout.rs`).
 
 mod breaks;
@@ -287,7 +287,9 @@ impl<'j> Debugger<'j> {
         }
         self.is_running = true;
         self.checkpoints.resumes();
-        self.unsignalled = StopsUnsignalled::new().or(self.unsignalled.take());
+        // Dropped first, it takes back no more than its own.
+        self.unsignalled = None;
+        self.unsignalled = StopsUnsignalled::new();
         Ok(())
     }
 }

@@ -8,13 +8,14 @@ use crate::layout::PAGE;
 
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// Bytes of memory that a process has for itself and that are not swapped out, proc_pid_statm(5); 0 when it is gone.
+/// Bytes of memory that a process has for itself and that are not swapped out, proc_pid_statm(5); `None` when it is gone.
 #[must_use]
-pub fn own_memory(pid: pid_t) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let mut fields = text.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
-    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-    resident.saturating_sub(shared).saturating_mul(PAGE)
+pub fn own_memory(pid: pid_t) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut fields = text.split(' ').skip(1);
+    let mut pages = || fields.next()?.parse::<u64>().ok();
+    let (resident, shared) = (pages()?, pages()?);
+    Some(resident.saturating_sub(shared).saturating_mul(PAGE))
 }
 
 /// Bytes of memory that can be had without swapping, on this machine (proc_meminfo(5)) and in the groups that this process is in (cgroups(7)).
@@ -91,8 +92,8 @@ mod tests {
 
     #[test]
     fn this_process_has_some_memory() {
-        let own = own_memory(std::process::id() as pid_t);
+        let own = own_memory(std::process::id() as pid_t).unwrap();
         assert!(own > PAGE && own < available_memory().saturating_add(1 << 40));
-        assert_eq!(own_memory(0), 0);
+        assert_eq!(own_memory(0), None);
     }
 }

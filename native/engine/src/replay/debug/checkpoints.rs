@@ -278,8 +278,8 @@ impl Runner<'_> {
 
     /// How many states there is memory for.
     fn room_for_states(&self) -> usize {
-        let bytes = self.processes.keys().map(|pid| sys::own_memory(*pid)).sum();
-        most_copies(sys::available_memory(), bytes)
+        let bytes: Option<u64> = self.processes.keys().map(|pid| sys::own_memory(*pid)).sum();
+        bytes.map_or(0, |bytes| most_copies(sys::available_memory(), bytes))
     }
 
     /// Whether the state can be made again from copies of the processes: each has its memory alone.
